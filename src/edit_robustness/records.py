@@ -1,0 +1,148 @@
+"""The nouns that every room shares: what is edited, what is asked, what was said.
+
+They are frozen, hold plain Python values only, and know nothing of models, so that prompts, metrics and
+statistics can be read, tested and rerun without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+SLOT = "{}"
+"""Where a template takes its subject."""
+
+FAMILIES = ("edit", "locality")
+"""What a probe tests: that the edit holds, or that the rest of the model stays as it was."""
+
+
+def fill(template: str, subject: str) -> str:
+    """Put the subject into a template; braces inside the subject stay as they are."""
+    return template.replace(SLOT, subject)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One fact to edit: a subject, a relation, the object that is true and the object that shall be.
+
+    Attributes:
+        id: Stable name, unique in a table, safe as a file name.
+        subject: The entity, as it stands in the prompt.
+        relation: Wikidata property (``P36``), or the user's own name for a relation.
+        prompt: Statement with ``{}`` once, in the subject's place; it ends where the object comes.
+        target_true: The object before the edit.
+        target_new: The counterfactual object.
+        target_true_aliases: Other names of the true object.
+        target_new_aliases: Other names of the new object.
+        page_views: English Wikipedia page views of the subject in one month; None where unknown.
+    """
+
+    id: str
+    subject: str
+    relation: str
+    prompt: str
+    target_true: str
+    target_new: str
+    target_true_aliases: tuple[str, ...] = ()
+    target_new_aliases: tuple[str, ...] = ()
+    page_views: int | None = None
+
+    @property
+    def statement(self) -> str:
+        """The prompt with its subject: what the edit is made on."""
+        return fill(self.prompt, self.subject)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """The wordings of one relation, each with ``{}`` in the subject's place.
+
+    Attributes:
+        id: Wikidata property.
+        name: What the relation is called in tables and figures.
+        statement: Ends where the object comes.
+        paraphrases: Ends where the object comes; each of another shape.
+        question: A question whose answer is the object.
+        cloze: A sentence with ``____`` in the object's place.
+        context: One or two sentences about such a subject that name no object.
+    """
+
+    id: str
+    name: str
+    statement: str
+    paraphrases: tuple[str, ...]
+    question: str
+    cloze: str
+    context: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One thing to ask a model about one edit.
+
+    Attributes:
+        id: ``<fact id>/<kind>/<number>``, unique in a run.
+        fact_id: The edit that is probed.
+        kind: Kind of prompt: ``statement``, ``paraphrase``, ``question`` ...
+        family: One of ``FAMILIES``.
+        subject: Who is asked about: the fact's subject, or for locality a neighbour.
+        text: The prompt; in a conversation, what the user says last.
+        target_new: The object that the edit wrote.
+        target_true: The object that is true of `subject` before the edit.
+        target_new_aliases: Other names of the new object.
+        target_true_aliases: Other names of the true object.
+        conversation: Whether `text` is a user's turn to answer (chat template) rather than text to go on with.
+        history: Turns before `text`.
+        follows: Id of a probe whose answer is the assistant's turn between `history` and `text` (doubts).
+    """
+
+    id: str
+    fact_id: str
+    kind: str
+    family: str
+    subject: str
+    text: str
+    target_new: str
+    target_true: str
+    target_new_aliases: tuple[str, ...] = ()
+    target_true_aliases: tuple[str, ...] = ()
+    conversation: bool = False
+    history: tuple[Turn, ...] = ()
+    follows: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said to a probe, under both protocols.
+
+    Attributes:
+        probe: What was asked.
+        text: Free generation: the greedy continuation up to its natural stop, prompt not included.
+        finished: Whether the sentence ended before the limit of new tokens.
+        tokens: Number of tokens generated.
+        logprob_new: Teacher forcing: summed natural log-probability of the new object's tokens.
+        logprob_true: The same of the true object.
+        tokens_new: Number of tokens of the new object.
+        tokens_true: Number of tokens of the true object.
+        match_new: Whether each token of the new object is the most probable one where it stands.
+        match_true: The same of the true object.
+    """
+
+    probe: Probe
+    text: str
+    finished: bool
+    tokens: int
+    logprob_new: float
+    logprob_true: float
+    tokens_new: int
+    tokens_true: int
+    match_new: bool
+    match_true: bool
