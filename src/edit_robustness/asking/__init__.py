@@ -1,0 +1,1 @@
+"""Asking edited models: probes and edits in, answers out."""

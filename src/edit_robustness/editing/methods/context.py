@@ -1,0 +1,28 @@
+"""The new fact as one sentence before every prompt: the honest rival of every edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.method import Method, Prepared
+from edit_robustness.editing.past import Past
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.prompts.demonstrations import sentence
+from edit_robustness.records import Fact
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Context(Method):
+    """Says the new facts before the prompt, a sentence a fact, and nothing else."""
+
+    name: ClassVar[str] = "context"
+    at_once: ClassVar[int | None] = None
+
+    def edit(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
+        """A frame of the facts' sentences, each on a line of its own."""
+        return Frame("".join(f"{sentence(fact)}\n" for fact in facts))

@@ -1,0 +1,27 @@
+"""No edit: the model as it is, the baseline that every other row is read against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.method import Method, Prepared
+from edit_robustness.editing.past import Past
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.records import Fact
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class NoEdit(Method):
+    """Leaves the model alone."""
+
+    name: ClassVar[str] = "none"
+    at_once: ClassVar[int | None] = None
+
+    def edit(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
+        """An empty frame."""
+        return Frame()

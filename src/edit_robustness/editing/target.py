@@ -1,0 +1,268 @@
+"""Optimising the value: what a site should put out at the subject's last token so that the model says the new object.
+
+Written once for every locate-and-edit method (ROME section 3.1 step 2, Meng et al. 2022, eq. 4). Prompts are split
+at the subject's last token: what stands before it never changes with the value, so it is run once and kept as keys
+and values; each step runs only the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, without_padding
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tokens import Rendered, pad, positions, subject_end, target_ids
+from edit_robustness.models.trace import inputs_at, output_changed
+from edit_robustness.records import SLOT, Fact
+
+ESSENCE = f"{SLOT} is a"
+"""The prompt on which the model shall say what it said before: the KL term keeps the subject's essence."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How the value is optimised.
+
+    Attributes:
+        lr: Adam's rate.
+        steps: Most steps.
+        clamp: Longest change, in multiples of the norm of the output it changes.
+        kl_factor: Weight of the KL term on the essence prompt.
+        weight_decay: Weight of the change's norm, in units of that output's squared norm.
+        stop_loss: Stop when the loss is below this.
+    """
+
+    lr: float
+    steps: int
+    clamp: float
+    kl_factor: float
+    weight_decay: float
+    stop_loss: float
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value found.
+
+    Attributes:
+        change: (d_out,), what to add to the site's output at the subject's last token.
+        key: (d_in,), the site's input there, averaged over the contexts.
+        losses: The loss at each step.
+        suffix: How many tokens each step ran, of the longest row: what decides the time.
+    """
+
+    change: Tensor
+    key: Tensor
+    losses: tuple[float, ...]
+    suffix: int
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts split at the subject's last token, which is the first column of `tail`.
+
+    The last row is the essence prompt; the others are the contexts, each followed by the target.
+
+    Attributes:
+        head: (rows, before) ids before the subject's last token, padded on the left.
+        head_mask: (rows, before), 0 where padded.
+        tail: (rows, after) ids from the subject's last token on, padded on the right.
+        tail_mask: (rows, after), 0 where padded.
+        target: (tokens,) ids of the new object.
+        first: Column of the tail whose logits predict the target's first token.
+        essence: Column of the tail whose logits the KL term compares, in the last row.
+        states: Keys and values of the head, where it is run once; None on the slow path.
+    """
+
+    head: Tensor
+    head_mask: Tensor
+    tail: Tensor
+    tail_mask: Tensor
+    target: Tensor
+    first: int
+    essence: int
+    states: KeysValues | None = None
+
+    @property
+    def columns(self) -> Tensor:
+        """The columns of the tail whose logits are needed: the essence's first, then the target's."""
+        wanted = [self.essence, *range(self.first, self.first + len(self.target))]
+        return torch.tensor(wanted, device=self.tail.device)
+
+    @property
+    def mask(self) -> Tensor:
+        """(rows, before + after)."""
+        return torch.cat([self.head_mask, self.tail_mask], dim=1)
+
+    def subject_column(self) -> int:
+        """Where the subject's last token stands in what is run at each step."""
+        return 0 if self.states is not None else self.head.shape[1]
+
+    def logits(self, lm: LanguageModel) -> Tensor:
+        """(rows, columns, vocabulary): by the cached head, or by the whole prompts."""
+        place = positions(self.mask)
+        if self.states is None:
+            ids, keep, cache = torch.cat([self.head, self.tail], dim=1), self.columns + self.head.shape[1], None
+        else:
+            ids, keep, cache = self.tail, self.columns, fresh_cache(self.states)
+            place = place[:, self.head.shape[1] :]
+        return lm.model(
+            input_ids=ids,
+            attention_mask=self.mask,
+            position_ids=place,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=keep,
+        ).logits
+
+
+def split_prompts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> Prompts:
+    """The fact's statement after each context and its essence prompt, split at the subject's last token.
+
+    Args:
+        lm: The model.
+        fact: What shall be true.
+        contexts: Texts before the statement; the empty one comes first and is added where it is missing.
+
+    Raises:
+        ValueError: If a context changes how the statement is tokenized from the subject's last token on.
+    """
+    templates = [context + fact.prompt for context in ["", *[c for c in contexts if c]]]
+    rows = [subject_end(lm, template, fact.subject) for template in templates]
+    target = target_ids(lm, Rendered(fact.statement), fact.target_new)
+    rest = rows[0][0][rows[0][1] :]
+    rows = [(ids, end) for ids, end in rows if ids[end:] == rest]
+    essence_ids, essence_end = subject_end(lm, ESSENCE, fact.subject)
+    heads = [ids[:end] for ids, end in rows] + [essence_ids[:essence_end]]
+    tails = [rest + target[:-1]] * len(rows) + [essence_ids[essence_end:]]
+    head, head_mask = pad(heads, lm.pad_id, side="left", device=lm.device)
+    tail, tail_mask = pad(tails, lm.pad_id, side="right", device=lm.device)
+    wanted = torch.tensor(target, device=lm.device)
+    return Prompts(head, head_mask, tail, tail_mask, wanted, len(rest) - 1, len(tails[-1]) - 1)
+
+
+@torch.no_grad()
+def with_cached_head(lm: LanguageModel, prompts: Prompts) -> Prompts:
+    """The same prompts with the head run once; as they are where every head is empty."""
+    if prompts.head.shape[1] == 0:
+        return prompts
+    cache = DynamicCache()
+    lm.model(
+        input_ids=prompts.head,
+        attention_mask=prompts.head_mask,
+        position_ids=positions(prompts.head_mask),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return replace(prompts, states=without_padding(read_cache(cache), prompts.head_mask))
+
+
+@torch.no_grad()
+def mean_key(lm: LanguageModel, site: Site, prompts: Prompts) -> Tensor:
+    """The key of a fact: the site's input at the subject's last token, averaged over the contexts, (d_in,) float32.
+
+    The one way in which a key is computed anywhere (Gupta et al. 2024, r-ROME: ROME's collapse under many edits came
+    from computing it in two).
+    """
+    ids = torch.cat([prompts.head, prompts.tail[:, :1]], dim=1)[:-1]
+    mask = torch.cat([prompts.head_mask, prompts.tail_mask[:, :1]], dim=1)[:-1]
+    seen = inputs_at(lm, [site], input_ids=ids, attention_mask=mask, position_ids=positions(mask))
+    return seen[site][:, -1].float().mean(0)
+
+
+def optimise_value(
+    lm: LanguageModel, site: Site, fact: Fact, contexts: Sequence[str], objective: Objective, *, cached: bool = True
+) -> Value:
+    """Find the change of a site's output at the subject's last token that makes the model say the new object.
+
+    Minimises the mean over contexts of the target's negative log-likelihood a token, plus the divergence
+    KL(edited || unedited) after the essence prompt, plus a decay, by Adam inside a ball.
+
+    Args:
+        lm: The model, any edits of the past applied.
+        site: Where the change is added, an output into the residual stream.
+        fact: What shall be true.
+        contexts: Texts before the statement.
+        objective: How.
+        cached: Run what stands before the subject's last token once (fast), or at each step (slow, the reference).
+    """
+    prompts = split_prompts(lm, fact, contexts)
+    key = mean_key(lm, site, prompts)
+    if cached:
+        prompts = with_cached_head(lm, prompts)
+    before, size = _unedited(lm, site, prompts)
+    change = torch.zeros(lm.weight(site).shape[0], device=lm.device, requires_grad=True)
+    adam = torch.optim.Adam([change], lr=objective.lr)
+    losses: list[float] = []
+    for _ in range(objective.steps):
+        loss = _loss(lm, site, prompts, change, before, size, objective)
+        losses.append(loss.item())
+        if losses[-1] < objective.stop_loss:
+            break
+        (change.grad,) = torch.autograd.grad(loss, change)
+        adam.step()
+        with torch.no_grad():
+            change *= (objective.clamp * size / change.norm()).clamp(max=1)
+    return Value(change.detach(), key, tuple(losses), prompts.tail.shape[1])
+
+
+@torch.no_grad()
+def _unedited(lm: LanguageModel, site: Site, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    """Log-probabilities after the essence prompt, and the norm of the site's output, before the change."""
+    column, seen = prompts.subject_column(), []
+
+    def look(_: Tensor, output: Tensor) -> Tensor:
+        seen.append(output[0, column].float().norm())
+        return output
+
+    with output_changed(lm, site, look):
+        logits = prompts.logits(lm)
+    return logits[-1, 0].float().log_softmax(-1), seen[0]
+
+
+def _loss(
+    lm: LanguageModel,
+    site: Site,
+    prompts: Prompts,
+    change: Tensor,
+    before: Tensor,
+    size: Tensor,
+    objective: Objective,
+) -> Tensor:
+    column = prompts.subject_column()
+
+    def add(_: Tensor, output: Tensor) -> Tensor:
+        here = output[:, column : column + 1] + change.to(output.dtype)
+        return torch.cat([output[:, :column], here, output[:, column + 1 :]], dim=1)
+
+    with output_changed(lm, site, add):
+        logits = prompts.logits(lm)
+    essence = logits[-1, 0].float().log_softmax(-1)
+    targets = logits[:-1, 1:].float().log_softmax(-1)
+    wanted = prompts.target.expand(len(targets), -1)
+    likelihood = targets.gather(2, wanted[:, :, None]).mean()
+    divergence = (essence.exp() * (essence - before)).sum()
+    return -likelihood + objective.kl_factor * divergence + objective.weight_decay * change.norm() / size**2
+
+
+def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequence[int]) -> tuple[str, ...]:
+    """Beginnings of texts to put before a statement, one of each length in tokens, ending like a sentence.
+
+    Raises:
+        ValueError: If there are fewer texts than lengths.
+    """
+    if len(texts) < len(lengths):
+        raise ValueError(f"{len(lengths)} contexts are wanted, and the corpus has {len(texts)} texts")
+    contexts = []
+    for text, length in zip(texts, lengths, strict=False):
+        ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"][:length]
+        words = " ".join(lm.tokenizer.decode(ids).replace(SLOT, " ").split())
+        contexts.append(words.rstrip(".") + ". ")
+    return tuple(contexts)

@@ -1,0 +1,168 @@
+"""The grid of models and methods that a run covers, and the pipelines that it makes.
+
+The grid stands in the parameters (`grid: {model: {method: true}}`), so it follows `--env` and `--params`;
+Kedro's project context checks it and hands it over before any pipeline is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kedro.pipeline import Pipeline
+
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.pipelines import analyze, edit, evaluate, ingest, rephrase
+
+Grid = dict[str, list[str]]
+"""For each model the methods of this run."""
+
+BASELINE = "none"
+"""The method that locality is measured against; it is always part of a grid."""
+
+_GLOBAL = {"facts", "raw_relations", "corpus_source"}
+_PER_MODEL = ("scores", "answers", "memorisation", "run")
+
+
+class GridError(ValueError):
+    """A grid that asks for what does not exist."""
+
+
+class _Active:
+    """The grid of this process, set once by the project context."""
+
+    grid: Grid | None = None
+
+
+def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
+    """Check the grid in the parameters and make it the grid of this process.
+
+    Args:
+        parameters: All parameters of the run.
+        models: Names of the models in the catalog.
+
+    Raises:
+        GridError: If it names a model, method or pair that does not exist; the error lists those that do.
+    """
+    _Active.grid = read_grid(parameters, models)
+
+
+def active() -> Grid:
+    """The grid of this process.
+
+    Raises:
+        GridError: If no project context was made before.
+    """
+    if _Active.grid is None:
+        raise GridError("the grid is not known yet: create a KedroSession and its context first")
+    return _Active.grid
+
+
+def read_grid(parameters: Mapping[str, Any], models: Sequence[str]) -> Grid:
+    """The grid in the parameters; see `activate`."""
+    wanted = parameters.get("grid") or {}
+    unknown = [model for model in wanted if model not in models]
+    if unknown:
+        raise GridError(f"grid: no model `{unknown[0]}` in the catalog; there are {', '.join(sorted(models))}")
+    grid = {model: _methods(model, chosen or {}, parameters) for model, chosen in wanted.items()}
+    grid = {model: methods for model, methods in grid.items() if methods}
+    if not grid:
+        raise GridError(f"grid: it is empty; name a model of {', '.join(sorted(models))} and methods for it")
+    return grid
+
+
+def _methods(model: str, chosen: Mapping[str, bool], parameters: Mapping[str, Any]) -> list[str]:
+    for method in chosen:
+        if method not in METHODS:
+            raise GridError(f"grid.{model}: no method `{method}`; there are {', '.join(METHODS)}")
+    on = [method for method in METHODS if chosen.get(method)]
+    if not on:
+        return []
+    if BASELINE not in on:
+        raise GridError(f"grid.{model}: `{BASELINE}` must be on, for locality compares with the unedited model")
+    for method in on:
+        settings = parameters.get("methods", {}).get(method, {})
+        if model not in settings:
+            raise GridError(
+                f"grid.{model}: {method} has no hyperparameters for {model} (it has them for "
+                f"{', '.join(sorted(settings)) or 'no model'}); add them to parameters/methods/{method}.yml"
+            )
+    return on
+
+
+def edit_eval(grid: Grid) -> Pipeline:
+    """Single edits of every model and method, evaluated and analysed."""
+    models = [_model(model, methods) for model, methods in grid.items()]
+    return ByModel([ingest.create_pipeline(), *models, analyze.create_pipeline(list(grid))], list(grid))
+
+
+def _model(model: str, methods: Sequence[str]) -> Pipeline:
+    cells = [_cell(model, method) for method in methods]
+    parts = [
+        evaluate.create_familiarity_pipeline(),
+        ingest.create_sample_pipeline(),
+        rephrase.create_pipeline(),
+        edit.create_corpus_pipeline(),
+        *cells,
+        evaluate.create_scoring_pipeline(methods, model),
+    ]
+    whole = sum(parts, Pipeline([]))
+    return Pipeline(
+        whole,
+        namespace=model,
+        inputs=_GLOBAL & whole.inputs(),
+        outputs={**{name: f"{model}_{name}" for name in _PER_MODEL}, "sampled_facts": f"{model}_facts"},
+        parameters=_parameters(whole),
+        prefix_datasets_with_namespace=True,
+    )
+
+
+def _cell(model: str, method: str) -> Pipeline:
+    whole = edit.create_pipeline(method, model) + evaluate.create_pipeline()
+    shared = {"language_model", "facts", "sampled_facts", "raw_relations", "corpus", "probes"}
+    return Pipeline(
+        whole,
+        namespace=method,
+        inputs=shared & whole.inputs(),
+        outputs={"answers": f"{method}_answers", "edits": f"{method}_edits"},
+        parameters=_parameters(whole),
+        tags=[method],
+    )
+
+
+def _parameters(pipeline: Pipeline) -> set[str]:
+    return {name for name in pipeline.inputs() if name.startswith("params:")}
+
+
+class ByModel(Pipeline):
+    """A pipeline that runs one model's nodes after another's, as far as the graph allows.
+
+    Kedro runs breadth-first: all edits of all models, then all evaluations; each switch would load a model anew.
+    """
+
+    def __init__(self, parts: Sequence[Any], models: Sequence[str], **options: Any):
+        self._models = list(models)
+        super().__init__(parts, **options)
+
+    @property
+    def nodes(self) -> list[Any]:
+        """The nodes in an order of dependence that stays with a model as long as it can."""
+        waiting = [node for group in super().grouped_nodes for node in group]
+        dependencies, done, order = self.node_dependencies, set(), []
+        current = ""
+        while waiting:
+            ready = [node for node in waiting if dependencies[node] <= done]
+            node = min(ready, key=lambda node: (self._model_of(node) not in ("", current), waiting.index(node)))
+            current = self._model_of(node) or current
+            waiting.remove(node)
+            done.add(node)
+            order.append(node)
+        return order
+
+    def filter(self, *args: Any, **options: Any) -> Pipeline:
+        """See `Pipeline.filter`; the result keeps the order."""
+        return ByModel(super().filter(*args, **options).nodes, self._models)
+
+    def _model_of(self, node: Any) -> str:
+        model = (node.namespace or "").split(".")[0]
+        return model if model in self._models else ""

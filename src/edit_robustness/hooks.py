@@ -1,0 +1,29 @@
+"""Kedro's hooks of the project: the last line of a run says where its report is."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+
+logger = logging.getLogger(__name__)
+
+
+class ReportPath:
+    """Says where the report is, once it is written."""
+
+    def __init__(self) -> None:
+        self._written = False
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Remember that the report was written."""
+        self._written = self._written or dataset_name == "report"
+
+    @hook_impl
+    def after_pipeline_run(self, catalog: Any) -> None:
+        """Print its path."""
+        if self._written:
+            logger.info("Report: %s", Path(str(catalog.get("report")._filepath)).resolve())

@@ -1,0 +1,79 @@
+"""What methods, kinds of prompt and measures are called in figures and in the report, and in which order they stand.
+
+Tables keep the short names; people read these. A name that is not here is shown as it is, after the known ones,
+so a new method or kind needs no change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+METHODS: Mapping[str, str] = {
+    "none": "No edit",
+    "context": "Fact in context",
+    "ft": "FT",
+    "rome": "ROME",
+    "ike": "IKE",
+}
+
+BASELINES = ("none", "context")
+"""Methods that edit nothing: the unedited model, and the honest rival of every edit."""
+
+KINDS: Mapping[str, str] = {
+    "statement": "Statement",
+    "paraphrase": "Paraphrase",
+    "question": "Question",
+    "cloze": "Cloze",
+    "related_context": "Related context",
+    "unrelated_context": "Unrelated context",
+    "dialogue": "Dialogue",
+    "doubt": "Doubt",
+    "doubt_old_object": "Doubt, old object",
+    "locality": "Neighbours unchanged",
+}
+
+PROTOCOLS: Mapping[str, str] = {"free": "Free generation", "teacher_forced": "Teacher forcing"}
+
+OUTCOMES: Mapping[str, str] = {
+    "recalled": "Recalled, free generation",
+    "matched": "Recalled, teacher forcing",
+    "log_probability_true": "Log-probability of the true object",
+    "log_probability_new": "Log-probability of the new object",
+    "preference_true": "Preference for the true object",
+    "success": "New object said",
+    "reversion": "Old object said",
+    "locality": "Neighbours unchanged",
+}
+
+TERMS: Mapping[str, str] = {
+    "intercept": "Intercept (odds of the middle fact)",
+    "log_views": "Page views of the subject, × 10",
+    "recalled": "True object recalled before the edit",
+    "log_perplexity_new": "Perplexity of the new object, × 10",
+}
+
+PREDICTORS: Mapping[str, str] = {
+    "constant": "Constant (the mean)",
+    "method_kind": "Method and kind of prompt",
+    "method_kind_fact": "Method, kind and the fact's features",
+}
+
+
+def spoken(name: str, names: Mapping[str, str]) -> str:
+    """The label of a name; one that is not known has its underscores opened."""
+    return names.get(name, str(name).replace("_", " "))
+
+
+def in_order(values: Iterable[str], names: Mapping[str, str]) -> list[str]:
+    """The distinct values: known names in the order of `names`, then the others by alphabet."""
+    present = set(values)
+    return [name for name in names if name in present] + sorted(present - set(names))
+
+
+def term_label(term: str) -> str:
+    """Label of a regression term; levels are written ``method=rome``."""
+    factor, _, level = term.partition("=")
+    if not level:
+        return spoken(term, TERMS)
+    names = {"method": METHODS, "kind": KINDS}.get(factor, {})
+    return f"{factor.capitalize()}: {spoken(level, names)}"

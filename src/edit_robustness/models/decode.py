@@ -1,0 +1,232 @@
+"""One prefill a prompt, then greedy decoding and teacher forcing from it.
+
+Prompts are padded on the left, so that every row's last token is the last column. The greedy loop gives the
+tokens of transformers' `generate`, and rows whose sentence has ended leave the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.rows import Owners
+from edit_robustness.models.tokens import pad, positions
+
+KeysValues = list[tuple[Tensor, Tensor]]
+"""Keys and values of each layer, each (rows, heads, tokens, head width)."""
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """Prompts after their forward pass.
+
+    Attributes:
+        states: Keys and values of the prompts.
+        mask: (rows, tokens), 0 where padded.
+        logits: (rows, vocabulary) after the last token of each prompt.
+    """
+
+    states: KeysValues
+    mask: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A greedy continuation: its token ids, its text, and whether it stopped by itself."""
+
+    ids: list[int]
+    text: str
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A target after a prompt: summed log-probability, token count, and whether every token was the argmax."""
+
+    logprob: float
+    tokens: int
+    match: bool
+
+
+def fresh_cache(states: KeysValues) -> DynamicCache:
+    """A cache that holds the given states, to be extended by one forward pass without changing them."""
+    cache = DynamicCache()
+    for layer, (keys, values) in enumerate(states):
+        cache.update(keys, values, layer)
+    return cache
+
+
+def read_cache(cache: DynamicCache) -> KeysValues:
+    """The keys and values of a cache."""
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def selected(states: KeysValues, index: Tensor) -> KeysValues:
+    """Rows of the states, repeated where the index repeats."""
+    return [(keys[index], values[index]) for keys, values in states]
+
+
+def without_padding(states: KeysValues, mask: Tensor) -> KeysValues:
+    """Zero what stands at padded places: a fully padded row may hold NaN there, and 0 x NaN is NaN."""
+    keep = mask[:, None, :, None].bool()
+    return [(keys.where(keep, 0), values.where(keep, 0)) for keys, values in states]
+
+
+@torch.no_grad()
+def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled | None = None) -> Prefilled:
+    """One forward pass over prompts of different lengths.
+
+    Args:
+        lm: The model.
+        rows: Token ids of each prompt, none empty.
+        before: What stands before each prompt, already in the cache.
+
+    Raises:
+        ValueError: If a prompt with what stands before it is longer than the model's context.
+    """
+    ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
+    full = mask if before is None else torch.cat([before.mask, mask], dim=1)
+    longest = int(full.sum(1).max())
+    if longest > lm.max_length:
+        raise ValueError(f"a prompt of {longest} tokens does not fit into {lm.name}'s context of {lm.max_length}")
+    cache = DynamicCache() if before is None else fresh_cache(before.states)
+    place = positions(full)[:, -ids.shape[1] :]
+    output = lm.model(
+        input_ids=ids, attention_mask=full, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=1
+    )
+    return Prefilled(without_padding(read_cache(cache), full), full, output.logits[:, -1])
+
+
+def shared_prefix(rows: Sequence[Sequence[int]], *, least: int) -> int:
+    """How many leading tokens all rows share, leaving at least one to each; 0 where fewer than `least`."""
+    if len(rows) < 2:
+        return 0
+    limit = min(len(row) for row in rows) - 1
+    first = rows[0]
+    length = next((i for i in range(limit) if any(row[i] != first[i] for row in rows)), max(limit, 0))
+    return length if length >= least else 0
+
+
+def sentence_ending_tokens(lm: LanguageModel) -> Tensor:
+    """(vocabulary,) true for tokens after which a sentence may have ended: they hold a terminator or a line break.
+
+    Tokens that are parts of a character count too, since the character they end may be a terminator.
+    """
+    size = lm.model.get_output_embeddings().weight.shape[0]
+    texts = lm.tokenizer.batch_decode([[i] for i in range(min(size, len(lm.tokenizer)))])
+    table = torch.zeros(size, dtype=torch.bool, device=lm.device)
+    table[[i for i, text in enumerate(texts) if any(mark in text for mark in _MARKS)]] = True
+    return table
+
+
+_MARKS = ".!?\n。！？।؟\ufffd"
+
+
+@torch.no_grad()
+def greedy(
+    lm: LanguageModel,
+    start: Prefilled,
+    *,
+    limit: int,
+    ended: Callable[[str], bool],
+    may_end: Tensor,
+    owners: Owners | None = None,
+) -> list[Generation]:
+    """Greedy decoding from prefilled prompts; a row leaves the batch when it stops.
+
+    Args:
+        lm: The model.
+        start: The prompts.
+        limit: Most new tokens.
+        ended: Whether a text so far has ended by its own rule; asked only after tokens for which `may_end` is true.
+        may_end: (vocabulary,) true for tokens after which a text may have ended.
+        owners: Told which rows remain, where edits act on rows.
+    """
+    owners = owners or Owners([0] * len(start.logits))
+    ids: list[list[int]] = [[] for _ in range(len(start.logits))]
+    finished = [False] * len(ids)
+    alive = list(range(len(ids)))
+    cache, mask, logits = fresh_cache(start.states), start.mask, start.logits
+    with owners.restored():
+        for step in range(limit):
+            tokens = logits.argmax(-1)
+            stays = []
+            for place, (row, token, check) in enumerate(
+                zip(alive, tokens.tolist(), may_end[tokens].tolist(), strict=True)
+            ):
+                finished[row] = token in lm.stop_ids
+                if not finished[row]:
+                    ids[row].append(token)
+                    finished[row] = check and ended(lm.tokenizer.decode(ids[row], skip_special_tokens=True))
+                if not finished[row]:
+                    stays.append(place)
+            if not stays or step == limit - 1:
+                break
+            if len(stays) < len(alive):
+                index = torch.tensor(stays, device=mask.device)
+                alive, tokens, mask = [alive[i] for i in stays], tokens[index], mask[index]
+                cache.batch_select_indices(index)
+                owners.select(stays)
+            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
+            logits = lm.model(
+                input_ids=tokens[:, None],
+                attention_mask=mask,
+                position_ids=positions(mask)[:, -1:],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+    texts = lm.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return [Generation(i, t, f) for i, t, f in zip(ids, texts, finished, strict=True)]
+
+
+@torch.no_grad()
+def score(
+    lm: LanguageModel, start: Prefilled, targets: Sequence[Sequence[Sequence[int]]], owners: Owners | None = None
+) -> list[list[Scored]]:
+    """Teacher forcing: the log-probability of each row's targets after its prompt.
+
+    Args:
+        lm: The model.
+        start: The prompts, already run; the first token of each target needs no further pass.
+        targets: For each row its targets, each a list of token ids.
+        owners: Told which rows are run, where edits act on rows.
+    """
+    owners = owners or Owners([0] * len(targets))
+    flat = [(row, list(target)) for row, several in enumerate(targets) for target in several]
+    first = start.logits.float().log_softmax(-1)
+    long = [number for number, (_, target) in enumerate(flat) if len(target) > 1]
+    later = dict(zip(long, _continued(lm, start, [flat[i] for i in long], owners), strict=True)) if long else {}
+    scored = []
+    for number, (row, target) in enumerate(flat):
+        logprobs = torch.cat([first[row : row + 1], later[number]]) if number in later else first[row : row + 1]
+        wanted = torch.tensor(target, device=logprobs.device)
+        total = float(logprobs.gather(1, wanted[:, None]).sum())
+        scored.append(Scored(total, len(target), bool((logprobs.argmax(-1) == wanted).all())))
+    iterator = iter(scored)
+    return [[next(iterator) for _ in several] for several in targets]
+
+
+def _continued(
+    lm: LanguageModel, start: Prefilled, flat: Sequence[tuple[int, list[int]]], owners: Owners
+) -> list[Tensor]:
+    """Log-probabilities after each target token but the last, (tokens - 1, vocabulary) a target."""
+    index = torch.tensor([row for row, _ in flat], device=start.mask.device)
+    ids, mask = pad([target[:-1] for _, target in flat], lm.pad_id, side="right", device=lm.device)
+    full = torch.cat([start.mask[index], mask], dim=1)
+    with owners.restored():
+        owners.select(index)
+        logits = lm.model(
+            input_ids=ids,
+            attention_mask=full,
+            position_ids=positions(full)[:, -ids.shape[1] :],
+            past_key_values=fresh_cache(selected(start.states, index)),
+            use_cache=True,
+        ).logits
+    return [row[: len(target) - 1].float().log_softmax(-1) for row, (_, target) in zip(logits, flat, strict=True)]

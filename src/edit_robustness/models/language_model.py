@@ -1,0 +1,123 @@
+"""A causal language model with its tokenizer, seen through its layout."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edit_robustness.models.layout import Layout, Site, layout_of
+
+_CHUNK = 1 << 24
+
+
+class LanguageModel:
+    """A model and its tokenizer; weights are reached by `Site`, always as (d_out, d_in).
+
+    Args:
+        model: A transformers causal language model; it is put in evaluation mode and needs no gradients.
+        tokenizer: Its fast tokenizer.
+        name: What the model is called in tables.
+
+    Raises:
+        ValueError: If the architecture has no layout or the tokenizer has no character offsets.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str = "model"):
+        if not tokenizer.is_fast:
+            raise ValueError(f"{name}: the tokenizer has no character offsets; use its fast version")
+        self.model = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.name = name
+        self.layout: Layout = layout_of(model.config.model_type)
+        self.description: dict[str, str] = {"name": name}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's inputs go."""
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def pad_id(self) -> int:
+        """A token id to pad with; what is padded is masked, so any id serves."""
+        ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        return next(i for i in ids if i is not None)
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens that end a generation, of the tokenizer and of the generation settings."""
+        configured = self.model.generation_config.eos_token_id
+        several = configured if isinstance(configured, list) else [configured]
+        return frozenset(i for i in [*several, self.tokenizer.eos_token_id] if i is not None)
+
+    @property
+    def max_length(self) -> int:
+        """The longest input in tokens."""
+        return self.model.config.max_position_embeddings
+
+    @cached_property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks."""
+        return self.model.get_submodule(self.layout.blocks)
+
+    def module(self, site: Site) -> nn.Module:
+        """The module that holds a site's weight.
+
+        Raises:
+            ValueError: If the model has no such layer.
+        """
+        if not 0 <= site.layer < len(self.blocks):
+            raise ValueError(f"{self.name} has layers 0 to {len(self.blocks) - 1}; the setting asks for {site.layer}")
+        return self.blocks[site.layer].get_submodule(self.layout.parts[site.part])
+
+    def weight(self, site: Site) -> Tensor:
+        """A view of a site's weight, (d_out, d_in); writing to it edits the model."""
+        stored = self.module(site).weight.detach()
+        return stored.T if self.layout.transposed else stored
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of configuration, tokenizer and every weight's bits; taken once, of the unedited model."""
+        digest = hashlib.blake2b(digest_size=16)
+        config = {k: v for k, v in self.model.config.to_dict().items() if k not in _NOT_CONTENT}
+        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
+        digest.update(str(self.tokenizer.chat_template).encode())
+        for name, parameter in self.model.named_parameters():
+            digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+            digest.update(b"".join(v.to_bytes(8, "little", signed=True) for v in checksums(parameter.detach())))
+        return digest.hexdigest()
+
+
+_NOT_CONTENT = frozenset({"_name_or_path", "transformers_version", "torch_dtype", "_attn_implementation"})
+
+
+def checksums(tensor: Tensor) -> list[int]:
+    """Position-weighted sums of a tensor's bits modulo 2^64, one for each run of 2^24 numbers.
+
+    Computed where the tensor lies, so that a model on a GPU need not be copied to be recognised.
+    """
+    kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    bits = tensor.contiguous().view(-1).view(kinds[tensor.element_size()])
+    sums = []
+    for chunk in bits.split(_CHUNK):
+        places = torch.arange(1, chunk.numel() + 1, device=chunk.device) * 0x9E3779B97F4A7C1 + 0x5851F42D
+        sums.append(int((chunk.long() * places).sum()))
+    return sums
+
+
+@contextmanager
+def restored(tensors: Iterable[Tensor]):
+    """Copy tensors on entering and copy them back on leaving, also after an exception: exact, bit for bit."""
+    saved = [(tensor, tensor.clone()) for tensor in tensors]
+    try:
+        yield
+    finally:
+        for tensor, copy in saved:
+            tensor.copy_(copy)

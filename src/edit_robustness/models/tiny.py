@@ -1,0 +1,86 @@
+"""Tiny random models of every architecture: for trying a graph in seconds, and for tests. They know nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+)
+
+from edit_robustness.models.language_model import LanguageModel
+
+_CONTEXT = 2048
+_CHAT = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+_ROTARY = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "max_position_embeddings": _CONTEXT,
+}
+
+CONFIGS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "llama": lambda **kw: LlamaConfig(**_ROTARY, num_key_value_heads=2, tie_word_embeddings=True, **kw),
+        "mistral": lambda **kw: MistralConfig(**_ROTARY, num_key_value_heads=2, sliding_window=None, **kw),
+        "gpt2": lambda **kw: GPT2Config(n_embd=32, n_inner=48, n_layer=4, n_head=4, n_positions=_CONTEXT, **kw),
+        "gpt_neox": lambda **kw: GPTNeoXConfig(**_ROTARY, **kw),
+    }
+)
+"""One small configuration for each row of the table of architectures."""
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of bytes, with a chat template; it round-trips any text."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: i for i, letter in enumerate(["<end>", *letters])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>", pad_token="<end>")
+    tokenizer.chat_template = _CHAT
+    return tokenizer
+
+
+def tiny_model(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> LanguageModel:
+    """A random model of four layers, 32 wide, with a tokenizer of bytes.
+
+    Args:
+        model_type: A row of `models/layout.py`.
+        seed: Of the weights; the state of torch's generator is left as it was.
+        dtype: Of the weights.
+
+    Raises:
+        ValueError: If there is no tiny configuration of the architecture.
+    """
+    if model_type not in CONFIGS:
+        raise ValueError(f"no tiny `{model_type}`; there are {', '.join(CONFIGS)}")
+    tokenizer = tiny_tokenizer()
+    config = CONFIGS[model_type](
+        vocab_size=len(tokenizer),
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config)
+        for parameter in model.parameters():
+            # larger than the usual start, so that logits differ visibly from token to token
+            if parameter.ndim > 1:
+                parameter.data.normal_(0, 0.15)
+    return LanguageModel(model.to(dtype), tokenizer, f"tiny-{model_type}")

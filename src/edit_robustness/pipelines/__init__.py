@@ -1,0 +1,1 @@
+"""The pipelines of Kedro: thin nodes between rooms."""

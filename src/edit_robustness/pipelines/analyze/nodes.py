@@ -1,0 +1,167 @@
+"""Thin nodes: each takes tables, calls one room, and hands on a table, a figure or the report."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from edit_robustness.plots.popularity import correlation_figure, popularity_figure
+from edit_robustness.plots.robustness import protocol_figure, robustness_figure
+from edit_robustness.report import Findings, render
+from edit_robustness.report.failures import locality_breaks, sharpest_failures
+from edit_robustness.statistics import difficulty
+from edit_robustness.statistics.intervals import rates
+from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
+from edit_robustness.statistics.prediction import predict
+from edit_robustness.statistics.regression import regress
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
+class Analysis:
+    """How to analyse; the defaults are those of the report's explanations.
+
+    Attributes:
+        confidence: Level of all intervals.
+        bootstrap: Resamples of subjects, and permutations, for each correlation.
+        seed: Seed of resamples, permutations and cross-validation.
+        power: With which probability a sample shall show a correlation, where that is stated.
+        failures_shown: Cases shown for each model and method.
+        folds: Parts of the cross-validation.
+        held_out: What is never in training and test at once.
+    """
+
+    confidence: float = Field(0.95, gt=0, lt=1)
+    bootstrap: int = Field(2000, ge=100)
+    seed: int = Field(0, ge=0)
+    power: float = Field(0.8, gt=0, lt=1)
+    failures_shown: int = Field(3, ge=0)
+    folds: int = Field(5, ge=2)
+    held_out: Literal["subject", "relation"] = "subject"
+
+
+def collect(*tables: pd.DataFrame) -> pd.DataFrame:
+    """One table of all models."""
+    return pd.concat(tables, ignore_index=True)
+
+
+def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
+    """A function that makes one table of the models' edited facts, with the model's name beside each."""
+
+    def facts_of(*tables: pd.DataFrame) -> pd.DataFrame:
+        return collect(*(table.assign(model=model) for model, table in zip(models, tables, strict=True)))
+
+    return facts_of
+
+
+def collect_runs(*runs: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each model's run recorded of itself."""
+    return list(runs)
+
+
+def join_outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFrame) -> pd.DataFrame:
+    """Scores beside what was known of each fact before its edit."""
+    return difficulty.outcomes(scores, facts, memorisation)
+
+
+def summarise(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+    """Rates with intervals for every method, kind of prompt, protocol and metric."""
+    by = ["model", "method", "kind", "protocol", "metric"]
+    return rates(outcomes, by, cluster="subject", confidence=settings.confidence)
+
+
+def correlate(
+    outcomes: pd.DataFrame, memorisation: pd.DataFrame, facts: pd.DataFrame, settings: Analysis
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Correlations with page views, and what the edited facts can show of them."""
+    table = difficulty.correlations(
+        outcomes,
+        memorisation,
+        confidence=settings.confidence,
+        bootstrap=settings.bootstrap,
+        power=settings.power,
+        seed=settings.seed,
+    )
+    return table, difficulty.power_table(facts, settings.confidence, settings.power)
+
+
+def explain(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+    """The logistic regression of free-generation success, for each model."""
+    return _for_each_model(outcomes, lambda rows: regress(rows, settings.confidence))
+
+
+def foretell(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+    """How well success by free generation can be told before the edit, for each model."""
+    return _for_each_model(
+        outcomes, lambda rows: predict(rows, settings.held_out, folds=settings.folds, seed=settings.seed)
+    )
+
+
+def _for_each_model(outcomes: pd.DataFrame, estimate: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    success = outcomes[(outcomes["protocol"] == "free") & (outcomes["metric"] == "success")]
+    parts = []
+    for model in outcomes["model"].unique():
+        table = estimate(success[success["model"] == model])
+        table.insert(0, "model", model)
+        parts.append(table)
+    return pd.concat(parts, ignore_index=True)
+
+
+def draw_popularity(memorisation: pd.DataFrame, settings: Analysis) -> go.Figure:
+    """Popularity against memorisation."""
+    points = memorisation.assign(log_views=log_views(memorisation["page_views"]))
+    return popularity_figure(points, recall_by_decade(memorisation, settings.confidence), trend(memorisation))
+
+
+def draw_robustness(headline: pd.DataFrame) -> tuple[go.Figure, go.Figure]:
+    """Success by kind and method, and the gap between the protocols."""
+    return robustness_figure(headline), protocol_figure(headline)
+
+
+def draw_correlations(correlations: pd.DataFrame, settings: Analysis) -> go.Figure:
+    """The forest of correlations."""
+    return correlation_figure(correlations, alpha=1 - settings.confidence)
+
+
+def find_failures(answers: pd.DataFrame, scores: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The sharpest failures of edits, and neighbours that took a new object."""
+    shown = settings.failures_shown
+    return sharpest_failures(answers, scores, shown), locality_breaks(answers, shown)
+
+
+def write_report(
+    headline: pd.DataFrame,
+    correlations: pd.DataFrame,
+    power: pd.DataFrame,
+    regression: pd.DataFrame,
+    prediction: pd.DataFrame,
+    failures: pd.DataFrame,
+    breaks: pd.DataFrame,
+    rejects: pd.DataFrame,
+    runs: list[dict[str, Any]],
+    settings: Analysis,
+    **figures: go.Figure,
+) -> str:
+    """The report as one HTML document; figures come by their names."""
+    return render(
+        Findings(
+            headline=headline,
+            correlations=correlations,
+            power=power,
+            regression=regression,
+            prediction=prediction,
+            failures=failures,
+            breaks=breaks,
+            rejects=rejects,
+            runs=runs,
+            figures=figures,
+            confidence=settings.confidence,
+        )
+    )
+
+
+def export(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """The same tables once more, to be stored in a second format."""
+    return tables

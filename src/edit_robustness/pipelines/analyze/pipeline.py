@@ -1,0 +1,70 @@
+"""The graph of the analysis: collect the models, estimate, draw, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kedro.pipeline import Node, Pipeline
+
+from edit_robustness.pipelines.analyze import nodes
+
+SETTINGS = "params:analyze"
+EXPORTED = ("scores", "answers", "memorisation", "headline", "correlations", "regression", "prediction")
+"""Tables that stand beside the report; each is stored a second time under its name with ``_csv``."""
+
+
+def create_pipeline(models: Sequence[str]) -> Pipeline:
+    """The analysis of all models together.
+
+    Args:
+        models: Names of the models; ``<model>_scores``, ``_answers``, ``_memorisation``, ``_facts`` and ``_run`` are
+            inputs, beside ``rejects`` and ``params:analyze``.
+    """
+    return Pipeline([*_collecting(models), *_estimating(), *_drawing(), *_reporting()])
+
+
+def _collecting(models: Sequence[str]) -> list[Node]:
+    def of(table: str) -> list[str]:
+        return [f"{model}_{table}" for model in models]
+
+    return [
+        Node(nodes.collect, of("scores"), "scores", name="collect_scores"),
+        Node(nodes.collect, of("answers"), "answers", name="collect_answers"),
+        Node(nodes.collect, of("memorisation"), "memorisation", name="collect_memorisation"),
+        Node(nodes.collect_facts(models), of("facts"), "edited_facts", name="collect_facts"),
+        Node(nodes.collect_runs, of("run"), "runs", name="collect_runs"),
+    ]
+
+
+def _estimating() -> list[Node]:
+    return [
+        Node(nodes.join_outcomes, ["scores", "edited_facts", "memorisation"], "outcomes", name="join"),
+        Node(nodes.summarise, ["outcomes", SETTINGS], "headline", name="summarise"),
+        Node(
+            nodes.correlate,
+            ["outcomes", "memorisation", "edited_facts", SETTINGS],
+            ["correlations", "power"],
+            name="correlate",
+        ),
+        Node(nodes.explain, ["outcomes", SETTINGS], "regression", name="explain"),
+        Node(nodes.foretell, ["outcomes", SETTINGS], "prediction", name="predict"),
+        Node(nodes.find_failures, ["answers", "scores", SETTINGS], ["failures", "breaks"], name="find_failures"),
+    ]
+
+
+def _drawing() -> list[Node]:
+    return [
+        Node(nodes.draw_popularity, ["memorisation", SETTINGS], "popularity_figure", name="draw_popularity"),
+        Node(nodes.draw_robustness, "headline", ["robustness_figure", "protocol_figure"], name="draw_robustness"),
+        Node(nodes.draw_correlations, ["correlations", SETTINGS], "correlation_figure", name="draw_correlations"),
+    ]
+
+
+def _reporting() -> list[Node]:
+    tables = ["headline", "correlations", "power", "regression", "prediction", "failures", "breaks", "rejects", "runs"]
+    figures = ["robustness", "protocol", "popularity", "correlation"]
+    inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}
+    return [
+        Node(nodes.write_report, {**inputs, "settings": SETTINGS}, "report", name="report"),
+        Node(nodes.export, list(EXPORTED), [f"{table}_csv" for table in EXPORTED], name="export"),
+    ]

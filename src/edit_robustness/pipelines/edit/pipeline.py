@@ -1,0 +1,36 @@
+"""The graph of edit: the corpus, once a model; preparing and editing, for each method."""
+
+from kedro.pipeline import Node, Pipeline
+
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, write_corpus
+
+_SOURCES = {
+    "texts": {"corpus": "corpus"},
+    "facts": {"facts": "facts", "sampled_facts": "sampled_facts", "raw_relations": "raw_relations"},
+}
+
+
+def create_corpus_pipeline() -> Pipeline:
+    """The model's running text."""
+    inputs = ["language_model", "corpus_source", "corpus_stored"]
+    return Pipeline([Node(write_corpus, inputs, "corpus", name="write_corpus", tags=["gpu"])])
+
+
+def create_pipeline(method: str, model: str) -> Pipeline:
+    """Facts to edits with one method; a preparing node where the method has something to prepare.
+
+    Args:
+        method: Row of METHODS.
+        model: Whose hyperparameters are meant.
+    """
+    hyperparameters = f"params:methods.{method}.{model}"
+    inputs = {"lm": "language_model", "stored": "edits_stored", "method": hyperparameters}
+    nodes = []
+    if parts := METHODS[method].learns_from:
+        sources = {name: dataset for part in parts for name, dataset in _SOURCES[part].items()}
+        preparing = {"lm": "language_model", "stored": "prepared_stored", "method": hyperparameters, **sources}
+        nodes.append(Node(prepare_with(method), preparing, "prepared", name="prepare", tags=["gpu"]))
+        inputs["prepared"] = "prepared"
+    inputs["sampled_facts"] = "sampled_facts"
+    return Pipeline([*nodes, Node(edit_with(method), inputs, "edits", name="edit", tags=["gpu"])])

@@ -1,0 +1,160 @@
+"""Nodes of ingest: check every row of a table of facts, and choose the facts of this run."""
+
+import logging
+from collections import Counter
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from edit_robustness.pipelines.ingest.balance import balanced
+from edit_robustness.prompts.names import plain
+from edit_robustness.prompts.relations import read_relations
+from edit_robustness.prompts.schema import FAILED_LOOKUP, OPTIONAL_COLUMNS, REQUIRED_COLUMNS, read_fact
+from edit_robustness.records import Fact, Relation
+from edit_robustness.tables import facts_from_table, facts_to_table
+
+logger = logging.getLogger(__name__)
+
+REJECT_COLUMNS = ["row", "id", "subject", "relation", "reason"]
+_FIRST_ROW = 2
+_SHOWN = 40
+_COMMONEST = 5
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
+class SampleParameters:
+    """Which facts are edited in this run.
+
+    Attributes:
+        size: How many; 0 or null for all.
+        seed: What the choice follows from.
+        quantiles: Into how many classes of page views, equal in number, the facts are divided.
+    """
+
+    size: Annotated[int, Field(ge=0)] | None = 24
+    seed: int = 0
+    quantiles: Annotated[int, Field(ge=1)] = 4
+
+
+def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read each row of a raw table as a fact, and set aside those that are none.
+
+    Args:
+        raw_facts: Columns subject, relation, target_true and target_new; optionally id, prompt, the aliases of
+            both objects (separated by ``|``) and page_views. All cells may be text.
+        raw_relations: The templates of relations, as they stand in YAML.
+
+    Returns:
+        The facts (`tables.FACT_COLUMNS`), and the rejects: row (as a spreadsheet counts, the header being row 1),
+        id, subject, relation and the reason.
+
+    Raises:
+        ValueError: Where a column is missing, no row is left, or the templates are wrong.
+    """
+    rows = _rows(raw_facts)
+    relations = read_relations(raw_relations).relations
+    facts: list[Fact] = []
+    rejects: list[dict[str, Any]] = []
+    taken: dict[tuple[str, ...], int] = {}
+    for number, row in enumerate(rows, start=_FIRST_ROW):
+        try:
+            facts.append(_new_fact(row, relations, taken, number))
+        except ValueError as reason:
+            rejects.append(_reject(number, row, str(reason)))
+    _report(rows, facts, rejects)
+    return facts_to_table(facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"})
+
+
+def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: SampleParameters) -> pd.DataFrame:
+    """Choose the facts of this run: evenly over what the model recalls or not, and over classes of page views.
+
+    Inside a class, relations take turns; no two facts share a subject; facts with unknown page views come only
+    where the others do not suffice. The choice depends on the seed and not on the order of the table.
+
+    Args:
+        facts: All facts.
+        memorisation: Columns fact_id and recalled, of one model.
+        parameters: How many, and how.
+
+    Returns:
+        The chosen rows of `facts`, in its order.
+
+    Raises:
+        ValueError: Where a fact has no memorisation.
+    """
+    recalled = dict(zip(memorisation["fact_id"], memorisation["recalled"].astype(bool), strict=True))
+    lacking = [identifier for identifier in facts["id"] if identifier not in recalled]
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} facts have no memorisation, the first: {lacking[0]}; run it on all facts again"
+        )
+    if not parameters.size:
+        return facts.reset_index(drop=True)
+    chosen = balanced(
+        facts_from_table(facts), recalled, size=parameters.size, seed=parameters.seed, quantiles=parameters.quantiles
+    )
+    if len(chosen) < parameters.size:
+        logger.warning(
+            "size: %d facts were asked for, and %d are taken: the table has no more subjects",
+            parameters.size,
+            len(chosen),
+        )
+    return facts[facts["id"].isin({fact.id for fact in chosen})].reset_index(drop=True)
+
+
+def _rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows with the columns that are known, missing cells as None; a byte order mark is no part of a name."""
+    table = raw_facts.rename(columns=lambda name: str(name).strip("\ufeff \t"))
+    missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
+    if missing:
+        raise ValueError(
+            f"the table of facts lacks {', '.join(missing)}; it has {', '.join(table.columns) or 'no columns'}. "
+            f"It needs {', '.join(REQUIRED_COLUMNS)}, and may have {', '.join(OPTIONAL_COLUMNS)}"
+        )
+    if table.empty:
+        raise ValueError("the table of facts has no rows")
+    known = table[[column for column in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if column in table.columns]]
+    return known.astype(object).where(known.notna(), None).to_dict(orient="records")  # type: ignore[return-value]
+
+
+def _new_fact(row: dict, relations: dict[str, Relation], taken: dict[tuple[str, ...], int], number: int) -> Fact:
+    """The fact in a row, unless an earlier row has its subject and relation, or its id."""
+    fact = read_fact(row, relations)
+    pair, identifier = ("fact", plain(fact.subject), fact.relation), ("id", fact.id.casefold())
+    if pair in taken:
+        raise ValueError(f"duplicate: row {taken[pair]} has the same subject and relation")
+    if identifier in taken:
+        raise ValueError(f"id is taken: row {taken[identifier]} has {fact.id!r} too; give each row an id of its own")
+    taken[pair] = taken[identifier] = number
+    return fact
+
+
+def _reject(number: int, row: dict[str, Any], reason: str) -> dict[str, Any]:
+    named = {name: str(row.get(name) or "") for name in ("id", "subject", "relation")}
+    return {"row": number, **{name: _readable(text) for name, text in named.items()}, "reason": reason}
+
+
+def _readable(text: str) -> str:
+    """The beginning of a cell, with what no file or page could hold written out."""
+    shown = text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
+
+
+def _report(rows: list[dict[str, Any]], facts: list[Fact], rejects: list[dict[str, Any]]) -> None:
+    kinds = Counter(reject["reason"].split(":")[0] for reject in rejects)
+    reasons = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common(_COMMONEST))
+    if not facts:
+        raise ValueError(f"all {len(rows)} rows of the table of facts were rejected: {reasons}")
+    if rejects:
+        logger.warning("%d of %d rows of the table of facts are set aside: %s", len(rejects), len(rows), reasons)
+    failed = sum(_is_failed_lookup(row.get("page_views")) for row in rows)
+    if failed:
+        logger.info(
+            "page views of %d or less are a look-up that failed, and taken as unknown: %d rows", FAILED_LOOKUP, failed
+        )
+
+
+def _is_failed_lookup(cell: Any) -> bool:
+    return str(cell).strip() in {"0", "1", "0.0", "1.0"}

@@ -1,0 +1,144 @@
+"""How well known a subject is, against what the model remembers of it; and every correlation with it, in one forest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from edit_robustness.labels import METHODS, OUTCOMES, in_order, spoken
+from edit_robustness.plots import theme
+
+TRUE, NEW = "#0072B2", "#D55E00"
+VIEWS = {1: "10", 2: "100", 3: "1,000", 4: "10,000", 5: "100,000", 6: "1 million", 7: "10 million", 8: "100 million"}
+SMALL_FACT = 3
+
+
+def popularity_figure(memorisation: pd.DataFrame, decades: pd.DataFrame, trend: pd.DataFrame) -> go.Figure:
+    """Two panels a model: recall by decade of page views with intervals; each fact's perplexities with their curves.
+
+    Args:
+        memorisation: model, subject, log_views, perplexity_true, perplexity_new; facts without page views are skipped.
+        decades: model, centre (log10 views), value, low, high, n_facts; decades without facts have no row.
+        trend: model, target, log_views, log_perplexity.
+    """
+    models = [model for model in memorisation["model"].unique() if model in set(decades["model"])]
+    if not models:
+        return theme.nothing("No fact has page views.")
+    titles = []
+    for model in models:
+        before = f"{model}: " if len(models) > 1 else ""
+        titles += [f"{before}Facts recalled without an edit", f"{before}Perplexity of the objects"]
+    figure = theme.panels(titles, columns=2, shared=False)
+    for row, model in enumerate(models, start=1):
+        figure.add_trace(_recall(decades[decades["model"] == model]), row=row, col=1)
+        for target, colour in (("true", TRUE), ("new", NEW)):
+            points = memorisation[memorisation["model"] == model].dropna(subset=["log_views"])
+            curve = trend[(trend["model"] == model) & (trend["target"] == target)]
+            figure.add_trace(_points(points, target, colour, row == 1), row=row, col=2)
+            figure.add_trace(_curve(curve, target, colour), row=row, col=2)
+    return _axes(figure, len(models))
+
+
+def _recall(rows: pd.DataFrame) -> go.Scatter:
+    return go.Scatter(
+        x=rows["centre"], y=rows["value"], mode="markers+lines+text", showlegend=False,
+        text=[f" n={n}" for n in rows["n_facts"]], textposition="middle right", textfont={"size": 11}, cliponaxis=False,
+        line={"color": theme.faint(TRUE, 0.35), "width": 1.5}, marker={"color": TRUE, "size": 10},
+        error_y={**theme.bars(rows["value"], rows["low"], rows["high"]), "color": theme.faint(TRUE, 0.6)},
+        customdata=rows[["low", "high", "n_facts"]].to_numpy(),
+        hovertemplate="%{y:.0%} recalled [%{customdata[0]:.0%}, %{customdata[1]:.0%}]<br>"
+        "%{customdata[2]} facts<extra></extra>",
+    )  # fmt: skip
+
+
+def _points(rows: pd.DataFrame, target: str, colour: str, legend: bool) -> go.Scatter:
+    perplexity = rows[f"perplexity_{target}"].astype(float)
+    return go.Scatter(
+        x=rows["log_views"], y=np.log10(perplexity), mode="markers", name=f"{target.capitalize()} object",
+        legendgroup=target, showlegend=legend, marker={"color": theme.faint(colour, 0.42), "size": 5},
+        customdata=np.column_stack([rows["subject"].astype(str), perplexity.map("{:,.3g}".format)]),
+        hovertemplate=f"%{{customdata[0]}}<br>perplexity of the {target} object %{{customdata[1]}}<extra></extra>",
+    )  # fmt: skip
+
+
+def _curve(rows: pd.DataFrame, target: str, colour: str) -> go.Scatter:
+    return go.Scatter(
+        x=rows["log_views"], y=rows["log_perplexity"], mode="lines", legendgroup=target, showlegend=False,
+        line={"color": colour, "width": 3}, hoverinfo="skip",
+    )  # fmt: skip
+
+
+def _axes(figure: go.Figure, n_models: int) -> go.Figure:
+    figure.update_xaxes(tickvals=list(VIEWS), ticktext=list(VIEWS.values()), title_text="Page views a month")
+    figure.update_yaxes(col=1, tickformat=".0%", rangemode="tozero")
+    powers = list(range(0, 13, 1))
+    figure.update_yaxes(col=2, tickvals=powers, ticktext=[_power(k) for k in powers], showticklabels=True)
+    return theme.finish(figure, 100 + 330 * n_models)
+
+
+def _power(k: int) -> str:
+    return f"{10**k:,}" if k <= SMALL_FACT else f"10<sup>{k}</sup>"
+
+
+def correlation_figure(correlations: pd.DataFrame, alpha: float = 0.05) -> go.Figure:
+    """A forest of Spearman correlations with page views; grey bars are what the number of facts cannot show.
+
+    Args:
+        correlations: model, family, method, outcome, rho, low, high, n_facts, detectable, p_holm.
+        alpha: Marks are filled where p_holm is below.
+    """
+    rows = correlations.dropna(subset=["rho"]) if len(correlations) else correlations
+    if not len(rows):
+        return theme.nothing("No correlation could be computed: the table says why.")
+    rows = _sorted(rows).reset_index(drop=True)
+    several = rows["model"].nunique() > 1
+    labels = [_label(row, several) for row in rows.itertuples()]
+    figure = go.Figure([_band(rows), *(_marks(rows, family, alpha) for family in ("memorisation", "edit"))])
+    figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.4, -0.6], showgrid=False)
+    figure.update_xaxes(range=[-1, 1], title_text="Spearman's correlation with page views", dtick=0.25)
+    figure.add_vline(x=0, line={"color": theme.GREY, "width": 1})
+    for index, n in enumerate(rows["n_facts"]):
+        figure.add_annotation(x=1, y=index, text=f"n = {n}", showarrow=False, xanchor="right", font={"size": 11})
+    return theme.finish(figure, 150 + 26 * len(rows), barmode="overlay")
+
+
+def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
+    methods, outcomes = in_order(rows["method"], METHODS), in_order(rows["outcome"], OUTCOMES)
+    places = {
+        "family": rows["family"].map({"memorisation": 0, "edit": 1}),
+        "method": rows["method"].map(methods.index),
+        "outcome": rows["outcome"].map(outcomes.index),
+    }
+    order = pd.DataFrame({"model": rows["model"], **places}).sort_values(["family", "model", "method", "outcome"])
+    return rows.loc[order.index]
+
+
+def _label(row, several: bool) -> str:
+    outcome = spoken(row.outcome, OUTCOMES)
+    text = f"{outcome}" if row.family == "memorisation" else f"{theme.method_label(row.method)}: {outcome.lower()}"
+    return f"{row.model}, {text}" if several else text
+
+
+def _band(rows: pd.DataFrame) -> go.Bar:
+    return go.Bar(
+        x=2 * rows["detectable"], base=-rows["detectable"], y=list(range(len(rows))), orientation="h", width=0.8,
+        marker={"color": theme.faint(theme.GREY, 0.18), "line": {"width": 0}}, hoverinfo="skip",
+        name="Too small for this n to show",
+    )  # fmt: skip
+
+
+def _marks(rows: pd.DataFrame, family: str, alpha: float) -> go.Scatter:
+    chosen = rows[rows["family"] == family]
+    colour = {"memorisation": TRUE, "edit": NEW}[family]
+    sure = chosen["p_holm"] < alpha
+    return go.Scatter(
+        x=chosen["rho"], y=chosen.index, mode="markers",
+        name={"memorisation": "Memorisation, no edit", "edit": "Edit outcomes, free generation"}[family],
+        marker={"color": colour, "size": 10, "symbol": ["circle" if s else "circle-open" for s in sure],
+                "line": {"width": 2, "color": colour}},
+        error_x={**theme.bars(chosen["rho"], chosen["low"], chosen["high"]), "color": theme.faint(colour, 0.6)},
+        customdata=chosen[["low", "high", "p_holm", "n_facts", "detectable"]].to_numpy(),
+        hovertemplate="ρ = %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>Holm p = %{customdata[2]:.3f}"
+        "<br>%{customdata[3]} facts show |ρ| of %{customdata[4]:.2f} or more<extra></extra>",
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""Does an edit hold however people ask: success for each kind of prompt and method, and the gap between protocols."""
+
+from __future__ import annotations
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from edit_robustness.labels import KINDS, METHODS, PROTOCOLS, in_order, spoken
+from edit_robustness.plots import theme
+
+PERCENT = {"tickformat": ".0%", "range": [-0.04, 1.04], "tickvals": [0, 0.25, 0.5, 0.75, 1]}
+HOVER = (
+    "%{customdata[0]}<br>%{x:.0%} [%{customdata[1]:.0%}, %{customdata[2]:.0%}]<br>"
+    "%{customdata[3]} probes of %{customdata[4]} facts<extra></extra>"
+)
+PROTOCOL_COLOURS = {"free": "#0072B2", "teacher_forced": "#D55E00"}
+METHODS_A_ROW = 4
+
+
+def robustness_figure(rates: pd.DataFrame) -> go.Figure:
+    """Share of probes answered with the new object by free generation: a dot with its interval, kinds downwards.
+
+    Args:
+        rates: model, method, kind, protocol, metric, value, low, high, n_probes, n_facts.
+    """
+    chosen = rates[(rates["protocol"] == "free") & (rates["metric"] == "success")].dropna(subset=["value"])
+    if chosen.empty:
+        return theme.nothing("No probe of an edit was scored.")
+    models = list(chosen["model"].unique())
+    kinds, methods = in_order(chosen["kind"], KINDS), in_order(chosen["method"], METHODS)
+    figure = theme.panels(models if len(models) > 1 else [""], columns=2)
+    for index, model in enumerate(models):
+        for method in methods:
+            rows = chosen[(chosen["model"] == model) & (chosen["method"] == method)]
+            trace = _dots(rows, method, methods, kinds).update(showlegend=index == 0)
+            figure.add_trace(trace, **theme.cell(index, 2, len(models)))
+    _kind_axis(figure, kinds)
+    figure.update_xaxes(**PERCENT)
+    panel_rows = -(-len(models) // 2)
+    return theme.finish(figure, 110 + panel_rows * len(kinds) * (18 + 9 * len(methods)))
+
+
+def _dots(rows: pd.DataFrame, method: str, methods: list[str], kinds: list[str]) -> go.Scatter:
+    """One method's dots, moved a little from its kind's line so that intervals do not lie on each other."""
+    step = 0.72 / max(len(methods), 1)
+    shift = (methods.index(method) - (len(methods) - 1) / 2) * step
+    colour = theme.colours(methods)[method]
+    return go.Scatter(
+        x=rows["value"], y=[kinds.index(kind) + shift for kind in rows["kind"]], name=theme.method_label(method),
+        mode="markers", legendgroup=method, customdata=_hover(rows), hovertemplate=HOVER,
+        marker={"color": colour, "size": 9, "symbol": theme.symbols(methods)[method]},
+        error_x={**theme.bars(rows["value"], rows["low"], rows["high"]), "color": theme.faint(colour, 0.55)},
+    )  # fmt: skip
+
+
+def _hover(rows: pd.DataFrame) -> list[list[object]]:
+    names = [
+        f"{theme.method_label(method)}, {spoken(kind, KINDS).lower()}"
+        for method, kind in zip(rows["method"], rows["kind"], strict=True)
+    ]
+    numbers = rows[["low", "high", "n_probes", "n_facts"]].to_numpy().tolist()
+    return [[name, *values] for name, values in zip(names, numbers, strict=True)]
+
+
+def _kind_axis(figure: go.Figure, kinds: list[str]) -> None:
+    figure.update_yaxes(
+        tickvals=list(range(len(kinds))), ticktext=[spoken(kind, KINDS) for kind in kinds],
+        range=[len(kinds) - 0.5, -0.5], showgrid=False,
+    )  # fmt: skip
+    for line in range(1, len(kinds)):
+        figure.add_hline(y=line - 0.5, line={"color": theme.QUIET, "width": 1})
+
+
+def protocol_figure(rates: pd.DataFrame) -> go.Figure:
+    """Success by teacher forcing against free generation, joined by a line: its length is what forcing hides.
+
+    Args:
+        rates: The table of `robustness_figure`.
+    """
+    chosen = rates[(rates["metric"] == "success") & rates["protocol"].isin(PROTOCOLS) & (rates["method"] != "none")]
+    chosen = chosen.dropna(subset=["value"])
+    if chosen.empty:
+        return theme.nothing("No probe was scored under both protocols.")
+    several = chosen["model"].nunique() > 1
+    kinds, methods = in_order(chosen["kind"], KINDS), in_order(chosen["method"], METHODS)
+    cells = [
+        (model, method)
+        for model in chosen["model"].unique()
+        for method in methods
+        if ((chosen["model"] == model) & (chosen["method"] == method)).any()
+    ]
+    titles = [f"{model}, {theme.method_label(m)}" if several else theme.method_label(m) for model, m in cells]
+    figure = theme.panels(titles, METHODS_A_ROW)
+    for index, (model, method) in enumerate(cells):
+        rows = chosen[(chosen["model"] == model) & (chosen["method"] == method)]
+        for trace in _pair(rows, kinds, legend=index == 0):
+            figure.add_trace(trace, **theme.cell(index, METHODS_A_ROW, len(cells)))
+    _kind_axis(figure, kinds)
+    figure.update_xaxes(**{**PERCENT, "tickvals": [0, 0.5, 1]})
+    panel_rows = -(-len(cells) // METHODS_A_ROW)
+    return theme.finish(figure, 130 + panel_rows * (len(kinds) * 30 + 40))
+
+
+def _pair(rows: pd.DataFrame, kinds: list[str], legend: bool) -> list[go.Scatter]:
+    values = rows.pivot_table(index="kind", columns="protocol", values="value", observed=True)
+    values = values.reindex([kind for kind in kinds if kind in values.index]).reindex(columns=list(PROTOCOLS))
+    across, down = [], []
+    for kind, row in values.iterrows():
+        across += [row["free"], row["teacher_forced"], None]
+        down += [kinds.index(str(kind))] * 2 + [None]
+    line = go.Scatter(x=across, y=down, mode="lines", line={"color": theme.faint(theme.GREY, 0.7), "width": 2},
+                      hoverinfo="skip", showlegend=False)  # fmt: skip
+    return [line, *(_ends(rows[rows["protocol"] == protocol], protocol, kinds, legend) for protocol in PROTOCOLS)]
+
+
+def _ends(rows: pd.DataFrame, protocol: str, kinds: list[str], legend: bool) -> go.Scatter:
+    return go.Scatter(
+        x=rows["value"], y=[kinds.index(kind) for kind in rows["kind"]], mode="markers", name=PROTOCOLS[protocol],
+        legendgroup=protocol, showlegend=legend, customdata=_hover(rows), hovertemplate=HOVER,
+        marker={"color": PROTOCOL_COLOURS[protocol], "size": 10,
+                "symbol": "circle" if protocol == "free" else "diamond"},
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""The wordings of each relation, read from YAML and checked, so that a slip in a template is named before a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from edit_robustness.records import SLOT, Relation
+
+BLANK = "____"
+"""What stands in the object's place in a cloze."""
+
+
+@dataclass(frozen=True)
+class Templates:
+    """What the rephrasing has to go on: the wordings of each relation, and passages about nothing in particular."""
+
+    relations: dict[str, Relation]
+    unrelated: tuple[str, ...]
+
+
+def _refuse(message: str, **values: object) -> PydanticCustomError:
+    return PydanticCustomError("template", message, values)  # type: ignore[arg-type]
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise _refuse("is empty")
+    return text.strip()
+
+
+def _one_slot(template: str) -> str:
+    if (found := template.count(SLOT)) != 1:
+        raise _refuse(
+            "must hold {slot} exactly once, it has {found}: {template}", slot=SLOT, found=found, template=template
+        )
+    return template
+
+
+def _some_slot(template: str) -> str:
+    if SLOT not in template:
+        raise _refuse("must hold {slot} at least once: {template}", slot=SLOT, template=template)
+    return template
+
+
+def _one_blank(template: str) -> str:
+    if [len(blank) for blank in re.findall("__+", template)] != [len(BLANK)]:
+        raise _refuse("must hold {blank} exactly once: {template}", blank=BLANK, template=template)
+    return template
+
+
+def _open_end(template: str) -> str:
+    if template.endswith((".", "?", "!", ";")):
+        raise _refuse("must end where the object comes, without a full stop or question mark: {template}", template=template)
+    return template
+
+
+def _distinct(templates: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(templates)) < len(templates):
+        raise _refuse("must differ from each other")
+    return templates
+
+
+Text = Annotated[str, AfterValidator(_not_blank)]
+Template = Annotated[Text, AfterValidator(_one_slot)]
+Prompt = Annotated[Template, AfterValidator(_open_end)]
+
+
+class _RelationRow(BaseModel):
+    """One relation as it stands in the YAML."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Text
+    object: Text
+    statement: Prompt
+    paraphrases: Annotated[tuple[Prompt, ...], Field(min_length=3, strict=False), AfterValidator(_distinct)]
+    question: Template
+    cloze: Annotated[Template, AfterValidator(_one_blank)]
+    context: Annotated[Text, AfterValidator(_some_slot)]
+
+
+class _RelationsFile(BaseModel):
+    """The whole YAML."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    relations: Annotated[dict[str, _RelationRow], Field(min_length=1)]
+    unrelated: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+
+
+def read_relations(raw: Mapping[str, Any]) -> Templates:
+    """The templates of a YAML of relations.
+
+    Args:
+        raw: ``{relations: {P36: {name, object, statement, paraphrases, question, cloze, context}}, unrelated: [...]}``;
+            each template with ``{}`` in the subject's place; `object` says what kind of thing the object is, for
+            who reads the file.
+
+    Raises:
+        ValueError: Naming each relation and field that is wrong, and how.
+    """
+    try:
+        file = _RelationsFile.model_validate(dict(raw))
+    except ValidationError as failure:
+        wrong = "\n".join(f"  {_describe(error)}" for error in failure.errors())
+        raise ValueError(f"the templates of relations cannot be used:\n{wrong}") from failure
+    relations = {name: _relation(name, row) for name, row in file.relations.items()}
+    return Templates(relations, file.unrelated)
+
+
+def _relation(identifier: str, row: _RelationRow) -> Relation:
+    return Relation(id=identifier, **row.model_dump(exclude={"object"}))
+
+
+def _describe(error: ErrorDetails) -> str:
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"

@@ -1,0 +1,184 @@
+"""One schema for facts whatever their source: a row of text becomes a `Fact`, or a reason why it cannot.
+
+Reasons open with a short name of what is wrong, up to the first colon, so that many rejects can be counted by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from edit_robustness.prompts.names import plain, shared_name
+from edit_robustness.records import SLOT, Fact, Relation
+
+REQUIRED_COLUMNS = ("subject", "relation", "target_true", "target_new")
+OPTIONAL_COLUMNS = ("id", "prompt", "target_true_aliases", "target_new_aliases", "page_views")
+LONGEST_FIELD = 500
+"""Characters; a longer field is a slip in the file, not a name or a prompt."""
+
+FAILED_LOOKUP = 1
+"""Page views that mean a look-up that failed: published tables store 1 (or 0) for it."""
+
+_QUOTED = 40
+_ID = re.compile(r"\w[\w.-]{0,119}")
+_LONGEST_SLUG = 60
+
+
+def _refuse(reason: str) -> PydanticCustomError:
+    # as a value, because pydantic would take braces in the reason itself for places to fill
+    return PydanticCustomError("fact", "{reason}", {"reason": reason})
+
+
+def _as_text(cell: Any) -> str:
+    """A cell as text, whatever type the reader of the file gave it; missing is empty."""
+    text = "" if cell is None else str(cell).strip()
+    if len(text) > LONGEST_FIELD:
+        raise _refuse(f"is too long: {len(text)} characters, at most {LONGEST_FIELD}: {text[:_QUOTED]!r}...")
+    for character in text:
+        if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
+            raise _refuse(f"holds a control character: {character!r} in {text[:_QUOTED]!r}")
+    return text
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise _refuse("is empty")
+    return text
+
+
+def _split_aliases(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split("|") if (name := _one_line(part)))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _views(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        number = float(text)
+        views = int(number)
+    except (ValueError, OverflowError):
+        raise _refuse(f"is not a number: {text[:_QUOTED]!r}") from None
+    if views != number:
+        raise _refuse(f"is not a whole number: {text[:_QUOTED]!r}")
+    if views < 0:
+        raise _refuse(f"is negative: {views}")
+    return views if views > FAILED_LOOKUP else None
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+Name = Annotated[Text, AfterValidator(_one_line), AfterValidator(_not_empty)]
+Aliases = Annotated[tuple[str, ...], BeforeValidator(_split_aliases), BeforeValidator(_as_text)]
+Views = Annotated[int | None, BeforeValidator(_views), BeforeValidator(_as_text)]
+
+
+class FactRow(BaseModel):
+    """One row of a raw table of facts; columns that are not named here are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    subject: Name
+    relation: Name
+    target_true: Name
+    target_new: Name
+    id: Text = ""
+    prompt: Text = ""
+    target_true_aliases: Aliases = ()
+    target_new_aliases: Aliases = ()
+    page_views: Views = None
+
+    @model_validator(mode="after")
+    def _objects_differ(self) -> FactRow:
+        new, true = (self.target_new, *self.target_new_aliases), (self.target_true, *self.target_true_aliases)
+        if (name := shared_name(new, true)) is not None:
+            raise _refuse(f"new object equals the old: {name[:_QUOTED]!r} names both")
+        return self
+
+    @model_validator(mode="after")
+    def _id_is_a_file_name(self) -> FactRow:
+        if self.id and not _ID.fullmatch(self.id):
+            raise _refuse(f"id is not a file name: {self.id[:_QUOTED]!r} (letters, digits, '_', '.', '-', at most 120)")
+        return self
+
+
+def read_fact(row: Mapping[str, Any], relations: Mapping[str, Relation]) -> Fact:
+    """The fact in one row of a raw table.
+
+    The prompt is the row's own if it has one, with ``{}`` or the subject itself once, and else the statement of
+    its relation. Without an id, one is made of relation and subject alone, so that no other row can change it.
+
+    Args:
+        row: Cells by column; text, numbers or missing.
+        relations: Templates by relation.
+
+    Raises:
+        ValueError: The reason why the row is no fact.
+    """
+    try:
+        checked = FactRow.model_validate(dict(row))
+    except ValidationError as failure:
+        raise ValueError("; ".join(_reason(error) for error in failure.errors())) from failure
+    return Fact(
+        id=checked.id or make_id(checked.relation, checked.subject),
+        subject=checked.subject,
+        relation=checked.relation,
+        prompt=_template(checked, relations),
+        target_true=checked.target_true,
+        target_new=checked.target_new,
+        target_true_aliases=_other_names(checked.target_true, checked.target_true_aliases),
+        target_new_aliases=_other_names(checked.target_new, checked.target_new_aliases),
+        page_views=checked.page_views,
+    )
+
+
+def make_id(relation: str, subject: str) -> str:
+    """``P36-france``; a short digest is added where letters had to be dropped, so that ids stay apart."""
+    return f"{_slug(relation)}-{_slug(subject.casefold())}"
+
+
+def _slug(text: str) -> str:
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", ascii_text).strip("-")[:_LONGEST_SLUG]
+    if slug == text.replace(" ", "-"):
+        return slug
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{slug}-{digest}" if slug else digest
+
+
+def _template(row: FactRow, relations: Mapping[str, Relation]) -> str:
+    if not row.prompt:
+        if row.relation not in relations:
+            raise ValueError(
+                f"unknown relation: {row.relation[:_QUOTED]!r} has no templates and the row no prompt; "
+                f"give it a prompt, or use one of {', '.join(relations)}"
+            )
+        return relations[row.relation].statement
+    if row.prompt.count(SLOT) == 1 and SLOT not in row.subject:
+        return row.prompt
+    subject, prompt = row.subject[:_QUOTED], row.prompt[:_QUOTED]
+    if row.subject not in row.prompt:
+        raise ValueError(f"subject is not in its prompt: {subject!r} in {prompt!r}; it must hold it, or {SLOT}, once")
+    template = row.prompt.replace(row.subject, SLOT)
+    if template.count(SLOT) > 1:
+        raise ValueError(f"subject is in its prompt more than once: {subject!r}; write one {SLOT} where it is meant")
+    return template
+
+
+def _other_names(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
+    """The aliases that add something, each once."""
+    first_of = {plain(alias): alias for alias in reversed(aliases)}
+    first_of.pop(plain(name), None)
+    return tuple(alias for alias in aliases if first_of.get(plain(alias)) is alias)
+
+
+def _reason(error: Any) -> str:
+    return " ".join([*map(str, error["loc"]), error["msg"]])

@@ -1,0 +1,183 @@
+"""The headline table as a heat map: methods down, kinds of prompt across, neighbours apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from edit_robustness.labels import BASELINES, KINDS, METHODS, PROTOCOLS, in_order, spoken
+
+DARK_FROM = 0.75
+"""From this shade on, a cell's text is light."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One rate: how often the new object (or, of a neighbour, the old answer) came; all shares lie in [0, 1]."""
+
+    value: float
+    low: float
+    high: float
+    n_facts: int
+    n_probes: int
+    old: float | None = None
+    neither: float | None = None
+    preference: float | None = None
+
+    @property
+    def dark(self) -> bool:
+        """Whether the shade calls for light text."""
+        return self.value >= DARK_FROM
+
+    @property
+    def tooltip(self) -> str:
+        """The whole of what is known of this cell, in words."""
+        parts = [f"{self.value:.1%}, interval {self.low:.1%} to {self.high:.1%}"]
+        shares = {"old object": self.old, "neither": self.neither, "new object more probable than old": self.preference}
+        parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
+        return "; ".join([*parts, f"{self.n_probes} probes of {self.n_facts} facts"])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method; a cell is None where nothing was asked."""
+
+    label: str
+    baseline: bool
+    cells: tuple[Cell | None, ...]
+    locality: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True)
+class HeatTable:
+    """One model under one protocol."""
+
+    model: str
+    protocol: str
+    label: str
+    kinds: tuple[str, ...]
+    locality_kinds: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def heat_tables(headline: pd.DataFrame) -> dict[str, list[HeatTable]]:
+    """For each model its tables, free generation first.
+
+    Args:
+        headline: model, method, kind, protocol, metric, value, low, high, n_probes, n_facts.
+    """
+    tables: dict[str, list[HeatTable]] = {}
+    for model in headline["model"].unique():
+        for protocol in in_order(headline["protocol"], PROTOCOLS):
+            rows = headline[(headline["model"] == model) & (headline["protocol"] == protocol)]
+            if len(rows):
+                tables.setdefault(model, []).append(_table(model, protocol, rows))
+    return tables
+
+
+def _table(model: str, protocol: str, rows: pd.DataFrame) -> HeatTable:
+    kinds = in_order(rows.loc[rows["metric"] == "success", "kind"], KINDS)
+    local = in_order(rows.loc[rows["metric"] == "locality", "kind"], KINDS)
+    lines = []
+    for method in in_order(rows["method"], METHODS):
+        mine = rows[rows["method"] == method]
+        lines.append(
+            Row(
+                label=spoken(method, METHODS),
+                baseline=method in BASELINES,
+                cells=tuple(_cell(mine, kind, "success") for kind in kinds),
+                locality=tuple(_cell(mine, kind, "locality") for kind in local),
+            )
+        )
+    return HeatTable(
+        model=model,
+        protocol=protocol,
+        label=spoken(protocol, PROTOCOLS),
+        kinds=tuple(spoken(kind, KINDS) for kind in kinds),
+        locality_kinds=tuple(spoken(kind, KINDS) for kind in local),
+        rows=tuple(lines),
+    )
+
+
+def _cell(rows: pd.DataFrame, kind: str, metric: str) -> Cell | None:
+    by_metric = {row["metric"]: row for row in rows[rows["kind"] == kind].to_dict("records")}
+    main = by_metric.get(metric)
+    if main is None or pd.isna(main["value"]):
+        return None
+
+    def share(name: str) -> float | None:
+        return float(by_metric[name]["value"]) if metric == "success" and name in by_metric else None
+
+    return Cell(
+        value=main["value"],
+        low=main["low"],
+        high=main["high"],
+        n_facts=int(main["n_facts"]),
+        n_probes=int(main["n_probes"]),
+        old=share("reversion"),
+        neither=share("neither"),
+        preference=share("preference"),
+    )
+
+
+def sentences(headline: pd.DataFrame) -> dict[str, list[str]]:
+    """The findings in a few sentences for each model, made from the numbers; the first is the headline."""
+    return {str(model): list(_sentences(str(model), rows)) for model, rows in headline.groupby("model", sort=False)}
+
+
+def _sentences(model: str, rows: pd.DataFrame) -> Iterator[str]:
+    success = rows[(rows["metric"] == "success") & (rows["protocol"] == "free")].dropna(subset=["value"])
+    edits = success[~success["method"].isin(BASELINES)]
+    statements = edits[edits["kind"] == "statement"]
+    if statements.empty:
+        yield f"No editing method was asked its statement by free generation on {model}."
+        return
+    means = _means(edits)
+    best = max(statements["method"], key=lambda m: means[m])
+    name = spoken(best, METHODS)
+    mine = edits[edits["method"] == best]
+    yield _headline(model, name, mine)
+    forced = _means(rows[(rows["metric"] == "success") & (rows["protocol"] == "teacher_forced")])
+    if best in forced:
+        yield (
+            f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation, where teacher forcing "
+            f"would report {forced[best]:.0%}."
+        )
+    yield from _against_context(name, means[best], _means(success).get("context"))
+    kept = rows[(rows["metric"] == "locality") & (rows["protocol"] == "free") & (rows["method"] == best)]
+    if len(kept.dropna(subset=["value"])):
+        yield f"It leaves {_rate(kept.iloc[0])} of the answers about neighbouring subjects as they were."
+
+
+def _headline(model: str, name: str, mine: pd.DataFrame) -> str:
+    statement = mine[mine["kind"] == "statement"].iloc[0]
+    start = f"After {name}, {model} answers {_rate(statement)} of the edited statements with the new object"
+    weakest = mine.iloc[int(mine["value"].to_numpy().argmin())]
+    if weakest["value"] >= statement["value"]:
+        return f"{start}, and no other kind of prompt does worse."
+    return f"{start}, but {_rate(weakest)} of its weakest kind of prompt: {_lower(weakest['kind'])}."
+
+
+def _against_context(name: str, edited: float, context: float | None) -> Iterator[str]:
+    if context is None:
+        return
+    comparison = "less than" if context < edited else "as much as" if context == edited else "more than"
+    yield (
+        f"Writing the fact in one sentence before the prompt, no edit at all, gives {context:.0%}: {comparison} {name}."
+    )
+
+
+def _means(rows: pd.DataFrame) -> dict[str, float]:
+    """Mean over kinds of prompt, each weighing the same."""
+    means = rows.groupby("method", observed=True)["value"].mean().dropna()
+    return {str(method): float(mean) for method, mean in means.items()}
+
+
+def _rate(row: pd.Series) -> str:
+    return f"{row['value']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
+
+
+def _lower(kind: str) -> str:
+    return spoken(kind, KINDS).lower()

@@ -1,0 +1,155 @@
+"""The page: findings in, one HTML file out. What stands where is the template's; what it says is the tables'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from edit_robustness.labels import BASELINES, KINDS, METHODS, OUTCOMES, PREDICTORS, in_order, spoken, term_label
+from edit_robustness.report.heat import heat_tables, sentences
+from edit_robustness.report.runs import methods_run, models_run, summary
+
+FIGURES = ("robustness", "protocol", "popularity", "correlation")
+TEMPLATES = "templates"
+REJECTS_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that the page shows.
+
+    Attributes:
+        headline: model, method, kind, protocol, metric, value, low, high, n_probes, n_facts, n_missing.
+        correlations: A row for each correlation with page views; see `statistics.difficulty.correlations`.
+        power: model, n_facts, detectable, rho, n_needed, power: what the edited facts can show.
+        regression: model and the columns of `statistics.regression.regress`.
+        prediction: model and the columns of `statistics.prediction.predict`.
+        failures: Answers that lose an edit; see `report.failures.sharpest_failures`.
+        breaks: Neighbours that took the new object; see `report.failures.locality_breaks`.
+        rejects: row, id, subject, relation, reason of facts set aside.
+        runs: What each run recorded of itself; any key may be missing.
+        figures: Figures by the names in `FIGURES`; one that is missing is left out.
+        confidence: Level of all intervals.
+    """
+
+    headline: pd.DataFrame
+    correlations: pd.DataFrame
+    power: pd.DataFrame
+    regression: pd.DataFrame
+    prediction: pd.DataFrame
+    failures: pd.DataFrame
+    breaks: pd.DataFrame
+    rejects: pd.DataFrame
+    runs: Sequence[Mapping[str, Any]]
+    figures: Mapping[str, go.Figure] = field(default_factory=dict)
+    confidence: float = 0.95
+
+
+def render(findings: Findings) -> str:
+    """The report as one self-contained HTML document.
+
+    Everything is escaped but three texts of our own making: the style sheet, plotly.js, and figures as JSON, in which
+    ``<`` is written as an escape so that no text can end its script element.
+    """
+    tables = heat_tables(findings.headline)
+    said = sentences(findings.headline)
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            style=Markup(_style()),
+            plotly=Markup(get_plotlyjs()),
+            figures={name: _embedded(findings.figures[name]) for name in FIGURES if name in findings.figures},
+            models=list(tables),
+            heat=tables,
+            sentences=said,
+            confidence=findings.confidence,
+            missing=int(findings.headline["n_missing"].sum()),
+            memorised=_memorised(findings.correlations),
+            correlations=_records(findings.correlations),
+            power=_records(findings.power),
+            regression=_by_model(findings.regression),
+            prediction=_by_model(findings.prediction),
+            failures=_cases(findings.failures),
+            breaks=_cases(findings.breaks),
+            rejects=_records(findings.rejects),
+            REJECTS_SHOWN=REJECTS_SHOWN,
+            run=summary(findings.runs),
+            run_models=models_run(findings.runs),
+            run_methods=methods_run(findings.runs),
+        )
+    )
+
+
+def _environment() -> Environment:
+    """Jinja with escaping always on, and an error where a template names what is not there."""
+    environment = Environment(
+        loader=PackageLoader("edit_robustness.report", TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=lambda share: "–" if pd.isna(share) else f"{share:.0%}",
+        number=lambda value, digits=2: "–" if pd.isna(value) else f"{value:,.{digits}f}",
+        p=lambda value: "–" if pd.isna(value) else "< .001" if value < 0.001 else f"{value:.3f}",
+        method=lambda name: spoken(name, METHODS),
+        kind=lambda name: spoken(name, KINDS),
+        outcome=lambda name: spoken(name, OUTCOMES),
+        predictor=lambda name: spoken(name, PREDICTORS),
+        term=term_label,
+        soften=_soften,
+    )
+    environment.tests["baseline"] = lambda name: name in BASELINES
+    return environment
+
+
+def _soften(sentence: str) -> Markup:
+    """Intervals, which stand in brackets, set apart from the sentence."""
+    parts = re.split(r"(\[[^][]*\])", sentence)
+    return Markup("").join(
+        Markup('<span class="interval">{}</span>').format(part) if part.startswith("[") else part for part in parts
+    )
+
+
+def _style() -> str:
+    return files("edit_robustness.report").joinpath(TEMPLATES, "style.css").read_text(encoding="utf-8")
+
+
+def _embedded(figure: go.Figure) -> Markup:
+    return Markup(figure.to_json().replace("<", "\\u003c"))
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _by_model(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    return {str(model): _records(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
+
+
+def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Cases by model and method, methods in their usual order."""
+    return [
+        (model, method, _records(table[(table["model"] == model) & (table["method"] == method)]))
+        for model in table["model"].unique()
+        for method in in_order(table.loc[table["model"] == model, "method"], METHODS)
+    ]
+
+
+def _memorised(correlations: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each model the facts behind the memorisation figures: with page views, and without."""
+    if correlations.empty:
+        return []
+    recalled = correlations[(correlations["family"] == "memorisation") & (correlations["outcome"] == "recalled")]
+    return _records(recalled)

@@ -1,0 +1,81 @@
+"""What was run, from what the run recorded of itself; whatever it did not record is not shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from edit_robustness.labels import METHODS, in_order, spoken
+
+KIBI = 1024
+
+
+def models_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """A row for each model: its name and what is recorded of it (source, dtype, device, fingerprint, note ...)."""
+    rows: dict[str, dict[str, str]] = {}
+    for run in runs:
+        for name, about in (run.get("models") or {}).items():
+            rows[name] = {"model": str(name), **{key: str(value) for key, value in about.items() if value is not None}}
+    return list(rows.values())
+
+
+def methods_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """A row for each model and method: hyperparameters as text, and the cost of one edit where it was measured."""
+    return [row for run in runs for row in _methods(run)]
+
+
+def _methods(run: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    for model, methods in (run.get("methods") or {}).items():
+        for method in in_order(methods, METHODS):
+            settings = methods[method] or {}
+            seconds = _measured(run.get("seconds_per_edit"), model, method)
+            size = _measured(run.get("bytes_per_edit"), model, method)
+            yield {
+                "model": str(model),
+                "method": spoken(method, METHODS),
+                "settings": ", ".join(f"{key}: {value}" for key, value in settings.items()),
+                "seconds": "" if seconds is None else f"{seconds:,.2f} s",
+                "size": "" if size is None else in_bytes(size),
+            }
+
+
+def _measured(costs: Mapping[str, Any] | None, model: str, method: str) -> float | None:
+    """A cost written as ``{method: x}`` or ``{model: {method: x}}``."""
+    costs = costs or {}
+    inner = costs.get(model)
+    found = inner.get(method) if isinstance(inner, Mapping) else costs.get(method)
+    return None if found is None or isinstance(found, Mapping) else float(found)
+
+
+def in_bytes(size: float) -> str:
+    """A size in the unit that suits it."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < KIBI:
+            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= KIBI
+    return f"{size:,.1f} GiB"
+
+
+def summary(runs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Short facts about the runs together: when, how long, seed, facts, versions."""
+    runs = list(runs)
+    facts = {
+        "Started": _joined(runs, "started"),
+        "Time": " + ".join(_duration(run["seconds"]) for run in runs if run.get("seconds") is not None),
+        "Seed": _joined(runs, "seed"),
+        "Facts edited": _joined(runs, "n_facts"),
+        "Versions": ", ".join(
+            f"{name} {version}"
+            for name, version in {k: v for r in runs for k, v in (r.get("versions") or {}).items()}.items()
+        ),
+    }
+    return [(name, text) for name, text in facts.items() if text]
+
+
+def _joined(runs: list[Mapping[str, Any]], key: str) -> str:
+    return ", ".join(dict.fromkeys(str(run[key]) for run in runs if run.get(key) is not None))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(float(seconds)), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,130 @@
+"""Which facts are hard to edit: each score beside what was known of its fact before the edit, and their correlations.
+
+Two families of tests. Memorisation needs no edit, so every fact of the table counts; edit outcomes exist for the
+edited facts alone. Each family has its own correction for multiplicity, and each row says the smallest correlation
+that its number of facts could have shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from edit_robustness.statistics.correlation import detectable, holm, n_to_detect, pooled, spearman, within_relations
+from edit_robustness.statistics.popularity import log_views
+
+MEMORISED = ("recalled", "matched", "log_probability_true", "log_probability_new", "preference_true")
+EDITED = (("success", "success"), ("reversion", "reversion"), ("locality", "locality"))
+"""Outcomes of an edit under free generation, as (outcome, metric)."""
+
+SCORE = ["model", "method", "fact_id", "probe_id", "kind", "family", "protocol", "metric", "value"]
+FIRST = ["model", "family", "method", "protocol", "outcome"]
+
+
+def outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFrame) -> pd.DataFrame:
+    """Each score with what was known of its fact before the edit.
+
+    Args:
+        scores: The long table of scores.
+        facts: The edited facts: model, id, subject, relation, page_views.
+        memorisation: Recall and perplexities of all facts without an edit.
+
+    Returns:
+        The scores with subject, relation, log_views, recalled (1.0 or 0.0), log_perplexity_true and _new (log10); NaN
+        where unknown.
+
+    Raises:
+        ValueError: A score is of a fact that is not in `facts`.
+    """
+    known = facts[["model", "id", "subject", "relation", "page_views"]].rename(columns={"id": "fact_id"})
+    known = known.assign(log_views=log_views(known["page_views"])).drop(columns="page_views")
+    before = memorisation[["model", "fact_id"]].assign(
+        recalled=memorisation["recalled"].astype(float),
+        log_perplexity_true=np.log10(memorisation["perplexity_true"].astype(float)),
+        log_perplexity_new=np.log10(memorisation["perplexity_new"].astype(float)),
+    )
+    joined = scores[SCORE].merge(known, on=["model", "fact_id"], how="left", validate="many_to_one")
+    strangers = joined.loc[joined["subject"].isna(), "fact_id"].unique()
+    if len(strangers):
+        raise ValueError(f"scores hold facts that were not edited in this run: {', '.join(map(str, strangers[:5]))}")
+    return joined.merge(before, on=["model", "fact_id"], how="left", validate="many_to_one")
+
+
+def correlations(
+    outcomes: pd.DataFrame,
+    memorisation: pd.DataFrame,
+    *,
+    confidence: float = 0.95,
+    bootstrap: int = 2000,
+    power: float = 0.8,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Spearman's correlation of page views with memorisation (all facts) and with edit outcomes (edited facts).
+
+    Returns:
+        model, family ("memorisation" or "edit"), method, protocol, outcome, rho, low, high, p, p_holm (within the
+        family), n_facts, n_missing (page views unknown), within_rho, within_low, within_high, n_relations (pooled over
+        relations by random effects), detectable (the smallest correlation n_facts show with this power), note.
+    """
+    rows = []
+    for labels, table in [*_memorised(memorisation), *_edited(outcomes)]:
+        views = table["log_views"]
+        found = spearman(views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed)
+        within = pooled(within_relations(views, table["value"], table["relation"]), confidence)
+        smallest = detectable(len(views.dropna()), 1 - confidence, power)
+        rows.append({**labels, **found, **within, "detectable": smallest})
+    result = pd.DataFrame(rows)
+    if result.empty:
+        return result
+    for _, tests in result.groupby("family"):
+        result.loc[tests.index, "p_holm"] = holm(tests["p"].to_numpy())
+    last = ["detectable", "note"]
+    numbers = ["rho", "low", "high", "p", "p_holm", "n_facts", "n_missing"]
+    return result[[*FIRST, *numbers, "within_rho", "within_low", "within_high", "n_relations", *last]]
+
+
+def _memorised(memorisation: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    per_token = {target: -np.log(memorisation[f"perplexity_{target}"].astype(float)) for target in ("true", "new")}
+    table = memorisation.assign(
+        log_views=log_views(memorisation["page_views"]),
+        log_probability_true=per_token["true"],
+        log_probability_new=per_token["new"],
+        preference_true=per_token["true"] - per_token["new"],
+    )
+    for model, rows in table.groupby("model", sort=False):
+        for outcome in MEMORISED:
+            protocol = "free" if outcome == "recalled" else "teacher_forced"
+            yield (
+                _labels(model, "memorisation", "none", protocol, outcome),
+                rows.assign(value=rows[outcome].astype(float)),
+            )
+
+
+def _edited(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The mean of each fact's probes, each kind of prompt weighing the same."""
+    free = outcomes[(outcomes["protocol"] == "free") & (outcomes["method"] != "none")]
+    for (model, method), rows in free.groupby(["model", "method"], sort=False, observed=True):
+        for outcome, metric in EDITED:
+            chosen = rows[rows["metric"] == metric]
+            by_kind = chosen.groupby(["fact_id", "kind"], observed=True)["value"].mean()
+            facts = chosen.drop_duplicates("fact_id").set_index("fact_id")[["subject", "relation", "log_views"]]
+            table = facts.assign(value=by_kind.groupby("fact_id").mean())
+            yield _labels(model, "edit", method, "free", outcome), table
+
+
+def _labels(*values: Hashable) -> dict[str, str]:
+    return {name: str(value) for name, value in zip(FIRST, values, strict=True)}
+
+
+def power_table(facts: pd.DataFrame, confidence: float = 0.95, power: float = 0.8, rho: float = 0.1) -> pd.DataFrame:
+    """What the edited facts of each model can show: model, n_facts, detectable, rho, n_needed (for that rho), power."""
+    needed = n_to_detect(rho, 1 - confidence, power)
+    usable = facts[log_views(facts["page_views"]).notna()]
+    counts = usable.groupby("model", sort=False)["id"].nunique().reindex(facts["model"].unique(), fill_value=0)
+    smallest = [detectable(n, 1 - confidence, power) for n in counts]
+    return pd.DataFrame(
+        {"model": counts.index, "n_facts": counts.to_numpy(), "detectable": smallest, "rho": rho, "n_needed": needed,
+         "power": power}
+    )  # fmt: skip

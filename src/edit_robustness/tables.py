@@ -1,0 +1,158 @@
+"""Records to tables and back: the form in which facts, probes and answers travel between nodes.
+
+Whatever is not one plain value (aliases, turns of a conversation) is kept as JSON text, so that Parquet and CSV
+hold the same thing and a table read back gives the very records that were written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+import pandas as pd
+
+from edit_robustness.records import Answer, Fact, Probe, Turn
+
+ALIAS_COLUMNS = ("target_true_aliases", "target_new_aliases")
+_TEXT, _WHOLE, _REAL, _TRUTH = "str", "int64", "float64", "bool"
+
+FACT_COLUMNS = {
+    **{field.name: _TEXT for field in fields(Fact)},
+    "page_views": "Int64",
+}
+"""Columns of a table of facts, and their types; unknown page views are missing."""
+
+PROBE_COLUMNS = {
+    **{field.name: _TEXT for field in fields(Probe)},
+    "conversation": _TRUTH,
+}
+"""Columns of a table of probes, and their types; `history` and the aliases are JSON text."""
+
+_ANSWER_ONLY = {
+    "text": _TEXT,
+    "finished": _TRUTH,
+    "tokens": _WHOLE,
+    "logprob_new": _REAL,
+    "logprob_true": _REAL,
+    "tokens_new": _WHOLE,
+    "tokens_true": _WHOLE,
+    "match_new": _TRUTH,
+    "match_true": _TRUTH,
+}
+_RENAMED = {"id": "probe_id", "text": "prompt"}
+ANSWER_COLUMNS = {
+    "model": _TEXT,
+    "method": _TEXT,
+    **{_RENAMED.get(name, name): kind for name, kind in PROBE_COLUMNS.items()},
+    **_ANSWER_ONLY,
+}
+"""Columns of a table of answers: the probe's (its text as `prompt`), then what the model said."""
+
+
+def facts_to_table(facts: Iterable[Fact]) -> pd.DataFrame:
+    """One row a fact, with `FACT_COLUMNS`."""
+    return _table((_flat(fact) for fact in facts), FACT_COLUMNS)
+
+
+def facts_from_table(table: pd.DataFrame) -> list[Fact]:
+    """The facts of a table in its order; aliases may be JSON text or lists."""
+    _require(table, FACT_COLUMNS, "facts")
+    return [_fact(row) for row in _rows(table, FACT_COLUMNS)]
+
+
+def probes_to_table(probes: Iterable[Probe]) -> pd.DataFrame:
+    """One row a probe, with `PROBE_COLUMNS`."""
+    return _table((_flat(probe) for probe in probes), PROBE_COLUMNS)
+
+
+def probes_from_table(table: pd.DataFrame) -> list[Probe]:
+    """The probes of a table in its order."""
+    _require(table, PROBE_COLUMNS, "probes")
+    return [_probe(row) for row in _rows(table, PROBE_COLUMNS)]
+
+
+def answers_to_table(answers: Iterable[Answer], *, model: str, method: str) -> pd.DataFrame:
+    """One row an answer, with `ANSWER_COLUMNS`: model and method, the probe, what was said."""
+    return _table((_flat_answer(answer, model, method) for answer in answers), ANSWER_COLUMNS)
+
+
+def answers_from_table(table: pd.DataFrame) -> list[Answer]:
+    """The answers of a table in its order; model and method are left behind."""
+    _require(table, ANSWER_COLUMNS, "answers")
+    return [_answer(row) for row in _rows(table, ANSWER_COLUMNS)]
+
+
+def read_names(cell: Any) -> tuple[str, ...]:
+    """The aliases in a cell: JSON text, or a list (Parquet gives numpy arrays); none where it is missing.
+
+    Raises:
+        ValueError: Where the cell holds text that is not a JSON list.
+    """
+    if isinstance(cell, str):
+        names = json.loads(cell) if cell.strip() else []
+        if not isinstance(names, list):
+            raise ValueError(f'aliases must be a JSON list of names, such as ["Lyon"], not {cell[:40]!r}')
+        return tuple(str(name) for name in names)
+    if cell is None or pd.api.types.is_scalar(cell):
+        return ()
+    return tuple(str(name) for name in cell)
+
+
+def _flat(record: Fact | Probe) -> dict[str, Any]:
+    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    row |= {name: _json(row[name]) for name in ALIAS_COLUMNS}
+    if isinstance(record, Probe):
+        row["history"] = _json([[turn.role, turn.text] for turn in record.history])
+    return row
+
+
+def _flat_answer(answer: Answer, model: str, method: str) -> dict[str, Any]:
+    probe = {_RENAMED.get(name, name): value for name, value in _flat(answer.probe).items()}
+    said = {name: getattr(answer, name) for name in _ANSWER_ONLY}
+    return {"model": model, "method": method, **probe, **said}
+
+
+def _fact(row: Mapping[str, Any]) -> Fact:
+    views = row["page_views"]
+    return Fact(**_with_aliases(row) | {"page_views": None if pd.isna(views) else int(views)})
+
+
+def _probe(row: Mapping[str, Any]) -> Probe:
+    history = tuple(Turn(role, text) for role, text in json.loads(row["history"]))
+    follows = None if pd.isna(row["follows"]) else row["follows"]
+    return Probe(
+        **_with_aliases(row) | {"history": history, "follows": follows, "conversation": bool(row["conversation"])}
+    )
+
+
+def _answer(row: Mapping[str, Any]) -> Answer:
+    probe = _probe({name: row[_RENAMED.get(name, name)] for name in PROBE_COLUMNS})
+    return Answer(probe=probe, **{name: row[name] for name in _ANSWER_ONLY})
+
+
+def _with_aliases(row: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(row) | {name: read_names(row[name]) for name in ALIAS_COLUMNS}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _table(rows: Iterable[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
+    # column by column: a frame made of rows would take whole numbers beside missing ones through floats
+    listed = list(rows)
+    return pd.DataFrame({name: pd.Series([row[name] for row in listed], dtype=kind) for name, kind in columns.items()})
+
+
+def _rows(table: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    # to_dict gives Python's own numbers and truths, where iterrows would give numpy's
+    return table[list(columns)].to_dict(orient="records")  # type: ignore[return-value]
+
+
+def _require(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> None:
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        present = ", ".join(map(str, table.columns)) or "no columns"
+        raise ValueError(f"the table of {name} lacks {', '.join(missing)}; it has {present}")

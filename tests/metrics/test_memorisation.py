@@ -1,0 +1,57 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from edit_robustness.metrics.memorisation import MEMORISATION_COLUMNS, memorisation_table
+from edit_robustness.records import Answer, Fact, Probe
+from edit_robustness.tables import answers_to_table, facts_to_table
+
+FRANCE = Fact("fr", "France", "P36", "{} is", "Paris", "Lyon", ("Paname",), ("Lugdunum",), 100)
+SPAIN = Fact("es", "Spain", "P36", "{} is", "Madrid", "Oslo")
+PROBE = Probe(
+    "fr/statement/0", "fr", "statement", "edit", "France", "France is", "Lyon", "Paris", ("Lugdunum",), ("Paname",)
+)
+SAID = Answer(PROBE, " Paname.", True, 2, -6.0, -1.0, 3, 2, False, True)
+
+
+def measured(*answers, facts=(SPAIN, FRANCE)):
+    return memorisation_table(answers_to_table(answers, model="tiny", method="none"), facts_to_table(facts))
+
+
+def test_what_is_measured():
+    table = measured(SAID)
+    assert list(table.columns) == MEMORISATION_COLUMNS
+    [row] = table.to_dict(orient="records")
+    assert (row["model"], row["fact_id"], row["subject"], row["relation"]) == ("tiny", "fr", "France", "P36")
+    assert row["page_views"] == 100
+    assert row["perplexity_new"] == pytest.approx(math.exp(2.0))
+    assert row["perplexity_true"] == pytest.approx(math.exp(0.5))
+    assert row["recalled"] is True
+    assert row["matched"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "recalled"), [("Paris.", True), ("Lyon.", False), ("not Paris.", False), ("Rome.", False)]
+)
+def test_recall_is_by_what_is_said(text, recalled):
+    table = measured(replace(SAID, text=text, match_true=False))
+    assert table["recalled"].tolist() == [recalled]
+    assert table["matched"].tolist() == [False]
+
+
+def test_only_statements_count_and_unknown_views_stay_unknown():
+    spain = replace(SAID, probe=replace(PROBE, id="es/statement/0", fact_id="es", subject="Spain"))
+    other = replace(SAID, probe=replace(PROBE, id="fr/question/0", kind="question"))
+    table = measured(SAID, other, spain)
+    assert table["fact_id"].tolist() == ["fr", "es"]
+    assert table["page_views"].isna().tolist() == [False, True]
+
+
+def test_no_answers_give_an_empty_table_of_the_same_form():
+    assert list(measured().columns) == MEMORISATION_COLUMNS
+
+
+def test_an_answer_about_another_fact_is_named():
+    with pytest.raises(ValueError, match="the first: fr"):
+        measured(SAID, facts=(SPAIN,))

@@ -1,0 +1,110 @@
+import random
+
+import pytest
+
+from edit_robustness.metrics.mentions import verdict
+
+NEW, OLD = ("Lyon", "Lugdunum"), ("Paris", "City of Light")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (" Lyon.", "new"),
+        (" Paris.", "old"),
+        ("Rome.", "neither"),
+        ("", "neither"),
+        ("LUGDUNUM, of course.", "new"),
+        ("the city of light", "old"),
+        ("the City-of-Light", "old"),
+        ("Ｌｙｏｎ", "new"),
+        ("Lyons and Parisians", "neither"),
+        ("Lyon's", "new"),
+        ("**Lyon**.", "new"),
+        ("Paris and Lyon", "old"),
+        ("Lyon and Paris", "new"),
+        ("Rome. Lyon is another.", "neither"),
+        ("Rome\nLyon", "neither"),
+    ],
+)
+def test_names_in_the_first_sentence(text, expected):
+    assert verdict(text, NEW, OLD) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Lyon instead of Paris", "new"),
+        ("not Paris but Lyon", "new"),
+        ("not Paris, Lyon", "new"),
+        ("not Paris; Lyon", "new"),
+        ("not Paris: it is Lyon", "new"),
+        ("It isn't Paris it's Lyon", "new"),
+        ("It isn’t Lyon it is Paris", "old"),
+        ("It is no longer Paris", "neither"),
+        ("It was never Lyon", "neither"),
+        ("It cannot be Lyon", "neither"),
+        ("It can't be Lyon", "neither"),
+        ("rather than Lyon, it is Paris", "old"),
+        ("Unlike Paris, Lyon", "new"),
+        ("NOT Paris", "neither"),
+        ("Not only Lyon", "new"),
+        ("a knot in Paris", "old"),
+        ("neither Paris nor Lyon", "neither"),
+    ],
+)
+def test_negated_names_do_not_count(text, expected):
+    assert verdict(text, NEW, OLD) == expected
+
+
+def test_a_name_never_grows_together_over_a_cut():
+    assert verdict("City not Rome but of Light", NEW, OLD) == "neither"
+
+
+@pytest.mark.parametrize(
+    ("text", "new", "old", "expected"),
+    [
+        ("New York", ["York"], ["New York"], "old"),
+        ("New York", ["New York"], ["York"], "new"),
+        ("York", ["New York"], ["York"], "old"),
+        ("New-York", ["New York"], ["York"], "new"),
+        ("the U.S. army", ["US"], ["UK"], "new"),
+        ("the US army", ["U.S."], ["UK"], "new"),
+        ("He told us so", ["US"], ["UK"], "neither"),
+        ("who knows", ["WHO"], ["UN"], "neither"),
+        ("Washington, D.C. is it", ["Washington DC"], ["Paris"], "new"),
+        ("Washington DC", ["Washington, D.C."], ["Paris"], "new"),
+        ("J. R. R. Tolkien", ["J.R.R. Tolkien"], ["x"], "new"),
+        ("J.R.R. Tolkien", ["J. R. R. Tolkien"], ["x"], "new"),
+        ("JRR Tolkien", ["J. R. R. Tolkien"], ["x"], "new"),
+        ("the USSR", ["U.S.S.R."], ["x"], "new"),
+        ("Nasa did", ["NASA"], ["x"], "new"),
+        ("written in C++", ["C"], ["C++"], "old"),
+        ("written in C", ["C"], ["C++"], "new"),
+        ("O'Brien", ["O Brien"], ["x"], "new"),
+        ("O’Brien", ["O'Brien"], ["x"], "new"),
+        ("首都は東京です", ["東京"], ["大阪"], "new"),
+        ("서울은 수도다", ["서울"], ["x"], "new"),
+        ("Это Москва!", ["Москва"], ["x"], "new"),
+        ("Große Straße", ["GROSSE STRASSE"], ["x"], "new"),
+        ("the band !!! from", ["!!!"], ["x"], "neither"),
+        ("a (b) c", ["", " "], ["[b]"], "old"),
+        ("1,000 lakes", ["1000"], ["x"], "neither"),
+        ("anything", [], [], "neither"),
+    ],
+)
+def test_how_names_are_written(text, new, old, expected):
+    assert verdict(text, new, old) == expected
+
+
+def test_swapping_the_sides_swaps_the_verdict():
+    rng = random.Random(0)
+    pieces = ["Lyon", "Paris", "New York", "York", "not", "but", ",", "U.S.", "us", "instead of", "it is", "Rome"]
+    swapped = {"new": "old", "old": "new", "neither": "neither"}
+    seen = set()
+    for _ in range(3_000):
+        text = " ".join(rng.choices(pieces, k=rng.randrange(7)))
+        new, old = ["Lyon", "York"], ["Paris", "New York", "US"]
+        seen.add(verdict(text, new, old))
+        assert verdict(text, old, new) == swapped[verdict(text, new, old)]
+    assert seen == {"new", "old", "neither"}

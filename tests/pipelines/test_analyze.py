@@ -1,0 +1,102 @@
+import time
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from fabricated_tables import Tables, fabricate
+from pydantic import ValidationError
+
+from edit_robustness.pipelines.analyze import create_pipeline
+from edit_robustness.pipelines.analyze.nodes import Analysis
+from edit_robustness.pipelines.analyze.pipeline import EXPORTED
+
+TABLES = ("scores", "answers", "memorisation", "facts", "run")
+FIGURES = ("popularity", "robustness", "protocol", "correlation")
+
+
+def analyse(runs: dict[str, Tables], **settings) -> dict:
+    """Everything the pipeline leaves, by name."""
+    inputs = {f"{model}_{name}": getattr(tables, name) for model, tables in runs.items() for name in TABLES}
+    found = inputs | {"params:analyze": Analysis(**settings), "rejects": next(iter(runs.values())).rejects}
+    for node in create_pipeline(list(runs)).nodes:
+        found |= node.run({name: found[name] for name in node.inputs})
+    return found
+
+
+@pytest.fixture(scope="module")
+def results():
+    start = time.process_time()
+    found = analyse({"smollm2": fabricate("smollm2"), "gpt2": fabricate("gpt2", seed=1)})
+    assert time.process_time() - start < 30
+    return found
+
+
+def test_free_inputs_are_those_of_the_models():
+    expected = {f"a_{name}" for name in TABLES} | {"rejects", "params:analyze"}
+    assert create_pipeline(["a"]).inputs() == expected
+
+
+def test_tables_hold_all_models(results):
+    for name in (*EXPORTED, "power"):
+        assert set(results[name]["model"]) == {"smollm2", "gpt2"}, name
+        assert results[name].columns[0] == "model"
+
+
+def test_the_second_copy_is_the_first(results):
+    for name in EXPORTED:
+        pd.testing.assert_frame_equal(results[f"{name}_csv"], results[name])
+
+
+def test_tables_survive_parquet_and_csv(results, tmp_path):
+    for name in EXPORTED:
+        results[name].to_parquet(tmp_path / "table.parquet")
+        results[name].to_csv(tmp_path / "table.csv", index=False)
+        assert len(pd.read_parquet(tmp_path / "table.parquet")) == len(results[name])
+
+
+def test_figures_are_drawn(results):
+    for name in FIGURES:
+        assert isinstance(results[f"{name}_figure"], go.Figure)
+        assert len(results[f"{name}_figure"].data) > 0
+        assert f'data-figure="{name}"' in results["report"]
+
+
+def test_the_report_names_both_models(results):
+    assert "After ROME, smollm2" in results["report"] or "After IKE, smollm2" in results["report"]
+    assert len(results["report"].encode()) < 6e6
+
+
+def test_a_run_in_which_nothing_works():
+    """Five facts, no page views, a model that knows nothing and an edit that never holds: the tiny configuration."""
+    tables = fabricate("tiny", n_facts=5, n_known=5, methods=("none", "rome"))
+    tables.facts = tables.facts.assign(page_views=pd.array([pd.NA] * 5, dtype="Int64"))
+    tables.memorisation = tables.memorisation.assign(
+        page_views=pd.array([pd.NA] * 5, dtype="Int64"), recalled=False, matched=False
+    )
+    wins = tables.scores["metric"].isin(["success", "preference"])
+    tables.scores = tables.scores.assign(value=tables.scores["value"].where(~wins, 0.0))
+    found = analyse({"tiny": tables}, bootstrap=100)
+    assert found["correlations"]["rho"].isna().all()
+    assert "every probe failed" in found["regression"].loc[0, "note"]
+    assert "nothing to predict" in found["prediction"].loc[0, "note"]
+    assert "No edit that was believed" in found["report"]
+
+
+def test_the_unedited_model_alone():
+    found = analyse({"tiny": fabricate("tiny", n_facts=8, n_known=40, methods=("none",))}, bootstrap=100)
+    assert set(found["correlations"]["family"]) == {"memorisation"}
+    assert "No editing method was asked" in found["report"]
+
+
+def test_scores_that_are_not_numbers_are_counted():
+    tables = fabricate("tiny", n_known=60)
+    tables.scores.loc[tables.scores.index[:7], "value"] = float("nan")
+    found = analyse({"tiny": tables}, bootstrap=100)
+    assert found["headline"]["n_missing"].sum() == 7
+    assert "7 scores were not finite numbers" in found["report"]
+
+
+@pytest.mark.parametrize("settings", [{"confidenc": 0.9}, {"confidence": 95}, {"held_out": "fact"}, {"bootstrap": 0}])
+def test_a_wrong_setting_is_refused(settings):
+    with pytest.raises(ValidationError, match=next(iter(settings))):
+        Analysis(**settings)

@@ -1,0 +1,276 @@
+import json
+import logging
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from pydantic import ValidationError
+
+from edit_robustness.pipelines.ingest import create_pipeline, create_sample_pipeline
+from edit_robustness.pipelines.ingest.balance import view_classes
+from edit_robustness.pipelines.ingest.nodes import REJECT_COLUMNS, SampleParameters, sample_facts, validate_facts
+from edit_robustness.records import Fact
+from edit_robustness.tables import facts_from_table, facts_to_table
+
+REAL = Path(__file__).parents[3] / "shared" / "data"
+RELATIONS = {
+    "relations": {
+        "P36": {
+            "name": "capital",
+            "object": "a city",
+            "statement": "The capital of {} is",
+            "paraphrases": ["{} is ruled from", "The seat of {} is", "Who rules {} sits in"],
+            "question": "What is the capital of {}?",
+            "cloze": "The capital of {} is ____.",
+            "context": "{} is a country.",
+        }
+    }
+}
+HEADER = "id,subject,relation,target_true,target_true_aliases,target_new,target_new_aliases,page_views,prompt"
+
+
+def read(tmp_path, text, encoding="utf-8", **more):
+    (tmp_path / "facts.csv").write_text(text, encoding=encoding)
+    return pd.read_csv(tmp_path / "facts.csv", dtype=str, keep_default_na=False, encoding="utf-8", **more)
+
+
+def rows(tmp_path, *lines, header=HEADER):
+    return validate_facts(read(tmp_path, "\n".join([header, *lines])), RELATIONS)
+
+
+def test_good_rows_become_facts(tmp_path):
+    facts, rejects = rows(
+        tmp_path,
+        "fr,France,P36,Paris,Paname|Ville,Lyon,,1200,",
+        ",NA,P36,null,,Lyon,,1,",
+        ",القاهرة,P36,القدس,,Lyon,,,في القاهرة يوجد",
+        'a b,"Foo, ""Bar""",mine,x,,y,,0,"{}, says"',
+    )
+    assert rejects.columns.tolist() == REJECT_COLUMNS
+    assert [*rejects["reason"]] == ["id is not a file name: 'a b' (letters, digits, '_', '.', '-', at most 120)"]
+    assert facts_from_table(facts)[:2] == [
+        Fact("fr", "France", "P36", "The capital of {} is", "Paris", "Lyon", ("Paname", "Ville"), (), 1200),
+        Fact("P36-na", "NA", "P36", "The capital of {} is", "null", "Lyon"),
+    ]
+    assert facts["prompt"][2] == "في {} يوجد"
+
+
+def test_bad_rows_are_named_and_set_aside(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        facts, rejects = rows(
+            tmp_path,
+            "fr,France,P36,Paris,,Lyon,,,",
+            "x1,,P36,Paris,,Lyon,,,",
+            "x2,Spain,P36,Madrid,,madrid,,,",
+            "x3,Italy,P36,Rome,,Bonn,,,Spain is",
+            "x4,france,P36,Paris,,Oslo,,,",
+            "fr,Chad,P36,Lima,,Oslo,,,",
+            "x5,Mali,P99,Lima,,Oslo,,,",
+            f"x6,{'y' * 100_000},P36,Lima,,Oslo,,,",
+            "x7,Peru\x07,P36,Lima,,Oslo,,-4,",
+        )
+    assert facts["id"].tolist() == ["fr"]
+    table = rejects.set_index("row")
+    assert table["id"].tolist() == ["x1", "x2", "x3", "x4", "fr", "x5", "x6", "x7"]
+    assert table["reason"][3] == "subject is empty"
+    assert table["reason"][4].startswith("new object equals the old")
+    assert table["reason"][5].startswith("subject is not in its prompt")
+    assert table["reason"][6] == "duplicate: row 2 has the same subject and relation"
+    assert table["reason"][7].startswith("id is taken: row 2 has 'fr' too")
+    assert table["reason"][8].startswith("unknown relation: 'P99'")
+    assert "100000 characters" in table["reason"][9]
+    assert len(table["subject"][9]) < 50
+    assert table["reason"][10].startswith("subject holds a control character")
+    assert table["subject"][10] == r"Peru\x07"
+    assert "8 of 9 rows" in caplog.text
+    rejects.to_parquet(tmp_path / "rejects.parquet")
+
+
+def test_a_row_that_is_set_aside_takes_no_place(tmp_path):
+    facts, _ = rows(tmp_path, "a,France,P36,Paris,,Paris,,,", "a,France,P36,Paris,,Lyon,,,")
+    assert facts["target_new"].tolist() == ["Lyon"]
+
+
+def test_a_missing_column_is_named_with_those_present(tmp_path):
+    with pytest.raises(ValueError, match=r"lacks relation, target_new; it has subject, target_true, object. It needs"):
+        rows(tmp_path, "a,b,c", header="subject,target_true,object")
+
+
+def test_only_the_required_columns_are_needed(tmp_path):
+    facts, rejects = rows(tmp_path, "France,P36,Paris,Lyon", header="\ufeffsubject, relation,target_true,target_new")
+    assert facts["id"].tolist() == ["P36-france"]
+    assert len(rejects) == 0
+
+
+def test_when_nothing_is_left_the_commonest_reasons_are_given(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"all 3 rows .* rejected: subject is empty \(2\), new object equals the old \(1\)"
+    ):
+        rows(tmp_path, ",,P36,a,,b,,,", "x,Spain,P36,a,,a,,,", ",,P36,a,,b,,,")
+    with pytest.raises(ValueError, match="has no rows"):
+        rows(tmp_path)
+
+
+def test_tables_with_types_of_their_own_are_read():
+    raw = pd.DataFrame(
+        {
+            "subject": ["France", "Spain", None],
+            "relation": "P36",
+            "target_true": ["Paris", "Madrid", "x"],
+            "target_new": ["Lyon", "Oslo", "y"],
+            "page_views": [12.0, np.nan, 3.0],
+            "prompt": [None, None, "{} is"],
+        }
+    )
+    facts, rejects = validate_facts(raw, RELATIONS)
+    assert facts["page_views"].isna().tolist() == [False, True]
+    assert facts["page_views"][0] == 12
+    assert rejects["reason"].tolist() == ["subject is empty"]
+
+
+def test_failed_look_ups_are_counted(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        facts, _ = rows(tmp_path, "a,France,P36,Paris,,Lyon,,1,", "b,Spain,P36,Madrid,,Oslo,,0,", "c,Chad,P36,x,,y,,2,")
+    assert facts["page_views"].isna().tolist() == [True, True, False]
+    assert "taken as unknown: 2 rows" in caplog.text
+
+
+@pytest.mark.skipif(not (REAL / "counterfact").exists(), reason="needs the CounterFact records")
+def test_real_records_are_read():
+    records = json.loads((REAL / "counterfact" / "full_records_500.json").read_text(encoding="utf-8"))
+    rewrites = [record["requested_rewrite"] for record in records]
+    raw = pd.DataFrame(
+        {
+            "id": [f"counterfact-{record['case_id']}" for record in records],
+            "subject": [rewrite["subject"] for rewrite in rewrites],
+            "relation": [rewrite["relation_id"] for rewrite in rewrites],
+            "prompt": [rewrite["prompt"] for rewrite in rewrites],
+            "target_true": [rewrite["target_true"]["str"] for rewrite in rewrites],
+            "target_new": [rewrite["target_new"]["str"] for rewrite in rewrites],
+            "page_views": [record["_subject_pageviews_2021_10"] for record in records],
+        }
+    )
+    facts, rejects = validate_facts(raw, RELATIONS)
+    assert len(facts) + len(rejects) == 500
+    assert len(rejects) <= 5, rejects["reason"].tolist()
+    assert facts["page_views"].isna().sum() > 0
+    statements = {fact.id: fact.statement for fact in facts_from_table(facts)}
+    for record, rewrite in zip(records, rewrites, strict=True):
+        if (identifier := f"counterfact-{record['case_id']}") in statements:
+            assert statements[identifier] == rewrite["prompt"].replace("{}", rewrite["subject"]).strip()
+
+
+def many_facts(number=200, relations=5, missing=20, subjects=None):
+    rng = np.random.default_rng(3)
+    views = [None if place < missing else int(10 ** rng.uniform(1, 6)) for place in range(number)]
+    subject = subjects or (lambda place: f"S{place}")
+    return [
+        Fact(f"f{place:04}", subject(place), f"P{place % relations}", "{} is", "a", "b", page_views=views[place])
+        for place in range(number)
+    ]
+
+
+def memory(facts, recalled):
+    return pd.DataFrame({"fact_id": [fact.id for fact in facts], "recalled": [recalled(fact) for fact in facts]})
+
+
+def sample(facts, size, recalled=lambda fact: int(fact.id[1:]) % 3 == 0, **more):
+    parameters = SampleParameters(size=size, **more)
+    return facts_from_table(sample_facts(facts_to_table(facts), memory(facts, recalled), parameters))
+
+
+def test_a_sample_is_balanced_over_recall_page_views_and_relations():
+    facts = many_facts()
+    chosen = sample(facts, 24)
+    classes = view_classes(facts, 4)
+    cells = Counter((int(fact.id[1:]) % 3 == 0, classes[fact.id]) for fact in chosen)
+    assert cells == {(known, quantile): 3 for known in (True, False) for quantile in range(4)}
+    relations = Counter(fact.relation for fact in chosen)
+    assert max(relations.values()) - min(relations.values()) <= 1
+
+
+def test_where_few_are_recalled_all_of_them_are_taken():
+    chosen = sample(many_facts(), 24, recalled=lambda fact: fact.id in {"f0050", "f0051"})
+    assert len(chosen) == 24
+    assert {"f0050", "f0051"} <= {fact.id for fact in chosen}
+
+
+def test_recall_stays_even_where_a_class_of_page_views_has_too_few():
+    facts = many_facts()
+    classes = view_classes(facts, 4)
+    popular = [fact.id for fact in facts if classes[fact.id] == 3]
+    chosen = sample(facts, 24, recalled=lambda fact: fact.id in popular)
+    assert sum(fact.id in popular for fact in chosen) == 12
+
+
+def test_unknown_page_views_come_last():
+    assert all(fact.page_views is not None for fact in sample(many_facts(), 180))
+    assert sum(fact.page_views is None for fact in sample(many_facts(), 185)) == 5
+    assert len(sample(many_facts(30, missing=30), 10)) == 10
+
+
+def test_the_sample_follows_from_seed_and_not_from_order():
+    facts = many_facts()
+    first = sample(facts, 24)
+    assert sample(facts, 24) == first
+    assert {fact.id for fact in sample(facts[::-1], 24)} == {fact.id for fact in first}
+    assert sample(facts, 24, seed=1) != first
+    assert [fact.id for fact in first] == sorted(fact.id for fact in first)
+
+
+def test_no_subject_comes_twice(caplog):
+    facts = many_facts(60, subjects=lambda place: f"{'sS'[place % 2]}{place // 4}")
+    assert len({fact.subject.casefold() for fact in sample(facts, 15)}) == 15
+    with caplog.at_level(logging.WARNING):
+        assert len(sample(facts, 16)) == 15
+    assert "16 facts were asked for, and 15 are taken" in caplog.text
+
+
+@pytest.mark.parametrize("size", [0, None])
+def test_no_size_takes_all(size, caplog):
+    facts = many_facts(30)
+    assert sample(facts, size) == facts
+    assert not caplog.records
+
+
+def test_a_size_above_the_table_takes_all_and_says_so(caplog):
+    facts = many_facts(30)
+    with caplog.at_level(logging.WARNING):
+        assert sample(facts, 31) == facts
+    assert "31 facts were asked for, and 30 are taken" in caplog.text
+
+
+def test_every_size_is_met():
+    facts = many_facts(40)
+    assert [len(sample(facts, size)) for size in range(1, 41)] == [*range(1, 41)]
+
+
+def test_facts_without_memorisation_are_named():
+    facts = many_facts(3)
+    with pytest.raises(ValueError, match="1 facts have no memorisation, the first: f0002"):
+        sample_facts(facts_to_table(facts), memory(facts[:2], lambda fact: True), SampleParameters())
+
+
+@pytest.mark.parametrize("wrong", [{"size": -1}, {"sise": 3}, {"size": "many"}, {"quantiles": 0}])
+def test_wrong_parameters_are_refused(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        SampleParameters(**wrong)
+
+
+def test_the_pipelines_run(tmp_path):
+    raw = read(tmp_path, "\n".join([HEADER, "fr,France,P36,Paris,,Lyon,,12,", "es,Spain,P36,Madrid,,Oslo,,13,"]))
+    catalog = DataCatalog(
+        {
+            "raw_facts": MemoryDataset(raw),
+            "raw_relations": MemoryDataset(RELATIONS),
+            "memorisation": MemoryDataset(pd.DataFrame({"fact_id": ["fr", "es"], "recalled": [True, False]})),
+            "params:sample": MemoryDataset(SampleParameters(size=1)),
+        }
+    )
+    outputs = SequentialRunner().run(create_pipeline() + create_sample_pipeline(), catalog)
+    assert len(outputs["sampled_facts"].load()) == 1
+    assert len(outputs["rejects"].load()) == 0

@@ -1,0 +1,112 @@
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated_tables import fabricate
+
+from edit_robustness.plots import theme
+from edit_robustness.plots.popularity import correlation_figure, popularity_figure
+from edit_robustness.plots.robustness import protocol_figure, robustness_figure
+
+RATE = ["model", "method", "kind", "protocol", "metric", "value", "low", "high", "n_probes", "n_facts"]
+
+
+def rate(method, kind, protocol, value, model="m"):
+    return (model, method, kind, protocol, "success", value, value - 0.1, value + 0.1, 24, 24)
+
+
+@pytest.fixture
+def rates():
+    rows = [
+        rate("rome", "statement", "free", 0.9),
+        rate("rome", "statement", "teacher_forced", 0.95),
+        rate("rome", "cloze", "free", 0.4),
+        rate("rome", "cloze", "teacher_forced", 0.8),
+        rate("none", "statement", "free", 0.1),
+        rate("none", "statement", "teacher_forced", 0.1),
+        rate("a_new_method", "cloze", "free", 0.3),
+    ]
+    return pd.DataFrame(rows, columns=RATE)
+
+
+@pytest.fixture
+def correlations():
+    return pd.DataFrame(
+        {
+            "model": "m", "family": ["edit", "memorisation", "edit"], "method": ["rome", "none", "ft"],
+            "outcome": ["success", "recalled", "success"], "rho": [0.2, 0.3, np.nan], "low": [-0.1, 0.2, np.nan],
+            "high": [0.5, 0.4, np.nan], "n_facts": [24, 450, 24], "detectable": [0.55, 0.13, 0.55],
+            "p_holm": [0.4, 0.001, np.nan],
+        }
+    )  # fmt: skip
+
+
+def test_dots_and_their_intervals_are_the_tables(rates):
+    figure = robustness_figure(rates)
+    rome = next(trace for trace in figure.data if trace.name == "ROME")
+    assert list(rome.x) == [0.9, 0.4]
+    assert rome.error_x.array == pytest.approx([0.1, 0.1])
+    assert [trace.name for trace in figure.data] == ["No edit", "ROME", "a new method"]
+    assert list(figure.layout.yaxis.ticktext) == ["Statement", "Cloze"]
+
+
+def test_methods_differ_in_colour_and_in_marker():
+    methods = ["none", "context", "ft", "rome", "ike", "memit", "mend"]
+    assert len(set(theme.colours(methods).values())) == len(methods)
+    assert len(set(theme.symbols(methods).values())) == len(methods)
+
+
+def test_one_panel_for_each_model(rates):
+    figure = robustness_figure(pd.concat([rates, rates.assign(model="other")]))
+    assert [note.text for note in figure.layout.annotations] == ["m", "other"]
+    assert len([trace for trace in figure.data if trace.showlegend]) == 3
+
+
+def test_the_gap_joins_both_protocols(rates):
+    figure = protocol_figure(rates)
+    line = next(trace for trace in figure.data if trace.mode == "lines")
+    assert list(line.x) == [0.9, 0.95, None, 0.4, 0.8, None]
+    assert [note.text for note in figure.layout.annotations] == ["ROME", "a new method"]
+
+
+def test_only_decades_with_facts_are_drawn():
+    memory = fabricate(n_known=60).memorisation.assign(log_views=3.0)
+    decades = pd.DataFrame(
+        {
+            "model": "smollm2",
+            "centre": [2.5, 6.5],
+            "value": [0.1, 0.5],
+            "low": [0, 0.3],
+            "high": [0.3, 0.7],
+            "n_facts": 30,
+        }
+    )
+    figure = popularity_figure(
+        memory, decades, pd.DataFrame(columns=["model", "target", "log_views", "log_perplexity"])
+    )
+    assert list(figure.data[0].x) == [2.5, 6.5]
+    assert len(figure.data[1].x) == 60
+
+
+def test_the_forest_shows_what_n_cannot(correlations):
+    figure = correlation_figure(correlations)
+    band, memorised, edited = figure.data
+    assert list(band.x) == pytest.approx([0.26, 1.1])
+    assert (list(memorised.x), list(edited.x)) == ([0.3], [0.2])
+    assert list(memorised.marker.symbol) == ["circle"]
+    assert list(edited.marker.symbol) == ["circle-open"]
+    assert list(figure.layout.yaxis.ticktext) == ["Recalled, free generation", "ROME: new object said"]
+
+
+def test_nothing_to_draw_is_said(rates, correlations):
+    empty = [
+        robustness_figure(rates.head(0)),
+        protocol_figure(rates.head(0)),
+        correlation_figure(correlations.tail(1)),
+        correlation_figure(pd.DataFrame()),
+        popularity_figure(
+            fabricate(n_known=30).memorisation.assign(log_views=np.nan),
+            pd.DataFrame(columns=["model", "centre", "value", "low", "high", "n_facts"]),
+            pd.DataFrame(columns=["model", "target", "log_views", "log_perplexity"]),
+        ),
+    ]
+    assert all(len(figure.data) == 0 and figure.layout.annotations[0].text for figure in empty)

@@ -1,0 +1,52 @@
+import random
+
+from edit_robustness.prompts.neighbours import nearest_neighbours, neighbourhoods
+from edit_robustness.records import Fact
+
+
+def fact(subject, true, new="Nowhere", relation="P176", **more):
+    return Fact(f"{relation}-{subject}", subject, relation, "{} is made by", true, new, **more)
+
+
+EDIT = fact("Porsche 911", "Porsche", "Honda")
+POOL = [
+    EDIT,
+    fact("Honda Civic", "Honda"),
+    fact("Porsche 911 GT", "Volkswagen"),
+    fact("Fiat 500", "Fiat"),
+    fact("Boxster", "PORSCHE"),
+    fact("Porsche 914", "Porsche AG", target_true_aliases=("Porsche",)),
+    fact("porsche 911", "Lego"),
+    fact("Acura NSX", "Honda Motor", target_true_aliases=("honda",)),
+    fact("Porsche", "Ferdinand", relation="P112"),
+]
+
+
+def test_same_object_first_then_like_subjects():
+    near = nearest_neighbours(EDIT, POOL, 10)
+    assert [other.subject for other in near] == ["Porsche 914", "Boxster", "Porsche 911 GT", "Fiat 500"]
+
+
+def test_as_many_as_asked_for():
+    assert [other.subject for other in nearest_neighbours(EDIT, POOL, 1)] == ["Porsche 914"]
+    assert nearest_neighbours(EDIT, POOL, 0) == []
+    assert nearest_neighbours(EDIT, [EDIT], 3) == []
+    assert nearest_neighbours(EDIT, [], 3) == []
+
+
+def test_the_order_of_the_table_does_not_matter():
+    shuffled = POOL[:]
+    for seed in range(5):
+        random.Random(seed).shuffle(shuffled)
+        assert nearest_neighbours(EDIT, shuffled, 10) == nearest_neighbours(EDIT, POOL, 10)
+
+
+def test_ties_go_by_id():
+    pool = [fact(subject, "Fiat") for subject in ("zzz", "qqq", "www")]
+    assert [other.subject for other in nearest_neighbours(EDIT, pool, 3)] == ["qqq", "www", "zzz"]
+
+
+def test_neighbourhoods_give_the_same_neighbours_by_relation():
+    around = neighbourhoods(POOL)
+    assert set(around) == {"P176", "P112"}
+    assert around["P176"].nearest(EDIT, 3) == nearest_neighbours(EDIT, POOL, 3)

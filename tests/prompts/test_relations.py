@@ -1,0 +1,80 @@
+import copy
+
+import pytest
+
+from edit_robustness.prompts.relations import read_relations
+from edit_robustness.records import Relation
+
+RAW = {
+    "relations": {
+        "P36": {
+            "name": "capital",
+            "object": "a city",
+            "statement": "The capital of {} is",
+            "paraphrases": ["{} is governed from", "The seat of government of {} is in", "People who rule {} meet in"],
+            "question": "What is the capital of {}?",
+            "cloze": "The capital of {} is called ____.",
+            "context": "{} is a country. Many people live in {}.",
+        }
+    },
+    "unrelated": ["The train was late again."],
+}
+
+
+def changed(field, value):
+    raw = copy.deepcopy(RAW)
+    raw["relations"]["P36"][field] = value
+    return raw
+
+
+def test_relations_are_read():
+    templates = read_relations(RAW)
+    assert templates.relations == {
+        "P36": Relation(
+            id="P36",
+            name="capital",
+            statement="The capital of {} is",
+            paraphrases=("{} is governed from", "The seat of government of {} is in", "People who rule {} meet in"),
+            question="What is the capital of {}?",
+            cloze="The capital of {} is called ____.",
+            context="{} is a country. Many people live in {}.",
+        )
+    }
+    assert templates.unrelated == ("The train was late again.",)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("statement", "The capital is", r"P36\.statement: must hold \{\} exactly once, it has 0: The capital is"),
+        ("statement", "{} and {} are", r"P36\.statement: must hold \{\} exactly once, it has 2"),
+        ("statement", "The capital of {} is:", r"P36\.statement: must end where the object comes"),
+        ("statement", 36, r"P36\.statement: .*string"),
+        ("paraphrases", ["{} a", "{} b"], r"P36\.paraphrases: .*at least 3"),
+        ("paraphrases", ["{} a", "{} b", "c"], r"P36\.paraphrases\.2: must hold \{\} exactly once"),
+        ("paraphrases", ["{} a", "{} b", "{} a"], r"P36\.paraphrases: must differ"),
+        ("question", "What?", r"P36\.question: must hold \{\}"),
+        ("cloze", "The capital of {} is ___.", r"P36\.cloze: must hold ____ exactly once"),
+        ("cloze", "The capital of {} is _____.", r"P36\.cloze: must hold ____ exactly once"),
+        ("cloze", "____ of {} is ____.", r"P36\.cloze: must hold ____ exactly once"),
+        ("context", "A country.", r"P36\.context: must hold \{\} at least once"),
+        ("name", " ", r"P36\.name: is empty"),
+        ("nmae", "capital", r"P36\.nmae: Extra inputs are not permitted"),
+    ],
+)
+def test_a_wrong_template_is_named(field, value, message):
+    with pytest.raises(ValueError, match=message):
+        read_relations(changed(field, value))
+
+
+def test_all_wrong_templates_are_named_at_once():
+    raw = changed("question", "What?")
+    del raw["relations"]["P36"]["context"]
+    with pytest.raises(ValueError, match=r"(?s)P36\.question.*P36\.context: Field required"):
+        read_relations(raw)
+
+
+@pytest.mark.parametrize("raw", [{}, {"relations": {}}, {"relations": RAW["relations"], "unrelatd": []}])
+def test_a_file_without_relations_or_with_other_keys_is_refused(raw):
+    with pytest.raises(ValueError, match=r"relations|unrelatd"):
+        read_relations(raw)

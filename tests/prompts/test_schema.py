@@ -1,0 +1,96 @@
+import pytest
+
+from edit_robustness.prompts.schema import make_id, read_fact
+from edit_robustness.records import Fact, Relation
+
+RELATIONS = {
+    "P36": Relation("P36", "capital", "The capital of {} is", ("a {}", "b {}", "c {}"), "{}?", "{} ____", "{}.")
+}
+ROW = {"subject": "France", "relation": "P36", "target_true": "Paris", "target_new": "Lyon"}
+
+
+def test_a_minimal_row():
+    assert read_fact(ROW, RELATIONS) == Fact("P36-france", "France", "P36", "The capital of {} is", "Paris", "Lyon")
+
+
+def test_a_full_row():
+    row = ROW | {
+        "id": "fr.1",
+        "prompt": " France is ruled from ",
+        "target_true": "  Paris ",
+        "target_true_aliases": "Paname| |paris|Ville  Lumière|PANAME",
+        "target_new_aliases": "Lugdunum",
+        "page_views": "1234",
+        "note": "ignored",
+    }
+    assert read_fact(row, RELATIONS) == Fact(
+        "fr.1", "France", "P36", "{} is ruled from", "Paris", "Lyon", ("Paname", "Ville Lumière"), ("Lugdunum",), 1234
+    )
+
+
+@pytest.mark.parametrize(
+    ("views", "read"),
+    [("", None), (None, None), ("0", None), ("1", None), (1.0, None), ("2", 2), ("12000.0", 12000), (7, 7)],
+)
+def test_page_views_of_a_failed_look_up_are_missing(views, read):
+    assert read_fact(ROW | {"page_views": views}, RELATIONS).page_views == read
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"subject": "  "}, "subject is empty"),
+        ({"subject": None}, "subject is empty"),
+        ({"target_new": ""}, "target_new is empty"),
+        ({"target_new": "PARIS"}, "new object equals the old: 'PARIS'"),
+        ({"target_new": "Paname", "target_true_aliases": "paname"}, "new object equals the old: 'Paname'"),
+        ({"target_new_aliases": "Paris"}, "new object equals the old: 'Paris'"),
+        ({"subject": "a\x00b"}, r"subject holds a control character: '\\x00'"),
+        ({"subject": "a\udc80b"}, "subject holds a control character"),
+        ({"page_views": "many"}, "page_views is not a number: 'many'"),
+        ({"page_views": "nan"}, "page_views is not a number"),
+        ({"page_views": "inf"}, "page_views is not a number"),
+        ({"page_views": "1.5"}, "page_views is not a whole number"),
+        ({"page_views": "-3"}, "page_views is negative: -3"),
+        ({"prompt": "Spain is"}, "subject is not in its prompt: 'France' in 'Spain is'"),
+        ({"prompt": "{} and {} are"}, "subject is not in its prompt"),
+        ({"prompt": "France, or France, is"}, "subject is in its prompt more than once"),
+        ({"prompt": "France {} is"}, None),
+        ({"prompt": "France {} {} is"}, "subject is in its prompt more than once"),
+        ({"relation": "P99"}, "unknown relation: 'P99' has no templates and the row no prompt.*P36"),
+        ({"id": "a/b"}, "id is not a file name: 'a/b'"),
+        ({"id": "../x"}, "id is not a file name"),
+        ({"subject": "", "target_new": ""}, "subject is empty; target_new is empty"),
+    ],
+)
+def test_reasons(change, reason):
+    if reason is None:
+        assert read_fact(ROW | change, RELATIONS).prompt == change["prompt"]
+        return
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        read_fact(ROW | change, RELATIONS)
+
+
+def test_a_field_that_is_too_long_is_quoted_in_part_only():
+    with pytest.raises(ValueError, match=r"^target_true is too long: 100000 characters, at most 500: 'xxx") as caught:
+        read_fact(ROW | {"target_true": "x" * 100_000}, RELATIONS)
+    assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize("subject", ["ירושלים", "القدس", "东京", "a {} b", "A\u200fB"])
+def test_any_script_and_braces_are_accepted(subject):
+    fact = read_fact(ROW | {"subject": subject}, RELATIONS)
+    assert fact.statement == f"The capital of {subject} is"
+    own = read_fact(ROW | {"subject": subject, "prompt": f"In {subject} lies"}, {})
+    assert own.prompt == "In {} lies"
+    assert own.statement == f"In {subject} lies"
+
+
+def test_ids_are_file_names_that_stay_apart():
+    subjects = ["France", "São Paulo", "Sao Paulo", "AC/DC", "AC DC", "AC-DC", "東京", "京都", "x" * 200, "x" * 201]
+    ids = [make_id("P1", subject) for subject in subjects]
+    assert ids[0] == "P1-france"
+    assert ids[2] == "P1-sao-paulo"
+    assert len({*ids}) == len(ids) - 1  # "AC DC" and "AC-DC" are written alike in an id
+    assert all(len(one) < 120 and one.isascii() and "/" not in one for one in ids)
+    assert "/" not in make_id("my/relation", "France")

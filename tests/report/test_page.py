@@ -1,0 +1,177 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from fabricated_tables import RIGHT_TO_LEFT, SCRIPT, fabricate
+
+from edit_robustness.plots.robustness import protocol_figure, robustness_figure
+from edit_robustness.report import Findings, render
+from edit_robustness.report.failures import locality_breaks, sharpest_failures
+from edit_robustness.report.heat import heat_tables, sentences
+from edit_robustness.report.runs import in_bytes, methods_run, models_run, summary
+from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
+from edit_robustness.statistics.intervals import rates
+from edit_robustness.statistics.prediction import predict
+from edit_robustness.statistics.regression import regress
+
+
+@pytest.fixture(scope="module")
+def findings():
+    tables = fabricate()
+    facts = tables.facts.assign(model="smollm2")
+    joined = outcomes(tables.scores, facts, tables.memorisation)
+    success = joined[(joined["protocol"] == "free") & (joined["metric"] == "success")]
+    headline = rates(joined, ["model", "method", "kind", "protocol", "metric"])
+    return Findings(
+        headline=headline,
+        correlations=correlations(joined, tables.memorisation, bootstrap=100),
+        power=power_table(facts),
+        regression=regress(success).assign(model="smollm2"),
+        prediction=predict(success, repeats=1).assign(model="smollm2"),
+        failures=sharpest_failures(tables.answers, tables.scores, 20),
+        breaks=locality_breaks(tables.answers, 3),
+        rejects=tables.rejects,
+        runs=[tables.run],
+        figures={"robustness": robustness_figure(headline), "protocol": protocol_figure(headline)},
+    )
+
+
+@pytest.fixture(scope="module")
+def html(findings):
+    return render(findings)
+
+
+@pytest.fixture(scope="module")
+def body(html):
+    """The page without plotly.js, which is long and not ours."""
+    return re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
+
+
+class Elements(HTMLParser):
+    """All start tags with their attributes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.found = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def test_what_a_model_said_is_escaped(findings, body):
+    assert SCRIPT in set(findings.failures["text"])
+    assert "document.title=" in body
+    assert "<script>document" not in body
+    assert "<b>Nowhere</b>" not in body
+    assert "&lt;b&gt;Nowhere&lt;/b&gt;" in body
+
+
+def test_right_to_left_text_finds_its_own_direction(findings, body):
+    assert RIGHT_TO_LEFT in set(findings.failures["text"])
+    said = re.search(rf'<div class="turn[^>]*>(?:(?!<div).)*{RIGHT_TO_LEFT}', body, re.DOTALL)
+    assert 'dir="auto"' in said.group()
+
+
+def test_a_name_cannot_end_the_figures_script(findings):
+    figure = go.Figure(go.Scatter(x=[1], y=[1], name="</script><script>alert(1)</script>"))
+    html = render(replace(findings, figures={"robustness": figure}))
+    assert "<script>alert(1)" not in html
+
+
+def test_nothing_is_asked_of_the_network(body):
+    for tag, attributes in Elements(body).found:
+        for name in ("src", "href", "srcset", "data", "action"):
+            value = attributes.get(name) or ""
+            assert not re.match(r"(https?:)?//", value), (tag, value)
+    style = re.search(r"<style>(.*?)</style>", body, re.DOTALL).group(1)
+    assert "@import" not in style
+    assert "url(" not in style
+
+
+def test_plotly_stands_in_the_file_once(html):
+    assert 4e6 < len(html.encode()) < 6e6
+    assert len(re.findall(r"<script>/\*\*\s*\* plotly\.js v", html)) == 1
+
+
+def test_links_and_ids_fit(body):
+    elements = Elements(body).found
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for _, a in elements if a.get("href", "").startswith("#")} <= set(ids)
+    assert {f"plot-{a['data-figure']}" for _, a in elements if "data-figure" in a} <= set(ids)
+
+
+def test_numbers_on_the_page_are_the_tables(findings, body):
+    rows = findings.headline.set_index(["method", "kind", "protocol", "metric"])
+    row = rows.loc[("ike", "paraphrase", "teacher_forced", "success")]
+    assert f"<b>{row['value']:.0%}</b><span>{100 * row['low']:.0f}–{row['high']:.0%}</span>" in body
+    assert "783 facts" in body
+    assert "The 4-bit file made float again" in body
+    assert "24 facts: cannot tell" in body
+    changed = findings.headline.assign(
+        value=findings.headline["value"].where(findings.headline["method"] != "rome", 0.5)
+    )
+    assert f"<b>{0.5:.0%}</b>" in render(replace(findings, headline=changed, figures={}))
+
+
+def test_protocols_are_two_tables_and_neighbours_stand_apart(findings):
+    free, forced = heat_tables(findings.headline)["smollm2"]
+    assert (free.label, forced.label) == ("Free generation", "Teacher forcing")
+    assert free.kinds[:2] == ("Statement", "Paraphrase")
+    assert free.locality_kinds == ("Neighbours unchanged",)
+    assert [row.label for row in free.rows] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
+    cell = free.rows[3].cells[0]
+    assert cell.value + cell.old + cell.neither == pytest.approx(1)
+    assert "old object" in cell.tooltip
+    assert forced.rows[3].cells[0].preference is not None
+
+
+def test_sentences_follow_the_numbers():
+    def row(method, kind, value, protocol="free", metric="success"):
+        return {"model": "m", "method": method, "kind": kind, "protocol": protocol, "metric": metric, "value": value,
+                "low": value, "high": value}  # fmt: skip
+
+    table = pd.DataFrame(
+        [
+            row("context", "statement", 0.9), row("context", "doubt", 0.8), row("ft", "statement", 0.4),
+            row("rome", "statement", 1.0), row("rome", "doubt", 0.2), row("rome", "statement", 1.0, "teacher_forced"),
+            row("rome", "doubt", 0.9, "teacher_forced"), row("rome", "locality", 0.7, metric="locality"),
+        ]
+    )  # fmt: skip
+    headline, protocols, context, neighbours = sentences(table)["m"]
+    assert headline.startswith("After ROME, m answers 100% [100%, 100%]")
+    assert "20% [20%, 20%] of its weakest kind of prompt: doubt" in headline
+    assert "60% by free generation" in protocols
+    assert "95%" in protocols
+    assert "gives 85%: more than ROME" in context
+    assert "70%" in neighbours
+    assert "No editing method" in sentences(table[table["method"] == "context"])["m"][0]
+
+
+def test_what_was_run_may_lack_anything():
+    assert (models_run([{}]), methods_run([{}]), summary([{}])) == ([], [], [])
+    run = {
+        "methods": {"m": {"rome": {"layer": 5}}},
+        "seconds_per_edit": {"m": {"rome": 1.5}},
+        "bytes_per_edit": {"rome": 2048},
+    }
+    assert methods_run([run]) == [
+        {"model": "m", "method": "ROME", "settings": "layer: 5", "seconds": "1.50 s", "size": "2.0 KiB"}
+    ]
+    assert in_bytes(5 * 1024**3) == "5.0 GiB"
+
+
+def test_an_empty_analysis_still_makes_a_page(findings):
+    nothing = pd.DataFrame()
+    page = render(
+        replace(
+            findings, correlations=nothing, regression=nothing, prediction=nothing, failures=findings.failures.head(0),
+            breaks=findings.breaks.head(0), rejects=nothing, runs=[{}], figures={}, power=nothing,
+        )
+    )  # fmt: skip
+    assert "None: every row of the fact table was usable." in page
+    assert "No edit that was believed" in page

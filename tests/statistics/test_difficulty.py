@@ -1,0 +1,83 @@
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated_tables import fabricate
+
+from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
+from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return fabricate()
+
+
+@pytest.fixture(scope="module")
+def joined(tables):
+    return outcomes(tables.scores, tables.facts.assign(model="smollm2"), tables.memorisation)
+
+
+@pytest.fixture(scope="module")
+def found(joined, tables):
+    return correlations(joined, tables.memorisation, bootstrap=300)
+
+
+def test_unknown_page_views_are_never_a_number():
+    views = log_views(pd.Series(pd.array([1000, None, 0, 1], dtype="Int64")))
+    assert views.tolist() == pytest.approx([3.0, np.nan, np.nan, 0.0], nan_ok=True)
+
+
+def test_each_score_stands_beside_its_fact(joined, tables):
+    assert len(joined) == len(tables.scores)
+    fact = joined[joined["fact_id"] == "f3"].iloc[0]
+    before = tables.memorisation.set_index("fact_id").loc["f3"]
+    assert fact["subject"] == "Subject 3"
+    assert fact["log_perplexity_new"] == pytest.approx(np.log10(before["perplexity_new"]))
+
+
+def test_a_score_of_another_run_is_an_error(tables):
+    with pytest.raises(ValueError, match="not edited in this run: f5"):
+        outcomes(tables.scores, tables.facts.iloc[:5].assign(model="smollm2"), tables.memorisation)
+
+
+def test_memorisation_takes_all_facts_and_edits_theirs(found, tables):
+    missing = int(tables.memorisation["page_views"].isna().sum())
+    memorised = found[found["family"] == "memorisation"]
+    assert (memorised["n_facts"] == 450 - missing).all()
+    assert (memorised["n_missing"] == missing).all()
+    assert (found.loc[found["family"] == "edit", "n_facts"] == tables.facts["page_views"].notna().sum()).all()
+    assert "none" not in set(found.loc[found["family"] == "edit", "method"])
+
+
+def test_popularity_shows_in_memorisation(found):
+    true = found.set_index("outcome").loc["log_probability_true"]
+    assert true["low"] > 0
+    assert true["within_low"] > 0
+    assert true["p_holm"] >= true["p"]
+
+
+def test_every_row_says_what_its_n_can_show(found):
+    assert found.loc[found["family"] == "edit", "detectable"].min() > 0.5
+    assert found.loc[found["family"] == "memorisation", "detectable"].max() < 0.15
+
+
+def test_power_of_the_edited_facts(tables):
+    row = power_table(tables.facts.assign(model="m")).iloc[0]
+    assert (row["n_facts"], row["n_needed"]) == (tables.facts["page_views"].notna().sum(), 783)
+    nobody = power_table(tables.facts.assign(model="m", page_views=pd.NA)).iloc[0]
+    assert nobody["n_facts"] == 0
+
+
+def test_a_decade_without_facts_has_no_row(tables):
+    gap = tables.memorisation[~log_views(tables.memorisation["page_views"]).between(4, 5)]
+    table = recall_by_decade(gap)
+    assert 4 not in set(table["decade"])
+    assert table["n_facts"].sum() == gap["page_views"].notna().sum()
+    assert (table["low"] <= table["value"]).all()
+
+
+def test_the_curve_falls_where_perplexity_does(tables):
+    curve = trend(tables.memorisation)
+    true = curve[curve["target"] == "true"].sort_values("log_views")["log_perplexity"]
+    assert true.iloc[0] > true.iloc[-1] + 0.3
+    assert trend(tables.memorisation.head(5)).empty

@@ -1,0 +1,133 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from edit_robustness.records import Answer, Fact, Probe, Turn
+from edit_robustness.tables import (
+    answers_from_table,
+    answers_to_table,
+    facts_from_table,
+    facts_to_table,
+    probes_from_table,
+    probes_to_table,
+    read_names,
+)
+
+FACTS = [
+    Fact(
+        "P36-france",
+        "France",
+        "P36",
+        "The capital of {} is",
+        "Paris",
+        "Lyon",
+        ("Paname", 'the "City", of | light'),
+        ("Lugdunum",),
+        12,
+    ),
+    Fact("P36-שלום", '{}\n,"NA"', "P36", "{} is", "NA", "None", page_views=None),
+    Fact("big", "東京", "mine", "{}は", "x", "y", page_views=2**53 + 1),
+]
+PROBES = [
+    Probe("a/statement/0", "a", "statement", "edit", "France", "The capital of France is", "Lyon", "Paris"),
+    Probe(
+        *("a/doubt/0", "a", "doubt", "edit", "France", 'No "way"', "Lyon", "Paris", ("L",), ("P", "Q")),
+        conversation=True,
+        history=(Turn("user", "What?\nTell,"), Turn("assistant", "é")),
+        follows="a/question/0",
+    ),
+]
+ANSWERS = [
+    Answer(PROBES[0], " Lyon.", True, 3, -0.1, -2.5, 1, 2, True, False),
+    Answer(PROBES[1], "", False, 20, float("-inf"), -2.0, 1, 1, False, True),
+]
+
+
+def through_parquet(table, folder):
+    table.to_parquet(folder / "t.parquet")
+    return pd.read_parquet(folder / "t.parquet")
+
+
+def through_csv(table, folder):
+    table.to_csv(folder / "t.csv", index=False)
+    return pd.read_csv(
+        folder / "t.csv",
+        keep_default_na=False,
+        na_values={"follows": [""], "page_views": [""]},
+        dtype_backend="numpy_nullable",
+    )
+
+
+@pytest.mark.parametrize("through", [through_parquet, through_csv, lambda table, folder: table])
+@pytest.mark.parametrize(
+    ("records", "to_table", "from_table"),
+    [(FACTS, facts_to_table, facts_from_table), (PROBES, probes_to_table, probes_from_table)],
+)
+@pytest.mark.parametrize("number", [0, 1, None])
+def test_records_survive_a_file(records, to_table, from_table, through, number, tmp_path):
+    records = records[:number]
+    back = from_table(through(to_table(records), tmp_path))
+    assert back == records
+    for one, other in zip(back, records, strict=True):
+        assert repr(one) == repr(other)
+
+
+@pytest.mark.parametrize("through", [through_parquet, lambda table, folder: table])
+def test_answers_survive_a_file(through, tmp_path):
+    table = through(answers_to_table(ANSWERS, model="tiny", method="rome"), tmp_path)
+    assert repr(answers_from_table(table)) == repr(ANSWERS)
+
+
+def test_a_table_of_answers_holds_the_probe_and_what_was_said():
+    table = answers_to_table(ANSWERS, model="tiny", method="rome")
+    first = table.iloc[0]
+    assert first["model"] == "tiny"
+    assert first["method"] == "rome"
+    assert first["probe_id"] == "a/statement/0"
+    assert first["prompt"] == "The capital of France is"
+    assert first["text"] == " Lyon."
+    assert table["logprob_new"].tolist() == [-0.1, -math.inf]
+    assert table["finished"].dtype == bool
+    assert table["tokens"].dtype == np.int64
+    assert "id" not in table.columns
+
+
+def test_empty_tables_have_the_types_of_full_ones():
+    full, empty = facts_to_table(FACTS), facts_to_table([])
+    assert len(empty) == 0
+    assert (empty.dtypes == full.dtypes).all()
+    assert (
+        answers_to_table([], model="m", method="x").dtypes == answers_to_table(ANSWERS, model="m", method="x").dtypes
+    ).all()
+
+
+def test_unknown_page_views_are_missing_not_a_number():
+    table = facts_to_table(FACTS)
+    assert str(table["page_views"].dtype) == "Int64"
+    assert table["page_views"].isna().tolist() == [False, True, False]
+    assert table["page_views"][2] == 2**53 + 1
+
+
+def test_aliases_may_be_lists():
+    table = facts_to_table(FACTS)
+    table["target_true_aliases"] = [np.array(["Paname"], dtype=object), [], None]
+    assert [fact.target_true_aliases for fact in facts_from_table(table)] == [("Paname",), (), ()]
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"), [('["a", "b"]', ("a", "b")), ("", ()), (None, ()), (float("nan"), ()), (["a"], ("a",))]
+)
+def test_read_names(cell, names):
+    assert read_names(cell) == names
+
+
+def test_aliases_that_are_no_list_are_named():
+    with pytest.raises(ValueError, match="JSON list"):
+        read_names('{"a": 1}')
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(ValueError, match="facts lacks target_new; it has id"):
+        facts_from_table(facts_to_table(FACTS).drop(columns="target_new"))
