@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, without_padding
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, pad, positions, subject_end, target_ids
+from edit_robustness.models.tokens import Rendered, last, pad, positions, subject_end, target_ids
 from edit_robustness.models.trace import inputs_at, output_changed
 from edit_robustness.records import SLOT, Fact
 
@@ -65,18 +65,18 @@ class Value:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts split at the subject's last token, which is the first column of `tail`.
+    """Prompts split at the subject's last token.
 
-    The last row is the essence prompt; the others are the contexts, each followed by the target.
+    The last row is the essence prompt; the others are the contexts, each followed by the target but its last token.
+    The subject's last token is the first column of `tail`, and what follows it is moved to the right end, so that
+    the columns whose logits are needed are the same for all rows, and no more than the target has tokens.
 
     Attributes:
         head: (rows, before) ids before the subject's last token, padded on the left.
         head_mask: (rows, before), 0 where padded.
-        tail: (rows, after) ids from the subject's last token on, padded on the right.
+        tail: (rows, after) ids from the subject's last token on, padded after that token.
         tail_mask: (rows, after), 0 where padded.
         target: (tokens,) ids of the new object.
-        first: Column of the tail whose logits predict the target's first token.
-        essence: Column of the tail whose logits the KL term compares, in the last row.
         states: Keys and values of the head, where it is run once; None on the slow path.
     """
 
@@ -85,66 +85,57 @@ class Prompts:
     tail: Tensor
     tail_mask: Tensor
     target: Tensor
-    first: int
-    essence: int
     states: KeysValues | None = None
-
-    @property
-    def columns(self) -> Tensor:
-        """The columns of the tail whose logits are needed: the essence's first, then the target's."""
-        wanted = [self.essence, *range(self.first, self.first + len(self.target))]
-        return torch.tensor(wanted, device=self.tail.device)
 
     @property
     def mask(self) -> Tensor:
         """(rows, before + after)."""
         return torch.cat([self.head_mask, self.tail_mask], dim=1)
 
+    @property
     def subject_column(self) -> int:
         """Where the subject's last token stands in what is run at each step."""
         return 0 if self.states is not None else self.head.shape[1]
 
     def logits(self, lm: LanguageModel) -> Tensor:
-        """(rows, columns, vocabulary): by the cached head, or by the whole prompts."""
-        place = positions(self.mask)
+        """(rows, target tokens, vocabulary), of the last columns: by the cached head, or by the whole prompts."""
+        ids, place, cache = self.tail, positions(self.mask), None
         if self.states is None:
-            ids, keep, cache = torch.cat([self.head, self.tail], dim=1), self.columns + self.head.shape[1], None
+            ids = torch.cat([self.head, self.tail], dim=1)
         else:
-            ids, keep, cache = self.tail, self.columns, fresh_cache(self.states)
-            place = place[:, self.head.shape[1] :]
+            place, cache = place[:, self.head.shape[1] :], fresh_cache(self.states)
         return lm.model(
             input_ids=ids,
             attention_mask=self.mask,
             position_ids=place,
             past_key_values=cache,
             use_cache=cache is not None,
-            logits_to_keep=keep,
+            logits_to_keep=last(len(self.target)),
         ).logits
 
 
 def split_prompts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> Prompts:
-    """The fact's statement after each context and its essence prompt, split at the subject's last token.
+    """The fact's statement bare and after each context, and its essence prompt, split at the subject's last token.
 
-    Args:
-        lm: The model.
-        fact: What shall be true.
-        contexts: Texts before the statement; the empty one comes first and is added where it is missing.
-
-    Raises:
-        ValueError: If a context changes how the statement is tokenized from the subject's last token on.
+    A context that changes how the statement is tokenized from the subject's last token on is left out.
     """
-    templates = [context + fact.prompt for context in ["", *[c for c in contexts if c]]]
-    rows = [subject_end(lm, template, fact.subject) for template in templates]
+    templates = [fact.prompt, *[context + fact.prompt for context in contexts]]
+    split = [subject_end(lm, template, fact.subject) for template in templates]
+    rest = split[0][0][split[0][1] :]
+    heads = [ids[:end] for ids, end in split if ids[end:] == rest]
     target = target_ids(lm, Rendered(fact.statement), fact.target_new)
-    rest = rows[0][0][rows[0][1] :]
-    rows = [(ids, end) for ids, end in rows if ids[end:] == rest]
-    essence_ids, essence_end = subject_end(lm, ESSENCE, fact.subject)
-    heads = [ids[:end] for ids, end in rows] + [essence_ids[:essence_end]]
-    tails = [rest + target[:-1]] * len(rows) + [essence_ids[essence_end:]]
-    head, head_mask = pad(heads, lm.pad_id, side="left", device=lm.device)
-    tail, tail_mask = pad(tails, lm.pad_id, side="right", device=lm.device)
-    wanted = torch.tensor(target, device=lm.device)
-    return Prompts(head, head_mask, tail, tail_mask, wanted, len(rest) - 1, len(tails[-1]) - 1)
+    essence, end = subject_end(lm, ESSENCE, fact.subject)
+    tails = [rest + target[:-1]] * len(heads) + [essence[end:]]
+    head, head_mask = pad([*heads, essence[:end]], lm.pad_id, side="left", device=lm.device)
+    after, after_mask = pad([tail[1:] for tail in tails], lm.pad_id, side="left", device=lm.device)
+    ends = torch.tensor([tail[:1] for tail in tails], device=lm.device)
+    return Prompts(
+        head=head,
+        head_mask=head_mask,
+        tail=torch.cat([ends, after], dim=1),
+        tail_mask=torch.cat([torch.ones_like(ends), after_mask], dim=1),
+        target=torch.tensor(target, device=lm.device),
+    )
 
 
 @torch.no_grad()
@@ -159,7 +150,7 @@ def with_cached_head(lm: LanguageModel, prompts: Prompts) -> Prompts:
         position_ids=positions(prompts.head_mask),
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=1,
+        logits_to_keep=last(1),
     )
     return replace(prompts, states=without_padding(read_cache(cache), prompts.head_mask))
 
@@ -216,7 +207,7 @@ def optimise_value(
 @torch.no_grad()
 def _unedited(lm: LanguageModel, site: Site, prompts: Prompts) -> tuple[Tensor, Tensor]:
     """Log-probabilities after the essence prompt, and the norm of the site's output, before the change."""
-    column, seen = prompts.subject_column(), []
+    column, seen = prompts.subject_column, []
 
     def look(_: Tensor, output: Tensor) -> Tensor:
         seen.append(output[0, column].float().norm())
@@ -224,7 +215,7 @@ def _unedited(lm: LanguageModel, site: Site, prompts: Prompts) -> tuple[Tensor, 
 
     with output_changed(lm, site, look):
         logits = prompts.logits(lm)
-    return logits[-1, 0].float().log_softmax(-1), seen[0]
+    return logits[-1, -1].float().log_softmax(-1), seen[0]
 
 
 def _loss(
@@ -236,7 +227,7 @@ def _loss(
     size: Tensor,
     objective: Objective,
 ) -> Tensor:
-    column = prompts.subject_column()
+    column = prompts.subject_column
 
     def add(_: Tensor, output: Tensor) -> Tensor:
         here = output[:, column : column + 1] + change.to(output.dtype)
@@ -244,8 +235,8 @@ def _loss(
 
     with output_changed(lm, site, add):
         logits = prompts.logits(lm)
-    essence = logits[-1, 0].float().log_softmax(-1)
-    targets = logits[:-1, 1:].float().log_softmax(-1)
+    essence = logits[-1, -1].float().log_softmax(-1)
+    targets = logits[:-1].float().log_softmax(-1)
     wanted = prompts.target.expand(len(targets), -1)
     likelihood = targets.gather(2, wanted[:, :, None]).mean()
     divergence = (essence.exp() * (essence - before)).sum()

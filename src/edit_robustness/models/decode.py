@@ -15,7 +15,7 @@ from transformers import DynamicCache
 
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
-from edit_robustness.models.tokens import pad, positions
+from edit_robustness.models.tokens import last, pad, positions
 
 KeysValues = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer, each (rows, heads, tokens, head width)."""
@@ -98,7 +98,7 @@ def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled 
     cache = DynamicCache() if before is None else fresh_cache(before.states)
     place = positions(full)[:, -ids.shape[1] :]
     output = lm.model(
-        input_ids=ids, attention_mask=full, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=1
+        input_ids=ids, attention_mask=full, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=last(1)
     )
     return Prefilled(without_padding(read_cache(cache), full), full, output.logits[:, -1])
 
@@ -180,7 +180,7 @@ def greedy(
                 position_ids=positions(mask)[:, -1:],
                 past_key_values=cache,
                 use_cache=True,
-                logits_to_keep=1,
+                logits_to_keep=last(1),
             ).logits[:, -1]
     texts = lm.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return [Generation(i, t, f) for i, t, f in zip(ids, texts, finished, strict=True)]
