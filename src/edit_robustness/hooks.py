@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
+import click
 from kedro.framework.hooks import hook_impl
-
-logger = logging.getLogger(__name__)
 
 
 class ReportPath:
@@ -26,4 +24,5 @@ class ReportPath:
     def after_pipeline_run(self, catalog: Any) -> None:
         """Print its path."""
         if self._written:
-            logger.info("Report: %s", Path(str(catalog.get("report")._filepath)).resolve())
+            # not a log line: those are broken at the width of the terminal, and a broken path opens nothing
+            click.echo(f"Report: {Path(str(catalog.get('report')._filepath)).resolve()}")

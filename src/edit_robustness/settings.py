@@ -1,8 +1,19 @@
 """Kedro's settings of the project."""
 
+import warnings
+
 from edit_robustness.context import ProjectContext
 from edit_robustness.hooks import ReportPath
 
 CONTEXT_CLASS = ProjectContext
 HOOKS = (ReportPath(),)
-CONFIG_LOADER_ARGS = {"base_env": "base", "default_run_env": "local"}
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # the other strategy would let --params=probes.seed=1 drop all other settings of `probes` from conf/base
+    "merge_strategy": {"parameters": "soft"},
+}
+
+# users type --pipeline, and kedro-viz its own server's messages: neither is theirs to mend
+warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
+warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")

@@ -48,7 +48,7 @@ def test_relations_are_read():
     [
         ("statement", "The capital is", r"P36\.statement: must hold \{\} exactly once, it has 0: The capital is"),
         ("statement", "{} and {} are", r"P36\.statement: must hold \{\} exactly once, it has 2"),
-        ("statement", "The capital of {} is:", r"P36\.statement: must end where the object comes"),
+        ("statement", "The capital of {} is.", r"P36\.statement: must end where the object comes"),
         ("statement", 36, r"P36\.statement: .*string"),
         ("paraphrases", ["{} a", "{} b"], r"P36\.paraphrases: .*at least 3"),
         ("paraphrases", ["{} a", "{} b", "c"], r"P36\.paraphrases\.2: must hold \{\} exactly once"),

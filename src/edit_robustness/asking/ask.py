@@ -7,6 +7,7 @@ a chat template's opening) is run once. An edit that cannot act on rows is asked
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from edit_robustness.models.decode import (
     Prefilled,
     Scored,
     greedy,
+    joined,
     prefill,
     score,
     selected,
@@ -69,6 +71,10 @@ class _Group:
     rows: list[_Row]
     shared: int
 
+    @property
+    def longest(self) -> int:
+        return max(len(row.ids) for row in self.rows)
+
 
 def ask(
     lm: LanguageModel, asked: Sequence[Asked], decoding: Decoding, *, together: bool = True
@@ -115,9 +121,8 @@ class _Session:
         pairs = [(number, probe) for number, (_, probes) in enumerate(self._asked) for probe in probes]
         for follow in (False, True):
             rows = [self._row(n, probe, found) for n, probe in pairs if (probe.follows is not None) == follow]
-            for batch in self._batches(rows):
-                for row, answer in self._run(batch):
-                    found[row.edit, row.probe.id] = answer
+            for some in _split(rows, self._decoding.batch_rows):
+                found |= self._run(some)
         return [[found[number, probe.id] for probe in probes] for number, (_, probes) in enumerate(self._asked)]
 
     def _row(self, number: int, probe: Probe, found: Mapping[tuple[int, str], Answer]) -> _Row:
@@ -129,46 +134,15 @@ class _Session:
         prompt = render_probe(self._lm, probe, self._asked[number][0].prefix, before)
         return _Row(number, probe, prompt, prompt_ids(self._lm, prompt))
 
-    def _batches(self, rows: Sequence[_Row]) -> Iterator[list[_Group]]:
-        """Groups of like length, about `batch_rows` rows at a time."""
-        size = self._decoding.batch_rows
-        alike: dict[tuple[int, bool], list[_Row]] = {}
-        for row in rows:
-            alike.setdefault((row.edit, row.probe.conversation), []).append(row)
-        groups: list[_Group] = []
-        for own in alike.values():
-            length = shared_prefix([row.ids for row in own], least=_LEAST_SHARED)
-            parts = [own] if length else [[row] for row in own]
-            groups += [_Group(part[i : i + size], length) for part in parts for i in range(0, len(part), size)]
-        groups.sort(key=lambda group: (group.shared, max(len(row.ids) for row in group.rows)))
-        batch: list[_Group] = []
-        for group in groups:
-            count = sum(len(other.rows) for other in batch) + len(group.rows)
-            if batch and (count > size or bool(batch[0].shared) != bool(group.shared)):
-                yield batch
-                batch = []
-            batch.append(group)
-        if batch:
-            yield batch
-
-    def _run(self, groups: list[_Group]) -> list[tuple[_Row, Answer]]:
-        rows = [row for group in groups for row in group.rows]
-        edits = [edit for edit, _ in self._asked]
-        used = sorted({row.edit for row in rows})
-        owners = Owners([group.rows[0].edit for group in groups])
-        wearing = (
-            all_applied(self._lm, [edits[n] for n in used], [owners.rows(n) for n in used])
-            if self._rowwise
-            else edits[0].applied(self._lm)
-        )
-        with wearing:
-            start = self._prefilled(groups, rows, owners)
-            pairs = [(row.probe.target_new, row.probe.target_true) for row in rows]
-            targets = [
-                [target_ids(self._lm, row.prompt, name) for name in names]
-                for row, names in zip(rows, pairs, strict=True)
-            ]
-            scores = score(self._lm, start, targets, owners)
+    def _run(self, rows: Sequence[_Row]) -> dict[tuple[int, str], Answer]:
+        """Rows prefilled in batches of like length, then scored and decoded as one batch."""
+        batches = _batches(_groups(rows))
+        rows = [row for batch in batches for group in batch for row in group.rows]
+        owners = Owners([row.edit for row in rows])
+        with self._edited(owners):
+            start = joined([self._prefilled(batch, owners) for batch in batches])
+            owners.become([row.edit for row in rows])
+            scores = score(self._lm, start, [self._targets(row) for row in rows], owners)
             said = greedy(
                 self._lm,
                 start,
@@ -177,22 +151,63 @@ class _Session:
                 may_end=self._may_end,
                 owners=owners,
             )
-        return [
-            (row, _answer(row.probe, text, new, true))
-            for row, text, (new, true) in zip(rows, said, scores, strict=True)
-        ]
+        answers = [_answer(row.probe, text, *pair) for row, text, pair in zip(rows, said, scores, strict=True)]
+        return {(row.edit, row.probe.id): answer for row, answer in zip(rows, answers, strict=True)}
 
-    def _prefilled(self, groups: list[_Group], rows: list[_Row], owners: Owners) -> Prefilled:
+    def _edited(self, owners: Owners) -> AbstractContextManager[LanguageModel]:
+        edits = [edit for edit, _ in self._asked]
+        if not self._rowwise:
+            return edits[0].applied(self._lm)
+        return all_applied(self._lm, edits, [owners.rows(number) for number in range(len(edits))])
+
+    def _targets(self, row: _Row) -> list[list[int]]:
+        return [target_ids(self._lm, row.prompt, name) for name in (row.probe.target_new, row.probe.target_true)]
+
+    def _prefilled(self, groups: Sequence[_Group], owners: Owners) -> Prefilled:
         """What each group shares is run once, then repeated for its rows."""
-        index = torch.tensor([number for number, group in enumerate(groups) for _ in group.rows])
+        rows = [(number, row) for number, group in enumerate(groups) for row in group.rows]
         before = None
         if groups[0].shared:
+            owners.become([group.rows[0].edit for group in groups])
             shared = prefill(self._lm, [group.rows[0].ids[: group.shared] for group in groups])
-            place = index.to(shared.mask.device)
-            before = Prefilled(selected(shared.states, place), shared.mask[place], shared.logits[place])
-        owners.select(index)
-        skipped = [groups[int(number)].shared for number in index]
-        return prefill(self._lm, [row.ids[skip:] for row, skip in zip(rows, skipped, strict=True)], before)
+            index = torch.tensor([number for number, _ in rows], device=shared.mask.device)
+            before = Prefilled(selected(shared.states, index), shared.mask[index], shared.logits[index])
+        owners.become([row.edit for _, row in rows])
+        return prefill(self._lm, [row.ids[groups[number].shared :] for number, row in rows], before)
+
+
+def _split(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
+    """About `size` rows at a time; what one edit is asked stays in order."""
+    return (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+def _groups(rows: Sequence[_Row]) -> list[_Group]:
+    """Rows of one edit that begin alike, as groups; others alone."""
+    alike: dict[tuple[int, bool], list[_Row]] = {}
+    for row in rows:
+        alike.setdefault((row.edit, row.probe.conversation), []).append(row)
+    groups = []
+    for own in alike.values():
+        shared = shared_prefix([row.ids for row in own], least=_LEAST_SHARED)
+        groups += [_Group(own, shared)] if shared else [_Group([row], 0) for row in own]
+    return groups
+
+
+def _batches(groups: Sequence[_Group]) -> list[list[_Group]]:
+    """Groups of like length: padding costs as much as words do."""
+    batches: list[list[_Group]] = []
+    for group in sorted(groups, key=lambda group: (group.shared, group.longest)):
+        if batches and _alike(batches[-1][0], group):
+            batches[-1].append(group)
+        else:
+            batches.append([group])
+    return batches
+
+
+def _alike(first: _Group, group: _Group) -> bool:
+    near = 4
+    shared = bool(first.shared) == bool(group.shared) and group.shared <= near + 1.2 * first.shared
+    return shared and group.longest - group.shared <= near + 1.2 * (first.longest - first.shared)
 
 
 def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str) -> Rendered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,11 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-_READERS = {".jsonl": lambda path: pd.read_json(path, lines=True), ".parquet": pd.read_parquet, ".csv": pd.read_csv}
+_READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
+    ".jsonl": lambda path: pd.read_json(path, lines=True),
+    ".parquet": pd.read_parquet,
+    ".csv": pd.read_csv,
+}
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         if slot.model is None or slot.key != self._key:
             slot.model = slot.key = None
             gc.collect()
-            slot.model, slot.key = self._load(), self._key
+            slot.model, slot.key = self._from_source(), self._key
             slot.model.description = self._describe()
             slot.loads += 1
         return slot.model
@@ -115,7 +115,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
     def _key(self) -> tuple:
         return tuple(sorted((k, str(v)) for k, v in self._describe().items()))
 
-    def _load(self) -> LanguageModel:
+    def _from_source(self) -> LanguageModel:
         device = _device(self._device)
         if self._random:
             lm = tiny_model(self._random, seed=self._seed, dtype=_DTYPES[self._dtype])
@@ -125,7 +125,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         logger.info("loading %s on %s", self._name, device)
         where, options = self._where()
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 where,
                 dtype=_DTYPES[self._dtype],
                 attn_implementation=self._attention,
@@ -151,13 +151,17 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     def _safetensors(self) -> Path:
         """The package's GGUF file as safetensors, converted the first time."""
-        assert self._converted is not None and self._package and self._file
+        assert self._converted is not None
+        assert self._package is not None
+        assert self._file is not None
         done = self._converted / f"{self._sha256}.done"
         if done.exists():
             return self._converted
         spec = importlib.util.find_spec(self._package)
         if spec is None or spec.origin is None:
-            raise DatasetError(f"{self._name}: package {self._package} is not installed; pip install it, or change the source")
+            raise DatasetError(
+                f"{self._name}: package {self._package} is not installed; pip install it, or change the source"
+            )
         source = Path(spec.origin).parent
         actual = _sha256(source / self._file)
         if actual != self._sha256:
@@ -171,7 +175,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         part.replace(self._converted)
         return self._converted
 
-    def release(self) -> None:
+    def _release(self) -> None:
         """Free the model if it is this one."""
         slot = type(self).slot
         if slot.key == self._key:
@@ -199,7 +203,9 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
 
 def _convert(source: Path, file: str, target: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(source, gguf_file=file, dtype=torch.float32, local_files_only=True)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        source, gguf_file=file, dtype=torch.float32, local_files_only=True
+    )
     tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file, local_files_only=True)
     # transformers refuses to save what it takes for a quantised model, though the weights are float by now
     del model.config.quantization_config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -164,7 +164,7 @@ class Adam:
     beta2: float = 0.999
     eps: float = 1e-8
 
-    def run(self, like: Tensor) -> Iterator[Tensor]:
+    def run(self, like: Tensor) -> Generator[Tensor, Tensor, None]:
         """A coroutine: send it a gradient, get the accumulated change; the first value is zero."""
         total, mean, square = torch.zeros_like(like), torch.zeros_like(like), torch.zeros_like(like)
         step = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from transformers import DynamicCache
 
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
+from edit_robustness.models.sentences import FULL_WIDTH_ENDS, LINE_BREAKS
 from edit_robustness.models.tokens import last, pad, positions
 
 KeysValues = list[tuple[Tensor, Tensor]]
@@ -64,7 +66,8 @@ def fresh_cache(states: KeysValues) -> DynamicCache:
 
 def read_cache(cache: DynamicCache) -> KeysValues:
     """The keys and values of a cache."""
-    return [(layer.keys, layer.values) for layer in cache.layers]
+    layers: list[Any] = cache.layers
+    return [(layer.keys, layer.values) for layer in layers]
 
 
 def selected(states: KeysValues, index: Tensor) -> KeysValues:
@@ -98,9 +101,32 @@ def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled 
     cache = DynamicCache() if before is None else fresh_cache(before.states)
     place = positions(full)[:, -ids.shape[1] :]
     output = lm.model(
-        input_ids=ids, attention_mask=full, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=last(1)
+        input_ids=ids,
+        attention_mask=full,
+        position_ids=place,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=last(1),
     )
     return Prefilled(without_padding(read_cache(cache), full), full, output.logits[:, -1])
+
+
+def joined(parts: Sequence[Prefilled]) -> Prefilled:
+    """Prompts that were run in several batches as one batch, padded on the left to the longest."""
+    width = max(part.mask.shape[1] for part in parts)
+
+    def wide(tensor: Tensor, dim: int) -> Tensor:
+        shape = list(tensor.shape)
+        shape[dim] = width - shape[dim]
+        return torch.cat([tensor.new_zeros(shape), tensor], dim=dim) if shape[dim] else tensor
+
+    layers = zip(*(part.states for part in parts), strict=True)
+    states = [
+        (torch.cat([wide(keys, 2) for keys, _ in layer]), torch.cat([wide(values, 2) for _, values in layer]))
+        for layer in layers
+    ]
+    mask = torch.cat([wide(part.mask, 1) for part in parts])
+    return Prefilled(states, mask, torch.cat([part.logits for part in parts]))
 
 
 def shared_prefix(rows: Sequence[Sequence[int]], *, least: int) -> int:
@@ -125,7 +151,7 @@ def sentence_ending_tokens(lm: LanguageModel) -> Tensor:
     return table
 
 
-_MARKS = ".!?\n。！？।؟\ufffd"
+_MARKS = f".!?{FULL_WIDTH_ENDS}{LINE_BREAKS}\ufffd"
 
 
 @torch.no_grad()
@@ -144,13 +170,16 @@ def greedy(
         lm: The model.
         start: The prompts.
         limit: Most new tokens.
-        ended: Whether a text so far has ended by its own rule; asked only after tokens for which `may_end` is true.
+        ended: Whether a text so far has ended by its own rule; asked only after tokens for which `may_end` is true,
+            and once more after the next token.
         may_end: (vocabulary,) true for tokens after which a text may have ended.
         owners: Told which rows remain, where edits act on rows.
     """
     owners = owners or Owners([0] * len(start.logits))
     ids: list[list[int]] = [[] for _ in range(len(start.logits))]
     finished = [False] * len(ids)
+    # after "in 1995." only the next token tells whether the sentence has ended
+    unsure = [False] * len(ids)
     alive = list(range(len(ids)))
     cache, mask, logits = fresh_cache(start.states), start.mask, start.logits
     with owners.restored():
@@ -163,7 +192,10 @@ def greedy(
                 finished[row] = token in lm.stop_ids
                 if not finished[row]:
                     ids[row].append(token)
-                    finished[row] = check and ended(lm.tokenizer.decode(ids[row], skip_special_tokens=True))
+                    finished[row] = (check or unsure[row]) and ended(
+                        lm.tokenizer.decode(ids[row], skip_special_tokens=True)
+                    )
+                    unsure[row] = check
                 if not finished[row]:
                     stays.append(place)
             if not stays or step == limit - 1:

@@ -78,7 +78,7 @@ class LanguageModel:
 
     def weight(self, site: Site) -> Tensor:
         """A view of a site's weight, (d_out, d_in); writing to it edits the model."""
-        stored = self.module(site).weight.detach()
+        stored = self.module(site).get_parameter("weight").detach()
         return stored.T if self.layout.transposed else stored
 
     @cached_property

@@ -20,10 +20,14 @@ class Owners:
     """
 
     def __init__(self, numbers: Sequence[int]):
-        self._numbers = torch.as_tensor(numbers, dtype=torch.long)
+        self.become(numbers)
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    def become(self, numbers: Sequence[int]) -> None:
+        """Take up another batch."""
+        self._numbers = torch.as_tensor(numbers, dtype=torch.long)
 
     def select(self, index: Tensor | Sequence[int]) -> None:
         """Make row i of the batch what row index[i] was."""

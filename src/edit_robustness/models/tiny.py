@@ -25,7 +25,7 @@ _CHAT = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
-_ROTARY = {
+_ROTARY: Mapping[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_hidden_layers": 4,

@@ -87,7 +87,11 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int, *, side: str, device: torch.
     else:
         ids = [list(row) + [pad_id] * gap for row, gap in zip(rows, gaps, strict=True)]
         mask = [[1] * len(row) + [0] * gap for row, gap in zip(rows, gaps, strict=True)]
-    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+    # said outright, for torch makes rows that are all empty float
+    return (
+        torch.tensor(ids, dtype=torch.long, device=device),
+        torch.tensor(mask, dtype=torch.long, device=device),
+    )
 
 
 def positions(mask: Tensor) -> Tensor:

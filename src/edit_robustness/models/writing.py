@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
@@ -16,7 +16,7 @@ OPENINGS = (
 )  # fmt: skip
 """How the texts begin, in turn: one word each, so that what follows is the model's own."""
 
-_ROWS = 64
+_ROWS = 96
 
 
 @torch.no_grad()
@@ -26,7 +26,7 @@ def written_texts(
     texts: int,
     tokens: int,
     seed: int,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> list[str]:
     """Sample texts from the model's own distribution (temperature 1, nucleus .95).
 

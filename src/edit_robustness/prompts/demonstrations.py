@@ -36,20 +36,30 @@ def new_fact(fact: Fact) -> str:
 
 
 def demonstrations(facts: Sequence[Fact], relations: Mapping[str, Relation]) -> list[Demonstration]:
-    """A demonstration of each kind for every fact; `retain` asks about another subject."""
-    return [
-        _demonstration(fact, relations.get(fact.relation), _other(facts, place)) for place, fact in enumerate(facts)
-    ]
+    """A demonstration of each kind for every fact; `retain` asks about another subject, same relation first.
+
+    The wording goes round from fact to fact, so that it does not tell which kind a demonstration is of.
+    """
+    made = []
+    for place, fact in enumerate(facts):
+        other = _other(facts, place)
+        statement, *paraphrases = _wordings(fact, relations)
+        again = paraphrases[place % len(paraphrases)] if paraphrases else statement
+        others = _wordings(other, relations)
+        made.append(
+            Demonstration(
+                key=sentence(fact),
+                copy=f"{new_fact(fact)}{statement} {fact.target_new}.\n\n",
+                update=f"{new_fact(fact)}{again} {fact.target_new}.\n\n",
+                retain=f"{new_fact(fact)}{others[place % len(others)]} {other.target_true}.\n\n",
+            )
+        )
+    return made
 
 
-def _demonstration(fact: Fact, relation: Relation | None, other: Fact) -> Demonstration:
-    paraphrase = fill(relation.paraphrases[0], fact.subject) if relation else fact.statement
-    return Demonstration(
-        key=sentence(fact),
-        copy=f"{new_fact(fact)}{sentence(fact)}\n\n",
-        update=f"{new_fact(fact)}{paraphrase} {fact.target_new}.\n\n",
-        retain=f"{new_fact(fact)}{other.statement} {other.target_true}.\n\n",
-    )
+def _wordings(fact: Fact, relations: Mapping[str, Relation]) -> list[str]:
+    relation = relations.get(fact.relation)
+    return [fact.statement, *(fill(text, fact.subject) for text in (relation.paraphrases if relation else ()))]
 
 
 def _other(facts: Sequence[Fact], place: int) -> Fact:

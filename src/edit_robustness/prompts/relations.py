@@ -56,7 +56,9 @@ def _one_blank(template: str) -> str:
 
 def _open_end(template: str) -> str:
     if template.endswith((".", "?", "!", ";")):
-        raise _refuse("must end where the object comes, without a full stop or question mark: {template}", template=template)
+        raise _refuse(
+            "must end where the object comes, without a full stop or question mark: {template}", template=template
+        )
     return template
 
 

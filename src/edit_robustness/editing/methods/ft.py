@@ -9,6 +9,7 @@ import torch
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from edit_robustness.editing.edits import Adam, AdamTrace
 from edit_robustness.editing.method import Method, Prepared
@@ -47,9 +48,10 @@ class FineTuning(Method):
         gradient of the weight is that of the output times the input, which is the same at every step.
         """
         site = Site(self.layer, "mlp_out")
-        batch = _Batch.of(lm, facts)
+        batch = _Batch(lm, facts)
         run = Adam(self.lr).run(torch.zeros_like(lm.weight(site), dtype=torch.float32))
-        change, gradients = next(run), []
+        change = next(run)
+        gradients: list[Tensor] = []
         for _ in range(self.steps):
             loss, inputs, gradient = batch.loss_and_gradient(lm, site, change)
             if loss < self.stop_loss and gradients:
@@ -62,19 +64,17 @@ class FineTuning(Method):
 class _Batch:
     """Statements followed by their new objects, and where the objects' tokens are predicted."""
 
-    def __init__(self, ids: Tensor, mask: Tensor, labels: Tensor):
-        self._ids, self._mask, self._labels = ids, mask, labels
-
-    @classmethod
-    def of(cls, lm: LanguageModel, facts: Sequence[Fact]) -> _Batch:
+    def __init__(self, lm: LanguageModel, facts: Sequence[Fact]):
         rows, labels = [], []
         for fact in facts:
             prompt = Rendered(fact.statement)
             before, target = prompt_ids(lm, prompt), target_ids(lm, prompt, fact.target_new)
             rows.append([*before, *target[:-1]])
-            labels.append([-100] * (len(before) - 1) + target)
-        ids, mask = pad(rows, lm.pad_id, side="right", device=lm.device)
-        return cls(ids, mask, pad(labels, -100, side="right", device=lm.device)[0])
+            labels.append([_NOT_A_TARGET] * (len(before) - 1) + target)
+        self._ids, self._mask = pad(rows, lm.pad_id, side="right", device=lm.device)
+        padded, _ = pad(labels, _NOT_A_TARGET, side="right", device=lm.device)
+        self._columns = (padded != _NOT_A_TARGET).any(0).nonzero().squeeze(-1)
+        self._labels = padded[:, self._columns]
 
     def loss_and_gradient(self, lm: LanguageModel, site: Site, change: Tensor) -> tuple[float, Tensor, Tensor]:
         """The loss under a change, the site's inputs (tokens, d_in), and its outputs' gradients (tokens, d_out)."""
@@ -87,10 +87,18 @@ class _Batch:
 
         with output_changed(lm, site, add):
             logits = lm.model(
-                input_ids=self._ids, attention_mask=self._mask, position_ids=positions(self._mask), use_cache=False
+                input_ids=self._ids,
+                attention_mask=self._mask,
+                position_ids=positions(self._mask),
+                use_cache=False,
+                logits_to_keep=self._columns,
             ).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), self._labels.flatten())
+        loss = cross_entropy(logits.flatten(0, 1).float(), self._labels.flatten())
         inputs, output = seen[0]
         (gradient,) = torch.autograd.grad(loss, output)
         real = self._mask.bool()
         return loss.item(), inputs[real].float(), gradient[real].float()
+
+
+_NOT_A_TARGET = -100
+"""The label that cross-entropy skips."""

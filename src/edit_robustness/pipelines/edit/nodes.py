@@ -46,11 +46,8 @@ def prepare_with(name: str) -> Callable[..., Landing]:
     method_class = METHODS[name]
 
     def prepare(lm: LanguageModel, stored: Mapping[str, str], method: method_class, **sources: Any) -> Landing:  # type: ignore[valid-type]
-        corpus = _corpus(**sources)
-        wanted = fingerprint(FORMAT, name, method.settings(), lm.fingerprint, corpus)
-        yield Manifest({name: wanted})
-        if stored.get(name) != wanted:
-            yield {name: Stored.of(wanted, method.prepare(lm, corpus), method=name)}
+        # kedro streams only functions that are generators themselves
+        yield from _prepared(lm, stored, method, _corpus(**sources))
 
     return prepare
 
@@ -66,10 +63,16 @@ def edit_with(name: str) -> Callable[..., Landing]:
         method: method_class,  # type: ignore[valid-type]
         prepared: Mapping[str, Stored[Prepared]] | None = None,
     ) -> Landing:
-        # kedro streams only functions that are generators themselves
         yield from _edits(lm, sampled_facts, stored, method, (prepared or {}).get(name, Stored.of("", Prepared())))
 
     return edit
+
+
+def _prepared(lm: LanguageModel, stored: Mapping[str, str], method: Method, corpus: Corpus) -> Landing:
+    wanted = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, corpus)
+    yield Manifest({method.name: wanted})
+    if stored.get(method.name) != wanted:
+        yield {method.name: Stored.of(wanted, method.prepare(lm, corpus), method=method.name)}
 
 
 def _edits(
@@ -107,4 +110,3 @@ def _corpus(
     edited = set(sampled_facts["subject"])
     pool = tuple(fact for fact in facts_from_table(facts) if fact.subject not in edited)
     return Corpus(texts, pool, read_relations(raw_relations or {}).relations)
-

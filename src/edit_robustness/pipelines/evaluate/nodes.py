@@ -43,10 +43,8 @@ def evaluate(
 
 def recall(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
     """Ask the unedited model the statement of every fact."""
-    unedited = Stored.of(fingerprint(lm.fingerprint), Frame())
-    statements = build_probes(
-        facts_from_table(facts), Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0
-    )
+    unedited: Stored[Edit] = Stored.of(fingerprint(lm.fingerprint), Frame())
+    statements = build_probes(facts_from_table(facts), Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0)
     probes = {probe.fact_id: [probe] for probe in statements}
     edits = dict.fromkeys(probes, unedited)
     yield from _answers(lm, edits, probes, stored, decoding, f"{lm.name}: recalling all facts")
@@ -71,9 +69,7 @@ def _answers(
         yield {key: Stored.of(wanted[key], said)}
 
 
-def memorise(
-    lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame
-) -> pd.DataFrame:
+def memorise(lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame) -> pd.DataFrame:
     """What the unedited model knows of each fact."""
     answers = [answer for item in recalled.values() for answer in item.read()]
     return memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)

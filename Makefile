@@ -1,0 +1,29 @@
+# The README's commands for who has make. PYTHON names another Python 3.11, VENV another environment.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+LOCK := uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --overrides lock-overrides.txt
+
+.PHONY: run test lint lock
+
+run: $(VENV)/.complete
+	$(BIN)/kedro run --pipeline=edit_eval
+
+test: $(VENV)/.complete
+	$(BIN)/pytest
+
+lint: $(VENV)/.complete
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# after a change of the dependencies in pyproject.toml; `uv` is in the environment
+lock: $(VENV)/.complete
+	$(BIN)/$(LOCK) -o requirements.lock
+
+$(VENV)/.complete: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install torch==2.13.0
+	$(BIN)/pip install --no-deps -r requirements.lock -e .
+	touch $@

@@ -1,0 +1,50 @@
+"""Fixtures that more than one room's tests use."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from fabricated_edits import REPOSITORY, SMOLLM2, Lab
+
+from edit_robustness.datasets.language_model import LanguageModelDataset
+from edit_robustness.models.language_model import LanguageModel
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """Tiny models of every architecture and edits of every method, made once; no test may change them."""
+    return Lab()
+
+
+@pytest.fixture(scope="session")
+def smollm2_dataset(tmp_path_factory) -> LanguageModelDataset:
+    """The embedded default model; converted where a run has not done it yet."""
+    converted = REPOSITORY / "data/06_models/smollm2"
+    if not (converted / f"{SMOLLM2['sha256']}.done").exists():
+        converted = Path(tmp_path_factory.mktemp("converted")) / "smollm2"
+    return LanguageModelDataset("smollm2", **SMOLLM2, converted=str(converted), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_dataset) -> LanguageModel:
+    """The embedded default model in memory."""
+    return smollm2_dataset.load()
+
+
+@pytest.fixture
+def free_slot():
+    """The slot of the loaded model, empty for the length of a test and put back after it."""
+    slot = LanguageModelDataset.slot
+    kept = vars(slot).copy()
+    slot.key, slot.model, slot.loads = None, None, 0
+    yield slot
+    vars(slot).update(kept)
+
+
+@pytest.fixture
+def stopwatch():
+    """Seconds since the test began."""
+    started = time.perf_counter()
+    return lambda: time.perf_counter() - started

@@ -1,0 +1,26 @@
+"""Every row of the two tables is a cell of the laws; a new row that is not fails here."""
+
+import pytest
+from fabricated_edits import ARCHITECTURES, METHOD_NAMES, TINY_SETTINGS, method
+
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.models.layout import LAYOUTS
+from edit_robustness.models.tiny import CONFIGS
+
+
+def test_the_laws_cover_every_method():
+    assert set(METHOD_NAMES) == set(METHODS)
+    missing = set(METHODS) - set(TINY_SETTINGS)
+    assert not missing, f"conf/test/parameters.yml has no `methods.<name>.tiny` for {missing}"
+    assert not set(TINY_SETTINGS) - set(METHODS)
+
+
+def test_the_laws_cover_every_architecture():
+    assert set(ARCHITECTURES) == set(LAYOUTS)
+    assert set(CONFIGS) == set(LAYOUTS), "models/tiny.py has no configuration of an architecture"
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_row_has_the_name_of_its_method(name):
+    assert METHODS[name].name == name
+    assert method(name).settings().keys() == TINY_SETTINGS[name].keys()

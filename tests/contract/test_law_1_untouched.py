@@ -1,0 +1,72 @@
+"""Law 1: editing leaves weights, requires_grad, hooks, train mode and padding side as they were."""
+
+from contextlib import suppress
+
+import pytest
+import torch
+from cells import every_architecture, every_dtype, every_method
+from fabricated_edits import FACTS, bits, corpus, hooks_on, method, same_bits
+
+from edit_robustness.editing.past import Past
+
+
+def state(lm):
+    return {
+        "requires_grad": [p.requires_grad for p in lm.model.parameters()],
+        "grad": [p.grad is None for p in lm.model.parameters()],
+        "hooks": hooks_on(lm),
+        "training": [m.training for m in lm.model.modules()],
+        "padding": (lm.tokenizer.padding_side, lm.tokenizer.truncation_side, lm.tokenizer.pad_token_id),
+        "gradients": torch.is_grad_enabled(),
+        "random": torch.get_rng_state().tolist(),
+        "use_cache": lm.model.config.use_cache,
+    }
+
+
+@every_dtype
+@every_architecture
+@every_method
+def test_preparing_and_editing_leave_the_model_as_it_was(name, architecture, dtype, lab):
+    lm = lab.model(architecture, dtype)
+    weights, before = bits(lm), state(lm)
+    prepared = method(name).prepare(lm, corpus())
+    method(name).edit(lm, FACTS[:1], prepared=prepared, past=Past())
+    list(method(name).edit_each(lm, FACTS[:2], prepared=prepared))
+    assert state(lm) == before
+    assert same_bits(bits(lm), weights)
+
+
+class Interrupted(Exception):
+    """What comes in the middle of an edit."""
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+@every_architecture
+@every_method
+def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, architecture, calls, lab):
+    lm, prepared = lab.model(architecture), lab.prepared(name, architecture)
+    weights, before = bits(lm), state(lm)
+    left = iter(range(calls))
+
+    def fail(*_):
+        if next(left, None) is None:
+            raise Interrupted
+
+    handle = lm.model.get_output_embeddings().register_forward_pre_hook(fail)
+    with suppress(Interrupted):
+        method(name).edit(lm, FACTS[:1], prepared=prepared, past=Past())
+    handle.remove()
+    edits = method(name).edit_each(lm, FACTS, prepared=prepared)
+    next(edits)
+    edits.close()
+    assert state(lm) == before
+    assert same_bits(bits(lm), weights)
+
+
+@every_method
+def test_more_facts_than_a_method_takes_are_refused_with_the_way_out(name, lab):
+    made = method(name)
+    if made.at_once is None:
+        pytest.skip("takes any number")
+    with pytest.raises(ValueError, match=rf"{name} edits .* at a time; set batch_size: {made.at_once} \(it is"):
+        made.edit(lab.model("llama"), FACTS[:2] * made.at_once, prepared=lab.prepared(name, "llama"), past=Past())

@@ -1,0 +1,87 @@
+"""Law 2: `applied` visibly changes the model, then restores it bit for bit: after an exception and nested too."""
+
+import pytest
+import torch
+from cells import every_architecture, every_dtype, every_method, seen_by_asking, worn
+from fabricated_edits import FACTS, bits, hooks_on, same_bits
+
+from edit_robustness.editing.edits import Frame
+from edit_robustness.grid import BASELINE
+
+
+@every_dtype
+@every_architecture
+@every_method
+def test_an_edit_changes_what_asking_sees_and_is_taken_off(name, architecture, dtype, lab):
+    lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
+    weights = bits(lm)
+    unedited = seen_by_asking(lm, Frame(), FACTS[0].statement)
+    with edit.applied(lm) as edited:
+        assert edited is lm
+        assert same_bits(bits(lm), weights) == (not edit.dense())
+        seen = seen_by_asking(lm, edit, FACTS[0].statement)
+    assert same_bits(bits(lm), weights)
+    assert torch.equal(seen_by_asking(lm, Frame(), FACTS[0].statement), unedited)
+    if name == BASELINE:
+        assert torch.equal(seen, unedited)
+    else:
+        assert (seen - unedited).abs().max() > 0.01
+
+
+@every_dtype
+@every_architecture
+@every_method
+def test_an_exception_inside_takes_the_edit_off(name, architecture, dtype, lab):
+    lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
+    weights = bits(lm)
+    with pytest.raises(KeyError, match="inside"), edit.applied(lm):
+        raise KeyError("inside")
+    assert same_bits(bits(lm), weights)
+    with pytest.raises(KeyError, match="inside"), worn(lm, [edit], [0]):
+        raise KeyError("inside")
+    assert hooks_on(lm) == 0
+
+
+@every_dtype
+@every_architecture
+@every_method
+def test_nested_edits_come_off_in_order(name, architecture, dtype, lab):
+    lm, (first, second, _) = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)
+    weights = bits(lm)
+    with first.applied(lm):
+        outer = bits(lm)
+        with pytest.raises(ValueError, match="inner"), second.applied(lm):
+            assert same_bits(bits(lm), outer) == (not second.dense())
+            raise ValueError("inner")
+        assert same_bits(bits(lm), outer)
+        with first.applied(lm):
+            pass
+        assert same_bits(bits(lm), outer)
+    assert same_bits(bits(lm), weights)
+
+
+@every_architecture
+@every_method
+def test_hooks_come_off_in_any_nesting(name, architecture, lab):
+    lm, edits = lab.model(architecture), lab.edits(name, architecture)
+    with worn(lm, edits[:2], [0, 1]):
+        inside = hooks_on(lm)
+        with worn(lm, edits[2:], [0, 0]):
+            pass
+        assert hooks_on(lm) == inside
+    assert hooks_on(lm) == 0
+
+
+@every_method
+def test_an_edit_of_another_model_is_refused_and_leaves_the_model_alone(name, lab, monkeypatch):
+    edit, lm = lab.edits(name, "llama")[0], lab.model("gpt_neox")
+    if not edit.dense():
+        pytest.skip("changes no weights")
+    site = next(iter(edit.dense()))
+    small = torch.zeros(3, 3)
+    weights = bits(lm)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(edit), "dense", lambda self: {site: small})
+        with pytest.raises(ValueError, match=rf"changes {site} by \(3, 3\), but tiny-gpt_neox has"), edit.applied(lm):
+            pass
+    assert same_bits(bits(lm), weights)

@@ -1,0 +1,62 @@
+"""Law 3: save then load gives the same Edit; the same seed gives the same Edit."""
+
+import torch
+from cells import every_architecture, every_dtype, every_method, seen_by_asking
+from fabricated_edits import FACTS, corpus, method, same_edit
+
+from edit_robustness.editing.edits import EDITS
+from edit_robustness.editing.files import read_edit, read_header, read_prepared, write_edit, write_prepared
+from edit_robustness.editing.past import Past
+
+
+@every_dtype
+@every_architecture
+@every_method
+def test_a_file_gives_the_same_edit(name, architecture, dtype, lab, tmp_path):
+    lm = lab.model(architecture, dtype)
+    for number, edit in enumerate(lab.edits(name, architecture, dtype)):
+        path = tmp_path / f"{number}.safetensors"
+        write_edit(path, edit, {"method": name, "facts": [FACTS[number].id]})
+        again = read_edit(path)
+        assert EDITS[edit.kind] is type(edit)
+        assert same_edit(again, edit)
+        assert read_header(path)["facts"] == [FACTS[number].id]
+        with edit.applied(lm):
+            live = seen_by_asking(lm, edit, FACTS[number].statement)
+        with again.applied(lm):
+            assert torch.equal(seen_by_asking(lm, again, FACTS[number].statement), live)
+
+
+@every_architecture
+@every_method
+def test_what_is_prepared_survives_its_file(name, architecture, lab, tmp_path):
+    lm, prepared = lab.model(architecture), lab.prepared(name, architecture)
+    write_prepared(tmp_path / "p.safetensors", prepared, {})
+    again = read_prepared(tmp_path / "p.safetensors")
+    assert again.texts == prepared.texts
+    assert again.tensors.keys() == prepared.tensors.keys()
+    assert all(torch.equal(again.tensors[key], tensor) for key, tensor in prepared.tensors.items())
+    edit = method(name).edit(lm, FACTS[:1], prepared=again, past=Past())
+    assert same_edit(edit, lab.edits(name, architecture)[0])
+
+
+@every_dtype
+@every_architecture
+@every_method
+def test_editing_again_gives_the_same_edit_whatever_the_random_state(name, architecture, dtype, lab):
+    lm = lab.model(architecture, dtype)
+    made = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            prepared = method(name).prepare(lm, corpus())
+            made.append(method(name).edit(lm, FACTS[:1], prepared=prepared, past=Past()))
+    assert same_edit(*made)
+
+
+@every_method
+def test_edits_of_other_facts_differ(name, lab):
+    if name == "none":
+        return
+    first, second, _ = lab.edits(name, "llama")
+    assert not same_edit(first, second)

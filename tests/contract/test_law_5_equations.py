@@ -1,0 +1,98 @@
+"""Law 5: a solver satisfies its own equation and matches a naive transcription of the paper.
+
+These are about single methods; a new method with a closed form or an optimiser of its own adds its own here.
+"""
+
+import naive_editing as naive
+import numpy as np
+import pytest
+import torch
+from cells import every_architecture, every_dtype
+from fabricated_edits import FACTS, TEXTS, method, same_edit
+
+from edit_robustness.editing.edits import Adam
+from edit_robustness.editing.key_statistics import second_moments
+from edit_robustness.editing.past import Past
+from edit_robustness.editing.target import optimise_value
+from edit_robustness.models.tiny import tiny_model
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.id)
+@every_dtype
+@every_architecture
+def test_rome_inserts_its_value_at_its_key(architecture, dtype, fact, lab):
+    lm, prepared, rome = lab.model(architecture, dtype), lab.prepared("rome", architecture, dtype), method("rome")
+    value = optimise_value(lm, rome.site, fact, prepared.texts, rome.objective)
+    change = lab.edits("rome", architecture, dtype)[FACTS.index(fact)].dense()[rome.site]
+    torch.testing.assert_close(change @ value.key, value.change, rtol=1e-4, atol=1e-5)
+    assert value.change.norm() > 0.01
+
+
+@every_architecture
+def test_rome_is_the_papers_formula(architecture, lab):
+    lm, rome, fact = lab.model(architecture), method("rome"), FACTS[0]
+    prepared = lab.prepared("rome", architecture)
+    change = optimise_value(lm, rome.site, fact, prepared.texts, rome.objective).change.double().numpy()
+    weight = lm.weight(rome.site).double().numpy()
+    key = naive.mean_key(lm, lm.module(rome.site), fact, prepared.texts)
+    moment = prepared.tensors[str(rome.site)].numpy()
+    expected = naive.rome(weight, moment, key, weight @ key + change)
+    with lab.edits("rome", architecture)[0].applied(lm):
+        edited = lm.weight(rome.site).double().numpy()
+    scale = np.abs(expected - weight).max()
+    assert scale > 1e-3
+    np.testing.assert_allclose(edited - weight, expected - weight, atol=1e-4 * scale)
+
+
+@every_architecture
+def test_second_moments_are_the_mean_of_outer_products(architecture, lab):
+    lm, site = lab.model(architecture), method("rome").site
+    found = second_moments(lm, TEXTS, [site], tokens=10_000)[site]
+    expected = naive.second_moment(lm, lm.module(site), list(TEXTS))
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("facts", [FACTS[:1], FACTS], ids=["one fact", "a batch"])
+@every_architecture
+def test_ft_is_adam_on_the_weight_with_masked_labels(architecture, facts):
+    lm, ft = tiny_model(architecture), method("ft", lr=1e-3)
+    edit = ft.edit(lm, facts, prepared=None, past=Past())
+    (site,) = edit.dense()
+    change, _ = naive.fine_tune(lm, lm.module(site), list(facts), lr=ft.lr, steps=ft.steps, stop_loss=ft.stop_loss)
+    expected = change.T if lm.layout.transposed else change
+    difference = (edit.dense()[site] - expected).abs()
+    assert expected.abs().max() > 1e-3
+    # where a gradient is rounding error only, Adam's step is of its size and of either sign
+    assert (difference < 1e-5).float().mean() > 0.999
+
+
+def test_ft_stops_where_the_naive_loop_does():
+    lm, settings = tiny_model("llama"), {"lr": 1e-2, "steps": 60, "stop_loss": 3.0}
+    edit = method("ft", **settings).edit(lm, FACTS[:1], prepared=None, past=Past())
+    _, losses = naive.fine_tune(lm, lm.module(next(iter(edit.dense()))), [FACTS[0]], **settings)
+    assert losses[-1] < settings["stop_loss"]
+    assert len(edit.gradients) == len(losses) - 1
+
+
+@every_dtype
+@every_architecture
+def test_the_trace_replays_what_the_optimiser_had(architecture, dtype, lab, monkeypatch):
+    totals = []
+    run = Adam.run
+
+    def recorded(self, like):
+        inner = run(self, like)
+        total = next(inner)
+        while True:
+            totals.append(total)
+            gradient = yield total
+            total = inner.send(gradient)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Adam, "run", recorded)
+        edit = method("ft").edit(lab.model(architecture, dtype), FACTS[:1], prepared=None, past=Past())
+    assert len(totals) == len(edit.gradients) + 1
+    (change,) = edit.dense().values()
+    assert torch.equal(change, totals[-1])
+    assert same_edit(edit, lab.edits("ft", architecture, dtype)[0])

@@ -1,0 +1,125 @@
+"""Laws 5 and 7 of the value: its objective is the paper's, and the fast path finds what the slow one finds."""
+
+from dataclasses import replace
+
+import naive_editing as naive
+import pytest
+import torch
+from cells import every_architecture, every_dtype
+from fabricated_edits import FACTS, TEXTS, hooks_on, method
+
+from edit_robustness.editing.target import (
+    optimise_value,
+    split_prompts,
+    statement_contexts,
+    with_cached_head,
+)
+from edit_robustness.records import Fact
+
+LETTER = Fact("letter", "Q", "P36", "{} is the seat of ", "x", "y")
+"""A subject of one token at the prompt's beginning: nothing stands before it; and a target of one token."""
+
+CASES = {
+    "subject inside": (FACTS[0], True),
+    "subject first": (FACTS[1], True),
+    "several bytes": (FACTS[2], True),
+    "no contexts": (FACTS[0], False),
+    "empty before in some rows": (LETTER, True),
+    "empty before in all rows": (LETTER, False),
+    "many target tokens": (replace(FACTS[0], target_new="a town whose name is very long indeed"), True),
+}
+every_case = pytest.mark.parametrize(("fact", "with_contexts"), CASES.values(), ids=CASES.keys())
+
+OBJECTIVE = replace(method("rome").objective, steps=4, stop_loss=0.0)
+SITE = method("rome").site
+
+
+def contexts(lm, wanted):
+    return statement_contexts(lm, TEXTS, (5, 10, 20)) if wanted else ()
+
+
+@every_case
+@every_architecture
+def test_the_fast_path_equals_the_slow_one(architecture, fact, with_contexts, lab):
+    lm = lab.model(architecture)
+    before = contexts(lm, with_contexts)
+    fast = optimise_value(lm, SITE, fact, before, OBJECTIVE)
+    slow = optimise_value(lm, SITE, fact, before, OBJECTIVE, cached=False)
+    assert (fast.change - slow.change).norm() < 1e-4 * slow.change.norm()
+    assert torch.equal(fast.key, slow.key)
+    assert fast.losses == pytest.approx(slow.losses, rel=1e-4)
+    assert len(fast.losses) == OBJECTIVE.steps
+    assert hooks_on(lm) == 0
+
+
+@every_case
+def test_the_cached_head_is_what_stands_before_the_subjects_last_token(fact, with_contexts, lab):
+    lm = lab.model("llama")
+    prompts = split_prompts(lm, fact, contexts(lm, with_contexts))
+    cached = with_cached_head(lm, prompts)
+    empty = fact is LETTER and not with_contexts
+    assert (cached.states is None) == empty
+    assert cached.subject_column == 0
+    subject_last = lm.tokenizer(fact.subject)["input_ids"][-1]
+    assert (prompts.tail[:, 0] == subject_last).all()
+    assert len(prompts.tail) == (5 if with_contexts else 2)
+    if not empty:
+        assert all(torch.isfinite(part).all() for layer in cached.states for part in layer)
+
+
+@every_case
+@every_architecture
+def test_the_losses_are_the_papers_objective(architecture, fact, with_contexts, lab):
+    lm = lab.model(architecture)
+    before = contexts(lm, with_contexts)
+    losses = optimise_value(lm, SITE, fact, before, OBJECTIVE).losses
+    steps = {"kl_factor": OBJECTIVE.kl_factor, "weight_decay": OBJECTIVE.weight_decay}
+    for done in (0, 1, 3):
+        change = torch.zeros(lm.weight(SITE).shape[0])
+        if done:
+            change = optimise_value(lm, SITE, fact, before, replace(OBJECTIVE, steps=done)).change
+        expected = naive.value_loss(lm, lm.module(SITE), fact, before, change, **steps)
+        assert losses[done] == pytest.approx(expected, rel=1e-4)
+
+
+@every_architecture
+def test_the_divergence_is_part_of_the_objective(architecture, lab):
+    lm, heavy = lab.model(architecture), replace(OBJECTIVE, kl_factor=500.0, steps=2)
+    losses = optimise_value(lm, SITE, FACTS[0], (), heavy).losses
+    change = optimise_value(lm, SITE, FACTS[0], (), replace(heavy, steps=1)).change
+    rest = {"weight_decay": heavy.weight_decay}
+    with_it = naive.value_loss(lm, lm.module(SITE), FACTS[0], (), change, kl_factor=500.0, **rest)
+    without = naive.value_loss(lm, lm.module(SITE), FACTS[0], (), change, kl_factor=0.0, **rest)
+    assert losses[1] == pytest.approx(with_it, rel=1e-4)
+    assert with_it - without > 0.01
+
+
+@every_dtype
+@every_architecture
+def test_the_value_stays_in_its_ball_and_makes_the_object_likelier(architecture, dtype, lab):
+    lm = lab.model(architecture, dtype)
+    tight = replace(OBJECTIVE, clamp=0.5, steps=6)
+    value = optimise_value(lm, SITE, FACTS[0], (), tight)
+    place = naive.subject_place(lm, FACTS[0].prompt, FACTS[0].subject)
+    key = naive_output(lm, place)
+    assert value.change.norm() <= 0.5 * key.norm() * 1.01
+    assert value.losses[-1] < value.losses[0]
+
+
+def naive_output(lm, place):
+    seen = []
+    handle = lm.module(SITE).register_forward_hook(lambda _, args, output: seen.append(output[0, place].float()))
+    with torch.no_grad():
+        naive.forward(lm, naive.ids_of(lm, FACTS[0].statement))
+    handle.remove()
+    return seen[0]
+
+
+def test_optimising_stops_below_the_stated_loss(lab):
+    lm = lab.model("llama")
+    free = optimise_value(lm, SITE, FACTS[0], (), replace(OBJECTIVE, steps=20)).losses
+    stop = (free[0] + min(free)) / 2
+    losses = optimise_value(lm, SITE, FACTS[0], (), replace(OBJECTIVE, steps=20, stop_loss=stop)).losses
+    assert losses == free[: len(losses)]
+    assert losses[-1] < stop
+    assert all(loss >= stop for loss in losses[:-1])

@@ -1,0 +1,147 @@
+"""Law 7: fast decoding, scoring and shared prefixes equal their slow paths."""
+
+import naive_editing as naive
+import pytest
+import torch
+from cells import every_architecture, every_method
+from fabricated_edits import FACTS, METHOD_NAMES, probes
+
+from edit_robustness.asking import ask as asking
+from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.models.decode import greedy, prefill, score
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.prompts.kinds import KINDS
+
+PROMPTS = ("The owl", "Once upon a time there was a king in", "Île-de-Nœud:", "Q", "To be or not to be, that is")
+LIMIT = 24
+
+
+def by_generate(lm, ids):
+    """What transformers' own greedy search writes after a prompt, alone in its batch, end tokens included."""
+    out = lm.model.generate(
+        input_ids=torch.tensor([ids]),
+        attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+        do_sample=False,
+        max_new_tokens=LIMIT,
+        pad_token_id=lm.pad_id,
+    )
+    return out[0, len(ids) :].tolist()
+
+
+def cut(lm, tokens, ended):
+    """The tokens up to an end token or to where the text has ended, and whether either came."""
+    for number, token in enumerate(tokens):
+        if token in lm.stop_ids:
+            return tokens[:number], True
+        if ended(lm.tokenizer.decode(tokens[: number + 1], skip_special_tokens=True)):
+            return tokens[: number + 1], True
+    return tokens, False
+
+
+@pytest.mark.parametrize("stop", ["never", "by text", "by token"])
+@every_architecture
+def test_greedy_equals_generate(architecture, stop):
+    lm = tiny_model(architecture, seed=3)
+    rows = [naive.ids_of(lm, prompt) for prompt in PROMPTS]
+    free = [by_generate(lm, row) for row in rows]
+    if stop == "by token":
+        lm.model.generation_config.eos_token_id = [lm.tokenizer.eos_token_id, free[0][6], free[3][2]]
+        free = [by_generate(lm, row) for row in rows]
+    texts = [lm.tokenizer.decode(ids) for ids in free]
+
+    def ended(text):
+        return stop == "by text" and any(text == whole[:length] for whole, length in zip(texts, LENGTHS, strict=True))
+
+    may_end = torch.ones(lm.model.config.vocab_size, dtype=torch.bool)
+    said = greedy(lm, prefill(lm, rows), limit=LIMIT, ended=ended, may_end=may_end)
+    expected = [cut(lm, ids, ended) for ids in free]
+    assert [(one.ids, one.finished) for one in said] == expected
+    assert [one.text for one in said] == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in expected]
+    if stop != "never":
+        assert len({len(ids) for ids, _ in expected}) > 2
+
+
+LENGTHS = (1, 5, 9, 14, 1000)
+
+
+def test_only_tokens_that_may_end_a_text_are_looked_at():
+    lm = tiny_model("llama", seed=3)
+    start = prefill(lm, [naive.ids_of(lm, PROMPTS[0])])
+    none = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
+    (said,) = greedy(lm, start, limit=5, ended=lambda text: True, may_end=none)
+    assert (len(said.ids), said.finished) == (5, False)
+
+
+@every_architecture
+def test_scores_equal_a_plain_forward_of_each_row(architecture, lab):
+    lm = lab.model(architecture)
+    rows = [naive.ids_of(lm, prompt) for prompt in PROMPTS]
+    targets = [[naive.ids_of(lm, target) for target in (" Oslo", "!", " a much longer object")] for _ in rows]
+    likeliest = by_generate(lm, rows[1])[:3]
+    targets[1].append(likeliest)
+    for own, scored, row in zip(targets, score(lm, prefill(lm, rows), targets), rows, strict=True):
+        for target, found in zip(own, scored, strict=True):
+            logprob, match = naive.continuation(lm, row, target)
+            assert found.logprob == pytest.approx(logprob, abs=1e-4 * len(target))
+            assert (found.tokens, found.match) == (len(target), match)
+    assert score(lm, prefill(lm, rows), targets)[1][-1].match
+
+
+@every_architecture
+def test_a_prefill_after_a_prefill_equals_one(architecture, lab):
+    lm = lab.model(architecture)
+    rows = [naive.ids_of(lm, prompt) for prompt in PROMPTS[:3]]
+    more = [naive.ids_of(lm, text) for text in (" and", " went on to say", "?")]
+    whole = prefill(lm, [row + rest for row, rest in zip(rows, more, strict=True)])
+    parts = prefill(lm, more, prefill(lm, rows))
+    torch.testing.assert_close(parts.logits, whole.logits, atol=1e-4, rtol=0)
+    target = [[naive.ids_of(lm, " Oslo")]] * 3
+    for one, other in zip(score(lm, parts, target), score(lm, whole, target), strict=True):
+        assert one[0].logprob == pytest.approx(other[0].logprob, abs=1e-3)
+
+
+@every_method
+@every_architecture
+def test_shared_prefixes_equal_whole_prompts(architecture, name, lab, monkeypatch):
+    lm = lab.model(architecture)
+    asked = [
+        (edit, probes(tuple(KINDS), fact))
+        for edit, fact in zip(lab.edits(name, architecture)[:2], FACTS[:2], strict=True)
+    ]
+    decoding = Decoding(max_new_tokens=4, batch_rows=64)
+    lengths = []
+    shared_prefix = asking.shared_prefix
+
+    def recorded(rows, *, least):
+        lengths.append(shared_prefix(rows, least=least))
+        return lengths[-1]
+
+    monkeypatch.setattr(asking, "shared_prefix", recorded)
+    fast = [answer for own in ask(lm, asked, decoding) for answer in own]
+    assert any(lengths), "no prompts shared a beginning, so nothing was tested"
+    monkeypatch.setattr(asking, "_LEAST_SHARED", 10**9)
+    lengths.clear()
+    slow = [answer for own in ask(lm, asked, decoding) for answer in own]
+    assert not any(lengths)
+    for left, right in zip(fast, slow, strict=True):
+        assert left.text == right.text
+        assert left.logprob_new == pytest.approx(right.logprob_new, abs=1e-3)
+        assert left.logprob_true == pytest.approx(right.logprob_true, abs=1e-3)
+
+
+@every_architecture
+def test_an_answer_is_what_a_plain_forward_says_under_the_edit(architecture, lab):
+    lm = lab.model(architecture)
+    for name in METHOD_NAMES:
+        edit = lab.edits(name, architecture)[0]
+        (probe,) = probes(("statement",))
+        ((answer,),) = ask(lm, [(edit, [probe])], Decoding(max_new_tokens=4))
+        ids = naive.ids_of(lm, edit.prefix + probe.text)
+        with edit.applied(lm):
+            for target, logprob, match in (
+                (probe.target_new, answer.logprob_new, answer.match_new),
+                (probe.target_true, answer.logprob_true, answer.match_true),
+            ):
+                expected, matched = naive.continuation(lm, ids, naive.ids_of(lm, " " + target))
+                assert logprob == pytest.approx(expected, abs=1e-3)
+                assert match == matched

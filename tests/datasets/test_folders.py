@@ -1,0 +1,215 @@
+import json
+import logging
+
+import pytest
+import torch
+from kedro.io import DatasetError
+
+from edit_robustness.datasets import (
+    AnswersDataset,
+    EditsDataset,
+    PreparedDataset,
+    StoredFingerprints,
+    TextsDataset,
+)
+from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.editing.edits import Frame, LowRank
+from edit_robustness.editing.files import FORMAT, UnreadableFile
+from edit_robustness.editing.method import Prepared
+from edit_robustness.models.layout import Site
+from edit_robustness.records import Answer, Probe, Turn
+
+PROBE = Probe(
+    "x/doubt/0", "x", "doubt", "edit", "Île", "Sure?", "Oslo", "Szohod", ("Os/lo",), ("S\u2028z",),
+    True, (Turn("user", "Where \"is\" it?\n"), Turn("assistant", "القاهرة")), "x/question/0",
+)  # fmt: skip
+ANSWERS = [
+    Answer(PROBE, "In Oslo,\u2028\nof course.", True, 7, -1.25, -1e-12, 3, 4, True, False),
+    Answer(
+        Probe("x/s/0", "x", "statement", "edit", "Île", "t", "a", "b"), "", False, 0, -0.1 - 0.2, -9, 1, 1, False, True
+    ),
+]
+ODD_KEYS = ["a/b", "..", "a.b", "Île de l'owl", "100%", "a%2Fb", "C:\\x", "q?*", "manifest", "北京", "a b", "x.jsonl"]
+
+ITEMS = {
+    EditsDataset: [Frame("one"), Frame("two")],
+    PreparedDataset: [Prepared({}, ("one",)), Prepared({}, ("two",))],
+    AnswersDataset: [ANSWERS, []],
+    TextsDataset: [["one"], ["two", "\u2028"]],
+}
+every_folder = pytest.mark.parametrize("kind", ITEMS, ids=lambda kind: kind.__name__)
+
+
+@pytest.fixture
+def folder(kind, tmp_path):
+    return kind(str(tmp_path / "folder"))
+
+
+def save(folder, **keys):
+    """Save items under fingerprints of their own, manifest first."""
+    folder.save(Manifest({key: f"print of {key}" for key in keys}))
+    for key, value in keys.items():
+        folder.save({key: Stored.of(f"print of {key}", value)})
+
+
+def plain(value):
+    return value.texts if isinstance(value, Prepared) else value
+
+
+@every_folder
+def test_a_folder_that_is_not_there_or_empty_loads_as_nothing(folder, tmp_path):
+    assert folder.load() == {}
+    assert folder.fingerprints() == {}
+    assert not folder.exists()
+    (tmp_path / "folder").mkdir()
+    assert folder.load() == {}
+
+
+@every_folder
+def test_items_come_back_in_the_manifests_order(kind, folder):
+    first, second = ITEMS[kind]
+    save(folder, z=first, a=second)
+    loaded = folder.load()
+    assert list(loaded) == ["z", "a"]
+    assert [plain(item.read()) for item in loaded.values()] == [plain(first), plain(second)]
+    assert [item.fingerprint for item in loaded.values()] == ["print of z", "print of a"]
+    assert folder.exists()
+
+
+@every_folder
+def test_items_of_other_runs_are_never_loaded(kind, folder):
+    first, second = ITEMS[kind]
+    save(folder, old=first, both=first)
+    save(folder, both=second, new=second)
+    assert list(folder.load()) == ["both", "new"]
+    assert plain(folder.load()["both"].read()) == plain(second)
+    assert set(folder.fingerprints()) == {"old", "both", "new"}
+
+
+@every_folder
+def test_an_item_of_another_fingerprint_is_missing(kind, folder):
+    first, second = ITEMS[kind]
+    save(folder, a=first, b=second)
+    folder.save(Manifest({"a": "print of a", "b": "another"}))
+    with pytest.raises(DatasetError, match="1 of 2 items of this run are not there, the first is `b`; run the node"):
+        folder.load()
+
+
+@every_folder
+def test_a_killed_run_is_an_error_until_it_has_gone_on(kind, folder):
+    first, second = ITEMS[kind]
+    folder.save(Manifest({"a": "1", "b": "2"}))
+    with pytest.raises(DatasetError, match="2 of 2 items"):
+        folder.load()
+    folder.save({"a": Stored.of("1", first)})
+    with pytest.raises(DatasetError, match="1 of 2 items"):
+        folder.load()
+    assert folder.fingerprints() == {"a": "1"}
+    folder.save({"b": Stored.of("2", second)})
+    assert list(folder.load()) == ["a", "b"]
+
+
+@every_folder
+def test_half_written_files_are_not_seen(kind, folder, tmp_path):
+    save(folder, a=ITEMS[kind][0])
+    (tmp_path / "folder" / f"b{kind.suffix}.part").write_bytes(b"half")
+    (tmp_path / "folder" / "manifest.json.part").write_text("{")
+    assert list(folder.load()) == ["a"]
+    assert set(folder.fingerprints()) == {"a"}
+    save(folder, b=ITEMS[kind][1])
+    assert plain(folder.load()["b"].read()) == plain(ITEMS[kind][1])
+
+
+@every_folder
+def test_a_truncated_file_is_warned_about_and_made_again(kind, folder, tmp_path, caplog):
+    save(folder, a=ITEMS[kind][0], b=ITEMS[kind][0])
+    path = tmp_path / "folder" / f"b{kind.suffix}"
+    path.write_bytes(path.read_bytes()[:20])
+    with caplog.at_level(logging.WARNING, logger="edit_robustness"):
+        assert set(folder.fingerprints()) == {"a"}
+    assert f"b{kind.suffix} is made again" in caplog.text
+    with pytest.raises(DatasetError, match="the first is `b`"):
+        folder.load()
+    folder.save({"b": Stored.of("print of b", ITEMS[kind][1])})
+    assert plain(folder.load()["b"].read()) == plain(ITEMS[kind][1])
+
+
+@every_folder
+def test_a_file_without_a_fingerprint_is_made_again(kind, folder, tmp_path, caplog):
+    (tmp_path / "folder").mkdir()
+    folder.write(tmp_path / "folder" / f"a{kind.suffix}", ITEMS[kind][0], {"method": "x"})
+    assert folder.fingerprints() == {}
+    assert "is made again" in caplog.text
+
+
+@every_folder
+def test_odd_keys_stay_in_the_folder_and_read_back(kind, folder, tmp_path):
+    values = {key: ITEMS[kind][number % 2] for number, key in enumerate(ODD_KEYS)}
+    save(folder, **values)
+    assert {key: plain(item.read()) for key, item in folder.load().items()} == {k: plain(v) for k, v in values.items()}
+    assert set(folder.fingerprints()) == set(ODD_KEYS)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert all(path.is_file() for path in (tmp_path / "folder").iterdir())
+    assert len(list((tmp_path / "folder").iterdir())) == len(ODD_KEYS) + 1
+
+
+@every_folder
+def test_headers_go_with_the_items(kind, folder):
+    folder.save(Manifest({"a": "1"}))
+    folder.save({"a": Stored.of("1", ITEMS[kind][0], method="rome", seconds=0.5)})
+    header = folder.load()["a"].header
+    assert (header["method"], header["seconds"], header["fingerprint"]) == ("rome", 0.5, "1")
+    assert header["format"] == FORMAT
+    assert header["bytes"] > 0
+
+
+@every_folder
+def test_saving_is_atomic_where_writing_fails(kind, folder, tmp_path):
+    save(folder, a=ITEMS[kind][0])
+    with pytest.raises(DatasetError, match="object"):
+        folder.save({"a": Stored.of("2", object())})
+    assert plain(folder.load()["a"].read()) == plain(ITEMS[kind][0])
+
+
+def test_items_are_read_when_they_are_asked_for(tmp_path):
+    folder = EditsDataset(str(tmp_path))
+    save(folder, a=Frame("x"))
+    item = folder.load()["a"]
+    (tmp_path / "a.safetensors").write_bytes(b"")
+    with pytest.raises(UnreadableFile, match=r"a.safetensors"):
+        item.read()
+
+
+def test_an_edit_that_is_not_finite_is_refused_when_it_is_read(tmp_path):
+    folder = EditsDataset(str(tmp_path))
+    save(folder, a=LowRank({Site(1, "mlp_out"): (torch.full((3, 1), torch.nan), torch.ones(1, 2))}))
+    with pytest.raises(UnreadableFile, match=r"a.safetensors: tensor `1.mlp_out.left` is not finite"):
+        folder.load()["a"].read()
+
+
+def test_answers_come_back_equal(tmp_path):
+    folder = AnswersDataset(str(tmp_path))
+    save(folder, a=ANSWERS)
+    assert folder.load()["a"].read() == ANSWERS
+    lines = (tmp_path / "a.jsonl").read_text(encoding="utf-8").split("\n")
+    assert len(lines) == 3
+    assert json.loads(lines[1])[0]["probe"]["history"][1]["text"] == "القاهرة"
+
+
+@every_folder
+def test_stored_fingerprints_see_what_the_folder_holds_and_write_nothing(kind, folder, tmp_path):
+    stored = StoredFingerprints(kind.__name__, str(tmp_path / "folder"))
+    assert stored.load() == {}
+    assert stored.exists()
+    assert not (tmp_path / "folder").exists()
+    save(folder, a=ITEMS[kind][0])
+    assert stored.load() == {"a": "print of a"}
+    folder.save(Manifest({}))
+    assert stored.load() == {"a": "print of a"}
+    with pytest.raises(DatasetError, match="read only"):
+        stored.save({"a": "b"})
+
+
+def test_stored_fingerprints_of_an_unknown_folder_list_those_there_are(tmp_path):
+    with pytest.raises(ValueError, match="`of: Edits` is no folder of fingerprinted files; there are EditsDataset, "):
+        StoredFingerprints("Edits", str(tmp_path))

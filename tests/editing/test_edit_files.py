@@ -1,0 +1,115 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from edit_robustness.editing.edits import AdamTrace, Frame, LowRank
+from edit_robustness.editing.files import (
+    FORMAT,
+    UnreadableFile,
+    read_edit,
+    read_header,
+    read_prepared,
+    write_edit,
+    write_prepared,
+)
+from edit_robustness.editing.method import Prepared
+from edit_robustness.models.layout import Site
+
+SITE = Site(5, "mlp_out")
+
+
+def low_rank(value=1.0):
+    return LowRank({SITE: (torch.full((4, 1), value), torch.ones(1, 6))})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "Île de l'owl.safetensors"
+
+
+def test_a_header_holds_what_was_given_and_the_format(path):
+    write_edit(path, low_rank(), {"method": "rome", "facts": ["Île"], "seconds": 0.25})
+    header = read_header(path)
+    assert header["format"] == FORMAT
+    assert (header["method"], header["facts"], header["seconds"]) == ("rome", ["Île"], 0.25)
+    assert header["kind"] == "low_rank"
+
+
+def test_a_file_is_renamed_into_place(path, monkeypatch):
+    write_edit(path, low_rank(1.0), {})
+    assert list(path.parent.iterdir()) == [path]
+
+    def killed(*args, **kwargs):
+        path.with_name(path.name + ".part").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edit_robustness.editing.files.save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_edit(path, low_rank(2.0), {})
+    assert torch.equal(read_edit(path).dense()[SITE], torch.ones(4, 6))
+
+
+@pytest.mark.parametrize("keep", [0, 4, 30, -1])
+def test_a_truncated_file_is_named_with_the_way_out(path, keep):
+    write_edit(path, low_rank(), {})
+    path.write_bytes(path.read_bytes()[:keep])
+    for read in (read_edit, read_header, read_prepared):
+        with pytest.raises(UnreadableFile, match=r"cannot be read .*; remove it to make it again") as caught:
+            read(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_is_named(path):
+    with pytest.raises(UnreadableFile, match=r"Île de l'owl.safetensors cannot be read"):
+        read_edit(path)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_are_refused(path, bad):
+    trace = AdamTrace(SITE, torch.ones(2, 6), torch.ones(3, 2, 4), 0.1)
+    trace.gradients[1, 0, 2] = bad
+    write_edit(path, trace, {})
+    with pytest.raises(
+        UnreadableFile, match="tensor `gradients` is not finite; remove the file to make the edit again"
+    ) as e:
+        read_edit(path)
+    assert str(path) in str(e.value)
+
+
+def test_large_numbers_are_finite(path):
+    write_edit(path, LowRank({SITE: (torch.full((4, 1), 1e30), torch.ones(1, 6))}), {})
+    assert read_edit(path).dense()[SITE][0, 0] == 1e30
+
+
+def test_a_file_of_another_program_is_refused(path):
+    save_file({"weight": torch.ones(2)}, path)
+    with pytest.raises(UnreadableFile, match="has no header of this project"):
+        read_edit(path)
+
+
+@pytest.mark.parametrize("kind", ["grace", None])
+def test_another_kind_is_refused(path, kind):
+    header = {"kind": kind, "texts": {}} if kind else {"texts": {}}
+    save_file({"weight": torch.ones(2)}, path, metadata={"header": json.dumps(header)})
+    with pytest.raises(
+        UnreadableFile, match=rf"holds no edit \(kind {kind!r}; kinds are low_rank, adam_trace, frame\)"
+    ):
+        read_edit(path)
+
+
+def test_a_prepared_file_is_no_edit(path):
+    write_prepared(path, Prepared({"5.mlp_out": torch.eye(3).double()}, ("a", "b")), {"method": "rome"})
+    with pytest.raises(UnreadableFile, match="holds no edit"):
+        read_edit(path)
+    again = read_prepared(path)
+    assert again.texts == ("a", "b")
+    assert torch.equal(again.tensors["5.mlp_out"], torch.eye(3).double())
+
+
+def test_nothing_but_words_can_be_kept(path):
+    write_edit(path, Frame('Fact: "Île"\n{}\u2028'), {})
+    assert read_edit(path) == Frame('Fact: "Île"\n{}\u2028')
+    write_prepared(path, Prepared(), {})
+    assert (read_prepared(path).tensors, read_prepared(path).texts) == ({}, ())

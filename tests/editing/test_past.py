@@ -1,0 +1,44 @@
+import torch
+from fabricated_edits import bits, same_bits
+
+from edit_robustness.editing.edits import Frame, LowRank
+from edit_robustness.editing.past import Past
+from edit_robustness.models.layout import Site
+
+
+def increment(seed, layer=1):
+    torch.manual_seed(seed)
+    return LowRank({Site(layer, "mlp_out"): (torch.randn(32, 1), torch.randn(1, 48))})
+
+
+def test_increments_are_added_in_order():
+    edits = [increment(seed) for seed in range(6)]
+    total = Past()
+    for edit in edits:
+        total = total + edit
+    expected = edits[0].dense()[Site(1, "mlp_out")]
+    for edit in edits[1:]:
+        expected = expected + edit.dense()[Site(1, "mlp_out")]
+    assert torch.equal(total.changes[Site(1, "mlp_out")], expected)
+
+
+def test_sites_and_words_are_kept_apart():
+    past = Past() + increment(0, layer=1) + Frame("One. ") + increment(1, layer=2) + Frame("Two. ")
+    assert set(past.changes) == {Site(1, "mlp_out"), Site(2, "mlp_out")}
+    assert past.prefix == "One. Two. "
+
+
+def test_no_past_is_the_model_itself(lab):
+    lm = lab.model("llama")
+    weights = bits(lm)
+    with Past().applied(lm) as same:
+        assert same is lm
+        assert same_bits(bits(lm), weights)
+
+
+def test_the_past_of_one_edit_is_that_edit(lab):
+    lm, edit = lab.model("llama"), increment(0)
+    with edit.applied(lm):
+        edited = bits(lm)
+    with (Past() + edit).applied(lm):
+        assert same_bits(bits(lm), edited)

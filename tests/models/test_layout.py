@@ -1,0 +1,96 @@
+import pytest
+import torch
+from fabricated_edits import ARCHITECTURES
+
+from edit_robustness.models.layout import LAYOUTS, PARTS, Site, layout_of
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.tokens import Rendered, prompt_ids
+from edit_robustness.models.trace import output_changed
+
+every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+every_part = pytest.mark.parametrize("part", PARTS)
+
+
+@every_architecture
+def test_a_row_names_every_part_of_every_block(architecture, lab):
+    lm = lab.model(architecture)
+    assert len(lm.blocks) == lm.model.config.num_hidden_layers
+    assert set(lm.layout.parts) == set(PARTS)
+    modules = [lm.module(Site(layer, part)) for layer in range(len(lm.blocks)) for part in PARTS]
+    assert len(set(map(id, modules))) == len(modules)
+
+
+@every_part
+@every_architecture
+def test_a_weight_is_seen_as_d_out_by_d_in(architecture, part, lab):
+    """W x is what the module puts out for x, its bias taken off."""
+    lm, site, seen = lab.model(architecture), Site(2, part), []
+
+    def keep(inputs, output):
+        seen.append((inputs, output))
+        return output
+
+    with output_changed(lm, site, keep), torch.no_grad():
+        lm.model(input_ids=torch.tensor([prompt_ids(lm, Rendered("An owl sat on a roof"))]))
+    inputs, output = seen[0]
+    bias = getattr(lm.module(site), "bias", None)
+    expected = output if bias is None else output - bias
+    assert lm.weight(site).shape == (output.shape[-1], inputs.shape[-1])
+    torch.testing.assert_close(inputs @ lm.weight(site).T, expected, atol=1e-5, rtol=1e-4)
+    assert expected.abs().max() > 1e-2
+
+
+@every_architecture
+def test_the_widths_say_which_part_is_which(architecture, lab):
+    lm = lab.model(architecture)
+    hidden, inner = lm.model.config.hidden_size, 48
+    shapes = {part: tuple(lm.weight(Site(0, part)).shape) for part in PARTS}
+    assert shapes == {"mlp_in": (inner, hidden), "mlp_out": (hidden, inner), "attention_out": (hidden, hidden)}
+
+
+@every_part
+@every_architecture
+def test_a_part_that_is_changed_reaches_the_logits(architecture, part, lab):
+    """Changing a part of the last block changes the logits; the layout points at what the model runs."""
+    lm, site = lab.model(architecture), Site(3, part)
+    ids = torch.tensor([prompt_ids(lm, Rendered("An owl"))])
+    with torch.no_grad():
+        before = lm.model(input_ids=ids).logits
+        with output_changed(lm, site, lambda _, output: output * 3):
+            after = lm.model(input_ids=ids).logits
+    assert (after - before).abs().max() > 1e-3
+
+
+@every_architecture
+def test_writing_to_a_weight_edits_the_model(architecture):
+    lm, site = tiny_model(architecture), Site(1, "mlp_in")
+    lm.weight(site)[3, 5] = 7.0
+    stored = lm.module(site).weight
+    assert float(stored[5, 3] if lm.layout.transposed else stored[3, 5]) == 7.0
+
+
+@pytest.mark.parametrize("layer", [-1, 4])
+def test_a_layer_that_is_not_there_is_named(layer, lab):
+    with pytest.raises(ValueError, match=f"tiny-llama has layers 0 to 3; the setting asks for {layer}"):
+        lab.model("llama").module(Site(layer, "mlp_out"))
+
+
+def test_an_unknown_architecture_lists_those_there_are():
+    with pytest.raises(ValueError, match=r"architecture `bert` has no row in models/layout.py \(rows: .*gpt2"):
+        layout_of("bert")
+
+
+@every_part
+def test_a_site_reads_back_from_its_name(part):
+    assert Site.parse(str(Site(17, part))) == Site(17, part)
+
+
+@pytest.mark.parametrize("name", ["5.mlp", "x.mlp_out", "mlp_out", "-1.mlp_out", ""])
+def test_what_names_no_site_is_refused(name):
+    with pytest.raises(ValueError, match=r"is not a site; sites look like `5.mlp_out`"):
+        Site.parse(name)
+
+
+def test_the_table_is_read_only():
+    with pytest.raises(TypeError):
+        LAYOUTS["bert"] = LAYOUTS["llama"]

@@ -1,0 +1,150 @@
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.tokens import (
+    Rendered,
+    last,
+    pad,
+    positions,
+    prompt_ids,
+    render_conversation,
+    subject_end,
+    target_ids,
+)
+from edit_robustness.records import Turn
+
+
+@pytest.fixture
+def lm(lab):
+    return lab.model("llama")
+
+
+@pytest.fixture
+def merging():
+    """A model whose tokenizer joins a space to the word after it, and `ab` to one token."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: i for i, token in enumerate(["<end>", *letters, "Ġa", "ab", "Ġab", "is"])}
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[("a", "b"), ("Ġ", "a"), ("Ġ", "ab"), ("i", "s")]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>")
+    return LanguageModel(tiny_model("llama").model, tokenizer, "merging")
+
+
+def text(lm, ids):
+    return lm.tokenizer.decode(ids)
+
+
+def test_a_target_is_joined_by_one_space(lm):
+    assert text(lm, target_ids(lm, Rendered("The seat is"), "Oslo")) == " Oslo"
+    assert text(lm, target_ids(lm, Rendered("The seat is "), "Oslo")) == "Oslo"
+    assert text(lm, target_ids(lm, Rendered("<|assistant|>\n", special=False), "Oslo")) == "Oslo"
+
+
+@pytest.mark.parametrize("target", ["Zürich", "北京", "القاهرة", "a b c", "🦉"])
+def test_a_target_of_any_script_reads_back(lm, target):
+    prompt = Rendered("The seat is")
+    assert text(lm, prompt_ids(lm, prompt) + target_ids(lm, prompt, target)) == f"The seat is {target}"
+
+
+def test_a_target_has_the_tokens_that_the_model_would_write(merging):
+    prompt = Rendered("x is")
+    assert merging.tokenizer.convert_ids_to_tokens(target_ids(merging, prompt, "ab")) == ["Ġab"]
+
+
+def test_a_target_that_would_swallow_the_prompts_last_token_stands_by_itself(merging):
+    prompt = Rendered("x is ")
+    assert merging.tokenizer.convert_ids_to_tokens(prompt_ids(merging, prompt))[-1] == "Ġ"
+    assert merging.tokenizer.convert_ids_to_tokens(target_ids(merging, prompt, "ab")) == ["ab"]
+
+
+@pytest.mark.parametrize("target", ["", "  "])
+def test_an_empty_target_is_refused(lm, target):
+    with pytest.raises(ValueError, match="an empty target after the prompt `The seat is`"):
+        target_ids(lm, Rendered("The seat is"), target)
+
+
+@pytest.mark.parametrize(
+    ("template", "subject"),
+    [
+        ("The seat of {} is", "Borduria"),
+        ("{} is", "Borduria"),
+        ("In {}", "Q"),
+        ("New York, New York, and {} is", "New York"),
+        ("The seat of {} near Borduria is", "Borduria"),
+        ("The seat of {} is", "Île-de-Nœud"),
+        ("The seat of {} is", "Côté"),
+        ("عاصمة {} هي", "مصر"),
+        ("{}的首都是", "中国"),
+        ("He of {} said", "the owl 🦉"),
+        ("{} is", "set {} of braces"),
+    ],
+)
+def test_the_subject_ends_with_the_token_of_its_last_character(lm, template, subject):
+    ids, end = subject_end(lm, template, subject)
+    assert text(lm, ids) == template.replace("{}", subject)
+    assert text(lm, ids[: end + 1]) == template[: template.index("{}")] + subject
+
+
+def test_a_token_that_holds_more_than_the_subjects_end_counts(merging):
+    ids, end = subject_end(merging, "{}b is", "a")
+    assert merging.tokenizer.convert_ids_to_tokens(ids)[end] == "ab"
+
+
+def test_a_template_without_a_place_for_the_subject_is_refused(lm):
+    with pytest.raises(ValueError, match=r"the template `The seat is` has no \{\} for the subject `Borduria`"):
+        subject_end(lm, "The seat is", "Borduria")
+
+
+def test_an_empty_subject_is_refused(lm):
+    with pytest.raises(ValueError, match="no token holds the end of the subject ``"):
+        subject_end(lm, "{} is", "")
+
+
+def test_an_empty_prompt_is_a_lone_start_token(lm):
+    assert prompt_ids(lm, Rendered("")) == [lm.pad_id]
+
+
+def test_a_conversation_takes_the_chat_template(lm):
+    turns = [Turn("user", "Who?"), Turn("assistant", "She."), Turn("user", "Sure?")]
+    assert render_conversation(lm, turns) == Rendered(
+        "<|user|>Who?\n<|assistant|>She.\n<|user|>Sure?\n<|assistant|>", special=False
+    )
+
+
+def test_a_conversation_without_a_template_is_plain_lines(merging):
+    turns = [Turn("user", "Who?"), Turn("assistant", "She."), Turn("user", "Sure?")]
+    expected = "User: Who?\nAssistant: She.\nUser: Sure?\nAssistant:"
+    assert render_conversation(merging, turns) == Rendered(expected)
+
+
+@pytest.mark.parametrize(
+    ("side", "ids", "mask"),
+    [
+        ("left", [[9, 9, 1], [2, 3, 4]], [[0, 0, 1], [1, 1, 1]]),
+        ("right", [[1, 9, 9], [2, 3, 4]], [[1, 0, 0], [1, 1, 1]]),
+    ],
+)
+def test_padding(side, ids, mask):
+    found = pad([[1], [2, 3, 4]], 9, side=side, device=torch.device("cpu"))
+    assert [part.tolist() for part in found] == [ids, mask]
+
+
+def test_rows_that_are_all_empty_stay_token_ids():
+    for part in pad([[], []], 9, side="left", device=torch.device("cpu")):
+        assert part.shape == (2, 0)
+        assert part.dtype == torch.long
+
+
+def test_positions_count_from_the_first_real_token():
+    mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1], [1, 0, 0, 1], [0, 0, 0, 0]])
+    assert positions(mask).tolist() == [[0, 0, 0, 1], [0, 1, 2, 3], [0, 0, 0, 1], [0, 0, 0, 0]]
+
+
+def test_last_columns():
+    logits = torch.arange(12).view(1, 4, 3)
+    assert torch.equal(logits[:, last(2)], logits[:, -2:])

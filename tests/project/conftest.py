@@ -1,0 +1,99 @@
+"""Whole runs of the project, in a copy of it, on a tiny random model."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from edit_robustness.datasets import LanguageModelDataset
+
+ROOT = Path(__file__).parents[2]
+FACTS = 60
+"""Rows of the table that the copies keep: recalling all facts is most of a tiny run."""
+
+
+def copy_of_the_project(folder):
+    """The project's settings, configuration and raw data; the code is the one that is installed."""
+    folder.mkdir()
+    (folder / "src").mkdir()
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    shutil.copytree(
+        ROOT / "conf", folder / "conf", ignore=lambda where, names: names if where.endswith("local") else []
+    )
+    shutil.copytree(ROOT / "data" / "01_raw", folder / "data" / "01_raw")
+    table = folder / "data" / "01_raw" / "facts.csv"
+    facts = pd.read_csv(table, dtype=str, keep_default_na=False)
+    facts.iloc[:: max(1, len(facts) // FACTS)].to_csv(table, index=False)
+    return folder
+
+
+class Project:
+    """A copy of the project, and how to run it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.data = folder / "build" / "test"
+
+    def context(self, env="test", **parameters):
+        bootstrap_project(self.folder)
+        return KedroSession.create(self.folder, env=env, runtime_params=parameters, save_on_close=False).load_context()
+
+    def run(self, *, parameters=None, **options):
+        bootstrap_project(self.folder)
+        created = KedroSession.create(self.folder, env="test", runtime_params=parameters, save_on_close=False)
+        with created as session:
+            session.run(**options)
+
+    def table(self, name):
+        return pd.read_parquet(self.data / "08_reporting" / f"{name}.parquet")
+
+    def copy(self, folder):
+        shutil.copytree(self.folder, folder)
+        return Project(folder)
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project that was never run."""
+    folder = copy_of_the_project(tmp_path / "project")
+    monkeypatch.chdir(folder)
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def finished_once(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        folder = copy_of_the_project(tmp_path_factory.mktemp("finished") / "project")
+        patch.chdir(folder)
+        done = Project(folder)
+        done.run()
+    return done
+
+
+@pytest.fixture
+def finished(finished_once, monkeypatch):
+    """A project that was run whole; for reading."""
+    monkeypatch.chdir(finished_once.folder)
+    return finished_once
+
+
+@pytest.fixture
+def run_before(finished_once, tmp_path, monkeypatch):
+    """A project that was run whole; for running again."""
+    again = finished_once.copy(tmp_path / "again")
+    monkeypatch.chdir(again.folder)
+    return again
+
+
+@pytest.fixture
+def no_model(monkeypatch):
+    """Fails the test if a model is loaded."""
+
+    def refuse(dataset):
+        raise AssertionError(f"{dataset._name} was loaded")
+
+    LanguageModelDataset.slot.model = LanguageModelDataset.slot.key = None
+    monkeypatch.setattr(LanguageModelDataset, "_from_source", refuse)

@@ -1,0 +1,36 @@
+"""A run of the test environment with one slow method or with slow answers, for a test to kill: folder, node."""
+
+import sys
+import time
+from pathlib import Path
+
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+
+from edit_robustness.editing.methods.rome import Rome
+from edit_robustness.pipelines.evaluate import nodes
+
+PAUSE = 0.5
+FEW = 10
+"""Recalling all facts is not slowed."""
+
+
+def slowly(original):
+    def wrapped(*args, **options):
+        few = any(isinstance(several, list) and len(several) < FEW for several in args)
+        for item in original(*args, **options):
+            yield item
+            time.sleep(PAUSE * few)
+
+    return wrapped
+
+
+if __name__ == "__main__":
+    folder, node = Path(sys.argv[1]), sys.argv[2]
+    if node == "edit":
+        Rome.edit_each = slowly(Rome.edit_each)
+    else:
+        nodes.ask = slowly(nodes.ask)
+    bootstrap_project(folder)
+    with KedroSession.create(folder, env="test", save_on_close=False) as session:
+        session.run()

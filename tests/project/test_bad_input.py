@@ -1,0 +1,117 @@
+"""Slips in the facts or in the settings are told, by name, before any model is loaded."""
+
+import pandas as pd
+import pytest
+
+from edit_robustness.grid import GridError
+
+COLUMNS = ["id", "subject", "relation", "target_true", "target_new", "prompt"]
+GOOD = [
+    ["good-1", "Lima", "mine", "Peru", "Chad", "The country of {} is"],
+    ["good-2", "القاهرة", "mine", "مصر", "اليونان", "تقع {} في"],
+]
+BAD = {
+    "subject is empty": ["b1", "", "mine", "Peru", "Chad", "The country of {} is"],
+    "subject is not in its prompt": ["b2", "Oslo", "mine", "Norway", "Chad", "The country of Rome is"],
+    "new object equals the old": ["b3", "Oslo", "mine", "Norway", "norway", "The country of {} is"],
+    "duplicate": ["b4", "Lima", "mine", "Peru", "Mali", "The country of {} is"],
+    "subject is too long": ["b5", "x" * 100_000, "mine", "Norway", "Chad", "The country of {} is"],
+    "prompt is too long": ["b6", "Rome", "mine", "Italy", "Chad", "{} " + "x" * 100_000],
+    "unknown relation": ["b7", "לונדון", "P0", "אנגליה", "Chad", ""],
+}
+
+
+def write_facts(project, rows, columns=COLUMNS):
+    table = pd.DataFrame(rows, columns=columns)
+    table.to_csv(project.folder / "data" / "01_raw" / "facts.csv", index=False)
+
+
+def test_bad_rows_are_set_aside_before_a_model_is_loaded(project, no_model):
+    write_facts(project, [*GOOD, *BAD.values()])
+    with pytest.raises(Exception, match="tiny was loaded"):
+        project.run()
+    rejects = pd.read_csv(project.data / "03_primary" / "rejects.csv")
+    assert len(rejects) == len(BAD)
+    for reason, (expected, row) in zip(rejects["reason"], BAD.items(), strict=True):
+        assert reason.startswith(expected), row
+        assert len(reason) < 300
+    facts = pd.read_parquet(project.data / "03_primary" / "facts.parquet")
+    assert facts["subject"].tolist() == ["Lima", "القاهرة"]
+
+
+def test_right_to_left_facts_are_edited_asked_and_shown(project):
+    others = [[f"g{n}", f"Town {n}", "mine", "Peru", "Chad", "The country of {} is"] for n in range(4)]
+    write_facts(project, [*GOOD, *others, BAD["unknown relation"]])
+    some = {"none": True, "rome": True, "ft": False, "ike": False, "context": True}
+    project.run(parameters={"grid": {"tiny": some}, "sample": {"size": 0}})
+    answers = project.table("answers")
+    statement = answers[(answers["fact_id"] == "good-2") & (answers["kind"] == "statement")]
+    assert set(statement["prompt"]) == {"تقع القاهرة في"}
+    assert set(statement["method"]) == {"none", "rome", "context"}
+    assert "לונדון" in (project.data / "08_reporting" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        (
+            [row[:4] + row[5:] for row in GOOD],
+            [c for c in COLUMNS if c != "target_new"],
+            "lacks target_new; it has id,",
+        ),
+        (list(BAD.values())[:2], COLUMNS, "all 2 rows of the table of facts were rejected"),
+        ([], COLUMNS, "has no rows"),
+    ],
+)
+def test_a_table_that_cannot_be_used(project, no_model, rows, columns, message):
+    write_facts(project, rows, columns)
+    with pytest.raises(ValueError, match=message):
+        project.run()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"grid": {"tiny": {"romee": True}}}, "grid.tiny: no method `romee`; there are none, context, ft, rome, ike"),
+        ({"grid": {"tinny": {"none": True}}}, "no model `tinny` in the catalog; there are smollm2, tiny"),
+        ({"grid": {"tiny": {"none": False}}}, "`none` must be on"),
+        (
+            {"methods": {"rome": {"tiny": {"vlr": 0.1}}}},
+            "methods.rome.tiny: no hyperparameter `vlr`; there are layer, v_lr, v_steps",
+        ),
+    ],
+)
+def test_a_misspelt_setting_lists_those_that_exist(project, no_model, parameters, message):
+    with pytest.raises(GridError, match=message):
+        project.run(parameters=parameters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"methods": {"rome": {"tiny": {"layer": "six"}}}}, ["methods.rome.tiny", "layer", "valid integer"]),
+        ({"methods": {"rome": {"tiny": {"v_lr": -1}}}}, ["methods.rome.tiny", "v_lr", "greater than 0"]),
+        ({"sample": {"sise": 3}}, ["sample", "sise"]),
+        ({"probes": {"kinds": ["statment"]}}, ["statment", "paraphrase"]),
+        ({"decoding": {"max_new_tokens": 0}}, ["decoding", "max_new_tokens"]),
+    ],
+)
+def test_a_wrong_value_is_named(project, no_model, parameters, words):
+    with pytest.raises(Exception, match="alidation") as failure:
+        project.run(parameters=parameters)
+    for word in words:
+        assert word in str(failure.value)
+
+
+@pytest.mark.parametrize("name", ["raw_facts", "raw_relations"])
+def test_a_misspelt_data_set_lists_those_that_exist(project, no_model, name):
+    catalog = project.folder / "conf" / "base" / "catalog.yml"
+    catalog.write_text(catalog.read_text().replace(f"{name}:", f"{name[:-1]}:"))
+    with pytest.raises(ValueError, match=f"no data set `{name}`.*there are .*{name[:-1]}.*tiny.language_model"):
+        project.run()
+
+
+def test_a_file_that_is_not_there_is_named(project, no_model):
+    (project.folder / "data" / "01_raw" / "facts.csv").unlink()
+    with pytest.raises(Exception, match=r"data/01_raw/facts\.csv"):
+        project.run()

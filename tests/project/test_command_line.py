@@ -1,0 +1,47 @@
+"""What a user sees: the command line's output, and kedro-viz."""
+
+import json
+import os
+import subprocess
+import sys
+
+
+def kedro(project, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "kedro", *arguments],
+        cwd=project.folder,
+        env={**os.environ, "DO_NOT_TRACK": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_the_main_job_prints_little_and_ends_with_the_report(project):
+    done = kedro(project, "run", "--env=test", "--pipeline=edit_eval")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    assert "warning" not in said.lower(), said
+    assert done.stderr.strip() == ""
+    lines = done.stdout.strip().splitlines()
+    assert len(lines) < 120
+    assert lines[-1] == f"Report: {(project.data / '08_reporting' / 'report.html').resolve()}"
+
+
+def test_kedro_viz_builds_a_site_with_previews(run_before):
+    done = kedro(run_before, "viz", "build", "--include-previews", KEDRO_ENV="test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = done.stdout + done.stderr
+    for bad in ("error", "deprecat", "exception", "cannot"):
+        assert bad not in said.lower(), said
+    api = run_before.folder / "build" / "api"
+    graph = json.loads((api / "main").read_text())
+    assert {"tiny", "tiny.rome", "tiny.ike"} <= set(graph["modular_pipelines"])
+    assert graph["layers"][0] == "raw"
+    assert graph["layers"][-1] == "reporting"
+    previews = [
+        json.loads((api / "nodes" / node["id"]).read_text()) for node in graph["nodes"] if node["type"] == "data"
+    ]
+    shown = {shown.get("preview_type") for shown in previews if shown.get("preview")}
+    assert {"TablePreview", "PlotlyPreview"} <= shown

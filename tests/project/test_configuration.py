@@ -1,0 +1,108 @@
+"""Law 9: every committed YAML builds its method, and every catalog entry resolves, without a network."""
+
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+from kedro.framework.project import pipelines
+
+from edit_robustness.datasets import LanguageModelDataset
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.grid import GridError
+
+ROOT = Path(__file__).parents[2]
+ENVS = ["local", "test", "gpu"]
+IN_MEMORY = {"runs", "failures", "breaks", "outcomes", "power"}
+"""What no later run reads: parts of the report, made anew in a second."""
+
+HUBS = {
+    "llama2_7b": "meta-llama/Llama-2-7b-hf",
+    "llama2_7b_chat": "meta-llama/Llama-2-7b-chat-hf",
+    "llama2_13b_chat": "meta-llama/Llama-2-13b-chat-hf",
+    "mistral_7b": "mistralai/Mistral-7B-v0.1",
+    "mistral_7b_instruct": "mistralai/Mistral-7B-Instruct-v0.2",
+    "gpt2_xl": "openai-community/gpt2-xl",
+    "gpt_j_6b": "EleutherAI/gpt-j-6b",
+    "pythia_160m": "EleutherAI/pythia-160m",
+    "pythia_410m": "EleutherAI/pythia-410m",
+    "pythia_1b": "EleutherAI/pythia-1b",
+    "pythia_2_8b": "EleutherAI/pythia-2.8b",
+    "pythia_6_9b": "EleutherAI/pythia-6.9b",
+    "pythia_12b": "EleutherAI/pythia-12b",
+}
+FULL_PRECISION = {"gpt2_xl", "pythia_160m", "pythia_410m", "pythia_1b", "pythia_2_8b"}
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("something asks the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def committed_settings():
+    for path in sorted((ROOT / "conf").glob("*/parameters/**/*.yml")) + sorted(
+        (ROOT / "conf").glob("*/parameters*.yml")
+    ):
+        for method, models in (yaml.safe_load(path.read_text()).get("methods") or {}).items():
+            for model, settings in models.items():
+                yield pytest.param(method, settings, id=f"{path.relative_to(ROOT / 'conf')}:{method}.{model}")
+
+
+@pytest.mark.parametrize(("method", "settings"), list(committed_settings()))
+def test_every_committed_yaml_builds_its_method(method, settings):
+    built = METHODS[method](**settings)
+    assert {name: built.settings()[name] for name in settings}.keys() == built.settings().keys()
+
+
+@pytest.mark.parametrize("env", ENVS)
+def test_every_entry_of_the_catalog_resolves(project, offline, env):
+    catalog = project.context(env).catalog
+    names = [name for name in catalog if not name.startswith("params:") and name != "parameters"]
+    assert names
+    for name in names:
+        assert catalog.get(name) is not None, name
+
+
+@pytest.mark.parametrize("env", ENVS)
+def test_every_data_set_of_the_graph_has_its_place(project, offline, env):
+    catalog = project.context(env).catalog
+    wanted = {name for name in pipelines["__default__"].datasets() if not name.startswith("params:")}
+    memory = {name for name in wanted if catalog.get(name) is None}
+    assert memory == IN_MEMORY
+    assert "05_model_input/raw" not in str(catalog.get("raw_facts"))
+    assert "08_reporting" in str(catalog.get("edited_facts"))
+
+
+def test_the_models_of_the_published_studies(project, offline):
+    catalog = project.context("gpu").catalog
+    for name, hub in HUBS.items():
+        dataset = catalog.get(f"{name}.language_model")
+        assert isinstance(dataset, LanguageModelDataset)
+        said = dataset._describe()
+        assert (said["name"], said["dtype"]) == (name, "float32" if name in FULL_PRECISION else "bfloat16")
+        source, _, revision = said["source"].partition("@")
+        assert source == f"hub: {hub}"
+        assert name == "gpt_j_6b" or len(revision) == 40, f"{name} is not pinned"
+        assert said["device"] == "auto"
+
+
+@pytest.mark.parametrize("model", [name for name in HUBS if name != "gpt_j_6b"])
+def test_each_published_model_can_be_put_in_the_grid(project, offline, model):
+    project.context("gpu", grid={model: {"none": True, "context": True, "rome": True, "ike": True}})
+    assert f"{model}.rome.edit" in {node.name for node in pipelines["__default__"].nodes}
+
+
+def test_a_parameter_given_for_one_run_leaves_the_others(project):
+    parameters = project.context("gpu", methods={"rome": {"llama2_7b_chat": {"v_lr": 0.1}}}, probes={"seed": 3}).params
+    rome = parameters["methods"]["rome"]["llama2_7b_chat"]
+    assert (rome.v_lr, rome.layer) == (0.1, 5)
+    assert (parameters["probes"].seed, parameters["probes"].neighbours_per_fact) == (3, 3)
+
+
+def test_ft_has_no_setting_for_models_without_a_published_one(project):
+    with pytest.raises(GridError, match=r"ft has no hyperparameters for gpt2_xl .*llama2_7b"):
+        project.context("gpu", grid={"gpt2_xl": {"none": True, "ft": True}})

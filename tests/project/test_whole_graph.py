@@ -1,0 +1,93 @@
+"""The whole graph on tiny random models, in one process."""
+
+import pandas as pd
+from kedro.framework.project import pipelines
+
+from edit_robustness.datasets import LanguageModelDataset
+from edit_robustness.labels import KINDS
+
+METHODS = ["none", "context", "ft", "rome", "ike"]
+TABLES = ["scores", "answers", "memorisation", "headline", "correlations", "regression", "prediction", "edited_facts"]
+OTHER = """
+other.language_model:
+  type: edit_robustness.datasets.LanguageModelDataset
+  name: other
+  random: gpt2
+  device: cpu
+"""
+
+
+def test_the_report_and_all_tables_are_there(finished):
+    reporting = finished.data / "08_reporting"
+    for name in TABLES:
+        table = finished.table(name)
+        assert len(table), name
+        if name != "edited_facts":
+            assert pd.read_csv(reporting / f"{name}.csv").columns.tolist() == table.columns.tolist()
+    page = (reporting / "report.html").read_text()
+    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert "tiny" in page
+
+
+def test_every_method_was_asked_every_kind(finished):
+    answers = finished.table("answers")
+    assert set(answers["method"]) == set(METHODS)
+    assert set(answers["kind"]) == set(KINDS)
+    asked = answers.groupby("method")["probe_id"].agg(lambda ids: tuple(sorted(ids)))
+    assert asked.nunique() == 1
+    assert set(answers["fact_id"]) == set(finished.table("edited_facts")["id"])
+    assert len(finished.table("edited_facts")) == 5
+
+
+def test_memorisation_is_measured_on_all_facts(finished):
+    assert len(finished.table("memorisation")) == len(pd.read_csv(finished.folder / "data" / "01_raw" / "facts.csv"))
+
+
+def test_two_models_are_loaded_once_each(project, monkeypatch):
+    (project.folder / "conf" / "test" / "catalog_other.yml").write_text(OTHER)
+    settings = project.context().params["methods"]["rome"]["tiny"].settings()
+    loaded = []
+    original = LanguageModelDataset._from_source
+
+    def counted(dataset):
+        loaded.append(dataset._name)
+        return original(dataset)
+
+    monkeypatch.setattr(LanguageModelDataset, "_from_source", counted)
+    monkeypatch.setattr(LanguageModelDataset.slot, "model", None)
+    some = {"none": True, "rome": True, "ft": False, "ike": False, "context": False}
+    project.run(
+        parameters={
+            "grid": {"tiny": some, "other": some},
+            "methods": {"none": {"other": {}}, "rome": {"other": settings}},
+        }
+    )
+    assert sorted(loaded) == ["other", "tiny"]
+    assert LanguageModelDataset.slot.model.name == loaded[-1]
+    assert set(project.table("answers")["model"]) == {"tiny", "other"}
+
+
+def test_one_cell_from_nothing_then_the_cell_alone(project):
+    project.run(to_nodes=["tiny.rome.evaluate"])
+    output = project.data / "07_model_output" / "tiny"
+    assert sorted(path.name for path in output.iterdir()) == ["rome"]
+    answers = sorted((output / "rome" / "answers").glob("*.jsonl"))
+    assert len(answers) == 5
+
+    answers[0].unlink()
+    project.run(namespaces=["tiny.rome"])
+    assert answers[0].exists()
+
+
+def test_a_cell_switched_off_on_the_command_line(project):
+    project.context(grid={"tiny": {"ft": False}})
+    names = {node.name for node in pipelines["__default__"].nodes}
+    assert "tiny.ft.edit" not in names
+    assert {"tiny.rome.edit", "tiny.rome.evaluate", "tiny.none.edit"} <= names
+    assert {node.name.split(".")[-1] for node in pipelines["__default__"].only_nodes_with_tags("gpu").nodes} == {
+        "recall",
+        "write_corpus",
+        "prepare",
+        "edit",
+        "evaluate",
+    }

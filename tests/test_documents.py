@@ -1,0 +1,49 @@
+"""What the documents promise is there: the commands of the README, and whatever they link to."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data/01_raw/*.md")])
+SET_UP = (
+    "python3.11 -m venv .venv",
+    ".venv/bin/pip install torch==2.13.0",
+    ".venv/bin/pip install --no-deps -r requirements.lock -e .",
+)
+LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("last", [".venv/bin/kedro run --pipeline=edit_eval", ".venv/bin/pytest"])
+def test_the_readme_has_both_commands_on_one_line_each(last: str):
+    assert f"    {' && '.join([*SET_UP, last])}" in read("README.md").splitlines()
+
+
+def test_ci_makes_the_environment_as_the_readme_does():
+    lines = [line.replace('"$python"', "python3.11") for line in read(".ci/run").splitlines()]
+    first = lines.index(SET_UP[0])
+    assert tuple(lines[first : first + len(SET_UP)]) == SET_UP
+
+
+def test_make_makes_the_environment_as_the_readme_does():
+    spelt_out = read("Makefile").replace("$(PYTHON)", "python3.11").replace("$(BIN)", ".venv/bin")
+    lines = [line.strip() for line in spelt_out.replace("$(VENV)", ".venv").splitlines()]
+    assert [line for line in lines if line in SET_UP] == list(SET_UP)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path):
+    missing = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]
+    assert not missing
+
+
+def test_the_lock_and_ci_use_one_torch():
+    torch = re.search(r'"(torch==[\d.]+)"', read("pyproject.toml"))
+    assert torch is not None
+    assert all(torch.group(1) in read(name) for name in ("README.md", ".ci/run", "Makefile"))
+    assert not re.search(r"^torch==", read("requirements.lock"), re.MULTILINE)

@@ -1,0 +1,118 @@
+from itertools import pairwise
+
+import pytest
+from kedro.pipeline import Node, Pipeline
+
+from edit_robustness import grid
+from edit_robustness.grid import ByModel, GridError, edit_eval, read_grid
+
+ROME = {
+    "layer": 1,
+    "v_lr": 0.5,
+    "v_steps": 5,
+    "v_stop_loss": 0.05,
+    "clamp_norm_factor": 4.0,
+    "kl_factor": 0.0625,
+    "v_weight_decay": 0.0,
+    "context_lengths": [5],
+    "mom2_tokens": 400,
+}
+MODELS = ["left", "right"]
+
+
+def parameters(**models):
+    settings = {"none": {}, "rome": ROME}
+    return {
+        "grid": models,
+        "methods": {method: dict.fromkeys(MODELS, values) for method, values in settings.items()},
+    }
+
+
+def main_job():
+    both = {"none": True, "rome": True}
+    return edit_eval(read_grid(parameters(right=both, left=both), MODELS))
+
+
+def switches(pipeline):
+    """How often the run goes on to another model."""
+    models = [node.namespace.split(".")[0] for node in pipeline.nodes if node.namespace]
+    return sum(one != other for one, other in pairwise(models))
+
+
+def assert_in_order_of_dependence(pipeline):
+    done = set()
+    for node in pipeline.nodes:
+        assert pipeline.node_dependencies[node] <= done
+        done.add(node)
+
+
+def test_methods_that_are_on_in_the_order_of_the_table():
+    wanted = parameters(left={"rome": True, "none": True}, right={"none": False})
+    assert read_grid(wanted, MODELS) == {"left": ["none", "rome"]}
+
+
+def test_a_model_set_to_nothing_is_left_out():
+    assert list(read_grid(parameters(left={"none": True}, right=None), MODELS)) == ["left"]
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({"lef": {"none": True}}, "no model `lef` in the catalog; there are left, right"),
+        ({"left": {"none": True, "romee": True}}, "grid.left: no method `romee`; there are none, context, ft, rome"),
+        ({"left": {"rome": True}}, "`none` must be on"),
+        ({"left": {"none": True, "ike": True}}, "ike has no hyperparameters for left .*parameters/methods/ike.yml"),
+        ({}, "it is empty; name a model of left, right"),
+    ],
+)
+def test_a_grid_that_asks_for_what_does_not_exist(models, message):
+    with pytest.raises(GridError, match=message):
+        read_grid(parameters(**models), MODELS)
+
+
+def test_a_misspelt_hyperparameter():
+    wanted = parameters(left={"none": True, "rome": True})
+    wanted["methods"]["rome"]["left"] = {**ROME, "vlr": 0.1}
+    with pytest.raises(GridError, match=r"methods.rome.left: no hyperparameter `vlr`; there are layer, v_lr, v_steps"):
+        read_grid(wanted, MODELS)
+
+
+def test_the_grid_must_be_known_first(monkeypatch):
+    monkeypatch.setattr(grid._Active, "grid", None)
+    with pytest.raises(GridError, match="create a KedroSession"):
+        grid.active()
+
+
+def test_one_model_after_another_in_the_order_of_the_grid():
+    pipeline = main_job()
+    assert switches(pipeline) == 1
+    assert next(node.namespace for node in pipeline.nodes if node.namespace).startswith("right")
+    assert_in_order_of_dependence(pipeline)
+    assert switches(Pipeline(pipeline._nodes)) > 1  # Kedro's own order, which is why
+
+
+def test_facts_are_checked_before_anything_needs_a_model():
+    assert main_job().nodes[0].name == "validate_facts"
+
+
+def test_the_order_survives_what_a_session_does_to_a_pipeline():
+    whole = main_job()
+    for pipeline in (Pipeline([]) + whole, whole + Pipeline([]), whole + whole, whole.filter(tags=["rome", "none"])):
+        assert switches(pipeline) == 1
+        assert_in_order_of_dependence(pipeline)
+    assert set((Pipeline([]) + whole).nodes) == set(whole.nodes)
+    assert [node.name for node in (Pipeline([]) + whole).filter().nodes] == [node.name for node in whole.nodes]
+
+
+def test_nodes_of_no_model_come_as_soon_as_they_can():
+    def same(x):
+        return x
+
+    nodes = [
+        Node(same, "a", "left_b", name="b", namespace="left"),
+        Node(same, "left_b", "c", name="c"),
+        Node(same, "left_b", "left_d", name="d", namespace="left"),
+        Node(same, "a", "right_e", name="e", namespace="right"),
+        Node(same, "a", "f", name="f"),
+    ]
+    assert [node.name.split(".")[-1] for node in ByModel(nodes, MODELS).nodes] == ["f", "b", "c", "d", "e"]

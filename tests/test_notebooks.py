@@ -1,0 +1,62 @@
+"""The notebooks run from beginning to end on the results of a small run, and are kept without their outputs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def printed(notebook: nbformat.NotebookNode) -> str:
+    """What the cells wrote to their standard output."""
+    return "".join(out.text for cell in code_cells(notebook) for out in cell.outputs if out.get("name") == "stdout")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project after `kedro run --env=test`."""
+    copy = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(ROOT / "data" / "01_raw", copy / "data" / "01_raw")
+    for folder in ("conf", "notebooks"):
+        shutil.copytree(ROOT / folder, copy / folder)
+    settings = {**os.environ, "KEDRO_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    run = [sys.executable, "-m", "kedro", "run", "--env=test"]
+    done = subprocess.run(run, cwd=copy, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return copy
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_is_kept_without_outputs(path: Path):
+    cells = code_cells(nbformat.read(path, as_version=4))
+    assert not [cell.id for cell in cells if cell.outputs or cell.execution_count]
+
+
+def test_an_edit_can_be_looked_at(project: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("KEDRO_ENV", "test")
+    folder = project / "notebooks"
+    notebook = nbformat.read(folder / "look_at_an_edit.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
+    said = printed(notebook)
+    assert "LowRank" in said
+    assert "the same as before, once the edit is off: True" in said
+    tables = [out.data.get("text/html", "") for cell in code_cells(notebook) for out in cell.outputs if "data" in out]
+    assert any("doubt_old_object" in table for table in tables)
+    assert any("<td>1.mlp_out</td>" in table and "<td>(32, 48)</td>" in table for table in tables)
