@@ -6,9 +6,10 @@ a chat template's opening) is run once. An edit that cannot act on rows is asked
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from pydantic import ConfigDict, PositiveInt
@@ -39,6 +40,11 @@ Asked = tuple[Edit, Sequence[Probe]]
 
 _LEAST_SHARED = 12
 """Prompts that share fewer leading tokens are run whole."""
+
+_NEAR = 2
+"""Prompts whose lengths differ by no more, or by a tenth, are run in one batch."""
+
+T = TypeVar("T")
 
 
 @validated(frozen=True, config=ConfigDict(extra="forbid"))
@@ -71,9 +77,18 @@ class _Group:
     rows: list[_Row]
     shared: int
 
+
+@dataclass(frozen=True)
+class _Tail:
+    """A row after what it shares: the number of its head among the heads, and how many tokens that has."""
+
+    row: _Row
+    head: int | None
+    skipped: int
+
     @property
-    def longest(self) -> int:
-        return max(len(row.ids) for row in self.rows)
+    def length(self) -> int:
+        return len(self.row.ids) - self.skipped
 
 
 def ask(
@@ -136,11 +151,16 @@ class _Session:
 
     def _run(self, rows: Sequence[_Row]) -> dict[tuple[int, str], Answer]:
         """Rows prefilled in batches of like length, then scored and decoded as one batch."""
-        batches = _batches(_groups(rows))
-        rows = [row for batch in batches for group in batch for row in group.rows]
+        groups = _groups(rows)
+        sharing = [group for group in groups if group.shared]
+        tails = [_Tail(row, number, group.shared) for number, group in enumerate(sharing) for row in group.rows]
+        whole = [_Tail(row, None, 0) for group in groups if not group.shared for row in group.rows]
+        batches = [*_alike(whole, lambda tail: tail.length), *_alike(tails, lambda tail: tail.length)]
+        rows = [tail.row for batch in batches for tail in batch]
         owners = Owners([row.edit for row in rows])
         with self._edited(owners):
-            start = joined([self._prefilled(batch, owners) for batch in batches])
+            heads = self._heads(sharing, owners)
+            start = joined([self._prefilled(batch, heads, owners) for batch in batches])
             owners.become([row.edit for row in rows])
             scores = score(self._lm, start, [self._targets(row) for row in rows], owners)
             said = greedy(
@@ -163,17 +183,20 @@ class _Session:
     def _targets(self, row: _Row) -> list[list[int]]:
         return [target_ids(self._lm, row.prompt, name) for name in (row.probe.target_new, row.probe.target_true)]
 
-    def _prefilled(self, groups: Sequence[_Group], owners: Owners) -> Prefilled:
-        """What each group shares is run once, then repeated for its rows."""
-        rows = [(number, row) for number, group in enumerate(groups) for row in group.rows]
+    def _heads(self, groups: Sequence[_Group], owners: Owners) -> Prefilled | None:
+        """What each group shares, run once a group."""
+        if not groups:
+            return None
+        owners.become([group.rows[0].edit for group in groups])
+        return prefill(self._lm, [group.rows[0].ids[: group.shared] for group in groups])
+
+    def _prefilled(self, tails: Sequence[_Tail], heads: Prefilled | None, owners: Owners) -> Prefilled:
+        owners.become([tail.row.edit for tail in tails])
         before = None
-        if groups[0].shared:
-            owners.become([group.rows[0].edit for group in groups])
-            shared = prefill(self._lm, [group.rows[0].ids[: group.shared] for group in groups])
-            index = torch.tensor([number for number, _ in rows], device=shared.mask.device)
-            before = Prefilled(selected(shared.states, index), shared.mask[index], shared.logits[index])
-        owners.become([row.edit for _, row in rows])
-        return prefill(self._lm, [row.ids[groups[number].shared :] for number, row in rows], before)
+        if heads is not None and tails[0].head is not None:
+            index = torch.tensor([tail.head for tail in tails], device=heads.mask.device)
+            before = Prefilled(selected(heads.states, index), heads.mask[index], heads.logits[index])
+        return prefill(self._lm, [tail.row.ids[tail.skipped :] for tail in tails], before)
 
 
 def _split(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
@@ -193,21 +216,15 @@ def _groups(rows: Sequence[_Row]) -> list[_Group]:
     return groups
 
 
-def _batches(groups: Sequence[_Group]) -> list[list[_Group]]:
-    """Groups of like length: padding costs as much as words do."""
-    batches: list[list[_Group]] = []
-    for group in sorted(groups, key=lambda group: (group.shared, group.longest)):
-        if batches and _alike(batches[-1][0], group):
-            batches[-1].append(group)
+def _alike(items: Sequence[T], length: Callable[[T], int]) -> list[list[T]]:
+    """Batches of like length: padding costs as much as words do."""
+    batches: list[list[T]] = []
+    for item in sorted(items, key=length):
+        if batches and length(item) <= _NEAR + 1.1 * length(batches[-1][0]):
+            batches[-1].append(item)
         else:
-            batches.append([group])
+            batches.append([item])
     return batches
-
-
-def _alike(first: _Group, group: _Group) -> bool:
-    near = 4
-    shared = bool(first.shared) == bool(group.shared) and group.shared <= near + 1.2 * first.shared
-    return shared and group.longest - group.shared <= near + 1.2 * (first.longest - first.shared)
 
 
 def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str) -> Rendered:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
@@ -21,6 +22,10 @@ from edit_robustness.models.tokens import last, pad, positions
 
 KeysValues = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer, each (rows, heads, tokens, head width)."""
+
+
+_CROWDED = 0.8
+"""Rows leave the batch when no more than this share of it is still at work: each leaving copies the cache."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,43 @@ def fresh_cache(states: KeysValues) -> DynamicCache:
     return cache
 
 
+class _RoomyLayer(DynamicLayer):
+    """A layer of a cache with room for tokens to come: a plain one copies all it holds at every step."""
+
+    def __init__(self, keys: Tensor, values: Tensor, room: int):
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self._used, shape = keys.shape[2], (*keys.shape[:2], keys.shape[2] + room, keys.shape[3])
+        self._buffers = [tensor.new_empty(shape) for tensor in (keys, values)]
+        self._put(keys, values, 0)
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        start, self._used = self._used, self._used + key_states.shape[2]
+        self._put(key_states, value_states, start)
+        return self._held()
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self._buffers = [buffer[indices] for buffer in self._buffers]
+        self._held()
+
+    def _put(self, keys: Tensor, values: Tensor, start: int) -> None:
+        for buffer, tensor in zip(self._buffers, (keys, values), strict=True):
+            buffer[:, :, start : self._used] = tensor
+        self._held()
+
+    def _held(self) -> tuple[Tensor, Tensor]:
+        keys, values = (buffer[:, :, : self._used] for buffer in self._buffers)
+        self.keys, self.values = keys, values
+        return keys, values
+
+
+def roomy_cache(states: KeysValues, room: int) -> DynamicCache:
+    """A cache that holds the given states and can take `room` more tokens without copying them."""
+    cache = DynamicCache()
+    cache.layers = [_RoomyLayer(keys, values, room) for keys, values in states]
+    return cache
+
+
 def read_cache(cache: DynamicCache) -> KeysValues:
     """The keys and values of a cache."""
     layers: list[Any] = cache.layers
@@ -98,7 +140,7 @@ def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled 
     longest = int(full.sum(1).max())
     if longest > lm.max_length:
         raise ValueError(f"a prompt of {longest} tokens does not fit into {lm.name}'s context of {lm.max_length}")
-    cache = DynamicCache() if before is None else fresh_cache(before.states)
+    cache = DynamicCache() if before is None else roomy_cache(before.states, ids.shape[1])
     place = positions(full)[:, -ids.shape[1] :]
     output = lm.model(
         input_ids=ids,
@@ -108,11 +150,13 @@ def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled 
         use_cache=True,
         logits_to_keep=last(1),
     )
-    return Prefilled(without_padding(read_cache(cache), full), full, output.logits[:, -1])
+    return Prefilled(read_cache(cache), full, output.logits[:, -1])
 
 
 def joined(parts: Sequence[Prefilled]) -> Prefilled:
     """Prompts that were run in several batches as one batch, padded on the left to the longest."""
+    if len(parts) == 1:
+        return parts[0]
     width = max(part.mask.shape[1] for part in parts)
 
     def wide(tensor: Tensor, dim: int) -> Tensor:
@@ -164,7 +208,7 @@ def greedy(
     may_end: Tensor,
     owners: Owners | None = None,
 ) -> list[Generation]:
-    """Greedy decoding from prefilled prompts; a row leaves the batch when it stops.
+    """Greedy decoding from prefilled prompts; rows that have stopped leave the batch, a fifth of it at a time.
 
     Args:
         lm: The model.
@@ -181,14 +225,13 @@ def greedy(
     # after "in 1995." only the next token tells whether the sentence has ended
     unsure = [False] * len(ids)
     alive = list(range(len(ids)))
-    cache, mask, logits = fresh_cache(start.states), start.mask, start.logits
+    cache, mask, logits = roomy_cache(start.states, limit), start.mask, start.logits
     with owners.restored():
         for step in range(limit):
             tokens = logits.argmax(-1)
-            stays = []
-            for place, (row, token, check) in enumerate(
-                zip(alive, tokens.tolist(), may_end[tokens].tolist(), strict=True)
-            ):
+            for row, token, check in zip(alive, tokens.tolist(), may_end[tokens].tolist(), strict=True):
+                if finished[row]:
+                    continue
                 finished[row] = token in lm.stop_ids
                 if not finished[row]:
                     ids[row].append(token)
@@ -196,11 +239,10 @@ def greedy(
                         lm.tokenizer.decode(ids[row], skip_special_tokens=True)
                     )
                     unsure[row] = check
-                if not finished[row]:
-                    stays.append(place)
+            stays = [place for place, row in enumerate(alive) if not finished[row]]
             if not stays or step == limit - 1:
                 break
-            if len(stays) < len(alive):
+            if len(stays) <= _CROWDED * len(alive):
                 index = torch.tensor(stays, device=mask.device)
                 alive, tokens, mask = [alive[i] for i in stays], tokens[index], mask[index]
                 cache.batch_select_indices(index)
@@ -258,7 +300,7 @@ def _continued(
             input_ids=ids,
             attention_mask=full,
             position_ids=positions(full)[:, -ids.shape[1] :],
-            past_key_values=fresh_cache(selected(start.states, index)),
+            past_key_values=roomy_cache(selected(start.states, index), ids.shape[1]),
             use_cache=True,
         ).logits
     return [row[: len(target) - 1].float().log_softmax(-1) for row, (_, target) in zip(logits, flat, strict=True)]
