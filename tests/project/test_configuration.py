@@ -100,7 +100,7 @@ def test_a_parameter_given_for_one_run_leaves_the_others(project):
     parameters = project.context("gpu", methods={"rome": {"llama2_7b_chat": {"v_lr": 0.1}}}, probes={"seed": 3}).params
     rome = parameters["methods"]["rome"]["llama2_7b_chat"]
     assert (rome.v_lr, rome.layer) == (0.1, 5)
-    assert (parameters["probes"].seed, parameters["probes"].neighbours_per_fact) == (3, 3)
+    assert (parameters["probes"].seed, parameters["probes"].neighbours_per_fact) == (3, 2)
 
 
 def test_ft_has_no_setting_for_models_without_a_published_one(project):
