@@ -29,8 +29,23 @@ from edit_robustness.tables import answers_to_table, facts_from_table
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 logger = logging.getLogger(__name__)
 
-CHOICE_SEED, CHOSEN_ON = 1, 12
-"""Hyperparameters were chosen on the first known facts in the order of this seed; those are not measured here."""
+CHOSEN_ON = frozenset(
+    [
+        "p1303-antonio-vivaldi",
+        "p1376-tokyo",
+        "p36-france",
+        "p178-macos",
+        "p17-thessaloniki",
+        "p495-bicho-de-sete-cabecas",
+        "p1303-brad-delson",
+        "p495-wiener-schnitzel",
+        "p101-john-calvin",
+        "p449-springwatch",
+        "p176-walkman",
+        "p159-irish-ferries",
+    ]
+)
+"""Facts on which hyperparameters were chosen; they are not measured here."""
 
 MEASURED = 64
 EASYEDIT_CONTEXTS = (5,) * 10 + (10,) * 10
@@ -73,9 +88,9 @@ def known(smollm2, table, templates) -> list:
     statements = build_probes(facts, templates, [], kinds=["statement"], neighbours=0, seed=0)
     said = answers(smollm2, {fact.id: Frame() for fact in facts}, statements, "none")
     memorised = memorisation_table(said, table).set_index("fact_id")
-    recalled = [fact for fact in facts if memorised["recalled"][fact.id]]
-    random.Random(CHOICE_SEED).shuffle(recalled)
-    return recalled[CHOSEN_ON:]
+    recalled = [fact for fact in facts if memorised["recalled"][fact.id] and fact.id not in CHOSEN_ON]
+    random.Random(0).shuffle(recalled)
+    return recalled
 
 
 def test_rome_holds_on_facts_that_the_model_knows(smollm2, known, table, templates, corpus, rome):
@@ -94,7 +109,7 @@ def test_rome_holds_on_facts_that_the_model_knows(smollm2, known, table, templat
     scores["subject"] = scores["fact_id"]
     found = rates(scores[scores["method"] == "rome"], ["kind", "protocol", "metric"], cluster="subject")
     logger.info("ROME on %d known facts\n%s", len(facts), found.to_string(index=False))
-    rate = found.set_index(["kind", "protocol", "metric"])["rate"]
+    rate = found.set_index(["kind", "protocol", "metric"])["value"]
     assert rate["statement", "free", "success"] >= 0.9
     assert rate["statement", "teacher_forced", "success"] >= 0.95
 
@@ -134,7 +149,7 @@ def test_many_edits_in_one_batch_take_a_fraction_of_one_at_a_time(smollm2, known
         seconds[together] = time.process_time() - started
     tokens = sum(answer.tokens for answer in said[True])
     logger.info(
-        "%d probes of %d edits, %d tokens: %.1f CPU s together (%.0f tokens a CPU s), %.1f one edit at a time: %.1f times",
+        "%d probes of %d edits, %d tokens: %.1f CPU s together (%.0f tokens a CPU s), %.1f one at a time: %.1f times",
         len(probes), len(facts), tokens, seconds[True], tokens / seconds[True], seconds[False],
         seconds[False] / seconds[True],
     )  # fmt: skip
