@@ -139,14 +139,15 @@ def test_sentences_follow_the_numbers():
         [
             row("context", "statement", 0.9), row("context", "doubt", 0.8), row("ft", "statement", 0.4),
             row("rome", "statement", 1.0), row("rome", "doubt", 0.2), row("rome", "statement", 1.0, "teacher_forced"),
-            row("rome", "doubt", 0.9, "teacher_forced"), row("rome", "locality", 0.7, metric="locality"),
+            row("rome", "paraphrase", 0.6), row("rome", "paraphrase", 0.9, "teacher_forced"),
+            row("rome", "locality", 0.7, metric="locality"),
         ]
     )  # fmt: skip
     headline, protocols, context, neighbours = sentences(table)["m"]
     assert headline.startswith("After ROME, m answers 100% [100%, 100%]")
     assert "20% [20%, 20%] of its weakest kind of prompt: doubt" in headline
     assert "60% by free generation" in protocols
-    assert "95%" in protocols
+    assert "paraphrases at 60% where teacher forcing reports 90%" in protocols
     assert "gives 85%: more than ROME" in context
     assert "70%" in neighbours
     assert "No editing method" in sentences(table[table["method"] == "context"])["m"][0]

@@ -139,12 +139,10 @@ def _sentences(model: str, rows: pd.DataFrame) -> Iterator[str]:
     name = spoken(best, METHODS)
     mine = edits[edits["method"] == best]
     yield _headline(model, name, mine)
-    forced = _means(rows[(rows["metric"] == "success") & (rows["protocol"] == "teacher_forced")])
-    if best in forced:
-        yield (
-            f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation, where teacher forcing "
-            f"would report {forced[best]:.0%}."
-        )
+    forced = rows[(rows["metric"] == "success") & (rows["protocol"] == "teacher_forced")]
+    both = [_means(table[table["kind"] == "paraphrase"]).get(best) for table in (edits, forced)]
+    compared = "" if None in both else f", on paraphrases at {both[0]:.0%} where teacher forcing reports {both[1]:.0%}"
+    yield f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation{compared}."
     yield from _against_context(name, means[best], _means(success).get("context"))
     kept = rows[(rows["metric"] == "locality") & (rows["protocol"] == "free") & (rows["method"] == best)]
     if len(kept.dropna(subset=["value"])):
