@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -59,6 +59,10 @@ class Stored(Generic[T]):
     def of(cls, fingerprint: str, value: T, **header: Any) -> Stored[T]:
         """An item to be saved."""
         return cls(fingerprint, lambda: value, header)
+
+
+Landing = Iterator[Manifest | dict[str, Stored[Any]]]
+"""What a node yields that fills a folder: the manifest, then item by item."""
 
 
 class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
@@ -142,10 +146,18 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         return {"path": str(self._path)}
 
 
-class EditsDataset(FolderDataset[Edit]):
-    """A folder of edits, one safetensors file each."""
+class SafetensorsFolder(FolderDataset[T]):
+    """Items as safetensors files, each with a header."""
 
     suffix = ".safetensors"
+
+    def header(self, path: Path) -> dict[str, Any]:
+        """See `FolderDataset.header`."""
+        return read_header(path)
+
+
+class EditsDataset(SafetensorsFolder[Edit]):
+    """A folder of edits, one safetensors file each."""
 
     def write(self, path: Path, value: Edit, header: Mapping[str, Any]) -> None:
         """See `FolderDataset.write`."""
@@ -155,15 +167,9 @@ class EditsDataset(FolderDataset[Edit]):
         """See `FolderDataset.read`."""
         return read_edit(path)
 
-    def header(self, path: Path) -> dict[str, Any]:
-        """See `FolderDataset.header`."""
-        return read_header(path)
 
-
-class PreparedDataset(FolderDataset[Prepared]):
+class PreparedDataset(SafetensorsFolder[Prepared]):
     """A folder of what methods prepared, one safetensors file each."""
-
-    suffix = ".safetensors"
 
     def write(self, path: Path, value: Prepared, header: Mapping[str, Any]) -> None:
         """See `FolderDataset.write`."""
@@ -172,10 +178,6 @@ class PreparedDataset(FolderDataset[Prepared]):
     def read(self, path: Path) -> Prepared:
         """See `FolderDataset.read`."""
         return read_prepared(path)
-
-    def header(self, path: Path) -> dict[str, Any]:
-        """See `FolderDataset.header`."""
-        return read_header(path)
 
 
 class JsonFolder(FolderDataset[T]):

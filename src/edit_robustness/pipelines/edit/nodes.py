@@ -1,13 +1,13 @@
 """Nodes of edit. Each fills a folder of fingerprinted files, and makes only what is not there yet."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
 
 from edit_robustness.datasets.corpus import CorpusSource
-from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import Corpus, Method, Prepared, fingerprint
 from edit_robustness.editing.methods import METHODS
@@ -16,9 +16,6 @@ from edit_robustness.models.writing import written_texts
 from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.tables import facts_from_table
-
-Landing = Iterator[Manifest | dict[str, Stored[Any]]]
-"""What a node yields that fills a folder: the manifest, then item by item."""
 
 _KEY = "corpus"
 

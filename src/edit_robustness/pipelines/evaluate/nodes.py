@@ -1,6 +1,6 @@
 """Nodes of evaluate. Answers land one file an edit, so that a killed run goes on after the last one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import fingerprint
@@ -20,9 +20,6 @@ from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
 from edit_robustness.records import Answer, Probe
 from edit_robustness.tables import answers_to_table, facts_from_table, probes_from_table
-
-Landing = Iterator[Manifest | dict[str, Stored[Any]]]
-"""What a node yields that fills a folder: the manifest, then item by item."""
 
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "scikit-learn", "statsmodels")
 
