@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
+import torch
 from fabricated_edits import REPOSITORY, SMOLLM2, Lab
 
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.models.language_model import LanguageModel
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # for what the tests start, too
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,7 @@ def test_a_model_set_to_nothing_is_left_out():
     ("models", "message"),
     [
         ({"lef": {"none": True}}, "no model `lef` in the catalog; there are left, right"),
-        ({"left": {"none": True, "romee": True}}, "grid.left: no method `romee`; there are none, context, ft, rome"),
+        ({"left": {"none": True, "romee": True}}, "grid.left: no method `romee`; there are none, context, ft, "),
         ({"left": {"rome": True}}, "`none` must be on"),
         ({"left": {"none": True, "ike": True}}, "ike has no hyperparameters for left .*parameters/methods/ike.yml"),
         ({}, "it is empty; name a model of left, right"),

@@ -14,7 +14,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.pipelines import analyze, edit, evaluate, ingest, rephrase
+from edit_robustness.pipelines import analyze, bake, edit, evaluate, ingest, rephrase
 
 Grid = dict[str, list[str]]
 """For each model the methods of this run."""
@@ -31,9 +31,10 @@ class GridError(ValueError):
 
 
 class _Active:
-    """The grid of this process, set once by the project context."""
+    """The grid of this process, set once by the project context, and the method whose edits `bake` takes."""
 
     grid: Grid | None = None
+    baked: str = BASELINE
 
 
 def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
@@ -47,6 +48,9 @@ def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
         GridError: If it names a model, method or pair that does not exist; the error lists those that do.
     """
     _Active.grid = read_grid(parameters, models)
+    _Active.baked = parameters.get("bake", {}).get("method", BASELINE)
+    if _Active.baked not in METHODS:
+        raise GridError(f"bake.method: no method `{_Active.baked}`; there are {', '.join(METHODS)}")
 
 
 def active() -> Grid:
@@ -58,6 +62,11 @@ def active() -> Grid:
     if _Active.grid is None:
         raise GridError("the grid is not known yet: create a KedroSession and its context first")
     return _Active.grid
+
+
+def baked() -> str:
+    """The method whose edits `bake` takes in this process."""
+    return _Active.baked
 
 
 def read_grid(parameters: Mapping[str, Any], models: Sequence[str]) -> Grid:
@@ -113,7 +122,7 @@ def _model(model: str, methods: Sequence[str]) -> Pipeline:
         evaluate.create_familiarity_pipeline(),
         ingest.create_sample_pipeline(),
         rephrase.create_pipeline(),
-        edit.create_corpus_pipeline(),
+        edit.create_corpus_pipeline(methods, model),
         *cells,
         evaluate.create_scoring_pipeline(methods, model),
     ]
@@ -129,8 +138,8 @@ def _model(model: str, methods: Sequence[str]) -> Pipeline:
 
 
 def _cell(model: str, method: str) -> Pipeline:
-    whole = edit.create_pipeline(method, model) + evaluate.create_pipeline()
-    shared = {"language_model", "facts", "sampled_facts", "raw_relations", "corpus", "probes"}
+    whole = edit.create_pipeline(method, model) + evaluate.create_pipeline(method)
+    shared = {"language_model", "facts", "sampled_facts", "raw_relations", "corpus", "moments", "probes"}
     return Pipeline(
         whole,
         namespace=method,
@@ -143,6 +152,11 @@ def _cell(model: str, method: str) -> Pipeline:
 
 def _parameters(pipeline: Pipeline) -> set[str]:
     return {name for name in pipeline.inputs() if name.startswith("params:")}
+
+
+def baking(grid: Grid, method: str) -> Pipeline:
+    """The edits of one method, of every model, to a model of its own."""
+    return ByModel([bake.create_pipeline(model, method) for model in grid], list(grid))
 
 
 class ByModel(Pipeline):

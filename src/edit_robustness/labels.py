@@ -12,8 +12,17 @@ METHODS: Mapping[str, str] = {
     "none": "No edit",
     "context": "Fact in context",
     "ft": "FT",
+    "ft_l": "FT-L",
     "rome": "ROME",
+    "memit": "MEMIT",
+    "pmet": "PMET",
+    "alphaedit": "AlphaEdit",
+    "kn": "KN",
+    "mend": "MEND",
+    "grace": "GRACE",
+    "serac": "SERAC",
     "ike": "IKE",
+    "checkpoint": "Made elsewhere",
 }
 
 BASELINES = ("none", "context")

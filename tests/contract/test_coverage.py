@@ -24,3 +24,9 @@ def test_the_laws_cover_every_architecture():
 def test_a_row_has_the_name_of_its_method(name):
     assert METHODS[name].name == name
     assert method(name).settings().keys() == TINY_SETTINGS[name].keys()
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_a_method_that_reads_moments_says_of_which_keys(name):
+    reads = "moments" in METHODS[name].learns_from
+    assert bool(method(name).key_sites) == reads == ("mom2_tokens" in method(name).settings())

@@ -2,7 +2,7 @@
 
 import torch
 from cells import every_architecture, every_dtype, every_method, seen_by_asking
-from fabricated_edits import FACTS, corpus, method, same_edit
+from fabricated_edits import FACTS, bits, corpus, method, same_bits, same_edit
 
 from edit_robustness.editing.edits import EDITS
 from edit_robustness.editing.files import read_edit, read_header, read_prepared, write_edit, write_prepared
@@ -16,15 +16,37 @@ def test_a_file_gives_the_same_edit(name, architecture, dtype, lab, tmp_path):
     lm = lab.model(architecture, dtype)
     for number, edit in enumerate(lab.edits(name, architecture, dtype)):
         path = tmp_path / f"{number}.safetensors"
-        write_edit(path, edit, {"method": name, "facts": [FACTS[number].id]})
-        again = read_edit(path)
+        write_edit(path, edit, {"seconds": 1.5})
+        again = read_edit(path).with_prepared(lab.prepared(name, architecture, dtype))
+        assert again.origin == edit.origin
         assert EDITS[edit.kind] is type(edit)
         assert same_edit(again, edit)
-        assert read_header(path)["facts"] == [FACTS[number].id]
+        assert edit.origin.facts == (FACTS[number].id,)
+        assert (edit.origin.method, edit.origin.model) == (name, lm.fingerprint)
+        assert read_header(path)["seconds"] == 1.5
         with edit.applied(lm):
             live = seen_by_asking(lm, edit, FACTS[number].statement)
         with again.applied(lm):
             assert torch.equal(seen_by_asking(lm, again, FACTS[number].statement), live)
+
+
+@every_architecture
+@every_method
+def test_two_edits_are_one_after_the_other(name, architecture, lab, tmp_path):
+    lm, prepared = lab.model(architecture), lab.prepared(name, architecture)
+    past = Past() + lab.edits(name, architecture)[0]
+    with past.applied(lm):
+        later = method(name).edit(lm, FACTS[1:2], prepared=prepared, past=past)
+    both = lab.edits(name, architecture)[0] + later
+    write_edit(tmp_path / "both.safetensors", both, {})
+    again = read_edit(tmp_path / "both.safetensors").with_prepared(prepared)
+    assert [part.origin for part in again.parts()] == [part.origin for part in both.parts()]
+    with (past + later).applied(lm):
+        one_by_one = bits(lm), seen_by_asking(lm, both, FACTS[1].statement)
+    for chain in (both, again):
+        with chain.applied(lm):
+            assert same_bits(bits(lm), one_by_one[0])
+            assert torch.equal(seen_by_asking(lm, chain, FACTS[1].statement), one_by_one[1])
 
 
 @every_architecture

@@ -33,7 +33,7 @@ def test_a_replay_of_files_equals_the_live_state(name, architecture, dtype, lab,
             live.append((bits(lm), past))
     replayed = Past()
     for step, (weights, then) in enumerate(live):
-        replayed = replayed + read_edit(tmp_path / f"{step}.safetensors")
+        replayed = replayed + read_edit(tmp_path / f"{step}.safetensors").with_prepared(prepared)
         with replayed.applied(lm):
             assert same_bits(bits(lm), weights)
         assert replayed.prefix == then.prefix
@@ -47,6 +47,8 @@ def test_later_steps_see_the_earlier_ones(name, lab):
     first, alone, _ = lab.edits(name, "llama")
     if not first.dense():
         pytest.skip("changes no weights")
+    if name == "checkpoint":
+        pytest.skip("was made elsewhere")
     past = Past() + first
     with past.applied(lm):
         second = method(name).edit(lm, FACTS[1:2], prepared=prepared, past=past)

@@ -58,7 +58,7 @@ def test_greedy_equals_generate(architecture, stop):
     assert [(one.ids, one.finished) for one in said] == expected
     assert [one.text for one in said] == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in expected]
     if stop != "never":
-        assert len({len(ids) for ids, _ in expected}) > 2
+        assert len({len(ids) for ids, _ in expected}) > 1, "all rows stop at once, so nothing was tested"
 
 
 LENGTHS = (1, 5, 9, 14, 1000)

@@ -10,6 +10,7 @@ from edit_robustness.datasets import (
     EditsDataset,
     PreparedDataset,
     StoredFingerprints,
+    StoredItems,
     TextsDataset,
 )
 from edit_robustness.datasets.folders import Manifest, Stored
@@ -213,3 +214,19 @@ def test_stored_fingerprints_see_what_the_folder_holds_and_write_nothing(kind, f
 def test_stored_fingerprints_of_an_unknown_folder_list_those_there_are(tmp_path):
     with pytest.raises(ValueError, match="`of: Edits` is no folder of fingerprinted files; there are EditsDataset, "):
         StoredFingerprints("Edits", str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ITEMS)
+def test_stored_items_are_those_of_any_run_and_one_can_be_taken_away(kind, folder, tmp_path):
+    first, second = ITEMS[kind]
+    folder.save(Manifest({"a": "1"}))
+    folder.save({"a": Stored.of("1", first), "b": Stored.of("2", second)})
+    stored = StoredItems(kind.__name__, str(tmp_path / "folder"))
+    assert {key: item.fingerprint for key, item in stored.load().items()} == {"a": "1", "b": "2"}
+    again = stored.load()["b"].read()
+    assert type(again) is type(second)
+    folder.save({"b": None})
+    folder.save({"never there": None})
+    assert stored.load().keys() == {"a"}
+    with pytest.raises(DatasetError, match="read only"):
+        stored.save({"a": None})

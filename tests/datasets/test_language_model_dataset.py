@@ -74,7 +74,7 @@ def test_a_hub_model_is_asked_for_with_its_revision_and_token_and_runs_no_code(s
         assert options["trust_remote_code"] is False
     assert calls[0][1]["use_safetensors"] is True
     assert calls[0][1]["dtype"] == torch.float32
-    assert calls[0][1]["attn_implementation"] == "sdpa"
+    assert calls[0][1]["attn_implementation"] is None
     assert "t0k" not in str(dataset._describe())
 
 

@@ -93,9 +93,7 @@ def test_a_file_of_another_program_is_refused(path):
 def test_another_kind_is_refused(path, kind):
     header = {"kind": kind, "texts": {}} if kind else {"texts": {}}
     save_file({"weight": torch.ones(2)}, path, metadata={"header": json.dumps(header)})
-    with pytest.raises(
-        UnreadableFile, match=rf"holds no edit \(kind {kind!r}; kinds are low_rank, adam_trace, frame\)"
-    ):
+    with pytest.raises(UnreadableFile, match=rf"holds no edit \(kind {kind!r}; kinds are low_rank, adam_trace, frame"):
         read_edit(path)
 
 

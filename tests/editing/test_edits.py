@@ -1,7 +1,19 @@
 import pytest
 import torch
+from made_elsewhere import write_adapter
 
-from edit_robustness.editing.edits import EDITS, Adam, AdamTrace, Frame, LowRank, all_applied
+from edit_robustness.editing.edits import (
+    EDITS,
+    Adam,
+    AdamTrace,
+    Checkpoint,
+    Codebook,
+    Frame,
+    LowRank,
+    Scoped,
+    all_applied,
+)
+from edit_robustness.editing.model_folders import checksum
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.tiny import tiny_model
@@ -48,13 +60,18 @@ def test_a_delta_is_computed_in_float32_and_given_in_the_inputs_dtype():
     assert torch.equal(delta(inputs), delta(inputs.float()).bfloat16())
 
 
-def test_every_kind_reads_back_what_it_says():
+def test_every_kind_reads_back_what_it_says(tmp_path):
+    made_elsewhere = write_adapter(tmp_path, {"model.layers.1.mlp.down_proj": (32, 48)})
     edits = [
         low_rank(),
         LowRank({}),
         AdamTrace(SITES[0], torch.randn(4, 48), torch.randn(3, 4, 32), 1e-3 / 3),
         Frame("Néw Fact: {}\n"),
         Frame(),
+        Codebook(SITES[1], torch.randn(2, 48), torch.randn(2, 32), torch.rand(2), ("Zürich", "")),
+        Frame("One. ") + low_rank() + Frame("Two. "),
+        Scoped((("The seat of power in {} is", "Île", "Zürich"),), "fingerprint of the networks"),
+        Checkpoint(str(made_elsewhere), checksum(made_elsewhere), "llama"),
     ]
     assert {type(edit) for edit in edits} == set(EDITS.values()), "a kind of edit is not tested here"
     for edit in edits:

@@ -1,5 +1,6 @@
 import naive_editing as naive
 import pytest
+import torch
 from fabricated_edits import FACTS, method
 
 from edit_robustness.editing.past import Past
@@ -7,7 +8,7 @@ from edit_robustness.models.layout import Site
 
 
 def edit_of(lm, facts, **settings):
-    return method("ft", **settings).edit(lm, facts, prepared=None, past=Past())
+    return method("ft", **settings).edit(lm, facts, past=Past())
 
 
 def test_one_step_is_made_even_where_the_loss_is_low_enough(lab):
@@ -40,3 +41,17 @@ def test_a_trace_holds_the_inputs_of_real_tokens_only(lab):
 def test_a_layer_that_the_model_has_not_is_named(lab):
     with pytest.raises(ValueError, match="tiny-llama has layers 0 to 3; the setting asks for 9"):
         edit_of(lab.model("llama"), FACTS[:1], layer=9)
+
+
+def test_the_blocks_below_run_once_and_the_last_loss_has_no_backward_pass(lab, monkeypatch):
+    lm, runs, grad, backwards = lab.model("llama"), [], torch.autograd.grad, []
+    monkeypatch.setattr(torch.autograd, "grad", lambda *args: backwards.append(1) or grad(*args))
+    handles = [
+        lm.module(Site(layer, "mlp_in")).register_forward_hook(lambda *_, n=layer: runs.append(n)) for layer in (1, 2)
+    ]
+    edit = edit_of(lm, FACTS[:1], layer=2, steps=60, stop_loss=3.0)
+    for handle in handles:
+        handle.remove()
+    steps = len(edit.gradients)
+    assert 1 < steps < 60
+    assert (runs.count(1), runs.count(2), len(backwards)) == (1, steps + 1, steps)

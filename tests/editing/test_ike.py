@@ -27,7 +27,7 @@ WRITERS = tuple(
 def frame(fact, pool=POOL, lm=None, **counts):
     ike = method("ike", **{"copy": 1, "update": 1, "retain": 1, **counts})
     prepared = ike.prepare(lm, Corpus((), tuple(pool), read_relations(RELATIONS).relations))
-    return ike.edit(lm, [fact], prepared=prepared, past=Past()).prefix
+    return ike.increment(lm, [fact], prepared=prepared, past=Past()).prefix
 
 
 def shots(prefix):
@@ -85,7 +85,7 @@ def test_no_demonstration_shares_a_subject_with_the_facts_of_the_run(lab):
         stored |= part
     prepared = stored["ike"].read()
     assert len(prepared.texts) == len(POOL)
-    for edit, fact in zip(method("ike").edit_each(None, FACTS, prepared=prepared), FACTS, strict=True):
+    for edit, fact in zip(method("ike").increments(None, FACTS, prepared=prepared), FACTS, strict=True):
         shown = "\n\n".join(shots(edit.prefix))
         assert not any(edited.subject in shown for edited in FACTS)
         assert fact.subject in edit.prefix
@@ -108,7 +108,7 @@ def test_the_same_facts_give_the_same_frames(lab):
     prepared = ike.prepare(lm, corpus())
     each = list(ike.edit_each(lm, FACTS, prepared=prepared))
     assert [edit.prefix for edit in each] == [
-        ike.edit(lm, [fact], prepared=prepared, past=Past()).prefix for fact in FACTS
+        ike.increment(lm, [fact], prepared=prepared, past=Past()).prefix for fact in FACTS
     ]
 
 

@@ -82,11 +82,12 @@ def test_a_value_out_of_range_is_refused(name, change):
         method(name, **change)
 
 
-def test_a_limit_of_several_facts_is_said():
+def test_a_limit_of_several_facts_is_said(lab):
     @dataclass(frozen=True)
     class Pairs(METHODS["none"]):
         at_once = 2
 
-    Pairs().check(FACTS[:2])
+    lm = lab.model("llama")
+    Pairs().edit(lm, FACTS[:2])
     with pytest.raises(ValueError, match=r"none edits 2 facts at a time; set batch_size: 2 \(it is 3\)"):
-        Pairs().check(FACTS)
+        Pairs().edit(lm, FACTS)

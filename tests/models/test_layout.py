@@ -2,26 +2,31 @@ import pytest
 import torch
 from fabricated_edits import ARCHITECTURES
 
-from edit_robustness.models.layout import LAYOUTS, PARTS, Site, layout_of
+from edit_robustness.models.layout import LAYOUTS, PARTS, RESIDUAL, Site, layout_of
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.tokens import Rendered, prompt_ids
 from edit_robustness.models.trace import output_changed
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 every_part = pytest.mark.parametrize("part", PARTS)
+every_part_there_is = pytest.mark.parametrize(
+    ("architecture", "part"),
+    [(name, part) for name, layout in LAYOUTS.items() for part in layout.parts if part != RESIDUAL],
+)
+UNGATED = ("gpt2", "gpt_neox", "gptj")
 
 
 @every_architecture
 def test_a_row_names_every_part_of_every_block(architecture, lab):
     lm = lab.model(architecture)
     assert len(lm.blocks) == lm.model.config.num_hidden_layers
-    assert set(lm.layout.parts) == set(PARTS)
-    modules = [lm.module(Site(layer, part)) for layer in range(len(lm.blocks)) for part in PARTS]
+    assert {*PARTS, RESIDUAL} - set(lm.layout.parts) == ({"mlp_gate"} if architecture in UNGATED else set())
+    assert lm.module(Site(1, RESIDUAL)) is lm.blocks[1]
+    modules = [lm.module(Site(layer, part)) for layer in range(len(lm.blocks)) for part in lm.layout.parts]
     assert len(set(map(id, modules))) == len(modules)
 
 
-@every_part
-@every_architecture
+@every_part_there_is
 def test_a_weight_is_seen_as_d_out_by_d_in(architecture, part, lab):
     """W x is what the module puts out for x, its bias taken off."""
     lm, site, seen = lab.model(architecture), Site(2, part), []
@@ -44,19 +49,50 @@ def test_a_weight_is_seen_as_d_out_by_d_in(architecture, part, lab):
 def test_the_widths_say_which_part_is_which(architecture, lab):
     lm = lab.model(architecture)
     hidden, inner = lm.model.config.hidden_size, 48
-    shapes = {part: tuple(lm.weight(Site(0, part)).shape) for part in PARTS}
-    assert shapes == {"mlp_in": (inner, hidden), "mlp_out": (hidden, inner), "attention_out": (hidden, hidden)}
+    heads = lm.model.config.num_attention_heads * (getattr(lm.model.config, "head_dim", None) or hidden // 4)
+    shapes = {part: tuple(lm.weight(Site(0, part)).shape) for part in lm.layout.parts if part != RESIDUAL}
+    gate = {} if architecture in UNGATED else {"mlp_gate": (inner, hidden)}
+    assert shapes == {"mlp_in": (inner, hidden), "mlp_out": (hidden, inner), "attention_out": (hidden, heads), **gate}
 
 
-@every_part
-@every_architecture
+@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - set(UNGATED)))
+def test_the_gate_is_the_factor_that_goes_through_the_activation(architecture, lab):
+    """down(act(gate x) * up x): doubling `up` doubles the MLP's output, doubling the gate does not."""
+    lm = lab.model(architecture)
+    ids = torch.tensor([prompt_ids(lm, Rendered("An owl"))])
+
+    def put_out(part):
+        with output_changed(lm, Site(0, part), lambda _, output: output * 2):
+            seen = []
+            with output_changed(lm, Site(0, "mlp_out"), lambda _, output: seen.append(output) or output):
+                lm.model(input_ids=ids)
+        return seen[0]
+
+    seen = []
+    with output_changed(lm, Site(0, "mlp_out"), lambda _, output: seen.append(output) or output):
+        lm.model(input_ids=ids)
+    torch.testing.assert_close(put_out("mlp_in"), 2 * seen[0])
+    assert not torch.allclose(put_out("mlp_gate"), 2 * seen[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", UNGATED)
+def test_a_part_that_an_architecture_has_not_is_named_with_those_there_are(architecture, lab):
+    with pytest.raises(
+        ValueError,
+        match=f"tiny-{architecture} is a {architecture}, which has no part `mlp_gate`; its parts are mlp_in, mlp_out, ",
+    ):
+        lab.model(architecture).module(Site(0, "mlp_gate"))
+
+
+@every_part_there_is
 def test_a_part_that_is_changed_reaches_the_logits(architecture, part, lab):
     """Changing a part of the last block changes the logits; the layout points at what the model runs."""
     lm, site = lab.model(architecture), Site(3, part)
     ids = torch.tensor([prompt_ids(lm, Rendered("An owl"))])
     with torch.no_grad():
         before = lm.model(input_ids=ids).logits
-        with output_changed(lm, site, lambda _, output: output * 3):
+        # turned, for the norm that follows some outputs would undo a stretching
+        with output_changed(lm, site, lambda _, output: output.roll(1, -1) * 3):
             after = lm.model(input_ids=ids).logits
     assert (after - before).abs().max() > 1e-3
 

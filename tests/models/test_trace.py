@@ -3,7 +3,7 @@ import pytest
 import torch
 from fabricated_edits import ARCHITECTURES, hooks_on
 
-from edit_robustness.models.layout import PARTS, Site
+from edit_robustness.models.layout import RESIDUAL, Site
 from edit_robustness.models.tokens import pad, positions
 from edit_robustness.models.trace import inputs_at, output_changed
 
@@ -12,7 +12,7 @@ from edit_robustness.models.trace import inputs_at, output_changed
 def test_inputs_are_those_of_a_plain_forward(architecture, lab):
     lm = lab.model(architecture)
     rows = [naive.ids_of(lm, text) for text in ("An owl sat on a roof", "Oslo")]
-    sites = [Site(2, part) for part in PARTS] + [Site(0, "mlp_out")]
+    sites = [Site(2, part) for part in lm.layout.parts if part != RESIDUAL] + [Site(0, "mlp_out")]
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
     with torch.no_grad():
         seen = inputs_at(lm, sites, input_ids=ids, attention_mask=mask, position_ids=positions(mask))

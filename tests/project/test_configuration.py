@@ -90,7 +90,7 @@ def test_the_models_of_the_published_studies(project, offline):
         assert said["device"] == "auto"
 
 
-@pytest.mark.parametrize("model", [name for name in HUBS if name != "gpt_j_6b"])
+@pytest.mark.parametrize("model", HUBS)
 def test_each_published_model_can_be_put_in_the_grid(project, offline, model):
     project.context("gpu", grid={model: {"none": True, "context": True, "rome": True, "ike": True}})
     assert f"{model}.rome.edit" in {node.name for node in pipelines["__default__"].nodes}

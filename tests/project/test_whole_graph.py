@@ -87,6 +87,7 @@ def test_a_cell_switched_off_on_the_command_line(project):
     assert {node.name.split(".")[-1] for node in pipelines["__default__"].only_nodes_with_tags("gpu").nodes} == {
         "recall",
         "write_corpus",
+        "take_moments",
         "prepare",
         "edit",
         "evaluate",

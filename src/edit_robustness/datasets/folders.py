@@ -61,8 +61,8 @@ class Stored(Generic[T]):
         return cls(fingerprint, lambda: value, header)
 
 
-Landing = Iterator[Manifest | dict[str, Stored[Any]]]
-"""What a node yields that fills a folder: the manifest, then item by item."""
+Landing = Iterator[Manifest | dict[str, Stored[Any]] | dict[str, None]]
+"""What a node yields that fills a folder: the manifest, then item by item; None takes an item away."""
 
 
 class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
@@ -91,13 +91,16 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
     def header(self, path: Path) -> dict[str, Any]:
         """Read one item's header."""
 
-    def save(self, data: Manifest | Mapping[str, Stored[T]]) -> None:
-        """Save a manifest, or items."""
+    def save(self, data: Manifest | Mapping[str, Stored[T] | None]) -> None:
+        """Save a manifest, or items; an item that is None is removed."""
         self._path.mkdir(parents=True, exist_ok=True)
         if isinstance(data, Manifest):
             _write_text(self._path / _MANIFEST, json.dumps(data, indent=0))
             return
         for key, item in data.items():
+            if item is None:
+                self._file(key).unlink(missing_ok=True)
+                continue
             self.write(self._file(key), item.read(), {**item.header, "fingerprint": item.fingerprint})
 
     def load(self) -> dict[str, Stored[T]]:
@@ -130,6 +133,10 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
             except (UnreadableFile, KeyError) as error:
                 logger.warning("%s is made again: %s", path.name, error)
         return found
+
+    def items(self) -> dict[str, Stored[T]]:
+        """Every readable item, of whichever run."""
+        return {key: self._stored(key, fingerprint) for key, fingerprint in self.fingerprints().items()}
 
     def _stored(self, key: str, fingerprint: str) -> Stored[T]:
         path = self._file(key)
@@ -237,8 +244,8 @@ class TextsDataset(JsonFolder[list[str]]):
         return plain
 
 
-class StoredFingerprints(AbstractDataset[None, dict[str, str]]):
-    """Which fingerprints a folder already holds; a node may not read its own output, but may read this.
+class _Stored(AbstractDataset[None, dict[str, Any]]):
+    """What a folder holds, whichever run made it; a node may not read its own output, but may read this.
 
     Args:
         of: Name of the folder's dataset class in `edit_robustness.datasets`.
@@ -255,19 +262,31 @@ class StoredFingerprints(AbstractDataset[None, dict[str, str]]):
         self._folder = kinds[of](path)
         self.metadata = metadata
 
-    def load(self) -> dict[str, str]:
-        """For each item its key and fingerprint."""
-        return self._folder.fingerprints()
-
     def save(self, data: None) -> None:
         """Refuse: the folder's own dataset writes."""
-        raise DatasetError("stored fingerprints are read only")
+        raise DatasetError("what a folder holds is read only")
 
     def _exists(self) -> bool:
         return True
 
     def _describe(self) -> dict[str, Any]:
         return {"folder": self._folder._describe()}
+
+
+class StoredFingerprints(_Stored):
+    """Which fingerprints a folder already holds."""
+
+    def load(self) -> dict[str, str]:
+        """For each item its key and fingerprint."""
+        return self._folder.fingerprints()
+
+
+class StoredItems(_Stored):
+    """The items that a folder already holds: what was begun before, to go on with."""
+
+    def load(self) -> dict[str, Stored[Any]]:
+        """For each item its key and the item, read when asked for."""
+        return self._folder.items()
 
 
 def _probe(plain: Mapping[str, Any]) -> Probe:

@@ -50,7 +50,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         seed: Seed of the random model.
         dtype: float32, bfloat16 or float16.
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` ...
-        attn_implementation: sdpa, eager, flash_attention_2 ...
+        attn_implementation: sdpa, eager, flash_attention_2 ...; without it the best that the architecture has.
         note: What a reader of results must know about the model.
         credentials: Of the hub (`token: ...`, kept in conf/local).
         metadata: For kedro-viz.
@@ -76,7 +76,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         seed: int = 0,
         dtype: str = "float32",
         device: str = "auto",
-        attn_implementation: str = "sdpa",
+        attn_implementation: str | None = None,
         note: str = "",
         credentials: dict[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -197,7 +197,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             "source": f"{self._source}: {source}",
             "dtype": self._dtype,
             "device": self._device,
-            "attention": self._attention,
+            "attention": self._attention or "the architecture's own",
             "note": self._note,
         }
 

@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from edit_robustness.editing.edits import EDITS, Edit
+from edit_robustness.editing.edits import EDITS, Edit, Origin
 from edit_robustness.editing.method import Prepared
 
-FORMAT = 1
+FORMAT = 2
 """Number of the files' format; part of every fingerprint, so that files of another format are made again."""
 
 _EMPTY = "empty"
@@ -27,13 +27,14 @@ class UnreadableFile(ValueError):
 
 
 def write_edit(path: Path, edit: Edit, header: Mapping[str, Any]) -> None:
-    """Keep an edit; `header` holds plain values beside it (method, fact, fingerprint ...)."""
+    """Keep an edit with its origin; `header` holds plain values beside it (fingerprint, seconds ...)."""
     tensors, texts = edit.to_tensors()
-    _write(path, tensors, {**header, "kind": edit.kind, "texts": texts})
+    origin = edit.origin.plain() if edit.origin else None
+    _write(path, tensors, {**header, "kind": edit.kind, "texts": texts, "origin": origin})
 
 
 def read_edit(path: Path) -> Edit:
-    """The edit in a file.
+    """The edit in a file, with its origin.
 
     Raises:
         UnreadableFile: If the file is truncated, holds no edit, or holds numbers that are not finite.
@@ -44,7 +45,8 @@ def read_edit(path: Path) -> Edit:
     for name, tensor in tensors.items():
         if not math.isfinite(float(tensor.float().abs().sum())):
             raise UnreadableFile(f"{path}: tensor `{name}` is not finite; remove the file to make the edit again")
-    return EDITS[header["kind"]].from_tensors(tensors, header["texts"])
+    edit = EDITS[header["kind"]].from_tensors(tensors, header["texts"])
+    return edit.signed(Origin.parse(header["origin"])) if header["origin"] else edit
 
 
 def write_prepared(path: Path, prepared: Prepared, header: Mapping[str, Any]) -> None:

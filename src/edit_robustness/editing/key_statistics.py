@@ -7,10 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from edit_robustness.editing.method import Corpus
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids
 from edit_robustness.models.trace import inputs_at
+
+
+def key_moments(lm: LanguageModel, corpus: Corpus, sites: Sequence[Site], *, tokens: int) -> dict[Site, Tensor]:
+    """The second moments of the keys of each site: the corpus's own where it has them, the others in one pass."""
+    missing = [site for site in sites if site not in corpus.moments]
+    taken = second_moments(lm, corpus.texts, missing, tokens=tokens) if missing else {}
+    both = {**taken, **corpus.moments}
+    return {site: both[site] for site in sites}
+
 
 _BATCH = 16
 _LONGEST = 256
@@ -23,7 +33,7 @@ def second_moments(
     sites: Sequence[Site],
     *,
     tokens: int,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Callable[[Sequence], Iterable] = iter,
 ) -> dict[Site, Tensor]:
     """C = E[k k^T] of the inputs k of each site, all sites in one pass (Meng et al. 2022, ROME, eq. 2 and appendix).
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.edits import Edit, Origin
 from edit_robustness.editing.past import Past
-from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.language_model import LanguageModel, checksums
+from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact, Relation
 
 
@@ -24,11 +27,13 @@ class Corpus:
         texts: Running text, for statistics of the model's keys and for contexts.
         facts: Facts whose subjects this run does not edit, for demonstrations and training.
         relations: The wordings of those facts' relations.
+        moments: Second moments of keys already taken from those texts, by site (`key_statistics.key_moments`).
     """
 
     texts: tuple[str, ...] = ()
     facts: tuple[Fact, ...] = ()
     relations: Mapping[str, Relation] = field(default_factory=dict)
+    moments: Mapping[Site, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,39 +43,79 @@ class Prepared:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of its content; empty where nothing was prepared."""
+        if not self.tensors and not self.texts:
+            return ""
+        sums = {name: (list(tensor.shape), checksums(tensor)) for name, tensor in self.tensors.items()}
+        return fingerprint(sums, list(self.texts))
 
-class Method:
-    """An editing method: a frozen dataclass of hyperparameters with these three functions.
+
+NOTHING = Prepared()
+"""What most methods prepare."""
+
+
+class Method(ABC):
+    """An editing method: a frozen dataclass of hyperparameters.
+
+    A method implements `increment`, and `increments` where independent edits can share work; those who use it call
+    `edit` and `edit_each`, which sign the edits.
 
     Attributes:
         name: The method's row in METHODS.
         at_once: How many facts one edit may hold; None for any number.
-        learns_from: The parts of a corpus that `prepare` reads: `texts`, `facts`; empty where there is nothing to
-            prepare.
+        learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty where there is
+            nothing to prepare.
+        edits_need_prepared: Whether its edits can be applied only with what it prepared (`Edit.with_prepared`).
     """
 
     name: ClassVar[str]
     learns_from: ClassVar[tuple[str, ...]] = ()
     at_once: ClassVar[int | None] = 1
+    edits_need_prepared: ClassVar[bool] = False
+
+    @property
+    def key_sites(self) -> Sequence[Site]:
+        """The weights whose keys' second moments `prepare` reads, from `mom2_tokens` tokens of the corpus."""
+        return ()
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """What is costly and done once a model; most methods need nothing."""
-        return Prepared()
+        return NOTHING
 
-    def edit(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Edit:
+    def edit(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared = NOTHING, past: Past | None = None
+    ) -> Edit:
         """The increment that makes `facts` true; `lm` already has `past` applied.
 
         Raises:
             ValueError: If the method cannot edit that many facts at once.
         """
-        raise NotImplementedError
+        self._check(facts)
+        increment = self.increment(lm, facts, prepared=prepared, past=past or Past())
+        return self._signed(increment, lm, facts, prepared)
 
-    def edit_each(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Edit]:
+    def edit_each(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared = NOTHING) -> Iterator[Edit]:
         """Independent edits of the unedited model, one a fact, in order."""
-        for fact in facts:
-            yield self.edit(lm, [fact], prepared=prepared, past=Past())
+        edits = self.increments(lm, facts, prepared=prepared)
+        for fact, edit in zip(facts, edits, strict=True):
+            yield self._signed(edit, lm, [fact], prepared)
 
-    def check(self, facts: Sequence[Fact]) -> None:
+    @abstractmethod
+    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Edit:
+        """See `edit`; the number of facts has been checked."""
+
+    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Edit]:
+        """See `edit_each`."""
+        for fact in facts:
+            yield self.increment(lm, [fact], prepared=prepared, past=Past())
+
+    def settings(self) -> dict[str, Any]:
+        """The hyperparameters as plain values, as a file gives them back."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload]
+
+    def _check(self, facts: Sequence[Fact]) -> None:
         """Refuse more facts at once than the method can take."""
         if self.at_once is not None and len(facts) > self.at_once:
             number = {1: "one fact"}.get(self.at_once, f"{self.at_once} facts")
@@ -78,9 +123,22 @@ class Method:
                 f"{self.name} edits {number} at a time; set batch_size: {self.at_once} (it is {len(facts)})"
             )
 
-    def settings(self) -> dict[str, Any]:
-        """The hyperparameters as plain values."""
-        return asdict(self)  # type: ignore[call-overload]
+    def _signed(self, edit: Edit, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> Edit:
+        ids = tuple(fact.id for fact in facts)
+        return edit.signed(Origin(self.name, lm.fingerprint, self.settings(), ids, prepared.fingerprint))
+
+
+class Trained(Method):
+    """A method that trains networks before it edits, and can go on with the training where it stopped."""
+
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+        """The whole training."""
+        *_, finished = self.train(lm, corpus)
+        return finished
+
+    @abstractmethod
+    def train(self, lm: LanguageModel, corpus: Corpus, *, started: Prepared | None = None) -> Iterator[Prepared]:
+        """States of the training now and then, each enough to go on from as `started`; the last is the artefact."""
 
 
 def fingerprint(*parts: object) -> str:

@@ -7,8 +7,10 @@ and values; each step runs only the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +20,7 @@ from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, w
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, last, pad, positions, subject_end, target_ids
-from edit_robustness.models.trace import inputs_at, output_changed
+from edit_robustness.models.trace import blocks_recorded, blocks_replayed, inputs_at, output_changed
 from edit_robustness.records import SLOT, Fact
 
 ESSENCE = f"{SLOT} is a"
@@ -31,7 +33,7 @@ class Objective:
 
     Attributes:
         lr: Adam's rate.
-        steps: Most steps.
+        steps: Most steps, the first of which is the unedited model's.
         clamp: Longest change, in multiples of the norm of the output it changes.
         kl_factor: Weight of the KL term on the essence prompt.
         weight_decay: Weight of the change's norm, in units of that output's squared norm.
@@ -51,14 +53,14 @@ class Value:
     """A value found.
 
     Attributes:
-        change: (d_out,), what to add to the site's output at the subject's last token.
-        key: (d_in,), the site's input there, averaged over the contexts.
+        changes: For each place (hidden,), what to add to its output at the subject's last token.
+        outputs: For each place (hidden,), that output before, after the bare statement.
         losses: The loss at each step.
         suffix: How many tokens each step ran, of the longest row: what decides the time.
     """
 
-    change: Tensor
-    key: Tensor
+    changes: Mapping[Site, Tensor]
+    outputs: Mapping[Site, Tensor]
     losses: tuple[float, ...]
     suffix: int
 
@@ -169,78 +171,106 @@ def mean_key(lm: LanguageModel, site: Site, prompts: Prompts) -> Tensor:
 
 
 def optimise_value(
-    lm: LanguageModel, site: Site, fact: Fact, contexts: Sequence[str], objective: Objective, *, cached: bool = True
+    lm: LanguageModel,
+    places: Sequence[Site],
+    fact: Fact,
+    contexts: Sequence[str],
+    objective: Objective,
+    *,
+    cached: bool = True,
 ) -> Value:
-    """Find the change of a site's output at the subject's last token that makes the model say the new object.
+    """Find the change of some outputs at the subject's last token that makes the model say the new object.
 
     Minimises the mean over contexts of the target's negative log-likelihood a token, plus the divergence
-    KL(edited || unedited) after the essence prompt, plus a decay, by Adam inside a ball.
+    KL(edited || unedited) after the essence prompt, plus a decay, by Adam inside a ball around each output. The first
+    step changes nothing and is the unedited model's; the last step is only looked at, as in ROME.
 
     Args:
         lm: The model, any edits of the past applied.
-        site: Where the change is added, an output into the residual stream.
+        places: Where a change is added, outputs into the residual stream.
         fact: What shall be true.
         contexts: Texts before the statement.
         objective: How.
-        cached: Run what stands before the subject's last token once (fast), or at each step (slow, the reference).
+        cached: Run what stands before the subject's last token once, and the blocks below the first place too (fast),
+            or everything at each step (slow, the reference).
     """
     prompts = split_prompts(lm, fact, contexts)
-    key = mean_key(lm, site, prompts)
     if cached:
         prompts = with_cached_head(lm, prompts)
-    before, size = _unedited(lm, site, prompts)
-    change = torch.zeros(lm.weight(site).shape[0], device=lm.device, requires_grad=True)
-    adam = torch.optim.Adam([change], lr=objective.lr)
+    search = _Search(lm, tuple(places), prompts, objective)
     losses: list[float] = []
-    for _ in range(objective.steps):
-        loss = _loss(lm, site, prompts, change, before, size, objective)
-        losses.append(loss.item())
-        if losses[-1] < objective.stop_loss:
-            break
-        (change.grad,) = torch.autograd.grad(loss, change)
-        adam.step()
+    with ExitStack() as kept:
+        for step in range(objective.steps):
+            loss = search.loss()
+            losses.append(loss.item())
+            if losses[-1] < objective.stop_loss or step == objective.steps - 1:
+                break
+            search.step(loss)
+            if cached and step == 0:
+                kept.enter_context(blocks_replayed(lm, search.below))
+    return Value(search.found(), search.outputs, tuple(losses), prompts.tail.shape[1])
+
+
+class _Search:
+    """Adam on the changes of one fact; its first loss is the unedited model's, and is remembered."""
+
+    def __init__(self, lm: LanguageModel, places: tuple[Site, ...], prompts: Prompts, objective: Objective):
+        self._lm, self._places, self._prompts, self._objective = lm, places, prompts, objective
+        self._before: Tensor | None = None
+        self.outputs: dict[Site, Tensor] = {}
+        self.below: list[Any] = []
+        width = lm.model.config.get_text_config().hidden_size
+        self._changes = {place: torch.zeros(width, device=lm.device, requires_grad=True) for place in places}
+        self._adam = torch.optim.Adam(list(self._changes.values()), lr=objective.lr)
+
+    def loss(self) -> Tensor:
+        """The objective at the present changes."""
+        first = self._before is None
+        with ExitStack() as hooks:
+            for place in self._places:
+                hooks.enter_context(output_changed(self._lm, place, self._added(place)))
+            if first:
+                self.below = hooks.enter_context(blocks_recorded(self._lm, min(p.layer for p in self._places)))
+            logits = self._prompts.logits(self._lm)
+        essence = logits[-1, -1].float().log_softmax(-1)
+        targets = logits[:-1].float().log_softmax(-1)
+        if self._before is None:
+            self._before = essence.detach()
+        wanted = self._prompts.target.expand(len(targets), -1)
+        likelihood = targets.gather(2, wanted[:, :, None]).mean()
+        divergence = (essence.exp() * (essence - self._before)).sum()
+        return -likelihood + self._objective.kl_factor * divergence + self._objective.weight_decay * self._decay()
+
+    def step(self, loss: Tensor) -> None:
+        """One step of Adam, then back into the balls."""
+        changes = list(self._changes.values())
+        for change, gradient in zip(changes, torch.autograd.grad(loss, changes), strict=True):
+            change.grad = gradient
+        self._adam.step()
         with torch.no_grad():
-            change *= (objective.clamp * size / change.norm()).clamp(max=1)
-    return Value(change.detach(), key, tuple(losses), prompts.tail.shape[1])
+            for place, change in self._changes.items():
+                change *= (self._objective.clamp * self.outputs[place].norm() / change.norm()).clamp(max=1)
 
+    def found(self) -> dict[Site, Tensor]:
+        """The changes."""
+        return {place: change.detach() for place, change in self._changes.items()}
 
-@torch.no_grad()
-def _unedited(lm: LanguageModel, site: Site, prompts: Prompts) -> tuple[Tensor, Tensor]:
-    """Log-probabilities after the essence prompt, and the norm of the site's output, before the change."""
-    column, seen = prompts.subject_column, []
+    def _decay(self) -> Tensor:
+        return sum(
+            (change.norm() / self.outputs[place].norm() ** 2 for place, change in self._changes.items()),
+            torch.zeros((), device=self._lm.device),
+        )
 
-    def look(_: Tensor, output: Tensor) -> Tensor:
-        seen.append(output[0, column].float().norm())
-        return output
+    def _added(self, place: Site) -> Callable[[Tensor, Tensor], Tensor]:
+        column, change = self._prompts.subject_column, self._changes[place]
 
-    with output_changed(lm, site, look):
-        logits = prompts.logits(lm)
-    return logits[-1, -1].float().log_softmax(-1), seen[0]
+        def add(_: Tensor, output: Tensor) -> Tensor:
+            if place not in self.outputs:
+                self.outputs[place] = output[0, column].detach().float()
+            here = output[:, column : column + 1] + change.to(output.dtype)
+            return torch.cat([output[:, :column], here, output[:, column + 1 :]], dim=1)
 
-
-def _loss(
-    lm: LanguageModel,
-    site: Site,
-    prompts: Prompts,
-    change: Tensor,
-    before: Tensor,
-    size: Tensor,
-    objective: Objective,
-) -> Tensor:
-    column = prompts.subject_column
-
-    def add(_: Tensor, output: Tensor) -> Tensor:
-        here = output[:, column : column + 1] + change.to(output.dtype)
-        return torch.cat([output[:, :column], here, output[:, column + 1 :]], dim=1)
-
-    with output_changed(lm, site, add):
-        logits = prompts.logits(lm)
-    essence = logits[-1, -1].float().log_softmax(-1)
-    targets = logits[:-1].float().log_softmax(-1)
-    wanted = prompts.target.expand(len(targets), -1)
-    likelihood = targets.gather(2, wanted[:, :, None]).mean()
-    divergence = (essence.exp() * (essence - before)).sum()
-    return -likelihood + objective.kl_factor * divergence + objective.weight_decay * change.norm() / size**2
+        return add
 
 
 def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequence[int]) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ _CHUNK = 1 << 24
 class LanguageModel:
     """A model and its tokenizer; weights are reached by `Site`, always as (d_out, d_in).
 
+    Its `fingerprint` is a hash of configuration, tokenizer and every weight's bits, of the unedited model.
+
     Args:
         model: A transformers causal language model; it is put in evaluation mode and needs no gradients.
         tokenizer: Its fast tokenizer.
@@ -37,6 +39,8 @@ class LanguageModel:
         self.name = name
         self.layout: Layout = layout_of(model.config.model_type)
         self.description: dict[str, str] = {"name": name}
+        # taken at once, before anything can have changed a weight
+        self.fingerprint = self._fingerprint()
 
     @property
     def device(self) -> torch.device:
@@ -70,10 +74,15 @@ class LanguageModel:
         """The module that holds a site's weight.
 
         Raises:
-            ValueError: If the model has no such layer.
+            ValueError: If the model has no such layer, or its architecture no such part.
         """
         if not 0 <= site.layer < len(self.blocks):
             raise ValueError(f"{self.name} has layers 0 to {len(self.blocks) - 1}; the setting asks for {site.layer}")
+        if site.part not in self.layout.parts:
+            raise ValueError(
+                f"{self.name} is a {self.model.config.model_type}, which has no part `{site.part}`; "
+                f"its parts are {', '.join(self.layout.parts)}"
+            )
         return self.blocks[site.layer].get_submodule(self.layout.parts[site.part])
 
     def weight(self, site: Site) -> Tensor:
@@ -81,9 +90,8 @@ class LanguageModel:
         stored = self.module(site).get_parameter("weight").detach()
         return stored.T if self.layout.transposed else stored
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash of configuration, tokenizer and every weight's bits; taken once, of the unedited model."""
+    def _fingerprint(self) -> str:
+        """A hash of configuration, tokenizer and every weight's bits."""
         digest = hashlib.blake2b(digest_size=16)
         config = {k: v for k, v in self.model.config.to_dict().items() if k not in _NOT_CONTENT}
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
@@ -95,7 +103,9 @@ class LanguageModel:
         return digest.hexdigest()
 
 
-_NOT_CONTENT = frozenset({"_name_or_path", "transformers_version", "torch_dtype", "_attn_implementation"})
+_NOT_CONTENT = frozenset(
+    {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "_attn_implementation"}
+)
 
 
 def checksums(tensor: Tensor) -> list[int]:

@@ -5,17 +5,21 @@ A new architecture is one row here; everything else reads the row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-PARTS = ("mlp_in", "mlp_out", "attention_out")
-"""The weights that may be edited: into the MLP, out of the MLP, and out of attention."""
+RESIDUAL = "residual"
+"""The part that is no weight: what a whole block puts out, where MEMIT looks for its value."""
+
+PARTS = ("mlp_in", "mlp_out", "attention_out", "mlp_gate")
+"""The weights that may be edited: into the MLP, out of it, out of attention, and the gate of MLPs that have one."""
 
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """A weight to edit, by layer and part; how it is stored is the layout's business."""
+    """A place in a model, by layer and part: a weight to edit (stored as the layout says) or a block."""
 
     layer: int
     part: str
@@ -40,9 +44,15 @@ class Site:
 class Layout:
     """One architecture.
 
+    Where an output goes differs, and hooks at a site do not depend on it: in GPT-J and in GPT-NeoX attention and MLP
+    read the same residual and are added to it together; in Gemma 2 and 3 the outputs of both pass a norm before they
+    are added, so that there a change of `mlp_out`'s or `attention_out`'s output reaches the residual turned and of
+    another length, and what a block adds to the residual cannot be read off them: a method that spreads a change of
+    the residual over several MLPs (MEMIT, PMET) does so through the norm there, and reaches it only in part.
+
     Attributes:
         blocks: Path of the list of transformer blocks.
-        parts: Path of each editable module inside a block.
+        parts: Path of each part inside a block; some of `PARTS` and the block itself.
         transposed: Whether weights are stored (d_in, d_out), as GPT-2's Conv1D does.
     """
 
@@ -50,19 +60,36 @@ class Layout:
     parts: Mapping[str, str]
     transposed: bool = False
 
+    def module(self, site: Site) -> str:
+        """The full name of a site's module."""
+        return f"{self.blocks}.{site.layer}.{self.parts[site.part]}"
 
-def _parts(mlp_in: str, mlp_out: str, attention_out: str) -> Mapping[str, str]:
-    return MappingProxyType(dict(zip(PARTS, (mlp_in, mlp_out, attention_out), strict=True)))
+    def site(self, module: str) -> Site | None:
+        """The site of a module by its full name; None for a module that is none."""
+        found = re.fullmatch(rf"{re.escape(self.blocks)}\.(\d+)\.(.+)", module)
+        part = next((part for part in PARTS if found and self.parts.get(part) == found[2]), None)
+        return Site(int(found[1]), part) if found and part else None
 
 
-_LLAMA = Layout("model.layers", _parts("mlp.up_proj", "mlp.down_proj", "self_attn.o_proj"))
+def _parts(*paths: str) -> Mapping[str, str]:
+    """The paths of PARTS, in their order; without the last where the MLP has no gate."""
+    return MappingProxyType({**dict(zip(PARTS, paths, strict=False)), RESIDUAL: ""})
+
+
+_LLAMA = Layout("model.layers", _parts("mlp.up_proj", "mlp.down_proj", "self_attn.o_proj", "mlp.gate_proj"))
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
         "llama": _LLAMA,
         "mistral": _LLAMA,
+        "qwen2": _LLAMA,
+        "qwen3": _LLAMA,
+        "gemma": _LLAMA,
+        "gemma2": _LLAMA,
+        "gemma3_text": _LLAMA,
         "gpt2": Layout("transformer.h", _parts("mlp.c_fc", "mlp.c_proj", "attn.c_proj"), transposed=True),
         "gpt_neox": Layout("gpt_neox.layers", _parts("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "attention.dense")),
+        "gptj": Layout("transformer.h", _parts("mlp.fc_in", "mlp.fc_out", "attn.out_proj")),
     }
 )
 

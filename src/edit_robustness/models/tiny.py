@@ -10,11 +10,18 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
     GPT2Config,
+    GPTJConfig,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Tokenizer,
+    Qwen3Config,
 )
 
 from edit_robustness.models.language_model import LanguageModel
@@ -33,21 +40,44 @@ _ROTARY: Mapping[str, Any] = {
     "max_position_embeddings": _CONTEXT,
 }
 
+# Gemma and Qwen3 have heads that together are wider than the residual. Gemma's embeddings are tied, but tied ones this
+# small repeat the last token for ever. The window is wider than any test's text: past it, columns count and not tokens,
+# and what was padded between a shared beginning and its continuation takes the place of tokens at the far edge.
+_WIDE: Mapping[str, Any] = {**_ROTARY, "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": False}
+_SLIDING: Mapping[str, Any] = {
+    **_WIDE,
+    "query_pre_attn_scalar": 16,
+    "sliding_window": _CONTEXT,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+}
+
 CONFIGS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "llama": lambda **kw: LlamaConfig(**_ROTARY, num_key_value_heads=2, tie_word_embeddings=True, **kw),
         "mistral": lambda **kw: MistralConfig(**_ROTARY, num_key_value_heads=2, sliding_window=None, **kw),
         "gpt2": lambda **kw: GPT2Config(n_embd=32, n_inner=48, n_layer=4, n_head=4, n_positions=_CONTEXT, **kw),
         "gpt_neox": lambda **kw: GPTNeoXConfig(**_ROTARY, **kw),
+        "gptj": lambda **kw: GPTJConfig(
+            n_embd=32, n_inner=48, n_layer=4, n_head=4, n_positions=_CONTEXT, rotary_dim=4, **kw
+        ),
+        "qwen2": lambda **kw: Qwen2Config(**_ROTARY, num_key_value_heads=2, **kw),
+        "qwen3": lambda **kw: Qwen3Config(**_WIDE, **kw),
+        "gemma": lambda **kw: GemmaConfig(**_WIDE, **kw),
+        "gemma2": lambda **kw: Gemma2Config(**_SLIDING, **kw),
+        "gemma3_text": lambda **kw: Gemma3TextConfig(**_SLIDING, **kw),
     }
 )
 """One small configuration for each row of the table of architectures."""
 
 
-def tiny_tokenizer() -> PreTrainedTokenizerFast:
+def tiny_tokenizer(model_type: str = "llama") -> PreTrainedTokenizerFast:
     """A tokenizer of bytes, with a chat template; it round-trips any text."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: i for i, letter in enumerate(["<end>", *letters])}
+    if model_type == "qwen2":
+        # transformers reads the folder of a Qwen2 with this class, whatever the folder says
+        special = dict.fromkeys(("unk_token", "eos_token", "pad_token"), "<end>")
+        return Qwen2Tokenizer(vocab=vocabulary, merges=[], chat_template=_CHAT, **special)
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -69,7 +99,7 @@ def tiny_model(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.flo
     """
     if model_type not in CONFIGS:
         raise ValueError(f"no tiny `{model_type}`; there are {', '.join(CONFIGS)}")
-    tokenizer = tiny_tokenizer()
+    tokenizer = tiny_tokenizer(model_type)
     config = CONFIGS[model_type](
         vocab_size=len(tokenizer),
         bos_token_id=None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
@@ -23,11 +24,44 @@ def output_changed(
 
     Both are (rows, tokens, width). `change` must decide per token from that token and those before it only.
     """
-    handle = lm.module(site).register_forward_hook(lambda _, args, output: change(args[0], output))
+
+    def hook(_: Any, args: tuple[Tensor, ...], output: Any) -> Any:
+        if isinstance(output, tuple):  # a whole block's, in some architectures
+            return change(args[0], output[0]), *output[1:]
+        return change(args[0], output)
+
+    handle = lm.module(site).register_forward_hook(hook)
     try:
         yield lm
     finally:
         handle.remove()
+
+
+@contextmanager
+def blocks_recorded(lm: LanguageModel, below: int) -> Iterator[list[Any]]:
+    """What each block below a layer puts out in the forward pass inside, as a list filled by the pass."""
+    seen: list[Any] = []
+    with ExitStack() as hooks:
+        for block in lm.blocks[:below]:
+            hooks.callback(block.register_forward_hook(lambda _, args, output: seen.append(output)).remove)
+        yield seen
+
+
+@contextmanager
+def blocks_replayed(lm: LanguageModel, outputs: Sequence[Any]) -> Iterator[LanguageModel]:
+    """For the length of the block, the first blocks are not run: they put out what was recorded of the same inputs."""
+    with ExitStack() as undo:
+        for block, output in zip(lm.blocks, outputs, strict=False):
+            undo.callback(_put_back, block, block.__dict__.get("forward"))
+            block.forward = lambda *_, output=output, **__: output
+        yield lm
+
+
+def _put_back(module: nn.Module, forward: Any) -> None:
+    """An instance's own `forward` (accelerate gives it one), or none, so that its class's counts again."""
+    del module.forward
+    if forward is not None:
+        module.forward = forward
 
 
 def inputs_at(lm: LanguageModel, sites: Iterable[Site], **batch: Tensor) -> dict[Site, Tensor]:

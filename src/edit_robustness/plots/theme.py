@@ -13,7 +13,10 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#8A8F98"
 BASELINE_COLOURS = {"none": GREY, "context": "#E69F00"}
 EDIT_COLOURS = {"ft": "#CC79A7", "rome": "#0072B2", "ike": "#009E73"}
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "hexagon", "cross", "triangle-down")
+SYMBOLS = (
+    *("circle", "diamond", "square", "triangle-up", "star", "hexagon", "cross", "triangle-down"),
+    *("pentagon", "x", "star-diamond", "triangle-left", "triangle-right", "bowtie", "hourglass"),
+)
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 QUIET = "rgba(128, 134, 146, 0.22)"
 

@@ -23,6 +23,6 @@ class Context(Method):
     name: ClassVar[str] = "context"
     at_once: ClassVar[int | None] = None
 
-    def edit(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
+    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
         """A frame of the facts' sentences, each on a line of its own."""
         return Frame("".join(f"{sentence(fact)}\n" for fact in facts))

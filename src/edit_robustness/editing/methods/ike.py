@@ -44,12 +44,11 @@ class Ike(Method):
             raise ValueError(f"ike wants {wanted} demonstrations of {len(pool)} facts outside the sample: change them")
         return Prepared(texts=tuple(json.dumps(d.__dict__, ensure_ascii=False) for d in pool))
 
-    def edit(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
+    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
         """The frame of one fact."""
-        self.check(facts)
-        return next(self.edit_each(lm, facts, prepared=prepared))
+        return next(self.increments(lm, facts, prepared=prepared))
 
-    def edit_each(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Frame]:
+    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Frame]:
         """Frames of several facts; the pool is indexed once."""
         pool = [Demonstration(**json.loads(text)) for text in prepared.texts]
         kinds = interleaved({"copy": self.copy, "update": self.update, "retain": self.retain})

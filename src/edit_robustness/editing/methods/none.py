@@ -22,6 +22,6 @@ class NoEdit(Method):
     name: ClassVar[str] = "none"
     at_once: ClassVar[int | None] = None
 
-    def edit(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
+    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
         """An empty frame."""
         return Frame()

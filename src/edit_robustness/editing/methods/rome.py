@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-import torch
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
-from torch import Tensor
 
+from edit_robustness.editing.closed_form import RowMap, factored, rank_one, solver
 from edit_robustness.editing.edits import LowRank
-from edit_robustness.editing.key_statistics import second_moments
+from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.method import Corpus, Method, Prepared
 from edit_robustness.editing.past import Past
-from edit_robustness.editing.target import Objective, optimise_value, statement_contexts
+from edit_robustness.editing.target import Objective, mean_key, optimise_value, split_prompts, statement_contexts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
@@ -30,7 +29,7 @@ class Rome(Method):
     Attributes:
         layer: The layer whose MLP output weight is edited.
         v_lr: Adam's rate for v.
-        v_steps: Most steps for v.
+        v_steps: Most steps for v, the first of which is the unedited model's.
         v_stop_loss: Stop below this loss.
         clamp_norm_factor: Longest v, in multiples of the norm of the output it changes.
         kl_factor: Weight of the KL term on "{subject} is a".
@@ -40,7 +39,7 @@ class Rome(Method):
     """
 
     name: ClassVar[str] = "rome"
-    learns_from: ClassVar[tuple[str, ...]] = ("texts",)
+    learns_from: ClassVar[tuple[str, ...]] = ("texts", "moments")
 
     layer: NonNegativeInt
     v_lr: PositiveFloat
@@ -58,6 +57,11 @@ class Rome(Method):
         return Site(self.layer, "mlp_out")
 
     @property
+    def key_sites(self) -> tuple[Site, ...]:
+        """See `Method.key_sites`."""
+        return (self.site,)
+
+    @property
     def objective(self) -> Objective:
         """How v is optimised."""
         return Objective(
@@ -71,40 +75,21 @@ class Rome(Method):
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """The second moments of the keys, and the contexts."""
-        moments = second_moments(lm, corpus.texts, [self.site], tokens=self.mom2_tokens)
+        moments = key_moments(lm, corpus, [self.site], tokens=self.mom2_tokens)
         contexts = statement_contexts(lm, corpus.texts, self.context_lengths)
         return Prepared({str(self.site): moments[self.site]}, contexts)
 
-    def edit(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
+    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
         """The rank-one edit of one fact."""
-        self.check(facts)
-        return self._edit(lm, facts[0], prepared, solver(prepared.tensors[str(self.site)]))
+        return self._edit(lm, facts[0], prepared, solver(factored(prepared.tensors[str(self.site)])))
 
-    def edit_each(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[LowRank]:
+    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[LowRank]:
         """Independent edits; the second moments are factored once."""
-        solve = solver(prepared.tensors[str(self.site)])
+        solve = solver(factored(prepared.tensors[str(self.site)]))
         for fact in facts:
             yield self._edit(lm, fact, prepared, solve)
 
-    def _edit(self, lm: LanguageModel, fact: Fact, prepared: Prepared, solve: Callable[[Tensor], Tensor]) -> LowRank:
-        value = optimise_value(lm, self.site, fact, prepared.texts, self.objective)
-        return LowRank({self.site: rank_one(value.change.cpu(), value.key.cpu(), solve)})
-
-
-def solver(moments: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function that solves C x = k for a key (d_in,), C factored once in float64.
-
-    Raises:
-        ValueError: If C is singular.
-    """
-    factor, failed = torch.linalg.cholesky_ex(moments.double())
-    if failed:
-        raise ValueError("the second moments of the keys are singular: take them from more text (mom2_tokens)")
-    return lambda key: torch.cholesky_solve(key.double()[:, None], factor)[:, 0]
-
-
-def rank_one(change: Tensor, key: Tensor, solve: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """`left` (d_out, 1) and `right` (1, d_in) with left @ right @ key = change, least disturbing to other keys."""
-    direction = solve(key)
-    right = direction / (direction @ key.double())
-    return change.float()[:, None], right.float()[None]
+    def _edit(self, lm: LanguageModel, fact: Fact, prepared: Prepared, solve: RowMap) -> LowRank:
+        value = optimise_value(lm, [self.site], fact, prepared.texts, self.objective)
+        key = mean_key(lm, self.site, split_prompts(lm, fact, prepared.texts))
+        return LowRank({self.site: rank_one(value.changes[self.site].cpu(), key.cpu(), solve)})

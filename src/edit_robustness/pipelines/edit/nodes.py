@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -9,9 +10,11 @@ import pandas as pd
 from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.editing.method import Corpus, Method, Prepared, fingerprint
+from edit_robustness.editing.key_statistics import second_moments
+from edit_robustness.editing.method import Corpus, Method, Prepared, Trained, fingerprint
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import Site
 from edit_robustness.models.writing import written_texts
 from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
@@ -42,11 +45,50 @@ def prepare_with(name: str) -> Callable[..., Landing]:
     """The node that prepares one method; kedro validates its hyperparameters by the annotation."""
     method_class = METHODS[name]
 
-    def prepare(lm: LanguageModel, stored: Mapping[str, str], method: method_class, **sources: Any) -> Landing:  # type: ignore[valid-type]
+    def prepare(
+        lm: LanguageModel,
+        stored: Mapping[str, str],
+        method: method_class,  # type: ignore[valid-type]
+        moments: Mapping[str, Stored[Prepared]] | None = None,
+        unfinished: Mapping[str, Stored[Prepared]] | None = None,
+        **sources: Any,
+    ) -> Landing:
         # kedro streams only functions that are generators themselves
-        yield from _prepared(lm, stored, method, _corpus(**sources))
+        yield from _prepared(lm, stored, method, _corpus(**sources), moments or {}, unfinished or {})
 
     return prepare
+
+
+def take_moments(
+    lm: LanguageModel, stored: Mapping[str, str], corpus: Mapping[str, Stored[list[str]]], *methods: Method
+) -> Landing:
+    """The second moments of the keys that these methods need: one pass over the corpus for all sites, a file a site."""
+    texts = tuple(corpus[_KEY].read())
+    asked = sorted({pair for method in methods for pair in _moment_keys(method).items()})
+    common = (FORMAT, lm.fingerprint, texts)
+    wanted = Manifest({key: fingerprint(*common, key) for _, key in asked})
+    yield wanted
+    missing = [(site, key) for site, key in asked if stored.get(key) != wanted[key]]
+    for tokens in sorted({_tokens(key) for _, key in missing}):
+        own = {site: key for site, key in missing if _tokens(key) == tokens}
+        taken = second_moments(
+            lm,
+            texts,
+            list(own),
+            tokens=tokens,
+            progress=lambda batches: track(batches, f"{lm.name}: second moments of keys", len(batches)),
+        )
+        for site, key in own.items():
+            yield {key: Stored.of(wanted[key], Prepared({_KEY: taken[site]}))}
+
+
+def _moment_keys(method: Method) -> dict[Site, str]:
+    """For each site whose moments a method reads, the name of their file."""
+    return {site: f"{site}.{method.settings()['mom2_tokens']}" for site in method.key_sites}
+
+
+def _tokens(key: str) -> int:
+    return int(key.rpartition(".")[2])
 
 
 def edit_with(name: str) -> Callable[..., Landing]:
@@ -65,11 +107,42 @@ def edit_with(name: str) -> Callable[..., Landing]:
     return edit
 
 
-def _prepared(lm: LanguageModel, stored: Mapping[str, str], method: Method, corpus: Corpus) -> Landing:
-    wanted = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, corpus)
+def _prepared(
+    lm: LanguageModel,
+    stored: Mapping[str, str],
+    method: Method,
+    corpus: Corpus,
+    moments: Mapping[str, Stored[Prepared]],
+    unfinished: Mapping[str, Stored[Prepared]],
+) -> Landing:
+    # the moments follow from the texts, the model and the hyperparameters
+    learnt = (corpus.texts, corpus.facts, corpus.relations)
+    wanted = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, learnt)
     yield Manifest({method.name: wanted})
-    if stored.get(method.name) != wanted:
-        yield {method.name: Stored.of(wanted, method.prepare(lm, corpus), method=method.name)}
+    if stored.get(method.name) == wanted:
+        return
+    own = {site: moments[key].read().tensors[_KEY] for site, key in _moment_keys(method).items() if moments}
+    corpus = replace(corpus, moments=own)
+    if isinstance(method, Trained):
+        yield from _trained(lm, method, corpus, wanted, unfinished)
+    else:
+        yield {method.name: Stored.of(wanted, method.prepare(lm, corpus))}
+
+
+def _trained(
+    lm: LanguageModel, method: Trained, corpus: Corpus, wanted: str, unfinished: Mapping[str, Stored[Prepared]]
+) -> Landing:
+    """Each state of the training replaces the one before; the last is the artefact."""
+    begun = f"{method.name}.unfinished"
+    there = unfinished.get(begun)
+    started = there.read() if there is not None and there.fingerprint == wanted else None
+    states = method.train(lm, corpus, started=started)
+    state = next(states)
+    for later in states:
+        yield {begun: Stored.of(wanted, state)}
+        state = later
+    yield {method.name: Stored.of(wanted, state)}
+    yield {begun: None}
 
 
 def _edits(
@@ -90,8 +163,7 @@ def _edits(
     started = time.perf_counter()
     for fact, edit in zip(missing, track(edits, f"{lm.name}: {method.name} edits", len(missing)), strict=True):
         seconds, started = time.perf_counter() - started, time.perf_counter()
-        header = {"method": method.name, "facts": [fact.id], "model": lm.fingerprint, "seconds": round(seconds, 3)}
-        yield {fact.id: Stored.of(wanted[fact.id], edit, **header)}
+        yield {fact.id: Stored.of(wanted[fact.id], edit, seconds=round(seconds, 3))}
 
 
 def _corpus(

@@ -1,20 +1,29 @@
-"""The graph of edit: the corpus, once a model; preparing and editing, for each method."""
+"""The graph of edit: the corpus and its statistics, once a model; preparing and editing, for each method."""
+
+from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.editing.method import Trained
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, write_corpus
+from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus
 
 _SOURCES = {
     "texts": {"corpus": "corpus"},
+    "moments": {"moments": "moments"},
     "facts": {"facts": "facts", "sampled_facts": "sampled_facts", "raw_relations": "raw_relations"},
 }
 
 
-def create_corpus_pipeline() -> Pipeline:
-    """The model's running text."""
+def create_corpus_pipeline(methods: Sequence[str], model: str) -> Pipeline:
+    """The model's running text, and the second moments of the keys that the methods ask for."""
     inputs = ["language_model", "corpus_source", "corpus_stored"]
-    return Pipeline([Node(write_corpus, inputs, "corpus", name="write_corpus", tags=["gpu"])])
+    nodes = [Node(write_corpus, inputs, "corpus", name="write_corpus", tags=["gpu"])]
+    if asking := [method for method in methods if "moments" in METHODS[method].learns_from]:
+        settings = [f"params:methods.{method}.{model}" for method in asking]
+        inputs = ["language_model", "moments_stored", "corpus", *settings]
+        nodes.append(Node(take_moments, inputs, "moments", name="take_moments", tags=["gpu"]))
+    return Pipeline(nodes)
 
 
 def create_pipeline(method: str, model: str) -> Pipeline:
@@ -30,6 +39,8 @@ def create_pipeline(method: str, model: str) -> Pipeline:
     if parts := METHODS[method].learns_from:
         sources = {name: dataset for part in parts for name, dataset in _SOURCES[part].items()}
         preparing = {"lm": "language_model", "stored": "prepared_stored", "method": hyperparameters, **sources}
+        if issubclass(METHODS[method], Trained):
+            preparing["unfinished"] = "unfinished"
         nodes.append(Node(prepare_with(method), preparing, "prepared", name="prepare", tags=["gpu"]))
         inputs["prepared"] = "prepared"
     inputs["sampled_facts"] = "sampled_facts"

@@ -11,7 +11,7 @@ from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.editing.method import fingerprint
+from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
 from edit_robustness.metrics.memorisation import memorisation_table
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.language_model import LanguageModel
@@ -30,12 +30,17 @@ def evaluate(
     probes: pd.DataFrame,
     stored: Mapping[str, str],
     decoding: Decoding,
+    prepared: Mapping[str, Stored[Prepared]] | None = None,
 ) -> Landing:
-    """Ask every probe under its edit; answers that are there already are not asked again."""
+    """Ask every probe under its edit; answers that are there already are not asked again.
+
+    `prepared` holds what the method prepared, where its edits cannot be applied without it.
+    """
     own: dict[str, list[Probe]] = {key: [] for key in edits}
     for probe in probes_from_table(probes):
         own[probe.fact_id].append(probe)
-    yield from _answers(lm, edits, own, stored, decoding, f"{lm.name}: asking")
+    artefact = next((item.read() for item in (prepared or {}).values()), NOTHING)
+    yield from _answers(lm, edits, own, stored, decoding, f"{lm.name}: asking", artefact)
 
 
 def recall(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
@@ -54,6 +59,7 @@ def _answers(
     stored: Mapping[str, str],
     decoding: Decoding,
     what: str,
+    prepared: Prepared = NOTHING,
 ) -> Landing:
     asking = (FORMAT, decoding.max_new_tokens, lm.fingerprint)
     wanted = Manifest({key: fingerprint(*asking, edits[key].fingerprint, list(probes[key])) for key in probes})
@@ -61,7 +67,7 @@ def _answers(
     missing = [key for key in probes if stored.get(key) != wanted[key]]
     if not missing:
         return
-    answers = ask(lm, [(edits[key].read(), probes[key]) for key in missing], decoding)
+    answers = ask(lm, [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing], decoding)
     for key, said in zip(missing, track(answers, what, len(missing)), strict=True):
         yield {key: Stored.of(wanted[key], said)}
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.editing.methods import METHODS
 from edit_robustness.pipelines.evaluate import nodes
 
 _DECODING = "params:decoding"
@@ -20,9 +21,11 @@ def create_familiarity_pipeline() -> Pipeline:
     )
 
 
-def create_pipeline() -> Pipeline:
+def create_pipeline(method: str) -> Pipeline:
     """Edits and probes of one method to answers."""
     inputs = ["language_model", "edits", "probes", "answers_stored", _DECODING]
+    if METHODS[method].edits_need_prepared:
+        inputs.append("prepared")
     return Pipeline([Node(nodes.evaluate, inputs, "answers", name="evaluate", tags=["gpu"])])
 
 

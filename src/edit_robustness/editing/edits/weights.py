@@ -1,64 +1,21 @@
-"""What an edit is: an immutable value that can be applied to a model and taken off again, bit for bit."""
+"""Edits of weights: what is added to them, as compactly as the method that made it allows."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from edit_robustness.editing.edits.edit import Edit
 from edit_robustness.models.language_model import LanguageModel, restored
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Rows
 from edit_robustness.models.trace import output_changed
-
-
-class NotRowwise(Exception):
-    """An edit that cannot act on some rows of a batch only, and must be asked by itself."""
-
-
-class Edit(Protocol):
-    """A change of a model, as a value.
-
-    Attributes:
-        kind: Name under which files keep it.
-        prefix: Text that stands before every prompt; empty for an edit of weights.
-    """
-
-    kind: ClassVar[str]
-
-    @property
-    def prefix(self) -> str:
-        """Text before every prompt."""
-        ...
-
-    def applied(self, lm: LanguageModel, rows: Rows | None = None) -> AbstractContextManager[LanguageModel]:
-        """The same model, edited for the length of the block.
-
-        Without `rows` weights are copied, changed, and copied back on leaving, also after an exception. With
-        `rows` hooks act on those rows of every batch only.
-
-        Raises:
-            NotRowwise: If the edit cannot act on single rows.
-        """
-        ...
-
-    def dense(self) -> Mapping[Site, Tensor]:
-        """The change of each weight, (d_out, d_in) in float32; empty where no weight changes."""
-        ...
-
-    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """What a file holds: tensors, and texts for its header."""
-        ...
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Edit:
-        """The inverse of `to_tensors`."""
-        ...
 
 
 @contextmanager
@@ -76,10 +33,8 @@ def weights_changed(lm: LanguageModel, changes: Mapping[Site, Tensor]) -> Iterat
         yield lm
 
 
-class WeightEdit(ABC):
+class WeightEdit(Edit):
     """An edit that adds something to weights: by copied weights, or on rows by hooks on the sites' outputs."""
-
-    prefix = ""
 
     @abstractmethod
     def dense(self) -> Mapping[Site, Tensor]:
@@ -89,16 +44,16 @@ class WeightEdit(ABC):
         """What the change adds to each site's output for given inputs."""
         return {site: _Delta((change.T.to(device),)) for site, change in self.dense().items()}
 
-    def applied(self, lm: LanguageModel, rows: Rows | None = None) -> AbstractContextManager[LanguageModel]:
-        """See `Edit.applied`."""
+    def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
+        """See `Edit.put_on`."""
         return weights_changed(lm, self.dense()) if rows is None else self._hooked(lm, rows)
 
     @contextmanager
-    def _hooked(self, lm: LanguageModel, rows: Rows) -> Iterator[LanguageModel]:
+    def _hooked(self, lm: LanguageModel, rows: Rows) -> Iterator[None]:
         with ExitStack() as stack:
             for site, delta in self.deltas(lm.device).items():
                 stack.enter_context(output_changed(lm, site, _on_rows(delta, rows)))
-            yield lm
+            yield
 
 
 @dataclass(frozen=True)
@@ -114,7 +69,7 @@ class _Delta:
         return out.to(inputs.dtype)
 
 
-def _on_rows(delta: _Delta, rows: Rows):
+def _on_rows(delta: _Delta, rows: Rows) -> Callable[[Tensor, Tensor], Tensor]:
     def change(inputs: Tensor, output: Tensor) -> Tensor:
         index = rows.index.to(output.device)
         return output.index_add(0, index, delta(inputs[index])) if len(index) else output
@@ -128,10 +83,17 @@ class LowRank(WeightEdit):
 
     Attributes:
         factors: For each site `left` (d_out, rank) and `right` (rank, d_in), float32.
+        keys: For each site the keys (keys, d_in) that later edits shall leave alone; for most methods none.
     """
 
     kind: ClassVar[str] = "low_rank"
     factors: Mapping[Site, tuple[Tensor, Tensor]]
+    keys: Mapping[Site, Tensor] = field(default_factory=dict)
+
+    @property
+    def protects(self) -> Mapping[Site, Tensor]:
+        """See `Edit.protects`."""
+        return self.keys
 
     def dense(self) -> dict[Site, Tensor]:
         """See `Edit.dense`."""
@@ -146,20 +108,28 @@ class LowRank(WeightEdit):
         tensors = {}
         for site, (left, right) in self.factors.items():
             tensors[f"{site}.left"], tensors[f"{site}.right"] = left.contiguous(), right.contiguous()
+        tensors.update({f"{site}.keys": keys.contiguous() for site, keys in self.keys.items()})
         return tensors, {}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> LowRank:
         """See `Edit.from_tensors`."""
         sites = {Site.parse(name.removesuffix(".left")) for name in tensors if name.endswith(".left")}
-        return cls({site: (tensors[f"{site}.left"], tensors[f"{site}.right"]) for site in sorted(sites)})
+        keys = {site: tensors[f"{site}.keys"] for site in sorted(sites) if f"{site}.keys" in tensors}
+        return cls({site: (tensors[f"{site}.left"], tensors[f"{site}.right"]) for site in sorted(sites)}, keys)
 
 
 @dataclass(frozen=True)
 class Adam:
-    """The optimiser of Kingma and Ba (2015, algorithm 1) on one tensor, as a plain recurrence."""
+    """The optimiser of Kingma and Ba (2015, algorithm 1) on one tensor, as a plain recurrence.
+
+    Attributes:
+        lr: The rate.
+        bound: Furthest that an entry may go from where it began: it is clamped after each step, the moments are not.
+    """
 
     lr: float
+    bound: float | None = None
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -175,6 +145,8 @@ class Adam:
             square = self.beta2 * square + (1 - self.beta2) * gradient.square()
             unbiased = mean / (1 - self.beta1**step)
             total = total - self.lr * unbiased / ((square / (1 - self.beta2**step)).sqrt() + self.eps)
+            if self.bound is not None:
+                total = total.clamp(-self.bound, self.bound)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +161,7 @@ class AdamTrace(WeightEdit):
         inputs: (tokens, d_in), what entered it.
         gradients: (steps, tokens, d_out), of the loss by its outputs.
         lr: Adam's rate.
+        bound: Furthest that an entry may go; None for as far as it likes.
     """
 
     kind: ClassVar[str] = "adam_trace"
@@ -196,10 +169,11 @@ class AdamTrace(WeightEdit):
     inputs: Tensor
     gradients: Tensor
     lr: float
+    bound: float | None = None
 
     def dense(self) -> dict[Site, Tensor]:
         """See `Edit.dense`."""
-        run = Adam(self.lr).run(self.inputs.new_zeros(self.gradients.shape[2], self.inputs.shape[1]))
+        run = Adam(self.lr, self.bound).run(self.inputs.new_zeros(self.gradients.shape[2], self.inputs.shape[1]))
         total = next(run)
         for gradient in self.gradients:
             total = run.send(gradient.T @ self.inputs)
@@ -208,48 +182,12 @@ class AdamTrace(WeightEdit):
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """See `Edit.to_tensors`."""
         texts = {"site": str(self.site), "lr": repr(self.lr)}
+        if self.bound is not None:
+            texts["bound"] = repr(self.bound)
         return {"inputs": self.inputs.contiguous(), "gradients": self.gradients.contiguous()}, texts
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> AdamTrace:
         """See `Edit.from_tensors`."""
-        return cls(Site.parse(texts["site"]), tensors["inputs"], tensors["gradients"], float(texts["lr"]))
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Words before every prompt, weights untouched: in-context editing, and with no words no edit at all."""
-
-    kind: ClassVar[str] = "frame"
-    prefix: str = ""
-
-    @contextmanager
-    def applied(self, lm: LanguageModel, rows: Rows | None = None) -> Iterator[LanguageModel]:
-        """See `Edit.applied`; the model is left alone, whoever asks puts `prefix` before the prompt."""
-        yield lm
-
-    def dense(self) -> dict[Site, Tensor]:
-        """See `Edit.dense`."""
-        return {}
-
-    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """See `Edit.to_tensors`."""
-        return {}, {"prefix": self.prefix}
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Frame:
-        """See `Edit.from_tensors`."""
-        return cls(texts["prefix"])
-
-
-EDITS: Mapping[str, type[Edit]] = {kind.kind: kind for kind in (LowRank, AdamTrace, Frame)}
-"""Every kind of edit that a file may hold."""
-
-
-@contextmanager
-def all_applied(lm: LanguageModel, edits: Sequence[Edit], rows: Sequence[Rows]) -> Iterator[LanguageModel]:
-    """Many edits in one batch, each on its own rows."""
-    with ExitStack() as stack:
-        for edit, own in zip(edits, rows, strict=True):
-            stack.enter_context(edit.applied(lm, own))
-        yield lm
+        bound = float(texts["bound"]) if "bound" in texts else None
+        return cls(Site.parse(texts["site"]), tensors["inputs"], tensors["gradients"], float(texts["lr"]), bound)

@@ -1,0 +1,201 @@
+"""What is benchmarked: a model of the catalog, facts, texts, and the hyperparameters of the methods."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from kedro.config import OmegaConfigLoader
+from kedro.io import AbstractDataset
+
+from benchmarks.jobs import ROOT, Job
+from edit_robustness.editing.method import Method, Trained
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.target import statement_contexts
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.writing import written_texts
+from edit_robustness.pipelines.ingest.nodes import validate_facts
+from edit_robustness.prompts.probes import build_probes
+from edit_robustness.prompts.relations import read_relations
+from edit_robustness.settings import CONFIG_LOADER_ARGS
+from edit_robustness.tables import facts_from_table
+
+TINY = "tiny:"
+"""Before the architecture of a tiny random model: `tiny:llama`."""
+
+UNEDITED = ("none",)
+
+COMPARED: Mapping[str, Mapping[str, Any]] = {
+    "rome": {"v_stop_loss": 0.05, "context_lengths": [5] * 10 + [10] * 10},
+    "memit": {"v_stop_loss": 0.05, "context_lengths": [10] * 5},
+    "ft": {"stop_loss": 0.01},
+    "ft_l": {"stop_loss": 0.01},
+    "grace": {"stop_loss": 0.0},
+}
+"""What EasyEdit has in its code and not in its settings, for the sides to do the same work: where it stops (GRACE does
+not), and how many contexts of which lengths."""
+
+_PROBED = ("statement", "paraphrase", "locality")
+_POOL = 400
+
+
+@dataclass(frozen=True)
+class Material:
+    """One model with what its methods are tried on.
+
+    Attributes:
+        name: What the model is called.
+        folder: The model in the format of transformers, which both sides load.
+        lm: The model.
+        facts: Rows of a job, with their probes.
+        pool: Rows of a job that are not edited.
+        texts: Running text.
+        settings: Hyperparameters by method.
+    """
+
+    name: str
+    folder: str
+    lm: LanguageModel
+    facts: list[dict[str, Any]]
+    pool: list[dict[str, Any]]
+    texts: list[str]
+    settings: dict[str, dict[str, Any]]
+
+    def method(self, name: str) -> Method:
+        """A method with its hyperparameters."""
+        return METHODS[name](**self.settings[name])
+
+    def job(self, method: str, **more: Any) -> Job:
+        """What a side is asked to do with one method."""
+        settings = self.settings.get(method, {})
+        contexts = statement_contexts(self.lm, self.texts, settings.get("context_lengths", ()))
+        return Job(
+            folder=self.folder,
+            name=self.name,
+            method=method,
+            settings=settings,
+            facts=self.facts,
+            pool=self.pool,
+            texts=self.texts,
+            contexts=list(contexts),
+            **more,
+        )
+
+
+def gather(
+    model: str,
+    work: Path,
+    *,
+    environment: str,
+    facts: int,
+    seed: int,
+    texts: int,
+    changes: Sequence[str],
+    compared: bool,
+) -> Material:
+    """Load the model, keep it in `work` as both sides load it, draw facts, and have the model write texts."""
+    tiny = model.startswith(TINY)
+    configured = configuration("test" if tiny else environment)
+    lm = load(model, configured["catalog"])
+    folder = work / "model"
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    drawn, pool = draw(facts, seed)
+    # a template's braces would be taken for places by `str.format`, with which EasyEdit fills its own
+    braces = {ord("{"): " ", ord("}"): " "}
+    written = [text.translate(braces) for text in written_texts(lm, texts=texts, tokens=64, seed=seed)]
+    known = settings_of("tiny" if tiny else model, configured)
+    if compared:
+        known = {method: {**own, **COMPARED.get(method, {})} for method, own in known.items()}
+    return Material(lm.name, str(folder), lm, drawn, pool, written, changed(known, changes))
+
+
+def configuration(environment: str) -> OmegaConfigLoader:
+    """The project's configuration in one of Kedro's environments."""
+    arguments: dict[str, Any] = {**CONFIG_LOADER_ARGS}
+    return OmegaConfigLoader(conf_source=str(ROOT / "conf"), env=environment, **arguments)
+
+
+def load(model: str, catalog: Mapping[str, Any]) -> LanguageModel:
+    """A tiny random model, or one of the catalog.
+
+    Raises:
+        ValueError: If the catalog has no such model.
+    """
+    if model.startswith(TINY):
+        return tiny_model(model.removeprefix(TINY))
+    entry = f"{model}.language_model"
+    if entry not in catalog:
+        there = [name.removesuffix(".language_model") for name in catalog if name.endswith(".language_model")]
+        raise ValueError(f"the catalog has no {entry}; there are {', '.join(there)}, and {TINY}llama and its like")
+    return AbstractDataset.from_config(entry, catalog[entry]).load()
+
+
+def settings_of(model: str, configured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The hyperparameters for a model, by method."""
+    methods = configured["parameters"]["methods"]
+    return {name: dict(methods[name][model] or {}) for name in METHODS if model in methods.get(name, {})}
+
+
+def chosen(asked: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """The methods asked for; with none, all that edit and have hyperparameters, but for those that train networks.
+
+    Raises:
+        ValueError: For a method that has no hyperparameters for the model.
+    """
+    for name in asked:
+        if name not in settings:
+            raise ValueError(f"{name} has no hyperparameters for this model; there are some of {', '.join(settings)}")
+    return list(asked) or [n for n in settings if n not in UNEDITED and not issubclass(METHODS[n], Trained)]
+
+
+def changed(settings: Mapping[str, Mapping[str, Any]], changes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Hyperparameters with changes of the form `rome.v_lr=0.5`.
+
+    Raises:
+        ValueError: For a change of another form, or of a method without hyperparameters for the model.
+    """
+    found = {method: dict(own) for method, own in settings.items()}
+    for change in changes:
+        where, equals, value = change.partition("=")
+        method, dot, name = where.partition(".")
+        if not (equals and dot) or method not in found:
+            raise ValueError(f"`{change}` changes nothing: write method.name=value, of {', '.join(found)}")
+        found[method][name] = yaml.safe_load(value)
+    return found
+
+
+def draw(number: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Facts of the embedded table with their probes, and others of other subjects, as rows of a job.
+
+    Raises:
+        ValueError: If there are not so many facts.
+    """
+    raw = pd.read_csv(ROOT / "data/01_raw/facts.csv", dtype=str, keep_default_na=False)
+    relations = yaml.safe_load((ROOT / "data/01_raw/relations.yml").read_text("utf-8"))
+    everything = facts_from_table(validate_facts(raw, relations)[0])
+    if not 0 < number <= len(everything):
+        raise ValueError(f"--facts must be 1 to {len(everything)} (it is {number})")
+    shuffled = random.Random(seed).sample(everything, len(everything))
+    facts, subjects = shuffled[:number], {fact.subject for fact in shuffled[:number]}
+    probes = build_probes(facts, read_relations(relations), everything, kinds=_PROBED, neighbours=3, seed=seed)
+    rows = [
+        {
+            **dataclasses.asdict(fact),
+            "probes": [
+                {"kind": p.kind, "text": p.text, "new": p.target_new, "true": p.target_true}
+                for p in probes
+                if p.fact_id == fact.id
+            ],
+        }
+        for fact in facts
+    ]
+    others = [fact for fact in shuffled[number:] if fact.subject not in subjects][:_POOL]
+    return rows, [dataclasses.asdict(fact) for fact in others]

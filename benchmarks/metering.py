@@ -1,0 +1,136 @@
+"""Time and memory of edits, taken in the same way on both sides.
+
+It knows nothing of this project, for it also runs where only torch is installed.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_STATUS = Path("/proc/self/status")
+_PEAK = Path("/proc/self/clear_refs")
+
+
+class MeasuredOnce(RuntimeError):
+    """A model that is watched already."""
+
+
+@dataclass
+class Lap:
+    """What was spent since the last lap, in seconds.
+
+    Attributes:
+        wall: By the clock.
+        cpu: Of the processor, all threads and child processes that have ended.
+        forward: Of `cpu`, in the model's forward passes.
+        backward: Of `cpu`, in backward passes.
+        steps: How many backward passes.
+        tokens: How many tokens went through forward passes that kept a graph, padding included.
+    """
+
+    wall: float = 0.0
+    cpu: float = 0.0
+    forward: float = 0.0
+    backward: float = 0.0
+    steps: int = 0
+    tokens: int = 0
+
+    def since(self, before: Lap) -> Lap:
+        """The difference to an earlier reading."""
+        return Lap(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
+
+
+@dataclass
+class Meter:
+    """Reads the clocks; counts the passes of a model while it is `watching`."""
+
+    spent: Lap = field(default_factory=Lap)
+    last: Lap = field(default_factory=Lap)
+
+    def lap(self) -> Lap:
+        """What was spent since the last call; the first call starts the clocks."""
+        now = Lap(
+            time.perf_counter(), cpu_seconds(), self.spent.forward, self.spent.backward, self.spent.steps,
+            self.spent.tokens,
+        )  # fmt: skip
+        lap, self.last = now.since(self.last), now
+        return lap
+
+    @contextmanager
+    def watching(self, model: Any) -> Iterator[Meter]:
+        """For the length of the block, forward passes of this model and all backward passes are timed.
+
+        Raises:
+            MeasuredOnce: If another meter watches the model.
+        """
+        if "forward" in vars(model):
+            raise MeasuredOnce("the model's forward is wrapped already: one meter at a time")
+        forward, grad, backward = model.forward, torch.autograd.grad, torch.Tensor.backward
+        model.forward = self._timed(forward, "forward", self._count_tokens)
+        torch.autograd.grad = self._timed(grad, "backward", self._count_step)
+        torch.Tensor.backward = self._timed(backward, "backward", self._count_step)  # type: ignore[method-assign]
+        try:
+            yield self
+        finally:
+            torch.autograd.grad, torch.Tensor.backward = grad, backward  # type: ignore[method-assign]
+            del model.forward
+
+    def _timed(self, call: Callable, name: str, count: Callable) -> Callable:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            started = time.process_time()
+            count(args, kwargs)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                setattr(self.spent, name, getattr(self.spent, name) + time.process_time() - started)
+
+        return timed
+
+    def _count_tokens(self, args: tuple, kwargs: dict[str, Any]) -> None:
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        if torch.is_grad_enabled() and ids is not None:
+            self.spent.tokens += ids.numel()
+
+    def _count_step(self, *_: Any) -> None:
+        self.spent.steps += 1
+
+
+def cpu_seconds() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def forget_peak() -> None:
+    """Begin the peak memory anew, where the system can; elsewhere it is that of the process's whole life."""
+    if _PEAK.exists():
+        _PEAK.write_text("5")
+
+
+def peak_memory() -> int:
+    """The largest resident memory in bytes since `forget_peak`."""
+    if _STATUS.exists():
+        lines = _STATUS.read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """So many threads in this process, for the length of the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,323 @@
+"""How good every method is on CounterFact, by itself and one edit after another.
+
+    python -m benchmarks.quality table counterfact.json --work FOLDER
+    python -m benchmarks.quality sequence counterfact.json text.txt --work FOLDER
+
+`counterfact.json` holds records in CounterFact's original form (Meng et al. 2022). Edits and answers land in the folder
+one by one, so a killed run goes on where it stopped; methods can be run in several processes on one folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from benchmarks.jobs import ROOT
+from benchmarks.material import changed, configuration, load, settings_of
+from benchmarks.tables import markdown
+from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.datasets.folders import AnswersDataset, EditsDataset, Manifest, PreparedDataset, Stored
+from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.editing.method import NOTHING, Corpus, Method, Prepared, Trained, fingerprint
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.past import Past
+from edit_robustness.metrics.scores import score_answers
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.tokens import Rendered, last, prompt_ids
+from edit_robustness.models.writing import written_texts
+from edit_robustness.pipelines.ingest.nodes import validate_facts
+from edit_robustness.progress import track
+from edit_robustness.prompts.relations import read_relations
+from edit_robustness.records import Answer, Fact, Probe
+from edit_robustness.statistics.intervals import rates
+from edit_robustness.tables import answers_to_table, facts_from_table
+
+STEPS = (1, 10, 50, 200)
+"""After how many edits of a sequence all edits so far are asked."""
+
+WINDOW, WINDOWS = 256, 24
+"""Held-out text: so many runs of so many tokens."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A fact of CounterFact and what is asked about it."""
+
+    fact: Fact
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What both commands work on."""
+
+    lm: LanguageModel
+    records: list[Record]
+    settings: Mapping[str, Mapping[str, Any]]
+    corpus: Corpus
+    folder: Path
+
+    def method(self, name: str) -> Method:
+        """A method with its hyperparameters."""
+        return METHODS[name](**self.settings[name])
+
+    def prepared(self, name: str) -> Prepared:
+        """What a method prepares, kept in the folder; a training goes on where it stopped."""
+        method, folder = self.method(name), PreparedDataset(str(self.folder / name / "prepared"))
+        key = fingerprint(name, method.settings(), self.lm.fingerprint, self.corpus.texts, self.corpus.facts)
+        there = {item: stored.read() for item, stored in folder.items().items() if stored.fingerprint == key}
+        if name in there:
+            return there[name]
+        if not isinstance(method, Trained):
+            state = method.prepare(self.lm, self.corpus)
+        else:
+            for state in method.train(self.lm, self.corpus, started=there.get("unfinished")):
+                folder.save({"unfinished": Stored.of(key, state)})
+        if state is not NOTHING:
+            folder.save({name: Stored.of(key, state)})
+        return state
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write the table."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    bench = gather(options)
+    methods = options.methods or [name for name in bench.settings if name != "checkpoint"]
+    frame = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
+    rows: Any = frame.to_dict("records")
+    shown = markdown(rows, {str(name): (str(name), str) for name in frame})
+    (options.work / f"{options.command}.md").write_text(shown + "\n", "utf-8")
+    sys.stdout.write(frame.to_string(index=False) + "\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.quality")
+    commands = options.add_subparsers(dest="command", required=True)
+    for name in ("table", "sequence"):
+        command = commands.add_parser(name)
+        command.add_argument("counterfact", type=Path, help="records in CounterFact's original form")
+        if name == "sequence":
+            command.add_argument("text", type=Path, help="held-out running text")
+        command.add_argument("--work", type=Path, required=True, help="a folder for edits and answers")
+        command.add_argument("--records", type=int, default=100 if name == "table" else STEPS[-1])
+        command.add_argument("--neighbours", type=int, default=10, help="neighbourhood prompts a record")
+        command.add_argument("--methods", nargs="*", default=[])
+        command.add_argument("--model", default="smollm2", help="of the catalog")
+        command.add_argument("--env", default="local", help="Kedro environment of the catalog and the hyperparameters")
+        command.add_argument("--set", nargs="*", default=[], metavar="METHOD.NAME=VALUE", help="change hyperparameters")
+        command.add_argument("--threads", type=int, default=torch.get_num_threads())
+    return options
+
+
+def gather(options: argparse.Namespace) -> Bench:
+    """The model, the records, and a corpus: texts that the model writes, facts of the project's own table."""
+    configured = configuration(options.env)
+    lm = load(options.model, configured["catalog"])
+    records = read_records(options.counterfact, options.records, options.neighbours)
+    raw = pd.read_csv(ROOT / "data/01_raw/facts.csv", dtype=str, keep_default_na=False)
+    relations = yaml.safe_load((ROOT / "data/01_raw/relations.yml").read_text("utf-8"))
+    edited = {record.fact.subject for record in records}
+    pool = tuple(fact for fact in facts_from_table(validate_facts(raw, relations)[0]) if fact.subject not in edited)
+    options.work.mkdir(parents=True, exist_ok=True)
+    texts = options.work / f"texts-{lm.fingerprint}.json"
+    if not texts.exists():
+        texts.write_text(json.dumps(written_texts(lm, texts=96, tokens=64, seed=0)), "utf-8")
+    corpus = Corpus(tuple(json.loads(texts.read_text("utf-8"))), pool, read_relations(relations).relations)
+    return Bench(lm, records, changed(settings_of(options.model, configured), options.set), corpus, options.work)
+
+
+def read_records(path: Path, number: int, neighbours: int) -> list[Record]:
+    """The first records, each with its statement, its paraphrases and some of its neighbourhood prompts.
+
+    Raises:
+        ValueError: If there are not so many.
+    """
+    rows = json.loads(path.read_text("utf-8"))
+    if len(rows) < number:
+        raise ValueError(f"{path} has {len(rows)} records, and {number} are wanted: lower --records")
+    return [_record(row, neighbours) for row in rows[:number]]
+
+
+def _record(row: Mapping[str, Any], neighbours: int) -> Record:
+    asked = row["requested_rewrite"]
+    true, new = asked["target_true"]["str"], asked["target_new"]["str"]
+    fact = Fact(f"cf-{row['case_id']}", asked["subject"], asked["relation_id"], asked["prompt"], true, new)
+
+    def probes(kind: str, family: str, texts: Sequence[str]) -> list[Probe]:
+        return [
+            Probe(f"{fact.id}/{kind}/{n}", fact.id, kind, family, fact.subject, text, new, true)
+            for n, text in enumerate(texts)
+        ]
+
+    return Record(
+        fact,
+        (
+            *probes("statement", "edit", [fact.statement]),
+            *probes("paraphrase", "edit", row["paraphrase_prompts"]),
+            *probes("locality", "locality", row["neighborhood_prompts"][:neighbours]),
+        ),
+    )
+
+
+def table(bench: Bench, methods: Sequence[str]) -> pd.DataFrame:
+    """One row a method: success, reversion and locality under both protocols, seconds and bytes an edit."""
+    said, cost = [], {}
+    for name in dict.fromkeys(["none", *methods]):
+        edits = independent(bench, name)
+        cost[name] = {
+            "CPU s an edit": _mean(item.header["seconds"] for item in edits.values()),
+            "bytes": round(_mean(item.header["bytes"] for item in edits.values())),
+        }
+        said.append(answers_to_table(answers(bench, name, edits), model=bench.lm.name, method=name))
+    scores = score_answers(pd.concat(said, ignore_index=True)).assign(subject=lambda own: own["fact_id"])
+    found = rates(scores, ["method", "kind", "protocol", "metric"], cluster="subject")
+    rows = {name: own.set_index(_CELL) for name, own in found.groupby("method")}
+    return pd.DataFrame([{"method": name, **_shown(rows[name], _SHOWN), **cost[name]} for name in cost])
+
+
+_CELL = ["kind", "protocol", "metric"]
+
+
+_SHOWN = {
+    "statement forced": ("statement", "teacher_forced", "success"),
+    "statement p(new)>p(true)": ("statement", "teacher_forced", "preference"),
+    "statement free": ("statement", "free", "success"),
+    "reverts": ("statement", "free", "reversion"),
+    "paraphrase forced": ("paraphrase", "teacher_forced", "success"),
+    "paraphrase p(new)>p(true)": ("paraphrase", "teacher_forced", "preference"),
+    "paraphrase free": ("paraphrase", "free", "success"),
+    "paraphrase reverts": ("paraphrase", "free", "reversion"),
+    "neighbour unchanged": ("locality", "free", "locality"),
+    "neighbour p(true)>p(new)": ("locality", "teacher_forced", "locality"),
+}
+
+
+def _shown(found: pd.DataFrame, labels: Iterable[str]) -> dict[str, str]:
+    """Percentages with their intervals; `found` is indexed by `_CELL`."""
+    cells: Any = found[["value", "low", "high"]].to_dict("index")
+    rows = {label: cells[_SHOWN[label]] for label in labels}
+    return {label: f"{100 * r['value']:.0f} [{100 * r['low']:.0f}, {100 * r['high']:.0f}]" for label, r in rows.items()}
+
+
+def independent(bench: Bench, name: str) -> dict[str, Stored[Edit]]:
+    """The independent edits of a method, those that are missing made."""
+    method, folder = bench.method(name), EditsDataset(str(bench.folder / name / "edits"))
+    prepared, facts = bench.prepared(name), [record.fact for record in bench.records]
+    common = (name, method.settings(), bench.lm.fingerprint, prepared.fingerprint)
+    wanted = Manifest({fact.id: fingerprint(*common, fact) for fact in facts})
+    folder.save(wanted)
+    there = folder.fingerprints()
+    missing = [fact for fact in facts if there.get(fact.id) != wanted[fact.id]]
+    started = time.process_time()
+    edits = track(method.edit_each(bench.lm, missing, prepared=prepared), f"{name}: edits", len(missing))
+    for fact, edit in zip(missing, edits, strict=True):
+        seconds, started = time.process_time() - started, time.process_time()
+        folder.save({fact.id: Stored.of(wanted[fact.id], edit, seconds=round(seconds, 3))})
+    return folder.load()
+
+
+def answers(bench: Bench, name: str, edits: Mapping[str, Stored[Edit]]) -> Iterator[Answer]:
+    """The answers under each edit, those that are missing asked for."""
+    folder, prepared = AnswersDataset(str(bench.folder / name / "answers")), bench.prepared(name)
+    probes = {record.fact.id: list(record.probes) for record in bench.records}
+    wanted = Manifest({key: fingerprint(edits[key].fingerprint, probes[key]) for key in edits})
+    folder.save(wanted)
+    there = folder.fingerprints()
+    missing = [key for key in wanted if there.get(key) != wanted[key]]
+    asked = [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing]
+    said = track(ask(bench.lm, asked, Decoding(batch_rows=192)), f"{name}: asking", len(missing))
+    for key, own in zip(missing, said, strict=True):
+        folder.save({key: Stored.of(wanted[key], own)})
+    return (answer for item in folder.load().values() for answer in item.read())
+
+
+def sequences(bench: Bench, methods: Sequence[str], options: argparse.Namespace) -> pd.DataFrame:
+    """One row a method and step: success on ALL edits so far, and perplexity on held-out text."""
+    windows = read_windows(bench.lm, options.text.read_text("utf-8"))
+    rows = []
+    for name in methods:
+        rows += list(sequence(bench, name, windows))
+    return pd.DataFrame(rows)
+
+
+def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
+    """One edit after another on the same model; increments are kept, and a later run replays them."""
+    method, prepared, past = bench.method(name), bench.prepared(name), Past()
+    folder, made = EditsDataset(str(bench.folder / name / "sequence")), []
+    there = folder.items()
+    for number, record in enumerate(track(bench.records, f"{name}: a sequence", len(bench.records)), 1):
+        made.append(record.fact.id)
+        key = fingerprint(name, method.settings(), bench.lm.fingerprint, prepared.fingerprint, made)
+        stored = there.get(record.fact.id)
+        if stored is not None and stored.fingerprint == key:
+            increment = stored.read().with_prepared(prepared)
+        else:
+            with past.applied(bench.lm):
+                increment = method.edit(bench.lm, [record.fact], prepared=prepared, past=past)
+            folder.save({record.fact.id: Stored.of(key, increment)})
+        past = past + increment
+        if number in STEPS:
+            yield {"method": name, "edits": number, **after(bench, past, bench.records[:number], windows)}
+
+
+def after(bench: Bench, past: Past, records: Sequence[Record], windows: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """What the model does after these edits."""
+    probes = [probe for record in records for probe in record.probes if probe.kind in ("statement", "paraphrase")]
+    with past.applied(bench.lm):
+        said = [answer for some in ask(bench.lm, [(Frame(past.prefix), probes)], Decoding()) for answer in some]
+        perplexity = perplexity_of(bench.lm, windows, past.prefix)
+    scores = score_answers(answers_to_table(said, model=bench.lm.name, method="none"))
+    found = rates(scores.assign(subject=scores["fact_id"]), _CELL, cluster="subject").set_index(_CELL)
+    labels = ("statement forced", "statement free", "paraphrase forced", "paraphrase free")
+    return {**_shown(found, labels), "perplexity": f"{perplexity:.4g}"}
+
+
+def read_windows(lm: LanguageModel, text: str) -> list[list[int]]:
+    """Runs of tokens from evenly spread places of a text.
+
+    Raises:
+        ValueError: If the text is too short.
+    """
+    ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if len(ids) < WINDOW * WINDOWS:
+        raise ValueError(f"the held-out text has {len(ids)} tokens, and {WINDOW * WINDOWS} are wanted")
+    step = (len(ids) - WINDOW) // (WINDOWS - 1)
+    return [ids[i * step : i * step + WINDOW] for i in range(WINDOWS)]
+
+
+@torch.no_grad()
+def perplexity_of(lm: LanguageModel, windows: Sequence[Sequence[int]], prefix: str = "") -> float:
+    """exp of the mean negative log-likelihood of the windows' tokens but the first, after the words of an edit."""
+    before = prompt_ids(lm, Rendered(prefix)) if prefix else []
+    total = 0.0
+    for window in windows:
+        ids = torch.tensor([[*before, *window]], device=lm.device)
+        logits = lm.model(input_ids=ids, logits_to_keep=last(len(window))).logits[0, :-1].float()
+        wanted = ids[0, -(len(window) - 1) :]
+        total -= float(logits.log_softmax(-1).gather(1, wanted[:, None]).sum())
+    mean = total / sum(len(window) - 1 for window in windows)
+    return math.exp(mean) if mean < 700 else math.inf
+
+
+def _mean(values: Iterator[float]) -> float:
+    listed = list(values)
+    return round(sum(listed) / max(len(listed), 1), 3)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What an edited model says to probes, asked in the same plain way on both sides: one prompt at a time, no cache.
+
+It knows nothing of this project, for it also runs where only torch is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+
+@torch.no_grad()
+def said(model: Any, tokenizer: Any, prompt: str, target: str) -> tuple[float, bool]:
+    """A target's summed log-probability after a prompt, and whether each of its tokens is the most probable one."""
+    before = tokenizer(prompt)["input_ids"]
+    ids = tokenizer(f"{prompt} {target}")["input_ids"]
+    wanted = torch.tensor(ids[len(before) :])
+    logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, len(before) - 1 : -1]
+    logprobs = logits.float().log_softmax(-1)
+    return float(logprobs.gather(1, wanted[:, None]).sum()), bool((logprobs.argmax(-1) == wanted).all())
+
+
+def scores(model: Any, tokenizer: Any, probes: Sequence[Mapping[str, str]], prefix: str = "") -> list[dict[str, Any]]:
+    """For each probe (`kind`, `text`, `new`, `true`): whether p(new) > p(true), and whether `new` is the argmax."""
+    found = []
+    for probe in probes:
+        new, match = said(model, tokenizer, prefix + probe["text"], probe["new"])
+        true, _ = said(model, tokenizer, prefix + probe["text"], probe["true"])
+        found.append({"kind": probe["kind"], "new_over_true": new > true, "match_new": match})
+    return found

@@ -1,0 +1,101 @@
+"""The linear algebra of locate-and-edit methods: changes that give keys new values and disturb other keys least.
+
+Everything is solved in float64 and in the span of the keys: a system as large as the number of facts, never as large
+as a key is wide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+RowMap = Callable[[Tensor], Tensor]
+"""A symmetric positive matrix S, by what it does to rows: (n, d_in) to (n, d_in) in float64."""
+
+
+def factored(moments: Tensor) -> Tensor:
+    """The lower Cholesky factor of the second moments C of some keys, (d_in, d_in) in float64.
+
+    Raises:
+        ValueError: If C is singular.
+    """
+    factor, failed = torch.linalg.cholesky_ex(moments.double())
+    if failed:
+        raise ValueError("the second moments of the keys are singular: take them from more text (mom2_tokens)")
+    return factor.contiguous()
+
+
+def solver(factor: Tensor) -> RowMap:
+    """C^-1 by its Cholesky factor: solves C x = k for each row k."""
+    return lambda keys: torch.cholesky_solve(keys.double().T, factor).T
+
+
+def rank_one(change: Tensor, key: Tensor, solve: RowMap) -> tuple[Tensor, Tensor]:
+    """`left` (d_out, 1) and `right` (1, d_in) with left @ right @ key = change, least disturbing to other keys.
+
+    ROME, Meng et al. 2022, eq. 2.
+    """
+    direction = solve(key[None])
+    right = direction / (direction @ key.double())
+    return change.float()[:, None], right.float()
+
+
+def least_squares(keys: Tensor, shape: RowMap, before: Tensor | None = None) -> Tensor:
+    """`right` (n, d_in) in float64, so that the change R @ right gives n keys the outputs R as well as it can.
+
+    With K the keys and K_p those of `before` as columns, the change D = R @ right is the minimiser of
+    |D K - R|^2 + |D K_p|^2 + tr(D S^-1 D^T) over the changes that S leaves room for (D = D' S):
+
+        right = K^T (S^-1 + K_p K_p^T + K K^T)^-1
+
+    or, with M = [K_p K] and by the Woodbury identity, the last n rows of (I + M^T S M)^-1 M^T S. With S = C^-1 / lambda
+    this is MEMIT's eq. 14 (Meng et al. 2023); with S = P / lambda, where P projects and has no inverse, AlphaEdit's
+    K^T P (K_p K_p^T P + K K^T P + lambda I)^-1 (Fang et al. 2025).
+
+    Args:
+        keys: (n, d_in), the keys as rows.
+        shape: S.
+        before: (m, d_in), keys whose outputs shall not change.
+    """
+    every = keys.double() if before is None else torch.cat([before, keys]).double()
+    shaped = shape(every)
+    eye = torch.eye(len(every), dtype=torch.float64)
+    return torch.linalg.solve(eye + every @ shaped.T, eye[:, -len(keys) :]).T @ shaped
+
+
+def null_space(moments: Tensor, threshold: float) -> tuple[Tensor, bool]:
+    """The null space of the second moments, held by whichever of it and its complement has fewer dimensions.
+
+    Args:
+        moments: C, (d_in, d_in).
+        threshold: Eigenvalues of C below this count as zero.
+
+    Returns:
+        An orthonormal basis (d_in, dimensions) in float32, and whether it spans the null space or the complement.
+
+    Raises:
+        ValueError: If no eigenvalue is below the threshold.
+    """
+    values, vectors = torch.linalg.eigh(moments.double())
+    inside = int((values < threshold).sum())
+    if not inside:
+        raise ValueError(
+            f"no eigenvalue of the second moments is below nullspace_threshold: {threshold} (the smallest is "
+            f"{float(values[0]):.2g}), so that no change is allowed: raise it"
+        )
+    spans = 2 * inside <= len(values)
+    basis = vectors[:, :inside] if spans else vectors[:, inside:]
+    return basis.float().contiguous(), spans
+
+
+def projector(basis: Tensor, spans: bool) -> RowMap:
+    """The projection of rows onto the space that a basis spans, or onto its complement."""
+
+    def project(rows: Tensor) -> Tensor:
+        rows, wide = rows.double(), basis.double()
+        along = (rows @ wide) @ wide.T
+        return along if spans else rows - along
+
+    return project

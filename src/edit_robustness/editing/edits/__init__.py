@@ -1,0 +1,51 @@
+"""What an edit is: an immutable value that can be applied to a model and taken off again, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
+
+from edit_robustness.editing.edits.chain import Chain
+from edit_robustness.editing.edits.checkpoint import Checkpoint
+from edit_robustness.editing.edits.codebook import Codebook
+from edit_robustness.editing.edits.edit import Edit, NotCombined, NotRowwise, Origin, WrongModel
+from edit_robustness.editing.edits.frame import Frame
+from edit_robustness.editing.edits.scoped import Scoped
+from edit_robustness.editing.edits.weights import Adam, AdamTrace, LowRank, WeightEdit, weights_changed
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.rows import Rows
+
+__all__ = [
+    "EDITS",
+    "Adam",
+    "AdamTrace",
+    "Chain",
+    "Checkpoint",
+    "Codebook",
+    "Edit",
+    "Frame",
+    "LowRank",
+    "NotCombined",
+    "NotRowwise",
+    "Origin",
+    "Scoped",
+    "WeightEdit",
+    "WrongModel",
+    "all_applied",
+    "weights_changed",
+]
+
+EDITS: Mapping[str, type[Edit]] = MappingProxyType(
+    {kind.kind: kind for kind in (LowRank, AdamTrace, Frame, Codebook, Scoped, Chain, Checkpoint)}
+)
+"""Every kind of edit that a file may hold."""
+
+
+@contextmanager
+def all_applied(lm: LanguageModel, edits: Sequence[Edit], rows: Sequence[Rows]) -> Iterator[LanguageModel]:
+    """Many edits in one batch, each on its own rows."""
+    with ExitStack() as stack:
+        for edit, own in zip(edits, rows, strict=True):
+            stack.enter_context(edit.applied(lm, own))
+        yield lm

@@ -1,0 +1,35 @@
+"""Prompts split at their last token: for methods that change what a site does there (GRACE, KN)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from edit_robustness.editing.target import Prompts, with_cached_head
+from edit_robustness.models.decode import selected
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.tokens import Rendered, pad, prompt_ids
+
+
+def split_at_last_token(lm: LanguageModel, texts: Sequence[str], target: Sequence[int]) -> Prompts:
+    """Prompts, each followed by the same target but its last token; what stands before the last token is run once."""
+    rows = [prompt_ids(lm, Rendered(text)) for text in texts]
+    head, head_mask = pad([row[:-1] for row in rows], lm.pad_id, side="left", device=lm.device)
+    tail = torch.tensor([[row[-1], *target[:-1]] for row in rows], device=lm.device)
+    prompts = Prompts(head, head_mask, tail, torch.ones_like(tail), torch.tensor(target, device=lm.device))
+    return with_cached_head(lm, prompts)
+
+
+def rows_of(prompts: Prompts, index: Tensor) -> Prompts:
+    """Rows of the prompts, repeated where the index repeats."""
+    return replace(
+        prompts,
+        head=prompts.head[index],
+        head_mask=prompts.head_mask[index],
+        tail=prompts.tail[index],
+        tail_mask=prompts.tail_mask[index],
+        states=prompts.states and selected(prompts.states, index),
+    )

@@ -1,0 +1,168 @@
+"""Writing values into several layers, one after the other: the steps that MEMIT, PMET and AlphaEdit share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
+from itertools import pairwise
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from edit_robustness.editing.edits import LowRank, weights_changed
+from edit_robustness.editing.key_statistics import key_moments
+from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.past import Past
+from edit_robustness.editing.target import Objective, mean_key, optimise_value, split_prompts, statement_contexts
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import RESIDUAL, Site
+from edit_robustness.models.tokens import pad, positions, subject_end
+from edit_robustness.models.trace import output_changed
+from edit_robustness.progress import track
+from edit_robustness.records import Fact
+
+_BATCH = 16
+_MANY = 10
+
+
+def _ascending(layers: tuple[int, ...]) -> tuple[int, ...]:
+    if any(first >= second for first, second in pairwise(layers)):
+        raise ValueError(f"layers must ascend, each once: they are {list(layers)}")
+    return layers
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Layerwise(Method):
+    """Finds what a place at the last layer should put out for each fact, and writes it into the layers up to there.
+
+    In each layer, from the lowest: K are the facts' keys under the layers already written, R is what is still missing
+    at the place, and the layer's change gives K a part of R (algorithm 1 of Meng et al. 2023, MEMIT). A key is the
+    plain mean over the bare statement and its contexts; the released code gives the bare statement half the weight.
+
+    Attributes:
+        layers: The layers whose MLP output weights are written, in order; the place is at the last of them.
+        v_lr: Adam's rate for the value.
+        v_steps: Most steps for the value, the first of which is the unedited model's.
+        v_stop_loss: Stop below this loss.
+        clamp_norm_factor: Longest change of an output, in multiples of that output's norm.
+        kl_factor: Weight of the KL term on "{subject} is a".
+        v_weight_decay: Weight of the change's norm.
+        context_lengths: Tokens of each text put before the statement, beside the bare statement.
+        mom2_tokens: How many tokens of the corpus the second moments are taken from.
+        goal_part: The part of the last layer whose output the values are for.
+        beside: Parts of the last layer that are optimised together with it, and then not used.
+        keeps_keys: Whether the keys go into the edit, for later edits to protect.
+    """
+
+    learns_from: ClassVar[tuple[str, ...]] = ("texts", "moments")
+    at_once: ClassVar[int | None] = None
+    goal_part: ClassVar[str] = RESIDUAL
+    beside: ClassVar[tuple[str, ...]] = ()
+    keeps_keys: ClassVar[bool] = False
+
+    layers: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_ascending)]
+    v_lr: PositiveFloat
+    v_steps: PositiveInt
+    v_stop_loss: NonNegativeFloat
+    clamp_norm_factor: PositiveFloat
+    kl_factor: NonNegativeFloat
+    v_weight_decay: NonNegativeFloat
+    context_lengths: tuple[PositiveInt, ...]
+    mom2_tokens: PositiveInt
+
+    @property
+    def key_sites(self) -> tuple[Site, ...]:
+        """See `Method.key_sites`: the edited weights."""
+        return tuple(Site(layer, "mlp_out") for layer in self.layers)
+
+    @property
+    def places(self) -> tuple[Site, ...]:
+        """Where a value is optimised; the first is what the layers are to bring about."""
+        return tuple(Site(self.layers[-1], part) for part in (self.goal_part, *self.beside))
+
+    @property
+    def objective(self) -> Objective:
+        """How the values are optimised."""
+        return Objective(
+            lr=self.v_lr,
+            steps=self.v_steps,
+            clamp=self.clamp_norm_factor,
+            kl_factor=self.kl_factor,
+            weight_decay=self.v_weight_decay,
+            stop_loss=self.v_stop_loss,
+        )
+
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+        """What `directions` needs of each site's second moments, and the contexts; one pass of the corpus."""
+        moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
+        tensors = {name: t for site in self.key_sites for name, t in self.condensed(site, moments[site]).items()}
+        return Prepared(tensors, statement_contexts(lm, corpus.texts, self.context_lengths))
+
+    @abstractmethod
+    def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
+        """What is kept of a site's second moments, so that no edit factors them again."""
+
+    @abstractmethod
+    def directions(self, site: Site, keys: Tensor, prepared: Prepared, past: Past) -> Tensor:
+        """`right` (facts, d_in), so that the change R @ right gives the keys (facts, d_in) the outputs R."""
+
+    def share(self, remaining: int) -> float:
+        """The part of R that a layer takes, when so many layers are still to be written, itself among them."""
+        return 1 / remaining
+
+    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
+        """The edit of any number of facts, of that rank in each layer."""
+        goals = self._goals(lm, facts, prepared.texts)
+        prompts = [split_prompts(lm, fact, prepared.texts) for fact in facts]
+        factors: dict[Site, tuple[Tensor, Tensor]] = {}
+        keys: dict[Site, Tensor] = {}
+        with ExitStack() as written:
+            for done, site in enumerate(self.key_sites):
+                keys[site] = torch.stack([mean_key(lm, site, split).cpu() for split in prompts])
+                missing = goals - outputs_at_subjects(lm, self.places[0], facts)
+                left = self.share(len(self.key_sites) - done) * missing.T
+                right = self.directions(site, keys[site], prepared, past).float()
+                factors[site] = left.contiguous(), right.contiguous()
+                written.enter_context(weights_changed(lm, {site: left @ right}))
+        return LowRank(factors, keys if self.keeps_keys else {})
+
+    def _goals(self, lm: LanguageModel, facts: Sequence[Fact], contexts: Sequence[str]) -> Tensor:
+        """What the place should put out at each subject's last token, (facts, hidden) in float32."""
+        many = len(facts) >= _MANY
+        shown: Iterable[Fact] = track(facts, f"{lm.name}: {self.name} values", len(facts)) if many else facts
+        values = [optimise_value(lm, self.places, fact, contexts, self.objective) for fact in shown]
+        return torch.stack([(v.outputs[self.places[0]] + v.changes[self.places[0]]).cpu() for v in values])
+
+
+class _Seen(Exception):
+    """Raised inside a forward pass to leave it once the output has been seen."""
+
+
+@torch.no_grad()
+def outputs_at_subjects(lm: LanguageModel, place: Site, facts: Sequence[Fact]) -> Tensor:
+    """What a place puts out at each subject's last token in the bare statement, (facts, hidden) float32 on the CPU."""
+    ends = [subject_end(lm, fact.prompt, fact.subject) for fact in facts]
+    rows = [ids[: end + 1] for ids, end in ends]
+    seen: list[Tensor] = []
+
+    def keep(_: Tensor, output: Tensor) -> Tensor:
+        seen.append(output[:, -1].float().cpu())
+        raise _Seen
+
+    for first in range(0, len(rows), _BATCH):
+        ids, mask = pad(rows[first : first + _BATCH], lm.pad_id, side="left", device=lm.device)
+        with suppress(_Seen), output_changed(lm, place, keep):
+            lm.model(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)
+    return torch.cat(seen)

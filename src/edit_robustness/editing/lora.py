@@ -1,0 +1,102 @@
+"""LoRA adapters (Hu et al. 2022) in the files of the library PEFT, read and written without it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from edit_robustness.editing.model_folders import (
+    ADAPTER_SETTINGS,
+    ADAPTER_WEIGHTS,
+    UnusableFolder,
+    read_settings,
+    read_tensors,
+)
+
+Factors = Mapping[str, tuple[Tensor, Tensor]]
+"""For each module's name `left` (d_out, rank) and `right` (rank, d_in): left @ right is added to its weight."""
+
+_NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<factor>[AB])\.weight")
+_MORE_THAN_A_PRODUCT = (
+    "alora_invocation_tokens",
+    "layer_replication",
+    "target_parameters",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+)
+
+
+def read_lora(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """What the adapter in a folder adds to which modules, in float32, its scale alpha / rank in `left`.
+
+    Raises:
+        UnusableFolder: If it cannot be read, or does anything but add products to weights.
+    """
+    settings, tensors = read_settings(folder, ADAPTER_SETTINGS), read_tensors(folder / ADAPTER_WEIGHTS)
+    found = [(match["module"], match["factor"]) if (match := _NAME.fullmatch(name)) else None for name in tensors]
+    strange = [name for name, place in zip(tensors, found, strict=True) if place is None]
+    strange += [name for name in _MORE_THAN_A_PRODUCT if settings.get(name)]
+    if settings.get("peft_type") != "LORA" or strange:
+        raise UnusableFolder(
+            f"{folder} is no plain LoRA adapter ({settings.get('peft_type')}; {', '.join(strange) or 'no extras'}): "
+            "merge it into its model (merge_and_unload), save that, and give its folder"
+        )
+    factors = {}
+    for module in sorted({module for module, _ in filter(None, found)}):
+        down, up = (tensors.get(f"base_model.model.{module}.lora_{factor}.weight") for factor in "AB")
+        if down is None or up is None or down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1]:
+            raise UnusableFolder(f"{folder}: the factors of `{module}` are no pair; write the folder again")
+        factors[module] = (up.float() * _scale(settings, module, len(down)), down.float())
+    return factors
+
+
+def _scale(settings: Mapping[str, Any], module: str, rank: int) -> float:
+    alphas = settings.get("alpha_pattern") or {}
+    # PEFT's rule: the first pattern that matches the end of the module's name
+    own = next((key for key in alphas if re.match(rf"(.*\.)?({key})$", module)), None)
+    alpha = settings["lora_alpha"] if own is None else alphas[own]
+    return alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+
+
+def write_lora(folder: Path, factors: Factors, *, base: str, transposed: bool) -> None:
+    """Write an adapter that PEFT loads, of scale 1.
+
+    Args:
+        folder: Where to; it must be there.
+        factors: What is added to which modules; ranks may differ.
+        base: Name or path of the unedited model.
+        transposed: Whether the modules keep their weights as (d_in, d_out).
+    """
+    ranks = {module: right.shape[0] for module, (_, right) in factors.items()}
+    rank = Counter(ranks.values()).most_common(1)[0][0]
+    others = {module: own for module, own in ranks.items() if own != rank}
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": rank,
+        "rank_pattern": others,
+        "alpha_pattern": others,
+        "target_modules": sorted(factors),
+        "fan_in_fan_out": transposed,
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "inference_mode": True,
+    }
+    tensors = {}
+    for module, (left, right) in factors.items():
+        tensors[f"base_model.model.{module}.lora_A.weight"] = right.to(torch.float32).contiguous()
+        tensors[f"base_model.model.{module}.lora_B.weight"] = left.to(torch.float32).contiguous()
+    save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    (folder / ADAPTER_SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -1,0 +1,165 @@
+"""KN: the few MLP neurons that express a fact are found by attribution, and rewritten (Dai et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+import torch
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from edit_robustness.editing.edits import LowRank
+from edit_robustness.editing.last_token import rows_of, split_at_last_token
+from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.past import Past
+from edit_robustness.editing.target import Prompts, statement_contexts
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tokens import Rendered, target_ids
+from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
+from edit_robustness.records import Fact
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class KnowledgeNeurons(Method):
+    """Knowledge neurons, rewritten from the old object to the new one (section 4.3, "updating facts").
+
+    A neuron is one input of an MLP's output weight, its value that weight's column. The value of each knowledge neuron
+    changes by lambda_new e(new) - lambda_old e(old), with e the output embedding of an object's first token: the
+    paper's BERT has one embedding for input and output, and what a column writes is read by the output's.
+
+    Attributes:
+        steps: Points of the integral of an attribution (the paper's m).
+        threshold: A neuron counts for a prompt if its attribution is above this share of the largest (t).
+        sharing: It is kept if it counts for at least this share of the prompts (p), or, where none does, if none
+            counts for more prompts than it.
+        lambda_old: How much of the old object's embedding is taken away.
+        lambda_new: How much of the new object's embedding is added.
+        context_lengths: Tokens of each text put before the statement: the prompts beside the bare statement. The
+            paper has paraphrases; here those are what the edit is tested with.
+        batch: How many rows (a prompt at a point of its integral) are run at once.
+    """
+
+    name: ClassVar[str] = "kn"
+    learns_from: ClassVar[tuple[str, ...]] = ("texts",)
+
+    steps: PositiveInt
+    threshold: NonNegativeFloat
+    sharing: NonNegativeFloat
+    lambda_old: NonNegativeFloat
+    lambda_new: PositiveFloat
+    context_lengths: tuple[PositiveInt, ...]
+    batch: PositiveInt
+
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+        """The contexts."""
+        return Prepared(texts=statement_contexts(lm, corpus.texts, self.context_lengths))
+
+    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
+        """A rank-one change at each layer that has knowledge neurons of the fact.
+
+        Raises:
+            ValueError: If the fact has no true object.
+        """
+        fact = facts[0]
+        if not fact.target_true.strip():
+            raise ValueError(f"kn rewrites the true object, and {fact.id} has none: fill in its target_true")
+        old, new = (
+            target_ids(lm, Rendered(fact.statement), target)[0] for target in (fact.target_true, fact.target_new)
+        )
+        prompts = [context + fact.statement for context in ("", *prepared.texts)]
+        scores = attributions(lm, prompts, old, steps=self.steps, batch=self.batch)
+        neurons = shared_neurons(scores, threshold=self.threshold, sharing=self.sharing)
+        embedding = lm.model.get_output_embeddings().weight.detach().float()
+        change = (self.lambda_new * embedding[new] - self.lambda_old * embedding[old]).cpu()[:, None]
+        layers = neurons.any(1).nonzero()[:, 0].tolist()
+        # a copy for each layer, for files refuse tensors that share memory
+        return LowRank({Site(i, "mlp_out"): (change.clone(), neurons[i].float().cpu()[None]) for i in layers})
+
+
+def shared_neurons(scores: Tensor, *, threshold: float, sharing: float) -> Tensor:
+    """Which neurons express a fact (Dai et al. 2022, section 3.3), (layers, d_in) of truth values.
+
+    Args:
+        scores: Attributions, (prompts, layers, d_in).
+        threshold: The share of a prompt's largest attribution above which a neuron counts for that prompt.
+        sharing: The share of prompts for which a neuron must count; where it asks too much, the largest share reached.
+
+    Raises:
+        ValueError: If no neuron counts for any prompt.
+    """
+    largest = scores.amax(dim=(1, 2), keepdim=True)
+    counts = ((scores > threshold * largest) & (largest > 0)).sum(0)
+    if not counts.any():
+        raise ValueError(f"no neuron counts for any prompt: lower kn's threshold (it is {threshold})")
+    # less a hair, for 0.7 x 10 may be a hair above 7
+    wanted = math.ceil(sharing * len(scores) - 1e-9)
+    return counts >= max(1, min(wanted, int(counts.max())))
+
+
+def attributions(lm: LanguageModel, texts: Sequence[str], token: int, *, steps: int, batch: int) -> Tensor:
+    """How much each neuron adds to the probability P of a token after each prompt, by integrated gradients.
+
+    With w the activations of a layer's neurons at the prompt's last token, Attr(w) = w / m * sum over k = 1 .. m of the
+    gradient of P at k/m w (Dai et al. 2022, eq. 2 and 3; the whole layer is scaled at once). Each step runs only the
+    last token, and only the layers from the scaled one on.
+
+    Args:
+        lm: The model, any edits of the past applied.
+        texts: The prompts.
+        token: Id of the token.
+        steps: The number m of points.
+        batch: How many rows, a prompt at a point each, are run at once.
+
+    Returns:
+        (prompts, layers, d_in) in float32.
+    """
+    prompts = split_at_last_token(lm, texts, [token])
+    rows = torch.arange(len(texts), device=lm.device).repeat_interleave(steps)
+    shares = torch.arange(1, steps + 1, device=lm.device).repeat(len(texts)) / steps
+    found = torch.zeros(len(texts), len(lm.blocks), lm.weight(Site(0, "mlp_out")).shape[1], device=lm.device)
+    for some, points in zip(rows.split(batch), shares.split(batch), strict=True):
+        found.index_add_(0, some, _integrands(lm, rows_of(prompts, some), token, points))
+    return found / steps
+
+
+def _integrands(lm: LanguageModel, prompts: Prompts, token: int, points: Tensor) -> Tensor:
+    """The activations times the gradients at each row's point, (rows, layers, d_in)."""
+    active, below = _activations(lm, prompts)
+    found = []
+    for layer, own in enumerate(active):
+        site = Site(layer, "mlp_out")
+        weight = lm.weight(site).float()
+        less = (points[:, None] - 1) * (own @ weight.T)
+        leaves: list[Tensor] = []
+
+        def scaled(_: Tensor, output: Tensor, less: Tensor = less, leaves: list[Tensor] = leaves) -> Tensor:
+            leaves.append((output + less[:, None].to(output.dtype)).detach().requires_grad_())
+            return leaves[0]
+
+        with output_changed(lm, site, scaled), blocks_replayed(lm, below[:layer]):
+            likely = prompts.logits(lm)[:, -1].float().softmax(-1)[:, token].sum()
+        (gradient,) = torch.autograd.grad(likely, leaves)
+        found.append(own * (gradient[:, 0].float() @ weight))
+    return torch.stack(found, dim=1)
+
+
+@torch.no_grad()
+def _activations(lm: LanguageModel, prompts: Prompts) -> tuple[list[Tensor], list[Any]]:
+    """For each layer its neurons' activations (rows, d_in) at the last token, and what its block puts out."""
+    active: list[Tensor] = []
+
+    def keep(inputs: Tensor, output: Tensor) -> Tensor:
+        active.append(inputs[:, -1].float())
+        return output
+
+    with ExitStack() as hooks:
+        for layer in range(len(lm.blocks)):
+            hooks.enter_context(output_changed(lm, Site(layer, "mlp_out"), keep))
+        below = hooks.enter_context(blocks_recorded(lm, len(lm.blocks)))
+        prompts.logits(lm)
+    return active, below

@@ -1,0 +1,41 @@
+"""MEMIT: many facts at once, each spread over several MLP output weights (Meng et al. 2023, arXiv 2210.07229)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import ConfigDict, PositiveFloat
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from edit_robustness.editing.closed_form import factored, least_squares, solver
+from edit_robustness.editing.layerwise import Layerwise
+from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.past import Past
+from edit_robustness.models.layout import Site
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Memit(Layerwise):
+    """In each layer W' = W + R K^T (lambda C + K K^T)^-1 (eq. 14), R a part of what the block's output still lacks.
+
+    C is the second moment of the layer's keys over text, and lambda says how many such keys the change is weighed
+    against. Of n layers still to be written each takes 1/n of what is missing (algorithm 1).
+
+    Attributes:
+        mom2_update_weight: lambda; C is the mean of k k^T, so the scale of lambda is that of the number of dimensions
+            of a key.
+    """
+
+    name: ClassVar[str] = "memit"
+
+    mom2_update_weight: PositiveFloat
+
+    def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
+        """The Cholesky factor of C."""
+        return {str(site): factored(moments)}
+
+    def directions(self, site: Site, keys: Tensor, prepared: Prepared, past: Past) -> Tensor:
+        """K^T (lambda C + K K^T)^-1."""
+        solve = solver(prepared.tensors[str(site)])
+        return least_squares(keys, lambda rows: solve(rows) / self.mom2_update_weight)

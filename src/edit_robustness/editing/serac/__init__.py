@@ -1,0 +1,1 @@
+"""SERAC's machinery (Mitchell et al. 2022): two networks, what they are taught, and the routing between models."""

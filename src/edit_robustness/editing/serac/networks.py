@@ -1,0 +1,194 @@
+"""SERAC's two networks: the scope, which finds the edit that a token asks for, and the small model that answers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import RESIDUAL, Site
+from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids, subject_end, target_ids
+from edit_robustness.models.trace import inputs_at
+
+RADIUS = math.log(2)
+"""A token is in the scope of an edit at a smaller squared distance d^2: exp(-d^2) > 1/2."""
+
+_BATCH = 16
+
+
+class Embedding(nn.Module):
+    """One linear map of standardised states.
+
+    Args:
+        centre: Mean of the base model's states, (hidden,).
+        spread: Their standard deviations, (hidden,).
+        head: (width, hidden).
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, centre: Tensor, spread: Tensor, head: Tensor):
+        super().__init__()
+        self.register_buffer("centre", centre)
+        self.register_buffer("spread", spread)
+        self.head = nn.Parameter(head)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Embeddings (..., width) of states (..., hidden), in float32."""
+        return ((states.float() - self.centre) / self.spread) @ self.head.T
+
+
+class Scope(nn.Module):
+    """Whether a token asks for an edit (Mitchell et al. 2022, section 3.2, the variant with embeddings).
+
+    p = exp(-d^2), where d^2 is the squared distance of what the token asks from what the edit's statement asks, plus
+    that of what was spoken about, at the nearest token so far, from the statement's subject. Statements and prompts
+    are embedded alike, so that an edit's own statement is in its scope whatever has been learnt.
+
+    Attributes:
+        about: Embeds what a token is about, from the state at a low layer.
+        asks: Embeds what a token asks for, from the state at a higher one.
+    """
+
+    def __init__(self, about: Embedding, asks: Embedding):
+        super().__init__()
+        self.about, self.asks = about, asks
+
+
+def squared_distances(left: Tensor, right: Tensor) -> Tensor:
+    """(..., n) from embeddings (..., width) to n others (n, width); by differences, exact where they are equal."""
+    return torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def truncated(lm: LanguageModel, blocks: int, tensors: Mapping[str, Tensor]) -> Any:
+    """A model of fewer blocks than the base model: the given tensors by name, and for the others the base's own."""
+    config = copy.deepcopy(lm.model.config)
+    config.num_hidden_layers = blocks
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:blocks]
+    with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced at once
+        model = type(lm.model)(config)
+    for path, module in model.named_modules():
+        source = lm.model.get_submodule(path)
+        for name, _ in module.named_parameters(recurse=False):
+            tensor = tensors.get(f"{path}.{name}", getattr(source, name).detach())
+            setattr(module, name, nn.Parameter(tensor, requires_grad=False))
+        for name, _ in module.named_buffers(recurse=False):
+            setattr(module, name, getattr(source, name))
+    return model.eval()
+
+
+def untaught(lm: LanguageModel, blocks: int) -> Any:
+    """The small model before it is taught, in float32: the outermost blocks, half from each end of the base model.
+
+    The base model's last blocks speak to its head; of the first blocks alone, the head makes nothing.
+
+    Raises:
+        ValueError: If the base model does not have so many blocks.
+    """
+    if blocks > len(lm.blocks):
+        raise ValueError(f"{lm.name} has {len(lm.blocks)} blocks; serac's setting `blocks` asks for {blocks}")
+    first, rest = (blocks + 1) // 2, len(lm.blocks) - blocks
+    tensors = {
+        f"{lm.layout.blocks}.{place}.{name}": parameter.detach()
+        for place in range(first, blocks)
+        for name, parameter in lm.blocks[rest + place].named_parameters()
+    }
+    model = truncated(lm, blocks, tensors).float()
+    for parameter in taught(model).values():
+        parameter.data = parameter.data.clone()  # no longer the base model's own
+    return model
+
+
+def taught(model: Any) -> dict[str, nn.Parameter]:
+    """The parameters of a truncated model that are trained: all but the tokens' embeddings and the head."""
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    kept = {id(parameter) for end in ends for parameter in end.parameters()}
+    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in kept}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Both networks on one model's device.
+
+    Attributes:
+        layers: The blocks whose outputs the scope reads: what a token is about, and what it asks for.
+        scope: The classifier.
+        counterfactual: The small model, which answers after [an edit's sentence; the tokens so far].
+    """
+
+    layers: tuple[int, int]
+    scope: Scope
+    counterfactual: Any
+
+    @classmethod
+    def of(cls, lm: LanguageModel, tensors: Mapping[str, Tensor]) -> Networks:
+        """The networks in an artefact's tensors (`Serac.prepare`)."""
+        about, asks, blocks = tensors["places"].tolist()
+        like = lm.model.get_input_embeddings().weight
+        small = {name: tensor.to(like) for name, tensor in part(tensors, "counterfactual").items()}
+        scope = scope_of({name: tensor.to(lm.device) for name, tensor in part(tensors, "scope").items()})
+        return cls((about, asks), scope.requires_grad_(False), truncated(lm, blocks, small))
+
+
+def scope_of(tensors: Mapping[str, Tensor]) -> Scope:
+    """The scope with such a state."""
+    heads = [part(tensors, name) for name in ("about", "asks")]
+    return Scope(*(Embedding(own["centre"], own["spread"], own["head"]) for own in heads))
+
+
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors under a name, without it."""
+    mark = f"{name}."
+    return {key.removeprefix(mark): tensor for key, tensor in tensors.items() if key.startswith(mark)}
+
+
+def named(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `part`."""
+    return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def states_at(lm: LanguageModel, layers: tuple[int, int], rows: Sequence[Sequence[int]]) -> list[tuple[Tensor, Tensor]]:
+    """What two blocks put out for each row, each (tokens, hidden).
+
+    Raises:
+        ValueError: If a block is not there or is the last one.
+    """
+    if max(layers) + 1 >= len(lm.blocks):
+        raise ValueError(
+            f"serac's settings `subject_layer` and `layer` must be below the last of {lm.name}'s blocks 0 to "
+            f"{len(lm.blocks) - 1}; they are {layers[0]} and {layers[1]}"
+        )
+    after = [Site(layer + 1, RESIDUAL) for layer in layers]
+    found: list[tuple[Tensor, Tensor]] = []
+    for start in range(0, len(rows), _BATCH):
+        ids, mask = pad(rows[start : start + _BATCH], lm.pad_id, side="right", device=lm.device)
+        inputs = inputs_at(lm, after, input_ids=ids, attention_mask=mask, position_ids=positions(mask))
+        about, asks = (inputs[site] for site in after)
+        found += [(about[row, real], asks[row, real]) for row, real in enumerate(mask.bool())]
+    return found
+
+
+def subject_place(lm: LanguageModel, prompt: str, subject: str) -> int:
+    """Where a statement's subject ends; not the first token, whose state is the same outlier whatever it is."""
+    return max(1, subject_end(lm, prompt, subject)[1])
+
+
+def asking(lm: LanguageModel, prompt: Rendered, target: str) -> tuple[list[int], range]:
+    """Ids of a prompt and all but the last token of what shall follow, and the places that a target token follows."""
+    before, after = prompt_ids(lm, prompt), target_ids(lm, prompt, target)
+    ids = [*before, *after[:-1]]
+    return ids, range(len(before) - 1, len(ids))
+
+
+def announced(lm: LanguageModel, statement: str, target: str) -> list[int]:
+    """Ids of an edit's sentence, as they stand before the tokens that the small model goes on with."""
+    return prompt_ids(lm, Rendered(f"{statement} {target}.\n"))

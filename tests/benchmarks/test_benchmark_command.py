@@ -1,0 +1,98 @@
+"""The command on a tiny model; EasyEdit's part where EASYEDIT and EASYEDIT_PYTHON name a clone and its Python."""
+
+import json
+import os
+
+import pytest
+import torch
+from fabricated_edits import FACTS
+
+from benchmarks.__main__ import main
+from benchmarks.jobs import Job, SideFailed, run
+from benchmarks.material import changed, chosen, draw, load
+from benchmarks.scoring import said, scores
+from edit_robustness.editing.edits import Frame
+from edit_robustness.models.tiny import tiny_model
+
+SETTINGS = {"none": {}, "ft": {"lr": 1.0}, "rome": {"layer": 1}, "mend": {}}
+
+
+def test_by_default_all_methods_that_edit_and_do_not_train_are_measured():
+    assert chosen([], SETTINGS) == ["ft", "rome"]
+    assert chosen(["mend"], SETTINGS) == ["mend"]
+    with pytest.raises(ValueError, match="pmet has no hyperparameters for this model; there are some of none, ft"):
+        chosen(["pmet"], SETTINGS)
+
+
+def test_hyperparameters_are_changed_by_name():
+    assert changed(SETTINGS, ["rome.layer=3", "ft.lr=1.0e-3"])["rome"] == {"layer": 3}
+    assert SETTINGS["rome"] == {"layer": 1}
+
+
+@pytest.mark.parametrize("change", ["rome.layer", "layer=3", "pmet.layer=3", ""])
+def test_a_change_of_nothing_is_refused(change):
+    with pytest.raises(ValueError, match=r"changes nothing: write method.name=value"):
+        changed(SETTINGS, [change])
+
+
+def test_facts_are_drawn_by_seed_and_others_have_other_subjects():
+    (first, pool), (again, _), (other, _) = draw(3, 0), draw(3, 0), draw(3, 1)
+    assert first == again != other
+    assert not {row["subject"] for row in first} & {row["subject"] for row in pool}
+    assert {"statement", "paraphrase", "locality"} == {probe["kind"] for probe in first[0]["probes"]}
+    with pytest.raises(ValueError, match=r"--facts must be 1 to \d+ \(it is 0\)"):
+        draw(0, 0)
+
+
+def test_a_model_that_the_catalog_has_not_is_named():
+    with pytest.raises(ValueError, match=r"the catalog has no owl.language_model; there are a, and tiny:llama"):
+        load("owl", {"a.language_model": {}})
+
+
+def test_scoring_is_the_probability_of_the_target_after_the_prompt():
+    lm = tiny_model("llama")
+    ids, target = lm.tokenizer("An owl")["input_ids"], lm.tokenizer(" sat")["input_ids"]
+    with torch.no_grad():
+        logprobs = lm.model(input_ids=torch.tensor([ids + target])).logits[0].log_softmax(-1)
+    expected = sum(float(logprobs[len(ids) - 1 + i, token]) for i, token in enumerate(target))
+    assert said(lm.model, lm.tokenizer, "An owl", "sat") == (pytest.approx(expected, abs=1e-4), False)
+    probe = {"kind": "statement", "text": FACTS[0].statement, "new": "Oslo", "true": "Szohod"}
+    (plain,), (framed,) = (scores(lm.model, lm.tokenizer, [probe], words) for words in ("", Frame("Oh! ").prefix))
+    assert plain.keys() == framed.keys() == {"kind", "new_over_true", "match_new"}
+
+
+def test_a_side_that_fails_says_why(tmp_path):
+    job = Job(str(tmp_path), "gone", "ft", {}, [], [], [], [])
+    with pytest.raises(SideFailed, match=r"benchmarks.gone failed on ft:(.|\n)*No module named benchmarks.gone"):
+        run(job, tmp_path, module="benchmarks.gone", threads=1)
+
+
+def test_the_command_measures_a_tiny_model(tmp_path):
+    options = ["--model", "tiny:llama", "--methods", "ft", "--facts", "2", "--texts", "2", "--json"]
+    main([*options, "--output", str(tmp_path / "found.json"), "--work", str(tmp_path)])
+    (found,) = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
+    assert (found["method"], found["side"], found["n"]) == ("ft", "ours", 2)
+    assert 0 < found["cpu"]["min"] <= found["cpu"]["mean"] <= found["cpu"]["max"]
+    assert found["steps"]["max"] <= 5
+    assert found["bytes"]["min"] > 1000
+    assert found["peak"] > 1 << 20
+    assert found["versions"]["threads"] == 1
+
+
+def test_easyedit_is_given_whole_or_not_at_all(tmp_path):
+    with pytest.raises(SystemExit, match="given together, or neither"):
+        main(["--easyedit", str(tmp_path)])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("EASYEDIT" not in os.environ, reason="no clone of EasyEdit is given")
+def test_easyedit_does_the_same_work(tmp_path):
+    options = ["--model", "tiny:llama", "--methods", "rome", "ft", "ft_l", "grace", "memit", "--facts", "1", "--json"]
+    peer = ["--easyedit", os.environ["EASYEDIT"], "--easyedit-python", os.environ["EASYEDIT_PYTHON"]]
+    main([*options, *peer, "--texts", "40", "--output", str(tmp_path / "found.json"), "--work", str(tmp_path)])
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert found["statistics"]["apart"] < 1e-5
+    assert [one["method"] for one in found["ratios"]] == ["rome", "ft", "ft_l", "grace", "memit"]
+    steps = {(one["method"], one["side"]): one["steps"]["mean"] for one in found["rows"]}
+    for name in ("rome", "ft", "grace", "memit"):
+        assert steps[name, "ours"] == steps[name, "EasyEdit"]

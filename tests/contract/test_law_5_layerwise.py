@@ -1,0 +1,100 @@
+"""Law 5 of MEMIT, PMET and AlphaEdit: each is the dense transcription of its paper, alone, in a batch, after others."""
+
+from functools import cache
+from math import sqrt
+
+import naive_editing as naive
+import naive_memit
+import numpy as np
+import pytest
+import torch
+from cells import every_architecture
+from fabricated_edits import FACTS, TEXTS, corpus, method
+
+from edit_robustness.editing.edits import LowRank
+from edit_robustness.editing.past import Past
+from edit_robustness.editing.target import optimise_value
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tiny import tiny_model
+
+EARLIER = 5
+EVERY_TOKEN = 10_000
+
+
+@pytest.fixture(scope="module")
+def moments_of(lab):
+    """The naive second moments of an architecture's keys, taken once."""
+
+    @cache
+    def of(architecture):
+        lm, sites = lab.model(architecture), method("memit").key_sites
+        return {site: naive.second_moment(lm, lm.module(site), list(TEXTS)) for site in sites}
+
+    return of
+
+
+def expected_changes(made, lm, facts, contexts, moments, before=None):
+    """The naive changes on a model of its own; the values come from the optimisation, which has laws of its own."""
+    goal = Site(made.layers[-1], "mlp_out" if made.name == "pmet" else "residual")
+    beside = [Site(made.layers[-1], "attention_out")] if made.name == "pmet" else []
+    goals = []
+    for fact in facts:
+        value = optimise_value(lm, [goal, *beside], fact, contexts, made.objective).changes[goal]
+        goals.append(naive_memit.output_of(lm, lm.module(goal), fact) + value.double().numpy())
+    sites = [Site(layer, "mlp_out") for layer in made.layers]
+
+    def change(number, residual, keys):
+        moment = moments[sites[number]]
+        if made.name == "alphaedit":
+            projected = naive_memit.projection(moment, made.nullspace_threshold)
+            return naive_memit.alphaedit(residual, keys, before[sites[number]], projected, made.l2)
+        return naive_memit.memit(residual, keys, moment, made.mom2_update_weight)
+
+    return sites, naive_memit.layer_by_layer(
+        lm,
+        list(facts),
+        contexts,
+        goals,
+        written=[lm.module(site) for site in sites],
+        goal=lm.module(goal),
+        share=lambda remaining: 1 / (sqrt(remaining) if made.name == "pmet" else remaining),
+        change=change,
+    )
+
+
+def same_changes(edit, sites, expected):
+    assert edit.dense().keys() == set(sites)
+    for site, change in zip(sites, expected, strict=True):
+        scale = np.abs(change).max()
+        assert scale > 1e-3
+        np.testing.assert_allclose(edit.dense()[site].numpy(), change, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("name", ["memit", "pmet", "alphaedit"])
+@every_architecture
+def test_the_low_rank_edit_is_the_papers_dense_formula(architecture, name, lab, moments_of):
+    lm, made = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN)
+    prepared = made.prepare(lab.model(architecture), corpus())
+    moments = moments_of(architecture)
+    nothing = {site: np.zeros((moment.shape[0], 0)) for site, moment in moments.items()}
+    edit = made.edit(lab.model(architecture), FACTS, prepared=prepared)
+    assert {left.shape[1] for left, _ in edit.factors.values()} == {len(FACTS)}
+    same_changes(edit, *expected_changes(made, lm, FACTS, prepared.texts, moments, nothing))
+
+
+@every_architecture
+def test_alphaedit_weighs_the_keys_of_earlier_edits(architecture, lab, moments_of):
+    lm, made = tiny_model(architecture), method("alphaedit", mom2_tokens=EVERY_TOKEN)
+    prepared = made.prepare(lab.model(architecture), corpus())
+    moments = moments_of(architecture)
+    torch.manual_seed(0)
+    earlier = {site: torch.randn(EARLIER, moment.shape[0]) for site, moment in moments.items()}
+    nothing = {site: (torch.zeros(lm.weight(site).shape[0], 1), torch.zeros(1, len(moments[site]))) for site in earlier}
+    past = Past() + LowRank(nothing, earlier)
+    edit = made.edit(lab.model(architecture), FACTS, prepared=prepared, past=past)
+    before = {site: keys.double().numpy().T for site, keys in earlier.items()}
+    same_changes(edit, *expected_changes(made, lm, FACTS, prepared.texts, moments, before))
+    alone = made.edit(lab.model(architecture), FACTS, prepared=prepared)
+    for site, keys in earlier.items():
+        assert (edit.dense()[site] @ keys.T).norm() < 0.7 * (alone.dense()[site] @ keys.T).norm()
+        assert torch.equal(edit.keys[site], (past + edit).keys[site][EARLIER:])

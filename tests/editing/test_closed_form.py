@@ -1,0 +1,95 @@
+import naive_memit
+import numpy as np
+import pytest
+import torch
+
+from edit_robustness.editing.closed_form import factored, least_squares, null_space, projector, rank_one, solver
+
+WIDTH, FACTS, HIDDEN = 12, 4, 5
+
+
+def spread(seed=0):
+    torch.manual_seed(seed)
+    keys = torch.randn(200, WIDTH).double() * torch.linspace(0.1, 3, WIDTH)
+    return keys.T @ keys / 200
+
+
+def rows(count, seed=1):
+    torch.manual_seed(seed)
+    return torch.randn(count, WIDTH)
+
+
+def test_the_solver_solves():
+    moments, keys = spread(), rows(3)
+    torch.testing.assert_close(solver(factored(moments))(keys) @ moments, keys.double())
+
+
+def test_a_singular_moment_is_refused_with_the_way_out():
+    key = rows(1)
+    with pytest.raises(ValueError, match="take them from more text"):
+        factored(key.T @ key - torch.eye(WIDTH) * 1e-9)
+
+
+def test_of_all_rank_one_changes_it_disturbs_other_keys_least():
+    """ROME minimises the change seen by the corpus: any other direction with the same effect on k does more."""
+    moments, key, change = spread(), rows(1)[0], torch.randn(HIDDEN)
+    left, right = rank_one(change, key, solver(factored(moments)))
+    torch.testing.assert_close(left @ right @ key, change, atol=1e-5, rtol=1e-4)
+
+    def disturbance(direction):
+        return float(direction.double() @ moments @ direction.double())
+
+    ours = disturbance(right[0])
+    for seed in range(20):
+        torch.manual_seed(seed)
+        other = right[0] + 0.1 * torch.randn(WIDTH)
+        other = other / (other @ key)
+        assert disturbance(other) > ours
+
+
+@pytest.mark.parametrize("weight", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("facts", [1, FACTS, 3 * WIDTH], ids=["one", "some", "more than dimensions"])
+def test_least_squares_is_memits_inverse(facts, weight):
+    moments, keys = spread(), rows(facts)
+    solve = solver(factored(moments))
+    right = least_squares(keys, lambda k: solve(k) / weight)
+    expected = naive_memit.memit(np.eye(facts), keys.double().numpy().T, moments.numpy(), weight)
+    assert right.shape == (facts, WIDTH)
+    np.testing.assert_allclose(right.numpy(), expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
+
+
+def test_least_squares_satisfies_its_normal_equation():
+    moments, keys, residual = spread(), rows(FACTS).double(), torch.randn(HIDDEN, FACTS).double()
+    solve = solver(factored(moments))
+    change = residual @ least_squares(keys, lambda k: solve(k) / 7)
+    torch.testing.assert_close(change @ (7 * moments + keys.T @ keys), residual @ keys)
+
+
+@pytest.mark.parametrize("earlier", [0, 1, 30])
+@pytest.mark.parametrize("threshold", [0.2, 4.0], ids=["small null space", "large null space"])
+def test_least_squares_is_alphaedits_inverse(threshold, earlier):
+    moments, keys, before = spread(), rows(FACTS), rows(earlier, seed=2)
+    basis, spans = null_space(moments, threshold)
+    project = projector(basis, spans)
+    right = least_squares(keys, lambda k: project(k) / 10, before)
+    projected = naive_memit.projection(moments.numpy(), threshold)
+    columns = before.double().numpy().T
+    expected = naive_memit.alphaedit(np.eye(FACTS), keys.double().numpy().T, columns, projected, 10)
+    np.testing.assert_allclose(right.numpy(), expected, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("threshold", [0.2, 1.0, 4.0, 100.0])
+def test_the_smaller_of_null_space_and_complement_is_held(threshold):
+    moments = spread()
+    inside = int((torch.linalg.eigvalsh(moments) < threshold).sum())
+    basis, spans = null_space(moments, threshold)
+    assert inside
+    assert basis.shape == (WIDTH, min(inside, WIDTH - inside))
+    assert spans == (inside <= WIDTH / 2)
+    dense = projector(basis, spans)(torch.eye(WIDTH))
+    np.testing.assert_allclose(dense.numpy(), naive_memit.projection(moments.numpy(), threshold), atol=1e-6)
+
+
+def test_no_null_space_is_refused_with_the_way_out():
+    with pytest.raises(ValueError, match=r"below nullspace_threshold: 1e-06 \(the smallest is .*raise it"):
+        null_space(spread(), 1e-6)

@@ -1,0 +1,197 @@
+from dataclasses import replace
+
+import naive_editing as naive
+import naive_grace
+import pytest
+import torch
+from fabricated_edits import ARCHITECTURES, DTYPES, FACTS, hooks_on, method
+
+from edit_robustness.editing.edits import Codebook
+from edit_robustness.editing.files import read_edit, write_edit
+from edit_robustness.editing.methods.grace import entries_set
+from edit_robustness.editing.past import Past
+from edit_robustness.models.layout import Site
+from edit_robustness.records import Fact
+
+SITE = Site(2, "mlp_out")
+EPS = 1.0
+
+
+def entry(key, label, radius=EPS, value=0.0):
+    key = torch.tensor([key], dtype=torch.float32)
+    return Codebook(SITE, key, torch.full((1, 2), value), torch.tensor([radius]), (label,))
+
+
+def plain(book):
+    return sorted(
+        (key.tolist(), round(float(radius), 5), label)
+        for key, radius, label in zip(book.keys, book.radii, book.labels, strict=True)
+    )
+
+
+def test_a_key_far_from_all_opens_an_entry_with_the_first_radius():
+    book = entry([0.0, 0.0], "old")
+    assert plain(entries_set(book, entry([2.1, 0.0], "new"))) == [([pytest.approx(2.1), 0.0], 1.0, "new")]
+    assert len(entries_set(book, entry([1.9, 0.0], "new")).keys) == 2, "it is far beyond both radii, not beyond one"
+
+
+def test_the_same_label_makes_the_radius_take_the_key_in():
+    book = entry([0.0, 0.0], "same", value=7.0)
+    grown = entries_set(book, entry([1.5, 0.0], "same"))
+    assert plain(grown) == [([0.0, 0.0], 1.5, "same")]
+    assert torch.equal(grown.values, book.values)
+    assert entries_set(book, entry([0.5, 0.0], "same")).radii.tolist() == [1.0], "a radius never shrinks so"
+
+
+def test_another_label_splits_the_distance():
+    book = entry([0.0, 0.0], "old", value=7.0).then(entry([50.0, 0.0], "far"))
+    split = entries_set(book, entry([1.2, 0.0], "new", value=3.0))
+    assert split.labels == ("old", "new"), "the entry to be fitted is the last, and far ones are left alone"
+    assert split.radii.tolist() == pytest.approx([0.6, 0.6])
+    assert split.values[:, 0].tolist() == [7.0, 3.0]
+    assert book.then(split).labels == ("far", "old", "new")
+
+
+def test_an_input_that_has_an_entry_is_taken_over_with_its_radius():
+    book = entry([30.0, 40.0], "old", radius=0.8, value=7.0)
+    (taken,) = plain(entries_set(book, entry([30.0, 40.0001], "new", value=3.0)))
+    assert taken == ([30.0, 40.0], 0.8, "new")
+    assert book.then(entries_set(book, entry([30.0, 40.0001], "new", value=3.0))).values.tolist() == [[3.0, 3.0]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stream_of_edits_leaves_the_papers_codebook(seed):
+    torch.manual_seed(seed)
+    keys, labels = torch.randn(60, 2) * 4, torch.randint(3, (60,)).tolist()
+    book, expected = None, []
+    seen = {"opened": 0, "grown": 0, "split": 0}
+    for key, label in zip(keys.tolist(), map(str, labels), strict=True):
+        new = entry(key, label)
+        increment = new if book is None else entries_set(book, new)
+        book = new if book is None else book.then(increment)
+        before, expected = len(expected), naive_grace.update(expected, new.keys[0].tolist(), label, EPS)
+        kind = "grown" if len(expected) == before else "opened" if len(increment.keys) == 1 else "split"
+        seen[kind] += 1
+        wanted = sorted((one["key"], one["radius"], one["label"]) for one in expected)
+        for (key_a, radius_a, label_a), (key_b, radius_b, label_b) in zip(plain(book), wanted, strict=True):
+            assert (key_a, label_a) == (key_b, label_b)
+            assert radius_a == pytest.approx(radius_b, abs=2e-5)
+    assert all(seen.values()), seen
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_value_is_that_of_whole_forward_passes(architecture, lab):
+    lm, grace = lab.model(architecture), method("grace")
+    for fact, edit in zip(FACTS, lab.edits("grace", architecture), strict=True):
+        settings = {"lr": grace.lr, "steps": grace.steps, "stop_loss": grace.stop_loss}
+        key, value, losses = naive_grace.fitted(lm, lm.module(grace.site), fact, **settings)
+        torch.testing.assert_close(edit.keys[0], key, atol=1e-4, rtol=1e-4)
+        # where a gradient is rounding error only, Adam's step is of its size and of either sign
+        assert (edit.values[0] - value).norm() < 1e-2 * value.norm()
+        assert losses[-1] < losses[0]
+        assert (edit.radii.tolist(), edit.labels) == ([grace.eps_init], (fact.target_new,))
+
+
+def test_it_stops_where_the_naive_loop_does(lab):
+    lm = lab.model("llama")
+    free = naive_grace.fitted(lm, lm.module(SITE), FACTS[0], lr=0.5, steps=12, stop_loss=0.0)[2]
+    stop = (free[3] + free[4]) / 2
+    edit = method("grace", steps=12, stop_loss=stop).edit(lm, FACTS[:1])
+    value, losses = naive_grace.fitted(lm, lm.module(SITE), FACTS[0], lr=0.5, steps=12, stop_loss=stop)[1:]
+    assert 1 < len(losses) < 12
+    assert (edit.values[0] - value).norm() < 1e-2 * value.norm()
+
+
+@pytest.mark.parametrize("part", ["mlp_in", "mlp_out", "attention_out"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_every_part_and_a_prompt_of_one_token_are_edited(part, dtype, lab):
+    lm = lab.model("gpt2", dtype)
+    letter = Fact("letter", "Q", "P36", "{}", "x", "y")
+    for fact in (FACTS[0], letter):
+        edit = method("grace", part=part, steps=20).edit(lm, [fact])
+        ids, target = naive.ids_of(lm, fact.statement), naive.ids_of(lm, " " + fact.target_new)
+        before = naive.continuation(lm, ids, target)[0]
+        with edit.applied(lm):
+            assert naive.continuation(lm, ids, target)[0] > before + 1
+        assert hooks_on(lm) == 0
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(ValueError, match=r"mlp_in.*mlp_out.*attention_out"):
+        method("grace", part="residual")
+
+
+SPACED = replace(FACTS[0], id="spaced", prompt=FACTS[0].prompt + " ")
+"""A fact whose objects differ from their first byte on: no space joins them to the prompt."""
+
+
+def in_order(lm, facts, **changes):
+    """The past after each edit, and the increments."""
+    past, pasts, increments = Past(), [], []
+    for fact in facts:
+        with past.applied(lm):
+            increments.append(method("grace", **changes).edit(lm, [fact], past=past))
+        past = past + increments[-1]
+        pasts.append(past)
+    return pasts, increments
+
+
+def said(lm, past, fact):
+    with past.applied(lm):
+        joint = "" if fact.prompt[-1].isspace() else " "
+        return naive.continuation(lm, naive.ids_of(lm, fact.statement), naive.ids_of(lm, joint + fact.target_new))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_later_edits_leave_earlier_ones_in_force(architecture, lab):
+    lm = lab.model(architecture)
+    # a radius under which the statements' own inputs are apart
+    pasts, increments = in_order(lm, FACTS, eps_init=0.01)
+    assert [len(one.keys) for one in increments] == [1, 1, 1]
+    for fact, past in zip(FACTS, pasts, strict=True):
+        after, then = said(lm, pasts[-1], fact)[0], said(lm, past, fact)[0]
+        assert after == pytest.approx(then, abs=1e-3)
+        assert then > said(lm, Past(), fact)[0] + 0.5
+
+
+def test_a_conflict_splits_the_neighbour_and_both_facts_hold(lab):
+    lm = lab.model("llama")
+    near = replace(SPACED, id="near", subject=SPACED.subject + "n", target_new="Perth")
+    pasts, (first, second) = in_order(lm, [SPACED, near], eps_init=50.0, steps=20)
+    distance = float((first.keys[0] - second.keys[1]).norm())
+    assert second.labels == ("Oslo", "Perth")
+    assert second.radii.tolist() == pytest.approx([distance / 2] * 2)
+    assert torch.equal(second.keys[:1], first.keys)
+    for fact in (SPACED, near):
+        assert said(lm, pasts[1], fact)[0] > said(lm, Past(), fact)[0] + 1
+    assert said(lm, pasts[1], near)[0] > said(lm, pasts[0], near)[0] + 1
+
+
+def test_the_same_label_near_by_grows_the_radius_only(lab):
+    lm = lab.model("llama")
+    near = replace(FACTS[0], id="near", subject=FACTS[0].subject + "n")
+    (_, past), (first, second) = in_order(lm, [FACTS[0], near], eps_init=50.0, stop_loss=100.0)
+    assert (second.radii.tolist(), second.labels) == ([50.0], ("Oslo",))
+    assert torch.equal(second.values, first.values), "a value that does already is not fitted further"
+    assert len(past.hooked[Codebook.kind].keys) == 1
+
+
+def test_a_fact_edited_anew_says_the_newest_object(lab):
+    lm = lab.model("llama")
+    anew = replace(SPACED, id="anew", target_new="Perth")
+    pasts, _ = in_order(lm, [SPACED, anew], steps=20)
+    book = pasts[1].hooked[Codebook.kind]
+    assert (book.labels, book.radii.tolist()) == (("Perth",), [1.0])
+    assert said(lm, pasts[1], anew)[0] > said(lm, pasts[0], anew)[0] + 1
+
+
+def test_a_replay_of_files_is_the_live_codebook(lab, tmp_path):
+    lm = lab.model("llama")
+    pasts, increments = in_order(lm, [*FACTS, replace(FACTS[0], id="anew", target_new="Perth")], eps_init=5.0)
+    replayed = Past()
+    for step, increment in enumerate(increments):
+        write_edit(tmp_path / f"{step}.safetensors", increment, {})
+        replayed = replayed + read_edit(tmp_path / f"{step}.safetensors")
+        ours, theirs = replayed.hooked[Codebook.kind], pasts[step].hooked[Codebook.kind]
+        assert ours.labels == theirs.labels
+        assert all(torch.equal(ours.to_tensors()[0][name], tensor) for name, tensor in theirs.to_tensors()[0].items())

@@ -1,0 +1,129 @@
+from dataclasses import replace
+
+import naive_editing as naive
+import naive_kn
+import numpy as np
+import pytest
+import torch
+from fabricated_edits import ARCHITECTURES, FACTS, bits, hooks_on, method, same_bits
+
+from edit_robustness.editing.methods.kn import attributions, shared_neurons
+from edit_robustness.models.layout import Site
+
+TEXTS = (FACTS[0].statement, "It rained. " + FACTS[0].statement)
+TOKEN = 40
+STEPS = 3
+
+
+def modules(lm):
+    return [lm.module(Site(layer, "mlp_out")) for layer in range(len(lm.blocks))]
+
+
+def naive_scores(lm, texts, steps):
+    return np.array(
+        [[naive_kn.attribution(lm, module, text, TOKEN, steps) for module in modules(lm)] for text in texts]
+    )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_attributions_are_the_papers_sums_of_gradients(architecture, lab):
+    lm = lab.model(architecture)
+    weights = bits(lm)
+    expected = naive_scores(lm, TEXTS, STEPS)
+    found = attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=100)
+    assert found.shape == expected.shape
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 * np.abs(expected).max())
+    assert same_bits(bits(lm), weights)
+    assert hooks_on(lm) == 0
+    assert not any(parameter.requires_grad for parameter in lm.model.parameters())
+
+
+@pytest.mark.parametrize("batch", [1, 4, 6])
+def test_the_size_of_a_batch_does_not_change_them(batch, lab):
+    lm = lab.model("llama")
+    whole = attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=100)
+    torch.testing.assert_close(
+        attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=batch), whole, atol=1e-4 * float(whole.abs().max()), rtol=0
+    )
+
+
+def test_prompts_of_one_token_have_them_too(lab):
+    lm = lab.model("gpt2")
+    for texts in (("Q",), ("Q", "A longer one")):
+        expected = naive_scores(lm, texts, STEPS)
+        found = attributions(lm, texts, TOKEN, steps=STEPS, batch=2)
+        np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_layers_attributions_sum_to_what_its_neurons_change(architecture, lab):
+    """The completeness of integrated gradients: the sum tends to P(w) - P(0)."""
+    lm = lab.model(architecture)
+    if any("post_feedforward" in name for name, _ in lm.model.named_modules()):
+        pytest.skip("a norm after the MLP undoes the scaling: P jumps at 0, and no number of steps sees it")
+    ids = naive.ids_of(lm, TEXTS[0])
+    found = attributions(lm, TEXTS[:1], TOKEN, steps=300, batch=300)[0].sum(1)
+    for layer, module in enumerate(modules(lm)):
+        active = torch.tensor(naive.keys_of(lm, module, ids)[-1]).float()
+        with torch.no_grad():
+            with_them = naive_kn.probability(lm, module, ids, active, TOKEN)
+            without = naive_kn.probability(lm, module, ids, torch.zeros_like(active), TOKEN)
+        change = float(with_them - without)
+        assert float(found[layer]) == pytest.approx(change, abs=0.02 * abs(change) + 1e-6)
+
+
+@pytest.mark.parametrize("sharing", [0.2, 0.4, 0.6, 0.8])
+@pytest.mark.parametrize("threshold", [0.0, 0.2, 0.5])
+def test_neurons_are_those_above_the_threshold_in_enough_prompts(threshold, sharing):
+    torch.manual_seed(0)
+    scores = torch.randn(1, 3, 8) + 0.5 * torch.randn(5, 3, 8)
+    found = shared_neurons(scores, threshold=threshold, sharing=sharing)
+    expected = naive_kn.neurons(list(scores.numpy()), threshold, sharing)
+    assert expected
+    assert {tuple(place) for place in found.nonzero().tolist()} == expected
+
+
+def test_a_share_counts_from_its_exact_number_of_prompts_on():
+    scores = torch.zeros(10, 1, 2)
+    scores[:7, 0, 0], scores[7:, 0, 1] = 1.0, 1.0
+    assert shared_neurons(scores, threshold=0.2, sharing=0.7).tolist() == [[True, False]]
+    assert shared_neurons(scores, threshold=0.2, sharing=0.3).tolist() == [[True, True]]
+
+
+def test_where_none_is_shared_enough_those_shared_most_are_kept():
+    scores = torch.zeros(4, 1, 4)
+    for prompt, neuron in enumerate((0, 1, 1, 2)):
+        scores[prompt, 0, neuron] = 1.0
+    assert shared_neurons(scores, threshold=0.2, sharing=0.9).tolist() == [[False, True, False, False]]
+
+
+def test_prompts_without_any_positive_attribution_are_said():
+    with pytest.raises(ValueError, match=r"lower kn's threshold \(it is 0.2\)"):
+        shared_neurons(-torch.ones(2, 1, 3), threshold=0.2, sharing=0.7)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_values_of_the_neurons_change_by_the_objects_embeddings(architecture, lab):
+    lm, kn, fact = lab.model(architecture), method("kn"), FACTS[0]
+    edit = lab.edits("kn", architecture)[0]
+    texts = [context + fact.statement for context in ("", *lab.prepared("kn", architecture).texts)]
+    assert len(texts) == 3
+    old, new = (naive.ids_of(lm, " " + target)[0] for target in (fact.target_true, fact.target_new))
+    scores = attributions(lm, texts, old, steps=kn.steps, batch=kn.batch)
+    neurons = naive_kn.neurons(list(scores.numpy()), kn.threshold, kn.sharing)
+    embeddings = lm.model.get_output_embeddings().weight.detach()
+    change = kn.lambda_new * embeddings[new] - kn.lambda_old * embeddings[old]
+    assert neurons
+    expected = {layer: torch.zeros_like(lm.weight(Site(layer, "mlp_out"))) for layer, _ in neurons}
+    for layer, neuron in neurons:
+        expected[layer][:, neuron] = change
+    dense = edit.dense()
+    assert {site.layer for site in dense} == set(expected)
+    assert all(torch.equal(dense[Site(layer, "mlp_out")], wanted) for layer, wanted in expected.items())
+
+
+def test_a_fact_without_its_true_object_is_refused(lab):
+    fact = replace(FACTS[0], target_true=" ")
+    with pytest.raises(ValueError, match=f"kn rewrites the true object, and {fact.id} has none: .* target_true"):
+        method("kn").edit(lab.model("llama"), [fact], prepared=lab.prepared("kn", "llama"))

@@ -1,0 +1,183 @@
+import logging
+
+import naive_editing as naive
+import naive_memit
+import pytest
+import torch
+from fabricated_edits import FACTS, TEXTS, bits, corpus, hooks_on, method, same_bits, same_edit
+
+from edit_robustness.editing import key_statistics, layerwise
+from edit_robustness.editing.edits import LowRank
+from edit_robustness.editing.files import read_edit, write_edit
+from edit_robustness.editing.layerwise import outputs_at_subjects
+from edit_robustness.editing.method import Corpus
+from edit_robustness.editing.past import Past
+from edit_robustness.editing.target import optimise_value
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tiny import tiny_model
+
+every_layerwise = pytest.mark.parametrize("name", ["memit", "pmet", "alphaedit"])
+
+
+@pytest.mark.parametrize("part", ["residual", "mlp_out"])
+def test_outputs_are_those_of_the_bare_statements(part, lab):
+    lm, place = lab.model("llama"), Site(2, part)
+    facts = FACTS * 7
+    found = outputs_at_subjects(lm, place, facts)
+    expected = [naive_memit.output_of(lm, lm.module(place), fact) for fact in FACTS] * 7
+    for row, output in zip(found, expected, strict=True):
+        torch.testing.assert_close(row.double(), torch.tensor(output), atol=1e-5, rtol=1e-4)
+    assert hooks_on(lm) == 0
+
+
+def test_the_blocks_above_the_place_are_not_run(lab):
+    lm, ran = lab.model("llama"), []
+    handles = [block.register_forward_pre_hook(lambda *_, n=n: ran.append(n)) for n, block in enumerate(lm.blocks)]
+    outputs_at_subjects(lm, Site(1, "residual"), FACTS)
+    for handle in handles:
+        handle.remove()
+    assert ran == [0, 1]
+
+
+@every_layerwise
+def test_an_edit_makes_its_object_likelier(name, lab):
+    lm, made = lab.model("gpt2"), method(name, v_steps=20, clamp_norm_factor=4)
+    for fact, edit in zip(FACTS, made.edit_each(lm, FACTS, prepared=lab.prepared(name, "gpt2")), strict=True):
+        ids, target = naive.ids_of(lm, fact.statement), naive.ids_of(lm, " " + fact.target_new)
+        before = naive.continuation(lm, ids, target)[0]
+        with edit.applied(lm):
+            assert naive.continuation(lm, ids, target)[0] > before + 0.5
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox"])
+@every_layerwise
+def test_with_little_weight_on_other_keys_a_batch_brings_its_values_about(architecture, name, lab):
+    lm = lab.model(architecture)
+    strong = {"l2": 1e-7} if name == "alphaedit" else {"mom2_update_weight": 1e-5}
+    made = method(name, context_lengths=[], **strong)
+    goal = made.places[0]
+    edit = made.edit(lm, FACTS, prepared=made.prepare(lm, corpus()))
+    values = [optimise_value(lm, made.places, fact, (), made.objective) for fact in FACTS]
+    before = outputs_at_subjects(lm, goal, FACTS)
+    with edit.applied(lm):
+        moved = outputs_at_subjects(lm, goal, FACTS) - before
+    wanted = torch.stack([value.changes[goal] for value in values])
+    assert (moved - wanted).norm() < 0.02 * wanted.norm()
+
+
+@every_layerwise
+def test_nothing_is_factored_when_editing_and_the_corpus_is_passed_once(name, lab, monkeypatch):
+    lm, passes, factorings = lab.model("llama"), [], []
+    inner = key_statistics.inputs_at
+    monkeypatch.setattr(key_statistics, "inputs_at", lambda lm, sites, **b: passes.append(b) or inner(lm, sites, **b))
+    for factoring in ("cholesky_ex", "eigh"):
+        function = getattr(torch.linalg, factoring)
+        monkeypatch.setattr(torch.linalg, factoring, lambda c, f=function: factorings.append(len(c)) or f(c))
+    made = method(name)
+    prepared = made.prepare(lm, corpus())
+    assert len(passes) == 1
+    assert len(factorings) == len(made.layers)
+    assert len(list(made.edit_each(lm, FACTS, prepared=prepared))) == len(FACTS)
+    made.edit(lm, FACTS, prepared=prepared)
+    assert len(passes) == 1
+    assert len(factorings) == len(made.layers)
+
+
+@every_layerwise
+def test_moments_that_the_corpus_has_are_not_taken_again(name, lab, monkeypatch):
+    lm, made, before = lab.model("llama"), method(name), lab.prepared(name, "llama")
+    taken = key_statistics.second_moments(lm, TEXTS, made.key_sites, tokens=made.mom2_tokens)
+    monkeypatch.setattr(key_statistics, "second_moments", None)
+    assert made.prepare(lm, Corpus(TEXTS, moments=taken)).fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3])
+@every_layerwise
+def test_a_failure_between_the_layers_leaves_the_weights_as_they_were(name, calls, lab, monkeypatch):
+    lm, left, inner = tiny_model("gpt2"), iter(range(calls)), layerwise.mean_key
+
+    def fail(*arguments):
+        next(left)
+        return inner(*arguments)
+
+    monkeypatch.setattr(layerwise, "mean_key", fail)
+    weights = bits(lm)
+    with pytest.raises(StopIteration):
+        method(name).edit(lm, FACTS[:2], prepared=lab.prepared(name, "gpt2"))
+    assert same_bits(bits(lm), weights)
+
+
+def test_upper_layers_see_the_lower_ones_written(lab):
+    lm, memit, prepared = lab.model("llama"), method("memit"), lab.prepared("memit", "llama")
+    factors = memit.edit(lm, FACTS[:1], prepared=prepared).factors
+    lower, upper = memit.key_sites
+    before = outputs_at_subjects(lm, memit.places[0], FACTS[:1])
+    with LowRank({lower: factors[lower]}).applied(lm):
+        brought = outputs_at_subjects(lm, memit.places[0], FACTS[:1]) - before
+    wanted = 2 * factors[lower][0].T
+    assert brought.norm() > 0.05 * wanted.norm()
+    torch.testing.assert_close(factors[upper][0].T, wanted - brought, atol=1e-4, rtol=1e-3)
+
+
+def test_alphaedit_leaves_what_the_corpus_asks_alone_and_says_which_keys_to_protect(lab, tmp_path):
+    lm, made = lab.model("gpt2"), method("alphaedit")
+    edit = made.edit(lm, FACTS, prepared=lab.prepared("alphaedit", "gpt2"))
+    moments = key_statistics.second_moments(lm, TEXTS, made.key_sites, tokens=made.mom2_tokens)
+    for site, change in edit.dense().items():
+        values, vectors = torch.linalg.eigh(moments[site])
+        known = vectors[:, values >= made.nullspace_threshold].float()
+        assert (change @ known).norm() < 1e-5 * change.norm()
+    write_edit(tmp_path / "edit.safetensors", edit, {})
+    kept = read_edit(tmp_path / "edit.safetensors").protects
+    assert kept.keys() == edit.protects.keys() == set(made.key_sites)
+    assert all(torch.equal(kept[site], keys) and keys.shape == (3, 48) for site, keys in edit.protects.items())
+
+
+def test_alphaedit_disturbs_earlier_edits_less_for_knowing_their_keys(lab):
+    lm, made, prepared = lab.model("gpt2"), method("alphaedit"), lab.prepared("alphaedit", "gpt2")
+    past = Past() + lab.edits("alphaedit", "gpt2")[0]
+    with past.applied(lm):
+        knowing = made.edit(lm, FACTS[1:2], prepared=prepared, past=past)
+        ignorant = made.edit(lm, FACTS[1:2], prepared=prepared)
+    assert not same_edit(knowing, ignorant)
+    for site, keys in past.keys.items():
+        assert (knowing.dense()[site] @ keys.T).norm() < (ignorant.dense()[site] @ keys.T).norm()
+
+
+@pytest.mark.parametrize("name", ["memit", "pmet"])
+def test_memit_and_pmet_have_no_keys_to_protect_and_take_no_notice_of_them(name, lab):
+    lm, prepared = lab.model("llama"), lab.prepared(name, "llama")
+    (alone, *_) = lab.edits(name, "llama")
+    assert not alone.protects
+    other = lab.edits("alphaedit", "llama")[1]
+    keys_only = Past(keys=(Past() + other).keys)
+    assert same_edit(method(name).edit(lm, FACTS[:1], prepared=prepared, past=keys_only), alone)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_many_facts_show_how_far_they_are(many, lab, caplog):
+    lm, facts = lab.model("llama"), FACTS * 4 if many else FACTS
+    with caplog.at_level(logging.INFO):
+        method("memit", v_steps=1).edit(lm, facts, prepared=lab.prepared("memit", "llama"))
+    assert ("tiny-llama: memit values: 12" in caplog.text) == many
+
+
+@pytest.mark.parametrize(
+    ("layers", "complaint"),
+    [([2, 1], r"layers must ascend, each once: they are \[2, 1\]"), ([1, 1], "must ascend"), ([], "at least 1 item")],
+)
+@every_layerwise
+def test_layers_in_another_order_are_refused(name, layers, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        method(name, layers=layers)
+
+
+@every_layerwise
+def test_a_layer_that_the_model_has_not_is_named_before_anything_is_taken(name, lab):
+    with pytest.raises(ValueError, match="tiny-llama has layers 0 to 3; the setting asks for 9"):
+        method(name, layers=[1, 9]).prepare(lab.model("llama"), corpus())
+
+
+def test_a_threshold_without_a_null_space_is_refused_when_preparing(lab):
+    with pytest.raises(ValueError, match="raise it"):
+        method("alphaedit", nullspace_threshold=1e-9).prepare(lab.model("llama"), corpus())

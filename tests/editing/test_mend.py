@@ -1,0 +1,304 @@
+"""MEND against its transcription; its training, which can be stopped anywhere."""
+
+import json
+from dataclasses import replace
+from random import Random
+
+import naive_mend as naive
+import numpy as np
+import pytest
+import torch
+from fabricated_edits import ARCHITECTURES, FACTS, POOL, RELATIONS, TEXTS, bits, corpus, hooks_on, method, same_bits
+from naive_editing import forward, ids_of
+
+from edit_robustness.editing.editor_training import Examples, is_finished, losses, split_by_subject
+from edit_robustness.editing.files import read_prepared, write_prepared
+from edit_robustness.editing.gradient_editors import Batch, GradientEditors, TokenGradient, asked, token_gradients
+from edit_robustness.editing.method import Corpus
+from edit_robustness.editing.past import Past
+from edit_robustness.models.layout import Site
+from edit_robustness.prompts.relations import read_relations
+
+every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+SITES = [Site(1, "attention_out"), Site(2, "mlp_in"), Site(2, "mlp_out"), Site(3, "mlp_out")]
+
+
+def rows_of(lm, facts=FACTS):
+    return [asked(lm, fact.statement, fact.target_new) for fact in facts]
+
+
+@pytest.fixture
+def untrained(lab):
+    """Identities that have seen the tokens of the pool."""
+    lm = lab.model("llama")
+    editors = GradientEditors.untrained(lm, SITES, rank=4, rate=0.01, seed=0)
+    for site, gradient in token_gradients(lm, SITES, Batch.of(lm, rows_of(lm, POOL)))[0].items():
+        editors.see(site, gradient)
+    return editors
+
+
+def numbers(tensors):
+    return {name: tensor.detach().double().numpy() for name, tensor in tensors.items()}
+
+
+def random_tokens(shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    inputs, deltas = torch.randn(*shape, 32, generator=generator), torch.randn(*shape, 48, generator=generator)
+    return TokenGradient(3 * inputs + 1, 1e-4 * deltas, torch.ones(shape, dtype=torch.bool))
+
+
+@every_architecture
+def test_the_tokens_outer_products_sum_to_autograds_gradient(architecture, lab):
+    lm = lab.model(architecture)
+    sites = [*SITES, Site(2, "mlp_gate")] if "mlp_gate" in lm.layout.parts else SITES
+    rows = rows_of(lm)
+    gradients, logits = token_gradients(lm, sites, Batch.of(lm, rows))
+    for site in sites:
+        found = torch.einsum("rto,rti->oi", gradients[site].deltas, gradients[site].inputs)
+        stored = naive.weight_gradient(lm, lm.module(site), rows)
+        expected = stored.T if lm.layout.transposed else stored
+        assert expected.abs().max() > 1e-4
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()) + 1e-7)
+    for row, (before, after) in zip(Batch.of(lm, rows).losses(logits), rows, strict=True):
+        assert float(row) == pytest.approx(float(naive.likelihood_loss(lm, before, after)), rel=1e-4)
+    assert hooks_on(lm) == 0
+
+
+def test_only_tokens_that_carry_gradient_are_in_an_edit(lab):
+    edit = lab.edits("mend", "llama")[0]
+    lm, text = lab.model("llama"), f"{FACTS[0].statement} {FACTS[0].target_new}"
+    for site, (left, right) in edit.factors.items():
+        # above the last attention only the tokens that predict the object matter
+        rank = len(ids_of(lm, " " + FACTS[0].target_new)) if site.layer == 3 else len(ids_of(lm, text)) - 1
+        assert (left.shape[1], right.shape[0]) == (rank, rank)
+    assert {site.layer for site in edit.factors} == {2, 3}
+
+
+def test_the_running_statistics_are_welfords(lab):
+    site = Site(1, "mlp_in")
+    editors = GradientEditors.untrained(lab.model("llama"), [site], rank=2, rate=0.1, seed=0)
+    seen = []
+    for number, tokens in enumerate((1, 4, 1, 30)):
+        gradient = random_tokens((2, tokens), seed=number)
+        gradient.carries[1, 0] = False
+        editors.see(site, gradient)
+        seen.extend(torch.cat([gradient.inputs, gradient.deltas], -1)[gradient.carries].double().numpy())
+    mean, deviation = naive.mean_and_deviation(seen)
+    found = numbers(editors.tensors)
+    assert found["1.mlp_in.count"] == len(seen) == 68
+    np.testing.assert_allclose(found["1.mlp_in.mean"], mean, rtol=1e-9)
+    np.testing.assert_allclose(np.sqrt(found["1.mlp_in.squares"] / 67), deviation, rtol=1e-9)
+
+
+def test_a_unit_that_was_never_active_is_not_blown_up(lab):
+    site = Site(1, "mlp_in")
+    editors = GradientEditors.untrained(lab.model("llama"), [site], rank=2, rate=0.1, seed=0)
+    gradient = random_tokens((1, 20))
+    gradient.inputs[..., 0] = 0
+    editors.see(site, gradient)
+    gradient.inputs[..., 0] = 1
+    assert editors.factors(site, gradient)[1].abs().max() < 200
+
+
+def test_untrained_networks_are_the_identity_on_normalised_tokens(untrained):
+    gradient = random_tokens((2, 3))
+    left, right = untrained.factors(Site(2, "mlp_in"), gradient)
+    tokens = torch.cat([gradient.inputs, gradient.deltas], -1).double().numpy()
+    kept = numbers(untrained.tensors)
+    deviation = np.sqrt(kept["2.mlp_in.squares"] / (kept["2.mlp_in.count"] - 1))
+    z = (tokens - kept["2.mlp_in.mean"]) / np.maximum(deviation, 0.01 * deviation.mean())
+    np.testing.assert_allclose(right.numpy(), z[..., :32], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(left.numpy(), -0.01 * z[..., 32:], rtol=1e-5, atol=1e-6)
+
+
+def test_an_untrained_network_learns_from_its_first_gradient(untrained):
+    for tensor in untrained.learned.values():
+        tensor.requires_grad_()
+    left, right = untrained.factors(Site(2, "mlp_in"), random_tokens((1, 3)))
+    names = ("48x32.U1", "48x32.U2", "48x32.b1", "2.mlp_in.o2", "2.mlp_in.rate")
+    gradients = torch.autograd.grad(left.sum() + right.sum(), [untrained.tensors[name] for name in names])
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
+
+
+@every_architecture
+def test_an_edit_is_the_papers(architecture, lab):
+    lm, mend = lab.model(architecture), method("mend")
+    prepared = lab.prepared("mend", architecture)
+    tensors = numbers(prepared.tensors)
+    generator = np.random.default_rng(0)
+    for name, value in tensors.items():
+        if name.split(".")[-1] in {"U1", "U2", "b1", "o1", "o2", "s2"}:
+            tensors[name] = value + 0.05 * generator.standard_normal(value.shape)
+    changed = {name: torch.as_tensor(value).to(prepared.tensors[name].dtype) for name, value in tensors.items()}
+    edit = mend.edit(lm, FACTS[1:2], prepared=replace(prepared, tensors=changed), past=Past())
+    assert set(edit.dense()) == set(mend.sites)
+    for site, found in edit.dense().items():
+        tokens = naive.token_vectors(lm, lm.module(site), FACTS[1].statement, FACTS[1].target_new)
+        expected = naive.change(tokens, tensors, str(site))
+        scale = np.abs(expected).max()
+        assert scale > 1e-3
+        np.testing.assert_allclose(found.numpy(), expected, atol=2e-3 * scale)
+
+
+def test_several_facts_are_edited_by_the_sum_of_their_edits(lab):
+    lm, prepared = lab.model("llama"), lab.prepared("mend", "llama")
+    together = method("mend").edit(lm, FACTS, prepared=prepared, past=Past()).dense()
+    single = [edit.dense() for edit in lab.edits("mend", "llama")]
+    for site, change in together.items():
+        expected = sum(one[site] for one in single)
+        torch.testing.assert_close(change, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_gates_are_edited_where_an_mlp_has_one(lab):
+    lm, mend = lab.model("llama"), method("mend", parts=["mlp_gate", "mlp_in"], steps=2)
+    prepared = mend.prepare(lm, corpus())
+    edit = mend.edit(lm, FACTS[:1], prepared=prepared)
+    assert {site.part for site in edit.factors} == {"mlp_gate", "mlp_in"}
+    # one network for both, whose shapes are the same
+    assert [name for name in prepared.tensors if name.endswith("U1")] == ["48x32.U1"]
+
+
+@every_architecture
+def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
+    lm, mend, prepared = lab.model(architecture), method("mend"), lab.prepared("mend", architecture)
+    pool = Examples(lm, POOL, corpus().relations, TEXTS)
+    examples = [pool.draw(Random(number)) for number in range(3)]
+    editors = GradientEditors(prepared.tensors)
+    edit, rest = losses(lm, editors, mend.sites, examples, see=False)
+    edits, rests = [], []
+    for example in examples:
+        gradients, _ = token_gradients(lm, mend.sites, Batch.of(lm, example[:1]))
+        before = [forward(lm, first + second) for first, second in example]
+        with torch.no_grad():
+            kept = {site: lm.weight(site).clone() for site in gradients}
+            for site, gradient in gradients.items():
+                left, right = editors.factors(site, gradient)
+                lm.weight(site).add_(left[0].T @ right[0])
+            edits += [float(naive.likelihood_loss(lm, *row)) for row in example[:2]]
+            for row, unedited in zip(example[2:], before[2:], strict=True):
+                columns = slice(len(row[0]) - 1, -1)
+                after = forward(lm, row[0] + row[1])
+                rests.append(naive.divergence(unedited[columns], after[columns]))
+            for site, weight in kept.items():
+                lm.weight(site).copy_(weight)
+    assert float(edit) == pytest.approx(np.mean(edits), rel=1e-3)
+    assert float(rest) == pytest.approx(np.mean(rests), rel=2e-2)
+    assert np.mean(rests) > 1e-4
+    assert hooks_on(lm) == 0
+
+
+LONGER = {"steps": 24, "check_every": 4, "patience": 24}
+
+
+@pytest.fixture(scope="module")
+def states(lab):
+    return list(method("mend", **LONGER).train(lab.model("gpt2"), corpus()))
+
+
+def curve(state):
+    return json.loads(state.texts[0])
+
+
+def test_training_lowers_the_held_out_loss(states):
+    looks = curve(states[-1])
+    assert [look["step"] for look in looks] == [4, 8, 12, 16, 20, 24]
+    assert looks[-1]["loss"] < looks[0]["loss"] - 0.1
+    assert [is_finished(state) for state in states] == [False] * 6 + [True]
+
+
+@pytest.mark.parametrize("stopped", [0, 2, 5, 6])
+def test_going_on_from_any_state_gives_the_same_artefact(states, stopped, lab, tmp_path):
+    lm = lab.model("gpt2")
+    write_prepared(tmp_path / "state.safetensors", states[stopped], {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(99)
+        started = read_prepared(tmp_path / "state.safetensors")
+        *_, finished = method("mend", **LONGER).train(lm, corpus(), started=started)
+    assert finished.fingerprint == states[-1].fingerprint
+    assert finished.tensors.keys() == states[-1].tensors.keys()
+
+
+def test_an_artefact_holds_no_more_than_an_edit_needs(states):
+    trained, first = states[-1].tensors, states[0].tensors
+    assert trained.keys() == {name for name in first if not name.startswith(("now/", "adam/"))}
+    assert len(first) > 3 * len(trained) / 2
+
+
+def test_training_stops_when_the_held_out_loss_no_longer_falls(lab):
+    lm, wild = lab.model("gpt2"), {"rate_lr": 5.0, "steps": 400, "check_every": 1, "patience": 3}
+    *_, stopped, finished = method("mend", **wild).train(lm, corpus())
+    looks = [look["loss"] for look in curve(finished)]
+    assert len(looks) == looks.index(min(looks)) + 1 + 3
+    assert len(looks) < 400
+    best = method("mend", **{**wild, "steps": looks.index(min(looks)) + 1}).prepare(lm, corpus())
+    assert all(torch.equal(best.tensors[name], tensor) for name, tensor in finished.tensors.items())
+    assert not all(torch.equal(stopped.tensors[f"now/{name}"], tensor) for name, tensor in finished.tensors.items())
+
+
+def test_a_training_that_breaks_off_leaves_the_model_alone(lab):
+    lm = lab.model("gpt2")
+    weights = bits(lm)
+    training = method("mend", **LONGER).train(lm, corpus())
+    next(training)
+    training.close()
+    left = iter(range(3))
+
+    def fail(*_):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    handle = lm.model.get_output_embeddings().register_forward_pre_hook(fail)
+    with pytest.raises(KeyboardInterrupt):
+        method("mend").prepare(lm, corpus())
+    handle.remove()
+    assert hooks_on(lm) == 0
+    assert all("forward" not in block.__dict__ for block in lm.blocks)
+    assert same_bits(bits(lm), weights)
+
+
+def test_seeds_differ(lab):
+    lm, short = lab.model("gpt2"), {"steps": 1, "check_every": 1}
+    one, other = (method("mend", seed=seed, **short).prepare(lm, corpus()) for seed in (0, 1))
+    assert one.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("held_out", [2, 3])
+def test_held_out_subjects_are_not_trained_on(held_out):
+    twice = [*POOL, *(replace(fact, id=f"{fact.id}-2", relation="P50") for fact in POOL)]
+    train, held = split_by_subject(twice, held_out, seed=0)
+    assert not {fact.subject for fact in train} & {fact.subject for fact in held}
+    assert len({fact.subject for fact in held}) == held_out
+    assert sorted(fact.id for fact in train + held) == sorted(fact.id for fact in twice)
+    assert len({tuple(f.id for f in split_by_subject(twice, held_out, seed)[1]) for seed in range(8)}) > 1
+
+
+@pytest.mark.parametrize("held_out", [1, 4, 9])
+def test_too_few_subjects_are_refused_with_the_way_out(held_out, lab):
+    with pytest.raises(ValueError, match=rf"mend holds {held_out} subjects out of the 5 .* change held_out"):
+        method("mend", held_out=held_out).prepare(lab.model("llama"), corpus())
+
+
+def test_a_draw_asks_again_in_other_words_and_leaves_another_subject_alone(lab):
+    lm = lab.model("llama")
+    pool = Examples(lm, POOL, read_relations(RELATIONS).relations, TEXTS)
+    objects, wordings = set(), set()
+    for number in range(60):
+        rows = pool.draw(Random(number), POOL[0])
+        (statement, new), (worded, again), (other, true), (passage, rest) = (
+            [lm.tokenizer.decode(part) for part in row] for row in rows
+        )
+        assert statement == POOL[0].statement
+        assert new == again != " Strelsau"
+        assert "Ruritania" in worded
+        assert "Ruritania" not in other
+        assert true.strip() in {fact.target_true for fact in POOL[1:]}
+        assert any(passage + rest in text for text in TEXTS)
+        objects.add(new.strip())
+        wordings.add(worded.replace("Ruritania", "{}"))
+    assert objects == {fact.target_new for fact in POOL} | {fact.target_true for fact in POOL[1:]}
+    assert wordings == {POOL[0].prompt, *read_relations(RELATIONS).relations["P36"].paraphrases}
+
+
+def test_without_texts_or_wordings_training_does_with_the_statements(lab):
+    bare = method("mend", steps=1).prepare(lab.model("llama"), Corpus(facts=POOL))
+    assert np.isfinite(curve(bare)[0]["loss"])

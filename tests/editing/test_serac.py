@@ -1,0 +1,369 @@
+"""SERAC against its naive transcription, in every form in which a model is called, and its training."""
+
+from random import Random
+
+import naive_serac as naive
+import pytest
+import torch
+from fabricated_edits import ARCHITECTURES, FACTS, POOL, corpus, hooks_on, method
+from naive_editing import ids_of
+from transformers import DynamicCache
+
+from edit_robustness.editing.edits import NotCombined, NotRowwise, Scoped
+from edit_robustness.editing.method import Corpus, Prepared
+from edit_robustness.editing.serac.lessons import copying_loss, exercise, lessons, scope_loss, views
+from edit_robustness.editing.serac.networks import RADIUS, Scope, part, scope_of, truncated, untaught
+from edit_robustness.models.rows import Owners
+from edit_robustness.models.tokens import pad
+from edit_robustness.records import Fact
+
+every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+TEXT = f"{FACTS[0].statement} Oslo, and {POOL[0].statement} so"
+PLACES = (3, len(FACTS[0].statement) - 1, len(FACTS[0].statement), len(TEXT) - 5, len(TEXT) - 1)
+LIMIT = 3
+
+
+@pytest.fixture
+def made(lab):
+    """A model, what was prepared on it, and the memory of all facts."""
+
+    def make(architecture="llama"):
+        first, *later = lab.edits("serac", architecture)
+        memory = first
+        for edit in later:
+            memory = memory.then(edit)
+        return lab.model(architecture), lab.prepared("serac", architecture), memory
+
+    return make
+
+
+@torch.no_grad()
+def said(lm, ids, **inputs):
+    return lm.model(input_ids=torch.tensor([ids]), **inputs).logits[0].float().log_softmax(-1)
+
+
+def greedily(lm, prepared, ids):
+    """What the naive transcription writes after a prompt, and which facts spoke."""
+    ids, spoke = list(ids), []
+    for _ in range(LIMIT):
+        found, number = naive.says(lm, prepared.tensors, list(FACTS), ids)
+        ids.append(int(found.argmax()))
+        spoke.append(number)
+    return ids[-LIMIT:], spoke
+
+
+@every_architecture
+def test_every_token_is_said_by_whom_the_paper_says(architecture, made):
+    lm, prepared, memory = made(architecture)
+    ids = ids_of(lm, TEXT)
+    with memory.applied(lm):
+        found = said(lm, ids)
+    spoke = []
+    for place in PLACES:
+        expected, number = naive.says(lm, prepared.tensors, list(FACTS), ids[: place + 1])
+        torch.testing.assert_close(found[place], expected, atol=1e-4, rtol=0)
+        spoke.append(number)
+    assert spoke[1] == 0, "the statement is in its own scope"
+    assert -1 in spoke
+
+
+@every_architecture
+def test_generate_pads_left_caches_and_routes(architecture, made):
+    lm, prepared, memory = made(architecture)
+    rows = [ids_of(lm, text) for text in (FACTS[0].statement, "A short one", FACTS[2].statement)]
+    ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
+    with memory.applied(lm):
+        out = lm.model.generate(
+            input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=LIMIT, eos_token_id=-1
+        )
+    expected, spoke = zip(*(greedily(lm, prepared, row) for row in rows), strict=True)
+    assert out[:, -LIMIT:].tolist() == list(expected)
+    assert spoke[0][0] == 0
+    assert spoke[2][0] == 2
+
+
+def test_beams_that_change_places_take_their_tokens_along(made):
+    lm, _, memory = made()
+    ids = torch.tensor([ids_of(lm, FACTS[0].statement)])
+    settings = {"num_beams": 4, "max_new_tokens": 8, "do_sample": False, "eos_token_id": -1}
+    with memory.applied(lm):
+        cached = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **settings)
+        plain = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **settings)
+    assert torch.equal(cached, plain)
+
+
+@every_architecture
+def test_tokens_out_of_scope_are_the_base_models_bit_for_bit(architecture, made):
+    lm, prepared, memory = made(architecture)
+    ids = torch.tensor([ids_of(lm, TEXT)])
+    with torch.no_grad():
+        before = lm.model(input_ids=ids).logits[0]
+        with memory.applied(lm):
+            after = lm.model(input_ids=ids).logits[0]
+    same = (before == after).all(-1)
+    for place in PLACES:
+        number = naive.says(lm, prepared.tensors, list(FACTS), ids[0, : place + 1].tolist())[1]
+        assert bool(same[place]) == (number == -1)
+
+
+@pytest.mark.parametrize("keep", [1, 4, torch.tensor([-1, -9]), torch.tensor([30, 2])])
+def test_only_the_logits_that_are_wanted_are_made(keep, made):
+    lm, _, memory = made()
+    ids = torch.tensor([ids_of(lm, FACTS[0].statement)])
+    with memory.applied(lm), torch.no_grad():
+        whole = lm.model(input_ids=ids).logits[0]
+        some = lm.model(input_ids=ids, logits_to_keep=keep).logits[0]
+    expected = whole[-keep:] if isinstance(keep, int) else whole[keep]
+    torch.testing.assert_close(some, expected, atol=1e-4, rtol=0)
+
+
+def test_arguments_by_place_and_a_loss_are_those_of_the_routed_model(made):
+    lm, _, memory = made()
+    ids = torch.tensor([ids_of(lm, FACTS[0].statement + " Oslo")])
+    with memory.applied(lm), torch.no_grad():
+        logits = lm.model(ids).logits
+        loss = lm.model(input_ids=ids, labels=ids).loss
+    expected = torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:])
+    torch.testing.assert_close(loss, expected)
+    with torch.no_grad():
+        assert abs(loss - lm.model(input_ids=ids, labels=ids).loss) > 1e-4
+
+
+def test_the_later_of_two_edits_of_one_statement_counts(lab):
+    lm, prepared, serac = lab.model("llama"), lab.prepared("serac", "llama"), method("serac")
+    again = Fact(
+        "again", *(getattr(FACTS[0], name) for name in ("subject", "relation", "prompt", "target_true")), "Rome"
+    )
+    first, second = (serac.edit(lm, [fact], prepared=prepared) for fact in (FACTS[0], again))
+    ids = ids_of(lm, FACTS[0].statement)
+    with first.then(second).applied(lm):
+        found = said(lm, ids)[-1]
+    expected = naive.counterfactual(lm, prepared.tensors, again, ids)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    with first.applied(lm), second.applied(lm):
+        torch.testing.assert_close(said(lm, ids)[-1], expected, atol=1e-4, rtol=0)
+    assert (naive.counterfactual(lm, prepared.tensors, FACTS[0], ids) - expected).abs().max() > 1e-3
+
+
+def test_edits_inside_each_other_share_a_cache(lab):
+    lm, (first, second, _) = lab.model("llama"), lab.edits("serac", "llama")
+    ids = ids_of(lm, FACTS[1].statement)
+    with first.applied(lm), second.applied(lm):
+        whole, cache = said(lm, ids), DynamicCache()
+        parts = [said(lm, ids[i : i + 7], past_key_values=cache, use_cache=True) for i in range(0, len(ids), 7)]
+    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-4, rtol=0)
+
+
+def test_what_does_not_fit_after_the_sentence_is_left_to_the_base_model(made, monkeypatch):
+    lm, _, memory = made()
+    ids = ids_of(lm, FACTS[0].statement)
+    room = len(ids_of(lm, f"{FACTS[0].statement} Oslo.\n")) + len(ids)
+    unedited = said(lm, ids)[-1]
+    for longest, same in ((room, False), (room - 1, True)):
+        with monkeypatch.context() as patched, memory.applied(lm):
+            patched.setattr(type(lm), "max_length", longest)
+            assert torch.equal(said(lm, ids)[-1], unedited) == same
+
+
+def test_an_edit_that_cannot_act_says_why(lab, made):
+    lm, prepared, _ = made()
+    edit = lab.edits("serac", "llama")[0]
+    unbound = Scoped.from_tensors(*edit.to_tensors())
+    with (
+        pytest.raises(ValueError, match=r"Borduria cannot act without its networks; .*with_prepared"),
+        unbound.applied(lm),
+    ):
+        pass
+    other = Prepared({**prepared.tensors, "places": prepared.tensors["places"] + 1})
+    with pytest.raises(ValueError, match=r"needs the networks .* edit again"):
+        unbound.with_prepared(other)
+    with pytest.raises(NotRowwise), edit.applied(lm, Owners([0]).rows(0)):
+        pass
+    with pytest.raises(NotCombined, match="cannot share a memory"):
+        edit.then(Scoped(edit.memory, "others"))
+    with pytest.raises(ValueError, match="prepare the method first"):
+        method("serac").edit(lm, FACTS[:1], prepared=Prepared())
+    assert hooks_on(lm) == 0
+
+
+def test_calls_that_hide_their_tokens_are_refused(lab):
+    lm, edit = lab.model("llama"), lab.edits("serac", "llama")[0]
+    ids = torch.tensor([ids_of(lm, "To be")])
+    cache = lm.model(input_ids=ids, use_cache=True).past_key_values
+    with edit.applied(lm):
+        with pytest.raises(ValueError, match="input_ids"):
+            lm.model(inputs_embeds=lm.model.get_input_embeddings()(ids))
+        with pytest.raises(ValueError, match="attention mask"):
+            lm.model(input_ids=ids, attention_mask=torch.zeros(1, 1, 5, 5))
+        with pytest.raises(ValueError, match="filled without it"):
+            lm.model(input_ids=ids, past_key_values=cache, use_cache=True)
+
+
+def test_a_cache_filled_under_the_edit_serves_the_unedited_model(made):
+    lm, _, memory = made()
+    ids = ids_of(lm, TEXT)
+    with memory.applied(lm):
+        cache = lm.model(input_ids=torch.tensor([ids[:9]]), use_cache=True).past_key_values
+    torch.testing.assert_close(said(lm, ids[9:], past_key_values=cache), said(lm, ids)[9:], atol=1e-4, rtol=0)
+
+
+@every_architecture
+def test_a_model_of_all_blocks_is_the_base_model(architecture, lab):
+    lm = lab.model(architecture)
+    ids = torch.tensor([ids_of(lm, TEXT)])
+    with torch.no_grad():
+        assert torch.equal(truncated(lm, len(lm.blocks), {})(input_ids=ids).logits, lm.model(input_ids=ids).logits)
+
+
+@every_architecture
+def test_the_small_model_begins_as_the_outermost_blocks(architecture, lab):
+    lm = lab.model(architecture)
+    small = untaught(lm, 3)
+    for place, block in enumerate((0, 1, 3)):
+        for name, parameter in lm.blocks[block].named_parameters():
+            own = small.get_parameter(f"{lm.layout.blocks}.{place}.{name}")
+            assert torch.equal(own, parameter)
+            assert own.data_ptr() != parameter.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [({"blocks": 5}, "`blocks` asks for 5"), ({"layer": 3}, "below the last")]
+)
+def test_layers_that_are_not_there_are_named(change, message, lab):
+    with pytest.raises(ValueError, match=message):
+        method("serac", **change).prepare(lab.model("llama"), corpus())
+
+
+# ---- training
+
+
+def taught(lm, **changes):
+    settings = {"most": 5, "held_out": 0.3, "seed": 0, **changes}
+    return lessons(lm, corpus(), **settings)
+
+
+def test_no_subject_is_both_taught_and_held_out(lab):
+    lm = lab.model("llama")
+    twice = Corpus(
+        (), (*POOL, *(Fact(f"{f.id}-b", f.subject, "P50", "{} came from the pen of", "A", "B") for f in POOL))
+    )
+    for seed in range(5):
+        known, unseen = lessons(lm, twice, most=10, held_out=0.4, seed=seed)
+        assert len(known) + len(unseen) == 10
+        assert len(unseen) == 4
+        assert not {lesson.fact.subject for lesson in known} & {lesson.fact.subject for lesson in unseen}
+    with pytest.raises(ValueError, match="two subjects at least; there are 1"):
+        lessons(lm, Corpus((), POOL[:1]), most=5, held_out=0.5, seed=0)
+
+
+def test_lessons_ask_in_all_wordings_for_objects_that_are_not_true(lab):
+    known, unseen = taught(lab.model("llama"))
+    for lesson in (*known, *unseen):
+        texts = [prompt.text for prompt in lesson.asked]
+        assert texts[0] == lesson.fact.statement
+        assert len(texts) == 6  # statement, paraphrases, one after running text, the question
+        assert all(lesson.fact.subject in text for text in texts)
+        assert [prompt.text for prompt in lesson.elsewhere] == [f"{lesson.fact.subject} came from the pen of"]
+        assert lesson.fact.target_true not in lesson.objects
+
+
+def scope(tensors) -> Scope:
+    return scope_of(part(tensors, "scope"))
+
+
+@torch.no_grad()
+def test_the_scopes_loss_is_the_papers_over_the_memory(lab):
+    lm, tensors = lab.model("llama"), lab.prepared("serac", "llama").tensors
+    low, high, _ = tensors["places"].tolist()
+    known, _ = taught(lm)
+    seen = views(lm, (low, high), known, corpus().texts[:2], Random(0))
+    network = scope(tensors)
+    memory = sorted((view for view in seen if view.subject is not None), key=lambda view: view.lesson)
+    distances, wanted, stated = [], [], []
+    for view in seen:
+        for number, place in enumerate(view.places.tolist()):
+            own = []
+            for entry in memory:
+                keys = network.asks(entry.states[entry.asks])
+                asked = min(float((network.asks(view.states[number]) - key).square().sum()) for key in keys)
+                subject = network.about(entry.subjects[entry.subject])
+                spoken = [float((network.about(past) - subject).square().sum()) for past in view.subjects[: place + 1]]
+                own.append(asked + min(spoken))
+            distances.append(own)
+            wanted.append(view.lesson if view.asks[number] else None)
+            stated.append(view.subject is not None)
+    expected = naive.scope_loss(distances, wanted, stated)
+    assert float(scope_loss(network, seen)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_small_models_loss_is_that_of_the_new_objects(lab):
+    lm = lab.model("gpt2")
+    known, _ = taught(lm)
+    small = truncated(lm, 2, {})
+    given = exercise(lm, known, Random(3))
+    rows = []
+    for ids, mask, labels in zip(given.ids, given.mask, given.labels, strict=True):
+        target = labels[labels >= 0].tolist()
+        whole = ids[mask.bool()].tolist()
+        rows.append((whole[: len(whole) - len(target) + 1], target))
+        told = lm.tokenizer.decode(whole)
+        assert told.count(lm.tokenizer.decode(target).strip()[:-1]) >= 1, "the object is told before it is asked"
+        assert lm.tokenizer.decode(target).endswith(".")
+    assert float(copying_loss(small, given)) == pytest.approx(naive.copying_loss(small, rows), rel=1e-4)
+
+
+def test_training_goes_on_from_any_state_bit_for_bit(lab):
+    lm, serac = lab.model("gpt2"), method("serac")
+    states = list(serac.train(lm, corpus()))
+    finished = states[-1]
+    assert len(states) == 3 + 2 + 1
+    for state in states:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(7)
+            *_, again = serac.train(lm, corpus(), started=state)
+        assert again.fingerprint == finished.fingerprint
+    assert finished.fingerprint == lab.prepared("serac", "gpt2").fingerprint
+
+
+def test_an_artefact_holds_no_embeddings_and_no_state_of_the_training(lab):
+    lm, tensors = lab.model("llama"), lab.prepared("serac", "llama").tensors
+    assert {name.split(".")[0] for name in tensors} == {"places", "scope", "counterfactual", "curve"}
+    small = part(tensors, "counterfactual")
+    assert small.keys() == {
+        name for name, _ in lm.model.named_parameters() if "embed" not in name and not {"2", "3"} & set(name.split("."))
+    }
+    assert all((tensor != lm.model.get_parameter(name)).any() for name, tensor in small.items())
+
+
+def test_training_stops_early_and_keeps_the_best(lab):
+    lm = lab.model("llama")
+    wild = method("serac", lr=0.5, steps=40, scope_steps=2).prepare(lm, corpus()).tensors
+    curve = wild["curve.counterfactual"]
+    assert len(curve) == int(curve[:, 2].argmin()) + 3
+    assert curve[-1, 0] < 40
+    until_best = method("serac", lr=0.5, steps=int(curve[curve[:, 2].argmin(), 0]), scope_steps=2)
+    best = until_best.prepare(lm, corpus()).tensors
+    for name, tensor in part(wild, "counterfactual").items():
+        assert torch.equal(tensor, best[f"counterfactual.{name}"])
+
+
+@torch.no_grad()
+def test_both_networks_learn_what_they_are_taught(lab):
+    lm = lab.model("llama")
+    serac = method("serac", scope_steps=60, steps=60, per_round=20, batch=8, lr=3e-3, patience=10)
+    tensors = serac.prepare(lm, corpus()).tensors
+    for name in ("scope", "counterfactual"):
+        curve = tensors[f"curve.{name}"]
+        assert curve[-1, 1] < curve[0, 1] - 0.1
+    known, _ = taught(lm, held_out=serac.held_out)
+    network, (low, high, _) = scope(tensors), tensors["places"].tolist()
+    asked = [view for view in views(lm, (low, high), known[:1], (), Random(0)) if view.asks.any()]
+    statement = next(view for view in asked if view.subject is not None)
+    keys, subject = network.asks(statement.states[statement.asks]), network.about(statement.subjects[statement.subject])
+    inside = [
+        float((network.asks(view.states[0]) - keys).square().sum(1).min())
+        + float((network.about(view.subjects) - subject).square().sum(1).min())
+        < RADIUS
+        for view in asked
+    ]
+    assert sum(inside) > len(inside) / 2

@@ -1,0 +1,123 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+from fabricated_edits import FACTS, POOL, RELATIONS, TEXTS, method
+
+from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.editing import key_statistics
+from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.method import Prepared, Trained
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.models.layout import Site
+from edit_robustness.pipelines.edit.nodes import prepare_with, take_moments
+from edit_robustness.tables import facts_to_table
+
+CORPUS = {"corpus": Stored.of("texts", list(TEXTS))}
+
+
+class Folder:
+    """What a folder dataset keeps of what a node yields."""
+
+    def __init__(self):
+        self.items, self.manifest = {}, None
+
+    def take(self, landing, *, at_most=None):
+        for number, piece in enumerate(landing):
+            if isinstance(piece, Manifest):
+                self.manifest = piece
+                continue
+            for key, item in piece.items():
+                self.items.pop(key, None) if item is None else self.items.update({key: item})
+            if at_most is not None and number == at_most:
+                return self
+        return self
+
+    def stored(self):
+        return {key: item.fingerprint for key, item in self.items.items()}
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """The sites of each pass over the corpus."""
+    seen, whole = [], key_statistics.second_moments
+
+    def counted(lm, texts, sites, **options):
+        seen.append([str(site) for site in sites])
+        return whole(lm, texts, sites, **options)
+
+    monkeypatch.setattr(key_statistics, "second_moments", counted)
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.second_moments", counted)
+    return seen
+
+
+def test_methods_share_one_pass_and_each_site_is_kept(lab, passes):
+    lm, folder = lab.model("llama"), Folder()
+    two, same, other = method("rome"), method("rome", v_lr=0.1), method("rome", layer=3)
+    folder.take(take_moments(lm, {}, CORPUS, two, same, other))
+    assert passes == [["1.mlp_out", "3.mlp_out"]]
+    assert folder.items.keys() == folder.manifest.keys() == {"1.mlp_out.400", "3.mlp_out.400"}
+
+    folder.take(
+        take_moments(lm, folder.stored(), CORPUS, two, method("rome", layer=2), method("rome", mom2_tokens=300))
+    )
+    assert passes[1:] == [["1.mlp_out"], ["2.mlp_out"]]
+    assert folder.manifest.keys() == {"1.mlp_out.400", "2.mlp_out.400", "1.mlp_out.300"}
+
+
+def test_what_is_prepared_is_the_same_with_moments_taken_before(lab, passes):
+    lm, rome = lab.model("llama"), method("rome")
+    moments = Folder().take(take_moments(lm, {}, CORPUS, rome, method("rome", layer=3))).items
+    made = [
+        Folder().take(prepare_with("rome")(lm, {}, rome, corpus=CORPUS, moments=taken)).items["rome"]
+        for taken in (moments, None)
+    ]
+    assert passes[1:] == [["1.mlp_out"]], "only what was not handed over is taken anew"
+    ours, alone = (item.read() for item in made)
+    assert made[0].fingerprint == made[1].fingerprint
+    assert ours.texts == alone.texts
+    torch.testing.assert_close(ours.tensors["1.mlp_out"], alone.tensors["1.mlp_out"])
+    assert rome.key_sites == (Site(1, "mlp_out"),)
+
+
+@dataclass(frozen=True)
+class Counting(Trained):
+    """Counts to `steps`; each state is the count so far."""
+
+    name: ClassVar[str] = "counting"
+    learns_from: ClassVar[tuple[str, ...]] = ("facts",)
+    steps: int = 4
+
+    def train(self, lm, corpus, *, started=None):
+        begun = 0 if started is None else int(started.texts[0])
+        assert {fact.subject for fact in corpus.facts}.isdisjoint(fact.subject for fact in FACTS)
+        for count in range(begun + 1, self.steps + 1):
+            yield Prepared(texts=(str(count), f"from {begun}"))
+
+    def increment(self, lm, facts, *, prepared, past):
+        return Frame(prepared.texts[0])
+
+
+def test_a_training_goes_on_where_it_stopped(lab, monkeypatch):
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Counting})
+    sources = {
+        "facts": facts_to_table([*FACTS, *POOL]),
+        "sampled_facts": facts_to_table(FACTS),
+        "raw_relations": RELATIONS,
+    }
+    lm, node = lab.model("llama"), prepare_with("counting")
+
+    def run(folder, counting, **options):
+        return folder.take(node(lm, folder.stored(), counting, unfinished=folder.items, **sources), **options)
+
+    killed = run(Folder(), Counting(), at_most=2)
+    assert {key: item.read().texts[0] for key, item in killed.items.items()} == {"counting.unfinished": "2"}
+    assert killed.manifest.keys() == {"counting"}
+    finished = run(killed, Counting())
+    assert {key: item.read().texts for key, item in finished.items.items()} == {"counting": ("4", "from 2")}
+    assert finished.stored() == finished.manifest
+    assert run(finished, Counting()).items["counting"].read().texts == ("4", "from 2")
+
+    other = run(run(Folder(), Counting(), at_most=1), Counting(steps=5))
+    assert other.items["counting"].read().texts == ("5", "from 0"), "another training begins anew"

@@ -1,0 +1,78 @@
+"""GRACE transcribed from Hartvigsen et al. 2023, algorithm 1, with lists, loops and whole forward passes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from naive_editing import forward, ids_of
+from torch import Tensor
+
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.records import Fact
+
+
+def distance(left: list[float], right: list[float]) -> float:
+    return math.sqrt(sum((a - b) ** 2 for a, b in zip(left, right, strict=True)))
+
+
+def update(book: list[dict], key: list[float], label: str, eps: float) -> list[dict]:
+    """The codebook after an edit; an entry is a dict of key, radius and label."""
+    book = [dict(entry) for entry in book]
+    if not book:
+        return [{"key": key, "radius": eps, "label": label}]
+    far = [distance(entry["key"], key) for entry in book]
+    d = min(far)
+    nearest = book[far.index(d)]
+    if d > nearest["radius"] + eps:
+        return [*book, {"key": key, "radius": eps, "label": label}]
+    if nearest["label"] == label:
+        nearest["radius"] = max(nearest["radius"], d)
+        return book
+    nearest["radius"] = d / 2
+    return [*book, {"key": key, "radius": d / 2, "label": label}]
+
+
+def answers(book: list[dict], values: list[list[float]], query: list[float], own: list[float]) -> list[float]:
+    """What the site puts out for one token."""
+    far = [distance(entry["key"], query) for entry in book]
+    nearest = far.index(min(far))
+    return values[nearest] if far[nearest] <= book[nearest]["radius"] else own
+
+
+def fitted(
+    lm: LanguageModel, module: torch.nn.Module, fact: Fact, *, lr: float, steps: int, stop_loss: float
+) -> tuple[Tensor, Tensor, list[float]]:
+    """The key of a fact, its value, and the loss at each step: whole prompts, nothing cached."""
+    prompt = ids_of(lm, fact.statement)
+    target = ids_of(lm, " " + fact.target_new)
+    place, seen = len(prompt) - 1, []
+
+    def look(_, args, output):
+        seen.append((args[0][0, place].clone(), output[0, place].clone()))
+
+    handle = module.register_forward_hook(look)
+    with torch.no_grad():
+        forward(lm, prompt)
+    handle.remove()
+    key, start = seen[0]
+    value = start.clone().requires_grad_()
+
+    def put(_, args, output):
+        output = output.clone()
+        output[0, place] = value
+        return output
+
+    optimiser, losses = torch.optim.Adam([value], lr=lr), []
+    handle = module.register_forward_hook(put)
+    for _ in range(steps):
+        found = forward(lm, prompt + target)
+        loss = -sum(found[place + i, token] for i, token in enumerate(target)) / len(target)
+        losses.append(loss.item())
+        if losses[-1] < stop_loss:
+            break
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    handle.remove()
+    return key, value.detach(), losses
