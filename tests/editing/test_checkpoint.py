@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.editing.edits import Checkpoint, NotCombined, NotRowwise, WrongModel
+from edit_robustness.editing.exchange.model_folders import UnusableFolder
 from edit_robustness.editing.files import read_edit, write_edit
-from edit_robustness.editing.model_folders import UnusableFolder
 from edit_robustness.editing.past import Past
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Owners

@@ -13,7 +13,7 @@ from edit_robustness.editing.edits import (
     Scoped,
     all_applied,
 )
-from edit_robustness.editing.model_folders import checksum
+from edit_robustness.editing.exchange.model_folders import checksum
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.tiny import tiny_model

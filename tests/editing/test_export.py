@@ -13,9 +13,9 @@ from fabricated_edits import ARCHITECTURES, FACTS, bits, method, same_bits
 from made_elsewhere import shapes_of, write_adapter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from edit_robustness.editing.card import Card
 from edit_robustness.editing.edits import Checkpoint, Frame, LowRank
-from edit_robustness.editing.export import NotLowRank, NotWeights, bake, export_lora
+from edit_robustness.editing.exchange.card import Card
+from edit_robustness.editing.exchange.export import NotLowRank, NotWeights, bake, export_lora
 from edit_robustness.editing.files import read_edit, write_edit
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
@@ -108,8 +108,8 @@ IN_A_FRESH_PROCESS = """
 import sys
 from pathlib import Path
 from edit_robustness.datasets import LanguageModelDataset
-from edit_robustness.editing.card import Card
-from edit_robustness.editing.export import bake, export_lora
+from edit_robustness.editing.exchange.card import Card
+from edit_robustness.editing.exchange.export import bake, export_lora
 from edit_robustness.editing.files import read_edit
 folder = Path(sys.argv[1])
 lm = LanguageModelDataset("tiny", folder=str(folder / "base"), device="cpu").load()

@@ -11,9 +11,9 @@ import torch
 from fabricated_edits import ARCHITECTURES, FACTS, POOL, RELATIONS, TEXTS, bits, corpus, hooks_on, method, same_bits
 from naive_editing import forward, ids_of
 
-from edit_robustness.editing.editor_training import Examples, is_finished, losses, split_by_subject
 from edit_robustness.editing.files import read_prepared, write_prepared
-from edit_robustness.editing.gradient_editors import Batch, GradientEditors, TokenGradient, asked, token_gradients
+from edit_robustness.editing.mend.networks import Batch, GradientEditors, TokenGradient, asked, token_gradients
+from edit_robustness.editing.mend.training import Examples, is_finished, losses, split_by_subject
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.past import Past
 from edit_robustness.models.layout import Site

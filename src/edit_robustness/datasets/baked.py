@@ -9,9 +9,9 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from edit_robustness.editing.card import Card
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.export import NotLowRank, bake, export_lora
+from edit_robustness.editing.exchange.card import Card
+from edit_robustness.editing.exchange.export import NotLowRank, bake, export_lora
 from edit_robustness.models.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.editing.editor_training import EditorTraining, Schedule, is_finished
 from edit_robustness.editing.edits import LowRank
-from edit_robustness.editing.gradient_editors import Batch, GradientEditors, asked, token_gradients
+from edit_robustness.editing.mend.networks import Batch, GradientEditors, asked, token_gradients
+from edit_robustness.editing.mend.training import EditorTraining, Schedule, is_finished
 from edit_robustness.editing.method import Corpus, Prepared, Trained
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel

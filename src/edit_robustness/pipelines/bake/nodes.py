@@ -9,8 +9,8 @@ from pydantic.dataclasses import dataclass
 
 from edit_robustness.datasets.baked import Baked
 from edit_robustness.datasets.folders import Stored
-from edit_robustness.editing.card import Card
 from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.exchange.card import Card
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.tables import facts_from_table
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edit_robustness.editing.model_folders import TAG
+from edit_robustness.editing.exchange.model_folders import TAG
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 

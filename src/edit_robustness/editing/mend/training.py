@@ -11,7 +11,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from edit_robustness.editing.gradient_editors import Batch, GradientEditors, Row, asked, token_gradients
+from edit_robustness.editing.mend.networks import Batch, GradientEditors, Row, asked, token_gradients
 from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site

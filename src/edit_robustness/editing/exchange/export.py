@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from edit_robustness.editing.card import Card, base_name, header
 from edit_robustness.editing.edits import Checkpoint, Edit, LowRank
-from edit_robustness.editing.lora import write_lora
-from edit_robustness.editing.model_folders import CARD, placed
+from edit_robustness.editing.exchange.card import Card, base_name, header
+from edit_robustness.editing.exchange.lora import write_lora
+from edit_robustness.editing.exchange.model_folders import CARD, placed
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from edit_robustness.editing.model_folders import (
+from edit_robustness.editing.exchange.model_folders import (
     ADAPTER_SETTINGS,
     ADAPTER_WEIGHTS,
     UnusableFolder,

@@ -1,0 +1,1 @@
+"""What MEND consists of: networks that turn gradients into edits, and their training."""
