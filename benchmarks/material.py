@@ -101,8 +101,7 @@ def gather(
     compared: bool,
 ) -> Material:
     """Load the model, keep it in `work` as both sides load it, draw facts, and have the model write texts."""
-    tiny = model.startswith(TINY)
-    configured = configuration("test" if tiny else environment)
+    configured = configuration(model, environment)
     lm = load(model, configured["catalog"])
     folder = work / "model"
     lm.model.save_pretrained(folder)
@@ -111,16 +110,17 @@ def gather(
     # a template's braces would be taken for places by `str.format`, with which EasyEdit fills its own
     braces = {ord("{"): " ", ord("}"): " "}
     written = [text.translate(braces) for text in written_texts(lm, texts=texts, tokens=64, seed=seed)]
-    known = settings_of("tiny" if tiny else model, configured)
+    known = settings_of(model, configured)
     if compared:
         known = {method: {**own, **COMPARED.get(method, {})} for method, own in known.items()}
     return Material(lm.name, str(folder), lm, drawn, pool, written, changed(known, changes))
 
 
-def configuration(environment: str) -> OmegaConfigLoader:
-    """The project's configuration in one of Kedro's environments."""
+def configuration(model: str, environment: str) -> OmegaConfigLoader:
+    """The project's configuration in one of Kedro's environments; tiny models have their own."""
     arguments: dict[str, Any] = {**CONFIG_LOADER_ARGS}
-    return OmegaConfigLoader(conf_source=str(ROOT / "conf"), env=environment, **arguments)
+    chosen = "test" if model.startswith(TINY) else environment
+    return OmegaConfigLoader(conf_source=str(ROOT / "conf"), env=chosen, **arguments)
 
 
 def load(model: str, catalog: Mapping[str, Any]) -> LanguageModel:
@@ -139,9 +139,9 @@ def load(model: str, catalog: Mapping[str, Any]) -> LanguageModel:
 
 
 def settings_of(model: str, configured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The hyperparameters for a model, by method."""
-    methods = configured["parameters"]["methods"]
-    return {name: dict(methods[name][model] or {}) for name in METHODS if model in methods.get(name, {})}
+    """The hyperparameters for a model, by method; those of every tiny model stand under `tiny`."""
+    methods, key = configured["parameters"]["methods"], "tiny" if model.startswith(TINY) else model
+    return {name: dict(methods[name][key] or {}) for name in METHODS if key in methods.get(name, {})}
 
 
 def chosen(asked: Sequence[str], settings: Mapping[str, Any]) -> list[str]:

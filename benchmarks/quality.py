@@ -26,6 +26,7 @@ import yaml
 
 from benchmarks.jobs import ROOT
 from benchmarks.material import changed, configuration, load, settings_of
+from benchmarks.metering import limited
 from benchmarks.tables import markdown
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import AnswersDataset, EditsDataset, Manifest, PreparedDataset, Stored
@@ -94,10 +95,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the table."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options = parser().parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    bench = gather(options)
-    methods = options.methods or [name for name in bench.settings if name != "checkpoint"]
-    frame = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
+    with limited(options.threads):
+        bench = gather(options)
+        methods = options.methods or [name for name in bench.settings if name != "checkpoint"]
+        frame = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
     rows: Any = frame.to_dict("records")
     shown = markdown(rows, {str(name): (str(name), str) for name in frame})
     (options.work / f"{options.command}.md").write_text(shown + "\n", "utf-8")
@@ -126,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
 
 def gather(options: argparse.Namespace) -> Bench:
     """The model, the records, and a corpus: texts that the model writes, facts of the project's own table."""
-    configured = configuration(options.env)
+    configured = configuration(options.model, options.env)
     lm = load(options.model, configured["catalog"])
     records = read_records(options.counterfact, options.records, options.neighbours)
     raw = pd.read_csv(ROOT / "data/01_raw/facts.csv", dtype=str, keep_default_na=False)
