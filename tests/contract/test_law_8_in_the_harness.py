@@ -1,0 +1,49 @@
+"""Law 8, as the evaluation harness sees it: it holds the model, passes no attention mask and pads right."""
+
+import pytest
+import torch
+from cells import every_method
+from fabricated_edits import FACTS
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from edit_robustness.editing.edits import Frame
+from edit_robustness.models.decode import prefill, score
+
+
+def requests(prefix):
+    """Statements of different lengths, each with both objects."""
+    texts = [*(fact.statement for fact in FACTS), "Far from there, after the long rain, " + FACTS[0].statement]
+    facts = [*FACTS, FACTS[0]]
+    return [
+        (prefix + text, " " + target)
+        for text, fact in zip(texts, facts, strict=True)
+        for target in (fact.target_new, fact.target_true)
+    ]
+
+
+def asked_by_harness(lm, pairs):
+    harness = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=3)
+    instances = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+    return torch.tensor([found[0] for found in harness.loglikelihood(instances, disable_tqdm=True)])
+
+
+def asked_alone(lm, pairs):
+    found = []
+    for text, target in pairs:
+        ids, wanted = (lm.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (text, target))
+        found.append(score(lm, prefill(lm, [ids]), [[wanted]])[0][0].logprob)
+    return torch.tensor(found)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+@every_method
+def test_the_harness_sees_the_edit(name, architecture, lab):
+    lm, edit = lab.model(architecture), lab.edits(name, architecture)[0]
+    pairs = requests(edit.prefix)
+    with edit.applied(lm):
+        by_harness, alone = asked_by_harness(lm, pairs), asked_alone(lm, pairs)
+    torch.testing.assert_close(by_harness, alone, atol=1e-3, rtol=1e-4)
+    if name != "none":
+        unedited = asked_alone(lm, requests(Frame().prefix))
+        assert (by_harness - unedited).abs().max() > 0.01
