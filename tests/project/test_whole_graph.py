@@ -1,6 +1,7 @@
 """The whole graph on tiny random models, in one process."""
 
 import pandas as pd
+from fabricated_edits import TINY_SETTINGS
 from kedro.framework.project import pipelines
 
 from edit_robustness.datasets import LanguageModelDataset
@@ -65,6 +66,22 @@ def test_two_models_are_loaded_once_each(project, monkeypatch):
     assert sorted(loaded) == ["other", "tiny"]
     assert LanguageModelDataset.slot.model.name == loaded[-1]
     assert set(project.table("answers")["model"]) == {"tiny", "other"}
+
+
+def test_every_other_method_goes_through_the_graph_and_its_artefacts_are_used_again(project):
+    others = [name for name in TINY_SETTINGS if name not in METHODS and name != "checkpoint"]
+    grid = {"tiny": {**dict.fromkeys(METHODS, False), **dict.fromkeys(others, True), "none": True}}
+    project.run(parameters={"grid": grid})
+    answers = project.table("answers")
+    assert set(answers["method"]) == {"none", *others}
+    assert answers.groupby("method")["probe_id"].nunique().nunique() == 1
+    prepared = project.data / "06_models" / "tiny_prepared"
+    assert {path.stem for path in prepared.glob("*/*.safetensors")} >= {"mend", "serac", "memit", "pmet", "alphaedit"}
+    assert not list(prepared.glob("*/*unfinished*"))
+
+    made = {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")}
+    project.run(parameters={"grid": grid}, namespaces=["tiny.serac"])
+    assert {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")} == made
 
 
 def test_one_cell_from_nothing_then_the_cell_alone(project):
