@@ -114,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("counterfact", type=Path, help="records in CounterFact's original form")
         if name == "sequence":
             command.add_argument("text", type=Path, help="held-out running text")
+            command.add_argument("--at-once", type=int, default=1, help="facts an edit")
         command.add_argument("--work", type=Path, required=True, help="a folder for edits and answers")
         command.add_argument("--records", type=int, default=100 if name == "table" else STEPS[-1])
         command.add_argument("--neighbours", type=int, default=10, help="neighbourhood prompts a record")
@@ -250,29 +251,36 @@ def answers(bench: Bench, name: str, edits: Mapping[str, Stored[Edit]]) -> Itera
 def sequences(bench: Bench, methods: Sequence[str], options: argparse.Namespace) -> pd.DataFrame:
     """One row a method and step: success on ALL edits so far, and perplexity on held-out text."""
     windows = read_windows(bench.lm, options.text.read_text("utf-8"))
-    rows = []
+    rows = [{"method": "none", "edits": 0, **after(bench, Past(), bench.records, windows)}]
     for name in methods:
-        rows += list(sequence(bench, name, windows))
+        rows += list(sequence(bench, name, windows, options.at_once))
     return pd.DataFrame(rows)
 
 
-def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]]) -> Iterator[dict[str, Any]]:
-    """One edit after another on the same model; increments are kept, and a later run replays them."""
+def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]], at_once: int = 1) -> Iterator[dict[str, Any]]:
+    """One edit after another on the same model; increments are kept, and a later run replays them.
+
+    Args:
+        bench: The model and the records, in order.
+        name: The method.
+        windows: Held-out text.
+        at_once: How many facts each edit makes true.
+    """
     method, prepared, past = bench.method(name), bench.prepared(name), Past()
-    folder, made = EditsDataset(str(bench.folder / name / "sequence")), []
+    folder, facts = EditsDataset(str(bench.folder / name / "sequence")), [record.fact for record in bench.records]
     there = folder.items()
-    for number, record in enumerate(track(bench.records, f"{name}: a sequence", len(bench.records)), 1):
-        made.append(record.fact.id)
-        key = fingerprint(name, method.settings(), bench.lm.fingerprint, prepared.fingerprint, made)
-        stored = there.get(record.fact.id)
+    for begun in track(range(0, len(facts), at_once), f"{name}: a sequence", math.ceil(len(facts) / at_once)):
+        own, number = facts[begun : begun + at_once], min(begun + at_once, len(facts))
+        key = fingerprint(name, method.settings(), bench.lm.fingerprint, prepared.fingerprint, facts[:number], at_once)
+        stored = there.get(own[-1].id)
         if stored is not None and stored.fingerprint == key:
             increment = stored.read().with_prepared(prepared)
         else:
             with past.applied(bench.lm):
-                increment = method.edit(bench.lm, [record.fact], prepared=prepared, past=past)
-            folder.save({record.fact.id: Stored.of(key, increment)})
+                increment = method.edit(bench.lm, own, prepared=prepared, past=past)
+            folder.save({own[-1].id: Stored.of(key, increment)})
         past = past + increment
-        if number in STEPS:
+        if number in STEPS or number == len(facts):
             yield {"method": name, "edits": number, **after(bench, past, bench.records[:number], windows)}
 
 

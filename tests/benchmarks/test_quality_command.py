@@ -80,7 +80,8 @@ def test_a_sequence_asks_all_edits_so_far_and_goes_on_where_it_stopped(options, 
     quality.main(command)
     table = (tmp_path / "work" / "sequence.md").read_text("utf-8")
     cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in table.splitlines()[2:]]
-    assert [row[:2] for row in cells] == [["ft", "1"], ["ft", "3"], ["grace", "1"], ["grace", "3"]]
+    expected = [["none", "0"], ["ft", "1"], ["ft", "3"], ["grace", "1"], ["grace", "3"]]
+    assert [row[:2] for row in cells] == expected
     assert all(float(row[-1]) > 1 for row in cells)
     kept = sorted((tmp_path / "work/grace/sequence").glob("*.safetensors"))
     kept[-1].unlink()
@@ -91,6 +92,17 @@ def test_a_sequence_asks_all_edits_so_far_and_goes_on_where_it_stopped(options, 
         kept[-1].name,
         "sequence",
     }
+    capsys.readouterr()
+
+
+def test_several_facts_are_written_at_once(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(quality, "WINDOW", 32)
+    head, tail = options
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(TEXTS) * 2, "utf-8")
+    quality.main(["sequence", *head, str(text), *tail, "--methods", "memit", "--at-once", "2"])
+    made = [read_edit(path).origin.facts for path in sorted((tmp_path / "work/memit/sequence").glob("*.safetensors"))]
+    assert made == [("cf-0", "cf-1"), ("cf-2",)]
     capsys.readouterr()
 
 
