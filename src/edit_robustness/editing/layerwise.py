@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from itertools import pairwise
 from typing import Annotated, ClassVar
 
@@ -23,13 +23,13 @@ from torch import Tensor
 
 from edit_robustness.editing.edits import LowRank, weights_changed
 from edit_robustness.editing.key_statistics import key_moments
-from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
-from edit_robustness.editing.target import Objective, mean_key, optimise_value, split_prompts, statement_contexts
+from edit_robustness.editing.target import ByValue, mean_key, optimise_value, split_prompts, statement_contexts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import RESIDUAL, Site
 from edit_robustness.models.tokens import pad, positions, subject_end
-from edit_robustness.models.trace import output_changed
+from edit_robustness.models.trace import output_at
 from edit_robustness.progress import track
 from edit_robustness.records import Fact
 
@@ -44,7 +44,7 @@ def _ascending(layers: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Layerwise(Method):
+class Layerwise(ByValue):
     """Finds what a place at the last layer should put out for each fact, and writes it into the layers up to there.
 
     In each layer, from the lowest: K are the facts' keys under the layers already written, R is what is still missing
@@ -92,18 +92,6 @@ class Layerwise(Method):
         """Where a value is optimised; the first is what the layers are to bring about."""
         return tuple(Site(self.layers[-1], part) for part in (self.goal_part, *self.beside))
 
-    @property
-    def objective(self) -> Objective:
-        """How the values are optimised."""
-        return Objective(
-            lr=self.v_lr,
-            steps=self.v_steps,
-            clamp=self.clamp_norm_factor,
-            kl_factor=self.kl_factor,
-            weight_decay=self.v_weight_decay,
-            stop_loss=self.v_stop_loss,
-        )
-
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """What `directions` needs of each site's second moments, and the contexts; one pass of the corpus."""
         moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
@@ -146,23 +134,14 @@ class Layerwise(Method):
         return torch.stack([(v.outputs[self.places[0]] + v.changes[self.places[0]]).cpu() for v in values])
 
 
-class _Seen(Exception):
-    """Raised inside a forward pass to leave it once the output has been seen."""
-
-
 @torch.no_grad()
 def outputs_at_subjects(lm: LanguageModel, place: Site, facts: Sequence[Fact]) -> Tensor:
     """What a place puts out at each subject's last token in the bare statement, (facts, hidden) float32 on the CPU."""
     ends = [subject_end(lm, fact.prompt, fact.subject) for fact in facts]
     rows = [ids[: end + 1] for ids, end in ends]
     seen: list[Tensor] = []
-
-    def keep(_: Tensor, output: Tensor) -> Tensor:
-        seen.append(output[:, -1].float().cpu())
-        raise _Seen
-
     for first in range(0, len(rows), _BATCH):
         ids, mask = pad(rows[first : first + _BATCH], lm.pad_id, side="left", device=lm.device)
-        with suppress(_Seen), output_changed(lm, place, keep):
-            lm.model(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)
+        output = output_at(lm, place, input_ids=ids, attention_mask=mask, position_ids=positions(mask))
+        seen.append(output[:, -1].float().cpu())
     return torch.cat(seen)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from edit_robustness.editing.method import Method
 from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, without_padding
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
@@ -46,6 +47,29 @@ class Objective:
     kl_factor: float
     weight_decay: float
     stop_loss: float
+
+
+class ByValue(Method):
+    """A method that optimises values; it has these hyperparameters, under the names that the field has for them."""
+
+    v_lr: float
+    v_steps: int
+    v_stop_loss: float
+    clamp_norm_factor: float
+    kl_factor: float
+    v_weight_decay: float
+
+    @property
+    def objective(self) -> Objective:
+        """How a value is optimised."""
+        return Objective(
+            lr=self.v_lr,
+            steps=self.v_steps,
+            clamp=self.clamp_norm_factor,
+            kl_factor=self.kl_factor,
+            weight_decay=self.v_weight_decay,
+            stop_loss=self.v_stop_loss,
+        )
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,25 @@ def _put_back(module: nn.Module, forward: Any) -> None:
         module.forward = forward
 
 
+def output_at(lm: LanguageModel, place: Site, **batch: Tensor) -> Tensor:
+    """What a place puts out in one forward pass, (rows, tokens, width); the pass stops there.
+
+    Args:
+        lm: The model.
+        place: Where to look.
+        **batch: The model's inputs.
+    """
+    seen: list[Tensor] = []
+
+    def keep(_: Tensor, output: Tensor) -> Tensor:
+        seen.append(output)
+        raise _Enough
+
+    with suppress(_Enough), output_changed(lm, place, keep):
+        lm.model(**batch, use_cache=False)
+    return seen[0]
+
+
 def inputs_at(lm: LanguageModel, sites: Iterable[Site], **batch: Tensor) -> dict[Site, Tensor]:
     """What enters each site in one forward pass, (rows, tokens, d_in); the pass stops at the last site.
 

@@ -11,16 +11,16 @@ from pydantic.dataclasses import dataclass
 from edit_robustness.editing.closed_form import RowMap, factored, rank_one, solver
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.key_statistics import key_moments
-from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
-from edit_robustness.editing.target import Objective, mean_key, optimise_value, split_prompts, statement_contexts
+from edit_robustness.editing.target import ByValue, mean_key, optimise_value, split_prompts, statement_contexts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Rome(Method):
+class Rome(ByValue):
     """W' = W + v (C^-1 k)^T / (k^T C^-1 k), where v is what the output at the subject's last token should change by.
 
     k is the fact's key averaged over contexts (one k, everywhere), C the second moment of the keys over text, and v
@@ -60,18 +60,6 @@ class Rome(Method):
     def key_sites(self) -> tuple[Site, ...]:
         """See `Method.key_sites`."""
         return (self.site,)
-
-    @property
-    def objective(self) -> Objective:
-        """How v is optimised."""
-        return Objective(
-            lr=self.v_lr,
-            steps=self.v_steps,
-            clamp=self.clamp_norm_factor,
-            kl_factor=self.kl_factor,
-            weight_decay=self.v_weight_decay,
-            stop_loss=self.v_stop_loss,
-        )
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """The second moments of the keys, and the contexts."""
