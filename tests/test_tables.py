@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from edit_robustness.records import Answer, Fact, Probe, Turn
+from edit_robustness.records import Answer, Completion, Fact, Probe, Turn
 from edit_robustness.tables import (
     answers_from_table,
     answers_to_table,
@@ -29,6 +29,16 @@ FACTS = [
     ),
     Fact("P36-שלום", '{}\n,"NA"', "P36", "{} is", "NA", "None", page_views=None),
     Fact("big", "東京", "mine", "{}は", "x", "y", page_views=2**53 + 1),
+    Fact(
+        *("Q1-all", "Rome", "P17", "Where is {}?", "", "Spain"),
+        subject_aliases=("Roma", 'the "eternal" | city'),
+        subject_id="Q220",
+        target_true_id="Q38",
+        target_new_id="Q29",
+        paraphrases=("In which country, \n pray, is Rome?",),
+        neighbours=(Completion("Where is Milan?", "Italy", ("Italia",), "Milan"), Completion("é?", "b")),
+        consequences=(Completion("The currency used in Rome is the", "euro"),),
+    ),
 ]
 PROBES = [
     Probe("a/statement/0", "a", "statement", "edit", "France", "The capital of France is", "Lyon", "Paris"),
@@ -41,7 +51,7 @@ PROBES = [
 ]
 ANSWERS = [
     Answer(PROBES[0], " Lyon.", True, 3, -0.1, -2.5, 1, 2, True, False),
-    Answer(PROBES[1], "", False, 20, float("-inf"), -2.0, 1, 1, False, True),
+    Answer(PROBES[1], "", False, 20, float("-inf"), -2.0, 1, 1, False, True, 0.25, 1e-9),
 ]
 
 
@@ -106,14 +116,14 @@ def test_empty_tables_have_the_types_of_full_ones():
 def test_unknown_page_views_are_missing_not_a_number():
     table = facts_to_table(FACTS)
     assert str(table["page_views"].dtype) == "Int64"
-    assert table["page_views"].isna().tolist() == [False, True, False]
+    assert table["page_views"].isna().tolist() == [False, True, False, True]
     assert table["page_views"][2] == 2**53 + 1
 
 
 def test_aliases_may_be_lists():
     table = facts_to_table(FACTS)
-    table["target_true_aliases"] = [np.array(["Paname"], dtype=object), [], None]
-    assert [fact.target_true_aliases for fact in facts_from_table(table)] == [("Paname",), (), ()]
+    table["target_true_aliases"] = [np.array(["Paname"], dtype=object), [], None, float("nan")]
+    assert [fact.target_true_aliases for fact in facts_from_table(table)] == [("Paname",), (), (), ()]
 
 
 @pytest.mark.parametrize(

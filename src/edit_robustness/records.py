@@ -12,13 +12,30 @@ from typing import Literal
 SLOT = "{}"
 """Where a template takes its subject."""
 
-FAMILIES = ("edit", "locality")
-"""What a probe tests: that the edit holds, or that the rest of the model stays as it was."""
+FAMILIES = ("edit", "portability", "locality")
+"""What a probe tests: that the edit holds, that what follows from it does, or that the rest stays as it was."""
 
 
 def fill(template: str, subject: str) -> str:
     """Put the subject into a template; braces inside the subject stay as they are."""
     return template.replace(SLOT, subject)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A prompt of a data set's own, and what ought to come after it.
+
+    Attributes:
+        prompt: A statement that ends where the object comes, or a question.
+        target: The object.
+        aliases: Other names of the object.
+        subject: Who is asked about; empty where the data set does not say.
+    """
+
+    prompt: str
+    target: str
+    aliases: tuple[str, ...] = ()
+    subject: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,12 +46,20 @@ class Fact:
         id: Stable name, unique in a table, safe as a file name.
         subject: The entity, as it stands in the prompt.
         relation: Wikidata property (``P36``), or the user's own name for a relation.
-        prompt: Statement with ``{}`` once, in the subject's place; it ends where the object comes.
-        target_true: The object before the edit.
+        prompt: Statement with ``{}`` once, in the subject's place; it ends where the object comes. Data sets of
+            questions have a question here, and the object comes after it.
+        target_true: The object before the edit; empty where it is not known until a model is asked.
         target_new: The counterfactual object.
         target_true_aliases: Other names of the true object.
         target_new_aliases: Other names of the new object.
         page_views: English Wikipedia page views of the subject in one month; None where unknown.
+        subject_aliases: Other names of the subject.
+        subject_id: Wikidata item of the subject (``Q142``); empty where unknown, and so the next two.
+        target_true_id: Wikidata item of the true object.
+        target_new_id: Wikidata item of the new object.
+        paraphrases: Paraphrases of the statement that the data set brings, subject and all.
+        neighbours: What the data set wants left alone by the edit, with the true object of each.
+        consequences: What the data set says follows from the edit, with the object that comes of it (portability).
     """
 
     id: str
@@ -46,6 +71,13 @@ class Fact:
     target_true_aliases: tuple[str, ...] = ()
     target_new_aliases: tuple[str, ...] = ()
     page_views: int | None = None
+    subject_aliases: tuple[str, ...] = ()
+    subject_id: str = ""
+    target_true_id: str = ""
+    target_new_id: str = ""
+    paraphrases: tuple[str, ...] = ()
+    neighbours: tuple[Completion, ...] = ()
+    consequences: tuple[Completion, ...] = ()
 
     @property
     def statement(self) -> str:
@@ -96,7 +128,7 @@ class Probe:
         subject: Who is asked about: the fact's subject, or for locality a neighbour.
         text: The prompt; in a conversation, what the user says last.
         target_new: The object that the edit wrote.
-        target_true: The object that is true of `subject` before the edit.
+        target_true: The object that is true of `subject` before the edit; empty where there is none to name.
         target_new_aliases: Other names of the new object.
         target_true_aliases: Other names of the true object.
         conversation: Whether `text` is a user's turn to answer (chat template) rather than text to go on with.
@@ -134,6 +166,10 @@ class Answer:
         tokens_true: Number of tokens of the true object.
         match_new: Whether each token of the new object is the most probable one where it stands.
         match_true: The same of the true object.
+        margin: By how much log-probability the first token of the free generation leads the second best; None where
+            it was not measured.
+        kl: Kullback-Leibler divergence, in nats, of the next-token distribution after the prompt from that of the
+            unedited model: KL(unedited || edited); None where it was not measured (all but locality probes).
     """
 
     probe: Probe
@@ -146,3 +182,5 @@ class Answer:
     tokens_true: int
     match_new: bool
     match_true: bool
+    margin: float | None = None
+    kl: float | None = None

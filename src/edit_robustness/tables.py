@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import pandas as pd
 
-from edit_robustness.records import Answer, Fact, Probe, Turn
+from edit_robustness.records import Answer, Completion, Fact, Probe, Turn
 
-ALIAS_COLUMNS = ("target_true_aliases", "target_new_aliases")
+NAME_COLUMNS = ("target_true_aliases", "target_new_aliases", "subject_aliases", "paraphrases")
+"""Columns that hold several texts."""
+
+_COMPLETIONS = ("neighbours", "consequences")
+_MAY_BE_UNMEASURED = ("margin", "kl")
 _TEXT, _WHOLE, _REAL, _TRUTH = "str", "int64", "float64", "bool"
 
 FACT_COLUMNS = {
     **{field.name: _TEXT for field in fields(Fact)},
     "page_views": "Int64",
 }
-"""Columns of a table of facts, and their types; unknown page views are missing."""
+"""Columns of a table of facts, and their types; unknown page views are missing, several texts are JSON."""
 
 PROBE_COLUMNS = {
     **{field.name: _TEXT for field in fields(Probe)},
@@ -40,6 +44,8 @@ _ANSWER_ONLY = {
     "tokens_true": _WHOLE,
     "match_new": _TRUTH,
     "match_true": _TRUTH,
+    "margin": _REAL,
+    "kl": _REAL,
 }
 _RENAMED = {"id": "probe_id", "text": "prompt"}
 ANSWER_COLUMNS = {
@@ -57,7 +63,7 @@ def facts_to_table(facts: Iterable[Fact]) -> pd.DataFrame:
 
 
 def facts_from_table(table: pd.DataFrame) -> list[Fact]:
-    """The facts of a table in its order; aliases may be JSON text or lists."""
+    """The facts of a table in its order; what holds several texts may be JSON text or lists."""
     _require(table, FACT_COLUMNS, "facts")
     return [_fact(row) for row in _rows(table, FACT_COLUMNS)]
 
@@ -102,7 +108,8 @@ def read_names(cell: Any) -> tuple[str, ...]:
 
 def _flat(record: Fact | Probe) -> dict[str, Any]:
     row = {field.name: getattr(record, field.name) for field in fields(record)}
-    row |= {name: _json(row[name]) for name in ALIAS_COLUMNS}
+    row |= {name: _json(row[name]) for name in NAME_COLUMNS if name in row}
+    row |= {name: _json([asdict(one) for one in row[name]]) for name in _COMPLETIONS if name in row}
     if isinstance(record, Probe):
         row["history"] = _json([[turn.role, turn.text] for turn in record.history])
     return row
@@ -116,24 +123,31 @@ def _flat_answer(answer: Answer, model: str, method: str) -> dict[str, Any]:
 
 def _fact(row: Mapping[str, Any]) -> Fact:
     views = row["page_views"]
-    return Fact(**_with_aliases(row) | {"page_views": None if pd.isna(views) else int(views)})
+    completions = {name: _completions(row[name]) for name in _COMPLETIONS}
+    return Fact(**_with_names(row) | completions | {"page_views": None if pd.isna(views) else int(views)})
 
 
 def _probe(row: Mapping[str, Any]) -> Probe:
     history = tuple(Turn(role, text) for role, text in json.loads(row["history"]))
     follows = None if pd.isna(row["follows"]) else row["follows"]
     return Probe(
-        **_with_aliases(row) | {"history": history, "follows": follows, "conversation": bool(row["conversation"])}
+        **_with_names(row) | {"history": history, "follows": follows, "conversation": bool(row["conversation"])}
     )
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:
     probe = _probe({name: row[_RENAMED.get(name, name)] for name in PROBE_COLUMNS})
-    return Answer(probe=probe, **{name: row[name] for name in _ANSWER_ONLY})
+    said = {name: row[name] for name in _ANSWER_ONLY}
+    said |= {name: None if pd.isna(said[name]) else said[name] for name in _MAY_BE_UNMEASURED}
+    return Answer(probe=probe, **said)
 
 
-def _with_aliases(row: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(row) | {name: read_names(row[name]) for name in ALIAS_COLUMNS}
+def _with_names(row: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(row) | {name: read_names(row[name]) for name in NAME_COLUMNS if name in row}
+
+
+def _completions(cell: str) -> tuple[Completion, ...]:
+    return tuple(Completion(**one | {"aliases": tuple(one["aliases"])}) for one in json.loads(cell))
 
 
 def _json(value: Any) -> str:
