@@ -86,17 +86,37 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class SubjectType:
+    """What can be said of every subject of one type, whoever it is.
+
+    Attributes:
+        name: ``person``, ``place``, ``organisation``, ``work``, ``thing`` ...
+        reference: What stands for the subject once it was named: ``this person``.
+        profile: Sentences about any such subject, each with ``{}`` at least once; together a page about it that gives
+            no object away.
+    """
+
+    name: str
+    reference: str
+    profile: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Relation:
     """The wordings of one relation, each with ``{}`` in the subject's place.
 
     Attributes:
         id: Wikidata property.
         name: What the relation is called in tables and figures.
+        subject: Name of the subjects' `SubjectType`.
+        object: What kind of thing the object is: ``city``, ``language`` ...
         statement: Ends where the object comes.
         paraphrases: Ends where the object comes; each of another shape.
         question: A question whose answer is the object.
         cloze: A sentence with ``____`` in the object's place.
         context: One or two sentences about such a subject that name no object.
+        reversed_question: A question whose answer is the subject, with ``{}`` in the object's place; empty where many
+            subjects share an object, so that the question would have no one answer.
     """
 
     id: str
@@ -106,13 +126,16 @@ class Relation:
     question: str
     cloze: str
     context: str
+    subject: str = "thing"
+    object: str = ""
+    reversed_question: str = ""
 
 
 @dataclass(frozen=True)
 class Turn:
     """One turn of a conversation."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["system", "user", "assistant"]
     text: str
 
 
