@@ -38,7 +38,7 @@ def embedding(tensors: dict[str, Tensor], head: str, value: np.ndarray) -> np.nd
 
 def distance(lm: LanguageModel, tensors: dict[str, Tensor], ids: list[int], fact: Fact) -> float:
     """d^2 of the last token of a text from one fact: what it asks, plus what the text has been about."""
-    low, high, _ = tensors["places"].tolist()
+    low, high, *_ = tensors["places"].tolist()
     statement = ids_of(lm, fact.statement)
     target = ids_of(lm, " " + fact.target_new)
     asks = embedding(tensors, "asks", states(lm, high, ids)[-1])
@@ -55,11 +55,14 @@ def distance(lm: LanguageModel, tensors: dict[str, Tensor], ids: list[int], fact
 
 def counterfactual(lm: LanguageModel, tensors: dict[str, Tensor], fact: Fact, ids: list[int]) -> Tensor:
     """The small model's log-probabilities after [the fact's sentence; the text], (vocabulary,)."""
-    blocks = int(tensors["places"][2])
+    blocks = tensors["places"][2:].tolist()
     small = copy.deepcopy(lm.model)
-    small.config.num_hidden_layers = blocks
+    small.config.num_hidden_layers = len(blocks)
+    if getattr(small.config, "layer_types", None):
+        small.config.layer_types = [small.config.layer_types[block] for block in blocks]
     parent, name = lm.layout.blocks.rsplit(".", 1)
-    setattr(small.get_submodule(parent), name, small.get_submodule(lm.layout.blocks)[:blocks])
+    kept = torch.nn.ModuleList(small.get_submodule(lm.layout.blocks)[block] for block in blocks)
+    setattr(small.get_submodule(parent), name, kept)
     for key, tensor in tensors.items():
         if key.startswith("counterfactual."):
             small.get_parameter(key.removeprefix("counterfactual.")).data = tensor
@@ -72,7 +75,7 @@ def says(lm: LanguageModel, tensors: dict[str, Tensor], memory: list[Fact], ids:
     """Log-probabilities after a text under a memory, and the number of the fact in whose scope it is, or -1."""
     distances = [distance(lm, tensors, ids, fact) for fact in memory]
     nearest = int(np.argmin(distances))
-    if math.exp(-distances[nearest]) > 0.5:
+    if math.exp(-distances[nearest]) > float(tensors["threshold"]):
         return counterfactual(lm, tensors, memory[nearest], ids), nearest
     with torch.no_grad():
         return forward(lm, ids)[-1], -1

@@ -184,11 +184,9 @@ class GradientEditors:
         mean, squares, count = (self.tensors[f"{site}{name}"] for name in _STATISTICS)
         total, centre = count + len(tokens), tokens.mean(0)
         away = centre - mean
-        self.tensors[f"{site}.mean"] = mean + away * len(tokens) / total
-        self.tensors[f"{site}.squares"] = (
-            squares + (tokens - centre).square().sum(0) + away.square() * count * len(tokens) / total
-        )
-        self.tensors[f"{site}.count"] = total
+        squares.add_((tokens - centre).square().sum(0)).add_(away.square() * count * len(tokens) / total)
+        mean.add_(away * len(tokens) / total)
+        count.copy_(total)
 
     def factors(self, site: Site, gradient: TokenGradient) -> tuple[Tensor, Tensor]:
         """The edit of each row as `left` (rows, tokens, d_out) and `right` (rows, tokens, d_in).

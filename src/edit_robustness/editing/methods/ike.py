@@ -41,7 +41,10 @@ class Ike(Method):
         pool = demonstrations(corpus.facts, corpus.relations)
         wanted = self.copy + self.update + self.retain
         if not 0 < wanted <= len(pool):
-            raise ValueError(f"ike wants {wanted} demonstrations of {len(pool)} facts outside the sample: change them")
+            raise ValueError(
+                f"ike wants {wanted} demonstrations, and raw_lessons has {len(pool)} facts with wordings outside the "
+                "sample: lower copy, update or retain, or give it more facts"
+            )
         return Prepared(texts=tuple(json.dumps(d.__dict__, ensure_ascii=False) for d in pool))
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.mend.networks import Batch, GradientEditors, asked, token_gradients
-from edit_robustness.editing.mend.training import EditorTraining, Schedule, is_finished
+from edit_robustness.editing.mend.training import Schedule, artefact, editor_course, is_finished
 from edit_robustness.editing.method import Corpus, Prepared, Trained
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
@@ -77,7 +77,10 @@ class Mend(Trained):
             yield started
             return
         untrained = GradientEditors.untrained(lm, self.sites, rank=self.rank, rate=self.rate, seed=self.seed)
-        yield from EditorTraining(lm, corpus, self.sites, untrained, self.schedule, started).states()
+        course = editor_course(lm, corpus, self.sites, untrained, self.schedule)
+        for state in course.states(f"{lm.name}: training mend", started.tensors if started else None):
+            yield Prepared(state)
+        yield artefact(state)
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
         """The edit of one fact or several, of as many ranks as tokens carry gradient."""

@@ -21,16 +21,17 @@ from edit_robustness.editing.serac.lessons import (
     copying_loss,
     exercise,
     lessons,
+    memorised,
     scope_loss,
     views,
 )
-from edit_robustness.editing.serac.networks import Embedding, Scope, named, part, taught, untaught
-from edit_robustness.editing.serac.training import Course, Pace
+from edit_robustness.editing.serac.networks import Embedding, Scope, untaught
+from edit_robustness.editing.training import Course, Pace, named, part
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 
-_TEXTS = 64
-"""How many running texts the scope sees as out of scope."""
+_TEXTS = 32
+"""How many running texts the scope sees as out of scope, in training and held out."""
 _HELD_OUT, _EACH = 64, 4
 """On how many prompts the small model's held-out loss is taken at most, and on how many of each fact."""
 _SCOPE, _SMALL = "training-scope", "training-small"
@@ -43,21 +44,25 @@ _NEVER = -1
 class Serac(Trained):
     """Keeps facts in words; only the two networks are trained, and on other subjects than those it edits.
 
+    Unlike the paper's, which are other pretrained models, both networks are made of the edited model: the scope reads
+    its states, and the small model is some of its blocks, in which the attention alone is trained, to copy.
+
     Attributes:
         subject_layer: The block whose output at a token tells what the token is about.
         layer: The block whose output tells what it asks for.
-        blocks: How many of the base model's outermost blocks the small model is made of.
+        blocks: The base model's blocks that the small model is made of, in order.
         facts: Most facts to train on.
-        held_out: Share of the subjects held out, for stopping early.
+        held_out: How many subjects are held out, for stopping early.
         width: Width of the scope's embeddings.
+        threshold: A token is in the scope of an edit where p is greater; the paper's is 0.5.
         scope_lr: Adam's rate for the scope.
         scope_steps: Most steps for it.
         lr: Adam's rate for the small model.
         steps: Most steps for it.
         scope_batch: Facts of one step of the scope: the memory among which it must find the right one.
         batch: Prompts of one step of the small model.
-        per_round: Steps between two looks at the held-out loss.
-        patience: Stop after this many rounds without a better held-out loss.
+        check_every: Steps between two looks at the held-out loss.
+        patience: Stop after this many looks without a lower held-out loss.
         seed: Of every choice.
     """
 
@@ -68,17 +73,18 @@ class Serac(Trained):
 
     subject_layer: NonNegativeInt
     layer: NonNegativeInt
-    blocks: PositiveInt
+    blocks: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
     facts: PositiveInt
-    held_out: Annotated[float, Field(gt=0, lt=1)]
+    held_out: PositiveInt
     width: PositiveInt
+    threshold: Annotated[float, Field(gt=0, lt=1)]
     scope_lr: PositiveFloat
     scope_steps: PositiveInt
     scope_batch: PositiveInt
     lr: PositiveFloat
     steps: PositiveInt
     batch: PositiveInt
-    per_round: PositiveInt
+    check_every: PositiveInt
     patience: PositiveInt
     seed: NonNegativeInt
 
@@ -105,7 +111,7 @@ class Serac(Trained):
             for now in self._scope_states(lm, corpus, known, unseen, scope):
                 scope = now
                 yield Prepared(named(_SCOPE, scope))
-        for now in self._small_states(lm, known, unseen, small):
+        for now in self._small_states(lm, corpus, known, unseen, small):
             small = now
             yield Prepared({**named(_SCOPE, scope), **named(_SMALL, small)})
         yield self._artefact(lm, scope, small)
@@ -115,7 +121,8 @@ class Serac(Trained):
         dtype = lm.model.get_input_embeddings().weight.dtype
         return Prepared(
             {
-                "places": torch.tensor([self.subject_layer, self.layer, self.blocks]),
+                "places": torch.tensor([self.subject_layer, self.layer, *self.blocks]),
+                "threshold": torch.tensor(self.threshold, dtype=torch.float64),
                 **named("scope", {**part(scope, "fixed"), **part(scope, "best")}),
                 **named("counterfactual", {name: best.to(dtype) for name, best in part(small, "best").items()}),
                 "curve.scope": scope["curve"],
@@ -133,18 +140,23 @@ class Serac(Trained):
     ) -> Iterator[dict[str, Tensor]]:
         """States of the scope's training, on states of the base model that are computed once."""
         layers, rng = (self.subject_layer, self.layer), Random(self.seed)
-        half = min(_TEXTS, len(corpus.texts)) // 2
-        seen = views(lm, layers, known, corpus.texts[:half], rng)
-        kept = views(lm, layers, unseen, corpus.texts[half : 2 * half], rng)
+        texts, others = _halves(corpus.texts)
+        seen = views(lm, layers, known, texts[:_TEXTS], rng)
+        kept = memorised(views(lm, layers, unseen, others[:_TEXTS], rng), rng)
         scope = self._untrained_scope(seen)
 
         def loss(step: int) -> Tensor:
-            drawn = Random(f"{self.seed}/{step}").sample(range(len(known)), min(self.scope_batch, len(known)))
-            chosen = {RUNNING_TEXT, *drawn}
-            return scope_loss(scope, [view for view in seen if view.lesson in chosen])
+            rng = Random(f"{self.seed}/{step}")
+            chosen = {RUNNING_TEXT, *rng.sample(range(len(known)), min(self.scope_batch, len(known)))}
+            return scope_loss(scope, memorised([view for view in seen if view.lesson in chosen], rng))
 
-        pace = Pace(self.scope_lr, self.scope_steps, self.per_round, self.patience)
-        course = Course(dict(scope.named_parameters()), loss, lambda: scope_loss(scope, kept), pace)
+        def held_out() -> list[float]:
+            with torch.no_grad():
+                return [scope_loss(scope, kept).item()]
+
+        heads = dict(scope.named_parameters())
+        pace = Pace(self.scope_steps, self.check_every, self.patience)
+        course = Course(heads, dict.fromkeys(heads, self.scope_lr), loss, held_out, pace)
         fixed = named("fixed", {name: buffer.cpu() for name, buffer in scope.named_buffers()})
         for now in course.states(f"{lm.name}: training serac's scope", state):
             yield {**now, **fixed}
@@ -163,17 +175,33 @@ class Serac(Trained):
         return Scope(embedding(low), embedding(torch.cat([view.states for view in seen])))
 
     def _small_states(
-        self, lm: LanguageModel, known: Sequence[Lesson], unseen: Sequence[Lesson], state: dict[str, Tensor]
+        self,
+        lm: LanguageModel,
+        corpus: Corpus,
+        known: Sequence[Lesson],
+        unseen: Sequence[Lesson],
+        state: dict[str, Tensor],
     ) -> Iterator[dict[str, Tensor]]:
         """States of the small model's training."""
-        model = untaught(lm, self.blocks)
+        model, taught = untaught(lm, self.blocks)
+        texts, others = _halves(corpus.texts)
 
         def loss(step: int) -> Tensor:
             rng = Random(f"{self.seed}/{step}")
-            return copying_loss(model, exercise(lm, rng.choices(known, k=self.batch), rng))
+            return copying_loss(model, exercise(lm, rng.choices(known, k=self.batch), texts, rng))
 
         rng = Random(f"{self.seed}/{_NEVER}")
-        kept = exercise(lm, (list(unseen) * _EACH)[:_HELD_OUT], rng)
-        pace = Pace(self.lr, self.steps, self.per_round, self.patience)
-        course = Course(taught(model), loss, lambda: copying_loss(model, kept), pace)
+        kept = exercise(lm, (list(unseen) * _EACH)[:_HELD_OUT], others, rng)
+
+        def held_out() -> list[float]:
+            with torch.no_grad():
+                return [copying_loss(model, kept).item()]
+
+        pace = Pace(self.steps, self.check_every, self.patience)
+        course = Course(taught, dict.fromkeys(taught, self.lr), loss, held_out, pace)
         yield from course.states(f"{lm.name}: training serac's small model", state)
+
+
+def _halves(texts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Texts to train with, and texts held out."""
+    return texts[: len(texts) // 2], texts[len(texts) // 2 :]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
 import torch
@@ -19,15 +20,21 @@ from edit_robustness.editing.serac.networks import (
     states_at,
     subject_place,
 )
+from edit_robustness.editing.training import other_objects, split_by_subject
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import Rendered, last, pad, positions, prompt_ids, render_conversation, target_ids
-from edit_robustness.records import Fact, Turn, fill
+from edit_robustness.records import Fact, Relation, Turn, fill
 
 RUNNING_TEXT = -1
 """The number of no lesson: running text, which asks for none."""
-_CONTEXT_WORDS = 30
-_OTHERS = 4
+_BEFORE_WORDS = 15
+"""How many words of running text stand before a prompt at most."""
+_TEXT_TOKENS = 60
+_ELSEWHERE = 3
+"""How many questions about a fact's subject ask for another relation's object."""
+_OTHERS = 6
 """How many of a prompt's tokens before the last are shown to the scope as tokens that ask nothing yet."""
+_SPAN_WORDS = 3
 _NOT_A_TARGET = -100
 """The label that cross-entropy skips."""
 
@@ -38,19 +45,21 @@ class Lesson:
 
     Attributes:
         fact: The fact; its own new object is not used.
-        asked: Prompts that the new object follows; the first is the bare statement.
+        statements: Wordings with a slot for the subject, any of which an edit may state the fact in.
+        asked: Prompts that the new object follows; the first are the statements, filled.
         elsewhere: Prompts about the same subject that it does not follow.
-        objects: The objects of the relation that are not true of the subject, one of which is drawn at each step.
+        objects: The objects of the relation that are not true of the subject.
     """
 
     fact: Fact
+    statements: tuple[str, ...]
     asked: tuple[Rendered, ...]
     elsewhere: tuple[Rendered, ...]
     objects: tuple[str, ...]
 
 
 def lessons(
-    lm: LanguageModel, corpus: Corpus, *, most: int, held_out: float, seed: int
+    lm: LanguageModel, corpus: Corpus, *, most: int, held_out: int, seed: int
 ) -> tuple[list[Lesson], list[Lesson]]:
     """Lessons to train on and lessons held out; no subject is in both.
 
@@ -58,37 +67,48 @@ def lessons(
         lm: The model, for its chat template.
         corpus: Facts, the wordings of their relations, and texts to put before a prompt.
         most: How many facts to use at most.
-        held_out: The share of the subjects that is held out, at least one.
+        held_out: How many subjects are held out.
         seed: Of every choice.
 
     Raises:
-        ValueError: If there are fewer than two subjects.
+        ValueError: If there are fewer than two subjects on either side.
     """
     rng = Random(seed)
     facts = rng.sample(corpus.facts, min(most, len(corpus.facts)))
-    subjects = list(dict.fromkeys(fact.subject for fact in facts))
-    if len(subjects) < 2:
-        raise ValueError(f"serac trains on unedited facts of two subjects at least; there are {len(subjects)}")
-    kept = set(subjects[max(1, round(held_out * len(subjects))) :])
-    sides = [[fact for fact in facts if (fact.subject in kept) == taught] for taught in (True, False)]
+    sides = split_by_subject(facts, held_out, seed, method="serac")
     taught, unseen = ([_lesson(lm, fact, own, corpus, rng) for fact in own] for own in sides)
     return taught, unseen
 
 
 def _lesson(lm: LanguageModel, fact: Fact, facts: Sequence[Fact], corpus: Corpus, rng: Random) -> Lesson:
     relation = corpus.relations.get(fact.relation)
-    plain = [fact.statement, *(fill(text, fact.subject) for text in (relation.paraphrases if relation else ()))]
-    asked = [Rendered(text) for text in dict.fromkeys(plain)]
-    if corpus.texts:
-        before = " ".join(rng.choice(corpus.texts).split()[:_CONTEXT_WORDS])
-        asked.append(Rendered(f"{before} {rng.choice(plain)}"))
+    statements = tuple(dict.fromkeys([fact.prompt, *(relation.paraphrases if relation else ())]))
+    asked = [Rendered(fill(text, fact.subject)) for text in statements]
     if relation:
-        asked.append(render_conversation(lm, [Turn("user", fill(relation.question, fact.subject))]))
+        asked += _questions(lm, relation, fact.subject)
     others = [other for name, other in sorted(corpus.relations.items()) if name != fact.relation]
-    elsewhere = [Rendered(fill(rng.choice(others).statement, fact.subject))] if others else []
-    objects = {name for one in facts if one.relation == fact.relation for name in (one.target_true, one.target_new)}
-    wrong = sorted(objects - {fact.target_true}) or [fact.target_new]
-    return Lesson(fact, tuple(asked), tuple(elsewhere), tuple(wrong))
+    elsewhere = [
+        Rendered(fill(rng.choice([other.statement, *other.paraphrases]), fact.subject))
+        for other in rng.sample(others, min(_ELSEWHERE, len(others)))
+    ]
+    return Lesson(fact, statements, tuple(asked), tuple(elsewhere), tuple(other_objects(fact, facts)))
+
+
+def _questions(lm: LanguageModel, relation: Relation, subject: str) -> list[Rendered]:
+    """The relation's question, to an assistant and in running text."""
+    question = fill(relation.question, subject)
+    return [
+        render_conversation(lm, [Turn("user", question)]),
+        Rendered(f"Question: {question}\nAnswer:"),
+        Rendered(f"{question} It is"),
+    ]
+
+
+def behind_text(rng: Random, texts: Sequence[str], prompt: str) -> str:
+    """A prompt after some words of running text."""
+    words = rng.choice(texts).split()
+    start = rng.randrange(max(1, len(words)))
+    return f"{' '.join(words[start : start + rng.randint(1, _BEFORE_WORDS)])} {prompt}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +121,7 @@ class View:
         places: (places,) the tokens that the scope is shown.
         states: (places, hidden) of those, at the layer that tells what they ask for.
         asks: (places,) whether a token of the new object comes next.
-        subject: Where the subject ends, in a bare statement, which the memory holds; None in other prompts.
+        subject: Where the subject ends in a prompt that may state the fact in the memory; None in others.
     """
 
     lesson: int
@@ -118,15 +138,32 @@ def views(
     """What the scope sees of the lessons' prompts, each with a new object, and of some running text."""
     prompts: list[tuple[int, list[int], range, int | None]] = []
     for number, lesson in enumerate(taught):
-        target, fact = rng.choice(lesson.objects), lesson.fact
-        for wording, prompt in enumerate(lesson.asked):
-            subject = subject_place(lm, fact.prompt, fact.subject) if wording == 0 else None
-            prompts.append((number, *asking(lm, prompt, target), subject))
+        target = rng.choice(lesson.objects)
+        prompts += [(number, *asking(lm, prompt, target), end) for prompt, end in _shown(lm, lesson, texts, rng)]
         prompts += [(number, prompt_ids(lm, prompt), _NOWHERE, None) for prompt in lesson.elsewhere]
-    prompts += [(RUNNING_TEXT, prompt_ids(lm, Rendered(text))[: 2 * _CONTEXT_WORDS], _NOWHERE, None) for text in texts]
+    prompts += [(RUNNING_TEXT, prompt_ids(lm, Rendered(text))[:_TEXT_TOKENS], _NOWHERE, None) for text in texts]
     prompts.sort(key=lambda prompt: len(prompt[1]))
     found = states_at(lm, layers, [ids for _, ids, _, _ in prompts])
     return [_view(*prompt, *states, rng) for prompt, states in zip(prompts, found, strict=True)]
+
+
+def _shown(
+    lm: LanguageModel, lesson: Lesson, texts: Sequence[str], rng: Random
+) -> Iterator[tuple[Rendered, int | None]]:
+    """All statements, at least one of them bare and the others half the time behind running text, and one question.
+
+    With each prompt comes where the subject ends, if it may state the fact in the memory.
+    """
+    bare, subject = rng.randrange(len(lesson.statements)), lesson.fact.subject
+    for number, statement in enumerate(lesson.statements):
+        prompt = lesson.asked[number]
+        if number == bare or not texts or rng.random() < 0.5:
+            yield prompt, subject_place(lm, statement, subject)
+        else:
+            yield Rendered(behind_text(rng, texts, prompt.text)), None
+    questions = lesson.asked[len(lesson.statements) :]
+    if questions:
+        yield rng.choice(questions), None
 
 
 _NOWHERE = range(0)
@@ -139,6 +176,16 @@ def _view(
     places = [*asks, *rng.sample(before, min(_OTHERS, len(before)))]
     marks = torch.arange(len(places), device=low.device) < len(asks)
     return View(lesson, low.float(), torch.tensor(places, device=low.device), high[places].float(), marks, subject)
+
+
+def memorised(seen: Sequence[View], rng: Random) -> list[View]:
+    """The views with one wording of each lesson left as the statement in the memory."""
+    wordings: dict[int, list[int]] = {}
+    for place, view in enumerate(seen):
+        if view.subject is not None:
+            wordings.setdefault(view.lesson, []).append(place)
+    kept = {rng.choice(places) for places in wordings.values()}
+    return [view if place in kept else replace(view, subject=None) for place, view in enumerate(seen)]
 
 
 def scope_loss(scope: Scope, seen: Sequence[View]) -> Tensor:
@@ -188,18 +235,36 @@ class Exercise:
     labels: Tensor
 
 
-def exercise(lm: LanguageModel, chosen: Sequence[Lesson], rng: Random) -> Exercise:
-    """For each lesson a new object, told in the statement's sentence and asked in one of the wordings."""
+def exercise(lm: LanguageModel, chosen: Sequence[Lesson], texts: Sequence[str], rng: Random) -> Exercise:
+    """For each lesson a new object, told in the sentence of a statement and asked for in one of the wordings.
+
+    Half of the prompts stand behind running text, if there is any.
+    """
     rows, targets = [], []
     for lesson in chosen:
-        target, prompt = rng.choice(lesson.objects), rng.choice(lesson.asked)
+        target, prompt = _new_object(lesson, chosen, texts, rng), rng.choice(lesson.asked)
+        if texts and prompt.special and rng.random() < 0.5:
+            prompt = Rendered(behind_text(rng, texts, prompt.text))
         wanted = target_ids(lm, prompt, f"{target}.")
-        sentence = announced(lm, lesson.fact.statement, target)
+        sentence = announced(lm, fill(rng.choice(lesson.statements), lesson.fact.subject), target)
         rows.append([*sentence, *prompt_ids(lm, prompt), *wanted[:-1]])
         targets.append(wanted)
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
     labels, _ = pad(targets, _NOT_A_TARGET, side="left", device=lm.device)
     return Exercise(ids, mask, labels)
+
+
+def _new_object(lesson: Lesson, chosen: Sequence[Lesson], texts: Sequence[str], rng: Random) -> str:
+    """An object of the lesson's relation or of another, a subject, or some words of running text.
+
+    Only the first could be guessed from the prompt; all others must be copied from the sentence.
+    """
+    other = rng.choice(chosen)
+    words = re.findall(r"\w+", rng.choice(texts)) if texts else []
+    start = rng.randrange(len(words)) if words else 0
+    span = " ".join(words[start : start + rng.randint(1, _SPAN_WORDS)])
+    found = [rng.choice(lesson.objects), rng.choice(other.objects), other.fact.subject, span, span.title()]
+    return rng.choice([name for name in found if name])
 
 
 def copying_loss(model: torch.nn.Module, given: Exercise) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edit_robustness.editing.training import part
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import RESIDUAL, Site
 from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids, subject_end, target_ids
 from edit_robustness.models.trace import inputs_at
-
-RADIUS = math.log(2)
-"""A token is in the scope of an edit at a smaller squared distance d^2: exp(-d^2) > 1/2."""
 
 _BATCH = 16
 
@@ -67,16 +66,23 @@ def squared_distances(left: Tensor, right: Tensor) -> Tensor:
     return torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
-def truncated(lm: LanguageModel, blocks: int, tensors: Mapping[str, Tensor]) -> Any:
-    """A model of fewer blocks than the base model: the given tensors by name, and for the others the base's own."""
+def truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Tensor]) -> Any:
+    """A model of some of the base model's blocks: the given tensors by name, and for the others the base's own.
+
+    Raises:
+        ValueError: If the base model does not have these blocks.
+    """
+    if not all(0 <= block < len(lm.blocks) for block in blocks):
+        raise ValueError(f"{lm.name} has blocks 0 to {len(lm.blocks) - 1}; serac's setting `blocks` is {list(blocks)}")
     config = copy.deepcopy(lm.model.config)
-    config.num_hidden_layers = blocks
+    config.num_hidden_layers = len(blocks)
     if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:blocks]
+        config.layer_types = [config.layer_types[block] for block in blocks]
     with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced at once
         model = type(lm.model)(config)
+    origin = re.compile(rf"(?<=^{re.escape(lm.layout.blocks)}\.)\d+")
     for path, module in model.named_modules():
-        source = lm.model.get_submodule(path)
+        source = lm.model.get_submodule(origin.sub(lambda place: str(blocks[int(place[0])]), path))
         for name, _ in module.named_parameters(recurse=False):
             tensor = tensors.get(f"{path}.{name}", getattr(source, name).detach())
             setattr(module, name, nn.Parameter(tensor, requires_grad=False))
@@ -85,33 +91,18 @@ def truncated(lm: LanguageModel, blocks: int, tensors: Mapping[str, Tensor]) -> 
     return model.eval()
 
 
-def untaught(lm: LanguageModel, blocks: int) -> Any:
-    """The small model before it is taught, in float32: the outermost blocks, half from each end of the base model.
+def untaught(lm: LanguageModel, blocks: Sequence[int]) -> tuple[Any, dict[str, nn.Parameter]]:
+    """The small model before it is taught, in float32, and what is taught of it: the attention of its blocks.
 
-    The base model's last blocks speak to its head; of the first blocks alone, the head makes nothing.
-
-    Raises:
-        ValueError: If the base model does not have so many blocks.
+    Attention is what copies. The MLPs, which know things by heart, stay the base model's own, so that the objects that
+    are seen in training cannot be learnt instead.
     """
-    if blocks > len(lm.blocks):
-        raise ValueError(f"{lm.name} has {len(lm.blocks)} blocks; serac's setting `blocks` asks for {blocks}")
-    first, rest = (blocks + 1) // 2, len(lm.blocks) - blocks
-    tensors = {
-        f"{lm.layout.blocks}.{place}.{name}": parameter.detach()
-        for place in range(first, blocks)
-        for name, parameter in lm.blocks[rest + place].named_parameters()
-    }
-    model = truncated(lm, blocks, tensors).float()
-    for parameter in taught(model).values():
+    model = truncated(lm, blocks, {}).float()
+    attention = lm.layout.parts["attention_out"].rpartition(".")[0]
+    taught = {name: parameter for name, parameter in model.named_parameters() if f".{attention}." in name}
+    for parameter in taught.values():
         parameter.data = parameter.data.clone()  # no longer the base model's own
-    return model
-
-
-def taught(model: Any) -> dict[str, nn.Parameter]:
-    """The parameters of a truncated model that are trained: all but the tokens' embeddings and the head."""
-    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
-    kept = {id(parameter) for end in ends for parameter in end.parameters()}
-    return {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in kept}
+    return model, taught
 
 
 @dataclass(frozen=True)
@@ -120,39 +111,31 @@ class Networks:
 
     Attributes:
         layers: The blocks whose outputs the scope reads: what a token is about, and what it asks for.
+        radius: A token is in the scope of an edit at a smaller squared distance d^2: exp(-d^2) > the threshold.
         scope: The classifier.
         counterfactual: The small model, which answers after [an edit's sentence; the tokens so far].
     """
 
     layers: tuple[int, int]
+    radius: float
     scope: Scope
     counterfactual: Any
 
     @classmethod
     def of(cls, lm: LanguageModel, tensors: Mapping[str, Tensor]) -> Networks:
         """The networks in an artefact's tensors (`Serac.prepare`)."""
-        about, asks, blocks = tensors["places"].tolist()
+        about, asks, *blocks = tensors["places"].tolist()
         like = lm.model.get_input_embeddings().weight
         small = {name: tensor.to(like) for name, tensor in part(tensors, "counterfactual").items()}
         scope = scope_of({name: tensor.to(lm.device) for name, tensor in part(tensors, "scope").items()})
-        return cls((about, asks), scope.requires_grad_(False), truncated(lm, blocks, small))
+        radius = -math.log(tensors["threshold"].item())
+        return cls((about, asks), radius, scope.requires_grad_(False), truncated(lm, blocks, small))
 
 
 def scope_of(tensors: Mapping[str, Tensor]) -> Scope:
     """The scope with such a state."""
     heads = [part(tensors, name) for name in ("about", "asks")]
     return Scope(*(Embedding(own["centre"], own["spread"], own["head"]) for own in heads))
-
-
-def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The tensors under a name, without it."""
-    mark = f"{name}."
-    return {key.removeprefix(mark): tensor for key, tensor in tensors.items() if key.startswith(mark)}
-
-
-def named(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `part`."""
-    return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
 
 
 @torch.no_grad()

@@ -20,7 +20,6 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from edit_robustness.editing.serac.networks import (
-    RADIUS,
     Networks,
     announced,
     asking,
@@ -52,12 +51,14 @@ class Index:
         keys: (keys, width) embeddings of what it asks for, where it is about to say a token of the new object.
         owners: (keys,) the number of the edit of each key.
         sentences: Ids of each edit's sentence.
+        radius: See `Networks`.
     """
 
     subjects: Tensor
     keys: Tensor
     owners: Tensor
     sentences: list[list[int]]
+    radius: float
 
     @classmethod
     @torch.no_grad()
@@ -75,6 +76,7 @@ class Index:
             networks.scope.asks(torch.cat(keys)),
             torch.tensor(owners, device=lm.device),
             [announced(lm, text, entry[2]) for text, entry in zip(statements, memory, strict=True)],
+            networks.radius,
         )
 
     def nearest(self, asks: Tensor, about: Tensor) -> Tensor:
@@ -86,7 +88,7 @@ class Index:
         """
         later_first = self.owners.flip(0)
         distances, key = (squared_distances(asks, self.keys.flip(0)) + about[..., later_first]).min(-1)
-        return later_first[key].where(distances < RADIUS, _BASE)
+        return later_first[key].where(distances < self.radius, _BASE)
 
 
 class Router:
