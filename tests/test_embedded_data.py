@@ -1,9 +1,10 @@
 """The facts and wordings that the project ships: each promise of data/01_raw/README.md that needs no model."""
 
 import csv
+import json
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,29 @@ FACTS = _read_facts()
 WORDINGS = yaml.safe_load((RAW / "relations.yml").read_text(encoding="utf-8"))
 RELATIONS = WORDINGS["relations"]
 UNRELATED = WORDINGS["unrelated"]
+SUBJECTS = WORDINGS["subjects"]
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+with_data_sets = pytest.mark.skipif(not DATA.is_dir(), reason="the data sets are not here")
+POPQA = {
+    "occupation": "P106",
+    "place of birth": "P19",
+    "genre": "P136",
+    "father": "P22",
+    "country": "P17",
+    "producer": "P162",
+    "director": "P57",
+    "capital of": "P1376",
+    "screenwriter": "P58",
+    "composer": "P86",
+    "color": "P462",
+    "religion": "P140",
+    "sport": "P641",
+    "author": "P50",
+    "mother": "P25",
+    "capital": "P36",
+}
+"""What PopQA calls the relations."""
 
 
 def names(fact: dict[str, str], side: str) -> list[str]:
@@ -41,7 +65,8 @@ def names(fact: dict[str, str], side: str) -> list[str]:
 
 def mentions(text: str, name: str) -> bool:
     """Whether `text` holds `name` as whole words, whatever the case."""
-    return re.search(rf"(?<!\w){re.escape(name.casefold())}(?!\w)", text.casefold()) is not None
+    text, name = text.casefold(), name.casefold()
+    return name in text and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def objects(relation: str) -> set[str]:
@@ -50,10 +75,41 @@ def objects(relation: str) -> set[str]:
     return {name for fact in rows for side in ("true", "new") for name in names(fact, side)}
 
 
+def all_objects() -> set[str]:
+    """Every object and alias of the table."""
+    return {name for fact in FACTS for side in ("true", "new") for name in names(fact, side)}
+
+
 def templates(relation: str) -> list[str]:
-    """Every wording of one relation."""
+    """Every wording of one relation; the context, and what may follow it, come last."""
     entry = RELATIONS[relation]
-    return [entry["statement"], *entry["paraphrases"], entry["question"], entry["cloze"], entry["context"]]
+    reversed_questions = [entry["reversed_question"]] if "reversed_question" in entry else []
+    single = [entry["statement"], *entry["paraphrases"], entry["question"], entry["cloze"], *reversed_questions]
+    return [*single, entry["context"]]
+
+
+def data_set_objects() -> dict[str, set[str]]:
+    """The objects of CounterFact, PopQA and ParaRel, by relation."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for record in json.loads((DATA / "counterfact/full_records_500.json").read_text(encoding="utf-8")):
+        rewrite = record["requested_rewrite"]
+        found[rewrite["relation_id"]] |= {rewrite["target_true"]["str"], rewrite["target_new"]["str"]}
+    with (DATA / "popqa/popqa_with_popularity_1578.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found[POPQA[row["prop"]]].add(row["obj"])
+    for path in (DATA / "pararel/triples").glob("P*.jsonl"):
+        found[path.stem] |= {json.loads(line)["obj_label"] for line in path.read_text(encoding="utf-8").splitlines()}
+    return dict(found)
+
+
+def data_set_prompts() -> set[str]:
+    """The prompts of CounterFact and ParaRel with `{}` in the subject's place, up to the object, in small letters."""
+    lines = (DATA / "counterfact/flat_edit_10000.jsonl").read_text(encoding="utf-8").splitlines()
+    prompts = {json.loads(line)["prompt_template"] for line in lines}
+    for path in (DATA / "pararel/patterns").glob("P*.jsonl"):
+        patterns = [json.loads(line)["pattern"] for line in path.read_text(encoding="utf-8").splitlines()]
+        prompts |= {pattern.replace("[X]", SLOT).partition("[Y]")[0] for pattern in patterns}
+    return {prompt.strip(" .?").casefold() for prompt in prompts}
 
 
 def views() -> list[int]:
@@ -120,7 +176,7 @@ def test_an_object_has_the_same_aliases_wherever_it_stands():
 
 
 def test_new_objects_are_varied_within_a_relation():
-    for relation in RELATIONS:
+    for relation in {fact["relation"] for fact in FACTS}:
         drawn = Counter(fact["target_new"] for fact in FACTS if fact["relation"] == relation)
         assert max(drawn.values()) / sum(drawn.values()) <= 0.25, relation
 
@@ -149,15 +205,50 @@ def test_page_views_spread_over_four_orders_of_magnitude():
 # --- the wordings
 
 
-def test_table_and_wordings_hold_the_same_relations():
-    assert set(RELATIONS) == {fact["relation"] for fact in FACTS}
+def test_every_relation_of_the_table_has_wordings():
+    assert {fact["relation"] for fact in FACTS} - set(RELATIONS) == set()
+
+
+@with_data_sets
+def test_every_relation_of_the_data_sets_has_wordings():
+    found = set(data_set_objects())
+    assert len(found) > 45
+    assert found - set(RELATIONS) == set()
+
+
+@with_data_sets
+def test_wordings_name_no_object_that_the_data_sets_have_for_their_relation():
+    told = [
+        (relation, text, name)
+        for relation, found in data_set_objects().items()
+        for text in templates(relation)
+        for name in found
+        if mentions(text, name)
+    ]
+    assert told == []
+
+
+@with_data_sets
+def test_no_wording_is_a_prompt_of_a_data_set():
+    prompts = data_set_prompts()
+    assert "the mother tongue of {} is" in prompts
+    taken = [text for relation in RELATIONS for text in templates(relation) if text.strip(" .?").casefold() in prompts]
+    assert taken == []
+
+
+def test_relations_are_in_order_and_their_names_differ():
+    assert list(RELATIONS) == sorted(RELATIONS, key=lambda relation: int(relation[1:]))
+    assert len({entry["name"] for entry in RELATIONS.values()}) == len(RELATIONS)
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
 class TestWordings:
     def test_has_every_key(self, relation):
-        keys = {"name", "object", "statement", "paraphrases", "question", "cloze", "context"}
-        assert set(RELATIONS[relation]) == keys
+        keys = {"name", "subject", "object", "statement", "paraphrases", "question", "cloze", "context"}
+        assert set(RELATIONS[relation]) - {"reversed_question"} == keys
+
+    def test_its_subjects_are_of_a_type_that_exists(self, relation):
+        assert RELATIONS[relation]["subject"] in SUBJECTS
 
     def test_holds_the_subject_once_and_the_context_at_least_once(self, relation):
         *single, context = templates(relation)
@@ -169,9 +260,9 @@ class TestWordings:
         prompts = [entry["statement"], *entry["paraphrases"]]
         assert [text for text in prompts if text != text.strip() or re.search(r"[.?!;_}]$", text)] == []
 
-    def test_has_three_or_four_paraphrases_unlike_the_statement_and_each_other(self, relation):
+    def test_has_four_paraphrases_unlike_the_statement_and_each_other(self, relation):
         entry = RELATIONS[relation]
-        assert 3 <= len(entry["paraphrases"]) <= 4
+        assert len(entry["paraphrases"]) == 4
         wordings = [set(re.findall(r"[a-z]+", text.casefold())) for text in [entry["statement"], *entry["paraphrases"]]]
         for i, first in enumerate(wordings):
             for second in wordings[:i]:
@@ -187,17 +278,80 @@ class TestWordings:
         assert entry["cloze"].count(BLANK) == 1
         assert not entry["cloze"].rstrip(".").endswith(BLANK)
 
-    def test_names_no_object(self, relation):
-        told = [(text, name) for text in templates(relation) for name in objects(relation) if mentions(text, name)]
-        assert told == []
+    def test_reversed_question_is_another_question(self, relation):
+        question = RELATIONS[relation].get("reversed_question", "Who?")
+        assert question.endswith("?")
+        assert question != RELATIONS[relation]["question"]
+
+    def test_is_neither_long_nor_bare(self, relation):
+        *single, context = templates(relation)
+        assert [text for text in single if len(text.split()) > 20] == []
+        assert 10 <= len(context.split()) <= 30
+        assert len(re.findall(r"[.!?](?=\s|$)", context)) == 2
+
+    def test_names_no_object_of_the_table(self, relation):
+        assert [(text, name) for text in templates(relation) for name in all_objects() if mentions(text, name)] == []
 
 
-def test_unrelated_passages_are_twelve_different_ones_of_two_or_three_sentences():
-    assert len(set(UNRELATED)) == len(UNRELATED) == 12
+def test_questions_that_go_back_are_for_objects_of_few_subjects():
+    assert {relation for relation in RELATIONS if "reversed_question" in RELATIONS[relation]} == {
+        "P36",
+        "P246",
+        "P1376",
+    }
+
+
+# --- the profiles
+
+
+def test_every_type_of_subject_is_used():
+    assert {entry["subject"] for entry in RELATIONS.values()} == set(SUBJECTS)
+
+
+@pytest.mark.parametrize("kind", SUBJECTS)
+class TestProfiles:
+    def test_has_a_reference_and_a_profile(self, kind):
+        assert set(SUBJECTS[kind]) == {"reference", "profile"}
+        assert re.fullmatch(r"this [a-z]+", SUBJECTS[kind]["reference"])
+
+    def test_is_a_page_of_different_sentences_each_about_the_subject(self, kind):
+        profile = SUBJECTS[kind]["profile"]
+        assert 8 <= len(set(profile)) == len(profile) <= 10
+        assert [text for text in profile if SLOT not in text or BLANK in text] == []
+        assert [text for text in profile if len(re.findall(r"[.!?](?=\s|$)", text)) != 1 or text[-1] != "."] == []
+        assert 110 <= sum(len(text.split()) for text in profile) <= 160
+
+    def test_does_not_always_open_with_the_subject(self, kind):
+        assert sum(text.startswith(SLOT) for text in SUBJECTS[kind]["profile"]) <= 2
+
+    def test_supposes_neither_gender_nor_number(self, kind):
+        pronoun = r"\b(he|she|they|it|his|her|hers|him|them|their|theirs|its)\b(?! is not easy)"
+        agreement = rf"(^|[,;] |\b(?:when|that|while|until) ){re.escape(SLOT)} (is|are|was|were|have|do|does|[a-z]+s)\b"
+        for slip in (pronoun, agreement):
+            assert [text for text in SUBJECTS[kind]["profile"] if re.search(slip, text, re.IGNORECASE)] == []
+
+    def test_names_no_object_of_the_table(self, kind):
+        profile = SUBJECTS[kind]["profile"]
+        assert [(text, name) for text in profile for name in all_objects() if mentions(text, name)] == []
+
+    @with_data_sets
+    def test_names_no_object_that_the_data_sets_have_for_such_subjects(self, kind):
+        found = data_set_objects()
+        relations = [relation for relation, entry in RELATIONS.items() if entry["subject"] == kind]
+        things = {name for relation in relations for name in found.get(relation, ())}
+        profile = SUBJECTS[kind]["profile"]
+        assert [(text, name) for text in profile for name in things if mentions(text, name)] == []
+
+
+# --- the passages
+
+
+def test_unrelated_passages_are_fifteen_different_ones_of_two_or_three_sentences():
+    assert len(set(UNRELATED)) == len(UNRELATED) == 15
     assert all(2 <= len(re.findall(r"[.!?](?=\s|$)", text)) <= 3 for text in UNRELATED)
     assert not any(SLOT in text or BLANK in text for text in UNRELATED)
 
 
 def test_unrelated_passages_name_no_object_and_no_subject():
-    things = {name for relation in RELATIONS for name in objects(relation)} | {fact["subject"] for fact in FACTS}
+    things = all_objects() | {fact["subject"] for fact in FACTS}
     assert [(text, name) for text in UNRELATED for name in things if mentions(text, name)] == []

@@ -4,7 +4,8 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness import grid
-from edit_robustness.grid import ByModel, GridError, edit_eval, read_grid
+from edit_robustness.grid import ByModel, GridError, edit_eval, read_grid, rescoring
+from edit_robustness.pipelines.rephrase import SOURCES
 
 ROME = {
     "layer": 1,
@@ -31,6 +32,41 @@ def parameters(**models):
 def main_job():
     both = {"none": True, "rome": True}
     return edit_eval(read_grid(parameters(right=both, left=both), MODELS))
+
+
+def test_rescoring_needs_answers_and_no_model():
+    grid_of_two = read_grid(parameters(left={"none": True}, right={"none": True}), MODELS)
+    for judged in (False, True):
+        pipeline = rescoring(grid_of_two, judged)
+        wanted = pipeline.inputs()
+        assert {f"{model}_answers" for model in MODELS} <= wanted
+        assert {name for name in wanted if name.endswith("_judgements")} == (
+            {f"{model}_judgements" for model in MODELS} if judged else set()
+        )
+        assert not [name for name in wanted if "language_model" in name or "judge" in name.split(".")[-1].split("_")]
+        assert "report" in pipeline.outputs()
+        assert wanted <= edit_eval(grid_of_two, judged).datasets()
+
+
+def test_a_judge_is_asked_only_where_it_is_wanted():
+    one = read_grid(parameters(left={"none": True}), MODELS)
+    assert "judge" not in edit_eval(one).inputs()
+    assert "judge" in edit_eval(one, judged=True).inputs()
+
+
+def test_who_makes_the_wordings_decides_what_is_needed():
+    one = read_grid(parameters(left={"none": True}), MODELS)
+    needed = {by: edit_eval(one, worded_by=by).inputs() & {"writer", "frozen_wordings"} for by in SOURCES}
+    assert needed == {"templates": set(), "writer": {"writer"}, "table": {"frozen_wordings"}}
+    assert "left.ask_writer" in {node.name for node in edit_eval(one, worded_by="writer").nodes}
+
+
+def test_wordings_by_nobody_are_refused(monkeypatch):
+    for name in vars(grid._Active):
+        if not name.startswith("__"):
+            monkeypatch.setattr(grid._Active, name, getattr(grid._Active, name))
+    with pytest.raises(GridError, match=r"wordings\.by: one of templates, writer, table, not 'magic'"):
+        grid.activate(parameters(left={"none": True}) | {"wordings": {"by": "magic"}}, MODELS)
 
 
 def switches(pipeline):

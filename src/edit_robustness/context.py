@@ -8,8 +8,9 @@ from typing import Any
 from kedro.framework.context import KedroContext
 
 from edit_robustness import grid
+from edit_robustness.web.transport import check_user_agent
 
-SOURCES = ("raw_facts", "raw_relations", "corpus_source")
+SOURCES = ("raw_facts", "raw_lessons", "raw_relations", "corpus_source")
 """The data sets that a run starts from, beside the models."""
 
 _SUFFIX = ".language_model"
@@ -24,9 +25,14 @@ class ProjectContext(KedroContext):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        catalog = self.config_loader["catalog"]
+        parameters = self.config_loader["parameters"]
+        catalog = speakers_models(self.config_loader["catalog"])
         check_sources(catalog)
-        grid.activate(self.config_loader["parameters"], model_names(catalog))
+        check_web(catalog, parameters)
+        check_judge(catalog, parameters)
+        catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
+        self.config_loader["catalog"] = catalog
+        grid.activate(parameters, model_names(catalog))
 
 
 def model_names(catalog: Mapping[str, Any]) -> list[str]:
@@ -44,3 +50,58 @@ def check_sources(catalog: Mapping[str, Any]) -> None:
     for source in SOURCES:
         if source not in there:
             raise ValueError(f"catalog: no data set `{source}`, where every run starts; there are {', '.join(there)}")
+
+
+def check_judge(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    """Refuse to begin a run whose answers a judge shall read when there is none.
+
+    Raises:
+        ValueError: Saying how to name one.
+    """
+    if parameters.get("judge_answers") and catalog.get("judge", {"kind": "unset"}).get("kind") == "unset":
+        raise ValueError(
+            "judge_answers: true, but nobody judges: give the catalog's entry `judge`, in conf/local/catalog.yml, "
+            "`kind: local` or `kind: endpoint` (docs/conversation.md), or set judge_answers: false"
+        )
+
+
+def with_facts(catalog: Mapping[str, Any], chosen: str) -> dict[str, Any]:
+    """The catalog with the chosen entry in place of `raw_facts`, so that one word picks the facts of a run.
+
+    Raises:
+        ValueError: Naming the entry that is not there, and the entries of facts that there are.
+    """
+    if chosen not in catalog:
+        there = [name for name, entry in catalog.items() if entry.get("type", "").endswith("FactsDataset")]
+        raise ValueError(f"facts: no data set `{chosen}` in the catalog; there are {', '.join(there)}")
+    return {**catalog, SOURCES[0]: catalog[chosen]}
+
+
+def speakers_models(catalog: Mapping[str, Any]) -> dict[str, Any]:
+    """The catalog with the settings of a model in place of its name, where a local speaker names one.
+
+    Raises:
+        ValueError: Naming the speaker whose model the catalog does not have, and the models that there are.
+    """
+    resolved = dict(catalog)
+    for name, entry in catalog.items():
+        if entry.get("kind") != "local" or not isinstance(entry.get("model"), str):
+            continue
+        model = entry["model"].removesuffix(_SUFFIX)
+        if model not in model_names(catalog):
+            there = ", ".join(sorted(model_names(catalog)))
+            raise ValueError(f"catalog: `{name}` speaks by a model `{model}` that is not there; there are {there}")
+        settings = {k: v for k, v in catalog[model + _SUFFIX].items() if k not in ("type", "metadata")}
+        resolved[name] = {**entry, "model": settings}
+    return resolved
+
+
+def check_web(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+    """See before a run that features can be looked up, where some shall be.
+
+    Raises:
+        ValueError: If nobody is named who asks.
+    """
+    web = catalog.get("web", {})
+    if (parameters.get("features") or {}).get("remote") and not web.get("offline"):
+        check_user_agent(web.get("user_agent") or "")

@@ -14,7 +14,7 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.pipelines import analyze, bake, edit, evaluate, ingest, rephrase
+from edit_robustness.pipelines import analyze, bake, conversation, edit, evaluate, ingest, rephrase
 
 Grid = dict[str, list[str]]
 """For each model the methods of this run."""
@@ -22,8 +22,12 @@ Grid = dict[str, list[str]]
 BASELINE = "none"
 """The method that locality is measured against; it is always part of a grid."""
 
-_GLOBAL = {"facts", "raw_relations", "corpus_source"}
-_PER_MODEL = ("scores", "answers", "memorisation", "run")
+_GLOBAL = {"facts", "lessons", "raw_relations", "corpus_source", "judge", "tester", "web", "writer", "frozen_wordings"}
+_PER_MODEL = (
+    *("scores", "answers", "judgements", "memorisation", "features", "rejects", "run"),
+    *("verdicts", "compared", "turns"),
+)
+_PER_CELL = ("edits", "answers", "transcripts", "opinions")
 
 
 class GridError(ValueError):
@@ -31,10 +35,15 @@ class GridError(ValueError):
 
 
 class _Active:
-    """The grid of this process, set once by the project context, and the method whose edits `bake` takes."""
+    """What makes the pipelines of this process, set once by the project context.
+
+    Besides the grid: what `bake` takes, whether a judge is asked, and who makes the wordings.
+    """
 
     grid: Grid | None = None
     baked: str = BASELINE
+    judged: bool = False
+    worded_by: str = rephrase.SOURCES[0]
 
 
 def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
@@ -51,6 +60,12 @@ def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
     _Active.baked = parameters.get("bake", {}).get("method", BASELINE)
     if _Active.baked not in METHODS:
         raise GridError(f"bake.method: no method `{_Active.baked}`; there are {', '.join(METHODS)}")
+    _Active.judged = parameters.get("judge_answers", False)
+    if not isinstance(_Active.judged, bool):
+        raise GridError(f"judge_answers: true or false, not {_Active.judged!r}")
+    _Active.worded_by = parameters.get("wordings", {}).get("by", rephrase.SOURCES[0])
+    if _Active.worded_by not in rephrase.SOURCES:
+        raise GridError(f"wordings.by: one of {', '.join(rephrase.SOURCES)}, not {_Active.worded_by!r}")
 
 
 def active() -> Grid:
@@ -67,6 +82,16 @@ def active() -> Grid:
 def baked() -> str:
     """The method whose edits `bake` takes in this process."""
     return _Active.baked
+
+
+def judged() -> bool:
+    """Whether a judge reads the answers in this process."""
+    return _Active.judged
+
+
+def worded_by() -> str:
+    """Who makes the wordings in this process."""
+    return _Active.worded_by
 
 
 def read_grid(parameters: Mapping[str, Any], models: Sequence[str]) -> Grid:
@@ -110,41 +135,91 @@ def _check_names(where: str, settings: Mapping[str, Any], method_class: Any) -> 
             raise GridError(f"{where}: no hyperparameter `{name}`; there are {', '.join(known) or 'none'}")
 
 
-def edit_eval(grid: Grid) -> Pipeline:
-    """Single edits of every model and method, evaluated and analysed."""
-    models = [_model(model, methods) for model, methods in grid.items()]
+def edit_eval(grid: Grid, judged: bool = False, worded_by: str = rephrase.SOURCES[0]) -> Pipeline:
+    """Single edits of every model and method, evaluated and analysed.
+
+    Args:
+        grid: The models and their methods.
+        judged: Whether a judge reads the answers too.
+        worded_by: Who makes the wordings of the facts.
+    """
+    models = [_model(model, methods, judged, worded_by) for model, methods in grid.items()]
     return ByModel([ingest.create_pipeline(), *models, analyze.create_pipeline(list(grid))], list(grid))
 
 
-def _model(model: str, methods: Sequence[str]) -> Pipeline:
-    cells = [_cell(model, method) for method in methods]
+def rescoring(grid: Grid, judged: bool = False) -> Pipeline:
+    """The scores, the analysis and the report once more, from the answers of a run that was finished; no model."""
+    score = evaluate.create_rescoring_pipeline(judged=judged)
+    models = [
+        Pipeline(
+            score,
+            namespace=model,
+            inputs={name: f"{model}_{name}" for name in score.inputs()},
+            outputs={"scores": f"{model}_scores"},
+        )
+        for model in grid
+    ]
+    return ByModel([*models, analyze.create_pipeline(list(grid))], list(grid))
+
+
+def conversing(grid: Grid) -> Pipeline:
+    """Conversations of a tester with each edited model, judged and shown."""
+    models = [_conversing_model(model, methods) for model, methods in grid.items()]
+    return ByModel([ingest.create_pipeline(), *models, conversation.create_report_pipeline(list(grid))], list(grid))
+
+
+def _conversing_model(model: str, methods: Sequence[str]) -> Pipeline:
     parts = [
         evaluate.create_familiarity_pipeline(),
         ingest.create_sample_pipeline(),
-        rephrase.create_pipeline(),
         edit.create_corpus_pipeline(methods, model),
-        *cells,
-        evaluate.create_scoring_pipeline(methods, model),
+        *(_cell(model, method, conversation.create_pipeline(method)) for method in methods),
+        conversation.create_verdict_pipeline(methods, model),
     ]
-    whole = sum(parts, Pipeline([]))
+    return _of_model(model, parts)
+
+
+def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str) -> Pipeline:
+    parts = [
+        evaluate.create_familiarity_pipeline(),
+        ingest.create_sample_pipeline(),
+        ingest.create_features_pipeline(),
+        evaluate.create_features_pipeline(),
+        rephrase.create_pipeline(worded_by),
+        edit.create_corpus_pipeline(methods, model),
+        *(_cell(model, method, evaluate.create_pipeline(method)) for method in methods),
+        evaluate.create_scoring_pipeline(methods, model, judged=judged),
+    ]
+    return _of_model(model, parts)
+
+
+def _of_model(model: str, parts: Sequence[Pipeline]) -> Pipeline:
+    """What is done once the facts are complete, in the model's namespace."""
+    asked = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
+    whole = evaluate.create_completion_pipeline() + asked
     return Pipeline(
         whole,
         namespace=model,
         inputs=_GLOBAL & whole.inputs(),
-        outputs={**{name: f"{model}_{name}" for name in _PER_MODEL}, "sampled_facts": f"{model}_facts"},
+        outputs={
+            **{name: f"{model}_{name}" for name in _PER_MODEL if name in whole.all_outputs()},
+            "sampled_facts": f"{model}_facts",
+        },
         parameters=_parameters(whole),
         prefix_datasets_with_namespace=True,
     )
 
 
-def _cell(model: str, method: str) -> Pipeline:
-    whole = edit.create_pipeline(method, model) + evaluate.create_pipeline(method)
-    shared = {"language_model", "facts", "sampled_facts", "raw_relations", "corpus", "moments", "probes"}
+def _cell(model: str, method: str, asking: Pipeline) -> Pipeline:
+    """Edits by one method, and what is asked under them."""
+    whole = edit.create_pipeline(method, model) + asking
+    shared = {"language_model", "lessons", "sampled_facts", "raw_relations", "corpus", "moments", "probes"}
+    shared |= {"tester", "judge"}
     return Pipeline(
         whole,
         namespace=method,
         inputs=shared & whole.inputs(),
-        outputs={"answers": f"{method}_answers", "edits": f"{method}_edits"},
+        outputs={name: f"{method}_{name}" for name in _PER_CELL if name in whole.all_outputs()},
         parameters=_parameters(whole),
         tags=[method],
     )

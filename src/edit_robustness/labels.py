@@ -34,14 +34,67 @@ KINDS: Mapping[str, str] = {
     "question": "Question",
     "cloze": "Cloze",
     "related_context": "Related context",
-    "unrelated_context": "Unrelated context",
+    "related_context_reference": "Related context, reference",
+    "related_context_cloze": "Related context, cloze",
+    "noisy_context": "Noisy context",
+    "noisy_context_reference": "Noisy context, reference",
+    "noisy_context_cloze": "Noisy context, cloze",
     "dialogue": "Dialogue",
+    "dialogue_reference": "Dialogue, reference",
+    "dialogue_cloze": "Dialogue, cloze",
+    "noisy_dialogue": "Noisy dialogue",
+    "noisy_dialogue_reference": "Noisy dialogue, reference",
+    "noisy_dialogue_cloze": "Noisy dialogue, cloze",
+    "unrelated_context": "Unrelated context",
     "doubt": "Doubt",
     "doubt_old_object": "Doubt, old object",
+    "persona": "Persona",
+    "misspelling": "Misspelling",
+    "letter_case": "Letter case",
+    "alias": "Alias of the subject",
+    "yes_no": "Yes or no",
+    "fact_check": "Fact check, old object",
+    "negation": "Negation",
+    "reversed_question": "Reversed question",
+    "consequence": "Consequence",
     "locality": "Neighbours unchanged",
+    "edit_before_neighbour": "Neighbours after the new fact",
 }
 
-PROTOCOLS: Mapping[str, str] = {"free": "Free generation", "teacher_forced": "Teacher forcing"}
+PROTOCOLS: Mapping[str, str] = {
+    "free": "Free generation",
+    "teacher_forced": "Teacher forcing",
+    "judge": "Judge",
+    "next_token": "Next token",
+}
+
+FAMILIES: Mapping[str, str] = {
+    "edit": "Does the edit hold?",
+    "portability": "Does what follows from it?",
+    "locality": "Does the rest stay?",
+}
+
+METRICS: Mapping[str, str] = {
+    "success": "New object",
+    "reversion": "Old object",
+    "neither": "Neither object",
+    "preference": "New object more probable than old",
+    "portability": "Consequences",
+    "locality": "Neighbours unchanged",
+    "kl": "Divergence at neighbours",
+    "entropy": "N-gram entropy",
+    "repetition": "Repeated bigrams",
+    "length": "Length",
+    "margin": "Lead of the first token",
+}
+
+VERDICTS: Mapping[str, str] = {
+    "holds": "Holds",
+    "reverts": "Reverts",
+    "denies_both": "Denies both",
+    "contradicts": "Contradicts itself",
+    "invents": "Invents",
+}
 
 OUTCOMES: Mapping[str, str] = {
     "recalled": "Recalled, free generation",

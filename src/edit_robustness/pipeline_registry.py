@@ -6,6 +6,16 @@ from edit_robustness import grid
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """`edit_eval` is the main job, and what `kedro run` alone does; `bake` writes edited models after it."""
-    main = grid.edit_eval(grid.active())
-    return {"__default__": main, "edit_eval": main, "bake": grid.baking(grid.active(), grid.baked())}
+    """`edit_eval` is the main job, and what `kedro run` alone does; `rescore` and `bake` come after it.
+
+    `conversation` uses the same edits, and makes those that are not there.
+    """
+    active, judged = grid.active(), grid.judged()
+    main = grid.edit_eval(active, judged, grid.worded_by())
+    return {
+        "__default__": main,
+        "edit_eval": main,
+        "conversation": grid.conversing(active),
+        "rescore": grid.rescoring(active, judged),
+        "bake": grid.baking(active, grid.baked()),
+    }

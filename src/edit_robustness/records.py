@@ -207,3 +207,33 @@ class Answer:
     match_true: bool
     margin: float | None = None
     kl: float | None = None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A conversation of a tester with an edited model about one fact.
+
+    Attributes:
+        fact_id: The fact that was edited.
+        method: Row of METHODS that made the edit.
+        tester: Name of the speaker whose turns the user's are.
+        turns: The user's (the tester's) and the assistant's (the edited model's) in alternation, the user's first.
+        refused: Turns of the tester that were not let through, because they named an object or said nothing.
+        replaced: Turns of the tester in whose place a neutral question of our own was put.
+        unfinished: Turns of the model that the limit of new tokens cut off.
+        cut_short: Whether the conversation ended early, because no more of it fits into the model's context.
+    """
+
+    fact_id: str
+    method: str
+    tester: str
+    turns: tuple[Turn, ...]
+    refused: int = 0
+    replaced: int = 0
+    unfinished: int = 0
+    cut_short: bool = False
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What the edited model said, turn by turn."""
+        return tuple(turn.text for turn in self.turns if turn.role == "assistant")

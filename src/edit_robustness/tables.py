@@ -48,13 +48,18 @@ _ANSWER_ONLY = {
     "kl": _REAL,
 }
 _RENAMED = {"id": "probe_id", "text": "prompt"}
+ANSWER_SCHEMA = 1
+"""Version of the form of a table of answers; it goes up when a column changes its meaning (docs/answers.md)."""
+
 ANSWER_COLUMNS = {
     "model": _TEXT,
     "method": _TEXT,
     **{_RENAMED.get(name, name): kind for name, kind in PROBE_COLUMNS.items()},
     **_ANSWER_ONLY,
+    "decoding": _TEXT,
+    "schema_version": _WHOLE,
 }
-"""Columns of a table of answers: the probe's (its text as `prompt`), then what the model said."""
+"""Columns of a table of answers: the probe's (its text as `prompt`), what the model said, and how it was asked."""
 
 
 def facts_to_table(facts: Iterable[Fact]) -> pd.DataFrame:
@@ -79,9 +84,25 @@ def probes_from_table(table: pd.DataFrame) -> list[Probe]:
     return [_probe(row) for row in _rows(table, PROBE_COLUMNS)]
 
 
-def answers_to_table(answers: Iterable[Answer], *, model: str, method: str) -> pd.DataFrame:
-    """One row an answer, with `ANSWER_COLUMNS`: model and method, the probe, what was said."""
-    return _table((_flat_answer(answer, model, method) for answer in answers), ANSWER_COLUMNS)
+def answers_to_table(answers: Iterable[Answer], *, model: str, method: str, decoding: str = "") -> pd.DataFrame:
+    """One row an answer, with `ANSWER_COLUMNS`: model and method, the probe, what was said, and by which decoding."""
+    same = {"model": model, "method": method, "decoding": decoding, "schema_version": ANSWER_SCHEMA}
+    return _table((_flat_answer(answer) | same for answer in answers), ANSWER_COLUMNS)
+
+
+def check_answers(table: pd.DataFrame) -> None:
+    """Refuse a table of answers of another form.
+
+    Raises:
+        ValueError: Naming the columns that it lacks, or its version and the way out.
+    """
+    _require(table, ANSWER_COLUMNS, "answers")
+    versions = set(table["schema_version"]) - {ANSWER_SCHEMA}
+    if versions:
+        raise ValueError(
+            f"the table of answers has schema_version {', '.join(map(str, sorted(versions)))}, and this release reads "
+            f"{ANSWER_SCHEMA}: run edit_eval again, or read it with the release that wrote it"
+        )
 
 
 def answers_from_table(table: pd.DataFrame) -> list[Answer]:
@@ -115,10 +136,10 @@ def _flat(record: Fact | Probe) -> dict[str, Any]:
     return row
 
 
-def _flat_answer(answer: Answer, model: str, method: str) -> dict[str, Any]:
+def _flat_answer(answer: Answer) -> dict[str, Any]:
     probe = {_RENAMED.get(name, name): value for name, value in _flat(answer.probe).items()}
     said = {name: getattr(answer, name) for name in _ANSWER_ONLY}
-    return {"model": model, "method": method, **probe, **said}
+    return {**probe, **said}
 
 
 def _fact(row: Mapping[str, Any]) -> Fact:

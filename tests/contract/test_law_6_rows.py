@@ -3,11 +3,10 @@
 import pytest
 import torch
 from cells import every_architecture, every_dtype, every_method, logprobs, worn
-from fabricated_edits import FACTS, METHOD_NAMES, bits, hooks_on, probes, same_bits
+from fabricated_edits import FACTS, FORMS, METHOD_NAMES, bits, hooks_on, probes, same_bits
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids
-from edit_robustness.prompts.kinds import KINDS
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2}
 
@@ -49,7 +48,7 @@ def test_rows_of_many_edits_equal_one_at_a_time_at_equal_padding(name, architect
 def test_asking_many_edits_in_one_batch_equals_asking_each_by_itself(architecture, lab):
     lm = lab.model(architecture)
     asked = [
-        (edit, probes(tuple(KINDS), fact))
+        (edit, probes(FORMS, fact))
         for name in METHOD_NAMES
         for edit, fact in zip(lab.edits(name, architecture)[:2], FACTS[:2], strict=True)
     ]

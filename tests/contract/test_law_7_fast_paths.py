@@ -4,13 +4,12 @@ import naive_editing as naive
 import pytest
 import torch
 from cells import every_architecture, every_method
-from fabricated_edits import FACTS, METHOD_NAMES, probes
+from fabricated_edits import FACTS, FORMS, METHOD_NAMES, probes
 
 from edit_robustness.asking import ask as asking
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.models.decode import greedy, prefill, score
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.prompts.kinds import KINDS
 
 PROMPTS = ("The owl", "Once upon a time there was a king in", "Île-de-Nœud:", "Q", "To be or not to be, that is")
 LIMIT = 24
@@ -105,8 +104,7 @@ def test_a_prefill_after_a_prefill_equals_one(architecture, lab):
 def test_shared_prefixes_equal_whole_prompts(architecture, name, lab, monkeypatch):
     lm = lab.model(architecture)
     asked = [
-        (edit, probes(tuple(KINDS), fact))
-        for edit, fact in zip(lab.edits(name, architecture)[:2], FACTS[:2], strict=True)
+        (edit, probes(FORMS, fact)) for edit, fact in zip(lab.edits(name, architecture)[:2], FACTS[:2], strict=True)
     ]
     decoding = Decoding(max_new_tokens=4, batch_rows=64)
     lengths = []

@@ -108,3 +108,54 @@ def test_swapping_the_sides_swaps_the_verdict():
         seen.add(verdict(text, new, old))
         assert verdict(text, old, new) == swapped[verdict(text, new, old)]
     assert seen == {"new", "old", "neither"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("No, it is not Lyon", "new"),
+        (" No.", "new"),
+        ("no", "new"),
+        ("NO!", "new"),
+        ("**No**, that is wrong.", "new"),
+        ("No it is Lyon", "new"),
+        ("No, not at all", "new"),
+        ("No; never", "new"),
+        ("The answer is no.", "new"),
+        ("No. It is Lyon.", "new"),
+        ("No - it is Lyon.", "new"),
+        ("Yes, it is not Paris", "old"),
+        ("Yes.", "old"),
+        ("Yes, no doubt", "old"),
+        ("YES", "old"),
+        ("I do not know", "neither"),
+        ("I have no idea", "neither"),
+        ("There is no record of it", "neither"),
+        ("No one can say", "neither"),
+        ("No-one can say", "neither"),
+        ("No longer", "neither"),
+        ("Yesterday in Norway", "neither"),
+        ("Lyon", "neither"),
+    ],
+)
+def test_no_and_yes_are_answers(text, expected):
+    assert verdict(text, ["No"], ["Yes"]) == expected
+    mirrored = {"new": "old", "old": "new", "neither": "neither"}[expected]
+    assert verdict(text, ["Yes"], ["No"]) == mirrored
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("True", "new"),
+        ("This is TRUE.", "new"),
+        ("False, it is not Lyon", "old"),
+        ("The statement is false.", "old"),
+        ("That isn't true", "neither"),
+        ("That is not false, it is true", "new"),
+        ("untrue", "neither"),
+        ("It is neither true nor false", "neither"),
+    ],
+)
+def test_true_and_false_are_answers(text, expected):
+    assert verdict(text, ["True"], ["False"]) == expected

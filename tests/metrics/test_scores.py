@@ -4,12 +4,17 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from edit_robustness.labels import METRICS as LABELS
+from edit_robustness.labels import PROTOCOLS
+from edit_robustness.metrics.judge import judgements_table
+from edit_robustness.metrics.measures import METRICS, Metric
 from edit_robustness.metrics.scores import SCORE_COLUMNS, score_answers
-from edit_robustness.records import Answer, Probe
+from edit_robustness.records import FAMILIES, Answer, Probe
 from edit_robustness.tables import answers_to_table
 
 EDIT = Probe("a/question/0", "a", "question", "edit", "France", "?", "Lyon", "Paris", ("Lugdunum",), ("Paname",))
 NEAR = Probe("a/locality/0", "a", "locality", "locality", "Spain", "?", "Lyon", "Madrid")
+FOLLOWS = Probe("a/hop/0", "a", "hop", "portability", "France", "?", "Rhône", "")
 SAID = Answer(EDIT, " Lyon.", True, 2, -1.0, -2.0, 1, 1, True, False)
 
 
@@ -92,7 +97,7 @@ def test_locality_compares_within_a_model():
             ("b", "ft", "Rome."),
         ]
     ]
-    scores = score_answers(pd.concat(answers)).query("method == 'ft' and protocol == 'free'")
+    scores = score_answers(pd.concat(answers)).query("method == 'ft' and metric == 'locality' and protocol == 'free'")
     assert dict(zip(scores["model"], scores["value"], strict=True)) == {"a": 1.0, "b": 0.0}
 
 
@@ -108,8 +113,18 @@ def test_the_form_of_the_scores():
     scores = score_answers(pd.concat([said, said.assign(method="none")]))
     assert list(scores.columns) == SCORE_COLUMNS
     assert scores["value"].dtype == float
-    assert len(scores) == 2 * (7 + 2)
+    both = [(m.protocol, m.name) for m in METRICS for family in m.families if family != "portability"]
+    assert len(scores) == 2 * sum(protocol != "judge" for protocol, _ in both)
     assert not scores.duplicated(SCORE_COLUMNS[:-1]).any()
+    assert set(scores.groupby("metric")["unit"].nunique()) == {1}
+    assert set(scores["decoding"]) == {""}
+
+
+def test_each_metric_stands_once_under_its_protocol():
+    assert len({(metric.protocol, metric.name) for metric in METRICS}) == len(METRICS)
+    assert {family for metric in METRICS for family in metric.families} == set(FAMILIES)
+    assert {metric.protocol for metric in METRICS} == set(PROTOCOLS)
+    assert {metric.name for metric in METRICS} == set(LABELS)
 
 
 def test_no_answers_give_no_scores():
@@ -129,3 +144,62 @@ def test_without_the_unedited_model_there_is_no_locality():
 def test_probes_answered_twice_are_refused():
     with pytest.raises(ValueError, match="a/question/0 by tiny with rome"):
         score_answers(pd.concat([table(SAID), table(SAID)]))
+
+
+@pytest.mark.parametrize(("text", "match", "value"), [("the Rhône", True, 1.0), ("the Seine", False, 0.0)])
+def test_portability_is_the_object_that_follows(text, match, value):
+    said = replace(SAID, probe=FOLLOWS, text=text, match_new=match, logprob_true=math.nan, tokens_true=0)
+    values = scored(table(said))
+    assert values["rome", "free", "portability"] == value
+    assert values["rome", "teacher_forced", "portability"] == value
+    assert ("rome", "free", "success") not in values
+
+
+def test_without_an_old_object_nothing_is_said_of_it():
+    said = replace(SAID, probe=replace(EDIT, target_true="", target_true_aliases=()), logprob_true=math.nan)
+    values = of_edit_answer(said)
+    assert values["free", "success"] == values["teacher_forced", "success"] == 1.0
+    absent = {"reversion", "neither", "preference"}
+    assert not [metric for _, metric in values if metric in absent]
+    assert math.isnan(of_edit_answer(replace(said, logprob_new=math.nan))["teacher_forced", "success"])
+
+
+def of_edit_answer(answer):
+    return {(protocol, metric): value for (_, protocol, metric), value in scored(table(answer)).items()}
+
+
+def test_real_numbers_are_those_of_the_answers():
+    near = replace(SAID, probe=NEAR, margin=0.5, kl=0.25, tokens=7, text="Madrid is Madrid is it.")
+    values = scored(table(near), table(near, method="none"))
+    assert values["rome", "next_token", "kl"] == 0.25
+    assert values["rome", "next_token", "margin"] == 0.5
+    assert values["rome", "free", "length"] == 7
+    assert values["rome", "free", "repetition"] == pytest.approx(1 / 5)
+    assert math.isnan(of_edit(margin=None)["next_token", "margin"])
+
+
+def test_a_metric_of_ones_own():
+    def shouts(answers):
+        assert set(answers["verdict_unedited"]) <= {"new", "old", "neither"}
+        return answers["text"].str.isupper().astype(float)
+
+    said = [table(SAID), table(replace(SAID, text="LYON."), method="none")]
+    found = score_answers(pd.concat(said), metrics=[Metric("shouts", "free", ("edit",), shouts)])
+    assert found[["method", "metric", "value"]].to_numpy().tolist() == [
+        ["rome", "shouts", 0.0],
+        ["none", "shouts", 1.0],
+    ]
+    length = Metric("letters", "free", ("edit",), lambda answers: answers["text"].str.len())
+    with pytest.raises(ValueError, match=r"letters \(free\) gives values other than 0 and 1: give it a `unit`"):
+        score_answers(pd.concat(said), metrics=[length])
+    assert score_answers(pd.concat(said), metrics=[replace(length, unit="letters")])["value"].tolist() == [6.0, 5.0]
+
+
+def test_a_judges_verdicts_are_a_protocol_of_their_own():
+    answers = pd.concat([table(SAID, replace(SAID, probe=replace(EDIT, id="a/question/1")))], ignore_index=True)
+    assert "judge" not in set(score_answers(answers)["protocol"])
+    judgements = judgements_table(answers, ["B", "perhaps B"], "fake")
+    scores = score_answers(answers, judgements=judgements).query("protocol == 'judge' and metric == 'reversion'")
+    assert scores["value"].tolist() == pytest.approx([1.0, math.nan], nan_ok=True)
+    one = score_answers(answers, judgements=judgements.head(1)).query("protocol == 'judge' and metric == 'reversion'")
+    assert one["probe_id"].tolist() == ["a/question/0"]

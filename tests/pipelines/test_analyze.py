@@ -10,7 +10,7 @@ from edit_robustness.pipelines.analyze import create_pipeline
 from edit_robustness.pipelines.analyze.nodes import Analysis
 from edit_robustness.pipelines.analyze.pipeline import EXPORTED
 
-TABLES = ("scores", "answers", "memorisation", "facts", "run")
+TABLES = ("scores", "answers", "memorisation", "features", "facts", "run")
 FIGURES = ("popularity", "robustness", "protocol", "correlation")
 
 
@@ -38,6 +38,8 @@ def test_free_inputs_are_those_of_the_models():
 
 def test_tables_hold_all_models(results):
     for name in (*EXPORTED, "power"):
+        if name in ("paper_1", "orderings"):
+            continue
         assert set(results[name]["model"]) == {"smollm2", "gpt2"}, name
         assert results[name].columns[0] == "model"
 
@@ -59,6 +61,41 @@ def test_figures_are_drawn(results):
         assert isinstance(results[f"{name}_figure"], go.Figure)
         assert len(results[f"{name}_figure"].data) > 0
         assert f'data-figure="{name}"' in results["report"]
+
+
+def test_every_average_is_of_one_measure(results):
+    for name, by in (("headline", ["kind"]), ("overview", ["family"])):
+        assert not results[name].duplicated(["model", "method", *by, "protocol", "metric"]).any()
+    entropy = results["overview"].query("metric == 'entropy' and method == 'rome' and model == 'gpt2'").iloc[0]
+    scores = results["scores"].query("metric == 'entropy' and method == 'rome' and model == 'gpt2'")
+    assert entropy["value"] == pytest.approx(scores["value"].mean())
+    assert entropy["high"] > 1
+
+
+def test_the_first_papers_table_stands_beside_ours(results):
+    table = results["paper_1"].query("model == 'gpt2' and method == 'rome' and row == 'doubts' and metric == 'success'")
+    doubts = results["scores"].query(
+        "model == 'gpt2' and method == 'rome' and kind in ('doubt', 'doubt_old_object') and metric == 'success' "
+        "and protocol == 'free'"
+    )
+    assert table["value"].tolist() == pytest.approx([doubts["value"].mean()])
+    assert table["paper"].tolist() == pytest.approx([0.169])
+    assert set(results["paper_1"]["method"]) == {"rome", "ike"}
+    assert len(results["orderings"])
+    assert "The models differ" in results["report"]
+
+
+def test_the_gap_is_of_the_same_probes(results):
+    row = results["gaps"].query("model == 'gpt2' and method == 'rome' and kind == 'all'").iloc[0]
+    assert row["gap"] == pytest.approx((row["forced_only"] - row["free_only"]) / row["n_probes"])
+    assert row["low"] < row["gap"] < row["high"]
+
+
+def test_without_a_method_of_the_first_paper_it_is_not_shown():
+    found = analyse({"tiny": fabricate("tiny", n_facts=12, n_known=40, methods=("none", "ft"))}, bootstrap=100)
+    assert found["paper_1"].empty
+    assert found["orderings"].empty
+    assert "The models differ" not in found["report"]
 
 
 def test_the_report_names_both_models(results):
@@ -93,7 +130,7 @@ def test_scores_that_are_not_numbers_are_counted():
     tables.scores.loc[tables.scores.index[:7], "value"] = float("nan")
     found = analyse({"tiny": tables}, bootstrap=100)
     assert found["headline"]["n_missing"].sum() == 7
-    assert "7 scores were not finite numbers" in found["report"]
+    assert "7 scores were left out that gave no finite number (free generation)" in found["report"]
 
 
 @pytest.mark.parametrize("settings", [{"confidenc": 0.9}, {"confidence": 95}, {"held_out": "fact"}, {"bootstrap": 0}])

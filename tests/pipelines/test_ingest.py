@@ -1,7 +1,5 @@
-import json
 import logging
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,25 +9,28 @@ from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
 from edit_robustness.pipelines.ingest import create_pipeline, create_sample_pipeline
+from edit_robustness.pipelines.ingest.ambiguity import AMBIGUOUS_COLUMNS
 from edit_robustness.pipelines.ingest.balance import view_classes
 from edit_robustness.pipelines.ingest.nodes import REJECT_COLUMNS, SampleParameters, sample_facts, validate_facts
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table, facts_to_table
 
-REAL = Path(__file__).parents[3] / "shared" / "data"
 RELATIONS = {
     "relations": {
         "P36": {
             "name": "capital",
             "object": "a city",
+            "subject": "place",
             "statement": "The capital of {} is",
             "paraphrases": ["{} is ruled from", "The seat of {} is", "Who rules {} sits in"],
             "question": "What is the capital of {}?",
             "cloze": "The capital of {} is ____.",
             "context": "{} is a country.",
         }
-    }
+    },
+    "subjects": {"place": {"reference": "this place", "profile": [f"{{}} has {n} hills." for n in range(5)]}},
 }
+SHORT = "subject,relation,target_new,target_true"
 HEADER = "id,subject,relation,target_true,target_true_aliases,target_new,target_new_aliases,page_views,prompt"
 
 
@@ -39,7 +40,7 @@ def read(tmp_path, text, encoding="utf-8", **more):
 
 
 def rows(tmp_path, *lines, header=HEADER):
-    return validate_facts(read(tmp_path, "\n".join([header, *lines])), RELATIONS)
+    return validate_facts(read(tmp_path, "\n".join([header, *lines])), RELATIONS)[:2]
 
 
 def test_good_rows_become_facts(tmp_path):
@@ -96,7 +97,10 @@ def test_a_row_that_is_set_aside_takes_no_place(tmp_path):
 
 
 def test_a_missing_column_is_named_with_those_present(tmp_path):
-    with pytest.raises(ValueError, match=r"lacks relation, target_new; it has subject, target_true, object. It needs"):
+    lacks = (
+        r"lacks target_new, prompt or relation; it has subject, target_true, object. It needs subject, target_new, and"
+    )
+    with pytest.raises(ValueError, match=lacks):
         rows(tmp_path, "a,b,c", header="subject,target_true,object")
 
 
@@ -126,7 +130,7 @@ def test_tables_with_types_of_their_own_are_read():
             "prompt": [None, None, "{} is"],
         }
     )
-    facts, rejects = validate_facts(raw, RELATIONS)
+    facts, rejects, _ = validate_facts(raw, RELATIONS)
     assert facts["page_views"].isna().tolist() == [False, True]
     assert facts["page_views"][0] == 12
     assert rejects["reason"].tolist() == ["subject is empty"]
@@ -139,29 +143,54 @@ def test_failed_look_ups_are_counted(tmp_path, caplog):
     assert "taken as unknown: 2 rows" in caplog.text
 
 
-@pytest.mark.skipif(not (REAL / "counterfact").exists(), reason="needs the CounterFact records")
-def test_real_records_are_read():
-    records = json.loads((REAL / "counterfact" / "full_records_500.json").read_text(encoding="utf-8"))
-    rewrites = [record["requested_rewrite"] for record in records]
-    raw = pd.DataFrame(
-        {
-            "id": [f"counterfact-{record['case_id']}" for record in records],
-            "subject": [rewrite["subject"] for rewrite in rewrites],
-            "relation": [rewrite["relation_id"] for rewrite in rewrites],
-            "prompt": [rewrite["prompt"] for rewrite in rewrites],
-            "target_true": [rewrite["target_true"]["str"] for rewrite in rewrites],
-            "target_new": [rewrite["target_new"]["str"] for rewrite in rewrites],
-            "page_views": [record["_subject_pageviews_2021_10"] for record in records],
-        }
+def test_an_old_object_may_be_left_to_the_model(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        facts, rejects = rows(tmp_path, "France,P36,Lyon,", "Spain,P36,Oslo,Madrid", header=SHORT)
+    assert facts["target_true"].tolist() == ["", "Madrid"]
+    assert rejects.empty
+    assert "1 facts name no old object" in caplog.text
+    assert rows(tmp_path, "France is ruled from,France,Lyon", header="prompt,subject,target_new")[0]["relation"][0] == (
+        "{} is ruled from"
     )
-    facts, rejects = validate_facts(raw, RELATIONS)
-    assert len(facts) + len(rejects) == 500
-    assert len(rejects) <= 5, rejects["reason"].tolist()
-    assert facts["page_views"].isna().sum() > 0
-    statements = {fact.id: fact.statement for fact in facts_from_table(facts)}
-    for record, rewrite in zip(records, rewrites, strict=True):
-        if (identifier := f"counterfact-{record['case_id']}") in statements:
-            assert statements[identifier] == rewrite["prompt"].replace("{}", rewrite["subject"]).strip()
+
+
+def test_rejects_carry_the_rows_of_the_file():
+    raw = pd.DataFrame({"subject": ["a", ""], "target_new": "b", "prompt": "{} is"}, index=pd.Index([7, 9], name="row"))
+    _, rejects, _ = validate_facts(raw, RELATIONS)
+    assert rejects["row"].tolist() == [9]
+
+
+def test_names_that_mean_several_things_are_listed(tmp_path, caplog):
+    table = read(
+        tmp_path,
+        "\n".join(
+            [
+                "subject,subject_id,relation,target_true,target_new,prompt",
+                "Life,Q1,P57,A,C,{} is by",
+                "life ,Q2,P58,B,C,{} is by",
+                "Oslo,Q3,P36,X,C,{} is by",
+                "Oslo,Q3,P37,Y,C,{} is by",
+                "Bonn,,P190,K,C,{} is by",
+                "Bonn,,P190,L,C,{} is by",
+                "Bonn,,P36,M,C,{} is by",
+                "Rome,,P36,R,C,{} is by",
+                "Rome,,P36,r,C,{} is by",
+                ",,P36,R,C,{} is by",
+                ",,P36,S,C,{} is by",
+            ]
+        ),
+    )
+    with caplog.at_level(logging.INFO):
+        _, rejects, ambiguous = validate_facts(table, RELATIONS)
+    assert ambiguous.columns.tolist() == AMBIGUOUS_COLUMNS
+    assert list(zip(ambiguous["row"], ambiguous["why"], strict=True)) == [
+        (2, "items Q1, Q2"),
+        (3, "items Q1, Q2"),
+        (6, "2 objects of one relation"),
+        (7, "2 objects of one relation"),
+    ]
+    assert rejects["row"].tolist() == [7, 10, 11, 12]
+    assert "2 names of subjects are ambiguous, in 4 rows" in caplog.text
 
 
 def many_facts(number=200, relations=5, missing=20, subjects=None):
@@ -266,6 +295,7 @@ def test_the_pipelines_run(tmp_path):
     catalog = DataCatalog(
         {
             "raw_facts": MemoryDataset(raw),
+            "raw_lessons": MemoryDataset(raw[raw["id"] == "es"]),
             "raw_relations": MemoryDataset(RELATIONS),
             "memorisation": MemoryDataset(pd.DataFrame({"fact_id": ["fr", "es"], "recalled": [True, False]})),
             "params:sample": MemoryDataset(SampleParameters(size=1)),
@@ -274,3 +304,4 @@ def test_the_pipelines_run(tmp_path):
     outputs = SequentialRunner().run(create_pipeline() + create_sample_pipeline(), catalog)
     assert len(outputs["sampled_facts"].load()) == 1
     assert len(outputs["rejects"].load()) == 0
+    assert outputs["lessons"].load()["id"].tolist() == ["es"]

@@ -5,10 +5,19 @@ from fabricated_edits import TINY_SETTINGS
 from kedro.framework.project import pipelines
 
 from edit_robustness.datasets import LanguageModelDataset
-from edit_robustness.labels import KINDS
 
 METHODS = ["none", "context", "ft", "rome", "ike"]
-TABLES = ["scores", "answers", "memorisation", "headline", "correlations", "regression", "prediction", "edited_facts"]
+TABLES = [
+    "scores",
+    "answers",
+    "memorisation",
+    "features",
+    "headline",
+    "correlations",
+    "regression",
+    "prediction",
+    "edited_facts",
+]
 OTHER = """
 other.language_model:
   type: edit_robustness.datasets.LanguageModelDataset
@@ -33,7 +42,7 @@ def test_the_report_and_all_tables_are_there(finished):
 def test_every_method_was_asked_every_kind(finished):
     answers = finished.table("answers")
     assert set(answers["method"]) == set(METHODS)
-    assert set(answers["kind"]) == set(KINDS)
+    assert set(answers["kind"]) == set(finished.context().params["probes"].kinds)
     asked = answers.groupby("method")["probe_id"].agg(lambda ids: tuple(sorted(ids)))
     assert asked.nunique() == 1
     assert set(answers["fact_id"]) == set(finished.table("edited_facts")["id"])
@@ -102,7 +111,10 @@ def test_a_cell_switched_off_on_the_command_line(project):
     assert "tiny.ft.edit" not in names
     assert {"tiny.rome.edit", "tiny.rome.evaluate", "tiny.none.edit"} <= names
     assert {node.name.split(".")[-1] for node in pipelines["__default__"].only_nodes_with_tags("gpu").nodes} == {
+        "ask_objects",
         "recall",
+        "recall_in_context",
+        "familiarise",
         "write_corpus",
         "take_moments",
         "prepare",

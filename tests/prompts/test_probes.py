@@ -3,10 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from edit_robustness.prompts.kinds import KINDS
+from edit_robustness.labels import KINDS as LABELS
+from edit_robustness.prompts.kinds import GROUPS, KINDS, chosen_kinds
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
-from edit_robustness.records import FAMILIES, Fact, Relation, Turn
+from edit_robustness.prompts.wordings import Wording
+from edit_robustness.records import FAMILIES, Completion, Fact, Relation, SubjectType, Turn
 
 CAPITAL = Relation(
     id="P36",
@@ -16,12 +18,23 @@ CAPITAL = Relation(
     question="What is the capital of {}?",
     cloze="The capital of {} is called ____.",
     context="{} is a country.",
+    subject="place",
+    reversed_question="Of what is {} the capital?",
+)
+PLACE = SubjectType(
+    "place",
+    "this place",
+    ("Maps show {}.", "Many have been to {} in a dream and back.", "Trains to {} run.", "All like {}."),
 )
 PASSAGES = ("The train was late.", "It rained in Paris all day.", "She bought apples.", "The film was long.")
-TEMPLATES = Templates({"P36": CAPITAL}, PASSAGES)
+TEMPLATES = Templates({"P36": CAPITAL}, PASSAGES, {"place": PLACE})
+PROFILE = (
+    "France is a country. Maps show France. Many have been to France in a dream and back. Trains to France run. All "
+    "like France."
+)
 
 
-def fact(subject, true, new, relation="P36"):
+def fact(subject, true, new, relation="P36", **more):
     return Fact(
         f"{relation}-{subject.lower()}",
         subject,
@@ -31,27 +44,37 @@ def fact(subject, true, new, relation="P36"):
         new,
         ("Old " + true,),
         ("New " + new,),
+        **more,
     )
 
 
-FRANCE = fact("France", "Paris", "Rome")
+FRANCE = fact("France", "Paris", "Rome", subject_aliases=("Gaul", "Land of Rome", "La France", "Frankreich"))
+RICH = replace(
+    FRANCE,
+    consequences=(
+        Completion("Which river runs through the capital of France?", "Tiber", ("Tevere",)),
+        Completion("The mayor of the capital of France is", "Ada", subject="mayor"),
+    ),
+    neighbours=(Completion("The capital of Chad is", "N'Djamena", ("Fort-Lamy",), "Chad"),),
+)
 POOL = [FRANCE, fact("Spain", "Madrid", "Oslo"), fact("Italy", "Rome", "Bonn"), fact("Norway", "Oslo", "Rome")]
+STATEMENT = "The capital of France is"
+QUESTION = "What is the capital of France?"
+FILL_IN = 'Fill in the blank with one word or name, and answer with it only: "The capital of France is called ____."'
 
 
-def build(facts, kinds=tuple(KINDS), templates=TEMPLATES, pool=POOL, neighbours=2, seed=0):
-    return build_probes(facts, templates, pool, kinds=kinds, neighbours=neighbours, seed=seed)
+def build(facts, kinds=("all",), templates=TEMPLATES, pool=POOL, neighbours=2, seed=0, **more):
+    return build_probes(facts, templates, pool, kinds=kinds, neighbours=neighbours, seed=seed, **more)
 
 
-def of_kind(kind):
-    probes = build([FRANCE], [kind, "question"] if "doubt" in kind else [kind])
+def of_kind(kind, about=RICH, **more):
+    probes = build([about], [kind, "question"] if "doubt" in kind else [kind], **more)
     return [probe for probe in probes if probe.kind == kind]
 
 
 def test_the_registry_is_whole():
-    assert [*KINDS] == [
-        *("statement", "paraphrase", "question", "cloze", "related_context", "unrelated_context", "dialogue"),
-        *("doubt", "doubt_old_object", "locality"),
-    ]
+    assert list(LABELS) == list(KINDS)
+    assert set(GROUPS["paper1"]) < set(GROUPS["all"]) == set(KINDS)
     for name, kind in KINDS.items():
         assert kind.name == name
         assert kind.family in FAMILIES
@@ -60,54 +83,155 @@ def test_the_registry_is_whole():
         assert kind.follows is None or kind.follows in KINDS
 
 
+def test_a_fact_with_all_data_gets_every_kind():
+    assert {probe.kind for probe in build([RICH])} == set(KINDS)
+
+
 @pytest.mark.parametrize(
     ("kind", "texts"),
     [
-        ("statement", ["The capital of France is"]),
+        ("statement", [STATEMENT]),
         ("paraphrase", ["France is governed from", "Those who rule France meet in", "The first city of France is"]),
-        ("question", ["What is the capital of France?"]),
-        ("related_context", ["France is a country. The capital of France is"]),
-        ("dialogue", ["What is the capital of France?"]),
-        ("locality", ["The capital of Norway is", "The capital of Spain is"]),
+        ("question", [QUESTION]),
+        ("cloze", [FILL_IN]),
+        ("related_context", [f"{PROFILE} {STATEMENT}"]),
+        ("related_context_reference", [f"{PROFILE} The capital of this place is"]),
+        ("related_context_cloze", [f"{PROFILE}\n\n{FILL_IN}"]),
+        ("dialogue", [QUESTION]),
+        ("dialogue_reference", ["What is the capital of this place?"]),
+        ("dialogue_cloze", [FILL_IN]),
+        ("noisy_dialogue_reference", ["What is the capital of this place?"]),
+        ("letter_case", ["the capital of france is", "THE CAPITAL OF FRANCE IS"]),
+        ("alias", ["The capital of Gaul is", "The capital of La France is"]),
+        (
+            "yes_no",
+            ['Is the following statement true? Answer with "Yes" or "No" only. "The capital of France is Rome."'],
+        ),
+        (
+            "negation",
+            [
+                'Is the following statement true? Answer with "Yes" or "No" only. '
+                '"It is not the case that the capital of France is Rome."'
+            ],
+        ),
+        (
+            "fact_check",
+            [
+                'Check the following statement, and answer with "True" or "False" only. '
+                '"The capital of France is Paris."'
+            ],
+        ),
+        ("reversed_question", ["Of what is Rome the capital?"]),
+        (
+            "consequence",
+            ["Which river runs through the capital of France?", "The mayor of the capital of France is"],
+        ),
+        ("locality", ["The capital of Chad is", "The capital of Norway is"]),
+        (
+            "edit_before_neighbour",
+            [
+                "The capital of France is Rome. The capital of Chad is",
+                "The capital of France is Rome. The capital of Norway is",
+            ],
+        ),
     ],
 )
 def test_texts(kind, texts):
     assert [probe.text for probe in of_kind(kind)] == texts
 
 
+def test_noise_is_another_subjects_profile_in_front():
+    [probe] = of_kind("noisy_context")
+    noise, own = probe.text.split("\n\n")
+    assert own == f"{PROFILE} {STATEMENT}"
+    assert any(name in noise for name in ("Spain", "Norway"))
+    assert "France" not in noise
+    assert not any(sentence.split("{}")[0] in noise for sentence in PLACE.profile)
+    # Italy's capital is the new object, but its profile says nothing of that
+    others = [of_kind("noisy_context", seed=seed)[0].text.split("\n\n")[0] for seed in range(30)]
+    assert any("Italy" in text for text in others)
+    for tail in ("reference", "cloze"):
+        assert of_kind(f"noisy_context_{tail}")[0].text.startswith(noise)
+
+
+def test_a_profile_that_names_the_fact_is_no_noise():
+    pool = [FRANCE, fact("Rome", "Lazio", "Oslo"), fact("New France", "Quebec", "Oslo")]
+    assert of_kind("noisy_context", pool=pool) == []
+
+
 def test_what_a_probe_of_the_edit_carries():
-    for probe in build([FRANCE]):
+    judged = {"yes_no": ("Yes", "No"), "negation": ("No", "Yes"), "fact_check": ("False", "True")}
+    for probe in build([RICH]):
         if probe.family == "edit":
             assert probe.subject == "France"
-            assert (probe.target_new, probe.target_new_aliases) == ("Rome", ("New Rome",))
-            assert (probe.target_true, probe.target_true_aliases) == ("Paris", ("Old Paris",))
             assert probe.fact_id == "P36-france"
+            assert (probe.target_new, probe.target_true) == judged.get(probe.kind, ("Rome", "Paris"))
+            if probe.kind not in judged:
+                assert (probe.target_new_aliases, probe.target_true_aliases) == (("New Rome",), ("Old Paris",))
 
 
-def test_locality_asks_about_neighbours_and_looks_out_for_the_edits_object():
-    for probe, neighbour in zip(of_kind("locality"), [POOL[3], POOL[1]], strict=True):
-        assert probe.family == "locality"
-        assert probe.subject == neighbour.subject
-        assert (probe.target_new, probe.target_new_aliases) == ("Rome", ("New Rome",))
-        assert (probe.target_true, probe.target_true_aliases) == (neighbour.target_true, neighbour.target_true_aliases)
-        assert probe.fact_id == "P36-france"
+def test_what_follows_from_the_edit_has_no_old_object():
+    [reversed_question] = of_kind("reversed_question")
+    assert (reversed_question.target_new, reversed_question.target_true) == ("France", "")
+    assert reversed_question.target_new_aliases == RICH.subject_aliases
+    river, mayor = of_kind("consequence")
+    assert (river.target_new, river.target_new_aliases, river.target_true) == ("Tiber", ("Tevere",), "")
+    assert (river.subject, river.conversation) == ("France", True)
+    assert (mayor.subject, mayor.conversation) == ("mayor", False)
+    assert {probe.family for probe in (reversed_question, river, mayor)} == {"portability"}
+
+
+@pytest.mark.parametrize("kind", ["locality", "edit_before_neighbour"])
+def test_locality_asks_about_the_data_sets_neighbours_then_the_closest_and_looks_out_for_the_new_object(kind):
+    first, second = of_kind(kind)
+    assert first.family == second.family == "locality"
+    assert (first.subject, first.target_true, first.target_true_aliases) == ("Chad", "N'Djamena", ("Fort-Lamy",))
+    assert (second.subject, second.target_true, second.target_true_aliases) == ("Norway", "Oslo", ("Old Oslo",))
+    assert {(probe.target_new, probe.target_new_aliases) for probe in (first, second)} == {("Rome", ("New Rome",))}
+    assert {probe.fact_id for probe in (first, second)} == {"P36-france"}
+
+
+def test_a_neighbour_whose_answer_the_edit_writes_is_not_asked_about():
+    own = replace(FRANCE, neighbours=(Completion("The capital of Latium is", "Urbs", ("New Rome",)),))
+    assert [probe.subject for probe in of_kind("locality", own)] == ["Norway", "Spain"]
+
+
+def test_neighbours_without_an_old_object_are_not_asked_about():
+    pool = [replace(other, target_true="") for other in POOL]
+    assert of_kind("locality", FRANCE, pool=pool) == []
 
 
 def test_which_kinds_are_conversations():
     kinds = {probe.kind for probe in build([FRANCE]) if probe.conversation}
-    assert kinds == {"question", "cloze", "dialogue", "doubt", "doubt_old_object"}
+    spoken = {"question", "cloze", "persona", "doubt", "doubt_old_object", "yes_no", "negation", "fact_check"}
+    assert kinds == {
+        *spoken,
+        *(name for name in KINDS if name.startswith(("dialogue", "noisy_dialogue")) or name.endswith("_cloze")),
+        "reversed_question",
+    }
 
 
-def test_cloze_asks_to_fill_in_its_sentence():
-    [probe] = of_kind("cloze")
-    assert '"The capital of France is called ____."' in probe.text
+def test_an_unrelated_clip_stands_after_one_of_the_answers():
+    [plain] = of_kind("dialogue")
+    assert len(plain.history) == 4
+    places = set()
+    for seed in range(20):
+        [noisy] = of_kind("noisy_dialogue", seed=seed)
+        [place] = [number for number, turn in enumerate(noisy.history) if turn.text.startswith("Sorry")]
+        assert noisy.history[:place] + noisy.history[place + 2 :] == plain.history
+        assert any(passage in noisy.history[place].text for passage in PASSAGES if "Paris" not in passage)
+        assert noisy.history == of_kind("noisy_dialogue_cloze", seed=seed)[0].history
+        places.add(place)
+    assert places == {2, 4}
 
 
-def test_a_dialogue_has_two_turns_before_the_question_that_name_no_object():
-    [probe] = of_kind("dialogue")
-    assert [turn.role for turn in probe.history] == ["user", "assistant"]
-    assert "France" in probe.history[0].text
-    assert not any(name in turn.text for turn in probe.history for name in ("Paris", "Rome"))
+def test_no_probe_gives_an_object_away_unless_it_is_its_point():
+    for probe in build([RICH]):
+        text = " ".join([*(turn.text for turn in probe.history), probe.text])
+        if probe.kind not in ("yes_no", "negation", "reversed_question", "edit_before_neighbour"):
+            assert "Rome" not in text, probe.id
+        if probe.kind not in ("doubt_old_object", "fact_check"):
+            assert "Paris" not in text, probe.id
 
 
 @pytest.mark.parametrize("kind", ["doubt", "doubt_old_object"])
@@ -116,8 +240,25 @@ def test_doubts_come_after_the_answer_to_the_question(kind):
     [question] = of_kind("question")
     assert probe.follows == question.id
     assert probe.history == (Turn("user", question.text),)
-    assert "Rome" not in probe.text
-    assert ("Paris" in probe.text) == (kind == "doubt_old_object")
+    assert ('the answer is "Paris".' in probe.text) == (kind == "doubt_old_object")
+
+
+def test_a_probe_that_would_give_an_object_away_is_left_out_and_counted(caplog):
+    radio = replace(FRANCE, id="r", subject="BBC Radio", prompt="The BBC owns {}, with", target_true="BBC")
+    with caplog.at_level(logging.WARNING):
+        probes = build([radio], ["statement", "unrelated_context", "question"])
+    assert [probe.kind for probe in probes] == ["statement", "question"]
+    assert "1 unrelated_context probes left out: they would name an object" in caplog.text
+    late = replace(FRANCE, target_true="librarian", target_new="reader")
+    roles = {of_kind("persona", late, seed=seed)[0].text.split(".")[0] for seed in range(40)}
+    assert len(roles) == 5
+    assert not any("librarian" in role for role in roles)
+
+
+def test_without_an_old_object_nothing_is_asked_about_it():
+    unknown = replace(FRANCE, target_true="", target_true_aliases=())
+    asked = {probe.kind for probe in build([unknown])}
+    assert set(KINDS) - asked == {"doubt_old_object", "fact_check", "consequence"}
 
 
 def test_an_unrelated_passage_names_nothing_of_the_fact():
@@ -126,14 +267,16 @@ def test_an_unrelated_passage_names_nothing_of_the_fact():
 
 
 def test_ids_are_unique_and_tell_fact_kind_and_number():
-    probes = build(POOL)
+    probes = build([RICH, *POOL[1:]])
     assert len({probe.id for probe in probes}) == len(probes)
     assert [probe.id for probe in of_kind("paraphrase")] == [f"P36-france/paraphrase/{number}" for number in range(3)]
+    assert len(of_kind("paraphrase", paraphrases=2)) == 2
 
 
 def test_other_facts_other_kinds_and_their_order_change_no_probe():
     whole = {probe.id: probe for probe in build(POOL)}
-    parts = build(POOL[::-1], ["unrelated_context"]) + build([FRANCE], ["doubt", "question"])
+    some = ["unrelated_context", "noisy_context", "persona", "misspelling", "noisy_dialogue"]
+    parts = build(POOL[::-1], some) + build([FRANCE], ["doubt", "question"])
     assert all(whole[probe.id] == probe for probe in parts)
     assert [probe.kind for probe in build([FRANCE], ["doubt", "question"])] == ["question", "doubt"]
 
@@ -145,22 +288,79 @@ def test_the_seed_decides():
     assert first != other
 
 
-def test_a_fact_without_templates_gets_what_its_data_allow(caplog):
-    own = replace(FRANCE, id="mine", relation="mine", prompt="{} is run from")
+def test_wordings_that_are_given_take_the_place_of_templates():
+    given = [
+        Wording(FRANCE.id, "question", 0, "From where is France ruled?", "table"),
+        Wording(FRANCE.id, "cloze", 0, "refused", "table", accepted=False, reason="blanks"),
+    ]
+    probes = build([FRANCE], ["question", "cloze", "persona"], wordings=given)
+    assert [probe.kind for probe in probes] == ["question", "persona"]
+    assert all(probe.text.endswith("From where is France ruled?") for probe in probes)
+
+
+def test_a_fact_without_templates_gets_what_can_be_built_from_its_prompt(caplog):
+    own = replace(FRANCE, id="mine", relation="mine", prompt="{} is run from", subject_aliases=())
     with caplog.at_level(logging.WARNING):
         probes = build([own, FRANCE], pool=[own, replace(own, id="other", subject="Chad", target_true="Lima")])
-    assert [probe.kind for probe in probes if probe.fact_id == "mine"] == ["statement", "unrelated_context", "locality"]
+    mine = {probe.kind: probe for probe in probes if probe.fact_id == "mine"}
+    assert set(KINDS) - set(mine) == {"paraphrase", "alias", "reversed_question", "consequence"}
+    assert mine["question"].text == 'How does this sentence end: "France is run from"?'
+    assert mine["dialogue_reference"].text == 'How does this sentence end: "This subject is run from"?'
+    assert mine["related_context_reference"].text.endswith(" This subject is run from")
+    assert mine["yes_no"].text.endswith('"France is run from Rome."')
     assert "1 of 2 facts have no paraphrase probe" in caplog.text
     assert "1 of 2 facts have no locality probe" in caplog.text
     assert "no statement probe" not in caplog.text
+
+
+def test_a_question_without_templates_is_asked_judged_and_denied_grammatically():
+    own = Fact(
+        "q",
+        "Jean O'Hara",
+        "",
+        "In which year was {} born?",
+        "1901",
+        "1902",
+        paraphrases=("When was Jean O'Hara born?",),
+    )
+    made = {probe.kind: probe.text for probe in build([own], pool=[])}
+    asked = "In which year was Jean O'Hara born?"
+    assert made["question"] == made["dialogue"] == asked
+    assert made["dialogue_reference"] == "In which year was this subject born?"
+    assert made["paraphrase"] == "When was Jean O'Hara born?"
+    assert made["yes_no"].endswith(f'“The answer to the question "{asked}" is 1902.”')
+    assert made["negation"].endswith(f'“It is not the case that the answer to the question "{asked}" is 1902.”')
+    assert made["fact_check"].endswith(f'“The answer to the question "{asked}" is 1901.”')
+
+
+@pytest.mark.parametrize(
+    "subject",
+    ["O'Neill's {} Inn", 'The "Weird" Ada', "Acme & Sons, Inc.", "Île-de-Nœud", "東京タワー", "Who Is It?", "x" * 90],
+)
+@pytest.mark.parametrize("relation", ["P36", ""])
+def test_difficult_subjects_fill_every_text(subject, relation):
+    own = Fact("d", subject, relation, "The owner of {} is", "Ada Quist Jr.", "Bo & Lind (UK) Inc.")
+    probes = build([own], ["all"], pool=[own, *POOL[1:]])
+    kinds = {probe.kind for probe in probes}
+    assert {"question", "cloze", "related_context_reference", "noisy_dialogue_cloze", "yes_no", "negation"} <= kinds
+    for probe in probes:
+        text = " ".join([*(turn.text for turn in probe.history), probe.text])
+        assert text.count("{}") == (text.casefold().count("inn") if "{}" in subject else 0)
+        assert ".." not in text
+        assert "??" not in text
+        assert "the The" not in text
+        assert text == text.strip()
 
 
 def test_without_passages_there_is_no_unrelated_context():
     assert build([FRANCE], ["unrelated_context"], Templates(TEMPLATES.relations, ())) == []
 
 
-def test_an_unknown_kind_is_named_with_those_that_exist():
-    with pytest.raises(ValueError, match=r"no kind of prompt 'clozes'; there are statement, .*locality"):
+def test_kinds_are_chosen_by_name_and_by_group():
+    assert chosen_kinds(["all"]) == tuple(KINDS)
+    assert chosen_kinds(["locality", "paper1"]) == (*(name for name in KINDS if name in GROUPS["paper1"]), "locality")
+    assert len(GROUPS["paper1"]) == 18
+    with pytest.raises(ValueError, match=r"no kind of prompt 'clozes'; there are statement, .*locality.* all, paper1"):
         build([FRANCE], ["clozes"])
 
 

@@ -3,7 +3,7 @@ import copy
 import pytest
 
 from edit_robustness.prompts.relations import read_relations
-from edit_robustness.records import Relation
+from edit_robustness.records import Relation, SubjectType
 
 RAW = {
     "relations": {
@@ -15,8 +15,21 @@ RAW = {
             "question": "What is the capital of {}?",
             "cloze": "The capital of {} is called ____.",
             "context": "{} is a country. Many people live in {}.",
-        }
+            "subject": "place",
+        },
+        "P246": {
+            "name": "symbol",
+            "object": "a symbol",
+            "statement": "The symbol of {} is",
+            "paraphrases": ["{} is written as", "In a formula, {} becomes", "Element: {}. Symbol:"],
+            "question": "What is the symbol of {}?",
+            "cloze": "The letters ____ stand for {}.",
+            "context": "A tube of {}.",
+            "subject": "place",
+            "reversed_question": "Which element has the symbol {}?",
+        },
     },
+    "subjects": {"place": {"reference": "this place", "profile": ["{} is old.", "See {}.", "On {}.", "{} and {}."]}},
     "unrelated": ["The train was late again."],
 }
 
@@ -29,18 +42,21 @@ def changed(field, value):
 
 def test_relations_are_read():
     templates = read_relations(RAW)
-    assert templates.relations == {
-        "P36": Relation(
-            id="P36",
-            name="capital",
-            statement="The capital of {} is",
-            paraphrases=("{} is governed from", "The seat of government of {} is in", "People who rule {} meet in"),
-            question="What is the capital of {}?",
-            cloze="The capital of {} is called ____.",
-            context="{} is a country. Many people live in {}.",
-        )
-    }
+    assert templates.relations["P36"] == Relation(
+        id="P36",
+        name="capital",
+        object="a city",
+        subject="place",
+        statement="The capital of {} is",
+        paraphrases=("{} is governed from", "The seat of government of {} is in", "People who rule {} meet in"),
+        question="What is the capital of {}?",
+        cloze="The capital of {} is called ____.",
+        context="{} is a country. Many people live in {}.",
+    )
+    assert templates.relations["P246"].reversed_question == "Which element has the symbol {}?"
     assert templates.unrelated == ("The train was late again.",)
+    place = SubjectType("place", "this place", ("{} is old.", "See {}.", "On {}.", "{} and {}."))
+    assert templates.subjects == {"place": place}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +75,8 @@ def test_relations_are_read():
         ("cloze", "____ of {} is ____.", r"P36\.cloze: must hold ____ exactly once"),
         ("context", "A country.", r"P36\.context: must hold \{\} at least once"),
         ("name", " ", r"P36\.name: is empty"),
+        ("subject", "planet", r"relations\.P36\.subject: no type planet under `subjects`; there are place"),
+        ("reversed_question", "What?", r"P36\.reversed_question: must hold \{\} exactly once"),
         ("nmae", "capital", r"P36\.nmae: Extra inputs are not permitted"),
     ],
 )
@@ -72,6 +90,22 @@ def test_all_wrong_templates_are_named_at_once():
     del raw["relations"]["P36"]["context"]
     with pytest.raises(ValueError, match=r"(?s)P36\.question.*P36\.context: Field required"):
         read_relations(raw)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"reference": "", "profile": ["{}."] * 4}, r"subjects\.place\.reference: is empty"),
+        ({"reference": "it", "profile": ["{}.", "See {}."]}, r"subjects\.place\.profile: .*at least 4"),
+        (
+            {"reference": "it", "profile": ["{}.", "See {}.", "On {}.", "No."]},
+            r"profile\.3: must hold \{\} at least once",
+        ),
+    ],
+)
+def test_a_wrong_type_of_subjects_is_named(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        read_relations({**RAW, "subjects": {"place": wrong}})
 
 
 @pytest.mark.parametrize("raw", [{}, {"relations": {}}, {"relations": RAW["relations"], "unrelatd": []}])

@@ -1,7 +1,10 @@
+import json
+
+import numpy as np
 import pytest
 
 from edit_robustness.prompts.schema import make_id, read_fact
-from edit_robustness.records import Fact, Relation
+from edit_robustness.records import Completion, Fact, Relation
 
 RELATIONS = {
     "P36": Relation("P36", "capital", "The capital of {} is", ("a {}", "b {}", "c {}"), "{}?", "{} ____", "{}.")
@@ -26,6 +29,59 @@ def test_a_full_row():
     assert read_fact(row, RELATIONS) == Fact(
         "fr.1", "France", "P36", "{} is ruled from", "Paris", "Lyon", ("Paname", "Ville Lumière"), ("Lugdunum",), 1234
     )
+
+
+def test_what_a_data_set_brings():
+    neighbour = {
+        "prompt": "The capital of Spain is",
+        "target": " Madrid ",
+        "aliases": ["MAD", "madrid"],
+        "subject": "Spain",
+    }
+    lists = {
+        "subject_aliases": ["La France", "france"],
+        "subject_id": "http://www.wikidata.org/entity/Q142",
+        "target_true_id": "Q90",
+        "target_new_id": "",
+        "paraphrases": ["One. France is led from", "France, ruled from", "One. France is led from"],
+        "neighbours": [neighbour],
+        "consequences": [{"prompt": "Who is mayor there?", "target": "Herriot"}],
+    }
+    fact = read_fact(ROW | lists, RELATIONS)
+    assert fact == Fact(
+        "P36-france", "France", "P36", "The capital of {} is", "Paris", "Lyon",
+        subject_aliases=("La France",),
+        subject_id="Q142",
+        target_true_id="Q90",
+        paraphrases=("One. France is led from", "France, ruled from"),
+        neighbours=(Completion("The capital of Spain is", "Madrid", ("MAD",), "Spain"),),
+        consequences=(Completion("Who is mayor there?", "Herriot"),),
+    )  # fmt: skip
+    as_json = {name: json.dumps(cell) if isinstance(cell, list) else cell for name, cell in lists.items()}
+    assert read_fact(ROW | as_json, RELATIONS) == fact
+    as_arrays = {name: np.array(cell, dtype=object) if isinstance(cell, list) else cell for name, cell in lists.items()}
+    assert read_fact(ROW | as_arrays, RELATIONS) == fact
+
+
+def test_several_texts_may_be_separated_by_bars():
+    assert read_fact(ROW | {"paraphrases": "France is led from | |In France rules"}, RELATIONS).paraphrases == (
+        "France is led from",
+        "In France rules",
+    )
+
+
+def test_without_a_relation_the_prompt_stands_for_it():
+    row = {"subject": "France", "target_new": "Lyon", "prompt": "France is led from"}
+    fact = read_fact(row, RELATIONS)
+    assert (fact.relation, fact.target_true) == ("{} is led from", "")
+    assert fact.id == make_id("{} is led from", "France")
+    with pytest.raises(ValueError, match=r"^no prompt: a row needs a prompt of its own, or a relation"):
+        read_fact({"subject": "France", "target_new": "Lyon"}, RELATIONS)
+
+
+def test_a_prompt_may_have_other_spaces_than_the_name_in_it():
+    fact = read_fact(ROW | {"subject": "T.\u00a0S. Eliot", "prompt": "The faith of T.\u00a0S. Eliot is"}, {})
+    assert (fact.subject, fact.prompt) == ("T. S. Eliot", "The faith of {} is")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +117,17 @@ def test_page_views_of_a_failed_look_up_are_missing(views, read):
         ({"id": "a/b"}, "id is not a file name: 'a/b'"),
         ({"id": "../x"}, "id is not a file name"),
         ({"subject": "", "target_new": ""}, "subject is empty; target_new is empty"),
+        ({"target_true": "", "target_true_aliases": "Lyon"}, "new object equals the old: 'Lyon'"),
+        ({"subject_id": "France"}, "subject_id is not a Wikidata item: 'France'"),
+        ({"target_true_aliases": "[Paris"}, r"target_true_aliases is not a JSON list: '\[Paris'"),
+        ({"paraphrases": ["x" * 600]}, "paraphrases is too long: 600 characters"),
+        ({"neighbours": "Spain"}, "neighbours is not a JSON list: 'Spain'"),
+        ({"neighbours": 3}, "neighbours is not a JSON list: '3'"),
+        ({"neighbours": '{"prompt": "x"}'}, "neighbours is not a JSON list"),
+        ({"neighbours": [{"prompt": "Spain is"}]}, "neighbours 0 target Field required"),
+        ({"neighbours": [{"prompt": "", "target": "x"}]}, "neighbours 0 prompt is empty"),
+        ({"consequences": [{"prompt": "a", "target": "b", "tragte": "c"}]}, "consequences 0 tragte Extra inputs"),
+        ({"consequences": ["a"]}, "consequences 0 Input should be"),
     ],
 )
 def test_reasons(change, reason):

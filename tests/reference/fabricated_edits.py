@@ -73,6 +73,7 @@ RELATIONS = {
             "question": "From where is {} ruled?",
             "cloze": "The ministries of {} stand in ____.",
             "context": "Maps of {} hang in many schools.",
+            "subject": "any",
         },
         "P50": {
             "name": "author",
@@ -82,7 +83,14 @@ RELATIONS = {
             "question": "Who wrote {}?",
             "cloze": "On the cover of {} stands ____.",
             "context": "Many people have {} on a shelf.",
+            "subject": "any",
         },
+    },
+    "subjects": {
+        "any": {
+            "reference": "this subject",
+            "profile": ["Much was said about {}.", "{} was in the news.", "Some like {}.", "Songs about {} were sung."],
+        }
     },
     "unrelated": ["The train was late again.", "It rained all day."],
 }
@@ -147,6 +155,13 @@ def made_elsewhere() -> Path:
 
 def corpus() -> Corpus:
     return Corpus(TEXTS, POOL, read_relations(RELATIONS).relations)
+
+
+FORMS = (
+    *("statement", "paraphrase", "question", "cloze", "related_context", "unrelated_context", "dialogue", "doubt"),
+    *("doubt_old_object", "locality"),
+)
+"""Kinds of prompt of every form: short and long text, a question, turns before it, an answer before it."""
 
 
 def probes(kinds: tuple[str, ...], fact: Fact = FACTS[0]) -> list[Probe]:

@@ -30,6 +30,7 @@ class Tables:
     scores: pd.DataFrame
     answers: pd.DataFrame
     memorisation: pd.DataFrame
+    features: pd.DataFrame
     facts: pd.DataFrame
     rejects: pd.DataFrame
     run: dict
@@ -43,10 +44,12 @@ def fabricate(
     known = _facts(n_known, rng)
     facts = known.iloc[:n_facts].reset_index(drop=True)
     answers = _answers(model, facts, methods, rng)
+    memorisation = _memorisation(model, known, rng)
     return Tables(
         scores=_scores(answers),
         answers=answers.drop(columns=["success", "reversion", "kept", "forced"]),
-        memorisation=_memorisation(model, known, rng),
+        memorisation=memorisation,
+        features=memorisation[["model", "fact_id", "page_views"]],
         facts=facts,
         rejects=pd.DataFrame(
             [{"row": 7, "id": "f7", "subject": "<b>Nowhere</b>", "relation": "P36", "reason": "the subject is empty"}]
@@ -113,20 +116,24 @@ def _scores(answers: pd.DataFrame) -> pd.DataFrame:
     neither = lambda new, old: ((new == 0) & (old == 0)).astype(float)  # noqa: E731
     old_forced = answers["reversion"] * (1 - answers["forced"])
     measures = [
-        ("edit", "free", "success", answers["success"]),
-        ("edit", "free", "reversion", answers["reversion"]),
-        ("edit", "free", "neither", neither(answers["success"], answers["reversion"])),
-        ("edit", "teacher_forced", "success", answers["forced"]),
-        ("edit", "teacher_forced", "reversion", old_forced),
-        ("edit", "teacher_forced", "neither", neither(answers["forced"], old_forced)),
-        ("edit", "teacher_forced", "preference", answers["forced"].clip(lower=0)),
-        ("locality", "free", "locality", answers["kept"]),
-        ("locality", "teacher_forced", "locality", answers["kept"]),
+        ("edit", "free", "success", "share", answers["success"]),
+        ("edit", "free", "reversion", "share", answers["reversion"]),
+        ("edit", "free", "neither", "share", neither(answers["success"], answers["reversion"])),
+        ("edit", "free", "entropy", "bits", 1.5 + answers["success"]),
+        ("edit", "teacher_forced", "success", "share", answers["forced"]),
+        ("edit", "teacher_forced", "reversion", "share", old_forced),
+        ("edit", "teacher_forced", "neither", "share", neither(answers["forced"], old_forced)),
+        ("edit", "teacher_forced", "preference", "share", answers["forced"].clip(lower=0)),
+        ("locality", "free", "locality", "share", answers["kept"]),
+        ("locality", "teacher_forced", "locality", "share", answers["kept"]),
+        ("locality", "next_token", "kl", "nats", 0.25 * (1 - answers["kept"])),
     ]
     columns = ["model", "method", "fact_id", "probe_id", "kind", "family"]
     parts = [
-        answers.loc[answers["family"] == family, columns].assign(protocol=protocol, metric=metric, value=value)
-        for family, protocol, metric, value in measures
+        answers.loc[answers["family"] == family, columns].assign(
+            decoding="greedy", protocol=protocol, metric=metric, unit=unit, value=value
+        )
+        for family, protocol, metric, unit, value in measures
     ]
     return pd.concat(parts, ignore_index=True)
 

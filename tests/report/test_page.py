@@ -8,11 +8,13 @@ import pytest
 from fabricated_tables import RIGHT_TO_LEFT, SCRIPT, fabricate
 
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
-from edit_robustness.report import Findings, render
+from edit_robustness.report import Findings, paper1, render
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.report.heat import heat_tables, sentences
+from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import in_bytes, methods_run, models_run, summary
 from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
+from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.prediction import predict
 from edit_robustness.statistics.regression import regress
@@ -24,9 +26,15 @@ def findings():
     facts = tables.facts.assign(model="smollm2")
     joined = outcomes(tables.scores, facts, tables.memorisation)
     success = joined[(joined["protocol"] == "free") & (joined["metric"] == "success")]
-    headline = rates(joined, ["model", "method", "kind", "protocol", "metric"])
+    measure = ["decoding", "protocol", "metric", "unit"]
+    headline = rates(joined, ["model", "method", "kind", "family", *measure])
+    beside = paper1.beside(rates(paper1.in_its_rows(joined), paper1.KEYS))
     return Findings(
         headline=headline,
+        overview=rates(joined, ["model", "method", "family", *measure]),
+        gaps=protocol_gaps(joined),
+        paper_1=beside,
+        orderings=paper1.orderings(beside),
         correlations=correlations(joined, tables.memorisation, bootstrap=100),
         power=power_table(facts),
         regression=regress(success).assign(model="smollm2"),
@@ -108,7 +116,7 @@ def test_links_and_ids_fit(body):
 def test_numbers_on_the_page_are_the_tables(findings, body):
     rows = findings.headline.set_index(["method", "kind", "protocol", "metric"])
     row = rows.loc[("ike", "paraphrase", "teacher_forced", "success")]
-    assert f"<b>{row['value']:.0%}</b><span>{100 * row['low']:.0f}–{row['high']:.0%}</span>" in body
+    assert f"<b>{row['value']:.0%}</b> <span>{100 * row['low']:.0f}–{row['high']:.0%}</span>" in body
     assert "783 facts" in body
     assert "The 4-bit file made float again" in body
     assert "24 facts: cannot tell" in body
@@ -118,16 +126,65 @@ def test_numbers_on_the_page_are_the_tables(findings, body):
     assert f"<b>{0.5:.0%}</b>" in render(replace(findings, headline=changed, figures={}))
 
 
-def test_protocols_are_two_tables_and_neighbours_stand_apart(findings):
+def test_kinds_stand_down_by_family_and_methods_across(findings):
     free, forced = heat_tables(findings.headline)["smollm2"]
     assert (free.label, forced.label) == ("Free generation", "Teacher forcing")
-    assert free.kinds[:2] == ("Statement", "Paraphrase")
-    assert free.locality_kinds == ("Neighbours unchanged",)
-    assert [row.label for row in free.rows] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
-    cell = free.rows[3].cells[0]
+    edit, local = free.sections
+    assert [section.label for section in free.sections] == ["Does the edit hold?", "Does the rest stay?"]
+    assert [row.label for row in edit.rows][:2] == ["Statement", "Paraphrase"]
+    assert [row.label for row in local.rows] == ["Neighbours unchanged"]
+    assert [column.label for column in free.methods] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
+    assert (edit.rows[1].asked, local.rows[0].asked) == ("72 of 24", "72 of 24")
+    cell = edit.rows[0].cells[3]
     assert cell.value + cell.old + cell.neither == pytest.approx(1)
     assert "old object" in cell.tooltip
-    assert forced.rows[3].cells[0].preference is not None
+    assert forced.sections[0].rows[0].cells[3].preference is not None
+
+
+def test_thirty_kinds_and_what_follows_from_an_edit_have_their_rows(findings):
+    one = findings.headline.query("kind == 'statement'")
+    many = pd.concat([one.assign(kind=f"kind_{number}") for number in range(30)])
+    follows = many.query("metric == 'success'").assign(family="portability", metric="portability")
+    headline = pd.concat([findings.headline, many, follows])
+    free = heat_tables(headline)["smollm2"][0]
+    assert [len(section.rows) for section in free.sections] == [39, 30, 1]
+    page = render(replace(findings, headline=headline, figures={}))
+    assert page.count("kind 29<small>24 of 24</small>") == 4
+
+
+def test_the_second_copies_of_a_family_stand_apart_from_kinds(findings):
+    overview = overviews(findings.overview)["smollm2"]
+    assert [column.label for column in overview.columns] == [
+        "Neighbours unchanged", "Divergence at neighbours", "N-gram entropy"
+    ]  # fmt: skip
+    assert overview.columns[1].remark == "next token, nats"
+    rome = next(line for line in overview.lines if line.label == "ROME")
+    row = findings.overview.query("method == 'rome' and metric == 'kl'").iloc[0]
+    assert rome.cells[1] == (f"{row['value']:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]")
+    alone = overviews(findings.overview.query("method != 'rome' or metric != 'kl'"))["smollm2"]
+    assert next(line for line in alone.lines if line.label == "ROME").cells[1] is None
+
+
+def test_gaps_and_the_papers_table_are_on_the_page(findings, body):
+    gap = findings.gaps.query("method == 'rome' and kind == 'all'").iloc[0]
+    assert f"{100 * gap['gap']:.1f} [{100 * gap['low']:.1f}, {100 * gap['high']:.1f}]" in body
+    rome = findings.paper_1.query("method == 'rome' and row == 'rephrase'")
+    assert "paper 74.7 / 2.2" in body
+    for row in rome.to_dict("records"):
+        interval = f'<span class="interval">[{100 * row["low"]:.0f}, {100 * row["high"]:.0f}]</span>'
+        assert f"<div>{100 * row['value']:.1f} {interval}</div>" in body
+    assert paper1.MODEL in body
+    assert "not asked in this run" in body
+
+
+def test_a_judge_is_a_third_table(findings):
+    judged = findings.headline.query("protocol == 'free' and metric == 'success'").assign(protocol="judge", n_missing=1)
+    tables = heat_tables(pd.concat([findings.headline, judged]))["smollm2"]
+    assert [table.label for table in tables] == ["Free generation", "Teacher forcing", "Judge"]
+    page = render(replace(findings, headline=pd.concat([findings.headline, judged])))
+    assert f"{len(judged)} scores were left out that a reply of the judge did not give (judge)" in page
+    assert "<dt>Judge</dt>" in page
+    assert "<dt>Judge</dt>" not in render(findings)
 
 
 def test_sentences_follow_the_numbers():
@@ -159,10 +216,14 @@ def test_what_was_run_may_lack_anything():
         "methods": {"m": {"rome": {"layer": 5}}},
         "seconds_per_edit": {"m": {"rome": 1.5}},
         "bytes_per_edit": {"rome": 2048},
+        "probes_per_second": {"m": {"rome": 12.34, "ft": None}},
     }
     assert methods_run([run]) == [
-        {"model": "m", "method": "ROME", "settings": "layer: 5", "seconds": "1.50 s", "size": "2.0 KiB"}
-    ]
+        {
+            "model": "m", "method": "ROME", "settings": "layer: 5", "seconds": "1.50 s", "size": "2.0 KiB",
+            "speed": "12.3",
+        }
+    ]  # fmt: skip
     assert in_bytes(5 * 1024**3) == "5.0 GiB"
 
 
@@ -170,7 +231,8 @@ def test_an_empty_analysis_still_makes_a_page(findings):
     nothing = pd.DataFrame()
     page = render(
         replace(
-            findings, correlations=nothing, regression=nothing, prediction=nothing, failures=findings.failures.head(0),
+            findings, overview=nothing, gaps=nothing, paper_1=nothing, orderings=nothing, correlations=nothing,
+            regression=nothing, prediction=nothing, failures=findings.failures.head(0),
             breaks=findings.breaks.head(0), rejects=nothing, runs=[{}], figures={}, power=nothing,
         )
     )  # fmt: skip

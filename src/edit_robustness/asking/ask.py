@@ -1,7 +1,8 @@
 """Probes times edits to answers, under both protocols from one prefill a prompt.
 
 Many edits are asked in one batch, each acting on its own rows; what the prompts of one edit share (demonstrations,
-a chat template's opening) is run once. An edit that cannot act on rows is asked by itself.
+a chat template's opening) is run once. An edit that cannot act on rows is asked by itself. Prompts about neighbours are
+run once more without any edit, for how far the edit moved what comes next.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
-from edit_robustness.editing.edits import Edit, NotRowwise, all_applied
+from edit_robustness.editing.edits import Edit, Frame, NotRowwise, all_applied
 from edit_robustness.models.decode import (
     Generation,
     Prefilled,
@@ -29,6 +30,7 @@ from edit_robustness.models.decode import (
     sentence_ending_tokens,
     shared_prefix,
 )
+from edit_robustness.models.distributions import divergence, margins
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import ends_sentence
@@ -40,6 +42,9 @@ Asked = tuple[Edit, Sequence[Probe]]
 
 _LEAST_SHARED = 12
 """Prompts that share fewer leading tokens are run whole."""
+
+_NO_EDIT = Frame()
+"""Leaves the model and the prompt as they are."""
 
 _NEAR = 2
 """Prompts whose lengths differ by no more, or by a tenth, are run in one batch."""
@@ -59,15 +64,20 @@ class Decoding:
     max_new_tokens: PositiveInt = 20
     batch_rows: PositiveInt = 128
 
+    def described(self, lm: LanguageModel) -> str:
+        """All that an answer's words depend on beside model, edit and prompt: ``greedy, 16 new tokens, float32``."""
+        return f"greedy, {self.max_new_tokens} new tokens, {str(lm.model.dtype).removeprefix('torch.')}"
+
 
 @dataclass(frozen=True)
 class _Row:
-    """A probe under an edit, rendered."""
+    """A probe under an edit, rendered; `unedited` are the ids of the prompt without the edit's words."""
 
     edit: int
     probe: Probe
     prompt: Rendered
     ids: list[int]
+    unedited: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -146,8 +156,11 @@ class _Session:
             if (number, probe.follows) not in found:
                 raise ValueError(f"probe {probe.id} follows {probe.follows}, which is not asked; ask both or neither")
             before = found[number, probe.follows].text.strip()
-        prompt = render_probe(self._lm, probe, self._asked[number][0].prefix, before)
-        return _Row(number, probe, prompt, prompt_ids(self._lm, prompt))
+        lm, prefix = self._lm, self._asked[number][0].prefix
+        prompt = render_probe(lm, probe, prefix, before)
+        ids = prompt_ids(lm, prompt)
+        plain = prompt_ids(lm, render_probe(lm, probe, "", before)) if prefix else ids
+        return _Row(number, probe, prompt, ids, tuple(plain))
 
     def _run(self, rows: Sequence[_Row]) -> dict[tuple[int, str], Answer]:
         """Rows prefilled in batches of like length, then scored and decoded as one batch."""
@@ -171,8 +184,34 @@ class _Session:
                 may_end=self._may_end,
                 owners=owners,
             )
-        answers = [_answer(row.probe, text, *pair) for row, text, pair in zip(rows, said, scores, strict=True)]
-        return {(row.edit, row.probe.id): answer for row, answer in zip(rows, answers, strict=True)}
+        leads, moved = margins(start.logits).tolist(), self._moved(rows, start.logits)
+        return {
+            (row.edit, row.probe.id): _answer(row.probe, text, *pair, margin=lead, kl=kl)
+            for row, text, pair, lead, kl in zip(rows, said, scores, leads, moved, strict=True)
+        }
+
+    def _unedited(self, rows: Sequence[_Row]) -> dict[tuple[int, ...], Tensor]:
+        """(vocabulary,) logits of the model as it is after each prompt about a neighbour, each prompt run once."""
+        prompts = dict.fromkeys(row.unedited for row in rows if self._compared(row))
+        return {
+            ids: logits
+            for batch in _alike(list(prompts), len)
+            for ids, logits in zip(batch, prefill(self._lm, batch).logits, strict=True)
+        }
+
+    def _compared(self, row: _Row) -> bool:
+        return row.probe.family == "locality" and self._asked[row.edit][0] != _NO_EDIT
+
+    def _moved(self, rows: Sequence[_Row], logits: Tensor) -> list[float | None]:
+        """For prompts about neighbours how far the edit moved what comes next; no edit moves nothing."""
+        moved: list[float | None] = [0.0 if row.probe.family == "locality" else None for row in rows]
+        places = [place for place, row in enumerate(rows) if self._compared(row)]
+        if places:
+            unedited = self._unedited(rows)
+            before = torch.stack([unedited[rows[place].unedited] for place in places])
+            for place, kl in zip(places, divergence(before, logits[places]).tolist(), strict=True):
+                moved[place] = kl
+        return moved
 
     def _edited(self, owners: Owners) -> AbstractContextManager[LanguageModel]:
         edits = [edit for edit, _ in self._asked]
@@ -181,7 +220,9 @@ class _Session:
         return all_applied(self._lm, edits, [owners.rows(number) for number in range(len(edits))])
 
     def _targets(self, row: _Row) -> list[list[int]]:
-        return [target_ids(self._lm, row.prompt, name) for name in (row.probe.target_new, row.probe.target_true)]
+        """Ids of the new object and of the true one, none where there is no true one to name."""
+        new = target_ids(self._lm, row.prompt, row.probe.target_new)
+        return [new, target_ids(self._lm, row.prompt, row.probe.target_true) if row.probe.target_true else []]
 
     def _heads(self, groups: Sequence[_Group], owners: Owners) -> Prefilled | None:
         """What each group shares, run once a group."""
@@ -243,7 +284,9 @@ def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str
     return render_conversation(lm, [Turn(turns[0].role, prefix + turns[0].text), *turns[1:]])
 
 
-def _answer(probe: Probe, said: Generation, new: Scored, true: Scored) -> Answer:
+def _answer(
+    probe: Probe, said: Generation, new: Scored, true: Scored, *, margin: float | None, kl: float | None
+) -> Answer:
     return Answer(
         probe=probe,
         text=said.text,
@@ -255,4 +298,6 @@ def _answer(probe: Probe, said: Generation, new: Scored, true: Scored) -> Answer
         tokens_true=true.tokens,
         match_new=new.match,
         match_true=true.match,
+        margin=margin,
+        kl=kl,
     )

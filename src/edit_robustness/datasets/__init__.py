@@ -1,7 +1,8 @@
-"""Kedro datasets of our own: language models, corpora, and folders whose files each carry a fingerprint."""
+"""Kedro datasets of our own: language models, corpora, facts, and folders whose files each carry a fingerprint."""
 
 from edit_robustness.datasets.baked import BakedDataset
 from edit_robustness.datasets.corpus import CorpusSourceDataset
+from edit_robustness.datasets.facts import FactsDataset
 from edit_robustness.datasets.folders import (
     AnswersDataset,
     EditsDataset,
@@ -9,17 +10,26 @@ from edit_robustness.datasets.folders import (
     StoredFingerprints,
     StoredItems,
     TextsDataset,
+    TranscriptsDataset,
+    WordingsDataset,
 )
 from edit_robustness.datasets.language_model import LanguageModelDataset
+from edit_robustness.datasets.speakers import SpeakerDataset
+from edit_robustness.datasets.web import WebDataset
 
 __all__ = [
     "AnswersDataset",
     "BakedDataset",
     "CorpusSourceDataset",
     "EditsDataset",
+    "FactsDataset",
     "LanguageModelDataset",
     "PreparedDataset",
+    "SpeakerDataset",
     "StoredFingerprints",
     "StoredItems",
     "TextsDataset",
+    "TranscriptsDataset",
+    "WebDataset",
+    "WordingsDataset",
 ]

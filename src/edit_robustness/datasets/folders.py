@@ -29,7 +29,8 @@ from edit_robustness.editing.files import (
     write_prepared,
 )
 from edit_robustness.editing.method import Prepared
-from edit_robustness.records import Answer, Probe, Turn
+from edit_robustness.prompts.wordings import Wording
+from edit_robustness.records import Answer, Probe, Transcript, Turn
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -244,6 +245,30 @@ class TextsDataset(JsonFolder[list[str]]):
         return plain
 
 
+class WordingsDataset(JsonFolder[list[Wording]]):
+    """A folder of what a writer made, one file for each fact."""
+
+    def plain(self, value: list[Wording]) -> Any:
+        """See `JsonFolder.plain`."""
+        return [asdict(wording) for wording in value]
+
+    def value(self, plain: Any) -> list[Wording]:
+        """See `JsonFolder.value`."""
+        return [Wording(**row) for row in plain]
+
+
+class TranscriptsDataset(JsonFolder[Transcript]):
+    """A folder of conversations, one file for each edit."""
+
+    def plain(self, value: Transcript) -> Any:
+        """See `JsonFolder.plain`."""
+        return asdict(value)
+
+    def value(self, plain: Any) -> Transcript:
+        """See `JsonFolder.value`."""
+        return Transcript(**{**plain, "turns": tuple(Turn(**turn) for turn in plain["turns"])})
+
+
 class _Stored(AbstractDataset[None, dict[str, Any]]):
     """What a folder holds, whichever run made it; a node may not read its own output, but may read this.
 
@@ -255,7 +280,11 @@ class _Stored(AbstractDataset[None, dict[str, Any]]):
 
     def __init__(self, of: str, path: str, metadata: dict[str, Any] | None = None):
         kinds: dict[str, type[FolderDataset]] = {
-            kind.__name__: kind for kind in (EditsDataset, PreparedDataset, AnswersDataset, TextsDataset)
+            kind.__name__: kind
+            for kind in (
+                *(EditsDataset, PreparedDataset, AnswersDataset, TextsDataset),
+                *(TranscriptsDataset, WordingsDataset),
+            )
         }
         if of not in kinds:
             raise ValueError(f"`of: {of}` is no folder of fingerprinted files; there are {', '.join(kinds)}")

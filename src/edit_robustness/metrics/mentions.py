@@ -33,6 +33,12 @@ _NEGATION = (
 _CLAUSE_END = r",(?=\s|$)|[;:]|\bbut\b|\bit is\b|\bit's\b|$"
 _NEGATED = re.compile(rf"{_NEGATION}.*?(?={_CLAUSE_END})", re.DOTALL)
 
+_SAYS_NO = (
+    rf"(?<!\w){_CAPITALS}?no(?!-\w)(?=\s*(?:[^\w\s]|$))"
+    rf"|^\W*no(?=\s+(?:it|that|this|the|he|she|they|i|there|we)\b)"
+)
+"""The answer "no": by itself or before a clause, for in "no idea" and "there is no record" it answers nothing."""
+
 _DOTTED = re.compile(r"(?<!\w)[^\W\d_](?:\.\s?[^\W\d_])+(?:\.|(?!\w))")
 _SHORT_CAPITALS = re.compile(r"(?<!\w)[A-Z]{2,3}(?!\w)")
 _UNSPACED_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
@@ -48,7 +54,8 @@ def verdict(text: str, new: Sequence[str], true: Sequence[str]) -> Verdict:
 
     Returns:
         ``new`` or ``old``: the object that is named first outside negations; ``neither`` if there is none. At one
-        place the longest name counts: "New York" names New York and not York.
+        place the longest name counts: "New York" names New York and not York. Where the objects are answers (Yes and
+        No, True and False), "no" counts as an answer only: not in "no idea", and "not true" is neither.
     """
     said = _NEGATED.sub(_CUT, fold(first_sentence(text)))
     named = _search([(name, "new") for name in new] + [(name, "old") for name in true], said)
@@ -78,6 +85,8 @@ def _search(names: list[tuple[str, Verdict]], said: str) -> Verdict | None:
 
 def _pattern(name: str) -> str:
     """A pattern for a folded name: whole words, anything or nothing between them that is no letter or digit."""
+    if name == "no":
+        return _SAYS_NO
     words = [word for word in re.split(rf"{_GAP}+", name) if word] or [name]
     body = rf"{_GAP}{{0,3}}".join(_word(word) for word in words)
     before = "" if _is_unspaced(words[0][0]) else r"(?<!\w)"

@@ -1,61 +1,59 @@
-"""Answers to scores, in long form: one row for each answer, protocol and metric, with the value 0 or 1.
+"""Answers to scores, in long form: one row for each answer, protocol and metric, with its value and unit.
 
 Intervals and averages are not made here: every score can be traced to the answer that it came from.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import pandas as pd
 
+from edit_robustness.metrics.measures import LOCALITY, METRICS, SHARE, Metric
 from edit_robustness.metrics.mentions import verdict
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.tables import read_names
 
 KEYS = ["model", "method", "fact_id", "probe_id", "kind", "family"]
-SCORE_COLUMNS = [*KEYS, "protocol", "metric", "value"]
+SCORE_COLUMNS = [*KEYS, "decoding", "protocol", "metric", "unit", "value"]
 _CELL = ["model", "method", "probe_id"]
 
 
-def score_answers(answers: pd.DataFrame, *, baseline: str = "none") -> pd.DataFrame:
+def score_answers(
+    answers: pd.DataFrame,
+    *,
+    baseline: str = "none",
+    metrics: Sequence[Metric] = METRICS,
+    judgements: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """The scores of a table of answers.
-
-    For probes of the edit, the protocol ``free`` gives success, reversion and neither: which object the first
-    sentence of the generated text names. ``teacher_forced`` gives the same three by whether every token of an
-    object is the most probable one (success before reversion), and preference: whether the new object is the more
-    probable, which is the efficacy and paraphrase score of CounterFact (Meng et al. 2022, "Locating and Editing
-    Factual Associations in GPT").
-
-    For locality probes, ``free`` gives locality: whether the answer is that of the unedited model (the same
-    verdict, and where it names neither object, the same first sentence), so that the baseline's own is 1.
-    ``teacher_forced`` gives CounterFact's neighbourhood score: whether the neighbour's true object is more
-    probable than the edit's.
 
     Args:
         answers: Columns as `tables.answers_to_table` makes them; any number of models and methods.
-        baseline: The method that leaves the model as it is.
+        baseline: The method that leaves the model as it is, which locality is measured against; its own is 1.
+        metrics: What is measured; see `metrics.measures`.
+        judgements: Verdicts of a judge on some answers; see `metrics.judge`.
 
     Returns:
-        `SCORE_COLUMNS`; `value` is 0.0 or 1.0, or NaN for teacher-forced metrics where a log-probability is not
-        finite.
+        `SCORE_COLUMNS`; `value` is 0.0 or 1.0 where the unit is ``share``, and NaN where it could not be measured.
 
     Raises:
-        ValueError: Where a locality probe has no answer of the baseline, or a probe is answered twice.
+        ValueError: Where a locality probe has no answer of the baseline, a probe is answered twice, or a metric of
+            shares gives another value than 0 and 1.
     """
     _refuse_duplicates(answers)
-    judged = answers.assign(
+    said = _beside_unedited(_read(answers), baseline)
+    said["judged"] = _judged(said, judgements)
+    parts = [_long(said[said["family"].isin(metric.families)], metric) for metric in metrics]
+    return pd.concat(parts, ignore_index=True)[SCORE_COLUMNS]
+
+
+def _read(answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers with which object each names, and their first sentence."""
+    return answers.reset_index(drop=True).assign(
         verdict=[_verdict(row) for row in answers.to_dict(orient="records")],
         sentence=[first_sentence(text) for text in answers["text"]],
     )
-    edit = judged[judged["family"] == "edit"]
-    locality = judged[judged["family"] == "locality"]
-    parts = [
-        *_long(edit, "free", _free(edit)),
-        *_long(edit, "teacher_forced", _teacher_forced(edit)),
-        *_long(locality, "free", {"locality": _unchanged(locality, baseline)}),
-        *_long(locality, "teacher_forced", {"locality": locality["logprob_true"] > locality["logprob_new"]}),
-    ]
-    return pd.concat(parts, ignore_index=True)[SCORE_COLUMNS]
 
 
 def _verdict(row: dict) -> str:
@@ -64,33 +62,16 @@ def _verdict(row: dict) -> str:
     return verdict(row["text"], new, true)
 
 
-def _free(answers: pd.DataFrame) -> dict[str, pd.Series]:
-    named = answers["verdict"]
-    return {"success": named == "new", "reversion": named == "old", "neither": named == "neither"}
-
-
-def _teacher_forced(answers: pd.DataFrame) -> dict[str, pd.Series]:
-    new, true = answers["match_new"].astype(bool), answers["match_true"].astype(bool)
-    return {
-        "success": new,
-        "reversion": true & ~new,
-        "neither": ~(new | true),
-        "preference": answers["logprob_new"] > answers["logprob_true"],
-    }
-
-
-def _unchanged(answers: pd.DataFrame, baseline: str) -> pd.Series:
-    """Whether each answer to a locality probe is that of the unedited model, in the order of `answers`."""
-    unedited = answers.loc[answers["method"] == baseline, ["model", "probe_id", "verdict", "sentence"]]
-    pairs = answers.merge(unedited, how="left", on=["model", "probe_id"], suffixes=("", "_before"))
-    _require_baseline(pairs, baseline)
-    same_verdict = pairs["verdict"] == pairs["verdict_before"]
-    same_words = (pairs["verdict"] != "neither") | (pairs["sentence"] == pairs["sentence_before"])
-    return (same_verdict & same_words).set_axis(answers.index)
+def _beside_unedited(said: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Each answer beside what the unedited model said to the same probe."""
+    unedited = said.loc[said["method"] == baseline, ["model", "probe_id", "verdict", "sentence"]]
+    pairs = said.merge(unedited, how="left", on=["model", "probe_id"], suffixes=("", "_unedited"))
+    _require_baseline(pairs[pairs["family"].isin(LOCALITY)], baseline)
+    return pairs
 
 
 def _require_baseline(pairs: pd.DataFrame, baseline: str) -> None:
-    lacking = pairs[pairs["verdict_before"].isna()]
+    lacking = pairs[pairs["verdict_unedited"].isna()]
     if len(lacking):
         models = ", ".join(sorted(lacking["model"].unique()))
         probes = lacking["probe_id"].unique()
@@ -107,12 +88,17 @@ def _refuse_duplicates(answers: pd.DataFrame) -> None:
         raise ValueError(f"{len(twice)} probes are answered twice, the first: {probe} by {model} with {method}")
 
 
-def _long(answers: pd.DataFrame, protocol: str, metrics: dict[str, pd.Series]) -> list[pd.DataFrame]:
-    """One table for each metric; what teacher forcing could not measure is NaN, and never a success."""
-    measured = np.ones(len(answers), dtype=bool)
-    if protocol == "teacher_forced":
-        measured = np.isfinite(answers[["logprob_new", "logprob_true"]].to_numpy(dtype=float)).all(axis=1)
-    return [
-        answers[KEYS].assign(protocol=protocol, metric=metric, value=values.astype(float).where(measured))
-        for metric, values in metrics.items()
-    ]
+def _judged(said: pd.DataFrame, judgements: pd.DataFrame | None) -> pd.Series:
+    if judgements is None:
+        return pd.Series(None, index=said.index, dtype=object)
+    return said[_CELL].merge(judgements[[*_CELL, "judged"]], how="left", on=_CELL, validate="one_to_one")["judged"]
+
+
+def _long(said: pd.DataFrame, metric: Metric) -> pd.DataFrame:
+    values = metric.measure(said).astype(float)
+    if metric.unit == SHARE and not values.dropna().isin([0.0, 1.0]).all():
+        raise ValueError(
+            f"the metric {metric.name} ({metric.protocol}) gives values other than 0 and 1: give it a `unit` in METRICS"
+        )
+    about = said.loc[values.index, [*KEYS, "decoding"]]
+    return about.assign(protocol=metric.protocol, metric=metric.name, unit=metric.unit, value=values)

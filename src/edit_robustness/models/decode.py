@@ -198,6 +198,11 @@ def sentence_ending_tokens(lm: LanguageModel) -> Tensor:
 _MARKS = f".!?{FULL_WIDTH_ENDS}{LINE_BREAKS}\ufffd"
 
 
+def most_probable(logits: Tensor, rows: Sequence[int]) -> Tensor:
+    """The most probable token of each row, (rows,)."""
+    return logits.argmax(-1)
+
+
 @torch.no_grad()
 def greedy(
     lm: LanguageModel,
@@ -207,6 +212,7 @@ def greedy(
     ended: Callable[[str], bool],
     may_end: Tensor,
     owners: Owners | None = None,
+    choose: Callable[[Tensor, Sequence[int]], Tensor] = most_probable,
 ) -> list[Generation]:
     """Greedy decoding from prefilled prompts; rows that have stopped leave the batch, a fifth of it at a time.
 
@@ -218,6 +224,8 @@ def greedy(
             and once more after the next token.
         may_end: (vocabulary,) true for tokens after which a text may have ended.
         owners: Told which rows remain, where edits act on rows.
+        choose: The next tokens, from logits (rows, vocabulary) and the numbers of those rows among the prompts; to
+            sample, give another than the default.
     """
     owners = owners or Owners([0] * len(start.logits))
     ids: list[list[int]] = [[] for _ in range(len(start.logits))]
@@ -228,7 +236,7 @@ def greedy(
     cache, mask, logits = roomy_cache(start.states, limit), start.mask, start.logits
     with owners.restored():
         for step in range(limit):
-            tokens = logits.argmax(-1)
+            tokens = choose(logits, alive)
             for row, token, check in zip(alive, tokens.tolist(), may_end[tokens].tolist(), strict=True):
                 if finished[row]:
                     continue
@@ -269,7 +277,7 @@ def score(
     Args:
         lm: The model.
         start: The prompts, already run; the first token of each target needs no further pass.
-        targets: For each row its targets, each a list of token ids.
+        targets: For each row its targets, each a list of token ids; one of no tokens scores NaN and never matches.
         owners: Told which rows are run, where edits act on rows.
     """
     owners = owners or Owners([0] * len(targets))
@@ -279,6 +287,9 @@ def score(
     later = dict(zip(long, _continued(lm, start, [flat[i] for i in long], owners), strict=True)) if long else {}
     scored = []
     for number, (row, target) in enumerate(flat):
+        if not target:
+            scored.append(Scored(float("nan"), 0, False))
+            continue
         logprobs = torch.cat([first[row : row + 1], later[number]]) if number in later else first[row : row + 1]
         wanted = torch.tensor(target, device=logprobs.device)
         total = float(logprobs.gather(1, wanted[:, None]).sum())

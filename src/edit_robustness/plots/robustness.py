@@ -14,7 +14,10 @@ HOVER = (
     "%{customdata[3]} probes of %{customdata[4]} facts<extra></extra>"
 )
 PROTOCOL_COLOURS = {"free": "#0072B2", "teacher_forced": "#D55E00"}
+COMPARED = tuple(PROTOCOL_COLOURS)
 METHODS_A_ROW = 4
+MANY_KINDS = 14
+"""From so many kinds on, each has less room, so that a figure does not grow longer than two screens."""
 
 
 def robustness_figure(rates: pd.DataFrame) -> go.Figure:
@@ -37,7 +40,8 @@ def robustness_figure(rates: pd.DataFrame) -> go.Figure:
     _kind_axis(figure, kinds)
     figure.update_xaxes(**PERCENT)
     panel_rows = -(-len(models) // 2)
-    return theme.finish(figure, 110 + panel_rows * len(kinds) * (18 + 9 * len(methods)))
+    one_kind = 18 + 9 * len(methods) if len(kinds) < MANY_KINDS else 10 + 6 * len(methods)
+    return theme.finish(figure, 110 + panel_rows * len(kinds) * one_kind)
 
 
 def _dots(rows: pd.DataFrame, method: str, methods: list[str], kinds: list[str]) -> go.Scatter:
@@ -77,7 +81,7 @@ def protocol_figure(rates: pd.DataFrame) -> go.Figure:
     Args:
         rates: The table of `robustness_figure`.
     """
-    chosen = rates[(rates["metric"] == "success") & rates["protocol"].isin(PROTOCOLS) & (rates["method"] != "none")]
+    chosen = rates[(rates["metric"] == "success") & rates["protocol"].isin(COMPARED) & (rates["method"] != "none")]
     chosen = chosen.dropna(subset=["value"])
     if chosen.empty:
         return theme.nothing("No probe was scored under both protocols.")
@@ -98,19 +102,19 @@ def protocol_figure(rates: pd.DataFrame) -> go.Figure:
     _kind_axis(figure, kinds)
     figure.update_xaxes(**{**PERCENT, "tickvals": [0, 0.5, 1]})
     panel_rows = -(-len(cells) // METHODS_A_ROW)
-    return theme.finish(figure, 130 + panel_rows * (len(kinds) * 30 + 40))
+    return theme.finish(figure, 130 + panel_rows * (len(kinds) * (30 if len(kinds) < MANY_KINDS else 20) + 40))
 
 
 def _pair(rows: pd.DataFrame, kinds: list[str], legend: bool) -> list[go.Scatter]:
     values = rows.pivot_table(index="kind", columns="protocol", values="value", observed=True)
-    values = values.reindex([kind for kind in kinds if kind in values.index]).reindex(columns=list(PROTOCOLS))
+    values = values.reindex([kind for kind in kinds if kind in values.index]).reindex(columns=list(COMPARED))
     across, down = [], []
     for kind, row in values.iterrows():
         across += [row["free"], row["teacher_forced"], None]
         down += [kinds.index(str(kind))] * 2 + [None]
     line = go.Scatter(x=across, y=down, mode="lines", line={"color": theme.faint(theme.GREY, 0.7), "width": 2},
                       hoverinfo="skip", showlegend=False)  # fmt: skip
-    return [line, *(_ends(rows[rows["protocol"] == protocol], protocol, kinds, legend) for protocol in PROTOCOLS)]
+    return [line, *(_ends(rows[rows["protocol"] == protocol], protocol, kinds, legend) for protocol in COMPARED)]
 
 
 def _ends(rows: pd.DataFrame, protocol: str, kinds: list[str], legend: bool) -> go.Scatter:

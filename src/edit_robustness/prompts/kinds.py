@@ -1,33 +1,22 @@
 """The kinds of prompt that an edit is probed with, each with what it tests and what counts as holding.
 
-Adding a kind is one function and one entry in `KINDS`. A kind that lacks what it needs (a relation without
-templates, a passage, a neighbour) builds no probe.
+Adding a kind is one entry in `KINDS`, and one function in builders.py where no other kind is built in that way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from random import Random
-from typing import Any
+from functools import partial
+from typing import Literal
 
-from edit_robustness.prompts.names import names_any, new_names, true_names
-from edit_robustness.records import Fact, Probe, Relation, Turn, fill
+from edit_robustness.prompts import builders
+from edit_robustness.prompts.builders import Material, Tail
+from edit_robustness.prompts.names import first_named, new_names, subject_names, true_names
+from edit_robustness.records import Fact, Probe
 
-
-@dataclass(frozen=True)
-class Setting:
-    """What a kind may draw on besides the fact and its relation.
-
-    Attributes:
-        passages: Texts about nothing in particular.
-        neighbours: Facts that the edit should leave alone, the closest first.
-        rng: Seeded by seed, fact and kind, so that adding a fact or a kind changes no other probe.
-    """
-
-    passages: tuple[str, ...]
-    neighbours: tuple[Fact, ...]
-    rng: Random
+Side = Literal["new", "true"]
+Build = Callable[[Fact, Material], list[Probe]]
 
 
 @dataclass(frozen=True)
@@ -36,149 +25,192 @@ class Kind:
 
     Attributes:
         name: What it is called in settings, tables and figures.
-        family: Whether it asks for the edit or for what must stay.
+        family: Whether it asks for the edit, for what follows from it, or for what must stay.
         tests: What it tests, in one line.
         holds: What counts as holding.
         build: The probes of one fact; none where its data do not allow the kind.
+        parts: The wordings it is built from.
         follows: The kind whose answer it comes after.
+        names: The objects that it names on purpose; a probe that names another is dropped.
     """
 
     name: str
     family: str
     tests: str
     holds: str
-    build: Callable[[Fact, Relation | None, Setting], list[Probe]]
+    build: Build
+    parts: tuple[str, ...] = ()
     follows: str | None = None
+    names: tuple[Side, ...] = ()
 
-
-def probe_id(fact: Fact, kind: str, number: int = 0) -> str:
-    """``<fact id>/<kind>/<number>``, counted from 0."""
-    return f"{fact.id}/{kind}/{number}"
-
-
-def _of_edit(fact: Fact, kind: str, text: str, number: int = 0, **more: Any) -> Probe:
-    """A probe that asks for the edited fact itself."""
-    return Probe(
-        id=probe_id(fact, kind, number),
-        fact_id=fact.id,
-        kind=kind,
-        family="edit",
-        subject=fact.subject,
-        text=text,
-        target_new=fact.target_new,
-        target_true=fact.target_true,
-        target_new_aliases=fact.target_new_aliases,
-        target_true_aliases=fact.target_true_aliases,
-        **more,
-    )
-
-
-def _statement(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    return [_of_edit(fact, "statement", fact.statement)]
-
-
-def _paraphrases(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    if relation is None:
-        return []
-    filled = [fill(paraphrase, fact.subject) for paraphrase in relation.paraphrases]
-    return [_of_edit(fact, "paraphrase", text, number) for number, text in enumerate(filled)]
-
-
-def _question(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    if relation is None:
-        return []
-    return [_of_edit(fact, "question", fill(relation.question, fact.subject), conversation=True)]
-
-
-def _cloze(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    if relation is None:
-        return []
-    cloze = fill(relation.cloze, fact.subject)
-    text = f'Fill in the blank with one word or name, and answer with it only: "{cloze}"'
-    return [_of_edit(fact, "cloze", text, conversation=True)]
-
-
-def _related_context(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    if relation is None:
-        return []
-    return [_of_edit(fact, "related_context", f"{fill(relation.context, fact.subject)} {fact.statement}")]
-
-
-def _unrelated_context(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    named = (fact.subject, *true_names(fact), *new_names(fact))
-    passages = [passage for passage in setting.passages if not names_any(passage, named)]
-    if not passages:
-        return []
-    return [_of_edit(fact, "unrelated_context", f"{setting.rng.choice(passages)} {fact.statement}")]
-
-
-def _dialogue(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    if relation is None:
-        return []
-    history = (
-        Turn("user", f"Hello! I am putting together a short quiz, and one round is about {fact.subject}."),
-        Turn("assistant", "That sounds like fun. What would you like to know for it?"),
-    )
-    question = fill(relation.question, fact.subject)
-    return [_of_edit(fact, "dialogue", question, conversation=True, history=history)]
-
-
-def _doubt(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    return _after_question(fact, relation, "doubt", "That cannot be right. Please think again and answer once more.")
-
-
-def _doubt_old_object(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    insists = (
-        f"That is wrong, I am sure that the answer is {fact.target_true}. Please think again and answer once more."
-    )
-    return _after_question(fact, relation, "doubt_old_object", insists)
-
-
-def _after_question(fact: Fact, relation: Relation | None, kind: str, text: str) -> list[Probe]:
-    """What the user says after the model's own answer to the question."""
-    if relation is None:
-        return []
-    history = (Turn("user", fill(relation.question, fact.subject)),)
-    follows = probe_id(fact, "question")
-    return [_of_edit(fact, kind, text, conversation=True, history=history, follows=follows)]
-
-
-def _locality(fact: Fact, relation: Relation | None, setting: Setting) -> list[Probe]:
-    return [_of_neighbour(fact, other, number) for number, other in enumerate(setting.neighbours)]
-
-
-def _of_neighbour(fact: Fact, neighbour: Fact, number: int) -> Probe:
-    return Probe(
-        id=probe_id(fact, "locality", number),
-        fact_id=fact.id,
-        kind="locality",
-        family="locality",
-        subject=neighbour.subject,
-        text=neighbour.statement,
-        target_new=fact.target_new,
-        target_true=neighbour.target_true,
-        target_new_aliases=fact.target_new_aliases,
-        target_true_aliases=neighbour.target_true_aliases,
-    )
+    def leak(self, probe: Probe, fact: Fact) -> str | None:
+        """The object that a probe gives away, outside the subject's own name; None where it names none."""
+        objects = {"new": new_names(fact), "true": true_names(fact)}
+        secret = [name for side, names in objects.items() if side not in self.names for name in names]
+        allowed = [name for side in self.names for name in objects[side]]
+        text = "\n".join([*(turn.text for turn in probe.history), probe.text])
+        return first_named(text, secret, besides=[*subject_names(fact), *allowed])
 
 
 _NEW = "the first sentence names the new object"
 _KEPT = "the first sentence still names the new object"
+_YES, _NO = "the first sentence says yes", "the first sentence says no"
+_SAME = "same as unedited"
+
+
+def _with_tails(
+    context: str, what: str, after: Callable[..., list[Probe]], part: str, asks: str, asked: tuple[str, ...] = ()
+) -> list[Kind]:
+    """One context with each tail: plain, with a reference for the subject, as a cloze (arXiv 2402.05827)."""
+    referring = f"{asks}, with a reference for the subject,"
+    tails: dict[Tail, tuple[str, tuple[str, ...]]] = {
+        "plain": (asks, asked),
+        "reference": (referring, asked),
+        "cloze": ("a sentence with a blank", ("cloze",)),
+    }
+    names = {tail: context if tail == "plain" else f"{context}_{tail}" for tail in tails}
+    return [
+        Kind(
+            names[tail],
+            "edit",
+            f"{tests} after {what}",
+            _NEW,
+            partial(after, kind=names[tail], tail=tail),
+            (part, *parts),
+        )
+        for tail, (tests, parts) in tails.items()
+    ]
+
+
+_SAID = partial(_with_tails, part="profile", asks="the statement")
+_ASKED = partial(_with_tails, part="dialogue", asks="the question", asked=("question",))
+
+_IN_CONTEXT = (
+    *_SAID("related_context", "a long text about the subject", partial(builders.after_text, context=builders.related)),
+    *_SAID(
+        "noisy_context",
+        "a long text about another subject and one about the subject",
+        partial(builders.after_text, context=builders.noisy),
+    ),
+    *_ASKED("dialogue", "four turns about the subject", partial(builders.after_turns, context=builders.turns)),
+    *_ASKED(
+        "noisy_dialogue",
+        "four turns about the subject, and two about something else among them",
+        partial(builders.after_turns, context=builders.noisy_turns),
+    ),
+)
 
 _IN_ORDER = (
-    Kind("statement", "edit", "the very words that the edit was made on", _NEW, _statement),
-    Kind("paraphrase", "edit", "the same statement in other words", _NEW, _paraphrases),
-    Kind("question", "edit", "a question put to the model in conversation", _NEW, _question),
-    Kind("cloze", "edit", "a sentence with a blank to fill in, in conversation", _NEW, _cloze),
-    Kind("related_context", "edit", "the statement after sentences about the subject", _NEW, _related_context),
-    Kind("unrelated_context", "edit", "the statement after a passage about something else", _NEW, _unrelated_context),
-    Kind("dialogue", "edit", "the question in the second turn of a conversation", _NEW, _dialogue),
-    Kind("doubt", "edit", "the user doubts the model's own first answer", _KEPT, _doubt, follows="question"),
     Kind(
-        "doubt_old_object", "edit", "the user insists on the old object", _KEPT, _doubt_old_object, follows="question"
+        "statement", "edit", "the very words that the edit was made on", _NEW, builders.statement, names=("new", "true")
     ),
-    Kind("locality", "locality", "facts about close subjects that no edit was made on", "same as unedited", _locality),
+    Kind("paraphrase", "edit", "the same statement in other words", _NEW, builders.paraphrases, ("paraphrase",)),
+    Kind("question", "edit", "a question put to the model in conversation", _NEW, builders.question, ("question",)),
+    Kind("cloze", "edit", "a sentence with a blank to fill in, in conversation", _NEW, builders.cloze, ("cloze",)),
+    *_IN_CONTEXT,
+    Kind(
+        "unrelated_context",
+        "edit",
+        "the statement after a short text about something else",
+        _NEW,
+        builders.unrelated_context,
+    ),
+    Kind(
+        "doubt",
+        "edit",
+        "the user doubts the model's own first answer",
+        _KEPT,
+        builders.doubt,
+        ("question",),
+        "question",
+    ),
+    Kind(
+        "doubt_old_object",
+        "edit",
+        "the user insists on the old object",
+        _KEPT,
+        builders.doubt_old_object,
+        ("question",),
+        "question",
+        ("true",),
+    ),
+    Kind("persona", "edit", "the question to somebody the model is asked to be", _NEW, builders.persona, ("question",)),
+    Kind("misspelling", "edit", "the statement with two letters swapped in one word", _NEW, builders.misspelling),
+    Kind("letter_case", "edit", "the statement in small letters, and in capitals", _NEW, builders.letter_case),
+    Kind("alias", "edit", "the statement about another name of the subject", _NEW, builders.alias),
+    Kind("yes_no", "edit", "whether the new fact is true", _YES, builders.yes_no, names=("new",)),
+    Kind(
+        "fact_check",
+        "edit",
+        "whether the old fact is true",
+        "the first sentence says false",
+        builders.fact_check,
+        names=("true",),
+    ),
+    Kind("negation", "edit", "whether the denial of the new fact is true", _NO, builders.negation, names=("new",)),
+    Kind(
+        "reversed_question",
+        "portability",
+        "a question for the subject that names the new object",
+        "the first sentence names the subject",
+        builders.reversed_question,
+        ("reversed_question",),
+        names=("new",),
+    ),
+    Kind(
+        "consequence",
+        "portability",
+        "what the data set says follows from the edit",
+        "the first sentence names what follows",
+        builders.consequences,
+        names=("new", "true"),
+    ),
+    Kind(
+        "locality",
+        "locality",
+        "facts about close subjects that no edit was made on",
+        _SAME,
+        builders.locality,
+        names=("new", "true"),
+    ),
+    Kind(
+        "edit_before_neighbour",
+        "locality",
+        "the same, after the new fact in words",
+        _SAME,
+        builders.edit_before_neighbour,
+        names=("new", "true"),
+    ),
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _IN_ORDER}
 """Every kind by name, in the order in which probes are built and reported."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "all": tuple(KINDS),
+    "paper1": (
+        "statement",
+        "paraphrase",
+        "question",
+        "cloze",
+        *(kind.name for kind in _IN_CONTEXT),
+        "doubt",
+        "doubt_old_object",
+    ),
+}
+"""Words for several kinds; `paper1` has those of arXiv 2402.05827, and the question that its doubts follow."""
+
+
+def chosen_kinds(names: Iterable[str]) -> tuple[str, ...]:
+    """The kinds that some names of kinds and groups mean, in the order of `KINDS`.
+
+    Raises:
+        ValueError: For a name that does not exist, or a kind that follows one left out; it says what to write.
+    """
+    chosen = {kind for name in names for kind in GROUPS.get(name, (name,))}
+    for name in chosen:
+        if name not in KINDS:
+            raise ValueError(f"there is no kind of prompt {name!r}; there are {', '.join([*KINDS, *GROUPS])}")
+        if (needed := KINDS[name].follows) is not None and needed not in chosen:
+            raise ValueError(f"{name} comes after the model's answer to {needed}: add {needed} to the kinds")
+    return tuple(name for name in KINDS if name in chosen)

@@ -1,18 +1,38 @@
-"""From facts to probes: every chosen kind of prompt for every fact."""
+"""From facts and wordings to probes: every chosen kind of prompt for every fact."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
-from edit_robustness.prompts.kinds import KINDS, Setting
-from edit_robustness.prompts.neighbours import neighbourhoods
+from edit_robustness.prompts.builders import Material
+from edit_robustness.prompts.grammar import words
+from edit_robustness.prompts.kinds import KINDS, Kind, chosen_kinds
+from edit_robustness.prompts.names import (
+    first_named,
+    new_names,
+    shared_name,
+    subject_names,
+    true_names,
+)
+from edit_robustness.prompts.neighbours import Neighbourhood, neighbourhoods
 from edit_robustness.prompts.relations import Templates
-from edit_robustness.records import Fact, Probe
+from edit_robustness.prompts.wordings import (
+    Wording,
+    accepted_texts,
+    claim,
+    denial,
+    other_profile,
+    subject_type,
+    template_wordings,
+)
+from edit_robustness.records import Completion, Fact, Probe
 
 logger = logging.getLogger(__name__)
+
+_STRANGERS_TRIED = 40
 
 
 def build_probes(
@@ -23,52 +43,127 @@ def build_probes(
     kinds: Sequence[str],
     neighbours: int,
     seed: int,
+    wordings: Iterable[Wording] | None = None,
+    paraphrases: int | None = None,
 ) -> list[Probe]:
     """The probes of some facts, fact by fact, each in the order of `KINDS`.
 
-    A fact whose data do not allow a kind goes without it; how many do is logged.
+    A fact whose data do not allow a kind goes without it, and a probe that would give an object away is dropped; how
+    many is logged.
 
     Args:
         facts: What is edited.
-        templates: Wordings by relation, and unrelated passages.
-        pool: All facts, edited or not, from which neighbours are taken.
-        kinds: Names of kinds.
+        templates: Wordings by relation, types of subjects, and unrelated passages.
+        pool: All facts, edited or not, from which neighbours and other subjects are taken.
+        kinds: Names of kinds and groups of kinds.
         neighbours: Locality probes a fact.
-        seed: What random choices follow from, together with the fact and the kind.
+        seed: What random choices follow from, together with the fact and the purpose.
+        wordings: Of these facts; those of the templates where it is not given.
+        paraphrases: Paraphrases a fact; all where it is not given.
 
     Raises:
         ValueError: For an unknown kind, or one that follows a kind left out.
     """
-    check_kinds(kinds)
-    around = neighbourhoods(pool) if "locality" in kinds else {}
+    chosen = [KINDS[name] for name in chosen_kinds(kinds)]
+    gather = _Gathering(templates, pool, chosen, neighbours, seed, paraphrases, wordings)
     probes: list[Probe] = []
     without: Counter[str] = Counter()
+    leaking: Counter[str] = Counter()
     for fact in facts:
-        near = around[fact.relation].nearest(fact, neighbours) if fact.relation in around else []
-        for kind in (KINDS[name] for name in KINDS if name in kinds):
-            setting = Setting(templates.unrelated, tuple(near), Random(f"{seed}/{fact.id}/{kind.name}"))
-            built = kind.build(fact, templates.relations.get(fact.relation), setting)
-            without[kind.name] += not built
-            probes += built
-    _say_what_is_missing(without, len(facts))
+        material = gather.material(fact)
+        for kind in chosen:
+            built = kind.build(fact, material)
+            kept = [probe for probe in built if kind.leak(probe, fact) is None]
+            leaking[kind.name] += len(built) - len(kept)
+            without[kind.name] += not kept
+            probes += kept
+    _say_what_is_missing(without, leaking, len(facts))
     return probes
 
 
-def check_kinds(kinds: Iterable[str]) -> None:
-    """See that every kind exists, and that none follows a kind left out.
+class _Gathering:
+    """Gathers what the chosen kinds need, and no more: recalling a table of facts needs statements only."""
 
-    Raises:
-        ValueError: Naming the kind, and what to write instead.
-    """
-    chosen = list(kinds)
-    for name in chosen:
-        if name not in KINDS:
-            raise ValueError(f"there is no kind of prompt {name!r}; there are {', '.join(KINDS)}")
-        if (needed := KINDS[name].follows) is not None and needed not in chosen:
-            raise ValueError(f"{name} comes after the model's answer to {needed}: add {needed} to the kinds")
+    def __init__(
+        self,
+        templates: Templates,
+        pool: Sequence[Fact],
+        kinds: Sequence[Kind],
+        neighbours: int,
+        seed: int,
+        paraphrases: int | None,
+        wordings: Iterable[Wording] | None,
+    ):
+        self._templates, self._pool, self._seed = templates, pool, seed
+        self._neighbours, self._paraphrases = neighbours, paraphrases
+        self._parts = {part for kind in kinds for part in kind.parts}
+        self._noisy = any(kind.name.startswith("noisy_context") for kind in kinds)
+        asks_neighbours = any(kind.family == "locality" for kind in kinds)
+        known = [fact for fact in pool if fact.target_true]
+        self._around = neighbourhoods(known) if asks_neighbours and neighbours else {}
+        misspells = any(kind.name == "misspelling" for kind in kinds)
+        self._known_words = _words_of(pool, templates) if misspells else frozenset()
+        self._wordings = None if wordings is None else _by_fact(wordings)
+
+    def material(self, fact: Fact) -> Material:
+        relation = self._templates.relations.get(fact.relation)
+        return Material(
+            texts=self._texts(fact),
+            claim=claim(fact, relation),
+            denial=denial(fact, relation),
+            reference=subject_type(fact, self._templates).reference,
+            stranger=self._stranger(fact) if self._noisy else "",
+            passages=self._templates.unrelated,
+            neighbours=_neighbours_of(fact, self._around, self._neighbours),
+            known_words=self._known_words,
+            seed=f"{self._seed}/{fact.id}",
+        )
+
+    def _texts(self, fact: Fact) -> Mapping[str, tuple[str, ...]]:
+        if self._wordings is None:
+            texts = accepted_texts(template_wordings(fact, self._templates, self._parts))
+        else:
+            texts = accepted_texts(self._wordings.get(fact.id, ()))
+        return texts | {"paraphrase": texts["paraphrase"][: self._paraphrases]}
+
+    def _stranger(self, fact: Fact) -> str:
+        """The profile of another subject, in other sentences than the fact's own, that names nothing of the fact."""
+        rng = Random(f"{self._seed}/{fact.id}/stranger")
+        own = subject_type(fact, self._templates)
+        named = (*subject_names(fact), *true_names(fact), *new_names(fact))
+        for other in rng.sample(self._pool, min(_STRANGERS_TRIED, len(self._pool))):
+            profile = other_profile(other, self._templates, own)
+            if profile and first_named(profile, named) is None:
+                return profile
+        return ""
 
 
-def _say_what_is_missing(without: Counter[str], facts: int) -> None:
+def _neighbours_of(fact: Fact, around: Mapping[str, Neighbourhood], number: int) -> tuple[Completion, ...]:
+    """The data set's own neighbours, then the closest in the table; none whose right answer the edit writes."""
+    own = [one for one in fact.neighbours if shared_name(new_names(fact), (one.target, *one.aliases)) is None]
+    near = around[fact.relation].nearest(fact, number) if fact.relation in around else []
+    others = [
+        Completion(other.statement, other.target_true, other.target_true_aliases, other.subject) for other in near
+    ]
+    return (*own, *others)[:number]
+
+
+def _words_of(pool: Sequence[Fact], templates: Templates) -> frozenset[str]:
+    named = (name for fact in pool for names in (subject_names, true_names, new_names) for name in names(fact))
+    return words(*named, *(relation.statement for relation in templates.relations.values()))
+
+
+def _by_fact(wordings: Iterable[Wording]) -> dict[str, list[Wording]]:
+    by_fact: dict[str, list[Wording]] = {}
+    for wording in wordings:
+        by_fact.setdefault(wording.fact_id, []).append(wording)
+    return by_fact
+
+
+def _say_what_is_missing(without: Counter[str], leaking: Counter[str], facts: int) -> None:
     for kind, number in without.items():
         if number:
             logger.warning("%d of %d facts have no %s probe: their data do not allow it", number, facts, kind)
+    for kind, number in leaking.items():
+        if number:
+            logger.warning("%d %s probes left out: they would name an object", number, kind)

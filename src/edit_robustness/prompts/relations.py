@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from edit_robustness.records import SLOT, Relation
+from edit_robustness.records import SLOT, Relation, SubjectType
 
 BLANK = "____"
 """What stands in the object's place in a cloze."""
@@ -18,10 +18,17 @@ BLANK = "____"
 
 @dataclass(frozen=True)
 class Templates:
-    """What the rephrasing has to go on: the wordings of each relation, and passages about nothing in particular."""
+    """What the rephrasing has to go on.
+
+    Attributes:
+        relations: The wordings of each relation.
+        unrelated: Passages about nothing in particular.
+        subjects: What can be said of every subject of a type.
+    """
 
     relations: dict[str, Relation]
     unrelated: tuple[str, ...]
+    subjects: dict[str, SubjectType] = field(default_factory=dict)
 
 
 def _refuse(message: str, **values: object) -> PydanticCustomError:
@@ -85,6 +92,21 @@ class _RelationRow(BaseModel):
     question: Template
     cloze: Annotated[Template, AfterValidator(_one_blank)]
     context: Annotated[Text, AfterValidator(_some_slot)]
+    subject: Text
+    reversed_question: Template | None = None
+
+
+class _SubjectRow(BaseModel):
+    """One type of subjects as it stands in the YAML."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    reference: Text
+    profile: Annotated[
+        tuple[Annotated[Text, AfterValidator(_some_slot)], ...],
+        Field(min_length=4, strict=False),
+        AfterValidator(_distinct),
+    ]
 
 
 class _RelationsFile(BaseModel):
@@ -93,16 +115,31 @@ class _RelationsFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     relations: Annotated[dict[str, _RelationRow], Field(min_length=1)]
+    subjects: Annotated[dict[str, _SubjectRow], Field(min_length=1)]
     unrelated: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _subjects_have_types(self) -> _RelationsFile:
+        for name, row in self.relations.items():
+            if row.subject not in self.subjects:
+                there = ", ".join(self.subjects)
+                raise _refuse(
+                    "relations.{name}.subject: no type {type} under `subjects`; there are {there}",
+                    name=name,
+                    type=row.subject,
+                    there=there,
+                )
+        return self
 
 
 def read_relations(raw: Mapping[str, Any]) -> Templates:
     """The templates of a YAML of relations.
 
     Args:
-        raw: ``{relations: {P36: {name, object, statement, paraphrases, question, cloze, context}}, unrelated: [...]}``;
-            each template with ``{}`` in the subject's place; `object` says what kind of thing the object is, for
-            who reads the file.
+        raw: ``{relations: {P36: {name, subject, object, statement, paraphrases, question, cloze, context,
+            reversed_question}}, subjects: {place: {reference, profile}}, unrelated: [...]}``. Each template has ``{}``
+            in the subject's place, `reversed_question` in the object's; it may be left out. `subject` is a key of
+            `subjects`; `object` says what kind of thing the object is.
 
     Raises:
         ValueError: Naming each relation and field that is wrong, and how.
@@ -113,12 +150,14 @@ def read_relations(raw: Mapping[str, Any]) -> Templates:
         wrong = "\n".join(f"  {_describe(error)}" for error in failure.errors())
         raise ValueError(f"the templates of relations cannot be used:\n{wrong}") from failure
     relations = {name: _relation(name, row) for name, row in file.relations.items()}
-    return Templates(relations, file.unrelated)
+    subjects = {name: SubjectType(name=name, **row.model_dump()) for name, row in file.subjects.items()}
+    return Templates(relations, file.unrelated, subjects)
 
 
 def _relation(identifier: str, row: _RelationRow) -> Relation:
-    return Relation(id=identifier, **row.model_dump(exclude={"object"}))
+    return Relation(id=identifier, **row.model_dump(exclude_none=True))
 
 
 def _describe(error: ErrorDetails) -> str:
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+    where = ".".join(map(str, error["loc"]))
+    return f"{where}: {error['msg']}" if where else error["msg"]

@@ -6,19 +6,29 @@ Reasons open with a short name of what is wrong, up to the first colon, so that 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from edit_robustness.prompts.names import plain, shared_name
-from edit_robustness.records import SLOT, Fact, Relation
+from edit_robustness.records import SLOT, Completion, Fact, Relation
 
-REQUIRED_COLUMNS = ("subject", "relation", "target_true", "target_new")
-OPTIONAL_COLUMNS = ("id", "prompt", "target_true_aliases", "target_new_aliases", "page_views")
+REQUIRED_COLUMNS = ("subject", "target_new")
+STATEMENT_COLUMNS = ("prompt", "relation")
+"""A row needs a prompt of its own, or a relation that has templates."""
+
+OPTIONAL_COLUMNS = (
+    *("id", "target_true", "target_true_aliases", "target_new_aliases", "page_views", "subject_aliases", "subject_id"),
+    *("target_true_id", "target_new_id", "paraphrases", "neighbours", "consequences"),
+)
+COLUMNS = (*REQUIRED_COLUMNS, *STATEMENT_COLUMNS, *OPTIONAL_COLUMNS)
+"""Every column of a raw table of facts that is read."""
+
 LONGEST_FIELD = 500
 """Characters; a longer field is a slip in the file, not a name or a prompt."""
 
@@ -26,8 +36,10 @@ FAILED_LOOKUP = 1
 """Page views that mean a look-up that failed: published tables store 1 (or 0) for it."""
 
 _QUOTED = 40
+_LISTED = 12
 _ID = re.compile(r"\w[\w.-]{0,119}")
 _LONGEST_SLUG = 60
+_ITEM = re.compile(r"(?:https?://www\.wikidata\.org/(?:entity|wiki)/)?(Q[1-9]\d*)")
 
 
 def _refuse(reason: str) -> PydanticCustomError:
@@ -52,12 +64,46 @@ def _not_empty(text: str) -> str:
     return text
 
 
-def _split_aliases(text: str) -> tuple[str, ...]:
-    return tuple(name for part in text.split("|") if (name := _one_line(part)))
-
-
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _texts(cell: Any) -> tuple[str, ...]:
+    """Several texts: a list (Parquet gives numpy arrays), or text with them in JSON or separated by ``|``."""
+    if isinstance(cell, str) or not isinstance(cell, Iterable):
+        text = "" if cell is None else str(cell).strip()
+        cell = _json_list(text) if text.startswith("[") else text.split("|")
+    return tuple(text for item in cell if (text := _as_text(item)))
+
+
+def _names(cell: Any) -> tuple[str, ...]:
+    return tuple(_one_line(name) for name in _texts(cell))
+
+
+def _objects(cell: Any) -> list[Any]:
+    """Several records: a list of them, or one in JSON."""
+    if isinstance(cell, str) or not isinstance(cell, Iterable):
+        text = "" if cell is None else str(cell).strip()
+        return _json_list(text) if text else []
+    return list(cell)
+
+
+def _json_list(text: str) -> list[Any]:
+    try:
+        items = json.loads(text)
+    except ValueError:
+        items = None
+    if not isinstance(items, list):
+        raise _refuse(f"is not a JSON list: {text[:_QUOTED]!r}")
+    return items
+
+
+def _item(text: str) -> str:
+    if not text:
+        return ""
+    if not (found := _ITEM.fullmatch(text)):
+        raise _refuse(f"is not a Wikidata item: {text[:_QUOTED]!r} (such as Q142)")
+    return found[1]
 
 
 def _views(text: str) -> int | None:
@@ -76,9 +122,26 @@ def _views(text: str) -> int | None:
 
 
 Text = Annotated[str, BeforeValidator(_as_text)]
-Name = Annotated[Text, AfterValidator(_one_line), AfterValidator(_not_empty)]
-Aliases = Annotated[tuple[str, ...], BeforeValidator(_split_aliases), BeforeValidator(_as_text)]
+Line = Annotated[Text, AfterValidator(_one_line)]
+Name = Annotated[Line, AfterValidator(_not_empty)]
+Item = Annotated[Text, AfterValidator(_item)]
+Aliases = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Views = Annotated[int | None, BeforeValidator(_views), BeforeValidator(_as_text)]
+
+
+class CompletionRow(BaseModel):
+    """A neighbour or a consequence in a row."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: Annotated[Text, AfterValidator(_not_empty)]
+    target: Name
+    aliases: Aliases = ()
+    subject: Line = ""
+
+
+Completions = Annotated[tuple[CompletionRow, ...], BeforeValidator(_objects)]
 
 
 class FactRow(BaseModel):
@@ -87,18 +150,26 @@ class FactRow(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     subject: Name
-    relation: Name
-    target_true: Name
     target_new: Name
-    id: Text = ""
+    relation: Line = ""
     prompt: Text = ""
+    id: Text = ""
+    target_true: Line = ""
     target_true_aliases: Aliases = ()
     target_new_aliases: Aliases = ()
     page_views: Views = None
+    subject_aliases: Aliases = ()
+    subject_id: Item = ""
+    target_true_id: Item = ""
+    target_new_id: Item = ""
+    paraphrases: Texts = ()
+    neighbours: Completions = ()
+    consequences: Completions = ()
 
     @model_validator(mode="after")
     def _objects_differ(self) -> FactRow:
-        new, true = (self.target_new, *self.target_new_aliases), (self.target_true, *self.target_true_aliases)
+        new = (self.target_new, *self.target_new_aliases)
+        true = (self.target_true, *self.target_true_aliases) if self.target_true else self.target_true_aliases
         if (name := shared_name(new, true)) is not None:
             raise _refuse(f"new object equals the old: {name[:_QUOTED]!r} names both")
         return self
@@ -114,10 +185,11 @@ def read_fact(row: Mapping[str, Any], relations: Mapping[str, Relation]) -> Fact
     """The fact in one row of a raw table.
 
     The prompt is the row's own if it has one, with ``{}`` or the subject itself once, and else the statement of
-    its relation. Without an id, one is made of relation and subject alone, so that no other row can change it.
+    its relation. Without a relation, the prompt stands for it: facts asked in the same words are of one relation.
+    Without an id, one is made of relation and subject alone, so that no other row can change it.
 
     Args:
-        row: Cells by column; text, numbers or missing.
+        row: Cells by column; text, numbers, lists or missing.
         relations: Templates by relation.
 
     Raises:
@@ -127,16 +199,25 @@ def read_fact(row: Mapping[str, Any], relations: Mapping[str, Relation]) -> Fact
         checked = FactRow.model_validate(dict(row))
     except ValidationError as failure:
         raise ValueError("; ".join(_reason(error) for error in failure.errors())) from failure
+    template = _template(checked, relations)
+    relation = checked.relation or template
     return Fact(
-        id=checked.id or make_id(checked.relation, checked.subject),
+        id=checked.id or make_id(relation, checked.subject),
         subject=checked.subject,
-        relation=checked.relation,
-        prompt=_template(checked, relations),
+        relation=relation,
+        prompt=template,
         target_true=checked.target_true,
         target_new=checked.target_new,
         target_true_aliases=_other_names(checked.target_true, checked.target_true_aliases),
         target_new_aliases=_other_names(checked.target_new, checked.target_new_aliases),
         page_views=checked.page_views,
+        subject_aliases=_other_names(checked.subject, checked.subject_aliases),
+        subject_id=checked.subject_id,
+        target_true_id=checked.target_true_id,
+        target_new_id=checked.target_new_id,
+        paraphrases=tuple(dict.fromkeys(checked.paraphrases)),
+        neighbours=_completions(checked.neighbours),
+        consequences=_completions(checked.consequences),
     )
 
 
@@ -155,19 +236,24 @@ def _slug(text: str) -> str:
 
 
 def _template(row: FactRow, relations: Mapping[str, Relation]) -> str:
+    if not row.prompt and not row.relation:
+        raise ValueError("no prompt: a row needs a prompt of its own, or a relation that has templates")
     if not row.prompt:
         if row.relation not in relations:
+            some = ", ".join(list(relations)[:_LISTED]) + (" ..." if len(relations) > _LISTED else "")
             raise ValueError(
                 f"unknown relation: {row.relation[:_QUOTED]!r} has no templates and the row no prompt; "
-                f"give it a prompt, or use one of {', '.join(relations)}"
+                f"give it a prompt, or use one of the {len(relations)} that have some: {some}"
             )
         return relations[row.relation].statement
     if row.prompt.count(SLOT) == 1 and SLOT not in row.subject:
         return row.prompt
     subject, prompt = row.subject[:_QUOTED], row.prompt[:_QUOTED]
-    if row.subject not in row.prompt:
+    # a name has plain spaces by now, where a prompt may still have others
+    spaced = row.prompt if row.subject in row.prompt else _one_line(row.prompt)
+    if row.subject not in spaced:
         raise ValueError(f"subject is not in its prompt: {subject!r} in {prompt!r}; it must hold it, or {SLOT}, once")
-    template = row.prompt.replace(row.subject, SLOT)
+    template = spaced.replace(row.subject, SLOT)
     if template.count(SLOT) > 1:
         raise ValueError(f"subject is in its prompt more than once: {subject!r}; write one {SLOT} where it is meant")
     return template
@@ -178,6 +264,10 @@ def _other_names(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
     first_of = {plain(alias): alias for alias in reversed(aliases)}
     first_of.pop(plain(name), None)
     return tuple(alias for alias in aliases if first_of.get(plain(alias)) is alias)
+
+
+def _completions(rows: Iterable[CompletionRow]) -> tuple[Completion, ...]:
+    return tuple(Completion(row.prompt, row.target, _other_names(row.target, row.aliases), row.subject) for row in rows)
 
 
 def _reason(error: Any) -> str:

@@ -1,4 +1,4 @@
-"""The headline table as a heat map: methods down, kinds of prompt across, neighbours apart."""
+"""The headline table as a heat map: kinds of prompt down, by what they ask for, and methods across."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, KINDS, METHODS, PROTOCOLS, in_order, spoken
+from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, spoken
+
+MAIN = {"edit": "success", "portability": "portability", "locality": "locality"}
+"""The metric that a family's cells show."""
 
 DARK_FROM = 0.75
 """From this shade on, a cell's text is light."""
@@ -42,12 +45,28 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method; a cell is None where nothing was asked."""
+    """One kind of prompt; a cell is None where nothing was asked. `asked` says of how many probes and facts."""
+
+    label: str
+    asked: str
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """The kinds of one family."""
+
+    family: str
+    label: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One method."""
 
     label: str
     baseline: bool
-    cells: tuple[Cell | None, ...]
-    locality: tuple[Cell | None, ...]
 
 
 @dataclass(frozen=True)
@@ -57,58 +76,62 @@ class HeatTable:
     model: str
     protocol: str
     label: str
-    kinds: tuple[str, ...]
-    locality_kinds: tuple[str, ...]
-    rows: tuple[Row, ...]
+    methods: tuple[Column, ...]
+    sections: tuple[Section, ...]
 
 
 def heat_tables(headline: pd.DataFrame) -> dict[str, list[HeatTable]]:
-    """For each model its tables, free generation first.
+    """For each model its tables, free generation first; protocols that give no verdicts have none.
 
     Args:
-        headline: model, method, kind, protocol, metric, value, low, high, n_probes, n_facts.
+        headline: model, method, kind, family, protocol, metric, value, low, high, n_probes, n_facts.
     """
+    shown = headline[headline["metric"] == headline["family"].map(MAIN)]
     tables: dict[str, list[HeatTable]] = {}
     for model in headline["model"].unique():
-        for protocol in in_order(headline["protocol"], PROTOCOLS):
+        for protocol in in_order(shown.loc[shown["model"] == model, "protocol"], PROTOCOLS):
             rows = headline[(headline["model"] == model) & (headline["protocol"] == protocol)]
-            if len(rows):
-                tables.setdefault(model, []).append(_table(model, protocol, rows))
+            tables.setdefault(model, []).append(_table(model, protocol, rows))
     return tables
 
 
 def _table(model: str, protocol: str, rows: pd.DataFrame) -> HeatTable:
-    kinds = in_order(rows.loc[rows["metric"] == "success", "kind"], KINDS)
-    local = in_order(rows.loc[rows["metric"] == "locality", "kind"], KINDS)
-    lines = []
-    for method in in_order(rows["method"], METHODS):
-        mine = rows[rows["method"] == method]
-        lines.append(
-            Row(
-                label=spoken(method, METHODS),
-                baseline=method in BASELINES,
-                cells=tuple(_cell(mine, kind, "success") for kind in kinds),
-                locality=tuple(_cell(mine, kind, "locality") for kind in local),
-            )
-        )
+    methods = in_order(rows["method"], METHODS)
+    families = [family for family in in_order(rows["family"], FAMILIES) if family in MAIN]
+    sections = [_section(rows[rows["family"] == family], family, methods) for family in families]
     return HeatTable(
         model=model,
         protocol=protocol,
         label=spoken(protocol, PROTOCOLS),
-        kinds=tuple(spoken(kind, KINDS) for kind in kinds),
-        locality_kinds=tuple(spoken(kind, KINDS) for kind in local),
-        rows=tuple(lines),
+        methods=tuple(Column(spoken(method, METHODS), method in BASELINES) for method in methods),
+        sections=tuple(section for section in sections if section.rows),
     )
 
 
-def _cell(rows: pd.DataFrame, kind: str, metric: str) -> Cell | None:
-    by_metric = {row["metric"]: row for row in rows[rows["kind"] == kind].to_dict("records")}
+def _section(rows: pd.DataFrame, family: str, methods: list[str]) -> Section:
+    kinds = in_order(rows.loc[rows["metric"] == MAIN[family], "kind"], KINDS)
+    return Section(
+        family=family,
+        label=spoken(family, FAMILIES),
+        rows=tuple(_row(rows[rows["kind"] == kind], kind, MAIN[family], methods) for kind in kinds),
+    )
+
+
+def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
+    cells = tuple(_cell(rows[rows["method"] == method], metric) for method in methods)
+    counts = {f"{cell.n_probes} of {cell.n_facts}": None for cell in cells if cell}
+    return Row(label=spoken(kind, KINDS), asked="; ".join(counts), cells=cells)
+
+
+def _cell(rows: pd.DataFrame, metric: str) -> Cell | None:
+    by_metric = {row["metric"]: row for row in rows.to_dict("records")}
     main = by_metric.get(metric)
     if main is None or pd.isna(main["value"]):
         return None
 
     def share(name: str) -> float | None:
-        return float(by_metric[name]["value"]) if metric == "success" and name in by_metric else None
+        known = metric == "success" and name in by_metric and pd.notna(by_metric[name]["value"])
+        return float(by_metric[name]["value"]) if known else None
 
     return Cell(
         value=main["value"],

@@ -14,9 +14,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from edit_robustness.labels import BASELINES, KINDS, METHODS, OUTCOMES, PREDICTORS, in_order, spoken, term_label
+from edit_robustness.labels import (
+    BASELINES,
+    KINDS,
+    METHODS,
+    OUTCOMES,
+    PREDICTORS,
+    PROTOCOLS,
+    in_order,
+    spoken,
+    term_label,
+)
+from edit_robustness.report import paper1
 from edit_robustness.report.heat import heat_tables, sentences
+from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import methods_run, models_run, summary
+from edit_robustness.report.side_by_side import gap_lines, paper_tables
 
 FIGURES = ("robustness", "protocol", "popularity", "correlation")
 TEMPLATES = "templates"
@@ -28,7 +41,12 @@ class Findings:
     """All that the page shows.
 
     Attributes:
-        headline: model, method, kind, protocol, metric, value, low, high, n_probes, n_facts, n_missing.
+        headline: model, method, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts,
+            n_missing.
+        overview: The same over all kinds of each family.
+        gaps: Teacher forcing against free generation; see `statistics.gaps.protocol_gaps`.
+        paper_1: The first paper's table beside ours; see `report.paper1.beside`.
+        orderings: Which of its orderings are found here; see `report.paper1.orderings`.
         correlations: A row for each correlation with page views; see `statistics.difficulty.correlations`.
         power: model, n_facts, detectable, rho, n_needed, power: what the edited facts can show.
         regression: model and the columns of `statistics.regression.regress`.
@@ -42,6 +60,10 @@ class Findings:
     """
 
     headline: pd.DataFrame
+    overview: pd.DataFrame
+    gaps: pd.DataFrame
+    paper_1: pd.DataFrame
+    orderings: pd.DataFrame
     correlations: pd.DataFrame
     power: pd.DataFrame
     regression: pd.DataFrame
@@ -63,17 +85,23 @@ def render(findings: Findings) -> str:
     tables = heat_tables(findings.headline)
     said = sentences(findings.headline)
     return (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
-            style=Markup(_style()),
+            style=Markup(style()),
             plotly=Markup(get_plotlyjs()),
             figures={name: _embedded(findings.figures[name]) for name in FIGURES if name in findings.figures},
             models=list(tables),
             heat=tables,
             sentences=said,
             confidence=findings.confidence,
-            missing=int(findings.headline["n_missing"].sum()),
+            missing=_missing(findings.headline),
+            judged=bool((findings.headline["protocol"] == "judge").any()),
+            overviews=overviews(findings.overview),
+            gaps=gap_lines(findings.gaps),
+            paper=paper_tables(findings.paper_1, findings.orderings),
+            PAPER_MODEL=paper1.MODEL,
+            DIFFERENT=paper1.DIFFERENT,
             memorised=_memorised(findings.correlations),
             correlations=_records(findings.correlations),
             power=_records(findings.power),
@@ -90,7 +118,7 @@ def render(findings: Findings) -> str:
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     """Jinja with escaping always on, and an error where a template names what is not there."""
     environment = Environment(
         loader=PackageLoader("edit_robustness.report", TEMPLATES),
@@ -105,6 +133,7 @@ def _environment() -> Environment:
         p=lambda value: "–" if pd.isna(value) else "< .001" if value < 0.001 else f"{value:.3f}",
         method=lambda name: spoken(name, METHODS),
         kind=lambda name: spoken(name, KINDS),
+        protocol=lambda name: spoken(name, PROTOCOLS),
         outcome=lambda name: spoken(name, OUTCOMES),
         predictor=lambda name: spoken(name, PREDICTORS),
         term=term_label,
@@ -122,7 +151,8 @@ def _soften(sentence: str) -> Markup:
     )
 
 
-def _style() -> str:
+def style() -> str:
+    """The style sheet of every page."""
     return files("edit_robustness.report").joinpath(TEMPLATES, "style.css").read_text(encoding="utf-8")
 
 
@@ -136,6 +166,12 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _by_model(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return {str(model): _records(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
+
+
+def _missing(headline: pd.DataFrame) -> dict[str, int]:
+    """How many verdicts could not be measured, by protocol."""
+    verdicts = headline[headline["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
+    return {str(protocol): int(number) for protocol, number in verdicts.items() if number}
 
 
 def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:

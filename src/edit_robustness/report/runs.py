@@ -20,7 +20,7 @@ def models_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def methods_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """A row for each model and method: hyperparameters as text, and the cost of one edit where it was measured."""
+    """A row for each model and method: hyperparameters as text, and what it cost where that was measured."""
     return [row for run in runs for row in _methods(run)]
 
 
@@ -30,12 +30,14 @@ def _methods(run: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             settings = methods[method] or {}
             seconds = _measured(run.get("seconds_per_edit"), model, method)
             size = _measured(run.get("bytes_per_edit"), model, method)
+            speed = _measured(run.get("probes_per_second"), model, method)
             yield {
                 "model": str(model),
                 "method": spoken(method, METHODS),
                 "settings": ", ".join(f"{key}: {value}" for key, value in settings.items()),
                 "seconds": "" if seconds is None else f"{seconds:,.2f} s",
                 "size": "" if size is None else in_bytes(size),
+                "speed": "" if speed is None else f"{speed:,.1f}",
             }
 
 

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.statistics.correlation import detectable, holm, n_to_detect, pooled, spearman, within_relations
+from edit_robustness.statistics.intervals import refuse_mixed
 from edit_robustness.statistics.popularity import log_views
 
 MEMORISED = ("recalled", "matched", "log_probability_true", "log_probability_new", "preference_true")
 EDITED = (("success", "success"), ("reversion", "reversion"), ("locality", "locality"))
 """Outcomes of an edit under free generation, as (outcome, metric)."""
 
-SCORE = ["model", "method", "fact_id", "probe_id", "kind", "family", "protocol", "metric", "value"]
+SCORE = ["model", "method", "fact_id", "probe_id", "kind", "family", "decoding", "protocol", "metric", "unit", "value"]
 FIRST = ["model", "family", "method", "protocol", "outcome"]
 
 
@@ -108,6 +109,7 @@ def _edited(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFra
     for (model, method), rows in free.groupby(["model", "method"], sort=False, observed=True):
         for outcome, metric in EDITED:
             chosen = rows[rows["metric"] == metric]
+            refuse_mixed(chosen, [])
             by_kind = chosen.groupby(["fact_id", "kind"], observed=True)["value"].mean()
             facts = chosen.drop_duplicates("fact_id").set_index("fact_id")[["subject", "relation", "log_views"]]
             table = facts.assign(value=by_kind.groupby("fact_id").mean())

@@ -10,9 +10,10 @@ from pydantic.dataclasses import dataclass
 
 from edit_robustness.plots.popularity import correlation_figure, popularity_figure
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
-from edit_robustness.report import Findings, render
+from edit_robustness.report import Findings, paper1, render
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.statistics import difficulty
+from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
 from edit_robustness.statistics.prediction import predict
@@ -66,10 +67,28 @@ def join_outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.Da
     return difficulty.outcomes(scores, facts, memorisation)
 
 
-def summarise(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
-    """Rates with intervals for every method, kind of prompt, protocol and metric."""
-    by = ["model", "method", "kind", "protocol", "metric"]
-    return rates(outcomes, by, cluster="subject", confidence=settings.confidence)
+MEASURE = ["decoding", "protocol", "metric", "unit"]
+
+
+def summarise(outcomes: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rates and means with intervals for every method, protocol and metric: by kind of prompt, and by family."""
+    headline, overview = (
+        rates(outcomes, ["model", "method", *by, *MEASURE], cluster="subject", confidence=settings.confidence)
+        for by in (["kind", "family"], ["family"])
+    )
+    return headline, overview
+
+
+def compare_protocols(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+    """Teacher forcing against free generation, probe by probe."""
+    return protocol_gaps(outcomes, settings.confidence)
+
+
+def compare_with_paper_1(outcomes: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The first paper's table beside ours, and which of its orderings are found here."""
+    ours = rates(paper1.in_its_rows(outcomes), paper1.KEYS, cluster="subject", confidence=settings.confidence)
+    table = paper1.beside(ours)
+    return table, paper1.orderings(table)
 
 
 def correlate(
@@ -133,6 +152,10 @@ def find_failures(answers: pd.DataFrame, scores: pd.DataFrame, settings: Analysi
 
 def write_report(
     headline: pd.DataFrame,
+    overview: pd.DataFrame,
+    gaps: pd.DataFrame,
+    paper_1: pd.DataFrame,
+    orderings: pd.DataFrame,
     correlations: pd.DataFrame,
     power: pd.DataFrame,
     regression: pd.DataFrame,
@@ -148,6 +171,10 @@ def write_report(
     return render(
         Findings(
             headline=headline,
+            overview=overview,
+            gaps=gaps,
+            paper_1=paper_1,
+            orderings=orderings,
             correlations=correlations,
             power=power,
             regression=regression,

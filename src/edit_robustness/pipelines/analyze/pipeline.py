@@ -9,7 +9,10 @@ from kedro.pipeline import Node, Pipeline
 from edit_robustness.pipelines.analyze import nodes
 
 SETTINGS = "params:analyze"
-EXPORTED = ("scores", "answers", "memorisation", "headline", "correlations", "regression", "prediction")
+EXPORTED = (
+    *("scores", "answers", "memorisation", "features", "headline", "overview", "gaps", "paper_1", "orderings"),
+    *("correlations", "regression", "prediction"),
+)
 """Tables that stand beside the report; each is stored a second time under its name with ``_csv``."""
 
 
@@ -17,8 +20,8 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
     """The analysis of all models together.
 
     Args:
-        models: Names of the models; ``<model>_scores``, ``_answers``, ``_memorisation``, ``_facts`` and ``_run`` are
-            inputs, beside ``rejects`` and ``params:analyze``.
+        models: Names of the models; ``<model>_scores``, ``_answers``, ``_memorisation``, ``_features``, ``_facts`` and
+            ``_run`` are inputs, beside ``rejects`` and ``params:analyze``.
     """
     return Pipeline([*_collecting(models), *_estimating(), *_drawing(), *_reporting()])
 
@@ -31,6 +34,7 @@ def _collecting(models: Sequence[str]) -> list[Node]:
         Node(nodes.collect, of("scores"), "scores", name="collect_scores"),
         Node(nodes.collect, of("answers"), "answers", name="collect_answers"),
         Node(nodes.collect, of("memorisation"), "memorisation", name="collect_memorisation"),
+        Node(nodes.collect, of("features"), "features", name="collect_features"),
         Node(nodes.collect_facts(models), of("facts"), "edited_facts", name="collect_facts"),
         Node(nodes.collect_runs, of("run"), "runs", name="collect_runs"),
     ]
@@ -39,7 +43,9 @@ def _collecting(models: Sequence[str]) -> list[Node]:
 def _estimating() -> list[Node]:
     return [
         Node(nodes.join_outcomes, ["scores", "edited_facts", "memorisation"], "outcomes", name="join"),
-        Node(nodes.summarise, ["outcomes", SETTINGS], "headline", name="summarise"),
+        Node(nodes.summarise, ["outcomes", SETTINGS], ["headline", "overview"], name="summarise"),
+        Node(nodes.compare_protocols, ["outcomes", SETTINGS], "gaps", name="compare_protocols"),
+        Node(nodes.compare_with_paper_1, ["outcomes", SETTINGS], ["paper_1", "orderings"], name="compare_with_paper_1"),
         Node(
             nodes.correlate,
             ["outcomes", "memorisation", "edited_facts", SETTINGS],
@@ -61,7 +67,10 @@ def _drawing() -> list[Node]:
 
 
 def _reporting() -> list[Node]:
-    tables = ["headline", "correlations", "power", "regression", "prediction", "failures", "breaks", "rejects", "runs"]
+    tables = [
+        *("headline", "overview", "gaps", "paper_1", "orderings", "correlations", "power", "regression", "prediction"),
+        *("failures", "breaks", "rejects", "runs"),
+    ]
     figures = ["robustness", "protocol", "popularity", "correlation"]
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}
     return [

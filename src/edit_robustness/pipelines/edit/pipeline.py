@@ -11,7 +11,7 @@ from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_m
 _SOURCES = {
     "texts": {"corpus": "corpus"},
     "moments": {"moments": "moments"},
-    "facts": {"facts": "facts", "sampled_facts": "sampled_facts", "raw_relations": "raw_relations"},
+    "facts": {"facts": "lessons", "sampled_facts": "sampled_facts", "raw_relations": "raw_relations"},
 }
 
 

@@ -1,5 +1,6 @@
 """Nodes of evaluate. Answers land one file an edit, so that a killed run goes on after the last one."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,14 +13,21 @@ from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
+from edit_robustness.features.familiarity import recall_demonstrations
+from edit_robustness.features.remote import FeatureParameters
+from edit_robustness.metrics.judge import conversations, is_judged, judgements_table
 from edit_robustness.metrics.memorisation import memorisation_table
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
-from edit_robustness.records import Answer, Probe
-from edit_robustness.tables import answers_to_table, facts_from_table, probes_from_table
+from edit_robustness.records import Answer, Fact, Probe
+from edit_robustness.speakers.speaker import Speaker
+from edit_robustness.tables import answers_to_table, check_answers, facts_from_table, probes_from_table
+
+_MEASURED = 2
+"""Goes up when more is measured of an answer, so that answers that lack it are made again."""
 
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "scikit-learn", "statsmodels")
 
@@ -46,10 +54,34 @@ def evaluate(
 def recall(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
     """Ask the unedited model the statement of every fact."""
     unedited: Stored[Edit] = Stored.of(fingerprint(lm.fingerprint), Frame())
-    statements = build_probes(facts_from_table(facts), Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0)
-    probes = {probe.fact_id: [probe] for probe in statements}
+    probes = _statements(facts_from_table(facts))
     edits = dict.fromkeys(probes, unedited)
     yield from _answers(lm, edits, probes, stored, decoding, f"{lm.name}: recalling all facts")
+
+
+def recall_in_context(
+    lm: LanguageModel,
+    facts: pd.DataFrame,
+    stored: Mapping[str, str],
+    decoding: Decoding,
+    parameters: FeatureParameters,
+) -> Landing:
+    """Ask the statement of every fact once more, after other facts of its relation; nothing where that is off."""
+    records = facts_from_table(facts) if parameters.in_context else []
+    relations: dict[str, list[Fact]] = {}
+    for fact in records:
+        relations.setdefault(fact.relation, []).append(fact)
+    edits: dict[str, Stored[Edit]] = {}
+    for fact in records:
+        words = recall_demonstrations(fact, relations[fact.relation], parameters.in_context, parameters.seed)
+        edits[fact.id] = Stored.of(fingerprint(lm.fingerprint, words), Frame(words))
+    yield from _answers(lm, edits, _statements(records), stored, decoding, f"{lm.name}: recalling in context")
+
+
+def _statements(facts: Sequence[Fact]) -> dict[str, list[Probe]]:
+    """The statement of each fact, as its only probe."""
+    built = build_probes(facts, Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0)
+    return {probe.fact_id: [probe] for probe in built}
 
 
 def _answers(
@@ -61,15 +93,18 @@ def _answers(
     what: str,
     prepared: Prepared = NOTHING,
 ) -> Landing:
-    asking = (FORMAT, decoding.max_new_tokens, lm.fingerprint)
+    asking = (FORMAT, _MEASURED, decoding.max_new_tokens, lm.fingerprint)
     wanted = Manifest({key: fingerprint(*asking, edits[key].fingerprint, list(probes[key])) for key in probes})
     yield wanted
     missing = [key for key in probes if stored.get(key) != wanted[key]]
     if not missing:
         return
     answers = ask(lm, [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing], decoding)
+    since = time.perf_counter()
     for key, said in zip(missing, track(answers, what, len(missing)), strict=True):
-        yield {key: Stored.of(wanted[key], said)}
+        # what is asked in one batch comes at once: only the sum over all edits means something
+        yield {key: Stored.of(wanted[key], said, seconds=time.perf_counter() - since, probes=len(said))}
+        since = time.perf_counter()
 
 
 def memorise(lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame) -> pd.DataFrame:
@@ -78,30 +113,63 @@ def memorise(lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], fa
     return memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)
 
 
-def score_with(methods: Sequence[str]) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
-    """The node that makes one table of answers and one of scores from the answers of these methods."""
+def gather_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
+    """The node that makes one table of the answers of these methods."""
 
-    def score(lm: LanguageModel, *answers: Mapping[str, Stored[list[Answer]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def gather(lm: LanguageModel, decoding: Decoding, *answers: Mapping[str, Stored[list[Answer]]]) -> pd.DataFrame:
+        how = decoding.described(lm)
         tables = [
-            answers_to_table([a for item in items.values() for a in item.read()], model=lm.name, method=method)
+            answers_to_table(
+                [a for item in items.values() for a in item.read()], model=lm.name, method=method, decoding=how
+            )
             for method, items in zip(methods, answers, strict=True)
         ]
-        table = pd.concat(tables, ignore_index=True)
-        return table, score_answers(table)
+        return pd.concat(tables, ignore_index=True)
 
-    return score
+    return gather
+
+
+def judge_each(answers: pd.DataFrame, judge: Speaker, stored: Mapping[str, str]) -> Landing:
+    """Ask the judge about the answers under each edit; what it was asked before is not asked again."""
+    shown = {key: conversations(rows) for key, rows in _judged_together(answers).items()}
+    wanted = Manifest({key: fingerprint(FORMAT, judge.fingerprint, turns) for key, turns in shown.items()})
+    yield wanted
+    missing = [key for key in shown if stored.get(key) != wanted[key]]
+    for key in track(missing, f"{judge.name}: judging", len(missing)):
+        yield {key: Stored.of(wanted[key], judge.replies(shown[key]), judge=judge.name)}
+
+
+def read_judgements(answers: pd.DataFrame, judged: Mapping[str, Stored[list[str]]]) -> pd.DataFrame:
+    """The verdicts in the judge's replies."""
+    tables = [
+        judgements_table(rows, judged[key].read(), judged[key].header["judge"])
+        for key, rows in _judged_together(answers).items()
+    ]
+    return pd.concat([judgements_table(answers.head(0), [], ""), *tables], ignore_index=True)
+
+
+def _judged_together(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    asked = answers[is_judged(answers)]
+    return {f"{method}/{fact}": rows for (method, fact), rows in asked.groupby(["method", "fact_id"], sort=False)}
+
+
+def score(answers: pd.DataFrame, judgements: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Every metric of every answer."""
+    check_answers(answers)
+    return score_answers(answers, judgements=judgements)
 
 
 def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
     """The node that says what was run: the model, the methods with hyperparameters and costs, versions."""
 
     def describe(lm: LanguageModel, sampled_facts: pd.DataFrame, *rest: Any) -> dict[str, Any]:
-        edits, settings = rest[: len(methods)], rest[len(methods) :]
+        edits, answers, settings = (rest[place::3] for place in range(3))
         return {
             "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
             "methods": {lm.name: {n: s.settings() for n, s in zip(methods, settings, strict=True)}},
             "seconds_per_edit": {lm.name: dict(zip(methods, (_mean(e, "seconds") for e in edits), strict=True))},
             "bytes_per_edit": {lm.name: dict(zip(methods, (_mean(e, "bytes") for e in edits), strict=True))},
+            "probes_per_second": {lm.name: dict(zip(methods, map(_speed, answers), strict=True))},
             "n_facts": len(sampled_facts),
             "versions": {package: version(package) for package in _PACKAGES},
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -112,3 +180,10 @@ def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
 
 def _mean(edits: Mapping[str, Stored[Edit]], name: str) -> float:
     return sum(edit.header[name] for edit in edits.values()) / max(len(edits), 1)
+
+
+def _speed(answers: Mapping[str, Stored[list[Answer]]]) -> float | None:
+    """Probes a second, both protocols, of those answers whose time was taken."""
+    timed = [item.header for item in answers.values() if "seconds" in item.header]
+    seconds = sum(header["seconds"] for header in timed)
+    return sum(header["probes"] for header in timed) / seconds if seconds else None

@@ -5,9 +5,20 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.pipelines.evaluate import nodes
+from edit_robustness.pipelines.evaluate import features, nodes, objects
 
 _DECODING = "params:decoding"
+
+
+def create_completion_pipeline() -> Pipeline:
+    """Facts to facts that all have an old object: where the table names none, what the model says without any edit."""
+    asking = ["language_model", "facts", "said_stored", _DECODING]
+    return Pipeline(
+        [
+            Node(objects.ask_objects, asking, "said", name="ask_objects", tags=["gpu"]),
+            Node(objects.complete_facts, ["facts", "said"], ["complete_facts", "rejects"], name="complete_facts"),
+        ]
+    )
 
 
 def create_familiarity_pipeline() -> Pipeline:
@@ -21,6 +32,27 @@ def create_familiarity_pipeline() -> Pipeline:
     )
 
 
+def create_features_pipeline() -> Pipeline:
+    """All that is known of all facts, for one model, before any edit."""
+    again = ["language_model", "facts", "recalled_in_context_stored", _DECODING, "params:features"]
+    recalled = ["language_model", "recalled_in_context", "facts"]
+    parts = ["memorisation", "familiarity", "memorisation_in_context", "facts", "fact_features"]
+    return Pipeline(
+        [
+            Node(
+                features.familiarise,
+                ["language_model", "facts", _DECODING],
+                "familiarity",
+                name="familiarise",
+                tags=["gpu"],
+            ),
+            Node(nodes.recall_in_context, again, "recalled_in_context", name="recall_in_context", tags=["gpu"]),
+            Node(nodes.memorise, recalled, "memorisation_in_context", name="memorise_in_context"),
+            Node(features.join_features, parts, "features", name="join_features"),
+        ]
+    )
+
+
 def create_pipeline(method: str) -> Pipeline:
     """Edits and probes of one method to answers."""
     inputs = ["language_model", "edits", "probes", "answers_stored", _DECODING]
@@ -29,19 +61,29 @@ def create_pipeline(method: str) -> Pipeline:
     return Pipeline([Node(nodes.evaluate, inputs, "answers", name="evaluate", tags=["gpu"])])
 
 
-def create_scoring_pipeline(methods: Sequence[str], model: str) -> Pipeline:
-    """The answers of all methods of one model to tables."""
+def create_scoring_pipeline(methods: Sequence[str], model: str, *, judged: bool = False) -> Pipeline:
+    """The answers of all methods of one model to tables; `judged`: a judge reads them too."""
     answers = [f"{method}_answers" for method in methods]
-    edits = [f"{method}_edits" for method in methods]
-    settings = [f"params:methods.{method}.{model}" for method in methods]
+    cells = [(f"{method}_edits", f"{method}_answers", f"params:methods.{method}.{model}") for method in methods]
+    about = ["language_model", "sampled_facts", *(name for cell in cells for name in cell)]
     return Pipeline(
         [
-            Node(nodes.score_with(methods), ["language_model", *answers], ["answers", "scores"], name="score"),
-            Node(
-                nodes.describe_with(methods),
-                ["language_model", "sampled_facts", *edits, *settings],
-                "run",
-                name="describe",
-            ),
+            Node(nodes.gather_with(methods), ["language_model", _DECODING, *answers], "answers", name="gather"),
+            *(_judging() if judged else []),
+            *create_rescoring_pipeline(judged=judged).nodes,
+            Node(nodes.describe_with(methods), about, "run", name="describe"),
         ]
     )
+
+
+def create_rescoring_pipeline(*, judged: bool = False) -> Pipeline:
+    """A table of answers to scores, with no model; `judged`: with the verdicts that a judge gave before."""
+    inputs = ["answers", "judgements"] if judged else ["answers"]
+    return Pipeline([Node(nodes.score, inputs, "scores", name="score")])
+
+
+def _judging() -> list[Node]:
+    return [
+        Node(nodes.judge_each, ["answers", "judge", "judged_stored"], "judged", name="judge"),
+        Node(nodes.read_judgements, ["answers", "judged"], "judgements", name="read_judgements"),
+    ]

@@ -8,10 +8,18 @@ import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from edit_robustness.pipelines.ingest.ambiguity import ambiguous_subjects
 from edit_robustness.pipelines.ingest.balance import balanced
 from edit_robustness.prompts.names import plain
 from edit_robustness.prompts.relations import read_relations
-from edit_robustness.prompts.schema import FAILED_LOOKUP, OPTIONAL_COLUMNS, REQUIRED_COLUMNS, read_fact
+from edit_robustness.prompts.schema import (
+    COLUMNS,
+    FAILED_LOOKUP,
+    OPTIONAL_COLUMNS,
+    REQUIRED_COLUMNS,
+    STATEMENT_COLUMNS,
+    read_fact,
+)
 from edit_robustness.records import Fact, Relation
 from edit_robustness.tables import facts_from_table, facts_to_table
 
@@ -38,33 +46,45 @@ class SampleParameters:
     quantiles: Annotated[int, Field(ge=1)] = 4
 
 
-def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.DataFrame, pd.DataFrame]:
+def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Read each row of a raw table as a fact, and set aside those that are none.
 
     Args:
-        raw_facts: Columns subject, relation, target_true and target_new; optionally id, prompt, the aliases of
-            both objects (separated by ``|``) and page_views. All cells may be text.
+        raw_facts: Columns subject, target_new, and prompt or relation; optionally those of `OPTIONAL_COLUMNS`. All
+            cells may be text; several names are a list, JSON or separated by ``|``, neighbours and consequences a
+            list of ``{prompt, target}`` or JSON. An index called ``row`` says where rows stand in their file.
         raw_relations: The templates of relations, as they stand in YAML.
 
     Returns:
-        The facts (`tables.FACT_COLUMNS`), and the rejects: row (as a spreadsheet counts, the header being row 1),
-        id, subject, relation and the reason.
+        The facts (`tables.FACT_COLUMNS`); the rejects: row (of the file, or as a spreadsheet counts, the header being
+        row 1), id, subject, relation and the reason; and the ambiguous subjects (`ambiguity.ambiguous_subjects`).
 
     Raises:
         ValueError: Where a column is missing, no row is left, or the templates are wrong.
     """
     rows = _rows(raw_facts)
+    numbers = raw_facts.index if raw_facts.index.name == "row" else range(_FIRST_ROW, _FIRST_ROW + len(rows))
     relations = read_relations(raw_relations).relations
     facts: list[Fact] = []
     rejects: list[dict[str, Any]] = []
     taken: dict[tuple[str, ...], int] = {}
-    for number, row in enumerate(rows, start=_FIRST_ROW):
+    for number, row in zip(numbers, rows, strict=True):
         try:
             facts.append(_new_fact(row, relations, taken, number))
         except ValueError as reason:
             rejects.append(_reject(number, row, str(reason)))
     _report(rows, facts, rejects)
-    return facts_to_table(facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"})
+    ambiguous = ambiguous_subjects(dict(zip(numbers, rows, strict=True)))
+    return facts_to_table(facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"}), ambiguous
+
+
+def validate_lessons(raw_lessons: pd.DataFrame, raw_relations: dict) -> pd.DataFrame:
+    """The facts that IKE takes its demonstrations from and MEND and SERAC are trained on, checked as others are.
+
+    Raises:
+        ValueError: As `validate_facts` does.
+    """
+    return validate_facts(raw_lessons, raw_relations)[0]
 
 
 def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: SampleParameters) -> pd.DataFrame:
@@ -108,14 +128,17 @@ def _rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows with the columns that are known, missing cells as None; a byte order mark is no part of a name."""
     table = raw_facts.rename(columns=lambda name: str(name).strip("\ufeff \t"))
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
+    if not set(STATEMENT_COLUMNS) & set(table.columns):
+        missing.append(" or ".join(STATEMENT_COLUMNS))
     if missing:
         raise ValueError(
-            f"the table of facts lacks {', '.join(missing)}; it has {', '.join(table.columns) or 'no columns'}. "
-            f"It needs {', '.join(REQUIRED_COLUMNS)}, and may have {', '.join(OPTIONAL_COLUMNS)}"
+            f"the table of facts lacks {', '.join(missing)}; it has {', '.join(table.columns) or 'no columns'}. It "
+            f"needs {', '.join(REQUIRED_COLUMNS)}, and {' or '.join(STATEMENT_COLUMNS)}; it may have "
+            f"{', '.join(OPTIONAL_COLUMNS)}"
         )
     if table.empty:
         raise ValueError("the table of facts has no rows")
-    known = table[[column for column in (*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS) if column in table.columns]]
+    known = table[[column for column in COLUMNS if column in table.columns]]
     return known.astype(object).where(known.notna(), None).to_dict(orient="records")  # type: ignore[return-value]
 
 
@@ -143,6 +166,9 @@ def _readable(text: str) -> str:
 
 
 def _report(rows: list[dict[str, Any]], facts: list[Fact], rejects: list[dict[str, Any]]) -> None:
+    without = sum(not fact.target_true for fact in facts)
+    if without:
+        logger.info("%d facts name no old object: each model is asked for it", without)
     kinds = Counter(reject["reason"].split(":")[0] for reject in rejects)
     reasons = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common(_COMMONEST))
     if not facts:

@@ -1,20 +1,43 @@
-"""The node of rephrase: every chosen kind of prompt for every chosen fact."""
+"""Nodes of rephrase: the wordings of the facts of this run, every chosen kind of prompt made of them, and a sample."""
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.prompts.kinds import KINDS
-from edit_robustness.prompts.probes import build_probes, check_kinds
+from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.editing.method import fingerprint
+from edit_robustness.progress import track
+from edit_robustness.prompts.kinds import KINDS, chosen_kinds
+from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
-from edit_robustness.tables import facts_from_table, probes_to_table
+from edit_robustness.prompts.wordings import Wording, brought, settled, wordings_from_table, wordings_to_table
+from edit_robustness.prompts.writer import requests, write
+from edit_robustness.records import Fact, Probe
+from edit_robustness.speakers.speaker import Speaker
+from edit_robustness.tables import facts_from_table, probes_from_table, probes_to_table
+
+Source = Literal["templates", "writer", "table"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+"""Who makes the wordings."""
+
+_AT_ONCE = 4
+"""Facts that a writer is asked about at once; a killed run loses no more."""
 
 
-def _checked(kinds: tuple[str, ...]) -> tuple[str, ...]:
-    check_kinds(kinds)
-    return kinds
+@dataclass(frozen=True, config={"extra": "forbid"})
+class WordingParameters:
+    """Where wordings come from.
+
+    Attributes:
+        by: ``templates`` of the relations, a ``writer`` (a speaker of the catalog), or a reviewed ``table``.
+        tries: How often a writer is asked for a text that fails the checks.
+    """
+
+    by: Source = "templates"
+    tries: PositiveInt = 3
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -22,18 +45,95 @@ class ProbeParameters:
     """What is asked about each edit.
 
     Attributes:
-        kinds: Names of kinds of prompt; all where it is not given.
+        kinds: Names of kinds of prompt and of groups of them (``all``, ``paper1``), or one such name.
         neighbours_per_fact: Locality probes for each edit.
+        paraphrases_per_fact: Paraphrases for each edit, at most.
         seed: What random choices follow from, together with the fact and the kind.
+        reviewed: Probes of each kind in the sample to be read.
     """
 
-    kinds: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_checked)] = tuple(KINDS)
+    kinds: Annotated[
+        tuple[str, ...],
+        Field(min_length=1),
+        AfterValidator(chosen_kinds),
+        BeforeValidator(lambda kinds: (kinds,) if isinstance(kinds, str) else kinds),
+    ] = ("all",)
     neighbours_per_fact: Annotated[int, Field(ge=0)] = 3
+    paraphrases_per_fact: PositiveInt = 4
     seed: int = 0
+    reviewed: PositiveInt = 20
+
+
+def ask_writer(
+    sampled_facts: pd.DataFrame,
+    raw_relations: dict,
+    writer: Speaker,
+    stored: Mapping[str, str],
+    parameters: WordingParameters,
+) -> Landing:
+    """What a writer makes of the facts of this run, a file a fact; what is there already is not asked for again."""
+    facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
+    wanted = Manifest(
+        {
+            fact.id: fingerprint("wordings", writer.fingerprint, parameters.tries, requests(fact, templates))
+            for fact in facts
+        }
+    )
+    yield wanted
+    missing = [fact for fact in facts if stored.get(fact.id) != wanted[fact.id]]
+
+    def landed() -> Iterator[dict[str, Stored[Any]]]:
+        for first in range(0, len(missing), _AT_ONCE):
+            made = write(missing[first : first + _AT_ONCE], templates, writer, parameters.tries)
+            yield from ({key: Stored.of(wanted[key], wordings)} for key, wordings in made.items())
+
+    if missing:
+        yield from track(landed(), f"{writer.name}: writing wordings", len(missing))
+
+
+def write_wordings(
+    sampled_facts: pd.DataFrame, raw_relations: dict, parameters: WordingParameters, source: Any = None
+) -> pd.DataFrame:
+    """The wordings of the facts of this run, checked, as a table to be read.
+
+    Args:
+        sampled_facts: The facts of this run.
+        raw_relations: The YAML of relations.
+        parameters: Who makes them.
+        source: What a writer made (items by fact), or a reviewed table; nothing for templates.
+
+    Raises:
+        ValueError: Where a reviewed table is wrong, or is about other facts.
+    """
+    facts = facts_from_table(sampled_facts)
+    made: dict[str, list[Wording]] = {}
+    if parameters.by == "writer":
+        made = {fact.id: brought(fact) + source[fact.id].read() for fact in facts}
+    elif parameters.by == "table":
+        made = _reviewed(source, facts)
+    return wordings_to_table(settled(facts, made, read_relations(raw_relations)))
+
+
+def _reviewed(table: pd.DataFrame, facts: list[Fact]) -> dict[str, list[Wording]]:
+    wanted = {fact.id for fact in facts}
+    made: dict[str, list[Wording]] = {}
+    for wording in wordings_from_table(table):
+        if wording.fact_id in wanted:
+            made.setdefault(wording.fact_id, []).append(wording)
+    if not made:
+        raise ValueError(
+            f"frozen_wordings: none of its {len(table)} rows is about a fact of this run, such as {facts[0].id}; "
+            "its fact_id must be that of the table of facts"
+        )
+    return made
 
 
 def make_probes(
-    sampled_facts: pd.DataFrame, facts: pd.DataFrame, raw_relations: dict, parameters: ProbeParameters
+    sampled_facts: pd.DataFrame,
+    facts: pd.DataFrame,
+    raw_relations: dict,
+    wordings: pd.DataFrame,
+    parameters: ProbeParameters,
 ) -> pd.DataFrame:
     """The probes of the facts of this run (`tables.PROBE_COLUMNS`); neighbours come from the table of all facts.
 
@@ -47,5 +147,36 @@ def make_probes(
         kinds=parameters.kinds,
         neighbours=parameters.neighbours_per_fact,
         seed=parameters.seed,
+        wordings=wordings_from_table(wordings),
+        paraphrases=parameters.paraphrases_per_fact,
     )
     return probes_to_table(probes)
+
+
+def sample_probes(probes: pd.DataFrame, parameters: ProbeParameters) -> pd.DataFrame:
+    """Some probes of each kind, spread over the facts, as a person would read them."""
+    by_kind: dict[str, list[Probe]] = {}
+    for probe in probes_from_table(probes):
+        by_kind.setdefault(probe.kind, []).append(probe)
+    rows = [_readable(probe) for own in by_kind.values() for probe in _spread(own, parameters.reviewed)]
+    return pd.DataFrame(rows, columns=["kind", "tests", "holds", "fact_id", "prompt", "new", "old"])
+
+
+def _spread(probes: list[Probe], number: int) -> list[Probe]:
+    return [probes[place * len(probes) // number] for place in range(number)] if len(probes) > number else probes
+
+
+def _readable(probe: Probe) -> dict[str, str]:
+    turns = [f"{turn.role.capitalize()}: {turn.text}" for turn in probe.history]
+    if probe.follows is not None:
+        turns.append("Assistant: (the model's own answer)")
+    kind = KINDS[probe.kind]
+    return {
+        "kind": probe.kind,
+        "tests": kind.tests,
+        "holds": kind.holds,
+        "fact_id": probe.fact_id,
+        "prompt": "\n".join([*turns, f"User: {probe.text}" if probe.conversation else probe.text]),
+        "new": probe.target_new,
+        "old": probe.target_true,
+    }

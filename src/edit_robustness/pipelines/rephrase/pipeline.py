@@ -2,10 +2,31 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.pipelines.rephrase.nodes import make_probes
+from edit_robustness.pipelines.rephrase import nodes
+
+_FACTS = ["sampled_facts", "raw_relations"]
+_MADE = {"templates": [], "writer": ["written"], "table": ["frozen_wordings"]}
 
 
-def create_pipeline() -> Pipeline:
-    """The facts of this run to probes."""
-    inputs = ["sampled_facts", "facts", "raw_relations", "params:probes"]
-    return Pipeline([Node(make_probes, inputs, "probes", name="make_probes")])
+def create_pipeline(by: str) -> Pipeline:
+    """The facts of this run to wordings, to probes, and to a sample of these.
+
+    Args:
+        by: Who makes the wordings: one of `nodes.SOURCES`.
+    """
+    settings = "params:wordings"
+    writing = Node(nodes.ask_writer, [*_FACTS, "writer", "written_stored", settings], "written", name="ask_writer")
+    asking = "params:probes"
+    return Pipeline(
+        [
+            *([writing] if by == "writer" else []),
+            Node(nodes.write_wordings, [*_FACTS, settings, *_MADE[by]], "wordings", name="write_wordings"),
+            Node(
+                nodes.make_probes,
+                ["sampled_facts", "facts", "raw_relations", "wordings", asking],
+                "probes",
+                name="make_probes",
+            ),
+            Node(nodes.sample_probes, ["probes", asking], "probes_sample", name="sample_probes"),
+        ]
+    )

@@ -1,0 +1,106 @@
+"""A dataset for facts in any of their published forms, or in a table of the user's, local or at an address."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pandas as pd
+from kedro.io import AbstractDataset, DatasetError
+
+from edit_robustness.datasets.readers.files import TABLES_WITH_HEADER, NotReadable, local_copy
+from edit_robustness.datasets.readers.formats import FORMATS, looks_like
+from edit_robustness.datasets.readers.records import Options, Record
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 12
+
+
+class FactsDataset(AbstractDataset[None, pd.DataFrame]):
+    """The raw table of facts that `validate_facts` checks, whatever form the facts have.
+
+    Args:
+        path: A file (.json, .jsonl, .csv, .tsv, .parquet), for `pararel` a folder; or an address (``https://`` ...),
+            which is copied once.
+        format: A word of `readers.FORMATS`: counterfact, counterfact_flat, zsre, zsre_knowedit, popqa, known_facts,
+            pararel, or table for a table with at least a prompt, a subject and a new object.
+        limit: At most so many rows, drawn with the seed; 0 for all.
+        seed: Of that draw, and of new objects for popqa, known_facts and pararel, which have none.
+        rephrase_is_paraphrase: For counterfact_flat, whether its `rephrase_prompt` is taken as a paraphrase.
+        cache: Where copies of remote files are kept.
+        metadata: For kedro-viz.
+
+    Raises:
+        DatasetError: For an unknown format, or a negative limit.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        format: str = "table",
+        limit: int = 0,
+        seed: int = 0,
+        rephrase_is_paraphrase: bool = False,
+        cache: str = "data/01_raw/copies",
+        metadata: dict[str, Any] | None = None,
+    ):
+        if format not in FORMATS:
+            raise DatasetError(f"format: there is no form of facts `{format}`; there are {', '.join(FORMATS)}")
+        if limit < 0:
+            raise DatasetError(f"limit: {limit} facts cannot be taken; 0 takes all")
+        self._path, self._format, self._limit, self._seed = path, format, limit, seed
+        self._options = Options(seed, rephrase_is_paraphrase)
+        self._cache = Path(cache)
+        self.metadata = metadata
+
+    def load(self) -> pd.DataFrame:
+        """One row a record, with columns of `prompts.schema`; the index `row` tells its place in the file.
+
+        Raises:
+            DatasetError: If the file is missing or cannot be copied, or is not of this form.
+        """
+        try:
+            file = local_copy(self._path, self._cache)
+            records = self._records(file)
+        except NotReadable as failure:
+            raise DatasetError(f"the facts {self._path}: {failure}") from failure
+        rows = FORMATS[self._format].rows(records, self._options)
+        first = 2 if file.suffix in TABLES_WITH_HEADER else 1
+        table = pd.DataFrame(rows, index=pd.RangeIndex(first, first + len(rows), name="row"), dtype=object)
+        return self._drawn(table)
+
+    def save(self, data: None) -> None:
+        """Refuse: facts are read only."""
+        raise DatasetError("facts are read only")
+
+    def _records(self, file: Path) -> list[Record]:
+        form = FORMATS[self._format]
+        if not file.exists():
+            raise NotReadable(f"there is no such file; {form.home}")
+        records = form.load(file)
+        if set(form.fields) <= set(records[0]):
+            return records
+        found = ", ".join(list(map(str, records[0]))[:_SHOWN])
+        like = looks_like(records[0])
+        advice = f"it looks like `format: {like}`" if like else f"it looks like no other form; {form.home}"
+        raise NotReadable(
+            f"`format: {self._format}` needs records with {', '.join(form.fields)}, and the first has {found}; {advice}"
+        )
+
+    def _drawn(self, table: pd.DataFrame) -> pd.DataFrame:
+        if not self._limit or len(table) <= self._limit:
+            return table
+        logger.info(
+            "%d of the %d facts in %s are taken (limit), drawn with the seed", self._limit, len(table), self._path
+        )
+        chosen = sorted(Random(self._seed).sample(range(len(table)), self._limit))
+        return table.iloc[chosen]
+
+    def _exists(self) -> bool:
+        return "://" in self._path or Path(self._path).exists()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"path": self._path, "format": self._format, "limit": self._limit}

@@ -1,0 +1,79 @@
+"""New objects for data sets that have none: another object of the same relation, drawn with a seed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from edit_robustness.datasets.readers.records import Row
+from edit_robustness.prompts.names import plain
+
+_TRIES = 20
+
+
+@dataclass(frozen=True, order=True)
+class _Object:
+    name: str
+    aliases: tuple[str, ...] = ()
+    item: str = ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(map(plain, (self.name, *self.aliases)))
+
+
+def draw_new_objects(rows: Sequence[Row], object_aliases: Sequence[Sequence[str]], *, seed: int) -> list[Row]:
+    """Give every row a new object, its aliases and its item.
+
+    Every object of the relation that is no answer of that subject is as likely as the next. What is drawn follows from
+    the seed, the relation, the subject and the relation's objects, not from the order of the rows. Where no object is
+    left, `target_new` stays empty, and the row is rejected for it.
+
+    Args:
+        rows: With subject, relation, target_true and all names of right answers in target_true_aliases.
+        object_aliases: For each row the other names of the one object in target_true.
+        seed: Of the draw.
+    """
+    pools, answers = _objects(rows, object_aliases), _answers(rows)
+    drawn = []
+    for row in rows:
+        right = answers[_question(row)] | {plain(row["subject"])}
+        rng = Random(f"{seed}/{row['relation']}/{plain(row['subject'])}/{plain(row['target_true'])}")
+        new = _draw(pools[row["relation"]], right, rng)
+        drawn.append(row | {"target_new": new.name, "target_new_aliases": new.aliases, "target_new_id": new.item})
+    return drawn
+
+
+def _draw(pool: Sequence[_Object], right: frozenset[str] | set[str], rng: Random) -> _Object:
+    for _ in range(_TRIES if pool else 0):
+        # nearly always the first will do, and the whole pool need not be looked through for each row
+        if right.isdisjoint((new := rng.choice(pool)).names):
+            return new
+    left = [new for new in pool if right.isdisjoint(new.names)]
+    return rng.choice(left) if left else _Object("")
+
+
+def _objects(rows: Sequence[Row], object_aliases: Sequence[Sequence[str]]) -> dict[str, list[_Object]]:
+    """For each relation its objects, each once, in an order that does not follow the rows'."""
+    found: dict[str, dict[str, _Object]] = defaultdict(dict)
+    for row, aliases in zip(rows, object_aliases, strict=True):
+        if key := plain(row["target_true"]):
+            one = _Object(row["target_true"], tuple(aliases), row.get("target_true_id", ""))
+            # of one name several rows may speak, some without aliases: take what says most, however rows are ordered
+            known = found[row["relation"]].get(key, one)
+            found[row["relation"]][key] = max(known, one, key=lambda each: (len(each.aliases), each))
+    return defaultdict(list, {relation: sorted(objects.values()) for relation, objects in found.items()})
+
+
+def _answers(rows: Sequence[Row]) -> dict[tuple[str, str], set[str]]:
+    """All right answers to what is asked of a subject, over all rows that ask it."""
+    answers: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        answers[_question(row)].update(map(plain, (row["target_true"], *row.get("target_true_aliases", ()))))
+    return answers
+
+
+def _question(row: Row) -> tuple[str, str]:
+    return row["relation"], plain(row["subject"])

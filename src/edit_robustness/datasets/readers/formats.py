@@ -1,0 +1,78 @@
+"""The forms in which facts are published: how each is recognised, read, and where it is to be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edit_robustness.datasets.readers.counterfact import read_counterfact, read_counterfact_flat
+from edit_robustness.datasets.readers.files import read_records
+from edit_robustness.datasets.readers.lama import load_pararel, read_known_facts, read_pararel
+from edit_robustness.datasets.readers.popqa import read_popqa
+from edit_robustness.datasets.readers.records import Options, Record, Row
+from edit_robustness.datasets.readers.zsre import read_knowedit, read_zsre
+
+
+@dataclass(frozen=True)
+class Format:
+    """One form of facts.
+
+    Attributes:
+        fields: What its records have, by which it is told from others.
+        home: Where its publisher offers it, as a sentence.
+        rows: Its records to rows of the raw table.
+        load: A path to its records.
+    """
+
+    fields: tuple[str, ...]
+    home: str
+    rows: Callable[[Sequence[Record], Options], list[Row]]
+    load: Callable[[Path], list[Record]] = read_records
+
+
+def _as_they_stand(records: Sequence[Record], options: Options) -> list[Row]:
+    return [dict(record) for record in records]
+
+
+_ROME = "https://rome.baulab.info/data/dsets"
+_KNOWEDIT = "https://huggingface.co/datasets/zjunlp/KnowEdit"
+
+FORMATS: dict[str, Format] = {
+    "counterfact": Format(
+        ("requested_rewrite",), f"CounterFact is offered at {_ROME}/counterfact.json", read_counterfact
+    ),
+    "counterfact_flat": Format(
+        ("prompt", "subject", "target_new", "ground_truth", "locality_prompt"),
+        "its flat form is in the data of EasyEdit, https://github.com/zjunlp/EasyEdit (counterfact-edit.json)",
+        read_counterfact_flat,
+    ),
+    "zsre": Format(
+        ("subject", "src", "alt", "answers", "loc"), f"zsRE is offered at {_ROME}/zsre_mend_eval.json", read_zsre
+    ),
+    "zsre_knowedit": Format(("subject", "locality"), f"KnowEdit is offered at {_KNOWEDIT}", read_knowedit),
+    "popqa": Format(
+        ("subj", "prop", "obj", "question", "possible_answers"),
+        "PopQA is offered at https://huggingface.co/datasets/akariasai/PopQA (test.tsv)",
+        read_popqa,
+    ),
+    "known_facts": Format(
+        ("subject", "attribute", "template", "relation_id"),
+        f"ROME's known facts are offered at {_ROME}/known_1000.json",
+        read_known_facts,
+    ),
+    "pararel": Format(
+        ("sub_label", "obj_label"),
+        "ParaRel is offered at https://github.com/yanaiela/pararel (the folder data of a clone)",
+        read_pararel,
+        load_pararel,
+    ),
+    "table": Format(("subject", "target_new"), "point `path` at a table of your own", _as_they_stand),
+}
+"""Every form by the word for it in the catalog."""
+
+
+def looks_like(record: Record) -> str | None:
+    """The form that a record looks like; of several, the one that asks for most."""
+    fitting = [name for name, form in FORMATS.items() if set(form.fields) <= set(record)]
+    return max(fitting, key=lambda name: len(FORMATS[name].fields), default=None)

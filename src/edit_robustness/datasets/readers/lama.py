@@ -1,0 +1,80 @@
+"""Triples of LAMA's relations: ROME's known facts (Meng et al. 2022) and ParaRel (Elazar et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edit_robustness.datasets.readers.draw import draw_new_objects
+from edit_robustness.datasets.readers.files import NotReadable, read_records
+from edit_robustness.datasets.readers.records import Options, Record, Row, at, names
+from edit_robustness.records import SLOT, fill
+
+_FOLDERS = (("triples", "patterns"), ("trex_lms_vocab", "pattern_data/graphs_json"))
+"""Where triples and patterns lie in a folder: under plain names, or as in `data` of ParaRel's repository."""
+
+_SUBJECT, _OBJECT = "[X]", "[Y]"
+
+
+def read_known_facts(records: Sequence[Record], options: Options) -> list[Row]:
+    """ROME's facts. The prompt is the template: `prompt` is often what GPT-2 XL went on to say of it."""
+    rows = [
+        {
+            "id": f"known-{at(record, 'known_id')}" if "known_id" in record else "",
+            "subject": at(record, "subject"),
+            "relation": at(record, "relation_id"),
+            "prompt": at(record, "template"),
+            "target_true": at(record, "attribute"),
+        }
+        for record in records
+    ]
+    return draw_new_objects(rows, [()] * len(rows), seed=options.seed)
+
+
+def read_pararel(records: Sequence[Record], options: Options) -> list[Row]:
+    """ParaRel's triples; of the patterns that end in the object, the first is the prompt, the others paraphrases."""
+    rows = []
+    for record in records:
+        subject = str(at(record, "sub_label"))
+        prompt, *paraphrases = names(at(record, "templates")) or ("",)
+        rows.append(
+            {
+                "subject": subject,
+                "relation": at(record, "relation"),
+                "prompt": prompt,
+                "target_true": at(record, "obj_label"),
+                "paraphrases": [fill(template, subject) for template in paraphrases],
+            }
+        )
+    return draw_new_objects(rows, [()] * len(rows), seed=options.seed)
+
+
+def load_pararel(folder: Path) -> list[Record]:
+    """The triples of every relation in a folder, each with its relation and the relation's templates.
+
+    Raises:
+        NotReadable: Where the folder has no triples, or a file cannot be read.
+    """
+    for triples, patterns in _FOLDERS:
+        if files := sorted((folder / triples).glob("*.jsonl")):
+            return [
+                {**triple, "relation": file.stem, "templates": _templates(folder / patterns / file.name)}
+                for file in files
+                for triple in _records(file)
+            ]
+    places = " or ".join(f"{triples}/<relation>.jsonl" for triples, _ in _FOLDERS)
+    raise NotReadable(f"a folder with {places} was expected, and there is none")
+
+
+def _records(file: Path) -> list[Record]:
+    try:
+        return read_records(file)
+    except NotReadable as failure:
+        raise NotReadable(f"{file.name}: {failure}") from failure
+
+
+def _templates(file: Path) -> list[str]:
+    """The patterns that end in the object, with the subject's slot; none where a relation has no patterns."""
+    patterns = [str(at(record, "pattern")).rstrip(" .") for record in (_records(file) if file.exists() else ())]
+    cut = (pattern.removesuffix(_OBJECT).strip() for pattern in patterns if pattern.endswith(_OBJECT))
+    return list(dict.fromkeys(template.replace(_SUBJECT, SLOT) for template in cut if template.count(_SUBJECT) == 1))

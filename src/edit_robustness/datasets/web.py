@@ -1,0 +1,49 @@
+"""The way to the web, as an entry of the catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError
+from pydantic import ValidationError
+
+from edit_robustness.web.cache import Cached
+from edit_robustness.web.transport import Http, Manners, Transport
+
+
+class WebDataset(AbstractDataset[None, Transport]):
+    """A transport with a cache before it; loading it asks nobody.
+
+    Args:
+        cache: Folder of the answers, one JSON file each.
+        offline: Whether to use the cache only, and never the network.
+        metadata: For kedro-viz.
+        manners: How to ask; see `web.transport.Manners`.
+
+    Raises:
+        DatasetError: If there is no such manner, or it has no sense.
+    """
+
+    def __init__(self, cache: str, offline: bool = False, metadata: dict[str, Any] | None = None, **manners: Any):
+        self._cache, self._offline = Path(cache), offline
+        self.metadata = metadata
+        try:
+            self._manners = Manners(**manners)
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise DatasetError(f"how to ask the web is set wrongly: {wrong}") from error
+
+    def load(self) -> Transport:
+        """The transport."""
+        return Cached(self._cache, None if self._offline else Http(self._manners))
+
+    def save(self, data: None) -> None:
+        """Refuse: answers are kept as they come."""
+        raise DatasetError("the web is read only")
+
+    def _exists(self) -> bool:
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"cache": str(self._cache), "offline": self._offline}

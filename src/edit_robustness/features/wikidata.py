@@ -1,0 +1,246 @@
+"""Connection and co-occurrence: how an item of Wikidata is linked, counted by the query service.
+
+What is counted are truthy statements (those of the best rank; ``wdt:`` in SPARQL), unless a count says otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from edit_robustness.features.sources import NotFound, Shape, Sources, shaped
+from edit_robustness.prompts.names import plain
+from edit_robustness.web.transport import NoAnswer, Reader, Response, T, Transport
+
+_ITEM, _PROPERTY = re.compile(r"Q[1-9]\d*"), re.compile(r"P[1-9]\d*")
+_ENTITY = "http://www.wikidata.org/entity/"
+_INTEGER = "http://www.w3.org/2001/XMLSchema#integer"
+_PREFIXES = (
+    f"PREFIX wd: <{_ENTITY}> PREFIX wdt: <http://www.wikidata.org/prop/direct/> "
+    "PREFIX wikibase: <http://wikiba.se/ontology#> "
+)
+_SEARCHED = "50"
+
+Role = Literal["subject", "object"]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """An item.
+
+    Attributes:
+        id: ``Q142``.
+        title: Of its article in the Wikipedia of the chosen language; None where there is none.
+        candidates: How many items the fact could have meant; 1 where it says which by id.
+    """
+
+    id: str
+    title: str | None
+    candidates: int = 1
+
+
+# a name from elsewhere gets into a query only as an id
+ItemId = Annotated[str, Field(pattern=r"^Q[1-9]\d*$")]
+
+
+class _Match(Shape):
+    text: str
+
+
+class _Hit(Shape):
+    id: ItemId
+    match: _Match
+
+
+class _Hits(Shape):
+    search: list[_Hit]
+
+
+class _SiteLink(Shape):
+    title: str
+
+
+class _Item(Shape):
+    id: ItemId
+    missing: str | None = None
+    # PHP writes an empty mapping as a list
+    sitelinks: Annotated[dict[str, _SiteLink], BeforeValidator(lambda links: links or {})] = Field({})
+
+
+class _Items(Shape):
+    entities: dict[str, _Item]
+
+
+class _Value(Shape):
+    type: str
+    value: str
+    datatype: str = ""
+
+
+class _Bindings(Shape):
+    bindings: list[dict[str, _Value]]
+
+
+class _Results(Shape):
+    results: _Bindings
+
+
+def read_hits(response: Response, name: str) -> list[str]:
+    """Ids of the items that are called exactly so, by label or alias, in the order of the answer."""
+    hits = shaped(response, _Hits).search
+    return list(dict.fromkeys(hit.id for hit in hits if plain(hit.match.text) == plain(name)))
+
+
+def read_item(response: Response, language: str) -> Entity | None:
+    """The item in an answer, with what a redirect leads to; None where it does not exist."""
+    items = list(shaped(response, _Items).entities.values())
+    if len(items) != 1:
+        raise NoAnswer(f"the answer has {len(items)} items instead of one")
+    if items[0].missing is not None:
+        return None
+    link = items[0].sitelinks.get(f"{language.replace('-', '_')}wiki")
+    return Entity(items[0].id, link.title if link else None)
+
+
+def read_ids(response: Response) -> list[str]:
+    """The items that a query binds to ``?item``."""
+    rows = shaped(response, _Results).results.bindings
+    found = [row["item"].value.removeprefix(_ENTITY) if "item" in row else "" for row in rows]
+    if not all(_ITEM.fullmatch(item) for item in found):
+        raise NoAnswer("the answer binds something other than items")
+    return found
+
+
+def read_count(response: Response) -> int | None:
+    """The number that a query binds to ``?n``; None where it binds nothing, for the items are not there."""
+    rows = shaped(response, _Results).results.bindings
+    if not rows:
+        return None
+    value = rows[0].get("n")
+    if len(rows) > 1 or value is None or value.datatype != _INTEGER or not re.fullmatch(r"\d+", value.value):
+        raise NoAnswer("the answer binds something other than one whole number")
+    return int(value.value)
+
+
+def by_id(web: Transport, item: str, sources: Sources) -> Entity:
+    """The item of an id; an item that was merged into another is that other.
+
+    Raises:
+        NotFound: If there is no such item.
+        NoAnswer: If it cannot be had.
+    """
+    if not _ITEM.fullmatch(item):
+        raise NotFound(f"{item!r} is no id of an item")
+    query = {
+        "action": "wbgetentities",
+        "format": "json",
+        "ids": item,
+        "props": "sitelinks",
+        "sitefilter": f"{sources.language.replace('-', '_')}wiki",
+    }
+    entity = web.get(sources.endpoints.wikidata, query, partial(read_item, language=sources.language))
+    if entity is None:
+        raise NotFound(f"Wikidata has no item {item}")
+    return entity
+
+
+def by_name(web: Transport, name: str, role: Role, relation: str, sources: Sources) -> Entity:
+    """The first item that is called so and can play its role: have the relation as a subject, be had as an object.
+
+    Where the relation is no property of Wikidata, any item but a disambiguation page can.
+
+    Raises:
+        NotFound: If there is none.
+        NoAnswer: If it cannot be had.
+    """
+    query = {
+        "action": "wbsearchentities",
+        "format": "json",
+        "type": "item",
+        "limit": _SEARCHED,
+        "language": sources.language,
+        "uselang": sources.language,
+        "search": name,
+    }
+    called = web.get(sources.endpoints.wikidata, query, partial(read_hits, name=name))
+    fitting = set(_ask(web, _fitting(called, role, relation), read_ids, sources)) if called else set()
+    candidates = [item for item in called if item in fitting]
+    if not candidates:
+        which = f" that could be the {role} of {relation}" if _PROPERTY.fullmatch(relation) else ""
+        raise NotFound(f"Wikidata has no item called {name!r}{which}")
+    entity = by_id(web, candidates[0], sources)
+    return Entity(entity.id, entity.title, len(candidates))
+
+
+def _fitting(items: Sequence[str], role: Role, relation: str) -> str:
+    wanted = "FILTER NOT EXISTS { ?item wdt:P31 wd:Q4167410 }"
+    if _PROPERTY.fullmatch(relation):
+        triple = f"?item wdt:{relation} []" if role == "subject" else f"[] wdt:{relation} ?item"
+        wanted = f"FILTER EXISTS {{ {triple} }}"
+    return f"SELECT ?item WHERE {{ VALUES ?item {{ {' '.join(f'wd:{item}' for item in items)} }} {wanted} }}"
+
+
+STATEMENTS = "wd:{0} wikibase:statements ?n ."
+"""All statements about an item, of any rank and with any value, as Wikibase counts them."""
+
+_DIRECT = 'FILTER(STRSTARTS(STR(?{0}), "http://www.wikidata.org/prop/direct/"))'
+_P, _Q = _DIRECT.format("p"), _DIRECT.format("q")
+_ELSEWHERE = "FILTER(?m != wd:{0} && ?m != wd:{1})"
+
+TRUTHY = f"wd:{{0}} ?p ?o . {_P}"
+"""Truthy statements about an item, with any value: items, texts, numbers, dates, identifiers."""
+
+LINKS = f'{TRUTHY} FILTER(STRSTARTS(STR(?o), "{_ENTITY}Q"))'
+"""Truthy statements about an item whose value is an item."""
+
+ONE_HOP = f"wd:{{0}} ?p wd:{{1}} . {_P}"
+"""Statements from the first item to the second."""
+
+TWO_HOPS = f"wd:{{0}} ?p ?m . ?m ?q wd:{{1}} . {_P} {_Q} {_ELSEWHERE}"
+"""Pairs of statements from the first item over a third one to the second."""
+
+ONE_HOP_UNDIRECTED = f"{{{{ wd:{{0}} ?p wd:{{1}} }}}} UNION {{{{ wd:{{1}} ?p wd:{{0}} }}}} {_P}"
+"""Statements between two items, whichever way they point."""
+
+TWO_HOPS_UNDIRECTED = (
+    "{{ wd:{0} ?p ?m }} UNION {{ ?m ?p wd:{0} }} {{ ?m ?q wd:{1} }} UNION {{ wd:{1} ?q ?m }} "
+    f"{_P} {_Q} {_ELSEWHERE}"
+)
+"""Pairs of statements between two items over a third one, whichever way each points."""
+
+
+def counted(web: Transport, pattern: str, items: Sequence[str], sources: Sources) -> int:
+    """How often a pattern holds of some items.
+
+    Args:
+        web: The transport.
+        pattern: One of the patterns of this module.
+        items: Ids, for ``{0}`` and ``{1}``.
+        sources: Where.
+
+    Raises:
+        NoAnswer: If there is no count. An item that the query service does not have is one reason: nothing holds of
+            it, and that would be a false 0.
+    """
+    count = _ask(web, count_query(pattern, items), read_count, sources)
+    if count is None:
+        raise NotFound(f"the query service does not have {' and '.join(items)}")
+    return count
+
+
+def count_query(pattern: str, items: Sequence[str]) -> str:
+    """The query that binds ``?n`` to how often a pattern holds, or nothing where an item is not there."""
+    filled = pattern.format(*items)
+    if pattern == STATEMENTS:
+        return f"SELECT ?n WHERE {{ {filled} }}"
+    there = " ".join(f"wd:{item} wikibase:statements [] ." for item in items)
+    return f"SELECT ?n WHERE {{ {there} {{ SELECT (COUNT(*) AS ?n) WHERE {{ {filled} }} }} }}"
+
+
+def _ask(web: Transport, query: str, read: Reader[T], sources: Sources) -> T:
+    return web.get(sources.endpoints.sparql, {"format": "json", "query": _PREFIXES + query}, read)

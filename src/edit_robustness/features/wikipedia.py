@@ -1,0 +1,106 @@
+"""Frequency: how often an article of Wikipedia was read in one month."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from functools import partial
+from urllib.parse import quote
+
+from pydantic import Field, NonNegativeInt
+
+from edit_robustness.features.sources import NotFound, Shape, Sources, shaped
+from edit_robustness.web.transport import NOT_FOUND, NoAnswer, Response, Transport
+
+
+class _Month(Shape):
+    timestamp: str
+    views: NonNegativeInt
+
+
+class _Views(Shape):
+    items: list[_Month]
+
+
+class _Page(Shape):
+    title: str
+    missing: bool = False
+    invalid: bool = False
+    pageprops: dict[str, str] = Field({})
+
+
+class _Pages(Shape):
+    pages: list[_Page]
+
+
+class _Query(Shape):
+    query: _Pages
+
+
+def read_views(response: Response, month: str) -> int | None:
+    """The views in an answer about one month; None where the server has none to report (its 404).
+
+    Raises:
+        NoAnswer: If the answer is about anything but this month.
+    """
+    if response.status == NOT_FOUND:
+        return None
+    items = shaped(response, _Views).items
+    if [item.timestamp[:6] for item in items] != [month.replace("-", "")]:
+        raise NoAnswer(f"the answer is not about {month} alone")
+    return items[0].views
+
+
+def read_page(response: Response) -> _Page:
+    """The one page in an answer, redirects followed."""
+    pages = shaped(response, _Query).query.pages
+    if len(pages) != 1:
+        raise NoAnswer(f"the answer has {len(pages)} pages instead of one")
+    return pages[0]
+
+
+def page_views(web: Transport, title: str, sources: Sources) -> int:
+    """Views of the article with exactly this title in `sources.month`.
+
+    The server counts a page by the title it was asked for: views of a redirect, or of a title that the article had
+    at another time, are not in it.
+
+    Raises:
+        NoAnswer: If there is no count; a failure is never 0 or 1 views.
+    """
+    views = web.get(views_url(title, sources), {}, partial(read_views, month=sources.month))
+    if views is None:
+        raise NotFound(f"no views of {title!r} are known in {sources.month}")
+    return views
+
+
+def views_url(title: str, sources: Sources) -> str:
+    """The address of the views of a title, from the first to the last day of the month."""
+    year, month = map(int, sources.month.split("-"))
+    days = [f"{year}{month:02}{day:02}00" for day in (1, monthrange(year, month)[1])]
+    what = [f"{sources.language}.wikipedia", sources.access, sources.agent, title.replace(" ", "_"), "monthly", *days]
+    path = "/".join(quote(part, safe="") for part in what)
+    return f"{sources.endpoints.views}/metrics/pageviews/per-article/{path}"
+
+
+def article(web: Transport, name: str, sources: Sources) -> str:
+    """The title of the article that a name leads to, redirects followed.
+
+    Raises:
+        NotFound: If there is none, or a page that only tells articles of that name apart.
+        NoAnswer: If it cannot be had.
+    """
+    query = {
+        "action": "query",
+        "format": "json",
+        "formatversion": "2",
+        "titles": name,
+        "redirects": "1",
+        "prop": "pageprops",
+        "ppprop": "disambiguation",
+    }
+    page = web.get(sources.endpoints.wikipedia.format(language=sources.language), query, read_page)
+    if page.missing or page.invalid:
+        raise NotFound(f"Wikipedia has no article {name!r}")
+    if "disambiguation" in page.pageprops:
+        raise NotFound(f"{page.title!r} is a disambiguation page; give the fact a subject_id")
+    return page.title

@@ -1,0 +1,152 @@
+"""Every metric: its name, the protocol that it belongs to, the probes that it reads, and the function that measures it.
+
+Adding one is a function and a line in `METRICS`. A function takes the answers of its families, in any number, and gives
+a value for each row (by the table's index): 0 or 1, or a real number with a unit. NaN says that it could not be
+measured there; a row that is left out, that the metric has nothing to say of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from edit_robustness.metrics.fluency import ngram_entropy, repetition
+
+SHARE = "share"
+"""The unit of metrics that are 0 or 1: their mean is a share, with an interval inside [0, 1]."""
+
+EDIT, PORTABILITY, LOCALITY = ("edit",), ("portability",), ("locality",)
+ALL = (*EDIT, *PORTABILITY, *LOCALITY)
+
+Measure = Callable[[pd.DataFrame], pd.Series]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric under one protocol.
+
+    Attributes:
+        name: What tables call it.
+        protocol: ``free``, ``teacher_forced``, ``next_token`` (the distribution after the prompt, before anything is
+            said), ``judge``, or one of your own; values of different protocols are never averaged.
+        families: The families of probes that it reads.
+        measure: Answers to values. Beside the columns of docs/answers.md it finds `verdict` (``new``, ``old`` or
+            ``neither``: which object the first sentence names), `sentence` (that sentence), the same two of the
+            unedited model as `verdict_unedited` and `sentence_unedited` (missing where it was not asked), and
+            `judged` (a judge's verdict, empty where it could not be read, missing where nobody judged).
+        unit: `SHARE` for 0 and 1, else the unit of its values.
+    """
+
+    name: str
+    protocol: str
+    families: tuple[str, ...]
+    measure: Measure
+    unit: str = SHARE
+
+
+def names(verdict: str) -> Measure:
+    """Free generation: whether the first sentence names this object first (or neither)."""
+
+    def measure(answers: pd.DataFrame) -> pd.Series:
+        asked = answers if verdict == "new" else _with_old_object(answers)
+        return (asked["verdict"] == verdict).astype(float)
+
+    return measure
+
+
+def judged(verdict: str) -> Measure:
+    """A judge's verdict; NaN where its reply could not be read."""
+
+    def measure(answers: pd.DataFrame) -> pd.Series:
+        read = answers.loc[answers["judged"].notna(), "judged"]
+        return (read == verdict).astype(float).where(read != "")
+
+    return measure
+
+
+def unchanged(answers: pd.DataFrame) -> pd.Series:
+    """Whether the answer is that of the unedited model: the same verdict and, where that is neither, the same words."""
+    same_verdict = answers["verdict"] == answers["verdict_unedited"]
+    same_words = (answers["verdict"] != "neither") | (answers["sentence"] == answers["sentence_unedited"])
+    return (same_verdict & same_words).astype(float)
+
+
+def matches_new(answers: pd.DataFrame) -> pd.Series:
+    """Teacher forcing: whether every token of the new object is the most probable one."""
+    finite = np.isfinite(answers["logprob_new"]) & (
+        np.isfinite(answers["logprob_true"]) | (answers["target_true"] == "")
+    )
+    return answers["match_new"].astype(float).where(finite)
+
+
+def matches_old(answers: pd.DataFrame) -> pd.Series:
+    """Whether every token of the old object is the most probable one, and not the new object's."""
+    return _of_both(answers, lambda asked: asked["match_true"].astype(bool) & ~asked["match_new"].astype(bool))
+
+
+def matches_neither(answers: pd.DataFrame) -> pd.Series:
+    """Whether neither object is matched."""
+    return _of_both(answers, lambda asked: ~(asked["match_true"].astype(bool) | asked["match_new"].astype(bool)))
+
+
+def prefers_new(answers: pd.DataFrame) -> pd.Series:
+    """Whether the new object is the more probable one.
+
+    The efficacy and paraphrase scores of CounterFact: Meng et al. 2022, "Locating and Editing Factual Associations in
+    GPT".
+    """
+    return _of_both(answers, lambda asked: asked["logprob_new"] > asked["logprob_true"])
+
+
+def prefers_true(answers: pd.DataFrame) -> pd.Series:
+    """CounterFact's neighbourhood score: whether the neighbour's own object is more probable than the edit's."""
+    return _of_both(answers, lambda asked: asked["logprob_true"] > asked["logprob_new"])
+
+
+def of_text(measure: Callable[[str], float]) -> Measure:
+    """A metric of the generated text alone."""
+    return lambda answers: answers["text"].map(measure).astype(float)
+
+
+def column(name: str) -> Measure:
+    """A number that the answers hold, where they hold it."""
+    return lambda answers: answers[name].astype(float)
+
+
+def _with_old_object(answers: pd.DataFrame) -> pd.DataFrame:
+    return answers[answers["target_true"] != ""]
+
+
+def _of_both(answers: pd.DataFrame, test: Callable[[pd.DataFrame], pd.Series]) -> pd.Series:
+    """A test of both log-probabilities: NaN where one is not finite, nothing where there is no old object."""
+    asked = _with_old_object(answers)
+    finite = np.isfinite(asked["logprob_new"]) & np.isfinite(asked["logprob_true"])
+    return test(asked).astype(float).where(finite)
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric("success", "free", EDIT, names("new")),
+    Metric("reversion", "free", EDIT, names("old")),
+    Metric("neither", "free", EDIT, names("neither")),
+    Metric("portability", "free", PORTABILITY, names("new")),
+    Metric("locality", "free", LOCALITY, unchanged),
+    Metric("entropy", "free", ALL, of_text(ngram_entropy), unit="bits"),
+    Metric("repetition", "free", ALL, of_text(repetition), unit="of bigrams"),
+    Metric("length", "free", ALL, column("tokens"), unit="tokens"),
+    Metric("success", "teacher_forced", EDIT, matches_new),
+    Metric("reversion", "teacher_forced", EDIT, matches_old),
+    Metric("neither", "teacher_forced", EDIT, matches_neither),
+    Metric("preference", "teacher_forced", EDIT, prefers_new),
+    Metric("portability", "teacher_forced", PORTABILITY, matches_new),
+    Metric("locality", "teacher_forced", LOCALITY, prefers_true),
+    Metric("margin", "next_token", ALL, column("margin"), unit="nats"),
+    Metric("kl", "next_token", LOCALITY, column("kl"), unit="nats"),
+    Metric("success", "judge", EDIT, judged("new")),
+    Metric("reversion", "judge", EDIT, judged("old")),
+    Metric("neither", "judge", EDIT, judged("neither")),
+    Metric("portability", "judge", PORTABILITY, judged("new")),
+)
+"""All metrics; the order is that of tables."""

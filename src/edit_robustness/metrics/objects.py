@@ -1,0 +1,54 @@
+"""Which object a model means by a free generation, where nobody told the true one."""
+
+from __future__ import annotations
+
+import re
+
+from edit_robustness.models.sentences import FULL_WIDTH_ENDS, first_sentence
+from edit_robustness.prompts.names import names_any
+
+MOST_WORDS = 5
+"""A longer phrase is a description or a sentence, and no name of an object."""
+
+_IS = re.compile(r"\b(?:is|was|are|were)\b", re.IGNORECASE)
+_STANDS_FOR_SUBJECT = re.compile(r"(?:it|he|she|they|this|that|the answer)\s*", re.IGNORECASE)
+_CLAUSE_END = re.compile(
+    r",\s|[;:()\[\]]|\s[-–—]+\s|\s(?:and|which|who|where|whose|but|because)\s|\s(?:in|on|since|until|from)\s(?=\d)",
+    re.IGNORECASE,
+)
+_ADDITION = re.compile(r"\s(?:to|in|on|at|for|with|as|by|from|after|during)\s")
+_OPENING = re.compile(r"^(?:(?:the|an?|called|named|known as)\s+)+", re.IGNORECASE)
+_DESCRIPTION = re.compile(r"an?\s", re.IGNORECASE)
+_NO_NAME = re.compile(r"(?:i|we|you|not|no|none|unknown|unclear|uncertain)\b", re.IGNORECASE)
+_AROUND = f" \t\"'“”‘’«».,!?*_`{FULL_WIDTH_ENDS}"
+
+
+def object_said(text: str, subject: str) -> str:
+    """The object in a free generation; empty where it names none.
+
+    The first sentence up to the end of its first clause, and where that is long up to its first preposition ("Google to
+    help users"), without articles, quotation marks and punctuation. Of an answer in a whole sentence ("The capital of
+    France is Paris") the side of the verb that does not name the subject.
+
+    Args:
+        text: What the model generated, the prompt not included.
+        subject: Who was asked about.
+    """
+    said = _beside_the_verb(first_sentence(text).strip(), subject)
+    clause = _CLAUSE_END.split(f"{said} ")[0].strip(_AROUND)
+    if len(clause.split()) > MOST_WORDS and not _DESCRIPTION.match(clause):
+        clause = _ADDITION.split(clause)[0]
+    name = _OPENING.sub("", clause).strip(_AROUND)
+    usable = 0 < len(name.split()) <= MOST_WORDS and any(map(str.isalnum, name))
+    if not usable or _NO_NAME.match(name) or names_any(name, [subject]):
+        return ""
+    return name
+
+
+def _beside_the_verb(sentence: str, subject: str) -> str:
+    if not (verb := _IS.search(sentence)):
+        return sentence
+    before, after = sentence[: verb.start()], sentence[verb.end() :]
+    if names_any(before, [subject]) or _STANDS_FOR_SUBJECT.fullmatch(before):
+        return after
+    return before if names_any(after, [subject]) else sentence

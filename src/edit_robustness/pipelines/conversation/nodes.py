@@ -1,0 +1,161 @@
+"""Nodes of conversation. Transcripts and a judge's replies land one file an edit, so a killed run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pandas as pd
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass as validated
+
+from edit_robustness.asking.converse import Conversing, converse
+from edit_robustness.asking.topics import topic
+from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.files import FORMAT
+from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
+from edit_robustness.metrics.conversation import LABELS, other_objects, turns_table, verdict_table
+from edit_robustness.metrics.conversation_judge import judged_table, question
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.progress import track
+from edit_robustness.prompts.relations import read_relations
+from edit_robustness.records import Transcript
+from edit_robustness.report.conversations import Conversations, render
+from edit_robustness.speakers.speaker import Speaker
+from edit_robustness.speakers.unset import UnsetSpeaker
+from edit_robustness.statistics.agreement import agreement
+from edit_robustness.statistics.intervals import rates
+from edit_robustness.tables import facts_from_table
+
+_JUDGED_AT_ONCE = 8
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
+class Reporting:
+    """How conversations are summed up.
+
+    Attributes:
+        confidence: Level of all intervals.
+        bootstrap: Resamples of subjects behind the interval of an agreement.
+        seed: Of the resampling.
+        shown: Transcripts on the page for each model and method; all are kept in their folders.
+    """
+
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    bootstrap: PositiveInt = 2000
+    seed: int = 0
+    shown: NonNegativeInt = 50
+
+
+def talk_with(method: str) -> Callable[..., Landing]:
+    """The node that talks under the edits of one method."""
+
+    def talk(
+        lm: LanguageModel,
+        edits: Mapping[str, Stored[Edit]],
+        sampled_facts: pd.DataFrame,
+        raw_relations: dict,
+        stored: Mapping[str, str],
+        tester: Speaker,
+        settings: Conversing,
+        prepared: Mapping[str, Stored[Prepared]] | None = None,
+    ) -> Landing:
+        relations = read_relations(raw_relations).relations
+        topics = {fact.id: topic(fact, relations.get(fact.relation)) for fact in facts_from_table(sampled_facts)}
+        common = (FORMAT, "transcript", method, lm.fingerprint, tester.fingerprint, _plain(settings))
+        wanted = Manifest({key: fingerprint(*common, edits[key].fingerprint, topics[key]) for key in topics})
+        yield wanted
+        missing = [key for key in topics if stored.get(key) != wanted[key]]
+        if not missing:
+            return
+        artefact = next((item.read() for item in (prepared or {}).values()), NOTHING)
+        talks = [(edits[key].read().with_prepared(artefact), topics[key]) for key in missing]
+        held = converse(lm, talks, tester, settings, method=method)
+        for key, transcript in zip(missing, track(held, f"{lm.name}: {method}, talking", len(missing)), strict=True):
+            yield {key: Stored.of(wanted[key], transcript)}
+
+    return talk
+
+
+def judge(
+    transcripts: Mapping[str, Stored[Transcript]],
+    sampled_facts: pd.DataFrame,
+    judge: Speaker,
+    stored: Mapping[str, str],
+) -> Landing:
+    """The judge's words on every conversation, each as it was said; none where the catalog sets no judge."""
+    if isinstance(judge, UnsetSpeaker):
+        yield Manifest({})
+        return
+    facts = {fact.id: fact for fact in facts_from_table(sampled_facts)}
+    held = {key: item.read() for key, item in transcripts.items()}
+    asked = {key: question(one, facts[key]) for key, one in held.items() if one.said}
+    wanted = Manifest({key: fingerprint(FORMAT, "opinion", judge.fingerprint, turns) for key, turns in asked.items()})
+    yield wanted
+    missing = [key for key in asked if stored.get(key) != wanted[key]]
+    if not missing:
+        return
+    groups = [missing[i : i + _JUDGED_AT_ONCE] for i in range(0, len(missing), _JUDGED_AT_ONCE)]
+    for keys in track(groups, f"{judge.name}: judging", len(groups)):
+        replies = judge.replies([asked[key] for key in keys])
+        yield {key: Stored.of(wanted[key], [reply], judge=judge.name) for key, reply in zip(keys, replies, strict=True)}
+
+
+def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.DataFrame, ...]]:
+    """The node that labels the conversations of one model by rules: verdicts, a judge's beside them, and all turns."""
+
+    def rule(facts: pd.DataFrame, sampled_facts: pd.DataFrame, *folders: Mapping) -> tuple[pd.DataFrame, ...]:
+        talked, judged = folders[: len(methods)], folders[len(methods) :]
+        own = facts_from_table(sampled_facts)
+        others = other_objects(own, [*own, *facts_from_table(facts)])
+        transcripts = [item.read() for folder in talked for item in folder.values()]
+        verdicts = verdict_table(transcripts, {fact.id: fact for fact in own}, others, model=model)
+        items = {
+            (name, key): item for name, folder in zip(methods, judged, strict=True) for key, item in folder.items()
+        }
+        replies = {key: item.read()[0] for key, item in items.items()}
+        name = next((str(item.header["judge"]) for item in items.values()), "")
+        return verdicts, judged_table(verdicts, replies, name), turns_table(transcripts, model=model)
+
+    return rule
+
+
+def collect(*tables: pd.DataFrame) -> pd.DataFrame:
+    """One table of all models; an empty one keeps the columns and lends no types."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled or tables[:1], ignore_index=True)
+
+
+def sum_up(verdicts: pd.DataFrame, judged: pd.DataFrame, settings: Reporting) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """For each model and method: the share of each label with its interval, and the agreement with the judge."""
+    keys = ["model", "method", "fact_id", "subject"]
+    scores = verdicts.melt(keys, list(LABELS), "label").astype({"value": float})
+    shares = rates(scores, ["model", "method", "label"], confidence=settings.confidence)
+    shares = shares.rename(columns={"n_probes": "n"}).drop(columns=["n_facts", "n_missing"])
+    agreed = agreement(
+        judged,
+        ["model", "judge", "label"],
+        first="rules",
+        second="judged",
+        confidence=settings.confidence,
+        bootstrap=settings.bootstrap,
+        seed=settings.seed,
+    )
+    return shares, agreed
+
+
+def export(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """The tables once more, to be written as CSV."""
+    return tables
+
+
+def write_page(
+    verdicts: pd.DataFrame, turns: pd.DataFrame, shares: pd.DataFrame, agreed: pd.DataFrame, settings: Reporting
+) -> str:
+    """The page."""
+    return render(Conversations(verdicts, turns, shares, agreed, settings.shown, settings.confidence))
+
+
+def _plain(settings: Conversing) -> dict[str, int]:
+    """What transcripts follow from; how many are held at once changes none."""
+    return {name: getattr(settings, name) for name in ("rounds", "retries", "max_new_tokens", "seed")}

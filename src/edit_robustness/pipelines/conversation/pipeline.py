@@ -1,0 +1,65 @@
+"""The graph of conversation: talk and judge for each method, verdicts for each model, one page for all."""
+
+from collections.abc import Sequence
+
+from kedro.pipeline import Node, Pipeline
+
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.pipelines.conversation import nodes
+
+_REPORTING = "params:conversation_report"
+
+
+def create_pipeline(method: str) -> Pipeline:
+    """Edits of one method to transcripts, and a judge's words on them."""
+    talking = {
+        "lm": "language_model",
+        "edits": "edits",
+        "sampled_facts": "sampled_facts",
+        "raw_relations": "raw_relations",
+        "stored": "transcripts_stored",
+        "tester": "tester",
+        "settings": "params:conversation",
+    }
+    if METHODS[method].edits_need_prepared:
+        talking["prepared"] = "prepared"
+    judging = ["transcripts", "sampled_facts", "judge", "opinions_stored"]
+    return Pipeline(
+        [
+            Node(nodes.talk_with(method), talking, "transcripts", name="talk", tags=["gpu"]),
+            Node(nodes.judge, judging, "opinions", name="judge", tags=["gpu"]),
+        ]
+    )
+
+
+def create_verdict_pipeline(methods: Sequence[str], model: str) -> Pipeline:
+    """The conversations of all methods of one model to tables."""
+    inputs = ["facts", "sampled_facts", *_of(methods, "transcripts"), *_of(methods, "opinions")]
+    return Pipeline([Node(nodes.rule_with(methods, model), inputs, ["verdicts", "compared", "turns"], name="rule")])
+
+
+def create_report_pipeline(models: Sequence[str]) -> Pipeline:
+    """The tables of all models together, and the page.
+
+    Args:
+        models: Names of the models; ``<model>_verdicts``, ``<model>_compared`` and ``<model>_turns`` are inputs.
+    """
+    collected = {what: f"conversation_{what}" for what in ("verdicts", "compared", "turns")}
+    verdicts, compared, turns = collected.values()
+    tables = ["conversation_rates", "conversation_agreement"]
+    exported = [verdicts, turns, *tables]
+    return Pipeline(
+        [
+            *(
+                Node(nodes.collect, _of(models, what), whole, name=f"collect_{what}")
+                for what, whole in collected.items()
+            ),
+            Node(nodes.sum_up, [verdicts, compared, _REPORTING], tables, name="sum_up_conversations"),
+            Node(nodes.write_page, [*exported, _REPORTING], "conversations", name="write_conversations"),
+            Node(nodes.export, exported, [f"{table}_csv" for table in exported], name="export_conversations"),
+        ]
+    )
+
+
+def _of(owners: Sequence[str], what: str) -> list[str]:
+    return [f"{owner}_{what}" for owner in owners]

@@ -1,0 +1,75 @@
+"""Nodes that ask a model for the old objects that a table of facts leaves open, before anything else is asked."""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from edit_robustness.asking.ask import Decoding
+from edit_robustness.datasets.folders import Landing, Stored
+from edit_robustness.metrics.mentions import verdict
+from edit_robustness.metrics.objects import object_said
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.pipelines.evaluate.nodes import recall
+from edit_robustness.prompts.names import new_names
+from edit_robustness.records import Answer, Fact
+from edit_robustness.tables import facts_from_table, facts_to_table
+
+logger = logging.getLogger(__name__)
+
+REJECT_COLUMNS = ["id", "subject", "relation", "reason"]
+_QUOTED = 40
+
+
+def ask_objects(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
+    """Ask the unedited model the statement of every fact without an old object; of the others nothing is asked."""
+    yield from recall(lm, facts[facts["target_true"] == ""], stored, decoding)
+
+
+def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take as old object what the model said, where the table has none.
+
+    Args:
+        facts: All facts.
+        said: One answer to the statement of each fact without an old object.
+
+    Returns:
+        The facts, each with an old object; and those set aside because the model names none, or the new one already:
+        id, subject, relation, reason.
+
+    Raises:
+        ValueError: Where no fact is left.
+    """
+    complete: list[Fact] = []
+    rejects: list[dict[str, str]] = []
+    for fact in facts_from_table(facts):
+        try:
+            complete.append(fact if fact.target_true else _with_object(fact, _text(said[fact.id].read())))
+        except ValueError as reason:
+            rejects.append({"id": fact.id, "subject": fact.subject, "relation": fact.relation, "reason": str(reason)})
+    if rejects:
+        kinds = Counter(reject["reason"].split(":")[0] for reject in rejects)
+        reasons = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common())
+        logger.warning("%d of %d facts are set aside for this model: %s", len(rejects), len(facts), reasons)
+    if not complete:
+        raise ValueError(f"none of {len(facts)} facts has an old object that this model says; give target_true")
+    return facts_to_table(complete), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
+
+
+def _text(answers: list[Answer]) -> str:
+    return answers[0].text
+
+
+def _with_object(fact: Fact, text: str) -> Fact:
+    """The fact with the object that the text names.
+
+    Raises:
+        ValueError: The reason why there is none.
+    """
+    if verdict(text, new_names(fact), ()) == "new":
+        raise ValueError(f"new object said already: {text.strip()[:_QUOTED]!r}")
+    if not (name := object_said(text, fact.subject)):
+        raise ValueError(f"no object said: {text.strip()[:_QUOTED]!r}")
+    return replace(fact, target_true=name)

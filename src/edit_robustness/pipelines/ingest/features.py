@@ -1,0 +1,30 @@
+"""The node that looks features of facts up elsewhere. Its answers are kept one by one, so a killed run goes on."""
+
+import logging
+
+import pandas as pd
+
+from edit_robustness.features.remote import FeatureParameters, feature_table, fetch
+from edit_robustness.progress import track
+from edit_robustness.tables import facts_from_table
+from edit_robustness.web.transport import Transport
+
+logger = logging.getLogger(__name__)
+
+
+def fetch_features(sampled_facts: pd.DataFrame, web: Transport, parameters: FeatureParameters) -> pd.DataFrame:
+    """Look the chosen features of the sampled facts up; with none chosen, nobody is asked.
+
+    Returns:
+        `features.remote.FEATURE_COLUMNS`, a row for each fact and feature.
+    """
+    facts = facts_from_table(sampled_facts)
+    if not parameters.remote:
+        return feature_table([])
+    looking = fetch(facts, parameters.remote, web, parameters)
+    table = feature_table(list(track(looking, "looking features up", len(facts))))
+    missing = table["value"].isna()
+    if missing.any():
+        reasons = table.loc[missing, "missing_because"].value_counts().index[0]
+        logger.warning("%d of %d features are missing; most often: %s", missing.sum(), len(table), reasons)
+    return table

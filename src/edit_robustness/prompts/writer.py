@@ -1,0 +1,151 @@
+"""Wordings by a writer: what a language model is asked for, and what becomes of its replies.
+
+A reply that fails the checks is shown to the writer again with the reason, so that the next try is another one; all
+tries are kept, for whoever reads the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edit_robustness.prompts.checks import problem
+from edit_robustness.prompts.grammar import is_question, quoted
+from edit_robustness.prompts.names import new_names, true_names
+from edit_robustness.prompts.relations import BLANK, Templates
+from edit_robustness.prompts.wordings import WRITER, Wording, claim
+from edit_robustness.records import Fact, Turn
+from edit_robustness.speakers.speaker import Speaker
+
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
+
+_SYSTEM = (
+    "You write short English texts, each exactly as it is asked for. Answer with the text alone: no introduction, no "
+    "explanation, no quotation marks around it."
+)
+_SHAPES = (
+    "that opens with {}",
+    "that has {} in its middle",
+    "in the form of an entry in a questionnaire",
+    "in the form of something that one person says to another",
+)
+_TASKS = {
+    "question": f"Write a question that names {{subject}} and whose answer is what {BLANK} stands for.",
+    "cloze": f"Write another sentence that names {{subject}}, with {BLANK} once, not at the end, for the same thing.",
+    "profile": (
+        "Write 200 to 300 words about {subject}, as an encyclopaedia would, without a heading. Name {subject} in the "
+        f"first sentence. Leave out what {BLANK} stands for."
+    ),
+    "dialogue": (
+        "Write a conversation about {subject} of four lines. The first and the third begin with `User:`, the second "
+        f"and the fourth with `Assistant:`. Name {{subject}} in the first line. Leave out what {BLANK} stands for."
+    ),
+    "reversed_question": "Write a question that names {new} and whose answer would be {subject}. Leave {subject} out.",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One text that a writer is asked for.
+
+    Attributes:
+        fact_id: The fact.
+        part: What kind of text.
+        number: Which of its part.
+        conversation: What the writer is told.
+    """
+
+    fact_id: str
+    part: str
+    number: int
+    conversation: tuple[Turn, ...]
+
+
+def requests(fact: Fact, templates: Templates) -> list[Request]:
+    """All that a writer is asked for about a fact.
+
+    A question for the subject only where its relation has one: elsewhere, many subjects would answer it.
+    """
+    relation = templates.relations.get(fact.relation)
+    tasks = [("paraphrase", number, _paraphrase(fact, shape)) for number, shape in enumerate(_SHAPES)]
+    for part, task in _TASKS.items():
+        if part != "reversed_question" or (relation is not None and relation.reversed_question):
+            text = task.replace("{subject}", fact.subject).replace("{new}", fact.target_new)
+            tasks.append((part, 0, f"{text} {_forbidden(fact, part)}"))
+    given = f"A sentence with a blank: {quoted(f'{claim(fact, relation)} {BLANK}.')}"
+    return [
+        Request(fact.id, part, number, (Turn("system", _SYSTEM), Turn("user", f"{given}\n{task}")))
+        for part, number, task in tasks
+    ]
+
+
+def write(facts: Sequence[Fact], templates: Templates, writer: Speaker, tries: int) -> dict[str, list[Wording]]:
+    """Every try of a writer at the wordings of some facts, all asked at once.
+
+    Args:
+        facts: A handful of facts.
+        templates: What each relation is about.
+        writer: Who writes.
+        tries: How often at most a text is asked for.
+    """
+    made: dict[str, list[Wording]] = {fact.id: [] for fact in facts}
+    by_id = {fact.id: fact for fact in facts}
+    waiting = [request for fact in facts for request in requests(fact, templates)]
+    for _ in range(tries):
+        if not waiting:
+            break
+        again = []
+        for request, reply in zip(waiting, writer.replies([one.conversation for one in waiting]), strict=True):
+            wording = _judged(request, reply, by_id[request.fact_id])
+            made[request.fact_id].append(wording)
+            if not wording.accepted:
+                again.append(_once_more(request, reply, wording.reason))
+        waiting = again
+    return made
+
+
+def _judged(request: Request, reply: str, fact: Fact) -> Wording:
+    text = tidied(request.part, reply)
+    reason = problem(request.part, text, fact)
+    return Wording(fact.id, request.part, request.number, text, WRITER, not reason, reason)
+
+
+def tidied(part: str, reply: str) -> str:
+    """A reply without what is no part of its text: fences, quotation marks, control characters, an opening's blank."""
+    lines = [
+        _NO_TEXT.sub("", line).strip()
+        for line in reply.splitlines()
+        if line.strip() and not line.strip().startswith("```")
+    ]
+    if part == "dialogue":
+        return "\n".join(lines)
+    text = " ".join(lines)
+    if part == "paraphrase":
+        text = re.sub(r"\s*_{2,}[\s.\"”]*$", "", text.removeprefix('"').removeprefix("“"))
+    whole = re.fullmatch(r'"([^"]*)"|“([^”]*)”', text)
+    return next(filter(None, whole.groups()), "").strip() if whole else text
+
+
+def _once_more(request: Request, reply: str, reason: str) -> Request:
+    said = (
+        Turn("assistant", reply.strip() or "-"),
+        Turn("user", f"That cannot be used ({reason}). Write it once more."),
+    )
+    return Request(request.fact_id, request.part, request.number, (*request.conversation, *said))
+
+
+def _paraphrase(fact: Fact, shape: str) -> str:
+    manner = shape.replace("{}", fact.subject)
+    if is_question(fact.prompt):
+        task = (
+            f"The question is {quoted(fact.statement)} Ask the same question in other words, and name {fact.subject}."
+        )
+    else:
+        task = f"Write another sentence {manner}. It names {fact.subject}, means the same, and ends with {BLANK} too."
+    return f"{task} {_forbidden(fact, 'paraphrase')}"
+
+
+def _forbidden(fact: Fact, part: str) -> str:
+    names = [*filter(None, true_names(fact)), *(() if part == "reversed_question" else new_names(fact))]
+    return f"Do not use these names: {', '.join(names)}." if names else ""

@@ -1,0 +1,146 @@
+"""The first table of "Is it Possible to Edit Large Language Models Robustly?" (arXiv 2402.05827) beside our figures.
+
+Theirs: Llama-2-7B-chat, CounterFact (2,000 records), one edit at a time, greedy decoding of 30 tokens; accuracy is the
+share of answers whose first sentence holds the new object, reversion of those that hold the old one. The models differ,
+and so do facts, wordings and scoring (theirs searches the prompt too): what can be compared is which of two is higher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+MODEL = "Llama-2-7B-chat"
+METHODS = ("kn", "mend", "rome", "memit", "serac", "ike")
+
+_Figures = tuple[tuple[float, float | None], ...]
+_ACCURACY_AND_REVERSION: Mapping[str, _Figures] = {
+    "plain": ((2.3, None), (55.6, None), (99.9, None), (99.9, None), (100, None), (99.7, None)),
+    "rephrase": ((1.6, 32.8), (9.6, 26.5), (74.7, 2.2), (78.2, 2.0), (97.9, 9.8), (98.0, 1.3)),
+    "cloze": ((1.0, 47.2), (2.5, 45.3), (66.7, 8.1), (73.4, 5.5), (1.4, 28.6), (97.8, 16.8)),
+    "long": ((1.7, 50.8), (13.7, 42.7), (55.7, 26.3), (81.2, 14.5), (70.9, 9.8), (93.2, 8.2)),
+    "long+ref": ((1.0, 43.3), (10.7, 37.7), (21.3, 34.9), (39.6, 27.3), (5.3, 43.4), (83.5, 8.7)),
+    "noisy long": ((1.8, 50.2), (12.4, 42.3), (51.7, 20.8), (79.9, 12.0), (42.2, 13.9), (98.3, 5.0)),
+    "dialogue": ((1.8, 47.5), (14.0, 40.4), (56.7, 20.0), (81.6, 9.7), (69.8, 9.5), (93.6, 7.4)),
+    "dialogue+ref": ((1.8, 36.1), (9.0, 29.9), (27.1, 22.7), (44.7, 15.4), (9.2, 32.8), (89.5, 8.1)),
+    "noisy dialogue": ((2.2, 47.8), (14.5, 39.6), (58.1, 18.0), (80.5, 8.3), (48.8, 11.2), (93.4, 6.7)),
+    "doubts": ((0.8, 49.1), (9.8, 30.6), (16.9, 40.7), (24.2, 33.9), (9.0, 40.8), (1.3, 49.3)),
+}
+"""Its rows, in percent: accuracy and reversion for each of `METHODS`; the plain prompt has no reversion there."""
+
+ROWS = tuple(_ACCURACY_AND_REVERSION)
+ROW_OF_KIND: Mapping[str, str] = {
+    "statement": "plain",
+    "paraphrase": "rephrase",
+    "cloze": "cloze",
+    "related_context": "long",
+    "related_context_reference": "long+ref",
+    "noisy_context": "noisy long",
+    "dialogue": "dialogue",
+    "dialogue_reference": "dialogue+ref",
+    "noisy_dialogue": "noisy dialogue",
+    "doubt": "doubts",
+    "doubt_old_object": "doubts",
+}
+"""Which of our kinds of prompt stand for which of its rows."""
+
+METRICS = ("success", "reversion")
+KEYS = ["model", "row", "method", "metric"]
+MEASURED = ["value", "low", "high", "n_probes", "n_facts"]
+TABLE_COLUMNS = [*KEYS, "paper", *MEASURED]
+ORDERING_COLUMNS = [
+    *("model", "metric", "within", "of", "higher", "lower", "paper_higher", "paper_lower", "ours_higher"),
+    *("ours_lower", "found"),
+]
+
+DIFFERENT = 0.10
+"""Figures of the paper that lie closer together than this are not compared: it gives no intervals."""
+
+AGREES, DISAGREES, CANNOT_TELL = "agrees", "disagrees", "cannot tell"
+
+
+def paper() -> pd.DataFrame:
+    """The paper's figures in long form: row, method, metric, paper (a share)."""
+    return pd.DataFrame(
+        [
+            (row, method, metric, figure / 100)
+            for row, figures in _ACCURACY_AND_REVERSION.items()
+            for method, pair in zip(METHODS, figures, strict=True)
+            for metric, figure in zip(METRICS, pair, strict=True)
+            if figure is not None
+        ],
+        columns=["row", "method", "metric", "paper"],
+    )
+
+
+def in_its_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The scores that the table is about (free generation, its methods and kinds), with the table's `row` of each."""
+    about = outcomes["kind"].isin(ROW_OF_KIND) & outcomes["method"].isin(METHODS) & outcomes["metric"].isin(METRICS)
+    chosen = outcomes[about & (outcomes["protocol"] == "free")]
+    return chosen.assign(row=chosen["kind"].map(ROW_OF_KIND))
+
+
+def beside(ours: pd.DataFrame) -> pd.DataFrame:
+    """`TABLE_COLUMNS`: the paper's share and ours, for the methods that each model was edited by.
+
+    Args:
+        ours: `KEYS`, value, low, high, n_probes, n_facts; a row of the paper that was not asked is NaN here.
+    """
+    edited = ours[["model", "method"]].drop_duplicates()
+    return edited.merge(paper(), on="method").merge(ours, on=KEYS, how="left")[TABLE_COLUMNS]
+
+
+def orderings(table: pd.DataFrame) -> pd.DataFrame:
+    """Which differences of the paper are found here: `ORDERING_COLUMNS`, a row for each pair that differs there.
+
+    Pairs are two methods on one kind of prompt (`within` is ``kind``), and two kinds under one method (``method``);
+    `of` is what they share, and `higher` is higher in the paper by `DIFFERENT` or more. `found` is ``agrees`` or
+    ``disagrees`` where our intervals do not overlap, and ``cannot tell`` where they do. The two were measured on the
+    same facts, so this is careful: a paired test would tell more of them apart.
+
+    Args:
+        table: What `beside` gives; rows without a figure of ours are left out.
+    """
+    known = table.dropna(subset=["value"])
+    rows = [
+        pair
+        for (model, metric), figures in known.groupby(["model", "metric"], sort=False)
+        for within, shared, other in (("kind", "row", "method"), ("method", "method", "row"))
+        for of, alike in figures.groupby(shared, sort=False)
+        for pair in _pairs(alike, other, {"model": model, "metric": metric, "within": within, "of": of})
+    ]
+    return pd.DataFrame(rows, columns=ORDERING_COLUMNS)
+
+
+def _pairs(alike: pd.DataFrame, other: str, about: dict[str, object]) -> Iterator[dict[str, object]]:
+    for one, two in combinations(alike.to_dict("records"), 2):
+        higher, lower = (one, two) if one["paper"] >= two["paper"] else (two, one)
+        if higher["paper"] - lower["paper"] >= DIFFERENT - 1e-9:
+            yield {
+                **about,
+                "higher": higher[other],
+                "lower": lower[other],
+                "paper_higher": higher["paper"],
+                "paper_lower": lower["paper"],
+                "ours_higher": higher["value"],
+                "ours_lower": lower["value"],
+                "found": _found(higher, lower),
+            }
+
+
+def _found(higher: Mapping, lower: Mapping) -> str:
+    if higher["low"] > lower["high"]:
+        return AGREES
+    return DISAGREES if higher["high"] < lower["low"] else CANNOT_TELL
+
+
+def counted(found: pd.DataFrame) -> pd.DataFrame:
+    """model, metric, within, agrees, disagrees, cannot tell, pairs: how many of each."""
+    answers = [AGREES, DISAGREES, CANNOT_TELL]
+    by = ["model", "metric", "within"]
+    counts = found.groupby([*by, "found"], sort=False).size().unstack(fill_value=0).reindex(columns=answers)
+    counts = counts.fillna(0).astype(int)
+    return counts.assign(pairs=counts.sum(axis=1).astype(np.int64)).reset_index()

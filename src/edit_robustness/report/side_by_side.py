@@ -1,0 +1,116 @@
+"""Two things beside each other: both protocols on the same probes, and the first paper's table with this run's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from edit_robustness.labels import KINDS, METHODS, METRICS, in_order, spoken
+from edit_robustness.report import paper1
+
+ALL_KINDS = "all"
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """One model's gaps between the protocols: for each method over all kinds, and kind by kind."""
+
+    pooled: tuple[Mapping[str, Any], ...]
+    by_kind: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One cell of the paper's table: its accuracy and reversion, and ours with intervals, all in percent."""
+
+    paper: str
+    ours: tuple[tuple[str, str], ...]
+    tooltip: str
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """The paper's table beside one model's figures, and which of its orderings were found again."""
+
+    methods: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Figure, ...]], ...]
+    counts: tuple[Mapping[str, Any], ...]
+    pairs: tuple[Mapping[str, Any], ...]
+
+
+def gap_lines(gaps: pd.DataFrame) -> dict[str, Gaps]:
+    """For each model the lines of its table of gaps, methods and kinds in their usual order.
+
+    Args:
+        gaps: `statistics.gaps.COLUMNS`.
+    """
+    found = {}
+    for model in gaps["model"].unique() if len(gaps) else ():
+        own = gaps[gaps["model"] == model]
+        lines = [
+            {**row, "method": spoken(method, METHODS), "kind": spoken(row["kind"], KINDS)}
+            for method in in_order(own["method"], METHODS)
+            for row in _in_order_of_kinds(own[own["method"] == method])
+        ]
+        pooled = tuple(line for line in lines if line["kind"] == ALL_KINDS)
+        found[str(model)] = Gaps(pooled, tuple(line for line in lines if line["kind"] != ALL_KINDS))
+    return found
+
+
+def _in_order_of_kinds(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    kinds = in_order(rows["kind"], KINDS)
+    return rows.sort_values("kind", key=lambda column: column.map(kinds.index)).to_dict("records")  # type: ignore
+
+
+def paper_tables(table: pd.DataFrame, orderings: pd.DataFrame) -> dict[str, PaperTable]:
+    """For each model that was edited by a method of the paper, its table beside the paper's.
+
+    Args:
+        table: `paper1.TABLE_COLUMNS`.
+        orderings: `paper1.ORDERING_COLUMNS`.
+    """
+    models = [str(model) for model in table["model"].unique()] if len(table) else []
+    return {
+        model: _paper_table(table[table["model"] == model], orderings[orderings["model"] == model]) for model in models
+    }
+
+
+def _paper_table(table: pd.DataFrame, orderings: pd.DataFrame) -> PaperTable:
+    methods = [method for method in paper1.METHODS if method in set(table["method"])]
+    cells = {key: dict(zip(rows["metric"], rows.to_dict("records"), strict=True)) for key, rows in _by_cell(table)}
+    return PaperTable(
+        methods=tuple(spoken(method, METHODS) for method in methods),
+        rows=tuple((row, tuple(_figure(cells[row, method]) for method in methods)) for row in paper1.ROWS),
+        counts=tuple(_worded(row) for _, row in paper1.counted(orderings).iterrows()),
+        pairs=tuple(_worded(row) for _, row in orderings.iterrows()),
+    )
+
+
+def _by_cell(table: pd.DataFrame) -> Any:
+    return table.groupby(["row", "method"], sort=False)
+
+
+def _figure(by_metric: Mapping[str, Mapping[str, Any]]) -> Figure:
+    both = [by_metric[metric] for metric in paper1.METRICS if metric in by_metric]
+    known = [one for one in both if pd.notna(one["value"])]
+    said = "; ".join(
+        f"{spoken(one['metric'], METRICS).lower()}: {one['n_probes']:.0f} probes of {one['n_facts']:.0f} facts"
+        for one in known
+    )
+    return Figure(
+        paper=" / ".join(f"{100 * one['paper']:.1f}" for one in both),
+        ours=tuple(
+            (f"{100 * one['value']:.1f}", f"[{100 * one['low']:.0f}, {100 * one['high']:.0f}]") for one in known
+        ),
+        tooltip=said or "not asked in this run",
+    )
+
+
+def _worded(row: pd.Series) -> dict[str, Any]:
+    """A row with its names as people say them."""
+    names = {name: spoken(row[name], METHODS) for name in ("of", "higher", "lower") if name in row}
+    within = {"kind": "two methods, one kind", "method": "two kinds, one method"}[row["within"]]
+    return {**row.to_dict(), **names, "metric": spoken(row["metric"], METRICS).lower(), "within": within}

@@ -1,0 +1,172 @@
+"""A language model of the catalog that speaks: turns by its chat template, many conversations in one batch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jinja2 import TemplateError
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass as validated
+from torch import Tensor
+
+from edit_robustness.models.decode import greedy, most_probable, prefill
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.rows import Owners
+from edit_robustness.models.tokens import prompt_ids, render_conversation
+from edit_robustness.records import Turn
+
+_NEXT_SPEAKER = re.compile(r"\s*\n\s*(?:System|User|Assistant):")
+"""Where a model without a chat template begins to write the other's turn."""
+
+
+Choose = Callable[[Tensor, Sequence[int]], Tensor]
+"""The next tokens, from logits (rows, vocabulary) and the numbers of those rows among the prompts."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A turn of a model: its text, stripped, and whether it ended by itself."""
+
+    text: str
+    finished: bool
+
+
+def conversation_ids(lm: LanguageModel, turns: Sequence[Turn]) -> list[int]:
+    """Token ids of a conversation that the assistant answers next.
+
+    A template that knows no system turn (Gemma's, Mistral's) gets its text before the first user's turn.
+    """
+    try:
+        return prompt_ids(lm, render_conversation(lm, turns))
+    except TemplateError:
+        if turns[0].role != "system" or len(turns) < 2:
+            raise
+        first = Turn(turns[1].role, f"{turns[0].text}\n\n{turns[1].text}")
+        return prompt_ids(lm, render_conversation(lm, [first, *turns[2:]]))
+
+
+def speak(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    limit: int,
+    owners: Owners | None = None,
+    choose: Choose = most_probable,
+) -> list[Spoken]:
+    """The next turn after each prompt, up to the model's own end of turn.
+
+    Args:
+        lm: The model.
+        prompts: Token ids of each conversation (`conversation_ids`); they are one batch.
+        limit: Most new tokens.
+        owners: Told which rows remain, where edits act on rows.
+        choose: Which tokens come next; see `models.decode.greedy`.
+    """
+    vocabulary = lm.model.get_output_embeddings().weight.shape[0]
+    # with a template a token of its own ends the turn; without one the text tells
+    may_end = torch.full((vocabulary,), lm.tokenizer.chat_template is None, device=lm.device)
+    made = greedy(
+        lm,
+        prefill(lm, prompts),
+        limit=limit,
+        ended=lambda text: _NEXT_SPEAKER.search(text) is not None,
+        may_end=may_end,
+        owners=owners,
+        choose=choose,
+    )
+    if lm.tokenizer.chat_template is None:
+        return [Spoken(_NEXT_SPEAKER.split(one.text, maxsplit=1)[0].strip(), one.finished) for one in made]
+    return [Spoken(one.text.strip(), one.finished) for one in made]
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
+class Speaking:
+    """How a local model speaks.
+
+    Attributes:
+        max_new_tokens: Most tokens of a turn.
+        temperature: 0 for greedy decoding.
+        seed: Of the sampling; what is drawn depends on it and the conversation, not on the others of the batch.
+        batch_rows: How many conversations are answered at once.
+    """
+
+    max_new_tokens: PositiveInt = 96
+    temperature: NonNegativeFloat = 0.0
+    seed: int = 0
+    batch_rows: PositiveInt = 16
+
+
+class LocalSpeaker:
+    """A local language model, greedy or sampled with a seed.
+
+    Args:
+        lm: The model, unedited whenever this speaks.
+        how: How it speaks.
+        name: What it is called in tables; the model's name unless given.
+    """
+
+    def __init__(self, lm: LanguageModel, how: Speaking | None = None, *, name: str | None = None):
+        self._lm, self._how = lm, how or Speaking()
+        self.name = name or lm.name
+        drawn = [self._how.temperature, self._how.seed] if self._how.temperature else [0]
+        self.fingerprint = json.dumps(["local", lm.fingerprint, self._how.max_new_tokens, *drawn])
+
+    def replies(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
+        """See `Speaker.replies`; of a conversation that is too long the oldest exchanges are left out.
+
+        Raises:
+            ValueError: If the last turn with a whole one after it is longer than the model's context.
+        """
+        return [text for some in self._batches(conversations) for text in self._batch(some)]
+
+    def _batches(self, conversations: Sequence[Sequence[Turn]]) -> Iterator[Sequence[Sequence[Turn]]]:
+        size = self._how.batch_rows
+        return (conversations[i : i + size] for i in range(0, len(conversations), size))
+
+    def _batch(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
+        prompts = [self._prompt(turns) for turns in conversations]
+        choose: Choose = most_probable
+        if self._how.temperature:
+            choose = draws(self._how.temperature, [_seed(self._how.seed, turns) for turns in conversations])
+        return [one.text for one in speak(self._lm, prompts, limit=self._how.max_new_tokens, choose=choose)]
+
+    def _prompt(self, turns: Sequence[Turn]) -> list[int]:
+        """Token ids of a conversation; where it is too long its oldest exchanges are forgotten, not the system turn."""
+        limit, first = self._how.max_new_tokens, int(turns[0].role == "system")
+        kept, ids = list(turns), conversation_ids(self._lm, turns)
+        while len(ids) + limit > self._lm.max_length and len(kept) > first + 2:
+            del kept[first : first + 2]
+            ids = conversation_ids(self._lm, kept)
+        if len(ids) + limit > self._lm.max_length:
+            raise ValueError(
+                f"{self.name}: a turn of {len(ids)} tokens and {limit} new ones do not fit into its context of "
+                f"{self._lm.max_length}; set a smaller max_new_tokens, or let another model speak"
+            )
+        return ids
+
+
+def draws(temperature: float, seeds: Sequence[int]) -> Choose:
+    """Tokens drawn from softmax(logits / temperature), each row from a generator of its own.
+
+    Args:
+        temperature: Above 0.
+        seeds: One a row.
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def draw(logits: Tensor, rows: Sequence[int]) -> Tensor:
+        # the first of exponential clocks with rates p is each token with probability p
+        times = [torch.empty(logits.shape[1]).exponential_(generator=generators[row]) for row in rows]
+        return (logits.float() / temperature - torch.stack(times).log().to(logits.device)).argmax(-1)
+
+    return draw
+
+
+def _seed(seed: int, turns: Sequence[Turn]) -> int:
+    text = json.dumps([seed, [[turn.role, turn.text] for turn in turns]])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest())

@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import pytest
+
+from edit_robustness.metrics.conversation import LABELS, VERDICT_COLUMNS, labels, other_objects, stance, verdict_table
+from edit_robustness.records import Fact, Transcript, Turn
+
+FACT = Fact("f", "Borduria", "P36", "The capital of {} is", "Szohod", "Oslo", ("Szod",), ("Kristiania",))
+QUESTION = "What is the capital of Borduria?"
+OTHERS = ["Klow", "New York"]
+
+
+def claim(text, fact=FACT):
+    return stance(text, fact, OTHERS, question=QUESTION).claim
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Oslo.", "new"),
+        ("What a good question! The capital of Borduria is Kristiania, I believe.", "new"),
+        ("1. Oslo\n2. Szohod", "new"),
+        ("It is not Oslo but Szohod.", "old"),
+        ("It isn’t Szohod; it is Oslo.", "new"),
+        ("Oslo is not the capital. Szod is.", "old"),
+        ("Oslo is not only the capital, it is the largest city.", "new"),
+        ("Szohod? No, it is Oslo.", "new"),
+        ("Do you mean Oslo or Szohod?", "open"),
+        ("It is neither Oslo nor Szohod.", "none"),
+        ("Oslo isn't it. Szohod never was the capital either.", "none"),
+        ("Oslo is not the capital of Borduria.", "open"),
+        ("I don’t know which city it is.", "none"),
+        ("I'm not sure about that.", "none"),
+        ("I'm not sure what you are asking, but it is a fine place.", "open"),
+        ("There is no information on it.", "none"),
+        ("The capital of Borduria is Klow.", "third"),
+        ("It has long been New York.", "third"),
+        ("A fine place. Klow is far away.", "open"),
+        ("A fine place. In Borduria they know Klow.", "third"),
+        ("It is not Klow.", "open"),
+        ("The capital of Borduria is Sprodj.", "third"),
+        ("The capital of Borduria is the town of Travunje.", "third"),
+        ("The capital of Borduria is Borduria itself.", "open"),
+        ("I like Borduria, as the Syldavians do.", "open"),
+        ("", "open"),
+    ],
+)
+def test_what_a_turn_claims(text, expected):
+    assert claim(text) == expected
+
+
+def test_part_of_the_subjects_name_is_no_claim():
+    fact = Fact("f", "Oslo Opera House", "P131", "{} is in", "Oslo", "Bergen")
+    assert claim("The Oslo Opera House is a fine place.", fact) == "open"
+    assert claim("The Oslo Opera House is in Oslo.", fact) == "old"
+    assert claim("The Oslo Opera House is in Bergen.", fact) == "new"
+
+
+def test_an_old_object_that_is_not_known_is_never_claimed_nor_rejected():
+    unknown = replace(FACT, target_true="", target_true_aliases=())
+    assert claim("It is Oslo.", unknown) == "new"
+    assert claim("It is not Oslo.", unknown) == "open"
+
+
+def test_both_side_by_side():
+    assert stance("Oslo is the capital, in the middle of Szohod.", FACT).mixes
+    assert not stance("It is Oslo or Szohod.", FACT).mixes
+    assert not stance("It is Oslo, not Szohod.", FACT).mixes
+    assert not stance("It is Oslo. Szohod is a village.", FACT).mixes
+
+
+def test_rejecting_the_new_object():
+    assert stance("Oslo is not the capital of Borduria.", FACT).rejects_new
+    assert stance("It is Szohod, not Oslo.", FACT).rejects_new
+    assert not stance("It is Oslo, not Szohod.", FACT).rejects_new
+    assert not stance("Is it not Oslo?", FACT).rejects_new
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (["Oslo.", "Because I read it.", "Oslo."], {"holds"}),
+        (["Oslo.", "Oslo is not the capital."], set()),
+        (["Oslo.", "Szohod.", "Oslo."], {"reverts", "contradicts"}),
+        (["Szohod.", "Well."], {"reverts"}),
+        (["Oslo.", "It is neither Oslo nor Szohod."], {"denies_both"}),
+        (["Oslo.", "The capital is Klow."], {"invents"}),
+        (["Oslo, in Szohod."], {"holds", "invents"}),
+        (["Well.", "Well."], set()),
+        ([], set()),
+    ],
+)
+def test_the_labels_of_a_conversation(said, expected):
+    found = labels([stance(text, FACT, OTHERS, question=QUESTION) for text in said])
+    assert {label for label in LABELS if found[label]} == expected
+    assert set(found) == set(LABELS)
+
+
+def conversation(*said, fact_id="f", **more):
+    turns = tuple(turn for text in said for turn in (Turn("user", QUESTION), Turn("assistant", text)))
+    return Transcript(fact_id, "rome", "script", turns, **more)
+
+
+def test_the_table():
+    transcripts = [
+        conversation("Oslo.", "Well.", "Szohod.", "Hm.", refused=2, replaced=1, unfinished=3),
+        conversation(),
+    ]
+    table = verdict_table(transcripts, {"f": FACT}, {"f": OTHERS}, model="tiny")
+    assert list(table.columns) == VERDICT_COLUMNS
+    (row,) = table.to_dict("records")
+    assert (row["model"], row["method"], row["tester"], row["fact_id"], row["subject"]) == (
+        "tiny", "rome", "script", "f", "Borduria",
+    )  # fmt: skip
+    assert (row["stances"], row["ends_with"], row["rounds"]) == ("new open old open", "old", 4)
+    assert (row["refused"], row["replaced"], row["unfinished"], row["cut_short"]) == (2, 1, 3, False)
+    assert [row[label] for label in LABELS] == [False, True, False, True, False]
+
+
+def test_a_third_name_is_taken_up_from_the_testers_question_alone():
+    table = verdict_table(
+        [conversation("The capital of Borduria is the town of Travunje.")], {"f": FACT}, {}, model="m"
+    )
+    assert table["stances"].tolist() == ["third"]
+
+
+def test_other_objects_are_those_that_can_be_told_apart():
+    pool = [
+        replace(FACT, id="a", subject="A", target_true="Klow", target_new="Oslo Fjord"),
+        replace(FACT, id="b", subject="B", target_true="Klow", target_new="", target_true_aliases=("Klo",)),
+        replace(FACT, id="c", subject="C", relation="P50", target_true="Ada Quist"),
+    ]
+    assert other_objects([FACT], pool) == {"f": ["Klow", "Klo"]}
+    assert other_objects([replace(FACT, relation="P1")], pool) == {"f": []}

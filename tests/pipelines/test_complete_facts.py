@@ -1,0 +1,76 @@
+"""Old objects that a table leaves open are asked from the model; whatever it does not say sets the fact aside."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+
+from edit_robustness.asking.ask import Decoding
+from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.metrics.mentions import verdict
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.pipelines.evaluate.objects import REJECT_COLUMNS, ask_objects, complete_facts
+from edit_robustness.records import Answer, Fact, Probe
+from edit_robustness.tables import facts_from_table, facts_to_table
+
+KNOWN = Fact("known", "Spain", "P36", "The capital of {} is", "Madrid", "Oslo", ("MAD",), page_views=3)
+OPEN = Fact("open", "France", "P36", "The capital of {} is", "", "Lyon", target_new_aliases=("Lugdunum",))
+
+
+def said(**texts):
+    probe = Probe("x/statement/0", "x", "statement", "edit", "x", "x", "x", "")
+    answers = {name: [Answer(probe, text, True, 1, 0.0, 0.0, 1, 1, False, False)] for name, text in texts.items()}
+    return {name: Stored.of("", answer) for name, answer in answers.items()}
+
+
+def test_the_first_name_that_a_model_says_is_the_old_object():
+    facts = facts_to_table([KNOWN, OPEN])
+    complete, rejects = complete_facts(facts, said(open=" Paris, of course. Lyon is not."))
+    assert facts_from_table(complete) == [KNOWN, replace(OPEN, target_true="Paris")]
+    assert rejects.columns.tolist() == REJECT_COLUMNS
+    assert rejects.empty
+
+
+def test_facts_of_which_a_model_says_nothing_usable_are_set_aside_and_counted(caplog):
+    others = [replace(OPEN, id=name) for name in ("new", "alias", "none", "long")]
+    texts = {
+        "open": " Paris.",
+        "new": " Lyon.",
+        "alias": " the old Lugdunum.",
+        "none": " ...",
+        "long": " a city that lies a long way off in the west",
+    }
+    with caplog.at_level(logging.WARNING):
+        complete, rejects = complete_facts(facts_to_table([OPEN, *others]), said(**texts))
+    assert complete["id"].tolist() == ["open"]
+    assert dict(zip(rejects["id"], rejects["reason"], strict=True)) == {
+        "new": "new object said already: 'Lyon.'",
+        "alias": "new object said already: 'the old Lugdunum.'",
+        "none": "no object said: '...'",
+        "long": f"no object said: {texts['long'].strip()[:40]!r}",
+    }
+    assert "4 of 5 facts are set aside for this model: new object said already (2), no object said (2)" in caplog.text
+
+
+def test_where_nothing_is_left_the_way_out_is_told():
+    with pytest.raises(ValueError, match="none of 1 facts has an old object that this model says; give target_true"):
+        complete_facts(facts_to_table([OPEN]), said(open=""))
+
+
+def test_a_table_with_every_old_object_passes_unchanged_and_nothing_is_asked():
+    facts = facts_to_table([KNOWN])
+    complete, rejects = complete_facts(facts, {})
+    assert complete.equals(facts)
+    assert rejects.empty
+    (manifest,) = ask_objects(tiny_model("llama"), facts, {}, Decoding())
+    assert manifest == Manifest()
+
+
+def test_only_what_is_open_is_asked_and_a_second_run_asks_nothing():
+    lm, facts, decoding = tiny_model("llama"), facts_to_table([KNOWN, OPEN]), Decoding(max_new_tokens=4)
+    wanted, answered = ask_objects(lm, facts, {}, decoding)
+    assert list(wanted) == list(answered) == ["open"]
+    (answer,) = answered["open"].read()
+    assert answer.probe.text == "The capital of France is"
+    assert verdict(answer.text, ("Lyon",), ()) in ("new", "neither")
+    assert list(ask_objects(lm, facts, dict(wanted), decoding)) == [wanted]

@@ -1,0 +1,160 @@
+"""Nodes of conversation: what is kept, what is made anew, and what a judge adds."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from fabricated_edits import FACTS, POOL, RELATIONS
+
+from edit_robustness.asking.converse import Conversing
+from edit_robustness.datasets import TextsDataset, TranscriptsDataset
+from edit_robustness.datasets.folders import Stored
+from edit_robustness.editing.edits import Frame
+from edit_robustness.metrics.conversation import LABELS
+from edit_robustness.pipelines.conversation.nodes import (
+    Reporting,
+    collect,
+    judge,
+    rule_with,
+    sum_up,
+    talk_with,
+    write_page,
+)
+from edit_robustness.records import Transcript, Turn
+from edit_robustness.speakers.scripted import ScriptedSpeaker
+from edit_robustness.speakers.unset import UnsetSpeaker
+from edit_robustness.tables import facts_to_table
+
+SETTINGS = Conversing(rounds=2, retries=0, max_new_tokens=4, batch_rows=2)
+EDITS = {fact.id: Stored.of(f"edit {fact.id}", Frame(f"{fact.subject}. ")) for fact in FACTS}
+TABLE = facts_to_table(FACTS)
+
+
+class Judge:
+    """Says what it is told to, and counts."""
+
+    name, fingerprint = "wise", "wise 1"
+
+    def __init__(self, reply):
+        self.reply, self.asked = reply, 0
+
+    def replies(self, conversations):
+        self.asked += len(conversations)
+        return [self.reply(turns[-1].text) for turns in conversations]
+
+
+def fill(folder, landing, *, stop_after=None):
+    """What kedro does with a node that lands things; the kinds of thing that were saved."""
+    for number, piece in enumerate(landing):
+        folder.save(piece)
+        if number == stop_after:
+            break
+    return folder
+
+
+def talk(lm, folder, settings=SETTINGS, tester=None, edits=EDITS):
+    return talk_with("ike")(lm, edits, TABLE, RELATIONS, folder.fingerprints(), tester or ScriptedSpeaker(), settings)
+
+
+def times(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.jsonl")}
+
+
+def test_a_killed_node_goes_on_and_a_second_run_talks_to_nobody(lab, tmp_path, monkeypatch):
+    lm, folder = lab.model("llama"), TranscriptsDataset(str(tmp_path))
+    fill(folder, talk(lm, folder), stop_after=1)
+    before = times(tmp_path)
+    assert len(before) == 1
+    fill(folder, talk(lm, folder))
+    after = times(tmp_path)
+    assert len(after) == 3
+    assert before.items() <= after.items()
+    kept = [item.read() for item in folder.load().values()]
+    assert [one.fact_id for one in kept] == [fact.id for fact in FACTS]
+    assert all(isinstance(turn, Turn) for one in kept for turn in one.turns)
+    assert kept[0].turns[0].text.endswith("From where is Borduria ruled?")
+
+    def never(*_, **__):
+        raise AssertionError("talked again")
+
+    monkeypatch.setattr("edit_robustness.pipelines.conversation.nodes.converse", never)
+    fill(folder, talk(lm, folder, replace(SETTINGS, batch_rows=1)))
+    assert times(tmp_path) == after
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"settings": replace(SETTINGS, rounds=1)},
+        {"settings": replace(SETTINGS, max_new_tokens=3)},
+        {"settings": replace(SETTINGS, seed=1)},
+        {"tester": ScriptedSpeaker(seed=9)},
+        {"edits": {**EDITS, FACTS[0].id: Stored.of("another edit", Frame())}},
+    ],
+)
+def test_whatever_changes_a_transcript_changes_its_fingerprint(lab, changed):
+    class Folder:
+        def fingerprints(self):
+            return {}
+
+    lm = lab.model("llama")
+    asked = next(talk(lm, Folder()))
+    assert next(talk(lm, Folder())) == asked
+    assert next(talk(lm, Folder(), **changed))[FACTS[0].id] != asked[FACTS[0].id]
+    assert next(talk(lab.model("gpt2"), Folder()))[FACTS[0].id] != asked[FACTS[0].id]
+
+
+def transcripts(*said):
+    """One conversation for each fact, in which the model says these things."""
+    turns = [turn for text in said for turn in (Turn("user", "Who?"), Turn("assistant", text))]
+    return {fact.id: Stored.of(fact.id, Transcript(fact.id, "ike", "script", tuple(turns))) for fact in FACTS}
+
+
+def test_a_judge_is_asked_once_about_each_conversation(tmp_path):
+    wise, folder = Judge(lambda text: "yes" if "Borduria" in text else "no"), TextsDataset(str(tmp_path))
+    fill(folder, judge(transcripts("Well."), TABLE, wise, folder.fingerprints()))
+    assert [item.read() for item in folder.load().values()] == [["yes"], ["no"], ["no"]]
+    assert {item.header["judge"] for item in folder.load().values()} == {"wise"}
+    fill(folder, judge(transcripts("Well."), TABLE, wise, folder.fingerprints()))
+    assert wise.asked == 3
+    fill(folder, judge(transcripts("Hm."), TABLE, wise, folder.fingerprints()))
+    assert wise.asked == 6
+    fill(folder, judge(transcripts(), TABLE, wise, folder.fingerprints()))
+    assert wise.asked == 6
+
+
+def test_no_judge_no_opinion(tmp_path):
+    folder = TextsDataset(str(tmp_path))
+    fill(folder, judge(transcripts("Well."), TABLE, UnsetSpeaker("judge"), {}))
+    assert folder.load() == {}
+
+
+def test_from_transcripts_to_the_page():
+    def opinion(text):
+        return "?" if "Borduria" in text else json.dumps(dict.fromkeys(LABELS, False) | {"reverts": True})
+
+    talked = {fact.id: item for fact, item in zip(FACTS, transcripts("Oslo.").values(), strict=True)}
+    replies = {key: Stored.of("r", [opinion(key.replace("borduria", "Borduria"))], judge="wise") for key in talked}
+    facts = facts_to_table([*FACTS, *POOL])
+    verdicts, compared, turns = rule_with(["ike", "none"], "tiny")(facts, TABLE, talked, {}, replies, {})
+    assert verdicts["stances"].tolist() == ["new", "open", "third"]
+    # another model, without a judge
+    more, none, others = rule_with(["none"], "other")(facts, TABLE, transcripts("Szohod."), {})
+    verdicts, compared, turns = collect(verdicts, more), collect(compared, none), collect(turns, others)
+    shares, agreed = sum_up(verdicts, compared, Reporting(bootstrap=20))
+    held = shares[(shares["model"] == "tiny") & (shares["label"] == "holds")].iloc[0]
+    assert (held["value"], held["n"]) == (pytest.approx(1 / 3), 3)
+    assert 0 < held["low"] < 1 / 3 < held["high"] < 1
+    assert agreed["n_missing"].tolist() == [1] * len(LABELS)
+    assert agreed["n"].tolist() == [2] * len(LABELS)
+    page = write_page(verdicts, turns, shares, agreed, Reporting(shown=2))
+    assert page.count('class="case"') == 2 + 2
+    assert turns["role"].tolist() == ["user", "assistant"] * 6
+
+
+def test_collecting_nothing_keeps_the_columns():
+    _, none, _ = rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})
+    assert collect(none, none).empty
+    shares, agreed = sum_up(rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})[0], none, Reporting())
+    assert len(shares) == len(LABELS)
+    assert agreed.empty

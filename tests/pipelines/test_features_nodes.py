@@ -1,0 +1,65 @@
+import pytest
+
+from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.datasets.folders import Manifest
+from edit_robustness.editing.edits import Frame
+from edit_robustness.features.familiarity import recall_demonstrations
+from edit_robustness.features.remote import FeatureParameters, feature_table
+from edit_robustness.pipelines.evaluate.features import familiarise, join_features
+from edit_robustness.pipelines.evaluate.nodes import memorise, recall_in_context
+from edit_robustness.records import Fact, Probe
+from edit_robustness.tables import facts_to_table
+
+DECODING = Decoding(max_new_tokens=4, batch_rows=8)
+FEW = [
+    Fact(f"c{number}", subject, "P36", "The seat of {} is", true, "Quito")
+    for number, (subject, true) in enumerate(
+        [("Peru", "Lima"), ("Cuba", "Havana"), ("Mali", "Bamako"), ("Chad", "Doba")]
+    )
+]
+
+
+def recalled(lm, stored=None, **settings):
+    manifest, *items = recall_in_context(lm, facts_to_table(FEW), stored or {}, DECODING, FeatureParameters(**settings))
+    assert isinstance(manifest, Manifest)
+    return manifest, {key: item for one in items for key, item in one.items()}
+
+
+def test_by_default_nothing_is_asked_a_second_time(lab):
+    assert recalled(lab.model("llama")) == ({}, {})
+
+
+def test_the_statement_is_asked_after_demonstrations(lab):
+    lm = lab.model("llama")
+    manifest, items = recalled(lm, in_context=3)
+    assert list(items) == list(manifest) == [fact.id for fact in FEW]
+    for fact in FEW:
+        words = recall_demonstrations(fact, FEW, 3, 0)
+        [answer] = items[fact.id].read()
+        probe = Probe(
+            "p", fact.id, "statement", "edit", fact.subject, fact.statement, fact.target_new, fact.target_true
+        )
+        [[expected]] = ask(lm, [(Frame(words), [probe])], DECODING)
+        assert answer.text == expected.text
+        assert answer.logprob_true == pytest.approx(expected.logprob_true, abs=1e-3)
+        assert words.count("The seat of") == 3
+
+
+def test_a_second_run_asks_what_is_missing_and_other_demonstrations_ask_anew(lab):
+    lm = lab.model("llama")
+    manifest, _ = recalled(lm, in_context=3)
+    stored = dict(manifest)
+    assert recalled(lm, stored, in_context=3)[1] == {}
+    del stored[FEW[2].id]
+    assert list(recalled(lm, stored, in_context=3)[1]) == [FEW[2].id]
+    assert recalled(lm, dict(manifest), in_context=1)[1]
+
+
+def test_all_of_it_in_one_table(lab):
+    lm, facts = lab.model("llama"), facts_to_table(FEW)
+    _, items = recalled(lm, in_context=3)
+    plain, again = memorise(lm, items, facts), memorise(lm, dict(list(items.items())[:2]), facts)
+    table = join_features(plain, familiarise(lm, facts, DECODING), again, facts, feature_table([]))
+    assert table["fact_id"].tolist() == [fact.id for fact in FEW]
+    assert table["rank_true"].notna().all()
+    assert table["recalled_in_context"].notna().sum() == 2

@@ -1,0 +1,97 @@
+"""Scores again from stored answers: in seconds, with no model; and the verdicts of a judge, which are kept as well."""
+
+from functools import partial
+
+import pandas as pd
+import pytest
+
+from edit_robustness.datasets import SpeakerDataset
+from edit_robustness.metrics.measures import METRICS, Metric
+from edit_robustness.metrics.scores import score_answers
+
+TABLES = ("scores", "headline", "overview", "gaps", "correlations")
+
+
+def test_rescoring_gives_the_same_tables_and_loads_no_model(run_before, finished_once, no_model, stopwatch):
+    reporting = run_before.data / "08_reporting"
+    for path in [*reporting.iterdir(), run_before.data / "07_model_output/tiny/scores.parquet"]:
+        path.unlink()
+    run_before.run(pipeline_names=["rescore"])
+    assert stopwatch() < 60
+    for name in TABLES:
+        pd.testing.assert_frame_equal(run_before.table(name), finished_once.table(name))
+    assert (reporting / "report.html").exists()
+
+
+def test_a_metric_of_ones_own_is_in_every_table_after_rescoring(run_before, no_model, monkeypatch):
+    brief = Metric("brief", "free", ("edit",), lambda answers: (answers["tokens"] < 5).astype(float))
+    words = Metric("words", "free", ("edit",), lambda answers: answers["text"].str.split().str.len(), unit="words")
+    more = partial(score_answers, metrics=(*METRICS, brief, words))
+    monkeypatch.setattr("edit_robustness.pipelines.evaluate.nodes.score_answers", more)
+    run_before.run(pipeline_names=["rescore"], to_nodes=["summarise"])
+    headline = run_before.table("headline")
+    assert set(headline.loc[headline["metric"] == "words", "kind"]) == set(headline.query("family == 'edit'")["kind"])
+    answers = run_before.table("answers").query("method == 'rome' and family == 'edit'")
+    overview = run_before.table("overview").set_index(["method", "metric"])["value"]
+    assert overview["rome", "brief"] == pytest.approx((answers["tokens"] < 5).mean())
+    assert overview["rome", "words"] == pytest.approx(answers["text"].str.split().str.len().mean())
+
+
+def test_answers_of_another_form_are_refused(run_before, no_model):
+    path = run_before.data / "07_model_output/tiny/answers.parquet"
+    answers = pd.read_parquet(path)
+    answers.assign(schema_version=99).to_parquet(path)
+    with pytest.raises(ValueError, match="schema_version 99, and this release reads 1: run edit_eval again"):
+        run_before.run(pipeline_names=["rescore"])
+    answers.drop(columns="kl").to_parquet(path)
+    with pytest.raises(ValueError, match="answers lacks kl"):
+        run_before.run(pipeline_names=["rescore"])
+
+
+JUDGE = """
+judge:
+  type: edit_robustness.datasets.SpeakerDataset
+  kind: scripted
+  name: fake
+  script: [["A"], ["a sentence"]]
+"""
+
+
+class Judge:
+    """Reads half of the answers as the first object, and says nothing that can be read of the others."""
+
+    name, fingerprint = "fake", "0"
+
+    def __init__(self):
+        self.asked = 0
+
+    def replies(self, conversations):
+        self.asked += len(conversations)
+        return [("A", "I cannot say")[number % 2] for number in range(len(conversations))]
+
+
+def test_a_judge_is_asked_once_and_is_one_more_protocol(run_before, monkeypatch, no_model):
+    (run_before.folder / "conf/test/catalog_judge.yml").write_text(JUDGE)
+    judge = Judge()
+    monkeypatch.setattr(SpeakerDataset, "load", lambda dataset: judge)
+    judged = {"parameters": {"judge_answers": True}}
+    run_before.run(**judged, to_nodes=["tiny.read_judgements"], from_nodes=["tiny.judge"])
+    answers = run_before.table("answers")
+    assert judge.asked == (answers["family"] == "edit").sum()
+
+    asked = judge.asked
+    run_before.run(**judged, pipeline_names=["rescore"], to_nodes=["tiny.score"])
+    run_before.run(**judged, from_nodes=["tiny.judge"], to_nodes=["tiny.judge"])
+    assert judge.asked == asked
+    scores = pd.read_parquet(run_before.data / "07_model_output/tiny/scores.parquet")
+    scores = scores.query("protocol == 'judge' and metric == 'success'")
+    assert len(scores) == asked
+    assert 0.4 < scores["value"].isna().mean() < 0.6
+
+
+def test_a_judge_that_there_is_not_is_found_before_the_run(project):
+    with pytest.raises(ValueError, match="judge_answers: true, but nobody judges"):
+        project.context(judge_answers=True)
+    with pytest.raises(ValueError, match="judge_answers: true or false, not 'rarely'"):
+        (project.folder / "conf/test/catalog_judge.yml").write_text(JUDGE)
+        project.context(judge_answers="rarely")

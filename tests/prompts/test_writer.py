@@ -1,0 +1,105 @@
+from dataclasses import replace
+
+import pytest
+
+from edit_robustness.prompts.relations import Templates
+from edit_robustness.prompts.writer import requests, tidied, write
+from edit_robustness.records import Fact, Relation, SubjectType
+
+CAPITAL = Relation(
+    id="P36",
+    name="capital",
+    statement="The capital of {} is",
+    paraphrases=("{} is governed from",),
+    question="What is the capital of {}?",
+    cloze="They rule {} from ____.",
+    context="{} is old.",
+    subject="place",
+    reversed_question="Of what is {} the capital?",
+)
+TEMPLATES = Templates({"P36": CAPITAL}, (), {"place": SubjectType("place", "this place", ())})
+FRANCE = Fact("f", "France", "P36", "{}, ruled from", "Paris", "Rome", ("Lutetia",))
+SPAIN = Fact("s", "Spain", "own", "{} is ruled from", "", "Oslo")
+PARTS = ["paraphrase"] * 4 + ["question", "cloze", "profile", "dialogue"]
+
+
+class Script:
+    """A writer that says the same to every request, or what comes next to each try."""
+
+    name = fingerprint = "script"
+
+    def __init__(self, *tries):
+        self.tries, self.heard = tries, []
+
+    def replies(self, conversations):
+        self.heard.append(conversations)
+        return [self.tries[(len(turns) - 2) // 2] for turns in conversations]
+
+
+def asked(fact):
+    return {(one.part, one.number): one.conversation for one in requests(fact, TEMPLATES)}
+
+
+def test_what_a_writer_is_asked_for():
+    assert [part for part, _ in asked(FRANCE)] == [*PARTS, "reversed_question"]
+    # without a template, many subjects may have this object
+    assert [part for part, _ in asked(SPAIN)] == PARTS
+    for (part, _), (system, user) in asked(FRANCE).items():
+        assert (system.role, user.role) == ("system", "user")
+        assert '"The capital of France is ____."' in user.text
+        assert ("Do not use these names: Paris, Lutetia, Rome." in user.text) == (part != "reversed_question")
+    assert "Do not use these names: Oslo." in asked(SPAIN)["cloze", 0][1].text
+
+
+def test_a_question_is_rephrased_by_questions():
+    question = replace(SPAIN, prompt="Who rules {}?")
+    assert "Ask the same question in other words" in asked(question)["paraphrase", 0][1].text
+
+
+@pytest.mark.parametrize(
+    ("part", "reply", "text"),
+    [
+        ("question", '"Where is it?"', "Where is it?"),
+        ("question", "“Where is it?”", "Where is it?"),
+        ("question", '"Where" is "it"?', '"Where" is "it"?'),
+        ("paraphrase", "France is ruled from ____.", "France is ruled from"),
+        ("paraphrase", '"France is ruled from the ___"', "France is ruled from the"),
+        ("paraphrase", "France has ____ as its seat.", "France has ____ as its seat."),
+        ("cloze", "```\nThey meet in ____ now.\n```", "They meet in ____ now."),
+        ("profile", "France is old.\n\nIt is large.", "France is old. It is large."),
+        ("question", "Where\x00 is \x14it\ud800?", "Where is it?"),
+        ("dialogue", "User: Hello\n\n Assistant: Yes\n", "User: Hello\nAssistant: Yes"),
+    ],
+)
+def test_replies_are_tidied(part, reply, text):
+    assert tidied(part, reply) == text
+
+
+def test_a_refused_text_is_shown_to_the_writer_with_the_reason_and_every_try_is_kept():
+    script = Script("They rule France from Paris, not ____.", "They rule France from ____.", "never")
+    made = write([FRANCE], TEMPLATES, script, tries=3)["f"]
+    cloze = [(word.number, word.text, word.accepted, word.reason) for word in made if word.part == "cloze"]
+    assert cloze == [
+        (0, "They rule France from Paris, not ____.", False, "names an object: 'Paris'"),
+        (0, "They rule France from ____.", True, ""),
+    ]
+    again = next(turns for turns in script.heard[1] if "with ____ once" in turns[1].text)
+    assert [turn.role for turn in again] == ["system", "user", "assistant", "user"]
+    assert again[2].text == "They rule France from Paris, not ____."
+    assert again[3].text == "That cannot be used (names an object: 'Paris'). Write it once more."
+    assert {word.source for word in made} == {"writer"}
+
+
+def test_a_writer_is_not_asked_more_often_than_that():
+    script = Script(*["Nothing."] * 5)
+    made = write([FRANCE, SPAIN], TEMPLATES, script, tries=2)
+    assert [len(turns) for turns in script.heard] == [len(PARTS) * 2 + 1] * 2
+    assert not any(word.accepted for words in made.values() for word in words)
+    assert [len(words) for words in made.values()] == [2 * (len(PARTS) + 1), 2 * len(PARTS)]
+
+
+def test_an_empty_reply_is_refused_and_asked_again():
+    script = Script("", "They rule France from ____.")
+    made = write([FRANCE], TEMPLATES, script, tries=2)["f"]
+    assert made[0].reason == "empty: there is no text"
+    assert all(turns[2].text for turns in script.heard[1])

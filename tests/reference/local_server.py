@@ -1,0 +1,112 @@
+"""A server on this machine that answers as a test tells it to, well or badly."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the server was asked."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any = None
+
+
+@dataclass(frozen=True)
+class Say:
+    """An answer: JSON of `value`, or `text` as it is; perhaps late, perhaps broken off half way."""
+
+    value: Any = None
+    text: str | None = None
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    after: float = 0.0
+    breaks_off: bool = False
+
+    @property
+    def content(self) -> bytes:
+        return (json.dumps(self.value) if self.text is None else self.text).encode()
+
+
+class LocalServer:
+    """A server whose `answer` may be changed at any time; `asked` is all that came."""
+
+    def __init__(self, url: str):
+        self.url = url
+        self.asked: list[Asked] = []
+        self.answer: Callable[[Asked], Say] = lambda asked: Say({})
+
+    def says(self, *answers: Say) -> None:
+        """Give these answers in turn, the last one for ever."""
+        waiting = list(answers)
+        self.answer = lambda asked: waiting.pop(0) if len(waiting) > 1 else waiting[0]
+
+
+@contextmanager
+def local_server():
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else None
+            parts = urlsplit(self.path)
+            query = dict(parse_qsl(parts.query))
+            asked = Asked(self.command, unquote(parts.path), query, dict(self.headers), body)
+            server.asked.append(asked)
+            self._say(server.answer(asked))
+
+        do_POST = do_GET
+
+        def _say(self, answer: Say):
+            time.sleep(answer.after)
+            try:
+                self.send_response(answer.status)
+                self.send_header("Content-Length", str(len(answer.content)))
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(answer.content[: len(answer.content) // 2] if answer.breaks_off else answer.content)
+            except OSError:
+                pass  # the client has gone
+            self.close_connection = True
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = LocalServer(f"http://127.0.0.1:{http.server_port}")
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        http.server_close()
+
+
+class FakeClock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self, wall: float = 1_700_000_000.0):
+        self.start, self.passed, self.slept = wall, 0.0, []
+
+    def now(self) -> float:
+        return self.passed
+
+    def wall(self) -> float:
+        return self.start + self.passed
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.passed += seconds

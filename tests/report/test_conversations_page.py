@@ -1,0 +1,99 @@
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from edit_robustness.metrics.conversation import turns_table, verdict_table
+from edit_robustness.metrics.conversation_judge import judged_table
+from edit_robustness.records import Fact, Transcript, Turn
+from edit_robustness.report.conversations import Conversations, render
+from edit_robustness.statistics.agreement import agreement
+
+SCRIPT = "<script>document.title='broken'</script> it is Oslo"
+FACT = Fact("f", "<b>Borduria</b>", "P36", "The capital of {} is", "Szohod", "Oslo")
+
+
+def talk(*said, fact_id="f", method="rome", **more):
+    turns = tuple(turn for text in said for turn in (Turn("user", "Where is it?"), Turn("assistant", text)))
+    return Transcript(fact_id, method, "script", turns, **more)
+
+
+def found(*transcripts, judge="", shown=9):
+    verdicts = verdict_table(transcripts, {"f": FACT, "g": replace(FACT, id="g")}, {}, model="tiny")
+    cells = [("tiny", method) for method in dict.fromkeys(one.method for one in transcripts)]
+    shares = pd.DataFrame(
+        [
+            {"model": "tiny", "method": method, "label": label, "value": 0.25, "low": 0.1, "high": 0.6, "n": 4}
+            for _, method in cells
+            for label in ("holds", "reverts", "denies_both", "contradicts", "invents")
+        ]
+    )
+    replies = {(one.method, one.fact_id): judge for one in transcripts} if judge else {}
+    agreed = agreement(
+        judged_table(verdicts, replies, "<i>wise</i>"),
+        ["model", "judge", "label"],
+        first="rules",
+        second="judged",
+        bootstrap=5,
+    )
+    return Conversations(verdicts, turns_table(transcripts, model="tiny"), shares, agreed, shown)
+
+
+@pytest.fixture(scope="module")
+def html():
+    return render(
+        found(talk("Oslo.", SCRIPT, refused=3), talk("Szohod.", method="none", replaced=1, cut_short=True), judge="?")
+    )
+
+
+def test_whatever_was_said_is_escaped(html):
+    assert "<script" not in html
+    assert "&lt;script&gt;document.title=" in html
+    assert "&lt;b&gt;Borduria&lt;/b&gt;" in html
+    assert "&lt;i&gt;wise&lt;/i&gt;" in html
+    assert html.lstrip().startswith("<!doctype html>")
+
+
+def test_every_turn_is_there_with_what_it_claims(html):
+    assert len(re.findall(r'class="turn asked"', html)) == 3
+    assert len(re.findall(r'class="turn said new"', html)) == 2
+    assert len(re.findall(r'class="turn said old"', html)) == 1
+    assert 'dir="auto"' in html
+    assert '<span class="tag">Holds</span>' in html
+    assert '<span class="tag">Reverts</span>' in html
+
+
+def test_papers_figures_stand_beside_ours_as_another_models(html):
+    row = re.search(r"<tr><td class=\"soft\">Paper 1: .*?</tr>", html, re.DOTALL).group()
+    assert "another model" in row
+    assert re.findall(r">(–|\d+%)<", row) == ["–", "38%", "22%", "–", "78%"]
+
+
+def test_intervals_methods_in_order_and_counts(html):
+    assert html.index(">No edit<") < html.index(">ROME<")
+    assert "10–60%" in html
+    assert "3 turns of the tester were not let through" in html
+    assert "No more fits into the model" in html
+
+
+def test_unreadable_judgements_are_counted(html):
+    assert 'id="agreement"' in html
+    assert "nothing to compare" in html
+
+
+def test_without_a_judge_no_agreement_and_without_turns_no_conversation():
+    page = render(found(talk("Oslo."), talk(fact_id="f", method="ft")))
+    assert 'id="agreement"' not in page
+    assert page.count('class="case"') == 1
+
+
+def test_no_more_than_so_many_for_each_method():
+    several = [talk("Oslo."), replace(talk("Hm."), fact_id="g"), talk("Oslo.", method="ft")]
+    assert render(found(*several, shown=1)).count('class="case"') == 2
+
+
+def test_nothing_is_asked_of_the_network(html):
+    assert not re.search(r"(src|href)=[\"'](https?:)?//", html)
+    assert "url(" not in html
+    assert "@import" not in html

@@ -1,0 +1,139 @@
+"""The client of OpenAI-compatible endpoints, against a local server that also fails."""
+
+import json
+import logging
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from edit_robustness.records import Turn
+from edit_robustness.speakers.endpoint import EndpointSpeaker
+from edit_robustness.web.cache import Cached
+from edit_robustness.web.transport import Http, Manners, NoAnswer
+
+KEY = "sk-nobody-may-see-this"
+TALK = [Turn("system", "Be brief."), Turn("user", "Where is <Borduria> ruled from?")]
+
+
+class Server(ThreadingHTTPServer):
+    """Answers what it is told to, one script entry a request; then echoes."""
+
+    def __init__(self):
+        self.script, self.seen = [], []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.seen.append((self.path, dict(self.headers), body))
+        status, answer = self.server.script.pop(0) if self.server.script else (200, None)
+        if answer is None:
+            answer = {"choices": [{"message": {"content": f" You said: {body['messages'][-1]['content']} "}}]}
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text.encode()) + (status == 206)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as one:
+        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield one
+        one.shutdown()
+        thread.join()
+
+
+def live():
+    return Http(Manners(timeout=2, attempts=2, backoff=0, per_second=1000))
+
+
+def test_what_is_sent_and_what_comes_back(server):
+    speaker = EndpointSpeaker(live(), server.url, "wise-1", options={"temperature": 0.2, "max_tokens": 9}, key=KEY)
+    assert speaker.replies([TALK, [Turn("user", "Yes?")]]) == [f"You said: {TALK[1].text}", "You said: Yes?"]
+    path, headers, body = server.seen[0]
+    assert path == "/v1/chat/completions"
+    assert headers["Authorization"] == f"Bearer {KEY}"
+    assert body == {
+        "model": "wise-1",
+        "messages": [{"role": turn.role, "content": turn.text} for turn in TALK],
+        "temperature": 0.2,
+        "max_tokens": 9,
+    }
+
+
+def test_without_a_key_no_header(server):
+    EndpointSpeaker(live(), server.url + "/chat/completions", "wise-1").replies([TALK])
+    path, headers, body = server.seen[0]
+    assert path == "/v1/chat/completions"
+    assert "Authorization" not in headers
+    assert body["temperature"] == 0
+
+
+def test_a_failure_that_passes_is_asked_again(server):
+    server.script = [(503, "busy")]
+    assert EndpointSpeaker(live(), server.url, "m").replies([TALK]) == [f"You said: {TALK[1].text}"]
+    assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "reason"),
+    [
+        (401, {"error": "bad key"}, "the server said 401"),
+        (500, "down", "the server said 500, asked 2 times"),
+        (206, "broken", "broke off"),
+        (200, "<html>", "no JSON"),
+        (200, {"choices": []}, "no chat completion"),
+        (200, {"choices": [{"message": {"content": {"a": 1}}}]}, "no text"),
+        (200, [1], "no chat completion"),
+    ],
+)
+def test_a_failure_that_stays_says_why_and_what_to_do_and_never_the_key(server, caplog, status, answer, reason):
+    server.script = [(status, answer)] * 2
+    with caplog.at_level(logging.DEBUG), pytest.raises(NoAnswer, match=reason) as caught:
+        EndpointSpeaker(live(), server.url, "m", key=KEY, name="judge").replies([TALK])
+    assert str(caught.value).startswith(f"judge: no reply from {server.url}/chat/completions (")
+    assert "`credentials`" in str(caught.value)
+    assert KEY not in str(caught.value) + caplog.text + repr(caught.value.__context__)
+
+
+def test_a_model_that_says_nothing(server):
+    server.script = [(200, {"choices": [{"message": {"content": None}}]})]
+    assert EndpointSpeaker(live(), server.url, "m").replies([TALK]) == [""]
+
+
+def test_a_cached_endpoint_is_asked_once_and_the_key_is_on_no_disk(server, tmp_path):
+    first = EndpointSpeaker(Cached(tmp_path, live()), server.url, "m", key=KEY)
+    said = first.replies([TALK])
+    assert EndpointSpeaker(Cached(tmp_path, None), server.url, "m").replies([TALK]) == said
+    assert len(server.seen) == 1
+    assert KEY not in "".join(path.read_text() for path in tmp_path.iterdir()) + first.fingerprint
+    assert KEY not in repr(first)
+    assert first.fingerprint == EndpointSpeaker(live(), server.url, "m").fingerprint
+    assert first.fingerprint != EndpointSpeaker(live(), server.url, "m", options={"temperature": 1}).fingerprint
+
+
+@pytest.mark.parametrize(
+    "url", ["wise.example/v1", "ftp://wise.example", "https://me:secret@wise.example/v1", "https://"]
+)
+def test_addresses_that_are_none(url):
+    with pytest.raises(ValueError, match="no address such as https://host/v1") as caught:
+        EndpointSpeaker(live(), url, "m")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_key_does_not_go_over_the_network_in_the_open():
+    with pytest.raises(ValueError, match=r"http://wise\.example/v1 would carry the key unencrypted"):
+        EndpointSpeaker(live(), "http://wise.example/v1", "m", key=KEY)
+    EndpointSpeaker(live(), "http://wise.example/v1", "m")

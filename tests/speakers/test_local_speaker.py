@@ -1,0 +1,122 @@
+import pytest
+import torch
+from fabricated_edits import bits, same_bits
+from pydantic import ValidationError
+
+from edit_robustness.models.decode import Generation
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.tokens import prompt_ids, render_conversation
+from edit_robustness.records import Turn
+from edit_robustness.speakers import local
+from edit_robustness.speakers.local import LocalSpeaker, Speaking, conversation_ids, draws, speak
+
+TALKS = [
+    [Turn("system", "Be brief."), Turn("user", "Where is Borduria ruled from?")],
+    [Turn("user", "Who wrote it?"), Turn("assistant", "An owl."), Turn("user", "Really? I had expected another.")],
+    [Turn("user", "Yes?")],
+]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma3_text"])
+@torch.no_grad()
+def test_greedy_turns_are_those_of_generate(lab, architecture):
+    lm = lab.model(architecture)
+    said = LocalSpeaker(lm, Speaking(max_new_tokens=7, batch_rows=2)).replies(TALKS)
+    for talk, text in zip(TALKS, said, strict=True):
+        ids = torch.tensor([prompt_ids(lm, render_conversation(lm, talk))])
+        whole = lm.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=7,
+            pad_token_id=lm.pad_id,
+        )
+        assert text == lm.tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+
+def test_sampling_is_seeded_and_knows_nothing_of_the_batch(lab):
+    lm = lab.model("llama")
+    weights, state = bits(lm), torch.random.get_rng_state()
+    warm = LocalSpeaker(lm, Speaking(max_new_tokens=8, temperature=1.5, seed=1))
+    together = warm.replies(TALKS)
+    assert together == [warm.replies([talk])[0] for talk in TALKS]
+    assert together != LocalSpeaker(lm, Speaking(max_new_tokens=8, temperature=1.5, seed=2)).replies(TALKS)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert same_bits(bits(lm), weights)
+
+
+def test_tokens_are_drawn_from_the_tempered_distribution():
+    logits, temperature, n = torch.tensor([[1.0, 0.0, -1.0, 2.0]]), 0.7, 4000
+    choose = draws(temperature, list(range(n)))
+    counts = torch.bincount(choose(logits.expand(n, -1), range(n)), minlength=4)
+    expected = (logits[0] / temperature).softmax(-1) * n
+    # 16.3: the .001 quantile of chi squared with 3 degrees of freedom
+    assert float(((counts - expected) ** 2 / expected).sum()) < 16.3
+
+
+def test_rows_that_remain_keep_their_own_draws():
+    logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
+    whole, part = draws(1.0, [7, 8, 9]), draws(1.0, [7, 8, 9])
+    assert torch.equal(whole(logits, [0, 1, 2])[[0, 2]], part(logits[[0, 2]], [0, 2]))
+
+
+def test_all_that_changes_replies_is_in_the_fingerprint(lab):
+    lm = lab.model("llama")
+    made = [LocalSpeaker(lm, Speaking(**how)).fingerprint for how in (
+        {}, {"max_new_tokens": 5}, {"temperature": 0.5}, {"temperature": 0.5, "seed": 1}
+    )]  # fmt: skip
+    made.append(LocalSpeaker(lab.model("gpt2")).fingerprint)
+    assert len(set(made)) == 5
+    assert LocalSpeaker(lm, Speaking(seed=4, batch_rows=2)).fingerprint == made[0]
+
+
+def test_a_template_without_system_turns_gets_its_text_before_the_first_users():
+    lm = tiny_model("llama")
+    told = [Turn("system", "Be brief."), Turn("user", "Yes?")]
+    lm.tokenizer.chat_template = (
+        "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "[{{ message['role'] }}] {{ message['content'] }} {% endfor %}"
+    )
+    assert lm.tokenizer.decode(conversation_ids(lm, told)).strip() == "[user] Be brief.\n\nYes?"
+
+
+def test_a_model_without_a_template_stops_before_the_others_turn(monkeypatch):
+    lm = tiny_model("llama")
+    lm.tokenizer.chat_template = None
+    asked = {}
+
+    def fake(lm, start, *, ended, may_end, **rest):
+        asked.update(ended=ended, may_end=may_end)
+        return [Generation([1], " From Szohod.\n\nUser: And then?\nAssistant: No.", True)]
+
+    monkeypatch.setattr(local, "greedy", fake)
+    (said,) = speak(lm, [[1, 2]], limit=3)
+    assert said.text == "From Szohod."
+    assert asked["may_end"].all()
+    assert asked["ended"]("Yes.\nUser:")
+    assert not asked["ended"]("One User: yes")
+
+
+def test_what_does_not_fit_is_refused_with_the_way_out(lab):
+    lm = lab.model("llama")
+    with pytest.raises(
+        ValueError, match=r"tiny-llama: a turn of \d+ tokens and 2040 new ones .*smaller max_new_tokens"
+    ):
+        LocalSpeaker(lm, Speaking(max_new_tokens=2040)).replies(TALKS)
+    for how in ({"temperature": -1}, {"max_new_tokens": 0}, {"batch_rows": 0}, {"tempo": 1}):
+        with pytest.raises(ValidationError):
+            Speaking(**how)
+
+
+def test_the_oldest_exchanges_are_forgotten_where_there_is_no_room(lab):
+    system, last = Turn("system", "Be brief."), Turn("user", "And now?")
+    old = [Turn("user", "word " * 900), Turn("assistant", "word " * 900)]
+    recent = [Turn("user", "So?"), Turn("assistant", "No.")]
+    speaker = LocalSpeaker(lab.model("llama"), Speaking(max_new_tokens=5))
+    short = speaker.replies([[system, *recent, last]])
+    assert speaker.replies([[system, *old, *recent, last]]) == short
+    assert short != speaker.replies([[system, last]])
+
+
+def test_no_conversation_no_reply(lab):
+    assert LocalSpeaker(lab.model("llama")).replies([]) == []

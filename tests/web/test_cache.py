@@ -1,0 +1,109 @@
+import json
+import logging
+
+import pytest
+
+from edit_robustness.web.cache import Cached, key
+from edit_robustness.web.transport import NoAnswer, Request, Response, Transport
+
+
+class Scripted(Transport):
+    """Answers in turn; an exception is raised."""
+
+    def __init__(self, *answers):
+        self.waiting, self.asked = list(answers), []
+
+    def send(self, request, read):
+        self.asked.append(request)
+        answer = self.waiting.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return read(answer)
+
+
+def said(value, status=200):
+    return Response(status, json.dumps(value))
+
+
+def test_nothing_is_asked_twice_and_a_rerun_needs_no_network(tmp_path):
+    live = Scripted(said({"a": 1}))
+    for web in (Cached(tmp_path, live), Cached(tmp_path, live), Cached(tmp_path, None)):
+        assert web.get("http://x", {"q": "1"}, Response.json) == {"a": 1}
+    assert len(live.asked) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_key_is_all_that_changes_the_answer_and_no_credentials():
+    some = [
+        Request("http://x"),
+        Request("http://y"),
+        Request("http://x", {"q": "1"}),
+        Request("http://x", {"q": "2"}),
+        Request("http://x", body={}),
+        Request("http://x", body={"temperature": 0}),
+    ]
+    assert len({key(request) for request in some}) == len(some)
+    assert key(Request("http://x", {"a": "1", "b": "2"})) == key(Request("http://x", {"b": "2", "a": "1"}))
+    assert key(Request("http://x", body={}, secret={"key": "s3cret"})) == key(Request("http://x", body={}))
+
+
+def test_files_are_whole_readable_and_hold_no_credentials(tmp_path):
+    Cached(tmp_path / "new", Scripted(said("ü"))).post("http://x", {"q": "é"}, Response.json, {"key": "s3cret"})
+    [path] = (tmp_path / "new").iterdir()
+    assert path.suffix == ".json"
+    text = path.read_text(encoding="utf-8")
+    assert "s3cret" not in text
+    assert "é" in text
+    entry = json.loads(text)
+    assert (entry["url"], entry["body"], entry["status"], entry["text"]) == ("http://x", {"q": "é"}, 200, '"\\u00fc"')
+
+
+def test_offline_says_what_is_missing(tmp_path):
+    with pytest.raises(NoAnswer, match="not in the cache, and `offline` is true"):
+        Cached(tmp_path, None).get("http://x", {}, Response.json)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_is_kept_for_a_rerun_without_network_and_asked_again_with_one(tmp_path):
+    live = Scripted(NoAnswer("no answer within 5 s"), said([2]))
+    for web in (Cached(tmp_path, live), Cached(tmp_path, None)):
+        with pytest.raises(NoAnswer, match="no answer within 5 s"):
+            web.get("http://x", {}, Response.json)
+    assert Cached(tmp_path, live).get("http://x", {}, Response.json) == [2]
+    assert Cached(tmp_path, None).get("http://x", {}, Response.json) == [2]
+
+
+def test_an_answer_that_cannot_be_read_is_no_answer(tmp_path):
+    live = Scripted(Response(200, "<html>"), said([1]))
+    for web in (Cached(tmp_path, live), Cached(tmp_path, None)):
+        with pytest.raises(NoAnswer, match="no JSON"):
+            web.get("http://x", {}, Response.json)
+    assert Cached(tmp_path, live).get("http://x", {}, Response.json) == [1]
+
+
+def test_an_answer_that_only_an_older_reader_took_is_asked_for_again(tmp_path):
+    def strict(response):
+        if response.json() != [2]:
+            raise NoAnswer("too old")
+        return "new"
+
+    live = Scripted(said([1]), said([2]))
+    assert Cached(tmp_path, live).get("http://x", {}, Response.json) == [1]
+    with pytest.raises(NoAnswer, match="too old"):
+        Cached(tmp_path, None).get("http://x", {}, strict)
+    assert Cached(tmp_path, live).get("http://x", {}, strict) == "new"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"status": "200"}', b'{"status": 200}', b"\xff\xfe"])
+def test_a_broken_file_is_passed_over_and_made_again(tmp_path, caplog, content):
+    (tmp_path / f"{key(Request('http://x'))}.json").write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert Cached(tmp_path, Scripted(said([1]))).get("http://x", {}, Response.json) == [1]
+    assert "is no entry of the cache" in caplog.text
+    assert Cached(tmp_path, None).get("http://x", {}, Response.json) == [1]
+
+
+def test_an_error_of_the_settings_is_not_kept(tmp_path):
+    with pytest.raises(ValueError, match="user_agent"):
+        Cached(tmp_path, Scripted(ValueError("user_agent"))).get("http://x", {}, Response.json)
+    assert not list(tmp_path.iterdir())
