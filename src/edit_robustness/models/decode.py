@@ -141,16 +141,20 @@ def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled 
     if longest > lm.max_length:
         raise ValueError(f"a prompt of {longest} tokens does not fit into {lm.name}'s context of {lm.max_length}")
     cache = DynamicCache() if before is None else roomy_cache(before.states, ids.shape[1])
-    place = positions(full)[:, -ids.shape[1] :]
-    output = lm.model(
+    logits = _forward(lm, ids, full, cache, logits_to_keep=last(1))
+    return Prefilled(read_cache(cache), full, logits[:, -1])
+
+
+def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, **options: Any) -> Tensor:
+    """Logits of tokens that stand after what a cache holds; `mask` covers both, and the cache takes the tokens in."""
+    return lm.model(
         input_ids=ids,
-        attention_mask=full,
-        position_ids=place,
+        attention_mask=mask,
+        position_ids=positions(mask)[:, -ids.shape[1] :],
         past_key_values=cache,
         use_cache=True,
-        logits_to_keep=last(1),
-    )
-    return Prefilled(read_cache(cache), full, output.logits[:, -1])
+        **options,
+    ).logits
 
 
 def joined(parts: Sequence[Prefilled]) -> Prefilled:
@@ -256,14 +260,7 @@ def greedy(
                 cache.batch_select_indices(index)
                 owners.select(stays)
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
-            logits = lm.model(
-                input_ids=tokens[:, None],
-                attention_mask=mask,
-                position_ids=positions(mask)[:, -1:],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=last(1),
-            ).logits[:, -1]
+            logits = _forward(lm, tokens[:, None], mask, cache, logits_to_keep=last(1))[:, -1]
     texts = lm.tokenizer.batch_decode(ids, skip_special_tokens=True)
     return [Generation(i, t, f) for i, t, f in zip(ids, texts, finished, strict=True)]
 
@@ -307,11 +304,5 @@ def _continued(
     full = torch.cat([start.mask[index], mask], dim=1)
     with owners.restored():
         owners.select(index)
-        logits = lm.model(
-            input_ids=ids,
-            attention_mask=full,
-            position_ids=positions(full)[:, -ids.shape[1] :],
-            past_key_values=roomy_cache(selected(start.states, index), ids.shape[1]),
-            use_cache=True,
-        ).logits
+        logits = _forward(lm, ids, full, roomy_cache(selected(start.states, index), ids.shape[1]))
     return [row[: len(target) - 1].float().log_softmax(-1) for row, (_, target) in zip(logits, flat, strict=True)]
