@@ -1,7 +1,14 @@
 import pandas as pd
 import pytest
 
-from edit_robustness.metrics.judge import conversation, is_judged, judge_answers, options, read_reply
+from edit_robustness.metrics.judge import (
+    conversation,
+    conversations,
+    is_judged,
+    judgements_table,
+    options,
+    read_reply,
+)
 from edit_robustness.records import Answer, Probe
 from edit_robustness.tables import answers_to_table
 
@@ -59,6 +66,11 @@ def test_the_judge_sees_prompt_answer_and_objects():
     for part in ("Which city?", "Answer: Lyon!", "A: Lyon", "B: Paris"):
         assert part in user.text
     assert "(nothing)" in conversation("?", " ", "Lyon", "Paris")[1].text
+
+
+def judge_answers(answers, judge):
+    asked = answers[is_judged(answers)]
+    return judgements_table(asked, judge.replies(conversations(asked)), judge.name)
 
 
 def test_neighbours_are_not_judged_and_unread_replies_stay_empty(answers):

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import pandas as pd
 
 from edit_robustness.records import Turn
-from edit_robustness.speakers.speaker import Speaker
 
 JUDGEMENT_COLUMNS = ["model", "method", "probe_id", "judge", "reply", "judged"]
 _REPLY = re.compile(r"\W*([ABC])\W*")
@@ -79,9 +78,3 @@ def judgements_table(answers: pd.DataFrame, replies: Sequence[str], judge: str) 
     read = [read_reply(reply, *pair) for reply, pair in zip(replies, objects, strict=True)]
     table = answers[["model", "method", "probe_id"]].assign(judge=judge, reply=list(replies), judged=read)
     return table.astype({"reply": str, "judged": str}).reset_index(drop=True)
-
-
-def judge_answers(answers: pd.DataFrame, judge: Speaker) -> pd.DataFrame:
-    """Ask the judge about every answer that `is_judged`, in one go; see `judgements_table`."""
-    asked = answers[is_judged(answers)]
-    return judgements_table(asked, judge.replies(conversations(asked)), judge.name)
