@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edit_robustness.prompts.grammar import is_question
 from edit_robustness.prompts.names import first_named, new_names, subject_names, true_names
 from edit_robustness.records import Fact, Relation, Turn, fill
 
@@ -60,11 +61,10 @@ class Topic:
 def topic(fact: Fact, relation: Relation | None) -> Topic:
     """The questions about a fact: its relation's, and its statement to be completed; none of them names an object."""
     statement = fact.statement
-    is_question = statement.rstrip().endswith("?")
     completion = f'How would you complete this sentence: "{statement} ..."?'
     candidates = [
         *([fill(relation.question, fact.subject)] if relation else []),
-        statement if is_question else completion,
+        statement if is_question(statement) else completion,
         f"What can you tell me about {fact.subject}?",
     ]
     question, *others = [text for text in candidates if not names_object(text, fact)] or candidates[-1:]
@@ -90,4 +90,4 @@ def once_more(heard: Sequence[Turn], refused: str) -> list[Turn]:
 
 
 def _objects(fact: Fact) -> list[str]:
-    return [name for name in (*new_names(fact), *true_names(fact)) if name.strip()]
+    return [*new_names(fact), *true_names(fact)]

@@ -128,7 +128,7 @@ def recall_demonstrations(fact: Fact, related: Sequence[Fact], number: int, seed
         for other in related
         if other.target_true.strip()
         and plain(other.subject) != plain(fact.subject)
-        and not names_any(f"{other.statement} {other.target_true}", [name for name in objects if name.strip()])
+        and not names_any(f"{other.statement} {other.target_true}", objects)
     ]
     chosen = Random(f"{seed}/{fact.id}").sample(able, min(number, len(able)))
     return "".join(f"{other.statement} {other.target_true}.\n" for other in chosen)

@@ -17,6 +17,7 @@ import pandas as pd
 
 from edit_robustness.metrics.mentions import Verdict, verdict
 from edit_robustness.models.sentences import first_sentence
+from edit_robustness.prompts.grammar import is_question
 from edit_robustness.prompts.names import names_any, new_names, plain, subject_names, true_names
 from edit_robustness.records import Fact, Transcript
 
@@ -88,7 +89,7 @@ def stance(text: str, fact: Fact, others: Sequence[str] = (), *, question: str =
         ``none``, if both objects are named under negations, or the turn says that it does not know; else ``open``. The
         subject's own name is no naming of an object that is part of it.
     """
-    new, old = _names(new_names(fact)), _names(true_names(fact))
+    new, old = new_names(fact), true_names(fact)
     sentences = list(_sentences(_without_subject(text, fact)))
     claims = [said for sentence in sentences if (said := _claimed(sentence, new, old)) != "neither"]
     claim: Claim = claims[0] if claims else _unclaimed(text, fact, others, question)
@@ -153,14 +154,14 @@ def other_objects(facts: Sequence[Fact], pool: Sequence[Fact]) -> dict[str, list
     """
     of_relation: dict[str, dict[str, None]] = {}
     for fact in pool:
-        names = _names((*true_names(fact), *new_names(fact)))
+        names = (*true_names(fact), *new_names(fact))
         of_relation.setdefault(fact.relation, {}).update(dict.fromkeys(names))
     return {fact.id: [name for name in of_relation.get(fact.relation, ()) if _apart(name, fact)] for fact in facts}
 
 
 def _apart(name: str, fact: Fact) -> bool:
     searched = plain(name)
-    own = map(plain, _names((*subject_names(fact), *new_names(fact), *true_names(fact))))
+    own = [plain(one) for one in (*subject_names(fact), *new_names(fact), *true_names(fact))]
     return not any(searched in one or one in searched for one in own)
 
 
@@ -208,7 +209,7 @@ def _unclaimed(text: str, fact: Fact, others: Sequence[str], question: str) -> C
     if any(_answers_otherwise(one, question, fact) for one in about):
         return "third"
     rest = [_without_subject(one, fact) for one in sentences]
-    both = (_names(new_names(fact)), _names(true_names(fact)))
+    both = (new_names(fact), true_names(fact))
     if all(any(_rejected(one, names) for one in rest) for names in both) or _UNKNOWN.search(text.replace("’", "'")):
         return "none"
     return "open"
@@ -216,7 +217,7 @@ def _unclaimed(text: str, fact: Fact, others: Sequence[str], question: str) -> C
 
 def _answers_otherwise(sentence: str, question: str, fact: Fact) -> bool:
     """Whether a sentence takes up a question in its words and gives a name that is of no one asked about."""
-    if sentence.rstrip().endswith("?") or names_any(sentence, [*new_names(fact), *true_names(fact)]):
+    if is_question(sentence) or names_any(sentence, [*new_names(fact), *true_names(fact)]):
         return False
     known = set(plain(f"{question} {' '.join(subject_names(fact))}").replace("?", " ").split())
     asked = set(_CONTENT.findall(plain(question))) - set(plain(fact.subject).split()) - _QUESTION_WORDS
@@ -227,8 +228,7 @@ def _answers_otherwise(sentence: str, question: str, fact: Fact) -> bool:
 
 def _rejected(sentence: str, names: Sequence[str]) -> bool:
     """Whether a sentence names an object under negations only."""
-    question = sentence.rstrip().endswith("?")
-    return not question and names_any(sentence, names) and _claimed(sentence, names, []) == "neither"
+    return not is_question(sentence) and names_any(sentence, names) and _claimed(sentence, names, []) == "neither"
 
 
 def _mixed(sentence: str, new: Sequence[str], old: Sequence[str]) -> bool:
@@ -249,11 +249,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 def _without_subject(text: str, fact: Fact) -> str:
     """The text with a blank mark for the subject's name, where an object is part of that name."""
-    for name in _names(subject_names(fact)):
-        if names_any(name, _names((*new_names(fact), *true_names(fact)))):
+    for name in subject_names(fact):
+        if names_any(name, (*new_names(fact), *true_names(fact))):
             text = re.sub(re.escape(name), "…", text, flags=re.IGNORECASE)
     return text
-
-
-def _names(names: Sequence[str]) -> list[str]:
-    return [name for name in names if name.strip()]

@@ -239,7 +239,7 @@ def noisy_turns(fact: Fact, material: Material) -> tuple[Turn, ...]:
 
 
 def _passage(fact: Fact, material: Material) -> str:
-    named = (fact.subject, *filter(None, true_names(fact)), *new_names(fact))
+    named = (fact.subject, *true_names(fact), *new_names(fact))
     passages = [passage for passage in material.passages if not names_any(passage, named)]
     return material.random("passage").choice(passages) if passages else ""
 

@@ -30,13 +30,13 @@ def names_any(text: str, names: Iterable[str]) -> bool:
 
 
 def true_names(fact: Fact) -> tuple[str, ...]:
-    """All names of the true object."""
-    return (fact.target_true, *fact.target_true_aliases)
+    """All names of the true object; none where it is not known."""
+    return _written(fact.target_true, *fact.target_true_aliases)
 
 
 def new_names(fact: Fact) -> tuple[str, ...]:
     """All names of the new object."""
-    return (fact.target_new, *fact.target_new_aliases)
+    return _written(fact.target_new, *fact.target_new_aliases)
 
 
 def first_named(text: str, names: Iterable[str], *, besides: Iterable[str] = ()) -> str | None:
@@ -63,7 +63,11 @@ def first_named(text: str, names: Iterable[str], *, besides: Iterable[str] = ())
 
 def subject_names(fact: Fact) -> tuple[str, ...]:
     """All names of the subject."""
-    return (fact.subject, *fact.subject_aliases)
+    return _written(fact.subject, *fact.subject_aliases)
+
+
+def _written(*names: str) -> tuple[str, ...]:
+    return tuple(name for name in names if name.strip())
 
 
 def _folded(text: str, name: str) -> str:

@@ -147,5 +147,5 @@ def _paraphrase(fact: Fact, shape: str) -> str:
 
 
 def _forbidden(fact: Fact, part: str) -> str:
-    names = [*filter(None, true_names(fact)), *(() if part == "reversed_question" else new_names(fact))]
+    names = [*true_names(fact), *(() if part == "reversed_question" else new_names(fact))]
     return f"Do not use these names: {', '.join(names)}." if names else ""
