@@ -41,6 +41,10 @@ _MANIFEST = "manifest.json"
 class Manifest(dict[str, str]):
     """The items of this run: for each key the fingerprint that its file must have."""
 
+    def missing(self, stored: Mapping[str, str]) -> list[str]:
+        """The keys, in order, of which a folder that holds these fingerprints has no file, or another."""
+        return [key for key, fingerprint in self.items() if stored.get(key) != fingerprint]
+
 
 @dataclass(frozen=True)
 class Stored(Generic[T]):

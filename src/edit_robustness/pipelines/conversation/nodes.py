@@ -65,7 +65,7 @@ def talk_with(method: str) -> Callable[..., Landing]:
         common = (FORMAT, "transcript", method, lm.fingerprint, tester.fingerprint, _plain(settings))
         wanted = Manifest({key: fingerprint(*common, edits[key].fingerprint, topics[key]) for key in topics})
         yield wanted
-        missing = [key for key in topics if stored.get(key) != wanted[key]]
+        missing = wanted.missing(stored)
         if not missing:
             return
         artefact = next((item.read() for item in (prepared or {}).values()), NOTHING)
@@ -92,7 +92,7 @@ def judge(
     asked = {key: question(one, facts[key]) for key, one in held.items() if one.said}
     wanted = Manifest({key: fingerprint(FORMAT, "opinion", judge.fingerprint, turns) for key, turns in asked.items()})
     yield wanted
-    missing = [key for key in asked if stored.get(key) != wanted[key]]
+    missing = wanted.missing(stored)
     if not missing:
         return
     groups = [missing[i : i + _JUDGED_AT_ONCE] for i in range(0, len(missing), _JUDGED_AT_ONCE)]

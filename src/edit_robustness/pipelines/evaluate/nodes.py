@@ -96,7 +96,7 @@ def _answers(
     asking = (FORMAT, _MEASURED, decoding.max_new_tokens, lm.fingerprint)
     wanted = Manifest({key: fingerprint(*asking, edits[key].fingerprint, list(probes[key])) for key in probes})
     yield wanted
-    missing = [key for key in probes if stored.get(key) != wanted[key]]
+    missing = wanted.missing(stored)
     if not missing:
         return
     answers = ask(lm, [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing], decoding)
@@ -134,7 +134,7 @@ def judge_each(answers: pd.DataFrame, judge: Speaker, stored: Mapping[str, str])
     shown = {key: conversations(rows) for key, rows in _judged_together(answers).items()}
     wanted = Manifest({key: fingerprint(FORMAT, judge.fingerprint, turns) for key, turns in shown.items()})
     yield wanted
-    missing = [key for key in shown if stored.get(key) != wanted[key]]
+    missing = wanted.missing(stored)
     for key in track(missing, f"{judge.name}: judging", len(missing)):
         yield {key: Stored.of(wanted[key], judge.replies(shown[key]), judge=judge.name)}
 
