@@ -4,10 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from edit_robustness.records import Answer, Completion, Fact, Probe, Turn
+from edit_robustness.datasets import DocumentsDataset
+from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.records import Answer, Completion, Document, Fact, Probe, Turn
 from edit_robustness.tables import (
     answers_from_table,
     answers_to_table,
+    documents_to_table,
     facts_from_table,
     facts_to_table,
     probes_from_table,
@@ -141,3 +144,20 @@ def test_aliases_that_are_no_list_are_named():
 def test_a_missing_column_is_named():
     with pytest.raises(ValueError, match="facts lacks target_new; it has id"):
         facts_from_table(facts_to_table(FACTS).drop(columns="target_new"))
+
+
+DOCUMENTS = [
+    Document("mmlu", "mmlu_anatomy", "none", "acc", 3, "d", "p", 5, 1.0, {"acc": 1.0}, 2, (-1.5, float("-inf"), -0.5)),
+    Document("gsm8k", "gsm8k", "strict", "exact_match", 0, "d", "p", 8, 0.0, {}, -1, (), 'é "\n', 9, True, ("tied",)),
+]
+
+
+def test_documents_are_rows_and_files(tmp_path):
+    table = through_parquet(documents_to_table(DOCUMENTS, model="m", method="rome", order=1, edits=20), tmp_path)
+    assert table["edits"].tolist() == [20, 20]
+    assert table["logprobs"].tolist() == ["[-1.5, -Infinity, -0.5]", "[]"]
+    assert table["flags"].tolist() == ["[]", '["tied"]']
+    folder = DocumentsDataset(str(tmp_path / "documents"))
+    folder.save(Manifest({"1.20.mmlu": "f"}))
+    folder.save({"1.20.mmlu": Stored.of("f", DOCUMENTS)})
+    assert folder.load()["1.20.mmlu"].read() == DOCUMENTS

@@ -6,6 +6,7 @@ statistics can be read, tested and rerun without torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -207,6 +208,48 @@ class Answer:
     match_true: bool
     margin: float | None = None
     kl: float | None = None
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a model did with one document of a benchmark, under one filter of its task.
+
+    Attributes:
+        benchmark: The benchmark, mmlu.
+        task: The task of the harness, mmlu_anatomy.
+        filter: The task's filter, `none` where it has none.
+        metric: The metric that counts, acc, exact_match, perplexity ...
+        number: The document's number in its task.
+        doc_hash: A hash of the document.
+        prompt_hash: A hash of all that the model was asked about it, examples included.
+        shots: Number of examples in the prompt.
+        score: The metric's value; 0 where `flags` say that it means nothing, never NaN.
+        metrics: Every metric that the harness gives.
+        gold: The right option's number; -1 where there are no options, or several are right.
+        logprobs: Summed natural log-probability of each option, or of the whole document under `perplexity`; empty for
+            free generation. Not finite where the model's are not.
+        text: What was generated; empty where nothing was.
+        tokens: Tokens generated, or scored under `perplexity`.
+        capped: Whether the generation reached its limit of tokens.
+        flags: What makes the score meaningless: `not_finite`, `tied`.
+    """
+
+    benchmark: str
+    task: str
+    filter: str
+    metric: str
+    number: int
+    doc_hash: str
+    prompt_hash: str
+    shots: int
+    score: float
+    metrics: Mapping[str, float]
+    gold: int
+    logprobs: tuple[float, ...]
+    text: str = ""
+    tokens: int = 0
+    capped: bool = False
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

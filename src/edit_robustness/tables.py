@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from edit_robustness.records import Answer, Completion, Fact, Probe, Turn
+from edit_robustness.records import Answer, Completion, Document, Fact, Probe, Turn
 
 NAME_COLUMNS = ("target_true_aliases", "target_new_aliases", "subject_aliases", "paraphrases")
 """Columns that hold several texts."""
@@ -60,6 +60,18 @@ ANSWER_COLUMNS = {
     "schema_version": _WHOLE,
 }
 """Columns of a table of answers: the probe's (its text as `prompt`), what the model said, and how it was asked."""
+
+DOCUMENT_COLUMNS = {
+    "model": _TEXT,
+    "method": _TEXT,
+    "order": _WHOLE,
+    "edits": _WHOLE,
+    **{field.name: _TEXT for field in fields(Document)},
+    **dict.fromkeys(("number", "shots", "gold", "tokens"), _WHOLE),
+    "score": _REAL,
+    "capped": _TRUTH,
+}
+"""Columns of a table of documents of benchmarks; `metrics`, `logprobs` and `flags` are JSON text."""
 
 
 def facts_to_table(facts: Iterable[Fact]) -> pd.DataFrame:
@@ -111,6 +123,14 @@ def answers_from_table(table: pd.DataFrame) -> list[Answer]:
     return [_answer(row) for row in _rows(table, ANSWER_COLUMNS)]
 
 
+def documents_to_table(
+    documents: Iterable[Document], *, model: str, method: str, order: int, edits: int
+) -> pd.DataFrame:
+    """One row a document, with `DOCUMENT_COLUMNS`: whose, after how many edits of which order, and what it did."""
+    same = {"model": model, "method": method, "order": order, "edits": edits}
+    return _table((_flat_document(document) | same for document in documents), DOCUMENT_COLUMNS)
+
+
 def read_names(cell: Any) -> tuple[str, ...]:
     """The aliases in a cell: JSON text, or a list (Parquet gives numpy arrays); none where it is missing.
 
@@ -140,6 +160,11 @@ def _flat_answer(answer: Answer) -> dict[str, Any]:
     probe = {_RENAMED.get(name, name): value for name, value in _flat(answer.probe).items()}
     said = {name: getattr(answer, name) for name in _ANSWER_ONLY}
     return {**probe, **said}
+
+
+def _flat_document(document: Document) -> dict[str, Any]:
+    row = asdict(document)
+    return {**row, **{name: _json(row[name]) for name in ("metrics", "logprobs", "flags")}}
 
 
 def _fact(row: Mapping[str, Any]) -> Fact:

@@ -5,6 +5,7 @@ from edit_robustness.datasets.corpus import CorpusSourceDataset
 from edit_robustness.datasets.facts import FactsDataset
 from edit_robustness.datasets.folders import (
     AnswersDataset,
+    DocumentsDataset,
     EditsDataset,
     PreparedDataset,
     StoredFingerprints,
@@ -21,6 +22,7 @@ __all__ = [
     "AnswersDataset",
     "BakedDataset",
     "CorpusSourceDataset",
+    "DocumentsDataset",
     "EditsDataset",
     "FactsDataset",
     "LanguageModelDataset",

@@ -30,7 +30,7 @@ from edit_robustness.editing.files import (
 )
 from edit_robustness.editing.method import Prepared
 from edit_robustness.prompts.wordings import Wording
-from edit_robustness.records import Answer, Probe, Transcript, Turn
+from edit_robustness.records import Answer, Document, Probe, Transcript, Turn
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -273,6 +273,18 @@ class TranscriptsDataset(JsonFolder[Transcript]):
         return Transcript(**{**plain, "turns": tuple(Turn(**turn) for turn in plain["turns"])})
 
 
+class DocumentsDataset(JsonFolder[list[Document]]):
+    """A folder of what a model did with a benchmark, one file for each benchmark after so many edits of an order."""
+
+    def plain(self, value: list[Document]) -> Any:
+        """See `JsonFolder.plain`."""
+        return [asdict(document) for document in value]
+
+    def value(self, plain: Any) -> list[Document]:
+        """See `JsonFolder.value`."""
+        return [Document(**{**row, "logprobs": tuple(row["logprobs"]), "flags": tuple(row["flags"])}) for row in plain]
+
+
 class _Stored(AbstractDataset[None, dict[str, Any]]):
     """What a folder holds, whichever run made it; a node may not read its own output, but may read this.
 
@@ -287,7 +299,7 @@ class _Stored(AbstractDataset[None, dict[str, Any]]):
             kind.__name__: kind
             for kind in (
                 *(EditsDataset, PreparedDataset, AnswersDataset, TextsDataset),
-                *(TranscriptsDataset, WordingsDataset),
+                *(TranscriptsDataset, WordingsDataset, DocumentsDataset),
             )
         }
         if of not in kinds:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edit_robustness.models.layout import Layout, Site, layout_of
+from edit_robustness.models.products import prefer_onednn
 
 _CHUNK = 1 << 24
 
@@ -34,6 +35,7 @@ class LanguageModel:
     def __init__(self, model: Any, tokenizer: Any, name: str = "model"):
         if not tokenizer.is_fast:
             raise ValueError(f"{name}: the tokenizer has no character offsets; use its fast version")
+        prefer_onednn()
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name

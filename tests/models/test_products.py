@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from edit_robustness.models import products
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    yield
+    torch.backends.mkldnn.matmul.fp32_precision = before
+
+
+@pytest.fixture
+def amd(monkeypatch, tmp_path):
+    (tmp_path / "cpuinfo").write_text("vendor_id\t: AuthenticAMD\n")
+    monkeypatch.setattr(products, "_PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    torch.backends.mkldnn.matmul.fp32_precision = "ieee"
+
+
+def test_products_are_float32s_whatever_was_chosen():
+    products.prefer_onednn()
+    torch.manual_seed(0)
+    left, right = torch.randn(64, 300), torch.randn(300, 64)
+    exact = left.double() @ right.double()
+    assert ((left @ right).double() - exact).abs().max() < 1e-4  # rounded to bfloat16 it would be .1
+
+
+def test_an_amd_processor_with_exact_products_uses_onednn(amd, monkeypatch):
+    monkeypatch.setattr(products, "_exact", lambda: torch.backends.mkldnn.matmul.fp32_precision == "bf16")
+    assert products.prefer_onednn()
+    assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+
+
+def test_where_products_would_be_rounded_all_stays_as_it_was(amd, monkeypatch):
+    monkeypatch.setattr(products, "_exact", lambda: False)
+    assert not products.prefer_onednn()
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+
+
+@pytest.mark.parametrize(("what", "value"), [("vendor", "GenuineIntel"), ("capability", "AVX2"), ("available", False)])
+def test_another_processor_keeps_mkl(amd, monkeypatch, tmp_path, what, value):
+    if what == "vendor":
+        (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {value}\n")
+    elif what == "capability":
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: value)
+    else:
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: value)
+    assert not products.prefer_onednn()
+    assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+
+
+def test_the_check_sees_rounding(monkeypatch):
+    multiply = torch.Tensor.__matmul__
+    assert products._exact()
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: multiply(a.bfloat16(), b.bfloat16()).float())
+    assert not products._exact()
