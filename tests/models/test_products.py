@@ -6,9 +6,10 @@ from edit_robustness.models import products
 
 @pytest.fixture(autouse=True)
 def as_before():
-    before = torch.backends.mkldnn.matmul.fp32_precision
+    before, fused = torch.backends.mkldnn.matmul.fp32_precision, torch.backends.cuda.flash_sdp_enabled()
     yield
     torch.backends.mkldnn.matmul.fp32_precision = before
+    torch.backends.cuda.enable_flash_sdp(fused)
 
 
 @pytest.fixture
@@ -17,6 +18,8 @@ def amd(monkeypatch, tmp_path):
     monkeypatch.setattr(products, "_PROCESSOR", tmp_path / "cpuinfo")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    torch.backends.cuda.enable_flash_sdp(True)
     torch.backends.mkldnn.matmul.fp32_precision = "ieee"
 
 
@@ -32,20 +35,26 @@ def test_an_amd_processor_with_exact_products_uses_onednn(amd, monkeypatch):
     monkeypatch.setattr(products, "_exact", lambda: torch.backends.mkldnn.matmul.fp32_precision == "bf16")
     assert products.prefer_onednn()
     assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    assert not torch.backends.cuda.flash_sdp_enabled()
 
 
 def test_where_products_would_be_rounded_all_stays_as_it_was(amd, monkeypatch):
     monkeypatch.setattr(products, "_exact", lambda: False)
     assert not products.prefer_onednn()
     assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+    assert torch.backends.cuda.flash_sdp_enabled()
 
 
-@pytest.mark.parametrize(("what", "value"), [("vendor", "GenuineIntel"), ("capability", "AVX2"), ("available", False)])
-def test_another_processor_keeps_mkl(amd, monkeypatch, tmp_path, what, value):
+@pytest.mark.parametrize(
+    ("what", "value"), [("vendor", "GenuineIntel"), ("capability", "AVX2"), ("available", False), ("gpu", True)]
+)
+def test_another_machine_keeps_mkl(amd, monkeypatch, tmp_path, what, value):
     if what == "vendor":
         (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {value}\n")
     elif what == "capability":
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: value)
+    elif what == "gpu":
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: value)
     else:
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: value)
     assert not products.prefer_onednn()

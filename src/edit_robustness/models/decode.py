@@ -6,7 +6,7 @@ tokens of transformers' `generate`, and rows whose sentence has ended leave the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +99,7 @@ class _RoomyLayer(DynamicLayer):
         return keys, values
 
 
-def roomy_cache(states: KeysValues, room: int) -> DynamicCache:
+def roomy_cache(states: Iterable[tuple[Tensor, Tensor]], room: int) -> DynamicCache:
     """A cache that holds the given states and can take `room` more tokens without copying them."""
     cache = DynamicCache()
     cache.layers = [_RoomyLayer(keys, values, room) for keys, values in states]
@@ -135,14 +135,52 @@ def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled 
     Raises:
         ValueError: If a prompt with what stands before it is longer than the model's context.
     """
+    return extended(lm, rows, before)[0]
+
+
+@torch.no_grad()
+def extended(
+    lm: LanguageModel,
+    rows: Sequence[Sequence[int]],
+    before: Prefilled | None = None,
+    *,
+    parents: Tensor | None = None,
+    columns: int = 1,
+) -> tuple[Prefilled, Tensor]:
+    """As `prefill`, with the logits after the last columns, (rows, columns, vocabulary).
+
+    Args:
+        lm: The model.
+        rows: Token ids of each prompt, none empty.
+        before: What stands before the prompts, already in the cache.
+        parents: Which row of `before` stands before each prompt, (rows,); each its own where it is not said.
+        columns: After how many of the last tokens logits are wanted; shorter prompts have padding there.
+
+    Raises:
+        ValueError: If a prompt with what stands before it is longer than the model's context.
+    """
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
-    full = mask if before is None else torch.cat([before.mask, mask], dim=1)
+    cache, full = DynamicCache(), mask
+    if before is not None:
+        index = torch.arange(len(rows), device=lm.device) if parents is None else parents
+        full = torch.cat([before.mask[index], mask], dim=1)
+        states = before.states if parents is None else (_rows_of(layer, index) for layer in before.states)
+        cache = roomy_cache(states, ids.shape[1])
     longest = int(full.sum(1).max())
     if longest > lm.max_length:
         raise ValueError(f"a prompt of {longest} tokens does not fit into {lm.name}'s context of {lm.max_length}")
-    cache = DynamicCache() if before is None else roomy_cache(before.states, ids.shape[1])
-    logits = _forward(lm, ids, full, cache, logits_to_keep=last(1))
-    return Prefilled(read_cache(cache), full, logits[:, -1])
+    logits = _forward(lm, ids, full, cache, logits_to_keep=last(columns))
+    # a copy, for a view would keep the logits of all columns in memory
+    final = logits[:, -1].clone() if columns > 1 else logits[:, -1]
+    return Prefilled(read_cache(cache), full, final), logits
+
+
+def _rows_of(layer: tuple[Tensor, Tensor], index: Tensor) -> tuple[Tensor, Tensor]:
+    """Some rows of a layer's keys and values; of a single row, without copying it."""
+    keys, values = layer
+    if len(keys) == 1:
+        return keys.expand(len(index), -1, -1, -1), values.expand(len(index), -1, -1, -1)
+    return keys[index], values[index]
 
 
 def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, **options: Any) -> Tensor:
@@ -188,18 +226,27 @@ def shared_prefix(rows: Sequence[Sequence[int]], *, least: int) -> int:
 
 
 def sentence_ending_tokens(lm: LanguageModel) -> Tensor:
-    """(vocabulary,) true for tokens after which a sentence may have ended: they hold a terminator or a line break.
+    """(vocabulary,) true for tokens after which a sentence may have ended: they hold a terminator or a line break."""
+    return ending_tokens(lm, f".!?{FULL_WIDTH_ENDS}{LINE_BREAKS}")
 
-    Tokens that are parts of a character count too, since the character they end may be a terminator.
+
+def ending_tokens(lm: LanguageModel, marks: Collection[str]) -> Tensor:
+    """(vocabulary,) true for tokens that hold one of some characters.
+
+    Tokens that are parts of a character count too, since the character they end may be one of those; and all tokens
+    where a blank is one, since many tokenizers do not write the one that a token begins with when it stands alone.
     """
     size = lm.model.get_output_embeddings().weight.shape[0]
+    if " " in marks:
+        return torch.ones(size, dtype=torch.bool, device=lm.device)
     texts = lm.tokenizer.batch_decode([[i] for i in range(min(size, len(lm.tokenizer)))])
     table = torch.zeros(size, dtype=torch.bool, device=lm.device)
-    table[[i for i, text in enumerate(texts) if any(mark in text for mark in _MARKS)]] = True
+    table[[i for i, text in enumerate(texts) if any(mark in text for mark in [*marks, _PART])]] = True
     return table
 
 
-_MARKS = f".!?{FULL_WIDTH_ENDS}{LINE_BREAKS}\ufffd"
+_PART = "\ufffd"
+"""What a tokenizer writes for a part of a character."""
 
 
 def most_probable(logits: Tensor, rows: Sequence[int]) -> Tensor:
@@ -217,6 +264,7 @@ def greedy(
     may_end: Tensor,
     owners: Owners | None = None,
     choose: Callable[[Tensor, Sequence[int]], Tensor] = most_probable,
+    stop_ids: frozenset[int] = frozenset(),
 ) -> list[Generation]:
     """Greedy decoding from prefilled prompts; rows that have stopped leave the batch, a fifth of it at a time.
 
@@ -230,8 +278,9 @@ def greedy(
         owners: Told which rows remain, where edits act on rows.
         choose: The next tokens, from logits (rows, vocabulary) and the numbers of those rows among the prompts; to
             sample, give another than the default.
+        stop_ids: Tokens that end a text, besides the model's own.
     """
-    owners = owners or Owners([0] * len(start.logits))
+    owners, stop_ids = owners or Owners([0] * len(start.logits)), lm.stop_ids | stop_ids
     ids: list[list[int]] = [[] for _ in range(len(start.logits))]
     finished = [False] * len(ids)
     # after "in 1995." only the next token tells whether the sentence has ended
@@ -244,7 +293,7 @@ def greedy(
             for row, token, check in zip(alive, tokens.tolist(), may_end[tokens].tolist(), strict=True):
                 if finished[row]:
                     continue
-                finished[row] = token in lm.stop_ids
+                finished[row] = token in stop_ids
                 if not finished[row]:
                     ids[row].append(token)
                     finished[row] = (check or unsure[row]) and ended(

@@ -68,6 +68,13 @@ class LanguageModel:
         return self.model.config.max_position_embeddings
 
     @cached_property
+    def finite(self) -> bool:
+        """Whether the unedited model's weights, and what it says after a token, are numbers at all."""
+        with torch.no_grad():
+            said = self.model(input_ids=torch.tensor([[self.pad_id]], device=self.device)).logits
+        return all(bool(each.isfinite().all()) for each in (said, *self.model.parameters()))
+
+    @cached_property
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks."""
         return self.model.get_submodule(self.layout.blocks)

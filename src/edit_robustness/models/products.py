@@ -19,19 +19,27 @@ def prefer_onednn() -> bool:
     """Let oneDNN multiply in this process, if this is an AMD processor with AVX-512 and its products are float32's.
 
     The one way to oneDNN is a setting that allows it to round to bfloat16. It does so only where there are units for
-    that (AMX), so the setting stays only where a product that rounding would change comes out exactly.
+    that (AMX), so the setting stays only where a product that rounding would change comes out exactly. It reaches the
+    many small products inside torch's fused attention too, which it makes 4 to 15 times slower: attention is made of
+    plain products then. On a machine with a GPU nothing is changed.
 
     Returns:
         Whether it multiplies now.
     """
-    if not (torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512" and _amd()):
+    if torch.cuda.is_available() or not _worth_it():
         return False
     before = _SETTING.fp32_precision
     _SETTING.fp32_precision = "bf16"
     if not _exact():
         _SETTING.fp32_precision = before
         return False
+    torch.backends.cuda.enable_flash_sdp(False)  # the CPU's fused attention heeds it too
     return True
+
+
+def _worth_it() -> bool:
+    wide = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return wide and _amd()
 
 
 def _amd() -> bool:
