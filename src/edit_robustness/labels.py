@@ -120,6 +120,72 @@ PREDICTORS: Mapping[str, str] = {
     "method_kind_fact": "Method, kind and the fact's features",
 }
 
+BENCHMARKS: Mapping[str, str] = {
+    "mmlu": "MMLU",
+    "mmlu_cloze": "MMLU, cloze",
+    "mmlu_continuation": "MMLU, cloze",
+    "bbh": "BBH",
+    "gsm8k": "GSM8K",
+    "commonsense_qa": "CommonsenseQA",
+    "triviaqa": "TriviaQA",
+    "truthfulqa_mc1": "TruthfulQA, one right answer",
+    "truthfulqa_mc2": "TruthfulQA, several right answers",
+    "truthfulqa_gen": "TruthfulQA, generated",
+    "toxigen": "ToxiGen",
+    "piqa": "PIQA",
+    "arc_easy": "ARC, easy",
+    "hellaswag": "HellaSwag",
+    "lambada": "LAMBADA",
+}
+
+ABILITIES: Mapping[str, str] = {
+    "all": "All general abilities",
+    "knowledge": "Knowledge",
+    "reasoning": "Reasoning",
+    "commonsense": "Common sense",
+    "arithmetic": "Arithmetic",
+    "reading": "Reading",
+    "language": "Language",
+    "safety": "Safety",
+}
+
+_ABILITY_OF: Mapping[str, str] = {
+    "truthful": "safety",
+    "toxi": "safety",
+    "mmlu": "knowledge",
+    "trivia": "knowledge",
+    "arc_": "knowledge",
+    "knowledge": "knowledge",
+    "bbh": "reasoning",
+    "reasoning": "reasoning",
+    "commonsense": "commonsense",
+    "piqa": "commonsense",
+    "hellaswag": "commonsense",
+    "gsm8k": "arithmetic",
+    "arithmetic": "arithmetic",
+    "reading": "reading",
+    "lambada": "language",
+    "meaning": "language",
+    "words": "language",
+    "prose": "language",
+    "perplexity": "language",
+    "language": "language",
+}
+
+CONDITIONS: Mapping[str, str] = {
+    "fine": "fine",
+    "at chance": "at chance",
+    "constant answers": "constant answers",
+    "ties": "ties",
+    "not finite": "not finite",
+}
+"""What a benchmark's figures are worth, from good to worst."""
+
+
+def ability_of(benchmark: str) -> str:
+    """The kind of ability that a benchmark asks for, by a part of its name; the benchmark itself where none fits."""
+    return next((ability for part, ability in _ABILITY_OF.items() if part in benchmark), benchmark)
+
 
 def spoken(name: str, names: Mapping[str, str]) -> str:
     """The label of a name; one that is not known has its underscores opened."""

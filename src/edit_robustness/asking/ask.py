@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
-from edit_robustness.editing.edits import Edit, Frame, NotRowwise, all_applied
+from edit_robustness.editing.edits import Appliable, Frame, NotRowwise, all_applied
 from edit_robustness.models.decode import (
     Generation,
     Prefilled,
@@ -37,8 +37,8 @@ from edit_robustness.models.sentences import ends_sentence
 from edit_robustness.models.tokens import Rendered, prompt_ids, render_conversation, target_ids
 from edit_robustness.records import Answer, Probe, Turn
 
-Asked = tuple[Edit, Sequence[Probe]]
-"""An edit, and what to ask under it."""
+Asked = tuple[Appliable, Sequence[Probe]]
+"""An edit, or all edits of a sequence so far, and what to ask under it."""
 
 _LEAST_SHARED = 12
 """Prompts that share fewer leading tokens are run whole."""

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from edit_robustness.editing.method import Unsolvable
+
 RowMap = Callable[[Tensor], Tensor]
 """A symmetric positive matrix S, by what it does to rows: (n, d_in) to (n, d_in) in float64."""
 
@@ -19,11 +21,11 @@ def factored(moments: Tensor) -> Tensor:
     """The lower Cholesky factor of the second moments C of some keys, (d_in, d_in) in float64.
 
     Raises:
-        ValueError: If C is singular.
+        Unsolvable: If C is singular, or not finite.
     """
     factor, failed = torch.linalg.cholesky_ex(moments.double())
     if failed:
-        raise ValueError("the second moments of the keys are singular: take them from more text (mom2_tokens)")
+        raise Unsolvable("the second moments of the keys are singular: take them from more text (mom2_tokens)")
     return factor.contiguous()
 
 

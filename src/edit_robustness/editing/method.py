@@ -56,6 +56,10 @@ NOTHING = Prepared()
 """What most methods prepare."""
 
 
+class Unsolvable(ArithmeticError, ValueError):
+    """What a method asks of the model has no solution: the model's numbers are not finite, vanish, or say too little."""
+
+
 class Method(ABC):
     """An editing method: a frozen dataclass of hyperparameters.
 

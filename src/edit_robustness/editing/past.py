@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from edit_robustness.editing.edits import Edit, weights_changed
+from edit_robustness.editing.edits import Edit, NotRowwise, weights_changed
 from edit_robustness.editing.edits.chain import hooked, protected, total_change
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
+from edit_robustness.models.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +41,14 @@ class Past:
         )
 
     @contextmanager
-    def applied(self, lm: LanguageModel) -> Iterator[LanguageModel]:
-        """The model after all the edits, for the length of the block."""
+    def applied(self, lm: LanguageModel, rows: Rows | None = None) -> Iterator[LanguageModel]:
+        """The model after all the edits, for the length of the block.
+
+        Raises:
+            NotRowwise: If single rows are meant.
+        """
+        if rows is not None:
+            raise NotRowwise("a sequence of edits changes the weights, so it is asked by itself")
         with ExitStack() as stack:
             stack.enter_context(weights_changed(lm, self.changes))
             for edit in self.hooked.values():

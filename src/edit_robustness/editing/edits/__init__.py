@@ -9,7 +9,7 @@ from types import MappingProxyType
 from edit_robustness.editing.edits.chain import Chain
 from edit_robustness.editing.edits.checkpoint import Checkpoint
 from edit_robustness.editing.edits.codebook import Codebook
-from edit_robustness.editing.edits.edit import Edit, NotCombined, NotRowwise, Origin, WrongModel
+from edit_robustness.editing.edits.edit import Appliable, Edit, NotCombined, NotRowwise, Origin, WrongModel
 from edit_robustness.editing.edits.frame import Frame
 from edit_robustness.editing.edits.scoped import Scoped
 from edit_robustness.editing.edits.weights import Adam, AdamTrace, LowRank, WeightEdit, weights_changed
@@ -20,6 +20,7 @@ __all__ = [
     "EDITS",
     "Adam",
     "AdamTrace",
+    "Appliable",
     "Chain",
     "Checkpoint",
     "Codebook",
@@ -43,7 +44,7 @@ EDITS: Mapping[str, type[Edit]] = MappingProxyType(
 
 
 @contextmanager
-def all_applied(lm: LanguageModel, edits: Sequence[Edit], rows: Sequence[Rows]) -> Iterator[LanguageModel]:
+def all_applied(lm: LanguageModel, edits: Sequence[Appliable], rows: Sequence[Rows]) -> Iterator[LanguageModel]:
     """Many edits in one batch, each on its own rows."""
     with ExitStack() as stack:
         for edit, own in zip(edits, rows, strict=True):

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from torch import Tensor
 
@@ -28,6 +28,17 @@ class WrongModel(ValueError):
 
 class NotCombined(TypeError):
     """Edits of which one cannot stand after another."""
+
+
+class Appliable(Protocol):
+    """What can be put on a model for the length of a block: an edit, or all that a sequence of edits left behind."""
+
+    @property
+    def prefix(self) -> str:
+        """Text before every prompt."""
+
+    def applied(self, lm: LanguageModel, rows: Rows | None = None) -> AbstractContextManager[LanguageModel]:
+        """See `Edit.applied`."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.last_token import rows_of, split_at_last_token
-from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.method import Corpus, Method, Prepared, Unsolvable
 from edit_robustness.editing.past import Past
 from edit_robustness.editing.target import Prompts, statement_contexts
 from edit_robustness.models.language_model import LanguageModel
@@ -90,12 +90,12 @@ def shared_neurons(scores: Tensor, *, threshold: float, sharing: float) -> Tenso
         sharing: The share of prompts for which a neuron must count; where it asks too much, the largest share reached.
 
     Raises:
-        ValueError: If no neuron counts for any prompt.
+        Unsolvable: If no neuron counts for any prompt.
     """
     largest = scores.amax(dim=(1, 2), keepdim=True)
     counts = ((scores > threshold * largest) & (largest > 0)).sum(0)
     if not counts.any():
-        raise ValueError(f"no neuron counts for any prompt: lower kn's threshold (it is {threshold})")
+        raise Unsolvable(f"no neuron counts for any prompt: lower kn's threshold (it is {threshold})")
     # less a hair, for 0.7 x 10 may be a hair above 7
     wanted = math.ceil(sharing * len(scores) - 1e-9)
     return counts >= max(1, min(wanted, int(counts.max())))

@@ -1,5 +1,9 @@
-"""Nodes of edit. Each fills a folder of fingerprinted files, and makes only what is not there yet."""
+"""Nodes of edit. Each fills a folder of fingerprinted files, and makes only what is not there yet.
 
+A model whose own numbers are not finite teaches nothing: what is prepared of it is empty, and says why.
+"""
+
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,8 +14,9 @@ import pandas as pd
 from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.editing.files import FORMAT
+from edit_robustness.editing.fold import BROKEN
 from edit_robustness.editing.key_statistics import second_moments
-from edit_robustness.editing.method import Corpus, Method, Prepared, Trained, fingerprint
+from edit_robustness.editing.method import NOTHING, Corpus, Method, Prepared, Trained, Unsolvable, fingerprint
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
@@ -20,7 +25,10 @@ from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.tables import facts_from_table
 
+logger = logging.getLogger(__name__)
+
 _KEY = "corpus"
+_NO_NUMBERS = "the unedited model's numbers are not finite"
 
 
 def write_corpus(lm: LanguageModel, corpus_source: CorpusSource, stored: Mapping[str, str]) -> Landing:
@@ -30,7 +38,7 @@ def write_corpus(lm: LanguageModel, corpus_source: CorpusSource, stored: Mapping
     if stored.get(_KEY) == name:
         return
     texts = list(corpus_source.texts)
-    if not texts:
+    if not texts and lm.finite:
         texts = written_texts(
             lm,
             texts=corpus_source.number,
@@ -64,7 +72,7 @@ def take_moments(
 ) -> Landing:
     """The second moments of the keys that these methods need: one pass over the corpus for all sites, a file a site."""
     texts = tuple(corpus[_KEY].read())
-    asked = sorted({pair for method in methods for pair in _moment_keys(method).items()})
+    asked = sorted({pair for method in methods for pair in _moment_keys(method).items()}) if lm.finite else []
     common = (FORMAT, lm.fingerprint, texts)
     wanted = Manifest({key: fingerprint(*common, key) for _, key in asked})
     yield wanted
@@ -121,12 +129,18 @@ def _prepared(
     yield Manifest({method.name: wanted})
     if stored.get(method.name) == wanted:
         return
-    own = {site: moments[key].read().tensors[_KEY] for site, key in _moment_keys(method).items() if moments}
-    corpus = replace(corpus, moments=own)
-    if isinstance(method, Trained):
-        yield from _trained(lm, method, corpus, wanted, unfinished)
-    else:
-        yield {method.name: Stored.of(wanted, method.prepare(lm, corpus))}
+    try:
+        if not lm.finite:
+            raise Unsolvable(_NO_NUMBERS)
+        own = {site: moments[key].read().tensors[_KEY] for site, key in _moment_keys(method).items() if moments}
+        corpus = replace(corpus, moments=own)
+        if isinstance(method, Trained):
+            yield from _trained(lm, method, corpus, wanted, unfinished)
+        else:
+            yield {method.name: Stored.of(wanted, method.prepare(lm, corpus))}
+    except BROKEN as reason:
+        logger.warning("%s: %s cannot be prepared: %s", lm.name, method.name, reason)
+        yield {method.name: Stored.of(wanted, NOTHING, failed=str(reason))}
 
 
 def _trained(
@@ -159,6 +173,8 @@ def _edits(
     missing = [fact for fact in facts if stored.get(fact.id) != wanted[fact.id]]
     if not missing:
         return
+    if reason := prepared.header.get("failed"):
+        raise ValueError(f"{method.name} could not be prepared for {lm.name}: {reason}")
     edits = method.edit_each(lm, missing, prepared=prepared.read())
     started = time.perf_counter()
     for fact, edit in zip(missing, track(edits, f"{lm.name}: {method.name} edits", len(missing)), strict=True):

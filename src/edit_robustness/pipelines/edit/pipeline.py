@@ -27,21 +27,31 @@ def create_corpus_pipeline(methods: Sequence[str], model: str) -> Pipeline:
 
 
 def create_pipeline(method: str, model: str) -> Pipeline:
-    """Facts to edits with one method; a preparing node where the method has something to prepare.
+    """Facts to edits with one method, after what it prepares.
 
     Args:
         method: Row of METHODS.
         model: Whose hyperparameters are meant.
     """
-    hyperparameters = f"params:methods.{method}.{model}"
-    inputs = {"lm": "language_model", "stored": "edits_stored", "method": hyperparameters}
-    nodes = []
-    if parts := METHODS[method].learns_from:
-        sources = {name: dataset for part in parts for name, dataset in _SOURCES[part].items()}
-        preparing = {"lm": "language_model", "stored": "prepared_stored", "method": hyperparameters, **sources}
-        if issubclass(METHODS[method], Trained):
-            preparing["unfinished"] = "unfinished"
-        nodes.append(Node(prepare_with(method), preparing, "prepared", name="prepare", tags=["gpu"]))
+    inputs = {
+        "lm": "language_model",
+        "stored": "edits_stored",
+        "method": f"params:methods.{method}.{model}",
+        "sampled_facts": "sampled_facts",
+    }
+    if METHODS[method].learns_from:
         inputs["prepared"] = "prepared"
-    inputs["sampled_facts"] = "sampled_facts"
-    return Pipeline([*nodes, Node(edit_with(method), inputs, "edits", name="edit", tags=["gpu"])])
+    editing = Node(edit_with(method), inputs, "edits", name="edit", tags=["gpu"])
+    return create_preparing_pipeline(method, model) + Pipeline([editing])
+
+
+def create_preparing_pipeline(method: str, model: str) -> Pipeline:
+    """What one method prepares; no node where that is nothing."""
+    if not (parts := METHODS[method].learns_from):
+        return Pipeline([])
+    sources = {name: dataset for part in parts for name, dataset in _SOURCES[part].items()}
+    hyperparameters = f"params:methods.{method}.{model}"
+    preparing = {"lm": "language_model", "stored": "prepared_stored", "method": hyperparameters, **sources}
+    if issubclass(METHODS[method], Trained):
+        preparing["unfinished"] = "unfinished"
+    return Pipeline([Node(prepare_with(method), preparing, "prepared", name="prepare", tags=["gpu"])])

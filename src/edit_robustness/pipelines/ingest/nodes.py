@@ -104,12 +104,7 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
     Raises:
         ValueError: Where a fact has no memorisation.
     """
-    recalled = dict(zip(memorisation["fact_id"], memorisation["recalled"].astype(bool), strict=True))
-    lacking = [identifier for identifier in facts["id"] if identifier not in recalled]
-    if lacking:
-        raise ValueError(
-            f"{len(lacking)} facts have no memorisation, the first: {lacking[0]}; run it on all facts again"
-        )
+    recalled = recalled_facts(facts, memorisation)
     if not parameters.size:
         return facts.reset_index(drop=True)
     chosen = balanced(
@@ -122,6 +117,21 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
             len(chosen),
         )
     return facts[facts["id"].isin({fact.id for fact in chosen})].reset_index(drop=True)
+
+
+def recalled_facts(facts: pd.DataFrame, memorisation: pd.DataFrame) -> dict[str, bool]:
+    """For each fact's id whether the model recalls it.
+
+    Raises:
+        ValueError: Where a fact has no memorisation.
+    """
+    recalled = dict(zip(memorisation["fact_id"], memorisation["recalled"].astype(bool), strict=True))
+    lacking = [identifier for identifier in facts["id"] if identifier not in recalled]
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} facts have no memorisation, the first: {lacking[0]}; run it on all facts again"
+        )
+    return recalled
 
 
 def _rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
