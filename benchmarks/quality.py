@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from benchmarks.tables import markdown
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import AnswersDataset, EditsDataset, Manifest, PreparedDataset, Stored
 from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.editing.fold import fold
 from edit_robustness.editing.method import NOTHING, Corpus, Method, Prepared, Trained, fingerprint
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.past import Past
@@ -266,22 +268,21 @@ def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]], at_once:
         windows: Held-out text.
         at_once: How many facts each edit makes true.
     """
-    method, prepared, past = bench.method(name), bench.prepared(name), Past()
+    method, prepared = bench.method(name), bench.prepared(name)
     folder, facts = EditsDataset(str(bench.folder / name / "sequence")), [record.fact for record in bench.records]
+    groups = [facts[begun : begun + at_once] for begun in range(0, len(facts), at_once)]
+    common = (name, method.settings(), bench.lm.fingerprint, prepared.fingerprint)
+    keys = {n: fingerprint(*common, facts[:n], at_once) for n in accumulate(map(len, groups))}
     there = folder.items()
-    for begun in track(range(0, len(facts), at_once), f"{name}: a sequence", math.ceil(len(facts) / at_once)):
-        own, number = facts[begun : begun + at_once], min(begun + at_once, len(facts))
-        key = fingerprint(name, method.settings(), bench.lm.fingerprint, prepared.fingerprint, facts[:number], at_once)
-        stored = there.get(own[-1].id)
-        if stored is not None and stored.fingerprint == key:
-            increment = stored.read().with_prepared(prepared)
-        else:
-            with past.applied(bench.lm):
-                increment = method.edit(bench.lm, own, prepared=prepared, past=past)
-            folder.save({own[-1].id: Stored.of(key, increment)})
-        past = past + increment
-        if number in STEPS or number == len(facts):
-            yield {"method": name, "edits": number, **after(bench, past, bench.records[:number], windows)}
+    named = {number: there[facts[number - 1].id] for number in keys if facts[number - 1].id in there}
+    kept = {number: item.read for number, item in named.items() if item.fingerprint == keys[number]}
+    steps = fold(bench.lm, method, groups, prepared=prepared, kept=kept)
+    for step in track(steps, f"{name}: a sequence", len(groups)):
+        if not step.kept:
+            folder.save({facts[step.number - 1].id: Stored.of(keys[step.number], step.edit)})
+        if step.number in STEPS or step.number == len(facts):
+            measured = after(bench, step.past, bench.records[: step.number], windows)
+            yield {"method": name, "edits": step.number, **measured}
 
 
 def after(bench: Bench, past: Past, records: Sequence[Record], windows: Sequence[Sequence[int]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness import grid
-from edit_robustness.grid import ByModel, GridError, edit_eval, read_grid, rescoring
+from edit_robustness.grid import ByModel, GridError, edit_eval, read_grid, rescoring, sequential_eval
 from edit_robustness.pipelines.rephrase import SOURCES
 
 ROME = {
@@ -104,6 +104,36 @@ def test_a_model_set_to_nothing_is_left_out():
 def test_a_grid_that_asks_for_what_does_not_exist(models, message):
     with pytest.raises(GridError, match=message):
         read_grid(parameters(**models), MODELS)
+
+
+def test_the_grid_of_sequences_is_checked_as_the_other_is_and_may_be_missing(monkeypatch):
+    for name in ("grid", "sequential", "baked", "judged", "worded_by"):
+        monkeypatch.setattr(grid._Active, name, getattr(grid._Active, name))
+    given = parameters(left={"none": True})
+    grid.activate(given, MODELS)
+    assert grid.sequential() is None
+    grid.activate(given | {"sequential_grid": {"right": {"rome": True, "none": True}}}, MODELS)
+    assert grid.sequential() == {"right": ["none", "rome"]}
+    for wrong, message in [
+        ({"lef": {"none": True}}, "sequential_grid: no model `lef` in the catalog; there are left, right"),
+        ({"left": {"none": True, "romee": True}}, "sequential_grid.left: no method `romee`; there are none, "),
+        ({"left": {"rome": True}}, "sequential_grid.left: `none` must be on"),
+        ({"left": {"none": True, "ike": True}}, "sequential_grid.left: ike has no hyperparameters for left"),
+        ({}, "sequential_grid: it is empty"),
+    ]:
+        with pytest.raises(GridError, match=message):
+            grid.activate(given | {"sequential_grid": wrong}, MODELS)
+
+
+def test_sequences_have_models_and_in_them_methods_and_edit_none_under_no_method():
+    pipeline = sequential_eval(read_grid(parameters(left={"none": True, "rome": True}), MODELS))
+    names = {node.name for node in pipeline.nodes}
+    assert {"left.rome.edit_in_sequence", "left.rome.measure_drift", "left.none.ask_checkpoints"} <= names
+    assert not {"left.none.edit_in_sequence", "left.none.measure_drift", "left.rome.edit"} & names
+    assert {"left.rome_sequence", "left_documents", "left_sequence_facts"} <= pipeline.datasets()
+    assert pipeline.nodes[0].name == "validate_facts"
+    assert "check_enough" in [node.name for node in pipeline.nodes][:3]
+    assert_in_order_of_dependence(pipeline)
 
 
 def test_a_misspelt_hyperparameter():

@@ -14,7 +14,18 @@ from typing import Any
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.pipelines import analyze, bake, conversation, edit, evaluate, ingest, rephrase
+from edit_robustness.pipelines import (
+    abilities,
+    analyze,
+    bake,
+    conversation,
+    damage,
+    edit,
+    evaluate,
+    ingest,
+    rephrase,
+    sequence,
+)
 
 Grid = dict[str, list[str]]
 """For each model the methods of this run."""
@@ -22,12 +33,19 @@ Grid = dict[str, list[str]]
 BASELINE = "none"
 """The method that locality is measured against; it is always part of a grid."""
 
-_GLOBAL = {"facts", "lessons", "raw_relations", "corpus_source", "judge", "tester", "web", "writer", "frozen_wordings"}
+SEQUENTIAL = "sequential_grid"
+"""The grid of `sequential_eval`, which covers other methods than that of single edits."""
+
+_GLOBAL = {
+    *("facts", "lessons", "raw_relations", "corpus_source", "judge", "tester", "web", "writer", "frozen_wordings"),
+    "benchmark_files",
+}
 _PER_MODEL = (
     *("scores", "answers", "judgements", "memorisation", "features", "rejects", "run"),
     *("verdicts", "compared", "turns"),
+    *("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift", "sequence_run"),
 )
-_PER_CELL = ("edits", "answers", "transcripts", "opinions")
+_PER_CELL = ("edits", "answers", "transcripts", "opinions", "sequence", "sequence_answers", "documents", "drift")
 
 
 class GridError(ValueError):
@@ -41,6 +59,7 @@ class _Active:
     """
 
     grid: Grid | None = None
+    sequential: Grid | None = None
     baked: str = BASELINE
     judged: bool = False
     worded_by: str = rephrase.SOURCES[0]
@@ -57,6 +76,7 @@ def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
         GridError: If it names a model, method or pair that does not exist; the error lists those that do.
     """
     _Active.grid = read_grid(parameters, models)
+    _Active.sequential = read_grid(parameters, models, SEQUENTIAL) if SEQUENTIAL in parameters else None
     _Active.baked = parameters.get("bake", {}).get("method", BASELINE)
     if _Active.baked not in METHODS:
         raise GridError(f"bake.method: no method `{_Active.baked}`; there are {', '.join(METHODS)}")
@@ -79,6 +99,11 @@ def active() -> Grid:
     return _Active.grid
 
 
+def sequential() -> Grid | None:
+    """The grid of sequences of this process; None where the parameters have none."""
+    return _Active.sequential
+
+
 def baked() -> str:
     """The method whose edits `bake` takes in this process."""
     return _Active.baked
@@ -94,33 +119,33 @@ def worded_by() -> str:
     return _Active.worded_by
 
 
-def read_grid(parameters: Mapping[str, Any], models: Sequence[str]) -> Grid:
-    """The grid in the parameters; see `activate`."""
-    wanted = parameters.get("grid") or {}
+def read_grid(parameters: Mapping[str, Any], models: Sequence[str], name: str = "grid") -> Grid:
+    """The grid in the parameters, under this name; see `activate`."""
+    wanted = parameters.get(name) or {}
     unknown = [model for model in wanted if model not in models]
     if unknown:
-        raise GridError(f"grid: no model `{unknown[0]}` in the catalog; there are {', '.join(sorted(models))}")
-    grid = {model: _methods(model, chosen or {}, parameters) for model, chosen in wanted.items()}
+        raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; there are {', '.join(sorted(models))}")
+    grid = {model: _methods(f"{name}.{model}", model, chosen or {}, parameters) for model, chosen in wanted.items()}
     grid = {model: methods for model, methods in grid.items() if methods}
     if not grid:
-        raise GridError(f"grid: it is empty; name a model of {', '.join(sorted(models))} and methods for it")
+        raise GridError(f"{name}: it is empty; name a model of {', '.join(sorted(models))} and methods for it")
     return grid
 
 
-def _methods(model: str, chosen: Mapping[str, bool], parameters: Mapping[str, Any]) -> list[str]:
+def _methods(where: str, model: str, chosen: Mapping[str, bool], parameters: Mapping[str, Any]) -> list[str]:
     for method in chosen:
         if method not in METHODS:
-            raise GridError(f"grid.{model}: no method `{method}`; there are {', '.join(METHODS)}")
+            raise GridError(f"{where}: no method `{method}`; there are {', '.join(METHODS)}")
     on = [method for method in METHODS if chosen.get(method)]
     if not on:
         return []
     if BASELINE not in on:
-        raise GridError(f"grid.{model}: `{BASELINE}` must be on, for locality compares with the unedited model")
+        raise GridError(f"{where}: `{BASELINE}` must be on, for locality compares with the unedited model")
     for method in on:
         settings = parameters.get("methods", {}).get(method, {})
         if model not in settings:
             raise GridError(
-                f"grid.{model}: {method} has no hyperparameters for {model} (it has them for "
+                f"{where}: {method} has no hyperparameters for {model} (it has them for "
                 f"{', '.join(sorted(settings)) or 'no model'}); add them to parameters/methods/{method}.yml"
             )
         _check_names(f"methods.{method}.{model}", settings[model] or {}, METHODS[method])
@@ -168,12 +193,49 @@ def conversing(grid: Grid) -> Pipeline:
     return ByModel([ingest.create_pipeline(), *models, conversation.create_report_pipeline(list(grid))], list(grid))
 
 
+def sequential_eval(grid: Grid) -> Pipeline:
+    """Edits one after another on each model, and what they cost it at checkpoints.
+
+    Args:
+        grid: The models and their methods.
+    """
+    models = [_sequential_model(model, methods) for model, methods in grid.items()]
+    ingested = [ingest.create_pipeline(), ingest.create_checking_pipeline()]
+    return ByModel([*ingested, *models, damage.create_pipeline(list(grid))], list(grid))
+
+
+def _sequential_model(model: str, methods: Sequence[str]) -> Pipeline:
+    parts = [
+        evaluate.create_familiarity_pipeline(),
+        ingest.create_sequence_pipeline(),
+        sequence.create_probes_pipeline(),
+        abilities.create_planning_pipeline(),
+        edit.create_corpus_pipeline(methods, model),
+        *(_cell(method, _sequential_cell(method, model)) for method in methods),
+        sequence.create_gathering_pipeline(methods, model),
+    ]
+    return _of_model(model, parts, facts="sequence_facts")
+
+
+def _sequential_cell(method: str, model: str) -> Pipeline:
+    return (
+        edit.create_preparing_pipeline(method, model, "sequence")
+        + sequence.create_pipeline(method, model)
+        + abilities.create_pipeline(method)
+    )
+
+
+def _single_cell(method: str, model: str, asking: Pipeline) -> Pipeline:
+    """Independent edits by one method, and what is asked under them."""
+    return _cell(method, edit.create_pipeline(method, model) + asking)
+
+
 def _conversing_model(model: str, methods: Sequence[str]) -> Pipeline:
     parts = [
         evaluate.create_familiarity_pipeline(),
         ingest.create_sample_pipeline(),
         edit.create_corpus_pipeline(methods, model),
-        *(_cell(model, method, conversation.create_pipeline(method)) for method in methods),
+        *(_single_cell(method, model, conversation.create_pipeline(method)) for method in methods),
         conversation.create_verdict_pipeline(methods, model),
     ]
     return _of_model(model, parts)
@@ -187,14 +249,14 @@ def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str) -> 
         evaluate.create_features_pipeline(),
         rephrase.create_pipeline(worded_by),
         edit.create_corpus_pipeline(methods, model),
-        *(_cell(model, method, evaluate.create_pipeline(method)) for method in methods),
+        *(_single_cell(method, model, evaluate.create_pipeline(method)) for method in methods),
         evaluate.create_scoring_pipeline(methods, model, judged=judged),
     ]
     return _of_model(model, parts)
 
 
-def _of_model(model: str, parts: Sequence[Pipeline]) -> Pipeline:
-    """What is done once the facts are complete, in the model's namespace."""
+def _of_model(model: str, parts: Sequence[Pipeline], facts: str = "facts") -> Pipeline:
+    """What is done once the facts are complete, in the model's namespace; `facts`: the table of those of the run."""
     asked = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
     whole = evaluate.create_completion_pipeline() + asked
     return Pipeline(
@@ -203,18 +265,17 @@ def _of_model(model: str, parts: Sequence[Pipeline]) -> Pipeline:
         inputs=_GLOBAL & whole.inputs(),
         outputs={
             **{name: f"{model}_{name}" for name in _PER_MODEL if name in whole.all_outputs()},
-            "sampled_facts": f"{model}_facts",
+            "sampled_facts": f"{model}_{facts}",
         },
         parameters=_parameters(whole),
         prefix_datasets_with_namespace=True,
     )
 
 
-def _cell(model: str, method: str, asking: Pipeline) -> Pipeline:
-    """Edits by one method, and what is asked under them."""
-    whole = edit.create_pipeline(method, model) + asking
+def _cell(method: str, whole: Pipeline) -> Pipeline:
+    """What is done with one method, in its namespace."""
     shared = {"language_model", "lessons", "sampled_facts", "raw_relations", "corpus", "moments", "probes"}
-    shared |= {"tester", "judge"}
+    shared |= {"tester", "judge", "orders", "sequence_probes", "planned_benchmarks"}
     return Pipeline(
         whole,
         namespace=method,

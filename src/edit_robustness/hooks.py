@@ -8,7 +8,7 @@ from typing import Any
 import click
 from kedro.framework.hooks import hook_impl
 
-PAGES = ("report", "conversations")
+PAGES = ("report", "conversations", "sequences")
 """The data sets that people read in a browser."""
 
 
@@ -30,3 +30,4 @@ class ReportPath:
         for name in self._written:
             # not a log line: those are broken at the width of the terminal, and a broken path opens nothing
             click.echo(f"Report: {Path(str(catalog.get(name)._filepath)).resolve()}")
+        self._written.clear()

@@ -83,6 +83,9 @@ def test_the_divergence_goes_from_the_unedited_to_the_edited():
     unedited, edited = torch.tensor([[0.9, 0.1, 0.0]]).log(), torch.tensor([[0.5, 0.25, 0.25]]).log()
     assert divergence(unedited, edited).item() == pytest.approx(0.9 * math.log(1.8) + 0.1 * math.log(0.4))
     assert divergence(edited, unedited).item() == math.inf
+    lost = torch.full_like(edited, math.nan)
+    assert divergence(lost, lost).isnan()
+    assert divergence(edited, lost).isnan()
     noise = torch.randn(50, 1000)
     assert divergence(noise, noise + 3).max() < 1e-5
     assert divergence(noise, noise + 3).min() >= 0

@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from edit_robustness.models.decode import (
+    ending_tokens,
+    extended,
     fresh_cache,
     greedy,
     joined,
@@ -26,6 +28,18 @@ def test_a_prompt_that_does_not_fit_is_refused(lab):
     start = prefill(lm, [[5] * 2000])
     with pytest.raises(ValueError, match="a prompt of 2049 tokens does not fit into tiny-llama's context of 2048"):
         prefill(lm, [[5] * 49], start)
+
+
+@pytest.mark.parametrize("parents", [[0, 0, 0], [1, 0, 1]])
+def test_rows_continue_those_that_stand_before_them(parents, lab):
+    lm, beginnings, ends = lab.model("gpt2"), ["An owl sat", "Oslo"][: 1 + max(parents)], [" there.", " up", "!"]
+    start = prefill(lm, [naive.ids_of(lm, text) for text in beginnings])
+    run, logits = extended(lm, [naive.ids_of(lm, end) for end in ends], start, parents=torch.tensor(parents), columns=2)
+    assert logits.shape[:2] == (3, 2)
+    for row, (parent, end) in enumerate(zip(parents, ends, strict=True)):
+        whole = lm.model(torch.tensor([naive.ids_of(lm, beginnings[parent] + end)])).logits[0]
+        torch.testing.assert_close(run.logits[row], whole[-1], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(logits[row, -min(2, len(end)) :], whole[-min(2, len(end)) :], atol=1e-4, rtol=1e-4)
 
 
 def test_prefilled_states_are_not_changed_by_what_comes_after(lab):
@@ -90,6 +104,14 @@ def test_tokens_after_which_a_sentence_may_have_ended(lab):
     for text in ("He slept.", "Really?", "好。", "एक।"):
         assert ends_sentence(text)
         assert bool(table[naive.ids_of(lm, text)[-1]])
+
+
+def test_tokens_that_hold_a_character(lab):
+    lm = lab.model("llama")
+    table = ending_tokens(lm, "q:")
+    assert [bool(table[naive.ids_of(lm, letter)[0]]) for letter in "q:a"] == [True, True, False]
+    # a blank in front of a word is not written where the word stands alone
+    assert ending_tokens(lm, " ").all()
 
 
 def test_owners_are_as_before_after_decoding_and_scoring(lab):

@@ -5,13 +5,15 @@ import pytest
 import torch
 from fabricated_edits import FACTS, POOL, RELATIONS, TEXTS, method
 
+from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.folders import Manifest, Stored
 from edit_robustness.editing import key_statistics
 from edit_robustness.editing.edits import Frame
-from edit_robustness.editing.method import Prepared, Trained
+from edit_robustness.editing.method import Prepared, Trained, Unsolvable
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.layout import Site
-from edit_robustness.pipelines.edit.nodes import prepare_with, take_moments
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus
 from edit_robustness.tables import facts_to_table
 
 CORPUS = {"corpus": Stored.of("texts", list(TEXTS))}
@@ -121,3 +123,47 @@ def test_a_training_goes_on_where_it_stopped(lab, monkeypatch):
 
     other = run(run(Folder(), Counting(), at_most=1), Counting(steps=5))
     assert other.items["counting"].read().texts == ("5", "from 0"), "another training begins anew"
+
+
+def test_what_learns_from_facts_has_a_file_for_each_purpose(lab, monkeypatch):
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Counting})
+    sources = {
+        "facts": facts_to_table([*FACTS, *POOL]),
+        "sampled_facts": facts_to_table(FACTS),
+        "raw_relations": RELATIONS,
+    }
+    made = Folder().take(prepare_with("counting", "sequence")(lab.model("llama"), {}, Counting(), **sources))
+    assert list(made.items) == list(made.manifest) == ["counting.sequence"]
+    rome = Folder().take(prepare_with("rome", "sequence")(lab.model("llama"), {}, method("rome"), corpus=CORPUS))
+    assert list(rome.items) == ["rome"], "what does not is shared"
+
+
+class Unpreparable(Counting):
+    """Finds nothing to solve."""
+
+    def train(self, lm, corpus, *, started=None):
+        raise Unsolvable("no way")
+        yield
+
+
+def test_what_cannot_be_prepared_lands_with_the_reason_and_is_not_edited_with(lab, monkeypatch):
+    broken = tiny_model("llama")
+    broken.weight(Site(0, "mlp_out"))[0, 0] = float("nan")
+    for lm, made, reason in [
+        (lab.model("llama"), Unpreparable(), "no way"),
+        (broken, method("alphaedit"), "the unedited model's numbers are not finite"),
+    ]:
+        monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Unpreparable})
+        held = Folder().take(prepare_with(made.name)(lm, {}, made, corpus=CORPUS, moments={})).items
+        assert held[made.name].header == {"failed": reason}
+        assert held[made.name].read().fingerprint == ""
+        with pytest.raises(ValueError, match=f"{made.name} could not be prepared for .*: {reason}"):
+            Folder().take(edit_with(made.name)(lm, facts_to_table(FACTS), {}, made, held))
+
+
+def test_a_model_without_numbers_writes_no_corpus_and_has_no_moments():
+    broken = tiny_model("llama")
+    broken.weight(Site(0, "mlp_out"))[0, 0] = float("nan")
+    written = Folder().take(write_corpus(broken, CorpusSource((), 4, 8, 0), {}))
+    assert written.items["corpus"].read() == []
+    assert Folder().take(take_moments(broken, {}, CORPUS, method("rome"))).items == {}

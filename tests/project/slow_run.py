@@ -1,4 +1,4 @@
-"""A run of the test environment with one slow method or with slow answers, for a test to kill: folder, node."""
+"""A run of the test environment in which one node is slow, for a test to kill: folder, node, pipeline."""
 
 import sys
 import time
@@ -8,6 +8,7 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from edit_robustness.editing.methods.rome import Rome
+from edit_robustness.pipelines.abilities import nodes as abilities
 from edit_robustness.pipelines.evaluate import nodes
 
 PAUSE = 0.5
@@ -25,12 +26,24 @@ def slowly(original):
     return wrapped
 
 
+def late(original):
+    def wrapped(*args, **options):
+        time.sleep(PAUSE)
+        return original(*args, **options)
+
+    return wrapped
+
+
 if __name__ == "__main__":
-    folder, node = Path(sys.argv[1]), sys.argv[2]
+    folder, node, pipeline = Path(sys.argv[1]), *sys.argv[2:]
     if node == "edit":
         Rome.edit_each = slowly(Rome.edit_each)
+    elif node == "edit_in_sequence":
+        Rome.edit = late(Rome.edit)
+    elif node == "measure_abilities":
+        abilities.measure = late(abilities.measure)
     else:
         nodes.ask = slowly(nodes.ask)
     bootstrap_project(folder)
     with KedroSession.create(folder, env="test", save_on_close=False) as session:
-        session.run()
+        session.run(pipeline_names=[pipeline])

@@ -12,7 +12,7 @@ from edit_robustness.editing.methods import METHODS
 from edit_robustness.grid import GridError
 
 ROOT = Path(__file__).parents[2]
-ENVS = ["local", "test", "gpu"]
+ENVS = ["local", "test", "gpu", "paper2"]
 IN_MEMORY = {"runs", "failures", "breaks", "outcomes", "power"}
 """What no later run reads: parts of the report, made anew in a second."""
 
@@ -94,6 +94,22 @@ def test_the_models_of_the_published_studies(project, offline):
 def test_each_published_model_can_be_put_in_the_grid(project, offline, model):
     project.context("gpu", grid={model: {"none": True, "context": True, "rome": True, "ike": True}})
     assert f"{model}.rome.edit" in {node.name for node in pipelines["__default__"].nodes}
+
+
+def test_the_settings_of_paper_2_hold_for_its_models(project, offline):
+    bases = ("llama2_7b", "mistral_7b", "mistral_7b_instruct", "gpt2_xl")
+    methods = dict.fromkeys(("none", "rome", "memit", "pmet", "mend", "kn", "grace", "serac"), True)
+    scale = {name: {"none": True, "rome": True, "memit": True} for name in HUBS if name.startswith("pythia")}
+    context = project.context("gpu", sequential_grid={**dict.fromkeys(bases, methods), **scale})
+    names = {node.name for node in pipelines["sequential_eval"].nodes}
+    assert {
+        "llama2_7b_chat.mend.edit_in_sequence",
+        "gpt2_xl.serac.measure_abilities",
+        "pythia_12b.memit.prepare",
+    } <= names
+    assert context.params["sequence"].checkpoints == (1, 5, 10, 20, 50, 100)
+    assert set(context.params["damage"].sizes) == set(scale)
+    assert set(context.params["damage"].base) <= set(HUBS)
 
 
 def test_a_parameter_given_for_one_run_leaves_the_others(project):

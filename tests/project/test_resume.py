@@ -36,7 +36,7 @@ def kill_when(run, folder, patience=120.0):
 
 @pytest.mark.parametrize(("node", "output"), [("edit", "tiny/rome/edits"), ("evaluate", "tiny/context/answers")])
 def test_a_killed_run_goes_on_after_the_last_item(project, finished_once, node, output):
-    command = [sys.executable, SLOW_RUN, project.folder, node]
+    command = [sys.executable, SLOW_RUN, project.folder, node, "edit_eval"]
     run = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     kill_when(run, project.data / "07_model_output" / output)
     there = {

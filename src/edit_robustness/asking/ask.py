@@ -22,8 +22,10 @@ from edit_robustness.models.decode import (
     Generation,
     Prefilled,
     Scored,
+    bytes_held,
     greedy,
     joined,
+    memory_at_hand,
     prefill,
     score,
     selected,
@@ -49,6 +51,9 @@ _NO_EDIT = Frame()
 _NEAR = 2
 """Prompts whose lengths differ by no more, or by a tenth, are run in one batch."""
 
+_COPIES = 4
+"""How often a batch's keys and values are there at once: as they were run, joined, before each target, written to."""
+
 T = TypeVar("T")
 
 
@@ -58,7 +63,7 @@ class Decoding:
 
     Attributes:
         max_new_tokens: Most tokens of a free generation; most sentences end long before.
-        batch_rows: About how many prompts are run at once.
+        batch_rows: About how many prompts are run at once; fewer where they are long, by the memory at hand.
     """
 
     max_new_tokens: PositiveInt = 20
@@ -143,10 +148,11 @@ class _Session:
     def answers(self) -> list[list[Answer]]:
         """First the probes that stand alone, then those that follow an answer."""
         found: dict[tuple[int, str], Answer] = {}
+        held = bytes_held(self._lm)
         pairs = [(number, probe) for number, (_, probes) in enumerate(self._asked) for probe in probes]
         for follow in (False, True):
             rows = [self._row(n, probe, found) for n, probe in pairs if (probe.follows is not None) == follow]
-            for some in _split(rows, self._decoding.batch_rows):
+            for some in _split(rows, self._decoding.batch_rows, memory_at_hand(self._lm) // (_COPIES * held)):
                 found |= self._run(some)
         return [[found[number, probe.id] for probe in probes] for number, (_, probes) in enumerate(self._asked)]
 
@@ -240,9 +246,18 @@ class _Session:
         return prefill(self._lm, [tail.row.ids[tail.skipped :] for tail in tails], before)
 
 
-def _split(rows: Sequence[_Row], size: int) -> Iterator[Sequence[_Row]]:
-    """About `size` rows at a time; what one edit is asked stays in order."""
-    return (rows[i : i + size] for i in range(0, len(rows), size))
+def _split(rows: Sequence[_Row], size: int, tokens: int) -> Iterator[list[_Row]]:
+    """About `size` rows at a time, of so many tokens once padded; what one edit is asked stays in order."""
+    some: list[_Row] = []
+    longest = 0
+    for row in rows:
+        longest = max(longest, len(row.ids))
+        if some and (len(some) == size or (len(some) + 1) * longest > tokens):
+            yield some
+            some, longest = [], len(row.ids)
+        some.append(row)
+    if some:
+        yield some
 
 
 def _groups(rows: Sequence[_Row]) -> list[_Group]:

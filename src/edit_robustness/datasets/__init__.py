@@ -1,6 +1,7 @@
 """Kedro datasets of our own: language models, corpora, facts, and folders whose files each carry a fingerprint."""
 
 from edit_robustness.datasets.baked import BakedDataset
+from edit_robustness.datasets.benchmark_files import BenchmarkFiles
 from edit_robustness.datasets.corpus import CorpusSourceDataset
 from edit_robustness.datasets.facts import FactsDataset
 from edit_robustness.datasets.folders import (
@@ -21,6 +22,7 @@ from edit_robustness.datasets.web import WebDataset
 __all__ = [
     "AnswersDataset",
     "BakedDataset",
+    "BenchmarkFiles",
     "CorpusSourceDataset",
     "DocumentsDataset",
     "EditsDataset",

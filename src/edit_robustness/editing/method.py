@@ -57,7 +57,7 @@ NOTHING = Prepared()
 
 
 class Unsolvable(ArithmeticError, ValueError):
-    """What a method asks of the model has no solution: the model's numbers are not finite, vanish, or say too little."""
+    """What a method asks of the model has no solution: its numbers are not finite, vanish, or say too little."""
 
 
 class Method(ABC):

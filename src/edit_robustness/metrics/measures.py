@@ -68,10 +68,13 @@ def judged(verdict: str) -> Measure:
 
 
 def unchanged(answers: pd.DataFrame) -> pd.Series:
-    """Whether the answer is that of the unedited model: the same verdict and, where that is neither, the same words."""
+    """Whether the answer is that of the unedited model: the same verdict and, where that is neither, the same words.
+
+    NaN where the model's log-probabilities are no numbers: what it says then says nothing.
+    """
     same_verdict = answers["verdict"] == answers["verdict_unedited"]
     same_words = (answers["verdict"] != "neither") | (answers["sentence"] == answers["sentence_unedited"])
-    return (same_verdict & same_words).astype(float)
+    return (same_verdict & same_words).astype(float).where(np.isfinite(answers["logprob_new"]))
 
 
 def matches_new(answers: pd.DataFrame) -> pd.Series:

@@ -7,7 +7,7 @@ tokens of transformers' `generate`, and rows whose sentence has ended leave the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -45,11 +45,15 @@ class Prefilled:
 
 @dataclass(frozen=True)
 class Generation:
-    """A greedy continuation: its token ids, its text, and whether it stopped by itself."""
+    """A greedy continuation: its token ids, its text, whether it stopped by itself, and whether its logits were finite.
+
+    A model whose logits are not numbers still "says" something: the first token there is.
+    """
 
     ids: list[int]
     text: str
     finished: bool
+    finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,19 @@ class Scored:
     logprob: float
     tokens: int
     match: bool
+
+
+def bytes_held(lm: LanguageModel) -> int:
+    """Bytes of one token's keys and values."""
+    config = lm.model.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * len(lm.blocks) * heads * width * lm.model.dtype.itemsize
+
+
+def memory_at_hand(lm: LanguageModel) -> int:
+    """Bytes that one batch may take: half of what is free on a GPU; 2 GB on a CPU."""
+    return torch.cuda.mem_get_info(lm.device)[0] // 2 if lm.device.type == "cuda" else 2 << 30
 
 
 def fresh_cache(states: KeysValues) -> DynamicCache:
@@ -281,26 +298,21 @@ def greedy(
         stop_ids: Tokens that end a text, besides the model's own.
     """
     owners, stop_ids = owners or Owners([0] * len(start.logits)), lm.stop_ids | stop_ids
-    ids: list[list[int]] = [[] for _ in range(len(start.logits))]
-    finished = [False] * len(ids)
-    # after "in 1995." only the next token tells whether the sentence has ended
-    unsure = [False] * len(ids)
-    alive = list(range(len(ids)))
+
+    def said(ids: list[int]) -> bool:
+        return ended(lm.tokenizer.decode(ids, skip_special_tokens=True))
+
+    rows = [_Row() for _ in range(len(start.logits))]
+    alive = list(range(len(rows)))
     cache, mask, logits = roomy_cache(start.states, limit), start.mask, start.logits
     with owners.restored():
         for step in range(limit):
             tokens = choose(logits, alive)
-            for row, token, check in zip(alive, tokens.tolist(), may_end[tokens].tolist(), strict=True):
-                if finished[row]:
-                    continue
-                finished[row] = token in stop_ids
-                if not finished[row]:
-                    ids[row].append(token)
-                    finished[row] = (check or unsure[row]) and ended(
-                        lm.tokenizer.decode(ids[row], skip_special_tokens=True)
-                    )
-                    unsure[row] = check
-            stays = [place for place, row in enumerate(alive) if not finished[row]]
+            sound = logits.gather(1, tokens[:, None])[:, 0].isfinite()
+            seen = zip(alive, tokens.tolist(), may_end[tokens].tolist(), sound.tolist(), strict=True)
+            for row, token, check, is_finite in seen:
+                rows[row].take(token, check, is_finite, stop_ids, said)
+            stays = [place for place, row in enumerate(alive) if not rows[row].finished]
             if not stays or step == limit - 1:
                 break
             if len(stays) <= _CROWDED * len(alive):
@@ -310,8 +322,32 @@ def greedy(
                 owners.select(stays)
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
             logits = _forward(lm, tokens[:, None], mask, cache, logits_to_keep=last(1))[:, -1]
-    texts = lm.tokenizer.batch_decode(ids, skip_special_tokens=True)
-    return [Generation(i, t, f) for i, t, f in zip(ids, texts, finished, strict=True)]
+    texts = lm.tokenizer.batch_decode([row.ids for row in rows], skip_special_tokens=True)
+    return [Generation(row.ids, text, row.finished, row.finite) for row, text in zip(rows, texts, strict=True)]
+
+
+@dataclass
+class _Row:
+    """A text that is being written."""
+
+    ids: list[int] = field(default_factory=list)
+    finished: bool = False
+    finite: bool = True
+    unsure: bool = False
+
+    def take(
+        self, token: int, may_end: bool, finite: bool, stop_ids: frozenset[int], ended: Callable[[list[int]], bool]
+    ) -> None:
+        """One more token, unless the text has ended."""
+        if self.finished:
+            return
+        self.finite &= finite
+        self.finished = token in stop_ids
+        if not self.finished:
+            self.ids.append(token)
+            # after "in 1995." only the next token tells whether the sentence has ended
+            self.finished = (may_end or self.unsure) and ended(self.ids)
+            self.unsure = may_end
 
 
 @torch.no_grad()

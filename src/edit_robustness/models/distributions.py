@@ -28,5 +28,5 @@ def divergence(unedited: Tensor, edited: Tensor) -> Tensor:
     """
     before, after = unedited.float().log_softmax(-1), edited.float().log_softmax(-1)
     weight = before.exp()
-    # a token that was impossible adds nothing, where 0 times its difference of infinities would be NaN
-    return torch.where(weight > 0, weight * (before - after), 0.0).sum(-1).clamp(min=0)
+    # a token that was impossible adds nothing, where 0 times its difference of infinities would be NaN; NaN stays
+    return torch.where(weight != 0, weight * (before - after), 0.0).sum(-1).clamp(min=0)

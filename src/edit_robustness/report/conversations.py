@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from edit_robustness.labels import METHODS, VERDICTS, in_order
-from edit_robustness.report.page import environment, style
+from edit_robustness.report.page import environment, records, style
 
 PAPER_1: Mapping[str, float] = {"reverts": 0.38, "denies_both": 0.22, "invents": 0.78}
 """arXiv 2402.05827, RQ1: MEMIT, 50 facts, at most 5 rounds; it gives no other figures and no intervals."""
@@ -48,7 +48,7 @@ def render(found: Conversations) -> str:
             paper=PAPER_1,
             models=list(dict.fromkeys(found.shares["model"])),
             shares=_shares(found.shares),
-            agreement=_records(found.agreement),
+            agreement=records(found.agreement),
             talks=_talks(found),
             testers=sorted(set(found.verdicts["tester"])),
             rounds=int(found.verdicts["rounds"].max()) if len(found.verdicts) else 0,
@@ -63,7 +63,7 @@ def render(found: Conversations) -> str:
 
 def _shares(shares: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     """By model, method and label; methods in their usual order."""
-    cells = {(row["model"], row["method"], row["label"]): row for row in _records(shares)}
+    cells = {(row["model"], row["method"], row["label"]): row for row in records(shares)}
     return {
         str(model): {
             method: {label: cells[model, method, label] for label in VERDICTS if (model, method, label) in cells}
@@ -73,13 +73,9 @@ def _shares(shares: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, Any
     }
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
 def _talks(found: Conversations) -> list[tuple[str, str, list[dict[str, Any]]]]:
     """By model and method each conversation that is shown: its verdict, its labels, and its turns with their claims."""
-    said = {key: _records(rows) for key, rows in found.turns.groupby(["model", "method", "fact_id"], sort=False)}
+    said = {key: records(rows) for key, rows in found.turns.groupby(["model", "method", "fact_id"], sort=False)}
     talks = []
     for (model, method), rows in found.verdicts.groupby(["model", "method"], sort=False):
         cases = [
@@ -88,7 +84,7 @@ def _talks(found: Conversations) -> list[tuple[str, str, list[dict[str, Any]]]]:
                 "labels": [VERDICTS[label] for label in VERDICTS if verdict[label]],
                 "turns": _with_claims(said[model, method, verdict["fact_id"]], verdict["stances"].split()),
             }
-            for verdict in _records(rows.head(found.shown))
+            for verdict in records(rows.head(found.shown))
         ]
         talks.append((str(model), str(method), cases))
     return talks

@@ -15,7 +15,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from edit_robustness.labels import (
+    ABILITIES,
     BASELINES,
+    BENCHMARKS,
     KINDS,
     METHODS,
     OUTCOMES,
@@ -90,7 +92,7 @@ def render(findings: Findings) -> str:
         .render(
             style=Markup(style()),
             plotly=Markup(get_plotlyjs()),
-            figures={name: _embedded(findings.figures[name]) for name in FIGURES if name in findings.figures},
+            figures={name: embedded(findings.figures[name]) for name in FIGURES if name in findings.figures},
             models=list(tables),
             heat=tables,
             sentences=said,
@@ -103,13 +105,13 @@ def render(findings: Findings) -> str:
             PAPER_MODEL=paper1.MODEL,
             DIFFERENT=paper1.DIFFERENT,
             memorised=_memorised(findings.correlations),
-            correlations=_records(findings.correlations),
-            power=_records(findings.power),
+            correlations=records(findings.correlations),
+            power=records(findings.power),
             regression=_by_model(findings.regression),
             prediction=_by_model(findings.prediction),
             failures=_cases(findings.failures),
             breaks=_cases(findings.breaks),
-            rejects=_records(findings.rejects),
+            rejects=records(findings.rejects),
             REJECTS_SHOWN=REJECTS_SHOWN,
             run=summary(findings.runs),
             run_models=models_run(findings.runs),
@@ -137,6 +139,8 @@ def environment() -> Environment:
         outcome=lambda name: spoken(name, OUTCOMES),
         predictor=lambda name: spoken(name, PREDICTORS),
         term=term_label,
+        benchmark=lambda name: spoken(name, BENCHMARKS),
+        ability=lambda name: spoken(name, ABILITIES),
         soften=_soften,
     )
     environment.tests["baseline"] = lambda name: name in BASELINES
@@ -156,16 +160,18 @@ def style() -> str:
     return files("edit_robustness.report").joinpath(TEMPLATES, "style.css").read_text(encoding="utf-8")
 
 
-def _embedded(figure: go.Figure) -> Markup:
+def embedded(figure: go.Figure) -> Markup:
+    """A figure as JSON that no text in it can end the script element of."""
     return Markup(figure.to_json().replace("<", "\\u003c"))
 
 
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A dict for each row."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _by_model(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    return {str(model): _records(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
+    return {str(model): records(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
 
 
 def _missing(headline: pd.DataFrame) -> dict[str, int]:
@@ -177,7 +183,7 @@ def _missing(headline: pd.DataFrame) -> dict[str, int]:
 def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:
     """Cases by model and method, methods in their usual order."""
     return [
-        (model, method, _records(table[(table["model"] == model) & (table["method"] == method)]))
+        (model, method, records(table[(table["model"] == model) & (table["method"] == method)]))
         for model in table["model"].unique()
         for method in in_order(table.loc[table["model"] == model, "method"], METHODS)
     ]
@@ -188,4 +194,4 @@ def _memorised(correlations: pd.DataFrame) -> list[dict[str, Any]]:
     if correlations.empty:
         return []
     recalled = correlations[(correlations["family"] == "memorisation") & (correlations["outcome"] == "recalled")]
-    return _records(recalled)
+    return records(recalled)

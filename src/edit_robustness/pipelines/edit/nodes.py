@@ -49,9 +49,14 @@ def write_corpus(lm: LanguageModel, corpus_source: CorpusSource, stored: Mapping
     yield {_KEY: Stored.of(name, texts)}
 
 
-def prepare_with(name: str) -> Callable[..., Landing]:
-    """The node that prepares one method; kedro validates its hyperparameters by the annotation."""
+def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:
+    """The node that prepares one method; kedro validates its hyperparameters by the annotation.
+
+    What learns from facts depends on which facts are edited: under a `purpose` it has a file of its own, so that
+    neither purpose makes the other's anew.
+    """
     method_class = METHODS[name]
+    key = f"{name}.{purpose}" if purpose and "facts" in method_class.learns_from else name
 
     def prepare(
         lm: LanguageModel,
@@ -62,7 +67,7 @@ def prepare_with(name: str) -> Callable[..., Landing]:
         **sources: Any,
     ) -> Landing:
         # kedro streams only functions that are generators themselves
-        yield from _prepared(lm, stored, method, _corpus(**sources), moments or {}, unfinished or {})
+        yield from _prepared(lm, stored, method, key, _corpus(**sources), moments or {}, unfinished or {})
 
     return prepare
 
@@ -119,6 +124,7 @@ def _prepared(
     lm: LanguageModel,
     stored: Mapping[str, str],
     method: Method,
+    key: str,
     corpus: Corpus,
     moments: Mapping[str, Stored[Prepared]],
     unfinished: Mapping[str, Stored[Prepared]],
@@ -126,8 +132,8 @@ def _prepared(
     # the moments follow from the texts, the model and the hyperparameters
     learnt = (corpus.texts, corpus.facts, corpus.relations)
     wanted = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, learnt)
-    yield Manifest({method.name: wanted})
-    if stored.get(method.name) == wanted:
+    yield Manifest({key: wanted})
+    if stored.get(key) == wanted:
         return
     try:
         if not lm.finite:
@@ -135,19 +141,24 @@ def _prepared(
         own = {site: moments[key].read().tensors[_KEY] for site, key in _moment_keys(method).items() if moments}
         corpus = replace(corpus, moments=own)
         if isinstance(method, Trained):
-            yield from _trained(lm, method, corpus, wanted, unfinished)
+            yield from _trained(lm, method, key, corpus, wanted, unfinished)
         else:
-            yield {method.name: Stored.of(wanted, method.prepare(lm, corpus))}
+            yield {key: Stored.of(wanted, method.prepare(lm, corpus))}
     except BROKEN as reason:
         logger.warning("%s: %s cannot be prepared: %s", lm.name, method.name, reason)
-        yield {method.name: Stored.of(wanted, NOTHING, failed=str(reason))}
+        yield {key: Stored.of(wanted, NOTHING, failed=str(reason))}
 
 
 def _trained(
-    lm: LanguageModel, method: Trained, corpus: Corpus, wanted: str, unfinished: Mapping[str, Stored[Prepared]]
+    lm: LanguageModel,
+    method: Trained,
+    key: str,
+    corpus: Corpus,
+    wanted: str,
+    unfinished: Mapping[str, Stored[Prepared]],
 ) -> Landing:
     """Each state of the training replaces the one before; the last is the artefact."""
-    begun = f"{method.name}.unfinished"
+    begun = f"{key}.unfinished"
     there = unfinished.get(begun)
     started = there.read() if there is not None and there.fingerprint == wanted else None
     states = method.train(lm, corpus, started=started)
@@ -155,7 +166,7 @@ def _trained(
     for later in states:
         yield {begun: Stored.of(wanted, state)}
         state = later
-    yield {method.name: Stored.of(wanted, state)}
+    yield {key: Stored.of(wanted, state)}
     yield {begun: None}
 
 

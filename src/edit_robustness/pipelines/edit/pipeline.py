@@ -45,8 +45,14 @@ def create_pipeline(method: str, model: str) -> Pipeline:
     return create_preparing_pipeline(method, model) + Pipeline([editing])
 
 
-def create_preparing_pipeline(method: str, model: str) -> Pipeline:
-    """What one method prepares; no node where that is nothing."""
+def create_preparing_pipeline(method: str, model: str, purpose: str = "") -> Pipeline:
+    """What one method prepares; no node where that is nothing.
+
+    Args:
+        method: Row of METHODS.
+        model: Whose hyperparameters are meant.
+        purpose: Where other facts are edited than in single editing: what for.
+    """
     if not (parts := METHODS[method].learns_from):
         return Pipeline([])
     sources = {name: dataset for part in parts for name, dataset in _SOURCES[part].items()}
@@ -54,4 +60,4 @@ def create_preparing_pipeline(method: str, model: str) -> Pipeline:
     preparing = {"lm": "language_model", "stored": "prepared_stored", "method": hyperparameters, **sources}
     if issubclass(METHODS[method], Trained):
         preparing["unfinished"] = "unfinished"
-    return Pipeline([Node(prepare_with(method), preparing, "prepared", name="prepare", tags=["gpu"])])
+    return Pipeline([Node(prepare_with(method, purpose), preparing, "prepared", name="prepare", tags=["gpu"])])

@@ -1,0 +1,323 @@
+"""Benchmarks from files on this machine: the forms in which publishers offer them, and what the harness expects.
+
+The harness fetches its data from a network. Where the catalog names files (`benchmark_files`), its tasks get their
+documents from them instead, and everything else about a task stays the harness's own.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+Rows = list[dict[str, Any]]
+Splits = dict[str, Rows]
+"""The documents of each split, with the fields that the harness's task reads."""
+
+_LETTERS = "ABCD"
+_SPLITS = {
+    "train": ("train",),
+    "dev": ("dev",),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+"""What files of a split are called."""
+
+
+class BenchmarkFilesMissing(ValueError):
+    """A benchmark's files are not where they should be, or not what they should be."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a data set of the harness comes from.
+
+    Attributes:
+        name: Its folder, and its name in the catalog.
+        expected: The files that are read.
+        home: Where its publisher offers them.
+        read: A folder and the name of a subset, to splits.
+    """
+
+    name: str
+    expected: str
+    home: str
+    read: Callable[[Path, str], Splits]
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Which benchmarks are read from files; the harness fetches the others.
+
+    Attributes:
+        folder: Has a folder for each benchmark; None where only `files` are read.
+        files: Folders of single benchmarks, by their names (`gsm8k`).
+    """
+
+    folder: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def splits(self, dataset: str, subset: str | None) -> Splits | None:
+        """The documents of a data set of the harness; None where it is not read from files.
+
+        Args:
+            dataset: The harness's name for it, as in `openai/gsm8k`.
+            subset: The part of it, as in MMLU's `anatomy`.
+
+        Raises:
+            BenchmarkFilesMissing: Naming the benchmark, what was expected and where it is to be had.
+        """
+        source = SOURCES.get(dataset) or _unknown(dataset)
+        folder = self.files.get(source.name) or (self.folder and self.folder / source.name)
+        if folder is None:
+            return None
+        try:
+            splits = source.read(folder, subset or "")
+        except FileNotFoundError as missing:
+            splits = _as_the_harness(folder, subset or "")
+            if not splits:
+                raise self._missing(source, folder, f"{missing.filename or folder} is not there") from missing
+        except (KeyError, IndexError, TypeError, ValueError, SyntaxError) as failure:
+            said = f"{type(failure).__name__}: {failure}"
+            raise self._missing(source, folder, f"{folder} has another form ({said})") from failure
+        empty = [name for name, rows in splits.items() if not rows]
+        if empty:
+            raise self._missing(source, folder, f"{folder} has no documents of the split {', '.join(empty)}")
+        return splits
+
+    @staticmethod
+    def _missing(source: Source, folder: Path, wrong: str) -> BenchmarkFilesMissing:
+        return BenchmarkFilesMissing(
+            f"benchmark {source.name}: {wrong}. Expected in {folder}: {source.expected}, from {source.home}. Put them "
+            f"there, or name their folder in the catalog (benchmark_files: files: {{{source.name}: ...}}); without "
+            "`folder` and `files` the harness fetches its data from the network"
+        )
+
+
+def _unknown(dataset: str) -> Source:
+    return Source(
+        dataset.rpartition("/")[2],
+        "train, validation or test, as .jsonl or .parquet, with the fields of the harness's data set",
+        f"https://huggingface.co/datasets/{dataset}",
+        lambda folder, subset: _there(_as_the_harness(folder, subset), folder),
+    )
+
+
+def _there(splits: Splits, folder: Path) -> Splits:
+    if not splits:
+        raise FileNotFoundError(2, "no split", str(folder))
+    return splits
+
+
+def _as_the_harness(folder: Path, subset: str) -> Splits:
+    """Splits in the fields that the harness reads already: `[subset/]test*.jsonl` or `.parquet`."""
+    found: Splits = {}
+    for split, names in _SPLITS.items():
+        patterns = [f"{name}*{end}" for name in names for end in (".jsonl", ".parquet")]
+        files = next(filter(None, (sorted((folder / subset).glob(pattern)) for pattern in patterns)), [])
+        if files:
+            found[split] = [row for file in files for row in _records(file)]
+    return found
+
+
+def _records(file: Path) -> Rows:
+    if file.suffix == ".parquet":
+        return json.loads(pd.read_parquet(file).to_json(orient="records"))
+    if file.suffix == ".csv":
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            return list(csv.DictReader(stream))
+    text = file.read_text(encoding="utf-8-sig")
+    if file.suffix == ".json":
+        return json.loads(text)
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
+
+
+def _mmlu(folder: Path, subset: str) -> Splits:
+    return {split: list(_mmlu_rows(folder / split / f"{subset}_{split}.csv", subset)) for split in ("dev", "test")}
+
+
+def _mmlu_rows(file: Path, subset: str) -> Iterator[dict[str, Any]]:
+    """Rows of question, four options and the answer, as a letter or a number from 0, with a header or without."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        for row in csv.reader(stream):
+            if not row or row[-1] == "answer":
+                continue
+            question, *choices, answer = row
+            if len(choices) != len(_LETTERS):
+                raise ValueError(f"{file.name}: {len(choices)} options in the row {question[:40]!r}; there should be 4")
+            gold = _LETTERS.index(answer) if answer in _LETTERS else int(answer)
+            yield {"question": question, "subject": subset, "choices": choices, "answer": gold}
+
+
+def _bbh(folder: Path, subset: str) -> Splits:
+    examples = json.loads((folder / f"{subset}.json").read_text(encoding="utf-8"))["examples"]
+    return {"test": [{"input": one["input"], "target": one["target"]} for one in examples]}
+
+
+def _gsm8k(folder: Path, subset: str) -> Splits:
+    return {split: _records(folder / f"{split}.jsonl") for split in ("train", "test")}
+
+
+def _commonsense_qa(folder: Path, subset: str) -> Splits:
+    def row(record: Mapping[str, Any]) -> dict[str, Any]:
+        asked = record["question"]
+        choices = {name: [choice[name] for choice in asked["choices"]] for name in ("label", "text")}
+        return {"id": record["id"], "question": asked["stem"], "choices": choices, "answerKey": record["answerKey"]}
+
+    files = {"train": "train_rand_split.jsonl", "validation": "dev_rand_split.jsonl"}
+    return {split: [row(record) for record in _records(folder / file)] for split, file in files.items()}
+
+
+def _triviaqa(folder: Path, subset: str) -> Splits:
+    """The publisher's own JSON, or lines of `question` and `golden_answers`, the form that retrieval studies use."""
+    file = _first(folder, "*dev.json", "*.jsonl")
+    if file.suffix == ".json":
+        records = json.loads(file.read_text(encoding="utf-8"))["Data"]
+        told = [(one["Question"], one["Answer"]["Value"], one["Answer"]["Aliases"]) for one in records]
+    else:
+        told = [(one["question"], one["golden_answers"][0], one["golden_answers"]) for one in _records(file)]
+    rows = [
+        {"question": _unquoted(question), "answer": {"value": value, "aliases": list(aliases)}}
+        for question, value, aliases in told
+    ]
+    return {"validation": rows}
+
+
+def _unquoted(text: str) -> str:
+    """A text that was quoted as a cell of a CSV file, quotes doubled, as it was before."""
+    quoted = len(text) > 1 and text[0] == text[-1] == '"' and '""' in text
+    return text[1:-1].replace('""', '"') if quoted else text
+
+
+def _truthfulqa(folder: Path, subset: str) -> Splits:
+    if subset == "multiple_choice":
+        return {"validation": [_mc_row(record) for record in _records(folder / "mc_task.json")]}
+    return {"validation": [_generation_row(record) for record in _records(folder / "TruthfulQA.csv")]}
+
+
+def _mc_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    targets = {
+        name: {"choices": list(record[name]), "labels": list(record[name].values())}
+        for name in ("mc1_targets", "mc2_targets")
+    }
+    return {"question": record["question"], **targets}
+
+
+def _generation_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "category": record["Category"],
+        "question": record["Question"],
+        "best_answer": record["Best Answer"],
+        **{
+            f"{kind}_answers": [one.strip() for one in record[f"{kind.title()} Answers"].split(";") if one.strip()]
+            for kind in ("correct", "incorrect")
+        },
+    }
+
+
+def _toxigen(folder: Path, subset: str) -> Splits:
+    return {
+        "test": [
+            {
+                "text": _decoded(record["text"]),
+                "target_group": record["target_group"],
+                "toxicity_ai": float(record["toxicity_ai"]),
+                "toxicity_human": float(record["toxicity_human"]),
+            }
+            for record in _records(_first(folder, "annotated_test.csv", "annotated*.csv"))
+        ]
+    }
+
+
+def _decoded(text: str) -> str:
+    """The text; some stand in the file as Python writes bytes, b'...'."""
+    if text[:2] not in ("b'", 'b"'):
+        return text
+    return ast.literal_eval(text).decode("utf-8", errors="replace")
+
+
+def _piqa(folder: Path, subset: str) -> Splits:
+    labels = (folder / "dev-labels.lst").read_text(encoding="utf-8").split()
+    told = zip(_records(folder / "dev.jsonl"), labels, strict=True)
+    return {"validation": [{**record, "label": int(label)} for record, label in told]}
+
+
+def _arc(folder: Path, subset: str) -> Splits:
+    def row(record: Mapping[str, Any]) -> dict[str, Any]:
+        asked = record["question"]
+        choices = {name: [choice[name] for choice in asked["choices"]] for name in ("text", "label")}
+        return {"id": record["id"], "question": asked["stem"], "choices": choices, "answerKey": record["answerKey"]}
+
+    return {"test": [row(record) for record in _records(folder / f"{subset}-Test.jsonl")]}
+
+
+def _hellaswag(folder: Path, subset: str) -> Splits:
+    kept = ("ind", "activity_label", "ctx_a", "ctx_b", "endings")
+    records = _records(folder / "hellaswag_val.jsonl")
+    return {"validation": [{name: one[name] for name in kept} | {"label": str(one["label"])} for one in records]}
+
+
+def _lambada(folder: Path, subset: str) -> Splits:
+    return {"test": [{"text": record["text"]} for record in _records(_first(folder, "lambada_test*.jsonl"))]}
+
+
+def _wikitext(folder: Path, subset: str) -> Splits:
+    """Articles: each begins with a line ` = Title = `, whose sections have more signs."""
+    pages: list[list[str]] = []
+    for line in _first(folder, "*test*.raw", "*test*.txt").read_text(encoding="utf-8").split("\n"):
+        if not pages or (line.startswith(" = ") and not line.startswith(" = =")):
+            pages.append([])
+        pages[-1].append(line)
+    return {"test": [{"page": text} for page in pages if (text := "\n".join(page)).strip()]}
+
+
+def _first(folder: Path, *patterns: str) -> Path:
+    found = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+    if not found:
+        raise FileNotFoundError(2, "no such file", str(folder / patterns[0]))
+    return found[0]
+
+
+_HUB = "https://huggingface.co/datasets"
+
+SOURCES: Mapping[str, Source] = {
+    "cais/mmlu": Source(
+        "mmlu", "dev/<subject>_dev.csv and test/<subject>_test.csv", "https://github.com/hendrycks/test", _mmlu
+    ),
+    "SaylorTwift/bbh": Source("bbh", "<task>.json", "https://github.com/suzgunmirac/BIG-Bench-Hard", _bbh),
+    "openai/gsm8k": Source(
+        "gsm8k", "train.jsonl and test.jsonl", "https://github.com/openai/grade-school-math", _gsm8k
+    ),
+    "tau/commonsense_qa": Source(
+        "commonsense_qa",
+        "train_rand_split.jsonl and dev_rand_split.jsonl",
+        "https://www.tau-nlp.sites.tau.ac.il/commonsenseqa",
+        _commonsense_qa,
+    ),
+    "mandarjoshi/trivia_qa": Source(
+        "triviaqa",
+        "*dev.json, or a .jsonl with question and golden_answers",
+        "https://nlp.cs.washington.edu/triviaqa",
+        _triviaqa,
+    ),
+    "truthfulqa/truthful_qa": Source(
+        "truthfulqa", "TruthfulQA.csv and mc_task.json", "https://github.com/sylinrl/TruthfulQA", _truthfulqa
+    ),
+    "skg/toxigen-data": Source("toxigen", "annotated_test.csv", f"{_HUB}/toxigen/toxigen-data", _toxigen),
+    "baber/piqa": Source("piqa", "dev.jsonl and dev-labels.lst", "https://yonatanbisk.com/piqa", _piqa),
+    "allenai/ai2_arc": Source("arc", "<subset>-Test.jsonl", "https://allenai.org/data/arc", _arc),
+    "Rowan/hellaswag": Source("hellaswag", "hellaswag_val.jsonl", "https://github.com/rowanz/hellaswag", _hellaswag),
+    "EleutherAI/lambada_openai": Source(
+        "lambada", "lambada_test*.jsonl with `text`", f"{_HUB}/EleutherAI/lambada_openai", _lambada
+    ),
+    "EleutherAI/wikitext_document_level": Source(
+        "wikitext", "wiki.test.raw", f"{_HUB}/Salesforce/wikitext (wikitext-2-raw-v1)", _wikitext
+    ),
+}
+"""Where each data set comes from, by the name that the harness has for it."""

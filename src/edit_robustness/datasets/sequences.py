@@ -1,0 +1,84 @@
+"""Sequences of edits in their folder: what each increment is called, and the replay at the checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+from edit_robustness.datasets.folders import Stored
+from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.fold import SequenceParameters, replayed
+from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.past import Past
+
+
+def edit_key(order: int, number: int) -> str:
+    """The name of the increment after which so many facts are edited."""
+    return f"{order}.{number:05d}"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A point of a sequence where the model is measured.
+
+    Attributes:
+        order: Of the facts.
+        edits: How many facts are edited; 0 is the unedited model.
+        fingerprint: Of the last increment, and with it of all before it; empty for the unedited model.
+        prefix_tokens: Tokens that the edits so far put before every prompt.
+    """
+
+    order: int = 0
+    edits: int = 0
+    fingerprint: str = ""
+    prefix_tokens: int = 0
+
+    @property
+    def key(self) -> str:
+        """What files of this checkpoint are called."""
+        return f"{self.order}.{self.edits}"
+
+
+def checkpoints(edits: Mapping[str, Stored[Edit]] | None, settings: SequenceParameters) -> list[Checkpoint]:
+    """The checkpoints of every order of a folder of increments; without a folder the unedited model alone."""
+    if edits is None:
+        return [Checkpoint()]
+    found = []
+    for order in range(settings.orders):
+        for number in settings.checkpoints:
+            last = edits[edit_key(order, number)]
+            found.append(Checkpoint(order, number, last.fingerprint, last.header["prefix_tokens"]))
+    return found
+
+
+def replays(
+    edits: Mapping[str, Stored[Edit]] | None,
+    wanted: Sequence[Checkpoint],
+    prepared: Mapping[str, Stored[Prepared]] | None = None,
+) -> Iterator[tuple[Checkpoint, Past]]:
+    """What the edits left behind at each of these checkpoints; every increment of an order is read once.
+
+    Args:
+        edits: The increments, in order.
+        wanted: The checkpoints, order by order.
+        prepared: What the method prepared, where its edits cannot be applied without it.
+    """
+    artefact = next((item.read() for item in (prepared or {}).values()), None)
+    for order, own in groupby(wanted, key=lambda checkpoint: checkpoint.order):
+        at = {checkpoint.edits: checkpoint for checkpoint in own}
+        steps = [(number, partial(_read, item, artefact)) for number, item in _of_order(edits or {}, order)]
+        for number, past in replayed(steps, at):
+            yield at[number], past
+
+
+def _of_order(edits: Mapping[str, Stored[Edit]], order: int) -> Iterator[tuple[int, Stored[Edit]]]:
+    for key, item in edits.items():
+        own, _, number = key.partition(".")
+        if int(own) == order:
+            yield int(number), item
+
+
+def _read(item: Stored[Edit], artefact: Prepared | None) -> Edit:
+    return item.read() if artefact is None else item.read().with_prepared(artefact)

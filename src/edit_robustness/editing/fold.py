@@ -1,0 +1,170 @@
+"""Editing one fact after another on the same model: a fold over increments, and its replay at any point.
+
+An increment that a collapsed model does not yield is an empty edit with the reason beside it: a sequence keeps its
+length, and a collapse is measured like all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, NonNegativeInt, PositiveInt, model_validator
+from pydantic.dataclasses import dataclass as validated
+from torch import Tensor
+
+from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.editing.method import NOTHING, Method, Prepared
+from edit_robustness.editing.past import Past
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.records import Fact
+
+BROKEN = (ArithmeticError, torch.linalg.LinAlgError)
+"""What arithmetic raises on a model that has collapsed. Nothing wider: a wrong setting or a defect must stop a run."""
+
+NOT_FINITE = "the edit's numbers are not finite"
+
+
+def _read(checkpoints: Any) -> Any:
+    """Checkpoints as one number or one text: the command line cuts lists at their commas."""
+    if isinstance(checkpoints, int):
+        return (checkpoints,)
+    return tuple(checkpoints.split()) if isinstance(checkpoints, str) else checkpoints
+
+
+def _counted(checkpoints: tuple[int, ...]) -> tuple[int, ...]:
+    """The checkpoints but 0, which is always measured."""
+    counted = tuple(edits for edits in checkpoints if edits)
+    if not counted or list(counted) != sorted(set(counted)):
+        raise ValueError(f"checkpoints must ascend, each once, and go beyond 0: they are {list(checkpoints)}")
+    return counted
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
+class SequenceParameters:
+    """A sequence of edits, and when it is looked at.
+
+    Attributes:
+        checkpoints: After how many edited facts the model is measured (numbers, or a text of them); the last says how
+            many are edited. 0, the unedited model, is always measured.
+        orders: In how many orders the facts are edited.
+        seed: What facts and orders follow from.
+        at_once: Facts an edit; a method that takes fewer takes as many as it can.
+        retained: How many facts that the model knows are left unedited, and asked at every checkpoint.
+        paraphrases: Paraphrases a fact, at most.
+        neighbours: Locality probes a fact, at most.
+    """
+
+    checkpoints: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_read), AfterValidator(_counted)]
+    orders: PositiveInt = 1
+    seed: NonNegativeInt = 0
+    at_once: PositiveInt = 1
+    retained: NonNegativeInt = 24
+    paraphrases: NonNegativeInt = 2
+    neighbours: NonNegativeInt = 1
+
+    @model_validator(mode="after")
+    def _whole_edits(self) -> SequenceParameters:
+        for edits in self.checkpoints:
+            if edits % self.at_once:
+                raise ValueError(
+                    f"checkpoints: {edits} lies inside an edit of at_once: {self.at_once} facts; take multiples of it"
+                )
+        return self
+
+    @property
+    def length(self) -> int:
+        """How many facts are edited."""
+        return self.checkpoints[-1]
+
+    def grouped(self, facts: Sequence[Fact], method: Method) -> list[Sequence[Fact]]:
+        """The facts of each edit, in order."""
+        size = min(self.at_once, method.at_once or self.at_once)
+        return [facts[first : first + size] for first in range(0, len(facts), size)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One edit of a sequence.
+
+    Attributes:
+        number: How many facts are edited after it.
+        edit: The increment; an empty one where it failed.
+        past: All that the model is after it.
+        failed: Why there is no increment; empty where there is one.
+        kept: Whether it was made before.
+    """
+
+    number: int
+    edit: Edit
+    past: Past
+    failed: str = ""
+    kept: bool = False
+
+
+def fold(
+    lm: LanguageModel,
+    method: Method,
+    groups: Iterable[Sequence[Fact]],
+    *,
+    prepared: Prepared = NOTHING,
+    kept: Mapping[int, Callable[[], Edit]] = MappingProxyType({}),
+) -> Iterator[Step]:
+    """One edit after another, each made on the model as all before it left it.
+
+    Args:
+        lm: The unedited model.
+        method: The method.
+        groups: The facts of each edit.
+        prepared: What the method prepared.
+        kept: For numbers of facts what reads the increment that was made there before; it is not made again.
+    """
+    past, number = Past(), 0
+    for facts in groups:
+        number += len(facts)
+        if number in kept:
+            edit = kept[number]().with_prepared(prepared)
+            step = Step(number, edit, past + edit, kept=True)
+        else:
+            step = _made(lm, method, facts, prepared, past, number)
+        yield step
+        past = step.past
+
+
+def _made(
+    lm: LanguageModel, method: Method, facts: Sequence[Fact], prepared: Prepared, past: Past, number: int
+) -> Step:
+    try:
+        with past.applied(lm):
+            edit = method.edit(lm, facts, prepared=prepared, past=past)
+        after = past + edit
+    except BROKEN as reason:
+        return Step(number, Frame(), past, failed=str(reason) or type(reason).__name__)
+    if not _finite([*edit.to_tensors()[0].values(), *after.changes.values()]):
+        return Step(number, Frame(), past, failed=NOT_FINITE)
+    return Step(number, edit, after)
+
+
+def _finite(tensors: Iterable[Tensor]) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+
+def replayed(edits: Iterable[tuple[int, Callable[[], Edit]]], at: Collection[int]) -> Iterator[tuple[int, Past]]:
+    """What a sequence left behind at some of its points, each increment read once and none after the last point.
+
+    Args:
+        edits: For each edit in order the number of facts edited after it, and what reads it.
+        at: The points, in numbers of facts; 0 is the unedited model.
+    """
+    past, last = Past(), max(at, default=0)
+    if 0 in at:
+        yield 0, past
+    for number, read in edits:
+        if number > last:
+            return
+        past = past + read()
+        if number in at:
+            yield number, past

@@ -1,0 +1,126 @@
+"""The graph of damage: collect the models, estimate, draw, write the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kedro.pipeline import Node, Pipeline
+
+from edit_robustness.pipelines.damage import nodes
+from edit_robustness.report.sequences import FIGURES
+
+SETTINGS = "params:damage"
+TAG = "damage"
+"""All of these nodes bear it: `--tags=damage` makes the tables and the page again, without a model."""
+
+COLLECTED = {
+    "documents": "sequence_documents",
+    "sequence_answers": "sequence_answers",
+    "sequence_scores": "sequence_scores",
+    "drift": "drift",
+}
+"""Tables of each model, and the name of all models' together."""
+
+ESTIMATED = (
+    *("abilities", "ability_comparisons", "ability_paths", "kept", "kept_paths", "lifetimes", "survival", "held"),
+    *("retention", "frontier", "forgetting", "held_paths", "retention_paths"),
+)
+EXPORTED = (*COLLECTED.values(), "sequence_benchmarks", *ESTIMATED)
+"""Tables that stand beside the page; each is stored a second time under its name with ``_csv``."""
+
+
+def create_pipeline(models: Sequence[str]) -> Pipeline:
+    """What many edits cost, of all models together.
+
+    Args:
+        models: Names of the models; ``<model>_documents``, ``_benchmarks``, ``_sequence_answers``,
+            ``_sequence_scores``, ``_drift`` and ``_sequence_run`` are inputs, beside ``params:damage``.
+    """
+    return Pipeline([*_collecting(models), *_estimating(), *_drawing(), *_reporting()], tags=[TAG])
+
+
+def _collecting(models: Sequence[str]) -> list[Node]:
+    def of(table: str) -> list[str]:
+        return [f"{model}_{table}" for model in models]
+
+    return [
+        *(Node(nodes.collect, of(own), whole, name=f"collect_{whole}") for own, whole in COLLECTED.items()),
+        Node(nodes.collect_benchmarks(models), of("benchmarks"), "sequence_benchmarks", name="collect_benchmarks"),
+        Node(nodes.collect_runs, of("sequence_run"), "sequence_runs", name="collect_sequence_runs"),
+    ]
+
+
+def _estimating() -> list[Node]:
+    return [
+        Node(
+            nodes.estimate_abilities,
+            ["sequence_documents", "sequence_benchmarks", SETTINGS],
+            ["abilities", "ability_comparisons", "ability_paths"],
+            name="estimate_abilities",
+        ),
+        Node(
+            nodes.estimate_loss,
+            ["sequence_documents", "abilities", SETTINGS],
+            ["kept", "kept_paths", "lifetimes", "survival"],
+            name="estimate_loss",
+        ),
+        Node(
+            nodes.estimate_held,
+            ["sequence_scores", "sequence_answers", SETTINGS],
+            ["held", "retention", "frontier", "forgetting"],
+            name="estimate_held",
+        ),
+        Node(
+            nodes.average_orders,
+            ["held", "retention", SETTINGS],
+            ["held_paths", "retention_paths"],
+            name="average_orders",
+        ),
+    ]
+
+
+def _drawing() -> list[Node]:
+    return [
+        Node(
+            nodes.draw_abilities,
+            ["ability_paths", SETTINGS],
+            _figures("abilities", "safety", "paper_2", "gold"),
+            name="draw_abilities",
+        ),
+        Node(
+            nodes.draw_loss,
+            ["kept_paths", "survival", SETTINGS],
+            _figures("kinds", "scale", "survival"),
+            name="draw_loss",
+        ),
+        Node(
+            nodes.draw_held,
+            ["held_paths", "retention_paths", "frontier", "forgetting"],
+            _figures("held", "retention", "frontier", "forgetting"),
+            name="draw_held",
+        ),
+        Node(nodes.draw_drift, "drift", _figures("drift")[0], name="draw_drift"),
+    ]
+
+
+def _reporting() -> list[Node]:
+    inputs = {
+        "abilities": "ability_paths",
+        "comparisons": "ability_comparisons",
+        "kept": "kept_paths",
+        "lifetimes": "lifetimes",
+        "held": "held_paths",
+        "retention": "retention_paths",
+        "benchmarks": "sequence_benchmarks",
+        "runs": "sequence_runs",
+        "settings": SETTINGS,
+        **{figure: figure for figure in _figures(*FIGURES)},
+    }
+    return [
+        Node(nodes.write_page, inputs, "sequences", name="write_sequences"),
+        Node(nodes.export, list(EXPORTED), [f"{table}_csv" for table in EXPORTED], name="export_sequences"),
+    ]
+
+
+def _figures(*names: str) -> list[str]:
+    return [f"{name}_figure" for name in names]

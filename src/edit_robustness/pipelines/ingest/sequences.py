@@ -1,0 +1,84 @@
+"""Nodes that choose the facts of a sequence of edits, their orders, and the facts that stay unedited beside them."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.pipelines.ingest.balance import balanced
+from edit_robustness.pipelines.ingest.nodes import recalled_facts
+from edit_robustness.records import Fact
+from edit_robustness.tables import facts_from_table, facts_to_table
+
+logger = logging.getLogger(__name__)
+
+_QUANTILES = 4
+
+
+def check_enough(facts: pd.DataFrame, settings: SequenceParameters) -> None:
+    """Refuse a table that cannot fill a sequence, before any model is loaded.
+
+    Raises:
+        ValueError: If it has fewer subjects than the last checkpoint has edits.
+    """
+    _require(facts["subject"].str.casefold().nunique(), settings, "the table of facts has")
+
+
+def draw_sequence(
+    facts: pd.DataFrame, memorisation: pd.DataFrame, settings: SequenceParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Choose the facts to edit, in their orders, and facts that the model knows and that are never edited.
+
+    Every subject comes once. Facts that stay are taken from those that the model recalls; the others are drawn so that
+    known and unknown ones, and classes of page views, take turns. The first order is that of the draw, so that a later
+    checkpoint leaves its beginning as it was; the other orders are permutations of it.
+
+    Args:
+        facts: All facts.
+        memorisation: Columns fact_id and recalled, of one model.
+        settings: How many, how often, and how many stay.
+
+    Returns:
+        The facts (`tables.FACT_COLUMNS`, and `asked`: ``edited`` or ``retained``); and the orders: order, position
+        (1-based) and fact_id.
+
+    Raises:
+        ValueError: If too few facts are left to edit.
+    """
+    recalled = recalled_facts(facts, memorisation)
+    every = facts_from_table(facts)
+    retained = _drawn([fact for fact in every if recalled[fact.id]], recalled, settings.retained, settings.seed)
+    if len(retained) < settings.retained:
+        logger.warning(
+            "sequence.retained: %d facts that the model knows were asked for, and %d are taken: it knows no more",
+            settings.retained,
+            len(retained),
+        )
+    stay = {fact.subject.casefold() for fact in retained}
+    rest = [fact for fact in every if fact.subject.casefold() not in stay]
+    edited = _drawn(rest, recalled, settings.length, settings.seed)
+    _require(len(edited), settings, f"beside {len(retained)} that stay unedited (sequence.retained) there are")
+    orders = [_shuffled(edited, settings.seed, order) if order else edited for order in range(settings.orders)]
+    rows = [(number, place, fact.id) for number, own in enumerate(orders) for place, fact in enumerate(own, 1)]
+    table = pd.concat(
+        [facts_to_table(edited).assign(asked="edited"), facts_to_table(retained).assign(asked="retained")],
+        ignore_index=True,
+    )
+    return table, pd.DataFrame(rows, columns=["order", "position", "fact_id"])
+
+
+def _drawn(facts: list[Fact], recalled: dict[str, bool], size: int, seed: int) -> list[Fact]:
+    return balanced(facts, recalled, size=size, seed=seed, quantiles=_QUANTILES) if facts and size else []
+
+
+def _shuffled(facts: list[Fact], seed: int, order: int) -> list[Fact]:
+    return [facts[place] for place in np.random.default_rng([seed, order]).permutation(len(facts))]
+
+
+def _require(subjects: int, settings: SequenceParameters, there: str) -> None:
+    if subjects < settings.length:
+        raise ValueError(
+            f"sequence.checkpoints: {settings.length} edits want facts of as many subjects, and {there} {subjects}; "
+            "lower the last checkpoint, or give more facts"
+        )

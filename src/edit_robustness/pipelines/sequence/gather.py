@@ -1,0 +1,144 @@
+"""Nodes that make one table a model of what its methods' sequences left in files."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from edit_robustness.abilities.settings import AbilityParameters
+from edit_robustness.asking.ask import Decoding
+from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.sequences import checkpoints
+from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.editing.methods.none import NoEdit
+from edit_robustness.metrics.scores import SCORE_COLUMNS, score_answers
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.pipelines.sequence.nodes import DRIFT_COLUMNS
+from edit_robustness.records import Answer, Document
+from edit_robustness.tables import DOCUMENT_COLUMNS, answers_to_table, documents_to_table
+
+_ADDED = ["order", "edits", "asked", "position"]
+_PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "lm_eval")
+
+Answers = Mapping[str, Stored[list[Answer]]]
+Documents = Mapping[str, Stored[list[Document]]]
+
+
+def gather_answers_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
+    """The node that makes one table of the answers at all checkpoints of these methods."""
+
+    def gather_answers(lm: LanguageModel, decoding: Decoding, orders: pd.DataFrame, *answers: Answers) -> pd.DataFrame:
+        how = decoding.described(lm)
+        positions = orders.set_index(["order", "fact_id"])["position"]
+        tables = []
+        for method, folder in zip(methods, answers, strict=True):
+            for key, item in folder.items():
+                order, edits = map(int, key.split("."))
+                table = answers_to_table(item.read(), model=lm.name, method=method, decoding=how)
+                place = table["fact_id"].map(positions[order]).fillna(0).astype("int64")
+                asked = place.map(lambda position: "edited" if position else "retained").astype("str")
+                tables.append(table.assign(order=order, edits=edits, asked=asked, position=place))
+        return pd.concat(tables, ignore_index=True)
+
+    return gather_answers
+
+
+def score_sequences(answers: pd.DataFrame) -> pd.DataFrame:
+    """Every metric of every answer at every checkpoint, each beside the unedited model's answer to the same probe."""
+    # as far as scores are concerned each checkpoint is a method of its own
+    points = [
+        method if method == NoEdit.name else f"{method} {order}.{edits}" for method, order, edits in _points(answers)
+    ]
+    scores = score_answers(answers.assign(method=points)).rename(columns={"method": "point"})
+    about = answers[["probe_id", "method", *_ADDED]].assign(point=points)
+    return scores.merge(about, on=["point", "probe_id"], validate="many_to_one")[[*SCORE_COLUMNS, *_ADDED]]
+
+
+def _points(answers: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
+    return zip(answers["method"], answers["order"], answers["edits"], strict=True)
+
+
+def gather_documents_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
+    """The node that makes one table of what these methods' checkpoints did with the documents of benchmarks."""
+
+    def gather_documents(lm: LanguageModel, *documents: Documents) -> pd.DataFrame:
+        tables = []
+        for method, folder in zip(methods, documents, strict=True):
+            for key, item in folder.items():
+                order, edits = map(int, key.split(".")[:2])
+                tables.append(documents_to_table(item.read(), model=lm.name, method=method, order=order, edits=edits))
+        return pd.concat(tables, ignore_index=True).astype(DOCUMENT_COLUMNS)
+
+    return gather_documents
+
+
+def gather_drift(*drifts: pd.DataFrame) -> pd.DataFrame:
+    """One table of the drift of all methods that change weights."""
+    filled = [drift for drift in drifts if len(drift)] or [pd.DataFrame(columns=list(DRIFT_COLUMNS))]
+    return pd.concat(filled, ignore_index=True).astype(DRIFT_COLUMNS)
+
+
+def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
+    """The node that says what was run: the model, the methods, the sequences, what failed, and what it cost."""
+
+    def describe(
+        lm: LanguageModel,
+        settings: SequenceParameters,
+        abilities: AbilityParameters,
+        sampled_facts: pd.DataFrame,
+        **cells: Any,
+    ) -> dict[str, Any]:
+        edited = [method for method in methods if method != NoEdit.name]
+        folders = {method: cells[f"{method}_sequence"] for method in edited}
+        own = {m: _sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
+        return {
+            "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
+            "methods": {lm.name: {NoEdit.name: {}, **{m: cells[f"{m}_settings"].settings() for m in edited}}},
+            "seconds_per_edit": {lm.name: {m: _mean(folder, "seconds") for m, folder in folders.items()}},
+            "bytes_per_edit": {lm.name: {m: _mean(folder, "bytes") for m, folder in folders.items()}},
+            "n_facts": settings.length,
+            "n_retained": int((sampled_facts["asked"] == "retained").sum()),
+            "sequence": asdict(settings),  # type: ignore[call-overload]
+            "abilities": {name: value for name, value in asdict(abilities).items() if name != "presets"},
+            "sequences": {lm.name: own},
+            "versions": {package: version(package) for package in _PACKAGES},
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+    return describe
+
+
+def _sequence(
+    edits: Mapping[str, Stored[Edit]] | None, documents: Documents, settings: SequenceParameters
+) -> dict[str, Any]:
+    """What failed in the sequences of one method, and what they cost; for checkpoints means over the orders."""
+    points = checkpoints(edits, settings)
+    prefixes: dict[str, list[int]] = {}
+    seconds: dict[str, dict[str, list[float]]] = {}
+    for point in points:
+        prefixes.setdefault(str(point.edits), []).append(point.prefix_tokens)
+    for key, item in documents.items():
+        _, number, benchmark = key.split(".", 2)
+        seconds.setdefault(number, {}).setdefault(benchmark, []).append(item.header["seconds"])
+    return {
+        "failed": [_failure(key, item) for key, item in (edits or {}).items() if "failed" in item.header],
+        "seconds_per_edit": _mean(edits, "seconds") if edits else None,
+        "prefix_tokens": {number: sum(several) / len(several) for number, several in prefixes.items()},
+        "seconds_per_benchmark": {
+            number: {name: round(sum(several) / len(several), 3) for name, several in own.items()}
+            for number, own in seconds.items()
+        },
+    }
+
+
+def _failure(key: str, item: Stored[Edit]) -> dict[str, Any]:
+    order, _, position = key.partition(".")
+    return {"order": int(order), "position": int(position), "reason": item.header["failed"]}
+
+
+def _mean(edits: Mapping[str, Stored[Edit]], name: str) -> float:
+    return sum(edit.header[name] for edit in edits.values()) / max(len(edits), 1)

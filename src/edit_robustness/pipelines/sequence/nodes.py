@@ -1,0 +1,249 @@
+"""Nodes of sequence. Increments and answers land file by file, so that a killed run goes on after the last one."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import pandas as pd
+from torch import Tensor
+
+from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.datasets.sequences import Checkpoint, checkpoints, edit_key, replays
+from edit_robustness.editing.edits import Appliable, Edit, Frame
+from edit_robustness.editing.files import FORMAT
+from edit_robustness.editing.fold import SequenceParameters, Step, fold
+from edit_robustness.editing.method import Method, Prepared, fingerprint
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.past import Past
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tokens import Rendered, prompt_ids
+from edit_robustness.progress import track
+from edit_robustness.prompts.probes import build_probes
+from edit_robustness.prompts.relations import read_relations
+from edit_robustness.records import Fact, Probe
+from edit_robustness.tables import facts_from_table, probes_from_table, probes_to_table
+
+logger = logging.getLogger(__name__)
+
+_NOTHING: Stored[Prepared] = Stored.of("", Prepared())
+
+DRIFT_COLUMNS = {
+    **dict.fromkeys(("model", "method"), "str"),
+    **dict.fromkeys(("order", "edits", "layer"), "int64"),
+    "part": "str",
+    **dict.fromkeys(("norm", "relative"), "float64"),
+}
+"""Columns of a table of weights' drift, and their types."""
+
+
+def make_probes(
+    sampled_facts: pd.DataFrame, facts: pd.DataFrame, raw_relations: dict, settings: SequenceParameters
+) -> pd.DataFrame:
+    """What is asked at the checkpoints: of edited facts statement, paraphrases and neighbours, of others the statement.
+
+    No neighbour is of a subject that the sequence edits.
+    """
+    templates = read_relations(raw_relations)
+    edited, retained = (facts_from_table(_asked(sampled_facts, role)) for role in ("edited", "retained"))
+    subjects = {fact.subject.casefold() for fact in edited}
+    pool = [fact for fact in facts_from_table(facts) if fact.subject.casefold() not in subjects]
+    kinds = ["statement", *["paraphrase"] * bool(settings.paraphrases), *["locality"] * bool(settings.neighbours)]
+    probes = build_probes(
+        edited,
+        templates,
+        pool,
+        kinds=kinds,
+        neighbours=settings.neighbours,
+        seed=settings.seed,
+        paraphrases=settings.paraphrases,
+    )
+    stay = build_probes(retained, templates, [], kinds=["statement"], neighbours=0, seed=settings.seed)
+    return probes_to_table([*probes, *stay])
+
+
+def _asked(sampled_facts: pd.DataFrame, role: str) -> pd.DataFrame:
+    return sampled_facts[sampled_facts["asked"] == role]
+
+
+def edit_with(name: str) -> Callable[..., Landing]:
+    """The node that edits in sequence with one method; kedro validates its hyperparameters by the annotation."""
+    method_class = METHODS[name]
+
+    def edit_in_sequence(
+        lm: LanguageModel,
+        sampled_facts: pd.DataFrame,
+        orders: pd.DataFrame,
+        stored: Mapping[str, Stored[Edit]],
+        method: method_class,  # type: ignore[valid-type]
+        settings: SequenceParameters,
+        prepared: Mapping[str, Stored[Prepared]] | None = None,
+    ) -> Landing:
+        artefact = next(iter((prepared or {}).values()), _NOTHING)
+        yield from _edits(lm, _in_order(sampled_facts, orders), stored, method, settings, artefact)
+
+    return edit_in_sequence
+
+
+def _in_order(sampled_facts: pd.DataFrame, orders: pd.DataFrame) -> dict[int, list[Fact]]:
+    facts = {fact.id: fact for fact in facts_from_table(_asked(sampled_facts, "edited"))}
+    sequences: dict[int, list[Fact]] = {}
+    ordered = orders.sort_values(["order", "position"])
+    for order, name in zip(ordered["order"].tolist(), ordered["fact_id"], strict=True):
+        sequences.setdefault(order, []).append(facts[name])
+    return sequences
+
+
+def _edits(
+    lm: LanguageModel,
+    sequences: Mapping[int, Sequence[Fact]],
+    stored: Mapping[str, Stored[Edit]],
+    method: Method,
+    settings: SequenceParameters,
+    prepared: Stored[Prepared],
+) -> Landing:
+    common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared.fingerprint)
+    groups = {order: settings.grouped(facts, method) for order, facts in sequences.items()}
+    wanted = {order: dict(_fingerprints(common, own)) for order, own in groups.items()}
+    yield Manifest({edit_key(order, number): name for order, own in wanted.items() for number, name in own.items()})
+    for order, names in wanted.items():
+        there = {number: stored.get(edit_key(order, number)) for number in names}
+        kept = {n: item for n, item in there.items() if item is not None and item.fingerprint == names[n]}
+        if len(kept) == len(names):
+            continue
+        steps = _steps(lm, method, groups[order], prepared, kept)
+        failed, since = [], time.perf_counter()
+        for step in track(steps, f"{lm.name}: {method.name} in sequence, order {order}", len(names)):
+            seconds = round(time.perf_counter() - since, 3)
+            failed += [step.failed] * bool(step.failed)
+            if not step.kept:
+                item = Stored.of(names[step.number], step.edit, seconds=seconds, **_header(lm, step))
+                yield {edit_key(order, step.number): item}
+            since = time.perf_counter()
+        if failed:
+            logger.warning("%s: %d edits by %s failed, the first: %s", lm.name, len(failed), method.name, failed[0])
+
+
+def _fingerprints(common: str, groups: Sequence[Sequence[Fact]]) -> Iterator[tuple[int, str]]:
+    """For each edit the number of facts after it, and a fingerprint that follows from all edits up to it."""
+    number, name = 0, common
+    for group in groups:
+        number, name = number + len(group), fingerprint(name, list(group))
+        yield number, name
+
+
+def _steps(
+    lm: LanguageModel,
+    method: Method,
+    groups: Sequence[Sequence[Fact]],
+    prepared: Stored[Prepared],
+    kept: Mapping[int, Stored[Edit]],
+) -> Iterator[Step]:
+    if reason := prepared.header.get("failed"):
+        number = 0
+        for group in groups:
+            number += len(group)
+            yield Step(number, Frame(), Past(), failed=reason)
+        return
+    made = {number: item.read for number, item in kept.items()}
+    yield from fold(lm, method, groups, prepared=prepared.read(), kept=made)
+
+
+def _header(lm: LanguageModel, step: Step) -> dict[str, object]:
+    """What is kept beside an increment: the tokens of all words so far, and why there is none."""
+    words = step.past.prefix
+    tokens = len(prompt_ids(lm, Rendered(words))) if words else 0
+    return {"prefix_tokens": tokens, **({"failed": step.failed} if step.failed else {})}
+
+
+def ask_with(method: str) -> Callable[..., Landing]:
+    """The node that asks, at each checkpoint of one method, about all edits so far and about what stays."""
+
+    def ask_checkpoints(
+        lm: LanguageModel,
+        probes: pd.DataFrame,
+        sampled_facts: pd.DataFrame,
+        orders: pd.DataFrame,
+        stored: Mapping[str, str],
+        decoding: Decoding,
+        settings: SequenceParameters,
+        edits: Mapping[str, Stored[Edit]] | None = None,
+        prepared: Mapping[str, Stored[Prepared]] | None = None,
+    ) -> Landing:
+        asked = _probes_at(probes, sampled_facts, orders)
+        points = {point.key: point for point in checkpoints(edits, settings)}
+        own = {key: asked(point) for key, point in points.items()}
+        common = (FORMAT, decoding.max_new_tokens, lm.fingerprint)
+        wanted = Manifest({key: fingerprint(*common, points[key].fingerprint, own[key]) for key in points})
+        yield wanted
+        missing = wanted.missing(stored)
+        if not missing:
+            return
+        _check_fit(lm, method, [(points[key], own[key]) for key in missing], decoding)
+        due = replays(edits, [points[key] for key in missing], prepared)
+        for point, past in track(due, f"{lm.name}: {method}, asking after edits", len(missing)):
+            since = time.perf_counter()
+            edit: Appliable = past if point.edits else Frame()
+            (said,) = ask(lm, [(edit, own[point.key])], decoding) if own[point.key] else ([],)
+            seconds = time.perf_counter() - since
+            yield {point.key: Stored.of(wanted[point.key], said, seconds=seconds, probes=len(said))}
+
+    return ask_checkpoints
+
+
+def _probes_at(
+    probes: pd.DataFrame, sampled_facts: pd.DataFrame, orders: pd.DataFrame
+) -> Callable[[Checkpoint], list[Probe]]:
+    """What is asked at a checkpoint: about the facts edited so far (all, of the unedited model), and about the rest."""
+    own: dict[str, list[Probe]] = {}
+    for probe in probes_from_table(probes):
+        own.setdefault(probe.fact_id, []).append(probe)
+    sequences = {order: [fact.id for fact in facts] for order, facts in _in_order(sampled_facts, orders).items()}
+    stay = list(_asked(sampled_facts, "retained")["id"])
+
+    def asked(point: Checkpoint) -> list[Probe]:
+        facts = sequences[point.order]
+        edited = facts[: point.edits] if point.edits else facts
+        return [probe for fact in [*edited, *stay] for probe in own.get(fact, [])]
+
+    return asked
+
+
+def _check_fit(
+    lm: LanguageModel, method: str, asked: Sequence[tuple[Checkpoint, Sequence[Probe]]], decoding: Decoding
+) -> None:
+    """Refuse, before anything is asked, words of edits that leave no room for a prompt."""
+    for point, probes in asked:
+        if not point.prefix_tokens:
+            continue
+        longest = max(len(prompt_ids(lm, Rendered(probe.text))) for probe in probes)
+        needed = point.prefix_tokens + longest + decoding.max_new_tokens
+        if needed > lm.max_length:
+            raise ValueError(
+                f"{method} puts {point.prefix_tokens} tokens before every prompt after {point.edits} edits; with a "
+                f"prompt and its answer that is {needed}, and {lm.name}'s context has {lm.max_length}: lower "
+                f"sequence.checkpoints, or set sequential_grid.{lm.name}.{method}: false"
+            )
+
+
+def drift_with(method: str) -> Callable[..., pd.DataFrame]:
+    """The node that measures how far one method moves the weights."""
+
+    def measure_drift(
+        lm: LanguageModel, edits: Mapping[str, Stored[Edit]], settings: SequenceParameters
+    ) -> pd.DataFrame:
+        rows = [
+            [lm.name, method, point.order, point.edits, site.layer, site.part, *_drift(lm, site, change)]
+            for point, past in replays(edits, checkpoints(edits, settings))
+            for site, change in past.changes.items()
+        ]
+        return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS)).astype(DRIFT_COLUMNS)
+
+    return measure_drift
+
+
+def _drift(lm: LanguageModel, site: Site, change: Tensor) -> tuple[float, float]:
+    """The Frobenius norm of a change, and its share of the unedited weight's."""
+    norm, unedited = change.norm(), lm.weight(site).float().norm().cpu()
+    return float(norm), float(norm / unedited)

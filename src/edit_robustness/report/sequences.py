@@ -1,0 +1,242 @@
+"""The page of many edits: what they cost a model, which methods keep edits and knowledge, and the second paper's view.
+
+Every sentence is made from the tables; what a model, a file or an error wrote is escaped by the template engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from edit_robustness.labels import METHODS, in_order, spoken
+from edit_robustness.report.findings import ALL, UNEDITED, findings, share
+from edit_robustness.report.page import embedded, environment, records, style
+from edit_robustness.report.runs import methods_run, models_run, summary
+
+FIGURES = (
+    *("frontier", "abilities", "paper_2", "scale", "kinds", "safety", "held", "forgetting", "retention", "gold"),
+    *("drift", "survival"),
+)
+FAILED_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class ManyEdits:
+    """All that the page shows; tables as `statistics` gives them, over orders where there are several.
+
+    Attributes:
+        abilities: `statistics.abilities.ability_paths`.
+        comparisons: `statistics.paired.compare`.
+        kept: `statistics.kept.kept_paths`.
+        lifetimes: `statistics.survival.lifetimes`.
+        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts.
+        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts.
+        benchmarks: model, benchmark, task, metric, filter, shots, n_documents, chance, constant_answer,
+            max_new_tokens, note.
+        runs: What each run recorded of itself; any key may be missing.
+        loss: The share of the general abilities whose loss is the end of a model.
+        base: Instruction-tuned models and the base model of each.
+        sizes: Models and their billions of parameters.
+        figures: Figures by the names in `FIGURES`.
+        confidence: Level of all intervals.
+    """
+
+    abilities: pd.DataFrame
+    comparisons: pd.DataFrame
+    kept: pd.DataFrame
+    lifetimes: pd.DataFrame
+    held: pd.DataFrame
+    retention: pd.DataFrame
+    benchmarks: pd.DataFrame
+    runs: Sequence[Mapping[str, Any]]
+    loss: float = 0.1
+    base: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, go.Figure] = field(default_factory=dict)
+    confidence: float = 0.95
+
+
+def render(found: ManyEdits) -> str:
+    """One self-contained HTML document."""
+    answers = findings(
+        found.kept, found.abilities, found.comparisons, loss=found.loss, base=found.base, sizes=found.sizes
+    )
+    return (
+        environment()
+        .get_template("sequences.html.j2")
+        .render(
+            style=Markup(style()),
+            plotly=Markup(get_plotlyjs()),
+            figures={name: embedded(found.figures[name]) for name in FIGURES if name in found.figures},
+            models=_models(found),
+            sentences={model: list(headline(found, model)) for model in _models(found)},
+            summaries={model: list(_summary(found, model)) for model in _models(found)},
+            flags=_flags(found.abilities),
+            failed=_failed(found.runs),
+            FAILED_SHOWN=FAILED_SHOWN,
+            scores=_scores(found.abilities),
+            comparisons=records(_last(found.comparisons)),
+            lifetimes=records(found.lifetimes),
+            findings=answers,
+            benchmarks=records(found.benchmarks),
+            run=[*summary(found.runs), *_settings(found.runs)],
+            run_models=models_run(found.runs),
+            run_methods=methods_run(found.runs),
+            confidence=found.confidence,
+            loss=found.loss,
+        )
+    )
+
+
+def headline(found: ManyEdits, model: str) -> Iterator[str]:
+    """What many edits cost this model, which method keeps most, and what is broken; the first sentence leads."""
+    kept = _at_last(found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)])
+    rows = sorted(records(kept.dropna(subset=["value"])), key=lambda row: row["value"])
+    if rows:
+        worst, best = rows[0], rows[-1]
+        start = f"After {worst['edits']} edits {model} keeps {share(worst)} of what it can do above chance with "
+        end = f", {share(best)} with {_name(best)}" if len(rows) > 1 else ""
+        yield f"{start}{_name(worst)}{end}."
+    else:
+        yield f"No editing method was measured on a benchmark on which {model} is above chance."
+    yield from _both(found, model)
+    own = found.abilities[(found.abilities["model"] == model) & (found.abilities["verdict"] == "not finite")]
+    broken = own[own["method"] != UNEDITED]
+    if (own["method"] == UNEDITED).any():
+        yield f"The unedited {model} itself gives figures that are not finite: nothing can be said of its edits."
+    elif len(broken):
+        named = ", ".join(spoken(method, METHODS) for method in in_order(broken["method"], METHODS))
+        yield f"Log-probabilities are not finite after edits by {named}: such documents count as 0, never as success."
+
+
+def _both(found: ManyEdits, model: str) -> Iterator[str]:
+    """Which method keeps edits and knowledge: the greater of the lesser of both."""
+    held = found.held[(found.held["kind"] == "statement") & (found.held["protocol"] == "free")]
+    sides = (held, found.retention[found.retention["protocol"] == "free"])
+    edits, known = (_at_last(side[(side["model"] == model) & (side["method"] != UNEDITED)]) for side in sides)
+    pairs = edits.merge(known, on=["method", "edits"], suffixes=("", "_known")).dropna(subset=["value", "value_known"])
+    if pairs.empty:
+        return
+    rows = sorted(records(pairs), key=lambda row: min(row["value"], row["value_known"]))
+    best_and_worst = ((rows[-1], " keeps both best"), (rows[0], " keeps them worst"))
+    for row, verdict in best_and_worst if len(rows) > 1 else ((rows[0], ""),):
+        known_share = share({name: row[f"{name}_known"] for name in ("value", "low", "high")})
+        yield (
+            f"{_name(row)}{verdict}: {share(row)} of its {row['edits']} edits hold, and {known_share} of "
+            f"{int(row['n_facts_known'])} facts that nobody edited are still answered."
+        )
+
+
+def _models(found: ManyEdits) -> list[str]:
+    return list(dict.fromkeys([*found.abilities["model"], *found.held["model"]]))
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return spoken(row["method"], METHODS)
+
+
+def _at_last(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the greatest number of edits of each method."""
+    return rows[rows["edits"] == rows.groupby("method")["edits"].transform("max")] if len(rows) else rows
+
+
+def _last(comparisons: pd.DataFrame) -> pd.DataFrame:
+    if comparisons.empty:
+        return comparisons
+    return comparisons[comparisons["edits"] == comparisons.groupby(["model", "method"])["edits"].transform("max")]
+
+
+def _summary(found: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
+    """A line for each method after its last edit: abilities, edits, knowledge, costs."""
+    held = found.held[(found.held["model"] == model) & (found.held["protocol"] == "free")]
+    kept = found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)]
+    known = found.retention[(found.retention["model"] == model) & (found.retention["protocol"] == "free")]
+    everything = [*held["method"], *kept["method"], *known["method"]]
+    for method in in_order(everything, METHODS):
+        own = [table[table["method"] == method] for table in (kept, known, held)]
+        edits = int(max((rows["edits"].max() for rows in own if len(rows)), default=0))
+        at = [rows[rows["edits"] == edits] for rows in own]
+        by_kind = {str(row["kind"]): share(row) for row in records(at[2].dropna(subset=["value"]))}
+        costs = _costs(found.runs, model, method)
+        yield {
+            "method": method,
+            "edits": edits,
+            "kept": _shown(at[0]),
+            "retention": _shown(at[1]),
+            **{kind: by_kind.get(kind, "–") for kind in ("statement", "paraphrase", "locality")},
+            "tokens": _number(costs.get("prefix_tokens", {}).get(str(edits))),
+            "seconds": _number(costs.get("seconds_per_edit"), 2),
+            "measured": _number(sum(costs.get("seconds_per_benchmark", {}).get(str(edits), {}).values()) or None, 1),
+            "failed": len(costs.get("failed", [])),
+        }
+
+
+def _shown(rows: pd.DataFrame) -> str:
+    known = rows.dropna(subset=["value"])
+    return share(records(known)[0]) if len(known) else "–"
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"
+
+
+def _costs(runs: Sequence[Mapping[str, Any]], model: str, method: str) -> Mapping[str, Any]:
+    return next((found for run in runs if (found := run.get("sequences", {}).get(model, {}).get(method))), {})
+
+
+def _flags(abilities: pd.DataFrame) -> list[dict[str, Any]]:
+    """Figures worth less than they look, from the first number of edits on; not again where the unedited are alike."""
+    scores = abilities[(abilities["quantity"] == "score") & (abilities["verdict"] != "fine")]
+    same = ["model", "benchmark", "metric", "filter", "verdict"]
+    before = scores.loc[scores["method"] == UNEDITED, same].assign(already=True)
+    marked = scores.merge(before, on=same, how="left")
+    shown = marked[marked["already"].isna() | (marked["method"] == UNEDITED)].sort_values("edits", kind="stable")
+    first = shown.drop_duplicates([*same, "method"])
+    return records(first.sort_values(["model", "method"], kind="stable"))
+
+
+def _failed(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Edits that a method could not make."""
+    return [
+        {"model": model, "method": method, **failure}
+        for run in runs
+        for model, methods in (run.get("sequences") or {}).items()
+        for method, about in methods.items()
+        for failure in about.get("failed", [])
+    ]
+
+
+def _scores(abilities: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """For each model its benchmarks, and for each a line a method with its figure at every number of edits."""
+    shown = abilities[abilities["quantity"].isin(["score", "balanced"])]
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for (model, *about), rows in shown.groupby(["model", "benchmark", "metric", "filter", "quantity"], sort=False):
+        benchmark, metric, filtered, quantity = map(str, about)
+        steps = sorted(int(edits) for edits in rows["edits"].unique())
+        cells = {(row["method"], row["edits"]): row for row in records(rows)}
+        lines = [(m, [cells.get((m, edits)) for edits in steps]) for m in in_order(rows["method"], METHODS)]
+        name = {"score": metric, "balanced": "balanced accuracy"}[quantity]
+        first = rows.iloc[0]
+        tables.setdefault(str(model), []).append(
+            {
+                "benchmark": benchmark, "metric": "perplexity by token" if "perplexity" in metric else name,
+                "filter": filtered, "steps": steps, "lines": lines, "n": int(first["n"]), "chance": first["chance"],
+                "constant_answer": first["constant_answer"], "is_share": "perplexity" not in metric,
+            }
+        )  # fmt: skip
+    return tables
+
+
+def _settings(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """The settings of sequences and abilities, each run's that differ."""
+    return [
+        (title, text)
+        for title, key in (("Sequences", "sequence"), ("Abilities", "abilities"))
+        for text in dict.fromkeys(", ".join(f"{k}: {v}" for k, v in run[key].items()) for run in runs if run.get(key))
+    ]

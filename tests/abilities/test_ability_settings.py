@@ -1,0 +1,47 @@
+"""Presets: what can be chosen, and what is told to whoever chooses something else."""
+
+import pytest
+from fabricated_benchmarks import parameters
+
+PAPER2 = {
+    "mmlu": 5,
+    "bbh": 3,
+    "gsm8k": 8,
+    "commonsense_qa": 7,
+    "triviaqa": 0,
+    "truthfulqa_mc1": 0,
+    "truthfulqa_mc2": 0,
+    "truthfulqa_gen": 0,
+    "toxigen": 0,
+}
+
+
+def test_the_papers_benchmarks_have_the_papers_examples():
+    assert {name: one.shots for name, one in parameters("paper2").chosen().items()} == PAPER2
+
+
+def test_presets_and_single_benchmarks_can_be_put_together():
+    chosen = parameters(["embedded", "paper2.gsm8k"]).chosen()
+    assert list(chosen) == ["knowledge", "arithmetic", "reading", "prose", "gsm8k"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tasks": "papper2"}, r"abilities\.tasks: there is no `papper2`; .*embedded \(knowledge, .*paper2 \(mmlu, "),
+        ({"tasks": "paper2.gsm"}, r"there is no `paper2\.gsm`"),
+        ({"tasks": []}, r"abilities\.tasks is empty; there are the presets embedded"),
+        ({"documents": -1}, r"abilities\.documents is -1; it must be at least 0"),
+        ({"max_new_tokens": 0}, r"abilities\.max_new_tokens is 0; it must be at least 1"),
+        ({"tasks": "own", "presets": {"own": {"one": {"task": "x", "shot": 1}}}}, r"own\.one: no setting `shot`"),
+        ({"tasks": "own", "presets": {"own": {"one": {"shots": 1}}}}, r"own\.one: `task` is missing"),
+        ({"tasks": "own", "presets": {"own": {"one": {"task": "x", "shots": -1}}}}, r"shots \(-1\)"),
+        (
+            {"tasks": ["a", "b"], "presets": {"a": {"one": {"task": "x"}}, "b": {"one": {"task": "y"}}}},
+            r"one is in several of these presets",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changes, told):
+    with pytest.raises(ValueError, match=told):
+        parameters(**changes)

@@ -1,0 +1,328 @@
+"""The engine against the harness's own `HFLM`, which runs each request whole."""
+
+import math
+import random
+from collections import Counter
+from dataclasses import replace
+from string import ascii_letters
+
+import pytest
+import torch
+from fabricated_edits import FACTS
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from tokenizers.processors import TemplateProcessing
+
+from edit_robustness.abilities import engine
+from edit_robustness.abilities.engine import Generated, answered
+from edit_robustness.abilities.requests import RequestTooLong, planned
+from edit_robustness.abilities.sharing import tree
+from edit_robustness.editing.edits import LowRank
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tiny import tiny_model, tiny_tokenizer
+
+EXAMPLES = "Answer in a word.\n\nQ: Where do owls sleep?\nA: In trees.\n\n"
+SCORED = [
+    # letters after one context, then options of several tokens, some of which begin alike
+    *((EXAMPLES + "Q: Is rain wet?\n(a) yes\n(b) no\nA:", option) for option in (" a", " b", " c")),
+    *((EXAMPLES + "Q: Where is Oslo?\nA:", option) for option in (" In the north", " In the south of it", " Up")),
+    *((FACTS[0].statement, f" {option}") for option in ("Szohod", "Oslo", "Öland")),
+    # nothing in common, blanks that move to the continuation, no context, the same once more
+    ("Geese  ", "fly"),
+    ("", "An owl sat there"),
+    ("An owl", " sat there"),
+    (EXAMPLES + "Q: Where is Oslo?\nA:", " Up"),
+]
+
+
+def scored(pairs, prefix=""):
+    return [Instance("loglikelihood", {}, (prefix + c, o), i, ("made up", i, 1)) for i, (c, o) in enumerate(pairs)]
+
+
+def rolling(*texts):
+    return [Instance("loglikelihood_rolling", {}, (text,), i, ("made up", i, 1)) for i, text in enumerate(texts)]
+
+
+def generated(*prompts, **settings):
+    settings = {"until": ["\n\n", "Q:"], "max_gen_toks": 12, "do_sample": False, **settings}
+    return [Instance("generate_until", {}, (p, settings), i, ("made up", i, 1)) for i, p in enumerate(prompts)]
+
+
+def harness(lm, batch_size=1):
+    return HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=batch_size)
+
+
+def assert_alike(found, expected):
+    logprobs = ([pair[0] for pair in pairs] for pairs in (found, expected))
+    torch.testing.assert_close(*logprobs, atol=1e-4, rtol=1e-5, equal_nan=True)
+    assert [pair[1] for pair in found] == [pair[1] for pair in expected]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gptj", "qwen2", "gemma2"])
+def test_log_likelihoods_are_the_harnesss(architecture, lab):
+    lm = lab.model(architecture)
+    instances = scored([*SCORED, own_word(lm)])
+    expected = harness(lm, 4).loglikelihood(instances, disable_tqdm=True)
+    found = answered(lm, planned(lm, instances))
+    assert_alike(found, expected)
+    assert found[-1][1]
+    assert found[5] == found[12]
+
+
+def own_word(lm):
+    """A context and the letter that the model itself would write next."""
+    contexts = [EXAMPLES + a + b for a in ascii_letters for b in "ao,"]
+    said = answered(lm, planned(lm, generated(*contexts, until=[], max_gen_toks=1)))
+    return next((c, s.text) for c, s in zip(contexts, said, strict=True) if s.text.isascii() and s.text.strip())
+
+
+@pytest.mark.parametrize("name", ["rome", "grace", "serac"])
+def test_edits_are_seen_and_nothing_is_kept_from_before_them(name, lab):
+    lm, edit = lab.model("llama"), lab.edits(name, "llama")[0]
+    work = planned(lm, scored(SCORED))
+    before = answered(lm, work)
+    with edit.applied(lm):
+        edited, expected = answered(lm, work), harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+    assert_alike(edited, expected)
+    assert max(abs(one[0] - other[0]) for one, other in zip(before, edited, strict=True)) > 0.01
+    assert answered(lm, work) == before
+
+
+def test_a_change_of_rank_one_is_seen(lab):
+    lm = lab.model("gpt2")
+    site = Site(1, "mlp_out")
+    out, inward = lm.weight(site).shape
+    change = LowRank({site: (torch.full((out, 1), 0.3), torch.full((1, inward), 0.1))})
+    with change.applied(lm):
+        assert_alike(
+            answered(lm, planned(lm, scored(SCORED))), harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+        )
+
+
+def test_each_token_that_requests_share_is_run_once(lab):
+    documents = {
+        "When do the owls of the old mill sleep?\n": ("At noon", "By night"),
+        "Name the tallest of all:\n": ("Two men", "An oak", "No one"),
+    }
+    pairs = [(EXAMPLES + document, option) for document, options in documents.items() for option in options]
+    letters = [(EXAMPLES + "Of these letters take\n", letter) for letter in "abc"]
+    runs = tokens_run(lab.model("llama"), scored([*pairs, *letters, *pairs]))
+    # a line break moves to the continuation; the last token of an option is only looked for, and (a), (b), (c) are so
+    # after one and the same token
+    documents_run = sum(len(document) for document in [*documents, letters[0][0][len(EXAMPLES) :]])
+    assert runs == len(EXAMPLES) + documents_run + sum(len(option) - 1 for _, option in pairs)
+
+
+def tokens_run(lm, instances):
+    """Tokens that go through the model, padding aside."""
+    seen = Counter()
+
+    def count(module, args, kwargs):
+        seen["tokens"] += int(kwargs["attention_mask"][:, -kwargs["input_ids"].shape[1] :].sum())
+
+    handle = lm.model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        answered(lm, planned(lm, instances))
+    finally:
+        handle.remove()
+    return seen["tokens"]
+
+
+@pytest.mark.parametrize("tokens", [1, 64])
+def test_small_batches_give_the_same(tokens, lab, monkeypatch):
+    lm = lab.model("llama")
+    instances = [*scored(SCORED), *generated("An owl", "Two owls sat", "Geese")]
+    expected = answered(lm, planned(lm, instances))
+    full = engine._Budget.of
+    monkeypatch.setattr(engine._Budget, "of", lambda *args: replace(full(*args), tokens=tokens))
+    found = answered(lm, planned(lm, instances))
+    assert_alike(found[: len(SCORED)], expected[: len(SCORED)])
+    assert found[len(SCORED) :] == expected[len(SCORED) :]
+
+
+def test_a_little_memory_makes_small_batches(lab):
+    lm = lab.model("llama")
+    tasks = [engine._Task(node) for node in tree([(number, 1, 2, 3) for number in range(9)])]
+    budget = engine._Budget.of(lm, 4)
+    assert [len(batch) for batch in budget.batches(tasks)] == [9]
+    a_row = 2 * budget.held * 4 + budget.read
+    assert [len(b) for b in replace(budget, memory=4 * a_row).batches(tasks)] == [4, 4, 1]
+    assert [len(b) for b in replace(budget, memory=4 * a_row, ahead=60).batches(tasks)] == [1] * 9
+    assert replace(budget, memory=5 * a_row).rows(4) == 5
+
+
+@pytest.mark.parametrize("architecture", ["mistral", "gemma2"])
+def test_a_sliding_window_counts_tokens_and_not_padding(architecture):
+    lm = tiny_model(architecture)
+    whole = answered(lm, planned(lm, scored(SCORED)))
+    lm.model.config.sliding_window = 24
+    expected = harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+    assert_alike(answered(lm, planned(lm, scored(SCORED))), expected)
+    assert max(abs(one[0] - other[0]) for one, other in zip(whole, expected, strict=True)) > 0.01
+
+
+def with_start_token():
+    lm, tokenizer = tiny_model("llama"), tiny_tokenizer()
+    tokenizer.bos_token = "<end>"
+    special = [("<end>", tokenizer.bos_token_id)]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<end> $A", special_tokens=special)
+    return LanguageModel(lm.model, tokenizer)
+
+
+def test_a_start_token_is_added_where_the_harness_adds_it():
+    lm = with_start_token()
+    pairs = [("An owl", " sat"), ("", " sat"), ("<end>An owl", " sat"), ("Geese ", "flew")]
+    assert_alike(answered(lm, planned(lm, scored(pairs))), harness(lm).loglikelihood(scored(pairs), disable_tqdm=True))
+    texts = rolling("An owl sat.")
+    assert answered(lm, planned(lm, texts)) == pytest.approx(
+        harness(lm).loglikelihood_rolling(texts, disable_tqdm=True), abs=1e-3
+    )
+    prompts = [instance for text in ("An owl", "<end>An owl") for instance in generated(text)]
+    work = planned(lm, prompts)
+    assert work.asked[0] == work.asked[1]
+    assert work.asked[0].ids[0] == lm.tokenizer.bos_token_id != work.asked[0].ids[1]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_texts_longer_than_the_context_are_read_in_the_harnesss_windows(architecture):
+    lm = tiny_model(architecture)
+    lm.model.config.max_position_embeddings = 64
+    texts = rolling("Long ago, " + "the geese flew over the mill and " * 5 + "home.", "An owl sat there.", "")
+    expected = harness(lm).loglikelihood_rolling(texts, disable_tqdm=True)
+    assert answered(lm, planned(lm, texts)) == pytest.approx(expected, rel=1e-5)
+    assert len(planned(lm, texts).asked[0]) == 3
+
+
+def test_a_long_text_is_run_in_pieces_that_change_nothing(lab):
+    lm = lab.model("llama")
+    letters = random.Random(0).choices("abcdefgh ,.", k=1500)
+    (found,) = answered(lm, planned(lm, rolling("".join(letters))))
+    assert found == pytest.approx(
+        harness(lm).loglikelihood_rolling(rolling("".join(letters)), disable_tqdm=True)[0], rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "gemma", "gptj", "qwen3"])
+def test_generations_are_the_harnesss(architecture, lab):
+    lm = lab.model(architecture)
+    prompts = [EXAMPLES + f"Q: Of {letter * 3} say\nA:" for letter in "abcdefgh"] + ["An owl", "Two geese"]
+    free = answered(lm, planned(lm, generated(*prompts, until=[], max_gen_toks=30)))
+    # what they say anyway, in the middle of it
+    stops = [free[0].text[9:11], free[-1].text[4:5]]
+    asked = [*generated(*prompts, until=stops, max_gen_toks=30), *generated(*prompts[:2], until=[], max_gen_toks=5)]
+    found = answered(lm, planned(lm, asked))
+    # one at a time: batches with padding are another text to the harness where padding and end are one token
+    assert [said.text for said in found] == harness(lm).generate_until(asked, disable_tqdm=True)
+    assert any(said.text != whole.text and not said.capped for said, whole in zip(found, free, strict=False))
+    assert [(said.tokens, said.capped) for said in found[-2:]] == [(5, True)] * 2
+
+
+def test_words_of_an_edit_stand_before_all_that_is_asked(lab):
+    lm, words = lab.model("llama"), "New fact: Borduria is ruled from Oslo.\n\n"
+    work = planned(lm, [*scored(SCORED), *generated("An owl"), *rolling("An owl sat there.")])
+    *pairs, said, text = answered(lm, work, words)
+    plain = scored([pair for pair in SCORED if pair[0]], words)
+    expected = harness(lm).loglikelihood(plain, disable_tqdm=True)
+    assert_alike([pair for pair, (context, _) in zip(pairs, SCORED, strict=True) if context], expected)
+    assert [said] == answered(lm, planned(lm, generated(words + "An owl")))
+    follows = harness(lm).loglikelihood(scored([(words.rstrip(), "\n\nAn owl sat there.")]), disable_tqdm=True)
+    assert text == pytest.approx(follows[0][0], abs=1e-3)
+    assert answered(lm, work) != answered(lm, work, words)
+
+
+def test_words_of_an_edit_stand_before_each_window_of_a_text():
+    lm, words, text = tiny_model("llama"), "Now hear this:", " the geese flew over the mill"
+    lm.model.config.max_position_embeddings = 32
+    windows = planned(lm, rolling(text * 2), words).asked[0]
+    before, ids = (tuple(lm.tokenizer(each)["input_ids"]) for each in (words, text * 2))
+    assert all(window.ids[: len(before)] == before and window.needed <= 32 for window in windows)
+    assert sum((window.ids[-window.scored :] for window in windows), ()) == ids
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_run(lab):
+    lm = tiny_model("llama")
+    lm.model.config.max_position_embeddings = 64
+    lm.model.forward = None
+    fits = scored([("a" * 60, "bcdef")])
+    assert planned(lm, fits)
+    message = (
+        r"1 of 2 requests are too long for tiny-llama: document 0 of made up needs 65 tokens; its context has 64\."
+    )
+    with pytest.raises(RequestTooLong, match=message + r" Ask with fewer examples \(`shots`\), a shorter answer"):
+        planned(lm, [*fits, *scored([("a" * 60, "bcdefg")])])
+    with pytest.raises(RequestTooLong, match=r"needs 66 tokens, and the edit's words take 2; .* fewer edits in words"):
+        answered(lm, planned(lm, fits), "So")
+    assert planned(lm, generated("a" * 52))
+    with pytest.raises(RequestTooLong, match="needs 65 tokens, 12 of them for the answer; its context has 64"):
+        planned(lm, generated("a" * 53))
+    with pytest.raises(RequestTooLong, match="the edit's words take 64 tokens of a context of 64"):
+        planned(lm, rolling("An owl"), "a" * 64)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_a_broken_model_answers_what_it_has(value):
+    lm = tiny_model("llama")
+    lm.weight(Site(2, "mlp_out")).fill_(value)
+    asked = [*scored(SCORED), *rolling("An owl"), *generated("An owl", "Geese", until=["a"])]
+    *pairs, text, said, _ = answered(lm, planned(lm, asked))
+    expected = harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+    assert_alike(pairs, expected)
+    assert math.isfinite(text) == (value == 1e30)
+    assert said.tokens <= 12
+    assert said.finite == (value == 1e30)
+
+
+def always_says(lm, letter):
+    (token,) = lm.tokenizer(letter)["input_ids"]
+
+    def hook(module, args, output):
+        output.logits[..., token] = 1e9
+
+    lm.model.register_forward_hook(hook)
+
+
+def test_a_model_that_never_ends_is_stopped_at_the_limit():
+    lm = tiny_model("llama")
+    always_says(lm, "a")
+    said = answered(lm, planned(lm, generated("An owl", "Geese", "Geese")))
+    assert said == [Generated("a" * 12, 12, True)] * 3
+
+
+def test_a_special_token_among_the_stops_ends_a_text():
+    lm = tiny_model("llama")
+    always_says(lm, "c")
+    assert answered(lm, planned(lm, generated("An owl", until=["cc"]))) == [Generated("", 2, False)]
+    lm.tokenizer.add_special_tokens({"additional_special_tokens": ["c"]})
+    assert answered(lm, planned(lm, generated("An owl", until=["cc"])))[0].capped
+    assert answered(lm, planned(lm, generated("An owl", until=["c", "cc"]))) == [Generated("", 0, False)]
+
+
+def test_progress_is_told_of_each_request_once(lab):
+    lm = lab.model("llama")
+    work = planned(lm, [*scored(SCORED), *generated("An owl", "An owl", "Geese")])
+    seen = []
+
+    def progress(items, total):
+        seen.append(total)
+        for item in items:
+            seen.append(item)
+            yield item
+
+    assert answered(lm, work, progress=progress) == answered(lm, work)
+    # one option stands there twice, and one prompt
+    assert seen[0] == len(seen) - 1 == len(SCORED) - 1 + 2
+
+
+def test_nothing_asked_is_nothing_answered(lab):
+    assert answered(lab.model("llama"), planned(lab.model("llama"), [])) == []
+
+
+def test_requests_of_other_kinds_are_refused(lab):
+    lm = lab.model("llama")
+    with pytest.raises(ValueError, match=r"a task asks for sampling .*do_sample: false"):
+        planned(lm, generated("An owl", do_sample=True, temperature=0.7))
+    with pytest.raises(ValueError, match="made up asks by `loglikelihood_of_images`; benchmarks may ask by loglik"):
+        planned(lm, [Instance("loglikelihood_of_images", {}, ("An owl",), 0, ("made up", 0, 1))])
+    with pytest.raises(ValueError, match="nothing is left to score of"):
+        planned(lm, scored([("An owl", "")]))

@@ -1,0 +1,28 @@
+import pytest
+
+from edit_robustness.asking import ask as asking
+from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.editing.edits import Frame
+from edit_robustness.models.decode import bytes_held
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.records import Probe
+
+
+def probe(number, words):
+    return Probe(f"{number}", "f", "statement", "edit", "owl", f"The {number} " + "owl " * words, "bird", "fish")
+
+
+@pytest.mark.parametrize(("room", "most"), [(10**9, 6), (3 * 15, 3), (1, 1)])
+def test_long_prompts_are_asked_few_at_a_time(monkeypatch, room, most):
+    lm = tiny_model("llama")
+    probes = [probe(number, 1 + number % 2) for number in range(6)]
+    (whole,) = ask(lm, [(Frame(), probes)], Decoding(max_new_tokens=3))
+    sizes = []
+    run = asking._Session._run
+    monkeypatch.setattr(asking._Session, "_run", lambda self, rows: sizes.append(len(rows)) or run(self, rows))
+    monkeypatch.setattr(asking, "memory_at_hand", lambda lm: room * asking._COPIES * bytes_held(lm))
+    (split,) = ask(lm, [(Frame(), probes)], Decoding(max_new_tokens=3))
+    assert [answer.text for answer in split] == [answer.text for answer in whole]
+    assert max(sizes) <= most
+    assert sum(sizes) == 6
+    assert (len(sizes) == 1) == (most == 6)

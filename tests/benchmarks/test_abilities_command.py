@@ -1,0 +1,58 @@
+"""The harness beside our engine, on a tiny model and benchmarks of our own."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks.abilities import COLUMNS, chosen, edited, main
+from benchmarks.tables import markdown
+from edit_robustness.datasets.folders import EditsDataset, Manifest, Stored
+from edit_robustness.editing.edits import LowRank
+from edit_robustness.models.layout import Site
+
+PRESETS = {
+    "one": {"owls": {"task": "owls"}, "geese": {"task": "geese", "shots": 2}},
+    "two": {"owls": {"task": "owls", "shots": 3}},
+}
+
+
+def test_benchmarks_are_found_in_the_presets():
+    picked = chosen({"seed": 3, "presets": PRESETS}, ["geese", "two.owls:barn_owls"])
+    assert picked["presets"] == {
+        "chosen": {"geese": {"task": "geese", "shots": 2}, "barn_owls": {"task": "barn_owls", "shots": 3}}
+    }
+    assert (picked["tasks"], picked["seed"]) == ("chosen", 3)
+
+
+@pytest.mark.parametrize(("name", "number"), [("owls", 2), ("ducks", 0)])
+def test_what_no_preset_or_several_have_is_refused(name, number):
+    with pytest.raises(ValueError, match=f"`{name}` names {number} benchmarks; there are one.owls, one.geese, two.owl"):
+        chosen({"presets": PRESETS}, [name])
+
+
+def test_both_sides_say_the_same(capsys):
+    names = ["embedded.knowledge", "embedded.prose"]
+    main([*names, "--model", "tiny:llama", "--documents", "2", "--batch-size", "2", "--json"])
+    rows = json.loads(capsys.readouterr().out)
+    knowledge, prose = rows
+    assert (knowledge["documents"], prose["documents"]) == (2, 2)
+    assert knowledge["apart"] < 1e-3
+    assert prose["apart"] < 1e-2
+    assert knowledge["score_ours"] == knowledge["score_theirs"]
+    assert prose["score_ours"] is None
+    assert knowledge["ours"] > knowledge["planning"] > 0
+    assert knowledge["ratio"] == pytest.approx(knowledge["theirs"] / knowledge["ours"])
+    assert markdown(rows, COLUMNS).splitlines()[-1].endswith("| - | - | - |")
+
+
+def test_the_model_may_be_edited(tmp_path):
+    site, folder = Site(1, "mlp_out"), EditsDataset(str(tmp_path))
+    edits = {
+        f"0.0000{n}": Stored.of(str(n), LowRank({site: (torch.full((2, 1), float(n)), torch.ones(1, 3))}))
+        for n in (1, 2)
+    }
+    folder.save(Manifest({key: item.fingerprint for key, item in edits.items()}))
+    folder.save(edits)
+    assert edited(tmp_path).changes[site].tolist() == [[3.0] * 3] * 2
+    assert edited(None).changes == {}

@@ -1,0 +1,165 @@
+"""One edit after another: what is kept is not made again, and a collapsed model fails edits and not the run."""
+
+import pytest
+import torch
+from fabricated_edits import FACTS, METHOD_NAMES, POOL, bits, method, same_bits, same_edit
+from pydantic import ValidationError
+
+from edit_robustness.editing.edits import Frame, LowRank
+from edit_robustness.editing.fold import NOT_FINITE, SequenceParameters, fold, replayed
+from edit_robustness.editing.method import Unsolvable
+from edit_robustness.editing.methods.rome import Rome
+from edit_robustness.editing.past import Past
+from edit_robustness.models.language_model import restored
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tiny import tiny_model
+
+SITE = Site(0, "mlp_out")
+ONE_BY_ONE = [[fact] for fact in FACTS]
+
+
+def settings(**changes):
+    return SequenceParameters(**{"checkpoints": [2, 4], **changes})
+
+
+@pytest.mark.parametrize("name", ["rome", "grace", "context"])
+def test_each_edit_is_made_on_what_all_before_it_left(lab, name):
+    lm, prepared, past = lab.model("llama"), lab.prepared(name, "llama"), Past()
+    before = bits(lm)
+    for step, fact in zip(fold(lm, method(name), ONE_BY_ONE, prepared=prepared), FACTS, strict=True):
+        with past.applied(lm):
+            expected = method(name).edit(lm, [fact], prepared=prepared, past=past)
+        assert same_edit(step.edit, expected)
+        past = past + expected
+        assert step.past.prefix == past.prefix
+        assert all(torch.equal(step.past.changes[site], change) for site, change in past.changes.items())
+        assert not step.failed
+        assert not step.kept
+    assert same_bits(bits(lm), before)
+
+
+def test_what_is_kept_is_read_and_not_made_again(lab, monkeypatch):
+    lm, prepared = lab.model("llama"), lab.prepared("rome", "llama")
+    whole = list(fold(lm, method("rome"), ONE_BY_ONE, prepared=prepared))
+    made = []
+    original = Rome.increment
+    monkeypatch.setattr(
+        Rome, "increment", lambda self, lm, facts, **o: made.append(facts) or original(self, lm, facts, **o)
+    )
+    kept = {step.number: lambda step=step: step.edit for step in whole if step.number != 2}
+    again = list(fold(lm, method("rome"), ONE_BY_ONE, prepared=prepared, kept=kept))
+    assert made == [[FACTS[1]]]
+    assert [step.kept for step in again] == [True, False, True]
+    assert same_edit(again[1].edit, whole[1].edit)
+    assert torch.equal(again[-1].past.changes[Site(1, "mlp_out")], whole[-1].past.changes[Site(1, "mlp_out")])
+
+
+def test_a_replay_reads_each_increment_once_and_none_after_the_last_point():
+    read = []
+
+    def reader(number):
+        def give():
+            read.append(number)
+            return LowRank({SITE: (torch.full((2, 1), float(number)), torch.ones(1, 3))})
+
+        return give
+
+    edits = [(number, reader(number)) for number in (1, 2, 3, 4)]
+    found = {number: past.changes for number, past in replayed(edits, {0, 1, 3})}
+    assert read == [1, 2, 3]
+    assert found[0] == {}
+    assert found[1][SITE].tolist() == [[1.0] * 3] * 2
+    assert found[3][SITE].tolist() == [[6.0] * 3] * 2
+
+
+def broken(**changes):
+    class Broken(Rome):
+        def increment(self, lm, facts, *, prepared, past):
+            edit = super().increment(lm, facts, prepared=prepared, past=past)
+            return changes[facts[0].id](edit) if facts[0].id in changes else edit
+
+    return Broken(**{name: getattr(method("rome"), name) for name in method("rome").settings()})
+
+
+def raising(error):
+    def fail(edit):
+        raise error
+
+    return fail
+
+
+def scaled(factor):
+    def scale(edit):
+        return LowRank({site: (left * factor, right) for site, (left, right) in edit.factors.items()})
+
+    return scale
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (raising(Unsolvable("no neuron")), "no neuron"),
+        (raising(torch.linalg.LinAlgError("singular")), "singular"),
+        (raising(OverflowError()), "OverflowError"),
+        (scaled(float("nan")), NOT_FINITE),
+        (scaled(float("inf")), NOT_FINITE),
+    ],
+)
+def test_an_edit_that_cannot_be_made_is_an_empty_one_and_the_sequence_goes_on(lab, change, reason):
+    lm, prepared = lab.model("llama"), lab.prepared("rome", "llama")
+    steps = list(fold(lm, broken(**{FACTS[1].id: change}), ONE_BY_ONE, prepared=prepared))
+    assert [step.failed for step in steps] == ["", reason, ""]
+    assert steps[1].edit == Frame()
+    assert steps[1].past is steps[0].past
+    assert not same_edit(steps[2].edit, steps[0].edit)
+
+
+def test_a_defect_is_no_collapse(lab):
+    lm, prepared = lab.model("llama"), lab.prepared("rome", "llama")
+    with pytest.raises(ValueError, match="a wrong setting"):
+        list(fold(lm, broken(**{FACTS[0].id: raising(ValueError("a wrong setting"))}), ONE_BY_ONE, prepared=prepared))
+
+
+@pytest.mark.parametrize("size", [float("nan"), 1e30, 1e4])
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_every_method_survives_a_model_that_has_collapsed(lab, name, size):
+    lm, prepared = tiny_model("llama"), lab.prepared(name, "llama")
+    weights = [lm.weight(Site(layer, "mlp_out")) for layer in range(4)]
+    with restored(weights):
+        for weight in weights:
+            weight.mul_(size)
+        steps = list(fold(lm, method(name), ONE_BY_ONE, prepared=prepared))
+    for step in steps:
+        assert all(tensor.isfinite().all() for tensor in step.edit.to_tensors()[0].values())
+        assert bool(step.failed) == (step.edit == Frame() and name != "none")
+
+
+def test_a_broken_model_is_told_from_others():
+    lm = tiny_model("gpt2")
+    assert lm.finite
+    for size in (float("nan"), 1e38):
+        sick = tiny_model("gpt2")
+        sick.weight(SITE)[0] *= size
+        assert not sick.finite
+
+
+def test_facts_at_once_are_as_many_as_the_method_takes():
+    facts = [*FACTS, *POOL][:4]
+    assert [len(group) for group in settings(at_once=2).grouped(facts, method("memit"))] == [2, 2]
+    assert [len(group) for group in settings(at_once=2).grouped(facts, method("rome"))] == [1, 1, 1, 1]
+
+
+def test_checkpoints_go_up_and_end_edits():
+    assert settings(checkpoints=[0, 1, 5]).checkpoints == (1, 5)
+    assert settings(checkpoints=[0, 1, 5]).length == 5
+    # as the command line gives them
+    assert settings(checkpoints=50).checkpoints == (50,)
+    assert settings(checkpoints="1 5 20").checkpoints == (1, 5, 20)
+    for wrong, message in [
+        ({"checkpoints": [5, 1]}, "must ascend, each once"),
+        ({"checkpoints": [0]}, "go beyond 0"),
+        ({"checkpoints": [1, 5], "at_once": 5}, "1 lies inside an edit of at_once: 5"),
+        ({"ordres": 2}, "ordres"),
+    ]:
+        with pytest.raises(ValidationError, match=message):
+            settings(**wrong)

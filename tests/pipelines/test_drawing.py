@@ -1,0 +1,88 @@
+"""Which facts are edited in sequence, in which orders, and which stay."""
+
+import pandas as pd
+import pytest
+
+from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.pipelines.ingest.sequences import check_enough, draw_sequence
+from edit_robustness.records import Fact
+from edit_robustness.tables import facts_to_table
+
+
+def fact(number, subject=None):
+    subject = subject or f"Subject {number}"
+    relation, views = f"P{number % 3}", None if number % 5 == 0 else 10 * number
+    return Fact(f"f{number}", subject, relation, "{} is in", "A", "B", page_views=views)
+
+
+EVERY = [fact(number) for number in range(40)]
+KNOWN = {f"f{number}" for number in range(0, 40, 2)}
+
+
+def drawn(facts=EVERY, known=KNOWN, **settings):
+    memorisation = pd.DataFrame({"fact_id": [f.id for f in facts], "recalled": [f.id in known for f in facts]})
+    wanted = SequenceParameters(**{"checkpoints": [1, 4, 12], "retained": 6, **settings})
+    return draw_sequence(facts_to_table(facts), memorisation, wanted)
+
+
+def in_order(orders):
+    return [list(own) for _, own in orders.sort_values(["order", "position"]).groupby("order")["fact_id"]]
+
+
+def test_edited_facts_are_never_retained_ones_and_these_are_known():
+    facts, orders = drawn()
+    edited, retained = (facts[facts["asked"] == role] for role in ("edited", "retained"))
+    assert (len(edited), len(retained)) == (12, 6)
+    assert set(retained["id"]) <= KNOWN
+    assert not set(edited["subject"]) & set(retained["subject"])
+    assert facts["subject"].is_unique
+    assert in_order(orders) == [list(edited["id"])]
+    assert orders["position"].tolist() == list(range(1, 13))
+
+
+def test_known_and_unknown_facts_take_turns_in_the_first_order():
+    known = [name in KNOWN for name in in_order(drawn(orders=3)[1])[0]]
+    assert [sum(known[:number]) for number in (2, 6, 12)] == [1, 3, 6]
+
+
+def test_orders_are_permutations_that_follow_from_the_seed():
+    orders = in_order(drawn(orders=4)[1])
+    assert len({tuple(own) for own in orders}) == 4
+    assert {frozenset(own) for own in orders} == {frozenset(orders[0])}
+    assert in_order(drawn(orders=4)[1]) == orders
+    assert in_order(drawn(orders=2)[1]) == orders[:2]
+    assert in_order(drawn(orders=2, seed=1)[1])[1] != orders[1]
+    many = [fact(number) for number in range(300)]
+    assert in_order(drawn(many, seed=1)[1]) != in_order(drawn(many)[1])
+
+
+def test_a_later_checkpoint_leaves_the_beginning_of_the_first_order_and_what_stays():
+    (facts, short), (more, long) = drawn(checkpoints=[4]), drawn(checkpoints=[4, 20])
+    assert in_order(long)[0][:4] == in_order(short)[0]
+    stay = [list(table[table["asked"] == "retained"]["id"]) for table in (facts, more)]
+    assert stay[0] == stay[1]
+
+
+def test_a_subject_comes_once_however_it_is_written():
+    twice = [*EVERY, fact(41, "SUBJECT 3"), fact(42, "subject 8")]
+    facts, _ = drawn(twice, checkpoints=[30])
+    assert facts["subject"].str.casefold().is_unique
+
+
+def test_a_model_that_knows_little_or_nothing_keeps_what_it_knows(caplog):
+    facts, _ = drawn(known={"f1"})
+    assert facts[facts["asked"] == "retained"]["id"].tolist() == ["f1"]
+    assert "sequence.retained: 6 facts that the model knows were asked for, and 1 are taken" in caplog.text
+    assert set(drawn(known=())[0]["asked"]) == {"edited"}
+    assert set(drawn(retained=0)[0]["asked"]) == {"edited"}
+
+
+def test_too_few_facts_are_told_before_and_after_a_model_was_asked():
+    wanted = SequenceParameters(checkpoints=[1, 41])
+    with pytest.raises(
+        ValueError, match=r"sequence\.checkpoints: 41 edits want .* the table of facts has 40; lower the"
+    ):
+        check_enough(facts_to_table(EVERY), wanted)
+    check_enough(facts_to_table(EVERY), SequenceParameters(checkpoints=[40]))
+    with pytest.raises(ValueError, match=r"beside 6 that stay unedited \(sequence\.retained\) there are 34"):
+        drawn(checkpoints=[40])

@@ -1,0 +1,373 @@
+"""Nodes of sequence and abilities: what lands, what is kept, and what a checkpoint is."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from fabricated_edits import FACTS, POOL, RELATIONS, method
+
+from edit_robustness.abilities.requests import RequestTooLong
+from edit_robustness.abilities.settings import AbilityParameters
+from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.datasets import AnswersDataset, DocumentsDataset, EditsDataset
+from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.sequences import checkpoints, edit_key, replays
+from edit_robustness.editing.edits import Frame, LowRank
+from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.past import Past
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.pipelines.abilities import nodes as abilities
+from edit_robustness.pipelines.sequence import gather, nodes
+from edit_robustness.records import Document
+from edit_robustness.tables import facts_to_table, probes_from_table
+
+SETTINGS = SequenceParameters(checkpoints=[1, 3], orders=2, retained=1, paraphrases=1, neighbours=1)
+SAMPLED = pd.concat(
+    [facts_to_table(FACTS).assign(asked="edited"), facts_to_table(POOL[:1]).assign(asked="retained")], ignore_index=True
+)
+ORDERS = pd.DataFrame(
+    [(order, place, fact.id) for order, own in enumerate([FACTS, FACTS[::-1]]) for place, fact in enumerate(own, 1)],
+    columns=["order", "position", "fact_id"],
+)
+PROBES = nodes.make_probes(SAMPLED, facts_to_table([*FACTS, *POOL]), RELATIONS, SETTINGS)
+DECODING = Decoding(max_new_tokens=4, batch_rows=16)
+
+
+def fill(folder, landing, *, stop_after=None):
+    """What kedro does with a node that lands things."""
+    for number, piece in enumerate(landing):
+        folder.save(piece)
+        if number == stop_after:
+            break
+    return folder
+
+
+def edited(lab, folder, name="rome", *, settings=SETTINGS, orders=ORDERS, stop_after=None, prepared=None, **changes):
+    lm = lab.model("llama")
+    held = prepared or {name: Stored.of("prepared", lab.prepared(name, "llama"))}
+    landing = nodes.edit_with(name)(lm, SAMPLED, orders, folder.items(), method(name, **changes), settings, held)
+    return fill(folder, landing, stop_after=stop_after)
+
+
+def asked(lab, folder, edits, name="rome", settings=SETTINGS):
+    lm, stored = lab.model("llama"), folder.fingerprints()
+    return fill(folder, nodes.ask_with(name)(lm, PROBES, SAMPLED, ORDERS, stored, DECODING, settings, edits))
+
+
+def times(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.*") if path.name != "manifest.json"}
+
+
+@pytest.fixture(scope="module")
+def sequence(lab, tmp_path_factory):
+    """ROME's increments of both orders, as they lie in their folder."""
+    return edited(lab, EditsDataset(str(tmp_path_factory.mktemp("sequence")))).load()
+
+
+def test_probes_of_edited_and_retained_facts():
+    probes = probes_from_table(PROBES)
+    kinds = {fact: sorted(probe.kind for probe in probes if probe.fact_id == fact) for fact in PROBES["fact_id"]}
+    assert kinds.pop(POOL[0].id) == ["statement"]
+    assert len(kinds) == len(FACTS)
+    assert {"statement", "paraphrase"} <= set(kinds[FACTS[0].id])
+    neighbours = {probe.subject for probe in probes if probe.family == "locality"}
+    assert neighbours
+    assert not neighbours & {fact.subject for fact in FACTS}
+    few = SequenceParameters(checkpoints=[1], paraphrases=0, neighbours=0)
+    assert set(nodes.make_probes(SAMPLED, facts_to_table(POOL), RELATIONS, few)["kind"]) == {"statement"}
+
+
+def test_each_order_is_a_sequence_of_increments(lab, sequence):
+    assert list(sequence) == [edit_key(order, number) for order in (0, 1) for number in (1, 2, 3)]
+    assert [item.read().origin.facts for item in sequence.values()] == [
+        (fact.id,) for own in (FACTS, FACTS[::-1]) for fact in own
+    ]
+    assert all(item.header["seconds"] > 0 and item.header["prefix_tokens"] == 0 for item in sequence.values())
+    lm, past = lab.model("llama"), Past()
+    for fact in FACTS:
+        with past.applied(lm):
+            past = past + method("rome").edit(lm, [fact], prepared=lab.prepared("rome", "llama"), past=past)
+    points = [point for point in checkpoints(sequence, SETTINGS) if point.key == "0.3"]
+    ((_, replayed),) = replays(sequence, points)
+    assert all(torch.equal(replayed.changes[site], change) for site, change in past.changes.items())
+
+
+def test_a_killed_sequence_goes_on_and_other_checkpoints_make_no_edit_again(lab, sequence, tmp_path):
+    folder = EditsDataset(str(tmp_path))
+    edited(lab, folder, stop_after=2)
+    before = times(tmp_path)
+    assert len(before) == 2
+    finished = edited(lab, folder).load()
+    assert before.items() <= times(tmp_path).items()
+    assert {key: item.fingerprint for key, item in finished.items()} == {
+        key: item.fingerprint for key, item in sequence.items()
+    }
+    whole = times(tmp_path)
+    edited(lab, folder, settings=SequenceParameters(checkpoints=[2, 3], orders=2))
+    assert times(tmp_path) == whole
+
+    (tmp_path / f"{edit_key(0, 2)}.safetensors").unlink()
+    remade = edited(lab, folder).load()[edit_key(0, 2)].read()
+    kept = sequence[edit_key(0, 2)].read()
+    assert all(torch.equal(remade.dense()[site], change) for site, change in kept.dense().items())
+    assert {name for name, when in times(tmp_path).items() if whole[name] != when} == {f"{edit_key(0, 2)}.safetensors"}
+
+
+def test_whatever_an_edit_follows_from_is_in_its_fingerprint(lab, sequence):
+    def manifest(**options):
+        lm = lab.model("llama")
+        settings = options.pop("settings", SETTINGS)
+        orders = options.pop("orders", ORDERS)
+        held = {"memit": Stored.of("", options.pop("prepared", Prepared()))}
+        made = method("memit", **options)
+        return next(nodes.edit_with("memit")(lm, SAMPLED, orders, {}, made, settings, held))
+
+    asis = manifest()
+    assert manifest() == asis
+    assert manifest(v_lr=0.1)[edit_key(0, 1)] != asis[edit_key(0, 1)]
+    at_once = manifest(settings=SequenceParameters(checkpoints=[3], orders=2, at_once=3))
+    assert list(at_once) == [edit_key(0, 3), edit_key(1, 3)]
+    assert at_once[edit_key(0, 3)] != asis[edit_key(0, 3)]
+    other_end = ORDERS.assign(order=0, fact_id=[FACTS[i].id for i in (0, 2, 1, 0, 2, 1)]).head(3)
+    changed = manifest(orders=other_end)
+    assert [changed[key] == asis[key] for key in changed] == [True, False, False]
+
+
+def test_an_artefact_that_could_not_be_made_fails_every_edit(lab, tmp_path, caplog):
+    held = {"rome": Stored.of("", Prepared(), failed="no numbers")}
+    items = edited(lab, EditsDataset(str(tmp_path)), prepared=held).load()
+    assert {item.header["failed"] for item in items.values()} == {"no numbers"}
+    assert all(item.read() == Frame() for item in items.values())
+    assert caplog.text.count("3 edits by rome failed, the first: no numbers") == 2
+
+
+def test_a_checkpoint_asks_about_all_edits_so_far_and_what_stays(lab, sequence, tmp_path):
+    folder = AnswersDataset(str(tmp_path))
+    answers = asked(lab, folder, sequence).load()
+    assert list(answers) == ["0.1", "0.3", "1.1", "1.3"]
+    facts = {key: list(dict.fromkeys(a.probe.fact_id for a in item.read())) for key, item in answers.items()}
+    assert facts["0.1"] == [FACTS[0].id, POOL[0].id]
+    assert facts["1.1"] == [FACTS[2].id, POOL[0].id]
+    assert facts["1.3"] == [*(fact.id for fact in FACTS[::-1]), POOL[0].id]
+
+    lm, said = lab.model("llama"), answers["0.3"].read()
+    ((_, past),) = replays(sequence, [point for point in checkpoints(sequence, SETTINGS) if point.key == "0.3"])
+    probes = [answer.probe for answer in said]
+    with past.applied(lm):
+        (live,) = ask(lm, [(Frame(), probes)], DECODING)
+    for ours, theirs in zip(said, live, strict=True):
+        assert ours.text == theirs.text
+        assert ours.logprob_new == pytest.approx(theirs.logprob_new, abs=1e-4)
+    moved = [answer.kl for answer in said if answer.probe.family == "locality"]
+    assert min(moved) > 0, "compared with the unedited model"
+
+
+def test_a_finished_folder_replays_nothing_and_a_new_checkpoint_only_itself(lab, sequence, tmp_path, monkeypatch):
+    folder = AnswersDataset(str(tmp_path))
+    asked(lab, folder, sequence)
+    before, read = times(tmp_path), []
+
+    def counting(item, key):
+        return Stored(item.fingerprint, lambda: read.append(key) or item.read(), item.header)
+
+    counted = {key: counting(item, key) for key, item in sequence.items()}
+    asked(lab, folder, counted)
+    assert read == []
+    more = SequenceParameters(checkpoints=[1, 2, 3], orders=2, retained=1, paraphrases=1, neighbours=1)
+    asked(lab, folder, counted, settings=more)
+    assert read == [edit_key(order, number) for order in (0, 1) for number in (1, 2)]
+    assert before.items() <= times(tmp_path).items()
+
+
+def test_the_unedited_model_is_asked_once_about_everything(lab, tmp_path):
+    answers = asked(lab, AnswersDataset(str(tmp_path)), None, name="none").load()
+    assert list(answers) == ["0.0"]
+    assert len(answers["0.0"].read()) == len(PROBES)
+
+
+def test_words_that_leave_no_room_are_refused_before_anything_is_asked(lab, tmp_path):
+    edits = {
+        edit_key(order, number): Stored.of(f"{order}.{number}", Frame("a " * 50), prefix_tokens=800 * number)
+        for order in (0, 1)
+        for number in (1, 2, 3)
+    }
+    message = r"context puts 2400 tokens before every prompt after 3 edits; .* set sequential_grid\.tiny-llama\.context"
+    with pytest.raises(ValueError, match=message):
+        asked(lab, AnswersDataset(str(tmp_path)), edits, name="context")
+    assert times(tmp_path) == {}
+
+
+def test_drift_is_the_norm_of_the_summed_change(lab, sequence):
+    lm = lab.model("llama")
+    drift = nodes.drift_with("rome")(lm, sequence, SETTINGS)
+    assert drift.dtypes.astype(str).to_dict() == nodes.DRIFT_COLUMNS
+    assert drift[["order", "edits"]].to_numpy().tolist() == [[0, 1], [0, 3], [1, 1], [1, 3]]
+    own = [sequence[edit_key(0, number)].read() for number in (1, 2, 3)]
+    (site,) = own[0].dense()
+    total = sum(edit.dense()[site] for edit in own)
+    row = drift.iloc[1]
+    assert (row["layer"], row["part"]) == (site.layer, site.part)
+    assert row["norm"] == pytest.approx(float(total.norm()), rel=1e-5)
+    assert row["relative"] == pytest.approx(float(total.norm() / lm.weight(site).norm()), rel=1e-5)
+    words = {key: Stored.of(key, Frame("words"), prefix_tokens=1) for key in sequence}
+    assert nodes.drift_with("context")(lm, words, SETTINGS).empty
+    assert gather.gather_drift().dtypes.astype(str).to_dict() == nodes.DRIFT_COLUMNS
+    assert len(gather.gather_drift(drift.head(0), drift)) == 4
+
+
+class Bench:
+    """Stands for a benchmark: what it is called and what it follows from."""
+
+    def __init__(self, name, fingerprint="1"):
+        self.name, self.fingerprint = name, fingerprint
+        self.work = type("Work", (), {"instances": ()})
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Benchmarks give one document, that holds what the weight was; and which were measured."""
+    calls = []
+
+    def measure(lm, benchmark, prefix=""):
+        calls.append((benchmark.name, prefix))
+        total = float(sum(parameter.double().sum() for parameter in lm.model.parameters()))
+        return [Document(benchmark.name, "t", "none", "acc", 0, "d", "p", 0, 1.0, {"acc": 1.0}, 0, (total, -1.0))]
+
+    monkeypatch.setattr(abilities, "measure", measure)
+    return calls
+
+
+def measuring(lm, folder, edits, benchmarks, name="rome", **options):
+    landing = abilities.measure_with(name)(lm, benchmarks, folder.fingerprints(), SETTINGS, edits)
+    return fill(folder, landing, **options)
+
+
+def test_benchmarks_are_measured_under_the_edits_so_far_and_land_one_by_one(lab, sequence, measured, tmp_path):
+    lm, folder, benchmarks = lab.model("llama"), DocumentsDataset(str(tmp_path)), [Bench("a.b"), Bench("c")]
+    measuring(lm, folder, sequence, benchmarks, stop_after=3)
+    before = times(tmp_path)
+    assert sorted(before) == ["0.1.a.b.jsonl", "0.1.c.jsonl", "0.3.a.b.jsonl"]
+    measuring(lm, folder, sequence, benchmarks)
+    assert before.items() <= times(tmp_path).items()
+    assert [name for name, _ in measured] == ["a.b", "c"] * 4
+    weights = {key: item.read()[0].logprobs[0] for key, item in folder.load().items()}
+    assert weights["0.1.c"] == weights["0.1.a.b"]
+    assert len(set(weights.values())) == 4
+    plain = float(sum(parameter.double().sum() for parameter in lm.model.parameters()))
+    assert plain not in weights.values(), "the model is as it was"
+
+    measured.clear()
+    measuring(lm, folder, sequence, benchmarks)
+    assert measured == []
+    measuring(lm, folder, sequence, [Bench("a.b"), Bench("c", "2")])
+    assert [name for name, _ in measured] == ["c"] * 4
+
+
+def test_words_stand_before_every_request_and_must_fit(lab, measured, tmp_path, monkeypatch):
+    edits = {
+        edit_key(order, number): Stored.of(f"{order}.{number}", Frame(f"{number} "), prefix_tokens=number)
+        for order in (0, 1)
+        for number in (1, 2, 3)
+    }
+    lm, checked = lab.model("llama"), []
+    monkeypatch.setattr(abilities, "planned", lambda lm, instances, prefix: checked.append(prefix))
+    measuring(lm, DocumentsDataset(str(tmp_path / "fits")), edits, [Bench("a")], "context")
+    assert [prefix for _, prefix in measured] == ["1 ", "1 2 3 "] * 2
+    assert checked == ["1 2 3 "]
+
+    def refuse(*_):
+        raise RequestTooLong("document 7 needs 900 tokens")
+
+    measured.clear()
+    monkeypatch.setattr(abilities, "planned", refuse)
+    message = r"a cannot be asked after 3 edits by context, .* 3 tokens .*context: false\. document 7 needs 900"
+    with pytest.raises(RequestTooLong, match=message):
+        measuring(lm, DocumentsDataset(str(tmp_path / "long")), edits, [Bench("a")], "context")
+    assert measured == []
+
+
+def test_the_unedited_model_is_measured_once(lab, measured, tmp_path):
+    folder = measuring(lab.model("llama"), DocumentsDataset(str(tmp_path)), None, [Bench("a")], "none")
+    assert list(folder.load()) == ["0.0.a"]
+
+
+def test_tables_of_all_methods(lab, sequence, measured, tmp_path):
+    lm, said = lab.model("llama"), {}
+    for name, edits in (("none", None), ("rome", sequence)):
+        said[name] = asked(lab, AnswersDataset(str(tmp_path / name)), edits, name=name).load()
+    answers = gather.gather_answers_with(["none", "rome"])(lm, DECODING, ORDERS, *said.values())
+    places = answers.groupby(["method", "order", "edits", "fact_id"])["position"].first()
+    assert places["rome", 1, 3, FACTS[0].id] == 3
+    assert places["none", 0, 0, FACTS[2].id] == 3
+    retained = answers[answers["asked"] == "retained"]
+    assert set(retained["fact_id"]) == {POOL[0].id}
+    assert (retained["position"] == 0).all()
+    assert len(retained) == 5
+
+    scores = gather.score_sequences(answers)
+    key = ["method", "order", "edits", "probe_id", "protocol", "metric"]
+    assert not scores.duplicated(key).any()
+    assert set(map(tuple, scores[key[:3]].drop_duplicates().to_numpy())) == {
+        ("none", 0, 0), ("rome", 0, 1), ("rome", 0, 3), ("rome", 1, 1), ("rome", 1, 3)
+    }  # fmt: skip
+    local = scores[(scores["metric"] == "locality") & (scores["protocol"] == "free") & (scores["method"] == "rome")]
+    assert set(local["value"]) <= {0.0, 1.0}
+
+    folders = {}
+    for name, edits in (("none", None), ("rome", sequence)):
+        folders[name] = measuring(lm, DocumentsDataset(str(tmp_path / f"d{name}")), edits, [Bench("a.b")], name).load()
+    documents = gather.gather_documents_with(["none", "rome"])(lm, *folders.values())
+    assert documents[["method", "order", "edits"]].to_numpy().tolist() == [
+        ["none", 0, 0], ["rome", 0, 1], ["rome", 0, 3], ["rome", 1, 1], ["rome", 1, 3]
+    ]  # fmt: skip
+    assert documents["benchmark"].unique().tolist() == ["a.b"]
+
+
+def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, measured, tmp_path):
+    lm = lab.model("llama")
+    failed = {**sequence, edit_key(1, 2): Stored.of("f", Frame(), seconds=1.0, bytes=9, prefix_tokens=0, failed="x")}
+    kept = {key: Stored(item.fingerprint, item.read, {"bytes": 5, **item.header}) for key, item in failed.items()}
+    folders = {
+        name: measuring(lm, DocumentsDataset(str(tmp_path / name)), edits, [Bench("a")], name).load()
+        for name, edits in (("none", None), ("rome", sequence))
+    }
+    settings = AbilityParameters("p", 5, 0, 8, {"p": {"b": {"task": "b"}}})
+    described = gather.describe_with(["none", "rome"])(
+        lm,
+        SETTINGS,
+        settings,
+        SAMPLED,
+        rome_sequence=kept,
+        rome_settings=method("rome"),
+        **{f"{name}_documents": folder for name, folder in folders.items()},
+    )
+    assert json.loads(json.dumps(described)) == described | {
+        "sequence": {**described["sequence"], "checkpoints": [1, 3]}
+    }
+    own = described["sequences"][lm.name]
+    assert own["rome"]["failed"] == [{"order": 1, "position": 2, "reason": "x"}]
+    assert own["rome"]["prefix_tokens"] == {"1": 0, "3": 0}
+    assert set(own["rome"]["seconds_per_benchmark"]) == {"1", "3"}
+    assert set(own["none"]["seconds_per_benchmark"]) == {"0"}
+    assert described["n_retained"] == 1
+    assert described["abilities"] == {"tasks": "p", "documents": 5, "seed": 0, "max_new_tokens": 8}
+    assert described["methods"][lm.name]["rome"]["layer"] == method("rome").layer
+
+
+def test_a_collapsed_model_scores_no_success(lab, tmp_path):
+    lm = tiny_model("llama")
+    site = method("rome").site
+    height, width = lm.weight(site).shape
+    past = Past() + LowRank({site: (torch.full((height, 1), 1e38), torch.ones(1, width))})
+    probes = probes_from_table(PROBES)
+    answers = {}
+    for name, edit in (("none", Frame()), ("rome", past)):
+        (answers[name],) = ask(lm, [(edit, probes)], DECODING)
+    items = {"none": {"0.0": Stored.of("", answers["none"])}, "rome": {"0.3": Stored.of("", answers["rome"])}}
+    table = gather.gather_answers_with(list(items))(lm, DECODING, ORDERS, *items.values())
+    scores = gather.score_sequences(table)
+    broken = scores[(scores["method"] == "rome") & scores["metric"].isin(["success", "locality", "kl", "preference"])]
+    assert len(broken)
+    assert not (broken["value"].fillna(0) > 0).any()

@@ -1,0 +1,214 @@
+"""`kedro run --pipeline=sequential_eval` on tiny models: whole, killed, changed, and on models that are broken."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fabricated_edits import TINY_SETTINGS
+from kedro.framework.project import pipelines
+from test_resume import kill_when
+
+from conftest import Project, copy_of_the_project
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tiny import tiny_model
+
+SLOW_RUN = Path(__file__).with_name("slow_run.py")
+TABLES = ("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift")
+PIPELINE = {"pipeline_names": ["sequential_eval"]}
+NODES = [f"tiny.{node}" for node in ("score_sequences", "gather_documents", "gather_drift", "describe_sequences")]
+KEPT = ("sequence", "documents", "sequence_answers")
+FEW_FACTS = 24
+IN_MEMORY = {"tiny.planned_benchmarks", "sequence_runs"}
+
+
+def smaller(folder):
+    """Recalling all facts is most of a run."""
+    table = folder / "data" / "01_raw" / "facts.csv"
+    pd.read_csv(table, dtype=str, keep_default_na=False).head(FEW_FACTS).to_csv(table, index=False)
+    return Project(folder)
+
+
+@pytest.fixture
+def project(project):
+    return smaller(project.folder)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A project whose sequences were run whole."""
+    with pytest.MonkeyPatch.context() as patch:
+        whole = smaller(copy_of_the_project(tmp_path_factory.mktemp("sequences") / "project"))
+        patch.chdir(whole.folder)
+        whole.run(**PIPELINE)
+    return whole
+
+
+def table(project, name):
+    folder = "05_model_input" if name == "benchmarks" else "07_model_output"
+    return pd.read_parquet(project.data / folder / "tiny" / f"{name}.parquet")
+
+
+def run_of(project):
+    return json.loads((project.data / "07_model_output" / "tiny" / "sequence_run.json").read_text())
+
+
+def made(project, *kinds):
+    output = project.data / "07_model_output" / "tiny"
+    found = (path for kind in kinds for path in output.glob(f"*/{kind}/*") if path.name != "manifest.json")
+    return {str(path.relative_to(output)): path.stat().st_mtime_ns for path in found}
+
+
+def assert_same_tables(one, other):
+    for name in TABLES:
+        pd.testing.assert_frame_equal(table(one, name), table(other, name), check_exact=False, rtol=1e-3, atol=1e-4)
+
+
+def test_every_table_and_the_page_are_there(done):
+    points = {("none", 0, 0)} | {
+        (method, order, edits) for method in ("rome", "grace", "context") for order in (0, 1) for edits in (1, 3)
+    }
+    for name in ("documents", "sequence_answers", "sequence_scores"):
+        rows = table(done, name)[["method", "order", "edits"]].drop_duplicates()
+        assert set(map(tuple, rows.to_numpy())) == points, name
+    asked = table(done, "documents").groupby(["benchmark", "task", "filter", "number"])["prompt_hash"].nunique()
+    assert set(asked) == {1}, "every checkpoint was asked the same"
+    assert set(table(done, "drift")["method"]) == {"rome"}
+    own = run_of(done)["sequences"]["tiny"]
+    assert own["rome"]["failed"] == []
+    assert own["context"]["prefix_tokens"]["3"] > own["context"]["prefix_tokens"]["1"] > 0
+    assert own["rome"]["prefix_tokens"] == {"1": 0, "3": 0}
+    assert "tiny" in (done.data / "08_reporting" / "sequences.html").read_text()
+
+
+def test_the_graph_has_models_and_in_them_methods(done, monkeypatch):
+    monkeypatch.chdir(done.folder)
+    catalog = done.context().catalog
+    graph = pipelines["sequential_eval"]
+    assert {node.namespace for node in graph.nodes} == {
+        None,
+        "tiny",
+        *(f"tiny.{m}" for m in ("none", "rome", "grace", "context")),
+    }
+    wanted = {name for name in graph.datasets() if not name.startswith("params:")}
+    memory = {name for name in wanted if catalog.get(name) is None or "Memory" in type(catalog.get(name)).__name__}
+    assert memory - IN_MEMORY == set(), "everything that costs time has its place"
+    assert "sequence_facts" in str(catalog.get("tiny_sequence_facts")), "the facts of single edits stay as they are"
+    free = {name for name in graph.inputs() if not name.startswith("params:")}
+    assert {name for name in free if not name.endswith(("_stored", "unfinished"))} == {
+        *("raw_facts", "raw_lessons", "raw_relations", "corpus_source", "benchmark_files", "tiny.language_model")
+    }
+
+
+def test_a_run_killed_twice_ends_with_the_tables_of_one_that_was_not(project, done):
+    there: dict = {}
+    for node, output in (("edit_in_sequence", "rome/sequence"), ("measure_abilities", "rome/documents")):
+        command = [sys.executable, SLOW_RUN, project.folder, node, "sequential_eval"]
+        run = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        kill_when(run, project.data / "07_model_output" / "tiny" / output)
+        assert run.returncode == -signal.SIGKILL
+        landed = made(project, *KEPT)
+        assert there.items() <= landed.items()
+        whole = [path for path in made(done, *KEPT) if path.startswith(output)]
+        assert len([path for path in landed if path.startswith(output)]) < len(whole)
+        there = landed
+    project.run(**PIPELINE, to_nodes=NODES)
+    assert there.items() <= made(project, *KEPT).items()
+    assert_same_tables(project, done)
+
+
+def test_other_checkpoints_and_more_orders_use_what_is_there(done, tmp_path, monkeypatch):
+    again = done.copy(tmp_path / "again")
+    monkeypatch.chdir(again.folder)
+    before = made(again, "sequence", "documents")
+    again.run(**PIPELINE, to_nodes=NODES, parameters={"sequence": {"checkpoints": [1, 2, 3], "orders": 3}})
+    after = made(again, "sequence", "documents")
+    assert before.items() <= after.items()
+    more = {name.split("/", 1)[1] for name in set(after) - set(before) if "sequence" in name}
+    assert more == {f"sequence/2.{number:05d}.safetensors" for number in (1, 2, 3)}
+    points = table(again, "documents")[["order", "edits"]].drop_duplicates()
+    assert set(map(tuple, points.to_numpy())) == {
+        (0, 0),
+        *((order, edits) for order in range(3) for edits in (1, 2, 3)),
+    }
+
+    whole = made(again, "sequence", "documents")
+    again.run(**PIPELINE, to_nodes=NODES, parameters={"sequence": {"checkpoints": [1], "orders": 1}})
+    assert set(table(again, "documents")["edits"]) == {0, 1}
+    assert made(again, "sequence", "documents") == whole
+
+
+def test_every_other_method_goes_through_the_graph(project):
+    others = [name for name in TINY_SETTINGS if name not in ("none", "rome", "grace", "context", "checkpoint")]
+    chosen = {**dict.fromkeys(("rome", "grace", "context"), False), **dict.fromkeys(others, True), "none": True}
+    parameters = {"sequential_grid": {"tiny": chosen}, "sequence": {"checkpoints": [2], "orders": 1, "at_once": 2}}
+    project.run(**PIPELINE, to_nodes=NODES, parameters={**parameters, "abilities": {"tasks": "embedded.knowledge"}})
+    assert set(table(project, "documents")["method"]) == {"none", *others}
+    increments = made(project, "sequence")
+    assert "memit/sequence/0.00002.safetensors" in increments
+    assert "memit/sequence/0.00001.safetensors" not in increments
+    assert "kn/sequence/0.00001.safetensors" in increments, "what takes one fact at a time edits one after another"
+
+
+def nan_weight(lm):
+    lm.weight(Site(1, "mlp_out"))[0, 0] = float("nan")
+
+
+def huge_weights(lm):
+    for layer in range(len(lm.blocks)):
+        lm.weight(Site(layer, "mlp_out")).mul_(1e38)
+
+
+def one_token_forever(lm):
+    head = lm.model.get_output_embeddings().weight
+    lm.model.base_model.norm.weight.data.zero_()
+    head[:] = 0
+    head[70] = 1e-3
+
+
+@pytest.mark.parametrize("sicken", [nan_weight, huge_weights, one_token_forever])
+def test_a_model_that_is_broken_from_the_start_is_flagged_and_stops_nothing(project, sicken):
+    lm = tiny_model("llama")
+    sicken(lm)
+    lm.model.save_pretrained(project.folder / "sick")
+    lm.tokenizer.save_pretrained(project.folder / "sick")
+    catalog = project.folder / "conf" / "test" / "catalog.yml"
+    catalog.write_text(catalog.read_text().replace("random: llama", "folder: sick"))
+    grid = {"tiny": {"mend": True, "kn": True, "grace": False, "context": False}}
+    few = {"checkpoints": [2], "orders": 1}
+    project.run(**PIPELINE, to_nodes=NODES, parameters={"sequential_grid": grid, "sequence": few})
+    documents, scores = table(project, "documents"), table(project, "sequence_scores")
+    assert set(documents["method"]) == {"none", "rome", "mend", "kn"}
+    assert (documents.loc[documents["flags"] != "[]", "score"] == 0).all()
+    options = documents[documents["benchmark"] == "knowledge"]
+    assert (options["flags"] != "[]").all()
+    success = scores[(scores["metric"] == "success") & (scores["method"] == "none")]
+    assert not (success["value"] > 0).any()
+    if sicken is not one_token_forever:
+        assert set(documents["flags"]) == {'["not_finite"]'}
+        failed = run_of(project)["sequences"]["tiny"]["rome"]["failed"]
+        assert [one["reason"] for one in failed] == ["the unedited model's numbers are not finite"] * 2
+
+
+def test_too_few_facts_are_told_before_a_model_is_loaded(project, no_model):
+    with pytest.raises(ValueError, match=r"sequence\.checkpoints: 500 edits want .* has 2\d;"):
+        project.run(**PIPELINE, parameters={"sequence": {"checkpoints": [1, 500]}})
+
+
+def test_wrong_settings_are_told_before_a_model_is_loaded(project, no_model):
+    with pytest.raises(Exception, match="1 lies inside an edit of at_once: 2 facts"):
+        project.run(**PIPELINE, parameters={"sequence": {"checkpoints": [1, 4], "at_once": 2}})
+
+
+def test_the_preset_of_paper_2(project):
+    context = project.context("paper2")
+    assert context.params["sequence"].checkpoints == (1, 5, 10, 20, 50, 100)
+    assert context.params["abilities"].tasks == "paper2"
+    methods = ["none", "rome", "memit", "pmet", "mend", "kn", "grace", "serac"]
+    names = {node.name for node in pipelines["sequential_eval"].nodes}
+    assert {name.split(".")[1] for name in names if name.endswith(".measure_abilities")} == set(methods)
+    assert "data/paper2/" in str(context.catalog.get("smollm2_documents")._filepath)
+    assert "counterfact.json" in str(context.catalog.get("raw_facts"))

@@ -1,0 +1,211 @@
+"""Tables as a run of sequential_eval leaves them, made up, so that their analysis is tested without a model.
+
+What a model still answers after so many edits follows from its method, by the probabilities that stand here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from edit_robustness.records import Document
+from edit_robustness.tables import documents_to_table
+
+LEFT_AFTER_20 = {"ft": 0.95, "rome": 0.3, "memit": 0.9, "alphaedit": 0.97, "grace": 1.0}
+"""The share of what a model can do above chance that 20 edits leave."""
+
+HOLDS = {"ft": 0.5, "rome": 0.8, "memit": 0.85, "alphaedit": 0.9, "grace": 1.0}
+BENCHMARKS = {
+    "common_knowledge": (4, 0.7, "acc", "none"),
+    "arithmetic": (4, 0.6, "acc", "none"),
+    "reading": (0, 0.8, "exact_match", "strict-match"),
+    "prose": (1, 0.0, "perplexity", "none"),
+}
+"""Number of options (0: generated; 1: a text), the unedited model's score, metric and filter."""
+
+SAFETY = {"toxigen": (2, 0.7, "acc", "none"), "truthfulqa_mc1": (4, 0.6, "acc", "none")}
+SCRIPT = "<script>document.title='broken'</script>"
+
+
+@dataclass
+class Sequences:
+    """What `sequential_eval` hands to the analysis, for one model."""
+
+    documents: pd.DataFrame
+    benchmarks: pd.DataFrame
+    sequence_answers: pd.DataFrame
+    sequence_scores: pd.DataFrame
+    drift: pd.DataFrame
+    sequence_run: dict
+
+
+def fabricate_sequences(
+    model: str = "smollm2",
+    methods=("none", *LEFT_AFTER_20),
+    checkpoints=(1, 5, 20),
+    orders: int = 1,
+    n: int = 50,
+    benchmarks=None,
+    broken: str = "",
+    seed: int = 0,
+) -> Sequences:
+    """All tables of one model; the method `broken` leaves a model of NaN from the second checkpoint on."""
+    benchmarks = BENCHMARKS if benchmarks is None else benchmarks
+    cells = [("none", 0, 0)] + [
+        (method, order, edits)
+        for method in methods
+        if method != "none"
+        for order in range(orders)
+        for edits in checkpoints
+    ]
+    nan_from = sorted(checkpoints)[min(1, len(checkpoints) - 1)]
+    documents = [
+        documents_to_table(
+            _documents(model, method, order, edits, n, benchmarks, method == broken and edits >= nan_from, seed),
+            model=model, method=method, order=order, edits=edits,
+        )
+        for method, order, edits in cells
+    ]  # fmt: skip
+    answers, scores = _answers(model, cells, max(checkpoints), seed)
+    return Sequences(
+        documents=pd.concat(documents, ignore_index=True),
+        benchmarks=_benchmarks(benchmarks, n),
+        sequence_answers=answers,
+        sequence_scores=scores,
+        drift=_drift(model, cells),
+        sequence_run=_run(model, methods, checkpoints, orders, broken),
+    )
+
+
+def _left(method: str, edits: int) -> float:
+    return LEFT_AFTER_20.get(method, 1.0) ** (edits / 20)
+
+
+def _documents(model, method, order, edits, n, benchmarks, nan, seed) -> list[Document]:
+    # the same document is as hard at every checkpoint
+    hardness = np.random.default_rng(seed).random((len(benchmarks), n))
+    moved = np.random.default_rng([seed, order, edits, sum(map(ord, method))]).random((len(benchmarks), n))
+    left = 1.0 if method == "none" else _left(method, edits)
+    return [
+        _document(model, name, *about, number, hardness[row, number], moved[row, number], left, nan)
+        for row, (name, about) in enumerate(benchmarks.items())
+        for number in range(n)
+    ]
+
+
+def _document(model, name, options, score, metric, filtered, number, hardness, moved, left, nan) -> Document:
+    chance = 1 / options if options > 1 else 0.0
+    right = hardness < score and (moved < left or moved * hardness < chance / 4)
+    gold = number % options if options > 1 else -1
+    logprobs = [-6.0 - 0.01 * number] * options if options > 1 else [-60.0 / max(left, 0.05)] if options == 1 else []
+    if options > 1:
+        logprobs[gold if right else (gold + 1) % options] = -1.0 - hardness - (1 - left)
+        logprobs[gold] += -0.5 * (1 - left)
+    if nan:
+        logprobs = [float("nan")] * len(logprobs)
+    flags = ("not_finite",) if nan and options else ()
+    value = 0.0 if nan else float(np.exp(-logprobs[0] / 20)) if options == 1 else float(right)
+    said = "" if options else "the" if nan else f"{SCRIPT} {number}" if right else f"a city {number}"
+    return Document(
+        benchmark=name, task=name, filter=filtered, metric=metric, number=number, doc_hash=f"{name}{number}",
+        prompt_hash=f"p{name}{number}", shots=0, score=value, metrics={metric: value}, gold=gold,
+        logprobs=tuple(logprobs), text=said, tokens=20 if options == 1 else 0 if options else 16 if nan else 4,
+        capped=bool(nan and not options), flags=flags,
+    )  # fmt: skip
+
+
+def _benchmarks(benchmarks, n: int) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "benchmark": name, "task": name, "metric": metric, "filter": filtered, "shots": 0, "n_documents": n,
+                "chance": 1 / options if options > 1 else 0.0 if options == 0 else np.nan,
+                "constant_answer": 1 / options + 0.04 if options > 1 else 0.0 if options == 0 else np.nan,
+                "max_new_tokens": 0 if options else 16, "note": "<i>ours</i>",
+            }
+            for name, (options, _, metric, filtered) in benchmarks.items()
+        ]
+    )  # fmt: skip
+
+
+def _answers(model, cells, last: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    rng = np.random.default_rng(seed + 7)
+    answers, scores = [], []
+    for method, order, edits in cells:
+        facts = [(f"f{i}", "edited", i + 1) for i in range(last if method == "none" else edits)]
+        facts += [(f"r{i}", "retained", 0) for i in range(12)]
+        for fact, asked, position in facts:
+            for kind, many in (("statement", 1), ("paraphrase", 2), ("locality", 1)):
+                if asked == "retained" and kind != "statement":
+                    continue
+                for number in range(many):
+                    about = {
+                        "model": model, "method": method, "order": order, "edits": edits, "asked": asked,
+                        "position": position, "fact_id": fact, "probe_id": f"{fact}/{kind}/{number}", "kind": kind,
+                        "family": "locality" if kind == "locality" else "edit",
+                    }  # fmt: skip
+                    answers.append({**about, "subject": f"Subject of {fact}", "text": f" {SCRIPT}"})
+                    scores += _scores(about, kind, asked, rng)
+    return pd.DataFrame(answers), pd.DataFrame(scores)
+
+
+def _scores(about: dict, kind: str, asked: str, rng) -> list[dict]:
+    method, edits = about["method"], about["edits"]
+    holds = 0.0 if method == "none" else HOLDS[method] * (0.6 if kind == "paraphrase" else 1)
+    left = 1.0 if method == "none" else _left(method, edits)
+    common = {**about, "decoding": "greedy", "unit": "share"}
+    if kind == "locality":
+        return [{**common, "protocol": p, "metric": "locality", "value": float(rng.random() < left)} for p in _BOTH]
+    rows = []
+    for protocol in _BOTH:
+        easier = 0.1 if protocol == "teacher_forced" and method != "none" else 0
+        says_new = float(asked == "edited" and rng.random() < holds + easier)
+        says_old = float(not says_new and (asked == "edited" or rng.random() < left))
+        rows.append({**common, "protocol": protocol, "metric": "success", "value": says_new})
+        rows.append({**common, "protocol": protocol, "metric": "reversion", "value": says_old})
+    return [*rows, {**common, "unit": "bits", "protocol": "free", "metric": "entropy", "value": 1.5}]
+
+
+_BOTH = ("free", "teacher_forced")
+
+
+def _drift(model, cells) -> pd.DataFrame:
+    rows = [
+        {
+            "model": model, "method": method, "order": order, "edits": edits, "layer": layer, "part": "mlp_out",
+            "norm": 0.1 * edits, "relative": 0.01 * edits,
+        }
+        for method, order, edits in cells
+        if method not in ("none", "grace")
+        for layer in ((6,) if method == "rome" else (4, 5, 6))
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["model", "method", "order", "edits", "layer", "part", "norm", "relative"])
+
+
+def _run(model, methods, checkpoints, orders, broken) -> dict:
+    edited = [method for method in methods if method != "none"]
+    sequence = {
+        method: {
+            "failed": [{"order": 0, "position": 3, "reason": f"{SCRIPT} singular"}] if method == broken else [],
+            "seconds_per_edit": 1.5,
+            "prefix_tokens": {str(edits): 40 * edits if method in ("ike", "context") else 0 for edits in checkpoints},
+            "seconds_per_benchmark": {str(edits): {"arithmetic": 2.0} for edits in checkpoints},
+        }
+        for method in edited
+    }
+    return json.loads(
+        json.dumps(
+            {
+                "models": {model: {"source": "a file", "dtype": "float32", "device": "cpu", "note": "4-bit once"}},
+                "methods": {model: {method: {"layer": 6} if method == "rome" else {} for method in methods}},
+                "seconds_per_edit": {model: dict.fromkeys(edited, 1.5)},
+                "n_facts": max(checkpoints),
+                "versions": {"python": "3.11"},
+                "sequence": {"checkpoints": list(checkpoints), "orders": orders, "seed": 0, "at_once": 1},
+                "sequences": {model: sequence},
+            }
+        )
+    )

@@ -1,0 +1,266 @@
+import re
+
+import pandas as pd
+import pytest
+from fabricated_sequences import SCRIPT
+
+from edit_robustness.report import paper2
+from edit_robustness.report.findings import difference, findings, share
+from edit_robustness.report.sequences import ManyEdits, headline, render
+
+PATH = {"lowest": 0.5, "highest": 0.5, "n_orders": 1, "interval": "sample", "n": 150, "n_benchmarks": 3}
+
+
+def left(model, method, edits, value, ability="all", spread=0.05):
+    return {
+        **PATH, "model": model, "method": method, "edits": edits, "ability": ability, "value": value,
+        "low": value - spread, "high": value + spread,
+    }  # fmt: skip
+
+
+def shown(model, method, edits, value, benchmark="reading", quantity="score", verdict="fine", **more):
+    return {
+        **PATH, "model": model, "method": method, "edits": edits, "benchmark": benchmark, "metric": "acc",
+        "filter": "none", "quantity": quantity, "value": value, "low": value - 0.1, "high": value + 0.1, "chance": 0.25,
+        "constant_answer": 0.3, "verdict": verdict, **more,
+    }  # fmt: skip
+
+
+def compared(benchmark, method="rome", difference=-0.3):
+    return {
+        "model": "m", "method": method, "order": 0, "edits": 20, "benchmark": benchmark, "metric": "acc",
+        "filter": "none", "measure": "score", "n": 50, "n_missing": 0, "before": 0.7, "after": 0.7 + difference,
+        "difference": difference, "low": difference - 0.1, "high": difference + 0.1, "gained": 1, "lost": 16,
+        "test": "mcnemar", "p": 0.001, "p_holm": 0.0123, "note": "",
+    }  # fmt: skip
+
+
+def answered(kept=(), abilities=(), comparisons=(), base=None, sizes=None):
+    empty = pd.DataFrame([left("m", "rome", 1, 0.5)]).head(0)
+    found = findings(
+        pd.DataFrame(kept) if kept else empty,
+        pd.DataFrame(abilities or [shown("m", "none", 0, 0.7)]),
+        pd.DataFrame(comparisons or [compared("reading")]),
+        loss=0.1,
+        base=base or {},
+        sizes=sizes or {},
+    )
+    return {finding.section: finding for finding in found}
+
+
+def test_without_rows_nothing_was_run():
+    found = answered()
+    assert list(found) == ["4.1", "4.2", "4.3", "4.4", "4.5"]
+    assert not any(finding.ours for finding in found.values())
+
+
+def test_a_difference_has_an_interval_of_both():
+    centre, low, high = difference({"value": 0.9, "low": 0.8, "high": 0.95}, {"value": 0.5, "low": 0.3, "high": 0.6})
+    assert (centre, low, high) == pytest.approx((0.4, 0.4 - 0.02**0.5, 0.4 + (0.05**2 + 0.2**2) ** 0.5))
+
+
+def test_a_share_below_chance_is_nothing():
+    assert share({"value": -0.3, "low": -0.4, "high": 0.02}) == "0% [0%, 2%]"
+
+
+def test_methods_that_differ_after_many_edits():
+    rows = [left("m", method, edits, value) for method, edits, value in
+            (("rome", 1, 0.97), ("grace", 1, 1.0), ("rome", 20, -0.2), ("grace", 20, 0.99))]  # fmt: skip
+    ours = answered(rows)["4.1"].ours
+    assert "m after 1 edit: 2 of 2 methods keep more than 90%" in ours[0]
+    assert "GRACE 99% [94%, 104%], ROME 0% [0%, 0%] (150 documents of 3 benchmarks, one order of edits)" in ours[1]
+    assert ours[2] == "GRACE minus ROME after 20: +99 points [+94, +104]; the methods differ."
+
+
+@pytest.mark.parametrize(
+    ("tuned", "verdict"), [(0.9, "chat loses less"), (0.52, "chat cannot be told from it"), (0.1, "chat loses more")]
+)
+def test_a_tuned_model_against_its_base(tuned, verdict):
+    rows = [left("chat", "rome", 20, tuned), left("plain", "rome", 20, 0.5), left("plain", "rome", 50, 0.0)]
+    found = answered(rows, base={"chat": "plain"})
+    assert found["4.2"].ours[0].startswith("ROME, 20 edits: chat keeps")
+    assert verdict in found["4.2"].ours[0]
+    assert answered(rows, base={"chat": "absent"})["4.2"].ours == ()
+
+
+def test_the_largest_model_against_the_smallest():
+    rows = [left(model, "rome", 20, value) for model, value in (("large", 0.9), ("middle", 0.7), ("small", 0.1))]
+    sizes = {"small": 0.1, "large": 7.0, "middle": 1.0}
+    assert "large keeps 90% [85%, 95%], small 10%" in answered(rows, sizes=sizes)["4.3"].ours[0]
+    assert answered(rows, sizes={"small": 0.1})["4.3"].ours == ()
+
+
+def test_kinds_of_ability_that_are_hurt_differently():
+    rows = [left("m", "rome", 20, value, ability) for ability, value in
+            (("all", 0.4), ("knowledge", 0.8), ("arithmetic", 0.1), ("safety", 0.0))]  # fmt: skip
+    ours = answered(rows)["4.4"].ours
+    assert "knowledge 80% [75%, 85%], arithmetic 10% [5%, 15%]" in ours[0]
+    assert "kinds are hurt differently (300 documents)" in ours[0]
+    alike = [
+        left("m", "rome", 20, value, ability, spread=0.5) for ability, value in (("reading", 0.5), ("knowledge", 0.6))
+    ]
+    assert "kinds cannot be told apart" in answered(alike)["4.4"].ours[0]
+
+
+def test_safety_has_its_figures_and_its_verdict():
+    table = [
+        shown("m", "none", 0, 0.7, "toxigen", "balanced"),
+        shown("m", "rome", 20, 0.5, "toxigen", "balanced", "constant answers"),
+    ]
+    (ours,) = answered(abilities=table, comparisons=[compared("toxigen"), compared("reading")])["4.5"].ours
+    assert "m, ToxiGen, ROME, 20 edits: from 70% to 40%, -30 points [-40, -20], Holm p = 0.012 (50 documents)" in ours
+    assert "balanced accuracy from 70% to 50% [40%, 60%]; constant answers." in ours
+
+
+def test_the_papers_figures_are_those_of_its_tables():
+    table = paper2.figures().set_index(["model", "method", "edits", "benchmark"])["value"]
+    expected = {
+        ("llama2_7b_chat", "none", 0): (0.4516, 0.2032, 0.3997, 0.6134),
+        ("llama2_7b_chat", "rome", 20): (0.4416, 0.1471, 0.3828, 0.5602),
+        ("llama2_7b_chat", "rome", 50): (0.2700, 0.0409, 0.2838, 0.2048),
+        ("llama2_7b_chat", "memit", 100): (0.4485, 0.1850, 0.3959, 0.6044),
+        ("llama2_7b_chat", "mend", 1000): (0.4728, 0.2138, 0.4118, 0.6224),
+        ("llama2_7b_chat", "kn", 10): (0, 0, 0, 0),
+        ("gpt2_xl", "none", 0): (0.2098, 0.0144, 0.0382, 0.1941),
+        ("gpt2_xl", "pmet", 50): (0, 0, 0, 0),
+        ("mistral_7b_instruct", "rome", 100): (0.1884, 0.0190, 0.1884, 0.0026),
+    }
+    for place, figures in expected.items():
+        assert tuple(table[(*place, name)] for name in paper2.BENCHMARKS) == figures
+    assert table.between(0, 1).all()
+    assert not table.index.has_duplicates
+
+
+def test_what_a_careful_reader_sees_is_in_the_figures():
+    table = paper2.figures()
+    both = table[table["model"] == "llama2_7b"].merge(
+        table[table["model"] == "llama2_7b_chat"], on=["method", "edits", "benchmark"]
+    )
+    both = both[both["benchmark"].isin(paper2.BENCHMARKS)]
+    apart = (both["value_x"] - both["value_y"]).abs().groupby(both["method"]).max()
+    assert (apart[["rome", "pmet"]] < 0.004).all()
+    assert apart["none"] > 0.05
+    toxigen = table.query("benchmark == 'toxigen'")["value"].round(4).value_counts()
+    assert toxigen[0.5667] > 1
+    assert toxigen[0.4333] > 1
+    memit = table[table["method"] == "memit"].pivot(index=["edits", "benchmark"], columns="model", values="value")
+    assert (memit["pythia_2_8b"].dropna() == memit["pythia_6_9b"].dropna()).all()
+
+
+def test_curves_begin_at_the_unedited_model_and_stand_for_any_other():
+    curves = paper2.curves(paper2.PAIRS, paper2.BENCHMARKS)
+    assert set(curves["method"]).isdisjoint({"none"})
+    starts = curves[curves["edits"] == 0].groupby(["model", "method"]).size()
+    assert (starts == 4).all()
+    assert curves["model"].drop_duplicates().tolist() == list(paper2.PAIRS)
+    assert set(paper2.beside(["smollm2"])["model"]) == {""}
+    assert set(paper2.beside(["mistral_7b"])["model"]) == {"", "mistral_7b"}
+    assert paper2.scale().query("method == 'rome' and billions == 0.16")["value"].tolist() == [0, 0]
+
+
+def held(model, method, edits, value, kind="statement"):
+    return {**left(model, method, edits, value), "kind": kind, "protocol": "free", "metric": "success", "n_facts": 24}
+
+
+def many(**changes) -> ManyEdits:
+    run = {
+        "models": {"m": {"source": "<b>file</b>", "dtype": "float32"}},
+        "methods": {"m": {"rome": {"layer": 6}}},
+        "sequence": {"checkpoints": [1, 20], "orders": 1},
+        "sequences": {
+            "m": {
+                "rome": {
+                    "failed": [{"order": 0, "position": 7, "reason": SCRIPT}],
+                    "seconds_per_edit": 2.5,
+                    "prefix_tokens": {"20": 812},
+                    "seconds_per_benchmark": {"20": {"reading": 3.0, "arithmetic": 4.0}},
+                }
+            }
+        },
+    }
+    both = [held("m", "none", 0, 0.0), held("m", "rome", 20, 0.8), held("m", "grace", 20, 1.0)]
+    known = [held("m", "none", 0, 1.0), held("m", "rome", 20, 0.3), held("m", "grace", 20, 0.9)]
+    about = {
+        "abilities": pd.DataFrame([shown("m", "none", 0, 0.7), shown("m", "rome", 20, 0.2, verdict="at chance")]),
+        "comparisons": pd.DataFrame([compared("reading")]),
+        "kept": pd.DataFrame([left("m", "rome", 20, 0.3), left("m", "grace", 20, 1.0)]),
+        "lifetimes": pd.DataFrame(
+            [("m", "rome", 0, 1, 20, True, "loss", 0.3)],
+            columns=["model", "method", "order", "survived", "edits", "lost", "reason", "kept"],
+        ),
+        "held": pd.DataFrame(both),
+        "retention": pd.DataFrame(known),
+        "benchmarks": pd.DataFrame(
+            [("m", "reading", SCRIPT, "acc", "none", 0, 50, 0.25, 0.3, 0, "")],
+            columns=[*("model", "benchmark", "task", "metric", "filter", "shots", "n_documents", "chance"),
+                     "constant_answer", "max_new_tokens", "note"],
+        ),
+        "runs": [run],
+    }  # fmt: skip
+    return ManyEdits(**about | changes)
+
+
+@pytest.fixture(scope="module")
+def html():
+    return render(many())
+
+
+def test_the_headline_says_what_edits_cost_and_who_keeps_both():
+    first, best, worst = headline(many(), "m")
+    assert first == (
+        "After 20 edits m keeps 30% [25%, 35%] of what it can do above chance with ROME, 100% [95%, 105%] with GRACE."
+    )
+    assert best.startswith("GRACE keeps both best: 100% [95%, 105%] of its 20 edits hold, and 90%")
+    assert worst.startswith("ROME keeps them worst: 80%")
+
+
+def test_a_broken_model_stands_in_the_headline_and_in_the_flags():
+    broken = pd.DataFrame([shown("m", "none", 0, 0.7), shown("m", "memit", 5, 0.0, verdict="not finite")])
+    assert "not finite after edits by MEMIT" in list(headline(many(abilities=broken), "m"))[-1]
+    page = render(many(abilities=broken))
+    flags = page[page.index('id="flags"') : page.index('id="abilities"')]
+    assert '<span class="flag">not finite</span>' in flags
+    assert "MEMIT" in flags
+
+
+def test_whatever_was_written_is_escaped(html):
+    assert "document.title='broken'</script>" not in html
+    assert html.count("&lt;script&gt;document.title=") == 2
+    assert "&lt;b&gt;file&lt;/b&gt;" in html
+    assert html.lstrip().startswith("<!doctype html>")
+
+
+def test_what_was_not_run_is_said(html):
+    assert html.count("Not run here") == 4
+    assert "paired in damage.base" in html
+
+
+def test_costs_of_edits_in_the_prompt_are_shown(html):
+    costs = html[html.index('id="costs"') : html.index('id="flags"')]
+    row = re.search(r"<tr><td class=\"keep\">ROME.*?</tr>", costs, re.DOTALL).group()
+    assert re.findall(r'<td class="n">([^<]*)</td>', row) == ["20", "2.50", "1", "812", "7.0"]
+
+
+def test_a_flag_that_the_unedited_model_bears_too_is_shown_once():
+    both = pd.DataFrame(
+        [shown("m", name, edits, 0.2, verdict="at chance") for name, edits in (("none", 0), ("rome", 1))]
+    )
+    page = render(many(abilities=both))
+    flags = page[page.index('id="flags"') : page.index('id="abilities"')]
+    assert flags.count('<span class="flag">at chance</span>') == 1
+
+
+def test_tables_have_figures_baselines_and_paired_tests(html):
+    assert "chance 0.25, best constant answer 0.30" in html
+    assert "0.012" in html
+    assert '<small class="flag">at chance</small>' in html
+
+
+def test_nothing_is_asked_of_the_network(html):
+    before = html[: html.index("<script>")] if "<script>" in html else html
+    assert not re.search(r"(src|href)=[\"'](https?:)?//", before)
+
+
+def test_without_edits_the_page_says_so():
+    alone = many(kept=many().kept.head(0), comparisons=many().comparisons.head(0), lifetimes=many().lifetimes.head(0))
+    assert "No editing method was measured on a benchmark on which m is above chance." in render(alone)

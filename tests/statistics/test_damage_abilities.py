@@ -1,0 +1,222 @@
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated_sequences import BENCHMARKS, SAFETY, fabricate_sequences
+from scipy import stats
+
+from edit_robustness.records import Document
+from edit_robustness.statistics.abilities import ABILITY_COLUMNS, abilities, ability_paths, baselines
+from edit_robustness.statistics.documents import beside_unedited, measured
+from edit_robustness.statistics.kept import kept, kept_paths
+from edit_robustness.statistics.orders import over_orders
+from edit_robustness.statistics.paired import compare
+from edit_robustness.tables import documents_to_table
+
+NAN = float("nan")
+
+
+def document(number=0, score=1.0, gold=0, logprobs=(-1.0, -2.0), text="", **more):
+    about = {"benchmark": "b", "task": "b", "filter": "none", "metric": "acc"} | {
+        name: more.pop(name) for name in ("benchmark", "task", "filter", "metric") if name in more
+    }
+    return Document(
+        **about, number=number, doc_hash=f"h{number}", prompt_hash=f"p{number}", shots=0, score=score, metrics={},
+        gold=gold, logprobs=tuple(logprobs), text=text, **more,
+    )  # fmt: skip
+
+
+def table(*documents, method="none", order=0, edits=0, model="m"):
+    return documents_to_table(documents, model=model, method=method, order=order, edits=edits)
+
+
+def facts(chance=0.5, constant=0.6, benchmark="b", metric="acc", n=10):
+    return pd.DataFrame(
+        [("m", benchmark, benchmark, metric, "none", n, chance, constant)],
+        columns=["model", "benchmark", "task", "metric", "filter", "n_documents", "chance", "constant_answer"],
+    )
+
+
+def one(*documents, **about):
+    return abilities(measured(table(*documents)), facts(**about), bootstrap=100).iloc[0]
+
+
+def test_what_is_read_off_an_answer():
+    rows = measured(
+        table(
+            document(0, logprobs=(-1.0, -2.5, -1.5), gold=0),
+            document(1, 0.0, logprobs=(-3.0, -2.0), gold=0),
+            document(2, gold=-1, logprobs=(), text=" Paris "),
+            document(3, gold=-1, logprobs=(-12.0,), metric="word_perplexity", tokens=4),
+            document(4, 1.0, logprobs=(NAN, NAN), flags=("not_finite",)),
+            document(5, 1.0, logprobs=(-1.0, -1.0), flags=("tied",)),
+        )
+    )
+    np.testing.assert_allclose(rows["gold_logprob"], [-1.0, -3.0, NAN, -3.0, NAN, -1.0])
+    np.testing.assert_allclose(rows["margin"], [0.5, -1.0, NAN, NAN, NAN, 0.0])
+    assert rows["answer"].where(rows["answer"].notna(), "").tolist() == [
+        *("option 0", "option 1", "Paris", "", "", "option 0"),
+    ]
+    assert rows["score"].tolist() == [1, 0, 1, 1, 0, 0]
+    assert rows["not_finite"].tolist() == [False, False, False, False, True, False]
+
+
+def test_a_score_that_is_no_number_is_flagged_even_without_a_flag():
+    row = measured(table(document(score=NAN))).iloc[0]
+    assert row["not_finite"]
+    assert row["score"] == 0
+
+
+def test_the_value_has_wilsons_interval():
+    row = one(*(document(i, float(i < 7), gold=i % 3, logprobs=(-1.0, -2.0, -3.0)) for i in range(10)), chance=1 / 3)
+    interval = stats.binomtest(7, 10).proportion_ci(method="wilson")
+    assert (row["value"], row["low"], row["high"]) == pytest.approx((0.7, interval.low, interval.high))
+    assert np.isnan(row["balanced"])
+    assert row["chance"] == pytest.approx(1 / 3)
+
+
+def test_balanced_accuracy_is_the_mean_recall():
+    # always option 0: right on the 8 documents of one class and wrong on the 2 of the other
+    row = one(*(document(i, float(i < 8), gold=int(i >= 8)) for i in range(10)))
+    assert row["value"] == 0.8
+    assert row["balanced"] == 0.5
+    recalls = [stats.binomtest(k, n).proportion_ci(method="wilson") for k, n in ((8, 8), (0, 2))]
+    assert row["balanced_low"] == pytest.approx(0.5 - np.hypot(1 - recalls[0].low, 0) / 2)
+    assert row["balanced_high"] == pytest.approx(0.5 + np.hypot(0, recalls[1].high) / 2)
+    assert row["constant"] == 1
+    assert row["verdict"] == "constant answers"
+
+
+def test_perplexity_is_of_tokens():
+    texts = [(-30.0, 10), (-10.0, 5), (-44.0, 11)]
+    about = {"gold": -1, "metric": "word_perplexity"}
+    row = one(*(document(i, 9.0, logprobs=(total,), tokens=n, **about) for i, (total, n) in enumerate(texts)),
+              chance=NAN, metric="word_perplexity")  # fmt: skip
+    assert row["value"] == pytest.approx(np.exp(84 / 26))
+    assert row["low"] < row["value"] < row["high"]
+    assert row["gold_logprob"] == pytest.approx(-3.0)
+    assert row["verdict"] == "fine"
+
+
+@pytest.mark.parametrize(
+    ("documents", "verdict"),
+    [
+        ([document(i, 1.0, gold=i % 2, logprobs=(-1 - i % 2, -2 + i % 2)) for i in range(10)], "fine"),
+        (
+            [document(i, float(i % 4 < 2), gold=i % 2, logprobs=(-1 - i % 2, -2 + i % 2)) for i in range(40)],
+            "at chance",
+        ),
+        ([document(i, 0.0, gold=-1, logprobs=(), text="the the") for i in range(10)], "constant answers"),
+        ([document(i, 0.0, gold=-1, logprobs=(), text=str(i)) for i in range(10)], "at chance"),
+        ([document(i, 0.0, flags=("tied",), gold=i % 2) for i in range(10)], "ties"),
+        ([document(0, 0.0, logprobs=(NAN, -1), flags=("not_finite",)), *map(document, range(1, 10))], "not finite"),
+    ],
+)
+def test_verdicts(documents, verdict):
+    assert one(*documents)["verdict"] == verdict
+
+
+def test_a_model_of_nan_is_never_right():
+    """All log-probabilities NaN: the first option is chosen, and the first is right in all of truthfulqa_mc1."""
+    row = one(*(document(i, 1.0, gold=0, logprobs=(NAN, NAN), flags=("not_finite",)) for i in range(10)))
+    assert (row["value"], row["not_finite"], row["verdict"]) == (0, 1, "not finite")
+    assert np.isnan(row["gold_logprob"])
+
+
+def test_baselines_weigh_tasks_by_their_documents():
+    two = pd.concat([facts(0.25, 0.4, n=30), facts(0.5, NAN, n=10).assign(task="other")])
+    row = baselines(two).iloc[0]
+    assert row["chance"] == pytest.approx((30 * 0.25 + 10 * 0.5) / 40)
+
+
+def test_documents_asked_in_other_words_are_refused():
+    edited = table(document(), method="rome", edits=5).assign(prompt_hash="other")
+    with pytest.raises(ValueError, match=r"b number 0 by m with rome after 5 edits.*delete"):
+        beside_unedited(measured(pd.concat([table(document()), edited])))
+
+
+def test_orders_are_replicates():
+    values = [0.5, 0.7, 0.9]
+    rows = pd.DataFrame({"method": "rome", "order": range(3), "value": values, "low": 0.4, "high": 0.95})
+    row = over_orders(rows, ["method"]).iloc[0]
+    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (row["orders_low"], row["orders_high"]) == pytest.approx((expected[0], min(expected[1], 1)))
+    assert (row["lowest"], row["highest"]) == (0.5, 0.9)
+    spread = 0.7 - expected[0]
+    assert row["low"] == pytest.approx(0.7 - np.hypot(0.7 - 0.4, spread))
+    assert row["high"] == 1
+    assert row["interval"] == "orders and sample"
+
+
+def test_one_order_has_its_own_interval_and_none_is_no_error():
+    rows = pd.DataFrame({"method": ["a", "b"], "order": 0, "value": [0.5, NAN], "low": 0.4, "high": 0.6})
+    first, second = (row for _, row in over_orders(rows, ["method"]).iterrows())
+    assert (first["low"], first["high"], first["n_orders"], first["interval"]) == (0.4, 0.6, 1, "sample")
+    assert np.isnan(first["orders_low"])
+    assert second["n_orders"] == 0
+    assert np.isnan(second["value"])
+
+
+@pytest.fixture(scope="module")
+def made():
+    tables = fabricate_sequences(
+        "m", ("none", "rome", "memit"), orders=2, broken="memit", benchmarks=BENCHMARKS | SAFETY
+    )
+    rows = measured(tables.documents)
+    return rows, abilities(rows, tables.benchmarks.assign(model="m"), bootstrap=200)
+
+
+def test_every_cell_has_a_row(made):
+    _, found = made
+    assert list(found.columns) == ABILITY_COLUMNS
+    assert len(found) == 6 * (1 + 2 * 3 * 2)
+    assert (found["n"] == 50).all()
+
+
+def test_what_is_left_is_the_sum_above_chance(made):
+    rows, found = made
+    left = kept(rows, found, bootstrap=200)
+    row = left.query("method == 'rome' and order == 1 and edits == 20 and ability == 'all'").iloc[0]
+    mean = rows.groupby(["method", "order", "edits", "benchmark"])["score"].mean()
+    chances = {"common_knowledge": 0.25, "arithmetic": 0.25, "reading": 0.0}
+    after, before = (
+        sum(mean[*key, name] - c for name, c in chances.items()) for key in (("rome", 1, 20), ("none", 0, 0))
+    )
+    assert row["value"] == pytest.approx(after / before)
+    assert row["low"] < row["value"] < row["high"]
+    assert (row["n"], row["n_benchmarks"]) == (150, 3)
+    assert set(left["ability"]) == {"all", "knowledge", "arithmetic", "reading", "safety"}
+
+
+def test_a_benchmark_at_chance_does_not_count(made):
+    rows, found = made
+    at_chance = found.assign(
+        verdict=found["verdict"]
+        .where(found["benchmark"] != "arithmetic", "at chance")
+        .where(found["method"] == "none", "fine")
+    )
+    assert "arithmetic" not in set(kept(rows, at_chance, bootstrap=100)["ability"])
+    assert kept(rows, found.assign(verdict="at chance"), bootstrap=100).empty
+
+
+def test_where_no_document_changed_the_interval_is_not_empty():
+    rows = measured(
+        pd.concat([table(*map(document, range(30)), method=m, edits=e) for m, e in (("none", 0), ("grace", 5))])
+    )
+    found = abilities(rows, facts(chance=0.5), bootstrap=100).assign(verdict="fine")
+    row = kept(rows, found, bootstrap=100).query("ability == 'all'").iloc[0]
+    assert row["value"] == 1
+    unseen = stats.binomtest(0, 30).proportion_ci(method="wilson").high / 0.5
+    assert (row["low"], row["high"]) == pytest.approx((1 - unseen, 1 + unseen))
+
+
+def test_paths_hold_all_quantities_and_the_worst_verdict(made):
+    rows, found = made
+    paths = ability_paths(found, compare(rows, bootstrap=100))
+    assert set(paths["quantity"]) == {"score", "balanced", "gold_change", "margin_change"}
+    broken = paths.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic' and quantity == 'score'")
+    assert broken["verdict"].tolist() == ["not finite"]
+    assert broken["value"].tolist() == [0]
+    balanced = paths[paths["quantity"] == "balanced"]
+    assert set(balanced["benchmark"]) == {"toxigen"}
+    assert (balanced["chance"] == 0.5).all()
+    assert kept_paths(kept(rows, found, bootstrap=100))["n"].notna().all()

@@ -1,0 +1,94 @@
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated_sequences import fabricate_sequences
+
+from edit_robustness.statistics.held import asked_of, forgetting, frontier, held, retention
+from edit_robustness.statistics.intervals import proportion
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return fabricate_sequences("m", ("none", "rome", "grace"), orders=2)
+
+
+@pytest.fixture(scope="module")
+def asked(tables):
+    return asked_of(tables.sequence_scores, tables.sequence_answers)
+
+
+def test_all_edits_so_far_by_kind_and_protocol(tables, asked):
+    table = held(asked)
+    row = table.query(
+        "method == 'rome' and order == 1 and edits == 5 and kind == 'paraphrase' and protocol == 'free'"
+    ).iloc[0]
+    scores = tables.sequence_scores.query(
+        "method == 'rome' and order == 1 and edits == 5 and kind == 'paraphrase' and protocol == 'free' "
+        "and metric == 'success' and asked == 'edited'"
+    )
+    expected = proportion(scores["value"], scores["fact_id"])
+    assert (row["value"], row["low"], row["high"]) == pytest.approx(expected[:3])
+    assert (row["n_probes"], row["n_facts"]) == (10, 5)
+    assert set(table["protocol"]) == {"free", "teacher_forced"}
+    assert not table.duplicated(["method", "order", "edits", "kind", "protocol"]).any()
+
+
+def test_what_could_not_be_scored_is_lost_and_counted(tables):
+    scores = tables.sequence_scores.copy()
+    broken = (scores["method"] == "rome") & (scores["protocol"] == "teacher_forced") & (scores["unit"] == "share")
+    scores.loc[broken, "value"] = np.nan
+    table = held(asked_of(scores, tables.sequence_answers)).query("method == 'rome' and protocol == 'teacher_forced'")
+    assert (table["value"] == 0).all()
+    assert (table["n_missing"] == table["n_probes"]).all()
+    assert held(asked_of(scores, tables.sequence_answers)).query("method == 'grace'")["n_missing"].sum() == 0
+
+
+def test_retention_is_of_facts_that_nobody_edited(tables, asked):
+    table = retention(asked)
+    assert (table["n_facts"] == 12).all()
+    assert table.query("method == 'none'")["value"].tolist() == [1, 1]
+    row = table.query("method == 'rome' and order == 0 and edits == 20 and protocol == 'free'").iloc[0]
+    scores = tables.sequence_scores.query(
+        "method == 'rome' and order == 0 and edits == 20 and asked == 'retained' and protocol == 'free' "
+        "and metric == 'reversion'"
+    )
+    assert row["value"] == scores["value"].mean()
+
+
+def test_the_frontier_joins_both(asked):
+    both = frontier(held(asked), retention(asked))
+    rome = both.query("method == 'rome' and edits == 20").iloc[0]
+    values = held(asked).query("method == 'rome' and edits == 20 and kind == 'statement' and protocol == 'free'")[
+        "value"
+    ]
+    assert rome["held"] == pytest.approx(values.mean())
+    assert rome["n_orders"] == 2
+    start = both.query("method == 'none'").iloc[0]
+    assert (start["edits"], start["retention"], start["held"]) == (0, 1, 0)
+
+
+def test_forgetting_counts_the_edits_that_came_after(tables, asked):
+    table = forgetting(asked)
+    statements = tables.sequence_scores.query(
+        "method == 'rome' and kind == 'statement' and metric == 'success' and protocol == 'free' and asked == 'edited'"
+    )
+    after = statements["edits"] - statements["position"]
+    row = table.query("method == 'rome' and protocol == 'free' and age == 1").iloc[0]
+    assert row["value"] == pytest.approx(statements.loc[after.between(1, 4), "value"].mean())
+    assert row["until"] == 4
+    assert table.query("method == 'rome' and protocol == 'free'")["n_probes"].sum() == len(statements)
+    assert "none" not in set(table["method"])
+
+
+def test_a_fact_without_a_probe_of_its_edit_is_its_own_cluster(tables):
+    answers = tables.sequence_answers.query("family == 'locality'")
+    assert set(asked_of(tables.sequence_scores, answers)["subject"]) <= set(tables.sequence_scores["fact_id"])
+
+
+def test_no_scores_are_no_error(tables):
+    nothing = asked_of(tables.sequence_scores.head(0), tables.sequence_answers.head(0))
+    assert isinstance(nothing, pd.DataFrame)
+    assert held(nothing).empty
+    assert retention(nothing).empty
+    assert frontier(held(nothing), retention(nothing)).empty
+    assert forgetting(nothing).empty

@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated_sequences import BENCHMARKS, fabricate_sequences
+from scipy import stats
+
+from edit_robustness.statistics.documents import measured
+from edit_robustness.statistics.paired import COMPARISON_COLUMNS, compare, mcnemar_p, paired_t_p
+
+
+def test_mcnemar_is_the_exact_binomial_of_changed_documents():
+    before = np.array([1] * 8 + [0] * 1 + [1] * 20 + [0] * 5)
+    after = np.array([0] * 8 + [1] * 1 + [1] * 20 + [0] * 5)
+    # 1 or fewer in 9 at one half, twice: 2 (1 + 9) / 2^9
+    assert mcnemar_p(before, after) == pytest.approx(20 / 512)
+    assert mcnemar_p(before, before) == 1
+
+
+def test_the_paired_t_is_scipys():
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(0, 1, 30), rng.normal(0.3, 1, 30)
+    assert paired_t_p(after - before) == pytest.approx(stats.ttest_rel(after, before).pvalue)
+    assert paired_t_p(np.zeros(5)) == 1
+    assert np.isnan(paired_t_p(np.ones(1)))
+
+
+@pytest.fixture(scope="module")
+def found():
+    tables = fabricate_sequences("m", ("none", "rome", "grace", "memit"), broken="memit", benchmarks=BENCHMARKS)
+    return measured(tables.documents), compare(measured(tables.documents), bootstrap=500)
+
+
+def test_differences_are_of_the_same_documents(found):
+    rows, table = found
+    assert list(table.columns) == COMPARISON_COLUMNS
+    row = table.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic' and measure == 'score'").iloc[0]
+    wide = rows.query("benchmark == 'arithmetic' and (method == 'none' or (method == 'rome' and edits == 20))").pivot(
+        index="doc_hash", columns="method", values="score"
+    )
+    assert row["difference"] == pytest.approx((wide["rome"] - wide["none"]).mean())
+    assert row["lost"] == int(((wide["none"] == 1) & (wide["rome"] == 0)).sum())
+    assert row["gained"] == int(((wide["none"] == 0) & (wide["rome"] == 1)).sum())
+    assert row["p"] == pytest.approx(stats.binomtest(int(row["gained"]), int(row["gained"] + row["lost"])).pvalue)
+    assert row["low"] < row["difference"] < row["high"] < 0
+
+
+def test_the_bootstraps_interval_is_close_to_the_normal(found):
+    _, table = found
+    row = table.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic' and measure == 'score'").iloc[0]
+    changed = (row["gained"] + row["lost"]) / row["n"]
+    half = 1.96 * np.sqrt((changed - row["difference"] ** 2) / row["n"])
+    assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.15)
+
+
+def test_holm_corrects_over_all_tests_of_a_measure(found):
+    _, table = found
+    for _, family in table.dropna(subset=["p"]).groupby("measure"):
+        ordered = family.sort_values("p")
+        naive = np.minimum(np.maximum.accumulate(ordered["p"] * np.arange(len(ordered), 0, -1)), 1)
+        np.testing.assert_allclose(ordered["p_holm"], naive)
+
+
+def test_what_did_not_change_has_an_interval_all_the_same(found):
+    _, table = found
+    row = table.query("method == 'grace' and edits == 1 and benchmark == 'reading'").iloc[0]
+    high = stats.binomtest(0, 50).proportion_ci(method="wilson").high
+    assert (row["difference"], row["p"]) == (0, 1)
+    assert (row["low"], row["high"]) == pytest.approx((-high, high))
+
+
+def test_what_is_not_finite_is_counted_and_compared_with_nothing(found):
+    _, table = found
+    broken = table.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic'").set_index("measure")
+    assert broken.loc["gold_logprob", "n"] == 0
+    assert broken.loc["gold_logprob", "n_missing"] == 50
+    assert broken.loc["gold_logprob", "note"]
+    assert np.isnan(broken.loc["gold_logprob", "p_holm"])
+    assert broken.loc["score", "after"] == 0
+    assert pd.isna(table.query("measure == 'gold_logprob'")["gained"]).all()
+
+
+def test_perplexity_is_compared_by_its_log_probabilities(found):
+    _, table = found
+    assert set(table.query("benchmark == 'prose'")["measure"]) == {"gold_logprob"}
+
+
+def test_the_unedited_model_alone_has_nothing_to_compare():
+    tables = fabricate_sequences("m", ("none",), n=4)
+    assert compare(measured(tables.documents), bootstrap=100).empty
