@@ -210,8 +210,11 @@ def test_the_headline_says_what_edits_cost_and_who_keeps_both():
     assert first == (
         "After 20 edits m keeps 30% [25%, 35%] of what it can do above chance with ROME, 100% [95%, 105%] with GRACE."
     )
-    assert best.startswith("GRACE keeps both best: 100% [95%, 105%] of its 20 edits hold, and 90%")
+    assert best.startswith("GRACE keeps both best: 100% [95%, 105%] of its 20 edits hold (in other words –), and 90%")
     assert worst.startswith("ROME keeps them worst: 80%")
+    words = many().held.query("method == 'grace'").assign(kind="paraphrase", value=0.25, low=0.2, high=0.3)
+    _, best, _ = headline(many(held=pd.concat([many().held, words])), "m")
+    assert "20 edits hold (in other words 25% [20%, 30%]), and 90%" in best
 
 
 def test_a_broken_model_stands_in_the_headline_and_in_the_flags():

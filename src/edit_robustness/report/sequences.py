@@ -117,7 +117,8 @@ def headline(found: ManyEdits, model: str) -> Iterator[str]:
 
 def _both(found: ManyEdits, model: str) -> Iterator[str]:
     """Which method keeps edits and knowledge: the greater of the lesser of both."""
-    held = found.held[(found.held["kind"] == "statement") & (found.held["protocol"] == "free")]
+    free = found.held[found.held["protocol"] == "free"]
+    held, reworded = (free[free["kind"] == kind] for kind in ("statement", "paraphrase"))
     sides = (held, found.retention[found.retention["protocol"] == "free"])
     edits, known = (_at_last(side[(side["model"] == model) & (side["method"] != UNEDITED)]) for side in sides)
     pairs = edits.merge(known, on=["method", "edits"], suffixes=("", "_known")).dropna(subset=["value", "value_known"])
@@ -127,9 +128,11 @@ def _both(found: ManyEdits, model: str) -> Iterator[str]:
     best_and_worst = ((rows[-1], " keeps both best"), (rows[0], " keeps them worst"))
     for row, verdict in best_and_worst if len(rows) > 1 else ((rows[0], ""),):
         known_share = share({name: row[f"{name}_known"] for name in ("value", "low", "high")})
+        same = (reworded["model"] == model) & (reworded["method"] == row["method"])
+        words = _shown(reworded[same & (reworded["edits"] == row["edits"])])
         yield (
-            f"{_name(row)}{verdict}: {share(row)} of its {row['edits']} edits hold, and {known_share} of "
-            f"{int(row['n_facts_known'])} facts that nobody edited are still answered."
+            f"{_name(row)}{verdict}: {share(row)} of its {row['edits']} edits hold (in other words {words}), and "
+            f"{known_share} of {int(row['n_facts_known'])} facts that nobody edited are still answered."
         )
 
 
