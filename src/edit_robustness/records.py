@@ -210,6 +210,10 @@ class Answer:
     kl: float | None = None
 
 
+NOT_FINITE, TIED = "not_finite", "tied"
+"""What makes a document's score meaningless."""
+
+
 @dataclass(frozen=True)
 class Document:
     """What a model did with one document of a benchmark, under one filter of its task.
@@ -231,7 +235,7 @@ class Document:
         text: What was generated; empty where nothing was.
         tokens: Tokens generated, or scored under `perplexity`.
         capped: Whether the generation reached its limit of tokens.
-        flags: What makes the score meaningless: `not_finite`, `tied`.
+        flags: What makes the score meaningless: `NOT_FINITE`, `TIED`.
     """
 
     benchmark: str

@@ -131,6 +131,17 @@ def documents_to_table(
     return _table((_flat_document(document) | same for document in documents), DOCUMENT_COLUMNS)
 
 
+def collect(*tables: pd.DataFrame) -> pd.DataFrame:
+    """One table of several; an empty one keeps the columns and lends no types."""
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled or tables[:1], ignore_index=True)
+
+
+def export(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """The same tables once more, to be stored in a second format."""
+    return tables
+
+
 def read_names(cell: Any) -> tuple[str, ...]:
     """The aliases in a cell: JSON text, or a list (Parquet gives numpy arrays); none where it is missing.
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from fabricated_edits import FACTS, POOL, RELATIONS
+from landings import fill
 
 from edit_robustness.asking.converse import Conversing
 from edit_robustness.datasets import TextsDataset, TranscriptsDataset
@@ -13,7 +14,6 @@ from edit_robustness.editing.edits import Frame
 from edit_robustness.metrics.conversation import LABELS
 from edit_robustness.pipelines.conversation.nodes import (
     Reporting,
-    collect,
     judge,
     rule_with,
     sum_up,
@@ -23,7 +23,7 @@ from edit_robustness.pipelines.conversation.nodes import (
 from edit_robustness.records import Transcript, Turn
 from edit_robustness.speakers.scripted import ScriptedSpeaker
 from edit_robustness.speakers.unset import UnsetSpeaker
-from edit_robustness.tables import facts_to_table
+from edit_robustness.tables import collect, facts_to_table
 
 SETTINGS = Conversing(rounds=2, retries=0, max_new_tokens=4, batch_rows=2)
 EDITS = {fact.id: Stored.of(f"edit {fact.id}", Frame(f"{fact.subject}. ")) for fact in FACTS}
@@ -41,15 +41,6 @@ class Judge:
     def replies(self, conversations):
         self.asked += len(conversations)
         return [self.reply(turns[-1].text) for turns in conversations]
-
-
-def fill(folder, landing, *, stop_after=None):
-    """What kedro does with a node that lands things; the kinds of thing that were saved."""
-    for number, piece in enumerate(landing):
-        folder.save(piece)
-        if number == stop_after:
-            break
-    return folder
 
 
 def talk(lm, folder, settings=SETTINGS, tester=None, edits=EDITS):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from fabricated_edits import FACTS, POOL, RELATIONS, method
+from landings import fill
 
 from edit_robustness.abilities.requests import RequestTooLong
 from edit_robustness.abilities.settings import AbilityParameters
@@ -33,15 +34,6 @@ ORDERS = pd.DataFrame(
 )
 PROBES = nodes.make_probes(SAMPLED, facts_to_table([*FACTS, *POOL]), RELATIONS, SETTINGS)
 DECODING = Decoding(max_new_tokens=4, batch_rows=16)
-
-
-def fill(folder, landing, *, stop_after=None):
-    """What kedro does with a node that lands things."""
-    for number, piece in enumerate(landing):
-        folder.save(piece)
-        if number == stop_after:
-            break
-    return folder
 
 
 def edited(lab, folder, name="rome", *, settings=SETTINGS, orders=ORDERS, stop_after=None, prepared=None, **changes):

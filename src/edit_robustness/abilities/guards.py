@@ -10,8 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-NOT_FINITE = "not_finite"
-TIED = "tied"
+from edit_robustness.records import NOT_FINITE, TIED
 
 Scorer = Callable[[int, int], float]
 """The score of a document (by its place) for which one option (by its number) is by far the most probable."""

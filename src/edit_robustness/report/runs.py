@@ -10,6 +10,11 @@ from edit_robustness.labels import METHODS, in_order, spoken
 KIBI = 1024
 
 
+def collect_runs(*runs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What each model's run recorded of itself."""
+    return list(runs)
+
+
 def models_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """A row for each model: its name and what is recorded of it (source, dtype, device, fingerprint, note ...)."""
     rows: dict[str, dict[str, str]] = {}

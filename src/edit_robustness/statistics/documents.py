@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-NOT_FINITE, TIED = "not_finite", "tied"
+from edit_robustness.records import NOT_FINITE, TIED
 
 UNIT = ["benchmark", "metric", "filter"]
 """What one figure of a benchmark is of."""

@@ -18,6 +18,7 @@ from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
 from edit_robustness.statistics.prediction import predict
 from edit_robustness.statistics.regression import regress
+from edit_robustness.tables import collect
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -43,11 +44,6 @@ class Analysis:
     held_out: Literal["subject", "relation"] = "subject"
 
 
-def collect(*tables: pd.DataFrame) -> pd.DataFrame:
-    """One table of all models."""
-    return pd.concat(tables, ignore_index=True)
-
-
 def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
     """A function that makes one table of the models' edited facts, with the model's name beside each."""
 
@@ -55,11 +51,6 @@ def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
         return collect(*(table.assign(model=model) for model, table in zip(models, tables, strict=True)))
 
     return facts_of
-
-
-def collect_runs(*runs: dict[str, Any]) -> list[dict[str, Any]]:
-    """What each model's run recorded of itself."""
-    return list(runs)
 
 
 def join_outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFrame) -> pd.DataFrame:
@@ -187,8 +178,3 @@ def write_report(
             confidence=settings.confidence,
         )
     )
-
-
-def export(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
-    """The same tables once more, to be stored in a second format."""
-    return tables

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.pipelines.analyze import nodes
+from edit_robustness.report.runs import collect_runs
+from edit_robustness.tables import collect, export
 
 SETTINGS = "params:analyze"
 EXPORTED = (
@@ -31,12 +33,12 @@ def _collecting(models: Sequence[str]) -> list[Node]:
         return [f"{model}_{table}" for model in models]
 
     return [
-        Node(nodes.collect, of("scores"), "scores", name="collect_scores"),
-        Node(nodes.collect, of("answers"), "answers", name="collect_answers"),
-        Node(nodes.collect, of("memorisation"), "memorisation", name="collect_memorisation"),
-        Node(nodes.collect, of("features"), "features", name="collect_features"),
+        Node(collect, of("scores"), "scores", name="collect_scores"),
+        Node(collect, of("answers"), "answers", name="collect_answers"),
+        Node(collect, of("memorisation"), "memorisation", name="collect_memorisation"),
+        Node(collect, of("features"), "features", name="collect_features"),
         Node(nodes.collect_facts(models), of("facts"), "edited_facts", name="collect_facts"),
-        Node(nodes.collect_runs, of("run"), "runs", name="collect_runs"),
+        Node(collect_runs, of("run"), "runs", name="collect_runs"),
     ]
 
 
@@ -75,5 +77,5 @@ def _reporting() -> list[Node]:
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}
     return [
         Node(nodes.write_report, {**inputs, "settings": SETTINGS}, "report", name="report"),
-        Node(nodes.export, list(EXPORTED), [f"{table}_csv" for table in EXPORTED], name="export"),
+        Node(export, list(EXPORTED), [f"{table}_csv" for table in EXPORTED], name="export"),
     ]

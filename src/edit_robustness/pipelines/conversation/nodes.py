@@ -120,12 +120,6 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
     return rule
 
 
-def collect(*tables: pd.DataFrame) -> pd.DataFrame:
-    """One table of all models; an empty one keeps the columns and lends no types."""
-    filled = [table for table in tables if len(table)]
-    return pd.concat(filled or tables[:1], ignore_index=True)
-
-
 def sum_up(verdicts: pd.DataFrame, judged: pd.DataFrame, settings: Reporting) -> tuple[pd.DataFrame, pd.DataFrame]:
     """For each model and method: the share of each label with its interval, and the agreement with the judge."""
     keys = ["model", "method", "fact_id", "subject"]
@@ -142,11 +136,6 @@ def sum_up(verdicts: pd.DataFrame, judged: pd.DataFrame, settings: Reporting) ->
         seed=settings.seed,
     )
     return shares, agreed
-
-
-def export(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
-    """The tables once more, to be written as CSV."""
-    return tables
 
 
 def write_page(

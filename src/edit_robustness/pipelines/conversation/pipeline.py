@@ -6,6 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.pipelines.conversation import nodes
+from edit_robustness.tables import collect, export
 
 _REPORTING = "params:conversation_report"
 
@@ -50,13 +51,10 @@ def create_report_pipeline(models: Sequence[str]) -> Pipeline:
     exported = [verdicts, turns, *tables]
     return Pipeline(
         [
-            *(
-                Node(nodes.collect, _of(models, what), whole, name=f"collect_{what}")
-                for what, whole in collected.items()
-            ),
+            *(Node(collect, _of(models, what), whole, name=f"collect_{what}") for what, whole in collected.items()),
             Node(nodes.sum_up, [verdicts, compared, _REPORTING], tables, name="sum_up_conversations"),
             Node(nodes.write_page, [*exported, _REPORTING], "conversations", name="write_conversations"),
-            Node(nodes.export, exported, [f"{table}_csv" for table in exported], name="export_conversations"),
+            Node(export, exported, [f"{table}_csv" for table in exported], name="export_conversations"),
         ]
     )
 

@@ -15,6 +15,7 @@ from edit_robustness.report.sequences import ManyEdits, render
 from edit_robustness.statistics import abilities, held, kept, paired, survival
 from edit_robustness.statistics.documents import measured
 from edit_robustness.statistics.orders import over_orders
+from edit_robustness.tables import collect
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -43,12 +44,6 @@ class Damage:
         return {"confidence": self.confidence, "bootstrap": self.bootstrap, "seed": self.seed}
 
 
-def collect(*tables: pd.DataFrame) -> pd.DataFrame:
-    """One table of all models; an empty one keeps the columns and lends no types."""
-    filled = [table for table in tables if len(table)]
-    return pd.concat(filled or tables[:1], ignore_index=True)
-
-
 def collect_benchmarks(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
     """A function that makes one table of what each model was asked, with the model's name in front."""
 
@@ -61,11 +56,6 @@ def collect_benchmarks(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
         )
 
     return benchmarks_of
-
-
-def collect_runs(*runs: dict[str, Any]) -> list[dict[str, Any]]:
-    """What each model's run recorded of itself."""
-    return list(runs)
 
 
 def estimate_abilities(
@@ -186,8 +176,3 @@ def write_page(
             confidence=settings.confidence,
         )
     )
-
-
-def export(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
-    """The same tables once more, to be stored as CSV."""
-    return tables

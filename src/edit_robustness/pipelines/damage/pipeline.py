@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.pipelines.damage import nodes
+from edit_robustness.report.runs import collect_runs
 from edit_robustness.report.sequences import FIGURES
+from edit_robustness.tables import collect, export
 
 SETTINGS = "params:damage"
 TAG = "damage"
@@ -44,9 +46,9 @@ def _collecting(models: Sequence[str]) -> list[Node]:
         return [f"{model}_{table}" for model in models]
 
     return [
-        *(Node(nodes.collect, of(own), whole, name=f"collect_{whole}") for own, whole in COLLECTED.items()),
+        *(Node(collect, of(own), whole, name=f"collect_{whole}") for own, whole in COLLECTED.items()),
         Node(nodes.collect_benchmarks(models), of("benchmarks"), "sequence_benchmarks", name="collect_benchmarks"),
-        Node(nodes.collect_runs, of("sequence_run"), "sequence_runs", name="collect_sequence_runs"),
+        Node(collect_runs, of("sequence_run"), "sequence_runs", name="collect_sequence_runs"),
     ]
 
 
@@ -118,7 +120,7 @@ def _reporting() -> list[Node]:
     }
     return [
         Node(nodes.write_page, inputs, "sequences", name="write_sequences"),
-        Node(nodes.export, list(EXPORTED), [f"{table}_csv" for table in EXPORTED], name="export_sequences"),
+        Node(export, list(EXPORTED), [f"{table}_csv" for table in EXPORTED], name="export_sequences"),
     ]
 
 

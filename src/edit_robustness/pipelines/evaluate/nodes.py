@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
@@ -164,22 +163,14 @@ def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
 
     def describe(lm: LanguageModel, sampled_facts: pd.DataFrame, *rest: Any) -> dict[str, Any]:
         edits, answers, settings = (rest[place::3] for place in range(3))
+        used = {name: own.settings() for name, own in zip(methods, settings, strict=True)}
         return {
-            "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
-            "methods": {lm.name: {n: s.settings() for n, s in zip(methods, settings, strict=True)}},
-            "seconds_per_edit": {lm.name: dict(zip(methods, (_mean(e, "seconds") for e in edits), strict=True))},
-            "bytes_per_edit": {lm.name: dict(zip(methods, (_mean(e, "bytes") for e in edits), strict=True))},
+            **run_record(lm, used, dict(zip(methods, edits, strict=True)), _PACKAGES),
             "probes_per_second": {lm.name: dict(zip(methods, map(_speed, answers), strict=True))},
             "n_facts": len(sampled_facts),
-            "versions": {package: version(package) for package in _PACKAGES},
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
     return describe
-
-
-def _mean(edits: Mapping[str, Stored[Edit]], name: str) -> float:
-    return sum(edit.header[name] for edit in edits.values()) / max(len(edits), 1)
 
 
 def _speed(answers: Mapping[str, Stored[list[Answer]]]) -> float | None:

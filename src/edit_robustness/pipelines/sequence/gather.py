@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
@@ -11,6 +9,7 @@ import pandas as pd
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.run_record import mean_of, run_record
 from edit_robustness.datasets.sequences import checkpoints
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.fold import SequenceParameters
@@ -19,7 +18,7 @@ from edit_robustness.metrics.scores import SCORE_COLUMNS, score_answers
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.sequence.nodes import DRIFT_COLUMNS
 from edit_robustness.records import Answer, Document
-from edit_robustness.tables import DOCUMENT_COLUMNS, answers_to_table, documents_to_table
+from edit_robustness.tables import DOCUMENT_COLUMNS, answers_to_table, collect, documents_to_table
 
 _ADDED = ["order", "edits", "asked", "position"]
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "lm_eval")
@@ -78,8 +77,7 @@ def gather_documents_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]
 
 def gather_drift(*drifts: pd.DataFrame) -> pd.DataFrame:
     """One table of the drift of all methods that change weights."""
-    filled = [drift for drift in drifts if len(drift)] or [pd.DataFrame(columns=list(DRIFT_COLUMNS))]
-    return pd.concat(filled, ignore_index=True).astype(DRIFT_COLUMNS)
+    return collect(*drifts, pd.DataFrame(columns=list(DRIFT_COLUMNS))).astype(DRIFT_COLUMNS)
 
 
 def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
@@ -94,19 +92,15 @@ def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
     ) -> dict[str, Any]:
         edited = [method for method in methods if method != NoEdit.name]
         folders = {method: cells[f"{method}_sequence"] for method in edited}
+        used = {NoEdit.name: {}, **{method: cells[f"{method}_settings"].settings() for method in edited}}
         own = {m: _sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
         return {
-            "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
-            "methods": {lm.name: {NoEdit.name: {}, **{m: cells[f"{m}_settings"].settings() for m in edited}}},
-            "seconds_per_edit": {lm.name: {m: _mean(folder, "seconds") for m, folder in folders.items()}},
-            "bytes_per_edit": {lm.name: {m: _mean(folder, "bytes") for m, folder in folders.items()}},
+            **run_record(lm, used, folders, _PACKAGES),
             "n_facts": settings.length,
             "n_retained": int((sampled_facts["asked"] == "retained").sum()),
             "sequence": asdict(settings),  # type: ignore[call-overload]
             "abilities": {name: value for name, value in asdict(abilities).items() if name != "presets"},
             "sequences": {lm.name: own},
-            "versions": {package: version(package) for package in _PACKAGES},
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 
     return describe
@@ -126,7 +120,7 @@ def _sequence(
         seconds.setdefault(number, {}).setdefault(benchmark, []).append(item.header["seconds"])
     return {
         "failed": [_failure(key, item) for key, item in (edits or {}).items() if "failed" in item.header],
-        "seconds_per_edit": _mean(edits, "seconds") if edits else None,
+        "seconds_per_edit": mean_of(edits, "seconds") if edits else None,
         "prefix_tokens": {number: sum(several) / len(several) for number, several in prefixes.items()},
         "seconds_per_benchmark": {
             number: {name: round(sum(several) / len(several), 3) for name, several in own.items()}
@@ -138,7 +132,3 @@ def _sequence(
 def _failure(key: str, item: Stored[Edit]) -> dict[str, Any]:
     order, _, position = key.partition(".")
     return {"order": int(order), "position": int(position), "reason": item.header["failed"]}
-
-
-def _mean(edits: Mapping[str, Stored[Edit]], name: str) -> float:
-    return sum(edit.header[name] for edit in edits.values()) / max(len(edits), 1)

@@ -1,0 +1,41 @@
+"""What every run records of itself, whichever pipeline it ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from edit_robustness.datasets.folders import Stored
+from edit_robustness.editing.edits import Edit
+from edit_robustness.models.language_model import LanguageModel
+
+
+def run_record(
+    lm: LanguageModel,
+    settings: Mapping[str, Mapping[str, Any]],
+    edits: Mapping[str, Mapping[str, Stored[Edit]]],
+    packages: Sequence[str],
+) -> dict[str, Any]:
+    """The model, its methods with hyperparameters, what an edit of each cost, and versions, as plain values.
+
+    Args:
+        lm: The model.
+        settings: For each method its hyperparameters.
+        edits: For each method its folder of edits.
+        packages: Whose versions count.
+    """
+    return {
+        "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
+        "methods": {lm.name: dict(settings)},
+        "seconds_per_edit": {lm.name: {name: mean_of(folder, "seconds") for name, folder in edits.items()}},
+        "bytes_per_edit": {lm.name: {name: mean_of(folder, "bytes") for name, folder in edits.items()}},
+        "versions": {package: version(package) for package in packages},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def mean_of(edits: Mapping[str, Stored[Edit]], name: str) -> float:
+    """The mean of one value in the headers of a folder of edits; 0 for an empty folder."""
+    return sum(edit.header[name] for edit in edits.values()) / max(len(edits), 1)
