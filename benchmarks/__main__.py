@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work = Path(options.work or stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
         stack.enter_context(limited(options.threads))
+        stack.enter_context(redirect_stdout(sys.stderr))
         found = measure(options, work.resolve())
     text = json.dumps(found, indent=2, ensure_ascii=False) if options.json else described(found)
     if options.output:

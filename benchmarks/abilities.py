@@ -16,6 +16,7 @@ import math
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the table."""
     options = parser().parse_args(arguments)
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    with limited(options.threads):
+    with limited(options.threads), redirect_stdout(sys.stderr):
         configured = configuration(options.model, options.env)
         settings = chosen(configured["parameters"]["abilities"], options.benchmarks)
         parameters = AbilityParameters(**{**settings, "documents": options.documents, "seed": options.seed})

@@ -1,10 +1,12 @@
 """The harness beside our engine, on a tiny model and benchmarks of our own."""
 
 import json
+import sys
 
 import pytest
 import torch
 
+from benchmarks import abilities
 from benchmarks.abilities import COLUMNS, chosen, edited, main
 from benchmarks.tables import markdown
 from edit_robustness.datasets.folders import EditsDataset, Manifest, Stored
@@ -31,10 +33,14 @@ def test_what_no_preset_or_several_have_is_refused(name, number):
         chosen({"presets": PRESETS}, [name])
 
 
-def test_both_sides_say_the_same(capsys):
+def test_both_sides_say_the_same(capsys, monkeypatch):
+    loaded = abilities.load
+    monkeypatch.setattr(abilities, "load", lambda *names: sys.stdout.write("loading") and loaded(*names))
     names = ["embedded.knowledge", "embedded.prose"]
     main([*names, "--model", "tiny:llama", "--documents", "2", "--batch-size", "2", "--json"])
-    rows = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert said.err.startswith("loading")
+    rows = json.loads(said.out)
     knowledge, prose = rows
     assert (knowledge["documents"], prose["documents"]) == (2, 2)
     assert knowledge["apart"] < 1e-3

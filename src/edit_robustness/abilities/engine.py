@@ -156,8 +156,8 @@ class _Budget:
         )
 
     def _bytes(self, length: int, columns: int) -> int:
-        """Of a row; keys and values stand there twice while they are copied."""
-        return 2 * self.held * (length + self.ahead) + self.read * columns
+        """Of a row: keys and values stand there twice, as they were run and where they go on."""
+        return self.held * (2 * length + self.ahead) + self.read * columns
 
     def rows(self, length: int) -> int:
         """How many texts of a length are best generated at once."""
@@ -259,6 +259,7 @@ def _generate(lm: LanguageModel, group: Generating, budget: _Budget, said: dict[
         for number, generation in zip(numbers, found, strict=True):
             said[group.prompts[number]] = _cut(generation, group.stops.texts)
             yield number
+        del start  # the next prompts need its memory
 
 
 def _cut(generation: Generation, stops: Sequence[str]) -> Generated:
@@ -276,8 +277,16 @@ def _prompts(lm: LanguageModel, group: Generating, budget: _Budget) -> Iterator[
             if len(group.prompts[number].ids) == task.node.end
         ]
         if ends:
-            index, run = torch.tensor([row for _, row in ends], device=lm.device), visit.run
-            yield [n for n, _ in ends], Prefilled(selected(run.states, index), run.mask[index], run.logits[index])
+            yield [number for number, _ in ends], _only(visit.run, [row for _, row in ends])
+        del visit  # what follows may need its memory
+
+
+def _only(run: Prefilled, rows: list[int]) -> Prefilled:
+    """Some rows of a pass; all of them without copying them."""
+    if rows == list(range(len(run.mask))):
+        return run
+    index = torch.tensor(rows, device=run.mask.device)
+    return Prefilled(selected(run.states, index), run.mask[index], run.logits[index])
 
 
 def _gathered(parts: Iterable[tuple[list[int], Prefilled]], budget: _Budget) -> Iterator[tuple[list[int], Prefilled]]:
@@ -288,14 +297,16 @@ def _gathered(parts: Iterable[tuple[list[int], Prefilled]], budget: _Budget) -> 
         longest = max(start.mask.shape[1] for _, start in [*waiting, part])
         if waiting and rows > budget.rows(longest):
             yield _together(waiting)
-            waiting.clear()
         waiting.append(part)
     if waiting:
         yield _together(waiting)
 
 
-def _together(parts: Sequence[tuple[list[int], Prefilled]]) -> tuple[list[int], Prefilled]:
-    return [number for numbers, _ in parts for number in numbers], joined([start for _, start in parts])
+def _together(waiting: list[tuple[list[int], Prefilled]]) -> tuple[list[int], Prefilled]:
+    """All that waits, as one batch; nothing waits then, so that nothing is kept twice."""
+    together = [number for numbers, _ in waiting for number in numbers], joined([start for _, start in waiting])
+    waiting.clear()
+    return together
 
 
 def _visits(
