@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from edit_robustness.asking.ask import Decoding, ask, render_probe
 from edit_robustness.editing.edits import Frame, LowRank, NotRowwise, weights_changed
 from edit_robustness.models.layout import Site
+from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.tokens import Rendered
 from edit_robustness.records import Probe, Turn
 
@@ -111,6 +112,30 @@ def test_a_probe_that_follows_one_not_asked_is_an_error(lab):
         ValueError, match=r"probe .*doubt.* follows .*question.*, which is not asked; ask both or neither"
     ):
         list(ask(lab.model("llama"), [(Frame(), wanted)], DECODING))
+
+
+@pytest.mark.parametrize("architecture", ["gemma2", "gemma3_text"])
+def test_past_a_sliding_window_nothing_is_padded_between_words(architecture):
+    lm, wanted = tiny_model(architecture, seed=2), probes(("statement", "paraphrase", "question"))
+    asked = [
+        (Frame("A new fact, told at length. "), wanted),
+        (Frame("Another new fact, told at more length. "), wanted),
+    ]
+    (whole, _) = ask(lm, asked, DECODING)
+    set_window(lm, 24)
+    found = list(ask(lm, asked, DECODING))
+    for (edit, _), own in zip(asked, found, strict=True):
+        expected = [answer for probe in wanted for (answer,) in ask(lm, [(edit, [probe])], DECODING)]
+        assert said([own]) == said([expected])
+        assert [a.logprob_new for a in own] == pytest.approx([a.logprob_new for a in expected], abs=1e-4)
+    assert max(abs(a.logprob_new - b.logprob_new) for a, b in zip(whole, found[0], strict=True)) > 1e-3
+
+
+def set_window(lm, tokens):
+    for module in [lm.model, *lm.model.modules()]:
+        if getattr(module, "sliding_window", None):
+            module.sliding_window = tokens
+    lm.model.config.sliding_window = tokens
 
 
 def test_answers_come_in_the_order_of_the_probes(lab):

@@ -108,7 +108,7 @@ class _Budget:
         memory: Most bytes of keys, values and logits of a pass.
         held: Bytes of a token's keys and values.
         read: Bytes of the logits after one token, with their logarithm and a copy.
-        padded: Whether rows may be padded. Past a sliding window attention reaches back so many columns, not tokens.
+        padded: Whether rows may be padded, between what they share and what they do not.
         ahead: How many tokens will follow each row.
     """
 
@@ -127,14 +127,13 @@ class _Budget:
             lm: The model.
             longest: Tokens of the longest request.
         """
-        size, window = lm.model.dtype.itemsize, getattr(lm.model.config, "sliding_window", None)
-        on_gpu = lm.device.type == "cuda"
+        size, on_gpu = lm.model.dtype.itemsize, lm.device.type == "cuda"
         return cls(
             tokens=1 << 14 if on_gpu else 1 << 10,
             memory=memory_at_hand(lm),
             held=bytes_held(lm),
             read=lm.model.get_output_embeddings().weight.shape[0] * (size + 8),
-            padded=longest <= (window or longest),
+            padded=lm.reaches(longest),
         )
 
     def batches(self, tasks: Iterable[_Task]) -> list[list[_Task]]:

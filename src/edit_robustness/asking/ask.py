@@ -170,7 +170,8 @@ class _Session:
 
     def _run(self, rows: Sequence[_Row]) -> dict[tuple[int, str], Answer]:
         """Rows prefilled in batches of like length, then scored and decoded as one batch."""
-        groups = _groups(rows)
+        longest = max((len(row.ids) for row in rows), default=0)
+        groups = _groups(rows, shared=self._lm.reaches(longest + self._decoding.max_new_tokens))
         sharing = [group for group in groups if group.shared]
         tails = [_Tail(row, number, group.shared) for number, group in enumerate(sharing) for row in group.rows]
         whole = [_Tail(row, None, 0) for group in groups if not group.shared for row in group.rows]
@@ -260,15 +261,17 @@ def _split(rows: Sequence[_Row], size: int, tokens: int) -> Iterator[list[_Row]]
         yield some
 
 
-def _groups(rows: Sequence[_Row]) -> list[_Group]:
-    """Rows of one edit that begin alike, as groups; others alone."""
+def _groups(rows: Sequence[_Row], *, shared: bool) -> list[_Group]:
+    """Rows of one edit that begin alike, as groups; others alone, and so all of them where nothing is to be shared."""
+    if not shared:
+        return [_Group([row], 0) for row in rows]
     alike: dict[tuple[int, bool], list[_Row]] = {}
     for row in rows:
         alike.setdefault((row.edit, row.probe.conversation), []).append(row)
     groups = []
     for own in alike.values():
-        shared = shared_prefix([row.ids for row in own], least=_LEAST_SHARED)
-        groups += [_Group(own, shared)] if shared else [_Group([row], 0) for row in own]
+        same = shared_prefix([row.ids for row in own], least=_LEAST_SHARED)
+        groups += [_Group(own, same)] if same else [_Group([row], 0) for row in own]
     return groups
 
 

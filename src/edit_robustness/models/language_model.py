@@ -67,6 +67,13 @@ class LanguageModel:
         """The longest input in tokens."""
         return self.model.config.max_position_embeddings
 
+    def reaches(self, tokens: int) -> bool:
+        """Whether attention reaches all of so many tokens back, in every layer.
+
+        Past a sliding window it reaches back so many columns, not tokens: nothing may be padded but a row's beginning.
+        """
+        return tokens <= (getattr(self.model.config, "sliding_window", None) or tokens)
+
     @cached_property
     def finite(self) -> bool:
         """Whether the unedited model's weights, and what it says after a token, are numbers at all."""

@@ -41,8 +41,7 @@ _ROTARY: Mapping[str, Any] = {
 }
 
 # Gemma and Qwen3 have heads that together are wider than the residual. Gemma's embeddings are tied, but tied ones this
-# small repeat the last token for ever. The window is wider than any test's text: past it, columns count and not tokens,
-# and what was padded between a shared beginning and its continuation takes the place of tokens at the far edge.
+# small repeat the last token for ever. The window is wider than any text: what needs a narrow one sets it.
 _WIDE: Mapping[str, Any] = {**_ROTARY, "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": False}
 _SLIDING: Mapping[str, Any] = {
     **_WIDE,
