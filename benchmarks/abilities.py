@@ -1,5 +1,7 @@
 """Abilities, measured by the evaluation harness as it is and by our engine, on the same requests in one run.
 
+The harness runs with torch as it comes: without the products and the attention that our models use on a CPU.
+
     python -m benchmarks.abilities truthfulqa_mc1 mmlu:mmlu_anatomy --documents 20 --data FOLDER
 
 A benchmark is one of those in `conf/base/parameters_abilities.yml` (`paper2.mmlu` where several presets have one of
@@ -15,12 +17,13 @@ import logging
 import math
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lm_eval.models.huggingface import HFLM
 
 from benchmarks.material import configuration, load
@@ -33,8 +36,11 @@ from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark, build_benchmarks
 from edit_robustness.datasets.folders import EditsDataset
 from edit_robustness.editing.past import Past
+from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.language_model import LanguageModel
 
+_PRODUCTS: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+_CAME = _PRODUCTS.fp32_precision
 _NUMBER: Callable[[Any], str] = "{:.2f}".format
 COLUMNS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "benchmark": ("benchmark", str),
@@ -122,7 +128,8 @@ def compared(lm: LanguageModel, benchmark: Benchmark, batch_size: int) -> dict[s
     answering = meter.lap().cpu
     harness = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=batch_size)
     (kind,) = {instance.request_type for instance in instances}
-    theirs = getattr(harness, kind)([replace(instance) for instance in instances], disable_tqdm=True)
+    with as_torch_came(lm):
+        theirs = getattr(harness, kind)([replace(instance) for instance in instances], disable_tqdm=True)
     took = meter.lap().cpu
     said = [one.text if isinstance(one, Generated) else one for one in ours]
     texts, numbers = isinstance(said[0], str), [[_first(one) for one in side] for side in (said, theirs)]
@@ -139,6 +146,21 @@ def compared(lm: LanguageModel, benchmark: Benchmark, batch_size: int) -> dict[s
         "score_theirs": score(benchmark, theirs),
         "score_ours": score(benchmark, said),
     }
+
+
+@contextmanager
+def as_torch_came(lm: LanguageModel) -> Iterator[None]:
+    """Without what a `LanguageModel` sets in torch on a CPU (`models/products.py`, `models/attention.py`)."""
+    ours = _PRODUCTS.fp32_precision, torch.backends.cuda.flash_sdp_enabled(), lm.model.config._attn_implementation
+    _PRODUCTS.fp32_precision = _CAME
+    torch.backends.cuda.enable_flash_sdp(True)
+    lm.model.set_attn_implementation("sdpa" if ours[2] == BLOCKED else ours[2])
+    try:
+        yield
+    finally:
+        _PRODUCTS.fp32_precision = ours[0]
+        torch.backends.cuda.enable_flash_sdp(ours[1])
+        lm.model.set_attn_implementation(ours[2])
 
 
 def _first(answer: Any) -> Any:

@@ -11,7 +11,9 @@ from benchmarks.abilities import COLUMNS, chosen, edited, main
 from benchmarks.tables import markdown
 from edit_robustness.datasets.folders import EditsDataset, Manifest, Stored
 from edit_robustness.editing.edits import LowRank
+from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.layout import Site
+from edit_robustness.models.tiny import tiny_model
 
 PRESETS = {
     "one": {"owls": {"task": "owls"}, "geese": {"task": "geese", "shots": 2}},
@@ -62,3 +64,22 @@ def test_the_model_may_be_edited(tmp_path):
     folder.save(edits)
     assert edited(tmp_path).changes[site].tolist() == [[3.0] * 3] * 2
     assert edited(None).changes == {}
+
+
+def test_the_harness_runs_with_torch_as_it_comes(monkeypatch):
+    lm, products = tiny_model("llama"), torch.backends.mkldnn.matmul
+    lm.model.set_attn_implementation(BLOCKED)
+    before, fused = products.fp32_precision, torch.backends.cuda.flash_sdp_enabled()
+    monkeypatch.setattr(abilities, "_CAME", "ieee")
+    try:
+        products.fp32_precision = "tf32"
+        torch.backends.cuda.enable_flash_sdp(False)
+        with pytest.raises(KeyError), abilities.as_torch_came(lm):
+            assert (products.fp32_precision, torch.backends.cuda.flash_sdp_enabled()) == ("ieee", True)
+            assert lm.model.config._attn_implementation == "sdpa"
+            raise KeyError
+        assert (products.fp32_precision, torch.backends.cuda.flash_sdp_enabled()) == ("tf32", False)
+        assert lm.model.config._attn_implementation == BLOCKED
+    finally:
+        products.fp32_precision = before
+        torch.backends.cuda.enable_flash_sdp(fused)

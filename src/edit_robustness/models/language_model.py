@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.layout import Layout, Site, layout_of
 from edit_robustness.models.products import prefer_onednn
 
@@ -35,7 +36,8 @@ class LanguageModel:
     def __init__(self, model: Any, tokenizer: Any, name: str = "model"):
         if not tokenizer.is_fast:
             raise ValueError(f"{name}: the tokenizer has no character offsets; use its fast version")
-        prefer_onednn()
+        if prefer_onednn() and model.config._attn_implementation == "sdpa":
+            model.set_attn_implementation(BLOCKED)
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.name = name
