@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import eager_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 BLOCKED = "blocked"
@@ -35,17 +35,16 @@ def blocked_attention(
 ) -> tuple[Tensor, None]:
     """softmax(scaling * query key^T + mask) value, as transformers' `sdpa` gives it.
 
-    A single query, what is not causal or not float32, and what needs more than a mask goes to `sdpa` itself.
+    A single query, what is not causal or not float32, and what needs more than an added mask goes to `sdpa` itself.
 
     Args:
         module: The attention layer.
         query: (rows, heads, tokens, width).
         key: (rows, groups, all tokens, width); each group serves as many heads as there are more heads than groups.
         value: Shaped like the keys.
-        attention_mask: (rows, 1, tokens, all tokens), true (or 0) where a token is seen; nothing hides only what
-            comes later.
+        attention_mask: (rows, 1, tokens, all tokens), 0 where a token is seen, and a very low number elsewhere.
         scaling: One over the root of the width unless it is given.
-        is_causal: Whether later tokens are hidden where there is no mask; the layer knows.
+        is_causal: Whether the mask hides later tokens; the layer knows.
         dropout: Of the weights.
         others: What `sdpa` takes besides.
 
@@ -54,15 +53,11 @@ def blocked_attention(
     """
     length, width = query.shape[2:]
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    masked = attention_mask is not None or length == key.shape[2]
-    more = dropout or any(others.get(name) is not None for name in _MORE)
-    if length == 1 or not causal or not masked or more or query.dtype != torch.float32:
+    more = not causal or dropout or any(others.get(name) is not None for name in _MORE)
+    if attention_mask is None or not attention_mask.dtype == query.dtype == torch.float32 or length == 1 or more:
         named = {"scaling": scaling, "is_causal": is_causal, "dropout": dropout, **others}
         return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **named)
-    if attention_mask is None:
-        attention_mask = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()[None, None]
-    scaled = query * (width**-0.5 if scaling is None else scaling)
-    scaled = scaled.unflatten(1, (key.shape[1], -1))
+    scaled = (query * (width**-0.5 if scaling is None else scaling)).unflatten(1, (key.shape[1], -1))
     blocks = [
         _block(scaled, key, value, attention_mask, start, min(start + _QUERIES, length))
         for start in range(0, length, _QUERIES)
@@ -75,12 +70,9 @@ def _block(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, start: int, 
     seen = key.shape[2] - query.shape[3] + stop
     some = query[:, :, :, start:stop]
     weights = (some.flatten(2, 3) @ key[:, :, :seen].transpose(2, 3)).unflatten(2, some.shape[2:4])
-    own = mask[:, :, None, start:stop, :seen]
-    # not minus infinity: a token of padding sees nothing, and softmax would make it NaN
-    hidden = torch.finfo(weights.dtype).min
-    weights = weights.masked_fill_(~own, hidden) if own.dtype == torch.bool else weights.add_(own)
+    weights += mask[:, :, None, start:stop, :seen]
     return (weights.softmax(-1).flatten(2, 3) @ value[:, :, :seen]).unflatten(2, some.shape[2:4])
 
 
 AttentionInterface.register(BLOCKED, blocked_attention)
-AttentionMaskInterface.register(BLOCKED, sdpa_mask)
+AttentionMaskInterface.register(BLOCKED, eager_mask)
