@@ -1,7 +1,11 @@
+import os
+
 import pytest
 import torch
 
 from edit_robustness.models import products
+
+CAPACITY = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +40,15 @@ def test_an_amd_processor_with_exact_products_uses_onednn(amd, monkeypatch):
     assert products.prefer_onednn()
     assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
     assert not torch.backends.cuda.flash_sdp_enabled()
+
+
+@pytest.mark.parametrize(("chosen", "kept"), [(None, "64"), ("7", "7")])
+def test_few_compiled_products_are_kept_unless_the_environment_says_it(amd, monkeypatch, chosen, kept):
+    monkeypatch.setenv(CAPACITY, chosen or "")
+    if chosen is None:
+        monkeypatch.delenv(CAPACITY)
+    products.prefer_onednn()
+    assert os.environ[CAPACITY] == kept
 
 
 def test_where_products_would_be_rounded_all_stays_as_it_was(amd, monkeypatch):
