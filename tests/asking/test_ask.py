@@ -122,20 +122,13 @@ def test_past_a_sliding_window_nothing_is_padded_between_words(architecture):
         (Frame("Another new fact, told at more length. "), wanted),
     ]
     (whole, _) = ask(lm, asked, DECODING)
-    set_window(lm, 24)
+    lm.model.config.sliding_window = 24
     found = list(ask(lm, asked, DECODING))
     for (edit, _), own in zip(asked, found, strict=True):
         expected = [answer for probe in wanted for (answer,) in ask(lm, [(edit, [probe])], DECODING)]
         assert said([own]) == said([expected])
         assert [a.logprob_new for a in own] == pytest.approx([a.logprob_new for a in expected], abs=1e-4)
     assert max(abs(a.logprob_new - b.logprob_new) for a, b in zip(whole, found[0], strict=True)) > 1e-3
-
-
-def set_window(lm, tokens):
-    for module in [lm.model, *lm.model.modules()]:
-        if getattr(module, "sliding_window", None):
-            module.sliding_window = tokens
-    lm.model.config.sliding_window = tokens
 
 
 def test_answers_come_in_the_order_of_the_probes(lab):

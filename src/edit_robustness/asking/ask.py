@@ -23,12 +23,12 @@ from edit_robustness.models.decode import (
     Prefilled,
     Scored,
     bytes_held,
+    extended,
     greedy,
     joined,
     memory_at_hand,
     prefill,
     score,
-    selected,
     sentence_ending_tokens,
     shared_prefix,
 )
@@ -240,11 +240,11 @@ class _Session:
 
     def _prefilled(self, tails: Sequence[_Tail], heads: Prefilled | None, owners: Owners) -> Prefilled:
         owners.become([tail.row.edit for tail in tails])
-        before = None
-        if heads is not None and tails[0].head is not None:
-            index = torch.tensor([tail.head for tail in tails], device=heads.mask.device)
-            before = Prefilled(selected(heads.states, index), heads.mask[index], heads.logits[index])
-        return prefill(self._lm, [tail.row.ids[tail.skipped :] for tail in tails], before)
+        rows = [tail.row.ids[tail.skipped :] for tail in tails]
+        if heads is None or tails[0].head is None:
+            return prefill(self._lm, rows)
+        parents = torch.tensor([tail.head for tail in tails], device=heads.mask.device)
+        return extended(self._lm, rows, heads, parents=parents)[0]
 
 
 def _split(rows: Sequence[_Row], size: int, tokens: int) -> Iterator[list[_Row]]:
@@ -263,14 +263,12 @@ def _split(rows: Sequence[_Row], size: int, tokens: int) -> Iterator[list[_Row]]
 
 def _groups(rows: Sequence[_Row], *, shared: bool) -> list[_Group]:
     """Rows of one edit that begin alike, as groups; others alone, and so all of them where nothing is to be shared."""
-    if not shared:
-        return [_Group([row], 0) for row in rows]
     alike: dict[tuple[int, bool], list[_Row]] = {}
     for row in rows:
         alike.setdefault((row.edit, row.probe.conversation), []).append(row)
     groups = []
     for own in alike.values():
-        same = shared_prefix([row.ids for row in own], least=_LEAST_SHARED)
+        same = shared_prefix([row.ids for row in own], least=_LEAST_SHARED) if shared else 0
         groups += [_Group(own, same)] if same else [_Group([row], 0) for row in own]
     return groups
 

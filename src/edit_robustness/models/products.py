@@ -26,7 +26,7 @@ def prefer_onednn() -> bool:
     The one way to oneDNN is a setting that allows it to round to bfloat16. It does so only where there are units for
     that (AMX), so the setting stays only where a product that rounding would change comes out exactly. It reaches the
     many small products inside torch's fused attention too, which it makes 4 to 15 times slower: attention is made of
-    plain products then. On a machine with a GPU nothing is changed.
+    plain products then (`models/attention.py`). On a machine with a GPU nothing is changed.
 
     Returns:
         Whether it multiplies now.
