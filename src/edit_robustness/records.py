@@ -59,7 +59,9 @@ class Fact:
         target_true_id: Wikidata item of the true object.
         target_new_id: Wikidata item of the new object.
         paraphrases: Paraphrases of the statement that the data set brings, subject and all.
-        neighbours: What the data set wants left alone by the edit, with the true object of each.
+        neighbours: Prompts of the data set about other subjects of the same relation, each with its true object.
+        relation_specificity: Prompts of the data set about other relations of the same subject.
+        unrelated: Prompts of the data set that share neither subject nor relation with the fact.
         consequences: What the data set says follows from the edit, with the object that comes of it (portability).
     """
 
@@ -78,6 +80,8 @@ class Fact:
     target_new_id: str = ""
     paraphrases: tuple[str, ...] = ()
     neighbours: tuple[Completion, ...] = ()
+    relation_specificity: tuple[Completion, ...] = ()
+    unrelated: tuple[Completion, ...] = ()
     consequences: tuple[Completion, ...] = ()
 
     @property

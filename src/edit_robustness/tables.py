@@ -18,7 +18,7 @@ from edit_robustness.records import Answer, Completion, Document, Fact, Probe, T
 NAME_COLUMNS = ("target_true_aliases", "target_new_aliases", "subject_aliases", "paraphrases")
 """Columns that hold several texts."""
 
-_COMPLETIONS = ("neighbours", "consequences")
+_COMPLETIONS = ("neighbours", "relation_specificity", "unrelated", "consequences")
 _MAY_BE_UNMEASURED = ("margin", "kl")
 _TEXT, _WHOLE, _REAL, _TRUTH = "str", "int64", "float64", "bool"
 
