@@ -14,7 +14,7 @@ from edit_robustness.report.heat import heat_tables, sentences
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import in_bytes, methods_run, models_run, summary
 from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
-from edit_robustness.statistics.gaps import protocol_gaps
+from edit_robustness.statistics.gaps import RIVAL_COLUMNS, protocol_gaps, rival_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.prediction import predict
 from edit_robustness.statistics.regression import regress
@@ -33,6 +33,7 @@ def findings():
         headline=headline,
         overview=rates(joined, ["model", "method", "family", *measure]),
         gaps=protocol_gaps(joined),
+        rivals=rival_gaps(joined),
         paper_1=beside,
         orderings=paper1.orderings(beside),
         correlations=correlations(joined, tables.memorisation, bootstrap=100),
@@ -134,7 +135,7 @@ def test_kinds_stand_down_by_family_and_methods_across(findings):
     assert [row.label for row in edit.rows][:2] == ["Statement", "Paraphrase"]
     assert [row.label for row in local.rows] == ["Neighbours unchanged"]
     assert [column.label for column in free.methods] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
-    assert (edit.rows[1].asked, local.rows[0].asked) == ("72 of 24", "72 of 24")
+    assert (edit.rows[1].asked, local.rows[0].asked) == ("72 probes of 24 facts", "72 probes of 24 facts")
     cell = edit.rows[0].cells[3]
     assert cell.value + cell.old + cell.neither == pytest.approx(1)
     assert "old object" in cell.tooltip
@@ -149,7 +150,7 @@ def test_thirty_kinds_and_what_follows_from_an_edit_have_their_rows(findings):
     free = heat_tables(headline)["smollm2"][0]
     assert [len(section.rows) for section in free.sections] == [39, 30, 1]
     page = render(replace(findings, headline=headline, figures={}))
-    assert page.count("kind 29<small>24 of 24</small>") == 4
+    assert page.count("kind 29<small>24 probes of 24 facts</small>") == 4
 
 
 def test_the_second_copies_of_a_family_stand_apart_from_kinds(findings):
@@ -200,14 +201,19 @@ def test_sentences_follow_the_numbers():
             row("rome", "locality", 0.7, metric="locality"),
         ]
     )  # fmt: skip
-    headline, protocols, context, neighbours = sentences(table)["m"]
+    rivals = pd.DataFrame(
+        [("m", "rome", "context", "greedy", 2, 40, 20, 0.6, 0.85, -0.25, -0.4, -0.1)], columns=RIVAL_COLUMNS
+    )
+    headline, protocols, context, neighbours = sentences(table, rivals)["m"]
     assert headline.startswith("After ROME, m answers 100% [100%, 100%]")
     assert "20% [20%, 20%] of its weakest kind of prompt: doubt" in headline
     assert "60% by free generation" in protocols
     assert "paraphrases at 60% where teacher forcing reports 90%" in protocols
-    assert "gives 85%: more than ROME" in context
+    assert "gives 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
+    unclear = sentences(table, rivals.assign(gap=0.05, low=-0.03, high=0.13))["m"][2]
+    assert "gives 85%: not told apart from ROME (-5 points [-13, +3] on the same probes)" in unclear
     assert "70%" in neighbours
-    assert "No editing method" in sentences(table[table["method"] == "context"])["m"][0]
+    assert "No editing method" in sentences(table[table["method"] == "context"], rivals)["m"][0]
 
 
 def test_what_was_run_may_lack_anything():
@@ -231,10 +237,26 @@ def test_an_empty_analysis_still_makes_a_page(findings):
     nothing = pd.DataFrame()
     page = render(
         replace(
-            findings, overview=nothing, gaps=nothing, paper_1=nothing, orderings=nothing, correlations=nothing,
+            findings, overview=nothing, gaps=nothing, rivals=findings.rivals.head(0), paper_1=nothing, orderings=nothing,
+            correlations=nothing,
             regression=nothing, prediction=nothing, failures=findings.failures.head(0),
             breaks=findings.breaks.head(0), rejects=nothing, runs=[{}], figures={}, power=nothing,
         )
     )  # fmt: skip
     assert "None: every row of the fact table was usable." in page
     assert "No edit that was believed" in page
+
+
+def test_enough_facts_are_not_called_too_few(findings):
+    few = render(findings)
+    assert "are too few to show a correlation of 0.1" in few
+    enough = render(replace(findings, power=findings.power.assign(n_facts=895)))
+    assert "895 edited facts with page views are enough to show a correlation of 0.1" in enough
+    assert "too few to show" not in enough
+
+
+def test_explanations_claim_no_more_than_the_tables(body):
+    assert "everything else held equal" not in body
+    assert "the relation of a fact" in body
+    assert "the easier test hides" not in body
+    assert not re.search(r"<small>\d+ of \d+</small>", body)

@@ -205,16 +205,31 @@ def html():
     return render(many())
 
 
-def test_the_headline_says_what_edits_cost_and_who_keeps_both():
+def test_the_headline_leads_with_what_was_lost():
     first, best, worst = headline(many(), "m")
     assert first == (
-        "After 20 edits m keeps 30% [25%, 35%] of what it can do above chance with ROME, 100% [95%, 105%] with GRACE."
+        "After 20 edits m still answers 30% [25%, 35%] of 24 facts that it knew and nobody edited with ROME (90% "
+        "[85%, 95%] with GRACE), and keeps 30% [25%, 35%] of its scores above chance with ROME (100% [95%, 105%] with "
+        "GRACE)."
     )
-    assert best.startswith("GRACE keeps both best: 100% [95%, 105%] of its 20 edits hold (in other words –), and 90%")
-    assert worst.startswith("ROME keeps them worst: 80%")
-    words = many().held.query("method == 'grace'").assign(kind="paraphrase", value=0.25, low=0.2, high=0.3)
-    _, best, _ = headline(many(held=pd.concat([many().held, words])), "m")
-    assert "20 edits hold (in other words 25% [20%, 30%]), and 90%" in best
+    assert best.startswith("GRACE stands highest by the weakest of three figures: 100% [95%, 105%] of 20 edits hold")
+    assert worst.startswith("ROME stands lowest: 80%")
+
+
+def test_benchmarks_without_loss_do_not_hide_lost_knowledge():
+    kept = many().kept.assign(value=1.09, low=1.0, high=1.22)
+    lost = many().retention.assign(value=0.08, low=0.02, high=0.26)
+    first = next(headline(many(kept=kept, retention=lost), "m"))
+    assert first.startswith("After 20 edits m still answers 8% [2%, 26%] of 24 facts")
+    assert "shows no loss on the benchmarks: 109% [100%, 122%]" in first
+
+
+def test_a_method_without_paraphrases_that_hold_is_not_the_best():
+    held = many().held
+    words = held.assign(kind="paraphrase", value=held["method"].map({"rome": 0.6, "grace": 0.0}).fillna(0.6))
+    sentences = list(headline(many(held=pd.concat([held, words])), "m"))
+    assert sentences[1].startswith("ROME stands highest")
+    assert sentences[2].startswith("GRACE stands lowest: 100% [95%, 105%] of 20 edits hold, 0%")
 
 
 def test_a_broken_model_stands_in_the_headline_and_in_the_flags():

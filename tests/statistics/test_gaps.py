@@ -2,8 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy import stats
 
-from edit_robustness.statistics.gaps import ALL_KINDS, COLUMNS, protocol_gaps
+from edit_robustness.statistics.gaps import ALL_KINDS, COLUMNS, protocol_gaps, rival_gaps
 from edit_robustness.statistics.intervals import mean, rates, refuse_mixed
 
 
@@ -121,3 +122,33 @@ def test_probes_that_lack_a_protocol_are_left_out():
     table.loc[table.index[0], "value"] = np.nan
     assert protocol_gaps(table.iloc[:-1]).query("kind == 'all'")["n_probes"].tolist() == [8]
     assert protocol_gaps(table.head(0)).empty
+
+
+def with_a_rival(seed=1):
+    both = [outcomes(seed).query("protocol == 'free'"), outcomes(seed + 1).query("protocol == 'free'")]
+    return pd.concat([both[0], both[1].assign(method="context")], ignore_index=True).iloc[:-7]
+
+
+def test_a_rival_is_compared_on_the_same_probes_with_each_kind_weighing_the_same():
+    table = with_a_rival()
+    (row,) = rival_gaps(table).to_dict("records")
+    sides = [table[table["method"] == name].set_index("probe_id") for name in ("rome", "context")]
+    pairs = sides[0].join(sides[1]["value"].rename("rival"), how="inner")
+    fit = sm.OLS(pairs["value"] - pairs["rival"], pd.get_dummies(pairs["kind"]).astype(float)).fit(
+        cov_type="cluster", cov_kwds={"groups": pd.factorize(pairs["subject"])[0], "use_correction": False}
+    )
+    test, k = fit.t_test([0.5, 0.5]), pairs["subject"].nunique()
+    half = stats.t.ppf(0.975, k - 1) * float(test.sd.item()) * (k / (k - 1)) ** 0.5
+    gap = float(test.effect.item())
+    assert (row["gap"], row["low"], row["high"]) == pytest.approx((gap, gap - half, gap + half))
+    assert row["value"] - row["value_rival"] == pytest.approx(gap)
+    assert (row["n_probes"], row["n_kinds"]) == (53, 2)
+
+
+def test_pairs_that_never_differ_have_no_interval_and_no_rival_no_row():
+    table = with_a_rival()
+    same = table[table["method"] == "rome"]
+    (row,) = rival_gaps(pd.concat([same, same.assign(method="context")])).to_dict("records")
+    assert row["gap"] == 0
+    assert np.isnan([row["low"], row["high"]]).all()
+    assert rival_gaps(same).empty

@@ -76,7 +76,7 @@ def _kind_axis(figure: go.Figure, kinds: list[str]) -> None:
 
 
 def protocol_figure(rates: pd.DataFrame) -> go.Figure:
-    """Success by teacher forcing against free generation, joined by a line: its length is what forcing hides.
+    """Success by teacher forcing against free generation, joined by a line.
 
     Args:
         rates: The table of `robustness_figure`.

@@ -119,7 +119,7 @@ def _section(rows: pd.DataFrame, family: str, methods: list[str]) -> Section:
 
 def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
     cells = tuple(_cell(rows[rows["method"] == method], metric) for method in methods)
-    counts = {f"{cell.n_probes} of {cell.n_facts}": None for cell in cells if cell}
+    counts = {f"{cell.n_probes} probes of {cell.n_facts} facts": None for cell in cells if cell}
     return Row(label=spoken(kind, KINDS), asked="; ".join(counts), cells=cells)
 
 
@@ -145,12 +145,20 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | None:
     )
 
 
-def sentences(headline: pd.DataFrame) -> dict[str, list[str]]:
-    """The findings in a few sentences for each model, made from the numbers; the first is the headline."""
-    return {str(model): list(_sentences(str(model), rows)) for model, rows in headline.groupby("model", sort=False)}
+def sentences(headline: pd.DataFrame, rivals: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the findings in a few sentences for each model, made from the numbers; the first is the headline.
+
+    Args:
+        headline: model, method, kind, protocol, metric, value, low, high.
+        rivals: `statistics.gaps.RIVAL_COLUMNS`.
+    """
+    return {
+        str(model): list(_sentences(str(model), rows, rivals[rivals["model"] == model]))
+        for model, rows in headline.groupby("model", sort=False)
+    }
 
 
-def _sentences(model: str, rows: pd.DataFrame) -> Iterator[str]:
+def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator[str]:
     success = rows[(rows["metric"] == "success") & (rows["protocol"] == "free")].dropna(subset=["value"])
     edits = success[~success["method"].isin(BASELINES)]
     statements = edits[edits["kind"] == "statement"]
@@ -166,7 +174,7 @@ def _sentences(model: str, rows: pd.DataFrame) -> Iterator[str]:
     both = [_means(table[table["kind"] == "paraphrase"]).get(best) for table in (edits, forced)]
     compared = "" if None in both else f", on paraphrases at {both[0]:.0%} where teacher forcing reports {both[1]:.0%}"
     yield f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation{compared}."
-    yield from _against_context(name, means[best], _means(success).get("context"))
+    yield from _against_context(name, rivals[(rivals["method"] == best) & (rivals["rival"] == "context")])
     kept = rows[(rows["metric"] == "locality") & (rows["protocol"] == "free") & (rows["method"] == best)]
     if len(kept.dropna(subset=["value"])):
         yield f"It leaves {_rate(kept.iloc[0])} of the answers about neighbouring subjects as they were."
@@ -181,13 +189,16 @@ def _headline(model: str, name: str, mine: pd.DataFrame) -> str:
     return f"{start}, but {_rate(weakest)} of its weakest kind of prompt: {_lower(weakest['kind'])}."
 
 
-def _against_context(name: str, edited: float, context: float | None) -> Iterator[str]:
-    if context is None:
-        return
-    comparison = "less than" if context < edited else "as much as" if context == edited else "more than"
-    yield (
-        f"Writing the fact in one sentence before the prompt, no edit at all, gives {context:.0%}: {comparison} {name}."
-    )
+def _against_context(name: str, rivals: pd.DataFrame) -> Iterator[str]:
+    """Compare with the fact in the prompt; more or less only where the interval of the difference excludes 0."""
+    for row in rivals.to_dict("records"):
+        told_apart = row["low"] > 0 or row["high"] < 0
+        verdict = f"{'less' if row['gap'] > 0 else 'more'} than {name}" if told_apart else f"not told apart from {name}"
+        points = "–, –" if pd.isna(row["low"]) else f"{-100 * row['high']:+.0f}, {-100 * row['low']:+.0f}"
+        yield (
+            "Writing the fact in one sentence before the prompt, no edit at all, gives "
+            f"{row['value_rival']:.0%}: {verdict} ({-100 * row['gap']:+.0f} points [{points}] on the same probes)."
+        )
 
 
 def _means(rows: pd.DataFrame) -> dict[str, float]:

@@ -47,6 +47,7 @@ class Findings:
             n_missing.
         overview: The same over all kinds of each family.
         gaps: Teacher forcing against free generation; see `statistics.gaps.protocol_gaps`.
+        rivals: Each method against the rivals that change no weight; see `statistics.gaps.rival_gaps`.
         paper_1: The first paper's table beside ours; see `report.paper1.beside`.
         orderings: Which of its orderings are found here; see `report.paper1.orderings`.
         correlations: A row for each correlation with page views; see `statistics.difficulty.correlations`.
@@ -64,6 +65,7 @@ class Findings:
     headline: pd.DataFrame
     overview: pd.DataFrame
     gaps: pd.DataFrame
+    rivals: pd.DataFrame
     paper_1: pd.DataFrame
     orderings: pd.DataFrame
     correlations: pd.DataFrame
@@ -85,7 +87,7 @@ def render(findings: Findings) -> str:
     ``<`` is written as an escape so that no text can end its script element.
     """
     tables = heat_tables(findings.headline)
-    said = sentences(findings.headline)
+    said = sentences(findings.headline, findings.rivals)
     return (
         environment()
         .get_template("page.html.j2")

@@ -95,17 +95,19 @@ def render(found: ManyEdits) -> str:
 
 
 def headline(found: ManyEdits, model: str) -> Iterator[str]:
-    """What many edits cost this model, which method keeps most, and what is broken; the first sentence leads."""
-    kept = _at_last(found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)])
-    rows = sorted(records(kept.dropna(subset=["value"])), key=lambda row: row["value"])
-    if rows:
-        worst, best = rows[0], rows[-1]
-        start = f"After {worst['edits']} edits {model} keeps {share(worst)} of what it can do above chance with "
-        end = f", {share(best)} with {_name(best)}" if len(rows) > 1 else ""
-        yield f"{start}{_name(worst)}{end}."
-    else:
+    """Say what many edits cost this model and which of its figures fell; the first sentence leads.
+
+    The lead names the worst method on each of knowledge and abilities, so that no benchmark that the edits leave alone
+    hides facts that they destroy.
+    """
+    sides = {"knowledge": _known(found, model), "abilities": _abilities(found, model)}
+    lines = [_cost(rows, side) for side, rows in sides.items() if rows]
+    if lines:
+        edits = max(row["edits"] for rows in sides.values() for row in rows)
+        yield f"After {edits} edits {model} {', and '.join(lines)}."
+    if not sides["abilities"]:
         yield f"No editing method was measured on a benchmark on which {model} is above chance."
-    yield from _both(found, model)
+    yield from _lowest_shares(found, model)
     own = found.abilities[(found.abilities["model"] == model) & (found.abilities["verdict"] == "not finite")]
     broken = own[own["method"] != UNEDITED]
     if (own["method"] == UNEDITED).any():
@@ -115,24 +117,59 @@ def headline(found: ManyEdits, model: str) -> Iterator[str]:
         yield f"Log-probabilities are not finite after edits by {named}: such documents count as 0, never as success."
 
 
-def _both(found: ManyEdits, model: str) -> Iterator[str]:
-    """Which method keeps edits and knowledge: the greater of the lesser of both."""
-    free = found.held[found.held["protocol"] == "free"]
-    held, reworded = (free[free["kind"] == kind] for kind in ("statement", "paraphrase"))
-    sides = (held, found.retention[found.retention["protocol"] == "free"])
-    edits, known = (_at_last(side[(side["model"] == model) & (side["method"] != UNEDITED)]) for side in sides)
-    pairs = edits.merge(known, on=["method", "edits"], suffixes=("", "_known")).dropna(subset=["value", "value_known"])
-    if pairs.empty:
+def _known(found: ManyEdits, model: str) -> list[dict[str, Any]]:
+    """Knowledge retention of each method after its last edit, the lowest first."""
+    return _ascending(found.retention[_free_edits(found.retention, model)])
+
+
+def _abilities(found: ManyEdits, model: str) -> list[dict[str, Any]]:
+    """Ability retention of each method after its last edit, the lowest first."""
+    return _ascending(found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)])
+
+
+def _free_edits(table: pd.DataFrame, model: str) -> pd.Series:
+    return (table["model"] == model) & (table["protocol"] == "free") & (table["method"] != UNEDITED)
+
+
+def _ascending(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return sorted(records(_at_last(rows).dropna(subset=["value"])), key=lambda row: row["value"])
+
+
+def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
+    """Return the worst method's figure on one side, with the best one's beside it."""
+    worst, best = rows[0], rows[-1]
+    beside = f" ({share(best)} with {_name(best)})" if len(rows) > 1 else ""
+    if side == "knowledge":
+        return (
+            f"still answers {share(worst)} of {int(worst['n_facts'])} facts that it knew and nobody edited with "
+            f"{_name(worst)}{beside}"
+        )
+    # above 1 the scores have risen, which is chance or luck and no ability that an edit could keep
+    start = "keeps" if worst["high"] < 1 else "shows no loss on the benchmarks:"
+    return f"{start} {share(worst)} of its scores above chance with {_name(worst)}{beside}"
+
+
+def _lowest_shares(found: ManyEdits, model: str) -> Iterator[str]:
+    """Rank methods by the lowest of three shares: edits that hold, paraphrases of them, and unedited facts."""
+    held = found.held[_free_edits(found.held, model)]
+    parts = [held[held["kind"] == kind] for kind in ("statement", "paraphrase")]
+    parts.append(found.retention[_free_edits(found.retention, model)])
+    by_method = [{row["method"]: row for row in records(_at_last(p).dropna(subset=["value"]))} for p in parts]
+    statements, paraphrases, known = by_method
+    rows = [
+        (min(part[method]["value"] for part in by_method if method in part), method)
+        for method in in_order(statements.keys() & known.keys(), METHODS)
+    ]
+    if not rows:
         return
-    rows = sorted(records(pairs), key=lambda row: min(row["value"], row["value_known"]))
-    best_and_worst = ((rows[-1], " keeps both best"), (rows[0], " keeps them worst"))
-    for row, verdict in best_and_worst if len(rows) > 1 else ((rows[0], ""),):
-        known_share = share({name: row[f"{name}_known"] for name in ("value", "low", "high")})
-        same = (reworded["model"] == model) & (reworded["method"] == row["method"])
-        words = _shown(reworded[same & (reworded["edits"] == row["edits"])])
+    best, worst = max(rows)[1], min(rows)[1]
+    verdicts = {best: " stands highest by the weakest of three figures", worst: " stands lowest"}
+    for method, verdict in verdicts.items() if best != worst else ((best, ""),):
+        edits, words = statements[method], paraphrases.get(method)
         yield (
-            f"{_name(row)}{verdict}: {share(row)} of its {row['edits']} edits hold (in other words {words}), and "
-            f"{known_share} of {int(row['n_facts_known'])} facts that nobody edited are still answered."
+            f"{spoken(method, METHODS)}{verdict}: {share(edits)} of {edits['edits']} edits hold, "
+            f"{share(words) if words else '–'} of their paraphrases, and {share(known[method])} of "
+            f"{int(known[method]['n_facts'])} unedited facts are still answered."
         )
 
 

@@ -1,14 +1,26 @@
-"""How much teacher forcing sees that free generation does not: both protocols on the same probes of the same edits.
+"""Paired differences on the same probes: of the two protocols, and of each method and the rivals it has to beat.
 
-Both were measured on every probe, so the gap is a mean of paired differences, and its interval is much narrower than
-the distance of two intervals would suggest.
+Both sides were measured on every probe, so a gap is a mean of paired differences, and its interval is much narrower
+than the distance of two intervals would suggest.
 """
 
 from __future__ import annotations
 
+from math import sqrt
+
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from edit_robustness.statistics.intervals import mean, proportion
+
+RIVALS = ("context",)
+"""Methods that change no weight and that an edit has to beat."""
+
+RIVAL_COLUMNS = [
+    *("model", "method", "rival", "decoding", "n_kinds", "n_probes", "n_facts", "value", "value_rival"),
+    *("gap", "low", "high"),
+]
 
 ALL_KINDS = "all"
 """The row that takes the probes of all kinds together."""
@@ -84,3 +96,57 @@ def _difference(gaps: pd.Series, subjects: pd.Series, confidence: float) -> tupl
     if found.value == 0:
         return 0.0, -share.high, share.high
     return (1.0, share.low, 1.0) if found.value > 0 else (-1.0, -1.0, -share.low)
+
+
+def rival_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Compare each method with each rival of the run on the probes that both were asked, by free generation.
+
+    Args:
+        outcomes: Scores with `subject`; those of the metric ``success`` by free generation are used.
+        confidence: Level of the interval.
+
+    Returns:
+        `RIVAL_COLUMNS`, a row for each model, method and rival: the mean success of both over kinds of prompt, each
+        kind weighing the same, and the mean of their paired differences `gap` with its interval, clustered by subject.
+    """
+    free = outcomes[(outcomes["metric"] == "success") & (outcomes["protocol"] == "free") & outcomes["value"].notna()]
+    rows = []
+    for (model, decoding), own in free.groupby(["model", "decoding"], sort=False, observed=True):
+        by_method = {str(method): rows.set_index(_SAME)["value"] for method, rows in own.groupby("method", sort=False)}
+        for rival in set(RIVALS) & set(by_method):
+            for method in by_method.keys() - {rival}:
+                pairs = pd.concat({"value": by_method[method], "rival": by_method[rival]}, axis=1, join="inner")
+                if len(pairs):
+                    labels = {"model": model, "method": method, "rival": rival, "decoding": decoding}
+                    rows.append(labels | _rival_gap(pairs.reset_index(), confidence))
+    return pd.DataFrame(rows, columns=RIVAL_COLUMNS).sort_values(["model", "method", "rival"], ignore_index=True)
+
+
+_SAME = ["kind", "fact_id", "subject", "probe_id"]
+
+
+def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
+    """Estimate the mean difference over kinds and its cluster-robust t interval.
+
+    The estimate is a weighted sum of differences with weight 1 / (kinds * probes of the kind). Its variance is
+    k / (k - 1) times the sum over k subjects of their squared weighted residuals (Cameron and Miller 2015, eq. 10
+    and 11). Where no pair differs from its kind's mean the spread says nothing, and there is no interval (NaN).
+    """
+    by_kind = pairs.assign(gap=pairs["value"] - pairs["rival"]).groupby("kind")
+    means = by_kind[["value", "rival"]].mean().mean()
+    weights = 1 / (by_kind.ngroups * by_kind["gap"].transform("size"))
+    gaps = pairs["value"] - pairs["rival"]
+    residuals = (weights * (gaps - gaps.groupby(pairs["kind"]).transform("mean"))).groupby(pairs["subject"]).sum()
+    k, spread = len(residuals), float((residuals**2).sum())
+    gap = float(means["value"] - means["rival"])
+    half = float(stats.t.ppf((1 + confidence) / 2, k - 1)) * sqrt(k / (k - 1) * spread) if k > 1 and spread else np.nan
+    return {
+        "n_kinds": by_kind.ngroups,
+        "n_probes": len(pairs),
+        "n_facts": pairs["fact_id"].nunique(),
+        "value": float(means["value"]),
+        "value_rival": float(means["rival"]),
+        "gap": gap,
+        "low": gap - half,
+        "high": gap + half,
+    }

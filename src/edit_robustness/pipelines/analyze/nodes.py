@@ -13,7 +13,7 @@ from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1, render
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.statistics import difficulty
-from edit_robustness.statistics.gaps import protocol_gaps
+from edit_robustness.statistics.gaps import protocol_gaps, rival_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
 from edit_robustness.statistics.prediction import predict
@@ -73,6 +73,11 @@ def summarise(outcomes: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame,
 def compare_protocols(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
     """Teacher forcing against free generation, probe by probe."""
     return protocol_gaps(outcomes, settings.confidence)
+
+
+def compare_with_rivals(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+    """Compare each method with the rivals that change no weight, probe by probe."""
+    return rival_gaps(outcomes, settings.confidence)
 
 
 def compare_with_paper_1(outcomes: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -145,6 +150,7 @@ def write_report(
     headline: pd.DataFrame,
     overview: pd.DataFrame,
     gaps: pd.DataFrame,
+    rivals: pd.DataFrame,
     paper_1: pd.DataFrame,
     orderings: pd.DataFrame,
     correlations: pd.DataFrame,
@@ -164,6 +170,7 @@ def write_report(
             headline=headline,
             overview=overview,
             gaps=gaps,
+            rivals=rivals,
             paper_1=paper_1,
             orderings=orderings,
             correlations=correlations,

@@ -12,8 +12,8 @@ from edit_robustness.tables import collect, export
 
 SETTINGS = "params:analyze"
 EXPORTED = (
-    *("scores", "answers", "memorisation", "features", "headline", "overview", "gaps", "paper_1", "orderings"),
-    *("correlations", "regression", "prediction"),
+    *("scores", "answers", "memorisation", "features", "headline", "overview", "gaps", "rivals", "paper_1"),
+    *("orderings", "correlations", "regression", "prediction"),
 )
 """Tables that stand beside the report; each is stored a second time under its name with ``_csv``."""
 
@@ -47,6 +47,7 @@ def _estimating() -> list[Node]:
         Node(nodes.join_outcomes, ["scores", "edited_facts", "memorisation"], "outcomes", name="join"),
         Node(nodes.summarise, ["outcomes", SETTINGS], ["headline", "overview"], name="summarise"),
         Node(nodes.compare_protocols, ["outcomes", SETTINGS], "gaps", name="compare_protocols"),
+        Node(nodes.compare_with_rivals, ["outcomes", SETTINGS], "rivals", name="compare_with_rivals"),
         Node(nodes.compare_with_paper_1, ["outcomes", SETTINGS], ["paper_1", "orderings"], name="compare_with_paper_1"),
         Node(
             nodes.correlate,
@@ -70,8 +71,8 @@ def _drawing() -> list[Node]:
 
 def _reporting() -> list[Node]:
     tables = [
-        *("headline", "overview", "gaps", "paper_1", "orderings", "correlations", "power", "regression", "prediction"),
-        *("failures", "breaks", "rejects", "runs"),
+        *("headline", "overview", "gaps", "rivals", "paper_1", "orderings", "correlations", "power", "regression"),
+        *("prediction", "failures", "breaks", "rejects", "runs"),
     ]
     figures = ["robustness", "protocol", "popularity", "correlation"]
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}
