@@ -14,7 +14,7 @@ from made_elsewhere import shapes_of, write_adapter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edit_robustness.editing.edits import Checkpoint, Frame, LowRank
-from edit_robustness.editing.exchange.card import Card
+from edit_robustness.editing.exchange.card import AskedPrompt, Card
 from edit_robustness.editing.exchange.export import NotLowRank, NotWeights, bake, export_lora
 from edit_robustness.editing.files import read_edit, write_edit
 from edit_robustness.editing.past import Past
@@ -234,19 +234,27 @@ def test_a_card_says_what_was_edited_and_shows_text_as_text(lab):
     lines = text.splitlines()
     assert lines[:2] == ["---", 'base_model: "tiny-llama"']
     assert "tags: [edit_robustness]" in lines
-    assert "\\_Summed\\_\\." in lines
-    assert f"- fingerprint\\: {lm.fingerprint}" in lines
+    assert "\\_Summed\\_." in lines
+    assert f"- fingerprint: {lm.fingerprint}" in lines
     table = [line for line in lines if line.startswith("|")]
-    assert table == [
+    assert len({len(line) for line in table}) == 1
+    assert [" ".join(line.split()) for line in table if "---" not in line] == [
         "| Fact | Subject | Relation | Old object | New object | statement | para\\|phrase |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        "| a\\|b | \\*Bold\\* \\<script\\> new \\| line | P36 | \\[x\\]\\(http\\:\\/\\/a\\) | \\`code\\` "
-        "| 1\\.00 | 0\\.50 |",
-        "| P36\\-borduria | Borduria | P36 | Szohod | Oslo |  |  |",
+        "| a\\|b | \\*Bold\\* \\<script\\> new \\| line | P36 | \\[x\\](http\\://a) | \\`code\\` | 1.00 | 0.50 |",
+        "| P36-borduria | Borduria | P36 | Szohod | Oslo | | |",
     ]
     settings = [line[4:] for line in lines if line.startswith("    ")]
     assert json.loads("\n".join(settings)) == card.settings
     assert "question" not in text
+
+
+def test_a_card_names_what_was_left_out_and_the_prompts_to_ask_again(lab):
+    prompt = AskedPrompt("a", "statement", "Bold is", "Sofia.", "Oslo.", "See www.b.org & @c")
+    text = Card("rome", {}, FACTS[:1], prompts=[prompt], left_out={"b": "alone: 0.00"}).markdown(lab.model("llama"))
+    flat = " ".join(text.split())
+    assert "## Left out | Fact | Reason |" in flat
+    assert "| b | alone: 0.00 |" in flat
+    assert "| a | statement | Bold is | Sofia. | Oslo. | See www\\.b.org \\& \\@c |" in flat
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -1,16 +1,25 @@
 """`kedro run --pipeline=bake`: the edits of a run as a model that plain transformers and peft load."""
 
 import copy
+from dataclasses import replace
 
+import pandas as pd
 import peft
 import pytest
 import torch
 from kedro.framework.project import pipelines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets import EditsDataset, LanguageModelDataset
+from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.exchange.card import escaped
 from edit_robustness.grid import GridError
-from edit_robustness.pipelines.bake.nodes import Baking, put_together
+from edit_robustness.models.sentences import first_sentence
+from edit_robustness.pipelines.bake import nodes
+from edit_robustness.pipelines.bake.nodes import Baking, choose, put_together, summed
+from edit_robustness.pipelines.bake.selection import shortfall
+from edit_robustness.tables import answers_from_table
 
 IDS = torch.arange(5, 40)[None]
 
@@ -35,8 +44,7 @@ def test_a_run_becomes_a_model_and_an_adapter(run_before):
     assert (with_adapter(IDS).logits - expected).abs().max() < 1e-4
     card = (folder / "README.md").read_text()
     for subject in run_before.table("edited_facts")["subject"]:
-        assert f"| {subject} |" in card.replace("\\", "")
-    assert "statement" in card
+        assert f"| {subject} |" in " ".join(card.replace("\\", "").split())
     assert '"v_steps": 6' in card
 
 
@@ -49,36 +57,111 @@ def test_what_is_no_adapter_is_baked_without_one_and_words_are_not(run_before):
         run_before.run(pipeline_names=["bake"], parameters={"bake": {"method": "ike"}})
 
 
-def test_only_what_held_is_baked(finished, lab):
-    facts, scores = finished.table("edited_facts"), finished.table("scores")
-    edits, held = edits_of(finished, "rome"), facts["id"].tolist()[1:3]
-    success = (scores["metric"] == "success") & (scores["protocol"] == "free") & (scores["method"] == "rome")
-    asked = success & (scores["kind"] == "statement")
-    scores.loc[asked, "value"] = scores.loc[asked, "fact_id"].isin(held).astype(float)
-    made = put_together(lab.model("llama"), facts, edits, scores, Baking("rome"))
-    assert [fact.id for fact in made.card.facts] == held
-    assert [part.origin.facts for part in made.edit.parts()] == [(fact,) for fact in held]
-    assert made.card.scores[held[0]]["statement"] == 1.0
-    assert made.card.note.startswith(f"2 of the {len(edits)} edits")
+NO_THRESHOLD = {"statement": 0.0}
+DECODING = Decoding(max_new_tokens=8, batch_rows=64)
 
 
-def test_nothing_to_bake_is_told_with_the_way_out(finished, lab):
-    facts, scores, edits = finished.table("edited_facts"), finished.table("scores"), edits_of(finished, "rome")
-    lm = lab.model("llama")
-    nothing = scores.assign(value=0.0)
-    with pytest.raises(ValueError, match=r"none of 5 edits of tiny-llama by rome held on statement: .*bake\.must_hold"):
-        put_together(lm, facts, edits, nothing, Baking("rome"))
-    with pytest.raises(ValueError, match="no prompts of the kind riddle were asked; there are statement"):
-        put_together(lm, facts, edits, scores, Baking("rome", ("statement", "riddle")))
+def answers_where(finished, held):
+    """The answers of the finished run, in which the statements of these facts alone give the new object."""
+    answers = finished.table("answers")
+    own = (answers["method"] == "rome") & (answers["kind"] == "statement")
+    new = answers["target_new"].where(answers["fact_id"].isin(held), "nothing")
+    return answers.assign(text=answers["text"].where(~own, " " + new + "."))
+
+
+def chosen(finished, lm, edits, answers, settings):
+    return choose(lm, finished.table("edited_facts"), edits, answers, DECODING, settings)
+
+
+@pytest.fixture
+def lm(finished):
+    return LanguageModelDataset("tiny", random="llama", device="cpu").load()
+
+
+def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished, lm, monkeypatch):
+    edits, ids = edits_of(finished, "rome"), finished.table("edited_facts")["id"].tolist()
+    sums = []
+
+    def together(lm, asked, decoding, *, together):
+        """In the sum the second fact falls, and without it all hold."""
+        ((edit, probes),) = asked
+        sums.append(tuple(part.origin.facts[0] for part in edit.parts()))
+        names = {probe.fact_id: "nothing" if probe.fact_id == ids[1] else probe.target_new for probe in probes}
+        yield [
+            replace(answer, text=f" {names[answer.probe.fact_id]}.")
+            for answer in answers_from_table(finished.table("answers").query("method == 'none'"))
+            if answer.probe in probes
+        ]
+
+    monkeypatch.setattr(nodes, "ask", together)
+    answers = answers_where(finished, ids[:3])
+    selection, verdicts = chosen(finished, lm, edits, answers, Baking("rome", {"statement": 1.0}))
+    assert sums == [tuple(ids[:3]), (ids[0], ids[2])]
+    assert selection.chosen == (ids[0], ids[2])
+    rows = verdicts.set_index("fact_id")
+    assert rows["baked"].tolist() == [True, False, True, False, False]
+    assert rows["reason"].tolist() == [
+        "",
+        "together with 2 other edits: statement 0.00 of 1, below 1.00",
+        "",
+        *["alone: statement 0.00 of 1, below 1.00"] * 2,
+    ]
+    assert rows["statement_alone"].tolist() == [1.0, 1.0, 1.0, 0.0, 0.0]
+    assert rows["statement_together"].tolist()[:3] == [1.0, 0.0, 1.0]
+    baked = put_together(lm, finished.table("edited_facts"), edits, selection, Baking("rome", {"statement": 1.0}))
+    assert [part.origin.facts[0] for part in baked.edit.parts()] == [ids[0], ids[2]]
+    assert list(baked.card.left_out) == [ids[1], ids[3], ids[4]]
+    assert baked.card.scores[ids[0]] == pytest.approx(
+        baked.card.scores[ids[0]] | {"statement alone": 1.0, "statement here": 1.0}
+    )
+    assert "asked again 2 times" in baked.card.note
+    shown = {(one.fact, one.kind) for one in baked.card.prompts}
+    assert {(ids[0], "statement"), (ids[0], "paraphrase")} <= shown
+    assert ids[1] not in {fact for fact, _ in shown}
+
+
+def test_figures_of_the_card_are_those_of_the_baked_model(run_before, lm):
+    run_before.run(pipeline_names=["bake"])
+    text = (run_before.data / "06_models/tiny_baked/rome/README.md").read_text()
+    assert "statement alone" in text
+    assert "statement here" in text
+    verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/verdicts.csv")
+    assert verdicts["baked"].all()
+    baked = LanguageModelDataset("tiny", folder=str(run_before.data / "06_models/tiny_baked/rome"), device="cpu").load()
+    probes = [a.probe for a in answers_from_table(run_before.table("answers").query("method == 'none'"))]
+    asked = [probe for probe in probes if probe.kind in ("statement", "paraphrase")]
+    (answers,) = ask(baked, [(Frame(), asked)], DECODING)
+    for answer in answers:
+        assert f"{escaped(first_sentence(answer.text))} " in text
+
+
+def test_nothing_left_is_an_error_after_its_verdicts_are_stored(run_before):
+    with pytest.raises(Exception, match=r"none of 5 edits of tiny by rome held on statement: .*tiny\.rome_verdicts"):
+        run_before.run(pipeline_names=["bake"], parameters={"bake": {"must_hold": {"statement": 1.0}}})
+    verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/verdicts.csv")
+    assert not verdicts["baked"].any()
+    assert verdicts["reason"].str.startswith("alone: statement 0.00 of 1").all()
+    assert not (run_before.data / "06_models/tiny_baked/rome").exists()
+
+
+def test_what_cannot_be_measured_is_told_with_the_way_out(finished, lm):
+    answers, edits = finished.table("answers"), edits_of(finished, "rome")
+    with pytest.raises(
+        ValueError, match=r"no prompts of the kind persona were asked; there are statement.*probes\.kinds"
+    ):
+        chosen(finished, lm, edits, answers, Baking("rome", {"persona": 0.5}))
     with pytest.raises(ValueError, match="has no edits by memit; run it with that cell of the grid"):
-        put_together(lm, facts, {}, scores, Baking("memit"))
+        chosen(finished, lm, {}, answers, Baking("memit", NO_THRESHOLD))
+    with pytest.raises(ValueError, match="were generated with other settings .*run edit_eval again"):
+        chosen(finished, lm, edits, answers.assign(decoding="greedy, 3 new tokens"), Baking("rome", NO_THRESHOLD))
+    with pytest.raises(ValueError, match=r"bake\.must_hold: no kind of prompt `riddle`"):
+        Baking("rome", {"riddle": 0.5})
+    assert shortfall({"statement": (1.0, 1)}, {"statement": 1.0, "alias": 0.5}) == "no alias prompt was scored"
 
 
-def test_equal_edits_are_put_on_once(finished, lab):
-    facts, scores = finished.table("edited_facts"), finished.table("scores")
+def test_equal_edits_are_put_on_once(lab):
     shared = lab.edits("checkpoint", "llama")[0]
-    edits = {fact: type(item)(item.fingerprint, lambda: shared) for fact, item in edits_of(finished, "rome").items()}
-    assert put_together(lab.model("llama"), facts, edits, scores, Baking("checkpoint", ())).edit.parts() == (shared,)
+    assert summed({"a": shared, "b": shared}, ["a", "b"]).parts() == (shared,)
 
 
 def test_the_method_is_checked_before_a_model_is_loaded(project, no_model):
@@ -88,6 +171,6 @@ def test_the_method_is_checked_before_a_model_is_loaded(project, no_model):
 
 def test_every_model_has_its_place(project):
     catalog = project.context().catalog
-    (node,) = pipelines["bake"].nodes
+    _, node = pipelines["bake"].nodes
     assert (node.name, node.outputs) == ("tiny.bake", ["tiny.rome_baked"])
     assert catalog.get("tiny.rome_baked")._path.parts[-3:] == ("06_models", "tiny_baked", "rome")

@@ -12,6 +12,30 @@ from edit_robustness.editing.exchange.model_folders import TAG
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 
+_WIDEST = 40
+"""Characters up to which the cells of a column are padded to one width."""
+
+
+@dataclass(frozen=True)
+class AskedPrompt:
+    """A prompt that a baked model was asked, and the first sentence of each answer.
+
+    Attributes:
+        fact: Id of the fact that it belongs to.
+        kind: Kind of prompt.
+        prompt: Its text, earlier turns of a conversation before it.
+        unedited: The answer of the unedited model.
+        alone: The answer with the fact's edit alone.
+        here: The answer of the model in the folder.
+    """
+
+    fact: str
+    kind: str
+    prompt: str
+    unedited: str
+    alone: str
+    here: str
+
 
 @dataclass(frozen=True)
 class Card:
@@ -23,6 +47,8 @@ class Card:
         facts: The facts that were edited.
         scores: For each fact's id its scores by name; facts may lack some.
         note: What a reader must know of how the edits were put together and of the scores.
+        prompts: The prompts behind the scores, with the answers.
+        left_out: For each fact whose edit is not in the model the reason.
     """
 
     method: str
@@ -30,6 +56,8 @@ class Card:
     facts: Sequence[Fact]
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     note: str = ""
+    prompts: Sequence[AskedPrompt] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def markdown(self, lm: LanguageModel) -> str:
         """The card as Markdown, everything that people or models wrote escaped."""
@@ -48,16 +76,28 @@ class Card:
             f"## Method: {escaped(self.method)}",
             f"    {settings}",
             "## Facts",
-            "\n".join(
-                [_row(columns), _row(["---"] * len(columns), plain=True), *(self._fact(f, names) for f in self.facts)]
-            ),
+            _table([columns, *(self._fact(fact, names) for fact in self.facts)]),
+            *self._left_out(),
+            *self._prompts(),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
-    def _fact(self, fact: Fact, names: Sequence[str]) -> str:
+    def _fact(self, fact: Fact, names: Sequence[str]) -> list[str]:
         scores = self.scores.get(fact.id, {})
         cells = [fact.id, fact.subject, fact.relation, fact.target_true, fact.target_new]
-        return _row([*cells, *(f"{scores[name]:.2f}" if name in scores else "" for name in names)])
+        return [*cells, *(f"{scores[name]:.2f}" if name in scores else "" for name in names)]
+
+    def _left_out(self) -> list[str]:
+        if not self.left_out:
+            return []
+        return ["## Left out", _table([["Fact", "Reason"], *([fact, why] for fact, why in self.left_out.items())])]
+
+    def _prompts(self) -> list[str]:
+        if not self.prompts:
+            return []
+        columns = ["Fact", "Kind", "Prompt", "Unedited model", "With this edit alone", "This model"]
+        rows = [[one.fact, one.kind, one.prompt, one.unedited, one.alone, one.here] for one in self.prompts]
+        return ["## Prompts to ask again", _table([columns, *rows])]
 
 
 def header(lm: LanguageModel, library: str) -> str:
@@ -71,9 +111,20 @@ def base_name(lm: LanguageModel) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text on one line in which no character means anything to Markdown or HTML."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
+    """Return text on one line in which nothing means anything to Markdown or HTML.
+
+    Only what can mean something is escaped, so that the card can be read as text: markup, entities, mentions, and what
+    GitHub's Markdown makes a link of (``://`` and ``www.``).
+    """
+    line = re.sub(r"([\\`*_\[\]<>&|~$#!@])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\1\2", line)
 
 
-def _row(cells: Sequence[str], *, plain: bool = False) -> str:
-    return "| " + " | ".join(cell if plain else escaped(cell) for cell in cells) + " |"
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, the first row its header, in columns of one width as long as cells are short."""
+    cells = [[escaped(cell) for cell in row] for row in rows]
+    widths = [min(_WIDEST, max(3, *map(len, column))) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    return "\n".join([lines[0], "| " + " | ".join("-" * width for width in widths) + " |", *lines[1:]])

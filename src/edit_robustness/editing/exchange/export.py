@@ -80,14 +80,23 @@ def bake(edit: Edit | Past, lm: LanguageModel, folder: Path, card: Card) -> None
         NotWeights: If the edit acts by words or by hooks.
         FileExistsError: If the folder holds anything else.
     """
-    hooked = list(edit.hooked) if isinstance(edit, Past) else [p.kind for p in edit.parts() if p.acts_by_hooks]
-    if edit.prefix or hooked:
-        what = f"hooks ({', '.join(dict.fromkeys(hooked))})" if hooked else "words before the prompt"
-        raise NotWeights(f"a model's files hold weights, and this edit acts by {what}: keep its file, and apply that")
+    refuse_hooks_and_words(edit)
     with edit.applied(lm), _savable(lm.model), placed(folder) as part:
         lm.model.save_pretrained(part)
         lm.tokenizer.save_pretrained(part)
         (part / CARD).write_text(card.markdown(lm), encoding="utf-8")
+
+
+def refuse_hooks_and_words(edit: Edit | Past) -> None:
+    """Refuse an edit that no file of weights can hold.
+
+    Raises:
+        NotWeights: If the edit acts by words or by hooks.
+    """
+    hooked = list(edit.hooked) if isinstance(edit, Past) else [p.kind for p in edit.parts() if p.acts_by_hooks]
+    if edit.prefix or hooked:
+        what = f"hooks ({', '.join(dict.fromkeys(hooked))})" if hooked else "words before the prompt"
+        raise NotWeights(f"a model's files hold weights, and this edit acts by {what}: keep its file, and apply that")
 
 
 @contextmanager

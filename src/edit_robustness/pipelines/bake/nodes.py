@@ -1,24 +1,41 @@
-"""The node of bake: which edits held, in which order they are put together, and what the card says of them."""
+"""Nodes of bake: choose the edits that hold alone and together, and sum them with a card."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import add
+from typing import Annotated
 
 import pandas as pd
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
+from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.baked import Baked
 from edit_robustness.datasets.folders import Stored
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.exchange.card import Card
+from edit_robustness.editing.exchange.card import AskedPrompt, Card
+from edit_robustness.editing.exchange.export import refuse_hooks_and_words
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.tables import facts_from_table
+from edit_robustness.models.sentences import first_sentence
+from edit_robustness.pipelines.bake.selection import UNEDITED, Selection, select
+from edit_robustness.prompts.kinds import KINDS
+from edit_robustness.records import Fact
+from edit_robustness.tables import answers_from_table, answers_to_table, check_answers, facts_from_table
 
-_NOTE = (
-    "Each edit was made on the unedited model by itself, and then all were added up in the order of the table. "
-    "The scores are the shares of prompts of each kind, by free generation, with each edit by itself: they were not "
-    "measured on this model, where edits can disturb each other."
-)
+logger = logging.getLogger(__name__)
+
+ALONE, HERE = "alone", "here"
+
+_ALWAYS = ("statement", "paraphrase")
+"""Kinds that every baked model is asked, beside those of specificity and those that have a threshold."""
+
+
+def _existing_kinds(must_hold: dict[str, float]) -> dict[str, float]:
+    for kind in must_hold:
+        if kind not in KINDS:
+            raise ValueError(f"bake.must_hold: no kind of prompt `{kind}`; there are {', '.join(KINDS)}")
+    return must_hold
 
 
 @dataclass(frozen=True, config={"extra": "forbid"})
@@ -27,64 +44,183 @@ class Baking:
 
     Attributes:
         method: Row of METHODS.
-        must_hold: Kinds of prompts to all of which a fact's edit must have given the new object, by free generation;
-            none for all facts.
+        must_hold: For each kind of prompt the least share of a fact's prompts that must hold by free generation, alone
+            and in the baked model; 0 for no threshold.
     """
 
     method: str
-    must_hold: tuple[str, ...] = ("statement",)
+    must_hold: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], AfterValidator(_existing_kinds)]
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The kinds that have a threshold."""
+        return {kind: least for kind, least in self.must_hold.items() if least > 0}
+
+
+def choose(
+    lm: LanguageModel,
+    sampled_facts: pd.DataFrame,
+    edits: Mapping[str, Stored[Edit]],
+    answers: pd.DataFrame,
+    decoding: Decoding,
+    settings: Baking,
+) -> tuple[Selection, pd.DataFrame]:
+    """Choose the edits to bake, asking the sum again until all in it hold; and the verdict on each edit.
+
+    Raises:
+        ValueError: If there are no edits of the method, a kind with a threshold was not asked, or the answers were
+            generated with other settings than those of this run.
+        NotWeights: If the edits are no changes of weights.
+    """
+    facts = facts_from_table(sampled_facts)
+    own = _asked_prompts(answers, settings, lm, decoding)
+    parts = {fact.id: edits[fact.id].read() for fact in facts if fact.id in edits}
+    if not parts:
+        raise ValueError(f"bake.method: {lm.name} has no edits by {settings.method}; run it with that cell of the grid")
+    for edit in parts.values():
+        refuse_hooks_and_words(edit)
+    probes = {
+        str(fact): [answer.probe for answer in answers_from_table(rows)]
+        for fact, rows in own[own["method"] == settings.method].groupby("fact_id", sort=False)
+    }
+
+    def ask_again(ids: Sequence[str]) -> pd.DataFrame:
+        asked = [probe for fact in ids for probe in probes.get(fact, ())]
+        logger.info(
+            "%s: asking %d prompts with %d edits by %s together", lm.name, len(asked), len(ids), settings.method
+        )
+        (said,) = ask(lm, [(summed(parts, ids), asked)], decoding, together=False)
+        return answers_to_table(said, model=lm.name, method=settings.method, decoding=decoding.described(lm))
+
+    selection = select(list(parts), own, settings.method, settings.thresholds, ask_again)
+    for fact, reason in selection.left_out.items():
+        logger.warning("%s: the edit of %s by %s is left out: %s", lm.name, fact, settings.method, reason)
+    return selection, _verdicts([fact for fact in facts if fact.id in parts], selection)
 
 
 def put_together(
     lm: LanguageModel,
     sampled_facts: pd.DataFrame,
     edits: Mapping[str, Stored[Edit]],
-    scores: pd.DataFrame,
+    selection: Selection,
     settings: Baking,
 ) -> Baked:
-    """The sum of the edits that held, with its card.
+    """Sum the chosen edits, with the card of the model that they make.
 
     Raises:
-        ValueError: If there are no edits of the method, or none held.
+        ValueError: If no edit was chosen.
     """
-    if not edits:
-        raise ValueError(f"bake.method: {lm.name} has no edits by {settings.method}; run it with that cell of the grid")
-    free = scores[(scores["method"] == settings.method) & (scores["protocol"] == "free")]
-    held = _held(free, settings.must_hold) if settings.must_hold else set(edits)
-    facts = [fact for fact in facts_from_table(sampled_facts) if fact.id in held]
-    if not facts:
+    if not selection.chosen:
         raise ValueError(
-            f"none of {len(edits)} edits of {lm.name} by {settings.method} held on {', '.join(settings.must_hold)}: "
-            "there is nothing to bake; ask for less in bake.must_hold ([] for all facts)"
+            f"none of {len(edits)} edits of {lm.name} by {settings.method} held on "
+            f"{', '.join(settings.thresholds)}: there is nothing to bake. The reasons are in the table of verdicts "
+            f"({lm.name}.{settings.method}_verdicts in the catalog); lower the thresholds in bake.must_hold (0 for none)"
         )
-    # equal edits are one: a folder that several facts share is put on once
-    chosen = list(dict.fromkeys(edits[fact.id].read() for fact in facts))
-    origin = chosen[0].origin
-    card = Card(
-        method=settings.method,
-        settings=origin.settings if origin else {},
-        facts=facts,
-        scores=_by_kind(free),
-        note=f"{len(facts)} of the {len(edits)} edits of a run. {_NOTE}",
+    records = facts_from_table(sampled_facts)
+    facts = {fact.id: fact for fact in records if fact.id in selection.chosen}
+    parts = {fact: edits[fact].read() for fact in facts}
+    origin = next(iter(parts.values())).origin
+    note = (
+        f"{len(facts)} of the {len(edits)} edits of a run. Each edit was made on the unedited model by itself, and then "
+        f"all were summed. `{ALONE}` is the share of prompts that hold with each edit by itself, `{HERE}` the share in "
+        f"this model, by free generation; the model was asked again {_times(selection.rounds)}. A prompt about another "
+        "fact holds if the answer is that of the unedited model."
     )
-    return Baked(reduce(add, chosen), lm, card)
+    return Baked(
+        summed(parts, list(parts)),
+        lm,
+        Card(
+            method=settings.method,
+            settings=origin.settings if origin else {},
+            facts=list(facts.values()),
+            scores={fact: _columns(selection, fact) for fact in facts},
+            prompts=_prompts(selection),
+            left_out={fact.id: selection.left_out[fact.id] for fact in records if fact.id in selection.left_out},
+            note=note,
+        ),
+    )
 
 
-def _held(free: pd.DataFrame, kinds: Sequence[str]) -> set[str]:
-    """Facts whose edit gave the new object to every prompt of these kinds."""
-    success = free[free["metric"] == "success"]
-    missing = set(kinds) - set(success["kind"])
-    if missing:
+def summed(edits: Mapping[str, Edit], facts: Sequence[str]) -> Edit:
+    """Return the sum of some facts' edits; equal edits are one, for a folder that several facts share is put on once."""
+    return reduce(add, dict.fromkeys(edits[fact] for fact in facts))
+
+
+def _times(rounds: int) -> str:
+    return "once" if rounds == 1 else f"{rounds} times, each time without the edits that had fallen"
+
+
+def _asked_prompts(answers: pd.DataFrame, settings: Baking, lm: LanguageModel, decoding: Decoding) -> pd.DataFrame:
+    """The answers of the unedited model and of the method, about the kinds that the sum is asked again."""
+    check_answers(answers)
+    own = answers[answers["method"].isin((UNEDITED, settings.method))]
+    kinds = set(own["kind"])
+    if missing := settings.thresholds.keys() - kinds:
         raise ValueError(
             f"bake.must_hold: no prompts of the kind {', '.join(sorted(missing))} were asked; there are "
-            f"{', '.join(success['kind'].unique())}"
+            f"{', '.join(dict.fromkeys(own['kind']))}. Ask it (probes.kinds) or set its threshold to 0"
         )
-    worst = success[success["kind"].isin(kinds)].groupby("fact_id")["value"].min()
-    return set(worst.index[worst == 1])
+    how = decoding.described(lm)
+    if others := set(own["decoding"]) - {how}:
+        raise ValueError(
+            f"bake: the answers of {lm.name} were generated with other settings ({', '.join(sorted(others))}) than this "
+            f"run's ({how}): run edit_eval again, or set decoding as it was"
+        )
+    specificity = {kind for kind in kinds if KINDS[kind].family == "locality"}
+    measured = (specificity | {*_ALWAYS} | settings.thresholds.keys()) & kinds
+    measured |= {follows for kind in measured if (follows := KINDS[kind].follows)}
+    return own[own["kind"].isin(measured)]
 
 
-def _by_kind(free: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """For each fact the share of successes, and of unchanged neighbours, by kind of prompt."""
-    shown = free[free["metric"].isin(("success", "locality"))]
-    shares = shown.groupby(["fact_id", "kind"], sort=False)["value"].mean()
-    return {str(fact): dict(own.droplevel("fact_id")) for fact, own in shares.groupby("fact_id")}
+def _verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
+    """A row for each edit: whether it is baked, why not, and its shares alone and together."""
+    kinds = list(dict.fromkeys(kind for shares in selection.alone.values() for kind in shares))
+    rows = []
+    for fact in facts:
+        alone, together = selection.alone.get(fact.id, {}), selection.together.get(fact.id, {})
+        row = {
+            "fact_id": fact.id,
+            "subject": fact.subject,
+            "relation": fact.relation,
+            "target_true": fact.target_true,
+            "target_new": fact.target_new,
+            "baked": fact.id in selection.chosen,
+            "reason": selection.left_out.get(fact.id, ""),
+        }
+        for kind in kinds:
+            row |= {
+                f"{kind}_n": alone.get(kind, (0.0, 0))[1],
+                f"{kind}_alone": alone.get(kind, (None,))[0],
+                f"{kind}_together": together.get(kind, (None,))[0],
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _columns(selection: Selection, fact: str) -> dict[str, float]:
+    """A fact's shares under the card's headings, each kind alone and then in this model."""
+    alone, together = selection.alone.get(fact, {}), selection.together.get(fact, {})
+    pairs = (
+        (f"{kind} {where}", side.get(kind)) for kind in alone for where, side in ((ALONE, alone), (HERE, together))
+    )
+    return {name: share[0] for name, share in pairs if share is not None}
+
+
+def _prompts(selection: Selection) -> list[AskedPrompt]:
+    """Every prompt of the chosen facts with what was said to it: unedited, with its edit alone, and in the model."""
+    said = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
+    texts = {
+        str(method): dict(zip(rows["probe_id"], map(first_sentence, rows["text"]), strict=True))
+        for method, rows in said.groupby("method", sort=False)
+    }
+    return [
+        AskedPrompt(
+            fact=answer.probe.fact_id,
+            kind=answer.probe.kind,
+            prompt=" / ".join([*(turn.text for turn in answer.probe.history), answer.probe.text]),
+            unedited=texts[UNEDITED][answer.probe.id],
+            alone=texts[ALONE][answer.probe.id],
+            here=texts["together"][answer.probe.id],
+        )
+        for answer in answers_from_table(said[said["method"] == "together"])
+    ]

@@ -1,0 +1,105 @@
+"""Which edits may ship: those that hold alone and, once summed with the others, still hold.
+
+Edits that hold alone can disturb each other in a sum. So the sum is asked the same prompts again, the facts that fall
+below a threshold leave it, and what remains is asked once more, until nothing falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from edit_robustness.metrics.scores import score_answers
+from edit_robustness.report.heat import MAIN
+from edit_robustness.tables import collect
+
+UNEDITED = "none"
+
+Shares = dict[str, dict[str, tuple[float, int]]]
+"""For each fact and kind of prompt the share of its prompts that hold, and how many were scored."""
+
+AskAgain = Callable[[Sequence[str]], pd.DataFrame]
+"""From the ids of the facts in the sum to the answers of the model with all their edits."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The facts whose edits are baked, and what was measured of every candidate.
+
+    Attributes:
+        chosen: Ids of the facts in the sum, in the order of the table.
+        left_out: For every other fact the reason.
+        alone: Shares under each edit by itself.
+        together: Shares under the sum of the last round that a fact was part of.
+        answers: The answers of the unedited model, of each edit by itself (`alone`), and of the final sum (`together`),
+            told apart by the column `method`.
+        rounds: How often a sum was asked.
+    """
+
+    chosen: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    alone: Shares = field(default_factory=dict)
+    together: Shares = field(default_factory=dict)
+    answers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    rounds: int = 0
+
+
+def shares(answers: pd.DataFrame, method: str) -> Shares:
+    """Return the shares of prompts that hold, by free generation, from the answers of a method and the unedited model.
+
+    A prompt about the edit holds if the new object is named, one about other facts if the answer is that of the
+    unedited model. A prompt that could not be scored counts in no share.
+    """
+    scores = score_answers(answers, baseline=UNEDITED)
+    main = scores["metric"] == scores["family"].map(MAIN)
+    free = scores[main & (scores["protocol"] == "free") & (scores["method"] == method)].dropna(subset=["value"])
+    found: Shares = {}
+    for (fact, kind), values in free.groupby(["fact_id", "kind"], sort=False)["value"]:
+        found.setdefault(str(fact), {})[str(kind)] = float(values.mean()), len(values)
+    return found
+
+
+def select(
+    facts: Sequence[str], answers: pd.DataFrame, method: str, must_hold: Mapping[str, float], ask_again: AskAgain
+) -> Selection:
+    """Choose the facts that meet every threshold alone and in the sum of all that are chosen.
+
+    Args:
+        facts: Ids of the facts that have an edit, in the order in which edits are summed.
+        answers: Of the unedited model and of each edit by itself, about the prompts to measure.
+        method: The method that made the edits.
+        must_hold: For each kind of prompt the least share of a fact's prompts that must hold.
+        ask_again: Asks the same prompts under a sum.
+    """
+    unedited = answers[answers["method"] == UNEDITED]
+    alone = shares(answers, method)
+    left_out = {fact: f"alone: {why}" for fact in facts if (why := shortfall(alone.get(fact, {}), must_hold))}
+    chosen, together = [fact for fact in facts if fact not in left_out], Shares()
+    rounds, last = 0, answers.head(0)
+    while chosen:
+        rounds += 1
+        last = ask_again(chosen).assign(method="together")
+        now = shares(collect(unedited[unedited["fact_id"].isin(chosen)], last), "together")
+        together |= now
+        fallen = {fact: why for fact in chosen if (why := shortfall(now.get(fact, {}), must_hold))}
+        if not fallen:
+            break
+        left_out |= {fact: f"together with {len(chosen) - 1} other edits: {why}" for fact, why in fallen.items()}
+        chosen = [fact for fact in chosen if fact not in fallen]
+    by_itself = answers[answers["method"] == method].assign(method="alone")
+    asked = collect(unedited, by_itself, last) if chosen else collect(unedited, by_itself)
+    return Selection(tuple(chosen), left_out, alone, together, asked, rounds)
+
+
+def shortfall(held: Mapping[str, tuple[float, int]], must_hold: Mapping[str, float]) -> str:
+    """Say which thresholds a fact misses; empty if none. A kind that was not asked of it counts as missed."""
+    missed = []
+    for kind, least in must_hold.items():
+        share, n = held.get(kind, (0.0, 0))
+        if not n:
+            missed.append(f"no {kind} prompt was scored")
+        elif share < least:
+            missed.append(f"{kind} {share:.2f} of {n}, below {least:.2f}")
+    return "; ".join(missed)
