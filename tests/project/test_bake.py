@@ -152,7 +152,7 @@ def test_what_cannot_be_measured_is_told_with_the_way_out(finished, lm):
         chosen(finished, lm, edits, answers, Baking("rome", {"persona": 0.5}))
     with pytest.raises(ValueError, match="has no edits by memit; run it with that cell of the grid"):
         chosen(finished, lm, {}, answers, Baking("memit", NO_THRESHOLD))
-    with pytest.raises(ValueError, match="were generated with other settings .*run edit_eval again"):
+    with pytest.raises(ValueError, match=r"were generated with other settings .*run edit_eval again"):
         chosen(finished, lm, edits, answers.assign(decoding="greedy, 3 new tokens"), Baking("rome", NO_THRESHOLD))
     with pytest.raises(ValueError, match=r"bake\.must_hold: no kind of prompt `riddle`"):
         Baking("rome", {"riddle": 0.5})

@@ -237,8 +237,8 @@ def test_an_empty_analysis_still_makes_a_page(findings):
     nothing = pd.DataFrame()
     page = render(
         replace(
-            findings, overview=nothing, gaps=nothing, rivals=findings.rivals.head(0), paper_1=nothing, orderings=nothing,
-            correlations=nothing,
+            findings, overview=nothing, gaps=nothing, rivals=findings.rivals.head(0), paper_1=nothing,
+            orderings=nothing, correlations=nothing,
             regression=nothing, prediction=nothing, failures=findings.failures.head(0),
             breaks=findings.breaks.head(0), rejects=nothing, runs=[{}], figures={}, power=nothing,
         )

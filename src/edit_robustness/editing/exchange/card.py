@@ -124,7 +124,6 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table, the first row its header, in columns of one width as long as cells are short."""
     cells = [[escaped(cell) for cell in row] for row in rows]
     widths = [min(_WIDEST, max(3, *map(len, column))) for column in zip(*cells, strict=True)]
-    lines = [
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
-    ]
-    return "\n".join([lines[0], "| " + " | ".join("-" * width for width in widths) + " |", *lines[1:]])
+    cells.insert(1, ["-" * width for width in widths])
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    return "\n".join("| " + " | ".join(row) + " |" for row in padded)

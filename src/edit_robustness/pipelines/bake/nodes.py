@@ -86,9 +86,7 @@ def choose(
 
     def ask_again(ids: Sequence[str]) -> pd.DataFrame:
         asked = [probe for fact in ids for probe in probes.get(fact, ())]
-        logger.info(
-            "%s: asking %d prompts with %d edits by %s together", lm.name, len(asked), len(ids), settings.method
-        )
+        logger.info("%s: asking %d prompts about the sum of %d edits", lm.name, len(asked), len(ids))
         (said,) = ask(lm, [(summed(parts, ids), asked)], decoding, together=False)
         return answers_to_table(said, model=lm.name, method=settings.method, decoding=decoding.described(lm))
 
@@ -114,15 +112,15 @@ def put_together(
         raise ValueError(
             f"none of {len(edits)} edits of {lm.name} by {settings.method} held on "
             f"{', '.join(settings.thresholds)}: there is nothing to bake. The reasons are in the table of verdicts "
-            f"({lm.name}.{settings.method}_verdicts in the catalog); lower the thresholds in bake.must_hold (0 for none)"
+            f"({lm.name}.{settings.method}_verdicts in the catalog); lower the thresholds in bake.must_hold"
         )
     records = facts_from_table(sampled_facts)
     facts = {fact.id: fact for fact in records if fact.id in selection.chosen}
     parts = {fact: edits[fact].read() for fact in facts}
     origin = next(iter(parts.values())).origin
     note = (
-        f"{len(facts)} of the {len(edits)} edits of a run. Each edit was made on the unedited model by itself, and then "
-        f"all were summed. `{ALONE}` is the share of prompts that hold with each edit by itself, `{HERE}` the share in "
+        f"{len(facts)} of the {len(edits)} edits of a run. Each edit was made on the unedited model by itself, and "
+        f"then all were summed. `{ALONE}` is the share of prompts that hold with each edit by itself, `{HERE}` the share in "
         f"this model, by free generation; the model was asked again {_times(selection.rounds)}. A prompt about another "
         "fact holds if the answer is that of the unedited model."
     )
@@ -142,7 +140,10 @@ def put_together(
 
 
 def summed(edits: Mapping[str, Edit], facts: Sequence[str]) -> Edit:
-    """Return the sum of some facts' edits; equal edits are one, for a folder that several facts share is put on once."""
+    """Return the sum of some facts' edits.
+
+    Equal edits count once: a folder that several facts share must not be added twice.
+    """
     return reduce(add, dict.fromkeys(edits[fact] for fact in facts))
 
 
@@ -163,8 +164,8 @@ def _asked_prompts(answers: pd.DataFrame, settings: Baking, lm: LanguageModel, d
     how = decoding.described(lm)
     if others := set(own["decoding"]) - {how}:
         raise ValueError(
-            f"bake: the answers of {lm.name} were generated with other settings ({', '.join(sorted(others))}) than this "
-            f"run's ({how}): run edit_eval again, or set decoding as it was"
+            f"bake: the answers of {lm.name} were generated with other settings ({', '.join(sorted(others))}) than "
+            f"this run's ({how}): run edit_eval again, or set decoding as it was"
         )
     specificity = {kind for kind in kinds if KINDS[kind].family == "locality"}
     measured = (specificity | {*_ALWAYS} | settings.thresholds.keys()) & kinds
@@ -200,10 +201,8 @@ def _verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
 def _columns(selection: Selection, fact: str) -> dict[str, float]:
     """A fact's shares under the card's headings, each kind alone and then in this model."""
     alone, together = selection.alone.get(fact, {}), selection.together.get(fact, {})
-    pairs = (
-        (f"{kind} {where}", side.get(kind)) for kind in alone for where, side in ((ALONE, alone), (HERE, together))
-    )
-    return {name: share[0] for name, share in pairs if share is not None}
+    sides = ((ALONE, alone), (HERE, together))
+    return {f"{kind} {where}": side[kind][0] for kind in alone for where, side in sides if kind in side}
 
 
 def _prompts(selection: Selection) -> list[AskedPrompt]:
