@@ -120,9 +120,9 @@ def put_together(
     origin = next(iter(parts.values())).origin
     note = (
         f"{len(facts)} of the {len(edits)} edits of a run. Each edit was made on the unedited model by itself, and "
-        f"then all were summed. `{ALONE}` is the share of prompts that hold with each edit by itself, `{HERE}` the share in "
-        f"this model, by free generation; the model was asked again {_times(selection.rounds)}. A prompt about another "
-        "fact holds if the answer is that of the unedited model."
+        f"then all were summed. `{ALONE}` is the share of prompts that hold with each edit by itself, `{HERE}` "
+        f"the share in this model, by free generation; the model was asked again {_times(selection.rounds)}. A prompt "
+        "about another fact holds if the answer is that of the unedited model."
     )
     return Baked(
         summed(parts, list(parts)),
