@@ -44,18 +44,33 @@ def offline(monkeypatch):
 
 
 def committed_settings():
+    """Every method's settings for every model, an environment's over those of base, as Kedro merges them."""
+    base = {}
     for path in sorted((ROOT / "conf").glob("*/parameters/**/*.yml")) + sorted(
         (ROOT / "conf").glob("*/parameters*.yml")
     ):
         for method, models in (yaml.safe_load(path.read_text()).get("methods") or {}).items():
             for model, settings in models.items():
-                yield pytest.param(method, settings, id=f"{path.relative_to(ROOT / 'conf')}:{method}.{model}")
+                if path.is_relative_to(ROOT / "conf/base"):
+                    base[method, model] = settings
+                merged = {**base.get((method, model), {}), **settings}
+                yield pytest.param(method, merged, id=f"{path.relative_to(ROOT / 'conf')}:{method}.{model}")
 
 
 @pytest.mark.parametrize(("method", "settings"), list(committed_settings()))
 def test_every_committed_yaml_builds_its_method(method, settings):
     built = METHODS[method](**settings)
     assert {name: built.settings()[name] for name in settings}.keys() == built.settings().keys()
+
+
+@pytest.mark.parametrize("env", ["paper2", "paper1_conversation"])
+def test_the_papers_environments_find_values_as_their_code_did(project, offline, env):
+    methods = project.context(env).params["methods"]
+    memit, ours = methods["memit"]["smollm2"], project.context("local").params["methods"]["memit"]["smollm2"]
+    assert (memit["kl_position"], memit["contexts"]) == ("subject_last", "model")
+    assert (ours["kl_position"], ours["contexts"]) == ("prompt_end", "corpus")
+    assert memit["layers"] == ours["layers"]
+    assert methods["rome"]["llama2_7b_chat"]["kl_position"] == "subject_last"
 
 
 @pytest.mark.parametrize("env", ENVS)
