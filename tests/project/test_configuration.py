@@ -43,18 +43,20 @@ def offline(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
+def base_settings(method, model):
+    path = ROOT / "conf/base/parameters/methods" / f"{method}.yml"
+    return yaml.safe_load(path.read_text())["methods"][method].get(model, {})
+
+
 def committed_settings():
-    """Every method's settings for every model, an environment's over those of base, as Kedro merges them."""
-    base = {}
+    """Each environment's hyperparameters; one may name some only, over those of conf/base."""
     for path in sorted((ROOT / "conf").glob("*/parameters/**/*.yml")) + sorted(
         (ROOT / "conf").glob("*/parameters*.yml")
     ):
         for method, models in (yaml.safe_load(path.read_text()).get("methods") or {}).items():
             for model, settings in models.items():
-                if path.is_relative_to(ROOT / "conf/base"):
-                    base[method, model] = settings
-                merged = {**base.get((method, model), {}), **settings}
-                yield pytest.param(method, merged, id=f"{path.relative_to(ROOT / 'conf')}:{method}.{model}")
+                settings = {**base_settings(method, model), **settings}
+                yield pytest.param(method, settings, id=f"{path.relative_to(ROOT / 'conf')}:{method}.{model}")
 
 
 @pytest.mark.parametrize(("method", "settings"), list(committed_settings()))
@@ -65,12 +67,11 @@ def test_every_committed_yaml_builds_its_method(method, settings):
 
 @pytest.mark.parametrize("env", ["paper2", "paper1_conversation"])
 def test_the_papers_environments_find_values_as_their_code_did(project, offline, env):
-    methods = project.context(env).params["methods"]
-    memit, ours = methods["memit"]["smollm2"], project.context("local").params["methods"]["memit"]["smollm2"]
-    assert (memit["kl_position"], memit["contexts"]) == ("subject_last", "model")
-    assert (ours["kl_position"], ours["contexts"]) == ("prompt_end", "corpus")
-    assert memit["layers"] == ours["layers"]
-    assert methods["rome"]["llama2_7b_chat"]["kl_position"] == "subject_last"
+    memit = project.context(env).params["methods"]["memit"]["smollm2"]
+    default = project.context("local", grid={"smollm2": {"memit": True}}).params["methods"]["memit"]["smollm2"]
+    assert (memit.kl_position, memit.contexts) == ("subject_last", "model")
+    assert (default.kl_position, default.contexts) == ("prompt_end", "corpus")
+    assert memit.layers == default.layers
 
 
 @pytest.mark.parametrize("env", ENVS)
