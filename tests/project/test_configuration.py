@@ -65,6 +65,15 @@ def test_every_committed_yaml_builds_its_method(method, settings):
     assert {name: built.settings()[name] for name in settings}.keys() == built.settings().keys()
 
 
+@pytest.mark.parametrize("env", ["paper2", "paper1_conversation"])
+def test_the_papers_environments_find_values_as_their_code_did(project, offline, env):
+    memit = project.context(env).params["methods"]["memit"]["smollm2"]
+    default = project.context("local", grid={"smollm2": {"memit": True}}).params["methods"]["memit"]["smollm2"]
+    assert (memit.kl_position, memit.contexts) == ("subject_last", "model")
+    assert (default.kl_position, default.contexts) == ("prompt_end", "corpus")
+    assert memit.layers == default.layers
+
+
 @pytest.mark.parametrize("env", ENVS)
 def test_every_entry_of_the_catalog_resolves(project, offline, env):
     catalog = project.context(env).catalog
