@@ -17,7 +17,7 @@ from edit_robustness.datasets.readers.records import Options, names
 from edit_robustness.datasets.readers.zsre import read_knowedit, read_zsre
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.prompts.names import plain
-from edit_robustness.prompts.schema import COLUMNS, make_id, read_fact
+from edit_robustness.prompts.schema import COLUMNS, LEFT_OUT, UNREADABLE, make_id, read_fact
 from edit_robustness.records import Completion, Fact
 from edit_robustness.tables import facts_from_table
 
@@ -27,7 +27,7 @@ REAL = ROOT.parent / "shared" / "data"
 
 def fact(reader, record, **options):
     (row,) = reader([record], Options(**options))
-    assert set(row) <= set(COLUMNS)
+    assert set(row) <= {*COLUMNS, LEFT_OUT, UNREADABLE}
     return read_fact(row, {})
 
 
@@ -144,11 +144,11 @@ def test_zsre():
         target_new="Atlantis",
         target_true_aliases=("the Wardrobe",),
         paraphrases=("Cair Paravel lies where?",),
-        neighbours=(Completion("who painted the lamp post?", "Mr Tumnus"),),
+        unrelated=(Completion("who painted the lamp post?", "Mr Tumnus"),),
     )
-    assert fact(read_zsre, ZSRE | {"loc": "who sang?"}).neighbours[0].prompt == "who sang?"
-    assert fact(read_zsre, ZSRE | {"loc": "nq question: "}).neighbours == ()
-    assert fact(read_zsre, ZSRE | {"loc_ans": None}).neighbours == ()
+    assert fact(read_zsre, ZSRE | {"loc": "who sang?"}).unrelated[0].prompt == "who sang?"
+    assert fact(read_zsre, ZSRE | {"loc": "nq question: "}).unrelated == ()
+    assert fact(read_zsre, ZSRE | {"loc_ans": None}).unrelated == ()
 
 
 def test_zsre_with_a_question_that_follows():
@@ -201,7 +201,7 @@ def test_knowedit():
         target_true="Narnia",
         target_new="Atlantis",
         paraphrases=("Cair Paravel lies in",),
-        neighbours=(Completion("Cair Paravel is a kind of", "castle", ("palace",), "Cair Paravel"),),
+        relation_specificity=(Completion("Cair Paravel is a kind of", "castle", ("palace",), "Cair Paravel"),),
         consequences=(
             Completion("The ruler of the location of Cair Paravel is", "Poseidon", (), "Cair Paravel"),
             Completion("Is it dry there?", "no", ("not at all",)),
