@@ -295,6 +295,7 @@ def test_knowedit_without_an_old_object_and_under_older_names():
     assert fact(read_knowedit, recent).target_true == ""
     older = {"subject": "Cair Paravel", "src": "Cair Paravel lies in", "alt": "Atlantis", "locality": {}}
     assert fact(read_knowedit, older | {"answers": ["Narnia"], "rephrase": "y"}).paraphrases == ("y",)
+    assert fact(read_knowedit, {**older, "alt": None, "target": "Telmar"}).target_new == "Telmar"
 
 
 def popqa(subject, obj, prop="author", **more):

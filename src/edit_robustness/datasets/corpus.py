@@ -89,7 +89,13 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         table = _READERS[path.suffix](path)
         if self._column not in table:
             raise DatasetError(f"the corpus {path} has no column `{self._column}`; it has {', '.join(table.columns)}")
-        return table[self._column].dropna().astype(str).tolist()
+        cells = table[self._column].reset_index(drop=True).dropna()
+        if wrong := [place for place, cell in cells.items() if not isinstance(cell, str | int | float)]:
+            raise DatasetError(
+                f"the corpus {path} holds a {type(cells[wrong[0]]).__name__} and not a text in `{self._column}` of entry "
+                f"{wrong[0] + 1} ({len(wrong)} such entries); write one text per entry"
+            )
+        return cells.astype(str).tolist()
 
     def _exists(self) -> bool:
         return self._path is None or self._path.exists()

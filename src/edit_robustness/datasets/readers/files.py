@@ -220,7 +220,7 @@ def _check_length(cells: Sequence[str], header: Sequence[str], line: int) -> Non
 
 
 def _read_parquet(path: Path) -> Records:
-    table = pq.read_table(path)
+    table = pq.read_table(path, partitioning=None)  # folders called a=b add no columns
     names = field_names(table.column_names)
     columns = [_cells(table.column(place)) for place in range(len(names))]
     return Records(_parquet_record(names, cells) for cells in zip(*columns, strict=True))

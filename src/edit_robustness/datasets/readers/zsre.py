@@ -12,6 +12,7 @@ from edit_robustness.records import SLOT
 _OTHER_QUESTION = "nq question: "
 """What MEND's records put before a question of Natural Questions."""
 
+_NEW_OBJECTS = ("target_new", "alt", "target")
 _OLD_OBJECTS = ("ground_truth", "answers", "target_old", "target_true")
 
 
@@ -49,7 +50,7 @@ def read_knowedit(records: Sequence[Record], options: Options) -> list[Row]:
     """Read KnowEdit's records (zsRE, WikiData_recent, WikiData_counterfact) and others in their form.
 
     Consequences come from `portability`, the kinds of specificity from the groups of `locality` (`readers.groups`). The
-    names `src` and `alt` of older copies, and `target_old` for the old object, are read too.
+    names `src` and `alt` of older copies, `target` of QAEdit, and `target_old` for the old object are read too.
     """
     return each(records, _knowedit_row)
 
@@ -66,7 +67,7 @@ def _knowedit_row(record: Record) -> Row:
         "prompt": prompt,
         "target_true": true[0] if true else "",
         "target_true_aliases": true[1:],
-        "target_new": text(record, "target_new") or text(record, "alt"),
+        "target_new": next((new for field in _NEW_OBJECTS if (new := text(record, field))), ""),
         "paraphrases": texts(record, "rephrase_prompt") or texts(record, "rephrase"),
         **fields,
         "consequences": follows,
