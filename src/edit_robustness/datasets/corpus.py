@@ -92,8 +92,8 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         cells = table[self._column].reset_index(drop=True).dropna()
         if wrong := [place for place, cell in cells.items() if not isinstance(cell, str | int | float)]:
             raise DatasetError(
-                f"the corpus {path} holds a {type(cells[wrong[0]]).__name__} and not a text in `{self._column}` of entry "
-                f"{wrong[0] + 1} ({len(wrong)} such entries); write one text per entry"
+                f"the corpus {path} holds a {type(cells[wrong[0]]).__name__} and not a text in `{self._column}` of "
+                f"entry {wrong[0] + 1} ({len(wrong)} such entries); write one text per entry"
             )
         return cells.astype(str).tolist()
 
