@@ -382,6 +382,13 @@ def test_headers_differ_in_capitals_and_spaces_and_lines_are_counted(tmp_path):
     assert rejects["row"].tolist() == [5]
 
 
+def test_a_column_called_as_those_of_readers_is_ignored(tmp_path):
+    rows = [{"subject": "Rome", "prompt": "{} is", "target_new": "x", "LEFT OUT": "two", "UNREADABLE": "yes"}]
+    for suffix in ("json", "csv", "parquet"):
+        facts, rejects = ingest(write(tmp_path, rows, suffix))
+        assert (len(facts), len(rejects)) == (1, 0)
+
+
 def test_stray_zero_width_characters_are_no_part_of_a_name_and_joiners_are(tmp_path):
     rows = [
         {"subject": "\ufeffRome\u200b", "prompt": "{} is", "target_new": "\u0646\u0627\u0645\u0647\u200c\u0627\u06cc"}

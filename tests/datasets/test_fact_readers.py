@@ -288,6 +288,8 @@ def test_the_locality_prompt_of_flat_records_is_a_neighbour_or_a_question_of_ano
     assert [one.prompt for one in longer.neighbours] == ["Old Cair Paravel lies in"]
     other = fact(read_counterfact_flat, FLAT | {"locality_prompt": "nq question: who carried a lamp"})
     assert (other.neighbours, other.unrelated) == ((), (Completion("who carried a lamp?", "Narnia"),))
+    without = FLAT | {"locality_prompt": "nq question: who carried a lamp", "locality_ground_truth": None}
+    assert fact(read_counterfact_flat, without).unrelated == ()
 
 
 def test_knowedit_without_an_old_object_and_under_older_names():

@@ -30,10 +30,11 @@ OPTIONAL_COLUMNS = (
 COLUMNS = (*REQUIRED_COLUMNS, *STATEMENT_COLUMNS, *OPTIONAL_COLUMNS)
 """Every column of a raw table of facts that is read."""
 
-UNREADABLE = "unreadable record"
-"""Column of a raw table with the reason why a record cannot be read at all; no file has such a header by chance."""
+UNREADABLE = "UNREADABLE"
+"""Column of a raw table with the reason why a record cannot be read at all; files have no such column, because the
+names of theirs lose their capitals."""
 
-LEFT_OUT = "left out"
+LEFT_OUT = "LEFT OUT"
 """Column of a raw table with the names of what a reader leaves out of a record that it keeps, one for each prompt."""
 
 LONGEST_FILE_NAME = 200

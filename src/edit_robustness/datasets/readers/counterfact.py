@@ -67,9 +67,8 @@ def _flat_row(record: Record, options: Options) -> Row:
     subject, true, case = text(record, "subject"), texts(record, "ground_truth"), text(record, "case_id")
     asked = text(record, "locality_prompt")
     elsewhere = asked.startswith(_OF_ZSRE)
-    beside = completion(
-        question(asked) if elsewhere else (asked,) if asked else (), texts(record, "locality_ground_truth") or true
-    )
+    answer = texts(record, "locality_ground_truth") or (() if elsewhere else true)
+    beside = completion(question(asked) if elsewhere else (asked,) if asked else (), answer)
     return {
         "id": f"counterfact-{case}" if case else "",
         "subject": subject,

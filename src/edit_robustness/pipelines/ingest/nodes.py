@@ -164,7 +164,7 @@ def _rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _column(name: Any) -> str:
-    return str(name).strip("\ufeff \t").casefold()
+    return name if name in (UNREADABLE, LEFT_OUT) else str(name).strip("\ufeff \t").casefold()
 
 
 def _new_fact(row: dict, relations: dict[str, Relation], taken: dict[tuple[str, ...], int], number: int) -> Fact:
