@@ -73,6 +73,8 @@ def as_text(cell: Any) -> str:
     text = (cell if isinstance(cell, str) else _written(cell)).strip().strip(_STRAY).strip()
     if len(text) > LONGEST_FIELD:
         raise refusal(f"is too long: {len(text)} characters, at most {LONGEST_FIELD}: {text[:_QUOTED]!r}...")
+    if text.isascii() and text.isprintable():
+        return text  # most cells, without a look at each character
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
             raise refusal(f"holds a control character: {character!r} in {text[:_QUOTED]!r}")

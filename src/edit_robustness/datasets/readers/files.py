@@ -124,7 +124,7 @@ def _read_json(path: Path) -> Records:
     """A list of records, or one record a line, whichever the name says: copies go by both names."""
     text = path.read_text(encoding="utf-8-sig")
     if text.lstrip().startswith("["):
-        return Records(map(_json_record, _elements(text)))
+        return Records(_elements(text))
     lines = {number: line for number, line in enumerate(text.split("\n"), 1) if line.strip()}
     records = Records(map(_json_line, lines.values()), list(lines))
     if records and all(UNREADABLE in record for record in records):
@@ -132,10 +132,10 @@ def _read_json(path: Path) -> Records:
     return records
 
 
-def _elements(text: str) -> Iterable[Any]:
-    """The elements of a JSON list; those that no parser takes whole stand as the reason."""
+def _elements(text: str) -> list[Record]:
+    """The records of a JSON list; where no parser takes it whole, each element on its own."""
     try:
-        return json.loads(text, object_pairs_hook=_pairs)
+        return [_json_record(value) for value in json.loads(text, object_pairs_hook=_pairs)]
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError):  # a number of thousands of digits, or brackets thousands deep
