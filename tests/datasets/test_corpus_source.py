@@ -39,6 +39,12 @@ def test_missing_values_are_no_texts(tmp_path):
     assert CorpusSourceDataset(path).load().texts == (TEXTS[0],)
 
 
+def test_a_list_is_no_text(tmp_path):
+    pd.DataFrame({"text": [None, ["a"], [TEXTS[0], TEXTS[1]]]}).to_parquet(tmp_path / "c.parquet")
+    with pytest.raises(DatasetError, match=r"c.parquet holds a ndarray and not a text in `text` of entry 2 \(2 such"):
+        CorpusSourceDataset(str(tmp_path / "c.parquet")).load()
+
+
 def test_another_column_may_be_named(tmp_path):
     pd.DataFrame({"body": TEXTS}).to_csv(tmp_path / "c.csv", index=False)
     assert CorpusSourceDataset(str(tmp_path / "c.csv"), column="body").load().texts == tuple(TEXTS)

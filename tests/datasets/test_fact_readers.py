@@ -5,6 +5,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -17,17 +18,18 @@ from edit_robustness.datasets.readers.records import Options, names
 from edit_robustness.datasets.readers.zsre import read_knowedit, read_zsre
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.prompts.names import plain
-from edit_robustness.prompts.schema import COLUMNS, make_id, read_fact
+from edit_robustness.prompts.schema import COLUMNS, LEFT_OUT, UNREADABLE, make_id, read_fact
 from edit_robustness.records import Completion, Fact
 from edit_robustness.tables import facts_from_table
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data"
+RELATIONS = yaml.safe_load((ROOT / "data" / "01_raw" / "relations.yml").read_text(encoding="utf-8"))
 
 
 def fact(reader, record, **options):
     (row,) = reader([record], Options(**options))
-    assert set(row) <= set(COLUMNS)
+    assert set(row) <= {*COLUMNS, LEFT_OUT, UNREADABLE}
     return read_fact(row, {})
 
 
@@ -144,11 +146,11 @@ def test_zsre():
         target_new="Atlantis",
         target_true_aliases=("the Wardrobe",),
         paraphrases=("Cair Paravel lies where?",),
-        neighbours=(Completion("who painted the lamp post?", "Mr Tumnus"),),
+        unrelated=(Completion("who painted the lamp post?", "Mr Tumnus"),),
     )
-    assert fact(read_zsre, ZSRE | {"loc": "who sang?"}).neighbours[0].prompt == "who sang?"
-    assert fact(read_zsre, ZSRE | {"loc": "nq question: "}).neighbours == ()
-    assert fact(read_zsre, ZSRE | {"loc_ans": None}).neighbours == ()
+    assert fact(read_zsre, ZSRE | {"loc": "who sang?"}).unrelated[0].prompt == "who sang?"
+    assert fact(read_zsre, ZSRE | {"loc": "nq question: "}).unrelated == ()
+    assert fact(read_zsre, ZSRE | {"loc_ans": None}).unrelated == ()
 
 
 def test_zsre_with_a_question_that_follows():
@@ -201,7 +203,7 @@ def test_knowedit():
         target_true="Narnia",
         target_new="Atlantis",
         paraphrases=("Cair Paravel lies in",),
-        neighbours=(Completion("Cair Paravel is a kind of", "castle", ("palace",), "Cair Paravel"),),
+        relation_specificity=(Completion("Cair Paravel is a kind of", "castle", ("palace",), "Cair Paravel"),),
         consequences=(
             Completion("The ruler of the location of Cair Paravel is", "Poseidon", (), "Cair Paravel"),
             Completion("Is it dry there?", "no", ("not at all",)),
@@ -209,11 +211,93 @@ def test_knowedit():
     )
 
 
+def knowedit(**change):
+    (row,) = read_knowedit([KNOWEDIT | change], Options())
+    return read_fact(row, {}), Counter(row[LEFT_OUT])
+
+
+BESIDE = {
+    "neighborhood": ("Telmar lies in", "Telmar", "neighbours"),
+    "Relation_Specificity": ("Cair Paravel is a kind of", "castle", "relation_specificity"),
+    "unrelated": ("Tea comes from", "China", "unrelated"),
+}
+
+
+@pytest.mark.parametrize("answer", ["ground_truth", "answer", "target"])
+@pytest.mark.parametrize("shape", ["columns", "one", "items"])
+def test_groups_of_knowedit_in_any_shape_are_read_by_what_they_test(answer, shape):
+    def group(prompt, target):
+        if shape == "columns":
+            return {"prompt": [prompt, f"And {prompt}"], answer: [target, [[target, "It"]]]}
+        if shape == "one":
+            return {"prompt": prompt, answer: [target, "It"]}
+        return [{"prompt": prompt, answer: target}, {"prompt": [f"And {prompt}"], answer: [[target], ["It"]]}]
+
+    groups = {name: group(prompt, target) for name, (prompt, target, _) in BESIDE.items()}
+    read, left_out = knowedit(locality=groups, portability={"Logical_Generalization": groups["unrelated"]})
+    for prompt, target, field in BESIDE.values():
+        first, *second = getattr(read, field)
+        assert (first.prompt, first.target) == (prompt, target)
+        if shape != "one":
+            assert [(one.prompt, one.target, one.aliases) for one in second] == [(f"And {prompt}", target, ("It",))]
+    assert len(read.consequences) == (1 if shape == "one" else 2)
+    assert not left_out
+
+
+def test_prompts_without_a_group_are_sorted_by_their_words():
+    items = [
+        {"prompt": "The location of Telmar is", "answer": "Telmar"},
+        {"prompt": "The age of cair paravel is", "answer": "old"},
+        {"prompt": "Tea comes from", "answer": "China"},
+    ]
+    for locality in (items, {"Other": items}, {"prompt": [i["prompt"] for i in items], "answer": ["a", "b", "c"]}):
+        read, _ = knowedit(locality=locality)
+        assert [len(prompts) for prompts in (read.neighbours, read.relation_specificity, read.unrelated)] == [1, 1, 1]
+        assert read.neighbours[0].prompt == "The location of Telmar is"
+        assert read.unrelated[0].prompt == "Tea comes from"
+
+
+def test_groups_that_no_kind_of_specificity_fits_are_counted():
+    asked = {"prompt": "Besides Atlantis, Cair Paravel lies in", "ground_truth": "Narnia"}
+    locality = {
+        "Forgetfulness": [asked, asked],
+        "distracting": {"prompt": ["a", "b"], "ground_truth": ["c", "d"]},
+        "neighborhood": {"prompt": ["a", "b"], "ground_truth": ["c"]},
+        "Relation_Specificity": [asked, {"prompt": "x"}, "y"],
+    }
+    read, left_out = knowedit(locality=locality, portability=[{"question": "Who?", "answer": None}])
+    assert len(read.relation_specificity) == 1
+    assert not read.neighbours
+    assert left_out == {
+        "locality Forgetfulness": 2,
+        "locality distracting": 2,
+        "locality neighborhood without a prompt or an answer": 2,
+        "locality Relation_Specificity without a prompt or an answer": 2,
+        "portability without a prompt or an answer": 1,
+    }
+
+
+def test_the_old_object_has_several_names_in_copies_of_knowedit():
+    for field in ("ground_truth", "answers", "target_old", "target_true"):
+        read, _ = knowedit(**{"ground_truth": None, field: ["Narnia", "the Wardrobe"]})
+        assert (read.target_true, read.target_true_aliases) == ("Narnia", ("the Wardrobe",))
+
+
+def test_the_locality_prompt_of_flat_records_is_a_neighbour_or_a_question_of_another_data_set():
+    longer = fact(read_counterfact_flat, FLAT | {"locality_prompt": "Old Cair Paravel lies in"})
+    assert [one.prompt for one in longer.neighbours] == ["Old Cair Paravel lies in"]
+    other = fact(read_counterfact_flat, FLAT | {"locality_prompt": "nq question: who carried a lamp"})
+    assert (other.neighbours, other.unrelated) == ((), (Completion("who carried a lamp?", "Narnia"),))
+    without = FLAT | {"locality_prompt": "nq question: who carried a lamp", "locality_ground_truth": None}
+    assert fact(read_counterfact_flat, without).unrelated == ()
+
+
 def test_knowedit_without_an_old_object_and_under_older_names():
     recent = {name: value for name, value in KNOWEDIT.items() if name != "ground_truth"}
     assert fact(read_knowedit, recent).target_true == ""
     older = {"subject": "Cair Paravel", "src": "Cair Paravel lies in", "alt": "Atlantis", "locality": {}}
     assert fact(read_knowedit, older | {"answers": ["Narnia"], "rephrase": "y"}).paraphrases == ("y",)
+    assert fact(read_knowedit, {**older, "alt": None, "target": "Telmar"}).target_new == "Telmar"
 
 
 def popqa(subject, obj, prop="author", **more):
@@ -402,7 +486,6 @@ REAL_ROWS = {
 @pytest.fixture(scope="module")
 def real():
     """The real rows of a form, read once: the raw table, the facts, the reasons of rejects, ambiguous subjects."""
-    relations = yaml.safe_load((ROOT / "data" / "01_raw" / "relations.yml").read_text(encoding="utf-8"))
     done = {}
 
     def read(form, path=None):
@@ -411,7 +494,7 @@ def real():
             pytest.skip("needs the real rows")
         if form not in done:
             raw = FactsDataset(str(path), format=form).load()
-            facts, rejects, ambiguous = validate_facts(raw, relations)
+            facts, rejects, ambiguous = validate_facts(raw, RELATIONS)
             reasons = Counter(reason.split(":")[0] for reason in rejects["reason"])
             done[form] = raw, facts_from_table(facts), reasons, ambiguous
         return done[form]
@@ -443,6 +526,24 @@ def test_real_flat_counterfact_has_no_page_views_of_one(real):
     assert sum(fact.page_views is not None for fact in facts) == 9793
     assert not any(fact.paraphrases for fact in facts)
     assert all(len(fact.neighbours) == 1 for fact in facts)
+
+
+def test_real_zsre_brings_unrelated_questions(real):
+    _, facts, _, _ = real("zsre")
+    assert sum(len(fact.unrelated) for fact in facts) == 977
+    assert not any(fact.neighbours or fact.relation_specificity for fact in facts)
+
+
+def test_real_popqa_brings_its_other_names(real, tmp_path):
+    _, facts, _, _ = real("popqa")
+    path = tmp_path / "popqa.parquet"
+    names_of = ("possible_answers", "s_aliases", "o_aliases")
+    table = pd.read_csv(REAL / REAL_ROWS["popqa"][0], dtype=str, keep_default_na=False)
+    for column in set(names_of) & set(table.columns):
+        table[column] = table[column].map(lambda cell: json.loads(cell) if cell else [])
+    table.to_parquet(path)
+    again, _, _ = validate_facts(FactsDataset(str(path), format="popqa").load(), RELATIONS)
+    assert facts_from_table(again) == facts
 
 
 def test_real_popqa_names_that_mean_several_things(real):

@@ -12,6 +12,7 @@ from edit_robustness.pipelines.ingest import create_pipeline, create_sample_pipe
 from edit_robustness.pipelines.ingest.ambiguity import AMBIGUOUS_COLUMNS
 from edit_robustness.pipelines.ingest.balance import view_classes
 from edit_robustness.pipelines.ingest.nodes import REJECT_COLUMNS, SampleParameters, sample_facts, validate_facts
+from edit_robustness.prompts.schema import LEFT_OUT, UNREADABLE
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table, facts_to_table
 
@@ -152,6 +153,54 @@ def test_an_old_object_may_be_left_to_the_model(tmp_path, caplog):
     assert rows(tmp_path, "France is ruled from,France,Lyon", header="prompt,subject,target_new")[0]["relation"][0] == (
         "{} is ruled from"
     )
+
+
+def test_headers_that_become_the_same_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"several columns called subject \(capitals and outer spaces aside\)"):
+        rows(tmp_path, "a,b,c,d", header="subject,Subject ,target_new,prompt")
+    facts, _ = rows(tmp_path, "France,P36,Lyon,Paris", header="Subject,RELATION, target_new ,target_true")
+    assert facts["id"].tolist() == ["P36-france"]
+
+
+def test_what_readers_leave_out_is_counted_by_group(caplog):
+    raw = pd.DataFrame(
+        {
+            "subject": ["a", "b", "c", ""],
+            "target_new": "x",
+            "prompt": "{} is",
+            LEFT_OUT: [["locality F"] * 2, ["locality F", "portability R"], [], None],
+        }
+    )
+    with caplog.at_level(logging.WARNING):
+        facts, rejects, _ = validate_facts(raw, RELATIONS)
+    assert len(facts) == 3
+    assert list(zip(rejects["row"], rejects["reason"], strict=True)) == [
+        (5, "subject is empty"),
+        (0, "left out: 3 prompts of 2 rows: locality F"),
+        (0, "left out: 1 prompts of 1 rows: portability R"),
+    ]
+    assert "3 prompts of 2 rows: locality F; " in caplog.text
+
+
+def test_what_a_reader_could_not_read_is_a_reason_and_names_nothing(tmp_path):
+    raw = pd.DataFrame(
+        [
+            {"subject": "a", "target_new": "x", "prompt": "{} is"},
+            {UNREADABLE: "obj is a list: \ud800"},
+            {"subject": ["a"] * 50, "target_new": "x", "prompt": "{} is"},
+            {"subject": "b", "target_new": "x", "prompt": "{} is", "id": "東" * 27},
+        ],
+        dtype=object,
+    )
+    _, rejects, ambiguous = validate_facts(raw, RELATIONS)
+    assert [reason.split(":")[0] for reason in rejects["reason"]] == [
+        "obj is a list",
+        "subject is a list, not text",
+        "id is too long for a file name",
+    ]
+    assert rejects["subject"].str.len().max() < 50
+    rejects.to_csv(tmp_path / "rejects.csv")
+    assert ambiguous.empty
 
 
 def test_rejects_carry_the_rows_of_the_file():

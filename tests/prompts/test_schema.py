@@ -1,9 +1,10 @@
 import json
+from urllib.parse import quote
 
 import numpy as np
 import pytest
 
-from edit_robustness.prompts.schema import make_id, read_fact
+from edit_robustness.prompts.schema import LONGEST_FILE_NAME, make_id, read_fact
 from edit_robustness.records import Completion, Fact, Relation
 
 RELATIONS = {
@@ -45,6 +46,8 @@ def test_what_a_data_set_brings():
         "target_new_id": "",
         "paraphrases": ["One. France is led from", "France, ruled from", "One. France is led from"],
         "neighbours": [neighbour],
+        "relation_specificity": [{"prompt": "The money of France is", "target": "the euro"}],
+        "unrelated": [{"prompt": "Tea comes from", "target": "China"}],
         "consequences": [{"prompt": "Who is mayor there?", "target": "Herriot"}],
     }
     fact = read_fact(ROW | lists, RELATIONS)
@@ -55,12 +58,36 @@ def test_what_a_data_set_brings():
         target_true_id="Q90",
         paraphrases=("One. France is led from", "France, ruled from"),
         neighbours=(Completion("The capital of Spain is", "Madrid", ("MAD",), "Spain"),),
+        relation_specificity=(Completion("The money of France is", "the euro"),),
+        unrelated=(Completion("Tea comes from", "China"),),
         consequences=(Completion("Who is mayor there?", "Herriot"),),
     )  # fmt: skip
     as_json = {name: json.dumps(cell) if isinstance(cell, list) else cell for name, cell in lists.items()}
     assert read_fact(ROW | as_json, RELATIONS) == fact
     as_arrays = {name: np.array(cell, dtype=object) if isinstance(cell, list) else cell for name, cell in lists.items()}
     assert read_fact(ROW | as_arrays, RELATIONS) == fact
+
+
+@pytest.mark.parametrize(("year", "text"), [(1999, "1999"), (1999.0, "1999"), (np.int32(7), "7"), (1.5, "1.5")])
+def test_a_number_is_a_name_as_it_is_written(year, text):
+    fact = read_fact(ROW | {"target_new": year, "target_true_aliases": [year + 1, "x"]}, RELATIONS)
+    assert fact.target_new == text
+    assert len(fact.target_true_aliases) == 2
+
+
+def test_lists_in_text_may_be_written_as_python_does():
+    row = ROW | {"target_true_aliases": "['Paname', \"L'Île\"]", "neighbours": "[{'prompt': 'a', 'target': 'b'}]"}
+    fact = read_fact(row, RELATIONS)
+    assert fact.target_true_aliases == ("Paname", "L'Île")
+    assert fact.neighbours == (Completion("a", "b"),)
+
+
+def test_the_longest_id_fits_into_a_file_name_with_its_suffix():
+    fact = read_fact(ROW | {"id": "東" * 22}, RELATIONS)
+    for subject in ("東" * 500, "x" * 500):
+        generated = read_fact(ROW | {"subject": subject}, RELATIONS).id
+        assert len(quote(generated)) <= LONGEST_FILE_NAME
+    assert len(f"{quote(fact.id, safe=' ')}.safetensors.1234567.part") <= 255
 
 
 def test_several_texts_may_be_separated_by_bars():
@@ -116,14 +143,28 @@ def test_page_views_of_a_failed_look_up_are_missing(views, read):
         ({"relation": "P99"}, "unknown relation: 'P99' has no templates and the row no prompt.*P36"),
         ({"id": "a/b"}, "id is not a file name: 'a/b'"),
         ({"id": "../x"}, "id is not a file name"),
+        ({"id": "東" * 23}, "id is too long for a file name: 207 bytes .* at most 200: '東東"),
+        ({"subject": ["France"]}, r"subject is a list, not text: \['France'\]"),
+        ({"target_true": np.array(["Paris"])}, "target_true is a list, not text"),
+        ({"target_new": b"Lyon"}, "target_new is bytes, not text"),
+        ({"target_new": True}, "target_new is true or false, not text"),
+        ({"target_new": float("nan")}, "target_new is not a number: nan"),
+        ({"target_new": "\u200b"}, "target_new is empty"),
+        ({"target_new": "\u3164"}, r"target_new has no visible character: '\\u3164'"),
+        ({"target_true_aliases": ["\u200e"]}, "target_true_aliases has no visible character"),
+        ({"page_views": 2**63}, "page_views is too large a number"),
+        ({"page_views": 1e30}, "page_views is too large a number"),
         ({"subject": "", "target_new": ""}, "subject is empty; target_new is empty"),
         ({"target_true": "", "target_true_aliases": "Lyon"}, "new object equals the old: 'Lyon'"),
         ({"subject_id": "France"}, "subject_id is not a Wikidata item: 'France'"),
-        ({"target_true_aliases": "[Paris"}, r"target_true_aliases is not a JSON list: '\[Paris'"),
+        (
+            {"target_true_aliases": "[Paris"},
+            r"target_true_aliases is not a list or a record in JSON or Python: '\[Paris'",
+        ),
         ({"paraphrases": ["x" * 600]}, "paraphrases is too long: 600 characters"),
-        ({"neighbours": "Spain"}, "neighbours is not a JSON list: 'Spain'"),
-        ({"neighbours": 3}, "neighbours is not a JSON list: '3'"),
-        ({"neighbours": '{"prompt": "x"}'}, "neighbours is not a JSON list"),
+        ({"neighbours": "Spain"}, "neighbours is not a list: 'Spain'"),
+        ({"neighbours": 3}, "neighbours is not a list: 3"),
+        ({"neighbours": '{"prompt": "x"}'}, "neighbours is not a list"),
         ({"neighbours": [{"prompt": "Spain is"}]}, "neighbours 0 target Field required"),
         ({"neighbours": [{"prompt": "", "target": "x"}]}, "neighbours 0 prompt is empty"),
         ({"consequences": [{"prompt": "a", "target": "b", "tragte": "c"}]}, "consequences 0 tragte Extra inputs"),

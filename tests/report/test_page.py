@@ -53,6 +53,14 @@ def html(findings):
     return render(findings)
 
 
+def test_prompts_that_no_test_uses_stand_beside_the_facts_set_aside(findings):
+    line = {"row": 0, "id": "", "subject": "", "relation": "", "reason": "left out: 3 prompts of 2 rows: locality <F>"}
+    page = render(replace(findings, rejects=pd.concat([findings.rejects, pd.DataFrame([line])])))
+    assert "<li>left out: 3 prompts of 2 rows: locality &lt;F&gt;</li>" in page
+    assert "<p>1 in all.</p>" in page
+    assert "that no test uses" not in render(replace(findings, rejects=findings.rejects))
+
+
 @pytest.fixture(scope="module")
 def body(html):
     """The page without plotly.js, which is long and not ours."""

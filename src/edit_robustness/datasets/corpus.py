@@ -89,7 +89,14 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         table = _READERS[path.suffix](path)
         if self._column not in table:
             raise DatasetError(f"the corpus {path} has no column `{self._column}`; it has {', '.join(table.columns)}")
-        return table[self._column].dropna().astype(str).tolist()
+        cells = dict(enumerate(table[self._column].tolist(), 1))
+        wrong = [place for place, cell in cells.items() if not isinstance(cell, str | int | float | None)]
+        if wrong:
+            raise DatasetError(
+                f"the corpus {path} holds a {type(cells[wrong[0]]).__name__} and not a text in `{self._column}` of "
+                f"entry {wrong[0]} ({len(wrong)} such entries); write one text per entry"
+            )
+        return [str(cell) for cell in cells.values() if not pd.isna(cell)]
 
     def _exists(self) -> bool:
         return self._path is None or self._path.exists()

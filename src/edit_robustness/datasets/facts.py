@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from edit_robustness.datasets.readers.files import TABLES_WITH_HEADER, NotReadable, local_copy
+from edit_robustness.datasets.readers.files import NotReadable, Records, local_copy
 from edit_robustness.datasets.readers.formats import FORMATS, looks_like
 from edit_robustness.datasets.readers.records import Options, Record
+from edit_robustness.prompts.schema import UNREADABLE
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +69,8 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         except NotReadable as failure:
             raise DatasetError(f"the facts {self._path}: {failure}") from failure
         rows = FORMATS[self._format].rows(records, self._options)
-        first = 2 if file.suffix in TABLES_WITH_HEADER else 1
-        table = pd.DataFrame(rows, index=pd.RangeIndex(first, first + len(rows), name="row"), dtype=object)
+        numbers = records.numbers if isinstance(records, Records) else range(1, len(rows) + 1)
+        table = pd.DataFrame(rows, index=pd.Index(list(numbers), dtype="int64", name="row"), dtype=object)
         return self._drawn(table)
 
     def save(self, data: None) -> None:
@@ -81,10 +82,11 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         if not file.exists():
             raise NotReadable(f"there is no such file; {form.home}")
         records = form.load(file)
-        if set(form.fields) <= set(records[0]):
+        first = next((record for record in records if UNREADABLE not in record), {})
+        if set(form.fields) <= set(first):
             return records
-        found = ", ".join(list(map(str, records[0]))[:_SHOWN])
-        like = looks_like(records[0])
+        found = ", ".join(ascii(name)[1:-1] if not name.isprintable() else name for name in list(first)[:_SHOWN])
+        like = looks_like(first)
         advice = f"it looks like `format: {like}`" if like else f"it looks like no other form; {form.home}"
         raise NotReadable(
             f"`format: {self._format}` needs records with {', '.join(form.fields)}, and the first has {found}; {advice}"

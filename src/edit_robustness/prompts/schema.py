@@ -6,15 +6,15 @@ Reasons open with a short name of what is wrong, up to the first colon, so that 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
+from edit_robustness.prompts.cells import as_list, as_text, flat_texts, refusal
 from edit_robustness.prompts.names import plain, shared_name
 from edit_robustness.records import SLOT, Completion, Fact, Relation
 
@@ -24,43 +24,37 @@ STATEMENT_COLUMNS = ("prompt", "relation")
 
 OPTIONAL_COLUMNS = (
     *("id", "target_true", "target_true_aliases", "target_new_aliases", "page_views", "subject_aliases", "subject_id"),
-    *("target_true_id", "target_new_id", "paraphrases", "neighbours", "consequences"),
+    *("target_true_id", "target_new_id", "paraphrases", "neighbours", "relation_specificity", "unrelated"),
+    "consequences",
 )
 COLUMNS = (*REQUIRED_COLUMNS, *STATEMENT_COLUMNS, *OPTIONAL_COLUMNS)
 """Every column of a raw table of facts that is read."""
 
-LONGEST_FIELD = 500
-"""Characters; a longer field is a slip in the file, not a name or a prompt."""
+UNREADABLE = "UNREADABLE"
+"""Column of a raw table with the reason why a record cannot be read at all; files have no such column, because the
+names of theirs lose their capitals."""
+
+LEFT_OUT = "LEFT OUT"
+"""Column of a raw table with the names of what a reader leaves out of a record that it keeps, one for each prompt."""
+
+LONGEST_FILE_NAME = 200
+"""Bytes of an id as a file name, where characters beyond ASCII are percent-encoded (``%E6%9D%B1``, nine a character)
+as in `datasets.folders`; a file system takes 255, and a suffix comes behind."""
 
 FAILED_LOOKUP = 1
 """Page views that mean a look-up that failed: published tables store 1 (or 0) for it."""
 
 _QUOTED = 40
 _LISTED = 12
+_MOST_VIEWS = 2**63 - 1
 _ID = re.compile(r"\w[\w.-]{0,119}")
 _LONGEST_SLUG = 60
 _ITEM = re.compile(r"(?:https?://www\.wikidata\.org/(?:entity|wiki)/)?(Q[1-9]\d*)")
 
 
-def _refuse(reason: str) -> PydanticCustomError:
-    # as a value, because pydantic would take braces in the reason itself for places to fill
-    return PydanticCustomError("fact", "{reason}", {"reason": reason})
-
-
-def _as_text(cell: Any) -> str:
-    """A cell as text, whatever type the reader of the file gave it; missing is empty."""
-    text = "" if cell is None else str(cell).strip()
-    if len(text) > LONGEST_FIELD:
-        raise _refuse(f"is too long: {len(text)} characters, at most {LONGEST_FIELD}: {text[:_QUOTED]!r}...")
-    for character in text:
-        if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
-            raise _refuse(f"holds a control character: {character!r} in {text[:_QUOTED]!r}")
-    return text
-
-
 def _not_empty(text: str) -> str:
     if not text:
-        raise _refuse("is empty")
+        raise refusal("is empty")
     return text
 
 
@@ -69,11 +63,12 @@ def _one_line(text: str) -> str:
 
 
 def _texts(cell: Any) -> tuple[str, ...]:
-    """Several texts: a list (Parquet gives numpy arrays), or text with them in JSON or separated by ``|``."""
-    if isinstance(cell, str) or not isinstance(cell, Iterable):
-        text = "" if cell is None else str(cell).strip()
-        cell = _json_list(text) if text.startswith("[") else text.split("|")
-    return tuple(text for item in cell if (text := _as_text(item)))
+    """Several texts: a list, text with one in JSON or Python, or text separated by ``|``."""
+    if isinstance(cell, str) and not cell.strip().startswith("["):
+        cell = cell.split("|")
+    elif isinstance(cell, str):
+        cell = as_list(cell)
+    return tuple(flat_texts(cell))
 
 
 def _names(cell: Any) -> tuple[str, ...]:
@@ -81,28 +76,18 @@ def _names(cell: Any) -> tuple[str, ...]:
 
 
 def _objects(cell: Any) -> list[Any]:
-    """Several records: a list of them, or one in JSON."""
-    if isinstance(cell, str) or not isinstance(cell, Iterable):
-        text = "" if cell is None else str(cell).strip()
-        return _json_list(text) if text else []
-    return list(cell)
-
-
-def _json_list(text: str) -> list[Any]:
-    try:
-        items = json.loads(text)
-    except ValueError:
-        items = None
-    if not isinstance(items, list):
-        raise _refuse(f"is not a JSON list: {text[:_QUOTED]!r}")
-    return items
+    """Several records, without the fields that are null: in Parquet every record has the fields of all."""
+    return [
+        {name: value for name, value in item.items() if value is not None} if isinstance(item, dict) else item
+        for item in as_list(cell)
+    ]
 
 
 def _item(text: str) -> str:
     if not text:
         return ""
     if not (found := _ITEM.fullmatch(text)):
-        raise _refuse(f"is not a Wikidata item: {text[:_QUOTED]!r} (such as Q142)")
+        raise refusal(f"is not a Wikidata item: {text[:_QUOTED]!r} (such as Q142)")
     return found[1]
 
 
@@ -110,28 +95,30 @@ def _views(text: str) -> int | None:
     if not text:
         return None
     try:
-        number = float(text)
+        number = int(text) if text.isdecimal() else float(text)
         views = int(number)
     except (ValueError, OverflowError):
-        raise _refuse(f"is not a number: {text[:_QUOTED]!r}") from None
+        raise refusal(f"is not a number: {text[:_QUOTED]!r}") from None
     if views != number:
-        raise _refuse(f"is not a whole number: {text[:_QUOTED]!r}")
+        raise refusal(f"is not a whole number: {text[:_QUOTED]!r}")
+    if views > _MOST_VIEWS:
+        raise refusal(f"is too large a number: {text[:_QUOTED]!r}, at most {_MOST_VIEWS}")
     if views < 0:
-        raise _refuse(f"is negative: {views}")
+        raise refusal(f"is negative: {views}")
     return views if views > FAILED_LOOKUP else None
 
 
-Text = Annotated[str, BeforeValidator(_as_text)]
+Text = Annotated[str, BeforeValidator(as_text)]
 Line = Annotated[Text, AfterValidator(_one_line)]
 Name = Annotated[Line, AfterValidator(_not_empty)]
 Item = Annotated[Text, AfterValidator(_item)]
 Aliases = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Views = Annotated[int | None, BeforeValidator(_views), BeforeValidator(_as_text)]
+Views = Annotated[int | None, BeforeValidator(_views), BeforeValidator(as_text)]
 
 
 class CompletionRow(BaseModel):
-    """A neighbour or a consequence in a row."""
+    """A prompt that a data set brings, with what ought to come after it, in a row."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -164,6 +151,8 @@ class FactRow(BaseModel):
     target_new_id: Item = ""
     paraphrases: Texts = ()
     neighbours: Completions = ()
+    relation_specificity: Completions = ()
+    unrelated: Completions = ()
     consequences: Completions = ()
 
     @model_validator(mode="after")
@@ -171,13 +160,18 @@ class FactRow(BaseModel):
         new = (self.target_new, *self.target_new_aliases)
         true = (self.target_true, *self.target_true_aliases) if self.target_true else self.target_true_aliases
         if (name := shared_name(new, true)) is not None:
-            raise _refuse(f"new object equals the old: {name[:_QUOTED]!r} names both")
+            raise refusal(f"new object equals the old: {name[:_QUOTED]!r} names both")
         return self
 
     @model_validator(mode="after")
     def _id_is_a_file_name(self) -> FactRow:
         if self.id and not _ID.fullmatch(self.id):
-            raise _refuse(f"id is not a file name: {self.id[:_QUOTED]!r} (letters, digits, '_', '.', '-', at most 120)")
+            raise refusal(f"id is not a file name: {self.id[:_QUOTED]!r} (letters, digits, '_', '.', '-', at most 120)")
+        if (size := len(quote(self.id))) > LONGEST_FILE_NAME:
+            raise refusal(
+                f"id is too long for a file name: {size} bytes as a file name, where a character beyond ASCII takes 6 "
+                f"to 12, at most {LONGEST_FILE_NAME}: {self.id[:_QUOTED]!r}; shorten it or leave it out"
+            )
         return self
 
 
@@ -195,6 +189,8 @@ def read_fact(row: Mapping[str, Any], relations: Mapping[str, Relation]) -> Fact
     Raises:
         ValueError: The reason why the row is no fact.
     """
+    if reason := row.get(UNREADABLE):
+        raise ValueError(str(reason))
     try:
         checked = FactRow.model_validate(dict(row))
     except ValidationError as failure:
@@ -217,6 +213,8 @@ def read_fact(row: Mapping[str, Any], relations: Mapping[str, Relation]) -> Fact
         target_new_id=checked.target_new_id,
         paraphrases=tuple(dict.fromkeys(checked.paraphrases)),
         neighbours=_completions(checked.neighbours),
+        relation_specificity=_completions(checked.relation_specificity),
+        unrelated=_completions(checked.unrelated),
         consequences=_completions(checked.consequences),
     )
 

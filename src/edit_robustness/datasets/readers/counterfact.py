@@ -5,61 +5,80 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from edit_robustness.datasets.readers.records import Options, Record, Row, at, completion, names
+from edit_robustness.datasets.readers.records import Options, Record, Row, completion, each, text, texts
+from edit_robustness.datasets.readers.zsre import question
 
 logger = logging.getLogger(__name__)
 
 _VIEWS = ("subject_pageviews_2021_10", "_subject_pageviews_2021_10")
 """Columns that copies of the data set add; neither publisher has page views."""
 
+_OF_ZSRE = "nq question"
+"""How a `locality_prompt` begins where zsRE is in this form."""
+
 
 def read_counterfact(records: Sequence[Record], options: Options) -> list[Row]:
-    """The published records. `attribute_prompts` and `generation_prompts` are not used."""
-    return [_row(record) for record in records]
+    """Read the published records.
+
+    `attribute_prompts` are not used: they ask about other subjects of which the new object is true. Nor are
+    `generation_prompts`.
+    """
+    return each(records, _row)
 
 
 def _row(record: Record) -> Row:
-    rewrite = at(record, "requested_rewrite")
-    true = at(rewrite, "target_true", "str")
+    true, case = text(record, "requested_rewrite", "target_true", "str"), text(record, "case_id")
     return {
-        "id": f"counterfact-{at(record, 'case_id')}",
-        "subject": at(rewrite, "subject"),
-        "relation": at(rewrite, "relation_id"),
-        "prompt": at(rewrite, "prompt"),
+        "id": f"counterfact-{case}" if case else "",
+        "subject": text(record, "requested_rewrite", "subject"),
+        "relation": text(record, "requested_rewrite", "relation_id"),
+        "prompt": text(record, "requested_rewrite", "prompt"),
         "target_true": true,
-        "target_new": at(rewrite, "target_new", "str"),
-        "target_true_id": at(rewrite, "target_true", "id"),
-        "target_new_id": at(rewrite, "target_new", "id"),
+        "target_new": text(record, "requested_rewrite", "target_new", "str"),
+        "target_true_id": text(record, "requested_rewrite", "target_true", "id"),
+        "target_new_id": text(record, "requested_rewrite", "target_new", "id"),
         "page_views": _views(record),
-        "paraphrases": names(at(record, "paraphrase_prompts")),
-        "neighbours": [one for prompt in names(at(record, "neighborhood_prompts")) for one in completion(prompt, true)],
+        "paraphrases": texts(record, "paraphrase_prompts"),
+        "neighbours": [
+            one
+            for prompt in texts(record, "neighborhood_prompts")
+            for one in completion((prompt,), (true,) if true else ())
+        ],
     }
 
 
 def read_counterfact_flat(records: Sequence[Record], options: Options) -> list[Row]:
-    """EasyEdit's flat records: no relation, one neighbour, and a `rephrase_prompt` that is mostly no paraphrase."""
+    """Read EasyEdit's flat records: no relation, one `locality_prompt`, mostly no paraphrase in `rephrase_prompt`.
+
+    The `locality_prompt` is about a neighbour, as in CounterFact, also if the neighbour's name holds the subject's
+    (Chile and the Socialist Republic of Chile). Only a question of Natural Questions, as zsRE has in this form, is
+    unrelated.
+    """
     if not options.rephrase_is_paraphrase:
         logger.warning(
             "rephrase_prompt of %d records is left out: most are prompts to write on about the subject, and no "
             "paraphrases; take them all the same with `rephrase_is_paraphrase: true`",
-            sum(bool(at(record, "rephrase_prompt")) for record in records),
+            sum(bool(record.get("rephrase_prompt")) for record in records),
         )
-    return [_flat_row(record, options) for record in records]
+    return each(records, lambda record: _flat_row(record, options))
 
 
 def _flat_row(record: Record, options: Options) -> Row:
-    true = names(at(record, "ground_truth"))
-    neighbour_object = at(record, "locality_ground_truth") or true
+    subject, true, case = text(record, "subject"), texts(record, "ground_truth"), text(record, "case_id")
+    asked = text(record, "locality_prompt")
+    elsewhere = asked.startswith(_OF_ZSRE)
+    answer = texts(record, "locality_ground_truth") or (() if elsewhere else true)
+    beside = completion(question(asked) if elsewhere else (asked,) if asked else (), answer)
     return {
-        "id": f"counterfact-{at(record, 'case_id')}" if "case_id" in record else "",
-        "subject": at(record, "subject"),
-        "prompt": at(record, "prompt_template") or at(record, "prompt"),
+        "id": f"counterfact-{case}" if case else "",
+        "subject": subject,
+        "prompt": text(record, "prompt_template") or text(record, "prompt"),
         "target_true": true[0] if true else "",
         "target_true_aliases": true[1:],
-        "target_new": at(record, "target_new"),
+        "target_new": text(record, "target_new"),
         "page_views": _views(record),
-        "paraphrases": names(at(record, "rephrase_prompt")) if options.rephrase_is_paraphrase else (),
-        "neighbours": completion(at(record, "locality_prompt"), neighbour_object),
+        "paraphrases": texts(record, "rephrase_prompt") if options.rephrase_is_paraphrase else (),
+        "unrelated" if elsewhere else "neighbours": beside,
     }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from edit_robustness.datasets.readers.records import Row
 from edit_robustness.prompts.names import plain
+from edit_robustness.prompts.schema import UNREADABLE
 
 _TRIES = 20
 
@@ -32,13 +33,18 @@ def draw_new_objects(rows: Sequence[Row], object_aliases: Sequence[Sequence[str]
     left, `target_new` stays empty, and the row is rejected for it.
 
     Args:
-        rows: With subject, relation, target_true and all names of right answers in target_true_aliases.
+        rows: With subject, relation, target_true and all names of right answers in target_true_aliases; those that
+            hold nothing but a reason why they cannot be read stay as they are.
         object_aliases: For each row the other names of the one object in target_true.
         seed: Of the draw.
     """
-    pools, answers = _objects(rows, object_aliases), _answers(rows)
+    readable = [pair for pair in zip(rows, object_aliases, strict=True) if UNREADABLE not in pair[0]]
+    pools, answers = _objects(readable), _answers(row for row, _ in readable)
     drawn = []
     for row in rows:
+        if UNREADABLE in row:
+            drawn.append(row)
+            continue
         right = answers[_question(row)] | {plain(row["subject"])}
         rng = Random(f"{seed}/{row['relation']}/{plain(row['subject'])}/{plain(row['target_true'])}")
         new = _draw(pools[row["relation"]], right, rng)
@@ -55,10 +61,10 @@ def _draw(pool: Sequence[_Object], right: frozenset[str] | set[str], rng: Random
     return rng.choice(left) if left else _Object("")
 
 
-def _objects(rows: Sequence[Row], object_aliases: Sequence[Sequence[str]]) -> dict[str, list[_Object]]:
+def _objects(rows: Sequence[tuple[Row, Sequence[str]]]) -> dict[str, list[_Object]]:
     """For each relation its objects, each once, in an order that does not follow the rows'."""
     found: dict[str, dict[str, _Object]] = defaultdict(dict)
-    for row, aliases in zip(rows, object_aliases, strict=True):
+    for row, aliases in rows:
         if key := plain(row["target_true"]):
             one = _Object(row["target_true"], tuple(aliases), row.get("target_true_id", ""))
             # of one name several rows may speak, some without aliases: take what says most, however rows are ordered
@@ -67,7 +73,7 @@ def _objects(rows: Sequence[Row], object_aliases: Sequence[Sequence[str]]) -> di
     return defaultdict(list, {relation: sorted(objects.values()) for relation, objects in found.items()})
 
 
-def _answers(rows: Sequence[Row]) -> dict[tuple[str, str], set[str]]:
+def _answers(rows: Iterable[Row]) -> dict[tuple[str, str], set[str]]:
     """All right answers to what is asked of a subject, over all rows that ask it."""
     answers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:

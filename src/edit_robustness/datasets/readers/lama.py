@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydantic_core import PydanticCustomError
+
 from edit_robustness.datasets.readers.draw import draw_new_objects
 from edit_robustness.datasets.readers.files import NotReadable, read_records
-from edit_robustness.datasets.readers.records import Options, Record, Row, at, names
+from edit_robustness.datasets.readers.records import Options, Record, Row, each, text, texts
+from edit_robustness.prompts.schema import UNREADABLE
 from edit_robustness.records import SLOT, fill
 
 _FOLDERS = (("triples", "patterns"), ("trex_lms_vocab", "pattern_data/graphs_json"))
@@ -18,35 +21,37 @@ _SUBJECT, _OBJECT = "[X]", "[Y]"
 
 def read_known_facts(records: Sequence[Record], options: Options) -> list[Row]:
     """ROME's facts. The prompt is the template: `prompt` is often what GPT-2 XL went on to say of it."""
-    rows = [
-        {
-            "id": f"known-{at(record, 'known_id')}" if "known_id" in record else "",
-            "subject": at(record, "subject"),
-            "relation": at(record, "relation_id"),
-            "prompt": at(record, "template"),
-            "target_true": at(record, "attribute"),
-        }
-        for record in records
-    ]
+    rows = each(records, _known_fact)
     return draw_new_objects(rows, [()] * len(rows), seed=options.seed)
+
+
+def _known_fact(record: Record) -> Row:
+    number = text(record, "known_id")
+    return {
+        "id": f"known-{number}" if number else "",
+        "subject": text(record, "subject"),
+        "relation": text(record, "relation_id"),
+        "prompt": text(record, "template"),
+        "target_true": text(record, "attribute"),
+    }
 
 
 def read_pararel(records: Sequence[Record], options: Options) -> list[Row]:
     """ParaRel's triples; of the patterns that end in the object, the first is the prompt, the others paraphrases."""
-    rows = []
-    for record in records:
-        subject = str(at(record, "sub_label"))
-        prompt, *paraphrases = names(at(record, "templates")) or ("",)
-        rows.append(
-            {
-                "subject": subject,
-                "relation": at(record, "relation"),
-                "prompt": prompt,
-                "target_true": at(record, "obj_label"),
-                "paraphrases": [fill(template, subject) for template in paraphrases],
-            }
-        )
+    rows = each(records, _triple)
     return draw_new_objects(rows, [()] * len(rows), seed=options.seed)
+
+
+def _triple(record: Record) -> Row:
+    subject = text(record, "sub_label")
+    prompt, *paraphrases = texts(record, "templates") or ("",)
+    return {
+        "subject": subject,
+        "relation": text(record, "relation"),
+        "prompt": prompt,
+        "target_true": text(record, "obj_label"),
+        "paraphrases": [fill(template, subject) for template in paraphrases],
+    }
 
 
 def load_pararel(folder: Path) -> list[Record]:
@@ -75,6 +80,15 @@ def _records(file: Path) -> list[Record]:
 
 def _templates(file: Path) -> list[str]:
     """The patterns that end in the object, with the subject's slot; none where a relation has no patterns."""
-    patterns = [str(at(record, "pattern")).rstrip(" .") for record in (_records(file) if file.exists() else ())]
+    patterns = [_pattern(file, record).rstrip(" .") for record in (_records(file) if file.exists() else ())]
     cut = (pattern.removesuffix(_OBJECT).strip() for pattern in patterns if pattern.endswith(_OBJECT))
     return list(dict.fromkeys(template.replace(_SUBJECT, SLOT) for template in cut if template.count(_SUBJECT) == 1))
+
+
+def _pattern(file: Path, record: Record) -> str:
+    if UNREADABLE in record:
+        raise NotReadable(f"{file.parent.name}/{file.name}: {record[UNREADABLE]}")
+    try:
+        return text(record, "pattern")
+    except PydanticCustomError as reason:
+        raise NotReadable(f"{file.parent.name}/{file.name}: {reason}") from None

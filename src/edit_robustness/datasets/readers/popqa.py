@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from edit_robustness.datasets.readers.draw import draw_new_objects
-from edit_robustness.datasets.readers.records import Options, Record, Row, at, names
+from edit_robustness.datasets.readers.records import Options, Record, Row, at, each, text, texts
 
 PROPERTIES = {
     "author": "P50",
@@ -29,6 +27,8 @@ PROPERTIES = {
 }
 """PopQA's names of relations, and the Wikidata properties that they stand for."""
 
+_OBJECT_NAMES = "o_aliases"
+
 
 def read_popqa(records: Sequence[Record], options: Options) -> list[Row]:
     """PopQA's table, or a copy without the columns of aliases and addresses.
@@ -36,29 +36,23 @@ def read_popqa(records: Sequence[Record], options: Options) -> list[Row]:
     All `possible_answers` count as names of the true object, for each is right; names of a drawn object come from
     `o_aliases` alone, because the possible answers of one subject may hold several objects.
     """
-    rows = [_row(record) for record in records]
-    return draw_new_objects(rows, [_listed(at(record, "o_aliases")) for record in records], seed=options.seed)
+    rows = each(records, _row)
+    return draw_new_objects(rows, [row.pop(_OBJECT_NAMES, ()) for row in rows], seed=options.seed)
 
 
 def _row(record: Record) -> Row:
-    identifier = at(record, "id") or at(record, "popqa_id")
+    identifier = text(record, "id") or text(record, "popqa_id")
+    relation = text(record, "prop")
     return {
         "id": f"popqa-{identifier}" if identifier else "",
-        "subject": at(record, "subj"),
-        "subject_aliases": _listed(at(record, "s_aliases")),
-        "subject_id": at(record, "s_uri"),
-        "relation": PROPERTIES.get(at(record, "prop"), at(record, "prop")),
-        "prompt": at(record, "question"),
-        "target_true": at(record, "obj"),
-        "target_true_aliases": _listed(at(record, "possible_answers")),
-        "target_true_id": at(record, "o_uri"),
+        "subject": text(record, "subj"),
+        "subject_aliases": texts(record, "s_aliases"),
+        "subject_id": text(record, "s_uri"),
+        "relation": PROPERTIES.get(relation, relation),
+        "prompt": text(record, "question"),
+        "target_true": text(record, "obj"),
+        "target_true_aliases": texts(record, "possible_answers"),
+        "target_true_id": text(record, "o_uri"),
         "page_views": at(record, "s_pop"),
+        _OBJECT_NAMES: texts(record, "o_aliases"),
     }
-
-
-def _listed(cell: Any) -> tuple[str, ...]:
-    """Names that stand as JSON in a cell; a cell that is no list is one name."""
-    try:
-        return names(json.loads(cell)) if isinstance(cell, str) else names(cell)
-    except ValueError:
-        return names(cell)

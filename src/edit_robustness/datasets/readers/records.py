@@ -1,10 +1,19 @@
-"""What readers share: records of a file, rows of the raw table, and values that may lie deep, or be missing."""
+"""What readers share: records of a file, rows of the raw table, and values that may lie deep, or be missing.
+
+Each function here reads a cell whatever file it came from (`prompts.cells`), and refuses one of the wrong type with
+the path of its fields, so that `each` can give the reason for that record and go on with the next.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from edit_robustness.prompts.cells import as_text, flat_texts, is_missing, nested, refusal, shown
+from edit_robustness.prompts.schema import UNREADABLE
 
 Record = Mapping[str, Any]
 """One entry of a file as it stands there."""
@@ -26,26 +35,73 @@ class Options:
     rephrase_is_paraphrase: bool = False
 
 
+def each(records: Sequence[Record], read: Callable[[Record], Row]) -> list[Row]:
+    """Read each record as a row; one that cannot be read becomes a row with nothing but the reason."""
+    return [_row(record, read) for record in records]
+
+
+def _row(record: Record, read: Callable[[Record], Row]) -> Row:
+    if UNREADABLE in record:
+        return {UNREADABLE: record[UNREADABLE]}
+    try:
+        return read(record)
+    except PydanticCustomError as reason:
+        return {UNREADABLE: str(reason)}
+
+
 def at(record: Any, *path: str) -> Any:
-    """The value at a path of keys; empty text where there is none, so that the row is rejected for it by name."""
-    for key in path:
-        record = record.get(key) if isinstance(record, Mapping) else None
-    return "" if record is None else record
+    """Return the value at a path of keys, lists and records in text as their values; empty text if it is missing.
+
+    Raises:
+        PydanticCustomError: If something on the way is not a record.
+    """
+    for place, key in enumerate(path):
+        record = _reading(nested, record, path[:place])
+        if is_missing(record) or record == "":
+            return ""
+        if not isinstance(record, Mapping):
+            raise refusal(f"{'.'.join(path[:place])} is not a record: {shown(record)}")
+        record = record.get(key)
+    return "" if is_missing(record) else record
+
+
+def text(record: Any, *path: str) -> str:
+    """Return the text at a path of keys; a number as it is written, empty if it is missing.
+
+    Raises:
+        PydanticCustomError: If it is a list, a record or anything else that is not a text.
+    """
+    return _reading(as_text, at(record, *path), path)
+
+
+def texts(record: Any, *path: str) -> tuple[str, ...]:
+    """Return all texts at a path of keys: one, or lists of them at any depth, each text once, in order.
+
+    Raises:
+        PydanticCustomError: If one of them is not a text.
+    """
+    return _reading(names, at(record, *path), path)
 
 
 def names(value: Any) -> tuple[str, ...]:
-    """All names in a value: a text, or lists of texts at any depth, each name once, in order."""
-    if isinstance(value, str):
-        return (value.strip(),) if value.strip() else ()
-    if isinstance(value, Sequence):
-        return tuple(dict.fromkeys(name for item in value for name in names(item)))
-    return () if value is None else (str(value),)
+    """Return all texts in a value, also in a list that is written as text; each once, in order.
+
+    Raises:
+        PydanticCustomError: If something in it is not a text.
+    """
+    return tuple(dict.fromkeys(flat_texts(nested(value))))
 
 
-def completion(prompt: Any, answers: Any, subject: str = "") -> list[dict[str, Any]]:
-    """A neighbour or a consequence, in a list; an empty list where its prompt or its answer is missing."""
-    prompts, objects = names(prompt), names(answers)
+def _reading(read: Callable[[Any], Any], value: Any, path: Sequence[str]) -> Any:
+    try:
+        return read(value)
+    except PydanticCustomError as reason:
+        raise refusal(f"{'.'.join(path)} {reason}") from None
+
+
+def completion(prompts: Sequence[str], objects: Sequence[str], subject: str = "") -> list[dict[str, Any]]:
+    """Return a neighbour or a consequence, in a list; an empty list if its prompt or its answer is missing."""
     if not prompts or not objects:
         return []
     named = subject if subject and subject in prompts[0] else ""
-    return [{"prompt": prompts[0], "target": objects[0], "aliases": objects[1:], "subject": named}]
+    return [{"prompt": prompts[0], "target": objects[0], "aliases": tuple(objects[1:]), "subject": named}]

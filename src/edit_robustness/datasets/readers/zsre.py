@@ -2,66 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from edit_robustness.datasets.readers.records import Options, Record, Row, at, completion, names
+from edit_robustness.datasets.readers.groups import consequences, specificity
+from edit_robustness.datasets.readers.records import Options, Record, Row, at, completion, each, text, texts
+from edit_robustness.prompts.schema import LEFT_OUT
+from edit_robustness.records import SLOT
 
 _OTHER_QUESTION = "nq question: "
 """What MEND's records put before a question of Natural Questions."""
 
+_NEW_OBJECTS = ("target_new", "alt", "target")
+_OLD_OBJECTS = ("ground_truth", "answers", "target_old", "target_true")
+
 
 def read_zsre(records: Sequence[Record], options: Options) -> list[Row]:
-    """MEND's records: questions, each with a question of another data set as its neighbour.
+    """Read MEND's records: questions, each with an unrelated question of another data set.
 
     `pred`, what some model once said, is not used. EasyEdit's copy with one-hop questions (`portability`) is read too.
     """
-    return [_row(record) for record in records]
+    return each(records, _row)
 
 
 def _row(record: Record) -> Row:
-    subject, answers = at(record, "subject"), names(at(record, "answers"))
-    hop = at(record, "portability")
+    subject, answers = text(record, "subject"), texts(record, "answers")
+    follows, left_out = consequences(at(record, "portability"), subject)
     return {
         "subject": subject,
-        "prompt": at(record, "src"),
+        "prompt": text(record, "src"),
         "target_true": answers[0] if answers else "",
         "target_true_aliases": answers[1:],
-        "target_new": at(record, "alt"),
-        "paraphrases": names(at(record, "rephrase")),
-        "neighbours": completion(_question(str(at(record, "loc"))), at(record, "loc_ans")),
-        "consequences": completion(at(hop, "New Question"), at(hop, "New Answer"), subject),
+        "target_new": text(record, "alt"),
+        "paraphrases": texts(record, "rephrase"),
+        "unrelated": completion(question(text(record, "loc")), texts(record, "loc_ans")),
+        "consequences": follows,
+        LEFT_OUT: left_out,
     }
 
 
-def _question(text: str) -> str:
-    """Without its marker, and with the question mark that it lacks."""
-    question = text.removeprefix(_OTHER_QUESTION).strip()
-    return question if not question or question.endswith("?") else f"{question}?"
+def question(asked: str) -> tuple[str, ...]:
+    """Return a question without its marker, and with the question mark that it lacks; nothing for an empty one."""
+    asked = asked.removeprefix(_OTHER_QUESTION.strip()).strip()
+    return (asked if asked.endswith("?") else f"{asked}?",) if asked else ()
 
 
 def read_knowedit(records: Sequence[Record], options: Options) -> list[Row]:
-    """KnowEdit's records (zsRE, WikiData_recent, WikiData_counterfact): consequences by `portability`, neighbours by
-    `locality`, whatever their groups are called; the names `src` and `alt` of older copies are read too.
+    """Read KnowEdit's records (zsRE, WikiData_recent, WikiData_counterfact) and others in their form.
+
+    Consequences come from `portability`, the kinds of specificity from the groups of `locality` (`readers.groups`). The
+    names `src` and `alt` of older copies, `target` of QAEdit, and `target_old` for the old object are read too.
     """
-    return [_knowedit_row(record) for record in records]
+    return each(records, _knowedit_row)
 
 
 def _knowedit_row(record: Record) -> Row:
-    subject, true = at(record, "subject"), names(at(record, "ground_truth") or at(record, "answers"))
+    subject = text(record, "subject")
+    prompt = text(record, "prompt") or text(record, "src")
+    true = next((found for field in _OLD_OBJECTS if (found := texts(record, field))), ())
+    template = prompt.replace(subject, SLOT, 1) if subject else prompt
+    fields, without_kind = specificity(at(record, "locality"), subject, template)
+    follows, unanswered = consequences(at(record, "portability"), subject)
     return {
         "subject": subject,
-        "prompt": at(record, "prompt") or at(record, "src"),
+        "prompt": prompt,
         "target_true": true[0] if true else "",
         "target_true_aliases": true[1:],
-        "target_new": at(record, "target_new") or at(record, "alt"),
-        "paraphrases": names(at(record, "rephrase_prompt") or at(record, "rephrase")),
-        "neighbours": _grouped(at(record, "locality"), subject),
-        "consequences": _grouped(at(record, "portability"), subject),
+        "target_new": next((new for field in _NEW_OBJECTS if (new := text(record, field))), ""),
+        "paraphrases": texts(record, "rephrase_prompt") or texts(record, "rephrase"),
+        **fields,
+        "consequences": follows,
+        LEFT_OUT: [*without_kind, *unanswered],
     }
-
-
-def _grouped(groups: Any, subject: str) -> list[dict[str, Any]]:
-    """``{group: [{prompt, ground_truth}, ...]}`` as one list; a ground truth may be a name or lists of names."""
-    listed = [item for items in groups.values() for item in items or ()] if isinstance(groups, Mapping) else []
-    return [one for item in listed for one in completion(at(item, "prompt"), at(item, "ground_truth"), subject)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from edit_robustness.prompts.cells import as_text
 from edit_robustness.prompts.names import plain
 
 logger = logging.getLogger(__name__)
@@ -17,15 +18,19 @@ def ambiguous_subjects(rows: Mapping[Hashable, Mapping[str, Any]]) -> pd.DataFra
     """The rows whose subject's name stands for several items, or has several objects of one relation.
 
     Args:
-        rows: Raw rows by their number; those that were set aside too.
+        rows: Raw rows by their number; those that were set aside too, if their cells are texts.
 
     Returns:
         One row each, with `AMBIGUOUS_COLUMNS`, names together; `why` tells the items, or the number of objects.
     """
     by_name: dict[str, list[dict[str, Any]]] = {}
     for number, row in rows.items():
-        shown = {name: str(row.get(name) or "").strip() for name in AMBIGUOUS_COLUMNS}
-        shown["relation"] = shown["relation"] or str(row.get("prompt") or "")
+        try:
+            shown = {name: as_text(row.get(name)) for name in AMBIGUOUS_COLUMNS}
+            shown["relation"] = shown["relation"] or as_text(row.get("prompt"))
+        except ValueError:
+            # a cell that is no text says nothing about names, and could not be written again
+            continue
         by_name.setdefault(plain(shown["subject"]), []).append(shown | {"row": number})
     found = [row for name, same in by_name.items() if name and len(same) > 1 for row in _ambiguous(same)]
     if found:

@@ -10,14 +10,17 @@ from pydantic.dataclasses import dataclass
 
 from edit_robustness.pipelines.ingest.ambiguity import ambiguous_subjects
 from edit_robustness.pipelines.ingest.balance import balanced
+from edit_robustness.prompts.cells import shown
 from edit_robustness.prompts.names import plain
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.prompts.schema import (
     COLUMNS,
     FAILED_LOOKUP,
+    LEFT_OUT,
     OPTIONAL_COLUMNS,
     REQUIRED_COLUMNS,
     STATEMENT_COLUMNS,
+    UNREADABLE,
     read_fact,
 )
 from edit_robustness.records import Fact, Relation
@@ -51,16 +54,18 @@ def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.Dat
 
     Args:
         raw_facts: Columns subject, target_new, and prompt or relation; optionally those of `OPTIONAL_COLUMNS`. All
-            cells may be text; several names are a list, JSON or separated by ``|``, neighbours and consequences a
+            cells may be text; several names are a list, JSON or separated by ``|``, prompts with their answers a
             list of ``{prompt, target}`` or JSON. An index called ``row`` says where rows stand in their file.
+            Readers add `schema.UNREADABLE` and `schema.LEFT_OUT`.
         raw_relations: The templates of relations, as they stand in YAML.
 
     Returns:
         The facts (`tables.FACT_COLUMNS`); the rejects: row (of the file, or as a spreadsheet counts, the header being
-        row 1), id, subject, relation and the reason; and the ambiguous subjects (`ambiguity.ambiguous_subjects`).
+        row 1), id, subject, relation and the reason, and for each group of prompts that no reader can use their number
+        under row 0; and the ambiguous subjects (`ambiguity.ambiguous_subjects`).
 
     Raises:
-        ValueError: Where a column is missing, no row is left, or the templates are wrong.
+        ValueError: Where a column is missing or stands twice, no row is left, or the templates are wrong.
     """
     rows = _rows(raw_facts)
     numbers = raw_facts.index if raw_facts.index.name == "row" else range(_FIRST_ROW, _FIRST_ROW + len(rows))
@@ -74,6 +79,7 @@ def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.Dat
         except ValueError as reason:
             rejects.append(_reject(number, row, str(reason)))
     _report(rows, facts, rejects)
+    rejects += _left_out(rows)
     ambiguous = ambiguous_subjects(dict(zip(numbers, rows, strict=True)))
     return facts_to_table(facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"}), ambiguous
 
@@ -135,8 +141,13 @@ def recalled_facts(facts: pd.DataFrame, memorisation: pd.DataFrame) -> dict[str,
 
 
 def _rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows with the columns that are known, missing cells as None; a byte order mark is no part of a name."""
-    table = raw_facts.rename(columns=lambda name: str(name).strip("\ufeff \t"))
+    """The rows with the columns that are known, missing cells as None; headers without capitals and outer spaces."""
+    table = raw_facts.set_axis([_column(name) for name in raw_facts.columns], axis="columns")
+    if twice := sorted({name for name in table.columns[table.columns.duplicated()] if name}):
+        raise ValueError(
+            f"the table of facts has several columns called {', '.join(twice)} (capitals and outer spaces aside); "
+            "rename or remove one"
+        )
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
     if not set(STATEMENT_COLUMNS) & set(table.columns):
         missing.append(" or ".join(STATEMENT_COLUMNS))
@@ -148,8 +159,12 @@ def _rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
         )
     if table.empty:
         raise ValueError("the table of facts has no rows")
-    known = table[[column for column in COLUMNS if column in table.columns]]
+    known = table[[column for column in (*COLUMNS, UNREADABLE, LEFT_OUT) if column in table.columns]]
     return known.astype(object).where(known.notna(), None).to_dict(orient="records")  # type: ignore[return-value]
+
+
+def _column(name: Any) -> str:
+    return name if name in (UNREADABLE, LEFT_OUT) else str(name).strip("\ufeff \t").casefold()
 
 
 def _new_fact(row: dict, relations: dict[str, Relation], taken: dict[tuple[str, ...], int], number: int) -> Fact:
@@ -165,14 +180,34 @@ def _new_fact(row: dict, relations: dict[str, Relation], taken: dict[tuple[str, 
 
 
 def _reject(number: int, row: dict[str, Any], reason: str) -> dict[str, Any]:
-    named = {name: str(row.get(name) or "") for name in ("id", "subject", "relation")}
-    return {"row": number, **{name: _readable(text) for name, text in named.items()}, "reason": reason}
+    named = {name: _readable(_name(row.get(name))) for name in ("id", "subject", "relation")}
+    return {"row": number, **named, "reason": _printable(reason)}
+
+
+def _name(cell: Any) -> str:
+    return cell if isinstance(cell, str) else "" if cell is None else shown(cell)
 
 
 def _readable(text: str) -> str:
     """The beginning of a cell, with what no file or page could hold written out."""
-    shown = text[:_SHOWN] + ("..." if len(text) > _SHOWN else "")
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
+    return _printable(text[:_SHOWN] + ("..." if len(text) > _SHOWN else ""))
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _left_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One line for each group of prompts that a reader leaves out of records that it keeps."""
+    groups = [list(row.get(LEFT_OUT) or ()) for row in rows]
+    prompts = Counter(group for each in groups for group in each)
+    records = Counter(group for each in groups for group in set(each))
+    reasons = [
+        f"left out: {number} prompts of {records[group]} rows: {group}" for group, number in sorted(prompts.items())
+    ]
+    if reasons:
+        logger.warning("prompts that cannot be used are %s", "; ".join(reasons))
+    return [{"row": 0, "id": "", "subject": "", "relation": "", "reason": _printable(reason)} for reason in reasons]
 
 
 def _report(rows: list[dict[str, Any]], facts: list[Fact], rejects: list[dict[str, Any]]) -> None:
@@ -193,4 +228,4 @@ def _report(rows: list[dict[str, Any]], facts: list[Fact], rejects: list[dict[st
 
 
 def _is_failed_lookup(cell: Any) -> bool:
-    return str(cell).strip() in {"0", "1", "0.0", "1.0"}
+    return isinstance(cell, str | int | float) and _name(cell).strip() in {"0", "1", "0.0", "1.0"}
