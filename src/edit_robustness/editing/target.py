@@ -243,7 +243,7 @@ class _Search:
         self._before: Tensor | None = None
         self.outputs: dict[Site, Tensor] = {}
         self.below: list[Any] = []
-        width = lm.model.config.get_text_config().hidden_size
+        width = lm.config.hidden_size
         self._changes = {place: torch.zeros(width, device=lm.device, requires_grad=True) for place in places}
         self._adam = torch.optim.Adam(list(self._changes.values()), lr=objective.lr)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -65,16 +65,21 @@ class LanguageModel:
         return frozenset(i for i in [*several, self.tokenizer.eos_token_id] if i is not None)
 
     @property
+    def config(self) -> Any:
+        """Settings of the language model itself, which a model that takes images too keeps inside its own."""
+        return self.model.config.get_text_config()
+
+    @property
     def max_length(self) -> int:
         """The longest input in tokens."""
-        return self.model.config.max_position_embeddings
+        return self.config.max_position_embeddings
 
     def reaches(self, tokens: int) -> bool:
         """Whether attention reaches all of so many tokens back, in every layer.
 
         Past a sliding window it reaches back so many columns, not tokens: nothing may be padded but a row's beginning.
         """
-        return tokens <= (getattr(self.model.config, "sliding_window", None) or tokens)
+        return tokens <= (getattr(self.config, "sliding_window", None) or tokens)
 
     @cached_property
     def finite(self) -> bool:
@@ -111,8 +116,7 @@ class LanguageModel:
     def _fingerprint(self) -> str:
         """A hash of configuration, tokenizer and every weight's bits."""
         digest = hashlib.blake2b(digest_size=16)
-        config = {k: v for k, v in self.model.config.to_dict().items() if k not in _NOT_CONTENT}
-        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        digest.update(json.dumps(_content(self.model.config.to_dict()), sort_keys=True, default=str).encode())
         digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
         digest.update(str(self.tokenizer.chat_template).encode())
         for name, parameter in self.model.named_parameters():
@@ -124,6 +128,12 @@ class LanguageModel:
 _NOT_CONTENT = frozenset(
     {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "_attn_implementation"}
 )
+
+
+def _content(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration, and those inside it, without what differs from one loading of the same model to the next."""
+    kept = {name: value for name, value in config.items() if name not in _NOT_CONTENT}
+    return {name: _content(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def checksums(tensor: Tensor) -> list[int]:
