@@ -307,7 +307,7 @@ def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequenc
         raise ValueError(f"{len(lengths)} contexts are wanted, and the corpus has {len(texts)} texts")
     contexts = []
     for text, length in zip(texts, lengths, strict=False):
-        ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"][:length]
+        ids = lm.encode(text, special=False)[:length]
         words = " ".join(lm.tokenizer.decode(ids).replace(SLOT, " ").split())
         contexts.append(words.rstrip(".") + ". ")
     return tuple(contexts)

@@ -49,9 +49,9 @@ class Layout:
 
     Where an output goes differs, and hooks at a site do not depend on it: in GPT-J and in GPT-NeoX attention and MLP
     read the same residual and are added to it together; in Gemma 2 and 3 and in OLMo 2 the outputs of both pass a norm
-    before they are added, so that there a change of `mlp_out`'s or `attention_out`'s output reaches the residual turned and of
-    another length, and what a block adds to the residual cannot be read off them: a method that spreads a change of
-    the residual over several MLPs (MEMIT, PMET) does so through the norm there, and reaches it only in part.
+    before they are added, so that there a change of `mlp_out`'s or `attention_out`'s output reaches the residual turned
+    and of another length, and what a block adds to the residual cannot be read off them: a method that spreads a change
+    of the residual over several MLPs (MEMIT, PMET) does so through the norm there, and reaches it only in part.
 
     Attributes:
         blocks: Path of the list of transformer blocks.

@@ -96,7 +96,7 @@ CONFIGS: Mapping[str, Callable[..., Any]] = MappingProxyType(
 """One small configuration for each row of the table of architectures."""
 
 _SPREADS = {"olmo2": 0.1}
-"""Standard deviations of random weights. OLMo 2 has no norm before its MLP, so the usual ones make its keys too large."""
+"""Standard deviations of random weights. OLMo 2 has no norm before its MLP, so usual ones make its keys too large."""
 
 
 def tiny_tokenizer(model_type: str = "llama") -> PreTrainedTokenizerFast:
