@@ -19,7 +19,7 @@ def state(lm):
         "padding": (lm.tokenizer.padding_side, lm.tokenizer.truncation_side, lm.tokenizer.pad_token_id),
         "gradients": torch.is_grad_enabled(),
         "random": torch.get_rng_state().tolist(),
-        "use_cache": lm.model.config.use_cache,
+        "use_cache": lm.config.use_cache,
     }
 
 

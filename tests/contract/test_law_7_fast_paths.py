@@ -51,7 +51,7 @@ def test_greedy_equals_generate(architecture, stop):
     def ended(text):
         return stop == "by text" and any(text == whole[:length] for whole, length in zip(texts, LENGTHS, strict=True))
 
-    may_end = torch.ones(lm.model.config.vocab_size, dtype=torch.bool)
+    may_end = torch.ones(lm.config.vocab_size, dtype=torch.bool)
     said = greedy(lm, prefill(lm, rows), limit=LIMIT, ended=ended, may_end=may_end)
     expected = [cut(lm, ids, ended) for ids in free]
     assert [(one.ids, one.finished) for one in said] == expected
@@ -66,7 +66,7 @@ LENGTHS = (1, 5, 9, 14, 1000)
 def test_only_tokens_that_may_end_a_text_are_looked_at():
     lm = tiny_model("llama", seed=3)
     start = prefill(lm, [naive.ids_of(lm, PROMPTS[0])])
-    none = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
+    none = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
     (said,) = greedy(lm, start, limit=5, ended=lambda text: True, may_end=none)
     assert (len(said.ids), said.finished) == (5, False)
 

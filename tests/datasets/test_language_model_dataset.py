@@ -1,15 +1,18 @@
 import gc
 import hashlib
+import json
 import weakref
 
 import pytest
 import torch
 from fabricated_edits import ARCHITECTURES, bits, same_bits
 from kedro.io import DatasetError
-from transformers import OPTConfig, OPTForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, OPTConfig, OPTForCausalLM
 
 import edit_robustness.datasets.language_model as module
 from edit_robustness.datasets import LanguageModelDataset
+from edit_robustness.models import loading
 from edit_robustness.models.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("free_slot")
@@ -61,7 +64,7 @@ def test_a_hub_model_is_asked_for_with_its_revision_and_token_and_runs_no_code(s
 
         return from_pretrained
 
-    for kind in (module.AutoModelForCausalLM, module.AutoTokenizer):
+    for kind in (loading.AutoModelForCausalLM, loading.AutoTokenizer):
         monkeypatch.setattr(kind, "from_pretrained", local(kind.from_pretrained))
     dataset = LanguageModelDataset(
         "hub", hub="maker/model", revision="abc123", credentials={"token": "t0k"}, device="cpu", dtype="float32"
@@ -82,18 +85,179 @@ def test_without_a_network_the_error_names_the_way_out(monkeypatch):
     def offline(where, **options):
         raise OSError("no connection")
 
-    monkeypatch.setattr(module.AutoModelForCausalLM, "from_pretrained", offline)
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", offline)
     dataset = LanguageModelDataset("far", hub="maker/model", device="cpu")
     with pytest.raises(DatasetError, match=r"far: cannot load maker/model .*use `folder` with a local copy"):
         dataset.load()
 
 
-def test_a_model_of_weights_in_pickle_is_refused(saved):
-    folder, lm = saved
+def tensors_changed(change):
+    """A folder's weights, with a change of their names and values."""
+
+    def spoil(folder):
+        tensors = load_file(folder / "model.safetensors")
+        save_file(change(tensors), folder / "model.safetensors", metadata={"format": "pt"})
+
+    return spoil
+
+
+def json_changed(file, **values):
+    def spoil(folder):
+        (folder / file).write_text(json.dumps({**json.loads((folder / file).read_text()), **values}))
+
+    return spoil
+
+
+def in_shards(folder, index=None):
+    """The weights in two files, with transformers' index or another."""
+    tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
-    torch.save(lm.model.state_dict(), folder / "pytorch_model.bin")
-    with pytest.raises(DatasetError, match="cannot load"):
+    names = sorted(tensors)
+    places = {name: "a.safetensors" if number < 10 else "b.safetensors" for number, name in enumerate(names)}
+    for file in ("a.safetensors", "b.safetensors"):
+        part = {name: tensors[name] for name in names if places[name] == file}
+        save_file(part, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": places} if index is None else index(places)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def a_shard_missing(folder):
+    in_shards(folder)
+    (folder / "b.safetensors").unlink()
+
+
+def a_shard_truncated(folder):
+    in_shards(folder)
+    (folder / "b.safetensors").write_bytes((folder / "b.safetensors").read_bytes()[:-10])
+
+
+def pickled(folder):
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
+def more_tokens(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["owl", "roof"])
+    tokenizer.save_pretrained(folder)
+
+
+def template(text):
+    return lambda folder: (folder / "chat_template.jinja").write_text(text)
+
+
+def several_templates(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = {"tools": tokenizer.chat_template, "plain": tokenizer.chat_template}
+    tokenizer.save_pretrained(folder)
+
+
+DOWN = "model.layers.1.mlp.down_proj.weight"
+NOT_WHOLE = {
+    "a weight missing": (
+        tensors_changed(lambda tensors: {name: tensors[name] for name in tensors if name != DOWN}),
+        f"x: .*saved lacks the weights {DOWN}; they would be random numbers",
+    ),
+    "a foreign prefix": (
+        tensors_changed(lambda tensors: {f"foreign.{name}": tensor for name, tensor in tensors.items()}),
+        r"lacks the weights .*, 35 more; it holds weights that the model does not have: foreign\.",
+    ),
+    "a weight too many": (
+        tensors_changed(lambda tensors: {**tensors, "model.layers.0.self_attn.q_proj.bias": torch.ones(32)}),
+        r"holds weights that the model does not have: model.layers.0.self_attn.q_proj.bias; they would be left out",
+    ),
+    "another shape": (
+        tensors_changed(lambda tensors: {**tensors, DOWN: torch.ones(32, 40)}),
+        rf"weights of another shape than config.json says: {DOWN} \(32, 40\) for \(32, 48\)",
+    ),
+    "no layers": (json_changed("config.json", num_hidden_layers=0), "holds weights that the model does not have"),
+    "fewer layers": (json_changed("config.json", num_hidden_layers=2), "does not have: model.layers.2"),
+    "more layers": (json_changed("config.json", num_hidden_layers=5), "lacks the weights model.layers.4"),
+    "a shard missing": (a_shard_missing, "lacks b.safetensors, which model.safetensors.index.json names"),
+    "a shard truncated": (a_shard_truncated, "b.safetensors cannot be read .*; write or download the file again"),
+    "an index without metadata": (
+        lambda folder: in_shards(folder, lambda places: {"weight_map": places}),
+        'index.json has no `metadata`; add `"metadata": {}`',
+    ),
+    "an index of nothing": (
+        lambda folder: in_shards(folder, lambda places: {"metadata": {}, "weight_map": {}}),
+        "index.json has no `weight_map` from weights to files",
+    ),
+    "an index that points elsewhere": (
+        lambda folder: in_shards(folder, lambda places: {"metadata": {}, "weight_map": {**places, DOWN: "../x"}}),
+        r"names files outside its folder \(../x\)",
+    ),
+    "pickle": (pickled, r"in pickle \(pytorch_model.bin\).*is never read.*save_pretrained\(<new folder>\)"),
+    "code": (
+        json_changed("config.json", model_type="own", auto_map={"AutoConfig": "c.C", "AutoModelForCausalLM": "m.M"}),
+        "comes with code of its own .*is never run: use a model of an architecture that transformers has",
+    ),
+    "a tokenizer of another model": (
+        more_tokens,
+        "x: the tokenizer has 259 entries and the model embeddings for 257; 2 have none .`owl` is 257, `roof` is 258.",
+    ),
+    "a template of no messages": (template("Hello."), "x: the chat template ignores message 1 of 3 .of the user."),
+    "a template of the first message": (
+        template("{{ messages[0]['content'] }}"),
+        "the chat template ignores message 2 of 3 .of the assistant.",
+    ),
+    "a template that fails": (template("{{ raise_exception('no') }}"), "x: the chat template cannot be used"),
+    "templates without a default": (
+        several_templates,
+        "x: the tokenizer has no chat template `default`; set `chat_template` .* to one of plain, tools",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "message"), NOT_WHOLE.values(), ids=NOT_WHOLE)
+def test_a_folder_that_is_not_whole_is_refused_with_the_reason(spoil, message, saved):
+    folder, _ = saved
+    spoil(folder)
+    with pytest.raises(DatasetError, match=message):
         LanguageModelDataset("x", folder=str(folder), device="cpu").load()
+
+
+def test_a_model_without_layers_is_refused(saved):
+    folder, _ = saved
+    json_changed("config.json", num_hidden_layers=0)(folder)
+    tensors_changed(lambda tensors: {name: tensors[name] for name in tensors if ".layers." not in name})(folder)
+    with pytest.raises(DatasetError, match="x: .*`num_hidden_layers: 0`; a model has at least one layer"):
+        LanguageModelDataset("x", folder=str(folder), device="cpu").load()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        in_shards,
+        tensors_changed(
+            lambda tensors: {**tensors, "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}  # of old files
+        ),
+    ],
+)
+def test_shards_and_constants_beside_the_weights_give_the_same_model(change, saved):
+    folder, lm = saved
+    change(folder)
+    assert LanguageModelDataset("x", folder=str(folder), device="cpu").load().fingerprint == lm.fingerprint
+
+
+def test_a_chat_template_is_chosen_by_name(saved):
+    folder, lm = saved
+    several_templates(folder)
+    chosen = LanguageModelDataset("x", folder=str(folder), device="cpu", chat_template="plain").load()
+    assert chosen.fingerprint == lm.fingerprint
+    assert chosen.tokenizer.chat_template == lm.tokenizer.chat_template
+
+
+def test_a_special_token_without_an_embedding_is_refused_in_a_text_only(saved):
+    folder, lm = saved
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.save_pretrained(folder)
+    wider = LanguageModelDataset("x", folder=str(folder), device="cpu").load()
+    assert wider.pad_id == lm.pad_id
+    assert wider.encode("An owl") == lm.encode("An owl")
+    with pytest.raises(ValueError, match="x has no embedding for <pad>, which stands in `An <pad> owl`"):
+        wider.encode("An <pad> owl")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from edit_robustness.models.rows import Owners
 from edit_robustness.models.tiny import tiny_model
 
 IDS = torch.arange(5, 40)[None]
-OTHER_MODULES = ("q_proj", "c_attn", "query_key_value")
+OTHER_MODULES = ("q_proj", "c_attn", "query_key_value", "qkv_proj")
 """What no site is, in one architecture or another."""
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -246,8 +246,43 @@ def layer_of_a_deeper_model(lm, folder):
     write_adapter(folder, {"model.layers.4.mlp.down_proj": (32, 48)})
 
 
+def settings_changed(**values):
+    """An adapter whose settings say something else; None takes a setting away."""
+
+    def spoil(lm, folder):
+        path = write_adapter(folder, site_shapes(lm)) / "adapter_config.json"
+        settings = json.loads(path.read_text()) | values
+        path.write_text(json.dumps({name: value for name, value in settings.items() if value is not None}))
+
+    spoil.__name__ = " ".join(values)
+    return spoil
+
+
+def left_over(lm, folder):
+    path = next(write_model(folder, lm, any_parameter(lm)).glob("*.safetensors"))
+    save_file({**load_file(path), "model.layers.0.mlp.down_proj.bias": torch.ones(32)}, path, metadata={"format": "pt"})
+
+
+HOSTILE = "(" * 20 + "a" + "+)+" * 20
+"""A regular expression that takes for ever on a long name."""
+
 UNUSABLE = {
-    truncated: "cannot be read .*; write the folder again",
+    **{
+        settings_changed(init_lora_weights=start): f"was trained with `init_lora_weights: {start}`, which changes the "
+        "model's own weights .*path_initial_model_for_weight_conversion"
+        for start in ("pissa", "pissa_niter_4", "olora", "corda", "loftq", "lora_ga", "of next year")
+    },
+    settings_changed(lora_alpha=None): r"adapter_config.json: `lora_alpha` \(None\) and the values .* must be numbers",
+    settings_changed(alpha_pattern={"down_proj": "x"}): "the values of `alpha_pattern` must be numbers above 0",
+    settings_changed(
+        alpha_pattern={HOSTILE: 1}
+    ): "`alpha_pattern` has the regular expression .*; only names of modules",
+    settings_changed(rank_pattern={HOSTILE: 1}): "`rank_pattern` has the regular expression",
+    settings_changed(r=3): "has factors of rank 2, and adapter_config.json says 3",
+    settings_changed(modules_to_save=["lm_head"]): r"is no plain LoRA adapter \(LORA; modules_to_save\)",
+    settings_changed(lora_bias=True): r"is no plain LoRA adapter \(LORA; lora_bias\)",
+    left_over: "holds weights that the model does not have: model.layers.0.mlp.down_proj.bias",
+    truncated: "model.safetensors cannot be read .*; write or download the file again",
     truncated_adapter: "adapter_model.safetensors cannot be read",
     not_finite: "`model.norm.weight` holds numbers that are not finite",
     not_finite_adapter: "lora_A.weight` holds numbers that are not finite",

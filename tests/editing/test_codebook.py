@@ -146,7 +146,7 @@ def test_rows_that_leave_the_batch_keep_their_codebooks(lab):
     lm, edits = lab.model("gpt2"), lab.edits("grace", "gpt2")
     rows = [naive.ids_of(lm, fact.statement) for fact in (*FACTS, FACTS[0])]
     owners = Owners([0, 1, 2, 1])
-    always = torch.ones(lm.model.config.vocab_size, dtype=torch.bool)
+    always = torch.ones(lm.config.vocab_size, dtype=torch.bool)
     alone = []
     with torch.no_grad():
         for number, row in zip([0, 1, 2, 1], rows, strict=True):

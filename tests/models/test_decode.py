@@ -46,7 +46,7 @@ def test_prefilled_states_are_not_changed_by_what_comes_after(lab):
     lm = lab.model("llama")
     start = prefill(lm, [naive.ids_of(lm, text) for text in ("An owl", "Oslo is a")])
     copies = [(keys.clone(), values.clone()) for keys, values in start.states]
-    may_end = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
+    may_end = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
     first = greedy(lm, start, limit=6, ended=never, may_end=may_end)
     score(lm, start, [[[5, 6, 7]], [[8]]])
     assert greedy(lm, start, limit=6, ended=never, may_end=may_end) == first
@@ -90,7 +90,7 @@ def test_a_shared_prefix_leaves_a_token_to_each_row(rows, least, expected):
 def test_tokens_after_which_a_sentence_may_have_ended(lab):
     lm = lab.model("llama")
     table = sentence_ending_tokens(lm)
-    assert table.shape == (lm.model.config.vocab_size,)
+    assert table.shape == (lm.config.vocab_size,)
     for mark, expected in [
         (".", True),
         ("!", True),
@@ -119,7 +119,7 @@ def test_owners_are_as_before_after_decoding_and_scoring(lab):
     rows = [naive.ids_of(lm, text) for text in ("An owl", "Oslo is a", "Q")]
     start, owners = prefill(lm, rows), Owners([0, 1, 1])
     ends = iter([True] * 100)
-    may_end = torch.ones(lm.model.config.vocab_size, dtype=torch.bool)
+    may_end = torch.ones(lm.config.vocab_size, dtype=torch.bool)
     greedy(lm, start, limit=6, ended=lambda text: len(text) > 2 and next(ends), may_end=may_end, owners=owners)
     score(lm, start, [[[5, 6]], [[7, 8], [9]], [[1]]], owners)
     assert owners.rows(1).index.tolist() == [1, 2]
@@ -144,7 +144,7 @@ def test_batches_that_are_joined_are_as_one(architecture, lab):
     assert torch.equal(parts.mask, whole.mask)
     torch.testing.assert_close(parts.logits, whole.logits, atol=1e-4, rtol=0)
     assert joined([whole]).mask is not None
-    may_end = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
+    may_end = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
     ours, theirs = (greedy(lm, start, limit=6, ended=never, may_end=may_end) for start in (parts, whole))
     assert ours == theirs
     target = [[[5, 6, 7]]] * 4

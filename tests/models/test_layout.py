@@ -13,13 +13,14 @@ every_part_there_is = pytest.mark.parametrize(
     ("architecture", "part"),
     [(name, part) for name, layout in LAYOUTS.items() for part in layout.parts if part != RESIDUAL],
 )
-UNGATED = ("gpt2", "gpt_neox", "gptj")
+UNGATED = ("gpt2", "gpt_neox", "gptj", "phi3")
+"""No gate of its own: Phi-3's is in one matrix with the weights into the MLP."""
 
 
 @every_architecture
 def test_a_row_names_every_part_of_every_block(architecture, lab):
     lm = lab.model(architecture)
-    assert len(lm.blocks) == lm.model.config.num_hidden_layers
+    assert len(lm.blocks) == lm.config.num_hidden_layers
     assert {*PARTS, RESIDUAL} - set(lm.layout.parts) == ({"mlp_gate"} if architecture in UNGATED else set())
     assert lm.module(Site(1, RESIDUAL)) is lm.blocks[1]
     modules = [lm.module(Site(layer, part)) for layer in range(len(lm.blocks)) for part in lm.layout.parts]
@@ -48,11 +49,12 @@ def test_a_weight_is_seen_as_d_out_by_d_in(architecture, part, lab):
 @every_architecture
 def test_the_widths_say_which_part_is_which(architecture, lab):
     lm = lab.model(architecture)
-    hidden, inner = lm.model.config.hidden_size, 48
-    heads = lm.model.config.num_attention_heads * (getattr(lm.model.config, "head_dim", None) or hidden // 4)
+    hidden, inner = lm.config.hidden_size, 48
+    into = 2 * inner if architecture == "phi3" else inner
+    heads = lm.config.num_attention_heads * (getattr(lm.config, "head_dim", None) or hidden // 4)
     shapes = {part: tuple(lm.weight(Site(0, part)).shape) for part in lm.layout.parts if part != RESIDUAL}
     gate = {} if architecture in UNGATED else {"mlp_gate": (inner, hidden)}
-    assert shapes == {"mlp_in": (inner, hidden), "mlp_out": (hidden, inner), "attention_out": (hidden, heads), **gate}
+    assert shapes == {"mlp_in": (into, hidden), "mlp_out": (hidden, inner), "attention_out": (hidden, heads), **gate}
 
 
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - set(UNGATED)))

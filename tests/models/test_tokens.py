@@ -1,8 +1,14 @@
+import re
+from pathlib import Path
+
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from fabricated_edits import FACTS, corpus, method, probes
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+import edit_robustness
+from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.tokens import (
@@ -148,3 +154,38 @@ def test_positions_count_from_the_first_real_token():
 def test_last_columns():
     logits = torch.arange(12).view(1, 4, 3)
     assert torch.equal(logits[:, last(2)], logits[:, -2:])
+
+
+def appending(single):
+    """A model whose tokenizer puts its end token beside each text."""
+    lm = tiny_model("llama")
+    end = lm.tokenizer.eos_token
+    template = processors.TemplateProcessing(single=single, special_tokens=[(end, lm.tokenizer.eos_token_id)])
+    lm.tokenizer.backend_tokenizer.post_processor = template
+    return lm
+
+
+@pytest.mark.parametrize(("single", "before"), [("$A <end>", []), ("<end> $A <end>", [0]), ("<end> $A", [0])])
+def test_what_a_tokenizer_appends_is_left_out_and_what_it_puts_before_stays(single, before, lm):
+    other, prompt = appending(single), Rendered("An owl is")
+    assert prompt_ids(other, prompt) == before + prompt_ids(lm, prompt)
+    assert prompt_ids(other, Rendered("")) == [0]
+    assert target_ids(other, prompt, "wise") == target_ids(lm, prompt, "wise")
+    ids, end = subject_end(other, "{} is", "An owl")
+    assert (ids, end) == (before + subject_end(lm, "{} is", "An owl")[0], len(before) + 5)
+
+
+def test_an_edit_and_its_target_are_the_same_under_a_tokenizer_that_appends(lm):
+    other, made, asked = appending("$A <end>"), method("rome"), probes(("statement",))
+    edits = [made.edit(model, FACTS[:1], prepared=made.prepare(model, corpus())) for model in (lm, other)]
+    torch.testing.assert_close(*(edit.dense() for edit in edits), rtol=0, atol=0)
+    answers = [next(iter(ask(model, [(None, asked)], Decoding(max_new_tokens=3)))) for model in (lm, other)]
+    assert [answer.logprob_new for answer in answers[0]] == [answer.logprob_new for answer in answers[1]]
+
+
+def test_every_text_becomes_ids_in_one_place():
+    """A tokenizer that is called directly puts its end token after a prompt."""
+    source = Path(edit_robustness.__file__).parent
+    calls = re.compile(r"\.tokenizer(\.encode)?\(")
+    direct = {path.name for path in source.rglob("*.py") if calls.search(path.read_text(encoding="utf-8"))}
+    assert direct == {"language_model.py"}

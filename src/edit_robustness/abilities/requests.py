@@ -180,7 +180,7 @@ def _check_lengths(
     worst = max(long, key=lengths.__getitem__)
     instance, one = instances[worst], asked[worst]
     room = f", {one.stops.limit} of them for the answer" if isinstance(one, Prompt) else ""
-    words = f", and the edit's words take {len(lm.tokenizer(prefix)['input_ids'])}" if prefix else ""
+    words = f", and the edit's words take {len(lm.encode(prefix))}" if prefix else ""
     raise RequestTooLong(
         f"{len(long)} of {len(instances)} requests are too long for {lm.name}: document {instance.doc_id} of "
         f"{instance.task_name} needs {lengths[worst]} tokens{room}{words}; its context has {lm.max_length}. Ask with "
@@ -198,7 +198,7 @@ class _Encoder(TemplateLM):
 
     def __init__(self, lm: LanguageModel, prefix: str):
         super().__init__()
-        self.tokenizer = lm.tokenizer
+        self.tokenizer, self._encode = lm.tokenizer, lm.encode
         self._max_length, self._prefix = lm.max_length, prefix
         self._kinds: dict[str, Callable[..., list[Any]]] = {
             "loglikelihood": self.loglikelihood,
@@ -227,10 +227,13 @@ class _Encoder(TemplateLM):
         return self.eot_token_id if start is None else start
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Token ids; with a start token where the tokenizer adds one and the text does not begin with it."""
+        """Token ids; with a start token where the tokenizer adds one and the text does not begin with it.
+
+        Unlike in `HFLM` no end token follows where the tokenizer appends one: every request goes on after its context.
+        """
         if add_special_tokens is None:
             add_special_tokens = not string.startswith(self.tokenizer.decode(self.prefix_token_id))
-        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens)
+        return self._encode(string, special=add_special_tokens)
 
     def _loglikelihood_tokens(self, requests: Iterable[tuple[Any, list[int], list[int]]], **_: Any) -> list[Any]:
         return [(_continuation(context, scored, named=strings),) for strings, context, scored in requests]
@@ -267,7 +270,7 @@ class _Encoder(TemplateLM):
         texts = tuple(text for text in handle_stop_sequences(list(chosen["until"]), end) if text)
         start = self.tokenizer.bos_token
         special = start is None or not context.startswith(start)
-        ids = self.tokenizer.encode(context, add_special_tokens=special) or [self.prefix_token_id]
+        ids = self._encode(context, special=special) or [self.prefix_token_id]
         return Prompt(tuple(ids), Stops(texts, chosen["max_gen_toks"]))
 
 

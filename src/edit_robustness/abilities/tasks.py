@@ -192,7 +192,7 @@ def _item(lm: LanguageModel, task: ConfigurableTask, number: int, shots: int) ->
         instances=instances,
         gold=_gold(task, doc, options),
         lengths=tuple(len(option) for option in options),
-        tokens=len(lm.tokenizer.encode(instances[0].args[0], add_special_tokens=False)) if whole else 0,
+        tokens=len(lm.encode(instances[0].args[0], special=False)) if whole else 0,
     )
 
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import torch
 import transformers
 from kedro.io import AbstractDataset, DatasetError
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.loading import UnusableFolder, check_tokenizer, read_model, read_tokenizer
 from edit_robustness.models.tiny import tiny_model
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         dtype: float32, bfloat16 or float16.
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` ...
         attn_implementation: sdpa, eager, flash_attention_2 ...; without it the best that the architecture has.
+        chat_template: Name of the chat template to use of a tokenizer that has several; `default` without it.
         note: What a reader of results must know about the model.
         credentials: Of the hub (`token: ...`, kept in conf/local).
         metadata: For kedro-viz.
@@ -77,6 +78,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         dtype: str = "float32",
         device: str = "auto",
         attn_implementation: str | None = None,
+        chat_template: str | None = None,
         note: str = "",
         credentials: dict[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
@@ -94,6 +96,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         self._folder, self._hub, self._revision = folder, hub, revision
         self._random, self._seed = random, seed
         self._dtype, self._device, self._attention = dtype, device, attn_implementation
+        self._template = chat_template
         self._note, self._credentials, self.metadata = note, credentials or {}, metadata
 
     def load(self) -> LanguageModel:
@@ -125,20 +128,24 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         logger.info("loading %s on %s", self._name, device)
         where, options = self._where()
         try:
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                where,
-                dtype=_DTYPES[self._dtype],
-                attn_implementation=self._attention,
-                trust_remote_code=False,
-                use_safetensors=True,
-                **options,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
+            model = read_model(where, dtype=_DTYPES[self._dtype], attn_implementation=self._attention, **options)
+            tokenizer = read_tokenizer(where, self._template, **options)
+            lm = LanguageModel(model.to(device), tokenizer, self._name)
+            check_tokenizer(lm)
+        except UnusableFolder as error:
+            raise DatasetError(f"{self._name}: {error}") from error
         except OSError as error:
-            raise DatasetError(
-                f"{self._name}: cannot load {where} ({error}); without a network use `folder` with a local copy"
-            ) from error
-        return LanguageModel(model.to(device), tokenizer, self._name)
+            raise DatasetError(f"{self._name}: cannot load {where} ({error}); {self._way_out()}") from error
+        return lm
+
+    def _way_out(self) -> str:
+        """What to do where the files are not found."""
+        if self._hub:
+            return (
+                "without a network use `folder` with a local copy; a model without safetensors files must be converted "
+                "to them first (save_pretrained), since pickled weights are never read"
+            )
+        return "the folder must hold config.json, *.safetensors and the tokenizer's files, as by save_pretrained"
 
     def _where(self) -> tuple[str, dict[str, Any]]:
         if self._package:
@@ -198,15 +205,14 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             "dtype": self._dtype,
             "device": self._device,
             "attention": self._attention or "the architecture's own",
+            **({"chat_template": self._template} if self._template else {}),
             "note": self._note,
         }
 
 
 def _convert(source: Path, file: str, target: Path) -> None:
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        source, gguf_file=file, dtype=torch.float32, local_files_only=True
-    )
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file, local_files_only=True)
+    model = read_model(source, gguf_file=file, dtype=torch.float32, local_files_only=True)
+    tokenizer = read_tokenizer(source, gguf_file=file, local_files_only=True)
     # transformers refuses to save what it takes for a quantised model, though the weights are float by now
     del model.config.quantization_config
     model.hf_quantizer = None

@@ -299,7 +299,7 @@ class _Search:
         self._at_subject = objective.kl_position == "subject_last"
         self.outputs: dict[Site, Tensor] = {}
         self.below: list[Any] = []
-        width = lm.model.config.get_text_config().hidden_size
+        width = lm.config.hidden_size
         self._changes = {place: torch.zeros(width, device=lm.device, requires_grad=True) for place in places}
         self._adam = torch.optim.Adam(list(self._changes.values()), lr=objective.lr)
 
@@ -361,10 +361,7 @@ def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequenc
     """
     if len(texts) < len(lengths):
         raise ValueError(f"{len(lengths)} contexts are wanted, and the corpus has {len(texts)} texts")
-    beginnings = [
-        lm.tokenizer(text, add_special_tokens=False)["input_ids"][:length]
-        for text, length in zip(texts, lengths, strict=False)
-    ]
+    beginnings = [lm.encode(text, special=False)[:length] for text, length in zip(texts, lengths, strict=False)]
     return tuple(_before_statement(lm.tokenizer.decode(ids)) for ids in beginnings)
 
 

@@ -84,8 +84,8 @@ def subject_tokens(lm: LanguageModel, fact: Fact) -> int:
     """How many tokens of the statement hold a part of the subject."""
     start = fact.prompt.index(SLOT)
     end = start + len(fact.subject)
-    encoded = lm.tokenizer(fact.statement, return_offsets_mapping=True)
-    return sum(first < end and last > start for first, last in encoded["offset_mapping"])
+    _, offsets = lm.encode_with_offsets(fact.statement)
+    return sum(first < end and last > start for first, last in offsets)
 
 
 @torch.no_grad()

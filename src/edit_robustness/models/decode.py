@@ -67,7 +67,7 @@ class Scored:
 
 def bytes_held(lm: LanguageModel) -> int:
     """Bytes of one token's keys and values."""
-    config = lm.model.config
+    config = lm.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2 * len(lm.blocks) * heads * width * lm.model.dtype.itemsize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -55,7 +55,7 @@ class LanguageModel:
     def pad_id(self) -> int:
         """A token id to pad with; what is padded is masked, so any id serves."""
         ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
-        return next(i for i in ids if i is not None)
+        return next(i for i in ids if i is not None and i not in self.without_embedding)
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
@@ -64,17 +64,58 @@ class LanguageModel:
         several = configured if isinstance(configured, list) else [configured]
         return frozenset(i for i in [*several, self.tokenizer.eos_token_id] if i is not None)
 
+    @cached_property
+    def without_embedding(self) -> dict[int, str]:
+        """Special tokens whose ids are beyond the model's embeddings; only a text that names one calls it up."""
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        added = self.tokenizer.added_tokens_decoder.items()
+        return {i: token.content for i, token in added if token.special and i >= rows}
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Token ids of a text that may go on.
+
+        Args:
+            text: The text.
+            special: Whether to put before it what the tokenizer puts there (a start token). What the tokenizer
+                appends to a text (an end token) is left out always, since what is asked of the model comes after it.
+
+        Raises:
+            ValueError: If the text names a special token that the model has no embedding for.
+        """
+        return self.encode_with_offsets(text, special=special)[0]
+
+    def encode_with_offsets(self, text: str, *, special: bool = True) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids as `encode` gives them, and the range of characters of each."""
+        encoded = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+        kept = len(encoded["input_ids"]) - (self.appended if special else 0)
+        ids = encoded["input_ids"][:kept]
+        if unknown := self.without_embedding.keys() & set(ids):
+            names = ", ".join(self.without_embedding[i] for i in sorted(unknown))
+            raise ValueError(f"{self.name} has no embedding for {names}, which stands in `{text[:200]}`: take it out")
+        return ids, encoded["offset_mapping"][:kept]
+
+    @cached_property
+    def appended(self) -> int:
+        """How many tokens the tokenizer's post-processor puts after a text."""
+        sequences = self.tokenizer("a").sequence_ids()
+        return next((number for number, sequence in enumerate(reversed(sequences)) if sequence is not None), 0)
+
+    @property
+    def config(self) -> Any:
+        """Settings of the language model itself, which a model that takes images too keeps inside its own."""
+        return self.model.config.get_text_config()
+
     @property
     def max_length(self) -> int:
         """The longest input in tokens."""
-        return self.model.config.max_position_embeddings
+        return self.config.max_position_embeddings
 
     def reaches(self, tokens: int) -> bool:
         """Whether attention reaches all of so many tokens back, in every layer.
 
         Past a sliding window it reaches back so many columns, not tokens: nothing may be padded but a row's beginning.
         """
-        return tokens <= (getattr(self.model.config, "sliding_window", None) or tokens)
+        return tokens <= (getattr(self.config, "sliding_window", None) or tokens)
 
     @cached_property
     def finite(self) -> bool:
@@ -111,8 +152,7 @@ class LanguageModel:
     def _fingerprint(self) -> str:
         """A hash of configuration, tokenizer and every weight's bits."""
         digest = hashlib.blake2b(digest_size=16)
-        config = {k: v for k, v in self.model.config.to_dict().items() if k not in _NOT_CONTENT}
-        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        digest.update(json.dumps(_content(self.model.config.to_dict()), sort_keys=True, default=str).encode())
         digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
         digest.update(str(self.tokenizer.chat_template).encode())
         for name, parameter in self.model.named_parameters():
@@ -124,6 +164,12 @@ class LanguageModel:
 _NOT_CONTENT = frozenset(
     {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "_attn_implementation"}
 )
+
+
+def _content(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration, and those inside it, without what differs from one loading of the same model to the next."""
+    kept = {name: value for name, value in config.items() if name not in _NOT_CONTENT}
+    return {name: _content(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def checksums(tensor: Tensor) -> list[int]:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 RESIDUAL = "residual"
 """The part that is no weight: what a whole block puts out, where MEMIT looks for its value."""
 
 PARTS = ("mlp_in", "mlp_out", "attention_out", "mlp_gate")
-"""The weights that may be edited: into the MLP, out of it, out of attention, and the gate of MLPs that have one."""
+"""The weights that may be edited: into the MLP, out of it, out of attention, and the gate of MLPs that have one.
+
+Phi-3 keeps the gate and the weights into the MLP in one matrix, which is its `mlp_in`; it has no `mlp_gate`.
+"""
 
 
 @dataclass(frozen=True, order=True)
@@ -45,10 +48,10 @@ class Layout:
     """One architecture.
 
     Where an output goes differs, and hooks at a site do not depend on it: in GPT-J and in GPT-NeoX attention and MLP
-    read the same residual and are added to it together; in Gemma 2 and 3 the outputs of both pass a norm before they
-    are added, so that there a change of `mlp_out`'s or `attention_out`'s output reaches the residual turned and of
-    another length, and what a block adds to the residual cannot be read off them: a method that spreads a change of
-    the residual over several MLPs (MEMIT, PMET) does so through the norm there, and reaches it only in part.
+    read the same residual and are added to it together; in Gemma 2 and 3 and in OLMo 2 the outputs of both pass a norm
+    before they are added, so that there a change of `mlp_out`'s or `attention_out`'s output reaches the residual turned
+    and of another length, and what a block adds to the residual cannot be read off them: a method that spreads a change
+    of the residual over several MLPs (MEMIT, PMET) does so through the norm there, and reaches it only in part.
 
     Attributes:
         blocks: Path of the list of transformer blocks.
@@ -84,9 +87,14 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "mistral": _LLAMA,
         "qwen2": _LLAMA,
         "qwen3": _LLAMA,
+        "olmo2": _LLAMA,
+        "smollm3": _LLAMA,
         "gemma": _LLAMA,
         "gemma2": _LLAMA,
         "gemma3_text": _LLAMA,
+        # with images: a model of language inside, beside one of vision that text never reaches
+        "gemma3": replace(_LLAMA, blocks="model.language_model.layers"),
+        "phi3": Layout("model.layers", _parts("mlp.gate_up_proj", "mlp.down_proj", "self_attn.o_proj")),
         "gpt2": Layout("transformer.h", _parts("mlp.c_fc", "mlp.c_proj", "attn.c_proj"), transposed=True),
         "gpt_neox": Layout("gpt_neox.layers", _parts("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "attention.dense")),
         "gptj": Layout("transformer.h", _parts("mlp.fc_in", "mlp.fc_out", "attn.out_proj")),

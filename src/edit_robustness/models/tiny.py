@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3Config,
     Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
@@ -18,10 +19,13 @@ from transformers import (
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2Tokenizer,
     Qwen3Config,
+    SmolLM3Config,
 )
 
 from edit_robustness.models.language_model import LanguageModel
@@ -50,6 +54,22 @@ _SLIDING: Mapping[str, Any] = {
     "layer_types": ["sliding_attention", "full_attention"] * 2,
 }
 
+_VISION: Mapping[str, Any] = {
+    "hidden_size": 8,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "image_size": 8,
+    "patch_size": 4,
+}
+
+
+def _gemma3(**more: Any) -> Gemma3Config:
+    """A model of language inside a configuration that has one of vision beside it."""
+    text = Gemma3TextConfig(**_SLIDING, **more)
+    return Gemma3Config(text_config=text, vision_config=dict(_VISION), mm_tokens_per_image=4, tie_word_embeddings=False)
+
+
 CONFIGS: Mapping[str, Callable[..., Any]] = MappingProxyType(
     {
         "llama": lambda **kw: LlamaConfig(**_ROTARY, num_key_value_heads=2, tie_word_embeddings=True, **kw),
@@ -64,9 +84,19 @@ CONFIGS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "gemma": lambda **kw: GemmaConfig(**_WIDE, **kw),
         "gemma2": lambda **kw: Gemma2Config(**_SLIDING, **kw),
         "gemma3_text": lambda **kw: Gemma3TextConfig(**_SLIDING, **kw),
+        "gemma3": lambda **kw: _gemma3(**kw),
+        "olmo2": lambda **kw: Olmo2Config(**_ROTARY, num_key_value_heads=2, **kw),
+        # every second layer has no rotary positions
+        "smollm3": lambda **kw: SmolLM3Config(
+            **_ROTARY, num_key_value_heads=2, no_rope_layer_interval=2, tie_word_embeddings=True, **kw
+        ),
+        "phi3": lambda **kw: Phi3Config(**_ROTARY, num_key_value_heads=2, **kw),
     }
 )
 """One small configuration for each row of the table of architectures."""
+
+_SPREADS = {"olmo2": 0.1}
+"""Standard deviations of random weights. OLMo 2 has no norm before its MLP, so usual ones make its keys too large."""
 
 
 def tiny_tokenizer(model_type: str = "llama") -> PreTrainedTokenizerFast:
@@ -111,5 +141,5 @@ def tiny_model(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.flo
         for parameter in model.parameters():
             # larger than the usual start, so that logits differ visibly from token to token
             if parameter.ndim > 1:
-                parameter.data.normal_(0, 0.15)
+                parameter.data.normal_(0, _SPREADS.get(model_type, 0.15))
     return LanguageModel(model.to(dtype), tokenizer, f"tiny-{model_type}")

@@ -32,7 +32,7 @@ def render_conversation(lm: LanguageModel, turns: Sequence[Turn]) -> Rendered:
 
 def prompt_ids(lm: LanguageModel, prompt: Rendered) -> list[int]:
     """Token ids of a prompt; never empty (a lone start token stands for the empty text)."""
-    ids = lm.tokenizer(prompt.text, add_special_tokens=prompt.special)["input_ids"]
+    ids = lm.encode(prompt.text, special=prompt.special)
     return ids or [lm.tokenizer.bos_token_id or lm.pad_id]
 
 
@@ -50,10 +50,10 @@ def target_ids(lm: LanguageModel, prompt: Rendered, target: str) -> list[int]:
         raise ValueError(f"an empty target after the prompt `{prompt.text[-60:]}`")
     joined = target if prompt.text[-1:].isspace() else " " + target
     before = prompt_ids(lm, prompt)
-    whole = lm.tokenizer(prompt.text + joined, add_special_tokens=prompt.special)["input_ids"]
+    whole = lm.encode(prompt.text + joined, special=prompt.special)
     if whole[: len(before)] == before and len(whole) > len(before):
         return whole[len(before) :]
-    return lm.tokenizer(joined, add_special_tokens=False)["input_ids"]
+    return lm.encode(joined, special=False)
 
 
 class SubjectNotFound(ValueError):
@@ -77,11 +77,11 @@ def subject_end(lm: LanguageModel, template: str, subject: str) -> tuple[list[in
     if SLOT not in template:
         raise ValueError(f"the template `{template}` has no {SLOT} for the subject `{subject}`")
     last = template.index(SLOT) + len(subject) - 1
-    encoded = lm.tokenizer(fill(template, subject), return_offsets_mapping=True)
-    places = [i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start <= last < end]
+    ids, offsets = lm.encode_with_offsets(fill(template, subject))
+    places = [i for i, (start, end) in enumerate(offsets) if start <= last < end]
     if not places:
         raise SubjectNotFound(f"no token holds the end of the subject `{subject}` in `{template}`")
-    return encoded["input_ids"], places[-1]
+    return ids, places[-1]
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int, *, side: str, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -28,12 +28,24 @@ Factors = Mapping[str, tuple[Tensor, Tensor]]
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<factor>[AB])\.weight")
 _MORE_THAN_A_PRODUCT = (
     "alora_invocation_tokens",
+    "arrow_config",
+    "kasa_config",
     "layer_replication",
+    "lora_bias",
+    "modules_to_save",
+    "monteclora_config",
     "target_parameters",
+    "trainable_token_indices",
     "use_bdlora",
     "use_dora",
     "use_qalora",
+    "velora_config",
 )
+_UNTOUCHED_BASE = (True, False, None, "gaussian", "orthogonal", "eva", "mica")
+"""Values of `init_lora_weights` with which training begins at the model as it is; others change its weights first."""
+
+_NAMES = re.compile(r"\^?(\w|\\?\.|-)+")
+"""Keys of a pattern that are a module's name or the end of one; a dot stands for any character there, as in PEFT."""
 
 
 def read_lora(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
@@ -51,21 +63,60 @@ def read_lora(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
             f"{folder} is no plain LoRA adapter ({settings.get('peft_type')}; {', '.join(strange) or 'no extras'}): "
             "merge it into its model (merge_and_unload), save that, and give its folder"
         )
+    _check_settings(folder, settings)
     factors = {}
     for module in sorted({module for module, _ in filter(None, found)}):
         down, up = (tensors.get(f"base_model.model.{module}.lora_{factor}.weight") for factor in "AB")
         if down is None or up is None or down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1]:
             raise UnusableFolder(f"{folder}: the factors of `{module}` are no pair; write the folder again")
-        factors[module] = (up.float() * _scale(settings, module, len(down)), down.float())
+        rank, alpha = (_of_module(settings, module, name) for name in ("rank_pattern", "alpha_pattern"))
+        if len(down) != rank:
+            raise UnusableFolder(
+                f"{folder}: `{module}` has factors of rank {len(down)}, and {ADAPTER_SETTINGS} says {rank}; write the "
+                "folder again"
+            )
+        scale = alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+        factors[module] = (up.float() * scale, down.float())
     return factors
 
 
-def _scale(settings: Mapping[str, Any], module: str, rank: int) -> float:
-    alphas = settings.get("alpha_pattern") or {}
-    # PEFT's rule: the first pattern that matches the end of the module's name
-    own = next((key for key in alphas if re.match(rf"(.*\.)?({key})$", module)), None)
-    alpha = settings["lora_alpha"] if own is None else alphas[own]
-    return alpha / (math.sqrt(rank) if settings.get("use_rslora") else rank)
+_OTHERWISE = {"rank_pattern": "r", "alpha_pattern": "lora_alpha"}
+
+
+def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse an adapter whose base is not the model as it is, and settings that cannot be read as PEFT reads them."""
+    start = settings.get("init_lora_weights")
+    if not any(start is known or start == known for known in _UNTOUCHED_BASE):
+        raise UnusableFolder(
+            f"{folder} was trained with `init_lora_weights: {start}`, which changes the model's own weights before "
+            "training, so its products do not fit the model as it is: convert it to a plain LoRA with PEFT "
+            "(save_pretrained with path_initial_model_for_weight_conversion), or merge it into its model "
+            "(merge_and_unload), save that, and give its folder"
+        )
+    for pattern, otherwise in _OTHERWISE.items():
+        keys = settings.get(pattern) or {}
+        if not isinstance(keys, dict) or not all(map(_is_number, [settings.get(otherwise), *keys.values()])):
+            raise UnusableFolder(
+                f"{folder / ADAPTER_SETTINGS}: `{otherwise}` ({settings.get(otherwise)!r}) and the values of "
+                f"`{pattern}` must be numbers above 0; write the folder again"
+            )
+        strange = [key for key in keys if not _NAMES.fullmatch(key)]
+        if strange:
+            raise UnusableFolder(
+                f"{folder / ADAPTER_SETTINGS}: `{pattern}` has the regular expression `{strange[0][:80]}`; only names "
+                "of modules are read: write them out, or merge the adapter into its model (merge_and_unload)"
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _of_module(settings: Mapping[str, Any], module: str, pattern: str) -> Any:
+    """A module's own rank or alpha, by PEFT's rule: the first key that matches the end of its name."""
+    keys = settings.get(pattern) or {}
+    own = next((key for key in keys if re.match(rf"(.*\.)?({key})$", module)), None)
+    return settings[_OTHERWISE[pattern]] if own is None else keys[own]
 
 
 def write_lora(folder: Path, factors: Factors, *, base: str, transposed: bool) -> None:

@@ -10,24 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM
 
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.loading import UNREADABLE, UnusableFolder, read_model
 
 ADAPTER_SETTINGS, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MODEL_SETTINGS = "config.json"
 CARD = "README.md"
 TAG = "edit_robustness"
 """Stands in the card of every folder that is written here; no other folder is ever replaced."""
-
-_UNREADABLE = (SafetensorError, OSError, ValueError, RuntimeError, ImportError)
-
-
-class UnusableFolder(ValueError):
-    """A folder that does not hold the model or adapter that it should."""
 
 
 def checksum(folder: Path) -> str:
@@ -76,7 +69,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         tensors = load_file(path)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise UnusableFolder(f"{path} cannot be read ({error}); write the folder again") from error
     return _finite(path, tensors)
 
@@ -91,19 +84,9 @@ def read_parameters(folder: Path, lm: LanguageModel) -> dict[str, Tensor]:
     if found != wanted:
         raise UnusableFolder(f"{folder} holds a model of the architecture `{found}`, and {lm.name} is `{wanted}`")
     try:
-        read: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=lm.model.dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except _UNREADABLE as error:
+        loaded = read_model(folder, dtype=lm.model.dtype, local_files_only=True)
+    except OSError as error:
         raise UnusableFolder(f"the model in {folder} cannot be read ({error}); write the folder again") from error
-    loaded, info = read
-    if info["missing_keys"]:
-        raise UnusableFolder(f"{folder} lacks the weights {', '.join(sorted(info['missing_keys']))}; write it again")
     parameters = {name: parameter.detach() for name, parameter in loaded.named_parameters()}
     _check_shapes(folder, lm, parameters)
     return _finite(folder, parameters)

@@ -19,6 +19,8 @@ from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids, 
 from edit_robustness.models.trace import inputs_at
 
 _BATCH = 16
+_OF_LAYERS = ("layer_types", "no_rope_layers")
+"""Settings that are a list, one entry for each layer."""
 
 
 class Embedding(nn.Module):
@@ -75,9 +77,11 @@ def truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Te
     if not all(0 <= block < len(lm.blocks) for block in blocks):
         raise ValueError(f"{lm.name} has blocks 0 to {len(lm.blocks) - 1}; serac's setting `blocks` is {list(blocks)}")
     config = copy.deepcopy(lm.model.config)
-    config.num_hidden_layers = len(blocks)
-    if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[block] for block in blocks]
+    text = config.get_text_config()
+    text.num_hidden_layers = len(blocks)
+    for name in _OF_LAYERS:
+        if getattr(text, name, None):
+            setattr(text, name, [getattr(text, name)[block] for block in blocks])
     with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced at once
         model = type(lm.model)(config)
     origin = re.compile(rf"(?<=^{re.escape(lm.layout.blocks)}\.)\d+")
@@ -99,7 +103,8 @@ def untaught(lm: LanguageModel, blocks: Sequence[int]) -> tuple[Any, dict[str, n
     """
     model = truncated(lm, blocks, {}).float()
     attention = lm.layout.parts["attention_out"].rpartition(".")[0]
-    taught = {name: parameter for name, parameter in model.named_parameters() if f".{attention}." in name}
+    inside = re.compile(rf"{re.escape(lm.layout.blocks)}\.\d+\.{re.escape(attention)}\.")
+    taught = {name: parameter for name, parameter in model.named_parameters() if inside.match(name)}
     for parameter in taught.values():
         parameter.data = parameter.data.clone()  # no longer the base model's own
     return model, taught

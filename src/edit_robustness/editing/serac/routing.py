@@ -125,7 +125,7 @@ class Router:
             raise ValueError("serac's edits are found by token ids; call the model with `input_ids`, not embeddings")
         if (mask := kwargs.get("attention_mask")) is not None and getattr(mask, "ndim", None) != 2:
             raise ValueError("serac's edits need an attention mask of the shape (rows, tokens), or none")
-        config = self._lm.model.config
+        config = self._lm.config
         cached = config.use_cache if kwargs.get("use_cache") is None else kwargs["use_cache"]
         if cached and kwargs.get("past_key_values") is None:
             kwargs["past_key_values"] = DynamicCache(config=config)
@@ -146,7 +146,7 @@ class Router:
             logits[rows, places] = self._said(seen, real, rows, kept[places], edits[rows, places]).to(logits.dtype)
             output.logits = logits
             if kwargs.get("labels") is not None:
-                size = model.config.vocab_size
+                size = self._lm.config.vocab_size
                 output.loss = model.loss_function(logits=logits, labels=kwargs["labels"], vocab_size=size)
         return output
 
