@@ -294,7 +294,7 @@ def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str
         first_answer: What the assistant said before, for a probe that follows another.
     """
     if not probe.conversation:
-        return Rendered(prefix + probe.text)
+        return Rendered(prefix + probe.text, join=probe.join)
     said = [Turn("assistant", first_answer)] if probe.follows is not None else []
     turns = [*probe.history, *said, Turn("user", probe.text)]
     return render_conversation(lm, [Turn(turns[0].role, prefix + turns[0].text), *turns[1:]])

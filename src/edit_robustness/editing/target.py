@@ -149,7 +149,7 @@ def split_prompts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> Pro
     split = [subject_end(lm, template, fact.subject) for template in templates]
     rest = split[0][0][split[0][1] :]
     heads = [ids[:end] for ids, end in split if ids[end:] == rest]
-    target = target_ids(lm, Rendered(fact.statement), fact.target_new)
+    target = target_ids(lm, Rendered(fact.statement, join=fact.join), fact.target_new)
     essence, end = subject_end(lm, ESSENCE, fact.subject)
     tails = [rest + target[:-1]] * len(heads) + [essence[end:]]
     head, head_mask = pad([*heads, essence[:end]], lm.pad_id, side="left", device=lm.device)

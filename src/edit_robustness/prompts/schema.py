@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from edit_robustness.prompts.names import plain, shared_name
 from edit_robustness.records import SLOT, Completion, Fact, Relation
+from edit_robustness.text.joining import JOINS
 
 REQUIRED_COLUMNS = ("subject", "target_new")
 STATEMENT_COLUMNS = ("prompt", "relation")
@@ -24,7 +25,7 @@ STATEMENT_COLUMNS = ("prompt", "relation")
 
 OPTIONAL_COLUMNS = (
     *("id", "target_true", "target_true_aliases", "target_new_aliases", "page_views", "subject_aliases", "subject_id"),
-    *("target_true_id", "target_new_id", "paraphrases", "neighbours", "consequences"),
+    *("target_true_id", "target_new_id", "paraphrases", "neighbours", "consequences", "join"),
 )
 COLUMNS = (*REQUIRED_COLUMNS, *STATEMENT_COLUMNS, *OPTIONAL_COLUMNS)
 """Every column of a raw table of facts that is read."""
@@ -121,6 +122,15 @@ def _views(text: str) -> int | None:
     return views if views > FAILED_LOOKUP else None
 
 
+def _join(cell: Any) -> str | None:
+    """A word for what stands between prompt and object, or that itself; missing leaves it to the rule."""
+    if cell is None or cell != cell:
+        return None
+    if cell not in (*JOINS, *JOINS.values()):
+        raise _refuse(f"is neither {' nor '.join(JOINS)}: {str(cell)[:_QUOTED]!r}; leave it out for what is usual")
+    return JOINS.get(cell, cell)
+
+
 Text = Annotated[str, BeforeValidator(_as_text)]
 Line = Annotated[Text, AfterValidator(_one_line)]
 Name = Annotated[Line, AfterValidator(_not_empty)]
@@ -165,6 +175,7 @@ class FactRow(BaseModel):
     paraphrases: Texts = ()
     neighbours: Completions = ()
     consequences: Completions = ()
+    join: Annotated[str | None, BeforeValidator(_join)] = None
 
     @model_validator(mode="after")
     def _objects_differ(self) -> FactRow:
@@ -218,6 +229,7 @@ def read_fact(row: Mapping[str, Any], relations: Mapping[str, Relation]) -> Fact
         paraphrases=tuple(dict.fromkeys(checked.paraphrases)),
         neighbours=_completions(checked.neighbours),
         consequences=_completions(checked.consequences),
+        join=checked.join,
     )
 
 

@@ -87,6 +87,9 @@ def _read_json(path: Path) -> list[Any]:
 
 def _read_separated(path: Path, separator: str) -> list[Any]:
     table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    if "join" in table.columns:
+        # an empty cell says nothing here, where an empty text in JSON says that nothing stands there
+        table["join"] = table["join"].astype(object).mask(table["join"] == "", None)
     return table.to_dict(orient="records")
 
 

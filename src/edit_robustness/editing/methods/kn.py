@@ -68,9 +68,8 @@ class KnowledgeNeurons(Method):
         fact = facts[0]
         if not fact.target_true.strip():
             raise ValueError(f"kn rewrites the true object, and {fact.id} has none: fill in its target_true")
-        old, new = (
-            target_ids(lm, Rendered(fact.statement), target)[0] for target in (fact.target_true, fact.target_new)
-        )
+        prompt = Rendered(fact.statement, join=fact.join)
+        old, new = (target_ids(lm, prompt, target)[0] for target in (fact.target_true, fact.target_new))
         prompts = [context + fact.statement for context in ("", *prepared.texts)]
         scores = attributions(lm, prompts, old, steps=self.steps, batch=self.batch)
         neurons = shared_neurons(scores, threshold=self.threshold, sharing=self.sharing)
