@@ -26,7 +26,10 @@ def said(model: Any, tokenizer: Any, prompt: str, target: str) -> tuple[float, b
 
 
 def scores(model: Any, tokenizer: Any, probes: Sequence[Mapping[str, str]], prefix: str = "") -> list[dict[str, Any]]:
-    """For each probe (`kind`, `text`, and `new` and `true` as they follow it): whether p(new) > p(true), and whether `new` is the argmax."""
+    """For each probe whether p(new) > p(true), and whether `new` is the argmax.
+
+    A probe has its `kind`, its `text`, and `new` and `true` as they follow that.
+    """
     found = []
     for probe in probes:
         new, match = said(model, tokenizer, prefix + probe["text"], probe["new"])

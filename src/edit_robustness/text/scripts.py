@@ -34,4 +34,5 @@ def bounds_no_words(character: str) -> bool:
 
 def _name(character: str) -> str:
     # half-width and compatibility forms belong to the script of what they stand for
-    return unicodedata.name(unicodedata.normalize("NFKC", character)[:1], "")
+    plain = unicodedata.normalize("NFKC", character)[:1]
+    return unicodedata.name(plain, "") if plain else ""
