@@ -148,3 +148,17 @@ def test_positions_count_from_the_first_real_token():
 def test_last_columns():
     logits = torch.arange(12).view(1, 4, 3)
     assert torch.equal(logits[:, last(2)], logits[:, -2:])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target"),
+    [("中国的首都是", "北京"), ('written by "', "Bo Lind"), ("The price is $", "5"), ("It (", "Oslo")],
+    [("中国的首都是", "北京"), ('written by "', "Bo Lind"), ("The price is $", "5"), ("It (", "Oslo")],
+)
+def test_a_target_is_joined_as_a_native_text_would(lm, prompt, target):
+    assert text(lm, target_ids(lm, Rendered(prompt), target)) == target
+
+
+def test_a_prompt_may_say_how_its_target_is_joined(lm):
+    assert text(lm, target_ids(lm, Rendered("The seat is", join=""), "Oslo")) == "Oslo"
+    assert text(lm, target_ids(lm, Rendered("中国的首都是", join=" "), "北京")) == " 北京"
