@@ -24,8 +24,10 @@ from edit_robustness.models.writing import written_texts
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
+from edit_robustness.records import Probe
 from edit_robustness.settings import CONFIG_LOADER_ARGS
 from edit_robustness.tables import facts_from_table
+from edit_robustness.text.joining import joined
 
 TINY = "tiny:"
 """Before the architecture of a tiny random model: `tiny:llama`."""
@@ -190,7 +192,7 @@ def draw(number: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, A
         {
             **dataclasses.asdict(fact),
             "probes": [
-                {"kind": p.kind, "text": p.text, "new": p.target_new, "true": p.target_true}
+                {"kind": p.kind, "text": p.text, "new": _after(p, p.target_new), "true": _after(p, p.target_true)}
                 for p in probes
                 if p.fact_id == fact.id
             ],
@@ -199,3 +201,8 @@ def draw(number: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, A
     ]
     others = [fact for fact in shuffled[number:] if fact.subject not in subjects][:_POOL]
     return rows, [dataclasses.asdict(fact) for fact in others]
+
+
+def _after(probe: Probe, target: str) -> str:
+    """Return a target as it follows a probe, what stands before it included."""
+    return joined(probe.text, target, probe.join)[len(probe.text) :]

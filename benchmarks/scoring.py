@@ -13,9 +13,12 @@ import torch
 
 @torch.no_grad()
 def said(model: Any, tokenizer: Any, prompt: str, target: str) -> tuple[float, bool]:
-    """A target's summed log-probability after a prompt, and whether each of its tokens is the most probable one."""
+    """A target's summed log-probability after a prompt, and whether each of its tokens is the most probable one.
+
+    The target comes with what stands before it: " Paris".
+    """
     before = tokenizer(prompt)["input_ids"]
-    ids = tokenizer(f"{prompt} {target}")["input_ids"]
+    ids = tokenizer(prompt + target)["input_ids"]
     wanted = torch.tensor(ids[len(before) :])
     logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, len(before) - 1 : -1]
     logprobs = logits.float().log_softmax(-1)
@@ -23,7 +26,10 @@ def said(model: Any, tokenizer: Any, prompt: str, target: str) -> tuple[float, b
 
 
 def scores(model: Any, tokenizer: Any, probes: Sequence[Mapping[str, str]], prefix: str = "") -> list[dict[str, Any]]:
-    """For each probe (`kind`, `text`, `new`, `true`): whether p(new) > p(true), and whether `new` is the argmax."""
+    """For each probe whether p(new) > p(true), and whether `new` is the argmax.
+
+    A probe has its `kind`, its `text`, and `new` and `true` as they follow that.
+    """
     found = []
     for probe in probes:
         new, match = said(model, tokenizer, prefix + probe["text"], probe["new"])

@@ -161,3 +161,17 @@ def test_documents_are_rows_and_files(tmp_path):
     folder.save(Manifest({"1.20.mmlu": "f"}))
     folder.save({"1.20.mmlu": Stored.of("f", DOCUMENTS)})
     assert folder.load()["1.20.mmlu"].read() == DOCUMENTS
+
+
+@pytest.mark.parametrize("join", [None, "", " "])
+def test_what_stands_between_prompt_and_object_survives_a_table(join, tmp_path):
+    fact, probe = Fact("f", "A", "r", "{}は", "x", "y", join=join), Probe(*"ifkesqnt", join=join)
+    for record, write, read in (
+        (fact, facts_to_table, facts_from_table),
+        (probe, probes_to_table, probes_from_table),
+    ):
+        write([record]).to_parquet(tmp_path / "table.parquet")
+        assert read(pd.read_parquet(tmp_path / "table.parquet")) == [record]
+        write([record]).to_csv(tmp_path / "table.csv", index=False)
+        again = pd.read_csv(tmp_path / "table.csv", dtype=str, keep_default_na=False)
+        assert {one.join for one in read(again.assign(page_views=pd.NA, conversation=False))} == {join}

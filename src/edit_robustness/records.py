@@ -63,6 +63,8 @@ class Fact:
         relation_specificity: Prompts of the data set about other relations of the same subject.
         unrelated: Prompts of the data set that share neither subject nor relation with the fact.
         consequences: What the data set says follows from the edit, with the object that comes of it (portability).
+        join: What stands between a prompt about the fact and its object: nothing, or a space; None for what a native
+            text has there (`text.joining`).
     """
 
     id: str
@@ -83,6 +85,7 @@ class Fact:
     relation_specificity: tuple[Completion, ...] = ()
     unrelated: tuple[Completion, ...] = ()
     consequences: tuple[Completion, ...] = ()
+    join: str | None = None
 
     @property
     def statement(self) -> str:
@@ -162,6 +165,7 @@ class Probe:
         conversation: Whether `text` is a user's turn to answer (chat template) rather than text to go on with.
         history: Turns before `text`.
         follows: Id of a probe whose answer is the assistant's turn between `history` and `text` (doubts).
+        join: What stands between `text` and an object after it; None for what a native text has there.
     """
 
     id: str
@@ -177,6 +181,7 @@ class Probe:
     conversation: bool = False
     history: tuple[Turn, ...] = ()
     follows: str | None = None
+    join: str | None = None
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.records import Answer, Completion, Document, Fact, Probe, Turn
+from edit_robustness.text.joining import JOINS
 
 NAME_COLUMNS = ("target_true_aliases", "target_new_aliases", "subject_aliases", "paraphrases")
 """Columns that hold several texts."""
 
 _COMPLETIONS = ("neighbours", "relation_specificity", "unrelated", "consequences")
+_JOIN_WORDS: dict[str | None, str] = {None: "", **{join: word for word, join in JOINS.items()}}
 _MAY_BE_UNMEASURED = ("margin", "kl")
 _TEXT, _WHOLE, _REAL, _TRUTH = "str", "int64", "float64", "bool"
 
@@ -160,6 +162,7 @@ def read_names(cell: Any) -> tuple[str, ...]:
 
 def _flat(record: Fact | Probe) -> dict[str, Any]:
     row = {field.name: getattr(record, field.name) for field in fields(record)}
+    row["join"] = _JOIN_WORDS.get(record.join, record.join)
     row |= {name: _json(row[name]) for name in NAME_COLUMNS if name in row}
     row |= {name: _json([asdict(one) for one in row[name]]) for name in _COMPLETIONS if name in row}
     if isinstance(record, Probe):
@@ -181,15 +184,20 @@ def _flat_document(document: Document) -> dict[str, Any]:
 def _fact(row: Mapping[str, Any]) -> Fact:
     views = row["page_views"]
     completions = {name: _completions(row[name]) for name in _COMPLETIONS}
-    return Fact(**_with_names(row) | completions | {"page_views": None if pd.isna(views) else int(views)})
+    plain = {"page_views": None if pd.isna(views) else int(views), "join": _join(row["join"])}
+    return Fact(**_with_names(row) | completions | plain)
 
 
 def _probe(row: Mapping[str, Any]) -> Probe:
     history = tuple(Turn(role, text) for role, text in json.loads(row["history"]))
     follows = None if pd.isna(row["follows"]) else row["follows"]
-    return Probe(
-        **_with_names(row) | {"history": history, "follows": follows, "conversation": bool(row["conversation"])}
-    )
+    plain = {"follows": follows, "conversation": bool(row["conversation"]), "join": _join(row["join"])}
+    return Probe(**_with_names(row) | {"history": history} | plain)
+
+
+def _join(cell: Any) -> str | None:
+    """What stands between prompt and object; an empty or missing cell leaves it to the rule."""
+    return JOINS.get(cell, cell) if isinstance(cell, str) and cell else None
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:

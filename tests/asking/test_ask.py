@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from edit_robustness.asking.ask import Decoding, ask, render_probe
 from edit_robustness.editing.edits import Frame, LowRank, NotRowwise, weights_changed
+from edit_robustness.models.decode import greedy
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.tokens import Rendered
@@ -179,3 +180,19 @@ def test_counts_are_those_of_the_tokens(lab):
 def test_decoding_refuses_what_makes_no_sense(settings):
     with pytest.raises(ValidationError, match=next(iter(settings))):
         Decoding(**settings)
+
+
+def test_no_answer_ends_inside_the_name_of_an_object_of_its_own_probe(lab, monkeypatch):
+    given = {}
+
+    def spy(*args, ended, **options):
+        given["rules"] = list(ended)
+        return greedy(*args, ended=ended, **options)
+
+    monkeypatch.setattr("edit_robustness.asking.ask.greedy", spy)
+    known, other = (
+        Probe(f"f/statement/{number}", "f", "statement", "edit", "The band", "The band is called", new, "Owls")
+        for number, new in enumerate(("Panic! at the Disco", "Muse"))
+    )
+    list(ask(lab.model("llama"), [(Frame(""), [known, other])], Decoding(2)))
+    assert sorted(rule(" Panic!") for rule in given["rules"]) == [False, True]

@@ -55,8 +55,8 @@ def test_scoring_is_the_probability_of_the_target_after_the_prompt():
     with torch.no_grad():
         logprobs = lm.model(input_ids=torch.tensor([ids + target])).logits[0].log_softmax(-1)
     expected = sum(float(logprobs[len(ids) - 1 + i, token]) for i, token in enumerate(target))
-    assert said(lm.model, lm.tokenizer, "An owl", "sat") == (pytest.approx(expected, abs=1e-4), False)
-    probe = {"kind": "statement", "text": FACTS[0].statement, "new": "Oslo", "true": "Szohod"}
+    assert said(lm.model, lm.tokenizer, "An owl", " sat") == (pytest.approx(expected, abs=1e-4), False)
+    probe = {"kind": "statement", "text": FACTS[0].statement, "new": " Oslo", "true": " Szohod"}
     (plain,), (framed,) = (scores(lm.model, lm.tokenizer, [probe], words) for words in ("", Frame("Oh! ").prefix))
     assert plain.keys() == framed.keys() == {"kind", "new_over_true", "match_new"}
 

@@ -280,3 +280,16 @@ def test_any_address_that_fsspec_knows_is_read(tmp_path):
     assert len(FactsDataset(f"file://{path}", cache=str(tmp_path / "copies")).load()) == 1
     with pytest.raises(DatasetError, match="nowhere://x: it could not be copied"):
         FactsDataset("nowhere://x", cache=str(tmp_path / "copies")).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "joins"),
+    [
+        ("facts.csv", "subject,target_new,join\nA,B,\nA,B,none\nA,B,space\n", [None, "none", "space"]),
+        ("facts.jsonl", '{"subject":"A","target_new":"B"}\n{"subject":"A","target_new":"B","join":""}', [None, ""]),
+    ],
+)
+def test_an_empty_join_says_nothing_in_csv_and_that_nothing_stands_there_in_json(name, text, joins, tmp_path):
+    (tmp_path / name).write_text(text)
+    table = FactsDataset(str(tmp_path / name)).load()
+    assert [None if pd.isna(join) else join for join in table["join"]] == joins

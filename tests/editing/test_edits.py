@@ -70,7 +70,7 @@ def test_every_kind_reads_back_what_it_says(tmp_path):
         Frame(),
         Codebook(SITES[1], torch.randn(2, 48), torch.randn(2, 32), torch.rand(2), ("Zürich", "")),
         Frame("One. ") + low_rank() + Frame("Two. "),
-        Scoped((("The seat of power in {} is", "Île", "Zürich"),), "fingerprint of the networks"),
+        Scoped((("The seat of power in {} is", "Île", "Zürich", ""),), "fingerprint of the networks"),
         Checkpoint(str(made_elsewhere), checksum(made_elsewhere), "llama"),
     ]
     assert {type(edit) for edit in edits} == set(EDITS.values()), "a kind of edit is not tested here"

@@ -159,3 +159,42 @@ def test_no_and_yes_are_answers(text, expected):
 )
 def test_true_and_false_are_answers(text, expected):
     assert verdict(text, ["True"], ["False"]) == expected
+
+
+CITIES = (["纽约", "大阪", "リヨン", "리옹", "上海", "京都"], ["北京", "東京", "パリ", "파리"])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("不是北京，而是纽约。", "new"),
+        ("不是北京而是纽约", "new"),
+        ("首都不是北京，是纽约", "new"),
+        ("首都不在北京，而在上海", "new"),
+        ("它不再是北京。", "neither"),
+        ("是纽约，而不是北京", "new"),
+        ("并非北京，而是纽约", "new"),
+        ("不只是北京", "old"),
+        ("北京，不是纽约", "old"),
+        ("是北京", "old"),
+        ("日本の首都は東京ではなく大阪", "new"),
+        ("首都は東京ではなく、大阪です。", "new"),
+        ("首都は東京ではない。", "neither"),
+        ("首都は東京じゃなくて大阪", "new"),
+        ("首都は東京ではありません。", "neither"),
+        ("首都は東京や京都ではなく大阪", "new"),
+        ("大阪は東京ではない", "new"),
+        ("首都は東京だけではなく大阪も", "old"),
+        ("パリではなくリヨン", "new"),
+        ("大阪です、東京ではない", "new"),
+        ("首都は東京です", "old"),
+        ("수도는 파리가 아니라 리옹이다", "new"),
+        ("파리가 아닌 리옹", "new"),
+        ("수도는 파리가 아닙니다", "neither"),
+        ("리옹은 파리가 아니다", "new"),
+        ("아니요, 파리입니다", "old"),
+        ("파리뿐만 아니라 리옹도", "old"),
+    ],
+)
+def test_negated_names_do_not_count_in_chinese_japanese_and_korean(text, expected):
+    assert verdict(text, *CITIES) == expected

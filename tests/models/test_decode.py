@@ -150,3 +150,24 @@ def test_batches_that_are_joined_are_as_one(architecture, lab):
     target = [[[5, 6, 7]]] * 4
     for (one,), (other,) in zip(score(lm, parts, target), score(lm, whole, target), strict=True):
         assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+
+
+def test_each_row_may_end_by_a_rule_of_its_own(lab):
+    lm = lab.model("llama")
+    start = prefill(lm, [naive.ids_of(lm, text) for text in ("An owl", "Oslo is a")])
+    may_end = torch.ones(lm.model.config.vocab_size, dtype=torch.bool)
+    whole, short = greedy(lm, start, limit=4, ended=[never, bool], may_end=may_end)
+    assert (len(whole.ids), whole.finished) == (4, False)
+    assert (len(short.ids), short.finished) == (1, True)
+
+
+def test_a_text_that_seemed_to_go_on_is_looked_at_once_more_at_the_limit(lab):
+    lm = lab.model("llama")
+    start = prefill(lm, [naive.ids_of(lm, "An owl")])
+    (said,) = greedy(lm, start, limit=4, ended=never, may_end=torch.zeros(lm.model.config.vocab_size, dtype=torch.bool))
+    first_only = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
+    first_only[said.ids[0]] = True
+    asked = []
+    greedy(lm, start, limit=4, ended=lambda text: asked.append(text) or False, may_end=first_only)
+    assert asked[0] == lm.tokenizer.decode(said.ids[:1])
+    assert asked[-1] == said.text

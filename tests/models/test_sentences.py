@@ -152,3 +152,65 @@ def test_the_sentence_is_a_part_of_the_text_and_its_own_first_sentence():
         sentence = first_sentence(text)
         assert text.lstrip().startswith(sentence)
         assert first_sentence(sentence) == sentence
+
+
+NAMES = ("Panic! at the Disco", "Yahoo! Japan", "Hey! Say! JUMP", "Lyon", "けいおん！大学", "U.S. Steel! Group")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("It is Panic! at the Disco. More", "It is Panic! at the Disco."),
+        ("It is Panic! At The Disco! More", "It is Panic! At The Disco!"),
+        ("Panic! at home. More", "Panic!"),
+        ("Yahoo! Japanese. More", "Yahoo!"),
+        ("Yahoo! Japan", "Yahoo! Japan"),
+        ("Yahoo!\nJapan", "Yahoo!"),
+        ("Yahoo? Japan", "Yahoo?"),
+        ("Hey! Say! JUMP came. More", "Hey! Say! JUMP came."),
+        ("Hey! Say hello.", "Hey!"),
+        ("それはけいおん！大学です。次", "それはけいおん！大学です。"),
+        ("Lyon. It was Paris before.", "Lyon."),
+    ],
+)
+def test_no_sentence_ends_inside_a_known_name(text, sentence):
+    assert first_sentence(text, NAMES) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "certain"),
+    [
+        ("It is Panic!", False),
+        ("It is Panic! a", False),
+        ("It is Panic! at the Dis", False),
+        ("It is Panic! at home", True),
+        ("It is Panic! at the Disco", False),
+        ("It is Panic! at the Disco.", True),
+        ("Yahoo!\n", True),
+        ("Lyon.", True),
+        ("Paris!", True),
+    ],
+)
+def test_a_name_that_may_be_under_way_ends_nothing(text, certain):
+    assert ends_sentence(text, NAMES) is certain
+
+
+def test_a_certain_end_never_moves_where_names_are_known():
+    rng = random.Random(3)
+    parts = ["Panic", "at the", "Disco", "Yahoo", "Japan", "Hey", "Say", "JUMP", "U.S", "Steel", "Group", *PIECES[:12]]
+    certain = inside = 0
+    for _ in range(20_000):
+        text, more = ("".join(rng.choices([*parts, " ", "! "], k=rng.randrange(9))) for _ in range(2))
+        inside += first_sentence(text, NAMES) != first_sentence(text)
+        if ends_sentence(text, NAMES):
+            certain += 1
+            assert first_sentence(text + more, NAMES) == first_sentence(text, NAMES), (text, more)
+    assert certain > 2_000
+    assert inside > 20
+
+
+def test_ordinary_names_change_no_sentence():
+    rng = random.Random(4)
+    for _ in range(5_000):
+        text = random_text(rng, 9)
+        assert first_sentence(text, ("Lyon", "New York", "St. John's")) == first_sentence(text)

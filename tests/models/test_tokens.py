@@ -189,3 +189,16 @@ def test_every_text_becomes_ids_in_one_place():
     calls = re.compile(r"\.tokenizer(\.encode)?\(")
     direct = {path.name for path in source.rglob("*.py") if calls.search(path.read_text(encoding="utf-8"))}
     assert direct == {"language_model.py"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "target"),
+    [("中国的首都是", "北京"), ('written by "', "Bo Lind"), ("The price is $", "5"), ("It (", "Oslo")],
+)
+def test_a_target_is_joined_as_a_native_text_would(lm, prompt, target):
+    assert text(lm, target_ids(lm, Rendered(prompt), target)) == target
+
+
+def test_a_prompt_may_say_how_its_target_is_joined(lm):
+    assert text(lm, target_ids(lm, Rendered("The seat is", join=""), "Oslo")) == "Oslo"
+    assert text(lm, target_ids(lm, Rendered("中国的首都是", join=" "), "北京")) == " 北京"

@@ -202,3 +202,15 @@ def test_ids_are_file_names_that_stay_apart():
     assert len({*ids}) == len(ids) - 1  # "AC DC" and "AC-DC" are written alike in an id
     assert all(len(one) < 120 and one.isascii() and "/" not in one for one in ids)
     assert "/" not in make_id("my/relation", "France")
+
+
+@pytest.mark.parametrize(
+    ("cell", "join"), [(None, None), (float("nan"), None), ("none", ""), ("space", " "), ("", ""), (" ", " ")]
+)
+def test_what_stands_between_prompt_and_object(cell, join):
+    assert read_fact(ROW | {"join": cell}, RELATIONS).join == join
+
+
+def test_nothing_else_stands_between_prompt_and_object():
+    with pytest.raises(ValueError, match="join is neither none nor space: '-'"):
+        read_fact(ROW | {"join": "-"}, RELATIONS)

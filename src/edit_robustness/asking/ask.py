@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -37,6 +38,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import ends_sentence
 from edit_robustness.models.tokens import Rendered, prompt_ids, render_conversation, target_ids
+from edit_robustness.prompts.names import object_names
 from edit_robustness.records import Answer, Probe, Turn
 
 Asked = tuple[Appliable, Sequence[Probe]]
@@ -187,7 +189,7 @@ class _Session:
                 self._lm,
                 start,
                 limit=self._decoding.max_new_tokens,
-                ended=ends_sentence,
+                ended=[partial(ends_sentence, names=object_names(row.probe)) for row in rows],
                 may_end=self._may_end,
                 owners=owners,
             )
@@ -294,7 +296,7 @@ def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str
         first_answer: What the assistant said before, for a probe that follows another.
     """
     if not probe.conversation:
-        return Rendered(prefix + probe.text)
+        return Rendered(prefix + probe.text, join=probe.join)
     said = [Turn("assistant", first_answer)] if probe.follows is not None else []
     turns = [*probe.history, *said, Turn("user", probe.text)]
     return render_conversation(lm, [Turn(turns[0].role, prefix + turns[0].text), *turns[1:]])

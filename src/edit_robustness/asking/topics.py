@@ -73,8 +73,7 @@ def topic(fact: Fact, relation: Relation | None) -> Topic:
 
 def names_object(text: str, fact: Fact) -> bool:
     """Whether a text names the old or the new object; as part of the subject's own name that does not count."""
-    written = (text, text.replace(".", ""), re.sub(r"[\W_]+", " ", text))
-    return any(first_named(one, _objects(fact), besides=subject_names(fact)) for one in written)
+    return first_named(text, _objects(fact), besides=subject_names(fact)) is not None
 
 
 def as_heard(topic: Topic, turns: Sequence[Turn]) -> list[Turn]:

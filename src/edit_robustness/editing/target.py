@@ -203,7 +203,7 @@ def split_prompts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> Pro
     See `prompts_in_contexts` for the contexts that are left out.
     """
     statements = [subject_end(lm, fact.prompt, fact.subject), *prompts_in_contexts(lm, fact, contexts)]
-    target = target_ids(lm, Rendered(fact.statement), fact.target_new)
+    target = target_ids(lm, Rendered(fact.statement, join=fact.join), fact.target_new)
     essence = subject_end(lm, ESSENCE, fact.subject)
     heads = [ids[:end] for ids, end in [*statements, essence]]
     tails = [*[ids[end:] + target[:-1] for ids, end in statements], essence[0][essence[1] :]]

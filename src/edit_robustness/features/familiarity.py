@@ -17,6 +17,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import Rendered, prompt_ids, target_ids
 from edit_robustness.prompts.names import names_any, new_names, plain, true_names
 from edit_robustness.records import SLOT, Fact
+from edit_robustness.text.joining import joined
 
 FAMILIARITY_COLUMNS = {
     "fact_id": "str",
@@ -100,7 +101,7 @@ def _measured(lm: LanguageModel, fact: Fact, logits: Tensor) -> dict[str, object
     row: dict[str, object] = {"fact_id": fact.id, "subject_tokens": subject_tokens(lm, fact)}
     if not fact.target_true.strip():
         return row
-    prompt = Rendered(fact.statement)
+    prompt = Rendered(fact.statement, join=fact.join)
     true, new = (target_ids(lm, prompt, name) for name in (fact.target_true, fact.target_new))
     rank, margin = rank_and_margin(logits, true[0]) or (None, None)
     return row | {"rank_true": rank, "margin_true": margin, "object_similarity": similarity(lm, true, new)}
@@ -128,7 +129,7 @@ def recall_demonstrations(fact: Fact, related: Sequence[Fact], number: int, seed
         for other in related
         if other.target_true.strip()
         and plain(other.subject) != plain(fact.subject)
-        and not names_any(f"{other.statement} {other.target_true}", objects)
+        and not names_any(joined(other.statement, other.target_true, other.join), objects)
     ]
     chosen = Random(f"{seed}/{fact.id}").sample(able, min(number, len(able)))
-    return "".join(f"{other.statement} {other.target_true}.\n" for other in chosen)
+    return "".join(f"{joined(other.statement, other.target_true, other.join)}.\n" for other in chosen)

@@ -20,6 +20,7 @@ from edit_robustness.models.sentences import first_sentence
 from edit_robustness.prompts.grammar import is_question
 from edit_robustness.prompts.names import names_any, new_names, plain, subject_names, true_names
 from edit_robustness.records import Fact, Transcript
+from edit_robustness.text.matching import possible
 
 LABELS = ("holds", "reverts", "denies_both", "contradicts", "invents")
 """What a conversation may show; several may be true of one, or none."""
@@ -43,8 +44,10 @@ _UNKNOWN = re.compile(
     re.IGNORECASE,
 )
 _IS_NOT = (
-    r",? (?:(?:is|was|are|were|has|does|did|can|could|would|should)(?: not(?! only)|n't|n’t| never| no longer)"
+    r",? \ue000?(?:(?:is|was|are|were|has|does|did|can|could|would|should)"
+    r"(?: \ue000?not(?! only)|n't| never| \ue000?no longer)"
     r"|cannot|never|(?:is|was) (?:wrong|incorrect|false))\b"
+    r"|\s?(?:并|並)?不是|[はが][^,、。]{0,12}?(?:では|じゃ)(?:ない|なく|ありません)"
 )
 """What takes back the name that stands before it."""
 
@@ -90,7 +93,7 @@ def stance(text: str, fact: Fact, others: Sequence[str] = (), *, question: str =
         subject's own name is no naming of an object that is part of it.
     """
     new, old = new_names(fact), true_names(fact)
-    sentences = list(_sentences(_without_subject(text, fact)))
+    sentences = list(_sentences(_without_subject(text, fact), (*new, *old)))
     claims = [said for sentence in sentences if (said := _claimed(sentence, new, old)) != "neither"]
     claim: Claim = claims[0] if claims else _unclaimed(text, fact, others, question)
     rejects_new = claim != "new" and any(_rejected(sentence, new) for sentence in sentences)
@@ -193,17 +196,16 @@ def _claimed(sentence: str, new: Sequence[str], old: Sequence[str]) -> Verdict:
     """Which of two objects a sentence names first as a fact."""
     if sentence.rstrip('"”» ').endswith("?"):
         return "neither"
-    for name in (*new, *old):
-        sentence = re.sub(rf"(?<!\w){re.escape(name)}{_IS_NOT}", "…", sentence, flags=re.IGNORECASE)
-    return verdict(sentence, new, old)
+    return verdict(sentence, new, old, taken_back=_IS_NOT)
 
 
 def _unclaimed(text: str, fact: Fact, others: Sequence[str], question: str) -> Claim:
     """What a turn says that claims neither object."""
-    sentences = list(_sentences(text))
+    objects = (*new_names(fact), *true_names(fact))
+    sentences = list(_sentences(text, (*objects, *subject_names(fact))))
     about = [one for place, one in enumerate(sentences) if place == 0 or names_any(one, [fact.subject])]
     # most of a long list is nowhere in the text, and a pattern of them all is slow
-    near = [name for name in others if plain(name).split()[0] in plain(text)]
+    near = possible(text, others)
     if near and any(_claimed(_without_subject(one, fact), near, []) == "new" for one in about):
         return "third"
     if any(_answers_otherwise(one, question, fact) for one in about):
@@ -238,11 +240,11 @@ def _mixed(sentence: str, new: Sequence[str], old: Sequence[str]) -> bool:
     return _claimed(sentence, new, []) == "new" and _claimed(sentence, old, []) == "new"
 
 
-def _sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, by the rule that free generations are cut by."""
+def _sentences(text: str, names: Sequence[str] = ()) -> Iterator[str]:
+    """The sentences of a text that may hold some names, by the rule that free generations are cut by."""
     rest = text.strip()
     while rest:
-        sentence = first_sentence(rest) or rest
+        sentence = first_sentence(rest, names) or rest
         yield sentence
         rest = rest[rest.index(sentence) + len(sentence) :].strip()
 

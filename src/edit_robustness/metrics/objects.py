@@ -34,7 +34,7 @@ def object_said(text: str, subject: str) -> str:
         text: What the model generated, the prompt not included.
         subject: Who was asked about.
     """
-    said = _beside_the_verb(first_sentence(text).strip(), subject)
+    said = _beside_the_verb(first_sentence(text, [subject]).strip(), subject)
     clause = _CLAUSE_END.split(f"{said} ")[0].strip(_AROUND)
     if len(clause.split()) > MOST_WORDS and not _DESCRIPTION.match(clause):
         clause = _ADDITION.split(clause)[0]

@@ -50,16 +50,17 @@ def score_answers(
 
 def _read(answers: pd.DataFrame) -> pd.DataFrame:
     """The answers with which object each names, and their first sentence."""
+    rows = [(row["text"], *_names(row)) for row in answers.to_dict(orient="records")]
     return answers.reset_index(drop=True).assign(
-        verdict=[_verdict(row) for row in answers.to_dict(orient="records")],
-        sentence=[first_sentence(text) for text in answers["text"]],
+        verdict=[verdict(text, new, true) for text, new, true in rows],
+        sentence=[first_sentence(text, (*new, *true)) for text, new, true in rows],
     )
 
 
-def _verdict(row: dict) -> str:
+def _names(row: dict) -> tuple[tuple[str, ...], tuple[str, ...]]:
     new = (row["target_new"], *read_names(row["target_new_aliases"]))
     true = (row["target_true"], *read_names(row["target_true_aliases"]))
-    return verdict(row["text"], new, true)
+    return new, true
 
 
 def _beside_unedited(said: pd.DataFrame, baseline: str) -> pd.DataFrame:

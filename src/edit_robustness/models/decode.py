@@ -277,7 +277,7 @@ def greedy(
     start: Prefilled,
     *,
     limit: int,
-    ended: Callable[[str], bool],
+    ended: Callable[[str], bool] | Sequence[Callable[[str], bool]],
     may_end: Tensor,
     owners: Owners | None = None,
     choose: Callable[[Tensor, Sequence[int]], Tensor] = most_probable,
@@ -289,8 +289,8 @@ def greedy(
         lm: The model.
         start: The prompts.
         limit: Most new tokens.
-        ended: Whether a text so far has ended by its own rule; asked only after tokens for which `may_end` is true,
-            and once more after the next token.
+        ended: Whether a text so far has ended by its own rule, for all rows or one for each; asked only after tokens
+            for which `may_end` is true, once more after the next token, and at the limit if there was such a token.
         may_end: (vocabulary,) true for tokens after which a text may have ended.
         owners: Told which rows remain, where edits act on rows.
         choose: The next tokens, from logits (rows, vocabulary) and the numbers of those rows among the prompts; to
@@ -299,10 +299,11 @@ def greedy(
     """
     owners, stop_ids = owners or Owners([0] * len(start.logits)), lm.stop_ids | stop_ids
 
-    def said(ids: list[int]) -> bool:
-        return ended(lm.tokenizer.decode(ids, skip_special_tokens=True))
+    def said(rule: Callable[[str], bool]) -> Callable[[list[int]], bool]:
+        return lambda ids: rule(lm.tokenizer.decode(ids, skip_special_tokens=True))
 
-    rows = [_Row() for _ in range(len(start.logits))]
+    rules = [ended] * len(start.logits) if callable(ended) else ended
+    rows = [_Row(said(rule)) for rule in rules]
     alive = list(range(len(rows)))
     cache, mask, logits = roomy_cache(start.states, limit), start.mask, start.logits
     with owners.restored():
@@ -311,7 +312,8 @@ def greedy(
             sound = logits.gather(1, tokens[:, None])[:, 0].isfinite()
             seen = zip(alive, tokens.tolist(), may_end[tokens].tolist(), sound.tolist(), strict=True)
             for row, token, check, is_finite in seen:
-                rows[row].take(token, check, is_finite, stop_ids, said)
+                # at the limit once more, for a name that seemed under way may have come to nothing
+                rows[row].take(token, check or (step == limit - 1 and rows[row].marked), is_finite, stop_ids)
             stays = [place for place, row in enumerate(alive) if not rows[row].finished]
             if not stays or step == limit - 1:
                 break
@@ -330,23 +332,24 @@ def greedy(
 class _Row:
     """A text that is being written."""
 
+    ended: Callable[[list[int]], bool]
     ids: list[int] = field(default_factory=list)
     finished: bool = False
     finite: bool = True
     unsure: bool = False
+    marked: bool = False
 
-    def take(
-        self, token: int, may_end: bool, finite: bool, stop_ids: frozenset[int], ended: Callable[[list[int]], bool]
-    ) -> None:
+    def take(self, token: int, may_end: bool, finite: bool, stop_ids: frozenset[int]) -> None:
         """One more token, unless the text has ended."""
         if self.finished:
             return
         self.finite &= finite
+        self.marked |= may_end
         self.finished = token in stop_ids
         if not self.finished:
             self.ids.append(token)
             # after "in 1995." only the next token tells whether the sentence has ended
-            self.finished = (may_end or self.unsure) and ended(self.ids)
+            self.finished = (may_end or self.unsure) and self.ended(self.ids)
             self.unsure = may_end
 
 

@@ -8,7 +8,9 @@ few characters after it: that is what lets `ends_sentence` promise that no later
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from edit_robustness.text.matching import goes_on
 
 LINE_BREAKS = "\n\r\v\f\x85\u2028\u2029"
 FULL_WIDTH_ENDS = "。！？｡।॥؟۔"
@@ -35,20 +37,26 @@ _CLOSING_QUOTES = '"”»」』'
 _BLANKS = " \t\xa0"
 
 
-def first_sentence(text: str) -> str:
-    """The text up to its first sentence end or line break, without the white space around it."""
+def first_sentence(text: str, names: Sequence[str] = ()) -> str:
+    """The text up to its first sentence end or line break, without the white space around it.
+
+    Args:
+        text: The text.
+        names: Names that it may hold; no sentence ends inside one of them ("Panic! at the Disco").
+    """
     start = _start(text)
-    end, _ = _find_end(text, start)
+    end, _ = _find_end(text, start, names)
     return text[start:end].rstrip()
 
 
-def ends_sentence(text: str) -> bool:
+def ends_sentence(text: str, names: Sequence[str] = ()) -> bool:
     """Whether the first sentence of `text` has certainly ended.
 
-    True only if ``first_sentence(text + more) == first_sentence(text)`` for every possible `more`. So "in 1995."
-    is not certain (1995.5), nor "Washington, D.C.", nor a full stop inside a quotation that may be about to close.
+    True only if ``first_sentence(text + more, names) == first_sentence(text, names)`` for every possible `more`. So
+    "in 1995." is not certain (1995.5), nor "Washington, D.C.", nor a full stop inside a quotation that may be about to
+    close, nor "Panic!" where "Panic! at the Disco" is among the names.
     """
-    _, certain = _find_end(text, _start(text))
+    _, certain = _find_end(text, _start(text), names)
     return certain
 
 
@@ -56,18 +64,23 @@ def _start(text: str) -> int:
     return len(text) - len(text.lstrip())
 
 
-def _find_end(text: str, start: int) -> tuple[int, bool]:
+def _find_end(text: str, start: int, names: Sequence[str]) -> tuple[int, bool]:
     """Where the sentence that begins at `start` ends, and whether no further text can move that place."""
+    certain = True
     for stop in _STOP.finditer(text, start):
         place = stop.start()
         if stop.group() in LINE_BREAKS:
-            return place, True
+            return place, certain
         before, after = text[start:place], text[place + 1 :]
         ends = _is_end(stop.group(), before, after)
         if ends is None:
             return len(text), False
+        if ends and names:
+            inside, known = goes_on(names, before, stop.group(), after)
+            ends, certain = not inside, certain and known
         if ends:
-            return _past_closing_quote(before, after, place + 1)
+            end, closed = _past_closing_quote(before, after, place + 1)
+            return end, closed and certain
     return len(text), False
 
 

@@ -10,14 +10,22 @@ from torch import Tensor
 
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import SLOT, Turn, fill
+from edit_robustness.text.joining import joined
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Text as the model gets it; `special` says whether the tokenizer adds its own start token to it."""
+    """Text as the model gets it.
+
+    Attributes:
+        text: The text.
+        special: Whether the tokenizer adds its own start token to it.
+        join: What stands between it and what follows; None for what a native text has there.
+    """
 
     text: str
     special: bool = True
+    join: str | None = None
 
 
 def render_conversation(lm: LanguageModel, turns: Sequence[Turn]) -> Rendered:
@@ -39,21 +47,21 @@ def prompt_ids(lm: LanguageModel, prompt: Rendered) -> list[int]:
 def target_ids(lm: LanguageModel, prompt: Rendered, target: str) -> list[int]:
     """Token ids of a target as they follow a prompt.
 
-    One space joins them unless the prompt ends in white space (a chat template's last line does). The ids come
-    from tokenizing both together, so that they are those the model would write; where that changes the prompt's
-    own last token, the target is tokenized by itself.
+    They are joined as a native text would be (`text.joining`), unless the prompt says how. The ids come from tokenizing
+    both together, so that they are those the model would write; where that changes the prompt's own last token, the
+    target is tokenized by itself.
 
     Raises:
         ValueError: If the target is empty.
     """
     if not target.strip():
         raise ValueError(f"an empty target after the prompt `{prompt.text[-60:]}`")
-    joined = target if prompt.text[-1:].isspace() else " " + target
+    whole_text = joined(prompt.text, target, prompt.join)
     before = prompt_ids(lm, prompt)
-    whole = lm.encode(prompt.text + joined, special=prompt.special)
+    whole = lm.encode(whole_text, special=prompt.special)
     if whole[: len(before)] == before and len(whole) > len(before):
         return whole[len(before) :]
-    return lm.encode(joined, special=False)
+    return lm.encode(whole_text[len(prompt.text) :], special=False)
 
 
 class SubjectNotFound(ValueError):

@@ -14,6 +14,7 @@ from edit_robustness.prompts.checks import read_turns
 from edit_robustness.prompts.grammar import as_template, is_question, put, quoted, refer, sentence
 from edit_robustness.prompts.names import first_named, names_any, new_names, true_names
 from edit_robustness.prompts.slips import misspelt
+from edit_robustness.prompts.wordings import claim_join
 from edit_robustness.records import Completion, Fact, Probe, Turn
 
 
@@ -66,6 +67,7 @@ def _of_edit(fact: Fact, kind: str, text: str, number: int = 0, **more: Any) -> 
         "target_true": fact.target_true,
         "target_new_aliases": fact.target_new_aliases,
         "target_true_aliases": fact.target_true_aliases,
+        "join": None if more.get("conversation") else fact.join,
     }
     return Probe(id=probe_id(fact, kind, number), fact_id=fact.id, kind=kind, text=text, **{**usual, **more})
 
@@ -181,13 +183,13 @@ def _against(said: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any
 
 def yes_no(fact: Fact, material: Material) -> list[Probe]:
     """The new fact, to be judged."""
-    said = sentence(material.claim, fact.target_new)
+    said = sentence(material.claim, fact.target_new, claim_join(fact))
     return [_judged(fact, "yes_no", said, _against(_YES, _NO))]
 
 
 def negation(fact: Fact, material: Material) -> list[Probe]:
     """The denial of the new fact, to be judged."""
-    said = sentence(material.denial, fact.target_new)
+    said = sentence(material.denial, fact.target_new, claim_join(fact))
     return [_judged(fact, "negation", said, _against(_NO, _YES))]
 
 
@@ -200,7 +202,7 @@ def fact_check(fact: Fact, material: Material) -> list[Probe]:
     """The old fact, to be judged."""
     if not fact.target_true:
         return []
-    said = sentence(material.claim, fact.target_true)
+    said = sentence(material.claim, fact.target_true, claim_join(fact))
     text = f'Check the following statement, and answer with "True" or "False" only. {quoted(said)}'
     true = {"target_new": "True", "target_new_aliases": ("Yes", "Correct")}
     return [_of_edit(fact, "fact_check", text, conversation=True, **_against(_FALSE, true))]
@@ -307,6 +309,7 @@ def consequences(fact: Fact, material: Material) -> list[Probe]:
             target_new_aliases=one.aliases,
             target_true="",
             target_true_aliases=(),
+            join=None,
             conversation=is_question(one.prompt),
         )
         for number, one in enumerate(fact.consequences)
@@ -320,7 +323,7 @@ def locality(fact: Fact, material: Material) -> list[Probe]:
 
 def edit_before_neighbour(fact: Fact, material: Material) -> list[Probe]:
     """The neighbours, each after the new fact."""
-    before = sentence(fact.statement, fact.target_new) + " "
+    before = sentence(fact.statement, fact.target_new, fact.join) + " "
     kind = "edit_before_neighbour"
     return [_of_neighbour(fact, kind, one, number, before) for number, one in enumerate(material.neighbours)]
 
@@ -335,4 +338,5 @@ def _of_neighbour(fact: Fact, kind: str, neighbour: Completion, number: int, bef
         subject=neighbour.subject,
         target_true=neighbour.target,
         target_true_aliases=neighbour.aliases,
+        join=None,
     )

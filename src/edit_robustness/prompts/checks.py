@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edit_robustness.prompts.grammar import is_question, words
-from edit_robustness.prompts.names import first_named, new_names, plain, subject_names, true_names
+from edit_robustness.prompts.names import first_named, names_any, new_names, plain, subject_names, true_names
 from edit_robustness.prompts.relations import BLANK
 from edit_robustness.records import SLOT, Fact, Turn
 
@@ -100,7 +100,7 @@ def _names_the_subject(text: str, fact: Fact) -> str:
 def _names_who_is_asked_for(text: str, fact: Fact) -> str:
     if first_named(text, subject_names(fact), besides=new_names(fact)) is not None:
         return "names its answer: the subject is in it"
-    return "" if plain(fact.target_new) in plain(text) else "object missing: it asks about the new object"
+    return "" if names_any(text, [fact.target_new]) else "object missing: it asks about the new object"
 
 
 def _gives_nothing_away(part: str) -> Check:

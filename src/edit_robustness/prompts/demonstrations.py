@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edit_robustness.records import Fact, Relation, fill
+from edit_robustness.text.joining import joined
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Demonstration:
 
 def sentence(fact: Fact) -> str:
     """The new fact as one sentence."""
-    return f"{fact.statement} {fact.target_new}."
+    return f"{joined(fact.statement, fact.target_new, fact.join)}."
 
 
 def new_fact(fact: Fact) -> str:
@@ -49,9 +50,9 @@ def demonstrations(facts: Sequence[Fact], relations: Mapping[str, Relation]) -> 
         made.append(
             Demonstration(
                 key=sentence(fact),
-                copy=f"{new_fact(fact)}{statement} {fact.target_new}.\n\n",
-                update=f"{new_fact(fact)}{again} {fact.target_new}.\n\n",
-                retain=f"{new_fact(fact)}{others[place % len(others)]} {other.target_true}.\n\n",
+                copy=f"{new_fact(fact)}{joined(statement, fact.target_new, fact.join)}.\n\n",
+                update=f"{new_fact(fact)}{joined(again, fact.target_new, fact.join)}.\n\n",
+                retain=f"{new_fact(fact)}{joined(others[place % len(others)], other.target_true, other.join)}.\n\n",
             )
         )
     return made

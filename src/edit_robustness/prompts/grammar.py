@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from edit_robustness.records import SLOT
+from edit_robustness.text.joining import joined
 
 _PREPOSITIONS = ("of", "in", "on", "at", "by", "to", "for", "from", "with", "about", "like", "behind", "inside", "near")
 _VERBS = ("is", "are", "was", "were", "has", "have", "had", "that", "which", "who", "whom", "where", "when", "and")
@@ -50,10 +51,16 @@ def put(template: str, name: str) -> str:
     return text
 
 
-def sentence(opening: str, name: str) -> str:
-    """A sentence out of its opening and the name that completes it, with one full stop and the article it needs."""
+def sentence(opening: str, name: str, join: str | None = None) -> str:
+    """A sentence out of its opening and the name that completes it, with one full stop and the article it needs.
+
+    Args:
+        opening: Ends where the name comes.
+        name: What completes it.
+        join: What stands between them; None for what a native text has there.
+    """
     lacks_article = _NEEDS_ARTICLE.match(name) and not opening.casefold().endswith(" the")
-    whole = f"{opening} {'the ' if lacks_article else ''}{name}"
+    whole = joined(opening, f"{'the ' if lacks_article else ''}{name}", join)
     return whole if whole.endswith((".", "!", "?")) else f"{whole}."
 
 

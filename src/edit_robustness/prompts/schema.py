@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from edit_robustness.prompts.cells import as_list, as_text, flat_texts, refusal
 from edit_robustness.prompts.names import plain, shared_name
 from edit_robustness.records import SLOT, Completion, Fact, Relation
+from edit_robustness.text.joining import JOINS
 
 REQUIRED_COLUMNS = ("subject", "target_new")
 STATEMENT_COLUMNS = ("prompt", "relation")
@@ -25,7 +26,7 @@ STATEMENT_COLUMNS = ("prompt", "relation")
 OPTIONAL_COLUMNS = (
     *("id", "target_true", "target_true_aliases", "target_new_aliases", "page_views", "subject_aliases", "subject_id"),
     *("target_true_id", "target_new_id", "paraphrases", "neighbours", "relation_specificity", "unrelated"),
-    "consequences",
+    *("consequences", "join"),
 )
 COLUMNS = (*REQUIRED_COLUMNS, *STATEMENT_COLUMNS, *OPTIONAL_COLUMNS)
 """Every column of a raw table of facts that is read."""
@@ -108,6 +109,15 @@ def _views(text: str) -> int | None:
     return views if views > FAILED_LOOKUP else None
 
 
+def _join(cell: Any) -> str | None:
+    """A word for what stands between prompt and object, or that itself; missing leaves it to the rule."""
+    if cell is None or (isinstance(cell, float) and cell != cell):
+        return None
+    if not isinstance(cell, str) or cell not in (*JOINS, *JOINS.values()):
+        raise refusal(f"is neither {' nor '.join(JOINS)}: {str(cell)[:_QUOTED]!r}; leave it out for what is usual")
+    return JOINS.get(cell, cell)
+
+
 Text = Annotated[str, BeforeValidator(as_text)]
 Line = Annotated[Text, AfterValidator(_one_line)]
 Name = Annotated[Line, AfterValidator(_not_empty)]
@@ -154,6 +164,7 @@ class FactRow(BaseModel):
     relation_specificity: Completions = ()
     unrelated: Completions = ()
     consequences: Completions = ()
+    join: Annotated[str | None, BeforeValidator(_join)] = None
 
     @model_validator(mode="after")
     def _objects_differ(self) -> FactRow:
@@ -216,6 +227,7 @@ def read_fact(row: Mapping[str, Any], relations: Mapping[str, Relation]) -> Fact
         relation_specificity=_completions(checked.relation_specificity),
         unrelated=_completions(checked.unrelated),
         consequences=_completions(checked.consequences),
+        join=checked.join,
     )
 
 

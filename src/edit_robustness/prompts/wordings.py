@@ -98,6 +98,11 @@ def claim(fact: Fact, relation: Relation | None) -> str:
     return f"The {_answer(fact)}" if is_question(fact.prompt) else fact.statement
 
 
+def claim_join(fact: Fact) -> str | None:
+    """Return what stands between `claim` or `denial` and an object: the fact's own join, unless its prompt asks."""
+    return None if is_question(fact.prompt) else fact.join
+
+
 def denial(fact: Fact, relation: Relation | None) -> str:
     """The opening of a sentence that denies what `claim` opens."""
     template = relation.statement if relation is not None else fact.prompt
@@ -116,7 +121,7 @@ def template_wordings(fact: Fact, templates: Templates, parts: Iterable[str] = P
     made = {
         "paraphrase": lambda: [put(text, fact.subject) for text in (relation.paraphrases if relation else ())],
         "question": lambda: [_question(fact, relation)],
-        "cloze": lambda: [put(relation.cloze, fact.subject) if relation else sentence(claim(fact, None), BLANK)],
+        "cloze": lambda: [_cloze(fact, relation)],
         "profile": lambda: _profile(fact, relation, of_type),
         "dialogue": lambda: _dialogue(fact, of_type),
         "reversed_question": lambda: _reversed_question(fact, relation),
@@ -215,6 +220,12 @@ def accepted_texts(wordings: Iterable[Wording]) -> dict[str, tuple[str, ...]]:
         if wording.accepted:
             texts[wording.part].append(wording.text)
     return {part: tuple(own) for part, own in texts.items()}
+
+
+def _cloze(fact: Fact, relation: Relation | None) -> str:
+    if relation is not None:
+        return put(relation.cloze, fact.subject)
+    return sentence(claim(fact, None), BLANK, claim_join(fact))
 
 
 def _question(fact: Fact, relation: Relation | None) -> str:

@@ -14,9 +14,10 @@ from edit_robustness.prompts.checks import problem
 from edit_robustness.prompts.grammar import is_question, quoted
 from edit_robustness.prompts.names import new_names, true_names
 from edit_robustness.prompts.relations import BLANK, Templates
-from edit_robustness.prompts.wordings import WRITER, Wording, claim
+from edit_robustness.prompts.wordings import WRITER, Wording, claim, claim_join
 from edit_robustness.records import Fact, Turn
 from edit_robustness.speakers.speaker import Speaker
+from edit_robustness.text.joining import joined
 
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 
@@ -73,7 +74,7 @@ def requests(fact: Fact, templates: Templates) -> list[Request]:
         if part != "reversed_question" or (relation is not None and relation.reversed_question):
             text = task.replace("{subject}", fact.subject).replace("{new}", fact.target_new)
             tasks.append((part, 0, f"{text} {_forbidden(fact, part)}"))
-    given = f"A sentence with a blank: {quoted(f'{claim(fact, relation)} {BLANK}.')}"
+    given = f"A sentence with a blank: {quoted(f'{joined(claim(fact, relation), BLANK, claim_join(fact))}.')}"
     return [
         Request(fact.id, part, number, (Turn("system", _SYSTEM), Turn("user", f"{given}\n{task}")))
         for part, number, task in tasks

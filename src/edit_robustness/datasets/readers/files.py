@@ -201,7 +201,11 @@ def _read_separated(path: Path, separator: str) -> Records:
                 header = field_names(cells)
             elif cells:
                 _check_length(cells, header, line)
-                records.append({name: cell for name, cell in zip(header, cells, strict=True) if name})
+                record = {name: cell for name, cell in zip(header, cells, strict=True) if name}
+                if not record.get("join"):
+                    # an empty cell leaves it to the rule, where an empty text in JSON says that nothing stands there
+                    record.pop("join", None)
+                records.append(record)
                 numbers.append(line)
             line = reader.line_num + 1
     except csv.Error as failure:

@@ -81,5 +81,6 @@ class Scoped(Edit):
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Scoped:
         """See `Edit.from_tensors`."""
-        memory = tuple((prompt, subject, target) for prompt, subject, target in json.loads(texts["memory"]))
+        # edits of earlier releases hold no join
+        memory = tuple((*entry, None)[:4] for entry in json.loads(texts["memory"]))
         return cls(memory, texts["trained"])

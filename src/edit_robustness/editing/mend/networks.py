@@ -25,9 +25,9 @@ Row = tuple[list[int], list[int]]
 """Token ids of a text, and of what is predicted after it."""
 
 
-def asked(lm: LanguageModel, text: str, answer: str) -> Row:
-    """A prompt and the answer that follows it."""
-    prompt = Rendered(text)
+def asked(lm: LanguageModel, text: str, answer: str, join: str | None = None) -> Row:
+    """A prompt and the answer that follows it; `join` is what stands between them, None for what is usual."""
+    prompt = Rendered(text, join=join)
     return prompt_ids(lm, prompt), target_ids(lm, prompt, answer)
 
 

@@ -78,10 +78,11 @@ class Examples:
         fact = fact or random.choice(self._facts)
         same = [other for other in self._facts if other.relation == fact.relation]
         new = random.choice(other_objects(fact, self._facts))
-        rows = [asked(self._lm, fact.statement, new), asked(self._lm, self._worded(random, fact), new)]
+        texts = (fact.statement, self._worded(random, fact))
+        rows = [asked(self._lm, text, new, fact.join) for text in texts]
         others = [other for other in same if other.subject != fact.subject]
         other = random.choice(others or [other for other in self._facts if other.subject != fact.subject])
-        rows.append(asked(self._lm, self._worded(random, other), other.target_true))
+        rows.append(asked(self._lm, self._worded(random, other), other.target_true, other.join))
         return [*rows, self._passage(random)] if self._texts else rows
 
     def _worded(self, random: Random, fact: Fact) -> str:

@@ -166,7 +166,7 @@ def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Bat
         facts: The facts.
         even: Whether each fact weighs the same in the loss; else each token does.
     """
-    prompts = [Rendered(fact.statement) for fact in facts]
+    prompts = [Rendered(fact.statement, join=fact.join) for fact in facts]
     before = [prompt_ids(lm, prompt) for prompt in prompts]
     targets = [target_ids(lm, prompt, fact.target_new) for prompt, fact in zip(prompts, facts, strict=True)]
     rows = [[*ids, *target[:-1]] for ids, target in zip(before, targets, strict=True)]
@@ -180,7 +180,7 @@ def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Bat
 
 def last_token_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Batch:
     """Return statements alone, all the object's tokens after the last of theirs; `even` as in `object_batch`."""
-    prompts = [Rendered(fact.statement) for fact in facts]
+    prompts = [Rendered(fact.statement, join=fact.join) for fact in facts]
     targets = [target_ids(lm, prompt, fact.target_new) for prompt, fact in zip(prompts, facts, strict=True)]
     ids, mask = pad([prompt_ids(lm, prompt) for prompt in prompts], lm.pad_id, side="left", device=lm.device)
     return _labelled(ids, mask, [ids.shape[1] - 1], [0] * sum(map(len, targets)), targets, even=even)

@@ -69,7 +69,7 @@ class Grace(Method):
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Codebook:
         """The entries set for one fact: its own, and the neighbour whose radius it splits."""
         fact = facts[0]
-        target = target_ids(lm, Rendered(fact.statement), fact.target_new)
+        target = target_ids(lm, Rendered(fact.statement, join=fact.join), fact.target_new)
         prompts = split_at_last_token(lm, [fact.statement], target, cached=False)
         inputs, output = _seen(lm, self.site, prompts)
         key = inputs[:, prompts.subject_column].float()

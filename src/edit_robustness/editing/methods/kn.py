@@ -78,7 +78,8 @@ class KnowledgeNeurons(Method):
         fact = facts[0]
         if not fact.target_true.strip():
             raise ValueError(f"kn rewrites the true object, and {fact.id} has none: fill in its target_true")
-        old, new = (target_ids(lm, Rendered(fact.statement), target) for target in (fact.target_true, fact.target_new))
+        prompt = Rendered(fact.statement, join=fact.join)
+        old, new = (target_ids(lm, prompt, target) for target in (fact.target_true, fact.target_new))
         prompts = [context + fact.statement for context in ("", *prepared.texts)]
         if self.variant == "paper":
             scores = attributions(lm, prompts, old[0], steps=self.steps, batch=self.batch)

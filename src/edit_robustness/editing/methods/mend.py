@@ -103,7 +103,7 @@ class Mend(Trained):
             yield self._edit(lm, [fact], editors)
 
     def _edit(self, lm: LanguageModel, facts: Sequence[Fact], editors: GradientEditors) -> LowRank:
-        batch = Batch.of(lm, [asked(lm, fact.statement, fact.target_new) for fact in facts])
+        batch = Batch.of(lm, [asked(lm, fact.statement, fact.target_new, fact.join) for fact in facts])
         gradients, _ = token_gradients(lm, self.sites, batch)
         factors = {}
         for site, gradient in gradients.items():

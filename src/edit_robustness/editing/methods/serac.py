@@ -96,7 +96,7 @@ class Serac(Trained):
         """
         if "places" not in prepared.tensors:
             raise ValueError(f"serac edits with trained networks, and got none for {lm.name}: prepare the method first")
-        memory = tuple((fact.prompt, fact.subject, fact.target_new) for fact in facts)
+        memory = tuple((fact.prompt, fact.subject, fact.target_new, fact.join) for fact in facts)
         return Scoped(memory, prepared.fingerprint, prepared)
 
     def train(self, lm: LanguageModel, corpus: Corpus, *, started: Prepared | None = None) -> Iterator[Prepared]:

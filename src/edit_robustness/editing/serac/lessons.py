@@ -83,7 +83,7 @@ def lessons(
 def _lesson(lm: LanguageModel, fact: Fact, facts: Sequence[Fact], corpus: Corpus, rng: Random) -> Lesson:
     relation = corpus.relations.get(fact.relation)
     statements = tuple(dict.fromkeys([fact.prompt, *(relation.paraphrases if relation else ())]))
-    asked = [Rendered(fill(text, fact.subject)) for text in statements]
+    asked = [Rendered(fill(text, fact.subject), join=fact.join) for text in statements]
     if relation:
         asked += _questions(lm, relation, fact.subject)
     others = [other for name, other in sorted(corpus.relations.items()) if name != fact.relation]
@@ -160,7 +160,7 @@ def _shown(
         if number == bare or not texts or rng.random() < 0.5:
             yield prompt, subject_place(lm, statement, subject)
         else:
-            yield Rendered(behind_text(rng, texts, prompt.text)), None
+            yield replace(prompt, text=behind_text(rng, texts, prompt.text)), None
     questions = lesson.asked[len(lesson.statements) :]
     if questions:
         yield rng.choice(questions), None
@@ -244,9 +244,10 @@ def exercise(lm: LanguageModel, chosen: Sequence[Lesson], texts: Sequence[str], 
     for lesson in chosen:
         target, prompt = _new_object(lesson, chosen, texts, rng), rng.choice(lesson.asked)
         if texts and prompt.special and rng.random() < 0.5:
-            prompt = Rendered(behind_text(rng, texts, prompt.text))
+            prompt = replace(prompt, text=behind_text(rng, texts, prompt.text))
         wanted = target_ids(lm, prompt, f"{target}.")
-        sentence = announced(lm, fill(rng.choice(lesson.statements), lesson.fact.subject), target)
+        statement = fill(rng.choice(lesson.statements), lesson.fact.subject)
+        sentence = announced(lm, Rendered(statement, join=lesson.fact.join), target)
         rows.append([*sentence, *prompt_ids(lm, prompt), *wanted[:-1]])
         targets.append(wanted)
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)

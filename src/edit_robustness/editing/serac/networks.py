@@ -17,6 +17,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import RESIDUAL, Site
 from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids, subject_end, target_ids
 from edit_robustness.models.trace import inputs_at
+from edit_robustness.text.joining import joined
 
 _BATCH = 16
 _OF_LAYERS = ("layer_types", "no_rope_layers")
@@ -177,6 +178,6 @@ def asking(lm: LanguageModel, prompt: Rendered, target: str) -> tuple[list[int],
     return ids, range(len(before) - 1, len(ids))
 
 
-def announced(lm: LanguageModel, statement: str, target: str) -> list[int]:
+def announced(lm: LanguageModel, statement: Rendered, target: str) -> list[int]:
     """Ids of an edit's sentence, as they stand before the tokens that the small model goes on with."""
-    return prompt_ids(lm, Rendered(f"{statement} {target}.\n"))
+    return prompt_ids(lm, Rendered(f"{joined(statement.text, target, statement.join)}.\n"))

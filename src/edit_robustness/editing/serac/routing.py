@@ -38,8 +38,9 @@ _BATCH = 32
 _BASE = -1
 """Stands for no edit: the base model speaks."""
 
-Entry = tuple[str, str, str]
-"""What the memory keeps of a fact: the prompt with a slot, its subject, the new object."""
+Entry = tuple[str, str, str, str | None]
+"""What the memory keeps of a fact: the prompt with a slot, its subject, the new object, and what stands before that
+(None: as usual)."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +65,10 @@ class Index:
     @torch.no_grad()
     def of(cls, lm: LanguageModel, networks: Networks, memory: Sequence[Entry]) -> Index:
         """The memory's statements and new objects, run through the model once."""
-        statements = [fill(prompt, subject) for prompt, subject, _ in memory]
-        asked = [asking(lm, Rendered(text), entry[2]) for text, entry in zip(statements, memory, strict=True)]
+        prompts = [Rendered(fill(prompt, subject), join=join) for prompt, subject, _, join in memory]
+        asked = [asking(lm, prompt, entry[2]) for prompt, entry in zip(prompts, memory, strict=True)]
         states = states_at(lm, networks.layers, [ids for ids, _ in asked])
-        ends = [subject_place(lm, prompt, subject) for prompt, subject, _ in memory]
+        ends = [subject_place(lm, prompt, subject) for prompt, subject, *_ in memory]
         subjects = [about[end] for (about, _), end in zip(states, ends, strict=True)]
         keys = [asks[list(own)] for (_, asks), (_, own) in zip(states, asked, strict=True)]
         owners = [number for number, (_, own) in enumerate(asked) for _ in own]
@@ -75,7 +76,7 @@ class Index:
             networks.scope.about(torch.stack(subjects)),
             networks.scope.asks(torch.cat(keys)),
             torch.tensor(owners, device=lm.device),
-            [announced(lm, text, entry[2]) for text, entry in zip(statements, memory, strict=True)],
+            [announced(lm, prompt, entry[2]) for prompt, entry in zip(prompts, memory, strict=True)],
             networks.radius,
         )
 

@@ -1,0 +1,115 @@
+"""What stands between a prompt and the object that follows it, as a native text would have it.
+
+One rule for every place where the two are put together: the targets of edits and of teacher forcing, the sentences of
+in-context methods, training examples.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+
+from edit_robustness.text.scripts import is_chinese_or_japanese, writes_no_spaces
+
+Join = Literal["", " "]
+"""Nothing, or one space."""
+
+JOINS: dict[str, Join] = {"none": "", "space": " "}
+"""The words for both in tables, where an empty cell says that the rule decides."""
+
+_OPENS_BEFORE = {"“": "„", "‘": "‚", "«": "»"}
+"""Marks that open, unless the other is open before them: „Wort“ and »ord« close with them."""
+
+_MAY_OPEN = {"”": "“„", "’": "‘‚", "»": "«"}
+"""Marks that close, unless they stand after a space and none of these is open: ”ord” and »Wort« open with them."""
+
+_ELISION = re.compile(
+    r"(?<![^\W_])(?:[ldjmtsnco]|qu|jusqu|lorsqu|puisqu|quoiqu|un|(?:a|da|de|ne|su)?ll)['’]$", re.IGNORECASE
+)
+"""An apostrophe after which the word goes on: l'Italie, dell'arte, O'Brien."""
+
+_BINDS_BOTH = frozenset("/\\-‐‑–—@#&=~+_")
+"""Marks that bind what follows if they stand right behind a word: New-, and/, AT&, user@."""
+
+_BINDS_NEXT = frozenset("@¿¡")
+"""Marks that bind what follows wherever they stand."""
+
+
+def separator(prompt: str, target: str) -> Join:
+    """Return what stands between a prompt and a target: nothing, or one space.
+
+    There is no space after white space, where the scripts of both write none, after a mark that opens (a quotation
+    mark, a bracket, an apostrophe, a currency sign before its number) or binds (a slash, a hyphen, ``@``), nor before a
+    mark that closes. A straight quotation mark opens if it is an odd one in its line.
+
+    Args:
+        prompt: The text before.
+        target: The text that follows.
+    """
+    if not prompt or not target or prompt[-1].isspace() or target[0].isspace():
+        return ""
+    unspaced = _is_unspaced(prompt, target) or _attaches(target[0])
+    return "" if unspaced or _opens(prompt) or _binds(prompt, target) else " "
+
+
+def joined(prompt: str, target: str, join: str | None = None) -> str:
+    """Return a prompt and the target that follows it as one text.
+
+    Args:
+        prompt: The text before.
+        target: The text that follows.
+        join: What stands between them; by the rule of `separator` if None.
+    """
+    return prompt + (separator(prompt, target) if join is None else join) + target
+
+
+def _is_unspaced(prompt: str, target: str) -> bool:
+    last, first = prompt[-1], target[0]
+    # full-width marks bring their own space
+    if unicodedata.east_asian_width(last) in "WF" and unicodedata.category(last).startswith("P"):
+        return True
+    letter = next((character for character in reversed(prompt) if character.isalnum()), "")
+    if not letter or not writes_no_spaces(letter):
+        return False
+    return first == "_" or writes_no_spaces(first) or (is_chinese_or_japanese(letter) and first.isdigit())
+
+
+def _attaches(first: str) -> bool:
+    """Return whether a target begins with a mark that no space stands before."""
+    return first in ",;" or unicodedata.category(first) in ("Pe", "Mn", "Mc")
+
+
+def _opens(prompt: str) -> bool:
+    """Return whether the last mark of a prompt opens what follows."""
+    before, mark = prompt[:-1], prompt[-1]
+    starts = not before or before[-1].isspace() or unicodedata.category(before[-1]) in ("Ps", "Pi")
+    line = before.rpartition("\n")[2]
+    if mark in '"`':
+        inch = bool(before) and before[-1].isalnum()
+        return line.count(mark) % 2 == 0 and not inch
+    if mark == "'":
+        return starts or before[-1] == '"' or bool(_ELISION.search(prompt))
+    if mark in _OPENS_BEFORE:
+        return line.count(_OPENS_BEFORE[mark]) <= line.count(mark)
+    if mark in _MAY_OPEN:
+        open_before = any(line.count(opener) > line.count(mark) for opener in _MAY_OPEN[mark])
+        return bool(starts and not open_before) or (mark == "’" and bool(_ELISION.search(prompt)))
+    return unicodedata.category(mark) in ("Ps", "Pi")
+
+
+def _binds(prompt: str, target: str) -> bool:
+    """Return whether the last mark of a prompt binds what follows, as a sign before a number or a hyphen does."""
+    mark = unicodedata.normalize("NFKC", prompt[-1])[-1]
+    before = prompt.rstrip(prompt[-1])
+    after_number = before.rstrip()[-1:].isdigit()
+    stands_free = not before or before[-1].isspace() or unicodedata.category(before[-1]) in ("Ps", "Pi")
+    if mark in _BINDS_NEXT:
+        return True
+    if unicodedata.category(mark) == "Sc":
+        # 5 € stands behind its number
+        return not after_number
+    if stands_free:
+        return mark == "#" or (mark in "+-−~" and target[0].isdigit() and not after_number)
+    # C#, C++ and A+ are words
+    return mark in _BINDS_BOTH and mark not in "#+"
