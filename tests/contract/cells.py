@@ -16,6 +16,9 @@ from edit_robustness.models.tokens import Rendered, prompt_ids
 
 every_method = pytest.mark.parametrize("name", METHOD_NAMES)
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
+ALIKE = ("mistral", "qwen2", "gemma", "gemma3", "smollm3", "phi3")
+"""Rows that are computed like another one: in bfloat16 they would only be rounded the same way once more."""
+
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 
 

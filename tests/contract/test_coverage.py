@@ -1,6 +1,7 @@
 """Every row of the two tables is a cell of the laws; a new row that is not fails here."""
 
 import pytest
+from cells import ALIKE
 from fabricated_edits import ARCHITECTURES, METHOD_NAMES, TINY_SETTINGS, method
 
 from edit_robustness.editing.methods import METHODS
@@ -18,6 +19,10 @@ def test_the_laws_cover_every_method():
 def test_the_laws_cover_every_architecture():
     assert set(ARCHITECTURES) == set(LAYOUTS)
     assert set(CONFIGS) == set(LAYOUTS), "models/tiny.py has no configuration of an architecture"
+
+
+def test_rows_that_are_alike_are_some_of_them():
+    assert set(ALIKE) < set(ARCHITECTURES)
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)

@@ -148,6 +148,7 @@ def template(text):
 
 def several_templates(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    (folder / "chat_template.jinja").unlink()
     tokenizer.chat_template = {"tools": tokenizer.chat_template, "plain": tokenizer.chat_template}
     tokenizer.save_pretrained(folder)
 
@@ -221,7 +222,7 @@ def test_a_model_without_layers_is_refused(saved):
     folder, _ = saved
     json_changed("config.json", num_hidden_layers=0)(folder)
     tensors_changed(lambda tensors: {name: tensors[name] for name in tensors if ".layers." not in name})(folder)
-    with pytest.raises(DatasetError, match="x: .*`num_hidden_layers: 0`; a model has at least one layer"):
+    with pytest.raises(DatasetError, match=r"x: .*`num_hidden_layers: 0`; a model has at least one layer"):
         LanguageModelDataset("x", folder=str(folder), device="cpu").load()
 
 

@@ -34,7 +34,7 @@ def test_targets_of_edits(fact, lab):
         return lm.tokenizer.decode(ids)
 
     assert text(split_prompts(lm, fact, []).target) == fact.target_new
-    for batch in (ft.object_batch(lm, [fact]), ft.last_token_batch(lm, [fact])):
+    for batch in (ft.object_batch(lm, [fact], even=True), ft.last_token_batch(lm, [fact], even=True)):
         assert text(batch.label) == fact.target_new
     before, after = asked(lm, fact.statement, fact.target_new, fact.join)
     assert text(before + after) == told

@@ -179,8 +179,9 @@ def test_an_edit_and_its_target_are_the_same_under_a_tokenizer_that_appends(lm):
     other, made, asked = appending("$A <end>"), method("rome"), probes(("statement",))
     edits = [made.edit(model, FACTS[:1], prepared=made.prepare(model, corpus())) for model in (lm, other)]
     torch.testing.assert_close(*(edit.dense() for edit in edits), rtol=0, atol=0)
-    answers = [next(iter(ask(model, [(None, asked)], Decoding(max_new_tokens=3)))) for model in (lm, other)]
-    assert [answer.logprob_new for answer in answers[0]] == [answer.logprob_new for answer in answers[1]]
+    pairs = zip((lm, other), edits, strict=True)
+    answers = [next(iter(ask(model, [(edit, asked)], Decoding(max_new_tokens=3)))) for model, edit in pairs]
+    assert answers[0] == answers[1]
 
 
 def test_every_text_becomes_ids_in_one_place():
