@@ -153,7 +153,6 @@ def test_last_columns():
 @pytest.mark.parametrize(
     ("prompt", "target"),
     [("中国的首都是", "北京"), ('written by "', "Bo Lind"), ("The price is $", "5"), ("It (", "Oslo")],
-    [("中国的首都是", "北京"), ('written by "', "Bo Lind"), ("The price is $", "5"), ("It (", "Oslo")],
 )
 def test_a_target_is_joined_as_a_native_text_would(lm, prompt, target):
     assert text(lm, target_ids(lm, Rendered(prompt), target)) == target
