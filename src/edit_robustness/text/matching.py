@@ -57,8 +57,8 @@ def letters(text: str) -> str:
 
 def shared_name(some: Iterable[str], others: Iterable[str]) -> str | None:
     """Return a name of `some` that is among `others` too, as written in `some`; None where there is none."""
-    known = {letters(other) for other in others}
-    return next((name for name in some if letters(name) in known), None)
+    known = {_letters_of(other) for other in others}
+    return next((name for name in some if _letters_of(name) in known), None)
 
 
 def names_any(text: str, names: Iterable[str]) -> bool:
@@ -104,7 +104,7 @@ def any_name(names: tuple[str, ...]) -> str:
 def possible(text: str, names: Iterable[str]) -> list[str]:
     """Return the names whose letters a text holds, a quick choice out of many: it names no others."""
     searched = letters(text)
-    return [name for name in names if letters(name) in searched]
+    return [name for name in names if _letters_of(name) in searched]
 
 
 def goes_on(names: Sequence[str], before: str, mark: str, after: str) -> tuple[bool, bool]:
@@ -164,6 +164,10 @@ def _breaks(names: tuple[str, ...]) -> tuple[tuple[int, str, re.Pattern[str], re
                 width = 2 * len(left) + 16
                 found.append((width, unicodedata.normalize("NFKC", mark), ends, starts, letters(right)))
     return tuple(found)
+
+
+_letters_of = lru_cache(_CACHED)(letters)
+"""Of names, which are looked for again and again."""
 
 
 @lru_cache(_CACHED)
