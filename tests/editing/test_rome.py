@@ -32,8 +32,9 @@ def test_the_edit_makes_the_new_object_likelier(lab):
 
 def test_without_second_moments_the_change_is_along_the_key_and_nothing_is_taken(lab, monkeypatch):
     lm, rome = lab.model("llama"), method("rome", mom2_adjustment=False)
-    monkeypatch.setattr(key_statistics, "second_moments", None)
-    prepared = rome.prepare(lm, corpus())
+    with monkeypatch.context() as patched:
+        patched.setattr(key_statistics, "second_moments", None)
+        prepared = rome.prepare(lm, corpus())
     assert not prepared.tensors
     assert not rome.key_sites
     edit = rome.edit(lm, FACTS[:1], prepared=prepared)
