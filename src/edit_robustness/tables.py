@@ -19,8 +19,8 @@ NAME_COLUMNS = ("target_true_aliases", "target_new_aliases", "subject_aliases", 
 """Columns that hold several texts."""
 
 _COMPLETIONS = ("neighbours", "relation_specificity", "unrelated", "consequences")
-_MAY_BE_UNMEASURED = ("margin", "kl")
-_TEXT, _WHOLE, _REAL, _TRUTH = "str", "int64", "float64", "bool"
+_MAY_BE_UNMEASURED = ("margin", "kl", "top_unchanged")
+_TEXT, _WHOLE, _REAL, _TRUTH, _MAYBE = "str", "int64", "float64", "bool", "boolean"
 
 FACT_COLUMNS = {
     **{field.name: _TEXT for field in fields(Fact)},
@@ -32,7 +32,7 @@ PROBE_COLUMNS = {
     **{field.name: _TEXT for field in fields(Probe)},
     "conversation": _TRUTH,
 }
-"""Columns of a table of probes, and their types; `history` and the aliases are JSON text."""
+"""Columns of a table of probes, and their types; `history`, `relation_objects` and the aliases are JSON text."""
 
 _ANSWER_ONLY = {
     "text": _TEXT,
@@ -46,9 +46,10 @@ _ANSWER_ONLY = {
     "match_true": _TRUTH,
     "margin": _REAL,
     "kl": _REAL,
+    "top_unchanged": _MAYBE,
 }
 _RENAMED = {"id": "probe_id", "text": "prompt"}
-ANSWER_SCHEMA = 1
+ANSWER_SCHEMA = 2
 """Version of the form of a table of answers; it goes up when a column changes its meaning (docs/answers.md)."""
 
 ANSWER_COLUMNS = {
@@ -158,12 +159,18 @@ def read_names(cell: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in cell)
 
 
+def read_objects(cell: str) -> tuple[tuple[str, ...], ...]:
+    """Return the objects in a cell of `relation_objects`, each with all its names."""
+    return tuple(tuple(names) for names in json.loads(cell))
+
+
 def _flat(record: Fact | Probe) -> dict[str, Any]:
     row = {field.name: getattr(record, field.name) for field in fields(record)}
     row |= {name: _json(row[name]) for name in NAME_COLUMNS if name in row}
     row |= {name: _json([asdict(one) for one in row[name]]) for name in _COMPLETIONS if name in row}
     if isinstance(record, Probe):
         row["history"] = _json([[turn.role, turn.text] for turn in record.history])
+        row["relation_objects"] = _json(record.relation_objects)
     return row
 
 
@@ -187,9 +194,8 @@ def _fact(row: Mapping[str, Any]) -> Fact:
 def _probe(row: Mapping[str, Any]) -> Probe:
     history = tuple(Turn(role, text) for role, text in json.loads(row["history"]))
     follows = None if pd.isna(row["follows"]) else row["follows"]
-    return Probe(
-        **_with_names(row) | {"history": history, "follows": follows, "conversation": bool(row["conversation"])}
-    )
+    read = {"history": history, "follows": follows, "conversation": bool(row["conversation"])}
+    return Probe(**_with_names(row) | read | {"relation_objects": read_objects(row["relation_objects"])})
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:

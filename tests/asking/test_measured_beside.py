@@ -13,7 +13,7 @@ from edit_robustness.models.distributions import divergence, margins
 from edit_robustness.models.tokens import prompt_ids
 
 DECODING = Decoding(max_new_tokens=3, batch_rows=64)
-KINDS = ("statement", "question", "locality")
+KINDS = ("statement", "question", "neighbourhood")
 SOME = ("llama", "gpt2", "gemma2")
 
 
@@ -66,7 +66,7 @@ def test_no_edit_moves_nothing_and_runs_nothing_more(lab, monkeypatch):
 
 def test_a_prompt_that_many_edits_share_is_run_once_without_them(lab):
     lm, rows = lab.model("llama"), []
-    neighbours = probes(("locality",))
+    neighbours = probes(("neighbourhood",))
     asked = [(edit, neighbours) for edit in lab.edits("rome", "llama")]
 
     def count(module, args, kwargs):

@@ -81,7 +81,7 @@ def test_probes_are_made_for_the_chosen_facts_with_neighbours_from_all():
     expected = build_probes(POOL[:1], TEMPLATES, POOL, kinds=tuple(KINDS), neighbours=2, seed=4)
     assert probes_from_table(table) == expected
     assert set(table["fact_id"]) == {"P36-France"}
-    assert (table["kind"] == "locality").sum() == 2
+    assert (table["kind"] == "neighbourhood").sum() == 2
     assert set(table["kind"]) == set(KINDS) - {"alias", "consequence"}
 
 

@@ -138,14 +138,14 @@ def _answers(model, cells, last: int, seed: int) -> tuple[pd.DataFrame, pd.DataF
         facts = [(f"f{i}", "edited", i + 1) for i in range(last if method == "none" else edits)]
         facts += [(f"r{i}", "retained", 0) for i in range(12)]
         for fact, asked, position in facts:
-            for kind, many in (("statement", 1), ("paraphrase", 2), ("locality", 1)):
+            for kind, many in (("statement", 1), ("paraphrase", 2), ("neighbourhood", 1)):
                 if asked == "retained" and kind != "statement":
                     continue
                 for number in range(many):
                     about = {
                         "model": model, "method": method, "order": order, "edits": edits, "asked": asked,
                         "position": position, "fact_id": fact, "probe_id": f"{fact}/{kind}/{number}", "kind": kind,
-                        "family": "locality" if kind == "locality" else "edit",
+                        "family": "locality" if kind == "neighbourhood" else "edit",
                     }  # fmt: skip
                     answers.append({**about, "subject": f"Subject of {fact}", "text": f" {SCRIPT}"})
                     scores += _scores(about, kind, asked, rng)
@@ -157,7 +157,7 @@ def _scores(about: dict, kind: str, asked: str, rng) -> list[dict]:
     holds = 0.0 if method == "none" else HOLDS[method] * (0.6 if kind == "paraphrase" else 1)
     left = 1.0 if method == "none" else _left(method, edits)
     common = {**about, "decoding": "greedy", "unit": "share"}
-    if kind == "locality":
+    if kind == "neighbourhood":
         return [{**common, "protocol": p, "metric": "locality", "value": float(rng.random() < left)} for p in _BOTH]
     rows = []
     for protocol in _BOTH:

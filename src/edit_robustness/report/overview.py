@@ -1,7 +1,7 @@
-"""What an edit does besides holding: consequences, neighbours, fluency, length, confidence; a row for each method.
+"""What an edit does besides holding: consequences, specificity, fluency, length, confidence; a row for each method.
 
-Each number is over all probes of one family, under one protocol; what is better is said by no colour, for a long
-answer or a sure one is neither good nor bad by itself.
+Each number is over all probes of one family (of locality over those of one kind) under one protocol. No colour says
+what is better, for a long answer or a sure one is neither good nor bad by itself.
 """
 
 from __future__ import annotations
@@ -10,19 +10,23 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, METHODS, METRICS, PROTOCOLS, in_order, spoken
+from edit_robustness.labels import BASELINES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, spoken
 
 SHARE = "share"
+ALL_KINDS = "all"
+"""Stands for all kinds of a family together."""
+
+SPECIFICITY = ("neighbourhood", "relation_specificity", "unrelated")
 SHOWN = (
-    ("portability", "free", "portability"),
-    ("locality", "free", "locality"),
-    ("locality", "next_token", "kl"),
-    ("edit", "free", "entropy"),
-    ("edit", "free", "repetition"),
-    ("edit", "free", "length"),
-    ("edit", "next_token", "margin"),
+    ("portability", ALL_KINDS, "free", "portability"),
+    *(("locality", kind, "free", "locality") for kind in SPECIFICITY),
+    *(("locality", kind, "next_token", "kl") for kind in SPECIFICITY),
+    ("edit", ALL_KINDS, "free", "entropy"),
+    ("edit", ALL_KINDS, "free", "repetition"),
+    ("edit", ALL_KINDS, "free", "length"),
+    ("edit", ALL_KINDS, "next_token", "margin"),
 )
-"""The columns, as family, protocol and metric; one that no method was measured on is left out."""
+"""The columns, as family, kind, protocol and metric; one that no method was measured on is left out."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +58,15 @@ def overviews(table: pd.DataFrame) -> dict[str, Overview]:
     """For each model its overview.
 
     Args:
-        table: model, method, family, protocol, metric, unit, value, low, high.
+        table: model, method, family, kind (`ALL_KINDS` for all together), protocol, metric, unit, value, low, high,
+            n_probes.
     """
     return {str(model): _overview(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
 
 
 def _overview(rows: pd.DataFrame) -> Overview:
     known = rows.dropna(subset=["value"])
-    shown = {key: own for key, own in known.groupby(["family", "protocol", "metric"]) if key in SHOWN}
+    shown = {key: own for key, own in known.groupby(["family", "kind", "protocol", "metric"]) if key in SHOWN}
     columns = [shown[key] for key in SHOWN if key in shown]
     return Overview(
         columns=tuple(_column(own.iloc[0]) for own in columns),
@@ -78,7 +83,10 @@ def _overview(rows: pd.DataFrame) -> Overview:
 
 def _column(row: pd.Series) -> Column:
     remark = spoken(row["protocol"], PROTOCOLS).lower()
-    return Column(spoken(row["metric"], METRICS), remark if row["unit"] == SHARE else f"{remark}, {row['unit']}")
+    label = spoken(row["metric"], METRICS)
+    if row["kind"] != ALL_KINDS:
+        label = f"{spoken(row['kind'], KINDS)}: {label.lower()}"
+    return Column(label, remark if row["unit"] == SHARE else f"{remark}, {row['unit']}")
 
 
 def _cell(rows: pd.DataFrame, method: str) -> tuple[str, str] | None:

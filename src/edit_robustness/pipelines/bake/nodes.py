@@ -84,7 +84,7 @@ def _held(free: pd.DataFrame, kinds: Sequence[str]) -> set[str]:
 
 
 def _by_kind(free: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """For each fact the share of successes, and of unchanged neighbours, by kind of prompt."""
-    shown = free[free["metric"].isin(("success", "locality"))]
+    """For each fact the share of successes, and of unchanged answers about other things, by kind of prompt."""
+    shown = free[free["metric"].isin(("success", "locality_all"))]
     shares = shown.groupby(["fact_id", "kind"], sort=False)["value"].mean()
     return {str(fact): dict(own.droplevel("fact_id")) for fact, own in shares.groupby("fact_id")}

@@ -1,0 +1,61 @@
+"""Say what an edit leaves as it is, kind by kind, with how many prompts the unedited model could answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+ALL_PROMPTS = {"locality": "locality_all", "top_token": "top_token_all"}
+"""For a metric over known prompts the same metric over all prompts."""
+
+_ABOUT = {
+    "neighbourhood": "other subjects of the same relation",
+    "relation_specificity": "other relations of the same subject",
+    "unrelated": "other subjects and relations",
+}
+
+
+def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each kind of specificity that was asked.
+
+    Args:
+        name: What the method is called.
+        rows: The free-generation rows of the headline table of one model and method.
+    """
+    for kind, about in _ABOUT.items():
+        own = rows[rows["kind"] == kind].set_index("metric")
+        if "locality_all" not in own.index:
+            continue
+        everything = own.loc["locality_all"]
+        n_asked = int(everything["n_probes"])
+        on_all = f"of all {n_asked} it leaves {everything['value']:.0%} as they were"
+        known = own.loc["locality"] if "locality" in own.index else None
+        if known is None or pd.isna(known["value"]):
+            yield (
+                f"The unedited model answers none of the {n_asked} prompts about {about} with a stable object of the "
+                f"right type, so whether {name} leaves knowledge there alone cannot be said; {on_all}."
+            )
+        else:
+            rate = f"{known['value']:.0%} [{known['low']:.0%}, {known['high']:.0%}]"
+            yield (
+                f"{name} leaves {rate} of the answers about {about} as they were ({int(known['n_probes'])} known of "
+                f"{n_asked} asked; {on_all})."
+            )
+
+
+def shown(rows: pd.DataFrame) -> str:
+    """Return one figure of one kind in short: the rate, and how many prompts were known of how many.
+
+    Args:
+        rows: metric, value, low, high and n_probes of one kind, method and checkpoint under free generation.
+    """
+    own = rows.drop_duplicates("metric").set_index("metric")
+    if "locality_all" not in own.index:
+        return "–"
+    n_asked = int(own.loc["locality_all", "n_probes"])
+    if "locality" not in own.index or pd.isna(own.loc["locality", "value"]):
+        return f"none of {n_asked} known"
+    known = own.loc["locality"]
+    rate = f"{known['value']:.0%} [{known['low']:.0%}, {known['high']:.0%}]"
+    return f"{rate} {int(known['n_probes'])} known of {n_asked}"
