@@ -112,8 +112,8 @@ def test_protocols_and_kinds_are_never_in_one_panel():
         for protocol in ("free", "teacher_forced")
     ]
     assert titles(held_figure(pd.DataFrame(rows))) == [
-        "Statement, free generation", "Neighbours unchanged, free generation",
-        "Statement, teacher forcing", "Neighbours unchanged, teacher forcing",
+        "Statement, free generation", "Neighbourhood, free generation",
+        "Statement, teacher forcing", "Neighbourhood, teacher forcing",
     ]  # fmt: skip
     known = pd.DataFrame(rows).query("kind == 'statement'")
     assert titles(retention_figure(known)) == ["Free generation", "Teacher forcing"]
