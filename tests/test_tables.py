@@ -106,7 +106,7 @@ def test_a_table_of_answers_holds_the_probe_and_what_was_said():
     assert first["probe_id"] == "a/statement/0"
     assert first["prompt"] == "The capital of France is"
     assert first["text"] == " Lyon."
-    assert table["logprob_new"].tolist() == [-0.1, -math.inf]
+    assert table["logprob_new"].tolist() == [-0.1, -0.1, -math.inf]
     assert table["finished"].dtype == bool
     assert table["tokens"].dtype == np.int64
     assert "id" not in table.columns

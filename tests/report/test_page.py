@@ -159,14 +159,17 @@ def test_the_second_copies_of_a_family_stand_apart_from_kinds(findings):
     overview = overviews(findings.overview)["smollm2"]
     assert [column.label for column in overview.columns] == [
         "Neighbourhood: known answers unchanged", "Relation specificity: known answers unchanged",
+        "Unrelated: known answers unchanged",
         "Neighbourhood: divergence", "Relation specificity: divergence", "Unrelated: divergence", "N-gram entropy",
     ]  # fmt: skip
-    assert overview.columns[2].remark == "next token, nats"
+    assert overview.columns[3].remark == "next token, nats"
     rome = next(line for line in overview.lines if line.label == "ROME")
     row = findings.overview.query("method == 'rome' and metric == 'kl' and kind == 'neighbourhood'").iloc[0]
-    assert rome.cells[2] == (f"{row['value']:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]")
+    assert rome.cells[3] == (f"{row['value']:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]")
+    assert rome.cells[0][1].endswith("] 48 known of 72")
+    assert rome.cells[2] == ("–", "0 known of 24")
     alone = overviews(findings.overview.query("method != 'rome' or metric != 'kl'"))["smollm2"]
-    assert next(line for line in alone.lines if line.label == "ROME").cells[2] is None
+    assert next(line for line in alone.lines if line.label == "ROME").cells[3] is None
 
 
 def test_gaps_and_the_papers_table_are_on_the_page(findings, body):

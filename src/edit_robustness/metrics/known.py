@@ -22,7 +22,7 @@ _OPENING = re.compile(r"""^[\s"'“”‘«(\[*_]*""")
 _ARTICLE = re.compile(r"^(?:the|an?)\s+")
 
 
-def named_object(row: Mapping[str, Any]) -> str:
+def named_object(row: Mapping[Any, Any]) -> str:
     """Return the object that an answer names: the new one, the true one or one of its relation's; empty for none.
 
     Args:
@@ -33,7 +33,7 @@ def named_object(row: Mapping[str, Any]) -> str:
     return next(iter(_relation_object(row)), "")
 
 
-def is_known(row: Mapping[str, Any]) -> bool:
+def is_known(row: Mapping[Any, Any]) -> bool:
     """Whether an answer names a right object, and in a stable way.
 
     A right object is the true one or, where that is not known, any of `relation_objects`. It is stable if the answer
@@ -57,7 +57,7 @@ def opens_with(sentence: str, names: Names) -> bool:
     return any(text.startswith(fold(name)) for name in names for text in (said, _ARTICLE.sub("", said)))
 
 
-def _relation_object(row: Mapping[str, Any]) -> Names:
+def _relation_object(row: Mapping[Any, Any]) -> Names:
     return _first_object(row["text"], row["relation_objects"]) if row["relation_objects"] != "[]" else ()
 
 

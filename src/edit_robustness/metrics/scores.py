@@ -55,9 +55,10 @@ def _read(answers: pd.DataFrame) -> pd.DataFrame:
         verdict=[_verdict(row) for row in answers.to_dict(orient="records")],
         sentence=[first_sentence(text) for text in answers["text"]],
     )
-    rows = [row if row["family"] in LOCALITY else None for row in said.to_dict(orient="records")]
+    rows = said.to_dict(orient="records")
     return said.assign(
-        named=[named_object(row) if row else "" for row in rows], known=[bool(row) and is_known(row) for row in rows]
+        named=[named_object(row) if row["family"] in LOCALITY else "" for row in rows],
+        known=[row["family"] in LOCALITY and is_known(row) for row in rows],
     )
 
 

@@ -115,7 +115,8 @@ def heat_tables(headline: pd.DataFrame) -> dict[str, list[HeatTable]]:
     Args:
         headline: model, method, kind, family, protocol, metric, value, low, high, n_probes, n_facts.
     """
-    shown = headline[[row.metric in _shown(row.family, row.protocol) for row in headline.itertuples()]]
+    about = zip(headline["metric"], headline["family"], headline["protocol"], strict=True)
+    shown = headline[[metric in _shown(family, protocol) for metric, family, protocol in about]]
     tables: dict[str, list[HeatTable]] = {}
     for model in headline["model"].unique():
         for protocol in in_order(shown.loc[shown["model"] == model, "protocol"], PROTOCOLS):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from edit_robustness.labels import BASELINES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, spoken
+from edit_robustness.report.specificity import ALL_PROMPTS
 
 SHARE = "share"
 ALL_KINDS = "all"
@@ -66,34 +67,41 @@ def overviews(table: pd.DataFrame) -> dict[str, Overview]:
 
 def _overview(rows: pd.DataFrame) -> Overview:
     known = rows.dropna(subset=["value"])
-    shown = {key: own for key, own in known.groupby(["family", "kind", "protocol", "metric"]) if key in SHOWN}
-    columns = [shown[key] for key in SHOWN if key in shown]
+    figures = dict(list(known.groupby(["family", "kind", "protocol", "metric"])))
+    # where the unedited model knows no prompt there is nothing but the figure over all prompts, and the column says so
+    pairs = [(figures.get(key), figures.get((*key[:3], ALL_PROMPTS.get(key[3], "")))) for key in SHOWN]
+    columns = [
+        (known.head(0) if own is None else own, every) for own, every in pairs if own is not None or every is not None
+    ]
     return Overview(
-        columns=tuple(_column(own.iloc[0]) for own in columns),
+        columns=tuple(_column(own if len(own) else every) for own, every in columns),
         lines=tuple(
             Line(
                 label=spoken(method, METHODS),
                 baseline=method in BASELINES,
-                cells=tuple(_cell(own, method) for own in columns),
+                cells=tuple(_cell(own, every, method) for own, every in columns),
             )
             for method in in_order(rows["method"], METHODS)
         ),
     )
 
 
-def _column(row: pd.Series) -> Column:
+def _column(rows: pd.DataFrame | None) -> Column:
+    row = rows.iloc[0]  # type: ignore[union-attr]
     remark = spoken(row["protocol"], PROTOCOLS).lower()
-    label = spoken(row["metric"], METRICS)
+    of_known = {every: metric for metric, every in ALL_PROMPTS.items()}
+    label = spoken(of_known.get(row["metric"], row["metric"]), METRICS)
     if row["kind"] != ALL_KINDS:
         label = f"{spoken(row['kind'], KINDS)}: {label.lower()}"
     return Column(label, remark if row["unit"] == SHARE else f"{remark}, {row['unit']}")
 
 
-def _cell(rows: pd.DataFrame, method: str) -> tuple[str, str] | None:
+def _cell(rows: pd.DataFrame, every: pd.DataFrame | None, method: str) -> tuple[str, str] | None:
     own = rows[rows["method"] == method]
+    asked = [] if every is None else list(every.loc[every["method"] == method, "n_probes"])
     if own.empty:
-        return None
+        return ("–", f"0 known of {asked[0]}") if asked else None
     row = own.iloc[0]
     form = "{:.0%}" if row["unit"] == SHARE else "{:.2f}"
     value, low, high = ("–" if pd.isna(row[name]) else form.format(row[name]) for name in ("value", "low", "high"))
-    return value, f"[{low}, {high}]"
+    return value, f"[{low}, {high}]" + (f" {row['n_probes']} known of {asked[0]}" if asked else "")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -24,23 +25,22 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
         rows: The free-generation rows of the headline table of one model and method.
     """
     for kind, about in _ABOUT.items():
-        own = rows[rows["kind"] == kind].set_index("metric")
-        if "locality_all" not in own.index:
+        own = _by_metric(rows[rows["kind"] == kind])
+        if "locality_all" not in own:
             continue
-        everything = own.loc["locality_all"]
+        everything = own["locality_all"]
         n_asked = int(everything["n_probes"])
         on_all = f"of all {n_asked} it leaves {everything['value']:.0%} as they were"
-        known = own.loc["locality"] if "locality" in own.index else None
+        known = own.get("locality")
         if known is None or pd.isna(known["value"]):
             yield (
                 f"The unedited model answers none of the {n_asked} prompts about {about} with a stable object of the "
                 f"right type, so whether {name} leaves knowledge there alone cannot be said; {on_all}."
             )
         else:
-            rate = f"{known['value']:.0%} [{known['low']:.0%}, {known['high']:.0%}]"
             yield (
-                f"{name} leaves {rate} of the answers about {about} as they were ({int(known['n_probes'])} known of "
-                f"{n_asked} asked; {on_all})."
+                f"{name} leaves {_rate(known)} of the answers about {about} as they were ("
+                f"{int(known['n_probes'])} known of {n_asked} asked; {on_all})."
             )
 
 
@@ -50,12 +50,18 @@ def shown(rows: pd.DataFrame) -> str:
     Args:
         rows: metric, value, low, high and n_probes of one kind, method and checkpoint under free generation.
     """
-    own = rows.drop_duplicates("metric").set_index("metric")
-    if "locality_all" not in own.index:
+    own = _by_metric(rows)
+    if "locality_all" not in own:
         return "–"
-    n_asked = int(own.loc["locality_all", "n_probes"])
-    if "locality" not in own.index or pd.isna(own.loc["locality", "value"]):
+    n_asked, known = int(own["locality_all"]["n_probes"]), own.get("locality")
+    if known is None or pd.isna(known["value"]):
         return f"none of {n_asked} known"
-    known = own.loc["locality"]
-    rate = f"{known['value']:.0%} [{known['low']:.0%}, {known['high']:.0%}]"
-    return f"{rate} {int(known['n_probes'])} known of {n_asked}"
+    return f"{_rate(known)} {int(known['n_probes'])} known of {n_asked}"
+
+
+def _by_metric(rows: pd.DataFrame) -> dict[str, dict[Any, Any]]:
+    return {row["metric"]: row for row in rows.to_dict("records")}
+
+
+def _rate(row: Mapping[Any, Any]) -> str:
+    return f"{row['value']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
