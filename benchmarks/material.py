@@ -44,7 +44,7 @@ COMPARED: Mapping[str, Mapping[str, Any]] = {
 """What EasyEdit has in its code and not in its settings, for the sides to do the same work: where it stops (GRACE does
 not), and how many contexts of which lengths."""
 
-_PROBED = ("statement", "paraphrase", "locality")
+_PROBED = ("statement", "paraphrase", "neighbourhood")
 _POOL = 400
 
 

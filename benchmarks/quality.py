@@ -173,13 +173,13 @@ def _record(row: Mapping[str, Any], neighbours: int) -> Record:
         (
             *probes("statement", "edit", [fact.statement]),
             *probes("paraphrase", "edit", row["paraphrase_prompts"]),
-            *probes("locality", "locality", row["neighborhood_prompts"][:neighbours]),
+            *probes("neighbourhood", "locality", row["neighborhood_prompts"][:neighbours]),
         ),
     )
 
 
 def table(bench: Bench, methods: Sequence[str]) -> pd.DataFrame:
-    """One row a method: success, reversion and locality under both protocols, seconds and bytes an edit."""
+    """One row a method: success, reversion and specificity under both protocols, seconds and bytes an edit."""
     said, cost = [], {}
     for name in dict.fromkeys(["none", *methods]):
         edits = independent(bench, name)
@@ -206,16 +206,24 @@ _SHOWN = {
     "paraphrase p(new)>p(true)": ("paraphrase", "teacher_forced", "preference"),
     "paraphrase free": ("paraphrase", "free", "success"),
     "paraphrase reverts": ("paraphrase", "free", "reversion"),
-    "neighbour unchanged": ("locality", "free", "locality"),
-    "neighbour p(true)>p(new)": ("locality", "teacher_forced", "locality"),
+    "neighbourhood unchanged, known": ("neighbourhood", "free", "locality"),
+    "neighbourhood unchanged, all": ("neighbourhood", "free", "locality_all"),
+    "neighbourhood top token, known": ("neighbourhood", "next_token", "top_token"),
+    "neighbourhood p(true)>p(new)": ("neighbourhood", "teacher_forced", "locality"),
 }
 
 
 def _shown(found: pd.DataFrame, labels: Iterable[str]) -> dict[str, str]:
-    """Percentages with their intervals; `found` is indexed by `_CELL`."""
-    cells: Any = found[["value", "low", "high"]].to_dict("index")
-    rows = {label: cells[_SHOWN[label]] for label in labels}
-    return {label: f"{100 * r['value']:.0f} [{100 * r['low']:.0f}, {100 * r['high']:.0f}]" for label, r in rows.items()}
+    """Return percentages with their intervals and numbers of prompts; `found` is indexed by `_CELL`."""
+    cells: Any = found[["value", "low", "high", "n_probes"]].to_dict("index")
+    return {label: _figure(cells.get(_SHOWN[label])) for label in labels}
+
+
+def _figure(row: Mapping[str, Any] | None) -> str:
+    # a metric of prompts that the unedited model knows has no row where it knows none
+    if row is None or math.isnan(row["value"]):
+        return "none known"
+    return f"{100 * row['value']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}], n = {row['n_probes']}"
 
 
 def independent(bench: Bench, name: str) -> dict[str, Stored[Edit]]:

@@ -41,7 +41,7 @@ def success(edits: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         values = [score[name] for edit in edits for score in edit["scores"] if score["kind"] == kind]
         return statistics.fmean(values) if values else None
 
-    lost = share("locality", "new_over_true")
+    lost = share("neighbourhood", "new_over_true")
     return {
         "argmax": share("statement", "match_new"),
         "likelier": share("statement", "new_over_true"),

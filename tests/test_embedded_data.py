@@ -245,7 +245,14 @@ def test_relations_are_in_order_and_their_names_differ():
 class TestWordings:
     def test_has_every_key(self, relation):
         keys = {"name", "subject", "object", "statement", "paraphrases", "question", "cloze", "context"}
-        assert set(RELATIONS[relation]) - {"reversed_question"} == keys
+        assert set(RELATIONS[relation]) - {"reversed_question", "unaffected"} == keys
+
+    def test_relations_that_it_leaves_as_they_are_fit_its_subjects_and_have_another_type_of_object(self, relation):
+        own = RELATIONS[relation]
+        for other in map(RELATIONS.__getitem__, own.get("unaffected", ())):
+            assert other["subject"] in (own["subject"], "thing")
+            assert other["object"] != own["object"]
+            assert {own["object"], other["object"]} != {"country", "continent"}
 
     def test_its_subjects_are_of_a_type_that_exists(self, relation):
         assert RELATIONS[relation]["subject"] in SUBJECTS

@@ -46,6 +46,10 @@ FACTS = [
 PROBES = [
     Probe("a/statement/0", "a", "statement", "edit", "France", "The capital of France is", "Lyon", "Paris"),
     Probe(
+        *("a/relation_specificity/0", "a", "relation_specificity", "locality", "France", "France pays in", "Lyon", ""),
+        relation_objects=(("euro", '€ "EUR"'), ("krona",)),
+    ),
+    Probe(
         *("a/doubt/0", "a", "doubt", "edit", "France", 'No "way"', "Lyon", "Paris", ("L",), ("P", "Q")),
         conversation=True,
         history=(Turn("user", "What?\nTell,"), Turn("assistant", "é")),
@@ -54,7 +58,8 @@ PROBES = [
 ]
 ANSWERS = [
     Answer(PROBES[0], " Lyon.", True, 3, -0.1, -2.5, 1, 2, True, False),
-    Answer(PROBES[1], "", False, 20, float("-inf"), -2.0, 1, 1, False, True, 0.25, 1e-9),
+    Answer(PROBES[1], " euro.", True, 2, -0.1, float("-inf"), 1, 0, True, False, None, 0.5, False),
+    Answer(PROBES[2], "", False, 20, float("-inf"), -2.0, 1, 1, False, True, 0.25, 1e-9, True),
 ]
 
 
@@ -101,7 +106,7 @@ def test_a_table_of_answers_holds_the_probe_and_what_was_said():
     assert first["probe_id"] == "a/statement/0"
     assert first["prompt"] == "The capital of France is"
     assert first["text"] == " Lyon."
-    assert table["logprob_new"].tolist() == [-0.1, -math.inf]
+    assert table["logprob_new"].tolist() == [-0.1, -0.1, -math.inf]
     assert table["finished"].dtype == bool
     assert table["tokens"].dtype == np.int64
     assert "id" not in table.columns

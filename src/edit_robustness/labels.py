@@ -57,8 +57,10 @@ KINDS: Mapping[str, str] = {
     "negation": "Negation",
     "reversed_question": "Reversed question",
     "consequence": "Consequence",
-    "locality": "Neighbours unchanged",
-    "edit_before_neighbour": "Neighbours after the new fact",
+    "neighbourhood": "Neighbourhood",
+    "relation_specificity": "Relation specificity",
+    "unrelated": "Unrelated",
+    "edit_before_neighbour": "Neighbourhood after the new fact",
 }
 
 PROTOCOLS: Mapping[str, str] = {
@@ -80,8 +82,11 @@ METRICS: Mapping[str, str] = {
     "neither": "Neither object",
     "preference": "New object more probable than old",
     "portability": "Consequences",
-    "locality": "Neighbours unchanged",
-    "kl": "Divergence at neighbours",
+    "locality": "Known answers unchanged",
+    "locality_all": "All answers unchanged",
+    "top_token": "Top token unchanged, known answers",
+    "top_token_all": "Top token unchanged, all answers",
+    "kl": "Divergence",
     "entropy": "N-gram entropy",
     "repetition": "Repeated bigrams",
     "length": "Length",
@@ -104,7 +109,10 @@ OUTCOMES: Mapping[str, str] = {
     "preference_true": "Preference for the true object",
     "success": "New object said",
     "reversion": "Old object said",
-    "locality": "Neighbours unchanged",
+    "neighbourhood": "Neighbourhood unchanged",
+    "relation_specificity": "Other relations unchanged",
+    "unrelated": "Unrelated answers unchanged",
+    "edit_before_neighbour": "Neighbourhood unchanged after the new fact",
 }
 
 TERMS: Mapping[str, str] = {

@@ -125,6 +125,8 @@ class Relation:
         context: One or two sentences about such a subject that name no object.
         reversed_question: A question whose answer is the subject, with ``{}`` in the object's place; empty where many
             subjects share an object, so that the question would have no one answer.
+        unaffected: Ids of relations that can be asked of any such subject, and that a new object of this relation
+            leaves as they are (relation specificity).
     """
 
     id: str
@@ -137,6 +139,7 @@ class Relation:
     subject: str = "thing"
     object: str = ""
     reversed_question: str = ""
+    unaffected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ class Probe:
         fact_id: The edit that is probed.
         kind: Kind of prompt: ``statement``, ``paraphrase``, ``question`` ...
         family: One of ``FAMILIES``.
-        subject: Who is asked about: the fact's subject, or for locality a neighbour.
+        subject: Subject of the prompt: the fact's subject, or the other subject of a neighbourhood or unrelated prompt.
         text: The prompt; in a conversation, what the user says last.
         target_new: The object that the edit wrote.
         target_true: The object that is true of `subject` before the edit; empty where there is none to name.
@@ -166,6 +169,8 @@ class Probe:
         history: Turns before `text`.
         follows: Id of a probe whose answer is the assistant's turn between `history` and `text` (doubts).
         join: What stands between `text` and an object after it; None for what a native text has there.
+        relation_objects: Objects of the right type for the prompt's relation, each with all its names; given where
+            `target_true` is not known, so that an answer that names an object can be told from one that names none.
     """
 
     id: str
@@ -182,6 +187,7 @@ class Probe:
     history: tuple[Turn, ...] = ()
     follows: str | None = None
     join: str | None = None
+    relation_objects: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -203,6 +209,8 @@ class Answer:
             it was not measured.
         kl: Kullback-Leibler divergence, in nats, of the next-token distribution after the prompt from that of the
             unedited model: KL(unedited || edited); None where it was not measured (all but locality probes).
+        top_unchanged: Whether the most probable token after the prompt is that of the unedited model; None where it
+            was not measured (all but locality probes, and where the log-probabilities are not finite).
     """
 
     probe: Probe
@@ -217,6 +225,7 @@ class Answer:
     match_true: bool
     margin: float | None = None
     kl: float | None = None
+    top_unchanged: bool | None = None
 
 
 NOT_FINITE, TIED = "not_finite", "tied"

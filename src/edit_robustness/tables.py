@@ -21,8 +21,8 @@ NAME_COLUMNS = ("target_true_aliases", "target_new_aliases", "subject_aliases", 
 
 _COMPLETIONS = ("neighbours", "relation_specificity", "unrelated", "consequences")
 _JOIN_WORDS: dict[str | None, str] = {None: "", **{join: word for word, join in JOINS.items()}}
-_MAY_BE_UNMEASURED = ("margin", "kl")
-_TEXT, _WHOLE, _REAL, _TRUTH = "str", "int64", "float64", "bool"
+_MAY_BE_UNMEASURED = ("margin", "kl", "top_unchanged")
+_TEXT, _WHOLE, _REAL, _TRUTH, _MAYBE = "str", "int64", "float64", "bool", "boolean"
 
 FACT_COLUMNS = {
     **{field.name: _TEXT for field in fields(Fact)},
@@ -34,7 +34,7 @@ PROBE_COLUMNS = {
     **{field.name: _TEXT for field in fields(Probe)},
     "conversation": _TRUTH,
 }
-"""Columns of a table of probes, and their types; `history` and the aliases are JSON text."""
+"""Columns of a table of probes, and their types; `history`, `relation_objects` and the aliases are JSON text."""
 
 _ANSWER_ONLY = {
     "text": _TEXT,
@@ -48,9 +48,10 @@ _ANSWER_ONLY = {
     "match_true": _TRUTH,
     "margin": _REAL,
     "kl": _REAL,
+    "top_unchanged": _MAYBE,
 }
 _RENAMED = {"id": "probe_id", "text": "prompt"}
-ANSWER_SCHEMA = 1
+ANSWER_SCHEMA = 2
 """Version of the form of a table of answers; it goes up when a column changes its meaning (docs/answers.md)."""
 
 ANSWER_COLUMNS = {
@@ -160,6 +161,11 @@ def read_names(cell: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in cell)
 
 
+def read_objects(cell: str) -> tuple[tuple[str, ...], ...]:
+    """Return the objects in a cell of `relation_objects`, each with all its names."""
+    return tuple(tuple(names) for names in json.loads(cell))
+
+
 def _flat(record: Fact | Probe) -> dict[str, Any]:
     row = {field.name: getattr(record, field.name) for field in fields(record)}
     row["join"] = _JOIN_WORDS.get(record.join, record.join)
@@ -167,6 +173,7 @@ def _flat(record: Fact | Probe) -> dict[str, Any]:
     row |= {name: _json([asdict(one) for one in row[name]]) for name in _COMPLETIONS if name in row}
     if isinstance(record, Probe):
         row["history"] = _json([[turn.role, turn.text] for turn in record.history])
+        row["relation_objects"] = _json(record.relation_objects)
     return row
 
 
@@ -191,8 +198,9 @@ def _fact(row: Mapping[str, Any]) -> Fact:
 def _probe(row: Mapping[str, Any]) -> Probe:
     history = tuple(Turn(role, text) for role, text in json.loads(row["history"]))
     follows = None if pd.isna(row["follows"]) else row["follows"]
-    plain = {"follows": follows, "conversation": bool(row["conversation"]), "join": _join(row["join"])}
-    return Probe(**_with_names(row) | {"history": history} | plain)
+    read = {"history": history, "follows": follows, "conversation": bool(row["conversation"])}
+    read |= {"join": _join(row["join"]), "relation_objects": read_objects(row["relation_objects"])}
+    return Probe(**_with_names(row) | read)
 
 
 def _join(cell: Any) -> str | None:

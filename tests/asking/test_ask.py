@@ -133,7 +133,7 @@ def test_past_a_sliding_window_nothing_is_padded_between_words(architecture):
 
 
 def test_answers_come_in_the_order_of_the_probes(lab):
-    wanted = probes(("statement", "paraphrase", "question", "dialogue", "doubt", "locality"))[::-1]
+    wanted = probes(("statement", "paraphrase", "question", "dialogue", "doubt", "neighbourhood"))[::-1]
     (found,) = ask(lab.model("llama"), [(Frame(), wanted)], DECODING)
     assert [answer.probe for answer in found] == wanted
 

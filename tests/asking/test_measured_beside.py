@@ -13,7 +13,7 @@ from edit_robustness.models.distributions import divergence, margins
 from edit_robustness.models.tokens import prompt_ids
 
 DECODING = Decoding(max_new_tokens=3, batch_rows=64)
-KINDS = ("statement", "question", "locality")
+KINDS = ("statement", "question", "neighbourhood")
 SOME = ("llama", "gpt2", "gemma2")
 
 
@@ -25,13 +25,13 @@ def distribution(lm, probe, prefix=""):
 
 
 def naive(lm, edit, probe):
-    """Margin and divergence, one prompt at a time, weights copied in."""
+    """Margin, divergence and whether the top token stays, one prompt at a time, weights copied in."""
     before = distribution(lm, probe)
     with edit.applied(lm):
         after = distribution(lm, probe, edit.prefix)
     best, second = after.sort(descending=True).values[:2].tolist()
     kl = sum(math.exp(p) * (p - q) for p, q in zip(before.tolist(), after.tolist(), strict=True))
-    return best - second, kl
+    return best - second, kl, bool(before.argmax() == after.argmax())
 
 
 @pytest.mark.parametrize("architecture", SOME)
@@ -47,13 +47,15 @@ def test_margins_and_divergences_are_those_of_one_prompt_at_a_time(architecture,
     moved = 0
     for (edit, _), own in zip(asked, ask(lm, asked, DECODING, together=together), strict=True):
         for answer in own:
-            margin, kl = naive(lm, edit, answer.probe)
+            margin, kl, same = naive(lm, edit, answer.probe)
             assert answer.margin == pytest.approx(margin, abs=2e-4)
             if answer.probe.family == "locality":
                 assert answer.kl == pytest.approx(kl, abs=2e-5)
+                assert answer.top_unchanged is same
                 moved += answer.kl > 1e-3
             else:
                 assert answer.kl is None
+                assert answer.top_unchanged is None
     assert moved > 5
 
 
@@ -61,12 +63,13 @@ def test_no_edit_moves_nothing_and_runs_nothing_more(lab, monkeypatch):
     lm = lab.model("llama")
     monkeypatch.setattr("edit_robustness.asking.ask._Session._unedited", None)
     (own,) = ask(lm, [(Frame(), probes(KINDS))], DECODING)
-    assert [answer.kl for answer in own if answer.probe.family == "locality"] == [0.0, 0.0]
+    local = [answer for answer in own if answer.probe.family == "locality"]
+    assert [(answer.kl, answer.top_unchanged) for answer in local] == [(0.0, True)] * 2
 
 
 def test_a_prompt_that_many_edits_share_is_run_once_without_them(lab):
     lm, rows = lab.model("llama"), []
-    neighbours = probes(("locality",))
+    neighbours = probes(("neighbourhood",))
     asked = [(edit, neighbours) for edit in lab.edits("rome", "llama")]
 
     def count(module, args, kwargs):

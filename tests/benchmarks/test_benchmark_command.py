@@ -39,7 +39,7 @@ def test_facts_are_drawn_by_seed_and_others_have_other_subjects():
     (first, pool), (again, _), (other, _) = draw(3, 0), draw(3, 0), draw(3, 1)
     assert first == again != other
     assert not {row["subject"] for row in first} & {row["subject"] for row in pool}
-    assert {"statement", "paraphrase", "locality"} == {probe["kind"] for probe in first[0]["probes"]}
+    assert {"statement", "paraphrase", "neighbourhood"} == {probe["kind"] for probe in first[0]["probes"]}
     with pytest.raises(ValueError, match=r"--facts must be 1 to \d+ \(it is 0\)"):
         draw(0, 0)
 

@@ -5,8 +5,8 @@ def edit(cpu, **more):
     scores = [
         {"kind": "statement", "new_over_true": True, "match_new": cpu > 1},
         {"kind": "paraphrase", "new_over_true": False, "match_new": False},
-        {"kind": "locality", "new_over_true": False, "match_new": False},
-        {"kind": "locality", "new_over_true": True, "match_new": True},
+        {"kind": "neighbourhood", "new_over_true": False, "match_new": False},
+        {"kind": "neighbourhood", "new_over_true": True, "match_new": True},
     ]
     spent = {"wall": cpu, "cpu": cpu, "forward": 0.5 * cpu, "backward": 0.25 * cpu, "steps": 4, "tokens": 40}
     return {**spent, "scores": scores, **more}

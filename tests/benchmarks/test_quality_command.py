@@ -46,8 +46,8 @@ def test_records_become_facts_and_probes(options):
     (counterfact,), _ = options
     first, *_ = quality.read_records(quality.Path(counterfact), 2, neighbours=1)
     assert (first.fact.statement, first.fact.target_new) == ("The seat of power in Borduria is", "Oslo")
-    assert [probe.kind for probe in first.probes] == ["statement", "paraphrase", "paraphrase", "locality"]
-    assert {probe.family for probe in first.probes if probe.kind != "locality"} == {"edit"}
+    assert [probe.kind for probe in first.probes] == ["statement", "paraphrase", "paraphrase", "neighbourhood"]
+    assert {probe.family for probe in first.probes if probe.kind != "neighbourhood"} == {"edit"}
     with pytest.raises(ValueError, match="has 3 records, and 4 are wanted: lower --records"):
         quality.read_records(quality.Path(counterfact), 4, neighbours=1)
 

@@ -95,7 +95,7 @@ def known(smollm2, table, templates) -> list:
 
 def test_rome_holds_on_facts_that_the_model_knows(smollm2, known, table, templates, corpus, rome):
     facts = known[:MEASURED]
-    kinds = ["statement", "paraphrase", "locality"]
+    kinds = ["statement", "paraphrase", "neighbourhood"]
     probes = build_probes(facts, templates, facts_from_table(table), kinds=kinds, neighbours=3, seed=0)
     prepared = rome.prepare(smollm2, corpus)
     started = time.process_time()
@@ -139,7 +139,7 @@ def test_cached_value_optimisation_takes_a_fraction_of_the_full_pass(smollm2, kn
 
 def test_many_edits_in_one_batch_take_a_fraction_of_one_at_a_time(smollm2, known, table, templates, corpus, rome):
     facts = known[:16]
-    kinds = ["statement", "paraphrase", "question", "locality"]
+    kinds = ["statement", "paraphrase", "question", "neighbourhood"]
     probes = build_probes(facts, templates, facts_from_table(table), kinds=kinds, neighbours=3, seed=0)
     edits = list(rome.edit_each(smollm2, facts, prepared=rome.prepare(smollm2, corpus)))
     asked = [(edit, [p for p in probes if p.fact_id == fact.id]) for fact, edit in zip(facts, edits, strict=True)]

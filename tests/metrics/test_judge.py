@@ -13,7 +13,7 @@ from edit_robustness.records import Answer, Probe
 from edit_robustness.tables import answers_to_table
 
 EDIT = Probe("a/question/0", "a", "question", "edit", "France", "Which city?", "Lyon", "Paris")
-NEAR = Probe("a/locality/0", "a", "locality", "locality", "Spain", "?", "Lyon", "Madrid")
+NEAR = Probe("a/neighbourhood/0", "a", "neighbourhood", "locality", "Spain", "?", "Lyon", "Madrid")
 FOLLOWS = Probe("a/hop/0", "a", "hop", "portability", "France", "?", "Rhône", "")
 
 

@@ -13,7 +13,7 @@ from edit_robustness.records import FAMILIES, Answer, Probe
 from edit_robustness.tables import answers_to_table
 
 EDIT = Probe("a/question/0", "a", "question", "edit", "France", "?", "Lyon", "Paris", ("Lugdunum",), ("Paname",))
-NEAR = Probe("a/locality/0", "a", "locality", "locality", "Spain", "?", "Lyon", "Madrid")
+NEAR = Probe("a/neighbourhood/0", "a", "neighbourhood", "locality", "Spain", "?", "Lyon", "Madrid")
 FOLLOWS = Probe("a/hop/0", "a", "hop", "portability", "France", "?", "Rhône", "")
 SAID = Answer(EDIT, " Lyon.", True, 2, -1.0, -2.0, 1, 1, True, False)
 
@@ -82,8 +82,48 @@ def test_locality_is_the_answer_of_the_unedited_model(before, after, value):
     said = replace(SAID, probe=NEAR)
     unedited, edited = table(replace(said, text=before), method="none"), table(replace(said, text=after))
     values = scored(edited, unedited)
-    assert values["rome", "free", "locality"] == value
-    assert values["none", "free", "locality"] == 1.0
+    assert values["rome", "free", "locality_all"] == value
+    assert values["none", "free", "locality_all"] == 1.0
+    known = before == "Madrid."
+    assert values.get(("rome", "free", "locality")) == (value if known else None)
+
+
+def other_relation(text, **more):
+    objects = (("krona", "SEK"), ("euro",))
+    probe = replace(
+        NEAR, kind="relation_specificity", text="Spain pays with the", target_true="", relation_objects=objects
+    )
+    return replace(SAID, probe=probe, text=text, **more)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "known", "value"),
+    [
+        ("krona.", "SEK, of course.", True, 1.0),
+        ("the krona.", "euro.", True, 0.0),
+        ("krona.", "Lyon.", True, 0.0),
+        ("a coin.", "a coin.", False, 1.0),
+        ("not the krona.", "not the krona.", False, 1.0),
+        ("a coin like the euro.", "a note like the euro.", False, 1.0),
+        ("Lyon.", "Lyon.", False, 1.0),
+    ],
+)
+def test_where_no_true_object_is_known_an_object_of_the_relation_tells_knowledge_from_wording(
+    before, after, known, value
+):
+    values = scored(table(other_relation(before), method="none"), table(other_relation(after)))
+    assert values["rome", "free", "locality_all"] == value
+    assert values.get(("rome", "free", "locality")) == (value if known else None)
+
+
+@pytest.mark.parametrize(("same", "value"), [(True, 1.0), (False, 0.0), (None, math.nan)])
+def test_the_top_token_is_scored_over_known_prompts_and_over_all(same, value):
+    said = replace(SAID, probe=NEAR, top_unchanged=same)
+    for before, known in (("Madrid.", True), ("a town.", False)):
+        unedited = table(replace(said, text=before, top_unchanged=True), method="none")
+        values = scored(unedited, table(said))
+        assert values["rome", "next_token", "top_token_all"] == pytest.approx(value, nan_ok=True)
+        assert (("rome", "next_token", "top_token") in values) == known
 
 
 def test_locality_compares_within_a_model():
@@ -97,7 +137,7 @@ def test_locality_compares_within_a_model():
             ("b", "ft", "Rome."),
         ]
     ]
-    scores = score_answers(pd.concat(answers)).query("method == 'ft' and metric == 'locality' and protocol == 'free'")
+    scores = score_answers(pd.concat(answers)).query("method == 'ft' and metric == 'locality_all'")
     assert dict(zip(scores["model"], scores["value"], strict=True)) == {"a": 1.0, "b": 0.0}
 
 
@@ -114,7 +154,8 @@ def test_the_form_of_the_scores():
     assert list(scores.columns) == SCORE_COLUMNS
     assert scores["value"].dtype == float
     both = [(m.protocol, m.name) for m in METRICS for family in m.families if family != "portability"]
-    assert len(scores) == 2 * sum(protocol != "judge" for protocol, _ in both)
+    # the unedited model does not know the neighbour, so two metrics have nothing to say
+    assert len(scores) == 2 * (sum(protocol != "judge" for protocol, _ in both) - 2)
     assert not scores.duplicated(SCORE_COLUMNS[:-1]).any()
     assert set(scores.groupby("metric")["unit"].nunique()) == {1}
     assert set(scores["decoding"]) == {""}

@@ -70,10 +70,10 @@ def test_probes_of_edited_and_retained_facts():
     assert kinds.pop(POOL[0].id) == ["statement"]
     assert len(kinds) == len(FACTS)
     assert {"statement", "paraphrase"} <= set(kinds[FACTS[0].id])
-    neighbours = {probe.subject for probe in probes if probe.family == "locality"}
+    neighbours = {probe.subject for probe in probes if probe.kind in ("neighbourhood", "unrelated")}
     assert neighbours
     assert not neighbours & {fact.subject for fact in FACTS}
-    few = SequenceParameters(checkpoints=[1], paraphrases=0, neighbours=0)
+    few = SequenceParameters(checkpoints=[1], paraphrases=0, neighbours=0, relation_specificity=0)
     assert set(nodes.make_probes(SAMPLED, facts_to_table(POOL), RELATIONS, few)["kind"]) == {"statement"}
 
 

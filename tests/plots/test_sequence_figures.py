@@ -108,12 +108,12 @@ def test_protocols_and_kinds_are_never_in_one_panel():
     rows = [
         point(method, edits, 0.5, kind=kind, protocol=protocol)
         for method, edits in (("none", 0), ("rome", 5))
-        for kind in ("statement", "locality")
+        for kind in ("statement", "neighbourhood")
         for protocol in ("free", "teacher_forced")
     ]
     assert titles(held_figure(pd.DataFrame(rows))) == [
-        "Statement, free generation", "Neighbours unchanged, free generation",
-        "Statement, teacher forcing", "Neighbours unchanged, teacher forcing",
+        "Statement, free generation", "Neighbourhood, free generation",
+        "Statement, teacher forcing", "Neighbourhood, teacher forcing",
     ]  # fmt: skip
     known = pd.DataFrame(rows).query("kind == 'statement'")
     assert titles(retention_figure(known)) == ["Free generation", "Teacher forcing"]

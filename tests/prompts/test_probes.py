@@ -56,6 +56,8 @@ RICH = replace(
         Completion("The mayor of the capital of France is", "Ada", subject="mayor"),
     ),
     neighbours=(Completion("The capital of Chad is", "N'Djamena", ("Fort-Lamy",), "Chad"),),
+    relation_specificity=(Completion("The currency of France is the", "franc", ("FRF",)),),
+    unrelated=(Completion("The father of Ada is", "Bo", subject="Ada"),),
 )
 POOL = [FRANCE, fact("Spain", "Madrid", "Oslo"), fact("Italy", "Rome", "Bonn"), fact("Norway", "Oslo", "Rome")]
 STATEMENT = "The capital of France is"
@@ -64,7 +66,8 @@ FILL_IN = 'Fill in the blank with one word or name, and answer with it only: "Th
 
 
 def build(facts, kinds=("all",), templates=TEMPLATES, pool=POOL, neighbours=2, seed=0, **more):
-    return build_probes(facts, templates, pool, kinds=kinds, neighbours=neighbours, seed=seed, **more)
+    numbers = {"neighbours": neighbours, "relation_specificity": 2, "unrelated": 1}
+    return build_probes(facts, templates, pool, kinds=kinds, seed=seed, **numbers, **more)
 
 
 def of_kind(kind, about=RICH, **more):
@@ -126,7 +129,7 @@ def test_a_fact_with_all_data_gets_every_kind():
             "consequence",
             ["Which river runs through the capital of France?", "The mayor of the capital of France is"],
         ),
-        ("locality", ["The capital of Chad is", "The capital of Norway is"]),
+        ("neighbourhood", ["The capital of Chad is", "The capital of Norway is"]),
         (
             "edit_before_neighbour",
             [
@@ -181,7 +184,33 @@ def test_what_follows_from_the_edit_has_no_old_object():
     assert {probe.family for probe in (reversed_question, river, mayor)} == {"portability"}
 
 
-@pytest.mark.parametrize("kind", ["locality", "edit_before_neighbour"])
+def test_other_relations_ask_the_facts_subject_and_unrelated_prompts_another():
+    [other] = of_kind("relation_specificity")
+    assert (other.family, other.subject, other.text) == ("locality", "France", "The currency of France is the")
+    assert (other.target_new, other.target_true, other.target_true_aliases) == ("Rome", "franc", ("FRF",))
+    [unrelated] = of_kind("unrelated")
+    assert (unrelated.subject, unrelated.target_true, unrelated.target_new) == ("Ada", "Bo", "Rome")
+
+
+def test_a_prompt_about_something_else_that_names_an_object_of_the_edit_is_left_out_and_counted(caplog):
+    own = replace(
+        RICH,
+        relation_specificity=(Completion("France, whose capital is Rome, pays with the", "franc"),),
+        unrelated=(Completion("The father of Ada of Paris is", "Bo", subject="Ada"),),
+    )
+    with caplog.at_level(logging.WARNING):
+        assert build([own], ["relation_specificity", "unrelated"]) == []
+    assert "1 relation_specificity probes left out: they would name an object" in caplog.text
+    assert "1 unrelated probes left out: they would name an object" in caplog.text
+
+
+def test_a_kind_of_which_none_are_asked_is_not_reported_as_missing(caplog):
+    with caplog.at_level(logging.WARNING):
+        assert build_probes([FRANCE], TEMPLATES, POOL, kinds=["unrelated", "neighbourhood"], neighbours=0, seed=0) == []
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("kind", ["neighbourhood", "edit_before_neighbour"])
 def test_locality_asks_about_the_data_sets_neighbours_then_the_closest_and_looks_out_for_the_new_object(kind):
     first, second = of_kind(kind)
     assert first.family == second.family == "locality"
@@ -193,12 +222,12 @@ def test_locality_asks_about_the_data_sets_neighbours_then_the_closest_and_looks
 
 def test_a_neighbour_whose_answer_the_edit_writes_is_not_asked_about():
     own = replace(FRANCE, neighbours=(Completion("The capital of Latium is", "Urbs", ("New Rome",)),))
-    assert [probe.subject for probe in of_kind("locality", own)] == ["Norway", "Spain"]
+    assert [probe.subject for probe in of_kind("neighbourhood", own)] == ["Norway", "Spain"]
 
 
 def test_neighbours_without_an_old_object_are_not_asked_about():
     pool = [replace(other, target_true="") for other in POOL]
-    assert of_kind("locality", FRANCE, pool=pool) == []
+    assert of_kind("neighbourhood", FRANCE, pool=pool) == []
 
 
 def test_which_kinds_are_conversations():
@@ -258,7 +287,8 @@ def test_a_probe_that_would_give_an_object_away_is_left_out_and_counted(caplog):
 def test_without_an_old_object_nothing_is_asked_about_it():
     unknown = replace(FRANCE, target_true="", target_true_aliases=())
     asked = {probe.kind for probe in build([unknown])}
-    assert set(KINDS) - asked == {"doubt_old_object", "fact_check", "consequence"}
+    beside = {"relation_specificity", "unrelated"}
+    assert set(KINDS) - asked == {"doubt_old_object", "fact_check", "consequence", *beside}
 
 
 def test_an_unrelated_passage_names_nothing_of_the_fact():
@@ -303,13 +333,14 @@ def test_a_fact_without_templates_gets_what_can_be_built_from_its_prompt(caplog)
     with caplog.at_level(logging.WARNING):
         probes = build([own, FRANCE], pool=[own, replace(own, id="other", subject="Chad", target_true="Lima")])
     mine = {probe.kind: probe for probe in probes if probe.fact_id == "mine"}
-    assert set(KINDS) - set(mine) == {"paraphrase", "alias", "reversed_question", "consequence"}
+    lacking = {"paraphrase", "alias", "reversed_question", "consequence", "relation_specificity", "unrelated"}
+    assert set(KINDS) - set(mine) == lacking
     assert mine["question"].text == 'How does this sentence end: "France is run from"?'
     assert mine["dialogue_reference"].text == 'How does this sentence end: "This subject is run from"?'
     assert mine["related_context_reference"].text.endswith(" This subject is run from")
     assert mine["yes_no"].text.endswith('"France is run from Rome."')
     assert "1 of 2 facts have no paraphrase probe" in caplog.text
-    assert "1 of 2 facts have no locality probe" in caplog.text
+    assert "1 of 2 facts have no neighbourhood probe" in caplog.text
     assert "no statement probe" not in caplog.text
 
 
@@ -358,9 +389,12 @@ def test_without_passages_there_is_no_unrelated_context():
 
 def test_kinds_are_chosen_by_name_and_by_group():
     assert chosen_kinds(["all"]) == tuple(KINDS)
-    assert chosen_kinds(["locality", "paper1"]) == (*(name for name in KINDS if name in GROUPS["paper1"]), "locality")
+    in_order = tuple(name for name in KINDS if name in GROUPS["paper1"])
+    assert chosen_kinds(["neighbourhood", "paper1"]) == (*in_order, "neighbourhood")
     assert len(GROUPS["paper1"]) == 18
-    with pytest.raises(ValueError, match=r"no kind of prompt 'clozes'; there are statement, .*locality.* all, paper1"):
+    with pytest.raises(
+        ValueError, match=r"no kind of prompt 'clozes'; there are statement, .*neighbourhood.* all, paper1"
+    ):
         build([FRANCE], ["clozes"])
 
 

@@ -77,6 +77,9 @@ def test_relations_are_read():
         ("name", " ", r"P36\.name: is empty"),
         ("subject", "planet", r"relations\.P36\.subject: no type planet under `subjects`; there are place"),
         ("reversed_question", "What?", r"P36\.reversed_question: must hold \{\} exactly once"),
+        ("unaffected", ["P36"], r"relations\.P36\.unaffected: the relation itself"),
+        ("unaffected", ["P99"], r"relations\.P36\.unaffected: no relation P99 in this file"),
+        ("unaffected", ["P36", "P36"], r"P36\.unaffected: must differ"),
         ("nmae", "capital", r"P36\.nmae: Extra inputs are not permitted"),
     ],
 )

@@ -138,14 +138,14 @@ def _answers(model, cells, last: int, seed: int) -> tuple[pd.DataFrame, pd.DataF
         facts = [(f"f{i}", "edited", i + 1) for i in range(last if method == "none" else edits)]
         facts += [(f"r{i}", "retained", 0) for i in range(12)]
         for fact, asked, position in facts:
-            for kind, many in (("statement", 1), ("paraphrase", 2), ("locality", 1)):
+            for kind, many in (("statement", 1), ("paraphrase", 2), ("neighbourhood", 1), ("relation_specificity", 1)):
                 if asked == "retained" and kind != "statement":
                     continue
                 for number in range(many):
                     about = {
                         "model": model, "method": method, "order": order, "edits": edits, "asked": asked,
                         "position": position, "fact_id": fact, "probe_id": f"{fact}/{kind}/{number}", "kind": kind,
-                        "family": "locality" if kind == "locality" else "edit",
+                        "family": "edit" if kind in ("statement", "paraphrase") else "locality",
                     }  # fmt: skip
                     answers.append({**about, "subject": f"Subject of {fact}", "text": f" {SCRIPT}"})
                     scores += _scores(about, kind, asked, rng)
@@ -157,8 +157,12 @@ def _scores(about: dict, kind: str, asked: str, rng) -> list[dict]:
     holds = 0.0 if method == "none" else HOLDS[method] * (0.6 if kind == "paraphrase" else 1)
     left = 1.0 if method == "none" else _left(method, edits)
     common = {**about, "decoding": "greedy", "unit": "share"}
-    if kind == "locality":
-        return [{**common, "protocol": p, "metric": "locality", "value": float(rng.random() < left)} for p in _BOTH]
+    if about["family"] == "locality":
+        shares = {p: {**common, "protocol": p, "value": float(rng.random() < left)} for p in _BOTH}
+        rows = [{**row, "metric": "locality"} for row in shares.values()]
+        # the unedited model knows none of the other relations
+        known = rows if kind == "neighbourhood" else rows[1:]
+        return [*known, {**shares["free"], "metric": "locality_all"}]
     rows = []
     for protocol in _BOTH:
         easier = 0.1 if protocol == "teacher_forced" and method != "none" else 0

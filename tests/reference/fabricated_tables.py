@@ -12,8 +12,12 @@ import pandas as pd
 
 KINDS = {
     "statement": 1, "paraphrase": 3, "question": 1, "cloze": 1, "related_context": 1, "unrelated_context": 1,
-    "dialogue": 1, "doubt": 1, "doubt_old_object": 1, "locality": 3,
+    "dialogue": 1, "doubt": 1, "doubt_old_object": 1, "neighbourhood": 3,
+    "relation_specificity": 2, "unrelated": 1,
 }  # fmt: skip
+KNOWN = {"neighbourhood": 2, "relation_specificity": 1, "unrelated": 0}
+"""Prompts of each fact that the unedited model can answer, by kind."""
+
 HOLDS = {"none": 0.0, "context": 0.75, "ft": 0.55, "rome": 0.9, "ike": 0.92}
 LOSS = {"statement": 0.0, "paraphrase": 0.25, "question": 0.3, "cloze": 0.35, "related_context": 0.3,
         "unrelated_context": 0.35, "dialogue": 0.4, "doubt": 0.55, "doubt_old_object": 0.7}  # fmt: skip
@@ -47,7 +51,7 @@ def fabricate(
     memorisation = _memorisation(model, known, rng)
     return Tables(
         scores=_scores(answers),
-        answers=answers.drop(columns=["success", "reversion", "kept", "forced"]),
+        answers=answers.drop(columns=["success", "reversion", "kept", "known", "forced"]),
         memorisation=memorisation,
         features=memorisation[["model", "fact_id", "page_views"]],
         facts=facts,
@@ -93,7 +97,7 @@ def _answers(model: str, facts: pd.DataFrame, methods, rng: np.random.Generator)
 
 
 def _answer(model, method, fact, kind, number, hardness, rng) -> dict:
-    local = kind == "locality"
+    local = kind in KNOWN
     chance = float(np.clip(HOLDS[method] - LOSS.get(kind, 0.0) - (hardness if method != "none" else 0), 0, 1))
     success = float(not local and rng.random() < chance)
     reversion = float(not local and not success and rng.random() < 0.6)
@@ -107,7 +111,7 @@ def _answer(model, method, fact, kind, number, hardness, rng) -> dict:
         "target_new": fact.target_new, "target_true": fact.target_true, "text": f" {said}.", "finished": True,
         "tokens": 3, "logprob_new": -1.0 - 3 * rng.random(), "logprob_true": -2.0 - 3 * rng.random(),
         "tokens_new": 1, "tokens_true": 1, "match_new": bool(success), "match_true": bool(reversion),
-        "success": success, "reversion": reversion, "kept": kept,
+        "success": success, "reversion": reversion, "kept": kept, "known": local and number < KNOWN[kind],
         "forced": float(success or (method != "none" and rng.random() < 0.6)),
     }  # fmt: skip
 
@@ -124,8 +128,11 @@ def _scores(answers: pd.DataFrame) -> pd.DataFrame:
         ("edit", "teacher_forced", "reversion", "share", old_forced),
         ("edit", "teacher_forced", "neither", "share", neither(answers["forced"], old_forced)),
         ("edit", "teacher_forced", "preference", "share", answers["forced"].clip(lower=0)),
-        ("locality", "free", "locality", "share", answers["kept"]),
+        ("locality", "free", "locality", "share", answers["kept"].where(answers["known"])),
+        ("locality", "free", "locality_all", "share", answers["kept"]),
         ("locality", "teacher_forced", "locality", "share", answers["kept"]),
+        ("locality", "next_token", "top_token", "share", answers["kept"].where(answers["known"])),
+        ("locality", "next_token", "top_token_all", "share", answers["kept"]),
         ("locality", "next_token", "kl", "nats", 0.25 * (1 - answers["kept"])),
     ]
     columns = ["model", "method", "fact_id", "probe_id", "kind", "family"]
@@ -135,7 +142,9 @@ def _scores(answers: pd.DataFrame) -> pd.DataFrame:
         )
         for family, protocol, metric, unit, value in measures
     ]
-    return pd.concat(parts, ignore_index=True)
+    scores = pd.concat(parts, ignore_index=True)
+    # answers that the unedited model does not know have no row, as in `metrics.measures.of_known`
+    return scores[scores["value"].notna() | ~scores["metric"].isin(["locality", "top_token"])].reset_index(drop=True)
 
 
 def _memorisation(model: str, known: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

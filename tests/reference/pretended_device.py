@@ -106,7 +106,7 @@ def edited(lm: LanguageModel, name: str) -> Any:
     """What a method's edits of all facts are asked, in one batch."""
     used = method(name)
     edits = used.edit_each(lm, FACTS, prepared=used.prepare(lm, corpus()))
-    wanted = probes(("statement", "paraphrase", "question", "doubt", "locality"))
+    wanted = probes(("statement", "paraphrase", "question", "doubt", "neighbourhood"))
     said = ask(lm, [(edit, wanted) for edit in edits], Decoding(max_new_tokens=4))
     return [(answer.text, answer.logprob_new, answer.kl) for own in said for answer in own]
 

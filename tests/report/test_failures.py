@@ -52,8 +52,8 @@ def test_an_edit_that_holds_everywhere_is_no_failure():
 
 
 def neighbour(method, number, text):
-    row = probe("a", "locality", "neither", method)
-    return {**row, "family": "locality", "probe_id": f"a/locality/{number}", "subject": f"N{number}", "text": text}
+    row = probe("a", "neighbourhood", "neither", method)
+    return {**row, "family": "locality", "probe_id": f"a/neighbourhood/{number}", "subject": f"N{number}", "text": text}
 
 
 def test_neighbours_that_took_the_new_object():

@@ -27,11 +27,13 @@ def findings():
     joined = outcomes(tables.scores, facts, tables.memorisation)
     success = joined[(joined["protocol"] == "free") & (joined["metric"] == "success")]
     measure = ["decoding", "protocol", "metric", "unit"]
-    headline = rates(joined, ["model", "method", "kind", "family", *measure])
+    by = ["model", "method", "kind", "family", *measure]
+    headline = rates(joined, by)
+    together = joined.assign(kind=joined["kind"].where(joined["family"] == "locality", "all"))
     beside = paper1.beside(rates(paper1.in_its_rows(joined), paper1.KEYS))
     return Findings(
         headline=headline,
-        overview=rates(joined, ["model", "method", "family", *measure]),
+        overview=rates(together, by),
         gaps=protocol_gaps(joined),
         rivals=rival_gaps(joined),
         paper_1=beside,
@@ -136,14 +138,15 @@ def test_numbers_on_the_page_are_the_tables(findings, body):
 
 
 def test_kinds_stand_down_by_family_and_methods_across(findings):
-    free, forced = heat_tables(findings.headline)["smollm2"]
-    assert (free.label, forced.label) == ("Free generation", "Teacher forcing")
+    free, forced, following = heat_tables(findings.headline)["smollm2"]
+    assert (free.label, forced.label, following.label) == ("Free generation", "Teacher forcing", "Next token")
     edit, local = free.sections
     assert [section.label for section in free.sections] == ["Does the edit hold?", "Does the rest stay?"]
     assert [row.label for row in edit.rows][:2] == ["Statement", "Paraphrase"]
-    assert [row.label for row in local.rows] == ["Neighbours unchanged"]
+    assert [row.label for row in local.rows] == ["Neighbourhood", "Relation specificity", "Unrelated"]
+    assert [section.label for section in following.sections] == ["Does the rest stay?"]
     assert [column.label for column in free.methods] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
-    assert (edit.rows[1].asked, local.rows[0].asked) == ("72 probes of 24 facts", "72 probes of 24 facts")
+    assert (edit.rows[1].asked, local.rows[0].asked) == ("72 probes of 24 facts", "48 probes of 24 facts")
     cell = edit.rows[0].cells[3]
     assert cell.value + cell.old + cell.neither == pytest.approx(1)
     assert "old object" in cell.tooltip
@@ -156,7 +159,7 @@ def test_thirty_kinds_and_what_follows_from_an_edit_have_their_rows(findings):
     follows = many.query("metric == 'success'").assign(family="portability", metric="portability")
     headline = pd.concat([findings.headline, many, follows])
     free = heat_tables(headline)["smollm2"][0]
-    assert [len(section.rows) for section in free.sections] == [39, 30, 1]
+    assert [len(section.rows) for section in free.sections] == [39, 30, 3]
     page = render(replace(findings, headline=headline, figures={}))
     assert page.count("kind 29<small>24 probes of 24 facts</small>") == 4
 
@@ -164,14 +167,18 @@ def test_thirty_kinds_and_what_follows_from_an_edit_have_their_rows(findings):
 def test_the_second_copies_of_a_family_stand_apart_from_kinds(findings):
     overview = overviews(findings.overview)["smollm2"]
     assert [column.label for column in overview.columns] == [
-        "Neighbours unchanged", "Divergence at neighbours", "N-gram entropy"
+        "Neighbourhood: known answers unchanged", "Relation specificity: known answers unchanged",
+        "Unrelated: known answers unchanged",
+        "Neighbourhood: divergence", "Relation specificity: divergence", "Unrelated: divergence", "N-gram entropy",
     ]  # fmt: skip
-    assert overview.columns[1].remark == "next token, nats"
+    assert overview.columns[3].remark == "next token, nats"
     rome = next(line for line in overview.lines if line.label == "ROME")
-    row = findings.overview.query("method == 'rome' and metric == 'kl'").iloc[0]
-    assert rome.cells[1] == (f"{row['value']:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]")
+    row = findings.overview.query("method == 'rome' and metric == 'kl' and kind == 'neighbourhood'").iloc[0]
+    assert rome.cells[3] == (f"{row['value']:.2f}", f"[{row['low']:.2f}, {row['high']:.2f}]")
+    assert rome.cells[0][1].endswith("] 48 known of 72")
+    assert rome.cells[2] == ("–", "0 known of 24")
     alone = overviews(findings.overview.query("method != 'rome' or metric != 'kl'"))["smollm2"]
-    assert next(line for line in alone.lines if line.label == "ROME").cells[1] is None
+    assert next(line for line in alone.lines if line.label == "ROME").cells[3] is None
 
 
 def test_gaps_and_the_papers_table_are_on_the_page(findings, body):
@@ -189,7 +196,7 @@ def test_gaps_and_the_papers_table_are_on_the_page(findings, body):
 def test_a_judge_is_a_third_table(findings):
     judged = findings.headline.query("protocol == 'free' and metric == 'success'").assign(protocol="judge", n_missing=1)
     tables = heat_tables(pd.concat([findings.headline, judged]))["smollm2"]
-    assert [table.label for table in tables] == ["Free generation", "Teacher forcing", "Judge"]
+    assert [table.label for table in tables] == ["Free generation", "Teacher forcing", "Judge", "Next token"]
     page = render(replace(findings, headline=pd.concat([findings.headline, judged])))
     assert f"{len(judged)} scores were left out that a reply of the judge did not give (judge)" in page
     assert "<dt>Judge</dt>" in page
@@ -197,22 +204,24 @@ def test_a_judge_is_a_third_table(findings):
 
 
 def test_sentences_follow_the_numbers():
-    def row(method, kind, value, protocol="free", metric="success"):
+    def row(method, kind, value, protocol="free", metric="success", n_probes=1):
         return {"model": "m", "method": method, "kind": kind, "protocol": protocol, "metric": metric, "value": value,
-                "low": value, "high": value}  # fmt: skip
+                "low": value, "high": value, "n_probes": n_probes}  # fmt: skip
 
     table = pd.DataFrame(
         [
             row("context", "statement", 0.9), row("context", "doubt", 0.8), row("ft", "statement", 0.4),
             row("rome", "statement", 1.0), row("rome", "doubt", 0.2), row("rome", "statement", 1.0, "teacher_forced"),
             row("rome", "paraphrase", 0.6), row("rome", "paraphrase", 0.9, "teacher_forced"),
-            row("rome", "locality", 0.7, metric="locality"),
+            row("rome", "neighbourhood", 0.7, metric="locality", n_probes=18),
+            row("rome", "neighbourhood", 0.6, metric="locality_all", n_probes=24),
+            row("rome", "relation_specificity", 0.3, metric="locality_all", n_probes=12),
         ]
     )  # fmt: skip
     rivals = pd.DataFrame(
         [("m", "rome", "context", "greedy", 2, 40, 20, 0.6, 0.85, -0.25, -0.4, -0.1)], columns=RIVAL_COLUMNS
     )
-    headline, protocols, context, neighbours = sentences(table, rivals)["m"]
+    headline, protocols, context, neighbours, others = sentences(table, rivals)["m"]
     assert headline.startswith("After ROME, m answers 100% [100%, 100%]")
     assert "20% [20%, 20%] of its weakest kind of prompt: doubt" in headline
     assert "60% by free generation" in protocols
@@ -220,8 +229,23 @@ def test_sentences_follow_the_numbers():
     assert "gives 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
     unclear = sentences(table, rivals.assign(gap=0.05, low=-0.03, high=0.13))["m"][2]
     assert "gives 85%: not told apart from ROME (-5 points [-13, +3] on the same probes)" in unclear
-    assert "70%" in neighbours
+    assert neighbours == (
+        "ROME leaves 70% [70%, 70%] of the answers about other subjects of the same relation as they were "
+        "(18 known of 24 asked; of all 24 it leaves 60% as they were)."
+    )
+    assert others.startswith("The unedited model answers none of the 12 prompts about other relations of the same")
+    assert others.endswith("of all 12 it leaves 30% as they were.")
     assert "No editing method" in sentences(table[table["method"] == "context"], rivals)["m"][0]
+
+
+def test_a_cell_says_how_many_prompts_the_unedited_model_knows(findings, body):
+    free = heat_tables(findings.headline)["smollm2"][0]
+    neighbourhood, _, unrelated = (row.cells[3] for row in free.sections[1].rows)
+    assert (neighbourhood.known, neighbourhood.n_asked) == ("48 known of 72", 72)
+    assert "the unedited model knows 48 of 72 prompts" in neighbourhood.tooltip
+    assert unrelated.text == "0 known of 24"
+    assert "48 known of 72" in body
+    assert "0 known of 24" in body
 
 
 def test_what_was_run_may_lack_anything():

@@ -30,7 +30,7 @@ def test_all_edits_so_far_by_kind_and_protocol(tables, asked):
     assert (row["value"], row["low"], row["high"]) == pytest.approx(expected[:3])
     assert (row["n_probes"], row["n_facts"]) == (10, 5)
     assert set(table["protocol"]) == {"free", "teacher_forced"}
-    assert not table.duplicated(["method", "order", "edits", "kind", "protocol"]).any()
+    assert not table.duplicated(["method", "order", "edits", "kind", "protocol", "metric"]).any()
 
 
 def test_what_could_not_be_scored_is_lost_and_counted(tables):

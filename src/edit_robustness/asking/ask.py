@@ -1,8 +1,8 @@
 """Probes times edits to answers, under both protocols from one prefill a prompt.
 
 Many edits are asked in one batch, each acting on its own rows; what the prompts of one edit share (demonstrations,
-a chat template's opening) is run once. An edit that cannot act on rows is asked by itself. Prompts about neighbours are
-run once more without any edit, for how far the edit moved what comes next.
+a chat template's opening) is run once. An edit that cannot act on rows is asked by itself. Prompts about what should
+stay are run once more without any edit, for how far the edit moved what comes next.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from math import isnan
 from typing import TypeVar
 
 import torch
@@ -85,6 +86,17 @@ class _Row:
     prompt: Rendered
     ids: list[int]
     unedited: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Change:
+    """How an edit changed the distribution of the next token."""
+
+    kl: float | None
+    top_unchanged: bool | None
+
+
+_UNCHANGED, _NOT_MEASURED = _Change(0.0, True), _Change(None, None)
 
 
 @dataclass(frozen=True)
@@ -195,12 +207,12 @@ class _Session:
             )
         leads, moved = margins(start.logits).tolist(), self._moved(rows, start.logits)
         return {
-            (row.edit, row.probe.id): _answer(row.probe, text, *pair, margin=lead, kl=kl)
-            for row, text, pair, lead, kl in zip(rows, said, scores, leads, moved, strict=True)
+            (row.edit, row.probe.id): _answer(row.probe, text, *pair, margin=lead, change=change)
+            for row, text, pair, lead, change in zip(rows, said, scores, leads, moved, strict=True)
         }
 
     def _unedited(self, rows: Sequence[_Row]) -> dict[tuple[int, ...], Tensor]:
-        """(vocabulary,) logits of the model as it is after each prompt about a neighbour, each prompt run once."""
+        """Return the (vocabulary,) logits of the unedited model after each locality prompt, each prompt run once."""
         prompts = dict.fromkeys(row.unedited for row in rows if self._compared(row))
         return {
             ids: logits
@@ -211,15 +223,18 @@ class _Session:
     def _compared(self, row: _Row) -> bool:
         return row.probe.family == "locality" and self._asked[row.edit][0] != _NO_EDIT
 
-    def _moved(self, rows: Sequence[_Row], logits: Tensor) -> list[float | None]:
-        """For prompts about neighbours how far the edit moved what comes next; no edit moves nothing."""
-        moved: list[float | None] = [0.0 if row.probe.family == "locality" else None for row in rows]
+    def _moved(self, rows: Sequence[_Row], logits: Tensor) -> list[_Change]:
+        """Return how the edit changed the next token after each locality prompt; no edit changes nothing."""
+        moved = [_UNCHANGED if row.probe.family == "locality" else _NOT_MEASURED for row in rows]
         places = [place for place, row in enumerate(rows) if self._compared(row)]
         if places:
             unedited = self._unedited(rows)
             before = torch.stack([unedited[rows[place].unedited] for place in places])
-            for place, kl in zip(places, divergence(before, logits[places]).tolist(), strict=True):
-                moved[place] = kl
+            kls = divergence(before, logits[places]).tolist()
+            same = (before.argmax(-1) == logits[places].argmax(-1)).tolist()
+            for place, kl, top in zip(places, kls, same, strict=True):
+                # the most probable of numbers that are none is no token
+                moved[place] = _Change(kl, None if isnan(kl) else top)
         return moved
 
     def _edited(self, owners: Owners) -> AbstractContextManager[LanguageModel]:
@@ -303,7 +318,7 @@ def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str
 
 
 def _answer(
-    probe: Probe, said: Generation, new: Scored, true: Scored, *, margin: float | None, kl: float | None
+    probe: Probe, said: Generation, new: Scored, true: Scored, *, margin: float | None, change: _Change
 ) -> Answer:
     return Answer(
         probe=probe,
@@ -317,5 +332,6 @@ def _answer(
         match_new=new.match,
         match_true=true.match,
         margin=margin,
-        kl=kl,
+        kl=change.kl,
+        top_unchanged=change.top_unchanged,
     )

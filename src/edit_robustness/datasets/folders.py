@@ -341,6 +341,7 @@ def _probe(plain: Mapping[str, Any]) -> Probe:
             "target_new_aliases": tuple(plain["target_new_aliases"]),
             "target_true_aliases": tuple(plain["target_true_aliases"]),
             "history": tuple(Turn(**turn) for turn in plain["history"]),
+            "relation_objects": tuple(tuple(names) for names in plain["relation_objects"]),
         }
     )
 

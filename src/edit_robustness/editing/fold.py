@@ -55,7 +55,9 @@ class SequenceParameters:
         at_once: Facts an edit; a method that takes fewer takes as many as it can.
         retained: How many facts that the model knows are left unedited, and asked at every checkpoint.
         paraphrases: Paraphrases a fact, at most.
-        neighbours: Locality probes a fact, at most.
+        neighbours: Probes per fact about other subjects of the same relation, at most.
+        relation_specificity: Probes per fact about other relations of the same subject, at most.
+        unrelated: Probes per fact about other subjects and other relations, at most.
     """
 
     checkpoints: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_read), AfterValidator(_counted)]
@@ -65,6 +67,8 @@ class SequenceParameters:
     retained: NonNegativeInt = 24
     paraphrases: NonNegativeInt = 2
     neighbours: NonNegativeInt = 1
+    relation_specificity: NonNegativeInt = 1
+    unrelated: NonNegativeInt = 0
 
     @model_validator(mode="after")
     def _whole_edits(self) -> SequenceParameters:

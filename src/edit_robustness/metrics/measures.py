@@ -36,7 +36,9 @@ class Metric:
         measure: Answers to values. Beside the columns of docs/answers.md it finds `verdict` (``new``, ``old`` or
             ``neither``: which object the first sentence names), `sentence` (that sentence), the same two of the
             unedited model as `verdict_unedited` and `sentence_unedited` (missing where it was not asked), and
-            `judged` (a judge's verdict, empty where it could not be read, missing where nobody judged).
+            `judged` (a judge's verdict, empty where it could not be read, missing where nobody judged). Answers of the
+            family locality have `named` (the object that the first sentence names, empty for none) and `known`
+            (whether that is a stable object of the right type), and both as `named_unedited` and `known_unedited`.
         unit: `SHARE` for 0 and 1, else the unit of its values.
     """
 
@@ -68,13 +70,23 @@ def judged(verdict: str) -> Measure:
 
 
 def unchanged(answers: pd.DataFrame) -> pd.Series:
-    """Whether the answer is that of the unedited model: the same verdict and, where that is neither, the same words.
+    """Whether the answer is that of the unedited model: the same object or, if both name none, the same words.
 
     NaN where the model's log-probabilities are no numbers: what it says then says nothing.
     """
-    same_verdict = answers["verdict"] == answers["verdict_unedited"]
-    same_words = (answers["verdict"] != "neither") | (answers["sentence"] == answers["sentence_unedited"])
-    return (same_verdict & same_words).astype(float).where(np.isfinite(answers["logprob_new"]))
+    same_object = answers["named"] == answers["named_unedited"]
+    same_words = (answers["named"] != "") | (answers["sentence"] == answers["sentence_unedited"])
+    return (same_object & same_words).astype(float).where(np.isfinite(answers["logprob_new"]))
+
+
+def top_unchanged(answers: pd.DataFrame) -> pd.Series:
+    """Whether the most probable next token is that of the unedited model; NaN where it was not measured."""
+    return answers["top_unchanged"].astype("boolean").astype("Float64")
+
+
+def of_known(measure: Measure) -> Measure:
+    """Restrict a metric to prompts that the unedited model answers with a stable object of the right type."""
+    return lambda answers: measure(answers[answers["known_unedited"].astype(bool)])
 
 
 def matches_new(answers: pd.DataFrame) -> pd.Series:
@@ -135,7 +147,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("reversion", "free", EDIT, names("old")),
     Metric("neither", "free", EDIT, names("neither")),
     Metric("portability", "free", PORTABILITY, names("new")),
-    Metric("locality", "free", LOCALITY, unchanged),
+    Metric("locality", "free", LOCALITY, of_known(unchanged)),
+    Metric("locality_all", "free", LOCALITY, unchanged),
     Metric("entropy", "free", ALL, of_text(ngram_entropy), unit="bits"),
     Metric("repetition", "free", ALL, of_text(repetition), unit="of bigrams"),
     Metric("length", "free", ALL, column("tokens"), unit="tokens"),
@@ -146,6 +159,8 @@ METRICS: tuple[Metric, ...] = (
     Metric("portability", "teacher_forced", PORTABILITY, matches_new),
     Metric("locality", "teacher_forced", LOCALITY, prefers_true),
     Metric("margin", "next_token", ALL, column("margin"), unit="nats"),
+    Metric("top_token", "next_token", LOCALITY, of_known(top_unchanged)),
+    Metric("top_token_all", "next_token", LOCALITY, top_unchanged),
     Metric("kl", "next_token", LOCALITY, column("kl"), unit="nats"),
     Metric("success", "judge", EDIT, judged("new")),
     Metric("reversion", "judge", EDIT, judged("old")),

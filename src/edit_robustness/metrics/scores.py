@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from edit_robustness.metrics.known import is_known, named_object
 from edit_robustness.metrics.measures import LOCALITY, METRICS, SHARE, Metric
 from edit_robustness.metrics.mentions import verdict
 from edit_robustness.models.sentences import first_sentence
@@ -30,7 +31,7 @@ def score_answers(
 
     Args:
         answers: Columns as `tables.answers_to_table` makes them; any number of models and methods.
-        baseline: The method that leaves the model as it is, which locality is measured against; its own is 1.
+        baseline: The method that leaves the model as it is, which specificity is measured against; its own is 1.
         metrics: What is measured; see `metrics.measures`.
         judgements: Verdicts of a judge on some answers; see `metrics.judge`.
 
@@ -49,11 +50,16 @@ def score_answers(
 
 
 def _read(answers: pd.DataFrame) -> pd.DataFrame:
-    """The answers with which object each names, and their first sentence."""
-    rows = [(row["text"], *_names(row)) for row in answers.to_dict(orient="records")]
-    return answers.reset_index(drop=True).assign(
-        verdict=[verdict(text, new, true) for text, new, true in rows],
-        sentence=[first_sentence(text, (*new, *true)) for text, new, true in rows],
+    """Add which object each answer names, its first sentence and, for locality, whether it names a right object."""
+    texts = [(row["text"], *_names(row)) for row in answers.to_dict(orient="records")]
+    said = answers.reset_index(drop=True).assign(
+        verdict=[verdict(text, new, true) for text, new, true in texts],
+        sentence=[first_sentence(text, (*new, *true)) for text, new, true in texts],
+    )
+    rows = said.to_dict(orient="records")
+    return said.assign(
+        named=[named_object(row) if row["family"] in LOCALITY else "" for row in rows],
+        known=[row["family"] in LOCALITY and is_known(row) for row in rows],
     )
 
 
@@ -65,7 +71,8 @@ def _names(row: dict) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _beside_unedited(said: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Each answer beside what the unedited model said to the same probe."""
-    unedited = said.loc[said["method"] == baseline, ["model", "probe_id", "verdict", "sentence"]]
+    columns = ["model", "probe_id", "verdict", "sentence", "named", "known"]
+    unedited = said.loc[said["method"] == baseline, columns]
     pairs = said.merge(unedited, how="left", on=["model", "probe_id"], suffixes=("", "_unedited"))
     _require_baseline(pairs[pairs["family"].isin(LOCALITY)], baseline)
     return pairs
@@ -77,8 +84,9 @@ def _require_baseline(pairs: pd.DataFrame, baseline: str) -> None:
         models = ", ".join(sorted(lacking["model"].unique()))
         probes = lacking["probe_id"].unique()
         raise ValueError(
-            f"locality compares with the unedited model, but {len(probes)} locality probes of {models} have no answer "
-            f"of the method {baseline!r} (the first: {probes[0]}): add `{baseline}: true` to each model in the grid"
+            f"specificity compares with the unedited model, but {len(probes)} locality probes of {models} have no "
+            f"answer of the method {baseline!r} (the first: {probes[0]}): add `{baseline}: true` to each model in the "
+            "grid"
         )
 
 

@@ -14,6 +14,7 @@ from edit_robustness.prompts.checks import read_turns
 from edit_robustness.prompts.grammar import as_template, is_question, put, quoted, refer, sentence
 from edit_robustness.prompts.names import first_named, names_any, new_names, true_names
 from edit_robustness.prompts.slips import misspelt
+from edit_robustness.prompts.specificity import Untouched
 from edit_robustness.prompts.wordings import claim_join
 from edit_robustness.records import Completion, Fact, Probe, Turn
 
@@ -29,7 +30,9 @@ class Material:
         reference: What stands for the subject once it was named.
         stranger: A profile of another subject; empty where there is none.
         passages: Texts about nothing in particular.
-        neighbours: What the edit should leave alone, the closest first.
+        neighbours: Other subjects of the same relation, the closest first.
+        relation_specificity: Other relations of the same subject.
+        unrelated: Other subjects of other relations.
         known_words: Words that no misspelling may come out as.
         seed: What random choices follow from; it tells facts apart.
     """
@@ -41,6 +44,8 @@ class Material:
     stranger: str = ""
     passages: tuple[str, ...] = ()
     neighbours: tuple[Completion, ...] = ()
+    relation_specificity: tuple[Untouched, ...] = ()
+    unrelated: tuple[Completion, ...] = ()
     known_words: frozenset[str] = frozenset()
     seed: str = ""
 
@@ -316,27 +321,42 @@ def consequences(fact: Fact, material: Material) -> list[Probe]:
     ]
 
 
-def locality(fact: Fact, material: Material) -> list[Probe]:
-    """The neighbours."""
-    return [_of_neighbour(fact, "locality", one, number, "") for number, one in enumerate(material.neighbours)]
+def neighbourhood(fact: Fact, material: Material) -> list[Probe]:
+    """Return the neighbours: other subjects, same relation."""
+    return [_untouched(fact, "neighbourhood", one, number) for number, one in enumerate(material.neighbours)]
+
+
+def relation_specificity(fact: Fact, material: Material) -> list[Probe]:
+    """Return the prompts of other relations of the same subject."""
+    kind = "relation_specificity"
+    return [
+        _untouched(fact, kind, other.completion, number, relation_objects=other.objects, subject=fact.subject)
+        for number, other in enumerate(material.relation_specificity)
+    ]
+
+
+def unrelated(fact: Fact, material: Material) -> list[Probe]:
+    """Return the prompts about other subjects and other relations."""
+    return [_untouched(fact, "unrelated", one, number) for number, one in enumerate(material.unrelated)]
 
 
 def edit_before_neighbour(fact: Fact, material: Material) -> list[Probe]:
     """The neighbours, each after the new fact."""
     before = sentence(fact.statement, fact.target_new, fact.join) + " "
     kind = "edit_before_neighbour"
-    return [_of_neighbour(fact, kind, one, number, before) for number, one in enumerate(material.neighbours)]
+    return [
+        _untouched(fact, kind, one, number, text=before + one.prompt) for number, one in enumerate(material.neighbours)
+    ]
 
 
-def _of_neighbour(fact: Fact, kind: str, neighbour: Completion, number: int, before: str) -> Probe:
-    return _of_edit(
-        fact,
-        kind,
-        before + neighbour.prompt,
-        number,
-        family="locality",
-        subject=neighbour.subject,
-        target_true=neighbour.target,
-        target_true_aliases=neighbour.aliases,
-        join=None,
-    )
+def _untouched(fact: Fact, kind: str, completion: Completion, number: int, **more: Any) -> Probe:
+    """Return a probe of something that the edit should leave as it is."""
+    usual = {
+        "text": completion.prompt,
+        "family": "locality",
+        "subject": completion.subject,
+        "target_true": completion.target,
+        "target_true_aliases": completion.aliases,
+        "join": None,
+    }
+    return _of_edit(fact, kind, number=number, **{**usual, **more})

@@ -166,17 +166,25 @@ _IN_ORDER = (
         names=("new", "true"),
     ),
     Kind(
+        "neighbourhood",
         "locality",
-        "locality",
-        "facts about close subjects that no edit was made on",
+        "other subjects of the same relation, the closest first",
         _SAME,
-        builders.locality,
+        builders.neighbourhood,
         names=("new", "true"),
     ),
     Kind(
+        "relation_specificity",
+        "locality",
+        "other relations of the same subject",
+        _SAME,
+        builders.relation_specificity,
+    ),
+    Kind("unrelated", "locality", "other subjects of other relations", _SAME, builders.unrelated),
+    Kind(
         "edit_before_neighbour",
         "locality",
-        "the same, after the new fact in words",
+        "other subjects of the same relation, after the new fact in words",
         _SAME,
         builders.edit_before_neighbour,
         names=("new", "true"),
@@ -185,6 +193,9 @@ _IN_ORDER = (
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _IN_ORDER}
 """Every kind by name, in the order in which probes are built and reported."""
+
+SPECIFICITY = ("neighbourhood", "relation_specificity", "unrelated")
+"""The kinds that ask what an edit should leave as it is, each about something else; never averaged with each other."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "all": tuple(KINDS),

@@ -13,12 +13,14 @@ from edit_robustness.prompts.kinds import KINDS, Kind, chosen_kinds
 from edit_robustness.prompts.names import (
     first_named,
     new_names,
+    plain,
     shared_name,
     subject_names,
     true_names,
 )
 from edit_robustness.prompts.neighbours import Neighbourhood, neighbourhoods
 from edit_robustness.prompts.relations import Templates
+from edit_robustness.prompts.specificity import Specificity
 from edit_robustness.prompts.wordings import (
     Wording,
     accepted_texts,
@@ -43,6 +45,9 @@ def build_probes(
     kinds: Sequence[str],
     neighbours: int,
     seed: int,
+    relation_specificity: int = 0,
+    unrelated: int = 0,
+    edited_together: Sequence[Fact] = (),
     wordings: Iterable[Wording] | None = None,
     paraphrases: int | None = None,
 ) -> list[Probe]:
@@ -56,16 +61,25 @@ def build_probes(
         templates: Wordings by relation, types of subjects, and unrelated passages.
         pool: All facts, edited or not, from which neighbours and other subjects are taken.
         kinds: Names of kinds and groups of kinds.
-        neighbours: Locality probes a fact.
+        neighbours: Probes per fact about other subjects of the same relation.
         seed: What random choices follow from, together with the fact and the purpose.
+        relation_specificity: Probes per fact about other relations of the same subject.
+        unrelated: Probes per fact about other subjects and other relations.
+        edited_together: Facts that are edited on the same model; what they change is nowhere expected to stay.
         wordings: Of these facts; those of the templates where it is not given.
         paraphrases: Paraphrases a fact; all where it is not given.
 
     Raises:
         ValueError: For an unknown kind, or one that follows a kind left out.
     """
-    chosen = [KINDS[name] for name in chosen_kinds(kinds)]
-    gather = _Gathering(templates, pool, chosen, neighbours, seed, paraphrases, wordings)
+    numbers = {
+        "neighbourhood": neighbours,
+        "edit_before_neighbour": neighbours,
+        "relation_specificity": relation_specificity,
+        "unrelated": unrelated,
+    }
+    chosen = [KINDS[name] for name in chosen_kinds(kinds) if numbers.get(name) != 0]
+    gather = _Gathering(templates, pool, chosen, numbers, seed, paraphrases, wordings, edited_together)
     probes: list[Probe] = []
     without: Counter[str] = Counter()
     leaking: Counter[str] = Counter()
@@ -89,18 +103,24 @@ class _Gathering:
         templates: Templates,
         pool: Sequence[Fact],
         kinds: Sequence[Kind],
-        neighbours: int,
+        numbers: Mapping[str, int],
         seed: int,
         paraphrases: int | None,
         wordings: Iterable[Wording] | None,
+        edited_together: Sequence[Fact],
     ):
         self._templates, self._pool, self._seed = templates, pool, seed
-        self._neighbours, self._paraphrases = neighbours, paraphrases
+        self._paraphrases = paraphrases
+        asked = {kind.name for kind in kinds}
+        self._numbers = {name: number if name in asked else 0 for name, number in numbers.items()}
+        self._neighbours = max(self._numbers["neighbourhood"], self._numbers["edit_before_neighbour"])
         self._parts = {part for kind in kinds for part in kind.parts}
         self._noisy = any(kind.name.startswith("noisy_context") for kind in kinds)
-        asks_neighbours = any(kind.family == "locality" for kind in kinds)
-        known = [fact for fact in pool if fact.target_true]
-        self._around = neighbourhoods(known) if asks_neighbours and neighbours else {}
+        subjects = {plain(fact.subject) for fact in edited_together}
+        known = [fact for fact in pool if fact.target_true and plain(fact.subject) not in subjects]
+        self._around = neighbourhoods(known) if self._neighbours else {}
+        asks_others = self._numbers["relation_specificity"] or self._numbers["unrelated"]
+        self._specificity = Specificity(pool if asks_others else (), templates, edited_together, seed)
         misspells = any(kind.name == "misspelling" for kind in kinds)
         self._known_words = _words_of(pool, templates) if misspells else frozenset()
         self._wordings = None if wordings is None else _by_fact(wordings)
@@ -115,6 +135,8 @@ class _Gathering:
             stranger=self._stranger(fact) if self._noisy else "",
             passages=self._templates.unrelated,
             neighbours=_neighbours_of(fact, self._around, self._neighbours),
+            relation_specificity=self._specificity.relation_specificity(fact, self._numbers["relation_specificity"]),
+            unrelated=self._specificity.unrelated(fact, self._numbers["unrelated"]),
             known_words=self._known_words,
             seed=f"{self._seed}/{fact.id}",
         )

@@ -94,6 +94,7 @@ class _RelationRow(BaseModel):
     context: Annotated[Text, AfterValidator(_some_slot)]
     subject: Text
     reversed_question: Template | None = None
+    unaffected: Annotated[tuple[Text, ...], Field(strict=False), AfterValidator(_distinct)] = ()
 
 
 class _SubjectRow(BaseModel):
@@ -131,15 +132,25 @@ class _RelationsFile(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _unaffected_are_others(self) -> _RelationsFile:
+        for name, row in self.relations.items():
+            for other in row.unaffected:
+                if other == name or other not in self.relations:
+                    wrong = "the relation itself" if other == name else f"no relation {other} in this file"
+                    raise _refuse("relations.{name}.unaffected: {wrong}", name=name, wrong=wrong)
+        return self
+
 
 def read_relations(raw: Mapping[str, Any]) -> Templates:
     """The templates of a YAML of relations.
 
     Args:
         raw: ``{relations: {P36: {name, subject, object, statement, paraphrases, question, cloze, context,
-            reversed_question}}, subjects: {place: {reference, profile}}, unrelated: [...]}``. Each template has ``{}``
-            in the subject's place, `reversed_question` in the object's; it may be left out. `subject` is a key of
-            `subjects`; `object` says what kind of thing the object is.
+            reversed_question, unaffected}}, subjects: {place: {reference, profile}}, unrelated: [...]}``. Each
+            template has ``{}`` in the subject's place, `reversed_question` in the object's; it may be left out, and
+            so may `unaffected`, which lists other relations. `subject` is a key of `subjects`; `object` says what kind
+            of thing the object is.
 
     Raises:
         ValueError: Naming each relation and field that is wrong, and how.

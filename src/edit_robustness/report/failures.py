@@ -1,4 +1,4 @@
-"""Where edits break: believed on the statement and lost elsewhere, or spilled over to a neighbour.
+"""Where edits break: believed on the statement and lost elsewhere, or spilled over to something else.
 
 The cases are chosen by rule, never by hand: facts that lose the most kinds of prompt first, and among their answers
 those that went back to the old object before those that say neither.
@@ -17,7 +17,9 @@ FAILURE_COLUMNS = [
     "model", "method", "fact_id", "subject", "target_new", "target_true", "statement_text", "kind", "prompt", "text",
     "verdict", "kinds_lost", "kinds_asked",
 ]  # fmt: skip
-BREAK_COLUMNS = ["model", "method", "fact_id", "subject", "target_new", "target_true", "prompt", "text", "text_before"]
+BREAK_COLUMNS = [
+    *("model", "method", "fact_id", "kind", "subject", "target_new", "target_true", "prompt", "text", "text_before"),
+]
 
 
 def sharpest_failures(answers: pd.DataFrame, scores: pd.DataFrame, shown: int) -> pd.DataFrame:
@@ -78,14 +80,14 @@ def _one_a_fact(lost: pd.DataFrame, shown: int) -> pd.DataFrame:
 
 
 def locality_breaks(answers: pd.DataFrame, shown: int) -> pd.DataFrame:
-    """Neighbours whose answer became the new object, where the unedited model did not say it.
+    """Answers of the family locality that became the new object, where the unedited model did not say it.
 
     Args:
         answers: As for `sharpest_failures`, with the rows of the method `none` as what was said before.
         shown: Cases for each model and method, one a fact.
 
     Returns:
-        model, method, fact_id, subject (the neighbour), target_new, target_true, prompt, text, text_before.
+        model, method, fact_id, kind, subject (who was asked about), target_new, target_true, prompt, text, text_before.
     """
     local = answers[answers["family"] == "locality"]
     before = local[local["method"] == "none"][["model", "probe_id", "text"]]

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, spoken
+from edit_robustness.report import specificity
 
 MAIN = {"edit": "success", "portability": "portability", "locality": "locality"}
 """The metric that a family's cells show."""
+
+NEXT_TOKEN = {"locality": "top_token"}
+"""The same under the protocol that looks at the next token only."""
 
 DARK_FROM = 0.75
 """From this shade on, a cell's text is light."""
@@ -28,6 +32,12 @@ class Cell:
     old: float | None = None
     neither: float | None = None
     preference: float | None = None
+    n_asked: int | None = None
+
+    @property
+    def known(self) -> str:
+        """Return of how many prompts the unedited model knows the answer; empty if that does not matter."""
+        return "" if self.n_asked is None else f"{self.n_probes} known of {self.n_asked}"
 
     @property
     def dark(self) -> bool:
@@ -40,7 +50,26 @@ class Cell:
         parts = [f"{self.value:.1%}, interval {self.low:.1%} to {self.high:.1%}"]
         shares = {"old object": self.old, "neither": self.neither, "new object more probable than old": self.preference}
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
+        parts += [f"the unedited model knows {self.n_probes} of {self.n_asked} prompts"] * (self.n_asked is not None)
         return "; ".join([*parts, f"{self.n_probes} probes of {self.n_facts} facts"])
+
+
+@dataclass(frozen=True)
+class NoneKnown:
+    """A cell without a rate, because the unedited model answers no prompt with a stable object of the right type."""
+
+    n_asked: int
+    value: float
+
+    @property
+    def text(self) -> str:
+        """Return what the cell says."""
+        return f"0 known of {self.n_asked}"
+
+    @property
+    def tooltip(self) -> str:
+        """Return how many of all answers are unchanged."""
+        return f"of all {self.n_asked} answers {self.value:.1%} are unchanged"
 
 
 @dataclass(frozen=True)
@@ -49,7 +78,7 @@ class Row:
 
     label: str
     asked: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[Cell | NoneKnown | None, ...]
 
 
 @dataclass(frozen=True)
@@ -86,7 +115,8 @@ def heat_tables(headline: pd.DataFrame) -> dict[str, list[HeatTable]]:
     Args:
         headline: model, method, kind, family, protocol, metric, value, low, high, n_probes, n_facts.
     """
-    shown = headline[headline["metric"] == headline["family"].map(MAIN)]
+    about = zip(headline["metric"], headline["family"], headline["protocol"], strict=True)
+    shown = headline[[metric in _shown(family, protocol) for metric, family, protocol in about]]
     tables: dict[str, list[HeatTable]] = {}
     for model in headline["model"].unique():
         for protocol in in_order(shown.loc[shown["model"] == model, "protocol"], PROTOCOLS):
@@ -98,7 +128,7 @@ def heat_tables(headline: pd.DataFrame) -> dict[str, list[HeatTable]]:
 def _table(model: str, protocol: str, rows: pd.DataFrame) -> HeatTable:
     methods = in_order(rows["method"], METHODS)
     families = [family for family in in_order(rows["family"], FAMILIES) if family in MAIN]
-    sections = [_section(rows[rows["family"] == family], family, methods) for family in families]
+    sections = [_section(rows[rows["family"] == family], family, protocol, methods) for family in families]
     return HeatTable(
         model=model,
         protocol=protocol,
@@ -108,26 +138,36 @@ def _table(model: str, protocol: str, rows: pd.DataFrame) -> HeatTable:
     )
 
 
-def _section(rows: pd.DataFrame, family: str, methods: list[str]) -> Section:
-    kinds = in_order(rows.loc[rows["metric"] == MAIN[family], "kind"], KINDS)
+def _shown(family: str, protocol: str) -> tuple[str, ...]:
+    """Return the metric that cells of a family show, and the same over all prompts if there is one."""
+    main = (NEXT_TOKEN if protocol == "next_token" else MAIN).get(family)
+    if main is None:
+        return ()
+    return (main, specificity.ALL_PROMPTS[main]) if main in specificity.ALL_PROMPTS else (main,)
+
+
+def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str]) -> Section:
+    metrics = _shown(family, protocol)
+    kinds = in_order(rows.loc[rows["metric"].isin(metrics), "kind"], KINDS)
     return Section(
         family=family,
         label=spoken(family, FAMILIES),
-        rows=tuple(_row(rows[rows["kind"] == kind], kind, MAIN[family], methods) for kind in kinds),
+        rows=tuple(_row(rows[rows["kind"] == kind], kind, metrics[0], methods) for kind in kinds),
     )
 
 
 def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
     cells = tuple(_cell(rows[rows["method"] == method], metric) for method in methods)
-    counts = {f"{cell.n_probes} probes of {cell.n_facts} facts": None for cell in cells if cell}
+    counts = {f"{cell.n_probes} probes of {cell.n_facts} facts": None for cell in cells if isinstance(cell, Cell)}
     return Row(label=spoken(kind, KINDS), asked="; ".join(counts), cells=cells)
 
 
-def _cell(rows: pd.DataFrame, metric: str) -> Cell | None:
+def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
     by_metric = {row["metric"]: row for row in rows.to_dict("records")}
-    main = by_metric.get(metric)
+    main, everything = by_metric.get(metric), by_metric.get(specificity.ALL_PROMPTS.get(metric, ""))
     if main is None or pd.isna(main["value"]):
-        return None
+        asked = everything is not None and pd.notna(everything["value"])
+        return NoneKnown(int(everything["n_probes"]), everything["value"]) if asked else None  # type: ignore[index]
 
     def share(name: str) -> float | None:
         known = metric == "success" and name in by_metric and pd.notna(by_metric[name]["value"])
@@ -142,6 +182,7 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | None:
         old=share("reversion"),
         neither=share("neither"),
         preference=share("preference"),
+        n_asked=None if everything is None else int(everything["n_probes"]),
     )
 
 
@@ -175,9 +216,7 @@ def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator
     compared = "" if None in both else f", on paraphrases at {both[0]:.0%} where teacher forcing reports {both[1]:.0%}"
     yield f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation{compared}."
     yield from _against_context(name, rivals[(rivals["method"] == best) & (rivals["rival"] == "context")])
-    kept = rows[(rows["metric"] == "locality") & (rows["protocol"] == "free") & (rows["method"] == best)]
-    if len(kept.dropna(subset=["value"])):
-        yield f"It leaves {_rate(kept.iloc[0])} of the answers about neighbouring subjects as they were."
+    yield from specificity.sentences(name, rows[(rows["protocol"] == "free") & (rows["method"] == best)])
 
 
 def _headline(model: str, name: str, mine: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
-"""What an edit does besides holding: consequences, neighbours, fluency, length, confidence; a row for each method.
+"""What an edit does besides holding: consequences, specificity, fluency, length, confidence; a row for each method.
 
-Each number is over all probes of one family, under one protocol; what is better is said by no colour, for a long
-answer or a sure one is neither good nor bad by itself.
+Each number is over all probes of one family (of locality over those of one kind) under one protocol. No colour says
+what is better, for a long answer or a sure one is neither good nor bad by itself.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, METHODS, METRICS, PROTOCOLS, in_order, spoken
+from edit_robustness.labels import BASELINES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, spoken
+from edit_robustness.report.specificity import ALL_PROMPTS
 
 SHARE = "share"
+ALL_KINDS = "all"
+"""Stands for all kinds of a family together."""
+
+SPECIFICITY = ("neighbourhood", "relation_specificity", "unrelated")
 SHOWN = (
-    ("portability", "free", "portability"),
-    ("locality", "free", "locality"),
-    ("locality", "next_token", "kl"),
-    ("edit", "free", "entropy"),
-    ("edit", "free", "repetition"),
-    ("edit", "free", "length"),
-    ("edit", "next_token", "margin"),
+    ("portability", ALL_KINDS, "free", "portability"),
+    *(("locality", kind, "free", "locality") for kind in SPECIFICITY),
+    *(("locality", kind, "next_token", "kl") for kind in SPECIFICITY),
+    ("edit", ALL_KINDS, "free", "entropy"),
+    ("edit", ALL_KINDS, "free", "repetition"),
+    ("edit", ALL_KINDS, "free", "length"),
+    ("edit", ALL_KINDS, "next_token", "margin"),
 )
-"""The columns, as family, protocol and metric; one that no method was measured on is left out."""
+"""The columns, as family, kind, protocol and metric; one that no method was measured on is left out."""
 
 
 @dataclass(frozen=True)
@@ -54,38 +59,49 @@ def overviews(table: pd.DataFrame) -> dict[str, Overview]:
     """For each model its overview.
 
     Args:
-        table: model, method, family, protocol, metric, unit, value, low, high.
+        table: model, method, family, kind (`ALL_KINDS` for all together), protocol, metric, unit, value, low, high,
+            n_probes.
     """
     return {str(model): _overview(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
 
 
 def _overview(rows: pd.DataFrame) -> Overview:
     known = rows.dropna(subset=["value"])
-    shown = {key: own for key, own in known.groupby(["family", "protocol", "metric"]) if key in SHOWN}
-    columns = [shown[key] for key in SHOWN if key in shown]
+    figures = dict(list(known.groupby(["family", "kind", "protocol", "metric"])))
+    # where the unedited model knows no prompt there is nothing but the figure over all prompts, and the column says so
+    pairs = [(figures.get(key), figures.get((*key[:3], ALL_PROMPTS.get(key[3], "")))) for key in SHOWN]
+    columns = [
+        (known.head(0) if own is None else own, every) for own, every in pairs if own is not None or every is not None
+    ]
     return Overview(
-        columns=tuple(_column(own.iloc[0]) for own in columns),
+        columns=tuple(_column(own if len(own) else every) for own, every in columns),
         lines=tuple(
             Line(
                 label=spoken(method, METHODS),
                 baseline=method in BASELINES,
-                cells=tuple(_cell(own, method) for own in columns),
+                cells=tuple(_cell(own, every, method) for own, every in columns),
             )
             for method in in_order(rows["method"], METHODS)
         ),
     )
 
 
-def _column(row: pd.Series) -> Column:
+def _column(rows: pd.DataFrame | None) -> Column:
+    row = rows.iloc[0]  # type: ignore[union-attr]
     remark = spoken(row["protocol"], PROTOCOLS).lower()
-    return Column(spoken(row["metric"], METRICS), remark if row["unit"] == SHARE else f"{remark}, {row['unit']}")
+    of_known = {every: metric for metric, every in ALL_PROMPTS.items()}
+    label = spoken(of_known.get(row["metric"], row["metric"]), METRICS)
+    if row["kind"] != ALL_KINDS:
+        label = f"{spoken(row['kind'], KINDS)}: {label.lower()}"
+    return Column(label, remark if row["unit"] == SHARE else f"{remark}, {row['unit']}")
 
 
-def _cell(rows: pd.DataFrame, method: str) -> tuple[str, str] | None:
+def _cell(rows: pd.DataFrame, every: pd.DataFrame | None, method: str) -> tuple[str, str] | None:
     own = rows[rows["method"] == method]
+    asked = [] if every is None else list(every.loc[every["method"] == method, "n_probes"])
     if own.empty:
-        return None
+        return ("–", f"0 known of {asked[0]}") if asked else None
     row = own.iloc[0]
     form = "{:.0%}" if row["unit"] == SHARE else "{:.2f}"
     value, low, high = ("–" if pd.isna(row[name]) else form.format(row[name]) for name in ("value", "low", "high"))
-    return value, f"[{low}, {high}]"
+    return value, f"[{low}, {high}]" + (f" {row['n_probes']} known of {asked[0]}" if asked else "")

@@ -32,6 +32,7 @@ from edit_robustness.report.heat import heat_tables, sentences
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import contexts_run, methods_run, models_run, summary
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
+from edit_robustness.report.specificity import ALL_PROMPTS
 
 FIGURES = ("robustness", "protocol", "popularity", "correlation")
 TEMPLATES = "templates"
@@ -45,7 +46,7 @@ class Findings:
     Attributes:
         headline: model, method, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts,
             n_missing.
-        overview: The same over all kinds of each family.
+        overview: The same over all kinds of each family; of locality each kind by itself.
         gaps: Teacher forcing against free generation; see `statistics.gaps.protocol_gaps`.
         rivals: Each method against the rivals that change no weight; see `statistics.gaps.rival_gaps`.
         paper_1: The first paper's table beside ours; see `report.paper1.beside`.
@@ -55,7 +56,7 @@ class Findings:
         regression: model and the columns of `statistics.regression.regress`.
         prediction: model and the columns of `statistics.prediction.predict`.
         failures: Answers that lose an edit; see `report.failures.sharpest_failures`.
-        breaks: Neighbours that took the new object; see `report.failures.locality_breaks`.
+        breaks: Answers of the family locality that became the new object; see `report.failures.locality_breaks`.
         rejects: row, id, subject, relation, reason of facts set aside.
         runs: What each run recorded of itself; any key may be missing.
         figures: Figures by the names in `FIGURES`; one that is missing is left out.
@@ -179,7 +180,9 @@ def _by_model(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 def _missing(headline: pd.DataFrame) -> dict[str, int]:
     """How many verdicts could not be measured, by protocol."""
-    verdicts = headline[headline["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
+    # a metric of known prompts is about some of the answers that the metric of all prompts is about
+    twice = headline["metric"].isin(ALL_PROMPTS) & (headline["protocol"] != "teacher_forced")
+    verdicts = headline[(headline["unit"] == "share") & ~twice].groupby("protocol", sort=False)["n_missing"].sum()
     return {str(protocol): int(number) for protocol, number in verdicts.items() if number}
 
 

@@ -15,7 +15,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from edit_robustness.labels import METHODS, in_order, spoken
+from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, UNEDITED, findings, share
+from edit_robustness.report.overview import SPECIFICITY
 from edit_robustness.report.page import embedded, environment, records, style
 from edit_robustness.report.runs import contexts_run, methods_run, models_run, summary
 
@@ -35,8 +37,8 @@ class ManyEdits:
         comparisons: `statistics.paired.compare`.
         kept: `statistics.kept.kept_paths`.
         lifetimes: `statistics.survival.lifetimes`.
-        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts.
-        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts.
+        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes.
+        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes.
         benchmarks: model, benchmark, task, metric, filter, shots, n_documents, chance, constant_answer,
             max_new_tokens, note.
         runs: What each run recorded of itself; any key may be missing.
@@ -210,7 +212,8 @@ def _summary(found: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
             "edits": edits,
             "kept": _shown(at[0]),
             "retention": _shown(at[1]),
-            **{kind: by_kind.get(kind, "–") for kind in ("statement", "paraphrase", "locality")},
+            **{kind: by_kind.get(kind, "–") for kind in ("statement", "paraphrase")},
+            **{kind: specificity.shown(at[2][at[2]["kind"] == kind]) for kind in SPECIFICITY},
             "tokens": _number(costs.get("prefix_tokens", {}).get(str(edits))),
             "seconds": _number(costs.get("seconds_per_edit"), 2),
             "measured": _number(sum(costs.get("seconds_per_benchmark", {}).get(str(edits), {}).values()) or None, 1),

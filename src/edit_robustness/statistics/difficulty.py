@@ -17,8 +17,11 @@ from edit_robustness.statistics.intervals import refuse_mixed
 from edit_robustness.statistics.popularity import log_views
 
 MEMORISED = ("recalled", "matched", "log_probability_true", "log_probability_new", "preference_true")
-EDITED = (("success", "success"), ("reversion", "reversion"), ("locality", "locality"))
-"""Outcomes of an edit under free generation, as (outcome, metric)."""
+EDITED = ("success", "reversion")
+"""Metrics of free generation that are outcomes of an edit, over all kinds of prompt."""
+
+UNTOUCHED = "locality"
+"""The metric that is an outcome for each kind of prompt by itself, since each kind asks about something else."""
 
 SCORE = ["model", "method", "fact_id", "probe_id", "kind", "family", "decoding", "protocol", "metric", "unit", "value"]
 FIRST = ["model", "family", "method", "protocol", "outcome"]
@@ -107,8 +110,11 @@ def _edited(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFra
     """The mean of each fact's probes, each kind of prompt weighing the same."""
     free = outcomes[(outcomes["protocol"] == "free") & (outcomes["method"] != "none")]
     for (model, method), rows in free.groupby(["model", "method"], sort=False, observed=True):
-        for outcome, metric in EDITED:
-            chosen = rows[rows["metric"] == metric]
+        kinds = rows.loc[rows["metric"] == UNTOUCHED, "kind"].unique()
+        outcomes_of = [(metric, rows["metric"] == metric) for metric in EDITED]
+        outcomes_of += [(str(kind), (rows["metric"] == UNTOUCHED) & (rows["kind"] == kind)) for kind in kinds]
+        for outcome, mask in outcomes_of:
+            chosen = rows[mask]
             refuse_mixed(chosen, [])
             by_kind = chosen.groupby(["fact_id", "kind"], observed=True)["value"].mean()
             facts = chosen.drop_duplicates("fact_id").set_index("fact_id")[["subject", "relation", "log_views"]]

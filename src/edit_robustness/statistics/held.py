@@ -16,7 +16,10 @@ from edit_robustness.statistics.orders import over_orders
 EDITED, RETAINED = "edited", "retained"
 MEASURE = ["decoding", "protocol", "metric", "unit"]
 OF_ALL_EDITS = {"edit": "success", "locality": "locality"}
-"""The metric that says whether an edit holds, by the family of its probes."""
+"""The metric that says whether an edit holds and leaves the rest alone, by the family of its probes."""
+
+ON_ALL_PROMPTS = {"locality": "locality_all"}
+"""The same over all prompts, known to the unedited model or not, by family."""
 
 STILL_KNOWN = "reversion"
 """Of a fact that was never edited, the old object is the right one."""
@@ -46,7 +49,7 @@ def asked_of(scores: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def held(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Success and locality of all edits so far at each checkpoint.
+    """Success and specificity, kind by kind, of all edits so far at each checkpoint.
 
     Args:
         asked: What `asked_of` gives.
@@ -56,8 +59,8 @@ def held(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         model, method, order, edits, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes,
         n_facts, n_missing (answers that could not be scored, and count as lost).
     """
-    wanted = asked["family"].map(OF_ALL_EDITS)
-    chosen = asked[(asked["asked"] == EDITED) & (asked["metric"] == wanted)]
+    wanted = [asked["metric"] == asked["family"].map(metrics) for metrics in (OF_ALL_EDITS, ON_ALL_PROMPTS)]
+    chosen = asked[(asked["asked"] == EDITED) & (wanted[0] | wanted[1])]
     return _rates(chosen, [*CHECKPOINT, "kind", "family", *MEASURE], confidence)
 
 

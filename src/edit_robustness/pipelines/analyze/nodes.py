@@ -12,6 +12,7 @@ from edit_robustness.plots.popularity import correlation_figure, popularity_figu
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1, render
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
+from edit_robustness.report.overview import ALL_KINDS
 from edit_robustness.statistics import difficulty
 from edit_robustness.statistics.gaps import protocol_gaps, rival_gaps
 from edit_robustness.statistics.intervals import rates
@@ -62,10 +63,14 @@ MEASURE = ["decoding", "protocol", "metric", "unit"]
 
 
 def summarise(outcomes: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Rates and means with intervals for every method, protocol and metric: by kind of prompt, and by family."""
+    """Compute rates and means with intervals for every method, protocol and metric: by kind of prompt, and by family.
+
+    Kinds of the family locality ask about different things, so they stay apart in the overview, too.
+    """
+    together = outcomes.assign(kind=outcomes["kind"].where(outcomes["family"] == "locality", ALL_KINDS))
     headline, overview = (
-        rates(outcomes, ["model", "method", *by, *MEASURE], cluster="subject", confidence=settings.confidence)
-        for by in (["kind", "family"], ["family"])
+        rates(table, ["model", "method", "kind", "family", *MEASURE], cluster="subject", confidence=settings.confidence)
+        for table in (outcomes, together)
     )
     return headline, overview
 
@@ -141,7 +146,7 @@ def draw_correlations(correlations: pd.DataFrame, settings: Analysis) -> go.Figu
 
 
 def find_failures(answers: pd.DataFrame, scores: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The sharpest failures of edits, and neighbours that took a new object."""
+    """The sharpest failures of edits, and other answers that became a new object."""
     shown = settings.failures_shown
     return sharpest_failures(answers, scores, shown), locality_breaks(answers, shown)
 

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from edit_robustness.metrics.scores import score_answers
-from edit_robustness.report.heat import MAIN
 from edit_robustness.tables import collect
 
 UNEDITED = "none"
+
+HOLDS = {"edit": "success", "portability": "portability", "locality": "locality_all"}
+"""For each family the metric that says whether a prompt holds; of specificity over all prompts, known or not."""
 
 Shares = dict[str, dict[str, tuple[float, int]]]
 """For each fact and kind of prompt the share of its prompts that hold, and how many were scored."""
@@ -53,7 +55,7 @@ def shares(answers: pd.DataFrame, method: str) -> Shares:
     unedited model. A prompt that could not be scored counts in no share.
     """
     scores = score_answers(answers, baseline=UNEDITED)
-    main = scores["metric"] == scores["family"].map(MAIN)
+    main = scores["metric"] == scores["family"].map(HOLDS)
     free = scores[main & (scores["protocol"] == "free") & (scores["method"] == method)].dropna(subset=["value"])
     found: Shares = {}
     for (fact, kind), values in free.groupby(["fact_id", "kind"], sort=False)["value"]:

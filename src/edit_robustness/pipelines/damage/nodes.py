@@ -97,7 +97,7 @@ def average_orders(edits: pd.DataFrame, known: pd.DataFrame, settings: Damage) -
     paths = []
     for table, more in ((edits, ["kind", "protocol", "metric"]), (known, ["protocol", "metric"])):
         by = [*common, *more]
-        facts = table.groupby(by, sort=False)["n_facts"].max().reset_index()
+        facts = table.groupby(by, sort=False)[["n_facts", "n_probes"]].max().reset_index()
         paths.append(over_orders(table, by, settings.confidence).merge(facts, on=by))
     return paths[0], paths[1]
 
@@ -131,7 +131,7 @@ def draw_held(
 ) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
     """All edits so far, facts never edited, both together, and the age of an edit."""
     return (
-        figures.held_figure(edits),
+        figures.held_figure(edits[~edits["metric"].isin(held.ON_ALL_PROMPTS.values())]),
         figures.retention_figure(known),
         drawn.frontier_figure(frontier),
         figures.forgetting_figure(forgetting),

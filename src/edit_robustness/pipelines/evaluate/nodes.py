@@ -25,7 +25,7 @@ from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.tables import answers_to_table, check_answers, facts_from_table, probes_from_table
 
-_MEASURED = 2
+_MEASURED = 3
 """Goes up when more is measured of an answer, so that answers that lack it are made again."""
 
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "scikit-learn", "statsmodels")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
@@ -46,7 +46,10 @@ class ProbeParameters:
 
     Attributes:
         kinds: Names of kinds of prompt and of groups of them (``all``, ``paper1``), or one such name.
-        neighbours_per_fact: Locality probes for each edit.
+        neighbours_per_fact: Probes per edit about other subjects of the same relation (kinds `neighbourhood` and
+            `edit_before_neighbour`).
+        relation_specificity_per_fact: Probes per edit about other relations of the same subject.
+        unrelated_per_fact: Probes per edit about other subjects and other relations.
         paraphrases_per_fact: Paraphrases for each edit, at most.
         seed: What random choices follow from, together with the fact and the kind.
         reviewed: Probes of each kind in the sample to be read.
@@ -58,7 +61,9 @@ class ProbeParameters:
         AfterValidator(chosen_kinds),
         BeforeValidator(lambda kinds: (kinds,) if isinstance(kinds, str) else kinds),
     ] = ("all",)
-    neighbours_per_fact: Annotated[int, Field(ge=0)] = 3
+    neighbours_per_fact: NonNegativeInt = 2
+    relation_specificity_per_fact: NonNegativeInt = 2
+    unrelated_per_fact: NonNegativeInt = 1
     paraphrases_per_fact: PositiveInt = 4
     seed: int = 0
     reviewed: PositiveInt = 20
@@ -135,7 +140,8 @@ def make_probes(
     wordings: pd.DataFrame,
     parameters: ProbeParameters,
 ) -> pd.DataFrame:
-    """The probes of the facts of this run (`tables.PROBE_COLUMNS`); neighbours come from the table of all facts.
+    """The probes of the facts of this run (`tables.PROBE_COLUMNS`); what should stay comes from the table of
+    all facts.
 
     Raises:
         ValueError: Where the templates of relations are wrong.
@@ -146,6 +152,8 @@ def make_probes(
         facts_from_table(facts),
         kinds=parameters.kinds,
         neighbours=parameters.neighbours_per_fact,
+        relation_specificity=parameters.relation_specificity_per_fact,
+        unrelated=parameters.unrelated_per_fact,
         seed=parameters.seed,
         wordings=wordings_from_table(wordings),
         paraphrases=parameters.paraphrases_per_fact,

@@ -21,6 +21,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, prompt_ids
 from edit_robustness.progress import track
+from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Fact, Probe
@@ -42,21 +43,24 @@ DRIFT_COLUMNS = {
 def make_probes(
     sampled_facts: pd.DataFrame, facts: pd.DataFrame, raw_relations: dict, settings: SequenceParameters
 ) -> pd.DataFrame:
-    """What is asked at the checkpoints: of edited facts statement, paraphrases and neighbours, of others the statement.
+    """Build what is asked at the checkpoints.
 
-    No neighbour is of a subject that the sequence edits.
+    Edited facts are asked by their statement, paraphrases and the three kinds of specificity, retained facts by their
+    statement. No neighbour and no unrelated prompt is about a subject that the sequence edits, and no other relation is
+    asked that the sequence edits too.
     """
     templates = read_relations(raw_relations)
     edited, retained = (facts_from_table(_asked(sampled_facts, role)) for role in ("edited", "retained"))
-    subjects = {fact.subject.casefold() for fact in edited}
-    pool = [fact for fact in facts_from_table(facts) if fact.subject.casefold() not in subjects]
-    kinds = ["statement", *["paraphrase"] * bool(settings.paraphrases), *["locality"] * bool(settings.neighbours)]
+    kinds = ["statement", *["paraphrase"] * bool(settings.paraphrases), *SPECIFICITY]
     probes = build_probes(
         edited,
         templates,
-        pool,
+        facts_from_table(facts),
         kinds=kinds,
         neighbours=settings.neighbours,
+        relation_specificity=settings.relation_specificity,
+        unrelated=settings.unrelated,
+        edited_together=edited,
         seed=settings.seed,
         paraphrases=settings.paraphrases,
     )

@@ -1,0 +1,89 @@
+"""Tell whether an answer names a stable object of the right type, and which object it names.
+
+An unchanged answer is a sign of unchanged knowledge only where the unedited model knows something: where its answer
+names no object of the relation, the same words say nothing but that the wording stayed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from edit_robustness.metrics.mentions import fold, verdict
+from edit_robustness.prompts.grammar import is_question
+from edit_robustness.tables import read_names, read_objects
+
+Names = tuple[str, ...]
+
+_OPENING = re.compile(r"""^[\s"'“”‘«(\[*_]*""")
+_ARTICLE = re.compile(r"^(?:the|an?)\s+")
+
+
+def named_object(row: Mapping[Any, Any]) -> str:
+    """Return the object that an answer names: the new one, the true one or one of its relation's; empty for none.
+
+    Args:
+        row: A row of the table of answers, with `verdict`.
+    """
+    if row["verdict"] != "neither":
+        return row["target_new"] if row["verdict"] == "new" else row["target_true"]
+    return next(iter(_relation_object(row)), "")
+
+
+def is_known(row: Mapping[Any, Any]) -> bool:
+    """Whether an answer names a right object, and in a stable way.
+
+    A right object is the true one or, where that is not known, any of `relation_objects`. It is stable if the answer
+    opens with it, but for an article: then the greedy path and teacher forcing agree on it, token by token. A question
+    may be answered in a whole sentence, so there it may stand anywhere in the first sentence.
+
+    Args:
+        row: A row of the table of answers, with `verdict` and `sentence`.
+    """
+    if row["target_true"]:
+        names = (row["target_true"], *read_names(row["target_true_aliases"])) if row["verdict"] == "old" else ()
+    else:
+        names = _relation_object(row) if row["verdict"] == "neither" else ()
+    asks = bool(row["conversation"]) or is_question(row["prompt"])
+    return bool(names) and (asks or opens_with(row["sentence"], names))
+
+
+def opens_with(sentence: str, names: Names) -> bool:
+    """Whether one of some names, all of which count the same, is the first thing in a sentence but for an article."""
+    said = fold(_OPENING.sub("", sentence))
+    return any(text.startswith(fold(name)) for name in names for text in (said, _ARTICLE.sub("", said)))
+
+
+def _relation_object(row: Mapping[Any, Any]) -> Names:
+    return _first_object(row["text"], row["relation_objects"]) if row["relation_objects"] != "[]" else ()
+
+
+@lru_cache(maxsize=4096)
+def _first_object(text: str, cell: str) -> Names:
+    """Return all names of the object that the first sentence of a text names first; none if it names none."""
+    said = _letters(text)
+    objects = [names for names, letters in _readable(cell) if any(own in said for own in letters)]
+    if verdict(text, _flat(objects), ()) != "new":
+        return ()
+    while len(objects) > 1:
+        half = len(objects) // 2
+        first = verdict(text, _flat(objects[:half]), _flat(objects[half:])) == "new"
+        objects = objects[:half] if first else objects[half:]
+    return objects[0]
+
+
+@lru_cache(maxsize=256)
+def _readable(cell: str) -> tuple[tuple[Names, Names], ...]:
+    """Return each object's names, and their letters by which most objects can be ruled out at little cost."""
+    return tuple((names, tuple(map(_letters, names))) for names in read_objects(cell))
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _flat(objects: list[Names]) -> list[str]:
+    return [name for names in objects for name in names]

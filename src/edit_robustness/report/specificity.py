@@ -1,0 +1,67 @@
+"""Say what an edit leaves as it is, kind by kind, with how many prompts the unedited model could answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+ALL_PROMPTS = {"locality": "locality_all", "top_token": "top_token_all"}
+"""For a metric over known prompts the same metric over all prompts."""
+
+_ABOUT = {
+    "neighbourhood": "other subjects of the same relation",
+    "relation_specificity": "other relations of the same subject",
+    "unrelated": "other subjects and relations",
+}
+
+
+def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each kind of specificity that was asked.
+
+    Args:
+        name: What the method is called.
+        rows: The free-generation rows of the headline table of one model and method.
+    """
+    for kind, about in _ABOUT.items():
+        own = _by_metric(rows[rows["kind"] == kind])
+        if "locality_all" not in own:
+            continue
+        everything = own["locality_all"]
+        n_asked = int(everything["n_probes"])
+        on_all = f"of all {n_asked} it leaves {everything['value']:.0%} as they were"
+        known = own.get("locality")
+        if known is None or pd.isna(known["value"]):
+            yield (
+                f"The unedited model answers none of the {n_asked} prompts about {about} with a stable object of the "
+                f"right type, so whether {name} leaves knowledge there alone cannot be said; {on_all}."
+            )
+        else:
+            yield (
+                f"{name} leaves {_rate(known)} of the answers about {about} as they were ("
+                f"{int(known['n_probes'])} known of {n_asked} asked; {on_all})."
+            )
+
+
+def shown(rows: pd.DataFrame) -> str:
+    """Return one figure of one kind in short: the rate, and how many prompts were known of how many.
+
+    Args:
+        rows: metric, value, low, high and n_probes of one kind, method and checkpoint under free generation.
+    """
+    own = _by_metric(rows)
+    if "locality_all" not in own:
+        return "–"
+    n_asked, known = int(own["locality_all"]["n_probes"]), own.get("locality")
+    if known is None or pd.isna(known["value"]):
+        return f"none of {n_asked} known"
+    return f"{_rate(known)} {int(known['n_probes'])} known of {n_asked}"
+
+
+def _by_metric(rows: pd.DataFrame) -> dict[str, dict[Any, Any]]:
+    return {row["metric"]: row for row in rows.to_dict("records")}
+
+
+def _rate(row: Mapping[Any, Any]) -> str:
+    return f"{row['value']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
