@@ -41,7 +41,7 @@ def test_answers_of_another_form_are_refused(run_before, no_model):
     path = run_before.data / "07_model_output/tiny/answers.parquet"
     answers = pd.read_parquet(path)
     answers.assign(schema_version=99).to_parquet(path)
-    with pytest.raises(ValueError, match="schema_version 99, and this release reads 1: run edit_eval again"):
+    with pytest.raises(ValueError, match="schema_version 99, and this release reads 2: run edit_eval again"):
         run_before.run(pipeline_names=["rescore"])
     answers.drop(columns="kl").to_parquet(path)
     with pytest.raises(ValueError, match="answers lacks kl"):

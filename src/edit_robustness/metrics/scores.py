@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from edit_robustness.metrics.measures import LOCALITY, METRICS, SHARE, Metric
-from edit_robustness.metrics.mentions import verdict
+from edit_robustness.metrics.outcomes import CUT, outcome
 from edit_robustness.models.sentences import first_sentence
-from edit_robustness.tables import read_names
 
 KEYS = ["model", "method", "fact_id", "probe_id", "kind", "family"]
 SCORE_COLUMNS = [*KEYS, "decoding", "protocol", "metric", "unit", "value"]
@@ -51,15 +50,9 @@ def score_answers(
 def _read(answers: pd.DataFrame) -> pd.DataFrame:
     """The answers with which object each names, and their first sentence."""
     return answers.reset_index(drop=True).assign(
-        verdict=[_verdict(row) for row in answers.to_dict(orient="records")],
+        verdict=[outcome(row) for row in answers.to_dict(orient="records")],
         sentence=[first_sentence(text) for text in answers["text"]],
     )
-
-
-def _verdict(row: dict) -> str:
-    new = (row["target_new"], *read_names(row["target_new_aliases"]))
-    true = (row["target_true"], *read_names(row["target_true_aliases"]))
-    return verdict(row["text"], new, true)
 
 
 def _beside_unedited(said: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -91,7 +84,9 @@ def _refuse_duplicates(answers: pd.DataFrame) -> None:
 def _judged(said: pd.DataFrame, judgements: pd.DataFrame | None) -> pd.Series:
     if judgements is None:
         return pd.Series(None, index=said.index, dtype=object)
-    return said[_CELL].merge(judgements[[*_CELL, "judged"]], how="left", on=_CELL, validate="one_to_one")["judged"]
+    merged = said[_CELL].merge(judgements[[*_CELL, "judged"]], how="left", on=_CELL, validate="one_to_one")["judged"]
+    # a judge does not know that the answer would have gone on
+    return merged.mask((merged == "neither") & ~said["finished"].to_numpy(dtype=bool), CUT)
 
 
 def _long(said: pd.DataFrame, metric: Metric) -> pd.DataFrame:

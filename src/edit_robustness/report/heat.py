@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
 from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, spoken
+
+MANY_CUT = 0.05
+"""A figure is flagged where more than this share of its answers was cut by a limit of tokens."""
 
 MAIN = {"edit": "success", "portability": "portability", "locality": "locality"}
 """The metric that a family's cells show."""
@@ -28,6 +32,17 @@ class Cell:
     old: float | None = None
     neither: float | None = None
     preference: float | None = None
+    cut: float | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether anything could be measured; not where every answer was cut."""
+        return not math.isnan(self.value)
+
+    @property
+    def much_cut(self) -> bool:
+        """Whether so many answers were cut that the figure is flagged."""
+        return (self.cut or 0) > MANY_CUT
 
     @property
     def dark(self) -> bool:
@@ -37,8 +52,13 @@ class Cell:
     @property
     def tooltip(self) -> str:
         """The whole of what is known of this cell, in words."""
-        parts = [f"{self.value:.1%}, interval {self.low:.1%} to {self.high:.1%}"]
-        shares = {"old object": self.old, "neither": self.neither, "new object more probable than old": self.preference}
+        parts = [f"{self.value:.1%}, interval {self.low:.1%} to {self.high:.1%}"] if self.known else []
+        shares = {
+            "old object": self.old,
+            "neither": self.neither,
+            "cut at the limit of tokens before an object was named": self.cut,
+            "new object more probable than old": self.preference,
+        }
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
         return "; ".join([*parts, f"{self.n_probes} probes of {self.n_facts} facts"])
 
@@ -126,13 +146,14 @@ def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
 def _cell(rows: pd.DataFrame, metric: str) -> Cell | None:
     by_metric = {row["metric"]: row for row in rows.to_dict("records")}
     main = by_metric.get(metric)
-    if main is None or pd.isna(main["value"]):
-        return None
 
-    def share(name: str) -> float | None:
-        known = metric == "success" and name in by_metric and pd.notna(by_metric[name]["value"])
+    def share(name: str, *, known: bool = metric == "success") -> float | None:
+        known = known and name in by_metric and pd.notna(by_metric[name]["value"])
         return float(by_metric[name]["value"]) if known else None
 
+    cut = share("cut", known=True)
+    if main is None or (pd.isna(main["value"]) and not cut):
+        return None
     return Cell(
         value=main["value"],
         low=main["low"],
@@ -142,6 +163,7 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | None:
         old=share("reversion"),
         neither=share("neither"),
         preference=share("preference"),
+        cut=cut,
     )
 
 

@@ -20,6 +20,8 @@ SHOWN = (
     ("edit", "free", "entropy"),
     ("edit", "free", "repetition"),
     ("edit", "free", "length"),
+    ("edit", "free", "cut"),
+    ("locality", "free", "cut"),
     ("edit", "next_token", "margin"),
 )
 """The columns, as family, protocol and metric; one that no method was measured on is left out."""

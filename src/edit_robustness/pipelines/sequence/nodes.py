@@ -174,7 +174,7 @@ def ask_with(method: str) -> Callable[..., Landing]:
         asked = _probes_at(probes, sampled_facts, orders)
         points = {point.key: point for point in checkpoints(edits, settings)}
         own = {key: asked(point) for key, point in points.items()}
-        common = (FORMAT, decoding.max_new_tokens, lm.fingerprint)
+        common = (FORMAT, decoding.described(lm), lm.fingerprint)
         wanted = Manifest({key: fingerprint(*common, points[key].fingerprint, own[key]) for key in points})
         yield wanted
         missing = wanted.missing(stored)
