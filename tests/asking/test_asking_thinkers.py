@@ -15,8 +15,9 @@ from edit_robustness.speakers.local import LocalSpeaker, Speaking, conversation_
 from edit_robustness.tables import answers_from_table, answers_to_table
 
 ASKING = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}\n{% endfor %}<|assistant|>"
-ALWAYS = ASKING + "<think>\n"
-EMPTY = ASKING + "<think>\n\n</think>\n\n"
+# a template loses the line break that it ends in, unless an expression writes it
+ALWAYS = ASKING + "{{ '<think>\\n' }}"
+EMPTY = ASKING + "{{ '<think>\\n\\n</think>\\n\\n' }}"
 NONE = Frame()
 KINDS = ("statement", "question", "doubt")
 

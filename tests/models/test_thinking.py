@@ -14,7 +14,11 @@ from edit_robustness.records import Turn
 LONG = Thinking(40)
 TURNS = [Turn("user", "Where?")]
 ASKING = "{% for message in messages %}{{ message['content'] }}{% endfor %}|"
-SWITCH = ASKING + "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+# a template loses the line break that it ends in, unless an expression writes it
+ALWAYS = ASKING + "{{ '<think>\\n' }}"
+SWITCH = (
+    ASKING + "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+)
 
 
 def scripted(lm, *texts):
@@ -46,7 +50,7 @@ def test_thinking_is_switched_off_where_the_template_can():
     lm.tokenizer.chat_template = SWITCH
     assert render_conversation(lm, TURNS).text == "Where?|<think>\n\n</think>\n\n"
     assert not left_open(render_conversation(lm, TURNS).text)
-    lm.tokenizer.chat_template = ASKING + "<think>\n"
+    lm.tokenizer.chat_template = ALWAYS
     assert left_open(render_conversation(lm, TURNS).text) == "</think>"
     assert may_think(lm.tokenizer.chat_template)
     assert not may_think(ASKING)
@@ -124,29 +128,29 @@ def test_without_thinking_the_mark_is_text():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
-def test_the_tokens_are_those_of_generate(architecture, monkeypatch):
-    lm = tiny_model(architecture, seed=3)
-    lm.tokenizer.chat_template = ASKING + "<think>\n"
-    rows = [
-        lm.tokenizer(render_conversation(lm, [Turn("user", text)]).text)["input_ids"] for text in ("An owl", "Oslo?")
-    ]
+@pytest.mark.parametrize(("architecture", "seed"), [("llama", 2), ("gpt2", 0)])
+def test_the_tokens_are_those_of_generate(architecture, seed, monkeypatch):
+    lm = tiny_model(architecture, seed=seed)
+    lm.tokenizer.chat_template = ALWAYS
+    prompts = [render_conversation(lm, [Turn("user", text)]).text for text in ("An owl", "Oslo?")]
+    rows = [lm.tokenizer(prompt)["input_ids"] for prompt in prompts]
     wholes = []
     for ids in rows:
         prompt = torch.tensor([ids])
         options = {"do_sample": False, "max_new_tokens": 24, "pad_token_id": lm.pad_id, "eos_token_id": -1}
         whole = lm.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **options)
         wholes.append(whole[0, len(ids) :].tolist())
-    # what closes the first row's thinking is a token that the model itself will write
-    closing = next(i for i in wholes[0][4:] if lm.tokenizer.decode([i]).isprintable() and wholes[0].index(i) >= 4)
-    after = wholes[0].index(closing) + 1
-    mark = lm.tokenizer.decode([closing])
+    # a token that the model itself will write closes the first row's thinking
+    texts = [lm.tokenizer.decode([token]) for token in wholes[0]]
+    mark = next(text for text in texts if text.isprintable() and "\ufffd" not in text and texts.index(text) > 1)
+    after = texts.index(mark) + 1
     nowhere = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
     monkeypatch.setattr(type(lm), "stop_ids", frozenset())
     first, second = greedy(
         lm, prefill(lm, rows), limit=6, ended=lambda text: False, may_end=nowhere,
-        thinking=[Thinking(16, mark), Thinking(9, "</think>")],
+        thinking=[Thinking(20, mark), Thinking(9, "</think>")],
     )  # fmt: skip
+    assert len(first.ids) == 6
     assert first.ids == wholes[0][after : after + 6]
     assert not second.ids
     assert second.thinking == lm.tokenizer.decode(wholes[1][:9]).strip()
