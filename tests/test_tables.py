@@ -10,6 +10,7 @@ from edit_robustness.records import Answer, Completion, Document, Fact, Probe, T
 from edit_robustness.tables import (
     answers_from_table,
     answers_to_table,
+    check_answers,
     documents_to_table,
     facts_from_table,
     facts_to_table,
@@ -161,3 +162,10 @@ def test_documents_are_rows_and_files(tmp_path):
     folder.save(Manifest({"1.20.mmlu": "f"}))
     folder.save({"1.20.mmlu": Stored.of("f", DOCUMENTS)})
     assert folder.load()["1.20.mmlu"].read() == DOCUMENTS
+
+
+def test_a_table_of_an_earlier_form_is_told_its_version_and_not_its_columns():
+    table = answers_to_table([], model="m", method="rome").drop(columns="thinking")
+    old = pd.concat([table, pd.DataFrame({"schema_version": [1]})], ignore_index=True)
+    with pytest.raises(ValueError, match="schema_version 1, and this release reads 2"):
+        check_answers(old)

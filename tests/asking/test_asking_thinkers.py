@@ -6,12 +6,15 @@ import pytest
 from fabricated_edits import FACTS, probes
 
 from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.asking.converse import Conversing, converse
+from edit_robustness.asking.topics import Topic
 from edit_robustness.editing.edits import Frame
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.thinking import LIMIT
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.records import Turn
 from edit_robustness.speakers.local import LocalSpeaker, Speaking, conversation_ids, speak
+from edit_robustness.speakers.scripted import ScriptedSpeaker
 from edit_robustness.tables import answers_from_table, answers_to_table
 
 ASKING = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}\n{% endfor %}<|assistant|>"
@@ -90,3 +93,22 @@ def test_a_speaker_that_thinks_is_cut_and_says_so(caplog):
         LocalSpeaker(lm, replace(Speaking(), max_new_tokens=44, max_thinking_tokens=2000)).replies(
             [[Turn("user", "W" * 99)]]
         )
+
+
+@pytest.mark.parametrize(("template", "unfinished"), [(ALWAYS, 2), (EMPTY, 0)])
+def test_turns_of_a_model_that_thinks_are_what_it_says_after(template, unfinished, monkeypatch):
+    lm, fact = thinker(template), FACTS[0]
+    monkeypatch.setattr(type(lm), "stop_ids", frozenset(range(len(lm.tokenizer))) if not unfinished else frozenset())
+    talk = (Frame(), Topic(fact, "Where is it?", "And in other words?"))
+    settings = Conversing(rounds=2, max_new_tokens=4, max_thinking_tokens=5)
+    (held,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
+    assert (held.said, held.unfinished) == (("", ""), unfinished)
+
+
+def test_a_conversation_keeps_room_for_what_is_thought():
+    lm = thinker(ALWAYS)
+    talk = (Frame(), Topic(FACTS[0], "Where is it?", "And in other words?"))
+    settings = Conversing(rounds=1, max_new_tokens=4, max_thinking_tokens=lm.max_length)
+    (held,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
+    assert held.cut_short
+    assert not held.said

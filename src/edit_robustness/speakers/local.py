@@ -186,7 +186,7 @@ class LocalSpeaker:
         if len(ids) + limit > self._lm.max_length:
             raise ValueError(
                 f"{self.name}: a turn of {len(ids)} tokens and {limit} new ones do not fit into its context of "
-                f"{self._lm.max_length}; set a smaller max_new_tokens, or let another model speak"
+                f"{self._lm.max_length}; set a smaller max_new_tokens or max_thinking_tokens, or let another model speak"
             )
         return ids
 

@@ -218,7 +218,7 @@ def _check_fit(
         if not point.prefix_tokens:
             continue
         longest = max(len(prompt_ids(lm, Rendered(probe.text))) for probe in probes)
-        needed = point.prefix_tokens + longest + decoding.max_new_tokens
+        needed = point.prefix_tokens + longest + decoding.most_tokens(lm)
         if needed > lm.max_length:
             raise ValueError(
                 f"{method} puts {point.prefix_tokens} tokens before every prompt after {point.edits} edits; with a "
