@@ -36,7 +36,7 @@ def memorisation_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFra
         raise ValueError(f"{len(unknown)} answers are about facts that are not in the table, the first: {unknown[0]}")
     about = facts[["id", "relation", "page_views"]].rename(columns={"id": "fact_id"})
     table = statements.merge(about, on="fact_id", how="left", validate="many_to_one")
-    outcomes = np.array([outcome(row) for row in table.to_dict(orient="records")], dtype=object)
+    outcomes = pd.Series([outcome(row) for row in table.to_dict(orient="records")], table.index, dtype="str")
     return table.assign(
         perplexity_true=perplexity(table["logprob_true"], table["tokens_true"]),
         perplexity_new=perplexity(table["logprob_new"], table["tokens_new"]),

@@ -15,7 +15,7 @@ MANY_CUT = 0.05
 """From this share of cut answers on, a figure is flagged."""
 
 
-def outcome(answer: Mapping[str, Any]) -> Outcome:
+def outcome(answer: Mapping[Any, Any]) -> Outcome:
     """Return the outcome of one answer.
 
     A limit of tokens belongs to the measurement and not to the model. So an answer that it cut has the verdict of what

@@ -190,8 +190,8 @@ def _missing(headline: pd.DataFrame) -> dict[str, int]:
     cut = headline[(headline["metric"] == "cut") & headline["family"].eq("locality")]
     cut = cut.assign(n_missing=-(cut["value"] * cut["n_probes"]).round().astype(int))
     verdicts = pd.concat([headline, cut], ignore_index=True)
-    verdicts = verdicts[verdicts["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
-    return {str(protocol): int(number) for protocol, number in verdicts.items() if number > 0}
+    missing = verdicts[verdicts["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
+    return {str(protocol): int(number) for protocol, number in missing.items() if number > 0}
 
 
 def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:

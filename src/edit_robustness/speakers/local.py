@@ -185,8 +185,8 @@ class LocalSpeaker:
             ids = conversation_ids(self._lm, kept)
         if len(ids) + limit > self._lm.max_length:
             raise ValueError(
-                f"{self.name}: a turn of {len(ids)} tokens and {limit} new ones do not fit into its context of "
-                f"{self._lm.max_length}; set a smaller max_new_tokens or max_thinking_tokens, or let another model speak"
+                f"{self.name}: a turn of {len(ids)} tokens and {limit} new ones do not fit into its context "
+                f"of {self._lm.max_length}; set a smaller max_new_tokens or max_thinking_tokens, or let another speak"
             )
         return ids
 

@@ -76,8 +76,8 @@ def correlations(
         found = spearman(views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed)
         within = pooled(within_relations(views, table["value"], table["relation"]), confidence)
         smallest = detectable(len(views.dropna()), 1 - confidence, power)
-        cut = int(table["n_cut"].iloc[0]) if "n_cut" in table and len(table) else 0
-        rows.append({**labels, **found, **within, "detectable": smallest, "n_cut": cut})
+        counted = {"detectable": smallest, "n_cut": table.attrs.get("n_cut", 0)}
+        rows.append({**labels, **found, **within, **counted})
     result = pd.DataFrame(rows)
     if result.empty:
         return result
@@ -101,10 +101,9 @@ def _memorised(memorisation: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.
             protocol = "free" if outcome == "recalled" else "teacher_forced"
             # what the answer would have gone on to say is not known
             known = recall_known(rows) if outcome == "recalled" else rows
-            yield (
-                _labels(model, "memorisation", "none", protocol, outcome),
-                known.assign(value=known[outcome].astype(float), n_cut=len(rows) - len(known)),
-            )
+            chosen = known.assign(value=known[outcome].astype(float))
+            chosen.attrs["n_cut"] = len(rows) - len(known)
+            yield _labels(model, "memorisation", "none", protocol, outcome), chosen
 
 
 def _edited(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
