@@ -143,19 +143,20 @@ def _spoken(
     lm: LanguageModel, prompts: Sequence[tuple[Edit, list[int]]], settings: Conversing, *, together: bool
 ) -> list[Spoken]:
     """What the model says to each prompt under its edit."""
-    limits = {"limit": settings.max_new_tokens, "thinking_limit": settings.max_thinking_tokens}
+    limit, thinking_limit = settings.max_new_tokens, settings.max_thinking_tokens
     if together and prompts:
         owners = Owners(range(len(prompts)))
         rows = [owners.rows(number) for number in range(len(prompts))]
         try:
             with all_applied(lm, [edit for edit, _ in prompts], rows):
-                return speak(lm, [ids for _, ids in prompts], **limits, owners=owners)
+                rendered = [ids for _, ids in prompts]
+                return speak(lm, rendered, limit=limit, thinking_limit=thinking_limit, owners=owners)
         except NotRowwise:
             pass
     said = []
     for edit, ids in prompts:
         with edit.applied(lm):
-            said += speak(lm, [ids], **limits)
+            said += speak(lm, [ids], limit=limit, thinking_limit=thinking_limit)
     return said
 
 

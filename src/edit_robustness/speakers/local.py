@@ -167,8 +167,8 @@ class LocalSpeaker:
         choose: Choose = most_probable
         if self._how.temperature:
             choose = draws(self._how.temperature, [_seed(self._how.seed, turns) for turns in conversations])
-        limits = {"limit": self._how.max_new_tokens, "thinking_limit": self._how.max_thinking_tokens}
-        said = speak(self._lm, prompts, **limits, choose=choose)
+        limit, thinking_limit = self._how.max_new_tokens, self._how.max_thinking_tokens
+        said = speak(self._lm, prompts, limit=limit, thinking_limit=thinking_limit, choose=choose)
         if cut := sum(not one.finished for one in said):
             logger.warning(
                 "%s: %d of %d turns were cut off; raise the speaker's max_new_tokens (%d) or max_thinking_tokens (%d)",
