@@ -202,12 +202,15 @@ _SHOWN = {
     "statement p(new)>p(true)": ("statement", "teacher_forced", "preference"),
     "statement free": ("statement", "free", "success"),
     "reverts": ("statement", "free", "reversion"),
+    "cut": ("statement", "free", "cut"),
     "paraphrase forced": ("paraphrase", "teacher_forced", "success"),
     "paraphrase p(new)>p(true)": ("paraphrase", "teacher_forced", "preference"),
     "paraphrase free": ("paraphrase", "free", "success"),
     "paraphrase reverts": ("paraphrase", "free", "reversion"),
+    "paraphrase cut": ("paraphrase", "free", "cut"),
     "neighbourhood unchanged, known": ("neighbourhood", "free", "locality"),
     "neighbourhood unchanged, all": ("neighbourhood", "free", "locality_all"),
+    "neighbourhood cut": ("neighbourhood", "free", "cut"),
     "neighbourhood top token, known": ("neighbourhood", "next_token", "top_token"),
     "neighbourhood p(true)>p(new)": ("neighbourhood", "teacher_forced", "locality"),
 }
@@ -247,12 +250,14 @@ def answers(bench: Bench, name: str, edits: Mapping[str, Stored[Edit]]) -> Itera
     """The answers under each edit, those that are missing asked for."""
     folder, prepared = AnswersDataset(str(bench.folder / name / "answers")), bench.prepared(name)
     probes = {record.fact.id: list(record.probes) for record in bench.records}
-    wanted = Manifest({key: fingerprint(edits[key].fingerprint, probes[key]) for key in edits})
+    decoding = Decoding(batch_rows=192)
+    common = decoding.described(bench.lm)
+    wanted = Manifest({key: fingerprint(common, edits[key].fingerprint, probes[key]) for key in edits})
     folder.save(wanted)
     there = folder.fingerprints()
     missing = [key for key in wanted if there.get(key) != wanted[key]]
     asked = [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing]
-    said = track(ask(bench.lm, asked, Decoding(batch_rows=192)), f"{name}: asking", len(missing))
+    said = track(ask(bench.lm, asked, decoding), f"{name}: asking", len(missing))
     for key, own in zip(missing, said, strict=True):
         folder.save({key: Stored.of(wanted[key], own)})
     return (answer for item in folder.load().values() for answer in item.read())
@@ -301,7 +306,7 @@ def after(bench: Bench, past: Past, records: Sequence[Record], windows: Sequence
         perplexity = perplexity_of(bench.lm, windows, past.prefix)
     scores = score_answers(answers_to_table(said, model=bench.lm.name, method="none"))
     found = rates(scores.assign(subject=scores["fact_id"]), _CELL, cluster="subject").set_index(_CELL)
-    labels = ("statement forced", "statement free", "paraphrase forced", "paraphrase free")
+    labels = ("statement forced", "statement free", "paraphrase forced", "paraphrase free", "cut", "paraphrase cut")
     return {**_shown(found, labels), "perplexity": f"{perplexity:.4g}"}
 
 

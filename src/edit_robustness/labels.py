@@ -80,6 +80,7 @@ METRICS: Mapping[str, str] = {
     "success": "New object",
     "reversion": "Old object",
     "neither": "Neither object",
+    "cut": "Cut off",
     "preference": "New object more probable than old",
     "portability": "Consequences",
     "locality": "Known answers unchanged",

@@ -197,8 +197,8 @@ class Answer:
     Attributes:
         probe: What was asked.
         text: Free generation: the greedy continuation up to its natural stop, prompt not included.
-        finished: Whether the sentence ended before the limit of new tokens.
-        tokens: Number of tokens generated.
+        finished: Whether the sentence ended before a limit of tokens, or the model's context, cut it off.
+        tokens: Number of tokens generated, what was thought before not included.
         logprob_new: Teacher forcing: summed natural log-probability of the new object's tokens.
         logprob_true: The same of the true object.
         tokens_new: Number of tokens of the new object.
@@ -211,6 +211,7 @@ class Answer:
             unedited model: KL(unedited || edited); None where it was not measured (all but locality probes).
         top_unchanged: Whether the most probable token after the prompt is that of the unedited model; None where it
             was not measured (all but locality probes, and where the log-probabilities are not finite).
+        thinking: What the model thought before it answered, marks not included; empty where it did not.
     """
 
     probe: Probe
@@ -226,6 +227,7 @@ class Answer:
     margin: float | None = None
     kl: float | None = None
     top_unchanged: bool | None = None
+    thinking: str = ""
 
 
 NOT_FINITE, TIED = "not_finite", "tied"

@@ -38,6 +38,7 @@ PROBE_COLUMNS = {
 
 _ANSWER_ONLY = {
     "text": _TEXT,
+    "thinking": _TEXT,
     "finished": _TRUTH,
     "tokens": _WHOLE,
     "logprob_new": _REAL,
@@ -111,13 +112,14 @@ def check_answers(table: pd.DataFrame) -> None:
     Raises:
         ValueError: Naming the columns that it lacks, or its version and the way out.
     """
-    _require(table, ANSWER_COLUMNS, "answers")
-    versions = set(table["schema_version"]) - {ANSWER_SCHEMA}
+    # first the version: a table of another one may lack columns for no other reason
+    versions = set(table["schema_version"]) - {ANSWER_SCHEMA} if "schema_version" in table else ()
     if versions:
         raise ValueError(
             f"the table of answers has schema_version {', '.join(map(str, sorted(versions)))}, and this release reads "
             f"{ANSWER_SCHEMA}: run edit_eval again, or read it with the release that wrote it"
         )
+    _require(table, ANSWER_COLUMNS, "answers")
 
 
 def answers_from_table(table: pd.DataFrame) -> list[Answer]:

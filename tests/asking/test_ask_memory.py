@@ -5,6 +5,7 @@ from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.editing.edits import Frame
 from edit_robustness.models.decode import bytes_held
 from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.tokens import Rendered
 from edit_robustness.records import Probe
 
 
@@ -26,3 +27,9 @@ def test_long_prompts_are_asked_few_at_a_time(monkeypatch, room, most):
     assert max(sizes) <= most
     assert sum(sizes) == 6
     assert (len(sizes) == 1) == (most == 6)
+
+
+@pytest.mark.parametrize(("new", "sizes"), [(0, [4, 2]), (10, [2, 2, 2]), (10**6, [1] * 6)])
+def test_room_for_answers_counts_beside_prompts(new, sizes):
+    row = asking._Row(0, probe(0, 1), Rendered("owl"), list(range(10)), ())
+    assert [len(some) for some in asking._split([row] * 6, 64, 40, new)] == sizes

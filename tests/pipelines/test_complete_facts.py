@@ -52,6 +52,24 @@ def test_facts_of_which_a_model_says_nothing_usable_are_set_aside_and_counted(ca
     assert "4 of 5 facts are set aside for this model: new object said already (2), no object said (2)" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (" Paris, the city of", "Paris"),
+        (" Paris", None),
+        (" the city of New", None),
+        (" a city that lies a long way", None),
+    ],
+)
+def test_a_name_that_a_limit_may_have_cut_is_no_object(text, name):
+    answers = said(closed=" Oslo.", open=text)
+    cut = replace(answers["open"].read()[0], finished=False, tokens=4)
+    facts = facts_to_table([OPEN, replace(OPEN, id="closed")])
+    complete, rejects = complete_facts(facts, answers | {"open": Stored.of("", [cut])})
+    assert complete["target_true"].tolist() == ([name] if name else []) + ["Oslo"]
+    assert rejects["reason"].tolist() == ([] if name else [f"answer cut at 4 tokens: {text.strip()!r}"])
+
+
 def test_where_nothing_is_left_the_way_out_is_told():
     with pytest.raises(ValueError, match="none of 1 facts has an old object that this model says; give target_true"):
         complete_facts(facts_to_table([OPEN]), said(open=""))

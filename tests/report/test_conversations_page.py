@@ -55,6 +55,12 @@ def test_whatever_was_said_is_escaped(html):
     assert html.lstrip().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize(("unfinished", "shown"), [(1, '"n flag">1 of 2<'), (0, '"n">0 of 2<')])
+def test_turns_that_were_cut_stand_beside_the_figures(unfinished, shown):
+    html = render(found(talk("Oslo.", "It is", unfinished=unfinished)))
+    assert f"<td class={shown}/td>" in html
+
+
 def test_every_turn_is_there_with_what_it_claims(html):
     assert len(re.findall(r'class="turn asked"', html)) == 3
     assert len(re.findall(r'class="turn said new"', html)) == 2

@@ -33,6 +33,13 @@ def believed():
     )  # fmt: skip
 
 
+def test_a_cut_answer_has_lost_nothing(believed):
+    answers, scores = believed
+    cut = scores[(scores["probe_id"] == "a/doubt/0") & (scores["metric"] == "success")]
+    found = sharpest_failures(answers, pd.concat([scores, cut.assign(metric="cut", value=1.0)]), shown=5)
+    assert list(found["fact_id"]) == ["b"]
+
+
 def test_only_edits_that_the_statement_shows(believed):
     found = sharpest_failures(*believed, shown=5)
     assert list(found["fact_id"]) == ["b", "a"]

@@ -305,3 +305,44 @@ def test_explanations_claim_no_more_than_the_tables(body):
     assert "the relation of a fact" in body
     assert "the easier test hides" not in body
     assert not re.search(r"<small>\d+ of \d+</small>", body)
+def with_cut(findings, share, kind="statement", method="rome", family="edit"):
+    """The headline with a share of cut answers in every cell, the given one in a single cell."""
+    rows = findings.headline[findings.headline["protocol"] == "free"]
+    rows = rows.drop_duplicates(["method", "kind"]).assign(metric="cut", unit="share", value=0.0, n_missing=0)
+    chosen = (rows["kind"] == kind) & (rows["method"] == method) & (rows["family"] == family)
+    return pd.concat([findings.headline, rows.assign(value=rows["value"].mask(chosen, share))], ignore_index=True)
+
+
+@pytest.mark.parametrize(("share", "flagged"), [(0.0, False), (0.04, False), (0.25, True)])
+def test_cut_answers_stand_in_the_cell_and_are_flagged_where_they_are_many(findings, share, flagged):
+    headline = with_cut(findings, share)
+    cell = heat_tables(headline)["smollm2"][0].sections[0].rows[0].cells[3]
+    assert (cell.cut, cell.much_cut) == (share, flagged)
+    assert f"cut at the limit of tokens before an object was named {share:.1%}" in cell.tooltip
+    page = render(replace(findings, headline=headline, figures={}))
+    assert page.count(f"{100 * share:.1f}% cut</small>") == bool(share)
+    assert ("⚠ " in page) == flagged
+    assert ("raise <code>decoding.max_new_tokens</code>" in page) == flagged
+    number = round(share * cell.n_probes)
+    assert f"smollm2: {number} of " in page
+
+
+def test_a_cell_in_which_all_was_cut_is_not_one_that_was_not_asked(findings):
+    headline = with_cut(findings, 1.0, kind="locality", family="locality")
+    mine = (headline["kind"] == "locality") & (headline["method"] == "rome") & (headline["metric"] == "locality")
+    mine &= headline["protocol"] == "free"
+    probes = int(headline.loc[mine, "n_probes"].iloc[0])
+    none = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n_probes": 0, "n_missing": probes}
+    headline = headline.assign(**{name: headline[name].mask(mine, number) for name, number in none.items()})
+    cell = heat_tables(headline)["smollm2"][0].sections[1].rows[0].cells[3]
+    assert not cell.known
+    page = render(replace(findings, headline=headline, figures={}))
+    assert "–<small>⚠ 100% cut</small>" in page
+    assert "gave no finite number" not in page
+
+
+def test_the_papers_table_shows_what_was_cut(findings):
+    some = findings.paper_1.assign(cut=0.25)
+    page = render(replace(findings, paper_1=some, figures={}))
+    assert '<small class="flag">25.0% cut</small>' in page
+    assert "25.0% cut" not in render(replace(findings, figures={}))

@@ -253,6 +253,15 @@ def test_a_broken_model_stands_in_the_headline_and_in_the_flags():
     assert "MEMIT" in flags
 
 
+@pytest.mark.parametrize(("share", "shown"), [(0.25, "n flag"), (0.04, "n"), (0.0, "n")])
+def test_answers_and_generations_that_were_cut_stand_beside_the_figures(share, shown):
+    cut = many().held.assign(cut=share).where(lambda rows: rows["method"] != "grace", many().held.assign(cut=0.0))
+    page = render(many(held=cut, abilities=many().abilities.assign(capped=share)))
+    assert f'<td class="{shown}">{100 * share:.1f}%</td>' in page
+    small = f'<small class="{"flag" if share > 0.05 else "soft"}">{100 * share:.1f}% cut</small>'
+    assert (small in page) == (share > 0)
+
+
 def test_whatever_was_written_is_escaped(html):
     assert "document.title='broken'</script>" not in html
     assert html.count("&lt;script&gt;document.title=") == 2

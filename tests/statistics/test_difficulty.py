@@ -40,6 +40,19 @@ def test_a_score_of_another_run_is_an_error(tables):
         outcomes(tables.scores, tables.facts.iloc[:5].assign(model="smollm2"), tables.memorisation)
 
 
+def test_facts_whose_recall_was_cut_are_left_out_of_recall_and_counted(joined, tables, found):
+    known = tables.memorisation
+    cut = known["fact_id"].isin(known.loc[known["page_views"].notna(), "fact_id"].head(9))
+    table = correlations(joined, known.assign(recall_cut=cut), bootstrap=100)
+    rows = {name: part.set_index("outcome") for name, part in (("before", found), ("after", table))}
+    assert rows["after"].loc["recalled", "n_cut"] == 9
+    assert rows["after"].loc["recalled", "n_facts"] == rows["before"].loc["recalled", "n_facts"] - 9
+    assert (rows["after"].loc["matched", ["n_cut", "n_facts"]] == [0, rows["before"].loc["matched", "n_facts"]]).all()
+    assert (
+        recall_by_decade(known.assign(recall_cut=cut))["n_facts"].sum() == recall_by_decade(known)["n_facts"].sum() - 9
+    )
+
+
 def test_memorisation_takes_all_facts_and_edits_theirs(found, tables):
     missing = int(tables.memorisation["page_views"].isna().sum())
     memorised = found[found["family"] == "memorisation"]

@@ -44,6 +44,15 @@ def test_too_little_has_no_interval():
     assert np.isnan(mean([], []).value)
 
 
+def test_answers_that_were_cut_are_counted_among_those_that_fail():
+    scores = outcomes()
+    free = scores[(scores["protocol"] == "free") & (scores["value"] == 0)].head(4)
+    found = protocol_gaps(pd.concat([scores, free.assign(metric="cut", value=1.0)], ignore_index=True))
+    assert found.set_index("kind").loc[ALL_KINDS, "cut"] == 4
+    same = [name for name in COLUMNS if name != "cut"]
+    assert found[same].equals(protocol_gaps(scores)[same])
+
+
 def test_real_numbers_are_averaged_and_shares_stay_shares():
     scores = pd.DataFrame(
         {

@@ -43,6 +43,24 @@ def test_what_could_not_be_scored_is_lost_and_counted(tables):
     assert held(asked_of(scores, tables.sequence_answers)).query("method == 'grace'")["n_missing"].sum() == 0
 
 
+def test_an_answer_that_was_cut_is_counted_and_no_lost_neighbour(tables):
+    scores = tables.sequence_scores
+    mine = (scores["method"] == "rome") & (scores["protocol"] == "free") & (scores["family"] == "locality")
+    open_ones = scores[mine & (scores["metric"] == "locality")].drop_duplicates(["order", "edits"])
+    changed = scores.copy()
+    changed.loc[open_ones.index, "value"] = np.nan
+    cut = open_ones.assign(metric="cut", value=1.0)
+    before, after = (
+        held(asked_of(table, tables.sequence_answers)).query("method == 'rome' and kind == 'locality'")
+        for table in (scores, pd.concat([changed, cut], ignore_index=True))
+    )
+    free = after[after["protocol"] == "free"]
+    assert (free["n_missing"] == 0).all()
+    assert (free["n_probes"] == before.loc[before["protocol"] == "free", "n_probes"].to_numpy() - 1).all()
+    assert free["cut"].to_numpy() == pytest.approx(1 / (free["n_probes"].to_numpy() + 1))
+    assert (after.loc[after["protocol"] != "free", "cut"] == 0).all()
+
+
 def test_retention_is_of_facts_that_nobody_edited(tables, asked):
     table = retention(asked)
     assert (table["n_facts"] == 12).all()

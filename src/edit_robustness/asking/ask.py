@@ -21,7 +21,6 @@ from torch import Tensor
 
 from edit_robustness.editing.edits import Appliable, Frame, NotRowwise, all_applied
 from edit_robustness.models.decode import (
-    Generation,
     Prefilled,
     Scored,
     bytes_held,
@@ -35,9 +34,11 @@ from edit_robustness.models.decode import (
     shared_prefix,
 )
 from edit_robustness.models.distributions import divergence, margins
+from edit_robustness.models.generating import Generation
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import ends_sentence
+from edit_robustness.models.thinking import LIMIT, Thinking, closed, left_open, may_think
 from edit_robustness.models.tokens import Rendered, prompt_ids, render_conversation, target_ids
 from edit_robustness.prompts.names import object_names
 from edit_robustness.records import Answer, Probe, Turn
@@ -65,27 +66,41 @@ class Decoding:
     """How answers are made.
 
     Attributes:
-        max_new_tokens: Most tokens of a free generation; most sentences end long before.
+        max_new_tokens: Most tokens of an answer: a safety net, since answers run to the end of their sentence. One that
+            it cuts before an object is named is an outcome of its own.
+        max_thinking_tokens: Most tokens of what a model thinks before an answer, where thinking cannot be switched off.
         batch_rows: About how many prompts are run at once; fewer where they are long, by the memory at hand.
     """
 
-    max_new_tokens: PositiveInt = 20
+    max_new_tokens: PositiveInt = 64
+    max_thinking_tokens: PositiveInt = LIMIT
     batch_rows: PositiveInt = 128
 
     def described(self, lm: LanguageModel) -> str:
         """All that an answer's words depend on beside model, edit and prompt: ``greedy, 16 new tokens, float32``."""
-        return f"greedy, {self.max_new_tokens} new tokens, {str(lm.model.dtype).removeprefix('torch.')}"
+        thinking = f"{self.max_thinking_tokens} thinking tokens, " if may_think(lm.tokenizer.chat_template) else ""
+        return f"greedy, {self.max_new_tokens} new tokens, {thinking}{str(lm.model.dtype).removeprefix('torch.')}"
+
+    def most_tokens(self, lm: LanguageModel) -> int:
+        """Return how many tokens may follow a prompt at most."""
+        return self.max_new_tokens + (self.max_thinking_tokens if may_think(lm.tokenizer.chat_template) else 0)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A probe under an edit, rendered; `unedited` are the ids of the prompt without the edit's words."""
+    """A probe under an edit, rendered; `unedited` are the ids of the prompt without the edit's words.
+
+    Where the prompt leaves a thinking part open, `prompt` and `ids` have an empty one, behind which the objects are
+    scored; `thinking` are the ids of the prompt as it is, from which the model thinks and answers.
+    """
 
     edit: int
     probe: Probe
     prompt: Rendered
     ids: list[int]
     unedited: tuple[int, ...]
+    thinking: tuple[int, ...] = ()
+    closing: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,7 +181,8 @@ class _Session:
         pairs = [(number, probe) for number, (_, probes) in enumerate(self._asked) for probe in probes]
         for follow in (False, True):
             rows = [self._row(n, probe, found) for n, probe in pairs if (probe.follows is not None) == follow]
-            for some in _split(rows, self._decoding.batch_rows, memory_at_hand(self._lm) // (_COPIES * held)):
+            size, tokens = self._decoding.batch_rows, memory_at_hand(self._lm) // (_COPIES * held)
+            for some in _split(rows, size, tokens, new=self._decoding.most_tokens(self._lm) // _COPIES):
                 found |= self._run(some)
         return [[found[number, probe.id] for probe in probes] for number, (_, probes) in enumerate(self._asked)]
 
@@ -178,14 +194,18 @@ class _Session:
             before = found[number, probe.follows].text.strip()
         lm, prefix = self._lm, self._asked[number][0].prefix
         prompt = render_probe(lm, probe, prefix, before)
-        ids = prompt_ids(lm, prompt)
-        plain = prompt_ids(lm, render_probe(lm, probe, "", before)) if prefix else ids
-        return _Row(number, probe, prompt, ids, tuple(plain))
+        answering = _without_thinking(probe, prompt)
+        ids = prompt_ids(lm, answering)
+        plain = prompt_ids(lm, _without_thinking(probe, render_probe(lm, probe, "", before))) if prefix else ids
+        if answering == prompt:
+            return _Row(number, probe, prompt, ids, tuple(plain))
+        thinking = tuple(prompt_ids(lm, prompt))
+        return _Row(number, probe, answering, ids, tuple(plain), thinking, left_open(prompt.text))
 
     def _run(self, rows: Sequence[_Row]) -> dict[tuple[int, str], Answer]:
         """Rows prefilled in batches of like length, then scored and decoded as one batch."""
         longest = max((len(row.ids) for row in rows), default=0)
-        groups = _groups(rows, shared=self._lm.reaches(longest + self._decoding.max_new_tokens))
+        groups = _groups(rows, shared=self._lm.reaches(longest + self._decoding.most_tokens(self._lm)))
         sharing = [group for group in groups if group.shared]
         tails = [_Tail(row, number, group.shared) for number, group in enumerate(sharing) for row in group.rows]
         whole = [_Tail(row, None, 0) for group in groups if not group.shared for row in group.rows]
@@ -197,19 +217,27 @@ class _Session:
             start = joined([self._prefilled(batch, heads, owners) for batch in batches])
             owners.become([row.edit for row in rows])
             scores = score(self._lm, start, [self._targets(row) for row in rows], owners)
-            said = greedy(
-                self._lm,
-                start,
-                limit=self._decoding.max_new_tokens,
-                ended=[partial(ends_sentence, names=object_names(row.probe)) for row in rows],
-                may_end=self._may_end,
-                owners=owners,
-            )
+            said = self._said(rows, start, owners)
         leads, moved = margins(start.logits).tolist(), self._moved(rows, start.logits)
         return {
             (row.edit, row.probe.id): _answer(row.probe, text, *pair, margin=lead, change=change)
             for row, text, pair, lead, change in zip(rows, said, scores, leads, moved, strict=True)
         }
+
+    def _said(self, rows: Sequence[_Row], start: Prefilled, owners: Owners) -> list[Generation]:
+        """The free generation of each row, from its prompt as it is."""
+        if any(row.thinking for row in rows):
+            start = prefill(self._lm, [row.thinking or row.ids for row in rows])
+        limit = self._decoding.max_thinking_tokens
+        return greedy(
+            self._lm,
+            start,
+            limit=self._decoding.max_new_tokens,
+            ended=[partial(ends_sentence, names=object_names(row.probe)) for row in rows],
+            may_end=self._may_end,
+            owners=owners,
+            thinking=[Thinking(limit, row.closing) if row.probe.conversation else None for row in rows],
+        )
 
     def _unedited(self, rows: Sequence[_Row]) -> dict[tuple[int, ...], Tensor]:
         """Return the (vocabulary,) logits of the unedited model after each locality prompt, each prompt run once."""
@@ -264,13 +292,20 @@ class _Session:
         return extended(self._lm, rows, heads, parents=parents)[0]
 
 
-def _split(rows: Sequence[_Row], size: int, tokens: int) -> Iterator[list[_Row]]:
-    """About `size` rows at a time, of so many tokens once padded; what one edit is asked stays in order."""
+def _split(rows: Sequence[_Row], size: int, tokens: int, new: int = 0) -> Iterator[list[_Row]]:
+    """About `size` rows at a time, of so many tokens once padded; what one edit is asked stays in order.
+
+    Args:
+        rows: The rows.
+        size: Most rows.
+        tokens: Most tokens in memory.
+        new: Tokens per row that come after the prompt, in memory once where the prompt is there `_COPIES` times.
+    """
     some: list[_Row] = []
     longest = 0
     for row in rows:
         longest = max(longest, len(row.ids))
-        if some and (len(some) == size or (len(some) + 1) * longest > tokens):
+        if some and (len(some) == size or (len(some) + 1) * (longest + new) > tokens):
             yield some
             some, longest = [], len(row.ids)
         some.append(row)
@@ -317,6 +352,11 @@ def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str
     return render_conversation(lm, [Turn(turns[0].role, prefix + turns[0].text), *turns[1:]])
 
 
+def _without_thinking(probe: Probe, prompt: Rendered) -> Rendered:
+    """The prompt with an empty thinking part, where a chat template leaves one open."""
+    return Rendered(closed(prompt.text), prompt.special) if probe.conversation else prompt
+
+
 def _answer(
     probe: Probe, said: Generation, new: Scored, true: Scored, *, margin: float | None, change: _Change
 ) -> Answer:
@@ -334,4 +374,5 @@ def _answer(
         margin=margin,
         kl=change.kl,
         top_unchanged=change.top_unchanged,
+        thinking=said.thinking,
     )

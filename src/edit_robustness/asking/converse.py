@@ -17,8 +17,9 @@ from edit_robustness.asking.topics import Topic, as_heard, names_object, once_mo
 from edit_robustness.editing.edits import Edit, NotRowwise, all_applied
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
+from edit_robustness.models.thinking import LIMIT
 from edit_robustness.records import Transcript, Turn
-from edit_robustness.speakers.local import Spoken, conversation_ids, speak
+from edit_robustness.speakers.local import Spoken, conversation_ids, most_tokens, speak
 from edit_robustness.speakers.scripted import FOLLOW_UP, ScriptedSpeaker
 from edit_robustness.speakers.speaker import Speaker
 
@@ -34,6 +35,7 @@ class Conversing:
         rounds: Most turns of the tester, each followed by one of the edited model.
         retries: How often a tester's turn that may not be said is asked for again before a neutral one takes its place.
         max_new_tokens: Most tokens of a turn of the edited model; it is greedy, and ends its turn by itself before.
+        max_thinking_tokens: Most tokens of what it thinks before a turn, where that cannot be switched off.
         batch_rows: How many conversations are held at once.
         seed: Draws the neutral turns.
     """
@@ -41,6 +43,7 @@ class Conversing:
     rounds: PositiveInt = 5
     retries: NonNegativeInt = 2
     max_new_tokens: PositiveInt = 96
+    max_thinking_tokens: PositiveInt = LIMIT
     batch_rows: PositiveInt = 16
     seed: int = 0
 
@@ -126,32 +129,34 @@ def _answer(lm: LanguageModel, held: Sequence[_Held], settings: Conversing, *, t
     """A turn of the edited model in each; where none would fit any more, the question is taken back."""
     prompts = {id(one): conversation_ids(lm, _framed(one)) for one in held}
     for one in held:
-        one.cut_short = len(prompts[id(one)]) + settings.max_new_tokens > lm.max_length
+        one.cut_short = len(prompts[id(one)]) + most_tokens(lm, settings) > lm.max_length
         if one.cut_short:
             one.turns.pop()
     fitting = [(one.edit, prompts[id(one)]) for one in held if not one.cut_short]
-    said = _spoken(lm, fitting, settings.max_new_tokens, together=together)
+    said = _spoken(lm, fitting, settings, together=together)
     for one, spoken in zip((one for one in held if not one.cut_short), said, strict=True):
         one.turns.append(Turn("assistant", spoken.text))
         one.unfinished += not spoken.finished
 
 
 def _spoken(
-    lm: LanguageModel, prompts: Sequence[tuple[Edit, list[int]]], limit: int, *, together: bool
+    lm: LanguageModel, prompts: Sequence[tuple[Edit, list[int]]], settings: Conversing, *, together: bool
 ) -> list[Spoken]:
     """What the model says to each prompt under its edit."""
+    limit, thinking_limit = settings.max_new_tokens, settings.max_thinking_tokens
     if together and prompts:
         owners = Owners(range(len(prompts)))
         rows = [owners.rows(number) for number in range(len(prompts))]
         try:
             with all_applied(lm, [edit for edit, _ in prompts], rows):
-                return speak(lm, [ids for _, ids in prompts], limit=limit, owners=owners)
+                rendered = [ids for _, ids in prompts]
+                return speak(lm, rendered, limit=limit, thinking_limit=thinking_limit, owners=owners)
         except NotRowwise:
             pass
     said = []
     for edit, ids in prompts:
         with edit.applied(lm):
-            said += speak(lm, [ids], limit=limit)
+            said += speak(lm, [ids], limit=limit, thinking_limit=thinking_limit)
     return said
 
 

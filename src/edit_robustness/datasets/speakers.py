@@ -21,7 +21,7 @@ Kind = Literal["unset", "scripted", "local", "endpoint"]
 _TAKES: Mapping[str, tuple[str, ...]] = {
     "unset": (),
     "scripted": ("script", "seed"),
-    "local": ("model", "max_new_tokens", "temperature", "seed", "batch_rows"),
+    "local": ("model", "max_new_tokens", "max_thinking_tokens", "temperature", "seed", "batch_rows"),
     "endpoint": ("url", "model", "options", "credentials", "cache", "offline", "manners"),
 }
 _NEEDS: Mapping[str, tuple[str, ...]] = {"local": ("model",), "endpoint": ("url", "model", "cache")}
@@ -43,6 +43,7 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
         model: Of `local`: a model of the catalog, by the name in its entry ``<name>.language_model`` (or that entry's
             settings); of `endpoint`: what the endpoint calls it.
         max_new_tokens: Of `local`: most tokens of a turn.
+        max_thinking_tokens: Of `local`: most tokens of what the model thinks before a turn.
         temperature: Of `local`: 0 for greedy decoding.
         seed: Of `scripted` and `local`: draws lines or tokens.
         batch_rows: Of `local`: how many conversations are answered at once.
@@ -66,6 +67,7 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
         script: list[list[str]] | None = None,
         model: str | dict[str, Any] | None = None,
         max_new_tokens: int | None = None,
+        max_thinking_tokens: int | None = None,
         temperature: float | None = None,
         seed: int | None = None,
         batch_rows: int | None = None,
@@ -81,6 +83,7 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
             "script": script,
             "model": model,
             "max_new_tokens": max_new_tokens,
+            "max_thinking_tokens": max_thinking_tokens,
             "temperature": temperature,
             "seed": seed,
             "batch_rows": batch_rows,

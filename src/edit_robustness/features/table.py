@@ -6,7 +6,7 @@ import pandas as pd
 
 from edit_robustness.tables import read_names
 
-IN_CONTEXT = ("recalled", "matched", "logprob_true", "perplexity_true", "perplexity_new")
+IN_CONTEXT = ("recalled", "recall_cut", "matched", "logprob_true", "perplexity_true", "perplexity_new")
 """What the second recall, after demonstrations, adds; with ``_in_context`` after its name."""
 
 _ALIASES = ("subject_aliases", "target_true_aliases", "target_new_aliases")
@@ -38,7 +38,7 @@ def features_table(
     for column in _ALIASES:
         names[f"n_{column}"] = [len(read_names(cell)) for cell in facts[column]]
     context = in_context[["fact_id", *IN_CONTEXT]].rename(columns=lambda name: _in_context(str(name)))
-    context = context.astype({f"{name}_in_context": "boolean" for name in ("recalled", "matched")})
+    context = context.astype({f"{name}_in_context": "boolean" for name in ("recalled", "recall_cut", "matched")})
     gap = (
         memorisation["logprob_true"] / memorisation["tokens_true"]
         - memorisation["logprob_new"] / memorisation["tokens_new"]

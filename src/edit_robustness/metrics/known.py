@@ -28,9 +28,8 @@ def named_object(row: Mapping[Any, Any]) -> str:
     Args:
         row: A row of the table of answers, with `verdict`.
     """
-    if row["verdict"] != "neither":
-        return row["target_new"] if row["verdict"] == "new" else row["target_true"]
-    return next(iter(_relation_object(row)), "")
+    objects = {"new": row["target_new"], "old": row["target_true"]}
+    return objects.get(row["verdict"]) or next(iter(_relation_object(row)), "")
 
 
 def is_known(row: Mapping[Any, Any]) -> bool:
@@ -46,7 +45,7 @@ def is_known(row: Mapping[Any, Any]) -> bool:
     if row["target_true"]:
         names = (row["target_true"], *read_names(row["target_true_aliases"])) if row["verdict"] == "old" else ()
     else:
-        names = _relation_object(row) if row["verdict"] == "neither" else ()
+        names = () if row["verdict"] in ("new", "old") else _relation_object(row)
     asks = bool(row["conversation"]) or is_question(row["prompt"])
     return bool(names) and (asks or opens_with(row["sentence"], names))
 

@@ -34,10 +34,11 @@ class Metric:
             said), ``judge``, or one of your own; values of different protocols are never averaged.
         families: The families of probes that it reads.
         measure: Answers to values. Beside the columns of docs/answers.md it finds `verdict` (``new``, ``old`` or
-            ``neither``: which object the first sentence names), `sentence` (that sentence), the same two of the
-            unedited model as `verdict_unedited` and `sentence_unedited` (missing where it was not asked), and
-            `judged` (a judge's verdict, empty where it could not be read, missing where nobody judged). Answers of the
-            family locality have `named` (the object that the first sentence names, empty for none) and `known`
+            ``neither``: which object the first sentence names; ``cut``: a limit of tokens ended the answer before it
+            named one), `sentence` (that sentence), the same two of the unedited model as `verdict_unedited` and
+            `sentence_unedited` (missing where it was not asked), and `judged` (a judge's verdict, ``cut`` where it is
+            neither and the answer was cut, empty where it could not be read, missing where nobody judged). Answers of
+            the family locality have `named` (the object that the first sentence names, empty for none) and `known`
             (whether that is a stable object of the right type), and both as `named_unedited` and `known_unedited`.
         unit: `SHARE` for 0 and 1, else the unit of its values.
     """
@@ -72,11 +73,13 @@ def judged(verdict: str) -> Measure:
 def unchanged(answers: pd.DataFrame) -> pd.Series:
     """Whether the answer is that of the unedited model: the same object or, if both name none, the same words.
 
-    NaN where the model's log-probabilities are no numbers: what it says then says nothing.
+    NaN where the model's log-probabilities are no numbers: what it says then says nothing. NaN also where either
+    answer was cut before it named an object: whatever it would have gone on to say decides, so `cut` counts it.
     """
     same_object = answers["named"] == answers["named_unedited"]
     same_words = (answers["named"] != "") | (answers["sentence"] == answers["sentence_unedited"])
-    return (same_object & same_words).astype(float).where(np.isfinite(answers["logprob_new"]))
+    known = np.isfinite(answers["logprob_new"]) & ~_is_cut(answers)
+    return (same_object & same_words).astype(float).where(known)
 
 
 def top_unchanged(answers: pd.DataFrame) -> pd.Series:
@@ -87,6 +90,16 @@ def top_unchanged(answers: pd.DataFrame) -> pd.Series:
 def of_known(measure: Measure) -> Measure:
     """Restrict a metric to prompts that the unedited model answers with a stable object of the right type."""
     return lambda answers: measure(answers[answers["known_unedited"].astype(bool)])
+
+
+def cut(answers: pd.DataFrame) -> pd.Series:
+    """Whether a limit of tokens ended the answer before it named an object; of locality, this one or the unedited's."""
+    return _is_cut(answers).astype(float)
+
+
+def _is_cut(answers: pd.DataFrame) -> pd.Series:
+    compared = answers["family"].isin(LOCALITY)
+    return (answers["verdict"] == "cut") | (compared & (answers["verdict_unedited"] == "cut"))
 
 
 def matches_new(answers: pd.DataFrame) -> pd.Series:
@@ -146,6 +159,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("success", "free", EDIT, names("new")),
     Metric("reversion", "free", EDIT, names("old")),
     Metric("neither", "free", EDIT, names("neither")),
+    Metric("cut", "free", ALL, cut),
     Metric("portability", "free", PORTABILITY, names("new")),
     Metric("locality", "free", LOCALITY, of_known(unchanged)),
     Metric("locality_all", "free", LOCALITY, unchanged),
@@ -165,6 +179,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("success", "judge", EDIT, judged("new")),
     Metric("reversion", "judge", EDIT, judged("old")),
     Metric("neither", "judge", EDIT, judged("neither")),
+    Metric("cut", "judge", (*EDIT, *PORTABILITY), judged("cut")),
     Metric("portability", "judge", PORTABILITY, judged("new")),
 )
 """All metrics; the order is that of tables."""

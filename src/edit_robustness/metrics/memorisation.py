@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from edit_robustness.metrics.mentions import verdict
-from edit_robustness.tables import read_names
+from edit_robustness.metrics.outcomes import CUT, outcome
 
 MEMORISATION_COLUMNS = [
     *("model", "fact_id", "subject", "relation", "page_views", "logprob_true", "logprob_new", "tokens_true"),
-    *("tokens_new", "perplexity_true", "perplexity_new", "recalled", "matched"),
+    *("tokens_new", "perplexity_true", "perplexity_new", "recalled", "recall_cut", "matched"),
 ]
 
 
@@ -24,8 +23,9 @@ def memorisation_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFra
     Returns:
         One row a fact that was asked, with `MEMORISATION_COLUMNS`. The perplexity of an object is
         exp(-log-probability / tokens), as in paper 1; `recalled`: the first sentence of the free generation names
-        the true object (and not the counterfactual one before it); `matched`: each token of the true object is
-        the most probable one.
+        the true object (and not the counterfactual one before it); `recall_cut`: a limit of tokens ended the
+        generation before it named an object, so it counts as not recalled and might have been; `matched`: each token
+        of the true object is the most probable one.
 
     Raises:
         ValueError: Where an answer is about a fact that is not in the table.
@@ -36,10 +36,12 @@ def memorisation_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFra
         raise ValueError(f"{len(unknown)} answers are about facts that are not in the table, the first: {unknown[0]}")
     about = facts[["id", "relation", "page_views"]].rename(columns={"id": "fact_id"})
     table = statements.merge(about, on="fact_id", how="left", validate="many_to_one")
+    outcomes = pd.Series([outcome(row) for row in table.to_dict(orient="records")], table.index, dtype="str")
     return table.assign(
         perplexity_true=perplexity(table["logprob_true"], table["tokens_true"]),
         perplexity_new=perplexity(table["logprob_new"], table["tokens_new"]),
-        recalled=np.array([_recalled(row) for row in table.to_dict(orient="records")], dtype=bool),
+        recalled=outcomes == "old",
+        recall_cut=outcomes == CUT,
         matched=table["match_true"].astype(bool),
     )[MEMORISATION_COLUMNS]
 
@@ -47,9 +49,3 @@ def memorisation_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFra
 def perplexity(logprob: pd.Series, tokens: pd.Series) -> pd.Series:
     """Perplexity from a summed natural log-probability and its number of tokens."""
     return (-logprob / tokens).map(np.exp)
-
-
-def _recalled(row: dict) -> bool:
-    new = (row["target_new"], *read_names(row["target_new_aliases"]))
-    true = (row["target_true"], *read_names(row["target_true_aliases"]))
-    return verdict(row["text"], new, true) == "old"

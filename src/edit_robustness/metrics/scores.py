@@ -11,7 +11,7 @@ import pandas as pd
 
 from edit_robustness.metrics.known import is_known, named_object
 from edit_robustness.metrics.measures import LOCALITY, METRICS, SHARE, Metric
-from edit_robustness.metrics.mentions import verdict
+from edit_robustness.metrics.outcomes import CUT, outcome
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.tables import read_names
 
@@ -50,23 +50,25 @@ def score_answers(
 
 
 def _read(answers: pd.DataFrame) -> pd.DataFrame:
-    """Add which object each answer names, its first sentence and, for locality, whether it names a right object."""
-    texts = [(row["text"], *_names(row)) for row in answers.to_dict(orient="records")]
+    """Add the outcome of each answer, its first sentence and, for locality, whether it names a right object."""
+    rows = answers.to_dict(orient="records")
     said = answers.reset_index(drop=True).assign(
-        verdict=[verdict(text, new, true) for text, new, true in texts],
-        sentence=[first_sentence(text, (*new, *true)) for text, new, true in texts],
+        verdict=[outcome(row) for row in rows],
+        sentence=[first_sentence(row["text"], _names(row)) for row in rows],
     )
     rows = said.to_dict(orient="records")
+    named = pd.Series([named_object(row) if row["family"] in LOCALITY else "" for row in rows], dtype=object)
     return said.assign(
-        named=[named_object(row) if row["family"] in LOCALITY else "" for row in rows],
+        # an answer that was cut after it named an object of the relation has said what it is compared by
+        verdict=said["verdict"].mask((said["verdict"] == CUT) & (named != ""), "neither"),
+        named=named,
         known=[row["family"] in LOCALITY and is_known(row) for row in rows],
     )
 
 
-def _names(row: dict) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _names(row: dict) -> tuple[str, ...]:
     new = (row["target_new"], *read_names(row["target_new_aliases"]))
-    true = (row["target_true"], *read_names(row["target_true_aliases"]))
-    return new, true
+    return (*new, row["target_true"], *read_names(row["target_true_aliases"]))
 
 
 def _beside_unedited(said: pd.DataFrame, baseline: str) -> pd.DataFrame:
@@ -100,7 +102,9 @@ def _refuse_duplicates(answers: pd.DataFrame) -> None:
 def _judged(said: pd.DataFrame, judgements: pd.DataFrame | None) -> pd.Series:
     if judgements is None:
         return pd.Series(None, index=said.index, dtype=object)
-    return said[_CELL].merge(judgements[[*_CELL, "judged"]], how="left", on=_CELL, validate="one_to_one")["judged"]
+    merged = said[_CELL].merge(judgements[[*_CELL, "judged"]], how="left", on=_CELL, validate="one_to_one")["judged"]
+    # a judge does not know that the answer would have gone on
+    return merged.mask((merged == "neither") & ~said["finished"].to_numpy(dtype=bool), CUT)
 
 
 def _long(said: pd.DataFrame, metric: Metric) -> pd.DataFrame:

@@ -7,7 +7,7 @@ tokens of transformers' `generate`, and rows whose sentence has ended leave the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,9 +15,11 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from edit_robustness.models.generating import Ends, Generation, Row
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import FULL_WIDTH_ENDS, LINE_BREAKS
+from edit_robustness.models.thinking import Thinking
 from edit_robustness.models.tokens import last, pad, positions
 
 KeysValues = list[tuple[Tensor, Tensor]]
@@ -26,6 +28,9 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 _CROWDED = 0.8
 """Rows leave the batch when no more than this share of it is still at work: each leaving copies the cache."""
+
+_ROOM = 16
+"""For so many new tokens room is made at first, and then as many more at a time."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +46,6 @@ class Prefilled:
     states: KeysValues
     mask: Tensor
     logits: Tensor
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A greedy continuation: its token ids, its text, whether it stopped by itself, and whether its logits were finite.
-
-    A model whose logits are not numbers still "says" something: the first token there is.
-    """
-
-    ids: list[int]
-    text: str
-    finished: bool
-    finite: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,11 @@ def fresh_cache(states: KeysValues) -> DynamicCache:
 
 
 class _RoomyLayer(DynamicLayer):
-    """A layer of a cache with room for tokens to come: a plain one copies all it holds at every step."""
+    """A layer of a cache with room for tokens to come: a plain one copies all it holds at every step.
+
+    Where the room is used up, more is made. So little is held for rows that end soon, and a row that writes on for long
+    is copied with the few others that do.
+    """
 
     def __init__(self, keys: Tensor, values: Tensor, room: int):
         super().__init__()
@@ -98,6 +94,9 @@ class _RoomyLayer(DynamicLayer):
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         start, self._used = self._used, self._used + key_states.shape[2]
+        if self._used > self._buffers[0].shape[2]:
+            more = max(_ROOM, self._used // 8)
+            self._buffers = [_wider(buffer[:, :, :start], self._used + more) for buffer in self._buffers]
         self._put(key_states, value_states, start)
         return self._held()
 
@@ -116,8 +115,15 @@ class _RoomyLayer(DynamicLayer):
         return keys, values
 
 
+def _wider(tensor: Tensor, columns: int) -> Tensor:
+    """A copy with room for so many columns."""
+    wide = tensor.new_empty((*tensor.shape[:2], columns, tensor.shape[3]))
+    wide[:, :, : tensor.shape[2]] = tensor
+    return wide
+
+
 def roomy_cache(states: Iterable[tuple[Tensor, Tensor]], room: int) -> DynamicCache:
-    """A cache that holds the given states and can take `room` more tokens without copying them."""
+    """A cache that holds the given states and can take `room` more tokens before it copies them."""
     cache = DynamicCache()
     cache.layers = [_RoomyLayer(keys, values, room) for keys, values in states]
     return cache
@@ -205,7 +211,8 @@ def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, 
     return lm.model(
         input_ids=ids,
         attention_mask=mask,
-        position_ids=positions(mask)[:, -ids.shape[1] :],
+        # a row that is done may stay in the batch past the context, where positions end; nobody reads it any more
+        position_ids=positions(mask)[:, -ids.shape[1] :].clamp(max=lm.max_length - 1),
         past_key_values=cache,
         use_cache=True,
         **options,
@@ -282,8 +289,11 @@ def greedy(
     owners: Owners | None = None,
     choose: Callable[[Tensor, Sequence[int]], Tensor] = most_probable,
     stop_ids: frozenset[int] = frozenset(),
+    thinking: Sequence[Thinking | None] | None = None,
 ) -> list[Generation]:
     """Greedy decoding from prefilled prompts; rows that have stopped leave the batch, a fifth of it at a time.
+
+    A row that reaches a limit, or the end of the model's context, has not finished.
 
     Args:
         lm: The model.
@@ -296,26 +306,25 @@ def greedy(
         choose: The next tokens, from logits (rows, vocabulary) and the numbers of those rows among the prompts; to
             sample, give another than the default.
         stop_ids: Tokens that end a text, besides the model's own.
+        thinking: For each row how it may think before its answer; None where it is not looked for.
     """
     owners, stop_ids = owners or Owners([0] * len(start.logits)), lm.stop_ids | stop_ids
-
-    def said(rule: Callable[[str], bool]) -> Callable[[list[int]], bool]:
-        return lambda ids: rule(lm.tokenizer.decode(ids, skip_special_tokens=True))
-
     rules = [ended] * len(start.logits) if callable(ended) else ended
-    rows = [_Row(said(rule)) for rule in rules]
+    # the logits after a prompt give one token whatever the context holds
+    rooms = (lm.max_length - start.mask.sum(1)).clamp(min=1).tolist()
+    several = zip(rules, rooms, thinking or [None] * len(rooms), strict=True)
+    rows = [Row(Ends(lm.tokenizer, rule, stop_ids), limit, room, own) for rule, room, own in several]
     alive = list(range(len(rows)))
-    cache, mask, logits = roomy_cache(start.states, limit), start.mask, start.logits
+    cache, mask, logits = roomy_cache(start.states, min(limit, _ROOM)), start.mask, start.logits
     with owners.restored():
-        for step in range(limit):
+        while alive:
             tokens = choose(logits, alive)
             sound = logits.gather(1, tokens[:, None])[:, 0].isfinite()
             seen = zip(alive, tokens.tolist(), may_end[tokens].tolist(), sound.tolist(), strict=True)
             for row, token, check, is_finite in seen:
-                # at the limit once more, for a name that seemed under way may have come to nothing
-                rows[row].take(token, check or (step == limit - 1 and rows[row].marked), is_finite, stop_ids)
-            stays = [place for place, row in enumerate(alive) if not rows[row].finished]
-            if not stays or step == limit - 1:
+                rows[row].take(token, check, is_finite)
+            stays = [place for place, row in enumerate(alive) if not rows[row].done]
+            if not stays:
                 break
             if len(stays) <= _CROWDED * len(alive):
                 index = torch.tensor(stays, device=mask.device)
@@ -325,32 +334,7 @@ def greedy(
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
             logits = _forward(lm, tokens[:, None], mask, cache, logits_to_keep=last(1))[:, -1]
     texts = lm.tokenizer.batch_decode([row.ids for row in rows], skip_special_tokens=True)
-    return [Generation(row.ids, text, row.finished, row.finite) for row, text in zip(rows, texts, strict=True)]
-
-
-@dataclass
-class _Row:
-    """A text that is being written."""
-
-    ended: Callable[[list[int]], bool]
-    ids: list[int] = field(default_factory=list)
-    finished: bool = False
-    finite: bool = True
-    unsure: bool = False
-    marked: bool = False
-
-    def take(self, token: int, may_end: bool, finite: bool, stop_ids: frozenset[int]) -> None:
-        """One more token, unless the text has ended."""
-        if self.finished:
-            return
-        self.finite &= finite
-        self.marked |= may_end
-        self.finished = token in stop_ids
-        if not self.finished:
-            self.ids.append(token)
-            # after "in 1995." only the next token tells whether the sentence has ended
-            self.finished = (may_end or self.unsure) and self.ended(self.ids)
-            self.unsure = may_end
+    return [row.generation(text) for row, text in zip(rows, texts, strict=True)]
 
 
 @torch.no_grad()

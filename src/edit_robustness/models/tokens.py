@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.thinking import OFF
 from edit_robustness.records import SLOT, Turn, fill
 from edit_robustness.text.joining import joined
 
@@ -29,12 +30,16 @@ class Rendered:
 
 
 def render_conversation(lm: LanguageModel, turns: Sequence[Turn]) -> Rendered:
-    """A conversation that the assistant answers next: the model's chat template, or plain `User:` lines without one."""
+    """A conversation that the assistant answers next: the model's chat template, or plain `User:` lines without one.
+
+    Thinking is switched off where the template can. Where it cannot, the text may end in a thinking part that is open:
+    see `models.thinking`.
+    """
     if lm.tokenizer.chat_template is None:
         lines = [f"{turn.role.capitalize()}: {turn.text}" for turn in turns]
         return Rendered("\n".join([*lines, "Assistant:"]))
     messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-    text = lm.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = lm.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **OFF)
     return Rendered(text, special=False)
 
 

@@ -56,9 +56,16 @@ def render(found: Conversations) -> str:
             counts={
                 name: int(found.verdicts[name].sum()) for name in ("refused", "replaced", "unfinished", "cut_short")
             },
+            cut=_cut(found.verdicts),
             confidence=found.confidence,
         )
     )
+
+
+def _cut(verdicts: pd.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:
+    """For each model and method how many turns of the edited model a limit of tokens cut, and of how many."""
+    sums = verdicts.groupby(["model", "method"], sort=False)[["unfinished", "rounds"]].sum()
+    return {key: (int(row["unfinished"]), int(row["rounds"])) for key, row in sums.iterrows()}  # type: ignore[misc]
 
 
 def _shares(shares: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:

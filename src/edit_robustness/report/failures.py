@@ -1,7 +1,8 @@
 """Where edits break: believed on the statement and lost elsewhere, or spilled over to something else.
 
 The cases are chosen by rule, never by hand: facts that lose the most kinds of prompt first, and among their answers
-those that went back to the old object before those that say neither.
+those that went back to the old object before those that say neither. An answer that a limit of tokens cut before it
+named an object has not lost anything yet, and is none.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def sharpest_failures(answers: pd.DataFrame, scores: pd.DataFrame, shown: int) -
 
     Args:
         answers: model, method, probe_id, fact_id, kind, family, subject, prompt, target_new, target_true, text.
-        scores: The long table; free generation's success and reversion are used.
+        scores: The long table; free generation's success, reversion and cut are used.
         shown: Cases for each model and method, one a fact.
 
     Returns:
@@ -35,6 +36,7 @@ def sharpest_failures(answers: pd.DataFrame, scores: pd.DataFrame, shown: int) -
         kind, prompt, text (what was said), verdict ("old" or "neither"), kinds_lost, kinds_asked.
     """
     judged = _judged(answers[(answers["family"] == "edit") & (answers["method"] != "none")], scores)
+    judged = judged[judged["cut"] != 1]
     cell = ["model", "method", "fact_id"]
     statements = judged[judged["kind"] == "statement"]
     believed = statements.groupby(cell, sort=False).agg(held=("success", "min"), statement_text=("text", "first"))
@@ -50,10 +52,10 @@ def sharpest_failures(answers: pd.DataFrame, scores: pd.DataFrame, shown: int) -
 
 
 def _judged(answers: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """Answers with their free-generation success and reversion; answers without a score are left out."""
-    free = scores[(scores["protocol"] == "free") & scores["metric"].isin(["success", "reversion"])]
+    """Answers with their free-generation success, reversion and cut; answers without a score are left out."""
+    free = scores[(scores["protocol"] == "free") & scores["metric"].isin(["success", "reversion", "cut"])]
     wide = free.pivot_table(index=["model", "method", "probe_id"], columns="metric", values="value", observed=True)
-    wide = wide.reindex(columns=["success", "reversion"]).reset_index()
+    wide = wide.reindex(columns=["success", "reversion", "cut"]).reset_index()
     return answers.merge(wide, on=["model", "method", "probe_id"])
 
 

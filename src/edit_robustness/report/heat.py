@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ import pandas as pd
 
 from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, spoken
 from edit_robustness.report import specificity
+
+MANY_CUT = 0.05
+"""A figure is flagged where more than this share of its answers was cut by a limit of tokens."""
 
 MAIN = {"edit": "success", "portability": "portability", "locality": "locality"}
 """The metric that a family's cells show."""
@@ -33,11 +37,22 @@ class Cell:
     neither: float | None = None
     preference: float | None = None
     n_asked: int | None = None
+    cut: float | None = None
 
     @property
     def known(self) -> str:
         """Return of how many prompts the unedited model knows the answer; empty if that does not matter."""
         return "" if self.n_asked is None else f"{self.n_probes} known of {self.n_asked}"
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything could be measured; not where every answer was cut."""
+        return not math.isnan(self.value)
+
+    @property
+    def much_cut(self) -> bool:
+        """Whether so many answers were cut that the figure is flagged."""
+        return (self.cut or 0) > MANY_CUT
 
     @property
     def dark(self) -> bool:
@@ -47,8 +62,13 @@ class Cell:
     @property
     def tooltip(self) -> str:
         """The whole of what is known of this cell, in words."""
-        parts = [f"{self.value:.1%}, interval {self.low:.1%} to {self.high:.1%}"]
-        shares = {"old object": self.old, "neither": self.neither, "new object more probable than old": self.preference}
+        parts = [f"{self.value:.1%}, interval {self.low:.1%} to {self.high:.1%}"] if self.measured else []
+        shares = {
+            "old object": self.old,
+            "neither": self.neither,
+            "cut at the limit of tokens before an object was named": self.cut,
+            "new object more probable than old": self.preference,
+        }
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
         parts += [f"the unedited model knows {self.n_probes} of {self.n_asked} prompts"] * (self.n_asked is not None)
         return "; ".join([*parts, f"{self.n_probes} probes of {self.n_facts} facts"])
@@ -165,14 +185,18 @@ def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
 def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
     by_metric = {row["metric"]: row for row in rows.to_dict("records")}
     main, everything = by_metric.get(metric), by_metric.get(specificity.ALL_PROMPTS.get(metric, ""))
-    if main is None or pd.isna(main["value"]):
-        asked = everything is not None and pd.notna(everything["value"])
-        return NoneKnown(int(everything["n_probes"]), everything["value"]) if asked else None  # type: ignore[index]
 
-    def share(name: str) -> float | None:
-        known = metric == "success" and name in by_metric and pd.notna(by_metric[name]["value"])
+    def share(name: str, *, known: bool = metric == "success") -> float | None:
+        known = known and name in by_metric and pd.notna(by_metric[name]["value"])
         return float(by_metric[name]["value"]) if known else None
 
+    cut = share("cut", known=True)
+    if main is None or pd.isna(main["value"]):
+        if everything is not None and pd.notna(everything["value"]):
+            return NoneKnown(specificity.n_asked(everything), everything["value"])
+        main = main or everything
+        if main is None or not cut:
+            return None
     return Cell(
         value=main["value"],
         low=main["low"],
@@ -182,7 +206,8 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
         old=share("reversion"),
         neither=share("neither"),
         preference=share("preference"),
-        n_asked=None if everything is None else int(everything["n_probes"]),
+        n_asked=None if everything is None else specificity.n_asked(everything),
+        cut=cut,
     )
 
 

@@ -25,6 +25,8 @@ SHOWN = (
     ("edit", ALL_KINDS, "free", "entropy"),
     ("edit", ALL_KINDS, "free", "repetition"),
     ("edit", ALL_KINDS, "free", "length"),
+    ("edit", ALL_KINDS, "free", "cut"),
+    *(("locality", kind, "free", "cut") for kind in SPECIFICITY),
     ("edit", ALL_KINDS, "next_token", "margin"),
 )
 """The columns, as family, kind, protocol and metric; one that no method was measured on is left out."""

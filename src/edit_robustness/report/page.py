@@ -28,7 +28,7 @@ from edit_robustness.labels import (
     term_label,
 )
 from edit_robustness.report import paper1
-from edit_robustness.report.heat import heat_tables, sentences
+from edit_robustness.report.heat import MANY_CUT, heat_tables, sentences
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import contexts_run, methods_run, models_run, summary
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
@@ -101,6 +101,7 @@ def render(findings: Findings) -> str:
             sentences=said,
             confidence=findings.confidence,
             missing=_missing(findings.headline),
+            cut=_cut(findings.headline),
             judged=bool((findings.headline["protocol"] == "judge").any()),
             overviews=overviews(findings.overview),
             gaps=gap_lines(findings.gaps),
@@ -147,6 +148,7 @@ def environment() -> Environment:
         ability=lambda name: spoken(name, ABILITIES),
         soften=_soften,
     )
+    environment.globals["MANY_CUT"] = MANY_CUT
     environment.tests["baseline"] = lambda name: name in BASELINES
     return environment
 
@@ -178,12 +180,24 @@ def _by_model(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return {str(model): records(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
 
 
+def _cut(headline: pd.DataFrame) -> list[dict[str, Any]]:
+    """How many answers of each model a limit of tokens cut before they named an object, of how many."""
+    table = headline[(headline["metric"] == "cut") & (headline["protocol"] == "free")]
+    table = table.assign(cut=table["value"] * table["n_probes"])
+    sums = table.groupby("model", sort=False)[["cut", "n_probes"]].sum().reset_index()
+    cells = table["value"].gt(MANY_CUT).groupby(table["model"], sort=False).sum()
+    return [{**row, "cut": round(row["cut"]), "cells": int(cells[row["model"]])} for row in records(sums)]
+
+
 def _missing(headline: pd.DataFrame) -> dict[str, int]:
-    """How many verdicts could not be measured, by protocol."""
+    """How many verdicts could not be measured, by protocol; locality lacks those that were cut, which `_cut` counts."""
     # a metric of known prompts is about some of the answers that the metric of all prompts is about
     twice = headline["metric"].isin(ALL_PROMPTS) & (headline["protocol"] != "teacher_forced")
-    verdicts = headline[(headline["unit"] == "share") & ~twice].groupby("protocol", sort=False)["n_missing"].sum()
-    return {str(protocol): int(number) for protocol, number in verdicts.items() if number}
+    cut = headline[(headline["metric"] == "cut") & headline["family"].eq("locality")]
+    cut = cut.assign(n_missing=-(cut["value"] * cut["n_probes"]).round().astype(int))
+    verdicts = pd.concat([headline[~twice], cut], ignore_index=True)
+    missing = verdicts[verdicts["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
+    return {str(protocol): int(number) for protocol, number in missing.items() if number > 0}
 
 
 def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:

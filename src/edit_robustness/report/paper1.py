@@ -50,7 +50,10 @@ ROW_OF_KIND: Mapping[str, str] = {
 METRICS = ("success", "reversion")
 KEYS = ["model", "row", "method", "metric"]
 MEASURED = ["value", "low", "high", "n_probes", "n_facts"]
-TABLE_COLUMNS = [*KEYS, "paper", *MEASURED]
+CUT = "cut"
+"""Our metric that says how many answers a limit of tokens ended before they named an object."""
+
+TABLE_COLUMNS = [*KEYS, "paper", *MEASURED, CUT]
 ORDERING_COLUMNS = [
     *("model", "metric", "within", "of", "higher", "lower", "paper_higher", "paper_lower", "ours_higher"),
     *("ours_lower", "found"),
@@ -78,19 +81,24 @@ def paper() -> pd.DataFrame:
 
 def in_its_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
     """The scores that the table is about (free generation, its methods and kinds), with the table's `row` of each."""
-    about = outcomes["kind"].isin(ROW_OF_KIND) & outcomes["method"].isin(METHODS) & outcomes["metric"].isin(METRICS)
+    about = (
+        outcomes["kind"].isin(ROW_OF_KIND) & outcomes["method"].isin(METHODS) & outcomes["metric"].isin([*METRICS, CUT])
+    )
     chosen = outcomes[about & (outcomes["protocol"] == "free")]
     return chosen.assign(row=chosen["kind"].map(ROW_OF_KIND))
 
 
 def beside(ours: pd.DataFrame) -> pd.DataFrame:
-    """`TABLE_COLUMNS`: the paper's share and ours, for the methods that each model was edited by.
+    """`TABLE_COLUMNS`: the paper's share and ours, for the methods that each model was edited by; `cut` beside both.
 
     Args:
         ours: `KEYS`, value, low, high, n_probes, n_facts; a row of the paper that was not asked is NaN here.
     """
     edited = ours[["model", "method"]].drop_duplicates()
-    return edited.merge(paper(), on="method").merge(ours, on=KEYS, how="left")[TABLE_COLUMNS]
+    cell = ["model", "row", "method"]
+    cut = ours.loc[ours["metric"] == CUT, [*cell, "value"]].rename(columns={"value": CUT})
+    table = edited.merge(paper(), on="method").merge(ours, on=KEYS, how="left")
+    return table.merge(cut, on=cell, how="left")[TABLE_COLUMNS]
 
 
 def orderings(table: pd.DataFrame) -> pd.DataFrame:

@@ -37,8 +37,8 @@ class ManyEdits:
         comparisons: `statistics.paired.compare`.
         kept: `statistics.kept.kept_paths`.
         lifetimes: `statistics.survival.lifetimes`.
-        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes.
-        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes.
+        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, cut.
+        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, cut.
         benchmarks: model, benchmark, task, metric, filter, shots, n_documents, chance, constant_answer,
             max_new_tokens, note.
         runs: What each run recorded of itself; any key may be missing.
@@ -207,6 +207,7 @@ def _summary(found: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
         at = [rows[rows["edits"] == edits] for rows in own]
         by_kind = {str(row["kind"]): share(row) for row in records(at[2].dropna(subset=["value"]))}
         costs = _costs(found.runs, model, method)
+        cut = max((row["cut"] for rows in at[1:] for row in records(rows) if pd.notna(row.get("cut"))), default=0.0)
         yield {
             "method": method,
             "edits": edits,
@@ -214,6 +215,7 @@ def _summary(found: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
             "retention": _shown(at[1]),
             **{kind: by_kind.get(kind, "–") for kind in ("statement", "paraphrase")},
             **{kind: specificity.shown(at[2][at[2]["kind"] == kind]) for kind in SPECIFICITY},
+            "cut": cut,
             "tokens": _number(costs.get("prefix_tokens", {}).get(str(edits))),
             "seconds": _number(costs.get("seconds_per_edit"), 2),
             "measured": _number(sum(costs.get("seconds_per_benchmark", {}).get(str(edits), {}).values()) or None, 1),

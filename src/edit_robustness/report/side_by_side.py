@@ -24,11 +24,15 @@ class Gaps:
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell of the paper's table: its accuracy and reversion, and ours with intervals, all in percent."""
+    """One cell of the paper's table: its accuracy and reversion, and ours with intervals, all in percent.
+
+    `cut` is the share of our answers that a limit of tokens ended before they named an object.
+    """
 
     paper: str
     ours: tuple[tuple[str, str], ...]
     tooltip: str
+    cut: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,7 @@ def _figure(by_metric: Mapping[str, Mapping[str, Any]]) -> Figure:
             (f"{100 * one['value']:.1f}", f"[{100 * one['low']:.0f}, {100 * one['high']:.0f}]") for one in known
         ),
         tooltip=said or "not asked in this run",
+        cut=max((float(one["cut"]) for one in known if pd.notna(one["cut"])), default=0.0),
     )
 
 

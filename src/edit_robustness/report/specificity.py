@@ -29,18 +29,19 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
         if "locality_all" not in own:
             continue
         everything = own["locality_all"]
-        n_asked = int(everything["n_probes"])
-        on_all = f"of all {n_asked} it leaves {everything['value']:.0%} as they were"
+        asked, scored = n_asked(everything), int(everything["n_probes"])
+        some = f"all {asked}" if scored == asked else f"the {scored} of {asked} that no limit of tokens cut"
+        on_all = f"of {some} it leaves {everything['value']:.0%} as they were" if scored else "all answers were cut"
         known = own.get("locality")
         if known is None or pd.isna(known["value"]):
             yield (
-                f"The unedited model answers none of the {n_asked} prompts about {about} with a stable object of the "
+                f"The unedited model answers none of the {asked} prompts about {about} with a stable object of the "
                 f"right type, so whether {name} leaves knowledge there alone cannot be said; {on_all}."
             )
         else:
             yield (
                 f"{name} leaves {_rate(known)} of the answers about {about} as they were ("
-                f"{int(known['n_probes'])} known of {n_asked} asked; {on_all})."
+                f"{int(known['n_probes'])} known of {asked} asked; {on_all})."
             )
 
 
@@ -53,10 +54,15 @@ def shown(rows: pd.DataFrame) -> str:
     own = _by_metric(rows)
     if "locality_all" not in own:
         return "–"
-    n_asked, known = int(own["locality_all"]["n_probes"]), own.get("locality")
+    asked, known = n_asked(own["locality_all"]), own.get("locality")
     if known is None or pd.isna(known["value"]):
-        return f"none of {n_asked} known"
-    return f"{_rate(known)} {int(known['n_probes'])} known of {n_asked}"
+        return f"none of {asked} known"
+    return f"{_rate(known)} {int(known['n_probes'])} known of {asked}"
+
+
+def n_asked(everything: Mapping[Any, Any]) -> int:
+    """Return how many prompts were asked, from the row over all prompts; those that could not be scored are in it."""
+    return int(everything["n_probes"] + everything.get("n_missing", 0))
 
 
 def _by_metric(rows: pd.DataFrame) -> dict[str, dict[Any, Any]]:

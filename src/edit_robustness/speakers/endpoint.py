@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from edit_robustness.models.thinking import answer_of
 from edit_robustness.records import Turn
 from edit_robustness.web.transport import NoAnswer, Response, Transport
 
@@ -73,7 +74,7 @@ class EndpointSpeaker:
 
 
 def read_reply(response: Response) -> str:
-    """The text of a chat completion; empty where the model said nothing.
+    """The text of a chat completion, without what the model thought before; empty where it said nothing.
 
     Raises:
         NoAnswer: If the answer is no chat completion.
@@ -85,4 +86,4 @@ def read_reply(response: Response) -> str:
         raise NoAnswer(f"the answer is no chat completion: {response.text[:60]!r}") from None
     if content is not None and not isinstance(content, str):
         raise NoAnswer(f"the reply is no text: {str(content)[:60]!r}")
-    return (content or "").strip()
+    return answer_of((content or "").strip())

@@ -162,8 +162,9 @@ def ability_paths(table: pd.DataFrame, changes: pd.DataFrame, confidence: float 
         confidence: Level of the intervals.
 
     Returns:
-        model, method, edits, `UNIT`, quantity, `orders.PATH_COLUMNS`, n, chance, constant_answer, verdict (the worst
-        of the orders). `quantity` is ``score``, ``balanced`` (accuracy), ``gold_change`` or ``margin_change``.
+        model, method, edits, `UNIT`, quantity, `orders.PATH_COLUMNS`, n, chance, constant_answer, capped (the share of
+        generations that the limit of tokens cut), verdict (the worst of the orders). `quantity` is ``score``,
+        ``balanced`` (accuracy), ``gold_change`` or ``margin_change``.
     """
     by = ["model", "method", "edits", *UNIT]
     score = table.assign(quantity="score")
@@ -187,8 +188,9 @@ def ability_paths(table: pd.DataFrame, changes: pd.DataFrame, confidence: float 
     )
     rank = table.assign(rank=table["verdict"].map(VERDICTS.index))
     about = rank.groupby(by, sort=False).agg(
-        n=("n", "first"), chance=("chance", "first"), constant_answer=("constant_answer", "first"), rank=("rank", "max")
-    )
+        n=("n", "first"), chance=("chance", "first"), constant_answer=("constant_answer", "first"),
+        capped=("capped", "mean"), rank=("rank", "max"),
+    )  # fmt: skip
     about = about.assign(verdict=[VERDICTS[number] for number in about["rank"]]).drop(columns="rank")
     paths = paths.merge(about.reset_index(), on=by, how="left")
     is_balanced = paths["quantity"] == "balanced"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from edit_robustness.statistics.correlation import detectable, holm, n_to_detect, pooled, spearman, within_relations
 from edit_robustness.statistics.intervals import refuse_mixed
-from edit_robustness.statistics.popularity import log_views
+from edit_robustness.statistics.popularity import log_views, recall_known
 
 MEMORISED = ("recalled", "matched", "log_probability_true", "log_probability_new", "preference_true")
 EDITED = ("success", "reversion")
@@ -69,8 +69,9 @@ def correlations(
 
     Returns:
         model, family ("memorisation" or "edit"), method, protocol, outcome, rho, low, high, p, p_holm (within the
-        family), n_facts, n_missing (page views unknown), within_rho, within_low, within_high, n_relations (pooled over
-        relations by random effects), detectable (the smallest correlation n_facts show with this power), note.
+        family), n_facts, n_missing (page views unknown), n_cut (answers that a limit of tokens cut before they named an
+        object, left out), within_rho, within_low, within_high, n_relations (pooled over relations by random effects),
+        detectable (the smallest correlation n_facts show with this power), note.
     """
     rows = []
     for labels, table in [*_memorised(memorisation), *_edited(outcomes)]:
@@ -78,14 +79,15 @@ def correlations(
         found = spearman(views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed)
         within = pooled(within_relations(views, table["value"], table["relation"]), confidence)
         smallest = detectable(len(views.dropna()), 1 - confidence, power)
-        rows.append({**labels, **found, **within, "detectable": smallest})
+        counted = {"detectable": smallest, "n_cut": table.attrs.get("n_cut", 0)}
+        rows.append({**labels, **found, **within, **counted})
     result = pd.DataFrame(rows)
     if result.empty:
         return result
     for _, tests in result.groupby("family"):
         result.loc[tests.index, "p_holm"] = holm(tests["p"].to_numpy())
     last = ["detectable", "note"]
-    numbers = ["rho", "low", "high", "p", "p_holm", "n_facts", "n_missing"]
+    numbers = ["rho", "low", "high", "p", "p_holm", "n_facts", "n_missing", "n_cut"]
     return result[[*FIRST, *numbers, "within_rho", "within_low", "within_high", "n_relations", *last]]
 
 
@@ -100,10 +102,11 @@ def _memorised(memorisation: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.
     for model, rows in table.groupby("model", sort=False):
         for outcome in MEMORISED:
             protocol = "free" if outcome == "recalled" else "teacher_forced"
-            yield (
-                _labels(model, "memorisation", "none", protocol, outcome),
-                rows.assign(value=rows[outcome].astype(float)),
-            )
+            # what the answer would have gone on to say is not known
+            known = recall_known(rows) if outcome == "recalled" else rows
+            chosen = known.assign(value=known[outcome].astype(float))
+            chosen.attrs["n_cut"] = len(rows) - len(known)
+            yield _labels(model, "memorisation", "none", protocol, outcome), chosen
 
 
 def _edited(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:

@@ -27,7 +27,7 @@ ALL_KINDS = "all"
 
 COLUMNS = [
     *("model", "method", "kind", "decoding", "n_probes", "n_facts", "both", "forced_only", "free_only", "neither"),
-    *("forced", "free", "gap", "low", "high"),
+    *("cut", "forced", "free", "gap", "low", "high"),
 ]
 _PROBE = ["model", "method", "decoding", "kind", "fact_id", "subject", "probe_id"]
 
@@ -43,7 +43,9 @@ def protocol_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFr
     Returns:
         `COLUMNS`, a row for each model, method and kind, and one for all kinds together (`ALL_KINDS`): the counts of
         the four outcomes of a probe as in McNemar's table (`forced_only`: teacher forcing says yes and free generation
-        no), both shares, and their difference `gap` with its interval, which knows that probes share a subject.
+        no), how many answers of free generation a limit of tokens cut before they named an object (`cut`; they are
+        among those that do not succeed), both shares, and their difference `gap` with its interval, which knows that
+        probes share a subject.
     """
     both = _paired(outcomes)
     pooled = both.assign(kind=ALL_KINDS)
@@ -56,13 +58,15 @@ def protocol_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFr
 
 
 def _paired(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """A row for each probe with the columns `forced` and `free`, 0 or 1."""
+    """A row for each probe with the columns `forced`, `free` and `cut`, 0 or 1."""
     success = outcomes[(outcomes["metric"] == "success") & outcomes["value"].notna()]
     sides = {
         column: success[success["protocol"] == protocol].set_index(_PROBE)["value"].rename(column)
         for column, protocol in (("forced", "teacher_forced"), ("free", "free"))
     }
-    return pd.concat(sides.values(), axis=1, join="inner").reset_index()
+    cut = outcomes[(outcomes["metric"] == "cut") & (outcomes["protocol"] == "free")].set_index(_PROBE)["value"]
+    pairs = pd.concat(sides.values(), axis=1, join="inner")
+    return pairs.assign(cut=cut.reindex(pairs.index).fillna(0.0)).reset_index()
 
 
 def _gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
@@ -75,6 +79,7 @@ def _gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
         "forced_only": int((forced & ~free).sum()),
         "free_only": int((free & ~forced).sum()),
         "neither": int((~forced & ~free).sum()),
+        "cut": int(pairs["cut"].sum()),
         "forced": float(forced.mean()),
         "free": float(free.mean()),
         "gap": gap,

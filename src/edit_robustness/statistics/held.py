@@ -1,7 +1,9 @@
 """Do earlier edits still hold after later ones, and does the model still know what nobody edited?
 
 All edits so far are asked at every checkpoint, by both protocols, which are never averaged. An answer that could not
-be scored, because the model's log-probabilities are not finite, counts as lost: what is broken holds nothing.
+be scored, because the model's log-probabilities are not finite, counts as lost: what is broken holds nothing. An answer
+that a limit of tokens cut before it named an object is no success; whether it is unchanged is not known, and it is left
+out there. The share of such answers stands beside every figure.
 """
 
 from __future__ import annotations
@@ -43,9 +45,18 @@ def asked_of(scores: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     about = answers.loc[answers["family"] == "edit", ["model", "fact_id", "subject"]]
     subjects = about.drop_duplicates(["model", "fact_id"])
     said = scores[scores["unit"] == SHARE].merge(subjects, on=["model", "fact_id"], how="left")
-    return said.assign(subject=said["subject"].fillna(said["fact_id"]), missing=said["value"].isna()).fillna(
-        {"value": 0.0}
+    cut = _cut(said)
+    lost = said["value"].isna() & ~cut
+    return said.assign(
+        subject=said["subject"].fillna(said["fact_id"]), value=said["value"].mask(lost, 0.0), missing=lost, cut=cut
     )
+
+
+def _cut(said: pd.DataFrame) -> pd.Series:
+    """Whether a limit of tokens cut the answer that each score of free generation is of."""
+    answer = [*CHECKPOINT, "protocol", "probe_id"]
+    cut = said.loc[(said["metric"] == "cut") & (said["value"] == 1), answer].drop_duplicates()
+    return said[answer].merge(cut.assign(cut=True), on=answer, how="left")["cut"].notna().set_axis(said.index)
 
 
 def held(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -57,7 +68,8 @@ def held(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
 
     Returns:
         model, method, order, edits, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes,
-        n_facts, n_missing (answers that could not be scored, and count as lost).
+        n_facts, n_missing (answers that could not be scored, and count as lost), cut (the share of answers that a
+        limit of tokens cut before they named an object).
     """
     wanted = [asked["metric"] == asked["family"].map(metrics) for metrics in (OF_ALL_EDITS, ON_ALL_PROMPTS)]
     chosen = asked[(asked["asked"] == EDITED) & (wanted[0] | wanted[1])]
@@ -72,7 +84,8 @@ def retention(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         confidence: Level of the intervals.
 
     Returns:
-        model, method, order, edits, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts, n_missing.
+        model, method, order, edits, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts, n_missing,
+        cut.
     """
     chosen = asked[(asked["asked"] == RETAINED) & (asked["metric"] == STILL_KNOWN) & (asked["kind"] == "statement")]
     return _rates(chosen, [*CHECKPOINT, *MEASURE], confidence)
@@ -99,7 +112,7 @@ def forgetting(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
 
     Returns:
         model, method, age (the fewest edits after, of the group), until (the most), decoding, protocol, metric, unit,
-        value, low, high, n_probes, n_facts, n_missing.
+        value, low, high, n_probes, n_facts, n_missing, cut.
     """
     mine = (asked["asked"] == EDITED) & (asked["metric"] == "success") & (asked["kind"] == "statement")
     chosen = asked[mine & (asked["method"] != UNEDITED) & (asked["position"] <= asked["edits"])]
@@ -114,5 +127,6 @@ def forgetting(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
 
 def _rates(chosen: pd.DataFrame, by: list[str], confidence: float) -> pd.DataFrame:
     table = rates(chosen, by, cluster="subject", confidence=confidence)
-    missing = chosen.groupby(by, sort=False, dropna=False)["missing"].sum()
-    return table.assign(n_missing=missing.to_numpy(dtype="int64"))
+    groups = chosen.groupby(by, sort=False, dropna=False)
+    missing, cut = groups["missing"].sum(), groups["cut"].mean()
+    return table.assign(n_missing=missing.to_numpy(dtype="int64"), cut=cut.to_numpy(dtype=float))

@@ -16,13 +16,22 @@ def log_views(page_views: pd.Series) -> pd.Series:
     return pd.Series(np.log10(known), index=page_views.index)
 
 
+def recall_known(memorisation: pd.DataFrame) -> pd.DataFrame:
+    """The facts of which recall is known: a limit of tokens did not cut the answer before it named an object."""
+    cut = memorisation.get("recall_cut")
+    return memorisation if cut is None else memorisation[~cut.astype(bool)]
+
+
 def recall_by_decade(memorisation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Share of facts recalled without an edit, by decade of page views; a decade without facts has no row.
+
+    Facts whose answer was cut before it named an object are left out.
 
     Returns:
         model, decade (k for views from 10^k to 10^(k+1)), centre (mean log10 views there), value, low, high, n_facts.
     """
     known = memorisation.assign(log_views=log_views(memorisation["page_views"])).dropna(subset=["log_views"])
+    known = recall_known(known)
     known = known.assign(decade=np.floor(known["log_views"]).astype(int))
     rows = []
     for (model, decade), group in known.groupby(["model", "decade"], sort=True):

@@ -147,4 +147,5 @@ def write_page(
 
 def _plain(settings: Conversing) -> dict[str, int]:
     """What transcripts follow from; how many are held at once changes none."""
-    return {name: getattr(settings, name) for name in ("rounds", "retries", "max_new_tokens", "seed")}
+    names = ("rounds", "retries", "max_new_tokens", "max_thinking_tokens", "seed")
+    return {name: getattr(settings, name) for name in names}

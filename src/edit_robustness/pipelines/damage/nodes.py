@@ -97,7 +97,8 @@ def average_orders(edits: pd.DataFrame, known: pd.DataFrame, settings: Damage) -
     paths = []
     for table, more in ((edits, ["kind", "protocol", "metric"]), (known, ["protocol", "metric"])):
         by = [*common, *more]
-        facts = table.groupby(by, sort=False)[["n_facts", "n_probes"]].max().reset_index()
+        counts = table.groupby(by, sort=False)
+        facts = counts.agg(n_facts=("n_facts", "max"), n_probes=("n_probes", "max"), cut=("cut", "mean")).reset_index()
         paths.append(over_orders(table, by, settings.confidence).merge(facts, on=by))
     return paths[0], paths[1]
 

@@ -1,5 +1,6 @@
 """Nodes of evaluate. Answers land one file an edit, so that a killed run goes on after the last one."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,6 +25,8 @@ from edit_robustness.prompts.relations import Templates
 from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.tables import answers_to_table, check_answers, facts_from_table, probes_from_table
+
+logger = logging.getLogger(__name__)
 
 _MEASURED = 3
 """Goes up when more is measured of an answer, so that answers that lack it are made again."""
@@ -92,7 +95,7 @@ def _answers(
     what: str,
     prepared: Prepared = NOTHING,
 ) -> Landing:
-    asking = (FORMAT, _MEASURED, decoding.max_new_tokens, lm.fingerprint)
+    asking = (FORMAT, _MEASURED, decoding.described(lm), lm.fingerprint)
     wanted = Manifest({key: fingerprint(*asking, edits[key].fingerprint, list(probes[key])) for key in probes})
     yield wanted
     missing = wanted.missing(stored)
@@ -109,7 +112,14 @@ def _answers(
 def memorise(lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame) -> pd.DataFrame:
     """What the unedited model knows of each fact."""
     answers = [answer for item in recalled.values() for answer in item.read()]
-    return memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)
+    table = memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)
+    if cut := int(table["recall_cut"].sum()):
+        logger.warning(
+            "%s: %d of %d answers about what it knows were cut before they named an object; these facts count as not "
+            "recalled when facts are drawn, and are left out of figures of recall: raise decoding.max_new_tokens",
+            *(lm.name, cut, len(table)),
+        )
+    return table
 
 
 def gather_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 REJECT_COLUMNS = ["id", "subject", "relation", "reason"]
 _QUOTED = 40
+_WORD = "Word"
 
 
 def ask_objects(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
@@ -36,8 +37,8 @@ def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]
         said: One answer to the statement of each fact without an old object.
 
     Returns:
-        The facts, each with an old object; and those set aside because the model names none, or the new one already:
-        id, subject, relation, reason.
+        The facts, each with an old object; and those set aside because the model names none, or the new one already,
+        or a limit of tokens cut what it said before the name had ended: id, subject, relation, reason.
 
     Raises:
         ValueError: Where no fact is left.
@@ -46,7 +47,7 @@ def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]
     rejects: list[dict[str, str]] = []
     for fact in facts_from_table(facts):
         try:
-            complete.append(fact if fact.target_true else _with_object(fact, _text(said[fact.id].read())))
+            complete.append(fact if fact.target_true else _with_object(fact, said[fact.id].read()[0]))
         except ValueError as reason:
             rejects.append({"id": fact.id, "subject": fact.subject, "relation": fact.relation, "reason": str(reason)})
     if rejects:
@@ -58,18 +59,19 @@ def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]
     return facts_to_table(complete), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
 
 
-def _text(answers: list[Answer]) -> str:
-    return answers[0].text
-
-
-def _with_object(fact: Fact, text: str) -> Fact:
-    """The fact with the object that the text names.
+def _with_object(fact: Fact, answer: Answer) -> Fact:
+    """The fact with the object that the answer names.
 
     Raises:
         ValueError: The reason why there is none.
     """
+    text = answer.text
     if verdict(text, new_names(fact), ()) == "new":
         raise ValueError(f"new object said already: {text.strip()[:_QUOTED]!r}")
-    if not (name := object_said(text, fact.subject)):
+    name = object_said(text, fact.subject)
+    # where one more word would be part of the name, the name may have been cut
+    if not answer.finished and (not name or name != object_said(f"{text} {_WORD}", fact.subject)):
+        raise ValueError(f"answer cut at {answer.tokens} tokens: {text.strip()[:_QUOTED]!r}")
+    if not name:
         raise ValueError(f"no object said: {text.strip()[:_QUOTED]!r}")
     return replace(fact, target_true=name)

@@ -180,7 +180,7 @@ def ask_with(method: str) -> Callable[..., Landing]:
         asked = _probes_at(probes, sampled_facts, orders)
         points = {point.key: point for point in checkpoints(edits, settings)}
         own = {key: asked(point) for key, point in points.items()}
-        common = (FORMAT, decoding.max_new_tokens, lm.fingerprint)
+        common = (FORMAT, decoding.described(lm), lm.fingerprint)
         wanted = Manifest({key: fingerprint(*common, points[key].fingerprint, own[key]) for key in points})
         yield wanted
         missing = wanted.missing(stored)
@@ -224,7 +224,7 @@ def _check_fit(
         if not point.prefix_tokens:
             continue
         longest = max(len(prompt_ids(lm, Rendered(probe.text))) for probe in probes)
-        needed = point.prefix_tokens + longest + decoding.max_new_tokens
+        needed = point.prefix_tokens + longest + decoding.most_tokens(lm)
         if needed > lm.max_length:
             raise ValueError(
                 f"{method} puts {point.prefix_tokens} tokens before every prompt after {point.edits} edits; with a "

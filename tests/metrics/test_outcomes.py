@@ -1,0 +1,81 @@
+"""A limit of tokens is no outcome: answers that it cut before they named an object are counted by themselves."""
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from edit_robustness.metrics.judge import judgements_table
+from edit_robustness.metrics.memorisation import memorisation_table
+from edit_robustness.metrics.scores import score_answers
+from edit_robustness.records import Answer, Fact, Probe
+from edit_robustness.tables import answers_to_table, facts_to_table
+
+EDIT = Probe("a/statement/0", "a", "statement", "edit", "France", "France is", "Lyon", "Paris")
+NEAR = Probe("a/locality/0", "a", "locality", "locality", "Spain", "?", "Lyon", "Madrid")
+SAID = Answer(EDIT, "", True, 2, -1.0, -2.0, 1, 1, True, False)
+OUTCOMES = ("success", "reversion", "neither", "cut")
+
+
+def table(*answers, method="rome"):
+    return answers_to_table(answers, model="tiny", method=method)
+
+
+def scored(*tables, **rest):
+    scores = score_answers(pd.concat(tables, ignore_index=True), **rest)
+    return {(row.method, row.protocol, row.metric): row.value for row in scores.itertuples()}
+
+
+@pytest.mark.parametrize(
+    ("text", "finished", "outcome"),
+    [
+        ("France has long been ruled from", False, "cut"),
+        ("France has long been ruled from", True, "neither"),
+        ("", False, "cut"),
+        ("It is Lyon, which has", False, "success"),
+        ("Not Lyon but Paris, of", False, "reversion"),
+        ("not Paris but", False, "cut"),
+    ],
+)
+def test_an_answer_that_was_cut_has_the_verdict_of_what_it_said_or_is_cut(text, finished, outcome):
+    values = scored(table(replace(SAID, text=text, finished=finished)))
+    assert {name: values["rome", "free", name] for name in OUTCOMES} == {
+        name: float(name == outcome) for name in OUTCOMES
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "locality", "cut"),
+    [
+        (("Spain is ruled", False), ("Spain is ruled", False), math.nan, 1.0),
+        (("Madrid.", True), ("Spain is ruled", False), math.nan, 1.0),
+        (("Spain is ruled", False), ("Madrid.", True), math.nan, 1.0),
+        (("Madrid.", True), ("Madrid, a city", False), 1.0, 0.0),
+        (("Madrid, a city", False), ("Lyon.", True), 0.0, 0.0),
+    ],
+)
+def test_whether_a_neighbour_changed_is_not_known_of_a_cut_answer(before, after, locality, cut):
+    said = [replace(SAID, probe=NEAR, text=text, finished=finished) for text, finished in (before, after)]
+    values = scored(table(said[0], method="none"), table(said[1]))
+    assert values["rome", "free", "locality"] == pytest.approx(locality, nan_ok=True)
+    assert values["rome", "free", "cut"] == cut
+
+
+@pytest.mark.parametrize(("finished", "outcome"), [(True, "neither"), (False, "cut")])
+def test_what_a_judge_reads_as_neither_in_a_cut_answer_is_cut(finished, outcome):
+    answers = table(replace(SAID, text="ruled from", finished=finished))
+    values = scored(answers, judgements=judgements_table(answers, ["C"], "fake"))
+    assert {name: values["rome", "judge", name] for name in OUTCOMES} == {
+        name: float(name == outcome) for name in OUTCOMES
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "finished", "recalled", "cut"),
+    [("ruled from", False, False, True), ("ruled from", True, False, False), ("Paris, a", False, True, False)],
+)
+def test_recall_counts_what_was_cut(text, finished, recalled, cut):
+    facts = facts_to_table([Fact("a", "France", "P36", "{} is", "Paris", "Lyon")])
+    known = memorisation_table(table(replace(SAID, text=text, finished=finished), method="none"), facts)
+    assert known[["recalled", "recall_cut"]].to_numpy().tolist() == [[recalled, cut]]
