@@ -181,6 +181,8 @@ def test_what_stands_between_prompt_and_object_survives_a_table(join, tmp_path):
         write([record]).to_csv(tmp_path / "table.csv", index=False)
         again = pd.read_csv(tmp_path / "table.csv", dtype=str, keep_default_na=False)
         assert {one.join for one in read(again.assign(page_views=pd.NA, conversation=False))} == {join}
+
+
 def test_a_table_of_an_earlier_form_is_told_its_version_and_not_its_columns():
     table = answers_to_table([], model="m", method="rome").drop(columns="thinking")
     old = pd.concat([table, pd.DataFrame({"schema_version": [1]})], ignore_index=True)

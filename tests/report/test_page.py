@@ -305,6 +305,8 @@ def test_explanations_claim_no_more_than_the_tables(body):
     assert "the relation of a fact" in body
     assert "the easier test hides" not in body
     assert not re.search(r"<small>\d+ of \d+</small>", body)
+
+
 def with_cut(findings, share, kind="statement", method="rome", family="edit"):
     """The headline with a share of cut answers in every cell, the given one in a single cell."""
     rows = findings.headline[findings.headline["protocol"] == "free"]
