@@ -58,7 +58,7 @@ def test_the_table_has_a_row_a_method_and_a_second_run_only_reads(options, tmp_p
     quality.main(command)
     rows = (tmp_path / "work" / "table.md").read_text("utf-8").splitlines()
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["method", "---", "none", "ft", "grace", "mend"]
-    assert "neighbour unchanged" in rows[0]
+    assert "neighbourhood unchanged, all" in rows[0]
     made = sorted((tmp_path / "work/grace/edits").glob("*.safetensors"))
     assert [read_edit(path).origin.facts for path in made] == [("cf-0",), ("cf-1",), ("cf-2",)]
     (tmp_path / "work/ft/answers/cf-1.jsonl").unlink()
