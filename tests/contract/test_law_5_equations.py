@@ -14,6 +14,7 @@ from edit_robustness.editing.edits import Adam
 from edit_robustness.editing.key_statistics import second_moments
 from edit_robustness.editing.past import Past
 from edit_robustness.editing.target import mean_key, optimise_value, split_prompts
+from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 
 
@@ -67,6 +68,22 @@ def test_ft_is_adam_on_the_weight_with_masked_labels(architecture, facts):
     assert expected.abs().max() > 1e-3
     # where a gradient is rounding error only, Adam's step is of its size and of either sign
     assert (difference < 1e-5).float().mean() > 0.999
+
+
+@pytest.mark.parametrize("loss_mean", ["tokens", "rows"])
+def test_ft_weighs_the_facts_of_a_batch_by_tokens_or_by_rows(loss_mean):
+    lm, ft = tiny_model("llama"), method("ft", lr=1e-3, steps=3, stop_loss=0.0, loss_mean=loss_mean)
+    (change,) = ft.edit(lm, FACTS).dense().values()
+    equal = {}
+    for by_rows in (True, False):
+        model = tiny_model("llama")
+        module = model.module(Site(ft.layer, "mlp_out"))
+        settings = {"lr": ft.lr, "steps": ft.steps, "stop_loss": 0.0, "by_rows": by_rows}
+        expected, _ = naive.fine_tune(model, module, list(FACTS), **settings)
+        equal[by_rows] = float(((change - expected).abs() < 1e-5).float().mean())
+    # Adam's first step has the gradient's sign only, so that most entries agree either way
+    assert equal[loss_mean == "rows"] > 0.999
+    assert equal[loss_mean != "rows"] < 0.98
 
 
 def test_ft_stops_where_the_naive_loop_does():

@@ -48,7 +48,8 @@ def expected_changes(made, lm, facts, contexts, moments, before=None):
         if made.name == "alphaedit":
             projected = naive_memit.projection(moment, made.nullspace_threshold)
             return naive_memit.alphaedit(residual, keys, before[sites[number]], projected, made.l2)
-        return naive_memit.memit(residual, keys, moment, made.mom2_update_weight)
+        earlier = before[sites[number]] if made.history else None
+        return naive_memit.memit(residual, keys, moment, made.mom2_update_weight, earlier)
 
     return sites, naive_memit.layer_by_layer(
         lm,
@@ -82,9 +83,11 @@ def test_the_low_rank_edit_is_the_papers_dense_formula(architecture, name, lab, 
     same_changes(edit, *expected_changes(made, lm, FACTS, prepared.texts, moments, nothing))
 
 
+@pytest.mark.parametrize("name", ["alphaedit", "memit", "pmet"])
 @every_architecture
-def test_alphaedit_weighs_the_keys_of_earlier_edits(architecture, lab, moments_of):
-    lm, made = tiny_model(architecture), method("alphaedit", mom2_tokens=EVERY_TOKEN)
+def test_the_keys_of_earlier_edits_are_weighed(architecture, name, lab, moments_of):
+    history = {} if name == "alphaedit" else {"history": True}
+    lm, made = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN, **history)
     prepared = made.prepare(lab.model(architecture), corpus())
     moments = moments_of(architecture)
     torch.manual_seed(0)

@@ -58,6 +58,14 @@ def test_least_squares_is_memits_inverse(facts, weight):
     np.testing.assert_allclose(right.numpy(), expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
 
 
+def test_emmet_is_memit_with_the_product_of_its_weights():
+    moments, keys = spread(), rows(FACTS)
+    solve = solver(factored(moments))
+    right = least_squares(keys, lambda k: solve(k) / (20.0 * 0.1))
+    expected = naive_memit.emmet(np.eye(FACTS), keys.double().numpy().T, moments.numpy(), 20.0, 0.1)
+    np.testing.assert_allclose(right.numpy(), expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
+
+
 def test_least_squares_satisfies_its_normal_equation():
     moments, keys, residual = spread(), rows(FACTS).double(), torch.randn(HIDDEN, FACTS).double()
     solve = solver(factored(moments))

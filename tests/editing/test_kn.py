@@ -5,7 +5,7 @@ import naive_kn
 import numpy as np
 import pytest
 import torch
-from fabricated_edits import ARCHITECTURES, FACTS, bits, hooks_on, method, same_bits
+from fabricated_edits import ARCHITECTURES, FACTS, bits, corpus, hooks_on, method, same_bits
 
 from edit_robustness.editing.methods.kn import attributions, shared_neurons
 from edit_robustness.models.layout import Site
@@ -127,3 +127,35 @@ def test_a_fact_without_its_true_object_is_refused(lab):
     fact = replace(FACTS[0], target_true=" ")
     with pytest.raises(ValueError, match=f"kn rewrites the true object, and {fact.id} has none: .* target_true"):
         method("kn").edit(lab.model("llama"), [fact], prepared=lab.prepared("kn", "llama"))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_the_variant_easyedit_is_what_easyedit_runs(architecture, steps, lab):
+    lm, fact = lab.model(architecture), replace(FACTS[0], target_true="Oz", target_new="Rio")
+    kn = method("kn", variant="easyedit", steps=steps, context_lengths=[], lambda_old=1.0, lambda_new=1.0)
+    old, new = (naive.ids_of(lm, " " + target) for target in (fact.target_true, fact.target_new))
+    part = "mlp_gate" if architecture == "llama" else "mlp_in"
+    attributed = [
+        naive_kn.gate_attribution(lm, lm.module(Site(layer, part)), fact.statement, old, steps)
+        for layer in range(len(lm.blocks))
+    ]
+    neurons = naive_kn.neurons([np.array([scores for scores, _ in attributed])], kn.threshold, 0.0)
+    _, said = naive_kn.gate_attribution(lm, lm.module(Site(0, part)), fact.statement, new, 1)
+    embeddings = lm.model.get_input_embeddings().weight.detach()
+    change = embeddings[new].sum(0) - embeddings[said].sum(0)
+    dense = kn.edit(lm, [fact], prepared=kn.prepare(lm, corpus())).dense()
+    assert {(site.layer, n) for site, w in dense.items() for n in w.any(0).nonzero()[:, 0].tolist()} == neurons
+    layer, neuron = next(iter(neurons))
+    torch.testing.assert_close(dense[Site(layer, "mlp_out")][:, neuron], change)
+
+
+def test_the_variant_easyedit_takes_a_single_token_away_twice(lab):
+    lm, fact = lab.model("llama"), replace(FACTS[0], prompt=FACTS[0].prompt + " ", target_new="R")
+    kn = method("kn", variant="easyedit", steps=1, context_lengths=[], lambda_old=1.0, lambda_new=1.0)
+    (new,) = naive.ids_of(lm, "R")
+    said = int(naive.forward(lm, naive.ids_of(lm, fact.statement))[-1].argmax())
+    embeddings = lm.model.get_input_embeddings().weight.detach()
+    edit = kn.edit(lm, [fact], prepared=kn.prepare(lm, corpus()))
+    left, _ = next(iter(edit.factors.values()))
+    torch.testing.assert_close(left[:, 0], embeddings[new] - 2 * embeddings[said])

@@ -133,9 +133,14 @@ def test_alphaedit_leaves_what_the_corpus_asks_alone_and_says_which_keys_to_prot
     assert all(torch.equal(kept[site], keys) and keys.shape == (3, 48) for site, keys in edit.protects.items())
 
 
-def test_alphaedit_disturbs_earlier_edits_less_for_knowing_their_keys(lab):
-    lm, made, prepared = lab.model("gpt2"), method("alphaedit"), lab.prepared("alphaedit", "gpt2")
-    past = Past() + lab.edits("alphaedit", "gpt2")[0]
+HISTORY = {"alphaedit": {}, "memit": {"history": True}, "pmet": {"history": True}}
+every_history = pytest.mark.parametrize("history", [True, False], ids=["history", "none"])
+
+
+@every_layerwise
+def test_earlier_edits_are_disturbed_less_where_their_keys_are_known(name, lab):
+    lm, made, prepared = lab.model("gpt2"), method(name, **HISTORY[name]), lab.prepared(name, "gpt2")
+    past = Past() + made.edit(lm, FACTS[:1], prepared=prepared)
     with past.applied(lm):
         knowing = made.edit(lm, FACTS[1:2], prepared=prepared, past=past)
         ignorant = made.edit(lm, FACTS[1:2], prepared=prepared)
@@ -145,13 +150,36 @@ def test_alphaedit_disturbs_earlier_edits_less_for_knowing_their_keys(lab):
 
 
 @pytest.mark.parametrize("name", ["memit", "pmet"])
-def test_memit_and_pmet_have_no_keys_to_protect_and_take_no_notice_of_them(name, lab):
+def test_without_history_there_are_no_keys_to_protect_and_no_notice_is_taken_of_them(name, lab):
     lm, prepared = lab.model("llama"), lab.prepared(name, "llama")
-    (alone, *_) = lab.edits(name, "llama")
+    made = method(name, history=False)
+    alone = made.edit(lm, FACTS[:1], prepared=prepared)
     assert not alone.protects
     other = lab.edits("alphaedit", "llama")[1]
     keys_only = Past(keys=(Past() + other).keys)
-    assert same_edit(method(name).edit(lm, FACTS[:1], prepared=prepared, past=keys_only), alone)
+    assert same_edit(made.edit(lm, FACTS[:1], prepared=prepared, past=keys_only), alone)
+
+
+@every_history
+def test_the_first_step_of_a_sequence_is_the_independent_edit_and_files_replay_it(history, lab, tmp_path):
+    lm, memit, prepared = lab.model("llama"), method("memit", history=history), lab.prepared("memit", "llama")
+    (alone,) = memit.edit_each(lm, FACTS[:1], prepared=prepared)
+    past, replayed = Past(), Past()
+    for number, fact in enumerate(FACTS):
+        with past.applied(lm):
+            edit = memit.edit(lm, [fact], prepared=prepared, past=past)
+        if number == 0:
+            assert same_edit(edit, method("memit", history=not history).edit(lm, [fact], prepared=prepared))
+            assert same_edit(edit, alone)
+        write_edit(tmp_path / "edit.safetensors", edit, {})
+        again = read_edit(tmp_path / "edit.safetensors")
+        assert same_edit(again, edit)
+        past, replayed = past + edit, replayed + again
+        assert bool(past.keys) == history
+        for site in past.keys:
+            assert torch.equal(replayed.keys[site], past.keys[site])
+            assert len(past.keys[site]) == number + 1
+        assert all(torch.equal(replayed.changes[site], change) for site, change in past.changes.items())
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -106,9 +106,18 @@ def value_loss(
 
 
 def fine_tune(
-    lm: LanguageModel, module: torch.nn.Module, facts: list[Fact], *, lr: float, steps: int, stop_loss: float
+    lm: LanguageModel,
+    module: torch.nn.Module,
+    facts: list[Fact],
+    *,
+    lr: float,
+    steps: int,
+    stop_loss: float,
+    by_rows: bool = False,
 ) -> tuple[Tensor, list[float]]:
     """Adam on a module's own weight, the loss on the objects' tokens only; the model is changed.
+
+    The loss is the mean over tokens, or `by_rows` the mean over facts of each fact's mean over tokens.
 
     Returns:
         The weight's change as it is stored, and the loss of each step.
@@ -122,8 +131,9 @@ def fine_tune(
         for fact in facts:
             ids, target = ids_of(lm, fact.statement), ids_of(lm, " " + fact.target_new)
             found = forward(lm, ids + target)
-            total = total - sum(found[len(ids) - 1 + i, token] for i, token in enumerate(target))
-            count += len(target)
+            weight, size = (1 / len(target), 1) if by_rows else (1, len(target))
+            total = total - weight * sum(found[len(ids) - 1 + i, token] for i, token in enumerate(target))
+            count += size
         loss = total / count
         losses.append(loss.item())
         if step and losses[-1] < stop_loss:

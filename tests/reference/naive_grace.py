@@ -41,25 +41,46 @@ def answers(book: list[dict], values: list[list[float]], query: list[float], own
 
 
 def fitted(
-    lm: LanguageModel, module: torch.nn.Module, fact: Fact, *, lr: float, steps: int, stop_loss: float
+    lm: LanguageModel,
+    module: torch.nn.Module,
+    fact: Fact,
+    *,
+    lr: float,
+    steps: int,
+    stop_loss: float,
+    book: list[dict] | None = None,
+    values: list[Tensor] | None = None,
+    number: int = -1,
+    start: Tensor | None = None,
+    everywhere: bool = False,
 ) -> tuple[Tensor, Tensor, list[float]]:
-    """The key of a fact, its value, and the loss at each step: whole prompts, nothing cached."""
+    """The key of a fact, its value, and the loss at each step: whole prompts, nothing cached.
+
+    By default the value stands at the statement's last token only, as in the released code. With `everywhere` each
+    token of the prompt and of the object is answered by the codebook `book`, whose entry `number` has the value that
+    is fitted.
+    """
     prompt = ids_of(lm, fact.statement)
     target = ids_of(lm, " " + fact.target_new)
     place, seen = len(prompt) - 1, []
 
     def look(_, args, output):
-        seen.append((args[0][0, place].clone(), output[0, place].clone()))
+        seen.append((args[0][0, place].clone(), module.forward(args[0])[0, place].clone()))
 
     handle = module.register_forward_hook(look)
     with torch.no_grad():
         forward(lm, prompt)
     handle.remove()
-    key, start = seen[0]
-    value = start.clone().requires_grad_()
+    key, own = seen[0]
+    value = (own if start is None else start).clone().requires_grad_()
 
     def put(_, args, output):
-        output = output.clone()
+        output = module.forward(args[0]).clone()
+        for token in range(output.shape[1]) if everywhere else []:
+            far = [distance(entry["key"], args[0][0, token].tolist()) for entry in book]
+            nearest = far.index(min(far))
+            if far[nearest] <= book[nearest]["radius"]:
+                output[0, token] = value if nearest == number % len(book) else values[nearest]
         output[0, place] = value
         return output
 

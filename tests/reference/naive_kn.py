@@ -43,3 +43,34 @@ def neurons(scores: list[np.ndarray], threshold: float, sharing: float) -> set[t
                 if own[layer, neuron] > threshold * own.max():
                     counts[layer, neuron] = counts.get((layer, neuron), 0) + 1
     return {place for place, count in counts.items() if count / len(scores) >= sharing}
+
+
+def gate_attribution(
+    lm: LanguageModel, module: torch.nn.Module, text: str, target: list[int], steps: int
+) -> tuple[np.ndarray, list[int]]:
+    """EasyEdit's attribution of what a module puts out at the last token, (neurons,), and what the model says.
+
+    One token of the object after the other, each after what the model says greedily; points from 0 to 1 inclusive.
+    """
+    totals, said = [], []
+    for token in target:
+        ids, seen = ids_of(lm, text), []
+        handle = module.register_forward_hook(lambda _, args, output, seen=seen: seen.append(output[0, -1].detach()))
+        with torch.no_grad():
+            said.append(int(forward(lm, ids)[-1].argmax()))
+        handle.remove()
+        total = torch.zeros_like(seen[0])
+        for k in range(steps):
+            point = (seen[0] * (k / (steps - 1) if steps > 1 else 0.0)).requires_grad_()
+
+            def put(_, args, output, point=point):
+                output = output.clone()
+                output[0, -1] = point
+                return output
+
+            handle = module.register_forward_hook(put)
+            total += torch.autograd.grad(forward(lm, ids)[-1, token].exp(), point)[0]
+            handle.remove()
+        totals.append((seen[0] * total / steps).double().numpy())
+        text += lm.tokenizer.decode([said[-1]])
+    return np.mean(totals, axis=0), said

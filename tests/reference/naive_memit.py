@@ -15,9 +15,18 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 
 
-def memit(residual: np.ndarray, keys: np.ndarray, moment: np.ndarray, weight: float) -> np.ndarray:
-    """Meng et al. 2023, eq. 14 and 15: R K^T (C_0 + K K^T)^-1 with C_0 = lambda E[k k^T]."""
-    return residual @ keys.T @ np.linalg.inv(weight * moment + keys @ keys.T)
+def memit(
+    residual: np.ndarray, keys: np.ndarray, moment: np.ndarray, weight: float, before: np.ndarray | None = None
+) -> np.ndarray:
+    """Meng et al. 2023, eq. 14 and 15: R K^T (C_0 + K K^T)^-1 with C_0 = lambda E[k k^T], and + K_p K_p^T if given."""
+    protected = 0 if before is None else before @ before.T
+    return residual @ keys.T @ np.linalg.inv(weight * moment + protected + keys @ keys.T)
+
+
+def emmet(residual: np.ndarray, keys: np.ndarray, moment: np.ndarray, weight: float, ridge: float) -> np.ndarray:
+    """Gupta et al. 2024: R (K^T C_0^-1 K + emmet_lambda I)^-1 K^T C_0^-1 with C_0 = mom2_update_weight E[k k^T]."""
+    inverse = np.linalg.inv(weight * moment)
+    return residual @ np.linalg.inv(keys.T @ inverse @ keys + ridge * np.eye(keys.shape[1])) @ keys.T @ inverse
 
 
 def projection(moment: np.ndarray, threshold: float) -> np.ndarray:

@@ -14,13 +14,22 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import Rendered, pad, prompt_ids
 
 
-def split_at_last_token(lm: LanguageModel, texts: Sequence[str], target: Sequence[int]) -> Prompts:
-    """Prompts, each followed by the same target but its last token; what stands before the last token is run once."""
+def split_at_last_token(
+    lm: LanguageModel, texts: Sequence[str], target: Sequence[int], *, cached: bool = True
+) -> Prompts:
+    """Prompts, each followed by the same target but its last token.
+
+    Args:
+        lm: The model.
+        texts: The prompts.
+        target: Ids of the tokens that shall follow.
+        cached: Run what stands before the last token once; False for methods that may change it.
+    """
     rows = [prompt_ids(lm, Rendered(text)) for text in texts]
     head, head_mask = pad([row[:-1] for row in rows], lm.pad_id, side="left", device=lm.device)
     tail = torch.tensor([[row[-1], *target[:-1]] for row in rows], device=lm.device)
     prompts = Prompts(head, head_mask, tail, torch.ones_like(tail), torch.tensor(target, device=lm.device))
-    return with_cached_head(lm, prompts)
+    return with_cached_head(lm, prompts) if cached else prompts
 
 
 def rows_of(prompts: Prompts, index: Tensor) -> Prompts:

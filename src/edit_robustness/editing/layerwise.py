@@ -63,14 +63,12 @@ class Layerwise(ByValue):
         mom2_tokens: How many tokens of the corpus the second moments are taken from.
         goal_part: The part of the last layer whose output the values are for.
         beside: Parts of the last layer that are optimised together with it, and then not used.
-        keeps_keys: Whether the keys go into the edit, for later edits to protect.
     """
 
     learns_from: ClassVar[tuple[str, ...]] = ("texts", "moments")
     at_once: ClassVar[int | None] = None
     goal_part: ClassVar[str] = RESIDUAL
     beside: ClassVar[tuple[str, ...]] = ()
-    keeps_keys: ClassVar[bool] = False
 
     layers: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_ascending)]
     v_lr: PositiveFloat
@@ -81,6 +79,11 @@ class Layerwise(ByValue):
     v_weight_decay: NonNegativeFloat
     context_lengths: tuple[PositiveInt, ...]
     mom2_tokens: PositiveInt
+
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether the keys go into the edit, for later edits to protect."""
+        return False
 
     @property
     def key_sites(self) -> tuple[Site, ...]:

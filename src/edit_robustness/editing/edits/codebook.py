@@ -54,10 +54,14 @@ class Codebook(Edit):
         shortest = distances.min(dim=1)
         return shortest.values.view(inputs.shape[:-1]), shortest.indices.view(inputs.shape[:-1])
 
+    def chosen(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Which of the inputs (..., tokens, d_in) are answered, and which entry is nearest to each."""
+        distances, entry = self.nearest(inputs)
+        return distances <= self.radii[entry], entry
+
     def answers(self, inputs: Tensor, output: Tensor) -> Tensor:
         """The site's output, (..., tokens, d_out), replaced at the tokens that an entry answers."""
-        distances, entry = self.nearest(inputs)
-        answered = distances <= self.radii[entry]
+        answered, entry = self.chosen(inputs)
         return torch.where(answered[..., None], self.values[entry].to(output.dtype), output)
 
     def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
@@ -66,7 +70,7 @@ class Codebook(Edit):
         Raises:
             ValueError: If the site has another shape.
         """
-        book = self._on(lm)
+        book = self.on(lm)
 
         def change(inputs: Tensor, output: Tensor) -> Tensor:
             if rows is None:
@@ -113,8 +117,12 @@ class Codebook(Edit):
         labels = tuple(json.loads(texts["labels"]))
         return cls(Site.parse(texts["site"]), tensors["keys"], tensors["values"], tensors["radii"], labels)
 
-    def _on(self, lm: LanguageModel) -> Codebook:
-        """The same codebook where the model is."""
+    def on(self, lm: LanguageModel) -> Codebook:
+        """Return the same codebook on the model's device.
+
+        Raises:
+            ValueError: If the site has another shape.
+        """
         ours, theirs = (self.values.shape[1], self.keys.shape[1]), tuple(lm.weight(self.site).shape)
         if ours != theirs:
             raise ValueError(f"the codebook answers for {self.site} of shape {ours}, but {lm.name} has {theirs} there")

@@ -29,10 +29,14 @@ class AlphaEdit(Layerwise):
     """
 
     name: ClassVar[str] = "alphaedit"
-    keeps_keys: ClassVar[bool] = True
 
     nullspace_threshold: PositiveFloat
     l2: PositiveFloat
+
+    @property
+    def keeps_keys(self) -> bool:
+        """See `Layerwise.keeps_keys`."""
+        return True
 
     def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
         """A basis of the null space or of its complement, whichever has fewer dimensions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass as standard_dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -33,6 +33,8 @@ class FineTuning(Method):
         steps: Most steps.
         stop_loss: Stop when the mean negative log-likelihood of the object's tokens is below this; more steps go on
             to damage neighbours without making the object likelier.
+        loss_mean: What weighs the same in the loss of several facts: each of the objects' `tokens`, or each fact,
+            whatever the number of its object's tokens (`rows`, as in EasyEdit). No difference for one fact.
     """
 
     name: ClassVar[str] = "ft"
@@ -42,6 +44,7 @@ class FineTuning(Method):
     lr: PositiveFloat
     steps: PositiveInt
     stop_loss: NonNegativeFloat
+    loss_mean: Literal["tokens", "rows"] = "tokens"
 
     @property
     def bound(self) -> float | None:
@@ -50,7 +53,7 @@ class FineTuning(Method):
 
     def batch(self, lm: LanguageModel, facts: Sequence[Fact]) -> Batch:
         """What the loss is taken on."""
-        return object_batch(lm, facts)
+        return object_batch(lm, facts, even=self.loss_mean == "rows")
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> AdamTrace:
         """Tune on all the facts at once, one batch a step.
@@ -76,7 +79,7 @@ class FineTuning(Method):
         return AdamTrace(site, inputs.cpu(), torch.stack(gradients).cpu(), self.lr, self.bound)
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class ConstrainedFineTuning(FineTuning):
     """FT-L: Adam under a constraint |W' - W| <= e on every entry (Zhu et al. 2020, eq. 4, the L-infinity norm).
 
@@ -92,6 +95,7 @@ class ConstrainedFineTuning(FineTuning):
     name: ClassVar[str] = "ft_l"
 
     norm_constraint: PositiveFloat
+    loss_mean: Literal["tokens", "rows"] = "rows"
 
     @property
     def bound(self) -> float:
@@ -100,7 +104,7 @@ class ConstrainedFineTuning(FineTuning):
 
     def batch(self, lm: LanguageModel, facts: Sequence[Fact]) -> Batch:
         """See `FineTuning.batch`."""
-        return last_token_batch(lm, facts)
+        return last_token_batch(lm, facts, even=self.loss_mean == "rows")
 
 
 @standard_dataclass(frozen=True)
@@ -154,8 +158,14 @@ class Batch:
         return (losses * self.share).sum(), *seen[0]
 
 
-def object_batch(lm: LanguageModel, facts: Sequence[Fact]) -> Batch:
-    """Statements with their new objects, each token of an object after those before it; all tokens weigh the same."""
+def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Batch:
+    """Return statements with their new objects, each token of an object after those before it.
+
+    Args:
+        lm: The model.
+        facts: The facts.
+        even: Whether each fact weighs the same in the loss; else each token does.
+    """
     prompts = [Rendered(fact.statement) for fact in facts]
     before = [prompt_ids(lm, prompt) for prompt in prompts]
     targets = [target_ids(lm, prompt, fact.target_new) for prompt, fact in zip(prompts, facts, strict=True)]
@@ -165,15 +175,15 @@ def object_batch(lm: LanguageModel, facts: Sequence[Fact]) -> Batch:
         len(ids) - 1 + number for ids, target in zip(before, targets, strict=True) for number in range(len(target))
     ]
     columns = sorted(set(places))
-    return _labelled(ids, mask, columns, [columns.index(place) for place in places], targets, even=False)
+    return _labelled(ids, mask, columns, [columns.index(place) for place in places], targets, even=even)
 
 
-def last_token_batch(lm: LanguageModel, facts: Sequence[Fact]) -> Batch:
-    """Statements alone, all the object's tokens after the last of theirs; all facts weigh the same."""
+def last_token_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Batch:
+    """Return statements alone, all the object's tokens after the last of theirs; `even` as in `object_batch`."""
     prompts = [Rendered(fact.statement) for fact in facts]
     targets = [target_ids(lm, prompt, fact.target_new) for prompt, fact in zip(prompts, facts, strict=True)]
     ids, mask = pad([prompt_ids(lm, prompt) for prompt in prompts], lm.pad_id, side="left", device=lm.device)
-    return _labelled(ids, mask, [ids.shape[1] - 1], [0] * sum(map(len, targets)), targets, even=True)
+    return _labelled(ids, mask, [ids.shape[1] - 1], [0] * sum(map(len, targets)), targets, even=even)
 
 
 def _labelled(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
+from torch.nn import Module
 
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.last_token import rows_of, split_at_last_token
@@ -32,7 +33,16 @@ class KnowledgeNeurons(Method):
     changes by lambda_new e(new) - lambda_old e(old), with e the output embedding of an object's first token: the
     paper's BERT has one embedding for input and output, and what a column writes is read by the output's.
 
+    The variant `easyedit` is what EasyEdit runs under this name on Llama, and what the studies that use it report:
+
+    - A neuron's attribution is that of what enters the MLP's activation function, at the points k / (m - 1) for
+      k = 0 .. m - 1. With one step the only point is zero.
+    - It is averaged over the old object's tokens, each after the tokens that the model itself says before it.
+    - Taken away are the input embeddings of what the model says after the statement, as many tokens as the new object
+      has, and twice where that is one. Added are those of all the new object's tokens.
+
     Attributes:
+        variant: `paper`, or `easyedit`; its own values of the settings below are in conf/paper2.
         steps: Points of the integral of an attribution (the paper's m).
         threshold: A neuron counts for a prompt if its attribution is above this share of the largest (t).
         sharing: It is kept if it counts for at least this share of the prompts (p), or, where none does, if none
@@ -54,6 +64,7 @@ class KnowledgeNeurons(Method):
     lambda_new: PositiveFloat
     context_lengths: tuple[PositiveInt, ...]
     batch: PositiveInt
+    variant: Literal["paper", "easyedit"] = "paper"
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """The contexts."""
@@ -68,17 +79,24 @@ class KnowledgeNeurons(Method):
         fact = facts[0]
         if not fact.target_true.strip():
             raise ValueError(f"kn rewrites the true object, and {fact.id} has none: fill in its target_true")
-        old, new = (
-            target_ids(lm, Rendered(fact.statement), target)[0] for target in (fact.target_true, fact.target_new)
-        )
+        old, new = (target_ids(lm, Rendered(fact.statement), target) for target in (fact.target_true, fact.target_new))
         prompts = [context + fact.statement for context in ("", *prepared.texts)]
-        scores = attributions(lm, prompts, old, steps=self.steps, batch=self.batch)
+        if self.variant == "paper":
+            scores = attributions(lm, prompts, old[0], steps=self.steps, batch=self.batch)
+            change = self._change(lm.model.get_output_embeddings(), old[:1], new[:1])
+        else:
+            scores = said_attributions(lm, prompts, old, steps=self.steps, batch=self.batch)
+            _, said = said_after(lm, [fact.statement], len(new))
+            change = self._change(lm.model.get_input_embeddings(), said[0] * (2 if len(new) == 1 else 1), new)
         neurons = shared_neurons(scores, threshold=self.threshold, sharing=self.sharing)
-        embedding = lm.model.get_output_embeddings().weight.detach().float()
-        change = (self.lambda_new * embedding[new] - self.lambda_old * embedding[old]).cpu()[:, None]
         layers = neurons.any(1).nonzero()[:, 0].tolist()
         # a copy for each layer, for files refuse tensors that share memory
         return LowRank({Site(i, "mlp_out"): (change.clone(), neurons[i].float().cpu()[None]) for i in layers})
+
+    def _change(self, embeddings: Module, old: Sequence[int], new: Sequence[int]) -> Tensor:
+        """What is added to a neuron's value, (d_out, 1), for the tokens to take away and to add."""
+        embedding = embeddings.weight.detach().float()
+        return (self.lambda_new * embedding[new].sum(0) - self.lambda_old * embedding[old].sum(0)).cpu()[:, None]
 
 
 def shared_neurons(scores: Tensor, *, threshold: float, sharing: float) -> Tensor:
@@ -118,23 +136,64 @@ def attributions(lm: LanguageModel, texts: Sequence[str], token: int, *, steps: 
     Returns:
         (prompts, layers, d_in) in float32.
     """
+    return _integrated(lm, texts, token, torch.arange(1, steps + 1) / steps, part="mlp_out", batch=batch)
+
+
+def said_attributions(lm: LanguageModel, texts: Sequence[str], target: list[int], *, steps: int, batch: int) -> Tensor:
+    """The attributions of the variant `easyedit`, (prompts, layers, d_in) in float32; see `KnowledgeNeurons`."""
+    longer, _ = said_after(lm, texts, len(target))
+    points = torch.linspace(0, 1, steps)
+    part = "mlp_gate" if "mlp_gate" in lm.layout.parts else "mlp_in"
+    each = [
+        _integrated(lm, prompts, token, points, part=part, batch=batch)
+        for prompts, token in zip(longer, target, strict=True)
+    ]
+    return torch.stack(each).mean(0)
+
+
+@torch.no_grad()
+def said_after(lm: LanguageModel, texts: Sequence[str], tokens: int) -> tuple[list[list[str]], list[list[int]]]:
+    """Return the prompts before each of some tokens that the model says greedily, and for each prompt those tokens."""
+    prompts, said = [list(texts)], [[] for _ in texts]
+    for _ in range(tokens):
+        logits = split_at_last_token(lm, prompts[-1], [0]).logits(lm)[:, -1]
+        for ids, token in zip(said, logits.argmax(-1).tolist(), strict=True):
+            ids.append(token)
+        prompts.append([text + lm.tokenizer.decode(ids[-1:]) for text, ids in zip(prompts[-1], said, strict=True)])
+    return prompts[:-1], said
+
+
+def _integrated(
+    lm: LanguageModel, texts: Sequence[str], token: int, points: Tensor, *, part: str, batch: int
+) -> Tensor:
+    """Activations times the mean of their gradients over some points, (prompts, layers, neurons) in float32.
+
+    Args:
+        lm: The model.
+        texts: The prompts.
+        token: Id of the token whose probability is explained.
+        points: The shares of the activations at which gradients are taken.
+        part: `mlp_out` where the activations are that weight's inputs; else they are the part's outputs.
+        batch: How many rows are run at once.
+    """
     prompts = split_at_last_token(lm, texts, [token])
-    rows = torch.arange(len(texts), device=lm.device).repeat_interleave(steps)
-    shares = torch.arange(1, steps + 1, device=lm.device).repeat(len(texts)) / steps
+    rows = torch.arange(len(texts), device=lm.device).repeat_interleave(len(points))
+    shares = points.to(lm.device).repeat(len(texts))
     found = torch.zeros(len(texts), len(lm.blocks), lm.weight(Site(0, "mlp_out")).shape[1], device=lm.device)
-    for some, points in zip(rows.split(batch), shares.split(batch), strict=True):
-        found.index_add_(0, some, _integrands(lm, rows_of(prompts, some), token, points))
-    return found / steps
+    for some, here in zip(rows.split(batch), shares.split(batch), strict=True):
+        found.index_add_(0, some, _integrands(lm, rows_of(prompts, some), token, here, part))
+    return found / len(points)
 
 
-def _integrands(lm: LanguageModel, prompts: Prompts, token: int, points: Tensor) -> Tensor:
-    """The activations times the gradients at each row's point, (rows, layers, d_in)."""
-    active, below = _activations(lm, prompts)
+def _integrands(lm: LanguageModel, prompts: Prompts, token: int, points: Tensor, part: str) -> Tensor:
+    """The activations times the gradients at each row's point, (rows, layers, neurons)."""
+    active, below = _activations(lm, prompts, part)
     found = []
     for layer, own in enumerate(active):
-        site = Site(layer, "mlp_out")
-        weight = lm.weight(site).float()
-        less = (points[:, None] - 1) * (own @ weight.T)
+        site = Site(layer, part)
+        # what leaves the site is scaled, so that the graph begins there
+        weight = lm.weight(site).float() if part == "mlp_out" else None
+        less = (points[:, None] - 1) * (own if weight is None else own @ weight.T)
         leaves: list[Tensor] = []
 
         def scaled(_: Tensor, output: Tensor, less: Tensor = less, leaves: list[Tensor] = leaves) -> Tensor:
@@ -143,23 +202,23 @@ def _integrands(lm: LanguageModel, prompts: Prompts, token: int, points: Tensor)
 
         with output_changed(lm, site, scaled), blocks_replayed(lm, below[:layer]):
             likely = prompts.logits(lm)[:, -1].float().softmax(-1)[:, token].sum()
-        (gradient,) = torch.autograd.grad(likely, leaves)
-        found.append(own * (gradient[:, 0].float() @ weight))
+        gradient = torch.autograd.grad(likely, leaves)[0][:, 0].float()
+        found.append(own * (gradient if weight is None else gradient @ weight))
     return torch.stack(found, dim=1)
 
 
 @torch.no_grad()
-def _activations(lm: LanguageModel, prompts: Prompts) -> tuple[list[Tensor], list[Any]]:
-    """For each layer its neurons' activations (rows, d_in) at the last token, and what its block puts out."""
+def _activations(lm: LanguageModel, prompts: Prompts, part: str) -> tuple[list[Tensor], list[Any]]:
+    """For each layer its neurons' activations (rows, neurons) at the last token, and what its block puts out."""
     active: list[Tensor] = []
 
     def keep(inputs: Tensor, output: Tensor) -> Tensor:
-        active.append(inputs[:, -1].float())
+        active.append((inputs if part == "mlp_out" else output)[:, -1].float())
         return output
 
     with ExitStack() as hooks:
         for layer in range(len(lm.blocks)):
-            hooks.enter_context(output_changed(lm, Site(layer, "mlp_out"), keep))
+            hooks.enter_context(output_changed(lm, Site(layer, part), keep))
         below = hooks.enter_context(blocks_recorded(lm, len(lm.blocks)))
         prompts.logits(lm)
     return active, below
