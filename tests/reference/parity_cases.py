@@ -85,6 +85,7 @@ _IDS = tuple(fact.id for fact in FACTS)
 _ONE = (_IDS[:1],)
 _BATCH = (_IDS,)
 _SEQUENCE = tuple((name,) for name in _IDS[:5])
+_TWINS = tuple((fact.id,) for fact in TWINS)
 
 _VALUE = {
     "v_lr": 0.5,
@@ -125,9 +126,13 @@ CASES = (
     Case("ft_batch", "ft", "llama", (_IDS[:4],), _FT, switches={"loss_mean": "rows"}),
     Case("ft_l", "ft_l", "llama", _ONE, {**_FT, "norm_constraint": 0.02}),
     Case("grace", "grace", "llama", _SEQUENCE[:3], {**_GRACE, "eps_init": 0.5}, switches=_AS_GRACE),
-    Case("grace_gpt2", "grace", "gpt2", _SEQUENCE[:3], {**_GRACE, "part": "mlp_in", "eps_init": 0.1}, 0, _AS_GRACE),
+    Case(
+        "grace_gpt2", "grace", "gpt2", _SEQUENCE[:3], {**_GRACE, "part": "mlp_in", "eps_init": 0.1}, switches=_AS_GRACE
+    ),
     Case("grace_split", "grace", "llama", _SEQUENCE[:2], {**_GRACE, "eps_init": 2.0}, switches=_AS_GRACE),
-    Case("grace_widen", "grace", "llama", tuple((fact.id,) for fact in TWINS), {**_GRACE, "eps_init": 1.0}, 0, _AS_GRACE),
+    Case(
+        "grace_widen", "grace", "llama", tuple((fact.id,) for fact in TWINS), {**_GRACE, "eps_init": 1.0}, 0, _AS_GRACE
+    ),
     Case("kn", "kn", "llama", _ONE, {**_KN, "steps": 1}, switches=_AS_KN),
     Case("kn_steps", "kn", "llama", _ONE, {**_KN, "steps": 4}, switches=_AS_KN),
     Case("kn_paper", "kn", "gpt2", ((LETTER.id,),), {**_KN, "steps": 5}, attributions=True),

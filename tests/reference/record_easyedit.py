@@ -1,13 +1,14 @@
 """Record what EasyEdit computes on the inputs of `parity_cases`, for the parity tests to compare with.
 
-Run it from the project's folder, in an environment that has this project and what EasyEdit's methods import:
+Clone https://github.com/zjunlp/EasyEdit. Add what its methods import to a copy of this project's environment, and run
+this file there, from the project's folder:
 
-    uv run --no-project --python .venv/bin/python --with einops --with higher --with matplotlib \
-        python -m tests.reference.record_easyedit PATH_TO_A_CLONE
+    pip install --no-deps einops higher matplotlib contourpy cycler fonttools kiwisolver pillow pyparsing
+    PYTHONPATH=. python tests/reference/record_easyedit.py FOLDER_OF_THE_CLONE
 
-It writes `easyedit.safetensors` beside this file: the weights of the tiny models, the statistics and networks that both
-codes are given, and what EasyEdit made of them. The header holds the clone's commit, the versions of the libraries and
-the cases, and the tests refuse a recording of other cases. EasyEdit runs in float32 on the CPU, in one thread.
+It writes `easyedit.safetensors` beside this file: the tiny models' weights, the second moments and the networks that
+both codes get, and what EasyEdit made of them. The header holds the commit of the clone, the versions of the libraries
+and the inputs of the cases. EasyEdit runs in float32 on the CPU, with one thread.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ MODULES: Mapping[str, Mapping[str, str]] = {
         "layer_module_tmp": "model.layers.{}",
         "attn_module_tmp": "model.layers.{}.self_attn",
         "ln_f_module": "model.norm",
-        # the heads are tied, and EasyEdit looks for them by the name of a parameter
+        # the heads are tied, and EasyEdit finds no parameter under a tied head's own name
         "lm_head_module": "model.embed_tokens",
     },
     "gpt2": {
@@ -67,9 +68,9 @@ PARTS: Mapping[str, Mapping[str, str]] = {
     "gpt2": {"mlp_in": "transformer.h.{}.mlp.c_fc", "mlp_out": "transformer.h.{}.mlp.c_proj"},
 }
 FOLDERS: Mapping[str, str] = {"llama": "tiny-llama", "gpt2": "tiny-gpt2-xl"}
-"""Names by which EasyEdit recognises the architectures."""
+"""Folders of the tiny models. EasyEdit recognises an architecture by its name in the folder's."""
 
-Recorded = dict[str, Tensor]
+Tensors = dict[str, Tensor]
 
 
 class Reference:
@@ -90,23 +91,34 @@ class Reference:
         self.contexts = [context + "{}" for context in CONTEXTS[: case.contexts]]
 
     def part(self, part: str) -> str:
-        """The name of a part's modules, with a place for the layer."""
+        """Return the name of a part's modules, with a slot for the layer."""
         return PARTS[self.kind][part]
+
+    def weight_name(self, site: Site) -> str:
+        """Return the name of a site's parameter."""
+        return f"{self.part(site.part).format(site.layer)}.weight"
+
+    @property
+    def weights(self) -> dict[Site, Tensor]:
+        """The MLP weights, (d_out, d_in). `LanguageModel` would change the model's attention."""
+        sites = [Site(layer, part) for layer in range(self.model.config.num_hidden_layers) for part in PARTS[self.kind]]
+        stored = {site: self.model.get_parameter(self.weight_name(site)).detach() for site in sites}
+        return {site: weight.T if self.kind == "gpt2" else weight for site, weight in stored.items()}
 
     @property
     def value_settings(self) -> dict[str, Any]:
-        """Hyperparameters of methods that optimise a value, under EasyEdit's names."""
-        own = self.case.settings
+        """Hyperparameters of the methods that optimise a value, under EasyEdit's names."""
+        given = self.case.settings
         return {
             **MODULES[self.kind],
-            "layers": list(own.get("layers", (own.get("layer"),))),
+            "layers": list(given.get("layers", (given.get("layer"),))),
             "fact_token": "subject_last",
-            "v_num_grad_steps": own["v_steps"],
-            "v_lr": own["v_lr"],
+            "v_num_grad_steps": given["v_steps"],
+            "v_lr": given["v_lr"],
             "v_loss_layer": self.model.config.num_hidden_layers - 1,
-            "v_weight_decay": own["v_weight_decay"],
-            "clamp_norm_factor": own["clamp_norm_factor"],
-            "kl_factor": own["kl_factor"],
+            "v_weight_decay": given["v_weight_decay"],
+            "clamp_norm_factor": given["clamp_norm_factor"],
+            "kl_factor": given["kl_factor"],
             "rewrite_module_tmp": self.part("mlp_out"),
             "mom2_adjustment": True,
             "mom2_dataset": "given",
@@ -117,38 +129,22 @@ class Reference:
             "stats_dir": "nowhere",
         }
 
-    def given_moments(self, main: Any) -> None:
-        """Put the second moments where a method would else keep those that it takes itself."""
-        for site, moment in self.moments.items():
-            main.COV_CACHE[self.name.replace("/", "_"), self.part("mlp_out").format(site.partition(".")[0])] = moment
-
-    @property
-    def weights(self) -> dict[Site, Tensor]:
-        """The MLP weights, (d_out, d_in); not through `LanguageModel`, which would change the attention."""
-        sites = [Site(layer, part) for layer in range(self.model.config.num_hidden_layers) for part in PARTS[self.kind]]
-        stored = {site: self.model.get_parameter(self.weight_name(site)).detach() for site in sites}
-        return {site: weight.T if self.kind == "gpt2" else weight for site, weight in stored.items()}
-
-    def weight_name(self, site: Site) -> str:
-        """The name of a site's parameter."""
-        return f"{self.part(site.part).format(site.layer)}.weight"
-
-    def changes(self, edit: Callable[[list[Fact]], object]) -> Recorded:
-        """What all the edits of the case together add to each MLP weight that they change, (d_out, d_in)."""
+    def changes(self, edit: Callable[[list[Fact]], object]) -> Tensors:
+        """Make the edits, and return what they together add to each MLP weight that they change, (d_out, d_in)."""
         before = {site: weight.clone() for site, weight in self.weights.items()}
         for facts in self.case:
             edit(facts)
-        changed = {site: weight - before[site] for site, weight in self.weights.items()}
-        return {str(site): change.contiguous() for site, change in changed.items() if change.any()}
+        changes = {site: weight - before[site] for site, weight in self.weights.items()}
+        return {str(site): change for site, change in changes.items() if change.any()}
 
 
-def rome(reference: Reference) -> Recorded:
-    """ROME, with the contexts and the inverse second moments in its caches."""
+def rome(reference: Reference) -> Tensors:
+    """Run ROME, with the contexts and the inverse second moments in its caches."""
     main, layer = theirs("models.rome.rome_main"), reference.case.settings["layer"]
     main.CONTEXT_TEMPLATES_CACHE = ["{}", *reference.contexts]
-    place = reference.name.replace("/", "_"), reference.part("mlp_out").format(layer)
+    key = reference.name, reference.part("mlp_out").format(layer)
     inverse = torch.inverse(reference.moments[f"{layer}.mlp_out"].double()).float()
-    theirs("models.rome.compute_u").inv_mom2_cache[place] = inverse
+    theirs("models.rome.compute_u").inv_mom2_cache[key] = inverse
     settings = theirs("models.rome.rome_hparams").ROMEHyperParams(
         alg_name="ROME", context_template_length_params=[], **reference.value_settings
     )
@@ -157,8 +153,8 @@ def rome(reference: Reference) -> Recorded:
     )
 
 
-def memit(reference: Reference) -> Recorded:
-    """MEMIT."""
+def memit(reference: Reference) -> Tensors:
+    """Run MEMIT."""
     main = layerwise(reference, "models.memit.memit_main")
     settings = theirs("models.memit.memit_hparams").MEMITHyperParams(
         alg_name="MEMIT",
@@ -171,27 +167,27 @@ def memit(reference: Reference) -> Recorded:
     )
 
 
-def alphaedit(reference: Reference) -> Recorded:
-    """AlphaEdit; its projections are made of the second moments in its cache."""
-    main, own = layerwise(reference, "models.alphaedit.AlphaEdit_main"), reference.case.settings
+def alphaedit(reference: Reference) -> Tensors:
+    """Run AlphaEdit, which computes its projections from the second moments in its cache."""
+    main, given = layerwise(reference, "models.alphaedit.AlphaEdit_main"), reference.case.settings
     settings = theirs("models.alphaedit.AlphaEdit_hparams").AlphaEditHyperParams(
         alg_name="AlphaEdit",
         layer_selection="all",
         mom2_update_weight=0.0,
-        nullspace_threshold=own["nullspace_threshold"],
-        L2=own["l2"],
+        nullspace_threshold=given["nullspace_threshold"],
+        L2=given["l2"],
         P_loc="no projections here",
         **reference.value_settings,
     )
-    # the protected keys of the last case are in a global
+    # else the keys of the case before are still protected
     main.cache_c_new = False
     return reference.changes(
         lambda facts: main.apply_AlphaEdit_to_model(reference.model, reference.tokenizer, requests(facts), settings)
     )
 
 
-def pmet(reference: Reference) -> Recorded:
-    """PMET, writing the MLP's weights only."""
+def pmet(reference: Reference) -> Tensors:
+    """Run PMET on the MLP's weights."""
     main = layerwise(reference, "models.pmet.pmet_main")
     settings = theirs("models.pmet.pmet_hparams").PMETHyperParams(
         alg_name="PMET",
@@ -203,7 +199,7 @@ def pmet(reference: Reference) -> Recorded:
     )
 
     def edit(facts: list[Fact]) -> None:
-        # it puts a space before an object for some models only, and never a second one
+        # for Llama it adds no space before an object
         spaced = [{**request, "target_new": " " + request["target_new"]} for request in requests(facts)]
         main.apply_pmet_to_model(reference.model, reference.tokenizer, spaced, settings)
 
@@ -211,27 +207,29 @@ def pmet(reference: Reference) -> Recorded:
 
 
 def layerwise(reference: Reference, module: str) -> Any:
-    """The module of a method that writes several layers, with contexts and second moments in its caches."""
+    """Return a module of a method that writes several layers, with contexts and second moments in its caches."""
     main = theirs(module)
     main.CONTEXT_TEMPLATES_CACHE = [["{}"], reference.contexts]
-    main.COV_CACHE.clear()
-    reference.given_moments(main)
+    main.COV_CACHE = {
+        (reference.name, reference.part("mlp_out").format(Site.parse(site).layer)): moment
+        for site, moment in reference.moments.items()
+    }
     return main
 
 
-def fine_tuning(reference: Reference) -> Recorded:
-    """FT: the loss on the object's tokens after one another, or all at the prompt's end with the norm constraint."""
-    main, own = theirs("models.ft.ft_main"), reference.case.settings
-    # it counts padding before the prompt
+def fine_tuning(reference: Reference) -> Tensors:
+    """Run FT: the loss on each token of the object after those before it, or on all after the prompt (FT-L)."""
+    main, given = theirs("models.ft.ft_main"), reference.case.settings
+    # it takes the first tokens of a row for padding
     reference.tokenizer.padding_side = "left"
     settings = theirs("models.ft.ft_hparams").FTHyperParams(
         alg_name="FT",
-        layers=[own["layer"]],
-        num_steps=own["steps"],
-        lr=own["lr"],
+        layers=[given["layer"]],
+        num_steps=given["steps"],
+        lr=given["lr"],
         weight_decay=0,
         kl_factor=0,
-        norm_constraint=own.get("norm_constraint", False),
+        norm_constraint=given.get("norm_constraint", False),
         objective_optimization="prompt_last" if reference.case.method == "ft_l" else "target_new",
         rewrite_module_tmp=f"{reference.part('mlp_out')}.weight",
         device="cpu",  # type: ignore[arg-type]
@@ -243,15 +241,15 @@ def fine_tuning(reference: Reference) -> Recorded:
     )
 
 
-def grace(reference: Reference) -> Recorded:
-    """GRACE, whose values begin at the module's own output instead of at random."""
-    main, own = theirs("models.grace.grace_main"), reference.case.settings
-    place = reference.part(own["part"]).replace(".{}.", f"[{own['layer']}].")
+def grace(reference: Reference) -> Tensors:
+    """Run GRACE with one codebook for all edits. Values start at the module's own output, not at random."""
+    main, given = theirs("models.grace.grace_main"), reference.case.settings
+    module = reference.part(given["part"])
     settings = theirs("models.grace.grace_hparams").GraceHyperParams(
         alg_name="GRACE",
-        edit_lr=own["lr"],
-        n_iter=own["steps"],
-        eps=own["eps_init"],
+        edit_lr=given["lr"],
+        n_iter=given["steps"],
+        eps=given["eps_init"],
         dist_fn="euc",
         val_init="warm",
         val_train="sgd",
@@ -261,32 +259,32 @@ def grace(reference: Reference) -> Recorded:
         eps_expand="coverage",
         num_pert=8,
         dropout=0.0,
-        inner_params=[f"{place}.weight"],
+        inner_params=[f"{module.replace('.{}.', '[{}].').format(given['layer'])}.weight"],
         device="cpu",
         model_name=reference.name,
     )
     first, *later = [statements(facts) for facts in reference.case]
     editor, _ = main.apply_grace_to_model(reference.model, reference.tokenizer, first, settings)
     for (request,) in later:
-        # not by `apply_grace_to_model`, which freezes the earlier values, so that an entry cannot be fitted further
+        # a second `apply_grace_to_model` freezes the values, and fails where an entry is fitted further
         tokens = main.tokenize(request, tokenizer=reference.tokenizer, device="cpu")
         editor.edit(config=settings, tokens=tokens, edit_id=request["target_new"])
-    adapter = reference.model.get_submodule(reference.part(own["part"]).format(own["layer"]))
-    return {
-        "keys": adapter.keys.detach(),
-        "values": adapter.values.detach(),
-        "radii": adapter.epsilons.detach().view(-1),
+    codebook = reference.model.get_submodule(module.format(given["layer"]))
+    tensors = {"keys": codebook.keys, "values": codebook.values, "radii": codebook.epsilons.view(-1)}
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def kn(reference: Reference) -> Tensors:
+    """Run KN: the attributions, and the edit."""
+    main, given = theirs("models.kn.kn_main"), reference.case.settings
+    ((fact,),) = reference.case
+    steps = given["steps"]
+    # it takes the objects as they are, without a space before them
+    request = {
+        "prompt": fact.statement,
+        "ground_truth": f" {fact.target_true}",
+        "target_new": f" {fact.target_new}",
     }
-
-
-def kn(reference: Reference) -> Recorded:
-    """KN: the attributions, and the edit of the neurons that one statement gives."""
-    main, own = theirs("models.kn.kn_main"), reference.case.settings
-    (fact,) = next(iter(reference.case))
-    inside = main.KnowledgeNeurons(reference.model, reference.tokenizer, main.model_type(reference.name), "cpu")
-    # a true object is looked up as it is written, without a space before it
-    steps, old, new = own["steps"], f" {fact.target_true}", f" {fact.target_new}"
-    scores = inside.get_scores(fact.statement, old, batch_size=steps, steps=steps, pbar=False).detach()
     settings = theirs("models.kn.kn_hparams").KNHyperParams(
         alg_name="KN",
         lr_scale=1.0,
@@ -294,44 +292,54 @@ def kn(reference: Reference) -> Recorded:
         refine=False,
         batch_size=steps,
         steps=steps,
-        adaptive_threshold=own["threshold"],
-        p=own["sharing"],
+        adaptive_threshold=given["threshold"],
+        p=given["sharing"],
         model_name=reference.name,
         device="cpu",  # type: ignore[arg-type]
     )
-    request = {"prompt": fact.statement, "ground_truth": old, "target_new": new}
+    scores = attributions(reference, neurons(reference), request["ground_truth"], points=steps)
     changes = reference.changes(
         lambda _: main.apply_kn_to_model(reference.model, reference.tokenizer, [request], settings)
     )
     return {"attributions": scores, **changes}
 
 
-def kn_attributions(reference: Reference) -> Recorded:
-    """KN's attributions of what enters the MLP's output weight, at zero alone and at zero and all further points."""
-    main, steps = theirs("models.kn.kn_main"), reference.case.settings["steps"]
-    inside = main.KnowledgeNeurons(reference.model, reference.tokenizer, main.model_type(reference.name), "cpu")
-    inside.input_ff_attr = "mlp.act"
-    (fact,) = next(iter(reference.case))
-    return {
-        name: inside.get_scores(fact.statement, fact.target_true, batch_size=points, steps=points, pbar=False).detach()
-        for name, points in (("at_zero", 1), ("from_zero", steps + 1))
-    }
+def kn_attributions(reference: Reference) -> Tensors:
+    """Run KN's attributions of what the activation function returns, at zero alone and at all points from zero on."""
+    ((fact,),) = reference.case
+    finder = neurons(reference)
+    finder.input_ff_attr = "mlp.act"
+    points = {"at_zero": 1, "from_zero": reference.case.settings["steps"] + 1}
+    return {name: attributions(reference, finder, fact.target_true, points=number) for name, number in points.items()}
 
 
-def mend(reference: Reference) -> Recorded:
-    """MEND's edit by given networks, without its training."""
-    own = reference.case.settings
-    sites = [Site(layer, part) for layer in own["layers"] for part in own["parts"]]
+def neurons(reference: Reference) -> Any:
+    """Return EasyEdit's finder of knowledge neurons."""
+    main = theirs("models.kn.kn_main")
+    kind = main.model_type(reference.name)
+    return main.KnowledgeNeurons(reference.model, reference.tokenizer, model_type=kind, device="cpu")
+
+
+def attributions(reference: Reference, finder: Any, target: str, *, points: int) -> Tensor:
+    """Return the attributions of a target after the case's statement, (layers, neurons)."""
+    ((fact,),) = reference.case
+    return finder.get_scores(fact.statement, target, batch_size=points, steps=points, pbar=False).detach()
+
+
+def mend(reference: Reference) -> Tensors:
+    """Run MEND's edit by given networks, without its training."""
+    given = reference.case.settings
+    sites = [Site(layer, part) for layer in given["layers"] for part in given["parts"]]
     names = {site: reference.weight_name(site) for site in sites}
     settings = types.SimpleNamespace(
         **dict.fromkeys(("one_sided", "x_only", "delta_only", "model_parallel"), False),
         **dict.fromkeys(("norm", "combine", "shared"), True),
         inner_params=list(names.values()),
-        edit_lr=own["rate"],
+        edit_lr=given["rate"],
         n_hidden=1,
         init="id",
         act="relu",
-        rank=own["rank"],
+        rank=given["rank"],
         mlp_class="IDMLP",
         device="cpu",
         model_name=reference.name,
@@ -360,12 +368,12 @@ def copy_networks(networks: Mapping[str, Tensor], editor: Any, names: Mapping[Si
             linear.mode_scale.weight[number] = networks[f"{site}.s{layer}"]
             linear.mode_shift.weight[number] = networks[f"{site}.o{layer}"]
         deviation = (networks[f"{site}.squares"] / (networks[f"{site}.count"] - 1)).sqrt()
-        for statistic, name in ((networks[f"{site}.mean"], "mean"), (deviation, "std")):
-            getattr(network, f"u_{name}").copy_(statistic[:d_in])
-            getattr(network, f"v_{name}").copy_(statistic[d_in:])
+        for letter, part in (("u", slice(d_in)), ("v", slice(d_in, None))):
+            getattr(network, f"{letter}_mean").copy_(networks[f"{site}.mean"][part])
+            getattr(network, f"{letter}_std").copy_(deviation[part])
 
 
-WAYS: Mapping[str, Callable[[Reference], Recorded]] = {
+METHODS: Mapping[str, Callable[[Reference], Tensors]] = {
     "rome": rome,
     "memit": memit,
     "alphaedit": alphaedit,
@@ -392,9 +400,9 @@ def statements(facts: Iterable[Fact]) -> list[dict[str, str]]:
 
 
 def tiny(kind: str) -> LanguageModel:
-    """Return a tiny model whose weights fit into half precision, so that they are recorded exactly in half the bytes.
+    """Return a tiny model whose weights half precision holds exactly, so that they are recorded in half the bytes.
 
-    Its embeddings of positions beyond `POSITIONS`, which no case reaches, are zero.
+    Embeddings of positions from `POSITIONS` on, which no case reaches, are zero.
     """
     lm = tiny_model(kind, seed=12)
     with torch.no_grad():
@@ -405,69 +413,65 @@ def tiny(kind: str) -> LanguageModel:
     return lm
 
 
-def random_networks(lm: LanguageModel, case: Case) -> dict[str, Tensor]:
-    """Return networks for MEND: random ones, for an untrained one is the identity.
+def random_networks(lm: LanguageModel, case: Case) -> Tensors:
+    """Return random networks for MEND, because untrained ones are the identity.
 
-    All sites have the same statistics, and the rates are negative, because EasyEdit adds the edit that this project
+    All sites have the same statistics. The rates are negative, because EasyEdit adds the edit that this project
     subtracts.
     """
-    settings, generator = case.settings, torch.Generator().manual_seed(5)
-    sites = [Site(layer, part) for layer in settings["layers"] for part in settings["parts"]]
-    networks = GradientEditors.untrained(lm, sites, rank=settings["rank"], rate=-settings["rate"], seed=5).tensors
+    given, generator = case.settings, torch.Generator().manual_seed(5)
+    sites = [Site(layer, part) for layer in given["layers"] for part in given["parts"]]
+    networks = GradientEditors.untrained(lm, sites, rank=given["rank"], rate=-given["rate"], seed=5).tensors
     for name, tensor in networks.items():
         if not name.endswith(("rate", "count", "mean", "squares")):
             networks[name] = tensor + 0.2 * torch.randn(tensor.shape, generator=generator)
     for site in sites:
         d_out, d_in = lm.weight(site).shape
-        # about as large as what enters a weight, and as the gradients of what leaves it
+        # the sizes of what enters a weight and of the gradients of what leaves it
         deviation = torch.cat([torch.full((d_in,), 0.5), torch.full((d_out,), 0.03)]).double()
         networks[f"{site}.mean"], networks[f"{site}.count"] = deviation / 10, torch.tensor(101).double()
         networks[f"{site}.squares"] = 100 * deviation.square()
     return networks
 
 
-def record(clone: Path) -> tuple[Recorded, dict[str, str]]:
+def given_inputs(kind: str) -> Tensors:
+    """Write a tiny model into its folder, and return its weights, second moments and networks."""
+    lm = tiny(kind)
+    lm.model.save_pretrained(FOLDERS[kind])
+    lm.tokenizer.save_pretrained(FOLDERS[kind])
+    weights = {f"weights.{name}": tensor.detach()[:POSITIONS].half() for name, tensor in lm.model.named_parameters()}
+    moments = second_moments(lm, TEXTS, [Site(layer, "mlp_out") for layer in range(3)], tokens=10_000)
+    networks = random_networks(lm, next(case for case in CASES if case.method == "mend"))
+    return {
+        **weights,
+        **{f"moments.{site}": moment.float() for site, moment in moments.items()},
+        **{f"networks.{name}": tensor for name, tensor in networks.items()},
+    }
+
+
+def record(clone: Path) -> tuple[Tensors, dict[str, str]]:
     """Make the edits of all cases with the code of a clone.
 
     Returns:
         The tensors of the recording, and the texts of its header.
     """
     stub_imports(clone)
-    tensors: Recorded = {}
-    # some methods leave files in the working directory
+    tensors: Tensors = {}
+    # AlphaEdit leaves a file in the working directory
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
-        given = {kind: given_inputs(kind) for kind in FOLDERS}
-        for kind, inputs in given.items():
-            tensors |= {f"{kind}.{name}": tensor for name, tensor in inputs.items()}
+        inputs = {kind: given_inputs(kind) for kind in FOLDERS}
+        for kind, given in inputs.items():
+            tensors |= {f"{kind}.{name}": tensor for name, tensor in given.items()}
         for case in CASES:
-            torch.manual_seed(0)
             # EasyEdit prints every step
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-                way = kn_attributions if case.attributions else WAYS[case.method]
-                results = way(Reference(case, given[case.model]))
-            tensors |= {f"{case.name}.{name}": tensor.clone() for name, tensor in results.items()}
+                method = kn_attributions if case.attributions else METHODS[case.method]
+                results = method(Reference(case, inputs[case.model]))
+            tensors |= {f"{case.name}.{name}": tensor for name, tensor in results.items()}
     head = subprocess.run(["git", "-C", clone, "rev-parse", "HEAD"], text=True, capture_output=True, check=True)
-    return tensors, {
-        "code": "https://github.com/zjunlp/EasyEdit",
-        "commit": head.stdout.strip(),
-        "versions": json.dumps(versions()),
-        "cases": json.dumps({case.name: case.inputs for case in CASES}, ensure_ascii=False),
-    }
-
-
-def given_inputs(kind: str) -> Recorded:
-    """Write a tiny model into a folder, and return its weights, second moments and networks."""
-    lm = tiny(kind)
-    lm.model.save_pretrained(FOLDERS[kind])
-    lm.tokenizer.save_pretrained(FOLDERS[kind])
-    weights = {f"weights.{name}": parameter[:POSITIONS].half() for name, parameter in lm.model.named_parameters()}
-    moments = second_moments(lm, TEXTS, [Site(layer, "mlp_out") for layer in range(3)], tokens=10_000)
-    networks = random_networks(lm, next(case for case in CASES if case.method == "mend"))
-    return {
-        **{name: weight.detach() for name, weight in weights.items()},
-        **{f"moments.{site}": moment.float() for site, moment in moments.items()},
-        **{f"networks.{name}": tensor for name, tensor in networks.items()},
-    }
+    header = {"code": "https://github.com/zjunlp/EasyEdit", "commit": head.stdout.strip()}
+    inputs_of_cases = {case.name: case.inputs for case in CASES}
+    return tensors, {**header, "versions": json.dumps(versions()), "cases": json.dumps(inputs_of_cases)}
 
 
 def stub_imports(clone: Path) -> None:
@@ -478,12 +482,13 @@ def stub_imports(clone: Path) -> None:
 
 
 def main() -> None:
-    """Read the command line and write the recording."""
+    """Read the command line, and write the recording."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("clone", type=Path, help="folder of a clone of EasyEdit")
     torch.set_num_threads(1)
     tensors, header = record(options.parse_args().clone.resolve())
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, RECORDING, header)
+    # a copy of each, for files refuse tensors that share memory
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, RECORDING, header)
     sys.stdout.write(f"{len(CASES)} cases in {RECORDING}: {RECORDING.stat().st_size:,} bytes\n")
 
 
