@@ -77,7 +77,7 @@ def test_least_squares_satisfies_its_normal_equation():
 @pytest.mark.parametrize("threshold", [0.2, 4.0], ids=["small null space", "large null space"])
 def test_least_squares_is_alphaedits_inverse(threshold, earlier):
     moments, keys, before = spread(), rows(FACTS), rows(earlier, seed=2)
-    basis, spans = null_space(moments, threshold)
+    basis, spans = null_space(moments, threshold=threshold)
     project = projector(basis, spans)
     right = least_squares(keys, lambda k: project(k) / 10, before)
     projected = naive_memit.projection(moments.numpy(), threshold)
@@ -90,7 +90,7 @@ def test_least_squares_is_alphaedits_inverse(threshold, earlier):
 def test_the_smaller_of_null_space_and_complement_is_held(threshold):
     moments = spread()
     inside = int((torch.linalg.eigvalsh(moments) < threshold).sum())
-    basis, spans = null_space(moments, threshold)
+    basis, spans = null_space(moments, threshold=threshold)
     assert inside
     assert basis.shape == (WIDTH, min(inside, WIDTH - inside))
     assert spans == (inside <= WIDTH / 2)
@@ -100,4 +100,21 @@ def test_the_smaller_of_null_space_and_complement_is_held(threshold):
 
 def test_no_null_space_is_refused_with_the_way_out():
     with pytest.raises(ValueError, match=r"below nullspace_threshold: 1e-06 \(the smallest is .*raise it"):
-        null_space(spread(), 1e-6)
+        null_space(spread(), threshold=1e-6)
+    with pytest.raises(
+        ValueError, match=r"below nullspace_energy: 1e-06 \(the smallest is .* of the trace\).*raise it"
+    ):
+        null_space(spread(), energy=1e-6)
+
+
+@pytest.mark.parametrize("energy", [0.01, 0.1, 0.5])
+def test_a_null_space_by_energy_holds_no_more_than_its_share_of_the_trace(energy):
+    moments = spread()
+    basis, spans = null_space(moments, energy=energy)
+    project = projector(basis, spans)
+    held = float(torch.trace(project(moments.float()))) / float(torch.trace(moments))
+    values, vectors = np.linalg.eigh(moments.numpy())
+    inside = sum(np.cumsum(values) / values.sum() <= energy)
+    assert 0 < held <= energy < held + values[inside] / values.sum()
+    null = vectors[:, :inside]
+    np.testing.assert_allclose(project(torch.eye(WIDTH)).numpy(), null @ null.T, atol=1e-6)

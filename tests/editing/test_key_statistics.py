@@ -4,7 +4,7 @@ import pytest
 import torch
 from fabricated_edits import TEXTS
 
-from edit_robustness.editing.key_statistics import second_moments
+from edit_robustness.editing.key_statistics import energy_inside, second_moments, unread_texts
 from edit_robustness.models.layout import Site
 
 SITE = Site(1, "mlp_out")
@@ -53,3 +53,25 @@ def test_progress_wraps_the_batches(lab):
 
     second_moments(lab.model("llama"), TEXTS * 2, [SITE], tokens=10_000, progress=progress)
     assert seen == [-(-2 * len(TEXTS) // 16)]
+
+
+def test_the_energy_inside_a_subspace_is_that_of_every_key(lab):
+    lm, other = lab.model("llama"), Site(3, "mlp_out")
+    width = lm.weight(SITE).shape[1]
+    masks = {SITE: torch.arange(width) < 10, other: torch.ones(width, dtype=torch.bool)}
+    projections = {site: lambda keys, mask=mask: keys * mask for site, mask in masks.items()}
+    shares, tokens = energy_inside(lm, TEXTS, projections, tokens=10_000)
+    keys = np.concatenate([naive.keys_of(lm, lm.module(SITE), naive.ids_of(lm, text)) for text in TEXTS])
+    assert shares[SITE] == pytest.approx((keys[:, :10] ** 2).sum() / (keys**2).sum(), rel=1e-4)
+    assert shares[other] == pytest.approx(1)
+    assert tokens == len(keys)
+    assert energy_inside(lm, [], projections, tokens=10) == ({}, 0)
+
+
+def test_texts_that_the_moments_do_not_read_are_left(lab):
+    lm = lab.model("llama")
+    first, second = (len(naive.ids_of(lm, text)) for text in TEXTS[:2])
+    assert unread_texts(lm, TEXTS, first) == TEXTS[1:]
+    assert unread_texts(lm, TEXTS, first + 1) == TEXTS[2:], "a text that is read in part is no held-out text"
+    assert unread_texts(lm, TEXTS, first + second) == TEXTS[2:]
+    assert not unread_texts(lm, TEXTS, 10_000)

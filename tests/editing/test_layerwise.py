@@ -75,11 +75,13 @@ def test_nothing_is_factored_when_editing_and_the_corpus_is_passed_once(name, la
         monkeypatch.setattr(torch.linalg, factoring, lambda c, f=function: factorings.append(len(c)) or f(c))
     made = method(name)
     prepared = made.prepare(lm, corpus())
-    assert len(passes) == 1
+    # alphaedit looks once more, at the text that is held out
+    assert len(passes) == (2 if name == "alphaedit" else 1)
+    taken = len(passes)
     assert len(factorings) == len(made.layers)
     assert len(list(made.edit_each(lm, FACTS, prepared=prepared))) == len(FACTS)
     made.edit(lm, FACTS, prepared=prepared)
-    assert len(passes) == 1
+    assert len(passes) == taken
     assert len(factorings) == len(made.layers)
 
 
@@ -206,6 +208,39 @@ def test_a_layer_that_the_model_has_not_is_named_before_anything_is_taken(name, 
         method(name, layers=[1, 9]).prepare(lab.model("llama"), corpus())
 
 
-def test_a_threshold_without_a_null_space_is_refused_when_preparing(lab):
+@pytest.mark.parametrize("measure", [{"threshold": 1e-9, "energy": None}, {"threshold": None, "energy": 1e-9}])
+def test_a_measure_without_a_null_space_is_refused_when_preparing(measure, lab):
+    settings = {f"nullspace_{name}": value for name, value in measure.items()}
     with pytest.raises(ValueError, match="raise it"):
-        method("alphaedit", nullspace_threshold=1e-9).prepare(lab.model("llama"), corpus())
+        method("alphaedit", **settings).prepare(lab.model("llama"), corpus())
+
+
+@pytest.mark.parametrize(("threshold", "energy", "state"), [(0.05, 0.01, "both are"), (None, None, "none is")])
+def test_alphaedit_takes_one_measure_of_its_null_space(threshold, energy, state):
+    with pytest.raises(ValueError, match=f"one of nullspace_energy and nullspace_threshold, and {state} set"):
+        method("alphaedit", nullspace_threshold=threshold, nullspace_energy=energy)
+    for wrong in (0.0, 1.0):
+        with pytest.raises(ValueError, match="nullspace_energy"):
+            method("alphaedit", nullspace_threshold=None, nullspace_energy=wrong)
+
+
+def test_alphaedit_measures_what_its_changes_touch_on_text_that_was_held_out(lab):
+    lm, made = lab.model("llama"), method("alphaedit", nullspace_threshold=None, nullspace_energy=0.05)
+    prepared = made.prepare(lm, corpus())
+    moments = key_statistics.second_moments(lm, TEXTS, made.key_sites, tokens=made.mom2_tokens)
+    rest = key_statistics.unread_texts(lm, TEXTS, made.mom2_tokens)
+    assert 0 < len(rest) < len(TEXTS)
+    assert prepared.figures["held_out_tokens"] == sum(len(naive.ids_of(lm, text)) for text in rest)
+    for site in made.key_sites:
+        values, vectors = torch.linalg.eigh(moments[site])
+        null = vectors[:, values.cumsum(0) <= 0.05 * values.sum()].numpy()
+        keys = [naive.keys_of(lm, lm.module(site), naive.ids_of(lm, text)) for text in rest]
+        share = sum(((own @ null) ** 2).sum() for own in keys) / sum((own**2).sum() for own in keys)
+        assert prepared.figures["held_out_energy"][str(site)] == pytest.approx(share, abs=1e-4)
+        assert share > 0.02
+
+
+def test_a_corpus_that_leaves_no_text_to_hold_out_is_said(lab, caplog):
+    prepared = method("alphaedit", mom2_tokens=10_000).prepare(lab.model("llama"), corpus())
+    assert prepared.figures == {"held_out_energy": {}, "held_out_tokens": 0}
+    assert "mom2_tokens: 10000 reads the whole corpus" in caplog.text

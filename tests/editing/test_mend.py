@@ -166,6 +166,9 @@ def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
     examples = [pool.draw(Random(number)) for number in range(3)]
     editors = GradientEditors(prepared.tensors)
     edit, rest = losses(lm, editors, mend.sites, examples, see=False)
+    statement, reworded = (
+        losses(lm, editors, mend.sites, examples, see=False, on=on)[0] for on in ("statement", "rewording")
+    )
     edits, rests = [], []
     for example in examples:
         gradients, _ = token_gradients(lm, mend.sites, Batch.of(lm, example[:1]))
@@ -183,9 +186,24 @@ def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
             for site, weight in kept.items():
                 lm.weight(site).copy_(weight)
     assert float(edit) == pytest.approx(np.mean(edits), rel=1e-3)
+    assert float(statement) == pytest.approx(np.mean(edits[::2]), rel=1e-3)
+    assert float(reworded) == pytest.approx(np.mean(edits[1::2]), rel=1e-3)
+    assert float(statement) != pytest.approx(float(reworded), rel=1e-2)
     assert float(rest) == pytest.approx(np.mean(rests), rel=2e-2)
     assert np.mean(rests) > 1e-4
     assert hooks_on(lm) == 0
+
+
+def test_training_lowers_the_loss_that_is_asked_for_and_may_begin_with_easyedits_sign(lab):
+    lm, short = lab.model("gpt2"), {"steps": 1, "check_every": 1}
+    looks = {on: curve(method("mend", **short, edit_loss=on).prepare(lm, corpus()))[0] for on in ("statement", "both")}
+    assert looks["statement"]["edit"] != looks["both"]["edit"]
+    begun = {rate: method("mend", **short, rate=rate).prepare(lm, corpus()).tensors for rate in (1e-3, -1e-3)}
+    for site in method("mend").sites:
+        ours, theirs = (float(begun[rate][f"{site}.rate"]) for rate in (1e-3, -1e-3))
+        assert ours > 0 > theirs
+    with pytest.raises(ValueError, match="other than 0"):
+        method("mend", rate=0.0)
 
 
 LONGER = {"steps": 24, "check_every": 4, "patience": 24}

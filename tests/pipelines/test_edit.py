@@ -4,9 +4,12 @@ from typing import ClassVar
 import pytest
 import torch
 from fabricated_edits import FACTS, POOL, RELATIONS, TEXTS, method
+from landings import fill
 
+from edit_robustness.datasets import EditsDataset, PreparedDataset
 from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing import key_statistics
 from edit_robustness.editing.edits import Frame
 from edit_robustness.editing.method import Prepared, Trained, Unsolvable
@@ -14,6 +17,7 @@ from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus
+from edit_robustness.report.runs import methods_run
 from edit_robustness.tables import facts_to_table
 
 CORPUS = {"corpus": Stored.of("texts", list(TEXTS))}
@@ -167,3 +171,21 @@ def test_a_model_without_numbers_writes_no_corpus_and_has_no_moments():
     written = Folder().take(write_corpus(broken, CorpusSource((), 4, 8, 0), {}))
     assert written.items["corpus"].read() == []
     assert Folder().take(take_moments(broken, {}, CORPUS, method("rome"))).items == {}
+
+
+def test_what_was_measured_when_preparing_is_in_the_header_of_every_edit_and_in_the_runs_record(lab, tmp_path):
+    lm, made = lab.model("llama"), method("alphaedit")
+    prepared = PreparedDataset(str(tmp_path / "prepared"))
+    fill(prepared, prepare_with("alphaedit")(lm, {}, made, corpus=CORPUS))
+    figures = prepared.load()["alphaedit"].read().figures
+    assert figures["held_out_tokens"] > 0
+    edits = EditsDataset(str(tmp_path / "edits"))
+    fill(edits, edit_with("alphaedit")(lm, facts_to_table(FACTS[:2]), {}, made, prepared.load()))
+    assert [item.header["figures"] for item in edits.load().values()] == [figures] * 2
+    record = run_record(lm, {"alphaedit": made.settings()}, {"alphaedit": edits.load(), "none": {}}, [])
+    assert record["figures"] == {lm.name: {"alphaedit": figures}}
+    low = min(figures["held_out_energy"].values())
+    (row,) = methods_run([record])
+    assert f"({figures['held_out_tokens']:,} tokens) {low:.1%} to" in row["note"]
+    unmeasured = {"figures": {lm.name: {"alphaedit": {"held_out_energy": {}, "held_out_tokens": 0}}}}
+    assert "was not measured" in methods_run([{**record, **unmeasured}])[0]["note"]

@@ -52,6 +52,12 @@ def times(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.*") if path.name != "manifest.json"}
 
 
+def test_increments_repeat_what_was_measured_when_preparing(lab, tmp_path):
+    prepared = {"rome": Stored.of("prepared", lab.prepared("rome", "llama"), figures={"held_out_tokens": 3})}
+    made = edited(lab, EditsDataset(str(tmp_path)), prepared=prepared, orders=ORDERS[ORDERS["order"] == 0])
+    assert all(item.header["figures"] == {"held_out_tokens": 3} for item in made.load().values())
+
+
 @pytest.fixture(scope="module")
 def sequence(lab, tmp_path_factory):
     """ROME's increments of both orders, as they lie in their folder."""

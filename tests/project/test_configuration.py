@@ -43,12 +43,19 @@ def offline(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
+def base_settings(method, model):
+    path = ROOT / "conf/base/parameters/methods" / f"{method}.yml"
+    return yaml.safe_load(path.read_text())["methods"][method].get(model, {})
+
+
 def committed_settings():
+    """Each environment's hyperparameters; one may name some only, over those of conf/base."""
     for path in sorted((ROOT / "conf").glob("*/parameters/**/*.yml")) + sorted(
         (ROOT / "conf").glob("*/parameters*.yml")
     ):
         for method, models in (yaml.safe_load(path.read_text()).get("methods") or {}).items():
             for model, settings in models.items():
+                settings = {**base_settings(method, model), **settings}
                 yield pytest.param(method, settings, id=f"{path.relative_to(ROOT / 'conf')}:{method}.{model}")
 
 
@@ -110,6 +117,17 @@ def test_the_settings_of_paper_2_hold_for_its_models(project, offline):
     assert context.params["sequence"].checkpoints == (1, 5, 10, 20, 50, 100)
     assert set(context.params["damage"].sizes) == set(scale)
     assert set(context.params["damage"].base) <= set(HUBS)
+
+
+def test_the_environment_of_paper_2_runs_the_methods_as_its_code_does(project):
+    methods = project.context("paper2").params["methods"]
+    kn, memit = methods["kn"]["smollm2"], methods["memit"]["smollm2"]
+    assert (kn.variant, kn.steps, kn.context_lengths, kn.sharing) == ("easyedit", 1, (), 0)
+    assert not memit.history
+    assert memit.mom2_update_weight == 200, "the rest is that of conf/base"
+    default = project.context("local", sequential_grid={"smollm2": {"memit": True, "kn": True}}).params["methods"]
+    assert default["memit"]["smollm2"].history
+    assert default["kn"]["smollm2"].variant == "paper"
 
 
 def test_a_parameter_given_for_one_run_leaves_the_others(project):

@@ -220,7 +220,7 @@ def test_what_was_run_may_lack_anything():
     }
     assert methods_run([run]) == [
         {
-            "model": "m", "method": "ROME", "settings": "layer: 5", "seconds": "1.50 s", "size": "2.0 KiB",
+            "model": "m", "method": "ROME", "settings": "layer: 5", "note": "", "seconds": "1.50 s", "size": "2.0 KiB",
             "speed": "12.3",
         }
     ]  # fmt: skip

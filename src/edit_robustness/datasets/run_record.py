@@ -9,6 +9,7 @@ from typing import Any
 
 from edit_robustness.datasets.folders import Stored
 from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.method import Prepared
 from edit_robustness.models.language_model import LanguageModel
 
 
@@ -18,7 +19,7 @@ def run_record(
     edits: Mapping[str, Mapping[str, Stored[Edit]]],
     packages: Sequence[str],
 ) -> dict[str, Any]:
-    """The model, its methods with hyperparameters, what an edit of each cost, and versions, as plain values.
+    """The model, its methods with hyperparameters and figures, the costs of an edit, and versions, as plain values.
 
     Args:
         lm: The model.
@@ -29,11 +30,23 @@ def run_record(
     return {
         "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
         "methods": {lm.name: dict(settings)},
+        "figures": {lm.name: {name: noted for name, folder in edits.items() if (noted := _figures(folder))}},
         "seconds_per_edit": {lm.name: {name: mean_of(folder, "seconds") for name, folder in edits.items()}},
         "bytes_per_edit": {lm.name: {name: mean_of(folder, "bytes") for name, folder in edits.items()}},
         "versions": {package: version(package) for package in packages},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def figures_of(prepared: Stored[Prepared]) -> dict[str, Any]:
+    """Return what an edit's header repeats of what its method measured when it was prepared."""
+    figures = prepared.header.get("figures")
+    return {"figures": figures} if figures else {}
+
+
+def _figures(edits: Mapping[str, Stored[Edit]]) -> Mapping[str, Any]:
+    """What the headers of a folder of edits repeat; all are the same."""
+    return next((edit.header["figures"] for edit in edits.values() if "figures" in edit.header), {})
 
 
 def mean_of(edits: Mapping[str, Stored[Edit]], name: str) -> float:

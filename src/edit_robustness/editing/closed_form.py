@@ -67,25 +67,33 @@ def least_squares(keys: Tensor, shape: RowMap, before: Tensor | None = None) -> 
     return torch.linalg.solve(eye + every @ shaped.T, eye[:, -len(keys) :]).T @ shaped
 
 
-def null_space(moments: Tensor, threshold: float) -> tuple[Tensor, bool]:
-    """The null space of the second moments, held by whichever of it and its complement has fewer dimensions.
+def null_space(moments: Tensor, *, threshold: float | None = None, energy: float | None = None) -> tuple[Tensor, bool]:
+    """Return the null space of the second moments, held by whichever of it and its complement has fewer dimensions.
+
+    Its dimensions are the eigenvectors of C with the smallest eigenvalues: those below `threshold`, or as many as
+    together hold no more than the share `energy` of C's trace, which is the keys' mean squared length.
 
     Args:
         moments: C, (d_in, d_in).
         threshold: Eigenvalues of C below this count as zero.
+        energy: The share of the trace; read where there is no threshold.
 
     Returns:
         An orthonormal basis (d_in, dimensions) in float32, and whether it spans the null space or the complement.
 
     Raises:
-        ValueError: If no eigenvalue is below the threshold.
+        ValueError: If no eigenvector qualifies.
     """
     values, vectors = torch.linalg.eigh(moments.double())
-    inside = int((values < threshold).sum())
+    values = values.clamp(min=0)
+    shares = values.cumsum(0) / values.sum()
+    inside = int((shares <= energy if threshold is None else values < threshold).sum())
     if not inside:
+        setting = f"nullspace_threshold: {threshold}" if threshold is not None else f"nullspace_energy: {energy}"
+        smallest = f"{float(values[0]):.2g}, {float(shares[0]):.2g} of the trace"
         raise ValueError(
-            f"no eigenvalue of the second moments is below nullspace_threshold: {threshold} (the smallest is "
-            f"{float(values[0]):.2g}), so that no change is allowed: raise it"
+            f"no eigenvalue of the second moments is below {setting} (the smallest is {smallest}), so that no change "
+            "is allowed: raise it"
         )
     spans = 2 * inside <= len(values)
     basis = vectors[:, :inside] if spans else vectors[:, inside:]

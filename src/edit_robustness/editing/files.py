@@ -51,7 +51,7 @@ def read_edit(path: Path) -> Edit:
 
 def write_prepared(path: Path, prepared: Prepared, header: Mapping[str, Any]) -> None:
     """Keep what a method prepared."""
-    _write(path, dict(prepared.tensors), {**header, "texts": list(prepared.texts)})
+    _write(path, dict(prepared.tensors), {**header, "texts": list(prepared.texts), "figures": dict(prepared.figures)})
 
 
 def read_prepared(path: Path) -> Prepared:
@@ -60,7 +60,8 @@ def read_prepared(path: Path) -> Prepared:
     Raises:
         UnreadableFile: If the file is truncated.
     """
-    return Prepared(_tensors(path), tuple(read_header(path)["texts"]))
+    header = read_header(path)
+    return Prepared(_tensors(path), tuple(header["texts"]), header.get("figures", {}))
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -67,6 +67,35 @@ def second_moments(
             real = keys[mask.bool()].float()
             total[site] += (real.T @ real).double().cpu()
     return {site: moment / used for site, moment in total.items()}
+
+
+@torch.no_grad()
+def energy_inside(
+    lm: LanguageModel, texts: Sequence[str], projections: Mapping[Site, Callable[[Tensor], Tensor]], *, tokens: int
+) -> tuple[dict[Site, float], int]:
+    """Return the share of the keys' mean squared length that lies inside a subspace, and over how many tokens.
+
+    Args:
+        lm: The model.
+        texts: Running text.
+        projections: For each site the orthogonal projection of keys (n, d_in) onto its subspace.
+        tokens: How many tokens to use at most.
+    """
+    rows = _rows(lm, texts, tokens)
+    inside, whole = dict.fromkeys(projections, 0.0), dict.fromkeys(projections, 0.0)
+    for first in range(0, len(rows), _BATCH):
+        ids, mask = pad(rows[first : first + _BATCH], lm.pad_id, side="right", device=lm.device)
+        seen = inputs_at(lm, list(projections), input_ids=ids, attention_mask=mask, position_ids=positions(mask))
+        for site, keys in seen.items():
+            real = keys[mask.bool()].float().cpu().double()
+            inside[site] += float(projections[site](real).square().sum())
+            whole[site] += float(real.square().sum())
+    return {site: inside[site] / whole[site] for site in projections if whole[site]}, sum(map(len, rows))
+
+
+def unread_texts(lm: LanguageModel, texts: Sequence[str], tokens: int) -> Sequence[str]:
+    """Return the texts from which `second_moments` takes no token."""
+    return texts[len(_rows(lm, texts, tokens)) :]
 
 
 def _rows(lm: LanguageModel, texts: Sequence[str], tokens: int) -> list[list[int]]:

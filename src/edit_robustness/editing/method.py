@@ -38,10 +38,17 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a method computed once for a model: named tensors and texts."""
+    """What a method computed once for a model: named tensors and texts.
+
+    Attributes:
+        tensors: What edits are computed from.
+        texts: The same, in words.
+        figures: What was measured on the way, as plain values. Edits and the run's record repeat them.
+    """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     texts: tuple[str, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def fingerprint(self) -> str:

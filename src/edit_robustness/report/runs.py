@@ -25,7 +25,7 @@ def models_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def methods_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """A row for each model and method: hyperparameters as text, and what it cost where that was measured."""
+    """A row for each model and method: hyperparameters and figures as text, and its cost where that was measured."""
     return [row for run in runs for row in _methods(run)]
 
 
@@ -40,10 +40,24 @@ def _methods(run: Mapping[str, Any]) -> Iterator[dict[str, str]]:
                 "model": str(model),
                 "method": spoken(method, METHODS),
                 "settings": ", ".join(f"{key}: {value}" for key, value in settings.items()),
+                "note": _held_out((run.get("figures") or {}).get(model, {}).get(method, {})),
                 "seconds": "" if seconds is None else f"{seconds:,.2f} s",
                 "size": "" if size is None else in_bytes(size),
                 "speed": "" if speed is None else f"{speed:,.1f}",
             }
+
+
+def _held_out(figures: Mapping[str, Any]) -> str:
+    """What AlphaEdit's changes touch, as measured on text that its null space was not taken from."""
+    if "held_out_energy" not in figures:
+        return ""
+    shares = list(figures["held_out_energy"].values())
+    if not shares:
+        return "How much its changes touch was not measured: no text was left to hold out."
+    return (
+        f"Of the key energy of held-out text ({figures['held_out_tokens']:,} tokens) {min(shares):.1%} to "
+        f"{max(shares):.1%} lies inside the null space, by layer: its changes touch that share."
+    )
 
 
 def _measured(costs: Mapping[str, Any] | None, model: str, method: str) -> float | None:

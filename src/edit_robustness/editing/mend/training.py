@@ -36,6 +36,8 @@ class Schedule:
         check_every: Steps between two looks at the held-out edits.
         patience: Looks without a lower loss after which training ends.
         seed: Of the networks' start, the split and the draws.
+        edit_loss: On what the edits' loss is taken: the edited `statement`, as in EasyEdit; the `rewording`, as in the
+            paper; or `both`.
     """
 
     steps: int
@@ -48,6 +50,7 @@ class Schedule:
     check_every: int
     patience: int
     seed: int
+    edit_loss: str = "both"
 
 
 class Examples:
@@ -97,7 +100,13 @@ _PASSAGE = 16
 
 
 def losses(
-    lm: LanguageModel, editors: GradientEditors, sites: Sequence[Site], examples: Sequence[list[Row]], *, see: bool
+    lm: LanguageModel,
+    editors: GradientEditors,
+    sites: Sequence[Site],
+    examples: Sequence[list[Row]],
+    *,
+    see: bool,
+    on: str = "both",
 ) -> tuple[Tensor, Tensor]:
     """What the networks are trained to lower (equation 4 of the paper), the mean over independent edits.
 
@@ -107,10 +116,11 @@ def losses(
         sites: The edited weights.
         examples: What `Examples.draw` gives for each edit.
         see: Whether the gradients go into the networks' statistics.
+        on: See `Schedule.edit_loss`.
 
     Returns:
-        The negative log-likelihood of the new objects after the statements and in other words, both under the edit;
-        and the divergence KL(unedited || edited) on the rest.
+        The negative log-likelihood of the new objects after the statements, in other words, or the mean of both, under
+        the edit; and the divergence KL(unedited || edited) on the rest.
     """
     edits = len(examples)
     batch = Batch.of(lm, [row for kind in zip(*examples, strict=True) for row in kind])
@@ -123,7 +133,8 @@ def losses(
                 editors.see(site, gradient)
             hooks.enter_context(output_changed(lm, site, _edited(*editors.factors(site, gradient))))
         after = batch.logits(lm)
-    return batch.losses(after)[: 2 * edits].mean(), batch.divergences(before, after)[2 * edits :].mean()
+    asked_first = {"statement": slice(edits), "rewording": slice(edits, 2 * edits), "both": slice(2 * edits)}
+    return batch.losses(after)[asked_first[on]].mean(), batch.divergences(before, after)[2 * edits :].mean()
 
 
 def _edited(left: Tensor, right: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -148,14 +159,14 @@ def editor_course(
 
     def loss(step: int) -> Tensor:
         examples = [known.draw(Random(f"{schedule.seed}/{step}/{number}")) for number in range(size)]
-        edit, rest = losses(lm, editors, sites, examples, see=True)
+        edit, rest = losses(lm, editors, sites, examples, see=True, on=schedule.edit_loss)
         return schedule.edit_weight * edit + rest
 
     def look() -> list[float]:
         total = torch.zeros(2, dtype=torch.float64)
         for start in range(0, len(kept), size):
             examples = kept[start : start + size]
-            found = losses(lm, editors, sites, examples, see=False)
+            found = losses(lm, editors, sites, examples, see=False, on=schedule.edit_loss)
             total += torch.stack(found).detach().double().cpu() * len(examples)
         edit, rest = (total / len(kept)).tolist()
         return [schedule.edit_weight * edit + rest, edit, rest]

@@ -2,50 +2,94 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import logging
+from dataclasses import replace
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, PositiveFloat
+from pydantic import ConfigDict, Field, PositiveFloat, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from edit_robustness.editing.closed_form import least_squares, null_space, projector
+from edit_robustness.editing.closed_form import RowMap, least_squares, null_space, projector
+from edit_robustness.editing.key_statistics import energy_inside, unread_texts
 from edit_robustness.editing.layerwise import Layerwise
-from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
+from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+_HELD_OUT_TOKENS = 16_384
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class AlphaEdit(Layerwise):
     """In each layer W' = W + R K^T P (K_p K_p^T P + K K^T P + L2 I)^-1, with R and K as in MEMIT.
 
-    P projects onto the null space of C, the second moment of the layer's keys over text: the change does not touch
-    what the layer puts out for those keys. K_p are the keys of the edits that came before, which come with those edits
-    (`Past.keys`); the released code keeps K_p K_p^T in a global.
+    P projects onto the eigenvectors of C, the second moment of the layer's keys over text, with the smallest
+    eigenvalues. These are not zero, so that the change does touch what the layer puts out for other keys: in proportion
+    to the part of each key that lies inside P. How large that part is in text that C was not taken from is measured
+    when the method is prepared (`Prepared.figures`).
+
+    K_p are the keys of the edits that came before, which come with those edits (`Past.keys`); the released code keeps
+    K_p K_p^T in a global.
 
     Attributes:
-        nullspace_threshold: Eigenvalues of C, the mean of k k^T, below this count as zero.
+        nullspace_energy: The share of the keys' energy, the trace of C, that may lie inside P. Give this or
+            `nullspace_threshold`.
+        nullspace_threshold: Eigenvalues of C, the mean of k k^T, below this count as zero, as in the paper. How much of
+            the keys' energy lies below it depends on the model and the layer.
         l2: Weight of the change's squared norm: 1 in the paper's equation, 10 in its released hyperparameters (`L2`).
     """
 
     name: ClassVar[str] = "alphaedit"
 
-    nullspace_threshold: PositiveFloat
+    nullspace_energy: Annotated[float, Field(gt=0, lt=1)] | None = None
+    nullspace_threshold: PositiveFloat | None = None
     l2: PositiveFloat
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> AlphaEdit:
+        if (self.nullspace_energy is None) == (self.nullspace_threshold is None):
+            state = "none is" if self.nullspace_energy is None else "both are"
+            raise ValueError(
+                f"alphaedit takes one of nullspace_energy and nullspace_threshold, and {state} set: give one, and "
+                "`null` for the other"
+            )
+        return self
 
     @property
     def keeps_keys(self) -> bool:
         """See `Layerwise.keeps_keys`."""
         return True
 
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+        """See `Layerwise.prepare`; and measure the share of held-out text's key energy inside P."""
+        prepared = super().prepare(lm, corpus)
+        rest = unread_texts(lm, corpus.texts, self.mom2_tokens)
+        projections = {site: self._projector(site, prepared) for site in self.key_sites}
+        shares, tokens = energy_inside(lm, rest, projections, tokens=_HELD_OUT_TOKENS)
+        if not tokens:
+            logger.warning(
+                "%s: alphaedit's mom2_tokens: %d reads the whole corpus, so that no text is left to measure on what "
+                "its changes touch: lower it, or give the corpus more text",
+                lm.name,
+                self.mom2_tokens,
+            )
+        figures = {"held_out_energy": {str(s): round(x, 4) for s, x in shares.items()}, "held_out_tokens": tokens}
+        return replace(prepared, figures=figures)
+
     def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
         """A basis of the null space or of its complement, whichever has fewer dimensions."""
-        basis, spans = null_space(moments, self.nullspace_threshold)
+        basis, spans = null_space(moments, threshold=self.nullspace_threshold, energy=self.nullspace_energy)
         return {f"{site}.{'null_space' if spans else 'complement'}": basis}
 
     def directions(self, site: Site, keys: Tensor, prepared: Prepared, past: Past) -> Tensor:
         """K^T P (K_p K_p^T P + K K^T P + L2 I)^-1."""
-        spans = f"{site}.null_space" in prepared.tensors
-        basis = prepared.tensors[f"{site}.{'null_space' if spans else 'complement'}"]
-        project = projector(basis, spans)
+        project = self._projector(site, prepared)
         return least_squares(keys, lambda rows: project(rows) / self.l2, past.keys.get(site))
+
+    def _projector(self, site: Site, prepared: Prepared) -> RowMap:
+        spans = f"{site}.null_space" in prepared.tensors
+        return projector(prepared.tensors[f"{site}.{'null_space' if spans else 'complement'}"], spans)

@@ -11,7 +11,6 @@ import torch
 from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
-from torch.nn import Module
 
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.last_token import rows_of, split_at_last_token
@@ -83,19 +82,19 @@ class KnowledgeNeurons(Method):
         prompts = [context + fact.statement for context in ("", *prepared.texts)]
         if self.variant == "paper":
             scores = attributions(lm, prompts, old[0], steps=self.steps, batch=self.batch)
-            change = self._change(lm.model.get_output_embeddings(), old[:1], new[:1])
+            change = self._change(lm.model.get_output_embeddings().weight, old[:1], new[:1])
         else:
             scores = said_attributions(lm, prompts, old, steps=self.steps, batch=self.batch)
             _, said = said_after(lm, [fact.statement], len(new))
-            change = self._change(lm.model.get_input_embeddings(), said[0] * (2 if len(new) == 1 else 1), new)
+            change = self._change(lm.model.get_input_embeddings().weight, said[0] * (2 if len(new) == 1 else 1), new)
         neurons = shared_neurons(scores, threshold=self.threshold, sharing=self.sharing)
         layers = neurons.any(1).nonzero()[:, 0].tolist()
         # a copy for each layer, for files refuse tensors that share memory
         return LowRank({Site(i, "mlp_out"): (change.clone(), neurons[i].float().cpu()[None]) for i in layers})
 
-    def _change(self, embeddings: Module, old: Sequence[int], new: Sequence[int]) -> Tensor:
+    def _change(self, embeddings: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
         """What is added to a neuron's value, (d_out, 1), for the tokens to take away and to add."""
-        embedding = embeddings.weight.detach().float()
+        embedding = embeddings.detach().float()
         return (self.lambda_new * embedding[new].sum(0) - self.lambda_old * embedding[old].sum(0)).cpu()[:, None]
 
 
@@ -154,7 +153,8 @@ def said_attributions(lm: LanguageModel, texts: Sequence[str], target: list[int]
 @torch.no_grad()
 def said_after(lm: LanguageModel, texts: Sequence[str], tokens: int) -> tuple[list[list[str]], list[list[int]]]:
     """Return the prompts before each of some tokens that the model says greedily, and for each prompt those tokens."""
-    prompts, said = [list(texts)], [[] for _ in texts]
+    prompts = [list(texts)]
+    said: list[list[int]] = [[] for _ in texts]
     for _ in range(tokens):
         logits = split_at_last_token(lm, prompts[-1], [0]).logits(lm)[:, -1]
         for ids, token in zip(said, logits.argmax(-1).tolist(), strict=True):

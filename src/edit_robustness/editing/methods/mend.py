@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from math import isfinite
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.edits import LowRank
@@ -16,6 +17,12 @@ from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
+
+
+def _not_zero(rate: float) -> float:
+    if not isfinite(rate) or rate == 0:
+        raise ValueError(f"rate must be a finite number other than 0: it is {rate}")
+    return rate
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -29,7 +36,8 @@ class Mend(Trained):
         layers: The layers whose weights are edited.
         parts: Which weights of each.
         rank: Of the networks' matrices.
-        rate: What the rates of the edits begin at; they are learned.
+        rate: What the rates of the edits begin at; they are learned. A positive rate begins as gradient descent, as in
+            the paper. A negative one begins as EasyEdit does, whose code adds what the paper subtracts.
         editor_lr: See `Schedule`, as all below.
         rate_lr: See `Schedule`.
         edit_weight: See `Schedule`.
@@ -40,6 +48,7 @@ class Mend(Trained):
         check_every: See `Schedule`.
         patience: See `Schedule`.
         seed: See `Schedule`.
+        edit_loss: See `Schedule`.
     """
 
     name: ClassVar[str] = "mend"
@@ -49,7 +58,7 @@ class Mend(Trained):
     layers: tuple[NonNegativeInt, ...]
     parts: tuple[Literal["mlp_in", "mlp_out", "mlp_gate", "attention_out"], ...]
     rank: PositiveInt
-    rate: PositiveFloat
+    rate: Annotated[float, AfterValidator(_not_zero)]
     editor_lr: PositiveFloat
     rate_lr: PositiveFloat
     edit_weight: NonNegativeFloat
@@ -60,6 +69,7 @@ class Mend(Trained):
     check_every: PositiveInt
     patience: PositiveInt
     seed: NonNegativeInt
+    edit_loss: Literal["both", "statement", "rewording"] = "both"
 
     @property
     def sites(self) -> tuple[Site, ...]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.datasets.run_record import figures_of
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fold import BROKEN
 from edit_robustness.editing.key_statistics import second_moments
@@ -190,7 +191,7 @@ def _edits(
     started = time.perf_counter()
     for fact, edit in zip(missing, track(edits, f"{lm.name}: {method.name} edits", len(missing)), strict=True):
         seconds, started = time.perf_counter() - started, time.perf_counter()
-        yield {fact.id: Stored.of(wanted[fact.id], edit, seconds=round(seconds, 3))}
+        yield {fact.id: Stored.of(wanted[fact.id], edit, seconds=round(seconds, 3), **figures_of(prepared))}
 
 
 def _corpus(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.datasets.run_record import figures_of
 from edit_robustness.datasets.sequences import Checkpoint, checkpoints, edit_key, replays
 from edit_robustness.editing.edits import Appliable, Edit, Frame
 from edit_robustness.editing.files import FORMAT
@@ -106,6 +107,7 @@ def _edits(
     common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared.fingerprint)
     groups = {order: settings.grouped(facts, method) for order, facts in sequences.items()}
     wanted = {order: dict(_fingerprints(common, own)) for order, own in groups.items()}
+    figures = figures_of(prepared)
     yield Manifest({edit_key(order, number): name for order, own in wanted.items() for number, name in own.items()})
     for order, names in wanted.items():
         there = {number: stored.get(edit_key(order, number)) for number in names}
@@ -118,7 +120,7 @@ def _edits(
             seconds = round(time.perf_counter() - since, 3)
             failed += [step.failed] * bool(step.failed)
             if not step.kept:
-                item = Stored.of(names[step.number], step.edit, seconds=seconds, **_header(lm, step))
+                item = Stored.of(names[step.number], step.edit, seconds=seconds, **_header(lm, step), **figures)
                 yield {edit_key(order, step.number): item}
             since = time.perf_counter()
         if failed:
