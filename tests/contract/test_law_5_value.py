@@ -7,6 +7,7 @@ import pytest
 import torch
 from cells import every_architecture, every_dtype
 from fabricated_edits import FACTS, TEXTS, hooks_on, method
+from merging import SHORT, merging_model
 
 from edit_robustness.editing.target import (
     optimise_value,
@@ -137,3 +138,37 @@ def test_optimising_stops_below_the_stated_loss(lab):
     assert losses == free[: len(losses)]
     assert losses[-1] < stop
     assert all(loss >= stop for loss in losses[:-1])
+
+
+BEFORE = ("It rained. ", "A bell rang in the fog, ")
+every_position = pytest.mark.parametrize("position", ["prompt_end", "subject_last"])
+
+
+@every_position
+@every_architecture
+def test_a_subject_with_other_tokens_in_contexts_keeps_both_laws(architecture, position):
+    lm, objective = merging_model(architecture), replace(OBJECTIVE, kl_position=position, kl_factor=5.0)
+    assert set(split_prompts(lm, SHORT, BEFORE).tail[:-1, 0].tolist()) > {lm.tokenizer("Qu")["input_ids"][-1]}
+    fast = optimise_value(lm, [SITE], SHORT, BEFORE, objective)
+    slow = optimise_value(lm, [SITE], SHORT, BEFORE, objective, cached=False)
+    assert (fast.changes[SITE] - slow.changes[SITE]).norm() < 1e-4 * slow.changes[SITE].norm()
+    assert fast.losses == pytest.approx(slow.losses, rel=1e-4)
+    change = optimise_value(lm, [SITE], SHORT, BEFORE, replace(objective, steps=3)).changes[SITE]
+    weights = {"kl_factor": 5.0, "weight_decay": objective.weight_decay, "kl_at_subject": position == "subject_last"}
+    expected = naive.value_loss(lm, lm.module(SITE), SHORT, BEFORE, change, **weights)
+    assert fast.losses[2] == pytest.approx(expected, rel=1e-4)
+
+
+@every_case
+def test_the_divergence_may_be_taken_at_the_subject(fact, with_contexts, lab):
+    lm, before = lab.model("llama"), contexts(lab.model("llama"), with_contexts)
+    at_subject = replace(OBJECTIVE, kl_position="subject_last", kl_factor=50.0)
+    losses = optimise_value(lm, [SITE], fact, before, at_subject).losses
+    slow = optimise_value(lm, [SITE], fact, before, at_subject, cached=False).losses
+    change = optimise_value(lm, [SITE], fact, before, replace(at_subject, steps=3)).changes[SITE]
+    weights = {"kl_factor": 50.0, "weight_decay": OBJECTIVE.weight_decay}
+    here = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights, kl_at_subject=True)
+    there = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights)
+    assert losses == pytest.approx(slow, rel=1e-4)
+    assert losses[2] == pytest.approx(here, rel=1e-4)
+    assert abs(here - there) > 1e-3

@@ -1,14 +1,22 @@
+import json
+from dataclasses import replace
+
+import naive_editing as naive
+import numpy as np
 import pytest
 import torch
-from fabricated_edits import FACTS, TEXTS
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from fabricated_edits import FACTS, TEXTS, corpus, method
+from merging import SHORT, merging_model
 
+from edit_robustness.editing.edits import Origin
+from edit_robustness.editing.method import Prepared
 from edit_robustness.editing.target import mean_key, split_prompts, statement_contexts
-from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.tokens import SubjectNotFound
+from edit_robustness.models.writing import CONTEXT_OPENINGS
 from edit_robustness.records import Fact
+
+CONTEXTS = ("It rained. ", "A bell rang, ")
 
 
 def test_contexts_have_the_lengths_asked_for_and_end_like_a_sentence(lab):
@@ -45,16 +53,51 @@ def test_rows_read_as_statement_with_target_and_as_essence(lab):
     assert lm.tokenizer.decode(prompts.target) == " " + fact.target_new
 
 
-def test_a_context_that_changes_the_subjects_tokens_is_left_out():
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(["<end>", *letters, "ab"])}
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[("a", "b")]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    lm = LanguageModel(tiny_model("llama").model, PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>"))
-    fact = Fact("b", "b", "P36", "{} is", "x", "y")
-    assert len(split_prompts(lm, fact, ("c", "d")).head) == 4
-    assert len(split_prompts(lm, fact, ("a", "d")).head) == 3
+def test_every_context_is_used_whatever_the_subjects_tokens_are_there():
+    lm = merging_model()
+    prompts = split_prompts(lm, SHORT, CONTEXTS)
+    whole = torch.cat([prompts.head, prompts.tail], dim=1)
+    texts = [lm.tokenizer.decode(row[real]) for row, real in zip(whole, prompts.mask.bool(), strict=True)]
+    statement = f"{SHORT.statement} {SHORT.target_new[:-1]}"
+    assert texts == [statement, *[context + statement for context in CONTEXTS], "Qu is a"]
+    assert lm.tokenizer.convert_ids_to_tokens(prompts.tail[:, 0]) == ["u", "ĠQu", "ĠQu", "u"]
+    assert method("rome").context_use(lm, [SHORT], Prepared(texts=CONTEXTS)) == (2, {})
+
+
+def test_contexts_that_cannot_be_used_are_left_out_and_counted(caplog):
+    # after ". " this tokenizer drops the subject, after ", " it does not
+    lm = merging_model(removed=". Qu")
+    assert len(split_prompts(lm, SHORT, CONTEXTS).head) == 3
+    prepared = replace(method("rome").prepare(lm, corpus()), texts=CONTEXTS)
+    edit = method("rome").edit(lm, [SHORT], prepared=prepared)
+    assert (edit.origin.contexts, edit.origin.unused_contexts) == (2, {SHORT.id: 1})
+    assert Origin.parse(json.loads(json.dumps(edit.origin.plain()))) == edit.origin
+    assert "1 of 2 contexts cannot be used for P36-short" in caplog.text
+
+
+def test_a_statement_without_its_subject_is_an_error():
+    with pytest.raises(SubjectNotFound, match="no token holds the end of the subject `Qu`"):
+        split_prompts(merging_model(removed="Qu"), SHORT, CONTEXTS)
+
+
+def test_contexts_may_be_the_models_own():
+    lm, prepared = merging_model(), {}
+    for seed in (0, 0, 1):
+        rome = method("rome", contexts="model", context_lengths=[5, 10, 20, 20, 20, 20], context_seed=seed)
+        prepared.setdefault(seed, []).append(rome.prepare(lm, corpus()))
+    (first, again), (other,) = prepared.values()
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    for text, opening in zip(first.texts, [*CONTEXT_OPENINGS, "The"], strict=True):
+        assert text.startswith(opening)
+        assert text.endswith(". ")
+        assert "{}" not in text
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_the_key_of_a_subject_with_other_tokens_in_contexts_is_the_mean_of_each(architecture):
+    lm, site = merging_model(architecture), Site(2, "mlp_out")
+    together = mean_key(lm, site, split_prompts(lm, SHORT, CONTEXTS)).double().numpy()
+    np.testing.assert_allclose(together, naive.mean_key(lm, lm.module(site), SHORT, CONTEXTS), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])

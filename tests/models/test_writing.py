@@ -1,7 +1,7 @@
 import torch
 from fabricated_edits import bits, hooks_on, same_bits
 
-from edit_robustness.models.writing import OPENINGS, written_texts
+from edit_robustness.models.writing import CONTEXT_OPENINGS, OPENINGS, written_beginnings, written_texts
 
 
 def test_texts_are_the_models_own_and_follow_the_seed(lab):
@@ -33,3 +33,32 @@ def test_progress_wraps_the_batches(lab, monkeypatch):
 
     written_texts(lab.model("llama"), texts=5, tokens=1, seed=0, progress=progress)
     assert seen == [3]
+
+
+def test_beginnings_have_the_lengths_asked_for_and_begin_as_in_the_released_codes(lab):
+    lm, lengths = lab.model("llama"), [5, 12, 12, 12, 12, 12, 30]
+    state = torch.get_rng_state()
+    texts = written_beginnings(lm, lengths, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert texts == written_beginnings(lm, lengths, seed=0)
+    assert texts != written_beginnings(lm, lengths, seed=1)
+    assert len(texts[-1]) == 30, "a token is a letter here"
+    for text, length, opening in zip(texts, lengths, [*CONTEXT_OPENINGS, *CONTEXT_OPENINGS[:2]], strict=True):
+        assert text.startswith(opening)
+        assert len(text) <= max(length, len(opening))
+    assert written_beginnings(lm, [], seed=0) == []
+    assert written_beginnings(lm, [2, 2], seed=0) == ["The", "Therefore"]
+
+
+def test_beginnings_are_of_the_five_likeliest_tokens_whatever_the_model_is_set_to(lab):
+    lm = lab.model("llama")
+    (text,) = written_beginnings(lm, [24], seed=3)
+    ids = lm.tokenizer(text)["input_ids"]
+    likeliest = lm.model(input_ids=torch.tensor([ids])).logits[0].topk(5).indices
+    assert all(ids[place + 1] in likeliest[place] for place in range(2, len(ids) - 1))
+    configured = lm.model.generation_config
+    try:
+        configured.temperature, configured.top_p = 0.01, 0.1
+        assert written_beginnings(lm, [24], seed=3) == [text]
+    finally:
+        configured.temperature, configured.top_p = 1.0, 1.0

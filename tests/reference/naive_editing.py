@@ -72,6 +72,7 @@ def value_loss(
     *,
     kl_factor: float,
     weight_decay: float,
+    kl_at_subject: bool = False,
 ) -> float:
     """Meng et al. 2022, eq. 4, with the decay of its code: the objective of the value, prompt by prompt."""
 
@@ -99,8 +100,9 @@ def value_loss(
         likelihoods.append(np.mean([float(found[len(ids) - 1 + i, token]) for i, token in enumerate(target)]))
         size = norm if number == 0 else size
     essence, place = ids_of(lm, f"{fact.subject} is a"), subject_place(lm, "{} is a", fact.subject)
-    edited = run(essence, place, change)[0][-1].double()
-    unedited = run(essence, place, torch.zeros_like(change))[0][-1].double()
+    seen = place if kl_at_subject else -1
+    edited = run(essence, place, change)[0][seen].double()
+    unedited = run(essence, place, torch.zeros_like(change))[0][seen].double()
     divergence = float((edited.exp() * (edited - unedited)).sum())
     return -np.mean(likelihoods) + kl_factor * divergence + weight_decay * float(change.norm()) / size**2
 

@@ -12,7 +12,7 @@ from edit_robustness.report import Findings, paper1, render
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.report.heat import heat_tables, sentences
 from edit_robustness.report.overview import overviews
-from edit_robustness.report.runs import in_bytes, methods_run, models_run, summary
+from edit_robustness.report.runs import contexts_run, in_bytes, methods_run, models_run, summary
 from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
 from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
@@ -225,6 +225,19 @@ def test_what_was_run_may_lack_anything():
         }
     ]  # fmt: skip
     assert in_bytes(5 * 1024**3) == "5.0 GiB"
+
+
+def test_contexts_that_could_not_be_used_stand_under_the_methods(findings):
+    used = {"facts": 24, "contexts": 144, "unused": 0, "facts_short": 0}
+    runs = [{"contexts": {"m": {"memit": {**used, "unused": 7, "facts_short": 2}, "rome": used, "none": None}}}, {}]
+    lines = contexts_run(runs)
+    assert lines == [
+        "m, ROME: all 144 contexts of 24 facts were used",
+        "m, MEMIT: 7 of 144 contexts could not be used, in 2 of 24 facts",
+    ]
+    page = render(replace(findings, runs=[*findings.runs, *runs]))
+    assert all(line in page for line in lines)
+    assert "contexts could not be used" not in render(findings)
 
 
 def test_an_empty_analysis_still_makes_a_page(findings):

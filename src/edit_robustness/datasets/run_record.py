@@ -19,7 +19,7 @@ def run_record(
     edits: Mapping[str, Mapping[str, Stored[Edit]]],
     packages: Sequence[str],
 ) -> dict[str, Any]:
-    """The model, its methods with hyperparameters and figures, the costs of an edit, and versions, as plain values.
+    """The model, its methods with hyperparameters and figures, what an edit cost and was made with, and versions.
 
     Args:
         lm: The model.
@@ -33,6 +33,7 @@ def run_record(
         "figures": {lm.name: {name: noted for name, folder in edits.items() if (noted := _figures(folder))}},
         "seconds_per_edit": {lm.name: {name: mean_of(folder, "seconds") for name, folder in edits.items()}},
         "bytes_per_edit": {lm.name: {name: mean_of(folder, "bytes") for name, folder in edits.items()}},
+        "contexts": {lm.name: {name: context_use(folder) for name, folder in edits.items()}},
         "versions": {package: version(package) for package in packages},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -47,6 +48,26 @@ def figures_of(prepared: Stored[Prepared]) -> dict[str, Any]:
 def _figures(edits: Mapping[str, Stored[Edit]]) -> Mapping[str, Any]:
     """What the headers of a folder of edits repeat; all are the same."""
     return next((edit.header["figures"] for edit in edits.values() if "figures" in edit.header), {})
+
+
+def context_use(edits: Mapping[str, Stored[Edit]]) -> dict[str, int] | None:
+    """How many contexts the edits of a folder were made with; None for a method without contexts.
+
+    Returns:
+        `facts` that were edited, `contexts` of all of them together, `unused` those that could not be used, and
+        `facts_short` the facts where there are such.
+    """
+    origins = [edit.header.get("origin") or {} for edit in edits.values()]
+    origins = [origin for origin in origins if origin.get("contexts")]
+    if not origins:
+        return None
+    unused = [number for origin in origins for number in origin["unused_contexts"].values()]
+    return {
+        "facts": sum(len(origin["facts"]) for origin in origins),
+        "contexts": sum(len(origin["facts"]) * origin["contexts"] for origin in origins),
+        "unused": sum(unused),
+        "facts_short": len(unused),
+    }
 
 
 def mean_of(edits: Mapping[str, Stored[Edit]], name: str) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 from edit_robustness.editing.edits import EDITS, Edit, Origin
 from edit_robustness.editing.method import Prepared
 
-FORMAT = 2
+FORMAT = 3
 """Number of the files' format; part of every fingerprint, so that files of another format are made again."""
 
 _EMPTY = "empty"

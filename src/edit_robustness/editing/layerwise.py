@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import field
 from itertools import pairwise
 from typing import Annotated, ClassVar
 
@@ -25,7 +26,14 @@ from edit_robustness.editing.edits import LowRank, weights_changed
 from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
-from edit_robustness.editing.target import ByValue, mean_key, optimise_value, split_prompts, statement_contexts
+from edit_robustness.editing.target import (
+    ByValue,
+    ContextSource,
+    KlPosition,
+    mean_key,
+    optimise_value,
+    split_prompts,
+)
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import RESIDUAL, Site
 from edit_robustness.models.tokens import pad, positions, subject_end
@@ -61,6 +69,11 @@ class Layerwise(ByValue):
         v_weight_decay: Weight of the change's norm.
         context_lengths: Tokens of each text put before the statement, beside the bare statement.
         mom2_tokens: How many tokens of the corpus the second moments are taken from.
+        kl_position: Where the KL term is taken: after "{subject} is a" (`prompt_end`, as the paper says), or after the
+            subject's last token in it (`subject_last`, as the released code does).
+        contexts: Who writes the texts before the statement: they are beginnings of the corpus's texts (`corpus`), or
+            the model writes them after "The", "Therefore", "Because", "I", "You" (`model`, as the released code does).
+        context_seed: Of the sampling, if the model writes them.
         goal_part: The part of the last layer whose output the values are for.
         beside: Parts of the last layer that are optimised together with it, and then not used.
     """
@@ -79,6 +92,9 @@ class Layerwise(ByValue):
     v_weight_decay: NonNegativeFloat
     context_lengths: tuple[PositiveInt, ...]
     mom2_tokens: PositiveInt
+    kl_position: KlPosition = field(default="prompt_end", kw_only=True)
+    contexts: ContextSource = field(default="corpus", kw_only=True)
+    context_seed: NonNegativeInt = field(default=0, kw_only=True)
 
     @property
     def keeps_keys(self) -> bool:
@@ -99,7 +115,7 @@ class Layerwise(ByValue):
         """What `directions` needs of each site's second moments, and the contexts; one pass of the corpus."""
         moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
         tensors = {name: t for site in self.key_sites for name, t in self.condensed(site, moments[site]).items()}
-        return Prepared(tensors, statement_contexts(lm, corpus.texts, self.context_lengths))
+        return Prepared(tensors, self.context_texts(lm, corpus))
 
     @abstractmethod
     def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:

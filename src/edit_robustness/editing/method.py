@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,8 @@ from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel, checksums
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact, Relation
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,13 @@ class Method(ABC):
         for fact in facts:
             yield self.increment(lm, [fact], prepared=prepared, past=Past())
 
+    def context_use(self, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> tuple[int, dict[str, int]]:
+        """How many contexts a fact's edit is made with, and for facts where some cannot be used, how many.
+
+        (0, {}) for a method whose edits are made without contexts.
+        """
+        return 0, {}
+
     def settings(self) -> dict[str, Any]:
         """The hyperparameters as plain values, as a file gives them back."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload]
@@ -136,7 +146,18 @@ class Method(ABC):
 
     def _signed(self, edit: Edit, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> Edit:
         ids = tuple(fact.id for fact in facts)
-        return edit.signed(Origin(self.name, lm.fingerprint, self.settings(), ids, prepared.fingerprint))
+        contexts, unused = self.context_use(lm, facts, prepared)
+        for fact, number in unused.items():
+            logger.warning(
+                "%s: %s: %d of %d contexts cannot be used for %s: no token there holds the end of its subject",
+                lm.name,
+                self.name,
+                number,
+                contexts,
+                fact,
+            )
+        origin = Origin(self.name, lm.fingerprint, self.settings(), ids, prepared.fingerprint, contexts, unused)
+        return edit.signed(origin)
 
 
 class Trained(Method):

@@ -8,24 +8,40 @@ and values; each step runs only the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from edit_robustness.editing.method import Method
+from edit_robustness.editing.method import Corpus, Method, Prepared
 from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, without_padding
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, last, pad, positions, subject_end, target_ids
+from edit_robustness.models.tokens import (
+    Rendered,
+    SubjectNotFound,
+    last,
+    pad,
+    positions,
+    subject_end,
+    target_ids,
+)
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, inputs_at, output_changed
+from edit_robustness.models.writing import written_beginnings
 from edit_robustness.records import SLOT, Fact
 
 ESSENCE = f"{SLOT} is a"
 """The prompt on which the model shall say what it said before: the KL term keeps the subject's essence."""
+
+KlPosition = Literal["prompt_end", "subject_last"]
+"""Where the KL term is taken: after the essence prompt, as the paper says, or after the subject's last token in it, as
+the released codes of ROME, MEMIT, PMET and AlphaEdit do."""
+
+ContextSource = Literal["corpus", "model"]
+"""Who writes the contexts: they are beginnings of the corpus's texts, or the model writes them, as in those codes."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,7 @@ class Objective:
         kl_factor: Weight of the KL term on the essence prompt.
         weight_decay: Weight of the change's norm, in units of that output's squared norm.
         stop_loss: Stop when the loss is below this.
+        kl_position: Where the KL term is taken.
     """
 
     lr: float
@@ -47,6 +64,7 @@ class Objective:
     kl_factor: float
     weight_decay: float
     stop_loss: float
+    kl_position: KlPosition = "prompt_end"
 
 
 class ByValue(Method):
@@ -58,6 +76,10 @@ class ByValue(Method):
     clamp_norm_factor: float
     kl_factor: float
     v_weight_decay: float
+    context_lengths: tuple[int, ...]
+    kl_position: KlPosition
+    contexts: ContextSource
+    context_seed: int
 
     @property
     def objective(self) -> Objective:
@@ -69,7 +91,21 @@ class ByValue(Method):
             kl_factor=self.kl_factor,
             weight_decay=self.v_weight_decay,
             stop_loss=self.v_stop_loss,
+            kl_position=self.kl_position,
         )
+
+    def context_texts(self, lm: LanguageModel, corpus: Corpus) -> tuple[str, ...]:
+        """The texts that stand before every statement."""
+        if self.contexts == "corpus":
+            return statement_contexts(lm, corpus.texts, self.context_lengths)
+        written = written_beginnings(lm, self.context_lengths, seed=self.context_seed)
+        return tuple(map(_before_statement, written))
+
+    def context_use(self, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> tuple[int, dict[str, int]]:
+        """See `Method.context_use`."""
+        number = len(prepared.texts)
+        unused = {fact.id: number - len(prompts_in_contexts(lm, fact, prepared.texts)) for fact in facts}
+        return number, {fact: count for fact, count in unused.items() if count}
 
 
 @dataclass(frozen=True)
@@ -93,9 +129,10 @@ class Value:
 class Prompts:
     """Prompts split at the subject's last token.
 
-    The last row is the essence prompt; the others are the contexts, each followed by the target but its last token.
-    The subject's last token is the first column of `tail`, and what follows it is moved to the right end, so that
-    the columns whose logits are needed are the same for all rows, and no more than the target has tokens.
+    The last row is the essence prompt; the others are the bare statement and the statement in each context, each
+    followed by the target but its last token. The subject's last token is the first column of `tail`, whichever token
+    it is in that row. What follows it is moved to the right end, so that the columns whose logits are needed are the
+    same for all rows, and no more than the target has tokens.
 
     Attributes:
         head: (rows, before) ids before the subject's last token, padded on the left.
@@ -123,9 +160,15 @@ class Prompts:
         """Where the subject's last token stands in what is run at each step."""
         return 0 if self.states is not None else self.head.shape[1]
 
-    def logits(self, lm: LanguageModel) -> Tensor:
-        """(rows, target tokens, vocabulary), of the last columns: by the cached head, or by the whole prompts."""
+    def logits(self, lm: LanguageModel, *, at_subject: bool = False) -> Tensor:
+        """(rows, target tokens, vocabulary), of the last columns: by the cached head, or by the whole prompts.
+
+        With `at_subject` one column comes before them: after the subject's last token.
+        """
         ids, place, cache = self.tail, positions(self.mask), None
+        columns = last(len(self.target))
+        if at_subject:
+            columns = torch.cat([torch.tensor([self.subject_column]), columns])
         if self.states is None:
             ids = torch.cat([self.head, self.tail], dim=1)
         else:
@@ -136,23 +179,35 @@ class Prompts:
             position_ids=place,
             past_key_values=cache,
             use_cache=cache is not None,
-            logits_to_keep=last(len(self.target)),
+            logits_to_keep=columns,
         ).logits
+
+
+def prompts_in_contexts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> list[tuple[list[int], int]]:
+    """The statement after each context that can be used: its ids, and the index of the subject's last token.
+
+    Context and statement are tokenized together, as the model would read them. After a context a subject may have
+    other tokens than at the beginning of a text (`Athens`: `At`, `hens`, and after a space one token). A context is
+    left out if no token there holds the end of the subject.
+    """
+    prompts = []
+    for context in contexts:
+        with suppress(SubjectNotFound):
+            prompts.append(subject_end(lm, context + fact.prompt, fact.subject))
+    return prompts
 
 
 def split_prompts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> Prompts:
     """The fact's statement bare and after each context, and its essence prompt, split at the subject's last token.
 
-    A context that changes how the statement is tokenized from the subject's last token on is left out.
+    See `prompts_in_contexts` for the contexts that are left out.
     """
-    templates = [fact.prompt, *[context + fact.prompt for context in contexts]]
-    split = [subject_end(lm, template, fact.subject) for template in templates]
-    rest = split[0][0][split[0][1] :]
-    heads = [ids[:end] for ids, end in split if ids[end:] == rest]
+    statements = [subject_end(lm, fact.prompt, fact.subject), *prompts_in_contexts(lm, fact, contexts)]
     target = target_ids(lm, Rendered(fact.statement), fact.target_new)
-    essence, end = subject_end(lm, ESSENCE, fact.subject)
-    tails = [rest + target[:-1]] * len(heads) + [essence[end:]]
-    head, head_mask = pad([*heads, essence[:end]], lm.pad_id, side="left", device=lm.device)
+    essence = subject_end(lm, ESSENCE, fact.subject)
+    heads = [ids[:end] for ids, end in [*statements, essence]]
+    tails = [*[ids[end:] + target[:-1] for ids, end in statements], essence[0][essence[1] :]]
+    head, head_mask = pad(heads, lm.pad_id, side="left", device=lm.device)
     after, after_mask = pad([tail[1:] for tail in tails], lm.pad_id, side="left", device=lm.device)
     ends = torch.tensor([tail[:1] for tail in tails], device=lm.device)
     return Prompts(
@@ -206,7 +261,7 @@ def optimise_value(
     """Find the change of some outputs at the subject's last token that makes the model say the new object.
 
     Minimises the mean over contexts of the target's negative log-likelihood a token, plus the divergence
-    KL(edited || unedited) after the essence prompt, plus a decay, by Adam inside a ball around each output. The first
+    KL(edited || unedited) on the essence prompt, plus a decay, by Adam inside a ball around each output. The first
     step changes nothing and is the unedited model's; the last step is only looked at, as in ROME.
 
     Args:
@@ -241,6 +296,7 @@ class _Search:
     def __init__(self, lm: LanguageModel, places: tuple[Site, ...], prompts: Prompts, objective: Objective):
         self._lm, self._places, self._prompts, self._objective = lm, places, prompts, objective
         self._before: Tensor | None = None
+        self._at_subject = objective.kl_position == "subject_last"
         self.outputs: dict[Site, Tensor] = {}
         self.below: list[Any] = []
         width = lm.model.config.get_text_config().hidden_size
@@ -255,9 +311,9 @@ class _Search:
                 hooks.enter_context(output_changed(self._lm, place, self._added(place)))
             if first:
                 self.below = hooks.enter_context(blocks_recorded(self._lm, min(p.layer for p in self._places)))
-            logits = self._prompts.logits(self._lm)
-        essence = logits[-1, -1].float().log_softmax(-1)
-        targets = logits[:-1].float().log_softmax(-1)
+            logits = self._prompts.logits(self._lm, at_subject=self._at_subject)
+        essence = logits[-1, 0 if self._at_subject else -1].float().log_softmax(-1)
+        targets = logits[:-1, -len(self._prompts.target) :].float().log_softmax(-1)
         if self._before is None:
             self._before = essence.detach()
         wanted = self._prompts.target.expand(len(targets), -1)
@@ -305,9 +361,14 @@ def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequenc
     """
     if len(texts) < len(lengths):
         raise ValueError(f"{len(lengths)} contexts are wanted, and the corpus has {len(texts)} texts")
-    contexts = []
-    for text, length in zip(texts, lengths, strict=False):
-        ids = lm.tokenizer(text, add_special_tokens=False)["input_ids"][:length]
-        words = " ".join(lm.tokenizer.decode(ids).replace(SLOT, " ").split())
-        contexts.append(words.rstrip(".") + ". ")
-    return tuple(contexts)
+    beginnings = [
+        lm.tokenizer(text, add_special_tokens=False)["input_ids"][:length]
+        for text, length in zip(texts, lengths, strict=False)
+    ]
+    return tuple(_before_statement(lm.tokenizer.decode(ids)) for ids in beginnings)
+
+
+def _before_statement(text: str) -> str:
+    """A text on one line that ends like a sentence, and has no place for a subject."""
+    words = " ".join(text.replace(SLOT, " ").split())
+    return words.rstrip(".") + ". "

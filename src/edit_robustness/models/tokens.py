@@ -56,8 +56,14 @@ def target_ids(lm: LanguageModel, prompt: Rendered, target: str) -> list[int]:
     return lm.tokenizer(joined, add_special_tokens=False)["input_ids"]
 
 
+class SubjectNotFound(ValueError):
+    """A filled template in which no token holds the end of the subject."""
+
+
 def subject_end(lm: LanguageModel, template: str, subject: str) -> tuple[list[int], int]:
     """Ids of a filled template, and the index of the token that holds the subject's last character.
+
+    A subject's tokens depend on what stands before it, so the index is that of this text and of no other.
 
     Args:
         lm: The model.
@@ -66,6 +72,7 @@ def subject_end(lm: LanguageModel, template: str, subject: str) -> tuple[list[in
 
     Raises:
         ValueError: If the template has no place for the subject.
+        SubjectNotFound: If no token holds the subject's last character.
     """
     if SLOT not in template:
         raise ValueError(f"the template `{template}` has no {SLOT} for the subject `{subject}`")
@@ -73,7 +80,7 @@ def subject_end(lm: LanguageModel, template: str, subject: str) -> tuple[list[in
     encoded = lm.tokenizer(fill(template, subject), return_offsets_mapping=True)
     places = [i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start <= last < end]
     if not places:
-        raise ValueError(f"no token holds the end of the subject `{subject}` in `{template}`")
+        raise SubjectNotFound(f"no token holds the end of the subject `{subject}` in `{template}`")
     return encoded["input_ids"], places[-1]
 
 

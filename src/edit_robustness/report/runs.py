@@ -60,6 +60,23 @@ def _held_out(figures: Mapping[str, Any]) -> str:
     )
 
 
+def contexts_run(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for each model and method that edits with contexts: whether all of them could be used."""
+    return [
+        f"{model}, {spoken(method, METHODS)}: {_contexts(used[method])}"
+        for run in runs
+        for model, used in (run.get("contexts") or {}).items()
+        for method in in_order([name for name, counts in used.items() if counts], METHODS)
+    ]
+
+
+def _contexts(counts: Mapping[str, int]) -> str:
+    total, facts = f"{counts['contexts']:,} contexts", f"{counts['facts']:,} facts"
+    if not counts["unused"]:
+        return f"all {total} of {facts} were used"
+    return f"{counts['unused']:,} of {total} could not be used, in {counts['facts_short']:,} of {facts}"
+
+
 def _measured(costs: Mapping[str, Any] | None, model: str, method: str) -> float | None:
     """A cost written as ``{method: x}`` or ``{model: {method: x}}``."""
     costs = costs or {}

@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 from edit_robustness.labels import METHODS, in_order, spoken
 from edit_robustness.report.findings import ALL, UNEDITED, findings, share
 from edit_robustness.report.page import embedded, environment, records, style
-from edit_robustness.report.runs import methods_run, models_run, summary
+from edit_robustness.report.runs import contexts_run, methods_run, models_run, summary
 
 FIGURES = (
     *("frontier", "abilities", "paper_2", "scale", "kinds", "safety", "held", "forgetting", "retention", "gold"),
@@ -88,6 +88,7 @@ def render(found: ManyEdits) -> str:
             run=[*summary(found.runs), *_settings(found.runs)],
             run_models=models_run(found.runs),
             run_methods=methods_run(found.runs),
+            run_contexts=contexts_run(found.runs),
             confidence=found.confidence,
             loss=found.loss,
         )

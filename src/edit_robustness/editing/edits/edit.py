@@ -51,6 +51,8 @@ class Origin:
         settings: The method's hyperparameters.
         facts: Ids of the facts that it makes true.
         prepared: Fingerprint of what the method had prepared; empty for nothing.
+        contexts: How many contexts the method has for each fact; 0 for a method without contexts.
+        unused_contexts: How many of them could not be used, for the facts where there are such.
     """
 
     method: str
@@ -58,6 +60,8 @@ class Origin:
     settings: Mapping[str, Any]
     facts: tuple[str, ...]
     prepared: str = ""
+    contexts: int = 0
+    unused_contexts: Mapping[str, int] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As plain values, for a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import field
 from typing import ClassVar
 
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,7 +14,14 @@ from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
-from edit_robustness.editing.target import ByValue, mean_key, optimise_value, split_prompts, statement_contexts
+from edit_robustness.editing.target import (
+    ByValue,
+    ContextSource,
+    KlPosition,
+    mean_key,
+    optimise_value,
+    split_prompts,
+)
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
@@ -36,6 +44,11 @@ class Rome(ByValue):
         v_weight_decay: Weight of v's norm.
         context_lengths: Tokens of each text put before the statement, beside the bare statement.
         mom2_tokens: How many tokens of the corpus the second moments are taken from.
+        kl_position: Where the KL term is taken: after "{subject} is a" (`prompt_end`, as the paper says), or after the
+            subject's last token in it (`subject_last`, as the released code does).
+        contexts: Who writes the texts before the statement: they are beginnings of the corpus's texts (`corpus`), or
+            the model writes them after "The", "Therefore", "Because", "I", "You" (`model`, as the released code does).
+        context_seed: Of the sampling, if the model writes them.
     """
 
     name: ClassVar[str] = "rome"
@@ -50,6 +63,9 @@ class Rome(ByValue):
     v_weight_decay: NonNegativeFloat
     context_lengths: tuple[PositiveInt, ...]
     mom2_tokens: PositiveInt
+    kl_position: KlPosition = field(default="prompt_end", kw_only=True)
+    contexts: ContextSource = field(default="corpus", kw_only=True)
+    context_seed: NonNegativeInt = field(default=0, kw_only=True)
 
     @property
     def site(self) -> Site:
@@ -64,8 +80,7 @@ class Rome(ByValue):
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """The second moments of the keys, and the contexts."""
         moments = key_moments(lm, corpus, [self.site], tokens=self.mom2_tokens)
-        contexts = statement_contexts(lm, corpus.texts, self.context_lengths)
-        return Prepared({str(self.site): moments[self.site]}, contexts)
+        return Prepared({str(self.site): moments[self.site]}, self.context_texts(lm, corpus))
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
         """The rank-one edit of one fact."""

@@ -1,0 +1,30 @@
+import json
+
+from fabricated_edits import corpus, method
+from merging import SHORT, merging_model
+
+from edit_robustness.datasets.folders import EditsDataset, Stored
+from edit_robustness.datasets.run_record import context_use, run_record
+from edit_robustness.editing.method import Prepared
+from edit_robustness.records import Fact
+
+OTHER = Fact("P36-other", "Borduria", "P36", "{} is the seat of", "Szohod", "Oslo")
+
+
+def test_contexts_that_could_not_be_used_are_counted_in_the_file_and_in_the_record(tmp_path):
+    lm, memit = merging_model(removed=". Qu"), method("memit")
+    prepared = Prepared(memit.prepare(lm, corpus()).tensors, ("It rained. ", "A bell rang, ", "It snowed. "))
+    folder = EditsDataset(str(tmp_path))
+    folder.save({"both": Stored.of("f", memit.edit(lm, [SHORT, OTHER], prepared=prepared), seconds=1.0)})
+    edits = folder.items()
+    assert edits["both"].header["origin"]["unused_contexts"] == {SHORT.id: 2}
+    assert edits["both"].read().origin.unused_contexts == {SHORT.id: 2}
+    record = run_record(lm, {"memit": memit.settings()}, {"memit": edits, "none": {}}, ["torch"])
+    used = {"facts": 2, "contexts": 6, "unused": 2, "facts_short": 1}
+    assert record["contexts"] == {lm.name: {"memit": used, "none": None}}
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_a_method_without_contexts_counts_none(lab):
+    edit = method("ft").edit(lab.model("llama"), [OTHER])
+    assert context_use({"x": Stored.of("f", edit, origin=edit.origin.plain())}) is None
