@@ -107,7 +107,7 @@ _MEND = {"layers": (2, 3), "parts": ("mlp_in", "mlp_out"), "rank": 4, "rate": 1e
 
 _AS_ROME = {"kl_position": "subject_last", "variant": "rome"}
 _AS_MEMIT = {"kl_position": "subject_last", "statement_weight": "half", "history": False}
-_AS_ALPHAEDIT = {"kl_position": "subject_last", "statement_weight": "half"}
+_AS_ALPHAEDIT = {"kl_position": "subject_last", "statement_weight": "half", "nullspace_energy": None}
 _AS_GRACE = {"fit_position": "prompt_end"}
 _AS_KN = {"variant": "easyedit", "lambda_old": 1.0, "lambda_new": 1.0}
 
