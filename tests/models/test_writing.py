@@ -42,7 +42,8 @@ def test_beginnings_have_the_lengths_asked_for_and_begin_as_in_the_released_code
     assert torch.equal(torch.get_rng_state(), state)
     assert texts == written_beginnings(lm, lengths, seed=0)
     assert texts != written_beginnings(lm, lengths, seed=1)
-    assert len(texts[-1]) == 30, "a token is a letter here"
+    # a token is a byte here, and some letters take several
+    assert len(texts[0]) == 5 < len(texts[1]) < len(texts[-1])
     for text, length, opening in zip(texts, lengths, [*CONTEXT_OPENINGS, *CONTEXT_OPENINGS[:2]], strict=True):
         assert text.startswith(opening)
         assert len(text) <= max(length, len(opening))
@@ -50,15 +51,16 @@ def test_beginnings_have_the_lengths_asked_for_and_begin_as_in_the_released_code
     assert written_beginnings(lm, [2, 2], seed=0) == ["The", "Therefore"]
 
 
-def test_beginnings_are_of_the_five_likeliest_tokens_whatever_the_model_is_set_to(lab):
-    lm = lab.model("llama")
-    (text,) = written_beginnings(lm, [24], seed=3)
-    ids = lm.tokenizer(text)["input_ids"]
-    likeliest = lm.model(input_ids=torch.tensor([ids])).logits[0].topk(5).indices
-    assert all(ids[place + 1] in likeliest[place] for place in range(2, len(ids) - 1))
+def test_beginnings_are_of_the_five_likeliest_tokens_whatever_the_model_is_set_to(lab, monkeypatch):
+    lm, batches = lab.model("llama"), []
+    monkeypatch.setattr(lm.tokenizer, "batch_decode", lambda rows, **_: batches.append(rows) or [""] * len(rows))
+    written_beginnings(lm, [24], seed=3)
     configured = lm.model.generation_config
-    try:
-        configured.temperature, configured.top_p = 0.01, 0.1
-        assert written_beginnings(lm, [24], seed=3) == [text]
-    finally:
-        configured.temperature, configured.top_p = 1.0, 1.0
+    monkeypatch.setattr(configured, "temperature", 0.01)
+    monkeypatch.setattr(configured, "top_p", 0.1)
+    written_beginnings(lm, [24], seed=3)
+    ((ids,), again) = batches
+    assert again == [ids]
+    likeliest = lm.model(input_ids=torch.tensor([ids])).logits[0].topk(5).indices
+    assert len(ids) == 24
+    assert all(ids[place + 1] in likeliest[place] for place in range(2, 23))

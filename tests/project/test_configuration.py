@@ -65,6 +65,16 @@ def test_every_committed_yaml_builds_its_method(method, settings):
     assert {name: built.settings()[name] for name in settings}.keys() == built.settings().keys()
 
 
+@pytest.mark.parametrize("env", ["paper2", "paper1_conversation"])
+def test_the_papers_environments_find_values_as_their_code_did(project, offline, env):
+    methods = project.context(env).params["methods"]
+    memit, ours = methods["memit"]["smollm2"], project.context("local").params["methods"]["memit"]["smollm2"]
+    assert (memit["kl_position"], memit["contexts"]) == ("subject_last", "model")
+    assert (ours["kl_position"], ours["contexts"]) == ("prompt_end", "corpus")
+    assert memit["layers"] == ours["layers"]
+    assert methods["rome"]["llama2_7b_chat"]["kl_position"] == "subject_last"
+
+
 @pytest.mark.parametrize("env", ENVS)
 def test_every_entry_of_the_catalog_resolves(project, offline, env):
     catalog = project.context(env).catalog
