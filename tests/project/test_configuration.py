@@ -67,12 +67,11 @@ def test_every_committed_yaml_builds_its_method(method, settings):
 
 @pytest.mark.parametrize("env", ["paper2", "paper1_conversation"])
 def test_the_papers_environments_find_values_as_their_code_did(project, offline, env):
-    methods = project.context(env).params["methods"]
-    memit, ours = methods["memit"]["smollm2"], project.context("local").params["methods"]["memit"]["smollm2"]
-    assert (memit["kl_position"], memit["contexts"]) == ("subject_last", "model")
-    assert (ours["kl_position"], ours["contexts"]) == ("prompt_end", "corpus")
-    assert memit["layers"] == ours["layers"]
-    assert methods["rome"]["llama2_7b_chat"]["kl_position"] == "subject_last"
+    memit = project.context(env).params["methods"]["memit"]["smollm2"]
+    default = project.context("local", grid={"smollm2": {"memit": True}}).params["methods"]["memit"]["smollm2"]
+    assert (memit.kl_position, memit.contexts) == ("subject_last", "model")
+    assert (default.kl_position, default.contexts) == ("prompt_end", "corpus")
+    assert memit.layers == default.layers
 
 
 @pytest.mark.parametrize("env", ENVS)
