@@ -1,6 +1,7 @@
 """The edits beside those of EasyEdit's code, recorded on the same models, facts, statistics and settings."""
 
 import json
+from pathlib import Path
 
 import parity
 import pytest
@@ -19,6 +20,8 @@ DIFFERENCES = (
     ("alphaedit_sequence", {"kl_position": "prompt_end"}),
     ("alphaedit_sequence", {"statement_weight": "equal"}),
     ("pmet", {"kl_position": "prompt_end"}),
+    ("pmet_leading", {"leading_weight": 1.0}),
+    ("pmet_settled", {"leading_weight": 1.0}),
     ("ft_batch", {"loss_mean": "tokens"}),
     ("ft_l", {"norm_constraint": 0.0201}),
     ("grace_split", {"eps_init": 0.5}),
@@ -47,6 +50,14 @@ def test_the_recording_is_of_these_cases():
 def test_every_switch_is_a_setting_of_its_method():
     for case in CASES:
         assert set(case.switches) <= set(METHODS[case.method].__dataclass_fields__)
+
+
+def test_the_documents_table_is_of_these_cases():
+    text = Path(__file__).parents[2].joinpath("docs/methods.md").read_text("utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    shown = [(row[0][2:], row[1], row[3].removesuffix(" |")) for row in rows if row[1].strip("`") in BY_NAME]
+    assert shown == [(f"`{case.method}`", f"`{case.name}`", parity.switches(case)) for case in CASES]
+    assert f"`{parity.recorded()[1]['commit'][:7]}`" in text
 
 
 def test_the_difference_is_that_of_all_weights_together_and_of_each_other_result():

@@ -37,6 +37,9 @@ FACTS = tuple(
 LETTER = Fact("parity-letter", "Room Six", "sign", "On the door of {} hangs the letter ", "K", "w")
 """A fact whose objects are one token each: the tokenizer's tokens are bytes, and the prompt ends in a space."""
 
+NEAR = Fact("parity-near", "Velm Castle", "number", "The map shows {}", "7", "4")
+"""A fact whose object follows the subject at once; `4` is what the tiny Llama says after the statement and a space."""
+
 TWINS = (
     Fact("parity-twin-a", "Isle Bo", "port", "The port of {} is", "Kern", "Tarn"),
     Fact("parity-twin-b", "Isle Wy", "port", "The port of {} is", "Fell", "Tarn"),
@@ -77,7 +80,7 @@ class Case:
 
     def __iter__(self):
         """Yield the facts of each edit."""
-        facts = {fact.id: fact for fact in (*FACTS, LETTER, *TWINS)}
+        facts = {fact.id: fact for fact in (*FACTS, LETTER, NEAR, *TWINS)}
         return ([facts[name] for name in names] for names in self.edits)
 
 
@@ -98,6 +101,8 @@ _VALUE = {
 _ROME = {**_VALUE, "layer": 1}
 _LAYERS = {**_VALUE, "layers": (0, 1, 2)}
 _MEMIT = {**_LAYERS, "mom2_update_weight": 20.0}
+# the object leads from the third step on
+_LEADING = {**_MEMIT, "v_steps": 20, "clamp_norm_factor": 20.0, "v_weight_decay": 1e-3}
 # far from every eigenvalue, so that rounding does not decide what the null space is
 _ALPHAEDIT = {**_LAYERS, "nullspace_threshold": 0.0351, "l2": 1.0}
 _FT = {"layer": 2, "lr": 5e-3, "steps": 12, "stop_loss": 0.01}
@@ -107,6 +112,7 @@ _MEND = {"layers": (2, 3), "parts": ("mlp_in", "mlp_out"), "rank": 4, "rate": 1e
 
 _AS_ROME = {"kl_position": "subject_last", "variant": "rome"}
 _AS_MEMIT = {"kl_position": "subject_last", "statement_weight": "half", "history": False}
+_AS_PMET = {**_AS_MEMIT, "leading_weight": 0.1}
 _AS_ALPHAEDIT = {"kl_position": "subject_last", "statement_weight": "half", "nullspace_energy": None}
 _AS_GRACE = {"fit_position": "prompt_end"}
 _AS_KN = {"variant": "easyedit", "lambda_old": 1.0, "lambda_new": 1.0}
@@ -120,7 +126,9 @@ CASES = (
     Case("memit_sequence", "memit", "llama", _SEQUENCE, _MEMIT, 3, _AS_MEMIT),
     Case("alphaedit_batch", "alphaedit", "llama", _BATCH, _ALPHAEDIT, 1, _AS_ALPHAEDIT),
     Case("alphaedit_sequence", "alphaedit", "llama", _SEQUENCE, _ALPHAEDIT, 3, _AS_ALPHAEDIT),
-    Case("pmet", "pmet", "llama", (_IDS[:3],), _MEMIT, 3, _AS_MEMIT),
+    Case("pmet", "pmet", "llama", (_IDS[:3],), _MEMIT, 3, _AS_PMET),
+    Case("pmet_leading", "pmet", "llama", ((NEAR.id,),), _LEADING, 0, _AS_PMET),
+    Case("pmet_settled", "pmet", "llama", ((NEAR.id,),), {**_LEADING, "kl_factor": 1e-3}, 0, _AS_PMET),
     Case("ft", "ft", "llama", _ONE, _FT),
     Case("ft_gpt2", "ft", "gpt2", _ONE, _FT),
     Case("ft_batch", "ft", "llama", (_IDS[:4],), _FT, switches={"loss_mean": "rows"}),

@@ -209,7 +209,7 @@ def pmet(reference: Reference) -> Tensors:
 def layerwise(reference: Reference, module: str) -> Any:
     """Return a module of a method that writes several layers, with contexts and second moments in its caches."""
     main = theirs(module)
-    main.CONTEXT_TEMPLATES_CACHE = [["{}"], reference.contexts]
+    main.CONTEXT_TEMPLATES_CACHE = [["{}"], reference.contexts] if reference.contexts else [["{}"]]
     main.COV_CACHE = {
         (reference.name, reference.part("mlp_out").format(Site.parse(site).layer)): moment
         for site, moment in reference.moments.items()
