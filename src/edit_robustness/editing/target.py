@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -183,7 +184,7 @@ class Prompts:
         logits = torch.cat([logits[:, :1], first[:, None], logits[:, 2:]], dim=1)
         return logits if at_subject else logits[:, 1:]
 
-    @property
+    @cached_property
     def ends_in_subject(self) -> Tensor:
         """(rows,), where the target follows the subject at once, and columns of padding stand between the two."""
         tokens = len(self.target)
