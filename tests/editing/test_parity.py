@@ -14,6 +14,7 @@ BY_NAME = {case.name: case for case in CASES}
 DIFFERENCES = (
     ("rome", {"kl_position": "prompt_end"}),
     ("rome", {"variant": "r_rome"}),
+    ("rome_without_moments", {"mom2_adjustment": True}),
     ("memit", {"kl_position": "prompt_end"}),
     ("memit", {"statement_weight": "equal"}),
     ("memit_sequence", {"history": True}),

@@ -1,8 +1,11 @@
 import naive_editing as naive
 import pytest
-from fabricated_edits import FACTS, TEXTS, method
+import torch
+from fabricated_edits import FACTS, TEXTS, corpus, method, same_edit
 
+from edit_robustness.editing import key_statistics
 from edit_robustness.editing.method import Corpus
+from edit_robustness.editing.target import mean_key, optimise_value, split_prompts
 
 
 def test_what_is_prepared_is_the_sites_moments_and_the_contexts(lab):
@@ -25,3 +28,19 @@ def test_the_edit_makes_the_new_object_likelier(lab):
         before = naive.continuation(lm, ids, target)[0]
         with edit.applied(lm):
             assert naive.continuation(lm, ids, target)[0] > before
+
+
+def test_without_second_moments_the_change_is_along_the_key_and_nothing_is_taken(lab, monkeypatch):
+    lm, rome = lab.model("llama"), method("rome", mom2_adjustment=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(key_statistics, "second_moments", None)
+        prepared = rome.prepare(lm, corpus())
+    assert not prepared.tensors
+    assert not rome.key_sites
+    edit = rome.edit(lm, FACTS[:1], prepared=prepared)
+    key = mean_key(lm, rome.site, split_prompts(lm, FACTS[0], prepared.texts))
+    value = optimise_value(lm, [rome.site], FACTS[0], prepared.texts, rome.objective).changes[rome.site]
+    torch.testing.assert_close(edit.dense()[rome.site], torch.outer(value, key) / (key @ key))
+    assert not same_edit(edit, lab.edits("rome", "llama")[0])
+    (each,) = rome.edit_each(lm, FACTS[:1], prepared=prepared)
+    assert same_edit(edit, each)

@@ -120,6 +120,7 @@ _AS_KN = {"variant": "easyedit", "lambda_old": 1.0, "lambda_new": 1.0}
 CASES = (
     Case("rome", "rome", "llama", _ONE, _ROME, 3, _AS_ROME),
     Case("rome_gpt2", "rome", "gpt2", _ONE, _ROME, 3, _AS_ROME),
+    Case("rome_without_moments", "rome", "llama", _ONE, {**_ROME, "mom2_adjustment": False}, 3, _AS_ROME),
     Case("memit", "memit", "llama", _ONE, _MEMIT, 3, _AS_MEMIT),
     Case("memit_gpt2", "memit", "gpt2", _ONE, _MEMIT, 3, _AS_MEMIT),
     Case("memit_batch", "memit", "llama", _BATCH, _MEMIT, 1, _AS_MEMIT),

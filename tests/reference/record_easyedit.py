@@ -120,7 +120,7 @@ class Reference:
             "clamp_norm_factor": given["clamp_norm_factor"],
             "kl_factor": given["kl_factor"],
             "rewrite_module_tmp": self.part("mlp_out"),
-            "mom2_adjustment": True,
+            "mom2_adjustment": given.get("mom2_adjustment", True),
             "mom2_dataset": "given",
             "mom2_n_samples": 0,
             "mom2_dtype": "float32",

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
+from torch import Tensor
 
 from edit_robustness.editing.closed_form import RowMap, factored, rank_one, solver
 from edit_robustness.editing.edits import LowRank
@@ -37,6 +38,8 @@ class Rome(ByValue):
 
     Attributes:
         layer: The layer whose MLP output weight is edited.
+        mom2_adjustment: Whether C is read. Without it, as in EasyEdit's presets, the change is v k^T / (k^T k), which
+            disturbs other keys more.
         v_lr: Adam's rate for v.
         v_steps: Most steps for v, the first of which is the unedited model's.
         v_stop_loss: Stop below this loss.
@@ -58,6 +61,7 @@ class Rome(ByValue):
     learns_from: ClassVar[tuple[str, ...]] = ("texts", "moments")
 
     layer: NonNegativeInt
+    mom2_adjustment: bool = field(default=True, kw_only=True)
     v_lr: PositiveFloat
     v_steps: PositiveInt
     v_stop_loss: NonNegativeFloat
@@ -79,22 +83,26 @@ class Rome(ByValue):
     @property
     def key_sites(self) -> tuple[Site, ...]:
         """See `Method.key_sites`."""
-        return (self.site,)
+        return (self.site,) if self.mom2_adjustment else ()
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """The second moments of the keys, and the contexts."""
-        moments = key_moments(lm, corpus, [self.site], tokens=self.mom2_tokens)
-        return Prepared({str(self.site): moments[self.site]}, self.context_texts(lm, corpus))
+        moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
+        return Prepared({str(site): moment for site, moment in moments.items()}, self.context_texts(lm, corpus))
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
         """The rank-one edit of one fact."""
-        return self._edit(lm, facts[0], prepared, solver(factored(prepared.tensors[str(self.site)])))
+        return self._edit(lm, facts[0], prepared, self._solver(prepared))
 
     def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[LowRank]:
         """Independent edits; the second moments are factored once."""
-        solve = solver(factored(prepared.tensors[str(self.site)]))
+        solve = self._solver(prepared)
         for fact in facts:
             yield self._edit(lm, fact, prepared, solve)
+
+    def _solver(self, prepared: Prepared) -> RowMap:
+        """C^-1, or the identity."""
+        return solver(factored(prepared.tensors[str(self.site)])) if self.mom2_adjustment else Tensor.double
 
     def _edit(self, lm: LanguageModel, fact: Fact, prepared: Prepared, solve: RowMap) -> LowRank:
         value = optimise_value(lm, [self.site], fact, prepared.texts, self.objective)
