@@ -24,14 +24,13 @@ from torch import Tensor
 
 from edit_robustness.editing.edits import LowRank, weights_changed
 from edit_robustness.editing.key_statistics import key_moments
+from edit_robustness.editing.keys import StatementWeight, mean_key
 from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
     KlPosition,
-    StatementWeight,
-    mean_key,
     optimise_value,
     split_prompts,
 )

@@ -30,7 +30,7 @@ from edit_robustness.models.tokens import (
     subject_end,
     target_ids,
 )
-from edit_robustness.models.trace import blocks_recorded, blocks_replayed, inputs_at, output_changed
+from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.models.writing import written_beginnings
 from edit_robustness.records import SLOT, Fact
 
@@ -46,10 +46,6 @@ _SETTLED = 0.01
 
 ContextSource = Literal["corpus", "model"]
 """Who writes the contexts: they are beginnings of the corpus's texts, or the model writes them, as in those codes."""
-
-StatementWeight = Literal["equal", "half"]
-"""Weight of the bare statement in a key: that of each context, or one half whatever the number of contexts, as in the
-released codes of MEMIT, PMET and AlphaEdit."""
 
 
 @dataclass(frozen=True)
@@ -258,31 +254,6 @@ def with_cached_head(lm: LanguageModel, prompts: Prompts) -> Prompts:
         logits_to_keep=last(1),
     )
     return replace(prompts, states=without_padding(read_cache(cache), prompts.head_mask))
-
-
-def mean_key(lm: LanguageModel, site: Site, prompts: Prompts, statement_weight: StatementWeight = "equal") -> Tensor:
-    """Return the key of a fact: the mean of `keys_in_contexts`, (d_in,) in float32.
-
-    Every method takes its keys from here, and by default in this one way (Gupta et al. 2024, r-ROME: ROME's collapse
-    under many edits came from computing keys in two ways).
-    """
-    statement, *contexts = keys_in_contexts(lm, site, prompts)
-    if statement_weight == "half" and contexts:
-        return (statement + torch.stack(contexts).mean(0)) / 2
-    return torch.stack([statement, *contexts]).mean(0)
-
-
-@torch.no_grad()
-def keys_in_contexts(lm: LanguageModel, site: Site, prompts: Prompts) -> Tensor:
-    """Return the site's inputs at the subject's last token, of the bare statement first, then in each context.
-
-    Returns:
-        (1 + contexts, d_in) in float32.
-    """
-    ids = torch.cat([prompts.head, prompts.tail[:, :1]], dim=1)[:-1]
-    mask = torch.cat([prompts.head_mask, prompts.tail_mask[:, :1]], dim=1)[:-1]
-    seen = inputs_at(lm, [site], input_ids=ids, attention_mask=mask, position_ids=positions(mask))
-    return seen[site][:, -1].float()
 
 
 def optimise_value(

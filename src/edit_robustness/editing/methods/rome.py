@@ -13,13 +13,13 @@ from torch import Tensor
 from edit_robustness.editing.closed_form import RowMap, factored, rank_one, solver
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.key_statistics import key_moments
+from edit_robustness.editing.keys import keys_in_contexts
 from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
     KlPosition,
-    keys_in_contexts,
     optimise_value,
     split_prompts,
 )
