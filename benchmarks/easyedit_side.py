@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,13 +54,13 @@ def main(job_file: str, answer_file: str) -> None:
     Path(answer_file).write_text(json.dumps({**answer, "versions": versions(), "peak": peak_memory()}), "utf-8")
 
 
-def bare_packages(clone: str) -> None:
+def bare_packages(clone: str, packages: Sequence[str] = PACKAGES) -> None:
     """Make EasyEdit's modules importable without running its packages' own code.
 
     Nor is torchvision imported, which no language model needs: one that does not fit its torch stops transformers.
     """
     sys.modules["torchvision"] = None  # type: ignore[assignment]
-    for name in PACKAGES:
+    for name in packages:
         package = types.ModuleType(f"easyeditor{name}")
         package.__path__ = [str(Path(clone, "easyeditor", *name.split(".")))]
         sys.modules[package.__name__] = package

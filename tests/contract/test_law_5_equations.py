@@ -12,8 +12,9 @@ from fabricated_edits import FACTS, TEXTS, method, same_edit
 
 from edit_robustness.editing.edits import Adam
 from edit_robustness.editing.key_statistics import second_moments
+from edit_robustness.editing.keys import mean_key
 from edit_robustness.editing.past import Past
-from edit_robustness.editing.target import mean_key, optimise_value, split_prompts
+from edit_robustness.editing.target import optimise_value, split_prompts
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 

@@ -25,6 +25,7 @@ CASES = {
     "subject inside": (FACTS[0], True),
     "subject first": (FACTS[1], True),
     "several bytes": (FACTS[2], True),
+    "subject last": (replace(FACTS[0], prompt="Maps of {}"), True),
     "no contexts": (FACTS[0], False),
     "empty before in some rows": (LETTER, True),
     "empty before in all rows": (LETTER, False),

@@ -47,6 +47,14 @@ def test_of_all_rank_one_changes_it_disturbs_other_keys_least():
         assert disturbance(other) > ours
 
 
+def test_another_key_may_get_the_output_while_the_direction_stays():
+    solve, (key, other), change = solver(factored(spread())), rows(2), torch.randn(HIDDEN)
+    left, right = rank_one(change, key, solve, other)
+    torch.testing.assert_close(left @ right @ other, change, atol=1e-5, rtol=1e-4)
+    _, usual = rank_one(change, key, solve)
+    torch.testing.assert_close(right / right.norm() * usual.norm(), usual * (usual @ right.T).sign())
+
+
 @pytest.mark.parametrize("weight", [1e-3, 1.0, 1e4])
 @pytest.mark.parametrize("facts", [1, FACTS, 3 * WIDTH], ids=["one", "some", "more than dimensions"])
 def test_least_squares_is_memits_inverse(facts, weight):

@@ -4,8 +4,9 @@ import torch
 from fabricated_edits import FACTS, TEXTS, corpus, method, same_edit
 
 from edit_robustness.editing import key_statistics
+from edit_robustness.editing.keys import mean_key
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.target import mean_key, optimise_value, split_prompts
+from edit_robustness.editing.target import optimise_value, split_prompts
 
 
 def test_what_is_prepared_is_the_sites_moments_and_the_contexts(lab):

@@ -9,8 +9,9 @@ from fabricated_edits import FACTS, TEXTS, corpus, method
 from merging import SHORT, merging_model
 
 from edit_robustness.editing.edits import Origin
+from edit_robustness.editing.keys import keys_in_contexts, mean_key
 from edit_robustness.editing.method import Prepared
-from edit_robustness.editing.target import mean_key, split_prompts, statement_contexts
+from edit_robustness.editing.target import split_prompts, statement_contexts
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import SubjectNotFound
 from edit_robustness.models.writing import CONTEXT_OPENINGS
@@ -98,6 +99,15 @@ def test_the_key_of_a_subject_with_other_tokens_in_contexts_is_the_mean_of_each(
     lm, site = merging_model(architecture), Site(2, "mlp_out")
     together = mean_key(lm, site, split_prompts(lm, SHORT, CONTEXTS)).double().numpy()
     np.testing.assert_allclose(together, naive.mean_key(lm, lm.module(site), SHORT, CONTEXTS), atol=1e-5, rtol=1e-4)
+
+
+def test_the_bare_statement_may_weigh_as_much_as_all_contexts_in_a_key(lab):
+    lm, site, fact = lab.model("llama"), Site(2, "mlp_out"), FACTS[0]
+    prompts, bare = split_prompts(lm, fact, CONTEXTS), split_prompts(lm, fact, ())
+    statement, *contexts = keys_in_contexts(lm, site, prompts)
+    torch.testing.assert_close(statement, mean_key(lm, site, bare, "half"))
+    torch.testing.assert_close(mean_key(lm, site, prompts, "half"), statement / 2 + sum(contexts) / 4)
+    torch.testing.assert_close(mean_key(lm, site, prompts), (statement + sum(contexts)) / 3)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])

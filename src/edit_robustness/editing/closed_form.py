@@ -34,13 +34,19 @@ def solver(factor: Tensor) -> RowMap:
     return lambda keys: torch.cholesky_solve(keys.double().T, factor).T
 
 
-def rank_one(change: Tensor, key: Tensor, solve: RowMap) -> tuple[Tensor, Tensor]:
-    """`left` (d_out, 1) and `right` (1, d_in) with left @ right @ key = change, least disturbing to other keys.
+def rank_one(change: Tensor, key: Tensor, solve: RowMap, exact: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return `left` (d_out, 1) and `right` (1, d_in) with left @ right @ key = change, least disturbing to other keys.
 
     ROME, Meng et al. 2022, eq. 2.
+
+    Args:
+        change: What the output changes by, (d_out,).
+        key: The key, (d_in,).
+        solve: C^-1.
+        exact: Another key whose output changes by exactly `change` instead, (d_in,); the direction stays.
     """
     direction = solve(key[None])
-    right = direction / (direction @ key.double())
+    right = direction / (direction @ (key if exact is None else exact).double())
     return change.float()[:, None], right.float()
 
 

@@ -24,13 +24,13 @@ from torch import Tensor
 
 from edit_robustness.editing.edits import LowRank, weights_changed
 from edit_robustness.editing.key_statistics import key_moments
+from edit_robustness.editing.keys import StatementWeight, mean_key
 from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
     KlPosition,
-    mean_key,
     optimise_value,
     split_prompts,
 )
@@ -56,8 +56,8 @@ class Layerwise(ByValue):
     """Finds what a place at the last layer should put out for each fact, and writes it into the layers up to there.
 
     In each layer, from the lowest: K are the facts' keys under the layers already written, R is what is still missing
-    at the place, and the layer's change gives K a part of R (algorithm 1 of Meng et al. 2023, MEMIT). A key is the
-    plain mean over the bare statement and its contexts; the released code gives the bare statement half the weight.
+    at the place, and the layer's change gives K a part of R (algorithm 1 of Meng et al. 2023, MEMIT). A key is a
+    mean over the bare statement and the statement in its contexts.
 
     Attributes:
         layers: The layers whose MLP output weights are written, in order; the place is at the last of them.
@@ -74,6 +74,8 @@ class Layerwise(ByValue):
         contexts: Who writes the texts before the statement: they are beginnings of the corpus's texts (`corpus`), or
             the model writes them after "The", "Therefore", "Because", "I", "You" (`model`, as the released code does).
         context_seed: Of the sampling, if the model writes them.
+        statement_weight: Weight of the bare statement in a key: `equal` to that of each context, or `half`, with the
+            contexts sharing the other half (as in the released codes).
         goal_part: The part of the last layer whose output the values are for.
         beside: Parts of the last layer that are optimised together with it, and then not used.
     """
@@ -95,6 +97,7 @@ class Layerwise(ByValue):
     kl_position: KlPosition = field(default="prompt_end", kw_only=True)
     contexts: ContextSource = field(default="corpus", kw_only=True)
     context_seed: NonNegativeInt = field(default=0, kw_only=True)
+    statement_weight: StatementWeight = field(default="equal", kw_only=True)
 
     @property
     def keeps_keys(self) -> bool:
@@ -137,7 +140,7 @@ class Layerwise(ByValue):
         keys: dict[Site, Tensor] = {}
         with ExitStack() as written:
             for done, site in enumerate(self.key_sites):
-                keys[site] = torch.stack([mean_key(lm, site, split).cpu() for split in prompts])
+                keys[site] = torch.stack([mean_key(lm, site, split, self.statement_weight).cpu() for split in prompts])
                 missing = goals - outputs_at_subjects(lm, self.places[0], facts)
                 left = self.share(len(self.key_sites) - done) * missing.T
                 right = self.directions(site, keys[site], prepared, past).float()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -29,7 +30,7 @@ from edit_robustness.models.tokens import (
     subject_end,
     target_ids,
 )
-from edit_robustness.models.trace import blocks_recorded, blocks_replayed, inputs_at, output_changed
+from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.models.writing import written_beginnings
 from edit_robustness.records import SLOT, Fact
 
@@ -39,6 +40,9 @@ ESSENCE = f"{SLOT} is a"
 KlPosition = Literal["prompt_end", "subject_last"]
 """Where the KL term is taken: after the essence prompt, as the paper says, or after the subject's last token in it, as
 the released codes of ROME, MEMIT, PMET and AlphaEdit do."""
+
+_SETTLED = 0.01
+"""KL term at which a search with a `leading_weight` stops, as in the released code of PMET."""
 
 ContextSource = Literal["corpus", "model"]
 """Who writes the contexts: they are beginnings of the corpus's texts, or the model writes them, as in those codes."""
@@ -56,6 +60,8 @@ class Objective:
         weight_decay: Weight of the change's norm, in units of that output's squared norm.
         stop_loss: Stop when the loss is below this.
         kl_position: Where the KL term is taken.
+        leading_weight: Weight of the likelihood at steps before which the new object was the most probable
+            continuation in every context. Below 1 the search also stops there if the KL term is at most .01.
     """
 
     lr: float
@@ -65,6 +71,7 @@ class Objective:
     weight_decay: float
     stop_loss: float
     kl_position: KlPosition = "prompt_end"
+    leading_weight: float = 1.0
 
 
 class ByValue(Method):
@@ -161,14 +168,27 @@ class Prompts:
         return 0 if self.states is not None else self.head.shape[1]
 
     def logits(self, lm: LanguageModel, *, at_subject: bool = False) -> Tensor:
-        """(rows, target tokens, vocabulary), of the last columns: by the cached head, or by the whole prompts.
+        """(rows, target tokens, vocabulary), of what predicts the target: by the cached head, or by the whole prompts.
 
         With `at_subject` one column comes before them: after the subject's last token.
         """
-        ids, place, cache = self.tail, positions(self.mask), None
         columns = last(len(self.target))
-        if at_subject:
-            columns = torch.cat([torch.tensor([self.subject_column]), columns])
+        if not at_subject and not self.ends_in_subject.any():
+            return self._logits(lm, columns)
+        logits = self._logits(lm, torch.cat([torch.tensor([self.subject_column]), columns]))
+        first = torch.where(self.ends_in_subject[:, None], logits[:, 0], logits[:, 1])
+        logits = torch.cat([logits[:, :1], first[:, None], logits[:, 2:]], dim=1)
+        return logits if at_subject else logits[:, 1:]
+
+    @cached_property
+    def ends_in_subject(self) -> Tensor:
+        """(rows,), where the target follows the subject at once, and columns of padding stand between the two."""
+        tokens = len(self.target)
+        return (self.tail_mask.sum(1) == tokens) & (self.tail.shape[1] > tokens)
+
+    def _logits(self, lm: LanguageModel, columns: Tensor) -> Tensor:
+        """Return the logits after some columns of what is run."""
+        ids, place, cache = self.tail, positions(self.mask), None
         if self.states is None:
             ids = torch.cat([self.head, self.tail], dim=1)
         else:
@@ -236,19 +256,6 @@ def with_cached_head(lm: LanguageModel, prompts: Prompts) -> Prompts:
     return replace(prompts, states=without_padding(read_cache(cache), prompts.head_mask))
 
 
-@torch.no_grad()
-def mean_key(lm: LanguageModel, site: Site, prompts: Prompts) -> Tensor:
-    """The key of a fact: the site's input at the subject's last token, averaged over the contexts, (d_in,) float32.
-
-    The one way in which a key is computed anywhere (Gupta et al. 2024, r-ROME: ROME's collapse under many edits came
-    from computing it in two).
-    """
-    ids = torch.cat([prompts.head, prompts.tail[:, :1]], dim=1)[:-1]
-    mask = torch.cat([prompts.head_mask, prompts.tail_mask[:, :1]], dim=1)[:-1]
-    seen = inputs_at(lm, [site], input_ids=ids, attention_mask=mask, position_ids=positions(mask))
-    return seen[site][:, -1].float().mean(0)
-
-
 def optimise_value(
     lm: LanguageModel,
     places: Sequence[Site],
@@ -282,7 +289,7 @@ def optimise_value(
         for step in range(objective.steps):
             loss = search.loss()
             losses.append(loss.item())
-            if losses[-1] < objective.stop_loss or step == objective.steps - 1:
+            if losses[-1] < objective.stop_loss or search.settled or step == objective.steps - 1:
                 break
             search.step(loss)
             if cached and step == 0:
@@ -297,6 +304,7 @@ class _Search:
         self._lm, self._places, self._prompts, self._objective = lm, places, prompts, objective
         self._before: Tensor | None = None
         self._at_subject = objective.kl_position == "subject_last"
+        self._weight, self.settled = 1.0, False
         self.outputs: dict[Site, Tensor] = {}
         self.below: list[Any] = []
         width = lm.config.hidden_size
@@ -318,8 +326,13 @@ class _Search:
             self._before = essence.detach()
         wanted = self._prompts.target.expand(len(targets), -1)
         likelihood = targets.gather(2, wanted[:, :, None]).mean()
-        divergence = (essence.exp() * (essence - self._before)).sum()
-        return -likelihood + self._objective.kl_factor * divergence + self._objective.weight_decay * self._decay()
+        divergence = self._objective.kl_factor * (essence.exp() * (essence - self._before)).sum()
+        loss = -self._weight * likelihood + divergence + self._objective.weight_decay * self._decay()
+        if self._objective.leading_weight < 1:
+            leads = bool((targets.argmax(-1) == wanted).all())
+            self._weight = self._objective.leading_weight if leads else 1.0
+            self.settled = leads and divergence.item() <= _SETTLED
+        return loss
 
     def step(self, loss: Tensor) -> None:
         """One step of Adam, then back into the balls."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import sqrt
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.methods.memit import Memit
+from edit_robustness.editing.target import Objective
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -19,14 +21,23 @@ class Pmet(Memit):
     1 / sqrt(n) of it. Only the last layer's own weight adds to that output; the layers below change it through its
     input, so that R hardly shrinks from layer to layer.
 
-    The objective is ROME's. The released code also divides the likelihood's weight by ten once the object is the most
-    probable continuation, and stops there when the KL term is small; that is not done here, where the stop is
-    `v_stop_loss` alone.
+    The objective is ROME's.
+
+    Attributes:
+        leading_weight: Weight of the likelihood while the new object is the most probable continuation in every
+            context. The released code has .1, and then also stops there once the KL term is at most .01.
     """
 
     name: ClassVar[str] = "pmet"
     goal_part: ClassVar[str] = "mlp_out"
     beside: ClassVar[tuple[str, ...]] = ("attention_out",)
+
+    leading_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+    @property
+    def objective(self) -> Objective:
+        """See `ByValue.objective`."""
+        return replace(super().objective, leading_weight=self.leading_weight)
 
     def share(self, remaining: int) -> float:
         """See `Layerwise.share`."""

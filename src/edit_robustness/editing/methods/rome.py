@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
@@ -13,13 +13,13 @@ from torch import Tensor
 from edit_robustness.editing.closed_form import RowMap, factored, rank_one, solver
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.key_statistics import key_moments
+from edit_robustness.editing.keys import keys_in_contexts
 from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
     KlPosition,
-    mean_key,
     optimise_value,
     split_prompts,
 )
@@ -32,8 +32,9 @@ from edit_robustness.records import Fact
 class Rome(ByValue):
     """W' = W + v (C^-1 k)^T / (k^T C^-1 k), where v is what the output at the subject's last token should change by.
 
-    k is the fact's key averaged over contexts (one k, everywhere), C the second moment of the keys over text, and v
-    comes from `optimise_value` (ROME's eq. 2 and 4; with v the change, W' k = W k + v holds exactly).
+    k is the fact's key averaged over contexts (one k, unless `variant` says otherwise), C the second moment of the
+    keys over text, and v comes from `optimise_value` (ROME's eq. 2 and 4; with v the change, W' k = W k + v holds
+    exactly).
 
     Attributes:
         layer: The layer whose MLP output weight is edited.
@@ -52,6 +53,8 @@ class Rome(ByValue):
         contexts: Who writes the texts before the statement: they are beginnings of the corpus's texts (`corpus`), or
             the model writes them after "The", "Therefore", "Because", "I", "You" (`model`, as the released code does).
         context_seed: Of the sampling, if the model writes them.
+        variant: Which key's output changes by exactly v: k (`r_rome`), or the bare statement's own key, with k only in
+            C^-1 k (`rome`, as ROME's released code does; models collapse under many such edits).
     """
 
     name: ClassVar[str] = "rome"
@@ -70,6 +73,7 @@ class Rome(ByValue):
     kl_position: KlPosition = field(default="prompt_end", kw_only=True)
     contexts: ContextSource = field(default="corpus", kw_only=True)
     context_seed: NonNegativeInt = field(default=0, kw_only=True)
+    variant: Literal["r_rome", "rome"] = field(default="r_rome", kw_only=True)
 
     @property
     def site(self) -> Site:
@@ -102,5 +106,6 @@ class Rome(ByValue):
 
     def _edit(self, lm: LanguageModel, fact: Fact, prepared: Prepared, solve: RowMap) -> LowRank:
         value = optimise_value(lm, [self.site], fact, prepared.texts, self.objective)
-        key = mean_key(lm, self.site, split_prompts(lm, fact, prepared.texts))
-        return LowRank({self.site: rank_one(value.changes[self.site].cpu(), key.cpu(), solve)})
+        keys = keys_in_contexts(lm, self.site, split_prompts(lm, fact, prepared.texts)).cpu()
+        exact = keys[0] if self.variant == "rome" else None
+        return LowRank({self.site: rank_one(value.changes[self.site].cpu(), keys.mean(0), solve, exact)})

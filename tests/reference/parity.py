@@ -1,0 +1,162 @@
+"""This project's side of the parity tests: the edits of a case, and how far they are from the recorded ones.
+
+Print the table of all cases with `.venv/bin/python tests/reference/parity.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+
+import torch
+from fabricated_edits import method
+from parity_cases import CASES, CONTEXTS, RECORDING, Case
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from edit_robustness.editing.edits import Codebook
+from edit_robustness.editing.fold import fold
+from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.methods.kn import attributions, said_attributions
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import Site
+from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.tokens import Rendered, target_ids
+
+TOLERANCE = 1e-4
+"""Largest relative difference, in the Frobenius norm, between the two codes' results."""
+
+POSITIONS = 512
+"""How many positions the tiny models have embeddings for, where positions have embeddings."""
+
+
+def under(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under a name, without it."""
+    return {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+
+
+@cache
+def recorded() -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of the recording and the texts of its header."""
+    with safe_open(RECORDING, framework="pt") as file:
+        return load_file(RECORDING), file.metadata()
+
+
+def given(case: Case, name: str) -> dict[str, Tensor]:
+    """Return what both codes got for a case's model: its `weights`, `moments` or `networks`."""
+    return under(f"{case.model}.{name}", recorded()[0])
+
+
+def results(case: Case) -> dict[str, Tensor]:
+    """Return what the reference code computed for a case."""
+    return under(case.name, recorded()[0])
+
+
+def tiny(case: Case) -> LanguageModel:
+    """Return the tiny model of a case with the recorded weights."""
+    lm = tiny_model(case.model)
+    weights = given(case, "weights")
+    with torch.no_grad():
+        for name, parameter in lm.model.named_parameters():
+            parameter.zero_()
+            parameter[: len(weights[name])] = weights[name]
+    return LanguageModel(lm.model, lm.tokenizer, lm.name)
+
+
+def prepared(case: Case, lm: LanguageModel, editor: Method) -> Prepared:
+    """Return what the reference code got in place of what the method would prepare."""
+    if case.method == "mend":
+        return Prepared(given(case, "networks"))
+    contexts = CONTEXTS[: case.contexts]
+    if not editor.key_sites:
+        return Prepared(texts=contexts)
+    moments = {Site.parse(name): moment.double() for name, moment in given(case, "moments").items()}
+    return replace(editor.prepare(lm, Corpus(texts=("Rain.",), moments=moments)), texts=contexts)
+
+
+def computed(case: Case, **changes: object) -> dict[str, Tensor]:
+    """Compute with this project what the reference code computed.
+
+    Args:
+        case: The case.
+        changes: Settings that replace the case's own.
+    """
+    lm = tiny(case)
+    if case.attributions:
+        return {"attributions": paper_attributions(case, lm)}
+    nothing_learned = {"context_lengths": ()} if "context_lengths" in vars(method(case.method)) else {}
+    editor = method(case.method, **{**nothing_learned, **case.settings, **case.switches, **changes})
+    *_, last = fold(lm, editor, list(case), prepared=prepared(case, lm, editor))
+    tensors = {str(site): change for site, change in last.past.changes.items()}
+    book = last.past.hooked.get(Codebook.kind)
+    if isinstance(book, Codebook):
+        tensors |= {"keys": book.keys, "values": book.values, "radii": book.radii}
+    if case.method == "kn":
+        tensors["attributions"] = easyedit_attributions(case, lm)
+    return tensors
+
+
+def easyedit_attributions(case: Case, lm: LanguageModel) -> Tensor:
+    """Compute the attributions of the variant `easyedit`, (layers, neurons)."""
+    ((fact,),) = case
+    target = target_ids(lm, Rendered(fact.statement), fact.target_true)
+    return said_attributions(lm, [fact.statement], target, steps=case.settings["steps"], batch=100)[0]
+
+
+def paper_attributions(case: Case, lm: LanguageModel) -> Tensor:
+    """Compute the attributions of the paper, (layers, neurons)."""
+    ((fact,),) = case
+    (token,) = target_ids(lm, Rendered(fact.statement), fact.target_true)
+    return attributions(lm, [fact.statement], token, steps=case.settings["steps"], batch=100)[0]
+
+
+def expected(case: Case) -> dict[str, Tensor]:
+    """Return what `computed` is compared with.
+
+    The paper's integral has the points 1/m .. 1, the reference code's zero, too: of its sum over all m + 1 points the
+    part at zero is taken away.
+    """
+    if not case.attributions:
+        return results(case)
+    points, both = case.settings["steps"], results(case)
+    return {"attributions": ((points + 1) * both["from_zero"] - both["at_zero"]) / points}
+
+
+def relative_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
+    """Return the relative difference of the whole change of the weights, or of another result if that is larger."""
+    if ours.keys() != theirs.keys():
+        raise ValueError(f"this project gives {sorted(ours)}, the recording has {sorted(theirs)}")
+    weights = [name for name in theirs if name[0].isdigit()]
+    groups = [weights] * bool(weights) + [[name] for name in theirs if name not in weights]
+    return max(apart([ours[name] for name in group], [theirs[name] for name in group]) for group in groups)
+
+
+def apart(ours: list[Tensor], theirs: list[Tensor]) -> float:
+    """Return |ours - theirs| / |theirs| in the Frobenius norm, of all tensors as one."""
+    ours_flat, theirs_flat = (torch.cat([tensor.double().flatten() for tensor in each]) for each in (ours, theirs))
+    return float((ours_flat - theirs_flat).norm() / theirs_flat.norm())
+
+
+def difference(case: Case, **changes: object) -> float:
+    """Return how far this project's result is from the recorded one; `changes` as in `computed`."""
+    return relative_difference(computed(case, **changes), expected(case))
+
+
+def switches(case: Case) -> str:
+    """Return the switches of a case as the table shows them."""
+    return ", ".join(f"`{name}: {json.dumps(value)}`" for name, value in case.switches.items()).replace('"', "")
+
+
+def table() -> str:
+    """Return the table of `docs/methods.md`."""
+    rows = [f"| `{case.method}` | `{case.name}` | {difference(case):.0e} | {switches(case)} |" for case in CASES]
+    return "\n".join(["| method | case | difference | switches set here |", "| --- | --- | --- | --- |", *rows])
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.stdout.write(f"{table()}\n")
