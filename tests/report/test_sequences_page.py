@@ -159,19 +159,23 @@ def test_curves_begin_at_the_unedited_model_and_stand_for_any_other():
 
 
 def held(model, method, edits, value, kind="statement"):
-    about = {"kind": kind, "protocol": "free", "metric": "success", "n_facts": 24, "n_probes": 24}
+    about = {"kind": kind, "protocol": "free", "metric": "success", "n_facts": 24, "n_probes": 24, "n_asked": 24}
     return {**left(model, method, edits, value), **about}
 
 
 def test_what_stays_is_shown_by_kind_with_how_many_prompts_were_known():
     rows = [
-        {**held("m", "rome", 20, 0.8, "neighbourhood"), "metric": "locality", "n_probes": 7},
-        {**held("m", "rome", 20, 0.5, "neighbourhood"), "metric": "locality_all", "n_probes": 20},
-        {**held("m", "rome", 20, 0.4, "relation_specificity"), "metric": "locality_all", "n_probes": 20},
+        {**held("m", "rome", 20, 0.8, "neighbourhood"), "metric": "locality", "n_probes": 7, "n_asked": 7},
+        {**held("m", "rome", 20, 0.5, "neighbourhood"), "metric": "locality_all", "n_probes": 20, "n_asked": 20},
+        {**held("m", "rome", 20, 0.4, "relation_specificity"), "metric": "locality_all", "n_probes": 18, "n_asked": 20},
     ]
     table = pd.DataFrame([*many().held.to_dict("records"), *rows])
     page = render(many(held=table)).replace('<span class="interval">', "").replace("</span>", "")
     assert re.search(r"80% \[\d+%, \d+%\] 7 known of 20</td><td class=\"n\">none of 20 known</td>", page)
+    rows[0] |= {"n_probes": 5}
+    table = pd.DataFrame([*many().held.to_dict("records"), *rows])
+    page = render(many(held=table)).replace('<span class="interval">', "").replace("</span>", "")
+    assert re.search(r"\] 7 known of 20, 5 of them scored</td>", page)
 
 
 def many(**changes) -> ManyEdits:

@@ -36,13 +36,9 @@ class Cell:
     old: float | None = None
     neither: float | None = None
     preference: float | None = None
-    n_asked: int | None = None
+    known: str = ""
+    """Of how many prompts the unedited model knows the answer; empty if that does not matter."""
     cut: float | None = None
-
-    @property
-    def known(self) -> str:
-        """Return of how many prompts the unedited model knows the answer; empty if that does not matter."""
-        return "" if self.n_asked is None else f"{self.n_probes} known of {self.n_asked}"
 
     @property
     def measured(self) -> bool:
@@ -70,7 +66,7 @@ class Cell:
             "new object more probable than old": self.preference,
         }
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
-        parts += [f"the unedited model knows {self.n_probes} of {self.n_asked} prompts"] * (self.n_asked is not None)
+        parts += [f"prompts that the unedited model knows: {self.known}"] * bool(self.known)
         return "; ".join([*parts, f"{self.n_probes} probes of {self.n_facts} facts"])
 
 
@@ -79,6 +75,7 @@ class NoneKnown:
     """A cell without a rate, because the unedited model answers no prompt with a stable object of the right type."""
 
     n_asked: int
+    n_scored: int
     value: float
 
     @property
@@ -88,8 +85,9 @@ class NoneKnown:
 
     @property
     def tooltip(self) -> str:
-        """Return how many of all answers are unchanged."""
-        return f"of all {self.n_asked} answers {self.value:.1%} are unchanged"
+        """Return how many of the answers that could be scored are unchanged."""
+        scored = f"all {self.n_asked}" if self.n_scored == self.n_asked else f"{self.n_scored} of {self.n_asked} scored"
+        return f"of {scored} answers {self.value:.1%} are unchanged"
 
 
 @dataclass(frozen=True)
@@ -191,12 +189,12 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
         return float(by_metric[name]["value"]) if known else None
 
     cut = share("cut", known=True)
-    if main is None or pd.isna(main["value"]):
-        if everything is not None and pd.notna(everything["value"]):
-            return NoneKnown(specificity.n_asked(everything), everything["value"])
-        main = main or everything
-        if main is None or not cut:
-            return None
+    known = "" if main is None or everything is None else specificity.known_of(main, everything)
+    if everything is not None and pd.notna(everything["value"]) and not (main and specificity.n_asked(main)):
+        return NoneKnown(specificity.n_asked(everything), int(everything["n_probes"]), everything["value"])
+    main = main or everything
+    if main is None or (pd.isna(main["value"]) and not cut):
+        return None
     return Cell(
         value=main["value"],
         low=main["low"],
@@ -206,7 +204,7 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
         old=share("reversion"),
         neither=share("neither"),
         preference=share("preference"),
-        n_asked=None if everything is None else specificity.n_asked(everything),
+        known=known,
         cut=cut,
     )
 

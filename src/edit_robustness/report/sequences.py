@@ -37,8 +37,9 @@ class ManyEdits:
         comparisons: `statistics.paired.compare`.
         kept: `statistics.kept.kept_paths`.
         lifetimes: `statistics.survival.lifetimes`.
-        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, cut.
-        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, cut.
+        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes,
+            n_asked, cut.
+        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, n_asked, cut.
         benchmarks: model, benchmark, task, metric, filter, shots, n_documents, chance, constant_answer,
             max_new_tokens, note.
         runs: What each run recorded of itself; any key may be missing.
