@@ -58,8 +58,20 @@ def test_an_answer_that_was_cut_has_the_verdict_of_what_it_said_or_is_cut(text, 
 def test_whether_a_neighbour_changed_is_not_known_of_a_cut_answer(before, after, locality, cut):
     said = [replace(SAID, probe=NEAR, text=text, finished=finished) for text, finished in (before, after)]
     values = scored(table(said[0], method="none"), table(said[1]))
-    assert values["rome", "free", "locality"] == pytest.approx(locality, nan_ok=True)
+    assert values["rome", "free", "locality_all"] == pytest.approx(locality, nan_ok=True)
     assert values["rome", "free", "cut"] == cut
+
+
+@pytest.mark.parametrize("probe", [EDIT, NEAR])
+def test_what_a_broken_model_goes_on_saying_is_not_cut(probe):
+    said = replace(SAID, probe=probe, text="Madrid.")
+    broken = replace(said, text="!!!!", finished=False, logprob_new=math.nan, logprob_true=math.nan)
+    values = scored(table(said, method="none"), table(broken))
+    assert values["rome", "free", "cut"] == 0
+    # at the checkpoints of a sequence, what is not scored and not cut counts as lost
+    assert values["rome", "free", "neither" if probe is EDIT else "locality_all"] == pytest.approx(
+        1.0 if probe is EDIT else math.nan, nan_ok=True
+    )
 
 
 @pytest.mark.parametrize(("finished", "outcome"), [(True, "neither"), (False, "cut")])

@@ -206,7 +206,7 @@ def test_a_judge_is_a_third_table(findings):
 def test_sentences_follow_the_numbers():
     def row(method, kind, value, protocol="free", metric="success", n_probes=1):
         return {"model": "m", "method": method, "kind": kind, "protocol": protocol, "metric": metric, "value": value,
-                "low": value, "high": value, "n_probes": n_probes}  # fmt: skip
+                "family": "edit", "low": value, "high": value, "n_probes": n_probes}  # fmt: skip
 
     table = pd.DataFrame(
         [
@@ -227,6 +227,10 @@ def test_sentences_follow_the_numbers():
     assert "60% by free generation" in protocols
     assert "paraphrases at 60% where teacher forcing reports 90%" in protocols
     assert "gives 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
+    alike = sentences(table, rivals.assign(value=1.0, value_rival=0.0, gap=1.0, low=float("nan"), high=float("nan")))
+    assert "gives 0%: ROME stands at 100% (-100 points, with no interval, on the same probes)" in alike["m"][2]
+    nothing = sentences(table, rivals.assign(gap=0.001, low=-0.01, high=0.012))["m"][2]
+    assert "(+0 points [-1, +1] on" in nothing
     unclear = sentences(table, rivals.assign(gap=0.05, low=-0.03, high=0.13))["m"][2]
     assert "gives 85%: not told apart from ROME (-5 points [-13, +3] on the same probes)" in unclear
     assert neighbours == (
@@ -235,6 +239,10 @@ def test_sentences_follow_the_numbers():
     )
     assert others.startswith("The unedited model answers none of the 12 prompts about other relations of the same")
     assert others.endswith("of all 12 it leaves 30% as they were.")
+    cut = [row("rome", "doubt", 0.5, metric="cut"), row("rome", "statement", 0.0, metric="cut")]
+    few = [row("context", "statement", 0.01, metric="cut")]
+    said = sentences(pd.concat([table, pd.DataFrame([*cut, *few])]), rivals)["m"][3]
+    assert said.startswith("These figures may be too low: the limit of tokens cut 25% (ROME) of the answers")
     assert "No editing method" in sentences(table[table["method"] == "context"], rivals)["m"][0]
 
 
@@ -273,7 +281,7 @@ def test_prompts_whose_answers_were_cut_stay_known(findings, cut, known):
     assert rome.cells[0][1].endswith(known)
     mine = headline[(headline["method"] == "rome") & (headline["protocol"] == "free")]
     sentence = next(specificity.sentences("ROME", mine))
-    assert f"({known}; of the {72 - cut} of 72 that no limit of tokens cut it leaves" in sentence
+    assert f"({known}; of the {72 - cut} of 72 that could be scored it leaves" in sentence
     assert "answers none" not in sentence
     assert known in render(replace(findings, headline=headline, figures={}))
 

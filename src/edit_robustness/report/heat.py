@@ -239,6 +239,7 @@ def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator
     compared = "" if None in both else f", on paraphrases at {both[0]:.0%} where teacher forcing reports {both[1]:.0%}"
     yield f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation{compared}."
     yield from _against_context(name, rivals[(rivals["method"] == best) & (rivals["rival"] == "context")])
+    yield from _cut(rows[(rows["metric"] == "cut") & (rows["protocol"] == "free")], best)
     yield from specificity.sentences(name, rows[(rows["protocol"] == "free") & (rows["method"] == best)])
 
 
@@ -256,10 +257,29 @@ def _against_context(name: str, rivals: pd.DataFrame) -> Iterator[str]:
     for row in rivals.to_dict("records"):
         told_apart = row["low"] > 0 or row["high"] < 0
         verdict = f"{'less' if row['gap'] > 0 else 'more'} than {name}" if told_apart else f"not told apart from {name}"
-        points = "–, –" if pd.isna(row["low"]) else f"{-100 * row['high']:+.0f}, {-100 * row['low']:+.0f}"
+        if pd.isna(row["low"]):
+            verdict, interval = f"{name} stands at {row['value']:.0%}", ", with no interval,"
+        else:
+            interval = f" [{_points(-row['high'])}, {_points(-row['low'])}]"
         yield (
             "Writing the fact in one sentence before the prompt, no edit at all, gives "
-            f"{row['value_rival']:.0%}: {verdict} ({-100 * row['gap']:+.0f} points [{points}] on the same probes)."
+            f"{row['value_rival']:.0%}: {verdict} ({_points(-row['gap'])} points{interval} on the same probes)."
+        )
+
+
+def _points(share: float) -> str:
+    # as a whole number, which has no -0
+    return f"{round(100 * share):+d}"
+
+
+def _cut(rows: pd.DataFrame, best: str) -> Iterator[str]:
+    """Say how many answers of the methods that the sentences compare were cut, if they are many."""
+    means = _means(rows[(rows["family"] == "edit") & rows["method"].isin([best, "context"])])
+    shares = [f"{share:.0%} ({spoken(method, METHODS)})" for method, share in means.items() if share > MANY_CUT]
+    if shares:
+        yield (
+            f"These figures may be too low: the limit of tokens cut {' and '.join(shares)} of the answers to these "
+            "prompts before they named an object. They count as no success."
         )
 
 

@@ -30,8 +30,8 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
             continue
         everything = own["locality_all"]
         asked, scored = n_asked(everything), int(everything["n_probes"])
-        some = f"all {asked}" if scored == asked else f"the {scored} of {asked} that no limit of tokens cut"
-        on_all = f"of {some} it leaves {everything['value']:.0%} as they were" if scored else "all answers were cut"
+        some = f"all {asked}" if scored == asked else f"the {scored} of {asked} that could be scored"
+        on_all = f"of {some} it leaves {everything['value']:.0%} as they were" if scored else "none could be scored"
         known = own.get("locality")
         if known is None or not n_asked(known):
             yield (
