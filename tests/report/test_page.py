@@ -381,6 +381,24 @@ def test_a_cell_in_which_all_was_cut_is_not_one_that_was_not_asked(findings):
     assert "gave no finite number" not in page
 
 
+def test_what_follows_from_an_edit_has_its_cut_answers_beside_it(findings):
+    row = findings.overview.query("method == 'rome' and metric == 'entropy'").iloc[[0]]
+    shares = [
+        row.assign(family=family, kind="all", metric=metric, unit="share", value=value)
+        for family, metric, value in (("portability", "portability", 0.5), ("portability", "cut", 0.4), ("edit", "cut", 0.3))
+    ]
+    overview = overviews(pd.concat([findings.overview, *shares]))["smollm2"]
+    rome = next(line for line in overview.lines if line.label == "ROME")
+    cells = {column.label: cell for column, cell in zip(overview.columns, rome.cells, strict=True)}
+    assert [cells[name][0] for name in ("Consequences", "Consequences: cut off", "Cut off")] == ["50%", "40%", "30%"]
+
+
+def test_analyses_that_count_cut_answers_as_no_success_say_so(findings):
+    said = "count as no success, here and in the prediction below"
+    assert said in render(replace(findings, headline=with_cut(findings, 0.25), figures={}))
+    assert said not in render(replace(findings, headline=with_cut(findings, 0.0), figures={}))
+
+
 def test_the_papers_table_shows_what_was_cut(findings):
     some = findings.paper_1.assign(cut=0.25)
     page = render(replace(findings, paper_1=some, figures={}))

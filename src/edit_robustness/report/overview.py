@@ -20,6 +20,7 @@ ALL_KINDS = "all"
 SPECIFICITY = ("neighbourhood", "relation_specificity", "unrelated")
 SHOWN = (
     ("portability", ALL_KINDS, "free", "portability"),
+    ("portability", ALL_KINDS, "free", "cut"),
     *(("locality", kind, "free", "locality") for kind in SPECIFICITY),
     *(("locality", kind, "next_token", "kl") for kind in SPECIFICITY),
     ("edit", ALL_KINDS, "free", "entropy"),
@@ -96,6 +97,8 @@ def _column(rows: pd.DataFrame | None) -> Column:
     label = spoken(of_known.get(row["metric"], row["metric"]), METRICS)
     if row["kind"] != ALL_KINDS:
         label = f"{spoken(row['kind'], KINDS)}: {label.lower()}"
+    elif row["family"] == "portability" and row["metric"] == "cut":
+        label = f"{METRICS['portability']}: {label.lower()}"
     return Column(label, remark if row["unit"] == SHARE else f"{remark}, {row['unit']}")
 
 
