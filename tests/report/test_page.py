@@ -261,9 +261,7 @@ def without_scores(table, number, metric):
     mine = (table["method"] == "rome") & (table["kind"] == "neighbourhood") & (table["protocol"] == "free")
     mine &= table["metric"] == metric
     left = table["n_probes"] - number
-    changed = table.assign(
-        n_probes=table["n_probes"].mask(mine, left), n_missing=table["n_missing"].mask(mine, number)
-    )
+    changed = table.assign(n_probes=table["n_probes"].mask(mine, left), n_missing=table["n_missing"].mask(mine, number))
     return changed.assign(value=changed["value"].mask(mine & (left == 0)))
 
 
@@ -376,6 +374,7 @@ def test_a_cell_in_which_all_was_cut_is_not_one_that_was_not_asked(findings):
     headline = headline.assign(**{name: headline[name].mask(mine, number) for name, number in none.items()})
     cell = heat_tables(headline)["smollm2"][0].sections[1].rows[2].cells[3]
     assert not cell.measured
+    assert cell.tooltip.endswith("; no answer could be scored")
     page = render(replace(findings, headline=headline, figures={}))
     assert "–<small>⚠ 100% cut</small>" in page
     assert "gave no finite number" not in page
@@ -385,7 +384,11 @@ def test_what_follows_from_an_edit_has_its_cut_answers_beside_it(findings):
     row = findings.overview.query("method == 'rome' and metric == 'entropy'").iloc[[0]]
     shares = [
         row.assign(family=family, kind="all", metric=metric, unit="share", value=value)
-        for family, metric, value in (("portability", "portability", 0.5), ("portability", "cut", 0.4), ("edit", "cut", 0.3))
+        for family, metric, value in (
+            ("portability", "portability", 0.5),
+            ("portability", "cut", 0.4),
+            ("edit", "cut", 0.3),
+        )
     ]
     overview = overviews(pd.concat([findings.overview, *shares]))["smollm2"]
     rome = next(line for line in overview.lines if line.label == "ROME")

@@ -262,6 +262,8 @@ def test_answers_and_generations_that_were_cut_stand_beside_the_figures(share, s
     cut = many().held.assign(cut=share).where(lambda rows: rows["method"] != "grace", many().held.assign(cut=0.0))
     page = render(many(held=cut, abilities=many().abilities.assign(capped=share)))
     assert f'<td class="{shown}">{100 * share:.1f}%</td>' in page
+    said = list(headline(many(held=cut), "m"))
+    assert any("of one kind up to 25% (ROME). They count as no success" in one for one in said) == (share == 0.25)
     small = f'<small class="{"flag" if share > 0.05 else "soft"}">{100 * share:.1f}% cut</small>'
     assert (small in page) == (share > 0)
 

@@ -60,7 +60,9 @@ def test_facts_left_out_of_what_should_stay_are_counted_by_reason(joined, found)
     known = joined["metric"] == "locality"
     changed = joined.assign(value=joined["value"].mask(about & known & cut))[~(about & known & unknown)]
     rows = correlations(changed, fabricate().memorisation, bootstrap=100).query("method == 'rome'")
-    before, after = (table.set_index("outcome").loc["neighbourhood"] for table in (found.query("method == 'rome'"), rows))
+    before, after = (
+        table.set_index("outcome").loc["neighbourhood"] for table in (found.query("method == 'rome'"), rows)
+    )
     counts = ["n_facts", "n_missing", "n_cut", "n_unknown"]
     assert (after[counts] - before[counts]).tolist() == [-5, 0, 3, 2]
     assert after["detectable"] > before["detectable"]

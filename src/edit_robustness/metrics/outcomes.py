@@ -20,8 +20,8 @@ def outcome(answer: Mapping[Any, Any]) -> Outcome:
     """Return the outcome of one answer.
 
     A limit of tokens belongs to the measurement and not to the model. So an answer that it cut has the verdict of what
-    was said until then, and is ``cut``, never ``neither``, if that names no object. A model whose log-probabilities are no
-    numbers would say nothing after more tokens either, so its answers are never ``cut``.
+    was said until then, and is ``cut``, never ``neither``, if that names no object. A model whose log-probabilities are
+    no numbers would say nothing after more tokens either, so its answers are never ``cut``.
 
     Args:
         answer: A row of a table of answers: text, finished, logprob_new, target_new, target_true and their aliases.

@@ -46,6 +46,11 @@ class Cell:
         return not math.isnan(self.value)
 
     @property
+    def counted(self) -> str:
+        """How many scores are behind the figure."""
+        return f"{self.n_probes} probes of {self.n_facts} facts"
+
+    @property
     def much_cut(self) -> bool:
         """Whether so many answers were cut that the figure is flagged."""
         return (self.cut or 0) > MANY_CUT
@@ -67,7 +72,7 @@ class Cell:
         }
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
         parts += [f"prompts that the unedited model knows: {self.known}"] * bool(self.known)
-        return "; ".join([*parts, f"{self.n_probes} probes of {self.n_facts} facts"])
+        return "; ".join([*parts, self.counted if self.measured else "no answer could be scored"])
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str])
 
 def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
     cells = tuple(_cell(rows[rows["method"] == method], metric) for method in methods)
-    counts = {f"{cell.n_probes} probes of {cell.n_facts} facts": None for cell in cells if isinstance(cell, Cell)}
+    counts = dict.fromkeys(cell.counted for cell in cells if isinstance(cell, Cell) and cell.measured)
     return Row(label=spoken(kind, KINDS), asked="; ".join(counts), cells=cells)
 
 
