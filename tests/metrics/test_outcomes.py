@@ -68,6 +68,8 @@ def test_what_a_broken_model_goes_on_saying_is_not_cut(probe):
     broken = replace(said, text="!!!!", finished=False, logprob_new=math.nan, logprob_true=math.nan)
     values = scored(table(said, method="none"), table(broken))
     assert values["rome", "free", "cut"] == 0
+    judged = scored(table(broken), judgements=judgements_table(table(broken), ["C"], "fake")) if probe is EDIT else {}
+    assert judged.get(("rome", "judge", "cut"), 0.0) == 0
     # at the checkpoints of a sequence, what is not scored and not cut counts as lost
     assert values["rome", "free", "neither" if probe is EDIT else "locality_all"] == pytest.approx(
         1.0 if probe is EDIT else math.nan, nan_ok=True
