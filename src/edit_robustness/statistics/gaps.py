@@ -136,7 +136,8 @@ def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
 
     The estimate is a weighted sum of differences with weight 1 / (kinds * probes of the kind). Its variance is
     k / (k - 1) times the sum over k subjects of their squared weighted residuals (Cameron and Miller 2015, eq. 10
-    and 11). Bounds past -1 or 1 are cut off there. Where no pair differs from its kind's mean the spread says nothing, and there is no interval (NaN).
+    and 11). Bounds past -1 or 1 are cut off there. Where no pair differs from its kind's mean the spread says nothing,
+    and there is no interval (NaN).
     """
     by_kind = pairs.assign(gap=pairs["value"] - pairs["rival"]).groupby("kind")
     means = by_kind[["value", "rival"]].mean().mean()
