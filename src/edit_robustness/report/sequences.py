@@ -151,7 +151,8 @@ def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
             f"{_name(worst)}{beside}"
         )
     # above 1 the scores have risen, which is chance or luck and no ability that an edit could keep
-    start = "keeps" if worst["high"] < 1 else "shows no loss on the benchmarks:"
+    unclear = "no loss" if worst["value"] >= 1 else "no loss that can be told from chance"
+    start = "keeps" if worst["high"] < 1 else f"shows {unclear} on the benchmarks:"
     return f"{start} {share(worst)} of its scores above chance with {_name(worst)}{beside}"
 
 
