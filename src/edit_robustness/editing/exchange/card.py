@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan, nan
+from math import isnan
 from typing import Any
 
 from edit_robustness.editing.exchange.model_folders import TAG
@@ -86,7 +86,7 @@ class Card:
     def _fact(self, fact: Fact, names: Sequence[str]) -> list[str]:
         scores = self.scores.get(fact.id, {})
         cells = [fact.id, fact.subject, fact.relation, fact.target_true, fact.target_new]
-        return [*cells, *(_number(scores.get(name, nan)) for name in names)]
+        return [*cells, *(_number(scores[name]) if name in scores else "" for name in names)]
 
     def _left_out(self) -> list[str]:
         if not self.left_out:
