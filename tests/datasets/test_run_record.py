@@ -23,6 +23,8 @@ def test_contexts_that_could_not_be_used_are_counted_in_the_file_and_in_the_reco
     used = {"facts": 2, "contexts": 6, "unused": 2, "facts_short": 1}
     assert record["contexts"] == {lm.name: {"memit": used, "none": None}}
     assert json.loads(json.dumps(record)) == record
+    twice = context_use({"0.2": edits["both"], "1.2": edits["both"]})
+    assert twice == {"facts": 2, "contexts": 12, "unused": 4, "facts_short": 1}
 
 
 def test_a_method_without_contexts_counts_none(lab):

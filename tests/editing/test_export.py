@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -228,7 +229,11 @@ def test_a_folder_of_others_is_left_alone_and_an_own_one_is_replaced_whole(lab, 
 def test_a_card_says_what_was_edited_and_shows_text_as_text(lab):
     lm = lab.model("llama")
     fact = Fact("a|b", "*Bold* <script>\nnew | line", "P36", "{} is", "[x](http://a)", "`code`")
-    scores = {fact.id: {"statement": 1.0, "para|phrase": 0.5}, "not in it": {"question": 1.0}}
+    scores = {
+        fact.id: {"statement": 1.0, "para|phrase": 0.5},
+        FACTS[0].id: {"para|phrase": math.nan},
+        "not in it": {"question": 1.0},
+    }
     card = Card("my_method", {"note": "``` | <b>", "layers": [1, 2]}, [fact, FACTS[0]], scores, "_Summed_.")
     text = card.markdown(lm)
     lines = text.splitlines()
@@ -241,7 +246,7 @@ def test_a_card_says_what_was_edited_and_shows_text_as_text(lab):
     assert [" ".join(line.split()) for line in table if "---" not in line] == [
         "| Fact | Subject | Relation | Old object | New object | statement | para\\|phrase |",
         "| a\\|b | \\*Bold\\* \\<script\\> new \\| line | P36 | \\[x\\](http\\://a) | \\`code\\` | 1.00 | 0.50 |",
-        "| P36-borduria | Borduria | P36 | Szohod | Oslo | | |",
+        "| P36-borduria | Borduria | P36 | Szohod | Oslo | | – |",
     ]
     settings = [line[4:] for line in lines if line.startswith("    ")]
     assert json.loads("\n".join(settings)) == card.settings

@@ -62,6 +62,20 @@ def test_whether_a_neighbour_changed_is_not_known_of_a_cut_answer(before, after,
     assert values["rome", "free", "cut"] == cut
 
 
+@pytest.mark.parametrize("probe", [EDIT, NEAR])
+def test_what_a_broken_model_goes_on_saying_is_not_cut(probe):
+    said = replace(SAID, probe=probe, text="Madrid.")
+    broken = replace(said, text="!!!!", finished=False, logprob_new=math.nan, logprob_true=math.nan)
+    values = scored(table(said, method="none"), table(broken))
+    assert values["rome", "free", "cut"] == 0
+    judged = scored(table(broken), judgements=judgements_table(table(broken), ["C"], "fake")) if probe is EDIT else {}
+    assert judged.get(("rome", "judge", "cut"), 0.0) == 0
+    # at the checkpoints of a sequence, what is not scored and not cut counts as lost
+    assert values["rome", "free", "neither" if probe is EDIT else "locality_all"] == pytest.approx(
+        1.0 if probe is EDIT else math.nan, nan_ok=True
+    )
+
+
 @pytest.mark.parametrize(("finished", "outcome"), [(True, "neither"), (False, "cut")])
 def test_what_a_judge_reads_as_neither_in_a_cut_answer_is_cut(finished, outcome):
     answers = table(replace(SAID, text="ruled from", finished=finished))

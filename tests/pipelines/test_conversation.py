@@ -143,6 +143,15 @@ def test_from_transcripts_to_the_page():
     assert turns["role"].tolist() == ["user", "assistant"] * 6
 
 
+def test_conversations_without_a_turn_of_the_model_are_counted(caplog):
+    talked = transcripts("Szohod.")
+    key, first = next(iter(talked.items()))
+    silent = replace(first.read(), turns=(), cut_short=True)
+    verdicts, _, _ = rule_with(["none"], "tiny")(TABLE, TABLE, {**talked, key: Stored.of("t", silent)}, {})
+    assert len(verdicts) == len(talked) - 1
+    assert f"tiny: 1 of {len(talked)} conversations ({silent.method} 1) have no turn of the model" in caplog.text
+
+
 def test_collecting_nothing_keeps_the_columns():
     _, none, _ = rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})
     assert collect(none, none).empty

@@ -111,9 +111,8 @@ def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished, lm,
     baked = put_together(lm, finished.table("edited_facts"), edits, selection, Baking("rome", {"statement": 1.0}))
     assert [part.origin.facts[0] for part in baked.edit.parts()] == [ids[0], ids[2]]
     assert list(baked.card.left_out) == [ids[1], ids[3], ids[4]]
-    assert baked.card.scores[ids[0]] == pytest.approx(
-        baked.card.scores[ids[0]] | {"statement alone": 1.0, "statement here": 1.0}
-    )
+    scores = baked.card.scores[ids[0]]
+    assert (scores["statement alone"], scores["statement here"]) == (1.0, 1.0)
     assert "asked again 2 times" in baked.card.note
     shown = {(one.fact, one.kind) for one in baked.card.prompts}
     assert {(ids[0], "statement"), (ids[0], "paraphrase")} <= shown
@@ -127,6 +126,12 @@ def test_figures_of_the_card_are_those_of_the_baked_model(run_before, lm):
     assert "statement here" in text
     verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/verdicts.csv")
     assert verdicts["baked"].all()
+    own = run_before.table("scores").query("method == 'rome' and protocol == 'free'")
+    cut = int(own.loc[(own["metric"] == "cut") & (own["family"] == "locality"), "value"].sum())
+    assert f"The shares leave out {cut} of \\`alone\\`" in text
+    kinds = ("neighbourhood", "relation_specificity", "unrelated")
+    asked = int((own["metric"] == "locality_all").sum())
+    assert sum(verdicts[f"{kind}_n_alone"].sum() for kind in kinds) == asked - cut
     baked = LanguageModelDataset("tiny", folder=str(run_before.data / "06_models/tiny_baked/rome"), device="cpu").load()
     probes = [a.probe for a in answers_from_table(run_before.table("answers").query("method == 'none'"))]
     asked = [probe for probe in probes if probe.kind in ("statement", "paraphrase")]

@@ -8,7 +8,7 @@ import pytest
 from fabricated_tables import RIGHT_TO_LEFT, SCRIPT, fabricate
 
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
-from edit_robustness.report import Findings, paper1, render
+from edit_robustness.report import Findings, paper1, render, specificity
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.report.heat import heat_tables, sentences
 from edit_robustness.report.overview import overviews
@@ -206,7 +206,7 @@ def test_a_judge_is_a_third_table(findings):
 def test_sentences_follow_the_numbers():
     def row(method, kind, value, protocol="free", metric="success", n_probes=1):
         return {"model": "m", "method": method, "kind": kind, "protocol": protocol, "metric": metric, "value": value,
-                "low": value, "high": value, "n_probes": n_probes}  # fmt: skip
+                "family": "edit", "low": value, "high": value, "n_probes": n_probes}  # fmt: skip
 
     table = pd.DataFrame(
         [
@@ -227,25 +227,61 @@ def test_sentences_follow_the_numbers():
     assert "60% by free generation" in protocols
     assert "paraphrases at 60% where teacher forcing reports 90%" in protocols
     assert "gives 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
+    alike = sentences(table, rivals.assign(value=1.0, value_rival=0.0, gap=1.0, low=float("nan"), high=float("nan")))
+    assert "gives 0%: ROME stands at 100% (-100 points, with no interval, on the same probes)" in alike["m"][2]
+    nothing = sentences(table, rivals.assign(gap=0.001, low=-0.01, high=0.012))["m"][2]
+    assert "(+0 points [-1, +1] on" in nothing
     unclear = sentences(table, rivals.assign(gap=0.05, low=-0.03, high=0.13))["m"][2]
     assert "gives 85%: not told apart from ROME (-5 points [-13, +3] on the same probes)" in unclear
     assert neighbours == (
         "ROME leaves 70% [70%, 70%] of the answers about other subjects of the same relation as they were "
-        "(18 known of 24 asked; of all 24 it leaves 60% as they were)."
+        "(18 known of 24; of all 24 it leaves 60% as they were)."
     )
     assert others.startswith("The unedited model answers none of the 12 prompts about other relations of the same")
     assert others.endswith("of all 12 it leaves 30% as they were.")
+    cut = [row("rome", "doubt", 0.5, metric="cut"), row("rome", "statement", 0.0, metric="cut")]
+    few = [row("context", "statement", 0.01, metric="cut")]
+    said = sentences(pd.concat([table, pd.DataFrame([*cut, *few])]), rivals)["m"][3]
+    assert said.startswith("These figures may be too low: the limit of tokens cut 25% (ROME) of the answers")
     assert "No editing method" in sentences(table[table["method"] == "context"], rivals)["m"][0]
 
 
 def test_a_cell_says_how_many_prompts_the_unedited_model_knows(findings, body):
     free = heat_tables(findings.headline)["smollm2"][0]
     neighbourhood, _, unrelated = (row.cells[3] for row in free.sections[1].rows)
-    assert (neighbourhood.known, neighbourhood.n_asked) == ("48 known of 72", 72)
-    assert "the unedited model knows 48 of 72 prompts" in neighbourhood.tooltip
+    assert neighbourhood.known == "48 known of 72"
+    assert "prompts that the unedited model knows: 48 known of 72" in neighbourhood.tooltip
     assert unrelated.text == "0 known of 24"
     assert "48 known of 72" in body
     assert "0 known of 24" in body
+
+
+def without_scores(table, number, metric):
+    """The table with so many answers of ROME about neighbours unscored, because they were cut."""
+    mine = (table["method"] == "rome") & (table["kind"] == "neighbourhood") & (table["protocol"] == "free")
+    mine &= table["metric"] == metric
+    left = table["n_probes"] - number
+    changed = table.assign(n_probes=table["n_probes"].mask(mine, left), n_missing=table["n_missing"].mask(mine, number))
+    return changed.assign(value=changed["value"].mask(mine & (left == 0)))
+
+
+@pytest.mark.parametrize(
+    ("cut", "known"), [(3, "48 known of 72, 45 of them scored"), (48, "48 known of 72, 0 of them scored")]
+)
+def test_prompts_whose_answers_were_cut_stay_known(findings, cut, known):
+    headline, overview = (
+        without_scores(without_scores(table, cut, "locality"), cut, "locality_all")
+        for table in (with_cut(findings, cut / 72, kind="neighbourhood", family="locality"), findings.overview)
+    )
+    cell = heat_tables(headline)["smollm2"][0].sections[1].rows[0].cells[3]
+    assert (cell.known, cell.measured) == (known, cut < 48)
+    rome = next(line for line in overviews(overview)["smollm2"].lines if line.label == "ROME")
+    assert rome.cells[0][1].endswith(known)
+    mine = headline[(headline["method"] == "rome") & (headline["protocol"] == "free")]
+    sentence = next(specificity.sentences("ROME", mine))
+    assert f"({known}; of the {72 - cut} of 72 that could be scored it leaves" in sentence
+    assert "answers none" not in sentence
+    assert known in render(replace(findings, headline=headline, figures={}))
 
 
 def test_what_was_run_may_lack_anything():
@@ -330,17 +366,40 @@ def test_cut_answers_stand_in_the_cell_and_are_flagged_where_they_are_many(findi
 
 
 def test_a_cell_in_which_all_was_cut_is_not_one_that_was_not_asked(findings):
-    headline = with_cut(findings, 1.0, kind="neighbourhood", family="locality")
-    mine = (headline["kind"] == "neighbourhood") & (headline["method"] == "rome") & (headline["protocol"] == "free")
-    mine &= headline["metric"].isin(["locality", "locality_all"])
-    probes = int(headline.loc[mine, "n_probes"].min())
+    headline = with_cut(findings, 1.0, kind="unrelated", family="locality")
+    mine = (headline["kind"] == "unrelated") & (headline["method"] == "rome") & (headline["protocol"] == "free")
+    mine &= headline["metric"] == "locality_all"
+    probes = int(headline.loc[mine, "n_probes"].iloc[0])
     none = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n_probes": 0, "n_missing": probes}
     headline = headline.assign(**{name: headline[name].mask(mine, number) for name, number in none.items()})
-    cell = heat_tables(headline)["smollm2"][0].sections[1].rows[0].cells[3]
+    cell = heat_tables(headline)["smollm2"][0].sections[1].rows[2].cells[3]
     assert not cell.measured
+    assert cell.tooltip.endswith("; no answer could be scored")
     page = render(replace(findings, headline=headline, figures={}))
     assert "–<small>⚠ 100% cut</small>" in page
     assert "gave no finite number" not in page
+
+
+def test_what_follows_from_an_edit_has_its_cut_answers_beside_it(findings):
+    row = findings.overview.query("method == 'rome' and metric == 'entropy'").iloc[[0]]
+    shares = [
+        row.assign(family=family, kind="all", metric=metric, unit="share", value=value)
+        for family, metric, value in (
+            ("portability", "portability", 0.5),
+            ("portability", "cut", 0.4),
+            ("edit", "cut", 0.3),
+        )
+    ]
+    overview = overviews(pd.concat([findings.overview, *shares]))["smollm2"]
+    rome = next(line for line in overview.lines if line.label == "ROME")
+    cells = {column.label: cell for column, cell in zip(overview.columns, rome.cells, strict=True)}
+    assert [cells[name][0] for name in ("Consequences", "Consequences: cut off", "Cut off")] == ["50%", "40%", "30%"]
+
+
+def test_analyses_that_count_cut_answers_as_no_success_say_so(findings):
+    said = "count as no success, here and in the prediction below"
+    assert said in render(replace(findings, headline=with_cut(findings, 0.25), figures={}))
+    assert said not in render(replace(findings, headline=with_cut(findings, 0.0), figures={}))
 
 
 def test_the_papers_table_shows_what_was_cut(findings):

@@ -159,19 +159,23 @@ def test_curves_begin_at_the_unedited_model_and_stand_for_any_other():
 
 
 def held(model, method, edits, value, kind="statement"):
-    about = {"kind": kind, "protocol": "free", "metric": "success", "n_facts": 24, "n_probes": 24}
+    about = {"kind": kind, "protocol": "free", "metric": "success", "n_facts": 24, "n_probes": 24, "n_asked": 24}
     return {**left(model, method, edits, value), **about}
 
 
 def test_what_stays_is_shown_by_kind_with_how_many_prompts_were_known():
     rows = [
-        {**held("m", "rome", 20, 0.8, "neighbourhood"), "metric": "locality", "n_probes": 7},
-        {**held("m", "rome", 20, 0.5, "neighbourhood"), "metric": "locality_all", "n_probes": 20},
-        {**held("m", "rome", 20, 0.4, "relation_specificity"), "metric": "locality_all", "n_probes": 20},
+        {**held("m", "rome", 20, 0.8, "neighbourhood"), "metric": "locality", "n_probes": 7, "n_asked": 7},
+        {**held("m", "rome", 20, 0.5, "neighbourhood"), "metric": "locality_all", "n_probes": 20, "n_asked": 20},
+        {**held("m", "rome", 20, 0.4, "relation_specificity"), "metric": "locality_all", "n_probes": 18, "n_asked": 20},
     ]
     table = pd.DataFrame([*many().held.to_dict("records"), *rows])
     page = render(many(held=table)).replace('<span class="interval">', "").replace("</span>", "")
     assert re.search(r"80% \[\d+%, \d+%\] 7 known of 20</td><td class=\"n\">none of 20 known</td>", page)
+    rows[0] |= {"n_probes": 5}
+    table = pd.DataFrame([*many().held.to_dict("records"), *rows])
+    page = render(many(held=table)).replace('<span class="interval">', "").replace("</span>", "")
+    assert re.search(r"\] 7 known of 20, 5 of them scored</td>", page)
 
 
 def many(**changes) -> ManyEdits:
@@ -234,6 +238,8 @@ def test_benchmarks_without_loss_do_not_hide_lost_knowledge():
     first = next(headline(many(kept=kept, retention=lost), "m"))
     assert first.startswith("After 20 edits m still answers 8% [2%, 26%] of 24 facts")
     assert "shows no loss on the benchmarks: 109% [100%, 122%]" in first
+    unclear = next(headline(many(kept=kept.assign(value=0.7, low=0.3, high=1.02), retention=lost), "m"))
+    assert "shows no loss that can be told from chance on the benchmarks: 70% [30%, 102%]" in unclear
 
 
 def test_a_method_without_paraphrases_that_hold_is_not_the_best():
@@ -258,6 +264,8 @@ def test_answers_and_generations_that_were_cut_stand_beside_the_figures(share, s
     cut = many().held.assign(cut=share).where(lambda rows: rows["method"] != "grace", many().held.assign(cut=0.0))
     page = render(many(held=cut, abilities=many().abilities.assign(capped=share)))
     assert f'<td class="{shown}">{100 * share:.1f}%</td>' in page
+    said = list(headline(many(held=cut), "m"))
+    assert any("of one kind up to 25% (ROME). They count as no success" in one for one in said) == (share == 0.25)
     small = f'<small class="{"flag" if share > 0.05 else "soft"}">{100 * share:.1f}% cut</small>'
     assert (small in page) == (share > 0)
 

@@ -53,6 +53,22 @@ def test_facts_whose_recall_was_cut_are_left_out_of_recall_and_counted(joined, t
     )
 
 
+def test_facts_left_out_of_what_should_stay_are_counted_by_reason(joined, found):
+    about = (joined["method"] == "rome") & (joined["kind"] == "neighbourhood") & (joined["protocol"] == "free")
+    viewed = list(joined.loc[about & joined["log_views"].notna(), "fact_id"].unique())
+    cut, unknown = joined["fact_id"].isin(viewed[:3]), joined["fact_id"].isin(viewed[3:5])
+    known = joined["metric"] == "locality"
+    changed = joined.assign(value=joined["value"].mask(about & known & cut))[~(about & known & unknown)]
+    rows = correlations(changed, fabricate().memorisation, bootstrap=100).query("method == 'rome'")
+    before, after = (
+        table.set_index("outcome").loc["neighbourhood"] for table in (found.query("method == 'rome'"), rows)
+    )
+    counts = ["n_facts", "n_missing", "n_cut", "n_unknown"]
+    assert (after[counts] - before[counts]).tolist() == [-5, 0, 3, 2]
+    assert after["detectable"] > before["detectable"]
+    assert rows.set_index("outcome").loc["success", ["n_cut", "n_unknown"]].tolist() == [0, 0]
+
+
 def test_memorisation_takes_all_facts_and_edits_theirs(found, tables):
     missing = int(tables.memorisation["page_views"].isna().sum())
     memorised = found[found["family"] == "memorisation"]

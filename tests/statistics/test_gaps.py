@@ -126,6 +126,18 @@ def test_gaps_that_are_all_alike_still_have_a_width(forced, low, high):
     assert row["high"] - row["low"] > 0.05
 
 
+def test_no_interval_leaves_the_range_of_a_difference_of_shares():
+    table = outcomes(n=10).query("kind == 'a'").assign(value=lambda rows: (rows["protocol"] == "free").astype(float))
+    first = table["probe_id"] == table["probe_id"].iloc[0]
+    mixed = table.assign(value=table["value"].mask(first, 0.0), subject=table["probe_id"])
+    row = protocol_gaps(mixed).iloc[0]
+    assert (row["gap"], row["low"]) == (-0.8, -1.0)
+    rival = mixed[mixed["protocol"] == "free"]
+    pairs = pd.concat([rival, rival.assign(method="context", value=0.0)])
+    (row,) = rival_gaps(pairs).to_dict("records")
+    assert (row["gap"], row["high"]) == (0.8, 1.0)
+
+
 def test_probes_that_lack_a_protocol_are_left_out():
     table = outcomes(n=10)
     table.loc[table.index[0], "value"] = np.nan

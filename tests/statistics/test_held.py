@@ -58,6 +58,7 @@ def test_an_answer_that_was_cut_is_counted_and_no_lost_neighbour(tables):
     assert (free["n_missing"] == 0).all()
     assert (free["n_probes"] == before.loc[before["protocol"] == "free", "n_probes"].to_numpy() - 1).all()
     assert free["cut"].to_numpy() == pytest.approx(1 / (free["n_probes"].to_numpy() + 1))
+    assert (free["n_asked"] == free["n_probes"] + 1).all()
     assert (after.loc[after["protocol"] != "free", "cut"] == 0).all()
 
 

@@ -54,19 +54,19 @@ def context_use(edits: Mapping[str, Stored[Edit]]) -> dict[str, int] | None:
     """How many contexts the edits of a folder were made with; None for a method without contexts.
 
     Returns:
-        `facts` that were edited, `contexts` of all of them together, `unused` those that could not be used, and
-        `facts_short` the facts where there are such.
+        `facts` that were edited, each counted once however many orders it is edited in, `contexts` of all edits
+        together, `unused` those that could not be used, and `facts_short` the facts where there are such.
     """
     origins = [edit.header.get("origin") or {} for edit in edits.values()]
     origins = [origin for origin in origins if origin.get("contexts")]
     if not origins:
         return None
-    unused = [number for origin in origins for number in origin["unused_contexts"].values()]
+    unused = [short for origin in origins for short in origin["unused_contexts"].items()]
     return {
-        "facts": sum(len(origin["facts"]) for origin in origins),
+        "facts": len({fact for origin in origins for fact in origin["facts"]}),
         "contexts": sum(len(origin["facts"]) * origin["contexts"] for origin in origins),
-        "unused": sum(unused),
-        "facts_short": len(unused),
+        "unused": sum(number for _, number in unused),
+        "facts_short": len({fact for fact, _ in unused}),
     }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from edit_robustness.metrics.known import is_known, named_object
@@ -103,8 +104,9 @@ def _judged(said: pd.DataFrame, judgements: pd.DataFrame | None) -> pd.Series:
     if judgements is None:
         return pd.Series(None, index=said.index, dtype=object)
     merged = said[_CELL].merge(judgements[[*_CELL, "judged"]], how="left", on=_CELL, validate="one_to_one")["judged"]
-    # a judge does not know that the answer would have gone on
-    return merged.mask((merged == "neither") & ~said["finished"].to_numpy(dtype=bool), CUT)
+    # a judge does not know that the answer would have gone on; that of a broken model would not have
+    goes_on = ~said["finished"].to_numpy(dtype=bool) & np.isfinite(said["logprob_new"].to_numpy(dtype=float))
+    return merged.mask((merged == "neither") & goes_on, CUT)
 
 
 def _long(said: pd.DataFrame, metric: Metric) -> pd.DataFrame:

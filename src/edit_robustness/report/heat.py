@@ -36,18 +36,19 @@ class Cell:
     old: float | None = None
     neither: float | None = None
     preference: float | None = None
-    n_asked: int | None = None
+    known: str = ""
+    """Of how many prompts the unedited model knows the answer; empty if that does not matter."""
     cut: float | None = None
-
-    @property
-    def known(self) -> str:
-        """Return of how many prompts the unedited model knows the answer; empty if that does not matter."""
-        return "" if self.n_asked is None else f"{self.n_probes} known of {self.n_asked}"
 
     @property
     def measured(self) -> bool:
         """Whether anything could be measured; not where every answer was cut."""
         return not math.isnan(self.value)
+
+    @property
+    def counted(self) -> str:
+        """How many scores are behind the figure."""
+        return f"{self.n_probes} probes of {self.n_facts} facts"
 
     @property
     def much_cut(self) -> bool:
@@ -70,8 +71,8 @@ class Cell:
             "new object more probable than old": self.preference,
         }
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
-        parts += [f"the unedited model knows {self.n_probes} of {self.n_asked} prompts"] * (self.n_asked is not None)
-        return "; ".join([*parts, f"{self.n_probes} probes of {self.n_facts} facts"])
+        parts += [f"prompts that the unedited model knows: {self.known}"] * bool(self.known)
+        return "; ".join([*parts, self.counted if self.measured else "no answer could be scored"])
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class NoneKnown:
     """A cell without a rate, because the unedited model answers no prompt with a stable object of the right type."""
 
     n_asked: int
+    n_scored: int
     value: float
 
     @property
@@ -88,8 +90,9 @@ class NoneKnown:
 
     @property
     def tooltip(self) -> str:
-        """Return how many of all answers are unchanged."""
-        return f"of all {self.n_asked} answers {self.value:.1%} are unchanged"
+        """Return how many of the answers that could be scored are unchanged."""
+        scored = f"all {self.n_asked}" if self.n_scored == self.n_asked else f"{self.n_scored} of {self.n_asked} scored"
+        return f"of {scored} answers {self.value:.1%} are unchanged"
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str])
 
 def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
     cells = tuple(_cell(rows[rows["method"] == method], metric) for method in methods)
-    counts = {f"{cell.n_probes} probes of {cell.n_facts} facts": None for cell in cells if isinstance(cell, Cell)}
+    counts = dict.fromkeys(cell.counted for cell in cells if isinstance(cell, Cell) and cell.measured)
     return Row(label=spoken(kind, KINDS), asked="; ".join(counts), cells=cells)
 
 
@@ -191,12 +194,12 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
         return float(by_metric[name]["value"]) if known else None
 
     cut = share("cut", known=True)
-    if main is None or pd.isna(main["value"]):
-        if everything is not None and pd.notna(everything["value"]):
-            return NoneKnown(specificity.n_asked(everything), everything["value"])
-        main = main or everything
-        if main is None or not cut:
-            return None
+    known = "" if main is None or everything is None else specificity.known_of(main, everything)
+    if everything is not None and pd.notna(everything["value"]) and not (main and specificity.n_asked(main)):
+        return NoneKnown(specificity.n_asked(everything), int(everything["n_probes"]), everything["value"])
+    main = main or everything
+    if main is None or (pd.isna(main["value"]) and not cut):
+        return None
     return Cell(
         value=main["value"],
         low=main["low"],
@@ -206,7 +209,7 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
         old=share("reversion"),
         neither=share("neither"),
         preference=share("preference"),
-        n_asked=None if everything is None else specificity.n_asked(everything),
+        known=known,
         cut=cut,
     )
 
@@ -241,6 +244,7 @@ def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator
     compared = "" if None in both else f", on paraphrases at {both[0]:.0%} where teacher forcing reports {both[1]:.0%}"
     yield f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation{compared}."
     yield from _against_context(name, rivals[(rivals["method"] == best) & (rivals["rival"] == "context")])
+    yield from _cut(rows[(rows["metric"] == "cut") & (rows["protocol"] == "free")], best)
     yield from specificity.sentences(name, rows[(rows["protocol"] == "free") & (rows["method"] == best)])
 
 
@@ -258,10 +262,29 @@ def _against_context(name: str, rivals: pd.DataFrame) -> Iterator[str]:
     for row in rivals.to_dict("records"):
         told_apart = row["low"] > 0 or row["high"] < 0
         verdict = f"{'less' if row['gap'] > 0 else 'more'} than {name}" if told_apart else f"not told apart from {name}"
-        points = "–, –" if pd.isna(row["low"]) else f"{-100 * row['high']:+.0f}, {-100 * row['low']:+.0f}"
+        if pd.isna(row["low"]):
+            verdict, interval = f"{name} stands at {row['value']:.0%}", ", with no interval,"
+        else:
+            interval = f" [{_points(-row['high'])}, {_points(-row['low'])}]"
         yield (
             "Writing the fact in one sentence before the prompt, no edit at all, gives "
-            f"{row['value_rival']:.0%}: {verdict} ({-100 * row['gap']:+.0f} points [{points}] on the same probes)."
+            f"{row['value_rival']:.0%}: {verdict} ({_points(-row['gap'])} points{interval} on the same probes)."
+        )
+
+
+def _points(share: float) -> str:
+    # as a whole number, which has no -0
+    return f"{round(100 * share):+d}"
+
+
+def _cut(rows: pd.DataFrame, best: str) -> Iterator[str]:
+    """Say how many answers of the methods that the sentences compare were cut, if they are many."""
+    means = _means(rows[(rows["family"] == "edit") & rows["method"].isin([best, "context"])])
+    shares = [f"{share:.0%} ({spoken(method, METHODS)})" for method, share in means.items() if share > MANY_CUT]
+    if shares:
+        yield (
+            f"These figures may be too low: the limit of tokens cut {' and '.join(shares)} of the answers to these "
+            "prompts before they named an object. They count as no success."
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from edit_robustness.labels import BASELINES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, spoken
-from edit_robustness.report.specificity import ALL_PROMPTS
+from edit_robustness.report.specificity import ALL_PROMPTS, known_of, n_asked
 
 SHARE = "share"
 ALL_KINDS = "all"
@@ -20,6 +20,7 @@ ALL_KINDS = "all"
 SPECIFICITY = ("neighbourhood", "relation_specificity", "unrelated")
 SHOWN = (
     ("portability", ALL_KINDS, "free", "portability"),
+    ("portability", ALL_KINDS, "free", "cut"),
     *(("locality", kind, "free", "locality") for kind in SPECIFICITY),
     *(("locality", kind, "next_token", "kl") for kind in SPECIFICITY),
     ("edit", ALL_KINDS, "free", "entropy"),
@@ -62,18 +63,19 @@ def overviews(table: pd.DataFrame) -> dict[str, Overview]:
 
     Args:
         table: model, method, family, kind (`ALL_KINDS` for all together), protocol, metric, unit, value, low, high,
-            n_probes.
+            n_probes, n_missing.
     """
     return {str(model): _overview(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
 
 
 def _overview(rows: pd.DataFrame) -> Overview:
-    known = rows.dropna(subset=["value"])
-    figures = dict(list(known.groupby(["family", "kind", "protocol", "metric"])))
+    figures = dict(list(rows.groupby(["family", "kind", "protocol", "metric"])))
     # where the unedited model knows no prompt there is nothing but the figure over all prompts, and the column says so
     pairs = [(figures.get(key), figures.get((*key[:3], ALL_PROMPTS.get(key[3], "")))) for key in SHOWN]
     columns = [
-        (known.head(0) if own is None else own, every) for own, every in pairs if own is not None or every is not None
+        (rows.head(0) if own is None else own, every)
+        for own, every in pairs
+        if any(side is not None and side["value"].notna().any() for side in (own, every))
     ]
     return Overview(
         columns=tuple(_column(own if len(own) else every) for own, every in columns),
@@ -95,15 +97,17 @@ def _column(rows: pd.DataFrame | None) -> Column:
     label = spoken(of_known.get(row["metric"], row["metric"]), METRICS)
     if row["kind"] != ALL_KINDS:
         label = f"{spoken(row['kind'], KINDS)}: {label.lower()}"
+    elif row["family"] == "portability" and row["metric"] == "cut":
+        label = f"{METRICS['portability']}: {label.lower()}"
     return Column(label, remark if row["unit"] == SHARE else f"{remark}, {row['unit']}")
 
 
 def _cell(rows: pd.DataFrame, every: pd.DataFrame | None, method: str) -> tuple[str, str] | None:
-    own = rows[rows["method"] == method]
-    asked = [] if every is None else list(every.loc[every["method"] == method, "n_probes"])
-    if own.empty:
-        return ("–", f"0 known of {asked[0]}") if asked else None
-    row = own.iloc[0]
+    own, asked = ([] if side is None else side[side["method"] == method].to_dict("records") for side in (rows, every))
+    if not own or pd.isna(own[0]["value"]):
+        known = known_of(own[0], asked[0]) if own and asked else ""
+        return ("–", known or f"0 known of {n_asked(asked[0])}") if asked else None
+    row = own[0]
     form = "{:.0%}" if row["unit"] == SHARE else "{:.2f}"
     value, low, high = ("–" if pd.isna(row[name]) else form.format(row[name]) for name in ("value", "low", "high"))
-    return value, f"[{low}, {high}]" + (f" {row['n_probes']} known of {asked[0]}" if asked else "")
+    return value, f"[{low}, {high}]" + (f" {known_of(row, asked[0])}" if asked else "")

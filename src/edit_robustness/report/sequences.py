@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 from edit_robustness.labels import METHODS, in_order, spoken
 from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, UNEDITED, findings, share
+from edit_robustness.report.heat import MANY_CUT
 from edit_robustness.report.overview import SPECIFICITY
 from edit_robustness.report.page import embedded, environment, records, style
 from edit_robustness.report.runs import contexts_run, methods_run, models_run, summary
@@ -37,8 +38,9 @@ class ManyEdits:
         comparisons: `statistics.paired.compare`.
         kept: `statistics.kept.kept_paths`.
         lifetimes: `statistics.survival.lifetimes`.
-        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, cut.
-        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, cut.
+        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes,
+            n_asked, cut.
+        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, n_asked, cut.
         benchmarks: model, benchmark, task, metric, filter, shots, n_documents, chance, constant_answer,
             max_new_tokens, note.
         runs: What each run recorded of itself; any key may be missing.
@@ -111,6 +113,7 @@ def headline(found: ManyEdits, model: str) -> Iterator[str]:
     if not sides["abilities"]:
         yield f"No editing method was measured on a benchmark on which {model} is above chance."
     yield from _lowest_shares(found, model)
+    yield from _cut(found, model)
     own = found.abilities[(found.abilities["model"] == model) & (found.abilities["verdict"] == "not finite")]
     broken = own[own["method"] != UNEDITED]
     if (own["method"] == UNEDITED).any():
@@ -148,7 +151,8 @@ def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
             f"{_name(worst)}{beside}"
         )
     # above 1 the scores have risen, which is chance or luck and no ability that an edit could keep
-    start = "keeps" if worst["high"] < 1 else "shows no loss on the benchmarks:"
+    unclear = "no loss" if worst["value"] >= 1 else "no loss that can be told from chance"
+    start = "keeps" if worst["high"] < 1 else f"shows {unclear} on the benchmarks:"
     return f"{start} {share(worst)} of its scores above chance with {_name(worst)}{beside}"
 
 
@@ -173,6 +177,22 @@ def _lowest_shares(found: ManyEdits, model: str) -> Iterator[str]:
             f"{spoken(method, METHODS)}{verdict}: {share(edits)} of {edits['edits']} edits hold, "
             f"{share(words) if words else '–'} of their paraphrases, and {share(known[method])} of "
             f"{int(known[method]['n_facts'])} unedited facts are still answered."
+        )
+
+
+def _cut(found: ManyEdits, model: str) -> Iterator[str]:
+    """Say which methods' answers after the last edit were cut, if they are many."""
+    tables = [table[_free_edits(table, model)] for table in (found.held, found.retention)]
+    shares: dict[str, float] = {}
+    for row in (row for table in tables for row in records(_at_last(table))):
+        cut = row.get("cut", 0.0)
+        if cut > MANY_CUT:
+            shares[row["method"]] = max(cut, shares.get(row["method"], 0.0))
+    if shares:
+        named = ", ".join(f"{shares[method]:.0%} ({spoken(method, METHODS)})" for method in in_order(shares, METHODS))
+        yield (
+            f"The limit of tokens cut many answers after the last edit before they named an object, of one kind up to "
+            f"{named}. They count as no success, so that these figures may be too low; specificity leaves them out."
         )
 
 

@@ -30,18 +30,23 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
             continue
         everything = own["locality_all"]
         asked, scored = n_asked(everything), int(everything["n_probes"])
-        some = f"all {asked}" if scored == asked else f"the {scored} of {asked} that no limit of tokens cut"
-        on_all = f"of {some} it leaves {everything['value']:.0%} as they were" if scored else "all answers were cut"
+        some = f"all {asked}" if scored == asked else f"the {scored} of {asked} that could be scored"
+        on_all = f"of {some} it leaves {everything['value']:.0%} as they were" if scored else "none could be scored"
         known = own.get("locality")
-        if known is None or pd.isna(known["value"]):
+        if known is None or not n_asked(known):
             yield (
                 f"The unedited model answers none of the {asked} prompts about {about} with a stable object of the "
                 f"right type, so whether {name} leaves knowledge there alone cannot be said; {on_all}."
             )
+        elif pd.isna(known["value"]):
+            yield (
+                f"Whether {name} leaves the answers about {about} alone cannot be said: no answer to a prompt that the "
+                f"unedited model knows could be scored ({known_of(known, everything)}; {on_all})."
+            )
         else:
             yield (
-                f"{name} leaves {_rate(known)} of the answers about {about} as they were ("
-                f"{int(known['n_probes'])} known of {asked} asked; {on_all})."
+                f"{name} leaves {_rate(known)} of the answers about {about} as they were "
+                f"({known_of(known, everything)}; {on_all})."
             )
 
 
@@ -49,20 +54,30 @@ def shown(rows: pd.DataFrame) -> str:
     """Return one figure of one kind in short: the rate, and how many prompts were known of how many.
 
     Args:
-        rows: metric, value, low, high and n_probes of one kind, method and checkpoint under free generation.
+        rows: metric, value, low, high, n_probes and n_asked of one kind, method and checkpoint under free generation.
     """
     own = _by_metric(rows)
     if "locality_all" not in own:
         return "–"
-    asked, known = n_asked(own["locality_all"]), own.get("locality")
-    if known is None or pd.isna(known["value"]):
-        return f"none of {asked} known"
-    return f"{_rate(known)} {int(known['n_probes'])} known of {asked}"
+    everything, known = own["locality_all"], own.get("locality")
+    if known is None or not n_asked(known):
+        return f"none of {n_asked(everything)} known"
+    rate = "–" if pd.isna(known["value"]) else _rate(known)
+    return f"{rate} {known_of(known, everything)}"
 
 
-def n_asked(everything: Mapping[Any, Any]) -> int:
-    """Return how many prompts were asked, from the row over all prompts; those that could not be scored are in it."""
-    return int(everything["n_probes"] + everything.get("n_missing", 0))
+def n_asked(row: Mapping[Any, Any]) -> int:
+    """Return how many prompts a row is about; those whose answers could not be scored are among them."""
+    if "n_asked" in row:
+        return int(row["n_asked"])
+    return int(row["n_probes"] + row.get("n_missing", 0))
+
+
+def known_of(known: Mapping[Any, Any], everything: Mapping[Any, Any]) -> str:
+    """Return how many of all prompts the unedited model knows, and how many of those were scored if not all were."""
+    number, scored = n_asked(known), int(known["n_probes"])
+    text = f"{number} known of {n_asked(everything)}"
+    return text if scored == number else f"{text}, {scored} of them scored"
 
 
 def _by_metric(rows: pd.DataFrame) -> dict[str, dict[Any, Any]]:

@@ -23,6 +23,9 @@ EDITED = ("success", "reversion")
 UNTOUCHED = "locality"
 """The metric that is an outcome for each kind of prompt by itself, since each kind asks about something else."""
 
+UNTOUCHED_ALL = "locality_all"
+"""The same over all prompts, known to the unedited model or not."""
+
 SCORE = ["model", "method", "fact_id", "probe_id", "kind", "family", "decoding", "protocol", "metric", "unit", "value"]
 FIRST = ["model", "family", "method", "protocol", "outcome"]
 
@@ -69,9 +72,10 @@ def correlations(
 
     Returns:
         model, family ("memorisation" or "edit"), method, protocol, outcome, rho, low, high, p, p_holm (within the
-        family), n_facts, n_missing (page views unknown), n_cut (answers that a limit of tokens cut before they named an
-        object, left out), within_rho, within_low, within_high, n_relations (pooled over relations by random effects),
-        detectable (the smallest correlation n_facts show with this power), note.
+        family), n_facts, n_missing (page views unknown), n_cut (facts left out because a limit of tokens cut their
+        answers before they named an object, or because these could not be scored), n_unknown (facts left out because
+        the unedited model knows no such prompt), within_rho, within_low, within_high, n_relations (pooled over
+        relations by random effects), detectable (the smallest correlation n_facts show with this power), note.
     """
     rows = []
     for labels, table in [*_memorised(memorisation), *_edited(outcomes)]:
@@ -79,7 +83,8 @@ def correlations(
         found = spearman(views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed)
         within = pooled(within_relations(views, table["value"], table["relation"]), confidence)
         smallest = detectable(len(views.dropna()), 1 - confidence, power)
-        counted = {"detectable": smallest, "n_cut": table.attrs.get("n_cut", 0)}
+        left_out = {name: table.attrs.get(name, 0) for name in ("n_cut", "n_unknown")}
+        counted = {"detectable": smallest, **left_out}
         rows.append({**labels, **found, **within, **counted})
     result = pd.DataFrame(rows)
     if result.empty:
@@ -87,7 +92,7 @@ def correlations(
     for _, tests in result.groupby("family"):
         result.loc[tests.index, "p_holm"] = holm(tests["p"].to_numpy())
     last = ["detectable", "note"]
-    numbers = ["rho", "low", "high", "p", "p_holm", "n_facts", "n_missing", "n_cut"]
+    numbers = ["rho", "low", "high", "p", "p_holm", "n_facts", "n_missing", "n_cut", "n_unknown"]
     return result[[*FIRST, *numbers, "within_rho", "within_low", "within_high", "n_relations", *last]]
 
 
@@ -122,7 +127,10 @@ def _edited(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFra
             by_kind = chosen.groupby(["fact_id", "kind"], observed=True)["value"].mean()
             facts = chosen.drop_duplicates("fact_id").set_index("fact_id")[["subject", "relation", "log_views"]]
             table = facts.assign(value=by_kind.groupby("fact_id").mean())
-            yield _labels(model, "edit", method, "free", outcome), table
+            scored = table.dropna(subset=["value"])
+            asked = rows.loc[(rows["metric"] == UNTOUCHED_ALL) & (rows["kind"] == outcome), "fact_id"].nunique()
+            scored.attrs |= {"n_cut": len(table) - len(scored), "n_unknown": max(asked - len(table), 0)}
+            yield _labels(model, "edit", method, "free", outcome), scored
 
 
 def _labels(*values: Hashable) -> dict[str, str]:

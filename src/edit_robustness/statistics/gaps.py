@@ -89,14 +89,15 @@ def _gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
 
 
 def _difference(gaps: pd.Series, subjects: pd.Series, confidence: float) -> tuple[float, float, float]:
-    """The mean of -1, 0 and 1 with its interval.
+    """The mean of -1, 0 and 1 with its interval, which Student's t may take past -1 or 1, where it is cut off.
 
     Where all are the same their spread says nothing, and the interval is from how many others could have gone unseen:
     Wilson's, of the share that is not 0.
     """
     found = mean(gaps, subjects, confidence)
     if gaps.nunique() > 1:
-        return found.value, found.low, found.high
+        low, high = np.clip([found.low, found.high], -1, 1)
+        return found.value, float(low), float(high)
     share = proportion(gaps.abs(), subjects, confidence)
     if found.value == 0:
         return 0.0, -share.high, share.high
@@ -135,7 +136,8 @@ def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
 
     The estimate is a weighted sum of differences with weight 1 / (kinds * probes of the kind). Its variance is
     k / (k - 1) times the sum over k subjects of their squared weighted residuals (Cameron and Miller 2015, eq. 10
-    and 11). Where no pair differs from its kind's mean the spread says nothing, and there is no interval (NaN).
+    and 11). Bounds past -1 or 1 are cut off there. Where no pair differs from its kind's mean the spread says nothing,
+    and there is no interval (NaN).
     """
     by_kind = pairs.assign(gap=pairs["value"] - pairs["rival"]).groupby("kind")
     means = by_kind[["value", "rival"]].mean().mean()
@@ -152,6 +154,6 @@ def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
         "value": float(means["value"]),
         "value_rival": float(means["rival"]),
         "gap": gap,
-        "low": gap - half,
-        "high": gap + half,
+        "low": float(np.clip(gap - half, -1, 1)),
+        "high": float(np.clip(gap + half, -1, 1)),
     }

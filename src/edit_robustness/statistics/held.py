@@ -69,7 +69,8 @@ def held(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     Returns:
         model, method, order, edits, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes,
         n_facts, n_missing (answers that could not be scored, and count as lost), cut (the share of answers that a
-        limit of tokens cut before they named an object).
+        limit of tokens cut before they named an object), n_asked (all answers; those about what should stay that were
+        cut are not among `n_probes`).
     """
     wanted = [asked["metric"] == asked["family"].map(metrics) for metrics in (OF_ALL_EDITS, ON_ALL_PROMPTS)]
     chosen = asked[(asked["asked"] == EDITED) & (wanted[0] | wanted[1])]
@@ -85,7 +86,7 @@ def retention(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
 
     Returns:
         model, method, order, edits, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts, n_missing,
-        cut.
+        cut, n_asked.
     """
     chosen = asked[(asked["asked"] == RETAINED) & (asked["metric"] == STILL_KNOWN) & (asked["kind"] == "statement")]
     return _rates(chosen, [*CHECKPOINT, *MEASURE], confidence)
@@ -112,7 +113,7 @@ def forgetting(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
 
     Returns:
         model, method, age (the fewest edits after, of the group), until (the most), decoding, protocol, metric, unit,
-        value, low, high, n_probes, n_facts, n_missing, cut.
+        value, low, high, n_probes, n_facts, n_missing, cut, n_asked.
     """
     mine = (asked["asked"] == EDITED) & (asked["metric"] == "success") & (asked["kind"] == "statement")
     chosen = asked[mine & (asked["method"] != UNEDITED) & (asked["position"] <= asked["edits"])]
@@ -129,4 +130,5 @@ def _rates(chosen: pd.DataFrame, by: list[str], confidence: float) -> pd.DataFra
     table = rates(chosen, by, cluster="subject", confidence=confidence)
     groups = chosen.groupby(by, sort=False, dropna=False)
     missing, cut = groups["missing"].sum(), groups["cut"].mean()
-    return table.assign(n_missing=missing.to_numpy(dtype="int64"), cut=cut.to_numpy(dtype=float))
+    asked = groups.size().to_numpy(dtype="int64")
+    return table.assign(n_missing=missing.to_numpy(dtype="int64"), cut=cut.to_numpy(dtype=float), n_asked=asked)

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 from edit_robustness.editing.exchange.model_folders import TAG
@@ -45,7 +46,7 @@ class Card:
         method: Name of the editing method.
         settings: Its hyperparameters.
         facts: The facts that were edited.
-        scores: For each fact's id its scores by name; facts may lack some.
+        scores: For each fact's id its scores by name; facts may lack some, or have NaN.
         note: What a reader must know of how the edits were put together and of the scores.
         prompts: The prompts behind the scores, with the answers.
         left_out: For each fact whose edit is not in the model the reason.
@@ -85,7 +86,7 @@ class Card:
     def _fact(self, fact: Fact, names: Sequence[str]) -> list[str]:
         scores = self.scores.get(fact.id, {})
         cells = [fact.id, fact.subject, fact.relation, fact.target_true, fact.target_new]
-        return [*cells, *(f"{scores[name]:.2f}" if name in scores else "" for name in names)]
+        return [*cells, *(_number(scores[name]) if name in scores else "" for name in names)]
 
     def _left_out(self) -> list[str]:
         if not self.left_out:
@@ -98,6 +99,10 @@ class Card:
         columns = ["Fact", "Kind", "Prompt", "Unedited model", "With this edit alone", "This model"]
         rows = [[one.fact, one.kind, one.prompt, one.unedited, one.alone, one.here] for one in self.prompts]
         return ["## Prompts to ask again", _table([columns, *rows])]
+
+
+def _number(score: float) -> str:
+    return "–" if isnan(score) else f"{score:.2f}"
 
 
 def header(lm: LanguageModel, library: str) -> str:

@@ -123,7 +123,7 @@ def put_together(
         f"{len(facts)} of the {len(edits)} edits of a run. Each edit was made on the unedited model by itself, and "
         f"then all were summed. `{ALONE}` is the share of prompts that hold with each edit by itself, `{HERE}` "
         f"the share in this model, by free generation; the model was asked again {_times(selection.rounds)}. A prompt "
-        "about another fact holds if the answer is that of the unedited model."
+        f"about another fact holds if the answer is that of the unedited model.{_unscored(selection)}"
     )
     return Baked(
         summed(parts, list(parts)),
@@ -146,6 +146,22 @@ def summed(edits: Mapping[str, Edit], facts: Sequence[str]) -> Edit:
     Equal edits count once: a folder that several facts share must not be added twice.
     """
     return reduce(add, dict.fromkeys(edits[fact] for fact in facts))
+
+
+def _unscored(selection: Selection) -> str:
+    """Say how many answers about the chosen facts could not be scored, which the shares leave out."""
+    asked = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
+    counts = []
+    for name, method, sides in ((ALONE, ALONE, selection.alone), (HERE, "together", selection.together)):
+        scored = sum(n for fact in selection.chosen for _, n in sides.get(fact, {}).values())
+        if missing := int((asked["method"] == method).sum()) - scored:
+            counts.append(f"{missing} of `{name}`")
+    if not counts:
+        return ""
+    return (
+        f" The shares leave out {' and '.join(counts)}: a limit of tokens cut these answers, or those of the unedited "
+        "model, before they named an object, or the log-probabilities were no numbers."
+    )
 
 
 def _times(rounds: int) -> str:
@@ -175,7 +191,7 @@ def _asked_prompts(answers: pd.DataFrame, settings: Baking, lm: LanguageModel, d
 
 
 def _verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
-    """A row for each edit: whether it is baked, why not, and its shares alone and together."""
+    """A row for each edit: whether it is baked, why not, its shares alone and together, and the prompts behind them."""
     kinds = list(dict.fromkeys(kind for shares in selection.alone.values() for kind in shares))
     rows = []
     for fact in facts:
@@ -190,13 +206,11 @@ def _verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
             "reason": selection.left_out.get(fact.id, ""),
         }
         for kind in kinds:
-            row |= {
-                f"{kind}_n": alone.get(kind, (0.0, 0))[1],
-                f"{kind}_alone": alone.get(kind, (None,))[0],
-                f"{kind}_together": together.get(kind, (None,))[0],
-            }
+            for side, shares in (("alone", alone), ("together", together)):
+                row[f"{kind}_{side}"], row[f"{kind}_n_{side}"] = shares.get(kind, (None, None))
         rows.append(row)
-    return pd.DataFrame(rows)
+    counts = [f"{kind}_n_{side}" for kind in kinds for side in ("alone", "together")]
+    return pd.DataFrame(rows).astype(dict.fromkeys(counts, "Int64"))
 
 
 def _columns(selection: Selection, fact: str) -> dict[str, float]:

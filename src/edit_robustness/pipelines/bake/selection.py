@@ -20,7 +20,7 @@ HOLDS = {"edit": "success", "portability": "portability", "locality": "locality_
 """For each family the metric that says whether a prompt holds; of specificity over all prompts, known or not."""
 
 Shares = dict[str, dict[str, tuple[float, int]]]
-"""For each fact and kind of prompt the share of its prompts that hold, and how many were scored."""
+"""For each fact and kind of prompt the share of its prompts that hold (NaN if none was scored), and how many were."""
 
 AskAgain = Callable[[Sequence[str]], pd.DataFrame]
 """From the ids of the facts in the sum to the answers of the model with all their edits."""
@@ -56,10 +56,10 @@ def shares(answers: pd.DataFrame, method: str) -> Shares:
     """
     scores = score_answers(answers, baseline=UNEDITED)
     main = scores["metric"] == scores["family"].map(HOLDS)
-    free = scores[main & (scores["protocol"] == "free") & (scores["method"] == method)].dropna(subset=["value"])
+    free = scores[main & (scores["protocol"] == "free") & (scores["method"] == method)]
     found: Shares = {}
     for (fact, kind), values in free.groupby(["fact_id", "kind"], sort=False)["value"]:
-        found.setdefault(str(fact), {})[str(kind)] = float(values.mean()), len(values)
+        found.setdefault(str(fact), {})[str(kind)] = float(values.mean()), int(values.count())
     return found
 
 

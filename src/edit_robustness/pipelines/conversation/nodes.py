@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
@@ -26,6 +28,8 @@ from edit_robustness.speakers.unset import UnsetSpeaker
 from edit_robustness.statistics.agreement import agreement
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.tables import facts_from_table
+
+logger = logging.getLogger(__name__)
 
 _JUDGED_AT_ONCE = 8
 
@@ -109,6 +113,12 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
         own = facts_from_table(sampled_facts)
         others = other_objects(own, [*own, *facts_from_table(facts)])
         transcripts = [item.read() for folder in talked for item in folder.values()]
+        if silent := Counter(one.method for one in transcripts if not one.said):
+            logger.warning(
+                "%s: %d of %d conversations (%s) have no turn of the model, because the edit's words and the first "
+                "question leave no room in its context; no figure counts them: lower conversation.max_new_tokens",
+                *(model, silent.total(), len(transcripts), ", ".join(f"{name} {n}" for name, n in silent.items())),
+            )
         verdicts = verdict_table(transcripts, {fact.id: fact for fact in own}, others, model=model)
         items = {
             (name, key): item for name, folder in zip(methods, judged, strict=True) for key, item in folder.items()

@@ -98,7 +98,8 @@ def average_orders(edits: pd.DataFrame, known: pd.DataFrame, settings: Damage) -
     for table, more in ((edits, ["kind", "protocol", "metric"]), (known, ["protocol", "metric"])):
         by = [*common, *more]
         counts = table.groupby(by, sort=False)
-        facts = counts.agg(n_facts=("n_facts", "max"), n_probes=("n_probes", "max"), cut=("cut", "mean")).reset_index()
+        most = {name: (name, "max") for name in ("n_facts", "n_probes", "n_asked")}
+        facts = counts.agg(**most, cut=("cut", "mean")).reset_index()
         paths.append(over_orders(table, by, settings.confidence).merge(facts, on=by))
     return paths[0], paths[1]
 
