@@ -22,9 +22,9 @@ def outcome(answer: Mapping[Any, Any]) -> Outcome:
     was said until then, and is ``cut``, never ``neither``, if that names no object.
 
     Args:
-        answer: A row of a table of answers: text, finished, target_new, target_true and their aliases.
+        answer: A row of a table of answers: text, finished, subject, target_new, target_true and their aliases.
     """
     new = (answer["target_new"], *read_names(answer["target_new_aliases"]))
     true = (answer["target_true"], *read_names(answer["target_true_aliases"]))
-    said = verdict(answer["text"], new, true)
+    said = verdict(answer["text"], new, true, besides=(answer["subject"],))
     return CUT if said == "neither" and not answer["finished"] else said
