@@ -6,6 +6,7 @@ import pytest
 
 from edit_robustness.prompts.schema import LONGEST_FILE_NAME, make_id, read_fact
 from edit_robustness.records import Completion, Fact, Relation
+from edit_robustness.tables import facts_from_table, facts_to_table
 
 RELATIONS = {
     "P36": Relation("P36", "capital", "The capital of {} is", ("a {}", "b {}", "c {}"), "{}?", "{} ____", "{}.")
@@ -80,6 +81,12 @@ def test_lists_in_text_may_be_written_as_python_does():
     fact = read_fact(row, RELATIONS)
     assert fact.target_true_aliases == ("Paname", "L'Île")
     assert fact.neighbours == (Completion("a", "b"),)
+
+
+def test_a_neighbour_may_say_how_it_is_joined():
+    fact = read_fact(ROW | {"neighbours": [{"prompt": "It is $", "target": "5", "join": "none"}]}, RELATIONS)
+    assert fact.neighbours == (Completion("It is $", "5", join=""),)
+    assert facts_from_table(facts_to_table([fact])) == [fact]
 
 
 def test_a_tuple_in_text_is_a_list_and_other_brackets_are_part_of_a_name():

@@ -125,6 +125,7 @@ Name = Annotated[Line, AfterValidator(_not_empty)]
 Item = Annotated[Text, AfterValidator(_item)]
 Aliases = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+JoinWord = Annotated[str | None, BeforeValidator(_join)]
 Views = Annotated[int | None, BeforeValidator(_views), BeforeValidator(as_text)]
 
 
@@ -137,6 +138,7 @@ class CompletionRow(BaseModel):
     target: Name
     aliases: Aliases = ()
     subject: Line = ""
+    join: JoinWord = None
 
 
 Completions = Annotated[tuple[CompletionRow, ...], BeforeValidator(_objects)]
@@ -165,7 +167,7 @@ class FactRow(BaseModel):
     relation_specificity: Completions = ()
     unrelated: Completions = ()
     consequences: Completions = ()
-    join: Annotated[str | None, BeforeValidator(_join)] = None
+    join: JoinWord = None
 
     @model_validator(mode="after")
     def _objects_differ(self) -> FactRow:
@@ -278,7 +280,9 @@ def _other_names(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _completions(rows: Iterable[CompletionRow]) -> tuple[Completion, ...]:
-    return tuple(Completion(row.prompt, row.target, _other_names(row.target, row.aliases), row.subject) for row in rows)
+    return tuple(
+        Completion(row.prompt, row.target, _other_names(row.target, row.aliases), row.subject, row.join) for row in rows
+    )
 
 
 def _reason(error: Any) -> str:
