@@ -31,12 +31,14 @@ class Completion:
         target: The object.
         aliases: Other names of the object.
         subject: Who is asked about; empty where the data set does not say.
+        join: What stands between the prompt and the object; None for what a native text has there.
     """
 
     prompt: str
     target: str
     aliases: tuple[str, ...] = ()
     subject: str = ""
+    join: str | None = None
 
 
 @dataclass(frozen=True)

@@ -321,6 +321,14 @@ WRONG = {
     "counterfact_flat": (("ground_truth", {"a": 1}), "ground_truth is a record, not text"),
     "zsre": (("answers", [["x", None, True]]), "answers is true or false, not text"),
     "zsre_knowedit": (("subject", ["x"]), "subject is a list, not text"),
+    "zsre_knowedit, a group": (
+        ("locality", {"neighborhood": [{"prompt": True, "ground_truth": "x"}]}),
+        "locality is true or false, not text",
+    ),
+    "zsre_knowedit, a consequence": (
+        ("portability", {"Reasoning": [{"prompt": "x", "ground_truth": {"a": 1}}]}),
+        "portability is a record, not text",
+    ),
     "popqa": (("prop", ["author"]), "prop is a list, not text"),
     "known_facts": (("attribute", {"a": 1}), "attribute is a record, not text"),
 }
@@ -329,6 +337,7 @@ WRONG = {
 @pytest.mark.parametrize("form", WRONG)
 def test_one_wrong_type_in_a_published_form_costs_its_row(tmp_path, form):
     (field, value), reason = WRONG[form]
+    form = form.split(",")[0]
     first, second = RECORDS[form]
     third = json.loads(re.sub("Elf|Elves", "Orcs", json.dumps(first).replace("Sting", "Orcrist")))
     path = write(tmp_path, [first, second | {field: value}, third | {"id": 2, "case_id": 2, "known_id": 2}], "json")

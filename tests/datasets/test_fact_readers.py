@@ -257,6 +257,11 @@ def test_prompts_without_a_group_are_sorted_by_their_words():
         assert read.unrelated[0].prompt == "Tea comes from"
 
 
+def test_a_prompt_is_about_the_subject_only_if_it_names_it_as_whole_words():
+    locality = {"neighborhood": [{"prompt": "The location of Cair Paravelia is", "ground_truth": "Telmar"}]}
+    assert knowedit(locality=locality)[0].neighbours[0].subject == ""
+
+
 def test_groups_that_no_kind_of_specificity_fits_are_counted():
     asked = {"prompt": "Besides Atlantis, Cair Paravel lies in", "ground_truth": "Narnia"}
     locality = {
@@ -461,6 +466,11 @@ def test_an_object_known_by_another_name_is_not_new():
     rows = [triple("s", "Holland", "the Netherlands"), triple("t", "Dutchland"), triple("u", "Spain")]
     aliases = [(), ("The Netherlands",), ()]
     assert {drawn(rows, seed, aliases)[("s", "Holland")] for seed in range(20)} == {"Spain"}
+
+
+def test_an_object_that_only_punctuation_tells_apart_is_not_new():
+    rows = [triple("s", "U.S."), triple("t", "US"), triple("u", "Spain")]
+    assert {drawn(rows, seed)[("s", "U.S.")] for seed in range(20)} == {"Spain"}
 
 
 def test_of_two_rows_about_an_object_the_one_that_says_most_counts():

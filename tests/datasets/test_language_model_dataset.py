@@ -7,6 +7,7 @@ import pytest
 import torch
 from fabricated_edits import ARCHITECTURES, bits, same_bits
 from kedro.io import DatasetError
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, OPTConfig, OPTForCausalLM
 
@@ -136,6 +137,18 @@ def pickled(folder):
     (folder / "model.safetensors").unlink()
 
 
+def a_model_beside_shards(folder):
+    whole = (folder / "model.safetensors").read_bytes()
+    in_shards(folder)
+    (folder / "model.safetensors").write_bytes(whole)
+
+
+def an_adapter(folder):
+    adapted = get_peft_model(tiny_model("llama").model, LoraConfig(r=2, target_modules=["down_proj"]))
+    adapted.peft_config["default"].base_model_name_or_path = str(folder)
+    adapted.save_pretrained(folder)
+
+
 def more_tokens(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens(["owl", "roof"])
@@ -188,6 +201,23 @@ NOT_WHOLE = {
         lambda folder: in_shards(folder, lambda places: {"metadata": {}, "weight_map": {**places, DOWN: "../x"}}),
         r"names files outside its folder \(../x\)",
     ),
+    "two models": (
+        a_model_beside_shards,
+        r"holds two models: model.safetensors, and the shards that .* \(a.safetensors, b.safetensors\); remove one",
+    ),
+    "an adapter": (an_adapter, r"saved holds a PEFT adapter \(adapter_config.json\).*`merge_and_unload.*`checkpoint`"),
+    "whole numbers": (
+        tensors_changed(lambda tensors: {**tensors, DOWN: tensors[DOWN].to(torch.int8)}),
+        rf"has weights that are quantised or no numbers \({DOWN} I8\)",
+    ),
+    "a setting of another type": (
+        json_changed("config.json", max_position_embeddings=None),
+        "x: the model in .* cannot be read .*max_position_embeddings.*; write or download the files again",
+    ),
+    "a list of settings": (
+        lambda folder: (folder / "tokenizer_config.json").write_text("[]"),
+        "x: the tokenizer in .* cannot be read",
+    ),
     "pickle": (pickled, r"in pickle \(pytorch_model.bin\).*is never read.*save_pretrained\(<new folder>\)"),
     "code": (
         json_changed("config.json", model_type="own", auto_map={"AutoConfig": "c.C", "AutoModelForCausalLM": "m.M"}),
@@ -216,6 +246,19 @@ def test_a_folder_that_is_not_whole_is_refused_with_the_reason(spoil, message, s
     spoil(folder)
     with pytest.raises(DatasetError, match=message):
         LanguageModelDataset("x", folder=str(folder), device="cpu").load()
+
+
+def test_an_adapter_from_a_hub_is_refused_too(saved, monkeypatch):
+    folder, _ = saved
+    an_adapter(folder)
+    from_pretrained = loading.AutoModelForCausalLM.from_pretrained
+    monkeypatch.setattr(
+        loading.AutoModelForCausalLM,
+        "from_pretrained",
+        lambda where, revision, token, **options: from_pretrained(folder, **options),
+    )
+    with pytest.raises(DatasetError, match="maker/model holds a PEFT adapter"):
+        LanguageModelDataset("x", hub="maker/model", device="cpu").load()
 
 
 def test_a_model_without_layers_is_refused(saved):

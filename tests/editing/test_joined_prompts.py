@@ -16,7 +16,7 @@ from edit_robustness.prompts.builders import Material, fact_check, negation, sta
 from edit_robustness.prompts.demonstrations import demonstrations, sentence
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
-from edit_robustness.records import Completion, Fact
+from edit_robustness.records import Completion, Fact, Relation
 from edit_robustness.text.joining import joined
 
 CHINESE = Fact("zh", "中国", "P36", "{}的首都是", "北京", "纽约")
@@ -52,6 +52,19 @@ def test_methods_hand_the_join_on(fact, name, lab):
     else:
         some, others = (edit.to_tensors()[0] for edit in made)
         assert any(some[key].shape != others[key].shape or not some[key].equal(others[key]) for key in some)
+
+
+@pytest.mark.parametrize("kind", ["neighbourhood", "edit_before_neighbour", "relation_specificity", "unrelated"])
+def test_a_fact_of_the_table_keeps_its_join_where_another_fact_is_edited(kind):
+    wordings = ("The seat in {} is", (), "", "", "")
+    relations = (Relation("P36", "seat", *wordings, unaffected=("P37",)), Relation("P37", "language", *wordings))
+    templates = Templates({relation.id: relation for relation in relations}, ())
+    other = {"relation_specificity": {"relation": "P37"}, "unrelated": {"subject": "Syldavia", "relation": "P37"}}
+    pool = [CHINESE, replace(BY_HAND, **other.get(kind, {"subject": "Syldavia"}))]
+    edited = replace(BY_HAND, id="edited", target_true="Klow", target_new="Rome", join=None)
+    numbers = {"neighbours": 1, "relation_specificity": 1, "unrelated": 1}
+    [probe] = build_probes([edited], templates, pool, kinds=[kind], seed=0, **numbers)
+    assert (probe.target_true, probe.join) == ("Szohod", "")
 
 
 @CASES

@@ -20,6 +20,7 @@ def row(text, true="", objects=OBJECTS, prompt="The country of Ada is", aliases=
         "target_true": true,
         "target_true_aliases": json.dumps(aliases),
         "relation_objects": json.dumps(objects),
+        "subject": "Ada",
         "verdict": verdict(text, ["Rome"], [true, *aliases]),
     }
 
@@ -72,3 +73,16 @@ def test_opening_with_a_name():
     assert opens_with(" The Netherlands are flat.", ("The Netherlands",))
     assert opens_with("Netherlands", ("Holland", "Netherlands"))
     assert not opens_with("In the Netherlands", ("Netherlands",))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "name", "opens"),
+    [
+        ("New-York is it", "New York", True),
+        ("AT & T", "AT&T", True),
+        ("St. Petersburg", "St Petersburg", True),
+        ("Parisian wine, from Paris", "Paris", False),
+    ],
+)
+def test_opening_with_a_name_is_told_as_names_are_everywhere(sentence, name, opens):
+    assert opens_with(sentence, (name,)) is opens

@@ -97,6 +97,36 @@ def test_how_names_are_written(text, new, old, expected):
     assert verdict(text, new, old) == expected
 
 
+NEVER = "Never Let Me Go"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It is Never Let Me Go.", "new"),
+        ("Never Let Me Go, not Paris", "new"),
+        ("Never Let Me Go was never about Lyon, but about Paris", "new"),
+        ("It is not Never Let Me Go but Paris", "old"),
+        ("Never let me go to Paris", "neither"),
+    ],
+)
+def test_a_negation_inside_a_name_negates_nothing(text, expected):
+    assert verdict(text, [NEVER if "let" not in text else "Lyon"], ["Paris"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "subject"),
+    [
+        ("Never Let Me Go was written in Lyon.", NEVER),
+        ("Yahoo! was founded in Lyon.", "Yahoo!"),
+        ('"Help!" is from Lyon.', "Help!"),
+        ("Panic! at the Disco is from Lyon.", "Panic! at the Disco"),
+    ],
+)
+def test_a_mark_or_a_negation_in_the_subjects_name_ends_no_sentence_and_negates_nothing(text, subject):
+    assert verdict(text, ["Lyon"], ["Paris"], besides=[subject]) == "new"
+
+
 def test_swapping_the_sides_swaps_the_verdict():
     rng = random.Random(0)
     pieces = ["Lyon", "Paris", "New York", "York", "not", "but", ",", "U.S.", "us", "instead of", "it is", "Rome"]

@@ -195,6 +195,39 @@ def test_a_name_that_may_be_under_way_ends_nothing(text, certain):
     assert ends_sentence(text, NAMES) is certain
 
 
+ENDING = ("Yahoo!", "Who Framed Roger Rabbit?", "Fun.")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence", "certain"),
+    [
+        ("Yahoo! was founded in Lyon. More", "Yahoo! was founded in Lyon.", True),
+        ("Yahoo!'s seat is Lyon. More", "Yahoo!'s seat is Lyon.", True),
+        ('"Yahoo!" was founded in Lyon. More', '"Yahoo!" was founded in Lyon.', True),
+        ("Who Framed Roger Rabbit?, a film. More", "Who Framed Roger Rabbit?, a film.", True),
+        ("Fun. is a band. More", "Fun. is a band.", True),
+        ("It is Yahoo! It was Paris", "It is Yahoo!", True),
+        ("It is Yahoo!\nand", "It is Yahoo!", True),
+        ("It is Yahoo! ", "It is Yahoo!", False),
+        ("It is Yahoo!", "It is Yahoo!", False),
+        ("Hurrah! was said", "Hurrah!", True),
+    ],
+)
+def test_a_sentence_goes_on_behind_a_name_that_ends_in_a_mark(text, sentence, certain):
+    assert first_sentence(text, ENDING) == sentence
+    assert ends_sentence(text, ENDING) is certain
+
+
+def test_a_certain_end_never_moves_behind_such_a_name():
+    rng = random.Random(5)
+    for _ in range(10_000):
+        text, more = (
+            "".join(rng.choices(["Yahoo!", "Fun.", " ", '"', *PIECES[:12]], k=rng.randrange(8))) for _ in "ab"
+        )
+        if ends_sentence(text, ENDING):
+            assert first_sentence(text + more, ENDING) == first_sentence(text, ENDING), (text, more)
+
+
 def test_a_certain_end_never_moves_where_names_are_known():
     rng = random.Random(3)
     parts = ["Panic! at the", "Disco", "Yahoo! ", "Japan", "Hey! Say", "JUMP", "U.S", "Steel! Group", *PIECES[:12]]

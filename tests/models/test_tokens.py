@@ -122,6 +122,12 @@ def test_a_conversation_takes_the_chat_template(lm):
     )
 
 
+def test_a_template_that_writes_the_date_writes_the_same_every_day(lm, monkeypatch):
+    template = "{{ strftime_now('%d %b %Y') }}{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    monkeypatch.setattr(lm.tokenizer, "chat_template", template)
+    assert render_conversation(lm, [Turn("user", "Where?")]).text == "26 Jul 2024Where?"
+
+
 def test_a_conversation_without_a_template_is_plain_lines(merging):
     turns = [Turn("user", "Who?"), Turn("assistant", "She."), Turn("user", "Sure?")]
     expected = "User: Who?\nAssistant: She.\nUser: Sure?\nAssistant:"

@@ -70,6 +70,16 @@ def test_a_name_that_a_limit_may_have_cut_is_no_object(text, name):
     assert rejects["reason"].tolist() == ([] if name else [f"answer cut at 4 tokens: {text.strip()!r}"])
 
 
+@pytest.mark.parametrize(
+    ("text", "aliases", "item"), [("the Paris.", ("paris", "Paname"), "Q90"), ("the Oslo.", (), "")]
+)
+def test_other_names_in_the_table_stay_with_the_object_that_they_name(text, aliases, item):
+    fact = replace(OPEN, target_true_aliases=("paris", "Paname"), target_true_id="Q90")
+    complete, _ = complete_facts(facts_to_table([fact]), said(open=text))
+    (read,) = facts_from_table(complete)
+    assert (read.target_true_aliases, read.target_true_id) == (aliases, item)
+
+
 def test_where_nothing_is_left_the_way_out_is_told():
     with pytest.raises(ValueError, match="none of 1 facts has an old object that this model says; give target_true"):
         complete_facts(facts_to_table([OPEN]), said(open=""))

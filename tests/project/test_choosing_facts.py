@@ -1,6 +1,7 @@
 """One word picks the facts of a run; a table of one's own needs no more than prompts, subjects and new objects."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ from kedro.config import OmegaConfigLoader
 
 from edit_robustness.context import with_facts
 from edit_robustness.datasets import FactsDataset
+from edit_robustness.pipelines.evaluate import objects
 
 ROOT = Path(__file__).parents[2]
 OTHERS = ["counterfact", "counterfact_flat", "zsre", "zsre_knowedit", "popqa", "known_facts", "pararel"]
@@ -60,10 +62,12 @@ def test_a_file_of_another_form_stops_the_run_before_a_model_is_loaded(project, 
 def test_a_run_on_prompts_subjects_and_new_objects_alone(project, monkeypatch):
     # a random model says no names: say some for it
     said = {"The Zorn flows into": " the Rhine.", "The Ohm flows into": " ...", "The Lahn flows into": " the Ill!"}
-    monkeypatch.setattr(
-        "edit_robustness.pipelines.evaluate.objects._text",
-        lambda answers: said.get(answers[0].probe.text, " the Moselle."),
-    )
+    with_object = objects._with_object
+
+    def with_a_name(fact, answer):
+        return with_object(fact, replace(answer, text=said.get(answer.probe.text, " the Moselle."), finished=True))
+
+    monkeypatch.setattr(objects, "_with_object", with_a_name)
     rivers = ["Zorn", "Ohm", "Lahn", *(f"River{n}" for n in range(4))]
     table = [{"prompt": f"The {river} flows into", "subject": river, "target_new": "the Ill"} for river in rivers]
     (project.folder / "mine.jsonl").write_text("\n".join(map(json.dumps, table)))

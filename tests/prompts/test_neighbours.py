@@ -27,6 +27,12 @@ def test_same_object_first_then_like_subjects():
     assert [other.subject for other in near] == ["Porsche 914", "Boxster", "Porsche 911 GT", "Fiat 500"]
 
 
+def test_the_subject_under_another_name_is_no_neighbour():
+    edit = fact("Porsche 911", "Porsche", subject_aliases=("Porsche 901",))
+    others = [fact("Porsche 901", "Porsche"), fact("Carrera", "Porsche", subject_aliases=("porsche-911",))]
+    assert nearest_neighbours(edit, [edit, *others, fact("Fiat 500", "Fiat")], 3) == [fact("Fiat 500", "Fiat")]
+
+
 def test_as_many_as_asked_for():
     assert [other.subject for other in nearest_neighbours(EDIT, POOL, 1)] == ["Porsche 914"]
     assert nearest_neighbours(EDIT, POOL, 0) == []

@@ -6,6 +6,7 @@ import pytest
 
 from edit_robustness.prompts.schema import LONGEST_FILE_NAME, make_id, read_fact
 from edit_robustness.records import Completion, Fact, Relation
+from edit_robustness.tables import facts_from_table, facts_to_table
 
 RELATIONS = {
     "P36": Relation("P36", "capital", "The capital of {} is", ("a {}", "b {}", "c {}"), "{}?", "{} ____", "{}.")
@@ -82,6 +83,19 @@ def test_lists_in_text_may_be_written_as_python_does():
     assert fact.neighbours == (Completion("a", "b"),)
 
 
+def test_a_neighbour_may_say_how_it_is_joined():
+    fact = read_fact(ROW | {"neighbours": [{"prompt": "It is $", "target": "5", "join": "none"}]}, RELATIONS)
+    assert fact.neighbours == (Completion("It is $", "5", join=""),)
+    assert facts_from_table(facts_to_table([fact])) == [fact]
+
+
+def test_a_tuple_in_text_is_a_list_and_other_brackets_are_part_of_a_name():
+    row = ROW | {"target_true_aliases": "('Paname', 'Lutetia')", "subject_aliases": '("Gaul") | (West) Francia'}
+    fact = read_fact(row, RELATIONS)
+    assert fact.target_true_aliases == ("Paname", "Lutetia")
+    assert fact.subject_aliases == ('("Gaul")', "(West) Francia")
+
+
 def test_the_longest_id_fits_into_a_file_name_with_its_suffix():
     fact = read_fact(ROW | {"id": "東" * 22}, RELATIONS)
     for subject in ("東" * 500, "x" * 500):
@@ -156,6 +170,10 @@ def test_page_views_of_a_failed_look_up_are_missing(views, read):
         ({"page_views": 1e30}, "page_views is too large a number"),
         ({"subject": "", "target_new": ""}, "subject is empty; target_new is empty"),
         ({"target_true": "", "target_true_aliases": "Lyon"}, "new object equals the old: 'Lyon'"),
+        ({"target_true": "nan"}, "target_true is how programs write a missing cell: 'nan'; leave it empty"),
+        ({"subject": "None"}, "subject is how programs write a missing cell: 'None'"),
+        ({"target_new_aliases": "Lyons | <NA>"}, "target_new_aliases is how programs write a missing cell: '<NA>'"),
+        ({"target_new_aliases": "{'a': 1}"}, "target_new_aliases is a record, not text"),
         ({"subject_id": "France"}, "subject_id is not a Wikidata item: 'France'"),
         (
             {"target_true_aliases": "[Paris"},

@@ -40,7 +40,7 @@ from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import ends_sentence
 from edit_robustness.models.thinking import LIMIT, Thinking, closed, left_open, may_think
 from edit_robustness.models.tokens import Rendered, prompt_ids, render_conversation, target_ids
-from edit_robustness.prompts.names import object_names
+from edit_robustness.prompts.names import answer_names
 from edit_robustness.records import Answer, Probe, Turn
 
 Asked = tuple[Appliable, Sequence[Probe]]
@@ -233,7 +233,7 @@ class _Session:
             self._lm,
             start,
             limit=self._decoding.max_new_tokens,
-            ended=[partial(ends_sentence, names=object_names(row.probe)) for row in rows],
+            ended=[partial(ends_sentence, names=answer_names(row.probe)) for row in rows],
             may_end=self._may_end,
             owners=owners,
             thinking=[Thinking(limit, row.closing) if row.probe.conversation else None for row in rows],

@@ -15,7 +15,7 @@ from typing import Literal
 
 import pandas as pd
 
-from edit_robustness.metrics.mentions import Verdict, verdict
+from edit_robustness.metrics.mentions import Verdict, verdict_of_sentence
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.prompts.grammar import is_question
 from edit_robustness.prompts.names import names_any, new_names, plain, subject_names, true_names
@@ -92,9 +92,9 @@ def stance(text: str, fact: Fact, others: Sequence[str] = (), *, question: str =
         ``none``, if both objects are named under negations, or the turn says that it does not know; else ``open``. The
         subject's own name is no naming of an object that is part of it.
     """
-    new, old = new_names(fact), true_names(fact)
-    sentences = list(_sentences(_without_subject(text, fact), (*new, *old)))
-    claims = [said for sentence in sentences if (said := _claimed(sentence, new, old)) != "neither"]
+    new, old, subjects = new_names(fact), true_names(fact), subject_names(fact)
+    sentences = list(_sentences(_without_subject(text, fact), (*new, *old, *subjects)))
+    claims = [said for sentence in sentences if (said := _claimed(sentence, new, old, subjects)) != "neither"]
     claim: Claim = claims[0] if claims else _unclaimed(text, fact, others, question)
     rejects_new = claim != "new" and any(_rejected(sentence, new) for sentence in sentences)
     return Stance(claim, rejects_new, any(_mixed(sentence, new, old) for sentence in sentences))
@@ -192,11 +192,11 @@ def _row(transcript: Transcript, fact: Fact, others: Sequence[str], model: str) 
     }
 
 
-def _claimed(sentence: str, new: Sequence[str], old: Sequence[str]) -> Verdict:
+def _claimed(sentence: str, new: Sequence[str], old: Sequence[str], besides: Sequence[str] = ()) -> Verdict:
     """Which of two objects a sentence names first as a fact."""
     if sentence.rstrip('"”» ').endswith("?"):
         return "neither"
-    return verdict(sentence, new, old, taken_back=_IS_NOT)
+    return verdict_of_sentence(sentence, new, old, besides=besides, taken_back=_IS_NOT)
 
 
 def _unclaimed(text: str, fact: Fact, others: Sequence[str], question: str) -> Claim:

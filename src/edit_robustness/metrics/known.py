@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from edit_robustness.metrics.mentions import fold, verdict
+from edit_robustness.metrics.mentions import verdict
 from edit_robustness.prompts.grammar import is_question
 from edit_robustness.tables import read_names, read_objects
+from edit_robustness.text.matching import any_name, fold
 
 Names = tuple[str, ...]
 
@@ -52,24 +53,25 @@ def is_known(row: Mapping[Any, Any]) -> bool:
 
 def opens_with(sentence: str, names: Names) -> bool:
     """Whether one of some names, all of which count the same, is the first thing in a sentence but for an article."""
-    said = fold(_OPENING.sub("", sentence))
-    return any(text.startswith(fold(name)) for name in names for text in (said, _ARTICLE.sub("", said)))
+    said, opening = fold(_OPENING.sub("", sentence)), re.compile(any_name(names))
+    return any(opening.match(text) is not None for text in (said, _ARTICLE.sub("", said)))
 
 
 def _relation_object(row: Mapping[Any, Any]) -> Names:
-    return _first_object(row["text"], row["relation_objects"]) if row["relation_objects"] != "[]" else ()
+    objects = row["relation_objects"]
+    return _first_object(row["text"], objects, row["subject"]) if objects != "[]" else ()
 
 
 @lru_cache(maxsize=4096)
-def _first_object(text: str, cell: str) -> Names:
+def _first_object(text: str, cell: str, subject: str) -> Names:
     """Return all names of the object that the first sentence of a text names first; none if it names none."""
     said = _letters(text)
     objects = [names for names, letters in _readable(cell) if any(own in said for own in letters)]
-    if verdict(text, _flat(objects), ()) != "new":
+    if verdict(text, _flat(objects), (), besides=(subject,)) != "new":
         return ()
     while len(objects) > 1:
         half = len(objects) // 2
-        first = verdict(text, _flat(objects[:half]), _flat(objects[half:])) == "new"
+        first = verdict(text, _flat(objects[:half]), _flat(objects[half:]), besides=(subject,)) == "new"
         objects = objects[:half] if first else objects[half:]
     return objects[0]
 

@@ -51,13 +51,32 @@ _MAYBE_ELSEWHERE = re.compile("[不非아]|では|じゃ|でな|の代わり")
 """Without one of these no text holds such a negation: looking for them takes long."""
 
 
-def verdict(text: str, new: Sequence[str], true: Sequence[str], *, taken_back: str = "") -> Verdict:
+def verdict(text: str, new: Sequence[str], true: Sequence[str], *, besides: Sequence[str] = ()) -> Verdict:
     """Which object the first sentence of a generated text names.
 
     Args:
         text: What the model generated, the prompt not included.
         new: The names of the new object.
         true: The names of the old object.
+        besides: Other names that it may hold, such as the subject's; no sentence ends inside one, and what sounds like
+            a negation inside one negates nothing.
+
+    Returns:
+        See `verdict_of_sentence`.
+    """
+    return verdict_of_sentence(first_sentence(text, (*new, *true, *besides)), new, true, besides=besides)
+
+
+def verdict_of_sentence(
+    sentence: str, new: Sequence[str], true: Sequence[str], *, besides: Sequence[str] = (), taken_back: str = ""
+) -> Verdict:
+    """Which object a sentence names.
+
+    Args:
+        sentence: The sentence.
+        new: The names of the new object.
+        true: The names of the old object.
+        besides: Other names that it may hold.
         taken_back: A regular expression of what takes back a name right before it, in small letters.
 
     Returns:
@@ -66,16 +85,22 @@ def verdict(text: str, new: Sequence[str], true: Sequence[str], *, taken_back: s
         No, True and False), "no" counts as an answer only: not in "no idea", and "not true" is neither.
     """
     names = (*new, *true)
-    said = fold(first_sentence(text, names))
+    said = fold(sentence)
     if taken_back:
         said = _denied(names, taken_back).sub("…", said)
-    side = first_side(_affirmed(said), (tuple(new), tuple(true)))
+    side = first_side(_affirmed(said, (*names, *besides)), (tuple(new), tuple(true)))
     return "neither" if side is None else _SIDES[side]
 
 
-def _affirmed(said: str) -> str:
-    """A folded sentence without what is negated in it."""
-    said = _NEGATED.sub(_CUT, said)
+def _affirmed(said: str, names: tuple[str, ...]) -> str:
+    """A folded sentence without what is negated in it; a name such as "Never Let Me Go" negates nothing."""
+    kept, place = "", 0
+    while negated := _NEGATED.search(said, place):
+        spans = (named.span() for named in re.finditer(any_name(names), said))
+        name_end = next((end for start, end in spans if start <= negated.start() < end), 0)
+        kept += said[place:name_end] if name_end else said[place : negated.start()] + _CUT
+        place = name_end or negated.end()
+    said = kept + said[place:]
     return _NEGATED_ELSEWHERE.sub(_CUT, said) if _MAYBE_ELSEWHERE.search(said) else said
 
 

@@ -24,9 +24,10 @@ def outcome(answer: Mapping[Any, Any]) -> Outcome:
     no numbers would say nothing after more tokens either, so its answers are never ``cut``.
 
     Args:
-        answer: A row of a table of answers: text, finished, logprob_new, target_new, target_true and their aliases.
+        answer: A row of a table of answers: text, finished, logprob_new, subject, target_new, target_true and their
+            aliases.
     """
     new = (answer["target_new"], *read_names(answer["target_new_aliases"]))
     true = (answer["target_true"], *read_names(answer["target_true_aliases"]))
-    said = verdict(answer["text"], new, true)
+    said = verdict(answer["text"], new, true, besides=(answer["subject"],))
     return CUT if said == "neither" and not answer["finished"] and isfinite(answer["logprob_new"]) else said

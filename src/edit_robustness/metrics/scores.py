@@ -69,7 +69,7 @@ def _read(answers: pd.DataFrame) -> pd.DataFrame:
 
 def _names(row: dict) -> tuple[str, ...]:
     new = (row["target_new"], *read_names(row["target_new_aliases"]))
-    return (*new, row["target_true"], *read_names(row["target_true_aliases"]))
+    return (*new, row["target_true"], *read_names(row["target_true_aliases"]), row["subject"])
 
 
 def _beside_unedited(said: pd.DataFrame, baseline: str) -> pd.DataFrame:

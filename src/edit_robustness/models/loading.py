@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from jinja2 import TemplateError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -20,7 +21,11 @@ from edit_robustness.records import Turn
 logger = logging.getLogger(__name__)
 
 INDEX = "model.safetensors.index.json"
-UNREADABLE = (SafetensorError, OSError, ValueError, RuntimeError, ImportError)
+ADAPTER = "adapter_config.json"
+UNREADABLE = (
+    *(SafetensorError, OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError, LookupError),
+    StrictDataclassError,
+)
 """What transformers raises for files that it cannot read."""
 
 _BUFFERS = re.compile(r"(.+\.)?(inv_freq|position_ids|masked_bias|(attn|attention)\.bias)")
@@ -61,6 +66,8 @@ def read_model(where: str | Path, **options: Any) -> Any:
     except UNREADABLE as error:
         raise UnusableFolder(_unread(where, "model", error)) from error
     model, info = read
+    if getattr(model, "_hf_peft_config_loaded", False):  # also from a hub, where no file was looked at before
+        raise UnusableFolder(_is_adapter(where))
     _check_whole(where, info)
     if not model.config.get_text_config().num_hidden_layers:
         raise UnusableFolder(f"{where}: config.json says `num_hidden_layers: 0`; a model has at least one layer")
@@ -74,11 +81,23 @@ def _unread(where: str | Path, what: str, error: Exception) -> str:
             f"the {what} in {where} comes with code of its own (`auto_map` in its settings), and code from a model's "
             "files is never run: use a model of an architecture that transformers has itself"
         )
-    return f"the {what} in {where} cannot be read ({error}); write or download the files again"
+    reason = " ".join(str(error).split())
+    return f"the {what} in {where} cannot be read ({reason}); write or download the files again"
+
+
+def _is_adapter(where: str | Path) -> str:
+    """Why an adapter is no model: transformers would read the base it names, wherever that is, and put it on."""
+    return (
+        f"{where} holds a PEFT adapter ({ADAPTER}), not a model of its own: merge it into its base "
+        "(`merge_and_unload().save_pretrained(<new folder>)`) and give the new folder; or take its base as the model "
+        "and the adapter as an edit, with the method `checkpoint`"
+    )
 
 
 def _check_files(folder: Path) -> None:
     """Refuse files that transformers would answer with an error of its own, or with weights from elsewhere."""
+    if (folder / ADAPTER).exists():
+        raise UnusableFolder(_is_adapter(folder))
     weights = sorted(folder.glob("*.safetensors"))
     pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
     if not weights and pickled:
@@ -88,18 +107,32 @@ def _check_files(folder: Path) -> None:
             f"`AutoModelForCausalLM.from_pretrained('{folder}').save_pretrained(<new folder>)`, copy the tokenizer's "
             "files beside them, and give the new folder"
         )
-    if (folder / INDEX).exists() and not (folder / "model.safetensors").exists():
+    if (folder / INDEX).exists():
         _check_index(folder)
     for path in weights:
-        try:
-            with safe_open(path, "pt"):
-                pass
-        except (SafetensorError, OSError) as error:
-            raise UnusableFolder(f"{path} cannot be read ({error}); write or download the file again") from error
+        _check_weights(path)
+
+
+def _check_weights(path: Path) -> None:
+    """Refuse a file that is not whole, or whose weights are whole numbers: without their scales they say nothing."""
+    try:
+        with safe_open(path, "pt") as file:
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UnusableFolder(f"{path} cannot be read ({error}); write or download the file again") from error
+    whole = [f"{name} {kind}" for name, kind in kinds.items() if kind[0] in "IUB" and kind != "BF16"]
+    if whole := [name for name in whole if not _BUFFERS.fullmatch(name.split()[0])]:
+        raise UnusableFolder(
+            f"{path} has weights that are quantised or no numbers ({_some(whole)}); give the model in float32, float16 "
+            "or bfloat16"
+        )
 
 
 def _check_index(folder: Path) -> None:
-    """Refuse an index of shards that is not whole, or that names a file outside its folder."""
+    """Refuse an index of shards that is not whole, that names a file outside its folder, or that is not the only one.
+
+    transformers would take a `model.safetensors` beside it, and leave out the shards.
+    """
     path = folder / INDEX
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
@@ -110,6 +143,11 @@ def _check_index(folder: Path) -> None:
         raise UnusableFolder(f"{path} has no `weight_map` from weights to files; write or download the file again")
     if not isinstance(index.get("metadata"), dict):
         raise UnusableFolder(f'{path} has no `metadata`; add `"metadata": {{}}` beside `weight_map`')
+    single, others = folder / "model.safetensors", sorted(set(places.values()) - {"model.safetensors"})
+    if single.exists() and others:
+        raise UnusableFolder(
+            f"{folder} holds two models: {single.name}, and the shards that {INDEX} names ({_some(others)}); remove one"
+        )
     outside = sorted({name for name in places.values() if Path(name).name != name})
     if outside:
         raise UnusableFolder(f"{path} names files outside its folder ({_some(outside)}); every file must lie beside it")

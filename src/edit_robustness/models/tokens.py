@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import torch
 from torch import Tensor
@@ -12,6 +13,13 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.thinking import OFF
 from edit_robustness.records import SLOT, Turn, fill
 from edit_robustness.text.joining import joined
+
+TODAY = datetime(2024, 7, 26)
+"""The date that chat templates write: the one that those of Llama 3 fall back to."""
+
+_FORMS = "".join(f"|replace('%{form}','{TODAY.strftime(f'%{form}')}')" for form in "aAbBdeHIjmMpSyY")
+_CLOCK = f"{{% macro strftime_now(form) %}}{{{{ form{_FORMS} }}}}{{% endmacro %}}"
+"""Stands before a template that asks for the date; transformers lets no other clock into a template."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +41,15 @@ def render_conversation(lm: LanguageModel, turns: Sequence[Turn]) -> Rendered:
     """A conversation that the assistant answers next: the model's chat template, or plain `User:` lines without one.
 
     Thinking is switched off where the template can. Where it cannot, the text may end in a thinking part that is open:
-    see `models.thinking`.
+    see `models.thinking`. A template that writes today's date writes `TODAY`, or answers would change from day to day.
     """
     if lm.tokenizer.chat_template is None:
         lines = [f"{turn.role.capitalize()}: {turn.text}" for turn in turns]
         return Rendered("\n".join([*lines, "Assistant:"]))
     messages = [{"role": turn.role, "content": turn.text} for turn in turns]
-    text = lm.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **OFF)
+    template = lm.tokenizer.chat_template
+    dated = {"chat_template": f"{_CLOCK}{template}"} if "strftime_now" in template else {}
+    text = lm.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **dated, **OFF)
     return Rendered(text, special=False)
 
 

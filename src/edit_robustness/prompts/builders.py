@@ -314,7 +314,7 @@ def consequences(fact: Fact, material: Material) -> list[Probe]:
             target_new_aliases=one.aliases,
             target_true="",
             target_true_aliases=(),
-            join=None,
+            join=one.join,
             conversation=is_question(one.prompt),
         )
         for number, one in enumerate(fact.consequences)
@@ -357,6 +357,6 @@ def _untouched(fact: Fact, kind: str, completion: Completion, number: int, **mor
         "subject": completion.subject,
         "target_true": completion.target,
         "target_true_aliases": completion.aliases,
-        "join": None,
+        "join": completion.join,
     }
     return _of_edit(fact, kind, number=number, **{**usual, **more})

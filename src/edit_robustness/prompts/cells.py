@@ -118,15 +118,18 @@ def as_list(cell: Any) -> list[Any]:
 
 
 def nested(cell: Any) -> Any:
-    """Return a list or a record that is written as text as its value, and everything else as it is.
+    """Return a list, a tuple or a record that is written as text as its value, and everything else as it is.
 
-    Text in brackets that holds no quotation mark, such as the title ``[REC]``, is a name and no list.
+    Text in brackets that holds no quotation mark, such as the title ``[REC]``, is a name and no list; so is text in
+    parentheses that Python does not read as a tuple.
 
     Raises:
         PydanticCustomError: If text looks like a list or a record and cannot be read as one.
     """
     cell = _plain(cell)
     text = cell.strip() if isinstance(cell, str) else ""
+    if (text[:1], text[-1:]) == ("(", ")"):
+        return _tuple(text) or cell
     if (text[:1], text[-1:]) not in (("[", "]"), ("{", "}")):
         return cell
     try:
@@ -135,6 +138,15 @@ def nested(cell: Any) -> Any:
         if "'" in text or '"' in text or _depth(text) > DEEPEST:
             raise
         return cell
+
+
+def _tuple(text: str) -> tuple | None:
+    """A tuple that is written as Python does; None for a name in parentheses."""
+    try:
+        value = parsed(text)
+    except PydanticCustomError:
+        return None
+    return value if isinstance(value, tuple) else None
 
 
 def parsed(text: str) -> Any:

@@ -6,10 +6,10 @@ from edit_robustness.records import Fact, Probe
 from edit_robustness.text.matching import first_named, names_any, plain, shared_name
 
 __all__ = [
+    "answer_names",
     "first_named",
     "names_any",
     "new_names",
-    "object_names",
     "plain",
     "shared_name",
     "subject_names",
@@ -32,9 +32,10 @@ def subject_names(fact: Fact) -> tuple[str, ...]:
     return _written(fact.subject, *fact.subject_aliases)
 
 
-def object_names(probe: Probe) -> tuple[str, ...]:
-    """Return all names of both objects of a probe, which its answer may hold."""
-    return _written(probe.target_new, *probe.target_new_aliases, probe.target_true, *probe.target_true_aliases)
+def answer_names(probe: Probe) -> tuple[str, ...]:
+    """Return the names that a probe's answer may hold: all of both objects, and the subject's."""
+    new, true = (probe.target_new, *probe.target_new_aliases), (probe.target_true, *probe.target_true_aliases)
+    return _written(*new, *true, probe.subject)
 
 
 def _written(*names: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from edit_robustness.prompts.names import new_names, plain, shared_name, true_names
+from edit_robustness.prompts.names import new_names, shared_name, subject_names, true_names
 from edit_robustness.records import Fact
 
 _SHORTEST, _LONGEST = 2, 4
@@ -64,5 +64,5 @@ def _neighbourhood(facts: Sequence[Fact]) -> Neighbourhood:
 
 
 def _may_stand_beside(fact: Fact, other: Fact) -> bool:
-    same_subject = plain(other.subject) == plain(fact.subject)
+    same_subject = shared_name(subject_names(fact), subject_names(other)) is not None
     return not same_subject and shared_name(new_names(fact), true_names(other)) is None

@@ -165,7 +165,8 @@ def _neighbours_of(fact: Fact, around: Mapping[str, Neighbourhood], number: int)
     own = [one for one in fact.neighbours if shared_name(new_names(fact), (one.target, *one.aliases)) is None]
     near = around[fact.relation].nearest(fact, number) if fact.relation in around else []
     others = [
-        Completion(other.statement, other.target_true, other.target_true_aliases, other.subject) for other in near
+        Completion(other.statement, other.target_true, other.target_true_aliases, other.subject, other.join)
+        for other in near
     ]
     return (*own, *others)[:number]
 

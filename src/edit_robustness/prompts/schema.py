@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from edit_robustness.prompts.cells import as_list, as_text, flat_texts, refusal
+from edit_robustness.prompts.cells import as_list, as_text, flat_texts, nested, refusal
 from edit_robustness.prompts.names import plain, shared_name
 from edit_robustness.records import SLOT, Completion, Fact, Relation
 from edit_robustness.text.joining import JOINS
@@ -48,6 +48,7 @@ FAILED_LOOKUP = 1
 _QUOTED = 40
 _LISTED = 12
 _MOST_VIEWS = 2**63 - 1
+_MISSING = frozenset({"nan", "NaN", "<NA>", "None"})
 _ID = re.compile(r"\w[\w.-]{0,119}")
 _LONGEST_SLUG = 60
 _ITEM = re.compile(r"(?:https?://www\.wikidata\.org/(?:entity|wiki)/)?(Q[1-9]\d*)")
@@ -60,16 +61,16 @@ def _not_empty(text: str) -> str:
 
 
 def _one_line(text: str) -> str:
+    if text in _MISSING:
+        raise refusal(f"is how programs write a missing cell: {text!r}; leave it empty")
     return " ".join(text.split())
 
 
 def _texts(cell: Any) -> tuple[str, ...]:
     """Several texts: a list, text with one in JSON or Python, or text separated by ``|``."""
-    if isinstance(cell, str) and not cell.strip().startswith("["):
-        cell = cell.split("|")
-    elif isinstance(cell, str):
-        cell = as_list(cell)
-    return tuple(flat_texts(cell))
+    if isinstance(cell, str):
+        cell = as_list(cell) if cell.strip().startswith("[") else nested(cell)
+    return tuple(flat_texts(cell.split("|") if isinstance(cell, str) else cell))
 
 
 def _names(cell: Any) -> tuple[str, ...]:
@@ -124,6 +125,7 @@ Name = Annotated[Line, AfterValidator(_not_empty)]
 Item = Annotated[Text, AfterValidator(_item)]
 Aliases = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+JoinWord = Annotated[str | None, BeforeValidator(_join)]
 Views = Annotated[int | None, BeforeValidator(_views), BeforeValidator(as_text)]
 
 
@@ -136,6 +138,7 @@ class CompletionRow(BaseModel):
     target: Name
     aliases: Aliases = ()
     subject: Line = ""
+    join: JoinWord = None
 
 
 Completions = Annotated[tuple[CompletionRow, ...], BeforeValidator(_objects)]
@@ -164,7 +167,7 @@ class FactRow(BaseModel):
     relation_specificity: Completions = ()
     unrelated: Completions = ()
     consequences: Completions = ()
-    join: Annotated[str | None, BeforeValidator(_join)] = None
+    join: JoinWord = None
 
     @model_validator(mode="after")
     def _objects_differ(self) -> FactRow:
@@ -277,7 +280,9 @@ def _other_names(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _completions(rows: Iterable[CompletionRow]) -> tuple[Completion, ...]:
-    return tuple(Completion(row.prompt, row.target, _other_names(row.target, row.aliases), row.subject) for row in rows)
+    return tuple(
+        Completion(row.prompt, row.target, _other_names(row.target, row.aliases), row.subject, row.join) for row in rows
+    )
 
 
 def _reason(error: Any) -> str:

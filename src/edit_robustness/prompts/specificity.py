@@ -129,7 +129,7 @@ def _allowed(fact: Fact, completions: Sequence[Completion]) -> list[Completion]:
 
 
 def _completion(fact: Fact) -> Completion:
-    return Completion(fact.statement, fact.target_true, fact.target_true_aliases, fact.subject)
+    return Completion(fact.statement, fact.target_true, fact.target_true_aliases, fact.subject, fact.join)
 
 
 def _has_nothing_in_common(fact: Fact, other: Fact) -> bool:

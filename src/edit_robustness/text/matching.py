@@ -28,9 +28,11 @@ _SAYS_NO = (
 )
 """The answer "no": by itself or before a clause, for in "no idea" and "there is no record" it answers nothing."""
 
-_DOTTED = re.compile(r"(?<!\w)[^\W\d_](?:\.\s?[^\W\d_])+(?:\.|(?!\w))")
+_DOTTED = re.compile(r"(?<!\w)[^\W\d_](?:(?:\.\s?[^\W\d_])+\.|(?:\.[^\W\d_])+(?!\w))")
+"""With spaces between them only up to a last full stop: in "the U.S. A dollar" the A is a word of its own."""
 _SHORT_CAPITALS = re.compile(r"(?<!\w)[A-Z]{2,3}(?!\w)")
 _STOPS = ".!?｡।॥؟۔。！？"
+_BEFORE_WORD = re.compile(r"^(?:['’](?=s\b)|[\"”»」』])?[ \t\xa0]*")
 _CACHED = 1 << 14
 
 
@@ -108,7 +110,9 @@ def possible(text: str, names: Iterable[str]) -> list[str]:
 
 
 def goes_on(names: Sequence[str], before: str, mark: str, after: str) -> tuple[bool, bool]:
-    """Return whether a mark that could end a sentence stands inside a name, as in "Panic! at the Disco".
+    """Return whether a mark that could end a sentence is part of a name, as in "Panic! at the Disco".
+
+    A mark that a name ends in ends the sentence too, unless what follows goes on with it ("Yahoo! was founded").
 
     Args:
         names: The names that a text may hold.
@@ -124,7 +128,10 @@ def goes_on(names: Sequence[str], before: str, mark: str, after: str) -> tuple[b
     return bool(inside), any(inside) or all(certain for _, certain in found)
 
 
-def _rest_follows(right: re.Pattern[str], rest: str, after: str) -> tuple[bool, bool]:
+def _rest_follows(right: re.Pattern[str] | None, rest: str, after: str) -> tuple[bool, bool]:
+    if right is None:
+        first = _BEFORE_WORD.sub("", after)[:1]
+        return first.islower() or (bool(first) and first in "'’,;:"), bool(first)
     line, *more = re.split(r"[\n\r\v\f\x85\u2028\u2029]", after, maxsplit=1)
     folded = fold(line)
     match = right.match(folded)
@@ -134,7 +141,7 @@ def _rest_follows(right: re.Pattern[str], rest: str, after: str) -> tuple[bool, 
     return bool(match), not may_come
 
 
-def _broken_at(names: tuple[str, ...], before: str, mark: str) -> Iterator[tuple[re.Pattern[str], str]]:
+def _broken_at(names: tuple[str, ...], before: str, mark: str) -> Iterator[tuple[re.Pattern[str] | None, str]]:
     """The rests of those names of which the part before such a mark ends a text."""
     folded: dict[int, str] = {}
     for width, stop, left, right, rest in _breaks(names):
@@ -147,20 +154,20 @@ def _broken_at(names: tuple[str, ...], before: str, mark: str) -> Iterator[tuple
 
 
 @lru_cache(_CACHED)
-def _breaks(names: tuple[str, ...]) -> tuple[tuple[int, str, re.Pattern[str], re.Pattern[str], str], ...]:
-    """The places inside names where a sentence could end; of most names none.
+def _breaks(names: tuple[str, ...]) -> tuple[tuple[int, str, re.Pattern[str], re.Pattern[str] | None, str], ...]:
+    """The places in names where a sentence could end; of most names none.
 
     Returns:
-        How much of a text tells whether it ends in the part before a mark, the mark, patterns of the parts around it,
-        and the letters of the second part.
+        How much of a text tells whether it ends in the part before a mark, the mark, patterns of the parts around it
+        (None behind a name's last mark), and the letters of the second part.
     """
     found = []
     for name in dict.fromkeys(names):
         for place, mark in enumerate(name):
             left, right = name[:place], name[place + 1 :]
-            if mark in _STOPS and any(map(str.isalnum, left)) and any(map(str.isalnum, right)):
+            if mark in _STOPS and any(map(str.isalnum, left)) and (not right or any(map(str.isalnum, right))):
                 ends = re.compile(rf"(?:{_pattern(fold(left), whole=False)}){_GAP}{{0,2}}$")
-                starts = re.compile(rf"{_GAP}{{0,3}}(?:{_pattern(fold(right))})")
+                starts = re.compile(rf"{_GAP}{{0,3}}(?:{_pattern(fold(right))})") if right else None
                 width = 2 * len(left) + 16
                 found.append((width, unicodedata.normalize("NFKC", mark), ends, starts, letters(right)))
     return tuple(found)
@@ -196,6 +203,9 @@ def _pattern(name: str, *, whole: bool = True) -> str:
     body = rf"{_GAP}{{0,3}}".join(_word(word) for word in words)
     before = "" if bounds_no_words(words[0].lstrip(_CAPITALS)[:1]) else rf"(?<!{_LETTER})"
     after = "" if not whole or bounds_no_words(words[-1][-1]) else rf"(?!{_LETTER}|[+#])"
+    # 3 is not in 3.5, nor 5 in 2.5; years after a full stop are those of dates, 1.5.1999
+    before += r"(?<!\d[.,])" if re.match(r"\d{1,3}(?!\d)", words[0]) else ""
+    after += r"(?![.,]\d)" if whole and words[-1][-1].isdigit() else ""
     return before + body + after
 
 

@@ -10,6 +10,7 @@ from random import Random
 from edit_robustness.datasets.readers.records import Row
 from edit_robustness.prompts.names import plain
 from edit_robustness.prompts.schema import UNREADABLE
+from edit_robustness.text.matching import letters
 
 _TRIES = 20
 
@@ -22,7 +23,7 @@ class _Object:
 
     @property
     def names(self) -> frozenset[str]:
-        return frozenset(map(plain, (self.name, *self.aliases)))
+        return frozenset(map(letters, (self.name, *self.aliases)))
 
 
 def draw_new_objects(rows: Sequence[Row], object_aliases: Sequence[Sequence[str]], *, seed: int) -> list[Row]:
@@ -45,7 +46,7 @@ def draw_new_objects(rows: Sequence[Row], object_aliases: Sequence[Sequence[str]
         if UNREADABLE in row:
             drawn.append(row)
             continue
-        right = answers[_question(row)] | {plain(row["subject"])}
+        right = answers[_question(row)] | {letters(row["subject"])}
         rng = Random(f"{seed}/{row['relation']}/{plain(row['subject'])}/{plain(row['target_true'])}")
         new = _draw(pools[row["relation"]], right, rng)
         drawn.append(row | {"target_new": new.name, "target_new_aliases": new.aliases, "target_new_id": new.item})
@@ -77,7 +78,7 @@ def _answers(rows: Iterable[Row]) -> dict[tuple[str, str], set[str]]:
     """All right answers to what is asked of a subject, over all rows that ask it."""
     answers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:
-        answers[_question(row)].update(map(plain, (row["target_true"], *row.get("target_true_aliases", ()))))
+        answers[_question(row)].update(map(letters, (row["target_true"], *row.get("target_true_aliases", ()))))
     return answers
 
 

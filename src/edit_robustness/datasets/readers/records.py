@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic_core import PydanticCustomError
 
 from edit_robustness.prompts.cells import as_text, flat_texts, is_missing, nested, refusal, shown
+from edit_robustness.prompts.names import names_any
 from edit_robustness.prompts.schema import UNREADABLE
+
+T = TypeVar("T")
 
 Record = Mapping[str, Any]
 """One entry of a file as it stands there."""
@@ -56,7 +59,7 @@ def at(record: Any, *path: str) -> Any:
         PydanticCustomError: If something on the way is not a record.
     """
     for place, key in enumerate(path):
-        record = _reading(nested, record, path[:place])
+        record = reading(nested, record, path[:place])
         if is_missing(record) or record == "":
             return ""
         if not isinstance(record, Mapping):
@@ -71,7 +74,7 @@ def text(record: Any, *path: str) -> str:
     Raises:
         PydanticCustomError: If it is a list, a record or anything else that is not a text.
     """
-    return _reading(as_text, at(record, *path), path)
+    return reading(as_text, at(record, *path), path)
 
 
 def texts(record: Any, *path: str) -> tuple[str, ...]:
@@ -80,7 +83,7 @@ def texts(record: Any, *path: str) -> tuple[str, ...]:
     Raises:
         PydanticCustomError: If one of them is not a text.
     """
-    return _reading(names, at(record, *path), path)
+    return reading(names, at(record, *path), path)
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -92,7 +95,8 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(flat_texts(nested(value))))
 
 
-def _reading(read: Callable[[Any], Any], value: Any, path: Sequence[str]) -> Any:
+def reading(read: Callable[[Any], T], value: Any, path: Sequence[str]) -> T:
+    """Read a value, with the path of its fields before the reason why it cannot be read."""
     try:
         return read(value)
     except PydanticCustomError as reason:
@@ -103,5 +107,5 @@ def completion(prompts: Sequence[str], objects: Sequence[str], subject: str = ""
     """Return a neighbour or a consequence, in a list; an empty list if its prompt or its answer is missing."""
     if not prompts or not objects:
         return []
-    named = subject if subject and subject in prompts[0] else ""
+    named = subject if names_any(prompts[0], (subject,)) else ""
     return [{"prompt": prompts[0], "target": objects[0], "aliases": tuple(objects[1:]), "subject": named}]

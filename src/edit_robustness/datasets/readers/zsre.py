@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from edit_robustness.datasets.readers.groups import consequences, specificity
-from edit_robustness.datasets.readers.records import Options, Record, Row, at, completion, each, text, texts
+from edit_robustness.datasets.readers.records import Options, Record, Row, at, completion, each, reading, text, texts
 from edit_robustness.prompts.schema import LEFT_OUT
 from edit_robustness.records import SLOT
 
@@ -26,7 +27,7 @@ def read_zsre(records: Sequence[Record], options: Options) -> list[Row]:
 
 def _row(record: Record) -> Row:
     subject, answers = text(record, "subject"), texts(record, "answers")
-    follows, left_out = consequences(at(record, "portability"), subject)
+    follows, left_out = _consequences(record, subject)
     return {
         "subject": subject,
         "prompt": text(record, "src"),
@@ -46,6 +47,10 @@ def question(asked: str) -> tuple[str, ...]:
     return (asked if asked.endswith("?") else f"{asked}?",) if asked else ()
 
 
+def _consequences(record: Record, subject: str) -> tuple[list[dict], list[str]]:
+    return reading(partial(consequences, subject=subject), at(record, "portability"), ("portability",))
+
+
 def read_knowedit(records: Sequence[Record], options: Options) -> list[Row]:
     """Read KnowEdit's records (zsRE, WikiData_recent, WikiData_counterfact) and others in their form.
 
@@ -60,8 +65,9 @@ def _knowedit_row(record: Record) -> Row:
     prompt = text(record, "prompt") or text(record, "src")
     true = next((found for field in _OLD_OBJECTS if (found := texts(record, field))), ())
     template = prompt.replace(subject, SLOT, 1) if subject else prompt
-    fields, without_kind = specificity(at(record, "locality"), subject, template)
-    follows, unanswered = consequences(at(record, "portability"), subject)
+    sort = partial(specificity, subject=subject, template=template)
+    fields, without_kind = reading(sort, at(record, "locality"), ("locality",))
+    follows, unanswered = _consequences(record, subject)
     return {
         "subject": subject,
         "prompt": prompt,

@@ -20,7 +20,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.pipelines.bake.selection import UNEDITED, Selection, select
 from edit_robustness.prompts.kinds import KINDS
-from edit_robustness.prompts.names import object_names
+from edit_robustness.prompts.names import answer_names
 from edit_robustness.records import Fact
 from edit_robustness.tables import answers_from_table, answers_to_table, check_answers, facts_from_table
 
@@ -224,7 +224,7 @@ def _prompts(selection: Selection) -> list[AskedPrompt]:
     """Every prompt of the chosen facts with what was said to it: unedited, with its edit alone, and in the model."""
     said = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
     texts = {
-        str(method): {a.probe.id: first_sentence(a.text, object_names(a.probe)) for a in answers_from_table(rows)}
+        str(method): {a.probe.id: first_sentence(a.text, answer_names(a.probe)) for a in answers_from_table(rows)}
         for method, rows in said.groupby("method", sort=False)
     }
     return [

@@ -28,8 +28,8 @@ from edit_robustness.tables import answers_to_table, check_answers, facts_from_t
 
 logger = logging.getLogger(__name__)
 
-_MEASURED = 3
-"""Goes up when more is measured of an answer, so that answers that lack it are made again."""
+_MEASURED = 4
+"""Goes up when more is measured of an answer, or answers end elsewhere, so that older ones are made again."""
 
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "scikit-learn", "statsmodels")
 

@@ -13,7 +13,7 @@ from edit_robustness.metrics.mentions import verdict
 from edit_robustness.metrics.objects import object_said
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.evaluate.nodes import recall
-from edit_robustness.prompts.names import new_names
+from edit_robustness.prompts.names import new_names, shared_name, subject_names
 from edit_robustness.records import Answer, Fact
 from edit_robustness.tables import facts_from_table, facts_to_table
 
@@ -66,7 +66,7 @@ def _with_object(fact: Fact, answer: Answer) -> Fact:
         ValueError: The reason why there is none.
     """
     text = answer.text
-    if verdict(text, new_names(fact), ()) == "new":
+    if verdict(text, new_names(fact), (), besides=subject_names(fact)) == "new":
         raise ValueError(f"new object said already: {text.strip()[:_QUOTED]!r}")
     name = object_said(text, fact.subject)
     # where one more word would be part of the name, the name may have been cut
@@ -74,4 +74,7 @@ def _with_object(fact: Fact, answer: Answer) -> Fact:
         raise ValueError(f"answer cut at {answer.tokens} tokens: {text.strip()[:_QUOTED]!r}")
     if not name:
         raise ValueError(f"no object said: {text.strip()[:_QUOTED]!r}")
+    if shared_name([name], fact.target_true_aliases) is None:
+        # the table's other names and item are those of another object
+        fact = replace(fact, target_true_aliases=(), target_true_id="")
     return replace(fact, target_true=name)
