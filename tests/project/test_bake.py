@@ -17,8 +17,8 @@ from edit_robustness.editing.exchange.card import escaped
 from edit_robustness.grid import GridError
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.pipelines.bake import nodes
-from edit_robustness.pipelines.bake.nodes import Baking, choose, put_together, summed
-from edit_robustness.pipelines.bake.selection import shortfall
+from edit_robustness.pipelines.bake.nodes import Baking, _with_shared_edits, choose, put_together, summed
+from edit_robustness.pipelines.bake.selection import Selection, shortfall
 from edit_robustness.tables import answers_from_table
 
 IDS = torch.arange(5, 40)[None]
@@ -167,6 +167,14 @@ def test_what_cannot_be_measured_is_told_with_the_way_out(finished, lm):
 def test_equal_edits_are_put_on_once(lab):
     shared = lab.edits("checkpoint", "llama")[0]
     assert summed({"a": shared, "b": shared}, ["a", "b"]).parts() == (shared,)
+
+
+def test_a_fact_left_out_whose_edit_stays_for_another_is_told_so(lab):
+    shared, own = lab.edits("checkpoint", "llama")[0], lab.edits("rome", "llama")[0]
+    selection = Selection(("a",), {"b": "alone: too low", "c": "alone: too low"})
+    reasons = _with_shared_edits(selection, {"a": shared, "b": shared, "c": own})
+    assert reasons["b"] == "alone: too low; but facts that stay share its edit, so the model has it"
+    assert reasons["c"] == "alone: too low"
 
 
 def test_the_method_is_checked_before_a_model_is_loaded(project, no_model):

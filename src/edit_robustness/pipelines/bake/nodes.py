@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import Annotated
@@ -92,6 +93,7 @@ def choose(
         return answers_to_table(said, model=lm.name, method=settings.method, decoding=decoding.described(lm))
 
     selection = select(list(parts), own, settings.method, settings.thresholds, ask_again)
+    selection = replace(selection, left_out=_with_shared_edits(selection, parts))
     for fact, reason in selection.left_out.items():
         logger.warning("%s: the edit of %s by %s is left out: %s", lm.name, fact, settings.method, reason)
     return selection, _verdicts([fact for fact in facts if fact.id in parts], selection)
@@ -162,6 +164,13 @@ def _unscored(selection: Selection) -> str:
         f" The shares leave out {' and '.join(counts)}: a limit of tokens cut these answers, or those of the unedited "
         "model, before they named an object, or the log-probabilities were no numbers."
     )
+
+
+def _with_shared_edits(selection: Selection, edits: Mapping[str, Edit]) -> dict[str, str]:
+    """Add to the reasons where an edit is in the sum all the same, because facts that stay share it."""
+    staying = {edits[fact] for fact in selection.chosen}
+    shared = "; but facts that stay share its edit, so the model has it"
+    return {fact: why + shared * (edits[fact] in staying) for fact, why in selection.left_out.items()}
 
 
 def _times(rounds: int) -> str:
