@@ -10,26 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from kedro.io import DatasetError
+from one_relation import RELATIONS
 
 from edit_robustness.datasets import FactsDataset
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.tables import facts_from_table
-
-RELATIONS = {
-    "relations": {
-        "P36": {
-            "name": "capital",
-            "object": "a city",
-            "subject": "place",
-            "statement": "The capital of {} is",
-            "paraphrases": ["{} is ruled from", "The seat of {} is", "Who rules {} sits in"],
-            "question": "What is the capital of {}?",
-            "cloze": "The capital of {} is ____.",
-            "context": "{} is a country.",
-        }
-    },
-    "subjects": {"place": {"reference": "this place", "profile": [f"{{}} has {n} hills." for n in range(5)]}},
-}
 
 
 def counterfact(case, subject, true, new, **more):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
+from one_relation import RELATIONS
 from pydantic import ValidationError
 
 from edit_robustness.pipelines.ingest import create_pipeline, create_sample_pipeline
@@ -16,21 +17,6 @@ from edit_robustness.prompts.schema import LEFT_OUT, UNREADABLE
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table, facts_to_table
 
-RELATIONS = {
-    "relations": {
-        "P36": {
-            "name": "capital",
-            "object": "a city",
-            "subject": "place",
-            "statement": "The capital of {} is",
-            "paraphrases": ["{} is ruled from", "The seat of {} is", "Who rules {} sits in"],
-            "question": "What is the capital of {}?",
-            "cloze": "The capital of {} is ____.",
-            "context": "{} is a country.",
-        }
-    },
-    "subjects": {"place": {"reference": "this place", "profile": [f"{{}} has {n} hills." for n in range(5)]}},
-}
 SHORT = "subject,relation,target_new,target_true"
 HEADER = "id,subject,relation,target_true,target_true_aliases,target_new,target_new_aliases,page_views,prompt"
 

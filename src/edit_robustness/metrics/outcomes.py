@@ -12,8 +12,6 @@ from edit_robustness.tables import read_names
 Outcome = Literal["new", "old", "neither", "cut"]
 
 CUT: Outcome = "cut"
-MANY_CUT = 0.05
-"""From this share of cut answers on, a figure is flagged."""
 
 
 def outcome(answer: Mapping[Any, Any]) -> Outcome:

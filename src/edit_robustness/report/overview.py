@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from edit_robustness.labels import BASELINES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, spoken
+from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.report.specificity import ALL_PROMPTS, known_of, n_asked
 
 SHARE = "share"
 ALL_KINDS = "all"
 """Stands for all kinds of a family together."""
 
-SPECIFICITY = ("neighbourhood", "relation_specificity", "unrelated")
 SHOWN = (
     ("portability", ALL_KINDS, "free", "portability"),
     ("portability", ALL_KINDS, "free", "cut"),

@@ -15,10 +15,10 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from edit_robustness.labels import METHODS, in_order, spoken
+from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, UNEDITED, findings, share
 from edit_robustness.report.heat import MANY_CUT
-from edit_robustness.report.overview import SPECIFICITY
 from edit_robustness.report.page import embedded, environment, records, style
 from edit_robustness.report.runs import contexts_run, methods_run, models_run, summary
 

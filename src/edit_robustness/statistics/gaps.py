@@ -6,11 +6,8 @@ than the distance of two intervals would suggest.
 
 from __future__ import annotations
 
-from math import sqrt
-
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from edit_robustness.statistics.intervals import mean, proportion
 
@@ -134,19 +131,17 @@ _SAME = ["kind", "fact_id", "subject", "probe_id"]
 def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
     """Estimate the mean difference over kinds and its cluster-robust t interval.
 
-    The estimate is a weighted sum of differences with weight 1 / (kinds * probes of the kind). Its variance is
-    k / (k - 1) times the sum over k subjects of their squared weighted residuals (Cameron and Miller 2015, eq. 10
-    and 11). Bounds past -1 or 1 are cut off there. Where no pair differs from its kind's mean the spread says nothing,
-    and there is no interval (NaN).
+    The estimate is a weighted sum of differences with weight 1 / (kinds * probes of the kind). It is the plain mean of
+    its linearised values, so that `mean` gives the interval. Bounds past -1 or 1 are cut off there. Where no pair
+    differs from its kind's mean the spread says nothing, and there is no interval (NaN).
     """
     by_kind = pairs.assign(gap=pairs["value"] - pairs["rival"]).groupby("kind")
     means = by_kind[["value", "rival"]].mean().mean()
-    weights = 1 / (by_kind.ngroups * by_kind["gap"].transform("size"))
-    gaps = pairs["value"] - pairs["rival"]
-    residuals = (weights * (gaps - gaps.groupby(pairs["kind"]).transform("mean"))).groupby(pairs["subject"]).sum()
-    k, spread = len(residuals), float((residuals**2).sum())
     gap = float(means["value"] - means["rival"])
-    half = float(stats.t.ppf((1 + confidence) / 2, k - 1)) * sqrt(k / (k - 1) * spread) if k > 1 and spread else np.nan
+    deviations = pairs["value"] - pairs["rival"] - by_kind["gap"].transform("mean")
+    weights = len(pairs) / (by_kind.ngroups * by_kind["gap"].transform("size"))
+    found = mean(gap + weights * deviations, pairs["subject"], confidence)
+    low, high = np.clip([found.low, found.high], -1, 1) if deviations.any() else (np.nan, np.nan)
     return {
         "n_kinds": by_kind.ngroups,
         "n_probes": len(pairs),
@@ -154,6 +149,6 @@ def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
         "value": float(means["value"]),
         "value_rival": float(means["rival"]),
         "gap": gap,
-        "low": float(np.clip(gap - half, -1, 1)),
-        "high": float(np.clip(gap + half, -1, 1)),
+        "low": float(low),
+        "high": float(high),
     }

@@ -19,10 +19,11 @@ from edit_robustness.editing.exchange.card import AskedPrompt, Card
 from edit_robustness.editing.exchange.export import refuse_hooks_and_words
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.sentences import first_sentence
-from edit_robustness.pipelines.bake.selection import UNEDITED, Selection, select
+from edit_robustness.pipelines.bake.selection import Selection, select
 from edit_robustness.prompts.kinds import KINDS
 from edit_robustness.prompts.names import answer_names
 from edit_robustness.records import Fact
+from edit_robustness.report.findings import UNEDITED
 from edit_robustness.tables import answers_from_table, answers_to_table, check_answers, facts_from_table
 
 logger = logging.getLogger(__name__)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from edit_robustness.metrics.scores import score_answers
+from edit_robustness.report.findings import UNEDITED
+from edit_robustness.report.heat import MAIN
+from edit_robustness.report.specificity import ALL_PROMPTS
 from edit_robustness.tables import collect
 
-UNEDITED = "none"
-
-HOLDS = {"edit": "success", "portability": "portability", "locality": "locality_all"}
+HOLDS = {family: ALL_PROMPTS.get(metric, metric) for family, metric in MAIN.items()}
 """For each family the metric that says whether a prompt holds; of specificity over all prompts, known or not."""
 
 Shares = dict[str, dict[str, tuple[float, int]]]
