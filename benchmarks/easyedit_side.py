@@ -34,6 +34,16 @@ MODULES = {
     "lm_head_module": "model.embed_tokens",
 }
 SITE = "model.layers.{}.mlp.down_proj"
+GRACE_DEFAULTS: dict[str, Any] = {
+    "dist_fn": "euc",
+    "val_train": "sgd",
+    "val_reg": "None",
+    "reg": "early_stop",
+    "replacement": "replace_last",
+    "eps_expand": "coverage",
+    "num_pert": 8,
+    "dropout": 0.0,
+}
 PARTS = {"mlp_in": "up_proj", "mlp_gate": "gate_proj", "mlp_out": "down_proj"}
 
 
@@ -151,15 +161,8 @@ def grace(model: Any, tokenizer: Any, job: Job) -> Callable:
         edit_lr=own["lr"],
         n_iter=own["steps"],
         eps=own["eps_init"],
-        dist_fn="euc",
         val_init="cold",
-        val_train="sgd",
-        val_reg="None",
-        reg="early_stop",
-        replacement="replace_last",
-        eps_expand="coverage",
-        num_pert=8,
-        dropout=0.0,
+        **GRACE_DEFAULTS,
         inner_params=[f"model.layers[{own['layer']}].mlp.{PARTS[own['part']]}.weight"],
         device="cpu",
         model_name=model.config._name_or_path,

@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.easyedit_side import PACKAGES, bare_packages, theirs
+from benchmarks.easyedit_side import GRACE_DEFAULTS, PACKAGES, bare_packages, theirs
 from benchmarks.jobs import versions
 from edit_robustness.editing.key_statistics import second_moments
 from edit_robustness.editing.mend.networks import GradientEditors
@@ -250,15 +250,8 @@ def grace(reference: Reference) -> Tensors:
         edit_lr=given["lr"],
         n_iter=given["steps"],
         eps=given["eps_init"],
-        dist_fn="euc",
         val_init="warm",
-        val_train="sgd",
-        val_reg="None",
-        reg="early_stop",
-        replacement="replace_last",
-        eps_expand="coverage",
-        num_pert=8,
-        dropout=0.0,
+        **GRACE_DEFAULTS,
         inner_params=[f"{module.replace('.{}.', '[{}].').format(given['layer'])}.weight"],
         device="cpu",
         model_name=reference.name,
