@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from edit_robustness.prompts.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data/01_raw/*.md")])
@@ -47,3 +50,10 @@ def test_the_lock_and_ci_use_one_torch():
     assert torch is not None
     assert all(torch.group(1) in read(name) for name in ("README.md", ".ci/run", "Makefile"))
     assert not re.search(r"^torch==", read("requirements.lock"), re.MULTILINE)
+
+
+def test_the_readme_counts_the_kinds_of_prompt_that_there_are():
+    default = yaml.safe_load(read("conf/base/parameters.yml"))["probes"]["kinds"]
+    words = {8: "eight", 9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}
+    assert f"`--params=probes.kinds=all` ({len(KINDS)} kinds)" in read("README.md")
+    assert f"**Kinds of prompt**: by default {words[len(default)]}." in read("README.md")
