@@ -107,7 +107,8 @@ class Grace(Method):
                     break
                 (value.grad,) = torch.autograd.grad(loss, [value])
                 adam.step()
-                hooks.enter_context(blocks_replayed(lm, below))
+                if step == 0:
+                    hooks.enter_context(blocks_replayed(lm, below))
         return value.detach()
 
 
