@@ -1,0 +1,58 @@
+"""How the project writes a file that it will trust later: whole or not at all, and with a checksum of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+PART = ".part"
+"""Ending of a file or folder that is being written."""
+
+
+class DamagedFile(ValueError):
+    """A file that cannot be read, or whose content is not what was written."""
+
+
+def part_of(path: Path) -> Path:
+    """Return where this process writes what will be `path`; two processes never share it."""
+    return path.with_name(f"{path.name}.{os.getpid()}{PART}")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that after a kill or a power cut `path` holds the old content or the new one, never a part.
+
+    Args:
+        path: The file. Its folder must exist.
+        write: Writes the content to the path that it is given.
+    """
+    part = part_of(path)
+    try:
+        write(part)
+        # without it the rename may reach the disk before the content does
+        _sync(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def checksum(*contents: bytes | memoryview) -> str:
+    """Return a checksum of contents, one after another."""
+    digest = hashlib.blake2b(digest_size=16)
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Make the operating system write a file, or the names in a folder, to the disk."""
+    if os.name == "nt" and path.is_dir():
+        # Windows opens no folders, and writes names by itself
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
