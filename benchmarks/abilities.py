@@ -34,7 +34,7 @@ from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.requests import planned
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark, build_benchmarks
-from edit_robustness.datasets.folders import EditsDataset
+from edit_robustness.datasets.kept import EditsDataset
 from edit_robustness.editing.past import Past
 from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.language_model import LanguageModel

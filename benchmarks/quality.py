@@ -30,7 +30,8 @@ from benchmarks.material import changed, configuration, load, settings_of
 from benchmarks.metering import limited
 from benchmarks.tables import markdown
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets.folders import AnswersDataset, EditsDataset, Manifest, PreparedDataset, Stored
+from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.kept import AnswersDataset, EditsDataset, PreparedDataset
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.fold import fold
 from edit_robustness.editing.method import NOTHING, Corpus, Method, Prepared, Trained, fingerprint

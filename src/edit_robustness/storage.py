@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 PART = ".part"
 """Ending of a file or folder that is being written."""
@@ -32,10 +36,19 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(part)
         # without it the rename may reach the disk before the content does
         _sync(part)
+        if path.is_dir() and not path.is_symlink():
+            _set_aside(path)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def _set_aside(folder: Path) -> None:
+    """Rename a folder that stands where a file belongs; it may be a user's, so it is never deleted."""
+    free = next(name for n in count(1) if not (name := folder.with_name(f"{folder.name}.{n}.set_aside")).exists())
+    logger.warning("%s is a folder where a file belongs; it is renamed to %s", folder, free.name)
+    folder.rename(free)
 
 
 def checksum(*contents: bytes | memoryview) -> str:

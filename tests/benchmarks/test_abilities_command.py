@@ -9,7 +9,8 @@ import torch
 from benchmarks import abilities
 from benchmarks.abilities import COLUMNS, chosen, edited, main
 from benchmarks.tables import markdown
-from edit_robustness.datasets.folders import EditsDataset, Manifest, Stored
+from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.kept import EditsDataset
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.layout import Site

@@ -13,12 +13,14 @@ from edit_robustness.datasets import (
     StoredItems,
     TextsDataset,
 )
-from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.folders import Manifest, Stored, made
 from edit_robustness.editing.edits import Frame, LowRank
-from edit_robustness.editing.files import FORMAT, UnreadableFile
+from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import Prepared
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Answer, Probe, Turn
+from edit_robustness.storage import DamagedFile
+from edit_robustness.versions import KEPT
 
 PROBE = Probe(
     "x/doubt/0", "x", "doubt", "edit", "Île", "Sure?", "Oslo", "Szohod", ("Os/lo",), ("S\u2028z",),
@@ -92,7 +94,9 @@ def test_an_item_of_another_fingerprint_is_missing(kind, folder):
     first, second = ITEMS[kind]
     save(folder, a=first, b=second)
     folder.save(Manifest({"a": "print of a", "b": "another"}))
-    with pytest.raises(DatasetError, match="1 of 2 items of this run are not there, the first is `b`; run the node"):
+    with pytest.raises(
+        DatasetError, match="1 of 2 items of this run are missing, the first is `b`; run the whole pipe"
+    ):
         folder.load()
 
 
@@ -128,7 +132,8 @@ def test_a_truncated_file_is_warned_about_and_made_again(kind, folder, tmp_path,
     path.write_bytes(path.read_bytes()[:20])
     with caplog.at_level(logging.WARNING, logger="edit_robustness"):
         assert set(folder.fingerprints()) == {"a"}
-    assert f"b{kind.suffix} is made again" in caplog.text
+    assert f"b{kind.suffix} cannot be read" in caplog.text
+    assert "it is recomputed if this run needs it" in caplog.text
     with pytest.raises(DatasetError, match="the first is `b`"):
         folder.load()
     folder.save({"b": Stored.of("print of b", ITEMS[kind][1])})
@@ -140,7 +145,7 @@ def test_a_file_without_a_fingerprint_is_made_again(kind, folder, tmp_path, capl
     (tmp_path / "folder").mkdir()
     folder.write(tmp_path / "folder" / f"a{kind.suffix}", ITEMS[kind][0], {"method": "x"})
     assert folder.fingerprints() == {}
-    assert "is made again" in caplog.text
+    assert f"a{kind.suffix} has no fingerprint; it is recomputed" in caplog.text
 
 
 @every_folder
@@ -177,15 +182,94 @@ def test_items_are_read_when_they_are_asked_for(tmp_path):
     save(folder, a=Frame("x"))
     item = folder.load()["a"]
     (tmp_path / "a.safetensors").write_bytes(b"")
-    with pytest.raises(UnreadableFile, match=r"a.safetensors"):
+    with pytest.raises(DamagedFile, match=r"a.safetensors"):
         item.read()
 
 
-def test_an_edit_that_is_not_finite_is_refused_when_it_is_read(tmp_path):
+def test_an_edit_that_is_not_finite_is_never_written(tmp_path):
     folder = EditsDataset(str(tmp_path))
-    save(folder, a=LowRank({Site(1, "mlp_out"): (torch.full((3, 1), torch.nan), torch.ones(1, 2))}))
-    with pytest.raises(UnreadableFile, match=r"a.safetensors: tensor `1.mlp_out.left` is not finite"):
-        folder.load()["a"].read()
+    with pytest.raises(DatasetError, match="the edit's numbers are not finite"):
+        save(folder, a=LowRank({Site(1, "mlp_out"): (torch.full((3, 1), torch.nan), torch.ones(1, 2))}))
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+@every_folder
+def test_a_flipped_bit_anywhere_is_damage(kind, folder, tmp_path, caplog):
+    save(folder, a=ITEMS[kind][0])
+    path = tmp_path / "folder" / f"a{kind.suffix}"
+    sound = path.read_bytes()
+    for place in range(0, len(sound), max(1, len(sound) // 60)):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        assert folder.fingerprints() == {}, place
+        assert str(path) in caplog.text
+        with pytest.raises(DamagedFile, match=f"a{kind.suffix}"):
+            folder.read(path)
+        caplog.clear()
+    path.write_bytes(sound)
+    assert folder.fingerprints() == {"a": "print of a"}
+
+
+@every_folder
+@pytest.mark.parametrize("leftover", ["0\n[]\n", "[1]\n[]\n", '{"checksum": 3}\n\n', "\ud800", "[" * 5000 + "\n\n"])
+def test_a_wrong_leftover_is_passed_over(kind, folder, tmp_path, leftover):
+    save(folder, a=ITEMS[kind][0])
+    (tmp_path / "folder" / f"y{kind.suffix}").write_bytes(leftover.encode("utf-8", "surrogatepass"))
+    assert list(folder.load()) == ["a"]
+
+
+@every_folder
+def test_a_folder_or_a_dangling_link_in_the_place_of_a_file_stops_nothing(kind, folder, tmp_path):
+    first, second = ITEMS[kind]
+    (tmp_path / "folder" / f"y{kind.suffix}").mkdir(parents=True)
+    (tmp_path / "folder" / f"y{kind.suffix}" / "mine").write_text("a user's")
+    (tmp_path / "folder" / f"z{kind.suffix}").symlink_to(tmp_path / "nowhere")
+    assert folder.fingerprints() == {}
+    save(folder, y=first, z=second)
+    assert list(folder.load()) == ["y", "z"]
+    assert (tmp_path / "folder" / f"y{kind.suffix}.1.set_aside" / "mine").read_text() == "a user's"
+
+
+@every_folder
+def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder, tmp_path, caplog, monkeypatch):
+    save(folder, a=ITEMS[kind][0])
+    monkeypatch.setitem(KEPT, kind.holds, {**KEPT[kind.holds], "models": 0})
+    assert folder.fingerprints() == {}
+    assert "1 files were made by another version of this project, recomputing them" in caplog.text
+    with pytest.raises(DatasetError, match="missing"):
+        folder.load()
+    keeping = kind(str(tmp_path / "folder"), keep_stale=True)
+    assert keeping.load()["a"].header["stale"]
+    assert "using them: a" in caplog.text
+
+
+@every_folder
+def test_an_item_that_could_not_be_made_is_loaded_with_its_reason_and_tried_again(kind, folder):
+    folder.save(Manifest({"a": "1", "b": "2"}))
+    folder.save({"a": Stored.lost("1", ValueError("no numbers"), seconds=0.5), "b": Stored.of("2", ITEMS[kind][1])})
+    items = folder.load()
+    assert items["a"].failed == "no numbers"
+    assert items["a"].header["failed_at"]
+    assert items["a"].header["seconds"] == 0.5
+    assert list(made(items)) == ["b"]
+    assert not plain(items["a"].read()) or items["a"].read() == Frame()
+    assert folder.fingerprints() == {"b": "2"}
+
+
+def test_the_environment_stands_beside_each_item(tmp_path):
+    folder = TextsDataset(str(tmp_path))
+    folder.save(Manifest({"a": "1"}))
+    folder.save({"a": Stored.of("1", [], environment={"device": "cpu"})})
+    environment = folder.load()["a"].header["environment"]
+    assert environment["device"] == "cpu"
+    assert environment["torch"] == torch.__version__
+
+
+def test_a_damaged_manifest_is_named(tmp_path):
+    folder = TextsDataset(str(tmp_path))
+    save(folder, a=[])
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DatasetError, match=r"manifest.json cannot be read .*; run the whole pipeline"):
+        folder.load()
 
 
 def test_answers_come_back_equal(tmp_path):

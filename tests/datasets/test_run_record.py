@@ -3,7 +3,8 @@ import json
 from fabricated_edits import corpus, method
 from merging import SHORT, merging_model
 
-from edit_robustness.datasets.folders import EditsDataset, Stored
+from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.kept import EditsDataset
 from edit_robustness.datasets.run_record import context_use, run_record
 from edit_robustness.editing.method import Prepared
 from edit_robustness.records import Fact

@@ -4,7 +4,7 @@ from edit_robustness.datasets.baked import BakedDataset
 from edit_robustness.datasets.benchmark_files import BenchmarkFiles
 from edit_robustness.datasets.corpus import CorpusSourceDataset
 from edit_robustness.datasets.facts import FactsDataset
-from edit_robustness.datasets.folders import (
+from edit_robustness.datasets.kept import (
     AnswersDataset,
     DocumentsDataset,
     EditsDataset,

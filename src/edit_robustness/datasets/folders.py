@@ -1,8 +1,14 @@
 """Folders of files that land one by one, each with a fingerprint of all that it follows from.
 
-A node that fills such a folder first saves a `Manifest`: the keys of this run with the fingerprints they must
-have. Then it saves what is missing, item by item. Loading gives the manifest's items and no others, so no table
-ever holds an item of another run, whatever else lies in the folder; and a killed run goes on after the last item.
+A node that fills such a folder first saves a `Manifest`: the keys of this run with the fingerprints that they must
+have. Then it saves what is missing, item by item. Loading gives the items of the manifest and no others, so no table
+contains an item of another run, whatever else lies in the folder. A killed run continues after the last item.
+
+Each file holds a checksum of its content, and the version of every room whose code decides it. A file that is damaged,
+or was made by another version, counts as missing, and a log line names it.
+
+An item that could not be made is a file, too, with the reason in its header. It counts as missing when a run looks for
+what is left to do, so a rerun tries it again; tables leave it out and count it.
 """
 
 from __future__ import annotations
@@ -11,38 +17,30 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import quote, unquote
 
 from kedro.io import AbstractDataset, DatasetError
 
-from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.files import (
-    FORMAT,
-    UnreadableFile,
-    read_edit,
-    read_header,
-    read_prepared,
-    write_edit,
-    write_prepared,
-)
-from edit_robustness.editing.method import Prepared
-from edit_robustness.prompts.wordings import Wording
-from edit_robustness.records import Answer, Document, Probe, Transcript, Turn
+from edit_robustness.editing.files import FORMAT
+from edit_robustness.storage import DamagedFile, checksum, write_atomically
+from edit_robustness.versions import KEPT, libraries
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+_SHOWN = 3
 
 
 class Manifest(dict[str, str]):
     """The items of this run: for each key the fingerprint that its file must have."""
 
     def missing(self, stored: Mapping[str, str]) -> list[str]:
-        """The keys, in order, of which a folder that holds these fingerprints has no file, or another."""
+        """Return the keys, in order, that a folder with these fingerprints lacks."""
         return [key for key, fingerprint in self.items() if stored.get(key) != fingerprint]
 
 
@@ -52,7 +50,7 @@ class Stored(Generic[T]):
 
     Attributes:
         fingerprint: Of all that the item follows from.
-        read: Gives the item.
+        read: Returns the item. For one that could not be made: an edit without a change, an empty artefact, or None.
         header: Plain values beside it (method, seconds ...); a loaded item's has the file's `bytes` too.
     """
 
@@ -62,8 +60,30 @@ class Stored(Generic[T]):
 
     @classmethod
     def of(cls, fingerprint: str, value: T, **header: Any) -> Stored[T]:
-        """An item to be saved."""
+        """Return an item to be saved."""
         return cls(fingerprint, lambda: value, header)
+
+    @classmethod
+    def lost(cls, fingerprint: str, reason: object, **header: Any) -> Stored[Any]:
+        """Return what is saved in place of an item that could not be made.
+
+        Args:
+            fingerprint: That the item would have had.
+            reason: The exception, or its text.
+            **header: Plain values beside it.
+        """
+        text = str(reason) or type(reason).__name__
+        return cls(fingerprint, _no_item, {**header, "failed": text, "failed_at": _now()})
+
+    @property
+    def failed(self) -> str:
+        """Why the item could not be made; empty for one that was made."""
+        return self.header.get("failed", "")
+
+
+def made(items: Mapping[str, Stored[T]] | None) -> dict[str, Stored[T]]:
+    """Return the items that could be made."""
+    return {key: item for key, item in (items or {}).items() if not item.failed}
 
 
 Landing = Iterator[Manifest | dict[str, Stored[Any]] | dict[str, None]]
@@ -75,78 +95,125 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
 
     Args:
         path: The folder; it need not be there.
+        keep_stale: Whether to use files that another version of the project made; tables and pages say so.
         metadata: For kedro-viz.
     """
 
-    suffix: str
+    suffix: ClassVar[str]
+    holds: ClassVar[str]
+    """Row of `versions.KEPT`."""
 
-    def __init__(self, path: str, metadata: dict[str, Any] | None = None):
+    def __init__(self, path: str, keep_stale: bool = False, metadata: dict[str, Any] | None = None):
         self._path = Path(path)
+        self._keep_stale = keep_stale
         self.metadata = metadata
 
     @abstractmethod
-    def write(self, path: Path, value: T, header: Mapping[str, Any]) -> None:
-        """Write one item under a temporary name and rename it."""
+    def write(self, path: Path, value: T | None, header: Mapping[str, Any]) -> None:
+        """Write one item atomically; None in place of one that could not be made."""
 
     @abstractmethod
     def read(self, path: Path) -> T:
-        """Read one item."""
+        """Read one item.
+
+        Raises:
+            DamagedFile: If its content is not what was written.
+        """
 
     @abstractmethod
     def header(self, path: Path) -> dict[str, Any]:
-        """Read one item's header."""
+        """Read one item's header, and verify the whole file.
+
+        Raises:
+            DamagedFile: If its content is not what was written.
+        """
 
     def save(self, data: Manifest | Mapping[str, Stored[T] | None]) -> None:
         """Save a manifest, or items; an item that is None is removed."""
         self._path.mkdir(parents=True, exist_ok=True)
         if isinstance(data, Manifest):
-            _write_text(self._path / _MANIFEST, json.dumps(data, indent=0))
+            write_text(self._path / _MANIFEST, json.dumps(data, indent=0))
             return
         for key, item in data.items():
             if item is None:
                 self._file(key).unlink(missing_ok=True)
                 continue
-            self.write(self._file(key), item.read(), {**item.header, "fingerprint": item.fingerprint})
+            environment = {**libraries(), **item.header.get("environment", {})}
+            about = {"fingerprint": item.fingerprint, "versions": KEPT[self.holds], "environment": environment}
+            self.write(self._file(key), None if item.failed else item.read(), {**item.header, **about})
 
     def load(self) -> dict[str, Stored[T]]:
-        """The items of the last run's manifest, in its order; {} for an empty folder.
+        """Return the items of the last run's manifest, in its order; {} for an empty folder.
 
         Raises:
-            DatasetError: If items are missing or of another run.
+            DatasetError: If items are missing, damaged or of another run.
         """
-        manifest = self._path / _MANIFEST
-        if not manifest.exists():
+        path = self._path / _MANIFEST
+        if not path.exists():
             return {}
-        wanted = json.loads(manifest.read_text())
-        there = self.fingerprints()
-        missing = [key for key, fingerprint in wanted.items() if there.get(key) != fingerprint]
-        if missing:
+        manifest, headers = self._manifest(path), self._headers()
+        there = {key: header["fingerprint"] for key, header in headers.items()}
+        if missing := manifest.missing(there):
             raise DatasetError(
-                f"{self._path}: {len(missing)} of {len(wanted)} items of this run are not there, the first is "
-                f"`{missing[0]}`; run the node that makes them (it goes on where it stopped)"
+                f"{self._path}: {len(missing)} of {len(manifest)} items of this run are missing, the first is "
+                f"`{missing[0]}`; run the whole pipeline, which makes what is missing"
             )
-        return {key: self._stored(key, fingerprint) for key, fingerprint in wanted.items()}
+        return {key: self._stored(key, headers[key]) for key in manifest}
 
     def fingerprints(self) -> dict[str, str]:
-        """For each readable file its key and fingerprint; unreadable ones are named in a warning and left out."""
-        found = {}
+        """Return the fingerprint of each sound item by its key; items that could not be made are left out."""
+        return {key: header["fingerprint"] for key, header in self._headers().items() if "failed" not in header}
+
+    def items(self) -> dict[str, Stored[T]]:
+        """Return every sound item, of whichever run."""
+        return {key: self._stored(key, header) for key, header in self._headers().items()}
+
+    def _manifest(self, path: Path) -> Manifest:
+        try:
+            return Manifest(json.loads(path.read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise DatasetError(f"{path} cannot be read ({error}); run the whole pipeline, which writes it") from error
+
+    def _headers(self) -> dict[str, dict[str, Any]]:
+        """Return the header of each sound file of this version; log which others are recomputed, and why."""
+        headers: dict[str, dict[str, Any]] = {}
+        stale: list[str] = []
         for path in sorted(self._path.glob(f"*{self.suffix}")):
             if path.name == _MANIFEST:
                 continue
             try:
-                found[unquote(path.name.removesuffix(self.suffix))] = self.header(path)["fingerprint"]
-            except (UnreadableFile, KeyError) as error:
-                logger.warning("%s is made again: %s", path.name, error)
-        return found
+                header = self._checked(path)
+            except DamagedFile as error:
+                logger.warning("%s; it is recomputed if this run needs it", error)
+                continue
+            if header.get("versions") != KEPT[self.holds]:
+                stale.append(path.name)
+                header["stale"] = True
+            if self._keep_stale or "stale" not in header:
+                headers[unquote(path.name.removesuffix(self.suffix))] = header
+        if stale:
+            self._report_stale(stale)
+        return headers
 
-    def items(self) -> dict[str, Stored[T]]:
-        """Every readable item, of whichever run."""
-        return {key: self._stored(key, fingerprint) for key, fingerprint in self.fingerprints().items()}
+    def _checked(self, path: Path) -> dict[str, Any]:
+        header = self.header(path)
+        if not isinstance(header, dict) or not isinstance(header.get("fingerprint"), str):
+            raise DamagedFile(f"{path} has no fingerprint")
+        return header
 
-    def _stored(self, key: str, fingerprint: str) -> Stored[T]:
+    def _report_stale(self, names: list[str]) -> None:
+        shown = ", ".join([*names[:_SHOWN], *(["..."] if len(names) > _SHOWN else [])])
+        done = "using" if self._keep_stale else "recomputing"
+        hint = "" if self._keep_stale else "; --params=keep_stale=true uses them as they are"
+        logger.warning(
+            "%s: %d files were made by another version of this project, %s them%s: %s",
+            *(self._path, len(names), done, hint, shown),
+        )
+
+    def _stored(self, key: str, header: dict[str, Any]) -> Stored[T]:
         path = self._file(key)
-        header = {**self.header(path), "bytes": path.stat().st_size}
-        return Stored(fingerprint, lambda: self.read(path), header)
+        about = {**header, "bytes": path.stat().st_size}
+        return Stored(header["fingerprint"], lambda: self.read(path), about)
 
     def _file(self, key: str) -> Path:
         return self._path / f"{quote(key, safe=' ')}{self.suffix}"
@@ -158,40 +225,6 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         return {"path": str(self._path)}
 
 
-class SafetensorsFolder(FolderDataset[T]):
-    """Items as safetensors files, each with a header."""
-
-    suffix = ".safetensors"
-
-    def header(self, path: Path) -> dict[str, Any]:
-        """See `FolderDataset.header`."""
-        return read_header(path)
-
-
-class EditsDataset(SafetensorsFolder[Edit]):
-    """A folder of edits, one safetensors file each."""
-
-    def write(self, path: Path, value: Edit, header: Mapping[str, Any]) -> None:
-        """See `FolderDataset.write`."""
-        write_edit(path, value, header)
-
-    def read(self, path: Path) -> Edit:
-        """See `FolderDataset.read`."""
-        return read_edit(path)
-
-
-class PreparedDataset(SafetensorsFolder[Prepared]):
-    """A folder of what methods prepared, one safetensors file each."""
-
-    def write(self, path: Path, value: Prepared, header: Mapping[str, Any]) -> None:
-        """See `FolderDataset.write`."""
-        write_prepared(path, value, header)
-
-    def read(self, path: Path) -> Prepared:
-        """See `FolderDataset.read`."""
-        return read_prepared(path)
-
-
 class JsonFolder(FolderDataset[T]):
     """Items as JSON: a line of header, then a line for the item."""
 
@@ -199,154 +232,52 @@ class JsonFolder(FolderDataset[T]):
 
     @abstractmethod
     def plain(self, value: T) -> Any:
-        """The item as plain values."""
+        """Return the item as plain values."""
 
     @abstractmethod
     def value(self, plain: Any) -> T:
-        """The inverse of `plain`."""
+        """Return the item of plain values; the inverse of `plain`."""
 
-    def write(self, path: Path, value: T, header: Mapping[str, Any]) -> None:
-        """See `FolderDataset.write`."""
-        lines = [{**header, "format": FORMAT}, self.plain(value)]
-        _write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    def write(self, path: Path, value: T | None, header: Mapping[str, Any]) -> None:
+        """Write one item; see `FolderDataset.write`."""
+        body = json.dumps(None if value is None else self.plain(value), ensure_ascii=False)
+        about = {**header, "format": FORMAT}
+        about["checksum"] = _checksum(about, body)
+        write_text(path, f"{json.dumps(about)}\n{body}\n")
 
     def read(self, path: Path) -> T:
-        """See `FolderDataset.read`."""
-        return self.value(self._line(path, 1))
+        """Read one item; see `FolderDataset.read`."""
+        header, body = self._lines(path)
+        return None if "failed" in header else self.value(json.loads(body))  # type: ignore[return-value]
 
     def header(self, path: Path) -> dict[str, Any]:
-        """See `FolderDataset.header`."""
-        return self._line(path, 0)
+        """Read one item's header; see `FolderDataset.header`."""
+        return self._lines(path)[0]
 
-    def _line(self, path: Path, number: int) -> Any:
+    def _lines(self, path: Path) -> tuple[dict[str, Any], str]:
         try:
-            return json.loads(path.read_text(encoding="utf-8").split("\n")[number])
-        except (json.JSONDecodeError, UnicodeDecodeError, IndexError) as error:
-            raise UnreadableFile(f"{path} cannot be read ({error}); remove it to make it again") from error
+            first, body, end = path.read_bytes().decode("utf-8").split("\n")
+            header = json.loads(first)
+            written = header.pop("checksum")
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise DamagedFile(f"{path} cannot be read ({error})") from error
+        if end or written != _checksum(header, body):
+            raise DamagedFile(f"the content of {path} is not what was written")
+        return header, body
 
 
-class AnswersDataset(JsonFolder[list[Answer]]):
-    """A folder of answers, one file for each edit."""
-
-    def plain(self, value: list[Answer]) -> Any:
-        """See `JsonFolder.plain`."""
-        return [asdict(answer) for answer in value]
-
-    def value(self, plain: Any) -> list[Answer]:
-        """See `JsonFolder.value`."""
-        return [Answer(**{**row, "probe": _probe(row["probe"])}) for row in plain]
+def _checksum(header: Mapping[str, Any], body: str) -> str:
+    return checksum(json.dumps(header, sort_keys=True).encode(), body.encode())
 
 
-class TextsDataset(JsonFolder[list[str]]):
-    """A folder of lists of texts."""
-
-    def plain(self, value: list[str]) -> Any:
-        """See `JsonFolder.plain`."""
-        return value
-
-    def value(self, plain: Any) -> list[str]:
-        """See `JsonFolder.value`."""
-        return plain
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
-class WordingsDataset(JsonFolder[list[Wording]]):
-    """A folder of what a writer made, one file for each fact."""
-
-    def plain(self, value: list[Wording]) -> Any:
-        """See `JsonFolder.plain`."""
-        return [asdict(wording) for wording in value]
-
-    def value(self, plain: Any) -> list[Wording]:
-        """See `JsonFolder.value`."""
-        return [Wording(**row) for row in plain]
+def _no_item() -> Any:
+    return None
 
 
-class TranscriptsDataset(JsonFolder[Transcript]):
-    """A folder of conversations, one file for each edit."""
-
-    def plain(self, value: Transcript) -> Any:
-        """See `JsonFolder.plain`."""
-        return asdict(value)
-
-    def value(self, plain: Any) -> Transcript:
-        """See `JsonFolder.value`."""
-        return Transcript(**{**plain, "turns": tuple(Turn(**turn) for turn in plain["turns"])})
-
-
-class DocumentsDataset(JsonFolder[list[Document]]):
-    """A folder of what a model did with a benchmark, one file for each benchmark after so many edits of an order."""
-
-    def plain(self, value: list[Document]) -> Any:
-        """See `JsonFolder.plain`."""
-        return [asdict(document) for document in value]
-
-    def value(self, plain: Any) -> list[Document]:
-        """See `JsonFolder.value`."""
-        return [Document(**{**row, "logprobs": tuple(row["logprobs"]), "flags": tuple(row["flags"])}) for row in plain]
-
-
-class _Stored(AbstractDataset[None, dict[str, Any]]):
-    """What a folder holds, whichever run made it; a node may not read its own output, but may read this.
-
-    Args:
-        of: Name of the folder's dataset class in `edit_robustness.datasets`.
-        path: The folder.
-        metadata: For kedro-viz.
-    """
-
-    def __init__(self, of: str, path: str, metadata: dict[str, Any] | None = None):
-        kinds: dict[str, type[FolderDataset]] = {
-            kind.__name__: kind
-            for kind in (
-                *(EditsDataset, PreparedDataset, AnswersDataset, TextsDataset),
-                *(TranscriptsDataset, WordingsDataset, DocumentsDataset),
-            )
-        }
-        if of not in kinds:
-            raise ValueError(f"`of: {of}` is no folder of fingerprinted files; there are {', '.join(kinds)}")
-        self._folder = kinds[of](path)
-        self.metadata = metadata
-
-    def save(self, data: None) -> None:
-        """Refuse: the folder's own dataset writes."""
-        raise DatasetError("what a folder holds is read only")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"folder": self._folder._describe()}
-
-
-class StoredFingerprints(_Stored):
-    """Which fingerprints a folder already holds."""
-
-    def load(self) -> dict[str, str]:
-        """For each item its key and fingerprint."""
-        return self._folder.fingerprints()
-
-
-class StoredItems(_Stored):
-    """The items that a folder already holds: what was begun before, to go on with."""
-
-    def load(self) -> dict[str, Stored[Any]]:
-        """For each item its key and the item, read when asked for."""
-        return self._folder.items()
-
-
-def _probe(plain: Mapping[str, Any]) -> Probe:
-    return Probe(
-        **{
-            **plain,
-            "target_new_aliases": tuple(plain["target_new_aliases"]),
-            "target_true_aliases": tuple(plain["target_true_aliases"]),
-            "history": tuple(Turn(**turn) for turn in plain["history"]),
-            "relation_objects": tuple(tuple(names) for names in plain["relation_objects"]),
-        }
-    )
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,95 +1,111 @@
-"""Edits and prepared artefacts in files: safetensors with a header that says what they are, renamed into place."""
+"""Edits and prepared artefacts in files: safetensors with a header that says what they are, and a checksum of both."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from edit_robustness.editing.edits import EDITS, Edit, Origin
-from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.method import Prepared, Unsolvable
+from edit_robustness.storage import DamagedFile, checksum, write_atomically
 
-FORMAT = 3
-"""Number of the files' format; part of every fingerprint, so that files of another format are made again."""
+FORMAT = 4
+"""Number of the files' format; part of every fingerprint, so that files of another format are recomputed."""
+
+NOT_FINITE = "the edit's numbers are not finite"
 
 _EMPTY = "empty"
-
-
-class UnreadableFile(ValueError):
-    """A file that is not what it should be."""
+_LENGTH = 8
+"""Bytes before a safetensors file's own header that hold its length."""
 
 
 def write_edit(path: Path, edit: Edit, header: Mapping[str, Any]) -> None:
-    """Keep an edit with its origin; `header` holds plain values beside it (fingerprint, seconds ...)."""
+    """Write an edit with its origin.
+
+    Args:
+        path: The file.
+        edit: The edit.
+        header: Plain values beside it (fingerprint, seconds ...).
+
+    Raises:
+        Unsolvable: If a number of the edit is not finite.
+    """
     tensors, texts = edit.to_tensors()
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise Unsolvable(NOT_FINITE)
     origin = edit.origin.plain() if edit.origin else None
     _write(path, tensors, {**header, "kind": edit.kind, "texts": texts, "origin": origin})
 
 
 def read_edit(path: Path) -> Edit:
-    """The edit in a file, with its origin.
+    """Return the edit in a file, with its origin.
 
     Raises:
-        UnreadableFile: If the file is truncated, holds no edit, or holds numbers that are not finite.
+        DamagedFile: If the file's content is not what was written, or holds no edit.
     """
-    header, tensors = read_header(path), _tensors(path)
+    header, tensors = _read(path)
     if header.get("kind") not in EDITS:
-        raise UnreadableFile(f"{path} holds no edit (kind {header.get('kind')!r}; kinds are {', '.join(EDITS)})")
-    for name, tensor in tensors.items():
-        if not math.isfinite(float(tensor.float().abs().sum())):
-            raise UnreadableFile(f"{path}: tensor `{name}` is not finite; remove the file to make the edit again")
+        raise DamagedFile(f"{path} holds no edit (kind {header.get('kind')!r}; kinds are {', '.join(EDITS)})")
     edit = EDITS[header["kind"]].from_tensors(tensors, header["texts"])
     return edit.signed(Origin.parse(header["origin"])) if header["origin"] else edit
 
 
 def write_prepared(path: Path, prepared: Prepared, header: Mapping[str, Any]) -> None:
-    """Keep what a method prepared."""
+    """Write what a method prepared."""
     _write(path, dict(prepared.tensors), {**header, "texts": list(prepared.texts), "figures": dict(prepared.figures)})
 
 
 def read_prepared(path: Path) -> Prepared:
-    """What a method prepared.
+    """Return what a method prepared.
 
     Raises:
-        UnreadableFile: If the file is truncated.
+        DamagedFile: If the file's content is not what was written.
     """
-    header = read_header(path)
-    return Prepared(_tensors(path), tuple(header["texts"]), header.get("figures", {}))
+    header, tensors = _read(path)
+    return Prepared(tensors, tuple(header["texts"]), header.get("figures", {}))
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """The header of a file, without its tensors.
+    """Return the header of a file whose whole content is what was written.
 
     Raises:
-        UnreadableFile: If the file is truncated or not of this project.
+        DamagedFile: If it is not, or the file is not of this project.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise UnreadableFile(f"{path} cannot be read ({error}); remove it to make it again") from error
+        content = path.read_bytes()
+        own = json.loads(content[_LENGTH : _LENGTH + int.from_bytes(content[:_LENGTH], "little")])
+        metadata = own.get("__metadata__") or {}
+        tensors = load(content)
+    except (OSError, ValueError, AttributeError, SafetensorError, RecursionError) as error:
+        raise DamagedFile(f"{path} cannot be read ({error})") from error
     if "header" not in metadata:
-        raise UnreadableFile(f"{path} has no header of this project")
-    return json.loads(metadata["header"])
+        raise DamagedFile(f"{path} has no header of this project")
+    if metadata.get("checksum") != _checksum(metadata["header"], tensors):
+        raise DamagedFile(f"the content of {path} is not what was written")
+    return json.loads(metadata["header"]), {name: tensor for name, tensor in tensors.items() if name != _EMPTY}
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys() if name != _EMPTY}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise UnreadableFile(f"{path} cannot be read ({error}); remove it to make it again") from error
+def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    text = json.dumps({**header, "format": FORMAT})
+    # one block of memory each: what is shared or transposed cannot be saved, and has other bytes when it is read
+    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()} or {_EMPTY: torch.zeros(0)}
+    metadata = {"header": text, "checksum": _checksum(text, own)}
+    write_atomically(path, lambda part: save_file(own, part, metadata=metadata))
 
 
-def _write(path: Path, tensors: dict[str, Tensor], header: Mapping[str, Any]) -> None:
-    metadata = {"header": json.dumps({**header, "format": FORMAT}, ensure_ascii=False)}
-    part = path.with_name(path.name + ".part")
-    save_file(tensors or {_EMPTY: torch.zeros(0)}, part, metadata=metadata)
-    part.replace(path)
+def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return a checksum of the header, and of each tensor's name, type, shape and bits."""
+    index = [[name, str(tensors[name].dtype), list(tensors[name].shape)] for name in sorted(tensors)]
+    bits = (memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy()) for name in sorted(tensors))
+    return checksum(header.encode(), json.dumps(index).encode(), *bits)

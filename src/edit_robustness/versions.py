@@ -1,0 +1,39 @@
+"""A version for each room whose code decides what a kept file holds.
+
+Code is in no fingerprint by itself: without these numbers a changed method would leave old edits in place. A test fails
+when a room's code changes and its number does not (`tests/test_versions.py` says how to decide).
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+TEXT = 1
+MODELS = 1
+PROMPTS = 1
+EDITING = 1
+ASKING = 1
+SPEAKERS = 1
+ABILITIES = 1
+PIPELINES = 1
+"""Of the nodes that fill folders."""
+
+_EDITS = {"text": TEXT, "models": MODELS, "prompts": PROMPTS, "editing": EDITING, "pipelines": PIPELINES}
+_ANSWERS = {**_EDITS, "asking": ASKING}
+_SPEECH = {"text": TEXT, "models": MODELS, "prompts": PROMPTS, "speakers": SPEAKERS, "pipelines": PIPELINES}
+
+KEPT: dict[str, dict[str, int]] = {
+    "edits": _EDITS,
+    "prepared": _EDITS,
+    "answers": _ANSWERS,
+    "texts": _SPEECH,
+    "wordings": _SPEECH,
+    "transcripts": {**_ANSWERS, "speakers": SPEAKERS},
+    "documents": {**_EDITS, "abilities": ABILITIES},
+}
+"""For each kind of kept file the versions of the rooms that decide what it holds."""
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of the libraries that every number goes through."""
+    return {name: version(name) for name in ("torch", "transformers")}
