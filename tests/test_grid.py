@@ -4,6 +4,7 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness import grid
+from edit_robustness.context import keeping_stale
 from edit_robustness.grid import ByModel, GridError, edit_eval, read_grid, rescoring, sequential_eval
 from edit_robustness.pipelines.rephrase import SOURCES
 
@@ -182,3 +183,15 @@ def test_nodes_of_no_model_come_as_soon_as_they_can():
         Node(same, "a", "f", name="f"),
     ]
     assert [node.name.split(".")[-1] for node in ByModel(nodes, MODELS).nodes] == ["f", "b", "c", "d", "e"]
+
+
+def test_one_word_makes_every_folder_keep_files_of_another_version():
+    catalog = {
+        "a": {"type": "edit_robustness.datasets.EditsDataset", "path": "x"},
+        "b": {"type": "edit_robustness.datasets.StoredFingerprints", "of": "EditsDataset", "path": "x"},
+        "c": {"type": "pandas.CSVDataset", "filepath": "x"},
+    }
+    assert keeping_stale(catalog, False) == catalog
+    assert [entry.get("keep_stale") for entry in keeping_stale(catalog, True).values()] == [True, True, None]
+    with pytest.raises(ValueError, match="keep_stale: true or false, not 'no'"):
+        keeping_stale(catalog, "no")

@@ -8,6 +8,7 @@ from typing import Any
 from kedro.framework.context import KedroContext
 
 from edit_robustness import grid
+from edit_robustness.datasets.kept import FOLDERS
 from edit_robustness.web.transport import check_user_agent
 
 SOURCES = ("raw_facts", "raw_lessons", "raw_relations", "corpus_source")
@@ -31,6 +32,7 @@ class ProjectContext(KedroContext):
         check_web(catalog, parameters)
         check_judge(catalog, parameters)
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
+        catalog = keeping_stale(catalog, parameters.get("keep_stale", False))
         self.config_loader["catalog"] = catalog
         grid.activate(parameters, model_names(catalog))
 
@@ -75,6 +77,23 @@ def with_facts(catalog: Mapping[str, Any], chosen: str) -> dict[str, Any]:
         there = [name for name, entry in catalog.items() if entry.get("type", "").endswith("FactsDataset")]
         raise ValueError(f"facts: no data set `{chosen}` in the catalog; there are {', '.join(there)}")
     return {**catalog, SOURCES[0]: catalog[chosen]}
+
+
+def keeping_stale(catalog: Mapping[str, Any], keep: Any) -> dict[str, Any]:
+    """Return the catalog with every folder of kept files told whether to use those of another version.
+
+    Raises:
+        ValueError: If the setting is neither true nor false.
+    """
+    if not isinstance(keep, bool):
+        raise ValueError(f"keep_stale: true or false, not {keep!r}")
+    if not keep:
+        return dict(catalog)
+    kinds = tuple(f".{name}" for name in (*FOLDERS, "StoredFingerprints", "StoredItems"))
+    return {
+        name: {**entry, "keep_stale": True} if str(entry.get("type", "")).endswith(kinds) else entry
+        for name, entry in catalog.items()
+    }
 
 
 def speakers_models(catalog: Mapping[str, Any]) -> dict[str, Any]:

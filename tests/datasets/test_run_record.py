@@ -31,3 +31,17 @@ def test_contexts_that_could_not_be_used_are_counted_in_the_file_and_in_the_reco
 def test_a_method_without_contexts_counts_none(lab):
     edit = method("ft").edit(lab.model("llama"), [OTHER])
     assert context_use({"x": Stored.of("f", edit, origin=edit.origin.plain())}) is None
+
+
+def test_environments_and_files_of_another_version_are_counted(lab):
+    lm = lab.model("llama")
+    here = Stored.of("f", None, seconds=1.0, environment=lm.environment)
+    stale = Stored.of("g", None, stale=True, environment={**lm.environment, "device": "H200"})
+    record = run_record(lm, {}, {}, [], [{"a": here, "b": here, "c": stale}])
+    assert record["environments"] == {
+        lm.name: [
+            {"device": "cpu", "dtype": "float32", "items": 2},
+            {"device": "H200", "dtype": "float32", "items": 1},
+        ]
+    }
+    assert record["stale"] == {lm.name: {"items": 3, "stale": 1}}

@@ -12,7 +12,7 @@ from edit_robustness.report import Findings, paper1, render, specificity
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.report.heat import heat_tables, sentences
 from edit_robustness.report.overview import overviews
-from edit_robustness.report.runs import contexts_run, in_bytes, methods_run, models_run, summary
+from edit_robustness.report.runs import contexts_run, in_bytes, methods_run, mixed_run, models_run, summary
 from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
 from edit_robustness.statistics.gaps import RIVAL_COLUMNS, protocol_gaps, rival_gaps
 from edit_robustness.statistics.intervals import rates
@@ -312,6 +312,18 @@ def test_contexts_that_could_not_be_used_stand_under_the_methods(findings):
     page = render(replace(findings, runs=[*findings.runs, *runs]))
     assert all(line in page for line in lines)
     assert "contexts could not be used" not in render(findings)
+
+
+def test_mixed_environments_and_files_of_another_version_are_told_at_the_top(findings):
+    old, new = ({"torch": version, "device": "cpu", "items": 12} for version in ("2.13.0", "2.14.0"))
+    mixed = {"environments": {"m": [old, new]}, "stale": {"m": {"items": 24, "stale": 7}}}
+    lines = mixed_run([mixed, {"environments": {"m": [new]}, "stale": {"m": {"items": 24, "stale": 0}}}, {}])
+    assert len(lines) == 2
+    assert "12 files with torch 2.13.0; 12 files with torch 2.14.0" in lines[0]
+    assert "7 of 24 files were made by another version" in lines[1]
+    page = render(replace(findings, runs=[*findings.runs, mixed]))
+    assert page.index("mix environments") < page.index("7 of 24 files") < page.index("What was run</h2>")
+    assert "mix environments" not in render(findings)
 
 
 def test_an_empty_analysis_still_makes_a_page(findings):

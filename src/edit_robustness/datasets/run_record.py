@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -18,25 +20,38 @@ def run_record(
     settings: Mapping[str, Mapping[str, Any]],
     edits: Mapping[str, Mapping[str, Stored[Edit]]],
     packages: Sequence[str],
+    measured: Iterable[Mapping[str, Stored[Any]]] = (),
 ) -> dict[str, Any]:
     """Return the model, its methods with hyperparameters and figures, costs and contexts of an edit, and versions.
+
+    What the items of the run were made with stands there, too: environments, and how many another version made.
 
     Args:
         lm: The model.
         settings: For each method its hyperparameters.
         edits: For each method its folder of edits.
         packages: Whose versions count.
+        measured: Folders of what was measured under the edits.
     """
+    items = [item for folder in (*edits.values(), *measured) for item in folder.values()]
     return {
         "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
         "methods": {lm.name: dict(settings)},
         "figures": {lm.name: {name: noted for name, folder in edits.items() if (noted := _figures(folder))}},
         "seconds_per_edit": {lm.name: {name: mean_of(folder, "seconds") for name, folder in edits.items()}},
         "bytes_per_edit": {lm.name: {name: mean_of(folder, "bytes") for name, folder in edits.items()}},
+        "environments": {lm.name: environments(items)},
+        "stale": {lm.name: {"items": len(items), "stale": sum("stale" in item.header for item in items)}},
         "contexts": {lm.name: {name: context_use(folder) for name, folder in edits.items()}},
         "versions": {package: version(package) for package in packages},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def environments(items: Iterable[Stored[Any]]) -> list[dict[str, Any]]:
+    """Return each environment that items were made in (libraries, device, precision), with the number of items."""
+    counts = Counter(json.dumps(item.header.get("environment", {}), sort_keys=True) for item in items)
+    return [{**json.loads(text), "items": number} for text, number in counts.most_common()]
 
 
 def figures_of(prepared: Stored[Prepared]) -> dict[str, Any]:

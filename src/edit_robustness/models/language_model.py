@@ -52,6 +52,12 @@ class LanguageModel:
         return self.model.get_input_embeddings().weight.device
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Where and in which precision the model computes."""
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return {"device": device, "dtype": str(self.model.dtype).removeprefix("torch.")}
+
+    @property
     def pad_id(self) -> int:
         """A token id to pad with; what is padded is masked, so any id serves."""
         ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)

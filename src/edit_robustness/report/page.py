@@ -30,7 +30,7 @@ from edit_robustness.labels import (
 from edit_robustness.report import paper1
 from edit_robustness.report.heat import MANY_CUT, heat_tables, sentences
 from edit_robustness.report.overview import overviews
-from edit_robustness.report.runs import contexts_run, methods_run, models_run, summary
+from edit_robustness.report.runs import contexts_run, methods_run, mixed_run, models_run, summary
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
 from edit_robustness.report.specificity import ALL_PROMPTS
 
@@ -121,6 +121,7 @@ def render(findings: Findings) -> str:
             run_models=models_run(findings.runs),
             run_methods=methods_run(findings.runs),
             run_contexts=contexts_run(findings.runs),
+            run_mixed=mixed_run(findings.runs),
         )
     )
 

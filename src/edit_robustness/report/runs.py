@@ -70,6 +70,34 @@ def contexts_run(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def mixed_run(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a warning for each model whose figures mix environments, or rest on files of another version."""
+    return [line for run in runs for line in (*_environments(run), *_stale(run))]
+
+
+def _environments(run: Mapping[str, Any]) -> Iterator[str]:
+    for model, several in (run.get("environments") or {}).items():
+        if len(several) < 2:
+            continue
+        names = dict.fromkeys(name for each in several for name in each if name != "items")
+        differing = [name for name in names if len({each.get(name) for each in several}) > 1]
+        described = [", ".join(f"{name} {each.get(name, 'unknown')}" for name in differing) for each in several]
+        parts = (f"{each['items']:,} files with {text}" for each, text in zip(several, described, strict=True))
+        yield (
+            f"{model}: the figures mix environments: {'; '.join(parts)}. Differences between methods or facts may come "
+            "from them; remove the older files to compute all in one environment."
+        )
+
+
+def _stale(run: Mapping[str, Any]) -> Iterator[str]:
+    for model, counts in (run.get("stale") or {}).items():
+        if counts["stale"]:
+            yield (
+                f"{model}: {counts['stale']:,} of {counts['items']:,} files were made by another version of this "
+                "project and used as they are (keep_stale)."
+            )
+
+
 def _contexts(counts: Mapping[str, int]) -> str:
     total, facts = f"{counts['contexts']:,} contexts", f"{counts['facts']:,} facts"
     if not counts["unused"]:

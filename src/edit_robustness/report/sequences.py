@@ -20,7 +20,7 @@ from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, UNEDITED, findings, share
 from edit_robustness.report.heat import MANY_CUT
 from edit_robustness.report.page import embedded, environment, records, style
-from edit_robustness.report.runs import contexts_run, methods_run, models_run, summary
+from edit_robustness.report.runs import contexts_run, methods_run, mixed_run, models_run, summary
 
 FIGURES = (
     *("frontier", "abilities", "paper_2", "scale", "kinds", "safety", "held", "forgetting", "retention", "gold"),
@@ -93,6 +93,7 @@ def render(found: ManyEdits) -> str:
             run_models=models_run(found.runs),
             run_methods=methods_run(found.runs),
             run_contexts=contexts_run(found.runs),
+            run_mixed=mixed_run(found.runs),
             confidence=found.confidence,
             loss=found.loss,
         )

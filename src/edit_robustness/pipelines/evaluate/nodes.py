@@ -28,9 +28,6 @@ from edit_robustness.tables import answers_to_table, check_answers, facts_from_t
 
 logger = logging.getLogger(__name__)
 
-_MEASURED = 4
-"""Goes up when more is measured of an answer, or answers end elsewhere, so that older ones are made again."""
-
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "scikit-learn", "statsmodels")
 
 
@@ -95,7 +92,7 @@ def _answers(
     what: str,
     prepared: Prepared = NOTHING,
 ) -> Landing:
-    asking = (FORMAT, _MEASURED, decoding.described(lm), lm.fingerprint)
+    asking = (FORMAT, decoding.described(lm), lm.fingerprint)
     wanted = Manifest({key: fingerprint(*asking, edits[key].fingerprint, list(probes[key])) for key in probes})
     yield wanted
     missing = wanted.missing(stored)
@@ -175,7 +172,7 @@ def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
         edits, answers, settings = (rest[place::3] for place in range(3))
         used = {name: own.settings() for name, own in zip(methods, settings, strict=True)}
         return {
-            **run_record(lm, used, dict(zip(methods, edits, strict=True)), _PACKAGES),
+            **run_record(lm, used, dict(zip(methods, edits, strict=True)), _PACKAGES, answers),
             "probes_per_second": {lm.name: dict(zip(methods, map(_speed, answers), strict=True))},
             "n_facts": len(sampled_facts),
         }

@@ -93,9 +93,10 @@ def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
         edited = [method for method in methods if method != NoEdit.name]
         folders = {method: cells[f"{method}_sequence"] for method in edited}
         used = {NoEdit.name: {}, **{method: cells[f"{method}_settings"].settings() for method in edited}}
+        measured = [cells[f"{m}_documents"] for m in methods]
         own = {m: _sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
         return {
-            **run_record(lm, used, folders, _PACKAGES),
+            **run_record(lm, used, folders, _PACKAGES, measured),
             "n_facts": settings.length,
             "n_retained": int((sampled_facts["asked"] == "retained").sum()),
             "sequence": asdict(settings),  # type: ignore[call-overload]

@@ -1,0 +1,82 @@
+"""Records the code of the rooms that decide what kept files hold, each with its number in `versions.py`.
+
+python tests/reference/rooms.py                        after numbers were raised
+python tests/reference/rooms.py --same-results ROOM    after a change that leaves every result as it was
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+from pathlib import Path
+
+from edit_robustness import versions
+
+PACKAGE = Path(versions.__file__).parent
+RECORDED = Path(__file__).with_name("rooms.json")
+ROOMS = ("text", "models", "prompts", "editing", "asking", "speakers", "abilities")
+FILLING = ("edit", "evaluate", "sequence", "conversation", "abilities", "rephrase")
+"""Pipelines with nodes that fill folders."""
+
+
+def files(room: str) -> list[Path]:
+    """Return the modules of a room."""
+    if room == "pipelines":
+        found = [path for name in FILLING for path in (PACKAGE / room / name).rglob("*.py")]
+        return sorted(path for path in found if path.name not in ("pipeline.py", "gather.py", "__init__.py"))
+    return sorted((PACKAGE / room).rglob("*.py"))
+
+
+def code(paths: list[Path]) -> str:
+    """Return a hash of modules that stays when only docstrings, comments or the layout of lines change."""
+    trees = [(path.relative_to(PACKAGE).as_posix(), meaning(path.read_text(encoding="utf-8"))) for path in paths]
+    return hashlib.blake2b(repr(trees).encode(), digest_size=16).hexdigest()
+
+
+def meaning(source: str) -> str:
+    """Return the syntax tree of a module without its docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [each for each in body if not _is_text(each)] or [ast.Pass()]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def current() -> dict[str, dict[str, object]]:
+    """Return for each room its number and its code."""
+    rooms = (*ROOMS, "pipelines")
+    return {room: {"version": getattr(versions, room.upper()), "code": code(files(room))} for room in rooms}
+
+
+def changed(recorded: dict, now: dict) -> list[str]:
+    """Return the rooms whose code changed while their number did not."""
+    return [
+        room
+        for room, about in now.items()
+        if about["code"] != recorded.get(room, about)["code"] and about["version"] == recorded[room]["version"]
+    ]
+
+
+def main() -> None:
+    """Write `rooms.json`, unless a room's code changed and nobody has said whether results do."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--same-results", nargs="*", default=[], metavar="ROOM", choices=[*ROOMS, "pipelines"])
+    same = parser.parse_args().same_results
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {}
+    now = current()
+    if undecided := [room for room in changed(recorded, now) if room not in same]:
+        raise SystemExit(
+            f"the code of {', '.join(undecided)} changed: raise the number in src/edit_robustness/versions.py if any "
+            f"result may differ, or give --same-results {' '.join(undecided)}"
+        )
+    RECORDED.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
