@@ -107,5 +107,5 @@ def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any])
 def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:
     """Return a checksum of the header, and of each tensor's name, type, shape and bits."""
     index = [[name, str(tensors[name].dtype), list(tensors[name].shape)] for name in sorted(tensors)]
-    bits = (memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy()) for name in sorted(tensors))
+    bits = (tensors[name].reshape(-1).view(torch.uint8).numpy().data for name in sorted(tensors))
     return checksum(header.encode(), json.dumps(index).encode(), *bits)
