@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 PART = ".part"
@@ -44,6 +45,12 @@ def checksum(*contents: bytes | memoryview) -> str:
     for content in contents:
         digest.update(content)
     return digest.hexdigest()
+
+
+def file_checksum(path: Path) -> str:
+    """Return the checksum of a file's content, which is read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def _sync(path: Path) -> None:
