@@ -166,24 +166,19 @@ class Records:
             OtherRun: Naming the data sets, what differs, and how to go on.
         """
         read = [name for name in sorted(pipeline.inputs()) if self._origins.makers(name)]
-        unkept = [name for name in read if not self._is_stored(name)]
-        if unkept:
-            node = self._origins.maker(unkept[0], self._pipelines(unkept[0])[0]).name
-            raise OtherRun(f"{_several(unkept)} not stored between runs: let this run start from `{node}`, too")
-        missing = [name for name in read if not self._dataset(name).exists()]
-        if missing:
-            raise OtherRun(f"{_several(missing)} not stored yet, and this run would read it: {self._way_out(missing)}")
+        self._refuse("are not stored between runs", [name for name in read if not self._is_stored(name)])
+        self._refuse("are not stored yet", [name for name in read if not self._dataset(name).exists()])
         records = {name: self._record(name) for name in read}
         unknown = [name for name, record in records.items() if not record]
-        if unknown:
-            raise OtherRun(f"nothing says what {_several(unknown)} made from: {self._way_out(unknown)}")
-        self._check_settings(records)
+        self._refuse("have no record of what they were made from", unknown)
+        others = {name: changes for name, record in records.items() if (changes := self._changes(name, record))}
+        differing = _some(
+            {leaf: f"{leaf} (then {then}, now {now})" for one in others.values() for leaf, (then, now) in one.items()}
+        )
+        self._refuse("were made with other settings", list(others), differing, "or set them back")
         damaged = [name for name, record in records.items() if record["checksum"] != self._checksum(name)]
-        if damaged:
-            raise OtherRun(
-                f"{_several(damaged)} damaged, or changed since a run wrote it ({self._file(damaged[0])}): "
-                f"{self._way_out(damaged)}"
-            )
+        files = [str(self._file(name)) for name in damaged]
+        self._refuse("are damaged, or were changed after a run wrote them", damaged, ", ".join(files[:_SHOWN]))
 
     def forget(self, dataset: str, data: object) -> None:
         """Remove the record of a data set that is about to be written."""
@@ -199,32 +194,30 @@ class Records:
         record = json.dumps({"checksum": self._checksum(dataset), "follows": follows}, ensure_ascii=False)
         write_atomically(self._path(dataset), lambda part: part.write_text(record, encoding="utf-8"))
 
-    def _check_settings(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        others: dict[str, Leaves] = {}
-        for name, record in records.items():
-            now = [self._origins.follows(name, pipeline) for pipeline in self._pipelines(name)]
-            if record["follows"] not in now:
-                others[name] = _differences(record["follows"], now[0])
-        if others:
-            differing = {leaf: values for leaves in others.values() for leaf, values in leaves.items()}
-            shown = [f"{leaf} (then {then}, now {now})" for leaf, (then, now) in list(differing.items())[:_SHOWN]]
-            more = f", and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-            raise OtherRun(
-                f"{_several(list(others))} made with other settings, and this run would read it: "
-                f"{', '.join(shown)}{more}; {self._way_out(list(others))}, or set them back"
-            )
+    def _refuse(self, wrong: str, datasets: Sequence[str], details: str = "", also: str = "") -> None:
+        if datasets:
+            named = _some({name: f"`{name}`" for name in datasets})
+            ways = ", ".join(way for way in (self._way_out(datasets[0]), also) if way)
+            raise OtherRun(f"this run reads data sets that {wrong} ({named}): {details}{'; ' * bool(details)}{ways}")
+
+    def _changes(self, name: str, record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+        """The settings in which a record differs from this run; empty if any pipeline makes the same of them."""
+        now = [self._origins.follows(name, pipeline) for pipeline in self._pipelines(name)]
+        return {} if record["follows"] in now else _differences(record["follows"], now[0])
 
     def _pipelines(self, dataset: str) -> list[str]:
         """The pipelines that may have made a data set: those of this run if they make it, or any other."""
         makers = self._origins.makers(dataset)
         return [name for name in makers if name in self._names] or makers
 
-    def _way_out(self, datasets: Sequence[str]) -> str:
-        makers = self._pipelines(datasets[0])
-        named = [name for name in makers if name != "__default__"] or makers
+    def _way_out(self, dataset: str) -> str:
+        makers = self._pipelines(dataset)
+        if not self._is_stored(dataset):
+            return f"let it start from `{self._origins.maker(dataset, makers[0]).name}`, too"
         if set(makers) & set(self._names) and self._options:
-            return f"run the pipeline without {', '.join(self._options)}, which makes it anew"
-        return f"run `kedro run --pipeline={named[0]}` with these settings first, which makes it anew"
+            return f"run the pipeline without {', '.join(self._options)}, which makes them anew"
+        named = [name for name in makers if name != "__default__"] or makers
+        return f"run `kedro run --pipeline={named[0]}` with these settings first, which makes them anew"
 
     def _begins(self, dataset: str, data: object) -> bool:
         """Whether saving this data is what makes a stored data set one of this run."""
@@ -267,7 +260,7 @@ def is_cache(dataset: AbstractDataset | None) -> bool:
     return isinstance(dataset, (StoredFingerprints, StoredItems))
 
 
-def _differences(then: Leaves, now: Leaves) -> Leaves:
+def _differences(then: Leaves, now: Leaves) -> dict[str, tuple[str, str]]:
     """For each setting that differs both values, as an error shows them."""
     names = [*now, *(leaf for leaf in then if leaf not in now)]
     return {
@@ -284,13 +277,10 @@ def _shown(leaves: Leaves, leaf: str) -> str:
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
 
 
-def _several(names: Sequence[str]) -> str:
-    """The first names, with the verb: ``a and b are``."""
-    names = [f"`{name}`" for name in names]
-    if len(names) == 1:
-        return f"{names[0]} is"
-    shown = names[:_SHOWN] if len(names) <= _SHOWN else [*names[:_SHOWN], f"{len(names) - _SHOWN} more"]
-    return f"{', '.join(shown[:-1])} and {shown[-1]} are"
+def _some(texts: Mapping[str, str]) -> str:
+    """The first texts, and how many more there are."""
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(list(texts.values())[:_SHOWN]) + more
 
 
 def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
