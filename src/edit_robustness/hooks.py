@@ -10,7 +10,7 @@ import click
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
-from edit_robustness.locking import FolderLock
+from edit_robustness.locking import RunLock
 from edit_robustness.provenance import Origins, Records, Settings, is_cache
 
 PAGES = ("report", "conversations", "sequences")
@@ -54,10 +54,10 @@ class ReportPath:
 
 
 class OneRun:
-    """Keeps runs apart: one at a time in a data folder, and none that reads what other settings made."""
+    """Keeps runs apart: one at a time per model, and none that reads what other settings made."""
 
     def __init__(self) -> None:
-        self._lock = FolderLock()
+        self._lock = RunLock()
         self._context: Any = None
         self._records: Records | None = None
 
@@ -68,10 +68,10 @@ class OneRun:
 
     @hook_impl
     def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Take the lock of the data folder, and refuse what would give wrong results."""
+        """Take the locks of what the run writes, and refuse what would give wrong results."""
         check_runner(run_params)
         folder = data_folder(self._context)
-        self._lock.acquire(folder)
+        self._lock.acquire(folder, {(node.namespace or "").split(".")[0] for node in pipeline.nodes})
         try:
             self._records = _records(self._context, run_params, catalog, folder)
             self._records.check(pipeline)
@@ -87,6 +87,12 @@ class OneRun:
             raise RefusedRun("--async saves and loads in threads, but models are shared: run without it")
 
     @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        """Stop if another run has written it since this one began."""
+        if self._records is not None:
+            self._records.confirm(dataset_name)
+
+    @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Remove the record, so that a kill during the save leaves none."""
         if self._records is not None:
@@ -100,12 +106,12 @@ class OneRun:
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Release the lock."""
+        """Release the locks."""
         self._end()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Release the lock."""
+        """Release the locks."""
         self._end()
 
     def _end(self) -> None:

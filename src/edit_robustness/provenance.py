@@ -155,6 +155,7 @@ class Records:
     ):
         self._folder, self._catalog, self._origins = folder / FOLDER, catalog, origins
         self._names, self._options = names, options
+        self._read: dict[str, dict[str, Any]] = {}
 
     def check(self, pipeline: Pipeline) -> None:
         """Refuse a run that would read a stored data set that does not follow from its settings.
@@ -179,6 +180,20 @@ class Records:
         damaged = [name for name, record in records.items() if record["checksum"] != self._checksum(name)]
         files = [str(self._file(name)) for name in damaged]
         self._refuse("are damaged, or were changed after a run wrote them", damaged, ", ".join(files[:_SHOWN]))
+        self._read = records
+
+    def confirm(self, dataset: str) -> None:
+        """Stop if a data set that the run starts from was written anew after the check.
+
+        Another run may write what this one only reads: it locks its own models alone.
+
+        Raises:
+            OtherRun: Naming the data set.
+        """
+        if dataset in self._read and self._record(dataset) != self._read[dataset]:
+            raise OtherRun(
+                f"another run wrote `{dataset}` while this one was reading it: run this one again after the end of that"
+            )
 
     def forget(self, dataset: str, data: object) -> None:
         """Remove the record of a data set that is about to be written."""
@@ -229,7 +244,9 @@ class Records:
         return not isinstance(self._catalog.get(name), (MemoryDataset, type(None)))
 
     def _dataset(self, name: str) -> AbstractDataset:
-        return self._catalog.get(name)
+        dataset = self._catalog.get(name)
+        assert dataset is not None
+        return dataset
 
     def _record(self, name: str) -> dict[str, Any]:
         try:
@@ -304,7 +321,9 @@ def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
         if key in _NOT_CONTENT:
             continue
         if key in _LOCATIONS:
-            described[key] = {k: _content(v) for k, v in value.items()} if isinstance(value, Mapping) else _content(value)
+            described[key] = (
+                {k: _content(v) for k, v in value.items()} if isinstance(value, Mapping) else _content(value)
+            )
         else:
             described[key] = _described(value) if isinstance(value, Mapping) else value
     return described

@@ -50,7 +50,11 @@ def test_versions_arguments_and_previews_are_kedros(tmp_path):
 
 
 def test_an_object_store_gets_kedros_own_write():
-    entry = {"type": "edit_robustness.datasets.CsvTable", "filepath": "memory://store/a.csv", "save_args": {"index": False}}
+    entry = {
+        "type": "edit_robustness.datasets.CsvTable",
+        "filepath": "memory://store/a.csv",
+        "save_args": {"index": False},
+    }
     catalog = DataCatalog.from_config({"table": entry})
     catalog.save("table", TABLE)
     pd.testing.assert_frame_equal(catalog.load("table"), TABLE)

@@ -8,8 +8,9 @@ import pytest
 from kedro.framework.project import pipelines
 from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 
+from conftest import Starting
 from edit_robustness.hooks import OneRun, RefusedRun, check_runner, data_folder
-from edit_robustness.locking import HOLDER, LOCK, FolderInUse, FolderLock
+from edit_robustness.locking import LOCKS, FolderInUse, RunLock
 from edit_robustness.provenance import OtherRun
 
 TABLES = ("scores", "headline", "overview", "gaps", "correlations", "regression", "prediction")
@@ -18,15 +19,15 @@ MAKE = "run `kedro run --pipeline=edit_eval` with these settings first, which ma
 
 
 def files(project):
-    found = (path for path in project.data.rglob("*") if path.is_file() and path.name not in (LOCK, HOLDER))
+    found = (path for path in project.data.rglob("*") if path.is_file() and path.parent.name != LOCKS)
     return {path: path.stat().st_mtime_ns for path in found}
 
 
 def test_edits_of_another_rate_are_not_asked_in_this_run(finished, no_model):
     before = files(finished)
     message = (
-        r"data sets that were made with other settings \(`tiny.rome_edits`\): methods\.rome\.tiny\.v_lr \(then 0\.5, now "
-        r"0\.25\); run the pipeline without --from-nodes, which makes them anew, or set them back$"
+        r"data sets that were made with other settings \(`tiny.rome_edits`\): methods\.rome\.tiny\.v_lr \(then 0\.5, "
+        r"now 0\.25\); run the pipeline without --from-nodes, which makes them anew, or set them back$"
     )
     with pytest.raises(OtherRun, match=message):
         finished.run(parameters=RATE, from_nodes=["tiny.rome.evaluate"])
@@ -37,28 +38,6 @@ def test_answers_of_a_method_that_left_the_grid_are_not_scored(finished, no_mode
     message = r"`tiny_answers`.*methods\.ft\.tiny\.layer \(then 2, now absent\), .* and 1 more; run `kedro run --pip"
     with pytest.raises(OtherRun, match=message):
         finished.run(parameters={"grid": {"tiny": {"ft": False}}}, pipeline_names=["rescore"])
-
-
-def changed(settings, changes):
-    both = {**settings, **changes}
-    return {k: changed(settings[k], v) if isinstance(v, dict) and k in settings else v for k, v in both.items()}
-
-
-class Starting:
-    """Begins runs of a project that was run before, and ends them at once."""
-
-    def __init__(self, project):
-        self._context = project.context()
-        self._loader = {name: self._context.config_loader[name] for name in ("parameters", "catalog", "globals")}
-
-    def __call__(self, name="edit_eval", parameters=None, **options):
-        run, loader = OneRun(), self._loader
-        loader = {**loader, "parameters": changed(loader["parameters"], parameters or {})}
-        run.after_context_created(SimpleNamespace(config_loader=loader, project_path=self._context.project_path))
-        part = pipelines[name].filter(**options)
-        options["namespaces"] = options.get("node_namespaces")
-        run.before_pipeline_run({"pipeline_names": [name], **options}, part, self._context.catalog)
-        run.after_pipeline_run()
 
 
 @pytest.fixture
@@ -81,9 +60,21 @@ def test_settings_that_differ_are_named_with_both_values(start):
             rf"`tiny_answers`, .*: decoding\.max_new_tokens \(then 8, now 9\); {MAKE}, or set them back",
         ),
         ({"name": "bake"}, RATE, rf"\(`tiny.rome_edits`, `tiny_answers`\): .*v_lr .*{MAKE}"),
-        ({"from_nodes": ["draw_robustness"]}, {"analyze": {"confidence": 0.5}}, r"analyze\.confidence \(then 0\.95, now"),
-        ({"name": "sequential_eval", "from_nodes": ["write_sequences"]}, {}, r"are not stored yet \(`abilities_figure`, "),
-        ({"name": "bake", "from_nodes": ["tiny.bake"]}, {}, r"not stored between .* let it start from `tiny\.choose`, too"),
+        (
+            {"from_nodes": ["draw_robustness"]},
+            {"analyze": {"confidence": 0.5}},
+            r"analyze\.confidence \(then 0\.95, now",
+        ),
+        (
+            {"name": "sequential_eval", "from_nodes": ["write_sequences"]},
+            {},
+            r"are not stored yet \(`abilities_figure`, ",
+        ),
+        (
+            {"name": "bake", "from_nodes": ["tiny.bake"]},
+            {},
+            r"not stored between .* let it start from `tiny\.choose`, too",
+        ),
     ]:
         with pytest.raises(OtherRun, match=message):
             start(parameters=parameters, **options)
@@ -101,11 +92,21 @@ def test_every_node_can_start_a_run_of_the_same_settings(start):
 def test_the_folder_of_a_run_is_refused_to_another_and_free_after_a_refusal(finished, start):
     with pytest.raises(OtherRun):
         start("rescore", {"sample": {"size": 3}})
-    lock = FolderLock()
-    lock.acquire(finished.data)
-    with pytest.raises(FolderInUse, match="is using the data folder"):
+    lock = RunLock()
+    lock.acquire(finished.data, {"tiny"})
+    with pytest.raises(FolderInUse, match="is writing model tiny in the data folder"):
         start("rescore")
     lock.release()
+
+
+def test_what_another_run_writes_meanwhile_is_not_read(run_before):
+    run = Starting(run_before).begin("rescore")
+    run.after_dataset_loaded("tiny_answers")
+    record = run_before.data / ".provenance" / "tiny_answers.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "checksum": "another"}))
+    with pytest.raises(OtherRun, match="another run wrote `tiny_answers` while this one was reading it"):
+        run.after_dataset_loaded("tiny_answers")
+    run.on_pipeline_error()
 
 
 def test_starting_from_the_scores_gives_the_same_tables(run_before, finished_once, no_model):
@@ -116,7 +117,7 @@ def test_starting_from_the_scores_gives_the_same_tables(run_before, finished_onc
         pd.testing.assert_frame_equal(run_before.table(name), finished_once.table(name))
 
 
-def test_what_is_damaged_or_of_an_older_release_is_named(run_before):
+def test_what_is_damaged_or_was_being_saved_at_a_kill_is_named(run_before):
     start = Starting(run_before)
     table = run_before.data / "07_model_output" / "tiny" / "answers.parquet"
     content = table.read_bytes()
@@ -139,8 +140,12 @@ def test_what_is_damaged_or_of_an_older_release_is_named(run_before):
         start("rescore")
     facts.write_text(content)
 
-    (run_before.data / ".provenance" / "tiny_answers.json").unlink()
-    with pytest.raises(OtherRun, match=r"have no record of what they were made from \(`tiny_answers`\): run `kedro run"):
+    killed = start.begin("edit_eval", node_names=["tiny.gather"])
+    killed.before_dataset_saved("tiny_answers", pd.DataFrame())
+    killed.on_pipeline_error()
+    with pytest.raises(
+        OtherRun, match=r"have no record of what they were made from \(`tiny_answers`\): run `kedro run"
+    ):
         start("rescore")
 
 
@@ -162,5 +167,5 @@ def test_ways_of_running_that_give_wrong_results(run_params, message):
 
 def test_the_data_folder_is_on_this_machine():
     context = SimpleNamespace(config_loader={"globals": {"data": "s3://bucket/runs"}}, project_path="")
-    with pytest.raises(RefusedRun, match="data: s3://bucket/runs in globals.yml must be a folder on this machine"):
+    with pytest.raises(RefusedRun, match=r"data: s3://bucket/runs in globals\.yml must be a folder on this machine"):
         data_folder(context)
