@@ -124,4 +124,4 @@ def _refusal(folder: Path, part: str, path: Path) -> str:
 def _command() -> str:
     program = Path(sys.argv[0])
     name = program.parent.name if program.stem == "__main__" else program.name
-    return shlex.join([name, *sys.argv[1:]])
+    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
