@@ -27,6 +27,8 @@ class ProjectContext(KedroContext):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         parameters = self.config_loader["parameters"]
+        # the loader reads the files at each call, which takes a third of a second
+        self.config_loader["parameters"] = parameters
         catalog = speakers_models(self.config_loader["catalog"])
         check_sources(catalog)
         check_web(catalog, parameters)

@@ -275,7 +275,7 @@ def _of_model(model: str, parts: Sequence[Pipeline], facts: str = "facts") -> Pi
 def _cell(method: str, whole: Pipeline) -> Pipeline:
     """What is done with one method, in its namespace."""
     shared = {"language_model", "lessons", "sampled_facts", "raw_relations", "corpus", "moments", "probes"}
-    shared |= {"tester", "judge", "orders", "sequence_probes", "planned_benchmarks"}
+    shared |= {"tester", "judge", "orders", "sequence_probes", "benchmark_files"}
     return Pipeline(
         whole,
         namespace=method,

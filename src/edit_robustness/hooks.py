@@ -1,15 +1,35 @@
-"""Kedro's hooks of the project: the last line of a run says where its report is."""
+"""Kedro's hooks of the project: what a run is refused for, what it records, and the last line that it prints."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+
+from edit_robustness.locking import RunLock
+from edit_robustness.provenance import Origins, Records, Settings, is_cache
 
 PAGES = ("report", "conversations", "sequences")
 """The data sets that people read in a browser."""
+
+_OPTIONS = {
+    "from_nodes": "--from-nodes",
+    "to_nodes": "--to-nodes",
+    "node_names": "--nodes",
+    "from_inputs": "--from-inputs",
+    "to_outputs": "--to-outputs",
+    "tags": "--tags",
+    "namespaces": "--namespaces",
+}
+"""Options that leave nodes out of a run, by their names in Kedro's hooks."""
+
+
+class RefusedRun(ValueError):
+    """A run that cannot be trusted to give right results."""
 
 
 class ReportPath:
@@ -31,3 +51,116 @@ class ReportPath:
             # not a log line: those are broken at the width of the terminal, and a broken path opens nothing
             click.echo(f"Report: {Path(str(catalog.get(name)._filepath)).resolve()}")
         self._written.clear()
+
+
+class OneRun:
+    """Keeps runs apart: one at a time per model, and none that reads what other settings made."""
+
+    def __init__(self) -> None:
+        self._lock = RunLock()
+        self._context: Any = None
+        self._records: Records | None = None
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Keep the context, whose settings the run uses."""
+        self._context = context
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Any, catalog: Any) -> None:
+        """Take the locks of what the run writes, and refuse what would give wrong results."""
+        check_runner(run_params)
+        folder = data_folder(self._context)
+        self._lock.acquire(folder, {(node.namespace or "").split(".")[0] for node in pipeline.nodes})
+        try:
+            self._records = _records(self._context, run_params, catalog, folder)
+            self._records.check(pipeline)
+        except BaseException:
+            # Kedro reports no end of a run that did not begin
+            self._lock.release()
+            raise
+
+    @hook_impl
+    def before_node_run(self, is_async: bool) -> None:
+        """Refuse `--async`, of which Kedro's earlier hooks are not told."""
+        if is_async:
+            raise RefusedRun("--async saves and loads in threads, but models are shared: run without it")
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        """Stop if another run has written it since this one began."""
+        if self._records is not None:
+            self._records.confirm(dataset_name)
+
+    @hook_impl
+    def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Remove the record, so that a kill during the save leaves none."""
+        if self._records is not None:
+            self._records.forget(dataset_name, data)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Record what the data set was made from."""
+        if self._records is not None:
+            self._records.remember(dataset_name, data)
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """Release the locks."""
+        self._end()
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """Release the locks."""
+        self._end()
+
+    def _end(self) -> None:
+        self._records = None
+        self._lock.release()
+
+
+def check_runner(run_params: Mapping[str, Any]) -> None:
+    """Refuse the ways of running that give wrong results here.
+
+    Raises:
+        RefusedRun: Naming the option, the reason, and what to use.
+    """
+    runner = str(run_params.get("runner"))
+    if runner != "None" and "SequentialRunner" not in runner:
+        name = runner.split(" object at")[0].lstrip("<").rpartition(".")[2]
+        raise RefusedRun(
+            f"--runner={name}: nodes share one model in memory, so they must run one after another; run without "
+            "--runner, which uses SequentialRunner"
+        )
+    if run_params.get("only_missing_outputs"):
+        raise RefusedRun(
+            "--only-missing-outputs takes any file for a finished one, also of other settings; run without it: "
+            "a run resumes by itself, and recomputes nothing that is finished"
+        )
+
+
+def data_folder(context: Any) -> Path:
+    """Return the folder of everything that a run writes.
+
+    Raises:
+        RefusedRun: If it is not on this machine.
+    """
+    data = str(context.config_loader["globals"]["data"])
+    if "://" in data:
+        raise RefusedRun(
+            f"data: {data} in globals.yml must be a folder on this machine; single tables can go to an object store by "
+            "their catalog entries (docs/data.md)"
+        )
+    return Path(context.project_path) / data
+
+
+def _records(context: Any, run_params: Mapping[str, Any], catalog: Any, folder: Path) -> Records:
+    written = context.config_loader["catalog"]
+
+    def entry(name: str) -> Mapping[str, Any]:
+        return written[name] if name in written else catalog.config_resolver.resolve_pattern(name)
+
+    settings = Settings(context.config_loader["parameters"], entry)
+    origins = Origins(dict(pipelines), lambda name: is_cache(catalog.get(name)), settings)
+    options = [option for key, option in _OPTIONS.items() if run_params.get(key)]
+    return Records(folder, catalog, origins, run_params.get("pipeline_names") or ["__default__"], options)

@@ -3,10 +3,10 @@
 import warnings
 
 from edit_robustness.context import ProjectContext
-from edit_robustness.hooks import ReportPath
+from edit_robustness.hooks import OneRun, ReportPath
 
 CONTEXT_CLASS = ProjectContext
-HOOKS = (ReportPath(),)
+HOOKS = (ReportPath(), OneRun())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

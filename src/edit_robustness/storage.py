@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -57,6 +58,12 @@ def checksum(*contents: bytes | memoryview) -> str:
     for content in contents:
         digest.update(content)
     return digest.hexdigest()
+
+
+def file_checksum(path: Path) -> str:
+    """Return the checksum of a file's content, which is read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Nodes of sequence and abilities: what lands, what is kept, and what a checkpoint is."""
 
 import json
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ import torch
 from fabricated_edits import FACTS, POOL, RELATIONS, method
 from landings import fill
 
+from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.requests import RequestTooLong
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding, ask
@@ -238,8 +240,10 @@ def measured(monkeypatch):
 
 
 def measuring(lm, folder, edits, benchmarks, name="rome", **options):
-    landing = abilities.measure_with(name)(lm, benchmarks, folder.fingerprints(), SETTINGS, edits)
-    return fill(folder, landing, **options)
+    with mock.patch.object(abilities, "build_benchmarks", return_value=benchmarks):
+        files = LocalFiles()
+        landing = abilities.measure_with(name)(lm, None, files, folder.fingerprints(), SETTINGS, edits)
+        return fill(folder, landing, **options)
 
 
 def test_benchmarks_are_measured_under_the_edits_so_far_and_land_one_by_one(lab, sequence, measured, tmp_path):

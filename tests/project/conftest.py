@@ -2,13 +2,16 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from edit_robustness.datasets import LanguageModelDataset
+from edit_robustness.hooks import OneRun
 
 ROOT = Path(__file__).parents[2]
 FACTS = 60
@@ -53,6 +56,32 @@ class Project:
     def copy(self, folder):
         shutil.copytree(self.folder, folder)
         return Project(folder)
+
+
+def changed(settings, changes):
+    both = {**settings, **changes}
+    return {k: changed(settings[k], v) if isinstance(v, dict) and k in settings else v for k, v in both.items()}
+
+
+class Starting:
+    """Begins runs of a project that was run before, and ends them at once: for what is refused."""
+
+    def __init__(self, project, **parameters):
+        self._context = project.context(**parameters)
+        self._catalog = self._context.catalog
+        self._loader = {name: self._context.config_loader[name] for name in ("parameters", "catalog", "globals")}
+
+    def __call__(self, name="edit_eval", parameters=None, **options):
+        self.begin(name, parameters, **options).after_pipeline_run()
+
+    def begin(self, name, parameters=None, **options):
+        run, loader = OneRun(), self._loader
+        loader = {**loader, "parameters": changed(loader["parameters"], parameters or {})}
+        run.after_context_created(SimpleNamespace(config_loader=loader, project_path=self._context.project_path))
+        part = pipelines[name].filter(**options)
+        options["namespaces"] = options.get("node_namespaces")
+        run.before_pipeline_run({"pipeline_names": [name], **options}, part, self._catalog)
+        return run
 
 
 @pytest.fixture

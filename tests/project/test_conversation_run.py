@@ -4,8 +4,10 @@ import pandas as pd
 import pytest
 from kedro.framework.project import pipelines
 
+from conftest import Starting
 from edit_robustness.datasets import LanguageModelDataset, SpeakerDataset, TranscriptsDataset
 from edit_robustness.metrics.conversation import LABELS
+from edit_robustness.provenance import OtherRun
 
 GRID = {"tiny": {"none": True, "rome": True, "ft": False, "ike": False, "context": False}}
 SPEAKERS = """
@@ -50,7 +52,14 @@ def test_on_the_edits_of_the_main_job_and_again_with_other_speakers(run_before, 
     assert len(pd.read_csv(reporting / "conversation_turns.csv", keep_default_na=False)) == 10 * 4
     assert run_before.table("conversation_agreement").empty
 
+    start = Starting(run_before, grid=GRID)
+    for node in pipelines["conversation"].nodes:
+        start("conversation", from_nodes=[node.name])
+
     (run_before.folder / "conf" / "test" / "catalog_speakers.yml").write_text(SPEAKERS)
+    start = Starting(run_before, grid=GRID)
+    with pytest.raises(OtherRun, match=r'`tiny.none_transcripts`.*tester\.kind \(then "scripted", now "local"\)'):
+        start("conversation", from_nodes=["tiny.rule"])
     loads = []
     original = LanguageModelDataset._from_source
     monkeypatch.setattr(LanguageModelDataset, "_from_source", lambda self: loads.append(self._name) or original(self))

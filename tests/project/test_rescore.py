@@ -1,5 +1,6 @@
 """Scores again from stored answers: in seconds, with no model; and the verdicts of a judge, which are kept as well."""
 
+import json
 from functools import partial
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from edit_robustness.datasets import SpeakerDataset
 from edit_robustness.metrics.measures import METRICS, Metric
 from edit_robustness.metrics.scores import score_answers
+from edit_robustness.storage import file_checksum
 
 TABLES = ("scores", "headline", "overview", "gaps", "correlations")
 
@@ -40,12 +42,19 @@ def test_a_metric_of_ones_own_is_in_every_table_after_rescoring(run_before, no_m
 def test_answers_of_another_form_are_refused(run_before, no_model):
     path = run_before.data / "07_model_output/tiny/answers.parquet"
     answers = pd.read_parquet(path)
-    answers.assign(schema_version=99).to_parquet(path)
+    write_as_a_run(run_before, path, answers.assign(schema_version=99))
     with pytest.raises(ValueError, match="schema_version 99, and this release reads 2: run edit_eval again"):
         run_before.run(pipeline_names=["rescore"])
-    answers.drop(columns="kl").to_parquet(path)
+    write_as_a_run(run_before, path, answers.drop(columns="kl"))
     with pytest.raises(ValueError, match="answers lacks kl"):
         run_before.run(pipeline_names=["rescore"])
+
+
+def write_as_a_run(project, path, answers):
+    """Write the answers with the record of the run before, but for the checksum."""
+    answers.to_parquet(path)
+    record = project.data / ".provenance" / "tiny_answers.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "checksum": file_checksum(path)}))
 
 
 JUDGE = """

@@ -12,9 +12,10 @@ from fabricated_edits import TINY_SETTINGS
 from kedro.framework.project import pipelines
 from test_resume import kill_when
 
-from conftest import Project, copy_of_the_project
+from conftest import Project, Starting, copy_of_the_project
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
+from edit_robustness.provenance import OtherRun
 
 SLOW_RUN = Path(__file__).with_name("slow_run.py")
 TABLES = ("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift")
@@ -22,7 +23,6 @@ PIPELINE = {"pipeline_names": ["sequential_eval"]}
 NODES = [f"tiny.{node}" for node in ("score_sequences", "gather_documents", "gather_drift", "describe_sequences")]
 KEPT = ("sequence", "documents", "sequence_answers")
 FEW_FACTS = 24
-IN_MEMORY = {"tiny.planned_benchmarks", "sequence_runs"}
 
 
 def smaller(folder):
@@ -95,12 +95,22 @@ def test_the_graph_has_models_and_in_them_methods(done, monkeypatch):
     }
     wanted = {name for name in graph.datasets() if not name.startswith("params:")}
     memory = {name for name in wanted if catalog.get(name) is None or "Memory" in type(catalog.get(name)).__name__}
-    assert memory - IN_MEMORY == set(), "everything that costs time has its place"
+    assert memory == set(), "a run can start from any node"
     assert "sequence_facts" in str(catalog.get("tiny_sequence_facts")), "the facts of single edits stay as they are"
     free = {name for name in graph.inputs() if not name.startswith("params:")}
     assert {name for name in free if not name.endswith(("_stored", "unfinished"))} == {
         *("raw_facts", "raw_lessons", "raw_relations", "corpus_source", "benchmark_files", "tiny.language_model")
     }
+
+
+def test_every_node_can_start_a_run_of_the_same_settings(done, monkeypatch):
+    monkeypatch.chdir(done.folder)
+    start = Starting(done)
+    for node in pipelines["sequential_eval"].nodes:
+        start("sequential_eval", from_nodes=[node.name])
+    with pytest.raises(OtherRun, match=r"`drift_figure`.*: sequence\.orders \(then 2, now 1\)"):
+        start("sequential_eval", {"sequence": {"orders": 1}}, from_nodes=["tiny.rome.measure_abilities"])
+    start("sequential_eval", {"damage": {"loss": 0.5}}, tags=["damage"])
 
 
 def test_a_run_killed_twice_ends_with_the_tables_of_one_that_was_not(project, done):

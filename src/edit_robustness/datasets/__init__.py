@@ -17,6 +17,7 @@ from edit_robustness.datasets.kept import (
 )
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.datasets.speakers import SpeakerDataset
+from edit_robustness.datasets.tables import CsvTable, Figure, JsonFile, ParquetTable, TextFile
 from edit_robustness.datasets.web import WebDataset
 
 __all__ = [
@@ -24,14 +25,19 @@ __all__ = [
     "BakedDataset",
     "BenchmarkFiles",
     "CorpusSourceDataset",
+    "CsvTable",
     "DocumentsDataset",
     "EditsDataset",
     "FactsDataset",
+    "Figure",
+    "JsonFile",
     "LanguageModelDataset",
+    "ParquetTable",
     "PreparedDataset",
     "SpeakerDataset",
     "StoredFingerprints",
     "StoredItems",
+    "TextFile",
     "TextsDataset",
     "TranscriptsDataset",
     "WebDataset",

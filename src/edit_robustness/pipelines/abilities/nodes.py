@@ -21,12 +21,32 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 
 
-def plan_abilities(
-    lm: LanguageModel, parameters: AbilityParameters, benchmark_files: LocalFiles
-) -> tuple[list[Benchmark], pd.DataFrame]:
-    """The benchmarks with all that they ask, made once for every method and checkpoint; and a table about them."""
-    benchmarks = build_benchmarks(lm, parameters, benchmark_files)
-    return benchmarks, benchmark_facts(benchmarks)
+class _Slot:
+    """The benchmarks of one model in memory, and what they were built from.
+
+    They hold task objects of the harness, which cannot be stored. In memory, they need no data set, so a run can start
+    from any node.
+    """
+
+    model: str = ""
+    parameters: AbilityParameters | None = None
+    files: LocalFiles | None = None
+    benchmarks: Sequence[Benchmark] = ()
+
+
+def plan_abilities(lm: LanguageModel, parameters: AbilityParameters, benchmark_files: LocalFiles) -> pd.DataFrame:
+    """Build the benchmarks, so that a bad setting is found before anything is edited; return a table about them."""
+    return benchmark_facts(_benchmarks(lm, parameters, benchmark_files))
+
+
+def _benchmarks(lm: LanguageModel, parameters: AbilityParameters, files: LocalFiles) -> Sequence[Benchmark]:
+    """Return the benchmarks with all that they ask, built once for every method and checkpoint of a model."""
+    # each run has its own object for the files, whose content may have changed since the last run of this process
+    if (_Slot.model, _Slot.parameters) != (lm.fingerprint, parameters) or _Slot.files is not files:
+        _Slot.model, _Slot.benchmarks = "", ()
+        _Slot.benchmarks = build_benchmarks(lm, parameters, files)
+        _Slot.model, _Slot.parameters, _Slot.files = lm.fingerprint, parameters, files
+    return _Slot.benchmarks
 
 
 def measure_with(method: str) -> Callable[..., Landing]:
@@ -34,12 +54,14 @@ def measure_with(method: str) -> Callable[..., Landing]:
 
     def measure_abilities(
         lm: LanguageModel,
-        benchmarks: Sequence[Benchmark],
+        parameters: AbilityParameters,
+        benchmark_files: LocalFiles,
         stored: Mapping[str, str],
         settings: SequenceParameters,
         edits: Mapping[str, Stored[Edit]] | None = None,
         prepared: Mapping[str, Stored[Prepared]] | None = None,
     ) -> Landing:
+        benchmarks = _benchmarks(lm, parameters, benchmark_files)
         points = checkpoints(edits, settings)
         wanted = Manifest(
             {

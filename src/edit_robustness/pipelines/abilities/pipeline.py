@@ -1,4 +1,4 @@
-"""The graph of abilities: benchmarks built once a model, and measured at the checkpoints of each method."""
+"""The graph of abilities: a table about each model's benchmarks, and the measurements at the checkpoints."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -8,16 +8,17 @@ from edit_robustness.pipelines.abilities import nodes
 
 
 def create_planning_pipeline() -> Pipeline:
-    """The settings to the benchmarks of one model, and a table that says what they are."""
-    inputs, outputs = ["language_model", "params:abilities", "benchmark_files"], ["planned_benchmarks", "benchmarks"]
-    return Pipeline([Node(nodes.plan_abilities, inputs, outputs, name="plan_abilities")])
+    """The settings to a table that says what the benchmarks of one model are."""
+    inputs = ["language_model", "params:abilities", "benchmark_files"]
+    return Pipeline([Node(nodes.plan_abilities, inputs, "benchmarks", name="plan_abilities")])
 
 
 def create_pipeline(method: str) -> Pipeline:
     """The sequences of one method to what the model does with each benchmark after them; without any, once."""
     inputs = {
         "lm": "language_model",
-        "benchmarks": "planned_benchmarks",
+        "parameters": "params:abilities",
+        "benchmark_files": "benchmark_files",
         "stored": "documents_stored",
         "settings": "params:sequence",
         **({} if method == NoEdit.name else {"edits": "sequence"}),

@@ -1,0 +1,59 @@
+"""Kedro's datasets of single files, saved atomically: after a kill a file has its old content or its new one.
+
+Nodes write these. On an object store (a filepath with a protocol, such as `s3://`) Kedro's own write is used, and only
+one run may write there at a time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kedro_datasets.json import JSONDataset
+from kedro_datasets.pandas import CSVDataset, ParquetDataset
+from kedro_datasets.plotly import JSONDataset as PlotlyDataset
+from kedro_datasets.text import TextDataset
+
+from edit_robustness.storage import write_atomically
+
+
+class Atomic:
+    """Mixin for a dataset of one file: it writes to a part file, which is synced and renamed.
+
+    Put it before Kedro's class. Arguments, loading and previews are those of Kedro's class.
+    """
+
+    def save(self, data: Any) -> None:
+        """Save the data as Kedro's class does, to a part file first."""
+        dataset: Any = self
+        if dataset._protocol != "file":
+            super().save(data)  # type: ignore[misc]
+            return
+        path = Path(dataset._get_save_path())
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+        def write(part: Path) -> None:
+            sibling = dataset._copy(_filepath=PurePosixPath(part), _version=None)
+            super(Atomic, sibling).save(data)  # type: ignore[misc]
+
+        write_atomically(path, write)
+
+
+class ParquetTable(Atomic, ParquetDataset):
+    """A table as Parquet; see `kedro_datasets.pandas.ParquetDataset`."""
+
+
+class CsvTable(Atomic, CSVDataset):
+    """A table as CSV; see `kedro_datasets.pandas.CSVDataset`."""
+
+
+class JsonFile(Atomic, JSONDataset):
+    """Plain values as JSON; see `kedro_datasets.json.JSONDataset`."""
+
+
+class TextFile(Atomic, TextDataset):
+    """A text, such as a page; see `kedro_datasets.text.TextDataset`."""
+
+
+class Figure(Atomic, PlotlyDataset):
+    """A Plotly figure as JSON; see `kedro_datasets.plotly.JSONDataset`."""

@@ -1,0 +1,346 @@
+"""What each stored data set was made from, so that no run mixes its results with those of other settings.
+
+A run that starts in the middle (`--from-nodes`, `--namespaces`, `rescore`, `bake` ...) reads data sets that an earlier
+run wrote. Beside each data set that a node writes, `Records` stores what it follows from: every parameter and every
+source (raw data, language models) that any of its ancestors reads. Before a run, `Records.check` compares this with
+the settings of the run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from kedro.io import AbstractDataset, CatalogProtocol, MemoryDataset
+from kedro.io.core import AbstractVersionedDataset
+from kedro.pipeline import Node, Pipeline
+
+from edit_robustness.datasets import StoredFingerprints, StoredItems
+from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest
+from edit_robustness.storage import checksum, file_checksum, write_atomically
+
+FOLDER = ".provenance"
+"""Name of the folder of records in the data folder."""
+
+CHANGES_NO_CONTENT = ("decoding.batch_rows", "conversation.batch_rows", "probes.reviewed", "web")
+"""Parameters and sources that may differ between the run that made a data set and the run that reads it.
+
+The batch sizes change memory and speed only, as in the fingerprints of answers. `probes.reviewed` changes a sample for
+people, which no node reads. The web's answers are cached, and its settings say how to ask for them.
+"""
+
+_NOT_CONTENT = ("metadata", "credentials", "device", "converted", "note", "cache", "offline", "manners", "batch_rows")
+"""Settings in a catalog entry of a source that do not change what is read."""
+
+_LOCATIONS = ("path", "filepath", "folder", "files")
+"""Settings in a catalog entry whose value is a file or a folder, or a mapping of these."""
+
+_HASHED = 64 * 2**20
+"""Larger files, and files in folders, are described by size and time instead of a checksum."""
+
+_SHOWN = 4
+"""Differing settings, or data sets, that an error names."""
+
+_WIDTH = 80
+"""Characters of a value in an error."""
+
+_LONG = 200
+"""Characters from which a value is stored as its checksum."""
+
+Leaves = dict[str, Any]
+"""Single settings by dotted name, with their values."""
+
+
+class OtherRun(ValueError):
+    """A stored data set that a run needs, and that does not follow from its settings or cannot be trusted."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a run, as written in the configuration.
+
+    Attributes:
+        parameters: All parameters, with those of the command line.
+        entry: From the name of a source to its catalog entry.
+    """
+
+    parameters: Mapping[str, Any]
+    entry: Callable[[str], Mapping[str, Any]]
+
+
+@dataclass
+class Origins:
+    """Which parameters and sources the data sets of the registered pipelines follow from.
+
+    Args:
+        pipelines: The registered pipelines by name.
+        is_cache: Whether a data set only tells a node what is stored already (`StoredFingerprints`, `StoredItems`).
+        settings: The settings of this run.
+    """
+
+    pipelines: Mapping[str, Pipeline]
+    is_cache: Callable[[str], bool]
+    settings: Settings
+    _producers: dict[str, dict[str, Node]] = field(init=False)
+    _found: dict[tuple[str, str], frozenset[str]] = field(init=False, default_factory=dict)
+    _flat: dict[str, Leaves] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._producers = {
+            name: {output: node for node in pipeline.nodes for output in node.outputs}
+            for name, pipeline in self.pipelines.items()
+        }
+
+    def makers(self, dataset: str) -> list[str]:
+        """Return the names of the pipelines with a node that writes a data set."""
+        return [name for name, nodes in self._producers.items() if dataset in nodes]
+
+    def maker(self, dataset: str, pipeline: str) -> Node:
+        """Return the node of a pipeline that writes a data set."""
+        return self._producers[pipeline][dataset]
+
+    def follows(self, dataset: str, pipeline: str) -> Leaves:
+        """Return each setting that a data set follows from when this pipeline makes it, with its value in this run."""
+        leaves: Leaves = {}
+        for root in sorted(self._roots(dataset, pipeline)):
+            if root not in self._flat:
+                self._flat[root] = dict(self._leaves(root))
+            leaves |= self._flat[root]
+        return leaves
+
+    def _roots(self, dataset: str, pipeline: str) -> frozenset[str]:
+        """The parameters and sources among the ancestors of a data set."""
+        if dataset.startswith("params:"):
+            return frozenset([dataset])
+        key = (dataset, pipeline)
+        if key not in self._found:
+            makers = [pipeline] if dataset in self._producers[pipeline] else self.makers(dataset)
+            if makers:
+                parts = [self._roots(name, makers[0]) for name in self.maker(dataset, makers[0]).inputs]
+                self._found[key] = frozenset().union(*parts)
+            else:
+                self._found[key] = frozenset() if self.is_cache(dataset) else frozenset([dataset])
+        return self._found[key]
+
+    def _leaves(self, root: str) -> Iterator[tuple[str, Any]]:
+        if root.startswith("params:"):
+            name = root.removeprefix("params:")
+            value: Any = self.settings.parameters
+            for part in name.split("."):
+                value = value.get(part) if isinstance(value, Mapping) else None
+        else:
+            name, value = root, _described(self.settings.entry(root))
+        for leaf, plain in _flattened(name, value):
+            if not any(leaf == same or leaf.startswith(f"{same}.") for same in CHANGES_NO_CONTENT):
+                yield leaf, _plain(plain)
+
+
+class Records:
+    """The records of a data folder, for one run.
+
+    Args:
+        folder: The data folder.
+        catalog: The catalog of the run.
+        origins: What data sets follow from.
+        names: The pipelines that are run.
+        options: The options of the run that leave nodes out, as on the command line.
+    """
+
+    def __init__(
+        self, folder: Path, catalog: CatalogProtocol, origins: Origins, names: Sequence[str], options: Sequence[str]
+    ):
+        self._folder, self._catalog, self._origins = folder / FOLDER, catalog, origins
+        self._names, self._options = names, options
+        self._read: dict[str, dict[str, Any]] = {}
+
+    def check(self, pipeline: Pipeline) -> None:
+        """Refuse a run that would read a stored data set that does not follow from its settings.
+
+        Args:
+            pipeline: The nodes that are run.
+
+        Raises:
+            OtherRun: Naming the data sets, what differs, and how to go on.
+        """
+        read = [name for name in sorted(pipeline.inputs()) if self._origins.makers(name)]
+        self._refuse("are not stored between runs", [name for name in read if not self._is_stored(name)])
+        self._refuse("are not stored yet", [name for name in read if not self._dataset(name).exists()])
+        records = {name: self._record(name) for name in read}
+        unknown = [name for name, record in records.items() if not record]
+        self._refuse("have no record of what they were made from", unknown)
+        others = {name: changes for name, record in records.items() if (changes := self._changes(name, record))}
+        differing = _some(
+            {leaf: f"{leaf} (then {then}, now {now})" for one in others.values() for leaf, (then, now) in one.items()}
+        )
+        self._refuse("were made with other settings", list(others), differing, "or set them back")
+        damaged = [name for name, record in records.items() if record["checksum"] != self._checksum(name)]
+        files = [str(self._file(name)) for name in damaged]
+        self._refuse("are damaged, or were changed after a run wrote them", damaged, ", ".join(files[:_SHOWN]))
+        self._read = records
+
+    def confirm(self, dataset: str) -> None:
+        """Stop if a data set that the run starts from was written anew after the check.
+
+        Another run may write what this one only reads: it locks its own models alone.
+
+        Raises:
+            OtherRun: Naming the data set.
+        """
+        if dataset in self._read and self._record(dataset) != self._read[dataset]:
+            raise OtherRun(
+                f"another run wrote `{dataset}` while this one was reading it: run this one again after the end of that"
+            )
+
+    def forget(self, dataset: str, data: object) -> None:
+        """Remove the record of a data set that is about to be written."""
+        if self._begins(dataset, data):
+            self._path(dataset).unlink(missing_ok=True)
+
+    def remember(self, dataset: str, data: object) -> None:
+        """Write the record of a data set that was just written; of a folder, once its manifest is."""
+        if not self._begins(dataset, data):
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        follows = self._origins.follows(dataset, self._pipelines(dataset)[0])
+        record = json.dumps({"checksum": self._checksum(dataset), "follows": follows}, ensure_ascii=False)
+        write_atomically(self._path(dataset), lambda part: part.write_text(record, encoding="utf-8"))
+
+    def _refuse(self, wrong: str, datasets: Sequence[str], details: str = "", also: str = "") -> None:
+        if datasets:
+            named = _some({name: f"`{name}`" for name in datasets})
+            ways = ", ".join(way for way in (self._way_out(datasets[0]), also) if way)
+            raise OtherRun(f"this run reads data sets that {wrong} ({named}): {details}{'; ' * bool(details)}{ways}")
+
+    def _changes(self, name: str, record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+        """The settings in which a record differs from this run; empty if any pipeline makes the same of them."""
+        now = [self._origins.follows(name, pipeline) for pipeline in self._pipelines(name)]
+        return {} if record["follows"] in now else _differences(record["follows"], now[0])
+
+    def _pipelines(self, dataset: str) -> list[str]:
+        """The pipelines that may have made a data set: those of this run if they make it, or any other."""
+        makers = self._origins.makers(dataset)
+        return [name for name in makers if name in self._names] or makers
+
+    def _way_out(self, dataset: str) -> str:
+        makers = self._pipelines(dataset)
+        if not self._is_stored(dataset):
+            return f"let it start from `{self._origins.maker(dataset, makers[0]).name}`, too"
+        if set(makers) & set(self._names) and self._options:
+            return f"run the pipeline without {', '.join(self._options)}, which makes them anew"
+        named = [name for name in makers if name != "__default__"] or makers
+        return f"run `kedro run --pipeline={named[0]}` with these settings first, which makes them anew"
+
+    def _begins(self, dataset: str, data: object) -> bool:
+        """Whether saving this data is what makes a stored data set one of this run."""
+        if not self._origins.makers(dataset) or not self._is_stored(dataset):
+            return False
+        return isinstance(data, Manifest) or not isinstance(self._dataset(dataset), FolderDataset)
+
+    def _is_stored(self, name: str) -> bool:
+        return not isinstance(self._catalog.get(name), (MemoryDataset, type(None)))
+
+    def _dataset(self, name: str) -> AbstractDataset:
+        dataset = self._catalog.get(name)
+        assert dataset is not None
+        return dataset
+
+    def _record(self, name: str) -> dict[str, Any]:
+        try:
+            record = json.loads(self._path(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) and {"checksum", "follows"} <= record.keys() else {}
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{quote(name, safe='')}.json"
+
+    def _checksum(self, name: str) -> str | None:
+        file = self._file(name)
+        return file_checksum(file) if file is not None and file.is_file() else None
+
+    def _file(self, name: str) -> Path | None:
+        """The file of a data set of one file, or the manifest of a folder; None if there is no such local file."""
+        dataset = self._dataset(name)
+        if isinstance(dataset, FolderDataset):
+            return dataset._path / _MANIFEST
+        if isinstance(dataset, AbstractVersionedDataset) and getattr(dataset, "_protocol", "") == "file":
+            return Path(dataset._get_load_path())
+        return None
+
+
+def is_cache(dataset: AbstractDataset | None) -> bool:
+    """Return whether a data set only tells a node what is stored already."""
+    return isinstance(dataset, (StoredFingerprints, StoredItems))
+
+
+def _differences(then: Leaves, now: Leaves) -> dict[str, tuple[str, str]]:
+    """For each setting that differs both values, as an error shows them."""
+    names = [*now, *(leaf for leaf in then if leaf not in now)]
+    return {
+        leaf: (_shown(then, leaf), _shown(now, leaf))
+        for leaf in names
+        if leaf not in then or leaf not in now or then[leaf] != now[leaf]
+    }
+
+
+def _shown(leaves: Leaves, leaf: str) -> str:
+    if leaf not in leaves:
+        return "absent"
+    text = json.dumps(leaves[leaf], ensure_ascii=False)
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
+
+
+def _some(texts: Mapping[str, str]) -> str:
+    """The first texts, and how many more there are."""
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(list(texts.values())[:_SHOWN]) + more
+
+
+def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _flattened(f"{name}.{key}", inner)
+    else:
+        yield name, value
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back, so that it can be compared with a stored one; a long one is its checksum."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return f"checksum {checksum(text.encode())}" if len(text) > _LONG else json.loads(text)
+
+
+def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A catalog entry of a source, with what lies at its locations in place of their names."""
+    described = {}
+    for key, value in entry.items():
+        if key in _NOT_CONTENT:
+            continue
+        if key in _LOCATIONS:
+            described[key] = (
+                {k: _content(v) for k, v in value.items()} if isinstance(value, Mapping) else _content(value)
+            )
+        else:
+            described[key] = _described(value) if isinstance(value, Mapping) else value
+    return described
+
+
+def _content(location: Any) -> Any:
+    """Describe a file or a folder; an address, or what does not exist, is described by its name."""
+    path = Path(str(location)) if location else None
+    if path is None or not path.exists():
+        return location
+    if path.is_file():
+        return f"content {file_checksum(path)}" if path.stat().st_size <= _HASHED else _stamp(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    stamps = [f"{file.relative_to(path).as_posix()} {_stamp(file)}" for file in files]
+    return f"folder {checksum(*(stamp.encode() for stamp in stamps))}"
+
+
+def _stamp(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size} bytes of {stat.st_mtime_ns}"
