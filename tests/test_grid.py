@@ -91,6 +91,12 @@ def test_a_model_set_to_nothing_is_left_out():
     assert list(read_grid(parameters(left={"none": True}, right=None), MODELS)) == ["left"]
 
 
+@pytest.mark.parametrize("wanted", [["left"], 3, "left"])
+def test_a_grid_that_is_no_mapping(wanted):
+    with pytest.raises(GridError, match=r"grid: it must be \{model: \{method: true\}\}; it is "):
+        read_grid({"grid": wanted}, MODELS)
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [
@@ -98,6 +104,10 @@ def test_a_model_set_to_nothing_is_left_out():
         ({"left": {"none": True, "romee": True}}, "grid.left: no method `romee`; there are none, context, ft, "),
         ({"left": {"rome": True}}, "`none` must be on"),
         ({"left": {"none": True, "ike": True}}, "ike has no hyperparameters for left .*parameters/methods/ike.yml"),
+        ({"left": ["none"]}, r"grid.left: it must be \{method: true\}; it is \['none'\]"),
+        ({"left": True}, r"grid.left: it must be \{method: true\}; it is True"),
+        ({"left": {"none": True, "rome": "no"}}, "grid.left.rome: write true or false, without quotes; it is 'no'"),
+        ({"left": {"none": 1}}, "grid.left.none: write true or false, without quotes; it is 1"),
         ({}, "it is empty; name a model of left, right"),
     ],
 )
@@ -134,13 +144,6 @@ def test_sequences_have_models_and_in_them_methods_and_edit_none_under_no_method
     assert pipeline.nodes[0].name == "validate_facts"
     assert "check_enough" in [node.name for node in pipeline.nodes][:3]
     assert_in_order_of_dependence(pipeline)
-
-
-def test_a_misspelt_hyperparameter():
-    wanted = parameters(left={"none": True, "rome": True})
-    wanted["methods"]["rome"]["left"] = {**ROME, "vlr": 0.1}
-    with pytest.raises(GridError, match=r"methods.rome.left: no hyperparameter `vlr`; there are layer, "):
-        read_grid(wanted, MODELS)
 
 
 def test_the_grid_must_be_known_first(monkeypatch):

@@ -8,12 +8,16 @@ from typing import Any
 from kedro.framework.context import KedroContext
 
 from edit_robustness import grid
+from edit_robustness.configuration import check_parameters, runtime_names
 from edit_robustness.web.transport import check_user_agent
 
 SOURCES = ("raw_facts", "raw_lessons", "raw_relations", "corpus_source")
 """The data sets that a run starts from, beside the models."""
 
 _SUFFIX = ".language_model"
+
+_TABLES = "pandas."
+"""Types of other data sets that can hold a table of facts; `validate_facts` checks the columns."""
 
 
 class ProjectContext(KedroContext):
@@ -27,12 +31,14 @@ class ProjectContext(KedroContext):
         super().__init__(*args, **kwargs)
         parameters = self.config_loader["parameters"]
         catalog = speakers_models(self.config_loader["catalog"])
+        models = model_names(catalog)
+        check_parameters(parameters, models, runtime_names(self.config_loader), self._runtime_params)
         check_sources(catalog)
         check_web(catalog, parameters)
         check_judge(catalog, parameters)
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
         self.config_loader["catalog"] = catalog
-        grid.activate(parameters, model_names(catalog))
+        grid.activate(parameters, models)
 
 
 def model_names(catalog: Mapping[str, Any]) -> list[str]:
@@ -66,14 +72,17 @@ def check_judge(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> No
 
 
 def with_facts(catalog: Mapping[str, Any], chosen: str) -> dict[str, Any]:
-    """The catalog with the chosen entry in place of `raw_facts`, so that one word picks the facts of a run.
+    """Return the catalog with the chosen entry in place of `raw_facts`, so that one word picks the facts of a run.
 
     Raises:
-        ValueError: Naming the entry that is not there, and the entries of facts that there are.
+        ValueError: Naming the entry that is missing or is no table, and the entries of facts that exist.
     """
-    if chosen not in catalog:
-        there = [name for name, entry in catalog.items() if entry.get("type", "").endswith("FactsDataset")]
+    there = [name for name, entry in catalog.items() if str(entry.get("type", "")).endswith("FactsDataset")]
+    if not isinstance(chosen, str) or chosen not in catalog:
         raise ValueError(f"facts: no data set `{chosen}` in the catalog; there are {', '.join(there)}")
+    kind = str(catalog[chosen].get("type", ""))
+    if chosen not in there and not kind.startswith(_TABLES):
+        raise ValueError(f"facts: `{chosen}` is a {kind}, which holds no table of facts; there are {', '.join(there)}")
     return {**catalog, SOURCES[0]: catalog[chosen]}
 
 

@@ -7,7 +7,6 @@ Kedro's project context checks it and hands it over before any pipeline is made.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
 from typing import Any
 
@@ -122,42 +121,42 @@ def worded_by() -> str:
 def read_grid(parameters: Mapping[str, Any], models: Sequence[str], name: str = "grid") -> Grid:
     """The grid in the parameters, under this name; see `activate`."""
     wanted = parameters.get(name) or {}
+    if not isinstance(wanted, Mapping):
+        raise GridError(f"{name}: it must be {{model: {{method: true}}}}; it is {wanted!r}")
     unknown = [model for model in wanted if model not in models]
     if unknown:
         raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; there are {', '.join(sorted(models))}")
-    grid = {model: _methods(f"{name}.{model}", model, chosen or {}, parameters) for model, chosen in wanted.items()}
+    grid = {model: _methods(f"{name}.{model}", model, chosen, parameters) for model, chosen in wanted.items()}
     grid = {model: methods for model, methods in grid.items() if methods}
     if not grid:
         raise GridError(f"{name}: it is empty; name a model of {', '.join(sorted(models))} and methods for it")
     return grid
 
 
-def _methods(where: str, model: str, chosen: Mapping[str, bool], parameters: Mapping[str, Any]) -> list[str]:
-    for method in chosen:
+def _methods(where: str, model: str, chosen: Any, parameters: Mapping[str, Any]) -> list[str]:
+    chosen = {} if chosen is None else chosen
+    if not isinstance(chosen, Mapping):
+        raise GridError(f"{where}: it must be {{method: true}}; it is {chosen!r}")
+    for method, on in chosen.items():
         if method not in METHODS:
             raise GridError(f"{where}: no method `{method}`; there are {', '.join(METHODS)}")
-    on = [method for method in METHODS if chosen.get(method)]
-    if not on:
+        if not isinstance(on, bool | None):
+            # YAML reads a quoted 'no' as a text, which Python takes for true
+            raise GridError(f"{where}.{method}: write true or false, without quotes; it is {on!r}")
+    switched_on = [method for method in METHODS if chosen.get(method)]
+    if not switched_on:
         return []
-    if BASELINE not in on:
+    if BASELINE not in switched_on:
         raise GridError(f"{where}: `{BASELINE}` must be on, for locality compares with the unedited model")
-    for method in on:
-        settings = parameters.get("methods", {}).get(method, {})
+    for method in switched_on:
+        settings = parameters.get("methods", {}).get(method) or {}
         if model not in settings:
             raise GridError(
                 f"{where}: {method} has no hyperparameters for {model} (it has them for "
-                f"{', '.join(sorted(settings)) or 'no model'}); add them to parameters/methods/{method}.yml"
+                f"{', '.join(sorted(settings)) or 'no model'}); add them to parameters/methods/{method}.yml: copy "
+                f"those of the model most like yours to methods.{method}.{model}, and adjust them"
             )
-        _check_names(f"methods.{method}.{model}", settings[model] or {}, METHODS[method])
-    return on
-
-
-def _check_names(where: str, settings: Mapping[str, Any], method_class: Any) -> None:
-    """Refuse a hyperparameter that does not exist; its values are validated by Kedro, before the run."""
-    known = [field.name for field in fields(method_class)]
-    for name in settings:
-        if name not in known:
-            raise GridError(f"{where}: no hyperparameter `{name}`; there are {', '.join(known) or 'none'}")
+    return switched_on
 
 
 def edit_eval(grid: Grid, judged: bool = False, worded_by: str = rephrase.SOURCES[0]) -> Pipeline:

@@ -141,7 +141,8 @@ class Method(ABC):
         if self.at_once is not None and len(facts) > self.at_once:
             number = {1: "one fact"}.get(self.at_once, f"{self.at_once} facts")
             raise ValueError(
-                f"{self.name} edits {number} at a time; set batch_size: {self.at_once} (it is {len(facts)})"
+                f"{self.name} edits {number} per call, and was given {len(facts)}: pass fewer facts (in a sequence: "
+                f"sequence.at_once: {self.at_once})"
             )
 
     def _signed(self, edit: Edit, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> Edit:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, NonNegativeInt
+from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -17,9 +17,10 @@ from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.prompts.demonstrations import Demonstration, demonstrations, new_fact, sentence
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Ike(Method):
     """Demonstrations in the paper's three kinds, of the facts most like the new one (TF-IDF), the likest last.
 
