@@ -8,7 +8,7 @@ from typing import Any
 from kedro.framework.context import KedroContext
 
 from edit_robustness import grid
-from edit_robustness.configuration import check_parameters, runtime_names
+from edit_robustness.configuration import check_models, check_parameters, runtime_names
 from edit_robustness.web.transport import check_user_agent
 
 SOURCES = ("raw_facts", "raw_lessons", "raw_relations", "corpus_source")
@@ -39,6 +39,7 @@ class ProjectContext(KedroContext):
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
         self.config_loader["catalog"] = catalog
         grid.activate(parameters, models)
+        check_models(catalog, parameters, [grid.active(), grid.sequential() or {}])
 
 
 def model_names(catalog: Mapping[str, Any]) -> list[str]:

@@ -12,11 +12,12 @@ from edit_robustness.datasets.folders import Manifest, Stored
 from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing import key_statistics
 from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.fitting import TextNeed
 from edit_robustness.editing.method import Prepared, Trained, Unsolvable
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus
+from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with
 from edit_robustness.report.runs import methods_run
 from edit_robustness.tables import facts_to_table
 
@@ -168,7 +169,7 @@ def test_what_cannot_be_prepared_lands_with_the_reason_and_is_not_edited_with(la
 def test_a_model_without_numbers_writes_no_corpus_and_has_no_moments():
     broken = tiny_model("llama")
     broken.weight(Site(0, "mlp_out"))[0, 0] = float("nan")
-    written = Folder().take(write_corpus(broken, CorpusSource((), 4, 8, 0), {}))
+    written = Folder().take(write_corpus_with(TextNeed())(broken, CorpusSource((), 4, 8, 0), {}))
     assert written.items["corpus"].read() == []
     assert Folder().take(take_moments(broken, {}, CORPUS, method("rome"))).items == {}
 

@@ -185,18 +185,6 @@ def test_the_unedited_model_is_asked_once_about_everything(lab, tmp_path):
     assert len(answers["0.0"].read()) == len(PROBES)
 
 
-def test_words_that_leave_no_room_are_refused_before_anything_is_asked(lab, tmp_path):
-    edits = {
-        edit_key(order, number): Stored.of(f"{order}.{number}", Frame("a " * 50), prefix_tokens=800 * number)
-        for order in (0, 1)
-        for number in (1, 2, 3)
-    }
-    message = r"context puts 2400 tokens before every prompt after 3 edits; .* set sequential_grid\.tiny-llama\.context"
-    with pytest.raises(ValueError, match=message):
-        asked(lab, AnswersDataset(str(tmp_path)), edits, name="context")
-    assert times(tmp_path) == {}
-
-
 def test_drift_is_the_norm_of_the_summed_change(lab, sequence):
     lm = lab.model("llama")
     drift = nodes.drift_with("rome")(lm, sequence, SETTINGS)

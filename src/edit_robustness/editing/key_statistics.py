@@ -98,6 +98,11 @@ def unread_texts(lm: LanguageModel, texts: Sequence[str], tokens: int) -> Sequen
     return texts[len(_rows(lm, texts, tokens)) :]
 
 
+def count_tokens(lm: LanguageModel, texts: Sequence[str], most: int) -> int:
+    """Return how many tokens `second_moments` would take from these texts if it may take so many."""
+    return sum(map(len, _rows(lm, texts, most)))
+
+
 def _rows(lm: LanguageModel, texts: Sequence[str], tokens: int) -> list[list[int]]:
     rows: list[list[int]] = []
     left = tokens

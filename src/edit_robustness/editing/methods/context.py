@@ -22,6 +22,7 @@ class Context(Method):
 
     name: ClassVar[str] = "context"
     at_once: ClassVar[int | None] = None
+    in_words: ClassVar[bool] = True
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
         """A frame of the facts' sentences, each on a line of its own."""

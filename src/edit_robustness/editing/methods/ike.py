@@ -32,6 +32,7 @@ class Ike(Method):
 
     name: ClassVar[str] = "ike"
     learns_from: ClassVar[tuple[str, ...]] = ("facts",)
+    in_words: ClassVar[bool] = True
 
     copy: NonNegativeInt
     update: NonNegativeInt

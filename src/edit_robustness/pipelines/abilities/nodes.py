@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.measure import benchmark_facts, measure
-from edit_robustness.abilities.requests import RequestTooLong, planned
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark, build_benchmarks
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
@@ -39,7 +39,9 @@ def measure_with(method: str) -> Callable[..., Landing]:
         settings: SequenceParameters,
         edits: Mapping[str, Stored[Edit]] | None = None,
         prepared: Mapping[str, Stored[Prepared]] | None = None,
+        checked: Any = None,
     ) -> Landing:
+        """Measure what is missing; `checked` says that all requests fit into the context."""
         points = checkpoints(edits, settings)
         wanted = Manifest(
             {
@@ -54,7 +56,6 @@ def measure_with(method: str) -> Callable[..., Landing]:
             return
         several = {point: [each for each in benchmarks if _key(point, each) in missing] for point in points}
         due = {point: own for point, own in several.items() if own}
-        _check_fit(lm, method, due, edits, prepared)
         measured = _measured(lm, due, replays(edits, list(due), prepared), wanted)
         yield from track(measured, f"{lm.name}: {method}, abilities", len(missing))
 
@@ -79,26 +80,3 @@ def _measured(
                 documents = measure(lm, benchmark, prefix=past.prefix)
                 seconds = round(time.perf_counter() - since, 3)
                 yield {_key(point, benchmark): Stored.of(wanted[_key(point, benchmark)], documents, seconds=seconds)}
-
-
-def _check_fit(
-    lm: LanguageModel,
-    method: str,
-    due: Mapping[Checkpoint, Sequence[Benchmark]],
-    edits: Mapping[str, Stored[Edit]] | None,
-    prepared: Mapping[str, Stored[Prepared]] | None,
-) -> None:
-    """Refuse, before anything is measured, words of edits that leave no room for what a benchmark asks."""
-    longest = max(due, key=lambda point: point.prefix_tokens)
-    if not longest.prefix_tokens:
-        return
-    ((_, past),) = replays(edits, [longest], prepared)
-    for benchmark in due[longest]:
-        try:
-            planned(lm, benchmark.work.instances, past.prefix)
-        except RequestTooLong as error:
-            raise RequestTooLong(
-                f"{benchmark.name} cannot be asked after {longest.edits} edits by {method}, which put "
-                f"{longest.prefix_tokens} tokens before every request: lower sequence.checkpoints, or set "
-                f"sequential_grid.{lm.name}.{method}: false. {error}"
-            ) from error

@@ -20,6 +20,7 @@ def create_pipeline(method: str) -> Pipeline:
         "benchmarks": "planned_benchmarks",
         "stored": "documents_stored",
         "settings": "params:sequence",
+        "checked": "fitting",
         **({} if method == NoEdit.name else {"edits": "sequence"}),
         **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
     }

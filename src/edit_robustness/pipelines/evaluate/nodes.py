@@ -41,10 +41,12 @@ def evaluate(
     stored: Mapping[str, str],
     decoding: Decoding,
     prepared: Mapping[str, Stored[Prepared]] | None = None,
+    checked: Any = None,
 ) -> Landing:
     """Ask every probe under its edit; answers that are there already are not asked again.
 
-    `prepared` holds what the method prepared, where its edits cannot be applied without it.
+    `prepared` holds what the method prepared, where its edits cannot be applied without it; `checked` says that all
+    prompts fit into the context.
     """
     own: dict[str, list[Probe]] = {key: [] for key in edits}
     for probe in probes_from_table(probes):
