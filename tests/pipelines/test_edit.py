@@ -174,6 +174,35 @@ def test_a_model_without_numbers_writes_no_corpus_and_has_no_moments():
     assert Folder().take(take_moments(broken, {}, CORPUS, method("rome"))).items == {}
 
 
+def test_the_corpus_grows_to_what_the_methods_read_and_stays_where_it_suffices(lab, caplog):
+    lm, small = lab.model("llama"), CorpusSource((), 4, 20, 0)
+    written = Folder().take(write_corpus_with(TextNeed())(lm, small, {}))
+    same = Folder().take(write_corpus_with(TextNeed(80, 4, "x"))(lm, small, {}))
+    assert same.manifest == written.manifest
+    assert same.items["corpus"].read() == written.items["corpus"].read()
+    with caplog.at_level("INFO"):
+        grown = Folder().take(write_corpus_with(TextNeed(400, 1, "methods.rome.x.mom2_tokens"))(lm, small, {}))
+    assert (
+        "20 texts of 20 tokens instead of 4 (corpus_source.number): methods.rome.x.mom2_tokens reads 400" in caplog.text
+    )
+    assert grown.manifest != written.manifest
+    assert key_statistics.count_tokens(lm, grown.items["corpus"].read(), 400) == 400
+    key_statistics.second_moments(lm, grown.items["corpus"].read(), [Site(1, "mlp_out")], tokens=400)
+
+
+def test_texts_that_end_early_are_made_up_for(lab, monkeypatch):
+    seeds = []
+
+    def write(lm, *, texts, tokens, seed, progress):
+        seeds.append(seed)
+        return ["ab"] * texts
+
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.written_texts", write)
+    written = Folder().take(write_corpus_with(TextNeed())(lab.model("llama"), CorpusSource((), 2, 6, 5), {}))
+    assert written.items["corpus"].read() == ["ab"] * 7
+    assert seeds == [5, 6, 7]
+
+
 def test_what_was_measured_when_preparing_is_in_the_header_of_every_edit_and_in_the_runs_record(lab, tmp_path):
     lm, made = lab.model("llama"), method("alphaedit")
     prepared = PreparedDataset(str(tmp_path / "prepared"))

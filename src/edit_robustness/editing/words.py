@@ -22,10 +22,8 @@ def words_before(
         lm: The model.
         method: The method.
         facts: The facts to edit.
-        lessons: Facts to learn from; those about a subject that is edited are left out.
+        lessons: Facts that it takes demonstrations from.
         relations: The wordings of relations.
     """
-    edited = {fact.subject for fact in facts}
-    pool = tuple(fact for fact in lessons if fact.subject not in edited)
-    prepared = method.prepare(lm, Corpus(facts=pool, relations=relations))
+    prepared = method.prepare(lm, Corpus(facts=tuple(lessons), relations=relations))
     return [edit.prefix for edit in method.increments(lm, facts, prepared=prepared)]

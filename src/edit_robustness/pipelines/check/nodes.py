@@ -17,6 +17,7 @@ from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.editing.fitting import TextNeed, misfits, refuse_short_corpus
 from edit_robustness.editing.fold import SequenceParameters
 from edit_robustness.editing.method import Method
+from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.words import words_before
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.check.samples import around, longest_facts, shortest_facts, with_old_objects
@@ -42,11 +43,12 @@ SHORTER = {
 """What makes prompts or answers shorter, by what the settings of a pipeline are called."""
 
 
-def check_model_with(model: str, need: TextNeed, cells: str) -> Callable[..., Checked]:
+def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: str) -> Callable[..., Checked]:
     """The node that checks a loaded model before it is asked anything.
 
     Args:
         model: Its name in the catalog and in settings.
+        names: Rows of METHODS, in the order of the last inputs.
         need: How much text the methods of the run read.
         cells: The grid that the methods stand in, ``grid`` or ``sequential_grid``.
     """
@@ -59,14 +61,14 @@ def check_model_with(model: str, need: TextNeed, cells: str) -> Callable[..., Ch
         corpus_source: CorpusSource,
         decoding: Decoding,
         settings: Any,
-        *methods: Method,
+        *hyperparameters: Any,
     ) -> Checked:
         """Refuse settings that do not fit the model, a corpus that is too short, and prompts that are too long.
 
         Prompts are too long here if they are for the facts with the shortest texts. If only those with the longest
         are, that is logged; `check_lengths` decides once the facts of the run are drawn.
         """
-        shape = lm.shape
+        shape, methods = lm.shape, _methods(names, hyperparameters)
         problems = [line for one in methods for line in misfits(f"methods.{one.name}.{model}", one, model, shape)]
         if problems:
             raise ValueError("\n".join(problems))
@@ -92,7 +94,7 @@ def check_model_with(model: str, need: TextNeed, cells: str) -> Callable[..., Ch
     return check_model
 
 
-def check_lengths_with(model: str) -> Callable[..., Checked]:
+def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checked]:
     """The node that checks all prompts of single edits, each with the words of each method before it."""
 
     def check_lengths(
@@ -102,11 +104,11 @@ def check_lengths_with(model: str) -> Callable[..., Checked]:
         lessons: pd.DataFrame,
         raw_relations: dict,
         decoding: Decoding,
-        *methods: Method,
+        *hyperparameters: Any,
     ) -> Checked:
         """Refuse prompts that do not fit, before any edit is asked."""
         facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
-        words = _words(lm, methods, facts, facts_from_table(lessons), templates)
+        words = _words(lm, _methods(names, hyperparameters), facts, _lessons(lessons, facts), templates)
         needs = _needs(lm, probes_from_table(probes), words, decoding)
         check_fit(lm, needs, shorten=SHORTER["probes"], cells=f"grid.{model}")
         return {"model": lm.name, "context": lm.max_length, "longest": _plain(needs)}
@@ -114,7 +116,7 @@ def check_lengths_with(model: str) -> Callable[..., Checked]:
     return check_lengths
 
 
-def check_sequences_with(model: str) -> Callable[..., Checked]:
+def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Checked]:
     """The node that checks all prompts and benchmarks of sequences after the last of their edits."""
 
     def check_sequences(
@@ -126,13 +128,13 @@ def check_sequences_with(model: str) -> Callable[..., Checked]:
         raw_relations: dict,
         decoding: Decoding,
         settings: SequenceParameters,
-        *methods: Method,
+        *hyperparameters: Any,
     ) -> Checked:
         """Refuse prompts that do not fit after the words of all edits, before any edit is asked."""
         cells, templates = f"sequential_grid.{model}", read_relations(raw_relations)
         edited = facts_from_table(sampled_facts[sampled_facts["asked"] == "edited"])
-        asked = probes_from_table(probes)
-        words = _words(lm, methods, edited, facts_from_table(lessons), templates, asked)
+        asked, methods = probes_from_table(probes), _methods(names, hyperparameters)
+        words = _words(lm, methods, edited, _lessons(lessons, edited), templates, asked)
         needs = _needs(lm, asked, words, decoding)
         check_fit(lm, needs, shorten=SHORTER["sequence"], cells=cells)
         for method, own in words.items():
@@ -140,6 +142,12 @@ def check_sequences_with(model: str) -> Callable[..., Checked]:
         return {"model": lm.name, "context": lm.max_length, "longest": _plain(needs)}
 
     return check_sequences
+
+
+def _methods(names: Sequence[str], hyperparameters: Sequence[Any]) -> list[Method]:
+    """Return the methods; kedro reads hyperparameters only of those that a node of the pipeline names the type of."""
+    pairs = zip(names, hyperparameters, strict=True)
+    return [own if isinstance(own, Method) else METHODS[name](**(own or {})) for name, own in pairs]
 
 
 def _check_benchmarks(lm: LanguageModel, benchmarks: Iterable[Benchmark], prefix: str, off: str) -> None:
@@ -182,6 +190,12 @@ def _words(
             apart = dict(zip((fact.id for fact in facts), own, strict=True))
             words[method.name] = apart if asked is None else dict.fromkeys((p.fact_id for p in asked), "".join(own))
     return words
+
+
+def _lessons(lessons: pd.DataFrame, edited: Sequence[Fact]) -> list[Fact]:
+    """Return the lessons of a run: those whose subjects it does not edit."""
+    subjects = {fact.subject for fact in edited}
+    return [fact for fact in facts_from_table(lessons) if fact.subject not in subjects]
 
 
 def _recalled(facts: Sequence[Fact]) -> list[Probe]:

@@ -24,24 +24,29 @@ def create_model_pipeline(
         cells: The grid that the methods stand in.
         need: How much running text the methods read.
     """
-    own = [f"params:methods.{method}.{model}" for method in methods]
-    inputs = ["language_model", "facts", *_LEARNING, "corpus_source", _DECODING, f"params:{settings}", *own]
-    check = nodes.check_model_with(model, need or TextNeed(), cells)
+    asked = ["corpus_source", _DECODING, f"params:{settings}", *_settings(methods, model)]
+    inputs = ["language_model", "facts", *_LEARNING, *asked]
+    check = nodes.check_model_with(model, methods, need or TextNeed(), cells)
     return Pipeline([Node(check, inputs, "checked", name="check_model", tags=["gpu"])])
 
 
 def create_lengths_pipeline(methods: Sequence[str], model: str) -> Pipeline:
     """The prompts of single edits to a record that they fit into the context."""
-    inputs = ["language_model", "probes", "sampled_facts", *_LEARNING, _DECODING, *_in_words(methods, model)]
-    return Pipeline([Node(nodes.check_lengths_with(model), inputs, "fitting", name="check_lengths")])
+    words = _in_words(methods)
+    inputs = ["language_model", "probes", "sampled_facts", *_LEARNING, _DECODING, *_settings(words, model)]
+    return Pipeline([Node(nodes.check_lengths_with(model, words), inputs, "fitting", name="check_lengths")])
 
 
 def create_sequences_pipeline(methods: Sequence[str], model: str) -> Pipeline:
     """The prompts and benchmarks of sequences to a record that they fit into the context after all edits."""
-    asked = ["sequence_probes", "planned_benchmarks", "sampled_facts"]
-    inputs = ["language_model", *asked, *_LEARNING, _DECODING, "params:sequence", *_in_words(methods, model)]
-    return Pipeline([Node(nodes.check_sequences_with(model), inputs, "fitting", name="check_sequences")])
+    words, asked = _in_words(methods), ["sequence_probes", "planned_benchmarks", "sampled_facts"]
+    inputs = ["language_model", *asked, *_LEARNING, _DECODING, "params:sequence", *_settings(words, model)]
+    return Pipeline([Node(nodes.check_sequences_with(model, words), inputs, "fitting", name="check_sequences")])
 
 
-def _in_words(methods: Sequence[str], model: str) -> list[str]:
-    return [f"params:methods.{method}.{model}" for method in methods if METHODS[method].in_words]
+def _in_words(methods: Sequence[str]) -> list[str]:
+    return [method for method in methods if METHODS[method].in_words]
+
+
+def _settings(methods: Sequence[str], model: str) -> list[str]:
+    return [f"params:methods.{method}.{model}" for method in methods]
