@@ -164,6 +164,32 @@ def test_facts_are_checked_before_anything_needs_a_model():
     assert main_job().nodes[0].name == "validate_facts"
 
 
+def test_checks_come_before_what_they_are_for():
+    both = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
+    for pipeline, lengths, asking in (
+        (edit_eval(both), "check_lengths", "rome.evaluate"),
+        (sequential_eval(both), "check_sequences", "rome.ask_checkpoints"),
+    ):
+        nodes = {node.name.removeprefix("left."): node for node in pipeline.nodes}
+        for earlier, later in [
+            ("check_model", "ask_objects"),
+            ("complete_facts", "recall"),
+            ("complete_facts", "write_corpus"),  # a model that names no old object writes none
+            (lengths, asking),
+        ]:
+            assert before(pipeline, nodes, earlier, later), (earlier, later)
+
+
+def before(pipeline, nodes, earlier, later):
+    """Whether a node follows from another, in some steps."""
+    due, seen = [nodes[later]], set()
+    while due:
+        node = due.pop()
+        seen.add(node.name)
+        due += [other for other in pipeline.node_dependencies[node] if other.name not in seen]
+    return nodes[earlier].name in seen
+
+
 def test_the_order_survives_what_a_session_does_to_a_pipeline():
     whole = main_job()
     for pipeline in (Pipeline([]) + whole, whole + Pipeline([]), whole + whole, whole.filter(tags=["rome", "none"])):

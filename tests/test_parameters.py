@@ -120,7 +120,7 @@ def test_what_the_command_line_alone_can_give_is_refused_in_a_file(whole):
 
 
 def test_a_users_own_parameters_begin_with_x_(whole):
-    check_parameters({**whole, "x_mine": {"anything": float("inf")}}, MODELS, RUNTIME)
+    check_parameters({**whole, "x_mine": {"anything": float("inf")}, "_shared": 1}, MODELS, RUNTIME)
 
 
 def test_many_mistakes_take_few_lines(whole):

@@ -24,8 +24,8 @@ from edit_robustness.pipelines.ingest.nodes import SampleParameters
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters
 from edit_robustness.text.closest import did_you_mean
 
-OWN = "x_"
-"""Parameters whose names begin so are the user's own, and are not checked."""
+OWN = ("x_", "_")
+"""Beginnings of names that are not checked: a user's own parameters, and Kedro's place for YAML anchors."""
 
 BLOCKS: Mapping[str, type] = {
     "sample": SampleParameters,
@@ -74,7 +74,7 @@ def _problems(
     own = {name: value for name, value in parameters.items() if not str(name).startswith(OWN)}
     for name, value in own.items():
         if name not in known:
-            yield f"unknown parameter `{name}`; {did_you_mean(str(name), known)} (names of your own begin with {OWN})"
+            yield f"unknown parameter `{name}`; {did_you_mean(str(name), known)} (your own begin with {OWN[0]})"
         elif name in runtime and name not in given:
             yield f"parameter `{name}` has no effect in a file: give it on the command line, --params={name}={value}"
         else:

@@ -56,7 +56,7 @@ def second_moments(
     if used <= widest:
         raise ValueError(
             f"second moments of keys {widest} wide need more than {widest} tokens; the corpus gave {used}: "
-            "give it more text or raise the number of tokens"
+            "give it more text (corpus_source) or raise the number of tokens (mom2_tokens)"
         )
     total = {site: torch.zeros(lm.weight(site).shape[1], lm.weight(site).shape[1]).double() for site in sites}
     batches = [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]

@@ -45,7 +45,7 @@ class Ike(Method):
         if not 0 < wanted <= len(pool):
             raise ValueError(
                 f"ike wants {wanted} demonstrations, and raw_lessons has {len(pool)} facts with wordings outside the "
-                "sample: lower copy, update or retain, or give it more facts"
+                "sample: lower its settings copy, update or retain, or give raw_lessons more facts"
             )
         return Prepared(texts=tuple(json.dumps(d.__dict__, ensure_ascii=False) for d in pool))
 

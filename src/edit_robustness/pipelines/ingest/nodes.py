@@ -119,7 +119,7 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
     )
     if len(chosen) < parameters.size:
         logger.warning(
-            "size: %d facts were asked for, and %d are taken: the table has no more subjects",
+            "sample.size: %d facts were asked for, and %d are taken: the table has no more subjects",
             parameters.size,
             len(chosen),
         )
