@@ -4,6 +4,7 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness import grid
+from edit_robustness.configuration.parameters import BLOCKS
 from edit_robustness.grid import ByModel, GridError, edit_eval, read_grid, rescoring, sequential_eval
 from edit_robustness.pipelines.rephrase import SOURCES
 
@@ -100,8 +101,8 @@ def test_a_grid_that_is_no_mapping(wanted):
 @pytest.mark.parametrize(
     ("models", "message"),
     [
-        ({"lef": {"none": True}}, "no model `lef` in the catalog; there are left, right"),
-        ({"left": {"none": True, "romee": True}}, "grid.left: no method `romee`; there are none, context, ft, "),
+        ({"lef": {"none": True}}, "no model `lef` in the catalog; did you mean `left`"),
+        ({"left": {"none": True, "romee": True}}, "grid.left: no method `romee`; did you mean `rome`"),
         ({"left": {"rome": True}}, "`none` must be on"),
         ({"left": {"none": True, "ike": True}}, "ike has no hyperparameters for left .*parameters/methods/ike.yml"),
         ({"left": ["none"]}, r"grid.left: it must be \{method: true\}; it is \['none'\]"),
@@ -125,8 +126,8 @@ def test_the_grid_of_sequences_is_checked_as_the_other_is_and_may_be_missing(mon
     grid.activate(given | {"sequential_grid": {"right": {"rome": True, "none": True}}}, MODELS)
     assert grid.sequential() == {"right": ["none", "rome"]}
     for wrong, message in [
-        ({"lef": {"none": True}}, "sequential_grid: no model `lef` in the catalog; there are left, right"),
-        ({"left": {"none": True, "romee": True}}, "sequential_grid.left: no method `romee`; there are none, "),
+        ({"lef": {"none": True}}, "sequential_grid: no model `lef` in the catalog; did you mean `left`"),
+        ({"left": {"none": True, "romee": True}}, "sequential_grid.left: no method `romee`; did you mean `rome`"),
         ({"left": {"rome": True}}, "sequential_grid.left: `none` must be on"),
         ({"left": {"none": True, "ike": True}}, "sequential_grid.left: ike has no hyperparameters for left"),
         ({}, "sequential_grid: it is empty"),
@@ -162,6 +163,14 @@ def test_one_model_after_another_in_the_order_of_the_grid():
 
 def test_facts_are_checked_before_anything_needs_a_model():
     assert main_job().nodes[0].name == "validate_facts"
+
+
+def test_every_parameter_that_a_pipeline_reads_is_checked():
+    both = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
+    pipelines = [edit_eval(both), sequential_eval(both), grid.conversing(both), grid.baking(both, "rome")]
+    read = {name.removeprefix("params:") for each in pipelines for name in each.inputs() if name.startswith("params:")}
+    blocks = {name for name in read if not name.startswith("methods.")}
+    assert blocks == set(BLOCKS)
 
 
 def test_checks_come_before_what_they_are_for():

@@ -28,6 +28,7 @@ from edit_robustness.pipelines import (
     rephrase,
     sequence,
 )
+from edit_robustness.text.closest import did_you_mean
 
 Grid = dict[str, list[str]]
 """For each model the methods of this run."""
@@ -139,7 +140,7 @@ def read_grid(parameters: Mapping[str, Any], models: Sequence[str], name: str = 
         raise GridError(f"{name}: it must be {{model: {{method: true}}}}; it is {wanted!r}")
     unknown = [model for model in wanted if model not in models]
     if unknown:
-        raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; there are {', '.join(sorted(models))}")
+        raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; {did_you_mean(unknown[0], sorted(models))}")
     grid = {model: _methods(f"{name}.{model}", model, chosen, parameters) for model, chosen in wanted.items()}
     grid = {model: methods for model, methods in grid.items() if methods}
     if not grid:
@@ -153,7 +154,7 @@ def _methods(where: str, model: str, chosen: Any, parameters: Mapping[str, Any])
         raise GridError(f"{where}: it must be {{method: true}}; it is {chosen!r}")
     for method, on in chosen.items():
         if method not in METHODS:
-            raise GridError(f"{where}: no method `{method}`; there are {', '.join(METHODS)}")
+            raise GridError(f"{where}: no method `{method}`; {did_you_mean(str(method), METHODS)}")
         if not isinstance(on, bool | None):
             # YAML reads a quoted 'no' as a text, which Python takes for true
             raise GridError(f"{where}.{method}: write true or false, without quotes; it is {on!r}")

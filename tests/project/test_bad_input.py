@@ -71,7 +71,7 @@ def test_a_table_that_cannot_be_used(project, no_model, rows, columns, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"grid": {"tinny": {"none": True}}}, "no model `tinny` in the catalog; there are smollm2, tiny"),
+        ({"grid": {"tinny": {"none": True}}}, "no model `tinny` in the catalog; did you mean `tiny`"),
         ({"facts_pth": "x.csv"}, "unknown parameter `facts_pth`; did you mean `facts_path`"),
         ({"methods": {"rome": {"tiny": {"v_lr": -1}}}}, r"methods\.rome\.tiny\.v_lr: .* greater than 0; it is -1"),
         ({"methods": {"rome": {"tiny": {"layer": 99}}}}, r"methods\.rome\.tiny\.layer: there is no layer 99; tiny has"),

@@ -34,12 +34,14 @@ class Need:
 
     Attributes:
         kind: Its kind.
+        fact: The id of the fact that it is about.
         words: Tokens of the edit's words before it; they are among `prompt`.
         prompt: Tokens of all that stands before the answer.
         answer: Most tokens of the answer.
     """
 
     kind: str
+    fact: str
     words: int
     prompt: int
     answer: int
@@ -106,9 +108,13 @@ def _too_long(lm: LanguageModel, need: Need) -> bool:
 
 
 def _told(who: str, needs: Sequence[Need]) -> str:
-    kinds = ", ".join(f"{need.kind} {need.total}" for need in sorted(needs, key=lambda need: -need.total))
+    ordered = sorted(needs, key=lambda need: -need.total)
+    kinds = ", ".join(f"{need.kind} {need.total}" for need in ordered)
     words = f"{needs[0].words} for the words of {who}, " if needs[0].words else ""
-    return f"{who if words else 'any method'}: {kinds}, of them {words}{needs[0].answer} for the answer"
+    who = who if words else "any method"
+    return (
+        f"{who}: {kinds}, of them {words}{needs[0].answer} for the answer, the longest for the fact {ordered[0].fact}"
+    )
 
 
 def _need(lm: LanguageModel, asked: Prefixed, decoding: Decoding) -> Need:
@@ -117,7 +123,7 @@ def _need(lm: LanguageModel, asked: Prefixed, decoding: Decoding) -> Need:
     # the answer that a prompt follows stands inside it
     before = decoding.max_new_tokens if probe.follows is not None else 0
     words = len(lm.encode(prefix, special=False)) if prefix else 0
-    return Need(probe.kind, words, prompt + before, decoding.most_tokens(lm))
+    return Need(probe.kind, probe.fact_id, words, prompt + before, decoding.most_tokens(lm))
 
 
 def _bytes(prefix: str, probe: Probe) -> int:
