@@ -54,8 +54,8 @@ def test_the_message_names_methods_kinds_tokens_and_the_way_out(short):
         check_fit(short, needs, shorten="leave kinds out", cells="grid.tiny")
     assert str(told.value) == (
         "tiny-llama's context has 100 tokens, and prompts with their answers need more (any method: dialogue 105, of "
-        "them 10 for the answer, the longest for the fact f; ike: cloze 115, statement 105, of them 75 for the words of "
-        "ike, 10 for the answer, the longest for the fact f): leave kinds out, or set grid.tiny.ike: false"
+        "them 10 for the answer, the longest for the fact f; ike: cloze 115, statement 105, of them 75 for the words "
+        "of ike, 10 for the answer, the longest for the fact f): leave kinds out, or set grid.tiny.ike: false"
     )
 
 

@@ -24,6 +24,10 @@ _TEMPLATE = 256
 """Tokens that a chat template may add to a conversation."""
 
 
+_SHOWN = 5
+"""Kinds of prompt that are named for each method."""
+
+
 class TooLong(ValueError):
     """Prompts that do not fit into a model's context."""
 
@@ -109,12 +113,11 @@ def _too_long(lm: LanguageModel, need: Need) -> bool:
 
 def _told(who: str, needs: Sequence[Need]) -> str:
     ordered = sorted(needs, key=lambda need: -need.total)
-    kinds = ", ".join(f"{need.kind} {need.total}" for need in ordered)
+    kinds = ", ".join(f"{need.kind} {need.total}" for need in ordered[:_SHOWN])
+    more = f" and {len(ordered) - _SHOWN} kinds more" if len(ordered) > _SHOWN else ""
     words = f"{needs[0].words} for the words of {who}, " if needs[0].words else ""
-    who = who if words else "any method"
-    return (
-        f"{who}: {kinds}, of them {words}{needs[0].answer} for the answer, the longest for the fact {ordered[0].fact}"
-    )
+    end = f"{needs[0].answer} for the answer, the longest for the fact {ordered[0].fact}"
+    return f"{who if words else 'any method'}: {kinds}{more}, of them {words}{end}"
 
 
 def _need(lm: LanguageModel, asked: Prefixed, decoding: Decoding) -> Need:
