@@ -1,11 +1,15 @@
 """Every parameter is checked by name and by value before a run."""
 
+from typing import get_origin
+
 import pytest
 import yaml
 from fabricated_edits import REPOSITORY
 
 from edit_robustness.configuration import SettingError, check_parameters
+from edit_robustness.configuration.parameters import BLOCKS
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.setting_types import STRICT, listed
 
 MODELS = ["smollm2", "tiny"]
 RUNTIME = {"facts_path", "facts_limit", "offline"}
@@ -128,6 +132,34 @@ def test_many_mistakes_take_few_lines(whole):
     lines = told(whole, given).splitlines()
     assert len(lines) == 4
     assert lines[-1] == "methods.rome.tiny: 6 more settings are wrong"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text", "value"),
+    [
+        (BLOCKS["probes"], "kinds", "question statement", ("statement", "question")),
+        (BLOCKS["sequence"], "checkpoints", "1 5", (1, 5)),
+        (BLOCKS["sequence"], "checkpoints", 5, (5,)),
+        (BLOCKS["features"], "remote", "wikipedia_views, wikidata_links", ("wikipedia_views", "wikidata_links")),
+        (BLOCKS["abilities"], "tasks", "embedded paper2.gsm8k", ("embedded", "paper2.gsm8k")),
+        (METHODS["memit"], "layers", "1 2", (1, 2)),
+        (METHODS["mend"], "parts", "mlp_in mlp_out", ("mlp_in", "mlp_out")),
+        (METHODS["serac"], "blocks", 2, (2,)),
+        (METHODS["kn"], "context_lengths", "", ()),
+    ],
+)
+def test_lists_are_read_by_one_rule(whole, kind, name, text, value):
+    block = next((block for block, own in BLOCKS.items() if own is kind), None)
+    settings = whole[block] if block else whole["methods"][kind.name]["tiny"]
+    assert getattr(kind(**{**settings, name: text}), name) == value
+
+
+@pytest.mark.parametrize("kind", [*BLOCKS.values(), *METHODS.values()])
+def test_every_list_and_every_block_follows_the_rules(kind):
+    assert kind.__pydantic_config__ == STRICT
+    for name, field in kind.__pydantic_fields__.items():
+        if get_origin(field.annotation) is tuple:
+            assert [rule for rule in field.metadata if getattr(rule, "func", None) is listed], name
 
 
 @pytest.mark.parametrize("method", METHODS)

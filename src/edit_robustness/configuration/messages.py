@@ -45,8 +45,10 @@ def _line(where: str, error: Mapping[str, Any], kind: type) -> str:
         *blocks, last = map(str, error["loc"])
         return f"{_name([where, *blocks])}: no setting `{last}`; {did_you_mean(last, _names(kind, blocks))}"
     said = str(error["msg"]).removeprefix("Value error, ")
-    if not name or said.startswith((where, where.split(".", maxsplit=1)[0] + ".")):
-        return said if said.startswith(where) else f"{where}: {said}"
+    if said.startswith(where.split(".", maxsplit=1)[0] + "."):
+        return said  # a validator of ours that names the setting itself
+    if not name:
+        return f"{where}: {said}"
     # a validator of ours says the value itself where it matters
     end = said if error["type"] == "value_error" else f"{_lower(said)}; it is {shown(value)}"
     return f"{where}.{name}: {end}"
