@@ -4,6 +4,7 @@ import pytest
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness import grid
+from edit_robustness.configuration.parameters import BLOCKS
 from edit_robustness.context import keeping_stale
 from edit_robustness.grid import ByModel, GridError, edit_eval, read_grid, rescoring, sequential_eval
 from edit_robustness.pipelines.rephrase import SOURCES
@@ -92,13 +93,23 @@ def test_a_model_set_to_nothing_is_left_out():
     assert list(read_grid(parameters(left={"none": True}, right=None), MODELS)) == ["left"]
 
 
+@pytest.mark.parametrize("wanted", [["left"], 3, "left"])
+def test_a_grid_that_is_no_mapping(wanted):
+    with pytest.raises(GridError, match=r"grid: it must be \{model: \{method: true\}\}; it is "):
+        read_grid({"grid": wanted}, MODELS)
+
+
 @pytest.mark.parametrize(
     ("models", "message"),
     [
-        ({"lef": {"none": True}}, "no model `lef` in the catalog; there are left, right"),
-        ({"left": {"none": True, "romee": True}}, "grid.left: no method `romee`; there are none, context, ft, "),
+        ({"lef": {"none": True}}, "no model `lef` in the catalog; did you mean `left`"),
+        ({"left": {"none": True, "romee": True}}, "grid.left: no method `romee`; did you mean `rome`"),
         ({"left": {"rome": True}}, "`none` must be on"),
         ({"left": {"none": True, "ike": True}}, "ike has no hyperparameters for left .*parameters/methods/ike.yml"),
+        ({"left": ["none"]}, r"grid.left: it must be \{method: true\}; it is \['none'\]"),
+        ({"left": True}, r"grid.left: it must be \{method: true\}; it is True"),
+        ({"left": {"none": True, "rome": "no"}}, "grid.left.rome: write true or false, without quotes; it is 'no'"),
+        ({"left": {"none": 1}}, "grid.left.none: write true or false, without quotes; it is 1"),
         ({}, "it is empty; name a model of left, right"),
     ],
 )
@@ -116,8 +127,8 @@ def test_the_grid_of_sequences_is_checked_as_the_other_is_and_may_be_missing(mon
     grid.activate(given | {"sequential_grid": {"right": {"rome": True, "none": True}}}, MODELS)
     assert grid.sequential() == {"right": ["none", "rome"]}
     for wrong, message in [
-        ({"lef": {"none": True}}, "sequential_grid: no model `lef` in the catalog; there are left, right"),
-        ({"left": {"none": True, "romee": True}}, "sequential_grid.left: no method `romee`; there are none, "),
+        ({"lef": {"none": True}}, "sequential_grid: no model `lef` in the catalog; did you mean `left`"),
+        ({"left": {"none": True, "romee": True}}, "sequential_grid.left: no method `romee`; did you mean `rome`"),
         ({"left": {"rome": True}}, "sequential_grid.left: `none` must be on"),
         ({"left": {"none": True, "ike": True}}, "sequential_grid.left: ike has no hyperparameters for left"),
         ({}, "sequential_grid: it is empty"),
@@ -137,13 +148,6 @@ def test_sequences_have_models_and_in_them_methods_and_edit_none_under_no_method
     assert_in_order_of_dependence(pipeline)
 
 
-def test_a_misspelt_hyperparameter():
-    wanted = parameters(left={"none": True, "rome": True})
-    wanted["methods"]["rome"]["left"] = {**ROME, "vlr": 0.1}
-    with pytest.raises(GridError, match=r"methods.rome.left: no hyperparameter `vlr`; there are layer, "):
-        read_grid(wanted, MODELS)
-
-
 def test_the_grid_must_be_known_first(monkeypatch):
     monkeypatch.setattr(grid._Active, "grid", None)
     with pytest.raises(GridError, match="create a KedroSession"):
@@ -160,6 +164,40 @@ def test_one_model_after_another_in_the_order_of_the_grid():
 
 def test_facts_are_checked_before_anything_needs_a_model():
     assert main_job().nodes[0].name == "validate_facts"
+
+
+def test_every_parameter_that_a_pipeline_reads_is_checked():
+    both = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
+    pipelines = [edit_eval(both), sequential_eval(both), grid.conversing(both), grid.baking(both, "rome")]
+    read = {name.removeprefix("params:") for each in pipelines for name in each.inputs() if name.startswith("params:")}
+    blocks = {name for name in read if not name.startswith("methods.")}
+    assert blocks == set(BLOCKS)
+
+
+def test_checks_come_before_what_they_are_for():
+    both = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
+    for pipeline, lengths, asking in (
+        (edit_eval(both), "check_lengths", "rome.evaluate"),
+        (sequential_eval(both), "check_sequences", "rome.ask_checkpoints"),
+    ):
+        nodes = {node.name.removeprefix("left."): node for node in pipeline.nodes}
+        for earlier, later in [
+            ("check_model", "ask_objects"),
+            ("complete_facts", "recall"),
+            ("complete_facts", "write_corpus"),  # a model that names no old object writes none
+            (lengths, asking),
+        ]:
+            assert before(pipeline, nodes, earlier, later), (earlier, later)
+
+
+def before(pipeline, nodes, earlier, later):
+    """Whether a node follows from another, in some steps."""
+    due, seen = [nodes[later]], set()
+    while due:
+        node = due.pop()
+        seen.add(node.name)
+        due += [other for other in pipeline.node_dependencies[node] if other.name not in seen]
+    return nodes[earlier].name in seen
 
 
 def test_the_order_survives_what_a_session_does_to_a_pipeline():

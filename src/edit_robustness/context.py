@@ -8,6 +8,7 @@ from typing import Any
 from kedro.framework.context import KedroContext
 
 from edit_robustness import grid
+from edit_robustness.configuration import check_models, check_parameters, runtime_names
 from edit_robustness.datasets.kept import FOLDERS
 from edit_robustness.web.transport import check_user_agent
 
@@ -15,6 +16,9 @@ SOURCES = ("raw_facts", "raw_lessons", "raw_relations", "corpus_source")
 """The data sets that a run starts from, beside the models."""
 
 _SUFFIX = ".language_model"
+
+_TABLES = "pandas."
+"""Types of other data sets that can hold a table of facts; `validate_facts` checks the columns."""
 
 
 class ProjectContext(KedroContext):
@@ -30,13 +34,16 @@ class ProjectContext(KedroContext):
         # the loader reads the files at each call, which takes a third of a second
         self.config_loader["parameters"] = parameters
         catalog = speakers_models(self.config_loader["catalog"])
+        models = model_names(catalog)
+        check_parameters(parameters, models, runtime_names(self.config_loader), self._runtime_params)
         check_sources(catalog)
         check_web(catalog, parameters)
         check_judge(catalog, parameters)
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
         catalog = keeping_stale(catalog, parameters.get("keep_stale", False))
         self.config_loader["catalog"] = catalog
-        grid.activate(parameters, model_names(catalog))
+        grid.activate(parameters, models)
+        check_models(catalog, parameters, [grid.active(), grid.sequential() or {}])
 
 
 def model_names(catalog: Mapping[str, Any]) -> list[str]:
@@ -70,14 +77,17 @@ def check_judge(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> No
 
 
 def with_facts(catalog: Mapping[str, Any], chosen: str) -> dict[str, Any]:
-    """The catalog with the chosen entry in place of `raw_facts`, so that one word picks the facts of a run.
+    """Return the catalog with the chosen entry in place of `raw_facts`, so that one word picks the facts of a run.
 
     Raises:
-        ValueError: Naming the entry that is not there, and the entries of facts that there are.
+        ValueError: Naming the entry that is missing or is no table, and the entries of facts that exist.
     """
-    if chosen not in catalog:
-        there = [name for name, entry in catalog.items() if entry.get("type", "").endswith("FactsDataset")]
+    there = [name for name, entry in catalog.items() if str(entry.get("type", "")).endswith("FactsDataset")]
+    if not isinstance(chosen, str) or chosen not in catalog:
         raise ValueError(f"facts: no data set `{chosen}` in the catalog; there are {', '.join(there)}")
+    kind = str(catalog[chosen].get("type", ""))
+    if chosen not in there and not kind.startswith(_TABLES):
+        raise ValueError(f"facts: `{chosen}` is a {kind}, which holds no table of facts; there are {', '.join(there)}")
     return {**catalog, SOURCES[0]: catalog[chosen]}
 
 

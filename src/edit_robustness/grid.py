@@ -7,17 +7,19 @@ Kedro's project context checks it and hands it over before any pipeline is made.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.editing.fitting import TextNeed, text_need
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.pipelines import (
     abilities,
     analyze,
     bake,
+    check,
     conversation,
     damage,
     edit,
@@ -26,6 +28,7 @@ from edit_robustness.pipelines import (
     rephrase,
     sequence,
 )
+from edit_robustness.text.closest import did_you_mean
 
 Grid = dict[str, list[str]]
 """For each model the methods of this run."""
@@ -55,7 +58,8 @@ class GridError(ValueError):
 class _Active:
     """What makes the pipelines of this process, set once by the project context.
 
-    Besides the grid: what `bake` takes, whether a judge is asked, and who makes the wordings.
+    Besides the grid: what `bake` takes, whether a judge is asked, who makes the wordings, and how much running text
+    the methods of both grids read of each model.
     """
 
     grid: Grid | None = None
@@ -63,6 +67,7 @@ class _Active:
     baked: str = BASELINE
     judged: bool = False
     worded_by: str = rephrase.SOURCES[0]
+    texts: Mapping[str, TextNeed] = MappingProxyType({})
 
 
 def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
@@ -77,6 +82,8 @@ def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
     """
     _Active.grid = read_grid(parameters, models)
     _Active.sequential = read_grid(parameters, models, SEQUENTIAL) if SEQUENTIAL in parameters else None
+    grids = (_Active.grid, _Active.sequential or {})
+    _Active.texts = {model: _text_need(model, parameters, grids) for cells in grids for model in cells}
     _Active.baked = parameters.get("bake", {}).get("method", BASELINE)
     if _Active.baked not in METHODS:
         raise GridError(f"bake.method: no method `{_Active.baked}`; there are {', '.join(METHODS)}")
@@ -86,6 +93,13 @@ def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
     _Active.worded_by = parameters.get("wordings", {}).get("by", rephrase.SOURCES[0])
     if _Active.worded_by not in rephrase.SOURCES:
         raise GridError(f"wordings.by: one of {', '.join(rephrase.SOURCES)}, not {_Active.worded_by!r}")
+
+
+def _text_need(model: str, parameters: Mapping[str, Any], grids: Sequence[Grid]) -> TextNeed:
+    """How much text a model's methods read, those of both grids: the pipelines share one corpus."""
+    methods = dict.fromkeys(method for cells in grids for method in cells.get(model, []))
+    settings = {method: parameters["methods"][method][model] or {} for method in methods}
+    return text_need({f"methods.{name}.{model}": METHODS[name](**own) for name, own in settings.items()})
 
 
 def active() -> Grid:
@@ -122,42 +136,42 @@ def worded_by() -> str:
 def read_grid(parameters: Mapping[str, Any], models: Sequence[str], name: str = "grid") -> Grid:
     """The grid in the parameters, under this name; see `activate`."""
     wanted = parameters.get(name) or {}
+    if not isinstance(wanted, Mapping):
+        raise GridError(f"{name}: it must be {{model: {{method: true}}}}; it is {wanted!r}")
     unknown = [model for model in wanted if model not in models]
     if unknown:
-        raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; there are {', '.join(sorted(models))}")
-    grid = {model: _methods(f"{name}.{model}", model, chosen or {}, parameters) for model, chosen in wanted.items()}
+        raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; {did_you_mean(unknown[0], sorted(models))}")
+    grid = {model: _methods(f"{name}.{model}", model, chosen, parameters) for model, chosen in wanted.items()}
     grid = {model: methods for model, methods in grid.items() if methods}
     if not grid:
         raise GridError(f"{name}: it is empty; name a model of {', '.join(sorted(models))} and methods for it")
     return grid
 
 
-def _methods(where: str, model: str, chosen: Mapping[str, bool], parameters: Mapping[str, Any]) -> list[str]:
-    for method in chosen:
+def _methods(where: str, model: str, chosen: Any, parameters: Mapping[str, Any]) -> list[str]:
+    chosen = {} if chosen is None else chosen
+    if not isinstance(chosen, Mapping):
+        raise GridError(f"{where}: it must be {{method: true}}; it is {chosen!r}")
+    for method, on in chosen.items():
         if method not in METHODS:
-            raise GridError(f"{where}: no method `{method}`; there are {', '.join(METHODS)}")
-    on = [method for method in METHODS if chosen.get(method)]
-    if not on:
+            raise GridError(f"{where}: no method `{method}`; {did_you_mean(str(method), METHODS)}")
+        if not isinstance(on, bool | None):
+            # YAML reads a quoted 'no' as a text, which Python takes for true
+            raise GridError(f"{where}.{method}: write true or false, without quotes; it is {on!r}")
+    switched_on = [method for method in METHODS if chosen.get(method)]
+    if not switched_on:
         return []
-    if BASELINE not in on:
+    if BASELINE not in switched_on:
         raise GridError(f"{where}: `{BASELINE}` must be on, for locality compares with the unedited model")
-    for method in on:
-        settings = parameters.get("methods", {}).get(method, {})
+    for method in switched_on:
+        settings = parameters.get("methods", {}).get(method) or {}
         if model not in settings:
             raise GridError(
                 f"{where}: {method} has no hyperparameters for {model} (it has them for "
-                f"{', '.join(sorted(settings)) or 'no model'}); add them to parameters/methods/{method}.yml"
+                f"{', '.join(sorted(settings)) or 'no model'}); add them to parameters/methods/{method}.yml: copy "
+                f"those of the model most like yours to methods.{method}.{model}, and adjust them"
             )
-        _check_names(f"methods.{method}.{model}", settings[model] or {}, METHODS[method])
-    return on
-
-
-def _check_names(where: str, settings: Mapping[str, Any], method_class: Any) -> None:
-    """Refuse a hyperparameter that does not exist; its values are validated by Kedro, before the run."""
-    known = [field.name for field in fields(method_class)]
-    for name in settings:
-        if name not in known:
-            raise GridError(f"{where}: no hyperparameter `{name}`; there are {', '.join(known) or 'none'}")
+    return switched_on
 
 
 def edit_eval(grid: Grid, judged: bool = False, worded_by: str = rephrase.SOURCES[0]) -> Pipeline:
@@ -210,11 +224,12 @@ def _sequential_model(model: str, methods: Sequence[str]) -> Pipeline:
         ingest.create_sequence_pipeline(),
         sequence.create_probes_pipeline(),
         abilities.create_planning_pipeline(),
-        edit.create_corpus_pipeline(methods, model),
+        check.create_sequences_pipeline(methods, model),
+        edit.create_corpus_pipeline(methods, model, _Active.texts.get(model)),
         *(_cell(method, _sequential_cell(method, model)) for method in methods),
         sequence.create_gathering_pipeline(methods, model),
     ]
-    return _of_model(model, parts, facts="sequence_facts")
+    return _of_model(model, methods, parts, facts="sequence_facts", settings="sequence", cells=SEQUENTIAL)
 
 
 def _sequential_cell(method: str, model: str) -> Pipeline:
@@ -234,11 +249,11 @@ def _conversing_model(model: str, methods: Sequence[str]) -> Pipeline:
     parts = [
         evaluate.create_familiarity_pipeline(),
         ingest.create_sample_pipeline(),
-        edit.create_corpus_pipeline(methods, model),
+        edit.create_corpus_pipeline(methods, model, _Active.texts.get(model)),
         *(_single_cell(method, model, conversation.create_pipeline(method)) for method in methods),
         conversation.create_verdict_pipeline(methods, model),
     ]
-    return _of_model(model, parts)
+    return _of_model(model, methods, parts, settings="conversation")
 
 
 def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str) -> Pipeline:
@@ -248,17 +263,37 @@ def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str) -> 
         ingest.create_features_pipeline(),
         evaluate.create_features_pipeline(),
         rephrase.create_pipeline(worded_by),
-        edit.create_corpus_pipeline(methods, model),
+        check.create_lengths_pipeline(methods, model),
+        edit.create_corpus_pipeline(methods, model, _Active.texts.get(model)),
         *(_single_cell(method, model, evaluate.create_pipeline(method)) for method in methods),
         evaluate.create_scoring_pipeline(methods, model, judged=judged),
     ]
-    return _of_model(model, parts)
+    return _of_model(model, methods, parts)
 
 
-def _of_model(model: str, parts: Sequence[Pipeline], facts: str = "facts") -> Pipeline:
-    """What is done once the facts are complete, in the model's namespace; `facts`: the table of those of the run."""
+def _of_model(
+    model: str,
+    methods: Sequence[str],
+    parts: Sequence[Pipeline],
+    *,
+    facts: str = "facts",
+    settings: str = "probes",
+    cells: str = "grid",
+) -> Pipeline:
+    """What is done with one model, in its namespace.
+
+    Args:
+        model: The model's name.
+        methods: Its methods.
+        parts: What is done once the model is checked and the facts are complete.
+        facts: The table of the facts of the run.
+        settings: The parameters that say what is asked.
+        cells: The grid that the methods stand in.
+    """
+    need = _Active.texts.get(model)
+    checking = check.create_model_pipeline(methods, model, settings=settings, cells=cells, need=need)
     asked = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
-    whole = evaluate.create_completion_pipeline() + asked
+    whole = checking + evaluate.create_completion_pipeline() + asked
     return Pipeline(
         whole,
         namespace=model,
@@ -274,7 +309,7 @@ def _of_model(model: str, parts: Sequence[Pipeline], facts: str = "facts") -> Pi
 
 def _cell(method: str, whole: Pipeline) -> Pipeline:
     """What is done with one method, in its namespace."""
-    shared = {"language_model", "lessons", "sampled_facts", "raw_relations", "corpus", "moments", "probes"}
+    shared = {"language_model", "lessons", "sampled_facts", "raw_relations", "corpus", "moments", "probes", "fitting"}
     shared |= {"tester", "judge", "orders", "sequence_probes", "benchmark_files"}
     return Pipeline(
         whole,

@@ -11,7 +11,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 
 from edit_robustness.locking import RunLock
-from edit_robustness.provenance import Origins, Records, Settings, is_cache
+from edit_robustness.provenance import Origins, Records, Settings, decides_nothing
 
 PAGES = ("report", "conversations", "sequences")
 """The data sets that people read in a browser."""
@@ -161,6 +161,6 @@ def _records(context: Any, run_params: Mapping[str, Any], catalog: Any, folder: 
         return written[name] if name in written else catalog.config_resolver.resolve_pattern(name)
 
     settings = Settings(context.config_loader["parameters"], entry)
-    origins = Origins(dict(pipelines), lambda name: is_cache(catalog.get(name)), settings)
+    origins = Origins(dict(pipelines), lambda name: decides_nothing(catalog.get(name)), settings)
     options = [option for key, option in _OPTIONS.items() if run_params.get(key)]
     return Records(folder, catalog, origins, run_params.get("pipeline_names") or ["__default__"], options)

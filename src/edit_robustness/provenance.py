@@ -19,7 +19,7 @@ from kedro.io import AbstractDataset, CatalogProtocol, MemoryDataset
 from kedro.io.core import AbstractVersionedDataset
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets import StoredFingerprints, StoredItems
+from edit_robustness.datasets import CheckRecord, StoredFingerprints, StoredItems
 from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest
 from edit_robustness.storage import checksum, file_checksum, write_atomically
 
@@ -78,12 +78,12 @@ class Origins:
 
     Args:
         pipelines: The registered pipelines by name.
-        is_cache: Whether a data set only tells a node what is stored already (`StoredFingerprints`, `StoredItems`).
+        decides_nothing: Whether a data set only tells a node what is stored or checked already.
         settings: The settings of this run.
     """
 
     pipelines: Mapping[str, Pipeline]
-    is_cache: Callable[[str], bool]
+    decides_nothing: Callable[[str], bool]
     settings: Settings
     _producers: dict[str, dict[str, Node]] = field(init=False)
     _found: dict[tuple[str, str], frozenset[str]] = field(init=False, default_factory=dict)
@@ -116,6 +116,8 @@ class Origins:
         """The parameters and sources among the ancestors of a data set."""
         if dataset.startswith("params:"):
             return frozenset([dataset])
+        if self.decides_nothing(dataset):
+            return frozenset()
         key = (dataset, pipeline)
         if key not in self._found:
             makers = [pipeline] if dataset in self._producers[pipeline] else self.makers(dataset)
@@ -123,7 +125,7 @@ class Origins:
                 parts = [self._roots(name, makers[0]) for name in self.maker(dataset, makers[0]).inputs]
                 self._found[key] = frozenset().union(*parts)
             else:
-                self._found[key] = frozenset() if self.is_cache(dataset) else frozenset([dataset])
+                self._found[key] = frozenset([dataset])
         return self._found[key]
 
     def _leaves(self, root: str) -> Iterator[tuple[str, Any]]:
@@ -272,9 +274,9 @@ class Records:
         return None
 
 
-def is_cache(dataset: AbstractDataset | None) -> bool:
-    """Return whether a data set only tells a node what is stored already."""
-    return isinstance(dataset, (StoredFingerprints, StoredItems))
+def decides_nothing(dataset: AbstractDataset | None) -> bool:
+    """Return whether a data set only tells a node what is stored or checked already."""
+    return isinstance(dataset, (StoredFingerprints, StoredItems, CheckRecord))
 
 
 def _differences(then: Leaves, now: Leaves) -> dict[str, tuple[str, str]]:

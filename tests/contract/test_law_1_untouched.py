@@ -68,5 +68,5 @@ def test_more_facts_than_a_method_takes_are_refused_with_the_way_out(name, lab):
     made = method(name)
     if made.at_once is None:
         pytest.skip("takes any number")
-    with pytest.raises(ValueError, match=rf"{name} edits .* at a time; set batch_size: {made.at_once} \(it is"):
+    with pytest.raises(ValueError, match=rf"{name} edits .* per call, .*sequence\.at_once: {made.at_once}\)"):
         made.edit(lab.model("llama"), FACTS[:2] * made.at_once, prepared=lab.prepared(name, "llama"), past=Past())

@@ -459,3 +459,16 @@ def test_a_gpu_that_is_not_there_is_an_error_and_auto_takes_the_cpu():
     with pytest.raises(DatasetError, match="device: cuda:1 is asked for, and torch sees no GPU; use `device: auto`"):
         LanguageModelDataset("x", random="llama", device="cuda:1").load()
     assert LanguageModelDataset("x", random="llama").load().device == torch.device("cpu")
+
+
+def test_sizes_are_known_before_a_model_is_loaded(tmp_path, free_slot):
+    lm = tiny_model("gpt2")
+    lm.model.save_pretrained(tmp_path / "whole")
+    assert LanguageModelDataset("x", folder=str(tmp_path / "whole")).shape() == lm.shape
+    assert LanguageModelDataset("x", random="gemma3").shape() == tiny_model("gemma3").shape
+    assert free_slot.loads == 0
+    # what is not on this machine is not fetched, and what cannot be read is told when it is loaded
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    for source in ({"folder": str(tmp_path / "nothing")}, {"folder": str(tmp_path / "broken")}, {"hub": "no/such"}):
+        assert LanguageModelDataset("x", **source).shape() is None

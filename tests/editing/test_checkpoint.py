@@ -348,6 +348,6 @@ def test_facts_share_a_folder_or_have_their_own(lab, tmp_path, monkeypatch):
     assert len(set(edits)) == 1
     assert [edit.origin.facts for edit in edits] == [(fact.id,) for fact in FACTS]
     assert shared.edit(lm, FACTS).origin.facts == tuple(fact.id for fact in FACTS)
-    with pytest.raises(ValueError, match=r"checkpoint has one folder a fact here; set batch_size: 1 \(it is 3\)"):
+    with pytest.raises(ValueError, match=r"one folder per fact .*3 facts are edited at once: set sequence\.at_once: 1"):
         method("checkpoint").edit(lm, FACTS)
     assert method("checkpoint").edit(lm, FACTS[1:2]).path.endswith(f"/tiny-llama/{FACTS[1].id}")

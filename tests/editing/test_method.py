@@ -91,5 +91,5 @@ def test_a_limit_of_several_facts_is_said(lab):
 
     lm = lab.model("llama")
     Pairs().edit(lm, FACTS[:2])
-    with pytest.raises(ValueError, match=r"none edits 2 facts at a time; set batch_size: 2 \(it is 3\)"):
+    with pytest.raises(ValueError, match=r"none edits 2 facts per call, and was given 3: .*sequence\.at_once: 2\)"):
         Pairs().edit(lm, FACTS)

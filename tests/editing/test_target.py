@@ -35,7 +35,7 @@ def test_contexts_leave_no_place_for_a_subject(lab):
 
 
 def test_more_contexts_than_texts_are_refused(lab):
-    with pytest.raises(ValueError, match="3 contexts are wanted, and the corpus has 2 texts"):
+    with pytest.raises(ValueError, match="context_lengths asks for 3 contexts, and the corpus has 2 texts"):
         statement_contexts(lab.model("llama"), TEXTS[:2], (5, 5, 5))
 
 

@@ -12,11 +12,12 @@ from edit_robustness.datasets.folders import Manifest, Stored
 from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing import key_statistics
 from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.fitting import TextNeed
 from edit_robustness.editing.method import Prepared, Trained, Unsolvable
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus
+from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with
 from edit_robustness.report.runs import methods_run
 from edit_robustness.tables import facts_to_table
 
@@ -168,9 +169,38 @@ def test_what_cannot_be_prepared_lands_with_the_reason_and_is_not_edited_with(la
 def test_a_model_without_numbers_writes_no_corpus_and_has_no_moments():
     broken = tiny_model("llama")
     broken.weight(Site(0, "mlp_out"))[0, 0] = float("nan")
-    written = Folder().take(write_corpus(broken, CorpusSource((), 4, 8, 0), {}))
+    written = Folder().take(write_corpus_with(TextNeed())(broken, CorpusSource((), 4, 8, 0), {}))
     assert written.items["corpus"].read() == []
     assert Folder().take(take_moments(broken, {}, CORPUS, method("rome"))).items == {}
+
+
+def test_the_corpus_grows_to_what_the_methods_read_and_stays_where_it_suffices(lab, caplog):
+    lm, small = lab.model("llama"), CorpusSource((), 4, 20, 0)
+    written = Folder().take(write_corpus_with(TextNeed())(lm, small, {}))
+    same = Folder().take(write_corpus_with(TextNeed(80, 4, "x"))(lm, small, {}))
+    assert same.manifest == written.manifest
+    assert same.items["corpus"].read() == written.items["corpus"].read()
+    with caplog.at_level("INFO"):
+        grown = Folder().take(write_corpus_with(TextNeed(400, 1, "methods.rome.x.mom2_tokens"))(lm, small, {}))
+    assert (
+        "20 texts of 20 tokens instead of 4 (corpus_source.number): methods.rome.x.mom2_tokens reads 400" in caplog.text
+    )
+    assert grown.manifest != written.manifest
+    assert key_statistics.count_tokens(lm, grown.items["corpus"].read(), 400) == 400
+    key_statistics.second_moments(lm, grown.items["corpus"].read(), [Site(1, "mlp_out")], tokens=400)
+
+
+def test_texts_that_end_early_are_made_up_for(lab, monkeypatch):
+    seeds = []
+
+    def write(lm, *, texts, tokens, seed, progress):
+        seeds.append(seed)
+        return ["ab"] * texts
+
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.written_texts", write)
+    written = Folder().take(write_corpus_with(TextNeed())(lab.model("llama"), CorpusSource((), 2, 6, 5), {}))
+    assert written.items["corpus"].read() == ["ab"] * 7
+    assert seeds == [5, 6, 7]
 
 
 def test_what_was_measured_when_preparing_is_in_the_header_of_every_edit_and_in_the_runs_record(lab, tmp_path):

@@ -10,7 +10,6 @@ from fabricated_edits import FACTS, POOL, RELATIONS, method
 from landings import fill
 
 from edit_robustness.abilities.local_files import LocalFiles
-from edit_robustness.abilities.requests import RequestTooLong
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets import AnswersDataset, DocumentsDataset, EditsDataset
@@ -187,18 +186,6 @@ def test_the_unedited_model_is_asked_once_about_everything(lab, tmp_path):
     assert len(answers["0.0"].read()) == len(PROBES)
 
 
-def test_words_that_leave_no_room_are_refused_before_anything_is_asked(lab, tmp_path):
-    edits = {
-        edit_key(order, number): Stored.of(f"{order}.{number}", Frame("a " * 50), prefix_tokens=800 * number)
-        for order in (0, 1)
-        for number in (1, 2, 3)
-    }
-    message = r"context puts 2400 tokens before every prompt after 3 edits; .* set sequential_grid\.tiny-llama\.context"
-    with pytest.raises(ValueError, match=message):
-        asked(lab, AnswersDataset(str(tmp_path)), edits, name="context")
-    assert times(tmp_path) == {}
-
-
 def test_drift_is_the_norm_of_the_summed_change(lab, sequence):
     lm = lab.model("llama")
     drift = nodes.drift_with("rome")(lm, sequence, SETTINGS)
@@ -267,27 +254,14 @@ def test_benchmarks_are_measured_under_the_edits_so_far_and_land_one_by_one(lab,
     assert [name for name, _ in measured] == ["c"] * 4
 
 
-def test_words_stand_before_every_request_and_must_fit(lab, measured, tmp_path, monkeypatch):
+def test_words_stand_before_every_request(lab, measured, tmp_path):
     edits = {
         edit_key(order, number): Stored.of(f"{order}.{number}", Frame(f"{number} "), prefix_tokens=number)
         for order in (0, 1)
         for number in (1, 2, 3)
     }
-    lm, checked = lab.model("llama"), []
-    monkeypatch.setattr(abilities, "planned", lambda lm, instances, prefix: checked.append(prefix))
-    measuring(lm, DocumentsDataset(str(tmp_path / "fits")), edits, [Bench("a")], "context")
+    measuring(lab.model("llama"), DocumentsDataset(str(tmp_path)), edits, [Bench("a")], "context")
     assert [prefix for _, prefix in measured] == ["1 ", "1 2 3 "] * 2
-    assert checked == ["1 2 3 "]
-
-    def refuse(*_):
-        raise RequestTooLong("document 7 needs 900 tokens")
-
-    measured.clear()
-    monkeypatch.setattr(abilities, "planned", refuse)
-    message = r"a cannot be asked after 3 edits by context, .* 3 tokens .*context: false\. document 7 needs 900"
-    with pytest.raises(RequestTooLong, match=message):
-        measuring(lm, DocumentsDataset(str(tmp_path / "long")), edits, [Bench("a")], "context")
-    assert measured == []
 
 
 def test_the_unedited_model_is_measured_once(lab, measured, tmp_path):
@@ -349,7 +323,8 @@ def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, measured, tmp_pa
         **{f"{name}_documents": folder for name, folder in folders.items()},
     )
     assert json.loads(json.dumps(described)) == described | {
-        "sequence": {**described["sequence"], "checkpoints": [1, 3]}
+        "sequence": {**described["sequence"], "checkpoints": [1, 3]},
+        "abilities": {**described["abilities"], "tasks": ["p"]},
     }
     own = described["sequences"][lm.name]
     assert own["rome"]["failed"] == [{"order": 1, "position": 2, "reason": "x"}]
@@ -357,7 +332,7 @@ def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, measured, tmp_pa
     assert set(own["rome"]["seconds_per_benchmark"]) == {"1", "3"}
     assert set(own["none"]["seconds_per_benchmark"]) == {"0"}
     assert described["n_retained"] == 1
-    assert described["abilities"] == {"tasks": "p", "documents": 5, "seed": 0, "max_new_tokens": 8}
+    assert described["abilities"] == {"tasks": ("p",), "documents": 5, "seed": 0, "max_new_tokens": 8}
     assert described["methods"][lm.name]["rome"]["layer"] == method("rome").layer
 
 

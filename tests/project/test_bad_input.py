@@ -4,8 +4,6 @@ import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
-from edit_robustness.grid import GridError
-
 COLUMNS = ["id", "subject", "relation", "target_true", "target_new", "prompt"]
 GOOD = [
     ["good-1", "Lima", "mine", "Peru", "Chad", "The country of {} is"],
@@ -73,35 +71,16 @@ def test_a_table_that_cannot_be_used(project, no_model, rows, columns, message):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"grid": {"tiny": {"romee": True}}}, "grid.tiny: no method `romee`; there are none, context, ft, "),
-        ({"grid": {"tinny": {"none": True}}}, "no model `tinny` in the catalog; there are smollm2, tiny"),
-        ({"grid": {"tiny": {"none": False}}}, "`none` must be on"),
-        (
-            {"methods": {"rome": {"tiny": {"vlr": 0.1}}}},
-            "methods.rome.tiny: no hyperparameter `vlr`; there are layer, ",
-        ),
+        ({"grid": {"tinny": {"none": True}}}, "no model `tinny` in the catalog; did you mean `tiny`"),
+        ({"facts_pth": "x.csv"}, "unknown parameter `facts_pth`; did you mean `facts_path`"),
+        ({"methods": {"rome": {"tiny": {"v_lr": -1}}}}, r"methods\.rome\.tiny\.v_lr: .* greater than 0; it is -1"),
+        ({"methods": {"rome": {"tiny": {"layer": 99}}}}, r"methods\.rome\.tiny\.layer: there is no layer 99; tiny has"),
+        ({"facts": "tiny.language_model"}, "facts: `tiny.language_model` is a .*, which holds no table of facts; "),
     ],
 )
-def test_a_misspelt_setting_lists_those_that_exist(project, no_model, parameters, message):
-    with pytest.raises(GridError, match=message):
-        project.run(parameters=parameters)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
-        ({"methods": {"rome": {"tiny": {"layer": "six"}}}}, ["methods.rome.tiny", "layer", "valid integer"]),
-        ({"methods": {"rome": {"tiny": {"v_lr": -1}}}}, ["methods.rome.tiny", "v_lr", "greater than 0"]),
-        ({"sample": {"sise": 3}}, ["sample", "sise"]),
-        ({"probes": {"kinds": ["statment"]}}, ["statment", "paraphrase"]),
-        ({"decoding": {"max_new_tokens": 0}}, ["decoding", "max_new_tokens"]),
-    ],
-)
-def test_a_wrong_value_is_named(project, no_model, parameters, words):
-    with pytest.raises(Exception, match="alidation") as failure:
-        project.run(parameters=parameters)
-    for word in words:
-        assert word in str(failure.value)
+def test_a_wrong_parameter_is_told_before_any_pipeline_is_made(project, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        project.context(**parameters)
 
 
 @pytest.mark.parametrize("name", ["raw_facts", "raw_lessons", "raw_relations"])

@@ -59,7 +59,8 @@ def test_a_second_run_edits_and_asks_nothing(run_before, finished_once, monkeypa
     monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.written_texts", never)
     for method in METHODS.values():
         monkeypatch.setattr(method, "edit_each", never)
-        monkeypatch.setattr(method, "prepare", never)
+        if not method.in_words:  # the check of lengths looks at what words would be said
+            monkeypatch.setattr(method, "prepare", never)
     before = {path: path.stat().st_mtime_ns for path in edits(run_before, "*")}
     run_before.run()
     assert {path: path.stat().st_mtime_ns for path in edits(run_before, "*")} == before

@@ -216,7 +216,7 @@ def test_wrong_settings_are_told_before_a_model_is_loaded(project, no_model):
 def test_the_preset_of_paper_2(project):
     context = project.context("paper2")
     assert context.params["sequence"].checkpoints == (1, 5, 10, 20, 50, 100)
-    assert context.params["abilities"].tasks == "paper2"
+    assert context.params["abilities"].tasks == ("paper2",)
     methods = ["none", "rome", "memit", "pmet", "mend", "kn", "grace", "serac"]
     names = {node.name for node in pipelines["sequential_eval"].nodes}
     assert {name.split(".")[1] for name in names if name.endswith(".measure_abilities")} == set(methods)

@@ -111,6 +111,7 @@ def test_a_cell_switched_off_on_the_command_line(project):
     assert "tiny.ft.edit" not in names
     assert {"tiny.rome.edit", "tiny.rome.evaluate", "tiny.none.edit"} <= names
     assert {node.name.split(".")[-1] for node in pipelines["__default__"].only_nodes_with_tags("gpu").nodes} == {
+        "check_model",
         "ask_objects",
         "recall",
         "recall_in_context",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from pydantic import NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass as validated
+
+from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.text.closest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class BenchmarkSettings:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@validated(frozen=True, config=STRICT)
 class AbilityParameters:
     """Parameters `abilities`.
 
@@ -49,24 +55,23 @@ class AbilityParameters:
         ValueError: For a number that makes no sense, a preset or benchmark that is not there, or an unknown setting.
     """
 
-    tasks: str | Sequence[str]
-    documents: int
-    seed: int
-    max_new_tokens: int
+    tasks: Listed[str]
+    documents: NonNegativeInt
+    seed: NonNegativeInt
+    max_new_tokens: PositiveInt
     presets: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
     def __post_init__(self) -> None:
-        for name, least in (("documents", 0), ("max_new_tokens", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"abilities.{name} is {getattr(self, name)}; it must be at least {least}")
+        for preset, benchmarks in self.presets.items():
+            for name, settings in benchmarks.items():
+                _benchmark(preset, name, settings)
         self.chosen()
 
     def chosen(self) -> dict[str, BenchmarkSettings]:
         """The benchmarks that are measured, by name."""
-        tasks = [self.tasks] if isinstance(self.tasks, str) else list(self.tasks)
-        if not tasks:
+        if not self.tasks:
             raise ValueError(f"abilities.tasks is empty; {self._choice()}")
-        picked = [entry for task in tasks for entry in self._picked(task)]
+        picked = [entry for task in self.tasks for entry in self._picked(task)]
         twice = {name for name, preset in picked if (name, preset) != next(e for e in picked if e[0] == name)}
         if twice:
             raise ValueError(f"abilities.tasks: {', '.join(sorted(twice))} is in several of these presets; name one")
@@ -88,7 +93,7 @@ def _benchmark(preset: str, name: str, settings: Mapping[str, Any]) -> Benchmark
     known = [one.name for one in fields(BenchmarkSettings)]
     unknown = sorted(set(settings) - set(known))
     if unknown or "task" not in settings:
-        wrong = f"no setting `{unknown[0]}`" if unknown else "`task` is missing"
+        wrong = f"no setting `{unknown[0]}`; {did_you_mean(unknown[0], known)}" if unknown else "`task` is missing"
         raise ValueError(f"{where}: {wrong}; a benchmark has {', '.join(known)}")
     made = BenchmarkSettings(**settings)
     if made.shots < 0 or made.documents < 0:

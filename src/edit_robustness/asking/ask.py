@@ -15,7 +15,7 @@ from math import isnan
 from typing import TypeVar
 
 import torch
-from pydantic import ConfigDict, PositiveInt
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
@@ -42,6 +42,7 @@ from edit_robustness.models.thinking import LIMIT, Thinking, closed, left_open, 
 from edit_robustness.models.tokens import Rendered, prompt_ids, render_conversation, target_ids
 from edit_robustness.prompts.names import answer_names
 from edit_robustness.records import Answer, Probe, Turn
+from edit_robustness.setting_types import STRICT
 
 Asked = tuple[Appliable, Sequence[Probe]]
 """An edit, or all edits of a sequence so far, and what to ask under it."""
@@ -61,7 +62,7 @@ _COPIES = 4
 T = TypeVar("T")
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
+@validated(frozen=True, config=STRICT)
 class Decoding:
     """How answers are made.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.asking.topics import Topic, as_heard, names_object, once_more
@@ -19,6 +19,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.thinking import LIMIT
 from edit_robustness.records import Transcript, Turn
+from edit_robustness.setting_types import STRICT
 from edit_robustness.speakers.local import Spoken, conversation_ids, most_tokens, speak
 from edit_robustness.speakers.scripted import FOLLOW_UP, ScriptedSpeaker
 from edit_robustness.speakers.speaker import Speaker
@@ -27,7 +28,7 @@ Talk = tuple[Edit, Topic]
 """An edit, and what is talked about under it."""
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
+@validated(frozen=True, config=STRICT)
 class Conversing:
     """How conversations are held.
 

@@ -17,13 +17,14 @@ from edit_robustness.datasets.kept import (
 )
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.datasets.speakers import SpeakerDataset
-from edit_robustness.datasets.tables import CsvTable, Figure, JsonFile, ParquetTable, TextFile
+from edit_robustness.datasets.tables import CheckRecord, CsvTable, Figure, JsonFile, ParquetTable, TextFile
 from edit_robustness.datasets.web import WebDataset
 
 __all__ = [
     "AnswersDataset",
     "BakedDataset",
     "BenchmarkFiles",
+    "CheckRecord",
     "CorpusSourceDataset",
     "CsvTable",
     "DocumentsDataset",

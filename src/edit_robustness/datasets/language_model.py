@@ -14,10 +14,12 @@ from typing import Any, ClassVar
 import torch
 import transformers
 from kedro.io import AbstractDataset, DatasetError
+from transformers import AutoConfig
 
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.models.loading import UnusableFolder, check_tokenizer, read_model, read_tokenizer
-from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
+from edit_robustness.models.shape import Shape, shape_of
+from edit_robustness.models.tiny import tiny_config, tiny_model, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +111,23 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             slot.model.description = self._describe()
             slot.loads += 1
         return slot.model
+
+    def shape(self) -> Shape | None:
+        """Return the model's sizes from files on this machine; None if they are not known without loading it.
+
+        Nothing is downloaded or converted, and files that cannot be read are left for `load` to refuse.
+        """
+        try:
+            if self._random:
+                return shape_of(tiny_config(self._random, tiny_tokenizer(self._random)))
+            where: str | Path | None = self._converted if self._package else self._folder or self._hub
+            options: dict[str, Any] = {"revision": self._revision} if self._hub else {}
+            config: Any = AutoConfig.from_pretrained(
+                str(where), local_files_only=True, trust_remote_code=False, **options
+            )
+            return shape_of(config)
+        except UNREADABLE:
+            return None
 
     def save(self, data: None) -> None:
         """Refuse: edits are values, and models are not written."""

@@ -51,6 +51,10 @@ class JsonFile(Atomic, JSONDataset):
     """Plain values as JSON; see `kedro_datasets.json.JSONDataset`."""
 
 
+class CheckRecord(JsonFile):
+    """What a check found, as JSON. Its readers wait for the check and take nothing from it."""
+
+
 class TextFile(Atomic, TextDataset):
     """A text, such as a page; see `kedro_datasets.text.TextDataset`."""
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
@@ -21,18 +21,12 @@ from edit_robustness.editing.method import NOTHING, Method, Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT, Listed
 
 BROKEN = (ArithmeticError, torch.linalg.LinAlgError)
 """What arithmetic raises on a model that has collapsed. Nothing wider: a wrong setting or a defect must stop a run."""
 
 NOT_FINITE = "the edit's numbers are not finite"
-
-
-def _read(checkpoints: Any) -> Any:
-    """Checkpoints as one number or one text: the command line cuts lists at their commas."""
-    if isinstance(checkpoints, int):
-        return (checkpoints,)
-    return tuple(checkpoints.split()) if isinstance(checkpoints, str) else checkpoints
 
 
 def _counted(checkpoints: tuple[int, ...]) -> tuple[int, ...]:
@@ -43,13 +37,13 @@ def _counted(checkpoints: tuple[int, ...]) -> tuple[int, ...]:
     return counted
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
+@validated(frozen=True, config=STRICT)
 class SequenceParameters:
     """A sequence of edits, and when it is looked at.
 
     Attributes:
-        checkpoints: After how many edited facts the model is measured (numbers, or a text of them); the last says how
-            many are edited. 0, the unedited model, is always measured.
+        checkpoints: After how many edited facts the model is measured; the last says how many are edited. 0, the
+            unedited model, is always measured.
         orders: In how many orders the facts are edited.
         seed: What facts and orders follow from.
         at_once: Facts an edit; a method that takes fewer takes as many as it can.
@@ -60,7 +54,7 @@ class SequenceParameters:
         unrelated: Probes per fact about other subjects and other relations, at most.
     """
 
-    checkpoints: Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_read), AfterValidator(_counted)]
+    checkpoints: Annotated[Listed[NonNegativeInt], AfterValidator(_counted)]
     orders: PositiveInt = 1
     seed: NonNegativeInt = 0
     at_once: PositiveInt = 1

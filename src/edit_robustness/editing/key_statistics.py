@@ -56,7 +56,7 @@ def second_moments(
     if used <= widest:
         raise ValueError(
             f"second moments of keys {widest} wide need more than {widest} tokens; the corpus gave {used}: "
-            "give it more text or raise the number of tokens"
+            "give it more text (corpus_source) or raise the number of tokens (mom2_tokens)"
         )
     total = {site: torch.zeros(lm.weight(site).shape[1], lm.weight(site).shape[1]).double() for site in sites}
     batches = [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]
@@ -96,6 +96,11 @@ def energy_inside(
 def unread_texts(lm: LanguageModel, texts: Sequence[str], tokens: int) -> Sequence[str]:
     """Return the texts from which `second_moments` takes no token."""
     return texts[len(_rows(lm, texts, tokens)) :]
+
+
+def count_tokens(lm: LanguageModel, texts: Sequence[str], most: int) -> int:
+    """Return how many tokens `second_moments` would take from these texts if it may take so many."""
+    return sum(map(len, _rows(lm, texts, most)))
 
 
 def _rows(lm: LanguageModel, texts: Sequence[str], tokens: int) -> list[list[int]]:

@@ -12,7 +12,6 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import (
     AfterValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -40,6 +39,7 @@ from edit_robustness.models.tokens import pad, positions, subject_end
 from edit_robustness.models.trace import output_at
 from edit_robustness.progress import track
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT, Listed
 
 _BATCH = 16
 _MANY = 10
@@ -51,7 +51,7 @@ def _ascending(layers: tuple[int, ...]) -> tuple[int, ...]:
     return layers
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Layerwise(ByValue):
     """Finds what a place at the last layer should put out for each fact, and writes it into the layers up to there.
 
@@ -85,14 +85,14 @@ class Layerwise(ByValue):
     goal_part: ClassVar[str] = RESIDUAL
     beside: ClassVar[tuple[str, ...]] = ()
 
-    layers: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_ascending)]
+    layers: Annotated[Listed[NonNegativeInt], Field(min_length=1), AfterValidator(_ascending)]
     v_lr: PositiveFloat
     v_steps: PositiveInt
     v_stop_loss: NonNegativeFloat
     clamp_norm_factor: PositiveFloat
     kl_factor: NonNegativeFloat
     v_weight_decay: NonNegativeFloat
-    context_lengths: tuple[PositiveInt, ...]
+    context_lengths: Listed[PositiveInt]
     mom2_tokens: PositiveInt
     kl_position: KlPosition = field(default="prompt_end", kw_only=True)
     contexts: ContextSource = field(default="corpus", kw_only=True)

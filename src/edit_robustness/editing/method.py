@@ -82,17 +82,30 @@ class Method(ABC):
         learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty where there is
             nothing to prepare.
         edits_need_prepared: Whether its edits can be applied only with what it prepared (`Edit.with_prepared`).
+        in_words: Whether its edits are words before every prompt, which take up context and need no forward pass.
     """
 
     name: ClassVar[str]
     learns_from: ClassVar[tuple[str, ...]] = ()
     at_once: ClassVar[int | None] = 1
     edits_need_prepared: ClassVar[bool] = False
+    in_words: ClassVar[bool] = False
 
     @property
     def key_sites(self) -> Sequence[Site]:
         """The weights whose keys' second moments `prepare` reads, from `mom2_tokens` tokens of the corpus."""
         return ()
+
+    @property
+    def corpus_tokens(self) -> int:
+        """How many tokens of running text `prepare` reads for second moments; 0 if it takes none."""
+        return getattr(self, "mom2_tokens", 0) if self.key_sites else 0
+
+    @property
+    def corpus_texts(self) -> int:
+        """How many texts of the corpus `prepare` takes contexts from."""
+        written = getattr(self, "contexts", "corpus") == "model"
+        return 0 if written else len(getattr(self, "context_lengths", ()))
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """What is costly and done once a model; most methods need nothing."""
@@ -141,7 +154,8 @@ class Method(ABC):
         if self.at_once is not None and len(facts) > self.at_once:
             number = {1: "one fact"}.get(self.at_once, f"{self.at_once} facts")
             raise ValueError(
-                f"{self.name} edits {number} at a time; set batch_size: {self.at_once} (it is {len(facts)})"
+                f"{self.name} edits {number} per call, and was given {len(facts)}: pass fewer facts (in a sequence: "
+                f"sequence.at_once: {self.at_once})"
             )
 
     def _signed(self, edit: Edit, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> Edit:

@@ -373,7 +373,10 @@ def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequenc
         ValueError: If there are fewer texts than lengths.
     """
     if len(texts) < len(lengths):
-        raise ValueError(f"{len(lengths)} contexts are wanted, and the corpus has {len(texts)} texts")
+        raise ValueError(
+            f"context_lengths asks for {len(lengths)} contexts, and the corpus has {len(texts)} texts: shorten it, or "
+            "give corpus_source more texts"
+        )
     beginnings = [lm.encode(text, special=False)[:length] for text, length in zip(texts, lengths, strict=False)]
     return tuple(_before_statement(lm.tokenizer.decode(ids)) for ids in beginnings)
 

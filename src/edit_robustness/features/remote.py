@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.features import wikidata
@@ -18,6 +18,7 @@ from edit_robustness.features.sources import NotFound, Sources
 from edit_robustness.features.wikidata import Entity, by_id, by_name, counted
 from edit_robustness.features.wikipedia import article, page_views
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT, Listed
 from edit_robustness.web.transport import NoAnswer, Transport
 
 Who = Literal["subject", "true", "new"]
@@ -98,11 +99,6 @@ REMOTE: Mapping[str, Feature] = {
 """Every feature that can be looked up, by the name that settings and tables have for it."""
 
 
-def _split(names: object) -> object:
-    """A text of names as a list: the command line cannot give one with commas."""
-    return names.split() if isinstance(names, str) else names
-
-
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in REMOTE:
@@ -110,17 +106,17 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
+@validated(frozen=True, config=STRICT)
 class FeatureParameters(Sources):
     """Which features of facts a run has.
 
     Attributes:
-        remote: Names of `REMOTE`, as a list or as one text with spaces; with any, the run asks the network.
+        remote: Names of `REMOTE`, a list; with any, the run asks the network.
         in_context: With how many demonstrations of the same relation recall is asked a second time; 0: not at all.
         seed: Of the choice of demonstrations.
     """
 
-    remote: Annotated[tuple[str, ...], AfterValidator(_known), BeforeValidator(_split)] = ()
+    remote: Annotated[Listed[str], AfterValidator(_known)] = ()
     in_context: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
 

@@ -7,16 +7,15 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from edit_robustness.setting_types import STRICT
 from edit_robustness.web.transport import SHOWN, NoAnswer, Response
-
-_STRICT = ConfigDict(extra="forbid")
 
 
 class NotFound(NoAnswer):
     """The server answered, and what was looked for is not there."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Endpoints:
     """Addresses of the services; another Wikibase, a mirror or a test has its own.
 
@@ -33,7 +32,7 @@ class Endpoints:
     sparql: str = "https://query.wikidata.org/sparql"
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Sources:
     """What is looked up, beside the facts.
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.layout import Layout, Site, layout_of
 from edit_robustness.models.products import prefer_onednn
+from edit_robustness.models.shape import Shape, shape_of
 
 _CHUNK = 1 << 24
 
@@ -110,6 +111,11 @@ class LanguageModel:
     def config(self) -> Any:
         """Settings of the language model itself, which a model that takes images too keeps inside its own."""
         return self.model.config.get_text_config()
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes that its configuration states."""
+        return shape_of(self.model.config)
 
     @property
     def max_length(self) -> int:

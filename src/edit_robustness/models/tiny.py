@@ -115,6 +115,22 @@ def tiny_tokenizer(model_type: str = "llama") -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def tiny_config(model_type: str, tokenizer: PreTrainedTokenizerFast) -> Any:
+    """Return the configuration of a tiny model.
+
+    Raises:
+        ValueError: If there is none of the architecture.
+    """
+    if model_type not in CONFIGS:
+        raise ValueError(f"no tiny `{model_type}`; there are {', '.join(CONFIGS)}")
+    return CONFIGS[model_type](
+        vocab_size=len(tokenizer),
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
 def tiny_model(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> LanguageModel:
     """A random model of four layers, 32 wide, with a tokenizer of bytes.
 
@@ -126,15 +142,8 @@ def tiny_model(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.flo
     Raises:
         ValueError: If there is no tiny configuration of the architecture.
     """
-    if model_type not in CONFIGS:
-        raise ValueError(f"no tiny `{model_type}`; there are {', '.join(CONFIGS)}")
     tokenizer = tiny_tokenizer(model_type)
-    config = CONFIGS[model_type](
-        vocab_size=len(tokenizer),
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    config = tiny_config(model_type, tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config)

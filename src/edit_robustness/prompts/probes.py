@@ -50,6 +50,7 @@ def build_probes(
     edited_together: Sequence[Fact] = (),
     wordings: Iterable[Wording] | None = None,
     paraphrases: int | None = None,
+    counted: bool = True,
 ) -> list[Probe]:
     """The probes of some facts, fact by fact, each in the order of `KINDS`.
 
@@ -68,6 +69,7 @@ def build_probes(
         edited_together: Facts that are edited on the same model; what they change is nowhere expected to stay.
         wordings: Of these facts; those of the templates where it is not given.
         paraphrases: Paraphrases a fact; all where it is not given.
+        counted: Whether to log how many are missing.
 
     Raises:
         ValueError: For an unknown kind, or one that follows a kind left out.
@@ -84,14 +86,18 @@ def build_probes(
     without: Counter[str] = Counter()
     leaking: Counter[str] = Counter()
     for fact in facts:
-        material = gather.material(fact)
+        material, ids = gather.material(fact), set[str]()
         for kind in chosen:
             built = kind.build(fact, material)
             kept = [probe for probe in built if kind.leak(probe, fact) is None]
             leaking[kind.name] += len(built) - len(kept)
+            # what follows an answer needs the prompt that is answered
+            kept = [probe for probe in kept if probe.follows is None or probe.follows in ids]
+            ids |= {probe.id for probe in kept}
             without[kind.name] += not kept
             probes += kept
-    _say_what_is_missing(without, leaking, len(facts))
+    if counted:
+        _say_what_is_missing(without, leaking, len(facts))
     return probes
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 from jinja2 import TemplateError
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from edit_robustness.models.rows import Owners
 from edit_robustness.models.thinking import LIMIT, Thinking, left_open, may_think
 from edit_robustness.models.tokens import prompt_ids, render_conversation
 from edit_robustness.records import Turn
+from edit_robustness.setting_types import STRICT
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _end(lm: LanguageModel, ids: Sequence[int]) -> str:
     return lm.tokenizer.decode(ids[-_MARK_TOKENS:])
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
+@validated(frozen=True, config=STRICT)
 class Speaking:
     """How a local model speaks.
 

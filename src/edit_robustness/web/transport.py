@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
+from edit_robustness.setting_types import STRICT, Listed
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -104,7 +106,7 @@ class Transport(ABC):
         return self.send(Request(url, body=body, secret=secret or {}), read)
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
+@validated(frozen=True, config=STRICT)
 class Manners:
     """How to ask.
 
@@ -125,7 +127,7 @@ class Manners:
     backoff: NonNegativeFloat = 1.0
     longest_wait: NonNegativeFloat = 120.0
     per_second: PositiveFloat = 2.0
-    retried: tuple[int, ...] = (429, 500, 502, 503, 504)
+    retried: Listed[int] = (429, 500, 502, 503, 504)
     give_up: PositiveInt = 5
 
 

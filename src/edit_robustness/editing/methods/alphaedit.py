@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -17,13 +17,14 @@ from edit_robustness.editing.method import Corpus, Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
+from edit_robustness.setting_types import STRICT
 
 logger = logging.getLogger(__name__)
 
 _HELD_OUT_TOKENS = 16_384
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class AlphaEdit(Layerwise):
     """In each layer W' = W + R K^T P (K_p K_p^T P + K K^T P + L2 I)^-1, with R and K as in MEMIT.
 

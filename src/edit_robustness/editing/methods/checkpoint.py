@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, StringConstraints
+from pydantic import StringConstraints
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.edits import Checkpoint
@@ -13,9 +13,10 @@ from edit_robustness.editing.method import Method, Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class MadeElsewhere(Method):
     """Makes nothing: the edit of a fact is what lies in its folder.
 
@@ -37,7 +38,10 @@ class MadeElsewhere(Method):
         """
         folders = {self._folder(lm, fact) for fact in facts}
         if len(folders) > 1:
-            raise ValueError(f"checkpoint has one folder a fact here; set batch_size: 1 (it is {len(facts)})")
+            raise ValueError(
+                f"methods.checkpoint.{lm.name}.path has one folder per fact (`{{fact_id}}`), and {len(facts)} facts "
+                "are edited at once: set sequence.at_once: 1, or give a path without `{fact_id}`"
+            )
         return Checkpoint.of(folders.pop(), lm)
 
     def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Checkpoint]:

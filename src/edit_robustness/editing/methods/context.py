@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.edits import Frame
@@ -14,14 +13,16 @@ from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.prompts.demonstrations import sentence
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Context(Method):
     """Says the new facts before the prompt, a sentence a fact, and nothing else."""
 
     name: ClassVar[str] = "context"
     at_once: ClassVar[int | None] = None
+    in_words: ClassVar[bool] = True
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
         """A frame of the facts' sentences, each on a line of its own."""

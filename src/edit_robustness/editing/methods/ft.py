@@ -8,7 +8,7 @@ from dataclasses import dataclass as standard_dataclass
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -21,9 +21,10 @@ from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids, target_ids
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class FineTuning(Method):
     """Adam on the MLP's output weight of one layer, until the new object is likely enough.
 
@@ -79,7 +80,7 @@ class FineTuning(Method):
         return AdamTrace(site, inputs.cpu(), torch.stack(gradients).cpu(), self.lr, self.bound)
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class ConstrainedFineTuning(FineTuning):
     """FT-L: Adam under a constraint |W' - W| <= e on every entry (Zhu et al. 2020, eq. 4, the L-infinity norm).
 

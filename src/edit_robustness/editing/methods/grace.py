@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -23,6 +23,7 @@ from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, target_ids
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT
 
 _SAME = 1e-4
 """Inputs whose distance is this share of a key's norm are one input, computed twice."""
@@ -34,7 +35,7 @@ Without it, rounding decides whether the input is answered when it is computed i
 """
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Grace(Method):
     """Keys are what enters the site at a statement's last token; values are fitted to make the new object follow.
 

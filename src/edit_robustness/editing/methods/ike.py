@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, NonNegativeInt
+from pydantic import NonNegativeInt
 from pydantic.dataclasses import dataclass
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -17,9 +17,10 @@ from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.prompts.demonstrations import Demonstration, demonstrations, new_fact, sentence
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Ike(Method):
     """Demonstrations in the paper's three kinds, of the facts most like the new one (TF-IDF), the likest last.
 
@@ -31,6 +32,7 @@ class Ike(Method):
 
     name: ClassVar[str] = "ike"
     learns_from: ClassVar[tuple[str, ...]] = ("facts",)
+    in_words: ClassVar[bool] = True
 
     copy: NonNegativeInt
     update: NonNegativeInt
@@ -43,7 +45,7 @@ class Ike(Method):
         if not 0 < wanted <= len(pool):
             raise ValueError(
                 f"ike wants {wanted} demonstrations, and raw_lessons has {len(pool)} facts with wordings outside the "
-                "sample: lower copy, update or retain, or give it more facts"
+                "sample: lower its settings copy, update or retain, or give raw_lessons more facts"
             )
         return Prepared(texts=tuple(json.dumps(d.__dict__, ensure_ascii=False) for d in pool))
 

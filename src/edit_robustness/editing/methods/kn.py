@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -22,9 +22,10 @@ from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, target_ids
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT, Listed
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class KnowledgeNeurons(Method):
     """Knowledge neurons, rewritten from the old object to the new one (section 4.3, "updating facts").
 
@@ -61,7 +62,7 @@ class KnowledgeNeurons(Method):
     sharing: NonNegativeFloat
     lambda_old: NonNegativeFloat
     lambda_new: PositiveFloat
-    context_lengths: tuple[PositiveInt, ...]
+    context_lengths: Listed[PositiveInt]
     batch: PositiveInt
     variant: Literal["paper", "easyedit"] = "paper"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import ConfigDict, PositiveFloat
+from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -13,9 +13,10 @@ from edit_robustness.editing.layerwise import Layerwise
 from edit_robustness.editing.method import Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.models.layout import Site
+from edit_robustness.setting_types import STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Memit(Layerwise):
     """In each layer W' = W + R K^T (lambda C + K K^T)^-1 (eq. 14), R a part of what the block's output still lacks.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.edits import LowRank
@@ -17,6 +17,7 @@ from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT, Listed
 
 
 def _not_zero(rate: float) -> float:
@@ -25,7 +26,7 @@ def _not_zero(rate: float) -> float:
     return rate
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Mend(Trained):
     """The gradient of the new object's likelihood, token by token through `GradientEditors`: a low-rank change.
 
@@ -55,8 +56,8 @@ class Mend(Trained):
     learns_from: ClassVar[tuple[str, ...]] = ("facts", "texts")
     at_once: ClassVar[int | None] = None
 
-    layers: tuple[NonNegativeInt, ...]
-    parts: tuple[Literal["mlp_in", "mlp_out", "mlp_gate", "attention_out"], ...]
+    layers: Listed[NonNegativeInt]
+    parts: Listed[Literal["mlp_in", "mlp_out", "mlp_gate", "attention_out"]]
     rank: PositiveInt
     rate: Annotated[float, AfterValidator(_not_zero)]
     editor_lr: PositiveFloat

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.edits import Frame
@@ -13,9 +12,10 @@ from edit_robustness.editing.method import Method, Prepared
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class NoEdit(Method):
     """Leaves the model alone."""
 

@@ -6,14 +6,15 @@ from dataclasses import replace
 from math import sqrt
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.methods.memit import Memit
 from edit_robustness.editing.target import Objective
+from edit_robustness.setting_types import STRICT
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Pmet(Memit):
     """Optimises what attention and the MLP of the last layer put out together, and writes the MLP's part only.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import field
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -26,9 +26,10 @@ from edit_robustness.editing.target import (
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT, Listed
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Rome(ByValue):
     """W' = W + v (C^-1 k)^T / (k^T C^-1 k), where v is what the output at the subject's last token should change by.
 
@@ -68,7 +69,7 @@ class Rome(ByValue):
     clamp_norm_factor: PositiveFloat
     kl_factor: NonNegativeFloat
     v_weight_decay: NonNegativeFloat
-    context_lengths: tuple[PositiveInt, ...]
+    context_lengths: Listed[PositiveInt]
     mom2_tokens: PositiveInt
     kl_position: KlPosition = field(default="prompt_end", kw_only=True)
     contexts: ContextSource = field(default="corpus", kw_only=True)

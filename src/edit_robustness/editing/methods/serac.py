@@ -7,7 +7,7 @@ from random import Random
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -29,6 +29,7 @@ from edit_robustness.editing.serac.networks import Embedding, Scope, untaught
 from edit_robustness.editing.training import Course, Pace, named, part
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
+from edit_robustness.setting_types import STRICT, Listed
 
 _TEXTS = 32
 """How many running texts the scope sees as out of scope, in training and held out."""
@@ -40,7 +41,7 @@ _NEVER = -1
 """The step of the held-out batch: no step has this number."""
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class Serac(Trained):
     """Keeps facts in words; only the two networks are trained, and on other subjects than those it edits.
 
@@ -73,7 +74,7 @@ class Serac(Trained):
 
     subject_layer: NonNegativeInt
     layer: NonNegativeInt
-    blocks: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
+    blocks: Annotated[Listed[NonNegativeInt], Field(min_length=1)]
     facts: PositiveInt
     held_out: PositiveInt
     width: PositiveInt

@@ -21,6 +21,7 @@ def create_pipeline(method: str) -> Pipeline:
         "benchmark_files": "benchmark_files",
         "stored": "documents_stored",
         "settings": "params:sequence",
+        "checked": "fitting",
         **({} if method == NoEdit.name else {"edits": "sequence"}),
         **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
     }

@@ -13,6 +13,7 @@ from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1, render
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.report.overview import ALL_KINDS
+from edit_robustness.setting_types import STRICT
 from edit_robustness.statistics import difficulty
 from edit_robustness.statistics.gaps import protocol_gaps, rival_gaps
 from edit_robustness.statistics.intervals import rates
@@ -22,7 +23,7 @@ from edit_robustness.statistics.regression import regress
 from edit_robustness.tables import collect
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class Analysis:
     """How to analyse; the defaults are those of the report's explanations.
 

@@ -24,6 +24,7 @@ from edit_robustness.prompts.kinds import KINDS
 from edit_robustness.prompts.names import answer_names
 from edit_robustness.records import Fact
 from edit_robustness.report.findings import UNEDITED
+from edit_robustness.setting_types import STRICT
 from edit_robustness.tables import answers_from_table, answers_to_table, check_answers, facts_from_table
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ def _existing_kinds(must_hold: dict[str, float]) -> dict[str, float]:
     return must_hold
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class Baking:
     """What is baked.
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.asking.converse import Conversing, converse
@@ -23,6 +23,7 @@ from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Transcript
 from edit_robustness.report.conversations import Conversations, render
+from edit_robustness.setting_types import STRICT
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.speakers.unset import UnsetSpeaker
 from edit_robustness.statistics.agreement import agreement
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 _JUDGED_AT_ONCE = 8
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
+@validated(frozen=True, config=STRICT)
 class Reporting:
     """How conversations are summed up.
 

@@ -12,13 +12,14 @@ from edit_robustness.plots import frontier as drawn
 from edit_robustness.plots import sequences as figures
 from edit_robustness.report import paper2
 from edit_robustness.report.sequences import ManyEdits, render
+from edit_robustness.setting_types import STRICT
 from edit_robustness.statistics import abilities, held, kept, paired, survival
 from edit_robustness.statistics.documents import measured
 from edit_robustness.statistics.orders import over_orders
 from edit_robustness.tables import collect
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class Damage:
     """How to sum up what many edits cost.
 

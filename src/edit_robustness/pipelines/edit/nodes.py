@@ -15,8 +15,9 @@ from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.datasets.run_record import figures_of
 from edit_robustness.editing.files import FORMAT
+from edit_robustness.editing.fitting import TextNeed
 from edit_robustness.editing.fold import BROKEN
-from edit_robustness.editing.key_statistics import second_moments
+from edit_robustness.editing.key_statistics import count_tokens, second_moments
 from edit_robustness.editing.method import NOTHING, Corpus, Method, Prepared, Trained, Unsolvable, fingerprint
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.language_model import LanguageModel
@@ -29,25 +30,61 @@ from edit_robustness.tables import facts_from_table
 logger = logging.getLogger(__name__)
 
 _KEY = "corpus"
+_ROUNDS = 16
+"""How often more texts are written at most: a model may end each of them at once."""
 _NO_NUMBERS = "the unedited model's numbers are not finite"
 
 
-def write_corpus(lm: LanguageModel, corpus_source: CorpusSource, stored: Mapping[str, str]) -> Landing:
-    """The corpus of a model: the catalog's texts, or texts that the model writes."""
-    name = fingerprint(FORMAT, corpus_source, None if corpus_source.texts else lm.fingerprint)
-    yield Manifest({_KEY: name})
-    if stored.get(_KEY) == name:
-        return
-    texts = list(corpus_source.texts)
-    if not texts and lm.finite:
-        texts = written_texts(
+def write_corpus_with(need: TextNeed) -> Callable[..., Landing]:
+    """The node that brings the corpus of a model: the catalog's texts, or texts that the model writes.
+
+    Args:
+        need: How much text the methods of the run read. Of a corpus that the catalog makes smaller, more is written.
+    """
+
+    def write_corpus(
+        lm: LanguageModel, corpus_source: CorpusSource, stored: Mapping[str, str], facts: pd.DataFrame | None = None
+    ) -> Landing:
+        """Write what is missing; with `facts`, once it is known that some can be used."""
+        source = _large_enough(lm.name, corpus_source, need)
+        name = fingerprint(FORMAT, source, None if source.texts else lm.fingerprint)
+        yield Manifest({_KEY: name})
+        if stored.get(_KEY) == name:
+            return
+        yield {_KEY: Stored.of(name, list(source.texts) or (_written(lm, source) if lm.finite else []))}
+
+    return write_corpus
+
+
+def _large_enough(model: str, source: CorpusSource, need: TextNeed) -> CorpusSource:
+    """Return how the corpus is written: with as many texts as the catalog says, or as many as the methods read."""
+    number = max(-(-need.tokens // source.tokens) if source.tokens else 0, need.texts)
+    if source.texts or number <= source.number:
+        return source
+    logger.info(
+        "%s: its corpus has %d texts of %d tokens instead of %d (corpus_source.number): %s reads %d tokens",
+        *(model, number, source.tokens, source.number, need.who, need.tokens),
+    )
+    return replace(source, number=number)
+
+
+def _written(lm: LanguageModel, source: CorpusSource) -> list[str]:
+    """Texts that the model writes; where some end early, more of them, until all tokens are there."""
+    texts: list[str] = []
+    wanted, missing = source.number * source.tokens, source.number
+    for more in range(_ROUNDS):
+        texts += written_texts(
             lm,
-            texts=corpus_source.number,
-            tokens=corpus_source.tokens,
-            seed=corpus_source.seed,
+            texts=missing,
+            tokens=source.tokens,
+            seed=source.seed + more,
             progress=lambda batches: track(batches, f"{lm.name}: writing a corpus", len(batches)),
         )
-    yield {_KEY: Stored.of(name, texts)}
+        lacking = wanted - count_tokens(lm, texts, wanted)
+        if lacking <= 0:
+            break
+        missing = -(-lacking // source.tokens) + 1
+    return texts
 
 
 def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:

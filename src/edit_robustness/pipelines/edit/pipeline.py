@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.editing.fitting import TextNeed
 from edit_robustness.editing.method import Trained
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus
+from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with
 
 _SOURCES = {
     "texts": {"corpus": "corpus"},
@@ -15,10 +16,16 @@ _SOURCES = {
 }
 
 
-def create_corpus_pipeline(methods: Sequence[str], model: str) -> Pipeline:
-    """The model's running text, and the second moments of the keys that the methods ask for."""
-    inputs = ["language_model", "corpus_source", "corpus_stored"]
-    nodes = [Node(write_corpus, inputs, "corpus", name="write_corpus", tags=["gpu"])]
+def create_corpus_pipeline(methods: Sequence[str], model: str, need: TextNeed | None = None) -> Pipeline:
+    """The model's running text, and the second moments of the keys that the methods ask for.
+
+    Args:
+        methods: Rows of METHODS.
+        model: Whose hyperparameters are meant.
+        need: How much text the methods of all pipelines read, so that they share one corpus.
+    """
+    inputs = ["language_model", "corpus_source", "corpus_stored", "facts"]
+    nodes = [Node(write_corpus_with(need or TextNeed()), inputs, "corpus", name="write_corpus", tags=["gpu"])]
     if asking := [method for method in methods if "moments" in METHODS[method].learns_from]:
         settings = [f"params:methods.{method}.{model}" for method in asking]
         inputs = ["language_model", "moments_stored", "corpus", *settings]

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.asking.lengths import check_fit, longest
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing.edits import Edit, Frame
@@ -38,10 +39,12 @@ def evaluate(
     stored: Mapping[str, str],
     decoding: Decoding,
     prepared: Mapping[str, Stored[Prepared]] | None = None,
+    checked: Any = None,
 ) -> Landing:
     """Ask every probe under its edit; answers that are there already are not asked again.
 
-    `prepared` holds what the method prepared, where its edits cannot be applied without it.
+    `prepared` holds what the method prepared, where its edits cannot be applied without it; `checked` says that all
+    prompts fit into the context.
     """
     own: dict[str, list[Probe]] = {key: [] for key in edits}
     for probe in probes_from_table(probes):
@@ -74,7 +77,8 @@ def recall_in_context(
     for fact in records:
         words = recall_demonstrations(fact, relations[fact.relation], parameters.in_context, parameters.seed)
         edits[fact.id] = Stored.of(fingerprint(lm.fingerprint, words), Frame(words))
-    yield from _answers(lm, edits, _statements(records), stored, decoding, f"{lm.name}: recalling in context")
+    what, shorten = f"{lm.name}: recalling in context", "lower features.in_context"
+    yield from _answers(lm, edits, _statements(records), stored, decoding, what, shorten=shorten)
 
 
 def _statements(facts: Sequence[Fact]) -> dict[str, list[Probe]]:
@@ -91,6 +95,7 @@ def _answers(
     decoding: Decoding,
     what: str,
     prepared: Prepared = NOTHING,
+    shorten: str = "leave these kinds out of probes.kinds, or lower decoding.max_new_tokens",
 ) -> Landing:
     asking = (FORMAT, decoding.described(lm), lm.fingerprint)
     wanted = Manifest({key: fingerprint(*asking, edits[key].fingerprint, list(probes[key])) for key in probes})
@@ -98,7 +103,10 @@ def _answers(
     missing = wanted.missing(stored)
     if not missing:
         return
-    answers = ask(lm, [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing], decoding)
+    asked = [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing]
+    needs = longest(lm, [(edit.prefix, probe) for edit, own in asked for probe in own], decoding)
+    check_fit(lm, {"edit": needs}, shorten=shorten)
+    answers = ask(lm, asked, decoding)
     since = time.perf_counter()
     for key, said in zip(missing, track(answers, what, len(missing)), strict=True):
         # what is asked in one batch comes at once: only the sum over all edits means something

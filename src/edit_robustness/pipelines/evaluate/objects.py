@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -24,8 +25,13 @@ _QUOTED = 40
 _WORD = "Word"
 
 
-def ask_objects(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
-    """Ask the unedited model the statement of every fact without an old object; of the others nothing is asked."""
+def ask_objects(
+    lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding, checked: Any = None
+) -> Landing:
+    """Ask the unedited model the statement of every fact without an old object; of the others nothing is asked.
+
+    `checked` says that the model, the facts and the settings of the run fit each other.
+    """
     yield from recall(lm, facts[facts["target_true"] == ""], stored, decoding)
 
 
@@ -50,12 +56,15 @@ def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]
             complete.append(fact if fact.target_true else _with_object(fact, said[fact.id].read()[0]))
         except ValueError as reason:
             rejects.append({"id": fact.id, "subject": fact.subject, "relation": fact.relation, "reason": str(reason)})
-    if rejects:
-        kinds = Counter(reject["reason"].split(":")[0] for reject in rejects)
-        reasons = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common())
-        logger.warning("%d of %d facts are set aside for this model: %s", len(rejects), len(facts), reasons)
+    kinds = Counter(reject["reason"].split(":")[0] for reject in rejects)
+    reasons = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common())
     if not complete:
-        raise ValueError(f"none of {len(facts)} facts has an old object that this model says; give target_true")
+        raise ValueError(
+            f"none of {len(facts)} facts has an old object that this model says: {reasons}. Give the table a column "
+            "target_true, or take a model that knows such facts"
+        )
+    if rejects:
+        logger.warning("%d of %d facts are set aside for this model: %s", len(rejects), len(facts), reasons)
     return facts_to_table(complete), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
 
 

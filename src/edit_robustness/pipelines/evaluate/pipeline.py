@@ -12,7 +12,7 @@ _DECODING = "params:decoding"
 
 def create_completion_pipeline() -> Pipeline:
     """Facts to facts that all have an old object: where the table names none, what the model says without any edit."""
-    asking = ["language_model", "facts", "said_stored", _DECODING]
+    asking = ["language_model", "facts", "said_stored", _DECODING, "checked"]
     return Pipeline(
         [
             Node(objects.ask_objects, asking, "said", name="ask_objects", tags=["gpu"]),
@@ -55,9 +55,15 @@ def create_features_pipeline() -> Pipeline:
 
 def create_pipeline(method: str) -> Pipeline:
     """Edits and probes of one method to answers."""
-    inputs = ["language_model", "edits", "probes", "answers_stored", _DECODING]
-    if METHODS[method].edits_need_prepared:
-        inputs.append("prepared")
+    inputs = {
+        "lm": "language_model",
+        "edits": "edits",
+        "probes": "probes",
+        "stored": "answers_stored",
+        "decoding": _DECODING,
+        "checked": "fitting",
+        **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
+    }
     return Pipeline([Node(nodes.evaluate, inputs, "answers", name="evaluate", tags=["gpu"])])
 
 

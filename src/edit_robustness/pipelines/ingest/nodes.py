@@ -24,6 +24,7 @@ from edit_robustness.prompts.schema import (
     read_fact,
 )
 from edit_robustness.records import Fact, Relation
+from edit_robustness.setting_types import STRICT
 from edit_robustness.tables import facts_from_table, facts_to_table
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ _SHOWN = 40
 _COMMONEST = 5
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class SampleParameters:
     """Which facts are edited in this run.
 
@@ -118,7 +119,7 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
     )
     if len(chosen) < parameters.size:
         logger.warning(
-            "size: %d facts were asked for, and %d are taken: the table has no more subjects",
+            "sample.size: %d facts were asked for, and %d are taken: the table has no more subjects",
             parameters.size,
             len(chosen),
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
@@ -16,6 +16,7 @@ from edit_robustness.prompts.relations import read_relations
 from edit_robustness.prompts.wordings import Wording, brought, settled, wordings_from_table, wordings_to_table
 from edit_robustness.prompts.writer import requests, write
 from edit_robustness.records import Fact, Probe
+from edit_robustness.setting_types import STRICT, Listed
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.tables import facts_from_table, probes_from_table, probes_to_table
 
@@ -27,7 +28,7 @@ _AT_ONCE = 4
 """Facts that a writer is asked about at once; a killed run loses no more."""
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class WordingParameters:
     """Where wordings come from.
 
@@ -40,12 +41,12 @@ class WordingParameters:
     tries: PositiveInt = 3
 
 
-@dataclass(frozen=True, config={"extra": "forbid"})
+@dataclass(frozen=True, config=STRICT)
 class ProbeParameters:
     """What is asked about each edit.
 
     Attributes:
-        kinds: Names of kinds of prompt and of groups of them (``all``, ``paper1``), or one such name.
+        kinds: Names of kinds of prompt and of groups of them (``all``, ``paper1``).
         neighbours_per_fact: Probes per edit about other subjects of the same relation (kinds `neighbourhood` and
             `edit_before_neighbour`).
         relation_specificity_per_fact: Probes per edit about other relations of the same subject.
@@ -56,10 +57,9 @@ class ProbeParameters:
     """
 
     kinds: Annotated[
-        tuple[str, ...],
+        Listed[str],
         Field(min_length=1),
         AfterValidator(chosen_kinds),
-        BeforeValidator(lambda kinds: (kinds,) if isinstance(kinds, str) else kinds),
     ] = ("all",)
     neighbours_per_fact: NonNegativeInt = 2
     relation_specificity_per_fact: NonNegativeInt = 2

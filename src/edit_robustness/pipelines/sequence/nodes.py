@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -176,7 +177,9 @@ def ask_with(method: str) -> Callable[..., Landing]:
         settings: SequenceParameters,
         edits: Mapping[str, Stored[Edit]] | None = None,
         prepared: Mapping[str, Stored[Prepared]] | None = None,
+        checked: Any = None,
     ) -> Landing:
+        """Ask what is missing; `checked` says that all prompts fit into the context."""
         asked = _probes_at(probes, sampled_facts, orders)
         points = {point.key: point for point in checkpoints(edits, settings)}
         own = {key: asked(point) for key, point in points.items()}
@@ -186,7 +189,6 @@ def ask_with(method: str) -> Callable[..., Landing]:
         missing = wanted.missing(stored)
         if not missing:
             return
-        _check_fit(lm, method, [(points[key], own[key]) for key in missing], decoding)
         due = replays(edits, [points[key] for key in missing], prepared)
         for point, past in track(due, f"{lm.name}: {method}, asking after edits", len(missing)):
             since = time.perf_counter()
@@ -214,23 +216,6 @@ def _probes_at(
         return [probe for fact in [*edited, *stay] for probe in own.get(fact, [])]
 
     return asked
-
-
-def _check_fit(
-    lm: LanguageModel, method: str, asked: Sequence[tuple[Checkpoint, Sequence[Probe]]], decoding: Decoding
-) -> None:
-    """Refuse, before anything is asked, words of edits that leave no room for a prompt."""
-    for point, probes in asked:
-        if not point.prefix_tokens:
-            continue
-        longest = max(len(prompt_ids(lm, Rendered(probe.text))) for probe in probes)
-        needed = point.prefix_tokens + longest + decoding.most_tokens(lm)
-        if needed > lm.max_length:
-            raise ValueError(
-                f"{method} puts {point.prefix_tokens} tokens before every prompt after {point.edits} edits; with a "
-                f"prompt and its answer that is {needed}, and {lm.name}'s context has {lm.max_length}: lower "
-                f"sequence.checkpoints, or set sequential_grid.{lm.name}.{method}: false"
-            )
 
 
 def drift_with(method: str) -> Callable[..., pd.DataFrame]:

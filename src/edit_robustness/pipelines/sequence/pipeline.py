@@ -34,6 +34,7 @@ def create_pipeline(method: str, model: str) -> Pipeline:
         "stored": "sequence_answers_stored",
         "decoding": _DECODING,
         "settings": _SETTINGS,
+        "checked": "fitting",
         **({"edits": "sequence"} if edited else {}),
         **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
     }

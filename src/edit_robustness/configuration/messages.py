@@ -1,0 +1,76 @@
+"""What pydantic says of wrong settings, as one line per setting: its name, its value, and what was expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from edit_robustness.text.closest import did_you_mean
+
+_SHOWN = 3
+"""Wrong settings of one block that are told at most; so a block of nothing but mistakes takes few lines."""
+
+_LONGEST = 60
+_UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "no_such_attribute")
+_MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
+
+
+class SettingError(ValueError):
+    """A parameter that does not exist, is missing, or has a value that it cannot have."""
+
+
+def told(where: str, error: ValidationError, kind: type, missing: str = "") -> str:
+    """Return what is wrong with the settings of one block, one line for each wrong setting.
+
+    Args:
+        where: The block's name, ``methods.rome.smollm2``.
+        error: What pydantic says.
+        kind: The dataclass that the block is read as.
+        missing: How to get the settings that are missing, as the end of a sentence.
+    """
+    errors = error.errors(include_url=False)
+    absent = [_name(one["loc"]) for one in errors if one["type"] in _MISSING]
+    lines = [_line(where, one, kind) for one in errors if one["type"] not in _MISSING]
+    if absent:
+        lines.append(f"{where}: {', '.join(absent)} must be set; {missing or 'add them'}")
+    more = [f"{where}: {len(lines) - _SHOWN} more settings are wrong"] if len(lines) > _SHOWN else []
+    return "\n".join([*lines[:_SHOWN], *more])
+
+
+def _line(where: str, error: Mapping[str, Any], kind: type) -> str:
+    name, value = _name(error["loc"]), error["input"]
+    if error["type"] in _UNKNOWN:
+        *blocks, last = map(str, error["loc"])
+        return f"{_name([where, *blocks])}: no setting `{last}`; {did_you_mean(last, _names(kind, blocks))}"
+    said = str(error["msg"]).removeprefix("Value error, ")
+    if said.startswith(where.split(".", maxsplit=1)[0] + "."):
+        return said  # a validator of ours that names the setting itself
+    if not name:
+        return f"{where}: {said}"
+    # a validator of ours says the value itself where it matters
+    end = said if error["type"] == "value_error" else f"{_lower(said)}; it is {shown(value)}"
+    return f"{where}.{name}: {end}"
+
+
+def shown(value: Any) -> str:
+    """Return the beginning of a value, as it would stand in YAML."""
+    text = {"True": "true", "False": "false", "None": "null"}.get(repr(value), repr(value))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _name(place: Sequence[Any]) -> str:
+    return ".".join(str(part) for part in place)
+
+
+def _names(kind: Any, blocks: Sequence[str]) -> list[str]:
+    """Return the settings of a block, or of the block inside it that the names lead to."""
+    for block in blocks:
+        inner = getattr(kind, "__pydantic_fields__", {}).get(block)
+        kind = inner.annotation if inner else None
+    return list(getattr(kind, "__pydantic_fields__", {}))
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,149 @@
+"""Every parameter of a run: its name exists, and its value is one that the pipelines can use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from math import isfinite
+from typing import Any
+
+from pydantic import ValidationError
+
+from edit_robustness.abilities.settings import AbilityParameters
+from edit_robustness.asking.ask import Decoding
+from edit_robustness.asking.converse import Conversing
+from edit_robustness.configuration.messages import SettingError, shown, told
+from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.editing.method import Method
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.features.remote import FeatureParameters
+from edit_robustness.pipelines.analyze.nodes import Analysis
+from edit_robustness.pipelines.bake.nodes import Baking
+from edit_robustness.pipelines.conversation.nodes import Reporting
+from edit_robustness.pipelines.damage.nodes import Damage
+from edit_robustness.pipelines.ingest.nodes import SampleParameters
+from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters
+from edit_robustness.text.closest import did_you_mean
+
+OWN = ("x_", "_")
+"""Beginnings of names that are not checked: a user's own parameters, and Kedro's place for YAML anchors."""
+
+BLOCKS: Mapping[str, type] = {
+    "sample": SampleParameters,
+    "wordings": WordingParameters,
+    "probes": ProbeParameters,
+    "decoding": Decoding,
+    "features": FeatureParameters,
+    "analyze": Analysis,
+    "conversation": Conversing,
+    "conversation_report": Reporting,
+    "bake": Baking,
+    "abilities": AbilityParameters,
+    "sequence": SequenceParameters,
+    "damage": Damage,
+}
+"""Parameters that are blocks of settings, and what each is read as."""
+
+_OTHERS = ("grid", "sequential_grid", "facts", "judge_answers", "keep_stale", "stop_at_failure", "methods")
+"""Parameters that are no block: `grid` checks the grids, `context` the facts, and `methods` is read below."""
+
+
+def check_parameters(
+    parameters: Mapping[str, Any], models: Collection[str], runtime: Collection[str] = (), given: Any = None
+) -> None:
+    """Refuse a parameter that does not exist, or has a value that it cannot have.
+
+    Args:
+        parameters: All parameters of the run.
+        models: The models of the catalog.
+        runtime: Names that the catalog takes from the command line (`runtime_names`).
+        given: The parameters of the command line, which are among `parameters`.
+
+    Raises:
+        SettingError: Naming each wrong setting, its value, what was expected, and the closest name for one that does
+            not exist.
+    """
+    problems = list(_problems(parameters, models, runtime, given or {}))
+    if problems:
+        raise SettingError("\n".join(problems))
+
+
+def _problems(
+    parameters: Mapping[str, Any], models: Collection[str], runtime: Collection[str], given: Mapping[str, Any]
+) -> Iterator[str]:
+    known = [*BLOCKS, *_OTHERS, *runtime]
+    own = {name: value for name, value in parameters.items() if not str(name).startswith(OWN)}
+    for name, value in own.items():
+        if name not in known:
+            yield f"unknown parameter `{name}`; {did_you_mean(str(name), known)} (your own begin with {OWN[0]})"
+        elif name in runtime and name not in given:
+            yield f"parameter `{name}` has no effect in a file: give it on the command line, --params={name}={value}"
+        else:
+            yield from _not_finite(str(name), value)
+    for name, kind in BLOCKS.items():
+        if name in own:
+            yield from _block(name, own[name], kind)
+    yield from _methods(own.get("methods") or {}, models, given.get("methods") or {})
+
+
+def _not_finite(where: str, value: Any) -> Iterator[str]:
+    """Name every number, at any depth, that is infinite or NaN."""
+    inside: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        inside = value.items()
+    elif isinstance(value, list | tuple):
+        inside = enumerate(value)
+    elif isinstance(value, float) and not isfinite(value):
+        yield f"{where}: it is {value}; give a finite number"
+    for name, each in inside:
+        yield from _not_finite(f"{where}.{name}", each)
+
+
+def _block(where: str, settings: Any, kind: type, missing: str = "") -> Iterator[str]:
+    if not isinstance(settings, Mapping):
+        yield f"{where}: it must be a block of settings, {where}: {{name: value}}; it is {shown(settings)}"
+        return
+    if any(_not_finite(where, settings)):
+        return  # told already
+    try:
+        kind(**{str(name): value for name, value in settings.items()})
+    except ValidationError as error:
+        yield told(where, error, kind, missing)
+    except (ValueError, TypeError) as error:
+        yield f"{where}: {error}"
+
+
+def _methods(methods: Any, models: Collection[str], given: Any) -> Iterator[str]:
+    if not isinstance(methods, Mapping):
+        yield f"methods: it must be {{method: {{model: settings}}}}; it is {shown(methods)}"
+        return
+    for name, settings in methods.items():
+        if name not in METHODS:
+            yield f"methods: no method `{name}`; {did_you_mean(str(name), METHODS)}"
+        elif not isinstance(settings, Mapping | None):
+            yield f"methods.{name}: it must be {{model: settings}}; it is {shown(settings)}"
+        else:
+            yield from _of_models(METHODS[name], settings or {}, models, (given.get(name) or {}))
+
+
+def _of_models(
+    method: type[Method], settings: Mapping[str, Any], models: Collection[str], given: Mapping[str, Any]
+) -> Iterator[str]:
+    """Check one method's settings for every model, those of models that another environment's catalog has too."""
+    for model, own in settings.items():
+        where = f"methods.{method.name}.{model}"
+        problems = list(_block(where, {} if own is None else own, method, copy_from(method.name, settings, str(model))))
+        if model not in models and (model in given or problems):
+            yield f"{where}: no model `{model}` in the catalog; {did_you_mean(str(model), sorted(models))}"
+        else:
+            yield from problems
+
+
+def copy_from(method: str, settings: Mapping[str, Any], model: str) -> str:
+    """Say where a model's settings can be copied from, as the end of a sentence."""
+    others = [str(name) for name in settings if name != model]
+    if not others:
+        return f"add them to methods.{method}.{model}"
+    return (
+        f"methods.{method} has settings for {', '.join(others)}: copy those of the model most like yours to "
+        f"methods.{method}.{model}, in conf/base/parameters/methods/{method}.yml, and adjust them"
+    )

@@ -1,0 +1,88 @@
+"""Whether a method's settings fit a model: layers and parts that it has, and enough text for its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from edit_robustness.editing.key_statistics import count_tokens
+from edit_robustness.editing.method import Method
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.shape import Shape
+
+LAYERS = ("layer", "layers", "blocks", "subject_layer")
+"""Settings that name layers."""
+
+_PARTS = ("part", "parts")
+
+
+@dataclass(frozen=True)
+class TextNeed:
+    """How much running text the methods of a model read.
+
+    Attributes:
+        tokens: Of second moments, the most that one method reads.
+        texts: Texts that contexts are taken from.
+        who: The setting that asks for the tokens, ``methods.rome.smollm2.mom2_tokens``.
+    """
+
+    tokens: int = 0
+    texts: int = 0
+    who: str = ""
+
+
+def text_need(methods: Mapping[str, Method]) -> TextNeed:
+    """Return how much text some methods read; the names are those of their settings, ``methods.rome.smollm2``."""
+    if not methods:
+        return TextNeed()
+    most = max(methods, key=lambda name: methods[name].corpus_tokens)
+    texts = max(method.corpus_texts for method in methods.values())
+    return TextNeed(methods[most].corpus_tokens, texts, f"{most}.mom2_tokens")
+
+
+def refuse_short_corpus(lm: LanguageModel, texts: Sequence[str], need: TextNeed) -> None:
+    """Refuse a corpus that has less text than the methods read.
+
+    Raises:
+        ValueError: Saying how much there is and how much it takes.
+    """
+    tokens = count_tokens(lm, texts, need.tokens)
+    if tokens < need.tokens:
+        raise ValueError(
+            f"corpus_source: its texts have {tokens} tokens for {lm.name} (each text counts up to 256), and {need.who} "
+            f"reads {need.tokens}: give it more text, or lower {need.who}; without a `path` the model writes enough"
+        )
+    if len(texts) < need.texts:
+        raise ValueError(
+            f"corpus_source: it has {len(texts)} texts, and {need.texts} contexts are taken from the beginnings of as "
+            "many: give it more texts, or shorten `context_lengths` of the methods"
+        )
+
+
+def misfits(where: str, method: Method, name: str, shape: Shape) -> Iterator[str]:
+    """Yield what a model lacks of what a method's settings ask for, one line for each setting.
+
+    Args:
+        where: The name of the settings, ``methods.rome.smollm2``.
+        method: The method.
+        name: The model's name.
+        shape: The model's sizes.
+    """
+    for setting in LAYERS:
+        beyond = [layer for layer in _values(method, setting) if layer >= shape.layers]
+        if beyond:
+            yield f"{where}.{setting}: there is no layer {beyond[0]}; {name} has layers 0 to {shape.layers - 1}"
+    for setting in _PARTS:
+        lacking = [part for part in _values(method, setting) if part not in shape.parts]
+        if lacking:
+            yield f"{where}.{setting}: {name} has no part `{lacking[0]}`; it has {', '.join(shape.parts)}"
+    if method.key_sites and method.corpus_tokens <= shape.key_width:
+        yield (
+            f"{where}.mom2_tokens: it is {method.corpus_tokens}, and {name}'s keys are {shape.key_width} wide: their "
+            f"second moments need more than {shape.key_width} tokens; several times as many are better"
+        )
+
+
+def _values(method: Method, setting: str) -> tuple:
+    value = getattr(method, setting, ())
+    return value if isinstance(value, tuple) else (value,)

@@ -1,0 +1,29 @@
+"""The words that editing by words puts before prompts, known without any forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edit_robustness.editing.method import Corpus, Method
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.records import Fact, Relation
+
+
+def words_before(
+    lm: LanguageModel,
+    method: Method,
+    facts: Sequence[Fact],
+    lessons: Sequence[Fact],
+    relations: Mapping[str, Relation],
+) -> list[str]:
+    """Return what a method that edits by words (`Method.in_words`) puts before prompts, for each fact.
+
+    Args:
+        lm: The model.
+        method: The method.
+        facts: The facts to edit.
+        lessons: Facts that it takes demonstrations from.
+        relations: The wordings of relations.
+    """
+    prepared = method.prepare(lm, Corpus(facts=tuple(lessons), relations=relations))
+    return [edit.prefix for edit in method.increments(lm, facts, prepared=prepared)]

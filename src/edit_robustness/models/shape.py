@@ -1,0 +1,37 @@
+"""What a model's configuration says without its weights: enough to check settings before a model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edit_robustness.models.layout import RESIDUAL, layout_of
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a model.
+
+    Attributes:
+        layers: Number of transformer blocks.
+        parts: The weights of a block that may be edited.
+        key_width: How many numbers enter an MLP's output weight: the width of a key.
+        context: Longest input in tokens.
+    """
+
+    layers: int
+    parts: tuple[str, ...]
+    key_width: int
+    context: int
+
+
+def shape_of(config: Any) -> Shape:
+    """Read the sizes from a configuration of transformers, that of the language model where it has several.
+
+    Raises:
+        ValueError: If the architecture has no layout.
+    """
+    text = config.get_text_config()
+    width = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
+    parts = tuple(part for part in layout_of(config.model_type).parts if part != RESIDUAL)
+    return Shape(text.num_hidden_layers, parts, width, text.max_position_embeddings)

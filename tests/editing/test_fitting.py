@@ -1,0 +1,75 @@
+"""What a method's settings ask of a model is known from the model's configuration."""
+
+from dataclasses import fields
+
+import pytest
+from fabricated_edits import ARCHITECTURES, FACTS, METHOD_NAMES, TEXTS, corpus, method
+
+from edit_robustness.editing.fitting import LAYERS, TextNeed, misfits, refuse_short_corpus, text_need
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.words import words_before
+from edit_robustness.models.shape import Shape
+
+SHAPE = Shape(layers=4, parts=("mlp_in", "mlp_out", "attention_out", "mlp_gate"), key_width=48, context=2048)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_sizes_are_those_of_the_loaded_model(lab, architecture):
+    lm = lab.model(architecture)
+    assert lm.shape.layers == len(lm.blocks)
+    assert lm.shape.context == lm.max_length
+    assert lm.shape.key_width == lm.weight(method("rome").site).shape[1]
+    assert set(lm.shape.parts) < set(lm.layout.parts)
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_the_settings_of_every_method_fit_and_layers_beyond_the_last_are_named(name):
+    assert list(misfits("x", method(name), "tiny", SHAPE)) == []
+    for setting in (field.name for field in fields(METHODS[name])):
+        assert (setting in LAYERS) == ("layer" in setting or setting == "blocks")
+        if setting in LAYERS:
+            beyond = (99,) if isinstance(getattr(method(name), setting), tuple) else 99
+            told = list(misfits("methods.m.tiny", method(name, **{setting: beyond}), "tiny", SHAPE))
+            assert told == [f"methods.m.tiny.{setting}: there is no layer 99; tiny has layers 0 to 3"]
+
+
+def test_a_part_that_the_architecture_lacks_is_named():
+    shape = Shape(4, ("mlp_in", "mlp_out", "attention_out"), 48, 2048)
+    told = list(misfits("x", method("mend", parts="mlp_in mlp_gate"), "tiny", shape))
+    assert told == ["x.parts: tiny has no part `mlp_gate`; it has mlp_in, mlp_out, attention_out"]
+
+
+def test_fewer_tokens_than_a_key_is_wide_are_refused():
+    wide = Shape(4, SHAPE.parts, 4864, 2048)
+    (told,) = misfits("methods.rome.qwen", method("rome", mom2_tokens=4000), "qwen", wide)
+    assert told.startswith("methods.rome.qwen.mom2_tokens: it is 4000, and qwen's keys are 4864 wide: ")
+    assert not list(misfits("x", method("rome", mom2_adjustment=False, mom2_tokens=4000), "qwen", wide))
+
+
+def test_methods_read_as_much_text_as_the_one_that_reads_most():
+    one, other = method("rome", mom2_tokens=500, context_lengths=[1, 2, 3]), method("memit", mom2_tokens=900)
+    assert text_need({"methods.rome.x": one, "methods.memit.x": other}) == TextNeed(
+        900, 3, "methods.memit.x.mom2_tokens"
+    )
+    assert text_need({"rome": method("rome", mom2_adjustment=False)}).tokens == 0
+    assert text_need({"rome": method("rome", contexts="model")}).texts == 0
+    assert text_need({}) == TextNeed()
+
+
+def test_a_corpus_that_is_too_short_is_told_with_what_there_is(lab):
+    lm = lab.model("llama")
+    refuse_short_corpus(lm, TEXTS, TextNeed(400, 2))
+    with pytest.raises(ValueError, match=r"its texts have 6 tokens .*, and r\.mom2_tokens reads 400: give"):
+        refuse_short_corpus(lm, ["An owl"], TextNeed(400, 1, "r.mom2_tokens"))
+    with pytest.raises(ValueError, match="it has 1 texts, and 2 contexts are taken"):
+        refuse_short_corpus(lm, ["An owl"], TextNeed(0, 2))
+
+
+@pytest.mark.parametrize("name", METHOD_NAMES)
+def test_methods_that_edit_by_words_are_marked_and_their_words_are_known_without_a_run(lab, name):
+    prefixes = [edit.prefix for edit in lab.edits(name, "llama")]
+    assert any(prefixes) == METHODS[name].in_words
+    if any(prefixes):
+        material = corpus()
+        lm = lab.model("llama")
+        assert words_before(lm, method(name), FACTS, material.facts, material.relations) == prefixes

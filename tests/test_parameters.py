@@ -1,0 +1,171 @@
+"""Every parameter is checked by name and by value before a run."""
+
+from typing import get_origin
+
+import pytest
+import yaml
+from fabricated_edits import REPOSITORY
+
+from edit_robustness.configuration import SettingError, check_parameters
+from edit_robustness.configuration.parameters import BLOCKS
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.setting_types import STRICT, listed
+
+MODELS = ["smollm2", "tiny"]
+RUNTIME = {"facts_path", "facts_limit", "offline"}
+CONF = REPOSITORY / "conf"
+
+
+def merged(one, other):
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return other
+    return {**one, **{name: merged(one.get(name), value) for name, value in other.items()}}
+
+
+def committed(*folders):
+    found = {}
+    for folder in folders:
+        for path in [*sorted(folder.glob("parameters*.yml")), *sorted(folder.glob("parameters/**/*.yml"))]:
+            found = merged(found, yaml.safe_load(path.read_text()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return committed(CONF / "base", CONF / "test")
+
+
+def told(whole, given):
+    with pytest.raises(SettingError) as error:
+        check_parameters(merged(whole, given), MODELS, RUNTIME, given)
+    return str(error.value)
+
+
+def test_the_committed_parameters_pass(whole):
+    check_parameters(whole, MODELS, RUNTIME)
+    for env in ("gpu", "paper2", "paper1_conversation"):
+        check_parameters(committed(CONF / "base", CONF / env), ["smollm2"], RUNTIME)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"smaple": 1}, "unknown parameter `smaple`; did you mean `sample`?"),
+        ({"sampel": {"size": 3}}, "unknown parameter `sampel`; did you mean `sample`?"),
+        ({"grdi": {"tiny": {}}}, "unknown parameter `grdi`; did you mean `grid`?"),
+        ({"data": "x"}, "unknown parameter `data`; "),
+        ({"facts_pat": "x"}, "unknown parameter `facts_pat`; did you mean `facts_path`?"),
+        ({"sample": {"sise": 3}}, "sample: no setting `sise`; did you mean `size`?"),
+        ({"probes": {"kind": "statement"}}, "probes: no setting `kind`; did you mean `kinds`?"),
+        ({"features": {"endpoints": {"view": "x"}}}, "features.endpoints: no setting `view`; did you mean `views`?"),
+        ({"damage": {"los": 0.1}}, "damage: no setting `los`; did you mean `loss`?"),
+        ({"conversation": {"rouns": 1}}, "conversation: no setting `rouns`; did you mean `rounds`?"),
+        ({"abilities": {"document": 1}}, "abilities: no setting `document`; did you mean `documents`?"),
+        (
+            {"abilities": {"presets": {"small": {"piqa": {"task": "piqa", "shot": 2}}}}},
+            "abilities.presets.small.piqa: no setting `shot`; did you mean `shots`?",
+        ),
+        ({"methods": {"rom": {"tiny": {"layer": 1}}}}, "methods: no method `rom`; did you mean `rome`?"),
+        (
+            {"methods": {"rome": {"tinny": {"layer": 1}}}},
+            "methods.rome.tinny: no model `tinny` in the catalog; did you mean `tiny`?",
+        ),
+        (
+            {"methods": {"rome": {"llama2_7b": {"layer": 1}}}},
+            "methods.rome.llama2_7b: no model `llama2_7b` in the catalog; ",
+        ),
+        ({"methods": {"rome": {"tiny": {"vlr": 1}}}}, "methods.rome.tiny: no setting `vlr`; did you mean `v_lr`?"),
+        ({"methods": {"rome": 3}}, "methods.rome: it must be {model: settings}; it is 3"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_refused_with_the_closest(whole, given, message):
+    assert message in told(whole, given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"sample": 3}, "sample: it must be a block of settings, sample: {name: value}; it is 3"),
+        ({"sample": None}, "sample: it must be a block of settings, sample: {name: value}; it is null"),
+        ({"methods": {"ft": {"tiny": {"lr": float("inf")}}}}, "methods.ft.tiny.lr: it is inf; give a finite number"),
+        ({"damage": {"sizes": {"tiny": float("nan")}}}, "damage.sizes.tiny: it is nan; give a finite number"),
+        (
+            {"methods": {"rome": {"tiny": {"layer": "six"}}}},
+            "methods.rome.tiny.layer: input should be a valid integer, ",
+        ),
+        (
+            {"methods": {"rome": {"tiny": {"v_lr": -1}}}},
+            "methods.rome.tiny.v_lr: input should be greater than 0; it is -1",
+        ),
+        ({"decoding": {"max_new_tokens": 0}}, "decoding.max_new_tokens: input should be greater than 0; it is 0"),
+        ({"probes": {"kinds": ["statment"]}}, "probes.kinds: there is no kind of prompt 'statment'; there are "),
+        ({"sequence": {"checkpoints": "5 1"}}, "sequence.checkpoints: checkpoints must ascend"),
+        ({"bake": {"must_hold": {"statment": 1}}}, "bake.must_hold: no kind of prompt `statment`"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line_with_its_setting(whole, given, message):
+    line = told(whole, given)
+    assert message in line
+    assert "\n" not in line
+    assert "pydantic" not in line
+
+
+def test_settings_that_are_missing_name_what_to_copy(whole):
+    line = told(whole, {"methods": {"rome": {"tiny": None, "smollm2": {}}}} | {"methods": {"ft": {"tiny": None}}})
+    assert line.startswith("methods.ft.tiny: layer, lr, steps, stop_loss must be set; methods.ft has settings for ")
+    assert "copy those of the model most like yours to methods.ft.tiny" in line
+    assert "\n" not in line
+
+
+def test_what_the_command_line_alone_can_give_is_refused_in_a_file(whole):
+    check_parameters({**whole, "facts_path": "x.csv"}, MODELS, RUNTIME, {"facts_path": "x.csv"})
+    with pytest.raises(SettingError, match=r"`facts_path` has no effect in a file: .*--params=facts_path=x.csv"):
+        check_parameters({**whole, "facts_path": "x.csv"}, MODELS, RUNTIME, {})
+
+
+def test_a_users_own_parameters_begin_with_x_(whole):
+    check_parameters({**whole, "x_mine": {"anything": float("inf")}, "_shared": 1}, MODELS, RUNTIME)
+
+
+def test_many_mistakes_take_few_lines(whole):
+    given = {"methods": {"rome": {"tiny": {f"no_{number}": 1 for number in range(9)}}}}
+    lines = told(whole, given).splitlines()
+    assert len(lines) == 4
+    assert lines[-1] == "methods.rome.tiny: 6 more settings are wrong"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text", "value"),
+    [
+        (BLOCKS["probes"], "kinds", "question statement", ("statement", "question")),
+        (BLOCKS["sequence"], "checkpoints", "1 5", (1, 5)),
+        (BLOCKS["sequence"], "checkpoints", 5, (5,)),
+        (BLOCKS["features"], "remote", "wikipedia_views, wikidata_links", ("wikipedia_views", "wikidata_links")),
+        (BLOCKS["abilities"], "tasks", "embedded paper2.gsm8k", ("embedded", "paper2.gsm8k")),
+        (METHODS["memit"], "layers", "1 2", (1, 2)),
+        (METHODS["mend"], "parts", "mlp_in mlp_out", ("mlp_in", "mlp_out")),
+        (METHODS["serac"], "blocks", 2, (2,)),
+        (METHODS["kn"], "context_lengths", "", ()),
+    ],
+)
+def test_lists_are_read_by_one_rule(whole, kind, name, text, value):
+    block = next((block for block, own in BLOCKS.items() if own is kind), None)
+    settings = whole[block] if block else whole["methods"][kind.name]["tiny"]
+    assert getattr(kind(**{**settings, name: text}), name) == value
+
+
+@pytest.mark.parametrize("kind", [*BLOCKS.values(), *METHODS.values()])
+def test_every_list_and_every_block_follows_the_rules(kind):
+    assert kind.__pydantic_config__ == STRICT
+    for name, field in kind.__pydantic_fields__.items():
+        if get_origin(field.annotation) is tuple:
+            assert [rule for rule in field.metadata if getattr(rule, "func", None) is listed], name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_takes_a_number_that_is_not_finite(whole, method):
+    settings = whole["methods"][method]["tiny"]
+    for name, value in settings.items():
+        if isinstance(value, float):
+            with pytest.raises(ValueError, match="finite number"):
+                METHODS[method](**{**settings, name: float("inf")})
