@@ -73,6 +73,18 @@ def test_a_run_logs_a_line_per_node(caplog):
     assert caplog.messages == ["[1/2] tiny.rome.edit", "[2/2] tiny.rome.ask", "2 nodes in 0 s"]
 
 
+def test_a_table_that_cannot_be_read_is_named_with_its_file():
+    lines, node = hooks.NodeLines(), types.SimpleNamespace(name="make")
+    lines.before_pipeline_run(types.SimpleNamespace(nodes=[node]))
+    lines.before_dataset_loaded("frozen_wordings", node)
+    error = wrapped("frozen_wordings: Failed while loading", wrapped("Failed while loading", ValueError("3 fields")))
+    table = types.SimpleNamespace(_filepath="data/w.csv")
+    lines.on_pipeline_error(error, {"frozen_wordings": table})
+    assert described(error) == "frozen_wordings (data/w.csv): 3 fields"
+    error.__cause__.__cause__ = ValueError("data/w.csv has 3 fields")
+    assert described(error) == "frozen_wordings: data/w.csv has 3 fields"
+
+
 def wrapped(message, cause, *notes):
     error = DatasetError(message)
     error.__cause__ = cause
@@ -101,7 +113,7 @@ def pydantic_error():
         (FileNotFoundError(2, "No such file or directory", "facts.csv"), "facts.csv: No such file or directory"),
         (AssertionError(), "AssertionError: "),
         (ParameterValidationError(f"Parameter 'methods.rome': {pydantic_error()}"),
-         "Parameter 'methods.rome': 1 validation error for dict[str,int] layer Input should be a valid integer, unable "
+         "Parameter 'methods.rome': dict[str,int]: layer Input should be a valid integer, unable "
          "to parse string as an integer (it is 'six')"),
     ],
 )  # fmt: skip

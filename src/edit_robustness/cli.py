@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 from kedro.framework.cli.cli import project_commands
 from kedro.framework.cli.utils import KedroCliError, load_entry_points
 from kedro.framework.session import KedroSession
+from omegaconf import OmegaConf
 
 from edit_robustness.errors import AGAIN, RunIncomplete, described, is_expected, is_halfway
 from edit_robustness.logs import LogFile
@@ -57,7 +59,8 @@ def guarded(command: click.Command) -> click.Command:
 def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
     """Call a command, and tell its error if there is one."""
     words = ctx.command_path.split()
-    log = LogFile(getattr(ctx.find_root().obj, "project_path", Path.cwd()))
+    project = getattr(ctx.find_root().obj, "project_path", Path.cwd())
+    log = LogFile(project)
     try:
         if set(words) & set(_READ_PIPELINES):
             # the context of this process stays: it is what makes the grid known
@@ -78,24 +81,38 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
     except click.ClickException as error:
         if not isinstance(error, KedroCliError) or error.VERBOSE_ERROR:
             raise
-        _tell_error(error, log, ctx.command_path)
+        _tell_error(error, log, ctx.command_path, project)
         raise click.exceptions.Exit(1) from error
-    except Exception as error:  # noqa: BLE001 - whatever it is, a user reads one line
-        _tell_error(error, log, ctx.command_path)
+    except Exception as error:
+        _tell_error(error, log, ctx.command_path, project)
         raise click.exceptions.Exit(1) from error
     finally:
         log.close()
 
 
-def _tell_error(error: BaseException, log: LogFile, command: str) -> None:
+def _tell_error(error: BaseException, log: LogFile, command: str, project: Path) -> None:
     """Write an error to stderr, and its traceback to the log file."""
     expected = is_expected(error)
     log.write_error(error, command)
     where = f"Traceback: {log.path}" if log.path else f"No traceback is kept: {log.problem}"
     report = "" if expected else "; this is a defect, please report it with that file"
     again = f"; then {AGAIN}" if is_halfway(error) and expected else ""
-    _tell(f"Error: {described(error)}" if expected else f"Unexpected error: {described(error)}")
+    text = described(error)
+    if path := _wrong_configuration(error, project):
+        text = f"{path}: {text}"
+    _tell(f"Error: {text}" if expected else f"Unexpected error: {text}")
     _tell(where + report + again)
+
+
+def _wrong_configuration(error: BaseException, project: Path) -> Path | None:
+    """The file of the configuration that is meant, where Kedro has read it from a stream without a name."""
+    if isinstance(error, yaml.MarkedYAMLError) and '"<file>"' in str(error):
+        for path in sorted((project / "conf").rglob("*.yml")):
+            try:
+                OmegaConf.load(path)
+            except yaml.YAMLError:
+                return path.relative_to(project)
+    return None
 
 
 def _tell(line: str) -> None:

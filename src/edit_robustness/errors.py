@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import re
+import traceback
 
 AGAIN = "run the same command again: it goes on where it stopped"
 """Note on an error that stopped a run halfway."""
 
 _DATA_SET = "data set: "
 _WRAPPED = re.compile(
-    r"^\s*Failed (while|during)|^An exception occurred when parsing config|Failed to instantiate dataset"
+    r"^\s*([^\s:]+: )?Failed (while|during)|^An exception occurred when parsing config|Failed to instantiate dataset"
     r"|must only contain arguments valid for|cannot be instantiated"
 )
 _NAMED = re.compile(r"[Dd]ataset '([^']+)'")
 _PYDANTIC = (
     (re.compile(r"\s*For further information visit \S+"), ""),
+    (re.compile(r"\[type=value_error, input_value=.*?, input_type=[\w.]+\]", re.DOTALL), ""),
     (re.compile(r"\[type=[\w.]+, input_value=(.*?), input_type=[\w.]+\]", re.DOTALL), r"(it is \1)"),
+    (re.compile(r"\bValue error, "), ""),
+    (re.compile(r"\d+ validation errors? for (\S+)"), r"\1:"),
+    (re.compile(r"Failed to instantiate (\w+) for parameter '[^']+': (\1:)?"), ""),
 )
+"""What pydantic and Kedro write for programmers, and what a user reads instead."""
+
 _CREDENTIALS = re.compile(r"(\w://)[^\s/@'\"]+@")
 _LONGEST = 2000
 
 
-class RunIncomplete(Exception):  # noqa: N818
+class RunIncomplete(Exception):
     """A run that came to its end with items that failed. Its message is shown as it is, and no traceback is kept."""
 
 
@@ -36,7 +43,7 @@ def one_line(text: str) -> str:
 
 
 def add_notes(error: BaseException, data_set: str | None, halfway: bool) -> None:
-    """Note on an error which data set was being loaded or saved, and that a run can go on from there."""
+    """Note on an error which data set was being loaded or saved, `name (path)`, and that a run can go on from there."""
     if data_set is not None:
         error.add_note(_DATA_SET + data_set)
     if halfway:
@@ -52,8 +59,15 @@ def is_expected(error: BaseException) -> bool:
     """Return whether an error speaks of settings, files or the machine, and not of a defect in the code."""
     cause = _unwrapped(error)[0]
     rooms = {kind.__module__.split(".")[0] for kind in type(cause).__mro__}
-    # all that these raise by themselves is about a configuration, a catalog or a command
-    return isinstance(cause, ValueError | OSError) or bool(rooms & {"edit_robustness", "kedro", "yaml", "omegaconf"})
+    # all that these raise by themselves is about a configuration, a catalog or a command; Kedro also by a KeyError
+    known = rooms & {"edit_robustness", "kedro", "yaml", "omegaconf"}
+    return isinstance(cause, ValueError | OSError) or bool(known) or _raised_in(cause).startswith("kedro.")
+
+
+def _raised_in(error: BaseException) -> str:
+    """The module that raised an error."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_globals.get("__name__", "") if frames else ""
 
 
 def described(error: BaseException) -> str:
@@ -62,10 +76,14 @@ def described(error: BaseException) -> str:
     text = _text(cause)
     for pattern, instead in _PYDANTIC:
         text = pattern.sub(instead, text)
-    text = redacted(one_line(text))
+    text = one_line(text)
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]} ... ({len(text) - _LONGEST} more characters)"
-    return text if data_set is None or data_set in text else f"{data_set}: {text}"
+    if data_set is None or data_set in text:
+        return redacted(text)
+    name, _, path = data_set.partition(" (")
+    # a file is named once
+    return redacted(f"{name if path and path.removesuffix(')') in text else data_set}: {text}")
 
 
 def _text(error: BaseException) -> str:
@@ -73,7 +91,8 @@ def _text(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}"
     if not is_expected(error) or not str(error).strip():
         return f"{type(error).__name__}: {error}"
-    return str(error)
+    # str() of a KeyError is in quotes
+    return str(error.args[0]) if isinstance(error, KeyError) else str(error)
 
 
 def _unwrapped(error: BaseException) -> tuple[BaseException, str | None]:
@@ -88,6 +107,9 @@ def _unwrapped(error: BaseException) -> tuple[BaseException, str | None]:
 
 
 def _is_wrapping(error: BaseException) -> bool:
-    return type(error).__module__.startswith("kedro.") and bool(
-        _WRAPPED.search(str(error)) or type(error).__name__ == "KedroCliError"
-    )
+    if not type(error).__module__.startswith("kedro."):
+        return False
+    text = str(error)
+    # the catalog writes a data set's name before the message
+    named = text.endswith(f": {error.__cause__}") and " " not in text.removesuffix(f": {error.__cause__}")
+    return named or bool(_WRAPPED.search(text)) or type(error).__name__ == "KedroCliError"

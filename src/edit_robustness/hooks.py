@@ -69,9 +69,14 @@ class NodeLines:
         self._data_set = None
 
     @hook_impl
-    def on_pipeline_error(self, error: Exception) -> None:
-        """Note the data set, for the line that the command ends with."""
-        add_notes(error, self._data_set, halfway=self._running is not None)
+    def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
+        """Note the data set and its file, for the line that the command ends with."""
+        named = self._data_set
+        if named is not None:
+            dataset = catalog.get(named)
+            path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
+            named = f"{named} ({path})" if path else named
+        add_notes(error, named, halfway=self._running is not None)
 
     @hook_impl
     def after_pipeline_run(self) -> None:

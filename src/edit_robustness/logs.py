@@ -35,6 +35,7 @@ _MISLEADING = {
     # kept files make a rerun of the same command cheap; --from-nodes would leave out what an earlier node checks
     "kedro.runner": re.compile(
         r"Completed node: |Completed \d+ out of|Pipeline execution completed|There are \d+ nodes|No nodes ran"
+        r"|Using synchronous mode"
     ),
 }
 
@@ -89,7 +90,7 @@ class _FileLines(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+    def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = one_line(record.message)
         return super().formatMessage(record)
 
@@ -187,4 +188,3 @@ def _remove_old(folder: Path) -> None:
             path.unlink()
         except OSError as error:
             logging.getLogger(__name__).debug("%s stays: %s", path, error)
-

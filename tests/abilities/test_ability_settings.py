@@ -31,6 +31,13 @@ def test_presets_and_single_benchmarks_can_be_put_together():
         ({"tasks": "papper2"}, r"abilities\.tasks: there is no `papper2`; .*embedded \(knowledge, .*paper2 \(mmlu, "),
         ({"tasks": "paper2.gsm"}, r"there is no `paper2\.gsm`"),
         ({"tasks": []}, r"abilities\.tasks is empty; there are the presets embedded"),
+        ({"tasks": 5}, r"tasks"),
+        ({"documents": "many"}, r"documents\n.*valid integer"),
+        ({"presets": {"own": None}}, r"presets\.own\n.*valid dictionary"),
+        (
+            {"tasks": "own", "presets": {"own": {"one": {"task": "x", "shots": "x"}}}},
+            r"abilities\.presets\.own\.one: shots: .*valid integer",
+        ),
         ({"documents": -1}, r"abilities\.documents is -1; it must be at least 0"),
         ({"max_new_tokens": 0}, r"abilities\.max_new_tokens is 0; it must be at least 1"),
         ({"tasks": "own", "presets": {"own": {"one": {"task": "x", "shot": 1}}}}, r"own\.one: no setting `shot`"),

@@ -1,6 +1,7 @@
 """An error of a command: one or two lines on the terminal, the traceback in `logs/`."""
 
 import logging
+import re
 
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ from kedro.framework.cli.cli import KedroCLI
 
 from edit_robustness import context
 from edit_robustness.errors import AGAIN, RunIncomplete
-from edit_robustness.logs import KEPT
+from edit_robustness.logs import KEPT, Threshold
 
 
 def command(project, *words):
@@ -43,11 +44,7 @@ def raising(monkeypatch, error):
     [
         ("run", "--env=test"),
         ("registry", "list"),
-        ("registry", "describe"),
         ("catalog", "list-patterns", "--env=test"),
-        ("catalog", "describe-datasets", "--env=test"),
-        ("viz", "build"),
-        ("viz", "run", "--env=test"),
         ("viz", "--env=test"),
     ],
     ids=" ".join,
@@ -98,6 +95,35 @@ def test_a_run_that_fails_halfway_has_a_line_per_node(project, no_model):
     assert "Loading data from" not in done.output
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        (
+            "conf/test/catalog_x.yml",
+            "raw_facts: {type: edit_robustness.datasets.FactsDataset, path: x, limt: 3}",
+            r"Error: raw_\w+: limt: there is no such setting; there are path, format, limit",
+        ),
+        ("conf/test/catalog_x.yml", "x: {}\nx: {}", r"Error: conf/test/catalog_x.yml: .* found duplicate key x"),
+        (
+            "data/01_raw/relations.yml",
+            "a: [\nb",
+            r"Error: raw_relations: while parsing a flow sequence in \"\S+/data/01_raw/relations.yml\", line 1, column 4",
+        ),
+    ],
+)
+def test_a_file_of_a_user_is_named_without_kedros_words(project, no_model, file, text, line):
+    (project.folder / file).write_text(text)
+    first, _ = failing(project, "run", "--env=test")
+    assert re.match(line, first), first
+    assert "Failed" not in first
+
+
+def test_what_is_asked_of_kedro_and_is_not_there_is_no_defect(project):
+    first, second = failing(project, "run", "--env=test", "--runner=Fastest")
+    assert first == "Error: module 'kedro.runner' has no attribute 'Fastest'"
+    assert "defect" not in second
+
+
 def test_a_run_that_is_stopped_says_how_to_go_on(project, monkeypatch):
     raising(monkeypatch, KeyboardInterrupt())
     done = command(project, "run", "--env=test")
@@ -120,7 +146,9 @@ def test_a_folder_that_cannot_be_written_keeps_no_log(project, monkeypatch):
     assert second.endswith("logs: File exists")
 
 
-def test_few_log_files_are_kept_and_others_are_left(project, monkeypatch):
+def test_few_log_files_are_kept_and_logging_is_as_before(project, monkeypatch):
+    names = ("", "edit_robustness", "kedro", "kedro.io")
+    levels, handlers = [logging.getLogger(name).level for name in names], list(logging.root.handlers)
     folder = project.folder / "logs"
     folder.mkdir()
     for number in range(KEPT + 5):
@@ -134,16 +162,9 @@ def test_few_log_files_are_kept_and_others_are_left(project, monkeypatch):
     assert mine.name in kept
     assert "20200101-000005-7.log" not in kept
     assert "20200101-000006-7.log" in kept
-
-
-def test_levels_are_as_before_when_a_run_ends(project, monkeypatch):
-    before = [logging.getLogger(name).level for name in ("", "edit_robustness", "kedro", "kedro.io")]
-    handlers = list(logging.root.handlers)
-    raising(monkeypatch, ValueError("grid: wrong"))
-    failing(project, "run", "--env=test")
-    assert [logging.getLogger(name).level for name in ("", "edit_robustness", "kedro", "kedro.io")] == before
+    assert [logging.getLogger(name).level for name in names] == levels
     assert logging.root.handlers == handlers
-    assert not any("Threshold" in str(handler.filters) for handler in handlers)
+    assert not any(isinstance(each, Threshold) for handler in handlers for each in handler.filters)
 
 
 def test_the_registry_is_read_without_a_run_before(project):

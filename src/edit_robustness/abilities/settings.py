@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import field, fields
 from typing import Any
 
+from pydantic import ValidationError
+from pydantic.dataclasses import dataclass
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config={"extra": "forbid"})
 class BenchmarkSettings:
     """One benchmark.
 
@@ -34,7 +37,7 @@ class BenchmarkSettings:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class AbilityParameters:
     """Parameters `abilities`.
 
@@ -49,7 +52,7 @@ class AbilityParameters:
         ValueError: For a number that makes no sense, a preset or benchmark that is not there, or an unknown setting.
     """
 
-    tasks: str | Sequence[str]
+    tasks: str | list[str]
     documents: int
     seed: int
     max_new_tokens: int
@@ -63,7 +66,7 @@ class AbilityParameters:
 
     def chosen(self) -> dict[str, BenchmarkSettings]:
         """The benchmarks that are measured, by name."""
-        tasks = [self.tasks] if isinstance(self.tasks, str) else list(self.tasks)
+        tasks = [self.tasks] if isinstance(self.tasks, str) else self.tasks
         if not tasks:
             raise ValueError(f"abilities.tasks is empty; {self._choice()}")
         picked = [entry for task in tasks for entry in self._picked(task)]
@@ -90,7 +93,11 @@ def _benchmark(preset: str, name: str, settings: Mapping[str, Any]) -> Benchmark
     if unknown or "task" not in settings:
         wrong = f"no setting `{unknown[0]}`" if unknown else "`task` is missing"
         raise ValueError(f"{where}: {wrong}; a benchmark has {', '.join(known)}")
-    made = BenchmarkSettings(**settings)
+    try:
+        made = BenchmarkSettings(**settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"{each['loc'][0]}: {each['msg']} (it is {each['input']!r})" for each in error.errors())
+        raise ValueError(f"{where}: {wrong}") from error
     if made.shots < 0 or made.documents < 0:
         raise ValueError(f"{where}: shots ({made.shots}) and documents ({made.documents}) are at least 0")
     return made

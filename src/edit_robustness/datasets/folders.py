@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote
 
 from kedro.io import AbstractDataset, DatasetError
 
+from edit_robustness.datasets.arguments import checked
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import (
     FORMAT,
@@ -80,6 +81,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
 
     suffix: str
 
+    @checked
     def __init__(self, path: str, metadata: dict[str, Any] | None = None):
         self._path = Path(path)
         self.metadata = metadata
@@ -294,6 +296,7 @@ class _Stored(AbstractDataset[None, dict[str, Any]]):
         metadata: For kedro-viz.
     """
 
+    @checked
     def __init__(self, of: str, path: str, metadata: dict[str, Any] | None = None):
         kinds: dict[str, type[FolderDataset]] = {
             kind.__name__: kind
