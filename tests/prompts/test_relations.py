@@ -119,5 +119,5 @@ def test_a_file_without_relations_or_with_other_keys_is_refused(raw):
 
 @pytest.mark.parametrize(("raw", "held"), [(None, "nothing"), ([], "a list"), ("text", "a str")])
 def test_a_file_that_holds_no_names_is_refused(raw, held):
-    with pytest.raises(ValueError, match=f"raw_relations: .* hold {held}; they need `relations:`"):
+    with pytest.raises(ValueError, match=f"raw_relations .* hold {held}; they need `relations:`"):
         read_relations(raw)
