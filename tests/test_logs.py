@@ -5,6 +5,7 @@ import time
 import types
 
 import pytest
+import torch
 from kedro.io import DatasetError
 from kedro.validation import ParameterValidationError
 from pydantic import TypeAdapter, ValidationError
@@ -125,6 +126,7 @@ def test_what_a_user_can_mend_is_told_from_a_defect():
     assert is_expected(wrapped("Failed while loading", OSError("disk full")))
     assert not is_expected(wrapped("Failed while loading", AttributeError("x")))
     assert is_expected(DatasetError("no such data set"))
+    assert is_expected(torch.OutOfMemoryError("CUDA out of memory"))
 
 
 def test_credentials_of_addresses_are_left_out():

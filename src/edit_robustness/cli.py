@@ -119,7 +119,7 @@ def _tell(line: str) -> None:
     click.echo(line, err=True)
 
 
-@click.group(name="kedro", cls=Guarded)
+@click.group(name="kedro", cls=Guarded, help="")
 def cli() -> None:
     """The commands of this project."""
 

@@ -24,6 +24,9 @@ _PYDANTIC = (
 )
 """What pydantic and Kedro write for programmers, and what a user reads instead."""
 
+_NO_MEMORY = ("MemoryError", "OutOfMemoryError")
+"""Of Python, and of torch, which this module does not import."""
+
 _CREDENTIALS = re.compile(r"(\w://)[^\s/@'\"]+@")
 _LONGEST = 2000
 
@@ -61,7 +64,12 @@ def is_expected(error: BaseException) -> bool:
     rooms = {kind.__module__.split(".")[0] for kind in type(cause).__mro__}
     # all that these raise by themselves is about a configuration, a catalog or a command; Kedro also by a KeyError
     known = rooms & {"edit_robustness", "kedro", "yaml", "omegaconf"}
-    return isinstance(cause, ValueError | OSError) or bool(known) or _raised_in(cause).startswith("kedro.")
+    return (
+        isinstance(cause, ValueError | OSError)
+        or bool(known)
+        or type(cause).__name__ in _NO_MEMORY
+        or _raised_in(cause).startswith("kedro.")
+    )
 
 
 def _raised_in(error: BaseException) -> str:
