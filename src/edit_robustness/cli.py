@@ -70,7 +70,9 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
             with log.capturing():
                 return invoke(ctx)
         return invoke(ctx)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if words[-1] == "run":
+            log.write_error(error, ctx.command_path)
         _tell(f"Stopped; {AGAIN}" if log.path else "Stopped")
         raise click.exceptions.Exit(_STOPPED) from None
     except RunIncomplete as error:
@@ -95,7 +97,8 @@ def _tell_error(error: BaseException, log: LogFile, command: str, project: Path)
     expected = is_expected(error)
     log.write_error(error, command)
     where = f"Traceback: {log.path}" if log.path else f"No traceback is kept: {log.problem}"
-    report = "" if expected else "; this is a defect, please report it with that file"
+    with_file = " with that file" if log.path else ""
+    report = "" if expected else f"; this is a defect, please report it{with_file}"
     again = f"; then {AGAIN}" if is_halfway(error) and expected else ""
     text = described(error)
     if path := _wrong_configuration(error, project):
