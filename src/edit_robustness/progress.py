@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edit_robustness.logs import CONSOLE
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -18,10 +19,9 @@ _EVERY = 15.0
 
 def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
     """Pass items on, and show how many of `total` are done and how long the rest will take."""
-    console = Console()
-    if console.is_terminal:
+    if CONSOLE.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
+        with Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=CONSOLE) as bar:
             yield from bar.track(items, total=total, description=what)
         return
     started = shown = time.monotonic()

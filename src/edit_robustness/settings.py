@@ -3,10 +3,12 @@
 import warnings
 
 from edit_robustness.context import ProjectContext
-from edit_robustness.hooks import OneRun, ReportPath
+from edit_robustness.hooks import NodeLines, OneRun, ReportPath
+from edit_robustness.logs import install
 
 CONTEXT_CLASS = ProjectContext
-HOOKS = (ReportPath(), OneRun())
+# Kedro calls the hooks of the last first: the path of the report is the last line
+HOOKS = (ReportPath(), NodeLines(), OneRun())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
@@ -17,3 +19,5 @@ CONFIG_LOADER_ARGS = {
 # users type --pipeline, and kedro-viz its own server's messages: neither is theirs to mend
 warnings.filterwarnings("ignore", message="Option '--pipeline' is deprecated")
 warnings.filterwarnings("ignore", message="ORJSONResponse is deprecated")
+
+install()

@@ -33,6 +33,13 @@ def test_presets_and_single_benchmarks_can_be_put_together():
         ({"tasks": []}, r"abilities\.tasks is empty; there are the presets embedded"),
         ({"documents": -1}, r"documents\n.*greater than or equal to 0"),
         ({"max_new_tokens": 0}, r"max_new_tokens\n.*greater than 0"),
+        ({"tasks": 5}, r"tasks"),
+        ({"documents": "many"}, r"documents\n.*valid integer"),
+        ({"presets": {"own": None}}, r"presets\.own\n.*valid dictionary"),
+        (
+            {"tasks": "own", "presets": {"own": {"one": {"task": "x", "shots": "x"}}}},
+            r"abilities\.presets\.own\.one: shots: .*valid integer",
+        ),
         ({"tasks": "own", "presets": {"own": {"one": {"task": "x", "shot": 1}}}}, r"own\.one: no setting `shot`"),
         ({"tasks": "own", "presets": {"own": {"one": {"shots": 1}}}}, r"own\.one: `task` is missing"),
         ({"tasks": "own", "presets": {"own": {"one": {"task": "x", "shots": -1}}}}, r"shots \(-1\)"),

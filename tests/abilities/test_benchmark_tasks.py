@@ -158,3 +158,41 @@ def test_the_papers_benchmarks_are_built_from_the_real_files(lm):
     before = {"mmlu": "\nAnswer:", "bbh": "\nA: Let's think", "gsm8k": "\nAnswer:", "commonsense_qa": "\nAnswer:"}
     counts = {name: benchmarks[name].work.instances[0].args[0].count(word) for name, word in before.items()}
     assert counts == {"mmlu": 6, "bbh": 4, "gsm8k": 9, "commonsense_qa": 8}
+
+
+OWN = {
+    "task": "mine",
+    "dataset_path": "a/own",
+    "test_split": "train",
+    "output_type": "loglikelihood",
+    "doc_to_text": "{{q}}",
+    "doc_to_target": "{{a}}",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"doc_to_target": "{{z}}"}, "UndefinedError: 'z' is undefined"),
+        ({"doc_to_target": "{{a"}, "TemplateSyntaxError"),
+        ({"output_type": "likely"}, "invalid output_type 'likely'"),
+        ({"foo": 1}, "unexpected keyword argument 'foo'"),
+        ({"test_split": "exam"}, "KeyError: 'exam'"),
+        ({"dataset_path": None}, "AttributeError"),
+    ],
+)
+def test_a_task_of_a_user_that_cannot_be_asked_is_named_with_its_folder(lm, changes, told, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "train.jsonl").write_text('{"q": "a", "a": "b"}\n')
+    (tmp_path / "task.yaml").write_text(yaml.safe_dump({**OWN, **changes}))
+    presets = {"own": {"one": {"task": "mine", "folder": str(tmp_path)}}}
+    with pytest.raises(ValueError, match=rf"abilities.presets: one: the task `mine` of {tmp_path}.*{told}.*check its"):
+        built(lm, LocalFiles(tmp_path), "own", presets=presets)
+
+
+@pytest.mark.parametrize(("text", "told"), [("task: mine\n  x: [", "cannot be read"), ("- a", "holds no settings")])
+def test_a_file_of_tasks_that_is_no_yaml_is_told(lm, text, told, tmp_path):
+    (tmp_path / "task.yaml").write_text(text)
+    presets = {"own": {"one": {"task": "mine", "folder": str(tmp_path)}}}
+    with pytest.raises(ValueError, match=rf"no task `mine` in {tmp_path}; there are none; {tmp_path}/task.yaml {told}"):
+        built(lm, LocalFiles(), "own", presets=presets)

@@ -119,3 +119,27 @@ def test_a_file_of_another_form_is_refused(tmp_path):
 )
 def test_the_real_files(dataset, subset, split, number):
     assert len(LocalFiles(made.REAL).splits(dataset, subset)[split]) == number
+
+
+@pytest.mark.parametrize(
+    ("dataset", "files", "message"),
+    [
+        # the publisher's files are missing, and what lies there in the harness's form cannot be read
+        ("openai/gsm8k", {"gsm8k/test.jsonl": "{}\n{no"}, r"benchmark gsm8k: .* \(ValueError: test.jsonl: line 2: "),
+        ("openai/gsm8k", {"gsm8k/train.jsonl": "{}", "gsm8k/test.jsonl": "{}\n[1]"}, "test.jsonl: record 2 is a list"),
+        ("x/own", {"own/test.jsonl": "{no"}, "benchmark own: .*test.jsonl: line 1: "),
+        ("x/own", {"own/test.parquet": "no"}, "benchmark own: .*test.parquet: "),
+        ("truthfulqa/truthful_qa", {"truthfulqa/mc_task.json": '{"a": 1}'}, "mc_task.json: a list of records"),
+        (
+            "skg/toxigen-data",
+            {"toxigen/annotated_test.csv": "text,target_group,toxicity_ai,toxicity_human\nb'x',a"},
+            "benchmark toxigen: .* has another form",
+        ),
+    ],
+)
+def test_files_of_another_form_are_named_with_the_line(dataset, files, message, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    with pytest.raises(BenchmarkFilesMissing, match=message):
+        LocalFiles(tmp_path).splits(dataset, "multiple_choice" if "truthful" in dataset else None)

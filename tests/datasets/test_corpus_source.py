@@ -81,3 +81,21 @@ def test_without_a_file_the_model_shall_write():
 def test_a_source_is_read_only():
     with pytest.raises(DatasetError, match="read only"):
         CorpusSourceDataset().save("text")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("c.jsonl", b"{no", "cannot be read as .jsonl"),
+        ("c.jsonl", b"[1, 2]\n[3, 4]", "has no column `text`; it has 0, 1"),
+        ("c.csv", b"", "cannot be read as .csv .*No columns"),
+        ("c.csv", b"text\n\xff\xfe\n", "cannot be read as .csv in UTF-8"),
+        ("c.txt", b"\xff\xfe", "cannot be read as .txt in UTF-8"),
+        ("c.parquet", b"no", "cannot be read as .parquet"),
+        ("c.jsonl", b"", "has no column `text`; it has none"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DatasetError, match=f"^the corpus {tmp_path / name} {message}"):
+        CorpusSourceDataset(str(tmp_path / name)).load()

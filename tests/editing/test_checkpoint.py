@@ -258,6 +258,10 @@ def settings_changed(**values):
     return spoil
 
 
+def settings_without_names(lm, folder):
+    (write_adapter(folder, site_shapes(lm)) / "adapter_config.json").write_text("[]")
+
+
 def left_over(lm, folder):
     path = next(write_model(folder, lm, any_parameter(lm)).glob("*.safetensors"))
     save_file({**load_file(path), "model.layers.0.mlp.down_proj.bias": torch.ones(32)}, path, metadata={"format": "pt"})
@@ -281,6 +285,7 @@ UNUSABLE = {
     settings_changed(r=3): "has factors of rank 2, and adapter_config.json says 3",
     settings_changed(modules_to_save=["lm_head"]): r"is no plain LoRA adapter \(LORA; modules_to_save\)",
     settings_changed(lora_bias=True): r"is no plain LoRA adapter \(LORA; lora_bias\)",
+    settings_without_names: "adapter_config.json holds a list and no settings by name",
     left_over: "holds weights that the model does not have: model.layers.0.mlp.down_proj.bias",
     truncated: "model.safetensors cannot be read .*; write or download the file again",
     truncated_adapter: "adapter_model.safetensors cannot be read",

@@ -227,7 +227,7 @@ def measured(monkeypatch):
 
 
 def measuring(lm, folder, edits, benchmarks, name="rome", **options):
-    with mock.patch.object(abilities, "build_benchmarks", return_value=benchmarks):
+    with mock.patch("edit_robustness.abilities.built.build_benchmarks", return_value=benchmarks):
         files = LocalFiles()
         landing = abilities.measure_with(name)(lm, None, files, folder.fingerprints(), SETTINGS, edits)
         return fill(folder, landing, **options)

@@ -27,7 +27,16 @@ def test_the_main_job_prints_little_and_ends_with_the_report(project):
     assert said.lower().count("warning") == len(re.findall(r"WARNING +tiny: \d+ of \d+ answers", said)) == 1, said
     assert done.stderr.strip() == ""
     lines = done.stdout.strip().splitlines()
-    assert len(lines) < 150
+    assert len(lines) < 100
+    # one line per node, numbered, however long it is, and the time in the end
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARNING) ", line) for line in lines[:-1]), said
+    nodes = [found.groups() for line in lines if (found := re.search(r" \[(\d+)/(\d+)\] (\S+)$", line))]
+    assert [int(number) for number, _, _ in nodes] == list(range(1, len(nodes) + 1))
+    assert {total for _, total, _ in nodes} == {str(len(nodes))}
+    assert len({name for _, _, name in nodes}) == len(nodes)
+    assert re.search(rf" {len(nodes)} nodes in \d+ s$", lines[-2])
+    (log,) = (project.folder / "logs").glob("*.log")
+    assert f"[1/{len(nodes)}] " in log.read_text()
     assert lines[-1] == f"Report: {(project.data / '08_reporting' / 'report.html').resolve()}"
 
 

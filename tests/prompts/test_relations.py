@@ -115,3 +115,9 @@ def test_a_wrong_type_of_subjects_is_named(wrong, message):
 def test_a_file_without_relations_or_with_other_keys_is_refused(raw):
     with pytest.raises(ValueError, match=r"relations|unrelatd"):
         read_relations(raw)
+
+
+@pytest.mark.parametrize(("raw", "held"), [(None, "nothing"), ([], "a list"), ("text", "a str")])
+def test_a_file_that_holds_no_names_is_refused(raw, held):
+    with pytest.raises(ValueError, match=f"raw_relations .* hold {held}; they need `relations:`"):
+        read_relations(raw)

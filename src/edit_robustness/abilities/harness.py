@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import lm_eval
+import yaml
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
@@ -82,10 +83,12 @@ def tasks_of(
 ) -> dict[str, ConfigurableTask]:
     """The harness's tasks of a benchmark, those of a group each for itself."""
     if settings.task not in manager.task_index:
-        like = difflib.get_close_matches(settings.task, manager.all_tasks, n=5, cutoff=0.3)
+        like = difflib.get_close_matches(settings.task, manager.all_tasks, n=5, cutoff=0.3) or manager.all_tasks[:5]
         raise ValueError(
             f"abilities.presets: {name}: the harness has no task `{settings.task}` in "
-            f"{settings.folder or 'any of its folders'}; there are {', '.join(like or manager.all_tasks[:5])} ..."
+            f"{settings.folder or 'any of its folders'}; "
+            + (f"there are {', '.join(like)} ..." if like else "there are none")
+            + "".join(f"; {each}" for each in _broken(settings.folder))
         )
     ours: dict[str, Any] = {"class": FilesTask, "files": files, "num_fewshot": settings.shots, **settings.overrides}
     if settings.shuffled:
@@ -96,6 +99,20 @@ def tasks_of(
     for task in tasks.values():
         _settle(task, settings.shots, parameters)
     return tasks
+
+
+def _broken(folder: str) -> list[str]:
+    """What is wrong with files of tasks in a user's folder; the harness passes such files over without a word."""
+    wrong = []
+    for path in sorted(Path(folder).rglob("*.yaml")) if folder and Path(folder).is_dir() else []:
+        try:
+            root = yaml.compose(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError) as error:
+            wrong.append(f"{path} cannot be read ({error})")
+        else:
+            if not isinstance(root, yaml.MappingNode):
+                wrong.append(f"{path} holds no settings by name")
+    return wrong
 
 
 def _settle(task: ConfigurableTask, shots: int, parameters: AbilityParameters) -> None:

@@ -78,12 +78,10 @@ class LocalFiles:
         if folder is None:
             return None
         try:
-            splits = source.read(folder, subset or "")
+            splits = _read(source, folder, subset or "")
         except FileNotFoundError as missing:
-            splits = _as_the_harness(folder, subset or "")
-            if not splits:
-                raise self._missing(source, folder, f"{missing.filename or folder} is not there") from missing
-        except (KeyError, IndexError, TypeError, ValueError, SyntaxError) as failure:
+            raise self._missing(source, folder, f"{missing.filename or folder} is not there") from missing
+        except (LookupError, TypeError, ValueError, AttributeError, SyntaxError, OSError, csv.Error) as failure:
             said = f"{type(failure).__name__}: {failure}"
             raise self._missing(source, folder, f"{folder} has another form ({said})") from failure
         empty = [name for name, rows in splits.items() if not rows]
@@ -109,6 +107,17 @@ def _unknown(dataset: str) -> Source:
     )
 
 
+def _read(source: Source, folder: Path, subset: str) -> Splits:
+    """The splits in the publisher's form, or in the harness's own."""
+    try:
+        return source.read(folder, subset)
+    except FileNotFoundError:
+        splits = _as_the_harness(folder, subset)
+        if not splits:
+            raise
+        return splits
+
+
 def _there(splits: Splits, folder: Path) -> Splits:
     if not splits:
         raise FileNotFoundError(2, "no split", str(folder))
@@ -127,6 +136,22 @@ def _as_the_harness(folder: Path, subset: str) -> Splits:
 
 
 def _records(file: Path) -> Rows:
+    """The records of a file.
+
+    Raises:
+        ValueError: Naming the file, and the line or record that is wrong.
+    """
+    try:
+        records = _parsed(file)
+    except ValueError as error:
+        raise ValueError(f"{file.name}: {error}") from error
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, dict):
+            raise ValueError(f"{file.name}: record {number} is a {type(record).__name__} and has no fields")
+    return records
+
+
+def _parsed(file: Path) -> Rows:
     if file.suffix == ".parquet":
         return json.loads(pd.read_parquet(file).to_json(orient="records"))
     if file.suffix == ".csv":
@@ -134,8 +159,18 @@ def _records(file: Path) -> Rows:
             return list(csv.DictReader(stream))
     text = file.read_text(encoding="utf-8-sig")
     if file.suffix == ".json":
-        return json.loads(text)
-    return [json.loads(line) for line in text.split("\n") if line.strip()]
+        records = json.loads(text)
+        if not isinstance(records, list):
+            raise ValueError(f"a list of records was expected, not a {type(records).__name__}")
+        return records
+    return [_parsed_line(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+
+
+def _parsed_line(number: int, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from error
 
 
 def _mmlu(folder: Path, subset: str) -> Splits:

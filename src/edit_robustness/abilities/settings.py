@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any
 
-from pydantic import NonNegativeInt, PositiveInt
-from pydantic.dataclasses import dataclass as validated
+from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic.dataclasses import dataclass
 
 from edit_robustness.setting_types import STRICT, Listed
 from edit_robustness.text.closest import did_you_mean
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config={"extra": "forbid"})
 class BenchmarkSettings:
     """One benchmark.
 
@@ -40,7 +40,7 @@ class BenchmarkSettings:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-@validated(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT)
 class AbilityParameters:
     """Parameters `abilities`.
 
@@ -95,7 +95,11 @@ def _benchmark(preset: str, name: str, settings: Mapping[str, Any]) -> Benchmark
     if unknown or "task" not in settings:
         wrong = f"no setting `{unknown[0]}`; {did_you_mean(unknown[0], known)}" if unknown else "`task` is missing"
         raise ValueError(f"{where}: {wrong}; a benchmark has {', '.join(known)}")
-    made = BenchmarkSettings(**settings)
+    try:
+        made = BenchmarkSettings(**settings)
+    except ValidationError as error:
+        wrong = "; ".join(f"{each['loc'][0]}: {each['msg']} (it is {each['input']!r})" for each in error.errors())
+        raise ValueError(f"{where}: {wrong}") from error
     if made.shots < 0 or made.documents < 0:
         raise ValueError(f"{where}: shots ({made.shots}) and documents ({made.documents}) are at least 0")
     return made

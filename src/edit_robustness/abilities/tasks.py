@@ -16,6 +16,7 @@ from typing import Any
 
 import lm_eval
 import numpy as np
+from jinja2 import TemplateError
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
@@ -32,6 +33,8 @@ PERPLEXITY = "perplexity"
 """The metric of a whole text: by token of the model, natural, as `exp` of the mean negative log-probability."""
 
 _UNLIKELY = -1e6
+_NO_TASK = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ZeroDivisionError, TemplateError)
+"""What the harness raises for a task that it cannot make or ask."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def build_benchmarks(lm: LanguageModel, parameters: AbilityParameters, files: Lo
     chosen = parameters.chosen()
     with quiet():
         managers = {folder: index_of(folder) for folder in {one.folder for one in chosen.values()}}
-        return [_built(lm, name, one, parameters, files, managers[one.folder]) for name, one in chosen.items()]
+        return [_checked(lm, name, one, parameters, files, managers[one.folder]) for name, one in chosen.items()]
 
 
 def drawn(sizes: Mapping[str, int], documents: int, seed: int) -> dict[str, list[int]]:
@@ -131,6 +134,22 @@ def drawn(sizes: Mapping[str, int], documents: int, seed: int) -> dict[str, list
     dealt = [card for turn in zip_longest(*own) for card in turn if card is not None]
     kept = set(dealt[:documents] if documents else dealt)
     return {name: numbers for name in sizes if (numbers := sorted(n for task, n in kept if task == name))}
+
+
+def _checked(lm: LanguageModel, name: str, settings: BenchmarkSettings, *rest: Any) -> Benchmark:
+    """A benchmark, with what the harness raises for a task, an override or a document of another form told."""
+    try:
+        return _built(lm, name, settings, *rest)
+    except _NO_TASK as error:
+        if type(error) is not ValueError and isinstance(error, ValueError):
+            raise  # of this project, which says what to do
+        if str(error).startswith(("abilities.", "task ")):
+            raise
+        where = f"{settings.folder or 'the harness'}, with overrides {dict(settings.overrides)}"
+        raise ValueError(
+            f"abilities.presets: {name}: the task `{settings.task}` of {where} cannot be asked "
+            f"({type(error).__name__}: {error}); check its YAML file, the overrides and the fields of its documents"
+        ) from error
 
 
 def _built(

@@ -9,6 +9,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
+from edit_robustness.datasets.arguments import checked
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.exchange.card import Card
 from edit_robustness.editing.exchange.export import NotLowRank, bake, export_lora
@@ -37,6 +38,7 @@ class BakedDataset(AbstractDataset[Baked, Path]):
         metadata: For kedro-viz.
     """
 
+    @checked
     def __init__(self, path: str, metadata: dict[str, Any] | None = None):
         self._path = Path(path)
         self.metadata = metadata

@@ -9,6 +9,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.abilities.local_files import SOURCES, LocalFiles
+from edit_robustness.datasets.arguments import checked
 
 
 class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
@@ -23,6 +24,7 @@ class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
         DatasetError: If a folder is not there.
     """
 
+    @checked
     def __init__(
         self, folder: str = "", files: Mapping[str, str] | None = None, metadata: dict[str, Any] | None = None
     ):

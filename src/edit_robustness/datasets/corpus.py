@@ -9,6 +9,9 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
+from pydantic import PositiveInt
+
+from edit_robustness.datasets.arguments import checked
 
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".jsonl": lambda path: pd.read_json(path, lines=True),
@@ -47,13 +50,14 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         metadata: For kedro-viz.
     """
 
+    @checked
     def __init__(
         self,
         path: str | None = None,
         column: str = "text",
-        limit: int = 20_000,
-        number: int = 96,
-        tokens: int = 64,
+        limit: PositiveInt = 20_000,
+        number: PositiveInt = 96,
+        tokens: PositiveInt = 64,
         seed: int = 0,
         metadata: dict[str, Any] | None = None,
     ):
@@ -82,13 +86,17 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
     def _read(self, path: Path) -> list[str]:
         if not path.exists():
             raise DatasetError(f"the corpus {path} is not there; change `path` of corpus_source, or leave it out")
-        if path.suffix == ".txt":
-            return path.read_text(encoding="utf-8").split("\n")
-        if path.suffix not in _READERS:
+        if path.suffix != ".txt" and path.suffix not in _READERS:
             raise DatasetError(f"the corpus {path} is none of .txt, {', '.join(_READERS)}")
-        table = _READERS[path.suffix](path)
+        try:
+            if path.suffix == ".txt":
+                return path.read_text(encoding="utf-8").split("\n")
+            table = _READERS[path.suffix](path)
+        except (ValueError, OSError) as error:
+            raise DatasetError(f"the corpus {path} cannot be read as {path.suffix} in UTF-8: {error}") from error
         if self._column not in table:
-            raise DatasetError(f"the corpus {path} has no column `{self._column}`; it has {', '.join(table.columns)}")
+            there = ", ".join(map(str, table.columns)) or "none"
+            raise DatasetError(f"the corpus {path} has no column `{self._column}`; it has {there}")
         cells = dict(enumerate(table[self._column].tolist(), 1))
         wrong = [place for place, cell in cells.items() if not isinstance(cell, str | int | float | None)]
         if wrong:

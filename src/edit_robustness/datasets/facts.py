@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
+from edit_robustness.datasets.arguments import checked
 from edit_robustness.datasets.readers.files import NotReadable, Records, local_copy
 from edit_robustness.datasets.readers.formats import FORMATS, looks_like
 from edit_robustness.datasets.readers.records import Options, Record
@@ -38,6 +39,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         DatasetError: For an unknown format, or a negative limit.
     """
 
+    @checked
     def __init__(
         self,
         path: str,

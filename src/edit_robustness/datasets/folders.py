@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote
 
 from kedro.io import AbstractDataset, DatasetError
 
+from edit_robustness.datasets.arguments import checked
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.storage import DamagedFile, checksum, write_atomically
 from edit_robustness.versions import KEPT, libraries
@@ -103,6 +104,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
     holds: ClassVar[str]
     """Row of `versions.KEPT`."""
 
+    @checked
     def __init__(self, path: str, keep_stale: bool = False, metadata: dict[str, Any] | None = None):
         self._path = Path(path)
         self._keep_stale = keep_stale

@@ -9,6 +9,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
+from edit_robustness.datasets.arguments import checked
 from edit_robustness.datasets.folders import FolderDataset, JsonFolder, Stored, T
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import read_edit, read_header, read_prepared, write_edit, write_prepared
@@ -144,6 +145,7 @@ class _Stored(AbstractDataset[None, dict[str, Any]]):
         metadata: For kedro-viz.
     """
 
+    @checked
     def __init__(self, of: str, path: str, keep_stale: bool = False, metadata: dict[str, Any] | None = None):
         if of not in FOLDERS:
             raise ValueError(f"`of: {of}` is no folder of fingerprinted files; there are {', '.join(FOLDERS)}")

@@ -16,6 +16,7 @@ import transformers
 from kedro.io import AbstractDataset, DatasetError
 from transformers import AutoConfig
 
+from edit_robustness.datasets.arguments import checked
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
 from edit_robustness.models.shape import Shape, shape_of
@@ -64,6 +65,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     slot: ClassVar[_Slot] = _Slot()
 
+    @checked
     def __init__(
         self,
         name: str,
@@ -249,7 +251,13 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise DatasetError(f"device: {name} is asked for, and torch sees no GPU; use `device: auto` or `cpu`")
-    return torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DatasetError(f"device: torch knows no `{name}`; use `auto`, `cpu`, `cuda` or `cuda:1`") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DatasetError(f"device: {name} is asked for, and torch sees {torch.cuda.device_count()} GPUs, from cuda:0")
+    return device
 
 
 transformers.utils.logging.disable_progress_bar()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from kedro.io import AbstractDataset, DatasetError
 
+from edit_robustness.datasets.arguments import checked
 from edit_robustness.datasets.language_model import LanguageModelDataset, _Slot
 from edit_robustness.datasets.web import WebDataset
 from edit_robustness.speakers.endpoint import EndpointSpeaker
@@ -15,8 +16,6 @@ from edit_robustness.speakers.local import LocalSpeaker, Speaking
 from edit_robustness.speakers.scripted import TESTER, ScriptedSpeaker
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.speakers.unset import UnsetSpeaker
-
-Kind = Literal["unset", "scripted", "local", "endpoint"]
 
 _TAKES: Mapping[str, tuple[str, ...]] = {
     "unset": (),
@@ -59,9 +58,10 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
         ValueError: Naming a setting that the kind lacks, does not take, or cannot use.
     """
 
+    @checked
     def __init__(
         self,
-        kind: Kind,
+        kind: str,
         *,
         name: str | None = None,
         script: list[list[str]] | None = None,
@@ -127,6 +127,8 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
 
     def _made(self) -> Speaker | None:
         if self._kind == "local":
+            # the model's settings are checked, too, though it is loaded when it is first asked
+            LanguageModelDataset(**self._settings["model"])
             self._speaking = Speaking(**{name: value for name, value in self._settings.items() if name != "model"})
             return None
         if self._kind == "scripted":

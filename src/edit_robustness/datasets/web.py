@@ -8,6 +8,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import ValidationError
 
+from edit_robustness.datasets.arguments import checked
 from edit_robustness.web.cache import Cached
 from edit_robustness.web.transport import Http, Manners, Transport
 
@@ -25,6 +26,7 @@ class WebDataset(AbstractDataset[None, Transport]):
         DatasetError: If there is no such manner, or it has no sense.
     """
 
+    @checked
     def __init__(self, cache: str, offline: bool = False, metadata: dict[str, Any] | None = None, **manners: Any):
         self._cache, self._offline = Path(cache), offline
         self.metadata = metadata

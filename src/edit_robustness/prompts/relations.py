@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from edit_robustness.records import SLOT, Relation, SubjectType
 
+_WHERE = "the templates of relations (raw_relations in the catalog: data/01_raw/relations.yml unless you changed it)"
+
 BLANK = "____"
 """What stands in the object's place in a cloze."""
 
@@ -155,11 +157,14 @@ def read_relations(raw: Mapping[str, Any]) -> Templates:
     Raises:
         ValueError: Naming each relation and field that is wrong, and how.
     """
+    if not isinstance(raw, Mapping):
+        held = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise ValueError(f"{_WHERE} hold {held}; they need `relations:` and `subjects:`")
     try:
         file = _RelationsFile.model_validate(dict(raw))
     except ValidationError as failure:
         wrong = "\n".join(f"  {_describe(error)}" for error in failure.errors())
-        raise ValueError(f"the templates of relations cannot be used:\n{wrong}") from failure
+        raise ValueError(f"{_WHERE} cannot be used:\n{wrong}") from failure
     relations = {name: _relation(name, row) for name, row in file.relations.items()}
     subjects = {name: SubjectType(name=name, **row.model_dump()) for name, row in file.subjects.items()}
     return Templates(relations, file.unrelated, subjects)

@@ -40,7 +40,11 @@ class EndpointSpeaker:
         key: str = "",
         name: str | None = None,
     ):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            _ = parts.port  # read once, for it is checked only then
+        except ValueError as error:
+            raise ValueError(f"url: it is no address such as https://host/v1 ({error})") from error
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise ValueError(
                 f"url: `{parts.hostname or url}` is no address such as https://host/v1, without credentials"

@@ -53,12 +53,15 @@ def read_settings(folder: Path, name: str) -> dict[str, Any]:
     """The JSON settings of a folder.
 
     Raises:
-        UnusableFolder: If they are missing or no JSON.
+        UnusableFolder: If they are missing or no JSON object.
     """
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        settings = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnusableFolder(f"{folder / name} cannot be read ({error}); write the folder again") from error
+    if not isinstance(settings, dict):
+        raise UnusableFolder(f"{folder / name} holds a {type(settings).__name__} and no settings by name")
+    return settings
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,0 +1,132 @@
+"""Kedro's commands, each ending in one or two lines where it fails; the traceback is in `logs/`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from kedro.framework.cli.cli import project_commands
+from kedro.framework.cli.utils import KedroCliError, load_entry_points
+from kedro.framework.session import KedroSession
+from omegaconf import OmegaConf
+
+from edit_robustness.errors import AGAIN, RunIncomplete, described, is_expected, is_halfway
+from edit_robustness.logs import LogFile
+
+_STOPPED = 130
+"""Exit status after Ctrl-C, as of every command of a shell."""
+
+_READ_PIPELINES = ("registry", "viz")
+"""Commands that read the pipelines without the project's context, which knows the grid, or in another process."""
+
+
+class Guarded(click.Group):
+    """The project's commands as Kedro and its plugins have them, with their errors told in this project's way."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return none: Kedro lists them already, under the names of those that they are from."""
+        return []
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, guarded."""
+        for group in (*load_entry_points("project"), project_commands):
+            command = group.get_command(ctx, cmd_name)
+            if command is not None:
+                return guarded(command)
+        return None
+
+
+def guarded(command: click.Command) -> click.Command:
+    """Return a copy of a command whose errors, and those of its subcommands, end in one or two lines."""
+    same: Any = copy.copy(command)
+    if isinstance(command, click.Group):
+        find = command.get_command
+
+        def get_command(ctx: click.Context, name: str) -> click.Command | None:
+            found = find(ctx, name)
+            return None if found is None else guarded(found)
+
+        same.get_command = get_command
+    else:
+        same.invoke = lambda ctx: _invoke(command.invoke, ctx)
+    return same
+
+
+def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
+    """Call a command, and tell its error if there is one."""
+    words = ctx.command_path.split()
+    project = getattr(ctx.find_root().obj, "project_path", Path.cwd())
+    log = LogFile(project)
+    try:
+        if set(words) & set(_READ_PIPELINES):
+            # the context of this process stays: it is what makes the grid known
+            settings = {"env": ctx.params.get("env"), "runtime_params": ctx.params.get("params")}
+            KedroSession.create(**settings, save_on_close=False).load_context()
+        if words[-1] == "run" and "viz" not in words:
+            with log.capturing():
+                return invoke(ctx)
+        return invoke(ctx)
+    except KeyboardInterrupt as error:
+        if words[-1] == "run":
+            log.write_error(error, ctx.command_path)
+        _tell(f"Stopped; {AGAIN}" if log.path else "Stopped")
+        raise click.exceptions.Exit(_STOPPED) from None
+    except RunIncomplete as error:
+        _tell(described(error))
+        raise click.exceptions.Exit(1) from error
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except click.ClickException as error:
+        if not isinstance(error, KedroCliError) or error.VERBOSE_ERROR:
+            raise
+        _tell_error(error, log, ctx.command_path, project)
+        raise click.exceptions.Exit(1) from error
+    except Exception as error:
+        _tell_error(error, log, ctx.command_path, project)
+        raise click.exceptions.Exit(1) from error
+    finally:
+        log.close()
+
+
+def _tell_error(error: BaseException, log: LogFile, command: str, project: Path) -> None:
+    """Write an error to stderr, and its traceback to the log file."""
+    expected = is_expected(error)
+    log.write_error(error, command)
+    where = f"Traceback: {log.path}" if log.path else f"No traceback is kept: {log.problem}"
+    with_file = " with that file" if log.path else ""
+    report = "" if expected else f"; this is a defect, please report it{with_file}"
+    again = f"; then {AGAIN}" if is_halfway(error) and expected else ""
+    text = described(error)
+    if path := _wrong_configuration(error, project):
+        text = f"{path}: {text}"
+    _tell(f"Error: {text}" if expected else f"Unexpected error: {text}")
+    _tell(where + report + again)
+
+
+def _wrong_configuration(error: BaseException, project: Path) -> Path | None:
+    """The file of the configuration that is meant, where Kedro has read it from a stream without a name."""
+    if isinstance(error, yaml.MarkedYAMLError) and '"<file>"' in str(error):
+        for path in sorted((project / "conf").rglob("*.yml")):
+            try:
+                OmegaConf.load(path)
+            except yaml.YAMLError:
+                return path.relative_to(project)
+    return None
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+@click.group(name="kedro", cls=Guarded, help="")
+def cli() -> None:
+    """The commands of this project."""
+
+
+for _plugin in load_entry_points("global"):
+    # these come before the commands of a project (kedro-viz is one), so that they are guarded where they are
+    _plugin.commands = {name: guarded(command) for name, command in _plugin.commands.items()}

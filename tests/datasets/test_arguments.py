@@ -1,0 +1,72 @@
+"""Settings of data sets in the catalog: each slip is one error that names the setting, before anything is loaded."""
+
+import inspect
+
+import pytest
+from kedro.io import DataCatalog
+
+from edit_robustness import datasets
+from edit_robustness.errors import described, is_expected
+
+SOURCE = "edit_robustness.datasets."
+TINY = {"name": "t", "random": "llama"}
+ENDPOINT = {"kind": "endpoint", "url": "https://host/v1", "model": "m", "cache": "c"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "line"),
+    [
+        ("CorpusSourceDataset", {"limit": "many"}, "limit: Input should be a valid integer.*'many'"),
+        ("CorpusSourceDataset", {"limit": -1}, "limit: Input should be greater than 0"),
+        ("CorpusSourceDataset", {"path": 5}, r"path: Input should be a valid string \(it is 5\)"),
+        ("CorpusSourceDataset", {"tokens": 0}, "tokens: Input should be greater than 0"),
+        ("CorpusSourceDataset", {"pat": "x"}, "pat: there is no such setting; there are path, column, limit"),
+        ("FactsDataset", {"path": "x", "limit": "x"}, "limit: Input should be a valid integer"),
+        ("FactsDataset", {"path": ["x"]}, "path: Input should be a valid string"),
+        ("FactsDataset", {}, "path: it is missing"),
+        ("BenchmarkFiles", {"files": ["mmlu"]}, "files: Input should be a valid"),
+        ("BenchmarkFiles", {"folder": 5}, "folder: Input should be a valid string"),
+        ("LanguageModelDataset", {**TINY, "device": 5}, "device: Input should be a valid string"),
+        ("LanguageModelDataset", {**TINY, "dtype": ["float32"]}, "dtype: Input should be a valid string"),
+        ("SpeakerDataset", {"kind": "scripted", "script": "hello"}, "script: Input should be a valid list"),
+        ("SpeakerDataset", {"kind": "scripted", "script": ["hello"]}, r"script\.0: Input should be a valid list"),
+        ("SpeakerDataset", {"kind": "local", "model": {**TINY, "foo": 1}}, "foo: there is no such setting"),
+        ("SpeakerDataset", {**ENDPOINT, "manners": ["x"]}, "manners: Input should be a valid dictionary"),
+        ("SpeakerDataset", {**ENDPOINT, "options": "x"}, "options: Input should be a valid dictionary"),
+        ("SpeakerDataset", {**ENDPOINT, "url": "https://host:abc/v1"}, "url: it is no address such as"),
+        ("SpeakerDataset", {**ENDPOINT, "url": "https://[host/v1"}, "url: it is no address such as"),
+    ],
+)
+def test_a_slip_names_the_data_set_and_the_setting(kind, settings, line):
+    with pytest.raises(Exception, match="instantiate") as caught:
+        DataCatalog.from_config({"mine": {"type": SOURCE + kind, **settings}})["mine"]
+    assert is_expected(caught.value)
+    told = described(caught.value)
+    assert told.startswith("mine: ")
+    assert "\n" not in told
+    with pytest.raises(Exception, match=line):
+        raise ValueError(told)
+
+
+def test_credentials_are_in_no_error():
+    with pytest.raises(ValueError, match=r"credentials: Input should be a valid dictionary$") as caught:
+        datasets.SpeakerDataset(**ENDPOINT, credentials="sesame")
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_every_data_set_of_a_user_is_checked():
+    """A constructor that is not would end in a TypeError of its own."""
+    for name in datasets.__all__:
+        kind = getattr(datasets, name)
+        if inspect.isclass(kind) and not inspect.isabstract(kind) and hasattr(kind, "save"):
+            with pytest.raises(ValueError, match=r"no_such_setting: there is no such setting|: it is missing"):
+                kind(no_such_setting=1)
+
+
+@pytest.mark.parametrize(
+    ("device", "message"), [("gpu", "torch knows no `gpu`; use `auto`"), ("cuda:99", "torch sees ")]
+)
+def test_a_device_that_is_not_there_is_told(device, message):
+    with pytest.raises(Exception, match=message):
+        datasets.LanguageModelDataset("t", random="llama", device=device).load()

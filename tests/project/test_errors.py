@@ -1,0 +1,181 @@
+"""An error of a command: one or two lines on the terminal, the traceback in `logs/`."""
+
+import logging
+import re
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from kedro.framework.cli.cli import KedroCLI
+
+from edit_robustness import context
+from edit_robustness.errors import AGAIN, RunIncomplete
+from edit_robustness.logs import KEPT, Threshold
+
+
+def command(project, *words):
+    return CliRunner().invoke(KedroCLI(project.folder), words)
+
+
+def log_of(project):
+    (path,) = (project.folder / "logs").glob("*.log")
+    return path
+
+
+def failing(project, *words):
+    """The lines on stderr of a command that must fail."""
+    done = command(project, *words)
+    assert done.exit_code == 1, done.output
+    assert "Traceback (most recent" not in done.output
+    lines = done.stderr.splitlines()
+    assert len(lines) <= 2, lines
+    return lines
+
+
+def raising(monkeypatch, error):
+    def refuse(catalog):
+        raise error
+
+    monkeypatch.setattr(context, "check_sources", refuse)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "--env=test"),
+        ("registry", "list"),
+        ("catalog", "list-patterns", "--env=test"),
+        ("viz", "--env=test"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_setting_is_one_line_in_every_command(project, monkeypatch, words):
+    raising(monkeypatch, ValueError("grid.tiny: no method `romee`"))
+    first, second = failing(project, *words)
+    assert first == "Error: grid.tiny: no method `romee`"
+    log = log_of(project)
+    assert second == f"Traceback: logs/{log.name}"
+    text = log.read_text()
+    assert text.count("Traceback (most recent call last)") == 1
+    assert "in refuse" in text
+
+
+def test_a_defect_is_said_to_be_one(project, monkeypatch):
+    raising(monkeypatch, KeyError("subject"))
+    first, second = failing(project, "run", "--env=test")
+    assert first == "Unexpected error: KeyError: 'subject'"
+    assert second == f"Traceback: logs/{log_of(project).name}; this is a defect, please report it with that file"
+
+
+def test_a_file_that_cannot_be_loaded_names_its_data_set(project, no_model):
+    (project.folder / "data" / "01_raw" / "facts.csv").unlink()
+    first, second = failing(project, "run", "--env=test")
+    assert first.startswith("Error: raw_facts: ")
+    assert "data/01_raw/facts.csv" in first
+    assert "FactsDataset" not in first
+    assert second.endswith(f"; then {AGAIN}")
+
+
+def test_a_run_that_fails_halfway_has_a_line_per_node(project, no_model):
+    table = project.folder / "data" / "01_raw" / "facts.csv"
+    facts = pd.read_csv(table, dtype=str, keep_default_na=False)
+    facts.assign(subject="").to_csv(table, index=False)
+    done = command(project, "run", "--env=test")
+    assert done.exit_code == 1
+    first, second = done.stderr.splitlines()
+    assert "rows of the table of facts were rejected" in first
+    assert second.endswith(AGAIN)
+    for kedros in ("Running node", "Completed", "from-nodes", "that have not run", "No nodes ran", "failed with error"):
+        assert kedros not in done.output
+        assert kedros not in log_of(project).read_text()
+    nodes = [line for line in done.stdout.splitlines() if "/" in line and "[" in line]
+    assert len(nodes) == len({line.split()[-1] for line in nodes}) > 0
+    # the file holds what the terminal leaves out
+    assert "Loading data from" in log_of(project).read_text()
+    assert "Loading data from" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [
+        (
+            "conf/test/catalog_x.yml",
+            "raw_facts: {type: edit_robustness.datasets.FactsDataset, path: x, limt: 3}",
+            r"Error: raw_\w+: limt: there is no such setting; there are path, format, limit",
+        ),
+        ("conf/test/catalog_x.yml", "x: {}\nx: {}", r"Error: conf/test/catalog_x.yml: .* found duplicate key x"),
+        (
+            "data/01_raw/relations.yml",
+            "a: [\nb",
+            r"Error: raw_relations: while parsing .* in \"\S+/data/01_raw/relations.yml\", line 1, column 4",
+        ),
+    ],
+)
+def test_a_file_of_a_user_is_named_without_kedros_words(project, no_model, file, text, line):
+    (project.folder / file).write_text(text)
+    first, _ = failing(project, "run", "--env=test")
+    assert re.match(line, first), first
+    assert "Failed" not in first
+
+
+def test_what_is_asked_of_kedro_and_is_not_there_is_no_defect(project):
+    first, second = failing(project, "run", "--env=test", "--runner=Fastest")
+    assert first == "Error: module 'kedro.runner' has no attribute 'Fastest'"
+    assert "defect" not in second
+
+
+def test_a_run_that_is_stopped_says_how_to_go_on(project, monkeypatch):
+    raising(monkeypatch, KeyboardInterrupt())
+    done = command(project, "run", "--env=test")
+    assert done.exit_code == 130
+    assert done.stderr.splitlines() == [f"Stopped; {AGAIN}"]
+
+
+def test_an_incomplete_run_ends_in_its_own_line(project, monkeypatch):
+    raising(monkeypatch, RunIncomplete("2 of 24 edits failed"))
+    assert failing(project, "run", "--env=test") == ["2 of 24 edits failed"]
+    assert "Traceback" not in log_of(project).read_text()
+
+
+def test_a_folder_that_cannot_be_written_keeps_no_log(project, monkeypatch):
+    (project.folder / "logs").write_text("")  # not a folder: what root may write is refused, too
+    raising(monkeypatch, ValueError("grid: wrong"))
+    first, second = failing(project, "run", "--env=test")
+    assert first == "Error: grid: wrong"
+    assert second.startswith("No traceback is kept: ")
+    assert second.endswith("logs: File exists")
+
+
+def test_few_log_files_are_kept_and_logging_is_as_before(project, monkeypatch):
+    names = ("", "edit_robustness", "kedro", "kedro.io")
+    levels, handlers = [logging.getLogger(name).level for name in names], list(logging.root.handlers)
+    folder = project.folder / "logs"
+    folder.mkdir()
+    for number in range(KEPT + 5):
+        (folder / f"20200101-0000{number:02}-7.log").write_text("")
+    mine = folder / "20200101-notes.log"
+    mine.write_text("mine")
+    raising(monkeypatch, ValueError("grid: wrong"))
+    failing(project, "run", "--env=test")
+    kept = sorted(path.name for path in folder.iterdir())
+    assert len(kept) == KEPT + 1
+    assert mine.name in kept
+    assert "20200101-000005-7.log" not in kept
+    assert "20200101-000006-7.log" in kept
+    assert [logging.getLogger(name).level for name in names] == levels
+    assert logging.root.handlers == handlers
+    assert not any(isinstance(each, Threshold) for handler in handlers for each in handler.filters)
+
+
+def test_the_registry_is_read_without_a_run_before(project):
+    done = command(project, "registry", "list")
+    assert done.exit_code == 0, done.output
+    assert "- edit_eval" in done.stdout
+
+
+def test_help_and_wrong_options_are_kedros(project):
+    assert "--from-nodes" in command(project, "run", "--help").stdout
+    wrong = command(project, "run", "--parms=x")
+    assert wrong.exit_code == 2
+    assert "--params" in wrong.stderr
+    assert command(project, "romp").exit_code == 2
