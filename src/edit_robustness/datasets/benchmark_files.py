@@ -9,6 +9,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.abilities.local_files import SOURCES, LocalFiles
+from edit_robustness.text.secrets import redacted
 
 
 class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
@@ -31,7 +32,7 @@ class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
             if not Path(place).is_dir():
                 known = ", ".join(source.name for source in SOURCES.values())
                 raise DatasetError(
-                    f"benchmark_files: {name}: {place} is no folder; give one with a folder for each benchmark "
+                    f"benchmark_files: {name}: {redacted(place)} is no folder; give one with a folder for each benchmark "
                     f"({known}), by --params=benchmarks_path=FOLDER or in the catalog, or none for the network"
                 )
         self._files = LocalFiles(

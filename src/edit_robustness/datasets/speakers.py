@@ -15,6 +15,7 @@ from edit_robustness.speakers.local import LocalSpeaker, Speaking
 from edit_robustness.speakers.scripted import TESTER, ScriptedSpeaker
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.speakers.unset import UnsetSpeaker
+from edit_robustness.text.secrets import without_secrets
 
 Kind = Literal["unset", "scripted", "local", "endpoint"]
 
@@ -167,4 +168,5 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
 
     def _describe(self) -> dict[str, Any]:
         hidden = ("credentials", "model") if self._kind == "local" else ("credentials",)
-        return {"kind": self._kind, **{k: v for k, v in self._settings.items() if k not in hidden}}
+        shown = {k: without_secrets(v) for k, v in self._settings.items() if k not in hidden}
+        return {"kind": self._kind, **shown}
