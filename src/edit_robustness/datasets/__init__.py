@@ -17,6 +17,7 @@ from edit_robustness.datasets.folders import (
 )
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.datasets.speakers import SpeakerDataset
+from edit_robustness.datasets.spreadsheet import CsvTable
 from edit_robustness.datasets.web import WebDataset
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "BakedDataset",
     "BenchmarkFiles",
     "CorpusSourceDataset",
+    "CsvTable",
     "DocumentsDataset",
     "EditsDataset",
     "FactsDataset",

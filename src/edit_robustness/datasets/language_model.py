@@ -111,7 +111,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             slot.model.description = self._describe()
             if not slot.model.finite:
                 logger.warning("%s: %s", self._name, NOT_FINITE)
-                slot.model.description["note"] = f"{self._note} {NOT_FINITE}.".strip()
+                slot.model.description["note"] = f"{self._note} {NOT_FINITE.capitalize()}.".strip()
             slot.loads += 1
         return slot.model
 
