@@ -117,9 +117,7 @@ def test_leftovers_of_dead_processes_are_cleaned_if_they_are_ours(ours, tmp_path
     replace_folder(tmp_path / "other", writer("second"))
     assert len(names(tmp_path)) == 7
     replace_folder(ours, writer("second"))
-    assert names(tmp_path) == sorted(
-        ["other", "ours", f"ours.{dead}0.part", "ours.part", f"ours.{os.getppid()}.part"]
-    )
+    assert names(tmp_path) == sorted(["other", "ours", f"ours.{dead}0.part", "ours.part", f"ours.{os.getppid()}.part"])
 
 
 def test_a_kill_between_the_two_renames_loses_nothing(ours, tmp_path, dead):

@@ -475,7 +475,7 @@ def test_nothing_of_others_is_lost_to_a_conversion(converted):
     (folder / "thesis.txt").write_text("mine")
     for ending in (".part", ".old"):
         folder.with_name(folder.name + ending).mkdir()
-    with pytest.raises(DatasetError, match="x: `converted`: .*converted holds other files, which would be lost"):
+    with pytest.raises(DatasetError, match=r"x: `converted`: .*converted holds other files, which would be lost"):
         dataset.load()
     assert (folder / "thesis.txt").read_text() == "mine"
     assert all(folder.with_name(folder.name + ending).exists() for ending in (".part", ".old"))

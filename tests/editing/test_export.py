@@ -204,7 +204,7 @@ def test_a_folder_of_others_is_left_alone_and_an_own_one_is_replaced_whole(lab, 
     lm.model.save_pretrained(theirs)
     before = sorted(theirs.iterdir())
     for write in (lambda: bake(edit, lm, theirs, CARD), lambda: export_lora(edit, lm, theirs)):
-        with pytest.raises(FileExistsError, match="holds other files, which would be lost .*: name another folder"):
+        with pytest.raises(FileExistsError, match=r"holds other files, which would be lost .*: name another folder"):
             write()
     assert sorted(theirs.iterdir()) == before
 

@@ -7,8 +7,10 @@ loses it when the project reads the table. Numbers stay as they are.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 from kedro_datasets.pandas import CSVDataset
@@ -37,19 +39,34 @@ def _each_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
     changed = table.copy()
     for place in range(table.shape[1]):
         column = table.iloc[:, place]
-        if isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype) or column.dtype == object:
+        if _holds_text(column):
             cells = [change(cell) if isinstance(cell, str) else cell for cell in column]
             kind = object if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
-            changed.isetitem(place, pd.Series(cells, index=column.index, dtype=kind))
+            changed.isetitem(place, pd.array(cells, dtype=kind))
     return changed
+
+
+def _holds_text(column: pd.Series) -> bool:
+    return isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype) or column.dtype == object
+
+
+def _has_return(table: pd.DataFrame) -> bool:
+    columns = (table.iloc[:, place] for place in range(table.shape[1]))
+    return any(isinstance(cell, str) and "\r" in cell for column in columns if _holds_text(column) for cell in column)
 
 
 class SpreadsheetSafe:
     """Mixin for a dataset of a CSV file: `escaped` before it is saved, `unescaped` after it is loaded."""
 
     def save(self, data: pd.DataFrame) -> None:
-        """Save the table, its texts escaped."""
-        super().save(escaped(data))  # type: ignore[misc]
+        """Save the table, its texts escaped.
+
+        pandas writes a carriage return without quotes, and reads it as the end of a row; texts with one are quoted.
+        """
+        dataset: Any = self
+        if _has_return(data):
+            dataset = dataset._copy(_save_args={**dataset._save_args, "quoting": csv.QUOTE_NONNUMERIC})
+        super(SpreadsheetSafe, dataset).save(escaped(data))  # type: ignore[misc]
 
     def load(self) -> pd.DataFrame:
         """Load the table, its texts as they were."""

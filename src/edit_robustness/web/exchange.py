@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,21 +179,19 @@ def _is_private(address: str) -> bool:
 
 
 class _Watch:
-    """Whether an exchange has run out of time, and the connection to cut then."""
+    """Whether an exchange has run out of time, and the socket to cut then."""
 
     def __init__(self) -> None:
         self.expired = False
-        self.connection: HTTPConnection | None = None
+        self.sock: socket.socket | None = None
 
     def cut(self) -> None:
-        """Let whoever waits for this connection find its end."""
+        """Let whoever waits for this socket find its end."""
         self.expired = True
-        sock = self.connection.sock if self.connection is not None else None
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it has ended by itself
+        if self.sock is not None:
+            # an error: it has ended by itself. Not the method of an SSL socket, which would go on without its key
+            with suppress(OSError):
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
 
 _WATCH: ContextVar[_Watch | None] = ContextVar("watch", default=None)
@@ -214,13 +212,16 @@ def _watched(seconds: float) -> Iterator[_Watch]:
 
 
 class _Watchable:
-    """Tells the watch of this exchange which connection is used; a kept one is used again without being opened."""
+    """Tells the watch of this exchange which socket is used: a new one, or one that was kept open."""
 
     def request(self, *args: Any, **options: Any) -> Any:
-        """Send, and be known to the watch."""
-        if watch := _WATCH.get():
-            watch.connection = self  # type: ignore[assignment]
-        return super().request(*args, **options)  # type: ignore[misc]
+        """Send; the socket is kept in the watch, since the connection may forget it before the body is read."""
+        super().request(*args, **options)  # type: ignore[misc]
+        watch, sock = _WATCH.get(), getattr(self, "sock", None)
+        if watch is not None:
+            watch.sock = sock
+            if watch.expired:
+                watch.cut()
 
 
 class _Connection(_Watchable, HTTPConnection):
