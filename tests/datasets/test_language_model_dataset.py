@@ -470,7 +470,7 @@ def test_a_conversion_of_an_earlier_release_is_ours_and_made_again(converted):
 
 
 def test_nothing_of_others_is_lost_to_a_conversion(converted):
-    dataset, times, folder = converted
+    dataset, _, folder = converted
     (folder / storage.MARK).unlink()
     (folder / "thesis.txt").write_text("mine")
     for ending in (".part", ".old"):

@@ -165,7 +165,7 @@ def test_an_earlier_model_does_not_stand_as_that_of_a_run_that_baked_none(lab, t
     folder.mkdir()
     (folder / "thesis.txt").touch()
     for data in (NothingBaked("none held"), Baked(edit, lm, Card("rome", {}, []))):
-        with pytest.raises(DatasetError, match="none held$|holds other files, which would be lost"):
+        with pytest.raises(DatasetError, match=r"none held$|holds other files, which would be lost"):
             dataset.save(data)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 

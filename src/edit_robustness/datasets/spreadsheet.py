@@ -42,7 +42,7 @@ def _each_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
         if _holds_text(column):
             cells = [change(cell) if isinstance(cell, str) else cell for cell in column]
             kind = object if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
-            changed.isetitem(place, pd.array(cells, dtype=kind))
+            changed.isetitem(place, pd.Series(cells, index=column.index, dtype=kind))  # type: ignore[arg-type]
     return changed
 
 

@@ -60,7 +60,7 @@ def download(address: str, path: Path, transfer: Transfer) -> None:
         raise
     except OverLimit as reason:
         raise NoAnswer(str(reason)) from None
-    except Exception as failure:  # every file system has errors of its own
+    except Exception as failure:  # noqa: BLE001 - every file system has errors of its own
         raise NoAnswer(redacted(f"{type(failure).__name__}: {failure}")) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,11 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from edit_robustness.text.secrets import WithoutSecrets
+
+# it logs whole addresses where somebody asks for its debugging
+logging.getLogger("urllib3.connectionpool").addFilter(WithoutSecrets())
 
 _CHUNK = 1 << 16
 _MOST_REDIRECTS = 10
