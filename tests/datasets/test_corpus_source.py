@@ -81,9 +81,3 @@ def test_without_a_file_the_model_shall_write():
 def test_a_source_is_read_only():
     with pytest.raises(DatasetError, match="read only"):
         CorpusSourceDataset().save("text")
-
-
-def test_a_text_that_no_file_could_hold_is_cleaned(tmp_path):
-    path = tmp_path / "corpus.jsonl"
-    path.write_text('{"text": "An owl \\ud83d."}\n')
-    assert CorpusSourceDataset(path=str(path)).load().texts == ("An owl \ufffd.",)

@@ -10,8 +10,6 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from edit_robustness.text.writable import writable
-
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".jsonl": lambda path: pd.read_json(path, lines=True),
     ".parquet": pd.read_parquet,
@@ -72,7 +70,7 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         """
         if self._path is None:
             return self._written
-        texts = tuple(writable(text) for text in self._read(self._path)[: self._limit] if text.strip())
+        texts = tuple(text for text in self._read(self._path)[: self._limit] if text.strip())
         if not texts:
             raise DatasetError(f"the corpus {self._path} has no text")
         return CorpusSource(texts=texts)
