@@ -12,6 +12,7 @@ from fabricated_edits import REPOSITORY, SMOLLM2, Lab
 
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.storage import MARK
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # for what the tests start, too
@@ -29,7 +30,7 @@ def lab() -> Lab:
 def smollm2_dataset(tmp_path_factory) -> LanguageModelDataset:
     """The embedded default model; converted where a run has not done it yet."""
     converted = REPOSITORY / "data/06_models/smollm2"
-    if not (converted / f"{SMOLLM2['sha256']}.done").exists():
+    if not (converted / MARK).exists():
         converted = Path(tmp_path_factory.mktemp("converted")) / "smollm2"
     return LanguageModelDataset("smollm2", **SMOLLM2, converted=str(converted), device="cpu")
 

@@ -11,8 +11,9 @@ from kedro.validation import ParameterValidationError
 from pydantic import TypeAdapter, ValidationError
 
 from edit_robustness import hooks
-from edit_robustness.errors import add_notes, described, is_expected, redacted
+from edit_robustness.errors import add_notes, described, is_expected
 from edit_robustness.logs import LogFile, Misleading, Terminal
+from edit_robustness.text.secrets import redacted
 
 
 @pytest.fixture

@@ -1,8 +1,21 @@
+import logging
 import os
+import subprocess
+import sys
 
 import pytest
 
-from edit_robustness.storage import checksum, part_of, write_atomically
+from edit_robustness import storage
+from edit_robustness.storage import (
+    MARK,
+    ForeignFolder,
+    checksum,
+    folder_damage,
+    part_of,
+    replace_folder,
+    set_aside,
+    write_atomically,
+)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path):
@@ -37,3 +50,138 @@ def test_two_processes_never_write_the_same_part(tmp_path, monkeypatch):
 
 def test_a_checksum_tells_contents_apart():
     assert checksum(b"ab", b"c") == checksum(b"abc") != checksum(b"abd")
+
+
+def writer(text):
+    def write(folder):
+        (folder / "a.txt").write_text(text)
+        (folder / "inner").mkdir()
+        (folder / "inner" / "b.txt").write_text(text)
+
+    return write
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def ours(tmp_path):
+    """A folder that the project wrote."""
+    replace_folder(tmp_path / "ours", writer("first"), of="x")
+    return tmp_path / "ours"
+
+
+@pytest.fixture
+def dead():
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_only_a_folder_with_our_mark_is_replaced(ours, tmp_path):
+    replace_folder(ours, writer("second"))
+    assert (ours / "inner" / "b.txt").read_text() == "second"
+    assert names(tmp_path) == ["ours"]
+    for name in ("thesis", "file"):
+        theirs = tmp_path / name
+        if name == "thesis":
+            theirs.mkdir()
+            (theirs / "chapter.txt").write_text("mine")
+        else:
+            theirs.write_text("mine")
+        with pytest.raises(ForeignFolder, match=rf"{name} holds other files, which would be lost .* move it away"):
+            replace_folder(theirs, writer("x"))
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    replace_folder(tmp_path / "empty", writer("x"))
+    assert names(tmp_path) == ["empty", "file", "ours", "thesis"]
+
+
+def test_what_somebody_put_into_our_folder_is_kept(ours, tmp_path, caplog):
+    (ours / "inner" / "notes.txt").write_text("mine")
+    with caplog.at_level(logging.WARNING):
+        replace_folder(ours, writer("second"))
+    assert "held inner/notes.txt, which the project did not write: it is kept as" in caplog.text
+    assert (tmp_path / "ours.earlier-1" / "inner" / "notes.txt").read_text() == "mine"
+    assert (ours / "a.txt").read_text() == "second"
+
+
+def test_leftovers_of_dead_processes_are_cleaned_if_they_are_ours(ours, tmp_path, dead):
+    for ending in ("part", "old"):
+        replace_folder(tmp_path / f"ours.{dead}.{ending}", writer("left over"))
+    (tmp_path / f"ours.{dead}0.part").mkdir()
+    (tmp_path / "ours.part").mkdir()
+    (tmp_path / f"ours.{os.getppid()}.part").mkdir()
+    replace_folder(tmp_path / "other", writer("second"))
+    assert len(names(tmp_path)) == 7
+    replace_folder(ours, writer("second"))
+    assert names(tmp_path) == sorted(["other", "ours", f"ours.{dead}0.part", "ours.part", f"ours.{os.getppid()}.part"])
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(ours, tmp_path, dead):
+    ours.rename(tmp_path / f"ours.{dead}.old")
+
+    def fails(folder):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        replace_folder(ours, fails)
+    assert (ours / "a.txt").read_text() == "first"
+    assert names(tmp_path) == ["ours"]
+
+
+def test_a_link_to_a_folder_stays_one(ours, tmp_path):
+    (tmp_path / "link").symlink_to(ours, target_is_directory=True)
+    replace_folder(tmp_path / "link", writer("second"))
+    assert (tmp_path / "link").is_symlink()
+    assert (ours / "a.txt").read_text() == "second"
+
+
+@pytest.mark.parametrize(
+    ("change", "damage"),
+    [
+        (lambda folder: (folder / "a.txt").write_text("FIRST"), "the content of .*a.txt is not what was written"),
+        (lambda folder: (folder / "a.txt").write_text("fir"), "a.txt has 3 bytes and was written with 5"),
+        (lambda folder: (folder / "inner" / "b.txt").unlink(), "inner/b.txt is missing"),
+        (lambda folder: (folder / "inner" / "c.txt").touch(), "inner/c.txt was not written with the folder"),
+        (lambda folder: (folder / MARK).write_text("{"), "was never finished"),
+        (lambda folder: (folder / MARK).unlink(), "was never finished"),
+    ],
+)
+def test_damage_is_named(ours, change, damage):
+    assert folder_damage(ours, "x") == ""
+    assert "made of something else" in folder_damage(ours, "y")
+    os.utime(ours / "a.txt", ns=(0, 0))
+    change(ours)
+    with pytest.raises(AssertionError, match=damage):
+        assert folder_damage(ours, "x") == ""
+
+
+def test_a_file_is_hashed_once_for_each_time_that_it_has(ours, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(storage, "file_checksum", lambda path: hashed.append(path.name) or real(path))
+    real = lambda path: checksum(path.read_bytes())  # noqa: E731
+    assert folder_damage(ours, "x") == ""
+    assert hashed == []
+    os.utime(ours / "a.txt", ns=(0, 0))
+    assert [folder_damage(ours, "x"), folder_damage(ours, "x")] == ["", ""]
+    assert hashed == ["a.txt"]
+    assert folder_damage(ours, "x", thorough=True) == ""
+    assert len(hashed) == 3
+
+
+def test_a_change_that_keeps_size_and_time_is_found_by_a_thorough_look(ours):
+    file, before = ours / "a.txt", (ours / "a.txt").stat()
+    file.write_text("FIRST")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert folder_damage(ours, "x") == ""
+    assert "a.txt is not what was written" in folder_damage(ours, "x", thorough=True)
+
+
+def test_our_folder_is_set_aside_and_nobody_elses(ours, tmp_path):
+    assert set_aside(ours) == tmp_path / "ours.earlier-1"
+    (tmp_path / "theirs").mkdir()
+    assert set_aside(tmp_path / "theirs") is set_aside(ours) is None
+    assert names(tmp_path) == ["ours.earlier-1", "theirs"]

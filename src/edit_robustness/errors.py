@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import traceback
 
+from edit_robustness.text.secrets import redacted
+
 AGAIN = "run the same command again: it goes on where it stopped"
 """Note on an error that stopped a run halfway."""
 
@@ -27,17 +29,11 @@ _PYDANTIC = (
 _NO_MEMORY = ("MemoryError", "OutOfMemoryError")
 """Of Python, and of torch, which this module does not import."""
 
-_CREDENTIALS = re.compile(r"(\w://)[^\s/@'\"]+@")
 _LONGEST = 2000
 
 
 class RunIncomplete(Exception):
     """A run that came to its end with items that failed. Its message is shown as it is, and no traceback is kept."""
-
-
-def redacted(text: str) -> str:
-    """Return a text without user names and passwords of URLs."""
-    return _CREDENTIALS.sub(r"\1***@", text)
 
 
 def one_line(text: str) -> str:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from filelock import FileLock, Timeout
 
 from edit_robustness.storage import write_atomically
+from edit_robustness.text.secrets import redacted
 
 LOCKS = ".locks"
 """Name of the folder in the data folder with the locks and the descriptions of their holders."""
@@ -124,4 +125,4 @@ def _refusal(folder: Path, part: str, path: Path) -> str:
 def _command() -> str:
     program = Path(sys.argv[0])
     name = program.parent.name if program.stem == "__main__" else program.name
-    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
+    return redacted(" ".join([name, *map(shlex.quote, sys.argv[1:])]))

@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from edit_robustness.errors import described, one_line, redacted
+from edit_robustness.errors import described, one_line
+from edit_robustness.text.secrets import redacted
 
 FOLDER = "logs"
 KEPT = 20

@@ -22,6 +22,7 @@ from kedro.pipeline import Node, Pipeline
 from edit_robustness.datasets import CheckRecord, StoredFingerprints, StoredItems
 from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest
 from edit_robustness.storage import checksum, file_checksum, write_atomically
+from edit_robustness.text.secrets import without_secrets
 
 FOLDER = ".provenance"
 """Name of the folder of records in the data folder."""
@@ -138,7 +139,7 @@ class Origins:
             name, value = root, _described(self.settings.entry(root))
         for leaf, plain in _flattened(name, value):
             if not any(leaf == same or leaf.startswith(f"{same}.") for same in CHANGES_NO_CONTENT):
-                yield leaf, _plain(plain)
+                yield leaf, _plain(without_secrets(plain))
 
 
 class Records:

@@ -1,9 +1,13 @@
 """Facts of every published form, on rows of our own: read, refused, copied from an address."""
 
+import contextlib
 import functools
 import http.server
 import json
+import logging
 import threading
+import time
+import traceback
 
 import pandas as pd
 import pytest
@@ -215,6 +219,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self):
         self.asked.append(self.path)
+        if self.path.startswith("/endless"):
+            return self._endless()
+        if self.path.startswith("/inside"):
+            self.send_response(302)
+            self.send_header("Location", "http://127.0.0.1:1/admin")
+            return self.end_headers()
         if not self.path.startswith("/broken"):
             return super().do_GET()
         self.send_response(200)
@@ -222,6 +232,14 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b'[{"subject": ')
         return None
+
+    def _endless(self):
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                self.wfile.write(b"x" * 100_000)
+                time.sleep(0.01)
 
     def log_message(self, *_):
         pass
@@ -235,7 +253,7 @@ def server(tmp_path):
     asked: list[str] = []
     handler = functools.partial(type("Handler", (_Handler,), {"asked": asked}), directory=str(folder))
     serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=serving.serve_forever, daemon=True)
+    thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{serving.server_port}", folder, asked
     serving.shutdown()
@@ -273,6 +291,48 @@ def test_a_copy_that_breaks_off_leaves_nothing(server, tmp_path, name):
     with pytest.raises(DatasetError, match=rf"{name}: it could not be copied"):
         FactsDataset(f"{address}/{name}", cache=str(cache)).load()
     assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "transfer", "why"),
+    [
+        ("endless", {"max_bytes": 300_000}, r"the answer is longer than 300000 bytes \(max_bytes\)"),
+        ("endless", {"deadline": 0.2}, r"the answer was not whole within 0.2 s \(deadline\)"),
+        ("inside", {}, r"redirects to 127\.0\.0\.1, on this machine .*\(allow_private\)"),
+        ("inside", {"allow_private": True}, "Connection"),
+    ],
+)
+def test_a_copy_has_limits(server, tmp_path, name, transfer, why):
+    cache = tmp_path / "copies"
+    with pytest.raises(DatasetError, match=rf"{name}\.json: it could not be copied \(.*{why}"):
+        FactsDataset(f"{server[0]}/{name}.json", cache=str(cache), transfer=transfer).load()
+    assert not list(cache.iterdir())
+
+
+def test_a_limit_that_makes_no_sense_is_named():
+    with pytest.raises(DatasetError, match=r"transfer: deadline: .*; there are timeout, deadline, max_bytes"):
+        FactsDataset("x.json", transfer={"deadline": 0})
+    with pytest.raises(DatasetError, match="transfer: dead_line"):
+        FactsDataset("x.json", transfer={"dead_line": 1})
+
+
+def test_credentials_of_an_address_stand_nowhere(server, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    address, folder, asked = server
+    write(folder, [ONE_OF_EACH["table"]] * 3)
+    cache = tmp_path / "copies"
+    signed = address.replace("//", "//me:s3cret@") + "/facts.json?X-Amz-Signature=s3cret"
+    dataset = FactsDataset(signed, cache=str(cache), limit=1)
+    assert len(dataset.load()) == 1
+    # signed anew, it is the same file
+    assert len(FactsDataset(signed.replace("s3cret", "an0ther"), cache=str(cache)).load()) == 3
+    assert len(asked) == 1
+    shown = [caplog.text, repr(dataset), str(dataset._describe()), *(path.name for path in cache.iterdir())]
+    for address in (signed.replace("facts", "missing"), "nowhere://me:s3cret@x?token=s3cret"):
+        with pytest.raises(DatasetError, match="could not be copied") as failed:
+            FactsDataset(address, cache=str(cache)).load()
+        shown.append("".join(traceback.format_exception(failed.value)))
+    assert not any("s3cret" in text for text in shown)
 
 
 def test_any_address_that_fsspec_knows_is_read(tmp_path):

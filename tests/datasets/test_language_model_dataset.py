@@ -1,6 +1,8 @@
 import gc
 import hashlib
 import json
+import logging
+import os
 import weakref
 
 import pytest
@@ -12,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, OPTConfig, OPTForCausalLM
 
 import edit_robustness.datasets.language_model as module
+from edit_robustness import storage
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.models import loading
 from edit_robustness.models.tiny import tiny_model
@@ -385,6 +388,116 @@ def test_a_package_is_converted_once_and_a_killed_conversion_is_begun_again(pack
     assert dataset.load().fingerprint == lm.fingerprint
     assert len(times) == 2
     assert not (tmp_path / "converted.part").exists()
+
+
+@pytest.fixture
+def converted(package, tmp_path, monkeypatch):
+    """A dataset of a package, how often it was converted, and the folder, after a first load."""
+    lm, times = tiny_model("llama"), []
+
+    def convert(source, file, target):
+        times.append(file)
+        lm.model.save_pretrained(target)
+        lm.tokenizer.save_pretrained(target)
+
+    monkeypatch.setattr(module, "_convert", convert)
+    dataset = LanguageModelDataset("x", **package, sha256=hashlib.sha256(b"not a model").hexdigest())
+    assert dataset.load().fingerprint == lm.fingerprint
+    dataset.release()
+    return dataset, times, tmp_path / "converted"
+
+
+def weights_zeroed(folder, *, keep_time=False):
+    path = folder / "model.safetensors"
+    state = path.stat()
+    with path.open("r+b") as file:
+        file.seek(state.st_size // 2)
+        file.write(bytes(4096))
+    if keep_time:
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def header_flipped(folder):
+    """A change of one letter in the tensors' names that keeps size and time, so that the file cannot be used."""
+    path = folder / "model.safetensors"
+    state, content = path.stat(), path.read_bytes()
+    path.write_bytes(content.replace(b"down_proj", b"town_proj", 1))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (weights_zeroed, "model.safetensors is not what was written"),
+        (lambda folder: weights_zeroed(folder, keep_time=True), "model.safetensors is not what was written"),
+        (header_flipped, "model.safetensors is not what was written"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 9000), "model.safetensors has 9000 bytes"),
+        (lambda folder: (folder / "tokenizer.json").write_text("{}"), "tokenizer.json has 2 bytes"),
+        (json_changed("config.json", rms_norm_eps=0.5), "config.json"),
+        (lambda folder: (folder / "adapter_config.json").touch(), "adapter_config.json was not written with"),
+    ],
+)
+def test_a_damaged_conversion_is_made_again_and_named(converted, change, named, caplog):
+    dataset, times, folder = converted
+    change(folder)
+    with caplog.at_level(logging.WARNING):
+        assert dataset.load().fingerprint == tiny_model("llama").fingerprint
+    [line] = [record.getMessage() for record in caplog.records if "again" in record.getMessage()]
+    assert line.startswith("x: converting weights.gguf again: ")
+    assert named in line
+    assert len(times) == 2
+    assert dataset._damage(thorough=True) == ""
+
+
+def test_a_sound_conversion_is_neither_made_again_nor_hashed(converted, monkeypatch):
+    dataset, times, folder = converted
+    monkeypatch.setattr(storage, "file_checksum", lambda path: pytest.fail(f"{path} was hashed"))
+    dataset.load()
+    dataset.release()
+    monkeypatch.undo()
+    os.utime(folder / "model.safetensors", ns=(0, 0))
+    dataset.load()
+    assert len(times) == 1
+
+
+def test_a_conversion_of_an_earlier_release_is_ours_and_made_again(converted):
+    dataset, times, folder = converted
+    (folder / storage.MARK).unlink()
+    (folder / f"{hashlib.sha256(b'not a model').hexdigest()}.done").touch()
+    dataset.load()
+    assert len(times) == 2
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith("converted")] == ["converted"]
+
+
+def test_nothing_of_others_is_lost_to_a_conversion(converted):
+    dataset, _, folder = converted
+    (folder / storage.MARK).unlink()
+    (folder / "thesis.txt").write_text("mine")
+    for ending in (".part", ".old"):
+        folder.with_name(folder.name + ending).mkdir()
+    with pytest.raises(DatasetError, match=r"x: `converted`: .*converted holds other files, which would be lost"):
+        dataset.load()
+    assert (folder / "thesis.txt").read_text() == "mine"
+    assert all(folder.with_name(folder.name + ending).exists() for ending in (".part", ".old"))
+
+
+@pytest.mark.parametrize("change", [json_changed("generation_config.json", eos_token_id=7)])
+def test_what_ends_an_answer_and_the_attention_are_in_the_fingerprint(change, saved):
+    folder, lm = saved
+    change(folder)
+    changed = LanguageModelDataset("x", folder=str(folder), device="cpu").load()
+    assert changed.stop_ids != lm.stop_ids
+    eager = LanguageModelDataset("y", folder=str(folder), device="cpu", attn_implementation="eager").load()
+    assert len({lm.fingerprint, changed.fingerprint, eager.fingerprint}) == 3
+
+
+def test_weights_that_are_no_numbers_are_told_at_once(saved, caplog):
+    folder, _ = saved
+    tensors_changed(lambda tensors: {name: tensor * float("nan") for name, tensor in tensors.items()})(folder)
+    with caplog.at_level(logging.WARNING):
+        lm = LanguageModelDataset("x", folder=str(folder), device="cpu", note="A toy.").load()
+    assert "x: some weights, or what the model says, are not finite numbers" in caplog.text
+    assert lm.description["note"].startswith("A toy. Some weights")
 
 
 def test_one_slot_holds_one_model_and_counts_loads(free_slot):

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import re
+import time
 
 import peft
 import pytest
@@ -13,6 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.editing.edits import Checkpoint, NotCombined, NotRowwise, WrongModel
+from edit_robustness.editing.exchange import lora
 from edit_robustness.editing.exchange.model_folders import UnusableFolder
 from edit_robustness.editing.files import read_edit, write_edit
 from edit_robustness.editing.past import Past
@@ -265,6 +268,25 @@ def settings_without_names(lm, folder):
 def left_over(lm, folder):
     path = next(write_model(folder, lm, any_parameter(lm)).glob("*.safetensors"))
     save_file({**load_file(path), "model.layers.0.mlp.down_proj.bias": torch.ones(32)}, path, metadata={"format": "pt"})
+
+
+def test_a_key_of_dots_and_a_long_name_take_no_time():
+    """Each dot stands for any character; a regular expression would try every beginning with every end."""
+    module, dots = "a." * 30_000, "." * 30_001
+    started = time.perf_counter()
+    settings = {"r": 1, "rank_pattern": {dots + "b": 2, dots + "c": 2, "^" + dots: 2}}
+    assert lora._of_module(settings, module, "rank_pattern") == 1
+    assert time.perf_counter() - started < 1
+
+
+KEYS = ["proj", "b.proj", "a.b.proj", r"b\.proj", "^a.b.proj", "^proj", "b.pro", ".proj", "b-proj"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_names_the_modules_that_it_names_for_peft(key):
+    names = ["a.b.proj", "a.bxproj", "b.proj", "proj", "xproj", "a.b-proj"]
+    matched = [re.match(rf"(.*\.)?({key})$", name) is not None for name in names]
+    assert [lora._is_name_of(key, name) for name in names] == matched
 
 
 HOSTILE = "(" * 20 + "a" + "+)+" * 20

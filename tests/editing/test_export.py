@@ -204,12 +204,14 @@ def test_a_folder_of_others_is_left_alone_and_an_own_one_is_replaced_whole(lab, 
     lm.model.save_pretrained(theirs)
     before = sorted(theirs.iterdir())
     for write in (lambda: bake(edit, lm, theirs, CARD), lambda: export_lora(edit, lm, theirs)):
-        with pytest.raises(FileExistsError, match="holds other files, which would be lost: name another folder"):
+        with pytest.raises(FileExistsError, match=r"holds other files, which would be lost .*: name another folder"):
             write()
     assert sorted(theirs.iterdir()) == before
 
+    for sibling in ("ours.part", "ours.old"):
+        (tmp_path / sibling).mkdir()
+        (tmp_path / sibling / "thesis.txt").write_text("theirs")
     bake(edit, lm, ours, CARD)
-    (ours / "left over").touch()
     first = (ours / "model.safetensors").read_bytes()
 
     def killed(*_, **__):
@@ -222,8 +224,8 @@ def test_a_folder_of_others_is_left_alone_and_an_own_one_is_replaced_whole(lab, 
     assert (ours / "model.safetensors").read_bytes() == first
     bake(edit + edit, lm, ours, CARD)
     assert (ours / "model.safetensors").read_bytes() != first
-    assert not (ours / "left over").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "theirs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "ours.old", "ours.part", "theirs"]
+    assert all((tmp_path / sibling / "thesis.txt").exists() for sibling in ("ours.part", "ours.old"))
 
 
 def test_a_card_says_what_was_edited_and_shows_text_as_text(lab):

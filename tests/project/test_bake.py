@@ -8,17 +8,20 @@ import peft
 import pytest
 import torch
 from kedro.framework.project import pipelines
+from kedro.io import DatasetError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets import EditsDataset, LanguageModelDataset
+from edit_robustness.datasets import BakedDataset, EditsDataset, LanguageModelDataset
+from edit_robustness.datasets.baked import Baked, NothingBaked
 from edit_robustness.editing.edits import Frame
-from edit_robustness.editing.exchange.card import escaped
+from edit_robustness.editing.exchange.card import Card, escaped
 from edit_robustness.grid import GridError
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.pipelines.bake import nodes
 from edit_robustness.pipelines.bake.nodes import Baking, _with_shared_edits, choose, put_together, summed
 from edit_robustness.pipelines.bake.selection import Selection, shortfall
+from edit_robustness.storage import folder_damage
 from edit_robustness.tables import answers_from_table
 
 IDS = torch.arange(5, 40)[None]
@@ -147,6 +150,24 @@ def test_nothing_left_is_an_error_after_its_verdicts_are_stored(run_before):
     assert not verdicts["baked"].any()
     assert verdicts["reason"].str.startswith("alone: statement 0.00 of 1").all()
     assert not (run_before.data / "06_models/tiny_baked/rome").exists()
+
+
+def test_an_earlier_model_does_not_stand_as_that_of_a_run_that_baked_none(lab, tmp_path):
+    dataset, folder = BakedDataset(str(tmp_path / "rome")), tmp_path / "rome"
+    edit, lm = lab.edits("rome", "llama")[0], lab.model("llama")
+    dataset.save(Baked(edit, lm, Card("rome", {}, [])))
+    assert (folder / "adapter" / "adapter_model.safetensors").exists()
+    assert folder_damage(folder) == ""
+    with pytest.raises(DatasetError, match=r"none held\. The model that an earlier run baked is now in .*earlier-1"):
+        dataset.save(NothingBaked("none held"))
+    assert not folder.exists()
+    assert (tmp_path / "rome.earlier-1" / "model.safetensors").exists()
+    folder.mkdir()
+    (folder / "thesis.txt").touch()
+    for data in (NothingBaked("none held"), Baked(edit, lm, Card("rome", {}, []))):
+        with pytest.raises(DatasetError, match=r"none held$|holds other files, which would be lost"):
+            dataset.save(data)
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
 def test_what_cannot_be_measured_is_told_with_the_way_out(finished, lm):

@@ -26,7 +26,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Say:
-    """An answer: JSON of `value`, or `text` as it is; perhaps late, perhaps broken off half way."""
+    """An answer: JSON of `value`, or `text` as it is; perhaps late, perhaps broken off half way.
+
+    With `drips` it comes byte by byte, with so many seconds between two: `body` alone, or from the first header on
+    (`all`). `endless` gives its content again and again, and no length.
+    """
 
     value: Any = None
     text: str | None = None
@@ -34,6 +38,9 @@ class Say:
     headers: dict[str, str] = field(default_factory=dict)
     after: float = 0.0
     breaks_off: bool = False
+    drips: str = ""
+    pause: float = 0.05
+    endless: bool = False
 
     @property
     def content(self) -> bytes:
@@ -74,15 +81,28 @@ def local_server():
         def _say(self, answer: Say):
             time.sleep(answer.after)
             try:
+                if answer.drips == "all":
+                    self._drip(b"HTTP/1.0 200 OK\r\nX-Slow: " + b"x" * 10_000, answer.pause)
                 self.send_response(answer.status)
-                self.send_header("Content-Length", str(len(answer.content)))
+                if not answer.endless:
+                    self.send_header("Content-Length", str(len(answer.content)))
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
+                if answer.drips:
+                    self._drip(answer.content, answer.pause)
+                    return
+                while answer.endless:
+                    self.wfile.write(answer.content)
                 self.wfile.write(answer.content[: len(answer.content) // 2] if answer.breaks_off else answer.content)
             except OSError:
                 pass  # the client has gone
             self.close_connection = True
+
+        def _drip(self, content: bytes, pause: float):
+            for byte in content:
+                self.wfile.write(bytes([byte]))
+                time.sleep(pause)
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server = LocalServer(f"http://127.0.0.1:{http.server_port}")

@@ -133,6 +133,32 @@ def test_addresses_that_are_none(url):
     assert "secret" not in str(caught.value)
 
 
+def test_a_key_in_the_address_is_sent_and_stands_nowhere(server, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    address = f"{server.url}?api-key={KEY}&api-version=2"
+    speaker = EndpointSpeaker(Cached(tmp_path, live()), address, "wise-1")
+    assert speaker.replies([TALK]) == [f"You said: {TALK[1].text}"]
+    assert server.seen[0][0] == f"/v1/chat/completions?api-version=2&api-key={KEY}"
+    assert speaker.fingerprint == EndpointSpeaker(live(), address.replace(KEY, "new"), "wise-1").fingerprint
+    assert speaker.fingerprint != EndpointSpeaker(live(), address.replace("=2", "=3"), "wise-1").fingerprint
+    server.script = [(400, "no")]
+    with pytest.raises(NoAnswer) as refused:
+        speaker.replies([TALK[:1]])
+    with pytest.raises(ValueError, match="would carry the key unencrypted") as bare:
+        EndpointSpeaker(live(), f"http://host/v1?api-key={KEY}", "m")
+    shown = [speaker.fingerprint, str(refused.value), str(bare.value)]
+    shown += [caplog.text, *(path.read_text() for path in tmp_path.iterdir())]
+    assert not any(KEY in text for text in shown)
+
+
+def test_a_reply_that_was_cut_inside_a_character_is_kept_and_written(server, tmp_path):
+    server.script = [(200, '{"choices": [{"message": {"content": "Oslo \\ud83d"}}]}')]
+    for web in (Cached(tmp_path, live()), Cached(tmp_path, None)):
+        [reply] = EndpointSpeaker(web, server.url, "wise-1").replies([TALK])
+        assert reply == "Oslo \ufffd"
+        assert reply.encode()
+
+
 def test_a_key_does_not_go_over_the_network_in_the_open():
     with pytest.raises(ValueError, match=r"http://wise\.example/v1 would carry the key unencrypted"):
         EndpointSpeaker(live(), "http://wise.example/v1", "m", key=KEY)

@@ -52,3 +52,7 @@ def test_what_a_brief_lacks_is_named():
 def test_nobody_says_how_to_be_set():
     with pytest.raises(NobodySpeaks, match=r"`writer` is not set: .*kind: local.*kind: endpoint"):
         UnsetSpeaker("writer").replies([conversation(0)])
+
+
+def test_a_line_that_no_file_could_hold_is_cleaned():
+    assert ScriptedSpeaker([["Really\ud83d?"]]).replies([[Turn("user", "Oslo.")]]) == ["Really\ufffd?"]

@@ -58,6 +58,25 @@ def test_files_are_whole_readable_and_hold_no_credentials(tmp_path):
     assert (entry["url"], entry["body"], entry["status"], entry["text"]) == ("http://x", {"q": "é"}, 200, '"\\u00fc"')
 
 
+def test_a_key_in_an_address_is_in_no_file_and_does_not_tell_requests_apart(tmp_path):
+    live = Scripted(said([1]))
+    urls = ["https://me:s3cret@x/v1?token=s3cret&page=2", "https://x/v1?token=s3cret&page=2"]
+    assert key(Request(urls[1])) == key(Request(urls[1].replace("s3cret", "another")))
+    assert key(Request(urls[1])) != key(Request(urls[1].replace("page=2", "page=3")))
+    assert key(Request("https://x", {"api_key": "s3cret"})) == key(Request("https://x", {"api_key": "another"}))
+    Cached(tmp_path, live).get(urls[0], {"api_key": "s3cret"}, Response.json)
+    [path] = tmp_path.iterdir()
+    assert "s3cret" not in path.read_text(encoding="utf-8")
+
+
+def test_half_a_surrogate_pair_in_a_request_is_written_and_found_again(tmp_path):
+    live = Scripted(said([1]))
+    for web in (Cached(tmp_path, live), Cached(tmp_path, None)):
+        assert web.post("http://x", {"q": "a\ud83d"}, Response.json) == [1]
+    [path] = tmp_path.iterdir()
+    assert json.loads(path.read_text(encoding="utf-8"))["body"] == {"q": "a\ud83d"}
+
+
 def test_offline_says_what_is_missing(tmp_path):
     with pytest.raises(NoAnswer, match="not in the cache, and `offline` is true"):
         Cached(tmp_path, None).get("http://x", {}, Response.json)

@@ -6,6 +6,7 @@ import pytest
 from local_server import FakeClock, Say, local_server
 from pydantic import ValidationError
 
+from edit_robustness.web import exchange
 from edit_robustness.web.transport import Http, Manners, NoAnswer, Request, Response, retry_after, whole
 
 SECRET = {"Authorization": "Bearer s3cret"}
@@ -157,8 +158,85 @@ def test_credentials_do_not_follow_a_redirect(server, clock):
 
 def test_a_redirect_to_nonsense_stops_nothing(server, clock):
     server.says(Say(status=302, headers={"Location": "http://"}))
-    with pytest.raises(NoAnswer, match="the connection failed or broke off"):
+    with pytest.raises(NoAnswer, match="more than 10 redirects"):
         http(clock, attempts=1).get(server.url, {}, Response.json)
+
+
+@pytest.mark.parametrize("drips", ["body", "all"])
+def test_an_answer_that_drips_ends_at_the_deadline(server, clock, drips):
+    server.says(Say(text="[" + "1," * 1000, drips=drips))
+    started = time.monotonic()
+    with pytest.raises(NoAnswer, match=r"the answer was not whole within 0\.3 s \(deadline\)"):
+        http(clock, deadline=0.3).get(server.url, {}, Response.json)
+    assert time.monotonic() - started < 2
+    assert len(server.asked) == 1
+
+
+def test_an_answer_within_the_deadline_is_whole(server, clock):
+    server.says(Say([1, 2, 3], drips="body", pause=0.001))
+    assert http(clock, deadline=5.0).get(server.url, {}, Response.json) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("status", [200, 302])
+def test_an_endless_answer_ends_at_the_limit(server, clock, status):
+    server.says(Say(text="x" * 65_536, endless=True, status=status))
+    with pytest.raises(NoAnswer, match=r"the answer is longer than 100000 bytes \(max_bytes\)"):
+        http(clock, max_bytes=100_000).get(server.url, {}, Response.json)
+    assert len(server.asked) == 1
+
+
+PRIVATE = ["127.0.0.1", "localhost", "169.254.169.254", "10.1.2.3", "172.16.0.1", "192.168.1.1", "[::1]", "[fc00::1]"]
+
+
+@pytest.mark.parametrize("host", [*PRIVATE, "[::ffff:127.0.0.1]", "2130706433", "0.0.0.0", "100.64.0.1"])
+def test_a_redirect_to_this_machine_or_a_private_network_is_not_followed(server, clock, host):
+    with local_server() as inner:
+        port = inner.url.rpartition(":")[2]
+        server.says(Say(status=302, headers={"Location": f"http://{host}:{port}/admin"}))
+        with pytest.raises(NoAnswer, match=r"it redirects to .* which is not followed \(allow_private\)"):
+            http(clock).get(server.url, {}, Response.json)
+        assert not inner.asked
+    assert len(server.asked) == 1
+
+
+def test_a_name_that_stands_for_this_machine_is_private(server, clock, monkeypatch):
+    monkeypatch.setattr(exchange.socket, "getaddrinfo", resolves_here(exchange.socket.getaddrinfo))
+    server.says(Say(status=302, headers={"Location": "http://innocent.example/"}))
+    with pytest.raises(NoAnswer, match=r"it redirects to innocent\.example"):
+        http(clock).get(server.url, {}, Response.json)
+
+
+def resolves_here(real):
+    return lambda host, *others, **more: real("127.0.0.1" if host == "innocent.example" else host, *others, **more)
+
+
+def test_a_redirect_to_this_machine_can_be_allowed_and_one_to_the_same_place_is(server, clock):
+    with local_server() as inner:
+        inner.says(Say([2]))
+        server.says(Say(status=302, headers={"Location": inner.url}))
+        assert http(clock, allow_private=True).get(server.url, {}, Response.json) == [2]
+    server.says(Say(status=307, headers={"Location": server.url + "/v1/"}), Say([1]))
+    assert http(clock).get(server.url, {}, Response.json) == [1]
+
+
+def test_credentials_of_an_address_go_to_its_host_only_and_are_in_no_log_and_no_error(server, clock, caplog):
+    caplog.set_level(logging.DEBUG)
+    with local_server() as inner:
+        inner.says(Say([2]))
+        server.says(Say(status=302, headers={"Location": inner.url}))
+        url = server.url.replace("//", "//me:s3cret@")
+        assert http(clock, allow_private=True).get(url, {"q": "1"}, Response.json) == [2]
+        assert server.asked[0].headers["Authorization"].startswith("Basic ")
+        assert "Authorization" not in inner.asked[0].headers
+    with pytest.raises(ValueError, match="cannot be sent") as broken:
+        http(clock).get("http://me:s3cret@/x?token=s3cret", {}, Response.json)
+    assert "s3cret" not in caplog.text + str(broken.value)
+
+
+def test_half_a_surrogate_pair_never_reaches_a_value(server, clock):
+    server.says(Say(text='{"a\\ud83d": ["b\\uDE00", "\\ud83d\\ude00", "c\\\\ud83d"]}'))
+    value = http(clock).get(server.url, {}, Response.json)
+    assert value == {"a\ufffd": ["b\ufffd", "\U0001f600", "c\\ud83d"]}
 
 
 def test_no_credentials_come_from_a_netrc(server, clock, tmp_path, monkeypatch):
@@ -182,7 +260,16 @@ def test_an_address_that_is_none_is_an_error_of_the_settings(clock, url):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"per_second": 0}, {"attempts": 0}, {"timeout": 0}, {"backoff": -1}, {"retries": 3}]
+    "settings",
+    [
+        {"deadline": 0},
+        {"max_bytes": 0},
+        {"per_second": 0},
+        {"attempts": 0},
+        {"timeout": 0},
+        {"backoff": -1},
+        {"retries": 3},
+    ],
 )
 def test_manners_refuse_what_makes_no_sense(settings):
     with pytest.raises(ValidationError, match=next(iter(settings))):

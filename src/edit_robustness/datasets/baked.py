@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.datasets.arguments import checked
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.exchange.card import Card
-from edit_robustness.editing.exchange.export import NotLowRank, bake, export_lora
+from edit_robustness.editing.exchange.export import bake
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.storage import ForeignFolder, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,17 @@ class Baked:
     card: Card
 
 
-class BakedDataset(AbstractDataset[Baked, Path]):
+@dataclass(frozen=True)
+class NothingBaked:
+    """That a run has nothing to bake, and why: an earlier run's model must not stand as if it were this one's."""
+
+    reason: str
+
+
+class BakedDataset(AbstractDataset[Baked | NothingBaked, Path]):
     """A folder with an edited model that plain transformers loads, and its adapter where the edits are low rank.
+
+    Only a folder with the project's mark is replaced.
 
     Args:
         path: The folder.
@@ -43,13 +53,20 @@ class BakedDataset(AbstractDataset[Baked, Path]):
         self._path = Path(path)
         self.metadata = metadata
 
-    def save(self, data: Baked) -> None:
-        """Write the folder in place of an earlier one."""
-        bake(data.edit, data.lm, self._path, data.card)
+    def save(self, data: Baked | NothingBaked) -> None:
+        """Write the folder in place of an earlier one.
+
+        Raises:
+            DatasetError: If there is nothing to bake, or a folder that the project did not write is in the way.
+        """
+        if isinstance(data, NothingBaked):
+            aside = set_aside(self._path)
+            kept = f". The model that an earlier run baked is now in {aside}" if aside else ""
+            raise DatasetError(f"{data.reason}{kept}")
         try:
-            export_lora(data.edit, data.lm, self._path / ADAPTER)
-        except NotLowRank as reason:
-            logger.info("no adapter beside the model: %s", reason)
+            bake(data.edit, data.lm, self._path, data.card, adapter=ADAPTER)
+        except ForeignFolder as error:
+            raise DatasetError(str(error)) from error
         logger.info("%s with %d edited facts is in %s", data.lm.name, len(data.card.facts), self._path)
 
     def load(self) -> Path:

@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.abilities.local_files import SOURCES, LocalFiles
 from edit_robustness.datasets.arguments import checked
+from edit_robustness.text.secrets import redacted
 
 
 class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
@@ -33,8 +34,9 @@ class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
             if not Path(place).is_dir():
                 known = ", ".join(source.name for source in SOURCES.values())
                 raise DatasetError(
-                    f"benchmark_files: {name}: {place} is no folder; give one with a folder for each benchmark "
-                    f"({known}), by --params=benchmarks_path=FOLDER or in the catalog, or none for the network"
+                    f"benchmark_files: {name}: {redacted(place)} is no folder; give one with a folder for each "
+                    f"benchmark ({known}), by --params=benchmarks_path=FOLDER or in the catalog, or none for the "
+                    "network"
                 )
         self._files = LocalFiles(
             Path(folder) if folder else None, {name: Path(place) for name, place in (files or {}).items()}

@@ -9,12 +9,15 @@ from typing import Any
 
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
+from pydantic import ValidationError
 
 from edit_robustness.datasets.arguments import checked
 from edit_robustness.datasets.readers.files import NotReadable, Records, local_copy
 from edit_robustness.datasets.readers.formats import FORMATS, looks_like
 from edit_robustness.datasets.readers.records import Options, Record
 from edit_robustness.prompts.schema import UNREADABLE
+from edit_robustness.text.secrets import redacted
+from edit_robustness.web.download import Transfer
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +36,11 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         seed: Of that draw, and of new objects for popqa, known_facts and pararel, which have none.
         rephrase_is_paraphrase: For counterfact_flat, whether its `rephrase_prompt` is taken as a paraphrase.
         cache: Where copies of remote files are kept.
+        transfer: Limits of copying a remote file; see `web.download.Transfer`.
         metadata: For kedro-viz.
 
     Raises:
-        DatasetError: For an unknown format, or a negative limit.
+        DatasetError: For an unknown format, a negative limit, or a limit of copying that is none.
     """
 
     @checked
@@ -48,6 +52,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         seed: int = 0,
         rephrase_is_paraphrase: bool = False,
         cache: str = "data/01_raw/copies",
+        transfer: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         if format not in FORMATS:
@@ -57,6 +62,10 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         self._path, self._format, self._limit, self._seed = path, format, limit, seed
         self._options = Options(seed, rephrase_is_paraphrase)
         self._cache = Path(cache)
+        try:
+            self._transfer = Transfer(**(transfer or {}))
+        except (TypeError, ValidationError) as error:
+            raise DatasetError(f"transfer: {_reason(error)}; there are {', '.join(Transfer.__annotations__)}") from None
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
@@ -66,10 +75,11 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
             DatasetError: If the file is missing or cannot be copied, or is not of this form.
         """
         try:
-            file = local_copy(self._path, self._cache)
+            file = local_copy(self._path, self._cache, self._transfer)
             records = self._records(file)
         except NotReadable as failure:
-            raise DatasetError(f"the facts {self._path}: {failure}") from failure
+            # `from None`: the cause may quote the address with its credentials
+            raise DatasetError(f"the facts {redacted(self._path)}: {failure}") from None
         rows = FORMATS[self._format].rows(records, self._options)
         numbers = records.numbers if isinstance(records, Records) else range(1, len(rows) + 1)
         table = pd.DataFrame(rows, index=pd.Index(list(numbers), dtype="int64", name="row"), dtype=object)
@@ -98,7 +108,8 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         if not self._limit or len(table) <= self._limit:
             return table
         logger.info(
-            "%d of the %d facts in %s are taken (limit), drawn with the seed", self._limit, len(table), self._path
+            "%d of the %d facts in %s are taken (limit), drawn with the seed",
+            *(self._limit, len(table), redacted(self._path)),
         )
         chosen = sorted(Random(self._seed).sample(range(len(table)), self._limit))
         return table.iloc[chosen]
@@ -107,4 +118,10 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         return "://" in self._path or Path(self._path).exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": self._path, "format": self._format, "limit": self._limit}
+        return {"path": redacted(self._path), "format": self._format, "limit": self._limit}
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())

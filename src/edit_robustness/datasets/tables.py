@@ -14,6 +14,7 @@ from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.plotly import JSONDataset as PlotlyDataset
 from kedro_datasets.text import TextDataset
 
+from edit_robustness.datasets.spreadsheet import SpreadsheetSafe
 from edit_robustness.storage import write_atomically
 
 
@@ -43,8 +44,8 @@ class ParquetTable(Atomic, ParquetDataset):
     """A table as Parquet; see `kedro_datasets.pandas.ParquetDataset`."""
 
 
-class CsvTable(Atomic, CSVDataset):
-    """A table as CSV; see `kedro_datasets.pandas.CSVDataset`."""
+class CsvTable(Atomic, SpreadsheetSafe, CSVDataset):
+    """A table as CSV that a spreadsheet may open; otherwise `kedro_datasets.pandas.CSVDataset`."""
 
 
 class JsonFile(Atomic, JSONDataset):

@@ -23,7 +23,8 @@ _CHUNK = 1 << 24
 class LanguageModel:
     """A model and its tokenizer; weights are reached by `Site`, always as (d_out, d_in).
 
-    Its `fingerprint` is a hash of configuration, tokenizer and every weight's bits, of the unedited model.
+    Its `fingerprint` is a hash of configuration (that of generation and the form of attention too), tokenizer and every
+    weight's bits, of the unedited model.
 
     Args:
         model: A transformers causal language model; it is put in evaluation mode and needs no gradients.
@@ -161,10 +162,18 @@ class LanguageModel:
         stored = self.module(site).get_parameter("weight").detach()
         return stored.T if self.layout.transposed else stored
 
+    @property
+    def _attention(self) -> str:
+        """Name of the form of attention; ours is one of computing what `sdpa` gives, so a machine without it agrees."""
+        name = str(self.model.config._attn_implementation)
+        return "sdpa" if name == BLOCKED else name
+
     def _fingerprint(self) -> str:
         """A hash of configuration, tokenizer and every weight's bits."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(json.dumps(_content(self.model.config.to_dict()), sort_keys=True, default=str).encode())
+        generation = _content(self.model.generation_config.to_dict())
+        settings = [_content(self.model.config.to_dict()), generation, self._attention]
+        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
         digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
         digest.update(str(self.tokenizer.chat_template).encode())
         for name, parameter in self.model.named_parameters():
@@ -174,7 +183,10 @@ class LanguageModel:
 
 
 _NOT_CONTENT = frozenset(
-    {"_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "_attn_implementation"}
+    {
+        *("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "_attn_implementation"),
+        "_from_model_config",
+    }
 )
 
 

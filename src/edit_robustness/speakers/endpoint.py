@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from edit_robustness.models.thinking import answer_of
 from edit_robustness.records import Turn
-from edit_robustness.web.transport import NoAnswer, Response, Transport
+from edit_robustness.text.secrets import is_secret, redacted
+from edit_robustness.web.transport import NoAnswer, Request, Response, Transport
 
 _PATH = "/chat/completions"
 _AT_HOME = ("localhost", "127.0.0.1", "::1")
@@ -20,7 +21,8 @@ class EndpointSpeaker:
 
     Args:
         transport: Carries the requests; a cached one makes a rerun free.
-        url: The endpoint's base, such as ``https://host/v1``; `/chat/completions` is added to it.
+        url: The endpoint's base, such as ``https://host/v1``; `/chat/completions` is added to its path. A parameter
+            of its query that holds a credential (``?api-key=...``) is treated as `key` is.
         model: What the endpoint calls the model.
         options: What else every request says: ``max_tokens``, ``temperature``, ``seed`` ...
         key: Sent as a bearer token; in no log, error, cache or fingerprint. Empty for none.
@@ -47,15 +49,22 @@ class EndpointSpeaker:
             raise ValueError(f"url: it is no address such as https://host/v1 ({error})") from error
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise ValueError(
-                f"url: `{parts.hostname or url}` is no address such as https://host/v1, without credentials"
+                f"url: `{parts.hostname or parts.scheme}` is no address such as https://host/v1, without credentials"
             )
-        if key and parts.scheme == "http" and parts.hostname not in _AT_HOME:
-            raise ValueError(f"url: {url} would carry the key unencrypted; use https, or leave the credentials out")
-        self._transport, self._url = transport, url.rstrip("/").removesuffix(_PATH) + _PATH
+        query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self._secret_params = {name: value for name, value in query.items() if is_secret(name)}
+        self._params = {name: value for name, value in query.items() if name not in self._secret_params}
+        if (key or self._secret_params) and parts.scheme == "http" and parts.hostname not in _AT_HOME:
+            raise ValueError(
+                f"url: {redacted(url)} would carry the key unencrypted; use https, or leave the credentials out"
+            )
+        path = parts.path.rstrip("/").removesuffix(_PATH) + _PATH
+        self._transport, self._url = transport, urlunsplit((parts.scheme, parts.netloc, path, "", ""))
         self._model, self._options = model, dict({"temperature": 0} if options is None else options)
         self._secret = {"Authorization": f"Bearer {key}"} if key else {}
         self.name = name or model
-        self.fingerprint = json.dumps(["endpoint", self._url, model, self._options], sort_keys=True)
+        query_kept = [self._params] if self._params else []
+        self.fingerprint = json.dumps(["endpoint", self._url, model, self._options, *query_kept], sort_keys=True)
 
     def replies(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
         """See `Speaker.replies`.
@@ -68,8 +77,9 @@ class EndpointSpeaker:
     def _reply(self, turns: Sequence[Turn]) -> str:
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
         body = {"model": self._model, "messages": messages, **self._options}
+        request = Request(self._url, self._params, body, self._secret, self._secret_params)
         try:
-            return self._transport.post(self._url, body, read_reply, self._secret)
+            return self._transport.send(request, read_reply)
         except NoAnswer as reason:
             raise NoAnswer(
                 f"{self.name}: no reply from {self._url} ({reason}); check `url`, `model` and `credentials` of its "

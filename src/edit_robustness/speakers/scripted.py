@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from random import Random
 
 from edit_robustness.records import Turn
+from edit_robustness.text.writable import writable
 
 Script = Sequence[Sequence[str]]
 """For each turn in order the lines of which one is said; ``{subject}`` and the like are filled from the brief."""
@@ -65,9 +66,9 @@ class ScriptedSpeaker:
     def __init__(self, script: Script = TESTER, *, seed: int = 0, name: str = "script"):
         if not script or not all(script):
             raise ValueError(f"{name}: a script needs one turn at least, and every turn a line")
-        self._script, self._seed = script, seed
+        self._script, self._seed = [[writable(line) for line in lines] for lines in script], seed
         self.name = name
-        self.fingerprint = json.dumps(["scripted", seed, [list(lines) for lines in script]])
+        self.fingerprint = json.dumps(["scripted", seed, self._script])
 
     def replies(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
         """See `Speaker.replies`.

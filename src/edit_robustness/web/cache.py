@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edit_robustness.storage import write_atomically
+from edit_robustness.text.secrets import redacted, without_secrets
 from edit_robustness.web.transport import NoAnswer, Reader, Request, Response, T, Transport, whole
 
 logger = logging.getLogger(__name__)
@@ -57,12 +58,13 @@ class Cached(Transport):
 
 
 def key(request: Request) -> str:
-    """A hash of all that changes the answer to a request; credentials do not."""
+    """A hash of all that changes the answer to a request; credentials, also those in its address, do not."""
     return hashlib.sha256(json.dumps(_plain(request), sort_keys=True).encode()).hexdigest()
 
 
 def _plain(request: Request) -> dict[str, Any]:
-    return {"url": request.url, "params": dict(request.params), "body": request.body}
+    params = without_secrets(dict(request.params))
+    return {"url": redacted(request.url), "params": params, "body": request.body}
 
 
 def _entry(path: Path) -> dict[str, Any]:
@@ -84,6 +86,6 @@ def _entry(path: Path) -> dict[str, Any]:
 def _write(path: Path, request: Request, outcome: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     entry = {**_plain(request), "asked": datetime.now(UTC).isoformat(timespec="seconds"), **outcome}
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(entry, ensure_ascii=False, indent=1), encoding="utf-8")
-    part.replace(path)
+    # half a surrogate pair in a body is written as the escape that JSON has for it
+    content = json.dumps(entry, ensure_ascii=False, indent=1).encode("utf-8", errors="backslashreplace")
+    write_atomically(path, lambda part: part.write_bytes(content))

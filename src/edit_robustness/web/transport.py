@@ -24,11 +24,15 @@ from pydantic.dataclasses import dataclass as validated
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.text.secrets import redacted
+from edit_robustness.text.writable import writable
+from edit_robustness.web.exchange import Asked, Limits, OverLimit, exchange, new_session
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 OK, NOT_FOUND = 200, 404
+_HALF = "\\ud"
 SHOWN = 60
 """Characters of a server's own text in a reason."""
 
@@ -47,12 +51,14 @@ class Request:
         body: Posted as JSON; None to get.
         secret: Headers with credentials. They are in no log, error or file, do not tell requests apart, and are never
             sent on to where a server redirects.
+        secret_params: Parameters of the query with credentials; the same holds for them.
     """
 
     url: str
     params: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     secret: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    secret_params: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Response:
     text: str
 
     def json(self) -> Any:
-        """The answer as plain values.
+        """The answer as plain values, whose texts can be written.
 
         Raises:
             NoAnswer: If the status is not 200, or the text is no JSON.
@@ -71,7 +77,11 @@ class Response:
         if self.status != OK:
             raise NoAnswer(f"the server said {self.status}: {self.text[:SHOWN]!r}")
         try:
-            return json.loads(self.text)
+            value = json.loads(self.text)
+            if _HALF not in self.text.lower():
+                return value
+            # an escape of half a surrogate pair, which no later file could hold
+            return json.loads(writable(json.dumps(value, ensure_ascii=False)))
         except (ValueError, RecursionError):
             raise NoAnswer(f"the answer is no JSON: {self.text[:SHOWN]!r}") from None
 
@@ -113,6 +123,10 @@ class Manners:
     Attributes:
         user_agent: Who asks. Wikimedia wants a name and an address to write to, and may refuse others.
         timeout: Seconds to wait for a connection, and for each part of an answer.
+        deadline: Seconds for a whole answer, however many parts come; one that takes longer is not asked for again.
+        max_bytes: Most bytes of an answer.
+        allow_private: Whether a redirect may lead to this machine or a private network. An address of your own choice
+            may do so always.
         attempts: How often a request is sent before it is given up.
         backoff: Seconds before the second attempt; each further pause is twice as long.
         longest_wait: Seconds. A server that asks for more with `Retry-After` is left alone until then.
@@ -123,6 +137,9 @@ class Manners:
 
     user_agent: str = f"edit_robustness/{version('edit_robustness')}"
     timeout: PositiveFloat = 60.0
+    deadline: PositiveFloat = 300.0
+    max_bytes: PositiveInt = 64_000_000
+    allow_private: bool = False
     attempts: PositiveInt = 4
     backoff: NonNegativeFloat = 1.0
     longest_wait: NonNegativeFloat = 120.0
@@ -205,9 +222,8 @@ class Http(Transport):
     def __init__(self, manners: Manners, clock: Clock | None = None):
         self._manners, self._clock = manners, clock or Clock()
         self._hosts: dict[str, _Host] = {}
-        self._session = requests.Session()
-        # anything but None keeps requests from taking credentials out of a .netrc
-        self._session.auth = lambda prepared: prepared
+        self._session = new_session()
+        self._limits = Limits(manners.timeout, manners.deadline, manners.max_bytes, manners.allow_private)
 
     def send(self, request: Request, read: Reader[T]) -> T:
         """See `Transport.send`."""
@@ -226,10 +242,11 @@ class Http(Transport):
             "".join(headers.values()).encode("latin-1")
         except ValueError as error:
             kind = type(error).__name__
-            raise ValueError(f"{request.url!r}: the address, or a header for it, cannot be sent ({kind})") from None
+            url = redacted(request.url)
+            raise ValueError(f"{url!r}: the address, or a header for it, cannot be sent ({kind})") from None
 
     def _answer(self, request: Request) -> Response:
-        name = urlsplit(request.url).hostname or request.url
+        name = urlsplit(request.url).hostname or redacted(request.url)
         host = self._hosts.setdefault(name, _Host(name, self._manners, self._clock))
         retrying = Retrying(
             stop=stop_after_attempt(self._manners.attempts),
@@ -240,6 +257,9 @@ class Http(Transport):
         )
         try:
             response = retrying(self._once, request, host)
+        except OverLimit as reason:
+            host.note(silent=False)
+            raise NoAnswer(f"{name}: {reason}") from None
         except _Again as last:
             host.note(silent=last.silent)
             raise NoAnswer(f"{name}: {last}, asked {self._manners.attempts} times") from None
@@ -251,25 +271,25 @@ class Http(Transport):
 
     def _once(self, request: Request, host: _Host) -> Response:
         host.wait()
+        asked = Asked(
+            request.url,
+            {**request.params, **request.secret_params},
+            request.body,
+            self._headers(request),
+            follow=not (request.secret or request.secret_params),
+        )
+        parts: list[bytes] = []
         try:
-            got = self._session.request(
-                "GET" if request.body is None else "POST",
-                request.url,
-                params=dict(request.params),
-                json=request.body,
-                headers=self._headers(request),
-                timeout=self._manners.timeout,
-                allow_redirects=not request.secret,
-            )
+            got = exchange(self._session, asked, self._limits, parts.append)
         except requests.Timeout:
             raise _Again(f"no answer within {self._manners.timeout:g} s", silent=True) from None
         except (requests.RequestException, ValueError) as error:
             # what can be wrong with the request itself was found before: a ValueError is a redirect to nonsense
             raise _Again(f"the connection failed or broke off ({type(error).__name__})", silent=True) from None
-        if got.status_code in self._manners.retried:
+        if got.status in self._manners.retried:
             host.leave_alone(retry_after(got.headers.get("Retry-After"), self._clock.wall()))
-            raise _Again(f"the server said {got.status_code}")
-        return Response(got.status_code, got.content.decode("utf-8", errors="replace"))
+            raise _Again(f"the server said {got.status}")
+        return Response(got.status, b"".join(parts).decode("utf-8", errors="replace"))
 
 
 def retry_after(header: str | None, now: float) -> float:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,17 +14,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edit_robustness.datasets.readers.records import Record
 from edit_robustness.prompts.cells import shown
 from edit_robustness.prompts.schema import UNREADABLE
+from edit_robustness.text.secrets import redacted
+from edit_robustness.web.download import Transfer, download
+from edit_robustness.web.transport import NoAnswer
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 1 << 20
 _QUOTED = 40
 
 
@@ -33,33 +33,26 @@ class NotReadable(ValueError):
     """A file that is not there, or not what it should be; the message lacks the file's name."""
 
 
-def local_copy(path: str, cache: Path) -> Path:
+def local_copy(path: str, cache: Path, transfer: Transfer | None = None) -> Path:
     """The path itself, or for an address (``https://``, ``s3://`` ...) its copy in `cache`, made the first time.
+
+    The copy's name depends on no credential in the address: a signed address may be signed anew.
 
     Raises:
         NotReadable: Where the address cannot be read to its end; then nothing is left in `cache`.
     """
     if "://" not in path:
         return Path(path)
-    copy = cache / f"{hashlib.sha256(path.encode()).hexdigest()[:12]}-{PurePosixPath(urlsplit(path).path).name}"
+    shown = redacted(path)
+    copy = cache / f"{hashlib.sha256(shown.encode()).hexdigest()[:12]}-{PurePosixPath(urlsplit(path).path).name}"
     if not copy.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        logger.info("copying %s to %s, once", path, copy)
-        _download(path, copy)
+        logger.info("copying %s to %s, once", shown, copy)
+        try:
+            download(path, copy, transfer or Transfer())
+        except NoAnswer as failure:
+            raise NotReadable(f"it could not be copied ({failure})") from None
     return copy
-
-
-def _download(address: str, copy: Path) -> None:
-    part = copy.with_name(f"{copy.name}.{os.getpid()}.part")
-    try:
-        with fsspec.open(address, "rb") as source, part.open("wb") as target:
-            while chunk := source.read(_CHUNK):
-                target.write(chunk)
-        part.replace(copy)
-    except Exception as failure:  # every file system has errors of its own
-        raise NotReadable(f"it could not be copied ({type(failure).__name__}: {failure})") from failure
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class Records(list[Record]):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,12 @@ import torch
 from edit_robustness.editing.edits import Checkpoint, Edit, LowRank
 from edit_robustness.editing.exchange.card import Card, base_name, header
 from edit_robustness.editing.exchange.lora import write_lora
-from edit_robustness.editing.exchange.model_folders import CARD, placed
+from edit_robustness.editing.exchange.model_folders import CARD
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.storage import replace_folder
+
+logger = logging.getLogger(__name__)
 
 
 class NotLowRank(TypeError):
@@ -36,14 +40,27 @@ def export_lora(edit: Edit, lm: LanguageModel, folder: Path) -> None:
 
     Raises:
         NotLowRank: If a part of the edit is not low rank; the error names it.
-        FileExistsError: If the folder holds anything else.
+        ForeignFolder: If the folder holds anything else.
+    """
+    write = _adapter(edit, lm)
+    replace_folder(folder, write)
+
+
+def _adapter(edit: Edit, lm: LanguageModel) -> Callable[[Path], None]:
+    """What writes the adapter of an edit into an empty folder.
+
+    Raises:
+        NotLowRank: If a part of the edit is not low rank.
     """
     whole = low_rank(edit)
     with edit.applied(lm):  # refuses a model that it does not fit
         factors = {lm.layout.module(site): product for site, product in whole.factors.items()}
-    with placed(folder) as part:
-        write_lora(part, factors, base=base_name(lm), transposed=lm.layout.transposed)
-        (part / CARD).write_text(f"{header(lm, 'peft')}\n", encoding="utf-8")
+
+    def write(folder: Path) -> None:
+        write_lora(folder, factors, base=base_name(lm), transposed=lm.layout.transposed)
+        (folder / CARD).write_text(f"{header(lm, 'peft')}\n", encoding="utf-8")
+
+    return write
 
 
 def low_rank(edit: Edit) -> LowRank:
@@ -67,24 +84,43 @@ def low_rank(edit: Edit) -> LowRank:
     )
 
 
-def bake(edit: Edit | Past, lm: LanguageModel, folder: Path, card: Card) -> None:
+def bake(edit: Edit | Past, lm: LanguageModel, folder: Path, card: Card, *, adapter: str = "") -> None:
     """Write the edited model and its tokenizer as transformers does, in safetensors, with a model card.
+
+    Where somebody put files of their own into an earlier folder, that is kept beside the new one.
 
     Args:
         edit: One edit, a sum, or a sequence that was replayed.
         lm: The unedited model.
         folder: Where to; what was baked there before is replaced once the new one is whole.
         card: What the model card says.
+        adapter: Name of a folder in it for the edit as an adapter, where it is low rank; empty for none.
 
     Raises:
         NotWeights: If the edit acts by words or by hooks.
-        FileExistsError: If the folder holds anything else.
+        ForeignFolder: If the folder holds anything else.
     """
     refuse_hooks_and_words(edit)
-    with edit.applied(lm), _savable(lm.model), placed(folder) as part:
+    write_adapter = _adapter_or_none(edit, lm) if adapter and not isinstance(edit, Past) else None
+
+    def write(part: Path) -> None:
         lm.model.save_pretrained(part)
         lm.tokenizer.save_pretrained(part)
         (part / CARD).write_text(card.markdown(lm), encoding="utf-8")
+        if write_adapter:
+            (part / adapter).mkdir()
+            write_adapter(part / adapter)
+
+    with edit.applied(lm), _savable(lm.model):
+        replace_folder(folder, write)
+
+
+def _adapter_or_none(edit: Edit, lm: LanguageModel) -> Callable[[Path], None] | None:
+    try:
+        return _adapter(edit, lm)
+    except NotLowRank as reason:
+        logger.info("no adapter beside the model: %s", reason)
+        return None
 
 
 def refuse_hooks_and_words(edit: Edit | Past) -> None:

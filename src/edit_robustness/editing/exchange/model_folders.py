@@ -1,12 +1,10 @@
-"""Folders of models and adapters: recognised by a checksum, read from safetensors only, put in place whole."""
+"""Folders of models and adapters: recognised by a checksum, read from safetensors only."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ ADAPTER_SETTINGS, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safete
 MODEL_SETTINGS = "config.json"
 CARD = "README.md"
 TAG = "edit_robustness"
-"""Stands in the card of every folder that is written here; no other folder is ever replaced."""
+"""Stands in the card of every folder that is written here."""
 
 
 def checksum(folder: Path) -> str:
@@ -111,27 +109,3 @@ def _finite(where: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if not tensor.isfinite().all():
             raise UnusableFolder(f"{where}: `{name}` holds numbers that are not finite; make it again")
     return tensors
-
-
-@contextmanager
-def placed(folder: Path) -> Iterator[Path]:
-    """A temporary folder to write into, which becomes `folder` when the block is left without an exception.
-
-    Raises:
-        FileExistsError: If `folder` is there and was not written here.
-    """
-    card = folder / CARD
-    if folder.exists() and any(folder.iterdir()) and not (card.exists() and TAG in card.read_text(encoding="utf-8")):
-        raise FileExistsError(f"{folder} holds other files, which would be lost: name another folder, or remove it")
-    part, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
-    for left_over in (part, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        yield part
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets.baked import Baked
+from edit_robustness.datasets.baked import Baked, NothingBaked
 from edit_robustness.datasets.folders import Stored
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.exchange.card import AskedPrompt, Card
@@ -107,14 +107,10 @@ def put_together(
     edits: Mapping[str, Stored[Edit]],
     selection: Selection,
     settings: Baking,
-) -> Baked:
-    """Sum the chosen edits, with the card of the model that they make.
-
-    Raises:
-        ValueError: If no edit was chosen.
-    """
+) -> Baked | NothingBaked:
+    """Sum the chosen edits, with the card of the model that they make; or say why there are none."""
     if not selection.chosen:
-        raise ValueError(
+        return NothingBaked(
             f"none of {len(edits)} edits of {lm.name} by {settings.method} held on "
             f"{', '.join(settings.thresholds)}: there is nothing to bake. The reasons are in the table of verdicts "
             f"({lm.name}.{settings.method}_verdicts in the catalog); lower the thresholds in bake.must_hold"

@@ -1,0 +1,89 @@
+"""One file from an address to this machine, whole or not at all, within limits of time and size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import fsspec
+import requests
+from pydantic import ConfigDict, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as validated
+
+from edit_robustness.storage import write_atomically
+from edit_robustness.text.secrets import redacted
+from edit_robustness.web.exchange import Asked, Limits, OverLimit, exchange, new_session
+from edit_robustness.web.transport import OK, Manners, NoAnswer
+
+_CHUNK = 1 << 20
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
+class Transfer:
+    """Limits of copying a file.
+
+    Attributes:
+        timeout: Seconds to wait for a connection, and for each part of the file.
+        deadline: Seconds for the whole file.
+        max_bytes: Most bytes of the file.
+        allow_private: Whether a redirect may lead to this machine or a private network.
+    """
+
+    timeout: PositiveFloat = 60.0
+    deadline: PositiveFloat = 3600.0
+    max_bytes: PositiveInt = 4_000_000_000
+    allow_private: bool = False
+
+
+def download(address: str, path: Path, transfer: Transfer) -> None:
+    """Copy a file, once; nothing is left of a copy that fails.
+
+    Args:
+        address: ``https://`` or ``http://``, or what fsspec reads (``s3://`` ...).
+        path: Where to; its folder must be there.
+        transfer: The limits.
+
+    Raises:
+        NoAnswer: If the file cannot be had whole; the reason holds no credentials.
+    """
+    copy = _by_http if urlsplit(address).scheme in ("http", "https") else _by_fsspec
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
+            copy(address, transfer, file.write)
+
+    try:
+        write_atomically(path, write)
+    except NoAnswer:
+        raise
+    except OverLimit as reason:
+        raise NoAnswer(str(reason)) from None
+    except Exception as failure:  # noqa: BLE001 - every file system has errors of its own
+        raise NoAnswer(redacted(f"{type(failure).__name__}: {failure}")) from None
+
+
+def _by_http(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:
+    limits = Limits(transfer.timeout, transfer.deadline, transfer.max_bytes, transfer.allow_private)
+    asked = Asked(address, headers={"User-Agent": Manners().user_agent})
+    with new_session() as session:
+        try:
+            head = exchange(session, asked, limits, write)
+        except requests.Timeout:
+            raise NoAnswer(f"no answer within {transfer.timeout:g} s") from None
+    if head.status != OK:
+        raise NoAnswer(f"the server said {head.status}")
+
+
+def _by_fsspec(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:
+    """Read in parts; a part that never comes ends by the file system's own timeout."""
+    ends, size = time.monotonic() + transfer.deadline, 0
+    with fsspec.open(address, "rb") as source:
+        while chunk := source.read(_CHUNK):
+            size += len(chunk)
+            if size > transfer.max_bytes:
+                raise OverLimit(f"the file is longer than {transfer.max_bytes} bytes (max_bytes)")
+            if time.monotonic() > ends:
+                raise OverLimit(f"the file was not whole within {transfer.deadline:g} s (deadline)")
+            write(chunk)
