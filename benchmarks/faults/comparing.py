@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def part_names(folder: Path) -> set[str]:
     return _names(folder, (".part",))
 
 
-def compare(expected: Path, actual: Path, names: set[str], extra: set[str] = frozenset()) -> Comparison:
+def compare(expected: Path, actual: Path, names: Set[str], extra: Set[str] = frozenset()) -> Comparison:
     """Compare files of two folders.
 
     Args:
@@ -98,7 +98,7 @@ def compare(expected: Path, actual: Path, names: set[str], extra: set[str] = fro
     return comparison
 
 
-def compare_tables(expected: Path, actual: Path, without: set[str] = frozenset()) -> Comparison:
+def compare_tables(expected: Path, actual: Path, without: Set[str] = frozenset()) -> Comparison:
     """Compare all tables of two folders of data, but for some names."""
     names = table_names(expected)
     return compare(expected, actual, names - without, table_names(actual) - names - without)
@@ -158,8 +158,7 @@ def _json_lines(expected: Path, actual: Path) -> float:
 
 def _tensors(expected: Path, actual: Path) -> float:
     with safe_open(expected, "np") as one, safe_open(actual, "np") as other:
-        headers = ({key: _decoded(text) for key, text in file.metadata().items()} for file in (one, other))
-        largest = _values(*headers, "header")
+        largest = _values(_header(one), _header(other), "header")
         if set(one.keys()) != set(other.keys()):
             raise Different("other tensors")
         for key in one.keys():  # noqa: SIM118
@@ -167,11 +166,15 @@ def _tensors(expected: Path, actual: Path) -> float:
     return largest
 
 
-def _decoded(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+def _header(file: Any) -> dict[str, Any]:
+    """Return the metadata of a safetensors file; a text that is JSON is compared field by field."""
+    header = {}
+    for key, text in file.metadata().items():
+        try:
+            header[key] = json.loads(text)
+        except json.JSONDecodeError:
+            header[key] = text
+    return header
 
 
 def _numbers(one: np.ndarray, other: np.ndarray, place: str) -> float:

@@ -109,8 +109,8 @@ def prepare(launcher: Launcher, pristine: Path, damaged: Path, pipeline: str) ->
     comparison = compare_tables(pristine / DATA, damaged / DATA)
     if not comparison.same:
         raise RuntimeError(
-            f"{pipeline}: two undisturbed runs differ: {comparison.differing or comparison.rounding}; a field that is a "
-            "time by nature belongs into TIMES in benchmarks/faults/comparing.py"
+            f"{pipeline}: two undisturbed runs differ: {comparison.differing or comparison.rounding}; a field that is "
+            "a time by nature belongs into TIMES in benchmarks/faults/comparing.py"
         )
 
 

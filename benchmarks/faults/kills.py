@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -129,7 +129,7 @@ def compare_chain(expected: Path, actual: Path, chain: Chain) -> None:
     chain.parts = sorted(part_names(actual))
 
 
-def summarize_kills(measured: dict[str, Any]) -> dict[str, Any]:
+def summarize_kills(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a pipeline in the table of kills."""
     chains = measured["chains"]
     kills = [kill for chain in chains for kill in chain["kills"]]
