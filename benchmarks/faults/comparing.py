@@ -18,7 +18,9 @@ ITEMS = (".jsonl", ".safetensors")
 PAGES = (".html",)
 """Pages are not compared: they show times, and all other figures on them come from tables."""
 
-TIMES = frozenset({"finished", "seconds", "seconds_per_edit", "probes_per_second", "bytes_per_edit"})
+TIMES = frozenset(
+    {"finished", "seconds", "seconds_per_edit", "seconds_per_benchmark", "probes_per_second", "bytes_per_edit"}
+)
 """Fields of run records and of headers that differ between two equal runs. The size of an edit's file is among them
 because its header contains seconds, written with as many digits as they have."""
 

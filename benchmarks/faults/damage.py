@@ -33,6 +33,9 @@ READ_BY_RESCORE = ("tables between", "run records")
 """The kinds of files that `rescore` starts from."""
 
 
+ORDER = ("corpus", "moments", "prepared", "edits", "answers")
+"""Kinds of kept items; each is made from those before it."""
+
 OFTEN: Mapping[str, float] = {"bytes flipped": 45, "characters changed": 35}
 """Weights of two ways to damage a file; each other way has 5. Random bytes are rarely valid text, so most text files in
 which they are flipped cannot be read at all. A file with another letter or digit can."""
@@ -67,6 +70,25 @@ def kind_of(name: str) -> str:
 def kept_files(folder: Path) -> list[str]:
     """Return all files in a folder of data, as paths relative to it."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def clear_later(folder: Path, name: str) -> bool:
+    """Remove all kept items that are made from items of a file's kind, so that the next run has to read that file.
+
+    Args:
+        folder: The folder of data.
+        name: The file, relative to it.
+
+    Returns:
+        Whether there was something to remove. Nothing is removed for a kind that is not in `ORDER`.
+    """
+    kind = kind_of(name)
+    later = ORDER[ORDER.index(kind) + 1 :] if kind in ORDER else ()
+    # what the model knows of the facts is asked before there is an edit
+    removed = [other for other in kept_files(folder) if kind_of(other) in later and not other.startswith("04_feature")]
+    for other in removed:
+        (folder / other).unlink()
+    return bool(removed)
 
 
 def draw_file(names: Sequence[str], generator: Random, kinds: Sequence[str] = tuple(KINDS)) -> str:

@@ -21,6 +21,9 @@ SHARES = (9, 4, 7)
 PARTIAL = 0.3
 """The share of the damages to `edit_eval` after which `rescore` is run first."""
 
+CLEARED = 0.5
+"""The share of the other damages after which the items that are made from the damaged one are removed."""
+
 LINES = 2
 """A clear refusal has so many lines at most."""
 
@@ -48,6 +51,7 @@ class Flip:
         name: The damaged file, relative to the folder of data.
         kind: Its kind, one of `KINDS`.
         way: How it was damaged, one of `WAYS`.
+        cleared: Whether the items that are made from the damaged one were removed, so that it has to be read.
         verdict: How the run ended, one of `VERDICTS`.
         lines: Lines that name the file, or those of the error.
         seconds: How long the run took.
@@ -61,6 +65,7 @@ class Flip:
     name: str
     kind: str
     way: str
+    cleared: bool = False
     verdict: str = ""
     lines: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -126,6 +131,8 @@ def run_damaged(launcher: Launcher, folder: Path, pristine: Path, pipeline: str,
         # rescore does not write every table, and is not to blame for the damage itself
         comparison = compare_tables(pristine / DATA, folder / DATA, without={name})
         flip.rescore, flip.rescore_lines = judge_rescore(outcome, comparison)
+    elif generator.random() < CLEARED:
+        flip.cleared = clear_later(folder / DATA, name)
     outcome = launcher.run(folder, pipeline)
     comparison = compare_tables(pristine / DATA, folder / DATA)
     naming = naming_lines(outcome.warnings, name)
@@ -191,5 +198,5 @@ def group_errors(flips: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 def generalize(line: str) -> str:
     """Return an error line without paths and numbers, so that errors of one cause are counted together."""
-    line = re.sub(r"\S*/\S*|\S+\.(jsonl?|safetensors|parquet|csv)\b", "FILE", line)
+    line = re.sub(r"'[^']*'|\S*/\S*|\S+\.(jsonl?|safetensors|parquet|csv)\b", "FILE", line)
     return re.sub(r"\S*\d\S*", "N", line)[:200]

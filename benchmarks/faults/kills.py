@@ -13,7 +13,7 @@ from benchmarks.faults.comparing import Comparison, compare, item_names, part_na
 from benchmarks.faults.launching import DATA, Launcher, Outcome, copy_project
 from edit_robustness.progress import track
 
-CHAIN = 6
+CHAIN = 4
 """Kills in one copy of the project, at most. After some kills all items are made and only tables are left to be
 written, so longer chains would hit the same stages again and again."""
 

@@ -77,16 +77,13 @@ class Outcome:
     @property
     def warnings(self) -> list[str]:
         """Lines that a user should read: warnings and errors of the log, and lines outside the log."""
-        return [text for level, text in _log_lines(self.output) if level != "INFO"]
+        return [text for level, text in _log_lines(self.output) if level not in ("DEBUG", "INFO")]
 
     @property
     def refusal(self) -> list[str]:
         """The lines of an error: from the first line that is neither information nor a warning of the log."""
-        return [
-            text
-            for level, text in _log_lines(self.output)
-            if level not in ("DEBUG", "INFO", "WARNING") and not text.startswith("Report: ")
-        ]
+        levels = _log_lines(self.output)
+        return [text for level, text in levels if level not in ("DEBUG", "INFO", "WARNING")]
 
     @property
     def last_node(self) -> str:
@@ -96,13 +93,16 @@ class Outcome:
 
 
 def _log_lines(output: str) -> list[tuple[str, str]]:
-    """Return the level and the text of each line; a line that continues a log line has the level of that line."""
+    """Return the level and the text of each line; a line that continues a log line has the level of that line.
+
+    The line that says where the report is does not count.
+    """
     lines: list[tuple[str, str]] = []
     for line in output.splitlines():
         match = _LOG_LINE.match(line)
         if match:
             lines.append((match["level"], match["text"].strip()))
-        elif line.strip():
+        elif line.strip() and not line.startswith("Report: "):
             # the log indents what belongs to the line above
             continues = line.startswith(" " * 10) and lines
             lines.append((lines[-1][0] if continues else "", line.strip()))
