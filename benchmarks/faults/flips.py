@@ -11,7 +11,16 @@ from random import Random
 from typing import Any
 
 from benchmarks.faults.comparing import Comparison, compare_tables
-from benchmarks.faults.damage import KINDS, READ_BY_RESCORE, damage, draw_file, draw_way, kept_files, kind_of
+from benchmarks.faults.damage import (
+    KINDS,
+    READ_BY_RESCORE,
+    clear_later,
+    damage,
+    draw_file,
+    draw_way,
+    kept_files,
+    kind_of,
+)
 from benchmarks.faults.launching import DATA, PIPELINES, Launcher, Outcome, copy_project, restore
 from edit_robustness.progress import track
 
