@@ -23,7 +23,7 @@ class Chain:
     """What happened in one copy of the project.
 
     Attributes:
-        kills: For each kill the seconds since the start of its run, and the last node that was complete by then.
+        kills: For each kill the seconds since the start of its run, and the last node that the log names.
         exit_code: Of the last run, which was not killed.
         errors: Lines of its error.
         comparison: Of all tables and items at the end.

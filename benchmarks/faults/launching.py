@@ -37,7 +37,7 @@ _ENVIRONMENT = {
     # log lines are searched for file names, so they must not be wrapped
     "COLUMNS": "1000",
 }
-_LOG_LINE = re.compile(r"^(\[[^\]]*\])?\s*(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)\s+(?P<text>.*)$")
+_LOG_LINE = re.compile(r"^(\[[^\]]*\]|[\d-]+ [\d:]+)?\s*(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)\s+(?P<text>.*)$")
 
 
 def copy_project(folder: Path) -> Path:
@@ -87,8 +87,8 @@ class Outcome:
 
     @property
     def last_node(self) -> str:
-        """The last node that was completed; empty before the first one."""
-        nodes = re.findall(r"Completed node: (\S+)", self.output)
+        """The last node that the log names; empty before the first one."""
+        nodes = re.findall(r"(?:Completed node:|INFO +\[\d+/\d+\]) (\S+)", self.output)
         return nodes[-1] if nodes else ""
 
 

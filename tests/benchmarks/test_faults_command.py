@@ -208,6 +208,14 @@ Report: /data/report.html
 """
 
 
+def test_log_lines_with_a_date_are_read_too():
+    lines = ["INFO    [3/52] tiny.rome.edit", "WARNING Recomputing rome.safetensors: corrupt", "ERROR   Stopped"]
+    outcome = Outcome(1, "".join(f"2026-11-29 00:03:05 {line}\n" for line in lines), 1.0)
+    assert outcome.last_node == "tiny.rome.edit"
+    assert outcome.warnings == ["Recomputing rome.safetensors: corrupt", "Stopped"]
+    assert outcome.refusal == ["Stopped"]
+
+
 def test_what_a_run_says_is_read_line_by_line():
     outcome = Outcome(0, OUTPUT, 1.0)
     assert outcome.last_node == "tiny.rome.evaluate"
