@@ -63,8 +63,17 @@ class Different(Exception):
 
 
 def table_names(folder: Path) -> set[str]:
-    """Return the tables in a folder of data, as paths relative to it; manifests are no tables."""
-    return _names(folder, TABLES) - {name for name in _names(folder, (".json",)) if Path(name).name == "manifest.json"}
+    """Return the tables in a folder of data, as paths relative to it.
+
+    Manifests are no tables, nor is what lies in hidden folders: checksums of files that contain times differ, too.
+    """
+    names = _names(folder, TABLES)
+    return {name for name in names if Path(name).name != "manifest.json" and not is_hidden(name)}
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file, or a folder that it is in, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in Path(name).parts)
 
 
 def item_names(folder: Path) -> set[str]:

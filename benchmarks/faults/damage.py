@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from random import Random
 
+from benchmarks.faults.comparing import is_hidden
+
 MOST_BYTES = 16
 """So many bytes are changed at most."""
 
@@ -24,6 +26,7 @@ KINDS: Mapping[str, float] = {
     "reports": 1,
     "locks": 1,
     "caches": 1,
+    "hidden records": 2,
     "other": 2,
 }
 """How often a file of each kind is damaged, relative to the others. There are many more answers than manifests, so
@@ -49,6 +52,8 @@ def kind_of(name: str) -> str:
     stage, folder, suffix = path.parts[0], path.parent.name, path.suffix
     if "lock" in path.name.lower():
         return "locks"
+    if is_hidden(name):
+        return "hidden records"
     if path.name == "manifest.json":
         return "manifests"
     if stage == "02_intermediate" or "cache" in name.lower():

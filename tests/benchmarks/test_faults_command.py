@@ -28,6 +28,7 @@ FILES = {
     "07_model_output/tiny/.lock": "locks",
     "08_reporting/scores.csv": "reports",
     "02_intermediate/web/page.json": "caches",
+    ".provenance/runs.json": "hidden records",
     "07_model_output/tiny/rome/edits/a.sum": "other",
 }
 
@@ -47,6 +48,8 @@ def folders(tmp_path):
         (edits.parents[1] / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         table = pd.DataFrame({"id": ["a", "b"], "value": [0.5, float("nan")], "names": [["x"], []]})
         table.to_parquet(edits.parents[1] / "scores.parquet")
+        (tmp_path / folder / ".provenance").mkdir()
+        (tmp_path / folder / ".provenance/runs.json").write_text(json.dumps({"checksum": str(seconds)}))
         table.drop(columns="names").to_csv(edits.parents[1] / "scores.csv", index=False)
     return tmp_path / "expected", tmp_path / "actual"
 
