@@ -8,6 +8,7 @@ from typing import Any
 from kedro.framework.context import KedroContext
 
 from edit_robustness import grid
+from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.web.transport import check_user_agent
 
 SOURCES = ("raw_facts", "raw_lessons", "raw_relations", "corpus_source")
@@ -33,6 +34,7 @@ class ProjectContext(KedroContext):
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
         self.config_loader["catalog"] = catalog
         grid.activate(parameters, model_names(catalog))
+        stop_at_failure(parameters.get("stop_at_failure", False))
 
 
 def model_names(catalog: Mapping[str, Any]) -> list[str]:

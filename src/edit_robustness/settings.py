@@ -4,9 +4,10 @@ import warnings
 
 from edit_robustness.context import ProjectContext
 from edit_robustness.hooks import ReportPath
+from edit_robustness.incomplete import FailedItems
 
 CONTEXT_CLASS = ProjectContext
-HOOKS = (ReportPath(),)
+HOOKS = (ReportPath(), FailedItems())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

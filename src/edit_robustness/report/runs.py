@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import pandas as pd
+
 from edit_robustness.labels import METHODS, in_order, spoken
 
 KIBI = 1024
@@ -27,6 +29,21 @@ def models_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 def methods_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """A row for each model and method: hyperparameters and figures as text, and its cost where that was measured."""
     return [row for run in runs for row in _methods(run)]
+
+
+def facts_run(runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many facts each model's run edits."""
+    return {str(model): int(run["n_facts"]) for run in runs if "n_facts" in run for model in run.get("models") or {}}
+
+
+def failures_run(failed_items: pd.DataFrame) -> list[dict[str, Any]]:
+    """Items that could not be made, those of one model, method, stage and reason as one row with their number."""
+    if failed_items.empty:
+        return []
+    by = ["model", "method", "stage", "reason"]
+    groups = failed_items.groupby(by, sort=False)["key"]
+    table = groups.agg(number="size", first="first").reset_index().sort_values(by[:3], kind="stable")
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _methods(run: Mapping[str, Any]) -> Iterator[dict[str, str]]:

@@ -1,6 +1,5 @@
 """Nodes of abilities. A benchmark at a checkpoint is a file, so that a killed run goes on after the last one."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pandas as pd
@@ -10,6 +9,7 @@ from edit_robustness.abilities.measure import benchmark_facts, measure
 from edit_robustness.abilities.requests import RequestTooLong, planned
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark, build_benchmarks
+from edit_robustness.datasets.failures import attempts
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.datasets.sequences import Checkpoint, checkpoints, replays
 from edit_robustness.editing.edits import Edit
@@ -19,6 +19,7 @@ from edit_robustness.editing.method import Prepared, fingerprint
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
+from edit_robustness.records import Document
 
 
 def plan_abilities(
@@ -52,11 +53,14 @@ def measure_with(method: str) -> Callable[..., Landing]:
         missing = wanted.missing(stored)
         if not missing:
             return
-        several = {point: [each for each in benchmarks if _key(point, each) in missing] for point in points}
-        due = {point: own for point, own in several.items() if own}
-        _check_fit(lm, method, due, edits, prepared)
-        measured = _measured(lm, due, replays(edits, list(due), prepared), wanted)
-        yield from track(measured, f"{lm.name}: {method}, abilities", len(missing))
+        due = {_key(point, each): (point, each) for point in points for each in benchmarks}
+        what = f"{lm.name}: {method}, abilities"
+
+        def make(keys: Sequence[str]) -> Iterator[list[Document]]:
+            return _measured(lm, method, [due[key] for key in keys], edits, prepared)
+
+        for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
+            yield one.stored(wanted[one.key], {"seconds": round(one.seconds, 3)})
 
     return measure_abilities
 
@@ -67,38 +71,29 @@ def _key(point: Checkpoint, benchmark: Benchmark) -> str:
 
 def _measured(
     lm: LanguageModel,
-    due: Mapping[Checkpoint, Sequence[Benchmark]],
-    replayed: Iterator[tuple[Checkpoint, Past]],
-    wanted: Mapping[str, str],
-) -> Iterator[dict[str, Stored]]:
-    """The edits of a checkpoint are applied once for all its benchmarks."""
-    for point, past in replayed:
-        with past.applied(lm):
-            for benchmark in due[point]:
-                since = time.perf_counter()
-                documents = measure(lm, benchmark, prefix=past.prefix)
-                seconds = round(time.perf_counter() - since, 3)
-                yield {_key(point, benchmark): Stored.of(wanted[_key(point, benchmark)], documents, seconds=seconds)}
-
-
-def _check_fit(
-    lm: LanguageModel,
     method: str,
-    due: Mapping[Checkpoint, Sequence[Benchmark]],
+    due: Sequence[tuple[Checkpoint, Benchmark]],
     edits: Mapping[str, Stored[Edit]] | None,
     prepared: Mapping[str, Stored[Prepared]] | None,
-) -> None:
-    """Refuse, before anything is measured, words of edits that leave no room for what a benchmark asks."""
-    longest = max(due, key=lambda point: point.prefix_tokens)
-    if not longest.prefix_tokens:
+) -> Iterator[list[Document]]:
+    """The edits of a checkpoint are applied once for all its benchmarks."""
+    points = {point: [each for at, each in due if at == point] for point, _ in due}
+    for point, past in replays(edits, list(points), prepared):
+        with past.applied(lm):
+            for benchmark in points[point]:
+                _check_fit(lm, method, point, benchmark, past)
+                yield measure(lm, benchmark, prefix=past.prefix)
+
+
+def _check_fit(lm: LanguageModel, method: str, point: Checkpoint, benchmark: Benchmark, past: Past) -> None:
+    """Refuse words of edits that leave no room for what a benchmark asks, before it is measured."""
+    if not point.prefix_tokens:
         return
-    ((_, past),) = replays(edits, [longest], prepared)
-    for benchmark in due[longest]:
-        try:
-            planned(lm, benchmark.work.instances, past.prefix)
-        except RequestTooLong as error:
-            raise RequestTooLong(
-                f"{benchmark.name} cannot be asked after {longest.edits} edits by {method}, which put "
-                f"{longest.prefix_tokens} tokens before every request: lower sequence.checkpoints, or set "
-                f"sequential_grid.{lm.name}.{method}: false. {error}"
-            ) from error
+    try:
+        planned(lm, benchmark.work.instances, past.prefix)
+    except RequestTooLong as error:
+        raise RequestTooLong(
+            f"{benchmark.name} cannot be asked after {point.edits} edits by {method}, which put "
+            f"{point.prefix_tokens} tokens before every request: lower sequence.checkpoints, or set "
+            f"sequential_grid.{lm.name}.{method}: false. {error}"
+        ) from error
