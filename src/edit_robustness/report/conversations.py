@@ -95,7 +95,7 @@ def _failed(items: pd.DataFrame, *, silent: bool) -> dict[tuple[str, str], int]:
         return {}
     stages = [SILENT] if silent else ["prepare", "edit", "talk"]
     counts = items[items["stage"].isin(stages)].groupby(["model", "method"], sort=False).size()
-    return {(str(model), str(method)): int(number) for (model, method), number in counts.items()}  # type: ignore[misc]
+    return {(key[0], key[1]): int(number) for key, number in counts.items()}  # type: ignore[index]
 
 
 def _shares(shares: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:

@@ -19,7 +19,7 @@ def failed_facts(failed_items: pd.DataFrame) -> dict[tuple[str, str], int]:
     """
     lost = failed_items[failed_items["stage"].isin(LOSING) & (failed_items["method"] != "")]
     counts = lost.groupby(_CELL, sort=False)["fact_id"].nunique()
-    return {(str(model), str(method)): int(number) for (model, method), number in counts.items()}  # type: ignore[misc]
+    return {(key[0], key[1]): int(number) for key, number in counts.items()}  # type: ignore[index]
 
 
 def with_failed(table: pd.DataFrame, failed_items: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Nodes of sequence. Increments and answers land file by file, so that a killed run goes on after the last one."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.tables import facts_from_table, probes_from_table, probes_to_table
+
+logger = logging.getLogger(__name__)
 
 _NOTHING: Stored[Prepared] = Stored.of("", Prepared())
 
@@ -121,12 +124,14 @@ def _edits(
         kept = _kept(names[order], there[order])
         if len(kept) == len(own):
             continue
+        if prepared.failed:
+            logger.warning("%s: %d edits by %s failed, the first: %s", lm.name, len(own), method.name, prepared.failed)
         outcomes: dict[int, bool] = {}
         what = f"{lm.name}: {method.name} in sequence, order {order}"
         steps = track(_steps(lm, method, own, prepared, kept), what, len(own))
         for (step, seconds), facts in zip(_timed(steps), own, strict=True):
             number, item = step.number, there[order].get(step.number)
-            if step.failed is not None:
+            if step.failed is not None and not prepared.failed:
                 report_failure(what, f"edit {number}", step.failed)
             if not step.kept:
                 header = {"seconds": seconds, **_header(lm, step), **figures_of(prepared)}
