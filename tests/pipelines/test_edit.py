@@ -178,9 +178,6 @@ class Choosy(Counting):
         )
 
 
-NAN = LowRank({Site(0, "mlp_out"): (torch.full((2, 1), float("nan")), torch.ones(1, 3))})
-
-
 def test_a_fact_that_cannot_be_edited_is_lost_alone_and_made_by_a_rerun(lab, tmp_path, monkeypatch):
     monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Choosy})
     lm, facts, folder = lab.model("llama"), facts_to_table(FACTS), EditsDataset(str(tmp_path / "edits"))

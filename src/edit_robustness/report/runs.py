@@ -57,11 +57,20 @@ def _methods(run: Mapping[str, Any]) -> Iterator[dict[str, str]]:
                 "model": str(model),
                 "method": spoken(method, METHODS),
                 "settings": ", ".join(f"{key}: {value}" for key, value in settings.items()),
-                "note": _held_out((run.get("figures") or {}).get(model, {}).get(method, {})),
+                "note": _note((run.get("figures") or {}).get(model, {}).get(method, {})),
                 "seconds": "" if seconds is None else f"{seconds:,.2f} s",
                 "size": "" if size is None else in_bytes(size),
                 "speed": "" if speed is None else f"{speed:,.1f}",
             }
+
+
+def _note(figures: Mapping[str, Any]) -> str:
+    """What was measured when a method was prepared."""
+    dead = "; ".join(
+        f"{number:,} of {width:,} key coordinates at {site} never fire: left out of the solve"
+        for site, (number, width) in (figures.get("dead_coordinates") or {}).items()
+    )
+    return " ".join(part for part in (_held_out(figures), f"{dead}." if dead else "") if part)
 
 
 def _held_out(figures: Mapping[str, Any]) -> str:
