@@ -173,9 +173,8 @@ class Choosy(Counting):
     def increment(self, lm, facts, *, prepared, past):
         if facts[0].id == FACTS[1].id:
             raise RuntimeError("no such subject")
-        return (
-            LowRank({Site(0, "mlp_out"): (torch.ones(2, 1), torch.ones(1, 3))}) if facts[0].id != FACTS[2].id else NAN
-        )
+        size = float("nan") if facts[0].id == FACTS[2].id else 1.0
+        return LowRank({Site(0, "mlp_out"): (torch.full((2, 1), size), torch.ones(1, 3))})
 
 
 def test_a_fact_that_cannot_be_edited_is_lost_alone_and_made_by_a_rerun(lab, tmp_path, monkeypatch):
