@@ -54,6 +54,15 @@ def test_what_is_made_one_by_one_is_not_tried_twice():
     assert calls == [KEYS[:4], KEYS[2:4]]
 
 
+def test_what_fails_before_it_yields_fails_an_item():
+    def make(keys):
+        if "f1" in keys:
+            raise RuntimeError("at once")
+        return [key.upper() for key in keys]
+
+    assert outcome(attempts(KEYS[:3], make, "letters")) == {"f0": "F0", "f1": "at once", "f2": "F2"}
+
+
 def test_an_item_that_may_not_be_kept_stops_nothing():
     calls = []
 

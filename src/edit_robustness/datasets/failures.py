@@ -110,7 +110,7 @@ def attempts(
     left, size, failures = list(keys), len(keys), 0
     while left:
         group, since, raised = left[:size], time.perf_counter(), False
-        for value, error, raised in _outcomes(iter(make(group)), check):
+        for value, error, raised in _outcomes(_begun(make, group), check):
             if raised and batched and len(group) > 1:
                 break
             if error is not None:
@@ -124,6 +124,11 @@ def attempts(
         if not raised and left[: len(group)] == group:
             raise RuntimeError(f"{what}: nothing was made of {len(group)} items")
         size = len(left) if not batched else 1 if raised else 2 * size
+
+
+def _begun(make: Callable[[Sequence[str]], Iterable[T]], group: Sequence[str]) -> Iterator[T]:
+    """The items of a group; what `make` raises before it yields is an error of the first, too."""
+    yield from make(group)
 
 
 def _outcomes(
