@@ -23,9 +23,12 @@ def logger():
     handler.addFilter(Misleading())
     own.addHandler(handler)
     own.setLevel(logging.INFO)
+    # a run in this process leaves a handler of its own above
+    own.propagate = False
     yield own
     own.removeHandler(handler)
     own.setLevel(logging.NOTSET)
+    own.propagate = True
 
 
 def test_a_long_record_is_one_line(logger, capsys, monkeypatch):

@@ -9,6 +9,7 @@ from kedro.framework.context import KedroContext
 
 from edit_robustness import grid
 from edit_robustness.configuration import check_models, check_parameters, runtime_names
+from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.datasets.kept import FOLDERS
 from edit_robustness.web.transport import check_user_agent
 
@@ -44,6 +45,7 @@ class ProjectContext(KedroContext):
         self.config_loader["catalog"] = catalog
         grid.activate(parameters, models)
         check_models(catalog, parameters, [grid.active(), grid.sequential() or {}])
+        stop_at_failure(parameters.get("stop_at_failure", False))
 
 
 def model_names(catalog: Mapping[str, Any]) -> list[str]:

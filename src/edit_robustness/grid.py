@@ -44,9 +44,10 @@ _GLOBAL = {
     "benchmark_files",
 }
 _PER_MODEL = (
-    *("scores", "answers", "judgements", "memorisation", "features", "rejects", "run"),
-    *("verdicts", "compared", "turns"),
+    *("scores", "answers", "judgements", "memorisation", "features", "rejects", "run", "failed_items"),
+    *("verdicts", "compared", "turns", "conversation_failed_items"),
     *("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift", "sequence_run"),
+    "sequence_failed_items",
 )
 _PER_CELL = ("edits", "answers", "transcripts", "opinions", "sequence", "sequence_answers", "documents", "drift")
 
@@ -266,7 +267,7 @@ def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str) -> 
         check.create_lengths_pipeline(methods, model),
         edit.create_corpus_pipeline(methods, model, _Active.texts.get(model)),
         *(_single_cell(method, model, evaluate.create_pipeline(method)) for method in methods),
-        evaluate.create_scoring_pipeline(methods, model, judged=judged),
+        evaluate.create_scoring_pipeline(methods, model, judged=judged, written=worded_by == "writer"),
     ]
     return _of_model(model, methods, parts)
 

@@ -6,6 +6,7 @@ import pytest
 from kedro.io import DataCatalog
 
 from edit_robustness import datasets
+from edit_robustness.datasets.tables import Atomic
 from edit_robustness.errors import described, is_expected
 
 SOURCE = "edit_robustness.datasets."
@@ -57,8 +58,8 @@ def test_credentials_are_in_no_error():
 
 def test_every_data_set_of_a_user_is_checked():
     """A constructor that is not would end in a TypeError of its own."""
-    for name in datasets.__all__:
-        kind = getattr(datasets, name)
+    own = [kind for kind in map(datasets.__dict__.get, datasets.__all__) if kind.__module__ != Atomic.__module__]
+    for kind in own:
         if inspect.isclass(kind) and not inspect.isabstract(kind) and hasattr(kind, "save"):
             with pytest.raises(ValueError, match=r"no_such_setting: there is no such setting|: it is missing"):
                 kind(no_such_setting=1)

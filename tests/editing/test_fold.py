@@ -81,6 +81,10 @@ def broken(**changes):
     return Broken(**{name: getattr(method("rome"), name) for name in method("rome").settings()})
 
 
+def reason_of(step):
+    return "" if step.failed is None else str(step.failed)
+
+
 def raising(error):
     def fail(edit):
         raise error
@@ -100,7 +104,8 @@ def scaled(factor):
     [
         (raising(Unsolvable("no neuron")), "no neuron"),
         (raising(torch.linalg.LinAlgError("singular")), "singular"),
-        (raising(OverflowError()), "OverflowError"),
+        (raising(OverflowError("too large")), "too large"),
+        (raising(ValueError("no token of the subject")), "no token of the subject"),
         (scaled(float("nan")), NOT_FINITE),
         (scaled(float("inf")), NOT_FINITE),
     ],
@@ -108,16 +113,10 @@ def scaled(factor):
 def test_an_edit_that_cannot_be_made_is_an_empty_one_and_the_sequence_goes_on(lab, change, reason):
     lm, prepared = lab.model("llama"), lab.prepared("rome", "llama")
     steps = list(fold(lm, broken(**{FACTS[1].id: change}), ONE_BY_ONE, prepared=prepared))
-    assert [step.failed for step in steps] == ["", reason, ""]
+    assert [reason_of(step) for step in steps] == ["", reason, ""]
     assert steps[1].edit == Frame()
     assert steps[1].past is steps[0].past
     assert not same_edit(steps[2].edit, steps[0].edit)
-
-
-def test_a_defect_is_no_collapse(lab):
-    lm, prepared = lab.model("llama"), lab.prepared("rome", "llama")
-    with pytest.raises(ValueError, match="a wrong setting"):
-        list(fold(lm, broken(**{FACTS[0].id: raising(ValueError("a wrong setting"))}), ONE_BY_ONE, prepared=prepared))
 
 
 @pytest.mark.parametrize("size", [float("nan"), 1e30, 1e4])

@@ -244,3 +244,14 @@ def test_a_judges_verdicts_are_a_protocol_of_their_own():
     assert scores["value"].tolist() == pytest.approx([1.0, math.nan], nan_ok=True)
     one = score_answers(answers, judgements=judgements.head(1)).query("protocol == 'judge' and metric == 'reversion'")
     assert one["probe_id"].tolist() == ["a/question/0"]
+
+
+def test_without_the_unedited_answer_nothing_is_known_of_locality():
+    edited, other = replace(SAID, probe=NEAR, text="Madrid."), table(SAID, method="none")
+    with pytest.raises(ValueError, match="have no answer of the method 'none'"):
+        score_answers(pd.concat([table(edited), other]))
+    scores = score_answers(pd.concat([table(edited), other], ignore_index=True), unedited_required=False)
+    own = scores[(scores["method"] == "rome") & (scores["protocol"] != "teacher_forced")].set_index("metric")["value"]
+    compared = ["locality", "locality_all", "top_token"]
+    assert own[compared].isna().all(), "missing, and counted as such"
+    assert own["length"] > 0

@@ -6,17 +6,21 @@ import pytest
 from fabricated_tables import Tables, fabricate
 from pydantic import ValidationError
 
+from edit_robustness.datasets.failures import failed_table
 from edit_robustness.pipelines.analyze import create_pipeline
 from edit_robustness.pipelines.analyze.nodes import Analysis
 from edit_robustness.pipelines.analyze.pipeline import EXPORTED
 
-TABLES = ("scores", "answers", "memorisation", "features", "facts", "run")
+TABLES = ("scores", "answers", "memorisation", "features", "facts", "run", "failed_items")
+NONE_FAILED = failed_table("", [])
 FIGURES = ("popularity", "robustness", "protocol", "correlation")
 
 
 def analyse(runs: dict[str, Tables], **settings) -> dict:
     """Everything the pipeline leaves, by name."""
-    inputs = {f"{model}_{name}": getattr(tables, name) for model, tables in runs.items() for name in TABLES}
+    inputs = {
+        f"{model}_{name}": getattr(tables, name, NONE_FAILED) for model, tables in runs.items() for name in TABLES
+    }
     found = inputs | {"params:analyze": Analysis(**settings), "rejects": next(iter(runs.values())).rejects}
     for node in create_pipeline(list(runs)).nodes:
         found |= node.run({name: found[name] for name in node.inputs})
@@ -38,7 +42,7 @@ def test_free_inputs_are_those_of_the_models():
 
 def test_tables_hold_all_models(results):
     for name in (*EXPORTED, "power"):
-        if name in ("paper_1", "orderings"):
+        if name in ("paper_1", "orderings", "failed_items"):
             continue
         assert set(results[name]["model"]) == {"smollm2", "gpt2"}, name
         assert results[name].columns[0] == "model"

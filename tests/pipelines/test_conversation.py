@@ -15,6 +15,7 @@ from edit_robustness.metrics.conversation import LABELS
 from edit_robustness.pipelines.conversation.nodes import (
     Reporting,
     judge,
+    list_failures_with,
     rule_with,
     sum_up,
     talk_with,
@@ -138,9 +139,21 @@ def test_from_transcripts_to_the_page():
     assert 0 < held["low"] < 1 / 3 < held["high"] < 1
     assert agreed["n_missing"].tolist() == [1] * len(LABELS)
     assert agreed["n"].tolist() == [2] * len(LABELS)
-    page = write_page(verdicts, turns, shares, agreed, Reporting(shown=2))
+    failed = list_failures_with(["ike"], "tiny")(
+        {FACTS[0].id: Stored.lost("e", "no <edit>", fact_id=FACTS[0].id)}, {FACTS[1].id: without_a_turn(talked)}, {}
+    )
+    assert failed["stage"].tolist() == ["edit", "no turn"]
+    page = write_page(verdicts, turns, shares, agreed, failed, Reporting(shown=2))
     assert page.count('class="case"') == 2 + 2
+    assert "1 failed</small>" in page
+    assert "1 without a turn of the model</small>" in page
+    assert "no &lt;edit&gt;" in page
     assert turns["role"].tolist() == ["user", "assistant"] * 6
+
+
+def without_a_turn(talked):
+    first = next(iter(talked.values())).read()
+    return Stored.of("t", replace(first, turns=(), cut_short=True))
 
 
 def test_conversations_without_a_turn_of_the_model_are_counted(caplog):

@@ -8,10 +8,11 @@ from landings import fill
 
 from edit_robustness.datasets import EditsDataset, PreparedDataset
 from edit_robustness.datasets.corpus import CorpusSource
+from edit_robustness.datasets.failures import failed_table
 from edit_robustness.datasets.folders import Manifest, Stored
 from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing import key_statistics
-from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.fitting import TextNeed
 from edit_robustness.editing.method import Prepared, Trained, Unsolvable
 from edit_robustness.editing.methods import METHODS
@@ -160,10 +161,39 @@ def test_what_cannot_be_prepared_lands_with_the_reason_and_is_not_edited_with(la
     ]:
         monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Unpreparable})
         held = Folder().take(prepare_with(made.name)(lm, {}, made, corpus=CORPUS, moments={})).items
-        assert held[made.name].header == {"failed": reason}
-        assert held[made.name].read().fingerprint == ""
-        with pytest.raises(ValueError, match=f"{made.name} could not be prepared for .*: {reason}"):
-            Folder().take(edit_with(made.name)(lm, facts_to_table(FACTS), {}, made, held))
+        assert held[made.name].failed == reason
+        lost = Folder().take(edit_with(made.name)(lm, facts_to_table(FACTS), {}, made, held)).items
+        assert {key: (item.failed, item.header["stage"]) for key, item in lost.items()} == {
+            fact.id: (reason, "prepare") for fact in FACTS
+        }
+
+
+class Choosy(Counting):
+    """Cannot edit the second fact, and gives numbers that are not finite for the third."""
+
+    def increment(self, lm, facts, *, prepared, past):
+        if facts[0].id == FACTS[1].id:
+            raise RuntimeError("no such subject")
+        size = float("nan") if facts[0].id == FACTS[2].id else 1.0
+        return LowRank({Site(0, "mlp_out"): (torch.full((2, 1), size), torch.ones(1, 3))})
+
+
+def test_a_fact_that_cannot_be_edited_is_lost_alone_and_made_by_a_rerun(lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Choosy})
+    lm, facts, folder = lab.model("llama"), facts_to_table(FACTS), EditsDataset(str(tmp_path / "edits"))
+    held = {"counting": Stored.of("", Prepared())}
+    fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), held))
+    items = folder.load()
+    assert [item.failed for item in items.values()] == ["", "no such subject", "the edit's numbers are not finite"]
+    table = failed_table("tiny", [("counting", "edit", items)])
+    assert table[["method", "stage", "fact_id"]].to_numpy().tolist() == [
+        ["counting", "edit", fact.id] for fact in FACTS[1:]
+    ]
+    made = []
+    monkeypatch.setattr(Choosy, "increment", lambda self, lm, facts, **_: made.append(facts[0].id) or Frame("well"))
+    fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), held))
+    assert made == [fact.id for fact in FACTS[1:]]
+    assert not any(item.failed for item in folder.load().values())
 
 
 def test_a_model_without_numbers_writes_no_corpus_and_has_no_moments():

@@ -313,10 +313,15 @@ def test_every_size_is_met():
     assert [len(sample(facts, size)) for size in range(1, 41)] == [*range(1, 41)]
 
 
-def test_facts_without_memorisation_are_named():
+def test_facts_that_the_model_could_not_be_asked_about_are_not_drawn(caplog):
     facts = many_facts(3)
-    with pytest.raises(ValueError, match="1 facts have no memorisation, the first: f0002"):
-        sample_facts(facts_to_table(facts), memory(facts[:2], lambda fact: True), SampleParameters())
+    drawn = sample_facts(facts_to_table(facts), memory(facts[:2], lambda fact: True), SampleParameters())
+    assert drawn["id"].tolist() == [fact.id for fact in facts[:2]]
+    assert (
+        "1 of 3 facts are not drawn, because the model could not be asked about them, the first: f0002" in caplog.text
+    )
+    with pytest.raises(ValueError, match="none of 3 facts has a memorisation"):
+        sample_facts(facts_to_table(facts), memory([], lambda fact: True), SampleParameters())
 
 
 @pytest.mark.parametrize("wrong", [{"size": -1}, {"sise": 3}, {"size": "many"}, {"quantiles": 0}])

@@ -18,6 +18,7 @@ from edit_robustness.datasets.sequences import checkpoints, edit_key, replays
 from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.fold import SequenceParameters
 from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.methods.rome import Rome
 from edit_robustness.editing.past import Past
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.pipelines.abilities import nodes as abilities
@@ -135,11 +136,42 @@ def test_whatever_an_edit_follows_from_is_in_its_fingerprint(lab, sequence):
 
 
 def test_an_artefact_that_could_not_be_made_fails_every_edit(lab, tmp_path, caplog):
-    held = {"rome": Stored.of("", Prepared(), failed="no numbers")}
+    held = {"rome": Stored.lost("", "no numbers")}
     items = edited(lab, EditsDataset(str(tmp_path)), prepared=held).load()
     assert {item.header["failed"] for item in items.values()} == {"no numbers"}
     assert all(item.read() == Frame() for item in items.values())
     assert caplog.text.count("3 edits by rome failed, the first: no numbers") == 2
+
+
+def test_a_failed_edit_is_tried_again_and_all_after_it_follow_from_whether_it_failed(lab, tmp_path, monkeypatch):
+    folder, orders, fails = EditsDataset(str(tmp_path)), ORDERS[ORDERS["order"] == 0], [True]
+    settings, original = SequenceParameters(checkpoints=[1, 3]), Rome.increment
+
+    def increment(self, lm, facts, **options):
+        if facts[0].id == FACTS[1].id and fails:
+            raise RuntimeError("not today")
+        return original(self, lm, facts, **options)
+
+    monkeypatch.setattr(Rome, "increment", increment)
+    first = edited(lab, folder, settings=settings, orders=orders).load()
+    assert [item.failed for item in first.values()] == ["", "not today", ""]
+    (one, last), before = checkpoints(first, settings), times(tmp_path)
+    again = edited(lab, folder, settings=settings, orders=orders).load()
+    changed = [name for name, when in times(tmp_path).items() if before[name] != when]
+    assert changed == [f"{edit_key(0, 2)}.safetensors"], "tried again, and what came after stays"
+    assert checkpoints(again, settings) == [one, last]
+
+    fails.clear()
+    # killed after the edit that succeeds now
+    edited(lab, folder, settings=settings, orders=orders, stop_after=1)
+    whole = edited(lab, folder, settings=settings, orders=orders).load()
+    clean = edited(lab, EditsDataset(str(tmp_path / "clean")), settings=settings, orders=orders).load()
+    assert [item.fingerprint for item in whole.values()] == [item.fingerprint for item in clean.values()]
+    ours, theirs = (items[edit_key(0, 3)].read().dense() for items in (whole, clean))
+    assert all(torch.equal(ours[site], theirs[site]) for site in ours)
+    first_point, last_point = checkpoints(whole, settings)
+    assert first_point == one
+    assert last_point != last, "answers after another outcome are not taken"
 
 
 def test_a_checkpoint_asks_about_all_edits_so_far_and_what_stays(lab, sequence, tmp_path):
@@ -306,14 +338,14 @@ def test_tables_of_all_methods(lab, sequence, measured, tmp_path):
 
 def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, measured, tmp_path):
     lm = lab.model("llama")
-    failed = {**sequence, edit_key(1, 2): Stored.of("f", Frame(), seconds=1.0, bytes=9, prefix_tokens=0, failed="x")}
+    failed = {**sequence, edit_key(1, 2): Stored.lost("f", "x", seconds=1.0, bytes=9, prefix_tokens=0, fact_id="b")}
     kept = {key: Stored(item.fingerprint, item.read, {"bytes": 5, **item.header}) for key, item in failed.items()}
     folders = {
         name: measuring(lm, DocumentsDataset(str(tmp_path / name)), edits, [Bench("a")], name).load()
         for name, edits in (("none", None), ("rome", sequence))
     }
     settings = AbilityParameters("p", 5, 0, 8, {"p": {"b": {"task": "b"}}})
-    described = gather.describe_with(["none", "rome"])(
+    described, lost = gather.describe_with(["none", "rome"])(
         lm,
         SETTINGS,
         settings,
@@ -326,6 +358,9 @@ def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, measured, tmp_pa
         "sequence": {**described["sequence"], "checkpoints": [1, 3]},
         "abilities": {**described["abilities"], "tasks": ["p"]},
     }
+    assert lost[["method", "stage", "key", "fact_id", "reason"]].to_numpy().tolist() == [
+        ["rome", "edit", edit_key(1, 2), "b", "x"]
+    ]
     own = described["sequences"][lm.name]
     assert own["rome"]["failed"] == [{"order": 1, "position": 2, "reason": "x"}]
     assert own["rome"]["prefix_tokens"] == {"1": 0, "3": 0}

@@ -13,6 +13,7 @@ from kedro.framework.project import pipelines
 from test_resume import kill_when
 
 from conftest import Project, Starting, copy_of_the_project
+from edit_robustness.errors import RunIncomplete
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.provenance import OtherRun
@@ -189,7 +190,8 @@ def test_a_model_that_is_broken_from_the_start_is_flagged_and_stops_nothing(proj
     catalog.write_text(catalog.read_text().replace("random: llama", "folder: sick"))
     grid = {"tiny": {"mend": True, "kn": True, "grace": False, "context": False}}
     few = {"checkpoints": [2], "orders": 1}
-    project.run(**PIPELINE, to_nodes=NODES, parameters={"sequential_grid": grid, "sequence": few})
+    with pytest.raises(RunIncomplete, match="items failed"):
+        project.run(**PIPELINE, to_nodes=NODES, parameters={"sequential_grid": grid, "sequence": few})
     documents, scores = table(project, "documents"), table(project, "sequence_scores")
     assert set(documents["method"]) == {"none", "rome", "mend", "kn"}
     assert (documents.loc[documents["flags"] != "[]", "score"] == 0).all()

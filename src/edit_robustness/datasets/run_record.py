@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.folders import Stored, made
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.method import Prepared
 from edit_robustness.models.language_model import LanguageModel
@@ -85,6 +85,7 @@ def context_use(edits: Mapping[str, Stored[Edit]]) -> dict[str, int] | None:
     }
 
 
-def mean_of(edits: Mapping[str, Stored[Edit]], name: str) -> float:
-    """The mean of one value in the headers of a folder of edits; 0 for an empty folder."""
-    return sum(edit.header[name] for edit in edits.values()) / max(len(edits), 1)
+def mean_of(edits: Mapping[str, Stored[Edit]], name: str) -> float | None:
+    """The mean of one value in the headers of the edits that could be made; None without any."""
+    values = [edit.header[name] for edit in made(edits).values()]
+    return sum(values) / len(values) if values else None

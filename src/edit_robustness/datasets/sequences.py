@@ -8,9 +8,9 @@ from functools import partial
 from itertools import groupby
 
 from edit_robustness.datasets.folders import Stored
-from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.fold import SequenceParameters, replayed
-from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.method import Prepared, fingerprint
 from edit_robustness.editing.past import Past
 
 
@@ -26,7 +26,8 @@ class Checkpoint:
     Attributes:
         order: Of the facts.
         edits: How many facts are edited; 0 is the unedited model.
-        fingerprint: Of the last increment, and with it of all before it; empty for the unedited model.
+        fingerprint: Of the last increment, and with it of all before it and of which of them failed; empty for the
+            unedited model.
         prefix_tokens: Tokens that the edits so far put before every prompt.
     """
 
@@ -49,8 +50,17 @@ def checkpoints(edits: Mapping[str, Stored[Edit]] | None, settings: SequencePara
     for order in range(settings.orders):
         for number in settings.checkpoints:
             last = edits[edit_key(order, number)]
-            found.append(Checkpoint(order, number, last.fingerprint, last.header["prefix_tokens"]))
+            outcome = after(last.fingerprint, failed=bool(last.failed))
+            found.append(Checkpoint(order, number, outcome, last.header["prefix_tokens"]))
     return found
+
+
+def after(name: str, *, failed: bool) -> str:
+    """Return the fingerprint of a sequence after an increment of this fingerprint, made or failed.
+
+    What comes after a failed increment is something else than what comes after one that was made.
+    """
+    return fingerprint(name, "failed") if failed else name
 
 
 def replays(
@@ -81,4 +91,6 @@ def _of_order(edits: Mapping[str, Stored[Edit]], order: int) -> Iterator[tuple[i
 
 
 def _read(item: Stored[Edit], artefact: Prepared | None) -> Edit:
+    if item.failed:
+        return Frame()
     return item.read() if artefact is None else item.read().with_prepared(artefact)

@@ -6,12 +6,13 @@ as a key is wide.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from edit_robustness.editing.method import Unsolvable
+from edit_robustness.models.layout import Site
 
 RowMap = Callable[[Tensor], Tensor]
 """A symmetric positive matrix S, by what it does to rows: (n, d_in) to (n, d_in) in float64."""
@@ -20,18 +21,62 @@ RowMap = Callable[[Tensor], Tensor]
 def factored(moments: Tensor) -> Tensor:
     """The lower Cholesky factor of the second moments C of some keys, (d_in, d_in) in float64.
 
+    Coordinates that are 0 in every key, such as those of pruned neurons, have no second moment. They are left out: the
+    factor is that of the other coordinates, and 0 in their rows and columns. No text can mend them, and a change needs
+    none there.
+
     Raises:
-        Unsolvable: If C is singular, or not finite.
+        Unsolvable: If C is not finite or singular in the other coordinates, or if there are no others.
     """
-    factor, failed = torch.linalg.cholesky_ex(moments.double())
+    wide = moments.double()
+    if not bool(wide.isfinite().all()):
+        raise Unsolvable("the second moments of the keys are not finite")
+    live = live_coordinates(wide)
+    if not bool(live.any()):
+        raise Unsolvable("no coordinate of the keys ever fires: the layer puts out nothing that could be edited")
+    part, failed = torch.linalg.cholesky_ex(wide[live][:, live])
     if failed:
         raise Unsolvable("the second moments of the keys are singular: take them from more text (mom2_tokens)")
-    return factor.contiguous()
+    if bool(live.all()):
+        return part.contiguous()
+    factor = torch.zeros_like(wide)
+    factor[live.nonzero(), live.nonzero().T] = part
+    return factor
+
+
+def live_coordinates(moments: Tensor) -> Tensor:
+    """Return which coordinates of the keys are not 0 in all of them, (d_in,) of truths.
+
+    Args:
+        moments: Their second moments, or the factor of these.
+    """
+    return moments.diagonal() > 0
+
+
+def dead_figures(moments: Mapping[Site, Tensor]) -> dict[str, dict[str, list[int]]]:
+    """Return what a run notes of coordinates that are 0 in every key: for each site how many, and of how many.
+
+    Empty if no site has any.
+    """
+    counts = {str(site): (~live_coordinates(moment)).sum() for site, moment in moments.items()}
+    widths = {str(site): len(moment) for site, moment in moments.items()}
+    dead = {site: [int(number), widths[site]] for site, number in counts.items() if number}
+    return {"dead_coordinates": dead} if dead else {}
 
 
 def solver(factor: Tensor) -> RowMap:
-    """C^-1 by its Cholesky factor: solves C x = k for each row k."""
-    return lambda keys: torch.cholesky_solve(keys.double().T, factor).T
+    """C^-1 by its Cholesky factor: solves C x = k for each row k, with 0 in the coordinates that are in no key."""
+    live = live_coordinates(factor)
+    if bool(live.all()):
+        return lambda keys: torch.cholesky_solve(keys.double().T, factor).T
+    part = factor[live][:, live]
+
+    def solve(keys: Tensor) -> Tensor:
+        solved = torch.zeros(keys.shape, dtype=torch.float64)
+        solved[:, live] = torch.cholesky_solve(keys.double()[:, live].T, part).T
+        return solved
+
+    return solve
 
 
 def rank_one(change: Tensor, key: Tensor, solve: RowMap, exact: Tensor | None = None) -> tuple[Tensor, Tensor]:

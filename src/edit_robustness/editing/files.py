@@ -37,11 +37,20 @@ def write_edit(path: Path, edit: Edit, header: Mapping[str, Any]) -> None:
     Raises:
         Unsolvable: If a number of the edit is not finite.
     """
+    refuse_not_finite(edit)
     tensors, texts = edit.to_tensors()
-    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-        raise Unsolvable(NOT_FINITE)
     origin = edit.origin.plain() if edit.origin else None
     _write(path, tensors, {**header, "kind": edit.kind, "texts": texts, "origin": origin})
+
+
+def refuse_not_finite(edit: Edit) -> None:
+    """Refuse an edit that no file can hold.
+
+    Raises:
+        Unsolvable: If a number of the edit is not finite.
+    """
+    if not all(bool(tensor.isfinite().all()) for tensor in edit.to_tensors()[0].values()):
+        raise Unsolvable(NOT_FINITE)
 
 
 def read_edit(path: Path) -> Edit:

@@ -1,7 +1,7 @@
 """Editing one fact after another on the same model: a fold over increments, and its replay at any point.
 
-An increment that a collapsed model does not yield is an empty edit with the reason beside it: a sequence keeps its
-length, and a collapse is measured like all else.
+An increment that cannot be made is an empty edit with the error beside it: a sequence keeps its length, and a collapse
+is measured like all else.
 """
 
 from __future__ import annotations
@@ -11,22 +11,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated
 
-import torch
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass as validated
-from torch import Tensor
 
 from edit_robustness.editing.edits import Edit, Frame
-from edit_robustness.editing.method import NOTHING, Method, Prepared
+from edit_robustness.editing.files import NOT_FINITE, refuse_not_finite
+from edit_robustness.editing.method import NOTHING, Method, Prepared, Unsolvable
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT, Listed
-
-BROKEN = (ArithmeticError, torch.linalg.LinAlgError)
-"""What arithmetic raises on a model that has collapsed. Nothing wider: a wrong setting or a defect must stop a run."""
-
-NOT_FINITE = "the edit's numbers are not finite"
 
 
 def _counted(checkpoints: tuple[int, ...]) -> tuple[int, ...]:
@@ -92,14 +86,14 @@ class Step:
         number: How many facts are edited after it.
         edit: The increment; an empty one where it failed.
         past: All that the model is after it.
-        failed: Why there is no increment; empty where there is one.
+        failed: The error in place of an increment; None where there is one.
         kept: Whether it was made before.
     """
 
     number: int
     edit: Edit
     past: Past
-    failed: str = ""
+    failed: Exception | None = None
     kept: bool = False
 
 
@@ -118,7 +112,8 @@ def fold(
         method: The method.
         groups: The facts of each edit.
         prepared: What the method prepared.
-        kept: For numbers of facts what reads the increment that was made there before; it is not made again.
+        kept: For numbers of facts what reads the increment that was made there before; it is not made again. It is
+            looked into step by step, so a caller can take increments out while the sequence is made.
     """
     past, number = Past(), 0
     for facts in groups:
@@ -139,15 +134,12 @@ def _made(
         with past.applied(lm):
             edit = method.edit(lm, facts, prepared=prepared, past=past)
         after = past + edit
-    except BROKEN as reason:
-        return Step(number, Frame(), past, failed=str(reason) or type(reason).__name__)
-    if not _finite([*edit.to_tensors()[0].values(), *after.changes.values()]):
-        return Step(number, Frame(), past, failed=NOT_FINITE)
+        refuse_not_finite(edit)
+        if not all(bool(change.isfinite().all()) for change in after.changes.values()):
+            raise Unsolvable(NOT_FINITE)
+    except Exception as error:  # noqa: BLE001 - whatever one edit raises must not lose the others
+        return Step(number, Frame(), past, failed=error)
     return Step(number, edit, after)
-
-
-def _finite(tensors: Iterable[Tensor]) -> bool:
-    return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def replayed(edits: Iterable[tuple[int, Callable[[], Edit]]], at: Collection[int]) -> Iterator[tuple[int, Past]]:

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from edit_robustness.editing.closed_form import dead_figures
 from edit_robustness.editing.edits import LowRank, weights_changed
 from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.keys import StatementWeight, mean_key
@@ -118,7 +119,7 @@ class Layerwise(ByValue):
         """What `directions` needs of each site's second moments, and the contexts; one pass of the corpus."""
         moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
         tensors = {name: t for site in self.key_sites for name, t in self.condensed(site, moments[site]).items()}
-        return Prepared(tensors, self.context_texts(lm, corpus))
+        return Prepared(tensors, self.context_texts(lm, corpus), dead_figures(moments))
 
     @abstractmethod
     def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:

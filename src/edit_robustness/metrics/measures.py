@@ -78,7 +78,7 @@ def unchanged(answers: pd.DataFrame) -> pd.Series:
     """
     same_object = answers["named"] == answers["named_unedited"]
     same_words = (answers["named"] != "") | (answers["sentence"] == answers["sentence_unedited"])
-    known = np.isfinite(answers["logprob_new"]) & ~_is_cut(answers)
+    known = np.isfinite(answers["logprob_new"]) & ~_is_cut(answers) & answers["verdict_unedited"].notna()
     return (same_object & same_words).astype(float).where(known)
 
 
@@ -88,8 +88,17 @@ def top_unchanged(answers: pd.DataFrame) -> pd.Series:
 
 
 def of_known(measure: Measure) -> Measure:
-    """Restrict a metric to prompts that the unedited model answers with a stable object of the right type."""
-    return lambda answers: measure(answers[answers["known_unedited"].astype(bool)])
+    """Restrict a metric to prompts that the unedited model answers with a stable object of the right type.
+
+    Where the unedited model has no answer, whether it knows the prompt is not known: NaN.
+    """
+
+    def measure_known(answers: pd.DataFrame) -> pd.Series:
+        asked = answers["verdict_unedited"].notna()
+        own = answers[~asked | answers["known_unedited"].eq(True)]
+        return measure(own).astype(float).where(asked.loc[own.index])
+
+    return measure_known
 
 
 def cut(answers: pd.DataFrame) -> pd.Series:

@@ -27,6 +27,7 @@ def score_answers(
     baseline: str = "none",
     metrics: Sequence[Metric] = METRICS,
     judgements: pd.DataFrame | None = None,
+    unedited_required: bool = True,
 ) -> pd.DataFrame:
     """The scores of a table of answers.
 
@@ -35,6 +36,8 @@ def score_answers(
         baseline: The method that leaves the model as it is, which specificity is measured against; its own is 1.
         metrics: What is measured; see `metrics.measures`.
         judgements: Verdicts of a judge on some answers; see `metrics.judge`.
+        unedited_required: Whether to refuse locality probes without an answer of the baseline. If not, what compares
+            with that answer is NaN, of all prompts and of known ones: whether such a prompt is known is not known.
 
     Returns:
         `SCORE_COLUMNS`; `value` is 0.0 or 1.0 where the unit is ``share``, and NaN where it could not be measured.
@@ -45,6 +48,8 @@ def score_answers(
     """
     _refuse_duplicates(answers)
     said = _beside_unedited(_read(answers), baseline)
+    if unedited_required:
+        _require_baseline(said[said["family"].isin(LOCALITY)], baseline)
     said["judged"] = _judged(said, judgements)
     parts = [_long(said[said["family"].isin(metric.families)], metric) for metric in metrics]
     return pd.concat(parts, ignore_index=True)[SCORE_COLUMNS]
@@ -76,9 +81,7 @@ def _beside_unedited(said: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Each answer beside what the unedited model said to the same probe."""
     columns = ["model", "probe_id", "verdict", "sentence", "named", "known"]
     unedited = said.loc[said["method"] == baseline, columns]
-    pairs = said.merge(unedited, how="left", on=["model", "probe_id"], suffixes=("", "_unedited"))
-    _require_baseline(pairs[pairs["family"].isin(LOCALITY)], baseline)
-    return pairs
+    return said.merge(unedited, how="left", on=["model", "probe_id"], suffixes=("", "_unedited"))
 
 
 def _require_baseline(pairs: pd.DataFrame, baseline: str) -> None:

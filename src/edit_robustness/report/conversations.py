@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -11,9 +11,13 @@ from markupsafe import Markup
 
 from edit_robustness.labels import METHODS, VERDICTS, in_order
 from edit_robustness.report.page import environment, records, style
+from edit_robustness.report.runs import failures_run
 
 PAPER_1: Mapping[str, float] = {"reverts": 0.38, "denies_both": 0.22, "invents": 0.78}
 """arXiv 2402.05827, RQ1: MEMIT, 50 facts, at most 5 rounds; it gives no other figures and no intervals."""
+
+SILENT = "no turn"
+"""Stage of a conversation in which no turn of the model had room."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Conversations:
         agreement: model, judge, label and the columns of `statistics.agreement`; empty without a judge.
         shown: Most transcripts for each model and method.
         confidence: Level of all intervals.
+        failed_items: Items that could not be made: model, method, stage, fact_id, reason.
     """
 
     verdicts: pd.DataFrame
@@ -35,6 +40,7 @@ class Conversations:
     agreement: pd.DataFrame
     shown: int = 50
     confidence: float = 0.95
+    failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def render(found: Conversations) -> str:
@@ -46,8 +52,8 @@ def render(found: Conversations) -> str:
             style=Markup(style()),
             labels=VERDICTS,
             paper=PAPER_1,
-            models=list(dict.fromkeys(found.shares["model"])),
-            shares=_shares(found.shares),
+            models=list(dict.fromkeys([*found.shares["model"], *_models(found.failed_items)])),
+            shares=_with_failed(_shares(found.shares), found.failed_items),
             agreement=records(found.agreement),
             talks=_talks(found),
             testers=sorted(set(found.verdicts["tester"])),
@@ -57,6 +63,9 @@ def render(found: Conversations) -> str:
                 name: int(found.verdicts[name].sum()) for name in ("refused", "replaced", "unfinished", "cut_short")
             },
             cut=_cut(found.verdicts),
+            silent=_failed(found.failed_items, silent=True),
+            failed=_failed(found.failed_items, silent=False),
+            failed_items=failures_run(found.failed_items),
             confidence=found.confidence,
         )
     )
@@ -66,6 +75,27 @@ def _cut(verdicts: pd.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:
     """For each model and method how many turns of the edited model a limit of tokens cut, and of how many."""
     sums = verdicts.groupby(["model", "method"], sort=False)[["unfinished", "rounds"]].sum()
     return {key: (int(row["unfinished"]), int(row["rounds"])) for key, row in sums.iterrows()}  # type: ignore[misc]
+
+
+def _models(items: pd.DataFrame) -> list[str]:
+    return list(items["model"]) if len(items) else []
+
+
+def _with_failed(shares: dict[str, dict[str, dict]], items: pd.DataFrame) -> dict[str, dict[str, dict]]:
+    """The shares, with a line without figures for each method of which no conversation was held."""
+    whole = {model: dict(methods) for model, methods in shares.items()}
+    for model, method in {**_failed(items, silent=False), **_failed(items, silent=True)}:
+        whole.setdefault(model, {}).setdefault(method, {})
+    return {model: {m: own[m] for m in in_order(own, METHODS)} for model, own in whole.items()}
+
+
+def _failed(items: pd.DataFrame, *, silent: bool) -> dict[tuple[str, str], int]:
+    """For each model and method how many conversations could not be held, or have no turn of the model."""
+    if items.empty:
+        return {}
+    stages = [SILENT] if silent else ["prepare", "edit", "talk"]
+    counts = items[items["stage"].isin(stages)].groupby(["model", "method"], sort=False).size()
+    return {(key[0], key[1]): int(number) for key, number in counts.items()}  # type: ignore[index]
 
 
 def _shares(shares: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -115,10 +116,11 @@ class Section:
 
 @dataclass(frozen=True)
 class Column:
-    """One method."""
+    """One method; `failed` says on how many facts it could not be measured, empty if on none."""
 
     label: str
     baseline: bool
+    failed: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,13 @@ class HeatTable:
     sections: tuple[Section, ...]
 
 
-def heat_tables(headline: pd.DataFrame) -> dict[str, list[HeatTable]]:
+def heat_tables(headline: pd.DataFrame, facts: Mapping[str, int] = MappingProxyType({})) -> dict[str, list[HeatTable]]:
     """For each model its tables, free generation first; protocols that give no verdicts have none.
 
     Args:
-        headline: model, method, kind, family, protocol, metric, value, low, high, n_probes, n_facts.
+        headline: model, method, kind, family, protocol, metric, value, low, high, n_probes, n_facts, and n_failed if
+            that was counted.
+        facts: How many facts each model's run edits.
     """
     about = zip(headline["metric"], headline["family"], headline["protocol"], strict=True)
     shown = headline[[metric in _shown(family, protocol) for metric, family, protocol in about]]
@@ -144,11 +148,11 @@ def heat_tables(headline: pd.DataFrame) -> dict[str, list[HeatTable]]:
     for model in headline["model"].unique():
         for protocol in in_order(shown.loc[shown["model"] == model, "protocol"], PROTOCOLS):
             rows = headline[(headline["model"] == model) & (headline["protocol"] == protocol)]
-            tables.setdefault(model, []).append(_table(model, protocol, rows))
+            tables.setdefault(model, []).append(_table(model, protocol, rows, facts.get(model)))
     return tables
 
 
-def _table(model: str, protocol: str, rows: pd.DataFrame) -> HeatTable:
+def _table(model: str, protocol: str, rows: pd.DataFrame, facts: int | None) -> HeatTable:
     methods = in_order(rows["method"], METHODS)
     families = [family for family in in_order(rows["family"], FAMILIES) if family in MAIN]
     sections = [_section(rows[rows["family"] == family], family, protocol, methods) for family in families]
@@ -156,9 +160,20 @@ def _table(model: str, protocol: str, rows: pd.DataFrame) -> HeatTable:
         model=model,
         protocol=protocol,
         label=spoken(protocol, PROTOCOLS),
-        methods=tuple(Column(spoken(method, METHODS), method in BASELINES) for method in methods),
+        methods=tuple(
+            Column(spoken(method, METHODS), method in BASELINES, failed_of(rows[rows["method"] == method], facts))
+            for method in methods
+        ),
         sections=tuple(section for section in sections if section.rows),
     )
+
+
+def failed_of(rows: pd.DataFrame, facts: int | None) -> str:
+    """Return on how many facts the method of these rows could not be measured; empty if on none."""
+    number = int(rows["n_failed"].max()) if "n_failed" in rows and len(rows) else 0
+    if not number:
+        return ""
+    return f"{number} of {facts} facts failed" if facts else f"{number} facts failed"
 
 
 def _shown(family: str, protocol: str) -> tuple[str, ...]:
@@ -233,6 +248,7 @@ def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator
     statements = edits[edits["kind"] == "statement"]
     if statements.empty:
         yield f"No editing method was asked its statement by free generation on {model}."
+        yield from _failed(rows)
         return
     means = _means(edits)
     best = max(statements["method"], key=lambda m: means[m])
@@ -244,6 +260,7 @@ def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator
     compared = "" if None in both else f", on paraphrases at {both[0]:.0%} where teacher forcing reports {both[1]:.0%}"
     yield f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation{compared}."
     yield from _against_context(name, rivals[(rivals["method"] == best) & (rivals["rival"] == "context")])
+    yield from _failed(rows)
     yield from _cut(rows[(rows["metric"] == "cut") & (rows["protocol"] == "free")], best)
     yield from specificity.sentences(name, rows[(rows["protocol"] == "free") & (rows["method"] == best)])
 
@@ -286,6 +303,17 @@ def _cut(rows: pd.DataFrame, best: str) -> Iterator[str]:
             f"These figures may be too low: the limit of tokens cut {' and '.join(shares)} of the answers to these "
             "prompts before they named an object. They count as no success."
         )
+
+
+def _failed(rows: pd.DataFrame) -> Iterator[str]:
+    """Say which methods' figures are about fewer facts than others', because they failed on some."""
+    named = [
+        f"{spoken(method, METHODS)} ({failed})"
+        for method in in_order(rows["method"], METHODS)
+        if (failed := failed_of(rows[rows["method"] == method], None))
+    ]
+    if named:
+        yield f"Not all facts could be measured: {', '.join(named)}. Each figure is about the facts that could be."
 
 
 def _means(rows: pd.DataFrame) -> dict[str, float]:

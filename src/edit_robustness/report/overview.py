@@ -105,7 +105,9 @@ def _column(rows: pd.DataFrame | None) -> Column:
 def _cell(rows: pd.DataFrame, every: pd.DataFrame | None, method: str) -> tuple[str, str] | None:
     own, asked = ([] if side is None else side[side["method"] == method].to_dict("records") for side in (rows, every))
     if not own or pd.isna(own[0]["value"]):
-        known = known_of(own[0], asked[0]) if own and asked else ""
+        if not own and not (asked and n_asked(asked[0])):
+            return None
+        known = known_of(own[0], asked[0]) if own and asked and n_asked(asked[0]) else ""
         return ("–", known or f"0 known of {n_asked(asked[0])}") if asked else None
     row = own[0]
     form = "{:.0%}" if row["unit"] == SHARE else "{:.2f}"

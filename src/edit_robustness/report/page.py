@@ -30,7 +30,15 @@ from edit_robustness.labels import (
 from edit_robustness.report import paper1
 from edit_robustness.report.heat import MANY_CUT, heat_tables, sentences
 from edit_robustness.report.overview import overviews
-from edit_robustness.report.runs import contexts_run, methods_run, mixed_run, models_run, summary
+from edit_robustness.report.runs import (
+    contexts_run,
+    facts_run,
+    failures_run,
+    methods_run,
+    mixed_run,
+    models_run,
+    summary,
+)
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
 from edit_robustness.report.specificity import ALL_PROMPTS
 
@@ -61,6 +69,7 @@ class Findings:
         runs: What each run recorded of itself; any key may be missing.
         figures: Figures by the names in `FIGURES`; one that is missing is left out.
         confidence: Level of all intervals.
+        failed_items: Items that could not be made: model, method, stage, fact_id, reason.
     """
 
     headline: pd.DataFrame
@@ -79,6 +88,7 @@ class Findings:
     runs: Sequence[Mapping[str, Any]]
     figures: Mapping[str, go.Figure] = field(default_factory=dict)
     confidence: float = 0.95
+    failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def render(findings: Findings) -> str:
@@ -87,7 +97,7 @@ def render(findings: Findings) -> str:
     Everything is escaped but three texts of our own making: the style sheet, plotly.js, and figures as JSON, in which
     ``<`` is written as an escape so that no text can end its script element.
     """
-    tables = heat_tables(findings.headline)
+    tables = heat_tables(findings.headline, facts_run(findings.runs))
     said = sentences(findings.headline, findings.rivals)
     return (
         environment()
@@ -116,6 +126,7 @@ def render(findings: Findings) -> str:
             failures=_cases(findings.failures),
             breaks=_cases(findings.breaks),
             rejects=records(findings.rejects),
+            failed_items=failures_run(findings.failed_items),
             REJECTS_SHOWN=REJECTS_SHOWN,
             run=summary(findings.runs),
             run_models=models_run(findings.runs),
@@ -195,7 +206,7 @@ def _missing(headline: pd.DataFrame) -> dict[str, int]:
     # a metric of known prompts is about some of the answers that the metric of all prompts is about
     twice = headline["metric"].isin(ALL_PROMPTS) & (headline["protocol"] != "teacher_forced")
     cut = headline[(headline["metric"] == "cut") & headline["family"].eq("locality")]
-    cut = cut.assign(n_missing=-(cut["value"] * cut["n_probes"]).round().astype(int))
+    cut = cut.assign(n_missing=-(cut["value"] * cut["n_probes"]).fillna(0).round().astype(int))
     verdicts = pd.concat([headline[~twice], cut], ignore_index=True)
     missing = verdicts[verdicts["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
     return {str(protocol): int(number) for protocol, number in missing.items() if number > 0}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import pandas as pd
+
 from edit_robustness.labels import METHODS, in_order, spoken
 
 KIBI = 1024
@@ -29,6 +31,21 @@ def methods_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [row for run in runs for row in _methods(run)]
 
 
+def facts_run(runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many facts each model's run edits."""
+    return {str(model): int(run["n_facts"]) for run in runs if "n_facts" in run for model in run.get("models") or {}}
+
+
+def failures_run(failed_items: pd.DataFrame) -> list[dict[str, Any]]:
+    """Items that could not be made, those of one model, method, stage and reason as one row with their number."""
+    if failed_items.empty:
+        return []
+    by = ["model", "method", "stage", "reason"]
+    groups = failed_items.groupby(by, sort=False)["key"]
+    table = groups.agg(number="size", first="first").reset_index().sort_values(by[:3], kind="stable")
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
 def _methods(run: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     for model, methods in (run.get("methods") or {}).items():
         for method in in_order(methods, METHODS):
@@ -40,11 +57,20 @@ def _methods(run: Mapping[str, Any]) -> Iterator[dict[str, str]]:
                 "model": str(model),
                 "method": spoken(method, METHODS),
                 "settings": ", ".join(f"{key}: {value}" for key, value in settings.items()),
-                "note": _held_out((run.get("figures") or {}).get(model, {}).get(method, {})),
+                "note": _note((run.get("figures") or {}).get(model, {}).get(method, {})),
                 "seconds": "" if seconds is None else f"{seconds:,.2f} s",
                 "size": "" if size is None else in_bytes(size),
                 "speed": "" if speed is None else f"{speed:,.1f}",
             }
+
+
+def _note(figures: Mapping[str, Any]) -> str:
+    """What was measured when a method was prepared."""
+    dead = "; ".join(
+        f"{number:,} of {width:,} key coordinates at {site} never fire: left out of the solve"
+        for site, (number, width) in (figures.get("dead_coordinates") or {}).items()
+    )
+    return " ".join(part for part in (_held_out(figures), f"{dead}." if dead else "") if part)
 
 
 def _held_out(figures: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, UNEDITED, findings, share
 from edit_robustness.report.heat import MANY_CUT
 from edit_robustness.report.page import embedded, environment, records, style
-from edit_robustness.report.runs import contexts_run, methods_run, mixed_run, models_run, summary
+from edit_robustness.report.runs import contexts_run, failures_run, methods_run, mixed_run, models_run, summary
 
 FIGURES = (
     *("frontier", "abilities", "paper_2", "scale", "kinds", "safety", "held", "forgetting", "retention", "gold"),
@@ -49,6 +49,7 @@ class ManyEdits:
         sizes: Models and their billions of parameters.
         figures: Figures by the names in `FIGURES`.
         confidence: Level of all intervals.
+        failed_items: Items that could not be made: model, method, stage, key, reason.
     """
 
     abilities: pd.DataFrame
@@ -64,6 +65,7 @@ class ManyEdits:
     sizes: Mapping[str, float] = field(default_factory=dict)
     figures: Mapping[str, go.Figure] = field(default_factory=dict)
     confidence: float = 0.95
+    failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def render(found: ManyEdits) -> str:
@@ -84,6 +86,7 @@ def render(found: ManyEdits) -> str:
             flags=_flags(found.abilities),
             failed=_failed(found.runs),
             FAILED_SHOWN=FAILED_SHOWN,
+            failed_items=failures_run(found.failed_items),
             scores=_scores(found.abilities),
             comparisons=records(_last(found.comparisons)),
             lifetimes=records(found.lifetimes),
@@ -241,7 +244,16 @@ def _summary(found: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
             "seconds": _number(costs.get("seconds_per_edit"), 2),
             "measured": _number(sum(costs.get("seconds_per_benchmark", {}).get(str(edits), {}).values()) or None, 1),
             "failed": len(costs.get("failed", [])),
+            "unmeasured": _unmeasured(found.failed_items, model, method),
         }
+
+
+def _unmeasured(failed_items: pd.DataFrame, model: str, method: str) -> int:
+    """How many checkpoints could not be asked, and benchmarks not be measured."""
+    if failed_items.empty:
+        return 0
+    own = failed_items[(failed_items["model"] == model) & (failed_items["method"] == method)]
+    return int(own["stage"].isin(["ask", "measure"]).sum())
 
 
 def _shown(rows: pd.DataFrame) -> str:

@@ -79,7 +79,7 @@ class AlphaEdit(Layerwise):
                 self.mom2_tokens,
             )
         figures = {"held_out_energy": {str(s): round(x, 4) for s, x in shares.items()}, "held_out_tokens": tokens}
-        return replace(prepared, figures=figures)
+        return replace(prepared, figures={**prepared.figures, **figures})
 
     def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
         """A basis of the null space or of its complement, whichever has fewer dimensions."""

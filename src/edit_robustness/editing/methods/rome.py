@@ -10,7 +10,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from edit_robustness.editing.closed_form import RowMap, factored, rank_one, solver
+from edit_robustness.editing.closed_form import RowMap, dead_figures, factored, rank_one, solver
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.keys import keys_in_contexts
@@ -89,7 +89,8 @@ class Rome(ByValue):
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
         """The second moments of the keys, and the contexts."""
         moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
-        return Prepared({str(site): moment for site, moment in moments.items()}, self.context_texts(lm, corpus))
+        tensors = {str(site): moment for site, moment in moments.items()}
+        return Prepared(tensors, self.context_texts(lm, corpus), dead_figures(moments))
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
         """The rank-one edit of one fact."""

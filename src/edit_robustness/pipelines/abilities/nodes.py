@@ -1,6 +1,5 @@
 """Nodes of abilities. A benchmark at a checkpoint is a file, so that a killed run goes on after the last one."""
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,15 +10,16 @@ from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.measure import benchmark_facts, measure
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark
+from edit_robustness.datasets.failures import attempts
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.datasets.sequences import Checkpoint, checkpoints, replays
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fold import SequenceParameters
 from edit_robustness.editing.method import Prepared, fingerprint
-from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
+from edit_robustness.records import Document
 
 
 def plan_abilities(lm: LanguageModel, parameters: AbilityParameters, benchmark_files: LocalFiles) -> pd.DataFrame:
@@ -54,10 +54,14 @@ def measure_with(method: str) -> Callable[..., Landing]:
         missing = wanted.missing(stored)
         if not missing:
             return
-        several = {point: [each for each in benchmarks if _key(point, each) in missing] for point in points}
-        due = {point: own for point, own in several.items() if own}
-        measured = _measured(lm, due, replays(edits, list(due), prepared), wanted)
-        yield from track(measured, f"{lm.name}: {method}, abilities", len(missing))
+        due = {_key(point, each): (point, each) for point in points for each in benchmarks}
+        what = f"{lm.name}: {method}, abilities"
+
+        def make(keys: Sequence[str]) -> Iterator[list[Document]]:
+            return _measured(lm, [due[key] for key in keys], edits, prepared)
+
+        for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
+            yield one.stored(wanted[one.key], {"seconds": round(one.seconds, 3), "environment": lm.environment})
 
     return measure_abilities
 
@@ -68,15 +72,13 @@ def _key(point: Checkpoint, benchmark: Benchmark) -> str:
 
 def _measured(
     lm: LanguageModel,
-    due: Mapping[Checkpoint, Sequence[Benchmark]],
-    replayed: Iterator[tuple[Checkpoint, Past]],
-    wanted: Mapping[str, str],
-) -> Iterator[dict[str, Stored]]:
+    due: Sequence[tuple[Checkpoint, Benchmark]],
+    edits: Mapping[str, Stored[Edit]] | None,
+    prepared: Mapping[str, Stored[Prepared]] | None,
+) -> Iterator[list[Document]]:
     """The edits of a checkpoint are applied once for all its benchmarks."""
-    for point, past in replayed:
+    points = {point: [each for at, each in due if at == point] for point, _ in due}
+    for point, past in replays(edits, list(points), prepared):
         with past.applied(lm):
-            for benchmark in due[point]:
-                since = time.perf_counter()
-                documents = measure(lm, benchmark, prefix=past.prefix)
-                seconds = round(time.perf_counter() - since, 3)
-                yield {_key(point, benchmark): Stored.of(wanted[_key(point, benchmark)], documents, seconds=seconds)}
+            for benchmark in points[point]:
+                yield measure(lm, benchmark, prefix=past.prefix)

@@ -15,6 +15,7 @@ from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.report.overview import ALL_KINDS
 from edit_robustness.setting_types import STRICT
 from edit_robustness.statistics import difficulty
+from edit_robustness.statistics.failures import with_failed
 from edit_robustness.statistics.gaps import protocol_gaps, rival_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
@@ -63,14 +64,18 @@ def join_outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.Da
 MEASURE = ["decoding", "protocol", "metric", "unit"]
 
 
-def summarise(outcomes: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
+def summarise(
+    outcomes: pd.DataFrame, failed_items: pd.DataFrame, settings: Analysis
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compute rates and means with intervals for every method, protocol and metric: by kind of prompt, and by family.
 
-    Kinds of the family locality ask about different things, so they stay apart in the overview, too.
+    Kinds of the family locality ask about different things, so they stay apart in the overview, too. `n_failed` counts
+    the facts that the method could not be measured on; a method that failed on all has rows without figures.
     """
     together = outcomes.assign(kind=outcomes["kind"].where(outcomes["family"] == "locality", ALL_KINDS))
+    by = ["model", "method", "kind", "family", *MEASURE]
     headline, overview = (
-        rates(table, ["model", "method", "kind", "family", *MEASURE], cluster="subject", confidence=settings.confidence)
+        with_failed(rates(table, by, cluster="subject", confidence=settings.confidence), failed_items)
         for table in (outcomes, together)
     )
     return headline, overview
@@ -166,6 +171,7 @@ def write_report(
     failures: pd.DataFrame,
     breaks: pd.DataFrame,
     rejects: pd.DataFrame,
+    failed_items: pd.DataFrame,
     runs: list[dict[str, Any]],
     settings: Analysis,
     **figures: go.Figure,
@@ -186,6 +192,7 @@ def write_report(
             failures=failures,
             breaks=breaks,
             rejects=rejects,
+            failed_items=failed_items,
             runs=runs,
             figures=figures,
             confidence=settings.confidence,

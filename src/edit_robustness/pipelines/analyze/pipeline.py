@@ -13,7 +13,7 @@ from edit_robustness.tables import collect, export
 SETTINGS = "params:analyze"
 EXPORTED = (
     *("scores", "answers", "memorisation", "features", "headline", "overview", "gaps", "rivals", "paper_1"),
-    *("orderings", "correlations", "regression", "prediction"),
+    *("orderings", "correlations", "regression", "prediction", "failed_items"),
 )
 """Tables that stand beside the report; each is stored a second time under its name with ``_csv``."""
 
@@ -22,8 +22,8 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
     """The analysis of all models together.
 
     Args:
-        models: Names of the models; ``<model>_scores``, ``_answers``, ``_memorisation``, ``_features``, ``_facts`` and
-            ``_run`` are inputs, beside ``rejects`` and ``params:analyze``.
+        models: Names of the models; ``<model>_scores``, ``_answers``, ``_memorisation``, ``_features``, ``_facts``,
+            ``_run`` and ``_failed_items`` are inputs, beside ``rejects`` and ``params:analyze``.
     """
     return Pipeline([*_collecting(models), *_estimating(), *_drawing(), *_reporting()])
 
@@ -39,13 +39,14 @@ def _collecting(models: Sequence[str]) -> list[Node]:
         Node(collect, of("features"), "features", name="collect_features"),
         Node(nodes.collect_facts(models), of("facts"), "edited_facts", name="collect_facts"),
         Node(collect_runs, of("run"), "runs", name="collect_runs"),
+        Node(collect, of("failed_items"), "failed_items", name="collect_failed_items"),
     ]
 
 
 def _estimating() -> list[Node]:
     return [
         Node(nodes.join_outcomes, ["scores", "edited_facts", "memorisation"], "outcomes", name="join"),
-        Node(nodes.summarise, ["outcomes", SETTINGS], ["headline", "overview"], name="summarise"),
+        Node(nodes.summarise, ["outcomes", "failed_items", SETTINGS], ["headline", "overview"], name="summarise"),
         Node(nodes.compare_protocols, ["outcomes", SETTINGS], "gaps", name="compare_protocols"),
         Node(nodes.compare_with_rivals, ["outcomes", SETTINGS], "rivals", name="compare_with_rivals"),
         Node(nodes.compare_with_paper_1, ["outcomes", SETTINGS], ["paper_1", "orderings"], name="compare_with_paper_1"),
@@ -72,7 +73,7 @@ def _drawing() -> list[Node]:
 def _reporting() -> list[Node]:
     tables = [
         *("headline", "overview", "gaps", "rivals", "paper_1", "orderings", "correlations", "power", "regression"),
-        *("prediction", "failures", "breaks", "rejects", "runs"),
+        *("prediction", "failures", "breaks", "rejects", "failed_items", "runs"),
     ]
     figures = ["robustness", "protocol", "popularity", "correlation"]
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.baked import Baked, NothingBaked
-from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.folders import Stored, made
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.exchange.card import AskedPrompt, Card
 from edit_robustness.editing.exchange.export import refuse_hooks_and_words
@@ -78,7 +78,8 @@ def choose(
     """
     facts = facts_from_table(sampled_facts)
     own = _asked_prompts(answers, settings, lm, decoding)
-    parts = {fact.id: edits[fact.id].read() for fact in facts if fact.id in edits}
+    able = made(edits)
+    parts = {fact.id: able[fact.id].read() for fact in facts if fact.id in able}
     if not parts:
         raise ValueError(f"bake.method: {lm.name} has no edits by {settings.method}; run it with that cell of the grid")
     for edit in parts.values():
@@ -95,10 +96,11 @@ def choose(
         return answers_to_table(said, model=lm.name, method=settings.method, decoding=decoding.described(lm))
 
     selection = select(list(parts), own, settings.method, settings.thresholds, ask_again)
-    selection = replace(selection, left_out=_with_shared_edits(selection, parts))
+    failed = {key: f"its edit could not be made: {item.failed}" for key, item in edits.items() if item.failed}
+    selection = replace(selection, left_out={**_with_shared_edits(selection, parts), **failed})
     for fact, reason in selection.left_out.items():
         logger.warning("%s: the edit of %s by %s is left out: %s", lm.name, fact, settings.method, reason)
-    return selection, _verdicts([fact for fact in facts if fact.id in parts], selection)
+    return selection, _verdicts([fact for fact in facts if fact.id in edits], selection)
 
 
 def put_together(

@@ -55,7 +55,7 @@ def shares(answers: pd.DataFrame, method: str) -> Shares:
     A prompt about the edit holds if the new object is named, one about other facts if the answer is that of the
     unedited model. A prompt that could not be scored counts in no share.
     """
-    scores = score_answers(answers, baseline=UNEDITED)
+    scores = score_answers(answers, baseline=UNEDITED, unedited_required=False)
     main = scores["metric"] == scores["family"].map(HOLDS)
     free = scores[main & (scores["protocol"] == "free") & (scores["method"] == method)]
     found: Shares = {}

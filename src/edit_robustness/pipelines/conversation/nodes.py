@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -12,7 +13,8 @@ from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.asking.converse import Conversing, converse
 from edit_robustness.asking.topics import topic
-from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.datasets.failures import PATIENCE, attempts, failed_table
+from edit_robustness.datasets.folders import Landing, Manifest, Stored, made
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
@@ -22,7 +24,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Transcript
-from edit_robustness.report.conversations import Conversations, render
+from edit_robustness.report.conversations import SILENT, Conversations, render
 from edit_robustness.setting_types import STRICT
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.speakers.unset import UnsetSpeaker
@@ -53,7 +55,7 @@ class Reporting:
 
 
 def talk_with(method: str) -> Callable[..., Landing]:
-    """The node that talks under the edits of one method."""
+    """The node that talks under the edits of one method; facts whose edit could not be made are not talked about."""
 
     def talk(
         lm: LanguageModel,
@@ -68,16 +70,20 @@ def talk_with(method: str) -> Callable[..., Landing]:
         relations = read_relations(raw_relations).relations
         topics = {fact.id: topic(fact, relations.get(fact.relation)) for fact in facts_from_table(sampled_facts)}
         common = (FORMAT, "transcript", method, lm.fingerprint, tester.fingerprint, _plain(settings))
-        wanted = Manifest({key: fingerprint(*common, edits[key].fingerprint, topics[key]) for key in topics})
+        able = [key for key in topics if key in made(edits) or key not in edits]
+        wanted = Manifest({key: fingerprint(*common, edits[key].fingerprint, topics[key]) for key in able})
         yield wanted
-        missing = wanted.missing(stored)
+        missing, what = wanted.missing(stored), f"{lm.name}: {method}, talking"
         if not missing:
             return
         artefact = next((item.read() for item in (prepared or {}).values()), NOTHING)
-        talks = [(edits[key].read().with_prepared(artefact), topics[key]) for key in missing]
-        held = converse(lm, talks, tester, settings, method=method)
-        for key, transcript in zip(missing, track(held, f"{lm.name}: {method}, talking", len(missing)), strict=True):
-            yield {key: Stored.of(wanted[key], transcript)}
+
+        def make(keys: Sequence[str]) -> Iterator[Transcript]:
+            talks = [(edits[key].read().with_prepared(artefact), topics[key]) for key in keys]
+            return converse(lm, talks, tester, settings, method=method)
+
+        for one in track(attempts(missing, make, what, patience=PATIENCE), what, len(missing)):
+            yield one.stored(wanted[one.key], {"environment": lm.environment}, fact_id=one.key)
 
     return talk
 
@@ -93,17 +99,22 @@ def judge(
         yield Manifest({})
         return
     facts = {fact.id: fact for fact in facts_from_table(sampled_facts)}
-    held = {key: item.read() for key, item in transcripts.items()}
+    held = {key: item.read() for key, item in made(transcripts).items()}
     asked = {key: question(one, facts[key]) for key, one in held.items() if one.said}
     wanted = Manifest({key: fingerprint(FORMAT, "opinion", judge.fingerprint, turns) for key, turns in asked.items()})
     yield wanted
     missing = wanted.missing(stored)
     if not missing:
         return
-    groups = [missing[i : i + _JUDGED_AT_ONCE] for i in range(0, len(missing), _JUDGED_AT_ONCE)]
-    for keys in track(groups, f"{judge.name}: judging", len(groups)):
-        replies = judge.replies([asked[key] for key in keys])
-        yield {key: Stored.of(wanted[key], [reply], judge=judge.name) for key, reply in zip(keys, replies, strict=True)}
+
+    def make(keys: Sequence[str]) -> Iterator[list[str]]:
+        for first in range(0, len(keys), _JUDGED_AT_ONCE):
+            some = keys[first : first + _JUDGED_AT_ONCE]
+            yield from ([reply] for reply in judge.replies([asked[key] for key in some]))
+
+    what = f"{judge.name}: judging"
+    for one in track(attempts(missing, make, what, patience=PATIENCE), what, len(missing)):
+        yield one.stored(wanted[one.key], {"judge": judge.name}, fact_id=one.key)
 
 
 def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.DataFrame, ...]]:
@@ -113,7 +124,7 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
         talked, judged = folders[: len(methods)], folders[len(methods) :]
         own = facts_from_table(sampled_facts)
         others = other_objects(own, [*own, *facts_from_table(facts)])
-        transcripts = [item.read() for folder in talked for item in folder.values()]
+        transcripts = [item.read() for folder in talked for item in made(folder).values()]
         if silent := Counter(one.method for one in transcripts if not one.said):
             logger.warning(
                 "%s: %d of %d conversations (%s) have no turn of the model, because the edit's words and the first "
@@ -122,13 +133,38 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
             )
         verdicts = verdict_table(transcripts, {fact.id: fact for fact in own}, others, model=model)
         items = {
-            (name, key): item for name, folder in zip(methods, judged, strict=True) for key, item in folder.items()
+            (name, key): item for name, own in zip(methods, judged, strict=True) for key, item in made(own).items()
         }
         replies = {key: item.read()[0] for key, item in items.items()}
         name = next((str(item.header["judge"]) for item in items.values()), "")
         return verdicts, judged_table(verdicts, replies, name), turns_table(transcripts, model=model)
 
     return rule
+
+
+def list_failures_with(methods: Sequence[str], model: str) -> Callable[..., pd.DataFrame]:
+    """The node that lists the edits, conversations and replies of a judge of one model that could not be made.
+
+    Conversations in which no turn of the model had room are listed, too.
+    """
+
+    def list_failures(*folders: Mapping[str, Stored[Any]]) -> pd.DataFrame:
+        owners = [(method, stage) for stage in ("edit", "talk", "judge") for method in methods]
+        left = [(*owner, folder) for owner, folder in zip(owners, folders, strict=True)]
+        silent = [(method, SILENT, _silent(folder)) for method, stage, folder in left if stage == "talk"]
+        return failed_table(model, [*left, *silent])
+
+    return list_failures
+
+
+def _silent(transcripts: Mapping[str, Stored[Transcript]]) -> dict[str, Stored[Transcript]]:
+    """The conversations without a turn of the model, as items that could not be made."""
+    reason = "the edit's words and the first question leave no room in the context: lower conversation.max_new_tokens"
+    return {
+        key: Stored.lost(item.fingerprint, reason, fact_id=key)
+        for key, item in made(transcripts).items()
+        if not item.read().said
+    }
 
 
 def sum_up(verdicts: pd.DataFrame, judged: pd.DataFrame, settings: Reporting) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -150,10 +186,17 @@ def sum_up(verdicts: pd.DataFrame, judged: pd.DataFrame, settings: Reporting) ->
 
 
 def write_page(
-    verdicts: pd.DataFrame, turns: pd.DataFrame, shares: pd.DataFrame, agreed: pd.DataFrame, settings: Reporting
+    verdicts: pd.DataFrame,
+    turns: pd.DataFrame,
+    shares: pd.DataFrame,
+    agreed: pd.DataFrame,
+    failed: pd.DataFrame,
+    settings: Reporting,
 ) -> str:
     """The page."""
-    return render(Conversations(verdicts, turns, shares, agreed, settings.shown, settings.confidence))
+    return render(
+        Conversations(verdicts, turns, shares, agreed, settings.shown, settings.confidence, failed_items=failed)
+    )
 
 
 def _plain(settings: Conversing) -> dict[str, int]:

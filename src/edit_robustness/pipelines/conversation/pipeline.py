@@ -36,19 +36,32 @@ def create_pipeline(method: str) -> Pipeline:
 def create_verdict_pipeline(methods: Sequence[str], model: str) -> Pipeline:
     """The conversations of all methods of one model to tables."""
     inputs = ["facts", "sampled_facts", *_of(methods, "transcripts"), *_of(methods, "opinions")]
-    return Pipeline([Node(nodes.rule_with(methods, model), inputs, ["verdicts", "compared", "turns"], name="rule")])
+    left = [*_of(methods, "edits"), *_of(methods, "transcripts"), *_of(methods, "opinions")]
+    return Pipeline(
+        [
+            Node(nodes.rule_with(methods, model), inputs, ["verdicts", "compared", "turns"], name="rule"),
+            Node(
+                nodes.list_failures_with(methods, model),
+                left,
+                "conversation_failed_items",
+                name="list_conversation_failures",
+            ),
+        ]
+    )
 
 
 def create_report_pipeline(models: Sequence[str]) -> Pipeline:
     """The tables of all models together, and the page.
 
     Args:
-        models: Names of the models; ``<model>_verdicts``, ``<model>_compared`` and ``<model>_turns`` are inputs.
+        models: Names of the models; ``<model>_verdicts``, ``<model>_compared``, ``<model>_turns`` and
+            ``<model>_conversation_failed_items`` are inputs.
     """
     collected = {what: f"conversation_{what}" for what in ("verdicts", "compared", "turns")}
     verdicts, compared, turns = collected.values()
+    collected["conversation_failed_items"] = failed = "conversation_failed_items"
     tables = ["conversation_rates", "conversation_agreement"]
-    exported = [verdicts, turns, *tables]
+    exported = [verdicts, turns, *tables, failed]
     return Pipeline(
         [
             *(Node(collect, _of(models, what), whole, name=f"collect_{what}") for what, whole in collected.items()),

@@ -20,6 +20,7 @@ COLLECTED = {
     "sequence_answers": "sequence_answers",
     "sequence_scores": "sequence_scores",
     "drift": "drift",
+    "sequence_failed_items": "sequence_failed_items",
 }
 """Tables of each model, and the name of all models' together."""
 
@@ -36,7 +37,8 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
 
     Args:
         models: Names of the models; ``<model>_documents``, ``_benchmarks``, ``_sequence_answers``,
-            ``_sequence_scores``, ``_drift`` and ``_sequence_run`` are inputs, beside ``params:damage``.
+            ``_sequence_scores``, ``_sequence_failed_items``, ``_drift`` and ``_sequence_run`` are
+            inputs, beside ``params:damage``.
     """
     return Pipeline([*_collecting(models), *_estimating(), *_drawing(), *_reporting()], tags=[TAG])
 
@@ -114,6 +116,7 @@ def _reporting() -> list[Node]:
         "held": "held_paths",
         "retention": "retention_paths",
         "benchmarks": "sequence_benchmarks",
+        "failed_items": "sequence_failed_items",
         "runs": "sequence_runs",
         "settings": SETTINGS,
         **{figure: figure for figure in _figures(*FIGURES)},

@@ -1,24 +1,25 @@
 """Nodes of edit. Each fills a folder of fingerprinted files, and makes only what is not there yet.
 
-A model whose own numbers are not finite teaches nothing: what is prepared of it is empty, and says why.
+What cannot be prepared or edited lands with the reason: a method that cannot be prepared loses all its edits, a fact
+whose edit fails only its own.
 """
 
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from edit_robustness.datasets.corpus import CorpusSource
+from edit_robustness.datasets.failures import attempts, lose_all, reason_of, report_failure
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.datasets.run_record import figures_of
-from edit_robustness.editing.files import FORMAT
+from edit_robustness.editing.edits import Edit
+from edit_robustness.editing.files import FORMAT, refuse_not_finite
 from edit_robustness.editing.fitting import TextNeed
-from edit_robustness.editing.fold import BROKEN
 from edit_robustness.editing.key_statistics import count_tokens, second_moments
-from edit_robustness.editing.method import NOTHING, Corpus, Method, Prepared, Trained, Unsolvable, fingerprint
+from edit_robustness.editing.method import Corpus, Method, Prepared, Trained, Unsolvable, fingerprint
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
@@ -51,7 +52,12 @@ def write_corpus_with(need: TextNeed) -> Callable[..., Landing]:
         yield Manifest({_KEY: name})
         if stored.get(_KEY) == name:
             return
-        yield {_KEY: Stored.of(name, list(source.texts) or (_written(lm, source) if lm.finite else []))}
+
+        def write(_: Sequence[str]) -> Iterator[list[str]]:
+            yield list(source.texts) or (_written(lm, source) if lm.finite else [])
+
+        for one in attempts([_KEY], write, f"{lm.name}: writing a corpus"):
+            yield one.stored(name, stage="write corpus")
 
     return write_corpus
 
@@ -105,7 +111,7 @@ def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:
         **sources: Any,
     ) -> Landing:
         # kedro streams only functions that are generators themselves
-        yield from _prepared(lm, stored, method, key, _corpus(**sources), moments or {}, unfinished or {})
+        yield from _prepared(lm, stored, method, key, sources, moments or {}, unfinished or {})
 
     return prepare
 
@@ -113,24 +119,29 @@ def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:
 def take_moments(
     lm: LanguageModel, stored: Mapping[str, str], corpus: Mapping[str, Stored[list[str]]], *methods: Method
 ) -> Landing:
-    """The second moments of the keys that these methods need: one pass over the corpus for all sites, a file a site."""
-    texts = tuple(corpus[_KEY].read())
+    """The second moments of the keys that these methods need: one pass over the corpus for all sites, a file a site.
+
+    Where they cannot be taken they land with the reason, which fails the methods that need them.
+    """
+    texts = tuple(corpus[_KEY].read() or ())
     asked = sorted({pair for method in methods for pair in _moment_keys(method).items()}) if lm.finite else []
     common = (FORMAT, lm.fingerprint, texts)
     wanted = Manifest({key: fingerprint(*common, key) for _, key in asked})
     yield wanted
-    missing = [(site, key) for site, key in asked if stored.get(key) != wanted[key]]
-    for tokens in sorted({_tokens(key) for _, key in missing}):
-        own = {site: key for site, key in missing if _tokens(key) == tokens}
+    sites = {key: site for site, key in asked if stored.get(key) != wanted[key]}
+    what = f"{lm.name}: second moments of keys"
+
+    def take(keys: Sequence[str]) -> Iterator[Prepared]:
+        _require_made(corpus[_KEY])
+        own, tokens = [sites[key] for key in keys], _tokens(keys[0])
         taken = second_moments(
-            lm,
-            texts,
-            list(own),
-            tokens=tokens,
-            progress=lambda batches: track(batches, f"{lm.name}: second moments of keys", len(batches)),
+            lm, texts, own, tokens=tokens, progress=lambda batches: track(batches, what, len(batches))
         )
-        for site, key in own.items():
-            yield {key: Stored.of(wanted[key], Prepared({_KEY: taken[site]}))}
+        yield from (Prepared({_KEY: taken[site]}) for site in own)
+
+    for tokens in sorted({_tokens(key) for key in sites}):
+        for one in attempts([key for key in sites if _tokens(key) == tokens], take, what):
+            yield one.stored(wanted[one.key], stage="take moments")
 
 
 def _moment_keys(method: Method) -> dict[Site, str]:
@@ -163,10 +174,11 @@ def _prepared(
     stored: Mapping[str, str],
     method: Method,
     key: str,
-    corpus: Corpus,
+    sources: Mapping[str, Any],
     moments: Mapping[str, Stored[Prepared]],
     unfinished: Mapping[str, Stored[Prepared]],
 ) -> Landing:
+    corpus = _corpus(**sources)
     # the moments follow from the texts, the model and the hyperparameters
     learnt = (corpus.texts, corpus.facts, corpus.relations)
     wanted = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, learnt)
@@ -174,17 +186,39 @@ def _prepared(
     if stored.get(key) == wanted:
         return
     try:
-        if not lm.finite:
-            raise Unsolvable(_NO_NUMBERS)
-        own = {site: moments[key].read().tensors[_KEY] for site, key in _moment_keys(method).items() if moments}
-        corpus = replace(corpus, moments=own)
-        if isinstance(method, Trained):
-            yield from _trained(lm, method, key, corpus, wanted, unfinished)
-        else:
-            yield {key: Stored.of(wanted, method.prepare(lm, corpus))}
-    except BROKEN as reason:
-        logger.warning("%s: %s cannot be prepared: %s", lm.name, method.name, reason)
-        yield {key: Stored.of(wanted, NOTHING, failed=str(reason))}
+        yield from _pieces(lm, method, key, corpus, wanted, sources, moments, unfinished)
+    except Exception as error:  # noqa: BLE001 - whatever a method raises must lose its own cell alone
+        report_failure(f"{lm.name}: {method.name}", "preparing", error)
+        yield {key: Stored.lost(wanted, reason_of(error), stage="prepare")}
+
+
+def _pieces(
+    lm: LanguageModel,
+    method: Method,
+    key: str,
+    corpus: Corpus,
+    wanted: str,
+    sources: Mapping[str, Any],
+    moments: Mapping[str, Stored[Prepared]],
+    unfinished: Mapping[str, Stored[Prepared]],
+) -> Landing:
+    if not lm.finite:
+        raise Unsolvable(_NO_NUMBERS)
+    _require_made(*(sources.get("corpus") or {}).values())
+    own = {site: moments[name] for site, name in _moment_keys(method).items() if moments}
+    _require_made(*own.values())
+    corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in own.items()})
+    if isinstance(method, Trained):
+        yield from _trained(lm, method, key, corpus, wanted, unfinished)
+    else:
+        yield {key: Stored.of(wanted, method.prepare(lm, corpus), environment=lm.environment)}
+
+
+def _require_made(*items: Stored[Any]) -> None:
+    """Refuse to go on from what could not be made."""
+    for item in items:
+        if item.failed:
+            raise Unsolvable(item.failed)
 
 
 def _trained(
@@ -202,9 +236,9 @@ def _trained(
     states = method.train(lm, corpus, started=started)
     state = next(states)
     for later in states:
-        yield {begun: Stored.of(wanted, state)}
+        yield {begun: Stored.of(wanted, state, environment=lm.environment)}
         state = later
-    yield {key: Stored.of(wanted, state)}
+    yield {key: Stored.of(wanted, state, environment=lm.environment)}
     yield {begun: None}
 
 
@@ -222,13 +256,18 @@ def _edits(
     missing = [fact for fact in facts if stored.get(fact.id) != wanted[fact.id]]
     if not missing:
         return
-    if reason := prepared.header.get("failed"):
-        raise ValueError(f"{method.name} could not be prepared for {lm.name}: {reason}")
-    edits = method.edit_each(lm, missing, prepared=prepared.read())
-    started = time.perf_counter()
-    for fact, edit in zip(missing, track(edits, f"{lm.name}: {method.name} edits", len(missing)), strict=True):
-        seconds, started = time.perf_counter() - started, time.perf_counter()
-        yield {fact.id: Stored.of(wanted[fact.id], edit, seconds=round(seconds, 3), **figures_of(prepared))}
+    if prepared.failed:
+        yield from lose_all({fact.id: wanted[fact.id] for fact in missing}, prepared)
+        return
+    by_id, artefact = {fact.id: fact for fact in missing}, prepared.read()
+
+    def make(keys: Sequence[str]) -> Iterator[Edit]:
+        return method.edit_each(lm, [by_id[key] for key in keys], prepared=artefact)
+
+    what = f"{lm.name}: {method.name} edits"
+    for one in track(attempts(list(by_id), make, what, check=refuse_not_finite), what, len(missing)):
+        about = {"seconds": round(one.seconds, 3), "environment": lm.environment, **figures_of(prepared)}
+        yield one.stored(wanted[one.key], about, fact_id=one.key)
 
 
 def _corpus(
@@ -238,7 +277,7 @@ def _corpus(
     raw_relations: dict | None = None,
 ) -> Corpus:
     """The parts of a corpus that a method asked for; no fact in it shares a subject with the facts of this run."""
-    texts = tuple(corpus[_KEY].read()) if corpus else ()
+    texts = tuple(corpus[_KEY].read() or ()) if corpus else ()
     if facts is None or sampled_facts is None:
         return Corpus(texts)
     edited = set(sampled_facts["subject"])

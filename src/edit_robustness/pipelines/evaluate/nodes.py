@@ -1,15 +1,15 @@
 """Nodes of evaluate. Answers land one file an edit, so that a killed run goes on after the last one."""
 
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.asking.lengths import check_fit, longest
-from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.datasets.failures import PATIENCE, attempts, failed_table
+from edit_robustness.datasets.folders import Landing, Manifest, Stored, made
 from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import FORMAT
@@ -43,12 +43,15 @@ def evaluate(
 ) -> Landing:
     """Ask every probe under its edit; answers that are there already are not asked again.
 
+    Facts whose edit could not be made are not asked.
+
     `prepared` holds what the method prepared, where its edits cannot be applied without it; `checked` says that all
     prompts fit into the context.
     """
-    own: dict[str, list[Probe]] = {key: [] for key in edits}
+    own: dict[str, list[Probe]] = {key: [] for key in made(edits)}
     for probe in probes_from_table(probes):
-        own[probe.fact_id].append(probe)
+        if probe.fact_id in own or probe.fact_id not in edits:
+            own[probe.fact_id].append(probe)
     artefact = next((item.read() for item in (prepared or {}).values()), NOTHING)
     yield from _answers(lm, edits, own, stored, decoding, f"{lm.name}: asking", artefact)
 
@@ -103,20 +106,22 @@ def _answers(
     missing = wanted.missing(stored)
     if not missing:
         return
-    asked = [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing]
-    needs = longest(lm, [(edit.prefix, probe) for edit, own in asked for probe in own], decoding)
-    check_fit(lm, {"edit": needs}, shorten=shorten)
-    answers = ask(lm, asked, decoding)
-    since = time.perf_counter()
-    for key, said in zip(missing, track(answers, what, len(missing)), strict=True):
+
+    def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
+        asked = [(edits[key].read().with_prepared(prepared), probes[key]) for key in keys]
+        needs = longest(lm, [(edit.prefix, probe) for edit, own in asked for probe in own], decoding)
+        check_fit(lm, {"edit": needs}, shorten=shorten)
+        return ask(lm, asked, decoding)
+
+    for one in track(attempts(missing, make, what), what, len(missing)):
         # what is asked in one batch comes at once: only the sum over all edits means something
-        yield {key: Stored.of(wanted[key], said, seconds=time.perf_counter() - since, probes=len(said))}
-        since = time.perf_counter()
+        about = {"seconds": one.seconds, "probes": len(probes[one.key]), "environment": lm.environment}
+        yield one.stored(wanted[one.key], about, fact_id=one.key)
 
 
 def memorise(lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame) -> pd.DataFrame:
-    """What the unedited model knows of each fact."""
-    answers = [answer for item in recalled.values() for answer in item.read()]
+    """What the unedited model knows of each fact; facts that it could not be asked about are left out."""
+    answers = [answer for item in made(recalled).values() for answer in item.read()]
     table = memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)
     if cut := int(table["recall_cut"].sum()):
         logger.warning(
@@ -134,7 +139,7 @@ def gather_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
         how = decoding.described(lm)
         tables = [
             answers_to_table(
-                [a for item in items.values() for a in item.read()], model=lm.name, method=method, decoding=how
+                [a for item in made(items).values() for a in item.read()], model=lm.name, method=method, decoding=how
             )
             for method, items in zip(methods, answers, strict=True)
         ]
@@ -148,15 +153,21 @@ def judge_each(answers: pd.DataFrame, judge: Speaker, stored: Mapping[str, str])
     shown = {key: conversations(rows) for key, rows in _judged_together(answers).items()}
     wanted = Manifest({key: fingerprint(FORMAT, judge.fingerprint, turns) for key, turns in shown.items()})
     yield wanted
-    missing = wanted.missing(stored)
-    for key in track(missing, f"{judge.name}: judging", len(missing)):
-        yield {key: Stored.of(wanted[key], judge.replies(shown[key]), judge=judge.name)}
+    missing, what = wanted.missing(stored), f"{judge.name}: judging"
+
+    def make(keys: Sequence[str]) -> Iterator[list[str]]:
+        return (judge.replies(shown[key]) for key in keys)
+
+    for one in track(attempts(missing, make, what, batched=False, patience=PATIENCE), what, len(missing)):
+        method, _, fact = one.key.partition("/")
+        yield one.stored(wanted[one.key], {"judge": judge.name}, method=method, fact_id=fact)
 
 
 def read_judgements(answers: pd.DataFrame, judged: Mapping[str, Stored[list[str]]]) -> pd.DataFrame:
-    """The verdicts in the judge's replies."""
+    """The verdicts in the judge's replies; an answer that the judge could not be asked about has an empty reply."""
+    name = next((item.header["judge"] for item in made(judged).values()), "")
     tables = [
-        judgements_table(rows, judged[key].read(), judged[key].header["judge"])
+        judgements_table(rows, [""] * len(rows) if judged[key].failed else judged[key].read(), name)
         for key, rows in _judged_together(answers).items()
     ]
     return pd.concat([judgements_table(answers.head(0), [], ""), *tables], ignore_index=True)
@@ -168,24 +179,40 @@ def _judged_together(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def score(answers: pd.DataFrame, judgements: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Every metric of every answer."""
+    """Every metric of every answer; what lacks the unedited model's answer to compare with has missing values."""
     check_answers(answers)
-    return score_answers(answers, judgements=judgements)
+    return score_answers(answers, judgements=judgements, unedited_required=False)
 
 
-def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
-    """The node that says what was run: the model, the methods with hyperparameters and costs, versions."""
+def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any], pd.DataFrame]]:
+    """The node that says what was run (model, methods with hyperparameters and costs, versions), and what failed."""
 
-    def describe(lm: LanguageModel, sampled_facts: pd.DataFrame, *rest: Any) -> dict[str, Any]:
-        edits, answers, settings = (rest[place::3] for place in range(3))
-        used = {name: own.settings() for name, own in zip(methods, settings, strict=True)}
-        return {
-            **run_record(lm, used, dict(zip(methods, edits, strict=True)), _PACKAGES, answers),
-            "probes_per_second": {lm.name: dict(zip(methods, map(_speed, answers), strict=True))},
+    def describe(lm: LanguageModel, sampled_facts: pd.DataFrame, **cells: Any) -> tuple[dict[str, Any], pd.DataFrame]:
+        edits, answers, settings = (
+            {method: cells[f"{method}_{what}"] for method in methods} for what in ("edits", "answers", "settings")
+        )
+        used = {name: own.settings() for name, own in settings.items()}
+        record = {
+            **run_record(lm, used, edits, _PACKAGES, answers.values()),
+            "probes_per_second": {lm.name: {name: _speed(own) for name, own in answers.items()}},
             "n_facts": len(sampled_facts),
         }
+        shared = [("", stage, cells.get(folder)) for folder, stage in SHARED.items()]
+        own = [(name, stage, folder[name]) for name in methods for stage, folder in (("edit", edits), ("ask", answers))]
+        return record, failed_table(lm.name, [*shared, *own])
 
     return describe
+
+
+SHARED = {
+    "corpus": "write corpus",
+    "said": "ask for old objects",
+    "recalled": "recall",
+    "recalled_in_context": "recall in context",
+    "written": "write wordings",
+    "judged": "judge",
+}
+"""Folders of a model that belong to no method, and what fills them."""
 
 
 def _speed(answers: Mapping[str, Stored[list[Answer]]]) -> float | None:

@@ -53,7 +53,7 @@ def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]
     rejects: list[dict[str, str]] = []
     for fact in facts_from_table(facts):
         try:
-            complete.append(fact if fact.target_true else _with_object(fact, said[fact.id].read()[0]))
+            complete.append(fact if fact.target_true else _with_object(fact, _answer(said[fact.id])))
         except ValueError as reason:
             rejects.append({"id": fact.id, "subject": fact.subject, "relation": fact.relation, "reason": str(reason)})
     kinds = Counter(reject["reason"].split(":")[0] for reject in rejects)
@@ -66,6 +66,17 @@ def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]
     if rejects:
         logger.warning("%d of %d facts are set aside for this model: %s", len(rejects), len(facts), reasons)
     return facts_to_table(complete), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
+
+
+def _answer(item: Stored[list[Answer]]) -> Answer:
+    """The answer to a fact's statement.
+
+    Raises:
+        ValueError: The reason why there is none.
+    """
+    if item.failed:
+        raise ValueError(f"could not be asked: {item.failed}")
+    return item.read()[0]
 
 
 def _with_object(fact: Fact, answer: Answer) -> Fact:

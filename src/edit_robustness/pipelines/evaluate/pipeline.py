@@ -67,17 +67,32 @@ def create_pipeline(method: str) -> Pipeline:
     return Pipeline([Node(nodes.evaluate, inputs, "answers", name="evaluate", tags=["gpu"])])
 
 
-def create_scoring_pipeline(methods: Sequence[str], model: str, *, judged: bool = False) -> Pipeline:
-    """The answers of all methods of one model to tables; `judged`: a judge reads them too."""
+def create_scoring_pipeline(
+    methods: Sequence[str], model: str, *, judged: bool = False, written: bool = False
+) -> Pipeline:
+    """The answers of all methods of one model to tables.
+
+    Args:
+        methods: Rows of METHODS.
+        model: Whose hyperparameters are meant.
+        judged: Whether a judge reads the answers, too.
+        written: Whether a writer makes the wordings.
+    """
     answers = [f"{method}_answers" for method in methods]
-    cells = [(f"{method}_edits", f"{method}_answers", f"params:methods.{method}.{model}") for method in methods]
-    about = ["language_model", "sampled_facts", *(name for cell in cells for name in cell)]
+    left_out = {"judged": judged, "written": written}
+    about = {
+        "lm": "language_model",
+        "sampled_facts": "sampled_facts",
+        **{name: name for name in nodes.SHARED if left_out.get(name, True)},
+        **{f"{method}_{what}": f"{method}_{what}" for method in methods for what in ("edits", "answers")},
+        **{f"{method}_settings": f"params:methods.{method}.{model}" for method in methods},
+    }
     return Pipeline(
         [
             Node(nodes.gather_with(methods), ["language_model", _DECODING, *answers], "answers", name="gather"),
             *(_judging() if judged else []),
             *create_rescoring_pipeline(judged=judged).nodes,
-            Node(nodes.describe_with(methods), about, "run", name="describe"),
+            Node(nodes.describe_with(methods), about, ["run", "failed_items"], name="describe"),
         ]
     )
 

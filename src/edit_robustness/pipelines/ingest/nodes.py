@@ -98,7 +98,8 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
     """Choose the facts of this run: evenly over what the model recalls or not, and over classes of page views.
 
     Inside a class, relations take turns; no two facts share a subject; facts with unknown page views come only
-    where the others do not suffice. The choice depends on the seed and not on the order of the table.
+    where the others do not suffice. The choice depends on the seed and not on the order of the table. Facts that the
+    model could not be asked about are not chosen.
 
     Args:
         facts: All facts.
@@ -109,9 +110,10 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
         The chosen rows of `facts`, in its order.
 
     Raises:
-        ValueError: Where a fact has no memorisation.
+        ValueError: Where no fact has a memorisation.
     """
     recalled = recalled_facts(facts, memorisation)
+    facts = facts[facts["id"].isin(recalled)]
     if not parameters.size:
         return facts.reset_index(drop=True)
     chosen = balanced(
@@ -127,16 +129,21 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
 
 
 def recalled_facts(facts: pd.DataFrame, memorisation: pd.DataFrame) -> dict[str, bool]:
-    """For each fact's id whether the model recalls it.
+    """For each fact that the model could be asked about, by its id, whether the model recalls it.
 
     Raises:
-        ValueError: Where a fact has no memorisation.
+        ValueError: Where no fact has a memorisation.
     """
     recalled = dict(zip(memorisation["fact_id"], memorisation["recalled"].astype(bool), strict=True))
     lacking = [identifier for identifier in facts["id"] if identifier not in recalled]
-    if lacking:
+    if len(lacking) == len(facts):
         raise ValueError(
-            f"{len(lacking)} facts have no memorisation, the first: {lacking[0]}; run it on all facts again"
+            f"none of {len(facts)} facts has a memorisation; the log says why, or run it on all facts again"
+        )
+    if lacking:
+        logger.warning(
+            "%d of %d facts are not drawn, because the model could not be asked about them, the first: %s",
+            *(len(lacking), len(facts), lacking[0]),
         )
     return recalled
 

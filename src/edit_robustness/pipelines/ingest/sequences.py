@@ -47,7 +47,7 @@ def draw_sequence(
         ValueError: If too few facts are left to edit.
     """
     recalled = recalled_facts(facts, memorisation)
-    every = facts_from_table(facts)
+    every = facts_from_table(facts[facts["id"].isin(recalled)])
     retained = _drawn([fact for fact in every if recalled[fact.id]], recalled, settings.retained, settings.seed)
     if len(retained) < settings.retained:
         logger.warning(

@@ -1,13 +1,14 @@
 """Nodes of rephrase: the wordings of the facts of this run, every chosen kind of prompt made of them, and a sample."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import pandas as pd
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.datasets.failures import PATIENCE, attempts
+from edit_robustness.datasets.folders import Landing, Manifest
 from edit_robustness.editing.method import fingerprint
 from edit_robustness.progress import track
 from edit_robustness.prompts.kinds import KINDS, chosen_kinds
@@ -85,15 +86,16 @@ def ask_writer(
         }
     )
     yield wanted
-    missing = [fact for fact in facts if stored.get(fact.id) != wanted[fact.id]]
+    by_id, what = {fact.id: fact for fact in facts}, f"{writer.name}: writing wordings"
+    missing = wanted.missing(stored)
 
-    def landed() -> Iterator[dict[str, Stored[Any]]]:
-        for first in range(0, len(missing), _AT_ONCE):
-            made = write(missing[first : first + _AT_ONCE], templates, writer, parameters.tries)
-            yield from ({key: Stored.of(wanted[key], wordings)} for key, wordings in made.items())
+    def make(keys: Sequence[str]) -> Iterator[list[Wording]]:
+        for first in range(0, len(keys), _AT_ONCE):
+            some = [by_id[key] for key in keys[first : first + _AT_ONCE]]
+            yield from write(some, templates, writer, parameters.tries).values()
 
-    if missing:
-        yield from track(landed(), f"{writer.name}: writing wordings", len(missing))
+    for one in track(attempts(missing, make, what, patience=PATIENCE), what, len(missing)):
+        yield one.stored(wanted[one.key], fact_id=one.key)
 
 
 def write_wordings(
@@ -113,7 +115,8 @@ def write_wordings(
     facts = facts_from_table(sampled_facts)
     made: dict[str, list[Wording]] = {}
     if parameters.by == "writer":
-        made = {fact.id: brought(fact) + source[fact.id].read() for fact in facts}
+        # a fact that the writer failed at has templates, like one whose texts failed the checks
+        made = {fact.id: brought(fact) + (source[fact.id].read() or []) for fact in facts}
     elif parameters.by == "table":
         made = _reviewed(source, facts)
     return wordings_to_table(settled(facts, made, read_relations(raw_relations)))

@@ -8,7 +8,8 @@ import pandas as pd
 
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding
-from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.failures import failed_table
+from edit_robustness.datasets.folders import Stored, made
 from edit_robustness.datasets.run_record import mean_of, run_record
 from edit_robustness.datasets.sequences import checkpoints
 from edit_robustness.editing.edits import Edit
@@ -35,12 +36,14 @@ def gather_answers_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
         positions = orders.set_index(["order", "fact_id"])["position"]
         tables = []
         for method, folder in zip(methods, answers, strict=True):
-            for key, item in folder.items():
+            for key, item in made(folder).items():
                 order, edits = map(int, key.split("."))
                 table = answers_to_table(item.read(), model=lm.name, method=method, decoding=how)
                 place = table["fact_id"].map(positions[order]).fillna(0).astype("int64")
                 asked = place.map(lambda position: "edited" if position else "retained").astype("str")
                 tables.append(table.assign(order=order, edits=edits, asked=asked, position=place))
+        if not tables:
+            raise ValueError(f"{lm.name}: no checkpoint of any method could be asked; the log names the reasons")
         return pd.concat(tables, ignore_index=True)
 
     return gather_answers
@@ -52,7 +55,7 @@ def score_sequences(answers: pd.DataFrame) -> pd.DataFrame:
     points = [
         method if method == NoEdit.name else f"{method} {order}.{edits}" for method, order, edits in _points(answers)
     ]
-    scores = score_answers(answers.assign(method=points)).rename(columns={"method": "point"})
+    scores = score_answers(answers.assign(method=points), unedited_required=False).rename(columns={"method": "point"})
     about = answers[["probe_id", "method", *_ADDED]].assign(point=points)
     return scores.merge(about, on=["point", "probe_id"], validate="many_to_one")[[*SCORE_COLUMNS, *_ADDED]]
 
@@ -67,10 +70,10 @@ def gather_documents_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]
     def gather_documents(lm: LanguageModel, *documents: Documents) -> pd.DataFrame:
         tables = []
         for method, folder in zip(methods, documents, strict=True):
-            for key, item in folder.items():
+            for key, item in made(folder).items():
                 order, edits = map(int, key.split(".")[:2])
                 tables.append(documents_to_table(item.read(), model=lm.name, method=method, order=order, edits=edits))
-        return pd.concat(tables, ignore_index=True).astype(DOCUMENT_COLUMNS)
+        return collect(*tables, pd.DataFrame(columns=list(DOCUMENT_COLUMNS))).astype(DOCUMENT_COLUMNS)
 
     return gather_documents
 
@@ -80,8 +83,8 @@ def gather_drift(*drifts: pd.DataFrame) -> pd.DataFrame:
     return collect(*drifts, pd.DataFrame(columns=list(DRIFT_COLUMNS))).astype(DRIFT_COLUMNS)
 
 
-def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
-    """The node that says what was run: the model, the methods, the sequences, what failed, and what it cost."""
+def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any], pd.DataFrame]]:
+    """The node that says what was run (model, methods, sequences and what they cost), and what failed."""
 
     def describe(
         lm: LanguageModel,
@@ -89,13 +92,13 @@ def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
         abilities: AbilityParameters,
         sampled_facts: pd.DataFrame,
         **cells: Any,
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], pd.DataFrame]:
         edited = [method for method in methods if method != NoEdit.name]
         folders = {method: cells[f"{method}_sequence"] for method in edited}
         used = {NoEdit.name: {}, **{method: cells[f"{method}_settings"].settings() for method in edited}}
         measured = [cells[f"{m}_documents"] for m in methods]
         own = {m: _sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
-        return {
+        record = {
             **run_record(lm, used, folders, _PACKAGES, measured),
             "n_facts": settings.length,
             "n_retained": int((sampled_facts["asked"] == "retained").sum()),
@@ -103,8 +106,16 @@ def describe_with(methods: Sequence[str]) -> Callable[..., dict[str, Any]]:
             "abilities": {name: value for name, value in asdict(abilities).items() if name != "presets"},
             "sequences": {lm.name: own},
         }
+        stages = {"edit": "sequence", "ask": "sequence_answers", "measure": "documents"}
+        left = [(m, stage, cells.get(f"{m}_{what}")) for m in methods for stage, what in stages.items()]
+        shared = [("", stage, cells.get(what)) for what, stage in SHARED.items()]
+        return record, failed_table(lm.name, [*shared, *left])
 
     return describe
+
+
+SHARED = {"corpus": "write corpus", "said": "ask for old objects", "recalled": "recall"}
+"""Folders of a model that belong to no method, and what fills them."""
 
 
 def _sequence(
@@ -116,11 +127,11 @@ def _sequence(
     seconds: dict[str, dict[str, list[float]]] = {}
     for point in points:
         prefixes.setdefault(str(point.edits), []).append(point.prefix_tokens)
-    for key, item in documents.items():
+    for key, item in made(documents).items():
         _, number, benchmark = key.split(".", 2)
         seconds.setdefault(number, {}).setdefault(benchmark, []).append(item.header["seconds"])
     return {
-        "failed": [_failure(key, item) for key, item in (edits or {}).items() if "failed" in item.header],
+        "failed": [_failure(key, item) for key, item in (edits or {}).items() if item.failed],
         "seconds_per_edit": mean_of(edits, "seconds") if edits else None,
         "prefix_tokens": {number: sum(several) / len(several) for number, several in prefixes.items()},
         "seconds_per_benchmark": {
@@ -132,4 +143,4 @@ def _sequence(
 
 def _failure(key: str, item: Stored[Edit]) -> dict[str, Any]:
     order, _, position = key.partition(".")
-    return {"order": int(order), "position": int(position), "reason": item.header["failed"]}
+    return {"order": int(order), "position": int(position), "reason": item.failed}

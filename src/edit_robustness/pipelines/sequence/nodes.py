@@ -2,20 +2,21 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.datasets.failures import attempts, reason_of, report_failure
 from edit_robustness.datasets.folders import Landing, Manifest, Stored
 from edit_robustness.datasets.run_record import figures_of
-from edit_robustness.datasets.sequences import Checkpoint, checkpoints, edit_key, replays
+from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, replays
 from edit_robustness.editing.edits import Appliable, Edit, Frame
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fold import SequenceParameters, Step, fold
-from edit_robustness.editing.method import Method, Prepared, fingerprint
+from edit_robustness.editing.method import Method, Prepared, Unsolvable, fingerprint
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
@@ -25,7 +26,7 @@ from edit_robustness.progress import track
 from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
-from edit_robustness.records import Fact, Probe
+from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.tables import facts_from_table, probes_from_table, probes_to_table
 
 logger = logging.getLogger(__name__)
@@ -109,35 +110,89 @@ def _edits(
     settings: SequenceParameters,
     prepared: Stored[Prepared],
 ) -> Landing:
+    """The increments of all orders; one that failed before is tried again.
+
+    An increment's fingerprint follows from which increments before it failed. So one that fails now or succeeds now,
+    unlike before, changes the fingerprints of all after it, which are then made anew.
+    """
     common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared.fingerprint)
     groups = {order: settings.grouped(facts, method) for order, facts in sequences.items()}
-    wanted = {order: dict(_fingerprints(common, own)) for order, own in groups.items()}
-    figures = figures_of(prepared)
-    yield Manifest({edit_key(order, number): name for order, own in wanted.items() for number, name in own.items()})
-    for order, names in wanted.items():
-        there = {number: stored.get(edit_key(order, number)) for number in names}
-        kept = {n: item for n, item in there.items() if item is not None and item.fingerprint == names[n]}
-        if len(kept) == len(names):
+    there = {order: _of_order(stored, order) for order in groups}
+    names = {order: _names(common, own, there[order], {}) for order, own in groups.items()}
+    yield _manifest(names)
+    for order, own in groups.items():
+        kept = _kept(names[order], there[order])
+        if len(kept) == len(own):
             continue
-        steps = _steps(lm, method, groups[order], prepared, kept)
-        failed, since = [], time.perf_counter()
-        for step in track(steps, f"{lm.name}: {method.name} in sequence, order {order}", len(names)):
-            seconds = round(time.perf_counter() - since, 3)
-            failed += [step.failed] * bool(step.failed)
+        if prepared.failed:
+            logger.warning("%s: %d edits by %s failed, the first: %s", lm.name, len(own), method.name, prepared.failed)
+        outcomes: dict[int, bool] = {}
+        what = f"{lm.name}: {method.name} in sequence, order {order}"
+        steps = track(_steps(lm, method, own, prepared, kept), what, len(own))
+        for (step, seconds), facts in zip(_timed(steps), own, strict=True):
+            number, item = step.number, there[order].get(step.number)
+            if step.failed is not None and not prepared.failed:
+                report_failure(what, f"edit {number}", step.failed)
             if not step.kept:
-                item = Stored.of(names[step.number], step.edit, seconds=seconds, **_header(lm, step), **figures)
-                yield {edit_key(order, step.number): item}
-            since = time.perf_counter()
-        if failed:
-            logger.warning("%s: %d edits by %s failed, the first: %s", lm.name, len(failed), method.name, failed[0])
+                header = {
+                    "seconds": seconds,
+                    "environment": lm.environment,
+                    **_header(lm, step),
+                    **figures_of(prepared),
+                }
+                yield {edit_key(order, number): _stored(names[order][number], step, facts, prepared, header)}
+            outcomes[number] = step.failed is not None
+            if outcomes[number] != _failed_before(item, names[order][number]):
+                names[order] = _names(common, own, there[order], outcomes)
+                yield _manifest(names)
+                kept.clear()
+                kept.update(_kept(names[order], there[order]))
 
 
-def _fingerprints(common: str, groups: Sequence[Sequence[Fact]]) -> Iterator[tuple[int, str]]:
-    """For each edit the number of facts after it, and a fingerprint that follows from all edits up to it."""
-    number, name = 0, common
+def _of_order(stored: Mapping[str, Stored[Edit]], order: int) -> dict[int, Stored[Edit]]:
+    keys = {key: key.split(".") for key in stored}
+    return {int(number): stored[key] for key, (own, number) in keys.items() if int(own) == order}
+
+
+def _names(
+    common: str, groups: Sequence[Sequence[Fact]], there: Mapping[int, Stored[Edit]], outcomes: Mapping[int, bool]
+) -> dict[int, str]:
+    """For each edit the number of facts after it, and a fingerprint of all that it follows from.
+
+    Args:
+        common: Fingerprint of model and method.
+        groups: The facts of each edit.
+        there: The increments in the folder.
+        outcomes: Which edits failed in this run, as far as it has come; the others are as they are in the folder.
+    """
+    number, name, names = 0, common, {}
     for group in groups:
         number, name = number + len(group), fingerprint(name, list(group))
-        yield number, name
+        names[number] = name
+        failed = outcomes[number] if number in outcomes else _failed_before(there.get(number), name)
+        name = after(name, failed=failed)
+    return names
+
+
+def _failed_before(item: Stored[Edit] | None, name: str) -> bool:
+    return item is not None and item.fingerprint == name and bool(item.failed)
+
+
+def _kept(names: Mapping[int, str], there: Mapping[int, Stored[Edit]]) -> dict[int, Callable[[], Edit]]:
+    """What reads the increments that need not be made."""
+    items = {number: there.get(number) for number in names}
+    return {n: item.read for n, item in items.items() if item and item.fingerprint == names[n] and not item.failed}
+
+
+def _manifest(names: Mapping[int, Mapping[int, str]]) -> Manifest:
+    return Manifest({edit_key(order, number): name for order, own in names.items() for number, name in own.items()})
+
+
+def _timed(steps: Iterable[Step]) -> Iterator[tuple[Step, float]]:
+    since = time.perf_counter()
+    for step in steps:
+        yield step, round(time.perf_counter() - since, 3)
+        since = time.perf_counter()
 
 
 def _steps(
@@ -145,23 +200,30 @@ def _steps(
     method: Method,
     groups: Sequence[Sequence[Fact]],
     prepared: Stored[Prepared],
-    kept: Mapping[int, Stored[Edit]],
+    kept: Mapping[int, Callable[[], Edit]],
 ) -> Iterator[Step]:
-    if reason := prepared.header.get("failed"):
+    if prepared.failed:
         number = 0
         for group in groups:
             number += len(group)
-            yield Step(number, Frame(), Past(), failed=reason)
+            yield Step(number, Frame(), Past(), failed=Unsolvable(prepared.failed))
         return
-    made = {number: item.read for number, item in kept.items()}
-    yield from fold(lm, method, groups, prepared=prepared.read(), kept=made)
+    yield from fold(lm, method, groups, prepared=prepared.read(), kept=kept)
+
+
+def _stored(
+    name: str, step: Step, facts: Sequence[Fact], prepared: Stored[Prepared], header: Mapping[str, Any]
+) -> Stored[Edit]:
+    if step.failed is None:
+        return Stored.of(name, step.edit, **header)
+    stage = {"stage": "prepare"} if prepared.failed else {}
+    return Stored.lost(name, reason_of(step.failed), fact_id=", ".join(fact.id for fact in facts), **stage, **header)
 
 
 def _header(lm: LanguageModel, step: Step) -> dict[str, object]:
-    """What is kept beside an increment: the tokens of all words so far, and why there is none."""
+    """What is kept beside an increment: the tokens of all words so far."""
     words = step.past.prefix
-    tokens = len(prompt_ids(lm, Rendered(words))) if words else 0
-    return {"prefix_tokens": tokens, **({"failed": step.failed} if step.failed else {})}
+    return {"prefix_tokens": len(prompt_ids(lm, Rendered(words))) if words else 0}
 
 
 def ask_with(method: str) -> Callable[..., Landing]:
@@ -189,13 +251,16 @@ def ask_with(method: str) -> Callable[..., Landing]:
         missing = wanted.missing(stored)
         if not missing:
             return
-        due = replays(edits, [points[key] for key in missing], prepared)
-        for point, past in track(due, f"{lm.name}: {method}, asking after edits", len(missing)):
-            since = time.perf_counter()
-            edit: Appliable = past if point.edits else Frame()
-            (said,) = ask(lm, [(edit, own[point.key])], decoding) if own[point.key] else ([],)
-            seconds = time.perf_counter() - since
-            yield {point.key: Stored.of(wanted[point.key], said, seconds=seconds, probes=len(said))}
+        what = f"{lm.name}: {method}, asking after edits"
+
+        def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
+            for point, past in replays(edits, [points[key] for key in keys], prepared):
+                edit: Appliable = past if point.edits else Frame()
+                yield from ask(lm, [(edit, own[point.key])], decoding) if own[point.key] else [[]]
+
+        for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
+            about = {"seconds": one.seconds, "probes": len(own[one.key]), "environment": lm.environment}
+            yield one.stored(wanted[one.key], about)
 
     return ask_checkpoints
 

@@ -69,6 +69,8 @@ def create_gathering_pipeline(methods: Sequence[str], model: str) -> Pipeline:
         "abilities": "params:abilities",
         "sampled_facts": "sampled_facts",
         **{f"{method}_documents": f"{method}_documents" for method in methods},
+        **{f"{method}_sequence_answers": f"{method}_sequence_answers" for method in methods},
+        **{name: name for name in gather.SHARED},
         **{f"{method}_settings": f"params:methods.{method}.{model}" for method in edited},
         **{f"{method}_sequence": f"{method}_sequence" for method in edited},
     }
@@ -84,6 +86,11 @@ def create_gathering_pipeline(methods: Sequence[str], model: str) -> Pipeline:
                 name="gather_documents",
             ),
             Node(gather.gather_drift, [f"{m}_drift" for m in edited], "drift", name="gather_drift"),
-            Node(gather.describe_with(methods), about, "sequence_run", name="describe_sequences"),
+            Node(
+                gather.describe_with(methods),
+                about,
+                ["sequence_run", "sequence_failed_items"],
+                name="describe_sequences",
+            ),
         ]
     )

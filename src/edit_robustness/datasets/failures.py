@@ -1,0 +1,227 @@
+"""Items that could not be made: how nodes make items so that one failure loses one item, and the table of what failed.
+
+A fact, an edit, a batch of answers, a benchmark or a conversation that raises an error becomes a file with the reason
+(`Stored.lost`). The others go on. A rerun makes exactly the lost items again, because they count as missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import pandas as pd
+
+from edit_robustness.datasets.folders import Stored
+from edit_robustness.text.secrets import redacted
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+FAILED_COLUMNS = {name: "str" for name in ("model", "method", "stage", "key", "fact_id", "reason", "failed_at")}
+"""Columns of a table of failed items, and their types."""
+
+STOP = "stop_at_failure"
+"""Name of the parameter that ends a run at the first failed item."""
+
+PATIENCE = 3
+"""After so many failures one after another, a service that answers nothing is not asked again in this run."""
+
+_LONGEST = 1000
+"""Characters of a reason."""
+
+
+class _Policy:
+    """What a failure does in this process; set by the project's context."""
+
+    stop: bool = False
+
+
+def stop_at_failure(stop: object) -> None:
+    """Choose whether the first failed item ends a run.
+
+    Args:
+        stop: The value of the parameter `stop_at_failure`.
+
+    Raises:
+        ValueError: If it is neither true nor false.
+    """
+    if not isinstance(stop, bool):
+        raise ValueError(f"{STOP}: true or false, not {stop!r}")
+    _Policy.stop = stop
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[T]):
+    """One item that was made, or could not be made.
+
+    Attributes:
+        key: Its name in the folder.
+        value: The item; None if it failed.
+        seconds: Since the item before.
+        failed: The error; None if it was made.
+    """
+
+    key: str
+    value: T | None
+    seconds: float
+    failed: Exception | None = None
+
+    def stored(self, fingerprint: str, header: Mapping[str, Any] | None = None, **lost: Any) -> dict[str, Stored[T]]:
+        """Return what a node yields for it.
+
+        Args:
+            fingerprint: Of all that the item follows from.
+            header: Plain values beside an item that was made.
+            **lost: Plain values beside one that failed.
+        """
+        if self.failed is not None:
+            return {self.key: Stored.lost(fingerprint, reason_of(self.failed), **lost)}
+        return {self.key: Stored.of(fingerprint, self.value, **(header or {}))}  # type: ignore[arg-type]
+
+
+def attempts(
+    keys: Sequence[str],
+    make: Callable[[Sequence[str]], Iterable[T]],
+    what: str,
+    *,
+    check: Callable[[T], None] | None = None,
+    batched: bool = True,
+    patience: int | None = None,
+) -> Iterator[Attempt[T]]:
+    """Make items in order; an error loses one item, not the run.
+
+    As long as nothing fails, `make` is called once with all keys, so that it can share work between them. After an
+    error it gets the next item alone, then groups that double in size: which item of a batch the error is of is not
+    known before.
+
+    Args:
+        keys: The items, in order.
+        make: Yields the item of each key that it is given, in order.
+        what: What is made, for the log.
+        check: Raises an error for an item that must not be kept.
+        batched: Whether `make` works on several items at once. If not, no item is tried twice.
+        patience: After so many failures one after another the rest is lost, too; None to try every item.
+
+    Raises:
+        Exception: The first item's error, if the run is to stop there (`stop_at_failure`).
+    """
+    left, size, failures = list(keys), len(keys), 0
+    while left:
+        group, since, raised = left[:size], time.perf_counter(), False
+        for value, error, raised in _outcomes(_begun(make, group), check):
+            if raised and batched and len(group) > 1:
+                break
+            if error is not None:
+                report_failure(what, left[0], error)
+            failures = 0 if error is None else failures + 1
+            yield Attempt(left.pop(0), value, time.perf_counter() - since, error)
+            since = time.perf_counter()
+            if patience is not None and left and failures >= patience:
+                yield from _given_up(left, what, failures, error)
+                return
+        if not raised and left[: len(group)] == group:
+            raise RuntimeError(f"{what}: nothing was made of {len(group)} items")
+        size = len(left) if not batched else 1 if raised else 2 * size
+
+
+def _begun(make: Callable[[Sequence[str]], Iterable[T]], group: Sequence[str]) -> Iterator[T]:
+    """The items of a group; what `make` raises before it yields is an error of the first, too."""
+    yield from make(group)
+
+
+def _outcomes(
+    made: Iterator[T], check: Callable[[T], None] | None
+) -> Iterator[tuple[T | None, Exception | None, bool]]:
+    """Each item that is made, or the error; and whether the error ends what makes them."""
+    while True:
+        try:
+            value = next(made)
+        except StopIteration:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever one item raises must not lose the others
+            yield None, error, True
+            return
+        try:
+            if check is not None:
+                check(value)
+        except Exception as error:  # noqa: BLE001 - as above
+            yield None, error, False
+        else:
+            yield value, None, False
+
+
+def _given_up(keys: Sequence[str], what: str, failures: int, error: Exception | None) -> Iterator[Attempt]:
+    logger.warning("%s: %d more are not tried, because %d failed one after another", what, len(keys), failures)
+    for key in keys:
+        yield Attempt(key, None, 0.0, Untried(f"not tried after {failures} failures in a row: {reason_of(error)}"))
+
+
+class Untried(RuntimeError):
+    """An item that was not tried, because too many before it failed."""
+
+
+def report_failure(what: str, key: str, error: Exception | str) -> None:
+    """Log a failed item in one line; its traceback goes where debug records go.
+
+    Raises:
+        Exception: The error, if the run is to stop there (`stop_at_failure`).
+    """
+    if _Policy.stop:
+        raise error if isinstance(error, Exception) else RuntimeError(f"{what}: {key} failed: {error}")
+    logger.warning("%s: %s failed: %s", what, key, reason_of(error))
+    if isinstance(error, Exception):
+        logger.debug("%s: %s failed", what, key, exc_info=error)
+        # the frames in it hold what was computed, such as tensors on a GPU
+        error.__traceback__ = None
+
+
+def reason_of(error: Exception | str | None) -> str:
+    """Return an error's text in one line; that of a defect with the error's name before it."""
+    text = redacted(" ".join(str(error).split())) or type(error).__name__
+    if isinstance(error, KeyError | IndexError | TypeError | AttributeError | AssertionError):
+        text = f"{type(error).__name__}: {text}"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def lose_all(wanted: Mapping[str, str], prepared: Stored[Any]) -> Iterator[dict[str, Stored[Any]]]:
+    """Lose every edit of a method that could not be prepared.
+
+    Args:
+        wanted: The fingerprint of each edit by the id of its fact.
+        prepared: What could not be made, with its reason.
+    """
+    for key, fingerprint in wanted.items():
+        yield {key: Stored.lost(fingerprint, prepared.failed, stage="prepare", fact_id=key)}
+
+
+Folder = Mapping[str, Stored[Any]]
+
+
+def failed_table(model: str, folders: Iterable[tuple[str, str, Folder | None]]) -> pd.DataFrame:
+    """Return a row for each item of some folders that could not be made.
+
+    Args:
+        model: Whose folders these are.
+        folders: For each folder its method ("" if it is of none), the stage that fills it, and its items.
+
+    Returns:
+        `FAILED_COLUMNS`; `fact_id` is empty where an item is not of one fact.
+    """
+    rows = [
+        {
+            "model": model,
+            "method": item.header.get("method", method),
+            "stage": item.header.get("stage", stage),
+            "key": key,
+            "fact_id": item.header.get("fact_id", ""),
+            "reason": item.failed,
+            "failed_at": item.header.get("failed_at", ""),
+        }
+        for method, stage, items in folders
+        for key, item in (items or {}).items()
+        if item.failed
+    ]
+    return pd.DataFrame(rows, columns=list(FAILED_COLUMNS)).astype(FAILED_COLUMNS)

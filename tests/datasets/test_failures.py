@@ -1,0 +1,110 @@
+"""One failure loses one item, and nothing is slower where nothing fails."""
+
+import logging
+
+import pytest
+
+from edit_robustness.datasets.failures import attempts, failed_table, stop_at_failure
+from edit_robustness.datasets.folders import Stored
+
+KEYS = [f"f{number}" for number in range(20)]
+
+
+def batched(bad, calls, size=5):
+    """Makes items in batches, of which each fails as a whole."""
+
+    def make(keys):
+        calls.append(list(keys))
+        for first in range(0, len(keys), size):
+            batch = keys[first : first + size]
+            if set(batch) & set(bad):
+                raise RuntimeError(f"a batch of {len(batch)}")
+            yield from (key.upper() for key in batch)
+
+    return make
+
+
+def outcome(made):
+    return {one.key: one.value if one.failed is None else str(one.failed) for one in made}
+
+
+def test_what_does_not_fail_is_made_in_one_call():
+    calls = []
+    assert outcome(attempts(KEYS, batched([], calls), "letters")) == {key: key.upper() for key in KEYS}
+    assert calls == [KEYS]
+
+
+def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
+    calls, bad = [], ["f7", "f8", "f19"]
+    with caplog.at_level(logging.DEBUG):
+        made = outcome(attempts(KEYS, batched(bad, calls), "letters"))
+    assert made == {key: "a batch of 1" if key in bad else key.upper() for key in KEYS}
+    assert list(made) == KEYS
+    assert len(calls) < 20
+    lines = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert [record.getMessage() for record in lines] == [f"letters: {key} failed: a batch of 1" for key in bad]
+    assert all(record.exc_info is None for record in lines)
+    assert "Traceback" in caplog.text, "for the log file"
+
+
+def test_what_is_made_one_by_one_is_not_tried_twice():
+    calls = []
+    made = outcome(attempts(KEYS[:4], batched(["f1"], calls, size=1), "letters", batched=False))
+    assert made == {"f0": "F0", "f1": "a batch of 1", "f2": "F2", "f3": "F3"}
+    assert calls == [KEYS[:4], KEYS[2:4]]
+
+
+def test_what_fails_before_it_yields_fails_an_item():
+    def make(keys):
+        if "f1" in keys:
+            raise RuntimeError("at once")
+        return [key.upper() for key in keys]
+
+    assert outcome(attempts(KEYS[:3], make, "letters")) == {"f0": "F0", "f1": "at once", "f2": "F2"}
+
+
+def test_an_item_that_may_not_be_kept_stops_nothing():
+    calls = []
+
+    def check(item):
+        if item == "F1":
+            raise ValueError("not this one")
+
+    made = outcome(attempts(KEYS[:3], batched([], calls), "letters", check=check))
+    assert made == {"f0": "F0", "f1": "not this one", "f2": "F2"}
+    assert calls == [KEYS[:3]]
+
+
+def test_a_service_that_is_down_is_not_asked_for_every_item():
+    calls = []
+    made = outcome(attempts(KEYS, batched(KEYS, calls), "letters", patience=3))
+    assert len(calls) == 4
+    assert made["f2"] == "a batch of 1"
+    assert made["f3"] == "not tried after 3 failures in a row: a batch of 1"
+    assert list(made) == KEYS
+
+
+def test_what_makes_nothing_is_a_defect():
+    with pytest.raises(RuntimeError, match="nothing was made of 20 items"):
+        list(attempts(KEYS, lambda keys: [], "letters"))
+
+
+def test_a_run_can_stop_at_the_first_failure():
+    stop_at_failure(True)
+    try:
+        with pytest.raises(RuntimeError, match="a batch of 1"):
+            list(attempts(KEYS, batched(["f7"], []), "letters"))
+    finally:
+        stop_at_failure(False)
+    with pytest.raises(ValueError, match="stop_at_failure: true or false, not 'no'"):
+        stop_at_failure("no")
+
+
+def test_a_table_of_what_failed():
+    items = {"a": Stored.of("1", "fine"), "b": Stored.lost("2", "no\nway", fact_id="b"), "c": Stored.lost("3", "")}
+    table = failed_table("tiny", [("rome", "edit", items), ("", "judge", None)])
+    assert table[["model", "method", "stage", "key", "fact_id"]].to_numpy().tolist() == [
+        ["tiny", "rome", "edit", "b", "b"],
+        ["tiny", "rome", "edit", "c", ""],
+    ]
+    assert failed_table("tiny", []).columns.tolist() == table.columns.tolist()

@@ -1,0 +1,69 @@
+"""Answers: what could not be edited is not asked, and an edit that cannot be asked loses its own answers alone."""
+
+from fabricated_edits import FACTS, RELATIONS
+from landings import fill
+
+from edit_robustness.asking.ask import Decoding
+from edit_robustness.datasets import AnswersDataset
+from edit_robustness.datasets.folders import Stored
+from edit_robustness.editing.edits import Frame
+from edit_robustness.pipelines.evaluate import nodes
+from edit_robustness.prompts.probes import build_probes
+from edit_robustness.prompts.relations import read_relations
+from edit_robustness.records import Answer
+from edit_robustness.speakers.scripted import ScriptedSpeaker
+from edit_robustness.tables import probes_to_table
+
+DECODING = Decoding(max_new_tokens=2)
+PROBES = probes_to_table(
+    build_probes(FACTS, read_relations(RELATIONS), [], kinds=["statement", "paraphrase"], neighbours=0, seed=0)
+)
+
+
+def unreadable():
+    raise OSError("the disk is gone")
+
+
+def test_an_edit_that_cannot_be_asked_loses_its_own_answers(lab, tmp_path):
+    lm, folder = lab.model("llama"), AnswersDataset(str(tmp_path))
+    failed, broken, sound = (fact.id for fact in FACTS)
+    edits = {
+        failed: Stored.lost("1", "no edit"),
+        broken: Stored("2", unreadable),
+        sound: Stored.of("3", Frame("So. ")),
+    }
+    fill(folder, nodes.evaluate(lm, edits, PROBES, {}, DECODING))
+    items = folder.load()
+    assert {key: item.failed for key, item in items.items()} == {broken: "the disk is gone", sound: ""}
+    table = nodes.gather_with(["rome"])(lm, DECODING, items)
+    assert set(table["fact_id"]) == {sound}
+    assert len(table) == (PROBES["fact_id"] == sound).sum()
+    assert list(folder.fingerprints()) == [sound], "a rerun asks the other again"
+    nothing = nodes.gather_with(["rome"])(lm, DECODING, {})
+    assert nothing.dtypes.to_dict() == table.dtypes.to_dict()
+
+
+class Down(ScriptedSpeaker):
+    """A judge that answers nothing."""
+
+    def replies(self, conversations):
+        raise ConnectionError("no route")
+
+
+def test_a_judge_that_is_down_leaves_verdicts_missing(lab):
+    lm = lab.model("llama")
+    edits = {fact.id: Stored.of("1", Frame()) for fact in FACTS}
+    pieces = list(nodes.evaluate(lm, edits, PROBES, {}, DECODING))[1:]
+    items: dict[str, Stored[list[Answer]]] = {key: item for piece in pieces for key, item in piece.items()}
+    answers = nodes.gather_with(["rome"])(lm, DECODING, items)
+    judge = Down([["A"]])
+    judged = {key: item for piece in list(nodes.judge_each(answers, judge, {}))[1:] for key, item in piece.items()}
+    assert {item.failed for item in judged.values()} == {"no route"}
+    assert {(item.header["method"], item.header["fact_id"]) for item in judged.values()} == {
+        ("rome", fact.id) for fact in FACTS
+    }
+    verdicts = nodes.read_judgements(answers, judged)
+    assert len(verdicts) == len(answers)
+    scores = nodes.score(answers, verdicts)
+    assert scores.loc[scores["protocol"] == "judge", "value"].isna().all()
+    assert (scores["protocol"] == "judge").any()
