@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from fabricated_edits import REPOSITORY, SMOLLM2, Lab
 
+from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.storage import MARK
@@ -18,6 +20,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # for what the tests start, too
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def failures_are_gaps() -> Iterator[None]:
+    """What a test lets a failure do ends with the test; a run sets it for its process."""
+    yield
+    stop_at_failure(False)
 
 
 @pytest.fixture(scope="session")
