@@ -36,7 +36,7 @@ def test_what_does_not_fail_is_made_in_one_call():
 
 def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
     calls, bad = [], ["f7", "f8", "f19"]
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="edit_robustness"):
         made = outcome(attempts(KEYS, batched(bad, calls), "letters"))
     assert made == {key: "a batch of 1" if key in bad else key.upper() for key in KEYS}
     assert list(made) == KEYS
