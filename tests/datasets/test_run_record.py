@@ -37,7 +37,7 @@ def test_environments_and_files_of_another_version_are_counted(lab):
     lm = lab.model("llama")
     here = Stored.of("f", None, seconds=1.0, environment=lm.environment)
     stale = Stored.of("g", None, stale=True, environment={**lm.environment, "device": "H200"})
-    record = run_record(lm, {}, {}, [], [{"a": here, "b": here, "c": stale}])
+    record = run_record(lm, {}, {}, [], [{"a": here, "b": here, "c": stale, "d": Stored.lost("h", "no")}])
     assert record["environments"] == {
         lm.name: [
             {"device": "cpu", "dtype": "float32", "items": 2},

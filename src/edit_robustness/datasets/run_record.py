@@ -33,7 +33,7 @@ def run_record(
         packages: Whose versions count.
         measured: Folders of what was measured under the edits.
     """
-    items = [item for folder in (*edits.values(), *measured) for item in folder.values()]
+    items = [item for folder in (*edits.values(), *measured) for item in folder.values() if not item.failed]
     return {
         "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
         "methods": {lm.name: dict(settings)},
