@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from edit_robustness.storage import write_atomically
+from edit_robustness.storage import make_folder, remove_file, write_atomically
 from edit_robustness.text.secrets import redacted
 
 LOCKS = ".locks"
@@ -74,7 +74,7 @@ class RunLock:
         """
         if self._thread is not None and (self._thread is threading.current_thread() or not self._thread.is_alive()):
             self.release()
-        (folder / LOCKS).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / LOCKS)
         me = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"), _command())
         locks: dict[Path, FileLock] = {}
         try:
@@ -100,7 +100,7 @@ class RunLock:
 
 def _release(locks: Mapping[Path, FileLock]) -> None:
     for path, lock in locks.items():
-        path.with_suffix(".json").unlink(missing_ok=True)
+        remove_file(path.with_suffix(".json"))
         lock.release()
 
 

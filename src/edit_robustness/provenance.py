@@ -21,7 +21,7 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets import CheckRecord, StoredFingerprints, StoredItems
 from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest
-from edit_robustness.storage import checksum, file_checksum, write_atomically
+from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, write_atomically
 from edit_robustness.text.secrets import without_secrets
 
 FOLDER = ".provenance"
@@ -201,13 +201,14 @@ class Records:
     def forget(self, dataset: str, data: object) -> None:
         """Remove the record of a data set that is about to be written."""
         if self._begins(dataset, data):
-            self._path(dataset).unlink(missing_ok=True)
+            make_folder(self._folder)
+            remove_file(self._path(dataset))
 
     def remember(self, dataset: str, data: object) -> None:
         """Write the record of a data set that was just written; of a folder, once its manifest is."""
         if not self._begins(dataset, data):
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         follows = self._origins.follows(dataset, self._pipelines(dataset)[0])
         record = json.dumps({"checksum": self._checksum(dataset), "follows": follows}, ensure_ascii=False)
         write_atomically(self._path(dataset), lambda part: part.write_text(record, encoding="utf-8"))

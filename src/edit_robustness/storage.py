@@ -21,8 +21,6 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-logger = logging.getLogger(__name__)
-
 PART = ".part"
 """Ending of a file or folder that is being written."""
 
@@ -34,7 +32,7 @@ _CHUNK = 1 << 22
 
 
 class ForeignFolder(FileExistsError):
-    """A folder in the way that the project did not write, so that it may not be replaced."""
+    """A folder or file in the way that the project did not write, so that it may not be replaced."""
 
 
 class DamagedFile(ValueError):
@@ -64,6 +62,27 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         part.unlink(missing_ok=True)
     _sync(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder if it does not exist.
+
+    Raises:
+        ForeignFolder: If a file, or a link to nothing, is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        way = next(each for each in (path, *path.parents) if (each.exists() or each.is_symlink()) and not each.is_dir())
+        raise ForeignFolder(f"{way} is no folder, and files of the run belong into it: move it away") from None
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that the project wrote, if there is one; a folder that stands in its place is renamed."""
+    if path.is_dir() and not path.is_symlink():
+        _move_aside(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _move_aside(folder: Path) -> None:

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 
 import pytest
 import torch
@@ -227,6 +228,24 @@ def test_a_folder_or_a_dangling_link_in_the_place_of_a_file_stops_nothing(kind, 
     save(folder, y=first, z=second)
     assert list(folder.load()) == ["y", "z"]
     assert (tmp_path / "folder" / f"y{kind.suffix}.1.set_aside" / "mine").read_text() == "a user's"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@every_folder
+def test_a_pipe_in_the_place_of_a_file_does_not_wait_for_ever(kind, folder, tmp_path, caplog):
+    save(folder, a=ITEMS[kind][0])
+    (tmp_path / "folder" / f"a{kind.suffix}").unlink()
+    os.mkfifo(tmp_path / "folder" / f"a{kind.suffix}")
+    assert folder.fingerprints() == {}
+    assert f"a{kind.suffix} is no file; it is recomputed" in caplog.text
+    save(folder, a=ITEMS[kind][0])
+    assert list(folder.load()) == ["a"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "folder").write_text("a user's")
+    with pytest.raises(DatasetError, match="folder is no folder, and files of the run belong into it: move it away"):
+        TextsDataset(str(tmp_path / "folder")).save(Manifest())
 
 
 @every_folder

@@ -109,6 +109,17 @@ def test_what_another_run_writes_meanwhile_is_not_read(run_before):
     run.on_pipeline_error()
 
 
+def test_a_folder_in_the_place_of_a_record_stops_no_run(run_before):
+    record = run_before.data / ".provenance" / "tiny_scores.json"
+    record.unlink()
+    record.mkdir()
+    run = Starting(run_before).begin("rescore")
+    run.before_dataset_saved("tiny_scores", pd.DataFrame())
+    run.after_dataset_saved("tiny_scores", pd.DataFrame())
+    run.after_pipeline_run()
+    assert json.loads(record.read_text())["follows"]
+
+
 def test_starting_from_the_scores_gives_the_same_tables(run_before, finished_once, no_model):
     for name in TABLES:
         (run_before.data / "08_reporting" / f"{name}.parquet").unlink()

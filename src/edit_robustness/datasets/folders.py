@@ -27,7 +27,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.datasets.arguments import checked
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.storage import DamagedFile, checksum, write_atomically
+from edit_robustness.storage import DamagedFile, checksum, make_folder, remove_file, write_atomically
 from edit_robustness.versions import KEPT, libraries
 
 T = TypeVar("T")
@@ -132,13 +132,13 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
 
     def save(self, data: Manifest | Mapping[str, Stored[T] | None]) -> None:
         """Save a manifest, or items; an item that is None is removed."""
-        self._path.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path)
         if isinstance(data, Manifest):
             write_text(self._path / _MANIFEST, json.dumps(data, indent=0))
             return
         for key, item in data.items():
             if item is None:
-                self._file(key).unlink(missing_ok=True)
+                remove_file(self._file(key))
                 continue
             environment = {**libraries(), **item.header.get("environment", {})}
             about = {"fingerprint": item.fingerprint, "versions": KEPT[self.holds], "environment": environment}
@@ -198,6 +198,9 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         return headers
 
     def _checked(self, path: Path) -> dict[str, Any]:
+        # what is opened may be a pipe, which would never end
+        if not path.is_file():
+            raise DamagedFile(f"{path} is no file")
         header = self.header(path)
         if not isinstance(header, dict) or not isinstance(header.get("fingerprint"), str):
             raise DamagedFile(f"{path} has no fingerprint")
