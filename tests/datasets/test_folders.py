@@ -14,7 +14,7 @@ from edit_robustness.datasets import (
     StoredItems,
     TextsDataset,
 )
-from edit_robustness.datasets.folders import Manifest, Stored, made
+from edit_robustness.datasets.folders import Manifest, Stored, from_stale, made
 from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import Prepared
@@ -259,6 +259,17 @@ def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder
     keeping = kind(str(tmp_path / "folder"), keep_stale=True)
     assert keeping.load()["a"].header["stale"]
     assert "using them: a" in caplog.text
+
+
+@every_folder
+def test_what_was_made_from_stale_files_is_recomputed_with_them_or_kept_and_marked(kind, folder, tmp_path):
+    stale, sound = Stored.of("1", None, stale=True), Stored.of("2", None)
+    folder.save(Manifest({"a": "1", "b": "2"}))
+    folder.save({"a": Stored.of("1", ITEMS[kind][0], **from_stale(sound, stale))})
+    folder.save({"b": Stored.of("2", ITEMS[kind][1], **from_stale(sound))})
+    assert folder.fingerprints() == {"b": "2"}
+    kept = kind(str(tmp_path / "folder"), keep_stale=True).load()
+    assert [kept[key].header.get("stale") for key in "ab"] == [True, None]
 
 
 @every_folder

@@ -5,7 +5,7 @@ have. Then it saves what is missing, item by item. Loading gives the items of th
 contains an item of another run, whatever else lies in the folder. A killed run continues after the last item.
 
 Each file holds a checksum of its content, and the version of every room whose code decides it. A file that is damaged,
-or was made by another version, counts as missing, and a log line names it.
+or was made by another version or from files of another version, counts as missing, and a log line names it.
 
 An item that could not be made is a file, too, with the reason in its header. It counts as missing when a run looks for
 what is left to do, so a rerun tries it again; tables leave it out and count it.
@@ -34,6 +34,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+_FROM_STALE = "from_stale"
 _SHOWN = 3
 
 
@@ -85,6 +86,14 @@ class Stored(Generic[T]):
 def made(items: Mapping[str, Stored[T]] | None) -> dict[str, Stored[T]]:
     """Return the items that could be made."""
     return {key: item for key, item in (items or {}).items() if not item.failed}
+
+
+def from_stale(*items: Stored[Any]) -> dict[str, bool]:
+    """Return what the header of an item must hold if one of the items that it is made from is stale.
+
+    Its own fingerprint cannot tell: that of a stale item stays when the item is recomputed.
+    """
+    return {_FROM_STALE: True} if any("stale" in item.header for item in items) else {}
 
 
 Landing = Iterator[Manifest | dict[str, Stored[Any]] | dict[str, None]]
@@ -188,7 +197,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
             except DamagedFile as error:
                 logger.warning("%s; it is recomputed if this run needs it", error)
                 continue
-            if header.get("versions") != KEPT[self.holds]:
+            if header.get("versions") != KEPT[self.holds] or _FROM_STALE in header:
                 stale.append(path.name)
                 header["stale"] = True
             if self._keep_stale or "stale" not in header:
