@@ -2,8 +2,8 @@
 
 A run that starts in the middle (`--from-nodes`, `--namespaces`, `rescore`, `bake` ...) reads data sets that an earlier
 run wrote. Beside each data set that a node writes, `Records` stores what it follows from: every parameter and every
-source (raw data, language models) that any of its ancestors reads, and the versions of the rooms whose code decides what
-kept files hold. Before a run, `Records.check` compares this with the settings of the run and with the code.
+source (raw data, language models) that any of its ancestors reads, and the versions of the rooms whose code decides
+what kept files hold. Before a run, `Records.check` compares this with the settings of the run and with the code.
 """
 
 from __future__ import annotations
@@ -193,12 +193,10 @@ class Records:
         self._read = records
 
     def _check_versions(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        """Refuse tables of another version of the project, or with `keep_stale` say which are used; files of folders
-        have versions of their own.
-        """
-        old = [
-            name for name, record in records.items() if record.get("versions") != ROOMS and not self._is_folder(name)
-        ]
+        """Refuse tables of another version of the project, or with `keep_stale` log which are used."""
+        # files of folders have versions of their own
+        tables = [name for name in records if not self._is_folder(name)]
+        old = [name for name in tables if records[name].get("versions") != ROOMS]
         if not self._keep_stale:
             self._refuse("were made by another version of this project", old, also="or use --params=keep_stale=true")
         elif old:
