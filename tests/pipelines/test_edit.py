@@ -263,3 +263,14 @@ def test_what_is_made_from_stale_files_is_marked(lab):
         items = {"rome": replace(prepared["rome"], header=header)}
         edits = Folder().take(edit_with("rome")(lm, facts, {}, rome, items)).items
         assert [edit.header.get("from_stale", False) for edit in edits.values()] == [stale] * len(FACTS)
+
+
+@pytest.mark.parametrize(("name", "anew"), [("serac", True), ("rome", False)])
+def test_edits_that_need_other_networks_than_there_are_now_are_made_anew(lab, name, anew):
+    """The same training may give other bits, and an edit that names its networks cannot be applied with others."""
+    lm, facts = lab.model("llama"), facts_to_table(FACTS)
+    first, second = (Stored.of("same", Prepared({"weight": torch.full((1,), value)})) for value in (1.0, 2.0))
+    before, after = (next(edit_with(name)(lm, facts, {}, method(name), {name: item})) for item in (first, second))
+    assert (before != after) is anew
+    lost = {name: Stored.lost("same", "no memory")}
+    assert next(edit_with(name)(lm, facts, {}, method(name), lost)).keys() == before.keys()

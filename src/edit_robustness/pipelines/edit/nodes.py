@@ -14,7 +14,7 @@ import pandas as pd
 from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.failures import attempts, lose_all, reason_of, report_failure
 from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
-from edit_robustness.datasets.run_record import figures_of
+from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT, refuse_not_finite
 from edit_robustness.editing.fitting import TextNeed
@@ -258,7 +258,7 @@ def _edits(
     prepared: Stored[Prepared],
 ) -> Landing:
     facts = facts_from_table(sampled_facts)
-    common = (FORMAT, method.name, method.settings(), lm.fingerprint, prepared.fingerprint)
+    common = (FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, prepared))
     wanted = Manifest({fact.id: fingerprint(*common, fact) for fact in facts})
     yield wanted
     missing = [fact for fact in facts if stored.get(fact.id) != wanted[fact.id]]

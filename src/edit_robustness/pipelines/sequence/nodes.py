@@ -12,7 +12,7 @@ from torch import Tensor
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.failures import attempts, reason_of, report_failure
 from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
-from edit_robustness.datasets.run_record import figures_of
+from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, replays
 from edit_robustness.editing.edits import Appliable, Edit, Frame
 from edit_robustness.editing.files import FORMAT
@@ -117,7 +117,7 @@ def _edits(
     An increment's fingerprint follows from which increments before it failed. So one that fails now or succeeds now,
     unlike before, changes the fingerprints of all after it, which are then made anew.
     """
-    common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared.fingerprint)
+    common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, prepared))
     groups = {order: settings.grouped(facts, method) for order, facts in sequences.items()}
     there = {order: _of_order(stored, order) for order in groups}
     names = {order: _names(common, own, there[order], {}) for order, own in groups.items()}
