@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from edit_robustness.storage import make_folder, remove_file, write_atomically
+from edit_robustness.storage import make_folder, remove_file, write_text
 from edit_robustness.text.secrets import redacted
 
 LOCKS = ".locks"
@@ -105,8 +105,7 @@ def _release(locks: Mapping[Path, FileLock]) -> None:
 
 
 def _write(path: Path, holder: Holder) -> None:
-    text = json.dumps(asdict(holder))
-    write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text, encoding="utf-8"))
+    write_text(path.with_suffix(".json"), json.dumps(asdict(holder)))
 
 
 def _refusal(folder: Path, part: str, path: Path) -> str:

@@ -22,7 +22,7 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets import CheckRecord, StoredFingerprints, StoredItems
 from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest, Stored
-from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, write_atomically
+from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, write_text
 from edit_robustness.text.secrets import without_secrets
 from edit_robustness.versions import ROOMS
 
@@ -246,8 +246,7 @@ class Records:
         follows = self._origins.follows(dataset, self._pipelines(dataset)[0])
         versions = None if dataset in self._stale else ROOMS
         record = {"checksum": self._checksum(dataset), "follows": follows, "versions": versions}
-        text = json.dumps(record, ensure_ascii=False)
-        write_atomically(self._path(dataset), lambda part: part.write_text(text, encoding="utf-8"))
+        write_text(self._path(dataset), json.dumps(record, ensure_ascii=False))
 
     def _refuse(self, wrong: str, datasets: Sequence[str], details: str = "", also: str = "") -> None:
         if datasets:

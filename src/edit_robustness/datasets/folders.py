@@ -27,7 +27,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.datasets.arguments import checked
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.storage import DamagedFile, checksum, make_folder, remove_file, write_atomically
+from edit_robustness.storage import DamagedFile, checksum, make_folder, remove_file, write_text
 from edit_robustness.versions import KEPT, libraries
 
 T = TypeVar("T")
@@ -282,11 +282,6 @@ class JsonFolder(FolderDataset[T]):
 
 def _checksum(header: Mapping[str, Any], body: str) -> str:
     return checksum(json.dumps(header, sort_keys=True).encode(), body.encode())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _no_item() -> Any:
