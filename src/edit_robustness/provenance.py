@@ -296,9 +296,10 @@ class Records:
     def _record(self, name: str) -> dict[str, Any]:
         try:
             record = json.loads(self._path(name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            sound = "checksum" in record and isinstance(record["follows"], dict)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return {}
-        return record if isinstance(record, dict) and {"checksum", "follows"} <= record.keys() else {}
+        return record if sound else {}
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{quote(name, safe='')}.json"

@@ -111,6 +111,18 @@ def test_what_another_run_writes_meanwhile_is_not_read(run_before):
     run.on_pipeline_error()
 
 
+@pytest.mark.parametrize("record", ["[]", '"checksum"', '{"checksum": 1, "follows": [1]}', "[" * 100_000])
+def test_a_record_that_is_none_counts_as_missing(finished, start, record):
+    path = finished.data / ".provenance" / "tiny_answers.json"
+    content = path.read_bytes()
+    path.write_text(record)
+    try:
+        with pytest.raises(OtherRun, match=r"have no record of what they were made from \(`tiny_answers`\)"):
+            start("rescore")
+    finally:
+        path.write_bytes(content)
+
+
 def test_a_folder_in_the_place_of_a_record_stops_no_run(run_before):
     record = run_before.data / ".provenance" / "tiny_scores.json"
     record.unlink()
