@@ -115,6 +115,11 @@ class ReportPath:
         self._written: list[str] = []
 
     @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Forget the run before, which may not have come to its end."""
+        self._written.clear()
+
+    @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Remember that a page was written."""
         if dataset_name in PAGES:

@@ -167,7 +167,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         if missing := manifest.missing(there):
             raise DatasetError(
                 f"{self._path}: {len(missing)} of {len(manifest)} items of this run are missing, the first is "
-                f"`{missing[0]}`; run the whole pipeline, which makes what is missing"
+                f"`{missing[0]}`; run the whole pipeline that fills this folder (bake and rescore only read it)"
             )
         return {key: self._stored(key, headers[key]) for key in manifest}
 
