@@ -135,3 +135,11 @@ def test_what_a_user_can_mend_is_told_from_a_defect():
 
 def test_credentials_of_addresses_are_left_out():
     assert redacted("from s3://key:secret@host/x and user@example.org") == "from s3://***@host/x and user@example.org"
+
+
+def test_a_run_does_not_name_the_report_of_one_that_failed_before_it(capsys):
+    path = hooks.ReportPath()
+    path.after_dataset_saved("report", "")
+    path.before_pipeline_run()
+    path.after_pipeline_run(catalog={})
+    assert capsys.readouterr().out == ""

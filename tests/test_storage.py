@@ -11,7 +11,9 @@ from edit_robustness.storage import (
     ForeignFolder,
     checksum,
     folder_damage,
+    make_folder,
     part_of,
+    remove_file,
     replace_folder,
     set_aside,
     write_atomically,
@@ -46,6 +48,25 @@ def test_two_processes_never_write_the_same_part(tmp_path, monkeypatch):
     own = part_of(tmp_path / "item")
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert part_of(tmp_path / "item") != own
+
+
+def test_a_file_in_the_place_of_a_folder_is_named_and_stays(tmp_path):
+    (tmp_path / "edits").write_text("a user's")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for path, way in [("edits", "edits"), ("edits/inner", "edits"), ("link", "link")]:
+        with pytest.raises(ForeignFolder, match=f"{tmp_path}/{way} is no folder, .*: move it away"):
+            make_folder(tmp_path / path)
+    assert (tmp_path / "edits").read_text() == "a user's"
+    make_folder(tmp_path / "new" / "inner")
+    make_folder(tmp_path / "new" / "inner")
+
+
+def test_a_folder_in_the_place_of_a_file_to_be_removed_is_kept(tmp_path):
+    (tmp_path / "record.json").mkdir()
+    (tmp_path / "record.json" / "mine").write_text("a user's")
+    remove_file(tmp_path / "record.json")
+    remove_file(tmp_path / "record.json")
+    assert (tmp_path / "record.json.1.set_aside" / "mine").read_text() == "a user's"
 
 
 def test_a_checksum_tells_contents_apart():

@@ -10,7 +10,7 @@ import json
 import pytest
 import rooms
 
-from edit_robustness.versions import KEPT, libraries
+from edit_robustness.versions import KEPT, ROOMS, libraries
 
 
 @pytest.mark.parametrize("room", rooms.current())
@@ -34,4 +34,5 @@ def test_a_room_is_changed_where_its_code_is_another_and_its_number_is_not():
 def test_every_kept_file_names_the_rooms_that_decide_it():
     assert set(KEPT["answers"]) == {"text", "models", "prompts", "editing", "asking", "pipelines"}
     assert set().union(*KEPT.values()) == {*rooms.ROOMS, "pipelines"}
+    assert {room: now["version"] for room, now in rooms.current().items()} == ROOMS
     assert set(libraries()) == {"torch", "transformers"}

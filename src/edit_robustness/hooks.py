@@ -115,6 +115,11 @@ class ReportPath:
         self._written: list[str] = []
 
     @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Forget the run before, which may not have come to its end."""
+        self._written.clear()
+
+    @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Remember that a page was written."""
         if dataset_name in PAGES:
@@ -163,10 +168,10 @@ class OneRun:
             raise RefusedRun("--async saves and loads in threads, but models are shared: run without it")
 
     @hook_impl
-    def after_dataset_loaded(self, dataset_name: str) -> None:
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         """Stop if another run has written it since this one began."""
         if self._records is not None:
-            self._records.confirm(dataset_name)
+            self._records.confirm(dataset_name, data)
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -175,10 +180,10 @@ class OneRun:
             self._records.forget(dataset_name, data)
 
     @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Record what the data set was made from."""
         if self._records is not None:
-            self._records.remember(dataset_name, data)
+            self._records.remember(dataset_name, data, node.inputs)
 
     @hook_impl
     def after_pipeline_run(self) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from edit_robustness.storage import write_atomically
+from edit_robustness.storage import make_folder, remove_file, write_text
 from edit_robustness.text.secrets import redacted
 
 LOCKS = ".locks"
@@ -74,7 +74,7 @@ class RunLock:
         """
         if self._thread is not None and (self._thread is threading.current_thread() or not self._thread.is_alive()):
             self.release()
-        (folder / LOCKS).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / LOCKS)
         me = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"), _command())
         locks: dict[Path, FileLock] = {}
         try:
@@ -100,13 +100,12 @@ class RunLock:
 
 def _release(locks: Mapping[Path, FileLock]) -> None:
     for path, lock in locks.items():
-        path.with_suffix(".json").unlink(missing_ok=True)
+        remove_file(path.with_suffix(".json"))
         lock.release()
 
 
 def _write(path: Path, holder: Holder) -> None:
-    text = json.dumps(asdict(holder))
-    write_atomically(path.with_suffix(".json"), lambda file: file.write_text(text, encoding="utf-8"))
+    write_text(path.with_suffix(".json"), json.dumps(asdict(holder)))
 
 
 def _refusal(folder: Path, part: str, path: Path) -> str:

@@ -2,13 +2,14 @@
 
 A run that starts in the middle (`--from-nodes`, `--namespaces`, `rescore`, `bake` ...) reads data sets that an earlier
 run wrote. Beside each data set that a node writes, `Records` stores what it follows from: every parameter and every
-source (raw data, language models) that any of its ancestors reads. Before a run, `Records.check` compares this with
-the settings of the run.
+source (raw data, language models) that any of its ancestors reads, and the versions of the rooms whose code decides
+what kept files hold. Before a run, `Records.check` compares this with the settings of the run and with the code.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,12 @@ from kedro.io.core import AbstractVersionedDataset
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets import CheckRecord, StoredFingerprints, StoredItems
-from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest
-from edit_robustness.storage import checksum, file_checksum, write_atomically
+from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest, Stored
+from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, write_text
 from edit_robustness.text.secrets import without_secrets
+from edit_robustness.versions import ROOMS
+
+logger = logging.getLogger(__name__)
 
 FOLDER = ".provenance"
 """Name of the folder of records in the data folder."""
@@ -158,7 +162,9 @@ class Records:
     ):
         self._folder, self._catalog, self._origins = folder / FOLDER, catalog, origins
         self._names, self._options = names, options
+        self._keep_stale = origins.settings.parameters.get("keep_stale") is True
         self._read: dict[str, dict[str, Any]] = {}
+        self._stale: set[str] = set()
 
     def check(self, pipeline: Pipeline) -> None:
         """Refuse a run that would read a stored data set that does not follow from its settings.
@@ -180,15 +186,32 @@ class Records:
             {leaf: f"{leaf} (then {then}, now {now})" for one in others.values() for leaf, (then, now) in one.items()}
         )
         self._refuse("were made with other settings", list(others), differing, "or set them back")
+        self._check_versions(records)
         damaged = [name for name, record in records.items() if record["checksum"] != self._checksum(name)]
         files = [str(self._file(name)) for name in damaged]
         self._refuse("are damaged, or were changed after a run wrote them", damaged, ", ".join(files[:_SHOWN]))
         self._read = records
 
-    def confirm(self, dataset: str) -> None:
-        """Stop if a data set that the run starts from was written anew after the check.
+    def _check_versions(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """Refuse tables of another version of the project, or with `keep_stale` log which are used."""
+        # files of folders have versions of their own
+        tables = [name for name in records if not self._is_folder(name)]
+        old = [name for name in tables if records[name].get("versions") != ROOMS]
+        if not self._keep_stale:
+            self._refuse("were made by another version of this project", old, also="or use --params=keep_stale=true")
+        elif old:
+            named = _some({name: f"`{name}`" for name in old})
+            logger.warning("using data sets that were made by another version of this project (keep_stale): %s", named)
+        self._stale.update(old)
+
+    def confirm(self, dataset: str, data: object = None) -> None:
+        """Stop if a data set that the run starts from was written anew after the check; note whether it is stale.
 
         Another run may write what this one only reads: it locks its own models alone.
+
+        Args:
+            dataset: The name of a data set that was loaded.
+            data: What was loaded.
 
         Raises:
             OtherRun: Naming the data set.
@@ -197,25 +220,38 @@ class Records:
             raise OtherRun(
                 f"another run wrote `{dataset}` while this one was reading it: run this one again after the end of that"
             )
+        items = data.values() if isinstance(data, dict) else ()
+        if any(isinstance(item, Stored) and "stale" in item.header for item in items):
+            self._stale.add(dataset)
 
     def forget(self, dataset: str, data: object) -> None:
         """Remove the record of a data set that is about to be written."""
         if self._begins(dataset, data):
-            self._path(dataset).unlink(missing_ok=True)
+            make_folder(self._folder)
+            remove_file(self._path(dataset))
 
-    def remember(self, dataset: str, data: object) -> None:
-        """Write the record of a data set that was just written; of a folder, once its manifest is."""
+    def remember(self, dataset: str, data: object, inputs: Sequence[str] = ()) -> None:
+        """Write the record of a data set that was just written; of a folder, once its manifest is.
+
+        Args:
+            dataset: Its name.
+            data: What was written.
+            inputs: The data sets that it was made from. If one is stale, so is this.
+        """
+        if self._stale.intersection(inputs):
+            self._stale.add(dataset)
         if not self._begins(dataset, data):
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         follows = self._origins.follows(dataset, self._pipelines(dataset)[0])
-        record = json.dumps({"checksum": self._checksum(dataset), "follows": follows}, ensure_ascii=False)
-        write_atomically(self._path(dataset), lambda part: part.write_text(record, encoding="utf-8"))
+        versions = None if dataset in self._stale else ROOMS
+        record = {"checksum": self._checksum(dataset), "follows": follows, "versions": versions}
+        write_text(self._path(dataset), json.dumps(record, ensure_ascii=False))
 
     def _refuse(self, wrong: str, datasets: Sequence[str], details: str = "", also: str = "") -> None:
         if datasets:
             named = _some({name: f"`{name}`" for name in datasets})
-            ways = ", ".join(way for way in (self._way_out(datasets[0]), also) if way)
+            ways = ", ".join(way for way in (self._way_out(datasets), also) if way)
             raise OtherRun(f"this run reads data sets that {wrong} ({named}): {details}{'; ' * bool(details)}{ways}")
 
     def _changes(self, name: str, record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -228,8 +264,11 @@ class Records:
         makers = self._origins.makers(dataset)
         return [name for name in makers if name in self._names] or makers
 
-    def _way_out(self, dataset: str) -> str:
+    def _way_out(self, datasets: Sequence[str]) -> str:
+        dataset = datasets[0]
         makers = self._pipelines(dataset)
+        # one that makes them all, where there is one
+        makers = [name for name in makers if all(name in self._origins.makers(each) for each in datasets)] or makers
         if not self._is_stored(dataset):
             return f"let it start from `{self._origins.maker(dataset, makers[0]).name}`, too"
         if set(makers) & set(self._names) and self._options:
@@ -241,7 +280,10 @@ class Records:
         """Whether saving this data is what makes a stored data set one of this run."""
         if not self._origins.makers(dataset) or not self._is_stored(dataset):
             return False
-        return isinstance(data, Manifest) or not isinstance(self._dataset(dataset), FolderDataset)
+        return isinstance(data, Manifest) or not self._is_folder(dataset)
+
+    def _is_folder(self, name: str) -> bool:
+        return isinstance(self._dataset(name), FolderDataset)
 
     def _is_stored(self, name: str) -> bool:
         return not isinstance(self._catalog.get(name), (MemoryDataset, type(None)))
@@ -254,9 +296,10 @@ class Records:
     def _record(self, name: str) -> dict[str, Any]:
         try:
             record = json.loads(self._path(name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            sound = "checksum" in record and isinstance(record["follows"], dict)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return {}
-        return record if isinstance(record, dict) and {"checksum", "follows"} <= record.keys() else {}
+        return record if sound else {}
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{quote(name, safe='')}.json"

@@ -21,8 +21,6 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-logger = logging.getLogger(__name__)
-
 PART = ".part"
 """Ending of a file or folder that is being written."""
 
@@ -34,7 +32,7 @@ _CHUNK = 1 << 22
 
 
 class ForeignFolder(FileExistsError):
-    """A folder in the way that the project did not write, so that it may not be replaced."""
+    """A folder or file in the way that the project did not write, so that it may not be replaced."""
 
 
 class DamagedFile(ValueError):
@@ -66,9 +64,35 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     _sync(path.parent)
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder if it does not exist.
+
+    Raises:
+        ForeignFolder: If a file, or a link to nothing, is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        way = next(each for each in (path, *path.parents) if (each.exists() or each.is_symlink()) and not each.is_dir())
+        raise ForeignFolder(f"{way} is no folder, and files of the run belong into it: move it away") from None
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that the project wrote, if there is one; a folder that stands in its place is renamed."""
+    if path.is_dir() and not path.is_symlink():
+        _move_aside(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file as `write_atomically` does."""
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
+
+
 def _move_aside(folder: Path) -> None:
     """Rename a folder that stands where a file belongs; it may be a user's, so it is never deleted."""
-    free = next(name for n in count(1) if not (name := folder.with_name(f"{folder.name}.{n}.set_aside")).exists())
+    free = _free(folder, ".{}.set_aside")
     logger.warning("%s is a folder where a file belongs; it is renamed to %s", folder, free.name)
     folder.rename(free)
 
@@ -184,11 +208,15 @@ def set_aside(path: Path) -> Path | None:
     path = Path(os.path.realpath(path))
     if not is_ours(path):
         return None
-    number = 1
-    while (aside := path.with_name(f"{path.name}.earlier-{number}")).exists():
-        number += 1
+    aside = _free(path, ".earlier-{}")
     path.rename(aside)
     return aside
+
+
+def _free(path: Path, ending: str) -> Path:
+    """The first path beside another that nothing has, with a number in its ending."""
+    places = (path.with_name(f"{path.name}{ending.format(number)}") for number in count(1))
+    return next(place for place in places if not place.exists())
 
 
 def _refuse_foreign(path: Path, ours: Collection[str]) -> None:
@@ -289,12 +317,11 @@ def _seal(folder: Path, of: str) -> None:
 
 def _write_mark(folder: Path, of: str, files: dict[str, list[Any]]) -> None:
     mark = {"written_by": "edit_robustness", "host": socket.gethostname(), "process": os.getpid(), "of": of}
-    write_atomically(folder / MARK, lambda part: part.write_text(json.dumps({**mark, "files": files}), "utf-8"))
+    write_text(folder / MARK, json.dumps({**mark, "files": files}))
 
 
 def _update_mark(folder: Path, **changes: Any) -> None:
-    text = json.dumps({**_mark(folder), **changes})
-    write_atomically(folder / MARK, lambda part: part.write_text(text, "utf-8"))
+    write_text(folder / MARK, json.dumps({**_mark(folder), **changes}))
 
 
 def _mark(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,12 @@ ABILITIES = 1
 PIPELINES = 1
 """Of the nodes that fill folders."""
 
+ROOMS = {
+    **{"text": TEXT, "models": MODELS, "prompts": PROMPTS, "editing": EDITING, "asking": ASKING},
+    **{"speakers": SPEAKERS, "abilities": ABILITIES, "pipelines": PIPELINES},
+}
+"""All of them, for tables: what a table holds follows from several kinds of kept files."""
+
 _EDITS = {"text": TEXT, "models": MODELS, "prompts": PROMPTS, "editing": EDITING, "pipelines": PIPELINES}
 _ANSWERS = {**_EDITS, "asking": ASKING}
 _SPEECH = {"text": TEXT, "models": MODELS, "prompts": PROMPTS, "speakers": SPEAKERS, "pipelines": PIPELINES}

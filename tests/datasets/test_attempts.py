@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from edit_robustness.datasets.failures import attempts, failed_table, stop_at_failure
+from edit_robustness.datasets.failures import FailedItem, attempts, failed_table, stop_at_failure
 from edit_robustness.datasets.folders import Stored
 
 KEYS = [f"f{number}" for number in range(20)]
@@ -36,7 +36,7 @@ def test_what_does_not_fail_is_made_in_one_call():
 
 def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
     calls, bad = [], ["f7", "f8", "f19"]
-    with caplog.at_level(logging.DEBUG, logger="edit_robustness"):
+    with caplog.at_level(logging.DEBUG, "edit_robustness"):
         made = outcome(attempts(KEYS, batched(bad, calls), "letters"))
     assert made == {key: "a batch of 1" if key in bad else key.upper() for key in KEYS}
     assert list(made) == KEYS
@@ -92,7 +92,7 @@ def test_what_makes_nothing_is_a_defect():
 def test_a_run_can_stop_at_the_first_failure():
     stop_at_failure(True)
     try:
-        with pytest.raises(RuntimeError, match="a batch of 1"):
+        with pytest.raises(FailedItem, match="letters: f7 failed: a batch of 1"):
             list(attempts(KEYS, batched(["f7"], []), "letters"))
     finally:
         stop_at_failure(False)

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from edit_robustness.datasets import (
     StoredItems,
     TextsDataset,
 )
-from edit_robustness.datasets.folders import Manifest, Stored, made
+from edit_robustness.datasets.folders import Manifest, Stored, from_stale, made
 from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import Prepared
@@ -229,6 +230,24 @@ def test_a_folder_or_a_dangling_link_in_the_place_of_a_file_stops_nothing(kind, 
     assert (tmp_path / "folder" / f"y{kind.suffix}.1.set_aside" / "mine").read_text() == "a user's"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@every_folder
+def test_a_pipe_in_the_place_of_a_file_does_not_wait_for_ever(kind, folder, tmp_path, caplog):
+    save(folder, a=ITEMS[kind][0])
+    (tmp_path / "folder" / f"a{kind.suffix}").unlink()
+    os.mkfifo(tmp_path / "folder" / f"a{kind.suffix}")
+    assert folder.fingerprints() == {}
+    assert f"a{kind.suffix} is no file; it is recomputed" in caplog.text
+    save(folder, a=ITEMS[kind][0])
+    assert list(folder.load()) == ["a"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "folder").write_text("a user's")
+    with pytest.raises(DatasetError, match="folder is no folder, and files of the run belong into it: move it away"):
+        TextsDataset(str(tmp_path / "folder")).save(Manifest())
+
+
 @every_folder
 def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder, tmp_path, caplog, monkeypatch):
     save(folder, a=ITEMS[kind][0])
@@ -240,6 +259,17 @@ def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder
     keeping = kind(str(tmp_path / "folder"), keep_stale=True)
     assert keeping.load()["a"].header["stale"]
     assert "using them: a" in caplog.text
+
+
+@every_folder
+def test_what_was_made_from_stale_files_is_recomputed_with_them_or_kept_and_marked(kind, folder, tmp_path):
+    stale, sound = Stored.of("1", None, stale=True), Stored.of("2", None)
+    folder.save(Manifest({"a": "1", "b": "2"}))
+    folder.save({"a": Stored.of("1", ITEMS[kind][0], **from_stale(sound, stale))})
+    folder.save({"b": Stored.of("2", ITEMS[kind][1], **from_stale(sound))})
+    assert folder.fingerprints() == {"b": "2"}
+    kept = kind(str(tmp_path / "folder"), keep_stale=True).load()
+    assert [kept[key].header.get("stale") for key in "ab"] == [True, None]
 
 
 @every_folder

@@ -171,3 +171,11 @@ def test_collecting_nothing_keeps_the_columns():
     shares, agreed = sum_up(rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})[0], none, Reporting())
     assert len(shares) == len(LABELS)
     assert agreed.empty
+
+
+def test_conversations_under_stale_edits_are_marked(lab, tmp_path):
+    folder = TranscriptsDataset(str(tmp_path))
+    stale = {key: replace(item, header={"stale": True}) for key, item in EDITS.items()}
+    for piece in talk(lab.model("llama"), folder, edits={**EDITS, FACTS[0].id: stale[FACTS[0].id]}):
+        folder.save(piece)
+    assert folder.fingerprints().keys() == {fact.id for fact in FACTS[1:]}

@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -249,3 +249,28 @@ def test_what_was_measured_when_preparing_is_in_the_header_of_every_edit_and_in_
     assert f"({figures['held_out_tokens']:,} tokens) {low:.1%} to" in row["note"]
     unmeasured = {"figures": {lm.name: {"alphaedit": {"held_out_energy": {}, "held_out_tokens": 0}}}}
     assert "was not measured" in methods_run([{**record, **unmeasured}])[0]["note"]
+
+
+def test_what_is_made_from_stale_files_is_marked(lab):
+    """With `keep_stale`; its fingerprint is that of what the same files give when they are recomputed."""
+    lm, rome, facts = lab.model("llama"), method("rome"), facts_to_table(FACTS)
+    moments = Folder().take(take_moments(lm, {}, CORPUS, rome)).items
+    for stale in (True, False):
+        header = {"stale": True} if stale else {}
+        old = {key: replace(item, header=header) for key, item in moments.items()}
+        prepared = Folder().take(prepare_with("rome")(lm, {}, rome, old, corpus=CORPUS)).items
+        assert prepared["rome"].header.get("from_stale", False) is stale
+        items = {"rome": replace(prepared["rome"], header=header)}
+        edits = Folder().take(edit_with("rome")(lm, facts, {}, rome, items)).items
+        assert [edit.header.get("from_stale", False) for edit in edits.values()] == [stale] * len(FACTS)
+
+
+@pytest.mark.parametrize(("name", "anew"), [("serac", True), ("rome", False)])
+def test_edits_that_need_other_networks_than_there_are_now_are_made_anew(lab, name, anew):
+    """The same training may give other bits, and an edit that names its networks cannot be applied with others."""
+    lm, facts = lab.model("llama"), facts_to_table(FACTS)
+    first, second = (Stored.of("same", Prepared({"weight": torch.full((1,), value)})) for value in (1.0, 2.0))
+    before, after = (next(edit_with(name)(lm, facts, {}, method(name), {name: item})) for item in (first, second))
+    assert (before != after) is anew
+    lost = {name: Stored.lost("same", "no memory")}
+    assert next(edit_with(name)(lm, facts, {}, method(name), lost)).keys() == before.keys()

@@ -67,3 +67,12 @@ def test_a_judge_that_is_down_leaves_verdicts_missing(lab):
     scores = nodes.score(answers, verdicts)
     assert scores.loc[scores["protocol"] == "judge", "value"].isna().all()
     assert (scores["protocol"] == "judge").any()
+
+
+def test_answers_under_a_stale_edit_are_marked(lab, tmp_path):
+    folder = AnswersDataset(str(tmp_path))
+    stale, *sound = (fact.id for fact in FACTS)
+    edits = {stale: Stored.of("1", Frame(), stale=True), **{key: Stored.of("1", Frame()) for key in sound}}
+    for piece in nodes.evaluate(lab.model("llama"), edits, PROBES, {}, DECODING):
+        folder.save(piece)
+    assert folder.fingerprints().keys() == set(sound)

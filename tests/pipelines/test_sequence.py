@@ -1,6 +1,7 @@
 """Nodes of sequence and abilities: what lands, what is kept, and what a checkpoint is."""
 
 import json
+from dataclasses import replace
 from unittest import mock
 
 import pandas as pd
@@ -386,3 +387,32 @@ def test_a_collapsed_model_scores_no_success(lab, tmp_path):
     broken = scores[(scores["method"] == "rome") & scores["metric"].isin(["success", "locality", "kl", "preference"])]
     assert len(broken)
     assert not (broken["value"].fillna(0) > 0).any()
+
+
+def test_a_file_of_single_edits_that_lies_in_the_folder_of_a_sequence_is_passed_over(lab, tmp_path):
+    folder, one = EditsDataset(str(tmp_path)), ORDERS[ORDERS["order"] == 0]
+    folder.save({name: Stored.of("print", Frame("Words.")) for name in ("p101-a-fact", "0.1.2", "1")})
+    assert list(edited(lab, folder, orders=one).load()) == [edit_key(0, number) for number in (1, 2, 3)]
+
+
+def test_what_is_made_from_stale_files_is_marked(lab, sequence, measured, tmp_path):
+    """With `keep_stale`; its fingerprint is that of what the same files give when they are recomputed."""
+    lm, one = lab.model("llama"), ORDERS[ORDERS["order"] == 0]
+    prepared = {"rome": Stored.of("prepared", lab.prepared("rome", "llama"), stale=True)}
+    folder = EditsDataset(str(tmp_path / "edits"), keep_stale=True)
+    assert all("stale" in item.header for item in edited(lab, folder, orders=one, prepared=prepared).load().values())
+    stale = {key: replace(item, header={**item.header, "stale": True}) for key, item in sequence.items()}
+    answers = AnswersDataset(str(tmp_path / "answers"))
+    documents = DocumentsDataset(str(tmp_path / "documents"))
+    for edits, number in [(stale, 0), (sequence, 4)]:
+        asking = nodes.ask_with("rome")(lm, PROBES, SAMPLED, ORDERS, {}, DECODING, SETTINGS, edits)
+        for piece in asking:
+            answers.save(piece)
+        measuring_all(lm, documents, edits)
+        assert len(answers.fingerprints()) == len(documents.fingerprints()) == number
+
+
+def measuring_all(lm, folder, edits):
+    with mock.patch("edit_robustness.abilities.built.build_benchmarks", return_value=[Bench("c")]):
+        for piece in abilities.measure_with("rome")(lm, None, LocalFiles(), {}, SETTINGS, edits):
+            folder.save(piece)

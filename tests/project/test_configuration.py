@@ -150,3 +150,11 @@ def test_a_parameter_given_for_one_run_leaves_the_others(project):
 def test_ft_has_no_setting_for_models_without_a_published_one(project):
     with pytest.raises(GridError, match=r"ft has no hyperparameters for gpt2_xl .*llama2_7b"):
         project.context("gpu", grid={"gpt2_xl": {"none": True, "ft": True}})
+
+
+def test_every_table_and_page_that_a_run_writes_is_saved_by_a_dataset_of_the_project():
+    """Kedro's own would save them in place, and CSV cells as a spreadsheet would run them."""
+    for path in (ROOT / "conf").glob("*/catalog*.yml"):
+        for name, entry in yaml.safe_load(path.read_text()).items():
+            if isinstance(entry, dict) and str(entry.get("filepath", "")).startswith("${globals:data}/"):
+                assert entry["type"].startswith("edit_robustness.datasets."), name

@@ -9,6 +9,8 @@ from kedro.framework.project import pipelines
 from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 
 from conftest import Starting
+from edit_robustness import versions
+from edit_robustness.datasets.folders import Stored
 from edit_robustness.hooks import OneRun, RefusedRun, check_runner, data_folder
 from edit_robustness.locking import LOCKS, FolderInUse, RunLock
 from edit_robustness.provenance import OtherRun
@@ -101,12 +103,62 @@ def test_the_folder_of_a_run_is_refused_to_another_and_free_after_a_refusal(fini
 
 def test_what_another_run_writes_meanwhile_is_not_read(run_before):
     run = Starting(run_before).begin("rescore")
-    run.after_dataset_loaded("tiny_answers")
+    run.after_dataset_loaded("tiny_answers", pd.DataFrame())
     record = run_before.data / ".provenance" / "tiny_answers.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "checksum": "another"}))
     with pytest.raises(OtherRun, match="another run wrote `tiny_answers` while this one was reading it"):
-        run.after_dataset_loaded("tiny_answers")
+        run.after_dataset_loaded("tiny_answers", pd.DataFrame())
     run.on_pipeline_error()
+
+
+@pytest.mark.parametrize("record", ["[]", '"checksum"', '{"checksum": 1, "follows": [1]}', "[" * 100_000])
+def test_a_record_that_is_none_counts_as_missing(finished, start, record):
+    path = finished.data / ".provenance" / "tiny_answers.json"
+    content = path.read_bytes()
+    path.write_text(record)
+    try:
+        with pytest.raises(OtherRun, match=r"have no record of what they were made from \(`tiny_answers`\)"):
+            start("rescore")
+    finally:
+        path.write_bytes(content)
+
+
+def test_a_folder_in_the_place_of_a_record_stops_no_run(run_before):
+    record = run_before.data / ".provenance" / "tiny_scores.json"
+    record.unlink()
+    record.mkdir()
+    run = Starting(run_before).begin("rescore")
+    run.before_dataset_saved("tiny_scores", pd.DataFrame())
+    run.after_dataset_saved("tiny_scores", pd.DataFrame(), SimpleNamespace(inputs=[]))
+    run.after_pipeline_run()
+    assert json.loads(record.read_text())["follows"]
+
+
+def test_tables_of_another_version_are_refused_or_used_with_a_warning_and_marked(run_before, monkeypatch, caplog):
+    monkeypatch.setitem(versions.ROOMS, "asking", versions.ASKING + 1)
+    start, keeping = Starting(run_before), {"keep_stale": True}
+    message = (
+        rf"were made by another version of this project \(`rejects`, `tiny_answers`, .* more\): {MAKE}, "
+        r"or use --params=keep_stale=true"
+    )
+    with pytest.raises(OtherRun, match=message):
+        start("rescore")
+    run = start.begin("rescore", keeping)
+    assert "using data sets that were made by another version of this project (keep_stale): `" in caplog.text
+    scored = SimpleNamespace(inputs=["tiny_answers"])
+    run.before_dataset_saved("tiny_scores", pd.DataFrame())
+    run.after_dataset_saved("tiny_scores", pd.DataFrame(), scored)
+    run.after_pipeline_run()
+    record = json.loads((run_before.data / ".provenance" / "tiny_scores.json").read_text())
+    assert record["versions"] is None  # with the numbers of this version a later run would trust it
+    stale = {"one": Stored.of("1", [], stale=True)}
+    run = start.begin("edit_eval", keeping, from_nodes=["tiny.gather"])
+    run.after_dataset_loaded("tiny.rome_answers", stale)
+    gathered = SimpleNamespace(inputs=["tiny.rome_answers"])
+    run.before_dataset_saved("tiny_answers", pd.DataFrame())
+    run.after_dataset_saved("tiny_answers", pd.DataFrame(), gathered)
+    run.after_pipeline_run()
+    assert json.loads((run_before.data / ".provenance" / "tiny_answers.json").read_text())["versions"] is None
 
 
 def test_starting_from_the_scores_gives_the_same_tables(run_before, finished_once, no_model):

@@ -106,7 +106,7 @@ def attempts(
         patience: After so many failures one after another the rest is lost, too; None to try every item.
 
     Raises:
-        Exception: The first item's error, if the run is to stop there (`stop_at_failure`).
+        FailedItem: The first item that fails, if the run is to stop there (`stop_at_failure`).
     """
     left, size, failures = list(keys), len(keys), 0
     while left:
@@ -159,6 +159,10 @@ def _given_up(keys: Sequence[str], what: str, failures: int, error: Exception | 
         yield Attempt(key, None, 0.0, Untried(f"not tried after {failures} failures in a row: {reason_of(error)}"))
 
 
+class FailedItem(RuntimeError):
+    """An item at which a run stops, because it failed."""
+
+
 class Untried(RuntimeError):
     """An item that was not tried, because too many before it failed."""
 
@@ -167,10 +171,12 @@ def report_failure(what: str, key: str, error: Exception | str) -> None:
     """Log a failed item in one line; its traceback goes where debug records go.
 
     Raises:
-        Exception: The error, if the run is to stop there (`stop_at_failure`).
+        FailedItem: If the run is to stop there (`stop_at_failure`).
     """
     if _Policy.stop:
-        raise error if isinstance(error, Exception) else RuntimeError(f"{what}: {key} failed: {error}")
+        raise FailedItem(f"{what}: {key} failed: {reason_of(error)}") from (
+            error if isinstance(error, Exception) else None
+        )
     logger.warning("%s: %s failed: %s", what, key, reason_of(error))
     if isinstance(error, Exception):
         logger.debug("%s: %s failed", what, key, exc_info=error)

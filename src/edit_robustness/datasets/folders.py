@@ -5,7 +5,7 @@ have. Then it saves what is missing, item by item. Loading gives the items of th
 contains an item of another run, whatever else lies in the folder. A killed run continues after the last item.
 
 Each file holds a checksum of its content, and the version of every room whose code decides it. A file that is damaged,
-or was made by another version, counts as missing, and a log line names it.
+or was made by another version or from files of another version, counts as missing, and a log line names it.
 
 An item that could not be made is a file, too, with the reason in its header. It counts as missing when a run looks for
 what is left to do, so a rerun tries it again; tables leave it out and count it.
@@ -27,13 +27,14 @@ from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.datasets.arguments import checked
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.storage import DamagedFile, checksum, write_atomically
+from edit_robustness.storage import DamagedFile, checksum, make_folder, remove_file, write_text
 from edit_robustness.versions import KEPT, libraries
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+_FROM_STALE = "from_stale"
 _SHOWN = 3
 
 
@@ -87,6 +88,14 @@ def made(items: Mapping[str, Stored[T]] | None) -> dict[str, Stored[T]]:
     return {key: item for key, item in (items or {}).items() if not item.failed}
 
 
+def from_stale(*items: Stored[Any]) -> dict[str, bool]:
+    """Return what the header of an item must hold if one of the items that it is made from is stale.
+
+    Its own fingerprint cannot tell: that of a stale item stays when the item is recomputed.
+    """
+    return {_FROM_STALE: True} if any("stale" in item.header for item in items) else {}
+
+
 Landing = Iterator[Manifest | dict[str, Stored[Any]] | dict[str, None]]
 """What a node yields that fills a folder: the manifest, then item by item; None takes an item away."""
 
@@ -132,13 +141,13 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
 
     def save(self, data: Manifest | Mapping[str, Stored[T] | None]) -> None:
         """Save a manifest, or items; an item that is None is removed."""
-        self._path.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path)
         if isinstance(data, Manifest):
             write_text(self._path / _MANIFEST, json.dumps(data, indent=0))
             return
         for key, item in data.items():
             if item is None:
-                self._file(key).unlink(missing_ok=True)
+                remove_file(self._file(key))
                 continue
             environment = {**libraries(), **item.header.get("environment", {})}
             about = {"fingerprint": item.fingerprint, "versions": KEPT[self.holds], "environment": environment}
@@ -158,7 +167,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         if missing := manifest.missing(there):
             raise DatasetError(
                 f"{self._path}: {len(missing)} of {len(manifest)} items of this run are missing, the first is "
-                f"`{missing[0]}`; run the whole pipeline, which makes what is missing"
+                f"`{missing[0]}`; run the whole pipeline that fills this folder (bake and rescore only read it)"
             )
         return {key: self._stored(key, headers[key]) for key in manifest}
 
@@ -188,7 +197,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
             except DamagedFile as error:
                 logger.warning("%s; it is recomputed if this run needs it", error)
                 continue
-            if header.get("versions") != KEPT[self.holds]:
+            if header.get("versions") != KEPT[self.holds] or _FROM_STALE in header:
                 stale.append(path.name)
                 header["stale"] = True
             if self._keep_stale or "stale" not in header:
@@ -198,6 +207,9 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         return headers
 
     def _checked(self, path: Path) -> dict[str, Any]:
+        # what is opened may be a pipe, which would never end
+        if not path.is_file():
+            raise DamagedFile(f"{path} is no file")
         header = self.header(path)
         if not isinstance(header, dict) or not isinstance(header.get("fingerprint"), str):
             raise DamagedFile(f"{path} has no fingerprint")
@@ -270,11 +282,6 @@ class JsonFolder(FolderDataset[T]):
 
 def _checksum(header: Mapping[str, Any], body: str) -> str:
     return checksum(json.dumps(header, sort_keys=True).encode(), body.encode())
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _no_item() -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from edit_robustness.datasets.folders import Stored, made
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.method import Method, Prepared, fingerprint
 from edit_robustness.models.language_model import LanguageModel
 
 
@@ -52,6 +52,17 @@ def environments(items: Iterable[Stored[Any]]) -> list[dict[str, Any]]:
     """Return each environment that items were made in (libraries, device, precision), with the number of items."""
     counts = Counter(json.dumps(item.header.get("environment", {}), sort_keys=True) for item in items)
     return [{**json.loads(text), "items": number} for text, number in counts.most_common()]
+
+
+def prepared_name(method: Method, prepared: Stored[Prepared]) -> str:
+    """Return what an edit's fingerprint contains of what its method prepared.
+
+    That is the fingerprint of what the artefact follows from, and for edits that can be applied only with the artefact
+    its bits, too: the same training may give others on another machine, and the edits made before refuse them.
+    """
+    if method.edits_need_prepared and not prepared.failed:
+        return fingerprint(prepared.fingerprint, prepared.read().fingerprint)
+    return prepared.fingerprint
 
 
 def figures_of(prepared: Stored[Prepared]) -> dict[str, Any]:

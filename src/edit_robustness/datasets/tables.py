@@ -15,7 +15,7 @@ from kedro_datasets.plotly import JSONDataset as PlotlyDataset
 from kedro_datasets.text import TextDataset
 
 from edit_robustness.datasets.spreadsheet import SpreadsheetSafe
-from edit_robustness.storage import write_atomically
+from edit_robustness.storage import make_folder, write_atomically
 
 
 class Atomic:
@@ -31,7 +31,7 @@ class Atomic:
             super().save(data)  # type: ignore[misc]
             return
         path = Path(dataset._get_save_path())
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
 
         def write(part: Path) -> None:
             sibling = dataset._copy(_filepath=PurePosixPath(part), _version=None)

@@ -11,7 +11,7 @@ from edit_robustness.abilities.measure import benchmark_facts, measure
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark
 from edit_robustness.datasets.failures import attempts
-from edit_robustness.datasets.folders import Landing, Manifest, Stored
+from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
 from edit_robustness.datasets.sequences import Checkpoint, checkpoints, replays
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
@@ -61,7 +61,8 @@ def measure_with(method: str) -> Callable[..., Landing]:
             return _measured(lm, [due[key] for key in keys], edits, prepared)
 
         for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
-            yield one.stored(wanted[one.key], {"seconds": round(one.seconds, 3), "environment": lm.environment})
+            about = {"seconds": round(one.seconds, 3), "environment": lm.environment}
+            yield one.stored(wanted[one.key], {**about, **from_stale(*(edits or {}).values())})
 
     return measure_abilities
 

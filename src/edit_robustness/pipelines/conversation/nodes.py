@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as validated
 from edit_robustness.asking.converse import Conversing, converse
 from edit_robustness.asking.topics import topic
 from edit_robustness.datasets.failures import PATIENCE, attempts, failed_table
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, made
+from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale, made
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
@@ -70,7 +70,7 @@ def talk_with(method: str) -> Callable[..., Landing]:
         relations = read_relations(raw_relations).relations
         topics = {fact.id: topic(fact, relations.get(fact.relation)) for fact in facts_from_table(sampled_facts)}
         common = (FORMAT, "transcript", method, lm.fingerprint, tester.fingerprint, _plain(settings))
-        able = [key for key in topics if key in made(edits) or key not in edits]
+        able = [key for key in topics if key not in edits or not edits[key].failed]
         wanted = Manifest({key: fingerprint(*common, edits[key].fingerprint, topics[key]) for key in able})
         yield wanted
         missing, what = wanted.missing(stored), f"{lm.name}: {method}, talking"
@@ -83,7 +83,8 @@ def talk_with(method: str) -> Callable[..., Landing]:
             return converse(lm, talks, tester, settings, method=method)
 
         for one in track(attempts(missing, make, what, patience=PATIENCE), what, len(missing)):
-            yield one.stored(wanted[one.key], {"environment": lm.environment}, fact_id=one.key)
+            about = {"environment": lm.environment, **from_stale(edits[one.key])}
+            yield one.stored(wanted[one.key], about, fact_id=one.key)
 
     return talk
 

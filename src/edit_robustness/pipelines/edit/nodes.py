@@ -13,8 +13,8 @@ import pandas as pd
 
 from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.failures import attempts, lose_all, reason_of, report_failure
-from edit_robustness.datasets.folders import Landing, Manifest, Stored
-from edit_robustness.datasets.run_record import figures_of
+from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
+from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT, refuse_not_finite
 from edit_robustness.editing.fitting import TextNeed
@@ -208,10 +208,17 @@ def _pieces(
     own = {site: moments[name] for site, name in _moment_keys(method).items() if moments}
     _require_made(*own.values())
     corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in own.items()})
+    begun = [unfinished[name] for name in (_begun(key),) if name in unfinished]
+    about = {"environment": lm.environment, **from_stale(*own.values(), *begun)}
     if isinstance(method, Trained):
-        yield from _trained(lm, method, key, corpus, wanted, unfinished)
+        yield from _trained(lm, method, key, corpus, wanted, unfinished, about)
     else:
-        yield {key: Stored.of(wanted, method.prepare(lm, corpus), environment=lm.environment)}
+        yield {key: Stored.of(wanted, method.prepare(lm, corpus), **about)}
+
+
+def _begun(key: str) -> str:
+    """The name of the file of a training that is not finished."""
+    return f"{key}.unfinished"
 
 
 def _require_made(*items: Stored[Any]) -> None:
@@ -228,17 +235,18 @@ def _trained(
     corpus: Corpus,
     wanted: str,
     unfinished: Mapping[str, Stored[Prepared]],
+    about: Mapping[str, Any],
 ) -> Landing:
     """Each state of the training replaces the one before; the last is the artefact."""
-    begun = f"{key}.unfinished"
+    begun = _begun(key)
     there = unfinished.get(begun)
     started = there.read() if there is not None and there.fingerprint == wanted else None
     states = method.train(lm, corpus, started=started)
     state = next(states)
     for later in states:
-        yield {begun: Stored.of(wanted, state, environment=lm.environment)}
+        yield {begun: Stored.of(wanted, state, **about)}
         state = later
-    yield {key: Stored.of(wanted, state, environment=lm.environment)}
+    yield {key: Stored.of(wanted, state, **about)}
     yield {begun: None}
 
 
@@ -250,7 +258,7 @@ def _edits(
     prepared: Stored[Prepared],
 ) -> Landing:
     facts = facts_from_table(sampled_facts)
-    common = (FORMAT, method.name, method.settings(), lm.fingerprint, prepared.fingerprint)
+    common = (FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, prepared))
     wanted = Manifest({fact.id: fingerprint(*common, fact) for fact in facts})
     yield wanted
     missing = [fact for fact in facts if stored.get(fact.id) != wanted[fact.id]]
@@ -266,7 +274,12 @@ def _edits(
 
     what = f"{lm.name}: {method.name} edits"
     for one in track(attempts(list(by_id), make, what, check=refuse_not_finite), what, len(missing)):
-        about = {"seconds": round(one.seconds, 3), "environment": lm.environment, **figures_of(prepared)}
+        about = {
+            "seconds": round(one.seconds, 3),
+            "environment": lm.environment,
+            **figures_of(prepared),
+            **from_stale(prepared),
+        }
         yield one.stored(wanted[one.key], about, fact_id=one.key)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.asking.lengths import check_fit, longest
 from edit_robustness.datasets.failures import PATIENCE, attempts, failed_table
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, made
+from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale, made
 from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import FORMAT
@@ -116,6 +116,7 @@ def _answers(
     for one in track(attempts(missing, make, what), what, len(missing)):
         # what is asked in one batch comes at once: only the sum over all edits means something
         about = {"seconds": one.seconds, "probes": len(probes[one.key]), "environment": lm.environment}
+        about |= from_stale(edits[one.key])
         yield one.stored(wanted[one.key], about, fact_id=one.key)
 
 

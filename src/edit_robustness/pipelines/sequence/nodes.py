@@ -1,6 +1,7 @@
 """Nodes of sequence. Increments and answers land file by file, so that a killed run goes on after the last one."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.failures import attempts, reason_of, report_failure
-from edit_robustness.datasets.folders import Landing, Manifest, Stored
-from edit_robustness.datasets.run_record import figures_of
+from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
+from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, replays
 from edit_robustness.editing.edits import Appliable, Edit, Frame
 from edit_robustness.editing.files import FORMAT
@@ -31,6 +32,7 @@ from edit_robustness.tables import facts_from_table, probes_from_table, probes_t
 
 logger = logging.getLogger(__name__)
 
+_KEY = re.compile(r"(?P<order>\d+)\.(?P<number>\d+)")
 _NOTHING: Stored[Prepared] = Stored.of("", Prepared())
 
 DRIFT_COLUMNS = {
@@ -115,7 +117,7 @@ def _edits(
     An increment's fingerprint follows from which increments before it failed. So one that fails now or succeeds now,
     unlike before, changes the fingerprints of all after it, which are then made anew.
     """
-    common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared.fingerprint)
+    common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, prepared))
     groups = {order: settings.grouped(facts, method) for order, facts in sequences.items()}
     there = {order: _of_order(stored, order) for order in groups}
     names = {order: _names(common, own, there[order], {}) for order, own in groups.items()}
@@ -139,6 +141,7 @@ def _edits(
                     "environment": lm.environment,
                     **_header(lm, step),
                     **figures_of(prepared),
+                    **from_stale(prepared, *there[order].values()),
                 }
                 yield {edit_key(order, number): _stored(names[order][number], step, facts, prepared, header)}
             outcomes[number] = step.failed is not None
@@ -150,8 +153,9 @@ def _edits(
 
 
 def _of_order(stored: Mapping[str, Stored[Edit]], order: int) -> dict[int, Stored[Edit]]:
-    keys = {key: key.split(".") for key in stored}
-    return {int(number): stored[key] for key, (own, number) in keys.items() if int(own) == order}
+    """The increments of one order in a folder; a file with the name of nothing in a sequence may lie there, too."""
+    keys = {key: match for key in stored if (match := _KEY.fullmatch(key))}
+    return {int(match["number"]): stored[key] for key, match in keys.items() if int(match["order"]) == order}
 
 
 def _names(
@@ -260,6 +264,7 @@ def ask_with(method: str) -> Callable[..., Landing]:
 
         for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
             about = {"seconds": one.seconds, "probes": len(own[one.key]), "environment": lm.environment}
+            about |= from_stale(*(edits or {}).values())
             yield one.stored(wanted[one.key], about)
 
     return ask_checkpoints
