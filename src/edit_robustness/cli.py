@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from kedro.framework.cli.cli import project_commands
 from kedro.framework.cli.utils import KedroCliError, load_entry_points
 from kedro.framework.session import KedroSession
-from omegaconf import OmegaConf
 
+from edit_robustness.configuration_files import wrong_file
 from edit_robustness.errors import AGAIN, RunIncomplete, described, is_expected, is_halfway
 from edit_robustness.logs import LogFile
 
@@ -94,28 +93,16 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
 
 def _tell_error(error: BaseException, log: LogFile, command: str, project: Path) -> None:
     """Write an error to stderr, and its traceback to the log file."""
-    expected = is_expected(error)
     log.write_error(error, command)
+    wrong = wrong_file(error, project)
+    expected = wrong is not None or is_expected(error)
     where = f"Traceback: {log.path}" if log.path else f"No traceback is kept: {log.problem}"
     with_file = " with that file" if log.path else ""
     report = "" if expected else f"; this is a defect, please report it{with_file}"
     again = f"; then {AGAIN}" if is_halfway(error) and expected else ""
-    text = described(error)
-    if path := _wrong_configuration(error, project):
-        text = f"{path}: {text}"
+    text = wrong or described(error)
     _tell(f"Error: {text}" if expected else f"Unexpected error: {text}")
     _tell(where + report + again)
-
-
-def _wrong_configuration(error: BaseException, project: Path) -> Path | None:
-    """The file of the configuration that is meant, where Kedro has read it from a stream without a name."""
-    if isinstance(error, yaml.MarkedYAMLError) and '"<file>"' in str(error):
-        for path in sorted((project / "conf").rglob("*.yml")):
-            try:
-                OmegaConf.load(path)
-            except yaml.YAMLError:
-                return path.relative_to(project)
-    return None
 
 
 def _tell(line: str) -> None:

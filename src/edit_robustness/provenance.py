@@ -215,7 +215,7 @@ class Records:
     def _refuse(self, wrong: str, datasets: Sequence[str], details: str = "", also: str = "") -> None:
         if datasets:
             named = _some({name: f"`{name}`" for name in datasets})
-            ways = ", ".join(way for way in (self._way_out(datasets[0]), also) if way)
+            ways = ", ".join(way for way in (self._way_out(datasets), also) if way)
             raise OtherRun(f"this run reads data sets that {wrong} ({named}): {details}{'; ' * bool(details)}{ways}")
 
     def _changes(self, name: str, record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -228,14 +228,17 @@ class Records:
         makers = self._origins.makers(dataset)
         return [name for name in makers if name in self._names] or makers
 
-    def _way_out(self, dataset: str) -> str:
+    def _way_out(self, datasets: Sequence[str]) -> str:
+        dataset = datasets[0]
         makers = self._pipelines(dataset)
         if not self._is_stored(dataset):
             return f"let it start from `{self._origins.maker(dataset, makers[0]).name}`, too"
         if set(makers) & set(self._names) and self._options:
             return f"run the pipeline without {', '.join(self._options)}, which makes them anew"
-        named = [name for name in makers if name != "__default__"] or makers
-        return f"run `kedro run --pipeline={named[0]}` with these settings first, which makes them anew"
+        named = dict.fromkeys(name for each in datasets for name in self._pipelines(each) if name != "__default__")
+        # several pipelines make what is common to all; the right one makes the rest, too
+        best = max(named or makers, key=lambda name: sum(name in self._pipelines(each) for each in datasets))
+        return f"run `kedro run --pipeline={best}` with these settings first, which makes them anew"
 
     def _begins(self, dataset: str, data: object) -> bool:
         """Whether saving this data is what makes a stored data set one of this run."""

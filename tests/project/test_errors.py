@@ -103,7 +103,25 @@ def test_a_run_that_fails_halfway_has_a_line_per_node(project, no_model):
             "raw_facts: {type: edit_robustness.datasets.FactsDataset, path: x, limt: 3}",
             r"Error: raw_\w+: limt: there is no such setting; there are path, format, limit",
         ),
-        ("conf/test/catalog_x.yml", "x: {}\nx: {}", r"Error: conf/test/catalog_x.yml: .* found duplicate key x"),
+        (
+            "conf/test/catalog_x.yml",
+            "x: {}\nx: {}",
+            r"Error: conf/test/catalog_x.yml, line 2: .*duplicate key x; ",
+        ),
+        (
+            "conf/test/catalog_x.yml",
+            "x:\n\ty: 1",
+            r"Error: conf/test/catalog_x.yml, line 2: .*; indent with spaces",
+        ),
+        (
+            "conf/test/catalog_x.yml",
+            "x\n  y: 1",
+            r"Error: conf/test/catalog_x.yml, line 2: .*line above may lack",
+        ),
+        ("conf/test/catalog_x.yml", "- x", r"Error: conf/test/catalog_x.yml: it must hold names .*, and holds a list"),
+        ("conf/test/parameters_x.yml", "- x", r"Error: conf/test/parameters_x.yml: it must hold names"),
+        ("conf/test/parameters_x.yml", b"x: \xff", r"Error: conf/test/parameters_x.yml: it is no text in UTF-8 "),
+        ("conf/test/parameters_x.yml", "x_a: ${b}", r"Error: Interpolation key 'b' not found \(in x_a\)$"),
         (
             "data/01_raw/relations.yml",
             "a: [\nb",
@@ -112,8 +130,9 @@ def test_a_run_that_fails_halfway_has_a_line_per_node(project, no_model):
     ],
 )
 def test_a_file_of_a_user_is_named_without_kedros_words(project, no_model, file, text, line):
-    (project.folder / file).write_text(text)
-    first, _ = failing(project, "run", "--env=test")
+    (project.folder / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    first, second = failing(project, "run", "--env=test")
+    assert "defect" not in second
     assert re.match(line, first), first
     assert "Failed" not in first
 
