@@ -182,7 +182,10 @@ def speakers_models(catalog: Mapping[str, Any]) -> dict[str, Any]:
         model = entry["model"].removesuffix(_SUFFIX)
         if model not in model_names(catalog):
             there = ", ".join(sorted(model_names(catalog)))
-            raise ValueError(f"catalog: `{name}` speaks by a model `{model}` that is not there; there are {there}")
+            raise ValueError(
+                f"catalog: speaker `{name}` uses model `{model}`, which is not in the catalog; available models: "
+                f"{there}"
+            )
         settings = {k: v for k, v in catalog[model + _SUFFIX].items() if k not in ("type", "metadata")}
         resolved[name] = {**entry, "model": settings}
     return resolved

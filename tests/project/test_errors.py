@@ -10,7 +10,7 @@ from kedro.framework.cli.cli import KedroCLI
 
 from edit_robustness import context
 from edit_robustness.errors import AGAIN, RunIncomplete
-from edit_robustness.logs import KEPT, Threshold
+from edit_robustness.logs import KEPT, Terminal, Threshold
 
 
 def command(project, *words):
@@ -141,6 +141,41 @@ def test_what_is_asked_of_kedro_and_is_not_there_is_no_defect(project):
     first, second = failing(project, "run", "--env=test", "--runner=Fastest")
     assert first == "Error: module 'kedro.runner' has no attribute 'Fastest'"
     assert "defect" not in second
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--pipeline=edit_evl", "Error: --pipeline: no pipeline `edit_evl`; did you mean `edit_eval`?"),
+        ("--nodes=tiny.rome.edt", "Error: no node `tiny.rome.edt` in this pipeline; did you mean `tiny.rome.edit`?"),
+        (
+            "--nodes=x",
+            "Error: no node `x` in this pipeline; `kedro registry describe edit_eval` lists those of a pipeline",
+        ),
+    ],
+)
+def test_a_misspelt_pipeline_or_node_has_the_closest_name(project, option, line):
+    assert failing(project, "run", "--env=test", option)[0] == line
+
+
+def test_a_list_that_is_cut_at_its_commas_says_how_to_write_it(project):
+    done = command(project, "run", "--env=test", "--params=probes.kinds=statement,question")
+    assert done.exit_code == 2
+    assert "Item `question` must" in done.stderr
+    assert "separate the elements of a list by spaces" in done.stderr
+
+
+def test_an_option_that_is_refused_does_not_ask_for_the_same_command_again(project):
+    first, second = failing(project, "run", "--env=test", "--async")
+    assert first.startswith("Error: --async saves and loads in threads")
+    assert AGAIN not in second
+
+
+def test_log_lines_are_the_projects_from_another_folder_too(project, monkeypatch):
+    monkeypatch.chdir(project.folder / "data")
+    monkeypatch.setattr(logging.root, "handlers", [logging.NullHandler()])
+    assert command(project, "registry", "list").exit_code == 0
+    assert [type(handler) for handler in logging.root.handlers] == [Terminal]
 
 
 def test_a_run_that_is_stopped_says_how_to_go_on(project, monkeypatch):
