@@ -69,9 +69,10 @@ def _context(command: Any, *words: Any, **options: Any) -> click.Context:
     try:
         return type(command).make_context(command, *words, **options)
     except click.UsageError as error:
-        if "`params` option" in error.message:
-            error.message += " A comma begins the next parameter: separate the elements of a list by spaces."
-        raise
+        if "`params` option" not in error.message:
+            raise
+        hint = "A comma begins the next parameter: separate the elements of a list by spaces."
+        raise click.UsageError(f"{error.message} {hint}", error.ctx) from None
 
 
 def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
