@@ -48,7 +48,7 @@ class ProjectContext(KedroContext):
         check_sources(catalog)
         check_web(catalog, parameters)
         check_judge(catalog, parameters)
-        check_wordings(catalog, parameters)
+        check_wordings(catalog, parameters, Path(self.project_path))
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
         catalog = keeping_stale(catalog, parameters.get("keep_stale", False))
         self.config_loader["catalog"] = catalog
@@ -117,7 +117,7 @@ def check_judge(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> No
         )
 
 
-def check_wordings(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
+def check_wordings(catalog: Mapping[str, Any], parameters: Mapping[str, Any], project: Path) -> None:
     """Refuse to begin a run whose wordings come from a writer that is not set, or a table that is not there.
 
     Raises:
@@ -130,7 +130,7 @@ def check_wordings(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) ->
             "`kind: local` or `kind: endpoint` (docs/conversation.md), or set wordings.by: templates"
         )
     path = str(catalog.get("frozen_wordings", {}).get("filepath", ""))
-    if source == "table" and path and "://" not in path and not Path(path).is_file():
+    if source == "table" and path and "://" not in path and not (project / path).is_file():
         raise ValueError(
             f"wordings.by: table, but there is no file {path}: copy the wordings.csv of a run there and review it "
             "(docs/prompts.md), or set wordings.by: templates"

@@ -106,6 +106,12 @@ def test_a_wrong_entry_is_told_before_any_pipeline_is_made(project, file, text, 
         project.context()
 
 
+def test_a_table_of_wordings_is_found_from_any_folder(project, monkeypatch):
+    (project.folder / "data" / "01_raw" / "frozen_wordings.csv").touch()
+    monkeypatch.chdir(project.folder / "data")
+    project.context(wordings={"by": "table"})
+
+
 @pytest.mark.parametrize("name", ["raw_facts", "raw_lessons", "raw_relations"])
 def test_a_misspelt_data_set_lists_those_that_exist(project, no_model, name):
     catalog = project.folder / "conf" / "base" / "catalog.yml"
