@@ -98,9 +98,20 @@ def test_a_name_that_does_not_exist_is_refused_with_the_closest(whole, given, me
             "methods.rome.tiny.v_lr: input should be greater than 0; it is -1",
         ),
         ({"decoding": {"max_new_tokens": 0}}, "decoding.max_new_tokens: input should be greater than 0; it is 0"),
-        ({"probes": {"kinds": ["statment"]}}, "probes.kinds: there is no kind of prompt 'statment'; there are "),
+        (
+            {"probes": {"kinds": ["statment"]}},
+            "probes.kinds: there is no kind of prompt `statment`; did you mean",
+        ),
+        (
+            {"probes": {"kinds": None}},
+            "probes.kinds: it must be a list (on the command line its elements are",
+        ),
+        (
+            {"features": {"remote": "wikipedia"}},
+            "features.remote: there is no `wikipedia`; did you mean `wiki",
+        ),
         ({"sequence": {"checkpoints": "5 1"}}, "sequence.checkpoints: checkpoints must ascend"),
-        ({"bake": {"must_hold": {"statment": 1}}}, "bake.must_hold: no kind of prompt `statment`"),
+        ({"bake": {"must_hold": {"statment": 1}}}, "bake.must_hold: no kind of prompt `statment`; did you"),
     ],
 )
 def test_a_wrong_value_is_told_in_one_line_with_its_setting(whole, given, message):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,19 @@ import click
 import yaml
 from kedro.framework.cli.cli import project_commands
 from kedro.framework.cli.utils import KedroCliError, load_entry_points
+from kedro.framework.project import LOGGING, pipelines
 from kedro.framework.session import KedroSession
-from omegaconf import OmegaConf
 
+from edit_robustness.configuration_files import wrong_file
 from edit_robustness.errors import AGAIN, RunIncomplete, described, is_expected, is_halfway
-from edit_robustness.logs import LogFile
+from edit_robustness.logs import LogFile, install
+from edit_robustness.text.closest import did_you_mean
 
 _STOPPED = 130
 """Exit status after Ctrl-C, as of every command of a shell."""
+
+_NO_PIPELINE = re.compile(r"Failed to find the pipeline named '([^']+)'")
+_NO_NODE = re.compile(r"Pipeline does not contain nodes named \['([^']+)'")
 
 _READ_PIPELINES = ("registry", "viz")
 """Commands that read the pipelines without the project's context, which knows the grid, or in another process."""
@@ -53,7 +60,19 @@ def guarded(command: click.Command) -> click.Command:
         same.get_command = get_command
     else:
         same.invoke = lambda ctx: _invoke(command.invoke, ctx)
+        same.make_context = lambda *words, **options: _context(same, *words, **options)
     return same
+
+
+def _context(command: Any, *words: Any, **options: Any) -> click.Context:
+    """Read the words of a command; tell of a list that is cut at its commas how to write it."""
+    try:
+        return type(command).make_context(command, *words, **options)
+    except click.UsageError as error:
+        if "`params` option" not in error.message:
+            raise
+        hint = "A comma begins the next parameter: separate the elements of a list by spaces."
+        raise click.UsageError(f"{error.message} {hint}", error.ctx) from None
 
 
 def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
@@ -62,6 +81,7 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
     project = getattr(ctx.find_root().obj, "project_path", Path.cwd())
     log = LogFile(project)
     try:
+        _log_as_configured(project)
         if set(words) & set(_READ_PIPELINES):
             # the context of this process stays: it is what makes the grid known
             settings = {"env": ctx.params.get("env"), "runtime_params": ctx.params.get("params")}
@@ -94,28 +114,35 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
 
 def _tell_error(error: BaseException, log: LogFile, command: str, project: Path) -> None:
     """Write an error to stderr, and its traceback to the log file."""
-    expected = is_expected(error)
     log.write_error(error, command)
+    wrong = wrong_file(error, project)
+    expected = wrong is not None or is_expected(error)
     where = f"Traceback: {log.path}" if log.path else f"No traceback is kept: {log.problem}"
     with_file = " with that file" if log.path else ""
     report = "" if expected else f"; this is a defect, please report it{with_file}"
     again = f"; then {AGAIN}" if is_halfway(error) and expected else ""
-    text = described(error)
-    if path := _wrong_configuration(error, project):
-        text = f"{path}: {text}"
+    text = wrong or _with_names(described(error))
     _tell(f"Error: {text}" if expected else f"Unexpected error: {text}")
     _tell(where + report + again)
 
 
-def _wrong_configuration(error: BaseException, project: Path) -> Path | None:
-    """The file of the configuration that is meant, where Kedro has read it from a stream without a name."""
-    if isinstance(error, yaml.MarkedYAMLError) and '"<file>"' in str(error):
-        for path in sorted((project / "conf").rglob("*.yml")):
-            try:
-                OmegaConf.load(path)
-            except yaml.YAMLError:
-                return path.relative_to(project)
-    return None
+def _log_as_configured(project: Path) -> None:
+    """Read `conf/logging.yml` of the project: Kedro looks for it in the folder where the command was given."""
+    file = project / "conf" / "logging.yml"
+    if project.resolve() != Path.cwd() and "KEDRO_LOGGING_CONFIG" not in os.environ and file.is_file():
+        LOGGING.configure(yaml.safe_load(file.read_text(encoding="utf-8")))
+        install()
+
+
+def _with_names(text: str) -> str:
+    """Return an error of Kedro's about a pipeline or a node that does not exist, with the closest that does."""
+    if missing := _NO_PIPELINE.match(text):
+        return f"--pipeline: no pipeline `{missing[1]}`; {did_you_mean(missing[1], pipelines)}"
+    if missing := _NO_NODE.match(text):
+        hint = did_you_mean(missing[1], [node.name for name in pipelines for node in pipelines[name].nodes])
+        listing = "`kedro registry describe edit_eval` lists those of a pipeline"
+        return f"no node `{missing[1]}` in this pipeline; {hint if hint.startswith('did you mean') else listing}"
+    return text
 
 
 def _tell(line: str) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
 
 from edit_robustness import grid
-from edit_robustness.configuration import check_models, check_parameters, runtime_names
+from edit_robustness.configuration import check_models, check_parameters, runtime_names, shown
 from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.datasets.kept import FOLDERS
+from edit_robustness.text.closest import did_you_mean
 from edit_robustness.web.transport import check_user_agent
 
 SOURCES = ("raw_facts", "raw_lessons", "raw_relations", "corpus_source")
 """The data sets that a run starts from, beside the models."""
+
+GLOBALS = ("data", "facts_limit", "user_agent", "offline")
+"""The settings of globals.yml."""
 
 _SUFFIX = ".language_model"
 
@@ -31,15 +36,19 @@ class ProjectContext(KedroContext):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        check_globals(self.config_loader["globals"])
         parameters = self.config_loader["parameters"]
         # the loader reads the files at each call, which takes a third of a second
         self.config_loader["parameters"] = parameters
-        catalog = speakers_models(self.config_loader["catalog"])
+        catalog = self.config_loader["catalog"]
+        check_entries(catalog)
+        catalog = speakers_models(catalog)
         models = model_names(catalog)
         check_parameters(parameters, models, runtime_names(self.config_loader), self._runtime_params)
         check_sources(catalog)
         check_web(catalog, parameters)
         check_judge(catalog, parameters)
+        check_wordings(catalog, parameters, Path(self.project_path))
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
         catalog = keeping_stale(catalog, parameters.get("keep_stale", False))
         self.config_loader["catalog"] = catalog
@@ -51,6 +60,36 @@ class ProjectContext(KedroContext):
 def model_names(catalog: Mapping[str, Any]) -> list[str]:
     """The models of a catalog: its entries `<name>.language_model`."""
     return [name.removesuffix(_SUFFIX) for name in catalog if name.endswith(_SUFFIX)]
+
+
+def check_globals(values: Mapping[str, Any]) -> None:
+    """Refuse a global setting that is misspelt, and a data folder that is none.
+
+    Raises:
+        ValueError: Naming the setting.
+    """
+    for name in values:
+        hint = did_you_mean(str(name), GLOBALS)
+        # other names are a user's own, for ${globals:name}
+        if name not in GLOBALS and hint.startswith("did you mean"):
+            raise ValueError(f"globals.yml: no setting `{name}`; {hint}")
+    data = values.get("data")
+    if not isinstance(data, str) or not data.strip():
+        raise ValueError(f"globals.yml: data must be the path of a folder; it is {shown(data)}")
+
+
+def check_entries(catalog: Mapping[str, Any]) -> None:
+    """Refuse an entry that is no block of settings with a type, such as the path of a file alone.
+
+    Raises:
+        ValueError: Naming the entry.
+    """
+    for name, entry in catalog.items():
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
+            raise ValueError(
+                f"catalog: `{name}` must be a block of settings with a `type`, such as {{type: pandas.CSVDataset, "
+                f"filepath: ...}}; it is {shown(entry)}"
+            )
 
 
 def check_sources(catalog: Mapping[str, Any]) -> None:
@@ -78,6 +117,26 @@ def check_judge(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> No
         )
 
 
+def check_wordings(catalog: Mapping[str, Any], parameters: Mapping[str, Any], project: Path) -> None:
+    """Refuse to begin a run whose wordings come from a writer that is not set, or a table that is not there.
+
+    Raises:
+        ValueError: Saying how to name a writer, or where the table is expected.
+    """
+    source = (parameters.get("wordings") or {}).get("by")
+    if source == "writer" and catalog.get("writer", {"kind": "unset"}).get("kind") == "unset":
+        raise ValueError(
+            "wordings.by: writer, but nobody writes: give the catalog's entry `writer`, in conf/local/catalog.yml, "
+            "`kind: local` or `kind: endpoint` (docs/conversation.md), or set wordings.by: templates"
+        )
+    path = str(catalog.get("frozen_wordings", {}).get("filepath", ""))
+    if source == "table" and path and "://" not in path and not (project / path).is_file():
+        raise ValueError(
+            f"wordings.by: table, but there is no file {path}: copy the wordings.csv of a run there and review it "
+            "(docs/prompts.md), or set wordings.by: templates"
+        )
+
+
 def with_facts(catalog: Mapping[str, Any], chosen: str) -> dict[str, Any]:
     """Return the catalog with the chosen entry in place of `raw_facts`, so that one word picks the facts of a run.
 
@@ -86,7 +145,7 @@ def with_facts(catalog: Mapping[str, Any], chosen: str) -> dict[str, Any]:
     """
     there = [name for name, entry in catalog.items() if str(entry.get("type", "")).endswith("FactsDataset")]
     if not isinstance(chosen, str) or chosen not in catalog:
-        raise ValueError(f"facts: no data set `{chosen}` in the catalog; there are {', '.join(there)}")
+        raise ValueError(f"facts: no data set `{chosen}` in the catalog; {did_you_mean(str(chosen), there)}")
     kind = str(catalog[chosen].get("type", ""))
     if chosen not in there and not kind.startswith(_TABLES):
         raise ValueError(f"facts: `{chosen}` is a {kind}, which holds no table of facts; there are {', '.join(there)}")
@@ -123,7 +182,10 @@ def speakers_models(catalog: Mapping[str, Any]) -> dict[str, Any]:
         model = entry["model"].removesuffix(_SUFFIX)
         if model not in model_names(catalog):
             there = ", ".join(sorted(model_names(catalog)))
-            raise ValueError(f"catalog: `{name}` speaks by a model `{model}` that is not there; there are {there}")
+            raise ValueError(
+                f"catalog: speaker `{name}` uses model `{model}`, which is not in the catalog; available models: "
+                f"{there}"
+            )
         settings = {k: v for k, v in catalog[model + _SUFFIX].items() if k not in ("type", "metadata")}
         resolved[name] = {**entry, "model": settings}
     return resolved

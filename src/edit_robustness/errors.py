@@ -22,9 +22,10 @@ _PYDANTIC = (
     (re.compile(r"\[type=[\w.]+, input_value=(.*?), input_type=[\w.]+\]", re.DOTALL), r"(it is \1)"),
     (re.compile(r"\bValue error, "), ""),
     (re.compile(r"\d+ validation errors? for (\S+)"), r"\1:"),
+    (re.compile(r"\s+full_key: (\S+)\s+object_type=\w+"), r" (in \1)"),
     (re.compile(r"Failed to instantiate (\w+) for parameter '[^']+': (\1:)?"), ""),
 )
-"""What pydantic and Kedro write for programmers, and what a user reads instead."""
+"""What pydantic, OmegaConf and Kedro write for programmers, and what a user reads instead."""
 
 _NO_MEMORY = ("MemoryError", "OutOfMemoryError")
 """Of Python, and of torch, which this module does not import."""
@@ -83,11 +84,13 @@ def described(error: BaseException) -> str:
     text = one_line(text)
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]} ... ({len(text) - _LONGEST} more characters)"
+    text = redacted(text)
     if data_set is None or data_set in text:
-        return redacted(text)
+        return text
     name, _, path = data_set.partition(" (")
-    # a file is named once
-    return redacted(f"{name if path and path.removesuffix(')') in text else data_set}: {text}")
+    # a file is named once, also by an address without its credentials
+    path = redacted(path.removesuffix(")"))
+    return f"{name if not path or path in text else f'{name} ({path})'}: {text}"
 
 
 def _text(error: BaseException) -> str:

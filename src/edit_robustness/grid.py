@@ -87,7 +87,7 @@ def activate(parameters: Mapping[str, Any], models: Sequence[str]) -> None:
     _Active.texts = {model: _text_need(model, parameters, grids) for cells in grids for model in cells}
     _Active.baked = parameters.get("bake", {}).get("method", BASELINE)
     if _Active.baked not in METHODS:
-        raise GridError(f"bake.method: no method `{_Active.baked}`; there are {', '.join(METHODS)}")
+        raise GridError(f"bake.method: no method `{_Active.baked}`; {did_you_mean(str(_Active.baked), METHODS)}")
     _Active.judged = parameters.get("judge_answers", False)
     if not isinstance(_Active.judged, bool):
         raise GridError(f"judge_answers: true or false, not {_Active.judged!r}")

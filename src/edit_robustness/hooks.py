@@ -95,7 +95,7 @@ class NodeLines:
             dataset = catalog.get(named)
             path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
             named = f"{named} ({path})" if path else named
-        add_notes(error, named, halfway=self._running is not None)
+        add_notes(error, named, halfway=self._running is not None and not isinstance(error, RefusedRun))
 
     @hook_impl
     def after_pipeline_run(self) -> None:

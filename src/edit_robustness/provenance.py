@@ -273,8 +273,10 @@ class Records:
             return f"let it start from `{self._origins.maker(dataset, makers[0]).name}`, too"
         if set(makers) & set(self._names) and self._options:
             return f"run the pipeline without {', '.join(self._options)}, which makes them anew"
-        named = [name for name in makers if name != "__default__"] or makers
-        return f"run `kedro run --pipeline={named[0]}` with these settings first, which makes them anew"
+        named = dict.fromkeys(name for each in datasets for name in self._pipelines(each) if name != "__default__")
+        # several pipelines make what is common to all; the right one makes the rest, too
+        best = max(named or makers, key=lambda name: sum(name in self._pipelines(each) for each in datasets))
+        return f"run `kedro run --pipeline={best}` with these settings first, which makes them anew"
 
     def _begins(self, dataset: str, data: object) -> bool:
         """Whether saving this data is what makes a stored data set one of this run."""

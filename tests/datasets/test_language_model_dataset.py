@@ -569,6 +569,9 @@ def test_a_model_is_read_only():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
 def test_a_gpu_that_is_not_there_is_an_error_and_auto_takes_the_cpu():
+    # devices of other makers, of which torch says in its own words that it lacks them
+    with pytest.raises(DatasetError, match="device: xpu is asked for, and torch sees no such device"):
+        LanguageModelDataset("x", random="llama", device="xpu").load()
     with pytest.raises(DatasetError, match="device: cuda:1 is asked for, and torch sees no GPU; use `device: auto`"):
         LanguageModelDataset("x", random="llama", device="cuda:1").load()
     assert LanguageModelDataset("x", random="llama").load().device == torch.device("cpu")

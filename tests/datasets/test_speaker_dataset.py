@@ -132,5 +132,7 @@ def test_a_catalog_names_a_model(loaded):
     assert resolved["judge"] == catalog["judge"]
     made = DataCatalog.from_config({name: resolved[name] for name in ("tiny.language_model", "tester")})
     assert made.load("tester")._lm.fingerprint == made.load("tiny.language_model").fingerprint
-    with pytest.raises(ValueError, match="`tester` speaks by a model `tony` that is not there; there are tiny"):
+    with pytest.raises(
+        ValueError, match="speaker `tester` uses model `tony`, which is not in the catalog; available models: tiny"
+    ):
         speakers_models({**catalog, "tester": {**catalog["tester"], "model": "tony"}})

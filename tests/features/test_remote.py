@@ -214,8 +214,8 @@ def test_nobody_to_ask_stops_the_run_before_anything_is_asked(bench):
     assert not bench.server.asked
 
 
-def test_an_unknown_feature_is_named_with_those_that_there_are():
-    with pytest.raises(ValidationError, match=r"there is no 'page_views'; there are wikipedia_views, wikidata_statem"):
+def test_an_unknown_feature_is_named_with_the_closest():
+    with pytest.raises(ValidationError, match="there is no `page_views`; did you mean `wikipedia_views`"):
         FeatureParameters(remote=["page_views"])
 
 

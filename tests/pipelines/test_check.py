@@ -61,7 +61,7 @@ def test_prompts_that_are_too_long_for_some_facts_only_are_logged(lab, context, 
 
 def test_a_statement_that_recall_cannot_ask_is_refused(lab, context):
     context(500)
-    with pytest.raises(TooLong, match=r"statement .* take these facts out"):
+    with pytest.raises(TooLong, match=r"statement .* lower decoding\.max_new_tokens or take these facts out"):
         check(lab.model("llama"), facts=(*FACTS, *POOL, LONG))
 
 

@@ -75,12 +75,41 @@ def test_a_table_that_cannot_be_used(project, no_model, rows, columns, message):
         ({"facts_pth": "x.csv"}, "unknown parameter `facts_pth`; did you mean `facts_path`"),
         ({"methods": {"rome": {"tiny": {"v_lr": -1}}}}, r"methods\.rome\.tiny\.v_lr: .* greater than 0; it is -1"),
         ({"methods": {"rome": {"tiny": {"layer": 99}}}}, r"methods\.rome\.tiny\.layer: there is no layer 99; tiny has"),
+        ({"wordings": {"by": "writer"}}, "wordings.by: writer, but nobody writes: give the catalog's entry `writer`"),
+        ({"wordings": {"by": "table"}}, r"wordings.by: table, but there is no file data/01_raw/frozen_wordings\.csv"),
+        ({"facts": "zsree"}, "facts: no data set `zsree` in the catalog; did you mean `zsre`"),
         ({"facts": "tiny.language_model"}, "facts: `tiny.language_model` is a .*, which holds no table of facts; "),
     ],
 )
 def test_a_wrong_parameter_is_told_before_any_pipeline_is_made(project, parameters, message):
     with pytest.raises(ValueError, match=message):
         project.context(**parameters)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        (
+            "catalog_x.yml",
+            "raw_facts: data/my.csv",
+            "catalog: `raw_facts` must be a block .* `type`.*'data/my.csv'",
+        ),
+        ("catalog_x.yml", "judge: {kind: local}", "catalog: `judge` must be a block of settings with a `type`"),
+        ("globals.yml", "dta: build/test", "globals.yml: no setting `dta`; did you mean `data`"),
+        ("globals.yml", "data:", "globals.yml: data must be the path of a folder; it is null"),
+        ("globals.yml", "data: 3", "globals.yml: data must be the path of a folder; it is 3"),
+    ],
+)
+def test_a_wrong_entry_is_told_before_any_pipeline_is_made(project, file, text, message):
+    (project.folder / "conf" / "test" / file).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        project.context()
+
+
+def test_a_table_of_wordings_is_found_from_any_folder(project, monkeypatch):
+    (project.folder / "data" / "01_raw" / "frozen_wordings.csv").touch()
+    monkeypatch.chdir(project.folder / "data")
+    project.context(wordings={"by": "table"})
 
 
 @pytest.mark.parametrize("name", ["raw_facts", "raw_lessons", "raw_relations"])

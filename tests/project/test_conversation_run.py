@@ -89,7 +89,8 @@ def test_it_starts_from_the_main_jobs_sources_and_an_endpoint_gets_its_key(proje
 def test_a_tester_by_a_model_that_is_not_there(project, no_model):
     (project.folder / "conf" / "test" / "catalog_speakers.yml").write_text(SPEAKERS.replace("tiny", "tony"))
     with pytest.raises(
-        ValueError, match="`tester` speaks by a model `tony` that is not there; there are smollm2, tiny"
+        ValueError,
+        match="speaker `tester` uses model `tony`, which is not in the catalog; available models: smollm2, tiny",
     ):
         project.run(pipeline_names=["conversation"])
 

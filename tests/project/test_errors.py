@@ -10,7 +10,7 @@ from kedro.framework.cli.cli import KedroCLI
 
 from edit_robustness import context
 from edit_robustness.errors import AGAIN, RunIncomplete
-from edit_robustness.logs import KEPT, Threshold
+from edit_robustness.logs import KEPT, Terminal, Threshold
 
 
 def command(project, *words):
@@ -103,7 +103,25 @@ def test_a_run_that_fails_halfway_has_a_line_per_node(project, no_model):
             "raw_facts: {type: edit_robustness.datasets.FactsDataset, path: x, limt: 3}",
             r"Error: raw_\w+: limt: there is no such setting; there are path, format, limit",
         ),
-        ("conf/test/catalog_x.yml", "x: {}\nx: {}", r"Error: conf/test/catalog_x.yml: .* found duplicate key x"),
+        (
+            "conf/test/catalog_x.yml",
+            "x: {}\nx: {}",
+            r"Error: conf/test/catalog_x.yml, line 2: .*duplicate key x; ",
+        ),
+        (
+            "conf/test/catalog_x.yml",
+            "x:\n\ty: 1",
+            r"Error: conf/test/catalog_x.yml, line 2: .*; indent with spaces",
+        ),
+        (
+            "conf/test/catalog_x.yml",
+            "x\n  y: 1",
+            r"Error: conf/test/catalog_x.yml, line 2: .*line above may lack",
+        ),
+        ("conf/test/catalog_x.yml", "- x", r"Error: conf/test/catalog_x.yml: it must hold names .*, and holds a list"),
+        ("conf/test/parameters_x.yml", "- x", r"Error: conf/test/parameters_x.yml: it must hold names"),
+        ("conf/test/parameters_x.yml", b"x: \xff", r"Error: conf/test/parameters_x.yml: it is no text in UTF-8 "),
+        ("conf/test/parameters_x.yml", "x_a: ${b}", r"Error: Interpolation key 'b' not found \(in x_a\)$"),
         (
             "data/01_raw/relations.yml",
             "a: [\nb",
@@ -112,8 +130,9 @@ def test_a_run_that_fails_halfway_has_a_line_per_node(project, no_model):
     ],
 )
 def test_a_file_of_a_user_is_named_without_kedros_words(project, no_model, file, text, line):
-    (project.folder / file).write_text(text)
-    first, _ = failing(project, "run", "--env=test")
+    (project.folder / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    first, second = failing(project, "run", "--env=test")
+    assert "defect" not in second
     assert re.match(line, first), first
     assert "Failed" not in first
 
@@ -122,6 +141,41 @@ def test_what_is_asked_of_kedro_and_is_not_there_is_no_defect(project):
     first, second = failing(project, "run", "--env=test", "--runner=Fastest")
     assert first == "Error: module 'kedro.runner' has no attribute 'Fastest'"
     assert "defect" not in second
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--pipeline=edit_evl", "Error: --pipeline: no pipeline `edit_evl`; did you mean `edit_eval`?"),
+        ("--nodes=tiny.rome.edt", "Error: no node `tiny.rome.edt` in this pipeline; did you mean `tiny.rome.edit`?"),
+        (
+            "--nodes=x",
+            "Error: no node `x` in this pipeline; `kedro registry describe edit_eval` lists those of a pipeline",
+        ),
+    ],
+)
+def test_a_misspelt_pipeline_or_node_has_the_closest_name(project, option, line):
+    assert failing(project, "run", "--env=test", option)[0] == line
+
+
+def test_a_list_that_is_cut_at_its_commas_says_how_to_write_it(project):
+    done = command(project, "run", "--env=test", "--params=probes.kinds=statement,question")
+    assert done.exit_code == 2
+    assert "Item `question` must" in done.stderr
+    assert "separate the elements of a list by spaces" in done.stderr
+
+
+def test_an_option_that_is_refused_does_not_ask_for_the_same_command_again(project):
+    first, second = failing(project, "run", "--env=test", "--async")
+    assert first.startswith("Error: --async saves and loads in threads")
+    assert AGAIN not in second
+
+
+def test_log_lines_are_the_projects_from_another_folder_too(project, monkeypatch):
+    monkeypatch.chdir(project.folder / "data")
+    monkeypatch.setattr(logging.root, "handlers", [logging.NullHandler()])
+    assert command(project, "registry", "list").exit_code == 0
+    assert [type(handler) for handler in logging.root.handlers] == [Terminal]
 
 
 def test_a_run_that_is_stopped_says_how_to_go_on(project, monkeypatch):

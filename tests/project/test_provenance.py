@@ -82,6 +82,12 @@ def test_settings_that_differ_are_named_with_both_values(start):
             start(parameters=parameters, **options)
 
 
+def test_rescore_names_the_job_that_makes_all_that_it_reads(project, no_model):
+    # each of several jobs makes the first of these data sets
+    with pytest.raises(OtherRun, match=f"not stored yet .*: {MAKE}$"):
+        project.run(pipeline_names=["rescore"])
+
+
 def test_every_node_can_start_a_run_of_the_same_settings(start):
     for node in pipelines["edit_eval"].nodes:
         start(from_nodes=[node.name])

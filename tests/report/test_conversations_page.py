@@ -47,6 +47,14 @@ def html():
     )
 
 
+def test_without_a_conversation_nothing_is_said_of_any():
+    whole = found(talk("Oslo.", SCRIPT))
+    empty = replace(whole, verdicts=whole.verdicts.head(0), turns=whole.turns.head(0), shares=whole.shares.head(0))
+    page = render(empty)
+    assert "No conversation could be held." in page
+    assert "names neither object" not in page
+
+
 def test_whatever_was_said_is_escaped(html):
     assert "<script" not in html
     assert "&lt;script&gt;document.title=" in html

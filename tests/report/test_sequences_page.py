@@ -221,6 +221,24 @@ def html():
     return render(many())
 
 
+def test_no_sentence_takes_a_figure_after_fewer_edits_for_one_after_all():
+    rows = {
+        "retention": [held("m", "rome", 1, 0.99), held("m", "rome", 20, 0.3), held("m", "grace", 1, 0.95)],
+        "held": [held("m", "rome", 20, 0.8), held("m", "grace", 1, 1.0)],
+        "kept": [left("m", "rome", 20, 0.3), left("m", "grace", 1, 1.0)],
+    }
+    lines = list(headline(many(**{name: pd.DataFrame(table) for name, table in rows.items()}), "m"))
+    assert lines[0] == (
+        "After 20 edits m still answers 30% [25%, 35%] of 24 facts that it knew and nobody edited with ROME, and keeps "
+        "30% [25%, 35%] of its scores above chance with ROME."
+    )
+    assert lines[1].startswith("Not everything could be measured after 20 edits: GRACE.")
+    assert not any("GRACE" in line for line in lines[2:])
+    page = render(many(abilities=many().abilities.head(0), kept=many().kept.head(0)))
+    assert "No benchmark was measured." in page
+    assert "all figures that were measured are finite" not in page
+
+
 def test_the_headline_leads_with_what_was_lost():
     first, best, worst = headline(many(), "m")
     assert first == (

@@ -50,6 +50,8 @@ def _line(where: str, error: Mapping[str, Any], kind: type) -> str:
     if not name:
         return f"{where}: {said}"
     # a validator of ours says the value itself where it matters
+    if error["type"] == "tuple_type":
+        said = "it must be a list (on the command line its elements are separated by spaces)"
     end = said if error["type"] == "value_error" else f"{_lower(said)}; it is {shown(value)}"
     return f"{where}.{name}: {end}"
 

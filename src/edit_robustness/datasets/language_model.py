@@ -301,6 +301,12 @@ def _device(name: str) -> torch.device:
         raise DatasetError(f"device: torch knows no `{name}`; use `auto`, `cpu`, `cuda` or `cuda:1`") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DatasetError(f"device: {name} is asked for, and torch sees {torch.cuda.device_count()} GPUs, from cuda:0")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DatasetError(
+            f"device: {name} is asked for, and torch sees no such device; use `device: auto` or `cpu`"
+        ) from error
     return device
 
 

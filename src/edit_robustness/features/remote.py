@@ -19,6 +19,7 @@ from edit_robustness.features.wikidata import Entity, by_id, by_name, counted
 from edit_robustness.features.wikipedia import article, page_views
 from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.text.closest import did_you_mean
 from edit_robustness.web.transport import NoAnswer, Transport
 
 Who = Literal["subject", "true", "new"]
@@ -102,7 +103,7 @@ REMOTE: Mapping[str, Feature] = {
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in REMOTE:
-            raise ValueError(f"features.remote: there is no {name!r}; there are {', '.join(REMOTE)}")
+            raise ValueError(f"features.remote: there is no `{name}`; {did_you_mean(name, REMOTE)}")
     return tuple(dict.fromkeys(names))
 
 

@@ -14,6 +14,7 @@ from edit_robustness.prompts import builders
 from edit_robustness.prompts.builders import Material, Tail
 from edit_robustness.prompts.names import first_named, new_names, subject_names, true_names
 from edit_robustness.records import Fact, Probe
+from edit_robustness.text.closest import did_you_mean
 
 Side = Literal["new", "true"]
 Build = Callable[[Fact, Material], list[Probe]]
@@ -221,7 +222,7 @@ def chosen_kinds(names: Iterable[str]) -> tuple[str, ...]:
     chosen = {kind for name in names for kind in GROUPS.get(name, (name,))}
     for name in chosen:
         if name not in KINDS:
-            raise ValueError(f"there is no kind of prompt {name!r}; there are {', '.join([*KINDS, *GROUPS])}")
+            raise ValueError(f"there is no kind of prompt `{name}`; {did_you_mean(name, [*KINDS, *GROUPS])}")
         if (needed := KINDS[name].follows) is not None and needed not in chosen:
             raise ValueError(f"{name} comes after the model's answer to {needed}: add {needed} to the kinds")
     return tuple(name for name in KINDS if name in chosen)

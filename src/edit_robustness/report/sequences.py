@@ -114,7 +114,9 @@ def headline(found: ManyEdits, model: str) -> Iterator[str]:
     if lines:
         edits = max(row["edits"] for rows in sides.values() for row in rows)
         yield f"After {edits} edits {model} {', and '.join(lines)}."
-    if not sides["abilities"]:
+    yield from _stopped(found, model)
+    own = found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)]
+    if own["value"].isna().all():
         yield f"No editing method was measured on a benchmark on which {model} is above chance."
     yield from _lowest_shares(found, model)
     yield from _cut(found, model)
@@ -129,20 +131,42 @@ def headline(found: ManyEdits, model: str) -> Iterator[str]:
 
 def _known(found: ManyEdits, model: str) -> list[dict[str, Any]]:
     """Knowledge retention of each method after its last edit, the lowest first."""
-    return _ascending(found.retention[_free_edits(found.retention, model)])
+    return _ascending(found.retention[_free_edits(found.retention, model)], _end(found, model))
 
 
 def _abilities(found: ManyEdits, model: str) -> list[dict[str, Any]]:
     """Ability retention of each method after its last edit, the lowest first."""
-    return _ascending(found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)])
+    return _ascending(found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)], _end(found, model))
+
+
+def _end(found: ManyEdits, model: str) -> int:
+    """Return the greatest number of edits after which any method was measured."""
+    return max((own["edits"].max() for own in _of_edits(found, model) if len(own)), default=0)
+
+
+def _of_edits(found: ManyEdits, model: str) -> list[pd.DataFrame]:
+    """Return the rows of knowledge, abilities and edits of one model's editing methods that have a figure."""
+    kept = found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)]
+    tables = (found.retention[_free_edits(found.retention, model)], kept, found.held[_free_edits(found.held, model)])
+    return [table.dropna(subset=["value"]) for table in tables]
+
+
+def _stopped(found: ManyEdits, model: str) -> Iterator[str]:
+    """Name the methods that lack a figure after the last edit, where other methods have one."""
+    end, tables = _end(found, model), [own for own in _of_edits(found, model) if len(own)]
+    short = {m for own in tables for m in set(own["method"]) - set(own.loc[own["edits"] == end, "method"])}
+    if short:
+        named = ", ".join(spoken(method, METHODS) for method in in_order(short, METHODS))
+        yield f"Not everything could be measured after {end} edits: {named}. What is missing is in no sentence here."
 
 
 def _free_edits(table: pd.DataFrame, model: str) -> pd.Series:
     return (table["model"] == model) & (table["protocol"] == "free") & (table["method"] != UNEDITED)
 
 
-def _ascending(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    return sorted(records(_at_last(rows).dropna(subset=["value"])), key=lambda row: row["value"])
+def _ascending(rows: pd.DataFrame, edits: int) -> list[dict[str, Any]]:
+    # figures after fewer edits are no rivals to those after more
+    return sorted(records(rows[rows["edits"] == edits].dropna(subset=["value"])), key=lambda row: row["value"])
 
 
 def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
@@ -162,10 +186,11 @@ def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
 
 def _lowest_shares(found: ManyEdits, model: str) -> Iterator[str]:
     """Rank methods by the lowest of three shares: edits that hold, paraphrases of them, and unedited facts."""
-    held = found.held[_free_edits(found.held, model)]
+    end, held = _end(found, model), found.held[_free_edits(found.held, model)]
     parts = [held[held["kind"] == kind] for kind in ("statement", "paraphrase")]
     parts.append(found.retention[_free_edits(found.retention, model)])
-    by_method = [{row["method"]: row for row in records(_at_last(p).dropna(subset=["value"]))} for p in parts]
+    last = [part[part["edits"] == end].dropna(subset=["value"]) for part in parts]
+    by_method = [{row["method"]: row for row in records(part)} for part in last]
     statements, paraphrases, known = by_method
     rows = [
         (min(part[method]["value"] for part in by_method if method in part), method)

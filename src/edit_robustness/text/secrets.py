@@ -74,5 +74,7 @@ class WithoutSecrets(logging.Filter):
 
 
 def _hidden(found: re.Match[str]) -> str:
-    name = unquote(found["name"])
-    return f"{found['before']}{found['name']}={HIDDEN if is_secret(name) else found['value']}"
+    name, value = unquote(found["name"]), found["value"]
+    # of the sentence that the address stands in
+    end = value[len(value.rstrip("),.:]")) :]
+    return f"{found['before']}{found['name']}={HIDDEN + end if is_secret(name) else value}"

@@ -26,6 +26,7 @@ from edit_robustness.records import Fact
 from edit_robustness.report.findings import UNEDITED
 from edit_robustness.setting_types import STRICT
 from edit_robustness.tables import answers_from_table, answers_to_table, check_answers, facts_from_table
+from edit_robustness.text.closest import did_you_mean
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _ALWAYS = ("statement", "paraphrase")
 def _existing_kinds(must_hold: dict[str, float]) -> dict[str, float]:
     for kind in must_hold:
         if kind not in KINDS:
-            raise ValueError(f"bake.must_hold: no kind of prompt `{kind}`; there are {', '.join(KINDS)}")
+            raise ValueError(f"bake.must_hold: no kind of prompt `{kind}`; {did_you_mean(kind, KINDS)}")
     return must_hold
 
 

@@ -79,9 +79,8 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
             refuse_short_corpus(lm, corpus_source.texts, need)
         records, templates = with_old_objects(facts_from_table(facts)), read_relations(raw_relations)
         recalled = _recalled(records)
-        check_fit(
-            lm, {_UNEDITED: longest(lm, [("", one) for one in recalled], decoding)}, shorten="take these facts out"
-        )
+        needed = {_UNEDITED: longest(lm, [("", one) for one in recalled], decoding)}
+        check_fit(lm, needed, shorten="lower decoding.max_new_tokens or take these facts out")
         pool = facts_from_table(lessons)
         talking = _answering(decoding, settings)
         needs: dict[str, dict[str, Need]] = {}
