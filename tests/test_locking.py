@@ -88,3 +88,11 @@ def test_the_lock_passes_on_in_its_thread_only(tmp_path):
     other = RunLock()
     other.acquire(tmp_path, {"tiny"})
     other.release()
+
+
+def test_a_folder_in_the_place_of_a_lock_stops_no_run(tmp_path):
+    (tmp_path / LOCKS / "shared.lock").mkdir(parents=True)
+    lock = RunLock()
+    lock.acquire(tmp_path, {""})
+    lock.release()
+    assert (tmp_path / LOCKS / "shared.lock.1.set_aside").is_dir()

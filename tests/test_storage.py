@@ -14,6 +14,7 @@ from edit_robustness.storage import (
     make_folder,
     part_of,
     remove_file,
+    remove_parts,
     replace_folder,
     set_aside,
     write_atomically,
@@ -67,6 +68,16 @@ def test_a_folder_in_the_place_of_a_file_to_be_removed_is_kept(tmp_path):
     remove_file(tmp_path / "record.json")
     remove_file(tmp_path / "record.json")
     assert (tmp_path / "record.json.1.set_aside" / "mine").read_text() == "a user's"
+
+
+def test_parts_of_killed_processes_are_removed_and_nothing_else(tmp_path):
+    names = ["a.json", "a.json.12.part", "a.json.part", "b.json.7.part", "mine.part"]
+    for name in names:
+        (tmp_path / name).write_text("x")
+    remove_parts(tmp_path, "a.json")
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted({*names} - {"a.json.12.part"})
+    remove_parts(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.json", "a.json.part", "mine.part"]
 
 
 def test_a_checksum_tells_contents_apart():

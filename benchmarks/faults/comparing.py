@@ -19,10 +19,13 @@ PAGES = (".html",)
 """Pages are not compared: they show times, and all other figures on them come from tables."""
 
 TIMES = frozenset(
-    {"finished", "seconds", "seconds_per_edit", "seconds_per_benchmark", "probes_per_second", "bytes_per_edit"}
+    {
+        *("finished", "seconds", "seconds_per_edit", "seconds_per_benchmark", "probes_per_second", "bytes_per_edit"),
+        *("checksum", "failed_at"),
+    }
 )
-"""Fields of run records and of headers that differ between two equal runs. The size of an edit's file is among them
-because its header contains seconds, written with as many digits as they have."""
+"""Fields of run records and of headers that differ between two equal runs. The size of an edit's file and the checksum
+of an item are among them because its header contains seconds, written with as many digits as they have."""
 
 RELATIVE, ABSOLUTE = 1e-3, 1e-5
 """Two values are equal but for rounding within these: a batch of another width adds the same numbers in another

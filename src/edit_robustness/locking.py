@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from edit_robustness.storage import make_folder, remove_file, write_text
+from edit_robustness.storage import clear_way, make_folder, remove_file, write_text
 from edit_robustness.text.secrets import redacted
 
 LOCKS = ".locks"
@@ -80,6 +80,7 @@ class RunLock:
         try:
             for part in sorted(parts):
                 path = folder / LOCKS / (f"model {quote(part, safe='')}" if part else "shared")
+                clear_way(path.with_suffix(".lock"))
                 lock = FileLock(path.with_suffix(".lock"), thread_local=False)
                 try:
                     lock.acquire(blocking=False)

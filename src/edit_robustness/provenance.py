@@ -8,6 +8,7 @@ what kept files hold. Before a run, `Records.check` compares this with the setti
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets import CheckRecord, StoredFingerprints, StoredItems
 from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest, Stored
-from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, write_text
+from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.text.secrets import without_secrets
 from edit_robustness.versions import ROOMS
 
@@ -228,6 +229,7 @@ class Records:
         """Remove the record of a data set that is about to be written."""
         if self._begins(dataset, data):
             make_folder(self._folder)
+            remove_parts(self._folder, glob.escape(self._path(dataset).name))
             remove_file(self._path(dataset))
 
     def remember(self, dataset: str, data: object, inputs: Sequence[str] = ()) -> None:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 PART = ".part"
 """Ending of a file or folder that is being written."""
 
+_PART_NAME = re.compile(r".+\.\d+\.part")
+
 MARK = ".edit_robustness"
 """File in each folder that the project wrote: which process wrote it, and a checksum of every file in it."""
 
@@ -56,8 +58,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(part)
         # without it the rename may reach the disk before the content does
         _sync(part)
-        if path.is_dir() and not path.is_symlink():
-            _move_aside(path)
+        clear_way(path)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -79,10 +80,8 @@ def make_folder(path: Path) -> None:
 
 def remove_file(path: Path) -> None:
     """Remove a file that the project wrote, if there is one; a folder that stands in its place is renamed."""
-    if path.is_dir() and not path.is_symlink():
-        _move_aside(path)
-    else:
-        path.unlink(missing_ok=True)
+    clear_way(path)
+    path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -90,11 +89,24 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))
 
 
-def _move_aside(folder: Path) -> None:
+def remove_parts(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left of files that they were writing; only for who holds the lock of a data folder.
+
+    Args:
+        folder: The folder of the files.
+        name: Pattern of their names.
+    """
+    for part in folder.glob(f"{name}.*{PART}"):
+        if _PART_NAME.fullmatch(part.name) and part.is_file():
+            part.unlink(missing_ok=True)
+
+
+def clear_way(path: Path) -> None:
     """Rename a folder that stands where a file belongs; it may be a user's, so it is never deleted."""
-    free = _free(folder, ".{}.set_aside")
-    logger.warning("%s is a folder where a file belongs; it is renamed to %s", folder, free.name)
-    folder.rename(free)
+    if path.is_dir() and not path.is_symlink():
+        free = _free(path, ".{}.set_aside")
+        logger.warning("%s is a folder where a file belongs; it is renamed to %s", path, free.name)
+        path.rename(free)
 
 
 def checksum(*contents: bytes | memoryview) -> str:

@@ -249,6 +249,17 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
 
 
 @every_folder
+def test_files_of_the_last_run_that_are_gone_are_counted_and_named(kind, folder, tmp_path, caplog):
+    save(folder, a=ITEMS[kind][0], b=ITEMS[kind][1])
+    (tmp_path / "folder" / f"a{kind.suffix}.99.part").write_text("of a killed run")
+    (tmp_path / "folder" / f"b{kind.suffix}").unlink()
+    assert folder.fingerprints() == {"a": "print of a"}
+    assert f"1 of 2 files of the last run are missing, the first is b{kind.suffix}; they are computed" in caplog.text
+    save(folder, a=ITEMS[kind][0])
+    assert not list((tmp_path / "folder").glob("*.part"))
+
+
+@every_folder
 def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder, tmp_path, caplog, monkeypatch):
     save(folder, a=ITEMS[kind][0])
     monkeypatch.setitem(KEPT, kind.holds, {**KEPT[kind.holds], "models": 0})

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.datasets.arguments import checked
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.storage import DamagedFile, checksum, make_folder, remove_file, write_text
+from edit_robustness.storage import DamagedFile, checksum, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.versions import KEPT, libraries
 
 T = TypeVar("T")
@@ -143,6 +143,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         """Save a manifest, or items; an item that is None is removed."""
         make_folder(self._path)
         if isinstance(data, Manifest):
+            remove_parts(self._path)
             write_text(self._path / _MANIFEST, json.dumps(data, indent=0))
             return
         for key, item in data.items():
@@ -173,7 +174,9 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
 
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of each sound item by its key; items that could not be made are left out."""
-        return {key: header["fingerprint"] for key, header in self._headers().items() if "failed" not in header}
+        headers = self._headers()
+        self._report_missing(headers)
+        return {key: header["fingerprint"] for key, header in headers.items() if "failed" not in header}
 
     def items(self) -> dict[str, Stored[T]]:
         """Return every sound item, of whichever run."""
@@ -214,6 +217,19 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         if not isinstance(header, dict) or not isinstance(header.get("fingerprint"), str):
             raise DamagedFile(f"{path} has no fingerprint")
         return header
+
+    def _report_missing(self, there: Collection[str]) -> None:
+        """Log how many files of the last run are gone: it was interrupted, or somebody removed them."""
+        try:
+            manifest = self._manifest(self._path / _MANIFEST)
+        except DatasetError:
+            return
+        if gone := [path for key in manifest if key not in there and not (path := self._file(key)).exists()]:
+            logger.warning(
+                "%s: %d of %d files of the last run are missing, the first is %s; they are computed if this run needs "
+                "them",
+                *(self._path, len(gone), len(manifest), gone[0].name),
+            )
 
     def _report_stale(self, names: list[str]) -> None:
         shown = ", ".join([*names[:_SHOWN], *(["..."] if len(names) > _SHOWN else [])])

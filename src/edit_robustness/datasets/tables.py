@@ -6,6 +6,7 @@ one run may write there at a time.
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +16,7 @@ from kedro_datasets.plotly import JSONDataset as PlotlyDataset
 from kedro_datasets.text import TextDataset
 
 from edit_robustness.datasets.spreadsheet import SpreadsheetSafe
-from edit_robustness.storage import make_folder, write_atomically
+from edit_robustness.storage import make_folder, remove_parts, write_atomically
 
 
 class Atomic:
@@ -32,6 +33,7 @@ class Atomic:
             return
         path = Path(dataset._get_save_path())
         make_folder(path.parent)
+        remove_parts(path.parent, glob.escape(path.name))
 
         def write(part: Path) -> None:
             sibling = dataset._copy(_filepath=PurePosixPath(part), _version=None)
