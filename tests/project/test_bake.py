@@ -199,7 +199,7 @@ def test_a_fact_left_out_whose_edit_stays_for_another_is_told_so(lab):
 
 
 def test_the_method_is_checked_before_a_model_is_loaded(project, no_model):
-    with pytest.raises(GridError, match=r"bake\.method: no method `romee`; there are none, context"):
+    with pytest.raises(GridError, match=r"bake\.method: no method `romee`; did you mean `rome`"):
         project.run(pipeline_names=["bake"], parameters={"bake": {"method": "romee"}})
 
 
