@@ -45,7 +45,7 @@ _GLOBAL = {
 }
 _PER_MODEL = (
     *("scores", "answers", "judgements", "memorisation", "features", "rejects", "run", "failed_items"),
-    *("verdicts", "compared", "turns", "conversation_failed_items"),
+    *("verdicts", "compared", "turns", "conversation_failed_items", "conversation_run"),
     *("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift", "sequence_run"),
     "sequence_failed_items",
 )

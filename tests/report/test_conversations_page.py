@@ -111,3 +111,11 @@ def test_nothing_is_asked_of_the_network(html):
     assert not re.search(r"(src|href)=[\"'](https?:)?//", html)
     assert "url(" not in html
     assert "@import" not in html
+
+
+def test_mixed_environments_are_told_at_the_top():
+    old, new = ({"torch": version, "items": 3} for version in ("2.13.0", "2.14.0"))
+    runs = [{"environments": {"tiny": [old, new]}, "stale": {"tiny": {"items": 6, "stale": 0}}}]
+    page = render(replace(found(talk("Oslo.")), runs=runs))
+    assert "mix environments: 3 files with torch 2.13.0; 3 files with torch 2.14.0" in page
+    assert "mix environments" not in render(found(talk("Oslo.")))

@@ -33,18 +33,25 @@ def run_record(
         packages: Whose versions count.
         measured: Folders of what was measured under the edits.
     """
-    items = [item for folder in (*edits.values(), *measured) for item in folder.values() if not item.failed]
     return {
+        **made_with(lm.name, [*edits.values(), *measured]),
         "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
         "methods": {lm.name: dict(settings)},
         "figures": {lm.name: {name: noted for name, folder in edits.items() if (noted := _figures(folder))}},
         "seconds_per_edit": {lm.name: {name: mean_of(folder, "seconds") for name, folder in edits.items()}},
         "bytes_per_edit": {lm.name: {name: mean_of(folder, "bytes") for name, folder in edits.items()}},
-        "environments": {lm.name: environments(items)},
-        "stale": {lm.name: {"items": len(items), "stale": sum("stale" in item.header for item in items)}},
         "contexts": {lm.name: {name: context_use(folder) for name, folder in edits.items()}},
         "versions": {package: version(package) for package in packages},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def made_with(model: str, folders: Iterable[Mapping[str, Stored[Any]]]) -> dict[str, Any]:
+    """Return what the items of a model were made with: environments, and how many another version made."""
+    items = [item for folder in folders for item in folder.values() if not item.failed]
+    return {
+        "environments": {model: environments(items)},
+        "stale": {model: {"items": len(items), "stale": sum("stale" in item.header for item in items)}},
     }
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from edit_robustness.labels import METHODS, VERDICTS, in_order
 from edit_robustness.report.page import environment, records, style
-from edit_robustness.report.runs import failures_run
+from edit_robustness.report.runs import failures_run, mixed_run
 
 PAPER_1: Mapping[str, float] = {"reverts": 0.38, "denies_both": 0.22, "invents": 0.78}
 """arXiv 2402.05827, RQ1: MEMIT, 50 facts, at most 5 rounds; it gives no other figures and no intervals."""
@@ -32,6 +32,7 @@ class Conversations:
         shown: Most transcripts for each model and method.
         confidence: Level of all intervals.
         failed_items: Items that could not be made: model, method, stage, fact_id, reason.
+        runs: What the items of each model were made with; see `datasets.run_record.made_with`.
     """
 
     verdicts: pd.DataFrame
@@ -41,6 +42,7 @@ class Conversations:
     shown: int = 50
     confidence: float = 0.95
     failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
+    runs: Sequence[Mapping[str, Any]] = ()
 
 
 def render(found: Conversations) -> str:
@@ -67,6 +69,7 @@ def render(found: Conversations) -> str:
             failed=_failed(found.failed_items, silent=False),
             failed_items=failures_run(found.failed_items),
             confidence=found.confidence,
+            run_mixed=mixed_run(found.runs),
         )
     )
 

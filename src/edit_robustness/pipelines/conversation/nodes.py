@@ -15,6 +15,7 @@ from edit_robustness.asking.converse import Conversing, converse
 from edit_robustness.asking.topics import topic
 from edit_robustness.datasets.failures import PATIENCE, attempts, failed_table
 from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale, made
+from edit_robustness.datasets.run_record import made_with
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
@@ -158,6 +159,15 @@ def list_failures_with(methods: Sequence[str], model: str) -> Callable[..., pd.D
     return list_failures
 
 
+def describe_with(model: str) -> Callable[..., dict[str, Any]]:
+    """The node that tells in which environments, and by which versions, edits and conversations were made."""
+
+    def describe(*folders: Mapping[str, Stored[Any]]) -> dict[str, Any]:
+        return made_with(model, folders)
+
+    return describe
+
+
 def _silent(transcripts: Mapping[str, Stored[Transcript]]) -> dict[str, Stored[Transcript]]:
     """The conversations without a turn of the model, as items that could not be made."""
     reason = "the edit's words and the first question leave no room in the context: lower conversation.max_new_tokens"
@@ -193,10 +203,20 @@ def write_page(
     agreed: pd.DataFrame,
     failed: pd.DataFrame,
     settings: Reporting,
+    *runs: Mapping[str, Any],
 ) -> str:
     """The page."""
     return render(
-        Conversations(verdicts, turns, shares, agreed, settings.shown, settings.confidence, failed_items=failed)
+        Conversations(
+            verdicts,
+            turns,
+            shares,
+            agreed,
+            shown=settings.shown,
+            confidence=settings.confidence,
+            failed_items=failed,
+            runs=runs,
+        )
     )
 
 

@@ -46,6 +46,12 @@ def create_verdict_pipeline(methods: Sequence[str], model: str) -> Pipeline:
                 "conversation_failed_items",
                 name="list_conversation_failures",
             ),
+            Node(
+                nodes.describe_with(model),
+                [*_of(methods, "edits"), *_of(methods, "transcripts")],
+                "conversation_run",
+                name="describe_conversations",
+            ),
         ]
     )
 
@@ -54,8 +60,8 @@ def create_report_pipeline(models: Sequence[str]) -> Pipeline:
     """The tables of all models together, and the page.
 
     Args:
-        models: Names of the models; ``<model>_verdicts``, ``<model>_compared``, ``<model>_turns`` and
-            ``<model>_conversation_failed_items`` are inputs.
+        models: Names of the models; ``<model>_verdicts``, ``<model>_compared``, ``<model>_turns``,
+            ``<model>_conversation_failed_items`` and ``<model>_conversation_run`` are inputs.
     """
     collected = {what: f"conversation_{what}" for what in ("verdicts", "compared", "turns")}
     verdicts, compared, turns = collected.values()
@@ -66,7 +72,12 @@ def create_report_pipeline(models: Sequence[str]) -> Pipeline:
         [
             *(Node(collect, _of(models, what), whole, name=f"collect_{what}") for what, whole in collected.items()),
             Node(nodes.sum_up, [verdicts, compared, _REPORTING], tables, name="sum_up_conversations"),
-            Node(nodes.write_page, [*exported, _REPORTING], "conversations", name="write_conversations"),
+            Node(
+                nodes.write_page,
+                [*exported, _REPORTING, *_of(models, "conversation_run")],
+                "conversations",
+                name="write_conversations",
+            ),
             Node(export, exported, [f"{table}_csv" for table in exported], name="export_conversations"),
         ]
     )
