@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from benchmarks.jobs import run
 from benchmarks.material import Material, chosen, gather
 from benchmarks.metering import limited
-from benchmarks.tables import COLUMNS, RATIOS, markdown, ratios, row
+from benchmarks.tables import COLUMNS, RATIOS, deliver, markdown, ratios, row
 
 OURS, THEIRS = "benchmarks.our_side", "benchmarks.easyedit_side"
 PEERS = ("rome", "memit", "ft", "ft_l", "grace")
@@ -32,11 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stack.enter_context(limited(options.threads))
         stack.enter_context(redirect_stdout(sys.stderr))
         found = measure(options, work.resolve())
-    text = json.dumps(found, indent=2, ensure_ascii=False) if options.json else described(found)
-    if options.output:
-        options.output.write_text(text + "\n", "utf-8")
-    else:
-        sys.stdout.write(text + "\n")
+    deliver(found, described, options)
 
 
 def parser() -> argparse.ArgumentParser:

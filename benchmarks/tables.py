@@ -1,12 +1,24 @@
-"""The answers of the sides as rows, and rows as Markdown."""
+"""The answers of the sides as rows, rows as Markdown, and where a result is written."""
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 MIB = 1 << 20
+
+
+def deliver(result: Mapping[str, Any], as_text: Callable[[Any], str], options: argparse.Namespace) -> None:
+    """Write what was measured, as JSON with `options.json`, to `options.output` or the terminal."""
+    text = json.dumps(result, indent=2, ensure_ascii=False) if options.json else as_text(result)
+    if options.output:
+        options.output.write_text(text + "\n", "utf-8")
+    else:
+        sys.stdout.write(text + "\n")
 
 
 def row(method: str, side: str, answer: Mapping[str, Any]) -> dict[str, Any]:

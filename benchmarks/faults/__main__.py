@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from benchmarks.faults.flips import (
 from benchmarks.faults.kills import measure_kills, summarize_kills
 from benchmarks.faults.launching import PIPELINES, Launcher
 from benchmarks.faults.two import measure_two, summarize_two
-from benchmarks.tables import markdown
+from benchmarks.tables import deliver, markdown
 
 TIMES: Mapping[str, int] = {"kills": 24, "flips": 200, "two": 8}
 """How often, by default; for `kills`, how often each pipeline."""
@@ -73,11 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         measured = measure(options.what, Launcher(), work, options.pipelines, times, options.seed)
     result = {"what": options.what, "seed": options.seed, "times": times, "measured": measured,
               "seconds": round(time.monotonic() - started)}  # fmt: skip
-    text = json.dumps(result, indent=2, ensure_ascii=False) if options.json else describe(result)
-    if options.output:
-        options.output.write_text(text + "\n", "utf-8")
-    else:
-        sys.stdout.write(text + "\n")
+    deliver(result, describe, options)
 
 
 def parser() -> argparse.ArgumentParser:

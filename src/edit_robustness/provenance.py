@@ -22,7 +22,7 @@ from kedro.io.core import AbstractVersionedDataset
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets import CheckRecord, StoredFingerprints, StoredItems
-from edit_robustness.datasets.folders import _MANIFEST, FolderDataset, Manifest, Stored
+from edit_robustness.datasets.folders import FolderDataset, Manifest, Stored
 from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.text.secrets import without_secrets
 from edit_robustness.versions import ROOMS
@@ -316,7 +316,7 @@ class Records:
         """The file of a data set of one file, or the manifest of a folder; None if there is no such local file."""
         dataset = self._dataset(name)
         if isinstance(dataset, FolderDataset):
-            return dataset._path / _MANIFEST
+            return dataset.manifest_path
         if isinstance(dataset, AbstractVersionedDataset) and getattr(dataset, "_protocol", "") == "file":
             return Path(dataset._get_load_path())
         return None

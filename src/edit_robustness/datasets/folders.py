@@ -139,12 +139,17 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
             DamagedFile: If its content is not what was written.
         """
 
+    @property
+    def manifest_path(self) -> Path:
+        """The file of the last run's manifest."""
+        return self._path / _MANIFEST
+
     def save(self, data: Manifest | Mapping[str, Stored[T] | None]) -> None:
         """Save a manifest, or items; an item that is None is removed."""
         make_folder(self._path)
         if isinstance(data, Manifest):
             remove_parts(self._path)
-            write_text(self._path / _MANIFEST, json.dumps(data, indent=0))
+            write_text(self.manifest_path, json.dumps(data, indent=0))
             return
         for key, item in data.items():
             if item is None:
@@ -160,10 +165,9 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         Raises:
             DatasetError: If items are missing, damaged or of another run.
         """
-        path = self._path / _MANIFEST
-        if not path.exists():
+        if not self.manifest_path.exists():
             return {}
-        manifest, headers = self._manifest(path), self._headers()
+        manifest, headers = self._manifest(), self._headers()
         there = {key: header["fingerprint"] for key, header in headers.items()}
         if missing := manifest.missing(there):
             raise DatasetError(
@@ -182,7 +186,8 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         """Return every sound item, of whichever run."""
         return {key: self._stored(key, header) for key, header in self._headers().items()}
 
-    def _manifest(self, path: Path) -> Manifest:
+    def _manifest(self) -> Manifest:
+        path = self.manifest_path
         try:
             return Manifest(json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError) as error:
@@ -221,7 +226,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
     def _report_missing(self, there: Collection[str]) -> None:
         """Log how many files of the last run are gone: it was interrupted, or somebody removed them."""
         try:
-            manifest = self._manifest(self._path / _MANIFEST)
+            manifest = self._manifest()
         except DatasetError:
             return
         if gone := [path for key in manifest if key not in there and not (path := self._file(key)).exists()]:
@@ -249,7 +254,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         return self._path / f"{quote(key, safe=' ')}{self.suffix}"
 
     def _exists(self) -> bool:
-        return (self._path / _MANIFEST).exists()
+        return self.manifest_path.exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path)}

@@ -208,10 +208,10 @@ def _pieces(
     own = {site: moments[name] for site, name in _moment_keys(method).items() if moments}
     _require_made(*own.values())
     corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in own.items()})
-    begun = [unfinished[name] for name in (_begun(key),) if name in unfinished]
-    about = {"environment": lm.environment, **from_stale(*own.values(), *begun)}
+    begun = unfinished.get(_begun(key))
+    about = {"environment": lm.environment, **from_stale(*own.values(), *([begun] if begun else []))}
     if isinstance(method, Trained):
-        yield from _trained(lm, method, key, corpus, wanted, unfinished, about)
+        yield from _trained(lm, method, key, corpus, wanted, begun, about)
     else:
         yield {key: Stored.of(wanted, method.prepare(lm, corpus), **about)}
 
@@ -234,20 +234,18 @@ def _trained(
     key: str,
     corpus: Corpus,
     wanted: str,
-    unfinished: Mapping[str, Stored[Prepared]],
+    begun: Stored[Prepared] | None,
     about: Mapping[str, Any],
 ) -> Landing:
     """Each state of the training replaces the one before; the last is the artefact."""
-    begun = _begun(key)
-    there = unfinished.get(begun)
-    started = there.read() if there is not None and there.fingerprint == wanted else None
+    started = begun.read() if begun is not None and begun.fingerprint == wanted else None
     states = method.train(lm, corpus, started=started)
     state = next(states)
     for later in states:
-        yield {begun: Stored.of(wanted, state, **about)}
+        yield {_begun(key): Stored.of(wanted, state, **about)}
         state = later
     yield {key: Stored.of(wanted, state, **about)}
-    yield {begun: None}
+    yield {_begun(key): None}
 
 
 def _edits(
