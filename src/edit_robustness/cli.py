@@ -27,8 +27,8 @@ _STOPPED = 130
 _NO_PIPELINE = re.compile(r"Failed to find the pipeline named '([^']+)'")
 _NO_NODE = re.compile(r"Pipeline does not contain nodes named \['([^']+)'")
 
-_READ_PIPELINES = ("registry", "viz")
-"""Commands that read the pipelines without the project's context, which knows the grid, or in another process."""
+_ELSEWHERE = "viz"
+"""The command that reads the configuration in another process, whose errors would be tracebacks."""
 
 
 class Guarded(click.Group):
@@ -82,8 +82,7 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
     log = LogFile(project)
     try:
         _log_as_configured(project)
-        if set(words) & set(_READ_PIPELINES):
-            # the context of this process stays: it is what makes the grid known
+        if _ELSEWHERE in words:
             settings = {"env": ctx.params.get("env"), "runtime_params": ctx.params.get("params")}
             KedroSession.create(**settings, save_on_close=False).load_context()
         if words[-1] == "run" and "viz" not in words:

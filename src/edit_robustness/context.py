@@ -1,4 +1,4 @@
-"""The project's context: it reads the grid before any pipeline is made, for a run and for kedro-viz alike."""
+"""The project's context: it checks the configuration before any pipeline is made, for a run and for kedro-viz alike."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from kedro.framework.context import KedroContext
+from kedro.framework.project import pipelines
 
-from edit_robustness import grid
 from edit_robustness.configuration import check_models, check_parameters, runtime_names, shown
+from edit_robustness.configuration.active import ActiveConfiguration, Holder, read_active
 from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.datasets.kept import FOLDERS
 from edit_robustness.text.closest import did_you_mean
@@ -28,10 +29,9 @@ _TABLES = "pandas."
 
 
 class ProjectContext(KedroContext):
-    """Kedro's context, with the grid made known.
+    """Kedro's context, which checks the configuration and sets the one that the pipelines are made from.
 
-    It reads the configuration loader's parameters and not its own `params`: those load the pipelines first, which
-    need the grid.
+    It reads the configuration loader's parameters and not its own `params`: those load the pipelines first.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -52,9 +52,17 @@ class ProjectContext(KedroContext):
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
         catalog = keeping_stale(catalog, parameters.get("keep_stale", False))
         self.config_loader["catalog"] = catalog
-        grid.activate(parameters, models)
-        check_models(catalog, parameters, [grid.active(), grid.sequential() or {}])
+        active = read_active(parameters, models)
+        check_models(catalog, parameters, [active.grid, active.sequential_grid or {}])
+        _activate(active)
         stop_at_failure(parameters.get("stop_at_failure", False))
+
+
+def _activate(active: ActiveConfiguration) -> None:
+    if Holder.configuration != active:
+        Holder.configuration = active
+        # Kedro keeps pipelines that were made from another configuration, by a plug-in or an earlier session
+        pipelines.configure(f"{__package__}.pipeline_registry")
 
 
 def model_names(catalog: Mapping[str, Any]) -> list[str]:

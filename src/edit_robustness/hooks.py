@@ -14,6 +14,7 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from edit_robustness.assembly import model_of
 from edit_robustness.errors import add_notes
 from edit_robustness.locking import RunLock
 from edit_robustness.logs import install
@@ -152,7 +153,7 @@ class OneRun:
         """Take the locks of what the run writes, and refuse what would give wrong results."""
         check_runner(run_params)
         folder = data_folder(self._context)
-        self._lock.acquire(folder, {(node.namespace or "").split(".")[0] for node in pipeline.nodes})
+        self._lock.acquire(folder, {model_of(node) for node in pipeline.nodes})
         try:
             self._records = _records(self._context, run_params, catalog, folder)
             self._records.check(pipeline)

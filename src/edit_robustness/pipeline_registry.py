@@ -1,23 +1,19 @@
 """The pipelines that `kedro run --pipeline=...` knows."""
 
+from kedro.framework.session import KedroSession
 from kedro.pipeline import Pipeline
 
-from edit_robustness import grid
+from edit_robustness.assembly import assemble
+from edit_robustness.configuration.active import Holder
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """`edit_eval` is the main job, and what `kedro run` alone does; `rescore` and `bake` come after it.
+    """Return the pipelines of the active configuration; see `assemble`.
 
-    `conversation` uses the same edits, and makes those that are not there. `sequential_eval` edits one fact after
-    another; it has a grid of its own, without which it is not there.
+    A plug-in, an IDE or `kedro registry list` asks for them without a context. Then the configuration is read as a
+    run would read it: from the project around the working folder, in the environment that `KEDRO_ENV` names.
     """
-    active, judged, in_sequence = grid.active(), grid.judged(), grid.sequential()
-    main = grid.edit_eval(active, judged, grid.worded_by())
-    return {
-        **({"sequential_eval": grid.sequential_eval(in_sequence)} if in_sequence else {}),
-        "__default__": main,
-        "edit_eval": main,
-        "conversation": grid.conversing(active),
-        "rescore": grid.rescoring(active, judged),
-        "bake": grid.baking(active, grid.baked()),
-    }
+    if Holder.configuration is None:
+        KedroSession.create(save_on_close=False).load_context()
+    assert Holder.configuration is not None, "the project's context sets it"
+    return assemble(Holder.configuration)

@@ -5,8 +5,8 @@ import torch
 from cells import every_architecture, every_dtype, every_method, seen_by_asking, worn
 from fabricated_edits import FACTS, bits, hooks_on, same_bits
 
+from edit_robustness.configuration.grid import BASELINE
 from edit_robustness.editing.edits import Frame, LowRank, WrongModel
-from edit_robustness.grid import BASELINE
 from edit_robustness.models.layout import Site
 
 

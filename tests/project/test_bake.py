@@ -12,11 +12,11 @@ from kedro.io import DatasetError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.configuration.grid import GridError
 from edit_robustness.datasets import BakedDataset, EditsDataset, LanguageModelDataset
 from edit_robustness.datasets.baked import Baked, NothingBaked
 from edit_robustness.editing.edits import Frame
 from edit_robustness.editing.exchange.card import Card, escaped
-from edit_robustness.grid import GridError
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.pipelines.bake import nodes
 from edit_robustness.pipelines.bake.nodes import Baking, _with_shared_edits, choose, put_together, summed

@@ -8,9 +8,9 @@ import yaml
 from kedro.framework.project import pipelines
 from kedro.io import MemoryDataset
 
+from edit_robustness.configuration.grid import GridError
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.grid import GridError
 
 ROOT = Path(__file__).parents[2]
 ENVS = ["local", "test", "gpu", "paper2"]

@@ -1,0 +1,243 @@
+"""The registered pipelines: which parts of `pipelines/` each of them has for every model and method of the grid.
+
+A model is a namespace, and each of its methods is a namespace inside. What all models share after that, the analysis
+and its report, is a namespace, too. So kedro-viz opens with one box per model and one for the analysis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from kedro.pipeline import Node, Pipeline
+
+from edit_robustness.configuration.active import ActiveConfiguration
+from edit_robustness.configuration.grid import SEQUENTIAL, Grid
+from edit_robustness.editing.fitting import TextNeed
+from edit_robustness.ordering import ByModel
+from edit_robustness.pipelines import (
+    abilities,
+    analyze,
+    bake,
+    check,
+    conversation,
+    damage,
+    edit,
+    evaluate,
+    ingest,
+    rephrase,
+    sequence,
+)
+
+Needs = Mapping[str, TextNeed]
+"""For each model how much running text its methods read; a model that is missing reads none."""
+
+_NONE: Needs = MappingProxyType({})
+_SHARED = ("analyze", "conversation", "damage")
+"""Namespaces of what all models share."""
+
+_GLOBAL = {
+    *("facts", "lessons", "raw_relations", "corpus_source", "judge", "tester", "web", "writer", "frozen_wordings"),
+    "benchmark_files",
+}
+_PER_MODEL = (
+    *("scores", "answers", "judgements", "memorisation", "features", "rejects", "run", "failed_items"),
+    *("verdicts", "compared", "turns", "conversation_failed_items", "conversation_run"),
+    *("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift", "sequence_run"),
+    "sequence_failed_items",
+)
+_PER_CELL = ("edits", "answers", "transcripts", "opinions", "sequence", "sequence_answers", "documents", "drift")
+
+
+def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
+    """Return the registered pipelines by name.
+
+    `edit_eval` is the main job, and what `kedro run` alone does; `rescore` and `bake` come after it. `conversation`
+    uses the same edits, and makes those that are missing. `sequential_eval` edits one fact after another; it has a
+    grid of its own, without which it is left out.
+    """
+    grid, needs = active.grid, active.text_needs
+    main = edit_eval(grid, active.judged, active.wording_source, needs)
+    return {
+        **({"sequential_eval": sequential_eval(active.sequential_grid, needs)} if active.sequential_grid else {}),
+        "__default__": main,
+        "edit_eval": main,
+        "conversation": conversing(grid, needs),
+        "rescore": rescoring(grid, active.judged),
+        "bake": baking(grid, active.bake_method),
+    }
+
+
+def edit_eval(grid: Grid, judged: bool = False, worded_by: str = rephrase.SOURCES[0], needs: Needs = _NONE) -> Pipeline:
+    """Single edits of every model and method, evaluated and analysed.
+
+    Args:
+        grid: The models and their methods.
+        judged: Whether a judge reads the answers too.
+        worded_by: Who makes the wordings of the facts.
+        needs: How much running text the methods read.
+    """
+    models = [_model(model, methods, judged, worded_by, needs.get(model)) for model, methods in grid.items()]
+    return ByModel([ingest.create_pipeline(), *models, _analysis(list(grid))], list(grid))
+
+
+def _analysis(models: Sequence[str]) -> Pipeline:
+    return _of_all("analyze", analyze.create_pipeline(models))
+
+
+def rescoring(grid: Grid, judged: bool = False) -> Pipeline:
+    """The scores, the analysis and the report once more, from the answers of a run that was finished; no model."""
+    score = evaluate.create_rescoring_pipeline(judged=judged)
+    models = [
+        Pipeline(
+            score,
+            namespace=model,
+            inputs={name: f"{model}_{name}" for name in score.inputs()},
+            outputs={"scores": f"{model}_scores"},
+        )
+        for model in grid
+    ]
+    return ByModel([*models, _analysis(list(grid))], list(grid))
+
+
+def conversing(grid: Grid, needs: Needs = _NONE) -> Pipeline:
+    """Conversations of a tester with each edited model, judged and shown."""
+    models = [_conversing_model(model, methods, needs.get(model)) for model, methods in grid.items()]
+    report = _of_all("conversation", conversation.create_report_pipeline(list(grid)))
+    return ByModel([ingest.create_pipeline(), *models, report], list(grid))
+
+
+def sequential_eval(grid: Grid, needs: Needs = _NONE) -> Pipeline:
+    """Edits one after another on each model, and what they cost it at checkpoints.
+
+    Args:
+        grid: The models and their methods.
+        needs: How much running text the methods read.
+    """
+    models = [_sequential_model(model, methods, needs.get(model)) for model, methods in grid.items()]
+    ingested = [ingest.create_pipeline(), ingest.create_checking_pipeline()]
+    return ByModel([*ingested, *models, _of_all("damage", damage.create_pipeline(list(grid)))], list(grid))
+
+
+def _sequential_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
+    parts = [
+        evaluate.create_familiarity_pipeline(),
+        ingest.create_sequence_pipeline(),
+        sequence.create_probes_pipeline(),
+        abilities.create_planning_pipeline(),
+        check.create_sequences_pipeline(methods, model),
+        edit.create_corpus_pipeline(methods, model, need),
+        *(_cell(method, _sequential_cell(method, model)) for method in methods),
+        sequence.create_gathering_pipeline(methods, model),
+    ]
+    return _of_model(model, methods, parts, need, facts="sequence_facts", settings="sequence", cells=SEQUENTIAL)
+
+
+def _sequential_cell(method: str, model: str) -> Pipeline:
+    return (
+        edit.create_preparing_pipeline(method, model, "sequence")
+        + sequence.create_pipeline(method, model)
+        + abilities.create_pipeline(method)
+    )
+
+
+def _single_cell(method: str, model: str, asking: Pipeline) -> Pipeline:
+    """Independent edits by one method, and what is asked under them."""
+    return _cell(method, edit.create_pipeline(method, model) + asking)
+
+
+def _conversing_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
+    parts = [
+        evaluate.create_familiarity_pipeline(),
+        ingest.create_sample_pipeline(),
+        edit.create_corpus_pipeline(methods, model, need),
+        *(_single_cell(method, model, conversation.create_pipeline(method)) for method in methods),
+        conversation.create_verdict_pipeline(methods, model),
+    ]
+    return _of_model(model, methods, parts, need, settings="conversation")
+
+
+def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str, need: TextNeed | None) -> Pipeline:
+    parts = [
+        evaluate.create_familiarity_pipeline(),
+        ingest.create_sample_pipeline(),
+        ingest.create_features_pipeline(),
+        evaluate.create_features_pipeline(),
+        rephrase.create_pipeline(worded_by),
+        check.create_lengths_pipeline(methods, model),
+        edit.create_corpus_pipeline(methods, model, need),
+        *(_single_cell(method, model, evaluate.create_pipeline(method)) for method in methods),
+        evaluate.create_scoring_pipeline(methods, model, judged=judged, written=worded_by == "writer"),
+    ]
+    return _of_model(model, methods, parts, need)
+
+
+def _of_model(
+    model: str,
+    methods: Sequence[str],
+    parts: Sequence[Pipeline],
+    need: TextNeed | None,
+    *,
+    facts: str = "facts",
+    settings: str = "probes",
+    cells: str = "grid",
+) -> Pipeline:
+    """What is done with one model, in its namespace.
+
+    Args:
+        model: The model's name.
+        methods: Its methods.
+        parts: What is done once the model is checked and the facts are complete.
+        need: How much running text its methods read.
+        facts: The table of the facts of the run.
+        settings: The parameters that say what is asked.
+        cells: The grid that the methods stand in.
+    """
+    checking = check.create_model_pipeline(methods, model, settings=settings, cells=cells, need=need)
+    asked = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
+    whole = checking + evaluate.create_completion_pipeline() + asked
+    return Pipeline(
+        whole,
+        namespace=model,
+        inputs=_GLOBAL & whole.inputs(),
+        outputs={
+            **{name: f"{model}_{name}" for name in _PER_MODEL if name in whole.all_outputs()},
+            "sampled_facts": f"{model}_{facts}",
+        },
+        parameters=_parameters(whole),
+        prefix_datasets_with_namespace=True,
+    )
+
+
+def _cell(method: str, whole: Pipeline) -> Pipeline:
+    """What is done with one method, in its namespace."""
+    shared = {"language_model", "lessons", "sampled_facts", "raw_relations", "corpus", "moments", "probes", "fitting"}
+    shared |= {"tester", "judge", "orders", "sequence_probes", "benchmark_files"}
+    return Pipeline(
+        whole,
+        namespace=method,
+        inputs=shared & whole.inputs(),
+        outputs={name: f"{method}_{name}" for name in _PER_CELL if name in whole.all_outputs()},
+        parameters=_parameters(whole),
+        tags=[method],
+    )
+
+
+def _of_all(namespace: str, pipeline: Pipeline) -> Pipeline:
+    """What all models share, in a namespace; its data sets keep their names."""
+    return Pipeline(pipeline, namespace=namespace, prefix_datasets_with_namespace=False)
+
+
+def model_of(node: Node) -> str:
+    """Return the model that a node belongs to; empty for what all models share."""
+    namespace = (node.namespace or "").split(".")[0]
+    return "" if namespace in _SHARED else namespace
+
+
+def _parameters(pipeline: Pipeline) -> set[str]:
+    return {name for name in pipeline.inputs() if name.startswith("params:")}
+
+
+def baking(grid: Grid, method: str) -> Pipeline:
+    """The edits of one method, of every model, to a model of its own."""
+    return ByModel([bake.create_pipeline(model, method) for model in grid], list(grid))

@@ -1,0 +1,78 @@
+"""The configuration that the pipelines of this process are made from.
+
+Kedro calls `register_pipelines()` without arguments, so there is one place that holds what it needs. The project's
+context sets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from edit_robustness.configuration.grid import BASELINE, SEQUENTIAL, Grid, GridError, read_grid
+from edit_robustness.editing.fitting import TextNeed, text_need
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.pipelines.rephrase import SOURCES
+from edit_robustness.text.closest import did_you_mean
+
+
+@dataclass(frozen=True)
+class ActiveConfiguration:
+    """The settings that decide which nodes the pipelines have.
+
+    Attributes:
+        grid: The models of single edits, and their methods.
+        sequential_grid: The models of sequences of edits, and their methods; None if the parameters have no such grid.
+        bake_method: The method whose edits `bake` writes into models.
+        judged: Whether a judge reads the answers, too.
+        wording_source: Who makes the wordings of the facts: one of `SOURCES` of the pipeline rephrase.
+        text_needs: For each model, how much running text the methods of both grids read. The pipelines share one
+            corpus per model.
+    """
+
+    grid: Grid
+    sequential_grid: Grid | None = None
+    bake_method: str = BASELINE
+    judged: bool = False
+    wording_source: str = SOURCES[0]
+    text_needs: Mapping[str, TextNeed] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def read_active(parameters: Mapping[str, Any], models: Sequence[str]) -> ActiveConfiguration:
+    """Return the checked configuration of the pipelines.
+
+    Args:
+        parameters: All parameters of the run.
+        models: Names of the models in the catalog.
+
+    Raises:
+        GridError: If a grid names a model, method or pair that does not exist, or another setting has a wrong value.
+    """
+    grid = read_grid(parameters, models)
+    sequential = read_grid(parameters, models, SEQUENTIAL) if SEQUENTIAL in parameters else None
+    grids = (grid, sequential or {})
+    method = parameters.get("bake", {}).get("method", BASELINE)
+    if method not in METHODS:
+        raise GridError(f"bake.method: no method `{method}`; {did_you_mean(str(method), METHODS)}")
+    judged = parameters.get("judge_answers", False)
+    if not isinstance(judged, bool):
+        raise GridError(f"judge_answers: true or false, not {judged!r}")
+    source = parameters.get("wordings", {}).get("by", SOURCES[0])
+    if source not in SOURCES:
+        raise GridError(f"wordings.by: one of {', '.join(SOURCES)}, not {source!r}")
+    needs = {model: _text_need(model, parameters, grids) for cells in grids for model in cells}
+    return ActiveConfiguration(grid, sequential, method, judged, source, MappingProxyType(needs))
+
+
+def _text_need(model: str, parameters: Mapping[str, Any], grids: Sequence[Grid]) -> TextNeed:
+    methods = dict.fromkeys(method for cells in grids for method in cells.get(model, []))
+    settings = {method: parameters["methods"][method][model] or {} for method in methods}
+    return text_need({f"methods.{name}.{model}": METHODS[name](**own) for name, own in settings.items()})
+
+
+class Holder:
+    """The one place that holds the active configuration of this process."""
+
+    configuration: ActiveConfiguration | None = None

@@ -1,0 +1,72 @@
+"""The grid of the parameters, `grid: {model: {method: true}}`: which methods a run covers for which models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.text.closest import did_you_mean
+
+Grid = dict[str, list[str]]
+"""For each model the methods of this run."""
+
+BASELINE = "none"
+"""The method that specificity is measured against; it is always part of a grid."""
+
+SEQUENTIAL = "sequential_grid"
+"""The grid of `sequential_eval`, which covers other methods than that of single edits."""
+
+
+class GridError(ValueError):
+    """A grid that asks for what does not exist."""
+
+
+def read_grid(parameters: Mapping[str, Any], models: Sequence[str], name: str = "grid") -> Grid:
+    """Return the checked grid of the parameters.
+
+    Args:
+        parameters: All parameters of the run.
+        models: Names of the models in the catalog.
+        name: The parameter to read: `grid` or `sequential_grid`.
+
+    Raises:
+        GridError: If it names a model, method or pair that does not exist; the error lists those that do.
+    """
+    wanted = parameters.get(name) or {}
+    if not isinstance(wanted, Mapping):
+        raise GridError(f"{name}: it must be {{model: {{method: true}}}}; it is {wanted!r}")
+    unknown = [model for model in wanted if model not in models]
+    if unknown:
+        raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; {did_you_mean(unknown[0], sorted(models))}")
+    grid = {model: _methods(f"{name}.{model}", model, chosen, parameters) for model, chosen in wanted.items()}
+    grid = {model: methods for model, methods in grid.items() if methods}
+    if not grid:
+        raise GridError(f"{name}: it is empty; name a model of {', '.join(sorted(models))} and methods for it")
+    return grid
+
+
+def _methods(where: str, model: str, chosen: Any, parameters: Mapping[str, Any]) -> list[str]:
+    chosen = {} if chosen is None else chosen
+    if not isinstance(chosen, Mapping):
+        raise GridError(f"{where}: it must be {{method: true}}; it is {chosen!r}")
+    for method, on in chosen.items():
+        if method not in METHODS:
+            raise GridError(f"{where}: no method `{method}`; {did_you_mean(str(method), METHODS)}")
+        if not isinstance(on, bool | None):
+            # YAML reads a quoted 'no' as a text, which Python takes for true
+            raise GridError(f"{where}.{method}: write true or false, without quotes; it is {on!r}")
+    switched_on = [method for method in METHODS if chosen.get(method)]
+    if not switched_on:
+        return []
+    if BASELINE not in switched_on:
+        raise GridError(f"{where}: `{BASELINE}` must be on, for locality compares with the unedited model")
+    for method in switched_on:
+        settings = parameters.get("methods", {}).get(method) or {}
+        if model not in settings:
+            raise GridError(
+                f"{where}: {method} has no hyperparameters for {model} (it has them for "
+                f"{', '.join(sorted(settings)) or 'no model'}); add them to parameters/methods/{method}.yml: copy "
+                f"those of the model most like yours to methods.{method}.{model}, and adjust them"
+            )
+    return switched_on
