@@ -24,7 +24,7 @@ PIPELINES = ("edit_eval", "sequential_eval", "conversation")
 FACTS = 60
 """Rows of the table of facts that a copy keeps: recalling all facts is most of a tiny run."""
 
-DATA = Path("build") / "test"
+DATA = Path("data") / "test"
 """Where the test environment keeps its data."""
 
 _ENVIRONMENT = {

@@ -170,7 +170,7 @@ def keeping_stale(catalog: Mapping[str, Any], keep: Any) -> dict[str, Any]:
         raise ValueError(f"keep_stale: true or false, not {keep!r}")
     if not keep:
         return dict(catalog)
-    kinds = tuple(f".{name}" for name in (*FOLDERS, "StoredFingerprints", "StoredItems"))
+    kinds = tuple(f".{name}" for name in FOLDERS)
     return {
         name: {**entry, "keep_stale": True} if str(entry.get("type", "")).endswith(kinds) else entry
         for name, entry in catalog.items()

@@ -21,7 +21,7 @@ from kedro.io import AbstractDataset, CatalogProtocol, MemoryDataset
 from kedro.io.core import AbstractVersionedDataset
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets import CheckRecord, StoredFingerprints, StoredItems
+from edit_robustness.datasets import CheckRecord
 from edit_robustness.datasets.folders import FolderDataset, Manifest, Stored
 from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.text.secrets import without_secrets
@@ -84,7 +84,7 @@ class Origins:
 
     Args:
         pipelines: The registered pipelines by name.
-        decides_nothing: Whether a data set only tells a node what is stored or checked already.
+        decides_nothing: Whether a data set only tells a node what is checked already.
         settings: The settings of this run.
     """
 
@@ -323,8 +323,8 @@ class Records:
 
 
 def decides_nothing(dataset: AbstractDataset | None) -> bool:
-    """Return whether a data set only tells a node what is stored or checked already."""
-    return isinstance(dataset, (StoredFingerprints, StoredItems, CheckRecord))
+    """Return whether a data set only tells a node what is checked already."""
+    return isinstance(dataset, CheckRecord)
 
 
 def _differences(then: Leaves, now: Leaves) -> dict[str, tuple[str, str]]:

@@ -1,3 +1,4 @@
+import inspect
 import json
 import logging
 import os
@@ -10,11 +11,10 @@ from edit_robustness.datasets import (
     AnswersDataset,
     EditsDataset,
     PreparedDataset,
-    StoredFingerprints,
-    StoredItems,
     TextsDataset,
 )
 from edit_robustness.datasets.folders import Manifest, Stored, from_stale, made
+from edit_robustness.datasets.resuming import fingerprints, items, resuming
 from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import Prepared
@@ -322,36 +322,32 @@ def test_answers_come_back_equal(tmp_path):
     assert json.loads(lines[1])[0]["probe"]["history"][1]["text"] == "القاهرة"
 
 
-@every_folder
-def test_stored_fingerprints_see_what_the_folder_holds_and_write_nothing(kind, folder, tmp_path):
-    stored = StoredFingerprints(kind.__name__, str(tmp_path / "folder"))
-    assert stored.load() == {}
-    assert stored.exists()
-    assert not (tmp_path / "folder").exists()
-    save(folder, a=ITEMS[kind][0])
-    assert stored.load() == {"a": "print of a"}
-    folder.save(Manifest({}))
-    assert stored.load() == {"a": "print of a"}
-    with pytest.raises(DatasetError, match="read only"):
-        stored.save({"a": "b"})
-
-
-def test_stored_fingerprints_of_an_unknown_folder_list_those_there_are(tmp_path):
-    with pytest.raises(ValueError, match="`of: Edits` is no folder of fingerprinted files; there are EditsDataset, "):
-        StoredFingerprints("Edits", str(tmp_path))
+def filled(folder, node, *inputs, **named):
+    """Run a node of one folder as Kedro would, and return what it said of the folder."""
+    for piece in node(*inputs, **named):
+        folder.save(piece)
+    return folder.load()
 
 
 @pytest.mark.parametrize("kind", ITEMS)
-def test_stored_items_are_those_of_any_run_and_one_can_be_taken_away(kind, folder, tmp_path):
+def test_a_node_sees_what_its_folder_holds_whichever_run_made_it(kind, folder):
     first, second = ITEMS[kind]
-    folder.save(Manifest({"a": "1"}))
-    folder.save({"a": Stored.of("1", first), "b": Stored.of("2", second)})
-    stored = StoredItems(kind.__name__, str(tmp_path / "folder"))
-    assert {key: item.fingerprint for key, item in stored.load().items()} == {"a": "1", "b": "2"}
-    again = stored.load()["b"].read()
-    assert type(again) is type(second)
-    folder.save({"b": None})
-    folder.save({"never there": None})
-    assert stored.load().keys() == {"a"}
-    with pytest.raises(DatasetError, match="read only"):
-        stored.save({"a": None})
+    seen = []
+
+    def fill(lm, stored, settings: int, begun=None, **sources):
+        """Fill the folder."""
+        seen.append((lm, settings, stored, {key: type(item.read()) for key, item in begun.items()}, sources))
+        yield Manifest({"b": "2"})
+        yield {"a": None, "b": Stored.of("2", second)}
+
+    node = resuming(fill, stored=fingerprints, begun=items)
+    assert list(inspect.signature(node).parameters) == ["lm", "settings", "sources"]
+    assert inspect.isgeneratorfunction(node), "Kedro streams only generator functions"
+    assert filled(folder, node, "lm", 3).keys() == {"b"}
+    folder.save({"a": Stored.of("1", first)})
+    filled(folder, node, lm="lm", settings=4, facts="x")
+    assert seen == [
+        ("lm", 3, {}, {}, {}),
+        ("lm", 4, {"a": "1", "b": "2"}, {"a": type(first), "b": type(second)}, {"facts": "x"}),
+    ]
+    assert folder.fingerprints() == {"b": "2"}

@@ -5,7 +5,7 @@ from kedro.runner import SequentialRunner
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from pydantic import ValidationError
 
-from edit_robustness.datasets import StoredFingerprints, WordingsDataset
+from edit_robustness.datasets import WordingsDataset
 from edit_robustness.datasets.folders import Stored
 from edit_robustness.pipelines.rephrase import create_pipeline, nodes
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters, make_probes, sample_probes
@@ -128,7 +128,6 @@ def run(by, tmp_path, *, parameters=None, **data):
             "params:probes": MemoryDataset(ProbeParameters(kinds=("statement", "cloze"), reviewed=1)),
             "params:wordings": MemoryDataset(WordingParameters(by=by, **(parameters or {}))),
             "written": WordingsDataset(folder),
-            "written_stored": StoredFingerprints("WordingsDataset", folder),
             **{name: MemoryDataset(value, copy_mode="assign") for name, value in data.items()},
             "wordings": CSVDataset(filepath=str(tmp_path / "wordings.csv"), **AS_TEXT),
             "probes": ParquetDataset(filepath=str(tmp_path / "probes.parquet")),

@@ -38,7 +38,7 @@ class Project:
 
     def __init__(self, folder):
         self.folder = folder
-        self.data = folder / "build" / "test"
+        self.data = folder / "data" / "test"
 
     def context(self, env="test", **parameters):
         bootstrap_project(self.folder)

@@ -95,7 +95,7 @@ def test_a_wrong_parameter_is_told_before_any_pipeline_is_made(project, paramete
             "catalog: `raw_facts` must be a block .* `type`.*'data/my.csv'",
         ),
         ("catalog_x.yml", "judge: {kind: local}", "catalog: `judge` must be a block of settings with a `type`"),
-        ("globals.yml", "dta: build/test", "globals.yml: no setting `dta`; did you mean `data`"),
+        ("globals.yml", "dta: data/test", "globals.yml: no setting `dta`; did you mean `data`"),
         ("globals.yml", "data:", "globals.yml: data must be the path of a folder; it is null"),
         ("globals.yml", "data: 3", "globals.yml: data must be the path of a folder; it is 3"),
     ],

@@ -30,7 +30,7 @@ def test_a_rerun_without_a_network_gives_the_same_table(project):
     with local_server() as server:
         server.answer = one_item_for_every_name
         endpoints = {name: f"{server.url}/{name}" for name in ("views", "wikipedia", "wikidata", "sparql")}
-        (project.folder / "conf" / "test" / "globals.yml").write_text("data: build/test\nuser_agent: tests\n")
+        (project.folder / "conf" / "test" / "globals.yml").write_text("data: data/test\nuser_agent: tests\n")
         catalog = project.folder / "conf" / "base" / "catalog_features.yml"
         catalog.write_text(catalog.read_text().replace("per_second: 2.0", "per_second: 1000.0"))
         table = features()

@@ -137,7 +137,7 @@ def method(name: str, **changes) -> Method:
     """A method with its hyperparameters for the tiny model."""
     settings = {**TINY_SETTINGS[name], **changes}
     if "path" in settings:
-        settings["path"] = settings["path"].replace("build/test", str(made_elsewhere()))
+        settings["path"] = settings["path"].replace("data/test", str(made_elsewhere()))
     return METHODS[name](**settings)
 
 

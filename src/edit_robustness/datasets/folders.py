@@ -1,6 +1,7 @@
 """Folders of files that land one by one, each with a fingerprint of all that it follows from.
 
-A node that fills such a folder first saves a `Manifest`: the keys of this run with the fingerprints that they must
+A node that fills such a folder first saves an `Inventory`, in which it finds what the folder holds (`resuming`), and
+then a `Manifest`: the keys of this run with the fingerprints that they must
 have. Then it saves what is missing, item by item. Loading gives the items of the manifest and no others, so no table
 contains an item of another run, whatever else lies in the folder. A killed run continues after the last item.
 
@@ -96,7 +97,13 @@ def from_stale(*items: Stored[Any]) -> dict[str, bool]:
     return {_FROM_STALE: True} if any("stale" in item.header for item in items) else {}
 
 
-Landing = Iterator[Manifest | dict[str, Stored[Any]] | dict[str, None]]
+class Inventory:
+    """What a node saves to learn what its folder holds: the folder's data set puts itself in."""
+
+    folder: FolderDataset[Any]
+
+
+Landing = Iterator[Inventory | Manifest | dict[str, Stored[Any]] | dict[str, None]]
 """What a node yields that fills a folder: the manifest, then item by item; None takes an item away."""
 
 
@@ -144,8 +151,11 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         """The file of the last run's manifest."""
         return self._path / _MANIFEST
 
-    def save(self, data: Manifest | Mapping[str, Stored[T] | None]) -> None:
-        """Save a manifest, or items; an item that is None is removed."""
+    def save(self, data: Inventory | Manifest | Mapping[str, Stored[T] | None]) -> None:
+        """Save a manifest, or items; an item that is None is removed. An inventory is filled in."""
+        if isinstance(data, Inventory):
+            data.folder = self
+            return
         make_folder(self._path)
         if isinstance(data, Manifest):
             remove_parts(self._path)

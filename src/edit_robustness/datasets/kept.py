@@ -7,10 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kedro.io import AbstractDataset, DatasetError
-
-from edit_robustness.datasets.arguments import checked
-from edit_robustness.datasets.folders import FolderDataset, JsonFolder, Stored, T
+from edit_robustness.datasets.folders import FolderDataset, JsonFolder, T
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import read_edit, read_header, read_prepared, write_edit, write_prepared
 from edit_robustness.editing.method import NOTHING, Prepared
@@ -133,50 +130,6 @@ FOLDERS: dict[str, type[FolderDataset]] = {
         *(TranscriptsDataset, WordingsDataset, DocumentsDataset),
     )
 }
-
-
-class _Stored(AbstractDataset[None, dict[str, Any]]):
-    """What a folder holds, whichever run made it; a node may not read its own output, but may read this.
-
-    Args:
-        of: Name of the folder's dataset class in `edit_robustness.datasets`.
-        path: The folder.
-        keep_stale: See `FolderDataset`.
-        metadata: For kedro-viz.
-    """
-
-    @checked
-    def __init__(self, of: str, path: str, keep_stale: bool = False, metadata: dict[str, Any] | None = None):
-        if of not in FOLDERS:
-            raise ValueError(f"`of: {of}` is no folder of fingerprinted files; there are {', '.join(FOLDERS)}")
-        self._folder = FOLDERS[of](path, keep_stale)
-        self.metadata = metadata
-
-    def save(self, data: None) -> None:
-        """Refuse: the folder's own dataset writes."""
-        raise DatasetError("what a folder holds is read only")
-
-    def _exists(self) -> bool:
-        return True
-
-    def _describe(self) -> dict[str, Any]:
-        return {"folder": self._folder._describe()}
-
-
-class StoredFingerprints(_Stored):
-    """Which fingerprints a folder already holds."""
-
-    def load(self) -> dict[str, str]:
-        """Return the fingerprint of each item by its key."""
-        return self._folder.fingerprints()
-
-
-class StoredItems(_Stored):
-    """The items that a folder already holds: what was begun before, to go on with."""
-
-    def load(self) -> dict[str, Stored[Any]]:
-        """Return each item by its key; it is read when it is asked for."""
-        return self._folder.items()
 
 
 def _probe(plain: Mapping[str, Any]) -> Probe:

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.datasets.resuming import fingerprints, resuming
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.methods.none import NoEdit
 from edit_robustness.pipelines.abilities import nodes
@@ -19,10 +20,10 @@ def create_pipeline(method: str) -> Pipeline:
         "lm": "language_model",
         "parameters": "params:abilities",
         "benchmark_files": "benchmark_files",
-        "stored": "documents_stored",
         "settings": "params:sequence",
         "checked": "fitting",
         **({} if method == NoEdit.name else {"edits": "sequence"}),
         **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
     }
-    return Pipeline([Node(nodes.measure_with(method), inputs, "documents", name="measure_abilities", tags=["gpu"])])
+    measuring = resuming(nodes.measure_with(method), stored=fingerprints)
+    return Pipeline([Node(measuring, inputs, "documents", name="measure_abilities", tags=["gpu"])])

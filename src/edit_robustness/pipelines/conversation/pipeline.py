@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.datasets.resuming import fingerprints, resuming
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.pipelines.conversation import nodes
 from edit_robustness.tables import collect, export
@@ -18,17 +19,17 @@ def create_pipeline(method: str) -> Pipeline:
         "edits": "edits",
         "sampled_facts": "sampled_facts",
         "raw_relations": "raw_relations",
-        "stored": "transcripts_stored",
         "tester": "tester",
         "settings": "params:conversation",
     }
     if METHODS[method].edits_need_prepared:
         talking["prepared"] = "prepared"
-    judging = ["transcripts", "sampled_facts", "judge", "opinions_stored"]
+    talk = resuming(nodes.talk_with(method), stored=fingerprints)
+    judging = ["transcripts", "sampled_facts", "judge"]
     return Pipeline(
         [
-            Node(nodes.talk_with(method), talking, "transcripts", name="talk", tags=["gpu"]),
-            Node(nodes.judge, judging, "opinions", name="judge", tags=["gpu"]),
+            Node(talk, talking, "transcripts", name="talk", tags=["gpu"]),
+            Node(resuming(nodes.judge, stored=fingerprints), judging, "opinions", name="judge", tags=["gpu"]),
         ]
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.datasets.resuming import fingerprints, items, resuming
 from edit_robustness.editing.fitting import TextNeed
 from edit_robustness.editing.method import Trained
 from edit_robustness.editing.methods import METHODS
@@ -24,12 +25,15 @@ def create_corpus_pipeline(methods: Sequence[str], model: str, need: TextNeed | 
         model: Whose hyperparameters are meant.
         need: How much text the methods of all pipelines read, so that they share one corpus.
     """
-    inputs = ["language_model", "corpus_source", "corpus_stored", "facts"]
-    nodes = [Node(write_corpus_with(need or TextNeed()), inputs, "corpus", name="write_corpus", tags=["gpu"])]
+    inputs = ["language_model", "corpus_source", "facts"]
+    writing = resuming(write_corpus_with(need or TextNeed()), stored=fingerprints)
+    nodes = [Node(writing, inputs, "corpus", name="write_corpus", tags=["gpu"])]
     if asking := [method for method in methods if "moments" in METHODS[method].learns_from]:
         settings = [f"params:methods.{method}.{model}" for method in asking]
-        inputs = ["language_model", "moments_stored", "corpus", *settings]
-        nodes.append(Node(take_moments, inputs, "moments", name="take_moments", tags=["gpu"]))
+        inputs = ["language_model", "corpus", *settings]
+        nodes.append(
+            Node(resuming(take_moments, stored=fingerprints), inputs, "moments", name="take_moments", tags=["gpu"])
+        )
     return Pipeline(nodes)
 
 
@@ -42,13 +46,12 @@ def create_pipeline(method: str, model: str) -> Pipeline:
     """
     inputs = {
         "lm": "language_model",
-        "stored": "edits_stored",
         "method": f"params:methods.{method}.{model}",
         "sampled_facts": "sampled_facts",
     }
     if METHODS[method].learns_from:
         inputs["prepared"] = "prepared"
-    editing = Node(edit_with(method), inputs, "edits", name="edit", tags=["gpu"])
+    editing = Node(resuming(edit_with(method), stored=fingerprints), inputs, "edits", name="edit", tags=["gpu"])
     return create_preparing_pipeline(method, model) + Pipeline([editing])
 
 
@@ -64,7 +67,8 @@ def create_preparing_pipeline(method: str, model: str, purpose: str = "") -> Pip
         return Pipeline([])
     sources = {name: dataset for part in parts for name, dataset in _SOURCES[part].items()}
     hyperparameters = f"params:methods.{method}.{model}"
-    preparing = {"lm": "language_model", "stored": "prepared_stored", "method": hyperparameters, **sources}
-    if issubclass(METHODS[method], Trained):
-        preparing["unfinished"] = "unfinished"
-    return Pipeline([Node(prepare_with(method, purpose), preparing, "prepared", name="prepare", tags=["gpu"])])
+    preparing = {"lm": "language_model", "method": hyperparameters, **sources}
+    # a training that was interrupted goes on from its last state
+    begun = {"unfinished": items} if issubclass(METHODS[method], Trained) else {}
+    function = resuming(prepare_with(method, purpose), stored=fingerprints, **begun)
+    return Pipeline([Node(function, preparing, "prepared", name="prepare", tags=["gpu"])])

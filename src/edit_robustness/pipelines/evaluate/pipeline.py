@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.datasets.resuming import fingerprints, resuming
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.pipelines.evaluate import features, nodes, objects
 
@@ -12,10 +13,10 @@ _DECODING = "params:decoding"
 
 def create_completion_pipeline() -> Pipeline:
     """Facts to facts that all have an old object: where the table names none, what the model says without any edit."""
-    asking = ["language_model", "facts", "said_stored", _DECODING, "checked"]
+    asking = ["language_model", "facts", _DECODING, "checked"]
     return Pipeline(
         [
-            Node(objects.ask_objects, asking, "said", name="ask_objects", tags=["gpu"]),
+            Node(resuming(objects.ask_objects, stored=fingerprints), asking, "said", name="ask_objects", tags=["gpu"]),
             Node(objects.complete_facts, ["facts", "said"], ["complete_facts", "rejects"], name="complete_facts"),
         ]
     )
@@ -23,10 +24,10 @@ def create_completion_pipeline() -> Pipeline:
 
 def create_familiarity_pipeline() -> Pipeline:
     """What the model knows of all facts, before any edit."""
-    asking = ["language_model", "facts", "recalled_stored", _DECODING]
+    asking = ["language_model", "facts", _DECODING]
     return Pipeline(
         [
-            Node(nodes.recall, asking, "recalled", name="recall", tags=["gpu"]),
+            Node(resuming(nodes.recall, stored=fingerprints), asking, "recalled", name="recall", tags=["gpu"]),
             Node(nodes.memorise, ["language_model", "recalled", "facts"], "memorisation", name="memorise"),
         ]
     )
@@ -34,7 +35,8 @@ def create_familiarity_pipeline() -> Pipeline:
 
 def create_features_pipeline() -> Pipeline:
     """All that is known of all facts, for one model, before any edit."""
-    again = ["language_model", "facts", "recalled_in_context_stored", _DECODING, "params:features"]
+    again = ["language_model", "facts", _DECODING, "params:features"]
+    recalling = resuming(nodes.recall_in_context, stored=fingerprints)
     recalled = ["language_model", "recalled_in_context", "facts"]
     parts = ["memorisation", "familiarity", "memorisation_in_context", "facts", "fact_features"]
     return Pipeline(
@@ -46,7 +48,7 @@ def create_features_pipeline() -> Pipeline:
                 name="familiarise",
                 tags=["gpu"],
             ),
-            Node(nodes.recall_in_context, again, "recalled_in_context", name="recall_in_context", tags=["gpu"]),
+            Node(recalling, again, "recalled_in_context", name="recall_in_context", tags=["gpu"]),
             Node(nodes.memorise, recalled, "memorisation_in_context", name="memorise_in_context"),
             Node(features.join_features, parts, "features", name="join_features"),
         ]
@@ -59,12 +61,12 @@ def create_pipeline(method: str) -> Pipeline:
         "lm": "language_model",
         "edits": "edits",
         "probes": "probes",
-        "stored": "answers_stored",
         "decoding": _DECODING,
         "checked": "fitting",
         **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
     }
-    return Pipeline([Node(nodes.evaluate, inputs, "answers", name="evaluate", tags=["gpu"])])
+    asking = resuming(nodes.evaluate, stored=fingerprints)
+    return Pipeline([Node(asking, inputs, "answers", name="evaluate", tags=["gpu"])])
 
 
 def create_scoring_pipeline(
@@ -104,7 +106,8 @@ def create_rescoring_pipeline(*, judged: bool = False) -> Pipeline:
 
 
 def _judging() -> list[Node]:
+    judging = resuming(nodes.judge_each, stored=fingerprints)
     return [
-        Node(nodes.judge_each, ["answers", "judge", "judged_stored"], "judged", name="judge"),
+        Node(judging, ["answers", "judge"], "judged", name="judge"),
         Node(nodes.read_judgements, ["answers", "judged"], "judgements", name="read_judgements"),
     ]

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.datasets.resuming import fingerprints, resuming
 from edit_robustness.pipelines.rephrase import nodes
 
 _FACTS = ["sampled_facts", "raw_relations"]
@@ -15,7 +16,8 @@ def create_pipeline(by: str) -> Pipeline:
         by: Who makes the wordings: one of `nodes.SOURCES`.
     """
     settings = "params:wordings"
-    writing = Node(nodes.ask_writer, [*_FACTS, "writer", "written_stored", settings], "written", name="ask_writer")
+    ask_writer = resuming(nodes.ask_writer, stored=fingerprints)
+    writing = Node(ask_writer, [*_FACTS, "writer", settings], "written", name="ask_writer")
     asking = "params:probes"
     return Pipeline(
         [

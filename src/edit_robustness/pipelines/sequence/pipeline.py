@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
+from edit_robustness.datasets.resuming import fingerprints, items, resuming
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.methods.none import NoEdit
 from edit_robustness.pipelines.sequence import gather, nodes
@@ -31,14 +32,14 @@ def create_pipeline(method: str, model: str) -> Pipeline:
         "probes": "sequence_probes",
         "sampled_facts": "sampled_facts",
         "orders": "orders",
-        "stored": "sequence_answers_stored",
         "decoding": _DECODING,
         "settings": _SETTINGS,
         "checked": "fitting",
         **({"edits": "sequence"} if edited else {}),
         **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
     }
-    asked = Node(nodes.ask_with(method), asking, "sequence_answers", name="ask_checkpoints", tags=["gpu"])
+    function = resuming(nodes.ask_with(method), stored=fingerprints)
+    asked = Node(function, asking, "sequence_answers", name="ask_checkpoints", tags=["gpu"])
     return Pipeline([*(_editing(method, model) if edited else []), asked])
 
 
@@ -47,14 +48,14 @@ def _editing(method: str, model: str) -> list[Node]:
         "lm": "language_model",
         "sampled_facts": "sampled_facts",
         "orders": "orders",
-        "stored": "sequence_stored",
         "method": f"params:methods.{method}.{model}",
         "settings": _SETTINGS,
         **({"prepared": "prepared"} if METHODS[method].learns_from else {}),
     }
     drifting = ["language_model", "sequence", _SETTINGS]
+    editing = resuming(nodes.edit_with(method), stored=items)
     return [
-        Node(nodes.edit_with(method), inputs, "sequence", name="edit_in_sequence", tags=["gpu"]),
+        Node(editing, inputs, "sequence", name="edit_in_sequence", tags=["gpu"]),
         Node(nodes.drift_with(method), drifting, "drift", name="measure_drift", tags=["gpu"]),
     ]
 
