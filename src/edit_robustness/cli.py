@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,8 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
     words = ctx.command_path.split()
     project = getattr(ctx.find_root().obj, "project_path", Path.cwd())
     log = LogFile(project)
+    # `kedro ipython` starts what is first on PATH, which is another environment's if this one is not activated
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         _log_as_configured(project)
         if _ELSEWHERE in words:
