@@ -60,7 +60,8 @@ def overviews(table: pd.DataFrame) -> dict[str, Overview]:
 def _shown(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
     """Yield family, kind, protocol and metric of each column, by family and then in the order of `METRICS`.
 
-    The family of the edit itself comes last, because the heat map is about it. Metrics that are declared nowhere, of a plug-in or of a newer version, come after the others of their family.
+    The family of the edit itself comes last, because the heat map is about it. Metrics that are declared nowhere, of a
+    plug-in or of a newer version, come after the others of their family.
     """
     declared = {(metric.protocol, metric.name): metric for metric in measures.METRICS}
     first = sorted(declared.values(), key=lambda metric: not metric.cell)
