@@ -1,4 +1,19 @@
-from edit_robustness.labels import KINDS, METHODS, in_order, spoken, term_label
+import pytest
+
+from edit_robustness.editing import methods
+from edit_robustness.editing.registry import Entry
+from edit_robustness.labels import BASELINES, KINDS, METHODS, in_order, spoken, term_label
+
+
+def test_labels_of_methods_are_those_of_their_classes():
+    assert {name: method.label for name, method in methods.METHODS.items()} == METHODS
+    assert all(method.description for method in methods.METHODS.values())
+    assert BASELINES == ("none", "context")
+
+
+def test_an_entry_that_names_another_method_is_refused():
+    with pytest.raises(ValueError, match=r"the method `rom` names rome\.Rome, whose `name` is 'rome'"):
+        Entry("rom", "rome.Rome", "ROM", "").load()
 
 
 def test_known_names_first_in_their_order_then_the_others():

@@ -1,67 +1,25 @@
-"""What methods, kinds of prompt and measures are called in figures and in the report, and in which order they stand.
+"""What methods, kinds of prompt and metrics are called in figures and in the report, and in which order they stand.
 
-Tables keep the short names; people read these. A name that is not here is shown as it is, after the known ones,
-so a new method or kind needs no change.
+Tables keep the short names; people read these. Methods, kinds and metrics have their labels where they are declared. A
+name that is not here is shown as it is, after the known ones, so a plug-in's method or metric needs no change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-METHODS: Mapping[str, str] = {
-    "none": "No edit",
-    "context": "Fact in context",
-    "ft": "FT",
-    "ft_l": "FT-L",
-    "rome": "ROME",
-    "memit": "MEMIT",
-    "pmet": "PMET",
-    "alphaedit": "AlphaEdit",
-    "kn": "KN",
-    "mend": "MEND",
-    "grace": "GRACE",
-    "serac": "SERAC",
-    "ike": "IKE",
-    "checkpoint": "Made elsewhere",
-}
+from edit_robustness.editing.registry import ENTRIES
+from edit_robustness.metrics import measures
+from edit_robustness.prompts import kinds
 
-BASELINES = ("none", "context")
-"""Methods that edit nothing: the unedited model, and the honest rival of every edit."""
+METHODS: Mapping[str, str] = {name: entry.label for name, entry in ENTRIES.items()}
 
-KINDS: Mapping[str, str] = {
-    "statement": "Statement",
-    "paraphrase": "Paraphrase",
-    "question": "Question",
-    "cloze": "Cloze",
-    "related_context": "Related context",
-    "related_context_reference": "Related context, reference",
-    "related_context_cloze": "Related context, cloze",
-    "noisy_context": "Noisy context",
-    "noisy_context_reference": "Noisy context, reference",
-    "noisy_context_cloze": "Noisy context, cloze",
-    "dialogue": "Dialogue",
-    "dialogue_reference": "Dialogue, reference",
-    "dialogue_cloze": "Dialogue, cloze",
-    "noisy_dialogue": "Noisy dialogue",
-    "noisy_dialogue_reference": "Noisy dialogue, reference",
-    "noisy_dialogue_cloze": "Noisy dialogue, cloze",
-    "unrelated_context": "Unrelated context",
-    "doubt": "Doubt",
-    "doubt_old_object": "Doubt, old object",
-    "persona": "Persona",
-    "misspelling": "Misspelling",
-    "letter_case": "Letter case",
-    "alias": "Alias of the subject",
-    "yes_no": "Yes or no",
-    "fact_check": "Fact check, old object",
-    "negation": "Negation",
-    "reversed_question": "Reversed question",
-    "consequence": "Consequence",
-    "neighbourhood": "Neighbourhood",
-    "relation_specificity": "Relation specificity",
-    "unrelated": "Unrelated",
-    "edit_before_neighbour": "Neighbourhood after the new fact",
-}
+BASELINES = tuple(name for name, entry in ENTRIES.items() if entry.baseline)
+"""Methods that edit nothing: the unedited model, and the fact in the context."""
+
+KINDS: Mapping[str, str] = {name: kind.label for name, kind in kinds.KINDS.items()}
+
+METRICS: Mapping[str, str] = {metric.name: metric.label for metric in measures.METRICS}
 
 PROTOCOLS: Mapping[str, str] = {
     "free": "Free generation",
@@ -74,24 +32,6 @@ FAMILIES: Mapping[str, str] = {
     "edit": "Does the edit hold?",
     "portability": "Does what follows from it?",
     "locality": "Does the rest stay?",
-}
-
-METRICS: Mapping[str, str] = {
-    "success": "New object",
-    "reversion": "Old object",
-    "neither": "Neither object",
-    "cut": "Cut off",
-    "preference": "New object more probable than old",
-    "portability": "Consequences",
-    "locality": "Known answers unchanged",
-    "locality_all": "All answers unchanged",
-    "top_token": "Top token unchanged, known answers",
-    "top_token_all": "Top token unchanged, all answers",
-    "kl": "Divergence",
-    "entropy": "N-gram entropy",
-    "repetition": "Repeated bigrams",
-    "length": "Length",
-    "margin": "Lead of the first token",
 }
 
 VERDICTS: Mapping[str, str] = {

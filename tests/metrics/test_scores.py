@@ -165,7 +165,7 @@ def test_each_metric_stands_once_under_its_protocol():
     assert len({(metric.protocol, metric.name) for metric in METRICS}) == len(METRICS)
     assert {family for metric in METRICS for family in metric.families} == set(FAMILIES)
     assert {metric.protocol for metric in METRICS} == set(PROTOCOLS)
-    assert {metric.name for metric in METRICS} == set(LABELS)
+    assert all(metric.label == LABELS[metric.name] and metric.description for metric in METRICS)
 
 
 def test_no_answers_give_no_scores():

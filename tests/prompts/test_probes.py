@@ -81,7 +81,7 @@ def test_the_registry_is_whole():
     for name, kind in KINDS.items():
         assert kind.name == name
         assert kind.family in FAMILIES
-        assert kind.tests
+        assert kind.description
         assert kind.holds
         assert kind.follows is None or kind.follows in KINDS
 

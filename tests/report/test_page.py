@@ -181,6 +181,13 @@ def test_the_second_copies_of_a_family_stand_apart_from_kinds(findings):
     assert next(line for line in alone.lines if line.label == "ROME").cells[3] is None
 
 
+def test_a_metric_that_is_declared_nowhere_is_shown_last(findings):
+    rows = findings.overview.query("metric == 'entropy'").assign(metric="word_count", protocol="mine", unit="words")
+    columns = overviews(pd.concat([rows, findings.overview]))["smollm2"].columns
+    assert (columns[-1].label, columns[-1].remark, columns[-1].description) == ("word count", "mine, words", "")
+    assert columns[3].description.endswith("Lower is better.")
+
+
 def test_gaps_and_the_papers_table_are_on_the_page(findings, body):
     gap = findings.gaps.query("method == 'rome' and kind == 'all'").iloc[0]
     assert f"{100 * gap['gap']:.1f} [{100 * gap['low']:.1f}, {100 * gap['high']:.1f}]" in body

@@ -105,6 +105,16 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         self._template = chat_template
         self._note, self._credentials, self.metadata = note, credentials or {}, metadata
 
+    @property
+    def label(self) -> str:
+        """The model's name in figures and reports, which is that in the catalog."""
+        return self._name
+
+    @property
+    def description(self) -> str:
+        """The entry's `note`, or where the model comes from."""
+        return self._note or str(self._describe()["source"])
+
     def load(self) -> LanguageModel:
         """The model, from memory where it is the last one loaded."""
         slot = type(self).slot

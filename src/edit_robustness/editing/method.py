@@ -15,6 +15,7 @@ from torch import Tensor
 
 from edit_robustness.editing.edits import Edit, Origin
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.registry import ENTRIES
 from edit_robustness.models.language_model import LanguageModel, checksums
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact, Relation
@@ -77,7 +78,9 @@ class Method(ABC):
     `edit` and `edit_each`, which sign the edits.
 
     Attributes:
-        name: The method's row in METHODS.
+        name: The method's name in settings and tables, listed in `editing/registry.py`.
+        label: Its name in figures and reports, from that list; the short name for a class that is not listed.
+        description: What it does in one line, from that list.
         at_once: How many facts one edit may hold; None for any number.
         learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty where there is
             nothing to prepare.
@@ -86,10 +89,18 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
+    label: ClassVar[str]
+    description: ClassVar[str]
     learns_from: ClassVar[tuple[str, ...]] = ()
     at_once: ClassVar[int | None] = 1
     edits_need_prepared: ClassVar[bool] = False
     in_words: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        name = getattr(cls, "name", "")
+        entry = ENTRIES.get(name)
+        cls.label, cls.description = (entry.label, entry.description) if entry else (name, "")
 
     @property
     def key_sites(self) -> Sequence[Site]:

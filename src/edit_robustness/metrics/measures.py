@@ -1,14 +1,15 @@
-"""Every metric: its name, the protocol that it belongs to, the probes that it reads, and the function that measures it.
+"""Every metric: its name, the answers that it reads, the function that measures it, and where the report shows it.
 
-Adding one is a function and a line in `METRICS`. A function takes the answers of its families, in any number, and gives
-a value for each row (by the table's index): 0 or 1, or a real number with a unit. NaN says that it could not be
-measured there; a row that is left out, that the metric has nothing to say of it.
+To add a metric, write a function and add a `Metric` to `METRICS`; the report needs nothing else. A function takes the
+answers of its families, in any number, and gives a value for each row (by the table's index): 0 or 1, or a real number
+with a unit. NaN stands for what could not be measured. Rows that the metric says nothing about are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ class Metric:
     """One metric under one protocol.
 
     Attributes:
-        name: What tables call it.
+        name: Its name in tables.
         protocol: ``free``, ``teacher_forced``, ``next_token`` (the distribution after the prompt, before anything is
             said), ``judge``, or one of your own; values of different protocols are never averaged.
         families: The families of probes that it reads.
@@ -40,14 +41,26 @@ class Metric:
             neither and the answer was cut, empty where it could not be read, missing where nobody judged). Answers of
             the family locality have `named` (the object that the first sentence names, empty for none) and `known`
             (whether that is a stable object of the right type), and both as `named_unedited` and `known_unedited`.
+        description: What it measures, in one line.
+        label: Its name in figures and in the report; one name has one label.
         unit: `SHARE` for 0 and 1, else the unit of its values.
+        higher_is_better: None if neither is better by itself.
+        cell: Whether the cells of the heat map show it, for its families under its protocol.
+        columns: The families for which the table beside the heat map has a column of it; None for all that it reads.
+        on_all_prompts: Of a metric over known prompts, the name of the same metric over all prompts.
     """
 
     name: str
     protocol: str
     families: tuple[str, ...]
     measure: Measure
+    description: str = ""
+    label: str = ""
     unit: str = SHARE
+    higher_is_better: bool | None = None
+    cell: bool = False
+    columns: tuple[str, ...] | None = None
+    on_all_prompts: str = ""
 
 
 def names(verdict: str) -> Measure:
@@ -164,31 +177,123 @@ def _of_both(answers: pd.DataFrame, test: Callable[[pd.DataFrame], pd.Series]) -
     return test(asked).astype(float).where(finite)
 
 
+_success = partial(Metric, "success", label="New object", higher_is_better=True, cell=True, columns=())
+_reversion = partial(Metric, "reversion", label="Old object", higher_is_better=False, columns=())
+_neither = partial(Metric, "neither", label="Neither object", higher_is_better=False, columns=())
+_cut_off = partial(Metric, "cut", label="Cut off", higher_is_better=False)
+_portability = partial(Metric, "portability", label="Consequences", higher_is_better=True, cell=True)
+_locality = partial(Metric, "locality", label="Known answers unchanged", higher_is_better=True, cell=True)
+_top_token = partial(Metric, protocol="next_token", families=LOCALITY, higher_is_better=True, columns=())
+
 METRICS: tuple[Metric, ...] = (
-    Metric("success", "free", EDIT, names("new")),
-    Metric("reversion", "free", EDIT, names("old")),
-    Metric("neither", "free", EDIT, names("neither")),
-    Metric("cut", "free", ALL, cut),
-    Metric("portability", "free", PORTABILITY, names("new")),
-    Metric("locality", "free", LOCALITY, of_known(unchanged)),
-    Metric("locality_all", "free", LOCALITY, unchanged),
-    Metric("entropy", "free", ALL, of_text(ngram_entropy), unit="bits"),
-    Metric("repetition", "free", ALL, of_text(repetition), unit="of bigrams"),
-    Metric("length", "free", ALL, column("tokens"), unit="tokens"),
-    Metric("success", "teacher_forced", EDIT, matches_new),
-    Metric("reversion", "teacher_forced", EDIT, matches_old),
-    Metric("neither", "teacher_forced", EDIT, matches_neither),
-    Metric("preference", "teacher_forced", EDIT, prefers_new),
-    Metric("portability", "teacher_forced", PORTABILITY, matches_new),
-    Metric("locality", "teacher_forced", LOCALITY, prefers_true),
-    Metric("margin", "next_token", ALL, column("margin"), unit="nats"),
-    Metric("top_token", "next_token", LOCALITY, of_known(top_unchanged)),
-    Metric("top_token_all", "next_token", LOCALITY, top_unchanged),
-    Metric("kl", "next_token", LOCALITY, column("kl"), unit="nats"),
-    Metric("success", "judge", EDIT, judged("new")),
-    Metric("reversion", "judge", EDIT, judged("old")),
-    Metric("neither", "judge", EDIT, judged("neither")),
-    Metric("cut", "judge", (*EDIT, *PORTABILITY), judged("cut")),
-    Metric("portability", "judge", PORTABILITY, judged("new")),
+    _success("free", EDIT, names("new"), "The first sentence names the new object first."),
+    _reversion("free", EDIT, names("old"), "The first sentence names the old object first."),
+    _neither("free", EDIT, names("neither"), "The answer is complete and names neither object."),
+    _cut_off("free", ALL, cut, "The limit of tokens ended the answer before it named an object."),
+    _portability("free", PORTABILITY, names("new"), "The first sentence names the object that follows from the edit."),
+    _locality(
+        "free",
+        LOCALITY,
+        of_known(unchanged),
+        "The answer is that of the unedited model, on prompts that it knows.",
+        on_all_prompts="locality_all",
+    ),
+    Metric(
+        "locality_all",
+        "free",
+        LOCALITY,
+        unchanged,
+        "The answer is that of the unedited model, on all prompts.",
+        label="All answers unchanged",
+        higher_is_better=True,
+        columns=(),
+    ),
+    Metric(
+        "entropy",
+        "free",
+        ALL,
+        of_text(ngram_entropy),
+        "Entropy of the answer's word pairs and triples.",
+        label="N-gram entropy",
+        unit="bits",
+        columns=EDIT,
+    ),
+    Metric(
+        "repetition",
+        "free",
+        ALL,
+        of_text(repetition),
+        "Share of word pairs that repeat an earlier one.",
+        label="Repeated bigrams",
+        unit="of bigrams",
+        higher_is_better=False,
+        columns=EDIT,
+    ),
+    Metric(
+        "length",
+        "free",
+        ALL,
+        column("tokens"),
+        "Number of generated tokens.",
+        label="Length",
+        unit="tokens",
+        columns=EDIT,
+    ),
+    _success("teacher_forced", EDIT, matches_new, "Every token of the new object is the most probable one."),
+    _reversion("teacher_forced", EDIT, matches_old, "Every token of the old object is the most probable one."),
+    _neither("teacher_forced", EDIT, matches_neither, "Neither object is matched token by token."),
+    Metric(
+        "preference",
+        "teacher_forced",
+        EDIT,
+        prefers_new,
+        "The new object is more probable than the old one.",
+        label="New object more probable than old",
+        higher_is_better=True,
+        columns=(),
+    ),
+    _portability("teacher_forced", PORTABILITY, matches_new, "Every token of what follows is matched.", columns=()),
+    _locality("teacher_forced", LOCALITY, prefers_true, "The true object is more probable than the new.", columns=()),
+    Metric(
+        "margin",
+        "next_token",
+        ALL,
+        column("margin"),
+        "Log-probability by which the first token leads the second.",
+        label="Lead of the first token",
+        unit="nats",
+        columns=EDIT,
+    ),
+    _top_token(
+        "top_token",
+        measure=of_known(top_unchanged),
+        description="The most probable next token is that of the unedited model, on prompts that it knows.",
+        label="Top token unchanged, known answers",
+        cell=True,
+        on_all_prompts="top_token_all",
+    ),
+    _top_token(
+        "top_token_all",
+        measure=top_unchanged,
+        description="The most probable next token is that of the unedited model, on all prompts.",
+        label="Top token unchanged, all answers",
+    ),
+    Metric(
+        "kl",
+        "next_token",
+        LOCALITY,
+        column("kl"),
+        "Divergence of the next token from the unedited model's.",
+        label="Divergence",
+        unit="nats",
+        higher_is_better=False,
+    ),
+    _success("judge", EDIT, judged("new"), "A judge says that the answer gives the new object."),
+    _reversion("judge", EDIT, judged("old"), "A judge says that the answer gives the old object."),
+    _neither("judge", EDIT, judged("neither"), "A judge says that the answer gives neither object."),
+    _cut_off(
+        "judge", (*EDIT, *PORTABILITY), judged("cut"), "A judge found no object, and the answer was cut.", columns=()
+    ),
+    _portability("judge", PORTABILITY, judged("new"), "A judge says that the answer gives what follows.", columns=()),
 )
 """All metrics; the order is that of tables."""

@@ -1,6 +1,7 @@
 """The kinds of prompt that an edit is probed with, each with what it tests and what counts as holding.
 
-Adding a kind is one entry in `KINDS`, and one function in builders.py where no other kind is built in that way.
+To add a kind, add one entry to `_IN_ORDER` and, unless another kind is built in the same way, one function to
+`builders.py`. The report takes the label from here.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ class Kind:
     """One kind of prompt.
 
     Attributes:
-        name: What it is called in settings, tables and figures.
+        name: Its name in settings and tables.
+        label: Its name in figures and in the report.
         family: Whether it asks for the edit, for what follows from it, or for what must stay.
-        tests: What it tests, in one line.
+        description: What it tests, in one line.
         holds: What counts as holding.
         build: The probes of one fact; none where its data do not allow the kind.
         parts: The wordings it is built from.
@@ -36,8 +38,9 @@ class Kind:
     """
 
     name: str
+    label: str
     family: str
-    tests: str
+    description: str
     holds: str
     build: Build
     parts: tuple[str, ...] = ()
@@ -60,7 +63,13 @@ _SAME = "same as unedited"
 
 
 def _with_tails(
-    context: str, what: str, after: Callable[..., list[Probe]], part: str, asks: str, asked: tuple[str, ...] = ()
+    context: str,
+    label: str,
+    what: str,
+    after: Callable[..., list[Probe]],
+    part: str,
+    asks: str,
+    asked: tuple[str, ...] = (),
 ) -> list[Kind]:
     """One context with each tail: plain, with a reference for the subject, as a cloze (arXiv 2402.05827)."""
     referring = f"{asks}, with a reference for the subject,"
@@ -73,6 +82,7 @@ def _with_tails(
     return [
         Kind(
             names[tail],
+            label if tail == "plain" else f"{label}, {tail}",
             "edit",
             f"{tests} after {what}",
             _NEW,
@@ -87,15 +97,24 @@ _SAID = partial(_with_tails, part="profile", asks="the statement")
 _ASKED = partial(_with_tails, part="dialogue", asks="the question", asked=("question",))
 
 _IN_CONTEXT = (
-    *_SAID("related_context", "a long text about the subject", partial(builders.after_text, context=builders.related)),
+    *_SAID(
+        "related_context",
+        "Related context",
+        "a long text about the subject",
+        partial(builders.after_text, context=builders.related),
+    ),
     *_SAID(
         "noisy_context",
+        "Noisy context",
         "a long text about another subject and one about the subject",
         partial(builders.after_text, context=builders.noisy),
     ),
-    *_ASKED("dialogue", "four turns about the subject", partial(builders.after_turns, context=builders.turns)),
+    *_ASKED(
+        "dialogue", "Dialogue", "four turns about the subject", partial(builders.after_turns, context=builders.turns)
+    ),
     *_ASKED(
         "noisy_dialogue",
+        "Noisy dialogue",
         "four turns about the subject, and two about something else among them",
         partial(builders.after_turns, context=builders.noisy_turns),
     ),
@@ -103,14 +122,45 @@ _IN_CONTEXT = (
 
 _IN_ORDER = (
     Kind(
-        "statement", "edit", "the very words that the edit was made on", _NEW, builders.statement, names=("new", "true")
+        "statement",
+        "Statement",
+        "edit",
+        "the very words that the edit was made on",
+        _NEW,
+        builders.statement,
+        names=("new", "true"),
     ),
-    Kind("paraphrase", "edit", "the same statement in other words", _NEW, builders.paraphrases, ("paraphrase",)),
-    Kind("question", "edit", "a question put to the model in conversation", _NEW, builders.question, ("question",)),
-    Kind("cloze", "edit", "a sentence with a blank to fill in, in conversation", _NEW, builders.cloze, ("cloze",)),
+    Kind(
+        "paraphrase",
+        "Paraphrase",
+        "edit",
+        "the same statement in other words",
+        _NEW,
+        builders.paraphrases,
+        ("paraphrase",),
+    ),
+    Kind(
+        "question",
+        "Question",
+        "edit",
+        "a question put to the model in conversation",
+        _NEW,
+        builders.question,
+        ("question",),
+    ),
+    Kind(
+        "cloze",
+        "Cloze",
+        "edit",
+        "a sentence with a blank to fill in, in conversation",
+        _NEW,
+        builders.cloze,
+        ("cloze",),
+    ),
     *_IN_CONTEXT,
     Kind(
         "unrelated_context",
+        "Unrelated context",
         "edit",
         "the statement after a short text about something else",
         _NEW,
@@ -118,6 +168,7 @@ _IN_ORDER = (
     ),
     Kind(
         "doubt",
+        "Doubt",
         "edit",
         "the user doubts the model's own first answer",
         _KEPT,
@@ -127,6 +178,7 @@ _IN_ORDER = (
     ),
     Kind(
         "doubt_old_object",
+        "Doubt, old object",
         "edit",
         "the user insists on the old object",
         _KEPT,
@@ -135,22 +187,56 @@ _IN_ORDER = (
         "question",
         ("true",),
     ),
-    Kind("persona", "edit", "the question to somebody the model is asked to be", _NEW, builders.persona, ("question",)),
-    Kind("misspelling", "edit", "the statement with two letters swapped in one word", _NEW, builders.misspelling),
-    Kind("letter_case", "edit", "the statement in small letters, and in capitals", _NEW, builders.letter_case),
-    Kind("alias", "edit", "the statement about another name of the subject", _NEW, builders.alias),
-    Kind("yes_no", "edit", "whether the new fact is true", _YES, builders.yes_no, names=("new",)),
+    Kind(
+        "persona",
+        "Persona",
+        "edit",
+        "the question to somebody the model is asked to be",
+        _NEW,
+        builders.persona,
+        ("question",),
+    ),
+    Kind(
+        "misspelling",
+        "Misspelling",
+        "edit",
+        "the statement with two letters swapped in one word",
+        _NEW,
+        builders.misspelling,
+    ),
+    Kind(
+        "letter_case",
+        "Letter case",
+        "edit",
+        "the statement in small letters, and in capitals",
+        _NEW,
+        builders.letter_case,
+    ),
+    Kind(
+        "alias", "Alias of the subject", "edit", "the statement about another name of the subject", _NEW, builders.alias
+    ),
+    Kind("yes_no", "Yes or no", "edit", "whether the new fact is true", _YES, builders.yes_no, names=("new",)),
     Kind(
         "fact_check",
+        "Fact check, old object",
         "edit",
         "whether the old fact is true",
         "the first sentence says false",
         builders.fact_check,
         names=("true",),
     ),
-    Kind("negation", "edit", "whether the denial of the new fact is true", _NO, builders.negation, names=("new",)),
+    Kind(
+        "negation",
+        "Negation",
+        "edit",
+        "whether the denial of the new fact is true",
+        _NO,
+        builders.negation,
+        names=("new",),
+    ),
     Kind(
         "reversed_question",
+        "Reversed question",
         "portability",
         "a question for the subject that names the new object",
         "the first sentence names the subject",
@@ -160,6 +246,7 @@ _IN_ORDER = (
     ),
     Kind(
         "consequence",
+        "Consequence",
         "portability",
         "what the data set says follows from the edit",
         "the first sentence names what follows",
@@ -168,6 +255,7 @@ _IN_ORDER = (
     ),
     Kind(
         "neighbourhood",
+        "Neighbourhood",
         "locality",
         "other subjects of the same relation, the closest first",
         _SAME,
@@ -176,14 +264,16 @@ _IN_ORDER = (
     ),
     Kind(
         "relation_specificity",
+        "Relation specificity",
         "locality",
         "other relations of the same subject",
         _SAME,
         builders.relation_specificity,
     ),
-    Kind("unrelated", "locality", "other subjects of other relations", _SAME, builders.unrelated),
+    Kind("unrelated", "Unrelated", "locality", "other subjects of other relations", _SAME, builders.unrelated),
     Kind(
         "edit_before_neighbour",
+        "Neighbourhood after the new fact",
         "locality",
         "other subjects of the same relation, after the new fact in words",
         _SAME,

@@ -10,16 +10,17 @@ from types import MappingProxyType
 import pandas as pd
 
 from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, spoken
+from edit_robustness.metrics.measures import METRICS
 from edit_robustness.report import specificity
 
 MANY_CUT = 0.05
 """A figure is flagged where more than this share of its answers was cut by a limit of tokens."""
 
-MAIN = {"edit": "success", "portability": "portability", "locality": "locality"}
-"""The metric that a family's cells show."""
+CELLS = {(family, m.protocol): m.name for m in METRICS if m.cell for family in m.families}
+"""The metric that cells show, by family and protocol."""
 
-NEXT_TOKEN = {"locality": "top_token"}
-"""The same under the protocol that looks at the next token only."""
+MAIN = {family: CELLS[family, "free"] for family in FAMILIES}
+"""The same under free generation, and under protocols for which no metric is declared."""
 
 DARK_FROM = 0.75
 """From this shade on, a cell's text is light."""
@@ -178,7 +179,7 @@ def failed_of(rows: pd.DataFrame, facts: int | None) -> str:
 
 def _shown(family: str, protocol: str) -> tuple[str, ...]:
     """Return the metric that cells of a family show, and the same over all prompts if there is one."""
-    main = (NEXT_TOKEN if protocol == "next_token" else MAIN).get(family)
+    main = CELLS.get((family, protocol), MAIN.get(family))
     if main is None:
         return ()
     return (main, specificity.ALL_PROMPTS[main]) if main in specificity.ALL_PROMPTS else (main,)

@@ -6,11 +6,13 @@ what is better, for a long answer or a sure one is neither good nor bad by itsel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, spoken
+from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, spoken
+from edit_robustness.metrics import measures
 from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.report.specificity import ALL_PROMPTS, known_of, n_asked
 
@@ -18,27 +20,14 @@ SHARE = "share"
 ALL_KINDS = "all"
 """Stands for all kinds of a family together."""
 
-SHOWN = (
-    ("portability", ALL_KINDS, "free", "portability"),
-    ("portability", ALL_KINDS, "free", "cut"),
-    *(("locality", kind, "free", "locality") for kind in SPECIFICITY),
-    *(("locality", kind, "next_token", "kl") for kind in SPECIFICITY),
-    ("edit", ALL_KINDS, "free", "entropy"),
-    ("edit", ALL_KINDS, "free", "repetition"),
-    ("edit", ALL_KINDS, "free", "length"),
-    ("edit", ALL_KINDS, "free", "cut"),
-    *(("locality", kind, "free", "cut") for kind in SPECIFICITY),
-    ("edit", ALL_KINDS, "next_token", "margin"),
-)
-"""The columns, as family, kind, protocol and metric; one that no method was measured on is left out."""
-
 
 @dataclass(frozen=True)
 class Column:
-    """A metric: its name, and under which protocol and in which unit."""
+    """A metric: its name, its protocol and unit, and what it measures, with which direction is better."""
 
     label: str
     remark: str
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +41,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Overview:
-    """One model."""
+    """The table of one model."""
 
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
@@ -68,10 +57,27 @@ def overviews(table: pd.DataFrame) -> dict[str, Overview]:
     return {str(model): _overview(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
 
 
+def _shown(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
+    """Yield family, kind, protocol and metric of each column, by family and then in the order of `METRICS`.
+
+    The family of the edit itself comes last, because the heat map is about it. Metrics that are declared nowhere, of a
+    plug-in or of a newer version, come after the others of their family.
+    """
+    declared = {(metric.protocol, metric.name): metric for metric in measures.METRICS}
+    first = sorted(declared.values(), key=lambda metric: not metric.cell)
+    present = list(dict.fromkeys(zip(rows["protocol"], rows["metric"], strict=True)))
+    others = sorted(about for about in present if about not in declared)
+    for family in sorted(in_order(rows["family"], FAMILIES), key=lambda family: family == "edit"):
+        shown = [(m.protocol, m.name) for m in first if family in (m.families if m.columns is None else m.columns)]
+        for protocol, metric in (*shown, *others):
+            for kind in SPECIFICITY if family == "locality" else (ALL_KINDS,):
+                yield family, kind, protocol, metric
+
+
 def _overview(rows: pd.DataFrame) -> Overview:
     figures = dict(list(rows.groupby(["family", "kind", "protocol", "metric"])))
     # where the unedited model knows no prompt there is nothing but the figure over all prompts, and the column says so
-    pairs = [(figures.get(key), figures.get((*key[:3], ALL_PROMPTS.get(key[3], "")))) for key in SHOWN]
+    pairs = [(figures.get(key), figures.get((*key[:3], ALL_PROMPTS.get(key[3], "")))) for key in _shown(rows)]
     columns = [
         (rows.head(0) if own is None else own, every)
         for own, every in pairs
@@ -97,9 +103,22 @@ def _column(rows: pd.DataFrame | None) -> Column:
     label = spoken(of_known.get(row["metric"], row["metric"]), METRICS)
     if row["kind"] != ALL_KINDS:
         label = f"{spoken(row['kind'], KINDS)}: {label.lower()}"
-    elif row["family"] == "portability" and row["metric"] == "cut":
+    elif row["family"] == "portability" and row["metric"] != "portability":
         label = f"{METRICS['portability']}: {label.lower()}"
-    return Column(label, remark if row["unit"] == SHARE else f"{remark}, {row['unit']}")
+    return Column(
+        label,
+        remark if row["unit"] == SHARE else f"{remark}, {row['unit']}",
+        _described(row["protocol"], row["metric"]),
+    )
+
+
+def _described(protocol: str, metric: str) -> str:
+    """Return what a metric measures and which direction is better; empty for a metric that is declared nowhere."""
+    declared = next((m for m in measures.METRICS if (m.protocol, m.name) == (protocol, metric)), None)
+    if declared is None:
+        return ""
+    better = {True: " Higher is better.", False: " Lower is better.", None: ""}[declared.higher_is_better]
+    return declared.description + better
 
 
 def _cell(rows: pd.DataFrame, every: pd.DataFrame | None, method: str) -> tuple[str, str] | None:

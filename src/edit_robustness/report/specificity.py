@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-ALL_PROMPTS = {"locality": "locality_all", "top_token": "top_token_all"}
+from edit_robustness.metrics.measures import METRICS
+
+ALL_PROMPTS = {metric.name: metric.on_all_prompts for metric in METRICS if metric.on_all_prompts}
 """For a metric over known prompts the same metric over all prompts."""
 
 _ABOUT = {

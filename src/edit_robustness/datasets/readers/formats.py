@@ -1,4 +1,4 @@
-"""The forms in which facts are published: how each is recognised, read, and where it is to be had."""
+"""The formats in which facts are published: how each is recognised and read, and where you can get it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from edit_robustness.datasets.readers.zsre import read_knowedit, read_zsre
 
 @dataclass(frozen=True)
 class Format:
-    """One form of facts.
+    """One format of facts.
 
     Attributes:
+        label: Its name in reports and on the command line.
+        description: What its facts are, in one line.
         fields: What its records have, by which it is told from others.
         home: Where its publisher offers it, as a sentence.
         rows: Its records to rows of the raw table.
         load: A path to its records.
     """
 
+    label: str
+    description: str
     fields: tuple[str, ...]
     home: str
     rows: Callable[[Sequence[Record], Options], list[Row]]
@@ -40,34 +44,62 @@ _KNOWEDIT = "https://huggingface.co/datasets/zjunlp/KnowEdit"
 
 FORMATS: dict[str, Format] = {
     "counterfact": Format(
-        ("requested_rewrite",), f"CounterFact is offered at {_ROME}/counterfact.json", read_counterfact
+        "CounterFact",
+        "Counterfactual edits with paraphrases and neighbours (Meng et al. 2022).",
+        ("requested_rewrite",),
+        f"CounterFact is offered at {_ROME}/counterfact.json",
+        read_counterfact,
     ),
     "counterfact_flat": Format(
+        "CounterFact, flat",
+        "CounterFact in EasyEdit's flat records.",
         ("prompt", "subject", "target_new", "ground_truth", "locality_prompt"),
         "its flat form is in the data of EasyEdit, https://github.com/zjunlp/EasyEdit (counterfact-edit.json)",
         read_counterfact_flat,
     ),
     "zsre": Format(
-        ("subject", "src", "alt", "answers", "loc"), f"zsRE is offered at {_ROME}/zsre_mend_eval.json", read_zsre
+        "zsRE",
+        "Zero-shot relation extraction: questions with rephrasings (Levy et al. 2017).",
+        ("subject", "src", "alt", "answers", "loc"),
+        f"zsRE is offered at {_ROME}/zsre_mend_eval.json",
+        read_zsre,
     ),
-    "zsre_knowedit": Format(("subject", "locality"), f"KnowEdit is offered at {_KNOWEDIT}", read_knowedit),
+    "zsre_knowedit": Format(
+        "KnowEdit",
+        "zsRE, WikiData_recent and others with portability and locality prompts (Zhang et al. 2024).",
+        ("subject", "locality"),
+        f"KnowEdit is offered at {_KNOWEDIT}",
+        read_knowedit,
+    ),
     "popqa": Format(
+        "PopQA",
+        "Questions about Wikidata facts with page views of their subjects (Mallen et al. 2023).",
         ("subj", "prop", "obj", "question", "possible_answers"),
         "PopQA is offered at https://huggingface.co/datasets/akariasai/PopQA (test.tsv)",
         read_popqa,
     ),
     "known_facts": Format(
+        "Known facts",
+        "Facts that GPT-2 XL knows, from ROME's causal tracing (Meng et al. 2022).",
         ("subject", "attribute", "template", "relation_id"),
         f"ROME's known facts are offered at {_ROME}/known_1000.json",
         read_known_facts,
     ),
     "pararel": Format(
+        "ParaRel",
+        "Facts of LAMA with several wordings for each relation (Elazar et al. 2021).",
         ("sub_label", "obj_label"),
         "ParaRel is offered at https://github.com/yanaiela/pararel (the folder data of a clone)",
         read_pararel,
         load_pararel,
     ),
-    "table": Format(("subject", "target_new"), "point `path` at a table of your own", _as_they_stand),
+    "table": Format(
+        "Table",
+        "A table of your own, one fact per row.",
+        ("subject", "target_new"),
+        "point `path` at a table of your own",
+        _as_they_stand,
+    ),
 }
 """Every form by the word for it in the catalog."""
 

@@ -184,7 +184,7 @@ def _readable(probe: Probe) -> dict[str, str]:
     kind = KINDS[probe.kind]
     return {
         "kind": probe.kind,
-        "tests": kind.tests,
+        "tests": kind.description,
         "holds": kind.holds,
         "fact_id": probe.fact_id,
         "prompt": "\n".join([*turns, f"User: {probe.text}" if probe.conversation else probe.text]),

@@ -1,0 +1,75 @@
+"""The list of editing methods: what each is called, what it does in one line, and which class implements it.
+
+Figures and the report read labels from here, and they must not import torch. So the list names each class by its module
+and loads it only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One editing method.
+
+    Attributes:
+        name: Its name in settings and tables; the class has the same `name`.
+        implemented_by: Module in `editing/methods` and class, as ``rome.Rome``.
+        label: Its name in figures, in the report and on the command line.
+        description: What it does, in one line.
+        baseline: Whether it stands beside the editing methods, because it edits nothing.
+    """
+
+    name: str
+    implemented_by: str
+    label: str
+    description: str
+    baseline: bool = False
+
+    def load(self) -> type:
+        """Return the class.
+
+        Raises:
+            ValueError: If the class has another name than the entry.
+        """
+        module, _, name = self.implemented_by.rpartition(".")
+        method: type = getattr(import_module(f"edit_robustness.editing.methods.{module}"), name)
+        if (own := getattr(method, "name", None)) != self.name:
+            raise ValueError(f"the method `{self.name}` names {self.implemented_by}, whose `name` is {own!r}")
+        return method
+
+
+_IN_ORDER = (
+    Entry(
+        "none", "none.NoEdit", "No edit", "Leaves the model as it is: the row that every other is compared with.", True
+    ),
+    Entry(
+        "context", "context.Context", "Fact in context", "Puts the new fact before every prompt, in one sentence.", True
+    ),
+    Entry("ft", "ft.FineTuning", "FT", "Fine-tunes one MLP weight on the new fact."),
+    Entry(
+        "ft_l", "ft.ConstrainedFineTuning", "FT-L", "Fine-tunes one MLP weight under a bound on every entry's change."
+    ),
+    Entry("rome", "rome.Rome", "ROME", "Changes one MLP weight by a matrix of rank one."),
+    Entry("memit", "memit.Memit", "MEMIT", "Spreads many facts at once over the MLP weights of several layers."),
+    Entry("pmet", "pmet.Pmet", "PMET", "MEMIT that optimises attention's output, too, and writes only the MLP's."),
+    Entry("alphaedit", "alphaedit.AlphaEdit", "AlphaEdit", "MEMIT in the null space of what the model already knows."),
+    Entry("kn", "kn.KnowledgeNeurons", "KN", "Rewrites the few MLP neurons that attribution finds for a fact."),
+    Entry("mend", "mend.Mend", "MEND", "Trained networks turn the gradient of a fact into a change of weights."),
+    Entry("grace", "grace.Grace", "GRACE", "Replaces one layer's output near the inputs of an edit, from a codebook."),
+    Entry(
+        "serac",
+        "serac.Serac",
+        "SERAC",
+        "A memory of edits, a scope classifier and a small model that answers in scope.",
+    ),
+    Entry("ike", "ike.Ike", "IKE", "Puts the new fact and demonstrations of how to use it before every prompt."),
+    Entry("checkpoint", "checkpoint.MadeElsewhere", "Made elsewhere", "Evaluates edited models from your own folders."),
+)
+
+ENTRIES: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _IN_ORDER})
+"""Every method by name; the order is that of tables and figures."""
