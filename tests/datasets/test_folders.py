@@ -334,20 +334,21 @@ def test_a_node_sees_what_its_folder_holds_whichever_run_made_it(kind, folder):
     first, second = ITEMS[kind]
     seen = []
 
-    def fill(lm, stored, settings: int, begun=None, **sources):
+    def fill(lm, stored, settings: int, *methods, begun=None, **sources):
         """Fill the folder."""
-        seen.append((lm, settings, stored, {key: type(item.read()) for key, item in begun.items()}, sources))
+        begun = {key: type(item.read()) for key, item in begun.items()}
+        seen.append((lm, settings, methods, stored, begun, sources))
         yield Manifest({"b": "2"})
         yield {"a": None, "b": Stored.of("2", second)}
 
     node = resuming(fill, stored=fingerprints, begun=items)
-    assert list(inspect.signature(node).parameters) == ["lm", "settings", "sources"]
+    assert list(inspect.signature(node).parameters) == ["lm", "settings", "methods", "sources"]
     assert inspect.isgeneratorfunction(node), "Kedro streams only generator functions"
-    assert filled(folder, node, "lm", 3).keys() == {"b"}
+    assert filled(folder, node, "lm", 3, "rome", "ft").keys() == {"b"}
     folder.save({"a": Stored.of("1", first)})
     filled(folder, node, lm="lm", settings=4, facts="x")
     assert seen == [
-        ("lm", 3, {}, {}, {}),
-        ("lm", 4, {"a": "1", "b": "2"}, {"a": type(first), "b": type(second)}, {"facts": "x"}),
+        ("lm", 3, ("rome", "ft"), {}, {}, {}),
+        ("lm", 4, (), {"a": "1", "b": "2"}, {"a": type(first), "b": type(second)}, {"facts": "x"}),
     ]
     assert folder.fingerprints() == {"b": "2"}

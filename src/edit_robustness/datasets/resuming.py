@@ -8,6 +8,7 @@ data set fills it in.
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -42,11 +43,12 @@ def resuming(function: Callable[..., Landing], **readers: Reader) -> Callable[..
     def node(*args: Any, **kwargs: Any) -> Landing:
         inventory = Inventory()
         yield inventory
-        named = dict(inputs.bind(*args, **kwargs).arguments)
-        for name, parameter in inputs.parameters.items():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                named |= named.pop(name, {})
-        yield from function(**named, **{name: read(inventory.folder) for name, read in readers.items()})
+        bound = inputs.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = {**bound.arguments, **{name: read(inventory.folder) for name, read in readers.items()}}
+        # arguments by position, among them those of `*methods`, must keep their order
+        called = inspect.BoundArguments(whole, OrderedDict((name, given[name]) for name in whole.parameters))
+        yield from function(*called.args, **called.kwargs)
 
     # Kedro reads the inputs and their types from here
     node.__signature__ = inputs  # type: ignore[attr-defined]
