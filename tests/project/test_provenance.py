@@ -68,7 +68,7 @@ def test_settings_that_differ_are_named_with_both_values(start):
             r"analyze\.confidence \(then 0\.95, now",
         ),
         (
-            {"name": "sequential_eval", "from_nodes": ["write_sequences"]},
+            {"name": "sequential_eval", "from_nodes": ["damage.write_sequences"]},
             {},
             r"are not stored yet \(`abilities_figure`, ",
         ),

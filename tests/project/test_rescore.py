@@ -30,7 +30,7 @@ def test_a_metric_of_ones_own_is_in_every_table_after_rescoring(run_before, no_m
     words = Metric("words", "free", ("edit",), lambda answers: answers["text"].str.split().str.len(), unit="words")
     more = partial(score_answers, metrics=(*METRICS, brief, words))
     monkeypatch.setattr("edit_robustness.pipelines.evaluate.nodes.score_answers", more)
-    run_before.run(pipeline_names=["rescore"], to_nodes=["summarise"])
+    run_before.run(pipeline_names=["rescore"], to_nodes=["analyze.summarise"])
     headline = run_before.table("headline")
     assert set(headline.loc[headline["metric"] == "words", "kind"]) == set(headline.query("family == 'edit'")["kind"])
     answers = run_before.table("answers").query("method == 'rome' and family == 'edit'")
