@@ -10,6 +10,7 @@ from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from edit_robustness.configuration.active import Holder
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.hooks import OneRun
 
@@ -86,7 +87,8 @@ class Starting:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project that was never run."""
+    """A project that was never run, as a new process finds it."""
+    Holder.configuration = None
     folder = copy_of_the_project(tmp_path / "project")
     monkeypatch.chdir(folder)
     return Project(folder)

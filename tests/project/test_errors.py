@@ -221,12 +221,6 @@ def test_few_log_files_are_kept_and_logging_is_as_before(project, monkeypatch):
     assert not any(isinstance(each, Threshold) for handler in handlers for each in handler.filters)
 
 
-def test_the_registry_is_read_without_a_run_before(project):
-    done = command(project, "registry", "list")
-    assert done.exit_code == 0, done.output
-    assert "- edit_eval" in done.stdout
-
-
 def test_help_and_wrong_options_are_kedros(project):
     assert "--from-nodes" in command(project, "run", "--help").stdout
     wrong = command(project, "run", "--parms=x")
