@@ -7,6 +7,8 @@ one run may write there at a time.
 from __future__ import annotations
 
 import glob
+import inspect
+from functools import wraps
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +26,18 @@ class Atomic:
 
     Put it before Kedro's class. Arguments, loading and previews are those of Kedro's class.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Give the class a constructor with a signature, by which `kedro catalog resolve-patterns` names arguments."""
+        inherited = cls.__init__
+
+        @wraps(inherited)
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            inherited(self, *args, **kwargs)
+
+        init.__signature__ = inspect.signature(inherited)  # type: ignore[attr-defined]
+        cls.__init__ = init  # type: ignore[method-assign]
+        super().__init_subclass__(**options)
 
     def save(self, data: Any) -> None:
         """Save the data as Kedro's class does, to a part file first."""
