@@ -1,9 +1,9 @@
 """Folders of files that land one by one, each with a fingerprint of all that it follows from.
 
 A node that fills such a folder first saves an `Inventory`, in which it finds what the folder holds (`resuming`), and
-then a `Manifest`: the keys of this run with the fingerprints that they must
-have. Then it saves what is missing, item by item. Loading gives the items of the manifest and no others, so no table
-contains an item of another run, whatever else lies in the folder. A killed run continues after the last item.
+then a `Manifest`: the keys of this run with the fingerprints that they must have. Then it saves what is missing, item
+by item. Loading gives the items of the manifest and no others, so no table contains an item of another run, whatever
+else lies in the folder. A killed run continues after the last item.
 
 Each file holds a checksum of its content, and the version of every room whose code decides it. A file that is damaged,
 or was made by another version or from files of another version, counts as missing, and a log line names it.
