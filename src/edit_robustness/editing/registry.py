@@ -38,8 +38,8 @@ class Entry:
         """
         module, _, name = self.implemented_by.rpartition(".")
         method: type = getattr(import_module(f"edit_robustness.editing.methods.{module}"), name)
-        if (own := getattr(method, "name", None)) != self.name:
-            raise ValueError(f"the method `{self.name}` names {self.implemented_by}, whose `name` is {own!r}")
+        if (class_name := getattr(method, "name", None)) != self.name:
+            raise ValueError(f"the method `{self.name}` names {self.implemented_by}, whose `name` is {class_name!r}")
         return method
 
 

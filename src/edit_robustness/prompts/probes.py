@@ -52,7 +52,7 @@ def build_probes(
     paraphrases: int | None = None,
     counted: bool = True,
 ) -> list[Probe]:
-    """The probes of some facts, fact by fact, each in the order of `KINDS`.
+    """Return the probes of some facts, fact by fact, each in the order of `KINDS`.
 
     A fact whose data do not allow a kind goes without it, and a probe that would give an object away is dropped; how
     many is logged.
@@ -74,12 +74,8 @@ def build_probes(
     Raises:
         ValueError: For an unknown kind, or one that follows a kind left out.
     """
-    numbers = {
-        "neighbourhood": neighbours,
-        "edit_before_neighbour": neighbours,
-        "relation_specificity": relation_specificity,
-        "unrelated": unrelated,
-    }
+    numbers = dict.fromkeys(("neighbourhood", "edit_before_neighbour"), neighbours)
+    numbers |= {"relation_specificity": relation_specificity, "unrelated": unrelated}
     chosen = [KINDS[name] for name in chosen_kinds(kinds) if numbers.get(name) != 0]
     gather = _Gathering(templates, pool, chosen, numbers, seed, paraphrases, wordings, edited_together)
     probes: list[Probe] = []
@@ -89,13 +85,13 @@ def build_probes(
         material, ids = gather.material(fact), set[str]()
         for kind in chosen:
             built = kind.build(fact, material)
-            kept = [probe for probe in built if kind.leak(probe, fact) is None]
-            leaking[kind.name] += len(built) - len(kept)
+            sound = [probe for probe in built if kind.leak(probe, fact) is None]
+            leaking[kind.name] += len(built) - len(sound)
             # what follows an answer needs the prompt that is answered
-            kept = [probe for probe in kept if probe.follows is None or probe.follows in ids]
-            ids |= {probe.id for probe in kept}
-            without[kind.name] += not kept
-            probes += kept
+            usable = [probe for probe in sound if probe.follows is None or probe.follows in ids]
+            ids |= {probe.id for probe in usable}
+            without[kind.name] += not usable
+            probes += usable
     if counted:
         _say_what_is_missing(without, leaking, len(facts))
     return probes
