@@ -3,8 +3,7 @@ from itertools import pairwise
 from grids import MODELS, assert_in_order_of_dependence, main_job
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.assembly import model_of
-from edit_robustness.ordering import ByModel
+from edit_robustness.ordering import ByModel, model_of
 
 
 def switches(pipeline):

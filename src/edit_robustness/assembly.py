@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from edit_robustness.configuration.active import ActiveConfiguration
 from edit_robustness.configuration.grid import SEQUENTIAL, Grid
@@ -33,8 +33,6 @@ Needs = Mapping[str, TextNeed]
 """For each model how much running text its methods read; a model that is missing reads none."""
 
 _NONE: Needs = MappingProxyType({})
-_SHARED = ("analyze", "conversation", "damage")
-"""Namespaces of what all models share."""
 
 _GLOBAL = {
     *("facts", "lessons", "raw_relations", "corpus_source", "judge", "tester", "web", "writer", "frozen_wordings"),
@@ -69,7 +67,7 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
 
 
 def edit_eval(grid: Grid, judged: bool = False, worded_by: str = rephrase.SOURCES[0], needs: Needs = _NONE) -> Pipeline:
-    """Single edits of every model and method, evaluated and analysed.
+    """Edit single facts by every method of every model, evaluate and analyse.
 
     Args:
         grid: The models and their methods.
@@ -86,7 +84,7 @@ def _analysis(models: Sequence[str]) -> Pipeline:
 
 
 def rescoring(grid: Grid, judged: bool = False) -> Pipeline:
-    """The scores, the analysis and the report once more, from the answers of a run that was finished; no model."""
+    """Score, analyse and report once more, from the answers of a run that was finished and without a model."""
     score = evaluate.create_rescoring_pipeline(judged=judged)
     models = [
         Pipeline(
@@ -101,22 +99,22 @@ def rescoring(grid: Grid, judged: bool = False) -> Pipeline:
 
 
 def conversing(grid: Grid, needs: Needs = _NONE) -> Pipeline:
-    """Conversations of a tester with each edited model, judged and shown."""
+    """Let a tester talk with each edited model, judge the conversations and report them."""
     models = [_conversing_model(model, methods, needs.get(model)) for model, methods in grid.items()]
     report = _of_all("conversation", conversation.create_report_pipeline(list(grid)))
     return ByModel([ingest.create_pipeline(), *models, report], list(grid))
 
 
 def sequential_eval(grid: Grid, needs: Needs = _NONE) -> Pipeline:
-    """Edits one after another on each model, and what they cost it at checkpoints.
+    """Edit one fact after another on each model, and measure at checkpoints what that costs it.
 
     Args:
         grid: The models and their methods.
         needs: How much running text the methods read.
     """
     models = [_sequential_model(model, methods, needs.get(model)) for model, methods in grid.items()]
-    ingested = [ingest.create_pipeline(), ingest.create_checking_pipeline()]
-    return ByModel([*ingested, *models, _of_all("damage", damage.create_pipeline(list(grid)))], list(grid))
+    checks = [ingest.create_pipeline(), ingest.create_checking_pipeline()]
+    return ByModel([*checks, *models, _of_all("damage", damage.create_pipeline(list(grid)))], list(grid))
 
 
 def _sequential_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
@@ -142,7 +140,7 @@ def _sequential_cell(method: str, model: str) -> Pipeline:
 
 
 def _single_cell(method: str, model: str, asking: Pipeline) -> Pipeline:
-    """Independent edits by one method, and what is asked under them."""
+    """Put independent edits by one method and what is asked under them into its namespace."""
     return _cell(method, edit.create_pipeline(method, model) + asking)
 
 
@@ -182,7 +180,7 @@ def _of_model(
     settings: str = "probes",
     cells: str = "grid",
 ) -> Pipeline:
-    """What is done with one model, in its namespace.
+    """Put all that is done with one model into its namespace.
 
     Args:
         model: The model's name.
@@ -194,8 +192,8 @@ def _of_model(
         cells: The grid that the methods stand in.
     """
     checking = check.create_model_pipeline(methods, model, settings=settings, cells=cells, need=need)
-    asked = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
-    whole = checking + evaluate.create_completion_pipeline() + asked
+    rest = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
+    whole = checking + evaluate.create_completion_pipeline() + rest
     return Pipeline(
         whole,
         namespace=model,
@@ -210,7 +208,7 @@ def _of_model(
 
 
 def _cell(method: str, whole: Pipeline) -> Pipeline:
-    """What is done with one method, in its namespace."""
+    """Put all that is done with one method into its namespace."""
     shared = {"language_model", "lessons", "sampled_facts", "raw_relations", "corpus", "moments", "probes", "fitting"}
     shared |= {"tester", "judge", "orders", "sequence_probes", "benchmark_files"}
     return Pipeline(
@@ -224,14 +222,8 @@ def _cell(method: str, whole: Pipeline) -> Pipeline:
 
 
 def _of_all(namespace: str, pipeline: Pipeline) -> Pipeline:
-    """What all models share, in a namespace; its data sets keep their names."""
+    """Put what all models share into a namespace; its data sets keep their names."""
     return Pipeline(pipeline, namespace=namespace, prefix_datasets_with_namespace=False)
-
-
-def model_of(node: Node) -> str:
-    """Return the model that a node belongs to; empty for what all models share."""
-    namespace = (node.namespace or "").split(".")[0]
-    return "" if namespace in _SHARED else namespace
 
 
 def _parameters(pipeline: Pipeline) -> set[str]:
@@ -239,5 +231,5 @@ def _parameters(pipeline: Pipeline) -> set[str]:
 
 
 def baking(grid: Grid, method: str) -> Pipeline:
-    """The edits of one method, of every model, to a model of its own."""
+    """Sum the edits of one method into a model of its own, for every model."""
     return ByModel([bake.create_pipeline(model, method) for model in grid], list(grid))

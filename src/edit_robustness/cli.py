@@ -28,6 +28,9 @@ _STOPPED = 130
 _NO_PIPELINE = re.compile(r"Failed to find the pipeline named '([^']+)'")
 _NO_NODE = re.compile(r"Pipeline does not contain nodes named \['([^']+)'")
 
+_BY_PATH = "ipython"
+"""The command that starts what is first on PATH: another environment's program, if this one is not activated."""
+
 _ELSEWHERE = "viz"
 """The command that reads the configuration in another process, whose errors would be tracebacks."""
 
@@ -81,8 +84,8 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
     words = ctx.command_path.split()
     project = getattr(ctx.find_root().obj, "project_path", Path.cwd())
     log = LogFile(project)
-    # `kedro ipython` starts what is first on PATH, which is another environment's if this one is not activated
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    if _BY_PATH in words:
+        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     try:
         _log_as_configured(project)
         if _ELSEWHERE in words:

@@ -14,10 +14,10 @@ from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from edit_robustness.assembly import model_of
 from edit_robustness.errors import add_notes
 from edit_robustness.locking import RunLock
 from edit_robustness.logs import install
+from edit_robustness.ordering import model_of
 from edit_robustness.provenance import Origins, Records, Settings, decides_nothing
 
 logger = logging.getLogger(__name__)

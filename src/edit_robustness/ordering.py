@@ -8,6 +8,15 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
+SHARED = ("analyze", "conversation", "damage")
+"""Namespaces of what all models share."""
+
+
+def model_of(node: Node) -> str:
+    """Return the model that a node belongs to; empty for what all models share."""
+    namespace = (node.namespace or "").split(".")[0]
+    return "" if namespace in SHARED else namespace
+
 
 class ByModel(Pipeline):
     """A pipeline that runs one model's nodes after another's, as far as the graph allows.
@@ -28,14 +37,14 @@ class ByModel(Pipeline):
         while waiting:
             ready = [node for node in waiting if dependencies[node].issubset(order)]
             node = min(ready, key=lambda node: self._turn(node, current))
-            current = self._model_of(node) or current
+            current = model_of(node) or current
             waiting.remove(node)
             order.append(node)
         return order
 
     @property
     def nodes(self) -> list[Node]:
-        """The nodes in an order of dependence that stays with a model as long as it can."""
+        """Return the nodes in an order of dependence that stays with a model as long as it can."""
         return list(self._ordered)
 
     def filter(self, *args: Any, **options: Any) -> Pipeline:
@@ -50,12 +59,8 @@ class ByModel(Pipeline):
         return super().__radd__(other)
 
     def _turn(self, node: Node, current: str) -> int:
-        """No model's nodes first, then the current model's, then the other models' in the order of the grid."""
-        model = self._model_of(node)
+        """Return a rank: nodes of no model first, then the current model's, then others' in the order of the grid."""
+        model = model_of(node)
         if not model:
             return -2
         return -1 if model == current else self._models.index(model)
-
-    def _model_of(self, node: Node) -> str:
-        model = (node.namespace or "").split(".")[0]
-        return model if model in self._models else ""

@@ -56,23 +56,23 @@ def read_active(parameters: Mapping[str, Any], models: Sequence[str]) -> ActiveC
     method = parameters.get("bake", {}).get("method", BASELINE)
     if method not in METHODS:
         raise GridError(f"bake.method: no method `{method}`; {did_you_mean(str(method), METHODS)}")
-    judged = parameters.get("judge_answers", False)
-    if not isinstance(judged, bool):
-        raise GridError(f"judge_answers: true or false, not {judged!r}")
+    judge_answers = parameters.get("judge_answers", False)
+    if not isinstance(judge_answers, bool):
+        raise GridError(f"judge_answers: true or false, not {judge_answers!r}")
     source = parameters.get("wordings", {}).get("by", SOURCES[0])
     if source not in SOURCES:
         raise GridError(f"wordings.by: one of {', '.join(SOURCES)}, not {source!r}")
     needs = {model: _text_need(model, parameters, grids) for cells in grids for model in cells}
-    return ActiveConfiguration(grid, sequential, method, judged, source, MappingProxyType(needs))
+    return ActiveConfiguration(grid, sequential, method, judge_answers, source, MappingProxyType(needs))
 
 
 def _text_need(model: str, parameters: Mapping[str, Any], grids: Sequence[Grid]) -> TextNeed:
     methods = dict.fromkeys(method for cells in grids for method in cells.get(model, []))
     settings = {method: parameters["methods"][method][model] or {} for method in methods}
-    return text_need({f"methods.{name}.{model}": METHODS[name](**own) for name, own in settings.items()})
+    return text_need({f"methods.{name}.{model}": METHODS[name](**values) for name, values in settings.items()})
 
 
 class Holder:
-    """The one place that holds the active configuration of this process."""
+    """The place of the active configuration of this process."""
 
     configuration: ActiveConfiguration | None = None

@@ -33,40 +33,40 @@ def read_grid(parameters: Mapping[str, Any], models: Sequence[str], name: str = 
     Raises:
         GridError: If it names a model, method or pair that does not exist; the error lists those that do.
     """
-    wanted = parameters.get(name) or {}
-    if not isinstance(wanted, Mapping):
-        raise GridError(f"{name}: it must be {{model: {{method: true}}}}; it is {wanted!r}")
-    unknown = [model for model in wanted if model not in models]
+    cells = parameters.get(name) or {}
+    if not isinstance(cells, Mapping):
+        raise GridError(f"{name}: it must be {{model: {{method: true}}}}; it is {cells!r}")
+    unknown = [model for model in cells if model not in models]
     if unknown:
         raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; {did_you_mean(unknown[0], sorted(models))}")
-    grid = {model: _methods(f"{name}.{model}", model, chosen, parameters) for model, chosen in wanted.items()}
+    grid = {model: _methods(f"{name}.{model}", model, switches, parameters) for model, switches in cells.items()}
     grid = {model: methods for model, methods in grid.items() if methods}
     if not grid:
         raise GridError(f"{name}: it is empty; name a model of {', '.join(sorted(models))} and methods for it")
     return grid
 
 
-def _methods(where: str, model: str, chosen: Any, parameters: Mapping[str, Any]) -> list[str]:
-    chosen = {} if chosen is None else chosen
-    if not isinstance(chosen, Mapping):
-        raise GridError(f"{where}: it must be {{method: true}}; it is {chosen!r}")
-    for method, on in chosen.items():
+def _methods(setting: str, model: str, switches: Any, parameters: Mapping[str, Any]) -> list[str]:
+    switches = {} if switches is None else switches
+    if not isinstance(switches, Mapping):
+        raise GridError(f"{setting}: it must be {{method: true}}; it is {switches!r}")
+    for method, on in switches.items():
         if method not in METHODS:
-            raise GridError(f"{where}: no method `{method}`; {did_you_mean(str(method), METHODS)}")
+            raise GridError(f"{setting}: no method `{method}`; {did_you_mean(str(method), METHODS)}")
         if not isinstance(on, bool | None):
             # YAML reads a quoted 'no' as a text, which Python takes for true
-            raise GridError(f"{where}.{method}: write true or false, without quotes; it is {on!r}")
-    switched_on = [method for method in METHODS if chosen.get(method)]
-    if not switched_on:
+            raise GridError(f"{setting}.{method}: write true or false, without quotes; it is {on!r}")
+    methods = [method for method in METHODS if switches.get(method)]
+    if not methods:
         return []
-    if BASELINE not in switched_on:
-        raise GridError(f"{where}: `{BASELINE}` must be on, for locality compares with the unedited model")
-    for method in switched_on:
+    if BASELINE not in methods:
+        raise GridError(f"{setting}: `{BASELINE}` must be on, for locality compares with the unedited model")
+    for method in methods:
         settings = parameters.get("methods", {}).get(method) or {}
         if model not in settings:
             raise GridError(
-                f"{where}: {method} has no hyperparameters for {model} (it has them for "
+                f"{setting}: {method} has no hyperparameters for {model} (it has them for "
                 f"{', '.join(sorted(settings)) or 'no model'}); add them to parameters/methods/{method}.yml: copy "
                 f"those of the model most like yours to methods.{method}.{model}, and adjust them"
             )
-    return switched_on
+    return methods

@@ -18,14 +18,8 @@ from edit_robustness.datasets.folders import FolderDataset, Inventory, Landing
 Reader = Callable[[FolderDataset], Any]
 
 
-def fingerprints(folder: FolderDataset) -> dict[str, str]:
-    """Return the fingerprint of each item that a folder holds, whichever run made it."""
-    return folder.fingerprints()
-
-
-def items(folder: FolderDataset) -> dict[str, Any]:
-    """Return the items that a folder holds, whichever run made them; each is read when it is asked for."""
-    return folder.items()
+fingerprints: Reader = FolderDataset.fingerprints
+items: Reader = FolderDataset.items
 
 
 def resuming(function: Callable[..., Landing], **readers: Reader) -> Callable[..., Landing]:
@@ -37,7 +31,7 @@ def resuming(function: Callable[..., Landing], **readers: Reader) -> Callable[..
         **readers: For each of these arguments, what it is: `fingerprints` or `items`.
     """
     whole = inspect.signature(function)
-    inputs = whole.replace(parameters=[one for name, one in whole.parameters.items() if name not in readers])
+    inputs = whole.replace(parameters=[each for name, each in whole.parameters.items() if name not in readers])
 
     @wraps(function)
     def node(*args: Any, **kwargs: Any) -> Landing:
@@ -45,10 +39,10 @@ def resuming(function: Callable[..., Landing], **readers: Reader) -> Callable[..
         yield inventory
         bound = inputs.bind(*args, **kwargs)
         bound.apply_defaults()
-        given = {**bound.arguments, **{name: read(inventory.folder) for name, read in readers.items()}}
+        values = {**bound.arguments, **{name: read(inventory.folder) for name, read in readers.items()}}
         # arguments by position, among them those of `*methods`, must keep their order
-        called = inspect.BoundArguments(whole, OrderedDict((name, given[name]) for name in whole.parameters))
-        yield from function(*called.args, **called.kwargs)
+        arguments = inspect.BoundArguments(whole, OrderedDict((name, values[name]) for name in whole.parameters))
+        yield from function(*arguments.args, **arguments.kwargs)
 
     # Kedro reads the inputs and their types from here
     node.__signature__ = inputs  # type: ignore[attr-defined]

@@ -20,6 +20,8 @@ SHARE = "share"
 ALL_KINDS = "all"
 """Stands for all kinds of a family together."""
 
+_DECLARED = {(metric.protocol, metric.name): metric for metric in measures.METRICS}
+
 
 @dataclass(frozen=True)
 class Column:
@@ -63,10 +65,9 @@ def _shown(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
     The family of the edit itself comes last, because the heat map is about it. Metrics that are declared nowhere, of a
     plug-in or of a newer version, come after the others of their family.
     """
-    declared = {(metric.protocol, metric.name): metric for metric in measures.METRICS}
-    first = sorted(declared.values(), key=lambda metric: not metric.cell)
+    first = sorted(_DECLARED.values(), key=lambda metric: not metric.cell)
     present = list(dict.fromkeys(zip(rows["protocol"], rows["metric"], strict=True)))
-    others = sorted(about for about in present if about not in declared)
+    others = sorted(key for key in present if key not in _DECLARED)
     for family in sorted(in_order(rows["family"], FAMILIES), key=lambda family: family == "edit"):
         shown = [(m.protocol, m.name) for m in first if family in (m.families if m.columns is None else m.columns)]
         for protocol, metric in (*shown, *others):
@@ -79,17 +80,17 @@ def _overview(rows: pd.DataFrame) -> Overview:
     # where the unedited model knows no prompt there is nothing but the figure over all prompts, and the column says so
     pairs = [(figures.get(key), figures.get((*key[:3], ALL_PROMPTS.get(key[3], "")))) for key in _shown(rows)]
     columns = [
-        (rows.head(0) if own is None else own, every)
-        for own, every in pairs
-        if any(side is not None and side["value"].notna().any() for side in (own, every))
+        (rows.head(0) if known is None else known, every)
+        for known, every in pairs
+        if any(side is not None and side["value"].notna().any() for side in (known, every))
     ]
     return Overview(
-        columns=tuple(_column(own if len(own) else every) for own, every in columns),
+        columns=tuple(_column(known if len(known) else every) for known, every in columns),
         lines=tuple(
             Line(
                 label=spoken(method, METHODS),
                 baseline=method in BASELINES,
-                cells=tuple(_cell(own, every, method) for own, every in columns),
+                cells=tuple(_cell(known, every, method) for known, every in columns),
             )
             for method in in_order(rows["method"], METHODS)
         ),
@@ -114,7 +115,7 @@ def _column(rows: pd.DataFrame | None) -> Column:
 
 def _described(protocol: str, metric: str) -> str:
     """Return what a metric measures and which direction is better; empty for a metric that is declared nowhere."""
-    declared = next((m for m in measures.METRICS if (m.protocol, m.name) == (protocol, metric)), None)
+    declared = _DECLARED.get((protocol, metric))
     if declared is None:
         return ""
     better = {True: " Higher is better.", False: " Lower is better.", None: ""}[declared.higher_is_better]
