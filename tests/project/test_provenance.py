@@ -63,7 +63,7 @@ def test_settings_that_differ_are_named_with_both_values(start):
         ),
         ({"name": "bake"}, RATE, rf"\(`tiny.rome_edits`, `tiny_answers`\): .*v_lr .*{MAKE}"),
         (
-            {"from_nodes": ["draw_robustness"]},
+            {"from_nodes": ["analyze.draw_robustness"]},
             {"analyze": {"confidence": 0.5}},
             r"analyze\.confidence \(then 0\.95, now",
         ),
