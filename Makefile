@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 LOCK := uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --overrides lock-overrides.txt
 
-.PHONY: run test lint lock
+.PHONY: run test lint lock docs
 
 run: $(VENV)/.complete
 	$(BIN)/kedro run --pipeline=edit_eval
@@ -17,6 +17,10 @@ lint: $(VENV)/.complete
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# the documentation as a site, in build/site; a warning (a broken link, a page without a place) is an error
+docs: $(VENV)/.complete
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # after a change of the dependencies in pyproject.toml; `uv` is in the environment
 lock: $(VENV)/.complete

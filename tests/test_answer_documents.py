@@ -7,7 +7,7 @@ from edit_robustness.metrics.measures import METRICS
 from edit_robustness.metrics.scores import SCORE_COLUMNS
 from edit_robustness.tables import ANSWER_COLUMNS, ANSWER_SCHEMA
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[1] / "docs" / "reference"
 TYPES = {"str": "text", "bool": "truth", "boolean": "truth", "int64": "whole number", "float64": "real number"}
 
 

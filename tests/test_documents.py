@@ -9,7 +9,7 @@ import yaml
 from edit_robustness.prompts.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("data/01_raw/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/01_raw/*.md")])
 SET_UP = (
     "python3.11 -m venv .venv",
     ".venv/bin/pip install torch==2.13.0",
@@ -50,6 +50,15 @@ def test_the_lock_and_ci_use_one_torch():
     assert torch is not None
     assert all(torch.group(1) in read(name) for name in ("README.md", ".ci/run", "Makefile"))
     assert not re.search(r"^torch==", read("requirements.lock"), re.MULTILINE)
+
+
+def test_the_readme_is_short():
+    assert len(read("README.md").splitlines()) < 200
+
+
+def test_the_glossary_names_every_kind_of_prompt():
+    kinds = read("docs/glossary.md").split("## Kinds of prompt\n")[1]
+    assert re.findall(r"^\| `(\w+)` \| (\w+) ", kinds, re.MULTILINE) == [(k.name, k.family) for k in KINDS.values()]
 
 
 def test_the_readme_counts_the_kinds_of_prompt_that_there_are():

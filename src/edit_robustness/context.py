@@ -121,7 +121,7 @@ def check_judge(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> No
     if parameters.get("judge_answers") and catalog.get("judge", {"kind": "unset"}).get("kind") == "unset":
         raise ValueError(
             "judge_answers: true, but nobody judges: give the catalog's entry `judge`, in conf/local/catalog.yml, "
-            "`kind: local` or `kind: endpoint` (docs/conversation.md), or set judge_answers: false"
+            "`kind: local` or `kind: endpoint` (docs/how-to/conversation.md), or set judge_answers: false"
         )
 
 
@@ -135,13 +135,13 @@ def check_wordings(catalog: Mapping[str, Any], parameters: Mapping[str, Any], pr
     if source == "writer" and catalog.get("writer", {"kind": "unset"}).get("kind") == "unset":
         raise ValueError(
             "wordings.by: writer, but nobody writes: give the catalog's entry `writer`, in conf/local/catalog.yml, "
-            "`kind: local` or `kind: endpoint` (docs/conversation.md), or set wordings.by: templates"
+            "`kind: local` or `kind: endpoint` (docs/how-to/conversation.md), or set wordings.by: templates"
         )
     path = str(catalog.get("frozen_wordings", {}).get("filepath", ""))
     if source == "table" and path and "://" not in path and not (project / path).is_file():
         raise ValueError(
             f"wordings.by: table, but there is no file {path}: copy the wordings.csv of a run there and review it "
-            "(docs/prompts.md), or set wordings.by: templates"
+            "(docs/reference/prompts.md), or set wordings.by: templates"
         )
 
 

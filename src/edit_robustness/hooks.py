@@ -231,7 +231,7 @@ def data_folder(context: Any) -> Path:
     if "://" in data:
         raise RefusedRun(
             f"data: {data} in globals.yml must be a folder on this machine; single tables can go to an object store by "
-            "their catalog entries (docs/data.md)"
+            "their catalog entries (docs/reference/data.md)"
         )
     return Path(context.project_path) / data
 

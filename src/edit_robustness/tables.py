@@ -53,7 +53,7 @@ _ANSWER_ONLY = {
 }
 _RENAMED = {"id": "probe_id", "text": "prompt"}
 ANSWER_SCHEMA = 2
-"""Version of the form of a table of answers; it goes up when a column changes its meaning (docs/answers.md)."""
+"""Version of the table of answers, raised when a column changes its meaning (docs/reference/answers.md)."""
 
 ANSWER_COLUMNS = {
     "model": _TEXT,

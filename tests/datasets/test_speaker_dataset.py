@@ -102,7 +102,7 @@ def test_slips_in_settings_are_found_at_once(settings, message):
 
 
 def test_the_examples_of_the_document_can_be_made():
-    text = (Path(__file__).parents[2] / "docs/conversation.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/how-to/conversation.md").read_text(encoding="utf-8")
     entries = {
         k: v for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) for k, v in yaml.safe_load(block).items()
     }

@@ -54,7 +54,7 @@ def test_every_switch_is_a_setting_of_its_method():
 
 
 def test_the_documents_table_is_of_these_cases():
-    text = Path(__file__).parents[2].joinpath("docs/methods.md").read_text("utf-8")
+    text = Path(__file__).parents[2].joinpath("docs/explanation/methods.md").read_text("utf-8")
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
     shown = [(row[0][2:], row[1], row[3].removesuffix(" |")) for row in rows if row[1].strip("`") in BY_NAME]
     assert shown == [(f"`{case.method}`", f"`{case.name}`", parity.switches(case)) for case in CASES]

@@ -1,4 +1,4 @@
-"""What the README says of speed and success, measured on SmolLM2: `pytest -n 0 -m slow --log-cli-level=INFO`."""
+"""Speed and success on SmolLM2 (docs/explanation/quality.md): `pytest -n 0 -m slow --log-cli-level=INFO`."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def switches(case: Case) -> str:
 
 
 def table() -> str:
-    """Return the table of `docs/methods.md`."""
+    """Return the table of `docs/explanation/methods.md`."""
     rows = [f"| `{case.method}` | `{case.name}` | {difference(case):.0e} | {switches(case)} |" for case in CASES]
     return "\n".join(["| method | case | difference | switches set here |", "| --- | --- | --- | --- |", *rows])
 

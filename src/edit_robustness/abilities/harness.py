@@ -60,7 +60,7 @@ class FilesTask(ConfigurableTask):
             raise BenchmarkFilesMissing(
                 f"benchmark {self.config.task}: its data set {self.config.dataset_path} could not be fetched "
                 f"({type(failure).__name__}: {failure}); give a folder with its files by "
-                "--params=benchmarks_path=FOLDER (docs/abilities.md), or choose abilities.tasks: embedded"
+                "--params=benchmarks_path=FOLDER (docs/reference/abilities.md), or choose abilities.tasks: embedded"
             ) from failure
 
 

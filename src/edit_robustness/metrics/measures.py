@@ -34,13 +34,14 @@ class Metric:
         protocol: ``free``, ``teacher_forced``, ``next_token`` (the distribution after the prompt, before anything is
             said), ``judge``, or one of your own; values of different protocols are never averaged.
         families: The families of probes that it reads.
-        measure: Answers to values. Beside the columns of docs/answers.md it finds `verdict` (``new``, ``old`` or
-            ``neither``: which object the first sentence names; ``cut``: a limit of tokens ended the answer before it
-            named one), `sentence` (that sentence), the same two of the unedited model as `verdict_unedited` and
-            `sentence_unedited` (missing where it was not asked), and `judged` (a judge's verdict, ``cut`` where it is
-            neither and the answer was cut, empty where it could not be read, missing where nobody judged). Answers of
-            the family locality have `named` (the object that the first sentence names, empty for none) and `known`
-            (whether that is a stable object of the right type), and both as `named_unedited` and `known_unedited`.
+        measure: Answers to values. Beside the columns of docs/reference/answers.md it finds `verdict` (``new``,
+            ``old`` or ``neither``: which object the first sentence names; ``cut``: a limit of tokens ended the answer
+            before it named one), `sentence` (that sentence), the same two of the unedited model as `verdict_unedited`
+            and `sentence_unedited` (missing where it was not asked), and `judged` (a judge's verdict, ``cut`` where
+            it is neither and the answer was cut, empty where it could not be read, missing where nobody judged).
+            Answers of the family locality have `named` (the object that the first sentence names, empty for none) and
+            `known` (whether that is a stable object of the right type), and both as `named_unedited` and
+            `known_unedited`.
         description: What it measures, in one line.
         label: Its name in figures and in the report; one name has one label.
         unit: `SHARE` for 0 and 1, else the unit of its values.

@@ -32,5 +32,5 @@ class UnsetSpeaker:
         raise NobodySpeaks(
             f"`{self.name}` is not set: give this entry of the catalog, in conf/local/catalog.yml, "
             "`kind: local` with the `model:` of an entry <model>.language_model, or `kind: endpoint` with `url:` and "
-            "`model:`; see docs/conversation.md"
+            "`model:`; see docs/how-to/conversation.md"
         )
