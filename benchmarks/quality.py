@@ -267,7 +267,7 @@ def answers(bench: Bench, name: str, edits: Mapping[str, Stored[Edit]]) -> Itera
 def sequences(bench: Bench, methods: Sequence[str], options: argparse.Namespace) -> pd.DataFrame:
     """One row a method and step: success on ALL edits so far, and perplexity on held-out text."""
     windows = read_windows(bench.lm, options.text.read_text("utf-8"))
-    rows = [{"method": "none", "edits": 0, **after(bench, Past(), bench.records, windows)}]
+    rows = [{"method": "none", "edits": 0, **after(bench, "none", Past(), bench.records, windows)}]
     for name in methods:
         rows += list(sequence(bench, name, windows, options.at_once))
     return pd.DataFrame(rows)
@@ -295,17 +295,19 @@ def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]], at_once:
         if not step.kept:
             folder.save({facts[step.number - 1].id: Stored.of(keys[step.number], step.edit)})
         if step.number in STEPS or step.number == len(facts):
-            measured = after(bench, step.past, bench.records[: step.number], windows)
+            measured = after(bench, name, step.past, bench.records[: step.number], windows)
             yield {"method": name, "edits": step.number, **measured}
 
 
-def after(bench: Bench, past: Past, records: Sequence[Record], windows: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """What the model does after these edits."""
+def after(
+    bench: Bench, method: str, past: Past, records: Sequence[Record], windows: Sequence[Sequence[int]]
+) -> dict[str, Any]:
+    """What the model does after these edits by a method."""
     probes = [probe for record in records for probe in record.probes if probe.kind in ("statement", "paraphrase")]
     with past.applied(bench.lm):
         said = [answer for some in ask(bench.lm, [(Frame(past.prefix), probes)], Decoding()) for answer in some]
         perplexity = perplexity_of(bench.lm, windows, past.prefix)
-    scores = score_answers(answers_to_table(said, model=bench.lm.name, method="none"))
+    scores = score_answers(answers_to_table(said, model=bench.lm.name, method=method))
     found = rates(scores.assign(subject=scores["fact_id"]), _CELL, cluster="subject").set_index(_CELL)
     labels = ("statement forced", "statement free", "paraphrase forced", "paraphrase free", "cut", "paraphrase cut")
     return {**_shown(found, labels), "perplexity": f"{perplexity:.4g}"}

@@ -24,8 +24,11 @@ from edit_robustness.pipelines import (
     damage,
     edit,
     evaluate,
+    features,
     ingest,
+    prior_knowledge,
     rephrase,
+    sample,
     sequence,
 )
 
@@ -113,14 +116,14 @@ def sequential_eval(grid: Grid, needs: Needs = _NONE) -> Pipeline:
         needs: How much running text the methods read.
     """
     models = [_sequential_model(model, methods, needs.get(model)) for model, methods in grid.items()]
-    checks = [ingest.create_pipeline(), ingest.create_checking_pipeline()]
+    checks = [ingest.create_pipeline(), sample.create_checking_pipeline()]
     return ByModel([*checks, *models, _of_all("damage", damage.create_pipeline(list(grid)))], list(grid))
 
 
 def _sequential_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
     parts = [
-        evaluate.create_familiarity_pipeline(),
-        ingest.create_sequence_pipeline(),
+        prior_knowledge.create_recall_pipeline(),
+        sample.create_sequence_pipeline(),
         sequence.create_probes_pipeline(),
         abilities.create_planning_pipeline(),
         check.create_sequences_pipeline(methods, model),
@@ -146,8 +149,8 @@ def _single_cell(method: str, model: str, asking: Pipeline) -> Pipeline:
 
 def _conversing_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
     parts = [
-        evaluate.create_familiarity_pipeline(),
-        ingest.create_sample_pipeline(),
+        prior_knowledge.create_recall_pipeline(),
+        sample.create_pipeline(),
         edit.create_corpus_pipeline(methods, model, need),
         *(_single_cell(method, model, conversation.create_pipeline(method)) for method in methods),
         conversation.create_verdict_pipeline(methods, model),
@@ -157,10 +160,10 @@ def _conversing_model(model: str, methods: Sequence[str], need: TextNeed | None)
 
 def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str, need: TextNeed | None) -> Pipeline:
     parts = [
-        evaluate.create_familiarity_pipeline(),
-        ingest.create_sample_pipeline(),
-        ingest.create_features_pipeline(),
-        evaluate.create_features_pipeline(),
+        prior_knowledge.create_recall_pipeline(),
+        prior_knowledge.create_features_pipeline(),
+        sample.create_pipeline(),
+        features.create_pipeline(),
         rephrase.create_pipeline(worded_by),
         check.create_lengths_pipeline(methods, model),
         edit.create_corpus_pipeline(methods, model, need),
@@ -193,7 +196,7 @@ def _of_model(
     """
     checking = check.create_model_pipeline(methods, model, settings=settings, cells=cells, need=need)
     rest = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
-    whole = checking + evaluate.create_completion_pipeline() + rest
+    whole = checking + prior_knowledge.create_completion_pipeline() + rest
     return Pipeline(
         whole,
         namespace=model,

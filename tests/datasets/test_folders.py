@@ -273,6 +273,29 @@ def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder
 
 
 @every_folder
+def test_files_of_another_format_are_recomputed_and_never_read(kind, folder, tmp_path, caplog, monkeypatch):
+    first, second = ITEMS[kind]
+    with monkeypatch.context() as before:
+        before.setattr("edit_robustness.datasets.folders.FORMAT", 4)
+        before.setattr("edit_robustness.editing.files.FORMAT", 4)
+        save(folder, a=first, b=second)
+    keeping = kind(str(tmp_path / "folder"), keep_stale=True)
+    for each in (folder, keeping):
+        caplog.clear()
+        assert each.fingerprints() == each.items() == {}
+        assert f"2 files are in another format than {FORMAT}, which this release reads, recomputing" in caplog.text
+        caplog.clear()
+        told = (
+            rf"2 of 2 items .* another format, .* `a` \(format 4, .* reads {FORMAT}\); run the whole .* recomputes them"
+        )
+        with pytest.raises(DatasetError, match=told):
+            each.load()
+        assert not caplog.text, "one line is enough"
+    save(folder, a=first, b=second)
+    assert list(folder.load()) == ["a", "b"]
+
+
+@every_folder
 def test_what_was_made_from_stale_files_is_recomputed_with_them_or_kept_and_marked(kind, folder, tmp_path):
     stale, sound = Stored.of("1", None, stale=True), Stored.of("2", None)
     folder.save(Manifest({"a": "1", "b": "2"}))

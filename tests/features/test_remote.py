@@ -10,7 +10,7 @@ from local_server import FakeClock, Say, local_server
 from pydantic import ValidationError
 
 from edit_robustness.features.remote import FEATURE_COLUMNS, REMOTE, FeatureParameters, fetch
-from edit_robustness.pipelines.ingest.features import fetch_features
+from edit_robustness.pipelines.features.nodes import fetch_features
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_to_table
 from edit_robustness.web.cache import Cached

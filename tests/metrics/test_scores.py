@@ -187,6 +187,68 @@ def test_probes_answered_twice_are_refused():
         score_answers(pd.concat([table(SAID), table(SAID)]))
 
 
+def at(edits, *answers, method="rome", order=0):
+    return table(*answers, method=method).assign(order=order, edits=edits)
+
+
+CHECKPOINTS = ["method", "order", "edits"]
+
+
+def test_each_state_of_a_model_is_scored_beside_the_unedited_model():
+    near = replace(SAID, probe=NEAR, text=" Madrid.")
+    answers = pd.concat(
+        [
+            at(0, SAID, near, method="none"),
+            at(1, SAID, near),
+            at(20, replace(SAID, text=" Paris."), replace(near, text=" Lyon.")),
+            at(20, SAID, near, order=1),
+        ],
+        ignore_index=True,
+    )
+    scores = score_answers(answers, by=CHECKPOINTS)
+    assert list(scores.columns) == ["model", *CHECKPOINTS, *SCORE_COLUMNS[2:]]
+    free = scores[scores["protocol"] == "free"].set_index([*CHECKPOINTS, "metric"])["value"]
+    assert [free["rome", 0, edits, "success"] for edits in (1, 20)] == [1.0, 0.0]
+    assert [free["rome", 0, edits, "locality"] for edits in (1, 20)] == [1.0, 0.0]
+    assert free["rome", 1, 20, "locality"] == 1.0
+    for point, rows in answers.groupby(CHECKPOINTS):
+        if point[0] == "rome":
+            alone = score_answers(pd.concat([answers[answers["method"] == "none"], rows])).query("method == 'rome'")
+            own = scores[(scores[CHECKPOINTS] == list(point)).all(axis="columns")]
+            assert own[SCORE_COLUMNS].reset_index(drop=True).equals(alone.reset_index(drop=True))
+
+
+def test_states_that_are_not_told_apart_are_answered_twice():
+    answers = pd.concat([at(1, SAID), at(20, SAID)])
+    assert len(score_answers(answers, by=["method", "edits"]))
+    with pytest.raises(ValueError, match=r"a/question/0 by tiny with rome, order 0$"):
+        score_answers(answers, by=["method", "order"])
+    unedited = pd.concat([at(0, SAID, method="none"), at(0, SAID, method="none", order=1)])
+    with pytest.raises(ValueError, match=r"1 probes are answered twice, the first: a/question/0 by tiny with none$"):
+        score_answers(unedited, by=CHECKPOINTS)
+
+
+@pytest.mark.parametrize(
+    ("by", "message"),
+    [
+        (["edits"], "by: edits lacks `method`"),
+        ([], "by: nothing lacks"),
+        (["method", "eddits"], "no column eddits; it"),
+    ],
+)
+def test_states_are_named_by_columns_that_are_there(by, message):
+    with pytest.raises(ValueError, match=message):
+        score_answers(at(1, SAID), by=by)
+
+
+def test_a_judges_verdicts_are_those_of_each_state():
+    answers = pd.concat([at(1, SAID), at(20, SAID)], ignore_index=True)
+    judgements = answers[["model", *CHECKPOINTS, "probe_id"]].assign(judged=["new", "old"])
+    scores = score_answers(answers, by=CHECKPOINTS, judgements=judgements)
+    judged = scores[(scores["protocol"] == "judge") & (scores["metric"] == "success")]
+    assert judged[["edits", "value"]].to_numpy().tolist() == [[1, 1.0], [20, 0.0]]
+
+
 @pytest.mark.parametrize(("text", "match", "value"), [("the Rhône", True, 1.0), ("the Seine", False, 0.0)])
 def test_portability_is_the_object_that_follows(text, match, value):
     said = replace(SAID, probe=FOLLOWS, text=text, match_new=match, logprob_true=math.nan, tokens_true=0)

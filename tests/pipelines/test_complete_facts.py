@@ -9,7 +9,7 @@ from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.folders import Manifest, Stored
 from edit_robustness.metrics.mentions import verdict
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.pipelines.evaluate.objects import REJECT_COLUMNS, ask_objects, complete_facts
+from edit_robustness.pipelines.prior_knowledge.objects import REJECT_COLUMNS, ask_objects, complete_facts
 from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.tables import facts_from_table, facts_to_table
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from edit_robustness.editing.fold import SequenceParameters
-from edit_robustness.pipelines.ingest.sequences import check_enough, draw_sequence
+from edit_robustness.pipelines.sample.sequences import check_enough, draw_sequence
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_to_table
 

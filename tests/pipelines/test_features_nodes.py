@@ -5,8 +5,8 @@ from edit_robustness.datasets.folders import Manifest
 from edit_robustness.editing.edits import Frame
 from edit_robustness.features.familiarity import recall_demonstrations
 from edit_robustness.features.remote import FeatureParameters, feature_table
-from edit_robustness.pipelines.evaluate.features import familiarise, join_features
-from edit_robustness.pipelines.evaluate.nodes import memorise, recall_in_context
+from edit_robustness.pipelines.features.nodes import join_features
+from edit_robustness.pipelines.prior_knowledge.nodes import familiarise, memorise, recall_in_context
 from edit_robustness.records import Fact, Probe
 from edit_robustness.tables import facts_to_table
 

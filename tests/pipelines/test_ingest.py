@@ -1,5 +1,4 @@
 import logging
-from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -7,15 +6,14 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 from one_relation import RELATIONS
-from pydantic import ValidationError
 
-from edit_robustness.pipelines.ingest import create_pipeline, create_sample_pipeline
+from edit_robustness.pipelines import ingest, sample
 from edit_robustness.pipelines.ingest.ambiguity import AMBIGUOUS_COLUMNS
-from edit_robustness.pipelines.ingest.balance import view_classes
-from edit_robustness.pipelines.ingest.nodes import REJECT_COLUMNS, SampleParameters, sample_facts, validate_facts
+from edit_robustness.pipelines.ingest.nodes import REJECT_COLUMNS, validate_facts
+from edit_robustness.pipelines.sample.nodes import SampleParameters
 from edit_robustness.prompts.schema import LEFT_OUT, UNREADABLE
 from edit_robustness.records import Fact
-from edit_robustness.tables import facts_from_table, facts_to_table
+from edit_robustness.tables import facts_from_table
 
 SHORT = "subject,relation,target_new,target_true"
 HEADER = "id,subject,relation,target_true,target_true_aliases,target_new,target_new_aliases,page_views,prompt"
@@ -228,108 +226,6 @@ def test_names_that_mean_several_things_are_listed(tmp_path, caplog):
     assert "2 names of subjects are ambiguous, in 4 rows" in caplog.text
 
 
-def many_facts(number=200, relations=5, missing=20, subjects=None):
-    rng = np.random.default_rng(3)
-    views = [None if place < missing else int(10 ** rng.uniform(1, 6)) for place in range(number)]
-    subject = subjects or (lambda place: f"S{place}")
-    return [
-        Fact(f"f{place:04}", subject(place), f"P{place % relations}", "{} is", "a", "b", page_views=views[place])
-        for place in range(number)
-    ]
-
-
-def memory(facts, recalled):
-    return pd.DataFrame({"fact_id": [fact.id for fact in facts], "recalled": [recalled(fact) for fact in facts]})
-
-
-def sample(facts, size, recalled=lambda fact: int(fact.id[1:]) % 3 == 0, **more):
-    parameters = SampleParameters(size=size, **more)
-    return facts_from_table(sample_facts(facts_to_table(facts), memory(facts, recalled), parameters))
-
-
-def test_a_sample_is_balanced_over_recall_page_views_and_relations():
-    facts = many_facts()
-    chosen = sample(facts, 24)
-    classes = view_classes(facts, 4)
-    cells = Counter((int(fact.id[1:]) % 3 == 0, classes[fact.id]) for fact in chosen)
-    assert cells == {(known, quantile): 3 for known in (True, False) for quantile in range(4)}
-    relations = Counter(fact.relation for fact in chosen)
-    assert max(relations.values()) - min(relations.values()) <= 1
-
-
-def test_where_few_are_recalled_all_of_them_are_taken():
-    chosen = sample(many_facts(), 24, recalled=lambda fact: fact.id in {"f0050", "f0051"})
-    assert len(chosen) == 24
-    assert {"f0050", "f0051"} <= {fact.id for fact in chosen}
-
-
-def test_recall_stays_even_where_a_class_of_page_views_has_too_few():
-    facts = many_facts()
-    classes = view_classes(facts, 4)
-    popular = [fact.id for fact in facts if classes[fact.id] == 3]
-    chosen = sample(facts, 24, recalled=lambda fact: fact.id in popular)
-    assert sum(fact.id in popular for fact in chosen) == 12
-
-
-def test_unknown_page_views_come_last():
-    assert all(fact.page_views is not None for fact in sample(many_facts(), 180))
-    assert sum(fact.page_views is None for fact in sample(many_facts(), 185)) == 5
-    assert len(sample(many_facts(30, missing=30), 10)) == 10
-
-
-def test_the_sample_follows_from_seed_and_not_from_order():
-    facts = many_facts()
-    first = sample(facts, 24)
-    assert sample(facts, 24) == first
-    assert {fact.id for fact in sample(facts[::-1], 24)} == {fact.id for fact in first}
-    assert sample(facts, 24, seed=1) != first
-    assert [fact.id for fact in first] == sorted(fact.id for fact in first)
-
-
-def test_no_subject_comes_twice(caplog):
-    facts = many_facts(60, subjects=lambda place: f"{'sS'[place % 2]}{place // 4}")
-    assert len({fact.subject.casefold() for fact in sample(facts, 15)}) == 15
-    with caplog.at_level(logging.WARNING):
-        assert len(sample(facts, 16)) == 15
-    assert "16 facts were asked for, and 15 are taken" in caplog.text
-
-
-@pytest.mark.parametrize("size", [0, None])
-def test_no_size_takes_all(size, caplog):
-    facts = many_facts(30)
-    assert sample(facts, size) == facts
-    assert not caplog.records
-
-
-def test_a_size_above_the_table_takes_all_and_says_so(caplog):
-    facts = many_facts(30)
-    with caplog.at_level(logging.WARNING):
-        assert sample(facts, 31) == facts
-    assert "31 facts were asked for, and 30 are taken" in caplog.text
-
-
-def test_every_size_is_met():
-    facts = many_facts(40)
-    assert [len(sample(facts, size)) for size in range(1, 41)] == [*range(1, 41)]
-
-
-def test_facts_that_the_model_could_not_be_asked_about_are_not_drawn(caplog):
-    facts = many_facts(3)
-    drawn = sample_facts(facts_to_table(facts), memory(facts[:2], lambda fact: True), SampleParameters())
-    assert drawn["id"].tolist() == [fact.id for fact in facts[:2]]
-    assert (
-        "1 of 3 facts are not drawn, because the model could not be asked about them, the first: f0002" in caplog.text
-    )
-    with pytest.raises(ValueError, match="none of 3 facts has a memorisation"):
-        sample_facts(facts_to_table(facts), memory([], lambda fact: True), SampleParameters())
-
-
-@pytest.mark.parametrize("wrong", [{"size": -1}, {"sise": 3}, {"size": "many"}, {"quantiles": 0}])
-def test_wrong_parameters_are_refused(wrong):
-    with pytest.raises(ValidationError, match=next(iter(wrong))):
-        SampleParameters(**wrong)
-
-
 def test_the_pipelines_run(tmp_path):
     raw = read(tmp_path, "\n".join([HEADER, "fr,France,P36,Paris,,Lyon,,12,", "es,Spain,P36,Madrid,,Oslo,,13,"]))
     catalog = DataCatalog(
@@ -341,7 +237,7 @@ def test_the_pipelines_run(tmp_path):
             "params:sample": MemoryDataset(SampleParameters(size=1)),
         }
     )
-    outputs = SequentialRunner().run(create_pipeline() + create_sample_pipeline(), catalog)
+    outputs = SequentialRunner().run(ingest.create_pipeline() + sample.create_pipeline(), catalog)
     assert len(outputs["sampled_facts"].load()) == 1
     assert len(outputs["rejects"].load()) == 0
     assert outputs["lessons"].load()["id"].tolist() == ["es"]

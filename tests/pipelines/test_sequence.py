@@ -15,7 +15,7 @@ from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets import AnswersDataset, DocumentsDataset, EditsDataset
 from edit_robustness.datasets.folders import Stored
-from edit_robustness.datasets.sequences import checkpoints, edit_key, replays
+from edit_robustness.datasets.sequences import checkpoints, edit_key, edits_of, order_of, place, replays
 from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.fold import SequenceParameters
 from edit_robustness.editing.method import Prepared
@@ -231,7 +231,10 @@ def test_drift_is_the_norm_of_the_summed_change(lab, sequence):
     assert (row["layer"], row["part"]) == (site.layer, site.part)
     assert row["norm"] == pytest.approx(float(total.norm()), rel=1e-5)
     assert row["relative"] == pytest.approx(float(total.norm() / lm.weight(site).norm()), rel=1e-5)
-    words = {key: Stored.of(key, Frame("words"), prefix_tokens=1) for key in sequence}
+    words = {
+        key: Stored.of(key, Frame("words"), **place(order_of(item), edits_of(item)), prefix_tokens=1)
+        for key, item in sequence.items()
+    }
     assert nodes.drift_with("context")(lm, words, SETTINGS).empty
     assert gather.gather_drift().dtypes.astype(str).to_dict() == nodes.DRIFT_COLUMNS
     assert len(gather.gather_drift(drift.head(0), drift)) == 4
@@ -289,7 +292,9 @@ def test_benchmarks_are_measured_under_the_edits_so_far_and_land_one_by_one(lab,
 
 def test_words_stand_before_every_request(lab, measured, tmp_path):
     edits = {
-        edit_key(order, number): Stored.of(f"{order}.{number}", Frame(f"{number} "), prefix_tokens=number)
+        edit_key(order, number): Stored.of(
+            f"{order}.{number}", Frame(f"{number} "), **place(order, number), prefix_tokens=number
+        )
         for order in (0, 1)
         for number in (1, 2, 3)
     }
@@ -339,7 +344,8 @@ def test_tables_of_all_methods(lab, sequence, measured, tmp_path):
 
 def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, measured, tmp_path):
     lm = lab.model("llama")
-    failed = {**sequence, edit_key(1, 2): Stored.lost("f", "x", seconds=1.0, bytes=9, prefix_tokens=0, fact_id="b")}
+    about = {**place(1, 2), "seconds": 1.0, "bytes": 9, "prefix_tokens": 0, "fact_id": "b"}
+    failed = {**sequence, edit_key(1, 2): Stored.lost("f", "x", **about)}
     kept = {key: Stored(item.fingerprint, item.read, {"bytes": 5, **item.header}) for key, item in failed.items()}
     folders = {
         name: measuring(lm, DocumentsDataset(str(tmp_path / name)), edits, [Bench("a")], name).load()
@@ -381,12 +387,55 @@ def test_a_collapsed_model_scores_no_success(lab, tmp_path):
     answers = {}
     for name, edit in (("none", Frame()), ("rome", past)):
         (answers[name],) = ask(lm, [(edit, probes)], DECODING)
-    items = {"none": {"0.0": Stored.of("", answers["none"])}, "rome": {"0.3": Stored.of("", answers["rome"])}}
+    items = {
+        "none": {"0.0": Stored.of("", answers["none"], **place(0, 0))},
+        "rome": {"0.3": Stored.of("", answers["rome"], **place(0, 3))},
+    }
     table = gather.gather_answers_with(list(items))(lm, DECODING, ORDERS, *items.values())
     scores = gather.score_sequences(table)
     broken = scores[(scores["method"] == "rome") & scores["metric"].isin(["success", "locality", "kl", "preference"])]
     assert len(broken)
     assert not (broken["value"].fillna(0) > 0).any()
+
+
+def test_every_file_says_its_place_in_its_header_and_no_key_is_taken_apart(lab, sequence, measured, tmp_path):
+    lm = lab.model("llama")
+    assert [(order_of(item), edits_of(item)) for item in sequence.values()] == [
+        (order, number) for order in (0, 1) for number in (1, 2, 3)
+    ]
+    answers = asked(lab, AnswersDataset(str(tmp_path / "answers")), sequence).load()
+    documents = measuring(lm, DocumentsDataset(str(tmp_path / "documents")), sequence, [Bench("a.b")]).load()
+    points = [(0, 1), (0, 3), (1, 1), (1, 3)]
+    assert [(order_of(item), edits_of(item)) for item in answers.values()] == points
+    assert [(*place_of(item), item.header["benchmark"]) for item in documents.values()] == [
+        (*point, "a.b") for point in points
+    ]
+    unnamed = {str(number): item for number, item in enumerate(answers.values())}
+    gathered = gather.gather_answers_with(["rome"])(lm, DECODING, ORDERS, unnamed)
+    assert gathered.equals(gather.gather_answers_with(["rome"])(lm, DECODING, ORDERS, answers))
+    increments = {str(number): item for number, item in enumerate(sequence.values())}
+    (point,) = [point for point in checkpoints(sequence, SETTINGS) if point.key == "1.3"]
+    ((_, past),), ((_, same),) = (list(replays(edits, [point])) for edits in (sequence, increments))
+    assert all(torch.equal(same.changes[site], change) for site, change in past.changes.items())
+
+
+def place_of(item):
+    return order_of(item), edits_of(item)
+
+
+def test_a_checkpoint_or_a_benchmark_that_fails_says_its_place_too(lab, sequence, monkeypatch, tmp_path):
+    def broken(*_, **__):
+        raise RuntimeError("not today")
+
+    lm = lab.model("llama")
+    monkeypatch.setattr(abilities, "measure", broken)
+    monkeypatch.setattr(nodes, "ask", broken)
+    answers = asked(lab, AnswersDataset(str(tmp_path / "answers")), sequence).load()
+    documents = measuring(lm, DocumentsDataset(str(tmp_path / "documents")), sequence, [Bench("c")]).load()
+    for items in (answers, documents):
+        assert {item.failed for item in items.values()} == {"not today"}
+        assert [place_of(item) for item in items.values()] == [(0, 1), (0, 3), (1, 1), (1, 3)]
+    assert {item.header["benchmark"] for item in documents.values()} == {"c"}
 
 
 def test_a_file_of_single_edits_that_lies_in_the_folder_of_a_sequence_is_passed_over(lab, tmp_path):

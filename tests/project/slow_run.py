@@ -7,9 +7,9 @@ from pathlib import Path
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
+from edit_robustness.datasets import answers
 from edit_robustness.editing.methods.rome import Rome
 from edit_robustness.pipelines.abilities import nodes as abilities
-from edit_robustness.pipelines.evaluate import nodes
 
 PAUSE = 0.5
 FEW = 10
@@ -43,7 +43,7 @@ if __name__ == "__main__":
     elif node == "measure_abilities":
         abilities.measure = late(abilities.measure)
     else:
-        nodes.ask = slowly(nodes.ask)
+        answers.ask = slowly(answers.ask)
     bootstrap_project(folder)
     with KedroSession.create(folder, env="test", save_on_close=False) as session:
         session.run(pipeline_names=[pipeline])

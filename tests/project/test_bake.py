@@ -39,7 +39,7 @@ def test_a_run_becomes_a_model_and_an_adapter(run_before):
     total = sum(edits[1:], start=edits[0])
     with total.applied(lm):
         expected = lm.model(IDS).logits
-    folder = run_before.data / "06_models/tiny_baked/rome"
+    folder = run_before.data / "07_model_output/tiny_baked/rome"
     baked = AutoModelForCausalLM.from_pretrained(folder)
     assert (baked(IDS).logits - expected).abs().max() < 1e-4
     assert AutoTokenizer.from_pretrained(folder)("Île")["input_ids"] == lm.tokenizer("Île")["input_ids"]
@@ -53,7 +53,7 @@ def test_a_run_becomes_a_model_and_an_adapter(run_before):
 
 def test_what_is_no_adapter_is_baked_without_one_and_words_are_not(run_before):
     run_before.run(pipeline_names=["bake"], parameters={"bake": {"method": "ft"}})
-    folder = run_before.data / "06_models/tiny_baked/ft"
+    folder = run_before.data / "07_model_output/tiny_baked/ft"
     assert (folder / "model.safetensors").exists()
     assert not (folder / "adapter").exists()
     with pytest.raises(Exception, match="acts by words before the prompt"):
@@ -100,6 +100,8 @@ def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished, lm,
     answers = answers_where(finished, ids[:3])
     selection, verdicts = chosen(finished, lm, edits, answers, Baking("rome", {"statement": 1.0}))
     assert sums == [tuple(ids[:3]), (ids[0], ids[2])]
+    states = selection.answers[["method", "condition"]].drop_duplicates()
+    assert set(map(tuple, states.to_numpy())) == {("none", "no edit"), ("rome", "alone"), ("rome", "together")}
     assert selection.chosen == (ids[0], ids[2])
     rows = verdicts.set_index("fact_id")
     assert rows["baked"].tolist() == [True, False, True, False, False]
@@ -124,7 +126,7 @@ def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished, lm,
 
 def test_figures_of_the_card_are_those_of_the_baked_model(run_before, lm):
     run_before.run(pipeline_names=["bake"])
-    text = (run_before.data / "06_models/tiny_baked/rome/README.md").read_text()
+    text = (run_before.data / "07_model_output/tiny_baked/rome/README.md").read_text()
     assert "statement alone" in text
     assert "statement here" in text
     verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/verdicts.csv")
@@ -135,7 +137,9 @@ def test_figures_of_the_card_are_those_of_the_baked_model(run_before, lm):
     kinds = ("neighbourhood", "relation_specificity", "unrelated")
     asked = int((own["metric"] == "locality_all").sum())
     assert sum(verdicts[f"{kind}_n_alone"].sum() for kind in kinds) == asked - cut
-    baked = LanguageModelDataset("tiny", folder=str(run_before.data / "06_models/tiny_baked/rome"), device="cpu").load()
+    baked = LanguageModelDataset(
+        "tiny", folder=str(run_before.data / "07_model_output/tiny_baked/rome"), device="cpu"
+    ).load()
     probes = [a.probe for a in answers_from_table(run_before.table("answers").query("method == 'none'"))]
     asked = [probe for probe in probes if probe.kind in ("statement", "paraphrase")]
     (answers,) = ask(baked, [(Frame(), asked)], DECODING)
@@ -149,7 +153,7 @@ def test_nothing_left_is_an_error_after_its_verdicts_are_stored(run_before):
     verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/verdicts.csv")
     assert not verdicts["baked"].any()
     assert verdicts["reason"].str.startswith("alone: statement 0.00 of 1").all()
-    assert not (run_before.data / "06_models/tiny_baked/rome").exists()
+    assert not (run_before.data / "07_model_output/tiny_baked/rome").exists()
 
 
 def test_an_earlier_model_does_not_stand_as_that_of_a_run_that_baked_none(lab, tmp_path):
@@ -207,4 +211,4 @@ def test_every_model_has_its_place(project):
     catalog = project.context().catalog
     _, node = pipelines["bake"].nodes
     assert (node.name, node.outputs) == ("tiny.bake", ["tiny.rome_baked"])
-    assert catalog.get("tiny.rome_baked")._path.parts[-3:] == ("06_models", "tiny_baked", "rome")
+    assert catalog.get("tiny.rome_baked")._path.parts[-3:] == ("07_model_output", "tiny_baked", "rome")

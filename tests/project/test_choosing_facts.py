@@ -11,7 +11,7 @@ from kedro.config import OmegaConfigLoader
 
 from edit_robustness.context import with_facts
 from edit_robustness.datasets import FactsDataset
-from edit_robustness.pipelines.evaluate import objects
+from edit_robustness.pipelines.prior_knowledge import objects
 
 ROOT = Path(__file__).parents[2]
 OTHERS = ["counterfact", "counterfact_flat", "zsre", "zsre_knowedit", "popqa", "known_facts", "pararel"]

@@ -17,14 +17,17 @@ from edit_robustness import versions
 PACKAGE = Path(versions.__file__).parent
 RECORDED = Path(__file__).with_name("rooms.json")
 ROOMS = ("text", "models", "prompts", "editing", "asking", "speakers", "abilities")
-FILLING = ("edit", "evaluate", "sequence", "conversation", "abilities", "rephrase")
+FILLING = ("edit", "prior_knowledge", "evaluate", "sequence", "conversation", "abilities", "rephrase")
 """Pipelines with nodes that fill folders."""
+SHARED = ("answers", "sequences")
+"""Modules of `datasets` that hold what several of these nodes do."""
 
 
 def files(room: str) -> list[Path]:
     """Return the modules of a room."""
     if room == "pipelines":
         found = [path for name in FILLING for path in (PACKAGE / room / name).rglob("*.py")]
+        found += [PACKAGE / "datasets" / f"{name}.py" for name in SHARED]
         return sorted(path for path in found if path.name not in ("pipeline.py", "gather.py", "__init__.py"))
     return sorted((PACKAGE / room).rglob("*.py"))
 

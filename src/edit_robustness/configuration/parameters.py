@@ -20,8 +20,8 @@ from edit_robustness.pipelines.analyze.nodes import Analysis
 from edit_robustness.pipelines.bake.nodes import Baking
 from edit_robustness.pipelines.conversation.nodes import Reporting
 from edit_robustness.pipelines.damage.nodes import Damage
-from edit_robustness.pipelines.ingest.nodes import SampleParameters
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters
+from edit_robustness.pipelines.sample.nodes import SampleParameters
 from edit_robustness.text.closest import did_you_mean
 
 OWN = ("x_", "_")

@@ -177,9 +177,15 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         """
         if not self.manifest_path.exists():
             return {}
-        manifest, headers = self._manifest(), self._headers()
+        manifest, headers = self._manifest(), self._headers(recomputed=False)
         there = {key: header["fingerprint"] for key, header in headers.items()}
         if missing := manifest.missing(there):
+            if old := {key: number for key in missing if (number := self._format(key)) not in (None, FORMAT)}:
+                raise DatasetError(
+                    f"{self._path}: {len(old)} of {len(manifest)} items of this run are in another format, the first "
+                    f"is `{next(iter(old))}` (format {next(iter(old.values()))}, and this release reads {FORMAT}); run "
+                    "the whole pipeline that fills this folder, which recomputes them"
+                )
             raise DatasetError(
                 f"{self._path}: {len(missing)} of {len(manifest)} items of this run are missing, the first is "
                 f"`{missing[0]}`; run the whole pipeline that fills this folder (bake and rescore only read it)"
@@ -203,10 +209,15 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         except (OSError, ValueError, TypeError) as error:
             raise DatasetError(f"{path} cannot be read ({error}); run the whole pipeline, which writes it") from error
 
-    def _headers(self) -> dict[str, dict[str, Any]]:
-        """Return the header of each sound file of this version; log which others are recomputed, and why."""
+    def _headers(self, *, recomputed: bool = True) -> dict[str, dict[str, Any]]:
+        """Return the header of each sound file of this version; log which others are recomputed, and why.
+
+        Args:
+            recomputed: Whether the caller recomputes files of another format. If not, nothing is logged of them.
+        """
         headers: dict[str, dict[str, Any]] = {}
         stale: list[str] = []
+        old: list[str] = []
         for path in sorted(self._path.glob(f"*{self.suffix}")):
             if path.name == _MANIFEST:
                 continue
@@ -215,14 +226,29 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
             except DamagedFile as error:
                 logger.warning("%s; it is recomputed if this run needs it", error)
                 continue
+            if header.get("format") != FORMAT:
+                old.append(path.name)
+                continue
             if header.get("versions") != KEPT[self.holds] or _FROM_STALE in header:
                 stale.append(path.name)
                 header["stale"] = True
             if self._keep_stale or "stale" not in header:
                 headers[unquote(path.name.removesuffix(self.suffix))] = header
+        if old and recomputed:
+            logger.warning(
+                "%s: %d files are in another format than %d, which this release reads, recomputing them: %s",
+                *(self._path, len(old), FORMAT, _first(old)),
+            )
         if stale:
             self._report_stale(stale)
         return headers
+
+    def _format(self, key: str) -> int | None:
+        """The format of one file; None if there is no sound file."""
+        try:
+            return self._checked(self._file(key)).get("format", 0)
+        except DamagedFile:
+            return None
 
     def _checked(self, path: Path) -> dict[str, Any]:
         # what is opened may be a pipe, which would never end
@@ -247,12 +273,11 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
             )
 
     def _report_stale(self, names: list[str]) -> None:
-        shown = ", ".join([*names[:_SHOWN], *(["..."] if len(names) > _SHOWN else [])])
         done = "using" if self._keep_stale else "recomputing"
         hint = "" if self._keep_stale else "; --params=keep_stale=true uses them as they are"
         logger.warning(
             "%s: %d files were made by another version of this project, %s them%s: %s",
-            *(self._path, len(names), done, hint, shown),
+            *(self._path, len(names), done, hint, _first(names)),
         )
 
     def _stored(self, key: str, header: dict[str, Any]) -> Stored[T]:
@@ -313,6 +338,10 @@ class JsonFolder(FolderDataset[T]):
 
 def _checksum(header: Mapping[str, Any], body: str) -> str:
     return checksum(json.dumps(header, sort_keys=True).encode(), body.encode())
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join([*names[:_SHOWN], *(["..."] if len(names) > _SHOWN else [])])
 
 
 def _no_item() -> Any:

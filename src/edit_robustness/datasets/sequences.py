@@ -1,4 +1,8 @@
-"""Sequences of edits in their folder: what each increment is called, and the replay at the checkpoints."""
+"""Sequences of edits in their folders, and the replay at the checkpoints.
+
+Every file of a sequence holds in its header to which `order` it belongs and after how many `edits` it was made. Its key
+is made of these, so that it is unique in its folder, and is never taken apart again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 from edit_robustness.datasets.folders import Stored
 from edit_robustness.editing.edits import Edit, Frame
@@ -17,6 +22,21 @@ from edit_robustness.editing.past import Past
 def edit_key(order: int, number: int) -> str:
     """The name of the increment after which so many facts are edited."""
     return f"{order}.{number:05d}"
+
+
+def place(order: int, edits: int) -> dict[str, int]:
+    """Return what the header of a file of a sequence says of its place: the order, and the number of edited facts."""
+    return {"order": order, "edits": edits}
+
+
+def order_of(item: Stored[Any]) -> int:
+    """Return the order that a file of a sequence belongs to."""
+    return item.header["order"]
+
+
+def edits_of(item: Stored[Any]) -> int:
+    """Return after how many edited facts a file of a sequence was made."""
+    return item.header["edits"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,11 @@ class Checkpoint:
     def key(self) -> str:
         """What files of this checkpoint are called."""
         return f"{self.order}.{self.edits}"
+
+    @property
+    def place(self) -> dict[str, int]:
+        """What the headers of files of this checkpoint say of it."""
+        return place(self.order, self.edits)
 
 
 def checkpoints(edits: Mapping[str, Stored[Edit]] | None, settings: SequenceParameters) -> list[Checkpoint]:
@@ -84,10 +109,7 @@ def replays(
 
 
 def _of_order(edits: Mapping[str, Stored[Edit]], order: int) -> Iterator[tuple[int, Stored[Edit]]]:
-    for key, item in edits.items():
-        own, _, number = key.partition(".")
-        if int(own) == order:
-            yield int(number), item
+    return ((edits_of(item), item) for item in edits.values() if order_of(item) == order)
 
 
 def _read(item: Stored[Edit], artefact: Prepared | None) -> Edit:

@@ -16,8 +16,8 @@ from edit_robustness.editing.edits import EDITS, Edit, Origin
 from edit_robustness.editing.method import Prepared, Unsolvable
 from edit_robustness.storage import DamagedFile, checksum, write_atomically
 
-FORMAT = 4
-"""Number of the files' format; part of every fingerprint, so that files of another format are recomputed."""
+FORMAT = 5
+"""Number of the files' format, in every header and every fingerprint. Files of another format are recomputed."""
 
 NOT_FINITE = "the edit's numbers are not finite"
 

@@ -61,8 +61,11 @@ def measure_with(method: str) -> Callable[..., Landing]:
             return _measured(lm, [due[key] for key in keys], edits, prepared)
 
         for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
+            point, benchmark = due[one.key]
             about = {"seconds": round(one.seconds, 3), "environment": lm.environment}
-            yield one.stored(wanted[one.key], {**about, **from_stale(*(edits or {}).values())})
+            about |= from_stale(*(edits or {}).values())
+            at = {**point.place, "benchmark": benchmark.name}
+            yield one.stored(wanted[one.key], about | at, **at)
 
     return measure_abilities
 

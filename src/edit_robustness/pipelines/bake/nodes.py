@@ -19,7 +19,7 @@ from edit_robustness.editing.exchange.card import AskedPrompt, Card
 from edit_robustness.editing.exchange.export import refuse_hooks_and_words
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.sentences import first_sentence
-from edit_robustness.pipelines.bake.selection import Selection, select
+from edit_robustness.pipelines.bake.selection import ALONE, CONDITION, NO_EDIT, TOGETHER, Selection, select
 from edit_robustness.prompts.kinds import KINDS
 from edit_robustness.prompts.names import answer_names
 from edit_robustness.records import Fact
@@ -30,7 +30,8 @@ from edit_robustness.text.closest import did_you_mean
 
 logger = logging.getLogger(__name__)
 
-ALONE, HERE = "alone", "here"
+HERE = "here"
+"""What a card calls the sum of edits that its model is."""
 
 _ALWAYS = ("statement", "paraphrase")
 """Kinds that every baked model is asked, beside those of specificity and those that have a threshold."""
@@ -155,9 +156,9 @@ def _unscored(selection: Selection) -> str:
     """Say how many answers about the chosen facts could not be scored, which the shares leave out."""
     asked = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
     counts = []
-    for name, method, sides in ((ALONE, ALONE, selection.alone), (HERE, "together", selection.together)):
+    for name, condition, sides in ((ALONE, ALONE, selection.alone), (HERE, TOGETHER, selection.together)):
         scored = sum(n for fact in selection.chosen for _, n in sides.get(fact, {}).values())
-        if missing := int((asked["method"] == method).sum()) - scored:
+        if missing := int((asked[CONDITION] == condition).sum()) - scored:
             counts.append(f"{missing} of `{name}`")
     if not counts:
         return ""
@@ -216,10 +217,10 @@ def _verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
             "reason": selection.left_out.get(fact.id, ""),
         }
         for kind in kinds:
-            for side, shares in (("alone", alone), ("together", together)):
+            for side, shares in ((ALONE, alone), (TOGETHER, together)):
                 row[f"{kind}_{side}"], row[f"{kind}_n_{side}"] = shares.get(kind, (None, None))
         rows.append(row)
-    counts = [f"{kind}_n_{side}" for kind in kinds for side in ("alone", "together")]
+    counts = [f"{kind}_n_{side}" for kind in kinds for side in (ALONE, TOGETHER)]
     return pd.DataFrame(rows).astype(dict.fromkeys(counts, "Int64"))
 
 
@@ -234,17 +235,17 @@ def _prompts(selection: Selection) -> list[AskedPrompt]:
     """Every prompt of the chosen facts with what was said to it: unedited, with its edit alone, and in the model."""
     said = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
     texts = {
-        str(method): {a.probe.id: first_sentence(a.text, answer_names(a.probe)) for a in answers_from_table(rows)}
-        for method, rows in said.groupby("method", sort=False)
+        str(condition): {a.probe.id: first_sentence(a.text, answer_names(a.probe)) for a in answers_from_table(rows)}
+        for condition, rows in said.groupby(CONDITION, sort=False)
     }
     return [
         AskedPrompt(
             fact=answer.probe.fact_id,
             kind=answer.probe.kind,
             prompt=" / ".join([*(turn.text for turn in answer.probe.history), answer.probe.text]),
-            unedited=texts[UNEDITED][answer.probe.id],
+            unedited=texts[NO_EDIT][answer.probe.id],
             alone=texts[ALONE][answer.probe.id],
-            here=texts["together"][answer.probe.id],
+            here=texts[TOGETHER][answer.probe.id],
         )
-        for answer in answers_from_table(said[said["method"] == "together"])
+        for answer in answers_from_table(said[said[CONDITION] == TOGETHER])
     ]

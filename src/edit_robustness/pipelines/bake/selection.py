@@ -17,6 +17,15 @@ from edit_robustness.report.heat import MAIN
 from edit_robustness.report.specificity import ALL_PROMPTS
 from edit_robustness.tables import collect
 
+CONDITION = "condition"
+"""Column of a table of answers that says under which edits an answer was given."""
+
+NO_EDIT, ALONE, TOGETHER = "no edit", "alone", "together"
+"""Its values: the unedited model, each edit by itself, and the sum of several."""
+
+BY = ("method", CONDITION)
+"""What tells the states of a model apart whose answers are scored."""
+
 HOLDS = {family: ALL_PROMPTS.get(metric, metric) for family, metric in MAIN.items()}
 """For each family the metric that says whether a prompt holds; of specificity over all prompts, known or not."""
 
@@ -36,8 +45,8 @@ class Selection:
         left_out: For every other fact the reason.
         alone: Shares under each edit by itself.
         together: Shares under the sum of the last round that a fact was part of.
-        answers: The answers of the unedited model, of each edit by itself (`alone`), and of the final sum (`together`),
-            told apart by the column `method`.
+        answers: The answers of the unedited model, of each edit by itself, and of the final sum, told apart by the
+            column `condition`.
         rounds: How often a sum was asked.
     """
 
@@ -49,15 +58,19 @@ class Selection:
     rounds: int = 0
 
 
-def shares(answers: pd.DataFrame, method: str) -> Shares:
-    """Return the shares of prompts that hold, by free generation, from the answers of a method and the unedited model.
+def shares(answers: pd.DataFrame, condition: str) -> Shares:
+    """Return the shares of prompts that hold under a condition, by free generation.
 
     A prompt about the edit holds if the new object is named, one about other facts if the answer is that of the
     unedited model. A prompt that could not be scored counts in no share.
+
+    Args:
+        answers: Of one method under this condition, and of the unedited model, with the column `condition`.
+        condition: `ALONE` or `TOGETHER`.
     """
-    scores = score_answers(answers, baseline=UNEDITED, unedited_required=False)
+    scores = score_answers(answers, by=BY, baseline=UNEDITED, unedited_required=False)
     main = scores["metric"] == scores["family"].map(HOLDS)
-    free = scores[main & (scores["protocol"] == "free") & (scores["method"] == method)]
+    free = scores[main & (scores["protocol"] == "free") & (scores[CONDITION] == condition)]
     found: Shares = {}
     for (fact, kind), values in free.groupby(["fact_id", "kind"], sort=False)["value"]:
         found.setdefault(str(fact), {})[str(kind)] = float(values.mean()), int(values.count())
@@ -76,22 +89,22 @@ def select(
         must_hold: For each kind of prompt the least share of a fact's prompts that must hold.
         ask_again: Asks the same prompts under a sum.
     """
-    unedited = answers[answers["method"] == UNEDITED]
-    alone = shares(answers, method)
+    unedited = answers[answers["method"] == UNEDITED].assign(**{CONDITION: NO_EDIT})
+    by_itself = answers[answers["method"] == method].assign(**{CONDITION: ALONE})
+    alone = shares(collect(unedited, by_itself), ALONE)
     left_out = {fact: f"alone: {why}" for fact in facts if (why := shortfall(alone.get(fact, {}), must_hold))}
     chosen, together = [fact for fact in facts if fact not in left_out], Shares()
-    rounds, last = 0, answers.head(0)
+    rounds, last = 0, by_itself.head(0)
     while chosen:
         rounds += 1
-        last = ask_again(chosen).assign(method="together")
-        now = shares(collect(unedited[unedited["fact_id"].isin(chosen)], last), "together")
+        last = ask_again(chosen).assign(**{CONDITION: TOGETHER})
+        now = shares(collect(unedited[unedited["fact_id"].isin(chosen)], last), TOGETHER)
         together |= now
         fallen = {fact: why for fact in chosen if (why := shortfall(now.get(fact, {}), must_hold))}
         if not fallen:
             break
         left_out |= {fact: f"together with {len(chosen) - 1} other edits: {why}" for fact, why in fallen.items()}
         chosen = [fact for fact in chosen if fact not in fallen]
-    by_itself = answers[answers["method"] == method].assign(method="alone")
     asked = collect(unedited, by_itself, last) if chosen else collect(unedited, by_itself)
     return Selection(tuple(chosen), left_out, alone, together, asked, rounds)
 

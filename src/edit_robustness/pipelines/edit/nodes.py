@@ -6,7 +6,7 @@ whose edit fails only its own.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -124,33 +124,42 @@ def take_moments(
     Where they cannot be taken they land with the reason, which fails the methods that need them.
     """
     texts = tuple(corpus[_KEY].read() or ())
-    asked = sorted({pair for method in methods for pair in _moment_keys(method).items()}) if lm.finite else []
+    asked = sorted({one for method in methods for one in _moments_of(method)}) if lm.finite else []
     common = (FORMAT, lm.fingerprint, texts)
-    wanted = Manifest({key: fingerprint(*common, key) for _, key in asked})
+    wanted = Manifest({one.key: fingerprint(*common, one.key) for one in asked})
     yield wanted
-    sites = {key: site for site, key in asked if stored.get(key) != wanted[key]}
+    due = {one.key: one for one in asked if stored.get(one.key) != wanted[one.key]}
     what = f"{lm.name}: second moments of keys"
 
     def take(keys: Sequence[str]) -> Iterator[Prepared]:
         _require_made(corpus[_KEY])
-        own, tokens = [sites[key] for key in keys], _tokens(keys[0])
+        own = [due[key].site for key in keys]
         taken = second_moments(
-            lm, texts, own, tokens=tokens, progress=lambda batches: track(batches, what, len(batches))
+            lm, texts, own, tokens=due[keys[0]].tokens, progress=lambda batches: track(batches, what, len(batches))
         )
         yield from (Prepared({_KEY: taken[site]}) for site in own)
 
-    for tokens in sorted({_tokens(key) for key in sites}):
-        for one in attempts([key for key in sites if _tokens(key) == tokens], take, what):
-            yield one.stored(wanted[one.key], stage="take moments")
+    for tokens in sorted({one.tokens for one in due.values()}):
+        for attempt in attempts([key for key, one in due.items() if one.tokens == tokens], take, what):
+            yield attempt.stored(wanted[attempt.key], stage="take moments")
 
 
-def _moment_keys(method: Method) -> dict[Site, str]:
-    """For each site whose moments a method reads, the name of their file."""
-    return {site: f"{site}.{method.settings()['mom2_tokens']}" for site in method.key_sites}
+@dataclass(frozen=True, order=True)
+class _Moments:
+    """The second moments of the keys at one site, over so many tokens."""
+
+    site: Site
+    tokens: int
+
+    @property
+    def key(self) -> str:
+        """The name of their file."""
+        return f"{self.site}.{self.tokens}"
 
 
-def _tokens(key: str) -> int:
-    return int(key.rpartition(".")[2])
+def _moments_of(method: Method) -> list[_Moments]:
+    """The moments that a method reads."""
+    return [_Moments(site, method.settings()["mom2_tokens"]) for site in method.key_sites]
 
 
 def edit_with(name: str) -> Callable[..., Landing]:
@@ -205,7 +214,7 @@ def _pieces(
     if not lm.finite:
         raise Unsolvable(_NO_NUMBERS)
     _require_made(*(sources.get("corpus") or {}).values())
-    own = {site: moments[name] for site, name in _moment_keys(method).items() if moments}
+    own = {one.site: moments[one.key] for one in _moments_of(method) if moments}
     _require_made(*own.values())
     corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in own.items()})
     begun = unfinished.get(_begun(key))

@@ -1,33 +1,25 @@
 """Nodes of evaluate. Answers land one file an edit, so that a killed run goes on after the last one."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.asking.lengths import check_fit, longest
+from edit_robustness.asking.ask import Decoding
+from edit_robustness.datasets.answers import answers_under
 from edit_robustness.datasets.failures import PATIENCE, attempts, failed_table
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale, made
+from edit_robustness.datasets.folders import Landing, Manifest, Stored, made
 from edit_robustness.datasets.run_record import run_record
-from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
-from edit_robustness.features.familiarity import recall_demonstrations
-from edit_robustness.features.remote import FeatureParameters
 from edit_robustness.metrics.judge import conversations, is_judged, judgements_table
-from edit_robustness.metrics.memorisation import memorisation_table
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
-from edit_robustness.prompts.probes import build_probes
-from edit_robustness.prompts.relations import Templates
-from edit_robustness.records import Answer, Fact, Probe
+from edit_robustness.records import Answer, Probe
 from edit_robustness.speakers.speaker import Speaker
-from edit_robustness.tables import answers_to_table, check_answers, facts_from_table, probes_from_table
-
-logger = logging.getLogger(__name__)
+from edit_robustness.tables import answers_to_table, check_answers, probes_from_table
 
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "scikit-learn", "statsmodels")
 
@@ -53,84 +45,7 @@ def evaluate(
         if probe.fact_id in own or probe.fact_id not in edits:
             own[probe.fact_id].append(probe)
     artefact = next((item.read() for item in (prepared or {}).values()), NOTHING)
-    yield from _answers(lm, edits, own, stored, decoding, f"{lm.name}: asking", artefact)
-
-
-def recall(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
-    """Ask the unedited model the statement of every fact."""
-    unedited: Stored[Edit] = Stored.of(fingerprint(lm.fingerprint), Frame())
-    probes = _statements(facts_from_table(facts))
-    edits = dict.fromkeys(probes, unedited)
-    yield from _answers(lm, edits, probes, stored, decoding, f"{lm.name}: recalling all facts")
-
-
-def recall_in_context(
-    lm: LanguageModel,
-    facts: pd.DataFrame,
-    stored: Mapping[str, str],
-    decoding: Decoding,
-    parameters: FeatureParameters,
-) -> Landing:
-    """Ask the statement of every fact once more, after other facts of its relation; nothing where that is off."""
-    records = facts_from_table(facts) if parameters.in_context else []
-    relations: dict[str, list[Fact]] = {}
-    for fact in records:
-        relations.setdefault(fact.relation, []).append(fact)
-    edits: dict[str, Stored[Edit]] = {}
-    for fact in records:
-        words = recall_demonstrations(fact, relations[fact.relation], parameters.in_context, parameters.seed)
-        edits[fact.id] = Stored.of(fingerprint(lm.fingerprint, words), Frame(words))
-    what, shorten = f"{lm.name}: recalling in context", "lower features.in_context"
-    yield from _answers(lm, edits, _statements(records), stored, decoding, what, shorten=shorten)
-
-
-def _statements(facts: Sequence[Fact]) -> dict[str, list[Probe]]:
-    """The statement of each fact, as its only probe."""
-    built = build_probes(facts, Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0)
-    return {probe.fact_id: [probe] for probe in built}
-
-
-def _answers(
-    lm: LanguageModel,
-    edits: Mapping[str, Stored[Edit]],
-    probes: Mapping[str, Sequence[Probe]],
-    stored: Mapping[str, str],
-    decoding: Decoding,
-    what: str,
-    prepared: Prepared = NOTHING,
-    shorten: str = "leave these kinds out of probes.kinds, or lower decoding.max_new_tokens",
-) -> Landing:
-    asking = (FORMAT, decoding.described(lm), lm.fingerprint)
-    wanted = Manifest({key: fingerprint(*asking, edits[key].fingerprint, list(probes[key])) for key in probes})
-    yield wanted
-    missing = wanted.missing(stored)
-    if not missing:
-        return
-
-    def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
-        asked = [(edits[key].read().with_prepared(prepared), probes[key]) for key in keys]
-        needs = longest(lm, [(edit.prefix, probe) for edit, own in asked for probe in own], decoding)
-        check_fit(lm, {"edit": needs}, shorten=shorten)
-        return ask(lm, asked, decoding)
-
-    for one in track(attempts(missing, make, what), what, len(missing)):
-        # what is asked in one batch comes at once: only the sum over all edits means something
-        about = {"seconds": one.seconds, "probes": len(probes[one.key]), "environment": lm.environment}
-        about |= from_stale(edits[one.key])
-        yield one.stored(wanted[one.key], about, fact_id=one.key)
-
-
-def memorise(lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame) -> pd.DataFrame:
-    """What the unedited model knows of each fact; facts that it could not be asked about are left out."""
-    answers = [answer for item in made(recalled).values() for answer in item.read()]
-    table = memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)
-    if cut := int(table["recall_cut"].sum()):
-        logger.warning(
-            "%s: %d of %d answers about what it knows were cut before they named an object; these facts count as not "
-            "recalled when facts are drawn, and are left out of figures of recall: raise decoding.max_new_tokens",
-            *(lm.name, cut, len(table)),
-        )
-    return table
+    yield from answers_under(lm, edits, own, stored, decoding, f"{lm.name}: asking", artefact)
 
 
 def gather_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
@@ -151,7 +66,8 @@ def gather_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
 
 def judge_each(answers: pd.DataFrame, judge: Speaker, stored: Mapping[str, str]) -> Landing:
     """Ask the judge about the answers under each edit; what it was asked before is not asked again."""
-    shown = {key: conversations(rows) for key, rows in _judged_together(answers).items()}
+    together = _judged_together(answers)
+    shown = {key: conversations(rows) for key, rows in together.items()}
     wanted = Manifest({key: fingerprint(FORMAT, judge.fingerprint, turns) for key, turns in shown.items()})
     yield wanted
     missing, what = wanted.missing(stored), f"{judge.name}: judging"
@@ -160,8 +76,8 @@ def judge_each(answers: pd.DataFrame, judge: Speaker, stored: Mapping[str, str])
         return (judge.replies(shown[key]) for key in keys)
 
     for one in track(attempts(missing, make, what, batched=False, patience=PATIENCE), what, len(missing)):
-        method, _, fact = one.key.partition("/")
-        yield one.stored(wanted[one.key], {"judge": judge.name}, method=method, fact_id=fact)
+        owner = {name: str(together[one.key][name].iloc[0]) for name in _OWNER}
+        yield one.stored(wanted[one.key], {"judge": judge.name, **owner}, **owner)
 
 
 def read_judgements(answers: pd.DataFrame, judged: Mapping[str, Stored[list[str]]]) -> pd.DataFrame:
@@ -174,9 +90,13 @@ def read_judgements(answers: pd.DataFrame, judged: Mapping[str, Stored[list[str]
     return pd.concat([judgements_table(answers.head(0), [], ""), *tables], ignore_index=True)
 
 
+_OWNER = ["method", "fact_id"]
+"""Answers that a judge is asked about together share these."""
+
+
 def _judged_together(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     asked = answers[is_judged(answers)]
-    return {f"{method}/{fact}": rows for (method, fact), rows in asked.groupby(["method", "fact_id"], sort=False)}
+    return {f"{method}/{fact}": rows for (method, fact), rows in asked.groupby(_OWNER, sort=False)}
 
 
 def score(answers: pd.DataFrame, judgements: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The graph of evaluate: what the unedited model knows, the answers under each method, and their scores."""
+"""The graph of evaluate: the answers under each method, and their scores."""
 
 from collections.abc import Sequence
 
@@ -6,53 +6,9 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets.resuming import fingerprints, resuming
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.pipelines.evaluate import features, nodes, objects
+from edit_robustness.pipelines.evaluate import nodes
 
 _DECODING = "params:decoding"
-
-
-def create_completion_pipeline() -> Pipeline:
-    """Facts to facts that all have an old object: where the table names none, what the model says without any edit."""
-    asking = ["language_model", "facts", _DECODING, "checked"]
-    return Pipeline(
-        [
-            Node(resuming(objects.ask_objects, stored=fingerprints), asking, "said", name="ask_objects", tags=["gpu"]),
-            Node(objects.complete_facts, ["facts", "said"], ["complete_facts", "rejects"], name="complete_facts"),
-        ]
-    )
-
-
-def create_familiarity_pipeline() -> Pipeline:
-    """What the model knows of all facts, before any edit."""
-    asking = ["language_model", "facts", _DECODING]
-    return Pipeline(
-        [
-            Node(resuming(nodes.recall, stored=fingerprints), asking, "recalled", name="recall", tags=["gpu"]),
-            Node(nodes.memorise, ["language_model", "recalled", "facts"], "memorisation", name="memorise"),
-        ]
-    )
-
-
-def create_features_pipeline() -> Pipeline:
-    """All that is known of all facts, for one model, before any edit."""
-    again = ["language_model", "facts", _DECODING, "params:features"]
-    recalling = resuming(nodes.recall_in_context, stored=fingerprints)
-    recalled = ["language_model", "recalled_in_context", "facts"]
-    parts = ["memorisation", "familiarity", "memorisation_in_context", "facts", "fact_features"]
-    return Pipeline(
-        [
-            Node(
-                features.familiarise,
-                ["language_model", "facts", _DECODING],
-                "familiarity",
-                name="familiarise",
-                tags=["gpu"],
-            ),
-            Node(recalling, again, "recalled_in_context", name="recall_in_context", tags=["gpu"]),
-            Node(nodes.memorise, recalled, "memorisation_in_context", name="memorise_in_context"),
-            Node(features.join_features, parts, "features", name="join_features"),
-        ]
-    )
 
 
 def create_pipeline(method: str) -> Pipeline:

@@ -1,6 +1,6 @@
 """Nodes that make one table a model of what its methods' sequences left in files."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,7 +11,7 @@ from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.failures import failed_table
 from edit_robustness.datasets.folders import Stored, made
 from edit_robustness.datasets.run_record import mean_of, run_record
-from edit_robustness.datasets.sequences import checkpoints
+from edit_robustness.datasets.sequences import checkpoints, edits_of, order_of
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.fold import SequenceParameters
 from edit_robustness.editing.methods.none import NoEdit
@@ -21,6 +21,8 @@ from edit_robustness.pipelines.sequence.nodes import DRIFT_COLUMNS
 from edit_robustness.records import Answer, Document
 from edit_robustness.tables import DOCUMENT_COLUMNS, answers_to_table, collect, documents_to_table
 
+_POINT = ["method", "order", "edits"]
+"""What tells the checkpoints of a model apart."""
 _ADDED = ["order", "edits", "asked", "position"]
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "lm_eval")
 
@@ -36,8 +38,8 @@ def gather_answers_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
         positions = orders.set_index(["order", "fact_id"])["position"]
         tables = []
         for method, folder in zip(methods, answers, strict=True):
-            for key, item in made(folder).items():
-                order, edits = map(int, key.split("."))
+            for item in made(folder).values():
+                order, edits = order_of(item), edits_of(item)
                 table = answers_to_table(item.read(), model=lm.name, method=method, decoding=how)
                 place = table["fact_id"].map(positions[order]).fillna(0).astype("int64")
                 asked = place.map(lambda position: "edited" if position else "retained").astype("str")
@@ -51,17 +53,9 @@ def gather_answers_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
 
 def score_sequences(answers: pd.DataFrame) -> pd.DataFrame:
     """Every metric of every answer at every checkpoint, each beside the unedited model's answer to the same probe."""
-    # as far as scores are concerned each checkpoint is a method of its own
-    points = [
-        method if method == NoEdit.name else f"{method} {order}.{edits}" for method, order, edits in _points(answers)
-    ]
-    scores = score_answers(answers.assign(method=points), unedited_required=False).rename(columns={"method": "point"})
-    about = answers[["probe_id", "method", *_ADDED]].assign(point=points)
-    return scores.merge(about, on=["point", "probe_id"], validate="many_to_one")[[*SCORE_COLUMNS, *_ADDED]]
-
-
-def _points(answers: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
-    return zip(answers["method"], answers["order"], answers["edits"], strict=True)
+    scores = score_answers(answers, by=_POINT, unedited_required=False)
+    about = answers[["probe_id", *_POINT, "asked", "position"]]
+    return scores.merge(about, on=[*_POINT, "probe_id"], validate="many_to_one")[[*SCORE_COLUMNS, *_ADDED]]
 
 
 def gather_documents_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
@@ -70,8 +64,8 @@ def gather_documents_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]
     def gather_documents(lm: LanguageModel, *documents: Documents) -> pd.DataFrame:
         tables = []
         for method, folder in zip(methods, documents, strict=True):
-            for key, item in made(folder).items():
-                order, edits = map(int, key.split(".")[:2])
+            for item in made(folder).values():
+                order, edits = order_of(item), edits_of(item)
                 tables.append(documents_to_table(item.read(), model=lm.name, method=method, order=order, edits=edits))
         return collect(*tables, pd.DataFrame(columns=list(DOCUMENT_COLUMNS))).astype(DOCUMENT_COLUMNS)
 
@@ -127,11 +121,11 @@ def _sequence(
     seconds: dict[str, dict[str, list[float]]] = {}
     for point in points:
         prefixes.setdefault(str(point.edits), []).append(point.prefix_tokens)
-    for key, item in made(documents).items():
-        _, number, benchmark = key.split(".", 2)
-        seconds.setdefault(number, {}).setdefault(benchmark, []).append(item.header["seconds"])
+    for item in made(documents).values():
+        of_number = seconds.setdefault(str(edits_of(item)), {})
+        of_number.setdefault(item.header["benchmark"], []).append(item.header["seconds"])
     return {
-        "failed": [_failure(key, item) for key, item in (edits or {}).items() if item.failed],
+        "failed": [_failure(item) for item in (edits or {}).values() if item.failed],
         "seconds_per_edit": mean_of(edits, "seconds") if edits else None,
         "prefix_tokens": {number: sum(several) / len(several) for number, several in prefixes.items()},
         "seconds_per_benchmark": {
@@ -141,6 +135,5 @@ def _sequence(
     }
 
 
-def _failure(key: str, item: Stored[Edit]) -> dict[str, Any]:
-    order, _, position = key.partition(".")
-    return {"order": int(order), "position": int(position), "reason": item.failed}
+def _failure(item: Stored[Edit]) -> dict[str, Any]:
+    return {"order": order_of(item), "position": edits_of(item), "reason": item.failed}

@@ -1,9 +1,9 @@
 """Nodes of sequence. Increments and answers land file by file, so that a killed run goes on after the last one."""
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.failures import attempts, reason_of, report_failure
 from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
 from edit_robustness.datasets.run_record import figures_of, prepared_name
-from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, replays
+from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, place, replays
 from edit_robustness.editing.edits import Appliable, Edit, Frame
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fold import SequenceParameters, Step, fold
@@ -32,7 +32,6 @@ from edit_robustness.tables import facts_from_table, probes_from_table, probes_t
 
 logger = logging.getLogger(__name__)
 
-_KEY = re.compile(r"(?P<order>\d+)\.(?P<number>\d+)")
 _NOTHING: Stored[Prepared] = Stored.of("", Prepared())
 
 DRIFT_COLUMNS = {
@@ -119,7 +118,7 @@ def _edits(
     """
     common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, prepared))
     groups = {order: settings.grouped(facts, method) for order, facts in sequences.items()}
-    there = {order: _of_order(stored, order) for order in groups}
+    there = {order: _of_order(stored, order, own) for order, own in groups.items()}
     names = {order: _names(common, own, there[order], {}) for order, own in groups.items()}
     yield _manifest(names)
     for order, own in groups.items():
@@ -137,6 +136,7 @@ def _edits(
                 report_failure(what, f"edit {number}", step.failed)
             if not step.kept:
                 header = {
+                    **place(order, number),
                     "seconds": seconds,
                     "environment": lm.environment,
                     **_header(lm, step),
@@ -152,10 +152,12 @@ def _edits(
                 kept.update(_kept(names[order], there[order]))
 
 
-def _of_order(stored: Mapping[str, Stored[Edit]], order: int) -> dict[int, Stored[Edit]]:
-    """The increments of one order in a folder; a file with the name of nothing in a sequence may lie there, too."""
-    keys = {key: match for key in stored if (match := _KEY.fullmatch(key))}
-    return {int(match["number"]): stored[key] for key, match in keys.items() if int(match["order"]) == order}
+def _of_order(
+    stored: Mapping[str, Stored[Edit]], order: int, groups: Sequence[Sequence[Fact]]
+) -> dict[int, Stored[Edit]]:
+    """The increments of one order in a folder, by the number of facts after each; other files may lie there, too."""
+    keys = {number: edit_key(order, number) for number in accumulate(map(len, groups))}
+    return {number: stored[key] for number, key in keys.items() if key in stored}
 
 
 def _names(
@@ -265,7 +267,8 @@ def ask_with(method: str) -> Callable[..., Landing]:
         for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
             about = {"seconds": one.seconds, "probes": len(own[one.key]), "environment": lm.environment}
             about |= from_stale(*(edits or {}).values())
-            yield one.stored(wanted[one.key], about)
+            at = points[one.key].place
+            yield one.stored(wanted[one.key], about | at, **at)
 
     return ask_checkpoints
 

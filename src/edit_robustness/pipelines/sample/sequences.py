@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.editing.fold import SequenceParameters
-from edit_robustness.pipelines.ingest.balance import balanced
-from edit_robustness.pipelines.ingest.nodes import recalled_facts
+from edit_robustness.pipelines.sample.balance import balanced
+from edit_robustness.pipelines.sample.nodes import recalled_facts
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table, facts_to_table
 

@@ -13,7 +13,7 @@ from edit_robustness.datasets.folders import Landing, Stored
 from edit_robustness.metrics.mentions import verdict
 from edit_robustness.metrics.objects import object_said
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.pipelines.evaluate.nodes import recall
+from edit_robustness.pipelines.prior_knowledge.nodes import recall
 from edit_robustness.prompts.names import new_names, shared_name, subject_names
 from edit_robustness.records import Answer, Fact
 from edit_robustness.tables import facts_from_table, facts_to_table

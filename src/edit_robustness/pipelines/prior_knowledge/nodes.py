@@ -1,0 +1,80 @@
+"""Nodes of prior knowledge. Answers land one file per fact, so that a killed run goes on after the last one."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from edit_robustness.asking.ask import Decoding
+from edit_robustness.datasets.answers import answers_under
+from edit_robustness.datasets.folders import Landing, Stored, made
+from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.editing.method import fingerprint
+from edit_robustness.features import familiarity
+from edit_robustness.features.remote import FeatureParameters
+from edit_robustness.metrics.memorisation import memorisation_table
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.progress import track
+from edit_robustness.prompts.probes import build_probes
+from edit_robustness.prompts.relations import Templates
+from edit_robustness.records import Answer, Fact, Probe
+from edit_robustness.tables import answers_to_table, facts_from_table
+
+logger = logging.getLogger(__name__)
+
+
+def recall(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
+    """Ask the unedited model the statement of every fact."""
+    unedited: Stored[Edit] = Stored.of(fingerprint(lm.fingerprint), Frame())
+    probes = _statements(facts_from_table(facts))
+    edits = dict.fromkeys(probes, unedited)
+    yield from answers_under(lm, edits, probes, stored, decoding, f"{lm.name}: recalling all facts")
+
+
+def recall_in_context(
+    lm: LanguageModel,
+    facts: pd.DataFrame,
+    stored: Mapping[str, str],
+    decoding: Decoding,
+    parameters: FeatureParameters,
+) -> Landing:
+    """Ask the statement of every fact once more, after other facts of its relation; nothing where that is off."""
+    records = facts_from_table(facts) if parameters.in_context else []
+    relations: dict[str, list[Fact]] = {}
+    for fact in records:
+        relations.setdefault(fact.relation, []).append(fact)
+    edits: dict[str, Stored[Edit]] = {}
+    for fact in records:
+        words = familiarity.recall_demonstrations(
+            fact, relations[fact.relation], parameters.in_context, parameters.seed
+        )
+        edits[fact.id] = Stored.of(fingerprint(lm.fingerprint, words), Frame(words))
+    what, shorten = f"{lm.name}: recalling in context", "lower features.in_context"
+    yield from answers_under(lm, edits, _statements(records), stored, decoding, what, shorten=shorten)
+
+
+def _statements(facts: Sequence[Fact]) -> dict[str, list[Probe]]:
+    """The statement of each fact, as its only probe."""
+    built = build_probes(facts, Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0)
+    return {probe.fact_id: [probe] for probe in built}
+
+
+def memorise(lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame) -> pd.DataFrame:
+    """What the unedited model knows of each fact; facts that it could not be asked about are left out."""
+    answers = [answer for item in made(recalled).values() for answer in item.read()]
+    table = memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)
+    if cut := int(table["recall_cut"].sum()):
+        logger.warning(
+            "%s: %d of %d answers about what it knows were cut before they named an object; these facts count as not "
+            "recalled when facts are drawn, and are left out of figures of recall: raise decoding.max_new_tokens",
+            *(lm.name, cut, len(table)),
+        )
+    return table
+
+
+def familiarise(lm: LanguageModel, facts: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
+    """How near the unedited model is to the true object of every fact, in one pass over the statements."""
+    records, rows = facts_from_table(facts), decoding.batch_rows
+    batches = -(-len(records) // rows)
+    measured = track(familiarity.familiarity(lm, records, rows=rows), f"{lm.name}: how familiar facts are", batches)
+    return familiarity.familiarity_table(list(measured), records)
