@@ -87,7 +87,7 @@ class Bench:
         if not isinstance(method, Trained):
             state = method.prepare(self.lm, self.corpus)
         else:
-            for state in method.train(self.lm, self.corpus, started=there.get("unfinished")):
+            for state in method.train(self.lm, self.corpus, start=there.get("unfinished")):
                 folder.save({"unfinished": Stored.of(key, state)})
         if state is not NOTHING:
             folder.save({name: Stored.of(key, state)})
@@ -290,7 +290,7 @@ def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]], at_once:
     there = folder.items()
     named = {number: there[facts[number - 1].id] for number in keys if facts[number - 1].id in there}
     kept = {number: item.read for number, item in named.items() if item.fingerprint == keys[number]}
-    steps = fold(bench.lm, method, groups, prepared=prepared, kept=kept)
+    steps = fold(bench.lm, method, groups, prepared=prepared, stored_edits=kept)
     for step in track(steps, f"{name}: a sequence", len(groups)):
         if not step.kept:
             folder.save({facts[step.number - 1].id: Stored.of(keys[step.number], step.edit)})

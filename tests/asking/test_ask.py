@@ -185,9 +185,9 @@ def test_decoding_refuses_what_makes_no_sense(settings):
 def test_no_answer_ends_inside_the_name_of_an_object_of_its_own_probe(lab, monkeypatch):
     given = {}
 
-    def spy(*args, ended, **options):
-        given["rules"] = list(ended)
-        return greedy(*args, ended=ended, **options)
+    def spy(*args, end_rule, **options):
+        given["rules"] = list(end_rule)
+        return greedy(*args, end_rule=end_rule, **options)
 
     monkeypatch.setattr("edit_robustness.asking.ask.greedy", spy)
     known, other = (

@@ -57,7 +57,7 @@ def test_the_fast_path_equals_the_slow_one(architecture, fact, with_contexts, pl
     lm = lab.model(architecture)
     before = contexts(lm, with_contexts)
     fast = optimise_value(lm, places, fact, before, OBJECTIVE)
-    slow = optimise_value(lm, places, fact, before, OBJECTIVE, cached=False)
+    slow = optimise_value(lm, places, fact, before, OBJECTIVE, use_cache=False)
     assert fast.changes.keys() == set(places)
     for place, change in slow.changes.items():
         assert change.norm() > 0.01
@@ -151,7 +151,7 @@ def test_a_subject_with_other_tokens_in_contexts_keeps_both_laws(architecture, p
     lm, objective = merging_model(architecture), replace(OBJECTIVE, kl_position=position, kl_factor=5.0)
     assert set(split_prompts(lm, SHORT, BEFORE).tail[:-1, 0].tolist()) > {lm.tokenizer("Qu")["input_ids"][-1]}
     fast = optimise_value(lm, [SITE], SHORT, BEFORE, objective)
-    slow = optimise_value(lm, [SITE], SHORT, BEFORE, objective, cached=False)
+    slow = optimise_value(lm, [SITE], SHORT, BEFORE, objective, use_cache=False)
     assert (fast.changes[SITE] - slow.changes[SITE]).norm() < 1e-4 * slow.changes[SITE].norm()
     assert fast.losses == pytest.approx(slow.losses, rel=1e-4)
     change = optimise_value(lm, [SITE], SHORT, BEFORE, replace(objective, steps=3)).changes[SITE]
@@ -165,7 +165,7 @@ def test_the_divergence_may_be_taken_at_the_subject(fact, with_contexts, lab):
     lm, before = lab.model("llama"), contexts(lab.model("llama"), with_contexts)
     at_subject = replace(OBJECTIVE, kl_position="subject_last", kl_factor=50.0)
     losses = optimise_value(lm, [SITE], fact, before, at_subject).losses
-    slow = optimise_value(lm, [SITE], fact, before, at_subject, cached=False).losses
+    slow = optimise_value(lm, [SITE], fact, before, at_subject, use_cache=False).losses
     change = optimise_value(lm, [SITE], fact, before, replace(at_subject, steps=3)).changes[SITE]
     weights = {"kl_factor": 50.0, "weight_decay": OBJECTIVE.weight_decay}
     here = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights, kl_at_subject=True)

@@ -52,7 +52,7 @@ def test_greedy_equals_generate(architecture, stop):
         return stop == "by text" and any(text == whole[:length] for whole, length in zip(texts, LENGTHS, strict=True))
 
     may_end = torch.ones(lm.config.vocab_size, dtype=torch.bool)
-    said = greedy(lm, prefill(lm, rows), limit=LIMIT, ended=ended, may_end=may_end)
+    said = greedy(lm, prefill(lm, rows), limit=LIMIT, end_rule=ended, may_end=may_end)
     expected = [cut(lm, ids, ended) for ids in free]
     assert [(one.ids, one.finished) for one in said] == expected
     assert [one.text for one in said] == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in expected]
@@ -67,7 +67,7 @@ def test_only_tokens_that_may_end_a_text_are_looked_at():
     lm = tiny_model("llama", seed=3)
     start = prefill(lm, [naive.ids_of(lm, PROMPTS[0])])
     none = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
-    (said,) = greedy(lm, start, limit=5, ended=lambda text: True, may_end=none)
+    (said,) = greedy(lm, start, limit=5, end_rule=lambda text: True, may_end=none)
     assert (len(said.ids), said.finished) == (5, False)
 
 
@@ -111,7 +111,7 @@ def test_shared_prefixes_equal_whole_prompts(architecture, name, lab, monkeypatc
     shared_prefix = asking.shared_prefix
 
     def recorded(rows, *, least):
-        lengths.append(shared_prefix(rows, least=least))
+        lengths.append(shared_prefix(rows, minimum=least))
         return lengths[-1]
 
     monkeypatch.setattr(asking, "shared_prefix", recorded)

@@ -221,7 +221,7 @@ NOT_WHOLE = {
         lambda folder: (folder / "tokenizer_config.json").write_text("[]"),
         "x: the tokenizer in .* cannot be read",
     ),
-    "pickle": (pickled, r"in pickle \(pytorch_model.bin\).*is never read.*save_pretrained\(<new folder>\)"),
+    "pickle": (pickled, r"in pickle files \(pytorch_model.bin\).*is never read.*save_pretrained\(<new folder>\)"),
     "code": (
         json_changed("config.json", model_type="own", auto_map={"AutoConfig": "c.C", "AutoModelForCausalLM": "m.M"}),
         "comes with code of its own .*is never run: use a model of an architecture that transformers has",
@@ -303,7 +303,7 @@ def test_a_special_token_without_an_embedding_is_refused_in_a_text_only(saved):
     wider = LanguageModelDataset("x", folder=str(folder), device="cpu").load()
     assert wider.pad_id == lm.pad_id
     assert wider.encode("An owl") == lm.encode("An owl")
-    with pytest.raises(ValueError, match="x has no embedding for <pad>, which stands in `An <pad> owl`"):
+    with pytest.raises(ValueError, match="x has no embedding for <pad>, which occurs in `An <pad> owl`"):
         wider.encode("An <pad> owl")
 
 

@@ -50,7 +50,7 @@ def attention_adapter(lm, folder, **settings):
 
 
 def any_parameter(lm):
-    """One that is no site: a norm's, at the top."""
+    """Return a parameter that is not a site: a norm's, at the top."""
     return [name for name, weight in lm.model.named_parameters() if weight.ndim == 1][-1]
 
 
@@ -68,9 +68,9 @@ def test_an_adapter_does_what_it_does_under_peft(architecture, way, lab, tmp_pat
     folder = write_adapter(tmp_path / "a", shapes, fan_in_fan_out=lm.layout.transposed, **settings)
     edit = Checkpoint.of(str(folder), lm)
     with edit.applied(lm):
-        found = logits(lm.model)
-    assert (found - with_peft(lm, folder)).abs().max() < 1e-4
-    assert (found - logits(lm.model)).abs().max() > 0.01
+        result = logits(lm.model)
+    assert (result - with_peft(lm, folder)).abs().max() < 1e-4
+    assert (result - logits(lm.model)).abs().max() > 0.01
     assert edit.dense().keys() == {Site(0, "mlp_out"), Site(2, "attention_out")}
 
 
@@ -92,11 +92,11 @@ def test_an_adapter_of_other_weights_is_put_on_by_itself_and_taken_off(architect
     edit, before = Checkpoint.of(str(folder), lm), bits(lm)
     assert same_bits(bits(lm), before)
     with pytest.raises(KeyError), edit.applied(lm):
-        found = logits(lm.model)
+        adapted = logits(lm.model)
         raise KeyError
     assert same_bits(bits(lm), before)
-    assert (found - with_peft(lm, folder)).abs().max() < 1e-4
-    assert (found - logits(lm.model)).abs().max() > 0.01
+    assert (adapted - with_peft(lm, folder)).abs().max() < 1e-4
+    assert (adapted - logits(lm.model)).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -108,12 +108,12 @@ def test_a_whole_model_is_put_on_and_taken_off_bit_for_bit(architecture, dtype, 
     edit = Checkpoint.of(str(folder), lm)
     assert torch.equal(torch.get_rng_state(), random)
     with pytest.raises(KeyError), edit.applied(lm):
-        edited = bits(lm)
+        edited_bits = bits(lm)
         raise KeyError
     assert same_bits(bits(lm), before)
-    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
-    assert same_bits(edited, dict(theirs.named_parameters()))
-    assert not same_bits(edited, before)
+    reference = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    assert same_bits(edited_bits, dict(reference.named_parameters()))
+    assert not same_bits(edited_bits, before)
 
 
 def test_a_file_holds_no_weights(lab, tmp_path):
@@ -128,16 +128,18 @@ def test_a_file_holds_no_weights(lab, tmp_path):
 def test_what_is_no_adapter_of_sites_stands_alone(make, lab, tmp_path):
     lm = lab.model("llama")
     edit = Checkpoint.of(str(make(lm, tmp_path / "f")), lm)
-    for combined in (edit.dense, lambda: Past() + edit, (edit + edit).dense):
-        with pytest.raises(NotCombined, match="cannot stand in a sequence or a sum of edits"):
-            combined()
+    for combine in (edit.dense, lambda: Past() + edit, (edit + edit).dense):
+        with pytest.raises(NotCombined, match="cannot be part of a sequence or a sum of edits"):
+            combine()
     for several in (edit, edit + edit):
         with pytest.raises(NotRowwise), several.applied(lm, Owners([0]).rows(0)):
             pass
-    asked = [(edit, probes(("statement",))), (edit, probes(("paraphrase",)))]
-    found = list(ask(lm, asked, Decoding(max_new_tokens=3)))
-    alone = list(ask(lm, asked, Decoding(max_new_tokens=3), together=False))
-    assert [[a.text for a in own] for own in found] == [[a.text for a in own] for own in alone]
+    requests = [(edit, probes(("statement",))), (edit, probes(("paraphrase",)))]
+    answer_lists = list(ask(lm, requests, Decoding(max_new_tokens=3)))
+    alone = list(ask(lm, requests, Decoding(max_new_tokens=3), together=False))
+    assert [[a.text for a in answer_list] for answer_list in answer_lists] == [
+        [a.text for a in answer_list] for answer_list in alone
+    ]
 
 
 def test_adapters_of_sites_add_up(lab):
@@ -250,7 +252,7 @@ def layer_of_a_deeper_model(lm, folder):
 
 
 def settings_changed(**values):
-    """An adapter whose settings say something else; None takes a setting away."""
+    """Build an adapter with changed settings; None removes a setting."""
 
     def spoil(lm, folder):
         path = write_adapter(folder, site_shapes(lm)) / "adapter_config.json"
@@ -271,12 +273,12 @@ def left_over(lm, folder):
 
 
 def test_a_key_of_dots_and_a_long_name_take_no_time():
-    """Each dot stands for any character; a regular expression would try every beginning with every end."""
+    """Match a key of dots, of which each may be any character, in linear time."""
     module, dots = "a." * 30_000, "." * 30_001
-    started = time.perf_counter()
+    start = time.perf_counter()
     settings = {"r": 1, "rank_pattern": {dots + "b": 2, dots + "c": 2, "^" + dots: 2}}
     assert lora._of_module(settings, module, "rank_pattern") == 1
-    assert time.perf_counter() - started < 1
+    assert time.perf_counter() - start < 1
 
 
 KEYS = ["proj", "b.proj", "a.b.proj", r"b\.proj", "^a.b.proj", "^proj", "b.pro", ".proj", "b-proj"]
@@ -285,8 +287,8 @@ KEYS = ["proj", "b.proj", "a.b.proj", r"b\.proj", "^a.b.proj", "^proj", "b.pro",
 @pytest.mark.parametrize("key", KEYS)
 def test_a_key_names_the_modules_that_it_names_for_peft(key):
     names = ["a.b.proj", "a.bxproj", "b.proj", "proj", "xproj", "a.b-proj"]
-    matched = [re.match(rf"(.*\.)?({key})$", name) is not None for name in names]
-    assert [lora._is_name_of(key, name) for name in names] == matched
+    matches = [re.match(rf"(.*\.)?({key})$", name) is not None for name in names]
+    assert [lora._is_name_of(key, name) for name in names] == matches
 
 
 HOSTILE = "(" * 20 + "a" + "+)+" * 20
@@ -305,25 +307,25 @@ UNUSABLE = {
     ): "`alpha_pattern` has the regular expression .*; only names of modules",
     settings_changed(rank_pattern={HOSTILE: 1}): "`rank_pattern` has the regular expression",
     settings_changed(r=3): "has factors of rank 2, and adapter_config.json says 3",
-    settings_changed(modules_to_save=["lm_head"]): r"is no plain LoRA adapter \(LORA; modules_to_save\)",
-    settings_changed(lora_bias=True): r"is no plain LoRA adapter \(LORA; lora_bias\)",
-    settings_without_names: "adapter_config.json holds a list and no settings by name",
+    settings_changed(modules_to_save=["lm_head"]): r"is not a plain LoRA adapter \(LORA; modules_to_save\)",
+    settings_changed(lora_bias=True): r"is not a plain LoRA adapter \(LORA; lora_bias\)",
+    settings_without_names: "adapter_config.json contains a list, not a JSON object",
     left_over: "holds weights that the model does not have: model.layers.0.mlp.down_proj.bias",
     truncated: "model.safetensors cannot be read .*; write or download the file again",
     truncated_adapter: "adapter_model.safetensors cannot be read",
-    not_finite: "`model.norm.weight` holds numbers that are not finite",
-    not_finite_adapter: "lora_A.weight` holds numbers that are not finite",
+    not_finite: "`model.norm.weight` contains numbers that are not finite",
+    not_finite_adapter: "lora_A.weight` contains numbers that are not finite",
     other_architecture: "holds a model of the architecture `gpt2`, and tiny-llama is `llama`",
     wider: r"`model.layers.0.mlp.down_proj.weight` is \(32, 64\), and in tiny-llama \(32, 48\)",
     deeper: r"`model.layers.4.input_layernorm.weight` is \(32,\), and in tiny-llama not there",
     lacking: "lacks the weights model.norm.weight",
     without_settings: r"config.json cannot be read",
     pickled: "has no safetensors files, and pickled weights are never read",
-    nowhere: "there is no folder .*: put it back, or change methods.checkpoint.<model>.path",
-    weight_decomposed: r"is no plain LoRA adapter \(LORA; use_dora\): merge it into its model",
-    other_kind: r"is no plain LoRA adapter \(IA3; no extras\)",
-    other_tensors: r"is no plain LoRA adapter \(LORA; base_model.model.lm_head.weight\)",
-    half_a_pair: "the factors of `model.layers.0.mlp.down_proj` are no pair",
+    nowhere: "the folder .* is missing: restore it, or change methods.checkpoint.<model>.path",
+    weight_decomposed: r"is not a plain LoRA adapter \(LORA; use_dora\): merge it into its model",
+    other_kind: r"is not a plain LoRA adapter \(IA3; no extras\)",
+    other_tensors: r"is not a plain LoRA adapter \(LORA; base_model.model.lm_head.weight\)",
+    half_a_pair: "the factors of `model.layers.0.mlp.down_proj` do not form a pair",
     module_of_another_model: r"adds \(96, 32\) to `transformer.h.0.attn.c_attn`; in tiny-llama there is none",
     site_of_another_shape: r"adds \(32, 64\) to `model.layers.3.mlp.down_proj`; in tiny-llama it is \(32, 48\)",
     tied_head: r"adds \(257, 32\) to `lm_head`; in tiny-llama there is none of its own",
@@ -337,9 +339,9 @@ def test_a_folder_that_cannot_be_used_is_told_when_editing_and_leaves_the_model_
     lm, folder = lab.model("llama"), tmp_path / "f"
     before = bits(lm)
     spoil(lm, folder)
-    made = method("checkpoint", path=str(folder))
+    editor = method("checkpoint", path=str(folder))
     with pytest.raises(UnusableFolder, match=message) as error:
-        made.edit(lm, FACTS[:1])
+        editor.edit(lm, FACTS[:1])
     assert str(folder) in str(error.value)
     assert same_bits(bits(lm), before)
 
@@ -352,29 +354,29 @@ def test_a_folder_that_has_changed_since_is_told(lab, tmp_path):
     with edit.applied(lm):
         pass
     (folder / "adapter_config.json").write_text(json.dumps({**settings, "lora_alpha": 1}))
-    with pytest.raises(UnusableFolder, match=r"has changed since this edit was made: .*remove the edit's file"):
+    with pytest.raises(UnusableFolder, match=r"has changed since this edit was made: .*delete the edit's file"):
         edit.dense()
 
 
 def test_a_signed_edit_is_refused_by_another_model(lab, tmp_path):
     edit = method("checkpoint").edit(lab.model("llama"), FACTS[:1])
-    other = tiny_model("llama", seed=5)
-    with pytest.raises(WrongModel, match="this checkpoint edit of P36-borduria was made for"), edit.applied(other):
+    other_lm = tiny_model("llama", seed=5)
+    with pytest.raises(WrongModel, match="this checkpoint edit of P36-borduria was made for"), edit.applied(other_lm):
         pass
 
 
 def test_facts_share_a_folder_or_have_their_own(lab, tmp_path, monkeypatch):
     lm = lab.model("llama")
     folder = write_adapter(tmp_path / "{all}", site_shapes(lm))
-    shared = method("checkpoint", path=str(folder))
-    read = []
+    shared_method = method("checkpoint", path=str(folder))
+    paths = []
     of = Checkpoint.of.__func__
-    monkeypatch.setattr(Checkpoint, "of", classmethod(lambda cls, *a: (read.append(a[0]), of(cls, *a))[1]))
-    edits = list(shared.edit_each(lm, FACTS))
-    assert read == [str(folder)]
+    monkeypatch.setattr(Checkpoint, "of", classmethod(lambda cls, *a: (paths.append(a[0]), of(cls, *a))[1]))
+    edits = list(shared_method.edit_each(lm, FACTS))
+    assert paths == [str(folder)]
     assert len(set(edits)) == 1
     assert [edit.origin.facts for edit in edits] == [(fact.id,) for fact in FACTS]
-    assert shared.edit(lm, FACTS).origin.facts == tuple(fact.id for fact in FACTS)
+    assert shared_method.edit(lm, FACTS).origin.facts == tuple(fact.id for fact in FACTS)
     with pytest.raises(ValueError, match=r"one folder per fact .*3 facts are edited at once: set sequence\.at_once: 1"):
         method("checkpoint").edit(lm, FACTS)
     assert method("checkpoint").edit(lm, FACTS[1:2]).path.endswith(f"/tiny-llama/{FACTS[1].id}")

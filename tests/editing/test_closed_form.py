@@ -26,7 +26,7 @@ def test_the_solver_solves():
 
 def test_a_singular_moment_is_refused_with_the_way_out():
     key = rows(1)
-    with pytest.raises(ValueError, match="take them from more text"):
+    with pytest.raises(ValueError, match="compute them from more text"):
         factored(key.T @ key - torch.eye(WIDTH) * 1e-9)
 
 
@@ -39,18 +39,18 @@ def test_of_all_rank_one_changes_it_disturbs_other_keys_least():
     def disturbance(direction):
         return float(direction.double() @ moments @ direction.double())
 
-    ours = disturbance(right[0])
+    smallest = disturbance(right[0])
     for seed in range(20):
         torch.manual_seed(seed)
-        other = right[0] + 0.1 * torch.randn(WIDTH)
-        other = other / (other @ key)
-        assert disturbance(other) > ours
+        alternative = right[0] + 0.1 * torch.randn(WIDTH)
+        alternative = alternative / (alternative @ key)
+        assert disturbance(alternative) > smallest
 
 
 def test_another_key_may_get_the_output_while_the_direction_stays():
-    solve, (key, other), change = solver(factored(spread())), rows(2), torch.randn(HIDDEN)
-    left, right = rank_one(change, key, solve, other)
-    torch.testing.assert_close(left @ right @ other, change, atol=1e-5, rtol=1e-4)
+    solve, (key, other_key), change = solver(factored(spread())), rows(2), torch.randn(HIDDEN)
+    left, right = rank_one(change, key, solve, other_key)
+    torch.testing.assert_close(left @ right @ other_key, change, atol=1e-5, rtol=1e-4)
     _, usual = rank_one(change, key, solve)
     torch.testing.assert_close(right / right.norm() * usual.norm(), usual * (usual @ right.T).sign())
 
@@ -61,17 +61,17 @@ def test_least_squares_is_memits_inverse(facts, weight):
     moments, keys = spread(), rows(facts)
     solve = solver(factored(moments))
     right = least_squares(keys, lambda k: solve(k) / weight)
-    expected = naive_memit.memit(np.eye(facts), keys.double().numpy().T, moments.numpy(), weight)
+    reference = naive_memit.memit(np.eye(facts), keys.double().numpy().T, moments.numpy(), weight)
     assert right.shape == (facts, WIDTH)
-    np.testing.assert_allclose(right.numpy(), expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
+    np.testing.assert_allclose(right.numpy(), reference, rtol=1e-6, atol=1e-9 * np.abs(reference).max())
 
 
 def test_emmet_is_memit_with_the_product_of_its_weights():
     moments, keys = spread(), rows(FACTS)
     solve = solver(factored(moments))
     right = least_squares(keys, lambda k: solve(k) / (20.0 * 0.1))
-    expected = naive_memit.emmet(np.eye(FACTS), keys.double().numpy().T, moments.numpy(), 20.0, 0.1)
-    np.testing.assert_allclose(right.numpy(), expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max())
+    reference = naive_memit.emmet(np.eye(FACTS), keys.double().numpy().T, moments.numpy(), 20.0, 0.1)
+    np.testing.assert_allclose(right.numpy(), reference, rtol=1e-6, atol=1e-9 * np.abs(reference).max())
 
 
 def test_least_squares_satisfies_its_normal_equation():
@@ -88,10 +88,10 @@ def test_least_squares_is_alphaedits_inverse(threshold, earlier):
     basis, spans = null_space(moments, threshold=threshold)
     project = projector(basis, spans)
     right = least_squares(keys, lambda k: project(k) / 10, before)
-    projected = naive_memit.projection(moments.numpy(), threshold)
+    projection = naive_memit.projection(moments.numpy(), threshold)
     columns = before.double().numpy().T
-    expected = naive_memit.alphaedit(np.eye(FACTS), keys.double().numpy().T, columns, projected, 10)
-    np.testing.assert_allclose(right.numpy(), expected, atol=1e-6 * np.abs(expected).max())
+    reference = naive_memit.alphaedit(np.eye(FACTS), keys.double().numpy().T, columns, projection, 10)
+    np.testing.assert_allclose(right.numpy(), reference, atol=1e-6 * np.abs(reference).max())
 
 
 @pytest.mark.parametrize("threshold", [0.2, 1.0, 4.0, 100.0])
@@ -120,9 +120,9 @@ def test_a_null_space_by_energy_holds_no_more_than_its_share_of_the_trace(energy
     moments = spread()
     basis, spans = null_space(moments, energy=energy)
     project = projector(basis, spans)
-    held = float(torch.trace(project(moments.float()))) / float(torch.trace(moments))
+    share = float(torch.trace(project(moments.float()))) / float(torch.trace(moments))
     values, vectors = np.linalg.eigh(moments.numpy())
     inside = sum(np.cumsum(values) / values.sum() <= energy)
-    assert 0 < held <= energy < held + values[inside] / values.sum()
+    assert 0 < share <= energy < share + values[inside] / values.sum()
     null = vectors[:, :inside]
     np.testing.assert_allclose(project(torch.eye(WIDTH)).numpy(), null @ null.T, atol=1e-6)

@@ -38,16 +38,16 @@ def test_each_token_is_answered_by_its_nearest_entry_if_within_its_radius():
     edit = book(torch.randn(6, 3), [0.1, 0.5, 1.0, 1.5, 0.0, 2.0])
     inputs, output = torch.randn(4, 7, 3), torch.randn(4, 7, 5)
     inputs[0, 0] = edit.keys[4]
-    found = edit.answers(inputs, output)
-    answered = 0
+    result = edit.answers(inputs, output)
+    count = 0
     for row in range(4):
         for token in range(7):
-            own = output[row, token].tolist()
-            wanted = naive_grace.answers(plain(edit), edit.values.tolist(), inputs[row, token].tolist(), own)
-            assert found[row, token].tolist() == wanted
-            answered += wanted != own
-    assert 5 < answered < 23
-    assert torch.equal(found[0, 0], edit.values[4]), "an input that is a key is answered whatever the radius"
+            site_output = output[row, token].tolist()
+            target = naive_grace.answers(plain(edit), edit.values.tolist(), inputs[row, token].tolist(), site_output)
+            assert result[row, token].tolist() == target
+            count += target != site_output
+    assert 5 < count < 23
+    assert torch.equal(result[0, 0], edit.values[4]), "an input that is a key is answered whatever the radius"
 
 
 def test_small_distances_between_long_vectors_are_exact():
@@ -62,30 +62,30 @@ def test_answers_come_in_the_models_dtype_and_padding_that_is_no_number_is_left(
     edit = book(torch.zeros(1, 3), [9.0])
     inputs = torch.zeros(1, 2, 3, dtype=torch.bfloat16)
     inputs[0, 1] = float("nan")
-    found = edit.answers(inputs, torch.zeros(1, 2, 5, dtype=torch.bfloat16))
-    assert found.dtype == torch.bfloat16
-    assert torch.equal(found[0, 0], edit.values[0].bfloat16())
-    assert not found[0, 1].any()
+    result = edit.answers(inputs, torch.zeros(1, 2, 5, dtype=torch.bfloat16))
+    assert result.dtype == torch.bfloat16
+    assert torch.equal(result[0, 0], edit.values[0].bfloat16())
+    assert not result[0, 1].any()
 
 
 def test_a_later_entry_takes_the_place_of_one_with_its_key():
     first = book([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]], [0.1, 0.2, 0.3], "abc")
     later = book([[1.0, 0, 0], [5, 0, 0]], [0.7, 0.8], "xy", seed=1)
-    both = first.then(later)
-    assert both.labels == ("a", "c", "x", "y")
-    assert both.keys[:, 0].tolist() == [0, 2, 1, 5]
-    assert both.radii.tolist() == pytest.approx([0.1, 0.3, 0.7, 0.8])
-    assert torch.equal(both.values, torch.cat([first.values[[0, 2]], later.values]))
+    union = first.then(later)
+    assert union.labels == ("a", "c", "x", "y")
+    assert union.keys[:, 0].tolist() == [0, 2, 1, 5]
+    assert union.radii.tolist() == pytest.approx([0.1, 0.3, 0.7, 0.8])
+    assert torch.equal(union.values, torch.cat([first.values[[0, 2]], later.values]))
     assert first.labels == ("a", "b", "c")
 
 
 def test_independent_codebooks_add_up_and_other_sites_do_not():
-    one, other = book([[0.0, 0, 0]], [0.1], "a"), book([[1.0, 0, 0]], [0.1], "b", seed=1)
-    together = hooked((one + other).parts())[Codebook.kind]
+    first, second = book([[0.0, 0, 0]], [0.1], "a"), book([[1.0, 0, 0]], [0.1], "b", seed=1)
+    together = hooked((first + second).parts())[Codebook.kind]
     assert together.labels == ("a", "b")
-    elsewhere = Codebook(Site(1, "mlp_out"), one.keys, one.values, one.radii, one.labels)
+    elsewhere = Codebook(Site(1, "mlp_out"), first.keys, first.values, first.radii, first.labels)
     with pytest.raises(NotCombined, match=r"at 1.mlp_out cannot follow one at 2.mlp_out: .* one `layer`"):
-        one.then(elsewhere)
+        first.then(elsewhere)
 
 
 def test_a_file_holds_numbers_as_tensors_and_labels_as_text():
@@ -104,17 +104,17 @@ def test_a_file_holds_numbers_as_tensors_and_labels_as_text():
 
 def test_a_codebook_of_another_shape_is_refused():
     lm = tiny_model("llama")
-    with pytest.raises(ValueError, match=r"for 2.mlp_out of shape \(5, 3\), but tiny-llama has \(32, 48\)"):
+    with pytest.raises(ValueError, match=r"for 2.mlp_out of shape \(5, 3\), but in tiny-llama its shape is \(32, 48\)"):
         book([[0.0, 0, 0]], [1.0]).put_on(lm, None).__enter__()
     assert hooks_on(lm) == 0
 
 
 def likeliest(lm, ids):
     """Greedy tokens by a plain forward pass each, nothing cached."""
-    said = []
+    answers = []
     for _ in range(NEW):
-        said.append(int(naive.forward(lm, ids + said)[-1].argmax()))
-    return said
+        answers.append(int(naive.forward(lm, ids + answers)[-1].argmax()))
+    return answers
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -124,11 +124,11 @@ def test_generate_with_a_cache_and_left_padding_says_what_plain_forwards_say(arc
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
     weights = bits(lm)
     with torch.no_grad():
-        unedited = lm.model(input_ids=torch.tensor([rows[0]])).logits
+        unedited_logits = lm.model(input_ids=torch.tensor([rows[0]])).logits
         with edit.applied(lm):
-            edited = lm.model(input_ids=torch.tensor([rows[0]])).logits
-            expected = [likeliest(lm, row) for row in rows]
-            said = lm.model.generate(
+            edited_logits = lm.model(input_ids=torch.tensor([rows[0]])).logits
+            reference = [likeliest(lm, row) for row in rows]
+            answers = lm.model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 do_sample=False,
@@ -136,10 +136,10 @@ def test_generate_with_a_cache_and_left_padding_says_what_plain_forwards_say(arc
                 min_new_tokens=NEW,
                 pad_token_id=lm.pad_id,
             )
-    for row, wanted in zip(said[:, ids.shape[1] :].tolist(), expected, strict=True):
-        if not lm.stop_ids & set(wanted):
-            assert row == wanted
-    assert (edited - unedited).abs().max() > 0.1, "the edit did nothing, so nothing was tested"
+    for row, target in zip(answers[:, ids.shape[1] :].tolist(), reference, strict=True):
+        if not lm.stop_ids & set(target):
+            assert row == target
+    assert (edited_logits - unedited_logits).abs().max() > 0.1, "the edit did nothing, so nothing was tested"
     assert same_bits(bits(lm), weights)
 
 
@@ -155,9 +155,9 @@ def test_rows_that_leave_the_batch_keep_their_codebooks(lab):
                 alone.append(likeliest(lm, row))
         with all_applied(lm, edits, [owners.rows(number) for number in range(3)]):
             stops = {lm.tokenizer.decode(alone[1][:2]), lm.tokenizer.decode(alone[3][:4])}
-            said = greedy(
-                lm, prefill(lm, rows), limit=NEW, ended=lambda text: text in stops, may_end=always, owners=owners
+            answers = greedy(
+                lm, prefill(lm, rows), limit=NEW, end_rule=lambda text: text in stops, may_end=always, owners=owners
             )
-    for one, whole in zip(said, alone, strict=True):
-        assert one.ids == whole[: len(one.ids)]
-    assert [len(one.ids) for one in said][1] == 2
+    for answer, reference in zip(answers, alone, strict=True):
+        assert answer.ids == reference[: len(answer.ids)]
+    assert [len(answer.ids) for answer in answers][1] == 2

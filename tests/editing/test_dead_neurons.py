@@ -18,9 +18,9 @@ def test_coordinates_that_never_fire_are_left_out_of_the_solve():
     live = [0, 2, 3, 5]
     moments = keys.T @ keys / len(keys)
     rows = torch.randn(3, 6, generator=torch.Generator().manual_seed(1)).double()
-    reduced = np.linalg.solve(moments[live][:, live].numpy(), rows[:, live].numpy().T).T
+    reference = np.linalg.solve(moments[live][:, live].numpy(), rows[:, live].numpy().T).T
     solve = solver(factored(moments))
-    np.testing.assert_allclose(solve(rows)[:, live], reduced, rtol=1e-10)
+    np.testing.assert_allclose(solve(rows)[:, live], reference, rtol=1e-10)
     assert (solve(rows)[:, [1, 4]] == 0).all()
     left, right = rank_one(torch.tensor([1.0, 2.0]), rows[0].float(), solve)
     torch.testing.assert_close((left @ right) @ rows[0].float(), torch.tensor([1.0, 2.0]))
@@ -30,8 +30,8 @@ def test_coordinates_that_never_fire_are_left_out_of_the_solve():
 
 def test_text_is_asked_for_only_where_it_can_help():
     for moments, message in [
-        (torch.ones(3, 3), "take them from more text"),
-        (torch.zeros(3, 3), "no coordinate of the keys ever fires"),
+        (torch.ones(3, 3), "compute them from more text"),
+        (torch.zeros(3, 3), "every coordinate of the keys is 0"),
         (torch.full((3, 3), float("nan")), "not finite"),
     ]:
         with pytest.raises(Unsolvable, match=message):
@@ -41,17 +41,17 @@ def test_text_is_asked_for_only_where_it_can_help():
 @pytest.mark.parametrize("name", ["rome", "memit", "pmet"])
 def test_a_pruned_model_is_edited_and_its_dead_neurons_stay_as_they_are(name):
     lm = tiny_model("llama")
-    pruned = [3, 5]
+    neurons = [3, 5]
     for layer in range(4):
         for part in ("gate_proj", "up_proj"):
-            getattr(lm.blocks[layer].mlp, part).weight.data[pruned] = 0
-    editing = method(name)
-    prepared = editing.prepare(lm, Corpus(tuple(TEXTS)))
-    edit = editing.edit(lm, FACTS[:1], prepared=prepared)
+            getattr(lm.blocks[layer].mlp, part).weight.data[neurons] = 0
+    editor = method(name)
+    artefact = editor.prepare(lm, Corpus(tuple(TEXTS)))
+    edit = editor.edit(lm, FACTS[:1], prepared=artefact)
     for site, change in edit.dense().items():
         assert change.isfinite().all()
         assert change.abs().sum() > 0
-        assert (change[:, pruned] == 0).all()
-        assert prepared.figures["dead_coordinates"][str(site)] == [2, change.shape[1]]
-    (row,) = methods_run([{"methods": {"m": {name: {}}}, "figures": {"m": {name: prepared.figures}}}])
+        assert (change[:, neurons] == 0).all()
+        assert artefact.figures["dead_coordinates"][str(site)] == [2, change.shape[1]]
+    (row,) = methods_run([{"methods": {"m": {name: {}}}, "figures": {"m": {name: artefact.figures}}}])
     assert f"2 of {change.shape[1]} key coordinates at {site} never fire: left out of the solve" in row["note"]

@@ -54,10 +54,10 @@ def test_a_file_is_renamed_into_place(path, monkeypatch):
 def test_a_truncated_file_is_named_with_the_way_out(path, keep):
     write_edit(path, low_rank(), {})
     path.write_bytes(path.read_bytes()[:keep])
-    for read in (read_edit, read_header, read_prepared):
-        with pytest.raises(DamagedFile, match=r"cannot be read") as caught:
-            read(path)
-        assert str(path) in str(caught.value)
+    for reader in (read_edit, read_header, read_prepared):
+        with pytest.raises(DamagedFile, match=r"cannot be read") as error:
+            reader(path)
+        assert str(path) in str(error.value)
 
 
 def test_a_missing_file_is_named(path):

@@ -30,14 +30,14 @@ def test_adam_is_torchs_adam():
     torch.manual_seed(0)
     gradients = [torch.randn(5, 7) * 10.0 ** torch.randint(-3, 3, (5, 7)) for _ in range(20)]
     weight = torch.nn.Parameter(torch.zeros(5, 7))
-    theirs = torch.optim.Adam([weight], lr=0.03)
-    run = Adam(0.03).run(torch.zeros(5, 7))
-    assert not next(run).any()
+    optimiser = torch.optim.Adam([weight], lr=0.03)
+    trace = Adam(0.03).run(torch.zeros(5, 7))
+    assert not next(trace).any()
     for gradient in gradients:
-        ours = run.send(gradient)
+        total = trace.send(gradient)
         weight.grad = gradient.clone()
-        theirs.step()
-        torch.testing.assert_close(ours, weight.data, rtol=1e-5, atol=1e-7)
+        optimiser.step()
+        torch.testing.assert_close(total, weight.data, rtol=1e-5, atol=1e-7)
 
 
 def test_a_low_rank_change_is_a_product_at_each_site():

@@ -67,13 +67,13 @@ def test_an_edit_kept_exported_and_baked_says_the_same(architecture, tmp_path):
     write_edit(tmp_path / "e.safetensors", several(lm), {})
     edit, before = read_edit(tmp_path / "e.safetensors"), bits(lm)
     with edit.applied(lm):
-        expected = said(lm.model)
+        reference = said(lm.model)
     export_lora(edit, lm, tmp_path / "adapter")
     bake(edit, lm, tmp_path / "baked", CARD)
     assert same_bits(bits(lm), before)
-    assert (expected[0] - said(lm.model)[0]).abs().max() > 0.1
-    assert_same(said(peft.PeftModel.from_pretrained(copy.deepcopy(lm.model), tmp_path / "adapter")), expected)
-    assert_same(said(AutoModelForCausalLM.from_pretrained(tmp_path / "baked")), expected)
+    assert (reference[0] - said(lm.model)[0]).abs().max() > 0.1
+    assert_same(said(peft.PeftModel.from_pretrained(copy.deepcopy(lm.model), tmp_path / "adapter")), reference)
+    assert_same(said(AutoModelForCausalLM.from_pretrained(tmp_path / "baked")), reference)
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "baked")
     for text in ("Île-de-Nœud is", "  two spaces\n"):
         assert tokenizer(text)["input_ids"] == lm.tokenizer(text)["input_ids"]
@@ -83,9 +83,9 @@ def test_a_merged_adapter_says_the_same(lab, tmp_path):
     lm = lab.model("gpt2")
     export_lora(several(lm), lm, tmp_path / "adapter")
     with several(lm).applied(lm):
-        expected = said(lm.model)
-    merged = peft.PeftModel.from_pretrained(copy.deepcopy(lm.model), tmp_path / "adapter").merge_and_unload()
-    assert_same(said(merged), expected)
+        reference = said(lm.model)
+    merged_model = peft.PeftModel.from_pretrained(copy.deepcopy(lm.model), tmp_path / "adapter").merge_and_unload()
+    assert_same(said(merged_model), reference)
 
 
 def test_an_adapter_is_read_back_as_the_edit_it_was(lab, tmp_path):
@@ -101,8 +101,8 @@ def test_only_the_ranks_that_differ_are_patterns(lab, tmp_path):
     lm = lab.model("llama")
     export_lora(several(lm), lm, tmp_path / "adapter")
     settings = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    others = {"model.layers.1.mlp.down_proj": 4, "model.layers.2.mlp.up_proj": 3}
-    assert (settings["r"], settings["rank_pattern"], settings["alpha_pattern"]) == (1, others, others)
+    patterns = {"model.layers.1.mlp.down_proj": 4, "model.layers.2.mlp.up_proj": 3}
+    assert (settings["r"], settings["rank_pattern"], settings["alpha_pattern"]) == (1, patterns, patterns)
 
 
 IN_A_FRESH_PROCESS = """
@@ -129,24 +129,24 @@ def test_an_edit_is_exported_and_baked_by_a_fresh_process(lab, tmp_path):
     edit = method("rome").edit(lm, FACTS[:1], prepared=lab.prepared("rome", "llama"))
     write_edit(tmp_path / "edit.safetensors", edit, {})
     with edit.applied(lm):
-        expected = said(lm.model)
+        reference = said(lm.model)
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert_same(said(AutoModelForCausalLM.from_pretrained(tmp_path / "baked")), expected)
-    assert_same(said(peft.PeftModel.from_pretrained(base, tmp_path / "adapter")), expected)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0, process.stderr
+    assert_same(said(AutoModelForCausalLM.from_pretrained(tmp_path / "baked")), reference)
+    assert_same(said(peft.PeftModel.from_pretrained(base, tmp_path / "adapter")), reference)
 
 
 def test_what_is_not_low_rank_is_named(lab, tmp_path):
     lm, rome, ft = lab.model("llama"), lab.edits("rome", "llama")[0], lab.edits("ft", "llama")
-    message = r"holds low-rank edits, and 2 of ft \(adam_trace\), 1 of frame are not: bake them into a model"
+    message = r"contains low-rank edits only, and 2 of ft \(adam_trace\), 1 of frame are not: export a full model"
     with pytest.raises(NotLowRank, match=message):
         export_lora(ft[0] + rome + ft[1] + Frame("Fact:"), lm, tmp_path / "adapter")
     with pytest.raises(NotLowRank, match="changes no weight, so there is nothing to export"):
         export_lora(LowRank({}), lm, tmp_path / "adapter")
-    other = write_adapter(tmp_path / "other", shapes_of(lm, "q_proj"))
+    adapter = write_adapter(tmp_path / "other", shapes_of(lm, "q_proj"))
     with pytest.raises(NotLowRank, match="1 of checkpoint are not"):
-        export_lora(Checkpoint.of(str(other), lm), lm, tmp_path / "adapter")
+        export_lora(Checkpoint.of(str(adapter), lm), lm, tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 
@@ -154,13 +154,16 @@ def test_an_adapter_made_elsewhere_is_summed_with_the_others(lab, tmp_path):
     lm, edit = lab.model("llama"), lab.edits("checkpoint", "llama")[0] + lab.edits("rome", "llama")[1]
     export_lora(edit, lm, tmp_path / "adapter")
     with edit.applied(lm):
-        expected = said(lm.model)
-    assert_same(said(peft.PeftModel.from_pretrained(copy.deepcopy(lm.model), tmp_path / "adapter")), expected)
+        reference = said(lm.model)
+    assert_same(said(peft.PeftModel.from_pretrained(copy.deepcopy(lm.model), tmp_path / "adapter")), reference)
 
 
 def test_an_edit_of_another_model_is_neither_exported_nor_baked(lab, tmp_path):
-    edit, other = lab.edits("rome", "llama")[0], tiny_model("llama", seed=5)
-    for write in (lambda: export_lora(edit, other, tmp_path / "f"), lambda: bake(edit, other, tmp_path / "f", CARD)):
+    edit, other_lm = lab.edits("rome", "llama")[0], tiny_model("llama", seed=5)
+    for write in (
+        lambda: export_lora(edit, other_lm, tmp_path / "f"),
+        lambda: bake(edit, other_lm, tmp_path / "f", CARD),
+    ):
         with pytest.raises(ValueError, match="this rome edit of P36-borduria was made for the model"):
             write()
     assert list(tmp_path.iterdir()) == []
@@ -168,9 +171,9 @@ def test_an_edit_of_another_model_is_neither_exported_nor_baked(lab, tmp_path):
 
 def test_what_no_weights_can_hold_is_not_baked(lab, tmp_path):
     lm = lab.model("llama")
-    hooked = lab.edits("grace", "llama")[0]
+    hook_edit = lab.edits("grace", "llama")[0]
     words, weights = lab.edits("ike", "llama")[0], lab.edits("rome", "llama")[0]
-    for edit, reason in ((weights + words, "words before the prompt"), (weights + hooked, r"hooks \(")):
+    for edit, reason in ((weights + words, "words before the prompt"), (weights + hook_edit, r"hooks \(")):
         for form in (edit, Past() + edit):
             with pytest.raises(NotWeights, match=f"this edit acts by {reason}"):
                 bake(form, lm, tmp_path / "baked", CARD)
@@ -182,10 +185,10 @@ def test_a_sequence_is_baked_as_it_was_replayed(lab, tmp_path):
     for edit in (*lab.edits("rome", "llama"), *lab.edits("ft", "llama")):
         past = past + edit
     with past.applied(lm):
-        expected = bits(lm)
+        reference = bits(lm)
     bake(past, lm, tmp_path / "baked", CARD)
-    baked = AutoModelForCausalLM.from_pretrained(tmp_path / "baked")
-    assert same_bits(dict(baked.named_parameters()), expected)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "baked")
+    assert same_bits(dict(model.named_parameters()), reference)
 
 
 def test_a_model_read_from_gguf_is_baked_and_stays_what_it_was(tmp_path):
@@ -200,19 +203,19 @@ def test_a_model_read_from_gguf_is_baked_and_stays_what_it_was(tmp_path):
 
 def test_a_folder_of_others_is_left_alone_and_an_own_one_is_replaced_whole(lab, tmp_path, monkeypatch):
     lm, edit = lab.model("llama"), lab.edits("rome", "llama")[0]
-    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
-    lm.model.save_pretrained(theirs)
-    before = sorted(theirs.iterdir())
-    for write in (lambda: bake(edit, lm, theirs, CARD), lambda: export_lora(edit, lm, theirs)):
+    foreign_folder, folder = tmp_path / "theirs", tmp_path / "ours"
+    lm.model.save_pretrained(foreign_folder)
+    before = sorted(foreign_folder.iterdir())
+    for write in (lambda: bake(edit, lm, foreign_folder, CARD), lambda: export_lora(edit, lm, foreign_folder)):
         with pytest.raises(FileExistsError, match=r"holds other files, which would be lost .*: name another folder"):
             write()
-    assert sorted(theirs.iterdir()) == before
+    assert sorted(foreign_folder.iterdir()) == before
 
     for sibling in ("ours.part", "ours.old"):
         (tmp_path / sibling).mkdir()
         (tmp_path / sibling / "thesis.txt").write_text("theirs")
-    bake(edit, lm, ours, CARD)
-    first = (ours / "model.safetensors").read_bytes()
+    bake(edit, lm, folder, CARD)
+    first = (folder / "model.safetensors").read_bytes()
 
     def killed(*_, **__):
         raise KeyboardInterrupt
@@ -220,10 +223,10 @@ def test_a_folder_of_others_is_left_alone_and_an_own_one_is_replaced_whole(lab, 
     with monkeypatch.context() as patch:
         patch.setattr(lm.tokenizer.__class__, "save_pretrained", killed)
         with pytest.raises(KeyboardInterrupt):
-            bake(edit + edit, lm, ours, CARD)
-    assert (ours / "model.safetensors").read_bytes() == first
-    bake(edit + edit, lm, ours, CARD)
-    assert (ours / "model.safetensors").read_bytes() != first
+            bake(edit + edit, lm, folder, CARD)
+    assert (folder / "model.safetensors").read_bytes() == first
+    bake(edit + edit, lm, folder, CARD)
+    assert (folder / "model.safetensors").read_bytes() != first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "ours.old", "ours.part", "theirs"]
     assert all((tmp_path / sibling / "thesis.txt").exists() for sibling in ("ours.part", "ours.old"))
 

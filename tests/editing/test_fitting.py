@@ -1,4 +1,4 @@
-"""What a method's settings ask of a model is known from the model's configuration."""
+"""Checks of a method's settings against a model's configuration, without its weights."""
 
 from dataclasses import fields
 
@@ -29,26 +29,26 @@ def test_the_settings_of_every_method_fit_and_layers_beyond_the_last_are_named(n
         assert (setting in LAYERS) == ("layer" in setting or setting == "blocks")
         if setting in LAYERS:
             beyond = (99,) if isinstance(getattr(method(name), setting), tuple) else 99
-            told = list(misfits("methods.m.tiny", method(name, **{setting: beyond}), "tiny", SHAPE))
-            assert told == [f"methods.m.tiny.{setting}: there is no layer 99; tiny has layers 0 to 3"]
+            messages = list(misfits("methods.m.tiny", method(name, **{setting: beyond}), "tiny", SHAPE))
+            assert messages == [f"methods.m.tiny.{setting}: there is no layer 99; tiny has layers 0 to 3"]
 
 
 def test_a_part_that_the_architecture_lacks_is_named():
     shape = Shape(4, ("mlp_in", "mlp_out", "attention_out"), 48, 2048)
-    told = list(misfits("x", method("mend", parts="mlp_in mlp_gate"), "tiny", shape))
-    assert told == ["x.parts: tiny has no part `mlp_gate`; it has mlp_in, mlp_out, attention_out"]
+    messages = list(misfits("x", method("mend", parts="mlp_in mlp_gate"), "tiny", shape))
+    assert messages == ["x.parts: tiny has no part `mlp_gate`; it has mlp_in, mlp_out, attention_out"]
 
 
 def test_fewer_tokens_than_a_key_is_wide_are_refused():
     wide = Shape(4, SHAPE.parts, 4864, 2048)
-    (told,) = misfits("methods.rome.qwen", method("rome", mom2_tokens=4000), "qwen", wide)
-    assert told.startswith("methods.rome.qwen.mom2_tokens: it is 4000, and qwen's keys are 4864 wide: ")
+    (message,) = misfits("methods.rome.qwen", method("rome", mom2_tokens=4000), "qwen", wide)
+    assert message.startswith("methods.rome.qwen.mom2_tokens: it is 4000, and qwen's keys are 4864 wide: ")
     assert not list(misfits("x", method("rome", mom2_adjustment=False, mom2_tokens=4000), "qwen", wide))
 
 
 def test_methods_read_as_much_text_as_the_one_that_reads_most():
-    one, other = method("rome", mom2_tokens=500, context_lengths=[1, 2, 3]), method("memit", mom2_tokens=900)
-    assert text_need({"methods.rome.x": one, "methods.memit.x": other}) == TextNeed(
+    rome, memit = method("rome", mom2_tokens=500, context_lengths=[1, 2, 3]), method("memit", mom2_tokens=900)
+    assert text_need({"methods.rome.x": rome, "methods.memit.x": memit}) == TextNeed(
         900, 3, "methods.memit.x.mom2_tokens"
     )
     assert text_need({"rome": method("rome", mom2_adjustment=False)}).tokens == 0

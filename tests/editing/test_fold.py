@@ -24,13 +24,13 @@ def settings(**changes):
 
 @pytest.mark.parametrize("name", ["rome", "grace", "context"])
 def test_each_edit_is_made_on_what_all_before_it_left(lab, name):
-    lm, prepared, past = lab.model("llama"), lab.prepared(name, "llama"), Past()
+    lm, artefact, past = lab.model("llama"), lab.prepared(name, "llama"), Past()
     before = bits(lm)
-    for step, fact in zip(fold(lm, method(name), ONE_BY_ONE, prepared=prepared), FACTS, strict=True):
+    for step, fact in zip(fold(lm, method(name), ONE_BY_ONE, prepared=artefact), FACTS, strict=True):
         with past.applied(lm):
-            expected = method(name).edit(lm, [fact], prepared=prepared, past=past)
-        assert same_edit(step.edit, expected)
-        past = past + expected
+            reference = method(name).edit(lm, [fact], prepared=artefact, past=past)
+        assert same_edit(step.edit, reference)
+        past = past + reference
         assert step.past.prefix == past.prefix
         assert all(torch.equal(step.past.changes[site], change) for site, change in past.changes.items())
         assert not step.failed
@@ -39,37 +39,37 @@ def test_each_edit_is_made_on_what_all_before_it_left(lab, name):
 
 
 def test_what_is_kept_is_read_and_not_made_again(lab, monkeypatch):
-    lm, prepared = lab.model("llama"), lab.prepared("rome", "llama")
-    whole = list(fold(lm, method("rome"), ONE_BY_ONE, prepared=prepared))
-    made = []
+    lm, artefact = lab.model("llama"), lab.prepared("rome", "llama")
+    steps = list(fold(lm, method("rome"), ONE_BY_ONE, prepared=artefact))
+    facts_edited = []
     original = Rome.increment
     monkeypatch.setattr(
-        Rome, "increment", lambda self, lm, facts, **o: made.append(facts) or original(self, lm, facts, **o)
+        Rome, "increment", lambda self, lm, facts, **o: facts_edited.append(facts) or original(self, lm, facts, **o)
     )
-    kept = {step.number: lambda step=step: step.edit for step in whole if step.number != 2}
-    again = list(fold(lm, method("rome"), ONE_BY_ONE, prepared=prepared, kept=kept))
-    assert made == [[FACTS[1]]]
+    stored_edits = {step.number: lambda step=step: step.edit for step in steps if step.number != 2}
+    again = list(fold(lm, method("rome"), ONE_BY_ONE, prepared=artefact, stored_edits=stored_edits))
+    assert facts_edited == [[FACTS[1]]]
     assert [step.kept for step in again] == [True, False, True]
-    assert same_edit(again[1].edit, whole[1].edit)
-    assert torch.equal(again[-1].past.changes[Site(1, "mlp_out")], whole[-1].past.changes[Site(1, "mlp_out")])
+    assert same_edit(again[1].edit, steps[1].edit)
+    assert torch.equal(again[-1].past.changes[Site(1, "mlp_out")], steps[-1].past.changes[Site(1, "mlp_out")])
 
 
 def test_a_replay_reads_each_increment_once_and_none_after_the_last_point():
-    read = []
+    numbers = []
 
     def reader(number):
         def give():
-            read.append(number)
+            numbers.append(number)
             return LowRank({SITE: (torch.full((2, 1), float(number)), torch.ones(1, 3))})
 
         return give
 
     edits = [(number, reader(number)) for number in (1, 2, 3, 4)]
-    found = {number: past.changes for number, past in replayed(edits, {0, 1, 3})}
-    assert read == [1, 2, 3]
-    assert found[0] == {}
-    assert found[1][SITE].tolist() == [[1.0] * 3] * 2
-    assert found[3][SITE].tolist() == [[6.0] * 3] * 2
+    changes = {number: past.changes for number, past in replayed(edits, {0, 1, 3})}
+    assert numbers == [1, 2, 3]
+    assert changes[0] == {}
+    assert changes[1][SITE].tolist() == [[1.0] * 3] * 2
+    assert changes[3][SITE].tolist() == [[6.0] * 3] * 2
 
 
 def broken(**changes):
@@ -111,8 +111,8 @@ def scaled(factor):
     ],
 )
 def test_an_edit_that_cannot_be_made_is_an_empty_one_and_the_sequence_goes_on(lab, change, reason):
-    lm, prepared = lab.model("llama"), lab.prepared("rome", "llama")
-    steps = list(fold(lm, broken(**{FACTS[1].id: change}), ONE_BY_ONE, prepared=prepared))
+    lm, artefact = lab.model("llama"), lab.prepared("rome", "llama")
+    steps = list(fold(lm, broken(**{FACTS[1].id: change}), ONE_BY_ONE, prepared=artefact))
     assert [reason_of(step) for step in steps] == ["", reason, ""]
     assert steps[1].edit == Frame()
     assert steps[1].past is steps[0].past
@@ -122,12 +122,12 @@ def test_an_edit_that_cannot_be_made_is_an_empty_one_and_the_sequence_goes_on(la
 @pytest.mark.parametrize("size", [float("nan"), 1e30, 1e4])
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_every_method_survives_a_model_that_has_collapsed(lab, name, size):
-    lm, prepared = tiny_model("llama"), lab.prepared(name, "llama")
+    lm, artefact = tiny_model("llama"), lab.prepared(name, "llama")
     weights = [lm.weight(Site(layer, "mlp_out")) for layer in range(4)]
     with restored(weights):
         for weight in weights:
             weight.mul_(size)
-        steps = list(fold(lm, method(name), ONE_BY_ONE, prepared=prepared))
+        steps = list(fold(lm, method(name), ONE_BY_ONE, prepared=artefact))
     for step in steps:
         assert all(tensor.isfinite().all() for tensor in step.edit.to_tensors()[0].values())
         assert bool(step.failed) == (step.edit == Frame() and name != "none")
@@ -155,9 +155,9 @@ def test_checkpoints_go_up_and_end_edits():
     assert settings(checkpoints=50).checkpoints == (50,)
     assert settings(checkpoints="1 5 20").checkpoints == (1, 5, 20)
     for wrong, message in [
-        ({"checkpoints": [5, 1]}, "must ascend, each once"),
+        ({"checkpoints": [5, 1]}, "must ascend strictly"),
         ({"checkpoints": [0]}, "go beyond 0"),
-        ({"checkpoints": [1, 5], "at_once": 5}, "1 lies inside an edit of at_once: 5"),
+        ({"checkpoints": [1, 5], "at_once": 5}, "1 is inside an edit of at_once: 5"),
         ({"ordres": 2}, "ordres"),
     ]:
         with pytest.raises(ValidationError, match=message):

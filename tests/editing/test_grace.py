@@ -37,28 +37,28 @@ def test_a_key_far_from_all_opens_an_entry_with_the_first_radius():
 
 def test_the_same_label_makes_the_radius_take_the_key_in():
     book = entry([0.0, 0.0], "same", value=7.0)
-    grown = entries_set(book, entry([1.5, 0.0], "same"))
-    assert plain(grown) == [([0.0, 0.0], 1.5, "same")]
+    result = entries_set(book, entry([1.5, 0.0], "same"))
+    assert plain(result) == [([0.0, 0.0], 1.5, "same")]
     long = entry([0.0, 1e3], "same")
     radius = float(entries_set(long, entry([1.5, 1e3], "same")).radii)
     assert 1.5 + 5e-3 < radius < 1.5 + 2e-2, "an input on the edge is answered, however it is rounded"
-    assert torch.equal(grown.values, book.values)
+    assert torch.equal(result.values, book.values)
     assert entries_set(book, entry([0.5, 0.0], "same")).radii.tolist() == [1.0], "a radius never shrinks so"
 
 
 def test_another_label_splits_the_distance():
     book = entry([0.0, 0.0], "old", value=7.0).then(entry([50.0, 0.0], "far"))
-    split = entries_set(book, entry([1.2, 0.0], "new", value=3.0))
-    assert split.labels == ("old", "new"), "the entry to be fitted is the last, and far ones are left alone"
-    assert split.radii.tolist() == pytest.approx([0.6, 0.6])
-    assert split.values[:, 0].tolist() == [7.0, 3.0]
-    assert book.then(split).labels == ("far", "old", "new")
+    result = entries_set(book, entry([1.2, 0.0], "new", value=3.0))
+    assert result.labels == ("old", "new"), "the entry to be fitted is the last, and far ones are left alone"
+    assert result.radii.tolist() == pytest.approx([0.6, 0.6])
+    assert result.values[:, 0].tolist() == [7.0, 3.0]
+    assert book.then(result).labels == ("far", "old", "new")
 
 
 def test_an_input_that_has_an_entry_is_taken_over_with_its_radius():
     book = entry([30.0, 40.0], "old", radius=0.8, value=7.0)
-    (taken,) = plain(entries_set(book, entry([30.0, 40.0001], "new", value=3.0)))
-    assert taken == ([30.0, 40.0], 0.8, "new")
+    (result,) = plain(entries_set(book, entry([30.0, 40.0001], "new", value=3.0)))
+    assert result == ([30.0, 40.0], 0.8, "new")
     assert book.then(entries_set(book, entry([30.0, 40.0001], "new", value=3.0))).values.tolist() == [[3.0, 3.0]]
 
 
@@ -66,20 +66,23 @@ def test_an_input_that_has_an_entry_is_taken_over_with_its_radius():
 def test_a_stream_of_edits_leaves_the_papers_codebook(seed):
     torch.manual_seed(seed)
     keys, labels = torch.randn(60, 2) * 4, torch.randint(3, (60,)).tolist()
-    book, expected = None, []
-    seen = {"opened": 0, "grown": 0, "split": 0}
+    book, reference = None, []
+    counts = {"opened": 0, "grown": 0, "split": 0}
     for key, label in zip(keys.tolist(), map(str, labels), strict=True):
         new = entry(key, label)
         increment = new if book is None else entries_set(book, new)
         book = new if book is None else book.then(increment)
-        before, expected = len(expected), naive_grace.update(expected, new.keys[0].tolist(), label, EPS)
-        kind = "grown" if len(expected) == before else "opened" if len(increment.keys) == 1 else "split"
-        seen[kind] += 1
-        wanted = sorted((one["key"], one["radius"], one["label"]) for one in expected)
-        for (key_a, radius_a, label_a), (key_b, radius_b, label_b) in zip(plain(book), wanted, strict=True):
+        before, reference = len(reference), naive_grace.update(reference, new.keys[0].tolist(), label, EPS)
+        kind = "grown" if len(reference) == before else "opened" if len(increment.keys) == 1 else "split"
+        counts[kind] += 1
+        entries = sorted(
+            (reference_entry["key"], reference_entry["radius"], reference_entry["label"])
+            for reference_entry in reference
+        )
+        for (key_a, radius_a, label_a), (key_b, radius_b, label_b) in zip(plain(book), entries, strict=True):
             assert (key_a, label_a) == (key_b, label_b)
             assert radius_a == pytest.approx(radius_b, abs=2e-4)
-    assert all(seen.values()), seen
+    assert all(counts.values()), counts
 
 
 def settings_of(grace):
@@ -126,7 +129,7 @@ SECOND = {
 @pytest.mark.parametrize("second", SECOND.values(), ids=SECOND.keys())
 @pytest.mark.parametrize("position", ["every_token", "prompt_end"])
 def test_a_second_value_is_fitted_under_the_radii_that_hold_after_it(position, second, eps, lab):
-    """At a first radius of 20 the first entry answers all tokens of the second statement, until the second edit."""
+    """Use a first radius of 20, at which the first entry applies to all tokens of the second statement until then."""
     lm, grace = lab.model("llama"), method("grace", eps_init=eps, steps=6, stop_loss=0.0, fit_position=position)
     pasts, (first, edit) = in_order(lm, [FACTS[0], second], eps_init=eps, steps=6, stop_loss=0.0, fit_position=position)
     book = pasts[1].hooked[Codebook.kind]
@@ -170,7 +173,7 @@ SPACED = replace(FACTS[0], id="spaced", prompt=FACTS[0].prompt + " ")
 
 
 def in_order(lm, facts, **changes):
-    """The past after each edit, and the increments."""
+    """Return the state after each edit, and the increments."""
     past, pasts, increments = Past(), [], []
     for fact in facts:
         with past.applied(lm):
@@ -191,11 +194,11 @@ def test_later_edits_leave_earlier_ones_in_force(architecture, lab):
     lm = lab.model(architecture)
     # a radius under which the statements' own inputs are apart
     pasts, increments = in_order(lm, FACTS, eps_init=0.01)
-    assert [len(one.keys) for one in increments] == [1, 1, 1]
+    assert [len(increment.keys) for increment in increments] == [1, 1, 1]
     for fact, past in zip(FACTS, pasts, strict=True):
-        after, then = said(lm, pasts[-1], fact)[0], said(lm, past, fact)[0]
-        assert after == pytest.approx(then, abs=1e-3)
-        assert then > said(lm, Past(), fact)[0] + 0.5
+        after, later = said(lm, pasts[-1], fact)[0], said(lm, past, fact)[0]
+        assert after == pytest.approx(later, abs=1e-3)
+        assert later > said(lm, Past(), fact)[0] + 0.5
 
 
 def test_a_conflict_splits_the_neighbour_and_both_facts_hold(lab):
@@ -232,10 +235,12 @@ def test_a_fact_edited_anew_says_the_newest_object(lab):
 def test_a_replay_of_files_is_the_live_codebook(lab, tmp_path):
     lm = lab.model("llama")
     pasts, increments = in_order(lm, [*FACTS, replace(FACTS[0], id="anew", target_new="Perth")], eps_init=5.0)
-    replayed = Past()
+    replay = Past()
     for step, increment in enumerate(increments):
         write_edit(tmp_path / f"{step}.safetensors", increment, {})
-        replayed = replayed + read_edit(tmp_path / f"{step}.safetensors")
-        ours, theirs = replayed.hooked[Codebook.kind], pasts[step].hooked[Codebook.kind]
-        assert ours.labels == theirs.labels
-        assert all(torch.equal(ours.to_tensors()[0][name], tensor) for name, tensor in theirs.to_tensors()[0].items())
+        replay = replay + read_edit(tmp_path / f"{step}.safetensors")
+        result, reference = replay.hooked[Codebook.kind], pasts[step].hooked[Codebook.kind]
+        assert result.labels == reference.labels
+        assert all(
+            torch.equal(result.to_tensors()[0][name], tensor) for name, tensor in reference.to_tensors()[0].items()
+        )

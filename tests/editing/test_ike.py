@@ -26,12 +26,12 @@ WRITERS = tuple(
 
 def frame(fact, pool=POOL, lm=None, **counts):
     ike = method("ike", **{"copy": 1, "update": 1, "retain": 1, **counts})
-    prepared = ike.prepare(lm, Corpus((), tuple(pool), read_relations(RELATIONS).relations))
-    return ike.increment(lm, [fact], prepared=prepared, past=Past()).prefix
+    artefact = ike.prepare(lm, Corpus((), tuple(pool), read_relations(RELATIONS).relations))
+    return ike.increment(lm, [fact], prepared=artefact, past=Past()).prefix
 
 
 def shots(prefix):
-    """The demonstrations of a frame, its new fact left out."""
+    """Return the demonstrations of an in-context edit, without its new fact."""
     return prefix.split("\n\n")[:-1]
 
 
@@ -41,53 +41,53 @@ def test_a_frame_ends_with_the_new_fact_and_the_prompt_to_come():
 
 
 def test_the_nearest_are_taken_and_the_likest_stands_last():
-    """The owl's book shares words with one title, a relation with two more, and nothing with the cities."""
-    found = shots(frame(FACTS[1], pool=[*POOL, *WRITERS]))
-    assert len(found) == 3
-    assert all("came from the pen of" in shot for shot in found)
-    assert "The Owl Who Slept" in found[-1]
+    """Use an owl's book that shares words with one title, a relation with two more, and nothing with the cities."""
+    texts = shots(frame(FACTS[1], pool=[*POOL, *WRITERS]))
+    assert len(texts) == 3
+    assert all("came from the pen of" in shot for shot in texts)
+    assert "The Owl Who Slept" in texts[-1]
     cities = shots(frame(FACTS[0], pool=[*WRITERS, *POOL]))
     assert all("The seat of power" in shot for shot in cities)
 
 
 def test_every_kind_has_its_number():
-    found = shots(frame(FACTS[0], pool=POOL, copy=1, update=2, retain=2))
-    assert len(found) == 5
-    kinds = [kind_of(shot) for shot in found]
+    demonstrations = shots(frame(FACTS[0], pool=POOL, copy=1, update=2, retain=2))
+    assert len(demonstrations) == 5
+    kinds = [kind_of(shot) for shot in demonstrations]
     assert sorted(kinds) == ["copy", "retain", "retain", "update", "update"]
 
 
 def kind_of(shot):
-    announced, prompt = shot.removeprefix("New Fact: ").split("\nPrompt: ")
-    if prompt == announced:
+    sentence, prompt = shot.removeprefix("New Fact: ").split("\nPrompt: ")
+    if prompt == sentence:
         return "copy"
-    new = announced.split(" is ")[-1]
+    new = sentence.split(" is ")[-1]
     return "update" if prompt.endswith(new) else "retain"
 
 
 def test_what_is_retained_is_true_of_another_subject():
     (shot,) = shots(frame(FACTS[0], pool=POOL, copy=0, update=0, retain=1))
-    announced, prompt = shot.removeprefix("New Fact: ").split("\nPrompt: ")
-    (about,) = [fact for fact in POOL if sentence(fact) == announced]
-    (other,) = [fact for fact in POOL if prompt == f"{fact.statement} {fact.target_true}."]
-    assert other.subject != about.subject
+    new_fact, prompt = shot.removeprefix("New Fact: ").split("\nPrompt: ")
+    (about,) = [fact for fact in POOL if sentence(fact) == new_fact]
+    (source,) = [fact for fact in POOL if prompt == f"{fact.statement} {fact.target_true}."]
+    assert source.subject != about.subject
 
 
 def test_no_demonstration_shares_a_subject_with_the_facts_of_the_run(lab):
-    """Not with the edited fact, nor with any other that is edited and asked about."""
+    """Check the edited fact, and every other fact that is edited or asked about."""
     again = replace(FACTS[0], id="again", relation="P50", prompt="{} came from the pen of")
     table, sample = facts_to_table([again, *FACTS, *POOL]), facts_to_table(FACTS)
     prepare = prepare_with("ike")
-    stored = {}
+    datasets = {}
     for part in prepare(
         lab.model("llama"), {}, method("ike"), facts=table, sampled_facts=sample, raw_relations=RELATIONS
     ):
-        stored |= part
-    prepared = stored["ike"].read()
-    assert len(prepared.texts) == len(POOL)
-    for edit, fact in zip(method("ike").increments(None, FACTS, prepared=prepared), FACTS, strict=True):
-        shown = "\n\n".join(shots(edit.prefix))
-        assert not any(edited.subject in shown for edited in FACTS)
+        datasets |= part
+    artefact = datasets["ike"].read()
+    assert len(artefact.texts) == len(POOL)
+    for edit, fact in zip(method("ike").increments(None, FACTS, prepared=artefact), FACTS, strict=True):
+        text = "\n\n".join(shots(edit.prefix))
+        assert not any(edited_fact.subject in text for edited_fact in FACTS)
         assert fact.subject in edit.prefix
 
 
@@ -99,19 +99,19 @@ def test_interleaving_spreads_the_kinds():
 
 @pytest.mark.parametrize("counts", [{"copy": 0, "update": 0, "retain": 0}, {"retain": 9}])
 def test_more_demonstrations_than_facts_and_none_are_refused(counts):
-    with pytest.raises(ValueError, match=r"ike wants \d+ demonstrations, and raw_lessons has 5 facts"):
+    with pytest.raises(ValueError, match=r"ike needs \d+ demonstrations, and raw_lessons has 5 facts"):
         frame(FACTS[0], **counts)
 
 
 def test_the_same_facts_give_the_same_frames(lab):
     ike, lm = method("ike"), lab.model("llama")
-    prepared = ike.prepare(lm, corpus())
-    each = list(ike.edit_each(lm, FACTS, prepared=prepared))
-    assert [edit.prefix for edit in each] == [
-        ike.increment(lm, [fact], prepared=prepared, past=Past()).prefix for fact in FACTS
+    artefact = ike.prepare(lm, corpus())
+    edits = list(ike.edit_each(lm, FACTS, prepared=artefact))
+    assert [edit.prefix for edit in edits] == [
+        ike.increment(lm, [fact], prepared=artefact, past=Past()).prefix for fact in FACTS
     ]
 
 
 def test_a_context_says_every_fact_on_a_line(lab):
-    found = method("context").edit(lab.model("llama"), FACTS[:2], prepared=Prepared(), past=Past())
-    assert found.prefix == f"{sentence(FACTS[0])}\n{sentence(FACTS[1])}\n"
+    edit = method("context").edit(lab.model("llama"), FACTS[:2], prepared=Prepared(), past=Past())
+    assert edit.prefix == f"{sentence(FACTS[0])}\n{sentence(FACTS[1])}\n"

@@ -28,7 +28,7 @@ CASES = pytest.mark.parametrize("fact", [CHINESE, BY_HAND], ids=["by the rule", 
 @CASES
 def test_targets_of_edits(fact, lab):
     lm = lab.model("llama")
-    told = fact.statement + fact.target_new
+    full_text = fact.statement + fact.target_new
 
     def text(ids):
         return lm.tokenizer.decode(ids)
@@ -37,21 +37,23 @@ def test_targets_of_edits(fact, lab):
     for batch in (ft.object_batch(lm, [fact], even=True), ft.last_token_batch(lm, [fact], even=True)):
         assert text(batch.label) == fact.target_new
     before, after = asked(lm, fact.statement, fact.target_new, fact.join)
-    assert text(before + after) == told
-    assert text(announced(lm, Rendered(fact.statement, join=fact.join), fact.target_new)) == f"{told}.\n"
+    assert text(before + after) == full_text
+    assert text(announced(lm, Rendered(fact.statement, join=fact.join), fact.target_new)) == f"{full_text}.\n"
 
 
 @CASES
 @pytest.mark.parametrize("name", ["grace", "kn", "mend", "serac"])
 def test_methods_hand_the_join_on(fact, name, lab):
-    """An edit with the join differs from that with a space, and equals that of the rule where they say the same."""
-    lm, prepared = lab.model("llama"), lab.prepared(name, "llama")
-    made = [method(name).edit(lm, [one], prepared=prepared, past=Past()) for one in (fact, replace(fact, join=" "))]
+    """Check that an edit with the join differs from that with a space, and equals the rule's if they agree."""
+    lm, artefact = lab.model("llama"), lab.prepared(name, "llama")
+    edits = [
+        method(name).edit(lm, [variant], prepared=artefact, past=Past()) for variant in (fact, replace(fact, join=" "))
+    ]
     if name == "serac":
-        assert made[0].memory[0][3] == fact.join
+        assert edits[0].memory[0][3] == fact.join
     else:
-        some, others = (edit.to_tensors()[0] for edit in made)
-        assert any(some[key].shape != others[key].shape or not some[key].equal(others[key]) for key in some)
+        first, second = (edit.to_tensors()[0] for edit in edits)
+        assert any(first[key].shape != second[key].shape or not first[key].equal(second[key]) for key in first)
 
 
 @pytest.mark.parametrize("kind", ["neighbourhood", "edit_before_neighbour", "relation_specificity", "unrelated"])
@@ -59,26 +61,26 @@ def test_a_fact_of_the_table_keeps_its_join_where_another_fact_is_edited(kind):
     wordings = ("The seat in {} is", (), "", "", "")
     relations = (Relation("P36", "seat", *wordings, unaffected=("P37",)), Relation("P37", "language", *wordings))
     templates = Templates({relation.id: relation for relation in relations}, ())
-    other = {"relation_specificity": {"relation": "P37"}, "unrelated": {"subject": "Syldavia", "relation": "P37"}}
-    pool = [CHINESE, replace(BY_HAND, **other.get(kind, {"subject": "Syldavia"}))]
-    edited = replace(BY_HAND, id="edited", target_true="Klow", target_new="Rome", join=None)
+    rows = {"relation_specificity": {"relation": "P37"}, "unrelated": {"subject": "Syldavia", "relation": "P37"}}
+    pool = [CHINESE, replace(BY_HAND, **rows.get(kind, {"subject": "Syldavia"}))]
+    edited_fact = replace(BY_HAND, id="edited", target_true="Klow", target_new="Rome", join=None)
     numbers = {"neighbours": 1, "relation_specificity": 1, "unrelated": 1}
-    [probe] = build_probes([edited], templates, pool, kinds=[kind], seed=0, **numbers)
+    [probe] = build_probes([edited_fact], templates, pool, kinds=[kind], seed=0, **numbers)
     assert (probe.target_true, probe.join) == ("Szohod", "")
 
 
 @CASES
 def test_sentences_in_prompts(fact):
-    told = fact.statement + fact.target_new
-    assert sentence(fact) == f"{told}."
-    shown = demonstrations([fact, OTHER], {})[0]
-    assert shown.copy.count(told) == 2
-    assert shown.update.count(told) == 2
-    assert joined(OTHER.statement, OTHER.target_true) in shown.retain
+    text = fact.statement + fact.target_new
+    assert sentence(fact) == f"{text}."
+    demonstration = demonstrations([fact, OTHER], {})[0]
+    assert demonstration.copy.count(text) == 2
+    assert demonstration.update.count(text) == 2
+    assert joined(OTHER.statement, OTHER.target_true) in demonstration.retain
     assert recall_demonstrations(OTHER, [fact], 1, 0) == f"{fact.statement}{fact.target_true}.\n"
     material = Material({}, claim=fact.statement, denial=f"not {fact.statement}", reference="it")
-    assert told in yes_no(fact, material)[0].text
-    assert told in negation(fact, material)[0].text
+    assert text in yes_no(fact, material)[0].text
+    assert text in negation(fact, material)[0].text
     assert fact.statement + fact.target_true in fact_check(fact, material)[0].text
     assert statement(fact, material)[0].join == fact.join
 

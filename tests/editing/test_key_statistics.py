@@ -21,20 +21,20 @@ def test_several_sites_take_one_pass_and_equal_one_at_a_time(lab):
 
 def test_only_so_many_tokens_are_used(lab):
     lm = lab.model("llama")
-    found = second_moments(lm, [TEXTS[0] * 3, TEXTS[1] * 3], [SITE], tokens=200)[SITE]
+    moments = second_moments(lm, [TEXTS[0] * 3, TEXTS[1] * 3], [SITE], tokens=200)[SITE]
     first = naive.ids_of(lm, TEXTS[0] * 3)
     second = naive.ids_of(lm, TEXTS[1] * 3)[: 200 - len(first)]
     assert 0 < len(second) < len(naive.ids_of(lm, TEXTS[1] * 3))
     keys = np.concatenate([naive.keys_of(lm, lm.module(SITE), ids) for ids in (first, second)])
-    np.testing.assert_allclose(found.numpy(), keys.T @ keys / 200, atol=1e-5)
+    np.testing.assert_allclose(moments.numpy(), keys.T @ keys / 200, atol=1e-5)
 
 
 def test_long_texts_are_cut(lab):
     lm = lab.model("llama")
     long = "An owl sat on a roof. " * 40
-    found = second_moments(lm, [long], [SITE], tokens=10_000)[SITE]
+    moments = second_moments(lm, [long], [SITE], tokens=10_000)[SITE]
     keys = naive.keys_of(lm, lm.module(SITE), naive.ids_of(lm, long)[:256])
-    np.testing.assert_allclose(found.numpy(), keys.T @ keys / 256, atol=1e-5)
+    np.testing.assert_allclose(moments.numpy(), keys.T @ keys / 256, atol=1e-5)
 
 
 def test_too_little_text_is_refused_with_the_way_out(lab):
@@ -45,25 +45,25 @@ def test_too_little_text_is_refused_with_the_way_out(lab):
 
 
 def test_progress_wraps_the_batches(lab):
-    seen = []
+    lengths = []
 
     def progress(batches):
-        seen.append(len(batches))
+        lengths.append(len(batches))
         return iter(batches)
 
     second_moments(lab.model("llama"), TEXTS * 2, [SITE], tokens=10_000, progress=progress)
-    assert seen == [-(-2 * len(TEXTS) // 16)]
+    assert lengths == [-(-2 * len(TEXTS) // 16)]
 
 
 def test_the_energy_inside_a_subspace_is_that_of_every_key(lab):
-    lm, other = lab.model("llama"), Site(3, "mlp_out")
+    lm, other_site = lab.model("llama"), Site(3, "mlp_out")
     width = lm.weight(SITE).shape[1]
-    masks = {SITE: torch.arange(width) < 10, other: torch.ones(width, dtype=torch.bool)}
+    masks = {SITE: torch.arange(width) < 10, other_site: torch.ones(width, dtype=torch.bool)}
     projections = {site: lambda keys, mask=mask: keys * mask for site, mask in masks.items()}
     shares, tokens = energy_inside(lm, TEXTS, projections, tokens=10_000)
     keys = np.concatenate([naive.keys_of(lm, lm.module(SITE), naive.ids_of(lm, text)) for text in TEXTS])
     assert shares[SITE] == pytest.approx((keys[:, :10] ** 2).sum() / (keys**2).sum(), rel=1e-4)
-    assert shares[other] == pytest.approx(1)
+    assert shares[other_site] == pytest.approx(1)
     assert tokens == len(keys)
     assert energy_inside(lm, [], projections, tokens=10) == ({}, 0)
 

@@ -29,11 +29,11 @@ def naive_scores(lm, texts, steps):
 def test_attributions_are_the_papers_sums_of_gradients(architecture, lab):
     lm = lab.model(architecture)
     weights = bits(lm)
-    expected = naive_scores(lm, TEXTS, STEPS)
-    found = attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=100)
-    assert found.shape == expected.shape
-    assert found.dtype == torch.float32
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 * np.abs(expected).max())
+    reference = naive_scores(lm, TEXTS, STEPS)
+    result = attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=100)
+    assert result.shape == reference.shape
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result.numpy(), reference, atol=1e-4 * np.abs(reference).max())
     assert same_bits(bits(lm), weights)
     assert hooks_on(lm) == 0
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
@@ -42,35 +42,38 @@ def test_attributions_are_the_papers_sums_of_gradients(architecture, lab):
 @pytest.mark.parametrize("batch", [1, 4, 6])
 def test_the_size_of_a_batch_does_not_change_them(batch, lab):
     lm = lab.model("llama")
-    whole = attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=100)
+    full_batch = attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=100)
     torch.testing.assert_close(
-        attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=batch), whole, atol=1e-4 * float(whole.abs().max()), rtol=0
+        attributions(lm, TEXTS, TOKEN, steps=STEPS, batch=batch),
+        full_batch,
+        atol=1e-4 * float(full_batch.abs().max()),
+        rtol=0,
     )
 
 
 def test_prompts_of_one_token_have_them_too(lab):
     lm = lab.model("gpt2")
     for texts in (("Q",), ("Q", "A longer one")):
-        expected = naive_scores(lm, texts, STEPS)
-        found = attributions(lm, texts, TOKEN, steps=STEPS, batch=2)
-        np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 * np.abs(expected).max())
+        reference = naive_scores(lm, texts, STEPS)
+        result = attributions(lm, texts, TOKEN, steps=STEPS, batch=2)
+        np.testing.assert_allclose(result.numpy(), reference, atol=1e-4 * np.abs(reference).max())
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_layers_attributions_sum_to_what_its_neurons_change(architecture, lab):
-    """The completeness of integrated gradients: the sum tends to P(w) - P(0)."""
+    """Check the completeness of integrated gradients: the sum tends to P(w) - P(0)."""
     lm = lab.model(architecture)
     if any("post_feedforward" in name for name, _ in lm.model.named_modules()):
         pytest.skip("a norm after the MLP undoes the scaling: P jumps at 0, and no number of steps sees it")
     ids = naive.ids_of(lm, TEXTS[0])
-    found = attributions(lm, TEXTS[:1], TOKEN, steps=300, batch=300)[0].sum(1)
+    result = attributions(lm, TEXTS[:1], TOKEN, steps=300, batch=300)[0].sum(1)
     for layer, module in enumerate(modules(lm)):
         active = torch.tensor(naive.keys_of(lm, module, ids)[-1]).float()
         with torch.no_grad():
             with_them = naive_kn.probability(lm, module, ids, active, TOKEN)
             without = naive_kn.probability(lm, module, ids, torch.zeros_like(active), TOKEN)
         change = float(with_them - without)
-        assert float(found[layer]) == pytest.approx(change, abs=0.02 * abs(change) + 1e-6)
+        assert float(result[layer]) == pytest.approx(change, abs=0.02 * abs(change) + 1e-6)
 
 
 @pytest.mark.parametrize("sharing", [0.2, 0.4, 0.6, 0.8])
@@ -78,10 +81,10 @@ def test_a_layers_attributions_sum_to_what_its_neurons_change(architecture, lab)
 def test_neurons_are_those_above_the_threshold_in_enough_prompts(threshold, sharing):
     torch.manual_seed(0)
     scores = torch.randn(1, 3, 8) + 0.5 * torch.randn(5, 3, 8)
-    found = shared_neurons(scores, threshold=threshold, sharing=sharing)
-    expected = naive_kn.neurons(list(scores.numpy()), threshold, sharing)
-    assert expected
-    assert {tuple(place) for place in found.nonzero().tolist()} == expected
+    result = shared_neurons(scores, threshold=threshold, sharing=sharing)
+    reference = naive_kn.neurons(list(scores.numpy()), threshold, sharing)
+    assert reference
+    assert {tuple(place) for place in result.nonzero().tolist()} == reference
 
 
 def test_a_share_counts_from_its_exact_number_of_prompts_on():
@@ -115,12 +118,12 @@ def test_the_values_of_the_neurons_change_by_the_objects_embeddings(architecture
     embeddings = lm.model.get_output_embeddings().weight.detach()
     change = kn.lambda_new * embeddings[new] - kn.lambda_old * embeddings[old]
     assert neurons
-    expected = {layer: torch.zeros_like(lm.weight(Site(layer, "mlp_out"))) for layer, _ in neurons}
+    reference = {layer: torch.zeros_like(lm.weight(Site(layer, "mlp_out"))) for layer, _ in neurons}
     for layer, neuron in neurons:
-        expected[layer][:, neuron] = change
+        reference[layer][:, neuron] = change
     dense = edit.dense()
-    assert {site.layer for site in dense} == set(expected)
-    assert all(torch.equal(dense[Site(layer, "mlp_out")], wanted) for layer, wanted in expected.items())
+    assert {site.layer for site in dense} == set(reference)
+    assert all(torch.equal(dense[Site(layer, "mlp_out")], delta) for layer, delta in reference.items())
 
 
 def test_a_fact_without_its_true_object_is_refused(lab):
@@ -136,14 +139,14 @@ def test_the_variant_easyedit_is_what_easyedit_runs(architecture, steps, lab):
     kn = method("kn", variant="easyedit", steps=steps, context_lengths=[], lambda_old=1.0, lambda_new=1.0)
     old, new = (naive.ids_of(lm, " " + target) for target in (fact.target_true, fact.target_new))
     part = "mlp_gate" if architecture == "llama" else "mlp_in"
-    attributed = [
+    scores_and_tokens = [
         naive_kn.gate_attribution(lm, lm.module(Site(layer, part)), fact.statement, old, steps)
         for layer in range(len(lm.blocks))
     ]
-    neurons = naive_kn.neurons([np.array([scores for scores, _ in attributed])], kn.threshold, 0.0)
-    _, said = naive_kn.gate_attribution(lm, lm.module(Site(0, part)), fact.statement, new, 1)
+    neurons = naive_kn.neurons([np.array([scores for scores, _ in scores_and_tokens])], kn.threshold, 0.0)
+    _, tokens = naive_kn.gate_attribution(lm, lm.module(Site(0, part)), fact.statement, new, 1)
     embeddings = lm.model.get_input_embeddings().weight.detach()
-    change = embeddings[new].sum(0) - embeddings[said].sum(0)
+    change = embeddings[new].sum(0) - embeddings[tokens].sum(0)
     dense = kn.edit(lm, [fact], prepared=kn.prepare(lm, corpus())).dense()
     assert {(site.layer, n) for site, w in dense.items() for n in w.any(0).nonzero()[:, 0].tolist()} == neurons
     layer, neuron = next(iter(neurons))
@@ -154,8 +157,8 @@ def test_the_variant_easyedit_takes_a_single_token_away_twice(lab):
     lm, fact = lab.model("llama"), replace(FACTS[0], prompt=FACTS[0].prompt + " ", target_new="R")
     kn = method("kn", variant="easyedit", steps=1, context_lengths=[], lambda_old=1.0, lambda_new=1.0)
     (new,) = naive.ids_of(lm, "R")
-    said = int(naive.forward(lm, naive.ids_of(lm, fact.statement))[-1].argmax())
+    token = int(naive.forward(lm, naive.ids_of(lm, fact.statement))[-1].argmax())
     embeddings = lm.model.get_input_embeddings().weight.detach()
     edit = kn.edit(lm, [fact], prepared=kn.prepare(lm, corpus()))
     left, _ = next(iter(edit.factors.values()))
-    torch.testing.assert_close(left[:, 0], embeddings[new] - 2 * embeddings[said])
+    torch.testing.assert_close(left[:, 0], embeddings[new] - 2 * embeddings[token])

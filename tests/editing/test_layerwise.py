@@ -23,9 +23,9 @@ every_layerwise = pytest.mark.parametrize("name", ["memit", "pmet", "alphaedit"]
 def test_outputs_are_those_of_the_bare_statements(part, lab):
     lm, place = lab.model("llama"), Site(2, part)
     facts = FACTS * 7
-    found = outputs_at_subjects(lm, place, facts)
-    expected = [naive_memit.output_of(lm, lm.module(place), fact) for fact in FACTS] * 7
-    for row, output in zip(found, expected, strict=True):
+    outputs = outputs_at_subjects(lm, place, facts)
+    reference = [naive_memit.output_of(lm, lm.module(place), fact) for fact in FACTS] * 7
+    for row, output in zip(outputs, reference, strict=True):
         torch.testing.assert_close(row.double(), torch.tensor(output), atol=1e-5, rtol=1e-4)
     assert hooks_on(lm) == 0
 
@@ -41,8 +41,8 @@ def test_the_blocks_above_the_place_are_not_run(lab):
 
 @every_layerwise
 def test_an_edit_makes_its_object_likelier(name, lab):
-    lm, made = lab.model("gpt2"), method(name, v_steps=20, clamp_norm_factor=4)
-    for fact, edit in zip(FACTS, made.edit_each(lm, FACTS, prepared=lab.prepared(name, "gpt2")), strict=True):
+    lm, editor = lab.model("gpt2"), method(name, v_steps=20, clamp_norm_factor=4)
+    for fact, edit in zip(FACTS, editor.edit_each(lm, FACTS, prepared=lab.prepared(name, "gpt2")), strict=True):
         ids, target = naive.ids_of(lm, fact.statement), naive.ids_of(lm, " " + fact.target_new)
         before = naive.continuation(lm, ids, target)[0]
         with edit.applied(lm):
@@ -54,15 +54,15 @@ def test_an_edit_makes_its_object_likelier(name, lab):
 def test_with_little_weight_on_other_keys_a_batch_brings_its_values_about(architecture, name, lab):
     lm = lab.model(architecture)
     strong = {"l2": 1e-7} if name == "alphaedit" else {"mom2_update_weight": 1e-5}
-    made = method(name, context_lengths=[], **strong)
-    goal = made.places[0]
-    edit = made.edit(lm, FACTS, prepared=made.prepare(lm, corpus()))
-    values = [optimise_value(lm, made.places, fact, (), made.objective) for fact in FACTS]
+    editor = method(name, context_lengths=[], **strong)
+    goal = editor.places[0]
+    edit = editor.edit(lm, FACTS, prepared=editor.prepare(lm, corpus()))
+    values = [optimise_value(lm, editor.places, fact, (), editor.objective) for fact in FACTS]
     before = outputs_at_subjects(lm, goal, FACTS)
     with edit.applied(lm):
-        moved = outputs_at_subjects(lm, goal, FACTS) - before
-    wanted = torch.stack([value.changes[goal] for value in values])
-    assert (moved - wanted).norm() < 0.02 * wanted.norm()
+        changes = outputs_at_subjects(lm, goal, FACTS) - before
+    target = torch.stack([value.changes[goal] for value in values])
+    assert (changes - target).norm() < 0.02 * target.norm()
 
 
 @every_layerwise
@@ -70,36 +70,36 @@ def test_nothing_is_factored_when_editing_and_the_corpus_is_passed_once(name, la
     lm, passes, factorings = lab.model("llama"), [], []
     inner = key_statistics.inputs_at
     monkeypatch.setattr(key_statistics, "inputs_at", lambda lm, sites, **b: passes.append(b) or inner(lm, sites, **b))
-    for factoring in ("cholesky_ex", "eigh"):
-        function = getattr(torch.linalg, factoring)
-        monkeypatch.setattr(torch.linalg, factoring, lambda c, f=function: factorings.append(len(c)) or f(c))
-    made = method(name)
-    prepared = made.prepare(lm, corpus())
+    for function_name in ("cholesky_ex", "eigh"):
+        function = getattr(torch.linalg, function_name)
+        monkeypatch.setattr(torch.linalg, function_name, lambda c, f=function: factorings.append(len(c)) or f(c))
+    editor = method(name)
+    artefact = editor.prepare(lm, corpus())
     # alphaedit looks once more, at the text that is held out
     assert len(passes) == (2 if name == "alphaedit" else 1)
-    taken = len(passes)
-    assert len(factorings) == len(made.layers)
-    assert len(list(made.edit_each(lm, FACTS, prepared=prepared))) == len(FACTS)
-    made.edit(lm, FACTS, prepared=prepared)
-    assert len(passes) == taken
-    assert len(factorings) == len(made.layers)
+    count = len(passes)
+    assert len(factorings) == len(editor.layers)
+    assert len(list(editor.edit_each(lm, FACTS, prepared=artefact))) == len(FACTS)
+    editor.edit(lm, FACTS, prepared=artefact)
+    assert len(passes) == count
+    assert len(factorings) == len(editor.layers)
 
 
 @every_layerwise
 def test_moments_that_the_corpus_has_are_not_taken_again(name, lab, monkeypatch):
-    lm, made, before = lab.model("llama"), method(name), lab.prepared(name, "llama")
-    taken = key_statistics.second_moments(lm, TEXTS, made.key_sites, tokens=made.mom2_tokens)
+    lm, editor, before = lab.model("llama"), method(name), lab.prepared(name, "llama")
+    moments = key_statistics.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
     monkeypatch.setattr(key_statistics, "second_moments", None)
-    assert made.prepare(lm, Corpus(TEXTS, moments=taken)).fingerprint == before.fingerprint
+    assert editor.prepare(lm, Corpus(TEXTS, moments=moments)).fingerprint == before.fingerprint
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3])
 @every_layerwise
 def test_a_failure_between_the_layers_leaves_the_weights_as_they_were(name, calls, lab, monkeypatch):
-    lm, left, inner = tiny_model("gpt2"), iter(range(calls)), layerwise.mean_key
+    lm, calls_left, inner = tiny_model("gpt2"), iter(range(calls)), layerwise.mean_key
 
     def fail(*arguments):
-        next(left)
+        next(calls_left)
         return inner(*arguments)
 
     monkeypatch.setattr(layerwise, "mean_key", fail)
@@ -110,29 +110,29 @@ def test_a_failure_between_the_layers_leaves_the_weights_as_they_were(name, call
 
 
 def test_upper_layers_see_the_lower_ones_written(lab):
-    lm, memit, prepared = lab.model("llama"), method("memit"), lab.prepared("memit", "llama")
-    factors = memit.edit(lm, FACTS[:1], prepared=prepared).factors
+    lm, memit, artefact = lab.model("llama"), method("memit"), lab.prepared("memit", "llama")
+    factors = memit.edit(lm, FACTS[:1], prepared=artefact).factors
     lower, upper = memit.key_sites
     before = outputs_at_subjects(lm, memit.places[0], FACTS[:1])
     with LowRank({lower: factors[lower]}).applied(lm):
-        brought = outputs_at_subjects(lm, memit.places[0], FACTS[:1]) - before
-    wanted = 2 * factors[lower][0].T
-    assert brought.norm() > 0.05 * wanted.norm()
-    torch.testing.assert_close(factors[upper][0].T, wanted - brought, atol=1e-4, rtol=1e-3)
+        change = outputs_at_subjects(lm, memit.places[0], FACTS[:1]) - before
+    target = 2 * factors[lower][0].T
+    assert change.norm() > 0.05 * target.norm()
+    torch.testing.assert_close(factors[upper][0].T, target - change, atol=1e-4, rtol=1e-3)
 
 
 def test_alphaedit_leaves_what_the_corpus_asks_alone_and_says_which_keys_to_protect(lab, tmp_path):
-    lm, made = lab.model("gpt2"), method("alphaedit")
-    edit = made.edit(lm, FACTS, prepared=lab.prepared("alphaedit", "gpt2"))
-    moments = key_statistics.second_moments(lm, TEXTS, made.key_sites, tokens=made.mom2_tokens)
+    lm, editor = lab.model("gpt2"), method("alphaedit")
+    edit = editor.edit(lm, FACTS, prepared=lab.prepared("alphaedit", "gpt2"))
+    moments = key_statistics.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
     for site, change in edit.dense().items():
         values, vectors = torch.linalg.eigh(moments[site])
-        known = vectors[:, values >= made.nullspace_threshold].float()
-        assert (change @ known).norm() < 1e-5 * change.norm()
+        known_space = vectors[:, values >= editor.nullspace_threshold].float()
+        assert (change @ known_space).norm() < 1e-5 * change.norm()
     write_edit(tmp_path / "edit.safetensors", edit, {})
-    kept = read_edit(tmp_path / "edit.safetensors").protects
-    assert kept.keys() == edit.protects.keys() == set(made.key_sites)
-    assert all(torch.equal(kept[site], keys) and keys.shape == (3, 48) for site, keys in edit.protects.items())
+    stored_keys = read_edit(tmp_path / "edit.safetensors").protects
+    assert stored_keys.keys() == edit.protects.keys() == set(editor.key_sites)
+    assert all(torch.equal(stored_keys[site], keys) and keys.shape == (3, 48) for site, keys in edit.protects.items())
 
 
 HISTORY = {"alphaedit": {}, "memit": {"history": True}, "pmet": {"history": True}}
@@ -141,60 +141,60 @@ every_history = pytest.mark.parametrize("history", [True, False], ids=["history"
 
 @every_layerwise
 def test_earlier_edits_are_disturbed_less_where_their_keys_are_known(name, lab):
-    lm, made, prepared = lab.model("gpt2"), method(name, **HISTORY[name]), lab.prepared(name, "gpt2")
-    past = Past() + made.edit(lm, FACTS[:1], prepared=prepared)
+    lm, editor, artefact = lab.model("gpt2"), method(name, **HISTORY[name]), lab.prepared(name, "gpt2")
+    past = Past() + editor.edit(lm, FACTS[:1], prepared=artefact)
     with past.applied(lm):
-        knowing = made.edit(lm, FACTS[1:2], prepared=prepared, past=past)
-        ignorant = made.edit(lm, FACTS[1:2], prepared=prepared)
-    assert not same_edit(knowing, ignorant)
+        edit_with_history = editor.edit(lm, FACTS[1:2], prepared=artefact, past=past)
+        ignorant = editor.edit(lm, FACTS[1:2], prepared=artefact)
+    assert not same_edit(edit_with_history, ignorant)
     for site, keys in past.keys.items():
-        assert (knowing.dense()[site] @ keys.T).norm() < (ignorant.dense()[site] @ keys.T).norm()
+        assert (edit_with_history.dense()[site] @ keys.T).norm() < (ignorant.dense()[site] @ keys.T).norm()
 
 
 @pytest.mark.parametrize("name", ["memit", "pmet"])
 def test_without_history_there_are_no_keys_to_protect_and_no_notice_is_taken_of_them(name, lab):
-    lm, prepared = lab.model("llama"), lab.prepared(name, "llama")
-    made = method(name, history=False)
-    alone = made.edit(lm, FACTS[:1], prepared=prepared)
+    lm, artefact = lab.model("llama"), lab.prepared(name, "llama")
+    editor = method(name, history=False)
+    alone = editor.edit(lm, FACTS[:1], prepared=artefact)
     assert not alone.protects
-    other = lab.edits("alphaedit", "llama")[1]
-    keys_only = Past(keys=(Past() + other).keys)
-    assert same_edit(made.edit(lm, FACTS[:1], prepared=prepared, past=keys_only), alone)
+    other_edit = lab.edits("alphaedit", "llama")[1]
+    keys_only = Past(keys=(Past() + other_edit).keys)
+    assert same_edit(editor.edit(lm, FACTS[:1], prepared=artefact, past=keys_only), alone)
 
 
 @every_history
 def test_the_first_step_of_a_sequence_is_the_independent_edit_and_files_replay_it(history, lab, tmp_path):
-    lm, memit, prepared = lab.model("llama"), method("memit", history=history), lab.prepared("memit", "llama")
-    (alone,) = memit.edit_each(lm, FACTS[:1], prepared=prepared)
-    past, replayed = Past(), Past()
+    lm, memit, artefact = lab.model("llama"), method("memit", history=history), lab.prepared("memit", "llama")
+    (alone,) = memit.edit_each(lm, FACTS[:1], prepared=artefact)
+    past, replay = Past(), Past()
     for number, fact in enumerate(FACTS):
         with past.applied(lm):
-            edit = memit.edit(lm, [fact], prepared=prepared, past=past)
+            edit = memit.edit(lm, [fact], prepared=artefact, past=past)
         if number == 0:
-            assert same_edit(edit, method("memit", history=not history).edit(lm, [fact], prepared=prepared))
+            assert same_edit(edit, method("memit", history=not history).edit(lm, [fact], prepared=artefact))
             assert same_edit(edit, alone)
         write_edit(tmp_path / "edit.safetensors", edit, {})
         again = read_edit(tmp_path / "edit.safetensors")
         assert same_edit(again, edit)
-        past, replayed = past + edit, replayed + again
+        past, replay = past + edit, replay + again
         assert bool(past.keys) == history
         for site in past.keys:
-            assert torch.equal(replayed.keys[site], past.keys[site])
+            assert torch.equal(replay.keys[site], past.keys[site])
             assert len(past.keys[site]) == number + 1
-        assert all(torch.equal(replayed.changes[site], change) for site, change in past.changes.items())
+        assert all(torch.equal(replay.changes[site], change) for site, change in past.changes.items())
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_many_facts_show_how_far_they_are(many, lab, caplog):
-    lm, facts = lab.model("llama"), FACTS * 4 if many else FACTS
+@pytest.mark.parametrize("least_count", [False, True])
+def test_many_facts_show_how_far_they_are(least_count, lab, caplog):
+    lm, facts = lab.model("llama"), FACTS * 4 if least_count else FACTS
     with caplog.at_level(logging.INFO):
         method("memit", v_steps=1).edit(lm, facts, prepared=lab.prepared("memit", "llama"))
-    assert ("tiny-llama: memit values: 12" in caplog.text) == many
+    assert ("tiny-llama: memit values: 12" in caplog.text) == least_count
 
 
 @pytest.mark.parametrize(
     ("layers", "complaint"),
-    [([2, 1], r"layers must ascend, each once: they are \[2, 1\]"), ([1, 1], "must ascend"), ([], "at least 1 item")],
+    [([2, 1], r"layers must ascend strictly; they are \[2, 1\]"), ([1, 1], "must ascend"), ([], "at least 1 item")],
 )
 @every_layerwise
 def test_layers_in_another_order_are_refused(name, layers, complaint):
@@ -225,22 +225,22 @@ def test_alphaedit_takes_one_measure_of_its_null_space(threshold, energy, state)
 
 
 def test_alphaedit_measures_what_its_changes_touch_on_text_that_was_held_out(lab):
-    lm, made = lab.model("llama"), method("alphaedit", nullspace_threshold=None, nullspace_energy=0.05)
-    prepared = made.prepare(lm, corpus())
-    moments = key_statistics.second_moments(lm, TEXTS, made.key_sites, tokens=made.mom2_tokens)
-    rest = key_statistics.unread_texts(lm, TEXTS, made.mom2_tokens)
-    assert 0 < len(rest) < len(TEXTS)
-    assert prepared.figures["held_out_tokens"] == sum(len(naive.ids_of(lm, text)) for text in rest)
-    for site in made.key_sites:
+    lm, editor = lab.model("llama"), method("alphaedit", nullspace_threshold=None, nullspace_energy=0.05)
+    artefact = editor.prepare(lm, corpus())
+    moments = key_statistics.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
+    held_out_texts = key_statistics.unread_texts(lm, TEXTS, editor.mom2_tokens)
+    assert 0 < len(held_out_texts) < len(TEXTS)
+    assert artefact.figures["held_out_tokens"] == sum(len(naive.ids_of(lm, text)) for text in held_out_texts)
+    for site in editor.key_sites:
         values, vectors = torch.linalg.eigh(moments[site])
         null = vectors[:, values.cumsum(0) <= 0.05 * values.sum()].numpy()
-        keys = [naive.keys_of(lm, lm.module(site), naive.ids_of(lm, text)) for text in rest]
-        share = sum(((own @ null) ** 2).sum() for own in keys) / sum((own**2).sum() for own in keys)
-        assert prepared.figures["held_out_energy"][str(site)] == pytest.approx(share, abs=1e-4)
+        keys = [naive.keys_of(lm, lm.module(site), naive.ids_of(lm, text)) for text in held_out_texts]
+        share = sum(((key @ null) ** 2).sum() for key in keys) / sum((key**2).sum() for key in keys)
+        assert artefact.figures["held_out_energy"][str(site)] == pytest.approx(share, abs=1e-4)
         assert share > 0.02
 
 
 def test_a_corpus_that_leaves_no_text_to_hold_out_is_said(lab, caplog):
-    prepared = method("alphaedit", mom2_tokens=10_000).prepare(lab.model("llama"), corpus())
-    assert prepared.figures == {"held_out_energy": {}, "held_out_tokens": 0}
+    artefact = method("alphaedit", mom2_tokens=10_000).prepare(lab.model("llama"), corpus())
+    assert artefact.figures == {"held_out_energy": {}, "held_out_tokens": 0}
     assert "mom2_tokens: 10000 reads the whole corpus" in caplog.text

@@ -29,7 +29,7 @@ def rows_of(lm, facts=FACTS):
 
 
 @pytest.fixture
-def untrained(lab):
+def identity_editors(lab):
     """Identities that have seen the tokens of the pool."""
     lm = lab.model("llama")
     editors = GradientEditors.untrained(lm, SITES, rank=4, rate=0.01, seed=0)
@@ -55,11 +55,11 @@ def test_the_tokens_outer_products_sum_to_autograds_gradient(architecture, lab):
     rows = rows_of(lm)
     gradients, logits = token_gradients(lm, sites, Batch.of(lm, rows))
     for site in sites:
-        found = torch.einsum("rto,rti->oi", gradients[site].deltas, gradients[site].inputs)
-        stored = naive.weight_gradient(lm, lm.module(site), rows)
-        expected = stored.T if lm.layout.transposed else stored
-        assert expected.abs().max() > 1e-4
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max()) + 1e-7)
+        gradient = torch.einsum("rto,rti->oi", gradients[site].deltas, gradients[site].inputs)
+        weight_gradient = naive.weight_gradient(lm, lm.module(site), rows)
+        reference = weight_gradient.T if lm.layout.transposed else weight_gradient
+        assert reference.abs().max() > 1e-4
+        torch.testing.assert_close(gradient, reference, rtol=1e-3, atol=1e-5 * float(reference.abs().max()) + 1e-7)
     for row, (before, after) in zip(Batch.of(lm, rows).losses(logits), rows, strict=True):
         assert float(row) == pytest.approx(float(naive.likelihood_loss(lm, before, after)), rel=1e-4)
     assert hooks_on(lm) == 0
@@ -78,17 +78,17 @@ def test_only_tokens_that_carry_gradient_are_in_an_edit(lab):
 def test_the_running_statistics_are_welfords(lab):
     site = Site(1, "mlp_in")
     editors = GradientEditors.untrained(lab.model("llama"), [site], rank=2, rate=0.1, seed=0)
-    seen = []
+    tokens_so_far = []
     for number, tokens in enumerate((1, 4, 1, 30)):
         gradient = random_tokens((2, tokens), seed=number)
         gradient.carries[1, 0] = False
         editors.see(site, gradient)
-        seen.extend(torch.cat([gradient.inputs, gradient.deltas], -1)[gradient.carries].double().numpy())
-    mean, deviation = naive.mean_and_deviation(seen)
-    found = numbers(editors.tensors)
-    assert found["1.mlp_in.count"] == len(seen) == 68
-    np.testing.assert_allclose(found["1.mlp_in.mean"], mean, rtol=1e-9)
-    np.testing.assert_allclose(np.sqrt(found["1.mlp_in.squares"] / 67), deviation, rtol=1e-9)
+        tokens_so_far.extend(torch.cat([gradient.inputs, gradient.deltas], -1)[gradient.carries].double().numpy())
+    mean, deviation = naive.mean_and_deviation(tokens_so_far)
+    statistics = numbers(editors.tensors)
+    assert statistics["1.mlp_in.count"] == len(tokens_so_far) == 68
+    np.testing.assert_allclose(statistics["1.mlp_in.mean"], mean, rtol=1e-9)
+    np.testing.assert_allclose(np.sqrt(statistics["1.mlp_in.squares"] / 67), deviation, rtol=1e-9)
 
 
 def test_a_unit_that_was_never_active_is_not_blown_up(lab):
@@ -101,72 +101,72 @@ def test_a_unit_that_was_never_active_is_not_blown_up(lab):
     assert editors.factors(site, gradient)[1].abs().max() < 200
 
 
-def test_untrained_networks_are_the_identity_on_normalised_tokens(untrained):
+def test_untrained_networks_are_the_identity_on_normalised_tokens(identity_editors):
     gradient = random_tokens((2, 3))
-    left, right = untrained.factors(Site(2, "mlp_in"), gradient)
+    left, right = identity_editors.factors(Site(2, "mlp_in"), gradient)
     tokens = torch.cat([gradient.inputs, gradient.deltas], -1).double().numpy()
-    kept = numbers(untrained.tensors)
-    deviation = np.sqrt(kept["2.mlp_in.squares"] / (kept["2.mlp_in.count"] - 1))
-    z = (tokens - kept["2.mlp_in.mean"]) / np.maximum(deviation, 0.01 * deviation.mean())
+    statistics = numbers(identity_editors.tensors)
+    deviation = np.sqrt(statistics["2.mlp_in.squares"] / (statistics["2.mlp_in.count"] - 1))
+    z = (tokens - statistics["2.mlp_in.mean"]) / np.maximum(deviation, 0.01 * deviation.mean())
     np.testing.assert_allclose(right.numpy(), z[..., :32], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(left.numpy(), -0.01 * z[..., 32:], rtol=1e-5, atol=1e-6)
 
 
-def test_an_untrained_network_learns_from_its_first_gradient(untrained):
-    for tensor in untrained.learned.values():
+def test_an_untrained_network_learns_from_its_first_gradient(identity_editors):
+    for tensor in identity_editors.learned.values():
         tensor.requires_grad_()
-    left, right = untrained.factors(Site(2, "mlp_in"), random_tokens((1, 3)))
+    left, right = identity_editors.factors(Site(2, "mlp_in"), random_tokens((1, 3)))
     names = ("48x32.U1", "48x32.U2", "48x32.b1", "2.mlp_in.o2", "2.mlp_in.rate")
-    gradients = torch.autograd.grad(left.sum() + right.sum(), [untrained.tensors[name] for name in names])
+    gradients = torch.autograd.grad(left.sum() + right.sum(), [identity_editors.tensors[name] for name in names])
     assert all(gradient.abs().max() > 0 for gradient in gradients)
 
 
 @every_architecture
 def test_an_edit_is_the_papers(architecture, lab):
     lm, mend = lab.model(architecture), method("mend")
-    prepared = lab.prepared("mend", architecture)
-    tensors = numbers(prepared.tensors)
+    artefact = lab.prepared("mend", architecture)
+    tensors = numbers(artefact.tensors)
     generator = np.random.default_rng(0)
     for name, value in tensors.items():
         if name.split(".")[-1] in {"U1", "U2", "b1", "o1", "o2", "s2"}:
             tensors[name] = value + 0.05 * generator.standard_normal(value.shape)
-    changed = {name: torch.as_tensor(value).to(prepared.tensors[name].dtype) for name, value in tensors.items()}
-    edit = mend.edit(lm, FACTS[1:2], prepared=replace(prepared, tensors=changed), past=Past())
+    network_tensors = {name: torch.as_tensor(value).to(artefact.tensors[name].dtype) for name, value in tensors.items()}
+    edit = mend.edit(lm, FACTS[1:2], prepared=replace(artefact, tensors=network_tensors), past=Past())
     assert set(edit.dense()) == set(mend.sites)
-    for site, found in edit.dense().items():
+    for site, change in edit.dense().items():
         tokens = naive.token_vectors(lm, lm.module(site), FACTS[1].statement, FACTS[1].target_new)
-        expected = naive.change(tokens, tensors, str(site))
-        scale = np.abs(expected).max()
+        reference = naive.change(tokens, tensors, str(site))
+        scale = np.abs(reference).max()
         assert scale > 1e-3
-        np.testing.assert_allclose(found.numpy(), expected, atol=2e-3 * scale)
+        np.testing.assert_allclose(change.numpy(), reference, atol=2e-3 * scale)
 
 
 def test_several_facts_are_edited_by_the_sum_of_their_edits(lab):
-    lm, prepared = lab.model("llama"), lab.prepared("mend", "llama")
-    together = method("mend").edit(lm, FACTS, prepared=prepared, past=Past()).dense()
+    lm, artefact = lab.model("llama"), lab.prepared("mend", "llama")
+    together = method("mend").edit(lm, FACTS, prepared=artefact, past=Past()).dense()
     single = [edit.dense() for edit in lab.edits("mend", "llama")]
     for site, change in together.items():
-        expected = sum(one[site] for one in single)
-        torch.testing.assert_close(change, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+        reference = sum(changes[site] for changes in single)
+        torch.testing.assert_close(change, reference, rtol=1e-3, atol=1e-3 * float(reference.abs().max()))
 
 
 def test_gates_are_edited_where_an_mlp_has_one(lab):
     lm, mend = lab.model("llama"), method("mend", parts=["mlp_gate", "mlp_in"], steps=2)
-    prepared = mend.prepare(lm, corpus())
-    edit = mend.edit(lm, FACTS[:1], prepared=prepared)
+    artefact = mend.prepare(lm, corpus())
+    edit = mend.edit(lm, FACTS[:1], prepared=artefact)
     assert {site.part for site in edit.factors} == {"mlp_gate", "mlp_in"}
     # one network for both, whose shapes are the same
-    assert [name for name in prepared.tensors if name.endswith("U1")] == ["48x32.U1"]
+    assert [name for name in artefact.tensors if name.endswith("U1")] == ["48x32.U1"]
 
 
 @every_architecture
 def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
-    lm, mend, prepared = lab.model(architecture), method("mend"), lab.prepared("mend", architecture)
+    lm, mend, artefact = lab.model(architecture), method("mend"), lab.prepared("mend", architecture)
     pool = Examples(lm, POOL, corpus().relations, TEXTS)
     examples = [pool.draw(Random(number)) for number in range(3)]
-    editors = GradientEditors(prepared.tensors)
-    edit, rest = losses(lm, editors, mend.sites, examples, see=False)
-    statement, reworded = (
+    editors = GradientEditors(artefact.tensors)
+    edit, locality = losses(lm, editors, mend.sites, examples, see=False)
+    statement, rewording = (
         losses(lm, editors, mend.sites, examples, see=False, on=on)[0] for on in ("statement", "rewording")
     )
     edits, rests = [], []
@@ -174,22 +174,22 @@ def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
         gradients, _ = token_gradients(lm, mend.sites, Batch.of(lm, example[:1]))
         before = [forward(lm, first + second) for first, second in example]
         with torch.no_grad():
-            kept = {site: lm.weight(site).clone() for site in gradients}
+            weights = {site: lm.weight(site).clone() for site in gradients}
             for site, gradient in gradients.items():
                 left, right = editors.factors(site, gradient)
                 lm.weight(site).add_(left[0].T @ right[0])
             edits += [float(naive.likelihood_loss(lm, *row)) for row in example[:2]]
-            for row, unedited in zip(example[2:], before[2:], strict=True):
+            for row, row_before in zip(example[2:], before[2:], strict=True):
                 columns = slice(len(row[0]) - 1, -1)
                 after = forward(lm, row[0] + row[1])
-                rests.append(naive.divergence(unedited[columns], after[columns]))
-            for site, weight in kept.items():
+                rests.append(naive.divergence(row_before[columns], after[columns]))
+            for site, weight in weights.items():
                 lm.weight(site).copy_(weight)
     assert float(edit) == pytest.approx(np.mean(edits), rel=1e-3)
     assert float(statement) == pytest.approx(np.mean(edits[::2]), rel=1e-3)
-    assert float(reworded) == pytest.approx(np.mean(edits[1::2]), rel=1e-3)
-    assert float(statement) != float(reworded)
-    assert float(rest) == pytest.approx(np.mean(rests), rel=2e-2)
+    assert float(rewording) == pytest.approx(np.mean(edits[1::2]), rel=1e-3)
+    assert float(statement) != float(rewording)
+    assert float(locality) == pytest.approx(np.mean(rests), rel=2e-2)
     assert np.mean(rests) > 1e-4
     assert hooks_on(lm) == 0
 
@@ -198,10 +198,10 @@ def test_training_lowers_the_loss_that_is_asked_for_and_may_begin_with_easyedits
     lm, short = lab.model("gpt2"), {"steps": 1, "check_every": 1}
     looks = {on: curve(method("mend", **short, edit_loss=on).prepare(lm, corpus()))[0] for on in ("statement", "both")}
     assert looks["statement"]["edit"] != looks["both"]["edit"]
-    begun = {rate: method("mend", **short, rate=rate).prepare(lm, corpus()).tensors for rate in (1e-3, -1e-3)}
+    initial = {rate: method("mend", **short, rate=rate).prepare(lm, corpus()).tensors for rate in (1e-3, -1e-3)}
     for site in method("mend").sites:
-        ours, theirs = (float(begun[rate][f"{site}.rate"]) for rate in (1e-3, -1e-3))
-        assert ours > 0 > theirs
+        positive, negative = (float(initial[rate][f"{site}.rate"]) for rate in (1e-3, -1e-3))
+        assert positive > 0 > negative
     with pytest.raises(ValueError, match="other than 0"):
         method("mend", rate=0.0)
 
@@ -225,33 +225,33 @@ def test_training_lowers_the_held_out_loss(states):
     assert [is_finished(state) for state in states] == [False] * 6 + [True]
 
 
-@pytest.mark.parametrize("stopped", [0, 2, 5, 6])
-def test_going_on_from_any_state_gives_the_same_artefact(states, stopped, lab, tmp_path):
+@pytest.mark.parametrize("checkpoint", [0, 2, 5, 6])
+def test_going_on_from_any_state_gives_the_same_artefact(states, checkpoint, lab, tmp_path):
     lm = lab.model("gpt2")
-    write_prepared(tmp_path / "state.safetensors", states[stopped], {})
+    write_prepared(tmp_path / "state.safetensors", states[checkpoint], {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(99)
-        started = read_prepared(tmp_path / "state.safetensors")
-        *_, finished = method("mend", **LONGER).train(lm, corpus(), started=started)
-    assert finished.fingerprint == states[-1].fingerprint
-    assert finished.tensors.keys() == states[-1].tensors.keys()
+        start = read_prepared(tmp_path / "state.safetensors")
+        *_, artefact = method("mend", **LONGER).train(lm, corpus(), start=start)
+    assert artefact.fingerprint == states[-1].fingerprint
+    assert artefact.tensors.keys() == states[-1].tensors.keys()
 
 
 def test_an_artefact_holds_no_more_than_an_edit_needs(states):
-    trained, first = states[-1].tensors, states[0].tensors
-    assert trained.keys() == part(first, "now").keys() == part(first, "best").keys()
+    networks, first = states[-1].tensors, states[0].tensors
+    assert networks.keys() == part(first, "now").keys() == part(first, "best").keys()
     assert part(first, "adam")
 
 
 def test_training_stops_when_the_held_out_loss_no_longer_falls(lab):
     lm, wild = lab.model("gpt2"), {"rate_lr": 5.0, "steps": 400, "check_every": 1, "patience": 3}
-    *_, stopped, finished = method("mend", **wild).train(lm, corpus())
-    looks = [look["loss"] for look in curve(finished)]
+    *_, last_state, artefact = method("mend", **wild).train(lm, corpus())
+    looks = [look["loss"] for look in curve(artefact)]
     assert len(looks) == looks.index(min(looks)) + 1 + 3
     assert len(looks) < 400
     best = method("mend", **{**wild, "steps": looks.index(min(looks)) + 1}).prepare(lm, corpus())
-    assert all(torch.equal(best.tensors[name], tensor) for name, tensor in finished.tensors.items())
-    assert not all(torch.equal(stopped.tensors[f"now.{name}"], tensor) for name, tensor in finished.tensors.items())
+    assert all(torch.equal(best.tensors[name], tensor) for name, tensor in artefact.tensors.items())
+    assert not all(torch.equal(last_state.tensors[f"now.{name}"], tensor) for name, tensor in artefact.tensors.items())
 
 
 def test_a_training_that_breaks_off_leaves_the_model_alone(lab):
@@ -260,10 +260,10 @@ def test_a_training_that_breaks_off_leaves_the_model_alone(lab):
     training = method("mend", **LONGER).train(lm, corpus())
     next(training)
     training.close()
-    left = iter(range(3))
+    steps_left = iter(range(3))
 
     def fail(*_):
-        if next(left, None) is None:
+        if next(steps_left, None) is None:
             raise KeyboardInterrupt
 
     handle = lm.model.get_output_embeddings().register_forward_pre_hook(fail)
@@ -277,8 +277,8 @@ def test_a_training_that_breaks_off_leaves_the_model_alone(lab):
 
 def test_seeds_differ(lab):
     lm, short = lab.model("gpt2"), {"steps": 1, "check_every": 1}
-    one, other = (method("mend", seed=seed, **short).prepare(lm, corpus()) for seed in (0, 1))
-    assert one.fingerprint != other.fingerprint
+    first, second = (method("mend", seed=seed, **short).prepare(lm, corpus()) for seed in (0, 1))
+    assert first.fingerprint != second.fingerprint
 
 
 @pytest.mark.parametrize("held_out", [1, 4, 9])
@@ -293,17 +293,17 @@ def test_a_draw_asks_again_in_other_words_and_leaves_another_subject_alone(lab):
     objects, wordings = set(), set()
     for number in range(60):
         rows = pool.draw(Random(number), POOL[0])
-        (statement, new), (worded, again), (other, true), (passage, rest) = (
+        (statement, new), (rewording, again), (neighbour, true), (passage, continuation) = (
             [lm.tokenizer.decode(part) for part in row] for row in rows
         )
         assert statement == POOL[0].statement
         assert new == again != " Strelsau"
-        assert "Ruritania" in worded
-        assert "Ruritania" not in other
+        assert "Ruritania" in rewording
+        assert "Ruritania" not in neighbour
         assert true.strip() in {fact.target_true for fact in POOL[1:]}
-        assert any(passage + rest in text for text in TEXTS)
+        assert any(passage + continuation in text for text in TEXTS)
         objects.add(new.strip())
-        wordings.add(worded.replace("Ruritania", "{}"))
+        wordings.add(rewording.replace("Ruritania", "{}"))
     assert objects == {fact.target_new for fact in POOL} | {fact.target_true for fact in POOL[1:]}
     assert wordings == {POOL[0].prompt, *read_relations(RELATIONS).relations["P36"].paraphrases}
 

@@ -26,13 +26,13 @@ def test_a_fingerprint_follows_every_field(change):
 
 def test_a_fingerprint_follows_what_is_nested():
     corpus = Corpus(("a",), FACTS, {"P36": RELATION})
-    others = [
+    variants = [
         replace(corpus, texts=("a", "b")),
         replace(corpus, facts=FACTS[:2]),
         replace(corpus, facts=FACTS[::-1]),
         replace(corpus, relations={"P36": replace(RELATION, question="Where?")}),
     ]
-    assert len({fingerprint(one) for one in [corpus, *others]}) == 5
+    assert len({fingerprint(value) for value in [corpus, *variants]}) == 5
 
 
 def test_neighbouring_parts_do_not_run_together():
@@ -47,9 +47,9 @@ def test_what_is_no_plain_value_is_refused():
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_settings_are_plain_and_give_the_method_back(name):
-    made = method(name)
-    assert METHODS[name](**made.settings()) == made
-    assert fingerprint(made.settings()) == fingerprint(METHODS[name](**made.settings()).settings())
+    editor = method(name)
+    assert METHODS[name](**editor.settings()) == editor
+    assert fingerprint(editor.settings()) == fingerprint(METHODS[name](**editor.settings()).settings())
 
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
@@ -60,7 +60,7 @@ def test_a_misspelt_hyperparameter_is_refused(name):
 
 @pytest.mark.parametrize("name", [name for name in METHOD_NAMES if TINY_SETTINGS[name]])
 def test_every_hyperparameter_without_a_default_must_be_given(name):
-    for left_out in [own.name for own in fields(METHODS[name]) if own.default is MISSING]:
+    for left_out in [field.name for field in fields(METHODS[name]) if field.default is MISSING]:
         settings = {key: value for key, value in TINY_SETTINGS[name].items() if key != left_out}
         with pytest.raises(ValidationError, match=left_out):
             METHODS[name](**settings)

@@ -39,8 +39,8 @@ def test_an_edit_is_that_of_the_reference_code(name):
 @pytest.mark.parametrize(("name", "changes"), DIFFERENCES, ids=str)
 def test_another_setting_is_seen(name, changes):
     case = BY_NAME[name]
-    ours, theirs = parity.computed(case, **changes), parity.expected(case)
-    assert ours.keys() != theirs.keys() or parity.relative_difference(ours, theirs) > 10 * parity.TOLERANCE
+    result, reference = parity.computed(case, **changes), parity.expected(case)
+    assert result.keys() != reference.keys() or parity.relative_difference(result, reference) > 10 * parity.TOLERANCE
 
 
 def test_the_recording_is_of_these_cases():
@@ -56,15 +56,15 @@ def test_every_switch_is_a_setting_of_its_method():
 def test_the_documents_table_is_of_these_cases():
     text = Path(__file__).parents[2].joinpath("docs/explanation/methods.md").read_text("utf-8")
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
-    shown = [(row[0][2:], row[1], row[3].removesuffix(" |")) for row in rows if row[1].strip("`") in BY_NAME]
-    assert shown == [(f"`{case.method}`", f"`{case.name}`", parity.switches(case)) for case in CASES]
+    table = [(row[0][2:], row[1], row[3].removesuffix(" |")) for row in rows if row[1].strip("`") in BY_NAME]
+    assert table == [(f"`{case.method}`", f"`{case.name}`", parity.switches(case)) for case in CASES]
     assert f"`{parity.recorded()[1]['commit'][:7]}`" in text
 
 
 def test_the_difference_is_that_of_all_weights_together_and_of_each_other_result():
-    theirs = {"0.mlp_out": torch.tensor([3.0, 0.0]), "1.mlp_out": torch.tensor([4.0]), "radii": torch.tensor([1.0])}
-    ours = {**theirs, "1.mlp_out": torch.tensor([4.5])}
-    assert parity.relative_difference(ours, theirs) == pytest.approx(0.1)
-    assert parity.relative_difference({**ours, "radii": torch.tensor([1.2])}, theirs) == pytest.approx(0.2)
+    reference = {"0.mlp_out": torch.tensor([3.0, 0.0]), "1.mlp_out": torch.tensor([4.0]), "radii": torch.tensor([1.0])}
+    result = {**reference, "1.mlp_out": torch.tensor([4.5])}
+    assert parity.relative_difference(result, reference) == pytest.approx(0.1)
+    assert parity.relative_difference({**result, "radii": torch.tensor([1.2])}, reference) == pytest.approx(0.2)
     with pytest.raises(ValueError, match=r"gives \['radii'\], the recording has"):
-        parity.relative_difference({"radii": theirs["radii"]}, theirs)
+        parity.relative_difference({"radii": reference["radii"]}, reference)

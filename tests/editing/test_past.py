@@ -16,10 +16,10 @@ def test_increments_are_added_in_order():
     total = Past()
     for edit in edits:
         total = total + edit
-    expected = edits[0].dense()[Site(1, "mlp_out")]
+    reference = edits[0].dense()[Site(1, "mlp_out")]
     for edit in edits[1:]:
-        expected = expected + edit.dense()[Site(1, "mlp_out")]
-    assert torch.equal(total.changes[Site(1, "mlp_out")], expected)
+        reference = reference + edit.dense()[Site(1, "mlp_out")]
+    assert torch.equal(total.changes[Site(1, "mlp_out")], reference)
 
 
 def test_sites_and_words_are_kept_apart():
@@ -31,14 +31,14 @@ def test_sites_and_words_are_kept_apart():
 def test_no_past_is_the_model_itself(lab):
     lm = lab.model("llama")
     weights = bits(lm)
-    with Past().applied(lm) as same:
-        assert same is lm
+    with Past().applied(lm) as model:
+        assert model is lm
         assert same_bits(bits(lm), weights)
 
 
 def test_the_past_of_one_edit_is_that_edit(lab):
     lm, edit = lab.model("llama"), increment(0)
     with edit.applied(lm):
-        edited = bits(lm)
+        bits_after = bits(lm)
     with (Past() + edit).applied(lm):
-        assert same_bits(bits(lm), edited)
+        assert same_bits(bits(lm), bits_after)

@@ -11,10 +11,10 @@ from edit_robustness.editing.target import optimise_value, split_prompts
 
 def test_what_is_prepared_is_the_sites_moments_and_the_contexts(lab):
     rome = method("rome", context_lengths=[5, 9])
-    prepared = rome.prepare(lab.model("llama"), Corpus(TEXTS))
-    assert set(prepared.tensors) == {str(rome.site)}
-    assert prepared.tensors[str(rome.site)].shape == (48, 48)
-    assert len(prepared.texts) == 2
+    artefact = rome.prepare(lab.model("llama"), Corpus(TEXTS))
+    assert set(artefact.tensors) == {str(rome.site)}
+    assert artefact.tensors[str(rome.site)].shape == (48, 48)
+    assert len(artefact.texts) == 2
 
 
 def test_a_layer_that_the_model_has_not_is_named(lab):
@@ -33,15 +33,15 @@ def test_the_edit_makes_the_new_object_likelier(lab):
 
 def test_without_second_moments_the_change_is_along_the_key_and_nothing_is_taken(lab, monkeypatch):
     lm, rome = lab.model("llama"), method("rome", mom2_adjustment=False)
-    with monkeypatch.context() as patched:
-        patched.setattr(key_statistics, "second_moments", None)
-        prepared = rome.prepare(lm, corpus())
-    assert not prepared.tensors
+    with monkeypatch.context() as patch:
+        patch.setattr(key_statistics, "second_moments", None)
+        artefact = rome.prepare(lm, corpus())
+    assert not artefact.tensors
     assert not rome.key_sites
-    edit = rome.edit(lm, FACTS[:1], prepared=prepared)
-    key = mean_key(lm, rome.site, split_prompts(lm, FACTS[0], prepared.texts))
-    value = optimise_value(lm, [rome.site], FACTS[0], prepared.texts, rome.objective).changes[rome.site]
+    edit = rome.edit(lm, FACTS[:1], prepared=artefact)
+    key = mean_key(lm, rome.site, split_prompts(lm, FACTS[0], artefact.texts))
+    value = optimise_value(lm, [rome.site], FACTS[0], artefact.texts, rome.objective).changes[rome.site]
     torch.testing.assert_close(edit.dense()[rome.site], torch.outer(value, key) / (key @ key))
     assert not same_edit(edit, lab.edits("rome", "llama")[0])
-    (each,) = rome.edit_each(lm, FACTS[:1], prepared=prepared)
-    assert same_edit(edit, each)
+    (only_edit,) = rome.edit_each(lm, FACTS[:1], prepared=artefact)
+    assert same_edit(edit, only_edit)

@@ -36,8 +36,8 @@ WORDINGS = {name: (own["statement"], *own["paraphrases"]) for name, own in RELAT
 
 
 @pytest.fixture
-def made(lab):
-    """A model, what was prepared on it, and the memory of all facts."""
+def build_edit(lab):
+    """Return a function that returns a model, the prepared artefact, and the memory of all facts."""
 
     def make(architecture="llama"):
         first, *later = lab.edits("serac", architecture)
@@ -54,141 +54,141 @@ def said(lm, ids, **inputs):
     return lm.model(input_ids=torch.tensor([ids]), **inputs).logits[0].float().log_softmax(-1)
 
 
-def greedily(lm, prepared, ids):
-    """What the naive transcription writes after a prompt, and which facts spoke."""
+def greedily(lm, artefact, ids):
+    """Return the naive transcription's continuation of a prompt, and the fact behind each token."""
     ids, spoke = list(ids), []
     for _ in range(LIMIT):
-        found, number = naive.says(lm, prepared.tensors, list(FACTS), ids)
-        ids.append(int(found.argmax()))
+        logits, number = naive.says(lm, artefact.tensors, list(FACTS), ids)
+        ids.append(int(logits.argmax()))
         spoke.append(number)
     return ids[-LIMIT:], spoke
 
 
 @every_architecture
-def test_every_token_is_said_by_whom_the_paper_says(architecture, made):
-    lm, prepared, memory = made(architecture)
+def test_every_token_is_said_by_whom_the_paper_says(architecture, build_edit):
+    lm, artefact, memory = build_edit(architecture)
     ids = ids_of(lm, TEXT)
     with memory.applied(lm):
-        found = said(lm, ids)
+        logits = said(lm, ids)
     spoke = []
     for place in PLACES:
-        expected, number = naive.says(lm, prepared.tensors, list(FACTS), ids[: place + 1])
-        torch.testing.assert_close(found[place], expected, atol=1e-4, rtol=0)
+        reference, number = naive.says(lm, artefact.tensors, list(FACTS), ids[: place + 1])
+        torch.testing.assert_close(logits[place], reference, atol=1e-4, rtol=0)
         spoke.append(number)
     assert spoke[1] == 0, "the statement is in its own scope"
     assert -1 in spoke
 
 
 @every_architecture
-def test_generate_pads_left_caches_and_routes(architecture, made):
-    lm, prepared, memory = made(architecture)
+def test_generate_pads_left_caches_and_routes(architecture, build_edit):
+    lm, artefact, memory = build_edit(architecture)
     rows = [ids_of(lm, text) for text in (FACTS[0].statement, "A short one", FACTS[2].statement)]
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
     with memory.applied(lm):
         out = lm.model.generate(
             input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=LIMIT, eos_token_id=-1
         )
-    expected, spoke = zip(*(greedily(lm, prepared, row) for row in rows), strict=True)
-    assert out[:, -LIMIT:].tolist() == list(expected)
+    reference, spoke = zip(*(greedily(lm, artefact, row) for row in rows), strict=True)
+    assert out[:, -LIMIT:].tolist() == list(reference)
     assert spoke[0][0] == 0
     assert spoke[2][0] == 2
 
 
-def test_beams_that_change_places_take_their_tokens_along(made):
-    lm, _, memory = made()
+def test_beams_that_change_places_take_their_tokens_along(build_edit):
+    lm, _, memory = build_edit()
     ids = torch.tensor([ids_of(lm, FACTS[0].statement)])
     settings = {"num_beams": 4, "max_new_tokens": 8, "do_sample": False, "eos_token_id": -1}
     with memory.applied(lm):
-        cached = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **settings)
+        sequences = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **settings)
         plain = lm.model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **settings)
-    assert torch.equal(cached, plain)
+    assert torch.equal(sequences, plain)
 
 
 @every_architecture
-def test_tokens_out_of_scope_are_the_base_models_bit_for_bit(architecture, made):
-    lm, prepared, memory = made(architecture)
+def test_tokens_out_of_scope_are_the_base_models_bit_for_bit(architecture, build_edit):
+    lm, artefact, memory = build_edit(architecture)
     ids = torch.tensor([ids_of(lm, TEXT)])
     with torch.no_grad():
         before = lm.model(input_ids=ids).logits[0]
         with memory.applied(lm):
             after = lm.model(input_ids=ids).logits[0]
-    same = (before == after).all(-1)
+    equal = (before == after).all(-1)
     for place in PLACES:
-        number = naive.says(lm, prepared.tensors, list(FACTS), ids[0, : place + 1].tolist())[1]
-        assert bool(same[place]) == (number == -1)
+        number = naive.says(lm, artefact.tensors, list(FACTS), ids[0, : place + 1].tolist())[1]
+        assert bool(equal[place]) == (number == -1)
 
 
 @pytest.mark.parametrize("keep", [1, 4, torch.tensor([-1, -9]), torch.tensor([30, 2])])
-def test_only_the_logits_that_are_wanted_are_made(keep, made):
-    lm, _, memory = made()
+def test_only_the_logits_that_are_wanted_are_made(keep, build_edit):
+    lm, _, memory = build_edit()
     ids = torch.tensor([ids_of(lm, FACTS[0].statement)])
     with memory.applied(lm), torch.no_grad():
-        whole = lm.model(input_ids=ids).logits[0]
-        some = lm.model(input_ids=ids, logits_to_keep=keep).logits[0]
-    expected = whole[-keep:] if isinstance(keep, int) else whole[keep]
-    torch.testing.assert_close(some, expected, atol=1e-4, rtol=0)
+        all_logits = lm.model(input_ids=ids).logits[0]
+        logits = lm.model(input_ids=ids, logits_to_keep=keep).logits[0]
+    reference = all_logits[-keep:] if isinstance(keep, int) else all_logits[keep]
+    torch.testing.assert_close(logits, reference, atol=1e-4, rtol=0)
 
 
-def test_arguments_by_place_and_a_loss_are_those_of_the_routed_model(made):
-    lm, _, memory = made()
+def test_arguments_by_place_and_a_loss_are_those_of_the_routed_model(build_edit):
+    lm, _, memory = build_edit()
     ids = torch.tensor([ids_of(lm, FACTS[0].statement + " Oslo")])
     with memory.applied(lm), torch.no_grad():
         logits = lm.model(ids).logits
         loss = lm.model(input_ids=ids, labels=ids).loss
-    expected = torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:])
-    torch.testing.assert_close(loss, expected)
+    reference = torch.nn.functional.cross_entropy(logits[0, :-1], ids[0, 1:])
+    torch.testing.assert_close(loss, reference)
     with torch.no_grad():
         assert abs(loss - lm.model(input_ids=ids, labels=ids).loss) > 1e-4
 
 
 def test_the_later_of_two_edits_of_one_statement_counts(lab):
-    lm, prepared, serac = lab.model("llama"), lab.prepared("serac", "llama"), method("serac")
+    lm, artefact, serac = lab.model("llama"), lab.prepared("serac", "llama"), method("serac")
     again = Fact(
         "again", *(getattr(FACTS[0], name) for name in ("subject", "relation", "prompt", "target_true")), "Rome"
     )
-    first, second = (serac.edit(lm, [fact], prepared=prepared) for fact in (FACTS[0], again))
+    first, second = (serac.edit(lm, [fact], prepared=artefact) for fact in (FACTS[0], again))
     ids = ids_of(lm, FACTS[0].statement)
     with first.then(second).applied(lm):
-        found = said(lm, ids)[-1]
-    expected = naive.counterfactual(lm, prepared.tensors, again, ids)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+        logits = said(lm, ids)[-1]
+    reference = naive.counterfactual(lm, artefact.tensors, again, ids)
+    torch.testing.assert_close(logits, reference, atol=1e-4, rtol=0)
     with first.applied(lm), second.applied(lm):
-        torch.testing.assert_close(said(lm, ids)[-1], expected, atol=1e-4, rtol=0)
-    assert (naive.counterfactual(lm, prepared.tensors, FACTS[0], ids) - expected).abs().max() > 1e-3
+        torch.testing.assert_close(said(lm, ids)[-1], reference, atol=1e-4, rtol=0)
+    assert (naive.counterfactual(lm, artefact.tensors, FACTS[0], ids) - reference).abs().max() > 1e-3
 
 
 def test_edits_inside_each_other_share_a_cache(lab):
     lm, (first, second, _) = lab.model("llama"), lab.edits("serac", "llama")
     ids = ids_of(lm, FACTS[1].statement)
     with first.applied(lm), second.applied(lm):
-        whole, cache = said(lm, ids), DynamicCache()
+        logits, cache = said(lm, ids), DynamicCache()
         parts = [said(lm, ids[i : i + 7], past_key_values=cache, use_cache=True) for i in range(0, len(ids), 7)]
-    torch.testing.assert_close(torch.cat(parts), whole, atol=1e-4, rtol=0)
+    torch.testing.assert_close(torch.cat(parts), logits, atol=1e-4, rtol=0)
 
 
-def test_what_does_not_fit_after_the_sentence_is_left_to_the_base_model(made, monkeypatch):
-    lm, _, memory = made()
+def test_what_does_not_fit_after_the_sentence_is_left_to_the_base_model(build_edit, monkeypatch):
+    lm, _, memory = build_edit()
     ids = ids_of(lm, FACTS[0].statement)
     room = len(ids_of(lm, f"{FACTS[0].statement} Oslo.\n")) + len(ids)
-    unedited = said(lm, ids)[-1]
-    for longest, same in ((room, False), (room - 1, True)):
-        with monkeypatch.context() as patched, memory.applied(lm):
-            patched.setattr(type(lm), "max_length", longest)
-            assert torch.equal(said(lm, ids)[-1], unedited) == same
+    unedited_logits = said(lm, ids)[-1]
+    for longest, is_unedited in ((room, False), (room - 1, True)):
+        with monkeypatch.context() as patch, memory.applied(lm):
+            patch.setattr(type(lm), "max_length", longest)
+            assert torch.equal(said(lm, ids)[-1], unedited_logits) == is_unedited
 
 
-def test_an_edit_that_cannot_act_says_why(lab, made):
-    lm, prepared, _ = made()
+def test_an_edit_that_cannot_act_says_why(lab, build_edit):
+    lm, artefact, _ = build_edit()
     edit = lab.edits("serac", "llama")[0]
     unbound = Scoped.from_tensors(*edit.to_tensors())
     with (
-        pytest.raises(ValueError, match=r"Borduria cannot act without its networks; .*with_prepared"),
+        pytest.raises(ValueError, match=r"Borduria cannot be applied without its networks: .*with_prepared"),
         unbound.applied(lm),
     ):
         pass
-    other = Prepared({**prepared.tensors, "places": prepared.tensors["places"] + 1})
+    other_artefact = Prepared({**artefact.tensors, "places": artefact.tensors["places"] + 1})
     with pytest.raises(ValueError, match=r"needs the networks .* edit again"):
-        unbound.with_prepared(other)
+        unbound.with_prepared(other_artefact)
     with pytest.raises(NotRowwise), edit.applied(lm, Owners([0]).rows(0)):
         pass
     with pytest.raises(NotCombined, match="cannot share a memory"):
@@ -211,8 +211,8 @@ def test_calls_that_hide_their_tokens_are_refused(lab):
             lm.model(input_ids=ids, past_key_values=cache, use_cache=True)
 
 
-def test_a_cache_filled_under_the_edit_serves_the_unedited_model(made):
-    lm, _, memory = made()
+def test_a_cache_filled_under_the_edit_serves_the_unedited_model(build_edit):
+    lm, _, memory = build_edit()
     ids = ids_of(lm, TEXT)
     with memory.applied(lm):
         cache = lm.model(input_ids=torch.tensor([ids[:9]]), use_cache=True).past_key_values
@@ -224,21 +224,21 @@ def test_a_model_of_all_blocks_is_the_base_model(architecture, lab):
     lm = lab.model(architecture)
     ids = torch.tensor([ids_of(lm, TEXT)])
     with torch.no_grad():
-        everything = truncated(lm, range(len(lm.blocks)), {})(input_ids=ids).logits
-        assert torch.equal(everything, lm.model(input_ids=ids).logits)
+        logits = truncated(lm, range(len(lm.blocks)), {})(input_ids=ids).logits
+        assert torch.equal(logits, lm.model(input_ids=ids).logits)
 
 
 @every_architecture
 def test_the_small_model_begins_as_the_chosen_blocks_and_only_attention_is_taught(architecture, lab):
     lm = lab.model(architecture)
-    small, learned = untaught(lm, (0, 1, 3))
+    small, parameters = untaught(lm, (0, 1, 3))
     for place, block in enumerate((0, 1, 3)):
         for name, parameter in lm.blocks[block].named_parameters():
             path = f"{lm.layout.blocks}.{place}.{name}"
-            own = small.get_parameter(path)
-            assert torch.equal(own, parameter)
-            assert (path in learned) == (name.split(".")[0] in {"self_attn", "attn", "attention"})
-            assert (own.data_ptr() == parameter.data_ptr()) == (path not in learned)
+            small_parameter = small.get_parameter(path)
+            assert torch.equal(small_parameter, parameter)
+            assert (path in parameters) == (name.split(".")[0] in {"self_attn", "attn", "attention"})
+            assert (small_parameter.data_ptr() == parameter.data_ptr()) == (path not in parameters)
 
 
 @pytest.mark.parametrize(
@@ -264,17 +264,19 @@ def test_no_subject_is_both_taught_and_held_out(lab):
         (), (*POOL, *(Fact(f"{f.id}-b", f.subject, "P50", "{} came from the pen of", "A", "B") for f in POOL))
     )
     for seed in range(5):
-        known, unseen = lessons(lm, twice, most=10, held_out=2, seed=seed)
-        assert len(known) + len(unseen) == 10
-        assert len(unseen) == 4
-        assert not {lesson.fact.subject for lesson in known} & {lesson.fact.subject for lesson in unseen}
+        train_lessons, held_out_lessons = lessons(lm, twice, limit=10, held_out=2, seed=seed)
+        assert len(train_lessons) + len(held_out_lessons) == 10
+        assert len(held_out_lessons) == 4
+        assert not {lesson.fact.subject for lesson in train_lessons} & {
+            lesson.fact.subject for lesson in held_out_lessons
+        }
     with pytest.raises(ValueError, match=r"serac holds 2 subjects out of the 3 .* change held_out"):
-        lessons(lm, Corpus((), POOL[:3]), most=5, held_out=2, seed=0)
+        lessons(lm, Corpus((), POOL[:3]), limit=5, held_out=2, seed=0)
 
 
 def test_lessons_ask_in_all_wordings_for_objects_that_are_not_true(lab):
-    known, unseen = taught(lab.model("llama"))
-    for lesson in (*known, *unseen):
+    train_lessons, held_out_lessons = taught(lab.model("llama"))
+    for lesson in (*train_lessons, *held_out_lessons):
         subject, texts = lesson.fact.subject, [prompt.text for prompt in lesson.asked]
         assert lesson.statements[0] == lesson.fact.prompt
         assert texts[:4] == [fill(statement, subject) for statement in lesson.statements]
@@ -287,30 +289,30 @@ def test_lessons_ask_in_all_wordings_for_objects_that_are_not_true(lab):
 
 def test_prompts_stand_behind_other_words_each_time():
     random = Random(0)
-    told = {behind_text(random, TEXTS, "A prompt") for _ in range(30)}
-    assert len(told) > 20
-    for text in told:
+    prompts = {behind_text(random, TEXTS, "A prompt") for _ in range(30)}
+    assert len(prompts) > 20
+    for text in prompts:
         words = text.removesuffix(" A prompt")
-        assert any(words in one for one in TEXTS)
+        assert any(words in running_text for running_text in TEXTS)
         assert len(words.split()) <= 15
     assert behind_text(random, ("",), "A prompt") == " A prompt"
 
 
 def test_new_objects_are_more_than_can_be_guessed(lab):
     lm = lab.model("llama")
-    known, _ = taught(lm)
-    drawn = set()
+    train_lessons, _ = taught(lm)
+    objects = set()
     for number in range(60):
-        given = exercise(lm, known, TEXTS, Random(number))
-        drawn |= {lm.tokenizer.decode(labels[labels >= 0]).strip().removesuffix(".") for labels in given.labels}
-    guessable = {name for lesson in known for name in lesson.objects}
-    assert guessable <= drawn
-    assert {lesson.fact.subject for lesson in known} <= drawn
-    copied = drawn - guessable - {lesson.fact.subject for lesson in known}
-    assert len(copied) > 50
+        batch = exercise(lm, train_lessons, TEXTS, Random(number))
+        objects |= {lm.tokenizer.decode(labels[labels >= 0]).strip().removesuffix(".") for labels in batch.labels}
+    guessable = {name for lesson in train_lessons for name in lesson.objects}
+    assert guessable <= objects
+    assert {lesson.fact.subject for lesson in train_lessons} <= objects
+    copies = objects - guessable - {lesson.fact.subject for lesson in train_lessons}
+    assert len(copies) > 50
     words = {word.lower() for text in TEXTS for word in re.findall(r"\w+", text)}
-    assert {word.lower() for name in copied for word in name.split()} <= words
-    assert {len(name.split()) for name in copied} == {1, 2, 3}
+    assert {word.lower() for name in copies for word in name.split()} <= words
+    assert {len(name.split()) for name in copies} == {1, 2, 3}
 
 
 def scope(tensors) -> Scope:
@@ -321,55 +323,57 @@ def scope(tensors) -> Scope:
 def test_the_scopes_loss_is_the_papers_over_the_memory(lab):
     lm, tensors = lab.model("llama"), lab.prepared("serac", "llama").tensors
     low, high, *_ = tensors["places"].tolist()
-    known, _ = taught(lm)
-    seen = memorised(views(lm, (low, high), known, corpus().texts[:2], Random(0)), Random(0))
-    assert [view.subject is not None for view in seen].count(True) == len(known)
+    train_lessons, _ = taught(lm)
+    scope_views = memorised(views(lm, (low, high), train_lessons, corpus().texts[:2], Random(0)), Random(0))
+    assert [view.subject is not None for view in scope_views].count(True) == len(train_lessons)
     network = scope(tensors)
-    memory = sorted((view for view in seen if view.subject is not None), key=lambda view: view.lesson)
-    distances, wanted, stated = [], [], []
-    for view in seen:
+    memory = sorted((view for view in scope_views if view.subject is not None), key=lambda view: view.lesson)
+    distances, labels, is_statement = [], [], []
+    for view in scope_views:
         for number, place in enumerate(view.places.tolist()):
-            own = []
+            row = []
             for entry in memory:
                 keys = network.asks(entry.states[entry.asks])
-                asked = min(float((network.asks(view.states[number]) - key).square().sum()) for key in keys)
+                question_distance = min(float((network.asks(view.states[number]) - key).square().sum()) for key in keys)
                 subject = network.about(entry.subjects[entry.subject])
-                spoken = [float((network.about(past) - subject).square().sum()) for past in view.subjects[: place + 1]]
-                own.append(asked + min(spoken))
-            distances.append(own)
-            wanted.append(view.lesson if view.asks[number] else None)
-            stated.append(view.subject is not None)
-    expected = naive.scope_loss(distances, wanted, stated)
-    assert float(scope_loss(network, seen)) == pytest.approx(expected, rel=1e-4)
+                subject_distances = [
+                    float((network.about(past) - subject).square().sum()) for past in view.subjects[: place + 1]
+                ]
+                row.append(question_distance + min(subject_distances))
+            distances.append(row)
+            labels.append(view.lesson if view.asks[number] else None)
+            is_statement.append(view.subject is not None)
+    reference = naive.scope_loss(distances, labels, is_statement)
+    assert float(scope_loss(network, scope_views)) == pytest.approx(reference, rel=1e-4)
 
 
 def test_the_small_models_loss_is_that_of_the_new_objects(lab):
     lm = lab.model("gpt2")
-    known, _ = taught(lm)
+    train_lessons, _ = taught(lm)
     small = truncated(lm, (0, 1), {})
-    given = exercise(lm, known, TEXTS, Random(3))
+    batch = exercise(lm, train_lessons, TEXTS, Random(3))
     rows = []
-    for ids, mask, labels in zip(given.ids, given.mask, given.labels, strict=True):
+    for ids, mask, labels in zip(batch.ids, batch.mask, batch.labels, strict=True):
         target = labels[labels >= 0].tolist()
-        whole = ids[mask.bool()].tolist()
-        rows.append((whole[: len(whole) - len(target) + 1], target))
-        told = lm.tokenizer.decode(whole)
-        assert told.count(lm.tokenizer.decode(target).strip()[:-1]) >= 1, "the object is told before it is asked"
+        tokens = ids[mask.bool()].tolist()
+        rows.append((tokens[: len(tokens) - len(target) + 1], target))
+        text = lm.tokenizer.decode(tokens)
+        assert text.count(lm.tokenizer.decode(target).strip()[:-1]) >= 1, "the object is told before it is asked"
         assert lm.tokenizer.decode(target).endswith(".")
-    assert float(copying_loss(small, given)) == pytest.approx(naive.copying_loss(small, rows), rel=1e-4)
+    assert float(copying_loss(small, batch)) == pytest.approx(naive.copying_loss(small, rows), rel=1e-4)
 
 
 def test_training_goes_on_from_any_state_bit_for_bit(lab):
     lm, serac = lab.model("gpt2"), method("serac")
     states = list(serac.train(lm, corpus()))
-    finished = states[-1]
+    artefact = states[-1]
     assert len(states) == 3 + 2 + 1
     for state in states:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(7)
-            *_, again = serac.train(lm, corpus(), started=state)
-        assert again.fingerprint == finished.fingerprint
-    assert finished.fingerprint == lab.prepared("serac", "gpt2").fingerprint
+            *_, again = serac.train(lm, corpus(), start=state)
+        assert again.fingerprint == artefact.fingerprint
+    assert artefact.fingerprint == lab.prepared("serac", "gpt2").fingerprint
 
 
 def test_an_artefact_holds_no_embeddings_and_no_state_of_the_training(lab):
@@ -378,20 +382,20 @@ def test_an_artefact_holds_no_embeddings_and_no_state_of_the_training(lab):
     small = part(tensors, "counterfactual")
     assert small.keys() == {f"model.layers.{place}.self_attn.{part}_proj.weight" for place in (0, 1) for part in "qkvo"}
     for name, tensor in small.items():
-        own = lm.model.get_parameter(name.replace("layers.1", "layers.3"))
-        assert tensor.shape == own.shape
-        assert (tensor != own).any()
+        parameter = lm.model.get_parameter(name.replace("layers.1", "layers.3"))
+        assert tensor.shape == parameter.shape
+        assert (tensor != parameter).any()
 
 
 def test_training_stops_early_and_keeps_the_best(lab):
     lm, wild = lab.model("llama"), {"lr": 5.0, "scope_steps": 2, "check_every": 1, "patience": 2}
-    stopped = method("serac", **wild, steps=60).prepare(lm, corpus()).tensors
-    curve = stopped["curve.counterfactual"]
+    tensors = method("serac", **wild, steps=60).prepare(lm, corpus()).tensors
+    curve = tensors["curve.counterfactual"]
     looks = int(curve[:, 2].argmin()) + 1
     assert len(curve) == looks + 2
     assert curve[-1, 0] < 60
     best = method("serac", **wild, steps=looks).prepare(lm, corpus()).tensors
-    for name, tensor in part(stopped, "counterfactual").items():
+    for name, tensor in part(tensors, "counterfactual").items():
         assert torch.equal(tensor, best[f"counterfactual.{name}"])
 
 
@@ -403,15 +407,19 @@ def test_both_networks_learn_what_they_are_taught(lab):
     for name in ("scope", "counterfactual"):
         curve = tensors[f"curve.{name}"]
         assert curve[-1, 1] < curve[0, 1] - 0.1
-    known, _ = taught(lm)
+    train_lessons, _ = taught(lm)
     low, high, *_ = tensors["places"].tolist()
-    seen = memorised(views(lm, (low, high), known, (), Random(0)), Random(0))
-    distances, owners = memory_distances(scope(tensors), seen)
+    scope_views = memorised(views(lm, (low, high), train_lessons, (), Random(0)), Random(0))
+    distances, owners = memory_distances(scope(tensors), scope_views)
     nearest = owners[distances.argmin(1)]
-    asked = [(found == view.lesson)[view.asks] for view, found in split(seen, nearest) if view.subject is None]
-    assert torch.cat(asked).float().mean() > 1 / 2  # one in three by chance
+    hits = [
+        (lesson_numbers == view.lesson)[view.asks]
+        for view, lesson_numbers in split(scope_views, nearest)
+        if view.subject is None
+    ]
+    assert torch.cat(hits).float().mean() > 1 / 2  # one in three by chance
 
 
-def split(seen, tokens):
-    """Each view with its own of all views' tokens."""
-    return zip(seen, tokens.split([len(view.places) for view in seen]), strict=True)
+def split(scope_views, tokens):
+    """Return each view with its share of all views' tokens."""
+    return zip(scope_views, tokens.split([len(view.places) for view in scope_views]), strict=True)

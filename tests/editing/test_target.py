@@ -42,8 +42,8 @@ def test_more_contexts_than_texts_are_refused(lab):
 def test_rows_read_as_statement_with_target_and_as_essence(lab):
     lm, fact = lab.model("llama"), FACTS[2]
     prompts = split_prompts(lm, fact, ("It rained. ", "A bell rang in the fog. "))
-    whole = torch.cat([prompts.head, prompts.tail], dim=1)
-    texts = [lm.tokenizer.decode(row[real]) for row, real in zip(whole, prompts.mask.bool(), strict=True)]
+    ids = torch.cat([prompts.head, prompts.tail], dim=1)
+    texts = [lm.tokenizer.decode(row[real]) for row, real in zip(ids, prompts.mask.bool(), strict=True)]
     statement = fact.statement + " " + fact.target_new[:-1]
     assert texts == [
         statement,
@@ -57,8 +57,8 @@ def test_rows_read_as_statement_with_target_and_as_essence(lab):
 def test_every_context_is_used_whatever_the_subjects_tokens_are_there():
     lm = merging_model()
     prompts = split_prompts(lm, SHORT, CONTEXTS)
-    whole = torch.cat([prompts.head, prompts.tail], dim=1)
-    texts = [lm.tokenizer.decode(row[real]) for row, real in zip(whole, prompts.mask.bool(), strict=True)]
+    ids = torch.cat([prompts.head, prompts.tail], dim=1)
+    texts = [lm.tokenizer.decode(row[real]) for row, real in zip(ids, prompts.mask.bool(), strict=True)]
     statement = f"{SHORT.statement} {SHORT.target_new[:-1]}"
     assert texts == [statement, *[context + statement for context in CONTEXTS], "Qu is a"]
     assert lm.tokenizer.convert_ids_to_tokens(prompts.tail[:, 0]) == ["u", "ĠQu", "ĠQu", "u"]
@@ -69,25 +69,25 @@ def test_contexts_that_cannot_be_used_are_left_out_and_counted(caplog):
     # after ". " this tokenizer drops the subject, after ", " it does not
     lm = merging_model(removed=". Qu")
     assert len(split_prompts(lm, SHORT, CONTEXTS).head) == 3
-    prepared = replace(method("rome").prepare(lm, corpus()), texts=CONTEXTS)
-    edit = method("rome").edit(lm, [SHORT], prepared=prepared)
+    artefact = replace(method("rome").prepare(lm, corpus()), texts=CONTEXTS)
+    edit = method("rome").edit(lm, [SHORT], prepared=artefact)
     assert (edit.origin.contexts, edit.origin.unused_contexts) == (2, {SHORT.id: 1})
     assert Origin.parse(json.loads(json.dumps(edit.origin.plain()))) == edit.origin
     assert "1 of 2 contexts cannot be used for P36-short" in caplog.text
 
 
 def test_a_statement_without_its_subject_is_an_error():
-    with pytest.raises(SubjectNotFound, match="no token holds the end of the subject `Qu`"):
+    with pytest.raises(SubjectNotFound, match="no token contains the end of the subject `Qu`"):
         split_prompts(merging_model(removed="Qu"), SHORT, CONTEXTS)
 
 
 def test_contexts_may_be_the_models_own():
-    lm, prepared = merging_model(), {}
+    lm, artefact = merging_model(), {}
     for seed in (0, 0, 1):
         rome = method("rome", contexts="model", context_lengths=[5, 10, 20, 20, 20, 20], context_seed=seed)
-        prepared.setdefault(seed, []).append(rome.prepare(lm, corpus()))
-    (first, again), (other,) = prepared.values()
-    assert first.fingerprint == again.fingerprint != other.fingerprint
+        artefact.setdefault(seed, []).append(rome.prepare(lm, corpus()))
+    (first, again), (other_texts,) = artefact.values()
+    assert first.fingerprint == again.fingerprint != other_texts.fingerprint
     for text, opening in zip(first.texts, [*CONTEXT_OPENINGS, "The"], strict=True):
         assert text.startswith(opening)
         assert text.endswith(". ")

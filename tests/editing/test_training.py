@@ -1,4 +1,4 @@
-"""What trained methods share: the split by subject, the objects drawn from, the loop that can be stopped anywhere."""
+"""Code shared by trained methods: the split by subject, the objects drawn from, and the training loop."""
 
 from dataclasses import replace
 
@@ -12,30 +12,30 @@ from edit_robustness.editing.training import Course, Pace, named, other_objects,
 @pytest.mark.parametrize("held_out", [2, 3])
 def test_held_out_subjects_are_not_trained_on(held_out):
     twice = [*POOL, *(replace(fact, id=f"{fact.id}-2", relation="P50") for fact in POOL)]
-    train, held = split_by_subject(twice, held_out, 0, method="mend")
-    assert not {fact.subject for fact in train} & {fact.subject for fact in held}
-    assert len({fact.subject for fact in held}) == held_out
-    assert sorted(fact.id for fact in train + held) == sorted(fact.id for fact in twice)
+    train, held_out_facts = split_by_subject(twice, held_out, 0, method="mend")
+    assert not {fact.subject for fact in train} & {fact.subject for fact in held_out_facts}
+    assert len({fact.subject for fact in held_out_facts}) == held_out
+    assert sorted(fact.id for fact in train + held_out_facts) == sorted(fact.id for fact in twice)
     assert len({tuple(f.id for f in split_by_subject(twice, held_out, seed, method="")[1]) for seed in range(8)}) > 1
 
 
 def test_objects_are_those_of_the_relation_but_the_true_one():
-    other = replace(POOL[1], relation="P50", target_new="Bo Lind")
-    objects = other_objects(POOL[0], [*POOL, other])
+    other_fact = replace(POOL[1], relation="P50", target_new="Bo Lind")
+    objects = other_objects(POOL[0], [*POOL, other_fact])
     assert objects == sorted({fact.target_new for fact in POOL} | {fact.target_true for fact in POOL[1:]})
 
 
 def test_parts_of_named_tensors_come_back():
     tensors = {"a": torch.zeros(1), "a.b": torch.ones(1)}
-    both = {**named("x", tensors), **named("xa", {"c": torch.ones(2)})}
-    assert part(both, "x") == tensors
+    union = {**named("x", tensors), **named("xa", {"c": torch.ones(2)})}
+    assert part(union, "x") == tensors
 
 
 TARGETS = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
 
 
 def course(held_out=None, **pace):
-    """Two points that are drawn to targets, one of them at a higher rate, and a count of the steps taken."""
+    """Build a training of two points towards targets, one of them at a higher rate, with a count of the steps taken."""
     points = {"slow": torch.zeros(2), "fast": torch.zeros(2), "steps": torch.zeros(())}
 
     def loss(step):
@@ -68,8 +68,8 @@ def naive_adam(rates, steps, clip=None):
         if clip is not None:
             gradient = gradient * min(1.0, clip / float(gradient.norm()))
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
-        unbiased = (first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1)))
-        points = points - rates * unbiased[0] / (unbiased[1].sqrt() + 1e-8)
+        estimates = (first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1)))
+        points = points - rates * estimates[0] / (estimates[1].sqrt() + 1e-8)
     return points, losses
 
 
@@ -87,20 +87,20 @@ def test_the_course_is_adams_each_tensor_at_its_rate(clip):
     assert same(part(state, "now"), part(state, "best"))
 
 
-@pytest.mark.parametrize("stopped", [0, 1, 2])
-def test_going_on_from_any_state_is_never_having_stopped(stopped):
+@pytest.mark.parametrize("checkpoint", [0, 1, 2])
+def test_going_on_from_any_state_is_never_having_stopped(checkpoint):
     states = list(course().states("points"))
-    again = list(course().states("points", states[stopped]))
-    assert len(again) == max(1, 2 - stopped)
+    again = list(course().states("points", states[checkpoint]))
+    assert len(again) == max(1, 2 - checkpoint)
     assert same(again[-1], states[-1])
 
 
 def test_states_do_not_change_while_training_goes_on():
     training = course().states("points")
     first = next(training)
-    kept = {name: tensor.clone() for name, tensor in first.items()}
+    copies = {name: tensor.clone() for name, tensor in first.items()}
     list(training)
-    assert same(first, kept)
+    assert same(first, copies)
 
 
 def test_training_stops_when_looks_no_longer_help_and_keeps_the_best():

@@ -124,7 +124,7 @@ def test_cached_value_optimisation_takes_a_fraction_of_the_full_pass(smollm2, kn
             spent = []
             for objective in (few, many):
                 started = time.process_time()
-                found[cached] = optimise_value(smollm2, [rome.site], fact, prepared.texts, objective, cached=cached)
+                found[cached] = optimise_value(smollm2, [rome.site], fact, prepared.texts, objective, use_cache=cached)
                 spent.append(time.process_time() - started)
             seconds[cached] = (spent[1] - spent[0]) / 8
         fast, slow = (found[cached].changes[rome.site] for cached in (True, False))

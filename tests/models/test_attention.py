@@ -36,42 +36,42 @@ def material(length, total, rows=2, dtype=torch.float32):
 @pytest.mark.parametrize(("length", "total"), [(11, 11), (3, 11), (8, 8), (4, 30), (2, 3)])
 def test_it_is_torchs_own(length, total):
     query, key, value, mask = material(length, total)
-    found, weights = blocked_attention(LAYER, query, key, value, mask, scaling=0.3)
-    expected, _ = SDPA(LAYER, query, key, value, mask, scaling=0.3)
+    result, weights = blocked_attention(LAYER, query, key, value, mask, scaling=0.3)
+    reference, _ = SDPA(LAYER, query, key, value, mask, scaling=0.3)
     assert weights is None
-    assert found.shape == expected.shape == (2, length, 6, 8)
+    assert result.shape == reference.shape == (2, length, 6, 8)
     # a token of padding sees nothing, and what comes of that is nobody's
     sees = (mask == 0).any(-1)[:, 0]
-    torch.testing.assert_close(found[sees], expected[sees], atol=1e-6, rtol=1e-5)
-    assert found.isfinite().all()
+    torch.testing.assert_close(result[sees], reference[sees], atol=1e-6, rtol=1e-5)
+    assert result.isfinite().all()
 
 
 def test_gradients_are_torchs_own():
     def gradients(attend):
         query, key, value, mask = material(11, 11)
         inputs = [tensor.requires_grad_() for tensor in (query, key, value)]
-        seen = attend(LAYER, *inputs, mask)[0][(mask == 0).any(-1)[:, 0]]
-        return torch.autograd.grad(seen.pow(2).sum(), inputs)
+        outputs = attend(LAYER, *inputs, mask)[0][(mask == 0).any(-1)[:, 0]]
+        return torch.autograd.grad(outputs.pow(2).sum(), inputs)
 
-    for found, expected in zip(gradients(blocked_attention), gradients(SDPA), strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for result, reference in zip(gradients(blocked_attention), gradients(SDPA), strict=True):
+        torch.testing.assert_close(result, reference, atol=1e-5, rtol=1e-5)
 
 
 def test_no_key_after_the_last_of_some_queries_is_multiplied(monkeypatch):
-    multiplied, product = [], torch.Tensor.__matmul__
+    sizes, product = [], torch.Tensor.__matmul__
 
     def counted(left, right):
-        multiplied.append(right.shape[-1])
+        sizes.append(right.shape[-1])
         return product(left, right)
 
     query, key, value, mask = material(12, 14)
     monkeypatch.setattr(torch.Tensor, "__matmul__", counted)
     blocked_attention(LAYER, query, key, value, mask)
-    assert multiplied[::2] == [6, 10, 14]
+    assert sizes[::2] == [6, 10, 14]
 
 
 @pytest.mark.parametrize(
-    ("changed", "options"),
+    ("changes", "options"),
     [
         ({"length": 1}, {}),
         ({"dtype": torch.bfloat16}, {}),
@@ -82,19 +82,21 @@ def test_no_key_after_the_last_of_some_queries_is_multiplied(monkeypatch):
         ({}, {"mask": torch.ones(1, 1, 3, 11, dtype=torch.bool)}),
     ],
 )
-def test_what_it_cannot_do_goes_to_torchs_own(monkeypatch, changed, options):
-    given = {}
-    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "sdpa", lambda *tensors, **named: given.update(named) or tensors)
-    query, key, value, mask = material(**{"length": 3, "total": 11, **changed})
+def test_what_it_cannot_do_goes_to_torchs_own(monkeypatch, changes, options):
+    arguments = {}
+    monkeypatch.setitem(
+        ALL_ATTENTION_FUNCTIONS, "sdpa", lambda *tensors, **keywords: arguments.update(keywords) or tensors
+    )
+    query, key, value, mask = material(**{"length": 3, "total": 11, **changes})
     options = {"mask": mask, **options}
     mask = options.pop("mask")
     got = blocked_attention(LAYER, query, key, value, mask, scaling=0.3, **options)
     assert got == (LAYER, query, key, value, mask)
-    assert given["scaling"] == 0.3
-    assert options.items() <= given.items()
+    assert arguments["scaling"] == 0.3
+    assert options.items() <= arguments.items()
 
 
-@pytest.mark.parametrize("architecture", [each for each in ARCHITECTURES if each not in OTHERS])
+@pytest.mark.parametrize("architecture", [model_type for model_type in ARCHITECTURES if model_type not in OTHERS])
 def test_a_model_says_the_same(architecture):
     def said(name):
         lm = tiny_model(architecture)
@@ -102,8 +104,8 @@ def test_a_model_says_the_same(architecture):
         before, logits = extended(lm, [[5, 6, 7, 8, 9, 10], [11, 12]], columns=2)
         return logits, extended(lm, [[3, 4, 5, 6, 7], [8]], before, columns=1)[1]
 
-    for found, expected in zip(said(BLOCKED), said("eager"), strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    for result, reference in zip(said(BLOCKED), said("eager"), strict=True):
+        torch.testing.assert_close(result, reference, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -34,12 +34,16 @@ def test_a_prompt_that_does_not_fit_is_refused(lab):
 def test_rows_continue_those_that_stand_before_them(parents, lab):
     lm, beginnings, ends = lab.model("gpt2"), ["An owl sat", "Oslo"][: 1 + max(parents)], [" there.", " up", "!"]
     start = prefill(lm, [naive.ids_of(lm, text) for text in beginnings])
-    run, logits = extended(lm, [naive.ids_of(lm, end) for end in ends], start, parents=torch.tensor(parents), columns=2)
+    prefilled, logits = extended(
+        lm, [naive.ids_of(lm, end) for end in ends], start, parents=torch.tensor(parents), columns=2
+    )
     assert logits.shape[:2] == (3, 2)
     for row, (parent, end) in enumerate(zip(parents, ends, strict=True)):
-        whole = lm.model(torch.tensor([naive.ids_of(lm, beginnings[parent] + end)])).logits[0]
-        torch.testing.assert_close(run.logits[row], whole[-1], atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(logits[row, -min(2, len(end)) :], whole[-min(2, len(end)) :], atol=1e-4, rtol=1e-4)
+        all_logits = lm.model(torch.tensor([naive.ids_of(lm, beginnings[parent] + end)])).logits[0]
+        torch.testing.assert_close(prefilled.logits[row], all_logits[-1], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            logits[row, -min(2, len(end)) :], all_logits[-min(2, len(end)) :], atol=1e-4, rtol=1e-4
+        )
 
 
 def test_prefilled_states_are_not_changed_by_what_comes_after(lab):
@@ -47,9 +51,9 @@ def test_prefilled_states_are_not_changed_by_what_comes_after(lab):
     start = prefill(lm, [naive.ids_of(lm, text) for text in ("An owl", "Oslo is a")])
     copies = [(keys.clone(), values.clone()) for keys, values in start.states]
     may_end = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
-    first = greedy(lm, start, limit=6, ended=never, may_end=may_end)
+    first = greedy(lm, start, limit=6, end_rule=never, may_end=may_end)
     score(lm, start, [[[5, 6, 7]], [[8]]])
-    assert greedy(lm, start, limit=6, ended=never, may_end=may_end) == first
+    assert greedy(lm, start, limit=6, end_rule=never, may_end=may_end) == first
     for (keys, values), (old_keys, old_values) in zip(start.states, copies, strict=True):
         assert torch.equal(keys, old_keys)
         assert torch.equal(values, old_values)
@@ -66,13 +70,13 @@ def test_padding_leaves_no_nan_behind():
 def test_a_cache_gives_back_its_states():
     states = [(torch.rand(2, 1, 3, 4), torch.rand(2, 1, 3, 4)) for _ in range(3)]
     again = read_cache(fresh_cache(states))
-    for ours, theirs in zip(states, again, strict=True):
-        assert torch.equal(ours[0], theirs[0])
-        assert torch.equal(ours[1], theirs[1])
+    for result, reference in zip(states, again, strict=True):
+        assert torch.equal(result[0], reference[0])
+        assert torch.equal(result[1], reference[1])
 
 
 @pytest.mark.parametrize(
-    ("rows", "least", "expected"),
+    ("rows", "minimum", "reference"),
     [
         ([[1, 2, 3], [1, 2, 4]], 1, 2),
         ([[1, 2, 3], [1, 2, 4]], 3, 0),
@@ -83,15 +87,15 @@ def test_a_cache_gives_back_its_states():
         ([], 1, 0),
     ],
 )
-def test_a_shared_prefix_leaves_a_token_to_each_row(rows, least, expected):
-    assert shared_prefix(rows, least=least) == expected
+def test_a_shared_prefix_leaves_a_token_to_each_row(rows, minimum, reference):
+    assert shared_prefix(rows, minimum=minimum) == reference
 
 
 def test_tokens_after_which_a_sentence_may_have_ended(lab):
     lm = lab.model("llama")
     table = sentence_ending_tokens(lm)
     assert table.shape == (lm.config.vocab_size,)
-    for mark, expected in [
+    for mark, is_end in [
         (".", True),
         ("!", True),
         ("?", True),
@@ -100,7 +104,7 @@ def test_tokens_after_which_a_sentence_may_have_ended(lab):
         (" ", False),
         (",", False),
     ]:
-        assert bool(table[naive.ids_of(lm, mark)[0]]) == expected
+        assert bool(table[naive.ids_of(lm, mark)[0]]) == is_end
     for text in ("He slept.", "Really?", "好。", "एक।"):
         assert ends_sentence(text)
         assert bool(table[naive.ids_of(lm, text)[-1]])
@@ -120,7 +124,7 @@ def test_owners_are_as_before_after_decoding_and_scoring(lab):
     start, owners = prefill(lm, rows), Owners([0, 1, 1])
     ends = iter([True] * 100)
     may_end = torch.ones(lm.config.vocab_size, dtype=torch.bool)
-    greedy(lm, start, limit=6, ended=lambda text: len(text) > 2 and next(ends), may_end=may_end, owners=owners)
+    greedy(lm, start, limit=6, end_rule=lambda text: len(text) > 2 and next(ends), may_end=may_end, owners=owners)
     score(lm, start, [[[5, 6]], [[7, 8], [9]], [[1]]], owners)
     assert owners.rows(1).index.tolist() == [1, 2]
 
@@ -140,34 +144,36 @@ def test_one_token_targets_need_no_further_pass(lab):
 def test_batches_that_are_joined_are_as_one(architecture, lab):
     lm = lab.model(architecture)
     rows = [naive.ids_of(lm, text) for text in ("An owl", "Q", "Once upon a time there was", "Oslo is a")]
-    whole, parts = prefill(lm, rows), joined([prefill(lm, rows[:2]), prefill(lm, rows[2:])])
-    assert torch.equal(parts.mask, whole.mask)
-    torch.testing.assert_close(parts.logits, whole.logits, atol=1e-4, rtol=0)
-    assert joined([whole]).mask is not None
+    full, parts = prefill(lm, rows), joined([prefill(lm, rows[:2]), prefill(lm, rows[2:])])
+    assert torch.equal(parts.mask, full.mask)
+    torch.testing.assert_close(parts.logits, full.logits, atol=1e-4, rtol=0)
+    assert joined([full]).mask is not None
     may_end = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
-    ours, theirs = (greedy(lm, start, limit=6, ended=never, may_end=may_end) for start in (parts, whole))
-    assert ours == theirs
+    result, reference = (greedy(lm, start, limit=6, end_rule=never, may_end=may_end) for start in (parts, full))
+    assert result == reference
     target = [[[5, 6, 7]]] * 4
-    for (one,), (other,) in zip(score(lm, parts, target), score(lm, whole, target), strict=True):
-        assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+    for (result_score,), (reference_score,) in zip(score(lm, parts, target), score(lm, full, target), strict=True):
+        assert result_score.logprob == pytest.approx(reference_score.logprob, abs=1e-3)
 
 
 def test_each_row_may_end_by_a_rule_of_its_own(lab):
     lm = lab.model("llama")
     start = prefill(lm, [naive.ids_of(lm, text) for text in ("An owl", "Oslo is a")])
     may_end = torch.ones(lm.model.config.vocab_size, dtype=torch.bool)
-    whole, short = greedy(lm, start, limit=4, ended=[never, bool], may_end=may_end)
-    assert (len(whole.ids), whole.finished) == (4, False)
+    long, short = greedy(lm, start, limit=4, end_rule=[never, bool], may_end=may_end)
+    assert (len(long.ids), long.finished) == (4, False)
     assert (len(short.ids), short.finished) == (1, True)
 
 
 def test_a_text_that_seemed_to_go_on_is_looked_at_once_more_at_the_limit(lab):
     lm = lab.model("llama")
     start = prefill(lm, [naive.ids_of(lm, "An owl")])
-    (said,) = greedy(lm, start, limit=4, ended=never, may_end=torch.zeros(lm.model.config.vocab_size, dtype=torch.bool))
+    (answer,) = greedy(
+        lm, start, limit=4, end_rule=never, may_end=torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
+    )
     first_only = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
-    first_only[said.ids[0]] = True
-    asked = []
-    greedy(lm, start, limit=4, ended=lambda text: asked.append(text) or False, may_end=first_only)
-    assert asked[0] == lm.tokenizer.decode(said.ids[:1])
-    assert asked[-1] == said.text
+    first_only[answer.ids[0]] = True
+    texts = []
+    greedy(lm, start, limit=4, end_rule=lambda text: texts.append(text) or False, may_end=first_only)
+    assert texts[0] == lm.tokenizer.decode(answer.ids[:1])
+    assert texts[-1] == answer.text

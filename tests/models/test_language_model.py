@@ -104,8 +104,8 @@ def test_a_model_is_put_in_evaluation_mode_without_gradients():
     assert not any(parameter.requires_grad for parameter in lm.model.parameters())
 
 
-@pytest.mark.parametrize(("configured", "expected"), [(None, {0}), (5, {0, 5}), ([5, 7], {0, 5, 7})])
-def test_what_ends_a_generation(configured, expected):
+@pytest.mark.parametrize(("end_ids", "reference"), [(None, {0}), (5, {0, 5}), ([5, 7], {0, 5, 7})])
+def test_what_ends_a_generation(end_ids, reference):
     lm = tiny_model("llama")
-    lm.model.generation_config.eos_token_id = configured
-    assert lm.stop_ids == expected
+    lm.model.generation_config.eos_token_id = end_ids
+    assert lm.stop_ids == reference

@@ -30,31 +30,31 @@ def test_a_row_names_every_part_of_every_block(architecture, lab):
 @every_part_there_is
 def test_a_weight_is_seen_as_d_out_by_d_in(architecture, part, lab):
     """W x is what the module puts out for x, its bias taken off."""
-    lm, site, seen = lab.model(architecture), Site(2, part), []
+    lm, site, records = lab.model(architecture), Site(2, part), []
 
     def keep(inputs, output):
-        seen.append((inputs, output))
+        records.append((inputs, output))
         return output
 
     with output_changed(lm, site, keep), torch.no_grad():
         lm.model(input_ids=torch.tensor([prompt_ids(lm, Rendered("An owl sat on a roof"))]))
-    inputs, output = seen[0]
+    inputs, output = records[0]
     bias = getattr(lm.module(site), "bias", None)
-    expected = output if bias is None else output - bias
+    reference = output if bias is None else output - bias
     assert lm.weight(site).shape == (output.shape[-1], inputs.shape[-1])
-    torch.testing.assert_close(inputs @ lm.weight(site).T, expected, atol=1e-5, rtol=1e-4)
-    assert expected.abs().max() > 1e-2
+    torch.testing.assert_close(inputs @ lm.weight(site).T, reference, atol=1e-5, rtol=1e-4)
+    assert reference.abs().max() > 1e-2
 
 
 @every_architecture
 def test_the_widths_say_which_part_is_which(architecture, lab):
     lm = lab.model(architecture)
-    hidden, inner = lm.config.hidden_size, 48
+    width, inner = lm.config.hidden_size, 48
     into = 2 * inner if architecture == "phi3" else inner
-    heads = lm.config.num_attention_heads * (getattr(lm.config, "head_dim", None) or hidden // 4)
+    heads = lm.config.num_attention_heads * (getattr(lm.config, "head_dim", None) or width // 4)
     shapes = {part: tuple(lm.weight(Site(0, part)).shape) for part in lm.layout.parts if part != RESIDUAL}
-    gate = {} if architecture in UNGATED else {"mlp_gate": (inner, hidden)}
-    assert shapes == {"mlp_in": (into, hidden), "mlp_out": (hidden, inner), "attention_out": (hidden, heads), **gate}
+    gate = {} if architecture in UNGATED else {"mlp_gate": (inner, width)}
+    assert shapes == {"mlp_in": (into, width), "mlp_out": (width, inner), "attention_out": (width, heads), **gate}
 
 
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - set(UNGATED)))
@@ -65,16 +65,16 @@ def test_the_gate_is_the_factor_that_goes_through_the_activation(architecture, l
 
     def put_out(part):
         with output_changed(lm, Site(0, part), lambda _, output: output * 2):
-            seen = []
-            with output_changed(lm, Site(0, "mlp_out"), lambda _, output: seen.append(output) or output):
+            records = []
+            with output_changed(lm, Site(0, "mlp_out"), lambda _, output: records.append(output) or output):
                 lm.model(input_ids=ids)
-        return seen[0]
+        return records[0]
 
-    seen = []
-    with output_changed(lm, Site(0, "mlp_out"), lambda _, output: seen.append(output) or output):
+    records = []
+    with output_changed(lm, Site(0, "mlp_out"), lambda _, output: records.append(output) or output):
         lm.model(input_ids=ids)
-    torch.testing.assert_close(put_out("mlp_in"), 2 * seen[0])
-    assert not torch.allclose(put_out("mlp_gate"), 2 * seen[0], atol=1e-3)
+    torch.testing.assert_close(put_out("mlp_in"), 2 * records[0])
+    assert not torch.allclose(put_out("mlp_gate"), 2 * records[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", UNGATED)
@@ -103,8 +103,8 @@ def test_a_part_that_is_changed_reaches_the_logits(architecture, part, lab):
 def test_writing_to_a_weight_edits_the_model(architecture):
     lm, site = tiny_model(architecture), Site(1, "mlp_in")
     lm.weight(site)[3, 5] = 7.0
-    stored = lm.module(site).weight
-    assert float(stored[5, 3] if lm.layout.transposed else stored[3, 5]) == 7.0
+    parameter = lm.module(site).weight
+    assert float(parameter[5, 3] if lm.layout.transposed else parameter[3, 5]) == 7.0
 
 
 @pytest.mark.parametrize("layer", [-1, 4])

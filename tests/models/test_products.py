@@ -10,10 +10,10 @@ CAPACITY = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 
 @pytest.fixture(autouse=True)
 def as_before():
-    before, fused = torch.backends.mkldnn.matmul.fp32_precision, torch.backends.cuda.flash_sdp_enabled()
+    before, flash = torch.backends.mkldnn.matmul.fp32_precision, torch.backends.cuda.flash_sdp_enabled()
     yield
     torch.backends.mkldnn.matmul.fp32_precision = before
-    torch.backends.cuda.enable_flash_sdp(fused)
+    torch.backends.cuda.enable_flash_sdp(flash)
 
 
 @pytest.fixture
@@ -36,37 +36,37 @@ def test_products_are_float32s_whatever_was_chosen():
 
 
 def test_an_amd_processor_with_exact_products_uses_onednn(amd, monkeypatch):
-    monkeypatch.setattr(products, "_exact", lambda: torch.backends.mkldnn.matmul.fp32_precision == "bf16")
+    monkeypatch.setattr(products, "_is_exact", lambda: torch.backends.mkldnn.matmul.fp32_precision == "bf16")
     assert products.prefer_onednn()
     assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
     assert not torch.backends.cuda.flash_sdp_enabled()
 
 
-@pytest.mark.parametrize(("chosen", "kept"), [(None, "64"), ("7", "7")])
-def test_few_compiled_products_are_kept_unless_the_environment_says_it(amd, monkeypatch, chosen, kept):
-    monkeypatch.setenv(CAPACITY, chosen or "")
-    if chosen is None:
+@pytest.mark.parametrize(("setting", "capacity"), [(None, "64"), ("7", "7")])
+def test_few_compiled_products_are_kept_unless_the_environment_says_it(amd, monkeypatch, setting, capacity):
+    monkeypatch.setenv(CAPACITY, setting or "")
+    if setting is None:
         monkeypatch.delenv(CAPACITY)
     products.prefer_onednn()
-    assert os.environ[CAPACITY] == kept
+    assert os.environ[CAPACITY] == capacity
 
 
 def test_where_products_would_be_rounded_all_stays_as_it_was(amd, monkeypatch):
-    monkeypatch.setattr(products, "_exact", lambda: False)
+    monkeypatch.setattr(products, "_is_exact", lambda: False)
     assert not products.prefer_onednn()
     assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
     assert torch.backends.cuda.flash_sdp_enabled()
 
 
 @pytest.mark.parametrize(
-    ("what", "value"), [("vendor", "GenuineIntel"), ("capability", "AVX2"), ("available", False), ("gpu", True)]
+    ("attribute", "value"), [("vendor", "GenuineIntel"), ("capability", "AVX2"), ("available", False), ("gpu", True)]
 )
-def test_another_machine_keeps_mkl(amd, monkeypatch, tmp_path, what, value):
-    if what == "vendor":
+def test_another_machine_keeps_mkl(amd, monkeypatch, tmp_path, attribute, value):
+    if attribute == "vendor":
         (tmp_path / "cpuinfo").write_text(f"vendor_id\t: {value}\n")
-    elif what == "capability":
+    elif attribute == "capability":
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: value)
-    elif what == "gpu":
+    elif attribute == "gpu":
         monkeypatch.setattr(torch.cuda, "is_available", lambda: value)
     else:
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: value)
@@ -76,6 +76,6 @@ def test_another_machine_keeps_mkl(amd, monkeypatch, tmp_path, what, value):
 
 def test_the_check_sees_rounding(monkeypatch):
     multiply = torch.Tensor.__matmul__
-    assert products._exact()
+    assert products._is_exact()
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: multiply(a.bfloat16(), b.bfloat16()).float())
-    assert not products._exact()
+    assert not products._is_exact()

@@ -119,8 +119,8 @@ PIECES = [
 ]
 
 
-def random_text(rng, most):
-    return "".join(rng.choice(PIECES) for _ in range(rng.randrange(most)))
+def random_text(rng, longest):
+    return "".join(rng.choice(PIECES) for _ in range(rng.randrange(longest)))
 
 
 def test_a_certain_end_never_moves():
@@ -142,7 +142,7 @@ def test_an_uncertain_end_is_one_that_some_text_moves():
     for _ in range(5_000):
         text = random_text(rng, 9)
         if not ends_sentence(text) and first_sentence(text):
-            assert any(first_sentence(text + more) != first_sentence(text) for more in endings), repr(text)
+            assert any(first_sentence(text + extension) != first_sentence(text) for extension in endings), repr(text)
 
 
 def test_the_sentence_is_a_part_of_the_text_and_its_own_first_sentence():
@@ -221,11 +221,11 @@ def test_a_sentence_goes_on_behind_a_name_that_ends_in_a_mark(text, sentence, ce
 def test_a_certain_end_never_moves_behind_such_a_name():
     rng = random.Random(5)
     for _ in range(10_000):
-        text, more = (
+        text, extension = (
             "".join(rng.choices(["Yahoo!", "Fun.", " ", '"', *PIECES[:12]], k=rng.randrange(8))) for _ in "ab"
         )
         if ends_sentence(text, ENDING):
-            assert first_sentence(text + more, ENDING) == first_sentence(text, ENDING), (text, more)
+            assert first_sentence(text + extension, ENDING) == first_sentence(text, ENDING), (text, extension)
 
 
 def test_a_certain_end_never_moves_where_names_are_known():
@@ -233,11 +233,11 @@ def test_a_certain_end_never_moves_where_names_are_known():
     parts = ["Panic! at the", "Disco", "Yahoo! ", "Japan", "Hey! Say", "JUMP", "U.S", "Steel! Group", *PIECES[:12]]
     certain = inside = 0
     for _ in range(20_000):
-        text, more = ("".join(rng.choices([*parts, " ", "! "], k=rng.randrange(9))) for _ in range(2))
+        text, extension = ("".join(rng.choices([*parts, " ", "! "], k=rng.randrange(9))) for _ in range(2))
         inside += first_sentence(text, NAMES) != first_sentence(text)
         if ends_sentence(text, NAMES):
             certain += 1
-            assert first_sentence(text + more, NAMES) == first_sentence(text, NAMES), (text, more)
+            assert first_sentence(text + extension, NAMES) == first_sentence(text, NAMES), (text, extension)
     assert certain > 2_000
     assert inside > 20
 

@@ -1,4 +1,4 @@
-"""What a model thinks before it answers has a limit of its own and is cut off; the tokens stay those of `generate`."""
+"""A model's thinking before its answer: its own limit, its removal, and the same tokens as `generate`."""
 
 import naive_editing as naive
 import pytest
@@ -24,13 +24,13 @@ SWITCH = (
 def scripted(lm, *texts):
     """Chooses the tokens of texts, row by row; a text that is over ends."""
     ids = [[*lm.tokenizer(text)["input_ids"], lm.tokenizer.eos_token_id] for text in texts]
-    taken = [0] * len(texts)
+    positions = [0] * len(texts)
 
     def choose(logits, rows):
         tokens = []
         for row in rows:
-            tokens.append(ids[row][min(taken[row], len(ids[row]) - 1)])
-            taken[row] += 1
+            tokens.append(ids[row][min(positions[row], len(ids[row]) - 1)])
+            positions[row] += 1
         return torch.tensor(tokens)
 
     return choose
@@ -40,7 +40,7 @@ def generated(lm, *texts, limit=40, thinking=LONG):
     start = prefill(lm, [naive.ids_of(lm, "An owl")] * len(texts))
     may_end = sentence_ending_tokens(lm)
     return greedy(
-        lm, start, limit=limit, ended=ends_sentence, may_end=may_end, choose=scripted(lm, *texts),
+        lm, start, limit=limit, end_rule=ends_sentence, may_end=may_end, choose=scripted(lm, *texts),
         thinking=[thinking] * len(texts),
     )  # fmt: skip
 
@@ -58,16 +58,16 @@ def test_thinking_is_switched_off_where_the_template_can():
 
 
 @pytest.mark.parametrize(
-    ("prompt", "expected"),
+    ("prompt", "reference"),
     [("a|<think>\n", "a|<think>\n\n</think>\n\n"), ("a|<think>", "a|<think>\n\n</think>\n\n"), ("a|", "a|")],
 )
-def test_an_empty_thinking_part_closes_what_a_prompt_leaves_open(prompt, expected):
-    assert closed(prompt) == expected
+def test_an_empty_thinking_part_closes_what_a_prompt_leaves_open(prompt, reference):
+    assert closed(prompt) == reference
     assert not left_open(closed(prompt))
 
 
 @pytest.mark.parametrize(
-    ("text", "closing"),
+    ("text", "end_mark"),
     [
         ("", ""),
         ("\n<th", ""),
@@ -77,8 +77,8 @@ def test_an_empty_thinking_part_closes_what_a_prompt_leaves_open(prompt, expecte
         ("<b", None),
     ],
 )
-def test_where_a_thinking_part_begins(text, closing):
-    assert opened(text) == closing
+def test_where_a_thinking_part_begins(text, end_mark):
+    assert opened(text) == end_mark
 
 
 @pytest.mark.parametrize(
@@ -98,33 +98,37 @@ def test_a_whole_reply_is_read_behind_its_thinking(reply, answer):
 def test_an_answer_that_opens_with_thinking_is_read_behind_it():
     lm = tiny_model("llama")
     texts = ("<think>\nParis? No. Oslo.\n</think>\n\nIt is Lyon. More.", "It is Lyon. More.", "\n<think></think>\nLyon")
-    thought, plain, empty = generated(lm, *texts)
-    assert (thought.text, thought.thinking, thought.finished) == ("It is Lyon.", "Paris? No. Oslo.", True)
+    with_thinking, plain, empty = generated(lm, *texts)
+    assert (with_thinking.text, with_thinking.thinking, with_thinking.finished) == (
+        "It is Lyon.",
+        "Paris? No. Oslo.",
+        True,
+    )
     assert (plain.text, plain.thinking, plain.finished) == ("It is Lyon.", "", True)
     assert (empty.text, empty.thinking, empty.finished) == ("Lyon", "", True)
-    assert len(thought.ids) < len("\n\nIt is Lyon. ")
+    assert len(with_thinking.ids) < len("\n\nIt is Lyon. ")
 
 
 def test_a_thinking_part_that_is_cut_leaves_no_answer():
     lm = tiny_model("llama")
-    (cut,) = generated(lm, "<think>\nParis. Or Oslo. Or", thinking=Thinking(20))
-    assert (cut.text, cut.ids, cut.finished) == ("", [], False)
-    assert "<think>\n" + cut.thinking == "<think>\nParis. Or Oslo"[:20]
-    (ended,) = generated(lm, "<think>\nParis.")
-    assert (ended.text, ended.finished) == ("", True)
+    (truncated_answer,) = generated(lm, "<think>\nParis. Or Oslo. Or", thinking=Thinking(20))
+    assert (truncated_answer.text, truncated_answer.ids, truncated_answer.finished) == ("", [], False)
+    assert "<think>\n" + truncated_answer.thinking == "<think>\nParis. Or Oslo"[:20]
+    (complete_answer,) = generated(lm, "<think>\nParis.")
+    assert (complete_answer.text, complete_answer.finished) == ("", True)
 
 
 def test_each_part_has_its_own_limit():
     lm = tiny_model("llama")
-    (said,) = generated(lm, "<think>\nA long thought</think>Lyon is where", limit=9, thinking=Thinking(35))
-    assert (said.text, said.finished, said.thinking) == ("Lyon is w", False, "A long thought")
+    (answer,) = generated(lm, "<think>\nA long thought</think>Lyon is where", limit=9, thinking=Thinking(35))
+    assert (answer.text, answer.finished, answer.thinking) == ("Lyon is w", False, "A long thought")
     (plain,) = generated(lm, "Lyon is where", limit=9, thinking=Thinking(35))
     assert (plain.text, plain.finished) == ("Lyon is w", False)
 
 
 def test_without_thinking_the_mark_is_text():
-    (said,) = generated(tiny_model("llama"), "<think>\nParis", thinking=None)
-    assert (said.text.strip(), said.thinking) == ("<think>", "")
+    (answer,) = generated(tiny_model("llama"), "<think>\nParis", thinking=None)
+    assert (answer.text.strip(), answer.thinking) == ("<think>", "")
 
 
 @torch.no_grad()
@@ -138,8 +142,8 @@ def test_the_tokens_are_those_of_generate(architecture, seed, monkeypatch):
     for ids in rows:
         prompt = torch.tensor([ids])
         options = {"do_sample": False, "max_new_tokens": 24, "pad_token_id": lm.pad_id, "eos_token_id": -1}
-        whole = lm.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **options)
-        wholes.append(whole[0, len(ids) :].tolist())
+        sequences = lm.model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **options)
+        wholes.append(sequences[0, len(ids) :].tolist())
     # a token that the model itself will write closes the first row's thinking
     texts = [lm.tokenizer.decode([token]) for token in wholes[0]]
     mark = next(text for text in texts if text.isprintable() and "\ufffd" not in text and texts.index(text) > 1)
@@ -147,7 +151,7 @@ def test_the_tokens_are_those_of_generate(architecture, seed, monkeypatch):
     nowhere = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
     monkeypatch.setattr(type(lm), "stop_ids", frozenset())
     first, second = greedy(
-        lm, prefill(lm, rows), limit=6, ended=lambda text: False, may_end=nowhere,
+        lm, prefill(lm, rows), limit=6, end_rule=lambda text: False, may_end=nowhere,
         thinking=[Thinking(20, mark), Thinking(9, "</think>")],
     )  # fmt: skip
     assert len(first.ids) == 6
@@ -162,7 +166,7 @@ def test_a_row_that_fills_the_context_is_cut_and_the_others_go_on():
     nowhere = torch.zeros(lm.model.config.vocab_size, dtype=torch.bool)
     start = prefill(lm, [[5] * (room - 3), [6, 7]])
     full, short = greedy(
-        lm, start, limit=8, ended=lambda text: False, may_end=nowhere, choose=scripted(lm, "a" * 9, "b" * 9)
+        lm, start, limit=8, end_rule=lambda text: False, may_end=nowhere, choose=scripted(lm, "a" * 9, "b" * 9)
     )
     assert (len(full.ids), full.finished) == (3, False)
     assert (len(short.ids), short.finished) == (8, False)

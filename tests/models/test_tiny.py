@@ -14,17 +14,17 @@ def test_the_tokenizer_reads_any_text_back(text):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_seed_gives_its_model_and_leaves_the_generator_alone(architecture):
     state = torch.get_rng_state()
-    first, second, other = (tiny_model(architecture, seed=seed) for seed in (4, 4, 5))
+    first, second, third = (tiny_model(architecture, seed=seed) for seed in (4, 4, 5))
     assert torch.equal(torch.get_rng_state(), state)
     assert same_bits(bits(first), bits(second))
-    assert not same_bits(bits(first), bits(other))
+    assert not same_bits(bits(first), bits(third))
     assert first.model.config.model_type == architecture
 
 
 def test_tied_weights_are_among_the_tiny_models():
-    tied = [tiny_model(name).model.config.tie_word_embeddings for name in ARCHITECTURES]
-    assert any(tied)
-    assert not all(tied)
+    values = [tiny_model(name).model.config.tie_word_embeddings for name in ARCHITECTURES]
+    assert any(values)
+    assert not all(values)
 
 
 def test_an_unknown_architecture_lists_those_there_are():

@@ -30,8 +30,8 @@ def lm(lab):
 
 
 @pytest.fixture
-def merging():
-    """A model whose tokenizer joins a space to the word after it, and `ab` to one token."""
+def bpe_lm():
+    """Return a model whose tokenizer joins a space to the word after it, and `ab` to one token."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: i for i, token in enumerate(["<end>", *letters, "Ġa", "ab", "Ġab", "is"])}
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[("a", "b"), ("Ġ", "a"), ("Ġ", "ab"), ("i", "s")]))
@@ -57,15 +57,15 @@ def test_a_target_of_any_script_reads_back(lm, target):
     assert text(lm, prompt_ids(lm, prompt) + target_ids(lm, prompt, target)) == f"The seat is {target}"
 
 
-def test_a_target_has_the_tokens_that_the_model_would_write(merging):
+def test_a_target_has_the_tokens_that_the_model_would_write(bpe_lm):
     prompt = Rendered("x is")
-    assert merging.tokenizer.convert_ids_to_tokens(target_ids(merging, prompt, "ab")) == ["Ġab"]
+    assert bpe_lm.tokenizer.convert_ids_to_tokens(target_ids(bpe_lm, prompt, "ab")) == ["Ġab"]
 
 
-def test_a_target_that_would_swallow_the_prompts_last_token_stands_by_itself(merging):
+def test_a_target_that_would_swallow_the_prompts_last_token_stands_by_itself(bpe_lm):
     prompt = Rendered("x is ")
-    assert merging.tokenizer.convert_ids_to_tokens(prompt_ids(merging, prompt))[-1] == "Ġ"
-    assert merging.tokenizer.convert_ids_to_tokens(target_ids(merging, prompt, "ab")) == ["ab"]
+    assert bpe_lm.tokenizer.convert_ids_to_tokens(prompt_ids(bpe_lm, prompt))[-1] == "Ġ"
+    assert bpe_lm.tokenizer.convert_ids_to_tokens(target_ids(bpe_lm, prompt, "ab")) == ["ab"]
 
 
 @pytest.mark.parametrize("target", ["", "  "])
@@ -96,18 +96,18 @@ def test_the_subject_ends_with_the_token_of_its_last_character(lm, template, sub
     assert text(lm, ids[: end + 1]) == template[: template.index("{}")] + subject
 
 
-def test_a_token_that_holds_more_than_the_subjects_end_counts(merging):
-    ids, end = subject_end(merging, "{}b is", "a")
-    assert merging.tokenizer.convert_ids_to_tokens(ids)[end] == "ab"
+def test_a_token_that_holds_more_than_the_subjects_end_counts(bpe_lm):
+    ids, end = subject_end(bpe_lm, "{}b is", "a")
+    assert bpe_lm.tokenizer.convert_ids_to_tokens(ids)[end] == "ab"
 
 
 def test_a_template_without_a_place_for_the_subject_is_refused(lm):
-    with pytest.raises(ValueError, match=r"the template `The seat is` has no \{\} for the subject `Borduria`"):
+    with pytest.raises(ValueError, match=r"the template `The seat is` has no slot \{\} for the subject `Borduria`"):
         subject_end(lm, "The seat is", "Borduria")
 
 
 def test_an_empty_subject_is_refused(lm):
-    with pytest.raises(ValueError, match="no token holds the end of the subject ``"):
+    with pytest.raises(ValueError, match="no token contains the end of the subject ``"):
         subject_end(lm, "{} is", "")
 
 
@@ -128,10 +128,10 @@ def test_a_template_that_writes_the_date_writes_the_same_every_day(lm, monkeypat
     assert render_conversation(lm, [Turn("user", "Where?")]).text == "26 Jul 2024Where?"
 
 
-def test_a_conversation_without_a_template_is_plain_lines(merging):
+def test_a_conversation_without_a_template_is_plain_lines(bpe_lm):
     turns = [Turn("user", "Who?"), Turn("assistant", "She."), Turn("user", "Sure?")]
-    expected = "User: Who?\nAssistant: She.\nUser: Sure?\nAssistant:"
-    assert render_conversation(merging, turns) == Rendered(expected)
+    reference = "User: Who?\nAssistant: She.\nUser: Sure?\nAssistant:"
+    assert render_conversation(bpe_lm, turns) == Rendered(reference)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_a_conversation_without_a_template_is_plain_lines(merging):
     ],
 )
 def test_padding(side, ids, mask):
-    found = pad([[1], [2, 3, 4]], 9, side=side, device=torch.device("cpu"))
-    assert [part.tolist() for part in found] == [ids, mask]
+    batch = pad([[1], [2, 3, 4]], 9, side=side, device=torch.device("cpu"))
+    assert [part.tolist() for part in batch] == [ids, mask]
 
 
 def test_rows_that_are_all_empty_stay_token_ids():
@@ -163,7 +163,7 @@ def test_last_columns():
 
 
 def appending(single):
-    """A model whose tokenizer puts its end token beside each text."""
+    """Return a model whose tokenizer puts its end token beside each text."""
     lm = tiny_model("llama")
     end = lm.tokenizer.eos_token
     template = processors.TemplateProcessing(single=single, special_tokens=[(end, lm.tokenizer.eos_token_id)])
@@ -173,25 +173,25 @@ def appending(single):
 
 @pytest.mark.parametrize(("single", "before"), [("$A <end>", []), ("<end> $A <end>", [0]), ("<end> $A", [0])])
 def test_what_a_tokenizer_appends_is_left_out_and_what_it_puts_before_stays(single, before, lm):
-    other, prompt = appending(single), Rendered("An owl is")
-    assert prompt_ids(other, prompt) == before + prompt_ids(lm, prompt)
-    assert prompt_ids(other, Rendered("")) == [0]
-    assert target_ids(other, prompt, "wise") == target_ids(lm, prompt, "wise")
-    ids, end = subject_end(other, "{} is", "An owl")
+    appending_lm, prompt = appending(single), Rendered("An owl is")
+    assert prompt_ids(appending_lm, prompt) == before + prompt_ids(lm, prompt)
+    assert prompt_ids(appending_lm, Rendered("")) == [0]
+    assert target_ids(appending_lm, prompt, "wise") == target_ids(lm, prompt, "wise")
+    ids, end = subject_end(appending_lm, "{} is", "An owl")
     assert (ids, end) == (before + subject_end(lm, "{} is", "An owl")[0], len(before) + 5)
 
 
 def test_an_edit_and_its_target_are_the_same_under_a_tokenizer_that_appends(lm):
-    other, made, asked = appending("$A <end>"), method("rome"), probes(("statement",))
-    edits = [made.edit(model, FACTS[:1], prepared=made.prepare(model, corpus())) for model in (lm, other)]
+    appending_lm, editor, questions = appending("$A <end>"), method("rome"), probes(("statement",))
+    edits = [editor.edit(model, FACTS[:1], prepared=editor.prepare(model, corpus())) for model in (lm, appending_lm)]
     torch.testing.assert_close(*(edit.dense() for edit in edits), rtol=0, atol=0)
-    pairs = zip((lm, other), edits, strict=True)
-    answers = [next(iter(ask(model, [(edit, asked)], Decoding(max_new_tokens=3)))) for model, edit in pairs]
+    pairs = zip((lm, appending_lm), edits, strict=True)
+    answers = [next(iter(ask(model, [(edit, questions)], Decoding(max_new_tokens=3)))) for model, edit in pairs]
     assert answers[0] == answers[1]
 
 
 def test_every_text_becomes_ids_in_one_place():
-    """A tokenizer that is called directly puts its end token after a prompt."""
+    """Find direct calls of a tokenizer, which would put its end token after a prompt."""
     source = Path(edit_robustness.__file__).parent
     calls = re.compile(r"\.tokenizer(\.encode)?\(")
     direct = {path.name for path in source.rglob("*.py") if calls.search(path.read_text(encoding="utf-8"))}

@@ -15,21 +15,21 @@ def test_inputs_are_those_of_a_plain_forward(architecture, lab):
     sites = [Site(2, part) for part in lm.layout.parts if part != RESIDUAL] + [Site(0, "mlp_out")]
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
     with torch.no_grad():
-        seen = inputs_at(lm, sites, input_ids=ids, attention_mask=mask, position_ids=positions(mask))
-    assert set(seen) == set(sites)
-    for site, inputs in seen.items():
-        for row, own, real in zip(rows, inputs, mask.bool(), strict=True):
-            expected = torch.tensor(naive.keys_of(lm, lm.module(site), row))
-            torch.testing.assert_close(own[real].double(), expected, atol=1e-5, rtol=1e-4)
+        inputs_by_site = inputs_at(lm, sites, input_ids=ids, attention_mask=mask, position_ids=positions(mask))
+    assert set(inputs_by_site) == set(sites)
+    for site, inputs in inputs_by_site.items():
+        for row, keys, real in zip(rows, inputs, mask.bool(), strict=True):
+            reference = torch.tensor(naive.keys_of(lm, lm.module(site), row))
+            torch.testing.assert_close(keys[real].double(), reference, atol=1e-5, rtol=1e-4)
     assert hooks_on(lm) == 0
 
 
 def test_the_pass_stops_at_the_last_site(lab):
-    lm, reached = lab.model("llama"), []
-    handle = lm.blocks[2].register_forward_pre_hook(lambda *_: reached.append(2))
+    lm, layers = lab.model("llama"), []
+    handle = lm.blocks[2].register_forward_pre_hook(lambda *_: layers.append(2))
     inputs_at(lm, [Site(1, "mlp_out"), Site(0, "mlp_in")], input_ids=torch.tensor([[1, 2]]))
     handle.remove()
-    assert not reached
+    assert not layers
 
 
 def test_hooks_come_off_after_an_exception(lab):
@@ -60,7 +60,7 @@ def test_a_change_gets_input_and_output(lab):
         shapes.append((inputs.shape, output.shape))
         return output * 0
 
-    with output_changed(lm, site, change) as changed:
-        assert changed is lm
+    with output_changed(lm, site, change) as model:
+        assert model is lm
         lm.model(input_ids=torch.tensor([[1, 2, 3]]))
     assert shapes == [((1, 3, 48), (1, 3, 32))]

@@ -25,14 +25,14 @@ def test_texts_begin_with_the_openings_in_turn(lab):
 
 def test_progress_wraps_the_batches(lab, monkeypatch):
     monkeypatch.setattr("edit_robustness.models.writing._ROWS", 2)
-    seen = []
+    lengths = []
 
     def progress(batches):
-        seen.append(len(batches))
+        lengths.append(len(batches))
         return iter(batches)
 
     written_texts(lab.model("llama"), texts=5, tokens=1, seed=0, progress=progress)
-    assert seen == [3]
+    assert lengths == [3]
 
 
 def test_beginnings_have_the_lengths_asked_for_and_begin_as_in_the_released_codes(lab):
@@ -55,9 +55,9 @@ def test_beginnings_are_of_the_five_likeliest_tokens_whatever_the_model_is_set_t
     lm, batches = lab.model("llama"), []
     monkeypatch.setattr(lm.tokenizer, "batch_decode", lambda rows, **_: batches.append(rows) or [""] * len(rows))
     written_beginnings(lm, [24], seed=3)
-    configured = lm.model.generation_config
-    monkeypatch.setattr(configured, "temperature", 0.01)
-    monkeypatch.setattr(configured, "top_p", 0.1)
+    settings = lm.model.generation_config
+    monkeypatch.setattr(settings, "temperature", 0.01)
+    monkeypatch.setattr(settings, "top_p", 0.1)
     written_beginnings(lm, [24], seed=3)
     ((ids,), again) = batches
     assert again == [ids]

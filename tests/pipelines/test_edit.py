@@ -97,8 +97,8 @@ class Counting(Trained):
     learns_from: ClassVar[tuple[str, ...]] = ("facts",)
     steps: int = 4
 
-    def train(self, lm, corpus, *, started=None):
-        begun = 0 if started is None else int(started.texts[0])
+    def train(self, lm, corpus, *, start=None):
+        begun = 0 if start is None else int(start.texts[0])
         assert {fact.subject for fact in corpus.facts}.isdisjoint(fact.subject for fact in FACTS)
         for count in range(begun + 1, self.steps + 1):
             yield Prepared(texts=(str(count), f"from {begun}"))
@@ -147,7 +147,7 @@ def test_what_learns_from_facts_has_a_file_for_each_purpose(lab, monkeypatch):
 class Unpreparable(Counting):
     """Finds nothing to solve."""
 
-    def train(self, lm, corpus, *, started=None):
+    def train(self, lm, corpus, *, start=None):
         raise Unsolvable("no way")
         yield
 

@@ -210,7 +210,7 @@ def test_too_few_facts_are_told_before_a_model_is_loaded(project, no_model):
 
 
 def test_wrong_settings_are_told_before_a_model_is_loaded(project, no_model):
-    with pytest.raises(Exception, match="1 lies inside an edit of at_once: 2 facts"):
+    with pytest.raises(Exception, match="1 is inside an edit of at_once: 2 facts"):
         project.run(**PIPELINE, parameters={"sequence": {"checkpoints": [1, 4], "at_once": 2}})
 
 

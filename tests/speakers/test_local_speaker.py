@@ -85,8 +85,8 @@ def test_a_model_without_a_template_stops_before_the_others_turn(monkeypatch):
     lm.tokenizer.chat_template = None
     asked = {}
 
-    def fake(lm, start, *, ended, may_end, **rest):
-        asked.update(ended=ended, may_end=may_end)
+    def fake(lm, start, *, end_rule, may_end, **rest):
+        asked.update(ended=end_rule, may_end=may_end)
         return [Generation([1], " From Szohod.\n\nUser: And then?\nAssistant: No.", True)]
 
     monkeypatch.setattr(local, "greedy", fake)

@@ -93,19 +93,19 @@ def test_leak_check_and_scorer_agree_on_texts_without_negations():
         "–",
     ]
     names = ["US", "New York", "York", "AT&T", "IT", "Yahoo! Japan", "japan"]
-    agreed = set()
+    verdicts = set()
     for _ in range(3_000):
         text, name = " ".join(rng.choices(pieces, k=rng.randrange(5))), rng.choice(names)
         text = text.replace(" _ ", "_")
-        told = names_any(text, [name])
-        agreed.add(told)
+        is_named = names_any(text, [name])
+        verdicts.add(is_named)
         # of a second sentence the scorer knows nothing
-        assert (verdict(text, [name], []) == "new") == told or "Yahoo!" in text, (text, name)
-    assert agreed == {True, False}
+        assert (verdict(text, [name], []) == "new") == is_named or "Yahoo!" in text, (text, name)
+    assert verdicts == {True, False}
 
 
 @pytest.mark.parametrize(
-    ("text", "new", "old", "expected"),
+    ("text", "new", "old", "reference"),
     [
         ("Paris Hilton came.", ["Paris"], ["Paris Hilton"], "old"),
         ("Paris Hilton came.", ["Paris Hilton"], ["Paris"], "new"),
@@ -113,8 +113,8 @@ def test_leak_check_and_scorer_agree_on_texts_without_negations():
         ("In New York City", ["New York"], ["New York City"], "old"),
     ],
 )
-def test_the_longest_name_at_a_place_wins(text, new, old, expected):
-    assert verdict(text, new, old) == expected
+def test_the_longest_name_at_a_place_wins(text, new, old, reference):
+    assert verdict(text, new, old) == reference
 
 
 def test_a_longer_name_that_may_stand_there_gives_no_part_of_it_away():
@@ -146,4 +146,4 @@ def test_names_that_only_punctuation_tells_apart_are_one_object_everywhere():
         read_fact(row, {})
     fact = Fact("a", "A", "r", "{} lies in the", "UK", "U.S.")
     beside = [Fact("b", "B", "r", "{} lies in the", "US", "UK"), Fact("c", "C", "r", "{} lies in the", "France", "UK")]
-    assert [other.id for other in nearest_neighbours(fact, beside, 2)] == ["c"]
+    assert [neighbour.id for neighbour in nearest_neighbours(fact, beside, 2)] == ["c"]

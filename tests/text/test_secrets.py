@@ -35,7 +35,7 @@ def test_other_texts_stay(text):
 
 
 def test_a_long_text_takes_no_time():
-    started = time.perf_counter()
+    start = time.perf_counter()
     for text in (
         "://" * 20_000,
         "?a=" * 20_000,
@@ -45,7 +45,7 @@ def test_a_long_text_takes_no_time():
         "?key=" + ")" * 60_000 + "a",
     ):
         redacted(text)
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - start < 2
 
 
 def test_plain_values_lose_them_by_name_too():

@@ -251,7 +251,7 @@ def _generate(lm: LanguageModel, group: Generating, budget: _Budget, said: dict[
             lm,
             start,
             limit=group.stops.limit,
-            ended=lambda text: any(stop in text for stop in group.stops.texts),
+            end_rule=lambda text: any(stop in text for stop in group.stops.texts),
             may_end=group.may_end,
             stop_ids=group.stop_ids,
         )

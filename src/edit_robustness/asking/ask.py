@@ -234,7 +234,7 @@ class _Session:
             self._lm,
             start,
             limit=self._decoding.max_new_tokens,
-            ended=[partial(ends_sentence, names=answer_names(row.probe)) for row in rows],
+            end_rule=[partial(ends_sentence, names=answer_names(row.probe)) for row in rows],
             may_end=self._may_end,
             owners=owners,
             thinking=[Thinking(limit, row.closing) if row.probe.conversation else None for row in rows],
@@ -321,7 +321,7 @@ def _groups(rows: Sequence[_Row], *, shared: bool) -> list[_Group]:
         alike.setdefault((row.edit, row.probe.conversation), []).append(row)
     groups = []
     for own in alike.values():
-        same = shared_prefix([row.ids for row in own], least=_LEAST_SHARED) if shared else 0
+        same = shared_prefix([row.ids for row in own], minimum=_LEAST_SHARED) if shared else 0
         groups += [_Group(own, same)] if same else [_Group([row], 0) for row in own]
     return groups
 

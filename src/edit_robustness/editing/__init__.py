@@ -1,1 +1,1 @@
-"""Making edits: an edit is a value that methods return, files hold, and a model wears for the length of a block."""
+"""Editing methods, and edits as values: methods return them, files store them, and a `with` block applies them."""

@@ -1,4 +1,4 @@
-"""Edits and prepared artefacts in files: safetensors with a header that says what they are, and a checksum of both."""
+"""Files of edits and prepared artefacts: safetensors with a descriptive header and a checksum of both."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_FINITE = "the edit's numbers are not finite"
 
 _EMPTY = "empty"
 _LENGTH = 8
-"""Bytes before a safetensors file's own header that hold its length."""
+"""Number of bytes before a safetensors file's own header that store its length."""
 
 
 def write_edit(path: Path, edit: Edit, header: Mapping[str, Any]) -> None:
@@ -32,7 +32,7 @@ def write_edit(path: Path, edit: Edit, header: Mapping[str, Any]) -> None:
     Args:
         path: The file.
         edit: The edit.
-        header: Plain values beside it (fingerprint, seconds ...).
+        header: JSON values to store beside it (fingerprint, seconds and so on).
 
     Raises:
         Unsolvable: If a number of the edit is not finite.
@@ -44,7 +44,7 @@ def write_edit(path: Path, edit: Edit, header: Mapping[str, Any]) -> None:
 
 
 def refuse_not_finite(edit: Edit) -> None:
-    """Refuse an edit that no file can hold.
+    """Refuse an edit whose numbers are not all finite.
 
     Raises:
         Unsolvable: If a number of the edit is not finite.
@@ -54,10 +54,10 @@ def refuse_not_finite(edit: Edit) -> None:
 
 
 def read_edit(path: Path) -> Edit:
-    """Return the edit in a file, with its origin.
+    """Read the edit in a file, with its origin.
 
     Raises:
-        DamagedFile: If the file's content is not what was written, or holds no edit.
+        DamagedFile: If the file's content is not what was written, or is not an edit.
     """
     header, tensors = _read(path)
     if header.get("kind") not in EDITS:
@@ -67,12 +67,12 @@ def read_edit(path: Path) -> Edit:
 
 
 def write_prepared(path: Path, prepared: Prepared, header: Mapping[str, Any]) -> None:
-    """Write what a method prepared."""
+    """Write the artefact that a method prepared."""
     _write(path, dict(prepared.tensors), {**header, "texts": list(prepared.texts), "figures": dict(prepared.figures)})
 
 
 def read_prepared(path: Path) -> Prepared:
-    """Return what a method prepared.
+    """Read the artefact that a method prepared.
 
     Raises:
         DamagedFile: If the file's content is not what was written.
@@ -82,10 +82,10 @@ def read_prepared(path: Path) -> Prepared:
 
 
 def read_header(path: Path) -> dict[str, Any]:
-    """Return the header of a file whose whole content is what was written.
+    """Read the header of a file, after checking its whole content.
 
     Raises:
-        DamagedFile: If it is not, or the file is not of this project.
+        DamagedFile: If the content is not what was written, or the file is not of this project.
     """
     return _read(path)[0]
 
@@ -93,8 +93,8 @@ def read_header(path: Path) -> dict[str, Any]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         content = path.read_bytes()
-        own = json.loads(content[_LENGTH : _LENGTH + int.from_bytes(content[:_LENGTH], "little")])
-        metadata = own.get("__metadata__") or {}
+        file_header = json.loads(content[_LENGTH : _LENGTH + int.from_bytes(content[:_LENGTH], "little")])
+        metadata = file_header.get("__metadata__") or {}
         tensors = load(content)
     except (OSError, ValueError, AttributeError, SafetensorError, RecursionError) as error:
         raise DamagedFile(f"{path} cannot be read ({error})") from error
@@ -107,10 +107,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     text = json.dumps({**header, "format": FORMAT})
-    # one block of memory each: what is shared or transposed cannot be saved, and has other bytes when it is read
-    own = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()} or {_EMPTY: torch.zeros(0)}
-    metadata = {"header": text, "checksum": _checksum(text, own)}
-    write_atomically(path, lambda part: save_file(own, part, metadata=metadata))
+    # a contiguous copy each: shared or transposed tensors cannot be saved, and would have other bytes when read
+    copies = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()} or {_EMPTY: torch.zeros(0)}
+    metadata = {"header": text, "checksum": _checksum(text, copies)}
+    write_atomically(path, lambda part: save_file(copies, part, metadata=metadata))
 
 
 def _checksum(header: str, tensors: Mapping[str, Tensor]) -> str:

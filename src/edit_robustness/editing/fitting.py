@@ -1,4 +1,4 @@
-"""Whether a method's settings fit a model: layers and parts that it has, and enough text for its keys."""
+"""Checks that a method's settings fit a model: that it has the layers and parts, and that there is enough text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.shape import Shape
 
 LAYERS = ("layer", "layers", "blocks", "subject_layer")
-"""Settings that name layers."""
+"""Settings whose values are layers."""
 
 _PARTS = ("part", "parts")
 
@@ -21,8 +21,8 @@ class TextNeed:
     """How much running text the methods of a model read.
 
     Attributes:
-        tokens: Of second moments, the most that one method reads.
-        texts: Texts that contexts are taken from.
+        tokens: Tokens for second moments: the largest number that one method reads.
+        texts: Number of texts that contexts are taken from.
         who: The setting that asks for the tokens, ``methods.rome.smollm2.mom2_tokens``.
     """
 
@@ -35,16 +35,16 @@ def text_need(methods: Mapping[str, Method]) -> TextNeed:
     """Return how much text some methods read; the names are those of their settings, ``methods.rome.smollm2``."""
     if not methods:
         return TextNeed()
-    most = max(methods, key=lambda name: methods[name].corpus_tokens)
+    settings_name = max(methods, key=lambda name: methods[name].corpus_tokens)
     texts = max(method.corpus_texts for method in methods.values())
-    return TextNeed(methods[most].corpus_tokens, texts, f"{most}.mom2_tokens")
+    return TextNeed(methods[settings_name].corpus_tokens, texts, f"{settings_name}.mom2_tokens")
 
 
 def refuse_short_corpus(lm: LanguageModel, texts: Sequence[str], need: TextNeed) -> None:
     """Refuse a corpus that has less text than the methods read.
 
     Raises:
-        ValueError: Saying how much there is and how much it takes.
+        ValueError: If there is too little text; the message says how much there is and how much is needed.
     """
     tokens = count_tokens(lm, texts, need.tokens)
     if tokens < need.tokens:
@@ -59,27 +59,27 @@ def refuse_short_corpus(lm: LanguageModel, texts: Sequence[str], need: TextNeed)
         )
 
 
-def misfits(where: str, method: Method, name: str, shape: Shape) -> Iterator[str]:
-    """Yield what a model lacks of what a method's settings ask for, one line for each setting.
+def misfits(settings_name: str, method: Method, name: str, shape: Shape) -> Iterator[str]:
+    """Yield one message for each setting that asks for something that the model does not have.
 
     Args:
-        where: The name of the settings, ``methods.rome.smollm2``.
+        settings_name: The name of the settings, ``methods.rome.smollm2``.
         method: The method.
         name: The model's name.
         shape: The model's sizes.
     """
     for setting in LAYERS:
-        beyond = [layer for layer in _values(method, setting) if layer >= shape.layers]
-        if beyond:
-            yield f"{where}.{setting}: there is no layer {beyond[0]}; {name} has layers 0 to {shape.layers - 1}"
+        layers = [layer for layer in _values(method, setting) if layer >= shape.layers]
+        if layers:
+            yield f"{settings_name}.{setting}: there is no layer {layers[0]}; {name} has layers 0 to {shape.layers - 1}"
     for setting in _PARTS:
-        lacking = [part for part in _values(method, setting) if part not in shape.parts]
-        if lacking:
-            yield f"{where}.{setting}: {name} has no part `{lacking[0]}`; it has {', '.join(shape.parts)}"
+        parts = [part for part in _values(method, setting) if part not in shape.parts]
+        if parts:
+            yield f"{settings_name}.{setting}: {name} has no part `{parts[0]}`; it has {', '.join(shape.parts)}"
     if method.key_sites and method.corpus_tokens <= shape.key_width:
         yield (
-            f"{where}.mom2_tokens: it is {method.corpus_tokens}, and {name}'s keys are {shape.key_width} wide: their "
-            f"second moments need more than {shape.key_width} tokens; several times as many are better"
+            f"{settings_name}.mom2_tokens: it is {method.corpus_tokens}, and {name}'s keys are {shape.key_width} wide: "
+            f"their second moments need more than {shape.key_width} tokens; several times as many are better"
         )
 
 

@@ -1,7 +1,7 @@
-"""Editing one fact after another on the same model: a fold over increments, and its replay at any point.
+"""Sequential editing, one fact after another on the same model: a fold over increments, and its replay at any point.
 
-An increment that cannot be made is an empty edit with the error beside it: a sequence keeps its length, and a collapse
-is measured like all else.
+If an increment cannot be computed, the sequence contains an empty edit with the error beside it. So the sequence keeps
+its length, and a collapse of the model is measured like everything else.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT, Listed
 
 
-def _counted(checkpoints: tuple[int, ...]) -> tuple[int, ...]:
-    """The checkpoints but 0, which is always measured."""
-    counted = tuple(edits for edits in checkpoints if edits)
-    if not counted or list(counted) != sorted(set(counted)):
-        raise ValueError(f"checkpoints must ascend, each once, and go beyond 0: they are {list(checkpoints)}")
-    return counted
+def _check_checkpoints(checkpoints: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the checkpoints without 0, which is always measured, after checking that they ascend."""
+    counts = tuple(edits for edits in checkpoints if edits)
+    if not counts or list(counts) != sorted(set(counts)):
+        raise ValueError(f"checkpoints must ascend strictly and go beyond 0; they are {list(checkpoints)}")
+    return counts
 
 
 @validated(frozen=True, config=STRICT)
 class SequenceParameters:
-    """A sequence of edits, and when it is looked at.
+    """A sequence of edits, and the checkpoints at which it is measured.
 
     Attributes:
-        checkpoints: After how many edited facts the model is measured; the last says how many are edited. 0, the
-            unedited model, is always measured.
-        orders: In how many orders the facts are edited.
-        seed: What facts and orders follow from.
-        at_once: Facts an edit; a method that takes fewer takes as many as it can.
-        retained: How many facts that the model knows are left unedited, and asked at every checkpoint.
-        paraphrases: Paraphrases a fact, at most.
-        neighbours: Probes per fact about other subjects of the same relation, at most.
-        relation_specificity: Probes per fact about other relations of the same subject, at most.
-        unrelated: Probes per fact about other subjects and other relations, at most.
+        checkpoints: Numbers of edited facts after which the model is measured; the last is the length of the sequence.
+            0, the unedited model, is always measured.
+        orders: Number of orders in which the facts are edited.
+        seed: Seed of the choice of facts and of the orders.
+        at_once: Number of facts per edit. Clamped to what the method supports.
+        retained: Number of facts known to the model that are left unedited and asked at every checkpoint.
+        paraphrases: Maximum number of paraphrases per fact.
+        neighbours: Maximum number of probes per fact about other subjects of the same relation.
+        relation_specificity: Maximum number of probes per fact about other relations of the same subject.
+        unrelated: Maximum number of probes per fact about other subjects and other relations.
     """
 
-    checkpoints: Annotated[Listed[NonNegativeInt], AfterValidator(_counted)]
+    checkpoints: Annotated[Listed[NonNegativeInt], AfterValidator(_check_checkpoints)]
     orders: PositiveInt = 1
     seed: NonNegativeInt = 0
     at_once: PositiveInt = 1
@@ -59,21 +59,21 @@ class SequenceParameters:
     unrelated: NonNegativeInt = 0
 
     @model_validator(mode="after")
-    def _whole_edits(self) -> SequenceParameters:
+    def _check_whole_edits(self) -> SequenceParameters:
         for edits in self.checkpoints:
             if edits % self.at_once:
                 raise ValueError(
-                    f"checkpoints: {edits} lies inside an edit of at_once: {self.at_once} facts; take multiples of it"
+                    f"checkpoints: {edits} is inside an edit of at_once: {self.at_once} facts; use multiples of at_once"
                 )
         return self
 
     @property
     def length(self) -> int:
-        """How many facts are edited."""
+        """Return the number of facts that are edited."""
         return self.checkpoints[-1]
 
     def grouped(self, facts: Sequence[Fact], method: Method) -> list[Sequence[Fact]]:
-        """The facts of each edit, in order."""
+        """Return the facts of each edit, in order."""
         size = min(self.at_once, method.at_once or self.at_once)
         return [facts[first : first + size] for first in range(0, len(facts), size)]
 
@@ -83,11 +83,11 @@ class Step:
     """One edit of a sequence.
 
     Attributes:
-        number: How many facts are edited after it.
-        edit: The increment; an empty one where it failed.
-        past: All that the model is after it.
-        failed: The error in place of an increment; None where there is one.
-        kept: Whether it was made before.
+        number: Number of edited facts after it.
+        edit: The increment; an empty edit if it failed.
+        past: The state of the sequence after it.
+        failed: The error that took the place of an increment; None if there is an increment.
+        kept: Whether the increment was read from an earlier run.
     """
 
     number: int
@@ -103,58 +103,61 @@ def fold(
     groups: Iterable[Sequence[Fact]],
     *,
     prepared: Prepared = NOTHING,
-    kept: Mapping[int, Callable[[], Edit]] = MappingProxyType({}),
+    stored_edits: Mapping[int, Callable[[], Edit]] = MappingProxyType({}),
 ) -> Iterator[Step]:
-    """One edit after another, each made on the model as all before it left it.
+    """Edit one group of facts after another, each on the model with all earlier edits applied.
 
     Args:
         lm: The unedited model.
         method: The method.
         groups: The facts of each edit.
         prepared: What the method prepared.
-        kept: For numbers of facts what reads the increment that was made there before; it is not made again. It is
-            looked into step by step, so a caller can take increments out while the sequence is made.
+        stored_edits: For each number of facts after which an increment is stored, a function that reads it. Stored
+            increments are not recomputed. The mapping is looked up at every step, so a caller may remove entries while
+            the sequence is made.
     """
     past, number = Past(), 0
     for facts in groups:
         number += len(facts)
-        if number in kept:
-            edit = kept[number]().with_prepared(prepared)
+        if number in stored_edits:
+            edit = stored_edits[number]().with_prepared(prepared)
             step = Step(number, edit, past + edit, kept=True)
         else:
-            step = _made(lm, method, facts, prepared, past, number)
+            step = _make_step(lm, method, facts, prepared, past, number)
         yield step
         past = step.past
 
 
-def _made(
+def _make_step(
     lm: LanguageModel, method: Method, facts: Sequence[Fact], prepared: Prepared, past: Past, number: int
 ) -> Step:
     try:
         with past.applied(lm):
             edit = method.edit(lm, facts, prepared=prepared, past=past)
-        after = past + edit
+        new_past = past + edit
         refuse_not_finite(edit)
-        if not all(bool(change.isfinite().all()) for change in after.changes.values()):
+        if not all(bool(change.isfinite().all()) for change in new_past.changes.values()):
             raise Unsolvable(NOT_FINITE)
-    except Exception as error:  # noqa: BLE001 - whatever one edit raises must not lose the others
+    except Exception as error:  # noqa: BLE001 - an error of one edit must not lose the others
         return Step(number, Frame(), past, failed=error)
-    return Step(number, edit, after)
+    return Step(number, edit, new_past)
 
 
-def replayed(edits: Iterable[tuple[int, Callable[[], Edit]]], at: Collection[int]) -> Iterator[tuple[int, Past]]:
-    """What a sequence left behind at some of its points, each increment read once and none after the last point.
+def replayed(edits: Iterable[tuple[int, Callable[[], Edit]]], points: Collection[int]) -> Iterator[tuple[int, Past]]:
+    """Replay a sequence and yield its state at some points.
+
+    Each increment is read once, and none after the last point.
 
     Args:
-        edits: For each edit in order the number of facts edited after it, and what reads it.
-        at: The points, in numbers of facts; 0 is the unedited model.
+        edits: For each edit in order the number of facts edited after it, and a function that reads it.
+        points: The points, in numbers of facts; 0 is the unedited model.
     """
-    past, last = Past(), max(at, default=0)
-    if 0 in at:
+    past, last = Past(), max(points, default=0)
+    if 0 in points:
         yield 0, past
-    for number, read in edits:
+    for number, load in edits:
         if number > last:
             return
-        past = past + read()
-        if number in at:
+        past = past + load()
+        if number in points:
             yield number, past

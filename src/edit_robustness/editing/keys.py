@@ -1,4 +1,4 @@
-"""The key of a fact: what enters a weight at the subject's last token, averaged over the contexts."""
+"""The key of a fact: a weight's input at the subject's last token, averaged over the contexts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ released codes of MEMIT, PMET and AlphaEdit."""
 
 
 def mean_key(lm: LanguageModel, site: Site, prompts: Prompts, statement_weight: StatementWeight = "equal") -> Tensor:
-    """Return the key of a fact: the mean of `keys_in_contexts`, (d_in,) in float32.
+    """Compute the key of a fact: the mean of `keys_in_contexts`, (d_in,) in float32.
 
-    Every method takes its keys from here, and by default in this one way (Gupta et al. 2024, r-ROME: ROME's collapse
-    under many edits came from computing keys in two ways).
+    Every method uses this function, and by default the same weights (Gupta et al. 2024, r-ROME: ROME's collapse under
+    many edits came from computing keys in two ways).
     """
     statement, *contexts = keys_in_contexts(lm, site, prompts)
     if statement_weight == "half" and contexts:
@@ -32,12 +32,12 @@ def mean_key(lm: LanguageModel, site: Site, prompts: Prompts, statement_weight: 
 
 @torch.no_grad()
 def keys_in_contexts(lm: LanguageModel, site: Site, prompts: Prompts) -> Tensor:
-    """Return the site's inputs at the subject's last token, of the bare statement first, then in each context.
+    """Compute the site's inputs at the subject's last token, first of the bare statement, then in each context.
 
     Returns:
         (1 + contexts, d_in) in float32.
     """
     ids = torch.cat([prompts.head, prompts.tail[:, :1]], dim=1)[:-1]
     mask = torch.cat([prompts.head_mask, prompts.tail_mask[:, :1]], dim=1)[:-1]
-    seen = inputs_at(lm, [site], input_ids=ids, attention_mask=mask, position_ids=positions(mask))
-    return seen[site][:, -1].float()
+    inputs = inputs_at(lm, [site], input_ids=ids, attention_mask=mask, position_ids=positions(mask))
+    return inputs[site][:, -1].float()

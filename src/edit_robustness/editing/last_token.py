@@ -1,4 +1,4 @@
-"""Prompts split at their last token: for methods that change what a site does there (GRACE, KN)."""
+"""Prompts split at their last token, for methods that change a site's output there (GRACE, KN)."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from edit_robustness.models.tokens import Rendered, pad, prompt_ids
 
 
 def split_at_last_token(
-    lm: LanguageModel, texts: Sequence[str], target: Sequence[int], *, cached: bool = True
+    lm: LanguageModel, texts: Sequence[str], target: Sequence[int], *, use_cache: bool = True
 ) -> Prompts:
-    """Prompts, each followed by the same target but its last token.
+    """Split prompts at their last token, each followed by the same target without its last token.
 
     Args:
         lm: The model.
         texts: The prompts.
-        target: Ids of the tokens that shall follow.
-        cached: Run what stands before the last token once; False for methods that may change it.
+        target: Token ids of the target.
+        use_cache: Whether to run the tokens before the last one only once; False for methods that may change their
+            outputs.
     """
     rows = [prompt_ids(lm, Rendered(text)) for text in texts]
     head, head_mask = pad([row[:-1] for row in rows], lm.pad_id, side="left", device=lm.device)
     tail = torch.tensor([[row[-1], *target[:-1]] for row in rows], device=lm.device)
     prompts = Prompts(head, head_mask, tail, torch.ones_like(tail), torch.tensor(target, device=lm.device))
-    return with_cached_head(lm, prompts) if cached else prompts
+    return with_cached_head(lm, prompts) if use_cache else prompts
 
 
 def rows_of(prompts: Prompts, index: Tensor) -> Prompts:
-    """Rows of the prompts, repeated where the index repeats."""
+    """Select rows of the prompts; an index may repeat."""
     return replace(
         prompts,
         head=prompts.head[index],

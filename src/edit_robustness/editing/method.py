@@ -1,4 +1,4 @@
-"""What an editing method is: hyperparameters, validated, that turn facts into edits."""
+"""The interface of editing methods: validated hyperparameters with functions from facts to edits."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a method may learn from before it edits.
+    """The data that a method may learn from before it edits.
 
     Attributes:
         texts: Running text, for statistics of the model's keys and for contexts.
         facts: Facts whose subjects this run does not edit, for demonstrations and training.
         relations: The wordings of those facts' relations.
-        moments: Second moments of keys already taken from those texts, by site (`key_statistics.key_moments`).
+        moments: Second moments of keys that were already computed from those texts, by site
+            (`key_statistics.key_moments`).
     """
 
     texts: tuple[str, ...] = ()
@@ -42,12 +43,12 @@ class Corpus:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a method computed once for a model: named tensors and texts.
+    """Artefact that a method computes once for a model: named tensors and texts.
 
     Attributes:
-        tensors: What edits are computed from.
-        texts: The same, in words.
-        figures: What was measured on the way, as plain values. Edits and the run's record repeat them.
+        tensors: The tensors that edits are computed from.
+        texts: The texts that edits are computed from.
+        figures: Measurements made on the way, as JSON values. Edits and the run's record repeat them.
     """
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -56,7 +57,7 @@ class Prepared:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of its content; empty where nothing was prepared."""
+        """Return a hash of the content; empty if nothing was prepared."""
         if not self.tensors and not self.texts:
             return ""
         sums = {name: (list(tensor.shape), checksums(tensor)) for name, tensor in self.tensors.items()}
@@ -64,28 +65,28 @@ class Prepared:
 
 
 NOTHING = Prepared()
-"""What most methods prepare."""
+"""The artefact of methods that prepare nothing."""
 
 
 class Unsolvable(ArithmeticError, ValueError):
-    """What a method asks of the model has no solution: its numbers are not finite, vanish, or say too little."""
+    """The equations of a method have no solution for this model: numbers are not finite, vanish, or are too few."""
 
 
 class Method(ABC):
     """An editing method: a frozen dataclass of hyperparameters.
 
-    A method implements `increment`, and `increments` where independent edits can share work; those who use it call
-    `edit` and `edit_each`, which sign the edits.
+    Subclasses implement `increment`, and `increments` if independent edits can share work. Callers use `edit` and
+    `edit_each`, which add the origin to the edits.
 
     Attributes:
         name: The method's name in settings and tables, listed in `editing/registry.py`.
         label: Its name in figures and reports, from that list; the short name for a class that is not listed.
-        description: What it does in one line, from that list.
-        at_once: How many facts one edit may hold; None for any number.
-        learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty where there is
-            nothing to prepare.
-        edits_need_prepared: Whether its edits can be applied only with what it prepared (`Edit.with_prepared`).
-        in_words: Whether its edits are words before every prompt, which take up context and need no forward pass.
+        description: A description in one line, from that list.
+        at_once: Maximum number of facts per edit; None for any number.
+        learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty if there is nothing
+            to prepare.
+        edits_need_prepared: Whether its edits can be applied only with the prepared artefact (`Edit.with_prepared`).
+        in_words: Whether its edits are text before every prompt, which takes up context and needs no forward pass.
     """
 
     name: ClassVar[str]
@@ -104,64 +105,70 @@ class Method(ABC):
 
     @property
     def key_sites(self) -> Sequence[Site]:
-        """The weights whose keys' second moments `prepare` reads, from `mom2_tokens` tokens of the corpus."""
+        """Return the weights whose keys' second moments `prepare` computes, from `mom2_tokens` tokens of the corpus."""
         return ()
 
     @property
     def corpus_tokens(self) -> int:
-        """How many tokens of running text `prepare` reads for second moments; 0 if it takes none."""
+        """Return the number of tokens of running text that `prepare` reads for second moments; 0 if it reads none."""
         return getattr(self, "mom2_tokens", 0) if self.key_sites else 0
 
     @property
     def corpus_texts(self) -> int:
-        """How many texts of the corpus `prepare` takes contexts from."""
-        written = getattr(self, "contexts", "corpus") == "model"
-        return 0 if written else len(getattr(self, "context_lengths", ()))
+        """Return the number of texts of the corpus from which `prepare` takes contexts."""
+        from_model = getattr(self, "contexts", "corpus") == "model"
+        return 0 if from_model else len(getattr(self, "context_lengths", ()))
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
-        """What is costly and done once a model; most methods need nothing."""
+        """Compute what is costly and done once per model; most methods need nothing."""
         return NOTHING
 
     def edit(
         self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared = NOTHING, past: Past | None = None
     ) -> Edit:
-        """The increment that makes `facts` true; `lm` already has `past` applied.
+        """Compute the increment that makes `facts` true; `lm` already has `past` applied.
+
+        Args:
+            lm: The model.
+            facts: The facts to edit, with their new objects.
+            prepared: The artefact of `prepare`.
+            past: The state after earlier edits; None if there are none.
 
         Raises:
             ValueError: If the method cannot edit that many facts at once.
         """
         self._check(facts)
         increment = self.increment(lm, facts, prepared=prepared, past=past or Past())
-        return self._signed(increment, lm, facts, prepared)
+        return self._sign(increment, lm, facts, prepared)
 
     def edit_each(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared = NOTHING) -> Iterator[Edit]:
-        """Independent edits of the unedited model, one a fact, in order."""
+        """Yield independent edits of the unedited model, one per fact, in order."""
         edits = self.increments(lm, facts, prepared=prepared)
         for fact, edit in zip(facts, edits, strict=True):
-            yield self._signed(edit, lm, [fact], prepared)
+            yield self._sign(edit, lm, [fact], prepared)
 
     @abstractmethod
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Edit:
-        """See `edit`; the number of facts has been checked."""
+        """Compute the edit of `edit`, without an origin; the number of facts has been checked."""
 
     def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Edit]:
-        """See `edit_each`."""
+        """Yield the edits of `edit_each`, without origins."""
         for fact in facts:
             yield self.increment(lm, [fact], prepared=prepared, past=Past())
 
     def context_use(self, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> tuple[int, dict[str, int]]:
-        """How many contexts a fact's edit is made with, and for facts where some cannot be used, how many.
+        """Return the number of contexts per fact, and for facts that cannot use them all the number of unused ones.
 
         (0, {}) for a method whose edits are made without contexts.
         """
         return 0, {}
 
     def settings(self) -> dict[str, Any]:
-        """The hyperparameters as plain values, as a file gives them back."""
+        """Return the hyperparameters as JSON values, as a file would return them."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload]
 
     def _check(self, facts: Sequence[Fact]) -> None:
-        """Refuse more facts at once than the method can take."""
+        """Refuse more facts at once than the method supports."""
         if self.at_once is not None and len(facts) > self.at_once:
             number = {1: "one fact"}.get(self.at_once, f"{self.at_once} facts")
             raise ValueError(
@@ -169,42 +176,44 @@ class Method(ABC):
                 f"sequence.at_once: {self.at_once})"
             )
 
-    def _signed(self, edit: Edit, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> Edit:
+    def _sign(self, edit: Edit, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> Edit:
         ids = tuple(fact.id for fact in facts)
-        contexts, unused = self.context_use(lm, facts, prepared)
-        for fact, number in unused.items():
+        contexts, unused_contexts = self.context_use(lm, facts, prepared)
+        for fact, number in unused_contexts.items():
             logger.warning(
-                "%s: %s: %d of %d contexts cannot be used for %s: no token there holds the end of its subject",
+                "%s: %s: %d of %d contexts cannot be used for %s: no token there contains the end of its subject",
                 lm.name,
                 self.name,
                 number,
                 contexts,
                 fact,
             )
-        origin = Origin(self.name, lm.fingerprint, self.settings(), ids, prepared.fingerprint, contexts, unused)
+        origin = Origin(
+            self.name, lm.fingerprint, self.settings(), ids, prepared.fingerprint, contexts, unused_contexts
+        )
         return edit.signed(origin)
 
 
 class Trained(Method):
-    """A method that trains networks before it edits, and can go on with the training where it stopped."""
+    """A method that trains networks before it edits, and can resume the training."""
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
-        """The whole training."""
-        *_, finished = self.train(lm, corpus)
-        return finished
+        """Train to the end."""
+        *_, artefact = self.train(lm, corpus)
+        return artefact
 
     @abstractmethod
-    def train(self, lm: LanguageModel, corpus: Corpus, *, started: Prepared | None = None) -> Iterator[Prepared]:
-        """States of the training now and then, each enough to go on from as `started`; the last is the artefact."""
+    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Prepared | None = None) -> Iterator[Prepared]:
+        """Yield states of the training, from each of which it can resume by `start`; the last is the artefact."""
 
 
 def fingerprint(*parts: object) -> str:
-    """A short hash of plain values, dataclasses and texts: equal inputs, equal name."""
-    text = json.dumps(parts, sort_keys=True, default=_plain, ensure_ascii=False)
+    """Compute a short hash of JSON values, dataclasses and texts: equal inputs have equal hashes."""
+    text = json.dumps(parts, sort_keys=True, default=_to_plain, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return asdict(value)
     if isinstance(value, Mapping):

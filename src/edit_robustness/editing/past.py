@@ -1,4 +1,4 @@
-"""The running total of a sequence of edits: computed from increments alone, so that a checkpoint is a replay."""
+"""The state of a sequence of edits, computed from increments alone, so that a checkpoint is a replay."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from edit_robustness.models.rows import Rows
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What earlier edits left behind; `past + edit` means `edit` after `past`.
+    """The state after earlier edits; `past + edit` is the state after `edit` too.
 
     Attributes:
         changes: For each site the sum of the increments, (d_out, d_in) in float32, added in order.
-        prefix: The earlier edits' words before every prompt.
-        keys: For each site the keys that later edits shall leave alone, (keys, d_in).
+        prefix: The earlier edits' text before every prompt.
+        keys: For each site the keys whose outputs later edits should not change, (keys, d_in).
         hooked: For each kind of edit that acts by hooks, the earlier edits of that kind as one.
     """
 
@@ -42,13 +42,13 @@ class Past:
 
     @contextmanager
     def applied(self, lm: LanguageModel, rows: Rows | None = None) -> Iterator[LanguageModel]:
-        """The model after all the edits, for the length of the block.
+        """Apply all the edits to the model inside the block.
 
         Raises:
-            NotRowwise: If single rows are meant.
+            NotRowwise: If rows are given.
         """
         if rows is not None:
-            raise NotRowwise("a sequence of edits changes the weights, so it is asked by itself")
+            raise NotRowwise("a sequence of edits changes the weights, so it must be evaluated by itself")
         with ExitStack() as stack:
             stack.enter_context(weights_changed(lm, self.changes))
             for edit in self.hooked.values():

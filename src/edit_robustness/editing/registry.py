@@ -1,7 +1,7 @@
-"""The list of editing methods: what each is called, what it does in one line, and which class implements it.
+"""The list of editing methods: name, label, one-line description and class of each.
 
-Figures and the report read labels from here, and they must not import torch. So the list names each class by its module
-and loads it only when it is asked for.
+Figures and the report read labels from this module and must not import torch. So the list names each class by its
+module, and the class is imported only when `load` is called.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Entry:
         name: Its name in settings and tables; the class has the same `name`.
         implemented_by: Module in `editing/methods` and class, as ``rome.Rome``.
         label: Its name in figures, in the report and on the command line.
-        description: What it does, in one line.
-        baseline: Whether it stands beside the editing methods, because it edits nothing.
+        description: A description in one line.
+        baseline: Whether it is a baseline beside the editing methods, because it edits nothing.
     """
 
     name: str

@@ -1,8 +1,8 @@
-"""Optimising the value: what a site should put out at the subject's last token so that the model says the new object.
+"""Optimising the value: the output at the subject's last token with which the model says the new object.
 
-Written once for every locate-and-edit method (ROME section 3.1 step 2, Meng et al. 2022, eq. 4). Prompts are split
-at the subject's last token: what stands before it never changes with the value, so it is run once and kept as keys
-and values; each step runs only the rest.
+All locate-and-edit methods share this code (ROME, Meng et al. 2022, section 3.1 step 2 and eq. 4). Prompts are split at
+the subject's last token. The tokens before it do not depend on the value, so they are run once and cached as keys and
+values. Each step runs only the rest.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from edit_robustness.models.writing import written_beginnings
 from edit_robustness.records import SLOT, Fact
 
 ESSENCE = f"{SLOT} is a"
-"""The prompt on which the model shall say what it said before: the KL term keeps the subject's essence."""
+"""The essence prompt: the KL term keeps the model's output after it close to the unedited model's."""
 
 KlPosition = Literal["prompt_end", "subject_last"]
 """Where the KL term is taken: after the essence prompt, as the paper says, or after the subject's last token in it, as
 the released codes of ROME, MEMIT, PMET and AlphaEdit do."""
 
 _SETTLED = 0.01
-"""KL term at which a search with a `leading_weight` stops, as in the released code of PMET."""
+"""Largest KL term at which a search with a `leading_weight` stops, as in the released code of PMET."""
 
 ContextSource = Literal["corpus", "model"]
-"""Who writes the contexts: they are beginnings of the corpus's texts, or the model writes them, as in those codes."""
+"""Source of the contexts: beginnings of the corpus's texts, or text that the model generates, as in those codes."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """How the value is optimised.
+    """The objective of a value and the settings of its optimiser.
 
     Attributes:
-        lr: Adam's rate.
-        steps: Most steps, the first of which is the unedited model's.
-        clamp: Longest change, in multiples of the norm of the output it changes.
+        lr: Adam's learning rate.
+        steps: Maximum number of steps, the first of which is the unedited model's.
+        clamp: Largest change, in multiples of the norm of the output it changes.
         kl_factor: Weight of the KL term on the essence prompt.
         weight_decay: Weight of the change's norm, in units of that output's squared norm.
-        stop_loss: Stop when the loss is below this.
+        stop_loss: Stop if the loss is below this.
         kl_position: Where the KL term is taken.
-        leading_weight: Weight of the likelihood at steps before which the new object was the most probable
-            continuation in every context. Below 1 the search also stops there if the KL term is at most .01.
+        leading_weight: Weight of the likelihood at steps before which the new object was the most probable continuation
+            in every context. Below 1 the search also stops there if the KL term is at most .01.
     """
 
     lr: float
@@ -75,7 +75,7 @@ class Objective:
 
 
 class ByValue(Method):
-    """A method that optimises values; it has these hyperparameters, under the names that the field has for them."""
+    """A method that optimises values; its hyperparameters have the names that are usual in the field."""
 
     v_lr: float
     v_steps: int
@@ -90,7 +90,7 @@ class ByValue(Method):
 
     @property
     def objective(self) -> Objective:
-        """How a value is optimised."""
+        """Return the settings of the optimiser."""
         return Objective(
             lr=self.v_lr,
             steps=self.v_steps,
@@ -102,28 +102,28 @@ class ByValue(Method):
         )
 
     def context_texts(self, lm: LanguageModel, corpus: Corpus) -> tuple[str, ...]:
-        """The texts that stand before every statement."""
+        """Return the texts that are put before every statement."""
         if self.contexts == "corpus":
             return statement_contexts(lm, corpus.texts, self.context_lengths)
-        written = written_beginnings(lm, self.context_lengths, seed=self.context_seed)
-        return tuple(map(_before_statement, written))
+        beginnings = written_beginnings(lm, self.context_lengths, seed=self.context_seed)
+        return tuple(map(_end_as_sentence, beginnings))
 
     def context_use(self, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> tuple[int, dict[str, int]]:
-        """See `Method.context_use`."""
+        """Count the contexts, and for each fact those in which no token contains the end of its subject."""
         number = len(prepared.texts)
-        unused = {fact.id: number - len(prompts_in_contexts(lm, fact, prepared.texts)) for fact in facts}
-        return number, {fact: count for fact, count in unused.items() if count}
+        unused_counts = {fact.id: number - len(prompts_in_contexts(lm, fact, prepared.texts)) for fact in facts}
+        return number, {fact: count for fact, count in unused_counts.items() if count}
 
 
 @dataclass(frozen=True)
 class Value:
-    """A value found.
+    """The result of an optimisation.
 
     Attributes:
-        changes: For each place (hidden,), what to add to its output at the subject's last token.
-        outputs: For each place (hidden,), that output before, after the bare statement.
+        changes: For each place the vector (hidden,) to add to its output at the subject's last token.
+        outputs: For each place the output (hidden,) there before the change, after the bare statement.
         losses: The loss at each step.
-        suffix: How many tokens each step ran, of the longest row: what decides the time.
+        suffix: Number of tokens of the longest row that each step runs, which determines the time.
     """
 
     changes: Mapping[Site, Tensor]
@@ -136,10 +136,10 @@ class Value:
 class Prompts:
     """Prompts split at the subject's last token.
 
-    The last row is the essence prompt; the others are the bare statement and the statement in each context, each
-    followed by the target but its last token. The subject's last token is the first column of `tail`, whichever token
-    it is in that row. What follows it is moved to the right end, so that the columns whose logits are needed are the
-    same for all rows, and no more than the target has tokens.
+    The last row is the essence prompt. The others are the bare statement and the statement in each context, each
+    followed by the target without its last token. The subject's last token is the first column of `tail`, whichever
+    token it is in that row. The tokens after it are moved to the right end, so that the columns whose logits are needed
+    are the same for all rows, and no more than the target has tokens.
 
     Attributes:
         head: (rows, before) ids before the subject's last token, padded on the left.
@@ -147,7 +147,7 @@ class Prompts:
         tail: (rows, after) ids from the subject's last token on, padded after that token.
         tail_mask: (rows, after), 0 where padded.
         target: (tokens,) ids of the new object.
-        states: Keys and values of the head, where it is run once; None on the slow path.
+        states: Keys and values of the head, if it is run once; None if every step runs everything.
     """
 
     head: Tensor
@@ -159,18 +159,22 @@ class Prompts:
 
     @property
     def mask(self) -> Tensor:
-        """(rows, before + after)."""
+        """Return the mask of head and tail, (rows, before + after)."""
         return torch.cat([self.head_mask, self.tail_mask], dim=1)
 
     @property
     def subject_column(self) -> int:
-        """Where the subject's last token stands in what is run at each step."""
+        """Return the column of the subject's last token in what each step runs."""
         return 0 if self.states is not None else self.head.shape[1]
 
     def logits(self, lm: LanguageModel, *, at_subject: bool = False) -> Tensor:
-        """(rows, target tokens, vocabulary), of what predicts the target: by the cached head, or by the whole prompts.
+        """Compute the logits that predict the target, (rows, target tokens, vocabulary).
 
-        With `at_subject` one column comes before them: after the subject's last token.
+        They come from the cached head if there is one, else from the whole prompts.
+
+        Args:
+            lm: The model.
+            at_subject: Whether to put one column before them: the logits after the subject's last token.
         """
         columns = last(len(self.target))
         if not at_subject and not self.ends_in_subject.any():
@@ -182,7 +186,7 @@ class Prompts:
 
     @cached_property
     def ends_in_subject(self) -> Tensor:
-        """(rows,), where the target follows the subject at once, and columns of padding stand between the two."""
+        """Return a mask (rows,) of the rows whose target directly follows the subject, with padding between the two."""
         tokens = len(self.target)
         return (self.tail_mask.sum(1) == tokens) & (self.tail.shape[1] > tokens)
 
@@ -204,11 +208,11 @@ class Prompts:
 
 
 def prompts_in_contexts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> list[tuple[list[int], int]]:
-    """The statement after each context that can be used: its ids, and the index of the subject's last token.
+    """Return the statement after each usable context: its ids, and the index of the subject's last token.
 
-    Context and statement are tokenized together, as the model would read them. After a context a subject may have
-    other tokens than at the beginning of a text (`Athens`: `At`, `hens`, and after a space one token). A context is
-    left out if no token there holds the end of the subject.
+    Context and statement are tokenized together, as the model would read them. After a context a subject may have other
+    tokens than at the beginning of a text (`Athens`: `At`, `hens`, and after a space one token). A context is left out
+    if no token there contains the end of the subject.
     """
     prompts = []
     for context in contexts:
@@ -218,9 +222,9 @@ def prompts_in_contexts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) 
 
 
 def split_prompts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> Prompts:
-    """The fact's statement bare and after each context, and its essence prompt, split at the subject's last token.
+    """Split the bare statement, the statement in each context and the essence prompt at the subject's last token.
 
-    See `prompts_in_contexts` for the contexts that are left out.
+    Contexts are left out as in `prompts_in_contexts`.
     """
     statements = [subject_end(lm, fact.prompt, fact.subject), *prompts_in_contexts(lm, fact, contexts)]
     target = target_ids(lm, Rendered(fact.statement, join=fact.join), fact.target_new)
@@ -241,7 +245,7 @@ def split_prompts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> Pro
 
 @torch.no_grad()
 def with_cached_head(lm: LanguageModel, prompts: Prompts) -> Prompts:
-    """The same prompts with the head run once; as they are where every head is empty."""
+    """Return the prompts with the head run and cached; unchanged if every head is empty."""
     if prompts.head.shape[1] == 0:
         return prompts
     cache = DynamicCache()
@@ -263,42 +267,44 @@ def optimise_value(
     contexts: Sequence[str],
     objective: Objective,
     *,
-    cached: bool = True,
+    use_cache: bool = True,
 ) -> Value:
     """Find the change of some outputs at the subject's last token that makes the model say the new object.
 
-    Minimises the mean over contexts of the target's negative log-likelihood a token, plus the divergence
-    KL(edited || unedited) on the essence prompt, plus a decay, by Adam inside a ball around each output. The first
-    step changes nothing and is the unedited model's; the last step is only looked at, as in ROME.
+    Minimises by Adam the mean over contexts of the target's negative log-likelihood per token, plus the divergence
+    KL(edited
+
+    unedited) on the essence prompt, plus a decay. Each change stays inside a ball around its output. The first step has
+    no change and gives the unedited model's loss. After the last loss no step is taken, as in ROME.
 
     Args:
-        lm: The model, any edits of the past applied.
-        places: Where a change is added, outputs into the residual stream.
-        fact: What shall be true.
+        lm: The model, with any earlier edits applied.
+        places: The sites to whose outputs a change is added. The outputs must go into the residual stream.
+        fact: The fact with its new object.
         contexts: Texts before the statement.
-        objective: How.
-        cached: Run what stands before the subject's last token once, and the blocks below the first place too (fast),
-            or everything at each step (slow, the reference).
+        objective: Settings of the optimiser.
+        use_cache: Whether to run the tokens before the subject's last token only once, and likewise the blocks below
+            the first place (fast). Otherwise every step runs everything (slow, the reference).
     """
     prompts = split_prompts(lm, fact, contexts)
-    if cached:
+    if use_cache:
         prompts = with_cached_head(lm, prompts)
     search = _Search(lm, tuple(places), prompts, objective)
     losses: list[float] = []
-    with ExitStack() as kept:
+    with ExitStack() as stack:
         for step in range(objective.steps):
             loss = search.loss()
             losses.append(loss.item())
             if losses[-1] < objective.stop_loss or search.settled or step == objective.steps - 1:
                 break
             search.step(loss)
-            if cached and step == 0:
-                kept.enter_context(blocks_replayed(lm, search.below))
-    return Value(search.found(), search.outputs, tuple(losses), prompts.tail.shape[1])
+            if use_cache and step == 0:
+                stack.enter_context(blocks_replayed(lm, search.below))
+    return Value(search.read_changes(), search.outputs, tuple(losses), prompts.tail.shape[1])
 
 
 class _Search:
-    """Adam on the changes of one fact; its first loss is the unedited model's, and is remembered."""
+    """Adam on the changes of one fact; it stores the unedited model's output at its first loss."""
 
     def __init__(self, lm: LanguageModel, places: tuple[Site, ...], prompts: Prompts, objective: Objective):
         self._lm, self._places, self._prompts, self._objective = lm, places, prompts, objective
@@ -312,30 +318,30 @@ class _Search:
         self._adam = torch.optim.Adam(list(self._changes.values()), lr=objective.lr)
 
     def loss(self) -> Tensor:
-        """The objective at the present changes."""
-        first = self._before is None
+        """Compute the objective at the present changes."""
+        is_first = self._before is None
         with ExitStack() as hooks:
             for place in self._places:
-                hooks.enter_context(output_changed(self._lm, place, self._added(place)))
-            if first:
+                hooks.enter_context(output_changed(self._lm, place, self._build_hook(place)))
+            if is_first:
                 self.below = hooks.enter_context(blocks_recorded(self._lm, min(p.layer for p in self._places)))
             logits = self._prompts.logits(self._lm, at_subject=self._at_subject)
         essence = logits[-1, 0 if self._at_subject else -1].float().log_softmax(-1)
-        targets = logits[:-1, -len(self._prompts.target) :].float().log_softmax(-1)
+        log_probabilities = logits[:-1, -len(self._prompts.target) :].float().log_softmax(-1)
         if self._before is None:
             self._before = essence.detach()
-        wanted = self._prompts.target.expand(len(targets), -1)
-        likelihood = targets.gather(2, wanted[:, :, None]).mean()
+        target = self._prompts.target.expand(len(log_probabilities), -1)
+        likelihood = log_probabilities.gather(2, target[:, :, None]).mean()
         divergence = self._objective.kl_factor * (essence.exp() * (essence - self._before)).sum()
         loss = -self._weight * likelihood + divergence + self._objective.weight_decay * self._decay()
         if self._objective.leading_weight < 1:
-            leads = bool((targets.argmax(-1) == wanted).all())
+            leads = bool((log_probabilities.argmax(-1) == target).all())
             self._weight = self._objective.leading_weight if leads else 1.0
             self.settled = leads and divergence.item() <= _SETTLED
         return loss
 
     def step(self, loss: Tensor) -> None:
-        """One step of Adam, then back into the balls."""
+        """Take one step of Adam, then project the changes back into their balls."""
         changes = list(self._changes.values())
         for change, gradient in zip(changes, torch.autograd.grad(loss, changes), strict=True):
             change.grad = gradient
@@ -344,8 +350,8 @@ class _Search:
             for place, change in self._changes.items():
                 change *= (self._objective.clamp * self.outputs[place].norm() / change.norm()).clamp(max=1)
 
-    def found(self) -> dict[Site, Tensor]:
-        """The changes."""
+    def read_changes(self) -> dict[Site, Tensor]:
+        """Return the changes found so far, by place."""
         return {place: change.detach() for place, change in self._changes.items()}
 
     def _decay(self) -> Tensor:
@@ -354,20 +360,20 @@ class _Search:
             torch.zeros((), device=self._lm.device),
         )
 
-    def _added(self, place: Site) -> Callable[[Tensor, Tensor], Tensor]:
+    def _build_hook(self, place: Site) -> Callable[[Tensor, Tensor], Tensor]:
         column, change = self._prompts.subject_column, self._changes[place]
 
         def add(_: Tensor, output: Tensor) -> Tensor:
             if place not in self.outputs:
                 self.outputs[place] = output[0, column].detach().float()
-            here = output[:, column : column + 1] + change.to(output.dtype)
-            return torch.cat([output[:, :column], here, output[:, column + 1 :]], dim=1)
+            column_output = output[:, column : column + 1] + change.to(output.dtype)
+            return torch.cat([output[:, :column], column_output, output[:, column + 1 :]], dim=1)
 
         return add
 
 
 def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequence[int]) -> tuple[str, ...]:
-    """Beginnings of texts to put before a statement, one of each length in tokens, ending like a sentence.
+    """Return beginnings of texts to put before a statement, one of each length in tokens, ending like a sentence.
 
     Raises:
         ValueError: If there are fewer texts than lengths.
@@ -378,10 +384,10 @@ def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequenc
             "give corpus_source more texts"
         )
     beginnings = [lm.encode(text, special=False)[:length] for text, length in zip(texts, lengths, strict=False)]
-    return tuple(_before_statement(lm.tokenizer.decode(ids)) for ids in beginnings)
+    return tuple(_end_as_sentence(lm.tokenizer.decode(ids)) for ids in beginnings)
 
 
-def _before_statement(text: str) -> str:
-    """A text on one line that ends like a sentence, and has no place for a subject."""
+def _end_as_sentence(text: str) -> str:
+    """Return a text on one line that ends like a sentence and has no slot for a subject."""
     words = " ".join(text.replace(SLOT, " ").split())
     return words.rstrip(".") + ". "

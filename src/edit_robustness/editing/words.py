@@ -1,4 +1,4 @@
-"""The words that editing by words puts before prompts, known without any forward pass."""
+"""The text that in-context methods put before prompts, computed without a forward pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def words_before(
     lessons: Sequence[Fact],
     relations: Mapping[str, Relation],
 ) -> list[str]:
-    """Return what a method that edits by words (`Method.in_words`) puts before prompts, for each fact.
+    """Return the text that an in-context method (`Method.in_words`) puts before prompts, for each fact.
 
     Args:
         lm: The model.

@@ -1,1 +1,1 @@
-"""The language model as every other room sees it: sites to edit, hooks, tokens and greedy decoding."""
+"""The language model as the rest of the project uses it: sites to edit, hooks, tokens and greedy decoding."""

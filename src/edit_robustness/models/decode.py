@@ -1,7 +1,7 @@
-"""One prefill a prompt, then greedy decoding and teacher forcing from it.
+"""One prefill per prompt, then greedy decoding and teacher forcing from it.
 
-Prompts are padded on the left, so that every row's last token is the last column. The greedy loop gives the
-tokens of transformers' `generate`, and rows whose sentence has ended leave the batch.
+Prompts are padded on the left, so that every row's last token is in the last column. The greedy loop gives the tokens
+of transformers' `generate`. Rows whose sentence has ended leave the batch.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ KeysValues = list[tuple[Tensor, Tensor]]
 
 
 _CROWDED = 0.8
-"""Rows leave the batch when no more than this share of it is still at work: each leaving copies the cache."""
+"""Rows leave the batch when at most this share of it is unfinished, because each removal copies the cache."""
 
 _ROOM = 16
-"""For so many new tokens room is made at first, and then as many more at a time."""
+"""Number of new tokens for which a cache has room at first, and by which it grows at least."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Prefilled:
 
 @dataclass(frozen=True)
 class Scored:
-    """A target after a prompt: summed log-probability, token count, and whether every token was the argmax."""
+    """Score of a target after a prompt: summed log-probability, token count, and whether every token was the argmax."""
 
     logprob: float
     tokens: int
@@ -58,7 +58,7 @@ class Scored:
 
 
 def bytes_held(lm: LanguageModel) -> int:
-    """Bytes of one token's keys and values."""
+    """Return the number of bytes of one token's keys and values."""
     config = lm.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -66,12 +66,12 @@ def bytes_held(lm: LanguageModel) -> int:
 
 
 def memory_at_hand(lm: LanguageModel) -> int:
-    """Bytes that one batch may take: half of what is free on a GPU; 2 GB on a CPU."""
+    """Return the bytes that one batch may use: half of the free memory of a GPU; 2 GB on a CPU."""
     return torch.cuda.mem_get_info(lm.device)[0] // 2 if lm.device.type == "cuda" else 2 << 30
 
 
 def fresh_cache(states: KeysValues) -> DynamicCache:
-    """A cache that holds the given states, to be extended by one forward pass without changing them."""
+    """Return a cache with the given states, to be extended by one forward pass without changing them."""
     cache = DynamicCache()
     for layer, (keys, values) in enumerate(states):
         cache.update(keys, values, layer)
@@ -79,10 +79,10 @@ def fresh_cache(states: KeysValues) -> DynamicCache:
 
 
 class _RoomyLayer(DynamicLayer):
-    """A layer of a cache with room for tokens to come: a plain one copies all it holds at every step.
+    """A cache layer with room for further tokens; transformers' own copies its content at every step.
 
-    Where the room is used up, more is made. So little is held for rows that end soon, and a row that writes on for long
-    is copied with the few others that do.
+    When the room is used up, it is enlarged. So little memory is held for rows that end soon, and a row that continues
+    for long is copied with the few others that do.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, room: int):
@@ -95,68 +95,68 @@ class _RoomyLayer(DynamicLayer):
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         start, self._used = self._used, self._used + key_states.shape[2]
         if self._used > self._buffers[0].shape[2]:
-            more = max(_ROOM, self._used // 8)
-            self._buffers = [_wider(buffer[:, :, :start], self._used + more) for buffer in self._buffers]
+            extra = max(_ROOM, self._used // 8)
+            self._buffers = [_widen(buffer[:, :, :start], self._used + extra) for buffer in self._buffers]
         self._put(key_states, value_states, start)
-        return self._held()
+        return self._expose()
 
     def batch_select_indices(self, indices: Tensor) -> None:
         self._buffers = [buffer[indices] for buffer in self._buffers]
-        self._held()
+        self._expose()
 
     def _put(self, keys: Tensor, values: Tensor, start: int) -> None:
         for buffer, tensor in zip(self._buffers, (keys, values), strict=True):
             buffer[:, :, start : self._used] = tensor
-        self._held()
+        self._expose()
 
-    def _held(self) -> tuple[Tensor, Tensor]:
+    def _expose(self) -> tuple[Tensor, Tensor]:
         keys, values = (buffer[:, :, : self._used] for buffer in self._buffers)
         self.keys, self.values = keys, values
         return keys, values
 
 
-def _wider(tensor: Tensor, columns: int) -> Tensor:
-    """A copy with room for so many columns."""
+def _widen(tensor: Tensor, columns: int) -> Tensor:
+    """Return a copy with room for so many columns."""
     wide = tensor.new_empty((*tensor.shape[:2], columns, tensor.shape[3]))
     wide[:, :, : tensor.shape[2]] = tensor
     return wide
 
 
 def roomy_cache(states: Iterable[tuple[Tensor, Tensor]], room: int) -> DynamicCache:
-    """A cache that holds the given states and can take `room` more tokens before it copies them."""
+    """Return a cache with the given states, which can take `room` more tokens before it copies them."""
     cache = DynamicCache()
     cache.layers = [_RoomyLayer(keys, values, room) for keys, values in states]
     return cache
 
 
 def read_cache(cache: DynamicCache) -> KeysValues:
-    """The keys and values of a cache."""
+    """Return the keys and values of a cache."""
     layers: list[Any] = cache.layers
     return [(layer.keys, layer.values) for layer in layers]
 
 
 def selected(states: KeysValues, index: Tensor) -> KeysValues:
-    """Rows of the states, repeated where the index repeats."""
+    """Select rows of the states; an index may repeat."""
     return [(keys[index], values[index]) for keys, values in states]
 
 
 def without_padding(states: KeysValues, mask: Tensor) -> KeysValues:
-    """Zero what stands at padded places: a fully padded row may hold NaN there, and 0 x NaN is NaN."""
+    """Set states at padded positions to 0: a fully padded row may contain NaN there, and 0 x NaN is NaN."""
     keep = mask[:, None, :, None].bool()
     return [(keys.where(keep, 0), values.where(keep, 0)) for keys, values in states]
 
 
 @torch.no_grad()
 def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled | None = None) -> Prefilled:
-    """One forward pass over prompts of different lengths.
+    """Run one forward pass over prompts of different lengths.
 
     Args:
         lm: The model.
         rows: Token ids of each prompt, none empty.
-        before: What stands before each prompt, already in the cache.
+        before: Text before each prompt that was already run.
 
     Raises:
-        ValueError: If a prompt with what stands before it is longer than the model's context.
+        ValueError: If a prompt with the text before it is longer than the model's context.
     """
     return extended(lm, rows, before)[0]
 
@@ -170,36 +170,39 @@ def extended(
     parents: Tensor | None = None,
     columns: int = 1,
 ) -> tuple[Prefilled, Tensor]:
-    """As `prefill`, with the logits after the last columns, (rows, columns, vocabulary).
+    """Run one forward pass as `prefill` does, and return the logits after the last columns too.
 
     Args:
         lm: The model.
         rows: Token ids of each prompt, none empty.
-        before: What stands before the prompts, already in the cache.
-        parents: Which row of `before` stands before each prompt, (rows,); each its own where it is not said.
-        columns: After how many of the last tokens logits are wanted; shorter prompts have padding there.
+        before: Text before the prompts that was already run.
+        parents: For each prompt the row of `before` that it follows, (rows,); the row of the same number if None.
+        columns: Number of last tokens after which to return logits; shorter prompts have padding there.
+
+    Returns:
+        The prompts, and the logits (rows, columns, vocabulary).
 
     Raises:
-        ValueError: If a prompt with what stands before it is longer than the model's context.
+        ValueError: If a prompt with the text before it is longer than the model's context.
     """
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
-    cache, full = DynamicCache(), mask
+    cache, full_mask = DynamicCache(), mask
     if before is not None:
         index = torch.arange(len(rows), device=lm.device) if parents is None else parents
-        full = torch.cat([before.mask[index], mask], dim=1)
-        states = before.states if parents is None else (_rows_of(layer, index) for layer in before.states)
+        full_mask = torch.cat([before.mask[index], mask], dim=1)
+        states = before.states if parents is None else (_select_rows(layer, index) for layer in before.states)
         cache = roomy_cache(states, ids.shape[1])
-    longest = int(full.sum(1).max())
+    longest = int(full_mask.sum(1).max())
     if longest > lm.max_length:
         raise ValueError(f"a prompt of {longest} tokens does not fit into {lm.name}'s context of {lm.max_length}")
-    logits = _forward(lm, ids, full, cache, logits_to_keep=last(columns))
-    # a copy, for a view would keep the logits of all columns in memory
+    logits = _forward(lm, ids, full_mask, cache, logits_to_keep=last(columns))
+    # a copy, because a view would keep the logits of all columns in memory
     final = logits[:, -1].clone() if columns > 1 else logits[:, -1]
-    return Prefilled(read_cache(cache), full, final), logits
+    return Prefilled(read_cache(cache), full_mask, final), logits
 
 
-def _rows_of(layer: tuple[Tensor, Tensor], index: Tensor) -> tuple[Tensor, Tensor]:
-    """Some rows of a layer's keys and values; of a single row, without copying it."""
+def _select_rows(layer: tuple[Tensor, Tensor], index: Tensor) -> tuple[Tensor, Tensor]:
+    """Select rows of a layer's keys and values; a single row is expanded without copying."""
     keys, values = layer
     if len(keys) == 1:
         return keys.expand(len(index), -1, -1, -1), values.expand(len(index), -1, -1, -1)
@@ -207,11 +210,11 @@ def _rows_of(layer: tuple[Tensor, Tensor], index: Tensor) -> tuple[Tensor, Tenso
 
 
 def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, **options: Any) -> Tensor:
-    """Logits of tokens that stand after what a cache holds; `mask` covers both, and the cache takes the tokens in."""
+    """Compute the logits of tokens that follow a cache's content; `mask` covers both, and the cache is extended."""
     return lm.model(
         input_ids=ids,
         attention_mask=mask,
-        # a row that is done may stay in the batch past the context, where positions end; nobody reads it any more
+        # a finished row may stay in the batch beyond the context, where positions end; its logits are not used
         position_ids=positions(mask)[:, -ids.shape[1] :].clamp(max=lm.max_length - 1),
         past_key_values=cache,
         use_cache=True,
@@ -220,7 +223,7 @@ def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, 
 
 
 def joined(parts: Sequence[Prefilled]) -> Prefilled:
-    """Prompts that were run in several batches as one batch, padded on the left to the longest."""
+    """Combine prompts that were run in several batches into one batch, padded on the left to the longest."""
     if len(parts) == 1:
         return parts[0]
     width = max(part.mask.shape[1] for part in parts)
@@ -239,26 +242,34 @@ def joined(parts: Sequence[Prefilled]) -> Prefilled:
     return Prefilled(states, mask, torch.cat([part.logits for part in parts]))
 
 
-def shared_prefix(rows: Sequence[Sequence[int]], *, least: int) -> int:
-    """How many leading tokens all rows share, leaving at least one to each; 0 where fewer than `least`."""
+def shared_prefix(rows: Sequence[Sequence[int]], *, minimum: int) -> int:
+    """Count the leading tokens that all rows share, leaving at least one token to each.
+
+    Returns:
+        The number of tokens; 0 if it is below `minimum`.
+    """
     if len(rows) < 2:
         return 0
     limit = min(len(row) for row in rows) - 1
     first = rows[0]
     length = next((i for i in range(limit) if any(row[i] != first[i] for row in rows)), max(limit, 0))
-    return length if length >= least else 0
+    return length if length >= minimum else 0
 
 
 def sentence_ending_tokens(lm: LanguageModel) -> Tensor:
-    """(vocabulary,) true for tokens after which a sentence may have ended: they hold a terminator or a line break."""
+    """Return a mask (vocabulary,) of the tokens after which a sentence may have ended.
+
+    These are the tokens that contain a terminator or a line break.
+    """
     return ending_tokens(lm, f".!?{FULL_WIDTH_ENDS}{LINE_BREAKS}")
 
 
 def ending_tokens(lm: LanguageModel, marks: Collection[str]) -> Tensor:
-    """(vocabulary,) true for tokens that hold one of some characters.
+    """Return a mask (vocabulary,) of the tokens that contain one of some characters.
 
-    Tokens that are parts of a character count too, since the character they end may be one of those; and all tokens
-    where a blank is one, since many tokenizers do not write the one that a token begins with when it stands alone.
+    Tokens that are parts of a character are included, since the character that they complete may be one of those. All
+    tokens are included if a blank is one of them, since many tokenizers do not decode the blank at the beginning of a
+    single token.
     """
     size = lm.model.get_output_embeddings().weight.shape[0]
     if " " in marks:
@@ -270,11 +281,11 @@ def ending_tokens(lm: LanguageModel, marks: Collection[str]) -> Tensor:
 
 
 _PART = "\ufffd"
-"""What a tokenizer writes for a part of a character."""
+"""Text that a tokenizer decodes a part of a character to."""
 
 
 def most_probable(logits: Tensor, rows: Sequence[int]) -> Tensor:
-    """The most probable token of each row, (rows,)."""
+    """Return the most probable token of each row, (rows,)."""
     return logits.argmax(-1)
 
 
@@ -284,54 +295,55 @@ def greedy(
     start: Prefilled,
     *,
     limit: int,
-    ended: Callable[[str], bool] | Sequence[Callable[[str], bool]],
+    end_rule: Callable[[str], bool] | Sequence[Callable[[str], bool]],
     may_end: Tensor,
     owners: Owners | None = None,
     choose: Callable[[Tensor, Sequence[int]], Tensor] = most_probable,
     stop_ids: frozenset[int] = frozenset(),
     thinking: Sequence[Thinking | None] | None = None,
 ) -> list[Generation]:
-    """Greedy decoding from prefilled prompts; rows that have stopped leave the batch, a fifth of it at a time.
+    """Decode greedily from prefilled prompts; rows that have stopped leave the batch, a fifth of it at a time.
 
-    A row that reaches a limit, or the end of the model's context, has not finished.
+    A row that reaches a limit, or the end of the model's context, is not marked as finished.
 
     Args:
         lm: The model.
         start: The prompts.
-        limit: Most new tokens.
-        ended: Whether a text so far has ended by its own rule, for all rows or one for each; asked only after tokens
-            for which `may_end` is true, once more after the next token, and at the limit if there was such a token.
+        limit: Maximum number of new tokens.
+        end_rule: Function that returns whether a text has ended, for all rows or one for each. It is called only after
+            tokens for which `may_end` is true, once more after the next token, and at the limit if there was such a
+            token.
         may_end: (vocabulary,) true for tokens after which a text may have ended.
-        owners: Told which rows remain, where edits act on rows.
-        choose: The next tokens, from logits (rows, vocabulary) and the numbers of those rows among the prompts; to
-            sample, give another than the default.
+        owners: Updated with the rows that remain, if edits act on rows.
+        choose: Function that returns the next tokens, given logits (rows, vocabulary) and the numbers of those rows
+            among the prompts. Pass another one to sample.
         stop_ids: Tokens that end a text, besides the model's own.
-        thinking: For each row how it may think before its answer; None where it is not looked for.
+        thinking: For each row how it may think before its answer; None if thinking is not detected.
     """
     owners, stop_ids = owners or Owners([0] * len(start.logits)), lm.stop_ids | stop_ids
-    rules = [ended] * len(start.logits) if callable(ended) else ended
-    # the logits after a prompt give one token whatever the context holds
+    rules = [end_rule] * len(start.logits) if callable(end_rule) else end_rule
+    # the logits after a prompt give one token even if the context is full
     rooms = (lm.max_length - start.mask.sum(1)).clamp(min=1).tolist()
-    several = zip(rules, rooms, thinking or [None] * len(rooms), strict=True)
-    rows = [Row(Ends(lm.tokenizer, rule, stop_ids), limit, room, own) for rule, room, own in several]
-    alive = list(range(len(rows)))
+    settings = zip(rules, rooms, thinking or [None] * len(rooms), strict=True)
+    rows = [Row(Ends(lm.tokenizer, rule, stop_ids), limit, room, row_thinking) for rule, room, row_thinking in settings]
+    active_rows = list(range(len(rows)))
     cache, mask, logits = roomy_cache(start.states, min(limit, _ROOM)), start.mask, start.logits
     with owners.restored():
-        while alive:
-            tokens = choose(logits, alive)
-            sound = logits.gather(1, tokens[:, None])[:, 0].isfinite()
-            seen = zip(alive, tokens.tolist(), may_end[tokens].tolist(), sound.tolist(), strict=True)
-            for row, token, check, is_finite in seen:
+        while active_rows:
+            tokens = choose(logits, active_rows)
+            finite = logits.gather(1, tokens[:, None])[:, 0].isfinite()
+            steps = zip(active_rows, tokens.tolist(), may_end[tokens].tolist(), finite.tolist(), strict=True)
+            for row, token, check, is_finite in steps:
                 rows[row].take(token, check, is_finite)
-            stays = [place for place, row in enumerate(alive) if not rows[row].done]
-            if not stays:
+            places = [number for number, row in enumerate(active_rows) if not rows[row].done]
+            if not places:
                 break
-            if len(stays) <= _CROWDED * len(alive):
-                index = torch.tensor(stays, device=mask.device)
-                alive, tokens, mask = [alive[i] for i in stays], tokens[index], mask[index]
+            if len(places) <= _CROWDED * len(active_rows):
+                index = torch.tensor(places, device=mask.device)
+                active_rows, tokens, mask = [active_rows[i] for i in places], tokens[index], mask[index]
                 cache.batch_select_indices(index)
-                owners.select(stays)
-            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
+                owners.select(places)
+            mask = torch.cat([mask, mask.new_ones(len(active_rows), 1)], dim=1)
             logits = _forward(lm, tokens[:, None], mask, cache, logits_to_keep=last(1))[:, -1]
     texts = lm.tokenizer.batch_decode([row.ids for row in rows], skip_special_tokens=True)
     return [row.generation(text) for row, text in zip(rows, texts, strict=True)]
@@ -341,36 +353,40 @@ def greedy(
 def score(
     lm: LanguageModel, start: Prefilled, targets: Sequence[Sequence[Sequence[int]]], owners: Owners | None = None
 ) -> list[list[Scored]]:
-    """Teacher forcing: the log-probability of each row's targets after its prompt.
+    """Compute by teacher forcing the log-probability of each row's targets after its prompt.
 
     Args:
         lm: The model.
         start: The prompts, already run; the first token of each target needs no further pass.
-        targets: For each row its targets, each a list of token ids; one of no tokens scores NaN and never matches.
-        owners: Told which rows are run, where edits act on rows.
+        targets: For each row its targets, each a list of token ids. An empty target scores NaN and never matches.
+        owners: Updated with the rows that are run, if edits act on rows.
     """
     owners = owners or Owners([0] * len(targets))
-    flat = [(row, list(target)) for row, several in enumerate(targets) for target in several]
+    pairs = [(row, list(target)) for row, several in enumerate(targets) for target in several]
     first = start.logits.float().log_softmax(-1)
-    long = [number for number, (_, target) in enumerate(flat) if len(target) > 1]
-    later = dict(zip(long, _continued(lm, start, [flat[i] for i in long], owners), strict=True)) if long else {}
-    scored = []
-    for number, (row, target) in enumerate(flat):
+    long_targets = [number for number, (_, target) in enumerate(pairs) if len(target) > 1]
+    later = (
+        dict(zip(long_targets, _score_continuations(lm, start, [pairs[i] for i in long_targets], owners), strict=True))
+        if long_targets
+        else {}
+    )
+    scores = []
+    for number, (row, target) in enumerate(pairs):
         if not target:
-            scored.append(Scored(float("nan"), 0, False))
+            scores.append(Scored(float("nan"), 0, False))
             continue
         logprobs = torch.cat([first[row : row + 1], later[number]]) if number in later else first[row : row + 1]
-        wanted = torch.tensor(target, device=logprobs.device)
-        total = float(logprobs.gather(1, wanted[:, None]).sum())
-        scored.append(Scored(total, len(target), bool((logprobs.argmax(-1) == wanted).all())))
-    iterator = iter(scored)
+        target_tokens = torch.tensor(target, device=logprobs.device)
+        total = float(logprobs.gather(1, target_tokens[:, None]).sum())
+        scores.append(Scored(total, len(target), bool((logprobs.argmax(-1) == target_tokens).all())))
+    iterator = iter(scores)
     return [[next(iterator) for _ in several] for several in targets]
 
 
-def _continued(
+def _score_continuations(
     lm: LanguageModel, start: Prefilled, flat: Sequence[tuple[int, list[int]]], owners: Owners
 ) -> list[Tensor]:
-    """Log-probabilities after each target token but the last, (tokens - 1, vocabulary) a target."""
+    """Compute log-probabilities after each target token but the last, (tokens - 1, vocabulary) per target."""
     index = torch.tensor([row for row, _ in flat], device=start.mask.device)
     ids, mask = pad([target[:-1] for _, target in flat], lm.pad_id, side="right", device=lm.device)
     full = torch.cat([start.mask[index], mask], dim=1)

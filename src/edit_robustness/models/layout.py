@@ -1,6 +1,6 @@
-"""Where things are in each architecture: the only table of architectures in the project.
+"""Paths of modules in each architecture: the only table of architectures in the project.
 
-A new architecture is one row here; everything else reads the row.
+To add an architecture, add one row here. All other code reads the row.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 RESIDUAL = "residual"
-"""The part that is no weight: what a whole block puts out, where MEMIT looks for its value."""
+"""The part that is not a weight: the output of a whole block, where MEMIT optimises its value."""
 
 PARTS = ("mlp_in", "mlp_out", "attention_out", "mlp_gate")
 """The weights that may be edited: into the MLP, out of it, out of attention, and the gate of MLPs that have one.
 
-Phi-3 keeps the gate and the weights into the MLP in one matrix, which is its `mlp_in`; it has no `mlp_gate`.
+Phi-3 stores the gate and the weights into the MLP in one matrix, which is its `mlp_in`; it has no `mlp_gate`.
 """
 
 
@@ -32,7 +32,7 @@ class Site:
 
     @classmethod
     def parse(cls, text: str) -> Site:
-        """The inverse of `str`.
+        """Return the site that `str` wrote.
 
         Raises:
             ValueError: If the text does not name a site.
@@ -45,18 +45,19 @@ class Site:
 
 @dataclass(frozen=True)
 class Layout:
-    """One architecture.
+    """Module paths of one architecture.
 
-    Where an output goes differs, and hooks at a site do not depend on it: in GPT-J and in GPT-NeoX attention and MLP
-    read the same residual and are added to it together; in Gemma 2 and 3 and in OLMo 2 the outputs of both pass a norm
-    before they are added, so that there a change of `mlp_out`'s or `attention_out`'s output reaches the residual turned
-    and of another length, and what a block adds to the residual cannot be read off them: a method that spreads a change
-    of the residual over several MLPs (MEMIT, PMET) does so through the norm there, and reaches it only in part.
+    Architectures differ in where an output goes, and hooks at a site do not depend on it. In GPT-J and GPT-NeoX
+    attention and MLP read the same residual and are added to it together. In Gemma 2 and 3 and OLMo 2 the outputs of
+    both pass a norm before they are added. So there a change of `mlp_out`'s or `attention_out`'s output reaches the
+    residual with another direction and length, and the block's contribution to the residual cannot be computed from
+    them. A method that spreads a change of the residual over several MLPs (MEMIT, PMET) acts through that norm, and
+    reaches the change only in part.
 
     Attributes:
         blocks: Path of the list of transformer blocks.
         parts: Path of each part inside a block; some of `PARTS` and the block itself.
-        transposed: Whether weights are stored (d_in, d_out), as GPT-2's Conv1D does.
+        transposed: Whether weights are stored as (d_in, d_out), as GPT-2's Conv1D does.
     """
 
     blocks: str
@@ -64,18 +65,18 @@ class Layout:
     transposed: bool = False
 
     def module(self, site: Site) -> str:
-        """The full name of a site's module."""
+        """Return the full name of a site's module."""
         return f"{self.blocks}.{site.layer}.{self.parts[site.part]}"
 
     def site(self, module: str) -> Site | None:
-        """The site of a module by its full name; None for a module that is none."""
-        found = re.fullmatch(rf"{re.escape(self.blocks)}\.(\d+)\.(.+)", module)
-        part = next((part for part in PARTS if found and self.parts.get(part) == found[2]), None)
-        return Site(int(found[1]), part) if found and part else None
+        """Return the site of a module by its full name, or None if the module is not a site."""
+        match = re.fullmatch(rf"{re.escape(self.blocks)}\.(\d+)\.(.+)", module)
+        part = next((part for part in PARTS if match and self.parts.get(part) == match[2]), None)
+        return Site(int(match[1]), part) if match and part else None
 
 
 def _parts(*paths: str) -> Mapping[str, str]:
-    """The paths of PARTS, in their order; without the last where the MLP has no gate."""
+    """Return the paths of PARTS, in their order; without the last one if the MLP has no gate."""
     return MappingProxyType({**dict(zip(PARTS, paths, strict=False)), RESIDUAL: ""})
 
 
@@ -92,7 +93,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "gemma": _LLAMA,
         "gemma2": _LLAMA,
         "gemma3_text": _LLAMA,
-        # with images: a model of language inside, beside one of vision that text never reaches
+        # multimodal: a language model beside a vision model that text does not use
         "gemma3": replace(_LLAMA, blocks="model.language_model.layers"),
         "phi3": Layout("model.layers", _parts("mlp.gate_up_proj", "mlp.down_proj", "self_attn.o_proj")),
         "gpt2": Layout("transformer.h", _parts("mlp.c_fc", "mlp.c_proj", "attn.c_proj"), transposed=True),
@@ -103,7 +104,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 
 
 def layout_of(model_type: str) -> Layout:
-    """The row of an architecture, by transformers' `model_type`.
+    """Return the layout of an architecture, by transformers' `model_type`.
 
     Raises:
         ValueError: If the architecture has no row.

@@ -1,4 +1,4 @@
-"""Which rows of a batch belong to which edit, while rows leave the batch and are repeated in it."""
+"""The assignment of a batch's rows to edits, while rows leave the batch and are repeated in it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 class Owners:
     """The edit of each row of the current batch.
 
-    The decoding loop narrows it as rows finish, and scoring repeats rows for several targets; the hooks of the
-    edits read from it which rows are theirs at the moment.
+    The decoding loop removes rows as they finish, and scoring repeats rows for several targets. The hooks of the edits
+    read their present rows from it.
 
     Args:
         numbers: For each row the number of its edit.
@@ -26,7 +26,7 @@ class Owners:
         return len(self._numbers)
 
     def become(self, numbers: Sequence[int]) -> None:
-        """Take up another batch."""
+        """Replace the batch by another one."""
         self._numbers = torch.as_tensor(numbers, dtype=torch.long)
 
     def select(self, index: Tensor | Sequence[int]) -> None:
@@ -35,7 +35,7 @@ class Owners:
 
     @contextmanager
     def restored(self) -> Iterator[Owners]:
-        """Undo on leaving what `select` did inside."""
+        """Undo on leaving the changes of `select` inside the block."""
         numbers = self._numbers
         try:
             yield self
@@ -43,11 +43,11 @@ class Owners:
             self._numbers = numbers
 
     def rows(self, number: int) -> Rows:
-        """The rows of one edit, always those of the present moment."""
+        """Return the rows of one edit; the object follows later changes of the batch."""
         return Rows(self, number)
 
     def index(self, number: int) -> Tensor:
-        """Where the rows of an edit now are, (rows of the edit,)."""
+        """Return the present row numbers of an edit, (rows of the edit,)."""
         return (self._numbers == number).nonzero().squeeze(-1)
 
 
@@ -60,5 +60,5 @@ class Rows:
 
     @property
     def index(self) -> Tensor:
-        """Row numbers in the current batch."""
+        """Return the row numbers in the current batch."""
         return self._owners.index(self._number)

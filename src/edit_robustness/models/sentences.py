@@ -1,8 +1,8 @@
-"""Where the first sentence of a generated text ends.
+"""The end of the first sentence of a generated text.
 
-Free generation is judged on its first sentence only, and decoding stops as soon as that sentence has certainly
-ended, so both need one and the same rule. Every decision looks at most at what stands before a mark and at the
-few characters after it: that is what lets `ends_sentence` promise that no later text can move the end.
+Free generation is scored on its first sentence only, and decoding stops as soon as that sentence has certainly ended,
+so both need the same rule. Every decision depends at most on the text before a mark and on the few characters after it.
+Therefore `ends_sentence` can guarantee that no later text changes the end.
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ _BLANKS = " \t\xa0"
 
 
 def first_sentence(text: str, names: Sequence[str] = ()) -> str:
-    """The text up to its first sentence end or line break, without the white space around it.
+    """Return the text up to its first sentence end or line break, without the white space around it.
 
     Args:
         text: The text.
-        names: Names that it may hold; no sentence ends inside one of them ("Panic! at the Disco").
+        names: Names that it may contain; no sentence ends inside one of them ("Panic! at the Disco").
     """
-    start = _start(text)
+    start = _find_start(text)
     end, _ = _find_end(text, start, names)
     return text[start:end].rstrip()
 
 
 def ends_sentence(text: str, names: Sequence[str] = ()) -> bool:
-    """Whether the first sentence of `text` has certainly ended.
+    """Return whether the first sentence of `text` has certainly ended.
 
-    True only if ``first_sentence(text + more, names) == first_sentence(text, names)`` for every possible `more`. So
-    "in 1995." is not certain (1995.5), nor "Washington, D.C.", nor a full stop inside a quotation that may be about to
-    close, nor "Panic!" where "Panic! at the Disco" is among the names.
+    True only if ``first_sentence(text + more, names) == first_sentence(text, names)`` for every possible `more`. So "in
+    1995." is not certain (1995.5), nor "Washington, D.C.", nor a full stop inside a quotation that may be about to
+    close, nor "Panic!" if "Panic! at the Disco" is among the names.
     """
-    _, certain = _find_end(text, _start(text), names)
+    _, certain = _find_end(text, _find_start(text), names)
     return certain
 
 
-def _start(text: str) -> int:
+def _find_start(text: str) -> int:
     return len(text) - len(text.lstrip())
 
 
 def _find_end(text: str, start: int, names: Sequence[str]) -> tuple[int, bool]:
-    """Where the sentence that begins at `start` ends, and whether no further text can move that place."""
+    """Find the end of the sentence that begins at `start`, and whether no further text can change it."""
     certain = True
     for stop in _STOP.finditer(text, start):
         place = stop.start()
@@ -76,40 +76,40 @@ def _find_end(text: str, start: int, names: Sequence[str]) -> tuple[int, bool]:
         if ends is None:
             return len(text), False
         if ends and names:
-            inside, known = goes_on(names, before, stop.group(), after)
-            ends, certain = not inside, certain and known
+            inside, mark_certain = goes_on(names, before, stop.group(), after)
+            ends, certain = not inside, certain and mark_certain
         if ends:
-            end, closed = _past_closing_quote(before, after, place + 1)
-            return end, closed and certain
+            end, end_certain = _skip_closing_quote(before, after, place + 1)
+            return end, end_certain and certain
     return len(text), False
 
 
 def _is_end(mark: str, before: str, after: str) -> bool | None:
-    """Whether a mark ends the sentence; None where that depends on text still to come."""
+    """Return whether a mark ends the sentence, or None if that depends on text still to come."""
     if not any(character.isalnum() for character in before) or _is_open(before, _BRACKETS):
         return False
     if mark != ".":
         return True
-    found = _LAST_WORD.search(before)
-    word = found.group() if found else ""
+    match = _LAST_WORD.search(before)
+    word = match.group() if match else ""
     if word in ABBREVIATIONS or _is_initial(word) or _LIST_MARKER.fullmatch(before):
         return False
     if word.lower() in NUMBER_ABBREVIATIONS:
-        return _unless(str.isdigit, after.lstrip(_BLANKS))
+        return _end_unless(str.isdigit, after.lstrip(_BLANKS))
     if word[-1:].isdigit():
-        return _unless(str.isdigit, after)
+        return _end_unless(str.isdigit, after)
     if before[-1].isspace():
-        return _unless(str.isalnum, after)
+        return _end_unless(str.isalnum, after)
     return True
 
 
-def _unless(continues: Callable[[str], bool], after: str) -> bool | None:
-    """An end, unless the next character goes on with it; None while there is no next character."""
+def _end_unless(continues: Callable[[str], bool], after: str) -> bool | None:
+    """Return whether a sentence ends: not if the next character continues it; None if there is no next character."""
     return not continues(after[0]) if after else None
 
 
 def _is_initial(word: str) -> bool:
-    """Whether a word is one letter of a script that has capitals ("J." in a name, "C." in "D.C.")."""
+    """Return whether a word is one letter of a script with capitals ("J." in a name, "C." in "D.C.")."""
     return len(word) == 1 and word.upper() != word.lower()
 
 
@@ -117,8 +117,8 @@ def _is_open(text: str, pairs: tuple[str, ...]) -> bool:
     return any(text.count(pair[0]) > text.count(pair[1]) for pair in pairs)
 
 
-def _past_closing_quote(before: str, after: str, end: int) -> tuple[int, bool]:
-    """A sentence that ends inside a quotation takes the closing quotation mark with it."""
+def _skip_closing_quote(before: str, after: str, end: int) -> tuple[int, bool]:
+    """Move a sentence end inside a quotation behind the closing quotation mark; and return whether that is certain."""
     if before.count('"') % 2 == 0 and not _is_open(before, _QUOTES):
         return end, True
     if not after:

@@ -1,4 +1,4 @@
-"""What a model's configuration says without its weights: enough to check settings before a model is loaded."""
+"""Sizes in a model's configuration, for checking settings before the model is loaded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Shape:
     Attributes:
         layers: Number of transformer blocks.
         parts: The weights of a block that may be edited.
-        key_width: How many numbers enter an MLP's output weight: the width of a key.
-        context: Longest input in tokens.
+        key_width: Number of inputs of an MLP's output weight: the width of a key.
+        context: Context length in tokens.
     """
 
     layers: int

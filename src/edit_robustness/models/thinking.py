@@ -1,4 +1,4 @@
-"""What a model thinks before it answers: where such a part begins and ends, in prompts and in generated text.
+"""Thinking parts of reasoning models: where they begin and end, in prompts and in generated text.
 
 Chat templates are asked to switch thinking off. Some cannot: they end in an opening mark, or the model writes one by
 itself. Then the part is generated under a limit of its own and cut off before anything is scored.
@@ -16,13 +16,13 @@ MARKS: Mapping[str, str] = {
     "[THINK]": "[/THINK]",
     "<|START_THINKING|>": "<|END_THINKING|>",
 }
-"""Marks that open a thinking part, and what closes each."""
+"""Marks that open a thinking part, with the marks that close them."""
 
 LIMIT = 512
-"""Most tokens of a thinking part, where no setting says otherwise."""
+"""Default of the maximum number of tokens of a thinking part."""
 
 OFF: Mapping[str, bool] = {"enable_thinking": False, "thinking": False}
-"""Variables by which chat templates switch thinking off; a template that does not know them is as it was."""
+"""Variables by which chat templates switch thinking off; a template without them is not affected."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Thinking:
     """How a row may think before its answer.
 
     Attributes:
-        limit: Most tokens of the thinking part.
-        closing: What ends the part that the prompt leaves open; empty if the answer itself may open one.
+        limit: Maximum number of tokens of the thinking part.
+        closing: The mark that ends the part that the prompt leaves open; empty if the answer itself may open one.
     """
 
     limit: int
@@ -39,7 +39,7 @@ class Thinking:
 
 
 def may_think(template: object) -> bool:
-    """Return whether a model may think before it answers: its chat template knows a mark of such a part."""
+    """Return whether a model may think before its answer, because its chat template contains a mark of such a part."""
     text = str(template or "")
     return any(mark in text for pair in MARKS.items() for mark in pair)
 
@@ -47,14 +47,17 @@ def may_think(template: object) -> bool:
 def left_open(prompt: str) -> str:
     """Return the closing mark of the thinking part that a prompt ends in; empty if it leaves none open."""
     text = prompt.rstrip()
-    return next((closing for opening, closing in MARKS.items() if text.endswith(opening)), "")
+    return next((end_mark for start_mark, end_mark in MARKS.items() if text.endswith(start_mark)), "")
 
 
 def closed(prompt: str) -> str:
-    """Return a prompt with an empty thinking part where it leaves one open, as templates write one to switch it off."""
-    if not (closing := left_open(prompt)):
+    """Return a prompt with an empty thinking part if it leaves one open.
+
+    Templates write such a part to switch thinking off.
+    """
+    if not (end_mark := left_open(prompt)):
         return prompt
-    return f"{prompt.rstrip()}\n\n{closing}\n\n"
+    return f"{prompt.rstrip()}\n\n{end_mark}\n\n"
 
 
 def opened(text: str) -> str | None:
@@ -63,27 +66,27 @@ def opened(text: str) -> str | None:
     Returns:
         The closing mark; empty while the text is too short to tell; None if it begins with no opening mark.
     """
-    begun = text.lstrip()
-    for opening, closing in MARKS.items():
-        if begun.startswith(opening):
-            return closing
-    return "" if any(opening.startswith(begun) for opening in MARKS) else None
+    beginning = text.lstrip()
+    for start_mark, end_mark in MARKS.items():
+        if beginning.startswith(start_mark):
+            return end_mark
+    return "" if any(start_mark.startswith(beginning) for start_mark in MARKS) else None
 
 
-def without_marks(thinking: str) -> str:
+def without_marks(part: str) -> str:
     """Return a thinking part without the marks around it."""
-    text = thinking.strip()
-    for opening, closing in MARKS.items():
-        text = text.removeprefix(opening).split(closing, 1)[0]
+    text = part.strip()
+    for start_mark, end_mark in MARKS.items():
+        text = text.removeprefix(start_mark).split(end_mark, 1)[0]
     return text.strip()
 
 
 def answer_of(text: str) -> str:
-    """Return a whole reply without the thinking part before it; empty if that part never ends.
+    """Return a full reply without the thinking part before it; empty if that part never ends.
 
-    Its opening mark may be missing: servers of models whose template writes it do not repeat it.
+    Its opening mark may be missing: if the template writes it, servers do not repeat it.
     """
-    for closing in MARKS.values():
-        if closing in text:
-            return text.split(closing, 1)[1].lstrip()
+    for end_mark in MARKS.values():
+        if end_mark in text:
+            return text.split(end_mark, 1)[1].lstrip()
     return "" if opened(text) else text

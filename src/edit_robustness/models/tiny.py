@@ -1,4 +1,4 @@
-"""Tiny random models of every architecture: for trying a graph in seconds, and for tests. They know nothing."""
+"""Tiny random models of every architecture, for trying a graph in seconds and for tests. They have no knowledge."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _ROTARY: Mapping[str, Any] = {
 }
 
 # Gemma and Qwen3 have heads that together are wider than the residual. Gemma's embeddings are tied, but tied ones this
-# small repeat the last token for ever. The window is wider than any text: what needs a narrow one sets it.
+# small repeat the last token forever. The window is wider than any text; tests that need a narrow one set it.
 _WIDE: Mapping[str, Any] = {**_ROTARY, "num_key_value_heads": 2, "head_dim": 16, "tie_word_embeddings": False}
 _SLIDING: Mapping[str, Any] = {
     **_WIDE,
@@ -64,9 +64,9 @@ _VISION: Mapping[str, Any] = {
 }
 
 
-def _gemma3(**more: Any) -> Gemma3Config:
-    """A model of language inside a configuration that has one of vision beside it."""
-    text = Gemma3TextConfig(**_SLIDING, **more)
+def _build_gemma3(**options: Any) -> Gemma3Config:
+    """Build a configuration with a language model beside a vision model."""
+    text = Gemma3TextConfig(**_SLIDING, **options)
     return Gemma3Config(text_config=text, vision_config=dict(_VISION), mm_tokens_per_image=4, tie_word_embeddings=False)
 
 
@@ -84,7 +84,7 @@ CONFIGS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "gemma": lambda **kw: GemmaConfig(**_WIDE, **kw),
         "gemma2": lambda **kw: Gemma2Config(**_SLIDING, **kw),
         "gemma3_text": lambda **kw: Gemma3TextConfig(**_SLIDING, **kw),
-        "gemma3": lambda **kw: _gemma3(**kw),
+        "gemma3": lambda **kw: _build_gemma3(**kw),
         "olmo2": lambda **kw: Olmo2Config(**_ROTARY, num_key_value_heads=2, **kw),
         # every second layer has no rotary positions
         "smollm3": lambda **kw: SmolLM3Config(
@@ -100,11 +100,11 @@ _SPREADS = {"olmo2": 0.1}
 
 
 def tiny_tokenizer(model_type: str = "llama") -> PreTrainedTokenizerFast:
-    """A tokenizer of bytes, with a chat template; it round-trips any text."""
+    """Build a tokenizer of bytes with a chat template; it round-trips any text."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: i for i, letter in enumerate(["<end>", *letters])}
     if model_type == "qwen2":
-        # transformers reads the folder of a Qwen2 with this class, whatever the folder says
+        # transformers loads every Qwen2 folder with this class, whichever class the folder names
         special = dict.fromkeys(("unk_token", "eos_token", "pad_token"), "<end>")
         return Qwen2Tokenizer(vocab=vocabulary, merges=[], chat_template=_CHAT, **special)
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
@@ -132,12 +132,12 @@ def tiny_config(model_type: str, tokenizer: PreTrainedTokenizerFast) -> Any:
 
 
 def tiny_model(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> LanguageModel:
-    """A random model of four layers, 32 wide, with a tokenizer of bytes.
+    """Build a random model of four layers, 32 wide, with a tokenizer of bytes.
 
     Args:
         model_type: A row of `models/layout.py`.
-        seed: Of the weights; the state of torch's generator is left as it was.
-        dtype: Of the weights.
+        seed: Seed of the weights; the state of torch's generator does not change.
+        dtype: Dtype of the weights.
 
     Raises:
         ValueError: If there is no tiny configuration of the architecture.
@@ -148,7 +148,7 @@ def tiny_model(model_type: str, *, seed: int = 0, dtype: torch.dtype = torch.flo
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_config(config)
         for parameter in model.parameters():
-            # larger than the usual start, so that logits differ visibly from token to token
+            # larger than usual initial values, so that logits differ clearly from token to token
             if parameter.ndim > 1:
                 parameter.data.normal_(0, _SPREADS.get(model_type, 0.15))
     return LanguageModel(model.to(dtype), tokenizer, f"tiny-{model_type}")

@@ -1,4 +1,4 @@
-"""Watching and changing a running model through hooks that are always taken off again."""
+"""Reading and changing the outputs of a running model, by hooks that are always removed again."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 
 
-class _Enough(Exception):
-    """Raised inside a forward pass to leave it once all that was wanted has been seen."""
+class _StopForward(Exception):
+    """Raised inside a forward pass to leave it once all requested outputs have been read."""
 
 
 @contextmanager
 def output_changed(
     lm: LanguageModel, site: Site, change: Callable[[Tensor, Tensor], Tensor]
 ) -> Iterator[LanguageModel]:
-    """For the length of the block, a site's output is `change(input, output)`.
+    """Replace a site's output by `change(input, output)` inside the block.
 
-    Both are (rows, tokens, width). `change` must decide per token from that token and those before it only.
+    Both are (rows, tokens, width). At each token `change` may use only that token and those before it.
     """
 
     def hook(_: Any, args: tuple[Tensor, ...], output: Any) -> Any:
-        if isinstance(output, tuple):  # a whole block's, in some architectures
+        if isinstance(output, tuple):  # the output of a whole block, in some architectures
             return change(args[0], output[0]), *output[1:]
         return change(args[0], output)
 
@@ -39,17 +39,17 @@ def output_changed(
 
 @contextmanager
 def blocks_recorded(lm: LanguageModel, below: int) -> Iterator[list[Any]]:
-    """What each block below a layer puts out in the forward pass inside, as a list filled by the pass."""
-    seen: list[Any] = []
+    """Record the outputs of the first blocks in the forward pass inside the block, in a list that the pass fills."""
+    outputs: list[Any] = []
     with ExitStack() as hooks:
         for block in lm.blocks[:below]:
-            hooks.callback(block.register_forward_hook(lambda _, args, output: seen.append(output)).remove)
-        yield seen
+            hooks.callback(block.register_forward_hook(lambda _, args, output: outputs.append(output)).remove)
+        yield outputs
 
 
 @contextmanager
 def blocks_replayed(lm: LanguageModel, outputs: Sequence[Any]) -> Iterator[LanguageModel]:
-    """For the length of the block, the first blocks are not run: they put out what was recorded of the same inputs."""
+    """Replace the first blocks by their recorded outputs inside the block; the inputs must be the same."""
     with ExitStack() as undo:
         for block, output in zip(lm.blocks, outputs, strict=False):
             undo.callback(_put_back, block, block.__dict__.get("forward"))
@@ -58,51 +58,51 @@ def blocks_replayed(lm: LanguageModel, outputs: Sequence[Any]) -> Iterator[Langu
 
 
 def _put_back(module: nn.Module, forward: Any) -> None:
-    """An instance's own `forward` (accelerate gives it one), or none, so that its class's counts again."""
+    """Restore an instance's own `forward` (accelerate sets one), or remove it, so that the class's is used again."""
     del module.forward
     if forward is not None:
         module.forward = forward
 
 
 def output_at(lm: LanguageModel, place: Site, **batch: Tensor) -> Tensor:
-    """What a place puts out in one forward pass, (rows, tokens, width); the pass stops there.
+    """Compute a site's output in one forward pass, (rows, tokens, width); the pass stops there.
 
     Args:
         lm: The model.
-        place: Where to look.
+        place: The site.
         **batch: The model's inputs.
     """
-    seen: list[Tensor] = []
+    outputs: list[Tensor] = []
 
     def keep(_: Tensor, output: Tensor) -> Tensor:
-        seen.append(output)
-        raise _Enough
+        outputs.append(output)
+        raise _StopForward
 
-    with suppress(_Enough), output_changed(lm, place, keep):
+    with suppress(_StopForward), output_changed(lm, place, keep):
         lm.model(**batch, use_cache=False)
-    return seen[0]
+    return outputs[0]
 
 
 def inputs_at(lm: LanguageModel, sites: Iterable[Site], **batch: Tensor) -> dict[Site, Tensor]:
-    """What enters each site in one forward pass, (rows, tokens, d_in); the pass stops at the last site.
+    """Compute the inputs of each site in one forward pass, (rows, tokens, d_in); the pass stops at the last site.
 
     Args:
         lm: The model.
-        sites: Where to look.
+        sites: The sites.
         **batch: The model's inputs.
     """
-    seen: dict[Site, Tensor] = {}
-    wanted = sorted(set(sites))
+    inputs: dict[Site, Tensor] = {}
+    ordered_sites = sorted(set(sites))
 
     def keep(site: Site, tensor: Tensor) -> None:
-        seen[site] = tensor
-        if len(seen) == len(wanted):
-            raise _Enough
+        inputs[site] = tensor
+        if len(inputs) == len(ordered_sites):
+            raise _StopForward
 
     with ExitStack() as hooks:
-        for site in wanted:
+        for site in ordered_sites:
             handle = lm.module(site).register_forward_pre_hook(lambda _, args, site=site: keep(site, args[0]))
             hooks.callback(handle.remove)
-        with suppress(_Enough):
+        with suppress(_StopForward):
             lm.model(**batch, use_cache=False, logits_to_keep=1)
-    return seen
+    return inputs

@@ -83,7 +83,7 @@ def speak(
         lm,
         prefill(lm, prompts),
         limit=limit,
-        ended=lambda text: _NEXT_SPEAKER.search(text) is not None,
+        end_rule=lambda text: _NEXT_SPEAKER.search(text) is not None,
         may_end=may_end,
         owners=owners,
         choose=choose,

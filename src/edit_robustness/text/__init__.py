@@ -1,1 +1,1 @@
-"""Text as people write it: what stands between a prompt and its object, and where a text names an object."""
+"""Rules about natural text: the space between a prompt and its object, and whether a text names an object."""

@@ -1,6 +1,6 @@
-"""What stands between a prompt and the object that follows it, as a native text would have it.
+"""The text between a prompt and the object that follows it: a space or nothing, as in natural text.
 
-One rule for every place where the two are put together: the targets of edits and of teacher forcing, the sentences of
+One rule serves all places where the two are joined: the targets of edits and of teacher forcing, the sentences of
 in-context methods, training examples.
 """
 
@@ -16,7 +16,7 @@ Join = Literal["", " "]
 """Nothing, or one space."""
 
 JOINS: dict[str, Join] = {"none": "", "space": " "}
-"""The words for both in tables, where an empty cell says that the rule decides."""
+"""Their names in tables, where an empty cell means that the rule decides."""
 
 _OPENS_BEFORE = {"“": "„", "‘": "‚", "«": "»"}
 """Marks that open, unless the other is open before them: „Wort“ and »ord« close with them."""
@@ -37,11 +37,11 @@ _BINDS_NEXT = frozenset("@¿¡")
 
 
 def separator(prompt: str, target: str) -> Join:
-    """Return what stands between a prompt and a target: nothing, or one space.
+    """Return the text between a prompt and a target: nothing, or one space.
 
-    There is no space after white space, where the scripts of both write none, after a mark that opens (a quotation
-    mark, a bracket, an apostrophe, a currency sign before its number) or binds (a slash, a hyphen, ``@``), nor before a
-    mark that closes. A straight quotation mark opens if it is an odd one in its line.
+    There is no space after white space; between two scripts without spaces; after a mark that opens (a quotation mark,
+    a bracket, an apostrophe, a currency sign before its number) or binds (a slash, a hyphen, ``@``); and before a mark
+    that closes. A straight quotation mark opens if it is an odd one in its line.
 
     Args:
         prompt: The text before.
@@ -49,8 +49,8 @@ def separator(prompt: str, target: str) -> Join:
     """
     if not prompt or not target or prompt[-1].isspace() or target[0].isspace():
         return ""
-    unspaced = _is_unspaced(prompt, target) or _attaches(target[0])
-    return "" if unspaced or _opens(prompt) or _binds(prompt, target) else " "
+    no_space = _is_unspaced(prompt, target) or _attaches(target[0])
+    return "" if no_space or _opens(prompt) or _binds(prompt, target) else " "
 
 
 def joined(prompt: str, target: str, join: str | None = None) -> str:
@@ -66,7 +66,7 @@ def joined(prompt: str, target: str, join: str | None = None) -> str:
 
 def _is_unspaced(prompt: str, target: str) -> bool:
     last, first = prompt[-1], target[0]
-    # full-width marks bring their own space
+    # full-width marks include their own space
     if unicodedata.east_asian_width(last) in "WF" and unicodedata.category(last).startswith("P"):
         return True
     letter = next((character for character in reversed(prompt) if character.isalnum()), "")
@@ -76,7 +76,7 @@ def _is_unspaced(prompt: str, target: str) -> bool:
 
 
 def _attaches(first: str) -> bool:
-    """Return whether a target begins with a mark that no space stands before."""
+    """Return whether a target begins with a mark that has no space before it."""
     return first in ",;" or unicodedata.category(first) in ("Pe", "Mn", "Mc")
 
 
@@ -107,7 +107,7 @@ def _binds(prompt: str, target: str) -> bool:
     if mark in _BINDS_NEXT:
         return True
     if unicodedata.category(mark) == "Sc":
-        # 5 € stands behind its number
+        # a currency sign after its number, as in 5 €, does not bind
         return not after_number
     if stands_free:
         return mark == "#" or (mark in "+-−~" and target[0].isdigit() and not after_number)

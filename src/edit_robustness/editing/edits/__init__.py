@@ -1,4 +1,4 @@
-"""What an edit is: an immutable value that can be applied to a model and taken off again, bit for bit."""
+"""Edits: immutable values that are applied to a model and removed again, bit for bit."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ __all__ = [
 EDITS: Mapping[str, type[Edit]] = MappingProxyType(
     {kind.kind: kind for kind in (LowRank, AdamTrace, Frame, Codebook, Scoped, Chain, Checkpoint)}
 )
-"""Every kind of edit that a file may hold."""
+"""Every kind of edit that can be stored in a file."""
 
 
 @contextmanager
 def all_applied(lm: LanguageModel, edits: Sequence[Appliable], rows: Sequence[Rows]) -> Iterator[LanguageModel]:
-    """Many edits in one batch, each on its own rows."""
+    """Apply several edits to one batch, each to its own rows."""
     with ExitStack() as stack:
-        for edit, own in zip(edits, rows, strict=True):
-            stack.enter_context(edit.applied(lm, own))
+        for edit, edit_rows in zip(edits, rows, strict=True):
+            stack.enter_context(edit.applied(lm, edit_rows))
         yield lm

@@ -1,4 +1,4 @@
-"""Edits one after the other, as one edit: what `a + b` gives."""
+"""A chain of edits, one after the other, as a single edit: the value of `a + b`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Chain(Edit):
-    """Edits in order; `+` means "then", and weights are added in that order, as a sequence of edits adds them.
+    """Edits in order. Weight changes are added in that order, as in a sequence of edits.
 
     Attributes:
         edits: At least two, none of them a chain.
@@ -34,34 +34,34 @@ class Chain(Edit):
 
     @property
     def prefix(self) -> str:
-        """See `Edit.prefix`."""
+        """Return the prefixes of the edits, joined in order."""
         return "".join(edit.prefix for edit in self.edits)
 
     @property
     def protects(self) -> Mapping[Site, Tensor]:
-        """See `Edit.protects`."""
+        """Return the protected keys of all the edits."""
         return protected(self.edits)
 
     def parts(self) -> tuple[Edit, ...]:
-        """See `Edit.parts`."""
+        """Return the edits in order."""
         return self.edits
 
     def check_model(self, lm: LanguageModel) -> None:
-        """See `Edit.check_model`; every part is checked."""
+        """Check the model against every part."""
         for edit in self.edits:
             edit.check_model(lm)
 
     def dense(self) -> dict[Site, Tensor]:
-        """See `Edit.dense`."""
+        """Return the sum of the edits' weight changes."""
         return total_change(self.edits)
 
     def with_prepared(self, prepared: Prepared) -> Chain:
-        """See `Edit.with_prepared`."""
+        """Return the chain with the artefact passed to every part."""
         return Chain(tuple(edit.with_prepared(prepared) for edit in self.edits), origin=self.origin)
 
     @contextmanager
     def put_on(self, lm: LanguageModel, rows: Rows | None) -> Iterator[None]:
-        """See `Edit.put_on`."""
+        """Apply the weight changes, as one sum or by rows, and one combined edit for each kind that acts by hooks."""
         with ExitStack() as stack:
             if rows is None:
                 stack.enter_context(weights_changed(lm, self.dense()))
@@ -74,31 +74,33 @@ class Chain(Edit):
             yield
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """See `Edit.to_tensors`."""
+        """Return the tensors of all parts under numbered names, and a JSON header for each part."""
         tensors, texts = {}, {}
         for number, edit in enumerate(self.edits):
-            own, words = edit.to_tensors()
-            tensors.update({f"{number}/{name}": tensor for name, tensor in own.items()})
-            held = {"kind": edit.kind, "texts": words, "origin": edit.origin.plain() if edit.origin else None}
-            texts[str(number)] = json.dumps(held, ensure_ascii=False)
+            part_tensors, words = edit.to_tensors()
+            tensors.update({f"{number}/{name}": tensor for name, tensor in part_tensors.items()})
+            entry = {"kind": edit.kind, "texts": words, "origin": edit.origin.plain() if edit.origin else None}
+            texts[str(number)] = json.dumps(entry, ensure_ascii=False)
         return tensors, texts
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Chain:
-        """See `Edit.from_tensors`."""
-        from edit_robustness.editing.edits import EDITS  # the table holds this class too
+        """Rebuild the chain from what `to_tensors` returned."""
+        from edit_robustness.editing.edits import EDITS  # imported here, because the table includes this class
 
         edits: list[Edit] = []
         for number in range(len(texts)):
-            held, mark = json.loads(texts[str(number)]), f"{number}/"
-            own = {name.removeprefix(mark): tensor for name, tensor in tensors.items() if name.startswith(mark)}
-            edit = EDITS[held["kind"]].from_tensors(own, held["texts"])
-            edits.append(edit.signed(Origin.parse(held["origin"])) if held["origin"] else edit)
+            entry, mark = json.loads(texts[str(number)]), f"{number}/"
+            part_tensors = {
+                name.removeprefix(mark): tensor for name, tensor in tensors.items() if name.startswith(mark)
+            }
+            edit = EDITS[entry["kind"]].from_tensors(part_tensors, entry["texts"])
+            edits.append(edit.signed(Origin.parse(entry["origin"])) if entry["origin"] else edit)
         return cls(tuple(edits))
 
 
 def total_change(edits: Iterable[Edit], before: Mapping[Site, Tensor] | None = None) -> dict[Site, Tensor]:
-    """The sum of the edits' changes at each site, added one by one in order, on top of `before`."""
+    """Add up the edits' changes at each site, one by one in order, on top of `before`."""
     total = dict(before or {})
     for edit in edits:
         for site, change in edit.dense().items():
@@ -107,18 +109,18 @@ def total_change(edits: Iterable[Edit], before: Mapping[Site, Tensor] | None = N
 
 
 def protected(edits: Iterable[Edit], before: Mapping[Site, Tensor] | None = None) -> dict[Site, Tensor]:
-    """The keys that the edits protect at each site, in order, after those of `before`."""
+    """Collect the keys that the edits protect at each site, in order, after those of `before`."""
     keys = dict(before or {})
     for edit in edits:
-        for site, own in edit.protects.items():
-            keys[site] = torch.cat([keys[site], own]) if site in keys else own
+        for site, new_keys in edit.protects.items():
+            keys[site] = torch.cat([keys[site], new_keys]) if site in keys else new_keys
     return keys
 
 
 def hooked(edits: Iterable[Edit], before: Mapping[str, Edit] | None = None) -> dict[str, Edit]:
-    """Edits that act by hooks, put together to one of each kind, on top of `before`."""
-    together = dict(before or {})
+    """Combine edits that act by hooks into one of each kind, on top of `before`."""
+    by_kind = dict(before or {})
     for edit in edits:
         if edit.acts_by_hooks:
-            together[edit.kind] = together[edit.kind].then(edit) if edit.kind in together else edit
-    return together
+            by_kind[edit.kind] = by_kind[edit.kind].then(edit) if edit.kind in by_kind else edit
+    return by_kind

@@ -1,4 +1,4 @@
-"""Edits made elsewhere: a folder with an edited model or with an adapter, by its path and checksum."""
+"""Edits from external folders: an edited model or an adapter, identified by path and checksum."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from edit_robustness.models.rows import Rows
 
 @dataclass(frozen=True)
 class Checkpoint(WeightEdit):
-    """What a folder makes of a model: its weights are read when the edit is applied, and are never kept.
+    """A folder with an edited model or an adapter; its weights are read when the edit is applied, and not stored.
 
-    An adapter of sites alone is a low-rank edit like any other. All else (a whole model, an adapter of other weights)
-    is copied in, is asked by itself, and stands in no sequence: a folder of whole weights does not say what was added.
+    An adapter of editable weights alone is a low-rank edit like any other. Anything else (a full model, an adapter of
+    other weights) is copied into the model, is evaluated by itself, and cannot be part of a sequence, because a folder
+    of full weights does not tell what was added.
 
     Attributes:
         path: The folder.
-        checksum: Of its weights and settings (`model_folders.checksum`).
+        checksum: Checksum of its weights and settings (`model_folders.checksum`).
         architecture: transformers' `model_type` of the model that it was made for.
     """
 
@@ -41,38 +42,41 @@ class Checkpoint(WeightEdit):
 
     @classmethod
     def of(cls, folder: str, lm: LanguageModel) -> Checkpoint:
-        """The edit of a folder, which must fit the model.
+        """Return the edit of a folder, after checking that it fits the model.
 
         Raises:
-            UnusableFolder: If it does not, or cannot be read.
+            UnusableFolder: If the folder does not fit or cannot be read.
         """
         edit = cls(folder, checksum(Path(folder)), lm.model.config.model_type)
         with edit.put_on(lm, None):
             return edit
 
     def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
-        """See `Edit.put_on`.
+        """Apply the folder: on rows if it is an adapter of sites alone, else by copying weights into the model.
 
         Raises:
-            UnusableFolder: If the folder is gone, has changed, cannot be read or does not fit the model.
+            UnusableFolder: If the folder is missing, has changed, cannot be read or does not fit the model.
+            NotRowwise: If rows are given and the folder is not an adapter of sites alone.
         """
-        alone = NotRowwise(f"{self.path} is not an adapter of sites alone, so it is asked by itself")
+        error = NotRowwise(
+            f"{self.path} is not an adapter of editable weights alone, so it must be evaluated by itself"
+        )
         if rows is not None and not is_adapter(Path(self.path)):
-            raise alone  # before a whole model is read
-        folder = self._unchanged()
+            raise error  # before reading a full model
+        folder = self._check_folder()
         if not is_adapter(folder):
-            return _replaced(lm, read_parameters(folder, lm))
+            return _replace_parameters(lm, read_parameters(folder, lm))
         factors = read_lora(folder)
         _check_fit(folder, lm, factors)
         low_rank = self._at_sites(factors)
         if low_rank is not None:
             return low_rank.put_on(lm, rows)
         if rows is not None:
-            raise alone
-        return _replaced(lm, _changed(lm, factors))
+            raise error
+        return _replace_parameters(lm, _add_products(lm, factors))
 
     def dense(self) -> dict[Site, Tensor]:
-        """See `Edit.dense`.
+        """Return the weight changes of an adapter of sites alone.
 
         Raises:
             NotCombined: If the folder is not an adapter of sites alone.
@@ -80,31 +84,31 @@ class Checkpoint(WeightEdit):
         low_rank = self.low_rank()
         if low_rank is None:
             raise NotCombined(
-                f"{self.path} is not an adapter of {', '.join(PARTS)} alone, so it cannot stand in a sequence or a "
-                "sum of edits: ask it by itself, or give a LoRA adapter of those weights"
+                f"{self.path} is not an adapter of {', '.join(PARTS)} alone, so it cannot be part of a sequence or "
+                "a sum of edits: evaluate it by itself, or use a LoRA adapter of those weights"
             )
         return low_rank.dense()
 
     def low_rank(self) -> LowRank | None:
-        """The same as a low-rank edit; None where the folder is not an adapter of sites alone."""
-        folder = self._unchanged()
+        """Return the folder as a low-rank edit, or None if it is not an adapter of sites alone."""
+        folder = self._check_folder()
         return self._at_sites(read_lora(folder)) if is_adapter(folder) else None
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """See `Edit.to_tensors`."""
+        """Return the path, the checksum and the architecture; the weights are not stored."""
         return {}, {"path": self.path, "checksum": self.checksum, "architecture": self.architecture}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Checkpoint:
-        """See `Edit.from_tensors`."""
+        """Rebuild the edit from what `to_tensors` returned."""
         return cls(texts["path"], texts["checksum"], texts["architecture"])
 
-    def _unchanged(self) -> Path:
+    def _check_folder(self) -> Path:
         folder = Path(self.path)
         if checksum(folder) != self.checksum:
             raise UnusableFolder(
-                f"{folder} has changed since this edit was made: put its old files back, or remove the edit's file to "
-                "make the edit again"
+                f"{folder} has changed since this edit was made: restore its old files, or delete the edit's file to "
+                "recompute the edit"
             )
         return folder
 
@@ -118,15 +122,15 @@ def _check_fit(folder: Path, lm: LanguageModel, factors: Factors) -> None:
     modules, parameters = dict(lm.model.named_modules()), dict(lm.model.named_parameters())
     for name, (left, right) in factors.items():
         weight, change = parameters.get(f"{name}.weight"), (left.shape[0], right.shape[1])
-        stored = change[::-1] if isinstance(modules.get(name), Conv1D) else change
-        if weight is None or weight.shape != stored:
-            # a head tied to the embeddings has none: PEFT would change it alone
-            there = "there is none of its own" if weight is None else f"it is {tuple(weight.shape)}"
-            raise UnusableFolder(f"{folder} adds {change} to `{name}`; in {lm.name} {there}")
+        storage_shape = change[::-1] if isinstance(modules.get(name), Conv1D) else change
+        if weight is None or weight.shape != storage_shape:
+            # a head tied to the embeddings has no weight of its own: PEFT would change the head alone
+            reason = "there is none of its own" if weight is None else f"it is {tuple(weight.shape)}"
+            raise UnusableFolder(f"{folder} adds {change} to `{name}`; in {lm.name} {reason}")
 
 
-def _changed(lm: LanguageModel, factors: Factors) -> dict[str, Tensor]:
-    """The weights of modules with their products added, by the parameters' names."""
+def _add_products(lm: LanguageModel, factors: Factors) -> dict[str, Tensor]:
+    """Return the weights of modules with their products added, by parameter name."""
     values = {}
     for name, (left, right) in factors.items():
         module = lm.model.get_submodule(name)
@@ -136,13 +140,13 @@ def _changed(lm: LanguageModel, factors: Factors) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _replaced(lm: LanguageModel, values: Mapping[str, Tensor]) -> Iterator[None]:
-    """Give parameters other values for the length of the block; only those that differ are copied."""
-    own = {name: parameter.detach() for name, parameter in lm.model.named_parameters() if name in values}
-    new = {name: values[name].to(parameter) for name, parameter in own.items()}
-    differing = [name for name, parameter in own.items() if not torch.equal(parameter, new[name])]
-    with restored(own[name] for name in differing):
-        for name in differing:
-            own[name].copy_(new[name])
-        del new
+def _replace_parameters(lm: LanguageModel, values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Set parameters to other values inside the block; only those that differ are copied."""
+    parameters = {name: parameter.detach() for name, parameter in lm.model.named_parameters() if name in values}
+    new_values = {name: values[name].to(parameter) for name, parameter in parameters.items()}
+    changed_names = [name for name, parameter in parameters.items() if not torch.equal(parameter, new_values[name])]
+    with restored(parameters[name] for name in changed_names):
+        for name in changed_names:
+            parameters[name].copy_(new_values[name])
+        del new_values
         yield

@@ -1,4 +1,4 @@
-"""What every edit is: a value with a place of origin, applied to a model for the length of a block."""
+"""The interface of all edits: a value with an origin that is applied to a model inside a `with` block."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
 
 
 class NotRowwise(Exception):
-    """An edit that cannot act on some rows of a batch only, and must be asked by itself."""
+    """An edit cannot act on some rows of a batch only, so it must be evaluated by itself."""
 
 
 class WrongModel(ValueError):
-    """An edit that was made for another model."""
+    """An edit was made for another model."""
 
 
 class NotCombined(TypeError):
-    """Edits of which one cannot stand after another."""
+    """Two edits cannot be applied one after the other."""
 
 
 class Appliable(Protocol):
-    """What can be put on a model for the length of a block: an edit, or all that a sequence of edits left behind."""
+    """Anything that can be applied to a model inside a `with` block: an edit, or the state after a sequence."""
 
     @property
     def prefix(self) -> str:
-        """Text before every prompt."""
+        """Return the text that is put before every prompt."""
 
     def applied(self, lm: LanguageModel, rows: Rows | None = None) -> AbstractContextManager[LanguageModel]:
-        """See `Edit.applied`."""
+        """Apply it to the model inside the block; `Edit.applied` describes the arguments."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where an edit comes from.
+    """Origin of an edit.
 
     Attributes:
-        method: Row of METHODS.
-        model: Fingerprint of the model it was made for.
+        method: Name of the method, a key of METHODS.
+        model: Fingerprint of the model that it was made for.
         settings: The method's hyperparameters.
-        facts: Ids of the facts that it makes true.
-        prepared: Fingerprint of what the method had prepared; empty for nothing.
-        contexts: How many contexts the method has for each fact; 0 for a method without contexts.
-        unused_contexts: How many of them could not be used, for the facts where there are such.
+        facts: Ids of the edited facts.
+        prepared: Fingerprint of the artefact that the method had prepared; empty if there is none.
+        contexts: Number of contexts per fact; 0 for a method without contexts.
+        unused_contexts: For facts whose contexts could not all be used, the number of unused ones.
     """
 
     method: str
@@ -64,25 +64,25 @@ class Origin:
     unused_contexts: Mapping[str, int] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
-        """As plain values, for a file."""
+        """Return the origin as JSON values, for a file."""
         return asdict(self)
 
     @classmethod
-    def parse(cls, plain: Mapping[str, Any]) -> Origin:
-        """The inverse of `plain`."""
-        return cls(**{**plain, "facts": tuple(plain["facts"])})
+    def parse(cls, values: Mapping[str, Any]) -> Origin:
+        """Rebuild an origin from what `plain` returned."""
+        return cls(**{**values, "facts": tuple(values["facts"])})
 
 
 @dataclass(frozen=True, eq=False)
 class Edit(ABC):
-    """A change of a model, as an immutable value.
+    """An immutable change of a model.
 
     Attributes:
-        kind: Name under which files keep it.
-        acts_by_hooks: Whether it has effects that are not weights nor words, so that a later edit of its kind must be
-            put together with it (`then`).
-        origin: Where it comes from; an edit without origin is applied to any model that it fits.
-        prefix: Text that stands before every prompt; empty for all but frames.
+        kind: Name of the kind in files.
+        acts_by_hooks: Whether it has effects that are neither weights nor text, so that a later edit of its kind must
+            be combined with it (`then`).
+        origin: Where it comes from. An edit without an origin is applied to any model that it fits.
+        prefix: Text that is put before every prompt; empty for all kinds but `Frame`.
     """
 
     kind: ClassVar[str]
@@ -91,15 +91,19 @@ class Edit(ABC):
 
     @property
     def prefix(self) -> str:
-        """Text before every prompt."""
+        """Return the text that is put before every prompt."""
         return ""
 
     @contextmanager
     def applied(self, lm: LanguageModel, rows: Rows | None = None) -> Iterator[LanguageModel]:
-        """The same model, edited for the length of the block.
+        """Apply the edit to the model inside the block.
 
-        Without `rows` weights are copied, changed, and copied back on leaving, also after an exception (or hooks set
-        and removed). With `rows` hooks act on those rows of every batch only.
+        Without `rows` weights are copied, changed, and copied back on leaving, also after an exception (or hooks are
+        set and removed). With `rows` hooks act on those rows of every batch only.
+
+        Args:
+            lm: The model.
+            rows: The rows to edit; all if None.
 
         Raises:
             WrongModel: If the edit was made for another model.
@@ -110,7 +114,11 @@ class Edit(ABC):
             yield lm
 
     def check_model(self, lm: LanguageModel) -> None:
-        """Refuse a model that the edit was not made for."""
+        """Check that the edit was made for this model.
+
+        Raises:
+            WrongModel: If it was made for another one.
+        """
         if self.origin is not None and self.origin.model != lm.fingerprint:
             raise WrongModel(
                 f"this {self.origin.method} edit of {', '.join(self.origin.facts)} was made for the model with "
@@ -119,48 +127,48 @@ class Edit(ABC):
 
     @abstractmethod
     def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
-        """What `applied` does once the model has been checked."""
+        """Apply the edit inside the block, without checking the model."""
 
     def dense(self) -> Mapping[Site, Tensor]:
-        """The change of each weight, (d_out, d_in) in float32; empty where no weight changes."""
+        """Return the change of each weight, (d_out, d_in) in float32; empty if no weight changes."""
         return {}
 
     @property
     def protects(self) -> Mapping[Site, Tensor]:
-        """Keys whose outputs later edits shall leave alone, (keys, d_in) at each site."""
+        """Return the keys whose outputs later edits should not change, (keys, d_in) at each site."""
         return {}
 
     def parts(self) -> tuple[Edit, ...]:
-        """The single edits that it is made of, in order; itself where it is one."""
+        """Return the single edits that it consists of, in order; a single edit returns itself."""
         return (self,)
 
     def then(self, later: Self) -> Self:
-        """One edit that does what `later` does after this one, for edits of one kind that act by hooks.
+        """Combine this edit with a later one of the same kind, for edits that act by hooks.
 
         Raises:
-            NotCombined: If the kind has no such thing.
+            NotCombined: If edits of this kind cannot be combined.
         """
         raise NotCombined(f"two edits of the kind `{self.kind}` cannot act one after the other")
 
     def with_prepared(self, prepared: Prepared) -> Self:
-        """The edit with the artefact that it names, where it needs one to be applied."""
+        """Return the edit with the artefact that it refers to, if it needs one to be applied."""
         return self
 
     def __add__(self, later: Edit) -> Edit:
-        """This edit, then the later one."""
-        from edit_robustness.editing.edits.chain import Chain  # a chain is an edit too
+        """Return a chain of this edit and the later one."""
+        from edit_robustness.editing.edits.chain import Chain  # imported here, because a chain is an edit
 
         return Chain((*self.parts(), *later.parts()))
 
     def signed(self, origin: Origin) -> Self:
-        """The same edit with its origin."""
+        """Return the edit with an origin."""
         return replace(self, origin=origin)
 
     @abstractmethod
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """What a file holds: tensors, and texts for its header."""
+        """Return the tensors of a file, and the texts of its header."""
 
     @classmethod
     @abstractmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Self:
-        """The inverse of `to_tensors`."""
+        """Rebuild the edit from what `to_tensors` returned."""

@@ -1,4 +1,4 @@
-"""Edits of words: text before every prompt, weights untouched."""
+"""In-context edits: text before every prompt, with unchanged weights."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from edit_robustness.models.rows import Rows
 
 @dataclass(frozen=True)
 class Frame(Edit):
-    """Words before every prompt: in-context editing, and with no words no edit at all.
+    """Text before every prompt (in-context editing); with an empty text, no edit at all.
 
-    The model is left alone; whoever asks puts `prefix` before the prompt.
+    The model is left as it is. The caller puts `prefix` before the prompt.
 
     Attributes:
         words: The text.
@@ -29,18 +29,18 @@ class Frame(Edit):
 
     @property
     def prefix(self) -> str:
-        """See `Edit.prefix`."""
+        """Return the text."""
         return self.words
 
     def put_on(self, lm: LanguageModel, rows: Rows | None) -> nullcontext[None]:
-        """See `Edit.put_on`."""
+        """Return an empty context: the model does not change."""
         return nullcontext()
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """See `Edit.to_tensors`."""
+        """Return the text."""
         return {}, {"words": self.words}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Frame:
-        """See `Edit.from_tensors`."""
+        """Rebuild the edit from what `to_tensors` returned."""
         return cls(texts["words"])

@@ -1,4 +1,4 @@
-"""Edits as a memory beside the model: facts in words, and the networks that find and use them (SERAC)."""
+"""Edits as a memory beside the model: facts as text, and the networks that retrieve and use them (SERAC)."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Scoped(Edit):
-    """A memory of facts: a token in the scope of one is said by a small model that is told it, others by the model.
+    """A memory of facts: a small model that reads a fact generates the tokens in its scope, the model all others.
 
-    The weights are untouched. A cache that is filled under the edit keeps the tokens' ids beside keys and values;
-    without the edit they are never read.
+    The weights are unchanged. A cache that is filled under the edit stores the tokens' ids beside keys and values.
+    Without the edit they are not read.
 
     Attributes:
-        memory: Each fact's prompt (a slot for the subject), subject and new object.
+        memory: For each fact its prompt (with a slot for the subject), subject, new object and join.
         trained: Fingerprint of the networks that the memory needs.
-        networks: Those networks (`with_prepared`); no part of the value, and never in its file.
+        networks: Those networks (`with_prepared`); not part of the value, and not stored in its file.
     """
 
     kind: ClassVar[str] = "scoped"
@@ -40,20 +40,24 @@ class Scoped(Edit):
     networks: Prepared | None = field(default=None, compare=False, repr=False)
 
     def with_prepared(self, prepared: Prepared) -> Scoped:
-        """The edit with its networks.
+        """Return the edit with its networks.
 
         Raises:
-            ValueError: If they are not those that it was made with.
+            ValueError: If they are not the networks that it was made with.
         """
         if prepared.fingerprint != self.trained:
             raise ValueError(
-                f"a serac edit of {self.memory[0][1]} needs the networks {self.trained}, and was given "
-                f"{prepared.fingerprint or 'none'}: give it those that it was made with, or edit again"
+                f"a serac edit of {self.memory[0][1]} needs the networks {self.trained}, but got "
+                f"{prepared.fingerprint or 'none'}: pass those that it was made with, or edit again"
             )
         return replace(self, networks=prepared)
 
     def then(self, later: Scoped) -> Scoped:
-        """The memory with the later facts; of two that are equally near, the later one counts."""
+        """Return the memory with the later facts added; of two that are equally near, the later one applies.
+
+        Raises:
+            NotCombined: If the later memory needs other networks.
+        """
         if later.trained != self.trained:
             raise NotCombined(
                 f"serac edits with the networks {self.trained} and {later.trained} cannot share a memory; "
@@ -63,24 +67,29 @@ class Scoped(Edit):
 
     @contextmanager
     def put_on(self, lm: LanguageModel, rows: Rows | None) -> Iterator[None]:
-        """See `Edit.put_on`."""
+        """Route tokens between the model and the small model, by hooks.
+
+        Raises:
+            NotRowwise: If rows are given.
+            ValueError: If the edit has no networks.
+        """
         if rows is not None:
-            raise NotRowwise("a serac edit routes whole batches; ask it by itself")
+            raise NotRowwise("a serac edit routes whole batches, so it must be evaluated by itself")
         if self.networks is None:
             raise ValueError(
-                f"a serac edit of {self.memory[0][1]} cannot act without its networks; "
-                "give it what the method prepared: edit.with_prepared(prepared)"
+                f"a serac edit of {self.memory[0][1]} cannot be applied without its networks: "
+                "pass the method's artefact with edit.with_prepared(prepared)"
             )
         with Router(lm, Networks.of(lm, self.networks.tensors), self.memory).on():
             yield
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """See `Edit.to_tensors`."""
+        """Return the memory as JSON, and the fingerprint of the networks."""
         return {}, {"memory": json.dumps(self.memory, ensure_ascii=False), "trained": self.trained}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Scoped:
-        """See `Edit.from_tensors`."""
-        # edits of earlier releases hold no join
+        """Rebuild the edit from what `to_tensors` returned; edits of earlier releases have no join."""
+        # edits of earlier releases have no join
         memory = tuple((*entry, None)[:4] for entry in json.loads(texts["memory"]))
         return cls(memory, texts["trained"])

@@ -1,4 +1,4 @@
-"""Edits of weights: what is added to them, as compactly as the method that made it allows."""
+"""Edits of weights: what is added to them, stored as compactly as the method allows."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def weights_changed(lm: LanguageModel, changes: Mapping[Site, Tensor]) -> Iterat
 
 
 class WeightEdit(Edit):
-    """An edit that adds something to weights: by copied weights, or on rows by hooks on the sites' outputs."""
+    """An edit that adds to weights: by copying weights, or for single rows by hooks on the sites' outputs."""
 
     @abstractmethod
     def dense(self) -> Mapping[Site, Tensor]:
-        """The change of each weight, (d_out, d_in) in float32."""
+        """Return the change of each weight, (d_out, d_in) in float32."""
 
     def deltas(self, device: torch.device) -> Mapping[Site, _Delta]:
-        """What the change adds to each site's output for given inputs."""
+        """Return for each site a function from its inputs to what the change adds to its output."""
         return {site: _Delta((change.T.to(device),)) for site, change in self.dense().items()}
 
     def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
-        """See `Edit.put_on`."""
-        return weights_changed(lm, self.dense()) if rows is None else self._hooked(lm, rows)
+        """Add the change to the weights, or for given rows to the sites' outputs."""
+        return weights_changed(lm, self.dense()) if rows is None else self._add_hooks(lm, rows)
 
     @contextmanager
-    def _hooked(self, lm: LanguageModel, rows: Rows) -> Iterator[None]:
+    def _add_hooks(self, lm: LanguageModel, rows: Rows) -> Iterator[None]:
         with ExitStack() as stack:
             for site, delta in self.deltas(lm.device).items():
                 stack.enter_context(output_changed(lm, site, _on_rows(delta, rows)))
@@ -58,15 +58,15 @@ class WeightEdit(Edit):
 
 @dataclass(frozen=True)
 class _Delta:
-    """A product of matrices, applied to inputs from the left one on."""
+    """A product of matrices that is applied to inputs from the left factor on."""
 
     factors: tuple[Tensor, ...]
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        out = inputs.float()
+        outputs = inputs.float()
         for factor in self.factors:
-            out = out @ factor
-        return out.to(inputs.dtype)
+            outputs = outputs @ factor
+        return outputs.to(inputs.dtype)
 
 
 def _on_rows(delta: _Delta, rows: Rows) -> Callable[[Tensor, Tensor], Tensor]:
@@ -79,11 +79,11 @@ def _on_rows(delta: _Delta, rows: Rows) -> Callable[[Tensor, Tensor], Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class LowRank(WeightEdit):
-    """W + left @ right at each site: ROME's and its kin's change.
+    """A low-rank change W + left @ right at each site, as ROME, MEMIT and related methods make.
 
     Attributes:
         factors: For each site `left` (d_out, rank) and `right` (rank, d_in), float32.
-        keys: For each site the keys (keys, d_in) that later edits shall leave alone; for most methods none.
+        keys: For each site the keys (keys, d_in) whose outputs later edits should not change; empty for most methods.
     """
 
     kind: ClassVar[str] = "low_rank"
@@ -92,19 +92,19 @@ class LowRank(WeightEdit):
 
     @property
     def protects(self) -> Mapping[Site, Tensor]:
-        """See `Edit.protects`."""
+        """Return the stored keys."""
         return self.keys
 
     def dense(self) -> dict[Site, Tensor]:
-        """See `Edit.dense`."""
+        """Return the products of the factors."""
         return {site: left @ right for site, (left, right) in self.factors.items()}
 
     def deltas(self, device: torch.device) -> dict[Site, _Delta]:
-        """See `WeightEdit.deltas`; cheaper than the dense product."""
-        return {s: _Delta((right.T.to(device), left.T.to(device))) for s, (left, right) in self.factors.items()}
+        """Return the two factors of each site; two thin products are cheaper than the dense one."""
+        return {site: _Delta((right.T.to(device), left.T.to(device))) for site, (left, right) in self.factors.items()}
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """See `Edit.to_tensors`."""
+        """Return the factors and the keys, named by site."""
         tensors = {}
         for site, (left, right) in self.factors.items():
             tensors[f"{site}.left"], tensors[f"{site}.right"] = left.contiguous(), right.contiguous()
@@ -113,7 +113,7 @@ class LowRank(WeightEdit):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> LowRank:
-        """See `Edit.from_tensors`."""
+        """Rebuild the edit from what `to_tensors` returned."""
         sites = {Site.parse(name.removesuffix(".left")) for name in tensors if name.endswith(".left")}
         keys = {site: tensors[f"{site}.keys"] for site in sorted(sites) if f"{site}.keys" in tensors}
         return cls({site: (tensors[f"{site}.left"], tensors[f"{site}.right"]) for site in sorted(sites)}, keys)
@@ -121,11 +121,11 @@ class LowRank(WeightEdit):
 
 @dataclass(frozen=True)
 class Adam:
-    """The optimiser of Kingma and Ba (2015, algorithm 1) on one tensor, as a plain recurrence.
+    """The optimiser of Kingma and Ba (2015, algorithm 1) on one tensor, as a recurrence.
 
     Attributes:
-        lr: The rate.
-        bound: Furthest that an entry may go from where it began: it is clamped after each step, the moments are not.
+        lr: The learning rate.
+        bound: Largest change of an entry; the change is clamped after each step, the moments are not.
     """
 
     lr: float
@@ -135,7 +135,7 @@ class Adam:
     eps: float = 1e-8
 
     def run(self, like: Tensor) -> Generator[Tensor, Tensor, None]:
-        """A coroutine: send it a gradient, get the accumulated change; the first value is zero."""
+        """Run the optimiser as a generator: send it a gradient, get the accumulated change; the first value is zero."""
         total, mean, square = torch.zeros_like(like), torch.zeros_like(like), torch.zeros_like(like)
         step = 0
         while True:
@@ -143,25 +143,25 @@ class Adam:
             step += 1
             mean = self.beta1 * mean + (1 - self.beta1) * gradient
             square = self.beta2 * square + (1 - self.beta2) * gradient.square()
-            unbiased = mean / (1 - self.beta1**step)
-            total = total - self.lr * unbiased / ((square / (1 - self.beta2**step)).sqrt() + self.eps)
+            corrected_mean = mean / (1 - self.beta1**step)
+            total = total - self.lr * corrected_mean / ((square / (1 - self.beta2**step)).sqrt() + self.eps)
             if self.bound is not None:
                 total = total.clamp(-self.bound, self.bound)
 
 
 @dataclass(frozen=True, eq=False)
 class AdamTrace(WeightEdit):
-    """Fine-tuning of one weight, kept as what Adam saw: `dense` replays the optimiser bit for bit.
+    """Fine-tuning of one weight, stored as the inputs of Adam: `dense` replays the optimiser bit for bit.
 
-    A gradient of one weight is the product of its outputs' gradients and its inputs, and the inputs stay the same
-    from step to step; so this is a fraction of the bytes of the change, which itself is of full rank.
+    A gradient of one weight is the product of its outputs' gradients and its inputs, and the inputs stay the same from
+    step to step. So the trace takes a fraction of the bytes of the change, which is of full rank.
 
     Attributes:
         site: The weight.
-        inputs: (tokens, d_in), what entered it.
-        gradients: (steps, tokens, d_out), of the loss by its outputs.
-        lr: Adam's rate.
-        bound: Furthest that an entry may go; None for as far as it likes.
+        inputs: (tokens, d_in), the weight's inputs.
+        gradients: (steps, tokens, d_out), gradients of the loss with respect to its outputs.
+        lr: Adam's learning rate.
+        bound: Largest change of an entry; None for no bound.
     """
 
     kind: ClassVar[str] = "adam_trace"
@@ -172,15 +172,15 @@ class AdamTrace(WeightEdit):
     bound: float | None = None
 
     def dense(self) -> dict[Site, Tensor]:
-        """See `Edit.dense`."""
-        run = Adam(self.lr, self.bound).run(self.inputs.new_zeros(self.gradients.shape[2], self.inputs.shape[1]))
-        total = next(run)
+        """Replay the optimiser and return its accumulated change."""
+        optimiser = Adam(self.lr, self.bound).run(self.inputs.new_zeros(self.gradients.shape[2], self.inputs.shape[1]))
+        total = next(optimiser)
         for gradient in self.gradients:
-            total = run.send(gradient.T @ self.inputs)
+            total = optimiser.send(gradient.T @ self.inputs)
         return {self.site: total}
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """See `Edit.to_tensors`."""
+        """Return the inputs and the gradients, and as texts the site and Adam's settings."""
         texts = {"site": str(self.site), "lr": repr(self.lr)}
         if self.bound is not None:
             texts["bound"] = repr(self.bound)
@@ -188,6 +188,6 @@ class AdamTrace(WeightEdit):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> AdamTrace:
-        """See `Edit.from_tensors`."""
+        """Rebuild the edit from what `to_tensors` returned."""
         bound = float(texts["bound"]) if "bound" in texts else None
         return cls(Site.parse(texts["site"]), tensors["inputs"], tensors["gradients"], float(texts["lr"]), bound)

@@ -1,1 +1,1 @@
-"""What comes from elsewhere and what goes there: model folders, PEFT adapters, cards."""
+"""Import and export: model folders, PEFT adapters and model cards."""

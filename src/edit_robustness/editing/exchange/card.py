@@ -1,4 +1,4 @@
-"""The model card of a folder with edits in it: what was edited, how, and how the edits fared."""
+"""The model card of a folder with edited facts: the facts, the method, and the scores of the edits."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 
 _WIDEST = 40
-"""Characters up to which the cells of a column are padded to one width."""
+"""Maximum width, in characters, to which the cells of a column are padded."""
 
 
 @dataclass(frozen=True)
 class AskedPrompt:
-    """A prompt that a baked model was asked, and the first sentence of each answer.
+    """A prompt that was put to an exported model, and the first sentence of each answer.
 
     Attributes:
         fact: Id of the fact that it belongs to.
         kind: Kind of prompt.
-        prompt: Its text, earlier turns of a conversation before it.
+        prompt: Its text, after any earlier turns of a conversation.
         unedited: The answer of the unedited model.
         alone: The answer with the fact's edit alone.
         here: The answer of the model in the folder.
@@ -40,14 +40,14 @@ class AskedPrompt:
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says beside the model's own description.
+    """Content of a model card beside the description of the model.
 
     Attributes:
         method: Name of the editing method.
         settings: Its hyperparameters.
-        facts: The facts that were edited.
-        scores: For each fact's id its scores by name; facts may lack some, or have NaN.
-        note: What a reader must know of how the edits were put together and of the scores.
+        facts: The edited facts.
+        scores: For each fact's id its scores by name; scores may be missing or NaN.
+        note: A note on how the edits were combined and what the scores mean.
         prompts: The prompts behind the scores, with the answers.
         left_out: For each fact whose edit is not in the model the reason.
     """
@@ -61,7 +61,7 @@ class Card:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def markdown(self, lm: LanguageModel) -> str:
-        """The card as Markdown, everything that people or models wrote escaped."""
+        """Return the card as Markdown, with all text from people and models escaped."""
         names = list(dict.fromkeys(name for fact in self.facts for name in self.scores.get(fact.id, {})))
         columns = ["Fact", "Subject", "Relation", "Old object", "New object", *names]
         base = [f"{name}: {text}" for name, text in {**lm.description, "fingerprint": lm.fingerprint}.items() if text]
@@ -97,7 +97,10 @@ class Card:
         if not self.prompts:
             return []
         columns = ["Fact", "Kind", "Prompt", "Unedited model", "With this edit alone", "This model"]
-        rows = [[one.fact, one.kind, one.prompt, one.unedited, one.alone, one.here] for one in self.prompts]
+        rows = [
+            [prompt.fact, prompt.kind, prompt.prompt, prompt.unedited, prompt.alone, prompt.here]
+            for prompt in self.prompts
+        ]
         return ["## Prompts to ask again", _table([columns, *rows])]
 
 
@@ -106,29 +109,29 @@ def _number(score: float) -> str:
 
 
 def header(lm: LanguageModel, library: str) -> str:
-    """The card's YAML: base model, library, and the tag of what is written here."""
+    """Return the card's YAML header: base model, library, and the tag of this project."""
     return f"---\nbase_model: {json.dumps(base_name(lm))}\nlibrary_name: {library}\ntags: [{TAG}]\n---"
 
 
 def base_name(lm: LanguageModel) -> str:
-    """Where transformers finds the unedited model, or else its name."""
+    """Return the name or path by which transformers finds the unedited model, or else its name in this project."""
     return lm.model.name_or_path or lm.name
 
 
 def escaped(text: str) -> str:
-    """Return text on one line in which nothing means anything to Markdown or HTML.
+    """Return text on one line in which nothing has a meaning in Markdown or HTML.
 
-    Only what can mean something is escaped, so that the card can be read as text: markup, entities, mentions, and what
-    GitHub's Markdown makes a link of (``://`` and ``www.``).
+    Only characters that can have a meaning are escaped, so that the card stays readable: markup, entities, mentions,
+    and what GitHub's Markdown turns into a link (``://`` and ``www.``).
     """
     line = re.sub(r"([\\`*_\[\]<>&|~$#!@])", r"\\\1", " ".join(text.split()))
     return re.sub(r"(?i)(:)(?=//)|(?<=www)(\.)", r"\\\1\2", line)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table, the first row its header, in columns of one width as long as cells are short."""
+    """Return a Markdown table; its first row is the header, and columns of short cells are padded to equal width."""
     cells = [[escaped(cell) for cell in row] for row in rows]
     widths = [min(_WIDEST, max(3, *map(len, column))) for column in zip(*cells, strict=True)]
     cells.insert(1, ["-" * width for width in widths])
-    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
-    return "\n".join("| " + " | ".join(row) + " |" for row in padded)
+    padded_cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+    return "\n".join("| " + " | ".join(row) + " |" for row in padded_cells)

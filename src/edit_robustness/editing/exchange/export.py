@@ -1,4 +1,4 @@
-"""Edits for use outside: low-rank ones as an adapter for PEFT, any change of weights as a model of its own."""
+"""Export of edits: low-rank ones as a PEFT adapter, any change of weights as a full model."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ logger = logging.getLogger(__name__)
 
 
 class NotLowRank(TypeError):
-    """Edits of which one cannot be written as an adapter."""
+    """A part of an edit cannot be written as an adapter."""
 
 
 class NotWeights(TypeError):
-    """Edits of which one does something else than change weights."""
+    """A part of an edit does something other than change weights."""
 
 
 def export_lora(edit: Edit, lm: LanguageModel, folder: Path) -> None:
-    """Write a low-rank edit, alone or a sum of several, as an adapter that `peft.PeftModel.from_pretrained` loads.
+    """Write a low-rank edit, or a sum of several, as an adapter that `peft.PeftModel.from_pretrained` loads.
 
     Args:
         edit: The edit; `a + b` for several.
         lm: The model that it was made for.
-        folder: Where to; what an earlier export left there is replaced.
+        folder: The target folder. An earlier export in it is replaced.
 
     Raises:
         NotLowRank: If a part of the edit is not low rank; the error names it.
-        ForeignFolder: If the folder holds anything else.
+        ForeignFolder: If the folder contains anything else.
     """
     write = _adapter(edit, lm)
     replace_folder(folder, write)
 
 
 def _adapter(edit: Edit, lm: LanguageModel) -> Callable[[Path], None]:
-    """What writes the adapter of an edit into an empty folder.
+    """Return a function that writes the adapter of an edit into an empty folder.
 
     Raises:
         NotLowRank: If a part of the edit is not low rank.
     """
-    whole = low_rank(edit)
-    with edit.applied(lm):  # refuses a model that it does not fit
-        factors = {lm.layout.module(site): product for site, product in whole.factors.items()}
+    total = low_rank(edit)
+    with edit.applied(lm):  # raises if the edit does not fit the model
+        factors = {lm.layout.module(site): product for site, product in total.factors.items()}
 
     def write(folder: Path) -> None:
         write_lora(folder, factors, base=base_name(lm), transposed=lm.layout.transposed)
@@ -64,41 +64,48 @@ def _adapter(edit: Edit, lm: LanguageModel) -> Callable[[Path], None]:
 
 
 def low_rank(edit: Edit) -> LowRank:
-    """One product of factors at each site that is the sum of all parts of an edit: their factors side by side.
+    """Return the sum of all parts of an edit as one product of factors per site, by concatenating their factors.
 
     Raises:
-        NotLowRank: If a part is not low rank, or there is nothing in it.
+        NotLowRank: If a part is not low rank, or the edit changes no weight.
     """
-    parts = [part.low_rank() if isinstance(part, Checkpoint) else part for part in edit.parts()]
-    found = [part for part in parts if isinstance(part, LowRank)]
-    others = Counter(_called(part) for part, same in zip(edit.parts(), parts, strict=True) if same not in found)
-    if others:
-        names = ", ".join(f"{number} of {name}" for name, number in others.items())
-        raise NotLowRank(f"an adapter holds low-rank edits, and {names} are not: bake them into a model instead")
-    sites = sorted({site for part in found for site in part.factors})
+    candidates = [part.low_rank() if isinstance(part, Checkpoint) else part for part in edit.parts()]
+    low_rank_parts = [part for part in candidates if isinstance(part, LowRank)]
+    counts = Counter(
+        _describe(part)
+        for part, candidate in zip(edit.parts(), candidates, strict=True)
+        if candidate not in low_rank_parts
+    )
+    if counts:
+        names = ", ".join(f"{number} of {name}" for name, number in counts.items())
+        raise NotLowRank(f"an adapter contains low-rank edits only, and {names} are not: export a full model instead")
+    sites = sorted({site for part in low_rank_parts for site in part.factors})
     if not sites:
-        raise NotLowRank(f"this edit of {_called(edit)} changes no weight, so there is nothing to export")
-    pairs = {site: [part.factors[site] for part in found if site in part.factors] for site in sites}
+        raise NotLowRank(f"this edit of {_describe(edit)} changes no weight, so there is nothing to export")
+    pairs = {site: [part.factors[site] for part in low_rank_parts if site in part.factors] for site in sites}
     return LowRank(
-        {s: (torch.cat([left for left, _ in p], dim=1), torch.cat([right for _, right in p])) for s, p in pairs.items()}
+        {
+            site: (torch.cat([left for left, _ in products], dim=1), torch.cat([right for _, right in products]))
+            for site, products in pairs.items()
+        }
     )
 
 
 def bake(edit: Edit | Past, lm: LanguageModel, folder: Path, card: Card, *, adapter: str = "") -> None:
     """Write the edited model and its tokenizer as transformers does, in safetensors, with a model card.
 
-    Where somebody put files of their own into an earlier folder, that is kept beside the new one.
+    If you added files of your own to an earlier folder, that folder is kept beside the new one.
 
     Args:
-        edit: One edit, a sum, or a sequence that was replayed.
+        edit: One edit, a sum, or a replayed sequence.
         lm: The unedited model.
-        folder: Where to; what was baked there before is replaced once the new one is whole.
-        card: What the model card says.
-        adapter: Name of a folder in it for the edit as an adapter, where it is low rank; empty for none.
+        folder: The target folder. An earlier model in it is replaced once the new one is complete.
+        card: Content of the model card.
+        adapter: Name of a subfolder for the edit as an adapter, if it is low rank; empty for none.
 
     Raises:
-        NotWeights: If the edit acts by words or by hooks.
-        ForeignFolder: If the folder holds anything else.
+        NotWeights: If the edit acts by text or by hooks.
+        ForeignFolder: If the folder contains anything else.
     """
     refuse_hooks_and_words(edit)
     write_adapter = _adapter_or_none(edit, lm) if adapter and not isinstance(edit, Past) else None
@@ -111,7 +118,7 @@ def bake(edit: Edit | Past, lm: LanguageModel, folder: Path, card: Card, *, adap
             (part / adapter).mkdir()
             write_adapter(part / adapter)
 
-    with edit.applied(lm), _savable(lm.model):
+    with edit.applied(lm), _allow_saving(lm.model):
         replace_folder(folder, write)
 
 
@@ -124,20 +131,23 @@ def _adapter_or_none(edit: Edit, lm: LanguageModel) -> Callable[[Path], None] | 
 
 
 def refuse_hooks_and_words(edit: Edit | Past) -> None:
-    """Refuse an edit that no file of weights can hold.
+    """Refuse an edit that a file of weights cannot contain.
 
     Raises:
-        NotWeights: If the edit acts by words or by hooks.
+        NotWeights: If the edit acts by text or by hooks.
     """
-    hooked = list(edit.hooked) if isinstance(edit, Past) else [p.kind for p in edit.parts() if p.acts_by_hooks]
-    if edit.prefix or hooked:
-        what = f"hooks ({', '.join(dict.fromkeys(hooked))})" if hooked else "words before the prompt"
-        raise NotWeights(f"a model's files hold weights, and this edit acts by {what}: keep its file, and apply that")
+    hook_kinds = list(edit.hooked) if isinstance(edit, Past) else [p.kind for p in edit.parts() if p.acts_by_hooks]
+    if edit.prefix or hook_kinds:
+        means = f"hooks ({', '.join(dict.fromkeys(hook_kinds))})" if hook_kinds else "words before the prompt"
+        raise NotWeights(f"a model's files contain weights only, and this edit acts by {means}: use its own file")
 
 
 @contextmanager
-def _savable(model: Any) -> Iterator[None]:
-    """Let a model be saved that was read from GGUF: its weights are float, but transformers takes it for quantised."""
+def _allow_saving(model: Any) -> Iterator[None]:
+    """Allow saving a model that was read from GGUF.
+
+    Its weights are floats, but transformers treats it as quantised.
+    """
     quantizer, settings = getattr(model, "hf_quantizer", None), vars(model.config).pop("quantization_config", None)
     model.hf_quantizer = None
     try:
@@ -148,5 +158,5 @@ def _savable(model: Any) -> Iterator[None]:
             model.config.quantization_config = settings
 
 
-def _called(edit: Edit) -> str:
+def _describe(edit: Edit) -> str:
     return f"{edit.origin.method} ({edit.kind})" if edit.origin else edit.kind

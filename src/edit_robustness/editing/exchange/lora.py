@@ -1,4 +1,4 @@
-"""LoRA adapters (Hu et al. 2022) in the files of the library PEFT, read and written without it."""
+"""LoRA adapters (Hu et al. 2022) in PEFT's file format, read and written without PEFT."""
 
 from __future__ import annotations
 
@@ -42,34 +42,35 @@ _MORE_THAN_A_PRODUCT = (
     "velora_config",
 )
 _UNTOUCHED_BASE = (True, False, None, "gaussian", "orthogonal", "eva", "mica")
-"""Values of `init_lora_weights` with which training begins at the model as it is; others change its weights first."""
+"""Values of `init_lora_weights` with which training starts from the unchanged model; others change it first."""
 
 _NAMES = re.compile(r"\^?(?:\w|\\?\.|-)+")
-"""Keys of a pattern that are a module's name or the end of one; a dot stands for any character there, as in PEFT."""
+"""Keys of a pattern that are a module's name or the end of one; a dot in them matches any character, as in PEFT."""
 _CHARACTERS = re.compile(r"\\?.")
 
 
 def read_lora(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """What the adapter in a folder adds to which modules, in float32, its scale alpha / rank in `left`.
+    """Read an adapter from a folder: its factors per module in float32, with the scale alpha / rank in `left`.
 
     Raises:
-        UnusableFolder: If it cannot be read, or does anything but add products to weights.
+        UnusableFolder: If it cannot be read, or does anything other than add products to weights.
     """
     settings, tensors = read_settings(folder, ADAPTER_SETTINGS), read_tensors(folder / ADAPTER_WEIGHTS)
-    found = [(match["module"], match["factor"]) if (match := _NAME.fullmatch(name)) else None for name in tensors]
-    strange = [name for name, place in zip(tensors, found, strict=True) if place is None]
-    strange += [name for name in _MORE_THAN_A_PRODUCT if settings.get(name)]
-    if settings.get("peft_type") != "LORA" or strange:
+    places = [(match["module"], match["factor"]) if (match := _NAME.fullmatch(name)) else None for name in tensors]
+    problems = [name for name, place in zip(tensors, places, strict=True) if place is None]
+    problems += [name for name in _MORE_THAN_A_PRODUCT if settings.get(name)]
+    if settings.get("peft_type") != "LORA" or problems:
         raise UnusableFolder(
-            f"{folder} is no plain LoRA adapter ({settings.get('peft_type')}; {', '.join(strange) or 'no extras'}): "
-            "merge it into its model (merge_and_unload), save that, and give its folder"
+            f"{folder} is not a plain LoRA adapter ({settings.get('peft_type')}; "
+            f"{', '.join(problems) or 'no extras'}): merge it into its model (merge_and_unload), save that, and "
+            "give its folder"
         )
     _check_settings(folder, settings)
     factors = {}
-    for module in sorted({module for module, _ in filter(None, found)}):
+    for module in sorted({module for module, _ in filter(None, places)}):
         down, up = (tensors.get(f"base_model.model.{module}.lora_{factor}.weight") for factor in "AB")
         if down is None or up is None or down.ndim != 2 or up.ndim != 2 or len(down) != up.shape[1]:
-            raise UnusableFolder(f"{folder}: the factors of `{module}` are no pair; write the folder again")
+            raise UnusableFolder(f"{folder}: the factors of `{module}` do not form a pair; write the folder again")
         rank, alpha = (_of_module(settings, module, name) for name in ("rank_pattern", "alpha_pattern"))
         if len(down) != rank:
             raise UnusableFolder(
@@ -85,9 +86,9 @@ _OTHERWISE = {"rank_pattern": "r", "alpha_pattern": "lora_alpha"}
 
 
 def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Refuse an adapter whose base is not the model as it is, and settings that cannot be read as PEFT reads them."""
+    """Refuse an adapter whose training changed the base weights, and settings that PEFT would read otherwise."""
     start = settings.get("init_lora_weights")
-    if not any(start is known or start == known for known in _UNTOUCHED_BASE):
+    if not any(start is value or start == value for value in _UNTOUCHED_BASE):
         raise UnusableFolder(
             f"{folder} was trained with `init_lora_weights: {start}`, which changes the model's own weights before "
             "training, so its products do not fit the model as it is: convert it to a plain LoRA with PEFT "
@@ -101,11 +102,11 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
                 f"{folder / ADAPTER_SETTINGS}: `{otherwise}` ({settings.get(otherwise)!r}) and the values of "
                 f"`{pattern}` must be numbers above 0; write the folder again"
             )
-        strange = [key for key in keys if not _NAMES.fullmatch(key)]
-        if strange:
+        expressions = [key for key in keys if not _NAMES.fullmatch(key)]
+        if expressions:
             raise UnusableFolder(
-                f"{folder / ADAPTER_SETTINGS}: `{pattern}` has the regular expression `{strange[0][:80]}`; only names "
-                "of modules are read: write them out, or merge the adapter into its model (merge_and_unload)"
+                f"{folder / ADAPTER_SETTINGS}: `{pattern}` has the regular expression `{expressions[0][:80]}`; only "
+                "names of modules are read: write them out, or merge the adapter into its model (merge_and_unload)"
             )
 
 
@@ -114,45 +115,47 @@ def _is_number(value: Any) -> bool:
 
 
 def _of_module(settings: Mapping[str, Any], module: str, pattern: str) -> Any:
-    """A module's own rank or alpha, by PEFT's rule: the first key that matches the end of its name."""
+    """Return a module's own rank or alpha by PEFT's rule: of the first key that matches the end of its name."""
     keys = settings.get(pattern) or {}
-    own = next((key for key in keys if _is_name_of(key, module)), None)
-    return settings[_OTHERWISE[pattern]] if own is None else keys[own]
+    matching_key = next((key for key in keys if _is_name_of(key, module)), None)
+    return settings[_OTHERWISE[pattern]] if matching_key is None else keys[matching_key]
 
 
 def _is_name_of(key: str, module: str) -> bool:
-    """Whether a key is a module's name or the end of one after a dot: what PEFT asks of a regular expression.
+    """Return whether a key is a module's name or the part of one after a dot, as PEFT's regular expression would.
 
-    Each part of a key stands for one character (`_NAMES`), so its length says where it must begin. A regular
-    expression of many dots would try every beginning, and takes minutes with a name of 100,000 characters.
+    Each part of a key matches one character (`_NAMES`), so its length determines where it must begin. A regular
+    expression of many dots would try every beginning, and takes minutes for a name of 100,000 characters.
     """
     characters = _CHARACTERS.findall(key.removeprefix("^"))
     start = len(module) - len(characters)
     if start < 0 or (start > 0 and (key.startswith("^") or module[start - 1] != ".")):
         return False
-    return all(one in (".", other, f"\\{other}") for one, other in zip(characters, module[start:], strict=True))
+    return all(
+        character in (".", letter, f"\\{letter}") for character, letter in zip(characters, module[start:], strict=True)
+    )
 
 
 def write_lora(folder: Path, factors: Factors, *, base: str, transposed: bool) -> None:
-    """Write an adapter that PEFT loads, of scale 1.
+    """Write an adapter of scale 1 that PEFT loads.
 
     Args:
-        folder: Where to; it must be there.
-        factors: What is added to which modules; ranks may differ.
+        folder: The target folder, which must exist.
+        factors: The product that is added to each module; ranks may differ.
         base: Name or path of the unedited model.
-        transposed: Whether the modules keep their weights as (d_in, d_out).
+        transposed: Whether the modules store their weights as (d_in, d_out).
     """
     ranks = {module: right.shape[0] for module, (_, right) in factors.items()}
     rank = Counter(ranks.values()).most_common(1)[0][0]
-    others = {module: own for module, own in ranks.items() if own != rank}
+    other_ranks = {module: module_rank for module, module_rank in ranks.items() if module_rank != rank}
     settings = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
         "r": rank,
         "lora_alpha": rank,
-        "rank_pattern": others,
-        "alpha_pattern": others,
+        "rank_pattern": other_ranks,
+        "alpha_pattern": other_ranks,
         "target_modules": sorted(factors),
         "fan_in_fan_out": transposed,
         "bias": "none",

@@ -1,4 +1,4 @@
-"""Folders of models and adapters: recognised by a checksum, read from safetensors only."""
+"""Folders of models and adapters, identified by a checksum and read from safetensors only."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ ADAPTER_SETTINGS, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safete
 MODEL_SETTINGS = "config.json"
 CARD = "README.md"
 TAG = "edit_robustness"
-"""Stands in the card of every folder that is written here."""
+"""Tag in the card of every exported folder."""
 
 
 def checksum(folder: Path) -> str:
-    """A hash of a folder's weights and of the settings that say what they are.
+    """Compute a hash of a folder's weights and of the settings that describe them.
 
     Raises:
-        UnusableFolder: If there is no such folder, or no safetensors file in it.
+        UnusableFolder: If the folder is missing or contains no safetensors file.
     """
     if not folder.is_dir():
-        raise UnusableFolder(f"there is no folder {folder}: put it back, or change methods.checkpoint.<model>.path")
+        raise UnusableFolder(f"the folder {folder} is missing: restore it, or change methods.checkpoint.<model>.path")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise UnusableFolder(
@@ -43,69 +43,71 @@ def checksum(folder: Path) -> str:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter, and not a whole model."""
+    """Return whether a folder contains an adapter, as opposed to a full model."""
     return (folder / ADAPTER_SETTINGS).exists()
 
 
 def read_settings(folder: Path, name: str) -> dict[str, Any]:
-    """The JSON settings of a folder.
+    """Read a folder's settings from JSON.
 
     Raises:
-        UnusableFolder: If they are missing or no JSON object.
+        UnusableFolder: If they are missing or not a JSON object.
     """
     try:
         settings = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnusableFolder(f"{folder / name} cannot be read ({error}); write the folder again") from error
     if not isinstance(settings, dict):
-        raise UnusableFolder(f"{folder / name} holds a {type(settings).__name__} and no settings by name")
+        raise UnusableFolder(f"{folder / name} contains a {type(settings).__name__}, not a JSON object")
     return settings
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of one safetensors file, all of them finite.
+    """Read the tensors of one safetensors file, and check that they are finite.
 
     Raises:
-        UnusableFolder: If the file is missing or truncated, or holds numbers that are not finite.
+        UnusableFolder: If the file is missing or truncated, or contains numbers that are not finite.
     """
     try:
         tensors = load_file(path)
     except UNREADABLE as error:
         raise UnusableFolder(f"{path} cannot be read ({error}); write the folder again") from error
-    return _finite(path, tensors)
+    return _check_finite(path, tensors)
 
 
 def read_parameters(folder: Path, lm: LanguageModel) -> dict[str, Tensor]:
-    """The parameters of the model in a folder, in the dtype of `lm`, whose names and shapes they must have.
+    """Read the parameters of the model in a folder, in the dtype of `lm`, whose names and shapes they must have.
 
     Raises:
-        UnusableFolder: If the folder cannot be read, or holds a model of another architecture or size.
+        UnusableFolder: If the folder cannot be read, or contains a model of another architecture or size.
     """
-    found, wanted = read_settings(folder, MODEL_SETTINGS).get("model_type"), lm.model.config.model_type
-    if found != wanted:
-        raise UnusableFolder(f"{folder} holds a model of the architecture `{found}`, and {lm.name} is `{wanted}`")
+    architecture, model_type = read_settings(folder, MODEL_SETTINGS).get("model_type"), lm.model.config.model_type
+    if architecture != model_type:
+        raise UnusableFolder(
+            f"{folder} holds a model of the architecture `{architecture}`, and {lm.name} is `{model_type}`"
+        )
     try:
-        loaded = read_model(folder, dtype=lm.model.dtype, local_files_only=True)
+        model = read_model(folder, dtype=lm.model.dtype, local_files_only=True)
     except OSError as error:
         raise UnusableFolder(f"the model in {folder} cannot be read ({error}); write the folder again") from error
-    parameters = {name: parameter.detach() for name, parameter in loaded.named_parameters()}
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     _check_shapes(folder, lm, parameters)
-    return _finite(folder, parameters)
+    return _check_finite(folder, parameters)
 
 
 def _check_shapes(folder: Path, lm: LanguageModel, parameters: Mapping[str, Tensor]) -> None:
-    ours = {name: tuple(parameter.shape) for name, parameter in lm.model.named_parameters()}
-    theirs = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-    for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name) != theirs.get(name):
+    shapes = {name: tuple(parameter.shape) for name, parameter in lm.model.named_parameters()}
+    folder_shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    for name in sorted(shapes.keys() | folder_shapes.keys()):
+        if shapes.get(name) != folder_shapes.get(name):
             raise UnusableFolder(
-                f"{folder} holds no edited {lm.name}: `{name}` is {theirs.get(name) or 'not there'}, "
-                f"and in {lm.name} {ours.get(name) or 'not there'}"
+                f"{folder} does not contain an edited {lm.name}: `{name}` is {folder_shapes.get(name) or 'not there'}, "
+                f"and in {lm.name} {shapes.get(name) or 'not there'}"
             )
 
 
-def _finite(where: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _check_finite(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise UnusableFolder(f"{where}: `{name}` holds numbers that are not finite; make it again")
+            raise UnusableFolder(f"{path}: `{name}` contains numbers that are not finite; write it again")
     return tensors

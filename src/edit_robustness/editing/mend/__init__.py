@@ -1,1 +1,1 @@
-"""What MEND consists of: networks that turn gradients into edits, and their training."""
+"""MEND's networks, which turn gradients into edits, and their training."""

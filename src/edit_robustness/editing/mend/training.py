@@ -1,4 +1,4 @@
-"""Training of MEND's networks: edits of facts that are asked again in other words, and shall leave the rest alone."""
+"""Training of MEND's networks on edits that should generalise to rewordings and leave other outputs unchanged."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from edit_robustness.records import Fact, Relation, fill
 
 @dataclass(frozen=True)
 class Schedule:
-    """How the networks are trained.
+    """Settings of the training.
 
     Attributes:
-        steps: Most steps of Adam.
-        batch: Independent edits a step.
-        editor_lr: Adam's rate for the networks.
-        rate_lr: Adam's rate for the rates of the edits.
-        edit_weight: Weight of the edits' loss beside the divergence of the rest (c_edit).
-        grad_clip: Longest gradient of all the networks together.
-        held_out: Subjects whose edits are not trained on but tell when to stop.
-        check_every: Steps between two looks at the held-out edits.
-        patience: Looks without a lower loss after which training ends.
-        seed: Of the networks' start, the split and the draws.
-        edit_loss: On what the edits' loss is taken: the edited `statement`, as in EasyEdit; the `rewording`, as in the
-            paper; or `both`.
+        steps: Maximum number of steps of Adam.
+        batch: Independent edits per step.
+        editor_lr: Adam's learning rate for the networks.
+        rate_lr: Adam's learning rate for the rates of the edits.
+        edit_weight: Weight of the edits' loss relative to the divergence of other outputs (c_edit).
+        grad_clip: Maximum norm of the gradient of all the networks together.
+        held_out: Number of subjects that are not trained on; the loss of their edits decides when to stop.
+        check_every: Steps between two evaluations of the held-out edits.
+        patience: Evaluations without a lower loss after which training stops.
+        seed: Seed of the networks' initial weights, of the split and of the draws.
+        edit_loss: Prompts on which the edits' loss is taken: the edited `statement`, as in EasyEdit; the `rewording`,
+            as in the paper; or `both`.
     """
 
     steps: int
@@ -54,13 +54,13 @@ class Schedule:
 
 
 class Examples:
-    """Draws what one edit is trained on; the same draw from the same generator.
+    """Draws of the prompts that one edit is trained on; the same generator gives the same draws.
 
     Args:
         lm: The model.
-        facts: Facts to edit, and to leave alone when another is edited; of two subjects or more.
+        facts: Facts to edit, and facts that should not change when another is edited; of two subjects or more.
         relations: Their wordings.
-        texts: Text to leave alone; may be empty.
+        texts: Texts on which the outputs should not change; may be empty.
     """
 
     def __init__(
@@ -71,25 +71,27 @@ class Examples:
         self._texts = [ids for ids in tokens if len(ids) > 1]
 
     def draw(self, random: Random, fact: Fact | None = None) -> list[Row]:
-        """The statement, the fact in another wording, another subject's true fact, and a passage of text.
+        """Draw the statement, the fact in another wording, another subject's true fact, and a passage of text.
 
-        The new object is any of those that the facts of the relation have, so that a few facts give many edits.
+        The new object is any object of the relation's facts, so that a few facts give many edits.
         """
         fact = fact or random.choice(self._facts)
-        same = [other for other in self._facts if other.relation == fact.relation]
-        new = random.choice(other_objects(fact, self._facts))
-        texts = (fact.statement, self._worded(random, fact))
-        rows = [asked(self._lm, text, new, fact.join) for text in texts]
-        others = [other for other in same if other.subject != fact.subject]
-        other = random.choice(others or [other for other in self._facts if other.subject != fact.subject])
-        rows.append(asked(self._lm, self._worded(random, other), other.target_true, other.join))
-        return [*rows, self._passage(random)] if self._texts else rows
+        same_relation = [neighbour for neighbour in self._facts if neighbour.relation == fact.relation]
+        new_object = random.choice(other_objects(fact, self._facts))
+        texts = (fact.statement, self._draw_wording(random, fact))
+        rows = [asked(self._lm, text, new_object, fact.join) for text in texts]
+        candidates = [neighbour for neighbour in same_relation if neighbour.subject != fact.subject]
+        neighbour = random.choice(
+            candidates or [neighbour for neighbour in self._facts if neighbour.subject != fact.subject]
+        )
+        rows.append(asked(self._lm, self._draw_wording(random, neighbour), neighbour.target_true, neighbour.join))
+        return [*rows, self._draw_passage(random)] if self._texts else rows
 
-    def _worded(self, random: Random, fact: Fact) -> str:
+    def _draw_wording(self, random: Random, fact: Fact) -> str:
         relation = self._relations.get(fact.relation)
         return fill(random.choice([fact.prompt, *(relation.paraphrases if relation else ())]), fact.subject)
 
-    def _passage(self, random: Random) -> Row:
+    def _draw_passage(self, random: Random) -> Row:
         ids = random.choice(self._texts)
         start = random.randrange(max(1, len(ids) - _PASSAGE + 1))
         passage = ids[start : start + _PASSAGE]
@@ -97,7 +99,7 @@ class Examples:
 
 
 _PASSAGE = 16
-"""Tokens of a passage; the second half of them is compared."""
+"""Number of tokens of a passage; the outputs at the second half are compared."""
 
 
 def losses(
@@ -109,37 +111,39 @@ def losses(
     see: bool,
     on: str = "both",
 ) -> tuple[Tensor, Tensor]:
-    """What the networks are trained to lower (equation 4 of the paper), the mean over independent edits.
+    """Compute the two losses of the networks (equation 4 of the paper), as means over independent edits.
 
     Args:
-        lm: The model; it is left alone: edits act by hooks, each on its own rows.
+        lm: The model. Its weights do not change: edits act by hooks, each on its own rows.
         editors: The networks.
         sites: The edited weights.
-        examples: What `Examples.draw` gives for each edit.
-        see: Whether the gradients go into the networks' statistics.
-        on: See `Schedule.edit_loss`.
+        examples: The rows of `Examples.draw` for each edit.
+        see: Whether the gradients update the networks' statistics.
+        on: Prompts on which the edits' loss is taken (`Schedule.edit_loss`).
 
     Returns:
-        The negative log-likelihood of the new objects after the statements, in other words, or the mean of both, under
-        the edit; and the divergence KL(unedited || edited) on the rest.
+        The negative log-likelihood of the new objects under the edit, after the statements, the rewordings, or the mean
+            of both; and the divergence KL(unedited
+
+    edited) on the prompts that should not change.
     """
     edits = len(examples)
     batch = Batch.of(lm, [row for kind in zip(*examples, strict=True) for row in kind])
-    # what lies below the lowest edited layer is the same before and after the edit, and runs once
+    # the blocks below the lowest edited layer have the same outputs before and after the edit, so they run once
     with blocks_recorded(lm, min(site.layer for site in sites)) as below:
         gradients, before = token_gradients(lm, sites, batch, edits)
     with blocks_replayed(lm, below), ExitStack() as hooks:
         for site, gradient in gradients.items():
             if see:
                 editors.see(site, gradient)
-            hooks.enter_context(output_changed(lm, site, _edited(*editors.factors(site, gradient))))
+            hooks.enter_context(output_changed(lm, site, _apply_edits(*editors.factors(site, gradient))))
         after = batch.logits(lm)
-    asked_first = {"statement": slice(edits), "rewording": slice(edits, 2 * edits), "both": slice(2 * edits)}
-    return batch.losses(after)[asked_first[on]].mean(), batch.divergences(before, after)[2 * edits :].mean()
+    edit_rows = {"statement": slice(edits), "rewording": slice(edits, 2 * edits), "both": slice(2 * edits)}
+    return batch.losses(after)[edit_rows[on]].mean(), batch.divergences(before, after)[2 * edits :].mean()
 
 
-def _edited(left: Tensor, right: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Adds to the outputs of row i what edit i does, counting edits round and round."""
+def _apply_edits(left: Tensor, right: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a hook that adds edit i's change to the outputs of rows i, i + edits, i + 2 edits and so on."""
 
     def add(inputs: Tensor, output: Tensor) -> Tensor:
         rows = inputs.float().unflatten(0, (-1, len(left)))
@@ -151,26 +155,26 @@ def _edited(left: Tensor, right: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
 def editor_course(
     lm: LanguageModel, corpus: Corpus, sites: Sequence[Site], editors: GradientEditors, schedule: Schedule
 ) -> Course:
-    """The networks in training: each step draws independent edits; a look asks every held-out fact once."""
-    train, held_out = split_by_subject(corpus.facts, schedule.held_out, schedule.seed, method="mend")
-    known = Examples(lm, train, corpus.relations, corpus.texts)
-    unseen = Examples(lm, held_out, corpus.relations, corpus.texts)
-    kept = [unseen.draw(Random(f"{schedule.seed}/{fact.id}"), fact) for fact in held_out]
+    """Build the training: each step draws independent edits, and an evaluation uses every held-out fact once."""
+    train_facts, held_out = split_by_subject(corpus.facts, schedule.held_out, schedule.seed, method="mend")
+    train_examples = Examples(lm, train_facts, corpus.relations, corpus.texts)
+    held_out_examples = Examples(lm, held_out, corpus.relations, corpus.texts)
+    held_out_draws = [held_out_examples.draw(Random(f"{schedule.seed}/{fact.id}"), fact) for fact in held_out]
     size = schedule.batch
 
     def loss(step: int) -> Tensor:
-        examples = [known.draw(Random(f"{schedule.seed}/{step}/{number}")) for number in range(size)]
-        edit, rest = losses(lm, editors, sites, examples, see=True, on=schedule.edit_loss)
-        return schedule.edit_weight * edit + rest
+        examples = [train_examples.draw(Random(f"{schedule.seed}/{step}/{number}")) for number in range(size)]
+        edit, locality = losses(lm, editors, sites, examples, see=True, on=schedule.edit_loss)
+        return schedule.edit_weight * edit + locality
 
     def look() -> list[float]:
         total = torch.zeros(2, dtype=torch.float64)
-        for start in range(0, len(kept), size):
-            examples = kept[start : start + size]
-            found = losses(lm, editors, sites, examples, see=False, on=schedule.edit_loss)
-            total += torch.stack(found).detach().double().cpu() * len(examples)
-        edit, rest = (total / len(kept)).tolist()
-        return [schedule.edit_weight * edit + rest, edit, rest]
+        for start in range(0, len(held_out_draws), size):
+            examples = held_out_draws[start : start + size]
+            values = losses(lm, editors, sites, examples, see=False, on=schedule.edit_loss)
+            total += torch.stack(values).detach().double().cpu() * len(examples)
+        edit, locality = (total / len(held_out_draws)).tolist()
+        return [schedule.edit_weight * edit + locality, edit, locality]
 
     rates = {name: schedule.rate_lr if name.endswith(".rate") else schedule.editor_lr for name in editors.learned}
     pace = Pace(schedule.steps, schedule.check_every, schedule.patience, schedule.grad_clip)
@@ -178,14 +182,14 @@ def editor_course(
 
 
 def artefact(state: Mapping[str, Tensor]) -> Prepared:
-    """What is left when all is done: the best networks, and the looks at the held-out edits as JSON."""
+    """Return the artefact of a training's last state: the best networks, and the held-out losses as JSON."""
     looks = [
-        {"step": int(step), "loss": loss, "edit": edit, "rest": rest}
-        for step, _, loss, edit, rest in state["curve"].tolist()
+        {"step": int(step), "loss": loss, "edit": edit, "rest": locality}
+        for step, _, loss, edit, locality in state["curve"].tolist()
     ]
     return Prepared(part(state, "best"), (json.dumps(looks),))
 
 
 def is_finished(state: Prepared) -> bool:
-    """Whether a state of the training is its last."""
+    """Return whether a state of the training is its last."""
     return "curve" not in state.tensors

@@ -29,18 +29,18 @@ class AlphaEdit(Layerwise):
     """In each layer W' = W + R K^T P (K_p K_p^T P + K K^T P + L2 I)^-1, with R and K as in MEMIT.
 
     P projects onto the eigenvectors of C, the second moment of the layer's keys over text, with the smallest
-    eigenvalues. These are not zero, so that the change does touch what the layer puts out for other keys: in proportion
-    to the part of each key that lies inside P. How large that part is in text that C was not taken from is measured
-    when the method is prepared (`Prepared.figures`).
+    eigenvalues. These are not zero, so the change does affect the layer's output for other keys, in proportion to the
+    part of each key that lies inside P. `prepare` measures the size of that part in text that C was not computed from
+    (`Prepared.figures`).
 
-    K_p are the keys of the edits that came before, which come with those edits (`Past.keys`); the released code keeps
-    K_p K_p^T in a global.
+    K_p are the keys of earlier edits, which are stored in those edits (`Past.keys`). The released code stores K_p K_p^T
+    in a global variable.
 
     Attributes:
-        nullspace_energy: The share of the keys' energy, the trace of C, that may lie inside P. Give this or
+        nullspace_energy: The share of the keys' energy, the trace of C, that may lie inside P. Set this or
             `nullspace_threshold`.
-        nullspace_threshold: Eigenvalues of C, the mean of k k^T, below this count as zero, as in the paper. How much of
-            the keys' energy lies below it depends on the model and the layer.
+        nullspace_threshold: Eigenvalues of C, the mean of k k^T, below this count as zero, as in the paper. The share
+            of the keys' energy below it depends on the model and the layer.
         l2: Weight of the change's squared norm: 1 in the paper's equation, 10 in its released hyperparameters (`L2`).
     """
 
@@ -51,7 +51,7 @@ class AlphaEdit(Layerwise):
     l2: PositiveFloat
 
     @model_validator(mode="after")
-    def _one_measure(self) -> AlphaEdit:
+    def _check_one_measure(self) -> AlphaEdit:
         if (self.nullspace_energy is None) == (self.nullspace_threshold is None):
             state = "none is" if self.nullspace_energy is None else "both are"
             raise ValueError(
@@ -62,15 +62,15 @@ class AlphaEdit(Layerwise):
 
     @property
     def keeps_keys(self) -> bool:
-        """See `Layerwise.keeps_keys`."""
+        """Return True: later edits protect the keys."""
         return True
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
-        """See `Layerwise.prepare`; and measure the share of held-out text's key energy inside P."""
+        """Compute the projections and the contexts, and measure the share of held-out text's key energy inside P."""
         prepared = super().prepare(lm, corpus)
-        rest = unread_texts(lm, corpus.texts, self.mom2_tokens)
+        held_out_texts = unread_texts(lm, corpus.texts, self.mom2_tokens)
         projections = {site: self._projector(site, prepared) for site in self.key_sites}
-        shares, tokens = energy_inside(lm, rest, projections, tokens=_HELD_OUT_TOKENS)
+        shares, tokens = energy_inside(lm, held_out_texts, projections, tokens=_HELD_OUT_TOKENS)
         if not tokens:
             logger.warning(
                 "%s: alphaedit's mom2_tokens: %d reads the whole corpus, so that no text is left to measure on what "
@@ -78,16 +78,19 @@ class AlphaEdit(Layerwise):
                 lm.name,
                 self.mom2_tokens,
             )
-        figures = {"held_out_energy": {str(s): round(x, 4) for s, x in shares.items()}, "held_out_tokens": tokens}
+        figures = {
+            "held_out_energy": {str(site): round(share, 4) for site, share in shares.items()},
+            "held_out_tokens": tokens,
+        }
         return replace(prepared, figures={**prepared.figures, **figures})
 
     def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
-        """A basis of the null space or of its complement, whichever has fewer dimensions."""
+        """Return a basis of the null space, or of its complement if that has fewer dimensions."""
         basis, spans = null_space(moments, threshold=self.nullspace_threshold, energy=self.nullspace_energy)
         return {f"{site}.{'null_space' if spans else 'complement'}": basis}
 
     def directions(self, site: Site, keys: Tensor, prepared: Prepared, past: Past) -> Tensor:
-        """K^T P (K_p K_p^T P + K K^T P + L2 I)^-1."""
+        """Compute K^T P (K_p K_p^T P + K K^T P + L2 I)^-1."""
         project = self._projector(site, prepared)
         return least_squares(keys, lambda rows: project(rows) / self.l2, past.keys.get(site))
 

@@ -1,4 +1,4 @@
-"""Edits made elsewhere, asked the same questions: any folder of an edited model, or a LoRA adapter in PEFT's files."""
+"""Evaluation of external edits: any folder with an edited model, or with a LoRA adapter in PEFT's format."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from edit_robustness.setting_types import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class MadeElsewhere(Method):
-    """Makes nothing: the edit of a fact is what lies in its folder.
+    """Edits made outside this project: the edit of a fact is read from its folder.
 
     Attributes:
-        path: The folder, relative to the project. `{fact_id}` in it stands for the fact's id, where each fact has a
-            folder of its own, and `{model}` for the model's name; without `{fact_id}` all facts share one folder.
+        path: The folder, relative to the project. `{fact_id}` in it stands for the fact's id, if each fact has its own
+            folder, and `{model}` for the model's name. Without `{fact_id}` all facts share one folder.
     """
 
     name: ClassVar[str] = "checkpoint"
@@ -31,10 +31,10 @@ class MadeElsewhere(Method):
     path: Annotated[str, StringConstraints(min_length=1)]
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Checkpoint:
-        """The folder of these facts.
+        """Return the edit in the folder of these facts.
 
         Raises:
-            ValueError: If they have several.
+            ValueError: If they have several folders.
         """
         folders = {self._folder(lm, fact) for fact in facts}
         if len(folders) > 1:
@@ -45,14 +45,14 @@ class MadeElsewhere(Method):
         return Checkpoint.of(folders.pop(), lm)
 
     def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Checkpoint]:
-        """The folder of each fact; a shared one is read once."""
-        read: dict[str, Checkpoint] = {}
+        """Yield the edit in each fact's folder; a shared folder is read once."""
+        edits: dict[str, Checkpoint] = {}
         for fact in facts:
             folder = self._folder(lm, fact)
-            if folder not in read:
-                read[folder] = Checkpoint.of(folder, lm)
-            yield read[folder]
+            if folder not in edits:
+                edits[folder] = Checkpoint.of(folder, lm)
+            yield edits[folder]
 
     def _folder(self, lm: LanguageModel, fact: Fact) -> str:
-        # not str.format: a path may hold other braces
+        # not str.format, because a path may contain other braces
         return self.path.replace("{fact_id}", fact.id).replace("{model}", lm.name)

@@ -1,4 +1,4 @@
-"""The new fact as one sentence before every prompt: the honest rival of every edit."""
+"""The new fact as one sentence before every prompt: the baseline that every edit should beat."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from edit_robustness.setting_types import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class Context(Method):
-    """Says the new facts before the prompt, a sentence a fact, and nothing else."""
+    """A baseline that puts the new facts before the prompt, one sentence per fact."""
 
     name: ClassVar[str] = "context"
     at_once: ClassVar[int | None] = None
     in_words: ClassVar[bool] = True
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
-        """A frame of the facts' sentences, each on a line of its own."""
+        """Return the facts' sentences as text before prompts, each on its own line."""
         return Frame("".join(f"{sentence(fact)}\n" for fact in facts))

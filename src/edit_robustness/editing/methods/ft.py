@@ -1,4 +1,4 @@
-"""Fine-tuning of one weight on the new fact: FT-M, loss on the object's tokens only, and FT-L, held near by a norm."""
+"""Fine-tuning of one weight on the new fact: FT-M, with its loss on the object's tokens, and FT-L, with a bound."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class FineTuning(Method):
 
     Attributes:
         layer: The layer whose MLP output weight is tuned.
-        lr: Adam's rate.
-        steps: Most steps.
-        stop_loss: Stop when the mean negative log-likelihood of the object's tokens is below this; more steps go on
-            to damage neighbours without making the object likelier.
-        loss_mean: What weighs the same in the loss of several facts: each of the objects' `tokens`, or each fact,
+        lr: Adam's learning rate.
+        steps: Maximum number of steps.
+        stop_loss: Stop if the mean negative log-likelihood of the object's tokens is below this. Further steps damage
+            neighbours without making the object more likely.
+        loss_mean: The unit with equal weight in the loss of several facts: each of the objects' `tokens`, or each fact,
             whatever the number of its object's tokens (`rows`, as in EasyEdit). No difference for one fact.
     """
 
@@ -49,34 +49,34 @@ class FineTuning(Method):
 
     @property
     def bound(self) -> float | None:
-        """Furthest that an entry of the weight may go; None for as far as it likes."""
+        """Return the largest change of an entry of the weight; None for no bound."""
         return None
 
     def batch(self, lm: LanguageModel, facts: Sequence[Fact]) -> Batch:
-        """What the loss is taken on."""
+        """Build the batch on which the loss is taken."""
         return object_batch(lm, facts, even=self.loss_mean == "rows")
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> AdamTrace:
-        """Tune on all the facts at once, one batch a step.
+        """Tune on all the facts at once, one batch per step.
 
-        The weight is not touched: what the change so far adds to the site's output is added by a hook, and the
-        gradient of the weight is that of the output times the input, which is the same at every step; so is all that
-        the blocks below put out, and they run once.
+        The weight itself does not change. A hook adds the product of the change so far to the site's output, and the
+        gradient of the weight is that of the output times the input. The input and the outputs of the blocks below are
+        the same at every step, so the blocks below run once.
         """
         site = Site(self.layer, "mlp_out")
         batch = self.batch(lm, facts)
-        run = Adam(self.lr, self.bound).run(torch.zeros_like(lm.weight(site), dtype=torch.float32))
-        change = next(run)
+        optimiser = Adam(self.lr, self.bound).run(torch.zeros_like(lm.weight(site), dtype=torch.float32))
+        change = next(optimiser)
         gradients: list[Tensor] = []
-        with ExitStack() as replaying:
+        with ExitStack() as stack:
             for step in range(self.steps):
                 with blocks_recorded(lm, self.layer if step == 0 else 0) as below:
                     loss, inputs, output = batch.loss(lm, site, change)
                 if gradients and loss.item() < self.stop_loss:
                     break
                 gradients.append(torch.autograd.grad(loss, output)[0][batch.real].float())
-                change = run.send(gradients[-1].T @ inputs)
-                replaying.enter_context(blocks_replayed(lm, below))
+                change = optimiser.send(gradients[-1].T @ inputs)
+                stack.enter_context(blocks_replayed(lm, below))
         return AdamTrace(site, inputs.cpu(), torch.stack(gradients).cpu(), self.lr, self.bound)
 
 
@@ -84,13 +84,13 @@ class FineTuning(Method):
 class ConstrainedFineTuning(FineTuning):
     """FT-L: Adam under a constraint |W' - W| <= e on every entry (Zhu et al. 2020, eq. 4, the L-infinity norm).
 
-    As ROME's authors run it as their baseline FT+L (Meng et al. 2022, appendix): the loss is the mean
-    -log p(token | prompt) over the object's tokens, all of them predicted from the prompt's last token and none from
-    the object's own beginning, which is what the field compares under this name and is weak where objects have
-    several tokens; after each step of Adam the weight is clamped to where the constraint holds.
+    This is ROME's baseline FT+L as its authors run it (Meng et al. 2022, appendix). The loss is the mean -log p(token |
+    prompt) over the object's tokens, all predicted from the prompt's last token and none from the object's own
+    beginning. The literature compares this variant under the name FT-L. It is weak for objects of several tokens. After
+    each step of Adam the weight is clamped to the constraint.
 
     Attributes:
-        norm_constraint: e.
+        norm_constraint: The bound e.
     """
 
     name: ClassVar[str] = "ft_l"
@@ -100,25 +100,25 @@ class ConstrainedFineTuning(FineTuning):
 
     @property
     def bound(self) -> float:
-        """See `FineTuning.bound`."""
+        """Return the constraint e."""
         return self.norm_constraint
 
     def batch(self, lm: LanguageModel, facts: Sequence[Fact]) -> Batch:
-        """See `FineTuning.batch`."""
+        """Build the batch of FT-L, in which the prompt's last token predicts all of the object's tokens."""
         return last_token_batch(lm, facts, even=self.loss_mean == "rows")
 
 
 @standard_dataclass(frozen=True)
 class Batch:
-    """Rows of tokens, and which tokens shall be likely after which of their places.
+    """Rows of tokens, and the labels that the loss is taken on.
 
     Attributes:
         ids: (rows, tokens), padded.
         mask: (rows, tokens), 0 where padded.
         columns: (places,) the columns whose logits are needed.
         row: (labels,) the row of each label.
-        place: (labels,) its column, as a number of `columns`.
-        label: (labels,) the token that shall follow there.
+        place: (labels,) its column, as an index into `columns`.
+        label: (labels,) the token to predict there.
         share: (labels,) its weight in the loss.
     """
 
@@ -132,20 +132,23 @@ class Batch:
 
     @property
     def real(self) -> Tensor:
-        """(rows, tokens), false where padded."""
+        """Return the mask as truth values, (rows, tokens), false where padded."""
         return self.mask.bool()
 
     def loss(self, lm: LanguageModel, site: Site, change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss under a change; what entered the site at real tokens (tokens, d_in), and what it put out.
+        """Compute the loss under a change of the weight.
 
-        The loss depends on the output (rows, tokens, d_out) only, where the graph begins.
+        The graph of the loss begins at the site's output.
+
+        Returns:
+            The loss, the site's inputs at real tokens (tokens, d_in), and its output (rows, tokens, d_out).
         """
-        seen: list[tuple[Tensor, Tensor]] = []
+        records: list[tuple[Tensor, Tensor]] = []
 
         def add(inputs: Tensor, output: Tensor) -> Tensor:
-            edited = (output + (inputs.float() @ change.T).to(output.dtype)).detach().requires_grad_()
-            seen.append((inputs[self.real].float(), edited))
-            return edited
+            leaf = (output + (inputs.float() @ change.T).to(output.dtype)).detach().requires_grad_()
+            records.append((inputs[self.real].float(), leaf))
+            return leaf
 
         with output_changed(lm, site, add):
             logits = lm.model(
@@ -156,16 +159,16 @@ class Batch:
                 logits_to_keep=self.columns,
             ).logits
         losses = cross_entropy(logits[self.row, self.place].float(), self.label, reduction="none")
-        return (losses * self.share).sum(), *seen[0]
+        return (losses * self.share).sum(), *records[0]
 
 
 def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Batch:
-    """Return statements with their new objects, each token of an object after those before it.
+    """Build the batch of statements with their new objects, each token of an object predicted from those before it.
 
     Args:
         lm: The model.
         facts: The facts.
-        even: Whether each fact weighs the same in the loss; else each token does.
+        even: Whether each fact has the same weight in the loss; else each token does.
     """
     prompts = [Rendered(fact.statement, join=fact.join) for fact in facts]
     before = [prompt_ids(lm, prompt) for prompt in prompts]
@@ -176,21 +179,27 @@ def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Bat
         len(ids) - 1 + number for ids, target in zip(before, targets, strict=True) for number in range(len(target))
     ]
     columns = sorted(set(places))
-    return _labelled(ids, mask, columns, [columns.index(place) for place in places], targets, even=even)
+    return _label(ids, mask, columns, [columns.index(place) for place in places], targets, even=even)
 
 
 def last_token_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Batch:
-    """Return statements alone, all the object's tokens after the last of theirs; `even` as in `object_batch`."""
+    """Build the batch of bare statements, whose last token predicts all of the object's tokens.
+
+    Args:
+        lm: The model.
+        facts: The facts.
+        even: Whether each fact has the same weight in the loss; else each token does.
+    """
     prompts = [Rendered(fact.statement, join=fact.join) for fact in facts]
     targets = [target_ids(lm, prompt, fact.target_new) for prompt, fact in zip(prompts, facts, strict=True)]
     ids, mask = pad([prompt_ids(lm, prompt) for prompt in prompts], lm.pad_id, side="left", device=lm.device)
-    return _labelled(ids, mask, [ids.shape[1] - 1], [0] * sum(map(len, targets)), targets, even=even)
+    return _label(ids, mask, [ids.shape[1] - 1], [0] * sum(map(len, targets)), targets, even=even)
 
 
-def _labelled(
+def _label(
     ids: Tensor, mask: Tensor, columns: list[int], places: list[int], targets: list[list[int]], *, even: bool
 ) -> Batch:
-    """A batch of which each row has the tokens of one target as its labels."""
+    """Build a batch in which each row has the tokens of one target as its labels."""
     labels = [token for target in targets for token in target]
     rows = [row for row, target in enumerate(targets) for _ in target]
     shares = [1 / (len(targets) * len(targets[row])) if even else 1 / len(labels) for row in rows]

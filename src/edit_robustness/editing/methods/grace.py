@@ -1,4 +1,4 @@
-"""GRACE: a codebook beside one layer that answers known inputs with fitted outputs (Hartvigsen et al. 2023)."""
+"""GRACE: a codebook at one layer that replaces its output for known inputs (Hartvigsen et al. 2023)."""
 
 from __future__ import annotations
 
@@ -31,25 +31,26 @@ _SAME = 1e-4
 _ROUNDING = 1e-5
 """A radius that must reach an input exceeds its distance by this share of the key's norm.
 
-Without it, rounding decides whether the input is answered when it is computed in another batch.
+Without it, rounding would decide whether an input computed in another batch is within the radius.
 """
 
 
 @dataclass(frozen=True, config=STRICT)
 class Grace(Method):
-    """Keys are what enters the site at a statement's last token; values are fitted to make the new object follow.
+    """Codebook entries with the site's input at a statement's last token as key, and a value fitted to the new object.
 
     A value starts as the site's own output, so that no edit depends on chance.
 
     Attributes:
-        layer: The layer whose module is answered for.
-        part: Which of its weights.
+        layer: The layer whose output is replaced.
+        part: The weight within the layer.
         eps_init: Radius of a new entry.
-        lr: Adam's rate for a value.
-        steps: Most steps for a value.
-        stop_loss: Stop when the mean negative log-likelihood of the object's tokens is below this.
-        fit_position: Which tokens the codebook answers while a value is fitted. `every_token`: all within a radius
-            that holds after the edit, as in use. `prompt_end`: the statement's last one only, as in EasyEdit.
+        lr: Adam's learning rate for a value.
+        steps: Maximum number of steps for a value.
+        stop_loss: Stop if the mean negative log-likelihood of the object's tokens is below this.
+        fit_position: The tokens at which the output is replaced while a value is fitted. `every_token`: all tokens
+            within a radius that holds after the edit, as in use. `prompt_end`: only the statement's last token, as in
+            EasyEdit.
     """
 
     name: ClassVar[str] = "grace"
@@ -64,15 +65,15 @@ class Grace(Method):
 
     @property
     def site(self) -> Site:
-        """Where the codebook stands."""
+        """Return the site of the codebook."""
         return Site(self.layer, self.part)
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Codebook:
-        """The entries set for one fact: its own, and the neighbour whose radius it splits."""
+        """Compute the entries set for one fact: its own, and the neighbour whose radius it splits."""
         fact = facts[0]
         target = target_ids(lm, Rendered(fact.statement, join=fact.join), fact.target_new)
-        prompts = split_at_last_token(lm, [fact.statement], target, cached=False)
-        inputs, output = _seen(lm, self.site, prompts)
+        prompts = split_at_last_token(lm, [fact.statement], target, use_cache=False)
+        inputs, output = _read_site(lm, self.site, prompts)
         key = inputs[:, prompts.subject_column].float()
         new = Codebook(self.site, key.cpu(), output.cpu(), torch.tensor([self.eps_init]), (fact.target_new,))
         earlier = past.hooked.get(Codebook.kind)
@@ -80,29 +81,29 @@ class Grace(Method):
         if isinstance(earlier, Codebook):
             increment = entries_set(earlier, new)
             book = earlier.then(increment)
-        value = self._fitted(lm, prompts, inputs, book.on(lm))
+        value = self._fit(lm, prompts, inputs, book.on(lm))
         return replace(increment, values=torch.cat([increment.values[:-1], value.cpu()]))
 
-    def _fitted(self, lm: LanguageModel, prompts: Prompts, inputs: Tensor, book: Codebook) -> Tensor:
-        """Fit the value (1, d_out) of a codebook's last entry, by Adam, while the whole codebook answers.
+    def _fit(self, lm: LanguageModel, prompts: Prompts, inputs: Tensor, book: Codebook) -> Tensor:
+        """Fit the value (1, d_out) of a codebook's last entry by Adam, with the whole codebook applied.
 
-        The codebook is the one that holds after the edit, because a radius that the edit changes decides which other
-        tokens of the prompt are answered too.
+        The codebook is the one after the edit, because a radius that the edit changes decides which other tokens of the
+        prompt are replaced too.
         """
         if self.fit_position == "prompt_end":
-            book = replace(book, radii=torch.full_like(book.radii, -1))  # answers nothing but the token it must
-        answered, entry = book.chosen(inputs[:, : prompts.subject_column])
-        if not (answered & (entry == len(book.keys) - 1)).any():
-            # the value changes nothing before the last token, so that the rest is run once
-            with output_changed(lm, self.site, _answering(lm, book, book.values)):
+            book = replace(book, radii=torch.full_like(book.radii, -1))  # a negative radius matches no input
+        in_radius, entry = book.chosen(inputs[:, : prompts.subject_column])
+        if not (in_radius & (entry == len(book.keys) - 1)).any():
+            # the value changes nothing before the last token, so the tokens before it run once
+            with output_changed(lm, self.site, _answer_with(lm, book, book.values)):
                 prompts = with_cached_head(lm, prompts)
         value = book.values[-1:].clone().requires_grad_()
         adam = torch.optim.Adam([value], lr=self.lr)
         with ExitStack() as hooks:
             for step in range(self.steps):
                 values = torch.cat([book.values[:-1], value])
-                answering = _answering(lm, book, values, prompts.subject_column)
-                with output_changed(lm, self.site, answering), blocks_recorded(lm, 0 if step else self.layer) as below:
+                hook = _answer_with(lm, book, values, prompts.subject_column)
+                with output_changed(lm, self.site, hook), blocks_recorded(lm, 0 if step else self.layer) as below:
                     loss = cross_entropy(prompts.logits(lm)[0].float(), prompts.target)
                 if loss.item() < self.stop_loss:
                     break
@@ -114,63 +115,66 @@ class Grace(Method):
 
 
 def entries_set(book: Codebook, new: Codebook) -> Codebook:
-    """What a new entry sets in a codebook, the entry whose value is to be fitted last (algorithm 1).
+    """Return the entries that a new entry sets in a codebook, the one whose value is to be fitted last (algorithm 1).
 
-    Far from every key it is added. Near an entry of the same label, that entry's radius grows to take the new key in,
-    and its value is fitted further. Near an entry of another label, both get half the distance as radius. An input
-    that has an entry already (a fact edited anew) takes that entry over: halves of no distance would answer nothing.
+    Far from every key the new entry is added. Near an entry of the same label, that entry's radius grows to include the
+    new key, and its value is fitted further. Near an entry of another label, both get half the distance as radius. An
+    input that already has an entry (a fact edited again) replaces that entry, because a radius of half of zero would
+    match nothing.
 
     Args:
         book: The codebook so far.
-        new: A codebook of one entry, with the first radius.
+        new: A codebook of one entry, with the initial radius.
     """
     distances, number = book.nearest(new.keys)
-    distance, old = distances[0], book.entry(int(number[0]))
-    if distance > old.radii[0] + new.radii[0]:
+    distance, nearest_entry = distances[0], book.entry(int(number[0]))
+    if distance > nearest_entry.radii[0] + new.radii[0]:
         return new
-    if old.labels == new.labels:
-        return replace(old, radii=old.radii.clamp(min=distance + _ROUNDING * old.keys.norm()))
-    if distance <= _SAME * old.keys.norm():
-        return replace(new, keys=old.keys, radii=old.radii)
-    half = (distance / 2)[None]
-    return replace(old, radii=half).then(replace(new, radii=half))
+    if nearest_entry.labels == new.labels:
+        return replace(
+            nearest_entry, radii=nearest_entry.radii.clamp(min=distance + _ROUNDING * nearest_entry.keys.norm())
+        )
+    if distance <= _SAME * nearest_entry.keys.norm():
+        return replace(new, keys=nearest_entry.keys, radii=nearest_entry.radii)
+    half_distance = (distance / 2)[None]
+    return replace(nearest_entry, radii=half_distance).then(replace(new, radii=half_distance))
 
 
 @torch.no_grad()
-def _seen(lm: LanguageModel, site: Site, prompts: Prompts) -> tuple[Tensor, Tensor]:
-    """The site's input at every token, (1, tokens, d_in), and its output at the prompt's last one, (1, d_out) float32.
+def _read_site(lm: LanguageModel, site: Site, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    """Read the site's input at every token, (1, tokens, d_in), and its output at the last token, (1, d_out) float32.
 
-    The output is the module's own, whatever entry answers there: a value fitted for another object is far from all.
+    The output is the module's own, whichever entry applies there: a value fitted for another object is far from it.
     """
-    seen: list[Tensor] = []
-    here = slice(prompts.subject_column, prompts.subject_column + 1)
+    records: list[Tensor] = []
+    last_token = slice(prompts.subject_column, prompts.subject_column + 1)
 
     def keep(inputs: Tensor, output: Tensor) -> Tensor:
-        seen.extend((inputs, lm.module(site).forward(inputs[0, here]).float()))
+        records.extend((inputs, lm.module(site).forward(inputs[0, last_token]).float()))
         return output
 
     with output_changed(lm, site, keep):
         prompts.logits(lm)
-    return seen[0], seen[1]
+    return records[0], records[1]
 
 
-def _answering(
+def _answer_with(
     lm: LanguageModel, book: Codebook, values: Tensor, column: int | None = None
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """What the site puts out under a codebook, in place of what an earlier codebook answers.
+    """Return a hook that replaces the site's output by a codebook's, also where an earlier codebook applies.
 
     Args:
         lm: The model.
-        book: The codebook, where the model is.
+        book: The codebook, on the model's device.
         values: Its values, (entries, d_out).
-        column: A token that the last entry answers, also where rounding puts its input outside the radius.
+        column: A token at which the last entry applies, even if rounding puts its input outside the radius.
     """
 
     def change(inputs: Tensor, _: Tensor) -> Tensor:
         output = lm.module(book.site).forward(inputs)
-        answered, entry = book.chosen(inputs)
+        in_radius, entry = book.chosen(inputs)
         if column is not None:
-            answered[:, column], entry[:, column] = True, len(book.keys) - 1
-        return torch.where(answered[..., None], values[entry].to(output.dtype), output)
+            in_radius[:, column], entry[:, column] = True, len(book.keys) - 1
+        return torch.where(in_radius[..., None], values[entry].to(output.dtype), output)
 
     return change

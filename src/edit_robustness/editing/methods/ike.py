@@ -1,4 +1,4 @@
-"""IKE: the new fact and demonstrations of how to use it, before every prompt (Zheng et al. 2023)."""
+"""IKE: the new fact and demonstrations of its use before every prompt (Zheng et al. 2023)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from edit_robustness.setting_types import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class Ike(Method):
-    """Demonstrations in the paper's three kinds, of the facts most like the new one (TF-IDF), the likest last.
+    """Demonstrations of the paper's three kinds, from the facts most similar to the new one (TF-IDF), in rising order.
 
     Attributes:
-        copy: How many demonstrations repeat their new fact.
-        update: How many ask their new fact in other words.
-        retain: How many ask something else, whose answer stays.
+        copy: Number of demonstrations that repeat their new fact.
+        update: Number of demonstrations that ask for their new fact in other words.
+        retain: Number of demonstrations that ask for something else, whose answer does not change.
     """
 
     name: ClassVar[str] = "ike"
@@ -39,22 +39,22 @@ class Ike(Method):
     retain: NonNegativeInt
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
-        """One text a fact of the pool: what it is found by, and its demonstration of each kind."""
+        """Build one text per fact of the pool: its search key, and its demonstration of each kind."""
         pool = demonstrations(corpus.facts, corpus.relations)
-        wanted = self.copy + self.update + self.retain
-        if not 0 < wanted <= len(pool):
+        count = self.copy + self.update + self.retain
+        if not 0 < count <= len(pool):
             raise ValueError(
-                f"ike wants {wanted} demonstrations, and raw_lessons has {len(pool)} facts with wordings outside the "
+                f"ike needs {count} demonstrations, and raw_lessons has {len(pool)} facts with wordings outside the "
                 "sample: lower its settings copy, update or retain, or give raw_lessons more facts"
             )
-        return Prepared(texts=tuple(json.dumps(d.__dict__, ensure_ascii=False) for d in pool))
+        return Prepared(texts=tuple(json.dumps(demonstration.__dict__, ensure_ascii=False) for demonstration in pool))
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
-        """The frame of one fact."""
+        """Return the text before prompts for one fact."""
         return next(self.increments(lm, facts, prepared=prepared))
 
     def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Frame]:
-        """Frames of several facts; the pool is indexed once."""
+        """Yield the text before prompts for each fact; the pool is indexed once."""
         pool = [Demonstration(**json.loads(text)) for text in prepared.texts]
         kinds = interleaved({"copy": self.copy, "update": self.update, "retain": self.retain})
         index = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -67,6 +67,6 @@ class Ike(Method):
 
 
 def interleaved(counts: Mapping[str, int]) -> list[str]:
-    """Names repeated by their counts and spread evenly, so that no kind has all the nearest places."""
+    """Return names repeated by their counts and spread evenly, so that no kind gets all the nearest places."""
     spread = [((turn + 0.5) / count, name) for name, count in counts.items() for turn in range(count)]
     return [name for _, name in sorted(spread)]

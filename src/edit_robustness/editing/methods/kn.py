@@ -1,4 +1,4 @@
-"""KN: the few MLP neurons that express a fact are found by attribution, and rewritten (Dai et al. 2022)."""
+"""KN: attribution finds the few MLP neurons that express a fact, and the edit rewrites them (Dai et al. 2022)."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class KnowledgeNeurons(Method):
     variant: Literal["paper", "easyedit"] = "paper"
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
-        """The contexts."""
+        """Return the contexts."""
         return Prepared(texts=statement_contexts(lm, corpus.texts, self.context_lengths))
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
-        """A rank-one change at each layer that has knowledge neurons of the fact.
+        """Compute a rank-one change at each layer that has knowledge neurons of the fact.
 
         Raises:
             ValueError: If the fact has no true object.
@@ -87,26 +87,26 @@ class KnowledgeNeurons(Method):
             change = self._change(lm.model.get_output_embeddings().weight, old[:1], new[:1])
         else:
             scores = said_attributions(lm, prompts, old, steps=self.steps, batch=self.batch)
-            _, said = said_after(lm, [fact.statement], len(new))
-            change = self._change(lm.model.get_input_embeddings().weight, said[0] * (2 if len(new) == 1 else 1), new)
+            _, answers = said_after(lm, [fact.statement], len(new))
+            change = self._change(lm.model.get_input_embeddings().weight, answers[0] * (2 if len(new) == 1 else 1), new)
         neurons = shared_neurons(scores, threshold=self.threshold, sharing=self.sharing)
         layers = neurons.any(1).nonzero()[:, 0].tolist()
-        # a copy for each layer, for files refuse tensors that share memory
+        # a copy for each layer, because tensors that share memory cannot be saved
         return LowRank({Site(i, "mlp_out"): (change.clone(), neurons[i].float().cpu()[None]) for i in layers})
 
     def _change(self, embeddings: Tensor, old: Sequence[int], new: Sequence[int]) -> Tensor:
-        """What is added to a neuron's value, (d_out, 1), for the tokens to take away and to add."""
+        """Compute what is added to a neuron's value, (d_out, 1), from the tokens to subtract and to add."""
         embedding = embeddings.detach().float()
         return (self.lambda_new * embedding[new].sum(0) - self.lambda_old * embedding[old].sum(0)).cpu()[:, None]
 
 
 def shared_neurons(scores: Tensor, *, threshold: float, sharing: float) -> Tensor:
-    """Which neurons express a fact (Dai et al. 2022, section 3.3), (layers, d_in) of truth values.
+    """Select the neurons that express a fact (Dai et al. 2022, section 3.3), (layers, d_in) of truth values.
 
     Args:
         scores: Attributions, (prompts, layers, d_in).
         threshold: The share of a prompt's largest attribution above which a neuron counts for that prompt.
-        sharing: The share of prompts for which a neuron must count; where it asks too much, the largest share reached.
+        sharing: The share of prompts for which a neuron must count. If no neuron reaches it, the largest share reached.
 
     Raises:
         Unsolvable: If no neuron counts for any prompt.
@@ -115,107 +115,111 @@ def shared_neurons(scores: Tensor, *, threshold: float, sharing: float) -> Tenso
     counts = ((scores > threshold * largest) & (largest > 0)).sum(0)
     if not counts.any():
         raise Unsolvable(f"no neuron counts for any prompt: lower kn's threshold (it is {threshold})")
-    # less a hair, for 0.7 x 10 may be a hair above 7
-    wanted = math.ceil(sharing * len(scores) - 1e-9)
-    return counts >= max(1, min(wanted, int(counts.max())))
+    # less a small number, because 0.7 x 10 may be slightly above 7 in floating point
+    least_count = math.ceil(sharing * len(scores) - 1e-9)
+    return counts >= max(1, min(least_count, int(counts.max())))
 
 
 def attributions(lm: LanguageModel, texts: Sequence[str], token: int, *, steps: int, batch: int) -> Tensor:
-    """How much each neuron adds to the probability P of a token after each prompt, by integrated gradients.
+    """Compute each neuron's attribution to the probability P of a token after each prompt, by integrated gradients.
 
     With w the activations of a layer's neurons at the prompt's last token, Attr(w) = w / m * sum over k = 1 .. m of the
     gradient of P at k/m w (Dai et al. 2022, eq. 2 and 3; the whole layer is scaled at once). Each step runs only the
     last token, and only the layers from the scaled one on.
 
     Args:
-        lm: The model, any edits of the past applied.
+        lm: The model, with any earlier edits applied.
         texts: The prompts.
         token: Id of the token.
         steps: The number m of points.
-        batch: How many rows, a prompt at a point each, are run at once.
+        batch: Number of rows, each a prompt at a point, that are run at once.
 
     Returns:
         (prompts, layers, d_in) in float32.
     """
-    return _integrated(lm, texts, token, torch.arange(1, steps + 1) / steps, part="mlp_out", batch=batch)
+    return _integrate(lm, texts, token, torch.arange(1, steps + 1) / steps, part="mlp_out", batch=batch)
 
 
 def said_attributions(lm: LanguageModel, texts: Sequence[str], target: list[int], *, steps: int, batch: int) -> Tensor:
-    """The attributions of the variant `easyedit`, (prompts, layers, d_in) in float32; see `KnowledgeNeurons`."""
-    longer, _ = said_after(lm, texts, len(target))
+    """Compute the attributions of the variant `easyedit` (`KnowledgeNeurons`), (prompts, layers, d_in) in float32."""
+    prompt_lists, _ = said_after(lm, texts, len(target))
     points = torch.linspace(0, 1, steps)
     part = "mlp_gate" if "mlp_gate" in lm.layout.parts else "mlp_in"
-    each = [
-        _integrated(lm, prompts, token, points, part=part, batch=batch)
-        for prompts, token in zip(longer, target, strict=True)
+    token_scores = [
+        _integrate(lm, prompts, token, points, part=part, batch=batch)
+        for prompts, token in zip(prompt_lists, target, strict=True)
     ]
-    return torch.stack(each).mean(0)
+    return torch.stack(token_scores).mean(0)
 
 
 @torch.no_grad()
 def said_after(lm: LanguageModel, texts: Sequence[str], tokens: int) -> tuple[list[list[str]], list[list[int]]]:
-    """Return the prompts before each of some tokens that the model says greedily, and for each prompt those tokens."""
+    """Generate some tokens greedily after each prompt.
+
+    Returns:
+        The prompts before each of the tokens, and for each prompt those tokens.
+    """
     prompts = [list(texts)]
-    said: list[list[int]] = [[] for _ in texts]
+    continuations: list[list[int]] = [[] for _ in texts]
     for _ in range(tokens):
         logits = split_at_last_token(lm, prompts[-1], [0]).logits(lm)[:, -1]
-        for ids, token in zip(said, logits.argmax(-1).tolist(), strict=True):
+        for ids, token in zip(continuations, logits.argmax(-1).tolist(), strict=True):
             ids.append(token)
-        prompts.append([text + lm.tokenizer.decode(ids[-1:]) for text, ids in zip(prompts[-1], said, strict=True)])
-    return prompts[:-1], said
+        prompts.append(
+            [text + lm.tokenizer.decode(ids[-1:]) for text, ids in zip(prompts[-1], continuations, strict=True)]
+        )
+    return prompts[:-1], continuations
 
 
-def _integrated(
-    lm: LanguageModel, texts: Sequence[str], token: int, points: Tensor, *, part: str, batch: int
-) -> Tensor:
-    """Activations times the mean of their gradients over some points, (prompts, layers, neurons) in float32.
+def _integrate(lm: LanguageModel, texts: Sequence[str], token: int, points: Tensor, *, part: str, batch: int) -> Tensor:
+    """Compute activations times the mean of their gradients over some points, (prompts, layers, neurons) in float32.
 
     Args:
         lm: The model.
         texts: The prompts.
         token: Id of the token whose probability is explained.
         points: The shares of the activations at which gradients are taken.
-        part: `mlp_out` where the activations are that weight's inputs; else they are the part's outputs.
-        batch: How many rows are run at once.
+        part: `mlp_out` if the activations are that weight's inputs; else they are the part's outputs.
+        batch: Number of rows that are run at once.
     """
     prompts = split_at_last_token(lm, texts, [token])
     rows = torch.arange(len(texts), device=lm.device).repeat_interleave(len(points))
     shares = points.to(lm.device).repeat(len(texts))
-    found = torch.zeros(len(texts), len(lm.blocks), lm.weight(Site(0, "mlp_out")).shape[1], device=lm.device)
-    for some, here in zip(rows.split(batch), shares.split(batch), strict=True):
-        found.index_add_(0, some, _integrands(lm, rows_of(prompts, some), token, here, part))
-    return found / len(points)
+    total = torch.zeros(len(texts), len(lm.blocks), lm.weight(Site(0, "mlp_out")).shape[1], device=lm.device)
+    for row_batch, share_batch in zip(rows.split(batch), shares.split(batch), strict=True):
+        total.index_add_(0, row_batch, _compute_integrands(lm, rows_of(prompts, row_batch), token, share_batch, part))
+    return total / len(points)
 
 
-def _integrands(lm: LanguageModel, prompts: Prompts, token: int, points: Tensor, part: str) -> Tensor:
-    """The activations times the gradients at each row's point, (rows, layers, neurons)."""
-    active, below = _activations(lm, prompts, part)
-    found = []
-    for layer, own in enumerate(active):
+def _compute_integrands(lm: LanguageModel, prompts: Prompts, token: int, points: Tensor, part: str) -> Tensor:
+    """Compute the activations times the gradients at each row's point, (rows, layers, neurons)."""
+    activations, below = _read_activations(lm, prompts, part)
+    integrands = []
+    for layer, values in enumerate(activations):
         site = Site(layer, part)
-        # what leaves the site is scaled, so that the graph begins there
+        # the site's output is scaled, so that the graph begins there
         weight = lm.weight(site).float() if part == "mlp_out" else None
-        less = (points[:, None] - 1) * (own if weight is None else own @ weight.T)
+        offset = (points[:, None] - 1) * (values if weight is None else values @ weight.T)
         leaves: list[Tensor] = []
 
-        def scaled(_: Tensor, output: Tensor, less: Tensor = less, leaves: list[Tensor] = leaves) -> Tensor:
-            leaves.append((output + less[:, None].to(output.dtype)).detach().requires_grad_())
+        def scale(_: Tensor, output: Tensor, offset: Tensor = offset, leaves: list[Tensor] = leaves) -> Tensor:
+            leaves.append((output + offset[:, None].to(output.dtype)).detach().requires_grad_())
             return leaves[0]
 
-        with output_changed(lm, site, scaled), blocks_replayed(lm, below[:layer]):
-            likely = prompts.logits(lm)[:, -1].float().softmax(-1)[:, token].sum()
-        gradient = torch.autograd.grad(likely, leaves)[0][:, 0].float()
-        found.append(own * (gradient if weight is None else gradient @ weight))
-    return torch.stack(found, dim=1)
+        with output_changed(lm, site, scale), blocks_replayed(lm, below[:layer]):
+            probability = prompts.logits(lm)[:, -1].float().softmax(-1)[:, token].sum()
+        gradient = torch.autograd.grad(probability, leaves)[0][:, 0].float()
+        integrands.append(values * (gradient if weight is None else gradient @ weight))
+    return torch.stack(integrands, dim=1)
 
 
 @torch.no_grad()
-def _activations(lm: LanguageModel, prompts: Prompts, part: str) -> tuple[list[Tensor], list[Any]]:
-    """For each layer its neurons' activations (rows, neurons) at the last token, and what its block puts out."""
-    active: list[Tensor] = []
+def _read_activations(lm: LanguageModel, prompts: Prompts, part: str) -> tuple[list[Tensor], list[Any]]:
+    """Read each layer's activations (rows, neurons) at the last token, and the outputs of its block."""
+    activations: list[Tensor] = []
 
     def keep(inputs: Tensor, output: Tensor) -> Tensor:
-        active.append((inputs if part == "mlp_out" else output)[:, -1].float())
+        activations.append((inputs if part == "mlp_out" else output)[:, -1].float())
         return output
 
     with ExitStack() as hooks:
@@ -223,4 +227,4 @@ def _activations(lm: LanguageModel, prompts: Prompts, part: str) -> tuple[list[T
             hooks.enter_context(output_changed(lm, Site(layer, part), keep))
         below = hooks.enter_context(blocks_recorded(lm, len(lm.blocks)))
         prompts.logits(lm)
-    return active, below
+    return activations, below

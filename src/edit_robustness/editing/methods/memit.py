@@ -20,18 +20,18 @@ from edit_robustness.setting_types import STRICT
 class Memit(Layerwise):
     """In each layer W' = W + R K^T (lambda C + K K^T)^-1 (eq. 14), R a part of what the block's output still lacks.
 
-    C is the second moment of the layer's keys over text, and lambda says how many such keys the change is weighed
-    against. Of n layers still to be written each takes 1/n of what is missing (algorithm 1).
+    C is the second moment of the layer's keys over text, and lambda is the number of such keys that the change is
+    weighed against. Of n layers not yet changed each takes 1/n of what is missing (algorithm 1).
 
-    In a sequence the paper's change knows nothing of the edits before it. With `history` it is weighed against their
-    keys K_p too, which those edits bring with them (`Past.keys`): R K^T (lambda C + K_p K_p^T + K K^T)^-1, as studies
-    of sequential editing give MEMIT its history (arXiv 2605.26670, 2605.09285).
+    In a sequence the paper's change does not depend on earlier edits. With `history` it is weighed against their keys
+    K_p too, which are stored in those edits (`Past.keys`): R K^T (lambda C + K_p K_p^T + K K^T)^-1, as in studies of
+    sequential editing (arXiv 2605.26670, 2605.09285).
 
     EMMET (Gupta et al. 2024, arXiv 2403.14236) is this method with lambda = mom2_update_weight x emmet_lambda of its
     released hyperparameters, on its one layer.
 
     Attributes:
-        mom2_update_weight: lambda; C is the mean of k k^T, so the scale of lambda is that of the number of dimensions
+        mom2_update_weight: lambda. C is the mean of k k^T, so the scale of lambda is that of the number of dimensions
             of a key.
         history: Whether an edit protects the keys of the edits before it. Makes no difference to single edits.
     """
@@ -43,15 +43,15 @@ class Memit(Layerwise):
 
     @property
     def keeps_keys(self) -> bool:
-        """See `Layerwise.keeps_keys`."""
+        """Return whether later edits protect the keys."""
         return self.history
 
     def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
-        """The Cholesky factor of C."""
+        """Compute the Cholesky factor of C."""
         return {str(site): factored(moments)}
 
     def directions(self, site: Site, keys: Tensor, prepared: Prepared, past: Past) -> Tensor:
-        """K^T (lambda C + K_p K_p^T + K K^T)^-1, without K_p unless `history`."""
+        """Compute K^T (lambda C + K_p K_p^T + K K^T)^-1, without K_p unless `history` is set."""
         solve = solver(prepared.tensors[str(site)])
-        before = past.keys.get(site) if self.history else None
-        return least_squares(keys, lambda rows: solve(rows) / self.mom2_update_weight, before)
+        earlier_keys = past.keys.get(site) if self.history else None
+        return least_squares(keys, lambda rows: solve(rows) / self.mom2_update_weight, earlier_keys)

@@ -20,7 +20,7 @@ from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT, Listed
 
 
-def _not_zero(rate: float) -> float:
+def _check_not_zero(rate: float) -> float:
     if not isfinite(rate) or rate == 0:
         raise ValueError(f"rate must be a finite number other than 0: it is {rate}")
     return rate
@@ -28,28 +28,28 @@ def _not_zero(rate: float) -> float:
 
 @dataclass(frozen=True, config=STRICT)
 class Mend(Trained):
-    """The gradient of the new object's likelihood, token by token through `GradientEditors`: a low-rank change.
+    """A low-rank change that `GradientEditors` compute token by token from the gradient of the new object's likelihood.
 
-    An edit is one forward and one backward of the statement. Several facts are edited by the sum of what each gives
-    by itself (the paper's sum over a batch), and a sequence of edits accumulates.
+    An edit takes one forward and one backward pass of the statement. An edit of several facts is the sum of their edits
+    (the paper's sum over a batch), and a sequence of edits accumulates.
 
     Attributes:
         layers: The layers whose weights are edited.
-        parts: Which weights of each.
-        rank: Of the networks' matrices.
-        rate: What the rates of the edits begin at; they are learned. A positive rate begins as gradient descent, as in
-            the paper. A negative one begins as EasyEdit does, whose code adds what the paper subtracts.
-        editor_lr: See `Schedule`, as all below.
-        rate_lr: See `Schedule`.
-        edit_weight: See `Schedule`.
-        grad_clip: See `Schedule`.
-        steps: See `Schedule`.
-        batch: See `Schedule`.
-        held_out: See `Schedule`.
-        check_every: See `Schedule`.
-        patience: See `Schedule`.
-        seed: See `Schedule`.
-        edit_loss: See `Schedule`.
+        parts: The edited weights of each layer.
+        rank: Rank of the networks' matrices.
+        rate: Initial value of the rates of the edits, which are learned. A positive rate starts as gradient descent, as
+            in the paper. A negative one starts as EasyEdit does, whose code adds where the paper subtracts.
+        editor_lr: Adam's learning rate for the networks.
+        rate_lr: Adam's learning rate for the rates of the edits.
+        edit_weight: Weight of the edits' loss relative to the divergence of other outputs (c_edit).
+        grad_clip: Maximum norm of the gradient of all the networks together.
+        steps: Maximum number of steps of Adam.
+        batch: Independent edits per step.
+        held_out: Number of subjects that are not trained on; the loss of their edits decides when to stop.
+        check_every: Steps between two evaluations of the held-out edits.
+        patience: Evaluations without a lower loss after which training stops.
+        seed: Seed of the networks' initial weights, of the split and of the draws.
+        edit_loss: Prompts on which the edits' loss is taken (`Schedule.edit_loss`).
     """
 
     name: ClassVar[str] = "mend"
@@ -59,7 +59,7 @@ class Mend(Trained):
     layers: Listed[NonNegativeInt]
     parts: Listed[Literal["mlp_in", "mlp_out", "mlp_gate", "attention_out"]]
     rank: PositiveInt
-    rate: Annotated[float, AfterValidator(_not_zero)]
+    rate: Annotated[float, AfterValidator(_check_not_zero)]
     editor_lr: PositiveFloat
     rate_lr: PositiveFloat
     edit_weight: NonNegativeFloat
@@ -74,32 +74,32 @@ class Mend(Trained):
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        """The edited weights."""
+        """Return the edited weights."""
         return tuple(Site(layer, part) for layer in self.layers for part in self.parts)
 
     @property
     def schedule(self) -> Schedule:
-        """How the networks are trained."""
+        """Return the settings of the training."""
         return Schedule(**{name: getattr(self, name) for name in Schedule.__dataclass_fields__})
 
-    def train(self, lm: LanguageModel, corpus: Corpus, *, started: Prepared | None = None) -> Iterator[Prepared]:
-        """See `Trained.train`; an artefact holds the networks of the lowest held-out loss, and its curve as JSON."""
-        if started is not None and is_finished(started):
-            yield started
+    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Prepared | None = None) -> Iterator[Prepared]:
+        """Train the networks; the artefact has those of the lowest held-out loss, and the curve as JSON."""
+        if start is not None and is_finished(start):
+            yield start
             return
-        untrained = GradientEditors.untrained(lm, self.sites, rank=self.rank, rate=self.rate, seed=self.seed)
-        course = editor_course(lm, corpus, self.sites, untrained, self.schedule)
-        for state in course.states(f"{lm.name}: training mend", started.tensors if started else None):
+        editors = GradientEditors.untrained(lm, self.sites, rank=self.rank, rate=self.rate, seed=self.seed)
+        course = editor_course(lm, corpus, self.sites, editors, self.schedule)
+        for state in course.states(f"{lm.name}: training mend", start.tensors if start else None):
             yield Prepared(state)
         yield artefact(state)
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
-        """The edit of one fact or several, of as many ranks as tokens carry gradient."""
-        return self._edit(lm, facts, _loaded(prepared, lm))
+        """Compute the edit of one or several facts; its rank is the number of tokens with a gradient."""
+        return self._edit(lm, facts, _load_editors(prepared, lm))
 
     def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[LowRank]:
-        """Independent edits; the networks are loaded once."""
-        editors = _loaded(prepared, lm)
+        """Yield independent edits; the networks are loaded once."""
+        editors = _load_editors(prepared, lm)
         for fact in facts:
             yield self._edit(lm, [fact], editors)
 
@@ -113,6 +113,9 @@ class Mend(Trained):
         return LowRank(factors)
 
 
-def _loaded(prepared: Prepared, lm: LanguageModel) -> GradientEditors:
-    """The trained networks; cloned, so that their place in memory, which may change the last bit, is torch's own."""
+def _load_editors(prepared: Prepared, lm: LanguageModel) -> GradientEditors:
+    """Load the trained networks.
+
+    They are cloned, so that torch allocates their memory: its alignment may change the last bit of a product.
+    """
     return GradientEditors({name: tensor.clone().to(lm.device) for name, tensor in prepared.tensors.items()})

@@ -1,4 +1,4 @@
-"""No edit: the model as it is, the baseline that every other row is read against."""
+"""No edit: the unedited model, the baseline of every comparison."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from edit_robustness.setting_types import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class NoEdit(Method):
-    """Leaves the model alone."""
+    """A baseline that leaves the model unchanged."""
 
     name: ClassVar[str] = "none"
     at_once: ClassVar[int | None] = None
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
-        """An empty frame."""
+        """Return an edit with an empty text."""
         return Frame()

@@ -1,4 +1,4 @@
-"""PMET: MEMIT with the value of the MLP alone, attention's optimised beside it (Li et al. 2024, arXiv 2308.08742)."""
+"""PMET: MEMIT on the MLP's output alone, optimised together with attention's (Li et al. 2024, arXiv 2308.08742)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edit_robustness.setting_types import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class Pmet(Memit):
-    """Optimises what attention and the MLP of the last layer put out together, and writes the MLP's part only.
+    """Optimises the outputs of attention and of the MLP of the last layer together, and writes only the MLP's.
 
-    So R is what the MLP's output lacks, not the whole block's, and of n layers still to be written each takes
-    1 / sqrt(n) of it. Only the last layer's own weight adds to that output; the layers below change it through its
-    input, so that R hardly shrinks from layer to layer.
+    So R is what the MLP's output lacks, not the whole block's, and of n layers not yet changed each takes 1 / sqrt(n)
+    of it. Only the last layer's own weight adds to that output. The layers below change it through its input, so that R
+    hardly shrinks from layer to layer.
 
     The objective is ROME's.
 
@@ -37,9 +37,9 @@ class Pmet(Memit):
 
     @property
     def objective(self) -> Objective:
-        """See `ByValue.objective`."""
+        """Return ROME's objective with the leading weight."""
         return replace(super().objective, leading_weight=self.leading_weight)
 
-    def share(self, remaining: int) -> float:
-        """See `Layerwise.share`."""
-        return 1 / sqrt(remaining)
+    def share(self, remaining_layers: int) -> float:
+        """Return 1 / sqrt(n) for n layers not yet changed."""
+        return 1 / sqrt(remaining_layers)

@@ -78,36 +78,36 @@ class Rome(ByValue):
 
     @property
     def site(self) -> Site:
-        """The edited weight."""
+        """Return the edited weight."""
         return Site(self.layer, "mlp_out")
 
     @property
     def key_sites(self) -> tuple[Site, ...]:
-        """See `Method.key_sites`."""
+        """Return the edited weight if C is used, else nothing."""
         return (self.site,) if self.mom2_adjustment else ()
 
     def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
-        """The second moments of the keys, and the contexts."""
+        """Compute the second moments of the keys, and the contexts."""
         moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
         tensors = {str(site): moment for site, moment in moments.items()}
         return Prepared(tensors, self.context_texts(lm, corpus), dead_figures(moments))
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
-        """The rank-one edit of one fact."""
+        """Compute the rank-one edit of one fact."""
         return self._edit(lm, facts[0], prepared, self._solver(prepared))
 
     def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[LowRank]:
-        """Independent edits; the second moments are factored once."""
+        """Yield independent edits; the second moments are factored once."""
         solve = self._solver(prepared)
         for fact in facts:
             yield self._edit(lm, fact, prepared, solve)
 
     def _solver(self, prepared: Prepared) -> RowMap:
-        """C^-1, or the identity."""
+        """Return the multiplication by C^-1, or the identity without C."""
         return solver(factored(prepared.tensors[str(self.site)])) if self.mom2_adjustment else Tensor.double
 
     def _edit(self, lm: LanguageModel, fact: Fact, prepared: Prepared, solve: RowMap) -> LowRank:
         value = optimise_value(lm, [self.site], fact, prepared.texts, self.objective)
         keys = keys_in_contexts(lm, self.site, split_prompts(lm, fact, prepared.texts)).cpu()
-        exact = keys[0] if self.variant == "rome" else None
-        return LowRank({self.site: rank_one(value.changes[self.site].cpu(), keys.mean(0), solve, exact)})
+        exact_key = keys[0] if self.variant == "rome" else None
+        return LowRank({self.site: rank_one(value.changes[self.site].cpu(), keys.mean(0), solve, exact_key)})

@@ -32,39 +32,39 @@ from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT, Listed
 
 _TEXTS = 32
-"""How many running texts the scope sees as out of scope, in training and held out."""
+"""Number of running texts that the scope is trained on as out of scope, and the same number held out."""
 _HELD_OUT, _EACH = 64, 4
-"""On how many prompts the small model's held-out loss is taken at most, and on how many of each fact."""
+"""Maximum number of prompts of the small model's held-out loss, and number of prompts per fact."""
 _SCOPE, _SMALL = "training-scope", "training-small"
-"""Where a state that can be gone on from keeps either network."""
+"""Prefixes of the two networks in a state from which training can resume."""
 _NEVER = -1
-"""The step of the held-out batch: no step has this number."""
+"""The number of the held-out batch in its seed: no step has this number."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Serac(Trained):
-    """Keeps facts in words; only the two networks are trained, and on other subjects than those it edits.
+    """A memory of facts as text; only the two networks are trained, on other subjects than those that are edited.
 
-    Unlike the paper's, which are other pretrained models, both networks are made of the edited model: the scope reads
-    its states, and the small model is some of its blocks, in which the attention alone is trained, to copy.
+    In the paper both networks are other pretrained models. Here both are made from the edited model: the scope reads
+    its states, and the small model consists of some of its blocks, of which only the attention is trained, to copy.
 
     Attributes:
-        subject_layer: The block whose output at a token tells what the token is about.
-        layer: The block whose output tells what it asks for.
-        blocks: The base model's blocks that the small model is made of, in order.
-        facts: Most facts to train on.
-        held_out: How many subjects are held out, for stopping early.
+        subject_layer: The block whose output at a token represents the subject that the token is about.
+        layer: The block whose output represents what the token asks for.
+        blocks: The base model's blocks that the small model consists of, in order.
+        facts: Maximum number of facts to train on.
+        held_out: Number of held-out subjects, for early stopping.
         width: Width of the scope's embeddings.
-        threshold: A token is in the scope of an edit where p is greater; the paper's is 0.5.
-        scope_lr: Adam's rate for the scope.
-        scope_steps: Most steps for it.
-        lr: Adam's rate for the small model.
-        steps: Most steps for it.
-        scope_batch: Facts of one step of the scope: the memory among which it must find the right one.
-        batch: Prompts of one step of the small model.
-        check_every: Steps between two looks at the held-out loss.
-        patience: Stop after this many looks without a lower held-out loss.
-        seed: Of every choice.
+        threshold: A token is in the scope of an edit if p is greater; the paper's is 0.5.
+        scope_lr: Adam's learning rate for the scope.
+        scope_steps: Maximum number of steps for the scope.
+        lr: Adam's learning rate for the small model.
+        steps: Maximum number of steps for the small model.
+        scope_batch: Facts per step of the scope: the memory in which it must find the right one.
+        batch: Prompts per step of the small model.
+        check_every: Steps between two evaluations of the held-out loss.
+        patience: Stop after this many evaluations without a lower held-out loss.
+        seed: Seed of every choice.
     """
 
     name: ClassVar[str] = "serac"
@@ -90,7 +90,7 @@ class Serac(Trained):
     seed: NonNegativeInt
 
     def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Scoped:
-        """A memory of these facts; nothing is computed.
+        """Return a memory of these facts; nothing is computed.
 
         Raises:
             ValueError: If the networks have not been trained.
@@ -100,25 +100,25 @@ class Serac(Trained):
         memory = tuple((fact.prompt, fact.subject, fact.target_new, fact.join) for fact in facts)
         return Scoped(memory, prepared.fingerprint, prepared)
 
-    def train(self, lm: LanguageModel, corpus: Corpus, *, started: Prepared | None = None) -> Iterator[Prepared]:
-        """One state a round, first of the scope, then of the small model; the last holds the best of both."""
-        state = dict(started.tensors) if started else {}
-        if "places" in state:  # finished before
+    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Prepared | None = None) -> Iterator[Prepared]:
+        """Train first the scope, then the small model; the last state has the best of both."""
+        state = dict(start.tensors) if start else {}
+        if "places" in state:  # the training is complete
             yield Prepared(state)
             return
-        known, unseen = lessons(lm, corpus, most=self.facts, held_out=self.held_out, seed=self.seed)
+        train_lessons, held_out_lessons = lessons(lm, corpus, limit=self.facts, held_out=self.held_out, seed=self.seed)
         scope, small = part(state, _SCOPE), part(state, _SMALL)
         if not small:
-            for now in self._scope_states(lm, corpus, known, unseen, scope):
-                scope = now
+            for tensors in self._train_scope(lm, corpus, train_lessons, held_out_lessons, scope):
+                scope = tensors
                 yield Prepared(named(_SCOPE, scope))
-        for now in self._small_states(lm, corpus, known, unseen, small):
-            small = now
+        for tensors in self._train_small(lm, corpus, train_lessons, held_out_lessons, small):
+            small = tensors
             yield Prepared({**named(_SCOPE, scope), **named(_SMALL, small)})
-        yield self._artefact(lm, scope, small)
+        yield self._build_artefact(lm, scope, small)
 
-    def _artefact(self, lm: LanguageModel, scope: dict[str, Tensor], small: dict[str, Tensor]) -> Prepared:
-        """The best of both networks, the small model in the base model's precision, and the curves of the training."""
+    def _build_artefact(self, lm: LanguageModel, scope: dict[str, Tensor], small: dict[str, Tensor]) -> Prepared:
+        """Collect the best networks, with the small model in the base model's dtype, and the training curves."""
         dtype = lm.model.get_input_embeddings().weight.dtype
         return Prepared(
             {
@@ -131,78 +131,78 @@ class Serac(Trained):
             }
         )
 
-    def _scope_states(
+    def _train_scope(
         self,
         lm: LanguageModel,
         corpus: Corpus,
-        known: Sequence[Lesson],
-        unseen: Sequence[Lesson],
+        train_lessons: Sequence[Lesson],
+        held_out_lessons: Sequence[Lesson],
         state: dict[str, Tensor],
     ) -> Iterator[dict[str, Tensor]]:
-        """States of the scope's training, on states of the base model that are computed once."""
+        """Yield states of the scope's training, on states of the base model that are computed once."""
         layers, rng = (self.subject_layer, self.layer), Random(self.seed)
-        texts, others = _halves(corpus.texts)
-        seen = views(lm, layers, known, texts[:_TEXTS], rng)
-        kept = memorised(views(lm, layers, unseen, others[:_TEXTS], rng), rng)
-        scope = self._untrained_scope(seen)
+        texts, held_out_texts = _halve(corpus.texts)
+        train_views = views(lm, layers, train_lessons, texts[:_TEXTS], rng)
+        held_out_views = memorised(views(lm, layers, held_out_lessons, held_out_texts[:_TEXTS], rng), rng)
+        scope = self._build_scope(train_views)
 
         def loss(step: int) -> Tensor:
             rng = Random(f"{self.seed}/{step}")
-            chosen = {RUNNING_TEXT, *rng.sample(range(len(known)), min(self.scope_batch, len(known)))}
-            return scope_loss(scope, memorised([view for view in seen if view.lesson in chosen], rng))
+            numbers = {RUNNING_TEXT, *rng.sample(range(len(train_lessons)), min(self.scope_batch, len(train_lessons)))}
+            return scope_loss(scope, memorised([view for view in train_views if view.lesson in numbers], rng))
 
         def held_out() -> list[float]:
             with torch.no_grad():
-                return [scope_loss(scope, kept).item()]
+                return [scope_loss(scope, held_out_views).item()]
 
         heads = dict(scope.named_parameters())
         pace = Pace(self.scope_steps, self.check_every, self.patience)
         course = Course(heads, dict.fromkeys(heads, self.scope_lr), loss, held_out, pace)
-        fixed = named("fixed", {name: buffer.cpu() for name, buffer in scope.named_buffers()})
-        for now in course.states(f"{lm.name}: training serac's scope", state):
-            yield {**now, **fixed}
+        buffers = named("fixed", {name: buffer.cpu() for name, buffer in scope.named_buffers()})
+        for tensors in course.states(f"{lm.name}: training serac's scope", state):
+            yield {**tensors, **buffers}
 
-    def _untrained_scope(self, seen: Sequence[View]) -> Scope:
-        """Random directions of standardised states, so short that unlike tokens are a few radii apart."""
+    def _build_scope(self, train_views: Sequence[View]) -> Scope:
+        """Build a scope with random directions, short enough that unlike tokens are a few radii apart."""
         generator = torch.Generator().manual_seed(self.seed)
 
         def embedding(states: Tensor) -> Embedding:
-            hidden = states.shape[1]
-            head = torch.randn(self.width, hidden, generator=generator) * 2 / (self.width * hidden) ** 0.5
+            state_width = states.shape[1]
+            head = torch.randn(self.width, state_width, generator=generator) * 2 / (self.width * state_width) ** 0.5
             return Embedding(states.mean(0), states.std(0).clamp_min(1e-6), head.to(states.device))
 
-        # without first tokens, whose states are outliers in most models
-        low = torch.cat([view.subjects[1:] for view in seen])
-        return Scope(embedding(low), embedding(torch.cat([view.states for view in seen])))
+        # first tokens are left out, because their states are outliers in most models
+        low = torch.cat([view.subjects[1:] for view in train_views])
+        return Scope(embedding(low), embedding(torch.cat([view.states for view in train_views])))
 
-    def _small_states(
+    def _train_small(
         self,
         lm: LanguageModel,
         corpus: Corpus,
-        known: Sequence[Lesson],
-        unseen: Sequence[Lesson],
+        train_lessons: Sequence[Lesson],
+        held_out_lessons: Sequence[Lesson],
         state: dict[str, Tensor],
     ) -> Iterator[dict[str, Tensor]]:
-        """States of the small model's training."""
-        model, taught = untaught(lm, self.blocks)
-        texts, others = _halves(corpus.texts)
+        """Yield states of the small model's training."""
+        model, parameters = untaught(lm, self.blocks)
+        texts, held_out_texts = _halve(corpus.texts)
 
         def loss(step: int) -> Tensor:
             rng = Random(f"{self.seed}/{step}")
-            return copying_loss(model, exercise(lm, rng.choices(known, k=self.batch), texts, rng))
+            return copying_loss(model, exercise(lm, rng.choices(train_lessons, k=self.batch), texts, rng))
 
         rng = Random(f"{self.seed}/{_NEVER}")
-        kept = exercise(lm, (list(unseen) * _EACH)[:_HELD_OUT], others, rng)
+        held_out_exercise = exercise(lm, (list(held_out_lessons) * _EACH)[:_HELD_OUT], held_out_texts, rng)
 
         def held_out() -> list[float]:
             with torch.no_grad():
-                return [copying_loss(model, kept).item()]
+                return [copying_loss(model, held_out_exercise).item()]
 
         pace = Pace(self.steps, self.check_every, self.patience)
-        course = Course(taught, dict.fromkeys(taught, self.lr), loss, held_out, pace)
+        course = Course(parameters, dict.fromkeys(parameters, self.lr), loss, held_out, pace)
         yield from course.states(f"{lm.name}: training serac's small model", state)
 
 
-def _halves(texts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Texts to train with, and texts held out."""
+def _halve(texts: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Split texts into those to train with and held-out ones."""
     return texts[: len(texts) // 2], texts[len(texts) // 2 :]

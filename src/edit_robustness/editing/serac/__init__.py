@@ -1,1 +1,1 @@
-"""SERAC's machinery (Mitchell et al. 2022): two networks, what they are taught, and the routing between models."""
+"""SERAC (Mitchell et al. 2022): its two networks, their training examples, and the routing between models."""

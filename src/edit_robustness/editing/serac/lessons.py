@@ -1,4 +1,4 @@
-"""What SERAC's networks are taught: facts with new objects, asked in many wordings, and what asks something else."""
+"""Training examples of SERAC's networks: facts with new objects in many wordings, and prompts out of scope."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from edit_robustness.models.tokens import Rendered, last, pad, positions, prompt
 from edit_robustness.records import Fact, Relation, Turn, fill
 
 RUNNING_TEXT = -1
-"""The number of no lesson: running text, which asks for none."""
+"""Stands for running text in place of a lesson's number."""
 _BEFORE_WORDS = 15
-"""How many words of running text stand before a prompt at most."""
+"""Maximum number of words of running text before a prompt."""
 _TEXT_TOKENS = 60
 _ELSEWHERE = 3
-"""How many questions about a fact's subject ask for another relation's object."""
+"""Number of prompts about a fact's subject that ask for another relation's object."""
 _OTHERS = 6
-"""How many of a prompt's tokens before the last are shown to the scope as tokens that ask nothing yet."""
+"""Number of a prompt's earlier tokens that the scope is trained on as tokens that do not ask yet."""
 _SPAN_WORDS = 3
 _NOT_A_TARGET = -100
-"""The label that cross-entropy skips."""
+"""The label that cross-entropy ignores."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One fact to learn from.
+    """One fact to train on.
 
     Attributes:
         fact: The fact; its own new object is not used.
-        statements: Wordings with a slot for the subject, any of which an edit may state the fact in.
+        statements: Wordings with a slot for the subject, in any of which an edit may state the fact.
         asked: Prompts that the new object follows; the first are the statements, filled.
         elsewhere: Prompts about the same subject that it does not follow.
         objects: The objects of the relation that are not true of the subject.
@@ -59,43 +59,45 @@ class Lesson:
 
 
 def lessons(
-    lm: LanguageModel, corpus: Corpus, *, most: int, held_out: int, seed: int
+    lm: LanguageModel, corpus: Corpus, *, limit: int, held_out: int, seed: int
 ) -> tuple[list[Lesson], list[Lesson]]:
-    """Lessons to train on and lessons held out; no subject is in both.
+    """Build lessons to train on and held-out lessons, with no subject in common.
 
     Args:
         lm: The model, for its chat template.
         corpus: Facts, the wordings of their relations, and texts to put before a prompt.
-        most: How many facts to use at most.
-        held_out: How many subjects are held out.
-        seed: Of every choice.
+        limit: Maximum number of facts.
+        held_out: Number of held-out subjects.
+        seed: Seed of every choice.
 
     Raises:
         ValueError: If there are fewer than two subjects on either side.
     """
     rng = Random(seed)
-    facts = rng.sample(corpus.facts, min(most, len(corpus.facts)))
+    facts = rng.sample(corpus.facts, min(limit, len(corpus.facts)))
     sides = split_by_subject(facts, held_out, seed, method="serac")
-    taught, unseen = ([_lesson(lm, fact, own, corpus, rng) for fact in own] for own in sides)
-    return taught, unseen
+    train_lessons, held_out_lessons = ([_build_lesson(lm, fact, side, corpus, rng) for fact in side] for side in sides)
+    return train_lessons, held_out_lessons
 
 
-def _lesson(lm: LanguageModel, fact: Fact, facts: Sequence[Fact], corpus: Corpus, rng: Random) -> Lesson:
+def _build_lesson(lm: LanguageModel, fact: Fact, facts: Sequence[Fact], corpus: Corpus, rng: Random) -> Lesson:
     relation = corpus.relations.get(fact.relation)
     statements = tuple(dict.fromkeys([fact.prompt, *(relation.paraphrases if relation else ())]))
-    asked = [Rendered(fill(text, fact.subject), join=fact.join) for text in statements]
+    prompts = [Rendered(fill(text, fact.subject), join=fact.join) for text in statements]
     if relation:
-        asked += _questions(lm, relation, fact.subject)
-    others = [other for name, other in sorted(corpus.relations.items()) if name != fact.relation]
-    elsewhere = [
-        Rendered(fill(rng.choice([other.statement, *other.paraphrases]), fact.subject))
-        for other in rng.sample(others, min(_ELSEWHERE, len(others)))
+        prompts += _render_questions(lm, relation, fact.subject)
+    other_relations = [
+        other_relation for name, other_relation in sorted(corpus.relations.items()) if name != fact.relation
     ]
-    return Lesson(fact, statements, tuple(asked), tuple(elsewhere), tuple(other_objects(fact, facts)))
+    elsewhere = [
+        Rendered(fill(rng.choice([other_relation.statement, *other_relation.paraphrases]), fact.subject))
+        for other_relation in rng.sample(other_relations, min(_ELSEWHERE, len(other_relations)))
+    ]
+    return Lesson(fact, statements, tuple(prompts), tuple(elsewhere), tuple(other_objects(fact, facts)))
 
 
-def _questions(lm: LanguageModel, relation: Relation, subject: str) -> list[Rendered]:
-    """The relation's question, to an assistant and in running text."""
+def _render_questions(lm: LanguageModel, relation: Relation, subject: str) -> list[Rendered]:
+    """Return the relation's question, as a conversation and in running text."""
     question = fill(relation.question, subject)
     return [
         render_conversation(lm, [Turn("user", question)]),
@@ -105,7 +107,7 @@ def _questions(lm: LanguageModel, relation: Relation, subject: str) -> list[Rend
 
 
 def behind_text(rng: Random, texts: Sequence[str], prompt: str) -> str:
-    """A prompt after some words of running text."""
+    """Return a prompt after some words of running text."""
     words = rng.choice(texts).split()
     start = rng.randrange(max(1, len(words)))
     return f"{' '.join(words[start : start + rng.randint(1, _BEFORE_WORDS)])} {prompt}"
@@ -117,11 +119,11 @@ class View:
 
     Attributes:
         lesson: Number of the lesson, or `RUNNING_TEXT`.
-        subjects: (tokens, hidden) of all tokens, at the layer that tells what they are about.
-        places: (places,) the tokens that the scope is shown.
-        states: (places, hidden) of those, at the layer that tells what they ask for.
+        subjects: (tokens, hidden), states of all tokens at the layer that represents the subject.
+        places: (places,) the tokens that the scope is trained on.
+        states: (places, hidden), their states at the layer that represents the question.
         asks: (places,) whether a token of the new object comes next.
-        subject: Where the subject ends in a prompt that may state the fact in the memory; None in others.
+        subject: Position of the subject's end in a prompt that may state the fact in the memory; None in others.
     """
 
     lesson: int
@@ -133,26 +135,26 @@ class View:
 
 
 def views(
-    lm: LanguageModel, layers: tuple[int, int], taught: Sequence[Lesson], texts: Sequence[str], rng: Random
+    lm: LanguageModel, layers: tuple[int, int], lesson_list: Sequence[Lesson], texts: Sequence[str], rng: Random
 ) -> list[View]:
-    """What the scope sees of the lessons' prompts, each with a new object, and of some running text."""
+    """Compute the views of the lessons' prompts, each with a new object, and of some running text."""
     prompts: list[tuple[int, list[int], range, int | None]] = []
-    for number, lesson in enumerate(taught):
+    for number, lesson in enumerate(lesson_list):
         target = rng.choice(lesson.objects)
-        prompts += [(number, *asking(lm, prompt, target), end) for prompt, end in _shown(lm, lesson, texts, rng)]
+        prompts += [(number, *asking(lm, prompt, target), end) for prompt, end in _draw_prompts(lm, lesson, texts, rng)]
         prompts += [(number, prompt_ids(lm, prompt), _NOWHERE, None) for prompt in lesson.elsewhere]
     prompts += [(RUNNING_TEXT, prompt_ids(lm, Rendered(text))[:_TEXT_TOKENS], _NOWHERE, None) for text in texts]
     prompts.sort(key=lambda prompt: len(prompt[1]))
-    found = states_at(lm, layers, [ids for _, ids, _, _ in prompts])
-    return [_view(*prompt, *states, rng) for prompt, states in zip(prompts, found, strict=True)]
+    state_pairs = states_at(lm, layers, [ids for _, ids, _, _ in prompts])
+    return [_build_view(*prompt, *states, rng) for prompt, states in zip(prompts, state_pairs, strict=True)]
 
 
-def _shown(
+def _draw_prompts(
     lm: LanguageModel, lesson: Lesson, texts: Sequence[str], rng: Random
 ) -> Iterator[tuple[Rendered, int | None]]:
-    """All statements, at least one of them bare and the others half the time behind running text, and one question.
+    """Yield all statements, at least one bare and the others half the time after running text, and one question.
 
-    With each prompt comes where the subject ends, if it may state the fact in the memory.
+    With each prompt comes the position of the subject's end, if it may state the fact in the memory.
     """
     bare, subject = rng.randrange(len(lesson.statements)), lesson.fact.subject
     for number, statement in enumerate(lesson.statements):
@@ -169,7 +171,7 @@ def _shown(
 _NOWHERE = range(0)
 
 
-def _view(
+def _build_view(
     lesson: int, ids: list[int], asks: range, subject: int | None, low: Tensor, high: Tensor, rng: Random
 ) -> View:
     before = range(1, asks.start if asks else len(ids))
@@ -178,46 +180,56 @@ def _view(
     return View(lesson, low.float(), torch.tensor(places, device=low.device), high[places].float(), marks, subject)
 
 
-def memorised(seen: Sequence[View], rng: Random) -> list[View]:
-    """The views with one wording of each lesson left as the statement in the memory."""
+def memorised(scope_views: Sequence[View], rng: Random) -> list[View]:
+    """Return the views with one wording of each lesson left as the statement in the memory."""
     wordings: dict[int, list[int]] = {}
-    for place, view in enumerate(seen):
+    for place, view in enumerate(scope_views):
         if view.subject is not None:
             wordings.setdefault(view.lesson, []).append(place)
-    kept = {rng.choice(places) for places in wordings.values()}
-    return [view if place in kept else replace(view, subject=None) for place, view in enumerate(seen)]
+    chosen_places = {rng.choice(places) for places in wordings.values()}
+    return [view if place in chosen_places else replace(view, subject=None) for place, view in enumerate(scope_views)]
 
 
-def scope_loss(scope: Scope, seen: Sequence[View]) -> Tensor:
-    """Binary cross-entropy of p = exp(-d^2) with a memory of the prompts' facts (Mitchell et al. 2022, section 3.3).
+def scope_loss(scope: Scope, scope_views: Sequence[View]) -> Tensor:
+    """Compute the binary cross-entropy of p = exp(-d^2) with a memory of the prompts' facts (SERAC, section 3.3).
 
-    For a token that asks for its lesson's object, other than the statement's own, -log p of that fact; and for tokens
-    that ask and tokens that do not, each kind with the same weight, -log(1 - p) of the nearest fact that it does not
-    ask for.
+    For a token that asks for its lesson's object, other than the statement's own, this is -log p of that fact. For
+    tokens that ask and tokens that do not, each kind with the same weight, it is -log(1 - p) of the nearest fact that
+    the token does not ask for.
     """
-    distances, owners = memory_distances(scope, seen)
-    asks = torch.cat([view.asks for view in seen])
-    lesson = torch.cat([torch.full_like(view.places, view.lesson) for view in seen])
-    stated = torch.cat([torch.full_like(view.asks, view.subject is not None) for view in seen])
+    distances, owners = memory_distances(scope, scope_views)
+    asks = torch.cat([view.asks for view in scope_views])
+    lesson = torch.cat([torch.full_like(view.places, view.lesson) for view in scope_views])
+    is_statement = torch.cat([torch.full_like(view.asks, view.subject is not None) for view in scope_views])
     right = (lesson[:, None] == owners[None]) & asks[:, None]
-    own = distances.masked_fill(~right, torch.inf).amin(1)[asks & ~stated]
+    right_distances = distances.masked_fill(~right, torch.inf).amin(1)[asks & ~is_statement]
     wrong = distances.masked_fill(right, torch.inf).amin(1).clamp_min(1e-6)
-    refused = -torch.log(-torch.expm1(-wrong))
-    return own.sum() / max(1, len(own)) + refused[asks].mean() + refused[~asks].sum() / max(1, int((~asks).sum()))
+    wrong_losses = -torch.log(-torch.expm1(-wrong))
+    return (
+        right_distances.sum() / max(1, len(right_distances))
+        + wrong_losses[asks].mean()
+        + wrong_losses[~asks].sum() / max(1, int((~asks).sum()))
+    )
 
 
-def memory_distances(scope: Scope, seen: Sequence[View]) -> tuple[Tensor, Tensor]:
-    """d^2 of each view's places from each key of the statements among them, (places, keys), and the keys' lessons."""
-    memory = [view for view in seen if view.subject is not None]
+def memory_distances(scope: Scope, scope_views: Sequence[View]) -> tuple[Tensor, Tensor]:
+    """Compute the squared distances of the views' tokens from the keys of the statements among them.
+
+    Returns:
+        d^2 of each view's places from each key, (places, keys), and the lesson of each key, (keys,).
+    """
+    memory = [view for view in scope_views if view.subject is not None]
     subjects = scope.about(torch.stack([view.subjects[view.subject] for view in memory]))
     keys = scope.asks(torch.cat([view.states[view.asks] for view in memory]))
     counts = torch.tensor([int(view.asks.sum()) for view in memory], device=keys.device)
     numbers = torch.tensor([view.lesson for view in memory], device=keys.device)
-    about = squared_distances(scope.about(torch.cat([view.subjects for view in seen])), subjects)
-    spoken = about.split([len(view.subjects) for view in seen])
-    nearest = torch.cat([own.cummin(0).values[view.places] for own, view in zip(spoken, seen, strict=True)])
-    asked = squared_distances(scope.asks(torch.cat([view.states for view in seen])), keys)
-    return asked + nearest.repeat_interleave(counts, dim=1), numbers.repeat_interleave(counts)
+    about = squared_distances(scope.about(torch.cat([view.subjects for view in scope_views])), subjects)
+    about_per_view = about.split([len(view.subjects) for view in scope_views])
+    nearest = torch.cat(
+        [distances.cummin(0).values[view.places] for distances, view in zip(about_per_view, scope_views, strict=True)]
+    )
+    ask_distances = squared_distances(scope.asks(torch.cat([view.states for view in scope_views])), keys)
+    return ask_distances + nearest.repeat_interleave(counts, dim=1), numbers.repeat_interleave(counts)
 
 
 @dataclass(frozen=True)
@@ -227,7 +239,7 @@ class Exercise:
     Attributes:
         ids: (rows, tokens), padded on the left.
         mask: (rows, tokens), 0 where padded.
-        labels: (rows, columns) the tokens that follow the last columns, -100 where none is taught.
+        labels: (rows, columns) the tokens that follow the last columns, -100 where there is no label.
     """
 
     ids: Tensor
@@ -235,46 +247,52 @@ class Exercise:
     labels: Tensor
 
 
-def exercise(lm: LanguageModel, chosen: Sequence[Lesson], texts: Sequence[str], rng: Random) -> Exercise:
-    """For each lesson a new object, told in the sentence of a statement and asked for in one of the wordings.
+def exercise(lm: LanguageModel, lesson_list: Sequence[Lesson], texts: Sequence[str], rng: Random) -> Exercise:
+    """Build for each lesson a row with a new object, stated in a statement and asked for in one of the wordings.
 
-    Half of the prompts stand behind running text, if there is any.
+    Half of the prompts come after running text, if there is any.
     """
     rows, targets = [], []
-    for lesson in chosen:
-        target, prompt = _new_object(lesson, chosen, texts, rng), rng.choice(lesson.asked)
+    for lesson in lesson_list:
+        target, prompt = _draw_object(lesson, lesson_list, texts, rng), rng.choice(lesson.asked)
         if texts and prompt.special and rng.random() < 0.5:
             prompt = replace(prompt, text=behind_text(rng, texts, prompt.text))
-        wanted = target_ids(lm, prompt, f"{target}.")
+        target_tokens = target_ids(lm, prompt, f"{target}.")
         statement = fill(rng.choice(lesson.statements), lesson.fact.subject)
         sentence = announced(lm, Rendered(statement, join=lesson.fact.join), target)
-        rows.append([*sentence, *prompt_ids(lm, prompt), *wanted[:-1]])
-        targets.append(wanted)
+        rows.append([*sentence, *prompt_ids(lm, prompt), *target_tokens[:-1]])
+        targets.append(target_tokens)
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
     labels, _ = pad(targets, _NOT_A_TARGET, side="left", device=lm.device)
     return Exercise(ids, mask, labels)
 
 
-def _new_object(lesson: Lesson, chosen: Sequence[Lesson], texts: Sequence[str], rng: Random) -> str:
-    """An object of the lesson's relation or of another, a subject, or some words of running text.
+def _draw_object(lesson: Lesson, lesson_list: Sequence[Lesson], texts: Sequence[str], rng: Random) -> str:
+    """Draw an object of the lesson's relation or of another one, a subject, or some words of running text.
 
-    Only the first could be guessed from the prompt; all others must be copied from the sentence.
+    Only the first could be guessed from the prompt. All others must be copied from the sentence.
     """
-    other = rng.choice(chosen)
+    other_lesson = rng.choice(lesson_list)
     words = re.findall(r"\w+", rng.choice(texts)) if texts else []
     start = rng.randrange(len(words)) if words else 0
     span = " ".join(words[start : start + rng.randint(1, _SPAN_WORDS)])
-    found = [rng.choice(lesson.objects), rng.choice(other.objects), other.fact.subject, span, span.title()]
-    return rng.choice([name for name in found if name])
+    names = [
+        rng.choice(lesson.objects),
+        rng.choice(other_lesson.objects),
+        other_lesson.fact.subject,
+        span,
+        span.title(),
+    ]
+    return rng.choice([name for name in names if name])
 
 
-def copying_loss(model: torch.nn.Module, given: Exercise) -> Tensor:
-    """Mean negative log-likelihood of the new objects' tokens, each with a full stop (Mitchell et al. 2022, 3.3)."""
+def copying_loss(model: torch.nn.Module, batch: Exercise) -> Tensor:
+    """Compute the mean negative log-likelihood of the new objects' tokens and full stops (SERAC, section 3.3)."""
     logits = model(
-        input_ids=given.ids,
-        attention_mask=given.mask,
-        position_ids=positions(given.mask),
+        input_ids=batch.ids,
+        attention_mask=batch.mask,
+        position_ids=positions(batch.mask),
         use_cache=False,
-        logits_to_keep=last(given.labels.shape[1]),
+        logits_to_keep=last(batch.labels.shape[1]),
     ).logits
-    return cross_entropy(logits.flatten(0, 1).float(), given.labels.flatten(), ignore_index=_NOT_A_TARGET)
+    return cross_entropy(logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=_NOT_A_TARGET)

@@ -1,4 +1,4 @@
-"""SERAC's two networks: the scope, which finds the edit that a token asks for, and the small model that answers."""
+"""SERAC's two networks: the scope, which finds the edit that a token asks for, and the counterfactual small model."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from edit_robustness.text.joining import joined
 
 _BATCH = 16
 _OF_LAYERS = ("layer_types", "no_rope_layers")
-"""Settings that are a list, one entry for each layer."""
+"""Settings of transformers that are a list with one entry per layer."""
 
 
 class Embedding(nn.Module):
-    """One linear map of standardised states.
+    """A linear map of standardised states.
 
     Args:
         centre: Mean of the base model's states, (hidden,).
         spread: Their standard deviations, (hidden,).
-        head: (width, hidden).
+        head: Weight of the map, (width, hidden).
     """
 
     centre: Tensor
@@ -43,20 +43,20 @@ class Embedding(nn.Module):
         self.head = nn.Parameter(head)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Embeddings (..., width) of states (..., hidden), in float32."""
+        """Compute embeddings (..., width) of states (..., hidden), in float32."""
         return ((states.float() - self.centre) / self.spread) @ self.head.T
 
 
 class Scope(nn.Module):
-    """Whether a token asks for an edit (Mitchell et al. 2022, section 3.2, the variant with embeddings).
+    """Classifier of whether a token is in the scope of an edit (Mitchell et al. 2022, section 3.2, with embeddings).
 
-    p = exp(-d^2), where d^2 is the squared distance of what the token asks from what the edit's statement asks, plus
-    that of what was spoken about, at the nearest token so far, from the statement's subject. Statements and prompts
-    are embedded alike, so that an edit's own statement is in its scope whatever has been learnt.
+    p = exp(-d^2), where d^2 is the sum of two squared distances: of the token's question from that of the edit's
+    statement, and of the subject at the nearest token so far from the statement's subject. Statements and prompts are
+    embedded in the same way, so that an edit's own statement is always in its scope.
 
     Attributes:
-        about: Embeds what a token is about, from the state at a low layer.
-        asks: Embeds what a token asks for, from the state at a higher one.
+        about: Embedding of the subject, from the state at a low layer.
+        asks: Embedding of the question, from the state at a higher layer.
     """
 
     def __init__(self, about: Embedding, asks: Embedding):
@@ -64,13 +64,16 @@ class Scope(nn.Module):
         self.about, self.asks = about, asks
 
 
-def squared_distances(left: Tensor, right: Tensor) -> Tensor:
-    """(..., n) from embeddings (..., width) to n others (n, width); by differences, exact where they are equal."""
-    return torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist").square()
+def squared_distances(embeddings: Tensor, centres: Tensor) -> Tensor:
+    """Compute squared distances (..., n) from embeddings (..., width) to n centres (n, width).
+
+    They are computed from differences, so that equal vectors have a distance of exactly 0.
+    """
+    return torch.cdist(embeddings, centres, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Tensor]) -> Any:
-    """A model of some of the base model's blocks: the given tensors by name, and for the others the base's own.
+    """Build a model of some of the base model's blocks, with the given tensors by name and otherwise the base's own.
 
     Raises:
         ValueError: If the base model does not have these blocks.
@@ -83,7 +86,7 @@ def truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Te
     for name in _OF_LAYERS:
         if getattr(text, name, None):
             setattr(text, name, [getattr(text, name)[block] for block in blocks])
-    with torch.device("meta"):  # neither memory nor random numbers for weights that are replaced at once
+    with torch.device("meta"):  # takes no memory or random numbers for weights that are replaced immediately
         model = type(lm.model)(config)
     origin = re.compile(rf"(?<=^{re.escape(lm.layout.blocks)}\.)\d+")
     for path, module in model.named_modules():
@@ -97,18 +100,18 @@ def truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Te
 
 
 def untaught(lm: LanguageModel, blocks: Sequence[int]) -> tuple[Any, dict[str, nn.Parameter]]:
-    """The small model before it is taught, in float32, and what is taught of it: the attention of its blocks.
+    """Build the untrained small model in float32, and return it with its trainable parameters: its blocks' attention.
 
-    Attention is what copies. The MLPs, which know things by heart, stay the base model's own, so that the objects that
-    are seen in training cannot be learnt instead.
+    Attention copies. The MLPs store knowledge, and they stay the base model's own, so that the small model cannot
+    memorise the objects that occur in training.
     """
     model = truncated(lm, blocks, {}).float()
     attention = lm.layout.parts["attention_out"].rpartition(".")[0]
-    inside = re.compile(rf"{re.escape(lm.layout.blocks)}\.\d+\.{re.escape(attention)}\.")
-    taught = {name: parameter for name, parameter in model.named_parameters() if inside.match(name)}
-    for parameter in taught.values():
-        parameter.data = parameter.data.clone()  # no longer the base model's own
-    return model, taught
+    pattern = re.compile(rf"{re.escape(lm.layout.blocks)}\.\d+\.{re.escape(attention)}\.")
+    parameters = {name: parameter for name, parameter in model.named_parameters() if pattern.match(name)}
+    for parameter in parameters.values():
+        parameter.data = parameter.data.clone()  # a copy, so that training does not change the base model
+    return model, parameters
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,10 @@ class Networks:
     """Both networks on one model's device.
 
     Attributes:
-        layers: The blocks whose outputs the scope reads: what a token is about, and what it asks for.
+        layers: The blocks whose outputs the scope reads, for the subject and for the question.
         radius: A token is in the scope of an edit at a smaller squared distance d^2: exp(-d^2) > the threshold.
         scope: The classifier.
-        counterfactual: The small model, which answers after [an edit's sentence; the tokens so far].
+        counterfactual: The small model, which continues [an edit's sentence; the tokens so far].
     """
 
     layers: tuple[int, int]
@@ -129,7 +132,7 @@ class Networks:
 
     @classmethod
     def of(cls, lm: LanguageModel, tensors: Mapping[str, Tensor]) -> Networks:
-        """The networks in an artefact's tensors (`Serac.prepare`)."""
+        """Build the networks from an artefact's tensors (`Serac.prepare`)."""
         about, asks, *blocks = tensors["places"].tolist()
         like = lm.model.get_input_embeddings().weight
         small = {name: tensor.to(like) for name, tensor in part(tensors, "counterfactual").items()}
@@ -139,45 +142,48 @@ class Networks:
 
 
 def scope_of(tensors: Mapping[str, Tensor]) -> Scope:
-    """The scope with such a state."""
+    """Build the scope from its tensors."""
     heads = [part(tensors, name) for name in ("about", "asks")]
-    return Scope(*(Embedding(own["centre"], own["spread"], own["head"]) for own in heads))
+    return Scope(*(Embedding(head["centre"], head["spread"], head["head"]) for head in heads))
 
 
 @torch.no_grad()
 def states_at(lm: LanguageModel, layers: tuple[int, int], rows: Sequence[Sequence[int]]) -> list[tuple[Tensor, Tensor]]:
-    """What two blocks put out for each row, each (tokens, hidden).
+    """Compute the outputs of two blocks for each row, each (tokens, hidden).
 
     Raises:
-        ValueError: If a block is not there or is the last one.
+        ValueError: If a block does not exist or is the last one.
     """
     if max(layers) + 1 >= len(lm.blocks):
         raise ValueError(
             f"serac's settings `subject_layer` and `layer` must be below the last of {lm.name}'s blocks 0 to "
             f"{len(lm.blocks) - 1}; they are {layers[0]} and {layers[1]}"
         )
-    after = [Site(layer + 1, RESIDUAL) for layer in layers]
-    found: list[tuple[Tensor, Tensor]] = []
+    sites = [Site(layer + 1, RESIDUAL) for layer in layers]
+    states: list[tuple[Tensor, Tensor]] = []
     for start in range(0, len(rows), _BATCH):
         ids, mask = pad(rows[start : start + _BATCH], lm.pad_id, side="right", device=lm.device)
-        inputs = inputs_at(lm, after, input_ids=ids, attention_mask=mask, position_ids=positions(mask))
-        about, asks = (inputs[site] for site in after)
-        found += [(about[row, real], asks[row, real]) for row, real in enumerate(mask.bool())]
-    return found
+        inputs = inputs_at(lm, sites, input_ids=ids, attention_mask=mask, position_ids=positions(mask))
+        about, asks = (inputs[site] for site in sites)
+        states += [(about[row, real], asks[row, real]) for row, real in enumerate(mask.bool())]
+    return states
 
 
 def subject_place(lm: LanguageModel, prompt: str, subject: str) -> int:
-    """Where a statement's subject ends; not the first token, whose state is the same outlier whatever it is."""
+    """Return the position of the subject's last token in a statement, at least 1.
+
+    The state of the first token is the same outlier for any token, so it is not used.
+    """
     return max(1, subject_end(lm, prompt, subject)[1])
 
 
 def asking(lm: LanguageModel, prompt: Rendered, target: str) -> tuple[list[int], range]:
-    """Ids of a prompt and all but the last token of what shall follow, and the places that a target token follows."""
+    """Return the ids of a prompt and its target without the last token, and the positions before target tokens."""
     before, after = prompt_ids(lm, prompt), target_ids(lm, prompt, target)
     ids = [*before, *after[:-1]]
     return ids, range(len(before) - 1, len(ids))
 
 
 def announced(lm: LanguageModel, statement: Rendered, target: str) -> list[int]:
-    """Ids of an edit's sentence, as they stand before the tokens that the small model goes on with."""
+    """Return the ids of an edit's sentence, as they stand before the tokens that the small model continues."""
     return prompt_ids(lm, Rendered(f"{joined(statement.text, target, statement.join)}.\n"))

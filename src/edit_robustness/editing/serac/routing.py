@@ -1,8 +1,9 @@
-"""Who says each token: the base model, or for a token in an edit's scope the small model, told of that edit.
+"""Routing of each token to the base model, or to the small model that reads the edit in whose scope the token is.
 
-Hooks on the model itself, so that whoever holds it (generation, an evaluation harness) gets the routed logits. With
-a cache a call sees new tokens only, while the scope and the small model need all of them: their ids, and what each is
-about, travel in the cache itself, as one more layer, which whoever selects or reorders its rows carries along.
+The hooks are on the model itself, so that every caller (generation, an evaluation harness) gets the routed logits. With
+a cache a call contains new tokens only, while the scope and the small model need all of them. Their ids and subject
+embeddings are stored in the cache itself, as one more layer, so that selecting or reordering the cache's rows includes
+them.
 """
 
 from __future__ import annotations
@@ -36,23 +37,23 @@ from edit_robustness.records import fill
 _BATCH = 32
 
 _BASE = -1
-"""Stands for no edit: the base model speaks."""
+"""Stands for no edit: the base model generates the token."""
 
 Entry = tuple[str, str, str, str | None]
-"""What the memory keeps of a fact: the prompt with a slot, its subject, the new object, and what stands before that
-(None: as usual)."""
+"""A fact in the memory: the prompt with a slot, its subject, the new object, and the text before the object (None: the
+usual one, `text.joining`)."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """The memory as the scope sees it.
+    """The memory as the scope reads it.
 
     Attributes:
-        subjects: (edits, width) embeddings of what each statement is about.
-        keys: (keys, width) embeddings of what it asks for, where it is about to say a token of the new object.
+        subjects: (edits, width) embeddings of the subject of each statement.
+        keys: (keys, width) embeddings of the question of each statement, before each token of the new object.
         owners: (keys,) the number of the edit of each key.
         sentences: Ids of each edit's sentence.
-        radius: See `Networks`.
+        radius: Squared distance below which a token is in scope (`Networks.radius`).
     """
 
     subjects: Tensor
@@ -64,14 +65,14 @@ class Index:
     @classmethod
     @torch.no_grad()
     def of(cls, lm: LanguageModel, networks: Networks, memory: Sequence[Entry]) -> Index:
-        """The memory's statements and new objects, run through the model once."""
+        """Run the memory's statements and new objects through the model once, and embed them."""
         prompts = [Rendered(fill(prompt, subject), join=join) for prompt, subject, _, join in memory]
-        asked = [asking(lm, prompt, entry[2]) for prompt, entry in zip(prompts, memory, strict=True)]
-        states = states_at(lm, networks.layers, [ids for ids, _ in asked])
+        prompt_tokens = [asking(lm, prompt, entry[2]) for prompt, entry in zip(prompts, memory, strict=True)]
+        states = states_at(lm, networks.layers, [ids for ids, _ in prompt_tokens])
         ends = [subject_place(lm, prompt, subject) for prompt, subject, *_ in memory]
         subjects = [about[end] for (about, _), end in zip(states, ends, strict=True)]
-        keys = [asks[list(own)] for (_, asks), (_, own) in zip(states, asked, strict=True)]
-        owners = [number for number, (_, own) in enumerate(asked) for _ in own]
+        keys = [asks[list(places)] for (_, asks), (_, places) in zip(states, prompt_tokens, strict=True)]
+        owners = [number for number, (_, places) in enumerate(prompt_tokens) for _ in places]
         return cls(
             networks.scope.about(torch.stack(subjects)),
             networks.scope.asks(torch.cat(keys)),
@@ -81,10 +82,10 @@ class Index:
         )
 
     def nearest(self, asks: Tensor, about: Tensor) -> Tensor:
-        """The edit in whose scope each token is, (rows, tokens), or -1: the nearest one, of two the later.
+        """Find the edit in whose scope each token is, (rows, tokens), or -1: the nearest one, of two the later.
 
         Args:
-            asks: (rows, tokens, width) embeddings of what the tokens ask for.
+            asks: (rows, tokens, width) embeddings of the tokens' questions.
             about: (rows, tokens, edits) squared distance of the nearest token so far from each edit's subject.
         """
         later_first = self.owners.flip(0)
@@ -93,7 +94,7 @@ class Index:
 
 
 class Router:
-    """Routes a model's tokens for as long as it is `on`."""
+    """Hooks that route a model's tokens while `on` is active."""
 
     def __init__(self, lm: LanguageModel, networks: Networks, memory: Sequence[Entry]):
         self._lm, self._networks = lm, networks
@@ -104,47 +105,51 @@ class Router:
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """Hooks for the length of the block; its layer of a cache follows those of the model and of outer routers."""
+        """Set the hooks inside the block; the router's cache layer follows those of the model and of outer routers."""
         model = self._lm.model
-        outer = [hook for hook in model._forward_pre_hooks.values() if isinstance(_owner(hook), Router)]
+        outer = [hook for hook in model._forward_pre_hooks.values() if isinstance(_get_owner(hook), Router)]
         self._layer = len(self._lm.blocks) + len(outer)
         with ExitStack() as stack:
             for layer in set(self._networks.layers):
                 stack.enter_context(output_changed(self._lm, Site(layer, RESIDUAL), partial(self._watch, layer)))
-            stack.callback(model.register_forward_pre_hook(self._before, with_kwargs=True).remove)
-            stack.callback(model.register_forward_hook(self._after, with_kwargs=True).remove)
+            stack.callback(model.register_forward_pre_hook(self._prepare_call, with_kwargs=True).remove)
+            stack.callback(model.register_forward_hook(self._route_logits, with_kwargs=True).remove)
             yield
 
     def _watch(self, layer: int, _: Tensor, output: Tensor) -> Tensor:
         self._states[layer] = output
         return output
 
-    def _before(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
-        """All arguments by name, and a cache where the model would make one."""
+    def _prepare_call(self, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[()], dict[str, Any]]:
+        """Pass all arguments by name, and add a cache if the model would create one."""
         kwargs = {**dict(zip(self._names, args, strict=False)), **kwargs}
         if kwargs.get("input_ids") is None:
             raise ValueError("serac's edits are found by token ids; call the model with `input_ids`, not embeddings")
         if (mask := kwargs.get("attention_mask")) is not None and getattr(mask, "ndim", None) != 2:
             raise ValueError("serac's edits need an attention mask of the shape (rows, tokens), or none")
         config = self._lm.config
-        cached = config.use_cache if kwargs.get("use_cache") is None else kwargs["use_cache"]
-        if cached and kwargs.get("past_key_values") is None:
+        use_cache = config.use_cache if kwargs.get("use_cache") is None else kwargs["use_cache"]
+        if use_cache and kwargs.get("past_key_values") is None:
             kwargs["past_key_values"] = DynamicCache(config=config)
         return (), {**kwargs, "return_dict": True}
 
-    def _after(self, model: Any, _: tuple[()], kwargs: dict[str, Any], output: Any) -> Any:
-        """The small model's logits where a token is in scope; the base model's own otherwise."""
+    def _route_logits(self, model: Any, _: tuple[()], kwargs: dict[str, Any], output: Any) -> Any:
+        """Replace the logits by the small model's where a token is in scope."""
         ids, mask, keep = kwargs["input_ids"], kwargs.get("attention_mask"), kwargs.get("logits_to_keep", 0)
-        seen, about = self._seen(ids, kwargs.get("past_key_values"))
-        real = torch.ones_like(seen).bool() if mask is None else mask.bool()
-        new = torch.arange(ids.shape[1], device=seen.device)
-        new = new[-keep if keep else 0 :] if isinstance(keep, int) else new[keep.to(new.device)]
-        kept = new + seen.shape[1] - ids.shape[1]
-        edits = self._edits(self._states[self._networks.layers[1]][:, new], about, real, kept)
+        all_ids, about = self._gather_tokens(ids, kwargs.get("past_key_values"))
+        real = torch.ones_like(all_ids).bool() if mask is None else mask.bool()
+        new_columns = torch.arange(ids.shape[1], device=all_ids.device)
+        new_columns = (
+            new_columns[-keep if keep else 0 :] if isinstance(keep, int) else new_columns[keep.to(new_columns.device)]
+        )
+        columns = new_columns + all_ids.shape[1] - ids.shape[1]
+        edits = self._find_edits(self._states[self._networks.layers[1]][:, new_columns], about, real, columns)
         rows, places = (edits != _BASE).nonzero(as_tuple=True)
         if len(rows):
             logits = output.logits.clone()
-            logits[rows, places] = self._said(seen, real, rows, kept[places], edits[rows, places]).to(logits.dtype)
+            logits[rows, places] = self._answer_logits(all_ids, real, rows, columns[places], edits[rows, places]).to(
+                logits.dtype
+            )
             output.logits = logits
             if kwargs.get("labels") is not None:
                 size = self._lm.config.vocab_size
@@ -152,15 +157,15 @@ class Router:
         return output
 
     @torch.no_grad()
-    def _seen(self, ids: Tensor, cache: Any) -> tuple[Tensor, Tensor]:
-        """The ids of all tokens so far, (rows, tokens), and what they are about, (rows, tokens, width).
+    def _gather_tokens(self, ids: Tensor, cache: Any) -> tuple[Tensor, Tensor]:
+        """Return the ids of all tokens so far, (rows, tokens), and their subject embeddings, (rows, tokens, width).
 
-        With a cache they are kept there together, as numbers (rows, 1, tokens, 1 + width) that hold ids exactly.
+        With a cache they are stored there together, as numbers (rows, 1, tokens, 1 + width) that represent ids exactly.
         """
         about = self._networks.scope.about(self._states[self._networks.layers[0]])
         if cache is None:
             return ids, about
-        told = torch.cat([ids[..., None].float(), about], dim=-1)[:, None]
+        entry = torch.cat([ids[..., None].float(), about], dim=-1)[:, None]
         if len(cache.layers) == self._layer:
             cache.layers.append(DynamicLayer())
         length, layer = cache.get_seq_length(), cache.layers[self._layer]
@@ -168,39 +173,41 @@ class Router:
             raise ValueError(
                 "a serac edit got a cache that was filled without it; run the prompt again inside `edit.applied(lm)`"
             )
-        kept, _ = layer.update(told, told)
-        return kept[:, 0, :, 0].long(), kept[:, 0, :, 1:]
+        entries, _ = layer.update(entry, entry)
+        return entries[:, 0, :, 0].long(), entries[:, 0, :, 1:]
 
     @torch.no_grad()
-    def _edits(self, states: Tensor, about: Tensor, real: Tensor, kept: Tensor) -> Tensor:
-        """The edit that each kept token is in scope of, (rows, kept), or -1.
+    def _find_edits(self, states: Tensor, about: Tensor, real: Tensor, columns: Tensor) -> Tensor:
+        """Find the edit in whose scope each token of some columns is, (rows, columns), or -1.
 
-        Padding is in no scope, nor is what does not fit into the small model's context after the sentence.
+        Padding is in no scope, nor is a token whose text does not fit into the small model's context after the
+        sentence.
         """
-        far = squared_distances(about, self._index.subjects).masked_fill(~real[..., None], torch.inf)
-        edits = self._index.nearest(self._networks.scope.asks(states), far.cummin(1).values[:, kept])
+        distances = squared_distances(about, self._index.subjects).masked_fill(~real[..., None], torch.inf)
+        edits = self._index.nearest(self._networks.scope.asks(states), distances.cummin(1).values[:, columns])
         sentences = torch.tensor([len(ids) for ids in self._index.sentences], device=edits.device)
-        fits = sentences[edits] + real.cumsum(1)[:, kept] <= self._lm.max_length
-        return edits.where(real[:, kept] & fits, _BASE)
+        fits = sentences[edits] + real.cumsum(1)[:, columns] <= self._lm.max_length
+        return edits.where(real[:, columns] & fits, _BASE)
 
     @torch.no_grad()
-    def _said(self, seen: Tensor, real: Tensor, rows: Tensor, places: Tensor, edits: Tensor) -> Tensor:
-        """The small model's logits after some places, (places, vocabulary), each row told of the place's edit."""
-        pairs, which = torch.stack([rows, edits]).unique(dim=1, return_inverse=True)
-        ends = torch.zeros_like(pairs[0]).scatter_reduce(0, which, places, "amax") + 1
+    def _answer_logits(self, all_ids: Tensor, real: Tensor, rows: Tensor, places: Tensor, edits: Tensor) -> Tensor:
+        """Compute the small model's logits after some places, (places, vocabulary), each with its edit's sentence."""
+        pairs, pair_index = torch.stack([rows, edits]).unique(dim=1, return_inverse=True)
+        ends = torch.zeros_like(pairs[0]).scatter_reduce(0, pair_index, places, "amax") + 1
         texts = []
         for (row, edit), end in zip(pairs.T.tolist(), ends.tolist(), strict=True):
-            texts.append([*self._index.sentences[edit], *seen[row, :end][real[row, :end]].tolist()])
+            texts.append([*self._index.sentences[edit], *all_ids[row, :end][real[row, :end]].tolist()])
         count = real.cumsum(1)
-        behind = count[rows, ends[which] - 1] - count[rows, places]
-        offsets, column = behind.unique(return_inverse=True)
+        distances = count[rows, ends[pair_index] - 1] - count[rows, places]
+        offsets, column = distances.unique(return_inverse=True)
         logits = [
-            self._continued(texts[start : start + _BATCH], -1 - offsets) for start in range(0, len(texts), _BATCH)
+            self._run_counterfactual(texts[start : start + _BATCH], -1 - offsets)
+            for start in range(0, len(texts), _BATCH)
         ]
-        return torch.cat(logits)[which, column]
+        return torch.cat(logits)[pair_index, column]
 
-    def _continued(self, texts: list[list[int]], columns: Tensor) -> Tensor:
-        """The small model's logits in some columns, counted from the end, (texts, columns, vocabulary)."""
+    def _run_counterfactual(self, texts: list[list[int]], columns: Tensor) -> Tensor:
+        """Compute the small model's logits in some columns, counted from the end, (texts, columns, vocabulary)."""
         ids, mask = pad(texts, self._lm.pad_id, side="left", device=self._lm.device)
         return self._networks.counterfactual(
             input_ids=ids,
@@ -211,6 +218,6 @@ class Router:
         ).logits
 
 
-def _owner(hook: Any) -> Any:
-    """What a hook is a method of."""
+def _get_owner(hook: Any) -> Any:
+    """Return the object that a hook is a method of."""
     return getattr(hook, "__self__", None)

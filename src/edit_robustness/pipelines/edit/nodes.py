@@ -248,7 +248,7 @@ def _trained(
 ) -> Landing:
     """Each state of the training replaces the one before; the last is the artefact."""
     started = begun.read() if begun is not None and begun.fingerprint == wanted else None
-    states = method.train(lm, corpus, started=started)
+    states = method.train(lm, corpus, start=started)
     state = next(states)
     for later in states:
         yield {_begun(key): Stored.of(wanted, state, **about)}

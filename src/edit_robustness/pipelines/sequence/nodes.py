@@ -214,7 +214,7 @@ def _steps(
             number += len(group)
             yield Step(number, Frame(), Past(), failed=Unsolvable(prepared.failed))
         return
-    yield from fold(lm, method, groups, prepared=prepared.read(), kept=kept)
+    yield from fold(lm, method, groups, prepared=prepared.read(), stored_edits=kept)
 
 
 def _stored(
