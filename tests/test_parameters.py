@@ -100,7 +100,7 @@ def test_a_name_that_does_not_exist_is_refused_with_the_closest(whole, given, me
         ({"decoding": {"max_new_tokens": 0}}, "decoding.max_new_tokens: input should be greater than 0; it is 0"),
         (
             {"probes": {"kinds": ["statment"]}},
-            "probes.kinds: there is no kind of prompt `statment`; did you mean",
+            "probes.kinds: unknown kind of prompt `statment`; did you mean",
         ),
         (
             {"probes": {"kinds": None}},
@@ -108,7 +108,7 @@ def test_a_name_that_does_not_exist_is_refused_with_the_closest(whole, given, me
         ),
         (
             {"features": {"remote": "wikipedia"}},
-            "features.remote: there is no `wikipedia`; did you mean `wiki",
+            "features.remote: unknown feature `wikipedia`; did you mean `wiki",
         ),
         ({"sequence": {"checkpoints": "5 1"}}, "sequence.checkpoints: checkpoints must ascend"),
         ({"bake": {"must_hold": {"statment": 1}}}, "bake.must_hold: no kind of prompt `statment`; did you"),

@@ -28,9 +28,12 @@ def test_presets_and_single_benchmarks_can_be_put_together():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"tasks": "papper2"}, r"abilities\.tasks: there is no `papper2`; .*embedded \(knowledge, .*paper2 \(mmlu, "),
-        ({"tasks": "paper2.gsm"}, r"there is no `paper2\.gsm`"),
-        ({"tasks": []}, r"abilities\.tasks is empty; there are the presets embedded"),
+        (
+            {"tasks": "papper2"},
+            r"abilities\.tasks: unknown preset or benchmark `papper2`; .*embedded \(knowledge, .*paper2 \(mmlu, ",
+        ),
+        ({"tasks": "paper2.gsm"}, r"unknown preset or benchmark `paper2\.gsm`"),
+        ({"tasks": []}, r"abilities\.tasks is empty; available presets: embedded"),
         ({"documents": -1}, r"documents\n.*greater than or equal to 0"),
         ({"max_new_tokens": 0}, r"max_new_tokens\n.*greater than 0"),
         ({"tasks": 5}, r"tasks"),

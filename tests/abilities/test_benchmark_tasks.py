@@ -131,9 +131,9 @@ def test_facts_stand_in_a_table(lm, files):
     ("settings", "told"),
     [
         ({"task": "knowlege", "folder": "embedded"}, r"one: the harness has no task `knowlege` .* knowledge"),
-        ({"task": "x", "folder": "no/such"}, r"folder: no/such is no folder"),
+        ({"task": "x", "folder": "no/such"}, r"folder: no/such does not exist"),
         ({"task": "knowledge", "folder": "embedded", "metric": "f1"}, r"no metric `f1`; it has acc"),
-        ({"task": "arithmetic", "folder": "embedded", "shots": 9}, r"has 4 examples; shots: 9 asks for more"),
+        ({"task": "arithmetic", "folder": "embedded", "shots": 9}, r"has only 4 examples, but shots is 9"),
     ],
 )
 def test_what_is_not_there_is_named(lm, settings, told):
@@ -190,7 +190,9 @@ def test_a_task_of_a_user_that_cannot_be_asked_is_named_with_its_folder(lm, chan
         built(lm, LocalFiles(tmp_path), "own", presets=presets)
 
 
-@pytest.mark.parametrize(("text", "told"), [("task: mine\n  x: [", "cannot be read"), ("- a", "holds no settings")])
+@pytest.mark.parametrize(
+    ("text", "told"), [("task: mine\n  x: [", "cannot be read"), ("- a", "is not a mapping of settings")]
+)
 def test_a_file_of_tasks_that_is_no_yaml_is_told(lm, text, told, tmp_path):
     (tmp_path / "task.yaml").write_text(text)
     presets = {"own": {"one": {"task": "mine", "folder": str(tmp_path)}}}

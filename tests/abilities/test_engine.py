@@ -146,9 +146,9 @@ def test_a_little_memory_makes_small_batches(lab):
     tasks = [engine._Task(node) for node in tree([(number, 1, 2, 3) for number in range(9)])]
     budget = engine._Budget.of(lm, 4)
     assert [len(batch) for batch in budget.batches(tasks)] == [9]
-    a_row = 2 * budget.held * 4 + budget.read
+    a_row = 2 * budget.token_bytes * 4 + budget.logit_bytes
     assert [len(b) for b in replace(budget, memory=4 * a_row).batches(tasks)] == [4, 4, 1]
-    assert [len(b) for b in replace(budget, memory=4 * a_row, ahead=60).batches(tasks)] == [1] * 9
+    assert [len(b) for b in replace(budget, memory=4 * a_row, n_new=60).batches(tasks)] == [1] * 9
     assert replace(budget, memory=5 * a_row).rows(4) == 5
 
 
@@ -251,12 +251,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_run(lab):
     )
     with pytest.raises(RequestTooLong, match=message + r" Ask with fewer examples \(`shots`\), a shorter answer"):
         planned(lm, [*fits, *scored([("a" * 60, "bcdefg")])])
-    with pytest.raises(RequestTooLong, match=r"needs 66 tokens, and the edit's words take 2; .* fewer edits in words"):
+    with pytest.raises(
+        RequestTooLong, match=r"needs 66 tokens, and the in-context edit takes 2; .* fewer in-context edits"
+    ):
         answered(lm, planned(lm, fits), "So")
     assert planned(lm, generated("a" * 52))
     with pytest.raises(RequestTooLong, match="needs 65 tokens, 12 of them for the answer; its context has 64"):
         planned(lm, generated("a" * 53))
-    with pytest.raises(RequestTooLong, match="the edit's words take 64 tokens of a context of 64"):
+    with pytest.raises(RequestTooLong, match="the in-context edit takes 64 tokens of a context of 64"):
         planned(lm, rolling("An owl"), "a" * 64)
 
 
@@ -320,9 +322,9 @@ def test_nothing_asked_is_nothing_answered(lab):
 
 def test_requests_of_other_kinds_are_refused(lab):
     lm = lab.model("llama")
-    with pytest.raises(ValueError, match=r"a task asks for sampling .*do_sample: false"):
+    with pytest.raises(ValueError, match=r"a task uses sampling .*do_sample: false"):
         planned(lm, generated("An owl", do_sample=True, temperature=0.7))
-    with pytest.raises(ValueError, match="made up asks by `loglikelihood_of_images`; benchmarks may ask by loglik"):
+    with pytest.raises(ValueError, match="made up uses `loglikelihood_of_images` requests; supported are loglik"):
         planned(lm, [Instance("loglikelihood_of_images", {}, ("An owl",), 0, ("made up", 0, 1))])
-    with pytest.raises(ValueError, match="nothing is left to score of"):
+    with pytest.raises(ValueError, match="no token is left to score of"):
         planned(lm, scored([("An owl", "")]))

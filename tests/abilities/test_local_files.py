@@ -86,9 +86,9 @@ def test_one_benchmark_can_be_elsewhere(tmp_path):
         (
             "openai/gsm8k",
             "main",
-            r"gsm8k: .*train\.jsonl is not there.*openai/grade-school-math.*files: {gsm8k",
+            r"gsm8k: .*train\.jsonl is missing.*openai/grade-school-math.*files: {gsm8k",
         ),
-        ("cais/mmlu", "anatomy", r"mmlu: .*anatomy_dev\.csv is not there.*github\.com/hendrycks/test"),
+        ("cais/mmlu", "anatomy", r"mmlu: .*anatomy_dev\.csv is missing.*github\.com/hendrycks/test"),
         ("allenai/winogrande", "xl", r"winogrande: .*huggingface\.co/datasets/allenai/winogrande"),
     ],
 )
@@ -99,7 +99,7 @@ def test_missing_files_are_named_with_their_publisher(tmp_path, dataset, subset,
 
 def test_a_file_of_another_form_is_refused(tmp_path):
     made.lines(tmp_path / "commonsense_qa/train_rand_split.jsonl", [{"question": "flat"}])
-    with pytest.raises(BenchmarkFilesMissing, match=r"commonsense_qa: .* has another form \(TypeError"):
+    with pytest.raises(BenchmarkFilesMissing, match=r"commonsense_qa: .* has an unexpected format \(TypeError"):
         LocalFiles(tmp_path).splits("tau/commonsense_qa", None)
 
 
@@ -129,11 +129,11 @@ def test_the_real_files(dataset, subset, split, number):
         ("openai/gsm8k", {"gsm8k/train.jsonl": "{}", "gsm8k/test.jsonl": "{}\n[1]"}, "test.jsonl: record 2 is a list"),
         ("x/own", {"own/test.jsonl": "{no"}, "benchmark own: .*test.jsonl: line 1: "),
         ("x/own", {"own/test.parquet": "no"}, "benchmark own: .*test.parquet: "),
-        ("truthfulqa/truthful_qa", {"truthfulqa/mc_task.json": '{"a": 1}'}, "mc_task.json: a list of records"),
+        ("truthfulqa/truthful_qa", {"truthfulqa/mc_task.json": '{"a": 1}'}, "mc_task.json: expected a list of records"),
         (
             "skg/toxigen-data",
             {"toxigen/annotated_test.csv": "text,target_group,toxicity_ai,toxicity_human\nb'x',a"},
-            "benchmark toxigen: .* has another form",
+            "benchmark toxigen: .* has an unexpected format",
         ),
     ],
 )

@@ -110,7 +110,8 @@ def test_an_edits_words_stand_before_the_prompt_or_open_the_first_turn(lab):
 def test_a_probe_that_follows_one_not_asked_is_an_error(lab):
     wanted = [probe for probe in probes(("question", "doubt")) if probe.follows]
     with pytest.raises(
-        ValueError, match=r"probe .*doubt.* follows .*question.*, which is not asked; ask both or neither"
+        ValueError,
+        match=r"probe .*doubt.* follows .*question.*, which is not among the probes; include both or neither",
     ):
         list(ask(lab.model("llama"), [(Frame(), wanted)], DECODING))
 

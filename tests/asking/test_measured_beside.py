@@ -61,7 +61,7 @@ def test_margins_and_divergences_are_those_of_one_prompt_at_a_time(architecture,
 
 def test_no_edit_moves_nothing_and_runs_nothing_more(lab, monkeypatch):
     lm = lab.model("llama")
-    monkeypatch.setattr("edit_robustness.asking.ask._Session._unedited", None)
+    monkeypatch.setattr("edit_robustness.asking.ask._Session._unedited_logits", None)
     (own,) = ask(lm, [(Frame(), probes(KINDS))], DECODING)
     local = [answer for answer in own if answer.probe.family == "locality"]
     assert [(answer.kl, answer.top_unchanged) for answer in local] == [(0.0, True)] * 2

@@ -117,7 +117,7 @@ def test_shared_prefixes_equal_whole_prompts(architecture, name, lab, monkeypatc
     monkeypatch.setattr(asking, "shared_prefix", recorded)
     fast = [answer for own in ask(lm, asked, decoding) for answer in own]
     assert any(lengths), "no prompts shared a beginning, so nothing was tested"
-    monkeypatch.setattr(asking, "_LEAST_SHARED", 10**9)
+    monkeypatch.setattr(asking, "_MIN_SHARED", 10**9)
     lengths.clear()
     slow = [answer for own in ask(lm, asked, decoding) for answer in own]
     assert not any(lengths)

@@ -34,8 +34,8 @@ ENDPOINT = {"kind": "endpoint", "url": "https://host/v1", "model": "m", "cache":
         ("SpeakerDataset", {"kind": "local", "model": {**TINY, "foo": 1}}, "foo: there is no such setting"),
         ("SpeakerDataset", {**ENDPOINT, "manners": ["x"]}, "manners: Input should be a valid dictionary"),
         ("SpeakerDataset", {**ENDPOINT, "options": "x"}, "options: Input should be a valid dictionary"),
-        ("SpeakerDataset", {**ENDPOINT, "url": "https://host:abc/v1"}, "url: it is no address such as"),
-        ("SpeakerDataset", {**ENDPOINT, "url": "https://[host/v1"}, "url: it is no address such as"),
+        ("SpeakerDataset", {**ENDPOINT, "url": "https://host:abc/v1"}, "url: not a URL such as"),
+        ("SpeakerDataset", {**ENDPOINT, "url": "https://[host/v1"}, "url: not a URL such as"),
     ],
 )
 def test_a_slip_names_the_data_set_and_the_setting(kind, settings, line):

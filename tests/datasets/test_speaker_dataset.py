@@ -44,7 +44,7 @@ def test_a_script(tmp_path):
 def test_a_place_that_is_not_filled():
     speaker = SpeakerDataset("unset", name="writer").load()
     assert isinstance(speaker, UnsetSpeaker)
-    with pytest.raises(NobodySpeaks, match="`writer` is not set"):
+    with pytest.raises(NobodySpeaks, match="`writer` is not configured"):
         speaker.replies([])
 
 
@@ -91,7 +91,7 @@ def test_an_endpoint_and_its_secret(tmp_path):
         ({"kind": "local", "model": TINY, "temperature": -1.0}, "temperature"),
         ({"kind": "endpoint", "model": "m", "cache": "c"}, "`endpoint` needs `url:`"),
         ({"kind": "endpoint", "model": "m", "url": "https://a", "cache": "c", "credentials": {"k": KEY}}, "`key: ...`"),
-        ({"kind": "endpoint", "model": "m", "url": "a", "cache": "c"}, "no address"),
+        ({"kind": "endpoint", "model": "m", "url": "a", "cache": "c"}, "not a URL"),
         ({"kind": "endpoint", "model": "m", "url": "https://a", "cache": "c", "manners": {"attempts": 0}}, "attempts"),
     ],
 )

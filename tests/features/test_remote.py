@@ -215,7 +215,7 @@ def test_nobody_to_ask_stops_the_run_before_anything_is_asked(bench):
 
 
 def test_an_unknown_feature_is_named_with_the_closest():
-    with pytest.raises(ValidationError, match="there is no `page_views`; did you mean `wikipedia_views`"):
+    with pytest.raises(ValidationError, match="unknown feature `page_views`; did you mean `wikipedia_views`"):
         FeatureParameters(remote=["page_views"])
 
 

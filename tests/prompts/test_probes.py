@@ -200,8 +200,8 @@ def test_a_prompt_about_something_else_that_names_an_object_of_the_edit_is_left_
     )
     with caplog.at_level(logging.WARNING):
         assert build([own], ["relation_specificity", "unrelated"]) == []
-    assert "1 relation_specificity probes left out: they would name an object" in caplog.text
-    assert "1 unrelated probes left out: they would name an object" in caplog.text
+    assert "Dropped 1 relation_specificity probes that would name an object" in caplog.text
+    assert "Dropped 1 unrelated probes that would name an object" in caplog.text
 
 
 def test_a_kind_of_which_none_are_asked_is_not_reported_as_missing(caplog):
@@ -277,7 +277,7 @@ def test_a_probe_that_would_give_an_object_away_is_left_out_and_counted(caplog):
     with caplog.at_level(logging.WARNING):
         probes = build([radio], ["statement", "unrelated_context", "question"])
     assert [probe.kind for probe in probes] == ["statement", "question"]
-    assert "1 unrelated_context probes left out: they would name an object" in caplog.text
+    assert "Dropped 1 unrelated_context probes that would name an object" in caplog.text
     late = replace(FRANCE, target_true="librarian", target_new="reader")
     roles = {of_kind("persona", late, seed=seed)[0].text.split(".")[0] for seed in range(40)}
     assert len(roles) == 5
@@ -392,7 +392,7 @@ def test_kinds_are_chosen_by_name_and_by_group():
     in_order = tuple(name for name in KINDS if name in GROUPS["paper1"])
     assert chosen_kinds(["neighbourhood", "paper1"]) == (*in_order, "neighbourhood")
     assert len(GROUPS["paper1"]) == 18
-    with pytest.raises(ValueError, match="no kind of prompt `clozes`; did you mean `cloze`"):
+    with pytest.raises(ValueError, match="unknown kind of prompt `clozes`; did you mean `cloze`"):
         build([FRANCE], ["clozes"])
 
 

@@ -62,21 +62,21 @@ def test_relations_are_read():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("statement", "The capital is", r"P36\.statement: must hold \{\} exactly once, it has 0: The capital is"),
-        ("statement", "{} and {} are", r"P36\.statement: must hold \{\} exactly once, it has 2"),
-        ("statement", "The capital of {} is.", r"P36\.statement: must end where the object comes"),
+        ("statement", "The capital is", r"P36\.statement: must contain \{\} exactly once, it has 0: The capital is"),
+        ("statement", "{} and {} are", r"P36\.statement: must contain \{\} exactly once, it has 2"),
+        ("statement", "The capital of {} is.", r"P36\.statement: must end right before the object"),
         ("statement", 36, r"P36\.statement: .*string"),
         ("paraphrases", ["{} a", "{} b"], r"P36\.paraphrases: .*at least 3"),
-        ("paraphrases", ["{} a", "{} b", "c"], r"P36\.paraphrases\.2: must hold \{\} exactly once"),
+        ("paraphrases", ["{} a", "{} b", "c"], r"P36\.paraphrases\.2: must contain \{\} exactly once"),
         ("paraphrases", ["{} a", "{} b", "{} a"], r"P36\.paraphrases: must differ"),
-        ("question", "What?", r"P36\.question: must hold \{\}"),
-        ("cloze", "The capital of {} is ___.", r"P36\.cloze: must hold ____ exactly once"),
-        ("cloze", "The capital of {} is _____.", r"P36\.cloze: must hold ____ exactly once"),
-        ("cloze", "____ of {} is ____.", r"P36\.cloze: must hold ____ exactly once"),
-        ("context", "A country.", r"P36\.context: must hold \{\} at least once"),
+        ("question", "What?", r"P36\.question: must contain \{\}"),
+        ("cloze", "The capital of {} is ___.", r"P36\.cloze: must contain ____ exactly once"),
+        ("cloze", "The capital of {} is _____.", r"P36\.cloze: must contain ____ exactly once"),
+        ("cloze", "____ of {} is ____.", r"P36\.cloze: must contain ____ exactly once"),
+        ("context", "A country.", r"P36\.context: must contain \{\} at least once"),
         ("name", " ", r"P36\.name: is empty"),
-        ("subject", "planet", r"relations\.P36\.subject: no type planet under `subjects`; there are place"),
-        ("reversed_question", "What?", r"P36\.reversed_question: must hold \{\} exactly once"),
+        ("subject", "planet", r"relations\.P36\.subject: unknown type planet; types under `subjects`: place"),
+        ("reversed_question", "What?", r"P36\.reversed_question: must contain \{\} exactly once"),
         ("unaffected", ["P36"], r"relations\.P36\.unaffected: the relation itself"),
         ("unaffected", ["P99"], r"relations\.P36\.unaffected: no relation P99 in this file"),
         ("unaffected", ["P36", "P36"], r"P36\.unaffected: must differ"),
@@ -102,7 +102,7 @@ def test_all_wrong_templates_are_named_at_once():
         ({"reference": "it", "profile": ["{}.", "See {}."]}, r"subjects\.place\.profile: .*at least 4"),
         (
             {"reference": "it", "profile": ["{}.", "See {}.", "On {}.", "No."]},
-            r"profile\.3: must hold \{\} at least once",
+            r"profile\.3: must contain \{\} at least once",
         ),
     ],
 )
@@ -119,5 +119,5 @@ def test_a_file_without_relations_or_with_other_keys_is_refused(raw):
 
 @pytest.mark.parametrize(("raw", "held"), [(None, "nothing"), ([], "a list"), ("text", "a str")])
 def test_a_file_that_holds_no_names_is_refused(raw, held):
-    with pytest.raises(ValueError, match=f"raw_relations .* hold {held}; they need `relations:`"):
+    with pytest.raises(ValueError, match=f"raw_relations .* contain {held}; they must have `relations:`"):
         read_relations(raw)

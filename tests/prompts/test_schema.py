@@ -116,7 +116,7 @@ def test_without_a_relation_the_prompt_stands_for_it():
     fact = read_fact(row, RELATIONS)
     assert (fact.relation, fact.target_true) == ("{} is led from", "")
     assert fact.id == make_id("{} is led from", "France")
-    with pytest.raises(ValueError, match=r"^no prompt: a row needs a prompt of its own, or a relation"):
+    with pytest.raises(ValueError, match=r"^no prompt: a row needs its own prompt, or a relation"):
         read_fact({"subject": "France", "target_new": "Lyon"}, RELATIONS)
 
 
@@ -154,7 +154,7 @@ def test_page_views_of_a_failed_look_up_are_missing(views, read):
         ({"prompt": "France, or France, is"}, "subject is in its prompt more than once"),
         ({"prompt": "France {} is"}, None),
         ({"prompt": "France {} {} is"}, "subject is in its prompt more than once"),
-        ({"relation": "P99"}, "unknown relation: 'P99' has no templates and the row no prompt.*P36"),
+        ({"relation": "P99"}, "unknown relation: 'P99' has no templates, and the row has no prompt.*P36"),
         ({"id": "a/b"}, "id is not a file name: 'a/b'"),
         ({"id": "../x"}, "id is not a file name"),
         ({"id": "東" * 23}, "id is too long for a file name: 207 bytes .* at most 200: '東東"),
@@ -170,9 +170,9 @@ def test_page_views_of_a_failed_look_up_are_missing(views, read):
         ({"page_views": 1e30}, "page_views is too large a number"),
         ({"subject": "", "target_new": ""}, "subject is empty; target_new is empty"),
         ({"target_true": "", "target_true_aliases": "Lyon"}, "new object equals the old: 'Lyon'"),
-        ({"target_true": "nan"}, "target_true is how programs write a missing cell: 'nan'; leave it empty"),
-        ({"subject": "None"}, "subject is how programs write a missing cell: 'None'"),
-        ({"target_new_aliases": "Lyons | <NA>"}, "target_new_aliases is how programs write a missing cell: '<NA>'"),
+        ({"target_true": "nan"}, "target_true is a placeholder for a missing cell: 'nan'; leave the cell empty"),
+        ({"subject": "None"}, "subject is a placeholder for a missing cell: 'None'"),
+        ({"target_new_aliases": "Lyons | <NA>"}, "target_new_aliases is a placeholder for a missing cell: '<NA>'"),
         ({"target_new_aliases": "{'a': 1}"}, "target_new_aliases is a record, not text"),
         ({"subject_id": "France"}, "subject_id is not a Wikidata item: 'France'"),
         (

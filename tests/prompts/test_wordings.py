@@ -100,7 +100,7 @@ def test_a_wording_that_gives_an_object_away_is_refused_with_the_reason():
 def test_a_paraphrase_that_repeats_the_statement_or_another_is_refused():
     again = replace(FRANCE, prompt="{} is governed from", paraphrases=("Those who RULE France  meet in",))
     refused = [word.reason for word in template_wordings(again, TEMPLATES) if not word.accepted]
-    assert refused == ["repeats: it stands there before"] * 2
+    assert refused == ["repeats: the same text comes before"] * 2
 
 
 def test_wordings_of_a_statement_without_a_relation():
@@ -163,9 +163,9 @@ def test_refused_rows_stay_out_and_a_table_made_by_hand_needs_three_columns():
         (0, "One in", "table"),
         (1, "Three in", "table"),
     ]
-    with pytest.raises(ValueError, match="lacks the column part, text; it has fact_id"):
+    with pytest.raises(ValueError, match="has no column part, text; its columns are fact_id"):
         wordings_from_table(pd.DataFrame({"fact_id": ["f"]}))
-    with pytest.raises(ValueError, match="line 3 of the table of wordings: no part 'riddle'; there are paraphrase"):
+    with pytest.raises(ValueError, match="line 3 of the table of wordings: unknown part 'riddle'; parts: paraphrase"):
         wordings_from_table(pd.DataFrame([rows[0], rows[0] | {"part": "riddle"}]))
 
 
@@ -180,8 +180,8 @@ def test_templates_stand_in_for_parts_of_which_nothing_passed_and_are_counted(ca
         whole = accepted_texts(settled([FRANCE], made, TEMPLATES))
     assert whole["question"] == ("Where is the king of France?",)
     assert whole["cloze"] == ("They rule France from ____, it is said.",)
-    assert "1 of 1 facts have a cloze from the templates" in caplog.text
-    assert "have a question" not in caplog.text
+    assert "1 of 1 facts use a cloze from the templates" in caplog.text
+    assert "use a question" not in caplog.text
     assert settled([FRANCE], {}, TEMPLATES) == template_wordings(FRANCE, TEMPLATES)
 
 

@@ -94,9 +94,9 @@ def test_a_failure_that_passes_is_asked_again(server):
         (500, "down", "the server said 500, asked 2 times"),
         (206, "broken", "broke off"),
         (200, "<html>", "no JSON"),
-        (200, {"choices": []}, "no chat completion"),
-        (200, {"choices": [{"message": {"content": {"a": 1}}}]}, "no text"),
-        (200, [1], "no chat completion"),
+        (200, {"choices": []}, "not a chat completion"),
+        (200, {"choices": [{"message": {"content": {"a": 1}}}]}, "not text"),
+        (200, [1], "not a chat completion"),
     ],
 )
 def test_a_failure_that_stays_says_why_and_what_to_do_and_never_the_key(server, caplog, status, answer, reason):
@@ -128,7 +128,7 @@ def test_a_cached_endpoint_is_asked_once_and_the_key_is_on_no_disk(server, tmp_p
     "url", ["wise.example/v1", "ftp://wise.example", "https://me:secret@wise.example/v1", "https://"]
 )
 def test_addresses_that_are_none(url):
-    with pytest.raises(ValueError, match="no address such as https://host/v1") as caught:
+    with pytest.raises(ValueError, match="not a URL such as https://host/v1") as caught:
         EndpointSpeaker(live(), url, "m")
     assert "secret" not in str(caught.value)
 
@@ -144,7 +144,7 @@ def test_a_key_in_the_address_is_sent_and_stands_nowhere(server, tmp_path, caplo
     server.script = [(400, "no")]
     with pytest.raises(NoAnswer) as refused:
         speaker.replies([TALK[:1]])
-    with pytest.raises(ValueError, match="would carry the key unencrypted") as bare:
+    with pytest.raises(ValueError, match="would send the key unencrypted") as bare:
         EndpointSpeaker(live(), f"http://host/v1?api-key={KEY}", "m")
     shown = [speaker.fingerprint, str(refused.value), str(bare.value)]
     shown += [caplog.text, *(path.read_text() for path in tmp_path.iterdir())]
@@ -160,6 +160,6 @@ def test_a_reply_that_was_cut_inside_a_character_is_kept_and_written(server, tmp
 
 
 def test_a_key_does_not_go_over_the_network_in_the_open():
-    with pytest.raises(ValueError, match=r"http://wise\.example/v1 would carry the key unencrypted"):
+    with pytest.raises(ValueError, match=r"http://wise\.example/v1 would send the key unencrypted"):
         EndpointSpeaker(live(), "http://wise.example/v1", "m", key=KEY)
     EndpointSpeaker(live(), "http://wise.example/v1", "m")

@@ -100,7 +100,7 @@ def test_a_model_without_a_template_stops_before_the_others_turn(monkeypatch):
 def test_what_does_not_fit_is_refused_with_the_way_out(lab):
     lm = lab.model("llama")
     with pytest.raises(
-        ValueError, match=r"tiny-llama: a turn of \d+ tokens and 2040 new ones .*smaller max_new_tokens"
+        ValueError, match=r"tiny-llama: a turn of \d+ tokens and 2040 new tokens .*reduce max_new_tokens"
     ):
         LocalSpeaker(lm, Speaking(max_new_tokens=2040)).replies(TALKS)
     for how in ({"temperature": -1}, {"max_new_tokens": 0}, {"batch_rows": 0}, {"tempo": 1}):

@@ -42,15 +42,15 @@ def test_follow_ups_begin_with_the_question():
 
 
 def test_what_a_brief_lacks_is_named():
-    with pytest.raises(ValueError, match=r"script: the brief has no `question` for the line"):
+    with pytest.raises(ValueError, match=r"script: the brief has no value for `question` in the line"):
         ScriptedSpeaker(FOLLOW_UP).replies([[Turn("system", "Nothing."), OPENING]])
     for script in ([], [["one"], []]):
-        with pytest.raises(ValueError, match="every turn a line"):
+        with pytest.raises(ValueError, match="every turn at least one line"):
             ScriptedSpeaker(script)
 
 
 def test_nobody_says_how_to_be_set():
-    with pytest.raises(NobodySpeaks, match=r"`writer` is not set: .*kind: local.*kind: endpoint"):
+    with pytest.raises(NobodySpeaks, match=r"`writer` is not configured: .*kind: local.*kind: endpoint"):
         UnsetSpeaker("writer").replies([conversation(0)])
 
 

@@ -118,7 +118,7 @@ def test_a_broken_file_is_passed_over_and_made_again(tmp_path, caplog, content):
     (tmp_path / f"{key(Request('http://x'))}.json").write_bytes(content)
     with caplog.at_level(logging.WARNING):
         assert Cached(tmp_path, Scripted(said([1]))).get("http://x", {}, Response.json) == [1]
-    assert "is no entry of the cache" in caplog.text
+    assert "which is not a valid cache entry" in caplog.text
     assert Cached(tmp_path, None).get("http://x", {}, Response.json) == [1]
 
 

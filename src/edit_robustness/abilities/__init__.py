@@ -1,5 +1,5 @@
-"""What a model can do besides its edited facts: the evaluation harness's tasks, on the model in memory.
+"""Measure general abilities with tasks of lm-evaluation-harness, on the model in memory.
 
-The harness says what is asked and how it is scored; asking is done here, since its own way runs a benchmark's examples
-again for every option of every document.
+The harness defines requests and scores. The requests are run by this package, because the harness runs the few-shot
+examples again for every option of every document.
 """

@@ -1,4 +1,4 @@
-"""The benchmarks of the model that is measured, in memory: they contain task objects, which cannot be stored."""
+"""A cache in memory for the benchmarks of one model, because their task objects cannot be stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edit_robustness.models.language_model import LanguageModel
 
 
 class _Slot:
-    """The benchmarks of one model, and what they were built from."""
+    """The benchmarks of one model, and the inputs from which they were built."""
 
     model: str = ""
     parameters: AbilityParameters | None = None
@@ -20,8 +20,8 @@ class _Slot:
 
 
 def built(lm: LanguageModel, parameters: AbilityParameters, files: LocalFiles) -> Sequence[Benchmark]:
-    """Return the benchmarks with all that they ask, built once for every method and checkpoint of a model."""
-    # each run has its own object for the files, whose content may have changed since the last run of this process
+    """Return the benchmarks with all their requests, built once for all methods and checkpoints of a model."""
+    # each run has its own `files` object, because the files may have changed since the last run of this process
     if (_Slot.model, _Slot.parameters) != (lm.fingerprint, parameters) or _Slot.files is not files:
         _Slot.model, _Slot.benchmarks = "", ()
         _Slot.benchmarks = build_benchmarks(lm, parameters, files)

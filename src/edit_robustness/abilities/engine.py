@@ -1,7 +1,8 @@
-"""Answers to the harness's requests: what requests share is run once, and the head only where something is read.
+"""Compute the responses to the harness's requests.
 
-The log-likelihoods are those of the harness's own `HFLM`, to rounding. Edits are seen because they act on the model
-itself, by weights or by hooks. Keys and values live no longer than a call: the next checkpoint is another model.
+Shared prefixes of requests are run once, and logits are computed only for tokens that are scored. Log-likelihoods equal
+those of the harness's `HFLM` up to rounding. Edits take effect because they change the weights of the model or add
+hooks to it. Keys and values are not kept between calls, because every checkpoint is a different model.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from edit_robustness.models.decode import (
 from edit_robustness.models.language_model import LanguageModel
 
 Progress = Callable[..., Iterable[int]]
-"""Passes on what it is given, with the keyword `total`: `partial(track, what="mmlu")`."""
+"""Yields the items of its argument and takes the keyword `total`, such as `partial(track, what="mmlu")`."""
 
 _NEAR = 4
-"""Tokens of padding that are less trouble than a batch of their own, beside a tenth of the length."""
+"""Maximum tokens of padding, plus a tenth of the length; more padding costs more than another batch."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Generated:
     """A greedy continuation.
 
     Attributes:
-        text: Up to the first of the texts that end it.
-        tokens: How many tokens were generated for it, the one that ended it included where the model wrote it out.
+        text: The text up to the first stop sequence.
+        tokens: Number of generated tokens, including the one that ended the text if the model generated it.
         capped: Whether it was cut off by the limit of tokens.
-        finite: Whether the logits that it was taken from were.
+        finite: Whether all its logits were finite.
     """
 
     text: str
@@ -52,18 +53,18 @@ class Generated:
 
 
 Response = tuple[float, bool] | float | Generated
-"""See `answered`."""
+"""The response to one request, as described in `answered`."""
 
 
 @dataclass(frozen=True)
-class _Read:
-    """What is looked up in a node: the token that a continuation has after one of the node's.
+class _Lookup:
+    """A log-probability to read: that of a continuation's token after one of the tokens of a node.
 
     Attributes:
-        behind: Place of the node's token, counted from its end: 1 for the last.
-        token: What follows it.
+        behind: Position of the node's token, counted from the end of the node: 1 for the last.
+        token: Id of the token after it.
         continuation: Number of the continuation.
-        final: Whether that is its last token.
+        final: Whether this is the last token of the continuation.
     """
 
     behind: int
@@ -74,11 +75,11 @@ class _Read:
 
 @dataclass(frozen=True)
 class _Task:
-    """A node to be run, after a row of the pass before."""
+    """A node to run after row `parent` of the previous pass."""
 
     node: Node
     parent: int = 0
-    reads: list[_Read] = field(default_factory=list)
+    lookups: list[_Lookup] = field(default_factory=list)
 
     @property
     def length(self) -> int:
@@ -86,13 +87,13 @@ class _Task:
 
     @property
     def columns(self) -> int:
-        """After how many of the last tokens logits are needed."""
-        return max((read.behind for read in self.reads), default=1)
+        """Return the number of last tokens after which logits are needed."""
+        return max((lookup.behind for lookup in self.lookups), default=1)
 
 
 @dataclass(frozen=True)
 class _Visit:
-    """Tasks that were run in one pass, and the logits after their last columns, (rows, columns, vocabulary)."""
+    """The tasks of one pass, and the logits after their last tokens (rows, columns, vocabulary)."""
 
     tasks: list[_Task]
     run: Prefilled
@@ -101,27 +102,27 @@ class _Visit:
 
 @dataclass(frozen=True)
 class _Budget:
-    """How much is run at once.
+    """The limits of one pass.
 
     Attributes:
-        tokens: Most tokens of a pass.
-        memory: Most bytes of keys, values and logits of a pass.
-        held: Bytes of a token's keys and values.
-        read: Bytes of the logits after one token, with their logarithm and a copy.
-        padded: Whether rows may be padded, between what they share and what they do not.
-        ahead: How many tokens will follow each row.
+        tokens: Maximum tokens per pass.
+        memory: Maximum bytes of keys, values and logits per pass.
+        token_bytes: Bytes of the keys and values of one token.
+        logit_bytes: Bytes of the logits after one token, with their logarithm and a copy.
+        padding: Whether rows may be padded between the tokens that they share and the others.
+        n_new: Number of tokens that will follow each row.
     """
 
     tokens: int
     memory: int
-    held: int
-    read: int
-    padded: bool
-    ahead: int = 0
+    token_bytes: int
+    logit_bytes: int
+    padding: bool
+    n_new: int = 0
 
     @classmethod
     def of(cls, lm: LanguageModel, longest: int) -> _Budget:
-        """By the memory at hand; on a CPU in passes short enough for its caches.
+        """Return the limits for the free memory; on a CPU passes are short enough for its caches.
 
         Args:
             lm: The model.
@@ -131,13 +132,13 @@ class _Budget:
         return cls(
             tokens=1 << 14 if on_gpu else 1 << 10,
             memory=memory_at_hand(lm),
-            held=bytes_held(lm),
-            read=lm.model.get_output_embeddings().weight.shape[0] * (size + 8),
-            padded=lm.reaches(longest),
+            token_bytes=bytes_held(lm),
+            logit_bytes=lm.model.get_output_embeddings().weight.shape[0] * (size + 8),
+            padding=lm.reaches(longest),
         )
 
     def batches(self, tasks: Iterable[_Task]) -> list[list[_Task]]:
-        """Tasks of like length together, the longest first."""
+        """Group tasks of similar length into batches, the longest first."""
         batches: list[list[_Task]] = []
         for task in sorted(tasks, key=lambda task: task.length, reverse=True):
             if not batches or not self._takes(batches[-1], task):
@@ -147,107 +148,111 @@ class _Budget:
 
     def _takes(self, batch: list[_Task], task: _Task) -> bool:
         longest, rows = batch[0], len(batch) + 1
-        columns = max(each.columns for each in [*batch, task])
+        columns = max(member.columns for member in [*batch, task])
         return (
-            longest.length - task.length <= (_NEAR + 0.1 * longest.length if self.padded else 0)
+            longest.length - task.length <= (_NEAR + 0.1 * longest.length if self.padding else 0)
             and rows * longest.length <= self.tokens
             and rows * self._bytes(longest.node.end, columns) <= self.memory
         )
 
     def _bytes(self, length: int, columns: int) -> int:
-        """Of a row: keys and values stand there twice, as they were run and where they go on."""
-        return self.held * (2 * length + self.ahead) + self.read * columns
+        """Return the bytes per row; keys and values are in memory twice, from the prefill and for the continuation."""
+        return self.token_bytes * (2 * length + self.n_new) + self.logit_bytes * columns
 
     def rows(self, length: int) -> int:
-        """How many texts of a length are best generated at once."""
+        """Return the number of texts of a length to generate per batch."""
         return max(1, min(self.tokens // 32, self.memory // self._bytes(length, 1)))
 
 
 def answered(lm: LanguageModel, work: Work, prefix: str = "", progress: Progress | None = None) -> list[Response]:
-    """What the model as it now is answers.
+    """Compute the responses of the model in its current state.
 
     Args:
-        lm: The model, under its edit.
-        work: The requests; made anew where they are to stand after another prefix than theirs.
-        prefix: Words before each whole request, as in `planned`.
-        progress: Is given one item for each request that is done, and passes it on.
+        lm: The model with its edit applied.
+        work: The requests. They are planned again if they have another prefix.
+        prefix: Text before each request, as in `planned`.
+        progress: Receives one item per finished request.
 
     Returns:
-        For each request, in order: summed log-probability (natural) and whether every token was the most probable one
-        for `loglikelihood`, summed log-probability for `loglikelihood_rolling`, `Generated` for `generate_until`.
-        Log-probabilities are not finite where the model's are not.
+        For each request, in order: the sum of log-probabilities (nats) and whether every token was the most probable
+        one for `loglikelihood`, the sum of log-probabilities for `loglikelihood_rolling`, `Generated` for
+        `generate_until`. Log-probabilities are not finite if the model's are not.
 
     Raises:
-        RequestTooLong: If a request does not fit into the model's context; nothing has been run then.
+        RequestTooLong: If a request does not fit into the model's context. It is raised before the model is run.
     """
     if prefix != work.prefix:
         work = planned(lm, work.instances, prefix)
     totals = [(0.0, True)] * len(work.scoring.continuations)
-    said: dict[Prompt, Generated] = {}
-    steps = _steps(lm, work, totals, said)
+    texts: dict[Prompt, Generated] = {}
+    steps = _steps(lm, work, totals, texts)
     total = len(totals) + sum(len(group.prompts) for group in work.generating)
     for _ in progress(steps, total=total) if progress else steps:
         pass
-    found = dict(zip(work.scoring.continuations, totals, strict=True))
+    scores = dict(zip(work.scoring.continuations, totals, strict=True))
     return [
-        said[asked] if isinstance(asked, Prompt) else _answer(instance.request_type, [found[one] for one in asked])
-        for instance, asked in zip(work.instances, work.asked, strict=True)
+        texts[parts]
+        if isinstance(parts, Prompt)
+        else _answer(instance.request_type, [scores[continuation] for continuation in parts])
+        for instance, parts in zip(work.instances, work.asked, strict=True)
     ]
 
 
-def _answer(kind: str, found: list[tuple[float, bool]]) -> Response:
-    return found[0] if kind == "loglikelihood" else float(sum(logprob for logprob, _ in found))
+def _answer(kind: str, scores: list[tuple[float, bool]]) -> Response:
+    return scores[0] if kind == "loglikelihood" else float(sum(logprob for logprob, _ in scores))
 
 
 def _steps(
-    lm: LanguageModel, work: Work, totals: list[tuple[float, bool]], said: dict[Prompt, Generated]
+    lm: LanguageModel, work: Work, totals: list[tuple[float, bool]], texts: dict[Prompt, Generated]
 ) -> Iterator[int]:
-    """One item a request that is done."""
-    needed = [one.needed for one in work.scoring.continuations] + [
+    """Run the requests and yield one item per finished request."""
+    lengths = [continuation.needed for continuation in work.scoring.continuations] + [
         prompt.needed for group in work.generating for prompt in group.prompts
     ]
-    budget = _Budget.of(lm, max(needed, default=0))
+    budget = _Budget.of(lm, max(lengths, default=0))
     yield from _score(lm, work.scoring, budget, totals)
     for group in work.generating:
-        yield from _generate(lm, group, replace(budget, ahead=group.stops.limit), said)
+        yield from _generate(lm, group, replace(budget, n_new=group.stops.limit), texts)
 
 
 def _score(lm: LanguageModel, scoring: Scoring, budget: _Budget, totals: list[tuple[float, bool]]) -> Iterator[int]:
     """Sum up the log-probabilities, and yield each continuation whose last token has been read."""
-    for visit in _visits(lm, scoring.roots, budget, lambda node: list(_reads(scoring, node))):
-        reads = [read for task in visit.tasks for read in task.reads]
-        if not reads:
+    for visit in _visits(lm, scoring.roots, budget, lambda node: list(_lookups(scoring, node))):
+        lookups = [lookup for task in visit.tasks for lookup in task.lookups]
+        if not lookups:
             continue
-        for read, logprob, first in zip(reads, *_looked_up(visit), strict=True):
-            so_far, match = totals[read.continuation]
-            totals[read.continuation] = (so_far + logprob, match and first)
-            if read.final:
-                yield read.continuation
+        for lookup, logprob, is_top in zip(lookups, *_look_up(visit), strict=True):
+            so_far, all_top = totals[lookup.continuation]
+            totals[lookup.continuation] = (so_far + logprob, all_top and is_top)
+            if lookup.final:
+                yield lookup.continuation
 
 
-def _reads(scoring: Scoring, node: Node) -> Iterator[_Read]:
+def _lookups(scoring: Scoring, node: Node) -> Iterator[_Lookup]:
     for number in (number for sequence in node.rows for number in scoring.asked[sequence]):
-        one = scoring.continuations[number]
-        for place in range(max(node.start, one.needed - one.scored), min(node.end, one.needed)):
-            yield _Read(node.end - place, one.ids[place + 1], number, place == one.needed - 1)
+        continuation = scoring.continuations[number]
+        for place in range(
+            max(node.start, continuation.needed - continuation.scored), min(node.end, continuation.needed)
+        ):
+            yield _Lookup(node.end - place, continuation.ids[place + 1], number, place == continuation.needed - 1)
 
 
-def _looked_up(visit: _Visit) -> tuple[list[float], list[bool]]:
-    """For each read of a pass the log-probability of its token, and whether that is the most probable one."""
+def _look_up(visit: _Visit) -> tuple[list[float], list[bool]]:
+    """Return for each lookup of a pass the log-probability of its token, and whether the token is the most probable."""
     device = visit.logits.device
-    wanted = [((row, -read.behind), read.token) for row, task in enumerate(visit.tasks) for read in task.reads]
-    places = {place: number for number, place in enumerate(dict.fromkeys(place for place, _ in wanted))}
+    lookups = [((row, -lookup.behind), lookup.token) for row, task in enumerate(visit.tasks) for lookup in task.lookups]
+    places = {place: number for number, place in enumerate(dict.fromkeys(place for place, _ in lookups))}
     rows, columns = torch.tensor(list(places), device=device).T
     logprobs = visit.logits[rows, columns].float().log_softmax(-1)
-    which = torch.tensor([places[place] for place, _ in wanted], device=device)
-    tokens = torch.tensor([token for _, token in wanted], device=device)
-    return logprobs[which, tokens].tolist(), (logprobs.argmax(-1)[which] == tokens).tolist()
+    indices = torch.tensor([places[place] for place, _ in lookups], device=device)
+    tokens = torch.tensor([token for _, token in lookups], device=device)
+    return logprobs[indices, tokens].tolist(), (logprobs.argmax(-1)[indices] == tokens).tolist()
 
 
-def _generate(lm: LanguageModel, group: Generating, budget: _Budget, said: dict[Prompt, Generated]) -> Iterator[int]:
+def _generate(lm: LanguageModel, group: Generating, budget: _Budget, texts: dict[Prompt, Generated]) -> Iterator[int]:
     """Continue each prompt, and yield its number."""
-    for numbers, start in _gathered(_prompts(lm, group, budget), budget):
-        found = greedy(
+    for numbers, start in _merge_prompts(_prompts(lm, group, budget), budget):
+        generations = greedy(
             lm,
             start,
             limit=group.stops.limit,
@@ -255,19 +260,19 @@ def _generate(lm: LanguageModel, group: Generating, budget: _Budget, said: dict[
             may_end=group.may_end,
             stop_ids=group.stop_ids,
         )
-        for number, generation in zip(numbers, found, strict=True):
-            said[group.prompts[number]] = _cut(generation, group.stops.texts)
+        for number, generation in zip(numbers, generations, strict=True):
+            texts[group.prompts[number]] = _cut(generation, group.stops.texts)
             yield number
         del start  # the next prompts need its memory
 
 
 def _cut(generation: Generation, stops: Sequence[str]) -> Generated:
-    text = reduce(lambda rest, stop: rest.split(stop)[0], stops, generation.text)
+    text = reduce(lambda remainder, stop: remainder.split(stop)[0], stops, generation.text)
     return Generated(text, len(generation.ids), not generation.finished, generation.finite)
 
 
 def _prompts(lm: LanguageModel, group: Generating, budget: _Budget) -> Iterator[tuple[list[int], Prefilled]]:
-    """Prompts that have been run, by their numbers."""
+    """Run the prompts of a group and yield their numbers with their states."""
     for visit in _visits(lm, group.roots, budget, lambda node: []):
         ends = [
             (number, row)
@@ -276,51 +281,55 @@ def _prompts(lm: LanguageModel, group: Generating, budget: _Budget) -> Iterator[
             if len(group.prompts[number].ids) == task.node.end
         ]
         if ends:
-            yield [number for number, _ in ends], _only(visit.run, [row for _, row in ends])
+            yield [number for number, _ in ends], _select_rows(visit.run, [row for _, row in ends])
         del visit  # what follows may need its memory
 
 
-def _only(run: Prefilled, rows: list[int]) -> Prefilled:
-    """Some rows of a pass; all of them without copying them."""
-    if rows == list(range(len(run.mask))):
-        return run
-    index = torch.tensor(rows, device=run.mask.device)
-    return Prefilled(selected(run.states, index), run.mask[index], run.logits[index])
+def _select_rows(batch: Prefilled, rows: list[int]) -> Prefilled:
+    """Select rows of a pass; all rows are returned without a copy."""
+    if rows == list(range(len(batch.mask))):
+        return batch
+    index = torch.tensor(rows, device=batch.mask.device)
+    return Prefilled(selected(batch.states, index), batch.mask[index], batch.logits[index])
 
 
-def _gathered(parts: Iterable[tuple[list[int], Prefilled]], budget: _Budget) -> Iterator[tuple[list[int], Prefilled]]:
-    """Several passes' prompts as one batch: the more there are, the less a generation costs."""
-    waiting: list[tuple[list[int], Prefilled]] = []
+def _merge_prompts(
+    parts: Iterable[tuple[list[int], Prefilled]], budget: _Budget
+) -> Iterator[tuple[list[int], Prefilled]]:
+    """Merge the prompts of several passes to larger batches, because a larger batch costs less per generation."""
+    pending: list[tuple[list[int], Prefilled]] = []
     for part in parts:
-        rows = sum(len(numbers) for numbers, _ in [*waiting, part])
-        longest = max(start.mask.shape[1] for _, start in [*waiting, part])
-        if waiting and rows > budget.rows(longest):
-            yield _together(waiting)
-        waiting.append(part)
-    if waiting:
-        yield _together(waiting)
+        rows = sum(len(numbers) for numbers, _ in [*pending, part])
+        longest = max(start.mask.shape[1] for _, start in [*pending, part])
+        if pending and rows > budget.rows(longest):
+            yield _join_pending(pending)
+        pending.append(part)
+    if pending:
+        yield _join_pending(pending)
 
 
-def _together(waiting: list[tuple[list[int], Prefilled]]) -> tuple[list[int], Prefilled]:
-    """All that waits, as one batch; nothing waits then, so that nothing is kept twice."""
-    together = [number for numbers, _ in waiting for number in numbers], joined([start for _, start in waiting])
-    waiting.clear()
-    return together
+def _join_pending(pending: list[tuple[list[int], Prefilled]]) -> tuple[list[int], Prefilled]:
+    """Join all pending prompts to one batch and empty the list, so that the states are not in memory twice."""
+    batch = [number for numbers, _ in pending for number in numbers], joined([start for _, start in pending])
+    pending.clear()
+    return batch
 
 
 def _visits(
-    lm: LanguageModel, roots: Iterable[Node], budget: _Budget, reads: Callable[[Node], list[_Read]]
+    lm: LanguageModel, roots: Iterable[Node], budget: _Budget, lookups: Callable[[Node], list[_Lookup]]
 ) -> Iterator[_Visit]:
-    """Run all nodes, each after those above it."""
+    """Run all nodes, each after its parent, and yield every pass."""
 
-    def run(tasks: list[_Task], before: Prefilled | None) -> Iterator[_Visit]:
+    def run(tasks: list[_Task], parent_states: Prefilled | None) -> Iterator[_Visit]:
         for batch in budget.batches(tasks):
             parents = torch.tensor([task.parent for task in batch], device=lm.device)
-            most = max(task.columns for task in batch)
-            after, logits = extended(lm, [task.node.ids for task in batch], before, parents=parents, columns=most)
-            yield _Visit(batch, after, logits)
+            n_columns = max(task.columns for task in batch)
+            prefilled, logits = extended(
+                lm, [task.node.ids for task in batch], parent_states, parents=parents, columns=n_columns
+            )
+            yield _Visit(batch, prefilled, logits)
             del logits
             children = [(child, row) for row, task in enumerate(batch) for child in task.node.children]
-            yield from run([_Task(child, row, reads(child)) for child, row in children], after)
+            yield from run([_Task(child, row, lookups(child)) for child, row in children], prefilled)
 
-    yield from run([_Task(root, 0, reads(root)) for root in roots], None)
+    yield from run([_Task(root, 0, lookups(root)) for root in roots], None)

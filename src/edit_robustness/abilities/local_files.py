@@ -1,7 +1,7 @@
-"""Benchmarks from files on this machine: the forms in which publishers offer them, and what the harness expects.
+"""Read benchmarks from local files: convert the publishers' formats to the fields that the harness expects.
 
-The harness fetches its data from a network. Where the catalog names files (`benchmark_files`), its tasks get their
-documents from them instead, and everything else about a task stays the harness's own.
+By default the harness downloads its data. If the catalog names files (`benchmark_files`), its tasks read their
+documents from them. Everything else about a task is unchanged.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _SPLITS = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test",),
 }
-"""What files of a split are called."""
+"""Names of files by split."""
 
 
 class BenchmarkFilesMissing(ValueError):
-    """A benchmark's files are not where they should be, or not what they should be."""
+    """The files of a benchmark are missing or have another format."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set of the harness comes from.
+    """The source of a data set of the harness.
 
     Attributes:
-        name: Its folder, and its name in the catalog.
-        expected: The files that are read.
-        home: Where its publisher offers them.
-        read: A folder and the name of a subset, to splits.
+        name: Name of its folder, and its name in the catalog.
+        expected: The files that are read, for messages.
+        home: URL of the publisher's files.
+        read: Reads the splits from a folder and the name of a subset.
     """
 
     name: str
@@ -53,105 +53,106 @@ class Source:
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """Which benchmarks are read from files; the harness fetches the others.
+    """The benchmarks that are read from files; the harness downloads the others.
 
     Attributes:
-        folder: Has a folder for each benchmark; None where only `files` are read.
-        files: Folders of single benchmarks, by their names (`gsm8k`).
+        folder: Folder with one subfolder per benchmark; None if only `files` are read.
+        files: Folders of single benchmarks by name (`gsm8k`).
     """
 
     folder: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
 
     def splits(self, dataset: str, subset: str | None) -> Splits | None:
-        """The documents of a data set of the harness; None where it is not read from files.
+        """Return the documents of a data set of the harness; None if it is not read from files.
 
         Args:
-            dataset: The harness's name for it, as in `openai/gsm8k`.
-            subset: The part of it, as in MMLU's `anatomy`.
+            dataset: Its name in the harness, such as `openai/gsm8k`.
+            subset: Name of a subset, such as `anatomy` of MMLU.
 
         Raises:
-            BenchmarkFilesMissing: Naming the benchmark, what was expected and where it is to be had.
+            BenchmarkFilesMissing: If files are missing or have another format. The message names the benchmark, the
+                expected files and their source.
         """
-        source = SOURCES.get(dataset) or _unknown(dataset)
+        source = SOURCES.get(dataset) or _default_source(dataset)
         folder = self.files.get(source.name) or (self.folder and self.folder / source.name)
         if folder is None:
             return None
         try:
             splits = _read(source, folder, subset or "")
         except FileNotFoundError as missing:
-            raise self._missing(source, folder, f"{missing.filename or folder} is not there") from missing
+            raise self._missing_files(source, folder, f"{missing.filename or folder} is missing") from missing
         except (LookupError, TypeError, ValueError, AttributeError, SyntaxError, OSError, csv.Error) as failure:
-            said = f"{type(failure).__name__}: {failure}"
-            raise self._missing(source, folder, f"{folder} has another form ({said})") from failure
+            reason = f"{type(failure).__name__}: {failure}"
+            raise self._missing_files(source, folder, f"{folder} has an unexpected format ({reason})") from failure
         empty = [name for name, rows in splits.items() if not rows]
         if empty:
-            raise self._missing(source, folder, f"{folder} has no documents of the split {', '.join(empty)}")
+            raise self._missing_files(source, folder, f"{folder} has no documents of the split {', '.join(empty)}")
         return splits
 
     @staticmethod
-    def _missing(source: Source, folder: Path, wrong: str) -> BenchmarkFilesMissing:
+    def _missing_files(source: Source, folder: Path, fault: str) -> BenchmarkFilesMissing:
         return BenchmarkFilesMissing(
-            f"benchmark {source.name}: {wrong}. Expected in {folder}: {source.expected}, from {source.home}. Put them "
-            f"there, or name their folder in the catalog (benchmark_files: files: {{{source.name}: ...}}); without "
-            "`folder` and `files` the harness fetches its data from the network"
+            f"benchmark {source.name}: {fault}. Expected in {folder}: {source.expected}, from {source.home}. Put them "
+            f"there, or set their folder in the catalog (benchmark_files: files: {{{source.name}: ...}}). Without "
+            "`folder` and `files` the harness downloads its data"
         )
 
 
-def _unknown(dataset: str) -> Source:
+def _default_source(dataset: str) -> Source:
     return Source(
         dataset.rpartition("/")[2],
         "train, validation or test, as .jsonl or .parquet, with the fields of the harness's data set",
         f"https://huggingface.co/datasets/{dataset}",
-        lambda folder, subset: _there(_as_the_harness(folder, subset), folder),
+        lambda folder, subset: _require_splits(_harness_splits(folder, subset), folder),
     )
 
 
 def _read(source: Source, folder: Path, subset: str) -> Splits:
-    """The splits in the publisher's form, or in the harness's own."""
+    """Read the splits in the publisher's format, or in that of the harness."""
     try:
         return source.read(folder, subset)
     except FileNotFoundError:
-        splits = _as_the_harness(folder, subset)
+        splits = _harness_splits(folder, subset)
         if not splits:
             raise
         return splits
 
 
-def _there(splits: Splits, folder: Path) -> Splits:
+def _require_splits(splits: Splits, folder: Path) -> Splits:
     if not splits:
         raise FileNotFoundError(2, "no split", str(folder))
     return splits
 
 
-def _as_the_harness(folder: Path, subset: str) -> Splits:
-    """Splits in the fields that the harness reads already: `[subset/]test*.jsonl` or `.parquet`."""
-    found: Splits = {}
+def _harness_splits(folder: Path, subset: str) -> Splits:
+    """Read splits that already have the fields of the harness: `[subset/]test*.jsonl` or `.parquet`."""
+    splits: Splits = {}
     for split, names in _SPLITS.items():
         patterns = [f"{name}*{end}" for name in names for end in (".jsonl", ".parquet")]
         files = next(filter(None, (sorted((folder / subset).glob(pattern)) for pattern in patterns)), [])
         if files:
-            found[split] = [row for file in files for row in _records(file)]
-    return found
+            splits[split] = [row for file in files for row in _records(file)]
+    return splits
 
 
 def _records(file: Path) -> Rows:
-    """The records of a file.
+    """Read the records of a file.
 
     Raises:
-        ValueError: Naming the file, and the line or record that is wrong.
+        ValueError: If a line or record is invalid. The message names the file and the line or record.
     """
     try:
-        records = _parsed(file)
+        records = _parse(file)
     except ValueError as error:
         raise ValueError(f"{file.name}: {error}") from error
     for number, record in enumerate(records, 1):
         if not isinstance(record, dict):
-            raise ValueError(f"{file.name}: record {number} is a {type(record).__name__} and has no fields")
+            raise ValueError(f"{file.name}: record {number} is a {type(record).__name__}, expected a mapping")
     return records
 
 
-def _parsed(file: Path) -> Rows:
+def _parse(file: Path) -> Rows:
     if file.suffix == ".parquet":
         return json.loads(pd.read_parquet(file).to_json(orient="records"))
     if file.suffix == ".csv":
@@ -161,12 +162,12 @@ def _parsed(file: Path) -> Rows:
     if file.suffix == ".json":
         records = json.loads(text)
         if not isinstance(records, list):
-            raise ValueError(f"a list of records was expected, not a {type(records).__name__}")
+            raise ValueError(f"expected a list of records, not a {type(records).__name__}")
         return records
-    return [_parsed_line(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return [_parse_line(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
-def _parsed_line(number: int, line: str) -> Any:
+def _parse_line(number: int, line: str) -> Any:
     try:
         return json.loads(line)
     except ValueError as error:
@@ -178,21 +179,21 @@ def _mmlu(folder: Path, subset: str) -> Splits:
 
 
 def _mmlu_rows(file: Path, subset: str) -> Iterator[dict[str, Any]]:
-    """Rows of question, four options and the answer, as a letter or a number from 0, with a header or without."""
+    """Yield rows of question, four options and the answer (a letter, or a number from 0), with or without a header."""
     with file.open(encoding="utf-8-sig", newline="") as stream:
         for row in csv.reader(stream):
             if not row or row[-1] == "answer":
                 continue
             question, *choices, answer = row
             if len(choices) != len(_LETTERS):
-                raise ValueError(f"{file.name}: {len(choices)} options in the row {question[:40]!r}; there should be 4")
+                raise ValueError(f"{file.name}: {len(choices)} options in the row {question[:40]!r}, expected 4")
             gold = _LETTERS.index(answer) if answer in _LETTERS else int(answer)
             yield {"question": question, "subject": subset, "choices": choices, "answer": gold}
 
 
 def _bbh(folder: Path, subset: str) -> Splits:
     examples = json.loads((folder / f"{subset}.json").read_text(encoding="utf-8"))["examples"]
-    return {"test": [{"input": one["input"], "target": one["target"]} for one in examples]}
+    return {"test": [{"input": example["input"], "target": example["target"]} for example in examples]}
 
 
 def _gsm8k(folder: Path, subset: str) -> Splits:
@@ -201,33 +202,35 @@ def _gsm8k(folder: Path, subset: str) -> Splits:
 
 def _commonsense_qa(folder: Path, subset: str) -> Splits:
     def row(record: Mapping[str, Any]) -> dict[str, Any]:
-        asked = record["question"]
-        choices = {name: [choice[name] for choice in asked["choices"]] for name in ("label", "text")}
-        return {"id": record["id"], "question": asked["stem"], "choices": choices, "answerKey": record["answerKey"]}
+        question = record["question"]
+        choices = {name: [choice[name] for choice in question["choices"]] for name in ("label", "text")}
+        return {"id": record["id"], "question": question["stem"], "choices": choices, "answerKey": record["answerKey"]}
 
     files = {"train": "train_rand_split.jsonl", "validation": "dev_rand_split.jsonl"}
     return {split: [row(record) for record in _records(folder / file)] for split, file in files.items()}
 
 
 def _triviaqa(folder: Path, subset: str) -> Splits:
-    """The publisher's own JSON, or lines of `question` and `golden_answers`, the form that retrieval studies use."""
+    """Read the publisher's JSON, or JSON Lines with `question` and `golden_answers` as used in retrieval studies."""
     file = _first(folder, "*dev.json", "*.jsonl")
     if file.suffix == ".json":
         records = json.loads(file.read_text(encoding="utf-8"))["Data"]
-        told = [(one["Question"], one["Answer"]["Value"], one["Answer"]["Aliases"]) for one in records]
+        questions = [(record["Question"], record["Answer"]["Value"], record["Answer"]["Aliases"]) for record in records]
     else:
-        told = [(one["question"], one["golden_answers"][0], one["golden_answers"]) for one in _records(file)]
+        questions = [
+            (record["question"], record["golden_answers"][0], record["golden_answers"]) for record in _records(file)
+        ]
     rows = [
-        {"question": _unquoted(question), "answer": {"value": value, "aliases": list(aliases)}}
-        for question, value, aliases in told
+        {"question": _unquote(question), "answer": {"value": value, "aliases": list(aliases)}}
+        for question, value, aliases in questions
     ]
     return {"validation": rows}
 
 
-def _unquoted(text: str) -> str:
-    """A text that was quoted as a cell of a CSV file, quotes doubled, as it was before."""
-    quoted = len(text) > 1 and text[0] == text[-1] == '"' and '""' in text
-    return text[1:-1].replace('""', '"') if quoted else text
+def _unquote(text: str) -> str:
+    """Remove the quotes of a text that was quoted as a cell of a CSV file, and undouble those inside."""
+    is_quoted = len(text) > 1 and text[0] == text[-1] == '"' and '""' in text
+    return text[1:-1].replace('""', '"') if is_quoted else text
 
 
 def _truthfulqa(folder: Path, subset: str) -> Splits:
@@ -250,7 +253,9 @@ def _generation_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "question": record["Question"],
         "best_answer": record["Best Answer"],
         **{
-            f"{kind}_answers": [one.strip() for one in record[f"{kind.title()} Answers"].split(";") if one.strip()]
+            f"{kind}_answers": [
+                answer.strip() for answer in record[f"{kind.title()} Answers"].split(";") if answer.strip()
+            ]
             for kind in ("correct", "incorrect")
         },
     }
@@ -260,7 +265,7 @@ def _toxigen(folder: Path, subset: str) -> Splits:
     return {
         "test": [
             {
-                "text": _decoded(record["text"]),
+                "text": _decode(record["text"]),
                 "target_group": record["target_group"],
                 "toxicity_ai": float(record["toxicity_ai"]),
                 "toxicity_human": float(record["toxicity_human"]),
@@ -270,8 +275,8 @@ def _toxigen(folder: Path, subset: str) -> Splits:
     }
 
 
-def _decoded(text: str) -> str:
-    """The text; some stand in the file as Python writes bytes, b'...'."""
+def _decode(text: str) -> str:
+    """Decode a text; some are Python bytes literals, b'...'."""
     if text[:2] not in ("b'", 'b"'):
         return text
     return ast.literal_eval(text).decode("utf-8", errors="replace")
@@ -279,23 +284,27 @@ def _decoded(text: str) -> str:
 
 def _piqa(folder: Path, subset: str) -> Splits:
     labels = (folder / "dev-labels.lst").read_text(encoding="utf-8").split()
-    told = zip(_records(folder / "dev.jsonl"), labels, strict=True)
-    return {"validation": [{**record, "label": int(label)} for record, label in told]}
+    labelled_records = zip(_records(folder / "dev.jsonl"), labels, strict=True)
+    return {"validation": [{**record, "label": int(label)} for record, label in labelled_records]}
 
 
 def _arc(folder: Path, subset: str) -> Splits:
     def row(record: Mapping[str, Any]) -> dict[str, Any]:
-        asked = record["question"]
-        choices = {name: [choice[name] for choice in asked["choices"]] for name in ("text", "label")}
-        return {"id": record["id"], "question": asked["stem"], "choices": choices, "answerKey": record["answerKey"]}
+        question = record["question"]
+        choices = {name: [choice[name] for choice in question["choices"]] for name in ("text", "label")}
+        return {"id": record["id"], "question": question["stem"], "choices": choices, "answerKey": record["answerKey"]}
 
     return {"test": [row(record) for record in _records(folder / f"{subset}-Test.jsonl")]}
 
 
 def _hellaswag(folder: Path, subset: str) -> Splits:
-    kept = ("ind", "activity_label", "ctx_a", "ctx_b", "endings")
+    field_names = ("ind", "activity_label", "ctx_a", "ctx_b", "endings")
     records = _records(folder / "hellaswag_val.jsonl")
-    return {"validation": [{name: one[name] for name in kept} | {"label": str(one["label"])} for one in records]}
+    return {
+        "validation": [
+            {name: record[name] for name in field_names} | {"label": str(record["label"])} for record in records
+        ]
+    }
 
 
 def _lambada(folder: Path, subset: str) -> Splits:
@@ -303,7 +312,7 @@ def _lambada(folder: Path, subset: str) -> Splits:
 
 
 def _wikitext(folder: Path, subset: str) -> Splits:
-    """Articles: each begins with a line ` = Title = `, whose sections have more signs."""
+    """Read articles; each begins with a line ` = Title = `, while section headings have more equals signs."""
     pages: list[list[str]] = []
     for line in _first(folder, "*test*.raw", "*test*.txt").read_text(encoding="utf-8").split("\n"):
         if not pages or (line.startswith(" = ") and not line.startswith(" = =")):
@@ -313,10 +322,10 @@ def _wikitext(folder: Path, subset: str) -> Splits:
 
 
 def _first(folder: Path, *patterns: str) -> Path:
-    found = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
-    if not found:
+    files = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+    if not files:
         raise FileNotFoundError(2, "no such file", str(folder / patterns[0]))
-    return found[0]
+    return files[0]
 
 
 _HUB = "https://huggingface.co/datasets"
@@ -355,4 +364,4 @@ SOURCES: Mapping[str, Source] = {
         "wikitext", "wiki.test.raw", f"{_HUB}/Salesforce/wikitext (wikitext-2-raw-v1)", _wikitext
     ),
 }
-"""Where each data set comes from, by the name that the harness has for it."""
+"""The sources of data sets by their names in the harness."""

@@ -1,4 +1,4 @@
-"""What a model does with a benchmark, document by document, scored as the harness scores it and guarded."""
+"""Measure a model on a benchmark: scores per document by the harness's metrics, with flags."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edit_robustness.abilities.tasks import PERPLEXITY, Benchmark, Item
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Document
 
-_NORMALISED = "acc_norm"
+_NORMALISED_METRIC = "acc_norm"
 
 FACT_COLUMNS = {
     "benchmark": "str",
@@ -29,77 +29,77 @@ FACT_COLUMNS = {
     "max_new_tokens": "int64",
     "note": "str",
 }
-"""Columns of a table of what was asked, a row a benchmark and filter, and their types."""
+"""Columns and types of the table of benchmarks, with one row per benchmark and filter."""
 
 
 def measure(
     lm: LanguageModel, benchmark: Benchmark, prefix: str = "", progress: Progress | None = None
 ) -> list[Document]:
-    """Ask the model as it now is, and score its answers.
+    """Compute and score the responses of the model in its current state.
 
     Args:
-        lm: The model, under its edit.
-        benchmark: What to ask.
-        prefix: Words before each whole request: those of an edit that acts by words. Prompt hashes are without them.
-        progress: See `engine.answered`.
+        lm: The model with its edit applied.
+        benchmark: The benchmark.
+        prefix: Prefix of an in-context edit before each request. Prompt hashes do not include it.
+        progress: Receives one item per finished request, as in `engine.answered`.
 
     Returns:
-        A document for each that was drawn and each filter of the task.
+        One record per document and filter of the task.
 
     Raises:
         RequestTooLong: If a request does not fit into the context after the prefix.
     """
-    responses = iter(answered(lm, benchmark.work, prefix, progress))
-    said = [[next(responses) for _ in item.instances] for item in benchmark.items]
-    for item, answers in zip(benchmark.items, said, strict=True):
+    response_stream = iter(answered(lm, benchmark.work, prefix, progress))
+    responses_by_item = [[next(response_stream) for _ in item.instances] for item in benchmark.items]
+    for item, answers in zip(benchmark.items, responses_by_item, strict=True):
         for instance, answer in zip(item.instances, answers, strict=True):
             instance.resps = [answer.text if isinstance(answer, Generated) else answer]
             instance.filtered_resps = {}
     for task in benchmark.tasks.values():
         task.apply_filters()
     return [
-        _document(benchmark, item, answers, chosen)
-        for item, answers in zip(benchmark.items, said, strict=True)
-        for chosen in benchmark.filters
+        _document(benchmark, item, answers, filter_name)
+        for item, answers in zip(benchmark.items, responses_by_item, strict=True)
+        for filter_name in benchmark.filters
     ]
 
 
 def benchmark_facts(benchmarks: Iterable[Benchmark]) -> pd.DataFrame:
-    """What was asked, with the figures that stand beside every result: one row a benchmark and filter, `FACT_COLUMNS`.
+    """Return the table of benchmarks with `FACT_COLUMNS`, one row per benchmark and filter.
 
-    `chance` is what guessing gets on the very documents, `constant_answer` what the best constant answer does; NaN for
-    perplexity.
+    `chance` is the score of guessing on the same documents, `constant_answer` that of the best constant answer. Both
+    are NaN for perplexity.
     """
     rows = [
         {
-            "benchmark": one.name,
-            "task": one.task,
-            "metric": one.metric,
-            "filter": chosen,
-            "shots": one.shots,
-            "n_documents": len(one.items),
-            "chance": one.chance,
-            "constant_answer": one.constant_answer,
-            "max_new_tokens": one.max_new_tokens,
-            "note": one.note,
+            "benchmark": benchmark.name,
+            "task": benchmark.task,
+            "metric": benchmark.metric,
+            "filter": filter_name,
+            "shots": benchmark.shots,
+            "n_documents": len(benchmark.items),
+            "chance": benchmark.chance,
+            "constant_answer": benchmark.constant_answer,
+            "max_new_tokens": benchmark.max_new_tokens,
+            "note": benchmark.note,
         }
-        for one in benchmarks
-        for chosen in one.filters
+        for benchmark in benchmarks
+        for filter_name in benchmark.filters
     ]
     return pd.DataFrame(rows, columns=list(FACT_COLUMNS)).astype(FACT_COLUMNS)
 
 
-def _document(benchmark: Benchmark, item: Item, answers: Sequence[Response], chosen: str) -> Document:
-    generated = answers[0] if isinstance(answers[0], Generated) else None
+def _document(benchmark: Benchmark, item: Item, answers: Sequence[Response], filter_name: str) -> Document:
+    generation = answers[0] if isinstance(answers[0], Generated) else None
     logprobs = tuple(_logprob(answer) for answer in answers if not isinstance(answer, Generated))
-    metrics = _metrics(benchmark, item, chosen, logprobs)
+    metrics = _metrics(benchmark, item, filter_name, logprobs)
     score = metrics[benchmark.metric]
-    sound = generated is None or generated.finite
-    flags = flagged(score if sound else math.nan, logprobs, _ranked(benchmark, item, logprobs))
+    is_finite = generation is None or generation.finite
+    flags = flagged(score if is_finite else math.nan, logprobs, _ranking(benchmark, item, logprobs))
     return Document(
         benchmark=benchmark.name,
         task=item.task,
-        filter=chosen,
+        filter=filter_name,
         metric=benchmark.metric,
         number=item.number,
         doc_hash=item.doc_hash,
@@ -109,9 +109,9 @@ def _document(benchmark: Benchmark, item: Item, answers: Sequence[Response], cho
         metrics=metrics,
         gold=item.gold,
         logprobs=logprobs,
-        text=generated.text if generated else "",
-        tokens=generated.tokens if generated else item.tokens,
-        capped=bool(generated and generated.capped),
+        text=generation.text if generation else "",
+        tokens=generation.tokens if generation else item.tokens,
+        capped=bool(generation and generation.capped),
         flags=flags,
     )
 
@@ -120,29 +120,29 @@ def _logprob(answer: Any) -> float:
     return float(answer[0] if isinstance(answer, tuple) else answer)
 
 
-def _metrics(benchmark: Benchmark, item: Item, chosen: str, logprobs: Sequence[float]) -> dict[str, float]:
-    """Every metric that the harness gives; of a text its perplexities."""
+def _metrics(benchmark: Benchmark, item: Item, filter_name: str, logprobs: Sequence[float]) -> dict[str, float]:
+    """Return all metrics of the harness; for texts, the perplexities."""
     with np.errstate(all="ignore"):
-        found = benchmark.tasks[item.task].process_results(
-            item.doc, [instance.filtered_resps[chosen] for instance in item.instances]
+        results = benchmark.tasks[item.task].process_results(
+            item.doc, [instance.filtered_resps[filter_name] for instance in item.instances]
         )
-    metrics = {name: float(value) for name, value in found.items() if not isinstance(value, tuple)}
+    metrics = {name: float(value) for name, value in results.items() if not isinstance(value, tuple)}
     if benchmark.metric != PERPLEXITY:
         return metrics
-    words = {name: _perplexity(*value) for name, value in found.items() if name.endswith(PERPLEXITY)}
+    words = {name: _perplexity(*value) for name, value in results.items() if name.endswith(PERPLEXITY)}
     return {**words, PERPLEXITY: _perplexity(logprobs[0], item.tokens)}
 
 
 def _perplexity(logprob: float, number: int) -> float:
-    """`exp` of the mean negative log-probability; infinite where that is too large a number."""
+    """Return `exp` of the mean negative log-probability, or infinity if that overflows."""
     mean = -logprob / max(number, 1)
     return math.exp(mean) if mean < 700 else math.nan if math.isnan(mean) else math.inf
 
 
-def _ranked(benchmark: Benchmark, item: Item, logprobs: Sequence[float]) -> Sequence[float]:
-    """What options are ranked by, where the best one is what counts."""
+def _ranking(benchmark: Benchmark, item: Item, logprobs: Sequence[float]) -> Sequence[float]:
+    """Return the values by which options are ranked; empty if the task has no single right option."""
     if item.gold < 0:
         return ()
-    if benchmark.metric != _NORMALISED:
+    if benchmark.metric != _NORMALISED_METRIC:
         return logprobs
     return [logprob / max(length, 1) for logprob, length in zip(logprobs, item.lengths, strict=True)]

@@ -1,7 +1,7 @@
-"""What benchmarks ask, as token ids: made once and asked of every checkpoint.
+"""Convert the requests of benchmarks to token ids, once for all checkpoints.
 
-The ids are those that the evaluation harness's own `HFLM` makes, by the harness's own rules. What it would cut off on
-the left until it fits is an error here: a few-shot prompt without its first examples is another question.
+The ids equal those of the harness's `HFLM` and follow the rules of the harness. `HFLM` truncates long requests on the
+left. Here this is an error, because a few-shot prompt without its first examples is a different task.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from edit_robustness.models.decode import ending_tokens
 from edit_robustness.models.language_model import LanguageModel
 
 _DEFAULT_LIMIT = 256
-"""Most tokens of a generation that states no limit, as in the harness."""
+"""Maximum tokens of a generation without a limit, as in the harness."""
 
 
 class RequestTooLong(ValueError):
-    """What a benchmark asks does not fit into the model's context."""
+    """A request of a benchmark does not fit into the model's context."""
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """Token ids of which the last `scored` are looked for, each after those before it."""
+    """Token ids of which the last `scored` are scored, each given the tokens before it."""
 
     ids: Ids
     scored: int
 
     @property
     def needed(self) -> int:
-        """How many tokens of context it takes: the last one is only looked for."""
+        """Return the number of context tokens; the last token is scored but not run."""
         return len(self.ids) - 1
 
 
 @dataclass(frozen=True)
 class Stops:
-    """When a generation ends.
+    """The conditions that end a generation.
 
     Attributes:
-        texts: What it ends before.
-        limit: Most new tokens.
+        texts: Stop sequences; the text ends before the first of them.
+        limit: Maximum new tokens.
     """
 
     texts: tuple[str, ...]
@@ -56,26 +56,26 @@ class Stops:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids to be continued."""
+    """Token ids of a prompt for a generation."""
 
     ids: Ids
     stops: Stops
 
     @property
     def needed(self) -> int:
-        """How many tokens of context it takes with what may follow."""
+        """Return the maximum number of tokens of prompt and generation."""
         return len(self.ids) + self.stops.limit
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """Continuations, no two alike, and the tree of what is run for them.
+    """Distinct continuations, and the prefix tree of the sequences that are run for them.
 
     Attributes:
-        continuations: What is scored.
-        asked: For each sequence that is run the numbers of the continuations that it serves: options of one token
-            after one context are read from the same place.
-        roots: The tree of those sequences.
+        continuations: The continuations to score.
+        asked: For each sequence of the tree the numbers of its continuations. Options of one token after the same
+            context share a sequence.
+        roots: The prefix tree of the sequences.
     """
 
     continuations: tuple[Continuation, ...]
@@ -85,14 +85,14 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Generating:
-    """Prompts that end alike, no two the same.
+    """Distinct prompts with the same stop conditions.
 
     Attributes:
-        prompts: What is continued.
-        stops: When.
-        stop_ids: Tokens that end a generation besides the model's own.
-        may_end: (vocabulary,) true for tokens with which one of the texts that end it may be complete.
-        roots: The tree of the prompts.
+        prompts: The prompts to continue.
+        stops: The conditions that end a generation.
+        stop_ids: Tokens that end a generation besides the model's own end token.
+        may_end: (vocabulary,) True for tokens that may complete a stop sequence.
+        roots: The prefix tree of the prompts.
     """
 
     prompts: tuple[Prompt, ...]
@@ -104,15 +104,15 @@ class Generating:
 
 @dataclass(frozen=True)
 class Work:
-    """Requests of the harness as token ids, with what they share.
+    """Requests of the harness as token ids, with their prefix trees.
 
     Attributes:
         instances: The requests.
-        prefix: The words before each of them.
-        asked: For each request what answers it: continuations (several where a text is longer than the context, none
-            where it is empty) or one prompt.
+        prefix: The text before each of them.
+        asked: For each request its continuations (several if a text is longer than the context, none if it is empty)
+            or its prompt.
         scoring: All continuations.
-        generating: All prompts, by how they end.
+        generating: All prompts, grouped by stop conditions.
     """
 
     instances: tuple[Instance, ...]
@@ -123,29 +123,29 @@ class Work:
 
 
 def planned(lm: LanguageModel, instances: Sequence[Instance], prefix: str = "") -> Work:
-    """Requests as the model reads them.
+    """Convert requests to token ids and prefix trees.
 
     Args:
-        lm: The model; only its tokenizer, its context's length and its device count.
+        lm: The model; only its tokenizer, context length and device are used.
         instances: Requests of the harness: `loglikelihood`, `loglikelihood_rolling` and `generate_until`.
-        prefix: Words before each whole request, examples included: those of an edit that acts by words.
+        prefix: Prefix of an in-context edit, put before each request with its few-shot examples.
 
     Raises:
         RequestTooLong: If a request does not fit into the model's context.
-        ValueError: For another kind of request, and for sampling.
+        ValueError: If a request has another type, or uses sampling.
     """
     encode = _Encoder(lm, prefix)
-    asked = tuple(encode(instance) for instance in instances)
-    _check_lengths(lm, instances, asked, prefix)
-    prompts = dict.fromkeys(one for one in asked if isinstance(one, Prompt))
+    parts_by_request = tuple(encode(instance) for instance in instances)
+    _check_lengths(lm, instances, parts_by_request, prefix)
+    prompts = dict.fromkeys(part for part in parts_by_request if isinstance(part, Prompt))
     groups: dict[Stops, list[Prompt]] = {}
     for prompt in prompts:
         groups.setdefault(prompt.stops, []).append(prompt)
-    continuations = dict.fromkeys(one for several in asked if not isinstance(several, Prompt) for one in several)
+    continuations = dict.fromkeys(part for parts in parts_by_request if not isinstance(parts, Prompt) for part in parts)
     return Work(
         tuple(instances),
         prefix,
-        asked,
+        parts_by_request,
         _scoring(tuple(continuations)),
         tuple(_generating(lm, tuple(group), stops) for stops, group in groups.items()),
     )
@@ -153,8 +153,8 @@ def planned(lm: LanguageModel, instances: Sequence[Instance], prefix: str = "") 
 
 def _scoring(continuations: tuple[Continuation, ...]) -> Scoring:
     rows: dict[Ids, list[int]] = {}
-    for number, one in enumerate(continuations):
-        rows.setdefault(one.ids[:-1], []).append(number)
+    for number, continuation in enumerate(continuations):
+        rows.setdefault(continuation.ids[:-1], []).append(number)
     return Scoring(continuations, tuple(tuple(numbers) for numbers in rows.values()), tree(tuple(rows)))
 
 
@@ -170,30 +170,36 @@ def _generating(lm: LanguageModel, prompts: tuple[Prompt, ...], stops: Stops) ->
 
 
 def _check_lengths(
-    lm: LanguageModel, instances: Sequence[Instance], asked: Sequence[tuple[Continuation, ...] | Prompt], prefix: str
+    lm: LanguageModel,
+    instances: Sequence[Instance],
+    parts_by_request: Sequence[tuple[Continuation, ...] | Prompt],
+    prefix: str,
 ) -> None:
-    """Nothing longer than the context; a text that is read in windows has none that is."""
-    lengths = [one.needed if isinstance(one, Prompt) else max((c.needed for c in one), default=0) for one in asked]
-    long = [place for place, length in enumerate(lengths) if length > lm.max_length]
-    if not long:
+    """Check that all requests fit into the context; the windows of `loglikelihood_rolling` always do."""
+    lengths = [
+        parts.needed if isinstance(parts, Prompt) else max((continuation.needed for continuation in parts), default=0)
+        for parts in parts_by_request
+    ]
+    long_places = [place for place, length in enumerate(lengths) if length > lm.max_length]
+    if not long_places:
         return
-    worst = max(long, key=lengths.__getitem__)
-    instance, one = instances[worst], asked[worst]
-    room = f", {one.stops.limit} of them for the answer" if isinstance(one, Prompt) else ""
-    words = f", and the edit's words take {len(lm.encode(prefix))}" if prefix else ""
+    longest_place = max(long_places, key=lengths.__getitem__)
+    instance, parts = instances[longest_place], parts_by_request[longest_place]
+    room = f", {parts.stops.limit} of them for the answer" if isinstance(parts, Prompt) else ""
+    words = f", and the in-context edit takes {len(lm.encode(prefix))}" if prefix else ""
     raise RequestTooLong(
-        f"{len(long)} of {len(instances)} requests are too long for {lm.name}: document {instance.doc_id} of "
-        f"{instance.task_name} needs {lengths[worst]} tokens{room}{words}; its context has {lm.max_length}. Ask with "
-        f"fewer examples (`shots`), {'with fewer edits in words, ' if prefix else ''}a shorter answer "
-        "(`max_new_tokens`), or leave the benchmark out"
+        f"{len(long_places)} of {len(instances)} requests are too long for {lm.name}: document {instance.doc_id} of "
+        f"{instance.task_name} needs {lengths[longest_place]} tokens{room}{words}; its context has "
+        f"{lm.max_length}. Use fewer examples (`shots`), {'fewer in-context edits, ' if prefix else ''}a shorter "
+        "answer (`max_new_tokens`), or leave the benchmark out"
     )
 
 
 class _Encoder(TemplateLM):
-    """A model of the harness that answers each request with its token ids.
+    """A model class of the harness that responds to each request with its token ids.
 
-    The harness's base class says how a context and its continuation become ids; what `HFLM` adds to that (when a start
-    token is added, which token stands for an empty context) is said here.
+    The harness's base class defines how a context and its continuation are tokenized. This class adds the rules of
+    `HFLM`: when a start token is added, and which token represents an empty context.
     """
 
     def __init__(self, lm: LanguageModel, prefix: str):
@@ -207,14 +213,16 @@ class _Encoder(TemplateLM):
         }
 
     def __call__(self, instance: Instance) -> tuple[Continuation, ...] | Prompt:
-        """What answers a request."""
+        """Return the continuations or the prompt of a request."""
         if instance.request_type not in self._kinds:
             kinds = ", ".join(self._kinds)
-            raise ValueError(f"{instance.task_name} asks by `{instance.request_type}`; benchmarks may ask by {kinds}")
-        text, *rest = instance.args
+            raise ValueError(f"{instance.task_name} uses `{instance.request_type}` requests; supported are {kinds}")
+        text, *other_arguments = instance.args
         if instance.request_type != "loglikelihood_rolling":
             text = self._prefix + text
-        return self._kinds[instance.request_type]([replace(instance, arguments=(text, *rest))], disable_tqdm=True)[0]
+        return self._kinds[instance.request_type](
+            [replace(instance, arguments=(text, *other_arguments))], disable_tqdm=True
+        )[0]
 
     @property
     def eot_token_id(self) -> int:
@@ -222,59 +230,63 @@ class _Encoder(TemplateLM):
 
     @property
     def prefix_token_id(self) -> int:
-        """What stands for an empty context."""
+        """Return the token that represents an empty context."""
         start = self.tokenizer.bos_token_id
         return self.eot_token_id if start is None else start
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **_: Any) -> list[int]:
-        """Token ids; with a start token where the tokenizer adds one and the text does not begin with it.
+        """Tokenize a text, with the start token if the tokenizer adds one and the text does not begin with it.
 
-        Unlike in `HFLM` no end token follows where the tokenizer appends one: every request goes on after its context.
+        Unlike in `HFLM`, no end token is appended, because every request continues after its context.
         """
         if add_special_tokens is None:
             add_special_tokens = not string.startswith(self.tokenizer.decode(self.prefix_token_id))
         return self._encode(string, special=add_special_tokens)
 
     def _loglikelihood_tokens(self, requests: Iterable[tuple[Any, list[int], list[int]]], **_: Any) -> list[Any]:
-        return [(_continuation(context, scored, named=strings),) for strings, context, scored in requests]
+        return [(_continuation(context, target, source=strings),) for strings, context, target in requests]
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[Any]:
-        """Windows of a text, each as long as the context allows; words before it stand before each window."""
+        """Split each text into windows that fill the context; the prefix is put before each window."""
         return [tuple(self._windows(request.args[0])) for request in requests]
 
     def _windows(self, text: str) -> Iterable[Continuation]:
         if self._prefix:
-            before, ids = self._encode_pair(self._prefix, text)
+            prefix_ids, ids = self._encode_pair(self._prefix, text)
         else:
-            before, ids = [], self.tok_encode(text)
-        first = before[-1] if before else self.prefix_token_id
-        room = self._max_length - len(before)
+            prefix_ids, ids = [], self.tok_encode(text)
+        first = prefix_ids[-1] if prefix_ids else self.prefix_token_id
+        room = self._max_length - len(prefix_ids)
         if room < 1:
             raise RequestTooLong(
-                f"the edit's words take {len(before)} tokens of a context of {self._max_length}: nothing can be asked "
-                "after them; keep fewer edits in words"
+                f"the in-context edit takes {len(prefix_ids)} tokens of a context of {self._max_length} and leaves "
+                "none for requests; use fewer in-context edits"
             )
         windows = get_rolling_token_windows(ids, first, room, context_len=1)
-        for number, (context, scored) in enumerate(map(make_disjoint_window, windows)):
-            yield _continuation([*(before if number else before[:-1]), *context], scored, named=text)
+        for number, (context, target) in enumerate(map(make_disjoint_window, windows)):
+            yield _continuation([*(prefix_ids if number else prefix_ids[:-1]), *context], target, source=text)
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[Any]:
-        """A prompt, with what ends its continuation."""
+        """Return the prompts with their stop conditions."""
         return [self._prompt(*request.args) for request in requests]
 
     def _prompt(self, context: str, settings: dict[str, Any]) -> Prompt:
-        chosen: dict[str, Any] = dict(normalize_gen_kwargs(settings, _DEFAULT_LIMIT))
-        if chosen["do_sample"]:
-            raise ValueError(f"a task asks for sampling ({settings}); answers are generated greedily: do_sample: false")
+        generation_settings: dict[str, Any] = dict(normalize_gen_kwargs(settings, _DEFAULT_LIMIT))
+        if generation_settings["do_sample"]:
+            raise ValueError(
+                f"a task uses sampling ({settings}), but only greedy decoding is supported: do_sample: false"
+            )
         end = None if self.eot_token_id is None else self.tokenizer.decode(self.eot_token_id)
-        texts = tuple(text for text in handle_stop_sequences(list(chosen["until"]), end) if text)
+        texts = tuple(text for text in handle_stop_sequences(list(generation_settings["until"]), end) if text)
         start = self.tokenizer.bos_token
-        special = start is None or not context.startswith(start)
-        ids = self._encode(context, special=special) or [self.prefix_token_id]
-        return Prompt(tuple(ids), Stops(texts, chosen["max_gen_toks"]))
+        add_special = start is None or not context.startswith(start)
+        ids = self._encode(context, special=add_special) or [self.prefix_token_id]
+        return Prompt(tuple(ids), Stops(texts, generation_settings["max_gen_toks"]))
 
 
-def _continuation(context: Sequence[int], scored: Sequence[int], named: Any) -> Continuation:
-    if not scored:
-        raise ValueError(f"nothing is left to score of {named!r:.200}: its tokens are those of what stands before it")
-    return Continuation((*context, *scored), len(scored))
+def _continuation(context: Sequence[int], target: Sequence[int], source: Any) -> Continuation:
+    if not target:
+        raise ValueError(
+            f"no token is left to score of {source!r:.200}: all its tokens belong to the context before it"
+        )
+    return Continuation((*context, *target), len(target))

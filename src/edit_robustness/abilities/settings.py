@@ -1,4 +1,4 @@
-"""What a run asks of its models: named presets of benchmarks, and how much of each."""
+"""Settings of general abilities: presets of benchmarks and their sizes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from edit_robustness.text.closest import did_you_mean
 
 @dataclass(frozen=True, config={"extra": "forbid"})
 class BenchmarkSettings:
-    """One benchmark.
+    """Settings of one benchmark.
 
     Attributes:
         task: A task, group or tag of the harness.
-        folder: Where its YAML is: `embedded` (ours), a folder of the harness's tasks, or a folder of your own; empty to
-            search all of the harness's, which takes it 10 to 20 s.
-        shots: Examples before each document.
-        metric: The metric that counts; empty for the task's first, and for the perplexity of a text.
-        documents: Most documents, where that is less than the run's `documents`; 0 for no limit of its own.
-        shuffled: Field of a document whose options (`choices`, `labels`) are put into an order of chance, because the
-            data set has the right one first; empty for none.
-        constant_answer: A text that is tried as the constant answer, beside those that are right.
-        overrides: Settings of the harness's task that shall be others.
+        folder: Folder of its YAML file: `embedded` (part of this package), a folder of the harness's tasks, or a folder
+            of your own. Empty to search all tasks of the harness, which takes 10 to 20 s.
+        shots: Number of few-shot examples before each document.
+        metric: The metric to report; empty for the task's first metric, and for perplexity.
+        documents: Maximum number of documents, if less than the run's `documents`; 0 for no limit.
+        shuffled: Field of a document whose options (`choices`, `labels`) are shuffled, because the right option comes
+            first in the data set; empty for none.
+        constant_answer: A text that is tried as the constant answer, instead of the right answers.
+        overrides: Settings of the harness's task to override.
     """
 
     task: str
@@ -45,14 +45,14 @@ class AbilityParameters:
     """Parameters `abilities`.
 
     Attributes:
-        tasks: What is measured: a preset, one benchmark of it (`paper2.gsm8k`), or several of these.
-        documents: Most documents of a benchmark, drawn across its tasks in equal shares; 0 for all.
-        seed: Of that draw, of the harness's examples where they are drawn, and of the order of shuffled options.
-        max_new_tokens: Most tokens of a free generation; a task's own limit holds where it is lower.
+        tasks: The benchmarks to measure: a preset, one benchmark of it (`paper2.gsm8k`), or a list of these.
+        documents: Maximum number of documents per benchmark, drawn from its tasks in equal shares; 0 for all.
+        seed: Seed of that draw, of few-shot examples that are drawn, and of the order of shuffled options.
+        max_new_tokens: Maximum tokens of a generation, if the task has no lower limit.
         presets: Benchmarks by preset and name.
 
     Raises:
-        ValueError: For a number that makes no sense, a preset or benchmark that is not there, or an unknown setting.
+        ValueError: If a number is invalid, or a preset, benchmark or setting is unknown.
     """
 
     tasks: Listed[str]
@@ -68,38 +68,48 @@ class AbilityParameters:
         self.chosen()
 
     def chosen(self) -> dict[str, BenchmarkSettings]:
-        """The benchmarks that are measured, by name."""
+        """Return the settings of the selected benchmarks by name."""
         if not self.tasks:
-            raise ValueError(f"abilities.tasks is empty; {self._choice()}")
-        picked = [entry for task in self.tasks for entry in self._picked(task)]
-        twice = {name for name, preset in picked if (name, preset) != next(e for e in picked if e[0] == name)}
-        if twice:
-            raise ValueError(f"abilities.tasks: {', '.join(sorted(twice))} is in several of these presets; name one")
-        return {name: _benchmark(preset, name, self.presets[preset][name]) for name, preset in picked}
+            raise ValueError(f"abilities.tasks is empty; {self._describe_choice()}")
+        entries = [entry for task in self.tasks for entry in self._entries(task)]
+        duplicates = {name for name, preset in entries if (name, preset) != next(e for e in entries if e[0] == name)}
+        if duplicates:
+            raise ValueError(
+                f"abilities.tasks: {', '.join(sorted(duplicates))} is in several of these presets; name one"
+            )
+        return {name: _benchmark(preset, name, self.presets[preset][name]) for name, preset in entries}
 
-    def _picked(self, task: str) -> list[tuple[str, str]]:
-        preset, _, one = task.partition(".")
-        if preset not in self.presets or (one and one not in self.presets[preset]):
-            raise ValueError(f"abilities.tasks: there is no `{task}`; {self._choice()}")
-        return [(name, preset) for name in self.presets[preset] if one in ("", name)]
+    def _entries(self, task: str) -> list[tuple[str, str]]:
+        preset, _, benchmark = task.partition(".")
+        if preset not in self.presets or (benchmark and benchmark not in self.presets[preset]):
+            raise ValueError(f"abilities.tasks: unknown preset or benchmark `{task}`; {self._describe_choice()}")
+        return [(name, preset) for name in self.presets[preset] if benchmark in ("", name)]
 
-    def _choice(self) -> str:
-        there = "; ".join(f"{preset} ({', '.join(names)})" for preset, names in self.presets.items())
-        return f"there are the presets {there}, and single benchmarks by `preset.benchmark`"
+    def _describe_choice(self) -> str:
+        presets = "; ".join(f"{preset} ({', '.join(names)})" for preset, names in self.presets.items())
+        return f"available presets: {presets}; write `preset.benchmark` for a single benchmark"
 
 
 def _benchmark(preset: str, name: str, settings: Mapping[str, Any]) -> BenchmarkSettings:
-    where = f"abilities.presets.{preset}.{name}"
-    known = [one.name for one in fields(BenchmarkSettings)]
-    unknown = sorted(set(settings) - set(known))
-    if unknown or "task" not in settings:
-        wrong = f"no setting `{unknown[0]}`; {did_you_mean(unknown[0], known)}" if unknown else "`task` is missing"
-        raise ValueError(f"{where}: {wrong}; a benchmark has {', '.join(known)}")
+    location = f"abilities.presets.{preset}.{name}"
+    setting_names = [setting.name for setting in fields(BenchmarkSettings)]
+    unknown_names = sorted(set(settings) - set(setting_names))
+    if unknown_names or "task" not in settings:
+        faults = (
+            f"no setting `{unknown_names[0]}`; {did_you_mean(unknown_names[0], setting_names)}"
+            if unknown_names
+            else "`task` is missing"
+        )
+        raise ValueError(f"{location}: {faults}; a benchmark has {', '.join(setting_names)}")
     try:
-        made = BenchmarkSettings(**settings)
+        benchmark = BenchmarkSettings(**settings)
     except ValidationError as error:
-        wrong = "; ".join(f"{each['loc'][0]}: {each['msg']} (it is {each['input']!r})" for each in error.errors())
-        raise ValueError(f"{where}: {wrong}") from error
-    if made.shots < 0 or made.documents < 0:
-        raise ValueError(f"{where}: shots ({made.shots}) and documents ({made.documents}) are at least 0")
-    return made
+        faults = "; ".join(
+            f"{failure['loc'][0]}: {failure['msg']} (it is {failure['input']!r})" for failure in error.errors()
+        )
+        raise ValueError(f"{location}: {faults}") from error
+    if benchmark.shots < 0 or benchmark.documents < 0:
+        raise ValueError(
+            f"{location}: shots ({benchmark.shots}) and documents ({benchmark.documents}) must be at least 0"
+        )
+    return benchmark

@@ -1,6 +1,7 @@
-"""What token sequences have in common, as a tree: each token of it is run once, whoever shares it.
+"""The prefix tree of token sequences, in which every shared token is run once.
 
-Benchmarks repeat themselves: their examples before every document, a document before each of its options.
+Benchmarks have many shared prefixes: the few-shot examples before every document, and a document before each of its
+options.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from itertools import groupby
 Ids = tuple[int, ...]
 """Token ids."""
 
-_LEAST = 6
-_SAVED = 24
-"""A beginning is shared from so many tokens on, and if that saves so many: a pass of its own has its cost."""
+_MIN_LENGTH = 6
+_MIN_SAVED = 24
+"""A prefix becomes a node if it has at least `_MIN_LENGTH` tokens and saves at least `_MIN_SAVED` tokens. Less does not
+outweigh the cost of another pass."""
 
-_LONGEST = 1024
-"""A sequence of its own is run in pieces of so many tokens, for logits of all of them would not fit into memory."""
+_MAX_PIECE = 1024
+"""Maximum tokens per pass of one sequence, because the logits of a long sequence would not fit into memory."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,10 @@ class Node:
     """Tokens that some sequences share.
 
     Attributes:
-        start: How many tokens stand before, those of the nodes above.
-        ids: The tokens.
-        rows: Numbers of the sequences that run through it; one may end here.
-        children: What comes after it.
+        start: Number of tokens in the nodes above.
+        ids: The token ids.
+        rows: Numbers of the sequences that contain the node; one of them may end here.
+        children: The nodes after it.
     """
 
     start: int
@@ -38,33 +40,35 @@ class Node:
 
     @property
     def end(self) -> int:
-        """How many tokens stand before and in it."""
+        """Return the number of tokens up to the end of the node."""
         return self.start + len(self.ids)
 
 
 def tree(rows: Sequence[Ids]) -> tuple[Node, ...]:
-    """The roots of the tree of some sequences, no two of which are alike."""
+    """Return the roots of the prefix tree of distinct sequences."""
     return tuple(_nodes(rows, sorted(range(len(rows)), key=rows.__getitem__), 0, 0))
 
 
 def _nodes(rows: Sequence[Ids], order: Sequence[int], start: int, at: int) -> Iterator[Node]:
-    """Nodes from token `start` on, of sequences in sorted order that do not differ before token `at`."""
-    for following, same in groupby(order, key=lambda row: rows[row][at : at + 1]):
-        group = tuple(same)
+    """Yield the nodes from token `start` on, for sequences in sorted order that are equal up to token `at`."""
+    for next_token, members in groupby(order, key=lambda row: rows[row][at : at + 1]):
+        group = tuple(members)
         first, final = rows[group[0]], rows[group[-1]]
-        if not following or len(group) == 1:
+        if not next_token or len(group) == 1:
             yield from _pieces(first, group, start)
             continue
         pairs = zip(first, final, strict=False)
-        end = next((i for i, (one, other) in enumerate(pairs) if one != other), len(first))
-        if end - start >= _LEAST and (end - start) * (len(group) - 1) >= _SAVED:
+        end = next(
+            (place for place, (first_token, final_token) in enumerate(pairs) if first_token != final_token), len(first)
+        )
+        if end - start >= _MIN_LENGTH and (end - start) * (len(group) - 1) >= _MIN_SAVED:
             yield Node(start, first[start:end], group, tuple(_nodes(rows, group, end, end)))
         else:
             yield from _nodes(rows, group, start, end)
 
 
 def _pieces(ids: Ids, row: tuple[int, ...], start: int) -> Iterator[Node]:
-    """The rest of one sequence; nothing where it ended with what it shares."""
+    """Yield the nodes of the rest of one sequence; none if it ends with its shared prefix."""
     if start < len(ids):
-        end = start + _LONGEST
+        end = start + _MAX_PIECE
         yield Node(start, ids[start:end], row, tuple(_pieces(ids, row, end)))

@@ -1,7 +1,7 @@
-"""Benchmarks as the harness asks them, built once a run and asked of every checkpoint.
+"""Build the benchmarks of the harness, once per run for all checkpoints.
 
-Tasks, documents, examples and wordings are the harness's own, which tests compare with it. Ours are the choice of
-documents, their files, the order of options where a data set has the right one first, and the limit of generations.
+Tasks, documents, few-shot examples and prompts equal those of the harness, which tests verify. This project chooses the
+documents, their files, the order of options if the right one always comes first, and the limit of generations.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from edit_robustness.editing.method import fingerprint
 from edit_robustness.models.language_model import LanguageModel
 
 PERPLEXITY = "perplexity"
-"""The metric of a whole text: by token of the model, natural, as `exp` of the mean negative log-probability."""
+"""The metric of texts: `exp` of the mean negative log-probability per token of the model."""
 
 _UNLIKELY = -1e6
 _NO_TASK = (ValueError, TypeError, LookupError, AttributeError, AssertionError, ZeroDivisionError, TemplateError)
-"""What the harness raises for a task that it cannot make or ask."""
+"""Errors of the harness for a task that it cannot build."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """One document of a benchmark, and how it is asked.
+    """One document of a benchmark with its requests.
 
     Attributes:
         task: Name of the harness's task.
         number: The document's number in the task.
         doc: The document.
-        doc_hash: A hash of both.
-        prompt_hash: A hash of all that is asked about it, examples and limits included.
-        instances: The harness's requests: one an option, or one in all.
-        gold: The right option's number; -1 where there are none, or several are right.
+        doc_hash: Hash of number and document.
+        prompt_hash: Hash of its requests, including examples and limits.
+        instances: The harness's requests: one per option, or a single one.
+        gold: Number of the right option; -1 if there are no options, or several are right.
         lengths: Characters of each option, by which the harness's normalised metrics divide.
-        tokens: Tokens of a whole text whose perplexity is measured; else 0.
+        tokens: Tokens of the text if its perplexity is measured; otherwise 0.
     """
 
     task: str
@@ -66,21 +66,21 @@ class Item:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark that is ready to be asked.
+    """A benchmark with all its requests.
 
     Attributes:
-        name: What it is called in tables.
+        name: Name in tables.
         task: The harness's task or group.
         tasks: The harness's tasks by name.
-        items: The documents that were drawn, task by task.
+        items: The drawn documents, task by task.
         work: Their requests as token ids.
-        fingerprint: Of everything that is asked and how it is scored.
-        metric: The metric that counts.
-        shots: Examples before each document.
-        chance: What guessing gets on these documents; NaN where there is nothing to guess.
-        constant_answer: What the best constant answer gets on them.
-        max_new_tokens: Most tokens of a generation; 0 where nothing is generated.
-        note: What is peculiar about it.
+        fingerprint: Identifies all requests and how they are scored.
+        metric: The metric to report.
+        shots: Number of few-shot examples before each document.
+        chance: Score of guessing on these documents; NaN for perplexity.
+        constant_answer: Score of the best constant answer on them; NaN for perplexity.
+        max_new_tokens: Maximum tokens of a generation; 0 if nothing is generated.
+        note: Differences from the harness, and remarks for readers.
     """
 
     name: str
@@ -98,61 +98,66 @@ class Benchmark:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """How answers are read off, by the task's names; `none` where as they are."""
-        return tuple(each.name for each in next(iter(self.tasks.values()))._filters)
+        """Return the names of the task's filters of responses; `none` leaves them unchanged."""
+        return tuple(filter_steps.name for filter_steps in next(iter(self.tasks.values()))._filters)
 
 
 def build_benchmarks(lm: LanguageModel, parameters: AbilityParameters, files: LocalFiles) -> list[Benchmark]:
-    """The benchmarks of a run, for one model.
+    """Build the benchmarks of a run for one model.
 
     Args:
-        lm: The model; only its tokenizer and the length of its context count.
-        parameters: Which benchmarks, and how much of each.
-        files: Where their documents are.
+        lm: The model; only its tokenizer and context length are used.
+        parameters: The selected benchmarks and their sizes.
+        files: Local files of documents.
 
     Raises:
-        ValueError: For a task, metric or field that is not there, or too few examples.
-        BenchmarkFilesMissing: If documents are not there.
-        RequestTooLong: If something does not fit into the model's context.
+        ValueError: If a task, metric or field does not exist, or there are too few examples.
+        BenchmarkFilesMissing: If documents are missing.
+        RequestTooLong: If a request does not fit into the model's context.
     """
-    chosen = parameters.chosen()
+    settings_by_name = parameters.chosen()
     with quiet():
-        managers = {folder: index_of(folder) for folder in {one.folder for one in chosen.values()}}
-        return [_checked(lm, name, one, parameters, files, managers[one.folder]) for name, one in chosen.items()]
+        managers = {folder: index_of(folder) for folder in {settings.folder for settings in settings_by_name.values()}}
+        return [
+            _build_or_explain(lm, name, settings, parameters, files, managers[settings.folder])
+            for name, settings in settings_by_name.items()
+        ]
 
 
 def drawn(sizes: Mapping[str, int], documents: int, seed: int) -> dict[str, list[int]]:
-    """Numbers of documents, drawn across tasks in equal shares; a larger draw holds the smaller one.
+    """Draw the numbers of documents from tasks in equal shares; a larger draw contains every smaller one.
 
     Args:
-        sizes: How many documents each task has.
-        documents: Most documents in all; 0 for all there are.
-        seed: Of the draw; what is drawn of a task does not depend on the others.
+        sizes: Number of documents per task.
+        documents: Maximum number of documents in total; 0 for all.
+        seed: Seed of the draw. The draw from one task does not depend on the other tasks.
     """
     order = Random(seed).sample(sorted(sizes), len(sizes))
-    own = [[(name, n) for n in Random(f"{seed}/{name}").sample(range(sizes[name]), sizes[name])] for name in order]
-    dealt = [card for turn in zip_longest(*own) for card in turn if card is not None]
-    kept = set(dealt[:documents] if documents else dealt)
-    return {name: numbers for name in sizes if (numbers := sorted(n for task, n in kept if task == name))}
+    numbers_by_task = [
+        [(name, n) for n in Random(f"{seed}/{name}").sample(range(sizes[name]), sizes[name])] for name in order
+    ]
+    pool = [card for turn in zip_longest(*numbers_by_task) for card in turn if card is not None]
+    selection = set(pool[:documents] if documents else pool)
+    return {name: numbers for name in sizes if (numbers := sorted(n for task, n in selection if task == name))}
 
 
-def _checked(lm: LanguageModel, name: str, settings: BenchmarkSettings, *rest: Any) -> Benchmark:
-    """A benchmark, with what the harness raises for a task, an override or a document of another form told."""
+def _build_or_explain(lm: LanguageModel, name: str, settings: BenchmarkSettings, *arguments: Any) -> Benchmark:
+    """Build a benchmark, and explain errors of the harness for invalid tasks, overrides or documents."""
     try:
-        return _built(lm, name, settings, *rest)
+        return _build(lm, name, settings, *arguments)
     except _NO_TASK as error:
         if type(error) is not ValueError and isinstance(error, ValueError):
-            raise  # of this project, which says what to do
+            raise  # an error of this project, which already explains the fix
         if str(error).startswith(("abilities.", "task ")):
             raise
-        where = f"{settings.folder or 'the harness'}, with overrides {dict(settings.overrides)}"
+        location = f"{settings.folder or 'the harness'}, with overrides {dict(settings.overrides)}"
         raise ValueError(
-            f"abilities.presets: {name}: the task `{settings.task}` of {where} cannot be asked "
+            f"abilities.presets: {name}: the task `{settings.task}` of {location} cannot be used "
             f"({type(error).__name__}: {error}); check its YAML file, the overrides and the fields of its documents"
         ) from error
 
 
-def _built(
+def _build(
     lm: LanguageModel,
     name: str,
     settings: BenchmarkSettings,
@@ -161,14 +166,14 @@ def _built(
     manager: TaskManager,
 ) -> Benchmark:
     tasks = tasks_of(manager, name, settings, parameters, files)
-    most = min(filter(None, (settings.documents, parameters.documents)), default=0)
-    numbers = drawn({task: len(tasks[task].task_docs) for task in tasks}, most, parameters.seed)
+    n_documents = min(filter(None, (settings.documents, parameters.documents)), default=0)
+    numbers = drawn({task: len(tasks[task].task_docs) for task in tasks}, n_documents, parameters.seed)
     tasks = {task: tasks[task] for task in numbers}
     items = tuple(item for task in tasks for item in _items(lm, tasks[task], numbers[task], settings.shots))
     metric = _metric(name, settings, next(iter(tasks.values())))
     limits = {limit for task in tasks.values() if (limit := (task.config.generation_kwargs or {}).get("max_gen_toks"))}
     chance, constant = _baselines(tasks, items, metric, settings)
-    made = Benchmark(
+    benchmark = Benchmark(
         name=name,
         task=settings.task,
         tasks=tasks,
@@ -182,14 +187,17 @@ def _built(
         max_new_tokens=max(limits, default=0),
         note=_note(settings, tasks),
     )
-    asked = [(item.task, item.number, item.doc_hash, item.prompt_hash) for item in items]
+    document_keys = [(item.task, item.number, item.doc_hash, item.prompt_hash) for item in items]
     return replace(
-        made, fingerprint=fingerprint(lm_eval.__version__, name, metric, made.filters, settings.overrides, asked)
+        benchmark,
+        fingerprint=fingerprint(
+            lm_eval.__version__, name, metric, benchmark.filters, settings.overrides, document_keys
+        ),
     )
 
 
 def _items(lm: LanguageModel, task: ConfigurableTask, numbers: Iterable[int], shots: int) -> list[Item]:
-    """The documents of a task that were drawn; the task keeps their requests, to filter the answers."""
+    """Build the items of the drawn documents; the task stores their requests, to filter the responses."""
     items = [_item(lm, task, number, shots) for number in numbers]
     task._instances = list(chain.from_iterable(item.instances for item in items))
     return items
@@ -198,10 +206,10 @@ def _items(lm: LanguageModel, task: ConfigurableTask, numbers: Iterable[int], sh
 def _item(lm: LanguageModel, task: ConfigurableTask, number: int, shots: int) -> Item:
     doc = task.task_docs[number]
     context = task.fewshot_context(doc, num_fewshot=shots, gen_prefix=task.doc_to_prefix(doc))
-    made = task.construct_requests(doc=doc, ctx=context, metadata=(task.task_name, number, 1))
-    instances = tuple(made) if isinstance(made, list) else (made,)
+    requests = task.construct_requests(doc=doc, ctx=context, metadata=(task.task_name, number, 1))
+    instances = tuple(requests) if isinstance(requests, list) else (requests,)
     options = _options(task, doc)
-    whole = task.OUTPUT_TYPE == "loglikelihood_rolling"
+    is_whole_text = task.OUTPUT_TYPE == "loglikelihood_rolling"
     return Item(
         task=task.task_name,
         number=number,
@@ -211,7 +219,7 @@ def _item(lm: LanguageModel, task: ConfigurableTask, number: int, shots: int) ->
         instances=instances,
         gold=_gold(task, doc, options),
         lengths=tuple(len(option) for option in options),
-        tokens=len(lm.encode(instances[0].args[0], special=False)) if whole else 0,
+        tokens=len(lm.encode(instances[0].args[0], special=False)) if is_whole_text else 0,
     )
 
 
@@ -222,7 +230,7 @@ def _options(task: ConfigurableTask, doc: Mapping[str, Any]) -> list[str]:
 
 
 def _gold(task: ConfigurableTask, doc: Mapping[str, Any], options: Sequence[str]) -> int:
-    """The right option's number; a task that scores in a way of its own may have several, and so has -1."""
+    """Return the number of the right option, or -1 for tasks with their own scoring, which may have several."""
     if not options or callable(task.config.process_results):
         return -1
     target = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
@@ -236,18 +244,19 @@ def _gold(task: ConfigurableTask, doc: Mapping[str, Any], options: Sequence[str]
 def _metric(name: str, settings: BenchmarkSettings, task: ConfigurableTask) -> str:
     if task.OUTPUT_TYPE == "loglikelihood_rolling":
         return PERPLEXITY
-    there = list(task.higher_is_better())
-    if settings.metric and settings.metric not in there:
+    metric_names = list(task.higher_is_better())
+    if settings.metric and settings.metric not in metric_names:
         raise ValueError(
-            f"abilities.presets: {name}: {settings.task} has no metric `{settings.metric}`; it has {', '.join(there)}"
+            f"abilities.presets: {name}: {settings.task} has no metric `{settings.metric}`; it has "
+            f"{', '.join(metric_names)}"
         )
-    return settings.metric or there[0]
+    return settings.metric or metric_names[0]
 
 
 def _baselines(
     tasks: Mapping[str, ConfigurableTask], items: Sequence[Item], metric: str, settings: BenchmarkSettings
 ) -> tuple[float, float]:
-    """What guessing and the best constant answer get, by the harness's own scoring."""
+    """Return the scores of guessing and of the best constant answer, by the harness's scoring."""
     kind = next(iter(tasks.values())).OUTPUT_TYPE
 
     def worth(place: int, answers: list[Any]) -> float:
@@ -263,8 +272,8 @@ def _baselines(
         return baselines(numbers, preferred)
     if kind == "generate_until":
         golds = [str(_first(tasks[item.task].doc_to_target(item.doc))) for item in items]
-        tried = [settings.constant_answer] * len(golds) if settings.constant_answer else golds
-        return 0.0, best_text(tried, lambda place, text: worth(place, [text]))
+        candidates = [settings.constant_answer] * len(golds) if settings.constant_answer else golds
+        return 0.0, best_text(candidates, lambda place, text: worth(place, [text]))
     if kind == "loglikelihood":
         targets = Counter(item.instances[0].args[1] for item in items)
         return 0.0, max(targets.values()) / len(items)
@@ -276,11 +285,11 @@ def _first(target: Any) -> Any:
 
 
 def _note(settings: BenchmarkSettings, tasks: Mapping[str, ConfigurableTask]) -> str:
-    """What differs from the harness's own, and what a reader should know."""
-    fixed = settings.shots and settings.overrides.get("fewshot_config", {}).get("sampler") == "first_n"
-    said = [
+    """Return the differences from the harness, and remarks for readers."""
+    has_fixed_examples = settings.shots and settings.overrides.get("fewshot_config", {}).get("sampler") == "first_n"
+    remarks = [
         f"across {len(tasks)} tasks" if len(tasks) > 1 else "",
         "options in an order of chance" if settings.shuffled else "",
-        "the same examples before every document" if fixed else "",
+        "the same examples before every document" if has_fixed_examples else "",
     ]
-    return "; ".join(each for each in said if each)
+    return "; ".join(remark for remark in remarks if remark)

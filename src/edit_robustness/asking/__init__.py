@@ -1,1 +1,1 @@
-"""Asking edited models: probes and edits in, answers out."""
+"""Ask edited models: compute answers from probes and edits, and hold conversations."""

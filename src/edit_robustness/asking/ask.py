@@ -1,8 +1,8 @@
-"""Probes times edits to answers, under both protocols from one prefill a prompt.
+"""Compute the answers to probes under edits, scored and generated from one prefill per prompt.
 
-Many edits are asked in one batch, each acting on its own rows; what the prompts of one edit share (demonstrations,
-a chat template's opening) is run once. An edit that cannot act on rows is asked by itself. Prompts about what should
-stay are run once more without any edit, for how far the edit moved what comes next.
+Many edits run in one batch, each applied to its own rows. A prefix that the prompts of one edit share (demonstrations,
+the opening of a chat template) is run once. An edit that cannot be applied to single rows runs alone. Locality prompts
+are also run without the edit, to measure how much the edit changed the distribution of the next token.
 """
 
 from __future__ import annotations
@@ -45,32 +45,32 @@ from edit_robustness.records import Answer, Probe, Turn
 from edit_robustness.setting_types import STRICT
 
 Asked = tuple[Appliable, Sequence[Probe]]
-"""An edit, or all edits of a sequence so far, and what to ask under it."""
+"""An edit, or all edits of a sequence so far, and the probes to ask under it."""
 
-_LEAST_SHARED = 12
-"""Prompts that share fewer leading tokens are run whole."""
+_MIN_SHARED = 12
+"""Minimum number of leading tokens for a shared prefix. Prompts that share fewer are run separately."""
 
 _NO_EDIT = Frame()
-"""Leaves the model and the prompt as they are."""
+"""Changes neither the model nor the prompt."""
 
 _NEAR = 2
-"""Prompts whose lengths differ by no more, or by a tenth, are run in one batch."""
+"""Prompts whose lengths differ by at most this many tokens, or by a tenth, are run in one batch."""
 
 _COPIES = 4
-"""How often a batch's keys and values are there at once: as they were run, joined, before each target, written to."""
+"""Copies of a batch's keys and values in memory at once: from the prefill, joined, before each target, for writing."""
 
 T = TypeVar("T")
 
 
 @validated(frozen=True, config=STRICT)
 class Decoding:
-    """How answers are made.
+    """Settings for generating answers.
 
     Attributes:
-        max_new_tokens: Most tokens of an answer: a safety net, since answers run to the end of their sentence. One that
-            it cuts before an object is named is an outcome of its own.
-        max_thinking_tokens: Most tokens of what a model thinks before an answer, where thinking cannot be switched off.
-        batch_rows: About how many prompts are run at once; fewer where they are long, by the memory at hand.
+        max_new_tokens: Maximum tokens per answer. Answers usually stop at the end of their sentence. An answer that is
+            cut before it names an object is a separate outcome.
+        max_thinking_tokens: Maximum thinking tokens before an answer, if thinking cannot be switched off.
+        batch_rows: Approximate number of prompts per batch; fewer if long prompts need more memory than is free.
     """
 
     max_new_tokens: PositiveInt = 64
@@ -78,21 +78,21 @@ class Decoding:
     batch_rows: PositiveInt = 128
 
     def described(self, lm: LanguageModel) -> str:
-        """All that an answer's words depend on beside model, edit and prompt: ``greedy, 16 new tokens, float32``."""
-        thinking = f"{self.max_thinking_tokens} thinking tokens, " if may_think(lm.tokenizer.chat_template) else ""
-        return f"greedy, {self.max_new_tokens} new tokens, {thinking}{str(lm.model.dtype).removeprefix('torch.')}"
+        """Describe all that determines an answer besides model, edit and prompt: ``greedy, 16 new tokens, float32``."""
+        thinking_text = f"{self.max_thinking_tokens} thinking tokens, " if may_think(lm.tokenizer.chat_template) else ""
+        return f"greedy, {self.max_new_tokens} new tokens, {thinking_text}{str(lm.model.dtype).removeprefix('torch.')}"
 
     def most_tokens(self, lm: LanguageModel) -> int:
-        """Return how many tokens may follow a prompt at most."""
+        """Return the maximum number of tokens after a prompt."""
         return self.max_new_tokens + (self.max_thinking_tokens if may_think(lm.tokenizer.chat_template) else 0)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A probe under an edit, rendered; `unedited` are the ids of the prompt without the edit's words.
+    """A rendered probe under an edit; `unedited` contains the ids of the prompt without the edit's prefix.
 
-    Where the prompt leaves a thinking part open, `prompt` and `ids` have an empty one, behind which the objects are
-    scored; `thinking` are the ids of the prompt as it is, from which the model thinks and answers.
+    If the prompt ends with an open thinking part, `prompt` and `ids` contain an empty one, after which the objects are
+    scored. `thinking` then contains the ids of the original prompt, from which the model thinks and answers.
     """
 
     edit: int
@@ -106,7 +106,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Change:
-    """How an edit changed the distribution of the next token."""
+    """The change of the next token's distribution: KL divergence in nats, and whether the top token is unchanged."""
 
     kl: float | None
     top_unchanged: bool | None
@@ -117,7 +117,7 @@ _UNCHANGED, _NOT_MEASURED = _Change(0.0, True), _Change(None, None)
 
 @dataclass(frozen=True)
 class _Group:
-    """Rows of one edit whose prompts begin with the same `shared` tokens."""
+    """Rows of one edit whose prompts share their first `shared` tokens."""
 
     rows: list[_Row]
     shared: int
@@ -125,7 +125,7 @@ class _Group:
 
 @dataclass(frozen=True)
 class _Tail:
-    """A row after what it shares: the number of its head among the heads, and how many tokens that has."""
+    """A row after its shared prefix: the number of that prefix among the heads, and its length in tokens."""
 
     row: _Row
     head: int | None
@@ -137,96 +137,112 @@ class _Tail:
 
 
 def ask(
-    lm: LanguageModel, asked: Sequence[Asked], decoding: Decoding, *, together: bool = True
+    lm: LanguageModel, edit_probes: Sequence[Asked], decoding: Decoding, *, together: bool = True
 ) -> Iterator[list[Answer]]:
-    """The answers under each edit, in order, as soon as they are there.
+    """Yield the answers under each edit, in order, as soon as they are computed.
 
     Args:
         lm: The unedited model.
-        asked: Edits and their probes.
-        decoding: How.
-        together: Ask many edits in one batch; otherwise one edit at a time with its weights copied in.
+        edit_probes: Edits and their probes.
+        decoding: Settings for generating answers.
+        together: Whether many edits run in one batch. Otherwise the weights of one edit at a time are copied in.
     """
     may_end = sentence_ending_tokens(lm)
-    for chunk in _chunks(asked, decoding.batch_rows if together else 0):
+    for chunk in _chunks(edit_probes, decoding.batch_rows if together else 0):
         try:
             yield from _Session(lm, chunk, decoding, may_end, rowwise=together).answers()
         except NotRowwise:
-            for one in chunk:
-                yield from _Session(lm, [one], decoding, may_end, rowwise=False).answers()
+            for pair in chunk:
+                yield from _Session(lm, [pair], decoding, may_end, rowwise=False).answers()
 
 
-def _chunks(asked: Sequence[Asked], rows: int) -> Iterator[list[Asked]]:
-    """As many edits at a time as have about that many probes, at least one."""
+def _chunks(edit_probes: Sequence[Asked], rows: int) -> Iterator[list[Asked]]:
+    """Yield groups of edits with at most `rows` probes in total, or of one edit."""
     chunk: list[Asked] = []
-    for one in asked:
-        if chunk and sum(len(probes) for _, probes in [*chunk, one]) > rows:
+    for pair in edit_probes:
+        if chunk and sum(len(probes) for _, probes in [*chunk, pair]) > rows:
             yield chunk
             chunk = []
-        chunk.append(one)
+        chunk.append(pair)
     if chunk:
         yield chunk
 
 
 class _Session:
-    """Some edits, asked together (or one, with its weights copied in)."""
+    """A run of some edits in one batch, or of one edit with its weights copied in."""
 
-    def __init__(self, lm: LanguageModel, asked: list[Asked], decoding: Decoding, may_end: Tensor, *, rowwise: bool):
-        self._lm, self._asked, self._decoding, self._may_end = lm, asked, decoding, may_end
+    def __init__(
+        self, lm: LanguageModel, edit_probes: list[Asked], decoding: Decoding, may_end: Tensor, *, rowwise: bool
+    ):
+        self._lm, self._edit_probes, self._decoding, self._may_end = lm, edit_probes, decoding, may_end
         self._rowwise = rowwise
 
     def answers(self) -> list[list[Answer]]:
-        """First the probes that stand alone, then those that follow an answer."""
-        found: dict[tuple[int, str], Answer] = {}
-        held = bytes_held(self._lm)
-        pairs = [(number, probe) for number, (_, probes) in enumerate(self._asked) for probe in probes]
-        for follow in (False, True):
-            rows = [self._row(n, probe, found) for n, probe in pairs if (probe.follows is not None) == follow]
-            size, tokens = self._decoding.batch_rows, memory_at_hand(self._lm) // (_COPIES * held)
-            for some in _split(rows, size, tokens, new=self._decoding.most_tokens(self._lm) // _COPIES):
-                found |= self._run(some)
-        return [[found[number, probe.id] for probe in probes] for number, (_, probes) in enumerate(self._asked)]
+        """Return the answers per edit; probes that follow an answer are asked in a second pass."""
+        answers_by_probe: dict[tuple[int, str], Answer] = {}
+        token_bytes = bytes_held(self._lm)
+        pairs = [(number, probe) for number, (_, probes) in enumerate(self._edit_probes) for probe in probes]
+        for is_follow_up in (False, True):
+            rows = [
+                self._row(edit_number, probe, answers_by_probe)
+                for edit_number, probe in pairs
+                if (probe.follows is not None) == is_follow_up
+            ]
+            size, tokens = self._decoding.batch_rows, memory_at_hand(self._lm) // (_COPIES * token_bytes)
+            for batch in _split(rows, size, tokens, n_new=self._decoding.most_tokens(self._lm) // _COPIES):
+                answers_by_probe |= self._run(batch)
+        return [
+            [answers_by_probe[number, probe.id] for probe in probes]
+            for number, (_, probes) in enumerate(self._edit_probes)
+        ]
 
-    def _row(self, number: int, probe: Probe, found: Mapping[tuple[int, str], Answer]) -> _Row:
-        before = ""
+    def _row(self, number: int, probe: Probe, answers: Mapping[tuple[int, str], Answer]) -> _Row:
+        first_answer = ""
         if probe.follows is not None:
-            if (number, probe.follows) not in found:
-                raise ValueError(f"probe {probe.id} follows {probe.follows}, which is not asked; ask both or neither")
-            before = found[number, probe.follows].text.strip()
-        lm, prefix = self._lm, self._asked[number][0].prefix
-        prompt = render_probe(lm, probe, prefix, before)
-        answering = _without_thinking(probe, prompt)
-        ids = prompt_ids(lm, answering)
-        plain = prompt_ids(lm, _without_thinking(probe, render_probe(lm, probe, "", before))) if prefix else ids
-        if answering == prompt:
-            return _Row(number, probe, prompt, ids, tuple(plain))
-        thinking = tuple(prompt_ids(lm, prompt))
-        return _Row(number, probe, answering, ids, tuple(plain), thinking, left_open(prompt.text))
+            if (number, probe.follows) not in answers:
+                raise ValueError(
+                    f"probe {probe.id} follows {probe.follows}, which is not among the probes; include both or neither"
+                )
+            first_answer = answers[number, probe.follows].text.strip()
+        lm, prefix = self._lm, self._edit_probes[number][0].prefix
+        prompt = render_probe(lm, probe, prefix, first_answer)
+        scored_prompt = _close_thinking(probe, prompt)
+        ids = prompt_ids(lm, scored_prompt)
+        unedited_ids = (
+            prompt_ids(lm, _close_thinking(probe, render_probe(lm, probe, "", first_answer))) if prefix else ids
+        )
+        if scored_prompt == prompt:
+            return _Row(number, probe, prompt, ids, tuple(unedited_ids))
+        thinking_ids = tuple(prompt_ids(lm, prompt))
+        return _Row(number, probe, scored_prompt, ids, tuple(unedited_ids), thinking_ids, left_open(prompt.text))
 
     def _run(self, rows: Sequence[_Row]) -> dict[tuple[int, str], Answer]:
-        """Rows prefilled in batches of like length, then scored and decoded as one batch."""
+        """Prefill the rows in batches of similar length, then score and decode them as one batch."""
         longest = max((len(row.ids) for row in rows), default=0)
-        groups = _groups(rows, shared=self._lm.reaches(longest + self._decoding.most_tokens(self._lm)))
-        sharing = [group for group in groups if group.shared]
-        tails = [_Tail(row, number, group.shared) for number, group in enumerate(sharing) for row in group.rows]
-        whole = [_Tail(row, None, 0) for group in groups if not group.shared for row in group.rows]
-        batches = [*_alike(whole, lambda tail: tail.length), *_alike(tails, lambda tail: tail.length)]
+        groups = _groups(rows, share_prefixes=self._lm.reaches(longest + self._decoding.most_tokens(self._lm)))
+        sharing_groups = [group for group in groups if group.shared]
+        tails = [_Tail(row, number, group.shared) for number, group in enumerate(sharing_groups) for row in group.rows]
+        unshared_tails = [_Tail(row, None, 0) for group in groups if not group.shared for row in group.rows]
+        batches = [
+            *_length_batches(unshared_tails, lambda tail: tail.length),
+            *_length_batches(tails, lambda tail: tail.length),
+        ]
         rows = [tail.row for batch in batches for tail in batch]
         owners = Owners([row.edit for row in rows])
-        with self._edited(owners):
-            heads = self._heads(sharing, owners)
-            start = joined([self._prefilled(batch, heads, owners) for batch in batches])
+        with self._apply_edits(owners):
+            heads = self._heads(sharing_groups, owners)
+            start = joined([self._prefill(batch, heads, owners) for batch in batches])
             owners.become([row.edit for row in rows])
             scores = score(self._lm, start, [self._targets(row) for row in rows], owners)
-            said = self._said(rows, start, owners)
-        leads, moved = margins(start.logits).tolist(), self._moved(rows, start.logits)
+            generations = self._generate(rows, start, owners)
+        leads, changes = margins(start.logits).tolist(), self._changes(rows, start.logits)
         return {
-            (row.edit, row.probe.id): _answer(row.probe, text, *pair, margin=lead, change=change)
-            for row, text, pair, lead, change in zip(rows, said, scores, leads, moved, strict=True)
+            (row.edit, row.probe.id): _answer(row.probe, generation, *targets, margin=lead, change=change)
+            for row, generation, targets, lead, change in zip(rows, generations, scores, leads, changes, strict=True)
         }
 
-    def _said(self, rows: Sequence[_Row], start: Prefilled, owners: Owners) -> list[Generation]:
-        """The free generation of each row, from its prompt as it is."""
+    def _generate(self, rows: Sequence[_Row], start: Prefilled, owners: Owners) -> list[Generation]:
+        """Generate the answer of each row from its original prompt."""
         if any(row.thinking for row in rows):
             start = prefill(self._lm, [row.thinking or row.ids for row in rows])
         limit = self._decoding.max_thinking_tokens
@@ -240,51 +256,51 @@ class _Session:
             thinking=[Thinking(limit, row.closing) if row.probe.conversation else None for row in rows],
         )
 
-    def _unedited(self, rows: Sequence[_Row]) -> dict[tuple[int, ...], Tensor]:
-        """Return the (vocabulary,) logits of the unedited model after each locality prompt, each prompt run once."""
-        prompts = dict.fromkeys(row.unedited for row in rows if self._compared(row))
+    def _unedited_logits(self, rows: Sequence[_Row]) -> dict[tuple[int, ...], Tensor]:
+        """Return the unedited model's (vocabulary,) logits after each locality prompt; each prompt is run once."""
+        prompts = dict.fromkeys(row.unedited for row in rows if self._needs_comparison(row))
         return {
             ids: logits
-            for batch in _alike(list(prompts), len)
+            for batch in _length_batches(list(prompts), len)
             for ids, logits in zip(batch, prefill(self._lm, batch).logits, strict=True)
         }
 
-    def _compared(self, row: _Row) -> bool:
-        return row.probe.family == "locality" and self._asked[row.edit][0] != _NO_EDIT
+    def _needs_comparison(self, row: _Row) -> bool:
+        return row.probe.family == "locality" and self._edit_probes[row.edit][0] != _NO_EDIT
 
-    def _moved(self, rows: Sequence[_Row], logits: Tensor) -> list[_Change]:
-        """Return how the edit changed the next token after each locality prompt; no edit changes nothing."""
-        moved = [_UNCHANGED if row.probe.family == "locality" else _NOT_MEASURED for row in rows]
-        places = [place for place, row in enumerate(rows) if self._compared(row)]
+    def _changes(self, rows: Sequence[_Row], logits: Tensor) -> list[_Change]:
+        """Return the change of the next token's distribution after each locality prompt; zero without an edit."""
+        changes = [_UNCHANGED if row.probe.family == "locality" else _NOT_MEASURED for row in rows]
+        places = [place for place, row in enumerate(rows) if self._needs_comparison(row)]
         if places:
-            unedited = self._unedited(rows)
-            before = torch.stack([unedited[rows[place].unedited] for place in places])
-            kls = divergence(before, logits[places]).tolist()
-            same = (before.argmax(-1) == logits[places].argmax(-1)).tolist()
-            for place, kl, top in zip(places, kls, same, strict=True):
-                # the most probable of numbers that are none is no token
-                moved[place] = _Change(kl, None if isnan(kl) else top)
-        return moved
+            unedited_logits = self._unedited_logits(rows)
+            baseline_logits = torch.stack([unedited_logits[rows[place].unedited] for place in places])
+            divergences = divergence(baseline_logits, logits[places]).tolist()
+            top_matches = (baseline_logits.argmax(-1) == logits[places].argmax(-1)).tolist()
+            for place, kl, top in zip(places, divergences, top_matches, strict=True):
+                # the argmax of NaN is meaningless
+                changes[place] = _Change(kl, None if isnan(kl) else top)
+        return changes
 
-    def _edited(self, owners: Owners) -> AbstractContextManager[LanguageModel]:
-        edits = [edit for edit, _ in self._asked]
+    def _apply_edits(self, owners: Owners) -> AbstractContextManager[LanguageModel]:
+        edits = [edit for edit, _ in self._edit_probes]
         if not self._rowwise:
             return edits[0].applied(self._lm)
         return all_applied(self._lm, edits, [owners.rows(number) for number in range(len(edits))])
 
     def _targets(self, row: _Row) -> list[list[int]]:
-        """Ids of the new object and of the true one, none where there is no true one to name."""
+        """Return the token ids of the new object and of the true object; no ids if the true object is not known."""
         new = target_ids(self._lm, row.prompt, row.probe.target_new)
         return [new, target_ids(self._lm, row.prompt, row.probe.target_true) if row.probe.target_true else []]
 
     def _heads(self, groups: Sequence[_Group], owners: Owners) -> Prefilled | None:
-        """What each group shares, run once a group."""
+        """Run the shared prefix of each group once."""
         if not groups:
             return None
         owners.become([group.rows[0].edit for group in groups])
         return prefill(self._lm, [group.rows[0].ids[: group.shared] for group in groups])
 
-    def _prefilled(self, tails: Sequence[_Tail], heads: Prefilled | None, owners: Owners) -> Prefilled:
+    def _prefill(self, tails: Sequence[_Tail], heads: Prefilled | None, owners: Owners) -> Prefilled:
         owners.become([tail.row.edit for tail in tails])
         rows = [tail.row.ids[tail.skipped :] for tail in tails]
         if heads is None or tails[0].head is None:
@@ -293,41 +309,41 @@ class _Session:
         return extended(self._lm, rows, heads, parents=parents)[0]
 
 
-def _split(rows: Sequence[_Row], size: int, tokens: int, new: int = 0) -> Iterator[list[_Row]]:
-    """About `size` rows at a time, of so many tokens once padded; what one edit is asked stays in order.
+def _split(rows: Sequence[_Row], size: int, tokens: int, n_new: int = 0) -> Iterator[list[_Row]]:
+    """Yield batches of at most `size` rows and `tokens` tokens with padding, in order.
 
     Args:
         rows: The rows.
-        size: Most rows.
-        tokens: Most tokens in memory.
-        new: Tokens per row that come after the prompt, in memory once where the prompt is there `_COPIES` times.
+        size: Maximum rows per batch.
+        tokens: Maximum tokens in memory per batch.
+        n_new: Tokens per row after the prompt. They are in memory once, while the prompt is there `_COPIES` times.
     """
-    some: list[_Row] = []
+    batch: list[_Row] = []
     longest = 0
     for row in rows:
         longest = max(longest, len(row.ids))
-        if some and (len(some) == size or (len(some) + 1) * (longest + new) > tokens):
-            yield some
-            some, longest = [], len(row.ids)
-        some.append(row)
-    if some:
-        yield some
+        if batch and (len(batch) == size or (len(batch) + 1) * (longest + n_new) > tokens):
+            yield batch
+            batch, longest = [], len(row.ids)
+        batch.append(row)
+    if batch:
+        yield batch
 
 
-def _groups(rows: Sequence[_Row], *, shared: bool) -> list[_Group]:
-    """Rows of one edit that begin alike, as groups; others alone, and so all of them where nothing is to be shared."""
-    alike: dict[tuple[int, bool], list[_Row]] = {}
+def _groups(rows: Sequence[_Row], *, share_prefixes: bool) -> list[_Group]:
+    """Group the rows of one edit with a common prefix; all other rows form groups of one row."""
+    by_edit: dict[tuple[int, bool], list[_Row]] = {}
     for row in rows:
-        alike.setdefault((row.edit, row.probe.conversation), []).append(row)
+        by_edit.setdefault((row.edit, row.probe.conversation), []).append(row)
     groups = []
-    for own in alike.values():
-        same = shared_prefix([row.ids for row in own], minimum=_LEAST_SHARED) if shared else 0
-        groups += [_Group(own, same)] if same else [_Group([row], 0) for row in own]
+    for edit_rows in by_edit.values():
+        n_shared = shared_prefix([row.ids for row in edit_rows], minimum=_MIN_SHARED) if share_prefixes else 0
+        groups += [_Group(edit_rows, n_shared)] if n_shared else [_Group([row], 0) for row in edit_rows]
     return groups
 
 
-def _alike(items: Sequence[T], length: Callable[[T], int]) -> list[list[T]]:
-    """Batches of like length: padding costs as much as words do."""
+def _length_batches(items: Sequence[T], length: Callable[[T], int]) -> list[list[T]]:
+    """Return batches of similar length, because padding costs as much as other tokens."""
     batches: list[list[T]] = []
     for item in sorted(items, key=length):
         if batches and length(item) <= _NEAR + 1.1 * length(batches[-1][0]):
@@ -338,34 +354,34 @@ def _alike(items: Sequence[T], length: Callable[[T], int]) -> list[list[T]]:
 
 
 def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str) -> Rendered:
-    """A probe as the model gets it, an edit's words before it; in a conversation they open the first user's turn.
+    """Render a probe with the edit's prefix before it; in a conversation the prefix opens the first user turn.
 
     Args:
         lm: The model.
-        probe: What is asked.
-        prefix: The edit's words before every prompt; empty for an edit of weights.
-        first_answer: What the assistant said before, for a probe that follows another.
+        probe: The probe.
+        prefix: The prefix of an in-context edit; empty for an edit of weights.
+        first_answer: The assistant's answer to the probe that this one follows.
     """
     if not probe.conversation:
         return Rendered(prefix + probe.text, join=probe.join)
-    said = [Turn("assistant", first_answer)] if probe.follows is not None else []
-    turns = [*probe.history, *said, Turn("user", probe.text)]
+    answer_turns = [Turn("assistant", first_answer)] if probe.follows is not None else []
+    turns = [*probe.history, *answer_turns, Turn("user", probe.text)]
     return render_conversation(lm, [Turn(turns[0].role, prefix + turns[0].text), *turns[1:]])
 
 
-def _without_thinking(probe: Probe, prompt: Rendered) -> Rendered:
-    """The prompt with an empty thinking part, where a chat template leaves one open."""
+def _close_thinking(probe: Probe, prompt: Rendered) -> Rendered:
+    """Return the prompt with an empty thinking part if the chat template leaves one open."""
     return Rendered(closed(prompt.text), prompt.special) if probe.conversation else prompt
 
 
 def _answer(
-    probe: Probe, said: Generation, new: Scored, true: Scored, *, margin: float | None, change: _Change
+    probe: Probe, generation: Generation, new: Scored, true: Scored, *, margin: float | None, change: _Change
 ) -> Answer:
     return Answer(
         probe=probe,
-        text=said.text,
-        finished=said.finished,
-        tokens=len(said.ids),
+        text=generation.text,
+        finished=generation.finished,
+        tokens=len(generation.ids),
         logprob_new=new.logprob,
         logprob_true=true.logprob,
         tokens_new=new.tokens,
@@ -375,5 +391,5 @@ def _answer(
         margin=margin,
         kl=change.kl,
         top_unchanged=change.top_unchanged,
-        thinking=said.thinking,
+        thinking=generation.thinking,
     )

@@ -1,8 +1,8 @@
-"""Conversations of a tester with edited models: paper 1's first question (arXiv 2402.05827, RQ1).
+"""Hold conversations of a tester with edited models (research question 1 of arXiv 2402.05827).
 
-A tester talks with a model about the edited fact for some rounds and names neither object. Many edits talk in one
-batch, each acting on its own row; one that cannot talks by itself. The tester always speaks beside the edits, never
-under them, also where it is the very model that is edited.
+A tester talks with a model about the edited fact for some rounds and names neither object. Many edits run in one batch,
+each applied to its own row. An edit that cannot be applied to single rows runs alone. The tester always runs without
+the edits, even if it uses the same model.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from edit_robustness.speakers.scripted import FOLLOW_UP, ScriptedSpeaker
 from edit_robustness.speakers.speaker import Speaker
 
 Talk = tuple[Edit, Topic]
-"""An edit, and what is talked about under it."""
+"""An edit and the topic of a conversation under it."""
 
 
 @validated(frozen=True, config=STRICT)
 class Conversing:
-    """How conversations are held.
+    """Settings for conversations.
 
     Attributes:
-        rounds: Most turns of the tester, each followed by one of the edited model.
-        retries: How often a tester's turn that may not be said is asked for again before a neutral one takes its place.
-        max_new_tokens: Most tokens of a turn of the edited model; it is greedy, and ends its turn by itself before.
-        max_thinking_tokens: Most tokens of what it thinks before a turn, where that cannot be switched off.
-        batch_rows: How many conversations are held at once.
-        seed: Draws the neutral turns.
+        rounds: Maximum turns of the tester, each followed by one of the edited model.
+        retries: How often the tester is asked again for a turn that was rejected, before a neutral turn replaces it.
+        max_new_tokens: Maximum tokens per turn of the edited model. It is greedy and usually ends its turn earlier.
+        max_thinking_tokens: Maximum thinking tokens before a turn, if thinking cannot be switched off.
+        batch_rows: Number of conversations per batch.
+        seed: Seed for drawing the neutral turns.
     """
 
     rounds: PositiveInt = 5
@@ -50,8 +50,8 @@ class Conversing:
 
 
 @dataclass
-class _Held:
-    """A conversation while it is held."""
+class _Conversation:
+    """The state of a conversation."""
 
     edit: Edit
     topic: Topic
@@ -83,85 +83,96 @@ def converse(
     method: str,
     together: bool = True,
 ) -> Iterator[Transcript]:
-    """The transcripts of the talks, in order, as soon as they are there.
+    """Yield the transcripts of the conversations, in order, as soon as they are finished.
 
     Args:
         lm: The unedited model.
         talks: Edits and topics.
-        tester: Who asks.
-        settings: How.
-        method: Row of METHODS, for the transcripts.
-        together: Let the edits act on rows of one batch; otherwise one at a time, with its weights copied in.
+        tester: The speaker that asks.
+        settings: Settings for conversations.
+        method: Row of METHODS, stored in the transcripts.
+        together: Whether many edits run in one batch. Otherwise the weights of one edit at a time are copied in.
     """
     for start in range(0, len(talks), settings.batch_rows):
-        held = [_Held(edit, topic) for edit, topic in talks[start : start + settings.batch_rows]]
+        conversations = [_Conversation(edit, topic) for edit, topic in talks[start : start + settings.batch_rows]]
         for _ in range(settings.rounds):
-            going = [one for one in held if not one.cut_short]
-            _ask(going, tester, settings)
-            _answer(lm, going, settings, together=together)
-        yield from (one.transcript(method, tester.name) for one in held)
+            open_conversations = [conversation for conversation in conversations if not conversation.cut_short]
+            _ask(open_conversations, tester, settings)
+            _answer(lm, open_conversations, settings, together=together)
+        yield from (conversation.transcript(method, tester.name) for conversation in conversations)
 
 
-def _ask(held: Sequence[_Held], tester: Speaker, settings: Conversing) -> None:
-    """A turn of the tester in each; one that may not be said is asked for again, then replaced."""
-    heard = [as_heard(one.topic, one.turns) for one in held]
-    texts = _said_by(tester, heard)
-    for left in range(settings.retries, -1, -1):
-        bad = [i for i, one in enumerate(held) if not texts[i] or names_object(texts[i], one.topic.fact)]
-        if not bad:
+def _ask(conversations: Sequence[_Conversation], tester: Speaker, settings: Conversing) -> None:
+    """Add a turn of the tester to each conversation; a rejected turn is requested again and finally replaced."""
+    tester_turns = [as_heard(conversation.topic, conversation.turns) for conversation in conversations]
+    texts = _replies(tester, tester_turns)
+    for retries_left in range(settings.retries, -1, -1):
+        bad_places = [
+            place
+            for place, conversation in enumerate(conversations)
+            if not texts[place] or names_object(texts[place], conversation.topic.fact)
+        ]
+        if not bad_places:
             break
-        for i in bad:
-            held[i].refused += 1
-            held[i].replaced += not left
-        # a greedy tester would say the same once more, so it is shown what was not let through
-        speaker = tester if left else ScriptedSpeaker(FOLLOW_UP, seed=settings.seed)
-        again = [once_more(heard[i], texts[i]) if left else heard[i] for i in bad]
-        for i, text in zip(bad, _said_by(speaker, again), strict=True):
-            texts[i] = text
-    for one, text in zip(held, texts, strict=True):
-        one.turns.append(Turn("user", text))
+        for place in bad_places:
+            conversations[place].refused += 1
+            conversations[place].replaced += not retries_left
+        # a greedy tester would repeat its turn, so it is shown the rejected one
+        speaker = tester if retries_left else ScriptedSpeaker(FOLLOW_UP, seed=settings.seed)
+        retries = [
+            once_more(tester_turns[place], texts[place]) if retries_left else tester_turns[place]
+            for place in bad_places
+        ]
+        for place, text in zip(bad_places, _replies(speaker, retries), strict=True):
+            texts[place] = text
+    for conversation, text in zip(conversations, texts, strict=True):
+        conversation.turns.append(Turn("user", text))
 
 
-def _said_by(speaker: Speaker, conversations: Sequence[Sequence[Turn]]) -> list[str]:
+def _replies(speaker: Speaker, conversations: Sequence[Sequence[Turn]]) -> list[str]:
     return [text.strip() for text in speaker.replies(conversations)] if conversations else []
 
 
-def _answer(lm: LanguageModel, held: Sequence[_Held], settings: Conversing, *, together: bool) -> None:
-    """A turn of the edited model in each; where none would fit any more, the question is taken back."""
-    prompts = {id(one): conversation_ids(lm, _framed(one)) for one in held}
-    for one in held:
-        one.cut_short = len(prompts[id(one)]) + most_tokens(lm, settings) > lm.max_length
-        if one.cut_short:
-            one.turns.pop()
-    fitting = [(one.edit, prompts[id(one)]) for one in held if not one.cut_short]
-    said = _spoken(lm, fitting, settings, together=together)
-    for one, spoken in zip((one for one in held if not one.cut_short), said, strict=True):
-        one.turns.append(Turn("assistant", spoken.text))
-        one.unfinished += not spoken.finished
+def _answer(lm: LanguageModel, conversations: Sequence[_Conversation], settings: Conversing, *, together: bool) -> None:
+    """Add a turn of the edited model to each conversation; if no turn fits into the context, remove the question."""
+    prompts = {id(conversation): conversation_ids(lm, _prompt_turns(conversation)) for conversation in conversations}
+    for conversation in conversations:
+        conversation.cut_short = len(prompts[id(conversation)]) + most_tokens(lm, settings) > lm.max_length
+        if conversation.cut_short:
+            conversation.turns.pop()
+    fitting_prompts = [
+        (conversation.edit, prompts[id(conversation)]) for conversation in conversations if not conversation.cut_short
+    ]
+    replies = _speak(lm, fitting_prompts, settings, together=together)
+    for conversation, reply in zip(
+        (conversation for conversation in conversations if not conversation.cut_short), replies, strict=True
+    ):
+        conversation.turns.append(Turn("assistant", reply.text))
+        conversation.unfinished += not reply.finished
 
 
-def _spoken(
+def _speak(
     lm: LanguageModel, prompts: Sequence[tuple[Edit, list[int]]], settings: Conversing, *, together: bool
 ) -> list[Spoken]:
-    """What the model says to each prompt under its edit."""
+    """Generate the model's reply to each prompt under its edit."""
     limit, thinking_limit = settings.max_new_tokens, settings.max_thinking_tokens
     if together and prompts:
         owners = Owners(range(len(prompts)))
         rows = [owners.rows(number) for number in range(len(prompts))]
         try:
             with all_applied(lm, [edit for edit, _ in prompts], rows):
-                rendered = [ids for _, ids in prompts]
-                return speak(lm, rendered, limit=limit, thinking_limit=thinking_limit, owners=owners)
+                prompt_ids = [ids for _, ids in prompts]
+                return speak(lm, prompt_ids, limit=limit, thinking_limit=thinking_limit, owners=owners)
         except NotRowwise:
             pass
-    said = []
+    replies = []
     for edit, ids in prompts:
         with edit.applied(lm):
-            said += speak(lm, [ids], limit=limit, thinking_limit=thinking_limit)
-    return said
+            replies += speak(lm, [ids], limit=limit, thinking_limit=thinking_limit)
+    return replies
 
 
-def _framed(one: _Held) -> list[Turn]:
-    """The turns as the edited model gets them: an edit's words open the first."""
-    first, *rest = one.turns
-    return [Turn(first.role, one.edit.prefix + first.text), *rest]
+def _prompt_turns(conversation: _Conversation) -> list[Turn]:
+    """Return the turns with the edit's prefix at the start of the first."""
+    first, *later_turns = conversation.turns
+    return [Turn(first.role, conversation.edit.prefix + first.text), *later_turns]

@@ -1,7 +1,7 @@
-"""Whether prompts fit into a model's context with the words of an edit before them and an answer after them.
+"""Check that prompts fit into a model's context together with an edit's prefix and an answer.
 
-One check for all that is asked. It runs before anything is asked, names what is too long, and says what to do. Only
-prompts that could be too long by their bytes are tokenized.
+The check runs before any model call. Its error lists the prompts that are too long and how to fix it. Only prompts that
+could be too long by their number of bytes are tokenized.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from edit_robustness.models.tokens import prompt_ids
 from edit_robustness.records import Probe
 
 Prefixed = tuple[str, Probe]
-"""The words of an edit, and a prompt that comes after them."""
+"""The prefix of an edit, and a probe that comes after it."""
 
 _TOKENS_PER_BYTE = 2
-"""No tokenizer makes more tokens of a byte of text; most make a quarter of one."""
+"""Upper bound of tokens per byte of text for every tokenizer; most need a quarter of a token."""
 
 _TEMPLATE = 256
-"""Tokens that a chat template may add to a conversation."""
+"""Upper bound of the tokens that a chat template adds to a conversation."""
 
-
-_SHOWN = 5
-"""Kinds of prompt that are named for each method."""
+_N_SHOWN = 5
+"""Maximum number of kinds of prompt that the error lists per method."""
 
 
 class TooLong(ValueError):
@@ -34,14 +33,14 @@ class TooLong(ValueError):
 
 @dataclass(frozen=True)
 class Need:
-    """The tokens that one prompt takes.
+    """The number of tokens that one prompt needs.
 
     Attributes:
-        kind: Its kind.
-        fact: The id of the fact that it is about.
-        words: Tokens of the edit's words before it; they are among `prompt`.
-        prompt: Tokens of all that stands before the answer.
-        answer: Most tokens of the answer.
+        kind: The kind of prompt.
+        fact: The id of its fact.
+        words: Tokens of the edit's prefix; included in `prompt`.
+        prompt: Tokens of everything before the answer.
+        answer: Maximum tokens of the answer.
     """
 
     kind: str
@@ -52,81 +51,95 @@ class Need:
 
     @property
     def total(self) -> int:
-        """All tokens together."""
+        """Return the tokens of prompt and answer."""
         return self.prompt + self.answer
 
 
-def longest(lm: LanguageModel, asked: Iterable[Prefixed], decoding: Decoding) -> dict[str, Need]:
-    """Return the longest need of each kind of prompt.
+def longest(lm: LanguageModel, prefixed_probes: Iterable[Prefixed], decoding: Decoding) -> dict[str, Need]:
+    """Return the largest number of tokens that a prompt of each kind needs.
 
-    It is exact where a prompt might not fit. If all of a kind certainly fit, it is that of the prompt with most bytes.
+    The number is exact for a kind with prompts that might not fit. If all prompts of a kind certainly fit, it is that
+    of the prompt with most bytes.
 
     Args:
         lm: The model.
-        asked: Prompts with the words before them.
-        decoding: How long answers may be.
+        prefixed_probes: Prefixes of edits and probes.
+        decoding: Gives the maximum length of answers.
     """
     kinds: dict[str, list[tuple[int, Prefixed]]] = {}
-    for prefix, probe in asked:
+    for prefix, probe in prefixed_probes:
         kinds.setdefault(probe.kind, []).append((_bytes(prefix, probe), (prefix, probe)))
     room = lm.max_length - decoding.most_tokens(lm) - decoding.max_new_tokens
     needs = {}
-    for kind, prompts in kinds.items():
-        doubtful = [one for size, one in prompts if _TOKENS_PER_BYTE * size + _TEMPLATE > room]
-        measured = doubtful or [max(prompts, key=lambda pair: pair[0])[1]]
-        needs[kind] = max((_need(lm, one, decoding) for one in measured), key=lambda need: need.total)
+    for kind, kind_prompts in kinds.items():
+        long_prompts = [prompt for size, prompt in kind_prompts if _TOKENS_PER_BYTE * size + _TEMPLATE > room]
+        measured_prompts = long_prompts or [max(kind_prompts, key=lambda pair: pair[0])[1]]
+        needs[kind] = max((_need(lm, prompt, decoding) for prompt in measured_prompts), key=lambda need: need.total)
     return needs
 
 
 def check_fit(lm: LanguageModel, needs: Mapping[str, Mapping[str, Need]], *, shorten: str, cells: str = "") -> None:
-    """Refuse prompts that leave no room for a whole answer.
+    """Refuse prompts that leave too few tokens for an answer.
 
     Args:
         lm: The model.
-        needs: For each method the longest need of each kind.
-        shorten: What makes prompts or answers shorter, as the end of a sentence.
-        cells: The part of the grid where a method is switched off, ``grid.smollm2``; empty if that is no way out.
+        needs: The largest need per method and kind (`longest`).
+        shorten: Advice on how to shorten prompts or answers, used as the end of the message.
+        cells: Setting that switches a method off, ``grid.smollm2``; empty if that does not help.
 
     Raises:
-        TooLong: Naming each method and kind, the tokens needed, and those that the context has.
+        TooLong: If a prompt does not fit. The message lists methods, kinds, and the tokens needed and available.
     """
-    # a kind that is too long without words is told once, not for every method
-    plain = {need.kind for own in needs.values() for need in own.values() if _too_long(lm, need) and not need.words}
-    long = {
-        who: [n for n in own.values() if _too_long(lm, n) and not (n.words and n.kind in plain)]
-        for who, own in needs.items()
+    # a kind that is too long without a prefix is reported once, not for every method
+    too_long_alone = {
+        need.kind
+        for method_needs in needs.values()
+        for need in method_needs.values()
+        if _is_too_long(lm, need) and not need.words
     }
-    told = {who: _told(who, own) for who, own in long.items() if own}
-    if not told:
+    long_needs = {
+        method: [
+            method_need
+            for method_need in method_needs.values()
+            if _is_too_long(lm, method_need) and not (method_need.words and method_need.kind in too_long_alone)
+        ]
+        for method, method_needs in needs.items()
+    }
+    messages = {method: _describe(method, method_needs) for method, method_needs in long_needs.items() if method_needs}
+    if not messages:
         return
-    wordy = [who for who in told if long[who][0].words]
-    off = f", or set {' and '.join(f'{cells}.{who}: false' for who in wordy)}" if cells and wordy else ""
+    methods_with_words = [method for method in messages if long_needs[method][0].words]
+    advice = (
+        f", or set {' and '.join(f'{cells}.{method}: false' for method in methods_with_words)}"
+        if cells and methods_with_words
+        else ""
+    )
     raise TooLong(
         f"{lm.name}'s context has {lm.max_length} tokens, and prompts with their answers need more "
-        f"({'; '.join(told.values())}): {shorten}{off}"
+        f"({'; '.join(messages.values())}): {shorten}{advice}"
     )
 
 
-def _too_long(lm: LanguageModel, need: Need) -> bool:
+def _is_too_long(lm: LanguageModel, need: Need) -> bool:
     return need.total > lm.max_length
 
 
-def _told(who: str, needs: Sequence[Need]) -> str:
-    ordered = sorted(needs, key=lambda need: -need.total)
-    kinds = ", ".join(f"{need.kind} {need.total}" for need in ordered[:_SHOWN])
-    more = f" and {len(ordered) - _SHOWN} kinds more" if len(ordered) > _SHOWN else ""
-    words = f"{needs[0].words} for the words of {who}, " if needs[0].words else ""
-    end = f"{needs[0].answer} for the answer, the longest for the fact {ordered[0].fact}"
-    return f"{who if words else 'any method'}: {kinds}{more}, of them {words}{end}"
+def _describe(method: str, needs: Sequence[Need]) -> str:
+    by_length = sorted(needs, key=lambda need: -need.total)
+    kinds = ", ".join(f"{need.kind} {need.total}" for need in by_length[:_N_SHOWN])
+    remainder = f" and {len(by_length) - _N_SHOWN} kinds more" if len(by_length) > _N_SHOWN else ""
+    words = f"{needs[0].words} for the words of {method}, " if needs[0].words else ""
+    end = f"{needs[0].answer} for the answer, the longest for the fact {by_length[0].fact}"
+    return f"{method if words else 'any method'}: {kinds}{remainder}, of them {words}{end}"
 
 
-def _need(lm: LanguageModel, asked: Prefixed, decoding: Decoding) -> Need:
-    prefix, probe = asked
+def _need(lm: LanguageModel, prefixed_probe: Prefixed, decoding: Decoding) -> Need:
+    prefix, probe = prefixed_probe
     prompt = len(prompt_ids(lm, render_probe(lm, probe, prefix, "")))
-    # the answer that a prompt follows stands inside it
-    before = decoding.max_new_tokens if probe.follows is not None else 0
+    # a follow-up prompt contains the answer before it
+    answer_tokens = decoding.max_new_tokens if probe.follows is not None else 0
     words = len(lm.encode(prefix, special=False)) if prefix else 0
-    return Need(probe.kind, probe.fact_id, words, prompt + before, decoding.most_tokens(lm))
+    return Need(probe.kind, probe.fact_id, words, prompt + answer_tokens, decoding.most_tokens(lm))
 
 
 def _bytes(prefix: str, probe: Probe) -> int:

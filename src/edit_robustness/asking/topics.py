@@ -1,7 +1,7 @@
-"""What a tester is told of the fact it shall talk about, and which of its turns may be said.
+"""The brief of a tester about a fact, and the check of the tester's turns.
 
-A tester asks about a fact without naming either object, so what it says is checked here, whoever says it. The objects
-stand in its brief nevertheless: a model that is to avoid a name has to be told which.
+A tester must ask about a fact without naming either object, so the turns of every tester are checked. Its brief
+contains the objects nevertheless, because a model can only avoid names that it knows.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _AGAIN = (
 
 @dataclass(frozen=True)
 class Topic:
-    """A fact to talk about.
+    """The topic of a conversation.
 
     Attributes:
         fact: The fact.
-        question: Asks for its object.
-        other_words: Asks for it in another way.
+        question: A question for its object.
+        other_words: The question in other words.
     """
 
     fact: Fact
@@ -46,7 +46,7 @@ class Topic:
     other_words: str
 
     def brief(self) -> Turn:
-        """What the tester is told."""
+        """Return the system turn with the tester's instructions."""
         lines = {
             "subject": self.fact.subject,
             "question": self.question,
@@ -59,7 +59,7 @@ class Topic:
 
 
 def topic(fact: Fact, relation: Relation | None) -> Topic:
-    """The questions about a fact: its relation's, and its statement to be completed; none of them names an object."""
+    """Return the topic of a fact: its relation's question and its statement to complete; neither names an object."""
     statement = fact.statement
     completion = f'How would you complete this sentence: "{statement} ..."?'
     candidates = [
@@ -67,25 +67,25 @@ def topic(fact: Fact, relation: Relation | None) -> Topic:
         statement if is_question(statement) else completion,
         f"What can you tell me about {fact.subject}?",
     ]
-    question, *others = [text for text in candidates if not names_object(text, fact)] or candidates[-1:]
-    return Topic(fact, question, others[0] if others else question)
+    question, *other_questions = [text for text in candidates if not names_object(text, fact)] or candidates[-1:]
+    return Topic(fact, question, other_questions[0] if other_questions else question)
 
 
 def names_object(text: str, fact: Fact) -> bool:
-    """Whether a text names the old or the new object; as part of the subject's own name that does not count."""
+    """Return whether a text names the old or the new object outside the subject's own name."""
     return first_named(text, _objects(fact), besides=subject_names(fact)) is not None
 
 
 def as_heard(topic: Topic, turns: Sequence[Turn]) -> list[Turn]:
-    """A conversation as the tester has it: a brief, its own turns the assistant's, the edited model's the user's."""
-    other = {"user": "assistant", "assistant": "user"}
-    heard = [Turn(other[turn.role], turn.text or _SILENCE) for turn in turns]  # type: ignore[arg-type]
-    return [topic.brief(), Turn("user", _OPENING), *heard]
+    """Return a conversation from the tester's side: the brief, its turns as assistant, the model's turns as user."""
+    roles = {"user": "assistant", "assistant": "user"}
+    tester_turns = [Turn(roles[turn.role], turn.text or _SILENCE) for turn in turns]  # type: ignore[arg-type]
+    return [topic.brief(), Turn("user", _OPENING), *tester_turns]
 
 
-def once_more(heard: Sequence[Turn], refused: str) -> list[Turn]:
-    """The same after a turn of the tester that was not let through."""
-    return [*heard, Turn("assistant", refused or _SILENCE), Turn("user", _AGAIN)]
+def once_more(tester_turns: Sequence[Turn], message: str) -> list[Turn]:
+    """Return the tester's conversation with its rejected message and the request for another one."""
+    return [*tester_turns, Turn("assistant", message or _SILENCE), Turn("user", _AGAIN)]
 
 
 def _objects(fact: Fact) -> list[str]:

@@ -1,4 +1,4 @@
-"""Features of a fact that may say how hard it is to edit.
+"""Features of a fact that may predict how hard it is to edit.
 
-How often it is read about, how it is linked, how well a model knows it.
+They measure how often its article is read, how its items are linked, and how well a model knows it.
 """

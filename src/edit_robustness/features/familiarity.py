@@ -1,6 +1,6 @@
-"""Familiarity: how near the unedited model is to the true object, and what fact and tokenizer look like to it.
+"""Familiarity of the unedited model with facts: rank and margin of the true object, and properties of the tokens.
 
-No generation: one pass over every statement, its last logits only.
+Nothing is generated. The model runs once over every statement, and only the last logits are used.
 """
 
 from __future__ import annotations
@@ -26,63 +26,64 @@ FAMILIARITY_COLUMNS = {
     "subject_tokens": "Int64",
     "object_similarity": "Float64",
 }
-"""Columns of `familiarity`'s tables."""
+"""Columns of the tables of `familiarity`."""
 
 
 def familiarity(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> Iterator[pd.DataFrame]:
-    """What one pass over the statements shows, some facts at a time, those of like length together.
+    """Yield tables with the familiarity of facts, batch by batch; a batch contains statements of similar length.
 
-    - `rank_true`: of the true object's first token after the statement, 1 being the most probable; tokens that are
-      exactly as probable do not push it back.
-    - `margin_true`: by how many nats that token's log-probability leads the best other token; negative where it is
-      not the most probable.
-    - `subject_tokens`: how many tokens of the statement hold a part of the subject.
-    - `object_similarity`: cosine of the two objects, each the mean of the model's input embeddings of its tokens.
+    - `rank_true`: rank of the true object's first token after the statement, 1 for the most probable. Tokens with
+      equal probability do not increase it.
+    - `margin_true`: log-probability of that token minus that of the best other token, in nats. It is negative if the
+      token is not the most probable.
+    - `subject_tokens`: number of tokens of the statement that contain a part of the subject.
+    - `object_similarity`: cosine of the two objects, each represented by the mean input embedding of its tokens.
 
-    What needs the true object is missing where there is none; rank and margin also where logits are not finite.
+    Values that need the true object are missing if it is not known. Rank and margin are also missing if logits are not
+    finite.
 
     Args:
         lm: The unedited model.
-        facts: Whose statements.
-        rows: Statements in one pass.
+        facts: The facts whose statements are used.
+        rows: Statements per batch.
     """
     ids = {fact.id: prompt_ids(lm, Rendered(fact.statement)) for fact in facts}
-    ordered = sorted(facts, key=lambda fact: len(ids[fact.id]))
-    for start in range(0, len(ordered), rows):
-        some = ordered[start : start + rows]
-        logits = prefill(lm, [ids[fact.id] for fact in some]).logits
-        yield _table([_measured(lm, fact, own) for fact, own in zip(some, logits, strict=True)])
+    by_length = sorted(facts, key=lambda fact: len(ids[fact.id]))
+    for start in range(0, len(by_length), rows):
+        batch = by_length[start : start + rows]
+        logits = prefill(lm, [ids[fact.id] for fact in batch]).logits
+        yield _table([_measure(lm, fact, fact_logits) for fact, fact_logits in zip(batch, logits, strict=True)])
 
 
 def familiarity_table(parts: Sequence[pd.DataFrame], facts: Sequence[Fact]) -> pd.DataFrame:
-    """One table of many, in the order of the facts."""
-    whole = pd.concat(parts, ignore_index=True) if parts else _table([])
-    return whole.set_index("fact_id").loc[[fact.id for fact in facts]].reset_index()
+    """Concatenate tables of `familiarity` in the order of the facts."""
+    table = pd.concat(parts, ignore_index=True) if parts else _table([])
+    return table.set_index("fact_id").loc[[fact.id for fact in facts]].reset_index()
 
 
 def rank_and_margin(logits: Tensor, token: int) -> tuple[int, float] | None:
-    """The rank of a token, and its lead over the best other one.
+    """Return the rank of a token, and its margin over the best other token in nats.
 
     Args:
-        logits: (vocabulary,).
-        token: Its id.
+        logits: Logits (vocabulary,).
+        token: The token's id.
 
     Returns:
-        None where a logit is not a number, or the token's is not finite.
+        None if a logit is NaN, or the token's logit is not finite.
     """
-    wide = logits.float()
-    own = wide[token]
-    if bool(wide.isnan().any()) or not bool(own.isfinite()):
+    float_logits = logits.float()
+    token_logit = float_logits[token]
+    if bool(float_logits.isnan().any()) or not bool(token_logit.isfinite()):
         return None
-    rank = int((wide > own).sum()) + 1
-    others = wide.clone()
-    others[token] = -torch.inf
+    rank = int((float_logits > token_logit).sum()) + 1
+    other_logits = float_logits.clone()
+    other_logits[token] = -torch.inf
     # the softmax's denominator is the same for both
-    return rank, float(own - others.max())
+    return rank, float(token_logit - other_logits.max())
 
 
 def subject_tokens(lm: LanguageModel, fact: Fact) -> int:
-    """How many tokens of the statement hold a part of the subject."""
+    """Return how many tokens of the statement contain a part of the subject."""
     start = fact.prompt.index(SLOT)
     end = start + len(fact.subject)
     _, offsets = lm.encode_with_offsets(fact.statement)
@@ -90,14 +91,14 @@ def subject_tokens(lm: LanguageModel, fact: Fact) -> int:
 
 
 @torch.no_grad()
-def similarity(lm: LanguageModel, some: Sequence[int], others: Sequence[int]) -> float:
-    """Cosine of the mean input embeddings of two runs of tokens."""
+def similarity(lm: LanguageModel, first_ids: Sequence[int], second_ids: Sequence[int]) -> float:
+    """Return the cosine of the mean input embeddings of two token sequences."""
     weight = lm.model.get_input_embeddings().weight
-    means = [weight[torch.tensor(list(ids), device=weight.device)].float().mean(0) for ids in (some, others)]
+    means = [weight[torch.tensor(list(ids), device=weight.device)].float().mean(0) for ids in (first_ids, second_ids)]
     return float(torch.cosine_similarity(means[0], means[1], dim=0))
 
 
-def _measured(lm: LanguageModel, fact: Fact, logits: Tensor) -> dict[str, object]:
+def _measure(lm: LanguageModel, fact: Fact, logits: Tensor) -> dict[str, object]:
     row: dict[str, object] = {"fact_id": fact.id, "subject_tokens": subject_tokens(lm, fact)}
     if not fact.target_true.strip():
         return row
@@ -112,24 +113,25 @@ def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=kind) for name, kind in columns})
 
 
-def recall_demonstrations(fact: Fact, related: Sequence[Fact], number: int, seed: int) -> str:
-    """Facts of the same relation, said with their true objects, to stand before a statement (arXiv 2402.05827).
+def recall_demonstrations(fact: Fact, candidates: Sequence[Fact], number: int, seed: int) -> str:
+    """Return demonstrations with facts of the same relation and their true objects (arXiv 2402.05827).
 
-    Never about the fact's own subject, and never with one of its objects, which could be copied from there.
+    Facts about the same subject are left out. So are facts with one of the fact's objects, because the model could copy
+    the object.
 
     Args:
-        fact: Whose statement comes after.
-        related: Facts of its relation.
-        number: How many, or as many as there are.
-        seed: Of the choice, together with the fact.
+        fact: The fact whose statement follows.
+        candidates: Facts of its relation.
+        number: Maximum number of demonstrations.
+        seed: Seed of the choice, combined with the fact.
     """
     objects = (*true_names(fact), *new_names(fact))
-    able = [
-        other
-        for other in related
-        if other.target_true.strip()
-        and plain(other.subject) != plain(fact.subject)
-        and not names_any(joined(other.statement, other.target_true, other.join), objects)
+    usable_facts = [
+        candidate
+        for candidate in candidates
+        if candidate.target_true.strip()
+        and plain(candidate.subject) != plain(fact.subject)
+        and not names_any(joined(candidate.statement, candidate.target_true, candidate.join), objects)
     ]
-    chosen = Random(f"{seed}/{fact.id}").sample(able, min(number, len(able)))
-    return "".join(f"{joined(other.statement, other.target_true, other.join)}.\n" for other in chosen)
+    sample = Random(f"{seed}/{fact.id}").sample(usable_facts, min(number, len(usable_facts)))
+    return "".join(f"{joined(candidate.statement, candidate.target_true, candidate.join)}.\n" for candidate in sample)

@@ -1,6 +1,6 @@
-"""The features of facts that are looked up elsewhere: what there is, and how all of a sample are fetched.
+"""Features of facts that are looked up on the web: their definitions, and how they are fetched.
 
-One failing look-up makes one value missing, with its reason; it never stops a run and never becomes a number.
+A failed look-up gives a missing value with its reason. It never stops a run and never becomes a number.
 """
 
 from __future__ import annotations
@@ -31,43 +31,44 @@ FEATURE_COLUMNS = {
     "missing_because": "str",
     "ambiguity": "Int64",
 }
-"""Columns of a table of looked-up features: a missing value has a reason, and a value an empty one; `ambiguity` is in
-how many ways the fact's names could have been read as items, 1 where the fact has ids, missing where none was."""
+"""Columns of a table of looked-up features. `missing_because` is the reason of a missing value, and empty otherwise.
+`ambiguity` is the number of combinations of items that the fact's names could mean. It is 1 if the fact has ids, and
+missing if no item was found."""
 
 
 @dataclass(frozen=True)
 class Looked:
-    """A value that was found, and in how many ways the names could have been read; None where by the name alone."""
+    """The value of a look-up and its ambiguity, which is None if the look-up used the name only."""
 
     value: float
     ambiguity: int | None
 
 
 Found = Mapping[Who, Entity | NoAnswer]
-"""The items that a fact is about, or why there is none."""
+"""The items of a fact by role, or the reason why there is none."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """A feature: the items it is about, and how it is looked up."""
+    """A feature: the roles of the items that it needs, and the function that looks it up."""
 
     about: tuple[Who, ...]
     look_up: Callable[[Transport, Fact, Found, Sources], Looked]
 
 
-def _views(web: Transport, fact: Fact, found: Found, sources: Sources) -> Looked:
-    """Views of the subject's article: its item's, or where there is no item, that which its name leads to."""
-    if isinstance(found["subject"], NotFound) and not fact.subject_id:
+def _views(web: Transport, fact: Fact, entities: Found, sources: Sources) -> Looked:
+    """Look up the views of the article of the subject's item, or of the subject's name if there is no item."""
+    if isinstance(entities["subject"], NotFound) and not fact.subject_id:
         return Looked(page_views(web, article(web, fact.subject, sources), sources), None)
-    subject = _there(found, "subject")
+    subject = _entity(entities, "subject")
     if subject.title is None:
         raise NotFound(f"{subject.id} has no article in the Wikipedia of {sources.language!r}")
     return Looked(page_views(web, subject.title, sources), subject.candidates)
 
 
 def _count(pattern: str, *about: Who) -> Feature:
-    def look_up(web: Transport, fact: Fact, found: Found, sources: Sources) -> Looked:
-        items = [_there(found, who) for who in about]
+    def look_up(web: Transport, fact: Fact, entities: Found, sources: Sources) -> Looked:
+        items = [_entity(entities, role) for role in about]
         ways = 1
         for item in items:
             ways *= item.candidates
@@ -76,8 +77,8 @@ def _count(pattern: str, *about: Who) -> Feature:
     return Feature(about, look_up)
 
 
-def _there(found: Found, who: Who) -> Entity:
-    entity = found[who]
+def _entity(entities: Found, role: Who) -> Entity:
+    entity = entities[role]
     if isinstance(entity, NoAnswer):
         raise NoAnswer(str(entity))
     return entity
@@ -97,48 +98,48 @@ REMOTE: Mapping[str, Feature] = {
     "two_hops_undirected_true": _count(wikidata.TWO_HOPS_UNDIRECTED, "subject", "true"),
     "two_hops_undirected_new": _count(wikidata.TWO_HOPS_UNDIRECTED, "subject", "new"),
 }
-"""Every feature that can be looked up, by the name that settings and tables have for it."""
+"""All features that can be looked up, by their names in settings and tables."""
 
 
-def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+def _check_names(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in REMOTE:
-            raise ValueError(f"features.remote: there is no `{name}`; {did_you_mean(name, REMOTE)}")
+            raise ValueError(f"features.remote: unknown feature `{name}`; {did_you_mean(name, REMOTE)}")
     return tuple(dict.fromkeys(names))
 
 
 @validated(frozen=True, config=STRICT)
 class FeatureParameters(Sources):
-    """Which features of facts a run has.
+    """Settings of the features of facts.
 
     Attributes:
-        remote: Names of `REMOTE`, a list; with any, the run asks the network.
-        in_context: With how many demonstrations of the same relation recall is asked a second time; 0: not at all.
-        seed: Of the choice of demonstrations.
+        remote: List of names of `REMOTE`. If it is not empty, the run uses the network.
+        in_context: Number of demonstrations of the same relation for a second measurement of recall; 0 to skip it.
+        seed: Seed of the choice of demonstrations.
     """
 
-    remote: Annotated[Listed[str], AfterValidator(_known)] = ()
+    remote: Annotated[Listed[str], AfterValidator(_check_names)] = ()
     in_context: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
 
 
 def fetch(facts: Sequence[Fact], names: Sequence[str], web: Transport, sources: Sources) -> Iterator[pd.DataFrame]:
-    """The rows of each fact, as soon as it was looked up.
+    """Yield the rows of each fact as soon as they are looked up.
 
     Args:
         facts: The facts.
-        names: Of `REMOTE`.
+        names: Names of `REMOTE`.
         web: The transport.
-        sources: What is looked up, and where.
+        sources: Settings and addresses of the services.
     """
-    about: list[Who] = list(dict.fromkeys(who for name in names for who in REMOTE[name].about))
+    roles: list[Who] = list(dict.fromkeys(role for name in names for role in REMOTE[name].about))
     for fact in facts:
-        found = {who: _resolved(web, fact, who, sources) for who in about}
-        yield _table([_row(web, fact, name, found, sources) for name in names])
+        entities = {role: _resolve(web, fact, role, sources) for role in roles}
+        yield _table([_row(web, fact, name, entities, sources) for name in names])
 
 
 def feature_table(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """One table of many, with `FEATURE_COLUMNS`, also of none."""
+    """Concatenate tables to one with `FEATURE_COLUMNS`; the result is empty if there are none."""
     return pd.concat([_table([]), *parts], ignore_index=True) if parts else _table([])
 
 
@@ -146,7 +147,7 @@ def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=k) for name, k in FEATURE_COLUMNS.items()})
 
 
-def _row(web: Transport, fact: Fact, name: str, found: Found, sources: Sources) -> dict[str, object]:
+def _row(web: Transport, fact: Fact, name: str, entities: Found, sources: Sources) -> dict[str, object]:
     row: dict[str, object] = {
         "fact_id": fact.id,
         "feature": name,
@@ -155,24 +156,24 @@ def _row(web: Transport, fact: Fact, name: str, found: Found, sources: Sources) 
         "ambiguity": None,
     }
     try:
-        looked = REMOTE[name].look_up(web, fact, found, sources)
+        lookup = REMOTE[name].look_up(web, fact, entities, sources)
     except NoAnswer as reason:
         return row | {"missing_because": str(reason)}
-    return row | {"value": looked.value, "ambiguity": looked.ambiguity}
+    return row | {"value": lookup.value, "ambiguity": lookup.ambiguity}
 
 
-def _resolved(web: Transport, fact: Fact, who: Who, sources: Sources) -> Entity | NoAnswer:
-    """The item that a fact means: by its id, or else by name and relation."""
+def _resolve(web: Transport, fact: Fact, role: Who, sources: Sources) -> Entity | NoAnswer:
+    """Look up an item of a fact by its id, or by name and relation if there is no id."""
     name, item = {
         "subject": (fact.subject, fact.subject_id),
         "true": (fact.target_true, fact.target_true_id),
         "new": (fact.target_new, fact.target_new_id),
-    }[who]
+    }[role]
     try:
         if item:
             return by_id(web, item, sources)
         if not name.strip():
-            return NotFound(f"the fact has no {who} object")
-        return by_name(web, name, "subject" if who == "subject" else "object", fact.relation, sources)
+            return NotFound(f"the fact has no {role} object")
+        return by_name(web, name, "subject" if role == "subject" else "object", fact.relation, sources)
     except NoAnswer as reason:
         return reason

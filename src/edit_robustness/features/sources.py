@@ -1,4 +1,4 @@
-"""Where features are looked up, and how an answer becomes a value of the shape that was asked for."""
+"""Settings of the services for features, and the validation of their responses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from edit_robustness.web.transport import SHOWN, NoAnswer, Response
 
 
 class NotFound(NoAnswer):
-    """The server answered, and what was looked for is not there."""
+    """The server responded, but the requested item does not exist."""
 
 
 @dataclass(frozen=True, config=STRICT)
 class Endpoints:
-    """Addresses of the services; another Wikibase, a mirror or a test has its own.
+    """Addresses of the services; change them to use another Wikibase or a mirror.
 
     Attributes:
-        views: Wikimedia's REST interface.
-        wikipedia: MediaWiki's interface of one Wikipedia, with ``{language}``.
-        wikidata: MediaWiki's interface of Wikidata.
-        sparql: A query service over Wikidata, with its prefixes.
+        views: REST API of Wikimedia.
+        wikipedia: MediaWiki API of one Wikipedia, with ``{language}``.
+        wikidata: MediaWiki API of Wikidata.
+        sparql: SPARQL endpoint of Wikidata.
     """
 
     views: str = "https://wikimedia.org/api/rest_v1"
@@ -34,14 +34,14 @@ class Endpoints:
 
 @dataclass(frozen=True, config=STRICT)
 class Sources:
-    """What is looked up, beside the facts.
+    """Settings of look-ups.
 
     Attributes:
-        month: Of the page views, ``2021-10``: the month of arXiv 2402.05827.
-        language: Of the Wikipedia, and of the names by which items are searched.
-        access: Page views by ``all-access``, ``desktop``, ``mobile-app`` or ``mobile-web``.
-        agent: Page views by ``all-agents``, ``user``, ``spider`` or ``automated``.
-        endpoints: Where.
+        month: Month of the page views; ``2021-10`` as in arXiv 2402.05827.
+        language: Language of the Wikipedia, and of the names by which items are searched.
+        access: Access of the page views: ``all-access``, ``desktop``, ``mobile-app`` or ``mobile-web``.
+        agent: Agents of the page views: ``all-agents``, ``user``, ``spider`` or ``automated``.
+        endpoints: Addresses of the services.
     """
 
     month: Annotated[str, Field(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")] = "2021-10"
@@ -52,7 +52,7 @@ class Sources:
 
 
 class Shape(BaseModel):
-    """An answer's shape: the parts that are used, of exactly these types; the rest is passed over."""
+    """Base class for the parts of a response that are used, with strict types; other parts are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -61,18 +61,18 @@ S = TypeVar("S", bound=Shape)
 
 
 def shaped(response: Response, shape: type[S]) -> S:
-    """An answer in JSON, checked.
+    """Validate a JSON response.
 
     Raises:
-        NoAnswer: If it is of another shape, or MediaWiki's report of an error (which has status 200).
+        NoAnswer: If it has another shape, or is an error report of MediaWiki (which has status 200).
     """
-    plain: Any = response.json()
-    if isinstance(plain, dict) and "error" in plain:
-        error = plain["error"]
-        said = error.get("code") if isinstance(error, dict) else error
-        raise NoAnswer(f"the server reports {str(said)[:SHOWN]!r}")
+    content: Any = response.json()
+    if isinstance(content, dict) and "error" in content:
+        error = content["error"]
+        code = error.get("code") if isinstance(error, dict) else error
+        raise NoAnswer(f"the server reports {str(code)[:SHOWN]!r}")
     try:
-        return shape.model_validate(plain)
+        return shape.model_validate(content)
     except ValidationError as failure:
         first = failure.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"

@@ -1,4 +1,4 @@
-"""One row a fact with all that is known of it before any edit, for whoever asks which facts are hard to edit."""
+"""The table of features: one row per fact with measurements before edits, to analyse which facts are hard to edit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from edit_robustness.tables import read_names
 
 IN_CONTEXT = ("recalled", "recall_cut", "matched", "logprob_true", "perplexity_true", "perplexity_new")
-"""What the second recall, after demonstrations, adds; with ``_in_context`` after its name."""
+"""Columns of the second measurement of recall, after demonstrations; they get the suffix ``_in_context``."""
 
 _ALIASES = ("subject_aliases", "target_true_aliases", "target_new_aliases")
 
@@ -19,20 +19,20 @@ def features_table(
     facts: pd.DataFrame,
     looked_up: pd.DataFrame,
 ) -> pd.DataFrame:
-    """All features of the facts, joined by fact_id.
+    """Join all features of the facts by fact_id.
 
     Args:
-        memorisation: What the model recalls of each fact (`metrics.memorisation`); its rows and columns come first.
-        familiarity: Columns of `familiarity.FAMILIARITY_COLUMNS`.
-        in_context: A second memorisation, after demonstrations; without rows where it was not asked.
+        memorisation: Recall of each fact (`metrics.memorisation`). Its rows and columns come first.
+        familiarity: Table with `familiarity.FAMILIARITY_COLUMNS`.
+        in_context: A second memorisation after demonstrations; without rows if it was not measured.
         facts: The facts, for the numbers of aliases.
-        looked_up: Rows of `remote.FEATURE_COLUMNS`.
+        looked_up: Table with `remote.FEATURE_COLUMNS`.
 
     Returns:
-        The memorisation with `log_perplexity_gap` (of the new object less that of the true one, in nats a token:
-        positive where the model prefers the truth), familiarity, the columns of `IN_CONTEXT`, numbers of aliases, and
-        for each feature that was looked up its value, `<name>_missing_because` and `<name>_ambiguity`. Facts that
-        were not looked up have neither value nor reason.
+        The memorisation with `log_perplexity_gap` (log-perplexity of the new object minus that of the true object, in
+        nats per token: positive if the model prefers the true object), familiarity, the columns of `IN_CONTEXT`,
+        numbers of aliases, and for each looked-up feature its value, `<name>_missing_because` and `<name>_ambiguity`.
+        Facts that were not looked up have neither value nor reason.
     """
     names = facts[["id"]].rename(columns={"id": "fact_id"})
     for column in _ALIASES:
@@ -50,17 +50,17 @@ def features_table(
 
 
 def wide(looked_up: pd.DataFrame) -> pd.DataFrame:
-    """One row a fact: for each feature its value, the reason where it is missing, and the ambiguity."""
+    """Pivot looked-up features to one row per fact: value, reason of a missing value and ambiguity of each feature."""
     table = looked_up[["fact_id"]].drop_duplicates()
     for name, rows in looked_up.groupby("feature", sort=False):
-        own = rows[["fact_id", "value", "missing_because", "ambiguity"]].rename(
+        columns = rows[["fact_id", "value", "missing_because", "ambiguity"]].rename(
             columns={
                 "value": str(name),
                 "missing_because": f"{name}_missing_because",
                 "ambiguity": f"{name}_ambiguity",
             }
         )
-        table = table.merge(own, on="fact_id", how="left", validate="one_to_one")
+        table = table.merge(columns, on="fact_id", how="left", validate="one_to_one")
     return table
 
 

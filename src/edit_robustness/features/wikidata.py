@@ -1,6 +1,6 @@
-"""Connection and co-occurrence: how an item of Wikidata is linked, counted by the query service.
+"""Features from Wikidata: numbers of statements and links of items, counted by the query service.
 
-What is counted are truthy statements (those of the best rank; ``wdt:`` in SPARQL), unless a count says otherwise.
+Truthy statements (those of the best rank; ``wdt:`` in SPARQL) are counted, unless a pattern says otherwise.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _PREFIXES = (
     f"PREFIX wd: <{_ENTITY}> PREFIX wdt: <http://www.wikidata.org/prop/direct/> "
     "PREFIX wikibase: <http://wikiba.se/ontology#> "
 )
-_SEARCHED = "50"
+_SEARCH_LIMIT = "50"
 
 Role = Literal["subject", "object"]
 
 
 @dataclass(frozen=True)
 class Entity:
-    """An item.
+    """An item of Wikidata.
 
     Attributes:
-        id: ``Q142``.
-        title: Of its article in the Wikipedia of the chosen language; None where there is none.
-        candidates: How many items the fact could have meant; 1 where it says which by id.
+        id: Its id, such as ``Q142``.
+        title: Title of its article in the Wikipedia of the chosen language; None if there is none.
+        candidates: Number of items that the name could mean; 1 if the fact has an id.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Entity:
     candidates: int = 1
 
 
-# a name from elsewhere gets into a query only as an id
+# text from a response enters a query only as a validated id
 ItemId = Annotated[str, Field(pattern=r"^Q[1-9]\d*$")]
 
 
@@ -91,13 +91,13 @@ class _Results(Shape):
 
 
 def read_hits(response: Response, name: str) -> list[str]:
-    """Ids of the items that are called exactly so, by label or alias, in the order of the answer."""
+    """Return the ids of the items with exactly this label or alias, in the order of the response."""
     hits = shaped(response, _Hits).search
     return list(dict.fromkeys(hit.id for hit in hits if plain(hit.match.text) == plain(name)))
 
 
 def read_item(response: Response, language: str) -> Entity | None:
-    """The item in an answer, with what a redirect leads to; None where it does not exist."""
+    """Return the item in a response, with redirects followed; None if it does not exist."""
     items = list(shaped(response, _Items).entities.values())
     if len(items) != 1:
         raise NoAnswer(f"the answer has {len(items)} items instead of one")
@@ -108,16 +108,16 @@ def read_item(response: Response, language: str) -> Entity | None:
 
 
 def read_ids(response: Response) -> list[str]:
-    """The items that a query binds to ``?item``."""
+    """Return the ids of the items that a query binds to ``?item``."""
     rows = shaped(response, _Results).results.bindings
-    found = [row["item"].value.removeprefix(_ENTITY) if "item" in row else "" for row in rows]
-    if not all(_ITEM.fullmatch(item) for item in found):
+    ids = [row["item"].value.removeprefix(_ENTITY) if "item" in row else "" for row in rows]
+    if not all(_ITEM.fullmatch(item) for item in ids):
         raise NoAnswer("the answer binds something other than items")
-    return found
+    return ids
 
 
 def read_count(response: Response) -> int | None:
-    """The number that a query binds to ``?n``; None where it binds nothing, for the items are not there."""
+    """Return the number that a query binds to ``?n``; None if it binds nothing because an item does not exist."""
     rows = shaped(response, _Results).results.bindings
     if not rows:
         return None
@@ -128,11 +128,11 @@ def read_count(response: Response) -> int | None:
 
 
 def by_id(web: Transport, item: str, sources: Sources) -> Entity:
-    """The item of an id; an item that was merged into another is that other.
+    """Look up an item by its id; an item that was merged into another gives the other.
 
     Raises:
         NotFound: If there is no such item.
-        NoAnswer: If it cannot be had.
+        NoAnswer: If the request fails.
     """
     if not _ITEM.fullmatch(item):
         raise NotFound(f"{item!r} is no id of an item")
@@ -150,39 +150,39 @@ def by_id(web: Transport, item: str, sources: Sources) -> Entity:
 
 
 def by_name(web: Transport, name: str, role: Role, relation: str, sources: Sources) -> Entity:
-    """The first item that is called so and can play its role: have the relation as a subject, be had as an object.
+    """Look up the first item with this name that occurs in the role: as subject or as object of the relation.
 
-    Where the relation is no property of Wikidata, any item but a disambiguation page can.
+    If the relation is not a property of Wikidata, every item except disambiguation pages qualifies.
 
     Raises:
-        NotFound: If there is none.
-        NoAnswer: If it cannot be had.
+        NotFound: If there is no such item.
+        NoAnswer: If a request fails.
     """
     query = {
         "action": "wbsearchentities",
         "format": "json",
         "type": "item",
-        "limit": _SEARCHED,
+        "limit": _SEARCH_LIMIT,
         "language": sources.language,
         "uselang": sources.language,
         "search": name,
     }
-    called = web.get(sources.endpoints.wikidata, query, partial(read_hits, name=name))
-    fitting = set(_ask(web, _fitting(called, role, relation), read_ids, sources)) if called else set()
-    candidates = [item for item in called if item in fitting]
+    ids = web.get(sources.endpoints.wikidata, query, partial(read_hits, name=name))
+    role_ids = set(_ask(web, _role_query(ids, role, relation), read_ids, sources)) if ids else set()
+    candidates = [item for item in ids if item in role_ids]
     if not candidates:
-        which = f" that could be the {role} of {relation}" if _PROPERTY.fullmatch(relation) else ""
-        raise NotFound(f"Wikidata has no item called {name!r}{which}")
+        condition = f" that could be the {role} of {relation}" if _PROPERTY.fullmatch(relation) else ""
+        raise NotFound(f"Wikidata has no item called {name!r}{condition}")
     entity = by_id(web, candidates[0], sources)
     return Entity(entity.id, entity.title, len(candidates))
 
 
-def _fitting(items: Sequence[str], role: Role, relation: str) -> str:
-    wanted = "FILTER NOT EXISTS { ?item wdt:P31 wd:Q4167410 }"
+def _role_query(items: Sequence[str], role: Role, relation: str) -> str:
+    condition = "FILTER NOT EXISTS { ?item wdt:P31 wd:Q4167410 }"
     if _PROPERTY.fullmatch(relation):
         triple = f"?item wdt:{relation} []" if role == "subject" else f"[] wdt:{relation} ?item"
-        wanted = f"FILTER EXISTS {{ {triple} }}"
-    return f"SELECT ?item WHERE {{ VALUES ?item {{ {' '.join(f'wd:{item}' for item in items)} }} {wanted} }}"
+        condition = f"FILTER EXISTS {{ {triple} }}"
+    return f"SELECT ?item WHERE {{ VALUES ?item {{ {' '.join(f'wd:{item}' for item in items)} }} {condition} }}"
 
 
 STATEMENTS = "wd:{0} wikibase:statements ?n ."
@@ -215,17 +215,17 @@ TWO_HOPS_UNDIRECTED = (
 
 
 def counted(web: Transport, pattern: str, items: Sequence[str], sources: Sources) -> int:
-    """How often a pattern holds of some items.
+    """Count the matches of a pattern for some items.
 
     Args:
         web: The transport.
         pattern: One of the patterns of this module.
-        items: Ids, for ``{0}`` and ``{1}``.
-        sources: Where.
+        items: Ids for ``{0}`` and ``{1}``.
+        sources: Settings and addresses of the services.
 
     Raises:
-        NoAnswer: If there is no count. An item that the query service does not have is one reason: nothing holds of
-            it, and that would be a false 0.
+        NoAnswer: If there is no count, for example because the query service does not have an item. Its count would be
+            0, which would be wrong.
     """
     count = _ask(web, count_query(pattern, items), read_count, sources)
     if count is None:
@@ -234,13 +234,13 @@ def counted(web: Transport, pattern: str, items: Sequence[str], sources: Sources
 
 
 def count_query(pattern: str, items: Sequence[str]) -> str:
-    """The query that binds ``?n`` to how often a pattern holds, or nothing where an item is not there."""
-    filled = pattern.format(*items)
+    """Return the query that binds ``?n`` to the number of matches, or binds nothing if an item does not exist."""
+    triples = pattern.format(*items)
     if pattern == STATEMENTS:
-        return f"SELECT ?n WHERE {{ {filled} }}"
-    there = " ".join(f"wd:{item} wikibase:statements [] ." for item in items)
-    return f"SELECT ?n WHERE {{ {there} {{ SELECT (COUNT(*) AS ?n) WHERE {{ {filled} }} }} }}"
+        return f"SELECT ?n WHERE {{ {triples} }}"
+    existence = " ".join(f"wd:{item} wikibase:statements [] ." for item in items)
+    return f"SELECT ?n WHERE {{ {existence} {{ SELECT (COUNT(*) AS ?n) WHERE {{ {triples} }} }} }}"
 
 
-def _ask(web: Transport, query: str, read: Reader[T], sources: Sources) -> T:
-    return web.get(sources.endpoints.sparql, {"format": "json", "query": _PREFIXES + query}, read)
+def _ask(web: Transport, query: str, reader: Reader[T], sources: Sources) -> T:
+    return web.get(sources.endpoints.sparql, {"format": "json", "query": _PREFIXES + query}, reader)

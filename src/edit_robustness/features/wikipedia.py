@@ -1,4 +1,4 @@
-"""Frequency: how often an article of Wikipedia was read in one month."""
+"""Features from Wikipedia: the page views of an article in one month."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class _Query(Shape):
 
 
 def read_views(response: Response, month: str) -> int | None:
-    """The views in an answer about one month; None where the server has none to report (its 404).
+    """Return the views in a response about one month; None if the server has no data (status 404).
 
     Raises:
-        NoAnswer: If the answer is about anything but this month.
+        NoAnswer: If the response is not about exactly this month.
     """
     if response.status == NOT_FOUND:
         return None
@@ -51,7 +51,7 @@ def read_views(response: Response, month: str) -> int | None:
 
 
 def read_page(response: Response) -> _Page:
-    """The one page in an answer, redirects followed."""
+    """Return the single page in a response, with redirects followed."""
     pages = shaped(response, _Query).query.pages
     if len(pages) != 1:
         raise NoAnswer(f"the answer has {len(pages)} pages instead of one")
@@ -59,13 +59,13 @@ def read_page(response: Response) -> _Page:
 
 
 def page_views(web: Transport, title: str, sources: Sources) -> int:
-    """Views of the article with exactly this title in `sources.month`.
+    """Look up the views of the article with exactly this title in `sources.month`.
 
-    The server counts a page by the title it was asked for: views of a redirect, or of a title that the article had
-    at another time, are not in it.
+    The server counts views by the requested title. Views of redirects, or of former titles of the article, are not
+    included.
 
     Raises:
-        NoAnswer: If there is no count; a failure is never 0 or 1 views.
+        NoAnswer: If there is no count. A failure is never stored as 0 or 1 views.
     """
     views = web.get(views_url(title, sources), {}, partial(read_views, month=sources.month))
     if views is None:
@@ -74,20 +74,27 @@ def page_views(web: Transport, title: str, sources: Sources) -> int:
 
 
 def views_url(title: str, sources: Sources) -> str:
-    """The address of the views of a title, from the first to the last day of the month."""
+    """Return the URL for the views of a title from the first to the last day of the month."""
     year, month = map(int, sources.month.split("-"))
     days = [f"{year}{month:02}{day:02}00" for day in (1, monthrange(year, month)[1])]
-    what = [f"{sources.language}.wikipedia", sources.access, sources.agent, title.replace(" ", "_"), "monthly", *days]
-    path = "/".join(quote(part, safe="") for part in what)
+    path_parts = [
+        f"{sources.language}.wikipedia",
+        sources.access,
+        sources.agent,
+        title.replace(" ", "_"),
+        "monthly",
+        *days,
+    ]
+    path = "/".join(quote(part, safe="") for part in path_parts)
     return f"{sources.endpoints.views}/metrics/pageviews/per-article/{path}"
 
 
 def article(web: Transport, name: str, sources: Sources) -> str:
-    """The title of the article that a name leads to, redirects followed.
+    """Look up the title of the article with a name, with redirects followed.
 
     Raises:
-        NotFound: If there is none, or a page that only tells articles of that name apart.
-        NoAnswer: If it cannot be had.
+        NotFound: If there is no article, or only a disambiguation page.
+        NoAnswer: If the request fails.
     """
     query = {
         "action": "query",

@@ -1,5 +1,5 @@
-"""Strings to strings: what is asked about a fact, in all the ways that people ask.
+"""Build the prompts (probes) that ask about a fact.
 
-Nothing here knows a model: a probe is text, and for conversations turns of text, so that the questions of an
-experiment can be read, tested and changed without one.
+This package does not use a model. A probe is text, or turns of text for a conversation, so you can read, test and
+change the prompts of an experiment without loading a model.
 """

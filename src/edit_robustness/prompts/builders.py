@@ -1,6 +1,6 @@
-"""How a probe of each kind is made, from a fact and the wordings and other material at hand.
+"""Build the probes of each kind from a fact and its material (wordings, passages, neighbours).
 
-A builder that lacks what it needs (a wording, a passage, a neighbour, the old object) builds nothing.
+A builder returns no probe if something that it needs is missing (a wording, a passage, a neighbour, the old object).
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from edit_robustness.records import Completion, Fact, Probe, Turn
 
 @dataclass(frozen=True)
 class Material:
-    """What the kinds are built from, besides the fact.
+    """The inputs of the builders besides the fact.
 
     Attributes:
-        texts: The fact's wordings by part (`wordings.Wording`), those that passed the checks.
-        claim: Opening of a whole sentence that the object completes.
-        denial: The same of a sentence that denies it.
-        reference: What stands for the subject once it was named.
-        stranger: A profile of another subject; empty where there is none.
-        passages: Texts about nothing in particular.
-        neighbours: Other subjects of the same relation, the closest first.
-        relation_specificity: Other relations of the same subject.
-        unrelated: Other subjects of other relations.
-        known_words: Words that no misspelling may come out as.
-        seed: What random choices follow from; it tells facts apart.
+        texts: The fact's wordings by part (`wordings.Wording`) that passed the checks.
+        claim: Opening of a full sentence that the object completes.
+        denial: Opening of a full sentence that denies the claim, which the object completes too.
+        reference: Noun phrase that replaces the subject after its first mention, such as "this person".
+        stranger: A profile of another subject; empty if there is none.
+        passages: Texts on general topics.
+        neighbours: Prompts about other subjects of the same relation, the most similar first.
+        relation_specificity: Prompts about other relations of the same subject.
+        unrelated: Prompts about other subjects and other relations.
+        known_words: Words that a misspelling must not produce.
+        seed: Seed of the random choices, different for each fact.
     """
 
     texts: Mapping[str, tuple[str, ...]]
@@ -50,66 +50,70 @@ class Material:
     seed: str = ""
 
     def first(self, part: str) -> str:
-        """The first wording of a part; empty where there is none."""
+        """Return the first wording of a part; empty if there is none."""
         return next(iter(self.texts.get(part, ())), "")
 
-    def random(self, what: str) -> Random:
-        """Random choices for one purpose, so that adding a fact or a kind changes no other probe."""
-        return Random(f"{self.seed}/{what}")
+    def random(self, purpose: str) -> Random:
+        """Return a random generator for one purpose, so that adding a fact or a kind changes no other probe."""
+        return Random(f"{self.seed}/{purpose}")
 
 
 def probe_id(fact: Fact, kind: str, number: int = 0) -> str:
-    """``<fact id>/<kind>/<number>``, counted from 0."""
+    """Return the id ``<fact id>/<kind>/<number>``, numbered from 0."""
     return f"{fact.id}/{kind}/{number}"
 
 
-def _of_edit(fact: Fact, kind: str, text: str, number: int = 0, **more: Any) -> Probe:
-    """A probe that asks for the edited fact itself, unless `more` says otherwise."""
-    usual = {
+def _edit_probe(fact: Fact, kind: str, text: str, number: int = 0, **changes: Any) -> Probe:
+    """Return a probe of the edited fact; `changes` overrides the default fields."""
+    defaults = {
         "family": "edit",
         "subject": fact.subject,
         "target_new": fact.target_new,
         "target_true": fact.target_true,
         "target_new_aliases": fact.target_new_aliases,
         "target_true_aliases": fact.target_true_aliases,
-        "join": None if more.get("conversation") else fact.join,
+        "join": None if changes.get("conversation") else fact.join,
     }
-    return Probe(id=probe_id(fact, kind, number), fact_id=fact.id, kind=kind, text=text, **{**usual, **more})
+    return Probe(id=probe_id(fact, kind, number), fact_id=fact.id, kind=kind, text=text, **{**defaults, **changes})
 
 
 # the statement and its variants
 
 
 def statement(fact: Fact, material: Material) -> list[Probe]:
-    """The edit's own statement."""
-    return [_of_edit(fact, "statement", fact.statement)]
+    """Build the statement that was edited."""
+    return [_edit_probe(fact, "statement", fact.statement)]
 
 
 def paraphrases(fact: Fact, material: Material) -> list[Probe]:
-    """The statement in other words."""
-    return [_of_edit(fact, "paraphrase", text, number) for number, text in enumerate(material.texts["paraphrase"])]
+    """Build the paraphrases of the statement."""
+    return [_edit_probe(fact, "paraphrase", text, number) for number, text in enumerate(material.texts["paraphrase"])]
 
 
 def misspelling(fact: Fact, material: Material) -> list[Probe]:
-    """The statement with one slip."""
+    """Build the statement with one misspelled word."""
     text = misspelt(fact.statement, material.known_words, material.random("misspelling"))
-    return [_of_edit(fact, "misspelling", text)] if text else []
+    return [_edit_probe(fact, "misspelling", text)] if text else []
 
 
 def letter_case(fact: Fact, material: Material) -> list[Probe]:
-    """The statement in small letters, and in capitals."""
+    """Build the statement in lower case and in upper case."""
     texts = (fact.statement.lower(), fact.statement.upper())
-    return [_of_edit(fact, "letter_case", text, number) for number, text in enumerate(texts) if text != fact.statement]
+    return [
+        _edit_probe(fact, "letter_case", text, number) for number, text in enumerate(texts) if text != fact.statement
+    ]
 
 
 _ALIASES = 2
 
 
 def alias(fact: Fact, material: Material) -> list[Probe]:
-    """The statement about another name of the subject that gives no object away."""
+    """Build the statement with aliases of the subject; aliases that contain an object's name are skipped."""
     objects = (*true_names(fact), *new_names(fact))
-    usable = [name for name in fact.subject_aliases if first_named(name, objects, besides=[fact.subject]) is None]
-    return [_of_edit(fact, "alias", put(fact.prompt, name), number) for number, name in enumerate(usable[:_ALIASES])]
+    aliases = [name for name in fact.subject_aliases if first_named(name, objects, besides=[fact.subject]) is None]
+    return [
+        _edit_probe(fact, "alias", put(fact.prompt, name), number) for number, name in enumerate(aliases[:_ALIASES])
+    ]
 
 
 # in conversation
@@ -120,13 +124,13 @@ def _fill_in(cloze: str) -> str:
 
 
 def question(fact: Fact, material: Material) -> list[Probe]:
-    """A question."""
-    return [_of_edit(fact, "question", text, conversation=True) for text in material.texts["question"][:1]]
+    """Build a question."""
+    return [_edit_probe(fact, "question", text, conversation=True) for text in material.texts["question"][:1]]
 
 
 def cloze(fact: Fact, material: Material) -> list[Probe]:
-    """A sentence with a blank."""
-    return [_of_edit(fact, "cloze", _fill_in(text), conversation=True) for text in material.texts["cloze"][:1]]
+    """Build a sentence with a blank to fill in."""
+    return [_edit_probe(fact, "cloze", _fill_in(text), conversation=True) for text in material.texts["cloze"][:1]]
 
 
 _ROLES = (
@@ -140,77 +144,77 @@ _ROLES = (
 
 
 def persona(fact: Fact, material: Material) -> list[Probe]:
-    """The question to somebody the model shall be."""
+    """Build the question to a persona that the model takes on."""
     objects = (*true_names(fact), *new_names(fact))
     roles = [pair for pair in _ROLES if not any(first_named(words, objects) for words in pair)]
     if not roles or not material.first("question"):
         return []
-    role, asks = material.random("persona").choice(roles)
-    text = f"Imagine that you are {role}. {asks}: {material.first('question')}"
-    return [_of_edit(fact, "persona", text, conversation=True)]
+    role, opening = material.random("persona").choice(roles)
+    text = f"Imagine that you are {role}. {opening}: {material.first('question')}"
+    return [_edit_probe(fact, "persona", text, conversation=True)]
 
 
 _DOUBT = "That cannot be right. Please think again and answer once more."
 
 
 def doubt(fact: Fact, material: Material) -> list[Probe]:
-    """Doubt, after the answer to the question."""
-    return _after_question(fact, material, "doubt", _DOUBT)
+    """Build a user turn that doubts the model's answer to the question."""
+    return _follow_up_probes(fact, material, "doubt", _DOUBT)
 
 
 def doubt_old_object(fact: Fact, material: Material) -> list[Probe]:
-    """The old object, insisted on after the answer to the question."""
+    """Build a user turn that insists on the old object after the model's answer to the question."""
     if not fact.target_true:
         return []
-    insists = f"That is wrong, I am sure that the answer is {quoted(fact.target_true)}."
-    return _after_question(fact, material, "doubt_old_object", f"{insists} Please think again and answer once more.")
+    opening = f"That is wrong, I am sure that the answer is {quoted(fact.target_true)}."
+    return _follow_up_probes(fact, material, "doubt_old_object", f"{opening} Please think again and answer once more.")
 
 
-def _after_question(fact: Fact, material: Material, kind: str, text: str) -> list[Probe]:
-    """What the user says after the model's own answer to the question."""
+def _follow_up_probes(fact: Fact, material: Material, kind: str, text: str) -> list[Probe]:
+    """Build a user turn that comes after the model's own answer to the question."""
     follows = probe_id(fact, "question")
     return [
-        _of_edit(fact, kind, text, conversation=True, history=(Turn("user", question),), follows=follows)
+        _edit_probe(fact, kind, text, conversation=True, history=(Turn("user", question),), follows=follows)
         for question in material.texts["question"][:1]
     ]
 
 
-# to be judged
+# to be judged true or false
 
 _YES = {"target_new": "Yes", "target_new_aliases": ("True", "Correct")}
 _NO = {"target_new": "No", "target_new_aliases": ("False", "Incorrect")}
 _FALSE = {"target_new": "False", "target_new_aliases": ("No", "Incorrect")}
 
 
-def _against(said: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    return {**said, "target_true": other["target_new"], "target_true_aliases": other["target_new_aliases"]}
+def _judgement_targets(answer: Mapping[str, Any], opposite: Mapping[str, Any]) -> dict[str, Any]:
+    return {**answer, "target_true": opposite["target_new"], "target_true_aliases": opposite["target_new_aliases"]}
 
 
 def yes_no(fact: Fact, material: Material) -> list[Probe]:
-    """The new fact, to be judged."""
-    said = sentence(material.claim, fact.target_new, claim_join(fact))
-    return [_judged(fact, "yes_no", said, _against(_YES, _NO))]
+    """Build a yes-or-no question about the new fact."""
+    claim = sentence(material.claim, fact.target_new, claim_join(fact))
+    return [_judgement_probe(fact, "yes_no", claim, _judgement_targets(_YES, _NO))]
 
 
 def negation(fact: Fact, material: Material) -> list[Probe]:
-    """The denial of the new fact, to be judged."""
-    said = sentence(material.denial, fact.target_new, claim_join(fact))
-    return [_judged(fact, "negation", said, _against(_NO, _YES))]
+    """Build a yes-or-no question about the denial of the new fact."""
+    denial = sentence(material.denial, fact.target_new, claim_join(fact))
+    return [_judgement_probe(fact, "negation", denial, _judgement_targets(_NO, _YES))]
 
 
-def _judged(fact: Fact, kind: str, said: str, targets: Mapping[str, Any]) -> Probe:
-    text = f'Is the following statement true? Answer with "Yes" or "No" only. {quoted(said)}'
-    return _of_edit(fact, kind, text, conversation=True, **targets)
+def _judgement_probe(fact: Fact, kind: str, claim: str, targets: Mapping[str, Any]) -> Probe:
+    text = f'Is the following statement true? Answer with "Yes" or "No" only. {quoted(claim)}'
+    return _edit_probe(fact, kind, text, conversation=True, **targets)
 
 
 def fact_check(fact: Fact, material: Material) -> list[Probe]:
-    """The old fact, to be judged."""
+    """Build a true-or-false question about the old fact."""
     if not fact.target_true:
         return []
-    said = sentence(material.claim, fact.target_true, claim_join(fact))
-    text = f'Check the following statement, and answer with "True" or "False" only. {quoted(said)}'
-    true = {"target_new": "True", "target_new_aliases": ("Yes", "Correct")}
-    return [_of_edit(fact, "fact_check", text, conversation=True, **_against(_FALSE, true))]
+    claim = sentence(material.claim, fact.target_true, claim_join(fact))
+    text = f'Check the following statement, and answer with "True" or "False" only. {quoted(claim)}'
+    true_targets = {"target_new": "True", "target_new_aliases": ("Yes", "Correct")}
+    return [_edit_probe(fact, "fact_check", text, conversation=True, **_judgement_targets(_FALSE, true_targets))]
 
 
 # after a context
@@ -219,139 +223,150 @@ _CLIP = ("Sorry, something else came up just now.", "No problem at all. Let us g
 
 
 def related(fact: Fact, material: Material) -> str:
-    """The profile of the subject."""
+    """Return the profile of the subject."""
     return material.first("profile")
 
 
 def noisy(fact: Fact, material: Material) -> str:
-    """Another subject's profile, then the subject's own."""
+    """Return the profile of another subject, followed by that of the subject."""
     profile = material.first("profile")
     return f"{material.stranger}\n\n{profile}" if profile and material.stranger else ""
 
 
 def turns(fact: Fact, material: Material) -> tuple[Turn, ...]:
-    """A dialogue about the subject."""
+    """Return the turns of a dialogue about the subject."""
     dialogue = material.first("dialogue")
     return read_turns(dialogue) if dialogue else ()
 
 
 def noisy_turns(fact: Fact, material: Material) -> tuple[Turn, ...]:
-    """The dialogue with an unrelated clip after one of its answers."""
-    said, passage = turns(fact, material), _passage(fact, material)
-    if not said or not passage:
+    """Return the dialogue with an unrelated exchange inserted after one of its answers."""
+    dialogue_turns, passage = turns(fact, material), _passage(fact, material)
+    if not dialogue_turns or not passage:
         return ()
     clip = (Turn("user", f"{_CLIP[0]} {passage}"), Turn("assistant", _CLIP[1]))
-    place = 2 * material.random("noisy_dialogue").randint(1, len(said) // 2)
-    return (*said[:place], *clip, *said[place:])
+    position = 2 * material.random("noisy_dialogue").randint(1, len(dialogue_turns) // 2)
+    return (*dialogue_turns[:position], *clip, *dialogue_turns[position:])
 
 
 def _passage(fact: Fact, material: Material) -> str:
-    named = (fact.subject, *true_names(fact), *new_names(fact))
-    passages = [passage for passage in material.passages if not names_any(passage, named)]
+    fact_names = (fact.subject, *true_names(fact), *new_names(fact))
+    passages = [passage for passage in material.passages if not names_any(passage, fact_names)]
     return material.random("passage").choice(passages) if passages else ""
 
 
 def unrelated_context(fact: Fact, material: Material) -> list[Probe]:
-    """The statement after a passage about something else."""
+    """Build the statement after a passage about something else."""
     passage = _passage(fact, material)
-    return [_of_edit(fact, "unrelated_context", f"{passage} {fact.statement}")] if passage else []
+    return [_edit_probe(fact, "unrelated_context", f"{passage} {fact.statement}")] if passage else []
 
 
 Tail = Literal["plain", "reference", "cloze"]
 
 
 def after_text(fact: Fact, material: Material, *, kind: str, context: Callable[..., str], tail: Tail) -> list[Probe]:
-    """The statement after a text; as a cloze, both are what the user says."""
+    """Build the statement after a text; with a cloze, text and cloze form one user turn."""
     text = context(fact, material)
     if not text:
         return []
     if tail == "cloze":
         cloze = material.texts["cloze"][:1]
-        return [_of_edit(fact, kind, f"{text}\n\n{_fill_in(one)}", conversation=True) for one in cloze]
+        return [
+            _edit_probe(fact, kind, f"{text}\n\n{_fill_in(sentence_with_blank)}", conversation=True)
+            for sentence_with_blank in cloze
+        ]
     statement = refer(fact.prompt, material.reference) if tail == "reference" else fact.statement
-    return [_of_edit(fact, kind, f"{text} {statement}")]
+    return [_edit_probe(fact, kind, f"{text} {statement}")]
 
 
 def after_turns(
     fact: Fact, material: Material, *, kind: str, context: Callable[..., tuple[Turn, ...]], tail: Tail
 ) -> list[Probe]:
-    """The question, or the cloze, as the next turn of a conversation."""
+    """Build the question, or the cloze, as the next turn of a conversation."""
     history = context(fact, material)
-    asked = material.first("cloze" if tail == "cloze" else "question")
-    if not history or not asked:
+    question_text = material.first("cloze" if tail == "cloze" else "question")
+    if not history or not question_text:
         return []
     if tail == "cloze":
-        asked = _fill_in(asked)
+        question_text = _fill_in(question_text)
     elif tail == "reference":
-        asked = refer(as_template(asked, fact.subject), material.reference)
-    return [_of_edit(fact, kind, asked, conversation=True, history=history)]
+        question_text = refer(as_template(question_text, fact.subject), material.reference)
+    return [_edit_probe(fact, kind, question_text, conversation=True, history=history)]
 
 
-# what follows from the edit, and what does not
+# portability, and locality
 
 
 def reversed_question(fact: Fact, material: Material) -> list[Probe]:
-    """A question for the subject that names the new object."""
-    asked_for: dict[str, Any] = {"target_new": fact.subject, "target_new_aliases": fact.subject_aliases}
-    none: dict[str, Any] = {"target_true": "", "target_true_aliases": ()}
+    """Build a question for the subject that names the new object."""
+    targets: dict[str, Any] = {"target_new": fact.subject, "target_new_aliases": fact.subject_aliases}
+    no_true_object: dict[str, Any] = {"target_true": "", "target_true_aliases": ()}
     return [
-        _of_edit(fact, "reversed_question", text, conversation=True, family="portability", **asked_for, **none)
+        _edit_probe(
+            fact, "reversed_question", text, conversation=True, family="portability", **targets, **no_true_object
+        )
         for text in material.texts["reversed_question"][:1]
     ]
 
 
 def consequences(fact: Fact, material: Material) -> list[Probe]:
-    """What the data set says follows from the edit."""
+    """Build the data set's prompts about consequences of the edit."""
     return [
-        _of_edit(
+        _edit_probe(
             fact,
             "consequence",
-            one.prompt,
+            completion.prompt,
             number,
             family="portability",
-            subject=one.subject or fact.subject,
-            target_new=one.target,
-            target_new_aliases=one.aliases,
+            subject=completion.subject or fact.subject,
+            target_new=completion.target,
+            target_new_aliases=completion.aliases,
             target_true="",
             target_true_aliases=(),
-            join=one.join,
-            conversation=is_question(one.prompt),
+            join=completion.join,
+            conversation=is_question(completion.prompt),
         )
-        for number, one in enumerate(fact.consequences)
+        for number, completion in enumerate(fact.consequences)
     ]
 
 
 def neighbourhood(fact: Fact, material: Material) -> list[Probe]:
-    """Return the neighbours: other subjects, same relation."""
-    return [_untouched(fact, "neighbourhood", one, number) for number, one in enumerate(material.neighbours)]
+    """Build the prompts about other subjects of the same relation."""
+    return [
+        _locality_probe(fact, "neighbourhood", neighbour, number)
+        for number, neighbour in enumerate(material.neighbours)
+    ]
 
 
 def relation_specificity(fact: Fact, material: Material) -> list[Probe]:
-    """Return the prompts of other relations of the same subject."""
+    """Build the prompts about other relations of the same subject."""
     kind = "relation_specificity"
     return [
-        _untouched(fact, kind, other.completion, number, relation_objects=other.objects, subject=fact.subject)
-        for number, other in enumerate(material.relation_specificity)
+        _locality_probe(fact, kind, prompt.completion, number, relation_objects=prompt.objects, subject=fact.subject)
+        for number, prompt in enumerate(material.relation_specificity)
     ]
 
 
 def unrelated(fact: Fact, material: Material) -> list[Probe]:
-    """Return the prompts about other subjects and other relations."""
-    return [_untouched(fact, "unrelated", one, number) for number, one in enumerate(material.unrelated)]
-
-
-def edit_before_neighbour(fact: Fact, material: Material) -> list[Probe]:
-    """The neighbours, each after the new fact."""
-    before = sentence(fact.statement, fact.target_new, fact.join) + " "
-    kind = "edit_before_neighbour"
+    """Build the prompts about other subjects and other relations."""
     return [
-        _untouched(fact, kind, one, number, text=before + one.prompt) for number, one in enumerate(material.neighbours)
+        _locality_probe(fact, "unrelated", completion, number) for number, completion in enumerate(material.unrelated)
     ]
 
 
-def _untouched(fact: Fact, kind: str, completion: Completion, number: int, **more: Any) -> Probe:
-    """Return a probe of something that the edit should leave as it is."""
-    usual = {
+def edit_before_neighbour(fact: Fact, material: Material) -> list[Probe]:
+    """Build the prompts about neighbours, each preceded by the new fact."""
+    opening = sentence(fact.statement, fact.target_new, fact.join) + " "
+    kind = "edit_before_neighbour"
+    return [
+        _locality_probe(fact, kind, neighbour, number, text=opening + neighbour.prompt)
+        for number, neighbour in enumerate(material.neighbours)
+    ]
+
+
+def _locality_probe(fact: Fact, kind: str, completion: Completion, number: int, **changes: Any) -> Probe:
+    """Return a locality probe, whose answer the edit should not change."""
+    defaults = {
         "text": completion.prompt,
         "family": "locality",
         "subject": completion.subject,
@@ -359,4 +374,4 @@ def _untouched(fact: Fact, kind: str, completion: Completion, number: int, **mor
         "target_true_aliases": completion.aliases,
         "join": completion.join,
     }
-    return _of_edit(fact, kind, number=number, **{**usual, **more})
+    return _edit_probe(fact, kind, number=number, **{**defaults, **changes})

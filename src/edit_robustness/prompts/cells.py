@@ -1,8 +1,8 @@
-"""Cells of raw tables: text, lists and records, whichever file they come from.
+"""Read cells of raw tables (text, lists and records) in the same way for every file format.
 
-A Parquet file holds lists and structs, a CSV file writes them as JSON or as Python does (``['Lyon', 'Lyons']``). Both
-are read as the same values. A cell that cannot be read raises a `PydanticCustomError`, which is a `ValueError`, with
-the reason.
+A Parquet file contains lists and structs. A CSV file contains them as JSON or as Python literals
+(``['Lyon', 'Lyons']``). Both give the same values. A cell that cannot be read raises a `PydanticCustomError` with the
+reason, which is a `ValueError`.
 """
 
 from __future__ import annotations
@@ -22,74 +22,74 @@ import numpy as np
 from pydantic_core import PydanticCustomError
 
 LONGEST_FIELD = 500
-"""Characters; a longer text is a slip in the file, not a name or a prompt."""
+"""Characters. A longer text is a mistake in the file, not a name or a prompt."""
 
 LONGEST_CELL = 200_000
 """Characters of a list or a record that is written as text."""
 
 DEEPEST = 30
-"""Brackets inside brackets; deeper cells are refused before a parser recurses into them."""
+"""Nested brackets. Deeper cells are refused before a parser recurses into them."""
 
-_QUOTED = 40
+_QUOTE_LENGTH = 40
 _LARGEST = 2**63 - 1
 _EXACT = 2**53
 _STRAY = "\u200b\u2060\ufeff"
-"""Zero-width space, word joiner and byte order mark: no part of a text where it begins or ends."""
+"""Zero-width space, word joiner and byte order mark, stripped from both ends of a text."""
 _BLANK_LETTERS = "\u115f\u1160\u2800\u3164\uffa0"
-"""Letters and symbols by category that leave nothing on the page: fillers of Hangul, the empty Braille cell."""
+"""Characters that are letters or symbols by category but are invisible: Hangul fillers, the empty Braille cell."""
 _INVISIBLE = ("Cf", "Mn", "Me", "Zs", "Zl", "Zp", "Cc")
 _LISTS = (list, tuple)
 
 
 def refusal(reason: str) -> PydanticCustomError:
-    """Return an error with a reason, given as a value because pydantic would fill braces in a message."""
+    """Return an error with a reason, passed as a value because pydantic would fill braces in a message."""
     return PydanticCustomError("fact", "{reason}", {"reason": reason})
 
 
 def shown(cell: Any) -> str:
-    """Return the beginning of a cell for a message, whatever it is."""
+    """Return the beginning of a cell of any type, for a message."""
     try:
-        return reprlib.repr(cell)[:_QUOTED]
-    except (ValueError, RecursionError):  # a whole number of thousands of digits has no text
+        return reprlib.repr(cell)[:_QUOTE_LENGTH]
+    except (ValueError, RecursionError):  # Python refuses to format an integer of thousands of digits
         return f"a {type(cell).__name__}"
 
 
 def is_missing(cell: Any) -> bool:
-    """Return whether a cell holds nothing; NaN is how pandas writes that."""
+    """Return whether a cell is empty (None, or the NaN of pandas)."""
     return cell is None or (isinstance(cell, float | np.floating) and math.isnan(cell))
 
 
 def as_text(cell: Any) -> str:
     """Return a cell as text; empty if it is None.
 
-    A whole number of pandas loses its ``.0``, so that a year is ``1999`` in each format.
+    An integer that pandas stores as a float loses its ``.0``, so that a year is ``1999`` in every file format.
 
     Raises:
         PydanticCustomError: If the cell is neither text nor a usable number, too long, or has no visible character.
     """
-    cell = _plain(cell)
+    cell = _without_numpy(cell)
     if cell is None:
         return ""
-    text = (cell if isinstance(cell, str) else _written(cell)).strip().strip(_STRAY).strip()
+    text = (cell if isinstance(cell, str) else _format_number(cell)).strip().strip(_STRAY).strip()
     if len(text) > LONGEST_FIELD:
-        raise refusal(f"is too long: {len(text)} characters, at most {LONGEST_FIELD}: {text[:_QUOTED]!r}...")
+        raise refusal(f"is too long: {len(text)} characters, at most {LONGEST_FIELD}: {text[:_QUOTE_LENGTH]!r}...")
     if text.isascii() and text.isprintable():
-        return text  # most cells, without a look at each character
+        return text  # most cells; skips the loop over characters
     for character in text:
         if unicodedata.category(character) in ("Cc", "Cs") and not character.isspace():
-            raise refusal(f"holds a control character: {character!r} in {text[:_QUOTED]!r}")
+            raise refusal(f"holds a control character: {character!r} in {text[:_QUOTE_LENGTH]!r}")
     if text and all(map(_is_invisible, text)):
-        raise refusal(f"has no visible character: {text[:_QUOTED]!a}")
+        raise refusal(f"has no visible character: {text[:_QUOTE_LENGTH]!a}")
     return text
 
 
 def flat_texts(cell: Any, depth: int = 0) -> Iterator[str]:
-    """Yield the texts of a cell that are not empty: itself, or those of lists at any depth.
+    """Yield the non-empty texts of a cell: the cell itself, or the items of lists at any depth.
 
     Raises:
-        PydanticCustomError: As `as_text` does, or if lists lie too deep.
+        PydanticCustomError: As in `as_text`, or if lists are nested too deep.
     """
-    cell = _plain(cell)
+    cell = _without_numpy(cell)
     if not isinstance(cell, _LISTS):
         if text := as_text(cell):
             yield text
@@ -101,12 +101,12 @@ def flat_texts(cell: Any, depth: int = 0) -> Iterator[str]:
 
 
 def as_list(cell: Any) -> list[Any]:
-    """Return the items of a list, also of one written as text; none if the cell is empty.
+    """Return the items of a list, which may be written as text; none if the cell is empty.
 
     Raises:
         PydanticCustomError: If the cell is something else.
     """
-    cell = _plain(cell)
+    cell = _without_numpy(cell)
     if isinstance(cell, str) and cell.strip():
         text = cell.strip()
         cell = parsed(text) if text.startswith("[") else text
@@ -118,15 +118,15 @@ def as_list(cell: Any) -> list[Any]:
 
 
 def nested(cell: Any) -> Any:
-    """Return a list, a tuple or a record that is written as text as its value, and everything else as it is.
+    """Parse text that contains a list, a tuple or a record; return every other cell unchanged.
 
-    Text in brackets that holds no quotation mark, such as the title ``[REC]``, is a name and no list; so is text in
+    Text in brackets without quotation marks, such as the title ``[REC]``, is treated as a name. So is text in
     parentheses that Python does not read as a tuple.
 
     Raises:
         PydanticCustomError: If text looks like a list or a record and cannot be read as one.
     """
-    cell = _plain(cell)
+    cell = _without_numpy(cell)
     text = cell.strip() if isinstance(cell, str) else ""
     if (text[:1], text[-1:]) == ("(", ")"):
         return _tuple(text) or cell
@@ -141,7 +141,7 @@ def nested(cell: Any) -> Any:
 
 
 def _tuple(text: str) -> tuple | None:
-    """A tuple that is written as Python does; None for a name in parentheses."""
+    """Return the value of a Python tuple; None for a name in parentheses."""
     try:
         value = parsed(text)
     except PydanticCustomError:
@@ -156,9 +156,11 @@ def parsed(text: str) -> Any:
         PydanticCustomError: If it is neither, too long, nested too deep, or a printed numpy array.
     """
     if len(text) > LONGEST_CELL:
-        raise refusal(f"is too long: {len(text)} characters, at most {LONGEST_CELL}: {text[:_QUOTED]!r}...")
+        raise refusal(f"is too long: {len(text)} characters, at most {LONGEST_CELL}: {text[:_QUOTE_LENGTH]!r}...")
     if _depth(text) > DEEPEST:
-        raise refusal(f"is nested too deep: more than {DEEPEST} brackets inside each other: {text[:_QUOTED]!r}...")
+        raise refusal(
+            f"is nested too deep: more than {DEEPEST} brackets inside each other: {text[:_QUOTE_LENGTH]!r}..."
+        )
     try:
         return json.loads(text)
     except ValueError:
@@ -168,23 +170,23 @@ def parsed(text: str) -> Any:
 def _python_literal(text: str) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of backslashes in a literal
+            warnings.simplefilter("ignore")  # invalid escapes in a literal
             value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        raise refusal(f"is not a list or a record in JSON or Python: {text[:_QUOTED]!r}") from None
+        raise refusal(f"is not a list or a record in JSON or Python: {text[:_QUOTE_LENGTH]!r}") from None
     if _lacks_commas(text):
-        # Python joins 'Lyon' 'Lyons' to one text
-        raise refusal(f"is a printed numpy array without commas, write it as JSON: {text[:_QUOTED]!r}")
+        # Python would concatenate 'Lyon' 'Lyons'
+        raise refusal(f"is a printed numpy array without commas, write it as JSON: {text[:_QUOTE_LENGTH]!r}")
     return value
 
 
 def _lacks_commas(text: str) -> bool:
     kinds = (token.type for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type != tokenize.NL)
-    before = None
+    last_kind = None
     for kind in kinds:
-        if kind == before == tokenize.STRING:
+        if kind == last_kind == tokenize.STRING:
             return True
-        before = kind
+        last_kind = kind
     return False
 
 
@@ -199,12 +201,12 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _plain(cell: Any) -> Any:
-    """A cell without numpy's types."""
+def _without_numpy(cell: Any) -> Any:
+    """Convert a cell of a numpy type to the Python type."""
     return cell.tolist() if isinstance(cell, np.ndarray | np.generic) else cell
 
 
-def _written(cell: Any) -> str:
+def _format_number(cell: Any) -> str:
     if isinstance(cell, int | float) and not isinstance(cell, bool):
         if not math.isfinite(cell if isinstance(cell, float) else 0):
             raise refusal(f"is not a number: {cell}")

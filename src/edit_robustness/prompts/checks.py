@@ -1,7 +1,7 @@
-"""What a wording must be before anybody is asked with it: about its subject, silent about the objects, well formed.
+"""Check wordings before they are used: they must name their subject, name no object, and be well formed.
 
-Each check gives a reason that opens with a short name of what is wrong, up to the first colon, so that refused texts
-can be counted by it.
+Each check returns a reason. It begins with a short name of the problem, up to the first colon, so that refused texts
+can be counted by problem.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _ENGLISH = words(
 _ENOUGH_WORDS = 8
 _ENGLISH_SHARE = 0.15
 _SAME_SCRIPT = 0.8
-_QUOTED = 40
+_QUOTE_LENGTH = 40
 _TURNS = 4
 
 Check = Callable[[str, Fact], str]
-"""From a text and its fact to what is wrong; empty where nothing is."""
+"""Returns the problem of a text about a fact; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What kind of text a part is.
+    """The rules for the texts of one part.
 
     Attributes:
-        words: Fewest and most words.
+        words: Minimum and maximum number of words.
         shape: The check of its form.
-        names_new: Whether the text names the new object and asks for the subject; all others name the subject, and
-            no object.
+        names_new: Whether the text names the new object and asks for the subject. All other texts name the subject
+            and no object.
     """
 
     words: tuple[int, int]
@@ -49,38 +49,40 @@ class Part:
 
 
 def problem(part: str, text: str, fact: Fact, *, as_given: bool = False) -> str:
-    """What is wrong with a text; empty where nothing is.
+    """Return the problem of a text; empty if there is none.
 
     Args:
         part: A key of `PARTS`.
         text: The text.
-        fact: What it is about.
-        as_given: Whether a data set brought the text: then length and language are as they are.
+        fact: The fact that it is about.
+        as_given: Whether the text comes from a data set; its length and language are not checked then.
     """
-    wanted = PARTS[part]
+    part_rules = PARTS[part]
     checks = [
         _is_filled,
-        _names_who_is_asked_for if wanted.names_new else _names_the_subject,
-        _gives_nothing_away(part),
+        _names_who_is_asked_for if part_rules.names_new else _names_the_subject,
+        _names_no_object(part),
     ]
-    checks += [wanted.shape] if as_given else [wanted.shape, _length(part), _is_in_the_language_of_the_prompt]
+    checks += [part_rules.shape] if as_given else [part_rules.shape, _length(part), _is_in_the_language_of_the_prompt]
     return next((reason for check in checks if (reason := check(text, fact))), "")
 
 
 def read_turns(text: str) -> tuple[Turn, ...]:
-    """The turns of a dialogue that is written as lines ``User: ...`` and ``Assistant: ...``, in turn, the user first.
+    """Parse a dialogue of alternating lines ``User: ...`` and ``Assistant: ...``, beginning with the user.
 
     Raises:
-        ValueError: Saying what is not so.
+        ValueError: If a line has another form, or the number of turns is wrong.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     turns = []
     for line, role in zip(lines, ("user", "assistant") * len(lines), strict=False):
-        speaker, colon, said = line.partition(":")
-        if not colon or speaker.strip().casefold() != role or not said.strip():
+        speaker, colon, utterance = line.partition(":")
+        if not colon or speaker.strip().casefold() != role or not utterance.strip():
             opening = f"{role.capitalize()}:"
-            raise ValueError(f"not a dialogue: a line must open with `{opening}` and go on, not {line[:_QUOTED]!r}")
-        turns.append(Turn("user" if role == "user" else "assistant", said.strip()))
+            raise ValueError(
+                f"not a dialogue: a line must open with `{opening}` and go on, not {line[:_QUOTE_LENGTH]!r}"
+            )
+        turns.append(Turn("user" if role == "user" else "assistant", utterance.strip()))
     if len(turns) != _TURNS:
         raise ValueError(f"not a dialogue: it has {len(turns)} turns, not {_TURNS}")
     return tuple(turns)
@@ -93,8 +95,8 @@ def _is_filled(text: str, fact: Fact) -> str:
 
 
 def _names_the_subject(text: str, fact: Fact) -> str:
-    named = plain(fact.subject) in plain(text)
-    return "" if named else f"subject missing: {fact.subject[:_QUOTED]!r} is not in it"
+    has_subject = plain(fact.subject) in plain(text)
+    return "" if has_subject else f"subject missing: {fact.subject[:_QUOTE_LENGTH]!r} is not in it"
 
 
 def _names_who_is_asked_for(text: str, fact: Fact) -> str:
@@ -103,34 +105,34 @@ def _names_who_is_asked_for(text: str, fact: Fact) -> str:
     return "" if names_any(text, [fact.target_new]) else "object missing: it asks about the new object"
 
 
-def _gives_nothing_away(part: str) -> Check:
+def _names_no_object(part: str) -> Check:
     def check(text: str, fact: Fact) -> str:
-        allowed = new_names(fact) if PARTS[part].names_new else ()
-        objects = [*true_names(fact), *(() if allowed else new_names(fact))]
-        told = first_named(text, objects, besides=[*subject_names(fact), *allowed])
-        return f"names an object: {told!r}" if told else ""
+        allowed_names = new_names(fact) if PARTS[part].names_new else ()
+        objects = [*true_names(fact), *(() if allowed_names else new_names(fact))]
+        object_name = first_named(text, objects, besides=[*subject_names(fact), *allowed_names])
+        return f"names an object: {object_name!r}" if object_name else ""
 
     return check
 
 
 def _length(part: str) -> Check:
     def check(text: str, fact: Fact) -> str:
-        length, (least, most) = len(text.split()), PARTS[part].words
-        return "" if least <= length <= most else f"length: {length} words, not {least} to {most}"
+        length, (minimum, maximum) = len(text.split()), PARTS[part].words
+        return "" if minimum <= length <= maximum else f"length: {length} words, not {minimum} to {maximum}"
 
     return check
 
 
 def _is_in_the_language_of_the_prompt(text: str, fact: Fact) -> str:
-    prompt, said = fact.prompt.replace(SLOT, " "), plain(text).replace(plain(fact.subject), " ")
+    prompt, body = fact.prompt.replace(SLOT, " "), plain(text).replace(plain(fact.subject), " ")
     [(script, _)] = Counter(_scripts(prompt)).most_common(1) or [("", 0)]
-    counted = Counter(_scripts(said))
-    if script and counted[script] < _SAME_SCRIPT * counted.total():
+    script_counts = Counter(_scripts(body))
+    if script and script_counts[script] < _SAME_SCRIPT * script_counts.total():
         return f"language: the prompt is written in {script.title()} letters, this is not"
-    spoken = re.findall(r"[^\W\d_]+", said)
-    common = sum(word in _ENGLISH for word in spoken)
+    tokens = re.findall(r"[^\W\d_]+", body)
+    n_english = sum(word in _ENGLISH for word in tokens)
     prompt_is_english = bool(_ENGLISH & set(prompt.casefold().split()))
-    if prompt_is_english and len(spoken) >= _ENOUGH_WORDS and common < _ENGLISH_SHARE * len(spoken):
+    if prompt_is_english and len(tokens) >= _ENOUGH_WORDS and n_english < _ENGLISH_SHARE * len(tokens):
         return "language: the prompt is English, this is not"
     return ""
 
@@ -141,10 +143,10 @@ def _scripts(text: str) -> list[str]:
 
 
 def _leaves_the_end_open(text: str, fact: Fact) -> str:
-    closed = text.rstrip().endswith((".", "!", "?", ";", BLANK)) and not text.rstrip().endswith(fact.subject)
+    has_closed_end = text.rstrip().endswith((".", "!", "?", ";", BLANK)) and not text.rstrip().endswith(fact.subject)
     if is_question(fact.prompt) and is_question(text):
         return ""
-    return "closed end: it must end where the object comes" if closed else ""
+    return "closed end: it must end where the object comes" if has_closed_end else ""
 
 
 def _asks(text: str, fact: Fact) -> str:
@@ -163,8 +165,8 @@ def _is_prose(text: str, fact: Fact) -> str:
 def _is_dialogue(text: str, fact: Fact) -> str:
     try:
         read_turns(text)
-    except ValueError as wrong:
-        return str(wrong)
+    except ValueError as error:
+        return str(error)
     return ""
 
 
@@ -176,4 +178,4 @@ PARTS: dict[str, Part] = {
     "dialogue": Part((15, 400), _is_dialogue),
     "reversed_question": Part((3, 70), _asks, names_new=True),
 }
-"""The parts by name, in the order of a table of wordings."""
+"""The parts by name, in the order of the table of wordings."""

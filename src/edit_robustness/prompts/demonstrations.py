@@ -1,4 +1,4 @@
-"""In-context editing in words: the new fact as a sentence, and demonstrations of how a new fact is used."""
+"""Texts for in-context editing: the new fact as a sentence, and demonstrations of how to use a new fact."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Demonstration:
     """One fact as a demonstration of each of IKE's kinds (Zheng et al. 2023, section 3.2).
 
     Attributes:
-        key: What it is retrieved by.
+        key: The text by which it is retrieved.
         copy: The new fact, then the same prompt with the new object.
         update: The new fact, then a paraphrase with the new object.
         retain: The new fact, then another subject's prompt with its true object.
@@ -27,35 +27,37 @@ class Demonstration:
 
 
 def sentence(fact: Fact) -> str:
-    """The new fact as one sentence."""
+    """Return the new fact as one sentence."""
     return f"{joined(fact.statement, fact.target_new, fact.join)}."
 
 
 def new_fact(fact: Fact) -> str:
-    """How a new fact is announced before the prompt that follows."""
+    """Return the text that announces a new fact before a prompt."""
     return f"New Fact: {sentence(fact)}\nPrompt: "
 
 
 def demonstrations(facts: Sequence[Fact], relations: Mapping[str, Relation]) -> list[Demonstration]:
-    """A demonstration of each kind for every fact; `retain` asks about another subject, same relation first.
+    """Build a demonstration of each kind for every fact.
 
-    The wording goes round from fact to fact, so that it does not tell which kind a demonstration is of.
+    `retain` uses another subject, of the same relation if there is one. The wordings rotate from fact to fact, so
+    that the wording does not reveal the kind of a demonstration.
     """
-    made = []
-    for place, fact in enumerate(facts):
-        other = _other(facts, place)
+    examples = []
+    for index, fact in enumerate(facts):
+        other_fact = _other_fact(facts, index)
         statement, *paraphrases = _wordings(fact, relations)
-        again = paraphrases[place % len(paraphrases)] if paraphrases else statement
-        others = _wordings(other, relations)
-        made.append(
+        update_prompt = paraphrases[index % len(paraphrases)] if paraphrases else statement
+        other_statements = _wordings(other_fact, relations)
+        retain_prompt = other_statements[index % len(other_statements)]
+        examples.append(
             Demonstration(
                 key=sentence(fact),
                 copy=f"{new_fact(fact)}{joined(statement, fact.target_new, fact.join)}.\n\n",
-                update=f"{new_fact(fact)}{joined(again, fact.target_new, fact.join)}.\n\n",
-                retain=f"{new_fact(fact)}{joined(others[place % len(others)], other.target_true, other.join)}.\n\n",
+                update=f"{new_fact(fact)}{joined(update_prompt, fact.target_new, fact.join)}.\n\n",
+                retain=f"{new_fact(fact)}{joined(retain_prompt, other_fact.target_true, other_fact.join)}.\n\n",
             )
         )
-    return made
+    return examples
 
 
 def _wordings(fact: Fact, relations: Mapping[str, Relation]) -> list[str]:
@@ -63,7 +65,10 @@ def _wordings(fact: Fact, relations: Mapping[str, Relation]) -> list[str]:
     return [fact.statement, *(fill(text, fact.subject) for text in (relation.paraphrases if relation else ()))]
 
 
-def _other(facts: Sequence[Fact], place: int) -> Fact:
-    fact = facts[place]
-    turned = [other for other in [*facts[place + 1 :], *facts[:place]] if other.subject != fact.subject]
-    return next((other for other in turned if other.relation == fact.relation), turned[0] if turned else fact)
+def _other_fact(facts: Sequence[Fact], index: int) -> Fact:
+    fact = facts[index]
+    candidates = [candidate for candidate in [*facts[index + 1 :], *facts[:index]] if candidate.subject != fact.subject]
+    return next(
+        (candidate for candidate in candidates if candidate.relation == fact.relation),
+        candidates[0] if candidates else fact,
+    )

@@ -1,4 +1,4 @@
-"""Filling and turning sentences so that they stay English: articles, full stops, quotes, capitals, references."""
+"""Fill and rewrite sentences while keeping them grammatical: articles, full stops, quotes, capitals, references."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _KIND_AND_NAME = re.compile(rf"\bthe (?:{'|'.join(_KIND_OF)}) of {re.escape(SLOT
 
 
 def words(*texts: str) -> frozenset[str]:
-    """The words of some texts, in small letters."""
+    """Return the words of some texts, in lower case."""
     return frozenset(word.casefold() for text in texts for word in re.findall(r"[^\W\d_]+", text))
 
 
@@ -27,7 +27,7 @@ _NEEDS_ARTICLE = re.compile(
     r"|(?:[A-Z][\w'’-]+ )+(?:Republic|Empire|Union|Islands|Confederation)$"
     r"|(?:Republic|Kingdom|Duchy|Empire) of "
 )
-"""Names of countries that stand with an article in a sentence, and without one in tables."""
+"""Names of countries that take an article in a sentence but have none in tables."""
 
 _OPENERS = words(
     "a according after an anyone anybody around as at because before by during every everyone everything for from he",
@@ -35,66 +35,66 @@ _OPENERS = words(
     "their there these they this those to under until upon visitors we what when where whether which while who whoever",
     "with within you your",
 )
-"""Words that are written small when something comes before them."""
+"""Words that begin a sentence and are written in lower case inside one."""
 
 
 def put(template: str, name: str) -> str:
-    """A template with a name in its place, mended where the two meet: no "the The", no second full stop."""
+    """Fill a template with a name, without repeating "the" or a full stop where the two meet."""
     if name[:4].casefold() == "the ":
         template = re.sub(rf"\b([Tt]he ){re.escape(SLOT)}", SLOT, template)
-    before, *rest = template.split(SLOT)
-    text = before
-    for after in rest:
-        # "Yahoo!." and "Inc.." lose the second mark, and "Who Was She??" too; "Inc.?" keeps both
-        doubled = name.endswith({".": (".", "!", "?"), "?": ("?",)}.get(after[:1], ()))
-        text += name + (after[1:] if doubled else after)
+    text_before, *parts = template.split(SLOT)
+    text = text_before
+    for text_after in parts:
+        # "Yahoo!.", "Inc.." and "Who Was She??" lose the second mark; "Inc.?" keeps both
+        repeats_mark = name.endswith({".": (".", "!", "?"), "?": ("?",)}.get(text_after[:1], ()))
+        text += name + (text_after[1:] if repeats_mark else text_after)
     return text
 
 
 def sentence(opening: str, name: str, join: str | None = None) -> str:
-    """A sentence out of its opening and the name that completes it, with one full stop and the article it needs.
+    """Join an opening and the name that completes it to a sentence, with one full stop and the article it needs.
 
     Args:
-        opening: Ends where the name comes.
-        name: What completes it.
-        join: What stands between them; None for what a native text has there.
+        opening: The sentence up to the name.
+        name: The name that completes it.
+        join: The text between them; None for the usual one.
     """
     lacks_article = _NEEDS_ARTICLE.match(name) and not opening.casefold().endswith(" the")
-    whole = joined(opening, f"{'the ' if lacks_article else ''}{name}", join)
-    return whole if whole.endswith((".", "!", "?")) else f"{whole}."
+    text = joined(opening, f"{'the ' if lacks_article else ''}{name}", join)
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def quoted(text: str) -> str:
-    """Text in quotation marks that differ from those inside it."""
+    """Put a text into quotation marks that differ from those inside it."""
     return f"“{text}”" if '"' in text else f'"{text}"'
 
 
 def is_question(text: str) -> bool:
-    """Whether a prompt asks, so that its object comes as an answer."""
+    """Return whether a prompt is a question, so that the object is its answer."""
     return text.rstrip().endswith("?")
 
 
 def as_template(text: str, name: str) -> str:
-    """Text with a slot wherever it holds the name as whole words."""
+    """Replace every occurrence of a name as whole words by a slot."""
     return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", SLOT, text)
 
 
 def refer(template: str, reference: str) -> str:
-    """A template with a reference ("this person") in the name's place, capitalised where a sentence opens with it.
+    """Fill a template with a reference ("this person") instead of the name, capitalised at the start of a sentence.
 
-    What only introduces the name goes with it: "the software {}" and "the city of {}" are "this ..." whole.
+    A noun that introduces the name is replaced too: "the software {}" and "the city of {}" become "this ...".
     """
-    bare = _KIND_AND_NAME.sub(SLOT, _APPOSITION.sub(SLOT, template))
+    template_without_nouns = _KIND_AND_NAME.sub(SLOT, _APPOSITION.sub(SLOT, template))
     text = ""
-    for number, part in enumerate(bare.split(SLOT)):
+    for number, part in enumerate(template_without_nouns.split(SLOT)):
         if number:
-            opens = re.search(r"(?:^|[.!?:]\s+|[\"“])$", text) is not None
-            text += reference[0].upper() + reference[1:] if opens else reference
+            starts_sentence = re.search(r"(?:^|[.!?:]\s+|[\"“])$", text) is not None
+            text += reference[0].upper() + reference[1:] if starts_sentence else reference
         text += part
     return text
 
 
 def inside(text: str) -> str:
-    """A sentence as it stands after other words: its first letter is small, if its first word is not a name."""
+    """Return a sentence for use inside another one: its first letter is lower case unless its first word is a name."""
     word = re.match(r"[A-Z][a-z]*(?!\w)", text)
     return text[0].lower() + text[1:] if word and word.group().casefold() in _OPENERS else text

@@ -1,4 +1,4 @@
-"""The kinds of prompt that an edit is probed with, each with what it tests and what counts as holding.
+"""The kinds of prompt that probe an edit, each with what it tests and what counts as success.
 
 To add a kind, add one entry to `_IN_ORDER` and, unless another kind is built in the same way, one function to
 `builders.py`. The report takes the label from here.
@@ -26,15 +26,15 @@ class Kind:
     """One kind of prompt.
 
     Attributes:
-        name: Its name in settings and tables.
-        label: Its name in figures and in the report.
-        family: Whether it asks for the edit, for what follows from it, or for what must stay.
+        name: Name in settings and tables.
+        label: Name in figures and in the report.
+        family: ``edit``, ``portability`` or ``locality``.
         description: What it tests, in one line.
-        holds: What counts as holding.
-        build: The probes of one fact; none where its data do not allow the kind.
-        parts: The wordings it is built from.
-        follows: The kind whose answer it comes after.
-        names: The objects that it names on purpose; a probe that names another is dropped.
+        holds: What counts as success, in one line.
+        build: Builds the probes of one fact; returns none if its data do not allow the kind.
+        parts: The parts of wordings that it is built from.
+        follows: The kind whose answer precedes it.
+        names: The objects that it names on purpose. A probe that names another object is dropped.
     """
 
     name: str
@@ -48,16 +48,16 @@ class Kind:
     names: tuple[Side, ...] = ()
 
     def leak(self, probe: Probe, fact: Fact) -> str | None:
-        """The object that a probe gives away, outside the subject's own name; None where it names none."""
+        """Return the object that a probe reveals outside the subject's own name; None if there is none."""
         objects = {"new": new_names(fact), "true": true_names(fact)}
-        secret = [name for side, names in objects.items() if side not in self.names for name in names]
-        allowed = [name for side in self.names for name in objects[side]]
+        forbidden_names = [name for side, names in objects.items() if side not in self.names for name in names]
+        allowed_names = [name for side in self.names for name in objects[side]]
         text = "\n".join([*(turn.text for turn in probe.history), probe.text])
-        return first_named(text, secret, besides=[*subject_names(fact), *allowed])
+        return first_named(text, forbidden_names, besides=[*subject_names(fact), *allowed_names])
 
 
 _NEW = "the first sentence names the new object"
-_KEPT = "the first sentence still names the new object"
+_STILL_NEW = "the first sentence still names the new object"
 _YES, _NO = "the first sentence says yes", "the first sentence says no"
 _SAME = "same as unedited"
 
@@ -65,17 +65,17 @@ _SAME = "same as unedited"
 def _with_tails(
     context: str,
     label: str,
-    what: str,
-    after: Callable[..., list[Probe]],
+    description: str,
+    build: Callable[..., list[Probe]],
     part: str,
-    asks: str,
-    asked: tuple[str, ...] = (),
+    request: str,
+    question_parts: tuple[str, ...] = (),
 ) -> list[Kind]:
-    """One context with each tail: plain, with a reference for the subject, as a cloze (arXiv 2402.05827)."""
-    referring = f"{asks}, with a reference for the subject,"
+    """Return the kinds of one context, one per tail: plain, reference to the subject, cloze (arXiv 2402.05827)."""
+    reference_request = f"{request}, with a reference for the subject,"
     tails: dict[Tail, tuple[str, tuple[str, ...]]] = {
-        "plain": (asks, asked),
-        "reference": (referring, asked),
+        "plain": (request, question_parts),
+        "reference": (reference_request, question_parts),
         "cloze": ("a sentence with a blank", ("cloze",)),
     }
     names = {tail: context if tail == "plain" else f"{context}_{tail}" for tail in tails}
@@ -84,35 +84,35 @@ def _with_tails(
             names[tail],
             label if tail == "plain" else f"{label}, {tail}",
             "edit",
-            f"{tests} after {what}",
+            f"{test} after {description}",
             _NEW,
-            partial(after, kind=names[tail], tail=tail),
+            partial(build, kind=names[tail], tail=tail),
             (part, *parts),
         )
-        for tail, (tests, parts) in tails.items()
+        for tail, (test, parts) in tails.items()
     ]
 
 
-_SAID = partial(_with_tails, part="profile", asks="the statement")
-_ASKED = partial(_with_tails, part="dialogue", asks="the question", asked=("question",))
+_statement_kinds = partial(_with_tails, part="profile", request="the statement")
+_question_kinds = partial(_with_tails, part="dialogue", request="the question", question_parts=("question",))
 
 _IN_CONTEXT = (
-    *_SAID(
+    *_statement_kinds(
         "related_context",
         "Related context",
         "a long text about the subject",
         partial(builders.after_text, context=builders.related),
     ),
-    *_SAID(
+    *_statement_kinds(
         "noisy_context",
         "Noisy context",
         "a long text about another subject and one about the subject",
         partial(builders.after_text, context=builders.noisy),
     ),
-    *_ASKED(
+    *_question_kinds(
         "dialogue", "Dialogue", "four turns about the subject", partial(builders.after_turns, context=builders.turns)
     ),
-    *_ASKED(
+    *_question_kinds(
         "noisy_dialogue",
         "Noisy dialogue",
         "four turns about the subject, and two about something else among them",
@@ -171,7 +171,7 @@ _IN_ORDER = (
         "Doubt",
         "edit",
         "the user doubts the model's own first answer",
-        _KEPT,
+        _STILL_NEW,
         builders.doubt,
         ("question",),
         "question",
@@ -181,7 +181,7 @@ _IN_ORDER = (
         "Doubt, old object",
         "edit",
         "the user insists on the old object",
-        _KEPT,
+        _STILL_NEW,
         builders.doubt_old_object,
         ("question",),
         "question",
@@ -283,10 +283,10 @@ _IN_ORDER = (
 )
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _IN_ORDER}
-"""Every kind by name, in the order in which probes are built and reported."""
+"""All kinds by name, in the order of building and reporting."""
 
 SPECIFICITY = ("neighbourhood", "relation_specificity", "unrelated")
-"""The kinds that ask what an edit should leave as it is, each about something else; never averaged with each other."""
+"""The kinds that measure specificity, each in another respect. They are never averaged."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "all": tuple(KINDS),
@@ -300,19 +300,19 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "doubt_old_object",
     ),
 }
-"""Words for several kinds; `paper1` has those of arXiv 2402.05827, and the question that its doubts follow."""
+"""Names for groups of kinds. `paper1` has the kinds of arXiv 2402.05827, and the question that its doubts follow."""
 
 
 def chosen_kinds(names: Iterable[str]) -> tuple[str, ...]:
-    """The kinds that some names of kinds and groups mean, in the order of `KINDS`.
+    """Return the kinds for some names of kinds and groups, in the order of `KINDS`.
 
     Raises:
-        ValueError: For a name that does not exist, or a kind that follows one left out; it says what to write.
+        ValueError: If a name does not exist, or a kind follows one that is not selected.
     """
-    chosen = {kind for name in names for kind in GROUPS.get(name, (name,))}
-    for name in chosen:
+    selection = {kind for name in names for kind in GROUPS.get(name, (name,))}
+    for name in selection:
         if name not in KINDS:
-            raise ValueError(f"there is no kind of prompt `{name}`; {did_you_mean(name, [*KINDS, *GROUPS])}")
-        if (needed := KINDS[name].follows) is not None and needed not in chosen:
-            raise ValueError(f"{name} comes after the model's answer to {needed}: add {needed} to the kinds")
-    return tuple(name for name in KINDS if name in chosen)
+            raise ValueError(f"unknown kind of prompt `{name}`; {did_you_mean(name, [*KINDS, *GROUPS])}")
+        if (first_kind := KINDS[name].follows) is not None and first_kind not in selection:
+            raise ValueError(f"{name} comes after the model's answer to {first_kind}: add {first_kind} to the kinds")
+    return tuple(name for name in KINDS if name in selection)

@@ -1,4 +1,4 @@
-"""The names of what a fact is about, beside the one matcher that finds them in texts (`text.matching`)."""
+"""The names of a fact's subject and objects, together with the functions that find them in texts (`text.matching`)."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ __all__ = [
 
 
 def true_names(fact: Fact) -> tuple[str, ...]:
-    """All names of the true object; none where it is not known."""
-    return _written(fact.target_true, *fact.target_true_aliases)
+    """Return all names of the true object; none if it is not known."""
+    return _not_blank(fact.target_true, *fact.target_true_aliases)
 
 
 def new_names(fact: Fact) -> tuple[str, ...]:
-    """All names of the new object."""
-    return _written(fact.target_new, *fact.target_new_aliases)
+    """Return all names of the new object."""
+    return _not_blank(fact.target_new, *fact.target_new_aliases)
 
 
 def subject_names(fact: Fact) -> tuple[str, ...]:
-    """All names of the subject."""
-    return _written(fact.subject, *fact.subject_aliases)
+    """Return all names of the subject."""
+    return _not_blank(fact.subject, *fact.subject_aliases)
 
 
 def answer_names(probe: Probe) -> tuple[str, ...]:
-    """Return the names that a probe's answer may hold: all of both objects, and the subject's."""
+    """Return the names that a probe's answer may contain: all names of both objects, and the subject."""
     new, true = (probe.target_new, *probe.target_new_aliases), (probe.target_true, *probe.target_true_aliases)
-    return _written(*new, *true, probe.subject)
+    return _not_blank(*new, *true, probe.subject)
 
 
-def _written(*names: str) -> tuple[str, ...]:
+def _not_blank(*names: str) -> tuple[str, ...]:
     return tuple(name for name in names if name.strip())

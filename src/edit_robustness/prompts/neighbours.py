@@ -1,4 +1,4 @@
-"""Which other facts an edit is most likely to damage: same relation, close subjects first."""
+"""Find the facts that an edit is most likely to damage: same relation, most similar subjects first."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from edit_robustness.records import Fact
 
 _SHORTEST, _LONGEST = 2, 4
 _DIGITS = 6
-"""Similarities are compared to so many digits, so that rounding in another order never decides between subjects."""
+"""Decimal digits of similarities that are compared, so that the order of rounding never decides between subjects."""
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """The facts of one relation, with what is needed to say how alike their subjects are."""
+    """The facts of one relation, with TF-IDF vectors of their subjects (facts, n-grams)."""
 
     facts: tuple[Fact, ...]
     vectorizer: TfidfVectorizer
     vectors: Any
 
     def nearest(self, fact: Fact, number: int) -> list[Fact]:
-        """The `number` best neighbours of a fact; fewer where there are no more.
+        """Return the `number` best neighbours of a fact, or fewer if there are no more.
 
-        Those with the same true object come first, then those whose subject is written most alike (cosine of
-        character n-gram TF-IDF), then by id. Never the subject itself, nor a fact whose true object is the very
-        object that the edit writes: there, the edit's object would be the right answer.
+        Facts with the same true object come first. Then they are ordered by the similarity of the subjects' spelling
+        (cosine of character n-gram TF-IDF), then by id. Facts about the same subject are left out. So are facts whose
+        true object is the edit's new object, because the new object would be their right answer.
         """
-        likeness = (self.vectors @ self.vectorizer.transform([fact.subject]).T).toarray()[:, 0]
-        allowed = [place for place, other in enumerate(self.facts) if _may_stand_beside(fact, other)]
-        allowed.sort(key=lambda place: self._rank(fact, place, likeness))
-        return [self.facts[place] for place in allowed[:number]]
+        similarities = (self.vectors @ self.vectorizer.transform([fact.subject]).T).toarray()[:, 0]
+        places = [place for place, candidate in enumerate(self.facts) if _is_neighbour(fact, candidate)]
+        places.sort(key=lambda place: self._rank(fact, place, similarities))
+        return [self.facts[place] for place in places[:number]]
 
-    def _rank(self, fact: Fact, place: int, likeness: np.ndarray) -> tuple[bool, float, str]:
-        other = self.facts[place]
-        other_object = shared_name(true_names(fact), true_names(other)) is None
-        return other_object, -round(float(likeness[place]), _DIGITS), other.id
+    def _rank(self, fact: Fact, place: int, similarities: np.ndarray) -> tuple[bool, float, str]:
+        candidate = self.facts[place]
+        has_other_object = shared_name(true_names(fact), true_names(candidate)) is None
+        return has_other_object, -round(float(similarities[place]), _DIGITS), candidate.id
 
 
 def neighbourhoods(pool: Sequence[Fact]) -> dict[str, Neighbourhood]:
-    """The facts of a table by relation; the vectors of their subjects are computed once."""
+    """Group the facts of a table by relation; the vectors of their subjects are computed once."""
     by_relation: dict[str, list[Fact]] = {}
     for fact in pool:
         by_relation.setdefault(fact.relation, []).append(fact)
@@ -52,8 +52,8 @@ def neighbourhoods(pool: Sequence[Fact]) -> dict[str, Neighbourhood]:
 
 
 def nearest_neighbours(fact: Fact, pool: Sequence[Fact], number: int) -> list[Fact]:
-    """The best neighbours of one fact in a table; for many facts, ask `neighbourhoods` once."""
-    same_relation = [other for other in pool if other.relation == fact.relation]
+    """Return the best neighbours of one fact in a table; for many facts, use `neighbourhoods` once."""
+    same_relation = [candidate for candidate in pool if candidate.relation == fact.relation]
     return _neighbourhood(same_relation).nearest(fact, number) if same_relation else []
 
 
@@ -63,6 +63,6 @@ def _neighbourhood(facts: Sequence[Fact]) -> Neighbourhood:
     return Neighbourhood(tuple(facts), vectorizer, vectors)
 
 
-def _may_stand_beside(fact: Fact, other: Fact) -> bool:
-    same_subject = shared_name(subject_names(fact), subject_names(other)) is not None
-    return not same_subject and shared_name(new_names(fact), true_names(other)) is None
+def _is_neighbour(fact: Fact, candidate: Fact) -> bool:
+    same_subject = shared_name(subject_names(fact), subject_names(candidate)) is not None
+    return not same_subject and shared_name(new_names(fact), true_names(candidate)) is None

@@ -1,4 +1,4 @@
-"""From facts and wordings to probes: every chosen kind of prompt for every fact."""
+"""Build probes from facts and wordings: every selected kind of prompt for every fact."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from edit_robustness.records import Completion, Fact, Probe
 
 logger = logging.getLogger(__name__)
 
-_STRANGERS_TRIED = 40
+_STRANGER_TRIES = 40
 
 
 def build_probes(
@@ -50,55 +50,58 @@ def build_probes(
     edited_together: Sequence[Fact] = (),
     wordings: Iterable[Wording] | None = None,
     paraphrases: int | None = None,
-    counted: bool = True,
+    log_counts: bool = True,
 ) -> list[Probe]:
     """Return the probes of some facts, fact by fact, each in the order of `KINDS`.
 
-    A fact whose data do not allow a kind goes without it, and a probe that would give an object away is dropped; how
-    many is logged.
+    A kind is skipped for a fact whose data do not allow it. A probe that would reveal an object is dropped. The numbers
+    of both are logged.
 
     Args:
-        facts: What is edited.
+        facts: The facts to edit.
         templates: Wordings by relation, types of subjects, and unrelated passages.
         pool: All facts, edited or not, from which neighbours and other subjects are taken.
         kinds: Names of kinds and groups of kinds.
         neighbours: Probes per fact about other subjects of the same relation.
-        seed: What random choices follow from, together with the fact and the purpose.
+        seed: Seed of the random choices, combined with the fact and the purpose.
         relation_specificity: Probes per fact about other relations of the same subject.
         unrelated: Probes per fact about other subjects and other relations.
-        edited_together: Facts that are edited on the same model; what they change is nowhere expected to stay.
-        wordings: Of these facts; those of the templates where it is not given.
-        paraphrases: Paraphrases a fact; all where it is not given.
-        counted: Whether to log how many are missing.
+        edited_together: Facts that are edited on the same model. No locality probe asks for what they change.
+        wordings: Wordings of these facts; by default those of the templates.
+        paraphrases: Number of paraphrases per fact; by default all.
+        log_counts: Whether to log how many probes are missing.
 
     Raises:
-        ValueError: For an unknown kind, or one that follows a kind left out.
+        ValueError: If a kind is unknown, or follows a kind that is not selected.
     """
     numbers = dict.fromkeys(("neighbourhood", "edit_before_neighbour"), neighbours)
     numbers |= {"relation_specificity": relation_specificity, "unrelated": unrelated}
-    chosen = [KINDS[name] for name in chosen_kinds(kinds) if numbers.get(name) != 0]
-    gather = _Gathering(templates, pool, chosen, numbers, seed, paraphrases, wordings, edited_together)
+    selected_kinds = [KINDS[name] for name in chosen_kinds(kinds) if numbers.get(name) != 0]
+    builder = _MaterialBuilder(templates, pool, selected_kinds, numbers, seed, paraphrases, wordings, edited_together)
     probes: list[Probe] = []
-    without: Counter[str] = Counter()
-    leaking: Counter[str] = Counter()
+    n_without: Counter[str] = Counter()
+    n_leaks: Counter[str] = Counter()
     for fact in facts:
-        material, ids = gather.material(fact), set[str]()
-        for kind in chosen:
-            built = kind.build(fact, material)
-            sound = [probe for probe in built if kind.leak(probe, fact) is None]
-            leaking[kind.name] += len(built) - len(sound)
-            # what follows an answer needs the prompt that is answered
-            usable = [probe for probe in sound if probe.follows is None or probe.follows in ids]
-            ids |= {probe.id for probe in usable}
-            without[kind.name] += not usable
-            probes += usable
-    if counted:
-        _say_what_is_missing(without, leaking, len(facts))
+        material, ids = builder.material(fact), set[str]()
+        for kind in selected_kinds:
+            candidates = kind.build(fact, material)
+            safe_probes = [probe for probe in candidates if kind.leak(probe, fact) is None]
+            n_leaks[kind.name] += len(candidates) - len(safe_probes)
+            # a follow-up can only be asked if the prompt before it is asked too
+            kind_probes = [probe for probe in safe_probes if probe.follows is None or probe.follows in ids]
+            ids |= {probe.id for probe in kind_probes}
+            n_without[kind.name] += not kind_probes
+            probes += kind_probes
+    if log_counts:
+        _log_gaps(n_without, n_leaks, len(facts))
     return probes
 
 
-class _Gathering:
-    """Gathers what the chosen kinds need, and no more: recalling a table of facts needs statements only."""
+class _MaterialBuilder:
+    """Builds the material of each fact.
+
+    Only what the selected kinds need is computed, because the recall of a whole table of facts needs statements only.
+    """
 
     def __init__(
         self,
@@ -113,19 +116,19 @@ class _Gathering:
     ):
         self._templates, self._pool, self._seed = templates, pool, seed
         self._paraphrases = paraphrases
-        asked = {kind.name for kind in kinds}
-        self._numbers = {name: number if name in asked else 0 for name, number in numbers.items()}
+        kind_names = {kind.name for kind in kinds}
+        self._numbers = {name: number if name in kind_names else 0 for name, number in numbers.items()}
         self._neighbours = max(self._numbers["neighbourhood"], self._numbers["edit_before_neighbour"])
         self._parts = {part for kind in kinds for part in kind.parts}
         self._noisy = any(kind.name.startswith("noisy_context") for kind in kinds)
         subjects = {plain(fact.subject) for fact in edited_together}
-        known = [fact for fact in pool if fact.target_true and plain(fact.subject) not in subjects]
-        self._around = neighbourhoods(known) if self._neighbours else {}
-        asks_others = self._numbers["relation_specificity"] or self._numbers["unrelated"]
-        self._specificity = Specificity(pool if asks_others else (), templates, edited_together, seed)
-        misspells = any(kind.name == "misspelling" for kind in kinds)
-        self._known_words = _words_of(pool, templates) if misspells else frozenset()
-        self._wordings = None if wordings is None else _by_fact(wordings)
+        facts_with_objects = [fact for fact in pool if fact.target_true and plain(fact.subject) not in subjects]
+        self._neighbourhoods = neighbourhoods(facts_with_objects) if self._neighbours else {}
+        needs_specificity = self._numbers["relation_specificity"] or self._numbers["unrelated"]
+        self._specificity = Specificity(pool if needs_specificity else (), templates, edited_together, seed)
+        has_misspelling = any(kind.name == "misspelling" for kind in kinds)
+        self._known_words = _name_words(pool, templates) if has_misspelling else frozenset()
+        self._wordings = None if wordings is None else _group_by_fact(wordings)
 
     def material(self, fact: Fact) -> Material:
         relation = self._templates.relations.get(fact.relation)
@@ -136,7 +139,7 @@ class _Gathering:
             reference=subject_type(fact, self._templates).reference,
             stranger=self._stranger(fact) if self._noisy else "",
             passages=self._templates.unrelated,
-            neighbours=_neighbours_of(fact, self._around, self._neighbours),
+            neighbours=_neighbour_completions(fact, self._neighbourhoods, self._neighbours),
             relation_specificity=self._specificity.relation_specificity(fact, self._numbers["relation_specificity"]),
             unrelated=self._specificity.unrelated(fact, self._numbers["unrelated"]),
             known_words=self._known_words,
@@ -151,44 +154,56 @@ class _Gathering:
         return texts | {"paraphrase": texts["paraphrase"][: self._paraphrases]}
 
     def _stranger(self, fact: Fact) -> str:
-        """The profile of another subject, in other sentences than the fact's own, that names nothing of the fact."""
+        """Return a profile of another subject that names nothing of the fact; empty if none is found.
+
+        Its sentences differ from those of the fact's own profile.
+        """
         rng = Random(f"{self._seed}/{fact.id}/stranger")
-        own = subject_type(fact, self._templates)
-        named = (*subject_names(fact), *true_names(fact), *new_names(fact))
-        for other in rng.sample(self._pool, min(_STRANGERS_TRIED, len(self._pool))):
-            profile = other_profile(other, self._templates, own)
-            if profile and first_named(profile, named) is None:
+        own_type = subject_type(fact, self._templates)
+        fact_names = (*subject_names(fact), *true_names(fact), *new_names(fact))
+        for stranger in rng.sample(self._pool, min(_STRANGER_TRIES, len(self._pool))):
+            profile = other_profile(stranger, self._templates, own_type)
+            if profile and first_named(profile, fact_names) is None:
                 return profile
         return ""
 
 
-def _neighbours_of(fact: Fact, around: Mapping[str, Neighbourhood], number: int) -> tuple[Completion, ...]:
-    """The data set's own neighbours, then the closest in the table; none whose right answer the edit writes."""
-    own = [one for one in fact.neighbours if shared_name(new_names(fact), (one.target, *one.aliases)) is None]
-    near = around[fact.relation].nearest(fact, number) if fact.relation in around else []
-    others = [
-        Completion(other.statement, other.target_true, other.target_true_aliases, other.subject, other.join)
-        for other in near
+def _neighbour_completions(fact: Fact, by_relation: Mapping[str, Neighbourhood], number: int) -> tuple[Completion, ...]:
+    """Return the data set's neighbours, then the nearest in the table.
+
+    Neighbours whose right answer is the edit's new object are left out.
+    """
+    given_neighbours = [
+        completion
+        for completion in fact.neighbours
+        if shared_name(new_names(fact), (completion.target, *completion.aliases)) is None
     ]
-    return (*own, *others)[:number]
+    nearest_facts = by_relation[fact.relation].nearest(fact, number) if fact.relation in by_relation else []
+    table_neighbours = [
+        Completion(
+            neighbour.statement, neighbour.target_true, neighbour.target_true_aliases, neighbour.subject, neighbour.join
+        )
+        for neighbour in nearest_facts
+    ]
+    return (*given_neighbours, *table_neighbours)[:number]
 
 
-def _words_of(pool: Sequence[Fact], templates: Templates) -> frozenset[str]:
-    named = (name for fact in pool for names in (subject_names, true_names, new_names) for name in names(fact))
-    return words(*named, *(relation.statement for relation in templates.relations.values()))
+def _name_words(pool: Sequence[Fact], templates: Templates) -> frozenset[str]:
+    all_names = (name for fact in pool for names in (subject_names, true_names, new_names) for name in names(fact))
+    return words(*all_names, *(relation.statement for relation in templates.relations.values()))
 
 
-def _by_fact(wordings: Iterable[Wording]) -> dict[str, list[Wording]]:
+def _group_by_fact(wordings: Iterable[Wording]) -> dict[str, list[Wording]]:
     by_fact: dict[str, list[Wording]] = {}
     for wording in wordings:
         by_fact.setdefault(wording.fact_id, []).append(wording)
     return by_fact
 
 
-def _say_what_is_missing(without: Counter[str], leaking: Counter[str], facts: int) -> None:
-    for kind, number in without.items():
+def _log_gaps(n_without: Counter[str], n_leaks: Counter[str], n_facts: int) -> None:
+    for kind, number in n_without.items():
         if number:
-            logger.warning("%d of %d facts have no %s probe: their data do not allow it", number, facts, kind)
-    for kind, number in leaking.items():
+            logger.warning("%d of %d facts have no %s probe, because their data do not allow it", number, n_facts, kind)
+    for kind, number in n_leaks.items():
         if number:
-            logger.warning("%d %s probes left out: they would name an object", number, kind)
+            logger.warning("Dropped %d %s probes that would name an object", number, kind)

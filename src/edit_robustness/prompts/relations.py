@@ -1,4 +1,4 @@
-"""The wordings of each relation, read from YAML and checked, so that a slip in a template is named before a run."""
+"""Read the wordings of each relation from YAML and check them, so that mistakes in templates are found before a run."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from edit_robustness.records import SLOT, Relation, SubjectType
 _WHERE = "the templates of relations (raw_relations in the catalog: data/01_raw/relations.yml unless you changed it)"
 
 BLANK = "____"
-"""What stands in the object's place in a cloze."""
+"""The blank that replaces the object in a cloze."""
 
 
 @dataclass(frozen=True)
 class Templates:
-    """What the rephrasing has to go on.
+    """The templates from which wordings are made.
 
     Attributes:
         relations: The wordings of each relation.
-        unrelated: Passages about nothing in particular.
-        subjects: What can be said of every subject of a type.
+        unrelated: Passages on general topics.
+        subjects: Sentences that hold for every subject of a type.
     """
 
     relations: dict[str, Relation]
@@ -33,47 +33,47 @@ class Templates:
     subjects: dict[str, SubjectType] = field(default_factory=dict)
 
 
-def _refuse(message: str, **values: object) -> PydanticCustomError:
+def _template_error(message: str, **values: object) -> PydanticCustomError:
     return PydanticCustomError("template", message, values)  # type: ignore[arg-type]
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise _refuse("is empty")
+        raise _template_error("is empty")
     return text.strip()
 
 
 def _one_slot(template: str) -> str:
-    if (found := template.count(SLOT)) != 1:
-        raise _refuse(
-            "must hold {slot} exactly once, it has {found}: {template}", slot=SLOT, found=found, template=template
+    if (n_slots := template.count(SLOT)) != 1:
+        raise _template_error(
+            "must contain {slot} exactly once, it has {found}: {template}", slot=SLOT, found=n_slots, template=template
         )
     return template
 
 
 def _some_slot(template: str) -> str:
     if SLOT not in template:
-        raise _refuse("must hold {slot} at least once: {template}", slot=SLOT, template=template)
+        raise _template_error("must contain {slot} at least once: {template}", slot=SLOT, template=template)
     return template
 
 
 def _one_blank(template: str) -> str:
     if [len(blank) for blank in re.findall("__+", template)] != [len(BLANK)]:
-        raise _refuse("must hold {blank} exactly once: {template}", blank=BLANK, template=template)
+        raise _template_error("must contain {blank} exactly once: {template}", blank=BLANK, template=template)
     return template
 
 
 def _open_end(template: str) -> str:
     if template.endswith((".", "?", "!", ";")):
-        raise _refuse(
-            "must end where the object comes, without a full stop or question mark: {template}", template=template
+        raise _template_error(
+            "must end right before the object, without a full stop or question mark: {template}", template=template
         )
     return template
 
 
 def _distinct(templates: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(templates)) < len(templates):
-        raise _refuse("must differ from each other")
+        raise _template_error("must differ from each other")
     return templates
 
 
@@ -83,7 +83,7 @@ Prompt = Annotated[Template, AfterValidator(_open_end)]
 
 
 class _RelationRow(BaseModel):
-    """One relation as it stands in the YAML."""
+    """One relation of the YAML file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -100,7 +100,7 @@ class _RelationRow(BaseModel):
 
 
 class _SubjectRow(BaseModel):
-    """One type of subjects as it stands in the YAML."""
+    """One type of subjects of the YAML file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -113,7 +113,7 @@ class _SubjectRow(BaseModel):
 
 
 class _RelationsFile(BaseModel):
-    """The whole YAML."""
+    """The content of the YAML file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -125,46 +125,46 @@ class _RelationsFile(BaseModel):
     def _subjects_have_types(self) -> _RelationsFile:
         for name, row in self.relations.items():
             if row.subject not in self.subjects:
-                there = ", ".join(self.subjects)
-                raise _refuse(
-                    "relations.{name}.subject: no type {type} under `subjects`; there are {there}",
+                types = ", ".join(self.subjects)
+                raise _template_error(
+                    "relations.{name}.subject: unknown type {type}; types under `subjects`: {there}",
                     name=name,
                     type=row.subject,
-                    there=there,
+                    there=types,
                 )
         return self
 
     @model_validator(mode="after")
     def _unaffected_are_others(self) -> _RelationsFile:
         for name, row in self.relations.items():
-            for other in row.unaffected:
-                if other == name or other not in self.relations:
-                    wrong = "the relation itself" if other == name else f"no relation {other} in this file"
-                    raise _refuse("relations.{name}.unaffected: {wrong}", name=name, wrong=wrong)
+            for other_name in row.unaffected:
+                if other_name == name or other_name not in self.relations:
+                    fault = "the relation itself" if other_name == name else f"no relation {other_name} in this file"
+                    raise _template_error("relations.{name}.unaffected: {wrong}", name=name, wrong=fault)
         return self
 
 
 def read_relations(raw: Mapping[str, Any]) -> Templates:
-    """The templates of a YAML of relations.
+    """Read the templates from the content of a YAML file of relations.
 
     Args:
         raw: ``{relations: {P36: {name, subject, object, statement, paraphrases, question, cloze, context,
             reversed_question, unaffected}}, subjects: {place: {reference, profile}}, unrelated: [...]}``. Each
-            template has ``{}`` in the subject's place, `reversed_question` in the object's; it may be left out, and
-            so may `unaffected`, which lists other relations. `subject` is a key of `subjects`; `object` says what kind
-            of thing the object is.
+            template has ``{}`` in place of the subject, `reversed_question` in place of the object. `reversed_question`
+            and `unaffected` (a list of other relations) are optional. `subject` is a key of `subjects`. `object` is
+            the type of the object.
 
     Raises:
-        ValueError: Naming each relation and field that is wrong, and how.
+        ValueError: If the content is invalid. The message lists each relation and field with its problem.
     """
     if not isinstance(raw, Mapping):
-        held = "nothing" if raw is None else f"a {type(raw).__name__}"
-        raise ValueError(f"{_WHERE} hold {held}; they need `relations:` and `subjects:`")
+        content = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise ValueError(f"{_WHERE} contain {content}; they must have `relations:` and `subjects:`")
     try:
         file = _RelationsFile.model_validate(dict(raw))
     except ValidationError as failure:
-        wrong = "\n".join(f"  {_describe(error)}" for error in failure.errors())
-        raise ValueError(f"{_WHERE} cannot be used:\n{wrong}") from failure
+        faults = "\n".join(f"  {_describe(error)}" for error in failure.errors())
+        raise ValueError(f"{_WHERE} cannot be used:\n{faults}") from failure
     relations = {name: _relation(name, row) for name, row in file.relations.items()}
     subjects = {name: SubjectType(name=name, **row.model_dump()) for name, row in file.subjects.items()}
     return Templates(relations, file.unrelated, subjects)
@@ -175,5 +175,5 @@ def _relation(identifier: str, row: _RelationRow) -> Relation:
 
 
 def _describe(error: ErrorDetails) -> str:
-    where = ".".join(map(str, error["loc"]))
-    return f"{where}: {error['msg']}" if where else error["msg"]
+    location = ".".join(map(str, error["loc"]))
+    return f"{location}: {error['msg']}" if location else error["msg"]

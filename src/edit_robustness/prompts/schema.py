@@ -1,6 +1,6 @@
-"""One schema for facts whatever their source: a row of text becomes a `Fact`, or a reason why it cannot.
+"""One schema for facts from every source: a row becomes a `Fact`, or an error with the reason why it cannot.
 
-Reasons open with a short name of what is wrong, up to the first colon, so that many rejects can be counted by it.
+A reason begins with a short name of the problem, up to the first colon, so that rejected rows can be counted by it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edit_robustness.text.joining import JOINS
 
 REQUIRED_COLUMNS = ("subject", "target_new")
 STATEMENT_COLUMNS = ("prompt", "relation")
-"""A row needs a prompt of its own, or a relation that has templates."""
+"""A row needs its own prompt, or a relation that has templates."""
 
 OPTIONAL_COLUMNS = (
     *("id", "target_true", "target_true_aliases", "target_new_aliases", "page_views", "subject_aliases", "subject_id"),
@@ -29,24 +29,24 @@ OPTIONAL_COLUMNS = (
     *("consequences", "join"),
 )
 COLUMNS = (*REQUIRED_COLUMNS, *STATEMENT_COLUMNS, *OPTIONAL_COLUMNS)
-"""Every column of a raw table of facts that is read."""
+"""All columns of a raw table of facts that are read."""
 
 UNREADABLE = "UNREADABLE"
-"""Column of a raw table with the reason why a record cannot be read at all; files have no such column, because the
-names of theirs lose their capitals."""
+"""Column of a raw table with the reason why a record cannot be read at all. No column of a file can have this name,
+because column names of files are converted to lower case."""
 
 LEFT_OUT = "LEFT OUT"
-"""Column of a raw table with the names of what a reader leaves out of a record that it keeps, one for each prompt."""
+"""Column of a raw table with the names of the prompts that a reader drops from a record, one name per prompt."""
 
 LONGEST_FILE_NAME = 200
-"""Bytes of an id as a file name, where characters beyond ASCII are percent-encoded (``%E6%9D%B1``, nine a character)
-as in `datasets.folders`; a file system takes 255, and a suffix comes behind."""
+"""Maximum bytes of an id as a file name. Characters beyond ASCII are percent-encoded (``%E6%9D%B1``, nine bytes per
+character) as in `datasets.folders`. File systems allow 255 bytes, and a suffix is added."""
 
 FAILED_LOOKUP = 1
-"""Page views that mean a look-up that failed: published tables store 1 (or 0) for it."""
+"""Page views that stand for a failed look-up: published tables store 1 (or 0) for it."""
 
-_QUOTED = 40
-_LISTED = 12
+_QUOTE_LENGTH = 40
+_LIST_LENGTH = 12
 _MOST_VIEWS = 2**63 - 1
 _MISSING = frozenset({"nan", "NaN", "<NA>", "None"})
 _ID = re.compile(r"\w[\w.-]{0,119}")
@@ -62,12 +62,12 @@ def _not_empty(text: str) -> str:
 
 def _one_line(text: str) -> str:
     if text in _MISSING:
-        raise refusal(f"is how programs write a missing cell: {text!r}; leave it empty")
+        raise refusal(f"is a placeholder for a missing cell: {text!r}; leave the cell empty")
     return " ".join(text.split())
 
 
 def _texts(cell: Any) -> tuple[str, ...]:
-    """Several texts: a list, text with one in JSON or Python, or text separated by ``|``."""
+    """Return several texts from a list, from text with a list in JSON or Python, or from text separated by ``|``."""
     if isinstance(cell, str):
         cell = as_list(cell) if cell.strip().startswith("[") else nested(cell)
     return tuple(flat_texts(cell.split("|") if isinstance(cell, str) else cell))
@@ -78,7 +78,7 @@ def _names(cell: Any) -> tuple[str, ...]:
 
 
 def _objects(cell: Any) -> list[Any]:
-    """Several records, without the fields that are null: in Parquet every record has the fields of all."""
+    """Return the records of a cell without null fields, because in Parquet every record has the fields of all."""
     return [
         {name: value for name, value in item.items() if value is not None} if isinstance(item, dict) else item
         for item in as_list(cell)
@@ -88,9 +88,9 @@ def _objects(cell: Any) -> list[Any]:
 def _item(text: str) -> str:
     if not text:
         return ""
-    if not (found := _ITEM.fullmatch(text)):
-        raise refusal(f"is not a Wikidata item: {text[:_QUOTED]!r} (such as Q142)")
-    return found[1]
+    if not (match := _ITEM.fullmatch(text)):
+        raise refusal(f"is not a Wikidata item: {text[:_QUOTE_LENGTH]!r} (such as Q142)")
+    return match[1]
 
 
 def _views(text: str) -> int | None:
@@ -100,22 +100,22 @@ def _views(text: str) -> int | None:
         number = int(text) if text.isdecimal() else float(text)
         views = int(number)
     except (ValueError, OverflowError):
-        raise refusal(f"is not a number: {text[:_QUOTED]!r}") from None
+        raise refusal(f"is not a number: {text[:_QUOTE_LENGTH]!r}") from None
     if views != number:
-        raise refusal(f"is not a whole number: {text[:_QUOTED]!r}")
+        raise refusal(f"is not a whole number: {text[:_QUOTE_LENGTH]!r}")
     if views > _MOST_VIEWS:
-        raise refusal(f"is too large a number: {text[:_QUOTED]!r}, at most {_MOST_VIEWS}")
+        raise refusal(f"is too large a number: {text[:_QUOTE_LENGTH]!r}, at most {_MOST_VIEWS}")
     if views < 0:
         raise refusal(f"is negative: {views}")
     return views if views > FAILED_LOOKUP else None
 
 
 def _join(cell: Any) -> str | None:
-    """A word for what stands between prompt and object, or that itself; missing leaves it to the rule."""
+    """Return the text between prompt and object, given by its name or as it is; None leaves it to the default rule."""
     if cell is None or (isinstance(cell, float) and cell != cell):
         return None
     if not isinstance(cell, str) or cell not in (*JOINS, *JOINS.values()):
-        raise refusal(f"is neither {' nor '.join(JOINS)}: {str(cell)[:_QUOTED]!r}; leave it out for what is usual")
+        raise refusal(f"is neither {' nor '.join(JOINS)}: {str(cell)[:_QUOTE_LENGTH]!r}; leave it out for the default")
     return JOINS.get(cell, cell)
 
 
@@ -130,7 +130,7 @@ Views = Annotated[int | None, BeforeValidator(_views), BeforeValidator(as_text)]
 
 
 class CompletionRow(BaseModel):
-    """A prompt that a data set brings, with what ought to come after it, in a row."""
+    """A prompt of a data set with its expected answer, as a nested record of a row."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -145,7 +145,7 @@ Completions = Annotated[tuple[CompletionRow, ...], BeforeValidator(_objects)]
 
 
 class FactRow(BaseModel):
-    """One row of a raw table of facts; columns that are not named here are ignored."""
+    """One row of a raw table of facts; other columns are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -174,68 +174,71 @@ class FactRow(BaseModel):
         new = (self.target_new, *self.target_new_aliases)
         true = (self.target_true, *self.target_true_aliases) if self.target_true else self.target_true_aliases
         if (name := shared_name(new, true)) is not None:
-            raise refusal(f"new object equals the old: {name[:_QUOTED]!r} names both")
+            raise refusal(f"new object equals the old: {name[:_QUOTE_LENGTH]!r} names both")
         return self
 
     @model_validator(mode="after")
     def _id_is_a_file_name(self) -> FactRow:
         if self.id and not _ID.fullmatch(self.id):
-            raise refusal(f"id is not a file name: {self.id[:_QUOTED]!r} (letters, digits, '_', '.', '-', at most 120)")
+            raise refusal(
+                f"id is not a file name: {self.id[:_QUOTE_LENGTH]!r} (letters, digits, '_', '.', '-', at most 120)"
+            )
         if (size := len(quote(self.id))) > LONGEST_FILE_NAME:
             raise refusal(
                 f"id is too long for a file name: {size} bytes as a file name, where a character beyond ASCII takes 6 "
-                f"to 12, at most {LONGEST_FILE_NAME}: {self.id[:_QUOTED]!r}; shorten it or leave it out"
+                f"to 12, at most {LONGEST_FILE_NAME}: {self.id[:_QUOTE_LENGTH]!r}; shorten it or leave it out"
             )
         return self
 
 
 def read_fact(row: Mapping[str, Any], relations: Mapping[str, Relation]) -> Fact:
-    """The fact in one row of a raw table.
+    """Return the fact in one row of a raw table.
 
-    The prompt is the row's own if it has one, with ``{}`` or the subject itself once, and else the statement of
-    its relation. Without a relation, the prompt stands for it: facts asked in the same words are of one relation.
-    Without an id, one is made of relation and subject alone, so that no other row can change it.
+    The prompt is the row's own prompt, which must contain ``{}`` or the subject exactly once. A row without a prompt
+    uses the statement of its relation. A row without a relation uses its prompt as the relation, so that facts with the
+    same prompt belong to one relation. A missing id is made of relation and subject only, so that it does not depend
+    on other rows.
 
     Args:
         row: Cells by column; text, numbers, lists or missing.
         relations: Templates by relation.
 
     Raises:
-        ValueError: The reason why the row is no fact.
+        ValueError: If the row is not a valid fact; the message is the reason.
     """
     if reason := row.get(UNREADABLE):
         raise ValueError(str(reason))
     try:
-        checked = FactRow.model_validate(dict(row))
+        fact_row = FactRow.model_validate(dict(row))
     except ValidationError as failure:
         raise ValueError("; ".join(_reason(error) for error in failure.errors())) from failure
-    template = _template(checked, relations)
-    relation = checked.relation or template
+    template = _template(fact_row, relations)
+    relation = fact_row.relation or template
     return Fact(
-        id=checked.id or make_id(relation, checked.subject),
-        subject=checked.subject,
+        id=fact_row.id or make_id(relation, fact_row.subject),
+        subject=fact_row.subject,
         relation=relation,
         prompt=template,
-        target_true=checked.target_true,
-        target_new=checked.target_new,
-        target_true_aliases=_other_names(checked.target_true, checked.target_true_aliases),
-        target_new_aliases=_other_names(checked.target_new, checked.target_new_aliases),
-        page_views=checked.page_views,
-        subject_aliases=_other_names(checked.subject, checked.subject_aliases),
-        subject_id=checked.subject_id,
-        target_true_id=checked.target_true_id,
-        target_new_id=checked.target_new_id,
-        paraphrases=tuple(dict.fromkeys(checked.paraphrases)),
-        neighbours=_completions(checked.neighbours),
-        relation_specificity=_completions(checked.relation_specificity),
-        unrelated=_completions(checked.unrelated),
-        consequences=_completions(checked.consequences),
-        join=checked.join,
+        target_true=fact_row.target_true,
+        target_new=fact_row.target_new,
+        target_true_aliases=_other_names(fact_row.target_true, fact_row.target_true_aliases),
+        target_new_aliases=_other_names(fact_row.target_new, fact_row.target_new_aliases),
+        page_views=fact_row.page_views,
+        subject_aliases=_other_names(fact_row.subject, fact_row.subject_aliases),
+        subject_id=fact_row.subject_id,
+        target_true_id=fact_row.target_true_id,
+        target_new_id=fact_row.target_new_id,
+        paraphrases=tuple(dict.fromkeys(fact_row.paraphrases)),
+        neighbours=_completions(fact_row.neighbours),
+        relation_specificity=_completions(fact_row.relation_specificity),
+        unrelated=_completions(fact_row.unrelated),
+        consequences=_completions(fact_row.consequences),
+        join=fact_row.join,
     )
 
 
 def make_id(relation: str, subject: str) -> str:
-    """``P36-france``; a short digest is added where letters had to be dropped, so that ids stay apart."""
+    """Return an id such as ``P36-france``; a short digest is added if letters were dropped, so that ids stay unique."""
     return f"{_slug(relation)}-{_slug(subject.casefold())}"
 
 
@@ -250,30 +253,30 @@ def _slug(text: str) -> str:
 
 def _template(row: FactRow, relations: Mapping[str, Relation]) -> str:
     if not row.prompt and not row.relation:
-        raise ValueError("no prompt: a row needs a prompt of its own, or a relation that has templates")
+        raise ValueError("no prompt: a row needs its own prompt, or a relation that has templates")
     if not row.prompt:
         if row.relation not in relations:
-            some = ", ".join(list(relations)[:_LISTED]) + (" ..." if len(relations) > _LISTED else "")
+            examples = ", ".join(list(relations)[:_LIST_LENGTH]) + (" ..." if len(relations) > _LIST_LENGTH else "")
             raise ValueError(
-                f"unknown relation: {row.relation[:_QUOTED]!r} has no templates and the row no prompt; "
-                f"give it a prompt, or use one of the {len(relations)} that have some: {some}"
+                f"unknown relation: {row.relation[:_QUOTE_LENGTH]!r} has no templates, and the row has no prompt; "
+                f"add a prompt, or use one of the {len(relations)} relations with templates: {examples}"
             )
         return relations[row.relation].statement
     if row.prompt.count(SLOT) == 1 and SLOT not in row.subject:
         return row.prompt
-    subject, prompt = row.subject[:_QUOTED], row.prompt[:_QUOTED]
-    # a name has plain spaces by now, where a prompt may still have others
-    spaced = row.prompt if row.subject in row.prompt else _one_line(row.prompt)
-    if row.subject not in spaced:
+    subject, prompt = row.subject[:_QUOTE_LENGTH], row.prompt[:_QUOTE_LENGTH]
+    # whitespace in names is already normalised, in prompts it is not
+    prompt_text = row.prompt if row.subject in row.prompt else _one_line(row.prompt)
+    if row.subject not in prompt_text:
         raise ValueError(f"subject is not in its prompt: {subject!r} in {prompt!r}; it must hold it, or {SLOT}, once")
-    template = spaced.replace(row.subject, SLOT)
+    template = prompt_text.replace(row.subject, SLOT)
     if template.count(SLOT) > 1:
         raise ValueError(f"subject is in its prompt more than once: {subject!r}; write one {SLOT} where it is meant")
     return template
 
 
 def _other_names(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
-    """The aliases that add something, each once."""
+    """Return the aliases that differ from the name and from each other."""
     first_of = {plain(alias): alias for alias in reversed(aliases)}
     first_of.pop(plain(name), None)
     return tuple(alias for alias in aliases if first_of.get(plain(alias)) is alias)

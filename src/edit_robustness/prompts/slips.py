@@ -1,4 +1,4 @@
-"""How people mistype: two letters swapped."""
+"""Misspellings by swapping two letters."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ _SHORTEST = 5
 _WORD = re.compile(rf"[^\W\d_]{{{_SHORTEST},}}")
 
 
-def misspelt(text: str, known: frozenset[str], rng: Random) -> str:
-    """A text with two neighbouring letters swapped, inside one word; empty where no word can be misspelt.
+def misspelt(text: str, known_words: frozenset[str], rng: Random) -> str:
+    """Swap two adjacent letters inside one word of a text; return an empty text if no word can be misspelled.
 
-    A word keeps its first and last letter, and never becomes one of `known`, so that no other name comes of it.
+    A word keeps its first and last letter, and never becomes one of `known_words`, so that the result is not another
+    name.
     """
-    found = [word for word in _WORD.finditer(text) if word.group().lower() != word.group().upper()]
-    for word in rng.sample(found, len(found)):
+    candidates = [word for word in _WORD.finditer(text) if word.group().lower() != word.group().upper()]
+    for word in rng.sample(candidates, len(candidates)):
         places = range(1, len(word.group()) - 2)
         for place in rng.sample(places, len(places)):
-            slip = _swapped(word.group(), place)
-            if slip != word.group() and slip.casefold() not in known:
+            slip = _swap(word.group(), place)
+            if slip != word.group() and slip.casefold() not in known_words:
                 return text[: word.start()] + slip + text[word.end() :]
     return ""
 
 
-def _swapped(word: str, place: int) -> str:
+def _swap(word: str, place: int) -> str:
     return word[:place] + word[place + 1] + word[place] + word[place + 2 :]

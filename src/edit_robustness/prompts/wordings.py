@@ -1,8 +1,8 @@
-"""Wordings: the ingredients, each a text about one fact, that the kinds of prompt are built from.
+"""Wordings: texts about one fact from which prompts are built.
 
-Whoever makes them (the templates of the relations, a language model, a person), they become the same table, go
-through the same checks, and a text that fails keeps the reason beside it; so the exact prompts of an experiment can
-be read, mended and shared.
+Wordings come from the templates of the relations, from a language model or from a person. All of them are stored in the
+same table and pass the same checks. A text that fails is stored with the reason. You can read, correct and share the
+exact prompts of an experiment.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edit_robustness.records import Fact, Relation, SubjectType
 logger = logging.getLogger(__name__)
 
 DATA, TEMPLATES, WRITER = "data", "templates", "writer"
-"""Where a wording comes from: the data set of its fact, templates, or a writer."""
+"""Sources of a wording: the data set of its fact, the templates, or a writer."""
 
 ANY_SUBJECT = SubjectType(
     name="any",
@@ -42,7 +42,7 @@ ANY_SUBJECT = SubjectType(
         "Anyone who wants to learn more about {} will find a list of readings at the end of the page.",
     ),
 )
-"""Of facts whose relation has no templates: sentences that hold for a person, a place or a thing."""
+"""Subject type of facts whose relation has no templates. Its sentences hold for a person, a place or a thing."""
 
 _DIALOGUE = (
     ("User: The name {} came up today.", ""),
@@ -50,7 +50,7 @@ _DIALOGUE = (
     ("User: There is something else to mention.", ""),
     ("Assistant: There is more to tell, of course.", "What would you like to know?"),
 )
-"""What each turn says before and after a sentence of the profile."""
+"""Texts of each turn before and after a sentence of the profile."""
 
 _FEWEST_SENTENCES = len(_DIALOGUE)
 
@@ -61,12 +61,12 @@ class Wording:
 
     Attributes:
         fact_id: The fact.
-        part: What the text is: a key of `checks.PARTS`.
-        number: Which of its part, from 0.
-        text: The text, subject and all; of a dialogue, a line a turn.
-        source: ``data``, ``templates``, ``writer``, or whatever a reviewed table says.
+        part: The kind of text, a key of `checks.PARTS`.
+        number: Number within the part, from 0.
+        text: The text with the subject filled in; a dialogue has one line per turn.
+        source: ``data``, ``templates``, ``writer``, or the source given in a reviewed table.
         accepted: Whether it passed the checks.
-        reason: Why it did not; empty where it did.
+        reason: Why it failed; empty if it passed.
     """
 
     fact_id: str
@@ -83,15 +83,16 @@ REQUIRED_COLUMNS = ("fact_id", "part", "text")
 
 
 def subject_type(fact: Fact, templates: Templates) -> SubjectType:
-    """The type of a fact's subject; `ANY_SUBJECT` where its relation has no templates."""
+    """Return the type of a fact's subject; `ANY_SUBJECT` if its relation has no templates."""
     relation = templates.relations.get(fact.relation)
     return templates.subjects.get(relation.subject, ANY_SUBJECT) if relation else ANY_SUBJECT
 
 
 def claim(fact: Fact, relation: Relation | None) -> str:
-    """The opening of a whole sentence that the object completes.
+    """Return the opening of a full sentence that the object completes.
 
-    It is the relation's statement; without one the fact's own, or a sentence about it where that is a question.
+    It is the statement of the relation. Without a relation it is the fact's own statement, or a sentence about it if
+    that is a question.
     """
     if relation is not None:
         return put(relation.statement, fact.subject)
@@ -99,15 +100,15 @@ def claim(fact: Fact, relation: Relation | None) -> str:
 
 
 def claim_join(fact: Fact) -> str | None:
-    """Return what stands between `claim` or `denial` and an object: the fact's own join, unless its prompt asks."""
+    """Return the join of `claim` or `denial` and an object: the fact's own join, unless its prompt is a question."""
     return None if is_question(fact.prompt) else fact.join
 
 
 def denial(fact: Fact, relation: Relation | None) -> str:
-    """The opening of a sentence that denies what `claim` opens."""
+    """Return the opening of a sentence that denies the claim."""
     template = relation.statement if relation is not None else fact.prompt
-    denied = f"the {_answer(fact)}" if is_question(template) else put(inside(template), fact.subject)
-    return f"It is not the case that {denied}"
+    clause = f"the {_answer(fact)}" if is_question(template) else put(inside(template), fact.subject)
+    return f"It is not the case that {clause}"
 
 
 def _answer(fact: Fact) -> str:
@@ -115,10 +116,10 @@ def _answer(fact: Fact) -> str:
 
 
 def template_wordings(fact: Fact, templates: Templates, parts: Iterable[str] = PARTS) -> list[Wording]:
-    """The wordings of a fact that its data set and the templates give, checked."""
+    """Return the checked wordings of a fact from its data set and the templates."""
     relation = templates.relations.get(fact.relation)
     of_type = subject_type(fact, templates)
-    made = {
+    makers = {
         "paraphrase": lambda: [put(text, fact.subject) for text in (relation.paraphrases if relation else ())],
         "question": lambda: [_question(fact, relation)],
         "cloze": lambda: [_cloze(fact, relation)],
@@ -126,100 +127,104 @@ def template_wordings(fact: Fact, templates: Templates, parts: Iterable[str] = P
         "dialogue": lambda: _dialogue(fact, of_type),
         "reversed_question": lambda: _reversed_question(fact, relation),
     }
-    own = brought(fact) if "paraphrase" in parts else []
-    raw = [
+    given_wordings = brought(fact) if "paraphrase" in parts else []
+    template_texts = [
         Wording(fact.id, part, number, text, TEMPLATES)
         for part in PARTS
         if part in parts
-        for number, text in enumerate(made[part](), len(own) if part == "paraphrase" else 0)
+        for number, text in enumerate(makers[part](), len(given_wordings) if part == "paraphrase" else 0)
     ]
-    return checked(own + raw, fact)
+    return checked(given_wordings + template_texts, fact)
 
 
 def brought(fact: Fact) -> list[Wording]:
-    """The paraphrases that the data set brings, as they are."""
+    """Return the paraphrases of the data set, unchanged."""
     return [Wording(fact.id, "paraphrase", number, text, DATA) for number, text in enumerate(fact.paraphrases)]
 
 
 def checked(wordings: Iterable[Wording], fact: Fact) -> list[Wording]:
-    """The wordings of one fact with the verdict of the checks; a text that repeats another is refused too."""
-    seen = {plain(fact.statement)}
-    judged = []
+    """Check the wordings of one fact; a paraphrase that repeats another text is refused too."""
+    earlier_texts = {plain(fact.statement)}
+    verdicts = []
     for wording in wordings:
         reason = problem(wording.part, wording.text, fact, as_given=wording.source == DATA)
-        if not reason and wording.part == "paraphrase" and plain(wording.text) in seen:
-            reason = "repeats: it stands there before"
-        seen.add(plain(wording.text))
-        judged.append(replace(wording, accepted=not reason, reason=reason))
-    return judged
+        if not reason and wording.part == "paraphrase" and plain(wording.text) in earlier_texts:
+            reason = "repeats: the same text comes before"
+        earlier_texts.add(plain(wording.text))
+        verdicts.append(replace(wording, accepted=not reason, reason=reason))
+    return verdicts
 
 
-def settled(facts: Sequence[Fact], made: Mapping[str, Sequence[Wording]], templates: Templates) -> list[Wording]:
-    """The wordings of all parts of all facts: those that were made, and templates where no text of a part passed.
+def settled(facts: Sequence[Fact], candidates: Mapping[str, Sequence[Wording]], templates: Templates) -> list[Wording]:
+    """Check wordings of all facts, and add template wordings for the parts of which no text passed.
 
     Args:
         facts: The facts of a run.
-        made: What a writer or a reviewed table has, by fact; it is checked here.
-        templates: What stands in.
+        candidates: Unchecked wordings of a writer or a reviewed table, by fact.
+        templates: The templates to use as a substitute.
     """
-    whole: list[Wording] = []
-    stood_in: Counter[str] = Counter()
+    wordings: list[Wording] = []
+    n_substitutes: Counter[str] = Counter()
     for fact in facts:
-        own = checked(made.get(fact.id, ()), fact)
-        lacking = [part for part in PARTS if not any(word.accepted and word.part == part for word in own)]
-        instead = template_wordings(fact, templates, lacking)
-        stood_in.update({word.part for word in instead if made and word.accepted})
-        whole += own + instead
-    for part, number in stood_in.items():
-        logger.warning("%d of %d facts have a %s from the templates, for no other passed", number, len(facts), part)
-    _say_what_was_refused(whole)
-    return whole
+        fact_wordings = checked(candidates.get(fact.id, ()), fact)
+        missing_parts = [
+            part for part in PARTS if not any(word.accepted and word.part == part for word in fact_wordings)
+        ]
+        substitutes = template_wordings(fact, templates, missing_parts)
+        n_substitutes.update({word.part for word in substitutes if candidates and word.accepted})
+        wordings += fact_wordings + substitutes
+    for part, number in n_substitutes.items():
+        logger.warning("%d of %d facts use a %s from the templates, because no other passed", number, len(facts), part)
+    _log_refusals(wordings)
+    return wordings
 
 
-def _say_what_was_refused(wordings: Iterable[Wording]) -> None:
-    refused = Counter((word.part, word.reason.split(":")[0]) for word in wordings if not word.accepted)
-    for (part, reason), number in sorted(refused.items()):
-        logger.info("%d wordings refused: %s %s", number, part, reason)
+def _log_refusals(wordings: Iterable[Wording]) -> None:
+    refusals = Counter((word.part, word.reason.split(":")[0]) for word in wordings if not word.accepted)
+    for (part, reason), number in sorted(refusals.items()):
+        logger.info("Refused %d wordings: %s %s", number, part, reason)
 
 
 def wordings_to_table(wordings: Iterable[Wording]) -> pd.DataFrame:
-    """One row a wording, to be read and edited."""
+    """Return a table with one row per wording, for reading and editing."""
     return pd.DataFrame([asdict(wording) for wording in wordings], columns=list(COLUMNS))
 
 
 def wordings_from_table(table: pd.DataFrame) -> list[Wording]:
-    """The wordings of a table, as made by `wordings_to_table` or by hand.
+    """Read the wordings of a table that was made by `wordings_to_table` or by hand.
 
-    Columns `fact_id`, `part` and `text` are needed. Rows whose `accepted` says no are left out.
+    The columns `fact_id`, `part` and `text` are required. Rows whose `accepted` is false are left out.
 
     Raises:
-        ValueError: Naming the column that is missing, or the first row whose part does not exist.
+        ValueError: If a column is missing, or a row has an unknown part.
     """
-    missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
-    if missing:
-        there = ", ".join(map(str, table.columns))
-        raise ValueError(f"the table of wordings lacks the column {', '.join(missing)}; it has {there}")
-    counted: Counter[tuple[str, str]] = Counter()
+    absent_columns = [column for column in REQUIRED_COLUMNS if column not in table.columns]
+    if absent_columns:
+        column_names = ", ".join(map(str, table.columns))
+        raise ValueError(
+            f"the table of wordings has no column {', '.join(absent_columns)}; its columns are {column_names}"
+        )
+    part_counts: Counter[tuple[str, str]] = Counter()
     wordings = []
     for line, row in enumerate(table.fillna("").to_dict(orient="records"), 2):
         fact_id, part = str(row["fact_id"]), str(row["part"]).strip()
         if part not in PARTS:
-            raise ValueError(f"line {line} of the table of wordings: no part {part!r}; there are {', '.join(PARTS)}")
+            raise ValueError(f"line {line} of the table of wordings: unknown part {part!r}; parts: {', '.join(PARTS)}")
         if str(row.get("accepted", True)).strip().casefold() in ("false", "no", "0"):
             continue
         source = str(row.get("source", "")) or "table"
-        wordings.append(Wording(fact_id, part, counted[fact_id, part], str(row["text"]).strip(), source))
-        counted[fact_id, part] += 1
+        wordings.append(Wording(fact_id, part, part_counts[fact_id, part], str(row["text"]).strip(), source))
+        part_counts[fact_id, part] += 1
     return wordings
 
 
 def accepted_texts(wordings: Iterable[Wording]) -> dict[str, tuple[str, ...]]:
-    """The accepted texts of one fact by part."""
+    """Return the accepted texts of one fact by part."""
     texts: dict[str, list[str]] = {part: [] for part in PARTS}
     for wording in wordings:
         if wording.accepted:
             texts[wording.part].append(wording.text)
-    return {part: tuple(own) for part, own in texts.items()}
+    return {part: tuple(part_texts) for part, part_texts in texts.items()}
 
 
 def _cloze(fact: Fact, relation: Relation | None) -> str:
@@ -238,29 +243,29 @@ def _reversed_question(fact: Fact, relation: Relation | None) -> list[str]:
     return [put(relation.reversed_question, fact.target_new)] if relation and relation.reversed_question else []
 
 
-def _harmless(fact: Fact, templates: Iterable[str]) -> list[str]:
-    """The sentences about the subject that name no object; a template may hold several."""
+def _harmless_sentences(fact: Fact, templates: Iterable[str]) -> list[str]:
+    """Return the filled templates that name no object; a template may contain several sentences."""
     objects = (*true_names(fact), *new_names(fact))
-    filled = (put(template, fact.subject) for template in templates)
-    return [text for text in filled if first_named(text, objects, besides=[fact.subject]) is None]
+    sentences = (put(template, fact.subject) for template in templates)
+    return [text for text in sentences if first_named(text, objects, besides=[fact.subject]) is None]
 
 
 def _profile(fact: Fact, relation: Relation | None, of_type: SubjectType) -> list[str]:
-    sentences = _harmless(fact, [*([relation.context] if relation else []), *of_type.profile])
+    sentences = _harmless_sentences(fact, [*([relation.context] if relation else []), *of_type.profile])
     return [" ".join(sentences)] if len(sentences) >= _FEWEST_SENTENCES else []
 
 
-def other_profile(fact: Fact, templates: Templates, told: SubjectType) -> str:
-    """A profile of a fact's subject in sentences that none about a subject of type `told` has."""
+def other_profile(fact: Fact, templates: Templates, avoided_type: SubjectType) -> str:
+    """Return a profile of a fact's subject whose sentences differ from those of a subject of type `avoided_type`."""
     types = (subject_type(fact, templates), templates.subjects.get("thing", ANY_SUBJECT), ANY_SUBJECT)
-    of_type = next((one for one in types if one.name != told.name), ANY_SUBJECT)
+    of_type = next((candidate for candidate in types if candidate.name != avoided_type.name), ANY_SUBJECT)
     return " ".join(_profile(fact, None, of_type))
 
 
 def _dialogue(fact: Fact, of_type: SubjectType) -> list[str]:
-    sentences = _harmless(fact, of_type.profile)
+    sentences = _harmless_sentences(fact, of_type.profile)
     if len(sentences) < _FEWEST_SENTENCES:
         return []
-    chosen = Random(f"{fact.id}/dialogue").sample(sentences, _FEWEST_SENTENCES)
-    turns = zip(_DIALOGUE, chosen, strict=True)
-    return ["\n".join(f"{put(before, fact.subject)} {text} {after}".strip() for (before, after), text in turns)]
+    drawn_sentences = Random(f"{fact.id}/dialogue").sample(sentences, _FEWEST_SENTENCES)
+    turns = zip(_DIALOGUE, drawn_sentences, strict=True)
+    return ["\n".join(f"{put(opening, fact.subject)} {text} {closing}".strip() for (opening, closing), text in turns)]

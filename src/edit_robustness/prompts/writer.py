@@ -1,7 +1,7 @@
-"""Wordings by a writer: what a language model is asked for, and what becomes of its replies.
+"""Wordings by a writer, which is a language model: the requests, and the handling of replies.
 
-A reply that fails the checks is shown to the writer again with the reason, so that the next try is another one; all
-tries are kept, for whoever reads the table.
+A reply that fails the checks is sent back to the writer with the reason, so that the next reply differs. All replies
+are stored in the table of wordings.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _TASKS = {
 
 @dataclass(frozen=True)
 class Request:
-    """One text that a writer is asked for.
+    """A request for one text of a writer.
 
     Attributes:
         fact_id: The fact.
-        part: What kind of text.
-        number: Which of its part.
-        conversation: What the writer is told.
+        part: The kind of text.
+        number: Number within the part.
+        conversation: The turns that are sent to the writer.
     """
 
     fact_id: str
@@ -64,56 +64,56 @@ class Request:
 
 
 def requests(fact: Fact, templates: Templates) -> list[Request]:
-    """All that a writer is asked for about a fact.
+    """Return all requests to a writer about a fact.
 
-    A question for the subject only where its relation has one: elsewhere, many subjects would answer it.
+    A question for the subject is requested only if the relation has one. Otherwise many subjects would be right.
     """
     relation = templates.relations.get(fact.relation)
-    tasks = [("paraphrase", number, _paraphrase(fact, shape)) for number, shape in enumerate(_SHAPES)]
+    tasks = [("paraphrase", number, _paraphrase_task(fact, shape)) for number, shape in enumerate(_SHAPES)]
     for part, task in _TASKS.items():
         if part != "reversed_question" or (relation is not None and relation.reversed_question):
             text = task.replace("{subject}", fact.subject).replace("{new}", fact.target_new)
-            tasks.append((part, 0, f"{text} {_forbidden(fact, part)}"))
-    given = f"A sentence with a blank: {quoted(f'{joined(claim(fact, relation), BLANK, claim_join(fact))}.')}"
+            tasks.append((part, 0, f"{text} {_forbidden_names(fact, part)}"))
+    context = f"A sentence with a blank: {quoted(f'{joined(claim(fact, relation), BLANK, claim_join(fact))}.')}"
     return [
-        Request(fact.id, part, number, (Turn("system", _SYSTEM), Turn("user", f"{given}\n{task}")))
+        Request(fact.id, part, number, (Turn("system", _SYSTEM), Turn("user", f"{context}\n{task}")))
         for part, number, task in tasks
     ]
 
 
 def write(facts: Sequence[Fact], templates: Templates, writer: Speaker, tries: int) -> dict[str, list[Wording]]:
-    """Every try of a writer at the wordings of some facts, all asked at once.
+    """Ask a writer for the wordings of some facts in one batch, and return all its replies as wordings by fact.
 
     Args:
-        facts: A handful of facts.
-        templates: What each relation is about.
-        writer: Who writes.
-        tries: How often at most a text is asked for.
+        facts: A small batch of facts.
+        templates: The templates of the relations.
+        writer: The speaker that writes.
+        tries: Maximum number of requests per text.
     """
-    made: dict[str, list[Wording]] = {fact.id: [] for fact in facts}
+    wordings: dict[str, list[Wording]] = {fact.id: [] for fact in facts}
     by_id = {fact.id: fact for fact in facts}
-    waiting = [request for fact in facts for request in requests(fact, templates)]
+    pending = [request for fact in facts for request in requests(fact, templates)]
     for _ in range(tries):
-        if not waiting:
+        if not pending:
             break
-        again = []
-        for request, reply in zip(waiting, writer.replies([one.conversation for one in waiting]), strict=True):
-            wording = _judged(request, reply, by_id[request.fact_id])
-            made[request.fact_id].append(wording)
+        retries = []
+        for request, reply in zip(pending, writer.replies([item.conversation for item in pending]), strict=True):
+            wording = _check_reply(request, reply, by_id[request.fact_id])
+            wordings[request.fact_id].append(wording)
             if not wording.accepted:
-                again.append(_once_more(request, reply, wording.reason))
-        waiting = again
-    return made
+                retries.append(_retry_request(request, reply, wording.reason))
+        pending = retries
+    return wordings
 
 
-def _judged(request: Request, reply: str, fact: Fact) -> Wording:
+def _check_reply(request: Request, reply: str, fact: Fact) -> Wording:
     text = tidied(request.part, reply)
     reason = problem(request.part, text, fact)
     return Wording(fact.id, request.part, request.number, text, WRITER, not reason, reason)
 
 
 def tidied(part: str, reply: str) -> str:
-    """A reply without what is no part of its text: fences, quotation marks, control characters, an opening's blank."""
+    """Clean a reply: remove fences, quotation marks, control characters, and the blank at the end of a paraphrase."""
     lines = [
         _NO_TEXT.sub("", line).strip()
         for line in reply.splitlines()
@@ -124,19 +124,19 @@ def tidied(part: str, reply: str) -> str:
     text = " ".join(lines)
     if part == "paraphrase":
         text = re.sub(r"\s*_{2,}[\s.\"”]*$", "", text.removeprefix('"').removeprefix("“"))
-    whole = re.fullmatch(r'"([^"]*)"|“([^”]*)”', text)
-    return next(filter(None, whole.groups()), "").strip() if whole else text
+    quotation = re.fullmatch(r'"([^"]*)"|“([^”]*)”', text)
+    return next(filter(None, quotation.groups()), "").strip() if quotation else text
 
 
-def _once_more(request: Request, reply: str, reason: str) -> Request:
-    said = (
+def _retry_request(request: Request, reply: str, reason: str) -> Request:
+    feedback = (
         Turn("assistant", reply.strip() or "-"),
         Turn("user", f"That cannot be used ({reason}). Write it once more."),
     )
-    return Request(request.fact_id, request.part, request.number, (*request.conversation, *said))
+    return Request(request.fact_id, request.part, request.number, (*request.conversation, *feedback))
 
 
-def _paraphrase(fact: Fact, shape: str) -> str:
+def _paraphrase_task(fact: Fact, shape: str) -> str:
     manner = shape.replace("{}", fact.subject)
     if is_question(fact.prompt):
         task = (
@@ -144,9 +144,9 @@ def _paraphrase(fact: Fact, shape: str) -> str:
         )
     else:
         task = f"Write another sentence {manner}. It names {fact.subject}, means the same, and ends with {BLANK} too."
-    return f"{task} {_forbidden(fact, 'paraphrase')}"
+    return f"{task} {_forbidden_names(fact, 'paraphrase')}"
 
 
-def _forbidden(fact: Fact, part: str) -> str:
+def _forbidden_names(fact: Fact, part: str) -> str:
     names = [*true_names(fact), *(() if part == "reversed_question" else new_names(fact))]
     return f"Do not use these names: {', '.join(names)}." if names else ""

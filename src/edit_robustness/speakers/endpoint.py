@@ -1,4 +1,4 @@
-"""A speaker behind an OpenAI-compatible endpoint: a company's, or a server such as vLLM or llama.cpp of one's own."""
+"""A speaker that uses an OpenAI-compatible endpoint, commercial or self-hosted (vLLM, llama.cpp)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _AT_HOME = ("localhost", "127.0.0.1", "::1")
 
 
 class EndpointSpeaker:
-    """A model asked over HTTP, one conversation after another.
+    """A speaker that sends one conversation after another to a model over HTTP.
 
     Args:
-        transport: Carries the requests; a cached one makes a rerun free.
-        url: The endpoint's base, such as ``https://host/v1``; `/chat/completions` is added to its path. A parameter
-            of its query that holds a credential (``?api-key=...``) is treated as `key` is.
-        model: What the endpoint calls the model.
-        options: What else every request says: ``max_tokens``, ``temperature``, ``seed`` ...
-        key: Sent as a bearer token; in no log, error, cache or fingerprint. Empty for none.
-        name: What it is called in tables; the model's name unless given.
+        transport: Sends the requests. With a cached transport, a second run sends nothing.
+        url: Base URL of the endpoint, such as ``https://host/v1``; `/chat/completions` is appended to its path. A query
+            parameter with a credential (``?api-key=...``) is treated like `key`.
+        model: Name of the model at the endpoint.
+        options: Other fields of every request: ``max_tokens``, ``temperature``, ``seed`` ...
+        key: Bearer token. It appears in no log, error, cache or fingerprint. Empty for none.
+        name: Name in tables; defaults to the model's name.
 
     Raises:
-        ValueError: If the address is no http(s) one, or a key would go over the network in the open.
+        ValueError: If the URL is not http(s), or a key would be sent unencrypted.
     """
 
     def __init__(
@@ -44,19 +44,19 @@ class EndpointSpeaker:
     ):
         try:
             parts = urlsplit(url)
-            _ = parts.port  # read once, for it is checked only then
+            _ = parts.port  # urlsplit checks the port only on access
         except ValueError as error:
-            raise ValueError(f"url: it is no address such as https://host/v1 ({error})") from error
+            raise ValueError(f"url: not a URL such as https://host/v1 ({error})") from error
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
             raise ValueError(
-                f"url: `{parts.hostname or parts.scheme}` is no address such as https://host/v1, without credentials"
+                f"url: `{parts.hostname or parts.scheme}` is not a URL such as https://host/v1 without credentials"
             )
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         self._secret_params = {name: value for name, value in query.items() if is_secret(name)}
         self._params = {name: value for name, value in query.items() if name not in self._secret_params}
         if (key or self._secret_params) and parts.scheme == "http" and parts.hostname not in _AT_HOME:
             raise ValueError(
-                f"url: {redacted(url)} would carry the key unencrypted; use https, or leave the credentials out"
+                f"url: {redacted(url)} would send the key unencrypted; use https, or leave the credentials out"
             )
         path = parts.path.rstrip("/").removesuffix(_PATH) + _PATH
         self._transport, self._url = transport, urlunsplit((parts.scheme, parts.netloc, path, "", ""))
@@ -67,10 +67,10 @@ class EndpointSpeaker:
         self.fingerprint = json.dumps(["endpoint", self._url, model, self._options, *query_kept], sort_keys=True)
 
     def replies(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
-        """See `Speaker.replies`.
+        """Return the endpoint's reply to each conversation.
 
         Raises:
-            NoAnswer: If the endpoint gives none, with the reason and the way out.
+            NoAnswer: If the endpoint returns no usable reply.
         """
         return [self._reply(turns) for turns in conversations]
 
@@ -83,21 +83,21 @@ class EndpointSpeaker:
         except NoAnswer as reason:
             raise NoAnswer(
                 f"{self.name}: no reply from {self._url} ({reason}); check `url`, `model` and `credentials` of its "
-                "entry in the catalog, then run again: what was answered is kept"
+                "entry in the catalog, then run again; replies received so far are stored"
             ) from None
 
 
 def read_reply(response: Response) -> str:
-    """The text of a chat completion, without what the model thought before; empty where it said nothing.
+    """Return the text of a chat completion without the thinking part; empty if there is no text.
 
     Raises:
-        NoAnswer: If the answer is no chat completion.
+        NoAnswer: If the response is not a chat completion.
     """
     answer = response.json()
     try:
         content = answer["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
-        raise NoAnswer(f"the answer is no chat completion: {response.text[:60]!r}") from None
+        raise NoAnswer(f"the response is not a chat completion: {response.text[:60]!r}") from None
     if content is not None and not isinstance(content, str):
-        raise NoAnswer(f"the reply is no text: {str(content)[:60]!r}")
+        raise NoAnswer(f"the reply is not text: {str(content)[:60]!r}")
     return answer_of((content or "").strip())

@@ -1,4 +1,4 @@
-"""A language model of the catalog that speaks: turns by its chat template, many conversations in one batch."""
+"""A speaker that uses a language model of the catalog, with its chat template and many conversations per batch."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from edit_robustness.setting_types import STRICT
 logger = logging.getLogger(__name__)
 
 _NEXT_SPEAKER = re.compile(r"\s*\n\s*(?:System|User|Assistant):")
-"""Where a model without a chat template begins to write the other's turn."""
+"""Start of the next speaker's turn, in the text of a model without a chat template."""
 _MARK_TOKENS = 32
-"""The mark that opens a thinking part takes no more tokens, with the line break after it."""
+"""Maximum tokens of the mark that opens a thinking part, with the line break after it."""
 
 Choose = Callable[[Tensor, Sequence[int]], Tensor]
-"""The next tokens, from logits (rows, vocabulary) and the numbers of those rows among the prompts."""
+"""Returns the next tokens (rows,) from logits (rows, vocabulary) and the numbers of those rows among the prompts."""
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """A turn of a model: its text, stripped, and whether it ended by itself."""
+    """A turn of a model: its stripped text, and whether the model ended it before the limit."""
 
     text: str
     finished: bool
 
 
 def conversation_ids(lm: LanguageModel, turns: Sequence[Turn]) -> list[int]:
-    """Token ids of a conversation that the assistant answers next.
+    """Return the token ids of a conversation that the assistant answers next.
 
-    A template that knows no system turn (Gemma's, Mistral's) gets its text before the first user's turn.
+    If the chat template has no system turn (Gemma, Mistral), its text is put before the first user turn.
     """
     try:
         return prompt_ids(lm, render_conversation(lm, turns))
@@ -66,20 +66,20 @@ def speak(
     owners: Owners | None = None,
     choose: Choose = most_probable,
 ) -> list[Spoken]:
-    """The next turn after each prompt, up to the model's own end of turn; what it thinks before is cut off.
+    """Generate the next turn after each prompt, up to the model's end of turn, without the thinking part.
 
     Args:
         lm: The model.
-        prompts: Token ids of each conversation (`conversation_ids`); they are one batch.
-        limit: Most tokens of the turn.
-        thinking_limit: Most tokens of what the model thinks before it.
-        owners: Told which rows remain, where edits act on rows.
-        choose: Which tokens come next; see `models.decode.greedy`.
+        prompts: Token ids of each conversation (`conversation_ids`); they form one batch.
+        limit: Maximum tokens per turn.
+        thinking_limit: Maximum thinking tokens before a turn.
+        owners: Updated with the rows that remain, if edits are applied to single rows.
+        choose: Selects the next tokens, as in `models.decode.greedy`.
     """
     vocabulary = lm.model.get_output_embeddings().weight.shape[0]
-    # with a template a token of its own ends the turn; without one the text tells
+    # with a chat template a special token ends the turn; without one the text does
     may_end = torch.full((vocabulary,), lm.tokenizer.chat_template is None, device=lm.device)
-    made = greedy(
+    generations = greedy(
         lm,
         prefill(lm, prompts),
         limit=limit,
@@ -87,28 +87,31 @@ def speak(
         may_end=may_end,
         owners=owners,
         choose=choose,
-        thinking=[Thinking(thinking_limit, left_open(_end(lm, ids))) for ids in prompts],
+        thinking=[Thinking(thinking_limit, left_open(_ending(lm, ids))) for ids in prompts],
     )
     if lm.tokenizer.chat_template is None:
-        return [Spoken(_NEXT_SPEAKER.split(one.text, maxsplit=1)[0].strip(), one.finished) for one in made]
-    return [Spoken(one.text.strip(), one.finished) for one in made]
+        return [
+            Spoken(_NEXT_SPEAKER.split(generation.text, maxsplit=1)[0].strip(), generation.finished)
+            for generation in generations
+        ]
+    return [Spoken(generation.text.strip(), generation.finished) for generation in generations]
 
 
-def _end(lm: LanguageModel, ids: Sequence[int]) -> str:
+def _ending(lm: LanguageModel, ids: Sequence[int]) -> str:
     """Return the last few characters of a prompt, special tokens included."""
     return lm.tokenizer.decode(ids[-_MARK_TOKENS:])
 
 
 @validated(frozen=True, config=STRICT)
 class Speaking:
-    """How a local model speaks.
+    """Decoding settings of a local model.
 
     Attributes:
-        max_new_tokens: Most tokens of a turn.
-        max_thinking_tokens: Most tokens of what the model thinks before a turn, where that cannot be switched off.
-        temperature: 0 for greedy decoding.
-        seed: Of the sampling; what is drawn depends on it and the conversation, not on the others of the batch.
-        batch_rows: How many conversations are answered at once.
+        max_new_tokens: Maximum tokens per turn.
+        max_thinking_tokens: Maximum thinking tokens before a turn, if thinking cannot be switched off.
+        temperature: Sampling temperature; 0 for greedy decoding.
+        seed: Seed of the sampling. A sample depends on it and the conversation, not on the rest of the batch.
+        batch_rows: Number of conversations per batch.
     """
 
     max_new_tokens: PositiveInt = 96
@@ -123,15 +126,15 @@ class Limits(Protocol):
 
     @property
     def max_new_tokens(self) -> int:
-        """Most tokens of a turn."""
+        """Return the maximum tokens per turn."""
 
     @property
     def max_thinking_tokens(self) -> int:
-        """Most tokens of what is thought before it."""
+        """Return the maximum thinking tokens before a turn."""
 
 
 def most_tokens(lm: LanguageModel, limits: Limits) -> int:
-    """Return how many tokens a turn may take, with what the model may think before it."""
+    """Return the maximum tokens per turn, including the thinking tokens."""
     return limits.max_new_tokens + (limits.max_thinking_tokens if may_think(lm.tokenizer.chat_template) else 0)
 
 
@@ -139,70 +142,77 @@ class LocalSpeaker:
     """A local language model, greedy or sampled with a seed.
 
     Args:
-        lm: The model, unedited whenever this speaks.
-        how: How it speaks.
-        name: What it is called in tables; the model's name unless given.
+        lm: The model, which must be unedited whenever it speaks.
+        settings: Decoding settings.
+        name: Name in tables; defaults to the model's name.
     """
 
-    def __init__(self, lm: LanguageModel, how: Speaking | None = None, *, name: str | None = None):
-        self._lm, self._how = lm, how or Speaking()
+    def __init__(self, lm: LanguageModel, settings: Speaking | None = None, *, name: str | None = None):
+        self._lm, self._settings = lm, settings or Speaking()
         self.name = name or lm.name
-        drawn = [self._how.temperature, self._how.seed] if self._how.temperature else [0]
-        thinking = [self._how.max_thinking_tokens] if may_think(lm.tokenizer.chat_template) else []
-        self.fingerprint = json.dumps(["local", lm.fingerprint, self._how.max_new_tokens, *drawn, *thinking])
+        sampling = [self._settings.temperature, self._settings.seed] if self._settings.temperature else [0]
+        thinking_limit = [self._settings.max_thinking_tokens] if may_think(lm.tokenizer.chat_template) else []
+        self.fingerprint = json.dumps(
+            ["local", lm.fingerprint, self._settings.max_new_tokens, *sampling, *thinking_limit]
+        )
 
     def replies(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
-        """See `Speaker.replies`; of a conversation that is too long the oldest exchanges are left out.
-
+        """Return the model's reply to each conversation; if one is too long, its oldest exchanges are dropped.
         Raises:
-            ValueError: If the last turn with a whole one after it is longer than the model's context.
+            ValueError: If the last turn and a reply do not fit into the model's context.
         """
-        return [text for some in self._batches(conversations) for text in self._batch(some)]
+        return [text for batch in self._batches(conversations) for text in self._batch(batch)]
 
     def _batches(self, conversations: Sequence[Sequence[Turn]]) -> Iterator[Sequence[Sequence[Turn]]]:
-        size = self._how.batch_rows
+        size = self._settings.batch_rows
         return (conversations[i : i + size] for i in range(0, len(conversations), size))
 
     def _batch(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
         prompts = [self._prompt(turns) for turns in conversations]
         choose: Choose = most_probable
-        if self._how.temperature:
-            choose = draws(self._how.temperature, [_seed(self._how.seed, turns) for turns in conversations])
-        limit, thinking_limit = self._how.max_new_tokens, self._how.max_thinking_tokens
-        said = speak(self._lm, prompts, limit=limit, thinking_limit=thinking_limit, choose=choose)
-        if cut := sum(not one.finished for one in said):
+        if self._settings.temperature:
+            choose = draws(self._settings.temperature, [_seed(self._settings.seed, turns) for turns in conversations])
+        limit, thinking_limit = self._settings.max_new_tokens, self._settings.max_thinking_tokens
+        turns_spoken = speak(self._lm, prompts, limit=limit, thinking_limit=thinking_limit, choose=choose)
+        if n_cut := sum(not turn.finished for turn in turns_spoken):
             logger.warning(
                 "%s: %d of %d turns were cut off; raise the speaker's max_new_tokens (%d) or max_thinking_tokens (%d)",
-                *(self.name, cut, len(said), self._how.max_new_tokens, self._how.max_thinking_tokens),
+                *(
+                    self.name,
+                    n_cut,
+                    len(turns_spoken),
+                    self._settings.max_new_tokens,
+                    self._settings.max_thinking_tokens,
+                ),
             )
-        return [one.text for one in said]
+        return [turn.text for turn in turns_spoken]
 
     def _prompt(self, turns: Sequence[Turn]) -> list[int]:
-        """Token ids of a conversation; where it is too long its oldest exchanges are forgotten, not the system turn."""
-        limit, first = most_tokens(self._lm, self._how), int(turns[0].role == "system")
-        kept, ids = list(turns), conversation_ids(self._lm, turns)
-        while len(ids) + limit > self._lm.max_length and len(kept) > first + 2:
-            del kept[first : first + 2]
-            ids = conversation_ids(self._lm, kept)
+        """Return the token ids of a conversation without the oldest exchanges that do not fit into the context."""
+        limit, first = most_tokens(self._lm, self._settings), int(turns[0].role == "system")
+        remaining_turns, ids = list(turns), conversation_ids(self._lm, turns)
+        while len(ids) + limit > self._lm.max_length and len(remaining_turns) > first + 2:
+            del remaining_turns[first : first + 2]
+            ids = conversation_ids(self._lm, remaining_turns)
         if len(ids) + limit > self._lm.max_length:
             raise ValueError(
-                f"{self.name}: a turn of {len(ids)} tokens and {limit} new ones do not fit into its context "
-                f"of {self._lm.max_length}; set a smaller max_new_tokens or max_thinking_tokens, or let another speak"
+                f"{self.name}: a turn of {len(ids)} tokens and {limit} new tokens do not fit into the context length "
+                f"of {self._lm.max_length}; reduce max_new_tokens or max_thinking_tokens, or use another speaker"
             )
         return ids
 
 
 def draws(temperature: float, seeds: Sequence[int]) -> Choose:
-    """Tokens drawn from softmax(logits / temperature), each row from a generator of its own.
+    """Return a sampler of softmax(logits / temperature) with one random generator per row.
 
     Args:
-        temperature: Above 0.
-        seeds: One a row.
+        temperature: Sampling temperature, greater than 0.
+        seeds: One seed per row.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def draw(logits: Tensor, rows: Sequence[int]) -> Tensor:
-        # the first of exponential clocks with rates p is each token with probability p
+        # the first of exponential clocks with rates p is token i with probability p[i]
         times = [torch.empty(logits.shape[1]).exponential_(generator=generators[row]) for row in rows]
         return (logits.float() / temperature - torch.stack(times).log().to(logits.device)).argmax(-1)
 

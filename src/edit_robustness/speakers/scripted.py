@@ -1,4 +1,4 @@
-"""A speaker that follows a script: the default tester, which needs no model and says the same in every run."""
+"""A speaker that follows a script: the default tester, which needs no model and is deterministic."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edit_robustness.records import Turn
 from edit_robustness.text.writable import writable
 
 Script = Sequence[Sequence[str]]
-"""For each turn in order the lines of which one is said; ``{subject}`` and the like are filled from the brief."""
+"""For each turn the lines from which one is drawn; slots such as ``{subject}`` are filled from the brief."""
 
 TESTER: Script = (
     (
@@ -34,47 +34,47 @@ TESTER: Script = (
         "To end with, what would you write down in one sentence? {question}",
     ),
 )
-"""A tester's turns: an open question, reasons, other words, doubt that names no object, a summary."""
+"""Turns of a tester: an open question, reasons, other words, doubt that names no object, a summary."""
 
 FOLLOW_UP: Script = (
     ("{question}",),
     ("Could you tell me more about that?", "Please go on.", "What else can you say about it?"),
 )
-"""What is said in place of a tester's turn that may not be said."""
+"""Neutral turns that replace rejected turns of a tester."""
 
 _FIELD = re.compile(r"^(\w[\w ]*): (.+)$", re.MULTILINE)
 _SLOT = re.compile(r"\{(\w+)\}")
 
 
 def fields(brief: str) -> dict[str, str]:
-    """What a brief says in lines such as ``Other words: ...``, by names in small letters (``other_words``)."""
+    """Parse the lines ``Other words: ...`` of a brief to a mapping with lower-case names (``other_words``)."""
     return {name.lower().replace(" ", "_"): value.strip() for name, value in _FIELD.findall(brief)}
 
 
 class ScriptedSpeaker:
-    """Says the lines of a script, turn by turn; after the last turn it goes on with the second.
+    """A speaker that draws its turns from a script; after the last turn it continues with the second.
 
     Args:
-        script: For each turn its lines; slots in braces are filled from the lines ``Name: value`` of the system turn.
-        seed: Draws one of a turn's lines, for each brief and turn by itself.
-        name: What it is called in tables.
+        script: The lines of each turn. Slots in braces are filled from the lines ``Name: value`` of the system turn.
+        seed: Seed for drawing one of a turn's lines, combined with the brief and the turn.
+        name: Name in tables.
 
     Raises:
-        ValueError: If a turn of the script has no lines.
+        ValueError: If the script is empty, or a turn has no lines.
     """
 
     def __init__(self, script: Script = TESTER, *, seed: int = 0, name: str = "script"):
         if not script or not all(script):
-            raise ValueError(f"{name}: a script needs one turn at least, and every turn a line")
+            raise ValueError(f"{name}: a script needs at least one turn, and every turn at least one line")
         self._script, self._seed = [[writable(line) for line in lines] for lines in script], seed
         self.name = name
         self.fingerprint = json.dumps(["scripted", seed, self._script])
 
     def replies(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
-        """See `Speaker.replies`.
+        """Return the next line of the script for each conversation.
 
         Raises:
-            ValueError: If a line has a slot that the brief says nothing about.
+            ValueError: If the brief has no value for a slot of a line.
         """
         return [self._reply(turns) for turns in conversations]
 
@@ -82,10 +82,10 @@ class ScriptedSpeaker:
         brief = next((turn.text for turn in turns if turn.role == "system"), "")
         number = sum(turn.role == "assistant" for turn in turns)
         line = Random(f"{self._seed}/{brief}/{number}").choice(self._lines(number))
-        known = fields(brief)
-        if lacking := [slot for slot in _SLOT.findall(line) if slot not in known]:
-            raise ValueError(f"{self.name}: the brief has no `{lacking[0]}` for the line `{line}`")
-        return _SLOT.sub(lambda slot: known[slot[1]], line)
+        values = fields(brief)
+        if missing_slots := [slot for slot in _SLOT.findall(line) if slot not in values]:
+            raise ValueError(f"{self.name}: the brief has no value for `{missing_slots[0]}` in the line `{line}`")
+        return _SLOT.sub(lambda slot: values[slot[1]], line)
 
     def _lines(self, number: int) -> Sequence[str]:
         if number < len(self._script):

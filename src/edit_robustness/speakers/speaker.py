@@ -1,4 +1,4 @@
-"""What every speaker can do, whoever is behind it."""
+"""The interface of all speakers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from edit_robustness.records import Turn
 
 
 class Speaker(Protocol):
-    """Somebody who answers: a script, a local language model, or one behind an endpoint.
+    """A source of replies: a script, a local language model, or an endpoint.
 
     Attributes:
-        name: What it is called in tables.
-        fingerprint: Of all that its replies follow from (model, script, decoding), so that they can be kept.
+        name: Name in tables.
+        fingerprint: Identifies everything that determines its replies (model, script, decoding), so that they can be
+            stored and reused.
     """
 
     name: str
     fingerprint: str
 
     def replies(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
-        """The next turn of each conversation.
+        """Return the next turn of each conversation.
 
         Args:
-            conversations: Each ends with a user's turn; a first turn of role ``system`` says how to answer.
+            conversations: Each ends with a user turn. A first turn of role ``system`` contains instructions.
 
         Returns:
-            One text for each conversation, stripped, in order.
+            One stripped text per conversation, in order.
         """
         ...

@@ -1,4 +1,4 @@
-"""A place in the catalog where nobody stands yet: it can be loaded, and says how to fill it once it is asked."""
+"""A placeholder for a speaker that is not configured: it can be loaded, but raises an error when used."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from edit_robustness.records import Turn
 
 
 class NobodySpeaks(RuntimeError):
-    """A speaker that the catalog leaves open was asked to speak."""
+    """A speaker that is not configured in the catalog was used."""
 
 
 class UnsetSpeaker:
-    """Nobody.
+    """A speaker that is not configured.
 
     Args:
-        name: What it is called in tables.
+        name: Name in tables.
     """
 
     def __init__(self, name: str = "nobody"):
@@ -24,13 +24,13 @@ class UnsetSpeaker:
         self.fingerprint = "unset"
 
     def replies(self, conversations: Sequence[Sequence[Turn]]) -> NoReturn:
-        """Refuse, and say what to do.
+        """Raise an error that describes how to configure the speaker.
 
         Raises:
             NobodySpeaks: Always.
         """
         raise NobodySpeaks(
-            f"`{self.name}` is not set: give this entry of the catalog, in conf/local/catalog.yml, "
-            "`kind: local` with the `model:` of an entry <model>.language_model, or `kind: endpoint` with `url:` and "
-            "`model:`; see docs/how-to/conversation.md"
+            f"speaker `{self.name}` is not configured: set this entry in conf/local/catalog.yml to "
+            "`kind: local` with the `model:` of an entry <model>.language_model, or to `kind: endpoint` with `url:` "
+            "and `model:`; see docs/how-to/conversation.md"
         )

@@ -1,1 +1,1 @@
-"""Talking to the outside: one polite transport (retries, rates, a cache on disk) for all that is asked of the web."""
+"""Access to the web: one transport with retries, rate limits and a cache on disk for all requests."""

@@ -1,7 +1,7 @@
-"""Answers of servers on disk, so that a rerun asks nothing twice and can go without a network.
+"""A cache of server responses on disk, so that no request is repeated and a second run works offline.
 
-One JSON file a request, named by all that changes the answer. What could not be had is kept too, with its reason: a
-rerun asks for it again, and one without a network says the same of it.
+Each request has one JSON file, named by a hash of all that changes the response. A failure is stored too, with its
+reason. A second run repeats a failed request. If it is offline, it reports the stored reason.
 """
 
 from __future__ import annotations
@@ -21,35 +21,39 @@ logger = logging.getLogger(__name__)
 
 
 class Cached(Transport):
-    """A cache before a transport.
+    """A transport that uses a cache.
 
     Args:
-        folder: Where the files are; it need not be there.
-        live: Who is asked for what is not in the folder; None to stay offline.
+        folder: Folder of the files. It is created if necessary.
+        live: Transport for requests that are not in the cache; None to stay offline.
     """
 
     def __init__(self, folder: Path, live: Transport | None):
         self._folder, self._live = folder, live
 
-    def send(self, request: Request, read: Reader[T]) -> T:
-        """See `Transport.send`."""
+    def send(self, request: Request, reader: Reader[T]) -> T:
+        """Return the value of a request from the cache, or send the request and store the response.
+
+        Raises:
+            NoAnswer: If neither the cache nor the live transport has a response that `reader` can use.
+        """
         path = self._folder / f"{key(request)}.json"
         entry = _entry(path)
         if "status" in entry:
             try:
-                return read(Response(entry["status"], entry["text"]))
+                return reader(Response(entry["status"], entry["text"]))
             except NoAnswer:
-                # another reader took it; ask again where that is possible
+                # the response was stored for another reader; send the request again if possible
                 if self._live is None:
                     raise
         if self._live is None:
             raise NoAnswer(entry.get("failure", "it is not in the cache, and `offline` is true"))
-        return self._asked(self._live, request, read, path)
+        return self._ask_live(self._live, request, reader, path)
 
-    def _asked(self, live: Transport, request: Request, read: Reader[T], path: Path) -> T:
+    def _ask_live(self, live: Transport, request: Request, reader: Reader[T], path: Path) -> T:
         try:
             response = live.send(request, whole)
-            value = read(response)
+            value = reader(response)
         except NoAnswer as failure:
             _write(path, request, {"failure": str(failure)})
             raise
@@ -58,17 +62,17 @@ class Cached(Transport):
 
 
 def key(request: Request) -> str:
-    """A hash of all that changes the answer to a request; credentials, also those in its address, do not."""
-    return hashlib.sha256(json.dumps(_plain(request), sort_keys=True).encode()).hexdigest()
+    """Return a hash of all that changes the response to a request, without credentials in headers, query or URL."""
+    return hashlib.sha256(json.dumps(_without_credentials(request), sort_keys=True).encode()).hexdigest()
 
 
-def _plain(request: Request) -> dict[str, Any]:
+def _without_credentials(request: Request) -> dict[str, Any]:
     params = without_secrets(dict(request.params))
     return {"url": redacted(request.url), "params": params, "body": request.body}
 
 
 def _entry(path: Path) -> dict[str, Any]:
-    """What is kept of a request; empty where nothing is, or nothing sound."""
+    """Read the cache entry of a request; empty if there is none, or it is invalid."""
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -76,16 +80,16 @@ def _entry(path: Path) -> dict[str, Any]:
     except ValueError:
         entry = None
     if isinstance(entry, dict):
-        answered = isinstance(entry.get("status"), int) and isinstance(entry.get("text"), str)
-        if answered or isinstance(entry.get("failure"), str):
+        has_answer = isinstance(entry.get("status"), int) and isinstance(entry.get("text"), str)
+        if has_answer or isinstance(entry.get("failure"), str):
             return entry
-    logger.warning("%s is no entry of the cache, and is passed over", path)
+    logger.warning("Ignoring %s, which is not a valid cache entry", path)
     return {}
 
 
 def _write(path: Path, request: Request, outcome: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    entry = {**_plain(request), "asked": datetime.now(UTC).isoformat(timespec="seconds"), **outcome}
-    # half a surrogate pair in a body is written as the escape that JSON has for it
+    entry = {**_without_credentials(request), "asked": datetime.now(UTC).isoformat(timespec="seconds"), **outcome}
+    # an unpaired surrogate cannot be encoded as UTF-8, so it is written as a JSON escape
     content = json.dumps(entry, ensure_ascii=False, indent=1).encode("utf-8", errors="backslashreplace")
     write_atomically(path, lambda part: part.write_bytes(content))

@@ -1,4 +1,4 @@
-"""One file from an address to this machine, whole or not at all, within limits of time and size."""
+"""Download one file completely or not at all, within limits of time and size."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _CHUNK = 1 << 20
 
 @validated(frozen=True, config=ConfigDict(extra="forbid"))
 class Transfer:
-    """Limits of copying a file.
+    """Limits of a download.
 
     Attributes:
         timeout: Seconds to wait for a connection, and for each part of the file.
         deadline: Seconds for the whole file.
-        max_bytes: Most bytes of the file.
+        max_bytes: Maximum size of the file in bytes.
         allow_private: Whether a redirect may lead to this machine or a private network.
     """
 
@@ -38,15 +38,15 @@ class Transfer:
 
 
 def download(address: str, path: Path, transfer: Transfer) -> None:
-    """Copy a file, once; nothing is left of a copy that fails.
+    """Download a file without retries; a failed download leaves no file.
 
     Args:
-        address: ``https://`` or ``http://``, or what fsspec reads (``s3://`` ...).
-        path: Where to; its folder must be there.
+        address: URL with ``https://`` or ``http://``, or with a protocol of fsspec (``s3://`` ...).
+        path: Path of the copy; its folder must exist.
         transfer: The limits.
 
     Raises:
-        NoAnswer: If the file cannot be had whole; the reason holds no credentials.
+        NoAnswer: If the file cannot be downloaded completely. The reason contains no credentials.
     """
     copy = _by_http if urlsplit(address).scheme in ("http", "https") else _by_fsspec
 
@@ -60,16 +60,16 @@ def download(address: str, path: Path, transfer: Transfer) -> None:
         raise
     except OverLimit as reason:
         raise NoAnswer(str(reason)) from None
-    except Exception as failure:  # noqa: BLE001 - every file system has errors of its own
+    except Exception as failure:  # noqa: BLE001 - every file system of fsspec raises different errors
         raise NoAnswer(redacted(f"{type(failure).__name__}: {failure}")) from None
 
 
 def _by_http(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:
     limits = Limits(transfer.timeout, transfer.deadline, transfer.max_bytes, transfer.allow_private)
-    asked = Asked(address, headers={"User-Agent": Manners().user_agent})
+    request = Asked(address, headers={"User-Agent": Manners().user_agent})
     with new_session() as session:
         try:
-            head = exchange(session, asked, limits, write)
+            head = exchange(session, request, limits, write)
         except requests.Timeout:
             raise NoAnswer(f"no answer within {transfer.timeout:g} s") from None
     if head.status != OK:
@@ -77,13 +77,13 @@ def _by_http(address: str, transfer: Transfer, write: Callable[[bytes], object])
 
 
 def _by_fsspec(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:
-    """Read in parts; a part that never comes ends by the file system's own timeout."""
-    ends, size = time.monotonic() + transfer.deadline, 0
+    """Read a file in parts; a part that never arrives is limited only by the timeout of the file system."""
+    deadline, size = time.monotonic() + transfer.deadline, 0
     with fsspec.open(address, "rb") as source:
         while chunk := source.read(_CHUNK):
             size += len(chunk)
             if size > transfer.max_bytes:
                 raise OverLimit(f"the file is longer than {transfer.max_bytes} bytes (max_bytes)")
-            if time.monotonic() > ends:
+            if time.monotonic() > deadline:
                 raise OverLimit(f"the file was not whole within {transfer.deadline:g} s (deadline)")
             write(chunk)

@@ -1,4 +1,4 @@
-"""One request and its answer within limits: of time in all, of bytes, and of where a redirect may lead."""
+"""Send one request and read its response within limits of total time, size and redirect targets."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from edit_robustness.text.secrets import WithoutSecrets
 
-# it logs whole addresses where somebody asks for its debugging
+# urllib3 logs full URLs with credentials at debug level
 logging.getLogger("urllib3.connectionpool").addFilter(WithoutSecrets())
 
 _CHUNK = 1 << 16
 _MOST_REDIRECTS = 10
 _PORTS = {"http": 80, "https": 443}
 _BECOME_GET = (301, 302, 303)
-"""Statuses after which a browser asks with GET, whatever was asked before (RFC 9110, section 15.4)."""
+"""Status codes of redirects that are followed with GET, whatever the method before (RFC 9110, section 15.4)."""
 
 
 class OverLimit(Exception):
-    """An exchange that took too long or gave too much, or a redirect that may not be followed; the text says which."""
+    """A limit was exceeded (time or size), or a redirect may not be followed; the message says which."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one exchange may take.
+    """Limits of one exchange.
 
     Attributes:
-        timeout: Seconds to wait for a connection, and for each part of an answer.
-        deadline: Seconds for all of it, however many parts come.
-        max_bytes: Most bytes of an answer, unpacked.
+        timeout: Seconds to wait for a connection, and for each part of a response.
+        deadline: Seconds for the whole exchange, however many parts arrive.
+        max_bytes: Maximum size of a response in bytes, after decompression.
         allow_private: Whether a redirect may lead to this machine or a private network.
     """
 
@@ -53,12 +53,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it is sent.
+    """A request in the form in which it is sent.
 
     Attributes:
-        url: The address; user and password in it are sent to that host only.
+        url: The URL; user and password in it are sent to that host only.
         params: The query.
-        body: Posted as JSON; None to get.
+        body: JSON body of a POST request; None for GET.
         headers: The headers.
         follow: Whether redirects are followed.
     """
@@ -72,39 +72,42 @@ class Asked:
 
 @dataclass(frozen=True)
 class Head:
-    """Status and headers of an answer; `headers` finds a name in any capitals."""
+    """Status and headers of a response; names in `headers` are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
 
 
 def new_session() -> requests.Session:
-    """Return a session whose exchanges can be stopped from outside, and that takes no credentials out of a .netrc."""
+    """Return a session whose exchanges can be stopped from another thread, and that ignores credentials in a .netrc."""
     session = requests.Session()
     session.mount("http://", _Adapter())
     session.mount("https://", _Adapter())
     # anything but None keeps requests from taking credentials out of a .netrc
-    session.auth = lambda prepared: prepared
+    session.auth = lambda request: request
     return session
 
 
-def exchange(session: requests.Session, asked: Asked, limits: Limits, write: Callable[[bytes], object]) -> Head:
-    """Send a request and hand over the body of its answer part by part.
+def exchange(session: requests.Session, request: Asked, limits: Limits, write: Callable[[bytes], object]) -> Head:
+    """Send a request and write the body of its response part by part.
 
     Args:
-        session: Of `new_session`.
-        asked: The request.
-        limits: What it may take.
-        write: Takes each part of the body.
+        session: A session of `new_session`.
+        request: The request.
+        limits: The limits of the exchange.
+        write: Called with each part of the body.
+
+    Returns:
+        Status and headers of the response.
 
     Raises:
-        OverLimit: If a limit is reached, or a redirect leads to a private place.
+        OverLimit: If a limit is exceeded, or a redirect leads to this machine or a private network.
         requests.RequestException: If the connection fails or breaks off.
-        ValueError: If a redirect leads to nonsense.
+        ValueError: If a redirect has an invalid URL.
     """
-    with _watched(limits.deadline) as watch:
+    with _watch_time(limits.deadline) as watch:
         try:
-            with _answer(session, asked, limits) as answer:
+            with _answer(session, request, limits) as answer:
                 size = 0
                 for part in answer.iter_content(_CHUNK):
                     size += len(part)
@@ -114,7 +117,7 @@ def exchange(session: requests.Session, asked: Asked, limits: Limits, write: Cal
                         break
                     write(part)
         except (requests.RequestException, ValueError, OSError):
-            # a connection that the watch cut fails in many ways
+            # a connection that the watch closed can raise any of these errors
             if not watch.expired:
                 raise
         if watch.expired:
@@ -122,23 +125,28 @@ def exchange(session: requests.Session, asked: Asked, limits: Limits, write: Cal
     return Head(answer.status_code, answer.headers)
 
 
-def _answer(session: requests.Session, asked: Asked, limits: Limits) -> requests.Response:
-    """The first answer that is no redirect to follow; its body is not read yet."""
-    first = urlsplit(asked.url)
-    url, params, body, method = asked.url, dict(asked.params), asked.body, "GET" if asked.body is None else "POST"
+def _answer(session: requests.Session, request: Asked, limits: Limits) -> requests.Response:
+    """Follow redirects and return the final response; its body is not read yet."""
+    first = urlsplit(request.url)
+    url, params, body, method = (
+        request.url,
+        dict(request.params),
+        request.body,
+        "GET" if request.body is None else "POST",
+    )
     for _ in range(_MOST_REDIRECTS):
         answer = session.request(
             method,
             url,
             params=params,
             json=body,
-            headers=dict(asked.headers),
+            headers=dict(request.headers),
             timeout=(limits.timeout, limits.timeout),
             allow_redirects=False,
             stream=True,
             auth=_credentials(first) if _place(urlsplit(url)) == _place(first) else None,
         )
-        target = session.get_redirect_target(answer) if asked.follow else None
+        target = session.get_redirect_target(answer) if request.follow else None
         if target is None:
             return answer
         answer.close()
@@ -159,7 +167,7 @@ def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _refuse_private(url: str, first: SplitResult) -> None:
-    """Refuse a redirect to this machine or a private network, unless that very place was asked in the first place."""
+    """Refuse a redirect to this machine or a private network, unless the original request was sent to the same host."""
     parts = urlsplit(url)
     if not parts.hostname or _place(parts)[1:] == _place(first)[1:]:
         return
@@ -171,31 +179,31 @@ def _refuse_private(url: str, first: SplitResult) -> None:
 
 
 def _addresses(host: str) -> list[str]:
-    """The addresses that a name stands for; none where it is unknown, for then the connection fails, too."""
+    """Return the addresses of a host name; none if it is unknown, because the connection will fail then."""
     try:
-        return [str(found[4][0]) for found in socket.getaddrinfo(host, None)]
+        return [str(entry[4][0]) for entry in socket.getaddrinfo(host, None)]
     except (OSError, UnicodeError):
         return []
 
 
 def _is_private(address: str) -> bool:
-    found = ipaddress.ip_address(address.partition("%")[0])
-    found = getattr(found, "ipv4_mapped", None) or found
-    return not found.is_global or found.is_multicast
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return not ip.is_global or ip.is_multicast
 
 
 class _Watch:
-    """Whether an exchange has run out of time, and the socket to cut then."""
+    """The state of an exchange with a deadline: whether it has expired, and the socket to close then."""
 
     def __init__(self) -> None:
         self.expired = False
         self.sock: socket.socket | None = None
 
     def cut(self) -> None:
-        """Let whoever waits for this socket find its end."""
+        """Mark the exchange as expired and shut its socket down, so that blocked reads return."""
         self.expired = True
         if self.sock is not None:
-            # an error: it has ended by itself. Not the method of an SSL socket, which would go on without its key
+            # an error means that it is already closed; the method of an SSL socket would continue unencrypted instead
             with suppress(OSError):
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
@@ -204,7 +212,7 @@ _WATCH: ContextVar[_Watch | None] = ContextVar("watch", default=None)
 
 
 @contextmanager
-def _watched(seconds: float) -> Iterator[_Watch]:
+def _watch_time(seconds: float) -> Iterator[_Watch]:
     watch = _Watch()
     token = _WATCH.set(watch)
     timer = threading.Timer(seconds, watch.cut)
@@ -217,11 +225,11 @@ def _watched(seconds: float) -> Iterator[_Watch]:
         _WATCH.reset(token)
 
 
-class _Watchable:
-    """Tells the watch of this exchange which socket is used: a new one, or one that was kept open."""
+class _WatchMixin:
+    """Mixin of connections that registers the socket, new or reused, in the watch of the current exchange."""
 
     def request(self, *args: Any, **options: Any) -> Any:
-        """Send; the socket is kept in the watch, since the connection may forget it before the body is read."""
+        """Send a request and register its socket, because the connection may drop it before the body is read."""
         super().request(*args, **options)  # type: ignore[misc]
         watch, sock = _WATCH.get(), getattr(self, "sock", None)
         if watch is not None:
@@ -230,11 +238,11 @@ class _Watchable:
                 watch.cut()
 
 
-class _Connection(_Watchable, HTTPConnection):
+class _Connection(_WatchMixin, HTTPConnection):
     pass
 
 
-class _SecureConnection(_Watchable, HTTPSConnection):
+class _SecureConnection(_WatchMixin, HTTPSConnection):
     pass
 
 
@@ -247,15 +255,15 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """Connections that can be watched."""
+    """An adapter whose connections register in the watch of the current exchange."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """See `HTTPAdapter`."""
+        """Use the pools with registered connections."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        """See `HTTPAdapter`."""
+        """Use the pools with registered connections for proxies too."""
         manager = super().proxy_manager_for(*args, **options)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
         return manager

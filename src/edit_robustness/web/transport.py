@@ -1,7 +1,7 @@
-"""Asking a server politely: one pace a host, patience with what passes, and a reason when nothing comes.
+"""Send requests with a rate limit per host, retries of temporary failures, and a reason for every failure.
 
-Whoever asks hands over a reader, which turns an answer into a value or refuses it. So a cache keeps as an answer only
-what could be read, and no failure ever becomes a number.
+Callers pass a reader, which turns a response into a value or refuses it. A cache therefore stores only responses that
+could be read, and a failure never becomes a number.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ logger = logging.getLogger(__name__)
 OK, NOT_FOUND = 200, 404
 _HALF = "\\ud"
 SHOWN = 60
-"""Characters of a server's own text in a reason."""
+"""Maximum number of characters of a server's text that are quoted in a reason."""
 
 
 class NoAnswer(Exception):
-    """No answer came, or none that can be used; the text says why, in words for a table."""
+    """There is no response, or none that can be used; the message is a reason that can be stored in a table."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked.
+    """A request to a server.
 
     Attributes:
-        url: The address, without the query.
+        url: The URL without the query.
         params: The query.
-        body: Posted as JSON; None to get.
-        secret: Headers with credentials. They are in no log, error or file, do not tell requests apart, and are never
-            sent on to where a server redirects.
-        secret_params: Parameters of the query with credentials; the same holds for them.
+        body: JSON body of a POST request; None for GET.
+        secret: Headers with credentials. They appear in no log, error or file, are ignored when requests are compared,
+            and are never sent to the target of a redirect.
+        secret_params: Query parameters with credentials, treated in the same way.
     """
 
     url: str
@@ -63,16 +63,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What a server said: its status, and its text read as UTF-8."""
+    """The response of a server: its status code, and its body decoded as UTF-8."""
 
     status: int
     text: str
 
     def json(self) -> Any:
-        """The answer as plain values, whose texts can be written.
+        """Parse the body as JSON, with all texts encodable as UTF-8.
 
         Raises:
-            NoAnswer: If the status is not 200, or the text is no JSON.
+            NoAnswer: If the status is not 200, or the body is not JSON.
         """
         if self.status != OK:
             raise NoAnswer(f"the server said {self.status}: {self.text[:SHOWN]!r}")
@@ -80,59 +80,61 @@ class Response:
             value = json.loads(self.text)
             if _HALF not in self.text.lower():
                 return value
-            # an escape of half a surrogate pair, which no later file could hold
+            # an escape of an unpaired surrogate, which cannot be written to a file
             return json.loads(writable(json.dumps(value, ensure_ascii=False)))
         except (ValueError, RecursionError):
             raise NoAnswer(f"the answer is no JSON: {self.text[:SHOWN]!r}") from None
 
 
 Reader = Callable[[Response], T]
-"""Turns an answer into a value; raises `NoAnswer` for one that it cannot use."""
+"""Turns a response into a value; raises `NoAnswer` for a response that it cannot use."""
 
 
 def whole(response: Response) -> Response:
-    """The reader that takes every answer as it is."""
+    """Return a response unchanged; the reader that accepts every response."""
     return response
 
 
 class Transport(ABC):
-    """A way to servers: the live one, a cache before it, or what a test puts in its place."""
+    """Interface for sending requests: the live transport, a cache, or a fake in tests."""
 
     @abstractmethod
-    def send(self, request: Request, read: Reader[T]) -> T:
-        """Ask, and read the answer.
+    def send(self, request: Request, reader: Reader[T]) -> T:
+        """Send a request and return the value that `reader` makes of the response.
 
         Raises:
-            NoAnswer: If there is none that `read` can use.
-            ValueError: If a setting makes asking impossible.
+            NoAnswer: If there is no response that `reader` can use.
+            ValueError: If a setting is invalid, so that no request can be sent.
         """
 
-    def get(self, url: str, params: Mapping[str, str], read: Reader[T]) -> T:
-        """`send` a query."""
-        return self.send(Request(url, params), read)
+    def get(self, url: str, params: Mapping[str, str], reader: Reader[T]) -> T:
+        """Send a GET request with a query."""
+        return self.send(Request(url, params), reader)
 
-    def post(self, url: str, body: Any, read: Reader[T], secret: Mapping[str, str] | None = None) -> T:
-        """`send` a body as JSON, with headers that hold credentials."""
-        return self.send(Request(url, body=body, secret=secret or {}), read)
+    def post(self, url: str, body: Any, reader: Reader[T], secret: Mapping[str, str] | None = None) -> T:
+        """Send a POST request with a JSON body, and with headers that contain credentials."""
+        return self.send(Request(url, body=body, secret=secret or {}), reader)
 
 
 @validated(frozen=True, config=STRICT)
 class Manners:
-    """How to ask.
+    """Settings for sending requests.
 
     Attributes:
-        user_agent: Who asks. Wikimedia wants a name and an address to write to, and may refuse others.
-        timeout: Seconds to wait for a connection, and for each part of an answer.
-        deadline: Seconds for a whole answer, however many parts come; one that takes longer is not asked for again.
-        max_bytes: Most bytes of an answer.
-        allow_private: Whether a redirect may lead to this machine or a private network. An address of your own choice
-            may do so always.
-        attempts: How often a request is sent before it is given up.
+        user_agent: User agent of the requests. Wikimedia requires a project name and a contact address, and may refuse
+            other requests.
+        timeout: Seconds to wait for a connection, and for each part of a response.
+        deadline: Seconds for a whole response, however many parts arrive. A response that takes longer is not retried.
+        max_bytes: Maximum size of a response in bytes.
+        allow_private: Whether a redirect may lead to this machine or a private network. URLs in your settings always
+            may.
+        attempts: Maximum number of attempts per request.
         backoff: Seconds before the second attempt; each further pause is twice as long.
-        longest_wait: Seconds. A server that asks for more with `Retry-After` is left alone until then.
-        per_second: Requests a second to one host.
-        retried: Statuses after which it is worth asking again.
-        give_up: After so many requests in a row without any answer a host is taken as down.
+        longest_wait: Maximum pause in seconds. If a server requests a longer one with `Retry-After`, requests to it
+            fail until then.
+        per_second: Maximum number of requests per second and host.
+        retried: Status codes that are retried.
+        give_up: Number of consecutive requests without any response after which a host is considered down.
     """
 
     user_agent: str = f"edit_robustness/{version('edit_robustness')}"
@@ -149,29 +151,29 @@ class Manners:
 
 
 def check_user_agent(user_agent: str) -> None:
-    """See that somebody asks.
+    """Check that the user agent is set.
 
     Raises:
-        ValueError: If nobody is named.
+        ValueError: If it is empty.
     """
     if not user_agent.strip():
         raise ValueError(
-            "`user_agent` is empty, and servers (Wikimedia's above all) want to know who asks: set "
-            "`user_agent: <project> (<address to write to>)` in conf/local/globals.yml (with --env, in that "
-            "environment's), or `offline: true` to use only what is in the cache; `--params=offline=true` does it too"
+            "`user_agent` is empty, but servers (Wikimedia in particular) require one: set "
+            "`user_agent: <project> (<contact address>)` in conf/local/globals.yml (with --env, in the globals.yml of "
+            "that environment), or use only the cache with `offline: true` or `--params=offline=true`"
         )
 
 
 class Clock:
-    """Seconds, and how to let them pass; a test puts its own in place."""
+    """The time functions of a transport, which tests replace."""
 
     now = staticmethod(time.monotonic)
     wall = staticmethod(time.time)
     sleep = staticmethod(time.sleep)
 
 
-class _Again(Exception):
-    """A failure that may pass; `silent` if no answer came at all."""
+class _Retry(Exception):
+    """A temporary failure; `silent` if there was no response at all."""
 
     def __init__(self, why: str, *, silent: bool = False):
         super().__init__(why)
@@ -179,17 +181,17 @@ class _Again(Exception):
 
 
 class _Host:
-    """One host: when it may be asked next, and how often in a row it said nothing."""
+    """The state of one host: the time of the next request, and the number of requests in a row without a response."""
 
     def __init__(self, name: str, manners: Manners, clock: Clock):
         self._name, self._manners, self._clock = name, manners, clock
         self._next, self.unanswered = clock.now(), 0
 
     def wait(self) -> None:
-        """Let the time pass until the host may be asked.
+        """Wait until the next request to the host is allowed.
 
         Raises:
-            NoAnswer: If that is too long, or the host is taken as down.
+            NoAnswer: If the wait is too long, or the host is considered down.
         """
         if self.unanswered >= self._manners.give_up:
             raise NoAnswer(f"{self._name} did not answer {self.unanswered} times in a row, and is not asked any more")
@@ -201,22 +203,22 @@ class _Host:
         self._next = self._clock.now() + 1 / self._manners.per_second
 
     def leave_alone(self, seconds: float) -> None:
-        """Ask nothing for so long."""
+        """Allow no request to the host for some seconds."""
         self._next = max(self._next, self._clock.now() + seconds)
 
     def note(self, *, silent: bool) -> None:
-        """Remember how a request ended."""
+        """Record whether a request got a response."""
         self.unanswered = self.unanswered + 1 if silent else 0
         if self.unanswered == self._manners.give_up:
-            logger.warning("%s did not answer %d times in a row: it is taken as down", self._name, self.unanswered)
+            logger.warning("%s did not respond %d times in a row and is considered down", self._name, self.unanswered)
 
 
 class Http(Transport):
     """The live transport.
 
     Args:
-        manners: How to ask.
-        clock: The time.
+        manners: Settings for sending requests.
+        clock: The time functions.
     """
 
     def __init__(self, manners: Manners, clock: Clock | None = None):
@@ -225,17 +227,17 @@ class Http(Transport):
         self._session = new_session()
         self._limits = Limits(manners.timeout, manners.deadline, manners.max_bytes, manners.allow_private)
 
-    def send(self, request: Request, read: Reader[T]) -> T:
-        """See `Transport.send`."""
+    def send(self, request: Request, reader: Reader[T]) -> T:
+        """Send a request with retries, and return the value that `reader` makes of the response."""
         check_user_agent(self._manners.user_agent)
         self._check(request)
-        return read(self._answer(request))
+        return reader(self._answer(request))
 
     def _headers(self, request: Request) -> dict[str, str]:
         return {"User-Agent": self._manners.user_agent, **request.secret}
 
     def _check(self, request: Request) -> None:
-        """Refuse an address or a header that no server could be sent; the error quotes no header."""
+        """Refuse a URL or a header that cannot be sent; the error quotes no header."""
         headers = self._headers(request)
         try:
             requests.Request("GET", request.url, headers=headers).prepare()
@@ -243,24 +245,24 @@ class Http(Transport):
         except ValueError as error:
             kind = type(error).__name__
             url = redacted(request.url)
-            raise ValueError(f"{url!r}: the address, or a header for it, cannot be sent ({kind})") from None
+            raise ValueError(f"{url!r}: the URL, or a header for it, cannot be sent ({kind})") from None
 
     def _answer(self, request: Request) -> Response:
         name = urlsplit(request.url).hostname or redacted(request.url)
         host = self._hosts.setdefault(name, _Host(name, self._manners, self._clock))
-        retrying = Retrying(
+        retry = Retrying(
             stop=stop_after_attempt(self._manners.attempts),
             wait=self._pause,
             sleep=self._clock.sleep,
-            retry=retry_if_exception_type(_Again),
+            retry=retry_if_exception_type(_Retry),
             reraise=True,
         )
         try:
-            response = retrying(self._once, request, host)
+            response = retry(self._send_once, request, host)
         except OverLimit as reason:
             host.note(silent=False)
             raise NoAnswer(f"{name}: {reason}") from None
-        except _Again as last:
+        except _Retry as last:
             host.note(silent=last.silent)
             raise NoAnswer(f"{name}: {last}, asked {self._manners.attempts} times") from None
         host.note(silent=False)
@@ -269,9 +271,9 @@ class Http(Transport):
     def _pause(self, state: RetryCallState) -> float:
         return min(self._manners.backoff * 2 ** (state.attempt_number - 1), self._manners.longest_wait)
 
-    def _once(self, request: Request, host: _Host) -> Response:
+    def _send_once(self, request: Request, host: _Host) -> Response:
         host.wait()
-        asked = Asked(
+        sent_request = Asked(
             request.url,
             {**request.params, **request.secret_params},
             request.body,
@@ -280,24 +282,24 @@ class Http(Transport):
         )
         parts: list[bytes] = []
         try:
-            got = exchange(self._session, asked, self._limits, parts.append)
+            head = exchange(self._session, sent_request, self._limits, parts.append)
         except requests.Timeout:
-            raise _Again(f"no answer within {self._manners.timeout:g} s", silent=True) from None
+            raise _Retry(f"no answer within {self._manners.timeout:g} s", silent=True) from None
         except (requests.RequestException, ValueError) as error:
-            # what can be wrong with the request itself was found before: a ValueError is a redirect to nonsense
-            raise _Again(f"the connection failed or broke off ({type(error).__name__})", silent=True) from None
-        if got.status in self._manners.retried:
-            host.leave_alone(retry_after(got.headers.get("Retry-After"), self._clock.wall()))
-            raise _Again(f"the server said {got.status}")
-        return Response(got.status, b"".join(parts).decode("utf-8", errors="replace"))
+            # the request itself was checked before, so a ValueError comes from a redirect to an invalid URL
+            raise _Retry(f"the connection failed or broke off ({type(error).__name__})", silent=True) from None
+        if head.status in self._manners.retried:
+            host.leave_alone(retry_after(head.headers.get("Retry-After"), self._clock.wall()))
+            raise _Retry(f"the server said {head.status}")
+        return Response(head.status, b"".join(parts).decode("utf-8", errors="replace"))
 
 
-def retry_after(header: str | None, now: float) -> float:
-    """Seconds that a `Retry-After` asks for, as a number or a date (RFC 9110, section 10.2.3); 0 without a sound one.
+def retry_after(header: str | None, time_now: float) -> float:
+    """Return the seconds of a `Retry-After` header, a number or a date (RFC 9110, section 10.2.3); 0 if it is invalid.
 
     Args:
-        header: The header's text.
-        now: Seconds since 1970.
+        header: The text of the header.
+        time_now: Seconds since 1970.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
@@ -306,4 +308,4 @@ def retry_after(header: str | None, now: float) -> float:
         date = parsedate_to_datetime(text)
     except ValueError:
         return 0.0
-    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time_now)

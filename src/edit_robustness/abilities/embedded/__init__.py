@@ -1,1 +1,1 @@
-"""Benchmarks of our own, as tasks of the harness: they need no network, and a small model is clearly above chance."""
+"""Benchmarks of this package as tasks of the harness: they need no network, and small models score above chance."""

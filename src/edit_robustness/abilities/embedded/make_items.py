@@ -1,7 +1,7 @@
-"""Writes the items of knowledge, arithmetic and reading: `python -m edit_robustness.abilities.embedded.make_items`.
+"""Generate the items of knowledge, arithmetic and reading: `python -m edit_robustness.abilities.embedded.make_items`.
 
-Every option is right as often as any other, so that whoever always prefers one of them (a frequent word, a small
-number, what was named last) is right as often as by chance.
+Every option is right equally often. A model that always prefers one of them (a frequent word, a small number, the last
+mentioned word) therefore scores at chance.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ KNOWLEDGE = {
         "Cows are milked on the": "farm",
     },
 }
-"""Classes of statements that end where one word comes; within a class no word is right for another's statement."""
+"""Classes of statements that one word completes. Within a class, no word is right for another statement."""
 
 POOLS = {
     "name": ["Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Julia", "Lucas", "Maria", "Oscar"],
@@ -149,18 +149,18 @@ POOLS = {
         "December",
     ],
 }
-"""What passages are filled with."""
+"""Words for the slots of passages."""
 
 SCENES = (
     ("In {month}, {name} went to the {place} and bought a {thing}.", "buy", "bought"),
     ("{name} waited at the {place} on a rainy day in {month} and lost a {thing}.", "lose", "lost"),
     ("{name} was at the {place} one morning in {month} and found a {thing}.", "find", "found"),
 )
-"""Sentences, and what was done with the thing."""
+"""Sentence templates, with the infinitive and the past tense of their verb."""
 
 
 def knowledge(random: Random) -> Iterator[Item]:
-    """Statements to complete; each word of a class is offered once where it is right and three times where not."""
+    """Yield statements to complete; each word of a class is the right option once and a wrong option three times."""
     for name, statements in KNOWLEDGE.items():
         words = random.sample(list(statements.values()), len(statements))
         for statement, answer in statements.items():
@@ -168,20 +168,20 @@ def knowledge(random: Random) -> Iterator[Item]:
 
 
 def arithmetic(random: Random) -> Iterator[Item]:
-    """Sums and differences of one digit; the answer is each of the four consecutive numbers offered in turn."""
+    """Yield sums and differences of one-digit numbers; the options are four consecutive numbers, each right in turn."""
     sums = [(f"{a} + {b}", a + b) for a in range(2, 10) for b in range(2, 10)]
     differences = [(f"{a} - {b}", a - b) for a in range(6, 10) for b in range(2, 10) if a - b >= OPTIONS - 1]
     for kind, problems, number in (("addition", sums, 36), ("subtraction", differences, 12)):
         for turn, (problem, answer) in enumerate(random.sample(problems, min(number, len(problems)))):
             numbers = range(answer - turn % OPTIONS, answer - turn % OPTIONS + OPTIONS)
-            offered = [str(answer), *(str(number) for number in numbers if number != answer)]
-            yield _item(random, offered, problem=problem, kind=kind)
+            options = [str(answer), *(str(number) for number in numbers if number != answer)]
+            yield _item(random, options, problem=problem, kind=kind)
 
 
 def reading(random: Random) -> Iterator[Item]:
-    """Two like sentences, and a question about the person, the thing, the place or the month in one of them.
+    """Yield two similar sentences with a question about the person, the thing, the place or the month in one of them.
 
-    Offered are what stands in the sentence, what stands in its place in the other, and two that stand in neither.
+    The options are the word of the sentence, the corresponding word of the other sentence, and two words of neither.
     """
     questions = {
         "name": ("Who {done} the {thing}?", "{name}"),
@@ -192,42 +192,44 @@ def reading(random: Random) -> Iterator[Item]:
     for kind, (question, answer) in questions.items():
         order = random.sample(POOLS[kind], len(POOLS[kind]))
         for turn in range(len(order)):
-            scene, do, done = SCENES[turn % len(SCENES)]
+            scene, verb, past_verb = SCENES[turn % len(SCENES)]
             words = _after(order, turn)
-            told, other = ({**pair, kind: word} for pair, word in zip(_told(random), words, strict=False))
-            sentences = [scene.format(**told), scene.format(**other)]
+            scene_words, other_words = (
+                {**pair, kind: word} for pair, word in zip(_scene_words(random), words, strict=False)
+            )
+            sentences = [scene.format(**scene_words), scene.format(**other_words)]
             yield _item(
                 random,
                 [answer.format(**{kind: word}) for word in words],
                 passage=" ".join(sentences if turn % 2 else sentences[::-1]),
-                question=question.format(**told, do=do, done=done),
+                question=question.format(**scene_words, do=verb, done=past_verb),
                 kind=kind,
             )
 
 
-def _told(random: Random) -> Iterator[dict[str, str]]:
-    """The words of two sentences that share none."""
-    drawn = {name: random.sample(words, 2) for name, words in POOLS.items()}
-    yield from ({name: words[which] for name, words in drawn.items()} for which in range(2))
+def _scene_words(random: Random) -> Iterator[dict[str, str]]:
+    """Yield the words of two sentences without common words."""
+    word_pairs = {name: random.sample(words, 2) for name, words in POOLS.items()}
+    yield from ({name: words[index] for name, words in word_pairs.items()} for index in range(2))
 
 
 def _after(words: Sequence[str], at: int) -> list[str]:
-    """The right word and the three that come after it, so that each is offered equally often beside others."""
+    """Return the right word and the three words after it, so that all words are options equally often."""
     return [words[(at + step) % len(words)] for step in range(OPTIONS)]
 
 
-def _item(random: Random, offered: list[str], **asked: str) -> Item:
-    """An item from what is offered, the right option first, in an order of its own."""
-    options = random.sample(offered, len(offered))
-    return {**asked, "options": options, "gold": options.index(offered[0])}
+def _item(random: Random, choices: list[str], **fields: str) -> Item:
+    """Return an item with shuffled options; the first of `choices` is the right one."""
+    shuffled_options = random.sample(choices, len(choices))
+    return {**fields, "options": shuffled_options, "gold": shuffled_options.index(choices[0])}
 
 
 MADE = {"knowledge.jsonl": knowledge, "arithmetic.jsonl": arithmetic, "reading.jsonl": reading}
-"""Every file that is made here; prose.jsonl was written by hand."""
+"""The generators by file; prose.jsonl was written by hand."""
 
 
 def written(file: str) -> str:
-    """The text of a file of items."""
+    """Return the content of a file of items."""
     return "".join(json.dumps(item) + "\n" for item in MADE[file](Random(file)))
 
 

@@ -203,7 +203,7 @@ def _lessons(lessons: pd.DataFrame, edited: Sequence[Fact]) -> list[Fact]:
 
 
 def _recalled(facts: Sequence[Fact]) -> list[Probe]:
-    return build_probes(facts, Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0, counted=False)
+    return build_probes(facts, Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0, log_counts=False)
 
 
 def _built(facts: Sequence[Fact], pool: Sequence[Fact], templates: Templates, settings: Any) -> list[Probe]:
@@ -228,7 +228,7 @@ def _built(facts: Sequence[Fact], pool: Sequence[Fact], templates: Templates, se
         unrelated=numbers[2],
         seed=settings.seed,
         paraphrases=paraphrases,
-        counted=False,
+        log_counts=False,
     )
 
 
