@@ -1,4 +1,4 @@
-"""What an edit costs: time, memory and bytes of every method, beside EasyEdit where a clone of it is given.
+"""Cost of an edit: time, memory and bytes of every method, beside EasyEdit where a clone of it is given.
 
     python -m benchmarks --model smollm2 --facts 10
     python -m benchmarks --model tiny:llama --methods rome ft --facts 3

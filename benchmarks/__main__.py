@@ -30,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work.mkdir(parents=True, exist_ok=True)
         stack.enter_context(limited(options.threads))
         stack.enter_context(redirect_stdout(sys.stderr))
-        found = measure(options, work.resolve())
-    deliver(found, described, options)
+        result = measure(options, work.resolve())
+    deliver(result, described, options)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=sys.modules["benchmarks"].__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     options.add_argument("--model", default="smollm2", help="of the catalog, or tiny:llama and its like")
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Everything that was measured, as plain values."""
-    compared = options.easyedit is not None
+    with_easyedit = options.easyedit is not None
     material = gather(
         options.model,
         work,
@@ -65,27 +65,27 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         seed=options.seed,
         texts=options.texts,
         changes=options.set,
-        compared=compared,
+        with_easyedit=with_easyedit,
     )
     methods = chosen(options.methods, material.settings)
-    found: dict[str, Any] = {"model": material.name, "threads": options.threads, "seed": options.seed, "rows": []}
-    moments = str(work / "moments.safetensors") if compared else ""
-    if compared:
-        found["statistics"] = take_statistics(material, methods, moments, options, work)
+    result: dict[str, Any] = {"model": material.name, "threads": options.threads, "seed": options.seed, "rows": []}
+    moments = str(work / "moments.safetensors") if with_easyedit else ""
+    if with_easyedit:
+        result["statistics"] = take_statistics(material, methods, moments, options, work)
     for method in methods:
-        ours = side(material, method, moments, options, work)
-        found["rows"].append(ours)
-        if compared and method in PEERS:
-            theirs = side(material, method, moments, options, work, clone=options.easyedit)
-            found["rows"].append(theirs)
-            found.setdefault("ratios", []).append(ratios(ours, theirs))
-    return found
+        our_row = side(material, method, moments, options, work)
+        result["rows"].append(our_row)
+        if with_easyedit and method in PEERS:
+            their_row = side(material, method, moments, options, work, clone=options.easyedit)
+            result["rows"].append(their_row)
+            result.setdefault("ratios", []).append(ratios(our_row, their_row))
+    return result
 
 
 def side(
     material: Material, method: str, moments: str, options: argparse.Namespace, work: Path, clone: Path | None = None
 ) -> dict[str, Any]:
-    """The row of one method on one side."""
+    """Return the row of one method on one side."""
     module, python = (THEIRS, options.easyedit_python) if clone else (OURS, sys.executable)
     job = material.job(method, moments=moments, seed=options.seed, clone=str(clone.resolve()) if clone else "")
     return row(
@@ -96,42 +96,45 @@ def side(
 def take_statistics(
     material: Material, methods: Sequence[str], moments: str, options: argparse.Namespace, work: Path
 ) -> dict[str, Any]:
-    """The second moments that the methods of both sides use, and what those of MEMIT's layers cost each side."""
+    """Return the second moments that the methods of both sides use, and what those of MEMIT's layers cost each side."""
     middle = len(material.lm.blocks) // 2
     layers = material.settings.get("memit", {}).get("layers", range(max(middle - 2, 0), middle + 3))
     sites = [f"{layer}.mlp_out" for layer in layers if layer < len(material.lm.blocks)]
-    ours = run(material.job("statistics", moments=moments, sites=sites), work, module=OURS,
+    our_row = run(material.job("statistics", moments=moments, sites=sites), work, module=OURS,
                threads=options.threads)["statistics"]  # fmt: skip
     clone = str(options.easyedit.resolve())
-    theirs = run(material.job("statistics", moments=moments, sites=sites, clone=clone), work, module=THEIRS,
+    their_row = run(material.job("statistics", moments=moments, sites=sites, clone=clone), work, module=THEIRS,
                  python=options.easyedit_python, threads=options.threads)  # fmt: skip
-    needed = sorted({*sites, *(str(site) for name in methods for site in material.method(name).key_sites)})
-    if needed != sorted(sites):
-        run(material.job("statistics", moments=moments, sites=needed), work, module=OURS,
+    needed_sites = sorted({*sites, *(str(site) for name in methods for site in material.method(name).key_sites)})
+    if needed_sites != sorted(sites):
+        run(material.job("statistics", moments=moments, sites=needed_sites), work, module=OURS,
             threads=options.threads)  # fmt: skip
     return {
         "sites": sites,
-        "ours": ours,
-        "easyedit": theirs["statistics"],
-        "cpu_ratio": theirs["statistics"]["cpu"] / ours["cpu"],
-        "wall_ratio": theirs["statistics"]["wall"] / ours["wall"],
-        "apart": theirs["apart"],
+        "ours": our_row,
+        "easyedit": their_row["statistics"],
+        "cpu_ratio": their_row["statistics"]["cpu"] / our_row["cpu"],
+        "wall_ratio": their_row["statistics"]["wall"] / our_row["wall"],
+        "apart": their_row["apart"],
     }
 
 
-def described(found: dict[str, Any]) -> str:
-    """The tables in Markdown, with what they depend on."""
-    versions = {one["side"]: one["versions"] for one in found["rows"]}
+def described(result: dict[str, Any]) -> str:
+    """Return the tables in Markdown, with what they depend on."""
+    versions = {row["side"]: row["versions"] for row in result["rows"]}
     parts = [
-        f"{found['model']}, {found['threads']} thread(s), facts of seed {found['seed']}; mean (least to most) of an "
+        f"{result['model']}, {result['threads']} thread(s), facts of seed {result['seed']}; mean (least to most) of an "
         "edit; a step is a backward pass; suffix: tokens from the subject's last one on.",
-        *(f"{name}: " + ", ".join(f"{key} {value}" for key, value in own.items()) for name, own in versions.items()),
-        markdown(found["rows"], COLUMNS),
+        *(
+            f"{name}: " + ", ".join(f"{key} {value}" for key, value in packages.items())
+            for name, packages in versions.items()
+        ),
+        markdown(result["rows"], COLUMNS),
     ]
-    if "ratios" in found:
-        parts += ["EasyEdit / ours, of this run:", markdown(found["ratios"], RATIOS)]
-    if "statistics" in found:
-        took = found["statistics"]
+    if "ratios" in result:
+        parts += ["EasyEdit / ours, of this run:", markdown(result["ratios"], RATIOS)]
+    if "statistics" in result:
+        took = result["statistics"]
         parts.append(
             f"Second moments of {', '.join(took['sites'])}: ours {took['ours']['cpu']:.1f} CPU s in one pass, EasyEdit "
             f"{took['easyedit']['cpu']:.1f} in a pass a layer ({took['cpu_ratio']:.1f} times; wall "

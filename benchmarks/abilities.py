@@ -62,18 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     with limited(options.threads), redirect_stdout(sys.stderr):
-        configured = configuration(options.model, options.env)
-        settings = chosen(configured["parameters"]["abilities"], options.benchmarks)
+        conf = configuration(options.model, options.env)
+        settings = chosen(conf["parameters"]["abilities"], options.benchmarks)
         parameters = AbilityParameters(**{**settings, "documents": options.documents, "seed": options.seed})
-        lm = load(options.model, configured["catalog"])
-        built = build_benchmarks(lm, parameters, LocalFiles(options.data))
+        lm = load(options.model, conf["catalog"])
+        benchmarks = build_benchmarks(lm, parameters, LocalFiles(options.data))
         with edited(options.edits).applied(lm):
-            rows = [compared(lm, benchmark, options.batch_size) for benchmark in built]
+            rows = [compared(lm, benchmark, options.batch_size) for benchmark in benchmarks]
     sys.stdout.write(json.dumps(rows, indent=2) + "\n" if options.json else markdown(rows, COLUMNS) + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.abilities", description=__doc__,
                                       formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     options.add_argument("benchmarks", nargs="+", help="truthfulqa_mc1, paper2.gsm8k, mmlu:mmlu_anatomy ...")
@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def edited(folder: Path | None) -> Past:
-    """All that the edits of a sequence left behind; nothing without a folder."""
+    """Return the changes that the edits of a sequence left; an empty mapping without a folder."""
     past = Past()
     for item in EditsDataset(str(folder)).load().values() if folder else ():
         past = past + item.read()
@@ -98,78 +98,87 @@ def edited(folder: Path | None) -> Past:
 
 
 def chosen(abilities: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The parameters, with the benchmarks that were asked for as the one preset that is measured.
+    """Return the parameters, with the benchmarks that were asked for as the one preset that is measured.
 
     Raises:
         ValueError: For a benchmark that no preset has, or several have.
     """
-    there = {
-        f"{preset}.{name}": one for preset, several in abilities["presets"].items() for name, one in several.items()
+    settings = {
+        f"{preset}.{name}": benchmark
+        for preset, several in abilities["presets"].items()
+        for name, benchmark in several.items()
     }
-    picked = {}
-    for asked in names:
-        name, _, task = asked.partition(":")
-        found = [full for full in there if name in (full, full.partition(".")[2])]
-        if len(found) != 1:
-            raise ValueError(f"`{name}` names {len(found)} benchmarks; there are {', '.join(there)}")
-        picked[task or found[0].partition(".")[2]] = {**there[found[0]], **({"task": task} if task else {})}
-    return {**abilities, "tasks": "chosen", "presets": {"chosen": picked}}
+    selection = {}
+    for choice in names:
+        name, _, task = choice.partition(":")
+        matches = [full for full in settings if name in (full, full.partition(".")[2])]
+        if len(matches) != 1:
+            raise ValueError(f"`{name}` names {len(matches)} benchmarks; there are {', '.join(settings)}")
+        selection[task or matches[0].partition(".")[2]] = {**settings[matches[0]], **({"task": task} if task else {})}
+    return {**abilities, "tasks": "chosen", "presets": {"chosen": selection}}
 
 
 def compared(lm: LanguageModel, benchmark: Benchmark, batch_size: int) -> dict[str, Any]:
-    """One benchmark on both sides: CPU seconds, how far answers are apart, and both scores."""
+    """Measure one benchmark on both sides: CPU seconds, how far answers are apart, and both scores."""
     instances, meter = benchmark.work.instances, Meter()
     # whatever the first pass has to set up is neither side's
     answered(lm, planned(lm, instances[:1]))
     meter.lap()
     work = planned(lm, instances)
-    planning = meter.lap().cpu
-    ours = answered(lm, work)
-    answering = meter.lap().cpu
+    planning_time = meter.lap().cpu
+    our_answers = answered(lm, work)
+    answering_time = meter.lap().cpu
     harness = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=batch_size)
     (kind,) = {instance.request_type for instance in instances}
     with as_torch_came(lm):
-        theirs = getattr(harness, kind)([replace(instance) for instance in instances], disable_tqdm=True)
+        their_answers = getattr(harness, kind)([replace(instance) for instance in instances], disable_tqdm=True)
     took = meter.lap().cpu
-    said = [one.text if isinstance(one, Generated) else one for one in ours]
-    texts, numbers = isinstance(said[0], str), [[_first(one) for one in side] for side in (said, theirs)]
+    texts_out = [our_answer.text if isinstance(our_answer, Generated) else our_answer for our_answer in our_answers]
+    texts, numbers = (
+        isinstance(texts_out[0], str),
+        [[_first(our_answer) for our_answer in side] for side in (texts_out, their_answers)],
+    )
     return {
         "benchmark": benchmark.name,
         "documents": len(benchmark.items),
         "requests": len(instances),
         "theirs": took,
-        "ours": planning + answering,
-        "planning": planning,
-        "ratio": took / (planning + answering),
-        "apart": None if texts else max(abs(one - other) for one, other in zip(*numbers, strict=True)),
-        "texts": statistics.fmean(one == other for one, other in zip(*numbers, strict=True)) if texts else None,
-        "score_theirs": score(benchmark, theirs),
-        "score_ours": score(benchmark, said),
+        "ours": planning_time + answering_time,
+        "planning": planning_time,
+        "ratio": took / (planning_time + answering_time),
+        "apart": None
+        if texts
+        else max(abs(our_answer - their_answer) for our_answer, their_answer in zip(*numbers, strict=True)),
+        "texts": statistics.fmean(our_answer == their_answer for our_answer, their_answer in zip(*numbers, strict=True))
+        if texts
+        else None,
+        "score_theirs": score(benchmark, their_answers),
+        "score_ours": score(benchmark, texts_out),
     }
 
 
 @contextmanager
 def as_torch_came(lm: LanguageModel) -> Iterator[None]:
-    """Without what a `LanguageModel` sets in torch on a CPU (`models/products.py`, `models/attention.py`)."""
-    ours = _PRODUCTS.fp32_precision, torch.backends.cuda.flash_sdp_enabled(), lm.model.config._attn_implementation
+    """Undo for a block what a `LanguageModel` sets in torch on a CPU (`models/products.py`, `models/attention.py`)."""
+    settings = _PRODUCTS.fp32_precision, torch.backends.cuda.flash_sdp_enabled(), lm.model.config._attn_implementation
     _PRODUCTS.fp32_precision = _CAME
     torch.backends.cuda.enable_flash_sdp(True)
-    lm.model.set_attn_implementation("sdpa" if ours[2] == BLOCKED else ours[2])
+    lm.model.set_attn_implementation("sdpa" if settings[2] == BLOCKED else settings[2])
     try:
         yield
     finally:
-        _PRODUCTS.fp32_precision = ours[0]
-        torch.backends.cuda.enable_flash_sdp(ours[1])
-        lm.model.set_attn_implementation(ours[2])
+        _PRODUCTS.fp32_precision = settings[0]
+        torch.backends.cuda.enable_flash_sdp(settings[1])
+        lm.model.set_attn_implementation(settings[2])
 
 
 def _first(answer: Any) -> Any:
-    """The log-likelihood of an answer that has one beside whether it is greedy."""
+    """Return the log-likelihood of an answer that has one beside whether it is greedy."""
     return answer[0] if isinstance(answer, tuple) else answer
 
 
 def score(benchmark: Benchmark, responses: Sequence[Any]) -> float | None:
-    """The metric's mean, as the harness scores answers; none where it is no mean over documents."""
+    """Return the metric's mean, as the harness scores answers; none where it is no mean over documents."""
     answers = iter(responses)
     for item in benchmark.items:
         for instance in item.instances:
@@ -178,8 +187,8 @@ def score(benchmark: Benchmark, responses: Sequence[Any]) -> float | None:
     for task in benchmark.tasks.values():
         task.apply_filters()
     for item in benchmark.items:
-        given = [instance.filtered_resps[benchmark.filters[0]] for instance in item.instances]
-        value = benchmark.tasks[item.task].process_results(item.doc, given).get(benchmark.metric)
+        filtered_responses = [instance.filtered_resps[benchmark.filters[0]] for instance in item.instances]
+        value = benchmark.tasks[item.task].process_results(item.doc, filtered_responses).get(benchmark.metric)
         values.append(math.nan if value is None or isinstance(value, tuple) else float(value))
     mean = statistics.fmean(values)
     return None if math.isnan(mean) else mean

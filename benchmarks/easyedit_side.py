@@ -79,7 +79,7 @@ def bare_packages(clone: str, packages: Sequence[str] = PACKAGES) -> None:
 
 
 def theirs(name: str) -> Any:
-    """A module of EasyEdit."""
+    """Return a module of EasyEdit."""
     return importlib.import_module(f"easyeditor.{name}")
 
 
@@ -88,61 +88,61 @@ def edits(model: Any, tokenizer: Any, job: Job) -> dict[str, Any]:
     wear, meter, answers = WAYS[job.method](model, tokenizer, job), Meter(), []
     peak = 0
     for fact in job.facts:
-        with contextlib.ExitStack() as worn:
+        with contextlib.ExitStack() as stack:
             with meter.watching(model):
                 meter.lap()
-                worn.enter_context(wear(fact))
+                stack.enter_context(wear(fact))
                 lap = meter.lap()
             peak = max(peak, peak_memory())
-            asked = scores(model, tokenizer, fact["probes"])
-        answers.append({**asdict(lap), "fact": fact["id"], "scores": asked})
+            probe_scores = scores(model, tokenizer, fact["probes"])
+        answers.append({**asdict(lap), "fact": fact["id"], "scores": probe_scores})
     return {"edits": answers, "editing_peak": peak}
 
 
 def rome(model: Any, tokenizer: Any, job: Job) -> Callable:
     """ROME with the contexts and the inverse second moments of the job in its caches."""
-    own, main, name = job.settings, theirs("models.rome.rome_main"), model.config._name_or_path.replace("/", "_")
+    options, main, name = job.settings, theirs("models.rome.rome_main"), model.config._name_or_path.replace("/", "_")
     main.CONTEXT_TEMPLATES_CACHE = ["{}", *(context + "{}" for context in job.contexts)]
-    inverse = torch.inverse(load_file(job.moments)[f"{own['layer']}.mlp_out"]).float()
-    theirs("models.rome.compute_u").inv_mom2_cache[name, SITE.format(own["layer"])] = inverse
+    inverse = torch.inverse(load_file(job.moments)[f"{options['layer']}.mlp_out"]).float()
+    theirs("models.rome.compute_u").inv_mom2_cache[name, SITE.format(options["layer"])] = inverse
     settings = theirs("models.rome.rome_hparams").ROMEHyperParams(
         alg_name="ROME",
-        layers=[own["layer"]],
+        layers=[options["layer"]],
         mom2_adjustment=True,
         context_template_length_params=[],
-        **_value_settings(own, model),
+        **_value_settings(options, model),
     )
     return lambda fact: _restored(model, main.apply_rome_to_model, tokenizer, [_request(fact)], settings)
 
 
 def memit(model: Any, tokenizer: Any, job: Job) -> Callable:
     """MEMIT with the contexts and the second moments of the job in its caches."""
-    own, main, name = job.settings, theirs("models.memit.memit_main"), model.config._name_or_path.replace("/", "_")
+    options, main, name = job.settings, theirs("models.memit.memit_main"), model.config._name_or_path.replace("/", "_")
     main.CONTEXT_TEMPLATES_CACHE = [["{}"], [context + "{}" for context in job.contexts]]
     for site, moment in load_file(job.moments).items():
         main.COV_CACHE[name, SITE.format(site.partition(".")[0])] = moment.float()
     settings = theirs("models.memit.memit_hparams").MEMITHyperParams(
         alg_name="MEMIT",
-        layers=list(own["layers"]),
+        layers=list(options["layers"]),
         layer_selection="all",
         mom2_adjustment=True,
-        mom2_update_weight=own["mom2_update_weight"],
-        **_value_settings(own, model),
+        mom2_update_weight=options["mom2_update_weight"],
+        **_value_settings(options, model),
     )
     return lambda fact: _restored(model, main.apply_memit_to_model, tokenizer, [_request(fact)], settings)
 
 
 def fine_tuning(model: Any, tokenizer: Any, job: Job) -> Callable:
     """FT: the loss on the object (FT-M), or at the prompt's last token with the norm constraint (FT-L)."""
-    own, main = job.settings, theirs("models.ft.ft_main")
+    options, main = job.settings, theirs("models.ft.ft_main")
     settings = theirs("models.ft.ft_hparams").FTHyperParams(
         alg_name="FT",
-        layers=[own["layer"]],
-        num_steps=own["steps"],
-        lr=own["lr"],
+        layers=[options["layer"]],
+        num_steps=options["steps"],
+        lr=options["lr"],
         weight_decay=0,
         kl_factor=0,
-        norm_constraint=own.get("norm_constraint", False),
+        norm_constraint=options.get("norm_constraint", False),
         objective_optimization="prompt_last" if job.method == "ft_l" else "target_new",
         batch_size=1,
         rewrite_module_tmp=f"{SITE}.weight",
@@ -155,15 +155,15 @@ def fine_tuning(model: Any, tokenizer: Any, job: Job) -> Callable:
 
 def grace(model: Any, tokenizer: Any, job: Job) -> Callable:
     """GRACE in its defaults but for the place, the rate, the steps and the radius."""
-    own, main = job.settings, theirs("models.grace.grace_main")
+    options, main = job.settings, theirs("models.grace.grace_main")
     settings = theirs("models.grace.grace_hparams").GraceHyperParams(
         alg_name="GRACE",
-        edit_lr=own["lr"],
-        n_iter=own["steps"],
-        eps=own["eps_init"],
+        edit_lr=options["lr"],
+        n_iter=options["steps"],
+        eps=options["eps_init"],
         val_init="cold",
         **GRACE_DEFAULTS,
-        inner_params=[f"model.layers[{own['layer']}].mlp.{PARTS[own['part']]}.weight"],
+        inner_params=[f"model.layers[{options['layer']}].mlp.{PARTS[options['part']]}.weight"],
         device="cpu",
         model_name=model.config._name_or_path,
     )
@@ -183,37 +183,37 @@ WAYS = {"rome": rome, "memit": memit, "ft": fine_tuning, "ft_l": fine_tuning, "g
 
 
 def statistics(model: Any, tokenizer: Any, job: Job) -> dict[str, Any]:
-    """The second moments of each site, a pass a site, and how far they are from those in the job's file."""
+    """Return the second moments of each site, one pass per site, and how far they are from those in the job's file."""
     stats = theirs("models.rome.layer_stats")
     stats.load_dataset = lambda *_: {"train": [{"text": text} for text in job.texts]}
     settings = types.SimpleNamespace(device="cpu")
-    ours, meter, apart = load_file(job.moments), Meter(), 0.0
+    our_moments, meter, apart = load_file(job.moments), Meter(), 0.0
     meter.lap()
-    found = {}
+    figures = {}
     for site in job.sites:
         name = SITE.format(site.partition(".")[0])
         # a corpus in memory has no file to be kept in: `force_recompute` turns its cache off
-        found[site] = stats.layer_stats(
+        figures[site] = stats.layer_stats(
             model, tokenizer, name, "nowhere", "wikipedia", ["mom2"], sample_size=len(job.texts),
             precision="float32", progress=lambda loader, total: loader, force_recompute=True, hparams=settings,
         ).mom2.moment()  # fmt: skip
     lap = meter.lap()
-    for site, moment in found.items():
-        apart = max(apart, float((moment - ours[site]).norm() / ours[site].norm()))
+    for site, moment in figures.items():
+        apart = max(apart, float((moment - our_moments[site]).norm() / our_moments[site].norm()))
     return {"statistics": asdict(lap), "apart": apart}
 
 
-def _value_settings(own: Any, model: Any) -> dict[str, Any]:
-    """What ROME and MEMIT have in common, in EasyEdit's names."""
+def _value_settings(settings: Any, model: Any) -> dict[str, Any]:
+    """Return the settings that ROME and MEMIT share, in EasyEdit's names."""
     return {
         **MODULES,
         "fact_token": "subject_last",
-        "v_num_grad_steps": own["v_steps"],
-        "v_lr": own["v_lr"],
+        "v_num_grad_steps": settings["v_steps"],
+        "v_lr": settings["v_lr"],
         "v_loss_layer": model.config.num_hidden_layers - 1,
-        "v_weight_decay": own["v_weight_decay"],
-        "clamp_norm_factor": own["clamp_norm_factor"],
-        "kl_factor": own["kl_factor"],
+        "v_weight_decay": settings["v_weight_decay"],
+        "clamp_norm_factor": settings["clamp_norm_factor"],
+        "kl_factor": settings["kl_factor"],
         "rewrite_module_tmp": SITE,
         "mom2_dataset": "given",
         "mom2_n_samples": 0,
@@ -234,7 +234,7 @@ def _plain_request(fact: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _restored(model: Any, apply: Callable, tokenizer: Any, requests: list, settings: Any) -> Iterator[None]:
-    """The edited model for the length of the block, then the weights that the edit says it changed."""
+    """Yield the edited model for the length of the block, then the weights that the edit says it changed."""
     _, before = apply(model, tokenizer, requests, settings, return_orig_weights=True)
     try:
         yield

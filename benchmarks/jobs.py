@@ -1,4 +1,4 @@
-"""What one process is asked to do and what it answers: plain JSON, so that both sides read it.
+"""Jobs for one process and its results: plain JSON, so that both sides read it.
 
 It knows nothing of this project, for it also runs where only torch is installed.
 """
@@ -54,7 +54,7 @@ class Job:
 
     @classmethod
     def read(cls, path: Path) -> Job:
-        """The job in a file."""
+        """Return the job in a file."""
         return cls(**json.loads(path.read_text("utf-8")))
 
 
@@ -76,14 +76,14 @@ def run(job: Job, work: Path, *, module: str, python: str = sys.executable, thre
     # no outer PYTHONPATH: EasyEdit's environment has libraries of its own
     environment = {**os.environ, **counts, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     command = [python, "-m", module, str(place), str(answer)]
-    done = subprocess.run(command, cwd=work, env=environment, text=True, capture_output=True, check=False)
-    if done.returncode or not answer.exists():
-        raise SideFailed(f"{module} failed on {job.method}:\n{done.stderr[-3000:]}")
+    process = subprocess.run(command, cwd=work, env=environment, text=True, capture_output=True, check=False)
+    if process.returncode or not answer.exists():
+        raise SideFailed(f"{module} failed on {job.method}:\n{process.stderr[-3000:]}")
     return json.loads(answer.read_text("utf-8"))
 
 
 def versions() -> dict[str, Any]:
-    """What the numbers depend on beside the code."""
+    """Return the versions that the numbers depend on, besides the code."""
     import transformers  # EasyEdit's side has something to do before
 
     return {

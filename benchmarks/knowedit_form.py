@@ -27,15 +27,19 @@ def records(facts: Sequence[Fact], templates: Templates) -> Iterator[dict[str, A
     """
     chooser = Specificity(facts, templates, (), seed=0)
     for fact in facts:
-        others = [one.completion for one in chooser.relation_specificity(fact, len(facts)) if one.completion.target]
-        if others:
-            asked = [{"prompt": one.prompt, "ground_truth": [[one.target, *one.aliases]]} for one in others]
+        prompts = [
+            prompt.completion for prompt in chooser.relation_specificity(fact, len(facts)) if prompt.completion.target
+        ]
+        if prompts:
+            entries = [
+                {"prompt": prompt.prompt, "ground_truth": [[prompt.target, *prompt.aliases]]} for prompt in prompts
+            ]
             yield {
                 "subject": fact.subject,
                 "prompt": fact.statement,
                 "target_new": fact.target_new,
                 "ground_truth": [fact.target_true, *fact.target_true_aliases],
-                "locality": {"Relation_Specificity": asked},
+                "locality": {"Relation_Specificity": entries},
                 "portability": {},
             }
 
@@ -55,8 +59,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="where to write the records, JSON")
     options = parser.parse_args()
     templates = read_relations(yaml.safe_load(options.relations.read_text(encoding="utf-8")))
-    found = list(records(read_facts(options.facts, templates), templates))
-    options.out.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    entries = list(records(read_facts(options.facts, templates), templates))
+    options.out.write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is benchmarked: a model of the catalog, facts, texts, and the hyperparameters of the methods."""
+"""Material of the benchmarks: a model of the catalog, facts, texts, and the hyperparameters of the methods."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ class Material:
     settings: dict[str, dict[str, Any]]
 
     def method(self, name: str) -> Method:
-        """A method with its hyperparameters."""
+        """Return a method with its hyperparameters."""
         return METHODS[name](**self.settings[name])
 
-    def job(self, method: str, **more: Any) -> Job:
-        """What a side is asked to do with one method."""
+    def job(self, method: str, **overrides: Any) -> Job:
+        """Return the job of one side for one method."""
         settings = self.settings.get(method, {})
         contexts = statement_contexts(self.lm, self.texts, settings.get("context_lengths", ()))
         return Job(
@@ -87,7 +87,7 @@ class Material:
             pool=self.pool,
             texts=self.texts,
             contexts=list(contexts),
-            **more,
+            **overrides,
         )
 
 
@@ -100,33 +100,35 @@ def gather(
     seed: int,
     texts: int,
     changes: Sequence[str],
-    compared: bool,
+    with_easyedit: bool,
 ) -> Material:
     """Load the model, keep it in `work` as both sides load it, draw facts, and have the model write texts."""
-    configured = configuration(model, environment)
-    lm = load(model, configured["catalog"])
+    conf = configuration(model, environment)
+    lm = load(model, conf["catalog"])
     folder = work / "model"
     lm.model.save_pretrained(folder)
     lm.tokenizer.save_pretrained(folder)
-    drawn, pool = draw(facts, seed)
+    sample, pool = draw(facts, seed)
     # a template's braces would be taken for places by `str.format`, with which EasyEdit fills its own
     braces = {ord("{"): " ", ord("}"): " "}
-    written = [text.translate(braces) for text in written_texts(lm, texts=texts, tokens=64, seed=seed)]
-    known = settings_of(model, configured)
-    if compared:
-        known = {method: {**own, **COMPARED.get(method, {})} for method, own in known.items()}
-    return Material(lm.name, str(folder), lm, drawn, pool, written, changed(known, changes))
+    texts_written = [text.translate(braces) for text in written_texts(lm, texts=texts, tokens=64, seed=seed)]
+    settings = settings_of(model, conf)
+    if with_easyedit:
+        settings = {
+            method: {**method_settings, **COMPARED.get(method, {})} for method, method_settings in settings.items()
+        }
+    return Material(lm.name, str(folder), lm, sample, pool, texts_written, changed(settings, changes))
 
 
 def configuration(model: str, environment: str) -> OmegaConfigLoader:
-    """The project's configuration in one of Kedro's environments; tiny models have their own."""
+    """Return the project's configuration in one of Kedro's environments; tiny models have their own."""
     arguments: dict[str, Any] = {**CONFIG_LOADER_ARGS}
-    chosen = "test" if model.startswith(TINY) else environment
-    return OmegaConfigLoader(conf_source=str(ROOT / "conf"), env=chosen, **arguments)
+    environment_name = "test" if model.startswith(TINY) else environment
+    return OmegaConfigLoader(conf_source=str(ROOT / "conf"), env=environment_name, **arguments)
 
 
 def load(model: str, catalog: Mapping[str, Any]) -> LanguageModel:
-    """A tiny random model, or one of the catalog.
+    """Return a tiny random model, or one of the catalog.
 
     Raises:
         ValueError: If the catalog has no such model.
@@ -135,27 +137,28 @@ def load(model: str, catalog: Mapping[str, Any]) -> LanguageModel:
         return tiny_model(model.removeprefix(TINY))
     entry = f"{model}.language_model"
     if entry not in catalog:
-        there = [name.removesuffix(".language_model") for name in catalog if name.endswith(".language_model")]
-        raise ValueError(f"the catalog has no {entry}; there are {', '.join(there)}, and {TINY}llama and its like")
+        models = [name.removesuffix(".language_model") for name in catalog if name.endswith(".language_model")]
+        raise ValueError(f"the catalog has no {entry}; there are {', '.join(models)}, and {TINY}llama and its like")
     return AbstractDataset.from_config(entry, catalog[entry]).load()
 
 
-def settings_of(model: str, configured: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The hyperparameters for a model, by method; those of every tiny model stand under `tiny`."""
-    methods, key = configured["parameters"]["methods"], "tiny" if model.startswith(TINY) else model
+def settings_of(model: str, conf: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the hyperparameters for a model, by method; those of every tiny model stand under `tiny`."""
+    methods, key = conf["parameters"]["methods"], "tiny" if model.startswith(TINY) else model
     return {name: dict(methods[name][key] or {}) for name in METHODS if key in methods.get(name, {})}
 
 
-def chosen(asked: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
-    """The methods asked for; with none, all that edit and have hyperparameters, but for those that train networks.
+def chosen(methods: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """Return the methods asked for; without any, all that edit and have hyperparameters, except those that train
+    networks.
 
     Raises:
         ValueError: For a method that has no hyperparameters for the model.
     """
-    for name in asked:
+    for name in methods:
         if name not in settings:
             raise ValueError(f"{name} has no hyperparameters for this model; there are some of {', '.join(settings)}")
-    return list(asked) or [n for n in settings if n not in UNEDITED and not issubclass(METHODS[n], Trained)]
+    return list(methods) or [n for n in settings if n not in UNEDITED and not issubclass(METHODS[n], Trained)]
 
 
 def changed(settings: Mapping[str, Mapping[str, Any]], changes: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -164,14 +167,14 @@ def changed(settings: Mapping[str, Mapping[str, Any]], changes: Sequence[str]) -
     Raises:
         ValueError: For a change of another form, or of a method without hyperparameters for the model.
     """
-    found = {method: dict(own) for method, own in settings.items()}
+    result = {method: dict(method_settings) for method, method_settings in settings.items()}
     for change in changes:
         where, equals, value = change.partition("=")
         method, dot, name = where.partition(".")
-        if not (equals and dot) or method not in found:
-            raise ValueError(f"`{change}` changes nothing: write method.name=value, of {', '.join(found)}")
-        found[method][name] = yaml.safe_load(value)
-    return found
+        if not (equals and dot) or method not in result:
+            raise ValueError(f"`{change}` changes nothing: write method.name=value, of {', '.join(result)}")
+        result[method][name] = yaml.safe_load(value)
+    return result
 
 
 def draw(number: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -182,12 +185,12 @@ def draw(number: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, A
     """
     raw = pd.read_csv(ROOT / "data/01_raw/facts.csv", dtype=str, keep_default_na=False)
     relations = yaml.safe_load((ROOT / "data/01_raw/relations.yml").read_text("utf-8"))
-    everything = facts_from_table(validate_facts(raw, relations)[0])
-    if not 0 < number <= len(everything):
-        raise ValueError(f"--facts must be 1 to {len(everything)} (it is {number})")
-    shuffled = random.Random(seed).sample(everything, len(everything))
-    facts, subjects = shuffled[:number], {fact.subject for fact in shuffled[:number]}
-    probes = build_probes(facts, read_relations(relations), everything, kinds=_PROBED, neighbours=3, seed=seed)
+    all_facts = facts_from_table(validate_facts(raw, relations)[0])
+    if not 0 < number <= len(all_facts):
+        raise ValueError(f"--facts must be 1 to {len(all_facts)} (it is {number})")
+    all_in_random_order = random.Random(seed).sample(all_facts, len(all_facts))
+    facts, subjects = all_in_random_order[:number], {fact.subject for fact in all_in_random_order[:number]}
+    probes = build_probes(facts, read_relations(relations), all_facts, kinds=_PROBED, neighbours=3, seed=seed)
     rows = [
         {
             **dataclasses.asdict(fact),
@@ -199,8 +202,8 @@ def draw(number: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, A
         }
         for fact in facts
     ]
-    others = [fact for fact in shuffled[number:] if fact.subject not in subjects][:_POOL]
-    return rows, [dataclasses.asdict(fact) for fact in others]
+    other_facts = [fact for fact in all_in_random_order[number:] if fact.subject not in subjects][:_POOL]
+    return rows, [dataclasses.asdict(fact) for fact in other_facts]
 
 
 def _after(probe: Probe, target: str) -> str:

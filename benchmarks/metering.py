@@ -26,7 +26,7 @@ class MeasuredOnce(RuntimeError):
 
 @dataclass
 class Lap:
-    """What was spent since the last lap, in seconds.
+    """Time since the last lap, in seconds.
 
     Attributes:
         wall: By the clock.
@@ -45,7 +45,7 @@ class Lap:
     tokens: int = 0
 
     def since(self, before: Lap) -> Lap:
-        """The difference to an earlier reading."""
+        """Return the difference to an earlier reading."""
         return Lap(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
 
 
@@ -57,17 +57,17 @@ class Meter:
     last: Lap = field(default_factory=Lap)
 
     def lap(self) -> Lap:
-        """What was spent since the last call; the first call starts the clocks."""
-        now = Lap(
+        """Return the time since the last call; the first call starts the clocks."""
+        reading = Lap(
             time.perf_counter(), cpu_seconds(), self.spent.forward, self.spent.backward, self.spent.steps,
             self.spent.tokens,
         )  # fmt: skip
-        lap, self.last = now.since(self.last), now
+        lap, self.last = reading.since(self.last), reading
         return lap
 
     @contextmanager
     def watching(self, model: Any) -> Iterator[Meter]:
-        """For the length of the block, forward passes of this model and all backward passes are timed.
+        """Time, inside a `with` block, the forward passes of this model and all backward passes.
 
         Raises:
             MeasuredOnce: If another meter watches the model.
@@ -86,12 +86,12 @@ class Meter:
 
     def _timed(self, call: Callable, name: str, count: Callable) -> Callable:
         def timed(*args: Any, **kwargs: Any) -> Any:
-            started = time.process_time()
+            start = time.process_time()
             count(args, kwargs)
             try:
                 return call(*args, **kwargs)
             finally:
-                setattr(self.spent, name, getattr(self.spent, name) + time.process_time() - started)
+                setattr(self.spent, name, getattr(self.spent, name) + time.process_time() - start)
 
         return timed
 
@@ -117,7 +117,7 @@ def forget_peak() -> None:
 
 
 def peak_memory() -> int:
-    """The largest resident memory in bytes since `forget_peak`."""
+    """Return the largest resident memory in bytes since `forget_peak`."""
     if _STATUS.exists():
         lines = _STATUS.read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

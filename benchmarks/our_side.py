@@ -42,12 +42,12 @@ def main(job_file: str, answer_file: str) -> None:
 
 
 def statistics(lm: LanguageModel, job: Job) -> dict[str, Any]:
-    """The second moments of all sites, kept in the file that the job names."""
+    """Return the second moments of all sites, kept in the file that the job names."""
     meter = Meter()
     meter.lap()
-    taken = second_moments(lm, job.texts, [Site.parse(site) for site in job.sites], tokens=10**9)
+    result = second_moments(lm, job.texts, [Site.parse(site) for site in job.sites], tokens=10**9)
     lap = meter.lap()
-    save_file({str(site): moment for site, moment in taken.items()}, job.moments)
+    save_file({str(site): moment for site, moment in result.items()}, job.moments)
     return {"statistics": asdict(lap)}
 
 
@@ -61,17 +61,17 @@ def edits(lm: LanguageModel, job: Job) -> dict[str, Any]:
     meter = Meter()
     with meter.watching(lm.model):
         meter.lap()
-        prepared = method.prepare(lm, corpus)
-        preparing = meter.lap()
-        made = list(_timed(method.edit_each(lm, facts, prepared=prepared), meter))
+        artefact = method.prepare(lm, corpus)
+        prepare_lap = meter.lap()
+        timed_edits = list(_timed(method.edit_each(lm, facts, prepared=artefact), meter))
     peak = peak_memory()
     answers = []
-    for row, fact, (edit, lap) in zip(job.facts, facts, made, strict=True):
-        with edit.with_prepared(prepared).applied(lm):
-            asked = scores(lm.model, lm.tokenizer, row["probes"], edit.prefix)
+    for row, fact, (edit, lap) in zip(job.facts, facts, timed_edits, strict=True):
+        with edit.with_prepared(artefact).applied(lm):
+            probe_scores = scores(lm.model, lm.tokenizer, row["probes"], edit.prefix)
         suffix = split_prompts(lm, fact, ()).tail.shape[1]
-        answers.append({**asdict(lap), "fact": fact.id, "bytes": size(edit), "suffix": suffix, "scores": asked})
-    return {"preparing": asdict(preparing), "edits": answers, "editing_peak": peak}
+        answers.append({**asdict(lap), "fact": fact.id, "bytes": size(edit), "suffix": suffix, "scores": probe_scores})
+    return {"preparing": asdict(prepare_lap), "edits": answers, "editing_peak": peak}
 
 
 def _timed(edits: Iterator[Edit], meter: Meter) -> Iterator[tuple[Edit, Any]]:
@@ -81,7 +81,7 @@ def _timed(edits: Iterator[Edit], meter: Meter) -> Iterator[tuple[Edit, Any]]:
 
 
 def fact_of(row: dict[str, Any]) -> Fact:
-    """The fact in a row of a job."""
+    """Return the fact in a row of a job."""
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
     plain.pop("probes", None)
     return Fact(**plain)

@@ -65,7 +65,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Bench:
-    """What both commands work on."""
+    """Material of both commands."""
 
     lm: LanguageModel
     records: list[Record]
@@ -74,20 +74,22 @@ class Bench:
     folder: Path
 
     def method(self, name: str) -> Method:
-        """A method with its hyperparameters."""
+        """Return a method with its hyperparameters."""
         return METHODS[name](**self.settings[name])
 
     def prepared(self, name: str) -> Prepared:
-        """What a method prepares, kept in the folder; a training goes on where it stopped."""
+        """Return what a method prepares, kept in the folder; training resumes where it stopped."""
         method, folder = self.method(name), PreparedDataset(str(self.folder / name / "prepared"))
         key = fingerprint(name, method.settings(), self.lm.fingerprint, self.corpus.texts, self.corpus.facts)
-        there = {item: stored.read() for item, stored in folder.items().items() if stored.fingerprint == key}
-        if name in there:
-            return there[name]
+        artefacts = {
+            item: item_file.read() for item, item_file in folder.items().items() if item_file.fingerprint == key
+        }
+        if name in artefacts:
+            return artefacts[name]
         if not isinstance(method, Trained):
             state = method.prepare(self.lm, self.corpus)
         else:
-            for state in method.train(self.lm, self.corpus, start=there.get("unfinished")):
+            for state in method.train(self.lm, self.corpus, start=artefacts.get("unfinished")):
                 folder.save({"unfinished": Stored.of(key, state)})
         if state is not NOTHING:
             folder.save({name: Stored.of(key, state)})
@@ -103,13 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         methods = options.methods or [name for name in bench.settings if name != "checkpoint"]
         frame = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
     rows: Any = frame.to_dict("records")
-    shown = markdown(rows, {str(name): (str(name), str) for name in frame})
-    (options.work / f"{options.command}.md").write_text(shown + "\n", "utf-8")
+    table_text = markdown(rows, {str(name): (str(name), str) for name in frame})
+    (options.work / f"{options.command}.md").write_text(table_text + "\n", "utf-8")
     sys.stdout.write(frame.to_string(index=False) + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.quality")
     commands = options.add_subparsers(dest="command", required=True)
     for name in ("table", "sequence"):
@@ -130,24 +132,24 @@ def parser() -> argparse.ArgumentParser:
 
 
 def gather(options: argparse.Namespace) -> Bench:
-    """The model, the records, and a corpus: texts that the model writes, facts of the project's own table."""
-    configured = configuration(options.model, options.env)
-    lm = load(options.model, configured["catalog"])
+    """Return the model, the records, and a corpus: texts that the model writes, facts of the project's own table."""
+    conf = configuration(options.model, options.env)
+    lm = load(options.model, conf["catalog"])
     records = read_records(options.counterfact, options.records, options.neighbours)
     raw = pd.read_csv(ROOT / "data/01_raw/facts.csv", dtype=str, keep_default_na=False)
     relations = yaml.safe_load((ROOT / "data/01_raw/relations.yml").read_text("utf-8"))
-    edited = {record.fact.subject for record in records}
-    pool = tuple(fact for fact in facts_from_table(validate_facts(raw, relations)[0]) if fact.subject not in edited)
+    subjects = {record.fact.subject for record in records}
+    pool = tuple(fact for fact in facts_from_table(validate_facts(raw, relations)[0]) if fact.subject not in subjects)
     options.work.mkdir(parents=True, exist_ok=True)
     texts = options.work / f"texts-{lm.fingerprint}.json"
     if not texts.exists():
         texts.write_text(json.dumps(written_texts(lm, texts=96, tokens=64, seed=0)), "utf-8")
     corpus = Corpus(tuple(json.loads(texts.read_text("utf-8"))), pool, read_relations(relations).relations)
-    return Bench(lm, records, changed(settings_of(options.model, configured), options.set), corpus, options.work)
+    return Bench(lm, records, changed(settings_of(options.model, conf), options.set), corpus, options.work)
 
 
 def read_records(path: Path, number: int, neighbours: int) -> list[Record]:
-    """The first records, each with its statement, its paraphrases and some of its neighbourhood prompts.
+    """Return the first records, each with its statement, its paraphrases and some of its neighbourhood prompts.
 
     Raises:
         ValueError: If there are not so many.
@@ -159,9 +161,9 @@ def read_records(path: Path, number: int, neighbours: int) -> list[Record]:
 
 
 def _record(row: Mapping[str, Any], neighbours: int) -> Record:
-    asked = row["requested_rewrite"]
-    true, new = asked["target_true"]["str"], asked["target_new"]["str"]
-    fact = Fact(f"cf-{row['case_id']}", asked["subject"], asked["relation_id"], asked["prompt"], true, new)
+    request = row["requested_rewrite"]
+    true, new = request["target_true"]["str"], request["target_new"]["str"]
+    fact = Fact(f"cf-{row['case_id']}", request["subject"], request["relation_id"], request["prompt"], true, new)
 
     def probes(kind: str, family: str, texts: Sequence[str]) -> list[Probe]:
         return [
@@ -180,18 +182,18 @@ def _record(row: Mapping[str, Any], neighbours: int) -> Record:
 
 
 def table(bench: Bench, methods: Sequence[str]) -> pd.DataFrame:
-    """One row a method: success, reversion and specificity under both protocols, seconds and bytes an edit."""
-    said, cost = [], {}
+    """Return a row per method: success, reversion and specificity under both protocols, seconds and bytes per edit."""
+    tables, cost = [], {}
     for name in dict.fromkeys(["none", *methods]):
         edits = independent(bench, name)
         cost[name] = {
             "CPU s an edit": _mean(item.header["seconds"] for item in edits.values()),
             "bytes": round(_mean(item.header["bytes"] for item in edits.values())),
         }
-        said.append(answers_to_table(answers(bench, name, edits), model=bench.lm.name, method=name))
-    scores = score_answers(pd.concat(said, ignore_index=True)).assign(subject=lambda own: own["fact_id"])
-    found = rates(scores, ["method", "kind", "protocol", "metric"], cluster="subject")
-    rows = {name: own.set_index(_CELL) for name, own in found.groupby("method")}
+        tables.append(answers_to_table(answers(bench, name, edits), model=bench.lm.name, method=name))
+    scores = score_answers(pd.concat(tables, ignore_index=True)).assign(subject=lambda table: table["fact_id"])
+    shares = rates(scores, ["method", "kind", "protocol", "metric"], cluster="subject")
+    rows = {name: group.set_index(_CELL) for name, group in shares.groupby("method")}
     return pd.DataFrame([{"method": name, **_shown(rows[name], _SHOWN), **cost[name]} for name in cost])
 
 
@@ -217,9 +219,9 @@ _SHOWN = {
 }
 
 
-def _shown(found: pd.DataFrame, labels: Iterable[str]) -> dict[str, str]:
-    """Return percentages with their intervals and numbers of prompts; `found` is indexed by `_CELL`."""
-    cells: Any = found[["value", "low", "high", "n_probes"]].to_dict("index")
+def _shown(shares: pd.DataFrame, labels: Iterable[str]) -> dict[str, str]:
+    """Return percentages with their intervals and numbers of prompts; `shares` is indexed by `_CELL`."""
+    cells: Any = shares[["value", "low", "high", "n_probes"]].to_dict("index")
     return {label: _figure(cells.get(_SHOWN[label])) for label in labels}
 
 
@@ -231,41 +233,41 @@ def _figure(row: Mapping[str, Any] | None) -> str:
 
 
 def independent(bench: Bench, name: str) -> dict[str, Stored[Edit]]:
-    """The independent edits of a method, those that are missing made."""
+    """Return the independent edits of a method, computing those that are missing."""
     method, folder = bench.method(name), EditsDataset(str(bench.folder / name / "edits"))
-    prepared, facts = bench.prepared(name), [record.fact for record in bench.records]
-    common = (name, method.settings(), bench.lm.fingerprint, prepared.fingerprint)
-    wanted = Manifest({fact.id: fingerprint(*common, fact) for fact in facts})
-    folder.save(wanted)
-    there = folder.fingerprints()
-    missing = [fact for fact in facts if there.get(fact.id) != wanted[fact.id]]
-    started = time.process_time()
-    edits = track(method.edit_each(bench.lm, missing, prepared=prepared), f"{name}: edits", len(missing))
-    for fact, edit in zip(missing, edits, strict=True):
-        seconds, started = time.process_time() - started, time.process_time()
-        folder.save({fact.id: Stored.of(wanted[fact.id], edit, seconds=round(seconds, 3))})
+    artefact, facts = bench.prepared(name), [record.fact for record in bench.records]
+    common = (name, method.settings(), bench.lm.fingerprint, artefact.fingerprint)
+    manifest = Manifest({fact.id: fingerprint(*common, fact) for fact in facts})
+    folder.save(manifest)
+    fingerprints = folder.fingerprints()
+    missing_facts = [fact for fact in facts if fingerprints.get(fact.id) != manifest[fact.id]]
+    start = time.process_time()
+    edits = track(method.edit_each(bench.lm, missing_facts, prepared=artefact), f"{name}: edits", len(missing_facts))
+    for fact, edit in zip(missing_facts, edits, strict=True):
+        seconds, start = time.process_time() - start, time.process_time()
+        folder.save({fact.id: Stored.of(manifest[fact.id], edit, seconds=round(seconds, 3))})
     return folder.load()
 
 
 def answers(bench: Bench, name: str, edits: Mapping[str, Stored[Edit]]) -> Iterator[Answer]:
-    """The answers under each edit, those that are missing asked for."""
-    folder, prepared = AnswersDataset(str(bench.folder / name / "answers")), bench.prepared(name)
+    """Return the answers under each edit, asking for those that are missing."""
+    folder, artefact = AnswersDataset(str(bench.folder / name / "answers")), bench.prepared(name)
     probes = {record.fact.id: list(record.probes) for record in bench.records}
     decoding = Decoding(batch_rows=192)
     common = decoding.described(bench.lm)
-    wanted = Manifest({key: fingerprint(common, edits[key].fingerprint, probes[key]) for key in edits})
-    folder.save(wanted)
-    there = folder.fingerprints()
-    missing = [key for key in wanted if there.get(key) != wanted[key]]
-    asked = [(edits[key].read().with_prepared(prepared), probes[key]) for key in missing]
-    said = track(ask(bench.lm, asked, decoding), f"{name}: asking", len(missing))
-    for key, own in zip(missing, said, strict=True):
-        folder.save({key: Stored.of(wanted[key], own)})
+    manifest = Manifest({key: fingerprint(common, edits[key].fingerprint, probes[key]) for key in edits})
+    folder.save(manifest)
+    fingerprints = folder.fingerprints()
+    missing_keys = [key for key in manifest if fingerprints.get(key) != manifest[key]]
+    edit_probes = [(edits[key].read().with_prepared(artefact), probes[key]) for key in missing_keys]
+    answer_lists = track(ask(bench.lm, edit_probes, decoding), f"{name}: asking", len(missing_keys))
+    for key, edit_answers in zip(missing_keys, answer_lists, strict=True):
+        folder.save({key: Stored.of(manifest[key], edit_answers)})
     return (answer for item in folder.load().values() for answer in item.read())
 
 
 def sequences(bench: Bench, methods: Sequence[str], options: argparse.Namespace) -> pd.DataFrame:
-    """One row a method and step: success on ALL edits so far, and perplexity on held-out text."""
+    """Return one row per method and step: success on ALL edits so far, and perplexity on held-out text."""
     windows = read_windows(bench.lm, options.text.read_text("utf-8"))
     rows = [{"method": "none", "edits": 0, **after(bench, "none", Past(), bench.records, windows)}]
     for name in methods:
@@ -274,7 +276,7 @@ def sequences(bench: Bench, methods: Sequence[str], options: argparse.Namespace)
 
 
 def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]], at_once: int = 1) -> Iterator[dict[str, Any]]:
-    """One edit after another on the same model; increments are kept, and a later run replays them.
+    """Edit facts in sequence on the same model and yield the measurements; a later run replays stored increments.
 
     Args:
         bench: The model and the records, in order.
@@ -282,35 +284,35 @@ def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]], at_once:
         windows: Held-out text.
         at_once: How many facts each edit makes true.
     """
-    method, prepared = bench.method(name), bench.prepared(name)
+    method, artefact = bench.method(name), bench.prepared(name)
     folder, facts = EditsDataset(str(bench.folder / name / "sequence")), [record.fact for record in bench.records]
-    groups = [facts[begun : begun + at_once] for begun in range(0, len(facts), at_once)]
-    common = (name, method.settings(), bench.lm.fingerprint, prepared.fingerprint)
+    groups = [facts[start : start + at_once] for start in range(0, len(facts), at_once)]
+    common = (name, method.settings(), bench.lm.fingerprint, artefact.fingerprint)
     keys = {n: fingerprint(*common, facts[:n], at_once) for n in accumulate(map(len, groups))}
-    there = folder.items()
-    named = {number: there[facts[number - 1].id] for number in keys if facts[number - 1].id in there}
-    kept = {number: item.read for number, item in named.items() if item.fingerprint == keys[number]}
-    steps = fold(bench.lm, method, groups, prepared=prepared, stored_edits=kept)
+    items = folder.items()
+    stored_steps = {number: items[facts[number - 1].id] for number in keys if facts[number - 1].id in items}
+    readers = {number: item.read for number, item in stored_steps.items() if item.fingerprint == keys[number]}
+    steps = fold(bench.lm, method, groups, prepared=artefact, stored_edits=readers)
     for step in track(steps, f"{name}: a sequence", len(groups)):
         if not step.kept:
             folder.save({facts[step.number - 1].id: Stored.of(keys[step.number], step.edit)})
         if step.number in STEPS or step.number == len(facts):
-            measured = after(bench, name, step.past, bench.records[: step.number], windows)
-            yield {"method": name, "edits": step.number, **measured}
+            measurements = after(bench, name, step.past, bench.records[: step.number], windows)
+            yield {"method": name, "edits": step.number, **measurements}
 
 
 def after(
     bench: Bench, method: str, past: Past, records: Sequence[Record], windows: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
-    """What the model does after these edits by a method."""
+    """Measure the model after these edits by a method."""
     probes = [probe for record in records for probe in record.probes if probe.kind in ("statement", "paraphrase")]
     with past.applied(bench.lm):
-        said = [answer for some in ask(bench.lm, [(Frame(past.prefix), probes)], Decoding()) for answer in some]
+        answers = [answer for batch in ask(bench.lm, [(Frame(past.prefix), probes)], Decoding()) for answer in batch]
         perplexity = perplexity_of(bench.lm, windows, past.prefix)
-    scores = score_answers(answers_to_table(said, model=bench.lm.name, method=method))
-    found = rates(scores.assign(subject=scores["fact_id"]), _CELL, cluster="subject").set_index(_CELL)
+    scores = score_answers(answers_to_table(answers, model=bench.lm.name, method=method))
+    shares = rates(scores.assign(subject=scores["fact_id"]), _CELL, cluster="subject").set_index(_CELL)
     labels = ("statement forced", "statement free", "paraphrase forced", "paraphrase free", "cut", "paraphrase cut")
-    return {**_shown(found, labels), "perplexity": f"{perplexity:.4g}"}
+    return {**_shown(shares, labels), "perplexity": f"{perplexity:.4g}"}
 
 
 def read_windows(lm: LanguageModel, text: str) -> list[list[int]]:
@@ -334,15 +336,15 @@ def perplexity_of(lm: LanguageModel, windows: Sequence[Sequence[int]], prefix: s
     for window in windows:
         ids = torch.tensor([[*before, *window]], device=lm.device)
         logits = lm.model(input_ids=ids, logits_to_keep=last(len(window))).logits[0, :-1].float()
-        wanted = ids[0, -(len(window) - 1) :]
-        total -= float(logits.log_softmax(-1).gather(1, wanted[:, None]).sum())
+        targets = ids[0, -(len(window) - 1) :]
+        total -= float(logits.log_softmax(-1).gather(1, targets[:, None]).sum())
     mean = total / sum(len(window) - 1 for window in windows)
     return math.exp(mean) if mean < 700 else math.inf
 
 
 def _mean(values: Iterator[float]) -> float:
-    listed = list(values)
-    return round(sum(listed) / max(len(listed), 1), 3)
+    numbers = list(values)
+    return round(sum(numbers) / max(len(numbers), 1), 3)
 
 
 if __name__ == "__main__":

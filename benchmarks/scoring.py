@@ -1,4 +1,4 @@
-"""What an edited model says to probes, asked in the same plain way on both sides: one prompt at a time, no cache.
+"""Answers of an edited model to probes, asked in the same plain way on both sides: one prompt at a time, no cache.
 
 It knows nothing of this project, for it also runs where only torch is installed.
 """
@@ -13,26 +13,26 @@ import torch
 
 @torch.no_grad()
 def said(model: Any, tokenizer: Any, prompt: str, target: str) -> tuple[float, bool]:
-    """A target's summed log-probability after a prompt, and whether each of its tokens is the most probable one.
+    """Return a target's summed log-probability after a prompt, and whether each of its tokens is the most probable one.
 
     The target comes with what stands before it: " Paris".
     """
     before = tokenizer(prompt)["input_ids"]
     ids = tokenizer(prompt + target)["input_ids"]
-    wanted = torch.tensor(ids[len(before) :])
+    target_ids = torch.tensor(ids[len(before) :])
     logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, len(before) - 1 : -1]
     logprobs = logits.float().log_softmax(-1)
-    return float(logprobs.gather(1, wanted[:, None]).sum()), bool((logprobs.argmax(-1) == wanted).all())
+    return float(logprobs.gather(1, target_ids[:, None]).sum()), bool((logprobs.argmax(-1) == target_ids).all())
 
 
 def scores(model: Any, tokenizer: Any, probes: Sequence[Mapping[str, str]], prefix: str = "") -> list[dict[str, Any]]:
-    """For each probe whether p(new) > p(true), and whether `new` is the argmax.
+    """Return for each probe whether p(new) > p(true), and whether `new` is the argmax.
 
     A probe has its `kind`, its `text`, and `new` and `true` as they follow that.
     """
-    found = []
+    rows = []
     for probe in probes:
         new, match = said(model, tokenizer, prefix + probe["text"], probe["new"])
         true, _ = said(model, tokenizer, prefix + probe["text"], probe["true"])
-        found.append({"kind": probe["kind"], "new_over_true": new > true, "match_new": match})
-    return found
+        rows.append({"kind": probe["kind"], "new_over_true": new > true, "match_new": match})
+    return rows

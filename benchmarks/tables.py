@@ -22,7 +22,7 @@ def deliver(result: Mapping[str, Any], as_text: Callable[[Any], str], options: a
 
 
 def row(method: str, side: str, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """One method of one side: mean, least and most of what an edit took, and what it achieved."""
+    """Return the row of one method on one side: mean, minimum and maximum cost of an edit, and its success."""
     edits = answer["edits"]
     cpu = sum(edit["cpu"] for edit in edits)
     shares = {name: sum(edit[name] for edit in edits) / (cpu or 1) for name in ("forward", "backward")}
@@ -53,12 +53,12 @@ def success(edits: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
         values = [score[name] for edit in edits for score in edit["scores"] if score["kind"] == kind]
         return statistics.fmean(values) if values else None
 
-    lost = share("neighbourhood", "new_over_true")
+    lost_share = share("neighbourhood", "new_over_true")
     return {
         "argmax": share("statement", "match_new"),
         "likelier": share("statement", "new_over_true"),
         "paraphrases": share("paraphrase", "new_over_true"),
-        "neighbours": None if lost is None else 1 - lost,
+        "neighbours": None if lost_share is None else 1 - lost_share,
     }
 
 
@@ -67,22 +67,26 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": statistics.fmean(values), "min": min(values), "max": max(values)}
 
 
-def ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """How many times more EasyEdit took than we did, of the same run."""
-    step = (theirs["cpu_a_step"] or 0) / ours["cpu_a_step"] if ours["cpu_a_step"] and theirs["cpu_a_step"] else None
+def ratios(our_row: Mapping[str, Any], their_row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how many times more EasyEdit took than we did, of the same run."""
+    step = (
+        (their_row["cpu_a_step"] or 0) / our_row["cpu_a_step"]
+        if our_row["cpu_a_step"] and their_row["cpu_a_step"]
+        else None
+    )
     return {
-        "method": ours["method"],
-        "cpu": theirs["cpu"]["mean"] / ours["cpu"]["mean"],
-        "wall": theirs["wall"]["mean"] / ours["wall"]["mean"],
+        "method": our_row["method"],
+        "cpu": their_row["cpu"]["mean"] / our_row["cpu"]["mean"],
+        "wall": their_row["wall"]["mean"] / our_row["wall"]["mean"],
         "cpu_a_step": step,
-        "peak": theirs["peak"] / ours["peak"],
+        "peak": their_row["peak"] / our_row["peak"],
     }
 
 
 def _spread(form: str, scale: float = 1) -> Callable[[Any], str]:
     def text(value: Any) -> str:
-        mean, least, most = (format(value[key] * scale, form) for key in ("mean", "min", "max"))
-        return mean if least == most else f"{mean} ({least} to {most})"
+        mean, minimum, maximum = (format(value[key] * scale, form) for key in ("mean", "min", "max"))
+        return mean if minimum == maximum else f"{mean} ({minimum} to {maximum})"
 
     return text
 
@@ -125,6 +129,6 @@ RATIOS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
 def markdown(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, Callable[[Any], str]]]) -> str:
     """Rows as a table of Markdown; what is not known is a dash."""
     lines = [[title for title, _ in columns.values()], ["---"] * len(columns)]
-    for one in rows:
-        lines.append(["-" if one.get(key) is None else text(one[key]) for key, (_, text) in columns.items()])
+    for row in rows:
+        lines.append(["-" if row.get(key) is None else text(row[key]) for key, (_, text) in columns.items()])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -23,7 +23,7 @@ def test_rescoring_needs_answers_and_no_model():
 def test_a_judge_is_asked_only_where_it_is_wanted():
     one = read_grid(parameters(left={"none": True}), MODELS)
     assert "judge" not in edit_eval(one).inputs()
-    assert "judge" in edit_eval(one, judged=True).inputs()
+    assert "judge" in edit_eval(one, with_judge=True).inputs()
 
 
 def test_who_makes_the_wordings_decides_what_is_needed():

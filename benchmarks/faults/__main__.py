@@ -63,20 +63,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the table."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    times, started = options.times or TIMES[options.what], time.monotonic()
+    times, start = options.times or TIMES[options.what], time.monotonic()
     with ExitStack() as stack:
         work = Path(options.work or stack.enter_context(tempfile.TemporaryDirectory())).resolve()
         if work.exists() and any(work.iterdir()):
             raise SystemExit(f"--work {work} is not empty: name a folder that is, or one that does not exist")
         work.mkdir(parents=True, exist_ok=True)
-        measured = measure(options.what, Launcher(), work, options.pipelines, times, options.seed)
-    result = {"what": options.what, "seed": options.seed, "times": times, "measured": measured,
-              "seconds": round(time.monotonic() - started)}  # fmt: skip
+        outcome = measure(options.what, Launcher(), work, options.pipelines, times, options.seed)
+    result = {"what": options.what, "seed": options.seed, "times": times, "measured": outcome,
+              "seconds": round(time.monotonic() - start)}  # fmt: skip
     deliver(result, describe, options)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Return the parser of the options."""
     options = argparse.ArgumentParser(
         prog="python -m benchmarks.faults",
         description=sys.modules["benchmarks.faults"].__doc__,
@@ -93,26 +93,26 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measure(
-    what: str, launcher: Launcher, work: Path, pipelines: Sequence[str], times: int, seed: int
+    experiment: str, launcher: Launcher, work: Path, pipelines: Sequence[str], times: int, seed: int
 ) -> list[dict[str, Any]]:
     """Return what was measured, as plain values."""
-    if what == "kills":
+    if experiment == "kills":
         return [measure_kills(launcher, work / name, name, times, seed) for name in pipelines]
-    if what == "flips":
+    if experiment == "flips":
         return measure_flips(launcher, work, pipelines, times, seed)
     return measure_two(launcher, work, times, seed)
 
 
 def describe(result: Mapping[str, Any]) -> str:
     """Return the tables of a result, and what went wrong by name."""
-    describing = {"kills": describe_kills, "flips": describe_flips, "two": describe_two}[result["what"]]
-    return "\n".join([f"seed {result['seed']}, {result['seconds']} s", "", *describing(result["measured"])])
+    description = {"kills": describe_kills, "flips": describe_flips, "two": describe_two}[result["what"]]
+    return "\n".join([f"seed {result['seed']}, {result['seconds']} s", "", *description(result["measured"])])
 
 
-def describe_kills(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+def describe_kills(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of kills, then each file that was not equal."""
-    lines = [markdown([summarize_kills(pipeline) for pipeline in measured], KILL_COLUMNS), ""]
-    for pipeline in measured:
+    lines = [markdown([summarize_kills(pipeline) for pipeline in rows], KILL_COLUMNS), ""]
+    for pipeline in rows:
         for number, chain in enumerate(pipeline["chains"], 1):
             place = f"{pipeline['pipeline']}, copy {number}"
             lines += [f"- {place}: error: {line}" for line in chain["errors"][-3:]]
@@ -123,16 +123,16 @@ def describe_kills(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def describe_flips(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+def describe_flips(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of flips, then the errors and each damage that went into tables."""
-    lines = [markdown(summarize_flips(measured), FLIP_COLUMNS), ""]
-    ways = summarize_rescore(measured)
+    lines = [markdown(summarize_flips(rows), FLIP_COLUMNS), ""]
+    ways = summarize_rescore(rows)
     if ways:
         lines += ["rescore: " + ", ".join(f"{number} {way}" for way, number in ways.items()), ""]
-    absent = set(KINDS) - {flip["kind"] for flip in measured}
+    absent = set(KINDS) - {flip["kind"] for flip in rows}
     lines += [f"No file was damaged of these kinds: {', '.join(sorted(absent))}", ""] * bool(absent)
-    lines += [f"- error, {number} times: {line}" for line, number in group_errors(measured).items()]
-    for flip in measured:
+    lines += [f"- error, {number} times: {line}" for line, number in group_errors(rows).items()]
+    for flip in rows:
         if flip["verdict"] in (SILENT, WRONG):
             tables = ", ".join([*flip["differing"], *flip["rounding"]][:3])
             lines.append(f"- {flip['verdict']}: {flip['name']} {flip['way']}: {tables}")
@@ -141,10 +141,10 @@ def describe_flips(measured: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
-def describe_two(measured: Sequence[Mapping[str, Any]]) -> list[str]:
+def describe_two(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the table of pairs, then each pair that was not right."""
-    lines = [markdown(summarize_two(measured), PAIR_COLUMNS), ""]
-    for pair in measured:
+    lines = [markdown(summarize_two(rows), PAIR_COLUMNS), ""]
+    for pair in rows:
         if not pair["right"]:
             how = f"exit codes {pair['exit_codes']}, {len(pair['differing'])} tables differ"
             lines.append(f"- {pair['case']}, {pair['delay']} s apart: {how}; {' / '.join(pair['lines'][-2:])}")

@@ -34,7 +34,7 @@ order."""
 
 @dataclass
 class Comparison:
-    """What was found when two folders were compared.
+    """Result of the comparison of two folders.
 
     Attributes:
         equal: Files with the same content, times aside.
@@ -48,12 +48,12 @@ class Comparison:
 
     @property
     def compared(self) -> int:
-        """How many files were compared."""
+        """Return how many files were compared."""
         return len(self.equal) + len(self.rounding) + len(self.differing)
 
     @property
     def same(self) -> bool:
-        """Whether all files have the same content."""
+        """Return whether all files have the same content."""
         return not self.rounding and not self.differing
 
     def plain(self) -> dict[str, Any]:
@@ -89,11 +89,11 @@ def part_names(folder: Path) -> set[str]:
     return _names(folder, (".part",))
 
 
-def compare(expected: Path, actual: Path, names: Set[str], extra: Set[str] = frozenset()) -> Comparison:
+def compare(reference: Path, actual: Path, names: Set[str], extra: Set[str] = frozenset()) -> Comparison:
     """Compare files of two folders.
 
     Args:
-        expected: The folder of the undisturbed run.
+        reference: The folder of the undisturbed run.
         actual: The other folder.
         names: Which files, relative to the folders.
         extra: Files of `actual` that the undisturbed run did not make.
@@ -101,7 +101,7 @@ def compare(expected: Path, actual: Path, names: Set[str], extra: Set[str] = fro
     comparison = Comparison(differing={name: "not in the undisturbed run" for name in sorted(extra)})
     for name in sorted(names):
         try:
-            largest = difference(expected / name, actual / name)
+            largest = difference(reference / name, actual / name)
         except Different as different:
             comparison.differing[name] = str(different)
         else:
@@ -112,13 +112,13 @@ def compare(expected: Path, actual: Path, names: Set[str], extra: Set[str] = fro
     return comparison
 
 
-def compare_tables(expected: Path, actual: Path, without: Set[str] = frozenset()) -> Comparison:
+def compare_tables(reference: Path, actual: Path, without: Set[str] = frozenset()) -> Comparison:
     """Compare all tables of two folders of data, but for some names."""
-    names = table_names(expected)
-    return compare(expected, actual, names - without, table_names(actual) - names - without)
+    names = table_names(reference)
+    return compare(reference, actual, names - without, table_names(actual) - names - without)
 
 
-def difference(expected: Path, actual: Path) -> float:
+def difference(reference: Path, actual: Path) -> float:
     """Return the largest difference between two files; 0 if they have the same content, times aside.
 
     Raises:
@@ -126,10 +126,10 @@ def difference(expected: Path, actual: Path) -> float:
     """
     if not actual.is_file():
         raise Different("missing")
-    if expected.read_bytes() == actual.read_bytes():
+    if reference.read_bytes() == actual.read_bytes():
         return 0.0
     try:
-        return _READERS[expected.suffix](expected, actual)
+        return _READERS[reference.suffix](reference, actual)
     except Different:
         raise
     # whatever a reader raises on a damaged file, the file is not what it should be
@@ -141,42 +141,44 @@ def _names(folder: Path, suffixes: tuple[str, ...]) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in suffixes and path.is_file()}
 
 
-def _tables(expected: Path, actual: Path) -> float:
-    read = pd.read_parquet if expected.suffix == ".parquet" else pd.read_csv
-    one, other = read(expected), read(actual)
-    if list(one.columns) != list(other.columns):
-        raise Different(f"columns {sorted(set(one.columns) ^ set(other.columns))}")
-    if len(one) != len(other):
-        raise Different(f"{len(other)} rows, expected {len(one)}")
-    largest = max((_columns(one[name], other[name]) for name in one.columns), default=0.0)
+def _tables(reference: Path, actual: Path) -> float:
+    read_table = pd.read_parquet if reference.suffix == ".parquet" else pd.read_csv
+    left, right = read_table(reference), read_table(actual)
+    if list(left.columns) != list(right.columns):
+        raise Different(f"columns {sorted(set(left.columns) ^ set(right.columns))}")
+    if len(left) != len(right):
+        raise Different(f"{len(right)} rows, expected {len(left)}")
+    largest = max((_columns(left[name], right[name]) for name in left.columns), default=0.0)
     # the same values in other bytes are not the same file
     return largest or math.ulp(0.0)
 
 
-def _columns(one: pd.Series, other: pd.Series) -> float:
-    if one.dtype != other.dtype:
-        raise Different(f"column {one.name}: {other.dtype}, expected {one.dtype}")
-    if one.dtype.kind == "f":
-        return _numbers(one.to_numpy(), other.to_numpy(), f"column {one.name}")
-    return max((_values(*pair, f"column {one.name}") for pair in zip(one, other, strict=True)), default=0.0)
+def _columns(first: pd.Series, second: pd.Series) -> float:
+    if first.dtype != second.dtype:
+        raise Different(f"column {first.name}: {second.dtype}, expected {first.dtype}")
+    if first.dtype.kind == "f":
+        return _numbers(first.to_numpy(), second.to_numpy(), f"column {first.name}")
+    return max((_values(*pair, f"column {first.name}") for pair in zip(first, second, strict=True)), default=0.0)
 
 
-def _json(expected: Path, actual: Path) -> float:
-    return _values(json.loads(expected.read_text("utf-8")), json.loads(actual.read_text("utf-8")), "")
+def _json(reference: Path, actual: Path) -> float:
+    return _values(json.loads(reference.read_text("utf-8")), json.loads(actual.read_text("utf-8")), "")
 
 
-def _json_lines(expected: Path, actual: Path) -> float:
-    one, other = ([json.loads(line) for line in path.read_text("utf-8").splitlines()] for path in (expected, actual))
-    return _values(one, other, "")
+def _json_lines(reference: Path, actual: Path) -> float:
+    first, second = (
+        [json.loads(line) for line in path.read_text("utf-8").splitlines()] for path in (reference, actual)
+    )
+    return _values(first, second, "")
 
 
-def _tensors(expected: Path, actual: Path) -> float:
-    with safe_open(expected, "np") as one, safe_open(actual, "np") as other:
-        largest = _values(_header(one), _header(other), "header")
-        if set(one.keys()) != set(other.keys()):
+def _tensors(reference: Path, actual: Path) -> float:
+    with safe_open(reference, "np") as first, safe_open(actual, "np") as second:
+        largest = _values(_header(first), _header(second), "header")
+        if set(first.keys()) != set(second.keys()):
             raise Different("other tensors")
-        for key in one.keys():  # noqa: SIM118
-            largest = max(largest, _numbers(one.get_tensor(key), other.get_tensor(key), f"tensor {key}"))
+        for key in first.keys():  # noqa: SIM118
+            largest = max(largest, _numbers(first.get_tensor(key), second.get_tensor(key), f"tensor {key}"))
     return largest
 
 
@@ -191,44 +193,44 @@ def _header(file: Any) -> dict[str, Any]:
     return header
 
 
-def _numbers(one: np.ndarray, other: np.ndarray, place: str) -> float:
-    if one.shape != other.shape or one.dtype != other.dtype:
-        raise Different(f"{place}: {other.dtype} {other.shape}, expected {one.dtype} {one.shape}")
-    if np.array_equal(one, other, equal_nan=one.dtype.kind == "f"):
+def _numbers(first: np.ndarray, second: np.ndarray, place: str) -> float:
+    if first.shape != second.shape or first.dtype != second.dtype:
+        raise Different(f"{place}: {second.dtype} {second.shape}, expected {first.dtype} {first.shape}")
+    if np.array_equal(first, second, equal_nan=first.dtype.kind == "f"):
         return 0.0
-    if not np.allclose(one, other, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True):
+    if not np.allclose(first, second, rtol=RELATIVE, atol=ABSOLUTE, equal_nan=True):
         raise Different(f"{place}: numbers")
-    return float(np.nanmax(np.abs(one.astype(float) - other.astype(float))))
+    return float(np.nanmax(np.abs(first.astype(float) - second.astype(float))))
 
 
-def _values(one: Any, other: Any, place: str) -> float:
+def _values(first: Any, second: Any, place: str) -> float:
     """Return the largest difference of two plain values; `place` names them in an error."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        one, other = one.tolist(), other.tolist()
-    if type(one) is not type(other):
-        raise Different(f"{place}: {_short(other)}, expected {_short(one)}")
-    if isinstance(one, float):
-        return _numbers(np.array(one), np.array(other), place)
-    if isinstance(one, dict):
-        return max(_members(one, other, place), default=0.0)
-    if isinstance(one, list | tuple):
-        if len(one) != len(other):
-            raise Different(f"{place}: {len(other)} values, expected {len(one)}")
-        pairs = enumerate(zip(one, other, strict=True))
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        first, second = first.tolist(), second.tolist()
+    if type(first) is not type(second):
+        raise Different(f"{place}: {_short(second)}, expected {_short(first)}")
+    if isinstance(first, float):
+        return _numbers(np.array(first), np.array(second), place)
+    if isinstance(first, dict):
+        return max(_members(first, second, place), default=0.0)
+    if isinstance(first, list | tuple):
+        if len(first) != len(second):
+            raise Different(f"{place}: {len(second)} values, expected {len(first)}")
+        pairs = enumerate(zip(first, second, strict=True))
         return max((_values(*pair, f"{place}[{number}]") for number, pair in pairs), default=0.0)
-    if one is not other and one != other:
-        raise Different(f"{place}: {_short(other)}, expected {_short(one)}")
+    if first is not second and first != second:
+        raise Different(f"{place}: {_short(second)}, expected {_short(first)}")
     return 0.0
 
 
-def _members(one: dict[str, Any], other: dict[str, Any], place: str) -> Iterator[float]:
+def _members(first: dict[str, Any], second: dict[str, Any], place: str) -> Iterator[float]:
     # a boolean `finished` is whether an answer was finished, and no time
-    times = {name for name in TIMES if not isinstance(one.get(name), bool)}
-    if set(one) - times != set(other) - times:
-        raise Different(f"{place}: fields {sorted((set(one) ^ set(other)) - times)}")
-    for name in one:
+    times = {name for name in TIMES if not isinstance(first.get(name), bool)}
+    if set(first) - times != set(second) - times:
+        raise Different(f"{place}: fields {sorted((set(first) ^ set(second)) - times)}")
+    for name in first:
         if name not in times:
-            yield _values(one[name], other[name], f"{place}.{name}".lstrip("."))
+            yield _values(first[name], second[name], f"{place}.{name}".lstrip("."))
 
 
 def _short(value: Any) -> str:

@@ -63,8 +63,8 @@ def kind_of(name: str) -> str:
     if suffix == ".safetensors" and stage == "07_model_output":
         return "edits"
     if stage == "06_models":
-        prepared = path.parent.parent.name.endswith("_prepared")
-        return ("moments" if folder == "moments" else "prepared") if prepared else "converted model"
+        is_artefact = path.parent.parent.name.endswith("_prepared")
+        return ("moments" if folder == "moments" else "prepared") if is_artefact else "converted model"
     if stage == "08_reporting":
         return "reports"
     if path.name.endswith("run.json"):
@@ -90,10 +90,14 @@ def clear_later(folder: Path, name: str) -> bool:
     kind = kind_of(name)
     later = ORDER[ORDER.index(kind) + 1 :] if kind in ORDER else ()
     # what the model knows of the facts is asked before there is an edit
-    removed = [other for other in kept_files(folder) if kind_of(other) in later and not other.startswith("04_feature")]
-    for other in removed:
-        (folder / other).unlink()
-    return bool(removed)
+    later_files = [
+        path_name
+        for path_name in kept_files(folder)
+        if kind_of(path_name) in later and not path_name.startswith("04_feature")
+    ]
+    for path_name in later_files:
+        (folder / path_name).unlink()
+    return bool(later_files)
 
 
 def draw_file(names: Sequence[str], generator: Random, kinds: Sequence[str] = tuple(KINDS)) -> str:
@@ -122,21 +126,21 @@ def damage(path: Path, way: str, generator: Random) -> None:
 
 
 def _flip(path: Path, content: bytes, generator: Random) -> None:
-    flipped = bytearray(content)
+    new_content = bytearray(content)
     for place in generator.sample(range(len(content)), min(len(content), generator.randint(1, MOST_BYTES))):
-        flipped[place] ^= generator.randint(1, 255)
-    path.write_bytes(flipped)
+        new_content[place] ^= generator.randint(1, 255)
+    path.write_bytes(new_content)
 
 
 def _change_characters(path: Path, content: bytes, generator: Random) -> None:
     places = [place for place, byte in enumerate(content) if byte in _LETTERS or byte in _DIGITS]
     if not places:
         return _flip(path, content, generator)
-    changed = bytearray(content)
+    new_content = bytearray(content)
     for place in generator.sample(places, min(len(places), generator.randint(1, MOST_BYTES))):
         alphabet = _LETTERS if content[place] in _LETTERS else _DIGITS
-        changed[place] = generator.choice(alphabet.replace(content[place : place + 1], b""))
-    path.write_bytes(changed)
+        new_content[place] = generator.choice(alphabet.replace(content[place : place + 1], b""))
+    path.write_bytes(new_content)
 
 
 def _truncate(path: Path, content: bytes, generator: Random) -> None:

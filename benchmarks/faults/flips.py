@@ -110,17 +110,17 @@ def measure_flips(
     return [vars(flip) for flip in track(flips(), "flips", times)]
 
 
-def prepare(launcher: Launcher, pristine: Path, damaged: Path, pipeline: str) -> None:
+def prepare(launcher: Launcher, pristine: Path, folder: Path, pipeline: str) -> None:
     """Make the undisturbed run, and the copy in which files are damaged.
 
     Raises:
         RuntimeError: If a second run that nothing disturbed makes other tables, for then nothing can be compared.
     """
     launcher.undisturbed(pristine, pipeline)
-    (copy_project(damaged) / DATA).mkdir(parents=True)
-    restore(damaged, pristine)
-    launcher.run(damaged, pipeline)
-    comparison = compare_tables(pristine / DATA, damaged / DATA)
+    (copy_project(folder) / DATA).mkdir(parents=True)
+    restore(folder, pristine)
+    launcher.run(folder, pipeline)
+    comparison = compare_tables(pristine / DATA, folder / DATA)
     if not comparison.same:
         raise RuntimeError(
             f"{pipeline}: two undisturbed runs differ: {comparison.differing or comparison.rounding}; a field that is "
@@ -144,21 +144,21 @@ def run_damaged(launcher: Launcher, folder: Path, pristine: Path, pipeline: str,
         flip.cleared = clear_later(folder / DATA, name)
     outcome = launcher.run(folder, pipeline)
     comparison = compare_tables(pristine / DATA, folder / DATA)
-    naming = naming_lines(outcome.warnings, name)
-    flip.verdict = judge(outcome.exit_code, comparison, bool(naming))
-    flip.lines = outcome.refusal[-5:] if flip.verdict == FAILED else naming
+    name_lines = naming_lines(outcome.warnings, name)
+    flip.verdict = judge(outcome.exit_code, comparison, bool(name_lines))
+    flip.lines = outcome.refusal[-5:] if flip.verdict == FAILED else name_lines
     flip.seconds = round(outcome.seconds, 1)
     flip.differing, flip.rounding = comparison.differing, comparison.rounding
     return flip
 
 
-def judge(exit_code: int, comparison: Comparison, named: bool) -> str:
+def judge(exit_code: int, comparison: Comparison, is_named: bool) -> str:
     """Return the verdict on a run: one of `VERDICTS`."""
     if exit_code:
         return FAILED
     if comparison.same:
-        return NAMED if named else UNREAD
-    if not named:
+        return NAMED if is_named else UNREAD
+    if not is_named:
         return SILENT
     return WRONG if comparison.differing else ROUNDING
 
@@ -178,8 +178,8 @@ def is_clear(outcome: Outcome) -> bool:
 def naming_lines(lines: Sequence[str], name: str) -> list[str]:
     """Return the lines that name a file; for a manifest, which many folders have, those that name its folder."""
     path = PurePath(name)
-    searched = f"{path.parent.parent.name}/{path.parent.name}" if path.name == "manifest.json" else path.name
-    return [line for line in lines if searched in line]
+    needle = f"{path.parent.parent.name}/{path.parent.name}" if path.name == "manifest.json" else path.name
+    return [line for line in lines if needle in line]
 
 
 def summarize_flips(flips: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

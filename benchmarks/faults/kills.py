@@ -20,7 +20,7 @@ written, so longer chains would hit the same stages again and again."""
 
 @dataclass
 class Chain:
-    """What happened in one copy of the project.
+    """Events in one copy of the project.
 
     Attributes:
         kills: For each kill the seconds since the start of its run, and the last node that the log names.
@@ -53,27 +53,27 @@ def measure_kills(launcher: Launcher, work: Path, pipeline: str, times: int, see
         times: How many kills.
         seed: Of the moments.
     """
-    expected = work / "undisturbed"
-    whole = launcher.undisturbed(expected, pipeline).seconds
+    reference = work / "undisturbed"
+    full_time = launcher.undisturbed(reference, pipeline).seconds
     # a run that finds everything made is what is left of a run at the least
-    least = launcher.run(expected, pipeline).seconds
+    repeat_time = launcher.run(reference, pipeline).seconds
     shares, chains = draw_shares(times, Random(f"{seed} {pipeline}")), []
 
     def deliver() -> Iterator[None]:
-        delivered = 0
-        while delivered < times:
+        kill_number = 0
+        while kill_number < times:
             chain = Chain()
             chains.append(chain)
             folder = copy_project(work / f"chain-{len(chains)}")
-            kills = min(CHAIN, times - delivered)
-            for _ in run_chain(launcher, folder, pipeline, chain, shares, kills, whole, least):
-                delivered += 1
+            kills = min(CHAIN, times - kill_number)
+            for _ in run_chain(launcher, folder, pipeline, chain, shares, kills, full_time, repeat_time):
+                kill_number += 1
                 yield
-            compare_chain(expected / DATA, folder / DATA, chain)
+            compare_chain(reference / DATA, folder / DATA, chain)
 
     for _ in track(deliver(), f"{pipeline}: kills", times):
         pass
-    return {"pipeline": pipeline, "seconds": whole, "chains": [chain.plain() for chain in chains]}
+    return {"pipeline": pipeline, "seconds": full_time, "chains": [chain.plain() for chain in chains]}
 
 
 def draw_shares(times: int, generator: Random) -> Iterator[float]:
@@ -90,52 +90,52 @@ def run_chain(
     chain: Chain,
     shares: Iterator[float],
     kills: int,
-    whole: float,
-    least: float,
+    full_time: float,
+    repeat_time: float,
 ) -> Iterator[None]:
     """Kill run after run in one folder, then let one end; yield after each kill."""
-    left, seen = whole, dict[str, int]()
+    remaining_time, item_times = full_time, dict[str, int]()
     outcome: Outcome | None = None
     while outcome is None and len(chain.kills) < kills:
-        moment = next(shares) * left
-        run = launcher.start(folder, pipeline)
-        if run.wait(moment):
+        moment = next(shares) * remaining_time
+        process = launcher.start(folder, pipeline)
+        if process.wait(moment):
             # this run was faster than was thought
-            outcome = run.outcome()
+            outcome = process.outcome()
         else:
-            run.kill()
-            left = max(least, left - moment)
-            chain.kills.append({"after": round(moment, 2), "last_node": run.outcome().last_node})
-            chain.made_twice += remember_items(folder / DATA, seen)
+            process.kill()
+            remaining_time = max(repeat_time, remaining_time - moment)
+            chain.kills.append({"after": round(moment, 2), "last_node": process.outcome().last_node})
+            chain.made_twice += remember_items(folder / DATA, item_times)
             yield
     outcome = outcome or launcher.run(folder, pipeline)
-    chain.made_twice += remember_items(folder / DATA, seen)
+    chain.made_twice += remember_items(folder / DATA, item_times)
     chain.exit_code = outcome.exit_code
     chain.errors = outcome.refusal if outcome.exit_code else []
 
 
-def remember_items(folder: Path, seen: dict[str, int]) -> list[str]:
+def remember_items(folder: Path, item_times: dict[str, int]) -> list[str]:
     """Note when each item was written, and return the items that were written again since they were noted."""
-    found = {name: (folder / name).stat().st_mtime_ns for name in item_names(folder)}
-    again = sorted(name for name, time in found.items() if seen.get(name, time) != time)
-    seen.update(found)
+    times = {name: (folder / name).stat().st_mtime_ns for name in item_names(folder)}
+    again = sorted(name for name, time in times.items() if item_times.get(name, time) != time)
+    item_times.update(times)
     return again
 
 
-def compare_chain(expected: Path, actual: Path, chain: Chain) -> None:
+def compare_chain(reference: Path, actual: Path, chain: Chain) -> None:
     """Compare the tables and the items of a finished chain with those of the undisturbed run."""
-    names = table_names(expected) | item_names(expected)
-    chain.comparison = compare(expected, actual, names, (table_names(actual) | item_names(actual)) - names)
+    names = table_names(reference) | item_names(reference)
+    chain.comparison = compare(reference, actual, names, (table_names(actual) | item_names(actual)) - names)
     chain.parts = sorted(part_names(actual))
 
 
-def summarize_kills(measured: Mapping[str, Any]) -> dict[str, Any]:
+def summarize_kills(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of a pipeline in the table of kills."""
-    chains = measured["chains"]
+    chains = results["chains"]
     kills = [kill for chain in chains for kill in chain["kills"]]
     comparisons = [chain["comparison"] for chain in chains]
     return {
-        "pipeline": measured["pipeline"],
+        "pipeline": results["pipeline"],
         "kills": len(kills),
         "copies": len(chains),
         "nodes": len(Counter(kill["last_node"] for kill in kills)),

@@ -81,13 +81,13 @@ class Outcome:
 
     @property
     def refusal(self) -> list[str]:
-        """The lines of an error: from the first line that is neither information nor a warning of the log."""
+        """Return the lines of an error: from the first line that is neither information nor a warning of the log."""
         levels = _log_lines(self.output)
         return [text for level, text in levels if level not in ("DEBUG", "INFO", "WARNING")]
 
     @property
     def last_node(self) -> str:
-        """The last node that the log names; empty before the first one."""
+        """Return the last node that the log names; empty before the first one."""
         nodes = re.findall(r"(?:Completed node:|INFO +\[\d+/\d+\]) (\S+)", self.output)
         return nodes[-1] if nodes else ""
 

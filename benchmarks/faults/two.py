@@ -61,11 +61,11 @@ def measure_two(launcher: Launcher, work: Path, times: int, seed: int) -> list[d
         times: How often.
         seed: Of the delays between the two starts; in half of the cases there is none.
     """
-    expected: dict[Command, Path] = {}
+    references: dict[Command, Path] = {}
     lengths: dict[Command, float] = {}
     for command in dict.fromkeys(command for pair in PAIRS.values() for command in pair):
-        expected[command] = work / f"undisturbed-{len(expected)}"
-        lengths[command] = launcher.undisturbed(expected[command], *command).seconds
+        references[command] = work / f"undisturbed-{len(references)}"
+        lengths[command] = launcher.undisturbed(references[command], *command).seconds
     generator, pairs = Random(f"{seed} two"), []
     for number in track(range(times), "two runs at once", times):
         case = list(PAIRS)[number % len(PAIRS)]
@@ -73,11 +73,11 @@ def measure_two(launcher: Launcher, work: Path, times: int, seed: int) -> list[d
         length = lengths[PAIRS[case][0]] * (number // len(PAIRS) % 2)
         delay = round(generator.uniform(length / 4, length / 2), 2)
         folder = copy_project(work / f"pair-{number}")
-        pairs.append(vars(run_pair(launcher, folder, Pair(case, delay), expected)))
+        pairs.append(vars(run_pair(launcher, folder, Pair(case, delay), references)))
     return pairs
 
 
-def run_pair(launcher: Launcher, folder: Path, pair: Pair, expected: Mapping[Command, Path]) -> Pair:
+def run_pair(launcher: Launcher, folder: Path, pair: Pair, references: Mapping[Command, Path]) -> Pair:
     """Start both runs, wait for both, and compare the tables with those of the run that was not refused."""
     commands = PAIRS[pair.case]
     first = launcher.start(folder, *commands[0])
@@ -85,19 +85,19 @@ def run_pair(launcher: Launcher, folder: Path, pair: Pair, expected: Mapping[Com
     outcomes = [first.outcome, launcher.start(folder, *commands[1]).outcome]
     ends = [outcome() for outcome in outcomes]
     winner = 0 if ends[0].exit_code == 0 else 1
-    comparison = compare_tables(expected[commands[winner]] / DATA, folder / DATA)
+    comparison = compare_tables(references[commands[winner]] / DATA, folder / DATA)
     return judge_pair(pair, ends, winner, comparison)
 
 
 def judge_pair(pair: Pair, ends: Sequence[Outcome], winner: int, comparison: Comparison) -> Pair:
     """Fill in how the two runs ended."""
-    refused = ends[1 - winner]
+    loser = ends[1 - winner]
     pair.exit_codes = [end.exit_code for end in ends]
     pair.refusals = [len(end.refusal) if end.exit_code else 0 for end in ends]
-    pair.lines = refused.refusal[-5:] if refused.exit_code else []
+    pair.lines = loser.refusal[-5:] if loser.exit_code else []
     pair.differing = {**comparison.differing, **{name: "rounding" for name in comparison.rounding}}
     in_order = winner == 0 or pair.delay == 0
-    pair.right = ends[winner].exit_code == 0 and is_clear(refused) and comparison.same and in_order
+    pair.right = ends[winner].exit_code == 0 and is_clear(loser) and comparison.same and in_order
     return pair
 
 
@@ -105,16 +105,16 @@ def summarize_two(pairs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of the table: one for each of `PAIRS`."""
     rows = []
     for case in PAIRS:
-        these = [pair for pair in pairs if pair["case"] == case]
-        refused = [pair for pair in these if sorted(map(bool, pair["exit_codes"])) == [False, True]]
+        case_pairs = [pair for pair in pairs if pair["case"] == case]
+        refusals = [pair for pair in case_pairs if sorted(map(bool, pair["exit_codes"])) == [False, True]]
         rows.append(
             {
                 "case": case,
-                "pairs": len(these),
-                "refused": len(refused),
-                "lines": max((max(pair["refusals"]) for pair in refused), default=0),
-                "wrong": sum(bool(pair["differing"]) for pair in these),
-                "right": sum(pair["right"] for pair in these),
+                "pairs": len(case_pairs),
+                "refused": len(refusals),
+                "lines": max((max(pair["refusals"]) for pair in refusals), default=0),
+                "wrong": sum(bool(pair["differing"]) for pair in case_pairs),
+                "right": sum(pair["right"] for pair in case_pairs),
             }
         )
     return rows

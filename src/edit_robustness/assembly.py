@@ -69,16 +69,18 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
     }
 
 
-def edit_eval(grid: Grid, judged: bool = False, worded_by: str = rephrase.SOURCES[0], needs: Needs = _NONE) -> Pipeline:
+def edit_eval(
+    grid: Grid, with_judge: bool = False, worded_by: str = rephrase.SOURCES[0], needs: Needs = _NONE
+) -> Pipeline:
     """Edit single facts by every method of every model, evaluate and analyse.
 
     Args:
         grid: The models and their methods.
-        judged: Whether a judge reads the answers too.
+        with_judge: Whether a judge reads the answers too.
         worded_by: Who makes the wordings of the facts.
         needs: How much running text the methods read.
     """
-    models = [_model(model, methods, judged, worded_by, needs.get(model)) for model, methods in grid.items()]
+    models = [_model(model, methods, with_judge, worded_by, needs.get(model)) for model, methods in grid.items()]
     return ByModel([ingest.create_pipeline(), *models, _analysis(list(grid))], list(grid))
 
 
@@ -86,9 +88,9 @@ def _analysis(models: Sequence[str]) -> Pipeline:
     return _of_all("analyze", analyze.create_pipeline(models))
 
 
-def rescoring(grid: Grid, judged: bool = False) -> Pipeline:
+def rescoring(grid: Grid, with_judge: bool = False) -> Pipeline:
     """Score, analyse and report once more, from the answers of a run that was finished and without a model."""
-    score = evaluate.create_rescoring_pipeline(judged=judged)
+    score = evaluate.create_rescoring_pipeline(judged=with_judge)
     models = [
         Pipeline(
             score,
@@ -142,9 +144,9 @@ def _sequential_cell(method: str, model: str) -> Pipeline:
     )
 
 
-def _single_cell(method: str, model: str, asking: Pipeline) -> Pipeline:
+def _single_cell(method: str, model: str, asking_part: Pipeline) -> Pipeline:
     """Put independent edits by one method and what is asked under them into its namespace."""
-    return _cell(method, edit.create_pipeline(method, model) + asking)
+    return _cell(method, edit.create_pipeline(method, model) + asking_part)
 
 
 def _conversing_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
@@ -158,7 +160,7 @@ def _conversing_model(model: str, methods: Sequence[str], need: TextNeed | None)
     return _of_model(model, methods, parts, need, settings="conversation")
 
 
-def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str, need: TextNeed | None) -> Pipeline:
+def _model(model: str, methods: Sequence[str], with_judge: bool, worded_by: str, need: TextNeed | None) -> Pipeline:
     parts = [
         prior_knowledge.create_recall_pipeline(),
         prior_knowledge.create_features_pipeline(),
@@ -168,7 +170,7 @@ def _model(model: str, methods: Sequence[str], judged: bool, worded_by: str, nee
         check.create_lengths_pipeline(methods, model),
         edit.create_corpus_pipeline(methods, model, need),
         *(_single_cell(method, model, evaluate.create_pipeline(method)) for method in methods),
-        evaluate.create_scoring_pipeline(methods, model, judged=judged, written=worded_by == "writer"),
+        evaluate.create_scoring_pipeline(methods, model, judged=with_judge, written=worded_by == "writer"),
     ]
     return _of_model(model, methods, parts, need)
 
@@ -194,32 +196,41 @@ def _of_model(
         settings: The parameters that say what is asked.
         cells: The grid that the methods stand in.
     """
-    checking = check.create_model_pipeline(methods, model, settings=settings, cells=cells, need=need)
-    rest = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
-    whole = checking + prior_knowledge.create_completion_pipeline() + rest
+    check_part = check.create_model_pipeline(methods, model, settings=settings, cells=cells, need=need)
+    later_parts = Pipeline(sum(parts, Pipeline([])), inputs={"facts": "complete_facts"})
+    pipeline = check_part + prior_knowledge.create_completion_pipeline() + later_parts
     return Pipeline(
-        whole,
+        pipeline,
         namespace=model,
-        inputs=_GLOBAL & whole.inputs(),
+        inputs=_GLOBAL & pipeline.inputs(),
         outputs={
-            **{name: f"{model}_{name}" for name in _PER_MODEL if name in whole.all_outputs()},
+            **{name: f"{model}_{name}" for name in _PER_MODEL if name in pipeline.all_outputs()},
             "sampled_facts": f"{model}_{facts}",
         },
-        parameters=_parameters(whole),
+        parameters=_parameters(pipeline),
         prefix_datasets_with_namespace=True,
     )
 
 
-def _cell(method: str, whole: Pipeline) -> Pipeline:
+def _cell(method: str, pipeline: Pipeline) -> Pipeline:
     """Put all that is done with one method into its namespace."""
-    shared = {"language_model", "lessons", "sampled_facts", "raw_relations", "corpus", "moments", "probes", "fitting"}
-    shared |= {"tester", "judge", "orders", "sequence_probes", "benchmark_files"}
+    shared_inputs = {
+        "language_model",
+        "lessons",
+        "sampled_facts",
+        "raw_relations",
+        "corpus",
+        "moments",
+        "probes",
+        "fitting",
+    }
+    shared_inputs |= {"tester", "judge", "orders", "sequence_probes", "benchmark_files"}
     return Pipeline(
-        whole,
+        pipeline,
         namespace=method,
-        inputs=shared & whole.inputs(),
-        outputs={name: f"{method}_{name}" for name in _PER_CELL if name in whole.all_outputs()},
-        parameters=_parameters(whole),
+        inputs=shared_inputs & pipeline.inputs(),
+        outputs={name: f"{method}_{name}" for name in _PER_CELL if name in pipeline.all_outputs()},
+        parameters=_parameters(pipeline),
         tags=[method],
     )
 

@@ -53,19 +53,19 @@ class Guarded(click.Group):
 
 def guarded(command: click.Command) -> click.Command:
     """Return a copy of a command whose errors, and those of its subcommands, end in one or two lines."""
-    same: Any = copy.copy(command)
+    clone: Any = copy.copy(command)
     if isinstance(command, click.Group):
         find = command.get_command
 
         def get_command(ctx: click.Context, name: str) -> click.Command | None:
-            found = find(ctx, name)
-            return None if found is None else guarded(found)
+            subcommand = find(ctx, name)
+            return None if subcommand is None else guarded(subcommand)
 
-        same.get_command = get_command
+        clone.get_command = get_command
     else:
-        same.invoke = lambda ctx: _invoke(command.invoke, ctx)
-        same.make_context = lambda *words, **options: _context(same, *words, **options)
-    return same
+        clone.invoke = lambda ctx: _invoke(command.invoke, ctx)
+        clone.make_context = lambda *words, **options: _context(clone, *words, **options)
+    return clone
 
 
 def _context(command: Any, *words: Any, **options: Any) -> click.Context:
@@ -121,13 +121,13 @@ def _tell_error(error: BaseException, log: LogFile, command: str, project: Path)
     """Write an error to stderr, and its traceback to the log file."""
     log.write_error(error, command)
     wrong = wrong_file(error, project)
-    expected = wrong is not None or is_expected(error)
+    is_known = wrong is not None or is_expected(error)
     where = f"Traceback: {log.path}" if log.path else f"No traceback is kept: {log.problem}"
     with_file = " with that file" if log.path else ""
-    report = "" if expected else f"; this is a defect, please report it{with_file}"
-    again = f"; then {AGAIN}" if is_halfway(error) and expected else ""
+    report = "" if is_known else f"; this is a defect, please report it{with_file}"
+    again = f"; then {AGAIN}" if is_halfway(error) and is_known else ""
     text = wrong or _with_names(described(error))
-    _tell(f"Error: {text}" if expected else f"Unexpected error: {text}")
+    _tell(f"Error: {text}" if is_known else f"Unexpected error: {text}")
     _tell(where + report + again)
 
 
@@ -141,12 +141,12 @@ def _log_as_configured(project: Path) -> None:
 
 def _with_names(text: str) -> str:
     """Return an error of Kedro's about a pipeline or a node that does not exist, with the closest that does."""
-    if missing := _NO_PIPELINE.match(text):
-        return f"--pipeline: no pipeline `{missing[1]}`; {did_you_mean(missing[1], pipelines)}"
-    if missing := _NO_NODE.match(text):
-        hint = did_you_mean(missing[1], [node.name for name in pipelines for node in pipelines[name].nodes])
+    if match := _NO_PIPELINE.match(text):
+        return f"--pipeline: no pipeline `{match[1]}`; {did_you_mean(match[1], pipelines)}"
+    if match := _NO_NODE.match(text):
+        hint = did_you_mean(match[1], [node.name for name in pipelines for node in pipelines[name].nodes])
         listing = "`kedro registry describe edit_eval` lists those of a pipeline"
-        return f"no node `{missing[1]}` in this pipeline; {hint if hint.startswith('did you mean') else listing}"
+        return f"no node `{match[1]}` in this pipeline; {hint if hint.startswith('did you mean') else listing}"
     return text
 
 
@@ -156,7 +156,7 @@ def _tell(line: str) -> None:
 
 @click.group(name="kedro", cls=Guarded, help="")
 def cli() -> None:
-    """The commands of this project."""
+    """Run the commands of this project."""
 
 
 for _plugin in load_entry_points("global"):

@@ -1,4 +1,4 @@
-"""What is wrong with the files of `conf/` themselves, by file and line: Kedro tells little of it, or nothing."""
+"""Errors in the files of `conf/` themselves, by file and line: Kedro tells little of it, or nothing."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def _problem(path: Path) -> str | None:
     except UnicodeDecodeError as error:
         return f": it is no text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8"
     except yaml.MarkedYAMLError as error:
-        said = one_line(f"{error.context or ''} {error.problem or ''}")
+        message = one_line(f"{error.context or ''} {error.problem or ''}")
         mark = error.problem_mark or error.context_mark
-        hint = next((f"; {way}" for sign, way in _HINTS.items() if sign in said), "")
-        return f"{f', line {mark.line + 1}' if mark else ''}: {said}{hint}"
+        hint = next((f"; {way}" for sign, way in _HINTS.items() if sign in message), "")
+        return f"{f', line {mark.line + 1}' if mark else ''}: {message}{hint}"
     except (yaml.YAMLError, OSError, ValueError) as error:
         return f": {one_line(str(error))}"
     if not isinstance(content, DictConfig | Mapping):

@@ -66,7 +66,7 @@ def _activate(active: ActiveConfiguration) -> None:
 
 
 def model_names(catalog: Mapping[str, Any]) -> list[str]:
-    """The models of a catalog: its entries `<name>.language_model`."""
+    """Return the models of a catalog: its entries `<name>.language_model`."""
     return [name.removesuffix(_SUFFIX) for name in catalog if name.endswith(_SUFFIX)]
 
 
@@ -106,10 +106,10 @@ def check_sources(catalog: Mapping[str, Any]) -> None:
     Raises:
         ValueError: Naming the source, and the data sets that there are.
     """
-    there = [name for name in catalog if "{" not in name]
+    entries = [name for name in catalog if "{" not in name]
     for source in SOURCES:
-        if source not in there:
-            raise ValueError(f"catalog: no data set `{source}`, where every run starts; there are {', '.join(there)}")
+        if source not in entries:
+            raise ValueError(f"catalog: no data set `{source}`, where every run starts; there are {', '.join(entries)}")
 
 
 def check_judge(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
@@ -145,19 +145,23 @@ def check_wordings(catalog: Mapping[str, Any], parameters: Mapping[str, Any], pr
         )
 
 
-def with_facts(catalog: Mapping[str, Any], chosen: str) -> dict[str, Any]:
+def with_facts(catalog: Mapping[str, Any], entry_name: str) -> dict[str, Any]:
     """Return the catalog with the chosen entry in place of `raw_facts`, so that one word picks the facts of a run.
 
     Raises:
         ValueError: Naming the entry that is missing or is no table, and the entries of facts that exist.
     """
-    there = [name for name, entry in catalog.items() if str(entry.get("type", "")).endswith("FactsDataset")]
-    if not isinstance(chosen, str) or chosen not in catalog:
-        raise ValueError(f"facts: no data set `{chosen}` in the catalog; {did_you_mean(str(chosen), there)}")
-    kind = str(catalog[chosen].get("type", ""))
-    if chosen not in there and not kind.startswith(_TABLES):
-        raise ValueError(f"facts: `{chosen}` is a {kind}, which holds no table of facts; there are {', '.join(there)}")
-    return {**catalog, SOURCES[0]: catalog[chosen]}
+    fact_entries = [name for name, entry in catalog.items() if str(entry.get("type", "")).endswith("FactsDataset")]
+    if not isinstance(entry_name, str) or entry_name not in catalog:
+        raise ValueError(
+            f"facts: no data set `{entry_name}` in the catalog; {did_you_mean(str(entry_name), fact_entries)}"
+        )
+    kind = str(catalog[entry_name].get("type", ""))
+    if entry_name not in fact_entries and not kind.startswith(_TABLES):
+        raise ValueError(
+            f"facts: `{entry_name}` is a {kind}, which holds no table of facts; there are {', '.join(fact_entries)}"
+        )
+    return {**catalog, SOURCES[0]: catalog[entry_name]}
 
 
 def keeping_stale(catalog: Mapping[str, Any], keep: Any) -> dict[str, Any]:
@@ -178,29 +182,29 @@ def keeping_stale(catalog: Mapping[str, Any], keep: Any) -> dict[str, Any]:
 
 
 def speakers_models(catalog: Mapping[str, Any]) -> dict[str, Any]:
-    """The catalog with the settings of a model in place of its name, where a local speaker names one.
+    """Return the catalog with the settings of a model in place of its name, where a local speaker names one.
 
     Raises:
         ValueError: Naming the speaker whose model the catalog does not have, and the models that there are.
     """
-    resolved = dict(catalog)
+    entries = dict(catalog)
     for name, entry in catalog.items():
         if entry.get("kind") != "local" or not isinstance(entry.get("model"), str):
             continue
         model = entry["model"].removesuffix(_SUFFIX)
         if model not in model_names(catalog):
-            there = ", ".join(sorted(model_names(catalog)))
+            models = ", ".join(sorted(model_names(catalog)))
             raise ValueError(
                 f"catalog: speaker `{name}` uses model `{model}`, which is not in the catalog; available models: "
-                f"{there}"
+                f"{models}"
             )
         settings = {k: v for k, v in catalog[model + _SUFFIX].items() if k not in ("type", "metadata")}
-        resolved[name] = {**entry, "model": settings}
-    return resolved
+        entries[name] = {**entry, "model": settings}
+    return entries
 
 
 def check_web(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    """See before a run that features can be looked up, where some shall be.
+    """Check before a run that features can be looked up, if the configuration asks for any.
 
     Raises:
         ValueError: If nobody is named who asks.

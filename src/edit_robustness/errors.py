@@ -60,17 +60,17 @@ def is_expected(error: BaseException) -> bool:
     cause = _unwrapped(error)[0]
     rooms = {kind.__module__.split(".")[0] for kind in type(cause).__mro__}
     # all that these raise by themselves is about a configuration, a catalog or a command; Kedro also by a KeyError
-    known = rooms & {"edit_robustness", "kedro", "yaml", "omegaconf"}
+    our_rooms = rooms & {"edit_robustness", "kedro", "yaml", "omegaconf"}
     return (
         isinstance(cause, ValueError | OSError)
-        or bool(known)
+        or bool(our_rooms)
         or type(cause).__name__ in _NO_MEMORY
         or _raised_in(cause).startswith("kedro.")
     )
 
 
 def _raised_in(error: BaseException) -> str:
-    """The module that raised an error."""
+    """Return the module that raised an error."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     return frames[-1].f_globals.get("__name__", "") if frames else ""
 
@@ -103,12 +103,12 @@ def _text(error: BaseException) -> str:
 
 
 def _unwrapped(error: BaseException) -> tuple[BaseException, str | None]:
-    """The error that Kedro wrapped, and the name of the data set, if there is one."""
+    """Return the error that Kedro wrapped, and the name of the data set, if there is one."""
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(_DATA_SET)]
     data_set = notes[-1].removeprefix(_DATA_SET) if notes else None
     while error.__cause__ is not None and _is_wrapping(error):
-        named = _NAMED.search(str(error))
-        data_set = named[1] if named else data_set
+        match = _NAMED.search(str(error))
+        data_set = match[1] if match else data_set
         error = error.__cause__
     return error, data_set
 
@@ -118,5 +118,5 @@ def _is_wrapping(error: BaseException) -> bool:
         return False
     text = str(error)
     # the catalog writes a data set's name before the message
-    named = text.endswith(f": {error.__cause__}") and " " not in text.removesuffix(f": {error.__cause__}")
-    return named or bool(_WRAPPED.search(text)) or type(error).__name__ == "KedroCliError"
+    ends_in_cause = text.endswith(f": {error.__cause__}") and " " not in text.removesuffix(f": {error.__cause__}")
+    return ends_in_cause or bool(_WRAPPED.search(text)) or type(error).__name__ == "KedroCliError"

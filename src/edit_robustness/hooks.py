@@ -91,12 +91,12 @@ class NodeLines:
     @hook_impl
     def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
         """Note the data set and its file, for the line that the command ends with."""
-        named = self._data_set
-        if named is not None:
-            dataset = catalog.get(named)
+        data_set = self._data_set
+        if data_set is not None:
+            dataset = catalog.get(data_set)
             path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
-            named = f"{named} ({path})" if path else named
-        add_notes(error, named, halfway=self._running is not None and not isinstance(error, RefusedRun))
+            data_set = f"{data_set} ({path})" if path else data_set
+        add_notes(error, data_set, halfway=self._running is not None and not isinstance(error, RefusedRun))
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -237,10 +237,10 @@ def data_folder(context: Any) -> Path:
 
 
 def _records(context: Any, run_params: Mapping[str, Any], catalog: Any, folder: Path) -> Records:
-    written = context.config_loader["catalog"]
+    catalog_entries = context.config_loader["catalog"]
 
     def entry(name: str) -> Mapping[str, Any]:
-        return written[name] if name in written else catalog.config_resolver.resolve_pattern(name)
+        return catalog_entries[name] if name in catalog_entries else catalog.config_resolver.resolve_pattern(name)
 
     settings = Settings(context.config_loader["parameters"], entry)
     origins = Origins(dict(pipelines), lambda name: decides_nothing(catalog.get(name)), settings)

@@ -48,12 +48,12 @@ class FailedItems:
         if not self._failed:
             return
         counts = Counter(name for name, _ in self._failed)
-        named = ", ".join(f"{name} {number}" for name, number in counts.items())
+        counts_text = ", ".join(f"{name} {number}" for name, number in counts.items())
         (name, key), reason = next(iter(self._failed.items()))
         where = f" They are listed in {catalog.get(self._listed)._filepath}." if self._listed else ""
         number = len(self._failed)
         items = "1 item" if number == 1 else f"{number} items"
         raise RunIncomplete(
-            f"{items} failed ({named}); the first: {name} {key}: {reason}.{where} Run the same command again to make "
-            "only what failed"
+            f"{items} failed ({counts_text}); the first: {name} {key}: {reason}.{where} Run the same command again to "
+            "recompute only what failed"
         )

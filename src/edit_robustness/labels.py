@@ -1,4 +1,4 @@
-"""What methods, kinds of prompt and metrics are called in figures and in the report, and in which order they stand.
+"""Labels of methods, kinds of prompt and metrics in figures and in the report, and in which order they stand.
 
 Tables keep the short names; people read these. Methods, kinds and metrics have their labels where they are declared. A
 name that is not here is shown as it is, after the known ones, so a plug-in's method or metric needs no change.
@@ -132,17 +132,19 @@ CONDITIONS: Mapping[str, str] = {
 
 
 def ability_of(benchmark: str) -> str:
-    """The kind of ability that a benchmark asks for, by a part of its name; the benchmark itself where none fits."""
+    """Return the kind of ability that a benchmark asks for, by a part of its name; the benchmark itself if none
+    fits.
+    """
     return next((ability for part, ability in _ABILITY_OF.items() if part in benchmark), benchmark)
 
 
 def spoken(name: str, names: Mapping[str, str]) -> str:
-    """The label of a name; one that is not known has its underscores opened."""
+    """Return the label of a name; an unknown name gets spaces for its underscores."""
     return names.get(name, str(name).replace("_", " "))
 
 
 def in_order(values: Iterable[str], names: Mapping[str, str]) -> list[str]:
-    """The distinct values: known names in the order of `names`, then the others by alphabet."""
+    """Return the distinct values: known names in the order of `names`, then the others by alphabet."""
     present = set(values)
     return [name for name in names if name in present] + sorted(present - set(names))
 

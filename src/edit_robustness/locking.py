@@ -115,10 +115,10 @@ def _refusal(folder: Path, part: str, path: Path) -> str:
     except (OSError, ValueError, TypeError):
         # a lock is taken a moment before its holder is written
         holder = "unknown process"
-    what = f"model {part}" if part else "the tables of all models"
+    subject = f"model {part}" if part else "the tables of all models"
     return (
-        f"another run ({holder}) is writing {what} in the data folder {folder}, as this one would: wait for its end, "
-        "or set `data` in conf/<env>/globals.yml to another folder"
+        f"another run ({holder}) is writing {subject} in the data folder {folder}, which this run would also "
+        "write. Wait for its end, or set `data` in conf/<env>/globals.yml to another folder"
     )
 
 

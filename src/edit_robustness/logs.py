@@ -58,7 +58,9 @@ class Threshold(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         loggers = logging.root.manager.loggerDict.items()
-        self._levels = {name: one.level for name, one in loggers if isinstance(one, logging.Logger) and one.level}
+        self._levels = {
+            name: logger.level for name, logger in loggers if isinstance(logger, logging.Logger) and logger.level
+        }
         self._root = logging.root.level
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -136,11 +138,11 @@ class LogFile:
             logging.getLogger(__name__).warning("No log of this run is kept: %s", self.problem)
             yield
             return
-        threshold, others = Threshold(), list(logging.root.handlers)
+        threshold, handlers = Threshold(), list(logging.root.handlers)
         before = {name: logging.getLogger(name).level for name in _FULL}
         try:
-            for other in others:
-                other.addFilter(threshold)
+            for root_handler in handlers:
+                root_handler.addFilter(threshold)
             for name, level in _FULL.items():
                 logging.getLogger(name).setLevel(level)
             logging.root.addHandler(handler)
@@ -149,8 +151,8 @@ class LogFile:
             logging.root.removeHandler(handler)
             for name, level in before.items():
                 logging.getLogger(name).setLevel(level)
-            for other in others:
-                other.removeFilter(threshold)
+            for root_handler in handlers:
+                root_handler.removeFilter(threshold)
 
     def write_error(self, error: BaseException, command: str) -> None:
         """Write an error with its traceback, to the file alone."""
@@ -183,8 +185,8 @@ class LogFile:
 
 def _remove_old(folder: Path) -> None:
     """Remove the oldest log files, and no other file."""
-    ours = sorted(path for path in folder.iterdir() if _OURS.fullmatch(path.name))
-    for path in ours[:-KEPT]:
+    log_files = sorted(path for path in folder.iterdir() if _OURS.fullmatch(path.name))
+    for path in log_files[:-KEPT]:
         try:
             path.unlink()
         except OSError as error:

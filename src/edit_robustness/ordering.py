@@ -31,14 +31,14 @@ class ByModel(Pipeline):
 
     @cached_property
     def _ordered(self) -> list[Node]:
-        waiting, dependencies = list(super().nodes), self.node_dependencies
+        queue, dependencies = list(super().nodes), self.node_dependencies
         order: list[Node] = []
         current = ""
-        while waiting:
-            ready = [node for node in waiting if dependencies[node].issubset(order)]
+        while queue:
+            ready = [node for node in queue if dependencies[node].issubset(order)]
             node = min(ready, key=lambda node: self._turn(node, current))
             current = model_of(node) or current
-            waiting.remove(node)
+            queue.remove(node)
             order.append(node)
         return order
 

@@ -17,18 +17,20 @@ logger = logging.getLogger(__name__)
 _EVERY = 15.0
 
 
-def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     """Pass items on, and show how many of `total` are done and how long the rest will take."""
     if CONSOLE.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=CONSOLE) as bar:
-            yield from bar.track(items, total=total, description=what)
+            yield from bar.track(items, total=total, description=label)
         return
-    started = shown = time.monotonic()
-    for done, item in enumerate(items, 1):
+    start = last_line = time.monotonic()
+    for number, item in enumerate(items, 1):
         yield item
-        now = time.monotonic()
-        if now - shown > _EVERY and done < total:
-            shown = now
-            logger.info("%s: %d of %d, about %.0f s left", what, done, total, (now - started) / done * (total - done))
-    logger.info("%s: %d in %.0f s", what, total, time.monotonic() - started)
+        time_now = time.monotonic()
+        if time_now - last_line > _EVERY and number < total:
+            last_line = time_now
+            logger.info(
+                "%s: %d of %d, about %.0f s left", label, number, total, (time_now - start) / number * (total - number)
+            )
+    logger.info("%s: %d in %.0f s", label, total, time.monotonic() - start)

@@ -1,4 +1,4 @@
-"""What each stored data set was made from, so that no run mixes its results with those of other settings.
+"""Records of what each stored data set was computed from, so that runs of other settings are never mixed.
 
 A run that starts in the middle (`--from-nodes`, `--namespaces`, `rescore`, `bake` ...) reads data sets that an earlier
 run wrote. Beside each data set that a node writes, `Records` stores what it follows from: every parameter and every
@@ -119,7 +119,7 @@ class Origins:
         return leaves
 
     def _roots(self, dataset: str, pipeline: str) -> frozenset[str]:
-        """The parameters and sources among the ancestors of a data set."""
+        """Return the parameters and sources among the ancestors of a data set."""
         if dataset.startswith("params:"):
             return frozenset([dataset])
         if self.decides_nothing(dataset):
@@ -143,7 +143,7 @@ class Origins:
         else:
             name, value = root, _described(self.settings.entry(root))
         for leaf, plain in _flattened(name, value):
-            if not any(leaf == same or leaf.startswith(f"{same}.") for same in CHANGES_NO_CONTENT):
+            if not any(leaf == prefix or leaf.startswith(f"{prefix}.") for prefix in CHANGES_NO_CONTENT):
                 yield leaf, _plain(without_secrets(plain))
 
 
@@ -176,21 +176,25 @@ class Records:
         Raises:
             OtherRun: Naming the data sets, what differs, and how to go on.
         """
-        read = [name for name in sorted(pipeline.inputs()) if self._origins.makers(name)]
-        self._refuse("are not stored between runs", [name for name in read if not self._is_stored(name)])
-        self._refuse("are not stored yet", [name for name in read if not self._dataset(name).exists()])
-        records = {name: self._record(name) for name in read}
-        unknown = [name for name, record in records.items() if not record]
-        self._refuse("have no record of what they were made from", unknown)
-        others = {name: changes for name, record in records.items() if (changes := self._changes(name, record))}
-        differing = _some(
-            {leaf: f"{leaf} (then {then}, now {now})" for one in others.values() for leaf, (then, now) in one.items()}
+        stored_inputs = [name for name in sorted(pipeline.inputs()) if self._origins.makers(name)]
+        self._refuse("are not stored between runs", [name for name in stored_inputs if not self._is_stored(name)])
+        self._refuse("are not stored yet", [name for name in stored_inputs if not self._dataset(name).exists()])
+        records = {name: self._record(name) for name in stored_inputs}
+        without_record = [name for name, record in records.items() if not record]
+        self._refuse("have no record of what they were made from", without_record)
+        other_runs = {name: changes for name, record in records.items() if (changes := self._changes(name, record))}
+        differences = _some(
+            {
+                leaf: f"{leaf} (then {old}, now {new})"
+                for run_changes in other_runs.values()
+                for leaf, (old, new) in run_changes.items()
+            }
         )
-        self._refuse("were made with other settings", list(others), differing, "or set them back")
+        self._refuse("were made with other settings", list(other_runs), differences, "or set them back")
         self._check_versions(records)
-        damaged = [name for name, record in records.items() if record["checksum"] != self._checksum(name)]
-        files = [str(self._file(name)) for name in damaged]
-        self._refuse("are damaged, or were changed after a run wrote them", damaged, ", ".join(files[:_SHOWN]))
+        corrupt = [name for name, record in records.items() if record["checksum"] != self._checksum(name)]
+        files = [str(self._file(name)) for name in corrupt]
+        self._refuse("are damaged, or were changed after a run wrote them", corrupt, ", ".join(files[:_SHOWN]))
         self._read = records
 
     def _check_versions(self, records: Mapping[str, Mapping[str, Any]]) -> None:
@@ -201,8 +205,8 @@ class Records:
         if not self._keep_stale:
             self._refuse("were made by another version of this project", old, also="or use --params=keep_stale=true")
         elif old:
-            named = _some({name: f"`{name}`" for name in old})
-            logger.warning("using data sets that were made by another version of this project (keep_stale): %s", named)
+            names = _some({name: f"`{name}`" for name in old})
+            logger.warning("using data sets that were made by another version of this project (keep_stale): %s", names)
         self._stale.update(old)
 
     def confirm(self, dataset: str, data: object = None) -> None:
@@ -252,17 +256,17 @@ class Records:
 
     def _refuse(self, wrong: str, datasets: Sequence[str], details: str = "", also: str = "") -> None:
         if datasets:
-            named = _some({name: f"`{name}`" for name in datasets})
+            names = _some({name: f"`{name}`" for name in datasets})
             ways = ", ".join(way for way in (self._way_out(datasets), also) if way)
-            raise OtherRun(f"this run reads data sets that {wrong} ({named}): {details}{'; ' * bool(details)}{ways}")
+            raise OtherRun(f"this run reads data sets that {wrong} ({names}): {details}{'; ' * bool(details)}{ways}")
 
     def _changes(self, name: str, record: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-        """The settings in which a record differs from this run; empty if any pipeline makes the same of them."""
-        now = [self._origins.follows(name, pipeline) for pipeline in self._pipelines(name)]
-        return {} if record["follows"] in now else _differences(record["follows"], now[0])
+        """Return the settings in which a record differs from this run; empty if any pipeline computes the same."""
+        settings = [self._origins.follows(name, pipeline) for pipeline in self._pipelines(name)]
+        return {} if record["follows"] in settings else _differences(record["follows"], settings[0])
 
     def _pipelines(self, dataset: str) -> list[str]:
-        """The pipelines that may have made a data set: those of this run if they make it, or any other."""
+        """Return the pipelines that may have made a data set: those of this run if they make it, or any other."""
         makers = self._origins.makers(dataset)
         return [name for name in makers if name in self._names] or makers
 
@@ -270,18 +274,20 @@ class Records:
         dataset = datasets[0]
         makers = self._pipelines(dataset)
         # one that makes them all, where there is one
-        makers = [name for name in makers if all(name in self._origins.makers(each) for each in datasets)] or makers
+        makers = [name for name in makers if all(name in self._origins.makers(source) for source in datasets)] or makers
         if not self._is_stored(dataset):
             return f"let it start from `{self._origins.maker(dataset, makers[0]).name}`, too"
         if set(makers) & set(self._names) and self._options:
             return f"run the pipeline without {', '.join(self._options)}, which makes them anew"
-        named = dict.fromkeys(name for each in datasets for name in self._pipelines(each) if name != "__default__")
+        pipelines = dict.fromkeys(
+            name for source in datasets for name in self._pipelines(source) if name != "__default__"
+        )
         # several pipelines make what is common to all; the right one makes the rest, too
-        best = max(named or makers, key=lambda name: sum(name in self._pipelines(each) for each in datasets))
+        best = max(pipelines or makers, key=lambda name: sum(name in self._pipelines(source) for source in datasets))
         return f"run `kedro run --pipeline={best}` with these settings first, which makes them anew"
 
     def _begins(self, dataset: str, data: object) -> bool:
-        """Whether saving this data is what makes a stored data set one of this run."""
+        """Return whether saving this data is what makes a stored data set one of this run."""
         if not self._origins.makers(dataset) or not self._is_stored(dataset):
             return False
         return isinstance(data, Manifest) or not self._is_folder(dataset)
@@ -313,7 +319,7 @@ class Records:
         return file_checksum(file) if file is not None and file.is_file() else None
 
     def _file(self, name: str) -> Path | None:
-        """The file of a data set of one file, or the manifest of a folder; None if there is no such local file."""
+        """Return the file of a data set of one file, or the manifest of a folder; None without such a local file."""
         dataset = self._dataset(name)
         if isinstance(dataset, FolderDataset):
             return dataset.manifest_path
@@ -327,13 +333,13 @@ def decides_nothing(dataset: AbstractDataset | None) -> bool:
     return isinstance(dataset, CheckRecord)
 
 
-def _differences(then: Leaves, now: Leaves) -> dict[str, tuple[str, str]]:
-    """For each setting that differs both values, as an error shows them."""
-    names = [*now, *(leaf for leaf in then if leaf not in now)]
+def _differences(old: Leaves, new: Leaves) -> dict[str, tuple[str, str]]:
+    """Return both values of each setting that differs, as an error shows them."""
+    names = [*new, *(leaf for leaf in old if leaf not in new)]
     return {
-        leaf: (_shown(then, leaf), _shown(now, leaf))
+        leaf: (_shown(old, leaf), _shown(new, leaf))
         for leaf in names
-        if leaf not in then or leaf not in now or then[leaf] != now[leaf]
+        if leaf not in old or leaf not in new or old[leaf] != new[leaf]
     }
 
 
@@ -345,9 +351,9 @@ def _shown(leaves: Leaves, leaf: str) -> str:
 
 
 def _some(texts: Mapping[str, str]) -> str:
-    """The first texts, and how many more there are."""
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(list(texts.values())[:_SHOWN]) + more
+    """Return the first texts, and how many more there are."""
+    ending = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(list(texts.values())[:_SHOWN]) + ending
 
 
 def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -359,24 +365,24 @@ def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON gives it back, so that it can be compared with a stored one; a long one is its checksum."""
+    """Return a value as JSON gives it back, comparable with a stored one; a long value becomes its checksum."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return f"checksum {checksum(text.encode())}" if len(text) > _LONG else json.loads(text)
 
 
 def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A catalog entry of a source, with what lies at its locations in place of their names."""
-    described = {}
+    """Return a catalog entry of a source, with what lies at its locations in place of their names."""
+    descriptions = {}
     for key, value in entry.items():
         if key in _NOT_CONTENT:
             continue
         if key in _LOCATIONS:
-            described[key] = (
+            descriptions[key] = (
                 {k: _content(v) for k, v in value.items()} if isinstance(value, Mapping) else _content(value)
             )
         else:
-            described[key] = _described(value) if isinstance(value, Mapping) else value
-    return described
+            descriptions[key] = _described(value) if isinstance(value, Mapping) else value
+    return descriptions
 
 
 def _content(location: Any) -> Any:

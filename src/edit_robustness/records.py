@@ -91,13 +91,13 @@ class Fact:
 
     @property
     def statement(self) -> str:
-        """The prompt with its subject: what the edit is made on."""
+        """Return the prompt with its subject, on which the edit is made."""
         return fill(self.prompt, self.subject)
 
 
 @dataclass(frozen=True)
 class SubjectType:
-    """What can be said of every subject of one type, whoever it is.
+    """Texts that are true of every subject of one type.
 
     Attributes:
         name: ``person``, ``place``, ``organisation``, ``work``, ``thing`` ...
@@ -194,7 +194,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said to a probe, under both protocols.
+    """Answer of a model to a probe, under both protocols.
 
     Attributes:
         probe: What was asked.
@@ -238,7 +238,7 @@ NOT_FINITE, TIED = "not_finite", "tied"
 
 @dataclass(frozen=True)
 class Document:
-    """What a model did with one document of a benchmark, under one filter of its task.
+    """Result of a model on one document of a benchmark, under one filter of its task.
 
     Attributes:
         benchmark: The benchmark, mmlu.
@@ -304,5 +304,5 @@ class Transcript:
 
     @property
     def said(self) -> tuple[str, ...]:
-        """What the edited model said, turn by turn."""
+        """Return the turns of the edited model."""
         return tuple(turn.text for turn in self.turns if turn.role == "assistant")

@@ -1,4 +1,4 @@
-"""What every block of settings has in common: no unknown names, finite numbers, and one way to write a list."""
+"""Rules that all blocks of settings share: no unknown names, finite numbers, and one way to write a list."""
 
 from __future__ import annotations
 

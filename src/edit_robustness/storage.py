@@ -74,7 +74,11 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        way = next(each for each in (path, *path.parents) if (each.exists() or each.is_symlink()) and not each.is_dir())
+        way = next(
+            ancestor
+            for ancestor in (path, *path.parents)
+            if (ancestor.exists() or ancestor.is_symlink()) and not ancestor.is_dir()
+        )
         raise ForeignFolder(f"{way} is no folder, and files of the run belong into it: move it away") from None
 
 
@@ -123,7 +127,7 @@ def file_checksum(path: Path) -> str:
         return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
-def replace_folder(path: Path, write: Callable[[Path], object], *, of: str = "", ours: Collection[str] = ()) -> None:
+def replace_folder(path: Path, write: Callable[[Path], object], *, of: str = "", names: Collection[str] = ()) -> None:
     """Write a folder so that `path` holds the old folder or the new one, never a part; what is replaced had our mark.
 
     An earlier folder in which somebody put files of their own is not removed but kept beside the new one.
@@ -132,7 +136,7 @@ def replace_folder(path: Path, write: Callable[[Path], object], *, of: str = "",
         path: The folder. A link to one is followed.
         write: Writes the files into the empty folder that it is given.
         of: What the content was made of; `folder_damage` compares it.
-        ours: Names of files that mark a folder of an earlier release as written by the project.
+        names: Names of files that mark a folder of an earlier release as written by the project.
 
     Raises:
         ForeignFolder: If files that the project did not write are in the way.
@@ -143,7 +147,7 @@ def replace_folder(path: Path, write: Callable[[Path], object], *, of: str = "",
     for place in (part, old):
         if place.exists():
             _remove(place)
-    _refuse_foreign(path, ours)
+    _refuse_foreign(path, names)
     part.mkdir(parents=True)
     _write_mark(part, of, {})
     try:
@@ -171,7 +175,7 @@ def folder_damage(path: Path, of: str = "", *, thorough: bool = False) -> str:
         return f"{path} was never finished"
     if mark["of"] != of:
         return f"{path} was made of something else"
-    touched = False
+    is_newer = False
     for name, (size, time, digest) in mark["files"].items():
         file = path / name
         if not file.is_file():
@@ -182,10 +186,10 @@ def folder_damage(path: Path, of: str = "", *, thorough: bool = False) -> str:
         if thorough or state.st_mtime_ns != time:
             if file_checksum(file) != digest:
                 return f"the content of {file} is not what was written"
-            touched |= state.st_mtime_ns != time
+            is_newer |= state.st_mtime_ns != time
     if strange := strangers(path):
         return f"{path / strange[0]} was not written with the folder"
-    if touched:
+    if is_newer:
         _update_mark(path, files={name: [*_state(path / name), mark["files"][name][2]] for name in mark["files"]})
     return ""
 
@@ -200,15 +204,15 @@ def note(path: Path, key: str, value: Any) -> None:
     _update_mark(path, notes={**_mark(path).get("notes", {}), key: value})
 
 
-def is_ours(path: Path, ours: Collection[str] = ()) -> bool:
+def is_ours(path: Path, names: Collection[str] = ()) -> bool:
     """Return whether the project wrote a folder: it has the mark, or a file of these names."""
-    return bool(_mark(path)) or any((path / name).is_file() for name in ours)
+    return bool(_mark(path)) or any((path / name).is_file() for name in names)
 
 
 def strangers(path: Path) -> list[str]:
     """Return the files of a marked folder that are not in its list; hidden ones aside."""
-    listed = _mark(path).get("files", {})
-    return [name for name in _files(path) if name not in listed and not Path(name).name.startswith(".")]
+    marked_files = _mark(path).get("files", {})
+    return [name for name in _files(path) if name not in marked_files and not Path(name).name.startswith(".")]
 
 
 def set_aside(path: Path) -> Path | None:
@@ -226,13 +230,13 @@ def set_aside(path: Path) -> Path | None:
 
 
 def _free(path: Path, ending: str) -> Path:
-    """The first path beside another that nothing has, with a number in its ending."""
+    """Return the first free path beside another, with a number in its ending."""
     places = (path.with_name(f"{path.name}{ending.format(number)}") for number in count(1))
     return next(place for place in places if not place.exists())
 
 
-def _refuse_foreign(path: Path, ours: Collection[str]) -> None:
-    if path.is_dir() and (is_ours(path, ours) or not any(path.iterdir())):
+def _refuse_foreign(path: Path, names: Collection[str]) -> None:
+    if path.is_dir() and (is_ours(path, names) or not any(path.iterdir())):
         return
     if path.exists():
         raise ForeignFolder(
@@ -341,7 +345,7 @@ def _mark(folder: Path) -> dict[str, Any]:
     try:
         mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
         files = mark["files"]
-        sound = all(len(each) == 3 for each in files.values()) and isinstance(mark.get("notes", {}), dict)
+        sound = all(len(entry) == 3 for entry in files.values()) and isinstance(mark.get("notes", {}), dict)
         return mark if sound and "of" in mark else {"of": None}
     except OSError:
         return {}

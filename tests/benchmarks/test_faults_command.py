@@ -236,17 +236,17 @@ def test_what_a_run_says_is_read_line_by_line():
 def test_verdicts(folders):
     expected, actual = folders
     same = compare_tables(expected, actual)
-    assert flips.judge(1, same, named=True) == flips.FAILED
-    assert flips.judge(0, same, named=True) == flips.NAMED
-    assert flips.judge(0, same, named=False) == flips.UNREAD
+    assert flips.judge(1, same, is_named=True) == flips.FAILED
+    assert flips.judge(0, same, is_named=True) == flips.NAMED
+    assert flips.judge(0, same, is_named=False) == flips.UNREAD
     change(actual, "scores.csv", "0.5", "0.500001")
     rounding = compare_tables(expected, actual)
-    assert flips.judge(0, rounding, named=True) == flips.ROUNDING
-    assert flips.judge(0, rounding, named=False) == flips.SILENT
+    assert flips.judge(0, rounding, is_named=True) == flips.ROUNDING
+    assert flips.judge(0, rounding, is_named=False) == flips.SILENT
     change(actual, "scores.csv", "0.500001", "0.7")
     other = compare_tables(expected, actual)
-    assert flips.judge(0, other, named=True) == flips.WRONG
-    assert flips.judge(0, other, named=False) == flips.SILENT
+    assert flips.judge(0, other, is_named=True) == flips.WRONG
+    assert flips.judge(0, other, is_named=False) == flips.SILENT
     assert flips.judge_rescore(Outcome(0, OUTPUT, 1.0), same) == (flips.EQUAL, [])
     assert flips.judge_rescore(Outcome(0, OUTPUT, 1.0), other)[0] == flips.OTHER
     assert flips.judge_rescore(Outcome(1, "Error: answers.parquet is damaged", 1.0), same)[0] == flips.REFUSED

@@ -36,9 +36,11 @@ def read_grid(parameters: Mapping[str, Any], models: Sequence[str], name: str = 
     cells = parameters.get(name) or {}
     if not isinstance(cells, Mapping):
         raise GridError(f"{name}: it must be {{model: {{method: true}}}}; it is {cells!r}")
-    unknown = [model for model in cells if model not in models]
-    if unknown:
-        raise GridError(f"{name}: no model `{unknown[0]}` in the catalog; {did_you_mean(unknown[0], sorted(models))}")
+    unknown_models = [model for model in cells if model not in models]
+    if unknown_models:
+        raise GridError(
+            f"{name}: no model `{unknown_models[0]}` in the catalog; {did_you_mean(unknown_models[0], sorted(models))}"
+        )
     grid = {model: _methods(f"{name}.{model}", model, switches, parameters) for model, switches in cells.items()}
     grid = {model: methods for model, methods in grid.items() if methods}
     if not grid:

@@ -1,4 +1,4 @@
-"""What pydantic says of wrong settings, as one line per setting: its name, its value, and what was expected."""
+"""Pydantic's errors about wrong settings, as one line per setting: its name, its value, and what was expected."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class SettingError(ValueError):
     """A parameter that does not exist, is missing, or has a value that it cannot have."""
 
 
-def told(where: str, error: ValidationError, kind: type, missing: str = "") -> str:
+def told(where: str, error: ValidationError, kind: type, hint: str = "") -> str:
     """Return what is wrong with the settings of one block, one line for each wrong setting.
 
     Args:
         where: The block's name, ``methods.rome.smollm2``.
         error: What pydantic says.
         kind: The dataclass that the block is read as.
-        missing: How to get the settings that are missing, as the end of a sentence.
+        hint: How to get the settings that are missing, as the end of a sentence.
     """
     errors = error.errors(include_url=False)
-    absent = [_name(one["loc"]) for one in errors if one["type"] in _MISSING]
-    lines = [_line(where, one, kind) for one in errors if one["type"] not in _MISSING]
+    absent = [_name(entry["loc"]) for entry in errors if entry["type"] in _MISSING]
+    lines = [_line(where, entry, kind) for entry in errors if entry["type"] not in _MISSING]
     if absent:
-        lines.append(f"{where}: {', '.join(absent)} must be set; {missing or 'add them'}")
-    more = [f"{where}: {len(lines) - _SHOWN} more settings are wrong"] if len(lines) > _SHOWN else []
-    return "\n".join([*lines[:_SHOWN], *more])
+        lines.append(f"{where}: {', '.join(absent)} must be set; {hint or 'add them'}")
+    rest_line = [f"{where}: {len(lines) - _SHOWN} more settings are wrong"] if len(lines) > _SHOWN else []
+    return "\n".join([*lines[:_SHOWN], *rest_line])
 
 
 def _line(where: str, error: Mapping[str, Any], kind: type) -> str:
@@ -44,15 +44,15 @@ def _line(where: str, error: Mapping[str, Any], kind: type) -> str:
     if error["type"] in _UNKNOWN:
         *blocks, last = map(str, error["loc"])
         return f"{_name([where, *blocks])}: no setting `{last}`; {did_you_mean(last, _names(kind, blocks))}"
-    said = str(error["msg"]).removeprefix("Value error, ")
-    if said.startswith(where.split(".", maxsplit=1)[0] + "."):
-        return said  # a validator of ours that names the setting itself
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if message.startswith(where.split(".", maxsplit=1)[0] + "."):
+        return message  # a validator of ours that names the setting itself
     if not name:
-        return f"{where}: {said}"
+        return f"{where}: {message}"
     # a validator of ours says the value itself where it matters
     if error["type"] == "tuple_type":
-        said = "it must be a list (on the command line its elements are separated by spaces)"
-    end = said if error["type"] == "value_error" else f"{_lower(said)}; it is {shown(value)}"
+        message = "it must be a list (on the command line its elements are separated by spaces)"
+    end = message if error["type"] == "value_error" else f"{_lower(message)}; it is {shown(value)}"
     return f"{where}.{name}: {end}"
 
 

@@ -48,7 +48,7 @@ _OTHERS = ("grid", "sequential_grid", "facts", "judge_answers", "keep_stale", "s
 
 
 def check_parameters(
-    parameters: Mapping[str, Any], models: Collection[str], runtime: Collection[str] = (), given: Any = None
+    parameters: Mapping[str, Any], models: Collection[str], runtime: Collection[str] = (), overrides: Any = None
 ) -> None:
     """Refuse a parameter that does not exist, or has a value that it cannot have.
 
@@ -56,33 +56,33 @@ def check_parameters(
         parameters: All parameters of the run.
         models: The models of the catalog.
         runtime: Names that the catalog takes from the command line (`runtime_names`).
-        given: The parameters of the command line, which are among `parameters`.
+        overrides: The parameters of the command line, which are among `parameters`.
 
     Raises:
         SettingError: Naming each wrong setting, its value, what was expected, and the closest name for one that does
             not exist.
     """
-    problems = list(_problems(parameters, models, runtime, given or {}))
+    problems = list(_problems(parameters, models, runtime, overrides or {}))
     if problems:
         raise SettingError("\n".join(problems))
 
 
 def _problems(
-    parameters: Mapping[str, Any], models: Collection[str], runtime: Collection[str], given: Mapping[str, Any]
+    parameters: Mapping[str, Any], models: Collection[str], runtime: Collection[str], overrides: Mapping[str, Any]
 ) -> Iterator[str]:
-    known = [*BLOCKS, *_OTHERS, *runtime]
-    own = {name: value for name, value in parameters.items() if not str(name).startswith(OWN)}
-    for name, value in own.items():
-        if name not in known:
-            yield f"unknown parameter `{name}`; {did_you_mean(str(name), known)} (your own begin with {OWN[0]})"
-        elif name in runtime and name not in given:
+    known_names = [*BLOCKS, *_OTHERS, *runtime]
+    checked_parameters = {name: value for name, value in parameters.items() if not str(name).startswith(OWN)}
+    for name, value in checked_parameters.items():
+        if name not in known_names:
+            yield f"unknown parameter `{name}`; {did_you_mean(str(name), known_names)} (your own begin with {OWN[0]})"
+        elif name in runtime and name not in overrides:
             yield f"parameter `{name}` has no effect in a file: give it on the command line, --params={name}={value}"
         else:
             yield from _not_finite(str(name), value)
     for name, kind in BLOCKS.items():
-        if name in own:
-            yield from _block(name, own[name], kind)
-    yield from _methods(own.get("methods") or {}, models, given.get("methods") or {})
+        if name in checked_parameters:
+            yield from _block(name, checked_parameters[name], kind)
+    yield from _methods(checked_parameters.get("methods") or {}, models, overrides.get("methods") or {})
 
 
 def _not_finite(where: str, value: Any) -> Iterator[str]:
@@ -94,11 +94,11 @@ def _not_finite(where: str, value: Any) -> Iterator[str]:
         inside = enumerate(value)
     elif isinstance(value, float) and not isfinite(value):
         yield f"{where}: it is {value}; give a finite number"
-    for name, each in inside:
-        yield from _not_finite(f"{where}.{name}", each)
+    for name, leaf in inside:
+        yield from _not_finite(f"{where}.{name}", leaf)
 
 
-def _block(where: str, settings: Any, kind: type, missing: str = "") -> Iterator[str]:
+def _block(where: str, settings: Any, kind: type, hint: str = "") -> Iterator[str]:
     if not isinstance(settings, Mapping):
         yield f"{where}: it must be a block of settings, {where}: {{name: value}}; it is {shown(settings)}"
         return
@@ -107,12 +107,12 @@ def _block(where: str, settings: Any, kind: type, missing: str = "") -> Iterator
     try:
         kind(**{str(name): value for name, value in settings.items()})
     except ValidationError as error:
-        yield told(where, error, kind, missing)
+        yield told(where, error, kind, hint)
     except (ValueError, TypeError) as error:
         yield f"{where}: {error}"
 
 
-def _methods(methods: Any, models: Collection[str], given: Any) -> Iterator[str]:
+def _methods(methods: Any, models: Collection[str], overrides: Any) -> Iterator[str]:
     if not isinstance(methods, Mapping):
         yield f"methods: it must be {{method: {{model: settings}}}}; it is {shown(methods)}"
         return
@@ -122,17 +122,24 @@ def _methods(methods: Any, models: Collection[str], given: Any) -> Iterator[str]
         elif not isinstance(settings, Mapping | None):
             yield f"methods.{name}: it must be {{model: settings}}; it is {shown(settings)}"
         else:
-            yield from _of_models(METHODS[name], settings or {}, models, (given.get(name) or {}))
+            yield from _of_models(METHODS[name], settings or {}, models, (overrides.get(name) or {}))
 
 
 def _of_models(
-    method: type[Method], settings: Mapping[str, Any], models: Collection[str], given: Mapping[str, Any]
+    method: type[Method], settings: Mapping[str, Any], models: Collection[str], overrides: Mapping[str, Any]
 ) -> Iterator[str]:
     """Check one method's settings for every model, those of models that another environment's catalog has too."""
-    for model, own in settings.items():
+    for model, model_settings in settings.items():
         where = f"methods.{method.name}.{model}"
-        problems = list(_block(where, {} if own is None else own, method, copy_from(method.name, settings, str(model))))
-        if model not in models and (model in given or problems):
+        problems = list(
+            _block(
+                where,
+                {} if model_settings is None else model_settings,
+                method,
+                copy_from(method.name, settings, str(model)),
+            )
+        )
+        if model not in models and (model in overrides or problems):
             yield f"{where}: no model `{model}` in the catalog; {did_you_mean(str(model), sorted(models))}"
         else:
             yield from problems
@@ -140,10 +147,10 @@ def _of_models(
 
 def copy_from(method: str, settings: Mapping[str, Any], model: str) -> str:
     """Say where a model's settings can be copied from, as the end of a sentence."""
-    others = [str(name) for name in settings if name != model]
-    if not others:
+    other_models = [str(name) for name in settings if name != model]
+    if not other_models:
         return f"add them to methods.{method}.{model}"
     return (
-        f"methods.{method} has settings for {', '.join(others)}: copy those of the model most like yours to "
+        f"methods.{method} has settings for {', '.join(other_models)}: copy those of the model most like yours to "
         f"methods.{method}.{model}, in conf/base/parameters/methods/{method}.yml, and adjust them"
     )

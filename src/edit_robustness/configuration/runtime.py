@@ -23,7 +23,7 @@ def runtime_names(loader: Any) -> set[str]:
 
 
 def _texts(loader: Any) -> Iterator[str]:
-    """The files as they are; parsing them a second time would take longer than all other checks."""
+    """Yield the files as they are; parsing them a second time would take longer than all other checks."""
     folders = {loader._get_conf_env_path(env) for env in (loader.base_env, loader.env or loader.default_run_env)}
     for pattern in (pattern for key in _READ for pattern in loader.config_patterns[key]):
         for folder in folders:

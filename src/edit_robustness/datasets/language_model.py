@@ -253,7 +253,9 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         else:
             logger.info("converting %s to safetensors, once", file)
         try:
-            replace_folder(self._converted, lambda part: _convert(source, file, part), of=self._sha256, ours=(earlier,))
+            replace_folder(
+                self._converted, lambda part: _convert(source, file, part), of=self._sha256, names=(earlier,)
+            )
         except ForeignFolder as error:
             raise DatasetError(f"{self._name}: `converted`: {error}") from error
 
