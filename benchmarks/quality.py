@@ -33,10 +33,12 @@ from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import Manifest, Stored
 from edit_robustness.datasets.kept import AnswersDataset, EditsDataset, PreparedDataset
 from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.fold import fold
-from edit_robustness.editing.method import NOTHING, Corpus, Method, Prepared, Trained, fingerprint
+from edit_robustness.editing.method import Corpus, Method, Trained
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import Rendered, last, prompt_ids

@@ -89,8 +89,8 @@ def test_records_survive_a_file(records, to_table, from_table, through, number, 
     records = records[:number]
     back = from_table(through(to_table(records), tmp_path))
     assert back == records
-    for one, other in zip(back, records, strict=True):
-        assert repr(one) == repr(other)
+    for item, second in zip(back, records, strict=True):
+        assert repr(item) == repr(second)
 
 
 @pytest.mark.parametrize("through", [through_parquet, lambda table, folder: table])
@@ -172,15 +172,15 @@ def test_documents_are_rows_and_files(tmp_path):
 @pytest.mark.parametrize("join", [None, "", " "])
 def test_what_stands_between_prompt_and_object_survives_a_table(join, tmp_path):
     fact, probe = Fact("f", "A", "r", "{}は", "x", "y", join=join), Probe(*"ifkesqnt", join=join)
-    for record, write, read in (
+    for record, write, reader in (
         (fact, facts_to_table, facts_from_table),
         (probe, probes_to_table, probes_from_table),
     ):
         write([record]).to_parquet(tmp_path / "table.parquet")
-        assert read(pd.read_parquet(tmp_path / "table.parquet")) == [record]
+        assert reader(pd.read_parquet(tmp_path / "table.parquet")) == [record]
         write([record]).to_csv(tmp_path / "table.csv", index=False)
         again = pd.read_csv(tmp_path / "table.csv", dtype=str, keep_default_na=False)
-        assert {one.join for one in read(again.assign(page_views=pd.NA, conversation=False))} == {join}
+        assert {item.join for item in reader(again.assign(page_views=pd.NA, conversation=False))} == {join}
 
 
 def test_a_table_of_an_earlier_form_is_told_its_version_and_not_its_columns():

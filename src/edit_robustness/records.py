@@ -7,7 +7,7 @@ statistics can be read, tested and rerun without torch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 SLOT = "{}"
@@ -199,6 +199,7 @@ class Answer:
     Attributes:
         probe: What was asked.
         text: Free generation: the greedy continuation up to its natural stop, prompt not included.
+        thinking: What the model thought before it answered, marks not included; empty where it did not.
         finished: Whether the sentence ended before a limit of tokens, or the model's context, cut it off.
         tokens: Number of tokens generated, what was thought before not included.
         logprob_new: Teacher forcing: summed natural log-probability of the new object's tokens.
@@ -213,11 +214,12 @@ class Answer:
             unedited model: KL(unedited || edited); None where it was not measured (all but locality probes).
         top_unchanged: Whether the most probable token after the prompt is that of the unedited model; None where it
             was not measured (all but locality probes, and where the log-probabilities are not finite).
-        thinking: What the model thought before it answered, marks not included; empty where it did not.
     """
 
     probe: Probe
     text: str
+    # the order of the fields is that of the columns of a table of answers
+    thinking: str = field(default="", kw_only=True)
     finished: bool
     tokens: int
     logprob_new: float
@@ -229,7 +231,6 @@ class Answer:
     margin: float | None = None
     kl: float | None = None
     top_unchanged: bool | None = None
-    thinking: str = ""
 
 
 NOT_FINITE, TIED = "not_finite", "tied"

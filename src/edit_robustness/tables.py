@@ -1,65 +1,224 @@
 """Records to tables and back: the form in which facts, probes and answers travel between nodes.
 
-Whatever is not one plain value (aliases, turns of a conversation) is kept as JSON text, so that Parquet and CSV
-hold the same thing and a table read back gives the very records that were written.
+The columns follow from the annotations of a record's fields (`RecordTable`), so that a field stands in one place: its
+dataclass. Whatever is not one plain value (aliases, turns of a conversation) is kept as JSON text, so that Parquet and
+CSV hold the same thing and a table read back gives the very records that were written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from types import UnionType
+from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import pandas as pd
 
-from edit_robustness.records import Answer, Completion, Document, Fact, Probe, Turn
+from edit_robustness.json_form import JsonForm
+from edit_robustness.records import Answer, Document, Fact, Probe, Turn
 from edit_robustness.text.joining import JOINS
 
-NAME_COLUMNS = ("target_true_aliases", "target_new_aliases", "subject_aliases", "paraphrases")
-"""Columns that hold several texts."""
+R = TypeVar("R")
 
-_COMPLETIONS = ("neighbours", "relation_specificity", "unrelated", "consequences")
 _JOIN_WORDS: dict[str | None, str] = {None: "", **{join: word for word, join in JOINS.items()}}
-_MAY_BE_UNMEASURED = ("margin", "kl", "top_unchanged")
-_TEXT, _WHOLE, _REAL, _TRUTH, _MAYBE = "str", "int64", "float64", "bool", "boolean"
+_TEXT, _WHOLE = "str", "int64"
+_PLAIN: dict[Any, str] = {str: _TEXT, int: _WHOLE, float: "float64", bool: "bool"}
+_OPTIONAL: dict[Any, str] = {str: _TEXT, int: "Int64", float: "float64", bool: "boolean"}
+"""Column types for values that may be None, which is a missing cell there."""
 
-FACT_COLUMNS = {
-    **{field.name: _TEXT for field in fields(Fact)},
-    "page_views": "Int64",
-}
+
+@dataclass(frozen=True)
+class Cell:
+    """How the values of one field stand in a table.
+
+    Attributes:
+        dtype: Type of the column.
+        write: Turns a value into a cell.
+        read: Turns a cell into a value.
+        json: Whether the cell is JSON text.
+    """
+
+    dtype: str
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+    json: bool = False
+
+    @classmethod
+    def of(cls, annotation: Any) -> Cell:
+        """Return the cell for a field's annotation.
+
+        A plain type is a column of its own type, also if it may be None. Anything else is JSON text.
+        """
+        if annotation in _PLAIN:
+            # texts and numbers come out of a table as Python's own; a truth may come as a number
+            return cls(_PLAIN[annotation], _same, bool if annotation is bool else _same)
+        kinds = set(get_args(annotation)) - {type(None)} if get_origin(annotation) in (Union, UnionType) else set()
+        if len(kinds) == 1 and (kind := kinds.pop()) in _OPTIONAL:
+            return cls(_OPTIONAL[kind], _same, lambda cell: None if pd.isna(cell) else kind(cell))
+        if annotation == tuple[str, ...]:
+            return cls(_TEXT, _json, read_names, json=True)
+        if annotation == tuple[Turn, ...]:
+            return cls(_TEXT, _write_turns, _read_turns, json=True)
+        form: JsonForm[Any] = JsonForm(annotation)
+        return cls(_TEXT, form.cell, form.value, json=True)
+
+
+class RecordTable(Generic[R]):
+    """A table of records of one dataclass: a column for each field, in the order of the fields.
+
+    The fields of a nested dataclass are columns of the same table.
+
+    Args:
+        kind: The dataclass.
+        name: What the records are called in errors.
+        cells: Cells of fields whose form in tables does not follow from their annotation.
+        renamed: Names of columns for fields of nested dataclasses that have the name of another field.
+
+    Raises:
+        ValueError: If two fields have the same column.
+    """
+
+    def __init__(
+        self,
+        kind: type[R],
+        name: str,
+        *,
+        cells: Mapping[str, Cell] | None = None,
+        renamed: Mapping[str, str] | None = None,
+    ):
+        self._kind, self._name = kind, name
+        self._cells: dict[str, Cell] = {}
+        self._nested: dict[str, tuple[RecordTable[Any], dict[str, str]]] = {}
+        self.columns: dict[str, str] = {}
+        self.json_columns: list[str] = []
+        annotations = get_type_hints(kind)
+        for field in fields(kind):  # type: ignore[arg-type]
+            annotation = annotations[field.name]
+            if isinstance(annotation, type) and is_dataclass(annotation):
+                inner: RecordTable[Any] = RecordTable(annotation, name, cells=cells)
+                names = {column: (renamed or {}).get(column, column) for column in inner.columns}
+                self._nested[field.name] = inner, names
+                self._add({names[column]: dtype for column, dtype in inner.columns.items()})
+                self.json_columns += [names[column] for column in inner.json_columns]
+            else:
+                cell = (cells or {}).get(field.name) or Cell.of(annotation)
+                self._cells[field.name] = cell
+                self._add({field.name: cell.dtype})
+                self.json_columns += [field.name] if cell.json else []
+
+    def row(self, record: R) -> dict[str, Any]:
+        """Return the cells of a record by column."""
+        row: dict[str, Any] = {}
+        for name, (inner, names) in self._nested.items():
+            row |= {names[column]: cell for column, cell in inner.row(getattr(record, name)).items()}
+        return row | {name: cell.write(getattr(record, name)) for name, cell in self._cells.items()}
+
+    def record(self, row: Mapping[str, Any]) -> R:
+        """Return the record in a row; the inverse of `row`.
+
+        Raises:
+            ValueError: Naming a column whose cell is not what its field takes.
+        """
+        values: dict[str, Any] = {}
+        for name, (inner, names) in self._nested.items():
+            values[name] = inner.record({column: row[names[column]] for column in inner.columns})
+        for name, cell in self._cells.items():
+            try:
+                values[name] = cell.read(row[name])
+            except ValueError as error:
+                raise ValueError(f"the table of {self._name}: column {name}: {error}") from error
+        return self._kind(**values)
+
+    def table(self, records: Iterable[R]) -> pd.DataFrame:
+        """Return a table with a row for each record."""
+        return _table(map(self.row, records), self.columns)
+
+    def records(self, table: pd.DataFrame) -> list[R]:
+        """Return the records of a table in its order; columns that are no fields are ignored.
+
+        Raises:
+            ValueError: If columns are missing, or a cell is not what its field takes.
+        """
+        _require(table, self.columns, self._name)
+        # to_dict gives Python's own numbers and truths, where iterrows would give numpy's
+        rows: list[dict[Any, Any]] = table[list(self.columns)].to_dict(orient="records")
+        return [self.record(row) for row in rows]
+
+    def _add(self, columns: Mapping[str, str]) -> None:
+        if twice := self.columns.keys() & columns.keys():
+            names = ", ".join(sorted(twice))
+            raise ValueError(f"{self._kind.__name__}: two fields have the column {names}; rename one with `renamed`")
+        self.columns.update(columns)
+
+
+def read_names(cell: Any) -> tuple[str, ...]:
+    """Return the aliases in a cell: JSON text, or a list (Parquet gives numpy arrays); none if it is missing.
+
+    Raises:
+        ValueError: If the cell holds text that is not a JSON list.
+    """
+    if isinstance(cell, str):
+        names = json.loads(cell) if cell.strip() else []
+        if not isinstance(names, list):
+            raise ValueError(f'aliases must be a JSON list of names, such as ["Lyon"], not {cell[:40]!r}')
+        return tuple(str(name) for name in names)
+    if cell is None or pd.api.types.is_scalar(cell):
+        return ()
+    return tuple(str(name) for name in cell)
+
+
+def read_objects(cell: str) -> tuple[tuple[str, ...], ...]:
+    """Return the objects in a cell of `relation_objects`, each with all its names."""
+    return tuple(tuple(names) for names in json.loads(cell))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write_turns(turns: Iterable[Turn]) -> str:
+    return _json([[turn.role, turn.text] for turn in turns])
+
+
+def _read_turns(cell: str) -> tuple[Turn, ...]:
+    return tuple(Turn(role, text) for role, text in json.loads(cell))
+
+
+def _write_join(join: str | None) -> str:
+    return _JOIN_WORDS.get(join, join or "")
+
+
+def _read_join(cell: Any) -> str | None:
+    """Return what stands between prompt and object; None for an empty or missing cell, which leaves it to the rule."""
+    return JOINS.get(cell, cell) if isinstance(cell, str) and cell else None
+
+
+_CELLS = {"join": Cell(_TEXT, _write_join, _read_join)}
+"""Words for what stands between prompt and object, since a CSV file cannot tell a space from an empty cell."""
+
+FACTS = RecordTable(Fact, "facts", cells=_CELLS)
+PROBES = RecordTable(Probe, "probes", cells=_CELLS)
+ANSWERS = RecordTable(Answer, "answers", cells=_CELLS, renamed={"id": "probe_id", "text": "prompt"})
+DOCUMENTS = RecordTable(Document, "documents")
+
+FACT_COLUMNS = FACTS.columns
 """Columns of a table of facts, and their types; unknown page views are missing, several texts are JSON."""
 
-PROBE_COLUMNS = {
-    **{field.name: _TEXT for field in fields(Probe)},
-    "conversation": _TRUTH,
-}
+PROBE_COLUMNS = PROBES.columns
 """Columns of a table of probes, and their types; `history`, `relation_objects` and the aliases are JSON text."""
 
-_ANSWER_ONLY = {
-    "text": _TEXT,
-    "thinking": _TEXT,
-    "finished": _TRUTH,
-    "tokens": _WHOLE,
-    "logprob_new": _REAL,
-    "logprob_true": _REAL,
-    "tokens_new": _WHOLE,
-    "tokens_true": _WHOLE,
-    "match_new": _TRUTH,
-    "match_true": _TRUTH,
-    "margin": _REAL,
-    "kl": _REAL,
-    "top_unchanged": _MAYBE,
-}
-_RENAMED = {"id": "probe_id", "text": "prompt"}
 ANSWER_SCHEMA = 2
 """Version of the table of answers, raised when a column changes its meaning (docs/reference/answers.md)."""
 
 ANSWER_COLUMNS = {
     "model": _TEXT,
     "method": _TEXT,
-    **{_RENAMED.get(name, name): kind for name, kind in PROBE_COLUMNS.items()},
-    **_ANSWER_ONLY,
+    **ANSWERS.columns,
     "decoding": _TEXT,
     "schema_version": _WHOLE,
 }
@@ -70,40 +229,35 @@ DOCUMENT_COLUMNS = {
     "method": _TEXT,
     "order": _WHOLE,
     "edits": _WHOLE,
-    **{field.name: _TEXT for field in fields(Document)},
-    **dict.fromkeys(("number", "shots", "gold", "tokens"), _WHOLE),
-    "score": _REAL,
-    "capped": _TRUTH,
+    **DOCUMENTS.columns,
 }
 """Columns of a table of documents of benchmarks; `metrics`, `logprobs` and `flags` are JSON text."""
 
 
 def facts_to_table(facts: Iterable[Fact]) -> pd.DataFrame:
-    """One row a fact, with `FACT_COLUMNS`."""
-    return _table((_flat(fact) for fact in facts), FACT_COLUMNS)
+    """Return a table with a row per fact and `FACT_COLUMNS`."""
+    return FACTS.table(facts)
 
 
 def facts_from_table(table: pd.DataFrame) -> list[Fact]:
-    """The facts of a table in its order; what holds several texts may be JSON text or lists."""
-    _require(table, FACT_COLUMNS, "facts")
-    return [_fact(row) for row in _rows(table, FACT_COLUMNS)]
+    """Return the facts of a table in its order; what holds several texts may be JSON text or lists."""
+    return FACTS.records(table)
 
 
 def probes_to_table(probes: Iterable[Probe]) -> pd.DataFrame:
-    """One row a probe, with `PROBE_COLUMNS`."""
-    return _table((_flat(probe) for probe in probes), PROBE_COLUMNS)
+    """Return a table with a row per probe and `PROBE_COLUMNS`."""
+    return PROBES.table(probes)
 
 
 def probes_from_table(table: pd.DataFrame) -> list[Probe]:
-    """The probes of a table in its order."""
-    _require(table, PROBE_COLUMNS, "probes")
-    return [_probe(row) for row in _rows(table, PROBE_COLUMNS)]
+    """Return the probes of a table in its order."""
+    return PROBES.records(table)
 
 
 def answers_to_table(answers: Iterable[Answer], *, model: str, method: str, decoding: str = "") -> pd.DataFrame:
-    """One row an answer, with `ANSWER_COLUMNS`: model and method, the probe, what was said, and by which decoding."""
-    same = {"model": model, "method": method, "decoding": decoding, "schema_version": ANSWER_SCHEMA}
-    return _table((_flat_answer(answer) | same for answer in answers), ANSWER_COLUMNS)
+    """Return a table with a row per answer and `ANSWER_COLUMNS`."""
+    constants = {"model": model, "method": method, "decoding": decoding, "schema_version": ANSWER_SCHEMA}
+    return _table((ANSWERS.row(answer) | constants for answer in answers), ANSWER_COLUMNS)
 
 
 def check_answers(table: pd.DataFrame) -> None:
@@ -123,125 +277,43 @@ def check_answers(table: pd.DataFrame) -> None:
 
 
 def answers_from_table(table: pd.DataFrame) -> list[Answer]:
-    """The answers of a table in its order; model and method are left behind."""
+    """Return the answers of a table in its order; model and method are left behind."""
     _require(table, ANSWER_COLUMNS, "answers")
-    return [_answer(row) for row in _rows(table, ANSWER_COLUMNS)]
+    return ANSWERS.records(table)
 
 
 def documents_to_table(
     documents: Iterable[Document], *, model: str, method: str, order: int, edits: int
 ) -> pd.DataFrame:
-    """One row a document, with `DOCUMENT_COLUMNS`: whose, after how many edits of which order, and what it did."""
-    same = {"model": model, "method": method, "order": order, "edits": edits}
-    return _table((_flat_document(document) | same for document in documents), DOCUMENT_COLUMNS)
+    """Return a table with a row per document and `DOCUMENT_COLUMNS`.
+
+    Args:
+        documents: What the model did with each document.
+        model: The model.
+        method: Row of METHODS that edited it.
+        order: Of the edits.
+        edits: How many facts were edited before.
+    """
+    constants = {"model": model, "method": method, "order": order, "edits": edits}
+    return _table((DOCUMENTS.row(document) | constants for document in documents), DOCUMENT_COLUMNS)
 
 
 def collect(*tables: pd.DataFrame) -> pd.DataFrame:
-    """One table of several; an empty one keeps the columns and lends no types."""
-    filled = [table for table in tables if len(table)]
-    return pd.concat(filled or tables[:1], ignore_index=True)
-
-
-def export(*tables: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
-    """The same tables once more, to be stored in a second format."""
-    return tables
-
-
-def read_names(cell: Any) -> tuple[str, ...]:
-    """The aliases in a cell: JSON text, or a list (Parquet gives numpy arrays); none where it is missing.
-
-    Raises:
-        ValueError: Where the cell holds text that is not a JSON list.
-    """
-    if isinstance(cell, str):
-        names = json.loads(cell) if cell.strip() else []
-        if not isinstance(names, list):
-            raise ValueError(f'aliases must be a JSON list of names, such as ["Lyon"], not {cell[:40]!r}')
-        return tuple(str(name) for name in names)
-    if cell is None or pd.api.types.is_scalar(cell):
-        return ()
-    return tuple(str(name) for name in cell)
-
-
-def read_objects(cell: str) -> tuple[tuple[str, ...], ...]:
-    """Return the objects in a cell of `relation_objects`, each with all its names."""
-    return tuple(tuple(names) for names in json.loads(cell))
-
-
-def _flat(record: Fact | Probe) -> dict[str, Any]:
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
-    row["join"] = _JOIN_WORDS.get(record.join, record.join)
-    row |= {name: _json(row[name]) for name in NAME_COLUMNS if name in row}
-    row |= {name: _json([asdict(one) for one in row[name]]) for name in _COMPLETIONS if name in row}
-    if isinstance(record, Probe):
-        row["history"] = _json([[turn.role, turn.text] for turn in record.history])
-        row["relation_objects"] = _json(record.relation_objects)
-    return row
-
-
-def _flat_answer(answer: Answer) -> dict[str, Any]:
-    probe = {_RENAMED.get(name, name): value for name, value in _flat(answer.probe).items()}
-    said = {name: getattr(answer, name) for name in _ANSWER_ONLY}
-    return {**probe, **said}
-
-
-def _flat_document(document: Document) -> dict[str, Any]:
-    row = asdict(document)
-    return {**row, **{name: _json(row[name]) for name in ("metrics", "logprobs", "flags")}}
-
-
-def _fact(row: Mapping[str, Any]) -> Fact:
-    views = row["page_views"]
-    completions = {name: _completions(row[name]) for name in _COMPLETIONS}
-    plain = {"page_views": None if pd.isna(views) else int(views), "join": _join(row["join"])}
-    return Fact(**_with_names(row) | completions | plain)
-
-
-def _probe(row: Mapping[str, Any]) -> Probe:
-    history = tuple(Turn(role, text) for role, text in json.loads(row["history"]))
-    follows = None if pd.isna(row["follows"]) else row["follows"]
-    read = {"history": history, "follows": follows, "conversation": bool(row["conversation"])}
-    read |= {"join": _join(row["join"]), "relation_objects": read_objects(row["relation_objects"])}
-    return Probe(**_with_names(row) | read)
-
-
-def _join(cell: Any) -> str | None:
-    """What stands between prompt and object; an empty or missing cell leaves it to the rule."""
-    return JOINS.get(cell, cell) if isinstance(cell, str) and cell else None
-
-
-def _answer(row: Mapping[str, Any]) -> Answer:
-    probe = _probe({name: row[_RENAMED.get(name, name)] for name in PROBE_COLUMNS})
-    said = {name: row[name] for name in _ANSWER_ONLY}
-    said |= {name: None if pd.isna(said[name]) else said[name] for name in _MAY_BE_UNMEASURED}
-    return Answer(probe=probe, **said)
-
-
-def _with_names(row: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(row) | {name: read_names(row[name]) for name in NAME_COLUMNS if name in row}
-
-
-def _completions(cell: str) -> tuple[Completion, ...]:
-    return tuple(Completion(**one | {"aliases": tuple(one["aliases"])}) for one in json.loads(cell))
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """Return one table of several; an empty one keeps the columns and lends no types."""
+    full_tables = [table for table in tables if len(table)]
+    return pd.concat(full_tables or tables[:1], ignore_index=True)
 
 
 def _table(rows: Iterable[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:
     # column by column: a frame made of rows would take whole numbers beside missing ones through floats
-    listed = list(rows)
-    return pd.DataFrame({name: pd.Series([row[name] for row in listed], dtype=kind) for name, kind in columns.items()})
-
-
-def _rows(table: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:
-    # to_dict gives Python's own numbers and truths, where iterrows would give numpy's
-    return table[list(columns)].to_dict(orient="records")  # type: ignore[return-value]
+    row_list = list(rows)
+    return pd.DataFrame(
+        {name: pd.Series([row[name] for row in row_list], dtype=kind) for name, kind in columns.items()}
+    )
 
 
 def _require(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> None:
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
+    absences = [column for column in columns if column not in table.columns]
+    if absences:
         present = ", ".join(map(str, table.columns)) or "no columns"
-        raise ValueError(f"the table of {name} lacks {', '.join(missing)}; it has {present}")
+        raise ValueError(f"the table of {name} lacks {', '.join(absences)}; it has {present}")

@@ -25,7 +25,7 @@ def batched(bad, calls, size=5):
 
 
 def outcome(made):
-    return {one.key: one.value if one.failed is None else str(one.failed) for one in made}
+    return {item.key: item.value if item.failed is None else str(item.failed) for item in made}
 
 
 def test_what_does_not_fail_is_made_in_one_call():
@@ -37,9 +37,9 @@ def test_what_does_not_fail_is_made_in_one_call():
 def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
     calls, bad = [], ["f7", "f8", "f19"]
     with caplog.at_level(logging.DEBUG, "edit_robustness"):
-        made = outcome(attempts(KEYS, batched(bad, calls), "letters"))
-    assert made == {key: "a batch of 1" if key in bad else key.upper() for key in KEYS}
-    assert list(made) == KEYS
+        result = outcome(attempts(KEYS, batched(bad, calls), "letters"))
+    assert result == {key: "a batch of 1" if key in bad else key.upper() for key in KEYS}
+    assert list(result) == KEYS
     assert len(calls) < 20
     lines = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert [record.getMessage() for record in lines] == [f"letters: {key} failed: a batch of 1" for key in bad]
@@ -49,8 +49,8 @@ def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
 
 def test_what_is_made_one_by_one_is_not_tried_twice():
     calls = []
-    made = outcome(attempts(KEYS[:4], batched(["f1"], calls, size=1), "letters", batched=False))
-    assert made == {"f0": "F0", "f1": "a batch of 1", "f2": "F2", "f3": "F3"}
+    result = outcome(attempts(KEYS[:4], batched(["f1"], calls, size=1), "letters", batched=False))
+    assert result == {"f0": "F0", "f1": "a batch of 1", "f2": "F2", "f3": "F3"}
     assert calls == [KEYS[:4], KEYS[2:4]]
 
 
@@ -70,18 +70,18 @@ def test_an_item_that_may_not_be_kept_stops_nothing():
         if item == "F1":
             raise ValueError("not this one")
 
-    made = outcome(attempts(KEYS[:3], batched([], calls), "letters", check=check))
-    assert made == {"f0": "F0", "f1": "not this one", "f2": "F2"}
+    result = outcome(attempts(KEYS[:3], batched([], calls), "letters", check=check))
+    assert result == {"f0": "F0", "f1": "not this one", "f2": "F2"}
     assert calls == [KEYS[:3]]
 
 
 def test_a_service_that_is_down_is_not_asked_for_every_item():
     calls = []
-    made = outcome(attempts(KEYS, batched(KEYS, calls), "letters", patience=3))
+    result = outcome(attempts(KEYS, batched(KEYS, calls), "letters", patience=3))
     assert len(calls) == 4
-    assert made["f2"] == "a batch of 1"
-    assert made["f3"] == "not tried after 3 failures in a row: a batch of 1"
-    assert list(made) == KEYS
+    assert result["f2"] == "a batch of 1"
+    assert result["f3"] == "not tried after 3 failures in a row: a batch of 1"
+    assert list(result) == KEYS
 
 
 def test_what_makes_nothing_is_a_defect():

@@ -166,22 +166,22 @@ def ingest(path, form="table"):
 
 @pytest.mark.parametrize("form", RECORDS)
 def test_each_form_gives_the_same_facts_from_each_kind_of_file(tmp_path, form):
-    expected, rejects = ingest(write(tmp_path, RECORDS[form], "json"), form)
-    assert (len(expected), rejects["row"].tolist()) == (2, [0] if form == "zsre_knowedit" else [])
+    expectation, rejects = ingest(write(tmp_path, RECORDS[form], "json"), form)
+    assert (len(expectation), rejects["row"].tolist()) == (2, [0] if form == "zsre_knowedit" else [])
     # pandas writes lists as Python does; others write JSON
     for suffix, cell in [
         ("jsonl", None),
         ("parquet", None),
         *((s, c) for s in ("csv", "tsv") for c in (str, json.dumps)),
     ]:
-        assert ingest(write(tmp_path, RECORDS[form], suffix, cell), form)[0] == expected, (suffix, cell)
+        assert ingest(write(tmp_path, RECORDS[form], suffix, cell), form)[0] == expectation, (suffix, cell)
 
 
 def test_lists_and_numbers_are_read_as_what_they_are(tmp_path):
     (sting, _), _ = ingest(write(tmp_path, RECORDS["table"], "csv", str))
     assert (sting.target_new, sting.target_true_aliases) == ("1999", ("1403", "MCDIII"))
     assert sting.paraphrases == ("Sting | made in", "Sting's year is")
-    assert [one.target for one in (*sting.neighbours, *sting.relation_specificity, *sting.unrelated)] == [
+    assert [item.target for item in (*sting.neighbours, *sting.relation_specificity, *sting.unrelated)] == [
         "1402", "sword", "Diogenes",
     ]  # fmt: skip
 
@@ -194,7 +194,7 @@ def test_maps_of_parquet_are_records(tmp_path):
     path = tmp_path / "facts.parquet"
     pq.write_table(pa.table({**columns, "locality": pa.array([list(groups.items())], kind)}), path)
     (fact,), _ = ingest(path, "zsre_knowedit")
-    assert [one.target for one in fact.relation_specificity] == ["sword"]
+    assert [item.target for item in fact.relation_specificity] == ["sword"]
 
 
 BAD_CELLS = {
@@ -229,10 +229,10 @@ def test_bytes_and_true_or_false_in_parquet_cost_their_rows(tmp_path):
     with pytest.raises(ValueError, match=r"all 2 rows .* rejected: target_new is bytes, not text \(2\)"):
         ingest(path)
     # text that is no UTF-8 fails in its row only
-    broken = pa.StringArray.from_buffers(
+    damaged_file = pa.StringArray.from_buffers(
         2, pa.py_buffer(np.array([0, 1, 2], "int32").tobytes()), pa.py_buffer(b"\xffx")
     )
-    pq.write_table(pa.table({"subject": ["Sting", "Rome"], "prompt": ["{} is"] * 2, "target_new": broken}), path)
+    pq.write_table(pa.table({"subject": ["Sting", "Rome"], "prompt": ["{} is"] * 2, "target_new": damaged_file}), path)
     facts, rejects = ingest(path)
     assert [fact.subject for fact in facts] == ["Rome"]
     assert rejects["reason"][0].startswith("target_new cannot be read: ")

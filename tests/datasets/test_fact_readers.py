@@ -96,8 +96,8 @@ FLAT = {
 
 
 def test_the_flat_counterfact(caplog):
-    read = fact(read_counterfact_flat, FLAT)
-    assert read == Fact(
+    reader = fact(read_counterfact_flat, FLAT)
+    assert reader == Fact(
         id="counterfact-3",
         subject="Cair Paravel",
         relation="{} lies in",
@@ -115,13 +115,13 @@ def test_the_flat_counterfact(caplog):
 
 def test_the_flat_counterfact_without_what_copies_add():
     bare = {name: FLAT[name] for name in ("prompt", "subject", "target_new", "ground_truth")}
-    read = fact(read_counterfact_flat, bare)
-    assert (read.neighbours, read.page_views) == ((), None)
-    listed = fact(
+    reader = fact(read_counterfact_flat, bare)
+    assert (reader.neighbours, reader.page_views) == ((), None)
+    names = fact(
         read_counterfact_flat, FLAT | {"ground_truth": ["Narnia", "the Wardrobe"], "locality_ground_truth": ""}
     )
-    assert listed.target_true_aliases == ("the Wardrobe",)
-    assert listed.neighbours == (Completion("Telmar lies in", "Narnia", ("the Wardrobe",)),)
+    assert names.target_true_aliases == ("the Wardrobe",)
+    assert names.neighbours == (Completion("Telmar lies in", "Narnia", ("the Wardrobe",)),)
 
 
 ZSRE = {
@@ -155,8 +155,8 @@ def test_zsre():
 
 def test_zsre_with_a_question_that_follows():
     hop = {"Recalled Relation": "(x)", "New Question": "Who rules where Cair Paravel lies?", "New Answer": "Poseidon"}
-    read = fact(read_zsre, ZSRE | {"portability": hop})
-    assert read.consequences == (Completion(hop["New Question"], "Poseidon", (), "Cair Paravel"),)
+    reader = fact(read_zsre, ZSRE | {"portability": hop})
+    assert reader.consequences == (Completion(hop["New Question"], "Poseidon", (), "Cair Paravel"),)
 
 
 @pytest.mark.parametrize(
@@ -234,13 +234,13 @@ def test_groups_of_knowedit_in_any_shape_are_read_by_what_they_test(answer, shap
         return [{"prompt": prompt, answer: target}, {"prompt": [f"And {prompt}"], answer: [[target], ["It"]]}]
 
     groups = {name: group(prompt, target) for name, (prompt, target, _) in BESIDE.items()}
-    read, left_out = knowedit(locality=groups, portability={"Logical_Generalization": groups["unrelated"]})
+    reader, left_out = knowedit(locality=groups, portability={"Logical_Generalization": groups["unrelated"]})
     for prompt, target, field in BESIDE.values():
-        first, *second = getattr(read, field)
+        first, *second = getattr(reader, field)
         assert (first.prompt, first.target) == (prompt, target)
         if shape != "one":
-            assert [(one.prompt, one.target, one.aliases) for one in second] == [(f"And {prompt}", target, ("It",))]
-    assert len(read.consequences) == (1 if shape == "one" else 2)
+            assert [(item.prompt, item.target, item.aliases) for item in second] == [(f"And {prompt}", target, ("It",))]
+    assert len(reader.consequences) == (1 if shape == "one" else 2)
     assert not left_out
 
 
@@ -251,10 +251,14 @@ def test_prompts_without_a_group_are_sorted_by_their_words():
         {"prompt": "Tea comes from", "answer": "China"},
     ]
     for locality in (items, {"Other": items}, {"prompt": [i["prompt"] for i in items], "answer": ["a", "b", "c"]}):
-        read, _ = knowedit(locality=locality)
-        assert [len(prompts) for prompts in (read.neighbours, read.relation_specificity, read.unrelated)] == [1, 1, 1]
-        assert read.neighbours[0].prompt == "The location of Telmar is"
-        assert read.unrelated[0].prompt == "Tea comes from"
+        reader, _ = knowedit(locality=locality)
+        assert [len(prompts) for prompts in (reader.neighbours, reader.relation_specificity, reader.unrelated)] == [
+            1,
+            1,
+            1,
+        ]
+        assert reader.neighbours[0].prompt == "The location of Telmar is"
+        assert reader.unrelated[0].prompt == "Tea comes from"
 
 
 def test_a_prompt_is_about_the_subject_only_if_it_names_it_as_whole_words():
@@ -263,16 +267,16 @@ def test_a_prompt_is_about_the_subject_only_if_it_names_it_as_whole_words():
 
 
 def test_groups_that_no_kind_of_specificity_fits_are_counted():
-    asked = {"prompt": "Besides Atlantis, Cair Paravel lies in", "ground_truth": "Narnia"}
+    requests_seen = {"prompt": "Besides Atlantis, Cair Paravel lies in", "ground_truth": "Narnia"}
     locality = {
-        "Forgetfulness": [asked, asked],
+        "Forgetfulness": [requests_seen, requests_seen],
         "distracting": {"prompt": ["a", "b"], "ground_truth": ["c", "d"]},
         "neighborhood": {"prompt": ["a", "b"], "ground_truth": ["c"]},
-        "Relation_Specificity": [asked, {"prompt": "x"}, "y"],
+        "Relation_Specificity": [requests_seen, {"prompt": "x"}, "y"],
     }
-    read, left_out = knowedit(locality=locality, portability=[{"question": "Who?", "answer": None}])
-    assert len(read.relation_specificity) == 1
-    assert not read.neighbours
+    reader, left_out = knowedit(locality=locality, portability=[{"question": "Who?", "answer": None}])
+    assert len(reader.relation_specificity) == 1
+    assert not reader.neighbours
     assert left_out == {
         "locality Forgetfulness": 2,
         "locality distracting": 2,
@@ -284,15 +288,15 @@ def test_groups_that_no_kind_of_specificity_fits_are_counted():
 
 def test_the_old_object_has_several_names_in_copies_of_knowedit():
     for field in ("ground_truth", "answers", "target_old", "target_true"):
-        read, _ = knowedit(**{"ground_truth": None, field: ["Narnia", "the Wardrobe"]})
-        assert (read.target_true, read.target_true_aliases) == ("Narnia", ("the Wardrobe",))
+        reader, _ = knowedit(**{"ground_truth": None, field: ["Narnia", "the Wardrobe"]})
+        assert (reader.target_true, reader.target_true_aliases) == ("Narnia", ("the Wardrobe",))
 
 
 def test_the_locality_prompt_of_flat_records_is_a_neighbour_or_a_question_of_another_data_set():
     longer = fact(read_counterfact_flat, FLAT | {"locality_prompt": "Old Cair Paravel lies in"})
-    assert [one.prompt for one in longer.neighbours] == ["Old Cair Paravel lies in"]
-    other = fact(read_counterfact_flat, FLAT | {"locality_prompt": "nq question: who carried a lamp"})
-    assert (other.neighbours, other.unrelated) == ((), (Completion("who carried a lamp?", "Narnia"),))
+    assert [item.prompt for item in longer.neighbours] == ["Old Cair Paravel lies in"]
+    second = fact(read_counterfact_flat, FLAT | {"locality_prompt": "nq question: who carried a lamp"})
+    assert (second.neighbours, second.unrelated) == ((), (Completion("who carried a lamp?", "Narnia"),))
     without = FLAT | {"locality_prompt": "nq question: who carried a lamp", "locality_ground_truth": None}
     assert fact(read_counterfact_flat, without).unrelated == ()
 
@@ -327,8 +331,8 @@ def test_popqa():
         o_uri="http://www.wikidata.org/entity/Q6",
         possible_answers='["Ptolemy", "Claudius", "Marinus"]',
     )
-    other = popqa("Globus", "Behaim", o_aliases='["Martin"]', o_uri="http://www.wikidata.org/entity/Q7")
-    facts = [read_fact(row, {}) for row in read_popqa([first, other], Options())]
+    second = popqa("Globus", "Behaim", o_aliases='["Martin"]', o_uri="http://www.wikidata.org/entity/Q7")
+    facts = [read_fact(row, {}) for row in read_popqa([first, second], Options())]
     assert facts[0] == Fact(
         id="popqa-Mappa-Ptolemy",
         subject="Mappa",
@@ -476,8 +480,8 @@ def test_an_object_that_only_punctuation_tells_apart_is_not_new():
 def test_of_two_rows_about_an_object_the_one_that_says_most_counts():
     rows = [triple("s", "x"), triple("t", "y"), triple("u", "y")]
     for order in ([(), (), ("why",)], [(), ("why",), ()]):
-        made = draw_new_objects(rows, order, seed=0)
-        assert made[0]["target_new_aliases"] == ("why",)
+        result = draw_new_objects(rows, order, seed=0)
+        assert result[0]["target_new_aliases"] == ("why",)
 
 
 def test_the_relations_of_popqa_are_wikidata_properties():
@@ -495,28 +499,28 @@ REAL_ROWS = {
 
 @pytest.fixture(scope="module")
 def real():
-    """The real rows of a form, read once: the raw table, the facts, the reasons of rejects, ambiguous subjects."""
-    done = {}
+    """Return the real rows of a form, read once: raw table, facts, reasons of rejects, ambiguous subjects."""
+    outcome = {}
 
     def read(form, path=None):
         path = path or REAL / REAL_ROWS[form][0]
         if not path.exists():
             pytest.skip("needs the real rows")
-        if form not in done:
+        if form not in outcome:
             raw = FactsDataset(str(path), format=form).load()
             facts, rejects, ambiguous = validate_facts(raw, RELATIONS)
             reasons = Counter(reason.split(":")[0] for reason in rejects["reason"])
-            done[form] = raw, facts_from_table(facts), reasons, ambiguous
-        return done[form]
+            outcome[form] = raw, facts_from_table(facts), reasons, ambiguous
+        return outcome[form]
 
     return read
 
 
 @pytest.mark.parametrize("form", REAL_ROWS)
 def test_real_rows(real, form):
-    raw, facts, rejected, _ = real(form)
+    raw, facts, rejects, _ = real(form)
     _, number, reasons = REAL_ROWS[form]
-    assert (len(raw), rejected) == (number, reasons)
+    assert (len(raw), rejects) == (number, reasons)
     assert len(facts) == number - sum(reasons.values())
     assert all(fact.target_true and fact.target_new and fact.prompt.count("{}") == 1 for fact in facts)
 
@@ -571,7 +575,7 @@ def test_real_pararel(real, tmp_path):
                 shutil.copy(file, tmp_path / kind)
     if not any((tmp_path / "triples").iterdir()):
         pytest.skip("needs the real rows")
-    raw, facts, rejected, _ = real("pararel", tmp_path)
+    raw, facts, rejects, _ = real("pararel", tmp_path)
     # a city has one capital to govern it, and any number of twins
-    assert (len(raw), rejected) == (471 + 671, {"duplicate": 8 + 424})
+    assert (len(raw), rejects) == (471 + 671, {"duplicate": 8 + 424})
     assert {fact.relation: len(fact.paraphrases) for fact in facts} == {"P36": 7, "P190": 0}

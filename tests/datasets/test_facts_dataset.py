@@ -86,7 +86,7 @@ def write(folder, records, name="facts.json"):
 
 
 def checked(raw):
-    """The facts in a raw table, and for every row that is none its number and the reason."""
+    """Return the facts in a raw table, and for every row that is none its number and the reason."""
     facts, rejects = [], {}
     for number, row in raw.astype(object).where(raw.notna(), None).iterrows():
         try:
@@ -111,9 +111,9 @@ def test_a_file_of_another_form_is_told_once_with_what_it_looks_like(tmp_path, f
     if said in (form, "table"):
         # nearly every form can also be read as a table
         return
-    with pytest.raises(DatasetError) as caught:
+    with pytest.raises(DatasetError) as error_info:
         FactsDataset(path, format=said).load()
-    message = str(caught.value)
+    message = str(error_info.value)
     assert path in message
     assert f"`format: {said}` needs records with " in message
     assert f"the first has {next(iter(ONE_OF_EACH[form]))}, " in message
@@ -192,14 +192,14 @@ OWN = [
 def test_rows_keep_their_place_in_the_file_and_a_limit_draws_them(tmp_path):
     path = tmp_path / "facts.csv"
     pd.DataFrame({"subject": [f"S{n}" for n in range(50)], "target_new": "x", "prompt": "{} is"}).to_csv(path)
-    everything = FactsDataset(str(path)).load()
-    some = FactsDataset(str(path), limit=7).load()
-    assert [everything.index[0], everything.index[-1]] == [2, 51]
-    assert len(some) == 7
-    assert [f"S{row - 2}" for row in some.index] == some["subject"].tolist()
-    assert some.index.is_monotonic_increasing
-    assert some.equals(FactsDataset(str(path), limit=7).load())
-    assert not some.index.equals(FactsDataset(str(path), limit=7, seed=1).load().index)
+    whole_table = FactsDataset(str(path)).load()
+    sample = FactsDataset(str(path), limit=7).load()
+    assert [whole_table.index[0], whole_table.index[-1]] == [2, 51]
+    assert len(sample) == 7
+    assert [f"S{row - 2}" for row in sample.index] == sample["subject"].tolist()
+    assert sample.index.is_monotonic_increasing
+    assert sample.equals(FactsDataset(str(path), limit=7).load())
+    assert not sample.index.equals(FactsDataset(str(path), limit=7, seed=1).load().index)
     assert len(FactsDataset(str(path), limit=60).load()) == 50
 
 
@@ -247,30 +247,30 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path):
-    """A web server on this machine, the folder that it serves, and what it was asked for."""
+    """Run a web server on this machine, the folder that it serves, and what it was asked for."""
     folder = tmp_path / "served"
     folder.mkdir()
-    asked: list[str] = []
-    handler = functools.partial(type("Handler", (_Handler,), {"asked": asked}), directory=str(folder))
+    requests_seen: list[str] = []
+    handler = functools.partial(type("Handler", (_Handler,), {"asked": requests_seen}), directory=str(folder))
     serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{serving.server_port}", folder, asked
+    yield f"http://127.0.0.1:{serving.server_port}", folder, requests_seen
     serving.shutdown()
     serving.server_close()
     thread.join()
 
 
 def test_an_address_is_copied_once_and_used_from_there(server, tmp_path):
-    address, folder, asked = server
+    address, folder, requests_seen = server
     write(folder, [ONE_OF_EACH["zsre"]], "zsre.json")
     cache = tmp_path / "copies"
     dataset = FactsDataset(f"{address}/zsre.json?download=true", format="zsre", cache=str(cache))
     first = dataset.load()
     (folder / "zsre.json").unlink()
-    often = len(asked)
+    often = len(requests_seen)
     assert dataset.load().equals(first)
-    assert len(asked) == often
+    assert len(requests_seen) == often
     assert [path.name[13:] for path in cache.iterdir()] == ["zsre.json"]
 
 
@@ -318,20 +318,20 @@ def test_a_limit_that_makes_no_sense_is_named():
 
 def test_credentials_of_an_address_stand_nowhere(server, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
-    address, folder, asked = server
+    address, folder, requests_seen = server
     write(folder, [ONE_OF_EACH["table"]] * 3)
     cache = tmp_path / "copies"
-    signed = address.replace("//", "//me:s3cret@") + "/facts.json?X-Amz-Signature=s3cret"
-    dataset = FactsDataset(signed, cache=str(cache), limit=1)
+    signed_url = address.replace("//", "//me:s3cret@") + "/facts.json?X-Amz-Signature=s3cret"
+    dataset = FactsDataset(signed_url, cache=str(cache), limit=1)
     assert len(dataset.load()) == 1
     # signed anew, it is the same file
-    assert len(FactsDataset(signed.replace("s3cret", "an0ther"), cache=str(cache)).load()) == 3
-    assert len(asked) == 1
+    assert len(FactsDataset(signed_url.replace("s3cret", "an0ther"), cache=str(cache)).load()) == 3
+    assert len(requests_seen) == 1
     shown = [caplog.text, repr(dataset), str(dataset._describe()), *(path.name for path in cache.iterdir())]
-    for address in (signed.replace("facts", "missing"), "nowhere://me:s3cret@x?token=s3cret"):
-        with pytest.raises(DatasetError, match="could not be copied") as failed:
+    for address in (signed_url.replace("facts", "missing"), "nowhere://me:s3cret@x?token=s3cret"):
+        with pytest.raises(DatasetError, match="could not be copied") as error_info:
             FactsDataset(address, cache=str(cache)).load()
-        shown.append("".join(traceback.format_exception(failed.value)))
+        shown.append("".join(traceback.format_exception(error_info.value)))
     assert not any("s3cret" in text for text in shown)
 
 

@@ -17,7 +17,7 @@ from edit_robustness.datasets.folders import Manifest, Stored, from_stale, made
 from edit_robustness.datasets.resuming import fingerprints, items, resuming
 from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Answer, Probe, Turn
 from edit_robustness.storage import DamagedFile
@@ -73,10 +73,10 @@ def test_a_folder_that_is_not_there_or_empty_loads_as_nothing(folder, tmp_path):
 def test_items_come_back_in_the_manifests_order(kind, folder):
     first, second = ITEMS[kind]
     save(folder, z=first, a=second)
-    loaded = folder.load()
-    assert list(loaded) == ["z", "a"]
-    assert [plain(item.read()) for item in loaded.values()] == [plain(first), plain(second)]
-    assert [item.fingerprint for item in loaded.values()] == ["print of z", "print of a"]
+    items = folder.load()
+    assert list(items) == ["z", "a"]
+    assert [plain(item.read()) for item in items.values()] == [plain(first), plain(second)]
+    assert [item.fingerprint for item in items.values()] == ["print of z", "print of a"]
     assert folder.exists()
 
 
@@ -118,7 +118,7 @@ def test_a_killed_run_is_an_error_until_it_has_gone_on(kind, folder):
 @every_folder
 def test_half_written_files_are_not_seen(kind, folder, tmp_path):
     save(folder, a=ITEMS[kind][0])
-    (tmp_path / "folder" / f"b{kind.suffix}.part").write_bytes(b"half")
+    (tmp_path / "folder" / f"b{kind.codec.suffix}.part").write_bytes(b"half")
     (tmp_path / "folder" / "manifest.json.part").write_text("{")
     assert list(folder.load()) == ["a"]
     assert set(folder.fingerprints()) == {"a"}
@@ -129,11 +129,11 @@ def test_half_written_files_are_not_seen(kind, folder, tmp_path):
 @every_folder
 def test_a_truncated_file_is_warned_about_and_made_again(kind, folder, tmp_path, caplog):
     save(folder, a=ITEMS[kind][0], b=ITEMS[kind][0])
-    path = tmp_path / "folder" / f"b{kind.suffix}"
+    path = tmp_path / "folder" / f"b{kind.codec.suffix}"
     path.write_bytes(path.read_bytes()[:20])
     with caplog.at_level(logging.WARNING, logger="edit_robustness"):
         assert set(folder.fingerprints()) == {"a"}
-    assert f"b{kind.suffix} cannot be read" in caplog.text
+    assert f"b{kind.codec.suffix} cannot be read" in caplog.text
     assert "it is recomputed if this run needs it" in caplog.text
     with pytest.raises(DatasetError, match="the first is `b`"):
         folder.load()
@@ -144,9 +144,9 @@ def test_a_truncated_file_is_warned_about_and_made_again(kind, folder, tmp_path,
 @every_folder
 def test_a_file_without_a_fingerprint_is_made_again(kind, folder, tmp_path, caplog):
     (tmp_path / "folder").mkdir()
-    folder.write(tmp_path / "folder" / f"a{kind.suffix}", ITEMS[kind][0], {"method": "x"})
+    folder.codec.write(tmp_path / "folder" / f"a{kind.codec.suffix}", ITEMS[kind][0], {"method": "x"})
     assert folder.fingerprints() == {}
-    assert f"a{kind.suffix} has no fingerprint; it is recomputed" in caplog.text
+    assert f"a{kind.codec.suffix} has no fingerprint; it is recomputed" in caplog.text
 
 
 @every_folder
@@ -197,14 +197,14 @@ def test_an_edit_that_is_not_finite_is_never_written(tmp_path):
 @every_folder
 def test_a_flipped_bit_anywhere_is_damage(kind, folder, tmp_path, caplog):
     save(folder, a=ITEMS[kind][0])
-    path = tmp_path / "folder" / f"a{kind.suffix}"
+    path = tmp_path / "folder" / f"a{kind.codec.suffix}"
     sound = path.read_bytes()
     for place in range(0, len(sound), max(1, len(sound) // 60)):
         path.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
         assert folder.fingerprints() == {}, place
         assert str(path) in caplog.text
-        with pytest.raises(DamagedFile, match=f"a{kind.suffix}"):
-            folder.read(path)
+        with pytest.raises(DamagedFile, match=f"a{kind.codec.suffix}"):
+            folder.codec.read(path)
         caplog.clear()
     path.write_bytes(sound)
     assert folder.fingerprints() == {"a": "print of a"}
@@ -214,30 +214,30 @@ def test_a_flipped_bit_anywhere_is_damage(kind, folder, tmp_path, caplog):
 @pytest.mark.parametrize("leftover", ["0\n[]\n", "[1]\n[]\n", '{"checksum": 3}\n\n', "\ud800", "[" * 5000 + "\n\n"])
 def test_a_wrong_leftover_is_passed_over(kind, folder, tmp_path, leftover):
     save(folder, a=ITEMS[kind][0])
-    (tmp_path / "folder" / f"y{kind.suffix}").write_bytes(leftover.encode("utf-8", "surrogatepass"))
+    (tmp_path / "folder" / f"y{kind.codec.suffix}").write_bytes(leftover.encode("utf-8", "surrogatepass"))
     assert list(folder.load()) == ["a"]
 
 
 @every_folder
 def test_a_folder_or_a_dangling_link_in_the_place_of_a_file_stops_nothing(kind, folder, tmp_path):
     first, second = ITEMS[kind]
-    (tmp_path / "folder" / f"y{kind.suffix}").mkdir(parents=True)
-    (tmp_path / "folder" / f"y{kind.suffix}" / "mine").write_text("a user's")
-    (tmp_path / "folder" / f"z{kind.suffix}").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder" / f"y{kind.codec.suffix}").mkdir(parents=True)
+    (tmp_path / "folder" / f"y{kind.codec.suffix}" / "mine").write_text("a user's")
+    (tmp_path / "folder" / f"z{kind.codec.suffix}").symlink_to(tmp_path / "nowhere")
     assert folder.fingerprints() == {}
     save(folder, y=first, z=second)
     assert list(folder.load()) == ["y", "z"]
-    assert (tmp_path / "folder" / f"y{kind.suffix}.1.set_aside" / "mine").read_text() == "a user's"
+    assert (tmp_path / "folder" / f"y{kind.codec.suffix}.1.set_aside" / "mine").read_text() == "a user's"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 @every_folder
 def test_a_pipe_in_the_place_of_a_file_does_not_wait_for_ever(kind, folder, tmp_path, caplog):
     save(folder, a=ITEMS[kind][0])
-    (tmp_path / "folder" / f"a{kind.suffix}").unlink()
-    os.mkfifo(tmp_path / "folder" / f"a{kind.suffix}")
+    (tmp_path / "folder" / f"a{kind.codec.suffix}").unlink()
+    os.mkfifo(tmp_path / "folder" / f"a{kind.codec.suffix}")
     assert folder.fingerprints() == {}
-    assert f"a{kind.suffix} is no file; it is recomputed" in caplog.text
+    assert f"a{kind.codec.suffix} is no file; it is recomputed" in caplog.text
     save(folder, a=ITEMS[kind][0])
     assert list(folder.load()) == ["a"]
 
@@ -251,10 +251,12 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
 @every_folder
 def test_files_of_the_last_run_that_are_gone_are_counted_and_named(kind, folder, tmp_path, caplog):
     save(folder, a=ITEMS[kind][0], b=ITEMS[kind][1])
-    (tmp_path / "folder" / f"a{kind.suffix}.99.part").write_text("of a killed run")
-    (tmp_path / "folder" / f"b{kind.suffix}").unlink()
+    (tmp_path / "folder" / f"a{kind.codec.suffix}.99.part").write_text("of a killed run")
+    (tmp_path / "folder" / f"b{kind.codec.suffix}").unlink()
     assert folder.fingerprints() == {"a": "print of a"}
-    assert f"1 of 2 files of the last run are missing, the first is b{kind.suffix}; they are computed" in caplog.text
+    assert (
+        f"1 of 2 files of the last run are missing, the first is b{kind.codec.suffix}; they are computed" in caplog.text
+    )
     save(folder, a=ITEMS[kind][0])
     assert not list((tmp_path / "folder").glob("*.part"))
 
@@ -267,8 +269,8 @@ def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder
     assert "1 files were made by another version of this project, recomputing them" in caplog.text
     with pytest.raises(DatasetError, match="missing"):
         folder.load()
-    keeping = kind(str(tmp_path / "folder"), keep_stale=True)
-    assert keeping.load()["a"].header["stale"]
+    keeping_folder = kind(str(tmp_path / "folder"), keep_stale=True)
+    assert keeping_folder.load()["a"].header["stale"]
     assert "using them: a" in caplog.text
 
 
@@ -302,8 +304,8 @@ def test_what_was_made_from_stale_files_is_recomputed_with_them_or_kept_and_mark
     folder.save({"a": Stored.of("1", ITEMS[kind][0], **from_stale(sound, stale))})
     folder.save({"b": Stored.of("2", ITEMS[kind][1], **from_stale(sound))})
     assert folder.fingerprints() == {"b": "2"}
-    kept = kind(str(tmp_path / "folder"), keep_stale=True).load()
-    assert [kept[key].header.get("stale") for key in "ab"] == [True, None]
+    stored_items = kind(str(tmp_path / "folder"), keep_stale=True).load()
+    assert [stored_items[key].header.get("stale") for key in "ab"] == [True, None]
 
 
 @every_folder
@@ -355,12 +357,12 @@ def filled(folder, node, *inputs, **named):
 @pytest.mark.parametrize("kind", ITEMS)
 def test_a_node_sees_what_its_folder_holds_whichever_run_made_it(kind, folder):
     first, second = ITEMS[kind]
-    seen = []
+    calls = []
 
     def fill(lm, stored, settings: int, *methods, begun=None, **sources):
         """Fill the folder."""
         begun = {key: type(item.read()) for key, item in begun.items()}
-        seen.append((lm, settings, methods, stored, begun, sources))
+        calls.append((lm, settings, methods, stored, begun, sources))
         yield Manifest({"b": "2"})
         yield {"a": None, "b": Stored.of("2", second)}
 
@@ -370,7 +372,7 @@ def test_a_node_sees_what_its_folder_holds_whichever_run_made_it(kind, folder):
     assert filled(folder, node, "lm", 3, "rome", "ft").keys() == {"b"}
     folder.save({"a": Stored.of("1", first)})
     filled(folder, node, lm="lm", settings=4, facts="x")
-    assert seen == [
+    assert calls == [
         ("lm", 3, ("rome", "ft"), {}, {}, {}),
         ("lm", 4, (), {"a": "1", "b": "2"}, {"a": type(first), "b": type(second)}, {"facts": "x"}),
     ]

@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("free_slot")
 
 
 @pytest.fixture
-def saved(tmp_path):
-    """A tiny model in a folder of transformers' format."""
+def saved_model(tmp_path):
+    """Save a tiny model in a folder of transformers' format."""
     lm = tiny_model("llama", seed=7)
     folder = tmp_path / "saved"
     lm.model.save_pretrained(folder)
@@ -50,21 +50,21 @@ def test_a_random_model_follows_its_seed():
     assert first.name == "tiny"
 
 
-def test_the_dtype_is_that_of_the_setting(saved):
-    folder, _ = saved
+def test_the_dtype_is_that_of_the_setting(saved_model):
+    folder, _ = saved_model
     lm = LanguageModelDataset("x", folder=str(folder), dtype="bfloat16", device="cpu").load()
     assert {parameter.dtype for parameter in lm.model.parameters()} == {torch.bfloat16}
 
 
-def test_a_hub_model_is_asked_for_with_its_revision_and_token_and_runs_no_code(saved, monkeypatch):
-    folder, lm = saved
+def test_a_hub_model_is_asked_for_with_its_revision_and_token_and_runs_no_code(saved_model, monkeypatch):
+    folder, lm = saved_model
     calls = []
 
     def local(original):
         def from_pretrained(where, **options):
             calls.append((where, dict(options)))
-            kept = {k: v for k, v in options.items() if k not in ("revision", "token")}
-            return original(folder, **kept)
+            stored_items = {k: v for k, v in options.items() if k not in ("revision", "token")}
+            return original(folder, **stored_items)
 
         return from_pretrained
 
@@ -96,7 +96,7 @@ def test_without_a_network_the_error_names_the_way_out(monkeypatch):
 
 
 def tensors_changed(change):
-    """A folder's weights, with a change of their names and values."""
+    """Return a function that changes a folder's weights, with a change of their names and values."""
 
     def spoil(folder):
         tensors = load_file(folder / "model.safetensors")
@@ -113,7 +113,7 @@ def json_changed(file, **values):
 
 
 def in_shards(folder, index=None):
-    """The weights in two files, with transformers' index or another."""
+    """Split the weights into two files, with transformers' index or another."""
     tensors = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     names = sorted(tensors)
@@ -141,15 +141,15 @@ def pickled(folder):
 
 
 def a_model_beside_shards(folder):
-    whole = (folder / "model.safetensors").read_bytes()
+    content = (folder / "model.safetensors").read_bytes()
     in_shards(folder)
-    (folder / "model.safetensors").write_bytes(whole)
+    (folder / "model.safetensors").write_bytes(content)
 
 
 def an_adapter(folder):
-    adapted = get_peft_model(tiny_model("llama").model, LoraConfig(r=2, target_modules=["down_proj"]))
-    adapted.peft_config["default"].base_model_name_or_path = str(folder)
-    adapted.save_pretrained(folder)
+    adapter = get_peft_model(tiny_model("llama").model, LoraConfig(r=2, target_modules=["down_proj"]))
+    adapter.peft_config["default"].base_model_name_or_path = str(folder)
+    adapter.save_pretrained(folder)
 
 
 def more_tokens(folder):
@@ -244,15 +244,15 @@ NOT_WHOLE = {
 
 
 @pytest.mark.parametrize(("spoil", "message"), NOT_WHOLE.values(), ids=NOT_WHOLE)
-def test_a_folder_that_is_not_whole_is_refused_with_the_reason(spoil, message, saved):
-    folder, _ = saved
+def test_a_folder_that_is_not_whole_is_refused_with_the_reason(spoil, message, saved_model):
+    folder, _ = saved_model
     spoil(folder)
     with pytest.raises(DatasetError, match=message):
         LanguageModelDataset("x", folder=str(folder), device="cpu").load()
 
 
-def test_an_adapter_from_a_hub_is_refused_too(saved, monkeypatch):
-    folder, _ = saved
+def test_an_adapter_from_a_hub_is_refused_too(saved_model, monkeypatch):
+    folder, _ = saved_model
     an_adapter(folder)
     from_pretrained = loading.AutoModelForCausalLM.from_pretrained
     monkeypatch.setattr(
@@ -264,8 +264,8 @@ def test_an_adapter_from_a_hub_is_refused_too(saved, monkeypatch):
         LanguageModelDataset("x", hub="maker/model", device="cpu").load()
 
 
-def test_a_model_without_layers_is_refused(saved):
-    folder, _ = saved
+def test_a_model_without_layers_is_refused(saved_model):
+    folder, _ = saved_model
     json_changed("config.json", num_hidden_layers=0)(folder)
     tensors_changed(lambda tensors: {name: tensors[name] for name in tensors if ".layers." not in name})(folder)
     with pytest.raises(DatasetError, match=r"x: .*`num_hidden_layers: 0`; a model has at least one layer"):
@@ -281,22 +281,22 @@ def test_a_model_without_layers_is_refused(saved):
         ),
     ],
 )
-def test_shards_and_constants_beside_the_weights_give_the_same_model(change, saved):
-    folder, lm = saved
+def test_shards_and_constants_beside_the_weights_give_the_same_model(change, saved_model):
+    folder, lm = saved_model
     change(folder)
     assert LanguageModelDataset("x", folder=str(folder), device="cpu").load().fingerprint == lm.fingerprint
 
 
-def test_a_chat_template_is_chosen_by_name(saved):
-    folder, lm = saved
+def test_a_chat_template_is_chosen_by_name(saved_model):
+    folder, lm = saved_model
     several_templates(folder)
-    chosen = LanguageModelDataset("x", folder=str(folder), device="cpu", chat_template="plain").load()
-    assert chosen.fingerprint == lm.fingerprint
-    assert chosen.tokenizer.chat_template == lm.tokenizer.chat_template
+    choice = LanguageModelDataset("x", folder=str(folder), device="cpu", chat_template="plain").load()
+    assert choice.fingerprint == lm.fingerprint
+    assert choice.tokenizer.chat_template == lm.tokenizer.chat_template
 
 
-def test_a_special_token_without_an_embedding_is_refused_in_a_text_only(saved):
-    folder, lm = saved
+def test_a_special_token_without_an_embedding_is_refused_in_a_text_only(saved_model):
+    folder, lm = saved_model
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"pad_token": "<pad>"})
     tokenizer.save_pretrained(folder)
@@ -342,7 +342,7 @@ def test_an_architecture_without_a_row_is_named(tmp_path):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """An installed package that ships a file of data."""
+    """Install a package that ships a file of data."""
     folder = tmp_path / "site" / "some_weights"
     folder.mkdir(parents=True)
     (folder / "__init__.py").touch()
@@ -391,8 +391,8 @@ def test_a_package_is_converted_once_and_a_killed_conversion_is_begun_again(pack
 
 
 @pytest.fixture
-def converted(package, tmp_path, monkeypatch):
-    """A dataset of a package, how often it was converted, and the folder, after a first load."""
+def conversion(package, tmp_path, monkeypatch):
+    """Return a dataset of a package, how often it was converted, and the folder, after a first load."""
     lm, times = tiny_model("llama"), []
 
     def convert(source, file, target):
@@ -418,7 +418,7 @@ def weights_zeroed(folder, *, keep_time=False):
 
 
 def header_flipped(folder):
-    """A change of one letter in the tensors' names that keeps size and time, so that the file cannot be used."""
+    """Change one letter in the tensors' names that keeps size and time, so that the file cannot be used."""
     path = folder / "model.safetensors"
     state, content = path.stat(), path.read_bytes()
     path.write_bytes(content.replace(b"down_proj", b"town_proj", 1))
@@ -437,8 +437,8 @@ def header_flipped(folder):
         (lambda folder: (folder / "adapter_config.json").touch(), "adapter_config.json was not written with"),
     ],
 )
-def test_a_damaged_conversion_is_made_again_and_named(converted, change, named, caplog):
-    dataset, times, folder = converted
+def test_a_damaged_conversion_is_made_again_and_named(conversion, change, named, caplog):
+    dataset, times, folder = conversion
     change(folder)
     with caplog.at_level(logging.WARNING):
         assert dataset.load().fingerprint == tiny_model("llama").fingerprint
@@ -449,8 +449,8 @@ def test_a_damaged_conversion_is_made_again_and_named(converted, change, named, 
     assert dataset._damage(thorough=True) == ""
 
 
-def test_a_sound_conversion_is_neither_made_again_nor_hashed(converted, monkeypatch):
-    dataset, times, folder = converted
+def test_a_sound_conversion_is_neither_made_again_nor_hashed(conversion, monkeypatch):
+    dataset, times, folder = conversion
     monkeypatch.setattr(storage, "file_checksum", lambda path: pytest.fail(f"{path} was hashed"))
     dataset.load()
     dataset.release()
@@ -460,8 +460,8 @@ def test_a_sound_conversion_is_neither_made_again_nor_hashed(converted, monkeypa
     assert len(times) == 1
 
 
-def test_a_conversion_of_an_earlier_release_is_ours_and_made_again(converted):
-    dataset, times, folder = converted
+def test_a_conversion_of_an_earlier_release_is_ours_and_made_again(conversion):
+    dataset, times, folder = conversion
     (folder / storage.MARK).unlink()
     (folder / f"{hashlib.sha256(b'not a model').hexdigest()}.done").touch()
     dataset.load()
@@ -469,8 +469,8 @@ def test_a_conversion_of_an_earlier_release_is_ours_and_made_again(converted):
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith("converted")] == ["converted"]
 
 
-def test_nothing_of_others_is_lost_to_a_conversion(converted):
-    dataset, _, folder = converted
+def test_nothing_of_others_is_lost_to_a_conversion(conversion):
+    dataset, _, folder = conversion
     (folder / storage.MARK).unlink()
     (folder / "thesis.txt").write_text("mine")
     for ending in (".part", ".old"):
@@ -482,17 +482,17 @@ def test_nothing_of_others_is_lost_to_a_conversion(converted):
 
 
 @pytest.mark.parametrize("change", [json_changed("generation_config.json", eos_token_id=7)])
-def test_what_ends_an_answer_and_the_attention_are_in_the_fingerprint(change, saved):
-    folder, lm = saved
+def test_what_ends_an_answer_and_the_attention_are_in_the_fingerprint(change, saved_model):
+    folder, lm = saved_model
     change(folder)
-    changed = LanguageModelDataset("x", folder=str(folder), device="cpu").load()
-    assert changed.stop_ids != lm.stop_ids
+    copy_path = LanguageModelDataset("x", folder=str(folder), device="cpu").load()
+    assert copy_path.stop_ids != lm.stop_ids
     eager = LanguageModelDataset("y", folder=str(folder), device="cpu", attn_implementation="eager").load()
-    assert len({lm.fingerprint, changed.fingerprint, eager.fingerprint}) == 3
+    assert len({lm.fingerprint, copy_path.fingerprint, eager.fingerprint}) == 3
 
 
-def test_weights_that_are_no_numbers_are_told_at_once(saved, caplog):
-    folder, _ = saved
+def test_weights_that_are_no_numbers_are_told_at_once(saved_model, caplog):
+    folder, _ = saved_model
     tensors_changed(lambda tensors: {name: tensor * float("nan") for name, tensor in tensors.items()})(folder)
     with caplog.at_level(logging.WARNING):
         lm = LanguageModelDataset("x", folder=str(folder), device="cpu", note="A toy.").load()
@@ -501,29 +501,29 @@ def test_weights_that_are_no_numbers_are_told_at_once(saved, caplog):
 
 
 def test_one_slot_holds_one_model_and_counts_loads(free_slot):
-    one = LanguageModelDataset("one", random="llama", device="cpu")
+    item = LanguageModelDataset("one", random="llama", device="cpu")
     two = LanguageModelDataset("two", random="gpt2", device="cpu")
-    first = weakref.ref(one.load())
+    first = weakref.ref(item.load())
     weights = weakref.ref(first().model)
-    assert one.load() is first()
+    assert item.load() is first()
     assert LanguageModelDataset("one", random="llama", device="cpu").load() is first()
     assert free_slot.loads == 1
-    kept = two.load()
+    stored_items = two.load()
     gc.collect()
     assert first() is None
     assert weights() is None
-    assert free_slot.model is kept
-    one.load()
+    assert free_slot.model is stored_items
+    item.load()
     assert free_slot.loads == 3
 
 
 def test_the_first_model_is_freed_before_the_second_is_read(monkeypatch):
-    one = LanguageModelDataset("one", random="llama", device="cpu")
-    first = weakref.ref(one.load())
-    seen = []
-    monkeypatch.setattr(module, "tiny_model", lambda *a, **k: seen.append(first()) or tiny_model(*a, **k))
+    item = LanguageModelDataset("one", random="llama", device="cpu")
+    first = weakref.ref(item.load())
+    calls = []
+    monkeypatch.setattr(module, "tiny_model", lambda *a, **k: calls.append(first()) or tiny_model(*a, **k))
     LanguageModelDataset("two", random="gpt2", device="cpu").load()
-    assert seen == [None]
+    assert calls == [None]
 
 
 @pytest.mark.parametrize(
@@ -537,12 +537,12 @@ def test_another_setting_is_another_model(change, free_slot):
 
 
 def test_releasing_frees_this_model_and_no_other(free_slot):
-    one = LanguageModelDataset("one", random="llama", device="cpu")
+    item = LanguageModelDataset("one", random="llama", device="cpu")
     two = LanguageModelDataset("two", random="gpt2", device="cpu")
-    one.load()
+    item.load()
     two.release()
     assert free_slot.model is not None
-    one.release()
+    item.release()
     assert free_slot.model is None
 
 

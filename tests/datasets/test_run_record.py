@@ -6,7 +6,7 @@ from merging import SHORT, merging_model
 from edit_robustness.datasets.folders import Stored
 from edit_robustness.datasets.kept import EditsDataset
 from edit_robustness.datasets.run_record import context_use, run_record
-from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.records import Fact
 
 OTHER = Fact("P36-other", "Borduria", "P36", "{} is the seat of", "Szohod", "Oslo")
@@ -21,8 +21,8 @@ def test_contexts_that_could_not_be_used_are_counted_in_the_file_and_in_the_reco
     assert edits["both"].header["origin"]["unused_contexts"] == {SHORT.id: 2}
     assert edits["both"].read().origin.unused_contexts == {SHORT.id: 2}
     record = run_record(lm, {"memit": memit.settings()}, {"memit": edits, "none": {}}, ["torch"])
-    used = {"facts": 2, "contexts": 6, "unused": 2, "facts_short": 1}
-    assert record["contexts"] == {lm.name: {"memit": used, "none": None}}
+    use = {"facts": 2, "contexts": 6, "unused": 2, "facts_short": 1}
+    assert record["contexts"] == {lm.name: {"memit": use, "none": None}}
     assert json.loads(json.dumps(record)) == record
     twice = context_use({"0.2": edits["both"], "1.2": edits["both"]})
     assert twice == {"facts": 2, "contexts": 12, "unused": 4, "facts_short": 1}
@@ -35,9 +35,9 @@ def test_a_method_without_contexts_counts_none(lab):
 
 def test_environments_and_files_of_another_version_are_counted(lab):
     lm = lab.model("llama")
-    here = Stored.of("f", None, seconds=1.0, environment=lm.environment)
+    place = Stored.of("f", None, seconds=1.0, environment=lm.environment)
     stale = Stored.of("g", None, stale=True, environment={**lm.environment, "device": "H200"})
-    record = run_record(lm, {}, {}, [], [{"a": here, "b": here, "c": stale, "d": Stored.lost("h", "no")}])
+    record = run_record(lm, {}, {}, [], [{"a": place, "b": place, "c": stale, "d": Stored.lost("h", "no")}])
     assert record["environments"] == {
         lm.name: [
             {"device": "cpu", "dtype": "float32", "items": 2},

@@ -11,8 +11,9 @@ from fabricated_edits import REPOSITORY, SMOLLM2, bits, same_bits
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.editing.edits import Frame
-from edit_robustness.editing.method import Corpus, Prepared
+from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.tokens import Rendered, prompt_ids
 from edit_robustness.records import Fact, Probe
 
@@ -83,12 +84,14 @@ def test_an_edit_is_said_and_a_neighbour_stays(name, smollm2, unedited, request)
 
 
 def test_rows_of_two_edits_say_what_each_says_alone(smollm2, rome, ft):
-    asked = [(rome, [STATEMENT, NEIGHBOUR]), (ft, [STATEMENT, NEIGHBOUR]), (Frame(), [STATEMENT])]
-    together = list(ask(smollm2, asked, DECODING))
-    alone = list(ask(smollm2, asked, DECODING, together=False))
-    assert [[a.text for a in own] for own in together] == [[a.text for a in own] for own in alone]
-    for ours, theirs in zip(together, alone, strict=True):
-        assert [a.logprob_new for a in ours] == pytest.approx([a.logprob_new for a in theirs], abs=1e-3)
+    requests_seen = [(rome, [STATEMENT, NEIGHBOUR]), (ft, [STATEMENT, NEIGHBOUR]), (Frame(), [STATEMENT])]
+    together = list(ask(smollm2, requests_seen, DECODING))
+    alone = list(ask(smollm2, requests_seen, DECODING, together=False))
+    assert [[a.text for a in settings_of] for settings_of in together] == [
+        [a.text for a in settings_of] for settings_of in alone
+    ]
+    for our_text, their_text in zip(together, alone, strict=True):
+        assert [a.logprob_new for a in our_text] == pytest.approx([a.logprob_new for a in their_text], abs=1e-3)
 
 
 def test_weights_are_tied(smollm2):

@@ -20,8 +20,8 @@ KEY = "sk-nobody-may-see-this"
 
 
 @pytest.fixture
-def loaded(free_slot, monkeypatch):
-    """The models that are loaded in a test, in order."""
+def loaded_names(free_slot, monkeypatch):
+    """Record the models that are loaded in a test, in order."""
     names = []
     original = LanguageModelDataset._from_source
 
@@ -48,29 +48,29 @@ def test_a_place_that_is_not_filled():
         speaker.replies([])
 
 
-def test_a_model_that_is_in_memory_is_shared(loaded):
-    edited = LanguageModelDataset(**TINY)
-    lm = edited.load()
+def test_a_model_that_is_in_memory_is_shared(loaded_names):
+    model_dataset = LanguageModelDataset(**TINY)
+    lm = model_dataset.load()
     tester = SpeakerDataset("local", model=TINY, max_new_tokens=3)
     speaker = tester.load()
     assert isinstance(speaker, LocalSpeaker)
     assert speaker._lm is lm
-    assert loaded == ["tiny"]
+    assert loaded_names == ["tiny"]
     tester._release()
-    assert edited.load() is lm
-    assert loaded == ["tiny"]
+    assert model_dataset.load() is lm
+    assert loaded_names == ["tiny"]
 
 
-def test_another_model_stands_beside_the_edited_one_and_is_freed(loaded):
-    edited = LanguageModelDataset(**TINY)
-    lm = edited.load()
+def test_another_model_stands_beside_the_edited_one_and_is_freed(loaded_names):
+    model_dataset = LanguageModelDataset(**TINY)
+    lm = model_dataset.load()
     tester, judge = SpeakerDataset("local", model=OTHER), SpeakerDataset("local", model=OTHER, temperature=0.5)
     assert tester.load()._lm is judge.load()._lm
-    assert edited.load() is lm
-    assert loaded == ["tiny", "other"]
+    assert model_dataset.load() is lm
+    assert loaded_names == ["tiny", "other"]
     tester._release()
     assert _Beside.slot.model is None
-    assert edited.load() is lm
+    assert model_dataset.load() is lm
 
 
 def test_an_endpoint_and_its_secret(tmp_path):
@@ -96,9 +96,9 @@ def test_an_endpoint_and_its_secret(tmp_path):
     ],
 )
 def test_slips_in_settings_are_found_at_once(settings, message):
-    with pytest.raises((ValueError, DatasetError), match=message) as caught:
+    with pytest.raises((ValueError, DatasetError), match=message) as error_info:
         SpeakerDataset(**settings)
-    assert KEY not in str(caught.value)
+    assert KEY not in str(error_info.value)
 
 
 def test_the_examples_of_the_document_can_be_made():
@@ -109,10 +109,10 @@ def test_the_examples_of_the_document_can_be_made():
     secret = entries.pop("judge_key")
     entries["judge"]["credentials"] = secret
     entries["smollm2.language_model"] = TINY
-    made = speakers_models(entries)
-    assert sorted(made) == ["judge", "smollm2.language_model", "tester"]
+    result = speakers_models(entries)
+    assert sorted(result) == ["judge", "smollm2.language_model", "tester"]
     for name in ("judge", "tester"):
-        SpeakerDataset(**{k: v for k, v in made[name].items() if k != "type"})
+        SpeakerDataset(**{k: v for k, v in result[name].items() if k != "type"})
 
 
 def test_nothing_is_written():
@@ -120,18 +120,18 @@ def test_nothing_is_written():
         SpeakerDataset("unset").save("x")
 
 
-def test_a_catalog_names_a_model(loaded):
+def test_a_catalog_names_a_model(loaded_names):
     entry = {"type": "edit_robustness.datasets.LanguageModelDataset", "metadata": {"kedro-viz": {}}, **TINY}
     catalog = {
         "tiny.language_model": entry,
         "tester": {"type": "edit_robustness.datasets.SpeakerDataset", "kind": "local", "model": "tiny"},
         "judge": {"type": "edit_robustness.datasets.SpeakerDataset", "kind": "endpoint", "model": "tiny"},
     }
-    resolved = speakers_models(catalog)
-    assert resolved["tester"]["model"] == TINY
-    assert resolved["judge"] == catalog["judge"]
-    made = DataCatalog.from_config({name: resolved[name] for name in ("tiny.language_model", "tester")})
-    assert made.load("tester")._lm.fingerprint == made.load("tiny.language_model").fingerprint
+    catalog_entries = speakers_models(catalog)
+    assert catalog_entries["tester"]["model"] == TINY
+    assert catalog_entries["judge"] == catalog["judge"]
+    result = DataCatalog.from_config({name: catalog_entries[name] for name in ("tiny.language_model", "tester")})
+    assert result.load("tester")._lm.fingerprint == result.load("tiny.language_model").fingerprint
     with pytest.raises(
         ValueError, match="speaker `tester` uses model `tony`, which is not in the catalog; available models: tiny"
     ):

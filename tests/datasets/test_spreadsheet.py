@@ -20,11 +20,11 @@ def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe_and_loses_it_aga
 
 
 def test_numbers_and_missing_cells_stay():
-    mixed = pd.DataFrame({"real": [-1.5, None], "mixed": [-2, "-2"], "whole": pd.array([-1, None], "Int64")})
-    assert escaped(mixed)["mixed"].tolist() == [-2, "'-2"]
-    pd.testing.assert_frame_equal(escaped(mixed)[["real", "whole"]], mixed[["real", "whole"]])
-    missing = pd.DataFrame({"text": pd.Series([None, "=1"], dtype="str")})
-    assert escaped(missing)["text"].isna().tolist() == [True, False]
+    mixed_table = pd.DataFrame({"real": [-1.5, None], "mixed": [-2, "-2"], "whole": pd.array([-1, None], "Int64")})
+    assert escaped(mixed_table)["mixed"].tolist() == [-2, "'-2"]
+    pd.testing.assert_frame_equal(escaped(mixed_table)[["real", "whole"]], mixed_table[["real", "whole"]])
+    missing_table = pd.DataFrame({"text": pd.Series([None, "=1"], dtype="str")})
+    assert escaped(missing_table)["text"].isna().tolist() == [True, False]
 
 
 def test_categories_are_texts_too():

@@ -12,7 +12,8 @@ from edit_robustness.editing.files import (
     write_edit,
     write_prepared,
 )
-from edit_robustness.editing.method import Prepared, Unsolvable
+from edit_robustness.editing.method import Unsolvable
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.layout import Site
 from edit_robustness.storage import DamagedFile
 

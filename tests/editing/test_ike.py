@@ -3,9 +3,10 @@ from dataclasses import replace
 import pytest
 from fabricated_edits import FACTS, POOL, RELATIONS, corpus, method
 
-from edit_robustness.editing.method import Corpus, Prepared
+from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.methods.ike import interleaved
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.pipelines.edit.nodes import prepare_with
 from edit_robustness.prompts.demonstrations import new_fact, sentence
 from edit_robustness.prompts.relations import read_relations

@@ -4,7 +4,8 @@ import pytest
 from fabricated_edits import FACTS, METHOD_NAMES, TINY_SETTINGS, method
 from pydantic import ValidationError
 
-from edit_robustness.editing.method import Corpus, fingerprint
+from edit_robustness.editing.fingerprints import fingerprint
+from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.records import Relation
 

@@ -11,7 +11,8 @@ from naive_editing import ids_of
 from transformers import DynamicCache
 
 from edit_robustness.editing.edits import NotCombined, NotRowwise, Scoped
-from edit_robustness.editing.method import Corpus, Prepared
+from edit_robustness.editing.method import Corpus
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.serac.lessons import (
     behind_text,
     copying_loss,

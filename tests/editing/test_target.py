@@ -10,7 +10,7 @@ from merging import SHORT, merging_model
 
 from edit_robustness.editing.edits import Origin
 from edit_robustness.editing.keys import keys_in_contexts, mean_key
-from edit_robustness.editing.method import Prepared
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.target import split_prompts, statement_contexts
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import SubjectNotFound

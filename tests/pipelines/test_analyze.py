@@ -1,18 +1,26 @@
 import time
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import yaml
 from fabricated_tables import Tables, fabricate
 from pydantic import ValidationError
 
+from edit_robustness.datasets import ReportTable
 from edit_robustness.datasets.failures import failed_table
 from edit_robustness.pipelines.analyze import create_pipeline
 from edit_robustness.pipelines.analyze.nodes import Analysis
-from edit_robustness.pipelines.analyze.pipeline import EXPORTED
 
 TABLES = ("scores", "answers", "memorisation", "features", "facts", "run", "failed_items")
 NONE_FAILED = failed_table("", [])
+CATALOG = Path(__file__).parents[2] / "conf/base/catalog_report.yml"
+REPORTED = [
+    *(name for name, entry in yaml.safe_load(CATALOG.read_text()).items() if entry["type"].endswith("ReportTable")),
+    "features",
+]
+"""Tables that people look at."""
 FIGURES = ("popularity", "robustness", "protocol", "correlation")
 
 
@@ -41,23 +49,19 @@ def test_free_inputs_are_those_of_the_models():
 
 
 def test_tables_hold_all_models(results):
-    for name in (*EXPORTED, "power"):
+    for name in (*REPORTED, "power"):
         if name in ("paper_1", "orderings", "failed_items"):
             continue
         assert set(results[name]["model"]) == {"smollm2", "gpt2"}, name
         assert results[name].columns[0] == "model"
 
 
-def test_the_second_copy_is_the_first(results):
-    for name in EXPORTED:
-        pd.testing.assert_frame_equal(results[f"{name}_csv"], results[name])
-
-
 def test_tables_survive_parquet_and_csv(results, tmp_path):
-    for name in EXPORTED:
-        results[name].to_parquet(tmp_path / "table.parquet")
-        results[name].to_csv(tmp_path / "table.csv", index=False)
-        assert len(pd.read_parquet(tmp_path / "table.parquet")) == len(results[name])
+    for name in REPORTED:
+        dataset = ReportTable(filepath=str(tmp_path / "table.parquet"))
+        dataset.save(results[name])
+        pd.testing.assert_frame_equal(dataset.load(), results[name], check_dtype=False)
+        assert len(pd.read_csv(tmp_path / "table.csv")) == len(results[name])
 
 
 def test_figures_are_drawn(results):

@@ -14,8 +14,9 @@ from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing import key_statistics
 from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.fitting import TextNeed
-from edit_robustness.editing.method import Prepared, Trained, Unsolvable
+from edit_robustness.editing.method import Trained, Unsolvable
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with

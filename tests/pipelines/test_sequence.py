@@ -18,9 +18,9 @@ from edit_robustness.datasets.folders import Stored
 from edit_robustness.datasets.sequences import checkpoints, edit_key, edits_of, order_of, place, replays
 from edit_robustness.editing.edits import Frame, LowRank
 from edit_robustness.editing.fold import SequenceParameters
-from edit_robustness.editing.method import Prepared
 from edit_robustness.editing.methods.rome import Rome
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.pipelines.abilities import nodes as abilities
 from edit_robustness.pipelines.sequence import gather, nodes

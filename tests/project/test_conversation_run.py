@@ -101,7 +101,7 @@ def test_the_preset_of_paper_1(project):
     assert {"smollm2.memit.talk", "smollm2.none.talk"} <= names
     assert not any(name.startswith(("smollm2.rome", "smollm2.ike", "smollm2.ft")) for name in names)
     catalog = context.catalog
-    for name in ("smollm2.memit_transcripts", "smollm2_verdicts", "conversation_rates_csv", "tester"):
+    for name in ("smollm2.memit_transcripts", "smollm2_verdicts", "conversation_rates", "tester"):
         assert catalog.get(name) is not None, name
     assert isinstance(catalog.get("writer"), SpeakerDataset)
     assert "data/paper1_conversation/" in str(catalog.get("conversations")._filepath)

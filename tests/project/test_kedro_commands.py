@@ -104,6 +104,6 @@ def place(seen, name):
         return 0
     layer = seen.catalog.get_layer_for_dataset(name)
     if layer is None:
-        assert name.endswith(("_csv", "_selection")), f"`{name}` has no layer"
-        layer = LAYERS[-1] if name.endswith("_csv") else "model_output"
+        assert name.endswith("_selection"), f"`{name}` has no layer"
+        layer = "model_output"
     return LAYERS.index(layer)

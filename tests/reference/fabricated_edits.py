@@ -18,8 +18,9 @@ from made_elsewhere import shapes_of, write_adapter
 from torch import Tensor
 
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import LAYOUTS, Site
 from edit_robustness.models.tiny import tiny_model

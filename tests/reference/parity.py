@@ -20,8 +20,9 @@ from torch import Tensor
 
 from edit_robustness.editing.edits import Codebook
 from edit_robustness.editing.fold import fold
-from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.methods.kn import attributions, said_attributions
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model

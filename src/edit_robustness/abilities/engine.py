@@ -16,6 +16,7 @@ from torch import Tensor
 
 from edit_robustness.abilities.requests import Generating, Prompt, Scoring, Work, planned
 from edit_robustness.abilities.sharing import Node
+from edit_robustness.models.batching import batched_by_length
 from edit_robustness.models.decode import (
     Generation,
     Prefilled,
@@ -139,14 +140,9 @@ class _Budget:
 
     def batches(self, tasks: Iterable[_Task]) -> list[list[_Task]]:
         """Group tasks of similar length into batches, the longest first."""
-        batches: list[list[_Task]] = []
-        for task in sorted(tasks, key=lambda task: task.length, reverse=True):
-            if not batches or not self._takes(batches[-1], task):
-                batches.append([])
-            batches[-1].append(task)
-        return batches
+        return batched_by_length(tasks, lambda task: task.length, self._takes, longest_first=True)
 
-    def _takes(self, batch: list[_Task], task: _Task) -> bool:
+    def _takes(self, batch: Sequence[_Task], task: _Task) -> bool:
         longest, rows = batch[0], len(batch) + 1
         columns = max(member.columns for member in [*batch, task])
         return (

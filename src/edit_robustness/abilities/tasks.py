@@ -26,7 +26,7 @@ from edit_robustness.abilities.harness import index_of, quiet, tasks_of
 from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.requests import Work, planned
 from edit_robustness.abilities.settings import AbilityParameters, BenchmarkSettings
-from edit_robustness.editing.method import fingerprint
+from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.models.language_model import LanguageModel
 
 PERPLEXITY = "perplexity"

@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
 from edit_robustness.editing.edits import Appliable, Frame, NotRowwise, all_applied
+from edit_robustness.models.batching import batched_by_length
 from edit_robustness.models.decode import (
     Prefilled,
     Scored,
@@ -344,13 +345,7 @@ def _groups(rows: Sequence[_Row], *, share_prefixes: bool) -> list[_Group]:
 
 def _length_batches(items: Sequence[T], length: Callable[[T], int]) -> list[list[T]]:
     """Return batches of similar length, because padding costs as much as other tokens."""
-    batches: list[list[T]] = []
-    for item in sorted(items, key=length):
-        if batches and length(item) <= _NEAR + 1.1 * length(batches[-1][0]):
-            batches[-1].append(item)
-        else:
-            batches.append([item])
-    return batches
+    return batched_by_length(items, length, lambda batch, item: length(item) <= _NEAR + 1.1 * length(batch[0]))
 
 
 def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str) -> Rendered:

@@ -15,7 +15,7 @@ from edit_robustness.datasets.kept import (
 )
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.datasets.speakers import SpeakerDataset
-from edit_robustness.datasets.tables import CheckRecord, CsvTable, Figure, JsonFile, ParquetTable, TextFile
+from edit_robustness.datasets.tables import CheckRecord, CsvTable, Figure, JsonFile, ParquetTable, ReportTable, TextFile
 from edit_robustness.datasets.web import WebDataset
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "LanguageModelDataset",
     "ParquetTable",
     "PreparedDataset",
+    "ReportTable",
     "SpeakerDataset",
     "TextFile",
     "TextsDataset",

@@ -10,7 +10,8 @@ from edit_robustness.datasets.failures import attempts
 from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
+from edit_robustness.editing.fingerprints import fingerprint
+from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.records import Answer, Probe

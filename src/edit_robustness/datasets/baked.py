@@ -24,7 +24,7 @@ ADAPTER = "adapter"
 
 @dataclass(frozen=True)
 class Baked:
-    """What is to be baked: an edit, the unedited model, and what the card says."""
+    """An edit to be baked, with the unedited model and the text of the card."""
 
     edit: Edit
     lm: LanguageModel
@@ -61,8 +61,8 @@ class BakedDataset(AbstractDataset[Baked | NothingBaked, Path]):
         """
         if isinstance(data, NothingBaked):
             aside = set_aside(self._path)
-            kept = f". The model that an earlier run baked is now in {aside}" if aside else ""
-            raise DatasetError(f"{data.reason}{kept}")
+            notice = f". The model that an earlier run baked is now in {aside}" if aside else ""
+            raise DatasetError(f"{data.reason}{notice}")
         try:
             bake(data.edit, data.lm, self._path, data.card, adapter=ADAPTER)
         except ForeignFolder as error:
@@ -70,7 +70,7 @@ class BakedDataset(AbstractDataset[Baked | NothingBaked, Path]):
         logger.info("%s with %d edited facts is in %s", data.lm.name, len(data.card.facts), self._path)
 
     def load(self) -> Path:
-        """Where it is; a catalog's language model reads it with `folder:`."""
+        """Return the folder; a catalog's language model reads it with `folder:`."""
         return self._path
 
     def _exists(self) -> bool:

@@ -29,13 +29,13 @@ class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
     def __init__(
         self, folder: str = "", files: Mapping[str, str] | None = None, metadata: dict[str, Any] | None = None
     ):
-        named = {"folder": folder} if folder else {}
-        for name, place in {**named, **(files or {})}.items():
+        parent = {"folder": folder} if folder else {}
+        for name, place in {**parent, **(files or {})}.items():
             if not Path(place).is_dir():
-                known = ", ".join(source.name for source in SOURCES.values())
+                benchmarks = ", ".join(source.name for source in SOURCES.values())
                 raise DatasetError(
                     f"benchmark_files: {name}: {redacted(place)} is no folder; give one with a folder for each "
-                    f"benchmark ({known}), by --params=benchmarks_path=FOLDER or in the catalog, or none for the "
+                    f"benchmark ({benchmarks}), by --params=benchmarks_path=FOLDER or in the catalog, or none for the "
                     "network"
                 )
         self._files = LocalFiles(
@@ -44,7 +44,7 @@ class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
         self.metadata = metadata
 
     def load(self) -> LocalFiles:
-        """Where files are; they are read when a benchmark is built."""
+        """Return where files are; they are read when a benchmark is built."""
         return self._files
 
     def save(self, data: None) -> None:

@@ -22,7 +22,7 @@ _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
 
 @dataclass(frozen=True)
 class CorpusSource:
-    """What the catalog says of the corpus.
+    """The catalog entry of the corpus.
 
     Attributes:
         texts: The texts of a file; empty where the model shall write them.
@@ -67,7 +67,7 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         self.metadata = metadata
 
     def load(self) -> CorpusSource:
-        """The texts of the file, or how the model shall write them.
+        """Return the texts of the file, or how the model shall write them.
 
         Raises:
             DatasetError: If the file is missing, of another format, or has no such column or no text.
@@ -95,14 +95,15 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         except (ValueError, OSError) as error:
             raise DatasetError(f"the corpus {path} cannot be read as {path.suffix} in UTF-8: {error}") from error
         if self._column not in table:
-            there = ", ".join(map(str, table.columns)) or "none"
-            raise DatasetError(f"the corpus {path} has no column `{self._column}`; it has {there}")
+            columns = ", ".join(map(str, table.columns)) or "none"
+            raise DatasetError(f"the corpus {path} has no column `{self._column}`; it has {columns}")
         cells = dict(enumerate(table[self._column].tolist(), 1))
-        wrong = [place for place, cell in cells.items() if not isinstance(cell, str | int | float | None)]
-        if wrong:
+        wrong_places = [place for place, cell in cells.items() if not isinstance(cell, str | int | float | None)]
+        if wrong_places:
             raise DatasetError(
-                f"the corpus {path} holds a {type(cells[wrong[0]]).__name__} and not a text in `{self._column}` of "
-                f"entry {wrong[0]} ({len(wrong)} such entries); write one text per entry"
+                f"the corpus {path} holds a {type(cells[wrong_places[0]]).__name__} and not a text in "
+                f"`{self._column}` of entry {wrong_places[0]} ({len(wrong_places)} such entries); write one text per "
+                "entry"
             )
         return [str(cell) for cell in cells.values() if not pd.isna(cell)]
 

@@ -36,7 +36,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         seed: Of that draw, and of new objects for popqa, known_facts and pararel, which have none.
         rephrase_is_paraphrase: For counterfact_flat, whether its `rephrase_prompt` is taken as a paraphrase.
         cache: Where copies of remote files are kept.
-        transfer: Limits of copying a remote file; see `web.download.Transfer`.
+        transfer: Limits of copying a remote file, the settings of `web.download.Transfer`.
         metadata: For kedro-viz.
 
     Raises:
@@ -69,7 +69,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         self.metadata = metadata
 
     def load(self) -> pd.DataFrame:
-        """One row a record, with columns of `prompts.schema`; the index `row` tells its place in the file.
+        """Return one row per record, with columns of `prompts.schema`; the index `row` tells its place in the file.
 
         Raises:
             DatasetError: If the file is missing or cannot be copied, or is not of this form.
@@ -97,11 +97,12 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         first = next((record for record in records if UNREADABLE not in record), {})
         if set(form.fields) <= set(first):
             return records
-        found = ", ".join(ascii(name)[1:-1] if not name.isprintable() else name for name in list(first)[:_SHOWN])
-        like = looks_like(first)
-        advice = f"it looks like `format: {like}`" if like else f"it looks like no other form; {form.home}"
+        fields = ", ".join(ascii(name)[1:-1] if not name.isprintable() else name for name in list(first)[:_SHOWN])
+        likeness = looks_like(first)
+        advice = f"it looks like `format: {likeness}`" if likeness else f"it looks like no other form; {form.home}"
         raise NotReadable(
-            f"`format: {self._format}` needs records with {', '.join(form.fields)}, and the first has {found}; {advice}"
+            f"`format: {self._format}` needs records with {', '.join(form.fields)}, and the first has {fields}; "
+            f"{advice}"
         )
 
     def _drawn(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -111,8 +112,8 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
             "%d of the %d facts in %s are taken (limit), drawn with the seed",
             *(self._limit, len(table), redacted(self._path)),
         )
-        chosen = sorted(Random(self._seed).sample(range(len(table)), self._limit))
-        return table.iloc[chosen]
+        places = sorted(Random(self._seed).sample(range(len(table)), self._limit))
+        return table.iloc[places]
 
     def _exists(self) -> bool:
         return "://" in self._path or Path(self._path).exists()
@@ -124,4 +125,4 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
 def _reason(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())

@@ -34,7 +34,7 @@ _LONGEST = 1000
 
 
 class _Policy:
-    """What a failure does in this process; set by the project's context."""
+    """The policy for failures in this process; set by the project's context."""
 
     stop: bool = False
 
@@ -69,16 +69,18 @@ class Attempt(Generic[T]):
     seconds: float
     failed: Exception | None = None
 
-    def stored(self, fingerprint: str, header: Mapping[str, Any] | None = None, **lost: Any) -> dict[str, Stored[T]]:
+    def stored(
+        self, fingerprint: str, header: Mapping[str, Any] | None = None, **failed_header: Any
+    ) -> dict[str, Stored[T]]:
         """Return what a node yields for it.
 
         Args:
             fingerprint: Of all that the item follows from.
             header: Plain values beside an item that was made.
-            **lost: Plain values beside one that failed.
+            **failed_header: Plain values beside one that failed.
         """
         if self.failed is not None:
-            return {self.key: Stored.lost(fingerprint, reason_of(self.failed), **lost)}
+            return {self.key: Stored.lost(fingerprint, reason_of(self.failed), **failed_header)}
         return {self.key: Stored.of(fingerprint, self.value, **(header or {}))}  # type: ignore[arg-type]
 
 
@@ -108,37 +110,37 @@ def attempts(
     Raises:
         FailedItem: The first item that fails, if the run is to stop there (`stop_at_failure`).
     """
-    left, size, failures = list(keys), len(keys), 0
-    while left:
-        group, since, raised = left[:size], time.perf_counter(), False
-        for value, error, raised in _outcomes(_begun(make, group), check):
-            if raised and batched and len(group) > 1:
+    remaining, size, failures = list(keys), len(keys), 0
+    while remaining:
+        group, since, is_over = remaining[:size], time.perf_counter(), False
+        for value, error, is_over in _outcomes(_begun(make, group), check):
+            if is_over and batched and len(group) > 1:
                 break
             if error is not None:
-                report_failure(what, left[0], error)
+                report_failure(what, remaining[0], error)
             failures = 0 if error is None else failures + 1
-            yield Attempt(left.pop(0), value, time.perf_counter() - since, error)
+            yield Attempt(remaining.pop(0), value, time.perf_counter() - since, error)
             since = time.perf_counter()
-            if patience is not None and left and failures >= patience:
-                yield from _given_up(left, what, failures, error)
+            if patience is not None and remaining and failures >= patience:
+                yield from _given_up(remaining, what, failures, error)
                 return
-        if not raised and left[: len(group)] == group:
+        if not is_over and remaining[: len(group)] == group:
             raise RuntimeError(f"{what}: nothing was made of {len(group)} items")
-        size = len(left) if not batched else 1 if raised else 2 * size
+        size = len(remaining) if not batched else 1 if is_over else 2 * size
 
 
 def _begun(make: Callable[[Sequence[str]], Iterable[T]], group: Sequence[str]) -> Iterator[T]:
-    """The items of a group; what `make` raises before it yields is an error of the first, too."""
+    """Yield the items of a group; what `make` raises before it yields is an error of the first, too."""
     yield from make(group)
 
 
 def _outcomes(
-    made: Iterator[T], check: Callable[[T], None] | None
+    items: Iterator[T], check: Callable[[T], None] | None
 ) -> Iterator[tuple[T | None, Exception | None, bool]]:
-    """Each item that is made, or the error; and whether the error ends what makes them."""
+    """Yield each item that is made, or the error; and whether the error ends what makes them."""
     while True:
         try:
-            value = next(made)
+            value = next(items)
         except StopIteration:
             return
         except Exception as error:  # noqa: BLE001 - whatever one item raises must not lose the others
@@ -153,7 +155,7 @@ def _outcomes(
             yield value, None, False
 
 
-def _given_up(keys: Sequence[str], what: str, failures: int, error: Exception | None) -> Iterator[Attempt]:
+def _given_up(keys: Sequence[str], what: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
     logger.warning("%s: %d more are not tried, because %d failed one after another", what, len(keys), failures)
     for key in keys:
         yield Attempt(key, None, 0.0, Untried(f"not tried after {failures} failures in a row: {reason_of(error)}"))
@@ -192,14 +194,14 @@ def reason_of(error: Exception | str | None) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def lose_all(wanted: Mapping[str, str], prepared: Stored[Any]) -> Iterator[dict[str, Stored[Any]]]:
+def lose_all(fingerprints: Mapping[str, str], prepared: Stored[Any]) -> Iterator[dict[str, Stored[Any]]]:
     """Lose every edit of a method that could not be prepared.
 
     Args:
-        wanted: The fingerprint of each edit by the id of its fact.
+        fingerprints: The fingerprint of each edit by the id of its fact.
         prepared: What could not be made, with its reason.
     """
-    for key, fingerprint in wanted.items():
+    for key, fingerprint in fingerprints.items():
         yield {key: Stored.lost(fingerprint, prepared.failed, stage="prepare", fact_id=key)}
 
 

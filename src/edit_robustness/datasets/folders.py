@@ -16,19 +16,20 @@ from __future__ import annotations
 
 import json
 import logging
-from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 from urllib.parse import quote, unquote
 
 from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.datasets.arguments import checked
+from edit_robustness.datasets.codecs import Codec
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.storage import DamagedFile, checksum, make_folder, remove_file, remove_parts, write_text
+from edit_robustness.storage import DamagedFile, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.versions import KEPT, libraries
 
 T = TypeVar("T")
@@ -80,8 +81,8 @@ class Stored(Generic[T]):
 
     @property
     def failed(self) -> str:
-        """Why the item could not be made; empty for one that was made."""
-        return self.header.get("failed", "")
+        """Return why the item could not be made; empty for one that was made."""
+        return str(self.header.get("failed", ""))
 
 
 def made(items: Mapping[str, Stored[T]] | None) -> dict[str, Stored[T]]:
@@ -98,7 +99,7 @@ def from_stale(*items: Stored[Any]) -> dict[str, bool]:
 
 
 class Inventory:
-    """What a node saves to learn what its folder holds: the folder's data set puts itself in."""
+    """A request for what a folder holds, which a node saves: the folder's data set puts itself in."""
 
     folder: FolderDataset[Any]
 
@@ -108,7 +109,7 @@ Landing = Iterator[Inventory | Manifest | dict[str, Stored[Any]] | dict[str, Non
 
 
 class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
-    """A folder of items; see the module.
+    """A folder of items.
 
     Args:
         path: The folder; it need not be there.
@@ -116,7 +117,8 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         metadata: For kedro-viz.
     """
 
-    suffix: ClassVar[str]
+    codec: ClassVar[Codec[Any]]
+    """How an item becomes a file."""
     holds: ClassVar[str]
     """Row of `versions.KEPT`."""
 
@@ -126,29 +128,9 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         self._keep_stale = keep_stale
         self.metadata = metadata
 
-    @abstractmethod
-    def write(self, path: Path, value: T | None, header: Mapping[str, Any]) -> None:
-        """Write one item atomically; None in place of one that could not be made."""
-
-    @abstractmethod
-    def read(self, path: Path) -> T:
-        """Read one item.
-
-        Raises:
-            DamagedFile: If its content is not what was written.
-        """
-
-    @abstractmethod
-    def header(self, path: Path) -> dict[str, Any]:
-        """Read one item's header, and verify the whole file.
-
-        Raises:
-            DamagedFile: If its content is not what was written.
-        """
-
     @property
     def manifest_path(self) -> Path:
-        """The file of the last run's manifest."""
+        """Return the file of the last run's manifest."""
         return self._path / _MANIFEST
 
     def save(self, data: Inventory | Manifest | Mapping[str, Stored[T] | None]) -> None:
@@ -167,7 +149,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
                 continue
             environment = {**libraries(), **item.header.get("environment", {})}
             about = {"fingerprint": item.fingerprint, "versions": KEPT[self.holds], "environment": environment}
-            self.write(self._file(key), None if item.failed else item.read(), {**item.header, **about})
+            self.codec.write(self._file(key), None if item.failed else item.read(), {**item.header, **about})
 
     def load(self) -> dict[str, Stored[T]]:
         """Return the items of the last run's manifest, in its order; {} for an empty folder.
@@ -177,18 +159,19 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         """
         if not self.manifest_path.exists():
             return {}
-        manifest, headers = self._manifest(), self._headers(recomputed=False)
-        there = {key: header["fingerprint"] for key, header in headers.items()}
-        if missing := manifest.missing(there):
-            if old := {key: number for key in missing if (number := self._format(key)) not in (None, FORMAT)}:
+        manifest, headers = self._manifest(), self._headers(recompute=False)
+        fingerprints = {key: header["fingerprint"] for key, header in headers.items()}
+        if missing_keys := manifest.missing(fingerprints):
+            if formats := {key: number for key in missing_keys if (number := self._format(key)) not in (None, FORMAT)}:
+                key, number = next(iter(formats.items()))
                 raise DatasetError(
-                    f"{self._path}: {len(old)} of {len(manifest)} items of this run are in another format, the first "
-                    f"is `{next(iter(old))}` (format {next(iter(old.values()))}, and this release reads {FORMAT}); run "
-                    "the whole pipeline that fills this folder, which recomputes them"
+                    f"{self._path}: {len(formats)} of {len(manifest)} items of this run are in another format, the "
+                    f"first is `{key}` (format {number}, and this release reads {FORMAT}); run the whole pipeline that "
+                    "fills this folder, which recomputes them"
                 )
             raise DatasetError(
-                f"{self._path}: {len(missing)} of {len(manifest)} items of this run are missing, the first is "
-                f"`{missing[0]}`; run the whole pipeline that fills this folder (bake and rescore only read it)"
+                f"{self._path}: {len(missing_keys)} of {len(manifest)} items of this run are missing, the first is "
+                f"`{missing_keys[0]}`; run the whole pipeline that fills this folder (bake and rescore only read it)"
             )
         return {key: self._stored(key, headers[key]) for key in manifest}
 
@@ -209,16 +192,16 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         except (OSError, ValueError, TypeError) as error:
             raise DatasetError(f"{path} cannot be read ({error}); run the whole pipeline, which writes it") from error
 
-    def _headers(self, *, recomputed: bool = True) -> dict[str, dict[str, Any]]:
+    def _headers(self, *, recompute: bool = True) -> dict[str, dict[str, Any]]:
         """Return the header of each sound file of this version; log which others are recomputed, and why.
 
         Args:
-            recomputed: Whether the caller recomputes files of another format. If not, nothing is logged of them.
+            recompute: Whether the caller recomputes files of another format. If not, nothing is logged of them.
         """
         headers: dict[str, dict[str, Any]] = {}
         stale: list[str] = []
-        old: list[str] = []
-        for path in sorted(self._path.glob(f"*{self.suffix}")):
+        other_formats: list[str] = []
+        for path in sorted(self._path.glob(f"*{self.codec.suffix}")):
             if path.name == _MANIFEST:
                 continue
             try:
@@ -227,26 +210,26 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
                 logger.warning("%s; it is recomputed if this run needs it", error)
                 continue
             if header.get("format") != FORMAT:
-                old.append(path.name)
+                other_formats.append(path.name)
                 continue
             if header.get("versions") != KEPT[self.holds] or _FROM_STALE in header:
                 stale.append(path.name)
                 header["stale"] = True
             if self._keep_stale or "stale" not in header:
-                headers[unquote(path.name.removesuffix(self.suffix))] = header
-        if old and recomputed:
+                headers[unquote(path.name.removesuffix(self.codec.suffix))] = header
+        if other_formats and recompute:
             logger.warning(
                 "%s: %d files are in another format than %d, which this release reads, recomputing them: %s",
-                *(self._path, len(old), FORMAT, _first(old)),
+                *(self._path, len(other_formats), FORMAT, _first(other_formats)),
             )
         if stale:
             self._report_stale(stale)
         return headers
 
     def _format(self, key: str) -> int | None:
-        """The format of one file; None if there is no sound file."""
+        """Return the format of one file; None if there is no sound file."""
         try:
-            return self._checked(self._file(key)).get("format", 0)
+            return int(self._checked(self._file(key)).get("format", 0))
         except DamagedFile:
             return None
 
@@ -254,90 +237,48 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         # what is opened may be a pipe, which would never end
         if not path.is_file():
             raise DamagedFile(f"{path} is no file")
-        header = self.header(path)
+        header = self.codec.header(path)
         if not isinstance(header, dict) or not isinstance(header.get("fingerprint"), str):
             raise DamagedFile(f"{path} has no fingerprint")
         return header
 
-    def _report_missing(self, there: Collection[str]) -> None:
+    def _report_missing(self, sound_keys: Collection[str]) -> None:
         """Log how many files of the last run are gone: it was interrupted, or somebody removed them."""
         try:
             manifest = self._manifest()
         except DatasetError:
             return
-        if gone := [path for key in manifest if key not in there and not (path := self._file(key)).exists()]:
+        if missing_paths := [
+            path for key in manifest if key not in sound_keys and not (path := self._file(key)).exists()
+        ]:
             logger.warning(
                 "%s: %d of %d files of the last run are missing, the first is %s; they are computed if this run needs "
                 "them",
-                *(self._path, len(gone), len(manifest), gone[0].name),
+                *(self._path, len(missing_paths), len(manifest), missing_paths[0].name),
             )
 
     def _report_stale(self, names: list[str]) -> None:
-        done = "using" if self._keep_stale else "recomputing"
+        action = "using" if self._keep_stale else "recomputing"
         hint = "" if self._keep_stale else "; --params=keep_stale=true uses them as they are"
         logger.warning(
             "%s: %d files were made by another version of this project, %s them%s: %s",
-            *(self._path, len(names), done, hint, _first(names)),
+            *(self._path, len(names), action, hint, _first(names)),
         )
 
     def _stored(self, key: str, header: dict[str, Any]) -> Stored[T]:
         path = self._file(key)
-        about = {**header, "bytes": path.stat().st_size}
-        return Stored(header["fingerprint"], lambda: self.read(path), about)
+        # of an item that could not be made it gives what stands in its place, which `Stored.failed` tells
+        reader = cast(Callable[[], T], partial(self.codec.read, path))
+        return Stored(header["fingerprint"], reader, {**header, "bytes": path.stat().st_size})
 
     def _file(self, key: str) -> Path:
-        return self._path / f"{quote(key, safe=' ')}{self.suffix}"
+        return self._path / f"{quote(key, safe=' ')}{self.codec.suffix}"
 
     def _exists(self) -> bool:
         return self.manifest_path.exists()
 
     def _describe(self) -> dict[str, Any]:
         return {"path": str(self._path)}
-
-
-class JsonFolder(FolderDataset[T]):
-    """Items as JSON: a line of header, then a line for the item."""
-
-    suffix = ".jsonl"
-
-    @abstractmethod
-    def plain(self, value: T) -> Any:
-        """Return the item as plain values."""
-
-    @abstractmethod
-    def value(self, plain: Any) -> T:
-        """Return the item of plain values; the inverse of `plain`."""
-
-    def write(self, path: Path, value: T | None, header: Mapping[str, Any]) -> None:
-        """Write one item; see `FolderDataset.write`."""
-        body = json.dumps(None if value is None else self.plain(value), ensure_ascii=False)
-        about = {**header, "format": FORMAT}
-        about["checksum"] = _checksum(about, body)
-        write_text(path, f"{json.dumps(about)}\n{body}\n")
-
-    def read(self, path: Path) -> T:
-        """Read one item; see `FolderDataset.read`."""
-        header, body = self._lines(path)
-        return None if "failed" in header else self.value(json.loads(body))  # type: ignore[return-value]
-
-    def header(self, path: Path) -> dict[str, Any]:
-        """Read one item's header; see `FolderDataset.header`."""
-        return self._lines(path)[0]
-
-    def _lines(self, path: Path) -> tuple[dict[str, Any], str]:
-        try:
-            first, body, end = path.read_bytes().decode("utf-8").split("\n")
-            header = json.loads(first)
-            written = header.pop("checksum")
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise DamagedFile(f"{path} cannot be read ({error})") from error
-        if end or written != _checksum(header, body):
-            raise DamagedFile(f"the content of {path} is not what was written")
-        return header, body
-
-
-def _checksum(header: Mapping[str, Any], body: str) -> str:
-    return checksum(json.dumps(header, sort_keys=True).encode(), body.encode())
 
 
 def _first(names: list[str]) -> str:

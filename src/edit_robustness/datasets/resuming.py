@@ -15,7 +15,7 @@ from typing import Any
 
 from edit_robustness.datasets.folders import FolderDataset, Inventory, Landing
 
-Reader = Callable[[FolderDataset], Any]
+Reader = Callable[[FolderDataset[Any]], Any]
 
 
 fingerprints: Reader = FolderDataset.fingerprints
@@ -30,18 +30,20 @@ def resuming(function: Callable[..., Landing], **readers: Reader) -> Callable[..
             node.
         **readers: For each of these arguments, what it is: `fingerprints` or `items`.
     """
-    whole = inspect.signature(function)
-    inputs = whole.replace(parameters=[each for name, each in whole.parameters.items() if name not in readers])
+    signature = inspect.signature(function)
+    parameters = [parameter for name, parameter in signature.parameters.items() if name not in readers]
+    inputs = signature.replace(parameters=parameters)
 
     @wraps(function)
     def node(*args: Any, **kwargs: Any) -> Landing:
         inventory = Inventory()
         yield inventory
-        bound = inputs.bind(*args, **kwargs)
-        bound.apply_defaults()
-        values = {**bound.arguments, **{name: read(inventory.folder) for name, read in readers.items()}}
+        binding = inputs.bind(*args, **kwargs)
+        binding.apply_defaults()
+        values = {**binding.arguments, **{name: reader(inventory.folder) for name, reader in readers.items()}}
         # arguments by position, among them those of `*methods`, must keep their order
-        arguments = inspect.BoundArguments(whole, OrderedDict((name, values[name]) for name in whole.parameters))
+        ordered = OrderedDict((name, values[name]) for name in signature.parameters)
+        arguments = inspect.BoundArguments(signature, ordered)
         yield from function(*arguments.args, **arguments.kwargs)
 
     # Kedro reads the inputs and their types from here

@@ -1,4 +1,4 @@
-"""What every run records of itself, whichever pipeline it ran."""
+"""The record that every run makes of itself, whichever pipeline it ran."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 from edit_robustness.datasets.folders import Stored, made
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.method import Method, Prepared, fingerprint
+from edit_robustness.editing.fingerprints import fingerprint
+from edit_robustness.editing.method import Method
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 
 
@@ -37,7 +39,7 @@ def run_record(
         **made_with(lm.name, [*edits.values(), *measured]),
         "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
         "methods": {lm.name: dict(settings)},
-        "figures": {lm.name: {name: noted for name, folder in edits.items() if (noted := _figures(folder))}},
+        "figures": {lm.name: {name: figures for name, folder in edits.items() if (figures := _figures(folder))}},
         "seconds_per_edit": {lm.name: {name: mean_of(folder, "seconds") for name, folder in edits.items()}},
         "bytes_per_edit": {lm.name: {name: mean_of(folder, "bytes") for name, folder in edits.items()}},
         "contexts": {lm.name: {name: context_use(folder) for name, folder in edits.items()}},
@@ -79,12 +81,12 @@ def figures_of(prepared: Stored[Prepared]) -> dict[str, Any]:
 
 
 def _figures(edits: Mapping[str, Stored[Edit]]) -> Mapping[str, Any]:
-    """What the headers of a folder of edits repeat; all are the same."""
+    """Return what the headers of a folder of edits repeat; all are the same."""
     return next((edit.header["figures"] for edit in edits.values() if "figures" in edit.header), {})
 
 
 def context_use(edits: Mapping[str, Stored[Edit]]) -> dict[str, int] | None:
-    """How many contexts the edits of a folder were made with; None for a method without contexts.
+    """Count the contexts that the edits of a folder were made with; None for a method without contexts.
 
     Returns:
         `facts` that were edited, each counted once however many orders it is edited in, `contexts` of all edits
@@ -94,16 +96,16 @@ def context_use(edits: Mapping[str, Stored[Edit]]) -> dict[str, int] | None:
     origins = [origin for origin in origins if origin.get("contexts")]
     if not origins:
         return None
-    unused = [short for origin in origins for short in origin["unused_contexts"].items()]
+    unused_contexts = [short for origin in origins for short in origin["unused_contexts"].items()]
     return {
         "facts": len({fact for origin in origins for fact in origin["facts"]}),
         "contexts": sum(len(origin["facts"]) * origin["contexts"] for origin in origins),
-        "unused": sum(number for _, number in unused),
-        "facts_short": len({fact for fact, _ in unused}),
+        "unused": sum(number for _, number in unused_contexts),
+        "facts_short": len({fact for fact, _ in unused_contexts}),
     }
 
 
 def mean_of(edits: Mapping[str, Stored[Edit]], name: str) -> float | None:
-    """The mean of one value in the headers of the edits that could be made; None without any."""
+    """Return the mean of one value in the headers of the edits that could be made; None without any."""
     values = [edit.header[name] for edit in made(edits).values()]
     return sum(values) / len(values) if values else None

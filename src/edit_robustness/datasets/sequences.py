@@ -14,13 +14,14 @@ from typing import Any
 
 from edit_robustness.datasets.folders import Stored
 from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.fold import SequenceParameters, replayed
-from edit_robustness.editing.method import Prepared, fingerprint
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 
 
 def edit_key(order: int, number: int) -> str:
-    """The name of the increment after which so many facts are edited."""
+    """Return the name of the increment after which so many facts are edited."""
     return f"{order}.{number:05d}"
 
 
@@ -31,12 +32,12 @@ def place(order: int, edits: int) -> dict[str, int]:
 
 def order_of(item: Stored[Any]) -> int:
     """Return the order that a file of a sequence belongs to."""
-    return item.header["order"]
+    return int(item.header["order"])
 
 
 def edits_of(item: Stored[Any]) -> int:
     """Return after how many edited facts a file of a sequence was made."""
-    return item.header["edits"]
+    return int(item.header["edits"])
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Checkpoint:
 
     @property
     def key(self) -> str:
-        """What files of this checkpoint are called."""
+        """Return what files of this checkpoint are called."""
         return f"{self.order}.{self.edits}"
 
     @property
@@ -68,16 +69,16 @@ class Checkpoint:
 
 
 def checkpoints(edits: Mapping[str, Stored[Edit]] | None, settings: SequenceParameters) -> list[Checkpoint]:
-    """The checkpoints of every order of a folder of increments; without a folder the unedited model alone."""
+    """Return the checkpoints of every order of a folder of increments; without a folder the unedited model alone."""
     if edits is None:
         return [Checkpoint()]
-    found = []
+    points = []
     for order in range(settings.orders):
         for number in settings.checkpoints:
             last = edits[edit_key(order, number)]
             outcome = after(last.fingerprint, failed=bool(last.failed))
-            found.append(Checkpoint(order, number, outcome, last.header["prefix_tokens"]))
-    return found
+            points.append(Checkpoint(order, number, outcome, last.header["prefix_tokens"]))
+    return points
 
 
 def after(name: str, *, failed: bool) -> str:
@@ -90,19 +91,19 @@ def after(name: str, *, failed: bool) -> str:
 
 def replays(
     edits: Mapping[str, Stored[Edit]] | None,
-    wanted: Sequence[Checkpoint],
+    points: Sequence[Checkpoint],
     prepared: Mapping[str, Stored[Prepared]] | None = None,
 ) -> Iterator[tuple[Checkpoint, Past]]:
-    """What the edits left behind at each of these checkpoints; every increment of an order is read once.
+    """Yield what the edits left behind at each of these checkpoints; every increment of an order is read once.
 
     Args:
         edits: The increments, in order.
-        wanted: The checkpoints, order by order.
+        points: The checkpoints, order by order.
         prepared: What the method prepared, where its edits cannot be applied without it.
     """
     artefact = next((item.read() for item in (prepared or {}).values()), None)
-    for order, own in groupby(wanted, key=lambda checkpoint: checkpoint.order):
-        at = {checkpoint.edits: checkpoint for checkpoint in own}
+    for order, order_points in groupby(points, key=lambda checkpoint: checkpoint.order):
+        at = {checkpoint.edits: checkpoint for checkpoint in order_points}
         steps = [(number, partial(_read, item, artefact)) for number, item in _of_order(edits or {}, order)]
         for number, past in replayed(steps, at):
             yield at[number], past

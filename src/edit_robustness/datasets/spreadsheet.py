@@ -35,14 +35,14 @@ def unescaped(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _each_text(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    changed = table.copy()
+    copy = table.copy()
     for place in range(table.shape[1]):
         column = table.iloc[:, place]
         if _holds_text(column):
             cells = [change(cell) if isinstance(cell, str) else cell for cell in column]
             kind = object if isinstance(column.dtype, pd.CategoricalDtype) else column.dtype
-            changed.isetitem(place, pd.Series(cells, index=column.index, dtype=kind))  # type: ignore[arg-type]
-    return changed
+            copy.isetitem(place, pd.Series(cells, index=column.index, dtype=kind))  # type: ignore[arg-type]
+    return copy
 
 
 def _holds_text(column: pd.Series) -> bool:
@@ -54,17 +54,28 @@ def _has_return(table: pd.DataFrame) -> bool:
     return any(isinstance(cell, str) and "\r" in cell for column in columns if _holds_text(column) for cell in column)
 
 
+def spreadsheet(table: pd.DataFrame) -> str:
+    """Return a table without its index as CSV, its texts escaped."""
+    text: str = escaped(table).to_csv(index=False, **_quoting(table))
+    return text
+
+
+def _quoting(table: pd.DataFrame) -> dict[str, Any]:
+    """Return the options that quote every text, if one has a carriage return.
+
+    pandas writes it without quotes, and reads it as the end of a row.
+    """
+    return {"quoting": csv.QUOTE_NONNUMERIC} if _has_return(table) else {}
+
+
 class SpreadsheetSafe:
     """Mixin for a dataset of a CSV file: `escaped` before it is saved, `unescaped` after it is loaded."""
 
     def save(self, data: pd.DataFrame) -> None:
-        """Save the table, its texts escaped.
-
-        pandas writes a carriage return without quotes, and reads it as the end of a row; texts with one are quoted.
-        """
+        """Save the table, its texts escaped."""
         dataset: Any = self
-        if _has_return(data):
-            dataset = dataset._copy(_save_args={**dataset._save_args, "quoting": csv.QUOTE_NONNUMERIC})
+        if options := _quoting(data):
+            dataset = dataset._copy(_save_args={**dataset._save_args, **options})
         super(SpreadsheetSafe, dataset).save(escaped(data))  # type: ignore[misc]
 
     def load(self) -> pd.DataFrame:

@@ -12,12 +12,13 @@ from functools import wraps
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import pandas as pd
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.plotly import JSONDataset as PlotlyDataset
 from kedro_datasets.text import TextDataset
 
-from edit_robustness.datasets.spreadsheet import SpreadsheetSafe
+from edit_robustness.datasets.spreadsheet import SpreadsheetSafe, spreadsheet
 from edit_robustness.storage import make_folder, remove_parts, write_atomically
 
 
@@ -29,13 +30,13 @@ class Atomic:
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Give the class a constructor with a signature, by which `kedro catalog resolve-patterns` names arguments."""
-        inherited = cls.__init__
+        parent_init = cls.__init__
 
-        @wraps(inherited)
+        @wraps(parent_init)
         def init(self: Any, *args: Any, **kwargs: Any) -> None:
-            inherited(self, *args, **kwargs)
+            parent_init(self, *args, **kwargs)
 
-        init.__signature__ = inspect.signature(inherited)  # type: ignore[attr-defined]
+        init.__signature__ = inspect.signature(parent_init)  # type: ignore[attr-defined]
         cls.__init__ = init  # type: ignore[method-assign]
         super().__init_subclass__(**options)
 
@@ -57,24 +58,52 @@ class Atomic:
 
 
 class ParquetTable(Atomic, ParquetDataset):
-    """A table as Parquet; see `kedro_datasets.pandas.ParquetDataset`."""
+    """A table as Parquet, with the arguments of `kedro_datasets.pandas.ParquetDataset`."""
+
+
+class ReportTable(ParquetTable):
+    """A table that people look at: as Parquet, and for spreadsheets as CSV of the same name beside it.
+
+    The Parquet file is the table; nothing reads the other one.
+    """
+
+    def save(self, data: pd.DataFrame) -> None:
+        """Save the table in both forms; if either cannot be written, the old files stay."""
+        dataset: Any = self
+        path = dataset._get_save_path().with_suffix(".csv")
+        text = spreadsheet(data)
+        if dataset._protocol != "file":
+            super().save(data)
+            with dataset._fs.open(str(path), "wb") as file:
+                file.write(text.encode("utf-8"))
+            return
+        make_folder(Path(path).parent)
+        remove_parts(Path(path).parent, glob.escape(path.name))
+
+        def write(part: Path) -> None:
+            # pandas ends the lines as this system does
+            part.write_text(text, encoding="utf-8", newline="")
+            # before the other file is put in its place, so that none of them is replaced if one cannot be written
+            super(ReportTable, self).save(data)
+
+        write_atomically(Path(path), write)
 
 
 class CsvTable(Atomic, SpreadsheetSafe, CSVDataset):
-    """A table as CSV that a spreadsheet may open; otherwise `kedro_datasets.pandas.CSVDataset`."""
+    """A table as CSV that a spreadsheet may open, with the arguments of `kedro_datasets.pandas.CSVDataset`."""
 
 
 class JsonFile(Atomic, JSONDataset):
-    """Plain values as JSON; see `kedro_datasets.json.JSONDataset`."""
+    """Plain values as JSON, with the arguments of `kedro_datasets.json.JSONDataset`."""
 
 
 class CheckRecord(JsonFile):
-    """What a check found, as JSON. Its readers wait for the check and take nothing from it."""
+    """The result of a check, as JSON. Its readers wait for the check and take nothing from it."""
 
 
 class TextFile(Atomic, TextDataset):
-    """A text, such as a page; see `kedro_datasets.text.TextDataset`."""
+    """A text, such as a page, with the arguments of `kedro_datasets.text.TextDataset`."""
 
 
 class Figure(Atomic, PlotlyDataset):
-    """A Plotly figure as JSON; see `kedro_datasets.plotly.JSONDataset`."""
+    """A Plotly figure as JSON, with the arguments of `kedro_datasets.plotly.JSONDataset`."""

@@ -20,7 +20,7 @@ class WebDataset(AbstractDataset[None, Transport]):
         cache: Folder of the answers, one JSON file each.
         offline: Whether to use the cache only, and never the network.
         metadata: For kedro-viz.
-        manners: How to ask; see `web.transport.Manners`.
+        manners: How to ask, the settings of `web.transport.Manners`.
 
     Raises:
         DatasetError: If there is no such manner, or it has no sense.
@@ -37,7 +37,7 @@ class WebDataset(AbstractDataset[None, Transport]):
             raise DatasetError(f"how to ask the web is set wrongly: {wrong}") from error
 
     def load(self) -> Transport:
-        """The transport."""
+        """Return the transport."""
         return Cached(self._cache, None if self._offline else Http(self._manners))
 
     def save(self, data: None) -> None:

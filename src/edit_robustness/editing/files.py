@@ -13,7 +13,8 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from edit_robustness.editing.edits import EDITS, Edit, Origin
-from edit_robustness.editing.method import Prepared, Unsolvable
+from edit_robustness.editing.method import Unsolvable
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.storage import DamagedFile, checksum, write_atomically
 
 FORMAT = 5

@@ -16,8 +16,9 @@ from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.editing.edits import Edit, Frame
 from edit_robustness.editing.files import NOT_FINITE, refuse_not_finite
-from edit_robustness.editing.method import NOTHING, Method, Prepared, Unsolvable
+from edit_robustness.editing.method import Method, Unsolvable
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT, Listed

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from edit_robustness.editing.method import Corpus
+from edit_robustness.models.batching import batched_by_length, up_to
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids
@@ -59,8 +60,7 @@ def second_moments(
             "give it more text (corpus_source) or raise the number of tokens (mom2_tokens)"
         )
     total = {site: torch.zeros(lm.weight(site).shape[1], lm.weight(site).shape[1]).double() for site in sites}
-    batches = [rows[i : i + _BATCH] for i in range(0, len(rows), _BATCH)]
-    for batch in progress(batches):
+    for batch in progress(_batches(rows)):
         ids, mask = pad(batch, lm.pad_id, side="right", device=lm.device)
         inputs = inputs_at(lm, sites, input_ids=ids, attention_mask=mask, position_ids=positions(mask))
         for site, keys in inputs.items():
@@ -86,16 +86,15 @@ def energy_inside(
     """
     rows = _tokenize(lm, texts, tokens)
     inside_energy, total_energy = dict.fromkeys(projections, 0.0), dict.fromkeys(projections, 0.0)
-    for first in range(0, len(rows), _BATCH):
-        ids, mask = pad(rows[first : first + _BATCH], lm.pad_id, side="right", device=lm.device)
+    for batch in _batches(rows):
+        ids, mask = pad(batch, lm.pad_id, side="right", device=lm.device)
         inputs = inputs_at(lm, list(projections), input_ids=ids, attention_mask=mask, position_ids=positions(mask))
         for site, keys in inputs.items():
             real_keys = keys[mask.bool()].float().cpu().double()
             inside_energy[site] += float(projections[site](real_keys).square().sum())
             total_energy[site] += float(real_keys.square().sum())
-    return {site: inside_energy[site] / total_energy[site] for site in projections if total_energy[site]}, sum(
-        map(len, rows)
-    )
+    shares = {site: inside_energy[site] / total_energy[site] for site in projections if total_energy[site]}
+    return shares, sum(map(len, rows))
 
 
 def unread_texts(lm: LanguageModel, texts: Sequence[str], tokens: int) -> Sequence[str]:
@@ -117,4 +116,8 @@ def _tokenize(lm: LanguageModel, texts: Sequence[str], tokens: int) -> list[list
         row = prompt_ids(lm, Rendered(text))[: min(_LONGEST, remaining_tokens)]
         rows.append(row)
         remaining_tokens -= len(row)
-    return sorted(rows, key=len, reverse=True)
+    return rows
+
+
+def _batches(rows: Sequence[list[int]]) -> list[list[list[int]]]:
+    return batched_by_length(rows, len, up_to(_BATCH), longest_first=True)

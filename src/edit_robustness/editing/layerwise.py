@@ -25,8 +25,9 @@ from edit_robustness.editing.closed_form import dead_figures
 from edit_robustness.editing.edits import LowRank, weights_changed
 from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.keys import StatementWeight, mean_key
-from edit_robustness.editing.method import Corpus, Prepared
+from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from edit_robustness.editing.edits import Edit, Origin
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.editing.registry import ENTRIES
-from edit_robustness.models.language_model import LanguageModel, checksums
+from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact, Relation
 
@@ -39,33 +38,6 @@ class Corpus:
     facts: tuple[Fact, ...] = ()
     relations: Mapping[str, Relation] = field(default_factory=dict)
     moments: Mapping[Site, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """Artefact that a method computes once for a model: named tensors and texts.
-
-    Attributes:
-        tensors: The tensors that edits are computed from.
-        texts: The texts that edits are computed from.
-        figures: Measurements made on the way, as JSON values. Edits and the run's record repeat them.
-    """
-
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    texts: tuple[str, ...] = ()
-    figures: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Return a hash of the content; empty if nothing was prepared."""
-        if not self.tensors and not self.texts:
-            return ""
-        sums = {name: (list(tensor.shape), checksums(tensor)) for name, tensor in self.tensors.items()}
-        return fingerprint(sums, list(self.texts))
-
-
-NOTHING = Prepared()
-"""The artefact of methods that prepare nothing."""
 
 
 class Unsolvable(ArithmeticError, ValueError):
@@ -205,17 +177,3 @@ class Trained(Method):
     @abstractmethod
     def train(self, lm: LanguageModel, corpus: Corpus, *, start: Prepared | None = None) -> Iterator[Prepared]:
         """Yield states of the training, from each of which it can resume by `start`; the last is the artefact."""
-
-
-def fingerprint(*parts: object) -> str:
-    """Compute a short hash of JSON values, dataclasses and texts: equal inputs have equal hashes."""
-    text = json.dumps(parts, sort_keys=True, default=_to_plain, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _to_plain(value: Any) -> Any:
-    if hasattr(value, "__dataclass_fields__"):
-        return asdict(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"cannot fingerprint {type(value).__name__}")

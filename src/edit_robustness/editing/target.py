@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.method import Corpus, Method
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, without_padding
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from edit_robustness.models.batching import batched_by_length, up_to
 from edit_robustness.models.decode import prefill
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import Rendered, prompt_ids, target_ids
@@ -48,9 +49,7 @@ def familiarity(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> Itera
         rows: Statements per batch.
     """
     ids = {fact.id: prompt_ids(lm, Rendered(fact.statement)) for fact in facts}
-    by_length = sorted(facts, key=lambda fact: len(ids[fact.id]))
-    for start in range(0, len(by_length), rows):
-        batch = by_length[start : start + rows]
+    for batch in batched_by_length(facts, lambda fact: len(ids[fact.id]), up_to(rows)):
         logits = prefill(lm, [ids[fact.id] for fact in batch]).logits
         yield _table([_measure(lm, fact, fact_logits) for fact, fact_logits in zip(batch, logits, strict=True)])
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -168,7 +168,7 @@ def _apart(name: str, fact: Fact) -> bool:
     return not any(searched in one or one in searched for one in own)
 
 
-def _row(transcript: Transcript, fact: Fact, others: Sequence[str], model: str) -> dict:
+def _row(transcript: Transcript, fact: Fact, others: Sequence[str], model: str) -> dict[str, Any]:
     question = " ".join(one for one in _sentences(transcript.turns[0].text) if one.endswith("?"))
     stances = [stance(text, fact, others, question=question) for text in transcript.said]
     taken = [one.claim for one in stances if one.claim != "open"]

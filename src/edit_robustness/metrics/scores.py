@@ -6,6 +6,7 @@ Intervals and averages are not made here: every score can be traced to the answe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,7 +94,7 @@ def _read(answers: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _names(row: dict) -> tuple[str, ...]:
+def _names(row: dict[Any, Any]) -> tuple[str, ...]:
     new = (row["target_new"], *read_names(row["target_new_aliases"]))
     return (*new, row["target_true"], *read_names(row["target_true_aliases"]), row["subject"])
 

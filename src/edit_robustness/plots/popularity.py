@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -114,7 +116,7 @@ def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[order.index]
 
 
-def _label(row, several: bool) -> str:
+def _label(row: Any, several: bool) -> str:
     outcome = spoken(row.outcome, OUTCOMES)
     text = f"{outcome}" if row.family == "memorisation" else f"{theme.method_label(row.method)}: {outcome.lower()}"
     return f"{row.model}, {text}" if several else text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -58,7 +61,7 @@ def cell(index: int, columns: int, total: int) -> dict[str, int]:
     return {"row": index // columns + 1, "col": index % columns + 1}
 
 
-def finish(figure: go.Figure, height: int, **layout) -> go.Figure:
+def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     """Apply the theme; the background is left open, so that a figure sits on a light or a dark page."""
     titled = any(note.text for note in figure.layout.annotations)
     figure.update_layout(
@@ -83,7 +86,7 @@ def nothing(reason: str) -> go.Figure:
     return finish(figure, 160)
 
 
-def bars(value, low, high) -> dict[str, object]:
+def bars(value: pd.Series, low: pd.Series, high: pd.Series) -> dict[str, object]:
     """Error bars from bounds: plotly wants distances."""
     return {
         "type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low, "thickness": 1.4,

@@ -84,7 +84,11 @@ def _models(items: pd.DataFrame) -> list[str]:
     return list(items["model"]) if len(items) else []
 
 
-def _with_failed(shares: dict[str, dict[str, dict]], items: pd.DataFrame) -> dict[str, dict[str, dict]]:
+_Shares = dict[str, dict[str, dict[str, Any]]]
+"""For each model, method and label a share with its interval."""
+
+
+def _with_failed(shares: _Shares, items: pd.DataFrame) -> _Shares:
     """The shares, with a line without figures for each method of which no conversation was held."""
     whole = {model: dict(methods) for model, methods in shares.items()}
     for model, method in {**_failed(items, silent=False), **_failed(items, silent=True)}:

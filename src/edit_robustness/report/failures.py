@@ -97,7 +97,8 @@ def locality_breaks(answers: pd.DataFrame, shown: int) -> pd.DataFrame:
     after = local[local["method"] != "none"].merge(before, on=["model", "probe_id"], how="left")
     now, then = _names(after, "text"), _names(after, "text_before")
     cases = after[now & ~then].drop_duplicates(["model", "method", "fact_id"])
-    return cases.groupby(["model", "method"], sort=False).head(shown)[BREAK_COLUMNS].reset_index(drop=True)
+    breaks: pd.DataFrame = cases.groupby(["model", "method"], sort=False).head(shown)[BREAK_COLUMNS]
+    return breaks.reset_index(drop=True)
 
 
 def _names(answers: pd.DataFrame, column: str) -> np.ndarray:

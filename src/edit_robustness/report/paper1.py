@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -139,7 +140,7 @@ def _pairs(alike: pd.DataFrame, other: str, about: dict[str, object]) -> Iterato
             }
 
 
-def _found(higher: Mapping, lower: Mapping) -> str:
+def _found(higher: Mapping[Any, float], lower: Mapping[Any, float]) -> str:
     if higher["low"] > lower["high"]:
         return AGREES
     return DISAGREES if higher["high"] < lower["low"] else CANNOT_TELL

@@ -99,7 +99,7 @@ def speak(
 
 def _ending(lm: LanguageModel, ids: Sequence[int]) -> str:
     """Return the last few characters of a prompt, special tokens included."""
-    return lm.tokenizer.decode(ids[-_MARK_TOKENS:])
+    return str(lm.tokenizer.decode(ids[-_MARK_TOKENS:]))
 
 
 @validated(frozen=True, config=STRICT)

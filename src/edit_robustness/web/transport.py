@@ -269,7 +269,8 @@ class Http(Transport):
         return response
 
     def _pause(self, state: RetryCallState) -> float:
-        return min(self._manners.backoff * 2 ** (state.attempt_number - 1), self._manners.longest_wait)
+        pause: float = self._manners.backoff * 2 ** (state.attempt_number - 1)
+        return min(pause, self._manners.longest_wait)
 
     def _send_once(self, request: Request, host: _Host) -> Response:
         host.wait()

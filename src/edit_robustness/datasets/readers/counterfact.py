@@ -40,9 +40,9 @@ def _row(record: Record) -> Row:
         "page_views": _views(record),
         "paraphrases": texts(record, "paraphrase_prompts"),
         "neighbours": [
-            one
+            neighbour
             for prompt in texts(record, "neighborhood_prompts")
-            for one in completion((prompt,), (true,) if true else ())
+            for neighbour in completion((prompt,), (true,) if true else ())
         ],
     }
 
@@ -65,10 +65,10 @@ def read_counterfact_flat(records: Sequence[Record], options: Options) -> list[R
 
 def _flat_row(record: Record, options: Options) -> Row:
     subject, true, case = text(record, "subject"), texts(record, "ground_truth"), text(record, "case_id")
-    asked = text(record, "locality_prompt")
-    elsewhere = asked.startswith(_OF_ZSRE)
+    prompt = text(record, "locality_prompt")
+    elsewhere = prompt.startswith(_OF_ZSRE)
     answer = texts(record, "locality_ground_truth") or (() if elsewhere else true)
-    beside = completion(question(asked) if elsewhere else (asked,) if asked else (), answer)
+    locality = completion(question(prompt) if elsewhere else (prompt,) if prompt else (), answer)
     return {
         "id": f"counterfact-{case}" if case else "",
         "subject": subject,
@@ -78,7 +78,7 @@ def _flat_row(record: Record, options: Options) -> Row:
         "target_new": text(record, "target_new"),
         "page_views": _views(record),
         "paraphrases": texts(record, "rephrase_prompt") if options.rephrase_is_paraphrase else (),
-        "unrelated" if elsewhere else "neighbours": beside,
+        "unrelated" if elsewhere else "neighbours": locality,
     }
 
 

@@ -41,16 +41,18 @@ def draw_new_objects(rows: Sequence[Row], object_aliases: Sequence[Sequence[str]
     """
     readable = [pair for pair in zip(rows, object_aliases, strict=True) if UNREADABLE not in pair[0]]
     pools, answers = _objects(readable), _answers(row for row, _ in readable)
-    drawn = []
+    complete_rows = []
     for row in rows:
         if UNREADABLE in row:
-            drawn.append(row)
+            complete_rows.append(row)
             continue
         right = answers[_question(row)] | {letters(row["subject"])}
         rng = Random(f"{seed}/{row['relation']}/{plain(row['subject'])}/{plain(row['target_true'])}")
         new = _draw(pools[row["relation"]], right, rng)
-        drawn.append(row | {"target_new": new.name, "target_new_aliases": new.aliases, "target_new_id": new.item})
-    return drawn
+        complete_rows.append(
+            row | {"target_new": new.name, "target_new_aliases": new.aliases, "target_new_id": new.item}
+        )
+    return complete_rows
 
 
 def _draw(pool: Sequence[_Object], right: frozenset[str] | set[str], rng: Random) -> _Object:
@@ -58,24 +60,25 @@ def _draw(pool: Sequence[_Object], right: frozenset[str] | set[str], rng: Random
         # nearly always the first will do, and the whole pool need not be looked through for each row
         if right.isdisjoint((new := rng.choice(pool)).names):
             return new
-    left = [new for new in pool if right.isdisjoint(new.names)]
-    return rng.choice(left) if left else _Object("")
+    candidates = [new for new in pool if right.isdisjoint(new.names)]
+    return rng.choice(candidates) if candidates else _Object("")
 
 
 def _objects(rows: Sequence[tuple[Row, Sequence[str]]]) -> dict[str, list[_Object]]:
-    """For each relation its objects, each once, in an order that does not follow the rows'."""
-    found: dict[str, dict[str, _Object]] = defaultdict(dict)
+    """Return for each relation its objects, each once, in an order that does not follow the rows'."""
+    by_relation: dict[str, dict[str, _Object]] = defaultdict(dict)
     for row, aliases in rows:
         if key := plain(row["target_true"]):
-            one = _Object(row["target_true"], tuple(aliases), row.get("target_true_id", ""))
+            object_ = _Object(row["target_true"], tuple(aliases), row.get("target_true_id", ""))
             # of one name several rows may speak, some without aliases: take what says most, however rows are ordered
-            known = found[row["relation"]].get(key, one)
-            found[row["relation"]][key] = max(known, one, key=lambda each: (len(each.aliases), each))
-    return defaultdict(list, {relation: sorted(objects.values()) for relation, objects in found.items()})
+            fullest = by_relation[row["relation"]].get(key, object_)
+            best = max(fullest, object_, key=lambda candidate: (len(candidate.aliases), candidate))
+            by_relation[row["relation"]][key] = best
+    return defaultdict(list, {relation: sorted(objects.values()) for relation, objects in by_relation.items()})
 
 
 def _answers(rows: Iterable[Row]) -> dict[tuple[str, str], set[str]]:
-    """All right answers to what is asked of a subject, over all rows that ask it."""
+    """Return all right answers to what is asked of a subject, over all rows that ask it."""
     answers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:
         answers[_question(row)].update(map(letters, (row["target_true"], *row.get("target_true_aliases", ()))))

@@ -34,7 +34,7 @@ class NotReadable(ValueError):
 
 
 def local_copy(path: str, cache: Path, transfer: Transfer | None = None) -> Path:
-    """The path itself, or for an address (``https://``, ``s3://`` ...) its copy in `cache`, made the first time.
+    """Return the path itself, or for an address (``https://``, ``s3://`` ...) its copy in `cache`, made the first time.
 
     The copy's name depends on no credential in the address: a signed address may be signed anew.
 
@@ -43,11 +43,11 @@ def local_copy(path: str, cache: Path, transfer: Transfer | None = None) -> Path
     """
     if "://" not in path:
         return Path(path)
-    shown = redacted(path)
-    copy = cache / f"{hashlib.sha256(shown.encode()).hexdigest()[:12]}-{PurePosixPath(urlsplit(path).path).name}"
+    address = redacted(path)
+    copy = cache / f"{hashlib.sha256(address.encode()).hexdigest()[:12]}-{PurePosixPath(urlsplit(path).path).name}"
     if not copy.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        logger.info("copying %s to %s, once", shown, copy)
+        logger.info("copying %s to %s, once", address, copy)
         try:
             download(path, copy, transfer or Transfer())
         except NoAnswer as failure:
@@ -104,17 +104,17 @@ def field_names(names: Iterable[Any]) -> list[str]:
     Raises:
         NotReadable: If two are the same.
     """
-    compared = list(map(field_name, names))
-    for name, number in Counter(compared).items():
+    folded = list(map(field_name, names))
+    for name, number in Counter(folded).items():
         if number > 1 and name:
             raise NotReadable(
                 f"{number} columns are called {shown(name)} (capitals and outer spaces aside); rename one"
             )
-    return compared
+    return folded
 
 
 def _read_json(path: Path) -> Records:
-    """A list of records, or one record a line, whichever the name says: copies go by both names."""
+    """Read a list of records, or one record per line, whichever the name says: copies go by both names."""
     text = path.read_text(encoding="utf-8-sig")
     if text.lstrip().startswith("["):
         return Records(_elements(text))
@@ -126,7 +126,7 @@ def _read_json(path: Path) -> Records:
 
 
 def _elements(text: str) -> list[Record]:
-    """The records of a JSON list; where no parser takes it whole, each element on its own."""
+    """Return the records of a JSON list; where no parser takes it whole, each element on its own."""
     try:
         return [_json_record(value) for value in json.loads(text, object_pairs_hook=_pairs)]
     except json.JSONDecodeError:
@@ -225,9 +225,10 @@ def _read_parquet(path: Path) -> Records:
 
 def _cells(column: pa.ChunkedArray) -> list[Any]:
     try:
-        return column.to_pylist(maps_as_pydicts="strict")
+        cells: list[Any] = column.to_pylist(maps_as_pydicts="strict")
     except (ValueError, OverflowError, KeyError):  # bytes that are no UTF-8, a date out of range: cell by cell
-        return [_cell(scalar) for scalar in column]
+        cells = [_cell(scalar) for scalar in column]
+    return cells
 
 
 def _cell(scalar: pa.Scalar) -> Any:

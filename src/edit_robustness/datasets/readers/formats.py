@@ -105,6 +105,6 @@ FORMATS: dict[str, Format] = {
 
 
 def looks_like(record: Record) -> str | None:
-    """The form that a record looks like; of several, the one that asks for most."""
-    fitting = [name for name, form in FORMATS.items() if set(form.fields) <= set(record)]
-    return max(fitting, key=lambda name: len(FORMATS[name].fields), default=None)
+    """Return the form that a record looks like; of several, the one that asks for most."""
+    forms = [name for name, form in FORMATS.items() if set(form.fields) <= set(record)]
+    return max(forms, key=lambda name: len(FORMATS[name].fields), default=None)

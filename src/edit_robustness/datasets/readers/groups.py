@@ -51,23 +51,23 @@ def specificity(groups: Any, subject: str, template: str) -> tuple[dict[str, lis
     left_out = []
     for group, (prompts, answers) in _items(groups):
         kind = _KINDS.get(plain(group).replace(" ", "_").replace("-", "_"))
-        read = completion(prompts, answers, subject)
-        if kind == "" or not read:
-            left_out.append(_named("locality", group, "" if read else "without a prompt or an answer"))
+        prompt_record = completion(prompts, answers, subject)
+        if kind == "" or not prompt_record:
+            left_out.append(_named("locality", group, "" if prompt_record else "without a prompt or an answer"))
             continue
-        fields[kind or _kind_of(prompts[0], subject, template)] += read
+        fields[kind or _kind_of(prompts[0], subject, template)] += prompt_record
     return fields, left_out
 
 
 def consequences(groups: Any, subject: str) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the prompts of a `portability`, and for each prompt that is left out the name of its group."""
-    kept, left_out = [], []
+    records, left_out = [], []
     for group, (prompts, answers) in _items(groups):
-        if read := completion(prompts, answers, subject):
-            kept += read
+        if prompt_record := completion(prompts, answers, subject):
+            records += prompt_record
         else:
             left_out.append(_named("portability", group, "without a prompt or an answer"))
-    return kept, left_out
+    return records, left_out
 
 
 def _names_subject(prompt: str, subject: str) -> bool:
@@ -88,7 +88,7 @@ def _named(field: str, group: str, why: str) -> str:
 
 
 def _items(groups: Any) -> Iterator[tuple[str, Item]]:
-    """Each prompt with its group's name, empty for none."""
+    """Yield each prompt with its group's name, empty for none."""
     groups = nested(groups)
     if isinstance(groups, Mapping) and not any(key in groups for key in _PROMPTS):
         for group, items in groups.items():
@@ -98,7 +98,7 @@ def _items(groups: Any) -> Iterator[tuple[str, Item]]:
 
 
 def _listed(items: Any) -> Iterator[Item]:
-    """The prompts of one group; what is no record counts as a prompt without an answer."""
+    """Yield the prompts of one group; what is no record counts as a prompt without an answer."""
     items = nested(items)
     for item in items if isinstance(items, list | tuple) else [items]:
         item = nested(item)
@@ -109,12 +109,12 @@ def _listed(items: Any) -> Iterator[Item]:
 
 
 def _pairs(prompts: Any, answers: Any) -> Iterator[Item]:
-    """One prompt with its answers; or prompts in a list, each with the answer at its place."""
+    """Yield one prompt with its answers; or prompts in a list, each with the answer at its place."""
     if not isinstance(prompts, list | tuple) or len(prompts) == 1:
         yield names(prompts), names(answers)
         return
-    paired = isinstance(answers, list | tuple) and len(answers) == len(prompts)
-    for prompt, answer in zip(prompts, answers if paired else [()] * len(prompts), strict=True):
+    has_answers = isinstance(answers, list | tuple) and len(answers) == len(prompts)
+    for prompt, answer in zip(prompts, answers if has_answers else [()] * len(prompts), strict=True):
         yield names(prompt), names(answer)
 
 

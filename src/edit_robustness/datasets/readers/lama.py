@@ -55,7 +55,7 @@ def _triple(record: Record) -> Row:
 
 
 def load_pararel(folder: Path) -> list[Record]:
-    """The triples of every relation in a folder, each with its relation and the relation's templates.
+    """Return the triples of every relation in a folder, each with its relation and the relation's templates.
 
     Raises:
         NotReadable: Where the folder has no triples, or a file cannot be read.
@@ -79,10 +79,10 @@ def _records(file: Path) -> list[Record]:
 
 
 def _templates(file: Path) -> list[str]:
-    """The patterns that end in the object, with the subject's slot; none where a relation has no patterns."""
+    """Return the patterns that end in the object, with the subject's slot; none where a relation has no patterns."""
     patterns = [_pattern(file, record).rstrip(" .") for record in (_records(file) if file.exists() else ())]
-    cut = (pattern.removesuffix(_OBJECT).strip() for pattern in patterns if pattern.endswith(_OBJECT))
-    return list(dict.fromkeys(template.replace(_SUBJECT, SLOT) for template in cut if template.count(_SUBJECT) == 1))
+    starts = (pattern.removesuffix(_OBJECT).strip() for pattern in patterns if pattern.endswith(_OBJECT))
+    return list(dict.fromkeys(start.replace(_SUBJECT, SLOT) for start in starts if start.count(_SUBJECT) == 1))
 
 
 def _pattern(file: Path, record: Record) -> str:

@@ -1,4 +1,4 @@
-"""What readers share: records of a file, rows of the raw table, and values that may lie deep, or be missing.
+"""The common part of readers: records of a file, rows of the raw table, and values that may lie deep, or be missing.
 
 Each function here reads a cell whatever file it came from (`prompts.cells`), and refuses one of the wrong type with
 the path of its fields, so that `each` can give the reason for that record and go on with the next.
@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Options:
-    """What a catalog entry may say of how records are read.
+    """Options of a catalog entry for how records are read.
 
     Attributes:
         seed: Of drawing new objects, where a data set has none.
@@ -38,16 +38,16 @@ class Options:
     rephrase_is_paraphrase: bool = False
 
 
-def each(records: Sequence[Record], read: Callable[[Record], Row]) -> list[Row]:
+def each(records: Sequence[Record], reader: Callable[[Record], Row]) -> list[Row]:
     """Read each record as a row; one that cannot be read becomes a row with nothing but the reason."""
-    return [_row(record, read) for record in records]
+    return [_row(record, reader) for record in records]
 
 
-def _row(record: Record, read: Callable[[Record], Row]) -> Row:
+def _row(record: Record, reader: Callable[[Record], Row]) -> Row:
     if UNREADABLE in record:
         return {UNREADABLE: record[UNREADABLE]}
     try:
-        return read(record)
+        return reader(record)
     except PydanticCustomError as reason:
         return {UNREADABLE: str(reason)}
 
@@ -95,10 +95,10 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(flat_texts(nested(value))))
 
 
-def reading(read: Callable[[Any], T], value: Any, path: Sequence[str]) -> T:
+def reading(reader: Callable[[Any], T], value: Any, path: Sequence[str]) -> T:
     """Read a value, with the path of its fields before the reason why it cannot be read."""
     try:
-        return read(value)
+        return reader(value)
     except PydanticCustomError as reason:
         raise refusal(f"{'.'.join(path)} {reason}") from None
 
@@ -107,5 +107,5 @@ def completion(prompts: Sequence[str], objects: Sequence[str], subject: str = ""
     """Return a neighbour or a consequence, in a list; an empty list if its prompt or its answer is missing."""
     if not prompts or not objects:
         return []
-    named = subject if names_any(prompts[0], (subject,)) else ""
-    return [{"prompt": prompts[0], "target": objects[0], "aliases": tuple(objects[1:]), "subject": named}]
+    subject_name = subject if names_any(prompts[0], (subject,)) else ""
+    return [{"prompt": prompts[0], "target": objects[0], "aliases": tuple(objects[1:]), "subject": subject_name}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from edit_robustness.datasets.readers.groups import consequences, specificity
 from edit_robustness.datasets.readers.records import Options, Record, Row, at, completion, each, reading, text, texts
@@ -41,13 +42,13 @@ def _row(record: Record) -> Row:
     }
 
 
-def question(asked: str) -> tuple[str, ...]:
+def question(prompt: str) -> tuple[str, ...]:
     """Return a question without its marker, and with the question mark that it lacks; nothing for an empty one."""
-    asked = asked.removeprefix(_OTHER_QUESTION.strip()).strip()
-    return (asked if asked.endswith("?") else f"{asked}?",) if asked else ()
+    prompt = prompt.removeprefix(_OTHER_QUESTION.strip()).strip()
+    return (prompt if prompt.endswith("?") else f"{prompt}?",) if prompt else ()
 
 
-def _consequences(record: Record, subject: str) -> tuple[list[dict], list[str]]:
+def _consequences(record: Record, subject: str) -> tuple[list[dict[str, Any]], list[str]]:
     return reading(partial(consequences, subject=subject), at(record, "portability"), ("portability",))
 
 
@@ -63,11 +64,11 @@ def read_knowedit(records: Sequence[Record], options: Options) -> list[Row]:
 def _knowedit_row(record: Record) -> Row:
     subject = text(record, "subject")
     prompt = text(record, "prompt") or text(record, "src")
-    true = next((found for field in _OLD_OBJECTS if (found := texts(record, field))), ())
+    true = next((objects for field in _OLD_OBJECTS if (objects := texts(record, field))), ())
     template = prompt.replace(subject, SLOT, 1) if subject else prompt
     sort = partial(specificity, subject=subject, template=template)
     fields, without_kind = reading(sort, at(record, "locality"), ("locality",))
-    follows, unanswered = _consequences(record, subject)
+    follows, without_answer = _consequences(record, subject)
     return {
         "subject": subject,
         "prompt": prompt,
@@ -77,5 +78,5 @@ def _knowedit_row(record: Record) -> Row:
         "paraphrases": texts(record, "rephrase_prompt") or texts(record, "rephrase"),
         **fields,
         "consequences": follows,
-        LEFT_OUT: [*without_kind, *unanswered],
+        LEFT_OUT: [*without_kind, *without_answer],
     }

@@ -42,6 +42,8 @@ EDITS: Mapping[str, type[Edit]] = MappingProxyType(
 )
 """Every kind of edit that can be stored in a file."""
 
+Edit.in_order, Edit.kinds = Chain, EDITS
+
 
 @contextmanager
 def all_applied(lm: LanguageModel, edits: Sequence[Appliable], rows: Sequence[Rows]) -> Iterator[LanguageModel]:

@@ -6,19 +6,17 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from edit_robustness.editing.edits.edit import Edit, Origin
 from edit_robustness.editing.edits.weights import WeightEdit, weights_changed
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Rows
-
-if TYPE_CHECKING:
-    from edit_robustness.editing.method import Prepared
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +84,13 @@ class Chain(Edit):
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Chain:
         """Rebuild the chain from what `to_tensors` returned."""
-        from edit_robustness.editing.edits import EDITS  # imported here, because the table includes this class
-
         edits: list[Edit] = []
         for number in range(len(texts)):
             entry, mark = json.loads(texts[str(number)]), f"{number}/"
             part_tensors = {
                 name.removeprefix(mark): tensor for name, tensor in tensors.items() if name.startswith(mark)
             }
-            edit = EDITS[entry["kind"]].from_tensors(part_tensors, entry["texts"])
+            edit = Edit.kinds[entry["kind"]].from_tensors(part_tensors, entry["texts"])
             edits.append(edit.signed(Origin.parse(entry["origin"])) if entry["origin"] else edit)
         return cls(tuple(edits))
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor
 
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Rows
-
-if TYPE_CHECKING:
-    from edit_robustness.editing.method import Prepared
 
 
 class NotRowwise(Exception):
@@ -78,12 +76,18 @@ class Edit(ABC):
     """An immutable change of a model.
 
     Attributes:
+        in_order: Makes one edit of several, in order.
+        kinds: Every kind of edit by its name.
         kind: Name of the kind in files.
         acts_by_hooks: Whether it has effects that are neither weights nor text, so that a later edit of its kind must
             be combined with it (`then`).
         origin: Where it comes from. An edit without an origin is applied to any model that it fits.
         prefix: Text that is put before every prompt; empty for all kinds but `Frame`.
     """
+
+    # set by the package, because a chain and all the kinds are edits themselves
+    in_order: ClassVar[Callable[[tuple[Edit, ...]], Edit]]
+    kinds: ClassVar[Mapping[str, type[Edit]]]
 
     kind: ClassVar[str]
     acts_by_hooks: ClassVar[bool] = False
@@ -156,9 +160,7 @@ class Edit(ABC):
 
     def __add__(self, later: Edit) -> Edit:
         """Return a chain of this edit and the later one."""
-        from edit_robustness.editing.edits.chain import Chain  # imported here, because a chain is an edit
-
-        return Chain((*self.parts(), *later.parts()))
+        return Edit.in_order((*self.parts(), *later.parts()))
 
     def signed(self, origin: Origin) -> Self:
         """Return the edit with an origin."""

@@ -6,18 +6,16 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
 from edit_robustness.editing.edits.edit import Edit, NotCombined, NotRowwise
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.serac.networks import Networks
 from edit_robustness.editing.serac.routing import Entry, Router
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Rows
-
-if TYPE_CHECKING:
-    from edit_robustness.editing.method import Prepared
 
 
 @dataclass(frozen=True, eq=False)

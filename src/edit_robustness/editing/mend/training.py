@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from edit_robustness.editing.mend.networks import Batch, GradientEditors, Row, asked, token_gradients
-from edit_robustness.editing.method import Corpus, Prepared
+from edit_robustness.editing.method import Corpus
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.training import Course, Pace, other_objects, part, split_by_subject
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site

@@ -13,8 +13,9 @@ from torch import Tensor
 from edit_robustness.editing.closed_form import RowMap, least_squares, null_space, projector
 from edit_robustness.editing.key_statistics import energy_inside, unread_texts
 from edit_robustness.editing.layerwise import Layerwise
-from edit_robustness.editing.method import Corpus, Prepared
+from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.setting_types import STRICT

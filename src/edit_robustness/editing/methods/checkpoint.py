@@ -9,8 +9,9 @@ from pydantic import StringConstraints
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.edits import Checkpoint
-from edit_robustness.editing.method import Method, Prepared
+from edit_robustness.editing.method import Method
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT

@@ -8,8 +8,9 @@ from typing import ClassVar
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.edits import Frame
-from edit_robustness.editing.method import Method, Prepared
+from edit_robustness.editing.method import Method
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.prompts.demonstrations import sentence
 from edit_robustness.records import Fact

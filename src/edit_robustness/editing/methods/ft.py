@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from edit_robustness.editing.edits import Adam, AdamTrace
-from edit_robustness.editing.method import Method, Prepared
+from edit_robustness.editing.method import Method
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids, target_ids

@@ -15,8 +15,9 @@ from torch.nn.functional import cross_entropy
 
 from edit_robustness.editing.edits import Codebook
 from edit_robustness.editing.last_token import split_at_last_token
-from edit_robustness.editing.method import Method, Prepared
+from edit_robustness.editing.method import Method
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.target import Prompts, with_cached_head
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site

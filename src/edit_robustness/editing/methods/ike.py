@@ -12,8 +12,9 @@ from pydantic.dataclasses import dataclass
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from edit_robustness.editing.edits import Frame
-from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.prompts.demonstrations import Demonstration, demonstrations, new_fact, sentence
 from edit_robustness.records import Fact

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.last_token import rows_of, split_at_last_token
-from edit_robustness.editing.method import Corpus, Method, Prepared, Unsolvable
+from edit_robustness.editing.method import Corpus, Method, Unsolvable
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.target import Prompts, statement_contexts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site

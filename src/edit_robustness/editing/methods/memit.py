@@ -10,8 +10,8 @@ from torch import Tensor
 
 from edit_robustness.editing.closed_form import factored, least_squares, solver
 from edit_robustness.editing.layerwise import Layerwise
-from edit_robustness.editing.method import Prepared
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.layout import Site
 from edit_robustness.setting_types import STRICT
 

@@ -12,8 +12,9 @@ from pydantic.dataclasses import dataclass
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.mend.networks import Batch, GradientEditors, asked, token_gradients
 from edit_robustness.editing.mend.training import Schedule, artefact, editor_course, is_finished
-from edit_robustness.editing.method import Corpus, Prepared, Trained
+from edit_robustness.editing.method import Corpus, Trained
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact

@@ -14,8 +14,9 @@ from edit_robustness.editing.closed_form import RowMap, dead_figures, factored, 
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.keys import keys_in_contexts
-from edit_robustness.editing.method import Corpus, Prepared
+from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,

@@ -12,8 +12,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from edit_robustness.editing.edits.scoped import Scoped
-from edit_robustness.editing.method import Corpus, Prepared, Trained
+from edit_robustness.editing.method import Corpus, Trained
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.serac.lessons import (
     RUNNING_TEXT,
     Lesson,

@@ -15,8 +15,9 @@ from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_sta
 from edit_robustness.datasets.sequences import Checkpoint, checkpoints, replays
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
+from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.fold import SequenceParameters
-from edit_robustness.editing.method import Prepared, fingerprint
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.records import Document

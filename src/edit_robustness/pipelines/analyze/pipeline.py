@@ -8,14 +8,9 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.pipelines.analyze import nodes
 from edit_robustness.report.runs import collect_runs
-from edit_robustness.tables import collect, export
+from edit_robustness.tables import collect
 
 SETTINGS = "params:analyze"
-EXPORTED = (
-    *("scores", "answers", "memorisation", "features", "headline", "overview", "gaps", "rivals", "paper_1"),
-    *("orderings", "correlations", "regression", "prediction", "failed_items"),
-)
-"""Tables that stand beside the report; each is stored a second time under its name with ``_csv``."""
 
 
 def create_pipeline(models: Sequence[str]) -> Pipeline:
@@ -77,7 +72,4 @@ def _reporting() -> list[Node]:
     ]
     figures = ["robustness", "protocol", "popularity", "correlation"]
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}
-    return [
-        Node(nodes.write_report, {**inputs, "settings": SETTINGS}, "report", name="report"),
-        Node(export, list(EXPORTED), [f"{table}_csv" for table in EXPORTED], name="export"),
-    ]
+    return [Node(nodes.write_report, {**inputs, "settings": SETTINGS}, "report", name="report")]

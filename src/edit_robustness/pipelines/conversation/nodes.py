@@ -18,7 +18,8 @@ from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_sta
 from edit_robustness.datasets.run_record import made_with
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
+from edit_robustness.editing.fingerprints import fingerprint
+from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.metrics.conversation import LABELS, other_objects, turns_table, verdict_table
 from edit_robustness.metrics.conversation_judge import judged_table, question
 from edit_robustness.models.language_model import LanguageModel

@@ -7,7 +7,7 @@ from kedro.pipeline import Node, Pipeline
 from edit_robustness.datasets.resuming import fingerprints, resuming
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.pipelines.conversation import nodes
-from edit_robustness.tables import collect, export
+from edit_robustness.tables import collect
 
 _REPORTING = "params:conversation_report"
 
@@ -68,18 +68,16 @@ def create_report_pipeline(models: Sequence[str]) -> Pipeline:
     verdicts, compared, turns = collected.values()
     collected["conversation_failed_items"] = failed = "conversation_failed_items"
     tables = ["conversation_rates", "conversation_agreement"]
-    exported = [verdicts, turns, *tables, failed]
     return Pipeline(
         [
             *(Node(collect, _of(models, what), whole, name=f"collect_{what}") for what, whole in collected.items()),
             Node(nodes.sum_up, [verdicts, compared, _REPORTING], tables, name="sum_up_conversations"),
             Node(
                 nodes.write_page,
-                [*exported, _REPORTING, *_of(models, "conversation_run")],
+                [verdicts, turns, *tables, failed, _REPORTING, *_of(models, "conversation_run")],
                 "conversations",
                 name="write_conversations",
             ),
-            Node(export, exported, [f"{table}_csv" for table in exported], name="export_conversations"),
         ]
     )
 

@@ -9,7 +9,7 @@ from kedro.pipeline import Node, Pipeline
 from edit_robustness.pipelines.damage import nodes
 from edit_robustness.report.runs import collect_runs
 from edit_robustness.report.sequences import FIGURES
-from edit_robustness.tables import collect, export
+from edit_robustness.tables import collect
 
 SETTINGS = "params:damage"
 TAG = "damage"
@@ -23,13 +23,6 @@ COLLECTED = {
     "sequence_failed_items": "sequence_failed_items",
 }
 """Tables of each model, and the name of all models' together."""
-
-ESTIMATED = (
-    *("abilities", "ability_comparisons", "ability_paths", "kept", "kept_paths", "lifetimes", "survival", "held"),
-    *("retention", "frontier", "forgetting", "held_paths", "retention_paths"),
-)
-EXPORTED = (*COLLECTED.values(), "sequence_benchmarks", *ESTIMATED)
-"""Tables that stand beside the page; each is stored a second time under its name with ``_csv``."""
 
 
 def create_pipeline(models: Sequence[str]) -> Pipeline:
@@ -121,10 +114,7 @@ def _reporting() -> list[Node]:
         "settings": SETTINGS,
         **{figure: figure for figure in _figures(*FIGURES)},
     }
-    return [
-        Node(nodes.write_page, inputs, "sequences", name="write_sequences"),
-        Node(export, list(EXPORTED), [f"{table}_csv" for table in EXPORTED], name="export_sequences"),
-    ]
+    return [Node(nodes.write_page, inputs, "sequences", name="write_sequences")]
 
 
 def _figures(*names: str) -> list[str]:

@@ -17,10 +17,12 @@ from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_sta
 from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT, refuse_not_finite
+from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.fitting import TextNeed
 from edit_robustness.editing.key_statistics import count_tokens, second_moments
-from edit_robustness.editing.method import Corpus, Method, Prepared, Trained, Unsolvable, fingerprint
+from edit_robustness.editing.method import Corpus, Method, Trained, Unsolvable
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.writing import written_texts

@@ -12,7 +12,8 @@ from edit_robustness.datasets.folders import Landing, Manifest, Stored, made
 from edit_robustness.datasets.run_record import run_record
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.editing.method import NOTHING, Prepared, fingerprint
+from edit_robustness.editing.fingerprints import fingerprint
+from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.metrics.judge import conversations, is_judged, judgements_table
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.language_model import LanguageModel

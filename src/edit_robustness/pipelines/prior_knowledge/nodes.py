@@ -9,7 +9,7 @@ from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.answers import answers_under
 from edit_robustness.datasets.folders import Landing, Stored, made
 from edit_robustness.editing.edits import Edit, Frame
-from edit_robustness.editing.method import fingerprint
+from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.features import familiarity
 from edit_robustness.features.remote import FeatureParameters
 from edit_robustness.metrics.memorisation import memorisation_table

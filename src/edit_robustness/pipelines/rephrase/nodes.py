@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from edit_robustness.datasets.failures import PATIENCE, attempts
 from edit_robustness.datasets.folders import Landing, Manifest
-from edit_robustness.editing.method import fingerprint
+from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.progress import track
 from edit_robustness.prompts.kinds import KINDS, chosen_kinds
 from edit_robustness.prompts.probes import build_probes

@@ -16,10 +16,12 @@ from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, place, replays
 from edit_robustness.editing.edits import Appliable, Edit, Frame
 from edit_robustness.editing.files import FORMAT
+from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.fold import SequenceParameters, Step, fold
-from edit_robustness.editing.method import Method, Prepared, Unsolvable, fingerprint
+from edit_robustness.editing.method import Method, Unsolvable
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.past import Past
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import Rendered, prompt_ids
