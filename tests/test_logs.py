@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from edit_robustness import hooks
 from edit_robustness.errors import add_notes, described, is_expected
 from edit_robustness.logs import LogFile, Misleading, Terminal
+from edit_robustness.machine import machine
 from edit_robustness.text.secrets import redacted
 
 
@@ -75,7 +76,9 @@ def test_a_run_logs_a_line_per_node(caplog):
                 lines.after_dataset_loaded()
             lines.before_node_run(node)
         lines.after_pipeline_run()
-    assert caplog.messages == ["[1/2] tiny.rome.edit", "[2/2] tiny.rome.ask", "2 nodes in 0 s"]
+    *started, last = caplog.messages
+    assert started == ["[1/2] tiny.rome.edit", "[2/2] tiny.rome.ask"]
+    assert last == f"2 nodes in 0 s, 0 CPU s ({machine()})"
 
 
 def test_a_table_that_cannot_be_read_is_named_with_its_file():

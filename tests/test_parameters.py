@@ -128,6 +128,31 @@ def test_settings_that_are_missing_name_what_to_copy(whole):
     assert "\n" not in line
 
 
+ONE_OF_TWO = ("nullspace_energy", "nullspace_threshold")
+"""Settings that are unset in code, since a method takes one of them."""
+
+
+def differing(where, kind, settings):
+    """Each setting whose default in code is another than its value in the configuration."""
+    read = kind(**settings)
+    for name, field in kind.__pydantic_fields__.items():
+        default = field.get_default(call_default_factory=True)
+        if not field.is_required() and name in settings and name not in ONE_OF_TWO and getattr(read, name) != default:
+            yield f"{where}.{name}: {default} in code, {settings[name]} in conf/base"
+
+
+def test_defaults_in_code_are_those_of_the_configuration():
+    base = committed(CONF / "base")
+    blocks = {name: (kind, base[name]) for name, kind in BLOCKS.items()}
+    methods = {
+        f"methods.{name}.smollm2": (kind, base["methods"][name].get("smollm2")) for name, kind in METHODS.items()
+    }
+    # the only one without settings for the default model
+    assert [where for where, (_, settings) in methods.items() if settings is None] == ["methods.checkpoint.smollm2"]
+    pairs = {where: pair for where, pair in (blocks | methods).items() if pair[1] is not None}
+    assert [line for where, pair in pairs.items() for line in differing(where, *pair)] == []
+
+
 def test_what_the_command_line_alone_can_give_is_refused_in_a_file(whole):
     check_parameters({**whole, "facts_path": "x.csv"}, MODELS, RUNTIME, {"facts_path": "x.csv"})
     with pytest.raises(SettingError, match=r"`facts_path` has no effect in a file: .*--params=facts_path=x.csv"):

@@ -21,7 +21,7 @@ PAGES = (".html",)
 TIMES = frozenset(
     {
         *("finished", "seconds", "seconds_per_edit", "seconds_per_benchmark", "probes_per_second", "bytes_per_edit"),
-        *("checksum", "failed_at"),
+        *("checksum", "failed_at", "cpu_seconds", "machine"),
     }
 )
 """Fields of run records and of headers that differ between two equal runs. The size of an edit's file and the checksum

@@ -17,6 +17,8 @@ from kedro.framework.cli.utils import KedroCliError, load_entry_points
 from kedro.framework.project import LOGGING, pipelines
 from kedro.framework.session import KedroSession
 
+from edit_robustness.choices import SECTIONS
+from edit_robustness.choices import described as described_choices
 from edit_robustness.configuration_files import wrong_file
 from edit_robustness.errors import AGAIN, RunIncomplete, described, is_expected, is_halfway
 from edit_robustness.logs import LogFile, install
@@ -36,14 +38,16 @@ _ELSEWHERE = "viz"
 
 
 class Guarded(click.Group):
-    """The project's commands as Kedro and its plugins have them, with their errors told in this project's way."""
+    """The project's commands, and those of Kedro and its plugins with their errors told in this project's way."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return none: Kedro lists them already, under the names of those that they are from."""
-        return []
+        """Return the project's own: Kedro lists the others already, under the names of those that they are from."""
+        return sorted(self.commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, guarded."""
+        if cmd_name in self.commands:
+            return guarded(self.commands[cmd_name])
         for group in (*load_entry_points("project"), project_commands):
             command = group.get_command(ctx, cmd_name)
             if command is not None:
@@ -157,6 +161,18 @@ def _tell(line: str) -> None:
 @click.group(name="kedro", cls=Guarded, help="")
 def cli() -> None:
     """Run the commands of this project."""
+
+
+@cli.command("list")
+@click.argument("names", nargs=-1, type=click.Choice(list(SECTIONS)), metavar="[SORT]...")
+@click.pass_obj
+def list_choices(metadata: Any, names: tuple[str, ...]) -> None:
+    """List methods, kinds of prompt, tables of facts, benchmarks and models, one line each.
+
+    Name a SORT to list it alone: methods, kinds, facts, benchmarks or models.
+    """
+    for line in described_choices(names, Path(getattr(metadata, "project_path", Path.cwd())) / "conf"):
+        click.echo(line)
 
 
 for _plugin in load_entry_points("global"):

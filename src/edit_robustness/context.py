@@ -9,7 +9,14 @@ from typing import Any
 from kedro.framework.context import KedroContext
 from kedro.framework.project import pipelines
 
-from edit_robustness.configuration import check_models, check_parameters, runtime_names, shown
+from edit_robustness.configuration import (
+    USED_DEFAULTS,
+    check_models,
+    check_parameters,
+    fill_defaults,
+    runtime_names,
+    shown,
+)
 from edit_robustness.configuration.active import ActiveConfiguration, Holder, read_active
 from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.datasets.kept import FOLDERS
@@ -37,14 +44,16 @@ class ProjectContext(KedroContext):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         check_globals(self.config_loader["globals"])
-        parameters = self.config_loader["parameters"]
-        # the loader reads the files at each call, which takes a third of a second
-        self.config_loader["parameters"] = parameters
         catalog = self.config_loader["catalog"]
         check_entries(catalog)
         catalog = speakers_models(catalog)
         models = model_names(catalog)
+        filled = fill_defaults(self.config_loader["parameters"], catalog)
+        parameters = filled.parameters
         check_parameters(parameters, models, runtime_names(self.config_loader), self._runtime_params)
+        filled.check()
+        # the loader reads the files at each call, which takes a third of a second
+        self.config_loader["parameters"] = {**parameters, USED_DEFAULTS: filled.used}
         check_sources(catalog)
         check_web(catalog, parameters)
         check_judge(catalog, parameters)
@@ -54,6 +63,7 @@ class ProjectContext(KedroContext):
         self.config_loader["catalog"] = catalog
         active = read_active(parameters, models)
         check_models(catalog, parameters, [active.grid, active.sequential_grid or {}])
+        filled.log()
         _activate(active)
         stop_at_failure(parameters.get("stop_at_failure", False))
 

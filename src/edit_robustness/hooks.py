@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from kedro.pipeline.node import Node
 from edit_robustness.errors import add_notes
 from edit_robustness.locking import RunLock
 from edit_robustness.logs import install
+from edit_robustness.machine import Meter, RunMeter, machine
 from edit_robustness.ordering import model_of
 from edit_robustness.provenance import Origins, Records, Settings, decides_nothing
 
@@ -48,7 +48,7 @@ class NodeLines:
         self._numbers: dict[str, int] = {}
         self._running: str | None = None
         self._data_set: str | None = None
-        self._started = 0.0
+        self._meter = Meter()
 
     @hook_impl
     def after_context_created(self) -> None:
@@ -60,7 +60,8 @@ class NodeLines:
         """Number the nodes in the order in which they run."""
         self._numbers = {node.name: number for number, node in enumerate(pipeline.nodes, 1)}
         self._running = self._data_set = None
-        self._started = time.monotonic()
+        self._meter = Meter()
+        RunMeter.start()
 
     @hook_impl
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
@@ -101,7 +102,7 @@ class NodeLines:
     @hook_impl
     def after_pipeline_run(self) -> None:
         """Log how long the nodes took."""
-        logger.info("%d nodes in %.0f s", len(self._numbers), time.monotonic() - self._started)
+        logger.info("%d nodes in %s (%s)", len(self._numbers), self._meter.lap(), machine())
 
     def _start(self, node: Node) -> None:
         if node is not None and node.name != self._running:

@@ -76,7 +76,7 @@ def wordings_of(*facts):
 
 
 def test_probes_are_made_for_the_chosen_facts_with_neighbours_from_all():
-    parameters = ProbeParameters(neighbours_per_fact=2, seed=4)
+    parameters = ProbeParameters(kinds="all", neighbours_per_fact=2, paraphrases_per_fact=4, seed=4)
     table = make_probes(facts_to_table(POOL[:1]), facts_to_table(POOL), RELATIONS, wordings_of(POOL[0]), parameters)
     expected = build_probes(
         POOL[:1], TEMPLATES, POOL, kinds=tuple(KINDS), neighbours=2, relation_specificity=2, unrelated=1, seed=4

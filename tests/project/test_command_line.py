@@ -34,7 +34,7 @@ def test_the_main_job_prints_little_and_ends_with_the_report(project):
     assert [int(number) for number, _, _ in nodes] == list(range(1, len(nodes) + 1))
     assert {total for _, total, _ in nodes} == {str(len(nodes))}
     assert len({name for _, _, name in nodes}) == len(nodes)
-    assert re.search(rf" {len(nodes)} nodes in \d+ s$", lines[-2])
+    assert re.search(rf" {len(nodes)} nodes in \d+ s, \d+ CPU s \(.+, \d+ threads?(, oneDNN)?\)$", lines[-2])
     (log,) = (project.folder / "logs").glob("*.log")
     assert f"[1/{len(nodes)}] " in log.read_text()
     assert lines[-1] == f"Report: {(project.data / '08_reporting' / 'report.html').resolve()}"

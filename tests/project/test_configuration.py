@@ -8,8 +8,9 @@ import yaml
 from kedro.framework.project import pipelines
 from kedro.io import MemoryDataset
 
-from edit_robustness.configuration.grid import GridError
+from edit_robustness.configuration import SettingError
 from edit_robustness.datasets import LanguageModelDataset
+from edit_robustness.editing.defaults import TUNED
 from edit_robustness.editing.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
@@ -147,9 +148,29 @@ def test_a_parameter_given_for_one_run_leaves_the_others(project):
     assert (parameters["probes"].seed, parameters["probes"].neighbours_per_fact) == (3, 2)
 
 
-def test_ft_has_no_setting_for_models_without_a_published_one(project):
-    with pytest.raises(GridError, match=r"ft has no hyperparameters for gpt2_xl .*llama2_7b"):
+def test_a_model_without_published_settings_of_a_method_gets_defaults_once_its_sizes_are_known(project, monkeypatch):
+    monkeypatch.setattr(LanguageModelDataset, "shape", lambda self, download=False: None)
+    with pytest.raises(SettingError, match=r"ft has no hyperparameters for gpt2_xl, .*methods\.ft\.gpt2_xl"):
         project.context("gpu", grid={"gpt2_xl": {"none": True, "ft": True}})
+    monkeypatch.setattr(LanguageModelDataset, "shape", lambda self, download=False: TUNED.get(self._name))
+    parameters = project.context("gpu", grid={"gpt2_xl": {"none": True, "ft": True}}).params
+    assert parameters["methods"]["ft"]["gpt2_xl"].layer == 36  # GPT-J's 21 of 28
+    assert parameters["used_defaults"] == {"gpt2_xl": {"ft": "Default hyperparameters, derived from those of gpt_j_6b"}}
+
+
+def test_a_run_of_a_model_that_nobody_configured_says_so_on_its_page(project):
+    entry = {
+        "type": "edit_robustness.datasets.LanguageModelDataset",
+        "name": "mine",
+        "random": "llama",
+        "device": "cpu",
+    }
+    (project.folder / "conf" / "test" / "catalog_mine.yml").write_text(yaml.safe_dump({"mine.language_model": entry}))
+    grid = {"tiny": None, "mine": {"none": True, "rome": True}}
+    project.run(parameters={"grid": grid, "sample": {"size": 2}})
+    assert "derived from those of smollm2; not tuned for this model." in (
+        project.data / "08_reporting" / "report.html"
+    ).read_text(encoding="utf-8")
 
 
 def test_every_table_and_page_that_a_run_writes_is_saved_by_a_dataset_of_the_project():

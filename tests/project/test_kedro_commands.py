@@ -47,6 +47,7 @@ def test_what_reads_the_pipelines_or_the_catalog(command):
 
 def test_what_needs_no_pipelines(command, tmp_path, monkeypatch):
     assert "kedro_viz" in command("info")
+    assert "memit " in command("list", "methods")
     for words in (["pipeline"], ["run"], ["viz"], ["viz", "build"], ["package"], ["server", "start"], ["jupyter"]):
         assert "Usage: " in command(*words, "--help"), words
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))

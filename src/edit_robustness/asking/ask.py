@@ -76,7 +76,7 @@ class Decoding:
 
     max_new_tokens: PositiveInt = 64
     max_thinking_tokens: PositiveInt = LIMIT
-    batch_rows: PositiveInt = 128
+    batch_rows: PositiveInt = 192
 
     def described(self, lm: LanguageModel) -> str:
         """Describe all that determines an answer besides model, edit and prompt: ``greedy, 16 new tokens, float32``."""

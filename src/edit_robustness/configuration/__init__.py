@@ -4,9 +4,20 @@ Kedro's project context calls `check_parameters` before any pipeline is made. It
 pipelines that are not run too, and says what is wrong in one or two lines.
 """
 
+from edit_robustness.configuration.defaults import USED_DEFAULTS, Filled, fill_defaults
 from edit_robustness.configuration.messages import SettingError, shown
 from edit_robustness.configuration.models import check_models
 from edit_robustness.configuration.parameters import OWN, check_parameters
 from edit_robustness.configuration.runtime import runtime_names
 
-__all__ = ["OWN", "SettingError", "check_models", "check_parameters", "runtime_names", "shown"]
+__all__ = [
+    "OWN",
+    "USED_DEFAULTS",
+    "Filled",
+    "SettingError",
+    "check_models",
+    "check_parameters",
+    "fill_defaults",
+    "runtime_names",
+    "shown",
+]

@@ -40,7 +40,7 @@ def check_models(
 def _problems(
     entry: Mapping[str, Any], parameters: Mapping[str, Any], model: str, methods: Sequence[str]
 ) -> Iterator[str]:
-    shape = _shape(entry)
+    shape = shape_of_entry(entry)
     if shape is None:
         return
     for name in methods:
@@ -48,12 +48,18 @@ def _problems(
         yield from misfits(f"methods.{name}.{model}", method, model, shape)
 
 
-def _shape(entry: Mapping[str, Any]) -> Shape | None:
+def shape_of_entry(entry: Mapping[str, Any], *, download: bool = False) -> Shape | None:
+    """Return the sizes of the model of a catalog entry; None if they are not known without loading it.
+
+    Args:
+        entry: The entry.
+        download: Whether the configuration of a model on a hub may be downloaded; its weights are not.
+    """
     if not str(entry.get("type", "")).endswith(LanguageModelDataset.__name__):
         return None
     try:
         return LanguageModelDataset(
             **{name: value for name, value in entry.items() if name not in ("type", "credentials")}
-        ).shape()
+        ).shape(download=download)
     except (ValueError, TypeError):
         return None  # the catalog refuses the entry in its own words

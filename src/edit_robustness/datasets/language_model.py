@@ -103,13 +103,16 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             slot.loads += 1
         return slot.model
 
-    def shape(self) -> Shape | None:
+    def shape(self, *, download: bool = False) -> Shape | None:
         """Return the model's sizes from files on this machine; None if they are not known without loading it.
 
-        Nothing is downloaded or converted, and files that cannot be read are left for `load` to refuse.
+        Nothing is converted, and files that cannot be read are left for `load` to refuse.
+
+        Args:
+            download: Whether config.json of a model on a hub may be downloaded.
         """
         try:
-            return self._source.shape()
+            return self._source.shape(download=download)
         except UNREADABLE:
             return None
 

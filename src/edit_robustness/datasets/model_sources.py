@@ -32,9 +32,13 @@ class Source(Kind):
         """Return arguments of `from_pretrained`."""
         return {"local_files_only": True}
 
-    def shape(self) -> Shape:
-        """Read the model's sizes from files on this machine."""
-        options = {**self.options, "local_files_only": True}
+    def shape(self, *, download: bool = False) -> Shape:
+        """Read the model's sizes from its config.json.
+
+        Args:
+            download: Whether config.json of a model on a hub may be downloaded.
+        """
+        options = {**self.options, "local_files_only": not (download and isinstance(self, Hub))}
         config: Any = AutoConfig.from_pretrained(self.location, trust_remote_code=False, **options)
         return shape_of(config)
 
@@ -129,7 +133,7 @@ class Random(Source):
         """Return the architecture and the seed."""
         return f"{self.random}, seed {self.seed}"
 
-    def shape(self) -> Shape:
+    def shape(self, *, download: bool = False) -> Shape:
         """Compute the model's sizes; there are no files."""
         return shape_of(tiny_config(self.random, tiny_tokenizer(self.random)))
 

@@ -14,6 +14,7 @@ from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.method import Method
 from edit_robustness.editing.prepared import Prepared
+from edit_robustness.machine import RunMeter, machine
 from edit_robustness.models.language_model import LanguageModel
 
 
@@ -26,6 +27,8 @@ def run_record(
 ) -> dict[str, Any]:
     """Return the model, its methods with hyperparameters and figures, costs and contexts of an edit, and versions.
 
+    The time of the run is that since it began, or since the record of the model before.
+
     What the items of the run were made with stands there, too: environments, and how many another version made.
 
     Args:
@@ -35,6 +38,7 @@ def run_record(
         packages: Whose versions count.
         measured: Folders of what was measured under the edits.
     """
+    cost = RunMeter.lap()
     return {
         **made_with(lm.name, [*edits.values(), *measured]),
         "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
@@ -44,6 +48,9 @@ def run_record(
         "bytes_per_edit": {lm.name: {name: mean_of(folder, "bytes") for name, folder in edits.items()}},
         "contexts": {lm.name: {name: context_use(folder) for name, folder in edits.items()}},
         "versions": {package: version(package) for package in packages},
+        "seconds": round(cost.seconds, 1),
+        "cpu_seconds": round(cost.cpu_seconds, 1),
+        "machine": machine(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

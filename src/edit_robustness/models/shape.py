@@ -17,12 +17,14 @@ class Shape:
         parts: The weights of a block that may be edited.
         key_width: Number of inputs of an MLP's output weight: the width of a key.
         context: Context length in tokens.
+        hidden: Number of outputs of a block; 0 if it is not known.
     """
 
     layers: int
     parts: tuple[str, ...]
     key_width: int
     context: int
+    hidden: int = 0
 
 
 def shape_of(config: Any) -> Shape:
@@ -34,4 +36,4 @@ def shape_of(config: Any) -> Shape:
     text = config.get_text_config()
     width = getattr(text, "intermediate_size", None) or getattr(text, "n_inner", None) or 4 * text.hidden_size
     parts = tuple(part for part in layout_of(config.model_type).parts if part != RESIDUAL)
-    return Shape(text.num_hidden_layers, parts, width, text.max_position_embeddings)
+    return Shape(text.num_hidden_layers, parts, width, text.max_position_embeddings, text.hidden_size)

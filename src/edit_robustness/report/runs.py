@@ -57,20 +57,24 @@ def _methods(run: Mapping[str, Any]) -> Iterator[dict[str, str]]:
                 "model": str(model),
                 "method": spoken(method, METHODS),
                 "settings": ", ".join(f"{key}: {value}" for key, value in settings.items()),
-                "note": _note((run.get("figures") or {}).get(model, {}).get(method, {})),
+                "note": _note(
+                    (run.get("used_defaults") or {}).get(model, {}).get(method, ""),
+                    (run.get("figures") or {}).get(model, {}).get(method, {}),
+                ),
                 "seconds": "" if seconds is None else f"{seconds:,.2f} s",
                 "size": "" if size is None else in_bytes(size),
                 "speed": "" if speed is None else f"{speed:,.1f}",
             }
 
 
-def _note(figures: Mapping[str, Any]) -> str:
-    """What was measured when a method was prepared."""
+def _note(default: str, figures: Mapping[str, Any]) -> str:
+    """Whether the hyperparameters are defaults, and what was measured when a method was prepared."""
     dead = "; ".join(
         f"{number:,} of {width:,} key coordinates at {site} never fire: left out of the solve"
         for site, (number, width) in (figures.get("dead_coordinates") or {}).items()
     )
-    return " ".join(part for part in (_held_out(figures), f"{dead}." if dead else "") if part)
+    untuned = f"{default}; not tuned for this model." if default else ""
+    return " ".join(part for part in (untuned, _held_out(figures), f"{dead}." if dead else "") if part)
 
 
 def _held_out(figures: Mapping[str, Any]) -> str:
@@ -153,7 +157,8 @@ def summary(runs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     runs = list(runs)
     facts = {
         "Started": _joined(runs, "started"),
-        "Time": " + ".join(_duration(run["seconds"]) for run in runs if run.get("seconds") is not None),
+        "Time": " + ".join(_time(run) for run in runs if run.get("seconds") is not None),
+        "Machine": _joined(runs, "machine"),
         "Seed": _joined(runs, "seed"),
         "Facts edited": _joined(runs, "n_facts"),
         "Versions": ", ".join(
@@ -166,6 +171,12 @@ def summary(runs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def _joined(runs: list[Mapping[str, Any]], key: str) -> str:
     return ", ".join(dict.fromkeys(str(run[key]) for run in runs if run.get(key) is not None))
+
+
+def _time(run: Mapping[str, Any]) -> str:
+    """The time of a run by the clock, and CPU seconds of all threads if they were taken."""
+    processor_time = run.get("cpu_seconds")
+    return _duration(run["seconds"]) + ("" if processor_time is None else f" ({processor_time:,.0f} CPU s)")
 
 
 def _duration(seconds: float) -> str:

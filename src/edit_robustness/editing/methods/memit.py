@@ -39,7 +39,7 @@ class Memit(Layerwise):
     name: ClassVar[str] = "memit"
 
     mom2_update_weight: PositiveFloat
-    history: bool = False
+    history: bool = True
 
     @property
     def keeps_keys(self) -> bool:

@@ -109,7 +109,9 @@ def score(answers: pd.DataFrame, judgements: pd.DataFrame | None = None) -> pd.D
 def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any], pd.DataFrame]]:
     """The node that says what was run (model, methods with hyperparameters and costs, versions), and what failed."""
 
-    def describe(lm: LanguageModel, sampled_facts: pd.DataFrame, **cells: Any) -> tuple[dict[str, Any], pd.DataFrame]:
+    def describe(
+        lm: LanguageModel, sampled_facts: pd.DataFrame, used_defaults: Mapping[str, Any] | None = None, **cells: Any
+    ) -> tuple[dict[str, Any], pd.DataFrame]:
         edits, answers, settings = (
             {method: cells[f"{method}_{what}"] for method in methods} for what in ("edits", "answers", "settings")
         )
@@ -117,6 +119,7 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
         record = {
             **run_record(lm, used, edits, _PACKAGES, answers.values()),
             "probes_per_second": {lm.name: {name: _speed(own) for name, own in answers.items()}},
+            "used_defaults": {lm.name: (used_defaults or {}).get(lm.name, {})},
             "n_facts": len(sampled_facts),
         }
         shared = [("", stage, cells.get(folder)) for folder, stage in SHARED.items()]

@@ -41,6 +41,7 @@ def create_scoring_pipeline(
     about = {
         "lm": "language_model",
         "sampled_facts": "sampled_facts",
+        "used_defaults": "params:used_defaults",
         **{name: name for name in nodes.SHARED if left_out.get(name, True)},
         **{f"{method}_{what}": f"{method}_{what}" for method in methods for what in ("edits", "answers")},
         **{f"{method}_settings": f"params:methods.{method}.{model}" for method in methods},

@@ -61,11 +61,14 @@ class ProbeParameters:
         Listed[str],
         Field(min_length=1),
         AfterValidator(chosen_kinds),
-    ] = ("all",)
+    ] = (
+        *("statement", "paraphrase", "question", "cloze", "dialogue", "unrelated_context", "doubt", "doubt_old_object"),
+        *("neighbourhood", "relation_specificity", "unrelated"),
+    )
     neighbours_per_fact: NonNegativeInt = 2
     relation_specificity_per_fact: NonNegativeInt = 2
     unrelated_per_fact: NonNegativeInt = 1
-    paraphrases_per_fact: PositiveInt = 4
+    paraphrases_per_fact: PositiveInt = 3
     seed: int = 0
     reviewed: PositiveInt = 20
 

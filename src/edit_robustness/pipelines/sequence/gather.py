@@ -85,6 +85,7 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
         settings: SequenceParameters,
         abilities: AbilityParameters,
         sampled_facts: pd.DataFrame,
+        used_defaults: Mapping[str, Any] | None = None,
         **cells: Any,
     ) -> tuple[dict[str, Any], pd.DataFrame]:
         edited = [method for method in methods if method != NoEdit.name]
@@ -94,6 +95,7 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
         own = {m: _sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
         record = {
             **run_record(lm, used, folders, _PACKAGES, measured),
+            "used_defaults": {lm.name: (used_defaults or {}).get(lm.name, {})},
             "n_facts": settings.length,
             "n_retained": int((sampled_facts["asked"] == "retained").sum()),
             "sequence": asdict(settings),  # type: ignore[call-overload]

@@ -69,6 +69,7 @@ def create_gathering_pipeline(methods: Sequence[str], model: str) -> Pipeline:
         "settings": _SETTINGS,
         "abilities": "params:abilities",
         "sampled_facts": "sampled_facts",
+        "used_defaults": "params:used_defaults",
         **{f"{method}_documents": f"{method}_documents" for method in methods},
         **{f"{method}_sequence_answers": f"{method}_sequence_answers" for method in methods},
         **{name: name for name in gather.SHARED},

@@ -1,0 +1,166 @@
+"""Default hyperparameters for a model that nobody has tuned a method on, from those of the tuned model most like it.
+
+The settings of the tuned models are in `conf/base/parameters/methods/`, with their sources: published configurations
+(ROME's, MEMIT's, AlphaEdit's, PMET's and EasyEdit's repositories; arXiv 2410.18785), or our own choice for SmolLM2.
+Models differ in their number of layers, so layers are moved by depth: the published ones are in the first half for
+ROME and MEMIT and in the second for FT and GRACE, whatever the model. A default is a place to begin, and no substitute
+for trying settings on facts that are not evaluated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import ceil, log
+from types import MappingProxyType
+from typing import Any
+
+from edit_robustness.models.shape import Shape
+
+_GATED = ("mlp_in", "mlp_out", "attention_out", "mlp_gate")
+_PLAIN = ("mlp_in", "mlp_out", "attention_out")
+
+TUNED: Mapping[str, Shape] = MappingProxyType(
+    {
+        "smollm2": Shape(30, _GATED, 1536, 2048, 576),
+        "llama2_7b": Shape(32, _GATED, 11008, 4096, 4096),
+        "llama2_13b_chat": Shape(40, _GATED, 13824, 4096, 5120),
+        "mistral_7b": Shape(32, _GATED, 14336, 32768, 4096),
+        "gpt2_xl": Shape(48, _PLAIN, 6400, 1024, 1600),
+        "gpt_j_6b": Shape(28, _PLAIN, 16384, 2048, 4096),
+        "pythia_160m": Shape(12, _PLAIN, 3072, 2048, 768),
+        "pythia_410m": Shape(24, _PLAIN, 4096, 2048, 1024),
+        "pythia_1b": Shape(16, _PLAIN, 8192, 2048, 2048),
+        "pythia_2_8b": Shape(32, _PLAIN, 10240, 2048, 2560),
+        "pythia_6_9b": Shape(32, _PLAIN, 16384, 2048, 4096),
+        "pythia_12b": Shape(36, _PLAIN, 20480, 2048, 5120),
+    }
+)
+"""The sizes of the tuned models, by their names in the catalogs of this project, from their published config.json."""
+
+_LAYER = ("layer", "subject_layer")
+_RUN = "layers"
+"""A run of neighbouring layers; it keeps its length, and its last layer is moved."""
+
+_CHOICE = "blocks"
+"""Blocks that are kept of all."""
+
+_BY_KEY_WIDTH = ("mom2_tokens", "mom2_update_weight")
+"""Read against the number of dimensions of a key: second moments take several tokens per dimension, and MEMIT's lambda
+weighs a key against as many (`conf/base/parameters/methods/memit.yml`)."""
+
+_DEMONSTRATIONS = ("copy", "update", "retain")
+_ROOM = 2048
+"""Tokens of context that the 32 demonstrations of IKE's paper need with the longest prompts and answers."""
+
+_DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Default:
+    """Hyperparameters that were derived and not tuned.
+
+    Attributes:
+        settings: The hyperparameters, as they would stand in a file.
+        source: The tuned model that they are derived from.
+    """
+
+    settings: Mapping[str, Any]
+    source: str
+
+
+def default_settings(shape: Shape, tuned: Mapping[str, Mapping[str, Any] | None]) -> Default | None:
+    """Return one method's hyperparameters for a model, derived from those of the tuned model most like it.
+
+    The rule: take all settings of that model (`most_alike`), and change these.
+
+    - `layer`, `subject_layer`: the layer at the same share of the depth. `layers` keeps its length, and its last layer
+      is moved. Of `blocks`, a block is kept if the block at the same share of the tuned model's depth is.
+    - `mom2_tokens`, `mom2_update_weight`: in proportion to the width of a key.
+    - `rank`: no more than the inputs of MEND's networks are wide.
+    - `part`, `parts`: those that the model has.
+    - `copy`, `update`, `retain`: in proportion to the context, if it is shorter than 2,048 tokens.
+
+    Args:
+        shape: The model's sizes.
+        tuned: For each model that has them its hyperparameters of the method; models without a row in `TUNED` are left
+            out.
+
+    Returns:
+        The hyperparameters and their source; None if no tuned model has any.
+    """
+    source = most_alike(shape, [name for name in tuned if name in TUNED])
+    if source is None:
+        return None
+    settings = tuned[source] or {}
+    return Default({name: _moved(name, value, TUNED[source], shape) for name, value in settings.items()}, source)
+
+
+def most_alike(shape: Shape, names: Collection[str]) -> str | None:
+    """Return which tuned model is most like a model: of those with the same parts, the one nearest in size.
+
+    Size is the number of weights in the blocks, compared as a ratio. If no model has the same parts, all are compared.
+
+    Args:
+        shape: The model's sizes.
+        names: Rows of `TUNED`.
+
+    Returns:
+        The name; None if there are no names.
+    """
+    gated = "mlp_gate" in shape.parts
+    alike = [name for name in names if ("mlp_gate" in TUNED[name].parts) == gated]
+    return min(alike or names, key=lambda name: abs(log(_weights(TUNED[name]) / _weights(shape))), default=None)
+
+
+def _weights(shape: Shape) -> int:
+    """Return about how many weights the blocks have: attention as four square matrices, and those of the MLP."""
+    hidden = shape.hidden or shape.key_width // 4
+    matrices = sum(part.startswith("mlp") for part in shape.parts)
+    return max(1, shape.layers * (4 * hidden**2 + matrices * hidden * shape.key_width))
+
+
+def _moved(name: str, value: Any, source: Shape, shape: Shape) -> Any:
+    """Return the value of one setting for another model."""
+    if name in _LAYER:
+        return _layer(int(value), source.layers, shape.layers)
+    if name == _RUN:
+        last = _layer(max(value), source.layers, shape.layers)
+        return [layer for layer in range(last - len(value) + 1, last + 1) if layer >= 0]
+    if name == _CHOICE:
+        return [block for block in range(shape.layers) if _layer(block, shape.layers, source.layers) in value]
+    if name in _BY_KEY_WIDTH:
+        return _rounded_up(value * shape.key_width / source.key_width)
+    if name == "rank":
+        return min(value, shape.hidden + shape.key_width)
+    if name == "part":
+        return value if value in shape.parts else "mlp_out"
+    if name == "parts":
+        return [part for part in value if part in shape.parts]
+    if name in _DEMONSTRATIONS:
+        room = min(_ROOM, source.context)
+        return value if shape.context >= room else max(1, value * shape.context // room)
+    return value
+
+
+def _layer(layer: int, old: int, new: int) -> int:
+    """Return the layer of `new` layers whose middle is nearest to the same share of the depth as that of `old`."""
+    return min(new - 1, int((layer + 0.5) * new / old))
+
+
+def _rounded_up(number: float) -> int:
+    """Return a whole number of three digits that is not smaller, such as 12,700 for 12,667."""
+    unit = 10 ** max(0, len(str(ceil(number))) - _DIGITS)
+    return ceil(number / unit) * unit
+
+
+def completed(given: Mapping[str, Any], default: Default) -> dict[str, Any]:
+    """Return given hyperparameters with the default's for those that are not given.
+
+    Of settings of which a method takes one, the default's is left out if another is given.
+    """
+    excluded = {name for group in _ONE_OF if group & given.keys() for name in group}
+    return {**{name: value for name, value in default.settings.items() if name not in excluded}, **given}
+
+
+_ONE_OF = (frozenset({"nullspace_energy", "nullspace_threshold"}),)

@@ -1,0 +1,94 @@
+"""What a run costs, and on which machine: CPU seconds, seconds, processor and threads.
+
+Seconds alone compare badly: they depend on the number of threads and on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_INFO = Path("/proc/cpuinfo")
+_MODEL = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent.
+
+    Attributes:
+        seconds: By the clock.
+        cpu_seconds: By all threads of this process and the processes that it started and that have ended.
+    """
+
+    seconds: float
+    cpu_seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.0f} s, {self.cpu_seconds:.0f} CPU s"
+
+
+class Meter:
+    """Measures from one look to the next."""
+
+    def __init__(self) -> None:
+        self._before = _now()
+
+    def lap(self) -> Cost:
+        """Return what was spent since the last look, or since the meter was made."""
+        before, self._before = self._before, _now()
+        return Cost(*(later - earlier for earlier, later in zip(before, self._before, strict=True)))
+
+
+class RunMeter:
+    """The meter of the run in this process; the records of its models share the run's time among them."""
+
+    meter: Meter | None = None
+
+    @classmethod
+    def start(cls) -> None:
+        """Begin a run."""
+        cls.meter = Meter()
+
+    @classmethod
+    def lap(cls) -> Cost:
+        """Return what was spent since the run began or the last record was made."""
+        cls.meter = cls.meter or Meter()
+        return cls.meter.lap()
+
+
+def _now() -> tuple[float, float]:
+    times = os.times()
+    return time.monotonic(), times.user + times.system + times.children_user + times.children_system
+
+
+def processor() -> str:
+    """Return the processor's name, as the system has it."""
+    if _INFO.is_file() and (found := _MODEL.search(_INFO.read_text("utf-8", errors="replace"))):
+        return " ".join(found[1].split())
+    return platform.processor() or platform.machine() or "unknown processor"
+
+
+def threads() -> int:
+    """Return how many threads compute: torch's if it is loaded, or as many as there are processors."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None else os.cpu_count() or 1
+
+
+def products() -> str:
+    """Return what multiplies float32 matrices on the CPU: `oneDNN` if this process uses it, or nothing."""
+    torch = sys.modules.get("torch")
+    chosen = torch is not None and torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    return "oneDNN" if chosen else ""
+
+
+def machine() -> str:
+    """Return processor, threads and what multiplies, ``AMD EPYC 9B45, 2 threads, oneDNN``."""
+    number = threads()
+    parts = [processor(), f"{number} thread{'' if number == 1 else 's'}", products()]
+    return ", ".join(part for part in parts if part)

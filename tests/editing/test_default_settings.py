@@ -1,0 +1,76 @@
+"""Default hyperparameters follow from those of the tuned models by a stated rule."""
+
+import pytest
+import yaml
+from fabricated_edits import REPOSITORY
+
+from edit_robustness.editing.defaults import TUNED, Default, completed, default_settings, most_alike
+from edit_robustness.editing.fitting import misfits
+from edit_robustness.editing.methods import METHODS
+from edit_robustness.models.shape import Shape, shape_of
+
+GATED = TUNED["smollm2"].parts
+QWEN = Shape(24, GATED, 4864, 32768, 896)
+"""The sizes of Qwen2.5-0.5B."""
+
+
+def tuned(method):
+    file = REPOSITORY / "conf/base/parameters/methods" / f"{method}.yml"
+    return yaml.safe_load(file.read_text(encoding="utf-8"))["methods"][method]
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "checkpoint"])
+@pytest.mark.parametrize(
+    "shape",
+    [QWEN, Shape(2, GATED, 48, 128, 16), Shape(80, GATED, 28672, 8192, 8192), Shape(6, GATED[:3], 3072, 1024, 768)],
+    ids=["half a billion", "tiny", "seventy billion", "six layers without a gate"],
+)
+def test_the_defaults_of_every_method_fit_the_model(method, shape):
+    default = default_settings(shape, tuned(method))
+    made = METHODS[method](**default.settings)
+    assert not list(misfits(f"methods.{method}.mine", made, "mine", shape))
+
+
+@pytest.mark.parametrize("name", TUNED)
+def test_a_tuned_model_has_its_own_settings_as_defaults(name):
+    for method in METHODS:
+        own = tuned(method).get(name)
+        if own and most_alike(TUNED[name], [other for other in tuned(method) if other in TUNED]) == name:
+            assert dict(default_settings(TUNED[name], tuned(method)).settings) == own, method
+
+
+def test_layers_move_by_depth_and_second_moments_by_the_width_of_a_key():
+    rome = default_settings(QWEN, tuned("rome"))
+    assert rome.source == "smollm2"
+    assert rome.settings["layer"] == 6  # layer 8 of 30 is at 28% of the depth
+    assert rome.settings["mom2_tokens"] == 12700  # 4,000 times 4,864 / 1,536
+    assert rome.settings["v_lr"] == tuned("rome")["smollm2"]["v_lr"]
+    assert default_settings(QWEN, tuned("memit")).settings["layers"] == [2, 3, 4, 5, 6]
+    assert default_settings(QWEN, tuned("mend")).settings["layers"] == [21, 22, 23]
+
+
+def test_the_tuned_model_nearest_in_size_with_the_same_parts_is_taken():
+    assert most_alike(Shape(28, GATED, 8960, 32768, 1536), ["smollm2", "llama2_7b", "gpt_j_6b"]) == "llama2_7b"
+    assert most_alike(Shape(12, GATED[:3], 3072, 1024, 768), ["smollm2", "pythia_160m", "gpt_j_6b"]) == "pythia_160m"
+    assert most_alike(Shape(12, GATED[:3], 3072, 1024, 768), ["smollm2"]) == "smollm2"
+    assert most_alike(QWEN, []) is None
+
+
+def test_a_short_context_takes_fewer_demonstrations():
+    settings = default_settings(Shape(12, GATED[:3], 3072, 1024, 768), {"gpt_j_6b": tuned("ike")["gpt_j_6b"]}).settings
+    assert dict(settings) == {"copy": 2, "update": 6, "retain": 8} == tuned("ike")["gpt2_xl"]
+
+
+def test_a_method_whose_settings_are_of_no_known_model_has_no_default():
+    assert default_settings(QWEN, {}) is None
+    assert default_settings(QWEN, {"mine": {"layer": 1}}) is None
+
+
+def test_what_is_given_stays_and_excludes_what_it_replaces():
+    default = Default({"nullspace_energy": 0.01, "nullspace_threshold": None, "l2": 1.0}, "smollm2")
+    assert completed({"nullspace_threshold": 0.02}, default) == {"nullspace_threshold": 0.02, "l2": 1.0}
+    assert completed({"l2": 2.0}, default) == {"nullspace_energy": 0.01, "nullspace_threshold": None, "l2": 2.0}
+
+
+def test_the_sizes_of_the_embedded_model_are_those_in_the_table(smollm2):
+    assert shape_of(smollm2.model.config) == TUNED["smollm2"]
