@@ -14,7 +14,7 @@ from edit_robustness.configuration.grid import read_grid
 GRID = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
 GRAPHS = {
     "edit_eval": edit_eval(GRID),
-    "edit_eval with a judge and a writer": edit_eval(GRID, judged=True, worded_by="writer"),
+    "edit_eval with a judge and a writer": edit_eval(GRID, with_judge=True, worded_by="writer"),
     "sequential_eval": sequential_eval(GRID),
     "conversation": conversing(GRID),
     "rescore": rescoring(GRID),

@@ -29,8 +29,9 @@ from edit_robustness.editing.defaults import TUNED, Default, completed, default_
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.fitting import misfits
 from edit_robustness.editing.key_statistics import count_tokens
-from edit_robustness.editing.method import Corpus, Method, Prepared
+from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.decode import greedy, prefill, sentence_ending_tokens
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners

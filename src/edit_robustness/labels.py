@@ -1,7 +1,7 @@
-"""Labels of methods, kinds of prompt and metrics in figures and in the report, and in which order they stand.
+"""Labels of methods, kinds of prompt and metrics in figures and reports, and their order.
 
-Tables keep the short names; people read these. Methods, kinds and metrics have their labels where they are declared. A
-name that is not here is shown as it is, after the known ones, so a plug-in's method or metric needs no change.
+Tables keep the short names. Labels of methods, kinds and metrics are defined where these are declared. A name without a
+label is shown as it is, after the known ones, so a plug-in's method or metric needs no change here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edit_robustness.prompts import kinds
 METHODS: Mapping[str, str] = {name: entry.label for name, entry in ENTRIES.items()}
 
 BASELINES = tuple(name for name, entry in ENTRIES.items() if entry.baseline)
-"""Methods that edit nothing: the unedited model, and the fact in the context."""
+"""Methods that edit nothing: the unedited model, and the in-context baseline."""
 
 KINDS: Mapping[str, str] = {name: kind.label for name, kind in kinds.KINDS.items()}
 
@@ -29,9 +29,9 @@ PROTOCOLS: Mapping[str, str] = {
 }
 
 FAMILIES: Mapping[str, str] = {
-    "edit": "Does the edit hold?",
-    "portability": "Does what follows from it?",
-    "locality": "Does the rest stay?",
+    "edit": "Efficacy and generalization",
+    "portability": "Portability",
+    "locality": "Specificity",
 }
 
 VERDICTS: Mapping[str, str] = {
@@ -48,16 +48,16 @@ OUTCOMES: Mapping[str, str] = {
     "log_probability_true": "Log-probability of the true object",
     "log_probability_new": "Log-probability of the new object",
     "preference_true": "Preference for the true object",
-    "success": "New object said",
-    "reversion": "Old object said",
+    "success": "Success (new object)",
+    "reversion": "Reversion (old object)",
     "neighbourhood": "Neighbourhood unchanged",
     "relation_specificity": "Other relations unchanged",
     "unrelated": "Unrelated answers unchanged",
-    "edit_before_neighbour": "Neighbourhood unchanged after the new fact",
+    "edit_before_neighbour": "Neighbourhood unchanged after the new fact in the prompt",
 }
 
 TERMS: Mapping[str, str] = {
-    "intercept": "Intercept (odds of the middle fact)",
+    "intercept": "Intercept (odds of an average fact)",
     "log_views": "Page views of the subject, × 10",
     "recalled": "True object recalled before the edit",
     "log_perplexity_new": "Perplexity of the new object, × 10",
@@ -66,7 +66,7 @@ TERMS: Mapping[str, str] = {
 PREDICTORS: Mapping[str, str] = {
     "constant": "Constant (the mean)",
     "method_kind": "Method and kind of prompt",
-    "method_kind_fact": "Method, kind and the fact's features",
+    "method_kind_fact": "Method, kind of prompt and features of the fact",
 }
 
 BENCHMARKS: Mapping[str, str] = {
@@ -77,9 +77,9 @@ BENCHMARKS: Mapping[str, str] = {
     "gsm8k": "GSM8K",
     "commonsense_qa": "CommonsenseQA",
     "triviaqa": "TriviaQA",
-    "truthfulqa_mc1": "TruthfulQA, one right answer",
-    "truthfulqa_mc2": "TruthfulQA, several right answers",
-    "truthfulqa_gen": "TruthfulQA, generated",
+    "truthfulqa_mc1": "TruthfulQA MC1",
+    "truthfulqa_mc2": "TruthfulQA MC2",
+    "truthfulqa_gen": "TruthfulQA, generation",
     "toxigen": "ToxiGen",
     "piqa": "PIQA",
     "arc_easy": "ARC, easy",
@@ -128,29 +128,27 @@ CONDITIONS: Mapping[str, str] = {
     "ties": "ties",
     "not finite": "not finite",
 }
-"""What a benchmark's figures are worth, from good to worst."""
+"""Labels of the verdicts on a benchmark's figures, from best to worst."""
 
 
 def ability_of(benchmark: str) -> str:
-    """Return the kind of ability that a benchmark asks for, by a part of its name; the benchmark itself if none
-    fits.
-    """
+    """Return the kind of ability that a benchmark tests, by a part of its name; by default the benchmark itself."""
     return next((ability for part, ability in _ABILITY_OF.items() if part in benchmark), benchmark)
 
 
 def spoken(name: str, names: Mapping[str, str]) -> str:
-    """Return the label of a name; an unknown name gets spaces for its underscores."""
+    """Return the label of a name; an unknown name gets spaces for underscores."""
     return names.get(name, str(name).replace("_", " "))
 
 
 def in_order(values: Iterable[str], names: Mapping[str, str]) -> list[str]:
-    """Return the distinct values: known names in the order of `names`, then the others by alphabet."""
+    """Return the distinct values: known names in the order of `names`, then the others sorted."""
     present = set(values)
     return [name for name in names if name in present] + sorted(present - set(names))
 
 
 def term_label(term: str) -> str:
-    """Label of a regression term; levels are written ``method=rome``."""
+    """Return the label of a regression term; levels are written ``method=rome``."""
     factor, _, level = term.partition("=")
     if not level:
         return spoken(term, TERMS)

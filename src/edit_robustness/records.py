@@ -1,7 +1,7 @@
-"""The nouns that every room shares: what is edited, what is asked, what was said.
+"""Data classes that all modules share: facts, probes, answers and transcripts.
 
-They are frozen, hold plain Python values only, and know nothing of models, so that prompts, metrics and
-statistics can be read, tested and rerun without torch.
+They are frozen, contain only plain Python values, and do not depend on models, so that prompts, metrics and statistics
+can be read, tested and rerun without torch.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 SLOT = "{}"
-"""Where a template takes its subject."""
+"""Placeholder of the subject in a template."""
 
 FAMILIES = ("edit", "portability", "locality")
-"""What a probe tests: that the edit holds, that what follows from it does, or that the rest stays as it was."""
+"""Families of probes: efficacy and generalization of the edit, portability to its consequences, and specificity."""
 
 
 def fill(template: str, subject: str) -> str:
-    """Put the subject into a template; braces inside the subject stay as they are."""
+    """Insert the subject into a template; braces in the subject are kept."""
     return template.replace(SLOT, subject)
 
 
 @dataclass(frozen=True)
 class Completion:
-    """A prompt of a data set's own, and what ought to come after it.
+    """Prompt from a data set with its expected completion.
 
     Attributes:
-        prompt: A statement that ends where the object comes, or a question.
+        prompt: A statement that ends before the object, or a question.
         target: The object.
         aliases: Other names of the object.
-        subject: Who is asked about; empty where the data set does not say.
-        join: What stands between the prompt and the object; None for what a native text has there.
+        subject: The subject of the prompt; empty if the data set does not contain it.
+        join: Text between the prompt and the object; None for the text that natural language has there.
     """
 
     prompt: str
@@ -43,30 +43,30 @@ class Completion:
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact to edit: a subject, a relation, the object that is true and the object that shall be.
+    """One fact to edit: a subject, a relation, the true object and the new object.
 
     Attributes:
         id: Stable name, unique in a table, safe as a file name.
-        subject: The entity, as it stands in the prompt.
-        relation: Wikidata property (``P36``), or the user's own name for a relation.
-        prompt: Statement with ``{}`` once, in the subject's place; it ends where the object comes. Data sets of
-            questions have a question here, and the object comes after it.
-        target_true: The object before the edit; empty where it is not known until a model is asked.
+        subject: The entity, as written in the prompt.
+        relation: Wikidata property (``P36``), or a user-defined name of a relation.
+        prompt: Statement with ``{}`` once, in the subject's place; it ends before the object. Data sets of questions
+            have a question here, and the object follows it.
+        target_true: The object before the edit; empty if it is unknown until a model answers.
         target_new: The counterfactual object.
         target_true_aliases: Other names of the true object.
         target_new_aliases: Other names of the new object.
-        page_views: English Wikipedia page views of the subject in one month; None where unknown.
+        page_views: English Wikipedia page views of the subject in one month; None if unknown.
         subject_aliases: Other names of the subject.
-        subject_id: Wikidata item of the subject (``Q142``); empty where unknown, and so the next two.
+        subject_id: Wikidata item of the subject (``Q142``); this and the next two are empty if unknown.
         target_true_id: Wikidata item of the true object.
         target_new_id: Wikidata item of the new object.
-        paraphrases: Paraphrases of the statement that the data set brings, subject and all.
+        paraphrases: Paraphrases of the statement from the data set, including the subject.
         neighbours: Prompts of the data set about other subjects of the same relation, each with its true object.
         relation_specificity: Prompts of the data set about other relations of the same subject.
         unrelated: Prompts of the data set that share neither subject nor relation with the fact.
-        consequences: What the data set says follows from the edit, with the object that comes of it (portability).
-        join: What stands between a prompt about the fact and its object: nothing, or a space; None for what a native
-            text has there (`text.joining`).
+        consequences: Prompts of the data set about consequences of the edit, with the resulting object (portability).
+        join: Text between a prompt about the fact and its object: nothing, or a space; None for the text that natural
+            language has there (`text.joining`).
     """
 
     id: str
@@ -101,9 +101,9 @@ class SubjectType:
 
     Attributes:
         name: ``person``, ``place``, ``organisation``, ``work``, ``thing`` ...
-        reference: What stands for the subject once it was named: ``this person``.
-        profile: Sentences about any such subject, each with ``{}`` at least once; together a page about it that gives
-            no object away.
+        reference: Phrase that refers to a subject that was named before: ``this person``.
+        profile: Sentences that fit any such subject, each with ``{}`` at least once. Together they form a page about
+            the subject that does not reveal any object.
     """
 
     name: str
@@ -113,22 +113,22 @@ class SubjectType:
 
 @dataclass(frozen=True)
 class Relation:
-    """The wordings of one relation, each with ``{}`` in the subject's place.
+    """Wordings of one relation, each with ``{}`` in the subject's place.
 
     Attributes:
         id: Wikidata property.
-        name: What the relation is called in tables and figures.
+        name: Name of the relation in tables and figures.
         subject: Name of the subjects' `SubjectType`.
-        object: What kind of thing the object is: ``city``, ``language`` ...
-        statement: Ends where the object comes.
-        paraphrases: Ends where the object comes; each of another shape.
+        object: Type of the object: ``city``, ``language`` ...
+        statement: Statement that ends before the object.
+        paraphrases: Paraphrases of the statement that end before the object, each with another structure.
         question: A question whose answer is the object.
         cloze: A sentence with ``____`` in the object's place.
         context: One or two sentences about such a subject that name no object.
-        reversed_question: A question whose answer is the subject, with ``{}`` in the object's place; empty where many
-            subjects share an object, so that the question would have no one answer.
-        unaffected: Ids of relations that can be asked of any such subject, and that a new object of this relation
-            leaves as they are (relation specificity).
+        reversed_question: A question whose answer is the subject, with ``{}`` in the object's place; empty if many
+            subjects share an object, because the question would not have a unique answer.
+        unaffected: Ids of relations that apply to any such subject and that a new object of this relation does not
+            change (relation specificity).
     """
 
     id: str
@@ -154,25 +154,25 @@ class Turn:
 
 @dataclass(frozen=True)
 class Probe:
-    """One thing to ask a model about one edit.
+    """One prompt to test one edit with.
 
     Attributes:
         id: ``<fact id>/<kind>/<number>``, unique in a run.
-        fact_id: The edit that is probed.
+        fact_id: The fact whose edit is probed.
         kind: Kind of prompt: ``statement``, ``paraphrase``, ``question`` ...
         family: One of ``FAMILIES``.
         subject: Subject of the prompt: the fact's subject, or the other subject of a neighbourhood or unrelated prompt.
-        text: The prompt; in a conversation, what the user says last.
-        target_new: The object that the edit wrote.
-        target_true: The object that is true of `subject` before the edit; empty where there is none to name.
+        text: The prompt; in a conversation, the last turn of the user.
+        target_new: The new object of the edit.
+        target_true: The true object of `subject` before the edit; empty if it is unknown.
         target_new_aliases: Other names of the new object.
         target_true_aliases: Other names of the true object.
-        conversation: Whether `text` is a user's turn to answer (chat template) rather than text to go on with.
+        conversation: Whether `text` is a user's turn (chat template) rather than a text to continue.
         history: Turns before `text`.
         follows: Id of a probe whose answer is the assistant's turn between `history` and `text` (doubts).
-        join: What stands between `text` and an object after it; None for what a native text has there.
-        relation_objects: Objects of the right type for the prompt's relation, each with all its names; given where
-            `target_true` is not known, so that an answer that names an object can be told from one that names none.
+        join: Text between `text` and an object after it; None for the text that natural language has there.
+        relation_objects: Objects of the right type for the prompt's relation, each with all its names; set if
+            `target_true` is unknown, so that answers that name an object can be distinguished from those that do not.
     """
 
     id: str
@@ -197,23 +197,23 @@ class Answer:
     """Answer of a model to a probe, under both protocols.
 
     Attributes:
-        probe: What was asked.
-        text: Free generation: the greedy continuation up to its natural stop, prompt not included.
-        thinking: What the model thought before it answered, marks not included; empty where it did not.
-        finished: Whether the sentence ended before a limit of tokens, or the model's context, cut it off.
-        tokens: Number of tokens generated, what was thought before not included.
+        probe: The probe.
+        text: Free generation: the greedy continuation up to its natural stop, without the prompt.
+        thinking: The model's reasoning before its answer, without the tags; empty if there is none.
+        finished: Whether the sentence ended before the token limit or the context length cut it.
+        tokens: Number of generated tokens, without the reasoning before the answer.
         logprob_new: Teacher forcing: summed natural log-probability of the new object's tokens.
-        logprob_true: The same of the true object.
+        logprob_true: The same for the true object.
         tokens_new: Number of tokens of the new object.
         tokens_true: Number of tokens of the true object.
-        match_new: Whether each token of the new object is the most probable one where it stands.
-        match_true: The same of the true object.
-        margin: By how much log-probability the first token of the free generation leads the second best; None where
-            it was not measured.
+        match_new: Whether each token of the new object is the most probable one at its position.
+        match_true: The same for the true object.
+        margin: Difference in log-probability, in nats, between the first token of the free generation and the second
+            most probable one; None if it was not measured.
         kl: Kullback-Leibler divergence, in nats, of the next-token distribution after the prompt from that of the
-            unedited model: KL(unedited || edited); None where it was not measured (all but locality probes).
-        top_unchanged: Whether the most probable token after the prompt is that of the unedited model; None where it
-            was not measured (all but locality probes, and where the log-probabilities are not finite).
+            unedited model: KL(unedited || edited); None if it was not measured (all but locality probes).
+        top_unchanged: Whether the most probable token after the prompt is that of the unedited model; None if it was
+            not measured (all but locality probes, and non-finite log-probabilities).
     """
 
     probe: Probe
@@ -234,7 +234,7 @@ class Answer:
 
 
 NOT_FINITE, TIED = "not_finite", "tied"
-"""What makes a document's score meaningless."""
+"""Flags of a document whose score is meaningless."""
 
 
 @dataclass(frozen=True)
@@ -242,23 +242,23 @@ class Document:
     """Result of a model on one document of a benchmark, under one filter of its task.
 
     Attributes:
-        benchmark: The benchmark, mmlu.
-        task: The task of the harness, mmlu_anatomy.
-        filter: The task's filter, `none` where it has none.
-        metric: The metric that counts, acc, exact_match, perplexity ...
+        benchmark: The benchmark, e.g. mmlu.
+        task: The task of the harness, e.g. mmlu_anatomy.
+        filter: The task's filter, `none` if it has none.
+        metric: The main metric: acc, exact_match, perplexity ...
         number: The document's number in its task.
-        doc_hash: A hash of the document.
-        prompt_hash: A hash of all that the model was asked about it, examples included.
-        shots: Number of examples in the prompt.
-        score: The metric's value; 0 where `flags` say that it means nothing, never NaN.
-        metrics: Every metric that the harness gives.
-        gold: The right option's number; -1 where there are no options, or several are right.
+        doc_hash: Hash of the document.
+        prompt_hash: Hash of the whole prompt, including the few-shot examples.
+        shots: Number of few-shot examples in the prompt.
+        score: The metric's value; 0 if `flags` mark it as meaningless, never NaN.
+        metrics: All metrics from the harness.
+        gold: The right option's number; -1 if there are no options, or several are right.
         logprobs: Summed natural log-probability of each option, or of the whole document under `perplexity`; empty for
-            free generation. Not finite where the model's are not.
-        text: What was generated; empty where nothing was.
-        tokens: Tokens generated, or scored under `perplexity`.
-        capped: Whether the generation reached its limit of tokens.
-        flags: What makes the score meaningless: `NOT_FINITE`, `TIED`.
+            free generation. Not finite if the model's outputs are not.
+        text: The generated text; empty without generation.
+        tokens: Number of tokens generated, or scored under `perplexity`.
+        capped: Whether the generation reached the token limit.
+        flags: Reasons why the score is meaningless: `NOT_FINITE`, `TIED`.
     """
 
     benchmark: str
@@ -281,17 +281,17 @@ class Document:
 
 @dataclass(frozen=True)
 class Transcript:
-    """A conversation of a tester with an edited model about one fact.
+    """Conversation of a tester with an edited model about one fact.
 
     Attributes:
         fact_id: The fact that was edited.
-        method: Row of METHODS that made the edit.
-        tester: Name of the speaker whose turns the user's are.
-        turns: The user's (the tester's) and the assistant's (the edited model's) in alternation, the user's first.
-        refused: Turns of the tester that were not let through, because they named an object or said nothing.
-        replaced: Turns of the tester in whose place a neutral question of our own was put.
-        unfinished: Turns of the model that the limit of new tokens cut off.
-        cut_short: Whether the conversation ended early, because no more of it fits into the model's context.
+        method: Name of the editing method.
+        tester: Name of the speaker that takes the user's turns.
+        turns: Alternating turns of the user (the tester) and the assistant (the edited model), the user's first.
+        refused: Number of the tester's turns that were rejected, because they named an object or were empty.
+        replaced: Number of the tester's turns that were replaced by a neutral question.
+        unfinished: Number of the model's turns that the token limit cut.
+        cut_short: Whether the conversation ended early, because it exceeded the model's context length.
     """
 
     fact_id: str

@@ -17,20 +17,20 @@ PAPER2 = {
 
 
 def test_the_papers_benchmarks_have_the_papers_examples():
-    assert {name: one.shots for name, one in parameters("paper2").chosen().items()} == PAPER2
+    assert {name: settings.shots for name, settings in parameters("paper2").chosen().items()} == PAPER2
 
 
 def test_presets_and_single_benchmarks_can_be_put_together():
-    chosen = parameters(["embedded", "paper2.gsm8k"]).chosen()
-    assert list(chosen) == ["knowledge", "arithmetic", "reading", "prose", "gsm8k"]
+    selection = parameters(["embedded", "paper2.gsm8k"]).chosen()
+    assert list(selection) == ["knowledge", "arithmetic", "reading", "prose", "gsm8k"]
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         (
             {"tasks": "papper2"},
-            r"abilities\.tasks: unknown preset or benchmark `papper2`; .*embedded \(knowledge, .*paper2 \(mmlu, ",
+            r"abilities\.tasks: unknown preset or benchmark `papper2`; .*embedded \(know.*paper2 \(mm",
         ),
         ({"tasks": "paper2.gsm"}, r"unknown preset or benchmark `paper2\.gsm`"),
         ({"tasks": []}, r"abilities\.tasks is empty; available presets: embedded"),
@@ -52,6 +52,6 @@ def test_presets_and_single_benchmarks_can_be_put_together():
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused(changes, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_makes_no_sense_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
         parameters(**changes)

@@ -10,7 +10,7 @@ NAN, INF = math.nan, math.inf
 
 
 @pytest.mark.parametrize(
-    ("score", "logprobs", "ranked", "flags"),
+    ("score", "logprobs", "ranking", "flags"),
     [
         (1.0, (-1.0, -2.0), (-1.0, -2.0), ()),
         (1.0, (NAN, NAN), (NAN, NAN), ("not_finite",)),
@@ -26,8 +26,8 @@ NAN, INF = math.nan, math.inf
         (1.0, (), (), ()),
     ],
 )
-def test_flags(score, logprobs, ranked, flags):
-    assert flagged(score, logprobs, ranked) == flags
+def test_flags(score, logprobs, ranking, flags):
+    assert flagged(score, logprobs, ranking) == flags
 
 
 def test_baselines_count_what_each_answer_is_worth():

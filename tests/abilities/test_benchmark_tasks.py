@@ -37,28 +37,28 @@ def built(lm, files, tasks, **changes):
 
 def test_documents_are_drawn_in_equal_shares():
     sizes = {"a": 10, "b": 100, "c": 3}
-    found = drawn(sizes, 13, 0)
-    assert {name: len(numbers) for name, numbers in found.items()} == {"a": 5, "b": 5, "c": 3}
-    assert all(numbers == sorted(set(numbers)) for numbers in found.values())
-    assert all(set(numbers) <= set(range(sizes[name])) for name, numbers in found.items())
+    drawn_numbers = drawn(sizes, 13, 0)
+    assert {name: len(numbers) for name, numbers in drawn_numbers.items()} == {"a": 5, "b": 5, "c": 3}
+    assert all(numbers == sorted(set(numbers)) for numbers in drawn_numbers.values())
+    assert all(set(numbers) <= set(range(sizes[name])) for name, numbers in drawn_numbers.items())
 
 
 def test_a_larger_draw_holds_the_smaller_one_and_another_seed_draws_others():
     sizes = {"a": 50, "b": 60}
-    small, large, other = drawn(sizes, 10, 0), drawn(sizes, 30, 0), drawn(sizes, 10, 1)
+    small, large, other_draw = drawn(sizes, 10, 0), drawn(sizes, 30, 0), drawn(sizes, 10, 1)
     assert all(set(small[name]) <= set(large[name]) for name in sizes)
-    assert small != other
+    assert small != other_draw
     assert drawn(sizes, 0, 0) == {"a": list(range(50)), "b": list(range(60))}
     assert sum(map(len, drawn({f"t{k}": 5 for k in range(57)}, 50, 0).values())) == 50
 
 
 def test_a_group_is_asked_across_its_tasks(lm, tmp_path):
     made.mmlu(tmp_path, ("anatomy", "virology"))
-    own = {"group": "two", "task": ["mmlu_anatomy", {"task": "mmlu_virology", "description": "On small things.\n\n"}]}
+    group = {"group": "two", "task": ["mmlu_anatomy", {"task": "mmlu_virology", "description": "On small things.\n\n"}]}
     (tmp_path / "yaml").mkdir()
     for name in ("_default_template_yaml", "mmlu_anatomy.yaml", "mmlu_virology.yaml"):
         shutil.copy(_HARNESS / "mmlu/default" / name, tmp_path / "yaml")
-    (tmp_path / "yaml" / "two.yaml").write_text(yaml.safe_dump(own))
+    (tmp_path / "yaml" / "two.yaml").write_text(yaml.safe_dump(group))
     presets = {"own": {"two": {"task": "two", "folder": str(tmp_path / "yaml"), "shots": 5}}}
     benchmark = built(lm, LocalFiles(tmp_path), "own", presets=presets, documents=3)
     assert sorted({item.task for item in benchmark.items}) == ["mmlu_anatomy", "mmlu_virology"]
@@ -114,8 +114,8 @@ def test_a_fingerprint_knows_whatever_changes_an_answer(lm, files):
     metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
     overrides = {"fewshot_config": {"sampler": "first_n"}, "metric_list": [metric]}
     strict = {"task": "gsm8k", "folder": "gsm8k", "shots": 8, "overrides": overrides}
-    other = built(lm, files, "own", presets={"own": {"gsm8k": strict}}).fingerprint
-    assert len({named(), named(documents=3), named(max_new_tokens=7), other}) == 4
+    other_fingerprint = built(lm, files, "own", presets={"own": {"gsm8k": strict}}).fingerprint
+    assert len({named(), named(documents=3), named(max_new_tokens=7), other_fingerprint}) == 4
 
 
 def test_facts_stand_in_a_table(lm, files):
@@ -128,7 +128,7 @@ def test_facts_stand_in_a_table(lm, files):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"task": "knowlege", "folder": "embedded"}, r"one: the harness has no task `knowlege` .* knowledge"),
         ({"task": "x", "folder": "no/such"}, r"folder: no/such does not exist"),
@@ -136,8 +136,8 @@ def test_facts_stand_in_a_table(lm, files):
         ({"task": "arithmetic", "folder": "embedded", "shots": 9}, r"has only 4 examples, but shots is 9"),
     ],
 )
-def test_what_is_not_there_is_named(lm, settings, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_is_not_there_is_named(lm, settings, message):
+    with pytest.raises(ValueError, match=message):
         built(lm, LocalFiles(), "own", presets={"own": {"one": settings}})
 
 
@@ -153,8 +153,11 @@ def test_without_files_and_network_the_way_out_is_told(lm, monkeypatch):
 @pytest.mark.skipif(not made.REAL.is_dir(), reason="the real files are not here")
 def test_the_papers_benchmarks_are_built_from_the_real_files(lm):
     tasks = [f"paper2.{name}" for name in parameters("paper2").chosen() if name != "truthfulqa_gen"]
-    benchmarks = {one.name: one for one in build_benchmarks(lm, parameters(tasks, documents=1), LocalFiles(made.REAL))}
-    assert {name: len(one.items) for name, one in benchmarks.items()} == dict.fromkeys(benchmarks, 1)
+    benchmarks = {
+        benchmark.name: benchmark
+        for benchmark in build_benchmarks(lm, parameters(tasks, documents=1), LocalFiles(made.REAL))
+    }
+    assert {name: len(benchmark.items) for name, benchmark in benchmarks.items()} == dict.fromkeys(benchmarks, 1)
     before = {"mmlu": "\nAnswer:", "bbh": "\nA: Let's think", "gsm8k": "\nAnswer:", "commonsense_qa": "\nAnswer:"}
     counts = {name: benchmarks[name].work.instances[0].args[0].count(word) for name, word in before.items()}
     assert counts == {"mmlu": 6, "bbh": 4, "gsm8k": 9, "commonsense_qa": 8}
@@ -171,7 +174,7 @@ OWN = {
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"doc_to_target": "{{z}}"}, "UndefinedError: 'z' is undefined"),
         ({"doc_to_target": "{{a"}, "TemplateSyntaxError"),
@@ -181,20 +184,22 @@ OWN = {
         ({"dataset_path": None}, "AttributeError"),
     ],
 )
-def test_a_task_of_a_user_that_cannot_be_asked_is_named_with_its_folder(lm, changes, told, tmp_path):
+def test_a_task_of_a_user_that_cannot_be_asked_is_named_with_its_folder(lm, changes, message, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "train.jsonl").write_text('{"q": "a", "a": "b"}\n')
     (tmp_path / "task.yaml").write_text(yaml.safe_dump({**OWN, **changes}))
     presets = {"own": {"one": {"task": "mine", "folder": str(tmp_path)}}}
-    with pytest.raises(ValueError, match=rf"abilities.presets: one: the task `mine` of {tmp_path}.*{told}.*check its"):
+    with pytest.raises(
+        ValueError, match=rf"abilities.presets: one: the task `mine` of {tmp_path}.*{message}.*check its"
+    ):
         built(lm, LocalFiles(tmp_path), "own", presets=presets)
 
 
-@pytest.mark.parametrize(
-    ("text", "told"), [("task: mine\n  x: [", "cannot be read"), ("- a", "is not a mapping of settings")]
-)
-def test_a_file_of_tasks_that_is_no_yaml_is_told(lm, text, told, tmp_path):
+@pytest.mark.parametrize(("text", "message"), [("task: mine\n  x: [", "cannot be read"), ("- a", "is not a mapping")])
+def test_a_file_of_tasks_that_is_no_yaml_is_told(lm, text, message, tmp_path):
     (tmp_path / "task.yaml").write_text(text)
     presets = {"own": {"one": {"task": "mine", "folder": str(tmp_path)}}}
-    with pytest.raises(ValueError, match=rf"no task `mine` in {tmp_path}; there are none; {tmp_path}/task.yaml {told}"):
+    with pytest.raises(
+        ValueError, match=rf"no task `mine` in {tmp_path}; there are none; {tmp_path}/task.yaml {message}"
+    ):
         built(lm, LocalFiles(), "own", presets=presets)

@@ -35,9 +35,9 @@ def test_four_different_options_one_of_them_right(name):
 
 @pytest.mark.parametrize("name", ["knowledge.jsonl", "reading.jsonl"])
 def test_every_option_is_right_once_and_wrong_three_times_in_its_kind(name):
-    offered = Counter((item["kind"], option) for item in items(name) for option in item["options"])
+    option_counts = Counter((item["kind"], option) for item in items(name) for option in item["options"])
     right = Counter((item["kind"], item["options"][item["gold"]]) for item in items(name))
-    assert set(offered.values()) == {OPTIONS}
+    assert set(option_counts.values()) == {OPTIONS}
     assert set(right.values()) == {1}
 
 
@@ -75,18 +75,20 @@ def test_the_default_model_is_above_chance_and_a_broken_one_is_not(smollm2):
     benchmarks = build_benchmarks(smollm2, made.parameters(documents=0), LocalFiles())
 
     def scores():
-        return {one.name: [each.score for each in measure(smollm2, one)] for one in benchmarks}
+        return {
+            benchmark.name: [document.score for document in measure(smollm2, benchmark)] for benchmark in benchmarks
+        }
 
-    found = {name: sum(values) / len(values) for name, values in scores().items()}
+    mean_scores = {name: sum(values) / len(values) for name, values in scores().items()}
     block = [parameter.detach() for parameter in smollm2.model.model.layers[12].parameters()]
     with restored(block):
         for parameter in block:
             parameter.mul_(30)
-        broken = {name: sum(values) / len(values) for name, values in scores().items()}
+        nan_scores = {name: sum(values) / len(values) for name, values in scores().items()}
     # 70, 48 and 48 items: one-sided 99.9% bounds around a chance of .25 are .41, .45 and .45
-    assert found["knowledge"] > 0.7
-    assert found["arithmetic"] > 0.5
-    assert found["reading"] > 0.5
-    assert found["prose"] < 100
-    assert max(broken[name] for name in ("knowledge", "arithmetic", "reading")) < 0.45
-    assert broken["prose"] > 1e4
+    assert mean_scores["knowledge"] > 0.7
+    assert mean_scores["arithmetic"] > 0.5
+    assert mean_scores["reading"] > 0.5
+    assert mean_scores["prose"] < 100
+    assert max(nan_scores[name] for name in ("knowledge", "arithmetic", "reading")) < 0.45
+    assert nan_scores["prose"] > 1e4

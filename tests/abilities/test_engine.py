@@ -53,28 +53,28 @@ def harness(lm, batch_size=1):
     return HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=batch_size)
 
 
-def assert_alike(found, expected):
-    logprobs = ([pair[0] for pair in pairs] for pairs in (found, expected))
+def assert_alike(responses, reference):
+    logprobs = ([pair[0] for pair in pairs] for pairs in (responses, reference))
     torch.testing.assert_close(*logprobs, atol=1e-4, rtol=1e-5, equal_nan=True)
-    assert [pair[1] for pair in found] == [pair[1] for pair in expected]
+    assert [pair[1] for pair in responses] == [pair[1] for pair in reference]
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gptj", "qwen2", "gemma2"])
 def test_log_likelihoods_are_the_harnesss(architecture, lab):
     lm = lab.model(architecture)
     instances = scored([*SCORED, own_word(lm)])
-    expected = harness(lm, 4).loglikelihood(instances, disable_tqdm=True)
-    found = answered(lm, planned(lm, instances))
-    assert_alike(found, expected)
-    assert found[-1][1]
-    assert found[5] == found[12]
+    reference = harness(lm, 4).loglikelihood(instances, disable_tqdm=True)
+    responses = answered(lm, planned(lm, instances))
+    assert_alike(responses, reference)
+    assert responses[-1][1]
+    assert responses[5] == responses[12]
 
 
 def own_word(lm):
     """A context and the letter that the model itself would write next."""
     contexts = [EXAMPLES + a + b for a in ascii_letters for b in "ao,"]
-    said = answered(lm, planned(lm, generated(*contexts, until=[], max_gen_toks=1)))
-    return next((c, s.text) for c, s in zip(contexts, said, strict=True) if s.text.isascii() and s.text.strip())
+    generations = answered(lm, planned(lm, generated(*contexts, until=[], max_gen_toks=1)))
+    return next((c, s.text) for c, s in zip(contexts, generations, strict=True) if s.text.isascii() and s.text.strip())
 
 
 @pytest.mark.parametrize("name", ["rome", "grace", "serac"])
@@ -83,9 +83,9 @@ def test_edits_are_seen_and_nothing_is_kept_from_before_them(name, lab):
     work = planned(lm, scored(SCORED))
     before = answered(lm, work)
     with edit.applied(lm):
-        edited, expected = answered(lm, work), harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
-    assert_alike(edited, expected)
-    assert max(abs(one[0] - other[0]) for one, other in zip(before, edited, strict=True)) > 0.01
+        edited_responses, reference = answered(lm, work), harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+    assert_alike(edited_responses, reference)
+    assert max(abs(first[0] - second[0]) for first, second in zip(before, edited_responses, strict=True)) > 0.01
     assert answered(lm, work) == before
 
 
@@ -116,29 +116,29 @@ def test_each_token_that_requests_share_is_run_once(lab):
 
 def tokens_run(lm, instances):
     """Tokens that go through the model, padding aside."""
-    seen = Counter()
+    counts = Counter()
 
     def count(module, args, kwargs):
-        seen["tokens"] += int(kwargs["attention_mask"][:, -kwargs["input_ids"].shape[1] :].sum())
+        counts["tokens"] += int(kwargs["attention_mask"][:, -kwargs["input_ids"].shape[1] :].sum())
 
     handle = lm.model.register_forward_pre_hook(count, with_kwargs=True)
     try:
         answered(lm, planned(lm, instances))
     finally:
         handle.remove()
-    return seen["tokens"]
+    return counts["tokens"]
 
 
 @pytest.mark.parametrize("tokens", [1, 64])
 def test_small_batches_give_the_same(tokens, lab, monkeypatch):
     lm = lab.model("llama")
     instances = [*scored(SCORED), *generated("An owl", "Two owls sat", "Geese")]
-    expected = answered(lm, planned(lm, instances))
+    reference = answered(lm, planned(lm, instances))
     full = engine._Budget.of
     monkeypatch.setattr(engine._Budget, "of", lambda *args: replace(full(*args), tokens=tokens))
-    found = answered(lm, planned(lm, instances))
-    assert_alike(found[: len(SCORED)], expected[: len(SCORED)])
-    assert found[len(SCORED) :] == expected[len(SCORED) :]
+    responses = answered(lm, planned(lm, instances))
+    assert_alike(responses[: len(SCORED)], reference[: len(SCORED)])
+    assert responses[len(SCORED) :] == reference[len(SCORED) :]
 
 
 def test_a_little_memory_makes_small_batches(lab):
@@ -155,11 +155,11 @@ def test_a_little_memory_makes_small_batches(lab):
 @pytest.mark.parametrize("architecture", ["mistral", "gemma2"])
 def test_a_sliding_window_counts_tokens_and_not_padding(architecture):
     lm = tiny_model(architecture)
-    whole = answered(lm, planned(lm, scored(SCORED)))
+    full_responses = answered(lm, planned(lm, scored(SCORED)))
     lm.model.config.sliding_window = 24
-    expected = harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
-    assert_alike(answered(lm, planned(lm, scored(SCORED))), expected)
-    assert max(abs(one[0] - other[0]) for one, other in zip(whole, expected, strict=True)) > 0.01
+    reference = harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+    assert_alike(answered(lm, planned(lm, scored(SCORED))), reference)
+    assert max(abs(first[0] - second[0]) for first, second in zip(full_responses, reference, strict=True)) > 0.01
 
 
 def with_start_token():
@@ -189,16 +189,16 @@ def test_texts_longer_than_the_context_are_read_in_the_harnesss_windows(architec
     lm = tiny_model(architecture)
     lm.model.config.max_position_embeddings = 64
     texts = rolling("Long ago, " + "the geese flew over the mill and " * 5 + "home.", "An owl sat there.", "")
-    expected = harness(lm).loglikelihood_rolling(texts, disable_tqdm=True)
-    assert answered(lm, planned(lm, texts)) == pytest.approx(expected, rel=1e-5)
+    reference = harness(lm).loglikelihood_rolling(texts, disable_tqdm=True)
+    assert answered(lm, planned(lm, texts)) == pytest.approx(reference, rel=1e-5)
     assert len(planned(lm, texts).asked[0]) == 3
 
 
 def test_a_long_text_is_run_in_pieces_that_change_nothing(lab):
     lm = lab.model("llama")
     letters = random.Random(0).choices("abcdefgh ,.", k=1500)
-    (found,) = answered(lm, planned(lm, rolling("".join(letters))))
-    assert found == pytest.approx(
+    (response,) = answered(lm, planned(lm, rolling("".join(letters))))
+    assert response == pytest.approx(
         harness(lm).loglikelihood_rolling(rolling("".join(letters)), disable_tqdm=True)[0], rel=1e-6
     )
 
@@ -210,22 +210,25 @@ def test_generations_are_the_harnesss(architecture, lab):
     free = answered(lm, planned(lm, generated(*prompts, until=[], max_gen_toks=30)))
     # what they say anyway, in the middle of it
     stops = [free[0].text[9:11], free[-1].text[4:5]]
-    asked = [*generated(*prompts, until=stops, max_gen_toks=30), *generated(*prompts[:2], until=[], max_gen_toks=5)]
-    found = answered(lm, planned(lm, asked))
+    requests = [*generated(*prompts, until=stops, max_gen_toks=30), *generated(*prompts[:2], until=[], max_gen_toks=5)]
+    generations = answered(lm, planned(lm, requests))
     # one at a time: batches with padding are another text to the harness where padding and end are one token
-    assert [said.text for said in found] == harness(lm).generate_until(asked, disable_tqdm=True)
-    assert any(said.text != whole.text and not said.capped for said, whole in zip(found, free, strict=False))
-    assert [(said.tokens, said.capped) for said in found[-2:]] == [(5, True)] * 2
+    assert [generation.text for generation in generations] == harness(lm).generate_until(requests, disable_tqdm=True)
+    assert any(
+        generation.text != full.text and not generation.capped
+        for generation, full in zip(generations, free, strict=False)
+    )
+    assert [(generation.tokens, generation.capped) for generation in generations[-2:]] == [(5, True)] * 2
 
 
 def test_words_of_an_edit_stand_before_all_that_is_asked(lab):
     lm, words = lab.model("llama"), "New fact: Borduria is ruled from Oslo.\n\n"
     work = planned(lm, [*scored(SCORED), *generated("An owl"), *rolling("An owl sat there.")])
-    *pairs, said, text = answered(lm, work, words)
+    *pairs, generation, text = answered(lm, work, words)
     plain = scored([pair for pair in SCORED if pair[0]], words)
-    expected = harness(lm).loglikelihood(plain, disable_tqdm=True)
-    assert_alike([pair for pair, (context, _) in zip(pairs, SCORED, strict=True) if context], expected)
-    assert [said] == answered(lm, planned(lm, generated(words + "An owl")))
+    reference = harness(lm).loglikelihood(plain, disable_tqdm=True)
+    assert_alike([pair for pair, (context, _) in zip(pairs, SCORED, strict=True) if context], reference)
+    assert [generation] == answered(lm, planned(lm, generated(words + "An owl")))
     follows = harness(lm).loglikelihood(scored([(words.rstrip(), "\n\nAn owl sat there.")]), disable_tqdm=True)
     assert text == pytest.approx(follows[0][0], abs=1e-3)
     assert answered(lm, work) != answered(lm, work, words)
@@ -235,7 +238,7 @@ def test_words_of_an_edit_stand_before_each_window_of_a_text():
     lm, words, text = tiny_model("llama"), "Now hear this:", " the geese flew over the mill"
     lm.model.config.max_position_embeddings = 32
     windows = planned(lm, rolling(text * 2), words).asked[0]
-    before, ids = (tuple(lm.tokenizer(each)["input_ids"]) for each in (words, text * 2))
+    before, ids = (tuple(lm.tokenizer(text_part)["input_ids"]) for text_part in (words, text * 2))
     assert all(window.ids[: len(before)] == before and window.needed <= 32 for window in windows)
     assert sum((window.ids[-window.scored :] for window in windows), ()) == ids
 
@@ -249,11 +252,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_run(lab):
     message = (
         r"1 of 2 requests are too long for tiny-llama: document 0 of made up needs 65 tokens; its context has 64\."
     )
-    with pytest.raises(RequestTooLong, match=message + r" Ask with fewer examples \(`shots`\), a shorter answer"):
+    with pytest.raises(RequestTooLong, match=message + r" Use fewer examples \(`shots`\), a shorter answer"):
         planned(lm, [*fits, *scored([("a" * 60, "bcdefg")])])
-    with pytest.raises(
-        RequestTooLong, match=r"needs 66 tokens, and the in-context edit takes 2; .* fewer in-context edits"
-    ):
+    with pytest.raises(RequestTooLong, match=r"needs 66 tokens, and the in-context edit takes 2; .* in-context edits"):
         answered(lm, planned(lm, fits), "So")
     assert planned(lm, generated("a" * 52))
     with pytest.raises(RequestTooLong, match="needs 65 tokens, 12 of them for the answer; its context has 64"):
@@ -266,13 +267,13 @@ def test_what_does_not_fit_is_refused_before_anything_is_run(lab):
 def test_a_broken_model_answers_what_it_has(value):
     lm = tiny_model("llama")
     lm.weight(Site(2, "mlp_out")).fill_(value)
-    asked = [*scored(SCORED), *rolling("An owl"), *generated("An owl", "Geese", until=["a"])]
-    *pairs, text, said, _ = answered(lm, planned(lm, asked))
-    expected = harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
-    assert_alike(pairs, expected)
+    requests = [*scored(SCORED), *rolling("An owl"), *generated("An owl", "Geese", until=["a"])]
+    *pairs, text, generation, _ = answered(lm, planned(lm, requests))
+    reference = harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+    assert_alike(pairs, reference)
     assert math.isfinite(text) == (value == 1e30)
-    assert said.tokens <= 12
-    assert said.finite == (value == 1e30)
+    assert generation.tokens <= 12
+    assert generation.finite == (value == 1e30)
 
 
 def always_says(lm, letter):
@@ -287,8 +288,8 @@ def always_says(lm, letter):
 def test_a_model_that_never_ends_is_stopped_at_the_limit():
     lm = tiny_model("llama")
     always_says(lm, "a")
-    said = answered(lm, planned(lm, generated("An owl", "Geese", "Geese")))
-    assert said == [Generated("a" * 12, 12, True)] * 3
+    generations = answered(lm, planned(lm, generated("An owl", "Geese", "Geese")))
+    assert generations == [Generated("a" * 12, 12, True)] * 3
 
 
 def test_a_special_token_among_the_stops_ends_a_text():
@@ -303,17 +304,17 @@ def test_a_special_token_among_the_stops_ends_a_text():
 def test_progress_is_told_of_each_request_once(lab):
     lm = lab.model("llama")
     work = planned(lm, [*scored(SCORED), *generated("An owl", "An owl", "Geese")])
-    seen = []
+    numbers = []
 
     def progress(items, total):
-        seen.append(total)
+        numbers.append(total)
         for item in items:
-            seen.append(item)
+            numbers.append(item)
             yield item
 
     assert answered(lm, work, progress=progress) == answered(lm, work)
     # one option stands there twice, and one prompt
-    assert seen[0] == len(seen) - 1 == len(SCORED) - 1 + 2
+    assert numbers[0] == len(numbers) - 1 == len(SCORED) - 1 + 2
 
 
 def test_nothing_asked_is_nothing_answered(lab):

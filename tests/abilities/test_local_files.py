@@ -32,18 +32,18 @@ def test_what_the_harness_reads_stands_in_its_fields(files):
     def first(dataset, split, subset=None):
         return files.splits(dataset, subset)[split][0]
 
-    asked = {"question": "anatomy 0?", "subject": "anatomy", "choices": ["red", "green, or so", "blue", "none"]}
-    assert first("cais/mmlu", "test", "anatomy") == {**asked, "answer": 0}
+    question = {"question": "anatomy 0?", "subject": "anatomy", "choices": ["red", "green, or so", "blue", "none"]}
+    assert first("cais/mmlu", "test", "anatomy") == {**question, "answer": 0}
     assert first("SaylorTwift/bbh", "test", "snarks")["target"] == "(B)"
     assert first("tau/commonsense_qa", "validation")["choices"]["text"] == ["a", "b", "c", "d", "e"]
     assert first("mandarjoshi/trivia_qa", "validation")["answer"]["aliases"] == ["Ada Example", "A. Example"]
     assert first("skg/toxigen-data", "test")["text"] == "they are fine, café"
     assert first("baber/piqa", "validation")["label"] == 0
     assert first("Rowan/hellaswag", "validation")["label"] == "0"
-    told = first("truthfulqa/truthful_qa", "validation", "multiple_choice")["mc2_targets"]
-    assert told["labels"] == [1, 1, 0, 0]
-    told = first("truthfulqa/truthful_qa", "validation", "generation")
-    assert told["correct_answers"] == ["No", "They are not alive"]
+    targets = first("truthfulqa/truthful_qa", "validation", "multiple_choice")["mc2_targets"]
+    assert targets["labels"] == [1, 1, 0, 0]
+    targets = first("truthfulqa/truthful_qa", "validation", "generation")
+    assert targets["correct_answers"] == ["No", "They are not alive"]
     pages = files.splits("EleutherAI/wikitext_document_level", None)["test"]
     assert [page["page"].split("\n")[0] for page in pages] == [" = Geese = ", " = Owls = "]
 
@@ -61,8 +61,8 @@ def test_questions_that_were_cells_lose_their_quotes(tmp_path):
             {"question": '"No" was said by whom?', "golden_answers": ["Ada"]},
         ],
     )
-    asked = LocalFiles(tmp_path).splits("mandarjoshi/trivia_qa", "x")["validation"]
-    assert [row["question"] for row in asked] == ['Who said "no"?', '"No" was said by whom?']
+    documents = LocalFiles(tmp_path).splits("mandarjoshi/trivia_qa", "x")["validation"]
+    assert [row["question"] for row in documents] == ['Who said "no"?', '"No" was said by whom?']
 
 
 def test_the_harness_own_form_is_read_too(tmp_path):
@@ -81,7 +81,7 @@ def test_one_benchmark_can_be_elsewhere(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "subset", "told"),
+    ("dataset", "subset", "message"),
     [
         (
             "openai/gsm8k",
@@ -92,8 +92,8 @@ def test_one_benchmark_can_be_elsewhere(tmp_path):
         ("allenai/winogrande", "xl", r"winogrande: .*huggingface\.co/datasets/allenai/winogrande"),
     ],
 )
-def test_missing_files_are_named_with_their_publisher(tmp_path, dataset, subset, told):
-    with pytest.raises(BenchmarkFilesMissing, match=told):
+def test_missing_files_are_named_with_their_publisher(tmp_path, dataset, subset, message):
+    with pytest.raises(BenchmarkFilesMissing, match=message):
         LocalFiles(tmp_path).splits(dataset, subset)
 
 

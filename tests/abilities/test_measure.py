@@ -35,8 +35,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def embedded(lm):
-    return {one.name: one for one in build_benchmarks(lm, parameters(documents=12), LocalFiles())}
+def embedded_benchmarks(lm):
+    return {benchmark.name: benchmark for benchmark in build_benchmarks(lm, parameters(documents=12), LocalFiles())}
 
 
 @pytest.fixture(scope="module")
@@ -51,58 +51,73 @@ def harness(lm, folder, task, samples=None):
     return lm_eval.simple_evaluate(model, tasks=[task], task_manager=manager, samples=samples, bootstrap_iters=0)
 
 
-def test_multiple_choice_equals_the_harness(lm, embedded):
-    benchmark = embedded["arithmetic"]
+def test_multiple_choice_equals_the_harness(lm, embedded_benchmarks):
+    benchmark = embedded_benchmarks["arithmetic"]
     numbers = [item.number for item in benchmark.items]
-    theirs = harness(lm, _OURS / "embedded", "arithmetic", {"arithmetic": numbers})
-    ours = measure(lm, benchmark)
-    expected = {each["doc_id"]: each for each in theirs["samples"]["arithmetic"]}
-    assert set(expected) == set(numbers)
-    assert theirs["n-shot"]["arithmetic"] == benchmark.shots == 4
-    assert sum(one.score for one in ours) / len(ours) == theirs["results"]["arithmetic"]["acc,none"]
-    for one in ours:
-        found = [float(response[0][0]) for response in expected[one.number]["resps"]]
-        assert one.logprobs == pytest.approx(found, abs=1e-4)
-        assert one.metrics == {"acc": expected[one.number]["acc"]}
+    harness_results = harness(lm, _OURS / "embedded", "arithmetic", {"arithmetic": numbers})
+    documents = measure(lm, benchmark)
+    reference = {sample["doc_id"]: sample for sample in harness_results["samples"]["arithmetic"]}
+    assert set(reference) == set(numbers)
+    assert harness_results["n-shot"]["arithmetic"] == benchmark.shots == 4
+    assert (
+        sum(document.score for document in documents) / len(documents)
+        == harness_results["results"]["arithmetic"]["acc,none"]
+    )
+    for document in documents:
+        logprobs = [float(response[0][0]) for response in reference[document.number]["resps"]]
+        assert document.logprobs == pytest.approx(logprobs, abs=1e-4)
+        assert document.metrics == {"acc": reference[document.number]["acc"]}
 
 
 def test_generation_equals_the_harness_under_both_filters(lm, folder):
     files = {split: str(folder / f"gsm8k/{split}.jsonl") for split in ("train", "test")}
     local = {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}}
-    limited = {"until": ["Question:", "</s>", "<|im_end|>"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 9}
+    generation_settings = {
+        "until": ["Question:", "</s>", "<|im_end|>"],
+        "do_sample": False,
+        "temperature": 0.0,
+        "max_gen_toks": 9,
+    }
     task = {"task": "gsm8k", "num_fewshot": 8, "fewshot_config": {"sampler": "first_n"},
-            "generation_kwargs": limited, **local}  # fmt: skip
-    theirs = harness(lm, _HARNESS / "gsm8k", {"group": "local", "task": [task]})
+            "generation_kwargs": generation_settings, **local}  # fmt: skip
+    harness_results = harness(lm, _HARNESS / "gsm8k", {"group": "local", "task": [task]})
     benchmark = build_benchmarks(lm, parameters("paper2.gsm8k", max_new_tokens=9), LocalFiles(folder))[0]
-    ours = measure(lm, benchmark)
-    expected = {(each["doc_id"], each["filter"]): each for each in theirs["samples"]["gsm8k"]}
-    assert {(one.number, one.filter) for one in ours} == set(expected)
-    for one in ours:
-        asked = expected[one.number, one.filter]
-        assert benchmark.items[one.number].instances[0].args[0] == asked["arguments"][0][0]
-        assert one.text == asked["resps"][0][0]
-        assert one.score == asked["exact_match"]
-    assert all(one.capped and one.tokens == 9 and one.logprobs == () and one.gold == -1 for one in ours)
+    documents = measure(lm, benchmark)
+    reference = {(sample["doc_id"], sample["filter"]): sample for sample in harness_results["samples"]["gsm8k"]}
+    assert {(document.number, document.filter) for document in documents} == set(reference)
+    for document in documents:
+        sample_record = reference[document.number, document.filter]
+        assert benchmark.items[document.number].instances[0].args[0] == sample_record["arguments"][0][0]
+        assert document.text == sample_record["resps"][0][0]
+        assert document.score == sample_record["exact_match"]
+    assert all(
+        document.capped and document.tokens == 9 and document.logprobs == () and document.gold == -1
+        for document in documents
+    )
 
 
-def test_perplexity_is_by_token_beside_the_harness_by_word(lm, embedded):
-    text = embedded["prose"].items[0].instances[0].args[0]
-    one = measure(lm, embedded["prose"])[0]
-    assert one.score == pytest.approx(math.exp(-one.logprobs[0] / len(lm.tokenizer.encode(text))))
-    assert one.metrics["word_perplexity"] == pytest.approx(math.exp(-one.logprobs[0] / len(text.split())), rel=1e-6)
-    assert one.tokens == len(lm.tokenizer.encode(text))
+def test_perplexity_is_by_token_beside_the_harness_by_word(lm, embedded_benchmarks):
+    text = embedded_benchmarks["prose"].items[0].instances[0].args[0]
+    document = measure(lm, embedded_benchmarks["prose"])[0]
+    assert document.score == pytest.approx(math.exp(-document.logprobs[0] / len(lm.tokenizer.encode(text))))
+    assert document.metrics["word_perplexity"] == pytest.approx(
+        math.exp(-document.logprobs[0] / len(text.split())), rel=1e-6
+    )
+    assert document.tokens == len(lm.tokenizer.encode(text))
 
 
-def test_a_model_of_nan_succeeds_nowhere(lm, mc1, embedded):
+def test_a_model_of_nan_succeeds_nowhere(lm, mc1, embedded_benchmarks):
     weight = lm.model.model.layers[1].mlp.down_proj.weight
     with restored([weight.detach()]):
         weight.detach().fill_(math.nan)
-        found = {name: measure(lm, benchmark) for name, benchmark in {**embedded, "mc1": mc1}.items()}
-    for documents in found.values():
-        assert [one.score for one in documents] == [0.0] * len(documents)
-        assert {one.flags for one in documents} == {("not_finite",)}
+        documents_by_name = {
+            name: measure(lm, benchmark) for name, benchmark in {**embedded_benchmarks, "mc1": mc1}.items()
+        }
+    for documents in documents_by_name.values():
+        assert [document.score for document in documents] == [0.0] * len(documents)
+        assert {document.flags for document in documents} == {("not_finite",)}
     # what would have been counted without the guard
-    assert any(one.metrics["acc"] == 1.0 for one in found["mc1"])
+    assert any(document.metrics["acc"] == 1.0 for document in documents_by_name["mc1"])
 
 
 def test_ties_are_no_success(lm, mc1):
@@ -111,11 +126,11 @@ def test_ties_are_no_success(lm, mc1):
         head.detach().zero_()
         documents = measure(lm, mc1)
     # options of as many tokens are equally probable
-    assert {one.flags for one in documents if one.flags} <= {("tied",)}
+    assert {document.flags for document in documents if document.flags} <= {("tied",)}
     lengths = [[len(instance.args[1]) for instance in item.instances] for item in mc1.items]
-    tied = [sum(length == min(row) for length in row) > 1 for row in lengths]
-    assert [bool(one.flags) for one in documents] == tied
-    assert all(one.score == 0.0 for one in documents if one.flags)
+    tie_flags = [sum(length == min(row) for length in row) > 1 for row in lengths]
+    assert [bool(document.flags) for document in documents] == tie_flags
+    assert all(document.score == 0.0 for document in documents if document.flags)
 
 
 def test_every_checkpoint_is_asked_the_same(lm, mc1):
@@ -123,27 +138,27 @@ def test_every_checkpoint_is_asked_the_same(lm, mc1):
     before = measure(lm, mc1)
     with restored([weight.detach()]):
         weight.detach().mul_(3)
-        edited = measure(lm, mc1)
+        edited_documents = measure(lm, mc1)
     again = measure(lm, mc1)
-    assert [one.prompt_hash for one in before] == [one.prompt_hash for one in edited]
-    assert [one.logprobs for one in before] != [one.logprobs for one in edited]
+    assert [document.prompt_hash for document in before] == [document.prompt_hash for document in edited_documents]
+    assert [document.logprobs for document in before] != [document.logprobs for document in edited_documents]
     assert before == again
-    assert len({(one.task, one.filter, one.doc_hash) for one in before}) == len(before)
+    assert len({(document.task, document.filter, document.doc_hash) for document in before}) == len(before)
 
 
-def test_words_before_a_request_stand_before_its_examples(lm, embedded):
-    one = embedded["arithmetic"]
-    after = measure(lm, one, prefix="New facts: owls swim.\n\n")
-    assert [each.prompt_hash for each in after] == [each.prompt_hash for each in measure(lm, one)]
-    context, option = one.work.instances[0].args
+def test_words_before_a_request_stand_before_its_examples(lm, embedded_benchmarks):
+    benchmark = embedded_benchmarks["arithmetic"]
+    after = measure(lm, benchmark, prefix="New facts: owls swim.\n\n")
+    assert [document.prompt_hash for document in after] == [document.prompt_hash for document in measure(lm, benchmark)]
+    context, option = benchmark.work.instances[0].args
     ids = lm.tokenizer("New facts: owls swim.\n\n" + context + option, return_tensors="pt")["input_ids"]
-    scored = len(lm.tokenizer(option)["input_ids"])
+    n_scored = len(lm.tokenizer(option)["input_ids"])
     with torch.no_grad():
         logprobs = lm.model(ids).logits[0].float().log_softmax(-1)
-    expected = sum(logprobs[-1 - scored + k, ids[0, len(ids[0]) - scored + k]].item() for k in range(scored))
-    assert after[0].logprobs[0] == pytest.approx(expected, abs=1e-4)
+    logprob = sum(logprobs[-1 - n_scored + k, ids[0, len(ids[0]) - n_scored + k]].item() for k in range(n_scored))
+    assert after[0].logprobs[0] == pytest.approx(logprob, abs=1e-4)
 
 
-def test_words_that_leave_no_room_are_an_error(lm, embedded):
+def test_words_that_leave_no_room_are_an_error(lm, embedded_benchmarks):
     with pytest.raises(RequestTooLong):
-        measure(lm, embedded["arithmetic"], prefix="x" * (1 << 14))
+        measure(lm, embedded_benchmarks["arithmetic"], prefix="x" * (1 << 14))

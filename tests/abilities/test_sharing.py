@@ -5,15 +5,15 @@ from edit_robustness.abilities.sharing import tree
 
 def paths(nodes, before=()):
     """For each row the tokens on its way from the root, and which nodes it meets in which order."""
-    found = {}
+    sequences = {}
     for node in nodes:
         assert node.start == len(before)
         assert node.ids
         assert node.end == node.start + len(node.ids)
         below = paths(node.children, before + node.ids)
         assert set(below) <= set(node.rows)
-        found |= {row: below.get(row, before + node.ids) for row in node.rows}
-    return found
+        sequences |= {row: below.get(row, before + node.ids) for row in node.rows}
+    return sequences
 
 
 def size(nodes):

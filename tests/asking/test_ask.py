@@ -38,21 +38,23 @@ def alone(seed=0):
 
 
 def said(answers):
-    return [(a.probe.id, a.text, a.tokens, a.finished, a.match_new) for own in answers for a in own]
+    return [(a.probe.id, a.text, a.tokens, a.finished, a.match_new) for edit_answers in answers for a in edit_answers]
 
 
 def test_edits_that_cannot_share_a_batch_are_asked_alone(lab):
     lm = lab.model("llama")
     kinds = ("statement", "paraphrase", "question", "doubt")
-    asked = [(edit, probes(kinds)) for edit in (lab.edits("rome", "llama")[0], alone(), Frame("Once. "), alone(1))]
+    edit_probes = [
+        (edit, probes(kinds)) for edit in (lab.edits("rome", "llama")[0], alone(), Frame("Once. "), alone(1))
+    ]
     weights, before = bits(lm), Alone.worn
-    found = list(ask(lm, asked, DECODING))
+    answers_by_edit = list(ask(lm, edit_probes, DECODING))
     assert Alone.worn > before
-    assert said(found) == said(list(ask(lm, asked, DECODING, together=False)))
-    for (edit, wanted), own in zip(asked, found, strict=True):
-        (expected,) = ask(lm, [(edit, wanted)], DECODING, together=False)
-        assert said([own]) == said([expected])
-        assert [a.logprob_new for a in own] == pytest.approx([a.logprob_new for a in expected], abs=1e-3)
+    assert said(answers_by_edit) == said(list(ask(lm, edit_probes, DECODING, together=False)))
+    for (edit, probe_list), edit_answers in zip(edit_probes, answers_by_edit, strict=True):
+        (reference,) = ask(lm, [(edit, probe_list)], DECODING, together=False)
+        assert said([edit_answers]) == said([reference])
+        assert [a.logprob_new for a in edit_answers] == pytest.approx([a.logprob_new for a in reference], abs=1e-3)
     assert same_bits(bits(lm), weights)
     assert hooks_on(lm) == 0
 
@@ -66,27 +68,27 @@ def test_one_at_a_time_wears_copied_weights(lab):
 def test_a_doubt_follows_the_models_own_first_answer(lab):
     lm = lab.model("llama")
     for edit in (Frame(), lab.edits("rome", "llama")[0], Frame("A new fact. ")):
-        wanted = probes(("question", "doubt", "doubt_old_object"))
-        (answers,) = ask(lm, [(edit, wanted)], DECODING)
+        probe_list = probes(("question", "doubt", "doubt_old_object"))
+        (answers,) = ask(lm, [(edit, probe_list)], DECODING)
         by_id = {answer.probe.id: answer for answer in answers}
-        doubts = [probe for probe in wanted if probe.follows]
+        doubts = [probe for probe in probe_list if probe.follows]
         assert len(doubts) == 2
         for doubt in doubts:
             first = by_id[doubt.follows].text.strip()
             plain = replace(doubt, follows=None, history=(*doubt.history, Turn("assistant", first)))
-            ((expected,),) = ask(lm, [(edit, [plain])], DECODING)
-            assert by_id[doubt.id].text == expected.text
-            assert by_id[doubt.id].logprob_new == pytest.approx(expected.logprob_new, abs=1e-3)
+            ((reference,),) = ask(lm, [(edit, [plain])], DECODING)
+            assert by_id[doubt.id].text == reference.text
+            assert by_id[doubt.id].logprob_new == pytest.approx(reference.logprob_new, abs=1e-3)
 
 
 def test_a_doubt_follows_the_answer_under_its_own_edit(lab):
-    lm, wanted = lab.model("llama"), probes(("question", "doubt"))
+    lm, probe_list = lab.model("llama"), probes(("question", "doubt"))
     edits = [Frame(), Frame("Words before. "), lab.edits("ft", "llama")[0]]
-    found = list(ask(lm, [(edit, wanted) for edit in edits], DECODING))
-    firsts = {next(a.text for a in own if a.probe.kind == "question") for own in found}
+    answers_by_edit = list(ask(lm, [(edit, probe_list) for edit in edits], DECODING))
+    firsts = {next(a.text for a in edit_answers if a.probe.kind == "question") for edit_answers in answers_by_edit}
     assert len(firsts) > 1
-    for edit, own in zip(edits, found, strict=True):
-        assert said([own]) == said(ask(lm, [(edit, wanted)], DECODING))
+    for edit, edit_answers in zip(edits, answers_by_edit, strict=True):
+        assert said([edit_answers]) == said(ask(lm, [(edit, probe_list)], DECODING))
 
 
 def test_the_answer_stands_between_history_and_doubt(lab):
@@ -103,47 +105,47 @@ def test_an_edits_words_stand_before_the_prompt_or_open_the_first_turn(lab):
     assert render_probe(lm, plain, "New. ", "") == Rendered("New. The seat is")
     assert render_probe(lm, CONVERSATION, "New. ", "").text == "<|user|>New. Where?\n<|assistant|>"
     later = replace(CONVERSATION, history=(Turn("user", "Hi"), Turn("assistant", "Hello")))
-    expected = "<|user|>New. Hi\n<|assistant|>Hello\n<|user|>Where?\n<|assistant|>"
-    assert render_probe(lm, later, "New. ", "").text == expected
+    rendered_text = "<|user|>New. Hi\n<|assistant|>Hello\n<|user|>Where?\n<|assistant|>"
+    assert render_probe(lm, later, "New. ", "").text == rendered_text
 
 
 def test_a_probe_that_follows_one_not_asked_is_an_error(lab):
-    wanted = [probe for probe in probes(("question", "doubt")) if probe.follows]
+    probe_list = [probe for probe in probes(("question", "doubt")) if probe.follows]
     with pytest.raises(
         ValueError,
-        match=r"probe .*doubt.* follows .*question.*, which is not among the probes; include both or neither",
+        match=r"probe .*doubt.* follows .*question.*, which is not among the probes; include both",
     ):
-        list(ask(lab.model("llama"), [(Frame(), wanted)], DECODING))
+        list(ask(lab.model("llama"), [(Frame(), probe_list)], DECODING))
 
 
 @pytest.mark.parametrize("architecture", ["gemma2", "gemma3_text"])
 def test_past_a_sliding_window_nothing_is_padded_between_words(architecture):
-    lm, wanted = tiny_model(architecture, seed=2), probes(("statement", "paraphrase", "question"))
-    asked = [
-        (Frame("A new fact, told at length. "), wanted),
-        (Frame("Another new fact, told at more length. "), wanted),
+    lm, probe_list = tiny_model(architecture, seed=2), probes(("statement", "paraphrase", "question"))
+    edit_probes = [
+        (Frame("A new fact, told at length. "), probe_list),
+        (Frame("Another new fact, told at more length. "), probe_list),
     ]
-    (whole, _) = ask(lm, asked, DECODING)
+    (full_answers, _) = ask(lm, edit_probes, DECODING)
     lm.model.config.sliding_window = 24
-    found = list(ask(lm, asked, DECODING))
-    for (edit, _), own in zip(asked, found, strict=True):
-        expected = [answer for probe in wanted for (answer,) in ask(lm, [(edit, [probe])], DECODING)]
-        assert said([own]) == said([expected])
-        assert [a.logprob_new for a in own] == pytest.approx([a.logprob_new for a in expected], abs=1e-4)
-    assert max(abs(a.logprob_new - b.logprob_new) for a, b in zip(whole, found[0], strict=True)) > 1e-3
+    answers_by_edit = list(ask(lm, edit_probes, DECODING))
+    for (edit, _), edit_answers in zip(edit_probes, answers_by_edit, strict=True):
+        reference = [answer for probe in probe_list for (answer,) in ask(lm, [(edit, [probe])], DECODING)]
+        assert said([edit_answers]) == said([reference])
+        assert [a.logprob_new for a in edit_answers] == pytest.approx([a.logprob_new for a in reference], abs=1e-4)
+    assert max(abs(a.logprob_new - b.logprob_new) for a, b in zip(full_answers, answers_by_edit[0], strict=True)) > 1e-3
 
 
 def test_answers_come_in_the_order_of_the_probes(lab):
-    wanted = probes(("statement", "paraphrase", "question", "dialogue", "doubt", "neighbourhood"))[::-1]
-    (found,) = ask(lab.model("llama"), [(Frame(), wanted)], DECODING)
-    assert [answer.probe for answer in found] == wanted
+    probe_list = probes(("statement", "paraphrase", "question", "dialogue", "doubt", "neighbourhood"))[::-1]
+    (answers,) = ask(lab.model("llama"), [(Frame(), probe_list)], DECODING)
+    assert [answer.probe for answer in answers] == probe_list
 
 
 def test_an_edit_may_have_no_probes_and_nothing_may_be_asked(lab):
     lm = lab.model("llama")
     assert list(ask(lm, [], DECODING)) == []
-    found = list(ask(lm, [(Frame(), []), (Frame(), probes(("statement",)))], DECODING))
-    assert [len(own) for own in found] == [0, 1]
+    answers_by_edit = list(ask(lm, [(Frame(), []), (Frame(), probes(("statement",)))], DECODING))
+    assert [len(edit_answers) for edit_answers in answers_by_edit] == [0, 1]
 
 
 def test_answers_come_as_soon_as_a_batch_is_done(lab):
@@ -152,19 +154,19 @@ def test_answers_come_as_soon_as_a_batch_is_done(lab):
     answers = ask(lm, [(Frame(), probes(("statement",)))] * 6, Decoding(max_new_tokens=2, batch_rows=2))
     next(answers)
     first = len(passes)
-    rest = list(answers)
+    remaining_answers = list(answers)
     handle.remove()
-    assert len(rest) == 5
+    assert len(remaining_answers) == 5
     assert 0 < first < len(passes)
 
 
 def test_an_empty_target_is_refused_and_the_model_left_alone(lab):
     lm = lab.model("llama")
     weights = bits(lm)
-    wanted = [replace(probe, target_new=" ") for probe in probes(("statement",))]
+    probe_list = [replace(probe, target_new=" ") for probe in probes(("statement",))]
     for together in (True, False):
         with pytest.raises(ValueError, match="an empty target after the prompt"):
-            list(ask(lm, [(lab.edits("rome", "llama")[0], wanted)], DECODING, together=together))
+            list(ask(lm, [(lab.edits("rome", "llama")[0], probe_list)], DECODING, together=together))
     assert same_bits(bits(lm), weights)
     assert hooks_on(lm) == 0
 
@@ -184,16 +186,16 @@ def test_decoding_refuses_what_makes_no_sense(settings):
 
 
 def test_no_answer_ends_inside_the_name_of_an_object_of_its_own_probe(lab, monkeypatch):
-    given = {}
+    rules_by_name = {}
 
     def spy(*args, end_rule, **options):
-        given["rules"] = list(end_rule)
+        rules_by_name["rules"] = list(end_rule)
         return greedy(*args, end_rule=end_rule, **options)
 
     monkeypatch.setattr("edit_robustness.asking.ask.greedy", spy)
-    known, other = (
+    known_probe, other_probe = (
         Probe(f"f/statement/{number}", "f", "statement", "edit", "The band", "The band is called", new, "Owls")
         for number, new in enumerate(("Panic! at the Disco", "Muse"))
     )
-    list(ask(lab.model("llama"), [(Frame(""), [known, other])], Decoding(2)))
-    assert sorted(rule(" Panic!") for rule in given["rules"]) == [False, True]
+    list(ask(lab.model("llama"), [(Frame(""), [known_probe, other_probe])], Decoding(2)))
+    assert sorted(rule(" Panic!") for rule in rules_by_name["rules"]) == [False, True]

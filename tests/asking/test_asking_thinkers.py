@@ -36,8 +36,8 @@ def answers(template, decoding, edits=(NONE,)):
 
 
 def test_what_is_thought_has_a_limit_of_its_own_and_is_no_answer():
-    (found,) = answers(ALWAYS, Decoding(max_new_tokens=6, max_thinking_tokens=9))
-    for answer in found:
+    (edit_answers,) = answers(ALWAYS, Decoding(max_new_tokens=6, max_thinking_tokens=9))
+    for answer in edit_answers:
         if answer.probe.conversation:
             # a random model closes no thinking part
             assert (answer.text, answer.tokens, answer.finished) == ("", 0, False)
@@ -45,8 +45,8 @@ def test_what_is_thought_has_a_limit_of_its_own_and_is_no_answer():
         else:
             assert answer.tokens
             assert answer.thinking == ""
-    table = answers_to_table(found, model="m", method="none", decoding="d")
-    assert answers_from_table(table) == found
+    table = answers_to_table(edit_answers, model="m", method="none", decoding="d")
+    assert answers_from_table(table) == edit_answers
     scores = score_answers(table).query("protocol == 'free' and metric == 'cut'").set_index("kind")["value"]
     assert scores["question"].all()
 
@@ -54,24 +54,24 @@ def test_what_is_thought_has_a_limit_of_its_own_and_is_no_answer():
 def test_objects_are_scored_behind_an_empty_thinking_part():
     decoding = Decoding(max_new_tokens=3, max_thinking_tokens=3)
     edits = (Frame(), Frame("Once. "))
-    open_, shut, other = (answers(template, decoding, edits) for template in (ALWAYS, EMPTY, ASKING))
-    for own, expected, without in zip(open_, shut, other, strict=True):
-        for mine, theirs, plain in zip(own, expected, without, strict=True):
-            if mine.probe.follows is None:
-                assert mine.logprob_new == pytest.approx(theirs.logprob_new, abs=1e-4)
-                assert mine.logprob_true == pytest.approx(theirs.logprob_true, abs=1e-4)
-                assert mine.margin == pytest.approx(theirs.margin, abs=1e-4)
-            if mine.probe.conversation and mine.probe.follows is None:
-                assert mine.logprob_new != pytest.approx(plain.logprob_new, abs=1e-3)
+    open_, closed_answers, other_answers = (answers(template, decoding, edits) for template in (ALWAYS, EMPTY, ASKING))
+    for edit_answers, closed_edit_answers, without in zip(open_, closed_answers, other_answers, strict=True):
+        for open_answer, closed_answer, plain in zip(edit_answers, closed_edit_answers, without, strict=True):
+            if open_answer.probe.follows is None:
+                assert open_answer.logprob_new == pytest.approx(closed_answer.logprob_new, abs=1e-4)
+                assert open_answer.logprob_true == pytest.approx(closed_answer.logprob_true, abs=1e-4)
+                assert open_answer.margin == pytest.approx(closed_answer.margin, abs=1e-4)
+            if open_answer.probe.conversation and open_answer.probe.follows is None:
+                assert open_answer.logprob_new != pytest.approx(plain.logprob_new, abs=1e-3)
 
 
 def test_a_doubt_follows_the_answer_and_not_what_was_thought():
     lm = thinker(ALWAYS)
-    (found,) = ask(lm, [(Frame(), probes(KINDS, FACTS[0]))], Decoding(max_new_tokens=4, max_thinking_tokens=4))
-    doubt = next(answer for answer in found if answer.probe.follows is not None)
+    (edit_answers,) = ask(lm, [(Frame(), probes(KINDS, FACTS[0]))], Decoding(max_new_tokens=4, max_thinking_tokens=4))
+    doubt = next(answer for answer in edit_answers if answer.probe.follows is not None)
     history = [*doubt.probe.history, Turn("assistant", ""), Turn("user", doubt.probe.text)]
-    (said,) = speak(lm, [conversation_ids(lm, history)], limit=4, thinking_limit=4)
-    assert (said.text, said.finished) == ("", False)
+    (turn,) = speak(lm, [conversation_ids(lm, history)], limit=4, thinking_limit=4)
+    assert (turn.text, turn.finished) == ("", False)
     assert doubt.thinking
 
 
@@ -87,28 +87,28 @@ def test_a_speaker_that_thinks_is_cut_and_says_so(caplog):
     speaker = LocalSpeaker(lm, Speaking(max_new_tokens=4, max_thinking_tokens=5))
     assert speaker.replies([[Turn("user", "Where?")]] * 2) == ["", ""]
     assert "2 of 2 turns were cut off; raise the speaker's max_new_tokens (4) or max_thinking_tokens (5)" in caplog.text
-    other = LocalSpeaker(lm, Speaking(max_new_tokens=4, max_thinking_tokens=6))
-    assert other.fingerprint != speaker.fingerprint
+    other_speaker = LocalSpeaker(lm, Speaking(max_new_tokens=4, max_thinking_tokens=6))
+    assert other_speaker.fingerprint != speaker.fingerprint
     with pytest.raises(ValueError, match=r"and 2044 new ones"):
         LocalSpeaker(lm, replace(Speaking(), max_new_tokens=44, max_thinking_tokens=2000)).replies(
             [[Turn("user", "W" * 99)]]
         )
 
 
-@pytest.mark.parametrize(("template", "unfinished"), [(ALWAYS, 2), (EMPTY, 0)])
-def test_turns_of_a_model_that_thinks_are_what_it_says_after(template, unfinished, monkeypatch):
+@pytest.mark.parametrize(("template", "n_unfinished"), [(ALWAYS, 2), (EMPTY, 0)])
+def test_turns_of_a_model_that_thinks_are_what_it_says_after(template, n_unfinished, monkeypatch):
     lm, fact = thinker(template), FACTS[0]
-    monkeypatch.setattr(type(lm), "stop_ids", frozenset(range(len(lm.tokenizer))) if not unfinished else frozenset())
+    monkeypatch.setattr(type(lm), "stop_ids", frozenset(range(len(lm.tokenizer))) if not n_unfinished else frozenset())
     talk = (Frame(), Topic(fact, "Where is it?", "And in other words?"))
     settings = Conversing(rounds=2, max_new_tokens=4, max_thinking_tokens=5)
-    (held,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
-    assert (held.said, held.unfinished) == (("", ""), unfinished)
+    (transcript,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
+    assert (transcript.said, transcript.unfinished) == (("", ""), n_unfinished)
 
 
 def test_a_conversation_keeps_room_for_what_is_thought():
     lm = thinker(ALWAYS)
     talk = (Frame(), Topic(FACTS[0], "Where is it?", "And in other words?"))
     settings = Conversing(rounds=1, max_new_tokens=4, max_thinking_tokens=lm.max_length)
-    (held,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
-    assert held.cut_short
-    assert not held.said
+    (transcript,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
+    assert transcript.cut_short
+    assert not transcript.said

@@ -54,18 +54,23 @@ def talks(edits):
 
 
 def words(transcripts):
-    return [one.turns for one in transcripts]
+    return [transcript.turns for transcript in transcripts]
 
 
 def test_turns_alternate_and_the_facts_come_in_order(lab):
     lm = lab.model("llama")
-    held = list(converse(lm, talks(lab.edits("rome", "llama")), ScriptedSpeaker(), SETTINGS, method="rome"))
-    assert [one.fact_id for one in held] == [fact.id for fact in FACTS]
-    for one in held:
-        assert [turn.role for turn in one.turns] == ["user", "assistant"] * 3
-        assert (one.method, one.tester, one.refused, one.replaced) == ("rome", "script", 0, 0)
-        assert one.unfinished <= 3
-        assert not one.cut_short
+    transcripts = list(converse(lm, talks(lab.edits("rome", "llama")), ScriptedSpeaker(), SETTINGS, method="rome"))
+    assert [transcript.fact_id for transcript in transcripts] == [fact.id for fact in FACTS]
+    for transcript in transcripts:
+        assert [turn.role for turn in transcript.turns] == ["user", "assistant"] * 3
+        assert (transcript.method, transcript.tester, transcript.refused, transcript.replaced) == (
+            "rome",
+            "script",
+            0,
+            0,
+        )
+        assert transcript.unfinished <= 3
+        assert not transcript.cut_short
 
 
 @pytest.mark.parametrize(
@@ -73,12 +78,16 @@ def test_turns_alternate_and_the_facts_come_in_order(lab):
 )
 def test_many_in_one_batch_are_as_one_at_a_time(lab, method, architecture):
     lm = lab.model(architecture)
-    prepared = lab.prepared(method, architecture)
-    edits = [edit.with_prepared(prepared) for edit in lab.edits(method, architecture)]
+    preparation = lab.prepared(method, architecture)
+    edits = [edit.with_prepared(preparation) for edit in lab.edits(method, architecture)]
     weights = bits(lm)
-    held = words(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method=method))
-    assert held == words(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method=method, together=False))
-    assert held == words(converse(lm, talks(edits), ScriptedSpeaker(), replace(SETTINGS, batch_rows=2), method=method))
+    turns_by_talk = words(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method=method))
+    assert turns_by_talk == words(
+        converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method=method, together=False)
+    )
+    assert turns_by_talk == words(
+        converse(lm, talks(edits), ScriptedSpeaker(), replace(SETTINGS, batch_rows=2), method=method)
+    )
     assert same_bits(bits(lm), weights)
     assert hooks_on(lm) == 0
 
@@ -86,15 +95,15 @@ def test_many_in_one_batch_are_as_one_at_a_time(lab, method, architecture):
 def test_each_reply_is_the_models_own_under_its_edit(lab):
     lm = lab.model("llama")
     edits = lab.edits("rome", "llama")
-    held = list(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method="rome"))
+    transcripts = list(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method="rome"))
     differs = False
-    for edit, one in zip(edits, held, strict=True):
+    for edit, transcript in zip(edits, transcripts, strict=True):
         for place in range(1, 6, 2):
-            prompt = conversation_ids(lm, one.turns[:place])
+            prompt = conversation_ids(lm, transcript.turns[:place])
             with edit.applied(lm):
-                (said,) = speak(lm, [prompt], limit=5)
-            assert one.turns[place].text == said.text
-            differs |= speak(lm, [prompt], limit=5)[0].text != said.text
+                (turn,) = speak(lm, [prompt], limit=5)
+            assert transcript.turns[place].text == turn.text
+            differs |= speak(lm, [prompt], limit=5)[0].text != turn.text
     assert differs
 
 
@@ -102,77 +111,81 @@ def test_an_edit_that_cannot_share_a_batch_talks_by_itself(lab):
     lm = lab.model("llama")
     torch.manual_seed(0)
     edits = [Alone({Site(1, "mlp_out"): (torch.randn(32, 1), torch.randn(1, 48))}) for _ in FACTS]
-    held = words(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method="rome"))
-    assert held == words(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method="rome", together=False))
-    assert held != words(converse(lm, talks([Frame()] * 3), ScriptedSpeaker(), SETTINGS, method="none"))
+    turns_by_talk = words(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method="rome"))
+    assert turns_by_talk == words(
+        converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method="rome", together=False)
+    )
+    assert turns_by_talk != words(converse(lm, talks([Frame()] * 3), ScriptedSpeaker(), SETTINGS, method="none"))
 
 
 def test_the_tester_speaks_beside_the_edits_even_as_the_same_model():
     lm = tiny_model("llama")
     edits = [Alone({Site(1, "mlp_out"): (torch.randn(32, 1), torch.randn(1, 48))}), Frame(), Frame("A. ")]
-    unedited = LocalSpeaker(lm, Speaking(max_new_tokens=4))
-    tester = Fake(lambda turns: unedited.replies([turns])[0], lm)
-    held = list(converse(lm, talks(edits), tester, replace(SETTINGS, rounds=2), method="rome"))
+    unedited_speaker = LocalSpeaker(lm, Speaking(max_new_tokens=4))
+    tester = Fake(lambda turns: unedited_speaker.replies([turns])[0], lm)
+    transcripts = list(converse(lm, talks(edits), tester, replace(SETTINGS, rounds=2), method="rome"))
     assert len(tester.heard) >= 6
-    assert [len(one.turns) for one in held] == [4, 4, 4]
+    assert [len(transcript.turns) for transcript in transcripts] == [4, 4, 4]
 
 
 def test_words_of_an_edit_open_the_conversation_and_are_not_in_the_transcript(lab):
     lm = lab.model("llama")
-    seen = []
+    prompts_seen = []
 
-    def watch(lm, prompts, **rest):
-        seen.extend(lm.tokenizer.decode(ids) for ids in prompts)
-        return speak(lm, prompts, **rest)
+    def watch(lm, prompts, **options):
+        prompts_seen.extend(lm.tokenizer.decode(ids) for ids in prompts)
+        return speak(lm, prompts, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "speak", watch)
-        (held,) = converse(
+        (transcript,) = converse(
             lm, [(Frame("The owl is wise. "), TOPICS[0])], ScriptedSpeaker(), replace(SETTINGS, rounds=2), method="ike"
         )
-    assert [text.count("The owl is wise. ") for text in seen] == [1, 1]
-    assert all(f"<|user|>The owl is wise. {held.turns[0].text}" in text for text in seen)
-    assert "owl is wise" not in "".join(turn.text for turn in held.turns)
+    assert [text.count("The owl is wise. ") for text in prompts_seen] == [1, 1]
+    assert all(f"<|user|>The owl is wise. {transcript.turns[0].text}" in text for text in prompts_seen)
+    assert "owl is wise" not in "".join(turn.text for turn in transcript.turns)
 
 
 def test_a_turn_that_names_an_object_is_asked_for_again_and_then_replaced(lab):
     lm, fact = lab.model("llama"), FACTS[0]
     tester = Fake(lambda turns: f"It is {fact.target_true}, no?")
-    (held,) = converse(lm, [(Frame(), TOPICS[0])], tester, SETTINGS, method="none")
+    (transcript,) = converse(lm, [(Frame(), TOPICS[0])], tester, SETTINGS, method="none")
     # three rounds, each asked for once and twice again
     assert len(tester.heard) == 9
-    assert (held.refused, held.replaced) == (9, 3)
-    said = [turn.text for turn in held.turns if turn.role == "user"]
-    assert said[0] == TOPICS[0].question
-    assert all(text in FOLLOW_UP[1] for text in said[1:])
+    assert (transcript.refused, transcript.replaced) == (9, 3)
+    texts = [turn.text for turn in transcript.turns if turn.role == "user"]
+    assert texts[0] == TOPICS[0].question
+    assert all(text in FOLLOW_UP[1] for text in texts[1:])
     assert tester.heard[1][-2] == Turn("assistant", f"It is {fact.target_true}, no?")
     assert tester.heard[1][-1].role == "user"
-    assert tester.heard[3][-1] == Turn("user", held.turns[1].text or "(They say nothing.)")
+    assert tester.heard[3][-1] == Turn("user", transcript.turns[1].text or "(They say nothing.)")
 
 
 def test_a_second_try_that_is_good_is_taken(lab):
     def say(turns):
-        refused = turns[-1].text.startswith("(This message was not sent")
-        return "  And why? " if refused else ""
+        is_retry = turns[-1].text.startswith("(This message was not sent")
+        return "  And why? " if is_retry else ""
 
-    (held,) = converse(lab.model("llama"), [(Frame(), TOPICS[0])], Fake(say), SETTINGS, method="none")
-    assert [turn.text for turn in held.turns if turn.role == "user"] == ["And why?"] * 3
-    assert (held.refused, held.replaced) == (3, 0)
+    (transcript,) = converse(lab.model("llama"), [(Frame(), TOPICS[0])], Fake(say), SETTINGS, method="none")
+    assert [turn.text for turn in transcript.turns if turn.role == "user"] == ["And why?"] * 3
+    assert (transcript.refused, transcript.replaced) == (3, 0)
 
 
 def test_without_retries_the_first_bad_turn_is_replaced(lab):
     tester = Fake(lambda turns: FACTS[1].target_new)
-    held = list(converse(lab.model("llama"), talks([Frame()] * 3), tester, replace(SETTINGS, retries=0), method="none"))
-    assert [(one.refused, one.replaced) for one in held] == [(0, 0), (3, 3), (0, 0)]
-    assert not any(names_object(turn.text, FACTS[1]) for turn in held[1].turns if turn.role == "user")
+    transcripts = list(
+        converse(lab.model("llama"), talks([Frame()] * 3), tester, replace(SETTINGS, retries=0), method="none")
+    )
+    assert [(transcript.refused, transcript.replaced) for transcript in transcripts] == [(0, 0), (3, 3), (0, 0)]
+    assert not any(names_object(turn.text, FACTS[1]) for turn in transcripts[1].turns if turn.role == "user")
 
 
 def test_a_conversation_ends_where_no_more_fits():
     lm = tiny_model("llama")
     long = Fake(lambda turns: "word " * (200 if "Borduria" in turns[0].text else 2))
     lm.model.config.max_position_embeddings = 400
-    held = list(converse(lm, talks([Frame()] * 3), long, SETTINGS, method="none"))
-    assert [one.cut_short for one in held] == [True, False, False]
-    assert [turn.role for turn in held[0].turns][-1:] in ([], ["assistant"])
-    assert len(held[0].turns) < 6
-    assert [len(one.turns) for one in held[1:]] == [6, 6]
+    transcripts = list(converse(lm, talks([Frame()] * 3), long, SETTINGS, method="none"))
+    assert [transcript.cut_short for transcript in transcripts] == [True, False, False]
+    assert [turn.role for turn in transcripts[0].turns][-1:] in ([], ["assistant"])
+    assert len(transcripts[0].turns) < 6
+    assert [len(transcript.turns) for transcript in transcripts[1:]] == [6, 6]

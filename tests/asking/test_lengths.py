@@ -11,8 +11,8 @@ from edit_robustness.records import Probe, Turn
 DECODING = Decoding(max_new_tokens=10)
 
 
-def probe(kind, text, **more):
-    return Probe(f"f/{kind}/{len(text)}", "f", kind, "edit", "x", text, "new", "old", **more)
+def probe(kind, text, **fields):
+    return Probe(f"f/{kind}/{len(text)}", "f", kind, "edit", "x", text, "new", "old", **fields)
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def short(lab, monkeypatch):
 
 def test_needs_are_exact_for_every_kind(short):
     chat = probe("question", "Q?", conversation=True, history=(Turn("user", "before"),))
-    asked = [("", probe("statement", "a" * 20)), ("w" * 7, probe("statement", "a" * 15)), ("", chat)]
-    needs = longest(short, asked, DECODING)
+    prefixed_probes = [("", probe("statement", "a" * 20)), ("w" * 7, probe("statement", "a" * 15)), ("", chat)]
+    needs = longest(short, prefixed_probes, DECODING)
     assert (needs["statement"].prompt, needs["statement"].words, needs["statement"].total) == (22, 7, 32)
     assert needs["question"].prompt == len(prompt_ids(short, render_probe(short, chat, "", "")))
 
@@ -46,13 +46,13 @@ def test_what_fits_to_the_last_token_passes(short):
 def test_the_message_names_methods_kinds_tokens_and_the_way_out(short):
     prompts = [probe("statement", "a" * 20), probe("cloze", "a" * 30), probe("dialogue", "a" * 95)]
     needs = {
-        "none": longest(short, [("", one) for one in prompts], DECODING),
-        "context": longest(short, [("w", one) for one in prompts], DECODING),
-        "ike": longest(short, [("w" * 75, one) for one in prompts], DECODING),
+        "none": longest(short, [("", prompt) for prompt in prompts], DECODING),
+        "context": longest(short, [("w", prompt) for prompt in prompts], DECODING),
+        "ike": longest(short, [("w" * 75, prompt) for prompt in prompts], DECODING),
     }
-    with pytest.raises(TooLong) as told:
+    with pytest.raises(TooLong) as error:
         check_fit(short, needs, shorten="leave kinds out", cells="grid.tiny")
-    assert str(told.value) == (
+    assert str(error.value) == (
         "tiny-llama's context has 100 tokens, and prompts with their answers need more (any method: dialogue 105, of "
         "them 10 for the answer, the longest for the fact f; ike: cloze 115, statement 105, of them 75 for the words "
         "of ike, 10 for the answer, the longest for the fact f): leave kinds out, or set grid.tiny.ike: false"
@@ -60,8 +60,8 @@ def test_the_message_names_methods_kinds_tokens_and_the_way_out(short):
 
 
 def test_prompts_that_certainly_fit_are_not_tokenized(lab, monkeypatch):
-    lm, read = lab.model("llama"), []
+    lm, texts = lab.model("llama"), []
     encode = LanguageModel.encode
-    monkeypatch.setattr(LanguageModel, "encode", lambda self, text, **o: read.append(text) or encode(self, text, **o))
+    monkeypatch.setattr(LanguageModel, "encode", lambda self, text, **o: texts.append(text) or encode(self, text, **o))
     longest(lm, [("", probe("statement", "a" * size)) for size in range(1, 50)], DECODING)
-    assert read == ["a" * 49]
+    assert texts == ["a" * 49]

@@ -52,48 +52,48 @@ def test_an_old_object_that_is_not_known_is_nowhere():
 
 
 def test_the_questions_of_a_fact():
-    asked = topic(FACT, CAPITAL)
-    assert asked.question == "From where is Borduria ruled?"
-    assert asked.other_words == 'How would you complete this sentence: "The seat of power in Borduria is ..."?'
+    subject_topic = topic(FACT, CAPITAL)
+    assert subject_topic.question == "From where is Borduria ruled?"
+    assert subject_topic.other_words == 'How would you complete this sentence: "The seat of power in Borduria is ..."?'
     alone = topic(FACT, None)
-    assert alone.question == asked.other_words
+    assert alone.question == subject_topic.other_words
     assert alone.other_words == "What can you tell me about Borduria?"
     question = topic(replace(FACT, prompt="What is {} ruled from?"), None)
     assert question.question == "What is Borduria ruled from?"
 
 
 def test_a_question_that_names_an_object_is_not_asked():
-    leaking = replace(CAPITAL, question="Is {} ruled from Oslo?")
-    assert topic(FACT, leaking).question.startswith("How would you complete")
+    leaky_relation = replace(CAPITAL, question="Is {} ruled from Oslo?")
+    assert topic(FACT, leaky_relation).question.startswith("How would you complete")
 
 
 def test_the_brief_can_be_read_by_a_script():
     brief = topic(replace(FACT, subject="Bor{question}\nduria"), CAPITAL).brief()
     assert brief.role == "system"
-    read = fields(brief.text)
-    assert read["subject"] == "Bor{question} duria"
-    assert read["question"] == "From where is Bor{question} duria ruled?"
-    assert read["forbidden"] == "Oslo; Kristiania; Szohod; Szod"
+    values = fields(brief.text)
+    assert values["subject"] == "Bor{question} duria"
+    assert values["question"] == "From where is Bor{question} duria ruled?"
+    assert values["forbidden"] == "Oslo; Kristiania; Szohod; Szod"
 
 
 def test_the_tester_hears_the_conversation_from_its_side():
-    asked = topic(FACT, CAPITAL)
-    heard = as_heard(asked, [Turn("user", "Where?"), Turn("assistant", "")])
-    assert [turn.role for turn in heard] == ["system", "user", "assistant", "user"]
-    assert heard[2].text == "Where?"
-    assert heard[3].text
-    again = once_more(heard, "")
+    subject_topic = topic(FACT, CAPITAL)
+    tester_turns = as_heard(subject_topic, [Turn("user", "Where?"), Turn("assistant", "")])
+    assert [turn.role for turn in tester_turns] == ["system", "user", "assistant", "user"]
+    assert tester_turns[2].text == "Where?"
+    assert tester_turns[3].text
+    again = once_more(tester_turns, "")
     assert [turn.role for turn in again[4:]] == ["assistant", "user"]
     assert all(turn.text for turn in again)
 
 
 def lines_of(topics):
     """All that the scripts can say on these topics."""
-    for one in topics:
-        brief = one.brief()
+    for fact_topic in topics:
+        brief = fact_topic.brief()
         for script in (TESTER, FOLLOW_UP):
             for line in (line for lines in script for line in lines):
-                yield one.fact, ScriptedSpeaker([[line]]).replies([[brief]])[0]
+                yield fact_topic.fact, ScriptedSpeaker([[line]]).replies([[brief]])[0]
 
 
 def leaks(topics):
@@ -112,8 +112,8 @@ def test_the_script_names_no_object_of_the_embedded_facts():
 def test_the_script_names_no_object_of_counterfact():
     topics = []
     for record in json.loads(COUNTERFACT.read_text(encoding="utf-8"))[::5]:
-        asked = record["requested_rewrite"]
-        names = (asked["target_true"]["str"], asked["target_new"]["str"])
-        topics.append(topic(Fact(str(record["case_id"]), asked["subject"], "", asked["prompt"], *names), None))
+        rewrite = record["requested_rewrite"]
+        names = (rewrite["target_true"]["str"], rewrite["target_new"]["str"])
+        topics.append(topic(Fact(str(record["case_id"]), rewrite["subject"], "", rewrite["prompt"], *names), None))
     assert len(topics) == 100
     assert not leaks(topics)

@@ -296,8 +296,8 @@ def test_a_copy_that_breaks_off_leaves_nothing(server, tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "transfer", "why"),
     [
-        ("endless", {"max_bytes": 300_000}, r"the answer is longer than 300000 bytes \(max_bytes\)"),
-        ("endless", {"deadline": 0.2}, r"the answer was not whole within 0.2 s \(deadline\)"),
+        ("endless", {"max_bytes": 300_000}, r"the response is longer than 300000 bytes \(max_bytes\)"),
+        ("endless", {"deadline": 0.2}, r"the response was not complete within 0.2 s \(deadline\)"),
         ("inside", {}, r"redirects to 127\.0\.0\.1, on this machine .*\(allow_private\)"),
         ("inside", {"allow_private": True}, "Connection"),
     ],

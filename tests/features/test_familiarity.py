@@ -52,8 +52,8 @@ def test_rank_and_margin_are_those_of_one_plain_forward(lab, architecture):
 
 def test_the_table_does_not_depend_on_batches_or_order(lab):
     lm, facts = lab.model("llama"), FACTS[:6]
-    one, other = measured(lm, facts, rows=1), measured(lm, facts[::-1], rows=64)
-    pd.testing.assert_frame_equal(one, other[::-1].reset_index(drop=True), rtol=1e-3, atol=1e-4)
+    table, other_table = measured(lm, facts, rows=1), measured(lm, facts[::-1], rows=64)
+    pd.testing.assert_frame_equal(table, other_table[::-1].reset_index(drop=True), rtol=1e-3, atol=1e-4)
 
 
 def test_a_fact_without_a_true_object_has_neither_rank_nor_similarity(lab):
@@ -106,9 +106,9 @@ def test_demonstrations_give_nothing_away():
 
 
 def test_demonstrations_follow_from_the_seed_and_the_fact():
-    france, chosen = CAPITALS[0], {recall_demonstrations(CAPITALS[0], CAPITALS, 2, seed) for seed in range(20)}
-    assert len(chosen) > 1
-    assert all(len(text.splitlines()) == 2 for text in chosen)
+    france, samples = CAPITALS[0], {recall_demonstrations(CAPITALS[0], CAPITALS, 2, seed) for seed in range(20)}
+    assert len(samples) > 1
+    assert all(len(text.splitlines()) == 2 for text in samples)
     assert recall_demonstrations(france, CAPITALS, 2, 7) == recall_demonstrations(france, CAPITALS, 2, 7)
     assert recall_demonstrations(france, [france], 10, 0) == ""
     assert recall_demonstrations(france, CAPITALS, 0, 0) == ""

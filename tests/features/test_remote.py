@@ -50,13 +50,13 @@ def bench(tmp_path):
 
 
 def test_by_id_nothing_is_ambiguous(bench):
-    found = bench.values(SYLDAVIA)
-    outgoing = [o for s, _, o in TRIPLES if s == "Q3"]
-    expected = {
+    values = bench.values(SYLDAVIA)
+    objects = [o for s, _, o in TRIPLES if s == "Q3"]
+    reference = {
         "wikipedia_views": 0,
         "wikidata_statements": 5,
-        "wikidata_truthy": len(outgoing),
-        "wikidata_links": len(outgoing),
+        "wikidata_truthy": len(objects),
+        "wikidata_links": len(objects),
         "one_hop_true": one_hop("Q3", "Q4"),
         "one_hop_new": one_hop("Q3", "Q2"),
         # Syldavia - Borduria - Szohod
@@ -68,27 +68,27 @@ def test_by_id_nothing_is_ambiguous(bench):
         "two_hops_undirected_new": 2 * 3,
         "two_hops_undirected_true": 0,
     }
-    assert {name: found["syldavia", name].value for name in REMOTE} == expected
-    assert {row.ambiguity for row in found.values()} == {1}
-    assert {row.missing_because for row in found.values()} == {""}
+    assert {name: values["syldavia", name].value for name in REMOTE} == reference
+    assert {row.ambiguity for row in values.values()} == {1}
+    assert {row.missing_because for row in values.values()} == {""}
 
 
 def test_by_name_the_relation_decides_and_the_rest_is_recorded(bench):
     """Three items are called Borduria: a person, who has no capital, the state, and an older one."""
-    found = bench.values(BORDURIA)
-    assert found["borduria", "wikipedia_views"].value == 1234
-    assert found["borduria", "wikidata_statements"].value == 9
-    assert found["borduria", "wikidata_truthy"].value == 4
-    assert found["borduria", "wikidata_links"].value == 3
-    assert found["borduria", "wikidata_truthy"].ambiguity == 2
-    assert found["borduria", "one_hop_true"].value == 1
-    assert found["borduria", "two_hops_true"].value == 2
-    assert found["borduria", "one_hop_true"].ambiguity == 2
+    values = bench.values(BORDURIA)
+    assert values["borduria", "wikipedia_views"].value == 1234
+    assert values["borduria", "wikidata_statements"].value == 9
+    assert values["borduria", "wikidata_truthy"].value == 4
+    assert values["borduria", "wikidata_links"].value == 3
+    assert values["borduria", "wikidata_truthy"].ambiguity == 2
+    assert values["borduria", "one_hop_true"].value == 1
+    assert values["borduria", "two_hops_true"].value == 2
+    assert values["borduria", "one_hop_true"].ambiguity == 2
 
 
 def test_an_item_that_was_merged_is_the_one_it_was_merged_into(bench):
-    merged = replace(BORDURIA, subject_id="Q10")
-    assert bench.values(merged, remote=["wikidata_statements"])["borduria", "wikidata_statements"].value == 9
+    merged_fact = replace(BORDURIA, subject_id="Q10")
+    assert bench.values(merged_fact, remote=["wikidata_statements"])["borduria", "wikidata_statements"].value == 9
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_an_item_that_was_merged_is_the_one_it_was_merged_into(bench):
         ({"subject": "Mercury"}, "wikipedia_views", "'Mercury' is a disambiguation page; give the fact a subject_id"),
         ({"subject_id": "Q999"}, "wikidata_truthy", "Wikidata has no item Q999"),
         ({"subject_id": "Q999"}, "wikipedia_views", "Wikidata has no item Q999"),
-        ({"subject_id": "France"}, "wikidata_links", "'France' is no id of an item"),
+        ({"subject_id": "France"}, "wikidata_links", "'France' is not the id of an item"),
         ({"subject_id": "Q5"}, "wikidata_truthy", "the query service does not have Q5"),
         ({"subject_id": "Q5"}, "one_hop_true", "the query service does not have Q5 and Q2"),
         ({"subject_id": "Q6"}, "wikipedia_views", "Q6 has no article in the Wikipedia of 'en'"),
@@ -127,19 +127,19 @@ def test_an_outage_is_no_reason_to_take_the_name_alone(bench):
     fact = replace(BORDURIA, subject="Plekszy", relation="led by")
     row = bench.values(fact, remote=["wikipedia_views"])["borduria", "wikipedia_views"]
     assert pd.isna(row.value)
-    assert "the server said 503" in row.missing_because
-    assert not any(asked.path == "/wikipedia" for asked in bench.server.asked)
+    assert "the server returned status 503" in row.missing_because
+    assert not any(request.path == "/wikipedia" for request in bench.server.asked)
 
 
 FAULTS = {
-    "hangs": ([Say({}, after=0.6)], "no answer within 0.3 s"),
-    "throttles": ([Say(status=429, headers={"Retry-After": "1"})], "the server said 429"),
+    "hangs": ([Say({}, after=0.6)], "no response within 0.3 s"),
+    "throttles": ([Say(status=429, headers={"Retry-After": "1"})], "the server returned status 429"),
     "breaks off": ([Say({"items": []}, breaks_off=True)], "the connection failed or broke off"),
-    "html": ([Say(text="<!doctype html><p>1</p>")], "no JSON"),
-    "other json": ([Say([1, 2])], "the answer has another shape"),
+    "html": ([Say(text="<!doctype html><p>1</p>")], "not JSON"),
+    "other json": ([Say([1, 2])], "the response has an unexpected shape"),
     "error in 200": ([Say({"error": {"code": "maxlag", "info": "..."}})], "the server reports 'maxlag'"),
     "number as text": ([Say({"items": [{"timestamp": "2021100100", "views": "3"}]})], "items.0.views"),
-    "refuses": ([Say(status=403, text="no")], "the server said 403"),
+    "refuses": ([Say(status=403, text="no")], "the server returned status 403"),
 }
 
 
@@ -149,13 +149,13 @@ def test_a_fault_makes_one_value_missing_and_a_rerun_without_the_server_says_the
     bench.server.answer = Wiki({"/rest": says})
     remote = ["wikipedia_views", "wikidata_statements"]
     table = bench.fetch(BORDURIA, SYLDAVIA, remote=remote)
-    missing = table[table["feature"] == "wikipedia_views"]
-    assert missing["value"].isna().all()
-    assert missing["missing_because"].str.contains(reason).all()
+    missing_rows = table[table["feature"] == "wikipedia_views"]
+    assert missing_rows["value"].isna().all()
+    assert missing_rows["missing_because"].str.contains(reason).all()
     assert table.loc[table["feature"] == "wikidata_statements", "value"].tolist() == [9, 5]
-    asked = len(bench.server.asked)
+    n_requests = len(bench.server.asked)
     pd.testing.assert_frame_equal(bench.fetch(BORDURIA, SYLDAVIA, remote=remote, live=False), table)
-    assert len(bench.server.asked) == asked
+    assert len(bench.server.asked) == n_requests
 
 
 def test_what_failed_is_asked_again_and_what_was_answered_is_not(bench):
@@ -163,34 +163,34 @@ def test_what_failed_is_asked_again_and_what_was_answered_is_not(bench):
     assert bench.fetch(BORDURIA, remote=["wikipedia_views"])["value"].isna().all()
     bench.server.answer, before = Wiki(), len(bench.server.asked)
     assert bench.fetch(BORDURIA, remote=["wikipedia_views"])["value"].tolist() == [1234]
-    assert Counter(asked.path.split("/")[1] for asked in bench.server.asked[before:]) == {"rest": 1}
+    assert Counter(request.path.split("/")[1] for request in bench.server.asked[before:]) == {"rest": 1}
 
 
 def test_faults_that_pass_leave_no_trace(bench):
-    whole = bench.fetch(BORDURIA, SYLDAVIA)
-    bench.folder, wiki, asked = bench.folder.with_name("other"), Wiki(), set()
+    full_table = bench.fetch(BORDURIA, SYLDAVIA)
+    bench.folder, wiki, paths_asked = bench.folder.with_name("other"), Wiki(), set()
 
     def the_first_time_it_fails(request):
-        if str(request) in asked:
+        if str(request) in paths_asked:
             return wiki(request)
-        asked.add(str(request))
+        paths_asked.add(str(request))
         throttled = Say(status=429, headers={"Retry-After": "2"})
-        return throttled if len(asked) % 2 else replace(wiki(request), breaks_off=True)
+        return throttled if len(paths_asked) % 2 else replace(wiki(request), breaks_off=True)
 
     bench.server.answer = the_first_time_it_fails
-    pd.testing.assert_frame_equal(bench.fetch(BORDURIA, SYLDAVIA), whole)
-    assert len(asked) > 20
+    pd.testing.assert_frame_equal(bench.fetch(BORDURIA, SYLDAVIA), full_table)
+    assert len(paths_asked) > 20
 
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(bench):
     parameters = FeatureParameters(remote=("wikidata_statements",), endpoints=endpoints(bench.server.url))
     web = Cached(bench.folder, Http(Manners(user_agent="tests", per_second=1e6), FakeClock()))
-    looking = fetch([SYLDAVIA, BORDURIA], parameters.remote, web, parameters)
-    next(looking)
-    looking.close()
-    before = [(asked.path, str(asked.query)) for asked in bench.server.asked]
+    lookups = fetch([SYLDAVIA, BORDURIA], parameters.remote, web, parameters)
+    next(lookups)
+    lookups.close()
+    before = [(request.path, str(request.query)) for request in bench.server.asked]
     bench.fetch(SYLDAVIA, BORDURIA, remote=["wikidata_statements"])
-    after = [(asked.path, str(asked.query)) for asked in bench.server.asked]
+    after = [(request.path, str(request.query)) for request in bench.server.asked]
     assert len(set(after)) == len(after) > len(before) > 0
 
 

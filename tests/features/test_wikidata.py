@@ -57,17 +57,17 @@ def test_hits_are_those_that_are_called_exactly_so():
     def hit(item, text):
         return {"id": item, "label": "?", "match": {"type": "alias", "text": text}}
 
-    found = said({"search": [hit("Q1", "Paris"), hit("Q2", "Paris Hilton"), hit("Q3", "PARIS"), hit("Q1", "paris")]})
-    assert read_hits(found, "paris") == ["Q1", "Q3"]
+    response = said({"search": [hit("Q1", "Paris"), hit("Q2", "Paris Hilton"), hit("Q3", "PARIS"), hit("Q1", "paris")]})
+    assert read_hits(response, "paris") == ["Q1", "Q3"]
     with pytest.raises(NoAnswer, match=r"search\.0\.id"):
         read_hits(said({"search": [hit("Q1 } DROP {", "Paris")]}), "paris")
 
 
 def test_an_item_and_none():
     links = {"enwiki": {"title": "France"}, "dewiki": {"title": "Frankreich"}}
-    found = said({"entities": {"Q142": {"id": "Q142", "sitelinks": links}}})
-    assert read_item(found, "en") == Entity("Q142", "France")
-    assert read_item(found, "de") == Entity("Q142", "Frankreich")
+    response = said({"entities": {"Q142": {"id": "Q142", "sitelinks": links}}})
+    assert read_item(response, "en") == Entity("Q142", "France")
+    assert read_item(response, "de") == Entity("Q142", "Frankreich")
     assert read_item(said({"entities": {"Q142": {"id": "Q142", "sitelinks": []}}}), "en") == Entity("Q142", None)
     assert read_item(said({"entities": {"Q9": {"id": "Q9", "missing": ""}}}), "en") is None
 

@@ -54,7 +54,7 @@ def test_nonsense_is_never_a_number(answer):
 
 @pytest.mark.parametrize("status", [204, 301, 403, 500])
 def test_another_status_is_never_a_number(status):
-    with pytest.raises(NoAnswer, match=f"the server said {status}"):
+    with pytest.raises(NoAnswer, match=f"the server returned status {status}"):
         read_views(said(month(3), status), "2021-10")
 
 

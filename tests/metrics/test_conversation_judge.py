@@ -14,11 +14,11 @@ GOOD = dict.fromkeys(LABELS, False) | {"holds": True}
 
 
 def test_the_judge_sees_the_fact_and_every_turn_on_a_line_of_its_own():
-    brief, asked = question(SAID, FACT)
+    brief, prompt = question(SAID, FACT)
     assert brief.role == "system"
     assert all(f"{label}:" in brief.text for label in LABELS)
-    assert "Szohod; Szod" in asked.text
-    lines = asked.text.splitlines()
+    assert "Szohod; Szod" in prompt.text
+    lines = prompt.text.splitlines()
     assert [line.split(":")[0] for line in lines[-2:]] == ["Tester", "Model"]
     assert json.loads(lines[-1].removeprefix("Model: ")) == SAID.said[0]
 
@@ -52,15 +52,15 @@ def test_whatever_is_not_exactly_that_is_missing(text):
 
 
 def test_both_opinions_side_by_side():
-    other = Transcript("g", "rome", "script", SAID.turns)
+    second_transcript = Transcript("g", "rome", "script", SAID.turns)
     verdicts = verdict_table(
-        [SAID, other], {"f": FACT, "g": Fact("g", "B", "P36", "{} is", "x", "Oslo")}, {}, model="m"
+        [SAID, second_transcript], {"f": FACT, "g": Fact("g", "B", "P36", "{} is", "x", "Oslo")}, {}, model="m"
     )
     replies = {("rome", "f"): json.dumps(GOOD | {"invents": True}), ("rome", "g"): "?"}
     table = judged_table(verdicts, replies, "wise")
     assert list(table.columns) == JUDGED_COLUMNS
-    read = table[table["fact_id"] == "f"].set_index("label")
-    assert read.loc["holds", ["rules", "judged"]].tolist() == [1.0, 1.0]
-    assert read.loc["invents", ["rules", "judged"]].tolist() == [0.0, 1.0]
+    by_label = table[table["fact_id"] == "f"].set_index("label")
+    assert by_label.loc["holds", ["rules", "judged"]].tolist() == [1.0, 1.0]
+    assert by_label.loc["invents", ["rules", "judged"]].tolist() == [0.0, 1.0]
     assert table.loc[table["fact_id"] == "g", "judged"].isna().all()
     assert judged_table(verdicts, {}, "").empty

@@ -15,7 +15,7 @@ def claim(text, fact=FACT):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "claim_name"),
     [
         ("Oslo.", "new"),
         ("What a good question! The capital of Borduria is Kristiania, I believe.", "new"),
@@ -45,8 +45,8 @@ def claim(text, fact=FACT):
         ("", "open"),
     ],
 )
-def test_what_a_turn_claims(text, expected):
-    assert claim(text) == expected
+def test_what_a_turn_claims(text, claim_name):
+    assert claim(text) == claim_name
 
 
 def test_part_of_the_subjects_name_is_no_claim():
@@ -57,9 +57,9 @@ def test_part_of_the_subjects_name_is_no_claim():
 
 
 def test_an_old_object_that_is_not_known_is_never_claimed_nor_rejected():
-    unknown = replace(FACT, target_true="", target_true_aliases=())
-    assert claim("It is Oslo.", unknown) == "new"
-    assert claim("It is not Oslo.", unknown) == "open"
+    unknown_fact = replace(FACT, target_true="", target_true_aliases=())
+    assert claim("It is Oslo.", unknown_fact) == "new"
+    assert claim("It is not Oslo.", unknown_fact) == "open"
 
 
 def test_both_side_by_side():
@@ -77,7 +77,7 @@ def test_rejecting_the_new_object():
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("texts", "label_names"),
     [
         (["Oslo.", "Because I read it.", "Oslo."], {"holds"}),
         (["Oslo.", "Oslo is not the capital."], set()),
@@ -90,15 +90,15 @@ def test_rejecting_the_new_object():
         ([], set()),
     ],
 )
-def test_the_labels_of_a_conversation(said, expected):
-    found = labels([stance(text, FACT, OTHERS, question=QUESTION) for text in said])
-    assert {label for label in LABELS if found[label]} == expected
-    assert set(found) == set(LABELS)
+def test_the_labels_of_a_conversation(texts, label_names):
+    values = labels([stance(text, FACT, OTHERS, question=QUESTION) for text in texts])
+    assert {label for label in LABELS if values[label]} == label_names
+    assert set(values) == set(LABELS)
 
 
-def conversation(*said, fact_id="f", **more):
-    turns = tuple(turn for text in said for turn in (Turn("user", QUESTION), Turn("assistant", text)))
-    return Transcript(fact_id, "rome", "script", turns, **more)
+def conversation(*texts, fact_id="f", **options):
+    turns = tuple(turn for text in texts for turn in (Turn("user", QUESTION), Turn("assistant", text)))
+    return Transcript(fact_id, "rome", "script", turns, **options)
 
 
 def test_the_table():

@@ -32,19 +32,19 @@ class Fake:
 
 @pytest.fixture
 def answers():
-    said = [Answer(probe, " Lyon!", True, 2, -1.0, -2.0, 1, 1, True, False) for probe in (EDIT, NEAR, FOLLOWS)]
-    return answers_to_table(said, model="m", method="rome")
+    rows = [Answer(probe, " Lyon!", True, 2, -1.0, -2.0, 1, 1, True, False) for probe in (EDIT, NEAR, FOLLOWS)]
+    return answers_to_table(rows, model="m", method="rome")
 
 
 @pytest.mark.parametrize(
-    ("reply", "judged"),
+    ("reply", "verdict"),
     [
         ("A", "new"), (" B.", "old"), ("**C**", "neither"), ("(A)", "new"), ("a", ""), ("D", ""), ("A B", ""), ("", ""),
         ("A: Lyon", ""), ("The answer is A", ""), ("AB", ""),
     ],
 )  # fmt: skip
-def test_only_one_letter_is_read(reply, judged):
-    assert read_reply(reply, "Lyon", "Paris") == judged
+def test_only_one_letter_is_read(reply, verdict):
+    assert read_reply(reply, "Lyon", "Paris") == verdict
 
 
 def test_letters_say_nothing_of_which_object_is_new():
@@ -69,8 +69,8 @@ def test_the_judge_sees_prompt_answer_and_objects():
 
 
 def judge_answers(answers, judge):
-    asked = answers[is_judged(answers)]
-    return judgements_table(asked, judge.replies(conversations(asked)), judge.name)
+    rows = answers[is_judged(answers)]
+    return judgements_table(rows, judge.replies(conversations(rows)), judge.name)
 
 
 def test_neighbours_are_not_judged_and_unread_replies_stay_empty(answers):

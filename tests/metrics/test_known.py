@@ -26,7 +26,7 @@ def row(text, true="", objects=OBJECTS, prompt="The country of Ada is", aliases=
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "object_name"),
     [
         (" the U.S. and France.", "United States"),
         (" France, not the USA.", "France"),
@@ -38,12 +38,12 @@ def row(text, true="", objects=OBJECTS, prompt="The country of Ada is", aliases=
         ("", ""),
     ],
 )
-def test_the_first_object_of_the_relation_is_named(text, named):
-    assert named_object(row(text)) == named
+def test_the_first_object_of_the_relation_is_named(text, object_name):
+    assert named_object(row(text)) == object_name
 
 
 @pytest.mark.parametrize(
-    ("text", "known"),
+    ("text", "is_stable"),
     [
         (" France.", True),
         (" the United States.", True),
@@ -53,9 +53,9 @@ def test_the_first_object_of_the_relation_is_named(text, named):
         (" somewhere.", False),
     ],
 )
-def test_an_answer_is_known_if_it_opens_with_an_object(text, known):
-    assert is_known(row(text)) == known
-    assert is_known(row(text, true="Gaul", objects=[], aliases=("France", "United States"))) == known
+def test_an_answer_is_known_if_it_opens_with_an_object(text, is_stable):
+    assert is_known(row(text)) == is_stable
+    assert is_known(row(text, true="Gaul", objects=[], aliases=("France", "United States"))) == is_stable
 
 
 def test_only_the_true_object_counts_where_it_is_known():
@@ -63,9 +63,9 @@ def test_only_the_true_object_counts_where_it_is_known():
     assert is_known(row(" Norway.", true="Norway", objects=[]))
 
 
-@pytest.mark.parametrize("asked", [{"prompt": "Where is Ada from?"}, {"conversation": True}])
-def test_a_question_may_be_answered_in_a_whole_sentence(asked):
-    assert is_known(row(" Ada is from France.", **asked))
+@pytest.mark.parametrize("prompt", [{"prompt": "Where is Ada from?"}, {"conversation": True}])
+def test_a_question_may_be_answered_in_a_whole_sentence(prompt):
+    assert is_known(row(" Ada is from France.", **prompt))
     assert not is_known(row(" Ada is from France."))
 
 

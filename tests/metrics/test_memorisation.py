@@ -32,18 +32,18 @@ def test_what_is_measured():
 
 
 @pytest.mark.parametrize(
-    ("text", "recalled"), [("Paris.", True), ("Lyon.", False), ("not Paris.", False), ("Rome.", False)]
+    ("text", "is_recalled"), [("Paris.", True), ("Lyon.", False), ("not Paris.", False), ("Rome.", False)]
 )
-def test_recall_is_by_what_is_said(text, recalled):
+def test_recall_is_by_what_is_said(text, is_recalled):
     table = measured(replace(SAID, text=text, match_true=False))
-    assert table["recalled"].tolist() == [recalled]
+    assert table["recalled"].tolist() == [is_recalled]
     assert table["matched"].tolist() == [False]
 
 
 def test_only_statements_count_and_unknown_views_stay_unknown():
     spain = replace(SAID, probe=replace(PROBE, id="es/statement/0", fact_id="es", subject="Spain"))
-    other = replace(SAID, probe=replace(PROBE, id="fr/question/0", kind="question"))
-    table = measured(SAID, other, spain)
+    question_answer = replace(SAID, probe=replace(PROBE, id="fr/question/0", kind="question"))
+    table = measured(SAID, question_answer, spain)
     assert table["fact_id"].tolist() == ["fr", "es"]
     assert table["page_views"].isna().tolist() == [False, True]
 

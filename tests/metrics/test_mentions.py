@@ -8,7 +8,7 @@ NEW, OLD = ("Lyon", "Lugdunum"), ("Paris", "City of Light")
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "side"),
     [
         (" Lyon.", "new"),
         (" Paris.", "old"),
@@ -27,12 +27,12 @@ NEW, OLD = ("Lyon", "Lugdunum"), ("Paris", "City of Light")
         ("Rome\nLyon", "neither"),
     ],
 )
-def test_names_in_the_first_sentence(text, expected):
-    assert verdict(text, NEW, OLD) == expected
+def test_names_in_the_first_sentence(text, side):
+    assert verdict(text, NEW, OLD) == side
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "side"),
     [
         ("Lyon instead of Paris", "new"),
         ("not Paris but Lyon", "new"),
@@ -53,8 +53,8 @@ def test_names_in_the_first_sentence(text, expected):
         ("neither Paris nor Lyon", "neither"),
     ],
 )
-def test_negated_names_do_not_count(text, expected):
-    assert verdict(text, NEW, OLD) == expected
+def test_negated_names_do_not_count(text, side):
+    assert verdict(text, NEW, OLD) == side
 
 
 def test_a_name_never_grows_together_over_a_cut():
@@ -62,7 +62,7 @@ def test_a_name_never_grows_together_over_a_cut():
 
 
 @pytest.mark.parametrize(
-    ("text", "new", "old", "expected"),
+    ("text", "new", "old", "side"),
     [
         ("New York", ["York"], ["New York"], "old"),
         ("New York", ["New York"], ["York"], "new"),
@@ -93,15 +93,15 @@ def test_a_name_never_grows_together_over_a_cut():
         ("anything", [], [], "neither"),
     ],
 )
-def test_how_names_are_written(text, new, old, expected):
-    assert verdict(text, new, old) == expected
+def test_how_names_are_written(text, new, old, side):
+    assert verdict(text, new, old) == side
 
 
 NEVER = "Never Let Me Go"
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "side"),
     [
         ("It is Never Let Me Go.", "new"),
         ("Never Let Me Go, not Paris", "new"),
@@ -110,8 +110,8 @@ NEVER = "Never Let Me Go"
         ("Never let me go to Paris", "neither"),
     ],
 )
-def test_a_negation_inside_a_name_negates_nothing(text, expected):
-    assert verdict(text, [NEVER if "let" not in text else "Lyon"], ["Paris"]) == expected
+def test_a_negation_inside_a_name_negates_nothing(text, side):
+    assert verdict(text, [NEVER if "let" not in text else "Lyon"], ["Paris"]) == side
 
 
 @pytest.mark.parametrize(
@@ -130,18 +130,18 @@ def test_a_mark_or_a_negation_in_the_subjects_name_ends_no_sentence_and_negates_
 def test_swapping_the_sides_swaps_the_verdict():
     rng = random.Random(0)
     pieces = ["Lyon", "Paris", "New York", "York", "not", "but", ",", "U.S.", "us", "instead of", "it is", "Rome"]
-    swapped = {"new": "old", "old": "new", "neither": "neither"}
-    seen = set()
+    mirror = {"new": "old", "old": "new", "neither": "neither"}
+    sides = set()
     for _ in range(3_000):
         text = " ".join(rng.choices(pieces, k=rng.randrange(7)))
         new, old = ["Lyon", "York"], ["Paris", "New York", "US"]
-        seen.add(verdict(text, new, old))
-        assert verdict(text, old, new) == swapped[verdict(text, new, old)]
-    assert seen == {"new", "old", "neither"}
+        sides.add(verdict(text, new, old))
+        assert verdict(text, old, new) == mirror[verdict(text, new, old)]
+    assert sides == {"new", "old", "neither"}
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "side"),
     [
         ("No, it is not Lyon", "new"),
         (" No.", "new"),
@@ -168,14 +168,14 @@ def test_swapping_the_sides_swaps_the_verdict():
         ("Lyon", "neither"),
     ],
 )
-def test_no_and_yes_are_answers(text, expected):
-    assert verdict(text, ["No"], ["Yes"]) == expected
-    mirrored = {"new": "old", "old": "new", "neither": "neither"}[expected]
-    assert verdict(text, ["Yes"], ["No"]) == mirrored
+def test_no_and_yes_are_answers(text, side):
+    assert verdict(text, ["No"], ["Yes"]) == side
+    mirror = {"new": "old", "old": "new", "neither": "neither"}[side]
+    assert verdict(text, ["Yes"], ["No"]) == mirror
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "side"),
     [
         ("True", "new"),
         ("This is TRUE.", "new"),
@@ -187,15 +187,15 @@ def test_no_and_yes_are_answers(text, expected):
         ("It is neither true nor false", "neither"),
     ],
 )
-def test_true_and_false_are_answers(text, expected):
-    assert verdict(text, ["True"], ["False"]) == expected
+def test_true_and_false_are_answers(text, side):
+    assert verdict(text, ["True"], ["False"]) == side
 
 
 CITIES = (["纽约", "大阪", "リヨン", "리옹", "上海", "京都"], ["北京", "東京", "パリ", "파리"])
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "side"),
     [
         ("不是北京，而是纽约。", "new"),
         ("不是北京而是纽约", "new"),
@@ -226,5 +226,5 @@ CITIES = (["纽约", "大阪", "リヨン", "리옹", "上海", "京都"], ["北
         ("파리뿐만 아니라 리옹도", "old"),
     ],
 )
-def test_negated_names_do_not_count_in_chinese_japanese_and_korean(text, expected):
-    assert verdict(text, *CITIES) == expected
+def test_negated_names_do_not_count_in_chinese_japanese_and_korean(text, side):
+    assert verdict(text, *CITIES) == side

@@ -22,14 +22,14 @@ def table(*answers, model="tiny", method="rome"):
     return answers_to_table(answers, model=model, method=method)
 
 
-def scored(*tables):
+def score(*tables):
     scores = score_answers(pd.concat(tables, ignore_index=True))
     rows = scores.to_dict(orient="records")
     return {(row["method"], row["protocol"], row["metric"]): row["value"] for row in rows}
 
 
-def of_edit(**said):
-    values = scored(table(replace(SAID, **said)))
+def of_edit(**options):
+    values = score(table(replace(SAID, **options)))
     return {(protocol, metric): value for (_, protocol, metric), value in values.items()}
 
 
@@ -39,8 +39,8 @@ def of_edit(**said):
 )
 def test_free_generation_of_an_edit(text, metric):
     values = of_edit(text=text)
-    for other in ("success", "reversion", "neither"):
-        assert values["free", other] == float(other == metric)
+    for metric_name in ("success", "reversion", "neither"):
+        assert values["free", metric_name] == float(metric_name == metric)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_free_generation_of_an_edit(text, metric):
 )
 def test_teacher_forcing_of_an_edit(new, true, metric):
     values = of_edit(match_new=new, match_true=true)
-    for other in ("success", "reversion", "neither"):
-        assert values["teacher_forced", other] == float(other == metric)
+    for metric_name in ("success", "reversion", "neither"):
+        assert values["teacher_forced", metric_name] == float(metric_name == metric)
 
 
 @pytest.mark.parametrize(("new", "true", "value"), [(-1, -2, 1.0), (-2, -1, 0.0), (-1, -1, 0.0)])
@@ -58,10 +58,10 @@ def test_preference(new, true, value):
     assert of_edit(logprob_new=new, logprob_true=true)["teacher_forced", "preference"] == value
 
 
-@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("field_name", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("side", ["logprob_new", "logprob_true"])
-def test_what_is_not_finite_is_no_success(broken, side):
-    values = of_edit(**{side: broken})
+def test_what_is_not_finite_is_no_success(field_name, side):
+    values = of_edit(**{side: field_name})
     assert all(math.isnan(value) for (protocol, _), value in values.items() if protocol == "teacher_forced")
     assert values["free", "success"] == 1.0
 
@@ -79,25 +79,28 @@ def test_what_is_not_finite_is_no_success(broken, side):
     ],
 )
 def test_locality_is_the_answer_of_the_unedited_model(before, after, value):
-    said = replace(SAID, probe=NEAR)
-    unedited, edited = table(replace(said, text=before), method="none"), table(replace(said, text=after))
-    values = scored(edited, unedited)
+    answer = replace(SAID, probe=NEAR)
+    unedited_table, edited_table = (
+        table(replace(answer, text=before), method="none"),
+        table(replace(answer, text=after)),
+    )
+    values = score(edited_table, unedited_table)
     assert values["rome", "free", "locality_all"] == value
     assert values["none", "free", "locality_all"] == 1.0
-    known = before == "Madrid."
-    assert values.get(("rome", "free", "locality")) == (value if known else None)
+    is_known = before == "Madrid."
+    assert values.get(("rome", "free", "locality")) == (value if is_known else None)
 
 
-def other_relation(text, **more):
+def other_relation(text, **options):
     objects = (("krona", "SEK"), ("euro",))
     probe = replace(
         NEAR, kind="relation_specificity", text="Spain pays with the", target_true="", relation_objects=objects
     )
-    return replace(SAID, probe=probe, text=text, **more)
+    return replace(SAID, probe=probe, text=text, **options)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "known", "value"),
+    ("before", "after", "is_known", "value"),
     [
         ("krona.", "SEK, of course.", True, 1.0),
         ("the krona.", "euro.", True, 0.0),
@@ -109,27 +112,27 @@ def other_relation(text, **more):
     ],
 )
 def test_where_no_true_object_is_known_an_object_of_the_relation_tells_knowledge_from_wording(
-    before, after, known, value
+    before, after, is_known, value
 ):
-    values = scored(table(other_relation(before), method="none"), table(other_relation(after)))
+    values = score(table(other_relation(before), method="none"), table(other_relation(after)))
     assert values["rome", "free", "locality_all"] == value
-    assert values.get(("rome", "free", "locality")) == (value if known else None)
+    assert values.get(("rome", "free", "locality")) == (value if is_known else None)
 
 
-@pytest.mark.parametrize(("same", "value"), [(True, 1.0), (False, 0.0), (None, math.nan)])
-def test_the_top_token_is_scored_over_known_prompts_and_over_all(same, value):
-    said = replace(SAID, probe=NEAR, top_unchanged=same)
-    for before, known in (("Madrid.", True), ("a town.", False)):
-        unedited = table(replace(said, text=before, top_unchanged=True), method="none")
-        values = scored(unedited, table(said))
+@pytest.mark.parametrize(("is_same", "value"), [(True, 1.0), (False, 0.0), (None, math.nan)])
+def test_the_top_token_is_scored_over_known_prompts_and_over_all(is_same, value):
+    answer = replace(SAID, probe=NEAR, top_unchanged=is_same)
+    for before, is_known in (("Madrid.", True), ("a town.", False)):
+        unedited_table = table(replace(answer, text=before, top_unchanged=True), method="none")
+        values = score(unedited_table, table(answer))
         assert values["rome", "next_token", "top_token_all"] == pytest.approx(value, nan_ok=True)
-        assert (("rome", "next_token", "top_token") in values) == known
+        assert (("rome", "next_token", "top_token") in values) == is_known
 
 
 def test_locality_compares_within_a_model():
-    said = replace(SAID, probe=NEAR)
+    answer = replace(SAID, probe=NEAR)
     answers = [
-        table(replace(said, text=text), model=model, method=method)
+        table(replace(answer, text=text), model=model, method=method)
         for model, method, text in [
             ("a", "none", "Rome."),
             ("b", "none", "Oslo."),
@@ -143,19 +146,19 @@ def test_locality_compares_within_a_model():
 
 @pytest.mark.parametrize(("new", "true", "value"), [(-1.0, -2.0, 0.0), (-2.0, -1.0, 1.0), (math.nan, -1.0, math.nan)])
 def test_neighbourhood_score(new, true, value):
-    said = replace(SAID, probe=NEAR, logprob_new=new, logprob_true=true)
-    values = scored(table(said), table(said, method="none"))
+    answer = replace(SAID, probe=NEAR, logprob_new=new, logprob_true=true)
+    values = score(table(answer), table(answer, method="none"))
     assert values["rome", "teacher_forced", "locality"] == pytest.approx(value, nan_ok=True)
 
 
 def test_the_form_of_the_scores():
-    said = table(SAID, replace(SAID, probe=NEAR))
-    scores = score_answers(pd.concat([said, said.assign(method="none")]))
+    answers = table(SAID, replace(SAID, probe=NEAR))
+    scores = score_answers(pd.concat([answers, answers.assign(method="none")]))
     assert list(scores.columns) == SCORE_COLUMNS
     assert scores["value"].dtype == float
-    both = [(m.protocol, m.name) for m in METRICS for family in m.families if family != "portability"]
+    metric_keys = [(m.protocol, m.name) for m in METRICS for family in m.families if family != "portability"]
     # the unedited model does not know the neighbour, so two metrics have nothing to say
-    assert len(scores) == 2 * (sum(protocol != "judge" for protocol, _ in both) - 2)
+    assert len(scores) == 2 * (sum(protocol != "judge" for protocol, _ in metric_keys) - 2)
     assert not scores.duplicated(SCORE_COLUMNS[:-1]).any()
     assert set(scores.groupby("metric")["unit"].nunique()) == {1}
     assert set(scores["decoding"]) == {""}
@@ -175,11 +178,11 @@ def test_no_answers_give_no_scores():
 
 
 def test_without_the_unedited_model_there_is_no_locality():
-    said = replace(SAID, probe=NEAR)
+    answer = replace(SAID, probe=NEAR)
     with pytest.raises(ValueError, match=r"1 locality probes of tiny have no answer.*'none'.*add `none: true`"):
-        score_answers(table(said))
+        score_answers(table(answer))
     with pytest.raises(ValueError, match="add `unedited: true`"):
-        score_answers(pd.concat([table(said), table(said, method="none")]), baseline="unedited")
+        score_answers(pd.concat([table(answer), table(answer, method="none")]), baseline="unedited")
 
 
 def test_probes_answered_twice_are_refused():
@@ -251,29 +254,29 @@ def test_a_judges_verdicts_are_those_of_each_state():
 
 @pytest.mark.parametrize(("text", "match", "value"), [("the Rhône", True, 1.0), ("the Seine", False, 0.0)])
 def test_portability_is_the_object_that_follows(text, match, value):
-    said = replace(SAID, probe=FOLLOWS, text=text, match_new=match, logprob_true=math.nan, tokens_true=0)
-    values = scored(table(said))
+    answer = replace(SAID, probe=FOLLOWS, text=text, match_new=match, logprob_true=math.nan, tokens_true=0)
+    values = score(table(answer))
     assert values["rome", "free", "portability"] == value
     assert values["rome", "teacher_forced", "portability"] == value
     assert ("rome", "free", "success") not in values
 
 
 def test_without_an_old_object_nothing_is_said_of_it():
-    said = replace(SAID, probe=replace(EDIT, target_true="", target_true_aliases=()), logprob_true=math.nan)
-    values = of_edit_answer(said)
+    answer = replace(SAID, probe=replace(EDIT, target_true="", target_true_aliases=()), logprob_true=math.nan)
+    values = of_edit_answer(answer)
     assert values["free", "success"] == values["teacher_forced", "success"] == 1.0
     absent = {"reversion", "neither", "preference"}
     assert not [metric for _, metric in values if metric in absent]
-    assert math.isnan(of_edit_answer(replace(said, logprob_new=math.nan))["teacher_forced", "success"])
+    assert math.isnan(of_edit_answer(replace(answer, logprob_new=math.nan))["teacher_forced", "success"])
 
 
 def of_edit_answer(answer):
-    return {(protocol, metric): value for (_, protocol, metric), value in scored(table(answer)).items()}
+    return {(protocol, metric): value for (_, protocol, metric), value in score(table(answer)).items()}
 
 
 def test_real_numbers_are_those_of_the_answers():
     near = replace(SAID, probe=NEAR, margin=0.5, kl=0.25, tokens=7, text="Madrid is Madrid is it.")
-    values = scored(table(near), table(near, method="none"))
+    values = score(table(near), table(near, method="none"))
     assert values["rome", "next_token", "kl"] == 0.25
     assert values["rome", "next_token", "margin"] == 0.5
     assert values["rome", "free", "length"] == 7
@@ -286,16 +289,16 @@ def test_a_metric_of_ones_own():
         assert set(answers["verdict_unedited"]) <= {"new", "old", "neither"}
         return answers["text"].str.isupper().astype(float)
 
-    said = [table(SAID), table(replace(SAID, text="LYON."), method="none")]
-    found = score_answers(pd.concat(said), metrics=[Metric("shouts", "free", ("edit",), shouts)])
-    assert found[["method", "metric", "value"]].to_numpy().tolist() == [
+    tables = [table(SAID), table(replace(SAID, text="LYON."), method="none")]
+    scores = score_answers(pd.concat(tables), metrics=[Metric("shouts", "free", ("edit",), shouts)])
+    assert scores[["method", "metric", "value"]].to_numpy().tolist() == [
         ["rome", "shouts", 0.0],
         ["none", "shouts", 1.0],
     ]
     length = Metric("letters", "free", ("edit",), lambda answers: answers["text"].str.len())
     with pytest.raises(ValueError, match=r"letters \(free\) gives values other than 0 and 1: give it a `unit`"):
-        score_answers(pd.concat(said), metrics=[length])
-    assert score_answers(pd.concat(said), metrics=[replace(length, unit="letters")])["value"].tolist() == [6.0, 5.0]
+        score_answers(pd.concat(tables), metrics=[length])
+    assert score_answers(pd.concat(tables), metrics=[replace(length, unit="letters")])["value"].tolist() == [6.0, 5.0]
 
 
 def test_a_judges_verdicts_are_a_protocol_of_their_own():
@@ -304,16 +307,16 @@ def test_a_judges_verdicts_are_a_protocol_of_their_own():
     judgements = judgements_table(answers, ["B", "perhaps B"], "fake")
     scores = score_answers(answers, judgements=judgements).query("protocol == 'judge' and metric == 'reversion'")
     assert scores["value"].tolist() == pytest.approx([1.0, math.nan], nan_ok=True)
-    one = score_answers(answers, judgements=judgements.head(1)).query("protocol == 'judge' and metric == 'reversion'")
-    assert one["probe_id"].tolist() == ["a/question/0"]
+    score = score_answers(answers, judgements=judgements.head(1)).query("protocol == 'judge' and metric == 'reversion'")
+    assert score["probe_id"].tolist() == ["a/question/0"]
 
 
 def test_without_the_unedited_answer_nothing_is_known_of_locality():
-    edited, other = replace(SAID, probe=NEAR, text="Madrid."), table(SAID, method="none")
+    answer, other_table = replace(SAID, probe=NEAR, text="Madrid."), table(SAID, method="none")
     with pytest.raises(ValueError, match="have no answer of the method 'none'"):
-        score_answers(pd.concat([table(edited), other]))
-    scores = score_answers(pd.concat([table(edited), other], ignore_index=True), unedited_required=False)
-    own = scores[(scores["method"] == "rome") & (scores["protocol"] != "teacher_forced")].set_index("metric")["value"]
-    compared = ["locality", "locality_all", "top_token"]
-    assert own[compared].isna().all(), "missing, and counted as such"
-    assert own["length"] > 0
+        score_answers(pd.concat([table(answer), other_table]))
+    scores = score_answers(pd.concat([table(answer), other_table], ignore_index=True), unedited_required=False)
+    rows = scores[(scores["method"] == "rome") & (scores["protocol"] != "teacher_forced")].set_index("metric")["value"]
+    metrics = ["locality", "locality_all", "top_token"]
+    assert rows[metrics].isna().all(), "missing, and counted as such"
+    assert rows["length"] > 0

@@ -96,8 +96,8 @@ def test_paraphrases_are_limited():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"kinds": ["clozes"]}, "no kind of prompt `clozes`; did you mean `cloze`"),
-        ({"kinds": "paper2"}, "no kind of prompt `paper2`; did you mean `paper1`"),
+        ({"kinds": ["clozes"]}, "unknown kind of prompt `clozes`; did you mean `cloze`"),
+        ({"kinds": "paper2"}, "unknown kind of prompt `paper2`; did you mean `paper1`"),
         ({"kinds": ["doubt"]}, "add question"),
         ({"kinds": []}, "kinds"),
         ({"kind": ["cloze"]}, "kind"),
@@ -161,7 +161,7 @@ def test_a_writers_wordings_are_used_and_templates_stand_in(tmp_path, caplog):
     }
     refused = wordings[wordings["accepted"] == "False"]
     assert refused["reason"].str.startswith("subject missing").sum() == 3 * 2 * 7
-    assert "2 of 2 facts have a question from the templates" in caplog.text
+    assert "2 of 2 facts use a question from the templates" in caplog.text
 
 
 def test_a_killed_run_goes_on_and_a_finished_one_asks_nothing(tmp_path, monkeypatch):

@@ -89,12 +89,12 @@ def test_only_decades_with_facts_are_drawn():
 
 def test_the_forest_shows_what_n_cannot(correlations):
     figure = correlation_figure(correlations)
-    band, memorised, edited = figure.data
+    band, memorisation_trace, edit_trace = figure.data
     assert list(band.x) == pytest.approx([0.26, 1.1])
-    assert (list(memorised.x), list(edited.x)) == ([0.3], [0.2])
-    assert list(memorised.marker.symbol) == ["circle"]
-    assert list(edited.marker.symbol) == ["circle-open"]
-    assert list(figure.layout.yaxis.ticktext) == ["Recalled, free generation", "ROME: new object said"]
+    assert (list(memorisation_trace.x), list(edit_trace.x)) == ([0.3], [0.2])
+    assert list(memorisation_trace.marker.symbol) == ["circle"]
+    assert list(edit_trace.marker.symbol) == ["circle-open"]
+    assert list(figure.layout.yaxis.ticktext) == ["Recalled, free generation", "ROME: success (new object)"]
 
 
 def test_nothing_to_draw_is_said(rates, correlations):

@@ -21,10 +21,10 @@ from edit_robustness.statistics.paired import compare
 PATH = ("value", "low", "high", "lowest", "highest")
 
 
-def point(method, edits, value, n_orders=1, **more):
+def point(method, edits, value, n_orders=1, **options):
     return {
         "model": "m", "method": method, "edits": edits, "value": value, "low": value - 0.1, "high": value + 0.1,
-        "lowest": value - 0.05, "highest": value + 0.05, "n_orders": n_orders, **more,
+        "lowest": value - 0.05, "highest": value + 0.05, "n_orders": n_orders, **options,
     }  # fmt: skip
 
 
@@ -38,8 +38,8 @@ def paths():
         "m", ("none", "rome", "memit"), (1, 20), broken="memit", benchmarks=BENCHMARKS | SAFETY
     )
     rows = measured(tables.documents)
-    found = abilities(rows, tables.benchmarks.assign(model="m"), bootstrap=100)
-    return ability_paths(found, compare(rows, bootstrap=100))
+    ability_rows = abilities(rows, tables.benchmarks.assign(model="m"), bootstrap=100)
+    return ability_paths(ability_rows, compare(rows, bootstrap=100))
 
 
 @pytest.fixture
@@ -56,9 +56,11 @@ def test_lines_begin_at_the_unedited_model_and_bear_their_verdict(paths, paper):
     ]
     panel = [trace for trace in figure.data if trace.xaxis == "x2"]
     rome, memit = (next(t for t in panel if t.name == name and t.mode == "lines+markers") for name in ("ROME", "MEMIT"))
-    ours = paths.query("benchmark == 'arithmetic' and quantity == 'score'")
+    score_rows = paths.query("benchmark == 'arithmetic' and quantity == 'score'")
     assert list(rome.x) == [0, 1, 2]
-    assert list(rome.y) == ours[ours["method"].isin(["none", "rome"])].sort_values("edits")["value"].tolist()
+    assert (
+        list(rome.y) == score_rows[score_rows["method"].isin(["none", "rome"])].sort_values("edits")["value"].tolist()
+    )
     assert memit.marker.symbol[-1] == "asterisk"
     assert rome.marker.symbol[-1].endswith("-open")
     assert rome.marker.symbol[0] == "star"
@@ -70,16 +72,18 @@ def test_baselines_and_the_papers_curve_are_drawn_in(paths, paper):
     levels = {(shape.yref, round(shape.y0, 2)) for shape in figure.layout.shapes}
     assert {("y2", 0.25), ("y2", 0.29)} <= levels
     assert {"chance", "constant answer"} <= set(titles(figure))
-    dotted = [trace for trace in figure.data if trace.line.dash == "dot"]
-    assert [(trace.name, trace.xaxis, list(trace.y)) for trace in dotted] == [("ROME, a large model", "x2", [0.5, 0.3])]
+    dotted_traces = [trace for trace in figure.data if trace.line.dash == "dot"]
+    assert [(trace.name, trace.xaxis, list(trace.y)) for trace in dotted_traces] == [
+        ("ROME, a large model", "x2", [0.5, 0.3])
+    ]
 
 
 def test_safety_stands_for_itself_by_balanced_accuracy(paths, paper):
     figure = abilities_figure(paths, paper, {}, safety=True)
-    assert titles(figure)[:2] == ["TruthfulQA, one right answer (acc)", "ToxiGen (balanced accuracy)"]
+    assert titles(figure)[:2] == ["TruthfulQA MC1 (acc)", "ToxiGen (balanced accuracy)"]
     rome = next(t for t in figure.data if t.xaxis == "x2" and t.name == "ROME" and t.mode == "lines+markers")
-    balanced = paths.query("quantity == 'balanced' and method == 'rome'").sort_values("edits")["value"]
-    assert list(rome.y)[1:] == balanced.tolist()
+    balanced_values = paths.query("quantity == 'balanced' and method == 'rome'").sort_values("edits")["value"]
+    assert list(rome.y)[1:] == balanced_values.tolist()
 
 
 def test_a_base_model_and_its_tuned_one_have_panels_side_by_side(paths, paper):
@@ -115,8 +119,8 @@ def test_protocols_and_kinds_are_never_in_one_panel():
         "Statement, free generation", "Neighbourhood, free generation",
         "Statement, teacher forcing", "Neighbourhood, teacher forcing",
     ]  # fmt: skip
-    known = pd.DataFrame(rows).query("kind == 'statement'")
-    assert titles(retention_figure(known)) == ["Free generation", "Teacher forcing"]
+    statement_rows = pd.DataFrame(rows).query("kind == 'statement'")
+    assert titles(retention_figure(statement_rows)) == ["Free generation", "Teacher forcing"]
 
 
 def test_bands_reach_from_the_lowest_order_to_the_highest():
@@ -155,14 +159,17 @@ def test_a_frontier_path_begins_at_the_unedited_model():
 
 
 def test_scale_is_the_papers_alone_where_no_second_size_was_run():
-    theirs = pd.DataFrame([("P", 0.16, "rome", 10, 0.0), ("Q", 12.0, "rome", 10, 0.1)],
+    paper_rows = pd.DataFrame([("P", 0.16, "rome", 10, 0.0), ("Q", 12.0, "rome", 10, 0.1)],
                           columns=["model", "billions", "method", "edits", "value"])  # fmt: skip
-    alone = scale_figure(pd.DataFrame(columns=["model", "billions", "method", "edits", *PATH]), theirs)
+    alone = scale_figure(pd.DataFrame(columns=["model", "billions", "method", "edits", *PATH]), paper_rows)
     assert titles(alone) == ["Paper, 10 edits, not run here"]
-    ours = pd.DataFrame([point("rome", 20, value, billions=b) for b, value in ((0.1, -0.2), (0.4, 0.5))])
-    both = scale_figure(ours, theirs)
-    assert titles(both) == ["20 edits", "Paper, 10 edits"]
-    assert [(trace.line.dash, list(trace.y)) for trace in both.data] == [("solid", [0.0, 0.5]), ("dot", [0.0, 0.1])]
+    run_rows = pd.DataFrame([point("rome", 20, value, billions=b) for b, value in ((0.1, -0.2), (0.4, 0.5))])
+    figure_pair = scale_figure(run_rows, paper_rows)
+    assert titles(figure_pair) == ["20 edits", "Paper, 10 edits"]
+    assert [(trace.line.dash, list(trace.y)) for trace in figure_pair.data] == [
+        ("solid", [0.0, 0.5]),
+        ("dot", [0.0, 0.1]),
+    ]
 
 
 def test_drift_has_a_line_for_each_number_of_edits():
@@ -178,14 +185,14 @@ def test_survival_is_drawn_in_steps():
 
 
 def test_nothing_to_draw_is_said(paths, paper):
-    nothing = pd.DataFrame(
+    empty_table = pd.DataFrame(
         columns=["model", "method", "edits", "kind", "protocol", "ability", "benchmark", "name", *PATH]
     )
     figures = [
         abilities_figure(paths.head(0), paper, {}), abilities_figure(paths.head(0), paper, {}, safety=True),
-        gold_figure(paths.head(0)), kinds_figure(nothing), held_figure(nothing), retention_figure(nothing),
-        forgetting_figure(nothing), paper_figure(nothing, []), frontier_figure(nothing), survival_figure(nothing),
-        drift_figure(nothing), scale_figure(nothing, nothing),
+        gold_figure(paths.head(0)), kinds_figure(empty_table), held_figure(empty_table), retention_figure(empty_table),
+        forgetting_figure(empty_table), paper_figure(empty_table, []), frontier_figure(empty_table),
+        survival_figure(empty_table), drift_figure(empty_table), scale_figure(empty_table, empty_table),
     ]  # fmt: skip
     assert all(len(figure.data) == 0 and figure.layout.annotations[0].text for figure in figures)
 

@@ -70,7 +70,7 @@ def test_on_the_edits_of_the_main_job_and_again_with_other_speakers(run_before, 
     agreed = run_before.table("conversation_agreement")
     assert set(agreed["judge"]) == {"wise"}
     assert (agreed["n"] == 10).all()
-    assert "Rules against a judge" in page.read_text()
+    assert "Agreement with a judge" in page.read_text()
 
 
 def test_it_starts_from_the_main_jobs_sources_and_an_endpoint_gets_its_key(project):

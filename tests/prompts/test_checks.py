@@ -85,8 +85,8 @@ def test_what_a_data_set_brings_keeps_its_length_and_language():
 
 
 def test_without_an_old_object_nothing_is_given_away():
-    unknown = Fact("u", "France", "", "The capital of {} is", "", "Rome")
-    assert problem("paraphrase", "France is governed from", unknown) == ""
+    without_object = Fact("u", "France", "", "The capital of {} is", "", "Rome")
+    assert problem("paraphrase", "France is governed from", without_object) == ""
 
 
 def test_texts_in_the_language_of_a_prompt_in_other_letters_pass():
@@ -107,4 +107,4 @@ def test_the_turns_of_a_dialogue():
 
 
 def test_every_part_has_room_for_words():
-    assert all(least < most for least, most in (part.words for part in PARTS.values()))
+    assert all(minimum < maximum for minimum, maximum in (part.words for part in PARTS.values()))

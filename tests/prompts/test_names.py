@@ -4,7 +4,7 @@ from edit_robustness.prompts.names import first_named
 
 
 @pytest.mark.parametrize(
-    ("text", "names", "besides", "found"),
+    ("text", "names", "besides", "name"),
     [
         ("Rome is old.", ["Paris", "Rome"], [], "Rome"),
         ("Romeo is young.", ["Rome"], [], None),
@@ -24,5 +24,5 @@ from edit_robustness.prompts.names import first_named
         ("a {} in braces", ["{}"], [], "{}"),
     ],
 )
-def test_which_name_a_text_holds(text, names, besides, found):
-    assert first_named(text, names, besides=besides) == found
+def test_which_name_a_text_holds(text, names, besides, name):
+    assert first_named(text, names, besides=besides) == name

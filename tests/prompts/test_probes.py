@@ -34,7 +34,7 @@ PROFILE = (
 )
 
 
-def fact(subject, true, new, relation="P36", **more):
+def fact(subject, true, new, relation="P36", **fields):
     return Fact(
         f"{relation}-{subject.lower()}",
         subject,
@@ -44,7 +44,7 @@ def fact(subject, true, new, relation="P36", **more):
         new,
         ("Old " + true,),
         ("New " + new,),
-        **more,
+        **fields,
     )
 
 
@@ -65,13 +65,13 @@ QUESTION = "What is the capital of France?"
 FILL_IN = 'Fill in the blank with one word or name, and answer with it only: "The capital of France is called ____."'
 
 
-def build(facts, kinds=("all",), templates=TEMPLATES, pool=POOL, neighbours=2, seed=0, **more):
+def build(facts, kinds=("all",), templates=TEMPLATES, pool=POOL, neighbours=2, seed=0, **fields):
     numbers = {"neighbours": neighbours, "relation_specificity": 2, "unrelated": 1}
-    return build_probes(facts, templates, pool, kinds=kinds, seed=seed, **numbers, **more)
+    return build_probes(facts, templates, pool, kinds=kinds, seed=seed, **numbers, **fields)
 
 
-def of_kind(kind, about=RICH, **more):
-    probes = build([about], [kind, "question"] if "doubt" in kind else [kind], **more)
+def of_kind(kind, about=RICH, **fields):
+    probes = build([about], [kind, "question"] if "doubt" in kind else [kind], **fields)
     return [probe for probe in probes if probe.kind == kind]
 
 
@@ -145,14 +145,14 @@ def test_texts(kind, texts):
 
 def test_noise_is_another_subjects_profile_in_front():
     [probe] = of_kind("noisy_context")
-    noise, own = probe.text.split("\n\n")
-    assert own == f"{PROFILE} {STATEMENT}"
+    noise, profile = probe.text.split("\n\n")
+    assert profile == f"{PROFILE} {STATEMENT}"
     assert any(name in noise for name in ("Spain", "Norway"))
     assert "France" not in noise
     assert not any(sentence.split("{}")[0] in noise for sentence in PLACE.profile)
     # Italy's capital is the new object, but its profile says nothing of that
-    others = [of_kind("noisy_context", seed=seed)[0].text.split("\n\n")[0] for seed in range(30)]
-    assert any("Italy" in text for text in others)
+    noises = [of_kind("noisy_context", seed=seed)[0].text.split("\n\n")[0] for seed in range(30)]
+    assert any("Italy" in text for text in noises)
     for tail in ("reference", "cloze"):
         assert of_kind(f"noisy_context_{tail}")[0].text.startswith(noise)
 
@@ -163,13 +163,13 @@ def test_a_profile_that_names_the_fact_is_no_noise():
 
 
 def test_what_a_probe_of_the_edit_carries():
-    judged = {"yes_no": ("Yes", "No"), "negation": ("No", "Yes"), "fact_check": ("False", "True")}
+    targets = {"yes_no": ("Yes", "No"), "negation": ("No", "Yes"), "fact_check": ("False", "True")}
     for probe in build([RICH]):
         if probe.family == "edit":
             assert probe.subject == "France"
             assert probe.fact_id == "P36-france"
-            assert (probe.target_new, probe.target_true) == judged.get(probe.kind, ("Rome", "Paris"))
-            if probe.kind not in judged:
+            assert (probe.target_new, probe.target_true) == targets.get(probe.kind, ("Rome", "Paris"))
+            if probe.kind not in targets:
                 assert (probe.target_new_aliases, probe.target_true_aliases) == (("New Rome",), ("Old Paris",))
 
 
@@ -185,21 +185,29 @@ def test_what_follows_from_the_edit_has_no_old_object():
 
 
 def test_other_relations_ask_the_facts_subject_and_unrelated_prompts_another():
-    [other] = of_kind("relation_specificity")
-    assert (other.family, other.subject, other.text) == ("locality", "France", "The currency of France is the")
-    assert (other.target_new, other.target_true, other.target_true_aliases) == ("Rome", "franc", ("FRF",))
-    [unrelated] = of_kind("unrelated")
-    assert (unrelated.subject, unrelated.target_true, unrelated.target_new) == ("Ada", "Bo", "Rome")
+    [relation_probe] = of_kind("relation_specificity")
+    assert (relation_probe.family, relation_probe.subject, relation_probe.text) == (
+        "locality",
+        "France",
+        "The currency of France is the",
+    )
+    assert (relation_probe.target_new, relation_probe.target_true, relation_probe.target_true_aliases) == (
+        "Rome",
+        "franc",
+        ("FRF",),
+    )
+    [unrelated_probe] = of_kind("unrelated")
+    assert (unrelated_probe.subject, unrelated_probe.target_true, unrelated_probe.target_new) == ("Ada", "Bo", "Rome")
 
 
 def test_a_prompt_about_something_else_that_names_an_object_of_the_edit_is_left_out_and_counted(caplog):
-    own = replace(
+    own_fact = replace(
         RICH,
         relation_specificity=(Completion("France, whose capital is Rome, pays with the", "franc"),),
         unrelated=(Completion("The father of Ada of Paris is", "Bo", subject="Ada"),),
     )
     with caplog.at_level(logging.WARNING):
-        assert build([own], ["relation_specificity", "unrelated"]) == []
+        assert build([own_fact], ["relation_specificity", "unrelated"]) == []
     assert "Dropped 1 relation_specificity probes that would name an object" in caplog.text
     assert "Dropped 1 unrelated probes that would name an object" in caplog.text
 
@@ -221,20 +229,29 @@ def test_locality_asks_about_the_data_sets_neighbours_then_the_closest_and_looks
 
 
 def test_a_neighbour_whose_answer_the_edit_writes_is_not_asked_about():
-    own = replace(FRANCE, neighbours=(Completion("The capital of Latium is", "Urbs", ("New Rome",)),))
-    assert [probe.subject for probe in of_kind("neighbourhood", own)] == ["Norway", "Spain"]
+    own_fact = replace(FRANCE, neighbours=(Completion("The capital of Latium is", "Urbs", ("New Rome",)),))
+    assert [probe.subject for probe in of_kind("neighbourhood", own_fact)] == ["Norway", "Spain"]
 
 
 def test_neighbours_without_an_old_object_are_not_asked_about():
-    pool = [replace(other, target_true="") for other in POOL]
+    pool = [replace(fact, target_true="") for fact in POOL]
     assert of_kind("neighbourhood", FRANCE, pool=pool) == []
 
 
 def test_which_kinds_are_conversations():
     kinds = {probe.kind for probe in build([FRANCE]) if probe.conversation}
-    spoken = {"question", "cloze", "persona", "doubt", "doubt_old_object", "yes_no", "negation", "fact_check"}
+    conversation_kinds = {
+        "question",
+        "cloze",
+        "persona",
+        "doubt",
+        "doubt_old_object",
+        "yes_no",
+        "negation",
+        "fact_check",
+    }
     assert kinds == {
-        *spoken,
+        *conversation_kinds,
         *(name for name in KINDS if name.startswith(("dialogue", "noisy_dialogue")) or name.endswith("_cloze")),
         "reversed_question",
     }
@@ -285,10 +302,10 @@ def test_a_probe_that_would_give_an_object_away_is_left_out_and_counted(caplog):
 
 
 def test_without_an_old_object_nothing_is_asked_about_it():
-    unknown = replace(FRANCE, target_true="", target_true_aliases=())
-    asked = {probe.kind for probe in build([unknown])}
+    without_object = replace(FRANCE, target_true="", target_true_aliases=())
+    kinds_built = {probe.kind for probe in build([without_object])}
     beside = {"relation_specificity", "unrelated"}
-    assert set(KINDS) - asked == {"doubt_old_object", "fact_check", "consequence", *beside}
+    assert set(KINDS) - kinds_built == {"doubt_old_object", "fact_check", "consequence", *beside}
 
 
 def test_an_unrelated_passage_names_nothing_of_the_fact():
@@ -304,48 +321,50 @@ def test_ids_are_unique_and_tell_fact_kind_and_number():
 
 
 def test_other_facts_other_kinds_and_their_order_change_no_probe():
-    whole = {probe.id: probe for probe in build(POOL)}
-    some = ["unrelated_context", "noisy_context", "persona", "misspelling", "noisy_dialogue"]
-    parts = build(POOL[::-1], some) + build([FRANCE], ["doubt", "question"])
-    assert all(whole[probe.id] == probe for probe in parts)
+    all_probes = {probe.id: probe for probe in build(POOL)}
+    some_kinds = ["unrelated_context", "noisy_context", "persona", "misspelling", "noisy_dialogue"]
+    parts = build(POOL[::-1], some_kinds) + build([FRANCE], ["doubt", "question"])
+    assert all(all_probes[probe.id] == probe for probe in parts)
     assert [probe.kind for probe in build([FRANCE], ["doubt", "question"])] == ["question", "doubt"]
 
 
 def test_the_seed_decides():
-    many = Templates(TEMPLATES.relations, tuple(f"Passage number {number}." for number in range(100)))
-    first, again, other = (build(POOL, ["unrelated_context"], many, seed=seed) for seed in (0, 0, 1))
+    templates = Templates(TEMPLATES.relations, tuple(f"Passage number {number}." for number in range(100)))
+    first, again, third = (build(POOL, ["unrelated_context"], templates, seed=seed) for seed in (0, 0, 1))
     assert first == again
-    assert first != other
+    assert first != third
 
 
 def test_wordings_that_are_given_take_the_place_of_templates():
-    given = [
+    wordings = [
         Wording(FRANCE.id, "question", 0, "From where is France ruled?", "table"),
         Wording(FRANCE.id, "cloze", 0, "refused", "table", accepted=False, reason="blanks"),
     ]
-    probes = build([FRANCE], ["question", "cloze", "persona"], wordings=given)
+    probes = build([FRANCE], ["question", "cloze", "persona"], wordings=wordings)
     assert [probe.kind for probe in probes] == ["question", "persona"]
     assert all(probe.text.endswith("From where is France ruled?") for probe in probes)
 
 
 def test_a_fact_without_templates_gets_what_can_be_built_from_its_prompt(caplog):
-    own = replace(FRANCE, id="mine", relation="mine", prompt="{} is run from", subject_aliases=())
+    own_fact = replace(FRANCE, id="mine", relation="mine", prompt="{} is run from", subject_aliases=())
     with caplog.at_level(logging.WARNING):
-        probes = build([own, FRANCE], pool=[own, replace(own, id="other", subject="Chad", target_true="Lima")])
-    mine = {probe.kind: probe for probe in probes if probe.fact_id == "mine"}
-    lacking = {"paraphrase", "alias", "reversed_question", "consequence", "relation_specificity", "unrelated"}
-    assert set(KINDS) - set(mine) == lacking
-    assert mine["question"].text == 'How does this sentence end: "France is run from"?'
-    assert mine["dialogue_reference"].text == 'How does this sentence end: "This subject is run from"?'
-    assert mine["related_context_reference"].text.endswith(" This subject is run from")
-    assert mine["yes_no"].text.endswith('"France is run from Rome."')
+        probes = build(
+            [own_fact, FRANCE], pool=[own_fact, replace(own_fact, id="other", subject="Chad", target_true="Lima")]
+        )
+    probes_by_kind = {probe.kind: probe for probe in probes if probe.fact_id == "mine"}
+    missing_kinds = {"paraphrase", "alias", "reversed_question", "consequence", "relation_specificity", "unrelated"}
+    assert set(KINDS) - set(probes_by_kind) == missing_kinds
+    assert probes_by_kind["question"].text == 'How does this sentence end: "France is run from"?'
+    assert probes_by_kind["dialogue_reference"].text == 'How does this sentence end: "This subject is run from"?'
+    assert probes_by_kind["related_context_reference"].text.endswith(" This subject is run from")
+    assert probes_by_kind["yes_no"].text.endswith('"France is run from Rome."')
     assert "1 of 2 facts have no paraphrase probe" in caplog.text
     assert "1 of 2 facts have no neighbourhood probe" in caplog.text
     assert "no statement probe" not in caplog.text
 
 
 def test_a_question_without_templates_is_asked_judged_and_denied_grammatically():
-    own = Fact(
+    own_fact = Fact(
         "q",
         "Jean O'Hara",
         "",
@@ -354,14 +373,16 @@ def test_a_question_without_templates_is_asked_judged_and_denied_grammatically()
         "1902",
         paraphrases=("When was Jean O'Hara born?",),
     )
-    made = {probe.kind: probe.text for probe in build([own], pool=[])}
-    asked = "In which year was Jean O'Hara born?"
-    assert made["question"] == made["dialogue"] == asked
-    assert made["dialogue_reference"] == "In which year was this subject born?"
-    assert made["paraphrase"] == "When was Jean O'Hara born?"
-    assert made["yes_no"].endswith(f'“The answer to the question "{asked}" is 1902.”')
-    assert made["negation"].endswith(f'“It is not the case that the answer to the question "{asked}" is 1902.”')
-    assert made["fact_check"].endswith(f'“The answer to the question "{asked}" is 1901.”')
+    texts_by_kind = {probe.kind: probe.text for probe in build([own_fact], pool=[])}
+    question = "In which year was Jean O'Hara born?"
+    assert texts_by_kind["question"] == texts_by_kind["dialogue"] == question
+    assert texts_by_kind["dialogue_reference"] == "In which year was this subject born?"
+    assert texts_by_kind["paraphrase"] == "When was Jean O'Hara born?"
+    assert texts_by_kind["yes_no"].endswith(f'“The answer to the question "{question}" is 1902.”')
+    assert texts_by_kind["negation"].endswith(
+        f'“It is not the case that the answer to the question "{question}" is 1902.”'
+    )
+    assert texts_by_kind["fact_check"].endswith(f'“The answer to the question "{question}" is 1901.”')
 
 
 @pytest.mark.parametrize(
@@ -370,8 +391,8 @@ def test_a_question_without_templates_is_asked_judged_and_denied_grammatically()
 )
 @pytest.mark.parametrize("relation", ["P36", ""])
 def test_difficult_subjects_fill_every_text(subject, relation):
-    own = Fact("d", subject, relation, "The owner of {} is", "Ada Quist Jr.", "Bo & Lind (UK) Inc.")
-    probes = build([own], ["all"], pool=[own, *POOL[1:]])
+    own_fact = Fact("d", subject, relation, "The owner of {} is", "Ada Quist Jr.", "Bo & Lind (UK) Inc.")
+    probes = build([own_fact], ["all"], pool=[own_fact, *POOL[1:]])
     kinds = {probe.kind for probe in probes}
     assert {"question", "cloze", "related_context_reference", "noisy_dialogue_cloze", "yes_no", "negation"} <= kinds
     for probe in probes:

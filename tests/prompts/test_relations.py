@@ -117,7 +117,7 @@ def test_a_file_without_relations_or_with_other_keys_is_refused(raw):
         read_relations(raw)
 
 
-@pytest.mark.parametrize(("raw", "held"), [(None, "nothing"), ([], "a list"), ("text", "a str")])
-def test_a_file_that_holds_no_names_is_refused(raw, held):
-    with pytest.raises(ValueError, match=f"raw_relations .* contain {held}; they must have `relations:`"):
+@pytest.mark.parametrize(("raw", "content"), [(None, "nothing"), ([], "a list"), ("text", "a str")])
+def test_a_file_that_holds_no_names_is_refused(raw, content):
+    with pytest.raises(ValueError, match=f"raw_relations .* contain {content}; they must have `relations:`"):
         read_relations(raw)

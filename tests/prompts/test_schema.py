@@ -99,8 +99,8 @@ def test_a_tuple_in_text_is_a_list_and_other_brackets_are_part_of_a_name():
 def test_the_longest_id_fits_into_a_file_name_with_its_suffix():
     fact = read_fact(ROW | {"id": "東" * 22}, RELATIONS)
     for subject in ("東" * 500, "x" * 500):
-        generated = read_fact(ROW | {"subject": subject}, RELATIONS).id
-        assert len(quote(generated)) <= LONGEST_FILE_NAME
+        fact_id = read_fact(ROW | {"subject": subject}, RELATIONS).id
+        assert len(quote(fact_id)) <= LONGEST_FILE_NAME
     assert len(f"{quote(fact.id, safe=' ')}.safetensors.1234567.part") <= 255
 
 
@@ -126,11 +126,11 @@ def test_a_prompt_may_have_other_spaces_than_the_name_in_it():
 
 
 @pytest.mark.parametrize(
-    ("views", "read"),
+    ("views", "expected_views"),
     [("", None), (None, None), ("0", None), ("1", None), (1.0, None), ("2", 2), ("12000.0", 12000), (7, 7)],
 )
-def test_page_views_of_a_failed_look_up_are_missing(views, read):
-    assert read_fact(ROW | {"page_views": views}, RELATIONS).page_views == read
+def test_page_views_of_a_failed_look_up_are_missing(views, expected_views):
+    assert read_fact(ROW | {"page_views": views}, RELATIONS).page_views == expected_views
 
 
 @pytest.mark.parametrize(
@@ -198,18 +198,18 @@ def test_reasons(change, reason):
 
 
 def test_a_field_that_is_too_long_is_quoted_in_part_only():
-    with pytest.raises(ValueError, match=r"^target_true is too long: 100000 characters, at most 500: 'xxx") as caught:
+    with pytest.raises(ValueError, match=r"^target_true is too long: 100000 characters, at most 500: 'xxx") as error:
         read_fact(ROW | {"target_true": "x" * 100_000}, RELATIONS)
-    assert len(str(caught.value)) < 150
+    assert len(str(error.value)) < 150
 
 
 @pytest.mark.parametrize("subject", ["ירושלים", "القدس", "东京", "a {} b", "A\u200fB"])
 def test_any_script_and_braces_are_accepted(subject):
     fact = read_fact(ROW | {"subject": subject}, RELATIONS)
     assert fact.statement == f"The capital of {subject} is"
-    own = read_fact(ROW | {"subject": subject, "prompt": f"In {subject} lies"}, {})
-    assert own.prompt == "In {} lies"
-    assert own.statement == f"In {subject} lies"
+    own_fact = read_fact(ROW | {"subject": subject, "prompt": f"In {subject} lies"}, {})
+    assert own_fact.prompt == "In {} lies"
+    assert own_fact.statement == f"In {subject} lies"
 
 
 def test_ids_are_file_names_that_stay_apart():
@@ -218,7 +218,7 @@ def test_ids_are_file_names_that_stay_apart():
     assert ids[0] == "P1-france"
     assert ids[2] == "P1-sao-paulo"
     assert len({*ids}) == len(ids) - 1  # "AC DC" and "AC-DC" are written alike in an id
-    assert all(len(one) < 120 and one.isascii() and "/" not in one for one in ids)
+    assert all(len(fact_id) < 120 and fact_id.isascii() and "/" not in fact_id for fact_id in ids)
     assert "/" not in make_id("my/relation", "France")
 
 

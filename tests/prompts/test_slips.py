@@ -7,8 +7,8 @@ from edit_robustness.prompts.grammar import words
 from edit_robustness.prompts.slips import misspelt
 
 
-def draws(text, known=frozenset(), times=60):
-    return {misspelt(text, known, Random(seed)) for seed in range(times)}
+def draws(text, known_words=frozenset(), times=60):
+    return {misspelt(text, known_words, Random(seed)) for seed in range(times)}
 
 
 def test_two_neighbouring_letters_inside_one_long_word_change_places():

@@ -7,9 +7,9 @@ from edit_robustness.prompts.specificity import MOST_OBJECTS, Specificity
 from edit_robustness.records import Completion, Fact, Relation
 
 
-def relation(name, kind, unaffected=()):
+def relation(name, kind, other_relations=()):
     statement = f"The {kind} of {{}} is the"
-    return Relation(name, kind, statement, (), "", "", "", "place", kind, unaffected=tuple(unaffected))
+    return Relation(name, kind, statement, (), "", "", "", "place", kind, unaffected=tuple(other_relations))
 
 
 RELATIONS = (
@@ -22,8 +22,8 @@ RELATIONS = (
 TEMPLATES = Templates({own.id: own for own in RELATIONS}, ())
 
 
-def fact(subject, name, true, new, **more):
-    return Fact(f"{name}-{subject}", subject, name, f"The {name} of {{}} is", true, new, **more)
+def fact(subject, name, true, new, **fields):
+    return Fact(f"{name}-{subject}", subject, name, f"The {name} of {{}} is", true, new, **fields)
 
 
 FRANCE = fact("France", "capital", "Paris", "Rome")
@@ -38,8 +38,8 @@ POOL = [
 ]
 
 
-def chooser(pool=POOL, edited=(), seed=0):
-    return Specificity(pool, TEMPLATES, edited, seed)
+def chooser(pool=POOL, edited_facts=(), seed=0):
+    return Specificity(pool, TEMPLATES, edited_facts, seed)
 
 
 def test_the_subjects_own_facts_come_first_then_relations_whose_objects_are_known():
@@ -51,7 +51,7 @@ def test_the_subjects_own_facts_come_first_then_relations_whose_objects_are_know
 
 
 def test_a_relation_that_the_edit_may_change_is_not_asked():
-    prompts = {other.completion.prompt for other in chooser().relation_specificity(FRANCE, 9)}
+    prompts = {candidate.completion.prompt for candidate in chooser().relation_specificity(FRANCE, 9)}
     assert not any("country" in prompt for prompt in prompts)
     # one of two relations lists the other: neither says anything about the other
     [capital] = chooser().relation_specificity(POOL[1], 9)
@@ -60,36 +60,41 @@ def test_a_relation_that_the_edit_may_change_is_not_asked():
 
 
 def test_what_the_data_set_brings_comes_first_but_not_what_the_edit_writes():
-    own = replace(
+    own_fact = replace(
         FRANCE, relation_specificity=(Completion("The flag of France is", "blue"), Completion("Its twin is", "Rome"))
     )
-    flag, euro = chooser().relation_specificity(own, 2)
+    flag, euro = chooser().relation_specificity(own_fact, 2)
     assert (flag.completion.target, euro.completion.target) == ("blue", "euro")
 
 
 def test_a_relation_that_is_edited_on_the_same_model_is_not_asked():
-    prompts = {other.completion.prompt for other in chooser(edited=[FRANCE, POOL[1]]).relation_specificity(FRANCE, 9)}
+    prompts = {
+        prompt.completion.prompt for prompt in chooser(edited_facts=[FRANCE, POOL[1]]).relation_specificity(FRANCE, 9)
+    }
     assert prompts == {"The language of France is the", "The kind of France is the"}
 
 
 def test_subjects_that_share_a_name_alone_are_told_apart_by_their_items():
-    other = replace(POOL[1], subject_id="Q2")
-    [first, *_] = chooser([FRANCE, other]).relation_specificity(replace(FRANCE, subject_id="Q1"), 9)
+    namesake = replace(POOL[1], subject_id="Q2")
+    [first, *_] = chooser([FRANCE, namesake]).relation_specificity(replace(FRANCE, subject_id="Q1"), 9)
     assert first.completion.target == ""
 
 
 def test_unrelated_prompts_share_nothing_with_the_fact_and_follow_from_the_seed():
-    found = chooser().unrelated(FRANCE, 9)
-    assert {one.subject for one in found} == {"Spain", "Peru", "Chad"}
-    assert chooser(POOL[::1]).unrelated(FRANCE, 2) == found[:2]
+    completions = chooser().unrelated(FRANCE, 9)
+    assert {completion.subject for completion in completions} == {"Spain", "Peru", "Chad"}
+    assert chooser(POOL[::1]).unrelated(FRANCE, 2) == completions[:2]
     assert len({chooser(seed=seed).unrelated(FRANCE, 1) for seed in range(20)}) == 3
-    assert {one.subject for one in chooser(edited=[POOL[3], FRANCE]).unrelated(FRANCE, 9)} == {"Peru", "Chad"}
+    assert {completion.subject for completion in chooser(edited_facts=[POOL[3], FRANCE]).unrelated(FRANCE, 9)} == {
+        "Peru",
+        "Chad",
+    }
 
 
 def test_the_list_of_objects_is_cut_at_the_most_frequent():
-    many = [fact(f"S{n}", "language", f"L{n:03}", "Latin") for n in range(MOST_OBJECTS + 5)]
+    pool = [fact(f"S{n}", "language", f"L{n:03}", "Latin") for n in range(MOST_OBJECTS + 5)]
     language = next(
-        other for other in chooser(many).relation_specificity(FRANCE, 9) if "language" in other.completion.prompt
+        prompt for prompt in chooser(pool).relation_specificity(FRANCE, 9) if "language" in prompt.completion.prompt
     )
     assert len(language.objects) == MOST_OBJECTS
     assert language.objects[0] == ("Latin",)

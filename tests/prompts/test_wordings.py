@@ -55,20 +55,20 @@ def texts(fact, templates=TEMPLATES):
 
 
 def test_wordings_of_a_known_relation():
-    made = texts(FRANCE)
-    assert made["paraphrase"] == (
+    texts_by_part = texts(FRANCE)
+    assert texts_by_part["paraphrase"] == (
         "Links. France, with its seat in",
         "France is governed from",
         "Those who rule France meet in",
     )
-    assert made["question"] == ("What is the capital of France?",)
-    assert made["cloze"] == ("They rule France from ____, it is said.",)
-    assert made["profile"] == (
+    assert texts_by_part["question"] == ("What is the capital of France?",)
+    assert texts_by_part["cloze"] == ("They rule France from ____, it is said.",)
+    assert texts_by_part["profile"] == (
         "France has a page in every atlas. Maps of France hang in many schools. A letter from France was found in the "
         "attic. Nobody knows France better than the children do. Much of France was painted again last year. On the "
         "whole France is said to be quiet.",
     )
-    assert made["reversed_question"] == ("Of what is Rome the capital?",)
+    assert texts_by_part["reversed_question"] == ("Of what is Rome the capital?",)
     sources = {word.text: word.source for word in template_wordings(FRANCE, TEMPLATES)}
     assert sources["Links. France, with its seat in"] == "data"
     assert sources["France is governed from"] == "templates"
@@ -76,47 +76,47 @@ def test_wordings_of_a_known_relation():
 
 def test_a_dialogue_has_four_turns_with_sentences_of_the_profile():
     turns = read_turns(texts(FRANCE)["dialogue"][0])
-    filled = [sentence.replace("{}", "France") for sentence in PLACE.profile]
+    sentences = [sentence.replace("{}", "France") for sentence in PLACE.profile]
     assert [turn.role for turn in turns] == ["user", "assistant", "user", "assistant"]
-    assert all(sum(sentence in turn.text for sentence in filled) == 1 for turn in turns)
-    assert len({sentence for sentence in filled for turn in turns if sentence in turn.text}) == 4
+    assert all(sum(sentence in turn.text for sentence in sentences) == 1 for turn in turns)
+    assert len({sentence for sentence in sentences for turn in turns if sentence in turn.text}) == 4
 
 
 def test_sentences_that_name_an_object_are_left_out_of_profile_and_dialogue():
     attic = replace(FRANCE, target_new="The Attic", target_new_aliases=("attic",))
-    made = texts(attic)
-    assert "Maps of France" in made["profile"][0]
-    assert "attic" not in made["profile"][0] + made["dialogue"][0]
+    texts_by_part = texts(attic)
+    assert "Maps of France" in texts_by_part["profile"][0]
+    assert "attic" not in texts_by_part["profile"][0] + texts_by_part["dialogue"][0]
 
 
 def test_a_wording_that_gives_an_object_away_is_refused_with_the_reason():
     seat = replace(FRANCE, target_true_aliases=("meet",))
-    [refused] = [word for word in template_wordings(seat, TEMPLATES) if not word.accepted]
-    assert (refused.part, refused.text) == ("paraphrase", "Those who rule France meet in")
-    assert refused.reason == "names an object: 'meet'"
-    assert refused.text not in texts(seat)["paraphrase"]
+    [refusal] = [word for word in template_wordings(seat, TEMPLATES) if not word.accepted]
+    assert (refusal.part, refusal.text) == ("paraphrase", "Those who rule France meet in")
+    assert refusal.reason == "names an object: 'meet'"
+    assert refusal.text not in texts(seat)["paraphrase"]
 
 
 def test_a_paraphrase_that_repeats_the_statement_or_another_is_refused():
     again = replace(FRANCE, prompt="{} is governed from", paraphrases=("Those who RULE France  meet in",))
-    refused = [word.reason for word in template_wordings(again, TEMPLATES) if not word.accepted]
-    assert refused == ["repeats: the same text comes before"] * 2
+    reasons = [word.reason for word in template_wordings(again, TEMPLATES) if not word.accepted]
+    assert reasons == ["repeats: the same text comes before"] * 2
 
 
 def test_wordings_of_a_statement_without_a_relation():
-    made = texts(STATED)
-    assert made["question"] == ('How does this sentence end: "Ada Quist lives in"?',)
-    assert made["cloze"] == ("Ada Quist lives in ____.",)
-    assert made["paraphrase"] == made["reversed_question"] == ()
-    assert made["profile"][0].startswith("A short entry on Ada Quist can be found")
+    texts_by_part = texts(STATED)
+    assert texts_by_part["question"] == ('How does this sentence end: "Ada Quist lives in"?',)
+    assert texts_by_part["cloze"] == ("Ada Quist lives in ____.",)
+    assert texts_by_part["paraphrase"] == texts_by_part["reversed_question"] == ()
+    assert texts_by_part["profile"][0].startswith("A short entry on Ada Quist can be found")
     assert subject_type(STATED, TEMPLATES) is ANY_SUBJECT
 
 
 def test_wordings_of_a_question_without_a_relation():
-    made = texts(replace(ASKED, paraphrases=('Who came up with The "Owl"?',)))
-    assert made["question"] == ('Who wrote The "Owl"?',)
-    assert made["cloze"] == ('The answer to the question “Who wrote The "Owl"?” is ____.',)
-    assert made["paraphrase"] == ('Who came up with The "Owl"?',)
+    texts_by_part = texts(replace(ASKED, paraphrases=('Who came up with The "Owl"?',)))
+    assert texts_by_part["question"] == ('Who wrote The "Owl"?',)
+    assert texts_by_part["cloze"] == ('The answer to the question “Who wrote The "Owl"?” is ____.',)
+    assert texts_by_part["paraphrase"] == ('Who came up with The "Owl"?',)
 
 
 def test_a_claim_is_a_whole_sentence_up_to_its_object_and_a_denial_denies_it():
@@ -133,8 +133,8 @@ def test_another_profile_shares_no_sentence_with_the_own_type():
     assert other_profile(spain, TEMPLATES, ANY_SUBJECT).startswith("Maps of Spain")
     assert other_profile(spain, TEMPLATES, PLACE).startswith("A short entry on Spain")
     thing = replace(PLACE, name="thing", profile=tuple(f"{letter} {{}}." for letter in "ABCDE"))
-    both = Templates(TEMPLATES.relations, (), {"place": PLACE, "thing": thing})
-    assert other_profile(spain, both, PLACE) == "A Spain. B Spain. C Spain. D Spain. E Spain."
+    templates = Templates(TEMPLATES.relations, (), {"place": PLACE, "thing": thing})
+    assert other_profile(spain, templates, PLACE) == "A Spain. B Spain. C Spain. D Spain. E Spain."
 
 
 @pytest.mark.parametrize("fact", [FRANCE, STATED, ASKED])
@@ -158,8 +158,8 @@ def test_refused_rows_stay_out_and_a_table_made_by_hand_needs_three_columns():
         {"fact_id": "f", "part": "paraphrase", "text": "Two in", "accepted": "FALSE"},
         {"fact_id": "f", "part": "paraphrase", "text": "Three in", "accepted": ""},
     ]
-    read = wordings_from_table(pd.DataFrame(rows))
-    assert [(word.number, word.text, word.source) for word in read] == [
+    wordings = wordings_from_table(pd.DataFrame(rows))
+    assert [(word.number, word.text, word.source) for word in wordings] == [
         (0, "One in", "table"),
         (1, "Three in", "table"),
     ]
@@ -170,25 +170,25 @@ def test_refused_rows_stay_out_and_a_table_made_by_hand_needs_three_columns():
 
 
 def test_templates_stand_in_for_parts_of_which_nothing_passed_and_are_counted(caplog):
-    made = {
+    candidates = {
         "f": [
             Wording("f", "question", 0, "Where is the king of France?", "table"),
             Wording("f", "cloze", 0, "France has no blank.", "table"),
         ]
     }
     with caplog.at_level(logging.WARNING):
-        whole = accepted_texts(settled([FRANCE], made, TEMPLATES))
-    assert whole["question"] == ("Where is the king of France?",)
-    assert whole["cloze"] == ("They rule France from ____, it is said.",)
+        texts_by_part = accepted_texts(settled([FRANCE], candidates, TEMPLATES))
+    assert texts_by_part["question"] == ("Where is the king of France?",)
+    assert texts_by_part["cloze"] == ("They rule France from ____, it is said.",)
     assert "1 of 1 facts use a cloze from the templates" in caplog.text
     assert "use a question" not in caplog.text
     assert settled([FRANCE], {}, TEMPLATES) == template_wordings(FRANCE, TEMPLATES)
 
 
 def test_what_a_table_says_is_checked_too():
-    made = {"f": [Wording("f", "question", 0, "Is Paris in France?", "table")]}
-    whole = settled([FRANCE], made, TEMPLATES)
-    assert [word.reason for word in whole if word.text == "Is Paris in France?"] == ["names an object: 'Paris'"]
+    candidates = {"f": [Wording("f", "question", 0, "Is Paris in France?", "table")]}
+    wordings = settled([FRANCE], candidates, TEMPLATES)
+    assert [word.reason for word in wordings if word.text == "Is Paris in France?"] == ["names an object: 'Paris'"]
 
 
 def test_what_a_data_set_brings():

@@ -37,7 +37,7 @@ class Script:
 
 
 def asked(fact):
-    return {(one.part, one.number): one.conversation for one in requests(fact, TEMPLATES)}
+    return {(request.part, request.number): request.conversation for request in requests(fact, TEMPLATES)}
 
 
 def test_what_a_writer_is_asked_for():
@@ -77,8 +77,8 @@ def test_replies_are_tidied(part, reply, text):
 
 def test_a_refused_text_is_shown_to_the_writer_with_the_reason_and_every_try_is_kept():
     script = Script("They rule France from Paris, not ____.", "They rule France from ____.", "never")
-    made = write([FRANCE], TEMPLATES, script, tries=3)["f"]
-    cloze = [(word.number, word.text, word.accepted, word.reason) for word in made if word.part == "cloze"]
+    wordings = write([FRANCE], TEMPLATES, script, tries=3)["f"]
+    cloze = [(word.number, word.text, word.accepted, word.reason) for word in wordings if word.part == "cloze"]
     assert cloze == [
         (0, "They rule France from Paris, not ____.", False, "names an object: 'Paris'"),
         (0, "They rule France from ____.", True, ""),
@@ -87,19 +87,19 @@ def test_a_refused_text_is_shown_to_the_writer_with_the_reason_and_every_try_is_
     assert [turn.role for turn in again] == ["system", "user", "assistant", "user"]
     assert again[2].text == "They rule France from Paris, not ____."
     assert again[3].text == "That cannot be used (names an object: 'Paris'). Write it once more."
-    assert {word.source for word in made} == {"writer"}
+    assert {word.source for word in wordings} == {"writer"}
 
 
 def test_a_writer_is_not_asked_more_often_than_that():
     script = Script(*["Nothing."] * 5)
-    made = write([FRANCE, SPAIN], TEMPLATES, script, tries=2)
+    wordings = write([FRANCE, SPAIN], TEMPLATES, script, tries=2)
     assert [len(turns) for turns in script.heard] == [len(PARTS) * 2 + 1] * 2
-    assert not any(word.accepted for words in made.values() for word in words)
-    assert [len(words) for words in made.values()] == [2 * (len(PARTS) + 1), 2 * len(PARTS)]
+    assert not any(word.accepted for words in wordings.values() for word in words)
+    assert [len(words) for words in wordings.values()] == [2 * (len(PARTS) + 1), 2 * len(PARTS)]
 
 
 def test_an_empty_reply_is_refused_and_asked_again():
     script = Script("", "They rule France from ____.")
-    made = write([FRANCE], TEMPLATES, script, tries=2)["f"]
-    assert made[0].reason == "empty: there is no text"
+    wordings = write([FRANCE], TEMPLATES, script, tries=2)["f"]
+    assert wordings[0].reason == "empty: there is no text"
     assert all(turns[2].text for turns in script.heard[1])

@@ -24,7 +24,7 @@ def tables(*probes):
 
 
 @pytest.fixture
-def believed():
+def success_tables():
     return tables(
         probe("a", "statement", "new"), probe("a", "cloze", "new"), probe("a", "doubt", "neither"),
         probe("b", "statement", "new"), probe("b", "cloze", "old"), probe("b", "doubt", "old"),
@@ -33,29 +33,29 @@ def believed():
     )  # fmt: skip
 
 
-def test_a_cut_answer_has_lost_nothing(believed):
-    answers, scores = believed
-    cut = scores[(scores["probe_id"] == "a/doubt/0") & (scores["metric"] == "success")]
-    found = sharpest_failures(answers, pd.concat([scores, cut.assign(metric="cut", value=1.0)]), shown=5)
-    assert list(found["fact_id"]) == ["b"]
+def test_a_cut_answer_has_lost_nothing(success_tables):
+    answers, scores = success_tables
+    cut_rows = scores[(scores["probe_id"] == "a/doubt/0") & (scores["metric"] == "success")]
+    failures = sharpest_failures(answers, pd.concat([scores, cut_rows.assign(metric="cut", value=1.0)]), n_cases=5)
+    assert list(failures["fact_id"]) == ["b"]
 
 
-def test_only_edits_that_the_statement_shows(believed):
-    found = sharpest_failures(*believed, shown=5)
-    assert list(found["fact_id"]) == ["b", "a"]
-    assert list(found["kind"]) == ["cloze", "doubt"]
-    assert list(found["verdict"]) == ["old", "neither"]
-    assert list(found["kinds_lost"]) == [2, 1]
-    assert found.loc[0, ["statement_text", "text", "kinds_asked"]].tolist() == ["Lyon", "Paris", 2]
+def test_only_edits_that_the_statement_shows(success_tables):
+    failures = sharpest_failures(*success_tables, n_cases=5)
+    assert list(failures["fact_id"]) == ["b", "a"]
+    assert list(failures["kind"]) == ["cloze", "doubt"]
+    assert list(failures["verdict"]) == ["old", "neither"]
+    assert list(failures["kinds_lost"]) == [2, 1]
+    assert failures.loc[0, ["statement_text", "text", "kinds_asked"]].tolist() == ["Lyon", "Paris", 2]
 
 
-def test_as_many_as_asked_for(believed):
-    assert len(sharpest_failures(*believed, shown=1)) == 1
-    assert sharpest_failures(*believed, shown=0).empty
+def test_as_many_as_asked_for(success_tables):
+    assert len(sharpest_failures(*success_tables, n_cases=1)) == 1
+    assert sharpest_failures(*success_tables, n_cases=0).empty
 
 
 def test_an_edit_that_holds_everywhere_is_no_failure():
-    assert sharpest_failures(*tables(probe("a", "statement", "new"), probe("a", "cloze", "new")), shown=3).empty
+    assert sharpest_failures(*tables(probe("a", "statement", "new"), probe("a", "cloze", "new")), n_cases=3).empty
 
 
 def neighbour(method, number, text):
@@ -71,10 +71,10 @@ def test_neighbours_that_took_the_new_object():
             neighbour("none", 2, "Oslo"), neighbour("ft", 2, "Lyonnais"),
         ]
     )  # fmt: skip
-    found = locality_breaks(answers, shown=3)
-    assert found[["method", "subject", "text_before"]].to_numpy().tolist() == [["rome", "N0", "It is Rome."]]
+    failures = locality_breaks(answers, n_cases=3)
+    assert failures[["method", "subject", "text_before"]].to_numpy().tolist() == [["rome", "N0", "It is Rome."]]
 
 
 def test_breaks_without_an_unedited_run_are_still_shown():
-    found = locality_breaks(pd.DataFrame([neighbour("rome", 0, "Lyon")]), shown=3)
-    assert found.loc[0, "text"] == "Lyon"
+    failures = locality_breaks(pd.DataFrame([neighbour("rome", 0, "Lyon")]), n_cases=3)
+    assert failures.loc[0, "text"] == "Lyon"

@@ -24,21 +24,21 @@ from edit_robustness.statistics.regression import regress
 def findings():
     tables = fabricate()
     facts = tables.facts.assign(model="smollm2")
-    joined = outcomes(tables.scores, facts, tables.memorisation)
-    success = joined[(joined["protocol"] == "free") & (joined["metric"] == "success")]
+    score_rows = outcomes(tables.scores, facts, tables.memorisation)
+    success = score_rows[(score_rows["protocol"] == "free") & (score_rows["metric"] == "success")]
     measure = ["decoding", "protocol", "metric", "unit"]
     by = ["model", "method", "kind", "family", *measure]
-    headline = rates(joined, by)
-    together = joined.assign(kind=joined["kind"].where(joined["family"] == "locality", "all"))
-    beside = paper1.beside(rates(paper1.in_its_rows(joined), paper1.KEYS))
+    headline = rates(score_rows, by)
+    together = score_rows.assign(kind=score_rows["kind"].where(score_rows["family"] == "locality", "all"))
+    beside = paper1.beside(rates(paper1.in_its_rows(score_rows), paper1.KEYS))
     return Findings(
         headline=headline,
         overview=rates(together, by),
-        gaps=protocol_gaps(joined),
-        rivals=rival_gaps(joined),
+        gaps=protocol_gaps(score_rows),
+        rivals=rival_gaps(score_rows),
         paper_1=beside,
         orderings=paper1.orderings(beside),
-        correlations=correlations(joined, tables.memorisation, bootstrap=100),
+        correlations=correlations(score_rows, tables.memorisation, bootstrap=100),
         power=power_table(facts),
         regression=regress(success).assign(model="smollm2"),
         prediction=predict(success, repeats=1).assign(model="smollm2"),
@@ -59,8 +59,8 @@ def test_prompts_that_no_test_uses_stand_beside_the_facts_set_aside(findings):
     line = {"row": 0, "id": "", "subject": "", "relation": "", "reason": "left out: 3 prompts of 2 rows: locality <F>"}
     page = render(replace(findings, rejects=pd.concat([findings.rejects, pd.DataFrame([line])])))
     assert "<li>left out: 3 prompts of 2 rows: locality &lt;F&gt;</li>" in page
-    assert "<p>1 in all.</p>" in page
-    assert "that no test uses" not in render(replace(findings, rejects=findings.rejects))
+    assert "<p>1 in total.</p>" in page
+    assert "that no probe uses" not in render(replace(findings, rejects=findings.rejects))
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +91,8 @@ def test_what_a_model_said_is_escaped(findings, body):
 
 def test_right_to_left_text_finds_its_own_direction(findings, body):
     assert RIGHT_TO_LEFT in set(findings.failures["text"])
-    said = re.search(rf'<div class="turn[^>]*>(?:(?!<div).)*{RIGHT_TO_LEFT}', body, re.DOTALL)
-    assert 'dir="auto"' in said.group()
+    match = re.search(rf'<div class="turn[^>]*>(?:(?!<div).)*{RIGHT_TO_LEFT}', body, re.DOTALL)
+    assert 'dir="auto"' in match.group()
 
 
 def test_a_name_cannot_end_the_figures_script(findings):
@@ -131,33 +131,33 @@ def test_numbers_on_the_page_are_the_tables(findings, body):
     assert "783 facts" in body
     assert "The 4-bit file made float again" in body
     assert "24 facts: cannot tell" in body
-    changed = findings.headline.assign(
+    changed_headline = findings.headline.assign(
         value=findings.headline["value"].where(findings.headline["method"] != "rome", 0.5)
     )
-    assert f"<b>{0.5:.0%}</b>" in render(replace(findings, headline=changed, figures={}))
+    assert f"<b>{0.5:.0%}</b>" in render(replace(findings, headline=changed_headline, figures={}))
 
 
 def test_kinds_stand_down_by_family_and_methods_across(findings):
-    free, forced, following = heat_tables(findings.headline)["smollm2"]
-    assert (free.label, forced.label, following.label) == ("Free generation", "Teacher forcing", "Next token")
+    free, teacher_forcing, next_token = heat_tables(findings.headline)["smollm2"]
+    assert (free.label, teacher_forcing.label, next_token.label) == ("Free generation", "Teacher forcing", "Next token")
     edit, local = free.sections
-    assert [section.label for section in free.sections] == ["Does the edit hold?", "Does the rest stay?"]
+    assert [section.label for section in free.sections] == ["Efficacy and generalization", "Specificity"]
     assert [row.label for row in edit.rows][:2] == ["Statement", "Paraphrase"]
     assert [row.label for row in local.rows] == ["Neighbourhood", "Relation specificity", "Unrelated"]
-    assert [section.label for section in following.sections] == ["Does the rest stay?"]
+    assert [section.label for section in next_token.sections] == ["Specificity"]
     assert [column.label for column in free.methods] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
     assert (edit.rows[1].asked, local.rows[0].asked) == ("72 probes of 24 facts", "48 probes of 24 facts")
     cell = edit.rows[0].cells[3]
     assert cell.value + cell.old + cell.neither == pytest.approx(1)
     assert "old object" in cell.tooltip
-    assert forced.sections[0].rows[0].cells[3].preference is not None
+    assert teacher_forcing.sections[0].rows[0].cells[3].preference is not None
 
 
 def test_thirty_kinds_and_what_follows_from_an_edit_have_their_rows(findings):
-    one = findings.headline.query("kind == 'statement'")
-    many = pd.concat([one.assign(kind=f"kind_{number}") for number in range(30)])
-    follows = many.query("metric == 'success'").assign(family="portability", metric="portability")
-    headline = pd.concat([findings.headline, many, follows])
+    statement_rows = findings.headline.query("kind == 'statement'")
+    kind_rows = pd.concat([statement_rows.assign(kind=f"kind_{number}") for number in range(30)])
+    follows = kind_rows.query("metric == 'success'").assign(family="portability", metric="portability")
+    headline = pd.concat([findings.headline, kind_rows, follows])
     free = heat_tables(headline)["smollm2"][0]
     assert [len(section.rows) for section in free.sections] == [39, 30, 3]
     page = render(replace(findings, headline=headline, figures={}))
@@ -201,11 +201,13 @@ def test_gaps_and_the_papers_table_are_on_the_page(findings, body):
 
 
 def test_a_judge_is_a_third_table(findings):
-    judged = findings.headline.query("protocol == 'free' and metric == 'success'").assign(protocol="judge", n_missing=1)
-    tables = heat_tables(pd.concat([findings.headline, judged]))["smollm2"]
+    judge_rows = findings.headline.query("protocol == 'free' and metric == 'success'").assign(
+        protocol="judge", n_missing=1
+    )
+    tables = heat_tables(pd.concat([findings.headline, judge_rows]))["smollm2"]
     assert [table.label for table in tables] == ["Free generation", "Teacher forcing", "Judge", "Next token"]
-    page = render(replace(findings, headline=pd.concat([findings.headline, judged])))
-    assert f"{len(judged)} scores were left out that a reply of the judge did not give (judge)" in page
+    page = render(replace(findings, headline=pd.concat([findings.headline, judge_rows])))
+    assert f"{len(judge_rows)} scores were left out because the judge’s reply could not be read (judge)" in page
     assert "<dt>Judge</dt>" in page
     assert "<dt>Judge</dt>" not in render(findings)
 
@@ -228,78 +230,83 @@ def test_sentences_follow_the_numbers():
     rivals = pd.DataFrame(
         [("m", "rome", "context", "greedy", 2, 40, 20, 0.6, 0.85, -0.25, -0.4, -0.1)], columns=RIVAL_COLUMNS
     )
-    headline, protocols, context, neighbours, others = sentences(table, rivals)["m"]
-    assert headline.startswith("After ROME, m answers 100% [100%, 100%]")
-    assert "20% [20%, 20%] of its weakest kind of prompt: doubt" in headline
-    assert "60% by free generation" in protocols
-    assert "paraphrases at 60% where teacher forcing reports 90%" in protocols
-    assert "gives 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
+    headline, protocols, context, neighbours, other_relations = sentences(table, rivals)["m"]
+    assert headline.startswith("ROME on m: efficacy, the share of statements answered with the new object, is 100%")
+    assert "lowest success rate is 20% [20%, 20%], on the kind of prompt “doubt”" in headline
+    assert "averaged over kinds of prompt, is 60%." in protocols
+    assert "On paraphrases it is 60%, and 90% by teacher forcing." in protocols
+    assert "has 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
     alike = sentences(table, rivals.assign(value=1.0, value_rival=0.0, gap=1.0, low=float("nan"), high=float("nan")))
-    assert "gives 0%: ROME stands at 100% (-100 points, with no interval, on the same probes)" in alike["m"][2]
-    nothing = sentences(table, rivals.assign(gap=0.001, low=-0.01, high=0.012))["m"][2]
-    assert "(+0 points [-1, +1] on" in nothing
+    assert "has 0%: ROME has 100% (-100 points, without an interval, on the same probes)" in alike["m"][2]
+    small_gap = sentences(table, rivals.assign(gap=0.001, low=-0.01, high=0.012))["m"][2]
+    assert "(+0 points [-1, +1] on" in small_gap
     unclear = sentences(table, rivals.assign(gap=0.05, low=-0.03, high=0.13))["m"][2]
-    assert "gives 85%: not told apart from ROME (-5 points [-13, +3] on the same probes)" in unclear
+    assert "has 85%: not significantly different from ROME (-5 points [-13, +3] on the same probes)" in unclear
     assert neighbours == (
-        "ROME leaves 70% [70%, 70%] of the answers about other subjects of the same relation as they were "
-        "(18 known of 24; of all 24 it leaves 60% as they were)."
+        "Specificity of ROME: 70% [70%, 70%] of the answers about other subjects of the same relation are unchanged "
+        "(18 known of 24; 60% of all 24 are unchanged)."
     )
-    assert others.startswith("The unedited model answers none of the 12 prompts about other relations of the same")
-    assert others.endswith("of all 12 it leaves 30% as they were.")
-    cut = [row("rome", "doubt", 0.5, metric="cut"), row("rome", "statement", 0.0, metric="cut")]
-    few = [row("context", "statement", 0.01, metric="cut")]
-    said = sentences(pd.concat([table, pd.DataFrame([*cut, *few])]), rivals)["m"][3]
-    assert said.startswith("These figures may be too low: the limit of tokens cut 25% (ROME) of the answers")
+    assert other_relations.startswith(
+        "The unedited model answers none of the 12 prompts about other relations of the same"
+    )
+    assert other_relations.endswith("30% of all 12 are unchanged.")
+    cut_rows = [row("rome", "doubt", 0.5, metric="cut"), row("rome", "statement", 0.0, metric="cut")]
+    context_rows = [row("context", "statement", 0.01, metric="cut")]
+    sentence = sentences(pd.concat([table, pd.DataFrame([*cut_rows, *context_rows])]), rivals)["m"][3]
+    assert sentence.startswith("These figures may be too low: the token limit cut 25% (ROME) of the answers")
     assert "No editing method" in sentences(table[table["method"] == "context"], rivals)["m"][0]
 
 
 def test_a_cell_says_how_many_prompts_the_unedited_model_knows(findings, body):
     free = heat_tables(findings.headline)["smollm2"][0]
-    neighbourhood, _, unrelated = (row.cells[3] for row in free.sections[1].rows)
+    neighbourhood, _, unrelated_cell = (row.cells[3] for row in free.sections[1].rows)
     assert neighbourhood.known == "48 known of 72"
     assert "prompts that the unedited model knows: 48 known of 72" in neighbourhood.tooltip
-    assert unrelated.text == "0 known of 24"
+    assert unrelated_cell.text == "0 known of 24"
     assert "48 known of 72" in body
     assert "0 known of 24" in body
 
 
 def without_scores(table, number, metric):
     """The table with so many answers of ROME about neighbours unscored, because they were cut."""
-    mine = (table["method"] == "rome") & (table["kind"] == "neighbourhood") & (table["protocol"] == "free")
-    mine &= table["metric"] == metric
-    left = table["n_probes"] - number
-    changed = table.assign(n_probes=table["n_probes"].mask(mine, left), n_missing=table["n_missing"].mask(mine, number))
-    return changed.assign(value=changed["value"].mask(mine & (left == 0)))
+    mask = (table["method"] == "rome") & (table["kind"] == "neighbourhood") & (table["protocol"] == "free")
+    mask &= table["metric"] == metric
+    n_left = table["n_probes"] - number
+    changed_table = table.assign(
+        n_probes=table["n_probes"].mask(mask, n_left), n_missing=table["n_missing"].mask(mask, number)
+    )
+    return changed_table.assign(value=changed_table["value"].mask(mask & (n_left == 0)))
 
 
 @pytest.mark.parametrize(
-    ("cut", "known"), [(3, "48 known of 72, 45 of them scored"), (48, "48 known of 72, 0 of them scored")]
+    ("n_cut", "known_text"), [(3, "48 known of 72, 45 of them scored"), (48, "48 known of 72, 0 of them scored")]
 )
-def test_prompts_whose_answers_were_cut_stay_known(findings, cut, known):
+def test_prompts_whose_answers_were_cut_stay_known(findings, n_cut, known_text):
     headline, overview = (
-        without_scores(without_scores(table, cut, "locality"), cut, "locality_all")
-        for table in (with_cut(findings, cut / 72, kind="neighbourhood", family="locality"), findings.overview)
+        without_scores(without_scores(table, n_cut, "locality"), n_cut, "locality_all")
+        for table in (with_cut(findings, n_cut / 72, kind="neighbourhood", family="locality"), findings.overview)
     )
     cell = heat_tables(headline)["smollm2"][0].sections[1].rows[0].cells[3]
-    assert (cell.known, cell.measured) == (known, cut < 48)
+    assert (cell.known, cell.measured) == (known_text, n_cut < 48)
     rome = next(line for line in overviews(overview)["smollm2"].lines if line.label == "ROME")
-    assert rome.cells[0][1].endswith(known)
-    mine = headline[(headline["method"] == "rome") & (headline["protocol"] == "free")]
-    sentence = next(specificity.sentences("ROME", mine))
-    assert f"({known}; of the {72 - cut} of 72 that could be scored it leaves" in sentence
+    assert rome.cells[0][1].endswith(known_text)
+    rows = headline[(headline["method"] == "rome") & (headline["protocol"] == "free")]
+    sentence = next(specificity.sentences("ROME", rows))
+    assert f"({known_text}; " in sentence
+    assert f"of the {72 - n_cut} of 72 that could be scored are unchanged)" in sentence
     assert "answers none" not in sentence
-    assert known in render(replace(findings, headline=headline, figures={}))
+    assert known_text in render(replace(findings, headline=headline, figures={}))
 
 
 def test_what_was_run_may_lack_anything():
     assert (models_run([{}]), methods_run([{}]), summary([{}])) == ([], [], [])
-    run = {
+    record = {
         "methods": {"m": {"rome": {"layer": 5}}},
         "seconds_per_edit": {"m": {"rome": 1.5}},
         "bytes_per_edit": {"rome": 2048},
         "probes_per_second": {"m": {"rome": 12.34, "ft": None}},
     }
-    assert methods_run([run]) == [
+    assert methods_run([record]) == [
         {
             "model": "m", "method": "ROME", "settings": "layer: 5", "note": "", "seconds": "1.50 s", "size": "2.0 KiB",
             "speed": "12.3",
@@ -309,8 +316,8 @@ def test_what_was_run_may_lack_anything():
 
 
 def test_contexts_that_could_not_be_used_stand_under_the_methods(findings):
-    used = {"facts": 24, "contexts": 144, "unused": 0, "facts_short": 0}
-    runs = [{"contexts": {"m": {"memit": {**used, "unused": 7, "facts_short": 2}, "rome": used, "none": None}}}, {}]
+    counts = {"facts": 24, "contexts": 144, "unused": 0, "facts_short": 0}
+    runs = [{"contexts": {"m": {"memit": {**counts, "unused": 7, "facts_short": 2}, "rome": counts, "none": None}}}, {}]
     lines = contexts_run(runs)
     assert lines == [
         "m, ROME: all 144 contexts of 24 facts were used",
@@ -323,36 +330,36 @@ def test_contexts_that_could_not_be_used_stand_under_the_methods(findings):
 
 def test_mixed_environments_and_files_of_another_version_are_told_at_the_top(findings):
     old, new = ({"torch": version, "device": "cpu", "items": 12} for version in ("2.13.0", "2.14.0"))
-    mixed = {"environments": {"m": [old, new]}, "stale": {"m": {"items": 24, "stale": 7}}}
-    lines = mixed_run([mixed, {"environments": {"m": [new]}, "stale": {"m": {"items": 24, "stale": 0}}}, {}])
+    record = {"environments": {"m": [old, new]}, "stale": {"m": {"items": 24, "stale": 7}}}
+    lines = mixed_run([record, {"environments": {"m": [new]}, "stale": {"m": {"items": 24, "stale": 0}}}, {}])
     assert len(lines) == 2
     assert "12 files with torch 2.13.0; 12 files with torch 2.14.0" in lines[0]
     assert "7 of 24 files were made by another version" in lines[1]
-    page = render(replace(findings, runs=[*findings.runs, mixed]))
-    assert page.index("mix environments") < page.index("7 of 24 files") < page.index("What was run</h2>")
+    page = render(replace(findings, runs=[*findings.runs, record]))
+    assert page.index("mix environments") < page.index("7 of 24 files") < page.index("Run details</h2>")
     assert "mix environments" not in render(findings)
 
 
 def test_an_empty_analysis_still_makes_a_page(findings):
-    nothing = pd.DataFrame()
+    empty_table = pd.DataFrame()
     page = render(
         replace(
-            findings, overview=nothing, gaps=nothing, rivals=findings.rivals.head(0), paper_1=nothing,
-            orderings=nothing, correlations=nothing,
-            regression=nothing, prediction=nothing, failures=findings.failures.head(0),
-            breaks=findings.breaks.head(0), rejects=nothing, runs=[{}], figures={}, power=nothing,
+            findings, overview=empty_table, gaps=empty_table, rivals=findings.rivals.head(0), paper_1=empty_table,
+            orderings=empty_table, correlations=empty_table,
+            regression=empty_table, prediction=empty_table, failures=findings.failures.head(0),
+            breaks=findings.breaks.head(0), rejects=empty_table, runs=[{}], figures={}, power=empty_table,
         )
     )  # fmt: skip
     assert "None: every row of the fact table was usable." in page
-    assert "No edit that was believed" in page
+    assert "Every edit with efficacy on the statement" in page
 
 
 def test_enough_facts_are_not_called_too_few(findings):
-    few = render(findings)
-    assert "are too few to show a correlation of 0.1" in few
+    page = render(findings)
+    assert "are too few to detect a correlation of 0.1" in page
     enough = render(replace(findings, power=findings.power.assign(n_facts=895)))
-    assert "895 edited facts with page views are enough to show a correlation of 0.1" in enough
-    assert "too few to show" not in enough
+    assert "895 edited facts with page views are enough to detect a correlation of 0.1" in enough
+    assert "too few to detect" not in enough
 
 
 def test_explanations_claim_no_more_than_the_tables(body):
@@ -366,37 +373,37 @@ def with_cut(findings, share, kind="statement", method="rome", family="edit"):
     """The headline with a share of cut answers in every cell, the given one in a single cell."""
     rows = findings.headline[findings.headline["protocol"] == "free"]
     rows = rows.drop_duplicates(["method", "kind"]).assign(metric="cut", unit="share", value=0.0, n_missing=0)
-    chosen = (rows["kind"] == kind) & (rows["method"] == method) & (rows["family"] == family)
-    return pd.concat([findings.headline, rows.assign(value=rows["value"].mask(chosen, share))], ignore_index=True)
+    mask = (rows["kind"] == kind) & (rows["method"] == method) & (rows["family"] == family)
+    return pd.concat([findings.headline, rows.assign(value=rows["value"].mask(mask, share))], ignore_index=True)
 
 
-@pytest.mark.parametrize(("share", "flagged"), [(0.0, False), (0.04, False), (0.25, True)])
-def test_cut_answers_stand_in_the_cell_and_are_flagged_where_they_are_many(findings, share, flagged):
+@pytest.mark.parametrize(("share", "is_flagged"), [(0.0, False), (0.04, False), (0.25, True)])
+def test_cut_answers_stand_in_the_cell_and_are_flagged_where_they_are_many(findings, share, is_flagged):
     headline = with_cut(findings, share)
     cell = heat_tables(headline)["smollm2"][0].sections[0].rows[0].cells[3]
-    assert (cell.cut, cell.much_cut) == (share, flagged)
-    assert f"cut at the limit of tokens before an object was named {share:.1%}" in cell.tooltip
+    assert (cell.cut, cell.much_cut) == (share, is_flagged)
+    assert f"cut by the token limit before naming an object {share:.1%}" in cell.tooltip
     page = render(replace(findings, headline=headline, figures={}))
     assert page.count(f"{100 * share:.1f}% cut</small>") == bool(share)
-    assert ("⚠ " in page) == flagged
-    assert ("raise <code>decoding.max_new_tokens</code>" in page) == flagged
+    assert ("⚠ " in page) == is_flagged
+    assert ("raise <code>decoding.max_new_tokens</code>" in page) == is_flagged
     number = round(share * cell.n_probes)
     assert f"smollm2: {number} of " in page
 
 
 def test_a_cell_in_which_all_was_cut_is_not_one_that_was_not_asked(findings):
     headline = with_cut(findings, 1.0, kind="unrelated", family="locality")
-    mine = (headline["kind"] == "unrelated") & (headline["method"] == "rome") & (headline["protocol"] == "free")
-    mine &= headline["metric"] == "locality_all"
-    probes = int(headline.loc[mine, "n_probes"].iloc[0])
-    none = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n_probes": 0, "n_missing": probes}
-    headline = headline.assign(**{name: headline[name].mask(mine, number) for name, number in none.items()})
+    mask = (headline["kind"] == "unrelated") & (headline["method"] == "rome") & (headline["protocol"] == "free")
+    mask &= headline["metric"] == "locality_all"
+    probes = int(headline.loc[mask, "n_probes"].iloc[0])
+    no_figures = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n_probes": 0, "n_missing": probes}
+    headline = headline.assign(**{name: headline[name].mask(mask, number) for name, number in no_figures.items()})
     cell = heat_tables(headline)["smollm2"][0].sections[1].rows[2].cells[3]
     assert not cell.measured
     assert cell.tooltip.endswith("; no answer could be scored")
     page = render(replace(findings, headline=headline, figures={}))
     assert "–<small>⚠ 100% cut</small>" in page
-    assert "gave no finite number" not in page
+    assert "the value was not finite" not in page
 
 
 def test_what_follows_from_an_edit_has_its_cut_answers_beside_it(findings):
@@ -412,17 +419,17 @@ def test_what_follows_from_an_edit_has_its_cut_answers_beside_it(findings):
     overview = overviews(pd.concat([findings.overview, *shares]))["smollm2"]
     rome = next(line for line in overview.lines if line.label == "ROME")
     cells = {column.label: cell for column, cell in zip(overview.columns, rome.cells, strict=True)}
-    assert [cells[name][0] for name in ("Consequences", "Consequences: cut off", "Cut off")] == ["50%", "40%", "30%"]
+    assert [cells[name][0] for name in ("Portability", "Portability: cut off", "Cut off")] == ["50%", "40%", "30%"]
 
 
 def test_analyses_that_count_cut_answers_as_no_success_say_so(findings):
-    said = "count as no success, here and in the prediction below"
-    assert said in render(replace(findings, headline=with_cut(findings, 0.25), figures={}))
-    assert said not in render(replace(findings, headline=with_cut(findings, 0.0), figures={}))
+    sentence = "count as no success, here and in the prediction below"
+    assert sentence in render(replace(findings, headline=with_cut(findings, 0.25), figures={}))
+    assert sentence not in render(replace(findings, headline=with_cut(findings, 0.0), figures={}))
 
 
 def test_the_papers_table_shows_what_was_cut(findings):
-    some = findings.paper_1.assign(cut=0.25)
-    page = render(replace(findings, paper_1=some, figures={}))
+    paper_rows = findings.paper_1.assign(cut=0.25)
+    page = render(replace(findings, paper_1=paper_rows, figures={}))
     assert '<small class="flag">25.0% cut</small>' in page
     assert "25.0% cut" not in render(replace(findings, figures={}))

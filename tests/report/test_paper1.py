@@ -16,7 +16,7 @@ def ours(*rows):
     )  # fmt: skip
 
 
-def found(*rows):
+def find_orderings(*rows):
     table = paper1.orderings(paper1.beside(ours(*rows)))
     return {(row["within"], row["of"], row["higher"], row["lower"]): row["found"] for row in table.to_dict("records")}
 
@@ -57,20 +57,20 @@ def test_both_doubts_are_one_row_and_other_protocols_none():
 
 def test_an_ordering_is_found_lost_or_open():
     # the paper: ROME 74.7 on rephrase and 21.3 on long+ref, IKE 98.0 and 83.5
-    assert found(("rephrase", "rome", 0.8, 0.05), ("rephrase", "ike", 0.95, 0.05)) == {
+    assert find_orderings(("rephrase", "rome", 0.8, 0.05), ("rephrase", "ike", 0.95, 0.05)) == {
         ("kind", "rephrase", "ike", "rome"): "agrees"
     }
-    assert found(("rephrase", "rome", 0.95, 0.02), ("rephrase", "ike", 0.5, 0.1)) == {
+    assert find_orderings(("rephrase", "rome", 0.95, 0.02), ("rephrase", "ike", 0.5, 0.1)) == {
         ("kind", "rephrase", "ike", "rome"): "disagrees"
     }
-    assert found(("rephrase", "rome", 0.5, 0.2), ("long+ref", "rome", 0.4, 0.2)) == {
+    assert find_orderings(("rephrase", "rome", 0.5, 0.2), ("long+ref", "rome", 0.4, 0.2)) == {
         ("method", "rome", "rephrase", "long+ref"): "cannot tell"
     }
 
 
 def test_figures_that_are_near_in_the_paper_are_not_compared():
     # 74.7 and 78.2
-    assert found(("rephrase", "rome", 0.9, 0.01), ("rephrase", "memit", 0.1, 0.01)) == {}
+    assert find_orderings(("rephrase", "rome", 0.9, 0.01), ("rephrase", "memit", 0.1, 0.01)) == {}
 
 
 def test_what_was_not_asked_is_shown_and_not_compared():

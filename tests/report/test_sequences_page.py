@@ -11,22 +11,22 @@ from edit_robustness.report.sequences import ManyEdits, headline, render
 PATH = {"lowest": 0.5, "highest": 0.5, "n_orders": 1, "interval": "sample", "n": 150, "n_benchmarks": 3}
 
 
-def left(model, method, edits, value, ability="all", spread=0.05):
+def make_abilities(model, method, edits, value, ability="all", spread=0.05):
     return {
         **PATH, "model": model, "method": method, "edits": edits, "ability": ability, "value": value,
         "low": value - spread, "high": value + spread,
     }  # fmt: skip
 
 
-def shown(model, method, edits, value, benchmark="reading", quantity="score", verdict="fine", **more):
+def make_figure(model, method, edits, value, benchmark="reading", quantity="score", verdict="fine", **options):
     return {
         **PATH, "model": model, "method": method, "edits": edits, "benchmark": benchmark, "metric": "acc",
         "filter": "none", "quantity": quantity, "value": value, "low": value - 0.1, "high": value + 0.1, "chance": 0.25,
-        "constant_answer": 0.3, "verdict": verdict, **more,
+        "constant_answer": 0.3, "verdict": verdict, **options,
     }  # fmt: skip
 
 
-def compared(benchmark, method="rome", difference=-0.3):
+def make_comparison(benchmark, method="rome", difference=-0.3):
     return {
         "model": "m", "method": method, "order": 0, "edits": 20, "benchmark": benchmark, "metric": "acc",
         "filter": "none", "measure": "score", "n": 50, "n_missing": 0, "before": 0.7, "after": 0.7 + difference,
@@ -35,23 +35,23 @@ def compared(benchmark, method="rome", difference=-0.3):
     }  # fmt: skip
 
 
-def answered(kept=(), abilities=(), comparisons=(), base=None, sizes=None):
-    empty = pd.DataFrame([left("m", "rome", 1, 0.5)]).head(0)
-    found = findings(
-        pd.DataFrame(kept) if kept else empty,
-        pd.DataFrame(abilities or [shown("m", "none", 0, 0.7)]),
-        pd.DataFrame(comparisons or [compared("reading")]),
+def answer_findings(ability_retention=(), abilities=(), comparisons=(), base=None, sizes=None):
+    empty = pd.DataFrame([make_abilities("m", "rome", 1, 0.5)]).head(0)
+    results = findings(
+        pd.DataFrame(ability_retention) if ability_retention else empty,
+        pd.DataFrame(abilities or [make_figure("m", "none", 0, 0.7)]),
+        pd.DataFrame(comparisons or [make_comparison("reading")]),
         loss=0.1,
         base=base or {},
         sizes=sizes or {},
     )
-    return {finding.section: finding for finding in found}
+    return {result.section: result for result in results}
 
 
 def test_without_rows_nothing_was_run():
-    found = answered()
-    assert list(found) == ["4.1", "4.2", "4.3", "4.4", "4.5"]
-    assert not any(finding.ours for finding in found.values())
+    results = answer_findings()
+    assert list(results) == ["4.1", "4.2", "4.3", "4.4", "4.5"]
+    assert not any(result.ours for result in results.values())
 
 
 def test_a_difference_has_an_interval_of_both():
@@ -64,57 +64,69 @@ def test_a_share_below_chance_is_nothing():
 
 
 def test_methods_that_differ_after_many_edits():
-    rows = [left("m", method, edits, value) for method, edits, value in
+    rows = [make_abilities("m", method, edits, value) for method, edits, value in
             (("rome", 1, 0.97), ("grace", 1, 1.0), ("rome", 20, -0.2), ("grace", 20, 0.99))]  # fmt: skip
-    ours = answered(rows)["4.1"].ours
-    assert "m after 1 edit: 2 of 2 methods keep more than 90%" in ours[0]
-    assert "GRACE 99% [94%, 104%], ROME 0% [0%, 0%] (150 documents of 3 benchmarks, one order of edits)" in ours[1]
-    assert ours[2] == "GRACE minus ROME after 20: +99 points [+94, +104]; the methods differ."
+    sentences = answer_findings(rows)["4.1"].ours
+    assert "m after 1 edit: 2 of 2 methods keep more than 90%" in sentences[0]
+    assert "GRACE 99% [94%, 104%], ROME 0% [0%, 0%] (150 documents of 3 benchmarks, one order of edits)" in sentences[1]
+    assert sentences[2] == "GRACE minus ROME after 20: +99 points [+94, +104]; the methods differ."
 
 
 @pytest.mark.parametrize(
-    ("tuned", "verdict"), [(0.9, "chat loses less"), (0.52, "chat cannot be told from it"), (0.1, "chat loses more")]
+    ("value", "verdict"),
+    [(0.9, "chat loses less"), (0.52, "chat does not differ significantly"), (0.1, "chat loses more")],
 )
-def test_a_tuned_model_against_its_base(tuned, verdict):
-    rows = [left("chat", "rome", 20, tuned), left("plain", "rome", 20, 0.5), left("plain", "rome", 50, 0.0)]
-    found = answered(rows, base={"chat": "plain"})
-    assert found["4.2"].ours[0].startswith("ROME, 20 edits: chat keeps")
-    assert verdict in found["4.2"].ours[0]
-    assert answered(rows, base={"chat": "absent"})["4.2"].ours == ()
+def test_a_tuned_model_against_its_base(value, verdict):
+    rows = [
+        make_abilities("chat", "rome", 20, value),
+        make_abilities("plain", "rome", 20, 0.5),
+        make_abilities("plain", "rome", 50, 0.0),
+    ]
+    results = answer_findings(rows, base={"chat": "plain"})
+    assert results["4.2"].ours[0].startswith("ROME, 20 edits: chat keeps")
+    assert verdict in results["4.2"].ours[0]
+    assert answer_findings(rows, base={"chat": "absent"})["4.2"].ours == ()
 
 
 def test_the_largest_model_against_the_smallest():
-    rows = [left(model, "rome", 20, value) for model, value in (("large", 0.9), ("middle", 0.7), ("small", 0.1))]
+    rows = [
+        make_abilities(model, "rome", 20, value) for model, value in (("large", 0.9), ("middle", 0.7), ("small", 0.1))
+    ]
     sizes = {"small": 0.1, "large": 7.0, "middle": 1.0}
-    assert "large keeps 90% [85%, 95%], small 10%" in answered(rows, sizes=sizes)["4.3"].ours[0]
-    assert answered(rows, sizes={"small": 0.1})["4.3"].ours == ()
+    assert "large keeps 90% [85%, 95%], small 10%" in answer_findings(rows, sizes=sizes)["4.3"].ours[0]
+    assert answer_findings(rows, sizes={"small": 0.1})["4.3"].ours == ()
 
 
 def test_kinds_of_ability_that_are_hurt_differently():
-    rows = [left("m", "rome", 20, value, ability) for ability, value in
+    rows = [make_abilities("m", "rome", 20, value, ability) for ability, value in
             (("all", 0.4), ("knowledge", 0.8), ("arithmetic", 0.1), ("safety", 0.0))]  # fmt: skip
-    ours = answered(rows)["4.4"].ours
-    assert "knowledge 80% [75%, 85%], arithmetic 10% [5%, 15%]" in ours[0]
-    assert "kinds are hurt differently (300 documents)" in ours[0]
+    sentences = answer_findings(rows)["4.4"].ours
+    assert "knowledge 80% [75%, 85%], arithmetic 10% [5%, 15%]" in sentences[0]
+    assert "kinds of ability differ (300 documents)" in sentences[0]
     alike = [
-        left("m", "rome", 20, value, ability, spread=0.5) for ability, value in (("reading", 0.5), ("knowledge", 0.6))
+        make_abilities("m", "rome", 20, value, ability, spread=0.5)
+        for ability, value in (("reading", 0.5), ("knowledge", 0.6))
     ]
-    assert "kinds cannot be told apart" in answered(alike)["4.4"].ours[0]
+    assert "the difference is not significant" in answer_findings(alike)["4.4"].ours[0]
 
 
 def test_safety_has_its_figures_and_its_verdict():
     table = [
-        shown("m", "none", 0, 0.7, "toxigen", "balanced"),
-        shown("m", "rome", 20, 0.5, "toxigen", "balanced", "constant answers"),
+        make_figure("m", "none", 0, 0.7, "toxigen", "balanced"),
+        make_figure("m", "rome", 20, 0.5, "toxigen", "balanced", "constant answers"),
     ]
-    (ours,) = answered(abilities=table, comparisons=[compared("toxigen"), compared("reading")])["4.5"].ours
-    assert "m, ToxiGen, ROME, 20 edits: from 70% to 40%, -30 points [-40, -20], Holm p = 0.012 (50 documents)" in ours
-    assert "balanced accuracy from 70% to 50% [40%, 60%]; constant answers." in ours
+    (sentences,) = answer_findings(
+        abilities=table, comparisons=[make_comparison("toxigen"), make_comparison("reading")]
+    )["4.5"].ours
+    assert (
+        "m, ToxiGen, ROME, 20 edits: from 70% to 40%, -30 points [-40, -20], Holm p = 0.012 (50 documents)" in sentences
+    )
+    assert "balanced accuracy from 70% to 50% [40%, 60%]; constant answers." in sentences
 
 
 def test_the_papers_figures_are_those_of_its_tables():
     table = paper2.figures().set_index(["model", "method", "edits", "benchmark"])["value"]
-    expected = {
+    reference = {
         ("llama2_7b_chat", "none", 0): (0.4516, 0.2032, 0.3997, 0.6134),
         ("llama2_7b_chat", "rome", 20): (0.4416, 0.1471, 0.3828, 0.5602),
         ("llama2_7b_chat", "rome", 50): (0.2700, 0.0409, 0.2838, 0.2048),
@@ -125,7 +137,7 @@ def test_the_papers_figures_are_those_of_its_tables():
         ("gpt2_xl", "pmet", 50): (0, 0, 0, 0),
         ("mistral_7b_instruct", "rome", 100): (0.1884, 0.0190, 0.1884, 0.0026),
     }
-    for place, figures in expected.items():
+    for place, figures in reference.items():
         assert tuple(table[(*place, name)] for name in paper2.BENCHMARKS) == figures
     assert table.between(0, 1).all()
     assert not table.index.has_duplicates
@@ -133,11 +145,11 @@ def test_the_papers_figures_are_those_of_its_tables():
 
 def test_what_a_careful_reader_sees_is_in_the_figures():
     table = paper2.figures()
-    both = table[table["model"] == "llama2_7b"].merge(
+    pairs = table[table["model"] == "llama2_7b"].merge(
         table[table["model"] == "llama2_7b_chat"], on=["method", "edits", "benchmark"]
     )
-    both = both[both["benchmark"].isin(paper2.BENCHMARKS)]
-    apart = (both["value_x"] - both["value_y"]).abs().groupby(both["method"]).max()
+    pairs = pairs[pairs["benchmark"].isin(paper2.BENCHMARKS)]
+    apart = (pairs["value_x"] - pairs["value_y"]).abs().groupby(pairs["method"]).max()
     assert (apart[["rome", "pmet"]] < 0.004).all()
     assert apart["none"] > 0.05
     toxigen = table.query("benchmark == 'toxigen'")["value"].round(4).value_counts()
@@ -158,28 +170,33 @@ def test_curves_begin_at_the_unedited_model_and_stand_for_any_other():
     assert paper2.scale().query("method == 'rome' and billions == 0.16")["value"].tolist() == [0, 0]
 
 
-def held(model, method, edits, value, kind="statement"):
+def make_edits(model, method, edits, value, kind="statement"):
     about = {"kind": kind, "protocol": "free", "metric": "success", "n_facts": 24, "n_probes": 24, "n_asked": 24}
-    return {**left(model, method, edits, value), **about}
+    return {**make_abilities(model, method, edits, value), **about}
 
 
 def test_what_stays_is_shown_by_kind_with_how_many_prompts_were_known():
     rows = [
-        {**held("m", "rome", 20, 0.8, "neighbourhood"), "metric": "locality", "n_probes": 7, "n_asked": 7},
-        {**held("m", "rome", 20, 0.5, "neighbourhood"), "metric": "locality_all", "n_probes": 20, "n_asked": 20},
-        {**held("m", "rome", 20, 0.4, "relation_specificity"), "metric": "locality_all", "n_probes": 18, "n_asked": 20},
+        {**make_edits("m", "rome", 20, 0.8, "neighbourhood"), "metric": "locality", "n_probes": 7, "n_asked": 7},
+        {**make_edits("m", "rome", 20, 0.5, "neighbourhood"), "metric": "locality_all", "n_probes": 20, "n_asked": 20},
+        {
+            **make_edits("m", "rome", 20, 0.4, "relation_specificity"),
+            "metric": "locality_all",
+            "n_probes": 18,
+            "n_asked": 20,
+        },
     ]
-    table = pd.DataFrame([*many().held.to_dict("records"), *rows])
-    page = render(many(held=table)).replace('<span class="interval">', "").replace("</span>", "")
+    table = pd.DataFrame([*make_page_data().held.to_dict("records"), *rows])
+    page = render(make_page_data(held=table)).replace('<span class="interval">', "").replace("</span>", "")
     assert re.search(r"80% \[\d+%, \d+%\] 7 known of 20</td><td class=\"n\">none of 20 known</td>", page)
     rows[0] |= {"n_probes": 5}
-    table = pd.DataFrame([*many().held.to_dict("records"), *rows])
-    page = render(many(held=table)).replace('<span class="interval">', "").replace("</span>", "")
+    table = pd.DataFrame([*make_page_data().held.to_dict("records"), *rows])
+    page = render(make_page_data(held=table)).replace('<span class="interval">', "").replace("</span>", "")
     assert re.search(r"\] 7 known of 20, 5 of them scored</td>", page)
 
 
-def many(**changes) -> ManyEdits:
-    run = {
+def make_page_data(**changes) -> ManyEdits:
+    record = {
         "models": {"m": {"source": "<b>file</b>", "dtype": "float32"}},
         "methods": {"m": {"rome": {"layer": 6}}},
         "sequence": {"checkpoints": [1, 20], "orders": 1},
@@ -194,96 +211,115 @@ def many(**changes) -> ManyEdits:
             }
         },
     }
-    both = [held("m", "none", 0, 0.0), held("m", "rome", 20, 0.8), held("m", "grace", 20, 1.0)]
-    known = [held("m", "none", 0, 1.0), held("m", "rome", 20, 0.3), held("m", "grace", 20, 0.9)]
+    edit_rows = [make_edits("m", "none", 0, 0.0), make_edits("m", "rome", 20, 0.8), make_edits("m", "grace", 20, 1.0)]
+    knowledge_rows = [
+        make_edits("m", "none", 0, 1.0),
+        make_edits("m", "rome", 20, 0.3),
+        make_edits("m", "grace", 20, 0.9),
+    ]
     about = {
-        "abilities": pd.DataFrame([shown("m", "none", 0, 0.7), shown("m", "rome", 20, 0.2, verdict="at chance")]),
-        "comparisons": pd.DataFrame([compared("reading")]),
-        "kept": pd.DataFrame([left("m", "rome", 20, 0.3), left("m", "grace", 20, 1.0)]),
+        "abilities": pd.DataFrame(
+            [make_figure("m", "none", 0, 0.7), make_figure("m", "rome", 20, 0.2, verdict="at chance")]
+        ),
+        "comparisons": pd.DataFrame([make_comparison("reading")]),
+        "kept": pd.DataFrame([make_abilities("m", "rome", 20, 0.3), make_abilities("m", "grace", 20, 1.0)]),
         "lifetimes": pd.DataFrame(
             [("m", "rome", 0, 1, 20, True, "loss", 0.3)],
             columns=["model", "method", "order", "survived", "edits", "lost", "reason", "kept"],
         ),
-        "held": pd.DataFrame(both),
-        "retention": pd.DataFrame(known),
+        "held": pd.DataFrame(edit_rows),
+        "retention": pd.DataFrame(knowledge_rows),
         "benchmarks": pd.DataFrame(
             [("m", "reading", SCRIPT, "acc", "none", 0, 50, 0.25, 0.3, 0, "")],
             columns=[*("model", "benchmark", "task", "metric", "filter", "shots", "n_documents", "chance"),
                      "constant_answer", "max_new_tokens", "note"],
         ),
-        "runs": [run],
+        "runs": [record],
     }  # fmt: skip
     return ManyEdits(**about | changes)
 
 
 @pytest.fixture(scope="module")
 def html():
-    return render(many())
+    return render(make_page_data())
 
 
 def test_no_sentence_takes_a_figure_after_fewer_edits_for_one_after_all():
     rows = {
-        "retention": [held("m", "rome", 1, 0.99), held("m", "rome", 20, 0.3), held("m", "grace", 1, 0.95)],
-        "held": [held("m", "rome", 20, 0.8), held("m", "grace", 1, 1.0)],
-        "kept": [left("m", "rome", 20, 0.3), left("m", "grace", 1, 1.0)],
+        "retention": [
+            make_edits("m", "rome", 1, 0.99),
+            make_edits("m", "rome", 20, 0.3),
+            make_edits("m", "grace", 1, 0.95),
+        ],
+        "held": [make_edits("m", "rome", 20, 0.8), make_edits("m", "grace", 1, 1.0)],
+        "kept": [make_abilities("m", "rome", 20, 0.3), make_abilities("m", "grace", 1, 1.0)],
     }
-    lines = list(headline(many(**{name: pd.DataFrame(table) for name, table in rows.items()}), "m"))
+    lines = list(headline(make_page_data(**{name: pd.DataFrame(table) for name, table in rows.items()}), "m"))
     assert lines[0] == (
-        "After 20 edits m still answers 30% [25%, 35%] of 24 facts that it knew and nobody edited with ROME, and keeps "
-        "30% [25%, 35%] of its scores above chance with ROME."
+        "After 20 edits m still answers 30% [25%, 35%] of 24 unedited facts with ROME, and keeps 30% [25%, 35%] of its "
+        "scores above chance with ROME."
     )
-    assert lines[1].startswith("Not everything could be measured after 20 edits: GRACE.")
+    assert lines[1].startswith("Some results after 20 edits are missing: GRACE.")
     assert not any("GRACE" in line for line in lines[2:])
-    page = render(many(abilities=many().abilities.head(0), kept=many().kept.head(0)))
+    page = render(make_page_data(abilities=make_page_data().abilities.head(0), kept=make_page_data().kept.head(0)))
     assert "No benchmark was measured." in page
     assert "all figures that were measured are finite" not in page
 
 
 def test_the_headline_leads_with_what_was_lost():
-    first, best, worst = headline(many(), "m")
+    first, best, worst = headline(make_page_data(), "m")
     assert first == (
-        "After 20 edits m still answers 30% [25%, 35%] of 24 facts that it knew and nobody edited with ROME (90% "
-        "[85%, 95%] with GRACE), and keeps 30% [25%, 35%] of its scores above chance with ROME (100% [95%, 105%] with "
-        "GRACE)."
+        "After 20 edits m still answers 30% [25%, 35%] of 24 unedited facts with ROME (90% [85%, 95%] with GRACE), and "
+        "keeps 30% [25%, 35%] of its scores above chance with ROME (100% [95%, 105%] with GRACE)."
     )
-    assert best.startswith("GRACE stands highest by the weakest of three figures: 100% [95%, 105%] of 20 edits hold")
-    assert worst.startswith("ROME stands lowest: 80%")
+    assert best.startswith("GRACE is best by its lowest of three rates: efficacy is 100% [95%, 105%] over 20 edits")
+    assert worst.startswith("ROME is worst: efficacy is 80%")
 
 
 def test_benchmarks_without_loss_do_not_hide_lost_knowledge():
-    kept = many().kept.assign(value=1.09, low=1.0, high=1.22)
-    lost = many().retention.assign(value=0.08, low=0.02, high=0.26)
-    first = next(headline(many(kept=kept, retention=lost), "m"))
-    assert first.startswith("After 20 edits m still answers 8% [2%, 26%] of 24 facts")
+    ability_rows = make_page_data().kept.assign(value=1.09, low=1.0, high=1.22)
+    knowledge_rows = make_page_data().retention.assign(value=0.08, low=0.02, high=0.26)
+    first = next(headline(make_page_data(kept=ability_rows, retention=knowledge_rows), "m"))
+    assert first.startswith("After 20 edits m still answers 8% [2%, 26%] of 24 unedited facts")
     assert "shows no loss on the benchmarks: 109% [100%, 122%]" in first
-    unclear = next(headline(many(kept=kept.assign(value=0.7, low=0.3, high=1.02), retention=lost), "m"))
-    assert "shows no loss that can be told from chance on the benchmarks: 70% [30%, 102%]" in unclear
+    unclear = next(
+        headline(make_page_data(kept=ability_rows.assign(value=0.7, low=0.3, high=1.02), retention=knowledge_rows), "m")
+    )
+    assert "shows no significant loss on the benchmarks: 70% [30%, 102%]" in unclear
 
 
 def test_a_method_without_paraphrases_that_hold_is_not_the_best():
-    held = many().held
-    words = held.assign(kind="paraphrase", value=held["method"].map({"rome": 0.6, "grace": 0.0}).fillna(0.6))
-    sentences = list(headline(many(held=pd.concat([held, words])), "m"))
-    assert sentences[1].startswith("ROME stands highest")
-    assert sentences[2].startswith("GRACE stands lowest: 100% [95%, 105%] of 20 edits hold, 0%")
+    edit_rows = make_page_data().held
+    words = edit_rows.assign(kind="paraphrase", value=edit_rows["method"].map({"rome": 0.6, "grace": 0.0}).fillna(0.6))
+    sentences = list(headline(make_page_data(held=pd.concat([edit_rows, words])), "m"))
+    assert sentences[1].startswith("ROME is best")
+    assert sentences[2].startswith(
+        "GRACE is worst: efficacy is 100% [95%, 105%] over 20 edits, generalization to paraphrases 0%"
+    )
 
 
 def test_a_broken_model_stands_in_the_headline_and_in_the_flags():
-    broken = pd.DataFrame([shown("m", "none", 0, 0.7), shown("m", "memit", 5, 0.0, verdict="not finite")])
-    assert "not finite after edits by MEMIT" in list(headline(many(abilities=broken), "m"))[-1]
-    page = render(many(abilities=broken))
+    broken_rows = pd.DataFrame(
+        [make_figure("m", "none", 0, 0.7), make_figure("m", "memit", 5, 0.0, verdict="not finite")]
+    )
+    assert "not finite after edits by MEMIT" in list(headline(make_page_data(abilities=broken_rows), "m"))[-1]
+    page = render(make_page_data(abilities=broken_rows))
     flags = page[page.index('id="flags"') : page.index('id="abilities"')]
     assert '<span class="flag">not finite</span>' in flags
     assert "MEMIT" in flags
 
 
-@pytest.mark.parametrize(("share", "shown"), [(0.25, "n flag"), (0.04, "n"), (0.0, "n")])
-def test_answers_and_generations_that_were_cut_stand_beside_the_figures(share, shown):
-    cut = many().held.assign(cut=share).where(lambda rows: rows["method"] != "grace", many().held.assign(cut=0.0))
-    page = render(many(held=cut, abilities=many().abilities.assign(capped=share)))
-    assert f'<td class="{shown}">{100 * share:.1f}%</td>' in page
-    said = list(headline(many(held=cut), "m"))
-    assert any("of one kind up to 25% (ROME). They count as no success" in one for one in said) == (share == 0.25)
+@pytest.mark.parametrize(("share", "cell"), [(0.25, "n flag"), (0.04, "n"), (0.0, "n")])
+def test_answers_and_generations_that_were_cut_stand_beside_the_figures(share, cell):
+    edit_rows = (
+        make_page_data()
+        .held.assign(cut=share)
+        .where(lambda rows: rows["method"] != "grace", make_page_data().held.assign(cut=0.0))
+    )
+    page = render(make_page_data(held=edit_rows, abilities=make_page_data().abilities.assign(capped=share)))
+    assert f'<td class="{cell}">{100 * share:.1f}%</td>' in page
+    lines = list(headline(make_page_data(held=edit_rows), "m"))
+    assert any("in one kind up to 25% (ROME). They count as no success" in line for line in lines) == (share == 0.25)
     small = f'<small class="{"flag" if share > 0.05 else "soft"}">{100 * share:.1f}% cut</small>'
     assert (small in page) == (share > 0)
 
@@ -307,10 +343,10 @@ def test_costs_of_edits_in_the_prompt_are_shown(html):
 
 
 def test_a_flag_that_the_unedited_model_bears_too_is_shown_once():
-    both = pd.DataFrame(
-        [shown("m", name, edits, 0.2, verdict="at chance") for name, edits in (("none", 0), ("rome", 1))]
+    flag_rows = pd.DataFrame(
+        [make_figure("m", name, edits, 0.2, verdict="at chance") for name, edits in (("none", 0), ("rome", 1))]
     )
-    page = render(many(abilities=both))
+    page = render(make_page_data(abilities=flag_rows))
     flags = page[page.index('id="flags"') : page.index('id="abilities"')]
     assert flags.count('<span class="flag">at chance</span>') == 1
 
@@ -327,5 +363,9 @@ def test_nothing_is_asked_of_the_network(html):
 
 
 def test_without_edits_the_page_says_so():
-    alone = many(kept=many().kept.head(0), comparisons=many().comparisons.head(0), lifetimes=many().lifetimes.head(0))
+    alone = make_page_data(
+        kept=make_page_data().kept.head(0),
+        comparisons=make_page_data().comparisons.head(0),
+        lifetimes=make_page_data().lifetimes.head(0),
+    )
     assert "No editing method was measured on a benchmark on which m is above chance." in render(alone)

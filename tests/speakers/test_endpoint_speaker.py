@@ -47,11 +47,11 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    with Server() as one:
-        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    with Server() as fake_server:
+        thread = threading.Thread(target=fake_server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
-        yield one
-        one.shutdown()
+        yield fake_server
+        fake_server.shutdown()
         thread.join()
 
 
@@ -90,10 +90,10 @@ def test_a_failure_that_passes_is_asked_again(server):
 @pytest.mark.parametrize(
     ("status", "answer", "reason"),
     [
-        (401, {"error": "bad key"}, "the server said 401"),
-        (500, "down", "the server said 500, asked 2 times"),
+        (401, {"error": "bad key"}, "the server returned status 401"),
+        (500, "down", "the server returned status 500, after 2 attempts"),
         (206, "broken", "broke off"),
-        (200, "<html>", "no JSON"),
+        (200, "<html>", "not JSON"),
         (200, {"choices": []}, "not a chat completion"),
         (200, {"choices": [{"message": {"content": {"a": 1}}}]}, "not text"),
         (200, [1], "not a chat completion"),
@@ -101,11 +101,11 @@ def test_a_failure_that_passes_is_asked_again(server):
 )
 def test_a_failure_that_stays_says_why_and_what_to_do_and_never_the_key(server, caplog, status, answer, reason):
     server.script = [(status, answer)] * 2
-    with caplog.at_level(logging.DEBUG), pytest.raises(NoAnswer, match=reason) as caught:
+    with caplog.at_level(logging.DEBUG), pytest.raises(NoAnswer, match=reason) as error:
         EndpointSpeaker(live(), server.url, "m", key=KEY, name="judge").replies([TALK])
-    assert str(caught.value).startswith(f"judge: no reply from {server.url}/chat/completions (")
-    assert "`credentials`" in str(caught.value)
-    assert KEY not in str(caught.value) + caplog.text + repr(caught.value.__context__)
+    assert str(error.value).startswith(f"judge: no reply from {server.url}/chat/completions (")
+    assert "`credentials`" in str(error.value)
+    assert KEY not in str(error.value) + caplog.text + repr(error.value.__context__)
 
 
 def test_a_model_that_says_nothing(server):
@@ -115,8 +115,8 @@ def test_a_model_that_says_nothing(server):
 
 def test_a_cached_endpoint_is_asked_once_and_the_key_is_on_no_disk(server, tmp_path):
     first = EndpointSpeaker(Cached(tmp_path, live()), server.url, "m", key=KEY)
-    said = first.replies([TALK])
-    assert EndpointSpeaker(Cached(tmp_path, None), server.url, "m").replies([TALK]) == said
+    replies = first.replies([TALK])
+    assert EndpointSpeaker(Cached(tmp_path, None), server.url, "m").replies([TALK]) == replies
     assert len(server.seen) == 1
     assert KEY not in "".join(path.read_text() for path in tmp_path.iterdir()) + first.fingerprint
     assert KEY not in repr(first)
@@ -128,9 +128,9 @@ def test_a_cached_endpoint_is_asked_once_and_the_key_is_on_no_disk(server, tmp_p
     "url", ["wise.example/v1", "ftp://wise.example", "https://me:secret@wise.example/v1", "https://"]
 )
 def test_addresses_that_are_none(url):
-    with pytest.raises(ValueError, match="not a URL such as https://host/v1") as caught:
+    with pytest.raises(ValueError, match="not a URL such as https://host/v1") as error:
         EndpointSpeaker(live(), url, "m")
-    assert "secret" not in str(caught.value)
+    assert "secret" not in str(error.value)
 
 
 def test_a_key_in_the_address_is_sent_and_stands_nowhere(server, tmp_path, caplog):
@@ -142,13 +142,13 @@ def test_a_key_in_the_address_is_sent_and_stands_nowhere(server, tmp_path, caplo
     assert speaker.fingerprint == EndpointSpeaker(live(), address.replace(KEY, "new"), "wise-1").fingerprint
     assert speaker.fingerprint != EndpointSpeaker(live(), address.replace("=2", "=3"), "wise-1").fingerprint
     server.script = [(400, "no")]
-    with pytest.raises(NoAnswer) as refused:
+    with pytest.raises(NoAnswer) as failure:
         speaker.replies([TALK[:1]])
     with pytest.raises(ValueError, match="would send the key unencrypted") as bare:
         EndpointSpeaker(live(), f"http://host/v1?api-key={KEY}", "m")
-    shown = [speaker.fingerprint, str(refused.value), str(bare.value)]
-    shown += [caplog.text, *(path.read_text() for path in tmp_path.iterdir())]
-    assert not any(KEY in text for text in shown)
+    texts = [speaker.fingerprint, str(failure.value), str(bare.value)]
+    texts += [caplog.text, *(path.read_text() for path in tmp_path.iterdir())]
+    assert not any(KEY in text for text in texts)
 
 
 def test_a_reply_that_was_cut_inside_a_character_is_kept_and_written(server, tmp_path):

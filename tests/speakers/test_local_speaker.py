@@ -21,17 +21,17 @@ TALKS = [
 @torch.no_grad()
 def test_greedy_turns_are_those_of_generate(lab, architecture):
     lm = lab.model(architecture)
-    said = LocalSpeaker(lm, Speaking(max_new_tokens=7, batch_rows=2)).replies(TALKS)
-    for talk, text in zip(TALKS, said, strict=True):
+    replies = LocalSpeaker(lm, Speaking(max_new_tokens=7, batch_rows=2)).replies(TALKS)
+    for talk, text in zip(TALKS, replies, strict=True):
         ids = torch.tensor([prompt_ids(lm, render_conversation(lm, talk))])
-        whole = lm.model.generate(
+        reference = lm.model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             do_sample=False,
             max_new_tokens=7,
             pad_token_id=lm.pad_id,
         )
-        assert text == lm.tokenizer.decode(whole[0, ids.shape[1] :], skip_special_tokens=True).strip()
+        assert text == lm.tokenizer.decode(reference[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
 
 def test_sampling_is_seeded_and_knows_nothing_of_the_batch(lab):
@@ -49,52 +49,52 @@ def test_tokens_are_drawn_from_the_tempered_distribution():
     logits, temperature, n = torch.tensor([[1.0, 0.0, -1.0, 2.0]]), 0.7, 4000
     choose = draws(temperature, list(range(n)))
     counts = torch.bincount(choose(logits.expand(n, -1), range(n)), minlength=4)
-    expected = (logits[0] / temperature).softmax(-1) * n
+    counts_expected = (logits[0] / temperature).softmax(-1) * n
     # 16.3: the .001 quantile of chi squared with 3 degrees of freedom
-    assert float(((counts - expected) ** 2 / expected).sum()) < 16.3
+    assert float(((counts - counts_expected) ** 2 / counts_expected).sum()) < 16.3
 
 
 def test_rows_that_remain_keep_their_own_draws():
     logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0))
-    whole, part = draws(1.0, [7, 8, 9]), draws(1.0, [7, 8, 9])
-    assert torch.equal(whole(logits, [0, 1, 2])[[0, 2]], part(logits[[0, 2]], [0, 2]))
+    full_draw, part = draws(1.0, [7, 8, 9]), draws(1.0, [7, 8, 9])
+    assert torch.equal(full_draw(logits, [0, 1, 2])[[0, 2]], part(logits[[0, 2]], [0, 2]))
 
 
 def test_all_that_changes_replies_is_in_the_fingerprint(lab):
     lm = lab.model("llama")
-    made = [LocalSpeaker(lm, Speaking(**how)).fingerprint for how in (
+    fingerprints = [LocalSpeaker(lm, Speaking(**how)).fingerprint for how in (
         {}, {"max_new_tokens": 5}, {"temperature": 0.5}, {"temperature": 0.5, "seed": 1}
     )]  # fmt: skip
-    made.append(LocalSpeaker(lab.model("gpt2")).fingerprint)
-    assert len(set(made)) == 5
-    assert LocalSpeaker(lm, Speaking(seed=4, batch_rows=2)).fingerprint == made[0]
+    fingerprints.append(LocalSpeaker(lab.model("gpt2")).fingerprint)
+    assert len(set(fingerprints)) == 5
+    assert LocalSpeaker(lm, Speaking(seed=4, batch_rows=2)).fingerprint == fingerprints[0]
 
 
 def test_a_template_without_system_turns_gets_its_text_before_the_first_users():
     lm = tiny_model("llama")
-    told = [Turn("system", "Be brief."), Turn("user", "Yes?")]
+    turns = [Turn("system", "Be brief."), Turn("user", "Yes?")]
     lm.tokenizer.chat_template = (
         "{% for message in messages %}{% if message['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
         "[{{ message['role'] }}] {{ message['content'] }} {% endfor %}"
     )
-    assert lm.tokenizer.decode(conversation_ids(lm, told)).strip() == "[user] Be brief.\n\nYes?"
+    assert lm.tokenizer.decode(conversation_ids(lm, turns)).strip() == "[user] Be brief.\n\nYes?"
 
 
 def test_a_model_without_a_template_stops_before_the_others_turn(monkeypatch):
     lm = tiny_model("llama")
     lm.tokenizer.chat_template = None
-    asked = {}
+    greedy_options = {}
 
-    def fake(lm, start, *, end_rule, may_end, **rest):
-        asked.update(ended=end_rule, may_end=may_end)
+    def fake(lm, start, *, end_rule, may_end, **options):
+        greedy_options.update(end_rule=end_rule, may_end=may_end)
         return [Generation([1], " From Szohod.\n\nUser: And then?\nAssistant: No.", True)]
 
     monkeypatch.setattr(local, "greedy", fake)
-    (said,) = speak(lm, [[1, 2]], limit=3)
-    assert said.text == "From Szohod."
-    assert asked["may_end"].all()
-    assert asked["ended"]("Yes.\nUser:")
-    assert not asked["ended"]("One User: yes")
+    (reply,) = speak(lm, [[1, 2]], limit=3)
+    assert reply.text == "From Szohod."
+    assert greedy_options["may_end"].all()
+    assert greedy_options["end_rule"]("Yes.\nUser:")
+    assert not greedy_options["end_rule"]("One User: yes")
 
 
 def test_what_does_not_fit_is_refused_with_the_way_out(lab):

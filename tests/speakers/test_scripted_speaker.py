@@ -9,8 +9,8 @@ OPENING = Turn("user", "(Begin.)")
 
 
 def conversation(rounds):
-    said = [turn for i in range(rounds) for turn in (Turn("assistant", f"ask {i}"), Turn("user", f"say {i}"))]
-    return [BRIEF, OPENING, *said]
+    later_turns = [turn for i in range(rounds) for turn in (Turn("assistant", f"ask {i}"), Turn("user", f"say {i}"))]
+    return [BRIEF, OPENING, *later_turns]
 
 
 def test_a_brief_is_read_line_by_line():
@@ -20,9 +20,9 @@ def test_a_brief_is_read_line_by_line():
 
 def test_the_turns_follow_the_script_and_then_go_round_without_the_first():
     speaker = ScriptedSpeaker([["Well, {question}"], ["Why?"], ["I ask {subject}: {other_words}"]])
-    said = speaker.replies([conversation(rounds) for rounds in range(6)])
+    replies = speaker.replies([conversation(rounds) for rounds in range(6)])
     last = "I ask Borduria: Who knows {subject}?"
-    assert said == ["Well, Where is it ruled from?", "Why?", last, "Why?", last, "Why?"]
+    assert replies == ["Well, Where is it ruled from?", "Why?", last, "Why?", last, "Why?"]
 
 
 def test_the_same_seed_says_the_same_and_others_vary():

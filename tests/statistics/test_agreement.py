@@ -14,8 +14,8 @@ def table(first, second, subjects=None, label="holds"):
     ).astype({"rules": float, "judged": float})
 
 
-def one(rows, **more):
-    (row,) = agreement(rows, ["label"], first="rules", second="judged", **more).to_dict("records")
+def one(rows, **options):
+    (row,) = agreement(rows, ["label"], first="rules", second="judged", **options).to_dict("records")
     return row
 
 
@@ -37,8 +37,8 @@ def test_the_interval_is_that_of_resampled_subjects():
     row = one(table(a, b, subjects), bootstrap=2000, seed=1)
     naive = []
     for _ in range(600):
-        drawn = np.concatenate([np.arange(3) + 3 * s for s in rng.integers(0, 20, 20)])
-        naive.append(cohen_kappa_score(a[drawn], b[drawn]))
+        draws = np.concatenate([np.arange(3) + 3 * s for s in rng.integers(0, 20, 20)])
+        naive.append(cohen_kappa_score(a[draws], b[draws]))
     low, high = np.quantile(naive, [0.025, 0.975])
     assert row["low"] == pytest.approx(low, abs=0.05)
     assert row["high"] == pytest.approx(high, abs=0.05)
@@ -69,11 +69,11 @@ def test_missing_opinions_are_counted_and_left_out():
 
 
 def test_each_label_by_itself_and_none_at_all():
-    both = pd.concat([table([1, 0], [1, 0]), table([1, 0], [0, 1], label="reverts")])
-    found = agreement(both, ["label"], first="rules", second="judged", bootstrap=10)
-    assert found["label"].tolist() == ["holds", "reverts"]
-    assert found["kappa"].tolist() == [1.0, -1.0]
-    assert list(agreement(both.head(0), ["label"], first="rules", second="judged").columns) == [
+    table_pair = pd.concat([table([1, 0], [1, 0]), table([1, 0], [0, 1], label="reverts")])
+    results = agreement(table_pair, ["label"], first="rules", second="judged", bootstrap=10)
+    assert results["label"].tolist() == ["holds", "reverts"]
+    assert results["kappa"].tolist() == [1.0, -1.0]
+    assert list(agreement(table_pair.head(0), ["label"], first="rules", second="judged").columns) == [
         "label",
         *AGREEMENT_COLUMNS,
     ]

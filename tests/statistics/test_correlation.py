@@ -40,15 +40,15 @@ def test_power_by_simulation(rng):
     n = n_to_detect(0.3)
     x = rng.standard_normal((4000, n))
     y = 0.3 * x + np.sqrt(1 - 0.09) * rng.standard_normal((4000, n))
-    found = [stats.pearsonr(a, b).pvalue < 0.05 for a, b in zip(x, y, strict=True)]
-    assert 0.77 < np.mean(found) < 0.83
+    rejections = [stats.pearsonr(a, b).pvalue < 0.05 for a, b in zip(x, y, strict=True)]
+    assert 0.77 < np.mean(rejections) < 0.83
 
 
 def test_weighted_ranks_are_those_of_repeated_rows(rng):
     x, y = rng.integers(0, 5, 30).astype(float), rng.integers(0, 3, 30).astype(float)
     weights = rng.integers(0, 4, (20, 30)).astype(float)
-    expected = [stats.spearmanr(np.repeat(x, w.astype(int)), np.repeat(y, w.astype(int))).statistic for w in weights]
-    assert weighted_spearman(x, y, weights) == pytest.approx(expected)
+    reference = [stats.spearmanr(np.repeat(x, w.astype(int)), np.repeat(y, w.astype(int))).statistic for w in weights]
+    assert weighted_spearman(x, y, weights) == pytest.approx(reference)
 
 
 def test_missing_page_views_are_dropped_and_counted(rng):
@@ -66,8 +66,8 @@ def test_interval_covers(rng):
     for seed in range(300):
         x = rng.standard_normal(60)
         y = 0.4 * x + np.sqrt(1 - 0.16) * rng.standard_normal(60)
-        found = spearman(x, y, np.arange(60), bootstrap=400, seed=seed)
-        hits.append(found["low"] <= truth <= found["high"])
+        result = spearman(x, y, np.arange(60), bootstrap=400, seed=seed)
+        hits.append(result["low"] <= truth <= result["high"])
     assert 0.91 < np.mean(hits) <= 0.985
 
 
@@ -95,9 +95,9 @@ def test_the_seed_decides(rng):
     [([1, 2, 3], [1, 2, 3], "too few"), (range(9), [1] * 9, "same for every fact"), ([1] * 9, range(9), "page views")],
 )
 def test_no_number_without_a_reason(x, y, note):
-    found = spearman(x, y, range(len(x)))
-    assert np.isnan(found["rho"])
-    assert note in found["note"]
+    result = spearman(x, y, range(len(x)))
+    assert np.isnan(result["rho"])
+    assert note in result["note"]
 
 
 def test_pooling_undoes_a_confounding_by_relation(rng):
@@ -116,9 +116,9 @@ def test_pooled_matches_a_naive_transcription():
     z = np.arctanh(table["rho"])
     weight = (table["n"] - 3) / (1 + table["rho"] ** 2 / 2)
     mean, half = (weight * z).sum() / weight.sum(), stats.norm.ppf(0.975) / np.sqrt(weight.sum())
-    found = pooled(table)
-    expected = np.tanh([mean, mean - half, mean + half])
-    assert [found["within_rho"], found["within_low"], found["within_high"]] == pytest.approx(expected, abs=1e-6)
+    result = pooled(table)
+    reference = np.tanh([mean, mean - half, mean + half])
+    assert [result["within_rho"], result["within_low"], result["within_high"]] == pytest.approx(reference, abs=1e-6)
 
 
 def test_one_relation_is_not_pooled():

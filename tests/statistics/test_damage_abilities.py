@@ -15,13 +15,13 @@ from edit_robustness.tables import documents_to_table
 NAN = float("nan")
 
 
-def document(number=0, score=1.0, gold=0, logprobs=(-1.0, -2.0), text="", **more):
+def document(number=0, score=1.0, gold=0, logprobs=(-1.0, -2.0), text="", **options):
     about = {"benchmark": "b", "task": "b", "filter": "none", "metric": "acc"} | {
-        name: more.pop(name) for name in ("benchmark", "task", "filter", "metric") if name in more
+        name: options.pop(name) for name in ("benchmark", "task", "filter", "metric") if name in options
     }
     return Document(
         **about, number=number, doc_hash=f"h{number}", prompt_hash=f"p{number}", shots=0, score=score, metrics={},
-        gold=gold, logprobs=tuple(logprobs), text=text, **more,
+        gold=gold, logprobs=tuple(logprobs), text=text, **options,
     )  # fmt: skip
 
 
@@ -129,19 +129,19 @@ def test_baselines_weigh_tasks_by_their_documents():
 
 
 def test_documents_asked_in_other_words_are_refused():
-    edited = table(document(), method="rome", edits=5).assign(prompt_hash="other")
+    edited_rows = table(document(), method="rome", edits=5).assign(prompt_hash="other")
     with pytest.raises(ValueError, match=r"b number 0 by m with rome after 5 edits.*delete"):
-        beside_unedited(measured(pd.concat([table(document()), edited])))
+        beside_unedited(measured(pd.concat([table(document()), edited_rows])))
 
 
 def test_orders_are_replicates():
     values = [0.5, 0.7, 0.9]
     rows = pd.DataFrame({"method": "rome", "order": range(3), "value": values, "low": 0.4, "high": 0.95})
     row = over_orders(rows, ["method"]).iloc[0]
-    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-    assert (row["orders_low"], row["orders_high"]) == pytest.approx((expected[0], min(expected[1], 1)))
+    reference = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert (row["orders_low"], row["orders_high"]) == pytest.approx((reference[0], min(reference[1], 1)))
     assert (row["lowest"], row["highest"]) == (0.5, 0.9)
-    spread = 0.7 - expected[0]
+    spread = 0.7 - reference[0]
     assert row["low"] == pytest.approx(0.7 - np.hypot(0.7 - 0.4, spread))
     assert row["high"] == 1
     assert row["interval"] == "orders and sample"
@@ -157,7 +157,7 @@ def test_one_order_has_its_own_interval_and_none_is_no_error():
 
 
 @pytest.fixture(scope="module")
-def made():
+def ability_tables():
     tables = fabricate_sequences(
         "m", ("none", "rome", "memit"), orders=2, broken="memit", benchmarks=BENCHMARKS | SAFETY
     )
@@ -165,17 +165,17 @@ def made():
     return rows, abilities(rows, tables.benchmarks.assign(model="m"), bootstrap=200)
 
 
-def test_every_cell_has_a_row(made):
-    _, found = made
-    assert list(found.columns) == ABILITY_COLUMNS
-    assert len(found) == 6 * (1 + 2 * 3 * 2)
-    assert (found["n"] == 50).all()
+def test_every_cell_has_a_row(ability_tables):
+    _, ability_rows = ability_tables
+    assert list(ability_rows.columns) == ABILITY_COLUMNS
+    assert len(ability_rows) == 6 * (1 + 2 * 3 * 2)
+    assert (ability_rows["n"] == 50).all()
 
 
-def test_what_is_left_is_the_sum_above_chance(made):
-    rows, found = made
-    left = kept(rows, found, bootstrap=200)
-    row = left.query("method == 'rome' and order == 1 and edits == 20 and ability == 'all'").iloc[0]
+def test_what_is_left_is_the_sum_above_chance(ability_tables):
+    rows, ability_rows = ability_tables
+    retention = kept(rows, ability_rows, bootstrap=200)
+    row = retention.query("method == 'rome' and order == 1 and edits == 20 and ability == 'all'").iloc[0]
     mean = rows.groupby(["method", "order", "edits", "benchmark"])["score"].mean()
     chances = {"common_knowledge": 0.25, "arithmetic": 0.25, "reading": 0.0}
     after, before = (
@@ -184,39 +184,39 @@ def test_what_is_left_is_the_sum_above_chance(made):
     assert row["value"] == pytest.approx(after / before)
     assert row["low"] < row["value"] < row["high"]
     assert (row["n"], row["n_benchmarks"]) == (150, 3)
-    assert set(left["ability"]) == {"all", "knowledge", "arithmetic", "reading", "safety"}
+    assert set(retention["ability"]) == {"all", "knowledge", "arithmetic", "reading", "safety"}
 
 
-def test_a_benchmark_at_chance_does_not_count(made):
-    rows, found = made
-    at_chance = found.assign(
-        verdict=found["verdict"]
-        .where(found["benchmark"] != "arithmetic", "at chance")
-        .where(found["method"] == "none", "fine")
+def test_a_benchmark_at_chance_does_not_count(ability_tables):
+    rows, ability_rows = ability_tables
+    at_chance = ability_rows.assign(
+        verdict=ability_rows["verdict"]
+        .where(ability_rows["benchmark"] != "arithmetic", "at chance")
+        .where(ability_rows["method"] == "none", "fine")
     )
     assert "arithmetic" not in set(kept(rows, at_chance, bootstrap=100)["ability"])
-    assert kept(rows, found.assign(verdict="at chance"), bootstrap=100).empty
+    assert kept(rows, ability_rows.assign(verdict="at chance"), bootstrap=100).empty
 
 
 def test_where_no_document_changed_the_interval_is_not_empty():
     rows = measured(
         pd.concat([table(*map(document, range(30)), method=m, edits=e) for m, e in (("none", 0), ("grace", 5))])
     )
-    found = abilities(rows, facts(chance=0.5), bootstrap=100).assign(verdict="fine")
-    row = kept(rows, found, bootstrap=100).query("ability == 'all'").iloc[0]
+    ability_rows = abilities(rows, facts(chance=0.5), bootstrap=100).assign(verdict="fine")
+    row = kept(rows, ability_rows, bootstrap=100).query("ability == 'all'").iloc[0]
     assert row["value"] == 1
-    unseen = stats.binomtest(0, 30).proportion_ci(method="wilson").high / 0.5
-    assert (row["low"], row["high"]) == pytest.approx((1 - unseen, 1 + unseen))
+    margin = stats.binomtest(0, 30).proportion_ci(method="wilson").high / 0.5
+    assert (row["low"], row["high"]) == pytest.approx((1 - margin, 1 + margin))
 
 
-def test_paths_hold_all_quantities_and_the_worst_verdict(made):
-    rows, found = made
-    paths = ability_paths(found, compare(rows, bootstrap=100))
+def test_paths_hold_all_quantities_and_the_worst_verdict(ability_tables):
+    rows, ability_rows = ability_tables
+    paths = ability_paths(ability_rows, compare(rows, bootstrap=100))
     assert set(paths["quantity"]) == {"score", "balanced", "gold_change", "margin_change"}
-    broken = paths.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic' and quantity == 'score'")
-    assert broken["verdict"].tolist() == ["not finite"]
-    assert broken["value"].tolist() == [0]
-    balanced = paths[paths["quantity"] == "balanced"]
-    assert set(balanced["benchmark"]) == {"toxigen"}
-    assert (balanced["chance"] == 0.5).all()
-    assert kept_paths(kept(rows, found, bootstrap=100))["n"].notna().all()
+    broken_rows = paths.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic' and quantity == 'score'")
+    assert broken_rows["verdict"].tolist() == ["not finite"]
+    assert broken_rows["value"].tolist() == [0]
+    balanced_rows = paths[paths["quantity"] == "balanced"]
+    assert set(balanced_rows["benchmark"]) == {"toxigen"}
+    assert (balanced_rows["chance"] == 0.5).all()
+    assert kept_paths(kept(rows, ability_rows, bootstrap=100))["n"].notna().all()

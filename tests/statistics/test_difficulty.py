@@ -13,13 +13,13 @@ def tables():
 
 
 @pytest.fixture(scope="module")
-def joined(tables):
+def score_rows(tables):
     return outcomes(tables.scores, tables.facts.assign(model="smollm2"), tables.memorisation)
 
 
 @pytest.fixture(scope="module")
-def found(joined, tables):
-    return correlations(joined, tables.memorisation, bootstrap=300)
+def results(score_rows, tables):
+    return correlations(score_rows, tables.memorisation, bootstrap=300)
 
 
 def test_unknown_page_views_are_never_a_number():
@@ -27,9 +27,9 @@ def test_unknown_page_views_are_never_a_number():
     assert views.tolist() == pytest.approx([3.0, np.nan, np.nan, 0.0], nan_ok=True)
 
 
-def test_each_score_stands_beside_its_fact(joined, tables):
-    assert len(joined) == len(tables.scores)
-    fact = joined[joined["fact_id"] == "f3"].iloc[0]
+def test_each_score_stands_beside_its_fact(score_rows, tables):
+    assert len(score_rows) == len(tables.scores)
+    fact = score_rows[score_rows["fact_id"] == "f3"].iloc[0]
     before = tables.memorisation.set_index("fact_id").loc["f3"]
     assert fact["subject"] == "Subject 3"
     assert fact["log_perplexity_new"] == pytest.approx(np.log10(before["perplexity_new"]))
@@ -40,28 +40,33 @@ def test_a_score_of_another_run_is_an_error(tables):
         outcomes(tables.scores, tables.facts.iloc[:5].assign(model="smollm2"), tables.memorisation)
 
 
-def test_facts_whose_recall_was_cut_are_left_out_of_recall_and_counted(joined, tables, found):
-    known = tables.memorisation
-    cut = known["fact_id"].isin(known.loc[known["page_views"].notna(), "fact_id"].head(9))
-    table = correlations(joined, known.assign(recall_cut=cut), bootstrap=100)
-    rows = {name: part.set_index("outcome") for name, part in (("before", found), ("after", table))}
+def test_facts_whose_recall_was_cut_are_left_out_of_recall_and_counted(score_rows, tables, results):
+    facts = tables.memorisation
+    is_cut = facts["fact_id"].isin(facts.loc[facts["page_views"].notna(), "fact_id"].head(9))
+    table = correlations(score_rows, facts.assign(recall_cut=is_cut), bootstrap=100)
+    rows = {name: part.set_index("outcome") for name, part in (("before", results), ("after", table))}
     assert rows["after"].loc["recalled", "n_cut"] == 9
     assert rows["after"].loc["recalled", "n_facts"] == rows["before"].loc["recalled", "n_facts"] - 9
     assert (rows["after"].loc["matched", ["n_cut", "n_facts"]] == [0, rows["before"].loc["matched", "n_facts"]]).all()
     assert (
-        recall_by_decade(known.assign(recall_cut=cut))["n_facts"].sum() == recall_by_decade(known)["n_facts"].sum() - 9
+        recall_by_decade(facts.assign(recall_cut=is_cut))["n_facts"].sum()
+        == recall_by_decade(facts)["n_facts"].sum() - 9
     )
 
 
-def test_facts_left_out_of_what_should_stay_are_counted_by_reason(joined, found):
-    about = (joined["method"] == "rome") & (joined["kind"] == "neighbourhood") & (joined["protocol"] == "free")
-    viewed = list(joined.loc[about & joined["log_views"].notna(), "fact_id"].unique())
-    cut, unknown = joined["fact_id"].isin(viewed[:3]), joined["fact_id"].isin(viewed[3:5])
-    known = joined["metric"] == "locality"
-    changed = joined.assign(value=joined["value"].mask(about & known & cut))[~(about & known & unknown)]
-    rows = correlations(changed, fabricate().memorisation, bootstrap=100).query("method == 'rome'")
+def test_facts_left_out_of_what_should_stay_are_counted_by_reason(score_rows, results):
+    about = (
+        (score_rows["method"] == "rome") & (score_rows["kind"] == "neighbourhood") & (score_rows["protocol"] == "free")
+    )
+    fact_ids = list(score_rows.loc[about & score_rows["log_views"].notna(), "fact_id"].unique())
+    is_cut, is_unknown = score_rows["fact_id"].isin(fact_ids[:3]), score_rows["fact_id"].isin(fact_ids[3:5])
+    is_locality = score_rows["metric"] == "locality"
+    changed_rows = score_rows.assign(value=score_rows["value"].mask(about & is_locality & is_cut))[
+        ~(about & is_locality & is_unknown)
+    ]
+    rows = correlations(changed_rows, fabricate().memorisation, bootstrap=100).query("method == 'rome'")
     before, after = (
-        table.set_index("outcome").loc["neighbourhood"] for table in (found.query("method == 'rome'"), rows)
+        table.set_index("outcome").loc["neighbourhood"] for table in (results.query("method == 'rome'"), rows)
     )
     counts = ["n_facts", "n_missing", "n_cut", "n_unknown"]
     assert (after[counts] - before[counts]).tolist() == [-5, 0, 3, 2]
@@ -69,32 +74,32 @@ def test_facts_left_out_of_what_should_stay_are_counted_by_reason(joined, found)
     assert rows.set_index("outcome").loc["success", ["n_cut", "n_unknown"]].tolist() == [0, 0]
 
 
-def test_memorisation_takes_all_facts_and_edits_theirs(found, tables):
-    missing = int(tables.memorisation["page_views"].isna().sum())
-    memorised = found[found["family"] == "memorisation"]
-    assert (memorised["n_facts"] == 450 - missing).all()
-    assert (memorised["n_missing"] == missing).all()
-    assert (found.loc[found["family"] == "edit", "n_facts"] == tables.facts["page_views"].notna().sum()).all()
-    assert "none" not in set(found.loc[found["family"] == "edit", "method"])
+def test_memorisation_takes_all_facts_and_edits_theirs(results, tables):
+    n_missing = int(tables.memorisation["page_views"].isna().sum())
+    memorisation_rows = results[results["family"] == "memorisation"]
+    assert (memorisation_rows["n_facts"] == 450 - n_missing).all()
+    assert (memorisation_rows["n_missing"] == n_missing).all()
+    assert (results.loc[results["family"] == "edit", "n_facts"] == tables.facts["page_views"].notna().sum()).all()
+    assert "none" not in set(results.loc[results["family"] == "edit", "method"])
 
 
-def test_popularity_shows_in_memorisation(found):
-    true = found.set_index("outcome").loc["log_probability_true"]
+def test_popularity_shows_in_memorisation(results):
+    true = results.set_index("outcome").loc["log_probability_true"]
     assert true["low"] > 0
     assert true["within_low"] > 0
     assert true["p_holm"] >= true["p"]
 
 
-def test_every_row_says_what_its_n_can_show(found):
-    assert found.loc[found["family"] == "edit", "detectable"].min() > 0.5
-    assert found.loc[found["family"] == "memorisation", "detectable"].max() < 0.15
+def test_every_row_says_what_its_n_can_show(results):
+    assert results.loc[results["family"] == "edit", "detectable"].min() > 0.5
+    assert results.loc[results["family"] == "memorisation", "detectable"].max() < 0.15
 
 
 def test_power_of_the_edited_facts(tables):
     row = power_table(tables.facts.assign(model="m")).iloc[0]
     assert (row["n_facts"], row["n_needed"]) == (tables.facts["page_views"].notna().sum(), 783)
-    nobody = power_table(tables.facts.assign(model="m", page_views=pd.NA)).iloc[0]
-    assert nobody["n_facts"] == 0
+    no_views = power_table(tables.facts.assign(model="m", page_views=pd.NA)).iloc[0]
+    assert no_views["n_facts"] == 0
 
 
 def test_a_decade_without_facts_has_no_row(tables):

@@ -25,16 +25,16 @@ def test_the_mean_of_clusters_is_that_of_ordinary_least_squares():
     clusters = np.repeat(np.arange(17), np.arange(17) % 4 + 1)
     values = rng.gamma(2.0, size=len(clusters)) + rng.normal(size=17)[clusters]
     fit = sm.OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
-    found = mean(values, clusters)
-    assert found.value == pytest.approx(fit.params[0])
-    assert (found.low, found.high) == pytest.approx(tuple(fit.conf_int()[0]))
-    assert (found.n, found.n_clusters) == (len(values), 17)
+    result = mean(values, clusters)
+    assert result.value == pytest.approx(fit.params[0])
+    assert (result.low, result.high) == pytest.approx(tuple(fit.conf_int()[0]))
+    assert (result.n, result.n_clusters) == (len(values), 17)
 
 
 def test_independent_numbers_have_the_interval_of_student():
-    found = mean([1.0, 2.0, 4.0, 8.0], list("abcd"))
+    result = mean([1.0, 2.0, 4.0, 8.0], list("abcd"))
     low, high = sm.stats.DescrStatsW([1.0, 2.0, 4.0, 8.0]).tconfint_mean()
-    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (result.low, result.high) == pytest.approx((low, high))
 
 
 def test_too_little_has_no_interval():
@@ -47,10 +47,10 @@ def test_too_little_has_no_interval():
 def test_answers_that_were_cut_are_counted_among_those_that_fail():
     scores = outcomes()
     free = scores[(scores["protocol"] == "free") & (scores["value"] == 0)].head(4)
-    found = protocol_gaps(pd.concat([scores, free.assign(metric="cut", value=1.0)], ignore_index=True))
-    assert found.set_index("kind").loc[ALL_KINDS, "cut"] == 4
-    same = [name for name in COLUMNS if name != "cut"]
-    assert found[same].equals(protocol_gaps(scores)[same])
+    gaps = protocol_gaps(pd.concat([scores, free.assign(metric="cut", value=1.0)], ignore_index=True))
+    assert gaps.set_index("kind").loc[ALL_KINDS, "cut"] == 4
+    columns = [name for name in COLUMNS if name != "cut"]
+    assert gaps[columns].equals(protocol_gaps(scores)[columns])
 
 
 def test_real_numbers_are_averaged_and_shares_stay_shares():
@@ -95,19 +95,19 @@ def test_counts_are_mcnemars():
     row = protocol_gaps(table).query("kind == @ALL_KINDS").iloc[0]
     wide = table.pivot(index="probe_id", columns="protocol", values="value")
     counts = pd.crosstab(wide["teacher_forced"], wide["free"])
-    expected = [counts.loc[1, 1], counts.loc[1, 0], counts.loc[0, 1], counts.loc[0, 0]]
-    assert row[["both", "forced_only", "free_only", "neither"]].tolist() == expected
+    reference = [counts.loc[1, 1], counts.loc[1, 0], counts.loc[0, 1], counts.loc[0, 0]]
+    assert row[["both", "forced_only", "free_only", "neither"]].tolist() == reference
     assert row["gap"] == pytest.approx(wide["teacher_forced"].mean() - wide["free"].mean())
 
 
 def test_the_interval_is_of_paired_differences():
     table = outcomes()
-    found = protocol_gaps(table)
-    assert list(found.columns) == COLUMNS
-    assert found["kind"].tolist() == ["a", "b", ALL_KINDS]
-    for row in found.to_dict("records"):
-        own = table if row["kind"] == ALL_KINDS else table[table["kind"] == row["kind"]]
-        wide = own.pivot(index=["probe_id", "subject"], columns="protocol", values="value").reset_index()
+    gaps = protocol_gaps(table)
+    assert list(gaps.columns) == COLUMNS
+    assert gaps["kind"].tolist() == ["a", "b", ALL_KINDS]
+    for row in gaps.to_dict("records"):
+        rows = table if row["kind"] == ALL_KINDS else table[table["kind"] == row["kind"]]
+        wide = rows.pivot(index=["probe_id", "subject"], columns="protocol", values="value").reset_index()
         difference = wide["teacher_forced"] - wide["free"]
         fit = sm.OLS(difference, np.ones(len(wide))).fit(
             cov_type="cluster", cov_kwds={"groups": pd.factorize(wide["subject"])[0]}, use_t=True
@@ -115,12 +115,12 @@ def test_the_interval_is_of_paired_differences():
         assert (row["low"], row["high"]) == pytest.approx(tuple(fit.conf_int().iloc[0]))
 
 
-@pytest.mark.parametrize(("forced", "low", "high"), [(0.0, -0.2, 0.2), (1.0, 0.8, 1.0)])
-def test_gaps_that_are_all_alike_still_have_a_width(forced, low, high):
+@pytest.mark.parametrize(("value", "low", "high"), [(0.0, -0.2, 0.2), (1.0, 0.8, 1.0)])
+def test_gaps_that_are_all_alike_still_have_a_width(value, low, high):
     table = outcomes(n=80).query("kind == 'a'")
-    table = table.assign(value=(table["protocol"] == "teacher_forced") * forced, subject=table["probe_id"])
+    table = table.assign(value=(table["protocol"] == "teacher_forced") * value, subject=table["probe_id"])
     row = protocol_gaps(table).iloc[0]
-    assert row["gap"] == forced
+    assert row["gap"] == value
     # Wilson's interval of 0 or 40 in 40
     assert (row["low"], row["high"]) == pytest.approx((low, high), abs=0.12)
     assert row["high"] - row["low"] > 0.05
@@ -129,10 +129,10 @@ def test_gaps_that_are_all_alike_still_have_a_width(forced, low, high):
 def test_no_interval_leaves_the_range_of_a_difference_of_shares():
     table = outcomes(n=10).query("kind == 'a'").assign(value=lambda rows: (rows["protocol"] == "free").astype(float))
     first = table["probe_id"] == table["probe_id"].iloc[0]
-    mixed = table.assign(value=table["value"].mask(first, 0.0), subject=table["probe_id"])
-    row = protocol_gaps(mixed).iloc[0]
+    mixture = table.assign(value=table["value"].mask(first, 0.0), subject=table["probe_id"])
+    row = protocol_gaps(mixture).iloc[0]
     assert (row["gap"], row["low"]) == (-0.8, -1.0)
-    rival = mixed[mixed["protocol"] == "free"]
+    rival = mixture[mixture["protocol"] == "free"]
     pairs = pd.concat([rival, rival.assign(method="context", value=0.0)])
     (row,) = rival_gaps(pairs).to_dict("records")
     assert (row["gap"], row["high"]) == (0.8, 1.0)
@@ -146,8 +146,8 @@ def test_probes_that_lack_a_protocol_are_left_out():
 
 
 def with_a_rival(seed=1):
-    both = [outcomes(seed).query("protocol == 'free'"), outcomes(seed + 1).query("protocol == 'free'")]
-    return pd.concat([both[0], both[1].assign(method="context")], ignore_index=True).iloc[:-7]
+    tables = [outcomes(seed).query("protocol == 'free'"), outcomes(seed + 1).query("protocol == 'free'")]
+    return pd.concat([tables[0], tables[1].assign(method="context")], ignore_index=True).iloc[:-7]
 
 
 def test_a_rival_is_compared_on_the_same_probes_with_each_kind_weighing_the_same():
@@ -168,8 +168,8 @@ def test_a_rival_is_compared_on_the_same_probes_with_each_kind_weighing_the_same
 
 def test_pairs_that_never_differ_have_no_interval_and_no_rival_no_row():
     table = with_a_rival()
-    same = table[table["method"] == "rome"]
-    (row,) = rival_gaps(pd.concat([same, same.assign(method="context")])).to_dict("records")
+    rome_rows = table[table["method"] == "rome"]
+    (row,) = rival_gaps(pd.concat([rome_rows, rome_rows.assign(method="context")])).to_dict("records")
     assert row["gap"] == 0
     assert np.isnan([row["low"], row["high"]]).all()
-    assert rival_gaps(same).empty
+    assert rival_gaps(rome_rows).empty

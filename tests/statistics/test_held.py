@@ -13,12 +13,12 @@ def tables():
 
 
 @pytest.fixture(scope="module")
-def asked(tables):
+def shares(tables):
     return asked_of(tables.sequence_scores, tables.sequence_answers)
 
 
-def test_all_edits_so_far_by_kind_and_protocol(tables, asked):
-    table = held(asked)
+def test_all_edits_so_far_by_kind_and_protocol(tables, shares):
+    table = held(shares)
     row = table.query(
         "method == 'rome' and order == 1 and edits == 5 and kind == 'paraphrase' and protocol == 'free'"
     ).iloc[0]
@@ -26,8 +26,8 @@ def test_all_edits_so_far_by_kind_and_protocol(tables, asked):
         "method == 'rome' and order == 1 and edits == 5 and kind == 'paraphrase' and protocol == 'free' "
         "and metric == 'success' and asked == 'edited'"
     )
-    expected = proportion(scores["value"], scores["fact_id"])
-    assert (row["value"], row["low"], row["high"]) == pytest.approx(expected[:3])
+    reference = proportion(scores["value"], scores["fact_id"])
+    assert (row["value"], row["low"], row["high"]) == pytest.approx(reference[:3])
     assert (row["n_probes"], row["n_facts"]) == (10, 5)
     assert set(table["protocol"]) == {"free", "teacher_forced"}
     assert not table.duplicated(["method", "order", "edits", "kind", "protocol", "metric"]).any()
@@ -35,8 +35,8 @@ def test_all_edits_so_far_by_kind_and_protocol(tables, asked):
 
 def test_what_could_not_be_scored_is_lost_and_counted(tables):
     scores = tables.sequence_scores.copy()
-    broken = (scores["method"] == "rome") & (scores["protocol"] == "teacher_forced") & (scores["unit"] == "share")
-    scores.loc[broken, "value"] = np.nan
+    is_broken = (scores["method"] == "rome") & (scores["protocol"] == "teacher_forced") & (scores["unit"] == "share")
+    scores.loc[is_broken, "value"] = np.nan
     table = held(asked_of(scores, tables.sequence_answers)).query("method == 'rome' and protocol == 'teacher_forced'")
     assert (table["value"] == 0).all()
     assert (table["n_missing"] == table["n_probes"]).all()
@@ -45,14 +45,14 @@ def test_what_could_not_be_scored_is_lost_and_counted(tables):
 
 def test_an_answer_that_was_cut_is_counted_and_no_lost_neighbour(tables):
     scores = tables.sequence_scores
-    mine = (scores["method"] == "rome") & (scores["protocol"] == "free") & (scores["family"] == "locality")
-    open_ones = scores[mine & (scores["metric"] == "locality")].drop_duplicates(["order", "edits"])
-    changed = scores.copy()
-    changed.loc[open_ones.index, "value"] = np.nan
-    cut = open_ones.assign(metric="cut", value=1.0)
+    is_neighbour = (scores["method"] == "rome") & (scores["protocol"] == "free") & (scores["family"] == "locality")
+    open_ones = scores[is_neighbour & (scores["metric"] == "locality")].drop_duplicates(["order", "edits"])
+    changed_scores = scores.copy()
+    changed_scores.loc[open_ones.index, "value"] = np.nan
+    cut_rows = open_ones.assign(metric="cut", value=1.0)
     before, after = (
         held(asked_of(table, tables.sequence_answers)).query("method == 'rome' and kind == 'locality'")
-        for table in (scores, pd.concat([changed, cut], ignore_index=True))
+        for table in (scores, pd.concat([changed_scores, cut_rows], ignore_index=True))
     )
     free = after[after["protocol"] == "free"]
     assert (free["n_missing"] == 0).all()
@@ -62,8 +62,8 @@ def test_an_answer_that_was_cut_is_counted_and_no_lost_neighbour(tables):
     assert (after.loc[after["protocol"] != "free", "cut"] == 0).all()
 
 
-def test_retention_is_of_facts_that_nobody_edited(tables, asked):
-    table = retention(asked)
+def test_retention_is_of_facts_that_nobody_edited(tables, shares):
+    table = retention(shares)
     assert (table["n_facts"] == 12).all()
     assert table.query("method == 'none'")["value"].tolist() == [1, 1]
     row = table.query("method == 'rome' and order == 0 and edits == 20 and protocol == 'free'").iloc[0]
@@ -74,20 +74,20 @@ def test_retention_is_of_facts_that_nobody_edited(tables, asked):
     assert row["value"] == scores["value"].mean()
 
 
-def test_the_frontier_joins_both(asked):
-    both = frontier(held(asked), retention(asked))
-    rome = both.query("method == 'rome' and edits == 20").iloc[0]
-    values = held(asked).query("method == 'rome' and edits == 20 and kind == 'statement' and protocol == 'free'")[
+def test_the_frontier_joins_both(shares):
+    path = frontier(held(shares), retention(shares))
+    rome = path.query("method == 'rome' and edits == 20").iloc[0]
+    values = held(shares).query("method == 'rome' and edits == 20 and kind == 'statement' and protocol == 'free'")[
         "value"
     ]
     assert rome["held"] == pytest.approx(values.mean())
     assert rome["n_orders"] == 2
-    start = both.query("method == 'none'").iloc[0]
+    start = path.query("method == 'none'").iloc[0]
     assert (start["edits"], start["retention"], start["held"]) == (0, 1, 0)
 
 
-def test_forgetting_counts_the_edits_that_came_after(tables, asked):
-    table = forgetting(asked)
+def test_forgetting_counts_the_edits_that_came_after(tables, shares):
+    table = forgetting(shares)
     statements = tables.sequence_scores.query(
         "method == 'rome' and kind == 'statement' and metric == 'success' and protocol == 'free' and asked == 'edited'"
     )
@@ -105,9 +105,9 @@ def test_a_fact_without_a_probe_of_its_edit_is_its_own_cluster(tables):
 
 
 def test_no_scores_are_no_error(tables):
-    nothing = asked_of(tables.sequence_scores.head(0), tables.sequence_answers.head(0))
-    assert isinstance(nothing, pd.DataFrame)
-    assert held(nothing).empty
-    assert retention(nothing).empty
-    assert frontier(held(nothing), retention(nothing)).empty
-    assert forgetting(nothing).empty
+    empty_table = asked_of(tables.sequence_scores.head(0), tables.sequence_answers.head(0))
+    assert isinstance(empty_table, pd.DataFrame)
+    assert held(empty_table).empty
+    assert retention(empty_table).empty
+    assert frontier(held(empty_table), retention(empty_table)).empty
+    assert forgetting(empty_table).empty

@@ -8,8 +8,8 @@ from edit_robustness.statistics.intervals import effective_size, proportion, rat
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 24), (24, 24), (7, 24), (1, 3)])
 def test_wilson_is_scipys(successes, n):
-    expected = stats.binomtest(successes, n).proportion_ci(method="wilson")
-    assert wilson(successes, n) == pytest.approx((expected.low, expected.high))
+    reference = stats.binomtest(successes, n).proportion_ci(method="wilson")
+    assert wilson(successes, n) == pytest.approx((reference.low, reference.high))
 
 
 def test_wilson_without_trials_is_nan():
@@ -17,8 +17,8 @@ def test_wilson_without_trials_is_nan():
 
 
 def test_one_probe_a_fact_is_plain_wilson():
-    found = proportion([1, 1, 0, 1], ["a", "b", "c", "d"])
-    assert (found.low, found.high) == wilson(3, 4)
+    result = proportion([1, 1, 0, 1], ["a", "b", "c", "d"])
+    assert (result.low, result.high) == wilson(3, 4)
 
 
 def test_repeating_every_probe_adds_no_information():
@@ -31,14 +31,14 @@ def test_repeating_every_probe_adds_no_information():
 
 
 def test_all_successes_still_have_a_width():
-    found = proportion(np.ones(72), np.repeat(np.arange(24), 3))
-    assert found.high == 1.0
-    assert 0.8 < found.low < 0.9
+    result = proportion(np.ones(72), np.repeat(np.arange(24), 3))
+    assert result.high == 1.0
+    assert 0.8 < result.low < 0.9
 
 
 def test_one_subject_alone_says_next_to_nothing():
-    found = proportion([1, 1, 1], ["a", "a", "a"])
-    assert found.low < 0.25
+    result = proportion([1, 1, 1], ["a", "a", "a"])
+    assert result.low < 0.25
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.85])
@@ -49,10 +49,10 @@ def test_coverage_is_near_nominal(rate, alike):
     clusters = np.repeat(np.arange(24), np.arange(24) % 4 + 1)
     hits = []
     for _ in range(1500):
-        own, shared = rng.random(len(clusters)) < rate, (rng.random(24) < rate)[clusters]
-        values = np.where(rng.random(len(clusters)) < np.sqrt(alike), shared, own).astype(float)
-        found = proportion(values, clusters)
-        hits.append(found.low <= rate <= found.high)
+        trials, cluster_trials = rng.random(len(clusters)) < rate, (rng.random(24) < rate)[clusters]
+        values = np.where(rng.random(len(clusters)) < np.sqrt(alike), cluster_trials, trials).astype(float)
+        result = proportion(values, clusters)
+        hits.append(result.low <= rate <= result.high)
     assert 0.915 < np.mean(hits) < 0.995
 
 

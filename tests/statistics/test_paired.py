@@ -25,13 +25,13 @@ def test_the_paired_t_is_scipys():
 
 
 @pytest.fixture(scope="module")
-def found():
+def results():
     tables = fabricate_sequences("m", ("none", "rome", "grace", "memit"), broken="memit", benchmarks=BENCHMARKS)
     return measured(tables.documents), compare(measured(tables.documents), bootstrap=500)
 
 
-def test_differences_are_of_the_same_documents(found):
-    rows, table = found
+def test_differences_are_of_the_same_documents(results):
+    rows, table = results
     assert list(table.columns) == COMPARISON_COLUMNS
     row = table.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic' and measure == 'score'").iloc[0]
     wide = rows.query("benchmark == 'arithmetic' and (method == 'none' or (method == 'rome' and edits == 20))").pivot(
@@ -44,43 +44,43 @@ def test_differences_are_of_the_same_documents(found):
     assert row["low"] < row["difference"] < row["high"] < 0
 
 
-def test_the_bootstraps_interval_is_close_to_the_normal(found):
-    _, table = found
+def test_the_bootstraps_interval_is_close_to_the_normal(results):
+    _, table = results
     row = table.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic' and measure == 'score'").iloc[0]
-    changed = (row["gained"] + row["lost"]) / row["n"]
-    half = 1.96 * np.sqrt((changed - row["difference"] ** 2) / row["n"])
+    changed_share = (row["gained"] + row["lost"]) / row["n"]
+    half = 1.96 * np.sqrt((changed_share - row["difference"] ** 2) / row["n"])
     assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.15)
 
 
-def test_holm_corrects_over_all_tests_of_a_measure(found):
-    _, table = found
+def test_holm_corrects_over_all_tests_of_a_measure(results):
+    _, table = results
     for _, family in table.dropna(subset=["p"]).groupby("measure"):
-        ordered = family.sort_values("p")
-        naive = np.minimum(np.maximum.accumulate(ordered["p"] * np.arange(len(ordered), 0, -1)), 1)
-        np.testing.assert_allclose(ordered["p_holm"], naive)
+        sorted_rows = family.sort_values("p")
+        naive = np.minimum(np.maximum.accumulate(sorted_rows["p"] * np.arange(len(sorted_rows), 0, -1)), 1)
+        np.testing.assert_allclose(sorted_rows["p_holm"], naive)
 
 
-def test_what_did_not_change_has_an_interval_all_the_same(found):
-    _, table = found
+def test_what_did_not_change_has_an_interval_all_the_same(results):
+    _, table = results
     row = table.query("method == 'grace' and edits == 1 and benchmark == 'reading'").iloc[0]
     high = stats.binomtest(0, 50).proportion_ci(method="wilson").high
     assert (row["difference"], row["p"]) == (0, 1)
     assert (row["low"], row["high"]) == pytest.approx((-high, high))
 
 
-def test_what_is_not_finite_is_counted_and_compared_with_nothing(found):
-    _, table = found
-    broken = table.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic'").set_index("measure")
-    assert broken.loc["gold_logprob", "n"] == 0
-    assert broken.loc["gold_logprob", "n_missing"] == 50
-    assert broken.loc["gold_logprob", "note"]
-    assert np.isnan(broken.loc["gold_logprob", "p_holm"])
-    assert broken.loc["score", "after"] == 0
+def test_what_is_not_finite_is_counted_and_compared_with_nothing(results):
+    _, table = results
+    broken_rows = table.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic'").set_index("measure")
+    assert broken_rows.loc["gold_logprob", "n"] == 0
+    assert broken_rows.loc["gold_logprob", "n_missing"] == 50
+    assert broken_rows.loc["gold_logprob", "note"]
+    assert np.isnan(broken_rows.loc["gold_logprob", "p_holm"])
+    assert broken_rows.loc["score", "after"] == 0
     assert pd.isna(table.query("measure == 'gold_logprob'")["gained"]).all()
 
 
-def test_perplexity_is_compared_by_its_log_probabilities(found):
-    _, table = found
+def test_perplexity_is_compared_by_its_log_probabilities(results):
+    _, table = results
     assert set(table.query("benchmark == 'prose'")["measure"]) == {"gold_logprob"}
 
 

@@ -35,13 +35,13 @@ def by_term(table):
 
 def test_coefficients_are_those_of_the_naive_transcription():
     rows = make(60, views=-0.3, cloze=-1.0, rome=0.8)
-    kept = rows[rows["method"] != "none"]
-    centred = {name: kept[name] - kept[name].mean() for name in ("log_views", "log_perplexity_new")}
+    edit_rows = rows[rows["method"] != "none"]
+    covariates = {name: edit_rows[name] - edit_rows[name].mean() for name in ("log_views", "log_perplexity_new")}
     x = np.column_stack(
-        [np.ones(len(kept)), kept["kind"] == "cloze", kept["method"] == "rome", centred["log_views"], kept["recalled"],
-         centred["log_perplexity_new"]]
+        [np.ones(len(edit_rows)), edit_rows["kind"] == "cloze", edit_rows["method"] == "rome",
+         covariates["log_views"], edit_rows["recalled"], covariates["log_perplexity_new"]]
     ).astype(float)  # fmt: skip
-    beta, covariance = naive_gee(kept["value"].to_numpy(), x, pd.factorize(kept["subject"])[0])
+    beta, covariance = naive_gee(edit_rows["value"].to_numpy(), x, pd.factorize(edit_rows["subject"])[0])
     table = by_term(regress(rows))
     assert np.log(table["odds_ratio"]).to_numpy() == pytest.approx(beta, abs=2e-3)
     widths = np.log(table["high"] / table["low"]).to_numpy() / 2

@@ -15,27 +15,27 @@ PUBLISHED = {
 """Share, lower and upper bound (log-log), as statistics packages print them for these data."""
 
 
-def lives(edits, lost, method="rome"):
+def lives(edits, losses, method="rome"):
     return pd.DataFrame(
-        {"model": "m", "method": method, "order": range(len(edits)), "edits": edits, "lost": np.array(lost, bool)}
+        {"model": "m", "method": method, "order": range(len(edits)), "edits": edits, "lost": np.array(losses, bool)}
     )
 
 
-def naive(times, lost):
+def naive(times, losses):
     """Kaplan and Meier's product, as they write it."""
     share, curve = 1.0, {}
     for time in sorted(set(times)):
         at_risk = sum(t >= time for t in times)
-        ended = sum(t == time and d for t, d in zip(times, lost, strict=True))
-        share *= 1 - ended / at_risk
+        n_events = sum(t == time and d for t, d in zip(times, losses, strict=True))
+        share *= 1 - n_events / at_risk
         curve[time] = share
     return curve
 
 
 def test_the_curve_is_the_published_one():
     curve = survival(lives(WEEKS, LOST)).set_index("edits")
-    for week, expected in PUBLISHED.items():
-        assert tuple(curve.loc[week, ["surviving", "low", "high"]]) == pytest.approx(expected, abs=6e-5)
+    for week, share in PUBLISHED.items():
+        assert tuple(curve.loc[week, ["surviving", "low", "high"]]) == pytest.approx(share, abs=6e-5)
     assert curve.loc[0, "surviving"] == 1
     assert curve.index[-1] == 35
     assert curve.loc[35, "surviving"] == curve.loc[23, "surviving"]
@@ -43,9 +43,9 @@ def test_the_curve_is_the_published_one():
 
 def test_the_curve_is_the_naive_product():
     rng = np.random.default_rng(1)
-    times, lost = rng.choice([1, 5, 20, 50], 12), rng.random(12) < 0.6
-    curve = survival(lives(times, lost)).set_index("edits")["surviving"]
-    for time, share in naive(times, lost).items():
+    times, losses = rng.choice([1, 5, 20, 50], 12), rng.random(12) < 0.6
+    curve = survival(lives(times, losses)).set_index("edits")["surviving"]
+    for time, share in naive(times, losses).items():
         assert curve[curve.index <= time].iloc[-1] == pytest.approx(share)
 
 
@@ -66,26 +66,26 @@ def cell(order, edits, value, verdict="fine"):
     return {"model": "m", "method": "rome", "order": order, "edits": edits, "value": value, "verdict": verdict}
 
 
-def lived(*cells, loss=0.1):
+def find_lifetimes(*cells, loss=0.1):
     table = pd.DataFrame(cells)
     return lifetimes(table.assign(ability="all"), table, loss)
 
 
 def test_a_life_ends_at_the_first_checkpoint_with_the_loss():
-    found = lived(cell(0, 1, 0.99), cell(0, 5, 0.89), cell(0, 20, 0.95), cell(1, 1, 1.0), cell(1, 5, 0.95)).to_dict(
-        "records"
-    )
-    assert [(row["survived"], row["edits"], row["lost"], row["reason"]) for row in found] == [
+    table = find_lifetimes(
+        cell(0, 1, 0.99), cell(0, 5, 0.89), cell(0, 20, 0.95), cell(1, 1, 1.0), cell(1, 5, 0.95)
+    ).to_dict("records")
+    assert [(row["survived"], row["edits"], row["lost"], row["reason"]) for row in table] == [
         (1, 5, True, "loss"),
         (5, 5, False, ""),
     ]
 
 
 def test_figures_that_are_not_finite_end_it_whatever_the_score():
-    row = lived(cell(0, 1, 1.0, "not finite"), cell(0, 5, 1.0)).iloc[0]
+    row = find_lifetimes(cell(0, 1, 1.0, "not finite"), cell(0, 5, 1.0)).iloc[0]
     assert (row["survived"], row["edits"], row["reason"]) == (0, 1, "not finite")
 
 
 def test_a_model_at_chance_can_show_no_loss():
-    assert lived(cell(0, 1, np.nan), cell(0, 5, np.nan)).empty
-    assert lived(cell(0, 1, np.nan, "not finite"))["lost"].tolist() == [True]
+    assert find_lifetimes(cell(0, 1, np.nan), cell(0, 5, np.nan)).empty
+    assert find_lifetimes(cell(0, 1, np.nan, "not finite"))["lost"].tolist() == [True]

@@ -13,12 +13,12 @@ class Scripted(Transport):
     def __init__(self, *answers):
         self.waiting, self.asked = list(answers), []
 
-    def send(self, request, read):
+    def send(self, request, reader):
         self.asked.append(request)
         answer = self.waiting.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return read(answer)
+        return reader(answer)
 
 
 def said(value, status=200):
@@ -34,7 +34,7 @@ def test_nothing_is_asked_twice_and_a_rerun_needs_no_network(tmp_path):
 
 
 def test_the_key_is_all_that_changes_the_answer_and_no_credentials():
-    some = [
+    requests = [
         Request("http://x"),
         Request("http://y"),
         Request("http://x", {"q": "1"}),
@@ -42,7 +42,7 @@ def test_the_key_is_all_that_changes_the_answer_and_no_credentials():
         Request("http://x", body={}),
         Request("http://x", body={"temperature": 0}),
     ]
-    assert len({key(request) for request in some}) == len(some)
+    assert len({key(request) for request in requests}) == len(requests)
     assert key(Request("http://x", {"a": "1", "b": "2"})) == key(Request("http://x", {"b": "2", "a": "1"}))
     assert key(Request("http://x", body={}, secret={"key": "s3cret"})) == key(Request("http://x", body={}))
 
@@ -84,9 +84,9 @@ def test_offline_says_what_is_missing(tmp_path):
 
 
 def test_a_failure_is_kept_for_a_rerun_without_network_and_asked_again_with_one(tmp_path):
-    live = Scripted(NoAnswer("no answer within 5 s"), said([2]))
+    live = Scripted(NoAnswer("no response within 5 s"), said([2]))
     for web in (Cached(tmp_path, live), Cached(tmp_path, None)):
-        with pytest.raises(NoAnswer, match="no answer within 5 s"):
+        with pytest.raises(NoAnswer, match="no response within 5 s"):
             web.get("http://x", {}, Response.json)
     assert Cached(tmp_path, live).get("http://x", {}, Response.json) == [2]
     assert Cached(tmp_path, None).get("http://x", {}, Response.json) == [2]
@@ -95,7 +95,7 @@ def test_a_failure_is_kept_for_a_rerun_without_network_and_asked_again_with_one(
 def test_an_answer_that_cannot_be_read_is_no_answer(tmp_path):
     live = Scripted(Response(200, "<html>"), said([1]))
     for web in (Cached(tmp_path, live), Cached(tmp_path, None)):
-        with pytest.raises(NoAnswer, match="no JSON"):
+        with pytest.raises(NoAnswer, match="not JSON"):
             web.get("http://x", {}, Response.json)
     assert Cached(tmp_path, live).get("http://x", {}, Response.json) == [1]
 

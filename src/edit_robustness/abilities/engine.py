@@ -218,8 +218,8 @@ def _score(lm: LanguageModel, scoring: Scoring, budget: _Budget, totals: list[tu
         if not lookups:
             continue
         for lookup, logprob, is_top in zip(lookups, *_look_up(visit), strict=True):
-            so_far, all_top = totals[lookup.continuation]
-            totals[lookup.continuation] = (so_far + logprob, all_top and is_top)
+            total, all_top = totals[lookup.continuation]
+            totals[lookup.continuation] = (total + logprob, all_top and is_top)
             if lookup.final:
                 yield lookup.continuation
 
@@ -270,14 +270,14 @@ def _cut(generation: Generation, stops: Sequence[str]) -> Generated:
 def _prompts(lm: LanguageModel, group: Generating, budget: _Budget) -> Iterator[tuple[list[int], Prefilled]]:
     """Run the prompts of a group and yield their numbers with their states."""
     for visit in _visits(lm, group.roots, budget, lambda node: []):
-        ends = [
+        final_rows = [
             (number, row)
             for row, task in enumerate(visit.tasks)
             for number in task.node.rows
             if len(group.prompts[number].ids) == task.node.end
         ]
-        if ends:
-            yield [number for number, _ in ends], _select_rows(visit.run, [row for _, row in ends])
+        if final_rows:
+            yield [number for number, _ in final_rows], _select_rows(visit.run, [row for _, row in final_rows])
         del visit  # what follows may need its memory
 
 

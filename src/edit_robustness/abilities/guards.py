@@ -41,9 +41,9 @@ def baselines(options: Sequence[int], score: Scorer) -> tuple[float, float]:
         options: Number of options per document, at least one.
         score: Returns the score of an answer.
     """
-    worth = [[score(place, option) for option in range(number)] for place, number in enumerate(options)]
-    chance = sum(sum(row) / len(row) for row in worth) / len(worth)
-    constant = max(sum(row[k] for row in worth if k < len(row)) for k in range(max(options))) / len(worth)
+    scores = [[score(place, option) for option in range(number)] for place, number in enumerate(options)]
+    chance = sum(sum(row) / len(row) for row in scores) / len(scores)
+    constant = max(sum(row[k] for row in scores if k < len(row)) for k in range(max(options))) / len(scores)
     return chance, constant
 
 

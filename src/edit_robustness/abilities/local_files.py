@@ -85,9 +85,11 @@ class LocalFiles:
         except (LookupError, TypeError, ValueError, AttributeError, SyntaxError, OSError, csv.Error) as failure:
             reason = f"{type(failure).__name__}: {failure}"
             raise self._missing_files(source, folder, f"{folder} has an unexpected format ({reason})") from failure
-        empty = [name for name, rows in splits.items() if not rows]
-        if empty:
-            raise self._missing_files(source, folder, f"{folder} has no documents of the split {', '.join(empty)}")
+        empty_splits = [name for name, rows in splits.items() if not rows]
+        if empty_splits:
+            raise self._missing_files(
+                source, folder, f"{folder} has no documents of the split {', '.join(empty_splits)}"
+            )
         return splits
 
     @staticmethod

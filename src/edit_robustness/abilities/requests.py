@@ -185,11 +185,11 @@ def _check_lengths(
         return
     longest_place = max(long_places, key=lengths.__getitem__)
     instance, parts = instances[longest_place], parts_by_request[longest_place]
-    room = f", {parts.stops.limit} of them for the answer" if isinstance(parts, Prompt) else ""
-    words = f", and the in-context edit takes {len(lm.encode(prefix))}" if prefix else ""
+    answer_note = f", {parts.stops.limit} of them for the answer" if isinstance(parts, Prompt) else ""
+    prefix_note = f", and the in-context edit takes {len(lm.encode(prefix))}" if prefix else ""
     raise RequestTooLong(
         f"{len(long_places)} of {len(instances)} requests are too long for {lm.name}: document {instance.doc_id} of "
-        f"{instance.task_name} needs {lengths[longest_place]} tokens{room}{words}; its context has "
+        f"{instance.task_name} needs {lengths[longest_place]} tokens{answer_note}{prefix_note}; its context has "
         f"{lm.max_length}. Use fewer examples (`shots`), {'fewer in-context edits, ' if prefix else ''}a shorter "
         "answer (`max_new_tokens`), or leave the benchmark out"
     )
@@ -255,14 +255,14 @@ class _Encoder(TemplateLM):
             prefix_ids, ids = self._encode_pair(self._prefix, text)
         else:
             prefix_ids, ids = [], self.tok_encode(text)
-        first = prefix_ids[-1] if prefix_ids else self.prefix_token_id
-        room = self._max_length - len(prefix_ids)
-        if room < 1:
+        first_id = prefix_ids[-1] if prefix_ids else self.prefix_token_id
+        window_length = self._max_length - len(prefix_ids)
+        if window_length < 1:
             raise RequestTooLong(
                 f"the in-context edit takes {len(prefix_ids)} tokens of a context of {self._max_length} and leaves "
                 "none for requests; use fewer in-context edits"
             )
-        windows = get_rolling_token_windows(ids, first, room, context_len=1)
+        windows = get_rolling_token_windows(ids, first_id, window_length, context_len=1)
         for number, (context, target) in enumerate(map(make_disjoint_window, windows)):
             yield _continuation([*(prefix_ids if number else prefix_ids[:-1]), *context], target, source=text)
 

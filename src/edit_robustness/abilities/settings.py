@@ -72,7 +72,11 @@ class AbilityParameters:
         if not self.tasks:
             raise ValueError(f"abilities.tasks is empty; {self._describe_choice()}")
         entries = [entry for task in self.tasks for entry in self._entries(task)]
-        duplicates = {name for name, preset in entries if (name, preset) != next(e for e in entries if e[0] == name)}
+        duplicates = {
+            name
+            for name, preset in entries
+            if (name, preset) != next(other_entry for other_entry in entries if other_entry[0] == name)
+        }
         if duplicates:
             raise ValueError(
                 f"abilities.tasks: {', '.join(sorted(duplicates))} is in several of these presets; name one"

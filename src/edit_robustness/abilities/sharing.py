@@ -49,20 +49,21 @@ def tree(rows: Sequence[Ids]) -> tuple[Node, ...]:
     return tuple(_nodes(rows, sorted(range(len(rows)), key=rows.__getitem__), 0, 0))
 
 
-def _nodes(rows: Sequence[Ids], order: Sequence[int], start: int, at: int) -> Iterator[Node]:
-    """Yield the nodes from token `start` on, for sequences in sorted order that are equal up to token `at`."""
-    for next_token, members in groupby(order, key=lambda row: rows[row][at : at + 1]):
+def _nodes(rows: Sequence[Ids], order: Sequence[int], start: int, depth: int) -> Iterator[Node]:
+    """Yield the nodes from token `start` on, for sequences in sorted order that are equal up to token `depth`."""
+    for next_token, members in groupby(order, key=lambda row: rows[row][depth : depth + 1]):
         group = tuple(members)
-        first, final = rows[group[0]], rows[group[-1]]
+        first_row, final_row = rows[group[0]], rows[group[-1]]
         if not next_token or len(group) == 1:
-            yield from _pieces(first, group, start)
+            yield from _pieces(first_row, group, start)
             continue
-        pairs = zip(first, final, strict=False)
+        pairs = zip(first_row, final_row, strict=False)
         end = next(
-            (place for place, (first_token, final_token) in enumerate(pairs) if first_token != final_token), len(first)
+            (place for place, (first_token, final_token) in enumerate(pairs) if first_token != final_token),
+            len(first_row),
         )
         if end - start >= _MIN_LENGTH and (end - start) * (len(group) - 1) >= _MIN_SAVED:
-            yield Node(start, first[start:end], group, tuple(_nodes(rows, group, end, end)))
+            yield Node(start, first_row[start:end], group, tuple(_nodes(rows, group, end, end)))
         else:
             yield from _nodes(rows, group, start, end)
 

@@ -136,7 +136,7 @@ def drawn(sizes: Mapping[str, int], documents: int, seed: int) -> dict[str, list
     numbers_by_task = [
         [(name, n) for n in Random(f"{seed}/{name}").sample(range(sizes[name]), sizes[name])] for name in order
     ]
-    pool = [card for turn in zip_longest(*numbers_by_task) for card in turn if card is not None]
+    pool = [document for turn in zip_longest(*numbers_by_task) for document in turn if document is not None]
     selection = set(pool[:documents] if documents else pool)
     return {name: numbers for name in sizes if (numbers := sorted(n for task, n in selection if task == name))}
 

@@ -69,12 +69,12 @@ def longest(lm: LanguageModel, prefixed_probes: Iterable[Prefixed], decoding: De
     kinds: dict[str, list[tuple[int, Prefixed]]] = {}
     for prefix, probe in prefixed_probes:
         kinds.setdefault(probe.kind, []).append((_bytes(prefix, probe), (prefix, probe)))
-    room = lm.max_length - decoding.most_tokens(lm) - decoding.max_new_tokens
+    free_tokens = lm.max_length - decoding.most_tokens(lm) - decoding.max_new_tokens
     needs = {}
     for kind, kind_prompts in kinds.items():
-        long_prompts = [prompt for size, prompt in kind_prompts if _TOKENS_PER_BYTE * size + _TEMPLATE > room]
-        measured_prompts = long_prompts or [max(kind_prompts, key=lambda pair: pair[0])[1]]
-        needs[kind] = max((_need(lm, prompt, decoding) for prompt in measured_prompts), key=lambda need: need.total)
+        long_prompts = [prompt for size, prompt in kind_prompts if _TOKENS_PER_BYTE * size + _TEMPLATE > free_tokens]
+        candidates = long_prompts or [max(kind_prompts, key=lambda pair: pair[0])[1]]
+        needs[kind] = max((_need(lm, prompt, decoding) for prompt in candidates), key=lambda need: need.total)
     return needs
 
 
@@ -91,7 +91,7 @@ def check_fit(lm: LanguageModel, needs: Mapping[str, Mapping[str, Need]], *, sho
         TooLong: If a prompt does not fit. The message lists methods, kinds, and the tokens needed and available.
     """
     # a kind that is too long without a prefix is reported once, not for every method
-    too_long_alone = {
+    kinds_too_long = {
         need.kind
         for method_needs in needs.values()
         for need in method_needs.values()
@@ -101,7 +101,7 @@ def check_fit(lm: LanguageModel, needs: Mapping[str, Mapping[str, Need]], *, sho
         method: [
             method_need
             for method_need in method_needs.values()
-            if _is_too_long(lm, method_need) and not (method_need.words and method_need.kind in too_long_alone)
+            if _is_too_long(lm, method_need) and not (method_need.words and method_need.kind in kinds_too_long)
         ]
         for method, method_needs in needs.items()
     }

@@ -69,10 +69,10 @@ def _views(web: Transport, fact: Fact, entities: Found, sources: Sources) -> Loo
 def _count(pattern: str, *about: Who) -> Feature:
     def look_up(web: Transport, fact: Fact, entities: Found, sources: Sources) -> Looked:
         items = [_entity(entities, role) for role in about]
-        ways = 1
+        n_combinations = 1
         for item in items:
-            ways *= item.candidates
-        return Looked(counted(web, pattern, [item.id for item in items], sources), ways)
+            n_combinations *= item.candidates
+        return Looked(counted(web, pattern, [item.id for item in items], sources), n_combinations)
 
     return Feature(about, look_up)
 

@@ -76,4 +76,4 @@ def shaped(response: Response, shape: type[S]) -> S:
     except ValidationError as failure:
         first = failure.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
-        raise NoAnswer(f"the answer has another shape: {place}: {first['msg']}") from None
+        raise NoAnswer(f"the response has an unexpected shape: {place}: {first['msg']}") from None

@@ -100,7 +100,7 @@ def read_item(response: Response, language: str) -> Entity | None:
     """Return the item in a response, with redirects followed; None if it does not exist."""
     items = list(shaped(response, _Items).entities.values())
     if len(items) != 1:
-        raise NoAnswer(f"the answer has {len(items)} items instead of one")
+        raise NoAnswer(f"the response has {len(items)} items instead of one")
     if items[0].missing is not None:
         return None
     link = items[0].sitelinks.get(f"{language.replace('-', '_')}wiki")
@@ -112,7 +112,7 @@ def read_ids(response: Response) -> list[str]:
     rows = shaped(response, _Results).results.bindings
     ids = [row["item"].value.removeprefix(_ENTITY) if "item" in row else "" for row in rows]
     if not all(_ITEM.fullmatch(item) for item in ids):
-        raise NoAnswer("the answer binds something other than items")
+        raise NoAnswer("the response binds something other than items")
     return ids
 
 
@@ -123,7 +123,7 @@ def read_count(response: Response) -> int | None:
         return None
     value = rows[0].get("n")
     if len(rows) > 1 or value is None or value.datatype != _INTEGER or not re.fullmatch(r"\d+", value.value):
-        raise NoAnswer("the answer binds something other than one whole number")
+        raise NoAnswer("the response binds something other than one whole number")
     return int(value.value)
 
 
@@ -135,7 +135,7 @@ def by_id(web: Transport, item: str, sources: Sources) -> Entity:
         NoAnswer: If the request fails.
     """
     if not _ITEM.fullmatch(item):
-        raise NotFound(f"{item!r} is no id of an item")
+        raise NotFound(f"{item!r} is not the id of an item")
     query = {
         "action": "wbgetentities",
         "format": "json",

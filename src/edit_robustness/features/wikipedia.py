@@ -46,7 +46,7 @@ def read_views(response: Response, month: str) -> int | None:
         return None
     items = shaped(response, _Views).items
     if [item.timestamp[:6] for item in items] != [month.replace("-", "")]:
-        raise NoAnswer(f"the answer is not about {month} alone")
+        raise NoAnswer(f"the response is not about {month} only")
     return items[0].views
 
 
@@ -54,7 +54,7 @@ def read_page(response: Response) -> _Page:
     """Return the single page in a response, with redirects followed."""
     pages = shaped(response, _Query).query.pages
     if len(pages) != 1:
-        raise NoAnswer(f"the answer has {len(pages)} pages instead of one")
+        raise NoAnswer(f"the response has {len(pages)} pages instead of one")
     return pages[0]
 
 

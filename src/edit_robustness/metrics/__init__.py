@@ -1,5 +1,5 @@
-"""Answers to scores. Metrics read tables of answers and never learn which method made an edit.
+"""Scores of answers. Metrics read tables of answers, and do not depend on the method that made an edit.
 
-Every score carries its protocol: ``free`` (what the model said when left to speak) or ``teacher_forced`` (how
-probable it held the objects). The two answer different questions and are never mixed.
+Every score carries its protocol: ``free`` (free generation) or ``teacher_forced`` (the probability of the objects). The
+two answer different questions and are never mixed.
 """

@@ -1,4 +1,4 @@
-"""The other opinion on a conversation: what a judge model is asked, how its reply is read, and the table of both."""
+"""Judge model for conversations: the question to the judge, its reply, and the table of both opinions."""
 
 from __future__ import annotations
 
@@ -29,43 +29,48 @@ JUDGED_COLUMNS = ["model", "method", "fact_id", "subject", "judge", "label", "ru
 
 
 def question(transcript: Transcript, fact: Fact) -> list[Turn]:
-    """What the judge is asked about one conversation."""
+    """Return the messages that ask the judge about one conversation."""
     speakers = {"user": "Tester", "assistant": "Model"}
-    # as JSON strings, so that no turn can pass itself off as another
-    said = "\n".join(f"{speakers[turn.role]}: {json.dumps(turn.text, ensure_ascii=False)}" for turn in transcript.turns)
-    about = f"Question: {fact.statement} ...\nNew answer: {_all(fact.target_new, fact.target_new_aliases)}"
+    # JSON strings, so that the text of one turn cannot imitate another turn
+    dialogue = "\n".join(
+        f"{speakers[turn.role]}: {json.dumps(turn.text, ensure_ascii=False)}" for turn in transcript.turns
+    )
+    question_lines = f"Question: {fact.statement} ...\nNew answer: {_all(fact.target_new, fact.target_new_aliases)}"
     old = f"Old answer: {_all(fact.target_true, fact.target_true_aliases)}"
-    return [Turn("system", _BRIEF), Turn("user", f"{about}\n{old}\nThe conversation:\n{said}")]
+    return [Turn("system", _BRIEF), Turn("user", f"{question_lines}\n{old}\nThe conversation:\n{dialogue}")]
 
 
 def read_labels(reply: str) -> dict[str, bool] | None:
-    """The labels in a judge's reply; None unless it is one JSON object (alone, or in one code fence) of all labels."""
+    """Read the labels from a judge's reply.
+
+    Returns None unless the reply is one JSON object (alone, or in one code fence) with all labels.
+    """
     text = reply.strip()
-    fenced = _FENCED.fullmatch(text)
+    fence = _FENCED.fullmatch(text)
     try:
-        found = json.loads(fenced[1] if fenced else text, object_pairs_hook=_distinct)
+        labels = json.loads(fence[1] if fence else text, object_pairs_hook=_distinct)
     except (json.JSONDecodeError, RecursionError):
         return None
-    if not isinstance(found, dict) or set(found) != set(LABELS) or not all(type(v) is bool for v in found.values()):
+    if not isinstance(labels, dict) or set(labels) != set(LABELS) or not all(type(v) is bool for v in labels.values()):
         return None
-    return {label: found[label] for label in LABELS}
+    return {label: labels[label] for label in LABELS}
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object; nothing where it names a key twice."""
+    """Build an object from its pairs, or an empty one if a key is repeated."""
     return dict(pairs) if len(dict(pairs)) == len(pairs) else {}
 
 
 def judged_table(verdicts: pd.DataFrame, replies: Mapping[tuple[str, str], str], judge: str) -> pd.DataFrame:
-    """One row a conversation that was judged and label, with `JUDGED_COLUMNS`.
+    """Build a table with one row per conversation and label that the judge was asked about, with `JUDGED_COLUMNS`.
 
     Args:
-        verdicts: See `conversation.VERDICT_COLUMNS`, of one model.
-        replies: The judge's words by method and fact.
-        judge: Its name.
+        verdicts: Rows of one model with `conversation.VERDICT_COLUMNS`.
+        replies: The judge's reply by method and fact id.
+        judge: The judge's name.
 
     Returns:
-        `rules` and `judged` are 1 or 0; `judged` is missing where the reply could not be read.
+        `rules` and `judged` are 1 or 0; `judged` is NaN if the reply could not be read.
     """
     rows = []
     for row in verdicts.to_dict(orient="records"):

@@ -1,8 +1,8 @@
-"""How a generated text reads: whether it goes round in circles, and how varied its words are.
+"""Fluency of generated text: repetition and the variety of its words.
 
-Both look at words and punctuation marks and not at a model's tokens, so that models can be compared. The texts here
-end with their first sentence, where published evaluations let a model write on for 100 tokens: longer texts have more
-n-grams and so a higher entropy, and figures of the two kinds cannot be compared.
+Both metrics count words and punctuation marks instead of tokens, so that models can be compared. Texts here end with
+their first sentence, while published evaluations generate 100 tokens. Longer texts have more n-grams and so a higher
+entropy, so the two must not be compared.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ _REPEATED = 2
 
 
 def words(text: str) -> list[str]:
-    """Words and punctuation marks in small letters; scripts that write no spaces count a character as a word."""
+    """Split a text into words and punctuation marks in lower case; in scripts without spaces a character is a word."""
     return _WORD.findall(text.casefold())
 
 
 def ngrams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
-    """How often each run of `n` tokens occurs."""
+    """Count each n-gram of `n` tokens."""
     return Counter(zip(*(tokens[i:] for i in range(n)), strict=False))
 
 
 def entropy(counts: Counter[tuple[str, ...]]) -> float:
-    """Shannon's entropy of a frequency distribution, in bits."""
+    """Compute Shannon's entropy of a frequency distribution, in bits."""
     total = sum(counts.values())
     return sum(-count / total * log2(count / total) for count in counts.values())
 
 
 def ngram_entropy(text: str) -> float:
-    """The generation entropy of a text, in bits: high where it is varied, 0 where it says one thing over and over.
+    """Compute the generation entropy of a text, in bits: high for varied text, 0 for text that repeats one word.
 
-    The mean of the entropies of bigrams and trigrams with the weights 2/3 and 4/3, after Zhang et al. 2018,
-    "Generating Informative and Diverse Conversational Responses via Adversarial Information Maximization", as Meng et
-    al. 2022, "Locating and Editing Factual Associations in GPT", weigh them. NaN for fewer than three words.
+    It is the mean of the entropies of bigrams and trigrams, weighted by 2/3 and 4/3 as in Meng et al. 2022, "Locating
+    and Editing Factual Associations in GPT". The metric is from Zhang et al. 2018, "Generating Informative and Diverse
+    Conversational Responses via Adversarial Information Maximization". NaN for fewer than three words.
     """
     tokens = words(text)
     if len(tokens) < max(_WEIGHTS):
@@ -48,9 +48,9 @@ def ngram_entropy(text: str) -> float:
 
 
 def repetition(text: str) -> float:
-    """The share of bigrams that were there before: 1 - distinct / all; NaN for fewer than two words.
+    """Compute the share of repeated bigrams: 1 - distinct / all; NaN for fewer than two words.
 
-    After seq-rep-n of Welleck et al. 2020, "Neural Text Generation with Unlikelihood Training", with bigrams because
+    It is seq-rep-n of Welleck et al. 2020, "Neural Text Generation with Unlikelihood Training", with bigrams because
     the texts are short.
     """
     counts = ngrams(words(text), _REPEATED)

@@ -1,7 +1,7 @@
-"""A language model as a judge of answers: one more protocol, beside the rule that reads names.
+"""Language model as a judge of answers: a further protocol besides the rule that matches names.
 
-The judge sees the question, the answer and both objects, under letters that say nothing, and replies with one letter.
-A reply that is not exactly that is not guessed at: it stays unread, and is counted as such.
+The judge sees the question, the answer and both objects under neutral letters, and replies with one letter. A reply
+that is not exactly one letter is not interpreted. It counts as unreadable.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ _INSTRUCTIONS = (
 
 
 def is_judged(answers: pd.DataFrame) -> pd.Series:
-    """Which answers a judge is asked about: those that the edit shall change, and that name an object to compare."""
+    """Select the answers that a judge is asked about: those of probes whose answer the edit should change."""
     return answers["family"].isin(("edit", "portability"))
 
 
 def options(new: str, old: str) -> dict[str, tuple[str, str]]:
-    """For each letter the verdict that it stands for, and its wording.
+    """Return for each letter the verdict that it stands for, and its wording.
 
-    Objects stand by alphabet, so that a judge with a liking for the first letter favours neither; an old object that
-    is not known (empty) has no letter.
+    Objects are sorted by name, so that a judge with a preference for the first letter favours neither. An unknown
+    (empty) old object has no letter.
     """
-    known = sorted((name, verdict) for name, verdict in ((new, "new"), (old, "old")) if name)
-    neither = "something else, several of these, or nothing"
-    listed = [*((verdict, name) for name, verdict in known), ("neither", neither)]
-    return dict(zip("ABC", listed, strict=False))
+    objects = sorted((name, verdict) for name, verdict in ((new, "new"), (old, "old")) if name)
+    neither_wording = "something else, several of these, or nothing"
+    choices = [*((verdict, name) for name, verdict in objects), ("neither", neither_wording)]
+    return dict(zip("ABC", choices, strict=False))
 
 
 def conversation(prompt: str, text: str, new: str, old: str) -> tuple[Turn, ...]:
-    """What the judge is shown of one answer.
+    """Return the messages that show one answer to the judge.
 
     Args:
-        prompt: What was asked.
-        text: What was said.
+        prompt: The prompt of the probe.
+        text: The answer.
         new: The new object.
-        old: The old one; empty where it is not known.
+        old: The old object; empty if it is unknown.
     """
     lines = [
         f"Prompt: {prompt}",
@@ -61,20 +61,20 @@ def conversation(prompt: str, text: str, new: str, old: str) -> tuple[Turn, ...]
 
 
 def conversations(answers: pd.DataFrame) -> list[tuple[Turn, ...]]:
-    """One conversation for each answer, in order."""
-    shown = answers[["prompt", "text", "target_new", "target_true"]].itertuples(index=False)
-    return [conversation(*row) for row in shown]
+    """Return one conversation with the judge per answer, in order."""
+    rows = answers[["prompt", "text", "target_new", "target_true"]].itertuples(index=False)
+    return [conversation(*row) for row in rows]
 
 
 def read_reply(reply: str, new: str, old: str) -> str:
-    """``new``, ``old`` or ``neither``; empty where the reply is not exactly one letter of those that were offered."""
-    found = _REPLY.fullmatch(reply)
-    return options(new, old).get(found.group(1), ("", ""))[0] if found else ""
+    """Return ``new``, ``old`` or ``neither``; empty if the reply is not exactly one of the letters on offer."""
+    match = _REPLY.fullmatch(reply)
+    return options(new, old).get(match.group(1), ("", ""))[0] if match else ""
 
 
 def judgements_table(answers: pd.DataFrame, replies: Sequence[str], judge: str) -> pd.DataFrame:
-    """`JUDGEMENT_COLUMNS`: what the judge replied to each answer, and how it was read."""
+    """Build a table with the judge's reply to each answer and its verdict, with `JUDGEMENT_COLUMNS`."""
     objects = answers[["target_new", "target_true"]].itertuples(index=False)
-    read = [read_reply(reply, *pair) for reply, pair in zip(replies, objects, strict=True)]
-    table = answers[["model", "method", "probe_id"]].assign(judge=judge, reply=list(replies), judged=read)
+    verdicts = [read_reply(reply, *pair) for reply, pair in zip(replies, objects, strict=True)]
+    table = answers[["model", "method", "probe_id"]].assign(judge=judge, reply=list(replies), judged=verdicts)
     return table.astype({"reply": str, "judged": str}).reset_index(drop=True)

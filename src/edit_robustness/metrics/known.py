@@ -1,7 +1,7 @@
-"""Tell whether an answer names a stable object of the right type, and which object it names.
+"""Prior knowledge: whether an answer names a stable object of the right type, and which object it names.
 
-An unchanged answer is a sign of unchanged knowledge only where the unedited model knows something: where its answer
-names no object of the relation, the same words say nothing but that the wording stayed.
+An unchanged answer shows unchanged knowledge only if the unedited model knows something. If its answer names no object
+of the relation, equal words show only that the wording is the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ARTICLE = re.compile(r"^(?:the|an?)\s+")
 
 
 def named_object(row: Mapping[Any, Any]) -> str:
-    """Return the object that an answer names: the new one, the true one or one of its relation's; empty for none.
+    """Return the object that an answer names: the new one, the true one or another of its relation; empty for none.
 
     Args:
         row: A row of the table of answers, with `verdict`.
@@ -34,11 +34,11 @@ def named_object(row: Mapping[Any, Any]) -> str:
 
 
 def is_known(row: Mapping[Any, Any]) -> bool:
-    """Whether an answer names a right object, and in a stable way.
+    """Check whether an answer names a right object in a stable way.
 
-    A right object is the true one or, where that is not known, any of `relation_objects`. It is stable if the answer
-    opens with it, but for an article: then the greedy path and teacher forcing agree on it, token by token. A question
-    may be answered in a whole sentence, so there it may stand anywhere in the first sentence.
+    A right object is the true one or, if that is unknown, any of `relation_objects`. It is stable if the answer begins
+    with it, apart from an article. Greedy decoding and teacher forcing then agree on it, token by token. A question
+    may be answered in a whole sentence, so there the object may be anywhere in the first sentence.
 
     Args:
         row: A row of the table of answers, with `verdict` and `sentence`.
@@ -52,9 +52,9 @@ def is_known(row: Mapping[Any, Any]) -> bool:
 
 
 def opens_with(sentence: str, names: Names) -> bool:
-    """Whether one of some names, all of which count the same, is the first thing in a sentence but for an article."""
-    said, opening = fold(_OPENING.sub("", sentence)), re.compile(any_name(names))
-    return any(opening.match(text) is not None for text in (said, _ARTICLE.sub("", said)))
+    """Check whether a sentence begins with one of some equivalent names, apart from an article."""
+    start, opening = fold(_OPENING.sub("", sentence)), re.compile(any_name(names))
+    return any(opening.match(text) is not None for text in (start, _ARTICLE.sub("", start)))
 
 
 def _relation_object(row: Mapping[Any, Any]) -> Names:
@@ -64,9 +64,11 @@ def _relation_object(row: Mapping[Any, Any]) -> Names:
 
 @lru_cache(maxsize=4096)
 def _first_object(text: str, cell: str, subject: str) -> Names:
-    """Return all names of the object that the first sentence of a text names first; none if it names none."""
-    said = _letters(text)
-    objects = [names for names, letters in _readable(cell) if any(own in said for own in letters)]
+    """Return all names of the object that the first sentence of a text names first; empty if it names none."""
+    text_letters = _letters(text)
+    objects = [
+        names for names, letters in _readable(cell) if any(name_letters in text_letters for name_letters in letters)
+    ]
     if verdict(text, _flat(objects), (), besides=(subject,)) != "new":
         return ()
     while len(objects) > 1:
@@ -78,7 +80,7 @@ def _first_object(text: str, cell: str, subject: str) -> Names:
 
 @lru_cache(maxsize=256)
 def _readable(cell: str) -> tuple[tuple[Names, Names], ...]:
-    """Return each object's names, and their letters by which most objects can be ruled out at little cost."""
+    """Return each object's names, and their letters, which rule out most objects at little cost."""
     return tuple((names, tuple(map(_letters, names))) for names in read_objects(cell))
 
 

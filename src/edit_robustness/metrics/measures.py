@@ -1,8 +1,8 @@
-"""Every metric: its name, the answers that it reads, the function that measures it, and where the report shows it.
+"""Metrics: the name of each, the answers that it reads, the function that measures it, and its place in the report.
 
-To add a metric, write a function and add a `Metric` to `METRICS`; the report needs nothing else. A function takes the
-answers of its families, in any number, and gives a value for each row (by the table's index): 0 or 1, or a real number
-with a unit. NaN stands for what could not be measured. Rows that the metric says nothing about are left out.
+To add a metric, write a function and add a `Metric` to `METRICS`. The report needs nothing else. A function takes the
+answers of its families, in any number, and returns a value per row (by the table's index): 0 or 1, or a real number
+with a unit. NaN stands for a value that could not be measured. Rows that the metric does not apply to are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from edit_robustness.metrics.fluency import ngram_entropy, repetition
 
 SHARE = "share"
-"""The unit of metrics that are 0 or 1: their mean is a share, with an interval inside [0, 1]."""
+"""Unit of metrics that are 0 or 1. Their mean is a share, with an interval inside [0, 1]."""
 
 EDIT, PORTABILITY, LOCALITY = ("edit",), ("portability",), ("locality",)
 ALL = (*EDIT, *PORTABILITY, *LOCALITY)
@@ -30,25 +30,26 @@ class Metric:
     """One metric under one protocol.
 
     Attributes:
-        name: Its name in tables.
+        name: The name in tables.
         protocol: ``free``, ``teacher_forced``, ``next_token`` (the distribution after the prompt, before anything is
-            said), ``judge``, or one of your own; values of different protocols are never averaged.
-        families: The families of probes that it reads.
-        measure: Answers to values. Beside the columns of docs/reference/answers.md it finds `verdict` (``new``,
-            ``old`` or ``neither``: which object the first sentence names; ``cut``: a limit of tokens ended the answer
-            before it named one), `sentence` (that sentence), the same two of the unedited model as `verdict_unedited`
-            and `sentence_unedited` (missing where it was not asked), and `judged` (a judge's verdict, ``cut`` where
-            it is neither and the answer was cut, empty where it could not be read, missing where nobody judged).
+            generated), ``judge``, or your own; values of different protocols are never averaged.
+        families: The families of probes that the metric reads.
+        measure: Function from answers to values. Besides the columns of docs/reference/answers.md, the answers have `verdict`
+            (``new``, ``old`` or ``neither``: the object that the first sentence names; ``cut``: the token limit ended
+            the answer before it named one), `sentence` (the first sentence), the same two of the unedited model as
+            `verdict_unedited` and `sentence_unedited` (missing if it was not asked), and `judged` (a judge's verdict;
+            ``cut`` if it is neither and the answer was cut, empty if it could not be read, missing without a judge).
             Answers of the family locality have `named` (the object that the first sentence names, empty for none) and
             `known` (whether that is a stable object of the right type), and both as `named_unedited` and
             `known_unedited`.
-        description: What it measures, in one line.
-        label: Its name in figures and in the report; one name has one label.
-        unit: `SHARE` for 0 and 1, else the unit of its values.
-        higher_is_better: None if neither is better by itself.
-        cell: Whether the cells of the heat map show it, for its families under its protocol.
-        columns: The families for which the table beside the heat map has a column of it; None for all that it reads.
-        on_all_prompts: Of a metric over known prompts, the name of the same metric over all prompts.
+        description: Description of the metric in one line.
+        label: The name in figures and in the report; one name has one label.
+        unit: `SHARE` for 0 and 1, else the unit of the values.
+        higher_is_better: None if neither direction is better.
+        cell: Whether the cells of the heat map show the metric, for its families under its protocol.
+        columns: The families for which the table below the heat map has a column for the metric; None for all families
+            that it reads.
+        on_all_prompts: For a metric over known prompts, the name of the same metric over all prompts.
     """
 
     name: str
@@ -65,68 +66,71 @@ class Metric:
 
 
 def names(verdict: str) -> Measure:
-    """Free generation: whether the first sentence names this object first (or neither)."""
+    """Return a measure of free generation: whether the first sentence names this object first (or neither)."""
 
     def measure(answers: pd.DataFrame) -> pd.Series:
-        asked = answers if verdict == "new" else _with_old_object(answers)
-        return (asked["verdict"] == verdict).astype(float)
+        rows = answers if verdict == "new" else _with_old_object(answers)
+        return (rows["verdict"] == verdict).astype(float)
 
     return measure
 
 
 def judged(verdict: str) -> Measure:
-    """A judge's verdict; NaN where its reply could not be read."""
+    """Return a measure of a judge's verdict; NaN if its reply could not be read."""
 
     def measure(answers: pd.DataFrame) -> pd.Series:
-        read = answers.loc[answers["judged"].notna(), "judged"]
-        return (read == verdict).astype(float).where(read != "")
+        verdicts = answers.loc[answers["judged"].notna(), "judged"]
+        return (verdicts == verdict).astype(float).where(verdicts != "")
 
     return measure
 
 
 def unchanged(answers: pd.DataFrame) -> pd.Series:
-    """Whether the answer is that of the unedited model: the same object or, if both name none, the same words.
+    """Compare each answer with the unedited model's: the same object or, if both name none, the same words.
 
-    NaN where the model's log-probabilities are no numbers: what it says then says nothing. NaN also where either
-    answer was cut before it named an object: whatever it would have gone on to say decides, so `cut` counts it.
+    The value is NaN if the model's log-probabilities are not finite, because its output is then meaningless. It is also
+    NaN if either answer was cut before it named an object, because the rest would have decided; `cut` counts these.
     """
     same_object = answers["named"] == answers["named_unedited"]
     same_words = (answers["named"] != "") | (answers["sentence"] == answers["sentence_unedited"])
-    known = np.isfinite(answers["logprob_new"]) & ~_is_cut(answers) & answers["verdict_unedited"].notna()
-    return (same_object & same_words).astype(float).where(known)
+    is_measurable = np.isfinite(answers["logprob_new"]) & ~_is_cut(answers) & answers["verdict_unedited"].notna()
+    return (same_object & same_words).astype(float).where(is_measurable)
 
 
 def top_unchanged(answers: pd.DataFrame) -> pd.Series:
-    """Whether the most probable next token is that of the unedited model; NaN where it was not measured."""
+    """Compare the most probable next token with the unedited model's; NaN if it was not measured."""
     return answers["top_unchanged"].astype("boolean").astype("Float64")
 
 
 def of_known(measure: Measure) -> Measure:
     """Restrict a metric to prompts that the unedited model answers with a stable object of the right type.
 
-    Where the unedited model has no answer, whether it knows the prompt is not known: NaN.
+    Without an answer of the unedited model it is unknown whether it knows the prompt, so the value is NaN.
     """
 
     def measure_known(answers: pd.DataFrame) -> pd.Series:
-        asked = answers["verdict_unedited"].notna()
-        own = answers[~asked | answers["known_unedited"].eq(True)]
-        return measure(own).astype(float).where(asked.loc[own.index])
+        has_unedited = answers["verdict_unedited"].notna()
+        rows = answers[~has_unedited | answers["known_unedited"].eq(True)]
+        return measure(rows).astype(float).where(has_unedited.loc[rows.index])
 
     return measure_known
 
 
 def cut(answers: pd.DataFrame) -> pd.Series:
-    """Whether a limit of tokens ended the answer before it named an object; of locality, this one or the unedited's."""
+    """Mark answers that the token limit cut before they named an object.
+
+    A locality answer also counts if the unedited model's answer was cut.
+    """
     return _is_cut(answers).astype(float)
 
 
 def _is_cut(answers: pd.DataFrame) -> pd.Series:
-    compared = answers["family"].isin(LOCALITY)
-    return (answers["verdict"] == "cut") | (compared & (answers["verdict_unedited"] == "cut"))
+    is_locality = answers["family"].isin(LOCALITY)
+    return (answers["verdict"] == "cut") | (is_locality & (answers["verdict_unedited"] == "cut"))
 
 
 def matches_new(answers: pd.DataFrame) -> pd.Series:
-    """Teacher forcing: whether every token of the new object is the most probable one."""
+    """Check by teacher forcing whether every token of the new object is the most probable one."""
     finite = np.isfinite(answers["logprob_new"]) & (
         np.isfinite(answers["logprob_true"]) | (answers["target_true"] == "")
     )
@@ -134,36 +138,36 @@ def matches_new(answers: pd.DataFrame) -> pd.Series:
 
 
 def matches_old(answers: pd.DataFrame) -> pd.Series:
-    """Whether every token of the old object is the most probable one, and not the new object's."""
-    return _of_both(answers, lambda asked: asked["match_true"].astype(bool) & ~asked["match_new"].astype(bool))
+    """Check whether every token of the old object is the most probable one, but not every token of the new object."""
+    return _of_both(answers, lambda rows: rows["match_true"].astype(bool) & ~rows["match_new"].astype(bool))
 
 
 def matches_neither(answers: pd.DataFrame) -> pd.Series:
-    """Whether neither object is matched."""
-    return _of_both(answers, lambda asked: ~(asked["match_true"].astype(bool) | asked["match_new"].astype(bool)))
+    """Check whether neither object matches token by token."""
+    return _of_both(answers, lambda rows: ~(rows["match_true"].astype(bool) | rows["match_new"].astype(bool)))
 
 
 def prefers_new(answers: pd.DataFrame) -> pd.Series:
-    """Whether the new object is the more probable one.
+    """Check whether the new object is the more probable one.
 
-    The efficacy and paraphrase scores of CounterFact: Meng et al. 2022, "Locating and Editing Factual Associations in
-    GPT".
+    These are the efficacy and paraphrase scores of CounterFact: Meng et al. 2022, "Locating and Editing Factual
+    Associations in GPT".
     """
-    return _of_both(answers, lambda asked: asked["logprob_new"] > asked["logprob_true"])
+    return _of_both(answers, lambda rows: rows["logprob_new"] > rows["logprob_true"])
 
 
 def prefers_true(answers: pd.DataFrame) -> pd.Series:
-    """CounterFact's neighbourhood score: whether the neighbour's own object is more probable than the edit's."""
-    return _of_both(answers, lambda asked: asked["logprob_true"] > asked["logprob_new"])
+    """Check whether the neighbour's true object is more probable than the edit's: CounterFact's neighbourhood score."""
+    return _of_both(answers, lambda rows: rows["logprob_true"] > rows["logprob_new"])
 
 
 def of_text(measure: Callable[[str], float]) -> Measure:
-    """A metric of the generated text alone."""
+    """Return a measure that depends on the generated text alone."""
     return lambda answers: answers["text"].map(measure).astype(float)
 
 
 def column(name: str) -> Measure:
-    """A number that the answers hold, where they hold it."""
+    """Return a measure that reads a numeric column of the answers."""
     return lambda answers: answers[name].astype(float)
 
 
@@ -172,17 +176,17 @@ def _with_old_object(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_both(answers: pd.DataFrame, test: Callable[[pd.DataFrame], pd.Series]) -> pd.Series:
-    """A test of both log-probabilities: NaN where one is not finite, nothing where there is no old object."""
-    asked = _with_old_object(answers)
-    finite = np.isfinite(asked["logprob_new"]) & np.isfinite(asked["logprob_true"])
-    return test(asked).astype(float).where(finite)
+    """Apply a test to both log-probabilities: NaN if one is not finite, no row if there is no old object."""
+    rows = _with_old_object(answers)
+    finite = np.isfinite(rows["logprob_new"]) & np.isfinite(rows["logprob_true"])
+    return test(rows).astype(float).where(finite)
 
 
 _success = partial(Metric, "success", label="New object", higher_is_better=True, cell=True, columns=())
 _reversion = partial(Metric, "reversion", label="Old object", higher_is_better=False, columns=())
 _neither = partial(Metric, "neither", label="Neither object", higher_is_better=False, columns=())
 _cut_off = partial(Metric, "cut", label="Cut off", higher_is_better=False)
-_portability = partial(Metric, "portability", label="Consequences", higher_is_better=True, cell=True)
+_portability = partial(Metric, "portability", label="Portability", higher_is_better=True, cell=True)
 _locality = partial(Metric, "locality", label="Known answers unchanged", higher_is_better=True, cell=True)
 _top_token = partial(Metric, protocol="next_token", families=LOCALITY, higher_is_better=True, columns=())
 
@@ -214,7 +218,7 @@ METRICS: tuple[Metric, ...] = (
         "free",
         ALL,
         of_text(ngram_entropy),
-        "Entropy of the answer's word pairs and triples.",
+        "Entropy of the answer's bigrams and trigrams.",
         label="N-gram entropy",
         unit="bits",
         columns=EDIT,
@@ -224,7 +228,7 @@ METRICS: tuple[Metric, ...] = (
         "free",
         ALL,
         of_text(repetition),
-        "Share of word pairs that repeat an earlier one.",
+        "Share of bigrams that repeat an earlier one.",
         label="Repeated bigrams",
         unit="of bigrams",
         higher_is_better=False,
@@ -260,7 +264,7 @@ METRICS: tuple[Metric, ...] = (
         "next_token",
         ALL,
         column("margin"),
-        "Log-probability by which the first token leads the second.",
+        "Difference in log-probability between the most probable first token and the second.",
         label="Lead of the first token",
         unit="nats",
         columns=EDIT,
@@ -284,7 +288,7 @@ METRICS: tuple[Metric, ...] = (
         "next_token",
         LOCALITY,
         column("kl"),
-        "Divergence of the next token from the unedited model's.",
+        "KL divergence of the next-token distribution from the unedited model's.",
         label="Divergence",
         unit="nats",
         higher_is_better=False,
@@ -297,4 +301,4 @@ METRICS: tuple[Metric, ...] = (
     ),
     _portability("judge", PORTABILITY, judged("new"), "A judge says that the answer gives what follows.", columns=()),
 )
-"""All metrics; the order is that of tables."""
+"""All metrics, in the order of tables."""

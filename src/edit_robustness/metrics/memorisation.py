@@ -1,4 +1,4 @@
-"""What the unedited model knows of each fact, before any edit."""
+"""Prior knowledge of the unedited model about each fact, measured before any edit."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ MEMORISATION_COLUMNS = [
 
 
 def memorisation_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
-    """How well a model knows each fact, from its answers to the statements without any edit.
+    """Measure how well a model knows each fact, from its answers to the statements without any edit.
 
     Args:
         answers: One answer to the statement of each fact, by the unedited model (`tables.answers_to_table`).
         facts: The facts (`tables.facts_to_table`).
 
     Returns:
-        One row a fact that was asked, with `MEMORISATION_COLUMNS`. The perplexity of an object is
-        exp(-log-probability / tokens), as in paper 1; `recalled`: the first sentence of the free generation names
-        the true object (and not the counterfactual one before it); `recall_cut`: a limit of tokens ended the
-        generation before it named an object, so it counts as not recalled and might have been; `matched`: each token
-        of the true object is the most probable one.
+        One row per fact with an answer, with `MEMORISATION_COLUMNS`. The perplexity of an object is
+        exp(-log-probability / tokens), as in paper 1. `recalled`: the first sentence of the free generation names
+        the true object, and not the new object before it. `recall_cut`: the token limit ended the generation before it
+        named an object, so it counts as not recalled, although it might have been. `matched`: each token of the true
+        object is the most probable one.
 
     Raises:
-        ValueError: Where an answer is about a fact that is not in the table.
+        ValueError: If an answer is about a fact that is not in the table.
     """
     statements = answers[answers["kind"] == "statement"]
-    unknown = sorted(set(statements["fact_id"]) - set(facts["id"]))
-    if unknown:
-        raise ValueError(f"{len(unknown)} answers are about facts that are not in the table, the first: {unknown[0]}")
+    unknown_ids = sorted(set(statements["fact_id"]) - set(facts["id"]))
+    if unknown_ids:
+        raise ValueError(
+            f"{len(unknown_ids)} answers are about facts that are not in the table, the first: {unknown_ids[0]}"
+        )
     about = facts[["id", "relation", "page_views"]].rename(columns={"id": "fact_id"})
     table = statements.merge(about, on="fact_id", how="left", validate="many_to_one")
     outcomes = pd.Series([outcome(row) for row in table.to_dict(orient="records")], table.index, dtype="str")
@@ -47,5 +49,5 @@ def memorisation_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFra
 
 
 def perplexity(logprob: pd.Series, tokens: pd.Series) -> pd.Series:
-    """Perplexity from a summed natural log-probability and its number of tokens."""
+    """Compute perplexity from a summed natural log-probability and its number of tokens."""
     return (-logprob / tokens).map(np.exp)

@@ -1,10 +1,10 @@
-"""Which object a generated text names: the new one, the old one, or neither.
+"""Verdict on a generated text: whether it names the new object, the old one, or neither.
 
-After paper 1 ("Is it Possible to Edit Large Language Models Robustly?", arXiv 2402.05827): the first sentence is
-searched, and what stands after "instead of", "not" and the like is discarded. Unlike its released scoring, only
-the generated text is searched, never the prompt; names are matched as whole words, with their aliases
-(`text.matching`); and a negation reaches to the end of its clause, so that "not Paris but Lyon" names Lyon. Negations
-are known in English, Chinese, Japanese and Korean.
+The method follows paper 1 ("Is it Possible to Edit Large Language Models Robustly?", arXiv 2402.05827): it searches the
+first sentence and discards what follows "instead of", "not" and the like. Unlike the released scoring, it searches only
+the generated text and never the prompt. Names match as whole words, with their aliases (`text.matching`). A negation
+reaches to the end of its clause, so that "not Paris but Lyon" names Lyon. Negations are recognised in English, Chinese,
+Japanese and Korean.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Verdict = Literal["new", "old", "neither"]
 _SIDES: tuple[Verdict, Verdict] = ("new", "old")
 
 _CUT = "\ue001"
-"""Stands where a negated clause was taken out, so that what stood around it does not grow together to a name."""
+"""Mark that replaces a negated clause, so that the words around it cannot join to form a name."""
 
 _NEGATION = (
     r"\b(?:instead of|rather than|other than|as opposed to|unlike|never|neither|nor|no longer|cannot|not(?! only\b)"
@@ -34,35 +34,35 @@ _CHINESE = (
     r"(?<!是)(?:不(?:再|会|會|可能|应该?|應該?)?(?:是|叫|在|位于|位於|属于|屬於)(?!只)|(?:并|並|而|绝|絕)非)"
     r"[^,;:]*?(?=[,;:]|而[是在叫位属屬]|但|$)"
 )
-"""From 不是 and the like to the end of the clause; 是不是 asks, and 不只是 is "not only"."""
+"""Chinese negation: from 不是 and the like to the end of the clause; not 是不是 (a question) or 不只是 ("not only")."""
 
 _JAPANESE = (
     r"[^は,;:、。]*(?<!だけ)(?<!のみ)(?<!ばかり)"
     r"(?:(?:では|じゃ)(?:な(?!いか|いで|いだ)[いくか]|無[いく]|あり(?:ません(?!か)|え)|ございません)|でな[いく]|の代わり)"
 )
-"""What stands before ではない and the like, back to the topic or the clause; だけではなく is "not only"."""
+"""Japanese negation: from the topic or clause to ではない and the like; not だけではなく ("not only")."""
 
 _KOREAN = r"(?:(?<=[은는]\s)|(?<=[,;:])|^)(?:(?![은는]\s)[^,;:])*?(?<!만 )아(?:니[라고며지]|닌|닙|니다|니에|니었)"
-"""The same before 아니라 and the like; not 뿐만 아니라 ("not only")."""
+"""Korean negation: from the topic or clause to 아니라 and the like; not 뿐만 아니라 ("not only")."""
 
 _NEGATED = re.compile(_ENGLISH, re.DOTALL)
 _NEGATED_ELSEWHERE = re.compile("|".join((_CHINESE, _JAPANESE, _KOREAN)), re.DOTALL)
 _MAYBE_ELSEWHERE = re.compile("[不非아]|では|じゃ|でな|の代わり")
-"""Without one of these no text holds such a negation: looking for them takes long."""
+"""Characters of which any such negation contains one. This test saves the slow search in most texts."""
 
 
 def verdict(text: str, new: Sequence[str], true: Sequence[str], *, besides: Sequence[str] = ()) -> Verdict:
-    """Which object the first sentence of a generated text names.
+    """Return which object the first sentence of a generated text names.
 
     Args:
-        text: What the model generated, the prompt not included.
+        text: The generated text, without the prompt.
         new: The names of the new object.
         true: The names of the old object.
-        besides: Other names that it may hold, such as the subject's; no sentence ends inside one, and what sounds like
-            a negation inside one negates nothing.
+        besides: Other names that the text may contain, such as the subject's. A sentence does not end inside one, and
+            a negation word inside one negates nothing.
 
     Returns:
-        See `verdict_of_sentence`.
+        ``new``, ``old`` or ``neither``, as `verdict_of_sentence`.
     """
     return verdict_of_sentence(first_sentence(text, (*new, *true, *besides)), new, true, besides=besides)
 
@@ -70,40 +70,41 @@ def verdict(text: str, new: Sequence[str], true: Sequence[str], *, besides: Sequ
 def verdict_of_sentence(
     sentence: str, new: Sequence[str], true: Sequence[str], *, besides: Sequence[str] = (), taken_back: str = ""
 ) -> Verdict:
-    """Which object a sentence names.
+    """Return which object a sentence names.
 
     Args:
         sentence: The sentence.
         new: The names of the new object.
         true: The names of the old object.
-        besides: Other names that it may hold.
-        taken_back: A regular expression of what takes back a name right before it, in small letters.
+        besides: Other names that the sentence may contain.
+        taken_back: A regular expression, in lower case, of phrases that negate a name directly before them.
 
     Returns:
-        ``new`` or ``old``: the object that is named first outside negations; ``neither`` if there is none. At one
-        place the longest name counts: "New York" names New York and not York. Where the objects are answers (Yes and
-        No, True and False), "no" counts as an answer only: not in "no idea", and "not true" is neither.
+        ``new`` or ``old``: the object that is named first outside negations; ``neither`` if there is none. If names
+        overlap, the longest counts: "New York" names New York and not York. If the objects are answers (Yes and No,
+        True and False), "no" counts only as an answer: not in "no idea", and "not true" is neither.
     """
     names = (*new, *true)
-    said = fold(sentence)
+    text = fold(sentence)
     if taken_back:
-        said = _denied(names, taken_back).sub("…", said)
-    side = first_side(_affirmed(said, (*names, *besides)), (tuple(new), tuple(true)))
+        text = _compile_denial(names, taken_back).sub("…", text)
+    side = first_side(_drop_negated(text, (*names, *besides)), (tuple(new), tuple(true)))
     return "neither" if side is None else _SIDES[side]
 
 
-def _affirmed(said: str, names: tuple[str, ...]) -> str:
-    """A folded sentence without what is negated in it; a name such as "Never Let Me Go" negates nothing."""
-    kept, place = "", 0
-    while negated := _NEGATED.search(said, place):
-        spans = (named.span() for named in re.finditer(any_name(names), said))
-        name_end = next((end for start, end in spans if start <= negated.start() < end), 0)
-        kept += said[place:name_end] if name_end else said[place : negated.start()] + _CUT
-        place = name_end or negated.end()
-    said = kept + said[place:]
-    return _NEGATED_ELSEWHERE.sub(_CUT, said) if _MAYBE_ELSEWHERE.search(said) else said
+def _drop_negated(sentence: str, names: tuple[str, ...]) -> str:
+    """Remove negated clauses from a folded sentence; a name such as "Never Let Me Go" negates nothing."""
+    text, place = "", 0
+    while negation := _NEGATED.search(sentence, place):
+        spans = (match.span() for match in re.finditer(any_name(names), sentence))
+        name_end = next((end for start, end in spans if start <= negation.start() < end), 0)
+        text += sentence[place:name_end] if name_end else sentence[place : negation.start()] + _CUT
+        place = name_end or negation.end()
+    sentence = text + sentence[place:]
+    return _NEGATED_ELSEWHERE.sub(_CUT, sentence) if _MAYBE_ELSEWHERE.search(sentence) else sentence
 
 
 @lru_cache(1 << 10)
-def _denied(names: tuple[str, ...], taken_back: str) -> re.Pattern[str]:
+def _compile_denial(names: tuple[str, ...], taken_back: str) -> re.Pattern[str]:
+    """Compile a pattern that matches a name together with the words that take it back."""
     return re.compile(f"(?:{any_name(names)}){taken_back}")

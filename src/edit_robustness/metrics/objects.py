@@ -1,4 +1,4 @@
-"""Which object a model means by a free generation, where nobody told the true one."""
+"""Object of a free generation when the true object is unknown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edit_robustness.models.sentences import FULL_WIDTH_ENDS, first_sentence
 from edit_robustness.prompts.names import names_any
 
 MOST_WORDS = 5
-"""A longer phrase is a description or a sentence, and no name of an object."""
+"""Most words of an object's name. A longer phrase is a description or a sentence."""
 
 _IS = re.compile(r"\b(?:is|was|are|were)\b", re.IGNORECASE)
 _STANDS_FOR_SUBJECT = re.compile(r"(?:it|he|she|they|this|that|the answer)\s*", re.IGNORECASE)
@@ -24,18 +24,18 @@ _AROUND = f" \t\"'“”‘’«».,!?*_`{FULL_WIDTH_ENDS}"
 
 
 def object_said(text: str, subject: str) -> str:
-    """The object in a free generation; empty where it names none.
+    """Return the object that a free generation names; empty if it names none.
 
-    The first sentence up to the end of its first clause, and where that is long up to its first preposition ("Google to
-    help users"), without articles, quotation marks and punctuation. Of an answer in a whole sentence ("The capital of
-    France is Paris") the side of the verb that does not name the subject.
+    The object is the first clause of the first sentence, without articles, quotation marks and punctuation. A long
+    clause ends at its first preposition ("Google to help users"). If the answer is a whole sentence ("The capital of
+    France is Paris"), the object is the side of the verb that does not name the subject.
 
     Args:
-        text: What the model generated, the prompt not included.
-        subject: Who was asked about.
+        text: The generated text, without the prompt.
+        subject: The subject of the prompt.
     """
-    said = _beside_the_verb(first_sentence(text, [subject]).strip(), subject)
-    clause = _CLAUSE_END.split(f"{said} ")[0].strip(_AROUND)
+    phrase = _cut_at_verb(first_sentence(text, [subject]).strip(), subject)
+    clause = _CLAUSE_END.split(f"{phrase} ")[0].strip(_AROUND)
     if len(clause.split()) > MOST_WORDS and not _DESCRIPTION.match(clause):
         clause = _ADDITION.split(clause)[0]
     name = _OPENING.sub("", clause).strip(_AROUND)
@@ -45,7 +45,8 @@ def object_said(text: str, subject: str) -> str:
     return name
 
 
-def _beside_the_verb(sentence: str, subject: str) -> str:
+def _cut_at_verb(sentence: str, subject: str) -> str:
+    """Return the side of the verb that does not name the subject, or the whole sentence."""
     if not (verb := _IS.search(sentence)):
         return sentence
     before, after = sentence[: verb.start()], sentence[verb.end() :]

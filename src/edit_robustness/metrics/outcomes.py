@@ -1,4 +1,4 @@
-"""The outcome of an answer: which object it names, or that a limit of tokens ended it before it could name one."""
+"""Outcome of an answer: the object that it names, or that the token limit cut it before it named one."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ CUT: Outcome = "cut"
 def outcome(answer: Mapping[Any, Any]) -> Outcome:
     """Return the outcome of one answer.
 
-    A limit of tokens belongs to the measurement and not to the model. So an answer that it cut has the verdict of what
-    was said until then, and is ``cut``, never ``neither``, if that names no object. A model whose log-probabilities are
-    no numbers would say nothing after more tokens either, so its answers are never ``cut``.
+    The token limit is a property of the measurement and not of the model. So a cut answer has the verdict of its text
+    up to the cut, and is ``cut`` instead of ``neither`` if that names no object. A model whose log-probabilities are
+    not finite would name nothing with more tokens either, so its answers are never ``cut``.
 
     Args:
-        answer: A row of a table of answers: text, finished, logprob_new, subject, target_new, target_true and their
-            aliases.
+        answer: A row of a table of answers: text, finished, logprob_new, subject, target_new, target_true and the
+            aliases of both objects.
     """
     new = (answer["target_new"], *read_names(answer["target_new_aliases"]))
     true = (answer["target_true"], *read_names(answer["target_true_aliases"]))
-    said = verdict(answer["text"], new, true, besides=(answer["subject"],))
-    return CUT if said == "neither" and not answer["finished"] and isfinite(answer["logprob_new"]) else said
+    result = verdict(answer["text"], new, true, besides=(answer["subject"],))
+    return CUT if result == "neither" and not answer["finished"] and isfinite(answer["logprob_new"]) else result

@@ -1,4 +1,4 @@
-"""Tables in, figures out (plotly): what a table says, drawn so that its uncertainty is seen first.
+"""Figures (plotly) drawn from tables, with intervals wherever a table has them.
 
-A figure computes nothing: every point and interval stands in the table it was drawn from.
+A figure computes no estimate: every point and interval is in its table.
 """

@@ -1,4 +1,4 @@
-"""How well known a subject is, against what the model remembers of it; and every correlation with it, in one forest."""
+"""Figures of popularity: memorisation by page views, and a forest of correlations with page views."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL_FACT = 3
 
 
 def popularity_figure(memorisation: pd.DataFrame, decades: pd.DataFrame, trend: pd.DataFrame) -> go.Figure:
-    """Two panels a model: recall by decade of page views with intervals; each fact's perplexities with their curves.
+    """Draw two panels per model: recall by decade of page views, and each fact's perplexities with their curves.
 
     Args:
         memorisation: model, subject, log_views, perplexity_true, perplexity_new; facts without page views are skipped.
@@ -31,7 +31,7 @@ def popularity_figure(memorisation: pd.DataFrame, decades: pd.DataFrame, trend: 
     for model in models:
         before = f"{model}: " if len(models) > 1 else ""
         titles += [f"{before}Facts recalled without an edit", f"{before}Perplexity of the objects"]
-    figure = theme.panels(titles, columns=2, shared=False)
+    figure = theme.panels(titles, columns=2, shared_axes=False)
     for row, model in enumerate(models, start=1):
         figure.add_trace(_recall(decades[decades["model"] == model]), row=row, col=1)
         for target, colour in (("true", TRUE), ("new", NEW)):
@@ -72,7 +72,7 @@ def _curve(rows: pd.DataFrame, target: str, colour: str) -> go.Scatter:
 
 
 def _axes(figure: go.Figure, n_models: int) -> go.Figure:
-    figure.update_xaxes(tickvals=list(VIEWS), ticktext=list(VIEWS.values()), title_text="Page views a month")
+    figure.update_xaxes(tickvals=list(VIEWS), ticktext=list(VIEWS.values()), title_text="Page views per month")
     figure.update_yaxes(col=1, tickformat=".0%", rangemode="tozero")
     powers = list(range(0, 13, 1))
     figure.update_yaxes(col=2, tickvals=powers, ticktext=[_power(k) for k in powers], showticklabels=True)
@@ -84,16 +84,16 @@ def _power(k: int) -> str:
 
 
 def correlation_figure(correlations: pd.DataFrame, alpha: float = 0.05) -> go.Figure:
-    """A forest of Spearman correlations with page views; grey bars are what the number of facts cannot show.
+    """Draw a forest of Spearman correlations with page views; grey bars mark correlations too small to detect.
 
     Args:
         correlations: model, family, method, outcome, rho, low, high, n_facts, detectable, p_holm.
-        alpha: Marks are filled where p_holm is below.
+        alpha: Significance level; marks are filled if p_holm is below it.
     """
     rows = correlations.dropna(subset=["rho"]) if len(correlations) else correlations
     if not len(rows):
-        return theme.nothing("No correlation could be computed: the table says why.")
-    rows = _sorted(rows).reset_index(drop=True)
+        return theme.nothing("No correlation could be computed. The table contains the reasons.")
+    rows = _sort(rows).reset_index(drop=True)
     several = rows["model"].nunique() > 1
     labels = [_label(row, several) for row in rows.itertuples()]
     figure = go.Figure([_band(rows), *(_marks(rows, family, alpha) for family in ("memorisation", "edit"))])
@@ -105,7 +105,7 @@ def correlation_figure(correlations: pd.DataFrame, alpha: float = 0.05) -> go.Fi
     return theme.finish(figure, 150 + 26 * len(rows), barmode="overlay")
 
 
-def _sorted(rows: pd.DataFrame) -> pd.DataFrame:
+def _sort(rows: pd.DataFrame) -> pd.DataFrame:
     methods, outcomes = in_order(rows["method"], METHODS), in_order(rows["outcome"], OUTCOMES)
     places = {
         "family": rows["family"].map({"memorisation": 0, "edit": 1}),
@@ -126,21 +126,24 @@ def _band(rows: pd.DataFrame) -> go.Bar:
     return go.Bar(
         x=2 * rows["detectable"], base=-rows["detectable"], y=list(range(len(rows))), orientation="h", width=0.8,
         marker={"color": theme.faint(theme.GREY, 0.18), "line": {"width": 0}}, hoverinfo="skip",
-        name="Too small for this n to show",
+        name="Too small to detect with this n",
     )  # fmt: skip
 
 
 def _marks(rows: pd.DataFrame, family: str, alpha: float) -> go.Scatter:
-    chosen = rows[rows["family"] == family]
+    family_rows = rows[rows["family"] == family]
     colour = {"memorisation": TRUE, "edit": NEW}[family]
-    sure = chosen["p_holm"] < alpha
+    sure = family_rows["p_holm"] < alpha
     return go.Scatter(
-        x=chosen["rho"], y=chosen.index, mode="markers",
+        x=family_rows["rho"], y=family_rows.index, mode="markers",
         name={"memorisation": "Memorisation, no edit", "edit": "Edit outcomes, free generation"}[family],
         marker={"color": colour, "size": 10, "symbol": ["circle" if s else "circle-open" for s in sure],
                 "line": {"width": 2, "color": colour}},
-        error_x={**theme.bars(chosen["rho"], chosen["low"], chosen["high"]), "color": theme.faint(colour, 0.6)},
-        customdata=chosen[["low", "high", "p_holm", "n_facts", "detectable"]].to_numpy(),
+        error_x={
+            **theme.bars(family_rows["rho"], family_rows["low"], family_rows["high"]),
+            "color": theme.faint(colour, 0.6),
+        },
+        customdata=family_rows[["low", "high", "p_holm", "n_facts", "detectable"]].to_numpy(),
         hovertemplate="ρ = %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>Holm p = %{customdata[2]:.3f}"
-        "<br>%{customdata[3]} facts show |ρ| of %{customdata[4]:.2f} or more<extra></extra>",
+        "<br>%{customdata[3]} facts detect |ρ| of %{customdata[4]:.2f} or more<extra></extra>",
     )  # fmt: skip

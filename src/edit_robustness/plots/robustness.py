@@ -1,4 +1,4 @@
-"""Does an edit hold however people ask: success for each kind of prompt and method, and the gap between protocols."""
+"""Figures of robustness: success per kind of prompt and method, and the gap between protocols."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ PROTOCOL_COLOURS = {"free": "#0072B2", "teacher_forced": "#D55E00"}
 COMPARED = tuple(PROTOCOL_COLOURS)
 METHODS_A_ROW = 4
 MANY_KINDS = 14
-"""From so many kinds on, each has less room, so that a figure does not grow longer than two screens."""
+"""Number of kinds from which rows are lower, so that a figure stays within two screens."""
 
 
 def robustness_figure(rates: pd.DataFrame) -> go.Figure:
-    """Share of probes answered with the new object by free generation: a dot with its interval, kinds downwards.
+    """Draw the share of free generations with the new object: a dot with its interval per method, kinds as rows.
 
     Args:
         rates: model, method, kind, protocol, metric, value, low, high, n_probes, n_facts.
     """
-    chosen = rates[(rates["protocol"] == "free") & (rates["metric"] == "success")].dropna(subset=["value"])
-    if chosen.empty:
+    scores = rates[(rates["protocol"] == "free") & (rates["metric"] == "success")].dropna(subset=["value"])
+    if scores.empty:
         return theme.nothing("No probe of an edit was scored.")
-    models = list(chosen["model"].unique())
-    kinds, methods = in_order(chosen["kind"], KINDS), in_order(chosen["method"], METHODS)
+    models = list(scores["model"].unique())
+    kinds, methods = in_order(scores["kind"], KINDS), in_order(scores["method"], METHODS)
     figure = theme.panels(models if len(models) > 1 else [""], columns=2)
     for index, model in enumerate(models):
         for method in methods:
-            rows = chosen[(chosen["model"] == model) & (chosen["method"] == method)]
+            rows = scores[(scores["model"] == model) & (scores["method"] == method)]
             trace = _dots(rows, method, methods, kinds).update(showlegend=index == 0)
             figure.add_trace(trace, **theme.cell(index, 2, len(models)))
     _kind_axis(figure, kinds)
@@ -45,7 +45,7 @@ def robustness_figure(rates: pd.DataFrame) -> go.Figure:
 
 
 def _dots(rows: pd.DataFrame, method: str, methods: list[str], kinds: list[str]) -> go.Scatter:
-    """One method's dots, moved a little from its kind's line so that intervals do not lie on each other."""
+    """Draw one method's dots, shifted from the line of their kind so that intervals do not overlap."""
     step = 0.72 / max(len(methods), 1)
     shift = (methods.index(method) - (len(methods) - 1) / 2) * step
     colour = theme.colours(methods)[method]
@@ -76,27 +76,27 @@ def _kind_axis(figure: go.Figure, kinds: list[str]) -> None:
 
 
 def protocol_figure(rates: pd.DataFrame) -> go.Figure:
-    """Success by teacher forcing against free generation, joined by a line.
+    """Draw success by teacher forcing and by free generation, connected by a line.
 
     Args:
         rates: The table of `robustness_figure`.
     """
-    chosen = rates[(rates["metric"] == "success") & rates["protocol"].isin(COMPARED) & (rates["method"] != "none")]
-    chosen = chosen.dropna(subset=["value"])
-    if chosen.empty:
+    scores = rates[(rates["metric"] == "success") & rates["protocol"].isin(COMPARED) & (rates["method"] != "none")]
+    scores = scores.dropna(subset=["value"])
+    if scores.empty:
         return theme.nothing("No probe was scored under both protocols.")
-    several = chosen["model"].nunique() > 1
-    kinds, methods = in_order(chosen["kind"], KINDS), in_order(chosen["method"], METHODS)
+    several = scores["model"].nunique() > 1
+    kinds, methods = in_order(scores["kind"], KINDS), in_order(scores["method"], METHODS)
     cells = [
         (model, method)
-        for model in chosen["model"].unique()
+        for model in scores["model"].unique()
         for method in methods
-        if ((chosen["model"] == model) & (chosen["method"] == method)).any()
+        if ((scores["model"] == model) & (scores["method"] == method)).any()
     ]
     titles = [f"{model}, {theme.method_label(m)}" if several else theme.method_label(m) for model, m in cells]
     figure = theme.panels(titles, METHODS_A_ROW)
     for index, (model, method) in enumerate(cells):
-        rows = chosen[(chosen["model"] == model) & (chosen["method"] == method)]
+        rows = scores[(scores["model"] == model) & (scores["method"] == method)]
         for trace in _pair(rows, kinds, legend=index == 0):
             figure.add_trace(trace, **theme.cell(index, METHODS_A_ROW, len(cells)))
     _kind_axis(figure, kinds)

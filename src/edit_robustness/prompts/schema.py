@@ -277,9 +277,9 @@ def _template(row: FactRow, relations: Mapping[str, Relation]) -> str:
 
 def _other_names(name: str, aliases: tuple[str, ...]) -> tuple[str, ...]:
     """Return the aliases that differ from the name and from each other."""
-    first_of = {plain(alias): alias for alias in reversed(aliases)}
-    first_of.pop(plain(name), None)
-    return tuple(alias for alias in aliases if first_of.get(plain(alias)) is alias)
+    first_aliases = {plain(alias): alias for alias in reversed(aliases)}
+    first_aliases.pop(plain(name), None)
+    return tuple(alias for alias in aliases if first_aliases.get(plain(alias)) is alias)
 
 
 def _completions(rows: Iterable[CompletionRow]) -> tuple[Completion, ...]:

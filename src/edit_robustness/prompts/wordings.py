@@ -118,13 +118,13 @@ def _answer(fact: Fact) -> str:
 def template_wordings(fact: Fact, templates: Templates, parts: Iterable[str] = PARTS) -> list[Wording]:
     """Return the checked wordings of a fact from its data set and the templates."""
     relation = templates.relations.get(fact.relation)
-    of_type = subject_type(fact, templates)
+    type_of_subject = subject_type(fact, templates)
     makers = {
         "paraphrase": lambda: [put(text, fact.subject) for text in (relation.paraphrases if relation else ())],
         "question": lambda: [_question(fact, relation)],
         "cloze": lambda: [_cloze(fact, relation)],
-        "profile": lambda: _profile(fact, relation, of_type),
-        "dialogue": lambda: _dialogue(fact, of_type),
+        "profile": lambda: _profile(fact, relation, type_of_subject),
+        "dialogue": lambda: _dialogue(fact, type_of_subject),
         "reversed_question": lambda: _reversed_question(fact, relation),
     }
     given_wordings = brought(fact) if "paraphrase" in parts else []
@@ -250,20 +250,20 @@ def _harmless_sentences(fact: Fact, templates: Iterable[str]) -> list[str]:
     return [text for text in sentences if first_named(text, objects, besides=[fact.subject]) is None]
 
 
-def _profile(fact: Fact, relation: Relation | None, of_type: SubjectType) -> list[str]:
-    sentences = _harmless_sentences(fact, [*([relation.context] if relation else []), *of_type.profile])
+def _profile(fact: Fact, relation: Relation | None, type_of_subject: SubjectType) -> list[str]:
+    sentences = _harmless_sentences(fact, [*([relation.context] if relation else []), *type_of_subject.profile])
     return [" ".join(sentences)] if len(sentences) >= _FEWEST_SENTENCES else []
 
 
 def other_profile(fact: Fact, templates: Templates, avoided_type: SubjectType) -> str:
     """Return a profile of a fact's subject whose sentences differ from those of a subject of type `avoided_type`."""
     types = (subject_type(fact, templates), templates.subjects.get("thing", ANY_SUBJECT), ANY_SUBJECT)
-    of_type = next((candidate for candidate in types if candidate.name != avoided_type.name), ANY_SUBJECT)
-    return " ".join(_profile(fact, None, of_type))
+    type_of_subject = next((candidate for candidate in types if candidate.name != avoided_type.name), ANY_SUBJECT)
+    return " ".join(_profile(fact, None, type_of_subject))
 
 
-def _dialogue(fact: Fact, of_type: SubjectType) -> list[str]:
-    sentences = _harmless_sentences(fact, of_type.profile)
+def _dialogue(fact: Fact, type_of_subject: SubjectType) -> list[str]:
+    sentences = _harmless_sentences(fact, type_of_subject.profile)
     if len(sentences) < _FEWEST_SENTENCES:
         return []
     drawn_sentences = Random(f"{fact.id}/dialogue").sample(sentences, _FEWEST_SENTENCES)

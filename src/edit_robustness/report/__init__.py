@@ -1,7 +1,7 @@
-"""One page that says what was found, how sure it is, where edits broke, and what was run.
+"""Self-contained HTML reports of the results, their uncertainty, the failures and the settings of a run.
 
-A single HTML file that asks nothing of the network. Every number in it comes from a table it was given, and every text
-that a model or a fact table wrote is escaped by the template engine.
+Every number in a report comes from a table. The template engine escapes every text that a model or a fact table
+contains. The pages need no network.
 """
 
 from edit_robustness.report.page import Findings, render

@@ -1,4 +1,4 @@
-"""The page of conversations: how often an edit holds in them, beside paper 1's figures, and what was said."""
+"""Page of conversations: the share in which an edit holds, paper 1's figures for comparison, and transcripts."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ PAPER_1: Mapping[str, float] = {"reverts": 0.38, "denies_both": 0.22, "invents":
 """arXiv 2402.05827, RQ1: MEMIT, 50 facts, at most 5 rounds; it gives no other figures and no intervals."""
 
 SILENT = "no turn"
-"""Stage of a conversation in which no turn of the model had room."""
+"""Stage of a conversation whose context was too short for any turn of the model."""
 
 
 @dataclass(frozen=True)
 class Conversations:
-    """All that the page shows.
+    """All data of the page.
 
     Attributes:
-        verdicts: A row a conversation; see `metrics.conversation.VERDICT_COLUMNS`.
-        turns: A row a turn; see `metrics.conversation.TURN_COLUMNS`.
+        verdicts: One row per conversation, with `metrics.conversation.VERDICT_COLUMNS`.
+        turns: One row per turn, with `metrics.conversation.TURN_COLUMNS`.
         shares: model, method, label, value, low, high, n.
         agreement: model, judge, label and the columns of `statistics.agreement`; empty without a judge.
-        shown: Most transcripts for each model and method.
+        shown: Most transcripts per model and method.
         confidence: Level of all intervals.
-        failed_items: Items that could not be made: model, method, stage, fact_id, reason.
-        runs: What the items of each model were made with; see `datasets.run_record.made_with`.
+        failed_items: Items that failed: model, method, stage, fact_id, reason.
+        runs: Versions and settings that the items of each model were made with (`datasets.run_record.made_with`).
     """
 
     verdicts: pd.DataFrame
@@ -45,8 +45,8 @@ class Conversations:
     runs: Sequence[Mapping[str, Any]] = ()
 
 
-def render(found: Conversations) -> str:
-    """One self-contained HTML document; whatever a model, a tester or a table wrote is escaped."""
+def render(results: Conversations) -> str:
+    """Render one self-contained HTML document; every text of a model, a tester or a table is escaped."""
     return (
         environment()
         .get_template("conversations.html.j2")
@@ -54,28 +54,28 @@ def render(found: Conversations) -> str:
             style=Markup(style()),
             labels=VERDICTS,
             paper=PAPER_1,
-            models=list(dict.fromkeys([*found.shares["model"], *_models(found.failed_items)])),
-            shares=_with_failed(_shares(found.shares), found.failed_items),
-            agreement=records(found.agreement),
-            talks=_talks(found),
-            testers=sorted(set(found.verdicts["tester"])),
-            rounds=int(found.verdicts["rounds"].max()) if len(found.verdicts) else 0,
-            held=len(found.verdicts),
+            models=list(dict.fromkeys([*results.shares["model"], *_models(results.failed_items)])),
+            shares=_add_failed(_shares(results.shares), results.failed_items),
+            agreement=records(results.agreement),
+            talks=_talks(results),
+            testers=sorted(set(results.verdicts["tester"])),
+            rounds=int(results.verdicts["rounds"].max()) if len(results.verdicts) else 0,
+            held=len(results.verdicts),
             counts={
-                name: int(found.verdicts[name].sum()) for name in ("refused", "replaced", "unfinished", "cut_short")
+                name: int(results.verdicts[name].sum()) for name in ("refused", "replaced", "unfinished", "cut_short")
             },
-            cut=_cut(found.verdicts),
-            silent=_failed(found.failed_items, silent=True),
-            failed=_failed(found.failed_items, silent=False),
-            failed_items=failures_run(found.failed_items),
-            confidence=found.confidence,
-            run_mixed=mixed_run(found.runs),
+            cut=_count_cut(results.verdicts),
+            silent=_count_failed(results.failed_items, silent=True),
+            failed=_count_failed(results.failed_items, silent=False),
+            failed_items=failures_run(results.failed_items),
+            confidence=results.confidence,
+            run_mixed=mixed_run(results.runs),
         )
     )
 
 
-def _cut(verdicts: pd.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:
-    """For each model and method how many turns of the edited model a limit of tokens cut, and of how many."""
+def _count_cut(verdicts: pd.DataFrame) -> dict[tuple[str, str], tuple[int, int]]:
+    """Count for each model and method the turns of the edited model that the token limit cut, and all turns."""
     sums = verdicts.groupby(["model", "method"], sort=False)[["unfinished", "rounds"]].sum()
     return {key: (int(row["unfinished"]), int(row["rounds"])) for key, row in sums.iterrows()}  # type: ignore[misc]
 
@@ -88,16 +88,16 @@ _Shares = dict[str, dict[str, dict[str, Any]]]
 """For each model, method and label a share with its interval."""
 
 
-def _with_failed(shares: _Shares, items: pd.DataFrame) -> _Shares:
-    """The shares, with a line without figures for each method of which no conversation was held."""
-    whole = {model: dict(methods) for model, methods in shares.items()}
-    for model, method in {**_failed(items, silent=False), **_failed(items, silent=True)}:
-        whole.setdefault(model, {}).setdefault(method, {})
-    return {model: {m: own[m] for m in in_order(own, METHODS)} for model, own in whole.items()}
+def _add_failed(shares: _Shares, items: pd.DataFrame) -> _Shares:
+    """Add an empty line for each method without any conversation."""
+    lines = {model: dict(methods) for model, methods in shares.items()}
+    for model, method in {**_count_failed(items, silent=False), **_count_failed(items, silent=True)}:
+        lines.setdefault(model, {}).setdefault(method, {})
+    return {model: {m: cells[m] for m in in_order(cells, METHODS)} for model, cells in lines.items()}
 
 
-def _failed(items: pd.DataFrame, *, silent: bool) -> dict[tuple[str, str], int]:
-    """For each model and method how many conversations could not be held, or have no turn of the model."""
+def _count_failed(items: pd.DataFrame, *, silent: bool) -> dict[tuple[str, str], int]:
+    """Count for each model and method the conversations that failed, or that have no turn of the model."""
     if items.empty:
         return {}
     stages = [SILENT] if silent else ["prepare", "edit", "talk"]
@@ -106,7 +106,7 @@ def _failed(items: pd.DataFrame, *, silent: bool) -> dict[tuple[str, str], int]:
 
 
 def _shares(shares: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-    """By model, method and label; methods in their usual order."""
+    """Group the shares by model, method and label; methods in their usual order."""
     cells = {(row["model"], row["method"], row["label"]): row for row in records(shares)}
     return {
         str(model): {
@@ -117,18 +117,20 @@ def _shares(shares: pd.DataFrame) -> dict[str, dict[str, dict[str, dict[str, Any
     }
 
 
-def _talks(found: Conversations) -> list[tuple[str, str, list[dict[str, Any]]]]:
-    """By model and method each conversation that is shown: its verdict, its labels, and its turns with their claims."""
-    said = {key: records(rows) for key, rows in found.turns.groupby(["model", "method", "fact_id"], sort=False)}
+def _talks(results: Conversations) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Return by model and method the conversations to show: verdict, labels, and turns with their claims."""
+    turns_by_case = {
+        key: records(rows) for key, rows in results.turns.groupby(["model", "method", "fact_id"], sort=False)
+    }
     talks = []
-    for (model, method), rows in found.verdicts.groupby(["model", "method"], sort=False):
+    for (model, method), rows in results.verdicts.groupby(["model", "method"], sort=False):
         cases = [
             {
                 **verdict,
                 "labels": [VERDICTS[label] for label in VERDICTS if verdict[label]],
-                "turns": _with_claims(said[model, method, verdict["fact_id"]], verdict["stances"].split()),
+                "turns": _with_claims(turns_by_case[model, method, verdict["fact_id"]], verdict["stances"].split()),
             }
-            for verdict in records(rows.head(found.shown))
+            for verdict in records(rows.head(results.shown))
         ]
         talks.append((str(model), str(method), cases))
     return talks

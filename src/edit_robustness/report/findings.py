@@ -1,7 +1,8 @@
-"""The second paper's findings, each beside what this run says of it: computed from the tables, or "not run here".
+"""The second paper's findings, each with the result of this run, computed from the tables, or "not run here".
 
-A difference of two estimates has the interval of Zou and Donner (2008): their distances to their own bounds add up in
-squares. It is said to be one where that interval leaves out 0, and else that the two cannot be told apart.
+The interval of a difference of two estimates is that of Zou and Donner (2008): their distances to their own bounds are
+added in squares. A difference is reported if its interval excludes 0. Otherwise the two are not significantly
+different.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding: the paper's section, the question, what it found, its caveat, and ours; `ours` is empty if not run.
+    """One finding: the paper's section, question, result and caveat, and the result of this run.
 
-    `missing` says what a run needs for an answer.
+    `ours` contains sentences with the result of this run, and is empty if it was not run. `missing` is what a run needs
+    for a result.
     """
 
     section: str
@@ -38,7 +40,7 @@ class Finding:
 
 
 def findings(
-    kept: pd.DataFrame,
+    ability_retention: pd.DataFrame,
     abilities: pd.DataFrame,
     comparisons: pd.DataFrame,
     *,
@@ -46,69 +48,78 @@ def findings(
     base: Mapping[str, str],
     sizes: Mapping[str, float],
 ) -> list[Finding]:
-    """All findings, by the paper's sections.
+    """Return all findings, ordered by the paper's sections.
 
     Args:
-        kept: What `statistics.kept.kept_paths` gives.
-        abilities: What `statistics.abilities.ability_paths` gives.
-        comparisons: What `statistics.paired.compare` gives.
-        loss: The share of the general abilities from which on a model counts as hurt.
+        ability_retention: Output of `statistics.kept.kept_paths`.
+        abilities: Output of `statistics.abilities.ability_paths`.
+        comparisons: Output of `statistics.paired.compare`.
+        loss: The share of the general abilities whose loss counts as damage.
         base: Instruction-tuned models and the base model of each.
         sizes: Models and their billions of parameters.
     """
-    known = kept.dropna(subset=["value"])
-    # what lies below chance is nothing: a model cannot lose more than it had
-    known = known.assign(**known[["value", "low", "high"]].clip(lower=0))
-    whole = known[known["ability"] == ALL]
+    shares = ability_retention.dropna(subset=["value"])
+    # a score below chance counts as 0, because a model cannot lose more than it had
+    shares = shares.assign(**shares[["value", "low", "high"]].clip(lower=0))
+    general_shares = shares[shares["ability"] == ALL]
     answers = {
-        "4.1": (_few(whole, loss), "an editing method, and a benchmark on which the unedited model is above chance"),
-        "4.2": (_tuned(whole, base), "an instruction-tuned model and its base model, paired in damage.base"),
-        "4.3": (_larger(whole, sizes), "two models whose sizes stand in damage.sizes"),
-        "4.4": (_alike(known), "benchmarks of two kinds of ability on which the unedited model is above chance"),
-        "4.5": (_safety(abilities, comparisons), "TruthfulQA or ToxiGen among abilities.tasks"),
+        "4.1": (
+            _answer_few_edits(general_shares, loss),
+            "an editing method, and a benchmark on which the unedited model is above chance",
+        ),
+        "4.2": (
+            _answer_tuned(general_shares, base),
+            "an instruction-tuned model and its base model, paired in damage.base",
+        ),
+        "4.3": (_answer_sizes(general_shares, sizes), "two models whose sizes are in damage.sizes"),
+        "4.4": (
+            _answer_kinds(shares),
+            "benchmarks of two kinds of ability on which the unedited model is above chance",
+        ),
+        "4.5": (_answer_safety(abilities, comparisons), "TruthfulQA or ToxiGen in abilities.tasks"),
     }
     return [
-        Finding(section, *FINDINGS[section], ours=tuple(ours), missing=missing)
-        for section, (ours, missing) in answers.items()
+        Finding(section, *FINDINGS[section], ours=tuple(sentences), missing=requirement)
+        for section, (sentences, requirement) in answers.items()
     ]
 
 
 def share(row: Row) -> str:
-    """A share with its interval; what lies below chance is nothing."""
+    """Format a share with its interval; a share below chance counts as 0."""
     value, low, high = (f"{max(row[name], 0):.0%}" for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 
-def difference(one: Row, other: Row) -> tuple[float, float, float]:
-    """one - other with its interval."""
-    centre = one["value"] - other["value"]
-    low = centre - hypot(one["value"] - one["low"], other["high"] - other["value"])
-    high = centre + hypot(one["high"] - one["value"], other["value"] - other["low"])
+def difference(first: Row, second: Row) -> tuple[float, float, float]:
+    """Compute first - second with its interval."""
+    centre = first["value"] - second["value"]
+    low = centre - hypot(first["value"] - first["low"], second["high"] - second["value"])
+    high = centre + hypot(first["high"] - first["value"], second["value"] - second["low"])
     return centre, low, high
 
 
-def _points(found: tuple[float, float, float]) -> str:
-    centre, low, high = (100 * number for number in found)
+def _points(interval: tuple[float, float, float]) -> str:
+    centre, low, high = (100 * number for number in interval)
     return f"{centre:+.0f} points [{low:+.0f}, {high:+.0f}]"
 
 
-def _few(whole: pd.DataFrame, loss: float) -> Iterator[str]:
-    for model, own in whole.groupby("model", sort=False):
-        steps = sorted(own["edits"].unique())
+def _answer_few_edits(general_shares: pd.DataFrame, loss: float) -> Iterator[str]:
+    for model, model_rows in general_shares.groupby("model", sort=False):
+        steps = sorted(model_rows["edits"].unique())
         for edits in dict.fromkeys((steps[0], steps[-1])):
-            rows = sorted(records(own[own["edits"] == edits]), key=lambda row: -row["value"])
-            well = sum(row["value"] > 1 - loss for row in rows)
-            named = ", ".join(f"{spoken(row['method'], METHODS)} {share(row)}" for row in rows)
+            rows = sorted(records(model_rows[model_rows["edits"] == edits]), key=lambda row: -row["value"])
+            n_good = sum(row["value"] > 1 - loss for row in rows)
+            method_list = ", ".join(f"{spoken(row['method'], METHODS)} {share(row)}" for row in rows)
             yield (
-                f"{model} after {edits} edit{'' if edits == 1 else 's'}: {well} of {len(rows)} methods keep more than "
-                f"{1 - loss:.0%} of what the model can do above chance: {named} ({_sample(rows[0])})."
+                f"{model} after {edits} edit{'' if edits == 1 else 's'}: {n_good} of {len(rows)} methods keep more "
+                f"than {1 - loss:.0%} of the scores above chance: {method_list} ({_sample(rows[0])})."
             )
         if len(rows) > 1:
-            apart = difference(rows[0], rows[-1])
-            verdict = "the methods differ" if apart[1] > 0 else "the methods cannot be told apart"
+            gap = difference(rows[0], rows[-1])
+            verdict = "the methods differ" if gap[1] > 0 else "the difference is not significant"
             yield (
                 f"{spoken(rows[0]['method'], METHODS)} minus {spoken(rows[-1]['method'], METHODS)} after "
-                f"{steps[-1]}: {_points(apart)}; {verdict}."
+                f"{steps[-1]}: {_points(gap)}; {verdict}."
             )
 
 
@@ -118,58 +129,62 @@ def _sample(row: Row) -> str:
     return f"{int(row['n'])} documents of {int(row['n_benchmarks'])} benchmark{several}{orders}"
 
 
-def _tuned(whole: pd.DataFrame, base: Mapping[str, str]) -> Iterator[str]:
-    present = set(whole["model"])
-    for tuned, plain in base.items():
-        if {tuned, plain} <= present:
-            yield from _compared(whole, tuned, plain)
+def _answer_tuned(general_shares: pd.DataFrame, base: Mapping[str, str]) -> Iterator[str]:
+    present = set(general_shares["model"])
+    for tuned_model, base_model in base.items():
+        if {tuned_model, base_model} <= present:
+            yield from _compare_models(general_shares, tuned_model, base_model)
 
 
-def _larger(whole: pd.DataFrame, sizes: Mapping[str, float]) -> Iterator[str]:
-    known = sorted((model for model in set(whole["model"]) if model in sizes), key=lambda model: sizes[model])
-    if len(known) > 1:
-        yield from _compared(whole, known[-1], known[0])
+def _answer_sizes(general_shares: pd.DataFrame, sizes: Mapping[str, float]) -> Iterator[str]:
+    models = sorted((model for model in set(general_shares["model"]) if model in sizes), key=lambda model: sizes[model])
+    if len(models) > 1:
+        yield from _compare_models(general_shares, models[-1], models[0])
 
 
-def _compared(whole: pd.DataFrame, one: str, other: str) -> Iterator[str]:
-    """Every method that both models were edited by, at the last number of edits that both have."""
-    pairs = whole[whole["model"] == one].merge(whole[whole["model"] == other], on=["method", "edits"])
+def _compare_models(general_shares: pd.DataFrame, first_model: str, second_model: str) -> Iterator[str]:
+    """Compare two models for each method, at the last number of edits that both have."""
+    pairs = general_shares[general_shares["model"] == first_model].merge(
+        general_shares[general_shares["model"] == second_model], on=["method", "edits"]
+    )
     for method in in_order(pairs["method"], METHODS):
         edits = int(pairs.loc[pairs["method"] == method, "edits"].max())
-        at = whole[(whole["method"] == method) & (whole["edits"] == edits)].set_index("model")
-        first, second = (records(at.loc[[model]])[0] for model in (one, other))
-        apart = difference(first, second)
-        verdict = "loses less" if apart[1] > 0 else "loses more" if apart[2] < 0 else "cannot be told from it"
+        rows = general_shares[(general_shares["method"] == method) & (general_shares["edits"] == edits)].set_index(
+            "model"
+        )
+        first, second = (records(rows.loc[[model]])[0] for model in (first_model, second_model))
+        gap = difference(first, second)
+        verdict = "loses less" if gap[1] > 0 else "loses more" if gap[2] < 0 else "does not differ significantly"
         yield (
-            f"{spoken(method, METHODS)}, {edits} edits: {one} keeps {share(first)}, {other} {share(second)}: "
-            f"{_points(apart)}; {one} {verdict} ({_sample(first)}; {_sample(second)})."
+            f"{spoken(method, METHODS)}, {edits} edits: {first_model} keeps {share(first)}, {second_model} "
+            f"{share(second)}: {_points(gap)}; {first_model} {verdict} ({_sample(first)}; {_sample(second)})."
         )
 
 
-def _alike(kept: pd.DataFrame) -> Iterator[str]:
-    kinds = kept[~kept["ability"].isin([ALL, SAFETY])]
-    for (model, method), own in kinds.groupby(["model", "method"], sort=False):
-        edits = own["edits"].max()
-        rows = sorted(records(own[own["edits"] == edits]), key=lambda row: -row["value"])
+def _answer_kinds(ability_retention: pd.DataFrame) -> Iterator[str]:
+    kinds = ability_retention[~ability_retention["ability"].isin([ALL, SAFETY])]
+    for (model, method), method_rows in kinds.groupby(["model", "method"], sort=False):
+        edits = method_rows["edits"].max()
+        rows = sorted(records(method_rows[method_rows["edits"] == edits]), key=lambda row: -row["value"])
         if len(rows) < 2:
             continue
-        apart = difference(rows[0], rows[-1])
-        named = ", ".join(f"{spoken(row['ability'], ABILITIES).lower()} {share(row)}" for row in rows)
-        verdict = "kinds are hurt differently" if apart[1] > 0 else "kinds cannot be told apart"
+        gap = difference(rows[0], rows[-1])
+        ability_list = ", ".join(f"{spoken(row['ability'], ABILITIES).lower()} {share(row)}" for row in rows)
+        verdict = "kinds of ability differ" if gap[1] > 0 else "the difference is not significant"
         documents = sum(int(row["n"]) for row in rows)
         yield (
-            f"{model}, {spoken(str(method), METHODS)}, {edits} edits: {named}; the best minus the worst "
-            f"{_points(apart)}: {verdict} ({documents} documents)."
+            f"{model}, {spoken(str(method), METHODS)}, {edits} edits: {ability_list}; the best minus the worst "
+            f"{_points(gap)}: {verdict} ({documents} documents)."
         )
 
 
-def _safety(abilities: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[str]:
+def _answer_safety(abilities: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[str]:
     scores = comparisons[comparisons["measure"] == "score"]
-    for (model, benchmark, method), own in scores.groupby(["model", "benchmark", "method"], sort=False):
+    for (model, benchmark, method), comparison_rows in scores.groupby(["model", "benchmark", "method"], sort=False):
         if ability_of(str(benchmark)) != SAFETY:
             continue
-        edits = own["edits"].max()
-        last = own[own["edits"] == edits]
+        edits = comparison_rows["edits"].max()
+        last = comparison_rows[comparison_rows["edits"] == edits]
         first = last.iloc[0]
         test = f", Holm p = {first['p_holm']:.2g}" if len(last) == 1 and pd.notna(first["p_holm"]) else ""
         yield (
@@ -177,17 +192,19 @@ def _safety(abilities: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[str]
             f"{first['before']:.0%} to {last['after'].mean():.0%}, "
             f"{_points(tuple(last[name].mean() for name in ('difference', 'low', 'high')))}{test} "
             f"({int(first['n'])} documents{f', {len(last)} orders' if len(last) > 1 else ''})"
-            f"{_beside(abilities, str(model), str(benchmark), str(method), int(edits))}."
+            f"{_describe_balanced(abilities, str(model), str(benchmark), str(method), int(edits))}."
         )
 
 
-def _beside(abilities: pd.DataFrame, model: str, benchmark: str, method: str, edits: int) -> str:
-    """Balanced accuracy, where there is one, and what the figure is worth."""
-    own = abilities[(abilities["model"] == model) & (abilities["benchmark"] == benchmark)]
-    at = own[(own["method"] == method) & (own["edits"] == edits)]
-    balanced, before = (rows[rows["quantity"] == "balanced"] for rows in (at, own[own["method"] == UNEDITED]))
+def _describe_balanced(abilities: pd.DataFrame, model: str, benchmark: str, method: str, edits: int) -> str:
+    """Describe balanced accuracy, if there is any, and the verdict on the figure."""
+    benchmark_rows = abilities[(abilities["model"] == model) & (abilities["benchmark"] == benchmark)]
+    at = benchmark_rows[(benchmark_rows["method"] == method) & (benchmark_rows["edits"] == edits)]
+    balanced_rows, before = (
+        rows[rows["quantity"] == "balanced"] for rows in (at, benchmark_rows[benchmark_rows["method"] == UNEDITED])
+    )
     text = ""
-    if len(balanced) and len(before):
-        text = f"; balanced accuracy from {before['value'].iloc[0]:.0%} to {share(records(balanced)[0])}"
+    if len(balanced_rows) and len(before):
+        text = f"; balanced accuracy from {before['value'].iloc[0]:.0%} to {share(records(balanced_rows)[0])}"
     verdict = str(at["verdict"].iloc[0]) if len(at) else "fine"
     return text if verdict == "fine" else f"{text}; {verdict}"

@@ -1,4 +1,4 @@
-"""The headline table as a heat map: kinds of prompt down, by what they ask for, and methods across."""
+"""Heat map of the headline table: rows are kinds of prompt, grouped by family, and columns are methods."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from edit_robustness.metrics.measures import METRICS
 from edit_robustness.report import specificity
 
 MANY_CUT = 0.05
-"""A figure is flagged where more than this share of its answers was cut by a limit of tokens."""
+"""A figure is flagged if the token limit cut more than this share of its answers."""
 
 CELLS = {(family, m.protocol): m.name for m in METRICS if m.cell for family in m.families}
-"""The metric that cells show, by family and protocol."""
+"""Metric in the cells, by family and protocol."""
 
 MAIN = {family: CELLS[family, "free"] for family in FAMILIES}
-"""The same under free generation, and under protocols for which no metric is declared."""
+"""Metric in the cells by family under free generation, and under protocols without a declared metric."""
 
 DARK_FROM = 0.75
-"""From this shade on, a cell's text is light."""
+"""Shade from which a cell has light text."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One rate: how often the new object (or, of a neighbour, the old answer) came; all shares lie in [0, 1]."""
+    """One rate: the share of answers with the new object, or for locality with the old answer; shares lie in [0, 1]."""
 
     value: float
     low: float
@@ -39,37 +39,37 @@ class Cell:
     neither: float | None = None
     preference: float | None = None
     known: str = ""
-    """Of how many prompts the unedited model knows the answer; empty if that does not matter."""
+    """Number of prompts that the unedited model knows, as text; empty for metrics over all prompts."""
     cut: float | None = None
 
     @property
     def measured(self) -> bool:
-        """Whether anything could be measured; not where every answer was cut."""
+        """Check whether anything could be measured; False if every answer was cut."""
         return not math.isnan(self.value)
 
     @property
     def counted(self) -> str:
-        """How many scores are behind the figure."""
+        """Return the number of scores behind the figure as text."""
         return f"{self.n_probes} probes of {self.n_facts} facts"
 
     @property
     def much_cut(self) -> bool:
-        """Whether so many answers were cut that the figure is flagged."""
+        """Check whether so many answers were cut that the figure is flagged."""
         return (self.cut or 0) > MANY_CUT
 
     @property
     def dark(self) -> bool:
-        """Whether the shade calls for light text."""
+        """Check whether the shade needs light text."""
         return self.value >= DARK_FROM
 
     @property
     def tooltip(self) -> str:
-        """The whole of what is known of this cell, in words."""
-        parts = [f"{self.value:.1%}, interval {self.low:.1%} to {self.high:.1%}"] if self.measured else []
+        """Return all figures of the cell as text."""
+        parts = [f"{self.value:.1%}, confidence interval {self.low:.1%} to {self.high:.1%}"] if self.measured else []
         shares = {
             "old object": self.old,
             "neither": self.neither,
-            "cut at the limit of tokens before an object was named": self.cut,
+            "cut by the token limit before naming an object": self.cut,
             "new object more probable than old": self.preference,
         }
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
@@ -79,7 +79,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class NoneKnown:
-    """A cell without a rate, because the unedited model answers no prompt with a stable object of the right type."""
+    """Cell without a rate, because the unedited model answers no prompt with a stable object of the right type."""
 
     n_asked: int
     n_scored: int
@@ -87,19 +87,19 @@ class NoneKnown:
 
     @property
     def text(self) -> str:
-        """Return what the cell says."""
+        """Return the text of the cell."""
         return f"0 known of {self.n_asked}"
 
     @property
     def tooltip(self) -> str:
-        """Return how many of the answers that could be scored are unchanged."""
-        scored = f"all {self.n_asked}" if self.n_scored == self.n_asked else f"{self.n_scored} of {self.n_asked} scored"
-        return f"of {scored} answers {self.value:.1%} are unchanged"
+        """Return the share of scored answers that are unchanged, as text."""
+        count = f"all {self.n_asked}" if self.n_scored == self.n_asked else f"{self.n_scored} of {self.n_asked} scored"
+        return f"of {count} answers {self.value:.1%} are unchanged"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of prompt; a cell is None where nothing was asked. `asked` says of how many probes and facts."""
+    """One kind of prompt; a cell is None without probes. `asked` is the number of probes and facts as text."""
 
     label: str
     asked: str
@@ -108,7 +108,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """The kinds of one family."""
+    """Rows of one family."""
 
     family: str
     label: str
@@ -117,7 +117,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Column:
-    """One method; `failed` says on how many facts it could not be measured, empty if on none."""
+    """One method; `failed` is the number of facts on which it could not be measured as text, empty for none."""
 
     label: str
     baseline: bool
@@ -126,7 +126,7 @@ class Column:
 
 @dataclass(frozen=True)
 class HeatTable:
-    """One model under one protocol."""
+    """Heat map of one model under one protocol."""
 
     model: str
     protocol: str
@@ -136,18 +136,18 @@ class HeatTable:
 
 
 def heat_tables(headline: pd.DataFrame, facts: Mapping[str, int] = MappingProxyType({})) -> dict[str, list[HeatTable]]:
-    """For each model its tables, free generation first; protocols that give no verdicts have none.
+    """Return the tables of each model, free generation first; protocols without verdicts have none.
 
     Args:
         headline: model, method, kind, family, protocol, metric, value, low, high, n_probes, n_facts, and n_failed if
             that was counted.
-        facts: How many facts each model's run edits.
+        facts: Number of facts that each model's run edits.
     """
     about = zip(headline["metric"], headline["family"], headline["protocol"], strict=True)
-    shown = headline[[metric in _shown(family, protocol) for metric, family, protocol in about]]
+    cell_rows = headline[[metric in _list_metrics(family, protocol) for metric, family, protocol in about]]
     tables: dict[str, list[HeatTable]] = {}
     for model in headline["model"].unique():
-        for protocol in in_order(shown.loc[shown["model"] == model, "protocol"], PROTOCOLS):
+        for protocol in in_order(cell_rows.loc[cell_rows["model"] == model, "protocol"], PROTOCOLS):
             rows = headline[(headline["model"] == model) & (headline["protocol"] == protocol)]
             tables.setdefault(model, []).append(_table(model, protocol, rows, facts.get(model)))
     return tables
@@ -170,15 +170,15 @@ def _table(model: str, protocol: str, rows: pd.DataFrame, facts: int | None) -> 
 
 
 def failed_of(rows: pd.DataFrame, facts: int | None) -> str:
-    """Return on how many facts the method of these rows could not be measured; empty if on none."""
+    """Return the number of facts on which these rows' method could not be measured as text; empty for none."""
     number = int(rows["n_failed"].max()) if "n_failed" in rows and len(rows) else 0
     if not number:
         return ""
     return f"{number} of {facts} facts failed" if facts else f"{number} facts failed"
 
 
-def _shown(family: str, protocol: str) -> tuple[str, ...]:
-    """Return the metric that cells of a family show, and the same over all prompts if there is one."""
+def _list_metrics(family: str, protocol: str) -> tuple[str, ...]:
+    """Return the metric in the cells of a family, and the same metric over all prompts if there is one."""
     main = CELLS.get((family, protocol), MAIN.get(family))
     if main is None:
         return ()
@@ -186,7 +186,7 @@ def _shown(family: str, protocol: str) -> tuple[str, ...]:
 
 
 def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str]) -> Section:
-    metrics = _shown(family, protocol)
+    metrics = _list_metrics(family, protocol)
     kinds = in_order(rows.loc[rows["metric"].isin(metrics), "kind"], KINDS)
     return Section(
         family=family,
@@ -203,18 +203,18 @@ def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
 
 def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
     by_metric = {row["metric"]: row for row in rows.to_dict("records")}
-    main, everything = by_metric.get(metric), by_metric.get(specificity.ALL_PROMPTS.get(metric, ""))
+    main, all_prompts = by_metric.get(metric), by_metric.get(specificity.ALL_PROMPTS.get(metric, ""))
 
-    def share(name: str, *, known: bool = metric == "success") -> float | None:
-        known = known and name in by_metric and pd.notna(by_metric[name]["value"])
-        return float(by_metric[name]["value"]) if known else None
+    def share(name: str, *, applies: bool = metric == "success") -> float | None:
+        applies = applies and name in by_metric and pd.notna(by_metric[name]["value"])
+        return float(by_metric[name]["value"]) if applies else None
 
-    cut = share("cut", known=True)
-    known = "" if main is None or everything is None else specificity.known_of(main, everything)
-    if everything is not None and pd.notna(everything["value"]) and not (main and specificity.n_asked(main)):
-        return NoneKnown(specificity.n_asked(everything), int(everything["n_probes"]), everything["value"])
-    main = main or everything
-    if main is None or (pd.isna(main["value"]) and not cut):
+    cut_share = share("cut", applies=True)
+    known_text = "" if main is None or all_prompts is None else specificity.known_of(main, all_prompts)
+    if all_prompts is not None and pd.notna(all_prompts["value"]) and not (main and specificity.n_asked(main)):
+        return NoneKnown(specificity.n_asked(all_prompts), int(all_prompts["n_probes"]), all_prompts["value"])
+    main = main or all_prompts
+    if main is None or (pd.isna(main["value"]) and not cut_share):
         return None
     return Cell(
         value=main["value"],
@@ -225,13 +225,13 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
         old=share("reversion"),
         neither=share("neither"),
         preference=share("preference"),
-        known=known,
-        cut=cut,
+        known=known_text,
+        cut=cut_share,
     )
 
 
 def sentences(headline: pd.DataFrame, rivals: pd.DataFrame) -> dict[str, list[str]]:
-    """Return the findings in a few sentences for each model, made from the numbers; the first is the headline.
+    """Return the findings in a few sentences per model, from the numbers; the first is the headline.
 
     Args:
         headline: model, method, kind, protocol, metric, value, low, high.
@@ -248,77 +248,88 @@ def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator
     edits = success[~success["method"].isin(BASELINES)]
     statements = edits[edits["kind"] == "statement"]
     if statements.empty:
-        yield f"No editing method was asked its statement by free generation on {model}."
-        yield from _failed(rows)
+        yield f"No editing method has an answer to a statement by free generation on {model}."
+        yield from _report_failed(rows)
         return
     means = _means(edits)
     best = max(statements["method"], key=lambda m: means[m])
     name = spoken(best, METHODS)
-    mine = edits[edits["method"] == best]
-    yield _headline(model, name, mine)
-    forced = rows[(rows["metric"] == "success") & (rows["protocol"] == "teacher_forced")]
-    both = [_means(table[table["kind"] == "paraphrase"]).get(best) for table in (edits, forced)]
-    compared = "" if None in both else f", on paraphrases at {both[0]:.0%} where teacher forcing reports {both[1]:.0%}"
-    yield f"Over all kinds of prompt {name} stands at {means[best]:.0%} by free generation{compared}."
+    method_rows = edits[edits["method"] == best]
+    yield _headline(model, name, method_rows)
+    forced_rows = rows[(rows["metric"] == "success") & (rows["protocol"] == "teacher_forced")]
+    paraphrase_means = [_means(table[table["kind"] == "paraphrase"]).get(best) for table in (edits, forced_rows)]
+    comparison = (
+        ""
+        if None in paraphrase_means
+        else f" On paraphrases it is {paraphrase_means[0]:.0%}, and {paraphrase_means[1]:.0%} by teacher forcing."
+    )
+    yield (
+        f"The success rate of {name} by free generation, averaged over kinds of prompt, is {means[best]:.0%}."
+        f"{comparison}"
+    )
     yield from _against_context(name, rivals[(rivals["method"] == best) & (rivals["rival"] == "context")])
-    yield from _failed(rows)
-    yield from _cut(rows[(rows["metric"] == "cut") & (rows["protocol"] == "free")], best)
+    yield from _report_failed(rows)
+    yield from _report_cut(rows[(rows["metric"] == "cut") & (rows["protocol"] == "free")], best)
     yield from specificity.sentences(name, rows[(rows["protocol"] == "free") & (rows["method"] == best)])
 
 
-def _headline(model: str, name: str, mine: pd.DataFrame) -> str:
-    statement = mine[mine["kind"] == "statement"].iloc[0]
-    start = f"After {name}, {model} answers {_rate(statement)} of the edited statements with the new object"
-    weakest = mine.iloc[int(mine["value"].to_numpy().argmin())]
+def _headline(model: str, name: str, method_rows: pd.DataFrame) -> str:
+    statement = method_rows[method_rows["kind"] == "statement"].iloc[0]
+    start = f"{name} on {model}: efficacy, the share of statements answered with the new object, is {_rate(statement)}"
+    weakest = method_rows.iloc[int(method_rows["value"].to_numpy().argmin())]
     if weakest["value"] >= statement["value"]:
-        return f"{start}, and no other kind of prompt does worse."
-    return f"{start}, but {_rate(weakest)} of its weakest kind of prompt: {_lower(weakest['kind'])}."
+        return f"{start}. No other kind of prompt has a lower success rate."
+    return f"{start}. The lowest success rate is {_rate(weakest)}, on the kind of prompt “{_lower(weakest['kind'])}”."
 
 
 def _against_context(name: str, rivals: pd.DataFrame) -> Iterator[str]:
     """Compare with the fact in the prompt; more or less only where the interval of the difference excludes 0."""
     for row in rivals.to_dict("records"):
-        told_apart = row["low"] > 0 or row["high"] < 0
-        verdict = f"{'less' if row['gap'] > 0 else 'more'} than {name}" if told_apart else f"not told apart from {name}"
+        is_different = row["low"] > 0 or row["high"] < 0
+        verdict = (
+            f"{'less' if row['gap'] > 0 else 'more'} than {name}"
+            if is_different
+            else f"not significantly different from {name}"
+        )
         if pd.isna(row["low"]):
-            verdict, interval = f"{name} stands at {row['value']:.0%}", ", with no interval,"
+            verdict, interval = f"{name} has {row['value']:.0%}", ", without an interval,"
         else:
             interval = f" [{_points(-row['high'])}, {_points(-row['low'])}]"
         yield (
-            "Writing the fact in one sentence before the prompt, no edit at all, gives "
+            "The in-context baseline, which states the fact before the prompt and edits nothing, has "
             f"{row['value_rival']:.0%}: {verdict} ({_points(-row['gap'])} points{interval} on the same probes)."
         )
 
 
 def _points(share: float) -> str:
-    # as a whole number, which has no -0
+    # rounding to an integer avoids -0
     return f"{round(100 * share):+d}"
 
 
-def _cut(rows: pd.DataFrame, best: str) -> Iterator[str]:
-    """Say how many answers of the methods that the sentences compare were cut, if they are many."""
+def _report_cut(rows: pd.DataFrame, best: str) -> Iterator[str]:
+    """Report the share of cut answers of the methods in the sentences, if it is large."""
     means = _means(rows[(rows["family"] == "edit") & rows["method"].isin([best, "context"])])
     shares = [f"{share:.0%} ({spoken(method, METHODS)})" for method, share in means.items() if share > MANY_CUT]
     if shares:
         yield (
-            f"These figures may be too low: the limit of tokens cut {' and '.join(shares)} of the answers to these "
-            "prompts before they named an object. They count as no success."
+            f"These figures may be too low: the token limit cut {' and '.join(shares)} of the answers to these "
+            "prompts before they named an object. Cut answers count as no success."
         )
 
 
-def _failed(rows: pd.DataFrame) -> Iterator[str]:
-    """Say which methods' figures are about fewer facts than others', because they failed on some."""
-    named = [
-        f"{spoken(method, METHODS)} ({failed})"
+def _report_failed(rows: pd.DataFrame) -> Iterator[str]:
+    """Report methods that failed on some facts, and so have figures over fewer facts than others."""
+    descriptions = [
+        f"{spoken(method, METHODS)} ({description})"
         for method in in_order(rows["method"], METHODS)
-        if (failed := failed_of(rows[rows["method"] == method], None))
+        if (description := failed_of(rows[rows["method"] == method], None))
     ]
-    if named:
-        yield f"Not all facts could be measured: {', '.join(named)}. Each figure is about the facts that could be."
+    if descriptions:
+        yield (f"Some facts could not be measured: {', '.join(descriptions)}. Each figure is over the measured facts.")
 
 
 def _means(rows: pd.DataFrame) -> dict[str, float]:
-    """Mean over kinds of prompt, each weighing the same."""
+    """Average over kinds of prompt with equal weights."""
     means = rows.groupby("method", observed=True)["value"].mean().dropna()
     return {str(method): float(mean) for method, mean in means.items()}
 

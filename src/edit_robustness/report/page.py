@@ -1,4 +1,4 @@
-"""The page: findings in, one HTML file out. What stands where is the template's; what it says is the tables'."""
+"""Report page: turns the findings into one HTML file. The template has the layout, the tables have the content."""
 
 from __future__ import annotations
 
@@ -49,27 +49,27 @@ REJECTS_SHOWN = 50
 
 @dataclass(frozen=True)
 class Findings:
-    """All that the page shows.
+    """All data of the page.
 
     Attributes:
         headline: model, method, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts,
             n_missing.
-        overview: The same over all kinds of each family; of locality each kind by itself.
-        gaps: Teacher forcing against free generation; see `statistics.gaps.protocol_gaps`.
-        rivals: Each method against the rivals that change no weight; see `statistics.gaps.rival_gaps`.
-        paper_1: The first paper's table beside ours; see `report.paper1.beside`.
-        orderings: Which of its orderings are found here; see `report.paper1.orderings`.
-        correlations: A row for each correlation with page views; see `statistics.difficulty.correlations`.
-        power: model, n_facts, detectable, rho, n_needed, power: what the edited facts can show.
+        overview: The same columns over all kinds of each family, and for locality per kind.
+        gaps: Teacher forcing against free generation (`statistics.gaps.protocol_gaps`).
+        rivals: Each method against the rivals that change no weight (`statistics.gaps.rival_gaps`).
+        paper_1: The first paper's table with this run's figures (`report.paper1.beside`).
+        orderings: The paper's orderings of methods and kinds in this run (`report.paper1.orderings`).
+        correlations: A row per correlation with page views (`statistics.difficulty.correlations`).
+        power: model, n_facts, detectable, rho, n_needed, power of the edited facts.
         regression: model and the columns of `statistics.regression.regress`.
         prediction: model and the columns of `statistics.prediction.predict`.
-        failures: Answers that lose an edit; see `report.failures.sharpest_failures`.
-        breaks: Answers of the family locality that became the new object; see `report.failures.locality_breaks`.
-        rejects: row, id, subject, relation, reason of facts set aside.
-        runs: What each run recorded of itself; any key may be missing.
-        figures: Figures by the names in `FIGURES`; one that is missing is left out.
+        failures: Answers that fail although the statement succeeds (`report.failures.sharpest_failures`).
+        breaks: Answers of the family locality with the new object (`report.failures.locality_breaks`).
+        rejects: row, id, subject, relation, reason of excluded facts.
+        runs: The record of each run; any key may be missing.
+        figures: Figures by the names in `FIGURES`; missing ones are left out.
         confidence: Level of all intervals.
-        failed_items: Items that could not be made: model, method, stage, fact_id, reason.
+        failed_items: Items that failed: model, method, stage, fact_id, reason.
     """
 
     headline: pd.DataFrame
@@ -92,13 +92,13 @@ class Findings:
 
 
 def render(findings: Findings) -> str:
-    """The report as one self-contained HTML document.
+    """Render the report as one self-contained HTML document.
 
-    Everything is escaped but three texts of our own making: the style sheet, plotly.js, and figures as JSON, in which
-    ``<`` is written as an escape so that no text can end its script element.
+    Everything is escaped except three trusted texts: the style sheet, plotly.js, and figures as JSON, in which ``<`` is
+    escaped so that no text can end its script element.
     """
     tables = heat_tables(findings.headline, facts_run(findings.runs))
-    said = sentences(findings.headline, findings.rivals)
+    finding_sentences = sentences(findings.headline, findings.rivals)
     return (
         environment()
         .get_template("page.html.j2")
@@ -108,17 +108,17 @@ def render(findings: Findings) -> str:
             figures={name: embedded(findings.figures[name]) for name in FIGURES if name in findings.figures},
             models=list(tables),
             heat=tables,
-            sentences=said,
+            sentences=finding_sentences,
             confidence=findings.confidence,
-            missing=_missing(findings.headline),
-            cut=_cut(findings.headline),
+            missing=_count_missing(findings.headline),
+            cut=_count_cut(findings.headline),
             judged=bool((findings.headline["protocol"] == "judge").any()),
             overviews=overviews(findings.overview),
             gaps=gap_lines(findings.gaps),
             paper=paper_tables(findings.paper_1, findings.orderings),
             PAPER_MODEL=paper1.MODEL,
             DIFFERENT=paper1.DIFFERENT,
-            memorised=_memorised(findings.correlations),
+            memorised=_select_recall(findings.correlations),
             correlations=records(findings.correlations),
             power=records(findings.power),
             regression=_by_model(findings.regression),
@@ -138,7 +138,7 @@ def render(findings: Findings) -> str:
 
 
 def environment() -> Environment:
-    """Jinja with escaping always on, and an error where a template names what is not there."""
+    """Return a Jinja environment that always escapes, and raises an error for undefined names."""
     environment = Environment(
         loader=PackageLoader("edit_robustness.report", TEMPLATES),
         autoescape=True,
@@ -166,7 +166,7 @@ def environment() -> Environment:
 
 
 def _soften(sentence: str) -> Markup:
-    """Intervals, which stand in brackets, set apart from the sentence."""
+    """Mark the intervals in brackets, so that they can be styled."""
     parts = re.split(r"(\[[^][]*\])", sentence)
     return Markup("").join(
         Markup('<span class="interval">{}</span>').format(part) if part.startswith("[") else part for part in parts
@@ -174,17 +174,17 @@ def _soften(sentence: str) -> Markup:
 
 
 def style() -> str:
-    """The style sheet of every page."""
+    """Read the style sheet of all pages."""
     return files("edit_robustness.report").joinpath(TEMPLATES, "style.css").read_text(encoding="utf-8")
 
 
 def embedded(figure: go.Figure) -> Markup:
-    """A figure as JSON that no text in it can end the script element of."""
+    """Return a figure as JSON that cannot end its script element."""
     return Markup(figure.to_json().replace("<", "\\u003c"))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A dict for each row."""
+    """Return a dict per row."""
     return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
@@ -192,8 +192,8 @@ def _by_model(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return {str(model): records(rows) for model, rows in table.groupby("model", sort=False)} if len(table) else {}
 
 
-def _cut(headline: pd.DataFrame) -> list[dict[str, Any]]:
-    """How many answers of each model a limit of tokens cut before they named an object, of how many."""
+def _count_cut(headline: pd.DataFrame) -> list[dict[str, Any]]:
+    """Count each model's answers that the token limit cut before they named an object, and all its answers."""
     table = headline[(headline["metric"] == "cut") & (headline["protocol"] == "free")]
     table = table.assign(cut=table["value"] * table["n_probes"])
     sums = table.groupby("model", sort=False)[["cut", "n_probes"]].sum().reset_index()
@@ -201,19 +201,19 @@ def _cut(headline: pd.DataFrame) -> list[dict[str, Any]]:
     return [{**row, "cut": round(row["cut"]), "cells": int(cells[row["model"]])} for row in records(sums)]
 
 
-def _missing(headline: pd.DataFrame) -> dict[str, int]:
-    """How many verdicts could not be measured, by protocol; locality lacks those that were cut, which `_cut` counts."""
-    # a metric of known prompts is about some of the answers that the metric of all prompts is about
+def _count_missing(headline: pd.DataFrame) -> dict[str, int]:
+    """Count the verdicts that could not be measured, by protocol, without cut answers, which `_count_cut` counts."""
+    # answers of a metric over known prompts are also answers of the metric over all prompts, so count them once
     twice = headline["metric"].isin(ALL_PROMPTS) & (headline["protocol"] != "teacher_forced")
-    cut = headline[(headline["metric"] == "cut") & headline["family"].eq("locality")]
-    cut = cut.assign(n_missing=-(cut["value"] * cut["n_probes"]).fillna(0).round().astype(int))
-    verdicts = pd.concat([headline[~twice], cut], ignore_index=True)
-    missing = verdicts[verdicts["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
-    return {str(protocol): int(number) for protocol, number in missing.items() if number > 0}
+    cut_rows = headline[(headline["metric"] == "cut") & headline["family"].eq("locality")]
+    cut_rows = cut_rows.assign(n_missing=-(cut_rows["value"] * cut_rows["n_probes"]).fillna(0).round().astype(int))
+    verdicts = pd.concat([headline[~twice], cut_rows], ignore_index=True)
+    counts = verdicts[verdicts["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
+    return {str(protocol): int(number) for protocol, number in counts.items() if number > 0}
 
 
 def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:
-    """Cases by model and method, methods in their usual order."""
+    """Group cases by model and method; methods in their usual order."""
     return [
         (model, method, records(table[(table["model"] == model) & (table["method"] == method)]))
         for model in table["model"].unique()
@@ -221,9 +221,9 @@ def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:
     ]
 
 
-def _memorised(correlations: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each model the facts behind the memorisation figures: with page views, and without."""
+def _select_recall(correlations: pd.DataFrame) -> list[dict[str, Any]]:
+    """Select each model's correlation of page views with recall, with its number of facts."""
     if correlations.empty:
         return []
-    recalled = correlations[(correlations["family"] == "memorisation") & (correlations["outcome"] == "recalled")]
-    return records(recalled)
+    recall_rows = correlations[(correlations["family"] == "memorisation") & (correlations["outcome"] == "recalled")]
+    return records(recall_rows)

@@ -1,8 +1,9 @@
-"""The first table of "Is it Possible to Edit Large Language Models Robustly?" (arXiv 2402.05827) beside our figures.
+"""Table 1 of "Is it Possible to Edit Large Language Models Robustly?" (arXiv 2402.05827), compared with this run.
 
-Theirs: Llama-2-7B-chat, CounterFact (2,000 records), one edit at a time, greedy decoding of 30 tokens; accuracy is the
-share of answers whose first sentence holds the new object, reversion of those that hold the old one. The models differ,
-and so do facts, wordings and scoring (theirs searches the prompt too): what can be compared is which of two is higher.
+The paper used Llama-2-7B-chat, CounterFact (2,000 records), one edit at a time and greedy decoding of 30 tokens. Its
+accuracy is the share of answers whose first sentence contains the new object, and its reversion the share with the old
+object. Models, facts, wordings and scoring differ from this run (the paper's scoring searches the prompt, too), so only
+the direction of differences can be compared.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _ACCURACY_AND_REVERSION: Mapping[str, _Figures] = {
     "noisy dialogue": ((2.2, 47.8), (14.5, 39.6), (58.1, 18.0), (80.5, 8.3), (48.8, 11.2), (93.4, 6.7)),
     "doubts": ((0.8, 49.1), (9.8, 30.6), (16.9, 40.7), (24.2, 33.9), (9.0, 40.8), (1.3, 49.3)),
 }
-"""Its rows, in percent: accuracy and reversion for each of `METHODS`; the plain prompt has no reversion there."""
+"""Rows of the table in percent: accuracy and reversion for each of `METHODS`; the plain prompt has no reversion."""
 
 ROWS = tuple(_ACCURACY_AND_REVERSION)
 ROW_OF_KIND: Mapping[str, str] = {
@@ -46,13 +47,13 @@ ROW_OF_KIND: Mapping[str, str] = {
     "doubt": "doubts",
     "doubt_old_object": "doubts",
 }
-"""Which of our kinds of prompt stand for which of its rows."""
+"""Kinds of prompt with the row of the table that they correspond to."""
 
 METRICS = ("success", "reversion")
 KEYS = ["model", "row", "method", "metric"]
 MEASURED = ["value", "low", "high", "n_probes", "n_facts"]
 CUT = "cut"
-"""Our metric that says how many answers a limit of tokens ended before they named an object."""
+"""Metric of answers that the token limit cut before they named an object."""
 
 TABLE_COLUMNS = [*KEYS, "paper", *MEASURED, CUT]
 ORDERING_COLUMNS = [
@@ -61,13 +62,13 @@ ORDERING_COLUMNS = [
 ]
 
 DIFFERENT = 0.10
-"""Figures of the paper that lie closer together than this are not compared: it gives no intervals."""
+"""Smallest difference in the paper that is compared, because the paper gives no intervals."""
 
 AGREES, DISAGREES, CANNOT_TELL = "agrees", "disagrees", "cannot tell"
 
 
 def paper() -> pd.DataFrame:
-    """The paper's figures in long form: row, method, metric, paper (a share)."""
+    """Return the paper's figures in long form: row, method, metric, paper (a share)."""
     return pd.DataFrame(
         [
             (row, method, metric, figure / 100)
@@ -81,57 +82,57 @@ def paper() -> pd.DataFrame:
 
 
 def in_its_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The scores that the table is about (free generation, its methods and kinds), with the table's `row` of each."""
+    """Select the scores that the table covers (free generation, its methods and kinds), and add their `row`."""
     about = (
         outcomes["kind"].isin(ROW_OF_KIND) & outcomes["method"].isin(METHODS) & outcomes["metric"].isin([*METRICS, CUT])
     )
-    chosen = outcomes[about & (outcomes["protocol"] == "free")]
-    return chosen.assign(row=chosen["kind"].map(ROW_OF_KIND))
+    scores = outcomes[about & (outcomes["protocol"] == "free")]
+    return scores.assign(row=scores["kind"].map(ROW_OF_KIND))
 
 
-def beside(ours: pd.DataFrame) -> pd.DataFrame:
-    """`TABLE_COLUMNS`: the paper's share and ours, for the methods that each model was edited by; `cut` beside both.
+def beside(results: pd.DataFrame) -> pd.DataFrame:
+    """Join the paper's shares with this run's, for the methods that edited each model, with `cut`: `TABLE_COLUMNS`.
 
     Args:
-        ours: `KEYS`, value, low, high, n_probes, n_facts; a row of the paper that was not asked is NaN here.
+        results: `KEYS`, value, low, high, n_probes, n_facts of this run; rows of the paper without probes are NaN.
     """
-    edited = ours[["model", "method"]].drop_duplicates()
+    methods = results[["model", "method"]].drop_duplicates()
     cell = ["model", "row", "method"]
-    cut = ours.loc[ours["metric"] == CUT, [*cell, "value"]].rename(columns={"value": CUT})
-    table = edited.merge(paper(), on="method").merge(ours, on=KEYS, how="left")
-    return table.merge(cut, on=cell, how="left")[TABLE_COLUMNS]
+    cuts = results.loc[results["metric"] == CUT, [*cell, "value"]].rename(columns={"value": CUT})
+    table = methods.merge(paper(), on="method").merge(results, on=KEYS, how="left")
+    return table.merge(cuts, on=cell, how="left")[TABLE_COLUMNS]
 
 
 def orderings(table: pd.DataFrame) -> pd.DataFrame:
-    """Which differences of the paper are found here: `ORDERING_COLUMNS`, a row for each pair that differs there.
+    """Test which differences of the paper are found in this run: `ORDERING_COLUMNS`, a row per pair.
 
-    Pairs are two methods on one kind of prompt (`within` is ``kind``), and two kinds under one method (``method``);
-    `of` is what they share, and `higher` is higher in the paper by `DIFFERENT` or more. `found` is ``agrees`` or
-    ``disagrees`` where our intervals do not overlap, and ``cannot tell`` where they do. The two were measured on the
-    same facts, so this is careful: a paired test would tell more of them apart.
+    Pairs are two methods on one kind of prompt (`within` is ``kind``), and two kinds under one method (``method``).
+    `of` is the kind or method that they share, and `higher` is higher in the paper by at least `DIFFERENT`. `found` is
+    ``agrees`` or ``disagrees`` if the intervals of this run do not overlap, and ``cannot tell`` if they do. This test
+    is conservative: both were measured on the same facts, so a paired test would find more differences.
 
     Args:
-        table: What `beside` gives; rows without a figure of ours are left out.
+        table: Output of `beside`; rows without a figure of this run are left out.
     """
-    known = table.dropna(subset=["value"])
+    cells = table.dropna(subset=["value"])
     rows = [
         pair
-        for (model, metric), figures in known.groupby(["model", "metric"], sort=False)
-        for within, shared, other in (("kind", "row", "method"), ("method", "method", "row"))
-        for of, alike in figures.groupby(shared, sort=False)
-        for pair in _pairs(alike, other, {"model": model, "metric": metric, "within": within, "of": of})
+        for (model, metric), figures in cells.groupby(["model", "metric"], sort=False)
+        for within, column, other_column in (("kind", "row", "method"), ("method", "method", "row"))
+        for of, alike in figures.groupby(column, sort=False)
+        for pair in _pairs(alike, other_column, {"model": model, "metric": metric, "within": within, "of": of})
     ]
     return pd.DataFrame(rows, columns=ORDERING_COLUMNS)
 
 
-def _pairs(alike: pd.DataFrame, other: str, about: dict[str, object]) -> Iterator[dict[str, object]]:
-    for one, two in combinations(alike.to_dict("records"), 2):
-        higher, lower = (one, two) if one["paper"] >= two["paper"] else (two, one)
+def _pairs(alike: pd.DataFrame, column: str, about: dict[str, object]) -> Iterator[dict[str, object]]:
+    for first, second in combinations(alike.to_dict("records"), 2):
+        higher, lower = (first, second) if first["paper"] >= second["paper"] else (second, first)
         if higher["paper"] - lower["paper"] >= DIFFERENT - 1e-9:
             yield {
                 **about,
-                "higher": higher[other],
-                "lower": lower[other],
+                "higher": higher[column],
+                "lower": lower[column],
                 "paper_higher": higher["paper"],
                 "paper_lower": lower["paper"],
                 "ours_higher": higher["value"],
@@ -146,10 +147,10 @@ def _found(higher: Mapping[Any, float], lower: Mapping[Any, float]) -> str:
     return DISAGREES if higher["high"] < lower["low"] else CANNOT_TELL
 
 
-def counted(found: pd.DataFrame) -> pd.DataFrame:
-    """model, metric, within, agrees, disagrees, cannot tell, pairs: how many of each."""
+def counted(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Count the outcomes of pairs: model, metric, within, agrees, disagrees, cannot tell, pairs."""
     answers = [AGREES, DISAGREES, CANNOT_TELL]
     by = ["model", "metric", "within"]
-    counts = found.groupby([*by, "found"], sort=False).size().unstack(fill_value=0).reindex(columns=answers)
+    counts = pairs.groupby([*by, "found"], sort=False).size().unstack(fill_value=0).reindex(columns=answers)
     counts = counts.fillna(0).astype(int)
     return counts.assign(pairs=counts.sum(axis=1).astype(np.int64)).reset_index()

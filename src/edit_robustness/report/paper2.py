@@ -1,10 +1,10 @@
-"""The figures of "Should We Really Edit Language Models?" (arXiv 2410.18785, NeurIPS 2024), to stand beside ours.
+"""Figures of "Should We Really Edit Language Models?" (arXiv 2410.18785, NeurIPS 2024), for comparison.
 
-Theirs: facts of CounterFact, one edit after another on the same model, one order of edits, and no intervals. Abilities
-are its tables of base models (Figure 2 draws Llama2-7B's), of instruction-tuned models (Figure 3), of GPT2-XL and of
-Pythia (Figure 4); safety is its table of TruthfulQA and ToxiGen (Figure 6). Long curves are thinned. Models, facts,
-documents and wordings differ from ours, so what can be compared is the shape of a curve. What is wrong with the figures
-themselves is in `FINDINGS`.
+The paper edits facts of CounterFact one after another in the same model, in one order, and gives no intervals.
+Abilities are from its tables of base models (Figure 2 draws Llama2-7B's), of instruction-tuned models (Figure 3), of
+GPT2-XL and of Pythia (Figure 4). Safety is from its table of TruthfulQA and ToxiGen (Figure 6). Long curves are
+thinned. Models, facts, documents and wordings differ from this run, so only the shapes of curves can be compared.
+Problems of the figures themselves are in `FINDINGS`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAMES: Mapping[str, str] = {
     **{f"pythia_{size}": f"Pythia-{size.replace('_', '.').upper()}" for size in ("160m", "410m", "1b", "2_8b", "12b")},
     "pythia_6_9b": "Pythia-6.9B",
 }
-"""Its models, by the names of our catalog."""
+"""Models of the paper, by their names in our catalog."""
 
 PAIRS = ("llama2_7b", "llama2_7b_chat", "mistral_7b", "mistral_7b_instruct")
 BILLIONS: Mapping[str, float] = {
@@ -32,7 +32,7 @@ BILLIONS: Mapping[str, float] = {
     "pythia_12b": 12.0,
 }  # fmt: skip
 ANY = "llama2_7b_chat"
-"""Drawn beside a model of ours that it has no figures of."""
+"""Reference model, drawn for models that the paper has no figures of."""
 
 BENCHMARKS = ("mmlu", "gsm8k", "bbh", "commonsense_qa")
 SAFETY = ("truthfulqa_mc1", "toxigen")
@@ -172,44 +172,46 @@ _SAFETY: Mapping[str, Mapping[str, _Curve]] = {
 
 FINDINGS: Mapping[str, tuple[str, str, str]] = {
     "4.1": (
-        "Do general abilities survive a few edits?",
-        "A few edits leave them nearly as they were; after some dozens most methods hurt them, and methods differ: of "
-        "Llama2-7B ROME leaves nothing after 100 edits and KN nothing after 10, while PMET and MEND stay level.",
-        "One order of edits and no intervals. MEND was rebuilt from the unedited weights for every edit, so that its "
-        "level curve measures one edit.",
+        "Are general abilities retained after a few edits?",
+        "A few edits leave general abilities nearly unchanged. After several dozen edits most methods damage them, and "
+        "methods differ: on Llama2-7B, ROME leaves no ability after 100 edits and KN none after 10, while PMET and "
+        "MEND are stable.",
+        "One order of edits and no intervals. MEND was applied to the unedited weights for every edit, so its stable "
+        "curve measures one edit.",
     ),
     "4.2": (
-        "Do instruction-tuned models withstand more than base models?",
-        "They lose less.",
-        "Its rows of ROME and PMET on Llama2-7B-chat are those of the base model to within 0.004, GSM8K included, "
-        "where the unedited models differ by 0.06: they cannot be told from a measurement of the base model. For PMET "
-        "on Mistral-7B-Instruct the columns of BBH and CommonsenseQA look exchanged; its curve "
-        "is left out here.",
+        "Are instruction-tuned models more robust than base models?",
+        "Instruction-tuned models lose less.",
+        "The rows of ROME and PMET on Llama2-7B-chat equal those of the base model to within 0.004, including GSM8K, "
+        "on which the unedited models differ by 0.06. They cannot be distinguished from a measurement of the base "
+        "model. For PMET on Mistral-7B-Instruct the columns of BBH and CommonsenseQA seem to be swapped. Its curve is "
+        "left out here.",
     ),
     "4.3": (
-        "Do larger models withstand more than smaller ones?",
-        "They do: ROME leaves nothing of Pythia-160M after 10 edits, and some of Pythia-1B and 2.8B.",
-        "MMLU and CommonsenseQA of all Pythia models are at chance before any edit; MEMIT's rows of Pythia-2.8B and "
-        "6.9B are identical; and under ROME the 6.9B and 12B models lose more than those of 1B and 2.8B.",
+        "Are larger models more robust than smaller ones?",
+        "Larger models are more robust: after 10 edits ROME leaves no ability of Pythia-160M, and some of Pythia-1B "
+        "and 2.8B.",
+        "MMLU and CommonsenseQA of all Pythia models are at chance before any edit. MEMIT's rows of Pythia-2.8B and "
+        "6.9B are identical. Under ROME the 6.9B and 12B models lose more than those of 1B and 2.8B.",
     ),
     "4.4": (
-        "Are some kinds of ability hurt more than others?",
-        "All are hurt alike: knowledge, reasoning, arithmetic, common sense and reading fall together.",
-        "Read off scores of which some are at chance throughout, and no interval is given.",
+        "Are some kinds of ability damaged more than others?",
+        "All kinds are damaged equally: knowledge, reasoning, arithmetic, common sense and reading decrease together.",
+        "Some of the scores are at chance throughout, and no interval is given.",
     ),
     "4.5": (
-        "Is safety hurt?",
-        "It is weakened, in aligned models too.",
-        "On ToxiGen it finds .4333 and .5667 again and again, which sum to 1: one constant answer and the other. A "
-        "model that always answers the same can rise there, so balanced accuracy and the constant answer must stand "
-        "beside it.",
+        "Is safety damaged?",
+        "Safety decreases, also in aligned models.",
+        "The ToxiGen scores .4333 and .5667 occur repeatedly and sum to 1: they are the scores of the two constant "
+        "answers. A model that always gives the same answer can improve on ToxiGen, so compare balanced accuracy and "
+        "the constant answer.",
     ),
 }
-"""By the paper's section: the question, what it found, and what a careful reader sees."""
+"""The question, the result and caveats, by the paper's section."""
 
 
 def figures() -> pd.DataFrame:
-    """All of its figures: model (name in our catalog), name, method, edits, benchmark, value (a share)."""
+    """Return all figures: model (name in our catalog), name, method, edits, benchmark, value (a share)."""
     rows = [
         (model, NAMES[model], method, edits, benchmark, float(value))
         for table, benchmarks in ((_ABILITIES, BENCHMARKS), (_SAFETY, SAFETY))
@@ -222,40 +224,43 @@ def figures() -> pd.DataFrame:
 
 
 def curves(models: tuple[str, ...], benchmarks: tuple[str, ...]) -> pd.DataFrame:
-    """The rows of these models, each method's curve beginning at the unedited model."""
+    """Return the curves of these models; each method's curve begins at the unedited model."""
     table = figures()
-    chosen = table[table["model"].isin(models) & table["benchmark"].isin(benchmarks)]
-    edited = chosen[chosen["method"] != "none"]
-    before = chosen[chosen["method"] == "none"].drop(columns="method")
-    starts = edited[["model", "method", "benchmark"]].drop_duplicates().merge(before, on=["model", "benchmark"])
-    joined = pd.concat([starts, edited], ignore_index=True)
+    rows = table[table["model"].isin(models) & table["benchmark"].isin(benchmarks)]
+    edit_rows = rows[rows["method"] != "none"]
+    before = rows[rows["method"] == "none"].drop(columns="method")
+    starts = edit_rows[["model", "method", "benchmark"]].drop_duplicates().merge(before, on=["model", "benchmark"])
+    all_curves = pd.concat([starts, edit_rows], ignore_index=True)
     order = {model: place for place, model in enumerate(models)}
-    return joined.sort_values(["model"], key=lambda column: column.map(order), kind="stable", ignore_index=True)
+    return all_curves.sort_values(["model"], key=lambda column: column.map(order), kind="stable", ignore_index=True)
 
 
-def beside(ran: list[str]) -> pd.DataFrame:
-    """The curves to draw in panels of ours: those of a model that was run, and `ANY`'s (model ``""``) for the others.
+def beside(run_models: list[str]) -> pd.DataFrame:
+    """Return the curves to draw in the panels of this run.
+
+    They are the curves of models that were run, and those of `ANY` (model ``""``) for the other panels.
 
     Returns:
         model, benchmark, method, edits, value, label.
     """
-    own = curves(tuple(model for model in NAMES if model in ran), (*BENCHMARKS, *SAFETY))
-    table = pd.concat([own, curves((ANY,), (*BENCHMARKS, *SAFETY)).assign(model="")], ignore_index=True)
+    run_curves = curves(tuple(model for model in NAMES if model in run_models), (*BENCHMARKS, *SAFETY))
+    table = pd.concat([run_curves, curves((ANY,), (*BENCHMARKS, *SAFETY)).assign(model="")], ignore_index=True)
     return table.assign(label=table["method"].map(lambda method: spoken(method, METHODS)) + ", " + table["name"])
 
 
 def scale() -> pd.DataFrame:
-    """Its Figure 4: model, billions, method, edits, value: the mean over the four benchmarks, of the unedited model's.
+    """Return the curves of Figure 4: model, billions, method, edits, value.
 
-    Chance is not taken off, for the paper does not give it; most of what is left is chance.
+    The value is the mean over the four benchmarks, relative to the unedited model. Chance is not subtracted, because
+    the paper does not report it, and most of what is left is chance.
     """
     table = figures()
     pythia = table[table["model"].isin(set(BILLIONS))]
     means = pythia.groupby(["model", "method", "edits"], sort=False)["value"].mean().reset_index()
     before = means[means["method"] == "none"].set_index("model")["value"]
-    edited = means[(means["method"] != "none") & means["edits"].isin([10, 100])]
-    return edited.assign(
-        billions=edited["model"].map(BILLIONS),
-        value=edited["value"] / edited["model"].map(before),
-        model=edited["model"].map(NAMES),
+    edit_means = means[(means["method"] != "none") & means["edits"].isin([10, 100])]
+    return edit_means.assign(
+        billions=edit_means["model"].map(BILLIONS),
+        value=edit_means["value"] / edit_means["model"].map(before),
+        model=edit_means["model"].map(NAMES),
     )

@@ -1,6 +1,6 @@
-"""The page of many edits: what they cost a model, which methods keep edits and knowledge, and the second paper's view.
+"""Page of sequential edits: their cost for the model, edit and knowledge retention, and the second paper's findings.
 
-Every sentence is made from the tables; what a model, a file or an error wrote is escaped by the template engine.
+Every sentence is generated from the tables. The template engine escapes all text of models, files and errors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FAILED_SHOWN = 30
 
 @dataclass(frozen=True)
 class ManyEdits:
-    """All that the page shows; tables as `statistics` gives them, over orders where there are several.
+    """All data of the page; tables as `statistics` returns them, averaged over orders if there are several.
 
     Attributes:
         abilities: `statistics.abilities.ability_paths`.
@@ -43,13 +43,13 @@ class ManyEdits:
         retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, n_asked, cut.
         benchmarks: model, benchmark, task, metric, filter, shots, n_documents, chance, constant_answer,
             max_new_tokens, note.
-        runs: What each run recorded of itself; any key may be missing.
-        loss: The share of the general abilities whose loss is the end of a model.
+        runs: The record of each run; any key may be missing.
+        loss: The share of the general abilities whose loss ends the survival of a model.
         base: Instruction-tuned models and the base model of each.
         sizes: Models and their billions of parameters.
         figures: Figures by the names in `FIGURES`.
         confidence: Level of all intervals.
-        failed_items: Items that could not be made: model, method, stage, key, reason.
+        failed_items: Items that failed: model, method, stage, key, reason.
     """
 
     abilities: pd.DataFrame
@@ -68,10 +68,10 @@ class ManyEdits:
     failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
-def render(found: ManyEdits) -> str:
-    """One self-contained HTML document."""
+def render(results: ManyEdits) -> str:
+    """Render one self-contained HTML document."""
     answers = findings(
-        found.kept, found.abilities, found.comparisons, loss=found.loss, base=found.base, sizes=found.sizes
+        results.kept, results.abilities, results.comparisons, loss=results.loss, base=results.base, sizes=results.sizes
     )
     return (
         environment()
@@ -79,85 +79,95 @@ def render(found: ManyEdits) -> str:
         .render(
             style=Markup(style()),
             plotly=Markup(get_plotlyjs()),
-            figures={name: embedded(found.figures[name]) for name in FIGURES if name in found.figures},
-            models=_models(found),
-            sentences={model: list(headline(found, model)) for model in _models(found)},
-            summaries={model: list(_summary(found, model)) for model in _models(found)},
-            flags=_flags(found.abilities),
-            failed=_failed(found.runs),
+            figures={name: embedded(results.figures[name]) for name in FIGURES if name in results.figures},
+            models=_models(results),
+            sentences={model: list(headline(results, model)) for model in _models(results)},
+            summaries={model: list(_summary(results, model)) for model in _models(results)},
+            flags=_flags(results.abilities),
+            failed=_list_failed(results.runs),
             FAILED_SHOWN=FAILED_SHOWN,
-            failed_items=failures_run(found.failed_items),
-            scores=_scores(found.abilities),
-            comparisons=records(_last(found.comparisons)),
-            lifetimes=records(found.lifetimes),
+            failed_items=failures_run(results.failed_items),
+            scores=_scores(results.abilities),
+            comparisons=records(_last(results.comparisons)),
+            lifetimes=records(results.lifetimes),
             findings=answers,
-            benchmarks=records(found.benchmarks),
-            run=[*summary(found.runs), *_settings(found.runs)],
-            run_models=models_run(found.runs),
-            run_methods=methods_run(found.runs),
-            run_contexts=contexts_run(found.runs),
-            run_mixed=mixed_run(found.runs),
-            confidence=found.confidence,
-            loss=found.loss,
+            benchmarks=records(results.benchmarks),
+            run=[*summary(results.runs), *_settings(results.runs)],
+            run_models=models_run(results.runs),
+            run_methods=methods_run(results.runs),
+            run_contexts=contexts_run(results.runs),
+            run_mixed=mixed_run(results.runs),
+            confidence=results.confidence,
+            loss=results.loss,
         )
     )
 
 
-def headline(found: ManyEdits, model: str) -> Iterator[str]:
-    """Say what many edits cost this model and which of its figures fell; the first sentence leads.
+def headline(results: ManyEdits, model: str) -> Iterator[str]:
+    """Yield sentences on the cost of sequential edits for this model; the first one is the headline.
 
-    The lead names the worst method on each of knowledge and abilities, so that no benchmark that the edits leave alone
-    hides facts that they destroy.
+    The headline contains the worst method on both knowledge and abilities, so that stable benchmarks do not hide lost
+    facts.
     """
-    sides = {"knowledge": _known(found, model), "abilities": _abilities(found, model)}
+    sides = {"knowledge": _rank_knowledge(results, model), "abilities": _rank_abilities(results, model)}
     lines = [_cost(rows, side) for side, rows in sides.items() if rows]
     if lines:
         edits = max(row["edits"] for rows in sides.values() for row in rows)
         yield f"After {edits} edits {model} {', and '.join(lines)}."
-    yield from _stopped(found, model)
-    own = found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)]
-    if own["value"].isna().all():
+    yield from _report_missing(results, model)
+    model_rows = results.kept[(results.kept["model"] == model) & (results.kept["ability"] == ALL)]
+    if model_rows["value"].isna().all():
         yield f"No editing method was measured on a benchmark on which {model} is above chance."
-    yield from _lowest_shares(found, model)
-    yield from _cut(found, model)
-    own = found.abilities[(found.abilities["model"] == model) & (found.abilities["verdict"] == "not finite")]
-    broken = own[own["method"] != UNEDITED]
-    if (own["method"] == UNEDITED).any():
-        yield f"The unedited {model} itself gives figures that are not finite: nothing can be said of its edits."
-    elif len(broken):
-        named = ", ".join(spoken(method, METHODS) for method in in_order(broken["method"], METHODS))
-        yield f"Log-probabilities are not finite after edits by {named}: such documents count as 0, never as success."
+    yield from _lowest_shares(results, model)
+    yield from _report_cut(results, model)
+    model_rows = results.abilities[
+        (results.abilities["model"] == model) & (results.abilities["verdict"] == "not finite")
+    ]
+    broken_rows = model_rows[model_rows["method"] != UNEDITED]
+    if (model_rows["method"] == UNEDITED).any():
+        yield f"The unedited {model} itself has scores that are not finite, so its edits cannot be evaluated."
+    elif len(broken_rows):
+        method_names = ", ".join(spoken(method, METHODS) for method in in_order(broken_rows["method"], METHODS))
+        yield (f"Log-probabilities are not finite after edits by {method_names}. Such documents have a score of 0.")
 
 
-def _known(found: ManyEdits, model: str) -> list[dict[str, Any]]:
-    """Knowledge retention of each method after its last edit, the lowest first."""
-    return _ascending(found.retention[_free_edits(found.retention, model)], _end(found, model))
+def _rank_knowledge(results: ManyEdits, model: str) -> list[dict[str, Any]]:
+    """Return the knowledge retention of each method after its last edit, lowest first."""
+    return _ascending(results.retention[_free_edits(results.retention, model)], _end(results, model))
 
 
-def _abilities(found: ManyEdits, model: str) -> list[dict[str, Any]]:
-    """Ability retention of each method after its last edit, the lowest first."""
-    return _ascending(found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)], _end(found, model))
+def _rank_abilities(results: ManyEdits, model: str) -> list[dict[str, Any]]:
+    """Return the ability retention of each method after its last edit, lowest first."""
+    return _ascending(
+        results.kept[(results.kept["model"] == model) & (results.kept["ability"] == ALL)], _end(results, model)
+    )
 
 
-def _end(found: ManyEdits, model: str) -> int:
+def _end(results: ManyEdits, model: str) -> int:
     """Return the greatest number of edits after which any method was measured."""
-    return max((own["edits"].max() for own in _of_edits(found, model) if len(own)), default=0)
+    return max((table["edits"].max() for table in _of_edits(results, model) if len(table)), default=0)
 
 
-def _of_edits(found: ManyEdits, model: str) -> list[pd.DataFrame]:
-    """Return the rows of knowledge, abilities and edits of one model's editing methods that have a figure."""
-    kept = found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)]
-    tables = (found.retention[_free_edits(found.retention, model)], kept, found.held[_free_edits(found.held, model)])
+def _of_edits(results: ManyEdits, model: str) -> list[pd.DataFrame]:
+    """Return the rows of knowledge, abilities and edits of one model's editing methods that have a value."""
+    ability_rows = results.kept[(results.kept["model"] == model) & (results.kept["ability"] == ALL)]
+    tables = (
+        results.retention[_free_edits(results.retention, model)],
+        ability_rows,
+        results.held[_free_edits(results.held, model)],
+    )
     return [table.dropna(subset=["value"]) for table in tables]
 
 
-def _stopped(found: ManyEdits, model: str) -> Iterator[str]:
-    """Name the methods that lack a figure after the last edit, where other methods have one."""
-    end, tables = _end(found, model), [own for own in _of_edits(found, model) if len(own)]
-    short = {m for own in tables for m in set(own["method"]) - set(own.loc[own["edits"] == end, "method"])}
+def _report_missing(results: ManyEdits, model: str) -> Iterator[str]:
+    """Report the methods without a figure after the last edit, if other methods have one."""
+    end, tables = _end(results, model), [table for table in _of_edits(results, model) if len(table)]
+    short = {m for table in tables for m in set(table["method"]) - set(table.loc[table["edits"] == end, "method"])}
     if short:
-        named = ", ".join(spoken(method, METHODS) for method in in_order(short, METHODS))
-        yield f"Not everything could be measured after {end} edits: {named}. What is missing is in no sentence here."
+        method_names = ", ".join(spoken(method, METHODS) for method in in_order(short, METHODS))
+        yield (
+            f"Some results after {end} edits are missing: {method_names}. The sentences here leave missing results out."
+        )
 
 
 def _free_edits(table: pd.DataFrame, model: str) -> pd.Series:
@@ -165,7 +175,7 @@ def _free_edits(table: pd.DataFrame, model: str) -> pd.Series:
 
 
 def _ascending(rows: pd.DataFrame, edits: int) -> list[dict[str, Any]]:
-    # figures after fewer edits are no rivals to those after more
+    # figures after fewer edits are not comparable with those after more
     return sorted(records(rows[rows["edits"] == edits].dropna(subset=["value"])), key=lambda row: row["value"])
 
 
@@ -174,59 +184,58 @@ def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
     worst, best = rows[0], rows[-1]
     beside = f" ({share(best)} with {_name(best)})" if len(rows) > 1 else ""
     if side == "knowledge":
-        return (
-            f"still answers {share(worst)} of {int(worst['n_facts'])} facts that it knew and nobody edited with "
-            f"{_name(worst)}{beside}"
-        )
-    # above 1 the scores have risen, which is chance or luck and no ability that an edit could keep
-    unclear = "no loss" if worst["value"] >= 1 else "no loss that can be told from chance"
+        return f"still answers {share(worst)} of {int(worst['n_facts'])} unedited facts with {_name(worst)}{beside}"
+    # above 1 the scores have risen by chance, which is not a gain in ability
+    unclear = "no loss" if worst["value"] >= 1 else "no significant loss"
     start = "keeps" if worst["high"] < 1 else f"shows {unclear} on the benchmarks:"
     return f"{start} {share(worst)} of its scores above chance with {_name(worst)}{beside}"
 
 
-def _lowest_shares(found: ManyEdits, model: str) -> Iterator[str]:
+def _lowest_shares(results: ManyEdits, model: str) -> Iterator[str]:
     """Rank methods by the lowest of three shares: edits that hold, paraphrases of them, and unedited facts."""
-    end, held = _end(found, model), found.held[_free_edits(found.held, model)]
-    parts = [held[held["kind"] == kind] for kind in ("statement", "paraphrase")]
-    parts.append(found.retention[_free_edits(found.retention, model)])
+    end, edit_rows = _end(results, model), results.held[_free_edits(results.held, model)]
+    parts = [edit_rows[edit_rows["kind"] == kind] for kind in ("statement", "paraphrase")]
+    parts.append(results.retention[_free_edits(results.retention, model)])
     last = [part[part["edits"] == end].dropna(subset=["value"]) for part in parts]
     by_method = [{row["method"]: row for row in records(part)} for part in last]
-    statements, paraphrases, known = by_method
+    statements, paraphrases, knowledge = by_method
     rows = [
         (min(part[method]["value"] for part in by_method if method in part), method)
-        for method in in_order(statements.keys() & known.keys(), METHODS)
+        for method in in_order(statements.keys() & knowledge.keys(), METHODS)
     ]
     if not rows:
         return
     best, worst = max(rows)[1], min(rows)[1]
-    verdicts = {best: " stands highest by the weakest of three figures", worst: " stands lowest"}
+    verdicts = {best: " is best by its lowest of three rates", worst: " is worst"}
     for method, verdict in verdicts.items() if best != worst else ((best, ""),):
         edits, words = statements[method], paraphrases.get(method)
         yield (
-            f"{spoken(method, METHODS)}{verdict}: {share(edits)} of {edits['edits']} edits hold, "
-            f"{share(words) if words else '–'} of their paraphrases, and {share(known[method])} of "
-            f"{int(known[method]['n_facts'])} unedited facts are still answered."
+            f"{spoken(method, METHODS)}{verdict}: efficacy is {share(edits)} over {edits['edits']} edits, "
+            f"generalization to paraphrases {share(words) if words else '–'}, and knowledge retention "
+            f"{share(knowledge[method])} of {int(knowledge[method]['n_facts'])} unedited facts."
         )
 
 
-def _cut(found: ManyEdits, model: str) -> Iterator[str]:
-    """Say which methods' answers after the last edit were cut, if they are many."""
-    tables = [table[_free_edits(table, model)] for table in (found.held, found.retention)]
+def _report_cut(results: ManyEdits, model: str) -> Iterator[str]:
+    """Report methods whose answers after the last edit were often cut."""
+    tables = [table[_free_edits(table, model)] for table in (results.held, results.retention)]
     shares: dict[str, float] = {}
     for row in (row for table in tables for row in records(_at_last(table))):
-        cut = row.get("cut", 0.0)
-        if cut > MANY_CUT:
-            shares[row["method"]] = max(cut, shares.get(row["method"], 0.0))
+        cut_share = row.get("cut", 0.0)
+        if cut_share > MANY_CUT:
+            shares[row["method"]] = max(cut_share, shares.get(row["method"], 0.0))
     if shares:
-        named = ", ".join(f"{shares[method]:.0%} ({spoken(method, METHODS)})" for method in in_order(shares, METHODS))
+        method_names = ", ".join(
+            f"{shares[method]:.0%} ({spoken(method, METHODS)})" for method in in_order(shares, METHODS)
+        )
         yield (
-            f"The limit of tokens cut many answers after the last edit before they named an object, of one kind up to "
-            f"{named}. They count as no success, so that these figures may be too low; specificity leaves them out."
+            "The token limit cut many answers after the last edit before they named an object, in one kind up to "
+            f"{method_names}. They count as no success, so these figures may be too low. Specificity leaves them out."
         )
 
 
-def _models(found: ManyEdits) -> list[str]:
-    return list(dict.fromkeys([*found.abilities["model"], *found.held["model"]]))
+def _models(results: ManyEdits) -> list[str]:
+    return list(dict.fromkeys([*results.abilities["model"], *results.held["model"]]))
 
 
 def _name(row: Mapping[str, Any]) -> str:
@@ -234,7 +243,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _at_last(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the greatest number of edits of each method."""
+    """Select the rows with the greatest number of edits of each method."""
     return rows[rows["edits"] == rows.groupby("method")["edits"].transform("max")] if len(rows) else rows
 
 
@@ -244,46 +253,50 @@ def _last(comparisons: pd.DataFrame) -> pd.DataFrame:
     return comparisons[comparisons["edits"] == comparisons.groupby(["model", "method"])["edits"].transform("max")]
 
 
-def _summary(found: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
-    """A line for each method after its last edit: abilities, edits, knowledge, costs."""
-    held = found.held[(found.held["model"] == model) & (found.held["protocol"] == "free")]
-    kept = found.kept[(found.kept["model"] == model) & (found.kept["ability"] == ALL)]
-    known = found.retention[(found.retention["model"] == model) & (found.retention["protocol"] == "free")]
-    everything = [*held["method"], *kept["method"], *known["method"]]
-    for method in in_order(everything, METHODS):
-        own = [table[table["method"] == method] for table in (kept, known, held)]
-        edits = int(max((rows["edits"].max() for rows in own if len(rows)), default=0))
-        at = [rows[rows["edits"] == edits] for rows in own]
+def _summary(results: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
+    """Yield a row per method after its last edit: abilities, edits, knowledge, costs."""
+    edit_rows = results.held[(results.held["model"] == model) & (results.held["protocol"] == "free")]
+    ability_rows = results.kept[(results.kept["model"] == model) & (results.kept["ability"] == ALL)]
+    knowledge_rows = results.retention[
+        (results.retention["model"] == model) & (results.retention["protocol"] == "free")
+    ]
+    methods = [*edit_rows["method"], *ability_rows["method"], *knowledge_rows["method"]]
+    for method in in_order(methods, METHODS):
+        method_tables = [table[table["method"] == method] for table in (ability_rows, knowledge_rows, edit_rows)]
+        edits = int(max((rows["edits"].max() for rows in method_tables if len(rows)), default=0))
+        at = [rows[rows["edits"] == edits] for rows in method_tables]
         by_kind = {str(row["kind"]): share(row) for row in records(at[2].dropna(subset=["value"]))}
-        costs = _costs(found.runs, model, method)
-        cut = max((row["cut"] for rows in at[1:] for row in records(rows) if pd.notna(row.get("cut"))), default=0.0)
+        costs = _costs(results.runs, model, method)
+        cut_share = max(
+            (row["cut"] for rows in at[1:] for row in records(rows) if pd.notna(row.get("cut"))), default=0.0
+        )
         yield {
             "method": method,
             "edits": edits,
-            "kept": _shown(at[0]),
-            "retention": _shown(at[1]),
+            "kept": _format_share(at[0]),
+            "retention": _format_share(at[1]),
             **{kind: by_kind.get(kind, "–") for kind in ("statement", "paraphrase")},
             **{kind: specificity.shown(at[2][at[2]["kind"] == kind]) for kind in SPECIFICITY},
-            "cut": cut,
+            "cut": cut_share,
             "tokens": _number(costs.get("prefix_tokens", {}).get(str(edits))),
             "seconds": _number(costs.get("seconds_per_edit"), 2),
             "measured": _number(sum(costs.get("seconds_per_benchmark", {}).get(str(edits), {}).values()) or None, 1),
             "failed": len(costs.get("failed", [])),
-            "unmeasured": _unmeasured(found.failed_items, model, method),
+            "unmeasured": _count_unmeasured(results.failed_items, model, method),
         }
 
 
-def _unmeasured(failed_items: pd.DataFrame, model: str, method: str) -> int:
-    """How many checkpoints could not be asked, and benchmarks not be measured."""
+def _count_unmeasured(failed_items: pd.DataFrame, model: str, method: str) -> int:
+    """Count the checkpoints and benchmarks that could not be measured."""
     if failed_items.empty:
         return 0
-    own = failed_items[(failed_items["model"] == model) & (failed_items["method"] == method)]
-    return int(own["stage"].isin(["ask", "measure"]).sum())
+    items = failed_items[(failed_items["model"] == model) & (failed_items["method"] == method)]
+    return int(items["stage"].isin(["ask", "measure"]).sum())
 
 
-def _shown(rows: pd.DataFrame) -> str:
-    known = rows.dropna(subset=["value"])
-    return share(records(known)[0]) if len(known) else "–"
+def _format_share(rows: pd.DataFrame) -> str:
+    finite_rows = rows.dropna(subset=["value"])
+    return share(records(finite_rows)[0]) if len(finite_rows) else "–"
 
 
 def _number(value: float | None, digits: int = 0) -> str:
@@ -291,37 +304,37 @@ def _number(value: float | None, digits: int = 0) -> str:
 
 
 def _costs(runs: Sequence[Mapping[str, Any]], model: str, method: str) -> Mapping[str, Any]:
-    return next((found for run in runs if (found := run.get("sequences", {}).get(model, {}).get(method))), {})
+    return next((costs for record in runs if (costs := record.get("sequences", {}).get(model, {}).get(method))), {})
 
 
 def _flags(abilities: pd.DataFrame) -> list[dict[str, Any]]:
-    """Figures worth less than they look, from the first number of edits on; not again where the unedited are alike."""
+    """Return unreliable figures at their first number of edits, without those that the unedited model shares."""
     scores = abilities[(abilities["quantity"] == "score") & (abilities["verdict"] != "fine")]
-    same = ["model", "benchmark", "metric", "filter", "verdict"]
-    before = scores.loc[scores["method"] == UNEDITED, same].assign(already=True)
-    marked = scores.merge(before, on=same, how="left")
-    shown = marked[marked["already"].isna() | (marked["method"] == UNEDITED)].sort_values("edits", kind="stable")
-    first = shown.drop_duplicates([*same, "method"])
+    key = ["model", "benchmark", "metric", "filter", "verdict"]
+    before = scores.loc[scores["method"] == UNEDITED, key].assign(already=True)
+    flags = scores.merge(before, on=key, how="left")
+    new_flags = flags[flags["already"].isna() | (flags["method"] == UNEDITED)].sort_values("edits", kind="stable")
+    first = new_flags.drop_duplicates([*key, "method"])
     return records(first.sort_values(["model", "method"], kind="stable"))
 
 
-def _failed(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Edits that a method could not make."""
+def _list_failed(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """List the edits that a method could not make."""
     return [
         {"model": model, "method": method, **failure}
-        for run in runs
-        for model, methods in (run.get("sequences") or {}).items()
+        for record in runs
+        for model, methods in (record.get("sequences") or {}).items()
         for method, about in methods.items()
         for failure in about.get("failed", [])
     ]
 
 
 def _scores(abilities: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """For each model its benchmarks, and for each a line a method with its figure at every number of edits."""
-    shown = abilities[abilities["quantity"].isin(["score", "balanced"])]
+    """Return each model's benchmarks, with a line per method and a figure per number of edits."""
+    score_rows = abilities[abilities["quantity"].isin(["score", "balanced"])]
     tables: dict[str, list[dict[str, Any]]] = {}
-    for (model, *about), rows in shown.groupby(["model", "benchmark", "metric", "filter", "quantity"], sort=False):
-        benchmark, metric, filtered, quantity = map(str, about)
+    for (model, *about), rows in score_rows.groupby(["model", "benchmark", "metric", "filter", "quantity"], sort=False):
+        benchmark, metric, filter_name, quantity = map(str, about)
         steps = sorted(int(edits) for edits in rows["edits"].unique())
         cells = {(row["method"], row["edits"]): row for row in records(rows)}
         lines = [(m, [cells.get((m, edits)) for edits in steps]) for m in in_order(rows["method"], METHODS)]
@@ -330,7 +343,7 @@ def _scores(abilities: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
         tables.setdefault(str(model), []).append(
             {
                 "benchmark": benchmark, "metric": "perplexity by token" if "perplexity" in metric else name,
-                "filter": filtered, "steps": steps, "lines": lines, "n": int(first["n"]), "chance": first["chance"],
+                "filter": filter_name, "steps": steps, "lines": lines, "n": int(first["n"]), "chance": first["chance"],
                 "constant_answer": first["constant_answer"], "is_share": "perplexity" not in metric,
             }
         )  # fmt: skip
@@ -338,9 +351,11 @@ def _scores(abilities: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 
 def _settings(runs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """The settings of sequences and abilities, each run's that differ."""
+    """Return the distinct settings of sequences and abilities of all runs."""
     return [
         (title, text)
         for title, key in (("Sequences", "sequence"), ("Abilities", "abilities"))
-        for text in dict.fromkeys(", ".join(f"{k}: {v}" for k, v in run[key].items()) for run in runs if run.get(key))
+        for text in dict.fromkeys(
+            ", ".join(f"{k}: {v}" for k, v in record[key].items()) for record in runs if record.get(key)
+        )
     ]

@@ -1,4 +1,4 @@
-"""Two things beside each other: both protocols on the same probes, and the first paper's table with this run's."""
+"""Comparisons: both protocols on the same probes, and the first paper's table with this run's results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALL_KINDS = "all"
 
 @dataclass(frozen=True)
 class Gaps:
-    """One model's gaps between the protocols: for each method over all kinds, and kind by kind."""
+    """Gaps between the protocols of one model: per method over all kinds, and per kind."""
 
     pooled: tuple[Mapping[str, Any], ...]
     by_kind: tuple[Mapping[str, Any], ...]
@@ -24,9 +24,9 @@ class Gaps:
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell of the paper's table: its accuracy and reversion, and ours with intervals, all in percent.
+    """One cell of the paper's table: its accuracy and reversion, and this run's with intervals, in percent.
 
-    `cut` is the share of our answers that a limit of tokens ended before they named an object.
+    `cut` is the share of this run's answers that the token limit cut before they named an object.
     """
 
     paper: str
@@ -37,7 +37,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """The paper's table beside one model's figures, and which of its orderings were found again."""
+    """The paper's table with one model's figures, and the orderings that were found again."""
 
     methods: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Figure, ...]], ...]
@@ -46,22 +46,22 @@ class PaperTable:
 
 
 def gap_lines(gaps: pd.DataFrame) -> dict[str, Gaps]:
-    """For each model the lines of its table of gaps, methods and kinds in their usual order.
+    """Return the lines of each model's table of gaps, methods and kinds in their usual order.
 
     Args:
         gaps: `statistics.gaps.COLUMNS`.
     """
-    found = {}
+    tables = {}
     for model in gaps["model"].unique() if len(gaps) else ():
-        own = gaps[gaps["model"] == model]
+        model_rows = gaps[gaps["model"] == model]
         lines = [
             {**row, "method": spoken(method, METHODS), "kind": spoken(row["kind"], KINDS)}
-            for method in in_order(own["method"], METHODS)
-            for row in _in_order_of_kinds(own[own["method"] == method])
+            for method in in_order(model_rows["method"], METHODS)
+            for row in _in_order_of_kinds(model_rows[model_rows["method"] == method])
         ]
-        pooled = tuple(line for line in lines if line["kind"] == ALL_KINDS)
-        found[str(model)] = Gaps(pooled, tuple(line for line in lines if line["kind"] != ALL_KINDS))
-    return found
+        all_kinds = tuple(line for line in lines if line["kind"] == ALL_KINDS)
+        tables[str(model)] = Gaps(all_kinds, tuple(line for line in lines if line["kind"] != ALL_KINDS))
+    return tables
 
 
 def _in_order_of_kinds(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def _in_order_of_kinds(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def paper_tables(table: pd.DataFrame, orderings: pd.DataFrame) -> dict[str, PaperTable]:
-    """For each model that was edited by a method of the paper, its table beside the paper's.
+    """Return the comparison table of each model that was edited by a method of the paper.
 
     Args:
         table: `paper1.TABLE_COLUMNS`.
@@ -88,8 +88,8 @@ def _paper_table(table: pd.DataFrame, orderings: pd.DataFrame) -> PaperTable:
     return PaperTable(
         methods=tuple(spoken(method, METHODS) for method in methods),
         rows=tuple((row, tuple(_figure(cells[row, method]) for method in methods)) for row in paper1.ROWS),
-        counts=tuple(_worded(row) for _, row in paper1.counted(orderings).iterrows()),
-        pairs=tuple(_worded(row) for _, row in orderings.iterrows()),
+        counts=tuple(_translate(row) for _, row in paper1.counted(orderings).iterrows()),
+        pairs=tuple(_translate(row) for _, row in orderings.iterrows()),
     )
 
 
@@ -98,24 +98,25 @@ def _by_cell(table: pd.DataFrame) -> Any:
 
 
 def _figure(by_metric: Mapping[str, Mapping[str, Any]]) -> Figure:
-    both = [by_metric[metric] for metric in paper1.METRICS if metric in by_metric]
-    known = [one for one in both if pd.notna(one["value"])]
-    said = "; ".join(
-        f"{spoken(one['metric'], METRICS).lower()}: {one['n_probes']:.0f} probes of {one['n_facts']:.0f} facts"
-        for one in known
+    cells = [by_metric[metric] for metric in paper1.METRICS if metric in by_metric]
+    measured_cells = [cell for cell in cells if pd.notna(cell["value"])]
+    tooltip = "; ".join(
+        f"{spoken(cell['metric'], METRICS).lower()}: {cell['n_probes']:.0f} probes of {cell['n_facts']:.0f} facts"
+        for cell in measured_cells
     )
     return Figure(
-        paper=" / ".join(f"{100 * one['paper']:.1f}" for one in both),
+        paper=" / ".join(f"{100 * cell['paper']:.1f}" for cell in cells),
         ours=tuple(
-            (f"{100 * one['value']:.1f}", f"[{100 * one['low']:.0f}, {100 * one['high']:.0f}]") for one in known
+            (f"{100 * cell['value']:.1f}", f"[{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]")
+            for cell in measured_cells
         ),
-        tooltip=said or "not asked in this run",
-        cut=max((float(one["cut"]) for one in known if pd.notna(one["cut"])), default=0.0),
+        tooltip=tooltip or "not asked in this run",
+        cut=max((float(cell["cut"]) for cell in measured_cells if pd.notna(cell["cut"])), default=0.0),
     )
 
 
-def _worded(row: pd.Series) -> dict[str, Any]:
-    """A row with its names as people say them."""
+def _translate(row: pd.Series) -> dict[str, Any]:
+    """Replace the names in a row by their labels."""
     names = {name: spoken(row[name], METHODS) for name in ("of", "higher", "lower") if name in row}
     within = {"kind": "two methods, one kind", "method": "two kinds, one method"}[row["within"]]
     return {**row.to_dict(), **names, "metric": spoken(row["metric"], METRICS).lower(), "within": within}

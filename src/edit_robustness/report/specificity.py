@@ -1,4 +1,4 @@
-"""Say what an edit leaves as it is, kind by kind, with how many prompts the unedited model could answer."""
+"""Sentences on specificity per kind of prompt, with the number of prompts that the unedited model knows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from edit_robustness.metrics.measures import METRICS
 
 ALL_PROMPTS = {metric.name: metric.on_all_prompts for metric in METRICS if metric.on_all_prompts}
-"""For a metric over known prompts the same metric over all prompts."""
+"""Metrics over known prompts, with the same metric over all prompts."""
 
 _ABOUT = {
     "neighbourhood": "other subjects of the same relation",
@@ -20,66 +20,66 @@ _ABOUT = {
 
 
 def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence for each kind of specificity that was asked.
+    """Yield a sentence for each kind of specificity probe.
 
     Args:
-        name: What the method is called.
+        name: The label of the method.
         rows: The free-generation rows of the headline table of one model and method.
     """
     for kind, about in _ABOUT.items():
-        own = _by_metric(rows[rows["kind"] == kind])
-        if "locality_all" not in own:
+        metric_rows = _by_metric(rows[rows["kind"] == kind])
+        if "locality_all" not in metric_rows:
             continue
-        everything = own["locality_all"]
-        asked, scored = n_asked(everything), int(everything["n_probes"])
-        some = f"all {asked}" if scored == asked else f"the {scored} of {asked} that could be scored"
-        on_all = f"of {some} it leaves {everything['value']:.0%} as they were" if scored else "none could be scored"
-        known = own.get("locality")
-        if known is None or not n_asked(known):
+        all_prompts = metric_rows["locality_all"]
+        n_prompts, n_scored = n_asked(all_prompts), int(all_prompts["n_probes"])
+        scope = f"all {n_prompts}" if n_scored == n_prompts else f"the {n_scored} of {n_prompts} that could be scored"
+        on_all = f"{all_prompts['value']:.0%} of {scope} are unchanged" if n_scored else "no answer could be scored"
+        known_prompts = metric_rows.get("locality")
+        if known_prompts is None or not n_asked(known_prompts):
             yield (
-                f"The unedited model answers none of the {asked} prompts about {about} with a stable object of the "
-                f"right type, so whether {name} leaves knowledge there alone cannot be said; {on_all}."
+                f"The unedited model answers none of the {n_prompts} prompts about {about} with a stable object of the "
+                f"right type, so the specificity of {name} cannot be measured there; {on_all}."
             )
-        elif pd.isna(known["value"]):
+        elif pd.isna(known_prompts["value"]):
             yield (
-                f"Whether {name} leaves the answers about {about} alone cannot be said: no answer to a prompt that the "
-                f"unedited model knows could be scored ({known_of(known, everything)}; {on_all})."
+                f"The specificity of {name} on {about} cannot be measured: no answer to a prompt that the unedited "
+                f"model knows could be scored ({known_of(known_prompts, all_prompts)}; {on_all})."
             )
         else:
             yield (
-                f"{name} leaves {_rate(known)} of the answers about {about} as they were "
-                f"({known_of(known, everything)}; {on_all})."
+                f"Specificity of {name}: {_rate(known_prompts)} of the answers about {about} are unchanged "
+                f"({known_of(known_prompts, all_prompts)}; {on_all})."
             )
 
 
 def shown(rows: pd.DataFrame) -> str:
-    """Return one figure of one kind in short: the rate, and how many prompts were known of how many.
+    """Return one figure of one kind in short: the rate, and the number of known prompts.
 
     Args:
         rows: metric, value, low, high, n_probes and n_asked of one kind, method and checkpoint under free generation.
     """
-    own = _by_metric(rows)
-    if "locality_all" not in own:
+    metric_rows = _by_metric(rows)
+    if "locality_all" not in metric_rows:
         return "–"
-    everything, known = own["locality_all"], own.get("locality")
-    if known is None or not n_asked(known):
-        return f"none of {n_asked(everything)} known"
-    rate = "–" if pd.isna(known["value"]) else _rate(known)
-    return f"{rate} {known_of(known, everything)}"
+    all_prompts, known_prompts = metric_rows["locality_all"], metric_rows.get("locality")
+    if known_prompts is None or not n_asked(known_prompts):
+        return f"none of {n_asked(all_prompts)} known"
+    rate = "–" if pd.isna(known_prompts["value"]) else _rate(known_prompts)
+    return f"{rate} {known_of(known_prompts, all_prompts)}"
 
 
 def n_asked(row: Mapping[Any, Any]) -> int:
-    """Return how many prompts a row is about; those whose answers could not be scored are among them."""
+    """Return the number of prompts of a row, including those whose answers could not be scored."""
     if "n_asked" in row:
         return int(row["n_asked"])
     return int(row["n_probes"] + row.get("n_missing", 0))
 
 
-def known_of(known: Mapping[Any, Any], everything: Mapping[Any, Any]) -> str:
-    """Return how many of all prompts the unedited model knows, and how many of those were scored if not all were."""
-    number, scored = n_asked(known), int(known["n_probes"])
-    text = f"{number} known of {n_asked(everything)}"
-    return text if scored == number else f"{text}, {scored} of them scored"
+def known_of(known_prompts: Mapping[Any, Any], all_prompts: Mapping[Any, Any]) -> str:
+    """Return the number of prompts that the unedited model knows, and the number scored if it is smaller."""
+    number, n_scored = n_asked(known_prompts), int(known_prompts["n_probes"])
+    text = f"{number} known of {n_asked(all_prompts)}"
+    return text if n_scored == number else f"{text}, {n_scored} of them scored"
 
 
 def _by_metric(rows: pd.DataFrame) -> dict[str, dict[Any, Any]]:

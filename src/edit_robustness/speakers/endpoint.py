@@ -63,8 +63,8 @@ class EndpointSpeaker:
         self._model, self._options = model, dict({"temperature": 0} if options is None else options)
         self._secret = {"Authorization": f"Bearer {key}"} if key else {}
         self.name = name or model
-        query_kept = [self._params] if self._params else []
-        self.fingerprint = json.dumps(["endpoint", self._url, model, self._options, *query_kept], sort_keys=True)
+        query_fields = [self._params] if self._params else []
+        self.fingerprint = json.dumps(["endpoint", self._url, model, self._options, *query_fields], sort_keys=True)
 
     def replies(self, conversations: Sequence[Sequence[Turn]]) -> list[str]:
         """Return the endpoint's reply to each conversation.

@@ -173,19 +173,19 @@ class LocalSpeaker:
         if self._settings.temperature:
             choose = draws(self._settings.temperature, [_seed(self._settings.seed, turns) for turns in conversations])
         limit, thinking_limit = self._settings.max_new_tokens, self._settings.max_thinking_tokens
-        turns_spoken = speak(self._lm, prompts, limit=limit, thinking_limit=thinking_limit, choose=choose)
-        if n_cut := sum(not turn.finished for turn in turns_spoken):
+        replies = speak(self._lm, prompts, limit=limit, thinking_limit=thinking_limit, choose=choose)
+        if n_cut := sum(not turn.finished for turn in replies):
             logger.warning(
                 "%s: %d of %d turns were cut off; raise the speaker's max_new_tokens (%d) or max_thinking_tokens (%d)",
                 *(
                     self.name,
                     n_cut,
-                    len(turns_spoken),
+                    len(replies),
                     self._settings.max_new_tokens,
                     self._settings.max_thinking_tokens,
                 ),
             )
-        return [turn.text for turn in turns_spoken]
+        return [turn.text for turn in replies]
 
     def _prompt(self, turns: Sequence[Turn]) -> list[int]:
         """Return the token ids of a conversation without the oldest exchanges that do not fit into the context."""

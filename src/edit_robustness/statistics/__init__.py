@@ -1,5 +1,5 @@
-"""From scores to estimates with honest intervals: rates, correlations, a regression, a prediction.
+"""Estimates from scores: rates with intervals, correlations, a regression and a prediction.
 
-One fact is asked about many times, so probes are not independent: every interval here knows which probes share a
-subject. Tables in, tidy tables out; no torch, no Kedro, so that any estimate can be made again from stored scores.
+One fact has many probes, so probes are not independent: every interval is clustered by subject. All functions take and
+return tidy tables, without torch or Kedro, so any estimate can be recomputed from stored scores.
 """

@@ -1,9 +1,9 @@
-"""What a model can still do at each checkpoint: one row for each benchmark, with what its figures are worth.
+"""General abilities of a model at each checkpoint: one row per benchmark, with a verdict on its figures.
 
-Shares have Wilson's interval (statistics.intervals; a document drawn twice is one cluster), other scores the mean's.
-Balanced accuracy is the mean of the recalls of the right options' classes, with an interval from theirs by the method
-of Zou and Donner (2008), "Construction of confidence limits about effect measures". Perplexity is of tokens: exp of
-the mean negative log-probability over all tokens, with an interval that resamples documents.
+Shares have Wilson's interval (`statistics.intervals`; a document that is sampled twice is one cluster), other scores
+have the mean's. Balanced accuracy is the mean of the recalls of the right options' classes. Its interval combines
+theirs by the method of Zou and Donner (2008), "Construction of confidence limits about effect measures". Perplexity is
+per token: exp of the mean negative log-probability over all tokens, with an interval that resamples documents.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from edit_robustness.statistics.resampling import mean_interval, percentiles, re
 
 FINE, AT_CHANCE, CONSTANT, TIES, NOT_FINITE = "fine", "at chance", "constant answers", "ties", "not finite"
 VERDICTS = (FINE, AT_CHANCE, CONSTANT, TIES, NOT_FINITE)
-"""What a row's figures are worth, from good to worst."""
+"""Verdicts on the figures of a row, from best to worst."""
 
 MOSTLY_THE_SAME = 0.9
-"""From this share of one and the same answer on, answers count as constant."""
+"""Share of the most frequent answer from which answers count as constant."""
 
 MANY_TIES = 0.1
-"""From this share of exact ties on, they are the verdict; short options tie now and then in any model."""
+"""Share of exact ties from which they are the verdict. Short options tie occasionally in any model."""
 
 SHAPE = ["n", "chance", "constant_answer", "not_finite", "tied", "constant", "length", "capped"]
 ABILITY_COLUMNS = [
@@ -36,80 +36,85 @@ ABILITY_COLUMNS = [
 
 
 def baselines(benchmarks: pd.DataFrame) -> pd.DataFrame:
-    """Chance and the best constant answer of each benchmark: the mean over its tasks, weighed by documents.
+    """Compute chance and the best constant answer of each benchmark: the mean over its tasks, weighted by documents.
 
     Args:
         benchmarks: model, benchmark, task, metric, filter, n_documents, chance, constant_answer.
 
     Returns:
-        model and `UNIT`, chance, constant_answer; NaN where there is none.
+        model and `UNIT`, chance, constant_answer; NaN if there is none.
     """
     keys = ["model", *UNIT]
-    named = ["chance", "constant_answer"]
+    columns = ["chance", "constant_answer"]
     if benchmarks.empty:
-        return pd.DataFrame(columns=[*keys, *named])
+        return pd.DataFrame(columns=[*keys, *columns])
     weights = benchmarks["n_documents"].astype(float)
-    weighed = benchmarks[named].astype(float).mul(weights, axis=0)
-    totals = weighed.assign(n=weights, **{key: benchmarks[key] for key in keys})
-    sums = totals.groupby(keys, sort=False)[[*named, "n"]].sum(min_count=1)
-    return sums[named].div(sums["n"], axis=0).reset_index()
+    products = benchmarks[columns].astype(float).mul(weights, axis=0)
+    totals = products.assign(n=weights, **{key: benchmarks[key] for key in keys})
+    sums = totals.groupby(keys, sort=False)[[*columns, "n"]].sum(min_count=1)
+    return sums[columns].div(sums["n"], axis=0).reset_index()
 
 
 def abilities(
     rows: pd.DataFrame, benchmarks: pd.DataFrame, confidence: float = 0.95, bootstrap: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Every benchmark at every checkpoint.
+    """Estimate every benchmark at every checkpoint.
 
     Args:
-        rows: What `documents.measured` gives.
-        benchmarks: See `baselines`.
+        rows: Output of `documents.measured`.
+        benchmarks: Input of `baselines`.
         confidence: Level of all intervals.
-        bootstrap: Resamples of documents, where an interval needs them.
-        seed: Of the resampling.
+        bootstrap: Number of resamples of documents, for intervals that need them.
+        seed: Seed of the resampling.
 
     Returns:
         `ABILITY_COLUMNS`. `value` is the score's mean, or the perplexity; `not_finite`, `tied` and `capped` are shares
-        of documents, `constant` is the share of the most frequent answer, `length` the mean number of generated
-        tokens. `verdict` is one of `VERDICTS`: a single document that is not finite is enough for that word.
+        of documents, `constant` is the share of the most frequent answer, `length` is the mean number of generated
+        tokens. `verdict` is one of `VERDICTS`; one document that is not finite is enough for ``not finite``.
     """
     keys = ["model", *UNIT]
-    known = {tuple(row[name] for name in keys): row for row in baselines(benchmarks).to_dict("records")}
+    baseline_rows = {tuple(row[name] for name in keys): row for row in baselines(benchmarks).to_dict("records")}
     shares = rows.groupby(["model", *UNIT], sort=False)["score"].transform(lambda score: score.isin([0, 1]).all())
     cells = []
-    for key, own in rows.assign(is_share=shares).groupby([*CHECKPOINT, *UNIT], sort=False):
+    for key, documents in rows.assign(is_share=shares).groupby([*CHECKPOINT, *UNIT], sort=False):
         about: dict[Any, Any] = dict(zip([*CHECKPOINT, *UNIT], key, strict=True))
-        found = known.get(tuple(about[name] for name in keys), {"chance": np.nan, "constant_answer": np.nan})
-        row = {**found, **about, **_score(own, confidence, bootstrap, seed), **_shape(own)}
-        row |= _balanced(own, confidence) | _gold(own, confidence, bootstrap, seed)
-        cells.append({**row, "verdict": _verdict(row)})
+        baseline = baseline_rows.get(tuple(about[name] for name in keys), {"chance": np.nan, "constant_answer": np.nan})
+        row = {
+            **baseline,
+            **about,
+            **_estimate_score(documents, confidence, bootstrap, seed),
+            **_describe_answers(documents),
+        }
+        row |= _estimate_balanced(documents, confidence) | _estimate_gold(documents, confidence, bootstrap, seed)
+        cells.append({**row, "verdict": _judge_row(row)})
     return pd.DataFrame(cells, columns=ABILITY_COLUMNS)
 
 
-def _score(own: pd.DataFrame, confidence: float, bootstrap: int, seed: int) -> dict[str, float]:
-    if lower_is_better(own["metric"].iloc[0]):
-        return _perplexity(own, confidence, bootstrap, seed)
-    estimate = proportion if own["is_share"].iloc[0] else mean
-    found = estimate(own["score"], own["task"] + own["doc_hash"], confidence)
-    return {"value": found.value, "low": found.low, "high": found.high}
+def _estimate_score(documents: pd.DataFrame, confidence: float, bootstrap: int, seed: int) -> dict[str, float]:
+    if lower_is_better(documents["metric"].iloc[0]):
+        return _estimate_perplexity(documents, confidence, bootstrap, seed)
+    estimate = proportion if documents["is_share"].iloc[0] else mean
+    rate = estimate(documents["score"], documents["task"] + documents["doc_hash"], confidence)
+    return {"value": rate.value, "low": rate.low, "high": rate.high}
 
 
-def _perplexity(own: pd.DataFrame, confidence: float, bootstrap: int, seed: int) -> dict[str, float]:
+def _estimate_perplexity(documents: pd.DataFrame, confidence: float, bootstrap: int, seed: int) -> dict[str, float]:
     nan = float("nan")
-    if own["not_finite"].any() or own["gold_logprob"].isna().any():
+    if documents["not_finite"].any() or documents["gold_logprob"].isna().any():
         return {"value": nan, "low": nan, "high": nan}
-    tokens = own["tokens"].to_numpy(dtype=float)
-    totals = np.column_stack([own["gold_logprob"].to_numpy(dtype=float) * tokens, tokens])
-    drawn = resampled_means(totals, bootstrap, seed)
+    tokens = documents["tokens"].to_numpy(dtype=float)
+    totals = np.column_stack([documents["gold_logprob"].to_numpy(dtype=float) * tokens, tokens])
+    means = resampled_means(totals, bootstrap, seed)
     with np.errstate(over="ignore"):
-        low, high = percentiles(np.exp(-drawn[:, 0] / drawn[:, 1]), confidence)
+        low, high = percentiles(np.exp(-means[:, 0] / means[:, 1]), confidence)
         return {"value": float(np.exp(-totals[:, 0].sum() / totals[:, 1].sum())), "low": low, "high": high}
 
 
-def _balanced(own: pd.DataFrame, confidence: float) -> dict[str, float]:
-    """Of questions with two options: the mean of both classes' recalls; NaN where a class has no document."""
+def _estimate_balanced(documents: pd.DataFrame, confidence: float) -> dict[str, float]:
+    """Estimate balanced accuracy of questions with two options; NaN if a class has no document."""
     nan = float("nan")
-    classes = [group for gold, group in own.groupby("gold") if gold in (0, 1)]
-    if len(classes) < 2 or not (own["options"] == 2).all():
+    classes = [group for gold, group in documents.groupby("gold") if gold in (0, 1)]
+    if len(classes) < 2 or not (documents["options"] == 2).all():
         return {"balanced": nan, "balanced_low": nan, "balanced_high": nan}
     recalls = [proportion(group["score"], group["task"] + group["doc_hash"], confidence) for group in classes]
     centre = float(np.mean([recall.value for recall in recalls]))
@@ -118,28 +123,28 @@ def _balanced(own: pd.DataFrame, confidence: float) -> dict[str, float]:
     return {"balanced": centre, "balanced_low": centre - below, "balanced_high": centre + above}
 
 
-def _gold(own: pd.DataFrame, confidence: float, bootstrap: int, seed: int) -> dict[str, float]:
-    found: dict[str, float] = {}
+def _estimate_gold(documents: pd.DataFrame, confidence: float, bootstrap: int, seed: int) -> dict[str, float]:
+    figures: dict[str, float] = {}
     for column, prefix in (("gold_logprob", "gold"), ("margin", "margin")):
-        value, low, high = mean_interval(own[column].dropna().to_numpy(), confidence, bootstrap, seed)
-        found |= {column: value, f"{prefix}_low": low, f"{prefix}_high": high}
-    return found
+        value, low, high = mean_interval(documents[column].dropna().to_numpy(), confidence, bootstrap, seed)
+        figures |= {column: value, f"{prefix}_low": low, f"{prefix}_high": high}
+    return figures
 
 
-def _shape(own: pd.DataFrame) -> dict[str, float | int]:
-    answers = own["answer"].dropna()
-    generated = own.loc[own["options"] == 0, ["tokens", "capped"]].astype(float)
+def _describe_answers(documents: pd.DataFrame) -> dict[str, float | int]:
+    answers = documents["answer"].dropna()
+    generations = documents.loc[documents["options"] == 0, ["tokens", "capped"]].astype(float)
     return {
-        "n": len(own),
-        "not_finite": float(own["not_finite"].mean()),
-        "tied": float(own["tied"].mean()),
+        "n": len(documents),
+        "not_finite": float(documents["not_finite"].mean()),
+        "tied": float(documents["tied"].mean()),
         "constant": float(answers.value_counts(normalize=True).iloc[0]) if len(answers) > 1 else float("nan"),
-        "length": float(generated["tokens"].mean()),
-        "capped": float(generated["capped"].mean()),
+        "length": float(generations["tokens"].mean()),
+        "capped": float(generations["capped"].mean()),
     }
 
 
-def _verdict(row: dict) -> str:
+def _judge_row(row: dict) -> str:
     if row["not_finite"] > 0:
         return NOT_FINITE
     if row["tied"] >= MANY_TIES:
@@ -148,39 +153,39 @@ def _verdict(row: dict) -> str:
         return CONSTANT
     if lower_is_better(row["metric"]):
         return AT_CHANCE if row["value"] >= row["chance"] else FINE
-    balanced = not np.isnan(row["balanced"])
-    low, chance = (row["balanced_low"], 0.5) if balanced else (row["low"], row["chance"])
+    has_balanced = not np.isnan(row["balanced"])
+    low, chance = (row["balanced_low"], 0.5) if has_balanced else (row["low"], row["chance"])
     return AT_CHANCE if low <= chance or row["value"] == 0 else FINE
 
 
 def ability_paths(table: pd.DataFrame, changes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Every benchmark against the number of edits, over orders.
+    """Average every benchmark over orders at each number of edits.
 
     Args:
-        table: What `abilities` gives.
-        changes: What `paired.compare` gives, for the change of the right answer's log-probability.
+        table: Output of `abilities`.
+        changes: Output of `paired.compare`, for the change of the right answer's log-probability.
         confidence: Level of the intervals.
 
     Returns:
         model, method, edits, `UNIT`, quantity, `orders.PATH_COLUMNS`, n, chance, constant_answer, capped (the share of
-        generations that the limit of tokens cut), verdict (the worst of the orders). `quantity` is ``score``,
+        generations that the token limit cut), verdict (the worst of the orders). `quantity` is ``score``,
         ``balanced`` (accuracy), ``gold_change`` or ``margin_change``.
     """
     by = ["model", "method", "edits", *UNIT]
     score = table.assign(quantity="score")
-    balanced = table.dropna(subset=["balanced"]).drop(columns=["value", "low", "high"])
-    renamed = {"balanced": "value", "balanced_low": "low", "balanced_high": "high"}
-    balanced = balanced.rename(columns=renamed).assign(quantity="balanced")
-    moved = changes[changes["measure"].isin(["gold_logprob", "margin"])]
-    moved = moved.assign(
-        quantity=moved["measure"].map({"gold_logprob": "gold_change", "margin": "margin_change"}),
-        value=moved["difference"],
+    balanced_rows = table.dropna(subset=["balanced"]).drop(columns=["value", "low", "high"])
+    column_names = {"balanced": "value", "balanced_low": "low", "balanced_high": "high"}
+    balanced_rows = balanced_rows.rename(columns=column_names).assign(quantity="balanced")
+    shifts = changes[changes["measure"].isin(["gold_logprob", "margin"])]
+    shifts = shifts.assign(
+        quantity=shifts["measure"].map({"gold_logprob": "gold_change", "margin": "margin_change"}),
+        value=shifts["difference"],
     )
     shares = ~score["metric"].map(lower_is_better).astype(bool)
     paths = pd.concat(
         [
             over_orders(part, [*by, "quantity"], confidence, shares=inside)
-            for part, inside in ((score[shares], True), (score[~shares], False), (balanced, True), (moved, False))
+            for part, inside in ((score[shares], True), (score[~shares], False), (balanced_rows, True), (shifts, False))
             if len(part)
         ]
         or [over_orders(score, [*by, "quantity"], confidence)],

@@ -1,7 +1,7 @@
-"""Rank correlations with how well known a subject is, and what a sample can show at all.
+"""Rank correlations with a subject's popularity, and the correlations that a sample can detect.
 
 Facts about one subject are not independent, so intervals resample subjects and p-values permute page views between
-subjects. A fact without page views is left out and counted; it is never given a number.
+subjects. A fact without page views is left out and counted. It is never imputed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from statsmodels.stats.meta_analysis import combine_effects
 from statsmodels.stats.multitest import multipletests
 
 FEWEST_ROWS = 5
-"""Below this no rank correlation is given; Fisher's z needs more than three."""
+"""Fewest rows for a rank correlation. Fisher's z needs more than three."""
 
 
 def spearman(
@@ -28,10 +28,10 @@ def spearman(
     bootstrap: int = 2000,
     seed: int = 0,
 ) -> dict[str, object]:
-    """Spearman's correlation, a percentile interval by resampling subjects, a p-value by permuting x between them.
+    """Estimate Spearman's correlation, with a subject bootstrap interval and a subject permutation p-value.
 
     Args:
-        x: A property of the subject; of several rows of one subject the permutation takes the first.
+        x: A property of the subject; the permutation uses the first of several rows of one subject.
         y: An outcome.
         subjects: The cluster of each row.
         confidence: Level of the interval.
@@ -39,17 +39,18 @@ def spearman(
         seed: Seed of both.
 
     Returns:
-        rho, low, high, p, n_facts (rows used), n_missing (rows without x or y), note (why there is no number).
+        rho, low, high, p, n_facts (rows used), n_missing (rows without x or y), note (the reason if there is no
+        estimate).
     """
     rows = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float), "subject": np.asarray(subjects)})
-    known = rows.replace([np.inf, -np.inf], np.nan).dropna(subset=["x", "y"])
-    counts = {"n_facts": len(known), "n_missing": len(rows) - len(known)}
-    reason = _why_not(known)
+    pairs = rows.replace([np.inf, -np.inf], np.nan).dropna(subset=["x", "y"])
+    counts = {"n_facts": len(pairs), "n_missing": len(rows) - len(pairs)}
+    reason = _explain_missing(pairs)
     if reason:
-        nothing = dict.fromkeys(("rho", "low", "high", "p"), float("nan"))
-        return {**nothing, **counts, "note": reason}
-    a, b = known["x"].to_numpy(), known["y"].to_numpy()
-    codes, _ = pd.factorize(known["subject"])
+        no_values = dict.fromkeys(("rho", "low", "high", "p"), float("nan"))
+        return {**no_values, **counts, "note": reason}
+    a, b = pairs["x"].to_numpy(), pairs["y"].to_numpy()
+    codes, _ = pd.factorize(pairs["subject"])
     rng = np.random.default_rng(seed)
     rho = float(stats.spearmanr(a, b).statistic)
     low, high = _bootstrap_interval(a, b, codes, confidence, bootstrap, rng)
@@ -57,18 +58,18 @@ def spearman(
         "rho": rho,
         "low": low,
         "high": high,
-        "p": _permuted_p(rho, a, b, codes, bootstrap, rng),
+        "p": _permutation_p(rho, a, b, codes, bootstrap, rng),
         **counts,
         "note": "",
     }
 
 
-def _why_not(known: pd.DataFrame) -> str:
-    if len(known) < FEWEST_ROWS:
-        return f"only {len(known)} facts: too few"
-    if known["y"].nunique() == 1:
+def _explain_missing(pairs: pd.DataFrame) -> str:
+    if len(pairs) < FEWEST_ROWS:
+        return f"only {len(pairs)} facts: too few"
+    if pairs["y"].nunique() == 1:
         return "the outcome is the same for every fact"
-    if known["x"].nunique() == 1:
+    if pairs["x"].nunique() == 1:
         return "page views are the same for every fact"
     return ""
 
@@ -76,17 +77,20 @@ def _why_not(known: pd.DataFrame) -> str:
 def _bootstrap_interval(
     x: np.ndarray, y: np.ndarray, codes: np.ndarray, confidence: float, times: int, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """A resample is a weight for each row: how often its subject was drawn."""
+    """Compute percentiles of the correlation over resampled subjects.
+
+    A resample is a weight for each row: how often its subject was drawn.
+    """
     n_subjects = codes.max() + 1
-    drawn = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=times)
-    rhos = weighted_spearman(x, y, drawn[:, codes].astype(float))
+    draws = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=times)
+    rhos = weighted_spearman(x, y, draws[:, codes].astype(float))
     tail = 100 * (1 - confidence) / 2
     low, high = np.nanpercentile(rhos, [tail, 100 - tail])
     return float(low), float(high)
 
 
 def weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of rows repeated as often as their weight says, for each row of `weights`.
+    """Compute Spearman's correlation of rows repeated by integer weights, for each row of `weights`.
 
     Args:
         x: (n,) values.
@@ -94,7 +98,7 @@ def weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.n
         weights: (resamples, n) whole numbers.
 
     Returns:
-        (resamples,) correlations; nan where a resample is constant.
+        (resamples,) correlations; NaN if a resample is constant.
     """
     rank_x, rank_y = _weighted_ranks(x, weights), _weighted_ranks(y, weights)
     total = weights.sum(axis=1, keepdims=True)
@@ -106,7 +110,7 @@ def weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.n
 
 
 def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mid-ranks when row i stands weights[:, i] times; (resamples, n)."""
+    """Compute mid-ranks when row i is repeated weights[:, i] times; (resamples, n)."""
     distinct, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(len(distinct)))
@@ -115,13 +119,13 @@ def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return ranks[:, group]
 
 
-def _permuted_p(
+def _permutation_p(
     rho: float, x: np.ndarray, y: np.ndarray, codes: np.ndarray, times: int, rng: np.random.Generator
 ) -> float:
-    """Two-sided p-value: x changes hands between subjects, all rows of one keeping the same x."""
+    """Compute the two-sided p-value from permutations of x between subjects; all rows of a subject keep one x."""
     _, first = np.unique(codes, return_index=True)
-    shuffled = rng.permuted(np.tile(x[first], (times, 1)), axis=1)[:, codes]
-    ranks = stats.rankdata(shuffled, axis=1)
+    permutations = rng.permuted(np.tile(x[first], (times, 1)), axis=1)[:, codes]
+    ranks = stats.rankdata(permutations, axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     target = stats.rankdata(y) - (len(y) + 1) / 2
     rhos = ranks @ target / np.sqrt((ranks**2).sum(axis=1) * (target**2).sum())
@@ -129,33 +133,35 @@ def _permuted_p(
 
 
 def within_relations(x: ArrayLike, y: ArrayLike, relations: ArrayLike) -> pd.DataFrame:
-    """Spearman's correlation inside each relation, so that easy relations about famous subjects do not make one.
+    """Compute Spearman's correlation within each relation.
+
+    This removes a correlation that arises only because some relations have both famous subjects and easy objects.
 
     Returns:
-        relation, rho, n for each relation with `FEWEST_ROWS` complete rows or more that are not constant.
+        relation, rho, n for each relation with at least `FEWEST_ROWS` complete rows that are not constant.
     """
     rows = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float), "relation": np.asarray(relations)})
-    known = rows.replace([np.inf, -np.inf], np.nan).dropna()
-    found = [
+    pairs = rows.replace([np.inf, -np.inf], np.nan).dropna()
+    results = [
         {"relation": relation, "rho": float(stats.spearmanr(group["x"], group["y"]).statistic), "n": len(group)}
-        for relation, group in known.groupby("relation")
-        if not _why_not(group)
+        for relation, group in pairs.groupby("relation")
+        if not _explain_missing(group)
     ]
-    return pd.DataFrame(found, columns=["relation", "rho", "n"])
+    return pd.DataFrame(results, columns=["relation", "rho", "n"])
 
 
 def pooled(by_relation: pd.DataFrame, confidence: float = 0.95) -> dict[str, float]:
-    """Correlations of relations made one: Fisher's z, random effects over relations (Paule and Mandel).
+    """Pool the correlations of relations: Fisher's z, random effects over relations (Paule and Mandel).
 
     The variance of z is (1 + rho^2 / 2) / (n - 3), Bonett and Wright (2000), Psychometrika 65, equation for Spearman.
 
     Returns:
-        within_rho, within_low, within_high, n_relations; nan with fewer than two relations.
+        within_rho, within_low, within_high, n_relations; NaN with fewer than two relations.
     """
-    nothing = dict.fromkeys(("within_rho", "within_low", "within_high"), float("nan"))
+    no_values = dict.fromkeys(("within_rho", "within_low", "within_high"), float("nan"))
     usable = by_relation[by_relation["n"] > 3]
     if len(usable) < 2:
-        return {**nothing, "n_relations": len(usable)}
+        return {**no_values, "n_relations": len(usable)}
     rho = usable["rho"].clip(-0.999, 0.999).to_numpy()
     result = combine_effects(
         np.arctanh(rho), (1 + rho**2 / 2) / (usable["n"].to_numpy() - 3), method_re="iterated", alpha=1 - confidence
@@ -166,30 +172,30 @@ def pooled(by_relation: pd.DataFrame, confidence: float = 0.95) -> dict[str, flo
 
 
 def n_to_detect(rho: float, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Facts needed for a two-sided test at `alpha` to find a correlation of `rho` with probability `power`.
+    """Compute the number of facts with which a two-sided test at `alpha` detects `rho` with probability `power`.
 
     By Fisher's z: n = ((z_{1-alpha/2} + z_{power}) / atanh(rho))^2 + 3, Cohen (1988), chapter 3.
 
     Raises:
-        ValueError: `rho` is 0 or not inside (-1, 1).
+        ValueError: If `rho` is 0 or not inside (-1, 1).
     """
     if not 0 < abs(rho) < 1:
-        raise ValueError(f"rho must lie between 0 and 1 in size, both excluded (it is {rho})")
+        raise ValueError(f"rho must satisfy 0 < |rho| < 1 (it is {rho})")
     return ceil(((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / atanh(abs(rho))) ** 2 + 3)
 
 
 def detectable(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """The smallest correlation that `n` facts show with probability `power`: `n_to_detect` the other way round."""
+    """Compute the smallest correlation that `n` facts detect with probability `power`, the inverse of `n_to_detect`."""
     if n <= 3:
         return float("nan")
     return tanh((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / sqrt(n - 3))
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """Holm's (1979) adjusted p-values of one family of tests; nan is not a test and stays nan."""
+    """Compute Holm's (1979) adjusted p-values of one family of tests; NaN is not a test and stays NaN."""
     raw = np.asarray(p, dtype=float)
-    adjusted = np.full(len(raw), np.nan)
-    tested = ~np.isnan(raw)
-    if tested.any():
-        adjusted[tested] = multipletests(raw[tested], method="holm")[1]
-    return adjusted
+    p_values = np.full(len(raw), np.nan)
+    is_test = ~np.isnan(raw)
+    if is_test.any():
+        p_values[is_test] = multipletests(raw[is_test], method="holm")[1]
+    return p_values

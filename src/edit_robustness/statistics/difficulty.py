@@ -1,8 +1,8 @@
-"""Which facts are hard to edit: each score beside what was known of its fact before the edit, and their correlations.
+"""Difficulty of facts: scores joined with the prior knowledge of each fact, and their correlations.
 
-Two families of tests. Memorisation needs no edit, so every fact of the table counts; edit outcomes exist for the
-edited facts alone. Each family has its own correction for multiplicity, and each row says the smallest correlation
-that its number of facts could have shown.
+There are two families of tests. Memorisation needs no edit, so every fact of the table counts. Edit outcomes exist only
+for the edited facts. Each family has its own correction for multiplicity, and each row has the smallest correlation
+that its number of facts could detect.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from edit_robustness.statistics.popularity import log_views, recall_known
 
 MEMORISED = ("recalled", "matched", "log_probability_true", "log_probability_new", "preference_true")
 EDITED = ("success", "reversion")
-"""Metrics of free generation that are outcomes of an edit, over all kinds of prompt."""
+"""Metrics of free generation that are outcomes of an edit, averaged over all kinds of prompt."""
 
 UNTOUCHED = "locality"
-"""The metric that is an outcome for each kind of prompt by itself, since each kind asks about something else."""
+"""Metric that is a separate outcome for each kind of prompt, because each kind probes other facts."""
 
 UNTOUCHED_ALL = "locality_all"
-"""The same over all prompts, known to the unedited model or not."""
+"""The same metric over all prompts, known to the unedited model or not."""
 
 SCORE = ["model", "method", "fact_id", "probe_id", "kind", "family", "decoding", "protocol", "metric", "unit", "value"]
 FIRST = ["model", "family", "method", "protocol", "outcome"]
 
 
 def outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFrame) -> pd.DataFrame:
-    """Each score with what was known of its fact before the edit.
+    """Join each score with the prior knowledge of its fact.
 
     Args:
         scores: The long table of scores.
@@ -40,23 +40,25 @@ def outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFra
 
     Returns:
         The scores with subject, relation, log_views, recalled (1.0 or 0.0), log_perplexity_true and _new (log10); NaN
-        where unknown.
+        if unknown.
 
     Raises:
-        ValueError: A score is of a fact that is not in `facts`.
+        ValueError: If a score is of a fact that is not in `facts`.
     """
-    known = facts[["model", "id", "subject", "relation", "page_views"]].rename(columns={"id": "fact_id"})
-    known = known.assign(log_views=log_views(known["page_views"])).drop(columns="page_views")
+    fact_rows = facts[["model", "id", "subject", "relation", "page_views"]].rename(columns={"id": "fact_id"})
+    fact_rows = fact_rows.assign(log_views=log_views(fact_rows["page_views"])).drop(columns="page_views")
     before = memorisation[["model", "fact_id"]].assign(
         recalled=memorisation["recalled"].astype(float),
         log_perplexity_true=np.log10(memorisation["perplexity_true"].astype(float)),
         log_perplexity_new=np.log10(memorisation["perplexity_new"].astype(float)),
     )
-    joined = scores[SCORE].merge(known, on=["model", "fact_id"], how="left", validate="many_to_one")
-    strangers = joined.loc[joined["subject"].isna(), "fact_id"].unique()
-    if len(strangers):
-        raise ValueError(f"scores hold facts that were not edited in this run: {', '.join(map(str, strangers[:5]))}")
-    return joined.merge(before, on=["model", "fact_id"], how="left", validate="many_to_one")
+    table = scores[SCORE].merge(fact_rows, on=["model", "fact_id"], how="left", validate="many_to_one")
+    unknown_ids = table.loc[table["subject"].isna(), "fact_id"].unique()
+    if len(unknown_ids):
+        raise ValueError(
+            f"scores contain facts that were not edited in this run: {', '.join(map(str, unknown_ids[:5]))}"
+        )
+    return table.merge(before, on=["model", "fact_id"], how="left", validate="many_to_one")
 
 
 def correlations(
@@ -68,24 +70,27 @@ def correlations(
     power: float = 0.8,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Spearman's correlation of page views with memorisation (all facts) and with edit outcomes (edited facts).
+    """Correlate page views with memorisation (all facts) and with edit outcomes (edited facts), by Spearman's rho.
 
     Returns:
         model, family ("memorisation" or "edit"), method, protocol, outcome, rho, low, high, p, p_holm (within the
-        family), n_facts, n_missing (page views unknown), n_cut (facts left out because a limit of tokens cut their
+        family), n_facts, n_missing (page views unknown), n_cut (facts left out because the token limit cut their
         answers before they named an object, or because these could not be scored), n_unknown (facts left out because
-        the unedited model knows no such prompt), within_rho, within_low, within_high, n_relations (pooled over
-        relations by random effects), detectable (the smallest correlation n_facts show with this power), note.
+        the unedited model knows none of their prompts), within_rho, within_low, within_high, n_relations (pooled over
+        relations by random effects), detectable (the smallest correlation that n_facts detect with this power), note
+        (the reason if there is no estimate).
     """
     rows = []
-    for labels, table in [*_memorised(memorisation), *_edited(outcomes)]:
+    for labels, table in [*_yield_memorisation(memorisation), *_yield_edit_outcomes(outcomes)]:
         views = table["log_views"]
-        found = spearman(views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed)
+        correlation = spearman(
+            views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed
+        )
         within = pooled(within_relations(views, table["value"], table["relation"]), confidence)
         smallest = detectable(len(views.dropna()), 1 - confidence, power)
         left_out = {name: table.attrs.get(name, 0) for name in ("n_cut", "n_unknown")}
-        counted = {"detectable": smallest, **left_out}
-        rows.append({**labels, **found, **within, **counted})
+        counts = {"detectable": smallest, **left_out}
+        rows.append({**labels, **correlation, **within, **counts})
     result = pd.DataFrame(rows)
     if result.empty:
         return result
@@ -96,7 +101,7 @@ def correlations(
     return result[[*FIRST, *numbers, "within_rho", "within_low", "within_high", "n_relations", *last]]
 
 
-def _memorised(memorisation: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+def _yield_memorisation(memorisation: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     per_token = {target: -np.log(memorisation[f"perplexity_{target}"].astype(float)) for target in ("true", "new")}
     table = memorisation.assign(
         log_views=log_views(memorisation["page_views"]),
@@ -107,30 +112,30 @@ def _memorised(memorisation: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.
     for model, rows in table.groupby("model", sort=False):
         for outcome in MEMORISED:
             protocol = "free" if outcome == "recalled" else "teacher_forced"
-            # what the answer would have gone on to say is not known
-            known = recall_known(rows) if outcome == "recalled" else rows
-            chosen = known.assign(value=known[outcome].astype(float))
-            chosen.attrs["n_cut"] = len(rows) - len(known)
-            yield _labels(model, "memorisation", "none", protocol, outcome), chosen
+            # recall is unknown if the token limit cut the answer
+            known_rows = recall_known(rows) if outcome == "recalled" else rows
+            outcome_rows = known_rows.assign(value=known_rows[outcome].astype(float))
+            outcome_rows.attrs["n_cut"] = len(rows) - len(known_rows)
+            yield _labels(model, "memorisation", "none", protocol, outcome), outcome_rows
 
 
-def _edited(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """The mean of each fact's probes, each kind of prompt weighing the same."""
+def _yield_edit_outcomes(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Yield for each outcome the mean of each fact's probes, with equal weights for kinds of prompt."""
     free = outcomes[(outcomes["protocol"] == "free") & (outcomes["method"] != "none")]
     for (model, method), rows in free.groupby(["model", "method"], sort=False, observed=True):
         kinds = rows.loc[rows["metric"] == UNTOUCHED, "kind"].unique()
         outcomes_of = [(metric, rows["metric"] == metric) for metric in EDITED]
         outcomes_of += [(str(kind), (rows["metric"] == UNTOUCHED) & (rows["kind"] == kind)) for kind in kinds]
         for outcome, mask in outcomes_of:
-            chosen = rows[mask]
-            refuse_mixed(chosen, [])
-            by_kind = chosen.groupby(["fact_id", "kind"], observed=True)["value"].mean()
-            facts = chosen.drop_duplicates("fact_id").set_index("fact_id")[["subject", "relation", "log_views"]]
+            outcome_rows = rows[mask]
+            refuse_mixed(outcome_rows, [])
+            by_kind = outcome_rows.groupby(["fact_id", "kind"], observed=True)["value"].mean()
+            facts = outcome_rows.drop_duplicates("fact_id").set_index("fact_id")[["subject", "relation", "log_views"]]
             table = facts.assign(value=by_kind.groupby("fact_id").mean())
-            scored = table.dropna(subset=["value"])
-            asked = rows.loc[(rows["metric"] == UNTOUCHED_ALL) & (rows["kind"] == outcome), "fact_id"].nunique()
-            scored.attrs |= {"n_cut": len(table) - len(scored), "n_unknown": max(asked - len(table), 0)}
-            yield _labels(model, "edit", method, "free", outcome), scored
+            complete_rows = table.dropna(subset=["value"])
+            n_asked = rows.loc[(rows["metric"] == UNTOUCHED_ALL) & (rows["kind"] == outcome), "fact_id"].nunique()
+            complete_rows.attrs |= {"n_cut": len(table) - len(complete_rows), "n_unknown": max(n_asked - len(table), 0)}
+            yield _labels(model, "edit", method, "free", outcome), complete_rows
 
 
 def _labels(*values: Hashable) -> dict[str, str]:
@@ -138,12 +143,17 @@ def _labels(*values: Hashable) -> dict[str, str]:
 
 
 def power_table(facts: pd.DataFrame, confidence: float = 0.95, power: float = 0.8, rho: float = 0.1) -> pd.DataFrame:
-    """What the edited facts of each model can show: model, n_facts, detectable, rho, n_needed (for that rho), power."""
-    needed = n_to_detect(rho, 1 - confidence, power)
+    """Compute the correlations that each model's edited facts can detect.
+
+    Returns:
+        model, n_facts, detectable (the smallest correlation at this power), rho, n_needed (facts to detect `rho`),
+        power.
+    """
+    n_needed = n_to_detect(rho, 1 - confidence, power)
     usable = facts[log_views(facts["page_views"]).notna()]
     counts = usable.groupby("model", sort=False)["id"].nunique().reindex(facts["model"].unique(), fill_value=0)
     smallest = [detectable(n, 1 - confidence, power) for n in counts]
     return pd.DataFrame(
-        {"model": counts.index, "n_facts": counts.to_numpy(), "detectable": smallest, "rho": rho, "n_needed": needed,
+        {"model": counts.index, "n_facts": counts.to_numpy(), "detectable": smallest, "rho": rho, "n_needed": n_needed,
          "power": power}
     )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Paired differences on the same probes: of the two protocols, and of each method and the rivals it has to beat.
+"""Paired differences on the same probes: between the two protocols, and between each method and its rivals.
 
-Both sides were measured on every probe, so a gap is a mean of paired differences, and its interval is much narrower
-than the distance of two intervals would suggest.
+Both sides were measured on every probe, so a gap is a mean of paired differences. Its interval is much narrower than
+two separate intervals suggest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pandas as pd
 from edit_robustness.statistics.intervals import mean, proportion
 
 RIVALS = ("context",)
-"""Methods that change no weight and that an edit has to beat."""
+"""Methods that change no weight, and that an edit must outperform."""
 
 RIVAL_COLUMNS = [
     *("model", "method", "rival", "decoding", "n_kinds", "n_probes", "n_facts", "value", "value_rival"),
@@ -20,7 +20,7 @@ RIVAL_COLUMNS = [
 ]
 
 ALL_KINDS = "all"
-"""The row that takes the probes of all kinds together."""
+"""Kind of the row over all kinds of prompt together."""
 
 COLUMNS = [
     *("model", "method", "kind", "decoding", "n_probes", "n_facts", "both", "forced_only", "free_only", "neither"),
@@ -30,55 +30,54 @@ _PROBE = ["model", "method", "decoding", "kind", "fact_id", "subject", "probe_id
 
 
 def protocol_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Success by teacher forcing against success by free generation, paired by probe.
+    """Compare success by teacher forcing with success by free generation, paired by probe.
 
     Args:
         outcomes: Scores with `subject`; those of the metric ``success`` under both protocols are used, and probes that
-            lack one of them left out.
+            lack one of the two are left out.
         confidence: Level of the interval.
 
     Returns:
         `COLUMNS`, a row for each model, method and kind, and one for all kinds together (`ALL_KINDS`): the counts of
-        the four outcomes of a probe as in McNemar's table (`forced_only`: teacher forcing says yes and free generation
-        no), how many answers of free generation a limit of tokens cut before they named an object (`cut`; they are
-        among those that do not succeed), both shares, and their difference `gap` with its interval, which knows that
-        probes share a subject.
+        the four outcomes of a probe as in McNemar's table (`forced_only`: success by teacher forcing but not by free
+        generation), the number of free generations that the token limit cut before they named an object (`cut`; they
+        count as no success), both shares, and their difference `gap` with its interval, clustered by subject.
     """
-    both = _paired(outcomes)
-    pooled = both.assign(kind=ALL_KINDS)
+    probes = _pair_protocols(outcomes)
+    all_kinds = probes.assign(kind=ALL_KINDS)
     rows = [
         {**dict(zip(["model", "method", "decoding", "kind"], key, strict=True)), **_gap(pairs, confidence)}
-        for table in (both, pooled)
+        for table in (probes, all_kinds)
         for key, pairs in table.groupby(["model", "method", "decoding", "kind"], sort=False)
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _paired(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """A row for each probe with the columns `forced`, `free` and `cut`, 0 or 1."""
+def _pair_protocols(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Build a row per probe with the columns `forced`, `free` and `cut`, each 0 or 1."""
     success = outcomes[(outcomes["metric"] == "success") & outcomes["value"].notna()]
     sides = {
         column: success[success["protocol"] == protocol].set_index(_PROBE)["value"].rename(column)
         for column, protocol in (("forced", "teacher_forced"), ("free", "free"))
     }
-    cut = outcomes[(outcomes["metric"] == "cut") & (outcomes["protocol"] == "free")].set_index(_PROBE)["value"]
+    cuts = outcomes[(outcomes["metric"] == "cut") & (outcomes["protocol"] == "free")].set_index(_PROBE)["value"]
     pairs = pd.concat(sides.values(), axis=1, join="inner")
-    return pairs.assign(cut=cut.reindex(pairs.index).fillna(0.0)).reset_index()
+    return pairs.assign(cut=cuts.reindex(pairs.index).fillna(0.0)).reset_index()
 
 
 def _gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
-    forced, free = pairs["forced"].astype(bool), pairs["free"].astype(bool)
+    forced_success, free_success = pairs["forced"].astype(bool), pairs["free"].astype(bool)
     gap, low, high = _difference(pairs["forced"] - pairs["free"], pairs["subject"], confidence)
     return {
         "n_probes": len(pairs),
         "n_facts": pairs["fact_id"].nunique(),
-        "both": int((forced & free).sum()),
-        "forced_only": int((forced & ~free).sum()),
-        "free_only": int((free & ~forced).sum()),
-        "neither": int((~forced & ~free).sum()),
+        "both": int((forced_success & free_success).sum()),
+        "forced_only": int((forced_success & ~free_success).sum()),
+        "free_only": int((free_success & ~forced_success).sum()),
+        "neither": int((~forced_success & ~free_success).sum()),
         "cut": int(pairs["cut"].sum()),
-        "forced": float(forced.mean()),
-        "free": float(free.mean()),
+        "forced": float(forced_success.mean()),
+        "free": float(free_success.mean()),
         "gap": gap,
         "low": low,
         "high": high,
@@ -86,19 +85,19 @@ def _gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
 
 
 def _difference(gaps: pd.Series, subjects: pd.Series, confidence: float) -> tuple[float, float, float]:
-    """The mean of -1, 0 and 1 with its interval, which Student's t may take past -1 or 1, where it is cut off.
+    """Estimate the mean of values in -1, 0 and 1 with its interval, clipped to [-1, 1].
 
-    Where all are the same their spread says nothing, and the interval is from how many others could have gone unseen:
-    Wilson's, of the share that is not 0.
+    If all values are equal their spread is 0. The interval is then Wilson's of the share that is not 0, which bounds
+    the share of other values that the sample may have missed.
     """
-    found = mean(gaps, subjects, confidence)
+    estimate = mean(gaps, subjects, confidence)
     if gaps.nunique() > 1:
-        low, high = np.clip([found.low, found.high], -1, 1)
-        return found.value, float(low), float(high)
+        low, high = np.clip([estimate.low, estimate.high], -1, 1)
+        return estimate.value, float(low), float(high)
     share = proportion(gaps.abs(), subjects, confidence)
-    if found.value == 0:
+    if estimate.value == 0:
         return 0.0, -share.high, share.high
-    return (1.0, share.low, 1.0) if found.value > 0 else (-1.0, -1.0, -share.low)
+    return (1.0, share.low, 1.0) if estimate.value > 0 else (-1.0, -1.0, -share.low)
 
 
 def rival_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
@@ -114,8 +113,10 @@ def rival_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame
     """
     free = outcomes[(outcomes["metric"] == "success") & (outcomes["protocol"] == "free") & outcomes["value"].notna()]
     rows = []
-    for (model, decoding), own in free.groupby(["model", "decoding"], sort=False, observed=True):
-        by_method = {str(method): rows.set_index(_SAME)["value"] for method, rows in own.groupby("method", sort=False)}
+    for (model, decoding), probes in free.groupby(["model", "decoding"], sort=False, observed=True):
+        by_method = {
+            str(method): rows.set_index(_SAME)["value"] for method, rows in probes.groupby("method", sort=False)
+        }
         for rival in set(RIVALS) & set(by_method):
             for method in by_method.keys() - {rival}:
                 pairs = pd.concat({"value": by_method[method], "rival": by_method[rival]}, axis=1, join="inner")
@@ -132,16 +133,16 @@ def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
     """Estimate the mean difference over kinds and its cluster-robust t interval.
 
     The estimate is a weighted sum of differences with weight 1 / (kinds * probes of the kind). It is the plain mean of
-    its linearised values, so that `mean` gives the interval. Bounds past -1 or 1 are cut off there. Where no pair
-    differs from its kind's mean the spread says nothing, and there is no interval (NaN).
+    its linearised values, so that `mean` gives the interval. Bounds are clipped to [-1, 1]. If no pair
+    differs from its kind's mean the spread is 0, and there is no interval (NaN).
     """
     by_kind = pairs.assign(gap=pairs["value"] - pairs["rival"]).groupby("kind")
     means = by_kind[["value", "rival"]].mean().mean()
     gap = float(means["value"] - means["rival"])
     deviations = pairs["value"] - pairs["rival"] - by_kind["gap"].transform("mean")
     weights = len(pairs) / (by_kind.ngroups * by_kind["gap"].transform("size"))
-    found = mean(gap + weights * deviations, pairs["subject"], confidence)
-    low, high = np.clip([found.low, found.high], -1, 1) if deviations.any() else (np.nan, np.nan)
+    estimate = mean(gap + weights * deviations, pairs["subject"], confidence)
+    low, high = np.clip([estimate.low, estimate.high], -1, 1) if deviations.any() else (np.nan, np.nan)
     return {
         "n_kinds": by_kind.ngroups,
         "n_probes": len(pairs),

@@ -1,9 +1,9 @@
-"""Do earlier edits still hold after later ones, and does the model still know what nobody edited?
+"""Edit retention after later edits, and knowledge retention of facts that were never edited.
 
-All edits so far are asked at every checkpoint, by both protocols, which are never averaged. An answer that could not
-be scored, because the model's log-probabilities are not finite, counts as lost: what is broken holds nothing. An answer
-that a limit of tokens cut before it named an object is no success; whether it is unchanged is not known, and it is left
-out there. The share of such answers stands beside every figure.
+All edits so far are probed at every checkpoint, by both protocols, which are never averaged. An answer that could not
+be scored, because the model's log-probabilities are not finite, counts as lost. An answer that the token limit cut
+before it named an object counts as no success. Whether such an answer is unchanged is unknown, so specificity leaves it
+out. Every figure comes with the share of cut answers.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from edit_robustness.statistics.orders import over_orders
 EDITED, RETAINED = "edited", "retained"
 MEASURE = ["decoding", "protocol", "metric", "unit"]
 OF_ALL_EDITS = {"edit": "success", "locality": "locality"}
-"""The metric that says whether an edit holds and leaves the rest alone, by the family of its probes."""
+"""Metric of efficacy and of specificity, by the family of the probes."""
 
 ON_ALL_PROMPTS = {"locality": "locality_all"}
-"""The same over all prompts, known to the unedited model or not, by family."""
+"""The same metric over all prompts, known to the unedited model or not, by family."""
 
 STILL_KNOWN = "reversion"
-"""Of a fact that was never edited, the old object is the right one."""
+"""Metric of knowledge retention: the old object is the right answer about a fact that was never edited."""
 
 AGES = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Edits that came after one's own, from which a new group begins."""
+"""Lower bounds of the groups by number of later edits."""
 
 FRONTIER_COLUMNS = [
     *("model", "method", "edits", "retention", "retention_low", "retention_high", "held", "held_low", "held_high"),
@@ -36,99 +36,112 @@ FRONTIER_COLUMNS = [
 
 
 def asked_of(scores: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
-    """Shares that say whether something holds, beside the subject whose fact each is about.
+    """Select the shares that measure retention, and add the subject of each fact.
 
     Args:
         scores: `metrics.scores.SCORE_COLUMNS`, order, edits, asked, position.
-        answers: `tables.ANSWER_COLUMNS`; the subject of a fact is that of the probes of its edit.
+        answers: `tables.ANSWER_COLUMNS`; the subject of a fact is that of the probes of the family ``edit``.
     """
     about = answers.loc[answers["family"] == "edit", ["model", "fact_id", "subject"]]
     subjects = about.drop_duplicates(["model", "fact_id"])
-    said = scores[scores["unit"] == SHARE].merge(subjects, on=["model", "fact_id"], how="left")
-    cut = _cut(said)
-    lost = said["value"].isna() & ~cut
-    return said.assign(
-        subject=said["subject"].fillna(said["fact_id"]), value=said["value"].mask(lost, 0.0), missing=lost, cut=cut
+    shares = scores[scores["unit"] == SHARE].merge(subjects, on=["model", "fact_id"], how="left")
+    is_cut = _mark_cut(shares)
+    is_lost = shares["value"].isna() & ~is_cut
+    return shares.assign(
+        subject=shares["subject"].fillna(shares["fact_id"]),
+        value=shares["value"].mask(is_lost, 0.0),
+        missing=is_lost,
+        cut=is_cut,
     )
 
 
-def _cut(said: pd.DataFrame) -> pd.Series:
-    """Whether a limit of tokens cut the answer that each score of free generation is of."""
+def _mark_cut(shares: pd.DataFrame) -> pd.Series:
+    """Mark the free-generation scores whose answer the token limit cut."""
     answer = [*CHECKPOINT, "protocol", "probe_id"]
-    cut = said.loc[(said["metric"] == "cut") & (said["value"] == 1), answer].drop_duplicates()
-    return said[answer].merge(cut.assign(cut=True), on=answer, how="left")["cut"].notna().set_axis(said.index)
+    cut_answers = shares.loc[(shares["metric"] == "cut") & (shares["value"] == 1), answer].drop_duplicates()
+    return (
+        shares[answer].merge(cut_answers.assign(cut=True), on=answer, how="left")["cut"].notna().set_axis(shares.index)
+    )
 
 
-def held(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Success and specificity, kind by kind, of all edits so far at each checkpoint.
+def held(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Estimate success and specificity of all edits so far at each checkpoint, per kind of prompt.
 
     Args:
-        asked: What `asked_of` gives.
-        confidence: Level of the intervals, which know which probes share a subject.
+        shares: Output of `asked_of`.
+        confidence: Level of the intervals, which are clustered by subject.
 
     Returns:
         model, method, order, edits, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes,
-        n_facts, n_missing (answers that could not be scored, and count as lost), cut (the share of answers that a
-        limit of tokens cut before they named an object), n_asked (all answers; those about what should stay that were
-        cut are not among `n_probes`).
+        n_facts, n_missing (answers that could not be scored, and count as lost), cut (the share of answers that the
+        token limit cut before they named an object), n_asked (all answers; cut answers to locality probes are not
+        included in `n_probes`).
     """
-    wanted = [asked["metric"] == asked["family"].map(metrics) for metrics in (OF_ALL_EDITS, ON_ALL_PROMPTS)]
-    chosen = asked[(asked["asked"] == EDITED) & (wanted[0] | wanted[1])]
-    return _rates(chosen, [*CHECKPOINT, "kind", "family", *MEASURE], confidence)
+    masks = [shares["metric"] == shares["family"].map(metrics) for metrics in (OF_ALL_EDITS, ON_ALL_PROMPTS)]
+    rows = shares[(shares["asked"] == EDITED) & (masks[0] | masks[1])]
+    return _rates(rows, [*CHECKPOINT, "kind", "family", *MEASURE], confidence)
 
 
-def retention(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """The share of facts, known before the first edit and never edited, that are still answered.
+def retention(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Estimate the share of facts, known before the first edit and never edited, that are still answered.
 
     Args:
-        asked: What `asked_of` gives.
+        shares: Output of `asked_of`.
         confidence: Level of the intervals.
 
     Returns:
         model, method, order, edits, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts, n_missing,
         cut, n_asked.
     """
-    chosen = asked[(asked["asked"] == RETAINED) & (asked["metric"] == STILL_KNOWN) & (asked["kind"] == "statement")]
-    return _rates(chosen, [*CHECKPOINT, *MEASURE], confidence)
+    rows = shares[(shares["asked"] == RETAINED) & (shares["metric"] == STILL_KNOWN) & (shares["kind"] == "statement")]
+    return _rates(rows, [*CHECKPOINT, *MEASURE], confidence)
 
 
-def frontier(held: pd.DataFrame, retention: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """What is known still against what was edited and holds, by free generation, over orders: a path a method.
+def frontier(edit_retention: pd.DataFrame, retention: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Relate knowledge retention to edit retention by free generation, over orders: one path per method.
 
     Returns:
-        `FRONTIER_COLUMNS`; every path begins at the unedited model (edits 0), whose `held` is how often it says the
-        new objects anyway.
+        `FRONTIER_COLUMNS`; every path begins at the unedited model (edits 0), whose `held` is the share of new objects
+        that it names without an edit.
     """
     by = ["model", "method", "edits"]
-    statements = held[(held["kind"] == "statement") & (held["protocol"] == "free") & (held["metric"] == "success")]
+    statements = edit_retention[
+        (edit_retention["kind"] == "statement")
+        & (edit_retention["protocol"] == "free")
+        & (edit_retention["metric"] == "success")
+    ]
     sides = [over_orders(table, by, confidence) for table in (retention[retention["protocol"] == "free"], statements)]
-    known, kept = (side[[*by, "value", "low", "high", "n_orders"]] for side in sides)
-    known = known.rename(columns={"value": "retention", "low": "retention_low", "high": "retention_high"})
-    kept = kept.rename(columns={"value": "held", "low": "held_low", "high": "held_high"}).drop(columns="n_orders")
-    return known.merge(kept, on=by)[FRONTIER_COLUMNS]
+    knowledge, efficacy = (side[[*by, "value", "low", "high", "n_orders"]] for side in sides)
+    knowledge = knowledge.rename(columns={"value": "retention", "low": "retention_low", "high": "retention_high"})
+    efficacy = efficacy.rename(columns={"value": "held", "low": "held_low", "high": "held_high"}).drop(
+        columns="n_orders"
+    )
+    return knowledge.merge(efficacy, on=by)[FRONTIER_COLUMNS]
 
 
-def forgetting(asked: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Success on the statement by how many edits came after: over all checkpoints and orders together.
+def forgetting(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Estimate success on the statement by the number of later edits, over all checkpoints and orders.
 
     Returns:
-        model, method, age (the fewest edits after, of the group), until (the most), decoding, protocol, metric, unit,
+        model, method, age (the fewest later edits in the group), until (the most), decoding, protocol, metric, unit,
         value, low, high, n_probes, n_facts, n_missing, cut, n_asked.
     """
-    mine = (asked["asked"] == EDITED) & (asked["metric"] == "success") & (asked["kind"] == "statement")
-    chosen = asked[mine & (asked["method"] != UNEDITED) & (asked["position"] <= asked["edits"])]
-    after = (chosen["edits"] - chosen["position"]).to_numpy(dtype=int)
+    is_statement = (shares["asked"] == EDITED) & (shares["metric"] == "success") & (shares["kind"] == "statement")
+    rows = shares[is_statement & (shares["method"] != UNEDITED) & (shares["position"] <= shares["edits"])]
+    after = (rows["edits"] - rows["position"]).to_numpy(dtype=int)
     groups = np.digitize(after, AGES) - 1
-    ages = pd.Series([AGES[group] for group in groups], chosen.index, dtype="int64")
-    table = _rates(chosen.assign(age=ages), ["model", "method", "age", *MEASURE], confidence)
-    oldest = pd.Series(after, chosen.index, dtype="int64").groupby(ages).max()
+    ages = pd.Series([AGES[group] for group in groups], rows.index, dtype="int64")
+    table = _rates(rows.assign(age=ages), ["model", "method", "age", *MEASURE], confidence)
+    oldest = pd.Series(after, rows.index, dtype="int64").groupby(ages).max()
     table.insert(3, "until", table["age"].map(oldest).astype("int64"))
     return table.sort_values(["model", "method", "protocol", "age"], kind="stable", ignore_index=True)
 
 
-def _rates(chosen: pd.DataFrame, by: list[str], confidence: float) -> pd.DataFrame:
-    table = rates(chosen, by, cluster="subject", confidence=confidence)
-    groups = chosen.groupby(by, sort=False, dropna=False)
-    missing, cut = groups["missing"].sum(), groups["cut"].mean()
-    asked = groups.size().to_numpy(dtype="int64")
-    return table.assign(n_missing=missing.to_numpy(dtype="int64"), cut=cut.to_numpy(dtype=float), n_asked=asked)
+def _rates(rows: pd.DataFrame, by: list[str], confidence: float) -> pd.DataFrame:
+    table = rates(rows, by, cluster="subject", confidence=confidence)
+    groups = rows.groupby(by, sort=False, dropna=False)
+    n_missing, cut_share = groups["missing"].sum(), groups["cut"].mean()
+    n_asked = groups.size().to_numpy(dtype="int64")
+    return table.assign(
+        n_missing=n_missing.to_numpy(dtype="int64"), cut=cut_share.to_numpy(dtype=float), n_asked=n_asked
+    )

@@ -1,14 +1,13 @@
-"""Intervals for proportions and means whose trials come in clusters.
+"""Intervals for proportions and means of clustered trials.
 
 Three paraphrases of one fact are not three independent trials. The interval is Wilson's, on the effective number of
 trials: Korn and Graubard (1998), "Confidence intervals for proportions with small expected number of positive counts
-estimated from survey data", with Wilson's form as Dean and Pagano (2015) recommend. It needs no resampling, stays
-inside [0, 1], and has a sensible width when every trial succeeded, where a bootstrap has none. In simulations of 24
-subjects with 1 to 4 probes each it covers 90 to 97% where 95% is asked for; least where successes are rare and a
-subject's probes all agree.
+estimated from survey data", in Wilson's form as Dean and Pagano (2015) recommend. It needs no resampling, stays inside
+[0, 1], and has a sensible width when every trial succeeded, unlike a bootstrap. In simulations of 24 subjects with 1 to
+4 probes each, 95% intervals cover 90 to 97%. Coverage is lowest if successes are rare and a subject's probes all agree.
 
-Of real numbers it is the mean's cluster-robust t interval: Cameron and Miller (2015), "A practitioner's guide to
-cluster-robust inference", equations 10 and 11, with Student's t of the clusters less one.
+For real numbers it is the mean's cluster-robust t interval: Cameron and Miller (2015), "A practitioner's guide to
+cluster-robust inference", equations 10 and 11, with one degree of freedom less than clusters.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 SHARE = "share"
-"""The unit of scores that are 0 or 1."""
+"""Unit of scores that are 0 or 1."""
 
 UNMIXED = ("decoding", "protocol", "metric", "unit")
-"""What one average may never mix: a number over several of them means nothing."""
+"""Columns that one average must not mix, because an average over several values is meaningless."""
 
 
 class Proportion(NamedTuple):
-    """A proportion or mean, its interval, and the number of trials and of clusters behind it."""
+    """Proportion or mean, its interval, and the number of trials and of clusters."""
 
     value: float
     low: float
@@ -40,7 +39,7 @@ class Proportion(NamedTuple):
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval (1927) for `successes` in `n` independent trials; `n` may be fractional.
+    """Compute Wilson's score interval (1927) for `successes` in `n` independent trials; `n` may be fractional.
 
     Returns:
         Lower and upper bound in [0, 1]; (nan, nan) without trials.
@@ -55,15 +54,16 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
 
 
 def effective_size(values: np.ndarray, clusters: np.ndarray, confidence: float = 0.95) -> float:
-    """The number of independent trials that carry as much information as these clustered ones.
+    """Compute the number of independent trials that carry as much information as these clustered ones.
 
-    It is p(1 - p) / var(p), with var from the totals of the clusters (the linearised ratio), held between one trial a
-    cluster (Kish's (sum m)^2 / sum m^2, also taken where p is 0 or 1 and var says nothing) and all trials; then scaled
-    by the t quantiles, since var itself comes from few clusters (Korn and Graubard 1998, equation 2).
+    The size is p(1 - p) / var(p), with var from the totals of the clusters (the linearised ratio). It is clipped
+    between the size for one trial per cluster, Kish's (sum m)^2 / sum m^2, and the number of trials. Kish's size is
+    also used if p is 0 or 1, where var is 0. The size is then scaled by the t quantiles, because var itself is
+    estimated from few clusters (Korn and Graubard 1998, equation 2).
 
     Args:
-        values: 0 or 1 for each trial, finite.
-        clusters: What each trial belongs to; the same length.
+        values: (n,) 0 or 1 for each trial, finite.
+        clusters: (n,) the cluster of each trial.
         confidence: Level whose t quantiles scale the size.
     """
     codes, _ = pd.factorize(clusters)
@@ -83,7 +83,7 @@ def effective_size(values: np.ndarray, clusters: np.ndarray, confidence: float =
 
 
 def proportion(values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95) -> Proportion:
-    """A proportion with its cluster-aware Wilson interval; values that are NaN must be gone before."""
+    """Estimate a proportion with its cluster-robust Wilson interval; values must not be NaN."""
     trials = np.asarray(values, dtype=float)
     if not len(trials):
         return Proportion(float("nan"), float("nan"), float("nan"), 0, 0)
@@ -94,14 +94,14 @@ def proportion(values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95)
 
 
 def mean(values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95) -> Proportion:
-    """A mean with its cluster-robust t interval; values that are NaN must be gone before.
+    """Estimate a mean with its cluster-robust t interval; values must not be NaN.
 
-    The variance is k / (k - 1) times the sum over k clusters of their squared summed residuals, over n^2. One cluster
-    alone has no interval (NaN).
+    The variance is k / (k - 1) times the sum over k clusters of their squared summed residuals, over n^2. There is no
+    interval (NaN) for one cluster.
     """
     numbers = np.asarray(values, dtype=float)
-    codes, found = pd.factorize(np.asarray(clusters))
-    n, k = len(numbers), len(found)
+    codes, labels = pd.factorize(np.asarray(clusters))
+    n, k = len(numbers), len(labels)
     if k < 2:
         return Proportion(float(numbers.mean()) if n else float("nan"), float("nan"), float("nan"), n, k)
     centre = float(numbers.mean())
@@ -115,34 +115,34 @@ def refuse_mixed(scores: pd.DataFrame, by: Sequence[str]) -> None:
     """Refuse to average over different protocols, metrics, units or decodings.
 
     Raises:
-        ValueError: Naming what would be mixed, where, and the way out.
+        ValueError: If a group mixes values; the message names the column, the group and the fix.
     """
     for name in UNMIXED:
         if name in by or name not in scores or scores[name].nunique(dropna=False) < 2:
             continue
-        grouped = scores.groupby(list(by), sort=False, dropna=False)[name] if by else [((), scores[name])]
-        for key, values in grouped:
-            mixed = [str(value) for value in values.unique()]
-            if len(mixed) > 1:
-                where = ", ".join(f"{column} {value}" for column, value in zip(by, key, strict=True)) or "all scores"
+        groups = scores.groupby(list(by), sort=False, dropna=False)[name] if by else [((), scores[name])]
+        for key, values in groups:
+            distinct_values = [str(value) for value in values.unique()]
+            if len(distinct_values) > 1:
+                place = ", ".join(f"{column} {value}" for column, value in zip(by, key, strict=True)) or "all scores"
                 raise ValueError(
-                    f"{where}: an average over several values of `{name}` ({', '.join(mixed)}) means nothing; choose "
-                    f"one of them, or add {name!r} to the columns that make a group"
+                    f"{place}: an average over several values of `{name}` ({', '.join(distinct_values)}) is "
+                    f"meaningless; choose one of them, or add {name!r} to the grouping columns"
                 )
 
 
 def rates(scores: pd.DataFrame, by: Sequence[str], cluster: str = "subject", confidence: float = 0.95) -> pd.DataFrame:
-    """One row for each group of scores: its rate or mean, interval and counts.
+    """Estimate the rate or mean of each group of scores, with its interval and counts.
 
     Args:
-        scores: Rows with `value` (0, 1 or NaN; any number where there is a `unit` that is not ``share``), `fact_id`,
-            the columns `by` and the column `cluster`.
-        by: Columns whose values make a group.
-        cluster: Probes that share this are not independent.
+        scores: Rows with `value` (0, 1 or NaN; any number if there is a `unit` other than ``share``), `fact_id`, the
+            columns `by` and the column `cluster`.
+        by: Columns whose values define a group.
+        cluster: Column of the clusters; probes in one cluster are not independent.
         confidence: Level of the interval.
 
     Returns:
-        The columns `by`, then value, low, high, n_probes, n_facts, n_missing (scores that were NaN: left out).
+        The columns `by`, then value, low, high, n_probes, n_facts, n_missing (scores that were NaN and left out).
 
     Raises:
         ValueError: If a group mixes protocols, metrics, units or decodings.
@@ -156,14 +156,14 @@ def rates(scores: pd.DataFrame, by: Sequence[str], cluster: str = "subject", con
 
 
 def _rate(group: pd.DataFrame, cluster: str, confidence: float) -> dict[str, float]:
-    known = group.dropna(subset=["value"])
+    rows = group.dropna(subset=["value"])
     estimate = proportion if "unit" not in group or group["unit"].iloc[0] == SHARE else mean
-    found = estimate(known["value"].to_numpy(), known[cluster].to_numpy(), confidence)
+    rate = estimate(rows["value"].to_numpy(), rows[cluster].to_numpy(), confidence)
     return {
-        "value": found.value,
-        "low": found.low,
-        "high": found.high,
-        "n_probes": found.n,
-        "n_facts": known["fact_id"].nunique(),
-        "n_missing": len(group) - len(known),
+        "value": rate.value,
+        "low": rate.low,
+        "high": rate.high,
+        "n_probes": rate.n,
+        "n_facts": rows["fact_id"].nunique(),
+        "n_missing": len(group) - len(rows),
     }

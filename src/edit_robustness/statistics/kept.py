@@ -1,7 +1,7 @@
-"""How much of what a model could do above chance it still does: one figure for a checkpoint, and one for each ability.
+"""Ability retention: the share of a model's ability above chance that is left, per checkpoint and kind of ability.
 
-A benchmark on which the unedited model is no better than chance can show no loss, and is left out; the others weigh as
-much as they rise above chance. Safety is no general ability, and stands for itself.
+A benchmark on which the unedited model is at chance cannot show a loss, and is left out. Each other benchmark has a
+weight in proportion to its score above chance. Safety is not a general ability and is reported separately.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ KEPT_COLUMNS = [*CHECKPOINT, "ability", "value", "low", "high", "n", "n_benchmar
 def kept(
     rows: pd.DataFrame, abilities: pd.DataFrame, confidence: float = 0.95, bootstrap: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """The share of the score above chance that is left: sum of (after - chance) over sum of (before - chance).
+    """Estimate the share of the score above chance that is left: sum of (after - chance) over sum of (before - chance).
 
     Args:
-        rows: What `documents.measured` gives.
-        abilities: What `abilities.abilities` gives; the unedited model's verdicts say which benchmarks count.
+        rows: Output of `documents.measured`.
+        abilities: Output of `abilities.abilities`; the unedited model's verdicts decide which benchmarks count.
         confidence: Level of the intervals.
-        bootstrap: Resamples of documents, drawn in each benchmark for both models together.
-        seed: Of the resampling.
+        bootstrap: Number of resamples of documents, drawn in each benchmark for both models together.
+        seed: Seed of the resampling.
 
     Returns:
-        `KEPT_COLUMNS`, for each kind of ability and for all general ones together (``all``): 1 says that nothing was
-        lost, 0 that nothing is left above chance, less that the model is below chance. `n` counts documents.
-        Checkpoints of a model without any benchmark above chance have no rows.
+        `KEPT_COLUMNS`, for each kind of ability and for all general ones together (``all``): 1 if nothing was lost,
+        0 if the model is at chance, less than 0 if it is below chance. `n` counts documents. A model without any
+        benchmark above chance has no rows.
     """
     fine = abilities[(abilities["method"] == UNEDITED) & (abilities["verdict"] == FINE)]
     fine = fine[~fine["metric"].map(lower_is_better).astype(bool)]
-    counted = fine[["model", *UNIT, "chance"]].fillna({"chance": 0.0})
-    weights = 1 / counted.groupby(["model", "benchmark"])["metric"].transform("size")
-    pairs = beside_unedited(rows).merge(counted.assign(weight=weights), on=["model", *UNIT])
-    found = []
-    for key, own in pairs.groupby(CHECKPOINT, sort=False):
-        gains = _gains(own, bootstrap, seed)
+    benchmarks = fine[["model", *UNIT, "chance"]].fillna({"chance": 0.0})
+    weights = 1 / benchmarks.groupby(["model", "benchmark"])["metric"].transform("size")
+    pairs = beside_unedited(rows).merge(benchmarks.assign(weight=weights), on=["model", *UNIT])
+    results = []
+    for key, checkpoint_pairs in pairs.groupby(CHECKPOINT, sort=False):
+        gains = _gains(checkpoint_pairs, bootstrap, seed)
         for ability, members in _by_ability(gains).items():
             row = dict(zip(CHECKPOINT, key, strict=True))
-            found.append({**row, "ability": ability, **_share(members, confidence)})
-    return pd.DataFrame(found, columns=KEPT_COLUMNS)
+            results.append({**row, "ability": ability, **_share(members, confidence)})
+    return pd.DataFrame(results, columns=KEPT_COLUMNS)
 
 
-def _gains(own: pd.DataFrame, bootstrap: int, seed: int) -> list[dict]:
-    """For each benchmark what lies above chance, (after, before), as it is and in each resample."""
+def _gains(pairs: pd.DataFrame, bootstrap: int, seed: int) -> list[dict]:
+    """Compute each benchmark's score above chance, (after, before), in the sample and in each resample."""
     gains: list[dict] = []
-    for (benchmark, *_), documents in own.groupby(UNIT, sort=False):
+    for (benchmark, *_), documents in pairs.groupby(UNIT, sort=False):
         scores = documents[["score", "score_before"]].to_numpy(dtype=float) - documents["chance"].iloc[0]
         weight = float(documents["weight"].iloc[0])
-        drawn = weight * resampled_means(scores, bootstrap, seed + len(gains))
+        draws = weight * resampled_means(scores, bootstrap, seed + len(gains))
         gains.append(
             {
                 "benchmark": benchmark,
                 "n": len(scores),
                 "weight": weight,
                 "gain": weight * scores.mean(axis=0),
-                "drawn": drawn,
+                "draws": draws,
                 "changed": bool((scores[:, 0] != scores[:, 1]).any()),
             }
         )
@@ -83,16 +83,16 @@ def _by_ability(gains: list[dict]) -> dict[str, list[dict]]:
 
 def _share(members: list[dict], confidence: float) -> dict[str, float | int]:
     after, before = sum(member["gain"] for member in members)
-    drawn = sum(member["drawn"] for member in members)
+    draws = sum(member["draws"] for member in members)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # a resample in which the unedited model is at chance has no share
-        shares = np.where(drawn[:, 1] > 0, drawn[:, 0] / drawn[:, 1], np.nan)
+        # the share is undefined in a resample in which the unedited model is at chance
+        shares = np.where(draws[:, 1] > 0, draws[:, 0] / draws[:, 1], np.nan)
     low, high = percentiles(shares, confidence)
     n = sum(member["n"] for member in members)
     if before > 0 and not any(member["changed"] for member in members):
-        # no document changed, so resampling knows no spread: as many as may have gone unseen (Wilson's, 0 of n)
-        unseen = wilson(0, n, confidence)[1] * sum(member["weight"] for member in members) / before
-        low, high = 1 - float(unseen), 1 + float(unseen)
+        # no document changed, so every resample is equal: use Wilson's bound on the share of changes for 0 of n
+        margin = wilson(0, n, confidence)[1] * sum(member["weight"] for member in members) / before
+        low, high = 1 - float(margin), 1 + float(margin)
     return {
         "value": float(after / before) if before > 0 else float("nan"),
         "low": low,
@@ -103,7 +103,7 @@ def _share(members: list[dict], confidence: float) -> dict[str, float | int]:
 
 
 def kept_paths(table: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """What is left against the number of edits, over orders: `orders.PATH_COLUMNS`, n and n_benchmarks."""
+    """Average ability retention over orders at each number of edits: `orders.PATH_COLUMNS`, n and n_benchmarks."""
     by = ["model", "method", "edits", "ability"]
     counts = table.groupby(by, sort=False)[["n", "n_benchmarks"]].first().reset_index()
     return over_orders(table, by, confidence, shares=False).merge(counts, on=by)

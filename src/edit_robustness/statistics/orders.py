@@ -1,7 +1,7 @@
-"""One figure from several orders of the same edits.
+"""Averages over several orders of the same edits.
 
-An order is a replicate: the same facts, edited in another sequence. The spread over orders says what the order does;
-the sample of documents or facts is the same in all of them, and its own uncertainty stands beside.
+An order is a replicate: the same facts, edited in another sequence. The spread over orders measures the effect of the
+order. The sample of documents or facts is the same in all orders, and its own uncertainty is given separately.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ PATH_COLUMNS = [
 def over_orders(
     table: pd.DataFrame, by: Sequence[str], confidence: float = 0.95, *, shares: bool = True
 ) -> pd.DataFrame:
-    """The mean over orders, a row for each value of `by`.
+    """Average over orders, one row per value of `by`.
 
     Args:
         table: The columns `by`, order, value, low, high.
-        by: What a figure is of; not `order`.
+        by: Columns that identify a figure, without `order`.
         confidence: Level of the intervals.
         shares: Whether the values lie in [0, 1], and so their bounds.
 
     Returns:
         `by`, then `PATH_COLUMNS`: the mean; `lowest` and `highest` of the orders; `orders_low` and `orders_high`,
-        Student's t with orders as replicates (NaN of one order); `sample_low` and `sample_high`, the mean bounds
-        within an order; and `low` and `high`, which take both into account (Zou and Donner 2008: distances from the
-        mean add up in squares). `interval` says which there were: ``sample`` or ``orders and sample``. Orders without
-        a value are left out.
+        Student's t with orders as replicates (NaN for one order); `sample_low` and `sample_high`, the mean bounds
+        within an order; and `low` and `high`, which combine both (Zou and Donner 2008: distances from the mean are
+        added in squares). `interval` is the source of `low` and `high`: ``sample`` or ``orders and sample``. Orders
+        without a value are left out.
     """
     rows = [
         {**dict(zip(by, key, strict=True)), **_mean(group, confidence, shares)}
@@ -44,12 +44,12 @@ def over_orders(
 
 
 def _mean(group: pd.DataFrame, confidence: float, shares: bool) -> dict[str, float | int | str]:
-    known = group[["value", "low", "high"]].dropna(subset=["value"]).to_numpy(dtype=float)
+    figures = group[["value", "low", "high"]].dropna(subset=["value"]).to_numpy(dtype=float)
     nan = float("nan")
-    if not len(known):
+    if not len(figures):
         return {**dict.fromkeys(PATH_COLUMNS, nan), "n_orders": 0, "interval": "sample"}
-    values, n = known[:, 0], len(known)
-    centre, sample_low, sample_high = known.mean(axis=0)
+    values, n = figures[:, 0], len(figures)
+    centre, sample_low, sample_high = figures.mean(axis=0)
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n) if n > 1 else nan
     spread = half if n > 1 else 0.0
     bounds = {
@@ -60,7 +60,7 @@ def _mean(group: pd.DataFrame, confidence: float, shares: bool) -> dict[str, flo
     }
     return {
         "value": centre,
-        **{name: np.clip(bound, 0.0, 1.0) if shares else bound for name, bound in bounds.items()},
+        **{name: np.clip(limit, 0.0, 1.0) if shares else limit for name, limit in bounds.items()},
         "lowest": values.min(),
         "highest": values.max(),
         "sample_low": sample_low,

@@ -1,9 +1,9 @@
-"""Each checkpoint against the unedited model on the same documents.
+"""Paired comparisons of each checkpoint with the unedited model on the same documents.
 
-Scores of 0 and 1 by McNemar's exact test (1947): only documents that the two answer differently say anything. Other
-scores, and the log-probability of the right answer, by Student's t of the paired differences. Intervals of differences
-resample documents. p-values are corrected by Holm (1979) over all that one model is tested for under one measure: every
-method, benchmark, checkpoint and order.
+Scores of 0 and 1 are compared by McNemar's exact test (1947), which uses only the documents that the two models answer
+differently. Other scores, and the log-probability of the right answer, are compared by Student's t of the paired
+differences. Intervals of differences resample documents. p-values are corrected by Holm (1979) over all tests of one
+model under one measure: every method, benchmark, checkpoint and order.
 """
 
 from __future__ import annotations
@@ -28,52 +28,52 @@ COMPARISON_COLUMNS = [
 
 
 def compare(rows: pd.DataFrame, confidence: float = 0.95, bootstrap: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Every benchmark at every checkpoint of an edited model, minus the unedited model's.
+    """Compare every benchmark at every checkpoint of an edited model with the unedited model.
 
     Args:
-        rows: What `documents.measured` gives.
+        rows: Output of `documents.measured`.
         confidence: Level of the intervals.
-        bootstrap: Resamples of documents.
-        seed: Of the resampling.
+        bootstrap: Number of resamples of documents.
+        seed: Seed of the resampling.
 
     Returns:
-        `COMPARISON_COLUMNS`: means before and after, their difference with its interval; `gained` and `lost` are the
-        documents that only the edited and only the unedited model has right. Pairs in which a value is not finite are
-        left out and counted (`n_missing`); scores have none.
+        `COMPARISON_COLUMNS`: means before and after, and their difference with its interval; `gained` and `lost` count
+        the documents that only the edited and only the unedited model answers correctly. Pairs with a value that is
+        not finite are left out and counted (`n_missing`); scores have none.
 
     Raises:
-        ValueError: Where a document was asked in other words than of the unedited model.
+        ValueError: If a document had another prompt than with the unedited model.
     """
-    found = [
+    results = [
         {**dict(zip([*CHECKPOINT, *UNIT], key, strict=True)), "measure": measure, **comparison}
         for key, pairs in beside_unedited(rows).groupby([*CHECKPOINT, *UNIT], sort=False)
         for measure in MEASURES
         if (comparison := _compare(pairs, measure, confidence, bootstrap, seed))
     ]
-    table = pd.DataFrame(found, columns=COMPARISON_COLUMNS).astype({"gained": "Int64", "lost": "Int64"})
+    table = pd.DataFrame(results, columns=COMPARISON_COLUMNS).astype({"gained": "Int64", "lost": "Int64"})
     return _holm(table, confidence)
 
 
 def _compare(pairs: pd.DataFrame, measure: str, confidence: float, bootstrap: int, seed: int) -> dict[str, Any]:
-    """Nothing where the benchmark has no such measure."""
-    both = pairs[[f"{measure}_before", measure]].astype(float)
-    known = both.dropna()
-    # a perplexity that is not finite has no score: its log-probabilities are compared instead
-    if both[f"{measure}_before"].isna().all() or (measure == "score" and lower_is_better(pairs["metric"].iloc[0])):
+    """Compare one measure of one benchmark; empty if the benchmark does not have the measure."""
+    values = pairs[[f"{measure}_before", measure]].astype(float)
+    finite_values = values.dropna()
+    # perplexities may not be finite, so their log-probabilities are compared instead
+    if values[f"{measure}_before"].isna().all() or (measure == "score" and lower_is_better(pairs["metric"].iloc[0])):
         return {}
-    before, after = known[f"{measure}_before"].to_numpy(), known[measure].to_numpy()
+    before, after = finite_values[f"{measure}_before"].to_numpy(), finite_values[measure].to_numpy()
     difference, low, high = mean_interval(after - before, confidence, bootstrap, seed)
-    binary = measure == "score" and bool(known.isin([0.0, 1.0]).all(axis=None))
-    if binary and len(known) and not (after != before).any():
-        # no document changed, so resampling knows no spread: as many as may have gone unseen (Wilson's, 0 of n)
-        high = wilson(0, len(known), confidence)[1]
+    binary = measure == "score" and bool(finite_values.isin([0.0, 1.0]).all(axis=None))
+    if binary and len(finite_values) and not (after != before).any():
+        # no document changed, so every resample is equal: use Wilson's bound on the share of changes for 0 of n
+        high = wilson(0, len(finite_values), confidence)[1]
         low = -high
     test, p = ("mcnemar", mcnemar_p(before, after)) if binary else ("paired t", paired_t_p(after - before))
     return {
-        "n": len(known),
-        "n_missing": len(both) - len(known),
-        "before": float(before.mean()) if len(known) else np.nan,
-        "after": float(after.mean()) if len(known) else np.nan,
+        "n": len(finite_values),
+        "n_missing": len(values) - len(finite_values),
+        "before": float(before.mean()) if len(finite_values) else np.nan,
+        "after": float(after.mean()) if len(finite_values) else np.nan,
         "difference": difference,
         "low": low,
         "high": high,
@@ -81,18 +81,18 @@ def _compare(pairs: pd.DataFrame, measure: str, confidence: float, bootstrap: in
         "lost": int((after < before).sum()) if binary else pd.NA,
         "test": test,
         "p": p,
-        "note": "" if len(known) else "nothing finite to compare",
+        "note": "" if len(finite_values) else "nothing finite to compare",
     }
 
 
 def mcnemar_p(before: np.ndarray, after: np.ndarray) -> float:
-    """McNemar's exact p-value of two columns of 0 and 1: 1 where no document changed."""
+    """Compute McNemar's exact p-value of two columns of 0 and 1; 1 if no document changed."""
     table = [[int(((before == b) & (after == a)).sum()) for a in (1, 0)] for b in (1, 0)]
     return float(mcnemar(table, exact=True).pvalue)
 
 
 def paired_t_p(differences: np.ndarray) -> float:
-    """Student's two-sided p-value that the mean difference is 0; NaN of one value, 1 where nothing changed."""
+    """Compute Student's two-sided p-value of a mean difference of 0; NaN for one value, 1 if nothing changed."""
     if len(differences) < 2:
         return float("nan")
     spread = differences.std(ddof=1)
@@ -103,7 +103,7 @@ def paired_t_p(differences: np.ndarray) -> float:
 
 
 def _holm(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
-    corrected = pd.Series(np.nan, index=table.index)
+    p_values = pd.Series(np.nan, index=table.index)
     for _, family in table.dropna(subset=["p"]).groupby(["model", "measure"], sort=False):
-        corrected[family.index] = multipletests(family["p"].to_numpy(), alpha=1 - confidence, method="holm")[1]
-    return table.assign(p_holm=corrected)
+        p_values[family.index] = multipletests(family["p"].to_numpy(), alpha=1 - confidence, method="holm")[1]
+    return table.assign(p_holm=p_values)

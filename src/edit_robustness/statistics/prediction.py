@@ -1,7 +1,8 @@
-"""Will this edit hold? What is known before an edit, asked to predict whether a probe will succeed.
+"""Prediction of whether a probe of an edit succeeds, from what is known before the edit.
 
-Facts of one subject are never in training and test at once. Beside the model stand two that know less: a constant, and
-one that knows the method and the kind of prompt only; what features of the fact are worth is the step between them.
+Facts of one subject are never in both training and test. Two simpler predictors are compared with the full one: a
+constant, and one with the method and the kind of prompt only. The value of a fact's features is the difference between
+the last two.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ FEATURES = ["log_views", "recalled", "log_perplexity_true", "log_perplexity_new"
 COLUMNS = ["predictor", "metric", "value", "low", "high", "folds", "n_probes", "n_facts", "note"]
 
 ENOUGH_FACTS = 100
-"""With fewer facts, folds differ more than predictors do, and the table says that it cannot tell."""
+"""Fewest facts for a conclusion. With fewer, folds differ more than predictors do, and the table has a note."""
 
 
 def predict(
     outcomes: pd.DataFrame, groups: str = "subject", folds: int = 5, repeats: int = 4, seed: int = 0
 ) -> pd.DataFrame:
-    """AUC and Brier score of three predictors under grouped, stratified cross-validation.
+    """Compute AUC and Brier score of three predictors by grouped, stratified cross-validation.
 
     Args:
         outcomes: A row for each probe of an edit: value (0, 1 or NaN), fact_id, subject, relation, method, kind and
-            `FEATURES` (NaN where unknown: imputed by the training median, with an indicator). Rows of the method
+            `FEATURES` (NaN if unknown: imputed by the training median, with an indicator). Rows of the method
             `none` are left out.
-        groups: Column whose values never stand on both sides of a split: ``subject`` or ``relation``.
-        folds: Parts of the data.
-        repeats: Different splits into parts.
+        groups: Column whose values are never on both sides of a split: ``subject`` or ``relation``.
+        folds: Number of folds.
+        repeats: Number of different splits into folds.
         seed: Seed of the splits.
 
     Returns:
@@ -45,11 +46,11 @@ def predict(
     """
     rows = outcomes[(outcomes["method"] != "none") & outcomes["value"].notna()].reset_index(drop=True)
     counts = {"n_probes": len(rows), "n_facts": rows["fact_id"].nunique()}
-    reason = _why_not(rows, groups, folds)
+    reason = _explain_missing(rows, groups, folds)
     if reason:
-        nothing = {"predictor": "(none)", "metric": "", "folds": 0, "note": reason}
-        return pd.DataFrame([{**nothing, **counts}]).reindex(columns=COLUMNS)
-    scores = _cross_validated(rows, groups, folds, repeats, seed)
+        blank_row = {"predictor": "(none)", "metric": "", "folds": 0, "note": reason}
+        return pd.DataFrame([{**blank_row, **counts}]).reindex(columns=COLUMNS)
+    scores = _cross_validate(rows, groups, folds, repeats, seed)
     table = scores.groupby(["predictor", "metric"], sort=False)["score"].agg(
         value="mean", low="min", high="max", folds="count"
     )
@@ -58,21 +59,20 @@ def predict(
     return table.reset_index().assign(**counts, note=note).reindex(columns=COLUMNS)
 
 
-def _why_not(rows: pd.DataFrame, groups: str, folds: int) -> str:
+def _explain_missing(rows: pd.DataFrame, groups: str, folds: int) -> str:
     if rows.empty:
         return "no probes of an edit"
     if rows["value"].nunique() < 2:
         return "every probe " + ("succeeded" if rows["value"].iloc[0] else "failed") + ": there is nothing to predict"
-    both = min(rows.loc[rows["value"] == outcome, groups].nunique() for outcome in (0, 1))
-    if both < folds:
-        return (
-            f"{rows['fact_id'].nunique()} facts: cannot tell (one outcome stands in {both} {groups}s, {folds} needed)"
-        )
+    n_groups = min(rows.loc[rows["value"] == outcome, groups].nunique() for outcome in (0, 1))
+    if n_groups < folds:
+        n_facts = rows["fact_id"].nunique()
+        return f"{n_facts} facts: cannot tell (one outcome occurs in {n_groups} {groups}s, {folds} needed)"
     return ""
 
 
-def _cross_validated(rows: pd.DataFrame, groups: str, folds: int, repeats: int, seed: int) -> pd.DataFrame:
-    """predictor, metric, score for every fold of every split."""
+def _cross_validate(rows: pd.DataFrame, groups: str, folds: int, repeats: int, seed: int) -> pd.DataFrame:
+    """Compute predictor, metric and score for every fold of every split."""
     data, target = _features(rows), rows["value"].astype(int).to_numpy()
     scores = []
     for repeat in range(repeats):

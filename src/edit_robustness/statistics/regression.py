@@ -1,9 +1,9 @@
-"""Which facts, prompts and methods make an edit hold: one logistic regression that knows probes share a subject.
+"""Logistic regression of success on facts, prompts and methods, clustered by subject.
 
-Generalised estimating equations (Liang and Zeger 1986) with an exchangeable correlation inside a subject. Naive
-standard errors are about half of what they should be here. The covariance is that of Mancl and DeRouen (2001),
-"A covariance estimator for GEE with improved small-sample properties", since subjects may be few, and intervals take
-Student's t. Data that cannot carry the model give a table that says why, never a number that is an artefact.
+Generalised estimating equations (Liang and Zeger 1986) with an exchangeable correlation within a subject. Naive
+standard errors would be about half as large. The covariance is that of Mancl and DeRouen (2001), "A covariance
+estimator for GEE with improved small-sample properties", because subjects may be few, and intervals use Student's t. If
+the data cannot support the model, the table contains the reason instead of an estimate.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from scipy import stats
 from edit_robustness.labels import KINDS, METHODS, in_order
 
 FACTORS = {"kind": KINDS, "method": METHODS}
-"""Each factor with its known levels; the first of them in the data is what the others are compared with."""
+"""Factors with their known levels. The first level in the data is the reference."""
 
 COVARIATES = ("log_views", "recalled", "log_perplexity_new")
 COLUMNS = ["term", "reference", "odds_ratio", "low", "high", "p", "n_probes", "n_facts", "note"]
 
 FEWEST_SUBJECTS = 10
-"""Fewer clusters than this carry no cluster-robust covariance worth printing."""
+"""Fewest clusters for a reliable cluster-robust covariance."""
 
 LARGEST_EFFECT = 10.0
 """A log odds ratio beyond this (over one standard deviation of its term) is separation, not an estimate."""
@@ -33,7 +33,7 @@ LARGEST_EFFECT = 10.0
 
 @dataclass
 class _Model:
-    """A model on its way to being fitted: its rows, design, and what had to be left out and why."""
+    """Model before its fit: its rows, its design, and the terms that were left out, with reasons."""
 
     rows: pd.DataFrame
     design: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -43,31 +43,31 @@ class _Model:
 
 
 def regress(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Odds ratios of success by GEE logistic regression, clustered by subject.
+    """Estimate odds ratios of success by GEE logistic regression, clustered by subject.
 
     Args:
         outcomes: A row for each probe of an edit: value (0, 1 or NaN), subject, fact_id, kind, method, log_views,
-            recalled, log_perplexity_new. Rows of the method `none` are left out: nothing was edited there.
+            recalled, log_perplexity_new. Rows of the method `none` are left out, because nothing was edited.
         confidence: Level of the intervals.
 
     Returns:
         term (``kind=cloze``, ``log_views`` ...), reference, odds_ratio, low, high, p, n_probes, n_facts, note. A term
-        that could not be estimated has NaN and its reason; where nothing could be, one row ``(model)`` has the reason.
+        that could not be estimated has NaN and a reason. If no term could be, one row ``(model)`` has the reason.
     """
     model = _Model(outcomes[(outcomes["method"] != "none") & outcomes["value"].notna()])
     _drop_unknown(model)
     _drop_constant(model)
-    reason = _why_not(model.rows)
+    reason = _explain_missing(model.rows)
     if not reason:
         _make_design(model)
         fit, reason = _fit(model)
     if reason:
-        return _refused(model, reason)
+        return _refuse(model, reason)
     return _table(model, fit, confidence)
 
 
 def _drop_unknown(model: _Model) -> None:
-    """Leave out covariates that nobody knows, then rows that lack one of the others."""
+    """Leave out covariates that are unknown for every fact, then rows that lack one of the others."""
     for name in COVARIATES:
         values = model.rows[name].astype(float)
         absent = ~np.isfinite(values)
@@ -75,13 +75,13 @@ def _drop_unknown(model: _Model) -> None:
             model.left_out[name] = "unknown for every fact"
         elif absent.any():
             model.missing[name] = model.rows.loc[absent, "fact_id"].nunique()
-    kept = [name for name in COVARIATES if name not in model.left_out]
-    complete = np.isfinite(model.rows[kept].to_numpy(dtype=float)).all(axis=1)
+    covariates = [name for name in COVARIATES if name not in model.left_out]
+    complete = np.isfinite(model.rows[covariates].to_numpy(dtype=float)).all(axis=1)
     model.rows = model.rows.loc[complete]
 
 
 def _drop_constant(model: _Model) -> None:
-    """Leave out levels whose every probe came out the same, until none is left: their odds are infinite."""
+    """Leave out levels whose probes all had the same outcome, until none is left: their odds are infinite."""
     while True:
         constant = [
             (factor, level, group["value"].iloc[0])
@@ -96,7 +96,7 @@ def _drop_constant(model: _Model) -> None:
             model.rows = model.rows[model.rows[factor] != level]
 
 
-def _why_not(rows: pd.DataFrame) -> str:
+def _explain_missing(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "no probes are left to fit"
     if rows["value"].nunique() < 2:
@@ -108,12 +108,12 @@ def _why_not(rows: pd.DataFrame) -> str:
 
 
 def _make_design(model: _Model) -> None:
-    """Columns of the model; page views and perplexity are centred, so that the intercept is a fact in the middle."""
+    """Build the design; page views and perplexity are centred, so that the intercept is an average fact."""
     rows = model.rows
     columns = {"intercept": pd.Series(1.0, index=rows.index)}
-    for factor, known in FACTORS.items():
+    for factor, level_labels in FACTORS.items():
         present = set(rows[factor])
-        levels = in_order(present, known)
+        levels = in_order(present, level_labels)
         for level in levels[1:]:
             model.references[f"{factor}={level}"] = str(levels[0])
             columns[f"{factor}={level}"] = (rows[factor] == level).astype(float)
@@ -125,22 +125,22 @@ def _make_design(model: _Model) -> None:
 
 
 def _full_rank(design: pd.DataFrame, model: _Model) -> pd.DataFrame:
-    """Leave out columns that others already tell (a constant one, two that always go together), or that separate."""
-    kept: list[str] = []
+    """Leave out columns that others determine (a constant one, two that always coincide), or that separate."""
+    terms: list[str] = []
     for name in map(str, design.columns):
         column = design[name]
-        separated = name == "recalled" and model.rows.groupby(column)["value"].nunique().min() == 1
-        if separated:
+        separates = name == "recalled" and model.rows.groupby(column)["value"].nunique().min() == 1
+        if separates:
             model.left_out[name] = "separates success from failure"
-        elif np.linalg.matrix_rank(design[[*kept, name]]) == len(kept) + 1:
-            kept.append(name)
+        elif np.linalg.matrix_rank(design[[*terms, name]]) == len(terms) + 1:
+            terms.append(name)
         else:
-            model.left_out[name] = "cannot be told apart from the terms above"
-    return design[kept]
+            model.left_out[name] = "collinear with the terms above"
+    return design[terms]
 
 
 def _fit(model: _Model):
-    """The fitted GEE and an empty reason, or None and the reason."""
+    """Fit the GEE; return it with an empty reason, or None with the reason."""
     equations = sm.GEE(
         model.rows["value"].to_numpy(),
         model.design,
@@ -158,12 +158,12 @@ def _fit(model: _Model):
     spread = model.design.std().where(lambda s: s > 0, 1.0)
     size = (fit.params.abs() * spread).max()
     if not fit.converged or not np.isfinite(errors).all() or not size < LARGEST_EFFECT:
-        return None, "the terms separate success from failure, so no finite odds ratio fits"
+        return None, "the terms separate success from failure, so no finite odds ratio exists"
     return fit, ""
 
 
 def _table(model: _Model, fit, confidence: float) -> pd.DataFrame:
-    """Student's t with the subjects less the terms that do not vary within a subject."""
+    """Build the table, with Student's t with as many degrees of freedom as subjects less between-subject terms."""
     within = model.design.groupby(model.rows["subject"].to_numpy()).nunique().max() > 1
     freedom = max(model.rows["subject"].nunique() - int((~within).sum()), 1)
     half = stats.t.ppf((1 + confidence) / 2, freedom) * fit.bse
@@ -178,25 +178,25 @@ def _table(model: _Model, fit, confidence: float) -> pd.DataFrame:
             "note": [_missing_note(model, term) for term in fit.params.index],
         }
     )
-    return _with_counts(pd.concat([table, _left_out(model)], ignore_index=True), model)
+    return _with_counts(pd.concat([table, _list_left_out(model)], ignore_index=True), model)
 
 
 def _missing_note(model: _Model, term: str) -> str:
     return f"{model.missing[term]} facts without it left out" if term in model.missing else ""
 
 
-def _left_out(model: _Model) -> pd.DataFrame:
+def _list_left_out(model: _Model) -> pd.DataFrame:
     notes = [{"term": term, "reference": "", "note": f"left out: {why}"} for term, why in model.left_out.items()]
     return pd.DataFrame(notes, columns=["term", "reference", "note"])
 
 
-def _refused(model: _Model, reason: str) -> pd.DataFrame:
-    whole = pd.DataFrame([{"term": "(model)", "reference": "", "note": f"not fitted: {reason}"}])
-    return _with_counts(pd.concat([whole, _left_out(model)], ignore_index=True), model)
+def _refuse(model: _Model, reason: str) -> pd.DataFrame:
+    model_row = pd.DataFrame([{"term": "(model)", "reference": "", "note": f"not fitted: {reason}"}])
+    return _with_counts(pd.concat([model_row, _list_left_out(model)], ignore_index=True), model)
 
 
 def _with_counts(table: pd.DataFrame, model: _Model) -> pd.DataFrame:
-    counted = table.assign(n_probes=len(model.rows), n_facts=model.rows["fact_id"].nunique())
-    counted = counted.reindex(columns=COLUMNS)
+    result = table.assign(n_probes=len(model.rows), n_facts=model.rows["fact_id"].nunique())
+    result = result.reindex(columns=COLUMNS)
     numbers = ["odds_ratio", "low", "high", "p"]
-    return counted.astype(dict.fromkeys(numbers, float))
+    return result.astype(dict.fromkeys(numbers, float))

@@ -71,9 +71,9 @@ def _by_http(address: str, transfer: Transfer, write: Callable[[bytes], object])
         try:
             head = exchange(session, request, limits, write)
         except requests.Timeout:
-            raise NoAnswer(f"no answer within {transfer.timeout:g} s") from None
+            raise NoAnswer(f"no response within {transfer.timeout:g} s") from None
     if head.status != OK:
-        raise NoAnswer(f"the server said {head.status}")
+        raise NoAnswer(f"the server returned status {head.status}")
 
 
 def _by_fsspec(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:
@@ -85,5 +85,5 @@ def _by_fsspec(address: str, transfer: Transfer, write: Callable[[bytes], object
             if size > transfer.max_bytes:
                 raise OverLimit(f"the file is longer than {transfer.max_bytes} bytes (max_bytes)")
             if time.monotonic() > deadline:
-                raise OverLimit(f"the file was not whole within {transfer.deadline:g} s (deadline)")
+                raise OverLimit(f"the file was not complete within {transfer.deadline:g} s (deadline)")
             write(chunk)

@@ -112,7 +112,7 @@ def exchange(session: requests.Session, request: Asked, limits: Limits, write: C
                 for part in answer.iter_content(_CHUNK):
                     size += len(part)
                     if size > limits.max_bytes:
-                        raise OverLimit(f"the answer is longer than {limits.max_bytes} bytes (max_bytes)")
+                        raise OverLimit(f"the response is longer than {limits.max_bytes} bytes (max_bytes)")
                     if watch.expired:
                         break
                     write(part)
@@ -121,7 +121,7 @@ def exchange(session: requests.Session, request: Asked, limits: Limits, write: C
             if not watch.expired:
                 raise
         if watch.expired:
-            raise OverLimit(f"the answer was not whole within {limits.deadline:g} s (deadline)")
+            raise OverLimit(f"the response was not complete within {limits.deadline:g} s (deadline)")
     return Head(answer.status_code, answer.headers)
 
 

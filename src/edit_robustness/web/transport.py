@@ -75,7 +75,7 @@ class Response:
             NoAnswer: If the status is not 200, or the body is not JSON.
         """
         if self.status != OK:
-            raise NoAnswer(f"the server said {self.status}: {self.text[:SHOWN]!r}")
+            raise NoAnswer(f"the server returned status {self.status}: {self.text[:SHOWN]!r}")
         try:
             value = json.loads(self.text)
             if _HALF not in self.text.lower():
@@ -83,7 +83,7 @@ class Response:
             # an escape of an unpaired surrogate, which cannot be written to a file
             return json.loads(writable(json.dumps(value, ensure_ascii=False)))
         except (ValueError, RecursionError):
-            raise NoAnswer(f"the answer is no JSON: {self.text[:SHOWN]!r}") from None
+            raise NoAnswer(f"the response is not JSON: {self.text[:SHOWN]!r}") from None
 
 
 Reader = Callable[[Response], T]
@@ -175,8 +175,8 @@ class Clock:
 class _Retry(Exception):
     """A temporary failure; `silent` if there was no response at all."""
 
-    def __init__(self, why: str, *, silent: bool = False):
-        super().__init__(why)
+    def __init__(self, reason: str, *, silent: bool = False):
+        super().__init__(reason)
         self.silent = silent
 
 
@@ -194,10 +194,10 @@ class _Host:
             NoAnswer: If the wait is too long, or the host is considered down.
         """
         if self.unanswered >= self._manners.give_up:
-            raise NoAnswer(f"{self._name} did not answer {self.unanswered} times in a row, and is not asked any more")
+            raise NoAnswer(f"{self._name} did not respond {self.unanswered} times in a row and is considered down")
         delay = self._next - self._clock.now()
         if delay > self._manners.longest_wait:
-            raise NoAnswer(f"{self._name} asks to be left alone for longer than {self._manners.longest_wait:g} s")
+            raise NoAnswer(f"{self._name} requests a pause of more than {self._manners.longest_wait:g} s")
         if delay > 0:
             self._clock.sleep(delay)
         self._next = self._clock.now() + 1 / self._manners.per_second
@@ -264,7 +264,7 @@ class Http(Transport):
             raise NoAnswer(f"{name}: {reason}") from None
         except _Retry as last:
             host.note(silent=last.silent)
-            raise NoAnswer(f"{name}: {last}, asked {self._manners.attempts} times") from None
+            raise NoAnswer(f"{name}: {last}, after {self._manners.attempts} attempts") from None
         host.note(silent=False)
         return response
 
@@ -285,13 +285,13 @@ class Http(Transport):
         try:
             head = exchange(self._session, sent_request, self._limits, parts.append)
         except requests.Timeout:
-            raise _Retry(f"no answer within {self._manners.timeout:g} s", silent=True) from None
+            raise _Retry(f"no response within {self._manners.timeout:g} s", silent=True) from None
         except (requests.RequestException, ValueError) as error:
             # the request itself was checked before, so a ValueError comes from a redirect to an invalid URL
             raise _Retry(f"the connection failed or broke off ({type(error).__name__})", silent=True) from None
         if head.status in self._manners.retried:
             host.leave_alone(retry_after(head.headers.get("Retry-After"), self._clock.wall()))
-            raise _Retry(f"the server said {head.status}")
+            raise _Retry(f"the server returned status {head.status}")
         return Response(head.status, b"".join(parts).decode("utf-8", errors="replace"))
 
 
