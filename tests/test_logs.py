@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from edit_robustness import hooks
 from edit_robustness.errors import add_notes, described, is_expected
+from edit_robustness.last_lines import LastLines
 from edit_robustness.logs import LogFile, Misleading, Terminal
 from edit_robustness.machine import machine
 from edit_robustness.text.secrets import redacted
@@ -141,8 +142,8 @@ def test_credentials_of_addresses_are_left_out():
 
 
 def test_a_run_does_not_name_the_report_of_one_that_failed_before_it(capsys):
-    path = hooks.ReportPath()
-    path.after_dataset_saved("report", "")
-    path.before_pipeline_run()
-    path.after_pipeline_run(catalog={})
+    lines = LastLines()
+    lines.after_dataset_saved("report", "")
+    lines.before_pipeline_run()
+    lines.after_pipeline_run(catalog={})
     assert capsys.readouterr().out == ""

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from safetensors import safe_open
 
+from edit_robustness.runs.folders import LATEST, RECORD, REPORTING, RunFolders
+
 TABLES = (".parquet", ".csv", ".json")
 ITEMS = (".jsonl", ".safetensors")
 PAGES = (".html",)
@@ -138,7 +140,12 @@ def difference(reference: Path, actual: Path) -> float:
 
 
 def _names(folder: Path, suffixes: tuple[str, ...]) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in suffixes and path.is_file()}
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in suffixes and path.is_file()}
+    runs = RunFolders(folder / REPORTING)
+    # two equal runs have other ids, which contain their start, and other records: the last of each is compared by name
+    latest = f"{REPORTING}/{runs.latest()}/"
+    names -= {f"{REPORTING}/{record['id']}/{RECORD}" for record in runs.records()}
+    return {name.replace(latest, f"{REPORTING}/{LATEST}/") for name in names}
 
 
 def _tables(reference: Path, actual: Path) -> float:

@@ -20,6 +20,7 @@ from edit_robustness.configuration import (
 from edit_robustness.configuration.active import ActiveConfiguration, Holder, read_active
 from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.datasets.kept import FOLDERS
+from edit_robustness.runs.folders import REPORTING, RunFolders, reading_latest
 from edit_robustness.text.closest import did_you_mean
 from edit_robustness.web.transport import check_user_agent
 
@@ -60,6 +61,8 @@ class ProjectContext(KedroContext):
         check_wordings(catalog, parameters, Path(self.project_path))
         catalog = with_facts(catalog, parameters.get("facts", SOURCES[0]))
         catalog = keeping_stale(catalog, parameters.get("keep_stale", False))
+        folders = RunFolders(Path(self.project_path) / self.config_loader["globals"]["data"] / REPORTING)
+        catalog = reading_latest(catalog, folders, Path(self.project_path))
         self.config_loader["catalog"] = catalog
         active = read_active(parameters, models)
         check_models(catalog, parameters, [active.grid, active.sequential_grid or {}])

@@ -1,4 +1,4 @@
-"""Kedro's hooks of the project: what a run is refused for, what it records and logs, and its last line."""
+"""Kedro's hooks of the project: what a run is refused for, and what it records and logs."""
 
 from __future__ import annotations
 
@@ -7,34 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from edit_robustness.current_run import CurrentRun
 from edit_robustness.errors import add_notes
 from edit_robustness.locking import RunLock
 from edit_robustness.logs import install
 from edit_robustness.machine import Meter, RunMeter, machine
 from edit_robustness.ordering import model_of
 from edit_robustness.provenance import Origins, Records, Settings, decides_nothing
+from edit_robustness.runs.commands import options_of
 
 logger = logging.getLogger(__name__)
-
-PAGES = ("report", "conversations", "sequences")
-"""The data sets that people read in a browser."""
-
-_OPTIONS = {
-    "from_nodes": "--from-nodes",
-    "to_nodes": "--to-nodes",
-    "node_names": "--nodes",
-    "from_inputs": "--from-inputs",
-    "to_outputs": "--to-outputs",
-    "tags": "--tags",
-    "namespaces": "--namespaces",
-}
-"""Options that leave nodes out of a run, by their names in Kedro's hooks."""
 
 
 class RefusedRun(ValueError):
@@ -110,32 +97,6 @@ class NodeLines:
             logger.info("[%s/%d] %s", self._numbers.get(node.name, "?"), len(self._numbers), node.name)
 
 
-class ReportPath:
-    """Says where the report is, once it is written."""
-
-    def __init__(self) -> None:
-        self._written: list[str] = []
-
-    @hook_impl
-    def before_pipeline_run(self) -> None:
-        """Forget the run before, which may not have come to its end."""
-        self._written.clear()
-
-    @hook_impl
-    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Remember that a page was written."""
-        if dataset_name in PAGES:
-            self._written.append(dataset_name)
-
-    @hook_impl
-    def after_pipeline_run(self, catalog: Any) -> None:
-        """Print its path."""
-        for name in self._written:
-            # not a log line: it is what scripts and people look for at the end of a run
-            click.echo(f"Report: {Path(str(catalog.get(name)._filepath)).resolve()}")
-        self._written.clear()
-
-
 class OneRun:
     """Keeps runs apart: one at a time per model, and none that reads what other settings made."""
 
@@ -143,6 +104,7 @@ class OneRun:
         self._lock = RunLock()
         self._context: Any = None
         self._records: Records | None = None
+        self._run: CurrentRun | None = None
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -151,29 +113,39 @@ class OneRun:
 
     @hook_impl
     def before_pipeline_run(self, run_params: Mapping[str, Any], pipeline: Any, catalog: Any) -> None:
-        """Take the locks of what the run writes, and refuse what would give wrong results."""
+        """Take the locks of what the run writes, refuse what would give wrong results, and open the run's folder."""
         check_runner(run_params)
+        self._run = None
         folder = data_folder(self._context)
         self._lock.acquire(folder, {model_of(node) for node in pipeline.nodes})
         try:
-            self._records = _records(self._context, run_params, catalog, folder)
+            origins = _origins(self._context, catalog)
+            run = CurrentRun(self._context, run_params, dict(pipelines), origins, folder)
+            run.place(pipeline, catalog)
+            names = run_params.get("pipeline_names") or ["__default__"]
+            self._records = Records(folder, catalog, origins, names, list(options_of(run_params)), run=run.id)
             self._records.check(pipeline)
+            run.begin(catalog, self._records.source_runs)
+            self._run = run
         except BaseException:
             # Kedro reports no end of a run that did not begin
             self._lock.release()
             raise
 
     @hook_impl
-    def before_node_run(self, is_async: bool) -> None:
-        """Refuse `--async`, of which Kedro's earlier hooks are not told."""
+    def before_node_run(self, node: Node, inputs: Mapping[str, Any], is_async: bool) -> dict[str, Any]:
+        """Refuse `--async`, of which Kedro's earlier hooks are not told; give a page the record of the run."""
         if is_async:
             raise RefusedRun("--async saves and loads in threads, but models are shared: run without it")
+        return self._run.inputs_of_page(node, inputs) if self._run is not None else {}
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         """Stop if another run has written it since this one began."""
         if self._records is not None:
             self._records.confirm(dataset_name, data)
+        if self._run is not None:
+            self._run.note_loaded(dataset_name, data)
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -183,23 +155,29 @@ class OneRun:
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
-        """Record what the data set was made from."""
+        """Record what the data set was made from, and what it says of the run."""
         if self._records is not None:
             self._records.remember(dataset_name, data, node.inputs)
+        if self._run is not None:
+            self._run.note_saved(dataset_name, data)
 
     @hook_impl
     def after_pipeline_run(self) -> None:
-        """Release the locks."""
+        """Record the end of the run, and release the locks."""
         self._end()
 
     @hook_impl
     def on_pipeline_error(self) -> None:
-        """Release the locks."""
-        self._end()
+        """Record that the run was stopped, and release the locks."""
+        self._end(stopped=True)
 
-    def _end(self) -> None:
-        self._records = None
-        self._lock.release()
+    def _end(self, *, stopped: bool = False) -> None:
+        run, self._run, self._records = self._run, None, None
+        try:
+            if run is not None:
+                run.end(stopped)
+        finally:
+            self._lock.release()
 
 
 def check_runner(run_params: Mapping[str, Any]) -> None:
@@ -237,13 +215,11 @@ def data_folder(context: Any) -> Path:
     return Path(context.project_path) / data
 
 
-def _records(context: Any, run_params: Mapping[str, Any], catalog: Any, folder: Path) -> Records:
+def _origins(context: Any, catalog: Any) -> Origins:
     catalog_entries = context.config_loader["catalog"]
 
     def entry(name: str) -> Mapping[str, Any]:
         return catalog_entries[name] if name in catalog_entries else catalog.config_resolver.resolve_pattern(name)
 
     settings = Settings(context.config_loader["parameters"], entry)
-    origins = Origins(dict(pipelines), lambda name: decides_nothing(catalog.get(name)), settings)
-    options = [option for key, option in _OPTIONS.items() if run_params.get(key)]
-    return Records(folder, catalog, origins, run_params.get("pipeline_names") or ["__default__"], options)
+    return Origins(dict(pipelines), lambda name: decides_nothing(catalog.get(name)), settings)

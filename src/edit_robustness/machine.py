@@ -63,8 +63,13 @@ class RunMeter:
 
 
 def _now() -> tuple[float, float]:
+    return time.monotonic(), cpu_seconds()
+
+
+def cpu_seconds() -> float:
+    """Return the CPU seconds of all threads of this process and of the processes that it started and that ended."""
     times = os.times()
-    return time.monotonic(), times.user + times.system + times.children_user + times.children_system
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def processor() -> str:

@@ -23,6 +23,7 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets import CheckRecord
 from edit_robustness.datasets.folders import FolderDataset, Manifest, Stored
+from edit_robustness.runs.folders import LATEST, REPORTING, is_id
 from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.text.secrets import without_secrets
 from edit_robustness.versions import ROOMS
@@ -156,13 +157,21 @@ class Records:
         origins: What data sets follow from.
         names: The pipelines that are run.
         options: The options of the run that leave nodes out, as on the command line.
+        run: The id of the run, which each record of a data set names.
     """
 
     def __init__(
-        self, folder: Path, catalog: CatalogProtocol, origins: Origins, names: Sequence[str], options: Sequence[str]
+        self,
+        folder: Path,
+        catalog: CatalogProtocol,
+        origins: Origins,
+        names: Sequence[str],
+        options: Sequence[str],
+        run: str = "",
     ):
         self._folder, self._catalog, self._origins = folder / FOLDER, catalog, origins
-        self._names, self._options = names, options
+        self._names, self._options, self._run = names, options, run
+        self._reporting = folder / REPORTING
         self._keep_stale = origins.settings.parameters.get("keep_stale") is True
         self._read: dict[str, dict[str, Any]] = {}
         self._stale: set[str] = set()
@@ -196,6 +205,11 @@ class Records:
         files = [str(self._file(name)) for name in corrupt]
         self._refuse("are damaged, or were changed after a run wrote them", corrupt, ", ".join(files[:_SHOWN]))
         self._read = records
+
+    @property
+    def source_runs(self) -> set[str]:
+        """Return the ids of the runs that wrote the data sets that this run starts from."""
+        return {str(record["run"]) for record in self._read.values() if record.get("run")}
 
     def _check_versions(self, records: Mapping[str, Mapping[str, Any]]) -> None:
         """Refuse tables of another version of the project, or with `keep_stale` log which are used."""
@@ -232,9 +246,10 @@ class Records:
     def forget(self, dataset: str, data: object) -> None:
         """Remove the record of a data set that is about to be written."""
         if self._begins(dataset, data):
-            make_folder(self._folder)
-            remove_parts(self._folder, glob.escape(self._path(dataset).name))
-            remove_file(self._path(dataset))
+            path = self._path(dataset)
+            make_folder(path.parent)
+            remove_parts(path.parent, glob.escape(path.name))
+            remove_file(path)
 
     def remember(self, dataset: str, data: object, inputs: Sequence[str] = ()) -> None:
         """Write the record of a data set that was just written; of a folder, once its manifest is.
@@ -248,10 +263,10 @@ class Records:
             self._stale.add(dataset)
         if not self._begins(dataset, data):
             return
-        make_folder(self._folder)
+        make_folder(self._path(dataset).parent)
         follows = self._origins.follows(dataset, self._pipelines(dataset)[0])
         versions = None if dataset in self._stale else ROOMS
-        record = {"checksum": self._checksum(dataset), "follows": follows, "versions": versions}
+        record = {"checksum": self._checksum(dataset), "follows": follows, "versions": versions, "run": self._run}
         write_text(self._path(dataset), json.dumps(record, ensure_ascii=False))
 
     def _refuse(self, wrong: str, datasets: Sequence[str], details: str = "", also: str = "") -> None:
@@ -312,7 +327,12 @@ class Records:
         return record if sound else {}
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{quote(name, safe='')}.json"
+        """The record of a data set; of one in the folder of a run, in that folder: other runs have theirs."""
+        file, folder = self._file(name), self._folder
+        if file is not None and file.is_relative_to(self._reporting):
+            first = file.relative_to(self._reporting).parts[0]
+            folder = self._reporting / first / FOLDER if is_id(first) or first == LATEST else folder
+        return folder / f"{quote(name, safe='')}.json"
 
     def _checksum(self, name: str) -> str | None:
         file = self._file(name)

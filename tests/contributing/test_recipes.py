@@ -35,7 +35,7 @@ def extended(tmp_path_factory) -> Path:
     environment = {**os.environ, "PYTHONPATH": str(project / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return project / "data/test/08_reporting"
+    return project / "data/test/08_reporting/latest"
 
 
 def write_riddles(folder: Path) -> None:

@@ -52,10 +52,15 @@ class Project:
             session.run(**options)
 
     def table(self, name):
-        return pd.read_parquet(self.data / "08_reporting" / f"{name}.parquet")
+        return pd.read_parquet(self.latest / f"{name}.parquet")
+
+    @property
+    def latest(self):
+        """The folder of the last run's tables and pages."""
+        return self.data / "08_reporting" / "latest"
 
     def copy(self, folder):
-        shutil.copytree(self.folder, folder)
+        shutil.copytree(self.folder, folder, symlinks=True)
         return Project(folder)
 
 

@@ -47,7 +47,7 @@ def test_right_to_left_facts_are_edited_asked_and_shown(project):
     statement = answers[(answers["fact_id"] == "good-2") & (answers["kind"] == "statement")]
     assert set(statement["prompt"]) == {"تقع القاهرة في"}
     assert set(statement["method"]) == {"none", "rome", "context"}
-    assert "לונדון" in (project.data / "08_reporting" / "report.html").read_text()
+    assert "לונדון" in (project.latest / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+COLUMNS = ("Efficacy", "Generalization", "Specificity")
+
 
 def kedro(project, *arguments, **environment):
     return subprocess.run(
@@ -29,15 +31,20 @@ def test_the_main_job_prints_little_and_ends_with_the_report(project):
     lines = done.stdout.strip().splitlines()
     assert len(lines) < 100
     # one line per node, numbered, however long it is, and the time in the end
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARNING) ", line) for line in lines[:-1]), said
+    table = next(number for number, line in enumerate(lines) if line.startswith("Method "))
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARNING) ", line) for line in lines[:table]), said
+    assert re.split(r" {2,}", lines[table]) == ["Method", *(f"{n} [95%]" for n in COLUMNS)]
+    figures = lines[table + 1 : -1]
+    assert [line.split("  ")[0] for line in figures] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
+    assert all(re.search(r"  \d+% \[\d+%, \d+%\]", line) for line in figures)
     nodes = [found.groups() for line in lines if (found := re.search(r" \[(\d+)/(\d+)\] (\S+)$", line))]
     assert [int(number) for number, _, _ in nodes] == list(range(1, len(nodes) + 1))
     assert {total for _, total, _ in nodes} == {str(len(nodes))}
     assert len({name for _, _, name in nodes}) == len(nodes)
-    assert re.search(rf" {len(nodes)} nodes in \d+ s, \d+ CPU s \(.+, \d+ threads?(, oneDNN)?\)$", lines[-2])
+    assert re.search(rf" {len(nodes)} nodes in \d+ s, \d+ CPU s \(.+, \d+ threads?(, oneDNN)?\)$", lines[table - 1])
     (log,) = (project.folder / "logs").glob("*.log")
     assert f"[1/{len(nodes)}] " in log.read_text()
-    assert lines[-1] == f"Report: {(project.data / '08_reporting' / 'report.html').resolve()}"
+    assert lines[-1] == f"Report: {(project.latest / 'report.html').resolve()}"
 
 
 def test_kedro_viz_builds_a_site_with_previews(run_before):

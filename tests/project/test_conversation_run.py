@@ -40,14 +40,14 @@ def transcripts(project, method):
 def test_on_the_edits_of_the_main_job_and_again_with_other_speakers(run_before, capsys, monkeypatch):
     made = {path: path.stat().st_mtime_ns for path in run_before.data.rglob("*.safetensors")}
     run_before.run(pipeline_names=["conversation"], parameters={"grid": GRID})
-    page = run_before.data / "08_reporting" / "conversations.html"
+    page = run_before.latest / "conversations.html"
     assert capsys.readouterr().out.strip().splitlines()[-1] == f"Report: {page.resolve()}"
     assert page.read_text().count('class="case"') == 10
     verdicts = run_before.table("conversation_verdicts")
     assert sorted(verdicts["method"].unique()) == ["none", "rome"]
     assert (verdicts["rounds"] == 2).all()
     assert set(verdicts["tester"]) == {"script"}
-    reporting = run_before.data / "08_reporting"
+    reporting = run_before.latest
     assert set(pd.read_csv(reporting / "conversation_rates.csv")["label"]) == set(LABELS)
     assert len(pd.read_csv(reporting / "conversation_turns.csv", keep_default_na=False)) == 10 * 4
     assert run_before.table("conversation_agreement").empty

@@ -38,7 +38,7 @@ def test_the_other_cells_are_whole_and_the_failed_one_is_a_gap(broken):
 
 
 def test_the_page_shows_the_gap(broken):
-    page = (broken.data / "08_reporting" / "report.html").read_text()
+    page = (broken.latest / "report.html").read_text()
     assert "3 of 3 facts failed" in page
     assert 'id="failed"' in page
     assert "the edit&#39;s numbers are not finite" in page

@@ -169,7 +169,7 @@ def test_tables_of_another_version_are_refused_or_used_with_a_warning_and_marked
 
 def test_starting_from_the_scores_gives_the_same_tables(run_before, finished_once, no_model):
     for name in TABLES:
-        (run_before.data / "08_reporting" / f"{name}.parquet").unlink()
+        (run_before.latest / f"{name}.parquet").unlink()
     run_before.run(from_nodes=["tiny.score"])
     for name in TABLES:
         pd.testing.assert_frame_equal(run_before.table(name), finished_once.table(name))
@@ -220,7 +220,7 @@ def test_ways_of_running_that_give_wrong_results(run_params, message):
         check_runner(run_params)
     check_runner({"runner": str(SequentialRunner())})
     with pytest.raises(RefusedRun, match="--async"):
-        OneRun().before_node_run(is_async=True)
+        OneRun().before_node_run(node=None, inputs={}, is_async=True)
 
 
 def test_the_data_folder_is_on_this_machine():

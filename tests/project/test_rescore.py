@@ -15,14 +15,13 @@ TABLES = ("scores", "headline", "overview", "gaps", "correlations")
 
 
 def test_rescoring_gives_the_same_tables_and_loads_no_model(run_before, finished_once, no_model, stopwatch):
-    reporting = run_before.data / "08_reporting"
-    for path in [*reporting.iterdir(), run_before.data / "07_model_output/tiny/scores.parquet"]:
+    for path in [*run_before.latest.glob("[!.]*"), run_before.data / "07_model_output/tiny/scores.parquet"]:
         path.unlink()
     run_before.run(pipeline_names=["rescore"])
     assert stopwatch() < 60
     for name in TABLES:
         pd.testing.assert_frame_equal(run_before.table(name), finished_once.table(name))
-    assert (reporting / "report.html").exists()
+    assert (run_before.latest / "report.html").exists()
 
 
 def test_a_metric_of_ones_own_is_in_every_table_after_rescoring(run_before, no_model, monkeypatch):
@@ -30,10 +29,10 @@ def test_a_metric_of_ones_own_is_in_every_table_after_rescoring(run_before, no_m
     words = Metric("words", "free", ("edit",), lambda answers: answers["text"].str.split().str.len(), unit="words")
     more = partial(score_answers, metrics=(*METRICS, brief, words))
     monkeypatch.setattr("edit_robustness.pipelines.evaluate.nodes.score_answers", more)
+    answers = run_before.table("answers").query("method == 'rome' and family == 'edit'")
     run_before.run(pipeline_names=["rescore"], to_nodes=["analyze.summarise"])
     headline = run_before.table("headline")
     assert set(headline.loc[headline["metric"] == "words", "kind"]) == set(headline.query("family == 'edit'")["kind"])
-    answers = run_before.table("answers").query("method == 'rome' and family == 'edit'")
     overview = run_before.table("overview").set_index(["method", "metric"])["value"]
     assert overview["rome", "brief"] == pytest.approx((answers["tokens"] < 5).mean())
     assert overview["rome", "words"] == pytest.approx(answers["text"].str.split().str.len().mean())

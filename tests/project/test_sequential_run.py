@@ -82,7 +82,7 @@ def test_every_table_and_the_page_are_there(done):
     assert own["rome"]["failed"] == []
     assert own["context"]["prefix_tokens"]["3"] > own["context"]["prefix_tokens"]["1"] > 0
     assert own["rome"]["prefix_tokens"] == {"1": 0, "3": 0}
-    assert "tiny" in (done.data / "08_reporting" / "sequences.html").read_text()
+    assert "tiny" in (done.latest / "sequences.html").read_text()
 
 
 def test_the_graph_has_models_and_in_them_methods(done, monkeypatch):

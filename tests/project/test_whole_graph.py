@@ -28,7 +28,7 @@ other.language_model:
 
 
 def test_the_report_and_all_tables_are_there(finished):
-    reporting = finished.data / "08_reporting"
+    reporting = finished.latest
     for name in TABLES:
         table = finished.table(name)
         assert len(table), name

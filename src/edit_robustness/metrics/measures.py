@@ -34,13 +34,13 @@ class Metric:
         protocol: ``free``, ``teacher_forced``, ``next_token`` (the distribution after the prompt, before anything is
             generated), ``judge``, or your own; values of different protocols are never averaged.
         families: The families of probes that the metric reads.
-        measure: Function from answers to values. Besides the columns of docs/reference/answers.md, the answers have `verdict`
-            (``new``, ``old`` or ``neither``: the object that the first sentence names; ``cut``: the token limit ended
-            the answer before it named one), `sentence` (the first sentence), the same two of the unedited model as
-            `verdict_unedited` and `sentence_unedited` (missing if it was not asked), and `judged` (a judge's verdict;
-            ``cut`` if it is neither and the answer was cut, empty if it could not be read, missing without a judge).
-            Answers of the family locality have `named` (the object that the first sentence names, empty for none) and
-            `known` (whether that is a stable object of the right type), and both as `named_unedited` and
+        measure: Function from answers to values. Besides the columns of docs/reference/answers.md, the answers have
+            `verdict` (``new``, ``old`` or ``neither``: the object that the first sentence names; ``cut``: the token
+            limit ended the answer before it named one), `sentence` (the first sentence), the same two of the unedited
+            model as `verdict_unedited` and `sentence_unedited` (missing if it was not asked), and `judged` (a judge's
+            verdict; ``cut`` if it is neither and the answer was cut, empty if it could not be read, missing without a
+            judge). Answers of the family locality have `named` (the object that the first sentence names, empty for
+            none) and `known` (whether that is a stable object of the right type), and both as `named_unedited` and
             `known_unedited`.
         description: Description of the metric in one line.
         label: The name in figures and in the report; one name has one label.

@@ -75,7 +75,8 @@ def _check_columns(answers: pd.DataFrame, by: Sequence[str]) -> None:
         raise ValueError(f"by: {', '.join(by) or 'nothing'} lacks `{METHOD}`, which identifies the unedited model")
     if missing_columns := [column for column in by if column not in answers]:
         raise ValueError(
-            f"by: the table of answers has no column {', '.join(missing_columns)}; it has {', '.join(map(str, answers))}"
+            f"by: the table of answers has no column {', '.join(missing_columns)}; it has "
+            f"{', '.join(map(str, answers))}"
         )
 
 
@@ -126,7 +127,8 @@ def _refuse_duplicates(answers: pd.DataFrame, cell: list[str], by: Sequence[str]
         first = duplicates.iloc[0]
         state = ", ".join([str(first[METHOD]), *(f"{name} {first[name]}" for name in by if name != METHOD)])
         raise ValueError(
-            f"{len(duplicates)} probes are answered twice, the first: {first['probe_id']} by {first['model']} with {state}"
+            f"{len(duplicates)} probes are answered twice, the first: {first['probe_id']} by {first['model']} with "
+            f"{state}"
         )
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from edit_robustness.labels import METHODS, VERDICTS, in_order
 from edit_robustness.report.page import environment, records, style
 from edit_robustness.report.runs import failures_run, mixed_run
+from edit_robustness.report.what_was_run import what_was_run
 
 PAPER_1: Mapping[str, float] = {"reverts": 0.38, "denies_both": 0.22, "invents": 0.78}
 """arXiv 2402.05827, RQ1: MEMIT, 50 facts, at most 5 rounds; it gives no other figures and no intervals."""
@@ -69,6 +70,7 @@ def render(results: Conversations) -> str:
             failed=_count_failed(results.failed_items, silent=False),
             failed_items=failures_run(results.failed_items),
             confidence=results.confidence,
+            run=what_was_run(results.runs),
             run_mixed=mixed_run(results.runs),
         )
     )

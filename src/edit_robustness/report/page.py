@@ -41,6 +41,7 @@ from edit_robustness.report.runs import (
 )
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
 from edit_robustness.report.specificity import ALL_PROMPTS
+from edit_robustness.report.what_was_run import what_was_run
 
 FIGURES = ("robustness", "protocol", "popularity", "correlation")
 TEMPLATES = "templates"
@@ -128,7 +129,7 @@ def render(findings: Findings) -> str:
             rejects=records(findings.rejects),
             failed_items=failures_run(findings.failed_items),
             REJECTS_SHOWN=REJECTS_SHOWN,
-            run=summary(findings.runs),
+            run=list((dict(what_was_run(findings.runs)) | dict(summary(findings.runs))).items()),
             run_models=models_run(findings.runs),
             run_methods=methods_run(findings.runs),
             run_contexts=contexts_run(findings.runs),

@@ -21,6 +21,7 @@ from edit_robustness.report.findings import ALL, UNEDITED, findings, share
 from edit_robustness.report.heat import MANY_CUT
 from edit_robustness.report.page import embedded, environment, records, style
 from edit_robustness.report.runs import contexts_run, failures_run, methods_run, mixed_run, models_run, summary
+from edit_robustness.report.what_was_run import what_was_run
 
 FIGURES = (
     *("frontier", "abilities", "paper_2", "scale", "kinds", "safety", "held", "forgetting", "retention", "gold"),
@@ -92,7 +93,7 @@ def render(results: ManyEdits) -> str:
             lifetimes=records(results.lifetimes),
             findings=answers,
             benchmarks=records(results.benchmarks),
-            run=[*summary(results.runs), *_settings(results.runs)],
+            run=[*(dict(what_was_run(results.runs)) | dict(summary(results.runs))).items(), *_settings(results.runs)],
             run_models=models_run(results.runs),
             run_methods=methods_run(results.runs),
             run_contexts=contexts_run(results.runs),

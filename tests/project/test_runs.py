@@ -1,0 +1,182 @@
+"""A run has an id and a folder: a resumed run keeps both, changed settings start a new run, and none is overwritten."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from conftest import Project
+from edit_robustness.runs.folders import is_id
+
+RESCORE = {"pipeline_names": ["rescore"]}
+
+
+def runs_of(project):
+    return sorted(path.name for path in (project.data / "08_reporting").iterdir() if is_id(path.name))
+
+
+def record_of(project, run="latest"):
+    return json.loads((project.data / "08_reporting" / run / "run.json").read_text())
+
+
+def files_of(project, run):
+    folder = project.data / "08_reporting" / run
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_the_record_has_what_is_needed_to_repeat_the_run(finished):
+    (run,) = runs_of(finished)
+    record = record_of(finished)
+    assert (record["id"], record["status"], record["pipeline"], record["environment"]) == (
+        *(run, "finished", "edit_eval", "test"),
+    )
+    assert record["repeat"] == "kedro run --env=test --pipeline=edit_eval"
+    assert record["command"] is None, "it was started in Python"
+    assert record["facts"]["source"] == "data/01_raw/facts.csv"
+    assert len(record["facts"]["sha256"]) == 64
+    assert record["seeds"]["probes.seed"] == 0
+    assert "statement" in record["kinds"]
+    assert record["models"]["tiny"]["fingerprint"]
+    assert record["methods"]["tiny"]["rome"]["layer"] == 1
+    assert record["n_facts"] == {"tiny": 5}
+    assert record["source_runs"] == []
+    assert {line["method"] for line in record["headline"]} == {"none", "context", "ft", "rome", "ike"}
+    assert record["seconds"] > 0
+    assert record["cpu_seconds"] > 0
+    page = (finished.latest / "report.html").read_text()
+    assert f"<dt>Run</dt><dd>{run}</dd>" in page
+    assert f"<dd>{record['repeat']}</dd>" in page
+    index = (finished.data / "08_reporting" / "index.html").read_text()
+    assert f'href="{run}/report.html"' in index
+
+
+def test_a_run_with_unchanged_settings_keeps_its_id_and_one_with_others_starts_a_new_one(run_before, no_model):
+    (first,) = runs_of(run_before)
+    run_before.run(from_nodes=["analyze.summarise"])
+    assert runs_of(run_before) == [first]
+    record = record_of(run_before)
+    assert [each["options"] for each in record["sessions"]] == [{}, {"--from-nodes": ["analyze.summarise"]}]
+    assert "--from-nodes" not in record["repeat"]
+
+    before = files_of(run_before, first)
+    parameters = {"analyze": {"confidence": 0.8}}
+    run_before.run(from_nodes=["analyze.summarise"], parameters=parameters)
+    one, other = runs_of(run_before)
+    assert one == first
+    assert (run_before.data / "08_reporting" / "latest").resolve().name == other
+    assert record_of(run_before)["source_runs"] == [first]
+    assert record_of(run_before)["parameters"] == parameters
+    assert files_of(run_before, first) == before
+    low = [pd.read_parquet(run_before.data / "08_reporting" / run / "headline.parquet")["low"] for run in (one, other)]
+    assert (low[0].dropna() <= low[1].dropna()).all()
+    index = (run_before.data / "08_reporting" / "index.html").read_text()
+    assert index.index(other) < index.index(first)
+
+    run_before.run(from_nodes=["analyze.summarise"])
+    assert runs_of(run_before) == [first, other]
+    assert (run_before.data / "08_reporting" / "latest").resolve().name == first
+
+
+def test_an_unfinished_run_is_resumed_under_its_id_and_is_not_the_latest(project):
+    project.run(to_nodes=["tiny.complete_facts"])
+    (run,) = runs_of(project)
+    assert not project.latest.exists(), "it wrote no table or page"
+    assert record_of(project, run)["repeat"].endswith("--to-nodes=tiny.complete_facts")
+    (project.data / "08_reporting" / "mine.csv").write_text("mine")
+    project.run()
+    assert runs_of(project) == [run]
+    assert project.latest.resolve().name == run
+    assert (project.data / "08_reporting" / "mine.csv").read_text() == "mine"
+
+
+def test_rescore_names_the_run_whose_answers_it_scored(run_before, no_model):
+    (first,) = runs_of(run_before)
+    before = files_of(run_before, first)
+    run_before.run(**RESCORE)
+    record = record_of(run_before)
+    assert record["id"] != first
+    assert (record["pipeline"], record["source_runs"]) == ("rescore", [first])
+    assert files_of(run_before, first) == before
+    page = (run_before.latest / "report.html").read_text()
+    assert f"<dt>Results of earlier runs</dt><dd>{first}</dd>" in page
+    run_before.run(**RESCORE)
+    assert len(runs_of(run_before)) == 2
+
+
+def test_the_catalog_reads_the_latest_run_without_a_run(run_before, no_model):
+    (first,) = runs_of(run_before)
+    run_before.run(**RESCORE, to_nodes=["analyze.summarise"], parameters={"analyze": {"confidence": 0.5}})
+    catalog = run_before.context().catalog
+    assert "08_reporting/latest/" in str(catalog.get("headline")._filepath)
+    widths = [table["high"] - table["low"] for table in (catalog.load("headline"), first_headline(run_before, first))]
+    assert widths[0].sum() < widths[1].sum()
+    # no pipeline but the main job writes the sample of probes
+    assert f"08_reporting/{first}/" in str(catalog.get("tiny.probes_sample")._filepath)
+    assert len(catalog.load("tiny.probes_sample"))
+
+
+def first_headline(project, run):
+    return pd.read_parquet(project.data / "08_reporting" / run / "headline.parquet")
+
+
+def test_the_recorded_command_repeats_the_run_with_its_quotes(project):
+    facts = project.folder / "data" / "my facts; it's $(one).csv"
+    (project.folder / "data" / "01_raw" / "facts.csv").rename(facts)
+    relative = facts.relative_to(project.folder)
+    given = f"--params=facts_path={relative},sample.size=2,x_api_key=sk-12345"
+    words = ["run", "--env", "test", given, "--to-nodes=tiny.ask_objects"]
+    kedro(project, *words)
+    (run,) = runs_of(project)
+    text = (project.data / "08_reporting" / run / "run.json").read_text()
+    assert "12345" not in text
+    record = json.loads(text)
+    assert shlex.split(record["command"]) == ["kedro", *[word.replace("sk-12345", "***") for word in words]]
+    kedro(project, *shlex.split(record["repeat"])[1:])
+    assert runs_of(project) == [run]
+    assert len(record_of(project, run)["sessions"]) == 2
+    assert record_of(project, run)["repeat"] == record["repeat"]
+
+
+def kedro(project, *words):
+    command = [sys.executable, "-m", "kedro", *words]
+    environment = {**os.environ, "DO_NOT_TRACK": "1"}
+    done = subprocess.run(
+        command, cwd=project.folder, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_that_an_error_stops_says_so_and_keeps_the_latest(run_before, monkeypatch, no_model):
+    def fail(*words):
+        raise ValueError("no disk")
+
+    (first,) = runs_of(run_before)
+    monkeypatch.setattr("edit_robustness.pipelines.analyze.nodes.render", fail)
+    with pytest.raises(ValueError, match="no disk"):
+        run_before.run(from_nodes=["analyze.summarise"], parameters={"analyze": {"confidence": 0.8}})
+    other = next(run for run in runs_of(run_before) if run != first)
+    assert record_of(run_before, other)["status"] == "stopped"
+    assert run_before.latest.resolve().name == first
+    assert "stopped by an error" in (run_before.data / "08_reporting" / "index.html").read_text()
+
+
+def test_environments_with_a_folder_of_their_own_keep_their_pages_apart(project):
+    data = {env: project.context(env).config_loader["globals"]["data"] for env in ("test", "gpu", "paper2", "local")}
+    assert len(set(data.values())) == len(data)
+
+
+def test_a_copy_of_a_data_folder_in_which_latest_became_a_folder(finished, tmp_path, monkeypatch):
+
+    folder = tmp_path / "copied"
+    shutil.copytree(finished.folder, folder)
+    monkeypatch.chdir(folder)
+    copied = Project(folder)
+    assert not copied.latest.is_symlink()
+    copied.run(from_nodes=["analyze.export"])
+    assert copied.latest.is_symlink()
+    assert (copied.data / "08_reporting" / "latest.1.set_aside" / "report.html").exists()
