@@ -90,7 +90,7 @@ def _analysis(models: Sequence[str]) -> Pipeline:
 
 def rescoring(grid: Grid, with_judge: bool = False) -> Pipeline:
     """Score, analyse and report once more, from the answers of a run that was finished and without a model."""
-    score = evaluate.create_rescoring_pipeline(judged=with_judge)
+    score = evaluate.create_rescoring_pipeline(with_judge=with_judge)
     models = [
         Pipeline(
             score,
@@ -170,7 +170,7 @@ def _model(model: str, methods: Sequence[str], with_judge: bool, worded_by: str,
         check.create_lengths_pipeline(methods, model),
         edit.create_corpus_pipeline(methods, model, need),
         *(_single_cell(method, model, evaluate.create_pipeline(method)) for method in methods),
-        evaluate.create_scoring_pipeline(methods, model, judged=with_judge, written=worded_by == "writer"),
+        evaluate.create_scoring_pipeline(methods, model, with_judge=with_judge, with_writer=worded_by == "writer"),
     ]
     return _of_model(model, methods, parts, need)
 

@@ -89,7 +89,7 @@ def test_a_speaker_that_thinks_is_cut_and_says_so(caplog):
     assert "2 of 2 turns were cut off; raise the speaker's max_new_tokens (4) or max_thinking_tokens (5)" in caplog.text
     other_speaker = LocalSpeaker(lm, Speaking(max_new_tokens=4, max_thinking_tokens=6))
     assert other_speaker.fingerprint != speaker.fingerprint
-    with pytest.raises(ValueError, match=r"and 2044 new ones"):
+    with pytest.raises(ValueError, match=r"and 2044 new tokens"):
         LocalSpeaker(lm, replace(Speaking(), max_new_tokens=44, max_thinking_tokens=2000)).replies(
             [[Turn("user", "W" * 99)]]
         )

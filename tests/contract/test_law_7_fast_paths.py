@@ -110,8 +110,8 @@ def test_shared_prefixes_equal_whole_prompts(architecture, name, lab, monkeypatc
     lengths = []
     shared_prefix = asking.shared_prefix
 
-    def recorded(rows, *, least):
-        lengths.append(shared_prefix(rows, minimum=least))
+    def recorded(rows, *, minimum):
+        lengths.append(shared_prefix(rows, minimum=minimum))
         return lengths[-1]
 
     monkeypatch.setattr(asking, "shared_prefix", recorded)

@@ -278,7 +278,7 @@ def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder
 def test_files_of_another_format_are_recomputed_and_never_read(kind, folder, tmp_path, caplog, monkeypatch):
     first, second = ITEMS[kind]
     with monkeypatch.context() as before:
-        before.setattr("edit_robustness.datasets.folders.FORMAT", 4)
+        before.setattr("edit_robustness.datasets.codecs.FORMAT", 4)
         before.setattr("edit_robustness.editing.files.FORMAT", 4)
         save(folder, a=first, b=second)
     keeping = kind(str(tmp_path / "folder"), keep_stale=True)

@@ -27,7 +27,7 @@ def test_a_rule_sees_the_batch_and_the_next_item():
 
 
 def test_the_batches_are_those_of_sorting_and_cutting():
-    """The figures of stored files depend on which rows were padded together."""
+    """Keep the batches equal: the figures of stored files depend on which rows were padded together."""
     draw = random.Random(0)
     rows = [[draw.random()] * draw.randrange(1, 9) for _ in range(100)]
     longest = sorted(rows, key=len, reverse=True)

@@ -91,7 +91,7 @@ def test_facts_without_an_old_object_can_be_checked(lab):
 
 def test_the_prompts_of_the_run_are_checked_with_the_words_of_each_fact(lab, context):
     sampled = facts_to_table(FACTS)
-    probes = nodes._built(FACTS, [*FACTS, *POOL], nodes.read_relations(RELATIONS), ALL)
+    probes = nodes._build_sample_probes(FACTS, [*FACTS, *POOL], nodes.read_relations(RELATIONS), ALL)
     node = nodes.check_lengths_with("tiny", ["context", "ike"])
     args = (
         lab.model("llama"),

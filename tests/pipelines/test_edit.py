@@ -118,7 +118,7 @@ def test_a_training_goes_on_where_it_stopped(lab, monkeypatch):
     lm, node = lab.model("llama"), prepare_with("counting")
 
     def run(folder, counting, **options):
-        return folder.take(node(lm, folder.stored(), counting, unfinished=folder.items, **sources), **options)
+        return folder.take(node(lm, folder.stored(), counting, training_states=folder.items, **sources), **options)
 
     killed = run(Folder(), Counting(), at_most=2)
     assert {key: item.read().texts[0] for key, item in killed.items.items()} == {"counting.unfinished": "2"}

@@ -19,7 +19,7 @@ from edit_robustness.editing.edits import Frame
 from edit_robustness.editing.exchange.card import Card, escaped
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.pipelines.bake import nodes
-from edit_robustness.pipelines.bake.nodes import Baking, _with_shared_edits, choose, put_together, summed
+from edit_robustness.pipelines.bake.nodes import Baking, _note_shared_edits, choose, put_together, summed
 from edit_robustness.pipelines.bake.selection import Selection, shortfall
 from edit_robustness.storage import folder_damage
 from edit_robustness.tables import answers_from_table
@@ -197,7 +197,7 @@ def test_equal_edits_are_put_on_once(lab):
 def test_a_fact_left_out_whose_edit_stays_for_another_is_told_so(lab):
     shared, own = lab.edits("checkpoint", "llama")[0], lab.edits("rome", "llama")[0]
     selection = Selection(("a",), {"b": "alone: too low", "c": "alone: too low"})
-    reasons = _with_shared_edits(selection, {"a": shared, "b": shared, "c": own})
+    reasons = _note_shared_edits(selection, {"a": shared, "b": shared, "c": own})
     assert reasons["b"] == "alone: too low; but facts that stay share its edit, so the model has it"
     assert reasons["c"] == "alone: too low"
 

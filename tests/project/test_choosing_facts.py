@@ -62,7 +62,7 @@ def test_a_file_of_another_form_stops_the_run_before_a_model_is_loaded(project, 
 def test_a_run_on_prompts_subjects_and_new_objects_alone(project, monkeypatch):
     # a random model says no names: say some for it
     said = {"The Zorn flows into": " the Rhine.", "The Ohm flows into": " ...", "The Lahn flows into": " the Ill!"}
-    with_object = objects._with_object
+    with_object = objects._add_object
 
     def with_a_name(fact, answer):
         return with_object(fact, replace(answer, text=said.get(answer.probe.text, " the Moselle."), finished=True))

@@ -25,7 +25,7 @@ def test_a_rerun_without_a_network_gives_the_same_table(project):
         looked_up = {"remote": ["wikidata_statements", "wikipedia_views"], "endpoints": endpoints, "in_context": 2}
         parameters = {"features": looked_up, **more}
         project.run(from_nodes=first, to_nodes=["tiny.join_features"], parameters=parameters)
-        return pd.read_parquet(project.data / "04_feature" / "tiny" / "features.parquet")
+        return pd.read_parquet(project.data / "05_model_input" / "tiny" / "features.parquet")
 
     with local_server() as server:
         server.answer = one_item_for_every_name

@@ -13,6 +13,9 @@ import pytest
 from conftest import Project
 from edit_robustness.runs.folders import is_id
 
+ANALYSIS = ["tiny.score", "analyze.draw_popularity"]
+"""Where all starts that the level of the intervals changes."""
+
 RESCORE = {"pipeline_names": ["rescore"]}
 
 
@@ -65,7 +68,7 @@ def test_a_run_with_unchanged_settings_keeps_its_id_and_one_with_others_starts_a
 
     before = files_of(run_before, first)
     parameters = {"analyze": {"confidence": 0.8}}
-    run_before.run(from_nodes=["analyze.summarise"], parameters=parameters)
+    run_before.run(from_nodes=ANALYSIS, parameters=parameters)
     one, other = runs_of(run_before)
     assert one == first
     assert (run_before.data / "08_reporting" / "latest").resolve().name == other
@@ -126,7 +129,7 @@ def first_headline(project, run):
 
 def test_the_recorded_command_repeats_the_run_with_its_quotes(project):
     facts = project.folder / "data" / "my facts; it's $(one).csv"
-    (project.folder / "data" / "01_raw" / "facts.csv").rename(facts)
+    facts.write_bytes((project.folder / "data" / "01_raw" / "facts.csv").read_bytes())
     relative = facts.relative_to(project.folder)
     given = f"--params=facts_path={relative},sample.size=2,x_api_key=sk-12345"
     words = ["run", "--env", "test", given, "--to-nodes=tiny.ask_objects"]
@@ -158,7 +161,7 @@ def test_a_run_that_an_error_stops_says_so_and_keeps_the_latest(run_before, monk
     (first,) = runs_of(run_before)
     monkeypatch.setattr("edit_robustness.pipelines.analyze.nodes.render", fail)
     with pytest.raises(ValueError, match="no disk"):
-        run_before.run(from_nodes=["analyze.summarise"], parameters={"analyze": {"confidence": 0.8}})
+        run_before.run(from_nodes=ANALYSIS, parameters={"analyze": {"confidence": 0.8}})
     other = next(run for run in runs_of(run_before) if run != first)
     assert record_of(run_before, other)["status"] == "stopped"
     assert run_before.latest.resolve().name == first

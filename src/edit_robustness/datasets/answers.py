@@ -1,4 +1,4 @@
-"""How a node asks the model under edits: the answers of each edit are one item of a folder."""
+"""Asking the model under edits in a node: the answers of each edit are one item of a folder."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ def answers_under(
     probes: Mapping[str, Sequence[Probe]],
     stored: Mapping[str, str],
     decoding: Decoding,
-    what: str,
+    task: str,
     prepared: Prepared = NOTHING,
     shorten: str = "leave these kinds out of probes.kinds, or lower decoding.max_new_tokens",
 ) -> Landing:
-    """Ask about each edit what a folder has no answers to yet.
+    """Ask the probes of each edit that a folder has no answers to yet.
 
     Args:
         lm: The unedited model.
         edits: For each key its edit.
-        probes: For each key what is asked under its edit; the keys are those of the manifest.
+        probes: For each key the probes of its edit; the keys are those of the manifest.
         stored: Fingerprints of the answers in the folder.
         decoding: How answers are generated.
-        what: What is done, for the log.
-        prepared: What the method prepared, where its edits cannot be applied without it.
+        task: What is done, for the log.
+        prepared: The artefact of the method, if its edits cannot be applied without it.
         shorten: What makes prompts that are too long shorter, for the error.
     """
-    asking = (FORMAT, decoding.described(lm), lm.fingerprint)
-    wanted = Manifest({key: fingerprint(*asking, edits[key].fingerprint, list(probes[key])) for key in probes})
-    yield wanted
-    missing = wanted.missing(stored)
-    if not missing:
+    protocol = (FORMAT, decoding.described(lm), lm.fingerprint)
+    manifest = Manifest({key: fingerprint(*protocol, edits[key].fingerprint, list(probes[key])) for key in probes})
+    yield manifest
+    missing_keys = manifest.missing(stored)
+    if not missing_keys:
         return
 
     def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
-        asked = [(edits[key].read().with_prepared(prepared), probes[key]) for key in keys]
-        needs = longest(lm, [(edit.prefix, probe) for edit, own in asked for probe in own], decoding)
+        pairs = [(edits[key].read().with_prepared(prepared), probes[key]) for key in keys]
+        needs = longest(lm, [(edit.prefix, probe) for edit, edit_probes in pairs for probe in edit_probes], decoding)
         check_fit(lm, {"edit": needs}, shorten=shorten)
-        return ask(lm, asked, decoding)
+        return ask(lm, pairs, decoding)
 
-    for one in track(attempts(missing, make, what), what, len(missing)):
+    for attempt in track(attempts(missing_keys, make, task), task, len(missing_keys)):
         # what is asked in one batch comes at once: only the sum over all edits means something
-        about = {"seconds": one.seconds, "probes": len(probes[one.key]), "environment": lm.environment}
-        about |= from_stale(edits[one.key])
-        yield one.stored(wanted[one.key], about, fact_id=one.key)
+        header = {"seconds": attempt.seconds, "probes": len(probes[attempt.key]), "environment": lm.environment}
+        header |= from_stale(edits[attempt.key])
+        yield attempt.stored(manifest[attempt.key], header, fact_id=attempt.key)

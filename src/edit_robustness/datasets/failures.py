@@ -87,7 +87,7 @@ class Attempt(Generic[T]):
 def attempts(
     keys: Sequence[str],
     make: Callable[[Sequence[str]], Iterable[T]],
-    what: str,
+    task: str,
     *,
     check: Callable[[T], None] | None = None,
     batched: bool = True,
@@ -102,7 +102,7 @@ def attempts(
     Args:
         keys: The items, in order.
         make: Yields the item of each key that it is given, in order.
-        what: What is made, for the log.
+        task: What is made, for the log.
         check: Raises an error for an item that must not be kept.
         batched: Whether `make` works on several items at once. If not, no item is tried twice.
         patience: After so many failures one after another the rest is lost, too; None to try every item.
@@ -117,15 +117,15 @@ def attempts(
             if is_over and batched and len(group) > 1:
                 break
             if error is not None:
-                report_failure(what, remaining[0], error)
+                report_failure(task, remaining[0], error)
             failures = 0 if error is None else failures + 1
             yield Attempt(remaining.pop(0), value, time.perf_counter() - since, error)
             since = time.perf_counter()
             if patience is not None and remaining and failures >= patience:
-                yield from _given_up(remaining, what, failures, error)
+                yield from _given_up(remaining, task, failures, error)
                 return
         if not is_over and remaining[: len(group)] == group:
-            raise RuntimeError(f"{what}: nothing was made of {len(group)} items")
+            raise RuntimeError(f"{task}: nothing was made of {len(group)} items")
         size = len(remaining) if not batched else 1 if is_over else 2 * size
 
 
@@ -155,8 +155,8 @@ def _outcomes(
             yield value, None, False
 
 
-def _given_up(keys: Sequence[str], what: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
-    logger.warning("%s: %d more are not tried, because %d failed one after another", what, len(keys), failures)
+def _given_up(keys: Sequence[str], task: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
+    logger.warning("%s: %d more are not tried, because %d failed one after another", task, len(keys), failures)
     for key in keys:
         yield Attempt(key, None, 0.0, Untried(f"not tried after {failures} failures in a row: {reason_of(error)}"))
 
@@ -169,19 +169,19 @@ class Untried(RuntimeError):
     """An item that was not tried, because too many before it failed."""
 
 
-def report_failure(what: str, key: str, error: Exception | str) -> None:
+def report_failure(task: str, key: str, error: Exception | str) -> None:
     """Log a failed item in one line; its traceback goes where debug records go.
 
     Raises:
         FailedItem: If the run is to stop there (`stop_at_failure`).
     """
     if _Policy.stop:
-        raise FailedItem(f"{what}: {key} failed: {reason_of(error)}") from (
+        raise FailedItem(f"{task}: {key} failed: {reason_of(error)}") from (
             error if isinstance(error, Exception) else None
         )
-    logger.warning("%s: %s failed: %s", what, key, reason_of(error))
+    logger.warning("%s: %s failed: %s", task, key, reason_of(error))
     if isinstance(error, Exception):
-        logger.debug("%s: %s failed", what, key, exc_info=error)
+        logger.debug("%s: %s failed", task, key, exc_info=error)
         # the frames in it hold what was computed, such as tensors on a GPU
         error.__traceback__ = None
 

@@ -64,7 +64,7 @@ class Checkpoint:
 
     @property
     def place(self) -> dict[str, int]:
-        """What the headers of files of this checkpoint say of it."""
+        """Return what the headers of files of this checkpoint say of it."""
         return place(self.order, self.edits)
 
 

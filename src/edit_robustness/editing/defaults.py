@@ -1,9 +1,9 @@
-"""Default hyperparameters for a model that nobody has tuned a method on, from those of the tuned model most like it.
+"""Default hyperparameters of a method for a model without its own, from those of the most similar tuned model.
 
 The settings of the tuned models are in `conf/base/parameters/methods/`, with their sources: published configurations
 (ROME's, MEMIT's, AlphaEdit's, PMET's and EasyEdit's repositories; arXiv 2410.18785), or our own choice for SmolLM2.
 Models differ in their number of layers, so layers are moved by depth: the published ones are in the first half for
-ROME and MEMIT and in the second for FT and GRACE, whatever the model. A default is a place to begin, and no substitute
+ROME and MEMIT and in the second for FT and GRACE, whatever the model. A default is a starting point, and no substitute
 for trying settings on facts that are not evaluated.
 """
 
@@ -22,7 +22,7 @@ _PLAIN = ("mlp_in", "mlp_out", "attention_out")
 
 TUNED: Mapping[str, Shape] = MappingProxyType(
     {
-        "smollm2": Shape(30, _GATED, 1536, 2048, 576),
+        "smollm2": Shape(30, _GATED, 1536, 8192, 576),
         "llama2_7b": Shape(32, _GATED, 11008, 4096, 4096),
         "llama2_13b_chat": Shape(40, _GATED, 13824, 4096, 5120),
         "mistral_7b": Shape(32, _GATED, 14336, 32768, 4096),
@@ -43,7 +43,7 @@ _RUN = "layers"
 """A run of neighbouring layers; it keeps its length, and its last layer is moved."""
 
 _CHOICE = "blocks"
-"""Blocks that are kept of all."""
+"""A selection of blocks."""
 
 _BY_KEY_WIDTH = ("mom2_tokens", "mom2_update_weight")
 """Read against the number of dimensions of a key: second moments take several tokens per dimension, and MEMIT's lambda
@@ -58,10 +58,10 @@ _DIGITS = 3
 
 @dataclass(frozen=True)
 class Default:
-    """Hyperparameters that were derived and not tuned.
+    """Hyperparameters that were derived from another model's.
 
     Attributes:
-        settings: The hyperparameters, as they would stand in a file.
+        settings: The hyperparameters, as in a file of parameters.
         source: The tuned model that they are derived from.
     """
 
@@ -69,8 +69,8 @@ class Default:
     source: str
 
 
-def default_settings(shape: Shape, tuned: Mapping[str, Mapping[str, Any] | None]) -> Default | None:
-    """Return one method's hyperparameters for a model, derived from those of the tuned model most like it.
+def default_settings(shape: Shape, settings_by_model: Mapping[str, Mapping[str, Any] | None]) -> Default | None:
+    """Return one method's hyperparameters for a model, derived from those of the most similar tuned model.
 
     The rule: take all settings of that model (`most_alike`), and change these.
 
@@ -83,21 +83,23 @@ def default_settings(shape: Shape, tuned: Mapping[str, Mapping[str, Any] | None]
 
     Args:
         shape: The model's sizes.
-        tuned: For each model that has them its hyperparameters of the method; models without a row in `TUNED` are left
-            out.
+        settings_by_model: For each model with hyperparameters of the method these; models without a row in `TUNED` are
+            ignored.
 
     Returns:
         The hyperparameters and their source; None if no tuned model has any.
     """
-    source = most_alike(shape, [name for name in tuned if name in TUNED])
+    source = most_alike(shape, [name for name in settings_by_model if name in TUNED])
     if source is None:
         return None
-    settings = tuned[source] or {}
-    return Default({name: _moved(name, value, TUNED[source], shape) for name, value in settings.items()}, source)
+    settings = settings_by_model[source] or {}
+    return Default(
+        {name: _scale_setting(name, value, TUNED[source], shape) for name, value in settings.items()}, source
+    )
 
 
 def most_alike(shape: Shape, names: Collection[str]) -> str | None:
-    """Return which tuned model is most like a model: of those with the same parts, the one nearest in size.
+    """Return the tuned model most similar to a model: of those with the same parts, the one nearest in size.
 
     Size is the number of weights in the blocks, compared as a ratio. If no model has the same parts, all are compared.
 
@@ -108,29 +110,31 @@ def most_alike(shape: Shape, names: Collection[str]) -> str | None:
     Returns:
         The name; None if there are no names.
     """
-    gated = "mlp_gate" in shape.parts
-    alike = [name for name in names if ("mlp_gate" in TUNED[name].parts) == gated]
-    return min(alike or names, key=lambda name: abs(log(_weights(TUNED[name]) / _weights(shape))), default=None)
+    has_gate = "mlp_gate" in shape.parts
+    alike = [name for name in names if ("mlp_gate" in TUNED[name].parts) == has_gate]
+    return min(
+        alike or names, key=lambda name: abs(log(_count_weights(TUNED[name]) / _count_weights(shape))), default=None
+    )
 
 
-def _weights(shape: Shape) -> int:
-    """Return about how many weights the blocks have: attention as four square matrices, and those of the MLP."""
-    hidden = shape.hidden or shape.key_width // 4
+def _count_weights(shape: Shape) -> int:
+    """Estimate the number of weights in the blocks: four square matrices of attention, and those of the MLP."""
+    width = shape.hidden or shape.key_width // 4
     matrices = sum(part.startswith("mlp") for part in shape.parts)
-    return max(1, shape.layers * (4 * hidden**2 + matrices * hidden * shape.key_width))
+    return max(1, shape.layers * (4 * width**2 + matrices * width * shape.key_width))
 
 
-def _moved(name: str, value: Any, source: Shape, shape: Shape) -> Any:
+def _scale_setting(name: str, value: Any, source: Shape, shape: Shape) -> Any:
     """Return the value of one setting for another model."""
     if name in _LAYER:
-        return _layer(int(value), source.layers, shape.layers)
+        return _scale_layer(int(value), source.layers, shape.layers)
     if name == _RUN:
-        last = _layer(max(value), source.layers, shape.layers)
+        last = _scale_layer(max(value), source.layers, shape.layers)
         return [layer for layer in range(last - len(value) + 1, last + 1) if layer >= 0]
     if name == _CHOICE:
-        return [block for block in range(shape.layers) if _layer(block, shape.layers, source.layers) in value]
+        return [block for block in range(shape.layers) if _scale_layer(block, shape.layers, source.layers) in value]
     if name in _BY_KEY_WIDTH:
-        return _rounded_up(value * shape.key_width / source.key_width)
+        return _round_up(value * shape.key_width / source.key_width)
     if name == "rank":
         return min(value, shape.hidden + shape.key_width)
     if name == "part":
@@ -143,24 +147,24 @@ def _moved(name: str, value: Any, source: Shape, shape: Shape) -> Any:
     return value
 
 
-def _layer(layer: int, old: int, new: int) -> int:
+def _scale_layer(layer: int, old: int, new: int) -> int:
     """Return the layer of `new` layers whose middle is nearest to the same share of the depth as that of `old`."""
     return min(new - 1, int((layer + 0.5) * new / old))
 
 
-def _rounded_up(number: float) -> int:
+def _round_up(number: float) -> int:
     """Return a whole number of three digits that is not smaller, such as 12,700 for 12,667."""
     unit = 10 ** max(0, len(str(ceil(number))) - _DIGITS)
     return ceil(number / unit) * unit
 
 
-def completed(given: Mapping[str, Any], default: Default) -> dict[str, Any]:
-    """Return given hyperparameters with the default's for those that are not given.
+def completed(settings: Mapping[str, Any], default: Default) -> dict[str, Any]:
+    """Return hyperparameters with the missing ones taken from the default.
 
-    Of settings of which a method takes one, the default's is left out if another is given.
+    If a method takes only one of several settings, the default's is left out if `settings` has another of them.
     """
-    excluded = {name for group in _ONE_OF if group & given.keys() for name in group}
-    return {**{name: value for name, value in default.settings.items() if name not in excluded}, **given}
+    alternatives = {name for group in _ONE_OF if group & settings.keys() for name in group}
+    return {**{name: value for name, value in default.settings.items() if name not in alternatives}, **settings}
 
 
 _ONE_OF = (frozenset({"nullspace_energy", "nullspace_threshold"}),)

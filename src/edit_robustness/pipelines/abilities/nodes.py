@@ -1,4 +1,7 @@
-"""Nodes of abilities. A benchmark at a checkpoint is a file, so that a killed run goes on after the last one."""
+"""Nodes of abilities.
+
+Each benchmark at each checkpoint is one file, so an interrupted run resumes after the last one.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -29,44 +32,50 @@ def plan_abilities(lm: LanguageModel, parameters: AbilityParameters, benchmark_f
 
 
 def measure_with(method: str) -> Callable[..., Landing]:
-    """The node that measures the benchmarks at each checkpoint of one method; what is there is not measured again."""
+    """Return the node that measures the benchmarks at each checkpoint of one method.
+
+    Existing results are not recomputed.
+    """
 
     def measure_abilities(
         lm: LanguageModel,
         parameters: AbilityParameters,
         benchmark_files: LocalFiles,
-        stored: Mapping[str, str],
+        inventory: Mapping[str, str],
         settings: SequenceParameters,
         edits: Mapping[str, Stored[Edit]] | None = None,
-        prepared: Mapping[str, Stored[Prepared]] | None = None,
-        checked: Any = None,
+        artefacts: Mapping[str, Stored[Prepared]] | None = None,
+        check_record: Any = None,
     ) -> Landing:
-        """Measure what is missing; `checked` says that all requests fit into the context."""
+        """Measure missing benchmarks.
+
+        `check_record` is the result of the check that all requests fit into the context.
+        """
         benchmarks = built(lm, parameters, benchmark_files)
         points = checkpoints(edits, settings)
-        wanted = Manifest(
+        manifest = Manifest(
             {
                 _key(point, benchmark): fingerprint(FORMAT, lm.fingerprint, point.fingerprint, benchmark.fingerprint)
                 for point in points
                 for benchmark in benchmarks
             }
         )
-        yield wanted
-        missing = wanted.missing(stored)
-        if not missing:
+        yield manifest
+        missing_keys = manifest.missing(inventory)
+        if not missing_keys:
             return
-        due = {_key(point, each): (point, each) for point in points for each in benchmarks}
-        what = f"{lm.name}: {method}, abilities"
+        cells = {_key(point, task): (point, task) for point in points for task in benchmarks}
+        label = f"{lm.name}: {method}, abilities"
 
         def make(keys: Sequence[str]) -> Iterator[list[Document]]:
-            return _measured(lm, [due[key] for key in keys], edits, prepared)
+            return _measure(lm, [cells[key] for key in keys], edits, artefacts)
 
-        for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
-            point, benchmark = due[one.key]
-            about = {"seconds": round(one.seconds, 3), "environment": lm.environment}
+        for attempt in track(attempts(missing_keys, make, label, batched=False), label, len(missing_keys)):
+            point, benchmark = cells[attempt.key]
+            about = {"seconds": round(attempt.seconds, 3), "environment": lm.environment}
             about |= from_stale(*(edits or {}).values())
-            at = {**point.place, "benchmark": benchmark.name}
-            yield one.stored(wanted[one.key], about | at, **at)
+            location = {**point.place, "benchmark": benchmark.name}
+            yield attempt.stored(manifest[attempt.key], about | location, **location)
 
     return measure_abilities
 
@@ -75,15 +84,15 @@ def _key(point: Checkpoint, benchmark: Benchmark) -> str:
     return f"{point.key}.{benchmark.name}"
 
 
-def _measured(
+def _measure(
     lm: LanguageModel,
-    due: Sequence[tuple[Checkpoint, Benchmark]],
+    cells: Sequence[tuple[Checkpoint, Benchmark]],
     edits: Mapping[str, Stored[Edit]] | None,
-    prepared: Mapping[str, Stored[Prepared]] | None,
+    artefacts: Mapping[str, Stored[Prepared]] | None,
 ) -> Iterator[list[Document]]:
-    """The edits of a checkpoint are applied once for all its benchmarks."""
-    points = {point: [each for at, each in due if at == point] for point, _ in due}
-    for point, past in replays(edits, list(points), prepared):
+    """Yield the documents of each benchmark. The edits of a checkpoint are applied once for all its benchmarks."""
+    points = {point: [task for location, task in cells if location == point] for point, _ in cells}
+    for point, past in replays(edits, list(points), artefacts):
         with past.applied(lm):
             for benchmark in points[point]:
                 yield measure(lm, benchmark, prefix=past.prefix)

@@ -9,21 +9,21 @@ from edit_robustness.pipelines.abilities import nodes
 
 
 def create_planning_pipeline() -> Pipeline:
-    """The settings to a table that says what the benchmarks of one model are."""
+    """Create the pipeline from the settings to a table that describes the benchmarks of one model."""
     inputs = ["language_model", "params:abilities", "benchmark_files"]
     return Pipeline([Node(nodes.plan_abilities, inputs, "benchmarks", name="plan_abilities")])
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """The sequences of one method to what the model does with each benchmark after them; without any, once."""
+    """Create the pipeline that measures the benchmarks at the checkpoints of one method, or of the unedited model."""
     inputs = {
         "lm": "language_model",
         "parameters": "params:abilities",
         "benchmark_files": "benchmark_files",
         "settings": "params:sequence",
-        "checked": "fitting",
+        "check_record": "fitting",
         **({} if method == NoEdit.name else {"edits": "sequence"}),
-        **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
+        **({"artefacts": "prepared"} if METHODS[method].edits_need_prepared else {}),
     }
-    measuring = resuming(nodes.measure_with(method), stored=fingerprints)
-    return Pipeline([Node(measuring, inputs, "documents", name="measure_abilities", tags=["gpu"])])
+    measurement = resuming(nodes.measure_with(method), inventory=fingerprints)
+    return Pipeline([Node(measurement, inputs, "documents", name="measure_abilities", tags=["gpu"])])

@@ -1,4 +1,4 @@
-"""Thin nodes: each takes tables, calls one room, and hands on a table, a figure or the report."""
+"""Nodes of analyze: each one computes a table, a figure or the report from tables."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -48,7 +48,7 @@ class Analysis:
 
 
 def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
-    """A function that makes one table of the models' edited facts, with the model's name beside each."""
+    """Return a function that joins the models' edited facts into one table with the column `model`."""
 
     def facts_of(*tables: pd.DataFrame) -> pd.DataFrame:
         return collect(*(table.assign(model=model) for model, table in zip(models, tables, strict=True)))
@@ -57,7 +57,7 @@ def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
 
 
 def join_outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFrame) -> pd.DataFrame:
-    """Scores beside what was known of each fact before its edit."""
+    """Join scores with the prior knowledge of each fact."""
     return difficulty.outcomes(scores, facts, memorisation)
 
 
@@ -82,26 +82,26 @@ def summarise(
 
 
 def compare_protocols(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
-    """Teacher forcing against free generation, probe by probe."""
+    """Compare teacher forcing with free generation, paired by probe."""
     return protocol_gaps(outcomes, settings.confidence)
 
 
 def compare_with_rivals(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
-    """Compare each method with the rivals that change no weight, probe by probe."""
+    """Compare each method with the rivals that change no weight, paired by probe."""
     return rival_gaps(outcomes, settings.confidence)
 
 
 def compare_with_paper_1(outcomes: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The first paper's table beside ours, and which of its orderings are found here."""
-    ours = rates(paper1.in_its_rows(outcomes), paper1.KEYS, cluster="subject", confidence=settings.confidence)
-    table = paper1.beside(ours)
+    """Return the first paper's table beside this run's figures, and which of its orderings are reproduced."""
+    figures = rates(paper1.in_its_rows(outcomes), paper1.KEYS, cluster="subject", confidence=settings.confidence)
+    table = paper1.beside(figures)
     return table, paper1.orderings(table)
 
 
 def correlate(
     outcomes: pd.DataFrame, memorisation: pd.DataFrame, facts: pd.DataFrame, settings: Analysis
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Correlations with page views, and what the edited facts can show of them."""
+    """Compute correlations with page views, and their statistical power given the edited facts."""
     table = difficulty.correlations(
         outcomes,
         memorisation,
@@ -114,12 +114,12 @@ def correlate(
 
 
 def explain(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
-    """The logistic regression of free-generation success, for each model."""
+    """Fit the logistic regression of free-generation success, for each model."""
     return _for_each_model(outcomes, lambda rows: regress(rows, settings.confidence))
 
 
 def foretell(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
-    """How well success by free generation can be told before the edit, for each model."""
+    """Compute how well free-generation success can be predicted before the edit, for each model."""
     return _for_each_model(
         outcomes, lambda rows: predict(rows, settings.held_out, folds=settings.folds, seed=settings.seed)
     )
@@ -136,25 +136,25 @@ def _for_each_model(outcomes: pd.DataFrame, estimate: Callable[[pd.DataFrame], p
 
 
 def draw_popularity(memorisation: pd.DataFrame, settings: Analysis) -> go.Figure:
-    """Popularity against memorisation."""
+    """Draw popularity against memorisation."""
     points = memorisation.assign(log_views=log_views(memorisation["page_views"]))
     return popularity_figure(points, recall_by_decade(memorisation, settings.confidence), trend(memorisation))
 
 
 def draw_robustness(headline: pd.DataFrame) -> tuple[go.Figure, go.Figure]:
-    """Success by kind and method, and the gap between the protocols."""
+    """Draw success by kind and method, and the gap between the protocols."""
     return robustness_figure(headline), protocol_figure(headline)
 
 
 def draw_correlations(correlations: pd.DataFrame, settings: Analysis) -> go.Figure:
-    """The forest of correlations."""
+    """Draw the forest plot of correlations."""
     return correlation_figure(correlations, alpha=1 - settings.confidence)
 
 
 def find_failures(answers: pd.DataFrame, scores: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The sharpest failures of edits, and other answers that became a new object."""
-    shown = settings.failures_shown
-    return sharpest_failures(answers, scores, shown), locality_breaks(answers, shown)
+    """Return the sharpest failures of edits, and the prompts about other facts whose answer became a new object."""
+    number = settings.failures_shown
+    return sharpest_failures(answers, scores, number), locality_breaks(answers, number)
 
 
 def write_report(
@@ -176,7 +176,7 @@ def write_report(
     settings: Analysis,
     **figures: go.Figure,
 ) -> str:
-    """The report as one HTML document; figures come by their names."""
+    """Return the report as one HTML document. Figures are keyword arguments under their names."""
     return render(
         Findings(
             headline=headline,

@@ -1,4 +1,4 @@
-"""The graph of the analysis: collect the models, estimate, draw, report."""
+"""Pipeline of analyze: collects the models' tables, estimates, draws and writes the report."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ SETTINGS = "params:analyze"
 
 
 def create_pipeline(models: Sequence[str]) -> Pipeline:
-    """The analysis of all models together.
+    """Create the analysis of all models together.
 
     Args:
         models: Names of the models; ``<model>_scores``, ``_answers``, ``_memorisation``, ``_features``, ``_facts``,
             ``_run`` and ``_failed_items`` are inputs, beside ``rejects`` and ``params:analyze``.
     """
-    return Pipeline([*_collecting(models), *_estimating(), *_drawing(), *_reporting()])
+    return Pipeline([*_collect_nodes(models), *_estimate_nodes(), *_draw_nodes(), *_report_nodes()])
 
 
-def _collecting(models: Sequence[str]) -> list[Node]:
+def _collect_nodes(models: Sequence[str]) -> list[Node]:
     def of(table: str) -> list[str]:
         return [f"{model}_{table}" for model in models]
 
@@ -38,7 +38,7 @@ def _collecting(models: Sequence[str]) -> list[Node]:
     ]
 
 
-def _estimating() -> list[Node]:
+def _estimate_nodes() -> list[Node]:
     return [
         Node(nodes.join_outcomes, ["scores", "edited_facts", "memorisation"], "outcomes", name="join"),
         Node(nodes.summarise, ["outcomes", "failed_items", SETTINGS], ["headline", "overview"], name="summarise"),
@@ -57,7 +57,7 @@ def _estimating() -> list[Node]:
     ]
 
 
-def _drawing() -> list[Node]:
+def _draw_nodes() -> list[Node]:
     return [
         Node(nodes.draw_popularity, ["memorisation", SETTINGS], "popularity_figure", name="draw_popularity"),
         Node(nodes.draw_robustness, "headline", ["robustness_figure", "protocol_figure"], name="draw_robustness"),
@@ -65,7 +65,7 @@ def _drawing() -> list[Node]:
     ]
 
 
-def _reporting() -> list[Node]:
+def _report_nodes() -> list[Node]:
     tables = [
         *("headline", "overview", "gaps", "rivals", "paper_1", "orderings", "correlations", "power", "regression"),
         *("prediction", "failures", "breaks", "rejects", "failed_items", "runs"),

@@ -46,7 +46,7 @@ def _existing_kinds(must_hold: dict[str, float]) -> dict[str, float]:
 
 @dataclass(frozen=True, config=STRICT)
 class Baking:
-    """What is baked.
+    """Parameters of bake.
 
     Attributes:
         method: Row of METHODS.
@@ -59,8 +59,8 @@ class Baking:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """The kinds that have a threshold."""
-        return {kind: least for kind, least in self.must_hold.items() if least > 0}
+        """Return the kinds that have a threshold above 0."""
+        return {kind: share for kind, share in self.must_hold.items() if share > 0}
 
 
 def choose(
@@ -71,7 +71,9 @@ def choose(
     decoding: Decoding,
     settings: Baking,
 ) -> tuple[Selection, pd.DataFrame]:
-    """Choose the edits to bake, asking the sum again until all in it hold; and the verdict on each edit.
+    """Choose the edits to bake and return the verdict on each edit.
+
+    The sum of edits is evaluated again until every edit in it meets the thresholds.
 
     Raises:
         ValueError: If there are no edits of the method, a kind with a threshold was not asked, or the answers were
@@ -79,30 +81,30 @@ def choose(
         NotWeights: If the edits are no changes of weights.
     """
     facts = facts_from_table(sampled_facts)
-    own = _asked_prompts(answers, settings, lm, decoding)
-    able = made(edits)
-    parts = {fact.id: able[fact.id].read() for fact in facts if fact.id in able}
+    answer_rows = _select_answers(answers, settings, lm, decoding)
+    stored_edits = made(edits)
+    parts = {fact.id: stored_edits[fact.id].read() for fact in facts if fact.id in stored_edits}
     if not parts:
         raise ValueError(f"bake.method: {lm.name} has no edits by {settings.method}; run it with that cell of the grid")
     for edit in parts.values():
         refuse_hooks_and_words(edit)
     probes = {
         str(fact): [answer.probe for answer in answers_from_table(rows)]
-        for fact, rows in own[own["method"] == settings.method].groupby("fact_id", sort=False)
+        for fact, rows in answer_rows[answer_rows["method"] == settings.method].groupby("fact_id", sort=False)
     }
 
     def ask_again(ids: Sequence[str]) -> pd.DataFrame:
-        asked = [probe for fact in ids for probe in probes.get(fact, ())]
-        logger.info("%s: asking %d prompts about the sum of %d edits", lm.name, len(asked), len(ids))
-        (said,) = ask(lm, [(summed(parts, ids), asked)], decoding, together=False)
-        return answers_to_table(said, model=lm.name, method=settings.method, decoding=decoding.described(lm))
+        sum_probes = [probe for fact in ids for probe in probes.get(fact, ())]
+        logger.info("%s: asking %d prompts about the sum of %d edits", lm.name, len(sum_probes), len(ids))
+        (sum_answers,) = ask(lm, [(summed(parts, ids), sum_probes)], decoding, together=False)
+        return answers_to_table(sum_answers, model=lm.name, method=settings.method, decoding=decoding.described(lm))
 
-    selection = select(list(parts), own, settings.method, settings.thresholds, ask_again)
-    failed = {key: f"its edit could not be made: {item.failed}" for key, item in edits.items() if item.failed}
-    selection = replace(selection, left_out={**_with_shared_edits(selection, parts), **failed})
+    selection = select(list(parts), answer_rows, settings.method, settings.thresholds, ask_again)
+    failures = {key: f"its edit could not be made: {item.failed}" for key, item in edits.items() if item.failed}
+    selection = replace(selection, left_out={**_note_shared_edits(selection, parts), **failures})
     for fact, reason in selection.left_out.items():
         logger.warning("%s: the edit of %s by %s is left out: %s", lm.name, fact, settings.method, reason)
-    return selection, _verdicts([fact for fact in facts if fact.id in edits], selection)
+    return selection, _make_verdicts([fact for fact in facts if fact.id in edits], selection)
 
 
 def put_together(
@@ -112,7 +114,7 @@ def put_together(
     selection: Selection,
     settings: Baking,
 ) -> Baked | NothingBaked:
-    """Sum the chosen edits, with the card of the model that they make; or say why there are none."""
+    """Sum the chosen edits and write the model card, or return the reason why no edit was chosen."""
     if not selection.chosen:
         return NothingBaked(
             f"none of {len(edits)} edits of {lm.name} by {settings.method} held on "
@@ -126,8 +128,8 @@ def put_together(
     note = (
         f"{len(facts)} of the {len(edits)} edits of a run. Each edit was made on the unedited model by itself, and "
         f"then all were summed. `{ALONE}` is the share of prompts that hold with each edit by itself, `{HERE}` "
-        f"the share in this model, by free generation; the model was asked again {_times(selection.rounds)}. A prompt "
-        f"about another fact holds if the answer is that of the unedited model.{_unscored(selection)}"
+        f"the share in this model, by free generation; the model was asked again "
+        f"{_describe_rounds(selection.rounds)}. A prompt about another fact holds if the answer is that of the unedited model.{_describe_unscored(selection)}"
     )
     return Baked(
         summed(parts, list(parts)),
@@ -136,8 +138,8 @@ def put_together(
             method=settings.method,
             settings=origin.settings if origin else {},
             facts=list(facts.values()),
-            scores={fact: _columns(selection, fact) for fact in facts},
-            prompts=_prompts(selection),
+            scores={fact: _share_columns(selection, fact) for fact in facts},
+            prompts=_list_prompts(selection),
             left_out={fact.id: selection.left_out[fact.id] for fact in records if fact.id in selection.left_out},
             note=note,
         ),
@@ -152,14 +154,14 @@ def summed(edits: Mapping[str, Edit], facts: Sequence[str]) -> Edit:
     return reduce(add, dict.fromkeys(edits[fact] for fact in facts))
 
 
-def _unscored(selection: Selection) -> str:
-    """Say how many answers about the chosen facts could not be scored, which the shares leave out."""
-    asked = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
+def _describe_unscored(selection: Selection) -> str:
+    """Return a sentence with the number of unscored answers about the chosen facts."""
+    rows = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
     counts = []
     for name, condition, sides in ((ALONE, ALONE, selection.alone), (HERE, TOGETHER, selection.together)):
-        scored = sum(n for fact in selection.chosen for _, n in sides.get(fact, {}).values())
-        if missing := int((asked[CONDITION] == condition).sum()) - scored:
-            counts.append(f"{missing} of `{name}`")
+        n_scored = sum(count for fact in selection.chosen for _, count in sides.get(fact, {}).values())
+        if n_missing := int((rows[CONDITION] == condition).sum()) - n_scored:
+            counts.append(f"{n_missing} of `{name}`")
     if not counts:
         return ""
     return (
@@ -168,41 +170,41 @@ def _unscored(selection: Selection) -> str:
     )
 
 
-def _with_shared_edits(selection: Selection, edits: Mapping[str, Edit]) -> dict[str, str]:
-    """Add to the reasons where an edit is in the sum all the same, because facts that stay share it."""
-    staying = {edits[fact] for fact in selection.chosen}
-    shared = "; but facts that stay share its edit, so the model has it"
-    return {fact: why + shared * (edits[fact] in staying) for fact, why in selection.left_out.items()}
+def _note_shared_edits(selection: Selection, edits: Mapping[str, Edit]) -> dict[str, str]:
+    """Return the reasons, and note where an edit is in the sum all the same because another chosen fact shares it."""
+    chosen_edits = {edits[fact] for fact in selection.chosen}
+    note = "; but facts that stay share its edit, so the model has it"
+    return {fact: why + note * (edits[fact] in chosen_edits) for fact, why in selection.left_out.items()}
 
 
-def _times(rounds: int) -> str:
+def _describe_rounds(rounds: int) -> str:
     return "once" if rounds == 1 else f"{rounds} times, each time without the edits that had fallen"
 
 
-def _asked_prompts(answers: pd.DataFrame, settings: Baking, lm: LanguageModel, decoding: Decoding) -> pd.DataFrame:
-    """The answers of the unedited model and of the method, about the kinds that the sum is asked again."""
+def _select_answers(answers: pd.DataFrame, settings: Baking, lm: LanguageModel, decoding: Decoding) -> pd.DataFrame:
+    """Return the answers of the unedited model and of the method, for the kinds of prompt to measure."""
     check_answers(answers)
-    own = answers[answers["method"].isin((UNEDITED, settings.method))]
-    kinds = set(own["kind"])
-    if missing := settings.thresholds.keys() - kinds:
+    rows = answers[answers["method"].isin((UNEDITED, settings.method))]
+    kinds = set(rows["kind"])
+    if missing_kinds := settings.thresholds.keys() - kinds:
         raise ValueError(
-            f"bake.must_hold: no prompts of the kind {', '.join(sorted(missing))} were asked; there are "
-            f"{', '.join(dict.fromkeys(own['kind']))}. Ask it (probes.kinds) or set its threshold to 0"
+            f"bake.must_hold: no prompts of the kind {', '.join(sorted(missing_kinds))} were asked; there are "
+            f"{', '.join(dict.fromkeys(rows['kind']))}. Ask it (probes.kinds) or set its threshold to 0"
         )
-    how = decoding.described(lm)
-    if others := set(own["decoding"]) - {how}:
+    decoding_label = decoding.described(lm)
+    if decodings := set(rows["decoding"]) - {decoding_label}:
         raise ValueError(
-            f"bake: the answers of {lm.name} were generated with other settings ({', '.join(sorted(others))}) than "
-            f"this run's ({how}): run edit_eval again, or set decoding as it was"
+            f"bake: the answers of {lm.name} were generated with other settings ({', '.join(sorted(decodings))}) than "
+            f"this run's ({decoding_label}): run edit_eval again, or set decoding as it was"
         )
     specificity = {kind for kind in kinds if KINDS[kind].family == "locality"}
-    measured = (specificity | {*_ALWAYS} | settings.thresholds.keys()) & kinds
-    measured |= {follows for kind in measured if (follows := KINDS[kind].follows)}
-    return own[own["kind"].isin(measured)]
+    chosen_kinds = (specificity | {*_ALWAYS} | settings.thresholds.keys()) & kinds
+    chosen_kinds |= {previous_kind for kind in chosen_kinds if (previous_kind := KINDS[kind].follows)}
+    return rows[rows["kind"].isin(chosen_kinds)]
 
 
-def _verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
-    """A row for each edit: whether it is baked, why not, its shares alone and together, and the prompts behind them."""
+def _make_verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
+    """Return one row per edit: whether and why it is baked, its shares alone and together, and their counts."""
     kinds = list(dict.fromkeys(kind for shares in selection.alone.values() for kind in shares))
     rows = []
     for fact in facts:
@@ -224,19 +226,19 @@ def _verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
     return pd.DataFrame(rows).astype(dict.fromkeys(counts, "Int64"))
 
 
-def _columns(selection: Selection, fact: str) -> dict[str, float]:
-    """A fact's shares under the card's headings, each kind alone and then in this model."""
+def _share_columns(selection: Selection, fact: str) -> dict[str, float]:
+    """Return a fact's shares under the card's headings, each kind alone and then in this model."""
     alone, together = selection.alone.get(fact, {}), selection.together.get(fact, {})
     sides = ((ALONE, alone), (HERE, together))
     return {f"{kind} {where}": side[kind][0] for kind in alone for where, side in sides if kind in side}
 
 
-def _prompts(selection: Selection) -> list[AskedPrompt]:
-    """Every prompt of the chosen facts with what was said to it: unedited, with its edit alone, and in the model."""
-    said = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
+def _list_prompts(selection: Selection) -> list[AskedPrompt]:
+    """Return the prompts of the chosen facts with three answers: unedited, with the edit alone, and baked."""
+    answers = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
     texts = {
         str(condition): {a.probe.id: first_sentence(a.text, answer_names(a.probe)) for a in answers_from_table(rows)}
-        for condition, rows in said.groupby(CONDITION, sort=False)
+        for condition, rows in answers.groupby(CONDITION, sort=False)
     }
     return [
         AskedPrompt(
@@ -247,5 +249,5 @@ def _prompts(selection: Selection) -> list[AskedPrompt]:
             alone=texts[ALONE][answer.probe.id],
             here=texts[TOGETHER][answer.probe.id],
         )
-        for answer in answers_from_table(said[said[CONDITION] == TOGETHER])
+        for answer in answers_from_table(answers[answers[CONDITION] == TOGETHER])
     ]

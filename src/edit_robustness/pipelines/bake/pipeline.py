@@ -1,4 +1,4 @@
-"""The graph of bake: choose the edits, then write the model."""
+"""Pipeline of bake: chooses the edits, then writes the model."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,17 +6,17 @@ from edit_robustness.pipelines.bake.nodes import choose, put_together
 
 
 def create_pipeline(model: str, method: str) -> Pipeline:
-    """The edits of one model by one method to a model of its own."""
-    shared = [f"{model}.language_model", f"{model}_facts", f"{model}.{method}_edits"]
+    """Create the pipeline that writes one model with the edits of one method."""
+    common = [f"{model}.language_model", f"{model}_facts", f"{model}.{method}_edits"]
     selection, verdicts = f"{model}.{method}_selection", f"{model}.{method}_verdicts"
-    asked = [f"{model}_answers", "params:decoding", "params:bake"]
+    questions = [f"{model}_answers", "params:decoding", "params:bake"]
     return Pipeline(
         [
             # the verdicts are stored before a model is written, so that they are there where nothing is left to write
-            Node(choose, [*shared, *asked], [selection, verdicts], name="choose", namespace=model, tags=["gpu"]),
+            Node(choose, [*common, *questions], [selection, verdicts], name="choose", namespace=model, tags=["gpu"]),
             Node(
                 put_together,
-                [*shared, selection, "params:bake"],
+                [*common, selection, "params:bake"],
                 f"{model}.{method}_baked",
                 name="bake",
                 namespace=model,

@@ -1,7 +1,7 @@
-"""Which edits may ship: those that hold alone and, once summed with the others, still hold.
+"""Selection of the edits that can be baked: those that meet the thresholds alone and in the sum.
 
 Edits that hold alone can disturb each other in a sum. So the sum is asked the same prompts again, the facts that fall
-below a threshold leave it, and what remains is asked once more, until nothing falls.
+below a threshold are removed from it, and the rest is asked again, until no fact falls below.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def shares(answers: pd.DataFrame, condition: str) -> Shares:
     scores = score_answers(answers, by=BY, baseline=UNEDITED, unedited_required=False)
     main = scores["metric"] == scores["family"].map(HOLDS)
     free = scores[main & (scores["protocol"] == "free") & (scores[CONDITION] == condition)]
-    found: Shares = {}
+    fact_shares: Shares = {}
     for (fact, kind), values in free.groupby(["fact_id", "kind"], sort=False)["value"]:
-        found.setdefault(str(fact), {})[str(kind)] = float(values.mean()), int(values.count())
-    return found
+        fact_shares.setdefault(str(fact), {})[str(kind)] = float(values.mean()), int(values.count())
+    return fact_shares
 
 
 def select(
@@ -89,33 +89,44 @@ def select(
         must_hold: For each kind of prompt the least share of a fact's prompts that must hold.
         ask_again: Asks the same prompts under a sum.
     """
-    unedited = answers[answers["method"] == UNEDITED].assign(**{CONDITION: NO_EDIT})
-    by_itself = answers[answers["method"] == method].assign(**{CONDITION: ALONE})
-    alone = shares(collect(unedited, by_itself), ALONE)
-    left_out = {fact: f"alone: {why}" for fact in facts if (why := shortfall(alone.get(fact, {}), must_hold))}
-    chosen, together = [fact for fact in facts if fact not in left_out], Shares()
-    rounds, last = 0, by_itself.head(0)
-    while chosen:
-        rounds += 1
-        last = ask_again(chosen).assign(**{CONDITION: TOGETHER})
-        now = shares(collect(unedited[unedited["fact_id"].isin(chosen)], last), TOGETHER)
-        together |= now
-        fallen = {fact: why for fact in chosen if (why := shortfall(now.get(fact, {}), must_hold))}
-        if not fallen:
+    unedited_answers = answers[answers["method"] == UNEDITED].assign(**{CONDITION: NO_EDIT})
+    single_answers = answers[answers["method"] == method].assign(**{CONDITION: ALONE})
+    alone = shares(collect(unedited_answers, single_answers), ALONE)
+    left_out = {fact: f"alone: {reason}" for fact in facts if (reason := shortfall(alone.get(fact, {}), must_hold))}
+    candidates, together = [fact for fact in facts if fact not in left_out], Shares()
+    n_rounds, sum_answers = 0, single_answers.head(0)
+    while candidates:
+        n_rounds += 1
+        sum_answers = ask_again(candidates).assign(**{CONDITION: TOGETHER})
+        round_shares = shares(
+            collect(unedited_answers[unedited_answers["fact_id"].isin(candidates)], sum_answers), TOGETHER
+        )
+        together |= round_shares
+        failures = {fact: reason for fact in candidates if (reason := shortfall(round_shares.get(fact, {}), must_hold))}
+        if not failures:
             break
-        left_out |= {fact: f"together with {len(chosen) - 1} other edits: {why}" for fact, why in fallen.items()}
-        chosen = [fact for fact in chosen if fact not in fallen]
-    asked = collect(unedited, by_itself, last) if chosen else collect(unedited, by_itself)
-    return Selection(tuple(chosen), left_out, alone, together, asked, rounds)
+        left_out |= {
+            fact: f"together with {len(candidates) - 1} other edits: {reason}" for fact, reason in failures.items()
+        }
+        candidates = [fact for fact in candidates if fact not in failures]
+    final_answers = (
+        collect(unedited_answers, single_answers, sum_answers)
+        if candidates
+        else collect(unedited_answers, single_answers)
+    )
+    return Selection(tuple(candidates), left_out, alone, together, final_answers, n_rounds)
 
 
-def shortfall(held: Mapping[str, tuple[float, int]], must_hold: Mapping[str, float]) -> str:
-    """Say which thresholds a fact misses; empty if none. A kind that was not asked of it counts as missed."""
-    missed = []
-    for kind, least in must_hold.items():
-        share, n = held.get(kind, (0.0, 0))
-        if not n:
-            missed.append(f"no {kind} prompt was scored")
-        elif share < least:
-            missed.append(f"{kind} {share:.2f} of {n}, below {least:.2f}")
-    return "; ".join(missed)
+def shortfall(kind_shares: Mapping[str, tuple[float, int]], must_hold: Mapping[str, float]) -> str:
+    """Describe the thresholds that a fact misses; empty if it meets all.
+
+    A kind without scored prompts counts as missed.
+    """
+    problems = []
+    for kind, threshold in must_hold.items():
+        share, count = kind_shares.get(kind, (0.0, 0))
+        if not count:
+            problems.append(f"no {kind} prompt was scored")
+        elif share < threshold:
+            problems.append(f"{kind} {share:.2f} of {count}, below {threshold:.2f}")
+    return "; ".join(problems)

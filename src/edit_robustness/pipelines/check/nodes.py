@@ -1,4 +1,4 @@
-"""Nodes that refuse what cannot work: before a model is asked anything, and before edits are asked."""
+"""Nodes that refuse settings that cannot work: before a model is asked anything, and before edits are evaluated."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -47,7 +47,7 @@ SHORTER = {
 
 
 def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: str) -> Callable[..., Checked]:
-    """The node that checks a loaded model before it is asked anything.
+    """Return the node that checks a loaded model before it is asked anything.
 
     Args:
         model: Its name in the catalog and in settings.
@@ -68,36 +68,38 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
     ) -> Checked:
         """Refuse settings that do not fit the model, a corpus that is too short, and prompts that are too long.
 
-        Prompts are too long here if they are for the facts with the shortest texts. If only those with the longest
-        are, that is logged; `check_lengths` decides once the facts of the run are drawn.
+        Prompts are refused as too long only if those of the facts with the shortest texts are. If only those with the
+        longest texts are, that is logged; `check_lengths` decides after the facts of the run are sampled.
         """
-        shape, methods = lm.shape, _methods(names, hyperparameters)
-        problems = [line for one in methods for line in misfits(f"methods.{one.name}.{model}", one, model, shape)]
+        shape, methods = lm.shape, _build_methods(names, hyperparameters)
+        problems = [
+            line for method in methods for line in misfits(f"methods.{method.name}.{model}", method, model, shape)
+        ]
         if problems:
             raise ValueError("\n".join(problems))
         if corpus_source.texts:
             refuse_short_corpus(lm, corpus_source.texts, need)
         records, templates = with_old_objects(facts_from_table(facts)), read_relations(raw_relations)
-        recalled = _recalled(records)
-        needed = {_UNEDITED: longest(lm, [("", one) for one in recalled], decoding)}
-        check_fit(lm, needed, shorten="lower decoding.max_new_tokens or take these facts out")
+        statements = _build_statements(records)
+        statement_needs = {_UNEDITED: longest(lm, [("", method) for method in statements], decoding)}
+        check_fit(lm, statement_needs, shorten="lower decoding.max_new_tokens or take these facts out")
         pool = facts_from_table(lessons)
-        talking = _answering(decoding, settings)
+        limits = _choose_limits(decoding, settings)
         needs: dict[str, dict[str, Need]] = {}
-        for chosen, certain in ((shortest_facts(records), True), (longest_facts(records), False)):
-            probes = _built(chosen, around(chosen, records), templates, settings)
+        for extremes, certain in ((shortest_facts(records), True), (longest_facts(records), False)):
+            probes = _build_sample_probes(extremes, around(extremes, records), templates, settings)
             together = isinstance(settings, SequenceParameters)
-            edited = shortest_facts(records, settings.length) if together else chosen
-            words = _words(lm, methods, edited, pool, templates, probes if together else None)
-            needs = _needs(lm, probes, words, talking)
+            edited_facts = shortest_facts(records, settings.length) if together else extremes
+            words = _compute_words(lm, methods, edited_facts, pool, templates, probes if together else None)
+            needs = _compute_needs(lm, probes, words, limits)
             _refuse_or_warn(lm, needs, settings, f"{cells}.{model}", certain=certain)
-        return {"model": lm.name, **asdict(shape), "corpus": asdict(need), "longest": _plain(needs)}
+        return {"model": lm.name, **asdict(shape), "corpus": asdict(need), "longest": _as_numbers(needs)}
 
     return check_model
 
 
 def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checked]:
-    """The node that checks all prompts of single edits, each with the words of each method before it."""
+    """Return the node that checks all prompts of single edits, with the in-context edit of each method."""
 
     def check_lengths(
         lm: LanguageModel,
@@ -110,16 +112,18 @@ def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checke
     ) -> Checked:
         """Refuse prompts that do not fit, before any edit is asked."""
         facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
-        words = _words(lm, _methods(names, hyperparameters), facts, _lessons(lessons, facts), templates)
-        needs = _needs(lm, probes_from_table(probes), words, decoding)
+        words = _compute_words(
+            lm, _build_methods(names, hyperparameters), facts, _select_lessons(lessons, facts), templates
+        )
+        needs = _compute_needs(lm, probes_from_table(probes), words, decoding)
         check_fit(lm, needs, shorten=SHORTER["probes"], cells=f"grid.{model}")
-        return {"model": lm.name, "context": lm.max_length, "longest": _plain(needs)}
+        return {"model": lm.name, "context": lm.max_length, "longest": _as_numbers(needs)}
 
     return check_lengths
 
 
 def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Checked]:
-    """The node that checks all prompts and benchmarks of sequences after the last of their edits."""
+    """Return the node that checks all prompts and benchmarks of sequences after their last edit."""
 
     def check_sequences(
         lm: LanguageModel,
@@ -135,23 +139,28 @@ def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Chec
     ) -> Checked:
         """Refuse prompts that do not fit after the words of all edits, before any edit is asked."""
         cells, templates = f"sequential_grid.{model}", read_relations(raw_relations)
-        edited = facts_from_table(sampled_facts[sampled_facts["asked"] == "edited"])
-        asked, methods = probes_from_table(probes), _methods(names, hyperparameters)
-        words = _words(lm, methods, edited, _lessons(lessons, edited), templates, asked)
-        needs = _needs(lm, asked, words, decoding)
+        edited_facts = facts_from_table(sampled_facts[sampled_facts["asked"] == "edited"])
+        sequence_probes, methods = probes_from_table(probes), _build_methods(names, hyperparameters)
+        words = _compute_words(
+            lm, methods, edited_facts, _select_lessons(lessons, edited_facts), templates, sequence_probes
+        )
+        needs = _compute_needs(lm, sequence_probes, words, decoding)
         check_fit(lm, needs, shorten=SHORTER["sequence"], cells=cells)
         benchmarks = built(lm, parameters, benchmark_files)
-        for method, own in words.items():
-            _check_benchmarks(lm, benchmarks, next(iter(own.values()), ""), f"{cells}.{method}: false")
-        return {"model": lm.name, "context": lm.max_length, "longest": _plain(needs)}
+        for method, fact_words in words.items():
+            _check_benchmarks(lm, benchmarks, next(iter(fact_words.values()), ""), f"{cells}.{method}: false")
+        return {"model": lm.name, "context": lm.max_length, "longest": _as_numbers(needs)}
 
     return check_sequences
 
 
-def _methods(names: Sequence[str], hyperparameters: Sequence[Any]) -> list[Method]:
+def _build_methods(names: Sequence[str], hyperparameters: Sequence[Any]) -> list[Method]:
     """Return the methods; kedro reads hyperparameters only of those that a node of the pipeline names the type of."""
     pairs = zip(names, hyperparameters, strict=True)
-    return [own if isinstance(own, Method) else METHODS[name](**(own or {})) for name, own in pairs]
+    return [
+        hyperparameter if isinstance(hyperparameter, Method) else METHODS[name](**(hyperparameter or {}))
+        for name, hyperparameter in pairs
+    ]
 
 
 def _check_benchmarks(lm: LanguageModel, benchmarks: Iterable[Benchmark], prefix: str, off: str) -> None:
@@ -165,51 +174,57 @@ def _check_benchmarks(lm: LanguageModel, benchmarks: Iterable[Benchmark], prefix
             ) from error
 
 
-def _needs(
+def _compute_needs(
     lm: LanguageModel, probes: Sequence[Probe], words: Mapping[str, Mapping[str, str]], decoding: Decoding
 ) -> dict[str, dict[str, Need]]:
     """Return the longest need of each kind of prompt without words, and with those of each method."""
     needs = {_UNEDITED: longest(lm, [("", probe) for probe in probes], decoding)}
-    for method, own in words.items():
-        needs[method] = longest(lm, [(own[p.fact_id], p) for p in probes if p.fact_id in own], decoding)
+    for method, fact_words in words.items():
+        needs[method] = longest(lm, [(fact_words[p.fact_id], p) for p in probes if p.fact_id in fact_words], decoding)
     return needs
 
 
-def _words(
+def _compute_words(
     lm: LanguageModel,
     methods: Sequence[Method],
     facts: Sequence[Fact],
     lessons: Sequence[Fact],
     templates: Templates,
-    asked: Sequence[Probe] | None = None,
+    sequence_probes: Sequence[Probe] | None = None,
 ) -> dict[str, dict[str, str]]:
-    """Return for each method that edits by words what stands before the prompts of each fact.
+    """Return for each in-context method the text that stands before the prompts of each fact.
 
-    With `asked`, the prompts of a sequence, that is the words of all edits, also before prompts of retained facts.
+    With `sequence_probes` that is the text of all edits together, also before the prompts of retained facts.
     """
     words: dict[str, dict[str, str]] = {}
     for method in methods:
         if method.in_words:
-            own = words_before(lm, method, facts, lessons, templates.relations)
-            apart = dict(zip((fact.id for fact in facts), own, strict=True))
-            words[method.name] = apart if asked is None else dict.fromkeys((p.fact_id for p in asked), "".join(own))
+            fact_words = words_before(lm, method, facts, lessons, templates.relations)
+            words_by_fact = dict(zip((fact.id for fact in facts), fact_words, strict=True))
+            words[method.name] = (
+                words_by_fact
+                if sequence_probes is None
+                else dict.fromkeys((probe.fact_id for probe in sequence_probes), "".join(fact_words))
+            )
     return words
 
 
-def _lessons(lessons: pd.DataFrame, edited: Sequence[Fact]) -> list[Fact]:
+def _select_lessons(lessons: pd.DataFrame, edited_facts: Sequence[Fact]) -> list[Fact]:
     """Return the lessons of a run: those whose subjects it does not edit."""
-    subjects = {fact.subject for fact in edited}
+    subjects = {fact.subject for fact in edited_facts}
     return [fact for fact in facts_from_table(lessons) if fact.subject not in subjects]
 
 
-def _recalled(facts: Sequence[Fact]) -> list[Probe]:
+def _build_statements(facts: Sequence[Fact]) -> list[Probe]:
     return build_probes(facts, Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0, log_counts=False)
 
 
-def _built(facts: Sequence[Fact], pool: Sequence[Fact], templates: Templates, settings: Any) -> list[Probe]:
-    """Return what a pipeline with these settings asks about some facts."""
+def _build_sample_probes(
+    facts: Sequence[Fact], pool: Sequence[Fact], templates: Templates, settings: Any
+) -> list[Probe]:
+    """Return the prompts that a pipeline with these settings builds for some facts."""
     if isinstance(settings, Conversing):
-        return [_opening(fact, templates) for fact in facts]
+        return [_build_opening(fact, templates) for fact in facts]
     if isinstance(settings, SequenceParameters):
         kinds: Sequence[str] = ("statement", "paraphrase", *SPECIFICITY)
         numbers = (settings.neighbours, settings.relation_specificity, settings.unrelated)
@@ -232,15 +247,15 @@ def _built(facts: Sequence[Fact], pool: Sequence[Fact], templates: Templates, se
     )
 
 
-def _opening(fact: Fact, templates: Templates) -> Probe:
+def _build_opening(fact: Fact, templates: Templates) -> Probe:
     """Return the first question of a conversation."""
-    (statement,) = _recalled([fact])
+    (statement,) = _build_statements([fact])
     question = topic(fact, templates.relations.get(fact.relation)).question
     return replace(statement, kind="conversation", conversation=True, text=question)
 
 
-def _answering(decoding: Decoding, settings: Any) -> Decoding:
-    """Return the limits of answers; those of a turn in conversations."""
+def _choose_limits(decoding: Decoding, settings: Any) -> Decoding:
+    """Return the token limits of answers; for conversations those of one turn."""
     if not isinstance(settings, Conversing):
         return decoding
     return Decoding(max_new_tokens=settings.max_new_tokens, max_thinking_tokens=settings.max_thinking_tokens)
@@ -258,5 +273,5 @@ def _refuse_or_warn(
         logger.warning("the longest facts of the table would be too long, if they are drawn: %s", reason)
 
 
-def _plain(needs: Mapping[str, Mapping[str, Need]]) -> dict[str, dict[str, int]]:
-    return {who: {kind: need.total for kind, need in own.items()} for who, own in needs.items()}
+def _as_numbers(needs: Mapping[str, Mapping[str, Need]]) -> dict[str, dict[str, int]]:
+    return {method: {kind: need.total for kind, need in kinds.items()} for method, kinds in needs.items()}

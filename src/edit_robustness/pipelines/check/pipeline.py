@@ -1,4 +1,4 @@
-"""The graph of check: one node before a model is asked anything, one before its edits are asked."""
+"""Pipelines of check: one node before a model is asked anything, one before its edits are evaluated."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ _LEARNING = ("lessons", "raw_relations")
 def create_model_pipeline(
     methods: Sequence[str], model: str, *, settings: str = "probes", cells: str = "grid", need: TextNeed | None = None
 ) -> Pipeline:
-    """A model, the facts and all settings to a record that they fit each other.
+    """Create the pipeline that checks that the model, the facts and all settings fit each other.
 
     Args:
         methods: Rows of METHODS.
@@ -24,28 +24,28 @@ def create_model_pipeline(
         cells: The grid that the methods stand in.
         need: How much running text the methods read.
     """
-    asked = ["corpus_source", _DECODING, f"params:{settings}", *_settings(methods, model)]
-    inputs = ["language_model", "facts", *_LEARNING, *asked]
+    other_inputs = ["corpus_source", _DECODING, f"params:{settings}", *_settings(methods, model)]
+    inputs = ["language_model", "facts", *_LEARNING, *other_inputs]
     check = nodes.check_model_with(model, methods, need or TextNeed(), cells)
     return Pipeline([Node(check, inputs, "checked", name="check_model", tags=["gpu"])])
 
 
 def create_lengths_pipeline(methods: Sequence[str], model: str) -> Pipeline:
-    """The prompts of single edits to a record that they fit into the context."""
-    words = _in_words(methods)
+    """Create the pipeline that checks that the prompts of single edits fit into the context."""
+    words = _select_word_methods(methods)
     inputs = ["language_model", "probes", "sampled_facts", *_LEARNING, _DECODING, *_settings(words, model)]
     return Pipeline([Node(nodes.check_lengths_with(model, words), inputs, "fitting", name="check_lengths")])
 
 
 def create_sequences_pipeline(methods: Sequence[str], model: str) -> Pipeline:
-    """The prompts and benchmarks of sequences to a record that they fit into the context after all edits."""
-    words = _in_words(methods)
-    asked = ["sequence_probes", "params:abilities", "benchmark_files", "sampled_facts"]
-    inputs = ["language_model", *asked, *_LEARNING, _DECODING, "params:sequence", *_settings(words, model)]
+    """Create the pipeline that checks that prompts and benchmarks fit into the context after all edits."""
+    words = _select_word_methods(methods)
+    questions = ["sequence_probes", "params:abilities", "benchmark_files", "sampled_facts"]
+    inputs = ["language_model", *questions, *_LEARNING, _DECODING, "params:sequence", *_settings(words, model)]
     return Pipeline([Node(nodes.check_sequences_with(model, words), inputs, "fitting", name="check_sequences")])
 
 
-def _in_words(methods: Sequence[str]) -> list[str]:
+def _select_word_methods(methods: Sequence[str]) -> list[str]:
     return [method for method in methods if METHODS[method].in_words]
 
 

@@ -14,7 +14,7 @@ _OLD_OBJECT = "an old object"
 def longest_facts(facts: Sequence[Fact]) -> list[Fact]:
     """Return the facts with the longest statements, the longest subjects, and the most text of their data set."""
     orders = [sorted(facts, key=size, reverse=True)[:_FEW] for size in (_statement, _subject, _all_texts)]
-    return list({fact.id: fact for own in orders for fact in own}.values())
+    return list({fact.id: fact for selection in orders for fact in selection}.values())
 
 
 def shortest_facts(facts: Sequence[Fact], number: int = _FEW) -> list[Fact]:
@@ -22,15 +22,15 @@ def shortest_facts(facts: Sequence[Fact], number: int = _FEW) -> list[Fact]:
     return sorted(facts, key=_statement)[:number]
 
 
-def around(chosen: Sequence[Fact], facts: Sequence[Fact]) -> list[Fact]:
+def around(samples: Sequence[Fact], facts: Sequence[Fact]) -> list[Fact]:
     """Return facts that prompts about others come from: the chosen ones, and two others of each of their relations."""
-    relations: dict[str, list[Fact]] = {fact.relation: [] for fact in chosen}
-    ids = {fact.id for fact in chosen}
+    relations: dict[str, list[Fact]] = {fact.relation: [] for fact in samples}
+    ids = {fact.id for fact in samples}
     for fact in facts:
-        own = relations.get(fact.relation)
-        if own is not None and len(own) < _OTHERS and fact.id not in ids:
-            own.append(fact)
-    return [*chosen, *(fact for own in relations.values() for fact in own)]
+        relation_facts = relations.get(fact.relation)
+        if relation_facts is not None and len(relation_facts) < _OTHERS and fact.id not in ids:
+            relation_facts.append(fact)
+    return [*samples, *(fact for relation_facts in relations.values() for fact in relation_facts)]
 
 
 def with_old_objects(facts: Sequence[Fact]) -> list[Fact]:
@@ -47,5 +47,5 @@ def _subject(fact: Fact) -> int:
 
 
 def _all_texts(fact: Fact) -> int:
-    others = (*fact.neighbours, *fact.relation_specificity, *fact.unrelated, *fact.consequences)
-    return max(map(len, (*fact.paraphrases, *(one.prompt for one in others))), default=0)
+    prompts = (*fact.neighbours, *fact.relation_specificity, *fact.unrelated, *fact.consequences)
+    return max(map(len, (*fact.paraphrases, *(prompt.prompt for prompt in prompts))), default=0)

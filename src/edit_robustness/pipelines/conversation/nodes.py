@@ -1,4 +1,7 @@
-"""Nodes of conversation. Transcripts and a judge's replies land one file an edit, so a killed run goes on."""
+"""Nodes of conversation.
+
+Transcripts and a judge's replies are stored one file per edit, so an interrupted run resumes.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ _JUDGED_AT_ONCE = 8
 
 @validated(frozen=True, config=STRICT)
 class Reporting:
-    """How conversations are summed up.
+    """Parameters of the report on conversations.
 
     Attributes:
         confidence: Level of all intervals.
@@ -57,36 +60,36 @@ class Reporting:
 
 
 def talk_with(method: str) -> Callable[..., Landing]:
-    """The node that talks under the edits of one method; facts whose edit could not be made are not talked about."""
+    """Return the node that runs conversations under the edits of one method, except for facts whose edit failed."""
 
     def talk(
         lm: LanguageModel,
         edits: Mapping[str, Stored[Edit]],
         sampled_facts: pd.DataFrame,
         raw_relations: dict,
-        stored: Mapping[str, str],
+        inventory: Mapping[str, str],
         tester: Speaker,
         settings: Conversing,
-        prepared: Mapping[str, Stored[Prepared]] | None = None,
+        artefacts: Mapping[str, Stored[Prepared]] | None = None,
     ) -> Landing:
         relations = read_relations(raw_relations).relations
         topics = {fact.id: topic(fact, relations.get(fact.relation)) for fact in facts_from_table(sampled_facts)}
-        common = (FORMAT, "transcript", method, lm.fingerprint, tester.fingerprint, _plain(settings))
-        able = [key for key in topics if key not in edits or not edits[key].failed]
-        wanted = Manifest({key: fingerprint(*common, edits[key].fingerprint, topics[key]) for key in able})
-        yield wanted
-        missing, what = wanted.missing(stored), f"{lm.name}: {method}, talking"
-        if not missing:
+        common = (FORMAT, "transcript", method, lm.fingerprint, tester.fingerprint, _key_settings(settings))
+        fact_ids = [key for key in topics if key not in edits or not edits[key].failed]
+        manifest = Manifest({key: fingerprint(*common, edits[key].fingerprint, topics[key]) for key in fact_ids})
+        yield manifest
+        missing_keys, label = manifest.missing(inventory), f"{lm.name}: {method}, talking"
+        if not missing_keys:
             return
-        artefact = next((item.read() for item in (prepared or {}).values()), NOTHING)
+        artefact = next((item.read() for item in (artefacts or {}).values()), NOTHING)
 
         def make(keys: Sequence[str]) -> Iterator[Transcript]:
             talks = [(edits[key].read().with_prepared(artefact), topics[key]) for key in keys]
             return converse(lm, talks, tester, settings, method=method)
 
-        for one in track(attempts(missing, make, what, patience=PATIENCE), what, len(missing)):
-            about = {"environment": lm.environment, **from_stale(edits[one.key])}
-            yield one.stored(wanted[one.key], about, fact_id=one.key)
+        for attempt in track(attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
+            about = {"environment": lm.environment, **from_stale(edits[attempt.key])}
+            yield attempt.stored(manifest[attempt.key], about, fact_id=attempt.key)
 
     return talk
 
@@ -95,48 +98,55 @@ def judge(
     transcripts: Mapping[str, Stored[Transcript]],
     sampled_facts: pd.DataFrame,
     judge: Speaker,
-    stored: Mapping[str, str],
+    inventory: Mapping[str, str],
 ) -> Landing:
-    """The judge's words on every conversation, each as it was said; none where the catalog sets no judge."""
+    """Ask the judge about every conversation and store its replies; nothing if the catalog sets no judge."""
     if isinstance(judge, UnsetSpeaker):
         yield Manifest({})
         return
     facts = {fact.id: fact for fact in facts_from_table(sampled_facts)}
-    held = {key: item.read() for key, item in made(transcripts).items()}
-    asked = {key: question(one, facts[key]) for key, one in held.items() if one.said}
-    wanted = Manifest({key: fingerprint(FORMAT, "opinion", judge.fingerprint, turns) for key, turns in asked.items()})
-    yield wanted
-    missing = wanted.missing(stored)
-    if not missing:
+    talks = {key: item.read() for key, item in made(transcripts).items()}
+    questions = {key: question(talk, facts[key]) for key, talk in talks.items() if talk.said}
+    manifest = Manifest(
+        {key: fingerprint(FORMAT, "opinion", judge.fingerprint, turns) for key, turns in questions.items()}
+    )
+    yield manifest
+    missing_keys = manifest.missing(inventory)
+    if not missing_keys:
         return
 
     def make(keys: Sequence[str]) -> Iterator[list[str]]:
         for first in range(0, len(keys), _JUDGED_AT_ONCE):
-            some = keys[first : first + _JUDGED_AT_ONCE]
-            yield from ([reply] for reply in judge.replies([asked[key] for key in some]))
+            batch = keys[first : first + _JUDGED_AT_ONCE]
+            yield from ([reply] for reply in judge.replies([questions[key] for key in batch]))
 
-    what = f"{judge.name}: judging"
-    for one in track(attempts(missing, make, what, patience=PATIENCE), what, len(missing)):
-        yield one.stored(wanted[one.key], {"judge": judge.name}, fact_id=one.key)
+    label = f"{judge.name}: judging"
+    for talk in track(attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
+        yield talk.stored(manifest[talk.key], {"judge": judge.name}, fact_id=talk.key)
 
 
 def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.DataFrame, ...]]:
-    """The node that labels the conversations of one model by rules: verdicts, a judge's beside them, and all turns."""
+    """Return the node that labels the conversations of one model by rules.
+
+    Its outputs are the verdicts, the comparison with the judge's, and all turns.
+    """
 
     def rule(facts: pd.DataFrame, sampled_facts: pd.DataFrame, *folders: Mapping) -> tuple[pd.DataFrame, ...]:
-        talked, judged = folders[: len(methods)], folders[len(methods) :]
-        own = facts_from_table(sampled_facts)
-        others = other_objects(own, [*own, *facts_from_table(facts)])
-        transcripts = [item.read() for folder in talked for item in made(folder).values()]
-        if silent := Counter(one.method for one in transcripts if not one.said):
+        transcript_folders, opinion_folders = folders[: len(methods)], folders[len(methods) :]
+        edited_facts = facts_from_table(sampled_facts)
+        objects = other_objects(edited_facts, [*edited_facts, *facts_from_table(facts)])
+        transcripts = [item.read() for folder in transcript_folders for item in made(folder).values()]
+        if silent := Counter(transcript.method for transcript in transcripts if not transcript.said):
             logger.warning(
                 "%s: %d of %d conversations (%s) have no turn of the model, because the edit's words and the first "
                 "question leave no room in its context; no figure counts them: lower conversation.max_new_tokens",
                 *(model, silent.total(), len(transcripts), ", ".join(f"{name} {n}" for name, n in silent.items())),
             )
-        verdicts = verdict_table(transcripts, {fact.id: fact for fact in own}, others, model=model)
+        verdicts = verdict_table(transcripts, {fact.id: fact for fact in edited_facts}, objects, model=model)
         items = {
-            (name, key): item for name, own in zip(methods, judged, strict=True) for key, item in made(own).items()
+            (name, key): item
+            for name, edited_facts in zip(methods, opinion_folders, strict=True)
+            for key, item in made(edited_facts).items()
         }
         replies = {key: item.read()[0] for key, item in items.items()}
         name = next((str(item.header["judge"]) for item in items.values()), "")
@@ -146,22 +156,24 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
 
 
 def list_failures_with(methods: Sequence[str], model: str) -> Callable[..., pd.DataFrame]:
-    """The node that lists the edits, conversations and replies of a judge of one model that could not be made.
+    """Return the node that lists the edits, conversations and judge's replies of one model that failed.
 
     Conversations in which no turn of the model had room are listed, too.
     """
 
     def list_failures(*folders: Mapping[str, Stored[Any]]) -> pd.DataFrame:
         owners = [(method, stage) for stage in ("edit", "talk", "judge") for method in methods]
-        left = [(*owner, folder) for owner, folder in zip(owners, folders, strict=True)]
-        silent = [(method, SILENT, _silent(folder)) for method, stage, folder in left if stage == "talk"]
-        return failed_table(model, [*left, *silent])
+        folder_rows = [(*owner, folder) for owner, folder in zip(owners, folders, strict=True)]
+        silent_rows = [
+            (method, SILENT, _list_silent(folder)) for method, stage, folder in folder_rows if stage == "talk"
+        ]
+        return failed_table(model, [*folder_rows, *silent_rows])
 
     return list_failures
 
 
 def describe_with(model: str) -> Callable[..., dict[str, Any]]:
-    """The node that tells in which environments, and by which versions, edits and conversations were made."""
+    """Return the node that records the environments and versions in which edits and conversations were made."""
 
     def describe(*folders: Mapping[str, Stored[Any]]) -> dict[str, Any]:
         return made_with(model, folders)
@@ -169,8 +181,8 @@ def describe_with(model: str) -> Callable[..., dict[str, Any]]:
     return describe
 
 
-def _silent(transcripts: Mapping[str, Stored[Transcript]]) -> dict[str, Stored[Transcript]]:
-    """The conversations without a turn of the model, as items that could not be made."""
+def _list_silent(transcripts: Mapping[str, Stored[Transcript]]) -> dict[str, Stored[Transcript]]:
+    """Return the conversations without a turn of the model, as failed items."""
     reason = "the edit's words and the first question leave no room in the context: lower conversation.max_new_tokens"
     return {
         key: Stored.lost(item.fingerprint, reason, fact_id=key)
@@ -179,14 +191,14 @@ def _silent(transcripts: Mapping[str, Stored[Transcript]]) -> dict[str, Stored[T
     }
 
 
-def sum_up(verdicts: pd.DataFrame, judged: pd.DataFrame, settings: Reporting) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """For each model and method: the share of each label with its interval, and the agreement with the judge."""
+def sum_up(verdicts: pd.DataFrame, comparisons: pd.DataFrame, settings: Reporting) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute the share of each label with its interval, per model and method, and the agreement with the judge."""
     keys = ["model", "method", "fact_id", "subject"]
     scores = verdicts.melt(keys, list(LABELS), "label").astype({"value": float})
     shares = rates(scores, ["model", "method", "label"], confidence=settings.confidence)
     shares = shares.rename(columns={"n_probes": "n"}).drop(columns=["n_facts", "n_missing"])
-    agreed = agreement(
-        judged,
+    agreement_table = agreement(
+        comparisons,
         ["model", "judge", "label"],
         first="rules",
         second="judged",
@@ -194,34 +206,34 @@ def sum_up(verdicts: pd.DataFrame, judged: pd.DataFrame, settings: Reporting) ->
         bootstrap=settings.bootstrap,
         seed=settings.seed,
     )
-    return shares, agreed
+    return shares, agreement_table
 
 
 def write_page(
     verdicts: pd.DataFrame,
     turns: pd.DataFrame,
     shares: pd.DataFrame,
-    agreed: pd.DataFrame,
-    failed: pd.DataFrame,
+    agreement_table: pd.DataFrame,
+    failed_items: pd.DataFrame,
     settings: Reporting,
     *runs: Mapping[str, Any],
 ) -> str:
-    """The page."""
+    """Return the page as one HTML document."""
     return render(
         Conversations(
             verdicts,
             turns,
             shares,
-            agreed,
+            agreement_table,
             shown=settings.shown,
             confidence=settings.confidence,
-            failed_items=failed,
+            failed_items=failed_items,
             runs=runs,
         )
     )
 
 
-def _plain(settings: Conversing) -> dict[str, int]:
-    """What transcripts follow from; how many are held at once changes none."""
+def _key_settings(settings: Conversing) -> dict[str, int]:
+    """Return the settings that transcripts depend on; the number of conversations per batch is not one of them."""
     names = ("rounds", "retries", "max_new_tokens", "max_thinking_tokens", "seed")
     return {name: getattr(settings, name) for name in names}

@@ -1,4 +1,4 @@
-"""The graph of conversation: talk and judge for each method, verdicts for each model, one page for all."""
+"""Pipelines of conversation: talk and judge for each method, verdicts for each model, one page for all."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ _REPORTING = "params:conversation_report"
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """Edits of one method to transcripts, and a judge's words on them."""
-    talking = {
+    """Create the pipeline from the edits of one method to transcripts and the judge's replies."""
+    talk_inputs = {
         "lm": "language_model",
         "edits": "edits",
         "sampled_facts": "sampled_facts",
@@ -23,27 +23,27 @@ def create_pipeline(method: str) -> Pipeline:
         "settings": "params:conversation",
     }
     if METHODS[method].edits_need_prepared:
-        talking["prepared"] = "prepared"
-    talk = resuming(nodes.talk_with(method), stored=fingerprints)
-    judging = ["transcripts", "sampled_facts", "judge"]
+        talk_inputs["artefacts"] = "prepared"
+    talk = resuming(nodes.talk_with(method), inventory=fingerprints)
+    judge_inputs = ["transcripts", "sampled_facts", "judge"]
     return Pipeline(
         [
-            Node(talk, talking, "transcripts", name="talk", tags=["gpu"]),
-            Node(resuming(nodes.judge, stored=fingerprints), judging, "opinions", name="judge", tags=["gpu"]),
+            Node(talk, talk_inputs, "transcripts", name="talk", tags=["gpu"]),
+            Node(resuming(nodes.judge, inventory=fingerprints), judge_inputs, "opinions", name="judge", tags=["gpu"]),
         ]
     )
 
 
 def create_verdict_pipeline(methods: Sequence[str], model: str) -> Pipeline:
-    """The conversations of all methods of one model to tables."""
+    """Create the pipeline from the conversations of all methods of one model to tables."""
     inputs = ["facts", "sampled_facts", *_of(methods, "transcripts"), *_of(methods, "opinions")]
-    left = [*_of(methods, "edits"), *_of(methods, "transcripts"), *_of(methods, "opinions")]
+    folders = [*_of(methods, "edits"), *_of(methods, "transcripts"), *_of(methods, "opinions")]
     return Pipeline(
         [
             Node(nodes.rule_with(methods, model), inputs, ["verdicts", "compared", "turns"], name="rule"),
             Node(
                 nodes.list_failures_with(methods, model),
-                left,
+                folders,
                 "conversation_failed_items",
                 name="list_conversation_failures",
             ),
@@ -58,23 +58,23 @@ def create_verdict_pipeline(methods: Sequence[str], model: str) -> Pipeline:
 
 
 def create_report_pipeline(models: Sequence[str]) -> Pipeline:
-    """The tables of all models together, and the page.
+    """Create the pipeline that joins the tables of all models and writes the page.
 
     Args:
         models: Names of the models; ``<model>_verdicts``, ``<model>_compared``, ``<model>_turns``,
             ``<model>_conversation_failed_items`` and ``<model>_conversation_run`` are inputs.
     """
-    collected = {what: f"conversation_{what}" for what in ("verdicts", "compared", "turns")}
-    verdicts, compared, turns = collected.values()
-    collected["conversation_failed_items"] = failed = "conversation_failed_items"
+    names = {table: f"conversation_{table}" for table in ("verdicts", "compared", "turns")}
+    verdicts, comparisons, turns = names.values()
+    names["conversation_failed_items"] = failures = "conversation_failed_items"
     tables = ["conversation_rates", "conversation_agreement"]
     return Pipeline(
         [
-            *(Node(collect, _of(models, what), whole, name=f"collect_{what}") for what, whole in collected.items()),
-            Node(nodes.sum_up, [verdicts, compared, _REPORTING], tables, name="sum_up_conversations"),
+            *(Node(collect, _of(models, table), name, name=f"collect_{table}") for table, name in names.items()),
+            Node(nodes.sum_up, [verdicts, comparisons, _REPORTING], tables, name="sum_up_conversations"),
             Node(
                 nodes.write_page,
-                [verdicts, turns, *tables, failed, _REPORTING, *_of(models, "conversation_run")],
+                [verdicts, turns, *tables, failures, _REPORTING, *_of(models, "conversation_run")],
                 "conversations",
                 name="write_conversations",
             ),
@@ -82,5 +82,5 @@ def create_report_pipeline(models: Sequence[str]) -> Pipeline:
     )
 
 
-def _of(owners: Sequence[str], what: str) -> list[str]:
-    return [f"{owner}_{what}" for owner in owners]
+def _of(owners: Sequence[str], name: str) -> list[str]:
+    return [f"{owner}_{name}" for owner in owners]

@@ -1,4 +1,4 @@
-"""From the tables of sequences of all models to what many edits cost: estimates, figures and a page."""
+"""Damage: the cost of many edits, as estimates, figures and a page, from the sequences of all models."""
 
 from edit_robustness.pipelines.damage.pipeline import create_pipeline
 

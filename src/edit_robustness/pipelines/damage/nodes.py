@@ -1,4 +1,4 @@
-"""Thin nodes: each takes tables, calls one room, and hands on a table, a figure or the page."""
+"""Nodes of damage: each one computes a table, a figure or the page from tables."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ from edit_robustness.tables import collect
 
 @dataclass(frozen=True, config=STRICT)
 class Damage:
-    """How to sum up what many edits cost.
+    """Parameters of the analysis of sequential editing.
 
     Attributes:
         confidence: Level of all intervals.
@@ -41,12 +41,12 @@ class Damage:
 
     @property
     def resampling(self) -> dict[str, Any]:
-        """What estimates by resampling are given."""
+        """Return the keyword arguments of estimates by resampling."""
         return {"confidence": self.confidence, "bootstrap": self.bootstrap, "seed": self.seed}
 
 
 def collect_benchmarks(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
-    """A function that makes one table of what each model was asked, with the model's name in front."""
+    """Return a function that joins the models' tables of benchmarks into one, with the column `model` in front."""
 
     def benchmarks_of(*tables: pd.DataFrame) -> pd.DataFrame:
         return collect(
@@ -62,7 +62,7 @@ def collect_benchmarks(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
 def estimate_abilities(
     documents: pd.DataFrame, benchmarks: pd.DataFrame, settings: Damage
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Each benchmark at each checkpoint, its comparison with the unedited model, and both over orders."""
+    """Estimate each benchmark at each checkpoint, its difference from the unedited model, and both over orders."""
     rows = measured(documents)
     table = abilities.abilities(rows, benchmarks, **settings.resampling)
     changes = paired.compare(rows, **settings.resampling)
@@ -72,105 +72,114 @@ def estimate_abilities(
 def estimate_loss(
     documents: pd.DataFrame, table: pd.DataFrame, settings: Damage
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """What is left of the abilities, by checkpoint and over orders, and how many edits were survived."""
-    left = kept.kept(measured(documents), table, **settings.resampling)
-    lives = survival.lifetimes(left, table, settings.loss)
-    return left, kept.kept_paths(left, settings.confidence), lives, survival.survival(lives, settings.confidence)
+    """Estimate ability retention by checkpoint and over orders, the lifetimes in edits, and their survival curve."""
+    retention = kept.kept(measured(documents), table, **settings.resampling)
+    lifetimes = survival.lifetimes(retention, table, settings.loss)
+    return (
+        retention,
+        kept.kept_paths(retention, settings.confidence),
+        lifetimes,
+        survival.survival(lifetimes, settings.confidence),
+    )
 
 
 def estimate_held(
     scores: pd.DataFrame, answers: pd.DataFrame, settings: Damage
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """What holds of all edits so far, what is still known, both together, and what is forgotten with age."""
-    asked = held.asked_of(scores, answers)
-    edits, known = held.held(asked, settings.confidence), held.retention(asked, settings.confidence)
+    """Estimate edit retention, knowledge retention, the frontier of both, and forgetting by the age of an edit."""
+    rows = held.asked_of(scores, answers)
+    edits, knowledge = held.held(rows, settings.confidence), held.retention(rows, settings.confidence)
     return (
         edits,
-        known,
-        held.frontier(edits, known, settings.confidence),
-        held.forgetting(asked, settings.confidence),
+        knowledge,
+        held.frontier(edits, knowledge, settings.confidence),
+        held.forgetting(rows, settings.confidence),
     )
 
 
-def average_orders(edits: pd.DataFrame, known: pd.DataFrame, settings: Damage) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What holds and what is still known, over orders."""
+def average_orders(edits: pd.DataFrame, knowledge: pd.DataFrame, settings: Damage) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Average edit retention and knowledge retention over orders."""
     common = ["model", "method", "edits"]
     paths = []
-    for table, more in ((edits, ["kind", "protocol", "metric"]), (known, ["protocol", "metric"])):
-        by = [*common, *more]
+    for table, keys in ((edits, ["kind", "protocol", "metric"]), (knowledge, ["protocol", "metric"])):
+        by = [*common, *keys]
         counts = table.groupby(by, sort=False)
-        most = {name: (name, "max") for name in ("n_facts", "n_probes", "n_asked")}
-        facts = counts.agg(**most, cut=("cut", "mean")).reset_index()
+        largest = {name: (name, "max") for name in ("n_facts", "n_probes", "n_asked")}
+        facts = counts.agg(**largest, cut=("cut", "mean")).reset_index()
         paths.append(over_orders(table, by, settings.confidence).merge(facts, on=by))
     return paths[0], paths[1]
 
 
 def draw_abilities(paths: pd.DataFrame, settings: Damage) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
-    """The paper's Figures 2, 3 and 6 with ours, its own curves, and the right answers' log-probabilities."""
-    ran = list(dict.fromkeys(paths["model"]))
-    theirs = paper2.beside(ran)
+    """Draw the paper's Figures 2, 3 and 6 with this run's results, its own curves, and gold log-probabilities."""
+    model_names = list(dict.fromkeys(paths["model"]))
+    paper_table = paper2.beside(model_names)
     return (
-        figures.abilities_figure(paths, theirs, settings.base),
-        figures.abilities_figure(paths, theirs, settings.base, safety=True),
-        figures.paper_figure(paper2.curves(paper2.PAIRS, paper2.BENCHMARKS), ran),
+        figures.abilities_figure(paths, paper_table, settings.base),
+        figures.abilities_figure(paths, paper_table, settings.base, safety=True),
+        figures.paper_figure(paper2.curves(paper2.PAIRS, paper2.BENCHMARKS), model_names),
         figures.gold_figure(paths),
     )
 
 
 def draw_loss(paths: pd.DataFrame, curve: pd.DataFrame, settings: Damage) -> tuple[go.Figure, go.Figure, go.Figure]:
-    """The paper's Figures 4 and 5 with ours, and survival."""
-    whole = paths[paths["ability"] == kept.ALL].assign(billions=lambda rows: rows["model"].map(settings.sizes))
-    sized = whole.dropna(subset=["billions"])
-    last = sized[sized["edits"] == sized["edits"].max()] if sized["model"].nunique() > 1 else sized.head(0)
+    """Draw the paper's Figures 4 and 5 with this run's results, and the survival curve."""
+    overall = paths[paths["ability"] == kept.ALL].assign(billions=lambda rows: rows["model"].map(settings.sizes))
+    sized_models = overall.dropna(subset=["billions"])
+    endpoints = (
+        sized_models[sized_models["edits"] == sized_models["edits"].max()]
+        if sized_models["model"].nunique() > 1
+        else sized_models.head(0)
+    )
     return (
         figures.kinds_figure(paths),
-        drawn.scale_figure(last, paper2.scale()),
+        drawn.scale_figure(endpoints, paper2.scale()),
         drawn.survival_figure(curve),
     )
 
 
 def draw_held(
-    edits: pd.DataFrame, known: pd.DataFrame, frontier: pd.DataFrame, forgetting: pd.DataFrame
+    edits: pd.DataFrame, knowledge: pd.DataFrame, frontier: pd.DataFrame, forgetting_table: pd.DataFrame
 ) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
-    """All edits so far, facts never edited, both together, and the age of an edit."""
+    """Draw edit retention, knowledge retention, the frontier of both, and forgetting by the age of an edit."""
     return (
         figures.held_figure(edits[~edits["metric"].isin(held.ON_ALL_PROMPTS.values())]),
-        figures.retention_figure(known),
+        figures.retention_figure(knowledge),
         drawn.frontier_figure(frontier),
-        figures.forgetting_figure(forgetting),
+        figures.forgetting_figure(forgetting_table),
     )
 
 
 def draw_drift(drift: pd.DataFrame) -> go.Figure:
-    """How far weights have moved: of each layer its most moved part, over orders."""
+    """Draw the drift of weights: the most changed part of each layer, averaged over orders."""
     by = ["model", "method", "edits", "layer"]
-    most = drift.groupby([*by, "order"], sort=False)["relative"].max().reset_index()
-    means = most.groupby(by, sort=False)["relative"].mean().reset_index()
+    maxima = drift.groupby([*by, "order"], sort=False)["relative"].max().reset_index()
+    means = maxima.groupby(by, sort=False)["relative"].mean().reset_index()
     return drawn.drift_figure(means.rename(columns={"relative": "value"}))
 
 
 def write_page(
     abilities: pd.DataFrame,
     comparisons: pd.DataFrame,
-    kept: pd.DataFrame,
+    ability_retention: pd.DataFrame,
     lifetimes: pd.DataFrame,
-    held: pd.DataFrame,
-    retention: pd.DataFrame,
+    edit_retention: pd.DataFrame,
+    knowledge_retention: pd.DataFrame,
     benchmarks: pd.DataFrame,
     failed_items: pd.DataFrame,
     runs: list[dict[str, Any]],
     settings: Damage,
     **figures: go.Figure,
 ) -> str:
-    """The page; figures come by the names of their data sets."""
+    """Return the page as one HTML document. Figures are keyword arguments under the names of their datasets."""
     return render(
         ManyEdits(
             abilities=abilities,
             comparisons=comparisons,
-            kept=kept,
+            kept=ability_retention,
             lifetimes=lifetimes,
-            held=held,
-            retention=retention,
+            held=edit_retention,
+            retention=knowledge_retention,
             benchmarks=benchmarks,
             failed_items=failed_items,
             runs=runs,

@@ -1,4 +1,4 @@
-"""The graph of damage: collect the models, estimate, draw, write the page."""
+"""Pipeline of damage: collects the models' tables, estimates, draws and writes the page."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ COLLECTED = {
 
 
 def create_pipeline(models: Sequence[str]) -> Pipeline:
-    """What many edits cost, of all models together.
+    """Create the analysis of sequential editing of all models together.
 
     Args:
         models: Names of the models; ``<model>_documents``, ``_benchmarks``, ``_sequence_answers``,
             ``_sequence_scores``, ``_sequence_failed_items``, ``_drift`` and ``_sequence_run`` are
             inputs, beside ``params:damage``.
     """
-    return Pipeline([*_collecting(models), *_estimating(), *_drawing(), *_reporting()], tags=[TAG])
+    return Pipeline([*_collect_nodes(models), *_estimate_nodes(), *_draw_nodes(), *_report_nodes()], tags=[TAG])
 
 
-def _collecting(models: Sequence[str]) -> list[Node]:
+def _collect_nodes(models: Sequence[str]) -> list[Node]:
     def of(table: str) -> list[str]:
         return [f"{model}_{table}" for model in models]
 
     return [
-        *(Node(collect, of(own), whole, name=f"collect_{whole}") for own, whole in COLLECTED.items()),
+        *(Node(collect, of(source), name, name=f"collect_{name}") for source, name in COLLECTED.items()),
         Node(nodes.collect_benchmarks(models), of("benchmarks"), "sequence_benchmarks", name="collect_benchmarks"),
         Node(collect_runs, of("sequence_run"), "sequence_runs", name="collect_sequence_runs"),
     ]
 
 
-def _estimating() -> list[Node]:
+def _estimate_nodes() -> list[Node]:
     return [
         Node(
             nodes.estimate_abilities,
@@ -76,7 +76,7 @@ def _estimating() -> list[Node]:
     ]
 
 
-def _drawing() -> list[Node]:
+def _draw_nodes() -> list[Node]:
     return [
         Node(
             nodes.draw_abilities,
@@ -100,14 +100,14 @@ def _drawing() -> list[Node]:
     ]
 
 
-def _reporting() -> list[Node]:
+def _report_nodes() -> list[Node]:
     inputs = {
         "abilities": "ability_paths",
         "comparisons": "ability_comparisons",
-        "kept": "kept_paths",
+        "ability_retention": "kept_paths",
         "lifetimes": "lifetimes",
-        "held": "held_paths",
-        "retention": "retention_paths",
+        "edit_retention": "held_paths",
+        "knowledge_retention": "retention_paths",
         "benchmarks": "sequence_benchmarks",
         "failed_items": "sequence_failed_items",
         "runs": "sequence_runs",

@@ -1,4 +1,4 @@
-"""Edit: facts to edits, one file each; before them, once a model, the corpus and what a method prepares."""
+"""Edit: makes the edits of facts, one file each, after the model's corpus and the artefact that a method prepares."""
 
 from edit_robustness.pipelines.edit.pipeline import (
     create_corpus_pipeline,

@@ -1,7 +1,7 @@
-"""Nodes of edit. Each fills a folder of fingerprinted files, and makes only what is not there yet.
+"""Nodes of edit. Each fills a folder of fingerprinted files, and makes only those that are missing or outdated.
 
-What cannot be prepared or edited lands with the reason: a method that cannot be prepared loses all its edits, a fact
-whose edit fails only its own.
+What fails is stored with the reason. If a method's artefact fails, all its edits fail; a failed edit affects only its
+own fact.
 """
 
 import logging
@@ -39,33 +39,36 @@ _NO_NUMBERS = "the unedited model's numbers are not finite"
 
 
 def write_corpus_with(need: TextNeed) -> Callable[..., Landing]:
-    """The node that brings the corpus of a model: the catalog's texts, or texts that the model writes.
+    """Return the node that provides the corpus of a model: the catalog's texts, or texts that the model generates.
 
     Args:
         need: How much text the methods of the run read. Of a corpus that the catalog makes smaller, more is written.
     """
 
     def write_corpus(
-        lm: LanguageModel, corpus_source: CorpusSource, stored: Mapping[str, str], facts: pd.DataFrame | None = None
+        lm: LanguageModel, corpus_source: CorpusSource, inventory: Mapping[str, str], facts: pd.DataFrame | None = None
     ) -> Landing:
-        """Write what is missing; with `facts`, once it is known that some can be used."""
-        source = _large_enough(lm.name, corpus_source, need)
+        """Write the corpus if it is missing.
+
+        The input `facts` only makes the node run after the facts are validated.
+        """
+        source = _enlarge(lm.name, corpus_source, need)
         name = fingerprint(FORMAT, source, None if source.texts else lm.fingerprint)
         yield Manifest({_KEY: name})
-        if stored.get(_KEY) == name:
+        if inventory.get(_KEY) == name:
             return
 
         def write(_: Sequence[str]) -> Iterator[list[str]]:
-            yield list(source.texts) or (_written(lm, source) if lm.finite else [])
+            yield list(source.texts) or (_write_texts(lm, source) if lm.finite else [])
 
-        for one in attempts([_KEY], write, f"{lm.name}: writing a corpus"):
-            yield one.stored(name, stage="write corpus")
+        for attempt in attempts([_KEY], write, f"{lm.name}: writing a corpus"):
+            yield attempt.stored(name, stage="write corpus")
 
     return write_corpus
 
 
-def _large_enough(model: str, source: CorpusSource, need: TextNeed) -> CorpusSource:
-    """Return how the corpus is written: with as many texts as the catalog says, or as many as the methods read."""
+def _enlarge(model: str, source: CorpusSource, need: TextNeed) -> CorpusSource:
+    """Return the corpus source with at least as many texts as the methods read."""
     number = max(-(-need.tokens // source.tokens) if source.tokens else 0, need.texts)
     if source.texts or number <= source.number:
         return source
@@ -76,232 +79,238 @@ def _large_enough(model: str, source: CorpusSource, need: TextNeed) -> CorpusSou
     return replace(source, number=number)
 
 
-def _written(lm: LanguageModel, source: CorpusSource) -> list[str]:
-    """Texts that the model writes; where some end early, more of them, until all tokens are there."""
+def _write_texts(lm: LanguageModel, source: CorpusSource) -> list[str]:
+    """Generate texts with the model. If some end early, generate more until the number of tokens is reached."""
     texts: list[str] = []
-    wanted, missing = source.number * source.tokens, source.number
-    for more in range(_ROUNDS):
+    n_tokens, n_texts = source.number * source.tokens, source.number
+    for round_number in range(_ROUNDS):
         texts += written_texts(
             lm,
-            texts=missing,
+            texts=n_texts,
             tokens=source.tokens,
-            seed=source.seed + more,
+            seed=source.seed + round_number,
             progress=lambda batches: track(batches, f"{lm.name}: writing a corpus", len(batches)),
         )
-        lacking = wanted - count_tokens(lm, texts, wanted)
-        if lacking <= 0:
+        shortage = n_tokens - count_tokens(lm, texts, n_tokens)
+        if shortage <= 0:
             break
-        missing = -(-lacking // source.tokens) + 1
+        n_texts = -(-shortage // source.tokens) + 1
     return texts
 
 
 def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:
-    """The node that prepares one method; kedro validates its hyperparameters by the annotation.
+    """Return the node that prepares one method; Kedro validates its hyperparameters by the annotation.
 
-    What learns from facts depends on which facts are edited: under a `purpose` it has a file of its own, so that
-    neither purpose makes the other's anew.
+    An artefact that depends on facts depends on which facts are edited. With a `purpose` it has its own file, so that
+    single and sequential editing do not overwrite each other's.
     """
     method_class = METHODS[name]
     key = f"{name}.{purpose}" if purpose and "facts" in method_class.learns_from else name
 
     def prepare(
         lm: LanguageModel,
-        stored: Mapping[str, str],
+        inventory: Mapping[str, str],
         method: method_class,  # type: ignore[valid-type]
         moments: Mapping[str, Stored[Prepared]] | None = None,
-        unfinished: Mapping[str, Stored[Prepared]] | None = None,
+        training_states: Mapping[str, Stored[Prepared]] | None = None,
         **sources: Any,
     ) -> Landing:
         # kedro streams only functions that are generators themselves
-        yield from _prepared(lm, stored, method, key, sources, moments or {}, unfinished or {})
+        yield from _prepare(lm, inventory, method, key, sources, moments or {}, training_states or {})
 
     return prepare
 
 
 def take_moments(
-    lm: LanguageModel, stored: Mapping[str, str], corpus: Mapping[str, Stored[list[str]]], *methods: Method
+    lm: LanguageModel, inventory: Mapping[str, str], corpus: Mapping[str, Stored[list[str]]], *methods: Method
 ) -> Landing:
-    """The second moments of the keys that these methods need: one pass over the corpus for all sites, a file a site.
+    """Compute the second moments of keys that these methods need: one pass over the corpus, one file per site.
 
-    Where they cannot be taken they land with the reason, which fails the methods that need them.
+    If they cannot be computed, the reason is stored, and the methods that need them fail.
     """
     texts = tuple(corpus[_KEY].read() or ())
-    asked = sorted({one for method in methods for one in _moments_of(method)}) if lm.finite else []
+    needs = sorted({need for method in methods for need in _list_moments(method)}) if lm.finite else []
     common = (FORMAT, lm.fingerprint, texts)
-    wanted = Manifest({one.key: fingerprint(*common, one.key) for one in asked})
-    yield wanted
-    due = {one.key: one for one in asked if stored.get(one.key) != wanted[one.key]}
-    what = f"{lm.name}: second moments of keys"
+    manifest = Manifest({need.key: fingerprint(*common, need.key) for need in needs})
+    yield manifest
+    pending_needs = {need.key: need for need in needs if inventory.get(need.key) != manifest[need.key]}
+    label = f"{lm.name}: second moments of keys"
 
     def take(keys: Sequence[str]) -> Iterator[Prepared]:
-        _require_made(corpus[_KEY])
-        own = [due[key].site for key in keys]
-        taken = second_moments(
-            lm, texts, own, tokens=due[keys[0]].tokens, progress=lambda batches: track(batches, what, len(batches))
+        _require_results(corpus[_KEY])
+        sites = [pending_needs[key].site for key in keys]
+        matrices = second_moments(
+            lm,
+            texts,
+            sites,
+            tokens=pending_needs[keys[0]].tokens,
+            progress=lambda batches: track(batches, label, len(batches)),
         )
-        yield from (Prepared({_KEY: taken[site]}) for site in own)
+        yield from (Prepared({_KEY: matrices[site]}) for site in sites)
 
-    for tokens in sorted({one.tokens for one in due.values()}):
-        for attempt in attempts([key for key, one in due.items() if one.tokens == tokens], take, what):
-            yield attempt.stored(wanted[attempt.key], stage="take moments")
+    for tokens in sorted({need.tokens for need in pending_needs.values()}):
+        for attempt in attempts([key for key, need in pending_needs.items() if need.tokens == tokens], take, label):
+            yield attempt.stored(manifest[attempt.key], stage="take moments")
 
 
 @dataclass(frozen=True, order=True)
 class _Moments:
-    """The second moments of the keys at one site, over so many tokens."""
+    """Need for the second moments of keys at one site, over a number of tokens."""
 
     site: Site
     tokens: int
 
     @property
     def key(self) -> str:
-        """The name of their file."""
+        """Return the name of the file."""
         return f"{self.site}.{self.tokens}"
 
 
-def _moments_of(method: Method) -> list[_Moments]:
-    """The moments that a method reads."""
+def _list_moments(method: Method) -> list[_Moments]:
+    """Return the second moments that a method reads."""
     return [_Moments(site, method.settings()["mom2_tokens"]) for site in method.key_sites]
 
 
 def edit_with(name: str) -> Callable[..., Landing]:
-    """The node that edits with one method; kedro validates its hyperparameters by the annotation."""
+    """Return the node that edits with one method; Kedro validates its hyperparameters by the annotation."""
     method_class = METHODS[name]
 
     def edit(
         lm: LanguageModel,
         sampled_facts: pd.DataFrame,
-        stored: Mapping[str, str],
+        inventory: Mapping[str, str],
         method: method_class,  # type: ignore[valid-type]
-        prepared: Mapping[str, Stored[Prepared]] | None = None,
+        artefacts: Mapping[str, Stored[Prepared]] | None = None,
     ) -> Landing:
-        yield from _edits(lm, sampled_facts, stored, method, (prepared or {}).get(name, Stored.of("", Prepared())))
+        yield from _make_edits(
+            lm, sampled_facts, inventory, method, (artefacts or {}).get(name, Stored.of("", Prepared()))
+        )
 
     return edit
 
 
-def _prepared(
+def _prepare(
     lm: LanguageModel,
-    stored: Mapping[str, str],
+    inventory: Mapping[str, str],
     method: Method,
     key: str,
     sources: Mapping[str, Any],
     moments: Mapping[str, Stored[Prepared]],
-    unfinished: Mapping[str, Stored[Prepared]],
+    training_states: Mapping[str, Stored[Prepared]],
 ) -> Landing:
-    corpus = _corpus(**sources)
+    corpus = _read_corpus(**sources)
     # the moments follow from the texts, the model and the hyperparameters
-    learnt = (corpus.texts, corpus.facts, corpus.relations)
-    wanted = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, learnt)
-    yield Manifest({key: wanted})
-    if stored.get(key) == wanted:
+    sources_key = (corpus.texts, corpus.facts, corpus.relations)
+    name = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, sources_key)
+    yield Manifest({key: name})
+    if inventory.get(key) == name:
         return
     try:
-        yield from _pieces(lm, method, key, corpus, wanted, sources, moments, unfinished)
+        yield from _prepare_parts(lm, method, key, corpus, name, sources, moments, training_states)
     except Exception as error:  # noqa: BLE001 - whatever a method raises must lose its own cell alone
         report_failure(f"{lm.name}: {method.name}", "preparing", error)
-        yield {key: Stored.lost(wanted, reason_of(error), stage="prepare")}
+        yield {key: Stored.lost(name, reason_of(error), stage="prepare")}
 
 
-def _pieces(
+def _prepare_parts(
     lm: LanguageModel,
     method: Method,
     key: str,
     corpus: Corpus,
-    wanted: str,
+    name: str,
     sources: Mapping[str, Any],
     moments: Mapping[str, Stored[Prepared]],
-    unfinished: Mapping[str, Stored[Prepared]],
+    training_states: Mapping[str, Stored[Prepared]],
 ) -> Landing:
     if not lm.finite:
         raise Unsolvable(_NO_NUMBERS)
-    _require_made(*(sources.get("corpus") or {}).values())
-    own = {one.site: moments[one.key] for one in _moments_of(method) if moments}
-    _require_made(*own.values())
-    corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in own.items()})
-    begun = unfinished.get(_begun(key))
-    about = {"environment": lm.environment, **from_stale(*own.values(), *([begun] if begun else []))}
+    _require_results(*(sources.get("corpus") or {}).values())
+    site_moments = {need.site: moments[need.key] for need in _list_moments(method) if moments}
+    _require_results(*site_moments.values())
+    corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in site_moments.items()})
+    state = training_states.get(_state_key(key))
+    header = {"environment": lm.environment, **from_stale(*site_moments.values(), *([state] if state else []))}
     if isinstance(method, Trained):
-        yield from _trained(lm, method, key, corpus, wanted, begun, about)
+        yield from _train(lm, method, key, corpus, name, state, header)
     else:
-        yield {key: Stored.of(wanted, method.prepare(lm, corpus), **about)}
+        yield {key: Stored.of(name, method.prepare(lm, corpus), **header)}
 
 
-def _begun(key: str) -> str:
-    """The name of the file of a training that is not finished."""
+def _state_key(key: str) -> str:
+    """Return the name of the file with the last state of an interrupted training."""
     return f"{key}.unfinished"
 
 
-def _require_made(*items: Stored[Any]) -> None:
-    """Refuse to go on from what could not be made."""
+def _require_results(*items: Stored[Any]) -> None:
+    """Raise `Unsolvable` if an input failed."""
     for item in items:
         if item.failed:
             raise Unsolvable(item.failed)
 
 
-def _trained(
+def _train(
     lm: LanguageModel,
     method: Trained,
     key: str,
     corpus: Corpus,
-    wanted: str,
-    begun: Stored[Prepared] | None,
-    about: Mapping[str, Any],
+    name: str,
+    saved_state: Stored[Prepared] | None,
+    header: Mapping[str, Any],
 ) -> Landing:
-    """Each state of the training replaces the one before; the last is the artefact."""
-    started = begun.read() if begun is not None and begun.fingerprint == wanted else None
-    states = method.train(lm, corpus, start=started)
+    """Yield each training state, which replaces the one before, and at the end the artefact."""
+    start = saved_state.read() if saved_state is not None and saved_state.fingerprint == name else None
+    states = method.train(lm, corpus, start=start)
     state = next(states)
     for later in states:
-        yield {_begun(key): Stored.of(wanted, state, **about)}
+        yield {_state_key(key): Stored.of(name, state, **header)}
         state = later
-    yield {key: Stored.of(wanted, state, **about)}
-    yield {_begun(key): None}
+    yield {key: Stored.of(name, state, **header)}
+    yield {_state_key(key): None}
 
 
-def _edits(
+def _make_edits(
     lm: LanguageModel,
     sampled_facts: pd.DataFrame,
-    stored: Mapping[str, str],
+    inventory: Mapping[str, str],
     method: Method,
-    prepared: Stored[Prepared],
+    preparation: Stored[Prepared],
 ) -> Landing:
     facts = facts_from_table(sampled_facts)
-    common = (FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, prepared))
-    wanted = Manifest({fact.id: fingerprint(*common, fact) for fact in facts})
-    yield wanted
-    missing = [fact for fact in facts if stored.get(fact.id) != wanted[fact.id]]
-    if not missing:
+    common = (FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, preparation))
+    manifest = Manifest({fact.id: fingerprint(*common, fact) for fact in facts})
+    yield manifest
+    missing_facts = [fact for fact in facts if inventory.get(fact.id) != manifest[fact.id]]
+    if not missing_facts:
         return
-    if prepared.failed:
-        yield from lose_all({fact.id: wanted[fact.id] for fact in missing}, prepared)
+    if preparation.failed:
+        yield from lose_all({fact.id: manifest[fact.id] for fact in missing_facts}, preparation)
         return
-    by_id, artefact = {fact.id: fact for fact in missing}, prepared.read()
+    by_id, artefact = {fact.id: fact for fact in missing_facts}, preparation.read()
 
     def make(keys: Sequence[str]) -> Iterator[Edit]:
         return method.edit_each(lm, [by_id[key] for key in keys], prepared=artefact)
 
-    what = f"{lm.name}: {method.name} edits"
-    for one in track(attempts(list(by_id), make, what, check=refuse_not_finite), what, len(missing)):
-        about = {
-            "seconds": round(one.seconds, 3),
+    label = f"{lm.name}: {method.name} edits"
+    for attempt in track(attempts(list(by_id), make, label, check=refuse_not_finite), label, len(missing_facts)):
+        header = {
+            "seconds": round(attempt.seconds, 3),
             "environment": lm.environment,
-            **figures_of(prepared),
-            **from_stale(prepared),
+            **figures_of(preparation),
+            **from_stale(preparation),
         }
-        yield one.stored(wanted[one.key], about, fact_id=one.key)
+        yield attempt.stored(manifest[attempt.key], header, fact_id=attempt.key)
 
 
-def _corpus(
+def _read_corpus(
     corpus: Mapping[str, Stored[list[str]]] | None = None,
     facts: pd.DataFrame | None = None,
     sampled_facts: pd.DataFrame | None = None,
     raw_relations: dict | None = None,
 ) -> Corpus:
-    """The parts of a corpus that a method asked for; no fact in it shares a subject with the facts of this run."""
+    """Return the parts of a corpus that a method needs, without facts about subjects that this run edits."""
     texts = tuple(corpus[_KEY].read() or ()) if corpus else ()
     if facts is None or sampled_facts is None:
         return Corpus(texts)
-    edited = set(sampled_facts["subject"])
-    pool = tuple(fact for fact in facts_from_table(facts) if fact.subject not in edited)
+    subjects = set(sampled_facts["subject"])
+    pool = tuple(fact for fact in facts_from_table(facts) if fact.subject not in subjects)
     return Corpus(texts, pool, read_relations(raw_relations or {}).relations)

@@ -1,4 +1,4 @@
-"""The graph of edit: the corpus and its statistics, once a model; preparing and editing, for each method."""
+"""Pipelines of edit: the corpus and its statistics once per model; preparing and editing for each method."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ _SOURCES = {
 
 
 def create_corpus_pipeline(methods: Sequence[str], model: str, need: TextNeed | None = None) -> Pipeline:
-    """The model's running text, and the second moments of the keys that the methods ask for.
+    """Create the pipeline for the model's corpus and the second moments of keys that the methods need.
 
     Args:
         methods: Rows of METHODS.
@@ -26,19 +26,19 @@ def create_corpus_pipeline(methods: Sequence[str], model: str, need: TextNeed | 
         need: How much text the methods of all pipelines read, so that they share one corpus.
     """
     inputs = ["language_model", "corpus_source", "facts"]
-    writing = resuming(write_corpus_with(need or TextNeed()), stored=fingerprints)
-    nodes = [Node(writing, inputs, "corpus", name="write_corpus", tags=["gpu"])]
-    if asking := [method for method in methods if "moments" in METHODS[method].learns_from]:
-        settings = [f"params:methods.{method}.{model}" for method in asking]
+    write = resuming(write_corpus_with(need or TextNeed()), inventory=fingerprints)
+    nodes = [Node(write, inputs, "corpus", name="write_corpus", tags=["gpu"])]
+    if moment_methods := [method for method in methods if "moments" in METHODS[method].learns_from]:
+        settings = [f"params:methods.{method}.{model}" for method in moment_methods]
         inputs = ["language_model", "corpus", *settings]
         nodes.append(
-            Node(resuming(take_moments, stored=fingerprints), inputs, "moments", name="take_moments", tags=["gpu"])
+            Node(resuming(take_moments, inventory=fingerprints), inputs, "moments", name="take_moments", tags=["gpu"])
         )
     return Pipeline(nodes)
 
 
 def create_pipeline(method: str, model: str) -> Pipeline:
-    """Facts to edits with one method, after what it prepares.
+    """Create the pipeline from facts to edits with one method, after the artefact that it prepares.
 
     Args:
         method: Row of METHODS.
@@ -50,13 +50,13 @@ def create_pipeline(method: str, model: str) -> Pipeline:
         "sampled_facts": "sampled_facts",
     }
     if METHODS[method].learns_from:
-        inputs["prepared"] = "prepared"
-    editing = Node(resuming(edit_with(method), stored=fingerprints), inputs, "edits", name="edit", tags=["gpu"])
-    return create_preparing_pipeline(method, model) + Pipeline([editing])
+        inputs["artefacts"] = "prepared"
+    edit_node = Node(resuming(edit_with(method), inventory=fingerprints), inputs, "edits", name="edit", tags=["gpu"])
+    return create_preparing_pipeline(method, model) + Pipeline([edit_node])
 
 
 def create_preparing_pipeline(method: str, model: str, purpose: str = "") -> Pipeline:
-    """What one method prepares; no node where that is nothing.
+    """Create the pipeline that prepares one method; it is empty if the method prepares nothing.
 
     Args:
         method: Row of METHODS.
@@ -67,8 +67,8 @@ def create_preparing_pipeline(method: str, model: str, purpose: str = "") -> Pip
         return Pipeline([])
     sources = {name: dataset for part in parts for name, dataset in _SOURCES[part].items()}
     hyperparameters = f"params:methods.{method}.{model}"
-    preparing = {"lm": "language_model", "method": hyperparameters, **sources}
+    inputs = {"lm": "language_model", "method": hyperparameters, **sources}
     # a training that was interrupted goes on from its last state
-    begun = {"unfinished": items} if issubclass(METHODS[method], Trained) else {}
-    function = resuming(prepare_with(method, purpose), stored=fingerprints, **begun)
-    return Pipeline([Node(function, preparing, "prepared", name="prepare", tags=["gpu"])])
+    readers = {"training_states": items} if issubclass(METHODS[method], Trained) else {}
+    function = resuming(prepare_with(method, purpose), inventory=fingerprints, **readers)
+    return Pipeline([Node(function, inputs, "prepared", name="prepare", tags=["gpu"])])

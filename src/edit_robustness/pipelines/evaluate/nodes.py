@@ -1,4 +1,4 @@
-"""Nodes of evaluate. Answers land one file an edit, so that a killed run goes on after the last one."""
+"""Nodes of evaluate. Answers are stored one file per edit, so an interrupted run resumes after the last one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -29,34 +29,35 @@ def evaluate(
     lm: LanguageModel,
     edits: Mapping[str, Stored[Edit]],
     probes: pd.DataFrame,
-    stored: Mapping[str, str],
+    inventory: Mapping[str, str],
     decoding: Decoding,
-    prepared: Mapping[str, Stored[Prepared]] | None = None,
-    checked: Any = None,
+    artefacts: Mapping[str, Stored[Prepared]] | None = None,
+    check_record: Any = None,
 ) -> Landing:
-    """Ask every probe under its edit; answers that are there already are not asked again.
+    """Ask every probe under its edit. Existing answers are not recomputed, and facts whose edit failed are not asked.
 
-    Facts whose edit could not be made are not asked.
-
-    `prepared` holds what the method prepared, where its edits cannot be applied without it; `checked` says that all
+    `artefacts` contains the method's artefact if its edits need it. `check_record` is the result of the check that all
     prompts fit into the context.
     """
-    own: dict[str, list[Probe]] = {key: [] for key in made(edits)}
+    fact_probes: dict[str, list[Probe]] = {key: [] for key in made(edits)}
     for probe in probes_from_table(probes):
-        if probe.fact_id in own or probe.fact_id not in edits:
-            own[probe.fact_id].append(probe)
-    artefact = next((item.read() for item in (prepared or {}).values()), NOTHING)
-    yield from answers_under(lm, edits, own, stored, decoding, f"{lm.name}: asking", artefact)
+        if probe.fact_id in fact_probes or probe.fact_id not in edits:
+            fact_probes[probe.fact_id].append(probe)
+    artefact = next((item.read() for item in (artefacts or {}).values()), NOTHING)
+    yield from answers_under(lm, edits, fact_probes, inventory, decoding, f"{lm.name}: asking", artefact)
 
 
 def gather_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
-    """The node that makes one table of the answers of these methods."""
+    """Return the node that joins the answers of these methods into one table."""
 
     def gather(lm: LanguageModel, decoding: Decoding, *answers: Mapping[str, Stored[list[Answer]]]) -> pd.DataFrame:
-        how = decoding.described(lm)
+        decoding_label = decoding.described(lm)
         tables = [
             answers_to_table(
-                [a for item in made(items).values() for a in item.read()], model=lm.name, method=method, decoding=how
+                [answer for item in made(items).values() for answer in item.read()],
+                model=lm.name,
+                method=method,
+                decoding=decoding_label,
             )
             for method, items in zip(methods, answers, strict=True)
         ]
@@ -65,28 +66,33 @@ def gather_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
     return gather
 
 
-def judge_each(answers: pd.DataFrame, judge: Speaker, stored: Mapping[str, str]) -> Landing:
-    """Ask the judge about the answers under each edit; what it was asked before is not asked again."""
-    together = _judged_together(answers)
-    shown = {key: conversations(rows) for key, rows in together.items()}
-    wanted = Manifest({key: fingerprint(FORMAT, judge.fingerprint, turns) for key, turns in shown.items()})
-    yield wanted
-    missing, what = wanted.missing(stored), f"{judge.name}: judging"
+def judge_each(answers: pd.DataFrame, judge: Speaker, inventory: Mapping[str, str]) -> Landing:
+    """Ask the judge about the answers under each edit. Existing replies are not recomputed."""
+    groups = _group_judged(answers)
+    questions = {key: conversations(rows) for key, rows in groups.items()}
+    manifest = Manifest({key: fingerprint(FORMAT, judge.fingerprint, turns) for key, turns in questions.items()})
+    yield manifest
+    missing_keys, label = manifest.missing(inventory), f"{judge.name}: judging"
 
     def make(keys: Sequence[str]) -> Iterator[list[str]]:
-        return (judge.replies(shown[key]) for key in keys)
+        return (judge.replies(questions[key]) for key in keys)
 
-    for one in track(attempts(missing, make, what, batched=False, patience=PATIENCE), what, len(missing)):
-        owner = {name: str(together[one.key][name].iloc[0]) for name in _OWNER}
-        yield one.stored(wanted[one.key], {"judge": judge.name, **owner}, **owner)
+    for attempt in track(
+        attempts(missing_keys, make, label, batched=False, patience=PATIENCE), label, len(missing_keys)
+    ):
+        owner = {name: str(groups[attempt.key][name].iloc[0]) for name in _OWNER}
+        yield attempt.stored(manifest[attempt.key], {"judge": judge.name, **owner}, **owner)
 
 
-def read_judgements(answers: pd.DataFrame, judged: Mapping[str, Stored[list[str]]]) -> pd.DataFrame:
-    """The verdicts in the judge's replies; an answer that the judge could not be asked about has an empty reply."""
-    name = next((item.header["judge"] for item in made(judged).values()), "")
+def read_judgements(answers: pd.DataFrame, replies: Mapping[str, Stored[list[str]]]) -> pd.DataFrame:
+    """Read the verdicts from the judge's replies.
+
+    An answer that the judge could not be asked about has an empty reply.
+    """
+    name = next((item.header["judge"] for item in made(replies).values()), "")
     tables = [
-        judgements_table(rows, [""] * len(rows) if judged[key].failed else judged[key].read(), name)
-        for key, rows in _judged_together(answers).items()
+        judgements_table(rows, [""] * len(rows) if replies[key].failed else replies[key].read(), name)
+        for key, rows in _group_judged(answers).items()
     ]
     return pd.concat([judgements_table(answers.head(0), [], ""), *tables], ignore_index=True)
 
@@ -95,36 +101,43 @@ _OWNER = ["method", "fact_id"]
 """Answers that a judge is asked about together share these."""
 
 
-def _judged_together(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    asked = answers[is_judged(answers)]
-    return {f"{method}/{fact}": rows for (method, fact), rows in asked.groupby(_OWNER, sort=False)}
+def _group_judged(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    judged_rows = answers[is_judged(answers)]
+    return {f"{method}/{fact}": rows for (method, fact), rows in judged_rows.groupby(_OWNER, sort=False)}
 
 
 def score(answers: pd.DataFrame, judgements: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Every metric of every answer; what lacks the unedited model's answer to compare with has missing values."""
+    """Compute every metric of every answer.
+
+    Metrics that need a missing answer of the unedited model are missing values.
+    """
     check_answers(answers)
     return score_answers(answers, judgements=judgements, unedited_required=False)
 
 
 def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any], pd.DataFrame]]:
-    """The node that says what was run (model, methods with hyperparameters and costs, versions), and what failed."""
+    """Return the node that records the run (model, hyperparameters, costs, versions) and lists what failed."""
 
     def describe(
         lm: LanguageModel, sampled_facts: pd.DataFrame, used_defaults: Mapping[str, Any] | None = None, **cells: Any
     ) -> tuple[dict[str, Any], pd.DataFrame]:
         edits, answers, settings = (
-            {method: cells[f"{method}_{what}"] for method in methods} for what in ("edits", "answers", "settings")
+            {method: cells[f"{method}_{suffix}"] for method in methods} for suffix in ("edits", "answers", "settings")
         )
-        used = {name: own.settings() for name, own in settings.items()}
+        settings_used = {name: method_items.settings() for name, method_items in settings.items()}
         record = {
-            **run_record(lm, used, edits, _PACKAGES, answers.values()),
-            "probes_per_second": {lm.name: {name: _speed(own) for name, own in answers.items()}},
+            **run_record(lm, settings_used, edits, _PACKAGES, answers.values()),
+            "probes_per_second": {
+                lm.name: {name: _compute_speed(method_items) for name, method_items in answers.items()}
+            },
             "used_defaults": {lm.name: (used_defaults or {}).get(lm.name, {})},
             "n_facts": len(sampled_facts),
         }
-        shared = [("", stage, cells.get(folder)) for folder, stage in SHARED.items()]
-        own = [(name, stage, folder[name]) for name in methods for stage, folder in (("edit", edits), ("ask", answers))]
-        return record, failed_table(lm.name, [*shared, *own])
+        shared_folders = [("", stage, cells.get(folder)) for folder, stage in SHARED.items()]
+        method_items = [
+            (name, stage, folder[name]) for name in methods for stage, folder in (("edit", edits), ("ask", answers))
+        ]
+        return record, failed_table(lm.name, [*shared_folders, *method_items])
 
     return describe
 
@@ -140,8 +153,8 @@ SHARED = {
 """Folders of a model that belong to no method, and what fills them."""
 
 
-def _speed(answers: Mapping[str, Stored[list[Answer]]]) -> float | None:
-    """Probes a second, both protocols, of those answers whose time was taken."""
-    timed = [item.header for item in answers.values() if "seconds" in item.header]
-    seconds = sum(header["seconds"] for header in timed)
-    return sum(header["probes"] for header in timed) / seconds if seconds else None
+def _compute_speed(answers: Mapping[str, Stored[list[Answer]]]) -> float | None:
+    """Compute probes per second over both protocols, for the answers that have a time."""
+    headers = [item.header for item in answers.values() if "seconds" in item.header]
+    seconds = sum(header["seconds"] for header in headers)
+    return sum(header["probes"] for header in headers) / seconds if seconds else None

@@ -1,4 +1,4 @@
-"""The graph of evaluate: the answers under each method, and their scores."""
+"""Pipelines of evaluate: the answers under each method, and their scores."""
 
 from collections.abc import Sequence
 
@@ -12,59 +12,63 @@ _DECODING = "params:decoding"
 
 
 def create_pipeline(method: str) -> Pipeline:
-    """Edits and probes of one method to answers."""
+    """Create the pipeline from the edits and probes of one method to answers."""
     inputs = {
         "lm": "language_model",
         "edits": "edits",
         "probes": "probes",
         "decoding": _DECODING,
-        "checked": "fitting",
-        **({"prepared": "prepared"} if METHODS[method].edits_need_prepared else {}),
+        "check_record": "fitting",
+        **({"artefacts": "prepared"} if METHODS[method].edits_need_prepared else {}),
     }
-    asking = resuming(nodes.evaluate, stored=fingerprints)
-    return Pipeline([Node(asking, inputs, "answers", name="evaluate", tags=["gpu"])])
+    ask = resuming(nodes.evaluate, inventory=fingerprints)
+    return Pipeline([Node(ask, inputs, "answers", name="evaluate", tags=["gpu"])])
 
 
 def create_scoring_pipeline(
-    methods: Sequence[str], model: str, *, judged: bool = False, written: bool = False
+    methods: Sequence[str], model: str, *, with_judge: bool = False, with_writer: bool = False
 ) -> Pipeline:
-    """The answers of all methods of one model to tables.
+    """Create the pipeline from the answers of all methods of one model to tables.
 
     Args:
         methods: Rows of METHODS.
         model: Whose hyperparameters are meant.
-        judged: Whether a judge reads the answers, too.
-        written: Whether a writer makes the wordings.
+        with_judge: Whether a judge rates the answers.
+        with_writer: Whether a writer generates the wordings.
     """
     answers = [f"{method}_answers" for method in methods]
-    left_out = {"judged": judged, "written": written}
-    about = {
+    switches = {"judged": with_judge, "written": with_writer}
+    inputs = {
         "lm": "language_model",
         "sampled_facts": "sampled_facts",
         "used_defaults": "params:used_defaults",
-        **{name: name for name in nodes.SHARED if left_out.get(name, True)},
-        **{f"{method}_{what}": f"{method}_{what}" for method in methods for what in ("edits", "answers")},
+        **{name: name for name in nodes.SHARED if switches.get(name, True)},
+        **{f"{method}_{suffix}": f"{method}_{suffix}" for method in methods for suffix in ("edits", "answers")},
         **{f"{method}_settings": f"params:methods.{method}.{model}" for method in methods},
     }
     return Pipeline(
         [
             Node(nodes.gather_with(methods), ["language_model", _DECODING, *answers], "answers", name="gather"),
-            *(_judging() if judged else []),
-            *create_rescoring_pipeline(judged=judged).nodes,
-            Node(nodes.describe_with(methods), about, ["run", "failed_items"], name="describe"),
+            *(_judge_nodes() if with_judge else []),
+            *create_rescoring_pipeline(with_judge=with_judge).nodes,
+            Node(nodes.describe_with(methods), inputs, ["run", "failed_items"], name="describe"),
         ]
     )
 
 
-def create_rescoring_pipeline(*, judged: bool = False) -> Pipeline:
-    """A table of answers to scores, with no model; `judged`: with the verdicts that a judge gave before."""
-    inputs = ["answers", "judgements"] if judged else ["answers"]
+def create_rescoring_pipeline(*, with_judge: bool = False) -> Pipeline:
+    """Create the pipeline from a table of answers to scores, which loads no model.
+
+    Args:
+        with_judge: Whether scores include the verdicts of a judge.
+    """
+    inputs = ["answers", "judgements"] if with_judge else ["answers"]
     return Pipeline([Node(nodes.score, inputs, "scores", name="score")])
 
 
-def _judging() -> list[Node]:
-    judging = resuming(nodes.judge_each, stored=fingerprints)
+def _judge_nodes() -> list[Node]:
+    judge = resuming(nodes.judge_each, inventory=fingerprints)
     return [
-        Node(judging, ["answers", "judge"], "judged", name="judge"),
+        Node(judge, ["answers", "judge"], "judged", name="judge"),
         Node(nodes.read_judgements, ["answers", "judged"], "judgements", name="read_judgements"),
     ]

@@ -1,4 +1,4 @@
-"""Features: all that is known of each fact before its edit, by the model and elsewhere, in one table."""
+"""Features: what the model and other sources know of each fact before its edit, in one table."""
 
 from edit_robustness.pipelines.features.pipeline import create_pipeline
 

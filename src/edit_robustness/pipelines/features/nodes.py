@@ -1,4 +1,4 @@
-"""Nodes of features. What is looked up elsewhere is kept answer by answer, so a killed run goes on."""
+"""Nodes of features. Each answer of a web service is stored, so an interrupted run resumes."""
 
 import logging
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def fetch_features(sampled_facts: pd.DataFrame, web: Transport, parameters: FeatureParameters) -> pd.DataFrame:
-    """Look the chosen features of the sampled facts up; with none chosen, nobody is asked.
+    """Look up the chosen features of the sampled facts. If none is chosen, no request is sent.
 
     Returns:
         `features.remote.FEATURE_COLUMNS`, a row for each fact and feature.
@@ -22,12 +22,12 @@ def fetch_features(sampled_facts: pd.DataFrame, web: Transport, parameters: Feat
     facts = facts_from_table(sampled_facts)
     if not parameters.remote:
         return feature_table([])
-    looking = fetch(facts, parameters.remote, web, parameters)
-    table = feature_table(list(track(looking, "looking features up", len(facts))))
-    missing = table["value"].isna()
-    if missing.any():
-        reasons = table.loc[missing, "missing_because"].value_counts().index[0]
-        logger.warning("%d of %d features are missing; most often: %s", missing.sum(), len(table), reasons)
+    lookups = fetch(facts, parameters.remote, web, parameters)
+    table = feature_table(list(track(lookups, "looking features up", len(facts))))
+    absent = table["value"].isna()
+    if absent.any():
+        reasons = table.loc[absent, "missing_because"].value_counts().index[0]
+        logger.warning("%d of %d features are missing; most often: %s", absent.sum(), len(table), reasons)
     return table
 
 
@@ -38,5 +38,5 @@ def join_features(
     facts: pd.DataFrame,
     looked_up: pd.DataFrame,
 ) -> pd.DataFrame:
-    """All features of all facts, for one model."""
+    """Join all features of all facts, for one model."""
     return features_table(memorisation, familiar, in_context, facts, looked_up)

@@ -1,4 +1,4 @@
-"""From a table as its author wrote it to facts that can be edited."""
+"""Ingest: reads and checks the table of facts."""
 
 from edit_robustness.pipelines.ingest.pipeline import create_pipeline
 

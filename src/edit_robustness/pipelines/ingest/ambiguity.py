@@ -1,4 +1,4 @@
-"""Which names of subjects may mean more than one thing, so that an answer about them proves little."""
+"""Detection of subject names with several meanings, for which an answer is weak evidence."""
 
 import logging
 from collections.abc import Hashable, Mapping
@@ -15,7 +15,7 @@ AMBIGUOUS_COLUMNS = ["subject", "row", "relation", "subject_id", "target_true", 
 
 
 def ambiguous_subjects(rows: Mapping[Hashable, Mapping[str, Any]]) -> pd.DataFrame:
-    """The rows whose subject's name stands for several items, or has several objects of one relation.
+    """Return the rows whose subject name belongs to several items or has several objects of one relation.
 
     Args:
         rows: Raw rows by their number; those that were set aside too, if their cells are texts.
@@ -26,30 +26,32 @@ def ambiguous_subjects(rows: Mapping[Hashable, Mapping[str, Any]]) -> pd.DataFra
     by_name: dict[str, list[dict[str, Any]]] = {}
     for number, row in rows.items():
         try:
-            shown = {name: as_text(row.get(name)) for name in AMBIGUOUS_COLUMNS}
-            shown["relation"] = shown["relation"] or as_text(row.get("prompt"))
+            cells = {name: as_text(row.get(name)) for name in AMBIGUOUS_COLUMNS}
+            cells["relation"] = cells["relation"] or as_text(row.get("prompt"))
         except ValueError:
             # a cell that is no text says nothing about names, and could not be written again
             continue
-        by_name.setdefault(plain(shown["subject"]), []).append(shown | {"row": number})
-    found = [row for name, same in by_name.items() if name and len(same) > 1 for row in _ambiguous(same)]
-    if found:
-        names = len({plain(row["subject"]) for row in found})
-        logger.info("%d names of subjects are ambiguous, in %d rows of the table of facts", names, len(found))
-    return pd.DataFrame(found, columns=AMBIGUOUS_COLUMNS)
+        by_name.setdefault(plain(cells["subject"]), []).append(cells | {"row": number})
+    ambiguous_rows = [
+        row for name, name_rows in by_name.items() if name and len(name_rows) > 1 for row in _check_name(name_rows)
+    ]
+    if ambiguous_rows:
+        names = len({plain(row["subject"]) for row in ambiguous_rows})
+        logger.info("%d names of subjects are ambiguous, in %d rows of the table of facts", names, len(ambiguous_rows))
+    return pd.DataFrame(ambiguous_rows, columns=AMBIGUOUS_COLUMNS)
 
 
-def _ambiguous(same: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of one name, with why it is ambiguous; none where it is not."""
-    items = sorted({row["subject_id"] for row in same} - {""})
+def _check_name(name_rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of one name with the reason why it is ambiguous; an empty list if it is not."""
+    items = sorted({row["subject_id"] for row in name_rows} - {""})
     if len(items) > 1:
-        return [row | {"why": f"items {', '.join(items)}"} for row in same]
+        return [row | {"why": f"items {', '.join(items)}"} for row in name_rows]
     objects: dict[str, set[str]] = {}
-    for row in same:
+    for row in name_rows:
         objects.setdefault(row["relation"], set()).add(plain(row["target_true"]))
-    several = {relation: len(names) for relation, names in objects.items() if len(names) > 1}
+    counts = {relation: len(names) for relation, names in objects.items() if len(names) > 1}
     return [
-        row | {"why": f"{several[row['relation']]} objects of one relation"}
-        for row in same
-        if row["relation"] in several
+        row | {"why": f"{counts[row['relation']]} objects of one relation"}
+        for row in name_rows
+        if row["relation"] in counts
     ]

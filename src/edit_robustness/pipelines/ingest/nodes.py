@@ -32,7 +32,7 @@ _COMMONEST = 5
 
 
 def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Read each row of a raw table as a fact, and set aside those that are none.
+    """Read each row of a raw table as a fact, and reject the rows that are not valid.
 
     Args:
         raw_facts: Columns subject, target_new, and prompt or relation; optionally those of `OPTIONAL_COLUMNS`. All
@@ -49,25 +49,25 @@ def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.Dat
     Raises:
         ValueError: Where a column is missing or stands twice, no row is left, or the templates are wrong.
     """
-    rows = _rows(raw_facts)
+    rows = _read_rows(raw_facts)
     numbers = raw_facts.index if raw_facts.index.name == "row" else range(_FIRST_ROW, _FIRST_ROW + len(rows))
     relations = read_relations(raw_relations).relations
     facts: list[Fact] = []
     rejects: list[dict[str, Any]] = []
-    taken: dict[tuple[str, ...], int] = {}
+    first_rows: dict[tuple[str, ...], int] = {}
     for number, row in zip(numbers, rows, strict=True):
         try:
-            facts.append(_new_fact(row, relations, taken, number))
+            facts.append(_add_fact(row, relations, first_rows, number))
         except ValueError as reason:
             rejects.append(_reject(number, row, str(reason)))
-    _report(rows, facts, rejects)
-    rejects += _left_out(rows)
+    _log_counts(rows, facts, rejects)
+    rejects += _list_unused_prompts(rows)
     ambiguous = ambiguous_subjects(dict(zip(numbers, rows, strict=True)))
     return facts_to_table(facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"}), ambiguous
 
 
 def validate_lessons(raw_lessons: pd.DataFrame, raw_relations: dict) -> pd.DataFrame:
-    """The facts that IKE takes its demonstrations from and MEND and SERAC are trained on, checked as others are.
+    """Read the facts for IKE's demonstrations and the training of MEND and SERAC, with the same checks.
 
     Raises:
         ValueError: As `validate_facts` does.
@@ -75,90 +75,94 @@ def validate_lessons(raw_lessons: pd.DataFrame, raw_relations: dict) -> pd.DataF
     return validate_facts(raw_lessons, raw_relations)[0]
 
 
-def _rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows with the columns that are known, missing cells as None; headers without capitals and outer spaces."""
+def _read_rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows with the known columns, missing cells as None. Header names are case-folded and stripped."""
     table = raw_facts.set_axis([_column(name) for name in raw_facts.columns], axis="columns")
-    if twice := sorted({name for name in table.columns[table.columns.duplicated()] if name}):
+    if duplicates := sorted({name for name in table.columns[table.columns.duplicated()] if name}):
         raise ValueError(
-            f"the table of facts has several columns called {', '.join(twice)} (capitals and outer spaces aside); "
+            f"the table of facts has several columns called {', '.join(duplicates)} (capitals and outer spaces aside); "
             "rename or remove one"
         )
-    missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
+    missing_columns = [column for column in REQUIRED_COLUMNS if column not in table.columns]
     if not set(STATEMENT_COLUMNS) & set(table.columns):
-        missing.append(" or ".join(STATEMENT_COLUMNS))
-    if missing:
+        missing_columns.append(" or ".join(STATEMENT_COLUMNS))
+    if missing_columns:
         raise ValueError(
-            f"the table of facts lacks {', '.join(missing)}; it has {', '.join(table.columns) or 'no columns'}. It "
-            f"needs {', '.join(REQUIRED_COLUMNS)}, and {' or '.join(STATEMENT_COLUMNS)}; it may have "
+            f"the table of facts lacks {', '.join(missing_columns)}; it has "
+            f"{', '.join(table.columns) or 'no columns'}. It needs {', '.join(REQUIRED_COLUMNS)}, and {' or '.join(STATEMENT_COLUMNS)}; it may have "
             f"{', '.join(OPTIONAL_COLUMNS)}"
         )
     if table.empty:
         raise ValueError("the table of facts has no rows")
-    known = table[[column for column in (*COLUMNS, UNREADABLE, LEFT_OUT) if column in table.columns]]
-    return known.astype(object).where(known.notna(), None).to_dict(orient="records")  # type: ignore[return-value]
+    cells = table[[column for column in (*COLUMNS, UNREADABLE, LEFT_OUT) if column in table.columns]]
+    return cells.astype(object).where(cells.notna(), None).to_dict(orient="records")  # type: ignore[return-value]
 
 
 def _column(name: Any) -> str:
     return name if name in (UNREADABLE, LEFT_OUT) else str(name).strip("\ufeff \t").casefold()
 
 
-def _new_fact(row: dict, relations: dict[str, Relation], taken: dict[tuple[str, ...], int], number: int) -> Fact:
-    """The fact in a row, unless an earlier row has its subject and relation, or its id."""
+def _add_fact(row: dict, relations: dict[str, Relation], first_rows: dict[tuple[str, ...], int], number: int) -> Fact:
+    """Return the fact in a row, unless an earlier row has the same subject and relation, or the same id."""
     fact = read_fact(row, relations)
     pair, identifier = ("fact", plain(fact.subject), fact.relation), ("id", fact.id.casefold())
-    if pair in taken:
-        raise ValueError(f"duplicate: row {taken[pair]} has the same subject and relation")
-    if identifier in taken:
-        raise ValueError(f"id is taken: row {taken[identifier]} has {fact.id!r} too; give each row an id of its own")
-    taken[pair] = taken[identifier] = number
+    if pair in first_rows:
+        raise ValueError(f"duplicate: row {first_rows[pair]} has the same subject and relation")
+    if identifier in first_rows:
+        raise ValueError(
+            f"id is taken: row {first_rows[identifier]} has {fact.id!r} too; give each row an id of its own"
+        )
+    first_rows[pair] = first_rows[identifier] = number
     return fact
 
 
 def _reject(number: int, row: dict[str, Any], reason: str) -> dict[str, Any]:
-    named = {name: _readable(_name(row.get(name))) for name in ("id", "subject", "relation")}
-    return {"row": number, **named, "reason": _printable(reason)}
+    cells = {name: _shorten(_name(row.get(name))) for name in ("id", "subject", "relation")}
+    return {"row": number, **cells, "reason": _escape(reason)}
 
 
 def _name(cell: Any) -> str:
     return cell if isinstance(cell, str) else "" if cell is None else shown(cell)
 
 
-def _readable(text: str) -> str:
-    """The beginning of a cell, with what no file or page could hold written out."""
-    return _printable(text[:_SHOWN] + ("..." if len(text) > _SHOWN else ""))
+def _shorten(text: str) -> str:
+    """Return the beginning of a cell, with unprintable characters escaped."""
+    return _escape(text[:_SHOWN] + ("..." if len(text) > _SHOWN else ""))
 
 
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+def _escape(text: str) -> str:
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
-def _left_out(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One line for each group of prompts that a reader leaves out of records that it keeps."""
+def _list_unused_prompts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row for each group of prompts that a reader drops from records that it uses."""
     groups = [list(row.get(LEFT_OUT) or ()) for row in rows]
-    prompts = Counter(group for each in groups for group in each)
-    records = Counter(group for each in groups for group in set(each))
+    prompts = Counter(group for row_groups in groups for group in row_groups)
+    records = Counter(group for row_groups in groups for group in set(row_groups))
     reasons = [
         f"left out: {number} prompts of {records[group]} rows: {group}" for group, number in sorted(prompts.items())
     ]
     if reasons:
         logger.warning("prompts that cannot be used are %s", "; ".join(reasons))
-    return [{"row": 0, "id": "", "subject": "", "relation": "", "reason": _printable(reason)} for reason in reasons]
+    return [{"row": 0, "id": "", "subject": "", "relation": "", "reason": _escape(reason)} for reason in reasons]
 
 
-def _report(rows: list[dict[str, Any]], facts: list[Fact], rejects: list[dict[str, Any]]) -> None:
-    without = sum(not fact.target_true for fact in facts)
-    if without:
-        logger.info("%d facts name no old object: each model is asked for it", without)
+def _log_counts(rows: list[dict[str, Any]], facts: list[Fact], rejects: list[dict[str, Any]]) -> None:
+    n_without = sum(not fact.target_true for fact in facts)
+    if n_without:
+        logger.info("%d facts name no old object: each model is asked for it", n_without)
     kinds = Counter(reject["reason"].split(":")[0] for reject in rejects)
     reasons = ", ".join(f"{kind} ({number})" for kind, number in kinds.most_common(_COMMONEST))
     if not facts:
         raise ValueError(f"all {len(rows)} rows of the table of facts were rejected: {reasons}")
     if rejects:
         logger.warning("%d of %d rows of the table of facts are set aside: %s", len(rejects), len(rows), reasons)
-    failed = sum(_is_failed_lookup(row.get("page_views")) for row in rows)
-    if failed:
+    n_failed = sum(_is_failed_lookup(row.get("page_views")) for row in rows)
+    if n_failed:
         logger.info(
-            "page views of %d or less are a look-up that failed, and taken as unknown: %d rows", FAILED_LOOKUP, failed
+            "page views of %d or less are a look-up that failed, and taken as unknown: %d rows", FAILED_LOOKUP, n_failed
         )
 
 

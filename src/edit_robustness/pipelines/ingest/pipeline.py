@@ -1,4 +1,4 @@
-"""The graph of ingest, one for all models."""
+"""Pipeline of ingest, shared by all models."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -6,7 +6,7 @@ from edit_robustness.pipelines.ingest.nodes import validate_facts, validate_less
 
 
 def create_pipeline() -> Pipeline:
-    """Raw facts and templates to checked facts, rejects and ambiguous subjects; and facts to learn from."""
+    """Create the pipeline from raw facts and templates to facts, rejects, ambiguous subjects and lessons."""
     outputs = ["facts", "rejects", "ambiguous_subjects"]
     return Pipeline(
         [

@@ -1,4 +1,4 @@
-"""Nodes of prior knowledge. Answers land one file per fact, so that a killed run goes on after the last one."""
+"""Nodes of prior knowledge. Answers are stored one file per fact, so an interrupted run resumes after the last one."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -23,22 +23,22 @@ from edit_robustness.tables import answers_to_table, facts_from_table
 logger = logging.getLogger(__name__)
 
 
-def recall(lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding) -> Landing:
+def recall(lm: LanguageModel, facts: pd.DataFrame, inventory: Mapping[str, str], decoding: Decoding) -> Landing:
     """Ask the unedited model the statement of every fact."""
-    unedited: Stored[Edit] = Stored.of(fingerprint(lm.fingerprint), Frame())
-    probes = _statements(facts_from_table(facts))
-    edits = dict.fromkeys(probes, unedited)
-    yield from answers_under(lm, edits, probes, stored, decoding, f"{lm.name}: recalling all facts")
+    no_edit: Stored[Edit] = Stored.of(fingerprint(lm.fingerprint), Frame())
+    probes = _build_statements(facts_from_table(facts))
+    edits = dict.fromkeys(probes, no_edit)
+    yield from answers_under(lm, edits, probes, inventory, decoding, f"{lm.name}: recalling all facts")
 
 
 def recall_in_context(
     lm: LanguageModel,
     facts: pd.DataFrame,
-    stored: Mapping[str, str],
+    inventory: Mapping[str, str],
     decoding: Decoding,
     parameters: FeatureParameters,
 ) -> Landing:
-    """Ask the statement of every fact once more, after other facts of its relation; nothing where that is off."""
+    """Ask the statement of every fact again after other facts of its relation; nothing if `in_context` is 0."""
     records = facts_from_table(facts) if parameters.in_context else []
     relations: dict[str, list[Fact]] = {}
     for fact in records:
@@ -49,32 +49,34 @@ def recall_in_context(
             fact, relations[fact.relation], parameters.in_context, parameters.seed
         )
         edits[fact.id] = Stored.of(fingerprint(lm.fingerprint, words), Frame(words))
-    what, shorten = f"{lm.name}: recalling in context", "lower features.in_context"
-    yield from answers_under(lm, edits, _statements(records), stored, decoding, what, shorten=shorten)
+    label, shorten = f"{lm.name}: recalling in context", "lower features.in_context"
+    yield from answers_under(lm, edits, _build_statements(records), inventory, decoding, label, shorten=shorten)
 
 
-def _statements(facts: Sequence[Fact]) -> dict[str, list[Probe]]:
-    """The statement of each fact, as its only probe."""
-    built = build_probes(facts, Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0)
-    return {probe.fact_id: [probe] for probe in built}
+def _build_statements(facts: Sequence[Fact]) -> dict[str, list[Probe]]:
+    """Return the statement of each fact as its only probe."""
+    probes = build_probes(facts, Templates({}, ()), [], kinds=["statement"], neighbours=0, seed=0)
+    return {probe.fact_id: [probe] for probe in probes}
 
 
-def memorise(lm: LanguageModel, recalled: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame) -> pd.DataFrame:
-    """What the unedited model knows of each fact; facts that it could not be asked about are left out."""
-    answers = [answer for item in made(recalled).values() for answer in item.read()]
+def memorise(
+    lm: LanguageModel, recall_answers: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame
+) -> pd.DataFrame:
+    """Return what the unedited model knows of each fact. Facts that could not be asked are left out."""
+    answers = [answer for item in made(recall_answers).values() for answer in item.read()]
     table = memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)
-    if cut := int(table["recall_cut"].sum()):
+    if n_cut := int(table["recall_cut"].sum()):
         logger.warning(
             "%s: %d of %d answers about what it knows were cut before they named an object; these facts count as not "
             "recalled when facts are drawn, and are left out of figures of recall: raise decoding.max_new_tokens",
-            *(lm.name, cut, len(table)),
+            *(lm.name, n_cut, len(table)),
         )
     return table
 
 
 def familiarise(lm: LanguageModel, facts: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
-    """How near the unedited model is to the true object of every fact, in one pass over the statements."""
+    """Compute the familiarity of the true object of every fact, in one forward pass over the statements."""
     records, rows = facts_from_table(facts), decoding.batch_rows
     batches = -(-len(records) // rows)
-    measured = track(familiarity.familiarity(lm, records, rows=rows), f"{lm.name}: how familiar facts are", batches)
-    return familiarity.familiarity_table(list(measured), records)
+    ranks = track(familiarity.familiarity(lm, records, rows=rows), f"{lm.name}: how familiar facts are", batches)
+    return familiarity.familiarity_table(list(ranks), records)

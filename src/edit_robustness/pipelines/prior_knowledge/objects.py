@@ -1,4 +1,4 @@
-"""Nodes that ask a model for the old objects that a table of facts leaves open, before anything else is asked."""
+"""Nodes that ask a model for the old objects that a table of facts leaves empty, before anything else is asked."""
 
 import logging
 from collections import Counter
@@ -26,21 +26,23 @@ _WORD = "Word"
 
 
 def ask_objects(
-    lm: LanguageModel, facts: pd.DataFrame, stored: Mapping[str, str], decoding: Decoding, checked: Any = None
+    lm: LanguageModel, facts: pd.DataFrame, inventory: Mapping[str, str], decoding: Decoding, check_record: Any = None
 ) -> Landing:
-    """Ask the unedited model the statement of every fact without an old object; of the others nothing is asked.
+    """Ask the unedited model the statement of every fact without an old object.
 
-    `checked` says that the model, the facts and the settings of the run fit each other.
+    `check_record` is the result of the check that the model, the facts and the settings of the run fit each other.
     """
-    yield from recall(lm, facts[facts["target_true"] == ""], stored, decoding)
+    yield from recall(lm, facts[facts["target_true"] == ""], inventory, decoding)
 
 
-def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Take as old object what the model said, where the table has none.
+def complete_facts(
+    facts: pd.DataFrame, object_answers: Mapping[str, Stored[list[Answer]]]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Take the model's answer as the old object where the table has none.
 
     Args:
         facts: All facts.
-        said: One answer to the statement of each fact without an old object.
+        object_answers: One answer to the statement of each fact without an old object.
 
     Returns:
         The facts, each with an old object; and those set aside because the model names none, or the new one already,
@@ -53,7 +55,7 @@ def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]
     rejects: list[dict[str, str]] = []
     for fact in facts_from_table(facts):
         try:
-            complete.append(fact if fact.target_true else _with_object(fact, _answer(said[fact.id])))
+            complete.append(fact if fact.target_true else _add_object(fact, _read_answer(object_answers[fact.id])))
         except ValueError as reason:
             rejects.append({"id": fact.id, "subject": fact.subject, "relation": fact.relation, "reason": str(reason)})
     kinds = Counter(reject["reason"].split(":")[0] for reject in rejects)
@@ -68,8 +70,8 @@ def complete_facts(facts: pd.DataFrame, said: Mapping[str, Stored[list[Answer]]]
     return facts_to_table(complete), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
 
 
-def _answer(item: Stored[list[Answer]]) -> Answer:
-    """The answer to a fact's statement.
+def _read_answer(item: Stored[list[Answer]]) -> Answer:
+    """Return the answer to a fact's statement.
 
     Raises:
         ValueError: The reason why there is none.
@@ -79,8 +81,8 @@ def _answer(item: Stored[list[Answer]]) -> Answer:
     return item.read()[0]
 
 
-def _with_object(fact: Fact, answer: Answer) -> Fact:
-    """The fact with the object that the answer names.
+def _add_object(fact: Fact, answer: Answer) -> Fact:
+    """Return the fact with the object that the answer names.
 
     Raises:
         ValueError: The reason why there is none.

@@ -1,4 +1,4 @@
-"""The graph of prior knowledge: old objects that a table leaves open, recall, and what else tells of familiarity."""
+"""Pipelines of prior knowledge: missing old objects, recall, and other measures of familiarity."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,37 +9,39 @@ _DECODING = "params:decoding"
 
 
 def create_completion_pipeline() -> Pipeline:
-    """Facts to facts that all have an old object: where the table names none, what the model says without any edit."""
-    asking = ["language_model", "facts", _DECODING, "checked"]
+    """Create the pipeline that fills missing old objects with the answers of the unedited model."""
+    inputs = ["language_model", "facts", _DECODING, "checked"]
     return Pipeline(
         [
-            Node(resuming(objects.ask_objects, stored=fingerprints), asking, "said", name="ask_objects", tags=["gpu"]),
+            Node(
+                resuming(objects.ask_objects, inventory=fingerprints), inputs, "said", name="ask_objects", tags=["gpu"]
+            ),
             Node(objects.complete_facts, ["facts", "said"], ["complete_facts", "rejects"], name="complete_facts"),
         ]
     )
 
 
 def create_recall_pipeline() -> Pipeline:
-    """What the model recalls of all facts, and the perplexity of both objects; facts are chosen by it."""
-    asking = ["language_model", "facts", _DECODING]
+    """Create the pipeline for the model's recall of all facts and the perplexity of both objects, used for sampling."""
+    inputs = ["language_model", "facts", _DECODING]
     return Pipeline(
         [
-            Node(resuming(nodes.recall, stored=fingerprints), asking, "recalled", name="recall", tags=["gpu"]),
+            Node(resuming(nodes.recall, inventory=fingerprints), inputs, "recalled", name="recall", tags=["gpu"]),
             Node(nodes.memorise, ["language_model", "recalled", "facts"], "memorisation", name="memorise"),
         ]
     )
 
 
 def create_features_pipeline() -> Pipeline:
-    """What else the model knows of all facts: the ranks of true objects, and recall after demonstrations."""
-    asking = ["language_model", "facts", _DECODING]
-    again = [*asking, "params:features"]
-    recalling = resuming(nodes.recall_in_context, stored=fingerprints)
-    recalled = ["language_model", "recalled_in_context", "facts"]
+    """Create the pipeline for the ranks of true objects and for recall after demonstrations, for all facts."""
+    inputs = ["language_model", "facts", _DECODING]
+    recall_inputs = [*inputs, "params:features"]
+    recall = resuming(nodes.recall_in_context, inventory=fingerprints)
+    memorise_inputs = ["language_model", "recalled_in_context", "facts"]
     return Pipeline(
         [
-            Node(nodes.familiarise, asking, "familiarity", name="familiarise", tags=["gpu"]),
-            Node(recalling, again, "recalled_in_context", name="recall_in_context", tags=["gpu"]),
-            Node(nodes.memorise, recalled, "memorisation_in_context", name="memorise_in_context"),
+            Node(nodes.familiarise, inputs, "familiarity", name="familiarise", tags=["gpu"]),
+            Node(recall, recall_inputs, "recalled_in_context", name="recall_in_context", tags=["gpu"]),
+            Node(nodes.memorise, memorise_inputs, "memorisation_in_context", name="memorise_in_context"),
         ]
     )

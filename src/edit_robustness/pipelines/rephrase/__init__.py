@@ -1,4 +1,4 @@
-"""From facts to wordings, and from these to all that is asked about the facts."""
+"""Rephrase: builds wordings of the facts, and from these all probes."""
 
 from edit_robustness.pipelines.rephrase.nodes import SOURCES
 from edit_robustness.pipelines.rephrase.pipeline import create_pipeline

@@ -1,4 +1,4 @@
-"""Nodes of rephrase: the wordings of the facts of this run, every chosen kind of prompt made of them, and a sample."""
+"""Nodes of rephrase: wordings of the sampled facts, all chosen kinds of prompt, and a sample for review."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
@@ -31,7 +31,7 @@ _AT_ONCE = 4
 
 @dataclass(frozen=True, config=STRICT)
 class WordingParameters:
-    """Where wordings come from.
+    """Source of the wordings.
 
     Attributes:
         by: ``templates`` of the relations, a ``writer`` (a speaker of the catalog), or a reviewed ``table``.
@@ -44,7 +44,7 @@ class WordingParameters:
 
 @dataclass(frozen=True, config=STRICT)
 class ProbeParameters:
-    """What is asked about each edit.
+    """Parameters of the probes of each edit.
 
     Attributes:
         kinds: Names of kinds of prompt and of groups of them (``all``, ``paper1``).
@@ -77,34 +77,34 @@ def ask_writer(
     sampled_facts: pd.DataFrame,
     raw_relations: dict,
     writer: Speaker,
-    stored: Mapping[str, str],
+    inventory: Mapping[str, str],
     parameters: WordingParameters,
 ) -> Landing:
-    """What a writer makes of the facts of this run, a file a fact; what is there already is not asked for again."""
+    """Ask a writer for wordings of the sampled facts, one file per fact. Existing wordings are not requested again."""
     facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
-    wanted = Manifest(
+    manifest = Manifest(
         {
             fact.id: fingerprint("wordings", writer.fingerprint, parameters.tries, requests(fact, templates))
             for fact in facts
         }
     )
-    yield wanted
-    by_id, what = {fact.id: fact for fact in facts}, f"{writer.name}: writing wordings"
-    missing = wanted.missing(stored)
+    yield manifest
+    by_id, label = {fact.id: fact for fact in facts}, f"{writer.name}: writing wordings"
+    missing_keys = manifest.missing(inventory)
 
     def make(keys: Sequence[str]) -> Iterator[list[Wording]]:
         for first in range(0, len(keys), _AT_ONCE):
-            some = [by_id[key] for key in keys[first : first + _AT_ONCE]]
-            yield from write(some, templates, writer, parameters.tries).values()
+            batch = [by_id[key] for key in keys[first : first + _AT_ONCE]]
+            yield from write(batch, templates, writer, parameters.tries).values()
 
-    for one in track(attempts(missing, make, what, patience=PATIENCE), what, len(missing)):
-        yield one.stored(wanted[one.key], fact_id=one.key)
+    for attempt in track(attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
+        yield attempt.stored(manifest[attempt.key], fact_id=attempt.key)
 
 
 def write_wordings(
     sampled_facts: pd.DataFrame, raw_relations: dict, parameters: WordingParameters, source: Any = None
 ) -> pd.DataFrame:
-    """The wordings of the facts of this run, checked, as a table to be read.
+    """Return the checked wordings of the sampled facts as a table for review.
 
     Args:
         sampled_facts: The facts of this run.
@@ -116,27 +116,27 @@ def write_wordings(
         ValueError: Where a reviewed table is wrong, or is about other facts.
     """
     facts = facts_from_table(sampled_facts)
-    made: dict[str, list[Wording]] = {}
+    fact_wordings: dict[str, list[Wording]] = {}
     if parameters.by == "writer":
         # a fact that the writer failed at has templates, like one whose texts failed the checks
-        made = {fact.id: brought(fact) + (source[fact.id].read() or []) for fact in facts}
+        fact_wordings = {fact.id: brought(fact) + (source[fact.id].read() or []) for fact in facts}
     elif parameters.by == "table":
-        made = _reviewed(source, facts)
-    return wordings_to_table(settled(facts, made, read_relations(raw_relations)))
+        fact_wordings = _read_reviewed(source, facts)
+    return wordings_to_table(settled(facts, fact_wordings, read_relations(raw_relations)))
 
 
-def _reviewed(table: pd.DataFrame, facts: list[Fact]) -> dict[str, list[Wording]]:
-    wanted = {fact.id for fact in facts}
-    made: dict[str, list[Wording]] = {}
+def _read_reviewed(table: pd.DataFrame, facts: list[Fact]) -> dict[str, list[Wording]]:
+    fact_ids = {fact.id for fact in facts}
+    fact_wordings: dict[str, list[Wording]] = {}
     for wording in wordings_from_table(table):
-        if wording.fact_id in wanted:
-            made.setdefault(wording.fact_id, []).append(wording)
-    if not made:
+        if wording.fact_id in fact_ids:
+            fact_wordings.setdefault(wording.fact_id, []).append(wording)
+    if not fact_wordings:
         raise ValueError(
             f"frozen_wordings: none of its {len(table)} rows is about a fact of this run, such as {facts[0].id}; "
             "its fact_id must be that of the table of facts"
         )
-    return made
+    return fact_wordings
 
 
 def make_probes(
@@ -146,8 +146,9 @@ def make_probes(
     wordings: pd.DataFrame,
     parameters: ProbeParameters,
 ) -> pd.DataFrame:
-    """The probes of the facts of this run (`tables.PROBE_COLUMNS`); what should stay comes from the table of
-    all facts.
+    """Build the probes of the sampled facts (`tables.PROBE_COLUMNS`).
+
+    Specificity probes come from the table of all facts.
 
     Raises:
         ValueError: Where the templates of relations are wrong.
@@ -168,19 +169,23 @@ def make_probes(
 
 
 def sample_probes(probes: pd.DataFrame, parameters: ProbeParameters) -> pd.DataFrame:
-    """Some probes of each kind, spread over the facts, as a person would read them."""
+    """Sample some probes of each kind, spread over the facts, in readable form."""
     by_kind: dict[str, list[Probe]] = {}
     for probe in probes_from_table(probes):
         by_kind.setdefault(probe.kind, []).append(probe)
-    rows = [_readable(probe) for own in by_kind.values() for probe in _spread(own, parameters.reviewed)]
+    rows = [
+        _describe(probe)
+        for kind_probes in by_kind.values()
+        for probe in _spread_evenly(kind_probes, parameters.reviewed)
+    ]
     return pd.DataFrame(rows, columns=["kind", "tests", "holds", "fact_id", "prompt", "new", "old"])
 
 
-def _spread(probes: list[Probe], number: int) -> list[Probe]:
+def _spread_evenly(probes: list[Probe], number: int) -> list[Probe]:
     return [probes[place * len(probes) // number] for place in range(number)] if len(probes) > number else probes
 
 
-def _readable(probe: Probe) -> dict[str, str]:
+def _describe(probe: Probe) -> dict[str, str]:
     turns = [f"{turn.role.capitalize()}: {turn.text}" for turn in probe.history]
     if probe.follows is not None:
         turns.append("Assistant: (the model's own answer)")

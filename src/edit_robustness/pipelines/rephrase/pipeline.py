@@ -1,4 +1,4 @@
-"""The pipeline of rephrase, run for each model."""
+"""Pipeline of rephrase, run for each model."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -10,25 +10,25 @@ _MADE = {"templates": [], "writer": ["written"], "table": ["frozen_wordings"]}
 
 
 def create_pipeline(by: str) -> Pipeline:
-    """The facts of this run to wordings, to probes, and to a sample of these.
+    """Create the pipeline from the sampled facts to wordings, probes, and a sample of the probes.
 
     Args:
         by: Who makes the wordings: one of `nodes.SOURCES`.
     """
     settings = "params:wordings"
-    ask_writer = resuming(nodes.ask_writer, stored=fingerprints)
-    writing = Node(ask_writer, [*_FACTS, "writer", settings], "written", name="ask_writer")
-    asking = "params:probes"
+    ask_writer = resuming(nodes.ask_writer, inventory=fingerprints)
+    write = Node(ask_writer, [*_FACTS, "writer", settings], "written", name="ask_writer")
+    probe_settings = "params:probes"
     return Pipeline(
         [
-            *([writing] if by == "writer" else []),
+            *([write] if by == "writer" else []),
             Node(nodes.write_wordings, [*_FACTS, settings, *_MADE[by]], "wordings", name="write_wordings"),
             Node(
                 nodes.make_probes,
-                ["sampled_facts", "facts", "raw_relations", "wordings", asking],
+                ["sampled_facts", "facts", "raw_relations", "wordings", probe_settings],
                 "probes",
                 name="make_probes",
             ),
-            Node(nodes.sample_probes, ["probes", asking], "probes_sample", name="sample_probes"),
+            Node(nodes.sample_probes, ["probes", probe_settings], "probes_sample", name="sample_probes"),
         ]
     )

@@ -1,4 +1,4 @@
-"""Sample: the facts of a run, chosen out of all facts by what the model knows of them."""
+"""Sample: the facts of a run, chosen from all facts by the model's prior knowledge."""
 
 from edit_robustness.pipelines.sample.pipeline import (
     create_checking_pipeline,

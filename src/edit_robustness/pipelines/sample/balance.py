@@ -1,4 +1,4 @@
-"""Choosing few facts out of many so that what they are compared by is spread evenly."""
+"""Balanced sampling of a few facts out of many."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,54 +11,52 @@ Cell = tuple[bool, int | None]
 """Whether the model recalls the fact, and its class of page views (None where they are unknown)."""
 
 
-def balanced(
-    facts: Sequence[Fact], recalled: Mapping[str, bool], *, size: int, seed: int, quantiles: int
-) -> list[Fact]:
-    """Up to `size` facts of different subjects, one by one from the cell of which the fewest are chosen.
+def balanced(facts: Sequence[Fact], recall: Mapping[str, bool], *, size: int, seed: int, quantiles: int) -> list[Fact]:
+    """Choose up to `size` facts of different subjects, one by one from the cell with the fewest chosen facts.
 
     First recalled and not recalled are kept even, then classes of page views within them, then relations within
     a cell. Cells with unknown page views are used when no other is left.
     """
-    shuffled = _one_a_subject(facts, seed)
-    classes = view_classes(shuffled, quantiles)
+    candidates = _shuffle_subjects(facts, seed)
+    classes = view_classes(candidates, quantiles)
     cells: dict[Cell, dict[str, list[Fact]]] = {}
-    for fact in reversed(shuffled):
-        cell = recalled[fact.id], classes[fact.id]
+    for fact in reversed(candidates):
+        cell = recall[fact.id], classes[fact.id]
         cells.setdefault(cell, {}).setdefault(fact.relation, []).append(fact)
-    chosen: list[Fact] = []
-    used: Counter = Counter()
-    while cells and len(chosen) < size:
-        cell = min(cells, key=lambda cell: _cell_rank(cell, used))
-        relation = min(cells[cell], key=lambda relation: (used[cell, relation], used[relation], relation))
-        chosen.append(_take(cells, cell, relation))
-        used.update([cell, cell[0], ("views", cell[1]), (cell, relation), relation])
-    return chosen
+    sample: list[Fact] = []
+    counts: Counter = Counter()
+    while cells and len(sample) < size:
+        cell = min(cells, key=lambda cell: _cell_rank(cell, counts))
+        relation = min(cells[cell], key=lambda relation: (counts[cell, relation], counts[relation], relation))
+        sample.append(_take_fact(cells, cell, relation))
+        counts.update([cell, cell[0], ("views", cell[1]), (cell, relation), relation])
+    return sample
 
 
 def view_classes(facts: Sequence[Fact], quantiles: int) -> dict[str, int | None]:
-    """For each id the class of page views, 0 the least viewed: classes equal in number, ties by id."""
-    viewed = sorted(
+    """Return the class of page views of each id, 0 the least viewed. Classes are equal in number, ties broken by id."""
+    ranking = sorted(
         (fact for fact in facts if fact.page_views is not None), key=lambda fact: (fact.page_views, fact.id)
     )
     classes: dict[str, int | None] = {fact.id: None for fact in facts}
-    return classes | {fact.id: place * quantiles // len(viewed) for place, fact in enumerate(viewed)}
+    return classes | {fact.id: place * quantiles // len(ranking) for place, fact in enumerate(ranking)}
 
 
-def _one_a_subject(facts: Sequence[Fact], seed: int) -> list[Fact]:
-    """The facts in an order that follows from the seed alone, each subject once."""
+def _shuffle_subjects(facts: Sequence[Fact], seed: int) -> list[Fact]:
+    """Return the facts in an order that depends on the seed alone, each subject once."""
     by_id = sorted(facts, key=lambda fact: fact.id)
     order = np.random.default_rng(seed).permutation(len(by_id))
     first = {by_id[place].subject.casefold(): by_id[place] for place in reversed(order)}
     return [by_id[place] for place in order if first[by_id[place].subject.casefold()] is by_id[place]]
 
 
-def _cell_rank(cell: Cell, used: Counter) -> tuple[bool, int, int, int, bool, int]:
-    known, views = cell
-    return views is None, used[known], used[cell], used["views", views], known, -1 if views is None else views
+def _cell_rank(cell: Cell, counts: Counter) -> tuple[bool, int, int, int, bool, int]:
+    recall, views = cell
+    return views is None, counts[recall], counts[cell], counts["views", views], recall, -1 if views is None else views
 
 
-def _take(cells: dict[Cell, dict[str, list[Fact]]], cell: Cell, relation: str) -> Fact:
-    """The next fact of a cell and relation; what is empty leaves."""
+def _take_fact(cells: dict[Cell, dict[str, list[Fact]]], cell: Cell, relation: str) -> Fact:
+    """Remove and return the next fact of a cell and relation, and delete empty relations and cells."""
     fact = cells[cell][relation].pop()
     if not cells[cell][relation]:
         del cells[cell][relation]

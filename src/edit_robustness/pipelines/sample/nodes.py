@@ -1,4 +1,4 @@
-"""Nodes of sample: choose the facts of this run by what the model knows of them."""
+"""Nodes of sample: choose the facts of a run by the model's prior knowledge."""
 
 import logging
 from typing import Annotated
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, config=STRICT)
 class SampleParameters:
-    """Which facts are edited in this run.
+    """Parameters of the sample of facts.
 
     Attributes:
         size: How many; 0 or null for all.
@@ -30,7 +30,7 @@ class SampleParameters:
 
 
 def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: SampleParameters) -> pd.DataFrame:
-    """Choose the facts of this run: evenly over what the model recalls or not, and over classes of page views.
+    """Choose the facts of this run: balanced over recalled or not, and over classes of page views.
 
     Inside a class, relations take turns; no two facts share a subject; facts with unknown page views come only
     where the others do not suffice. The choice depends on the seed and not on the order of the table. Facts that the
@@ -47,37 +47,37 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
     Raises:
         ValueError: Where no fact has a memorisation.
     """
-    recalled = recalled_facts(facts, memorisation)
-    facts = facts[facts["id"].isin(recalled)]
+    recall = recalled_facts(facts, memorisation)
+    facts = facts[facts["id"].isin(recall)]
     if not parameters.size:
         return facts.reset_index(drop=True)
-    chosen = balanced(
-        facts_from_table(facts), recalled, size=parameters.size, seed=parameters.seed, quantiles=parameters.quantiles
+    sample = balanced(
+        facts_from_table(facts), recall, size=parameters.size, seed=parameters.seed, quantiles=parameters.quantiles
     )
-    if len(chosen) < parameters.size:
+    if len(sample) < parameters.size:
         logger.warning(
             "sample.size: %d facts were asked for, and %d are taken: the table has no more subjects",
             parameters.size,
-            len(chosen),
+            len(sample),
         )
-    return facts[facts["id"].isin({fact.id for fact in chosen})].reset_index(drop=True)
+    return facts[facts["id"].isin({fact.id for fact in sample})].reset_index(drop=True)
 
 
 def recalled_facts(facts: pd.DataFrame, memorisation: pd.DataFrame) -> dict[str, bool]:
-    """For each fact that the model could be asked about, by its id, whether the model recalls it.
+    """Return whether the model recalls each fact, by id, for the facts that it could be asked about.
 
     Raises:
         ValueError: Where no fact has a memorisation.
     """
-    recalled = dict(zip(memorisation["fact_id"], memorisation["recalled"].astype(bool), strict=True))
-    lacking = [identifier for identifier in facts["id"] if identifier not in recalled]
-    if len(lacking) == len(facts):
+    recall = dict(zip(memorisation["fact_id"], memorisation["recalled"].astype(bool), strict=True))
+    missing_ids = [identifier for identifier in facts["id"] if identifier not in recall]
+    if len(missing_ids) == len(facts):
         raise ValueError(
             f"none of {len(facts)} facts has a memorisation; the log says why, or run it on all facts again"
         )
-    if lacking:
+    if missing_ids:
         logger.warning(
             "%d of %d facts are not drawn, because the model could not be asked about them, the first: %s",
-            *(len(lacking), len(facts), lacking[0]),
+            *(len(missing_ids), len(facts), missing_ids[0]),
         )
-    return recalled
+    return recall

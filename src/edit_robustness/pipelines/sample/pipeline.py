@@ -1,4 +1,4 @@
-"""The graph of sample: the choice of facts, which each model makes anew."""
+"""Pipelines of sample: the choice of facts, per model."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -7,17 +7,17 @@ from edit_robustness.pipelines.sample.sequences import check_enough, draw_sequen
 
 
 def create_pipeline() -> Pipeline:
-    """All facts, and what one model knows of them, to the facts of this run."""
+    """Create the pipeline from all facts and one model's prior knowledge to the sampled facts."""
     inputs = ["facts", "memorisation", "params:sample"]
     return Pipeline([Node(sample_facts, inputs, "sampled_facts", name="sample_facts")])
 
 
 def create_checking_pipeline() -> Pipeline:
-    """A table of facts to an error where it cannot fill a sequence."""
+    """Create the pipeline that raises an error if a table of facts is too small for a sequence."""
     return Pipeline([Node(check_enough, ["facts", "params:sequence"], None, name="check_enough")])
 
 
 def create_sequence_pipeline() -> Pipeline:
-    """All facts, and what one model knows of them, to the facts of its sequences and their orders."""
+    """Create the pipeline from all facts and one model's prior knowledge to its sequences."""
     inputs, outputs = ["facts", "memorisation", "params:sequence"], ["sampled_facts", "orders"]
     return Pipeline([Node(draw_sequence, inputs, outputs, name="draw_sequence")])

@@ -1,4 +1,4 @@
-"""Nodes that choose the facts of a sequence of edits, their orders, and the facts that stay unedited beside them."""
+"""Nodes that choose the facts of a sequence of edits, their orders, and the retained facts, which are never edited."""
 
 import logging
 
@@ -22,7 +22,7 @@ def check_enough(facts: pd.DataFrame, settings: SequenceParameters) -> None:
     Raises:
         ValueError: If it has fewer subjects than the last checkpoint has edits.
     """
-    _require(facts["subject"].str.casefold().nunique(), settings, "the table of facts has")
+    _require_subjects(facts["subject"].str.casefold().nunique(), settings, "the table of facts has")
 
 
 def draw_sequence(
@@ -46,39 +46,45 @@ def draw_sequence(
     Raises:
         ValueError: If too few facts are left to edit.
     """
-    recalled = recalled_facts(facts, memorisation)
-    every = facts_from_table(facts[facts["id"].isin(recalled)])
-    retained = _drawn([fact for fact in every if recalled[fact.id]], recalled, settings.retained, settings.seed)
-    if len(retained) < settings.retained:
+    recall = recalled_facts(facts, memorisation)
+    candidates = facts_from_table(facts[facts["id"].isin(recall)])
+    retained_facts = _draw([fact for fact in candidates if recall[fact.id]], recall, settings.retained, settings.seed)
+    if len(retained_facts) < settings.retained:
         logger.warning(
             "sequence.retained: %d facts that the model knows were asked for, and %d are taken: it knows no more",
             settings.retained,
-            len(retained),
+            len(retained_facts),
         )
-    stay = {fact.subject.casefold() for fact in retained}
-    rest = [fact for fact in every if fact.subject.casefold() not in stay]
-    edited = _drawn(rest, recalled, settings.length, settings.seed)
-    _require(len(edited), settings, f"beside {len(retained)} that stay unedited (sequence.retained) there are")
-    orders = [_shuffled(edited, settings.seed, order) if order else edited for order in range(settings.orders)]
-    rows = [(number, place, fact.id) for number, own in enumerate(orders) for place, fact in enumerate(own, 1)]
+    retained_subjects = {fact.subject.casefold() for fact in retained_facts}
+    editable_facts = [fact for fact in candidates if fact.subject.casefold() not in retained_subjects]
+    edited_facts = _draw(editable_facts, recall, settings.length, settings.seed)
+    _require_subjects(
+        len(edited_facts), settings, f"beside {len(retained_facts)} that stay unedited (sequence.retained) there are"
+    )
+    orders = [
+        _shuffle(edited_facts, settings.seed, order) if order else edited_facts for order in range(settings.orders)
+    ]
+    rows = [
+        (number, place, fact.id) for number, sequence in enumerate(orders) for place, fact in enumerate(sequence, 1)
+    ]
     table = pd.concat(
-        [facts_to_table(edited).assign(asked="edited"), facts_to_table(retained).assign(asked="retained")],
+        [facts_to_table(edited_facts).assign(asked="edited"), facts_to_table(retained_facts).assign(asked="retained")],
         ignore_index=True,
     )
     return table, pd.DataFrame(rows, columns=["order", "position", "fact_id"])
 
 
-def _drawn(facts: list[Fact], recalled: dict[str, bool], size: int, seed: int) -> list[Fact]:
-    return balanced(facts, recalled, size=size, seed=seed, quantiles=_QUANTILES) if facts and size else []
+def _draw(facts: list[Fact], recall: dict[str, bool], size: int, seed: int) -> list[Fact]:
+    return balanced(facts, recall, size=size, seed=seed, quantiles=_QUANTILES) if facts and size else []
 
 
-def _shuffled(facts: list[Fact], seed: int, order: int) -> list[Fact]:
+def _shuffle(facts: list[Fact], seed: int, order: int) -> list[Fact]:
     return [facts[place] for place in np.random.default_rng([seed, order]).permutation(len(facts))]
 
 
-def _require(subjects: int, settings: SequenceParameters, there: str) -> None:
+def _require_subjects(subjects: int, settings: SequenceParameters, context: str) -> None:
     if subjects < settings.length:
         raise ValueError(
-            f"sequence.checkpoints: {settings.length} edits want facts of as many subjects, and {there} {subjects}; "
+            f"sequence.checkpoints: {settings.length} edits want facts of as many subjects, and {context} {subjects}; "
             "lower the last checkpoint, or give more facts"
         )

@@ -1,4 +1,4 @@
-"""Sequence: one edit after another on the same model; what holds of all edits so far, and of what was never edited."""
+"""Sequence: edits one after another on the same model, evaluated at checkpoints."""
 
 from edit_robustness.pipelines.sequence.pipeline import (
     create_gathering_pipeline,

@@ -1,4 +1,4 @@
-"""Nodes that make one table a model of what its methods' sequences left in files."""
+"""Nodes that join the results of the sequences of all methods of a model into one table."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -31,19 +31,19 @@ Documents = Mapping[str, Stored[list[Document]]]
 
 
 def gather_answers_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
-    """The node that makes one table of the answers at all checkpoints of these methods."""
+    """Return the node that joins the answers at all checkpoints of these methods into one table."""
 
     def gather_answers(lm: LanguageModel, decoding: Decoding, orders: pd.DataFrame, *answers: Answers) -> pd.DataFrame:
-        how = decoding.described(lm)
+        decoding_label = decoding.described(lm)
         positions = orders.set_index(["order", "fact_id"])["position"]
         tables = []
         for method, folder in zip(methods, answers, strict=True):
             for item in made(folder).values():
                 order, edits = order_of(item), edits_of(item)
-                table = answers_to_table(item.read(), model=lm.name, method=method, decoding=how)
-                place = table["fact_id"].map(positions[order]).fillna(0).astype("int64")
-                asked = place.map(lambda position: "edited" if position else "retained").astype("str")
-                tables.append(table.assign(order=order, edits=edits, asked=asked, position=place))
+                table = answers_to_table(item.read(), model=lm.name, method=method, decoding=decoding_label)
+                fact_positions = table["fact_id"].map(positions[order]).fillna(0).astype("int64")
+                roles = fact_positions.map(lambda position: "edited" if position else "retained").astype("str")
+                tables.append(table.assign(order=order, edits=edits, asked=roles, position=fact_positions))
         if not tables:
             raise ValueError(f"{lm.name}: no checkpoint of any method could be asked; the log names the reasons")
         return pd.concat(tables, ignore_index=True)
@@ -52,14 +52,14 @@ def gather_answers_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
 
 
 def score_sequences(answers: pd.DataFrame) -> pd.DataFrame:
-    """Every metric of every answer at every checkpoint, each beside the unedited model's answer to the same probe."""
+    """Compute every metric of every answer at every checkpoint, each compared with the unedited model."""
     scores = score_answers(answers, by=_POINT, unedited_required=False)
-    about = answers[["probe_id", *_POINT, "asked", "position"]]
-    return scores.merge(about, on=[*_POINT, "probe_id"], validate="many_to_one")[[*SCORE_COLUMNS, *_ADDED]]
+    locations = answers[["probe_id", *_POINT, "asked", "position"]]
+    return scores.merge(locations, on=[*_POINT, "probe_id"], validate="many_to_one")[[*SCORE_COLUMNS, *_ADDED]]
 
 
 def gather_documents_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
-    """The node that makes one table of what these methods' checkpoints did with the documents of benchmarks."""
+    """Return the node that joins the benchmark documents at these methods' checkpoints into one table."""
 
     def gather_documents(lm: LanguageModel, *documents: Documents) -> pd.DataFrame:
         tables = []
@@ -73,12 +73,12 @@ def gather_documents_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]
 
 
 def gather_drift(*drifts: pd.DataFrame) -> pd.DataFrame:
-    """One table of the drift of all methods that change weights."""
+    """Join the weight drift of all methods that change weights into one table."""
     return collect(*drifts, pd.DataFrame(columns=list(DRIFT_COLUMNS))).astype(DRIFT_COLUMNS)
 
 
 def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any], pd.DataFrame]]:
-    """The node that says what was run (model, methods, sequences and what they cost), and what failed."""
+    """Return the node that records the run (model, methods, sequences and costs) and lists what failed."""
 
     def describe(
         lm: LanguageModel,
@@ -88,24 +88,24 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
         used_defaults: Mapping[str, Any] | None = None,
         **cells: Any,
     ) -> tuple[dict[str, Any], pd.DataFrame]:
-        edited = [method for method in methods if method != NoEdit.name]
-        folders = {method: cells[f"{method}_sequence"] for method in edited}
-        used = {NoEdit.name: {}, **{method: cells[f"{method}_settings"].settings() for method in edited}}
-        measured = [cells[f"{m}_documents"] for m in methods]
-        own = {m: _sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
+        edit_methods = [method for method in methods if method != NoEdit.name]
+        folders = {method: cells[f"{method}_sequence"] for method in edit_methods}
+        settings_used = {NoEdit.name: {}, **{method: cells[f"{method}_settings"].settings() for method in edit_methods}}
+        document_folders = [cells[f"{m}_documents"] for m in methods]
+        method_records = {m: _summarise_sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
         record = {
-            **run_record(lm, used, folders, _PACKAGES, measured),
+            **run_record(lm, settings_used, folders, _PACKAGES, document_folders),
             "used_defaults": {lm.name: (used_defaults or {}).get(lm.name, {})},
             "n_facts": settings.length,
             "n_retained": int((sampled_facts["asked"] == "retained").sum()),
             "sequence": asdict(settings),  # type: ignore[call-overload]
             "abilities": {name: value for name, value in asdict(abilities).items() if name != "presets"},
-            "sequences": {lm.name: own},
+            "sequences": {lm.name: method_records},
         }
         stages = {"edit": "sequence", "ask": "sequence_answers", "measure": "documents"}
-        left = [(m, stage, cells.get(f"{m}_{what}")) for m in methods for stage, what in stages.items()]
-        shared = [("", stage, cells.get(what)) for what, stage in SHARED.items()]
-        return record, failed_table(lm.name, [*shared, *left])
+        method_folders = [(m, stage, cells.get(f"{m}_{suffix}")) for m in methods for stage, suffix in stages.items()]
+        shared_folders = [("", stage, cells.get(suffix)) for suffix, stage in SHARED.items()]
+        return record, failed_table(lm.name, [*shared_folders, *method_folders])
 
     return describe
 
@@ -114,10 +114,10 @@ SHARED = {"corpus": "write corpus", "said": "ask for old objects", "recalled": "
 """Folders of a model that belong to no method, and what fills them."""
 
 
-def _sequence(
+def _summarise_sequence(
     edits: Mapping[str, Stored[Edit]] | None, documents: Documents, settings: SequenceParameters
 ) -> dict[str, Any]:
-    """What failed in the sequences of one method, and what they cost; for checkpoints means over the orders."""
+    """Return the failures and costs of one method's sequences; costs at checkpoints are means over orders."""
     points = checkpoints(edits, settings)
     prefixes: dict[str, list[int]] = {}
     seconds: dict[str, dict[str, list[float]]] = {}
@@ -127,15 +127,15 @@ def _sequence(
         of_number = seconds.setdefault(str(edits_of(item)), {})
         of_number.setdefault(item.header["benchmark"], []).append(item.header["seconds"])
     return {
-        "failed": [_failure(item) for item in (edits or {}).values() if item.failed],
+        "failed": [_describe_failure(item) for item in (edits or {}).values() if item.failed],
         "seconds_per_edit": mean_of(edits, "seconds") if edits else None,
-        "prefix_tokens": {number: sum(several) / len(several) for number, several in prefixes.items()},
+        "prefix_tokens": {number: sum(values) / len(values) for number, values in prefixes.items()},
         "seconds_per_benchmark": {
-            number: {name: round(sum(several) / len(several), 3) for name, several in own.items()}
-            for number, own in seconds.items()
+            number: {name: round(sum(values) / len(values), 3) for name, values in benchmark_seconds.items()}
+            for number, benchmark_seconds in seconds.items()
         },
     }
 
 
-def _failure(item: Stored[Edit]) -> dict[str, Any]:
+def _describe_failure(item: Stored[Edit]) -> dict[str, Any]:
     return {"order": order_of(item), "position": edits_of(item), "reason": item.failed}

@@ -1,4 +1,4 @@
-"""Nodes of sequence. Increments and answers land file by file, so that a killed run goes on after the last one."""
+"""Nodes of sequence. Increments and answers are stored in files, so an interrupted run resumes after the last one."""
 
 import logging
 import time
@@ -48,259 +48,279 @@ DRIFT_COLUMNS = {
 def make_probes(
     sampled_facts: pd.DataFrame, facts: pd.DataFrame, raw_relations: dict, settings: SequenceParameters
 ) -> pd.DataFrame:
-    """Build what is asked at the checkpoints.
+    """Build the probes of the checkpoints.
 
     Edited facts are asked by their statement, paraphrases and the three kinds of specificity, retained facts by their
     statement. No neighbour and no unrelated prompt is about a subject that the sequence edits, and no other relation is
     asked that the sequence edits too.
     """
     templates = read_relations(raw_relations)
-    edited, retained = (facts_from_table(_asked(sampled_facts, role)) for role in ("edited", "retained"))
+    edited_facts, retained_facts = (
+        facts_from_table(_select_role(sampled_facts, role)) for role in ("edited", "retained")
+    )
     kinds = ["statement", *["paraphrase"] * bool(settings.paraphrases), *SPECIFICITY]
     probes = build_probes(
-        edited,
+        edited_facts,
         templates,
         facts_from_table(facts),
         kinds=kinds,
         neighbours=settings.neighbours,
         relation_specificity=settings.relation_specificity,
         unrelated=settings.unrelated,
-        edited_together=edited,
+        edited_together=edited_facts,
         seed=settings.seed,
         paraphrases=settings.paraphrases,
     )
-    stay = build_probes(retained, templates, [], kinds=["statement"], neighbours=0, seed=settings.seed)
-    return probes_to_table([*probes, *stay])
+    retained_probes = build_probes(retained_facts, templates, [], kinds=["statement"], neighbours=0, seed=settings.seed)
+    return probes_to_table([*probes, *retained_probes])
 
 
-def _asked(sampled_facts: pd.DataFrame, role: str) -> pd.DataFrame:
+def _select_role(sampled_facts: pd.DataFrame, role: str) -> pd.DataFrame:
     return sampled_facts[sampled_facts["asked"] == role]
 
 
 def edit_with(name: str) -> Callable[..., Landing]:
-    """The node that edits in sequence with one method; kedro validates its hyperparameters by the annotation."""
+    """Return the node that edits in sequence with one method; Kedro validates its hyperparameters by the annotation."""
     method_class = METHODS[name]
 
     def edit_in_sequence(
         lm: LanguageModel,
         sampled_facts: pd.DataFrame,
         orders: pd.DataFrame,
-        stored: Mapping[str, Stored[Edit]],
+        inventory: Mapping[str, Stored[Edit]],
         method: method_class,  # type: ignore[valid-type]
         settings: SequenceParameters,
-        prepared: Mapping[str, Stored[Prepared]] | None = None,
+        artefacts: Mapping[str, Stored[Prepared]] | None = None,
     ) -> Landing:
-        artefact = next(iter((prepared or {}).values()), _NOTHING)
-        yield from _edits(lm, _in_order(sampled_facts, orders), stored, method, settings, artefact)
+        artefact = next(iter((artefacts or {}).values()), _NOTHING)
+        yield from _make_edits(lm, _order_facts(sampled_facts, orders), inventory, method, settings, artefact)
 
     return edit_in_sequence
 
 
-def _in_order(sampled_facts: pd.DataFrame, orders: pd.DataFrame) -> dict[int, list[Fact]]:
-    facts = {fact.id: fact for fact in facts_from_table(_asked(sampled_facts, "edited"))}
+def _order_facts(sampled_facts: pd.DataFrame, orders: pd.DataFrame) -> dict[int, list[Fact]]:
+    facts = {fact.id: fact for fact in facts_from_table(_select_role(sampled_facts, "edited"))}
     sequences: dict[int, list[Fact]] = {}
-    ordered = orders.sort_values(["order", "position"])
-    for order, name in zip(ordered["order"].tolist(), ordered["fact_id"], strict=True):
+    rows = orders.sort_values(["order", "position"])
+    for order, name in zip(rows["order"].tolist(), rows["fact_id"], strict=True):
         sequences.setdefault(order, []).append(facts[name])
     return sequences
 
 
-def _edits(
+def _make_edits(
     lm: LanguageModel,
     sequences: Mapping[int, Sequence[Fact]],
-    stored: Mapping[str, Stored[Edit]],
+    inventory: Mapping[str, Stored[Edit]],
     method: Method,
     settings: SequenceParameters,
-    prepared: Stored[Prepared],
+    preparation: Stored[Prepared],
 ) -> Landing:
-    """The increments of all orders; one that failed before is tried again.
+    """Yield the increments of all orders. Increments that failed before are retried.
 
     An increment's fingerprint follows from which increments before it failed. So one that fails now or succeeds now,
     unlike before, changes the fingerprints of all after it, which are then made anew.
     """
-    common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, prepared))
+    common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, preparation))
     groups = {order: settings.grouped(facts, method) for order, facts in sequences.items()}
-    there = {order: _of_order(stored, order, own) for order, own in groups.items()}
-    names = {order: _names(common, own, there[order], {}) for order, own in groups.items()}
-    yield _manifest(names)
-    for order, own in groups.items():
-        kept = _kept(names[order], there[order])
-        if len(kept) == len(own):
+    folder_items = {order: _select_order(inventory, order, order_groups) for order, order_groups in groups.items()}
+    names = {
+        order: _compute_names(common, order_groups, folder_items[order], {}) for order, order_groups in groups.items()
+    }
+    yield _build_manifest(names)
+    for order, order_groups in groups.items():
+        readers = _select_readers(names[order], folder_items[order])
+        if len(readers) == len(order_groups):
             continue
-        if prepared.failed:
-            logger.warning("%s: %d edits by %s failed, the first: %s", lm.name, len(own), method.name, prepared.failed)
+        if preparation.failed:
+            logger.warning(
+                "%s: %d edits by %s failed, the first: %s", lm.name, len(order_groups), method.name, preparation.failed
+            )
         outcomes: dict[int, bool] = {}
-        what = f"{lm.name}: {method.name} in sequence, order {order}"
-        steps = track(_steps(lm, method, own, prepared, kept), what, len(own))
-        for (step, seconds), facts in zip(_timed(steps), own, strict=True):
-            number, item = step.number, there[order].get(step.number)
-            if step.failed is not None and not prepared.failed:
-                report_failure(what, f"edit {number}", step.failed)
+        label = f"{lm.name}: {method.name} in sequence, order {order}"
+        steps = track(_make_steps(lm, method, order_groups, preparation, readers), label, len(order_groups))
+        for (step, seconds), facts in zip(_time_steps(steps), order_groups, strict=True):
+            number, item = step.number, folder_items[order].get(step.number)
+            if step.failed is not None and not preparation.failed:
+                report_failure(label, f"edit {number}", step.failed)
             if not step.kept:
                 header = {
                     **place(order, number),
                     "seconds": seconds,
                     "environment": lm.environment,
-                    **_header(lm, step),
-                    **figures_of(prepared),
-                    **from_stale(prepared, *there[order].values()),
+                    **_describe_step(lm, step),
+                    **figures_of(preparation),
+                    **from_stale(preparation, *folder_items[order].values()),
                 }
-                yield {edit_key(order, number): _stored(names[order][number], step, facts, prepared, header)}
+                yield {edit_key(order, number): _to_item(names[order][number], step, facts, preparation, header)}
             outcomes[number] = step.failed is not None
-            if outcomes[number] != _failed_before(item, names[order][number]):
-                names[order] = _names(common, own, there[order], outcomes)
-                yield _manifest(names)
-                kept.clear()
-                kept.update(_kept(names[order], there[order]))
+            if outcomes[number] != _is_failure(item, names[order][number]):
+                names[order] = _compute_names(common, order_groups, folder_items[order], outcomes)
+                yield _build_manifest(names)
+                readers.clear()
+                readers.update(_select_readers(names[order], folder_items[order]))
 
 
-def _of_order(
-    stored: Mapping[str, Stored[Edit]], order: int, groups: Sequence[Sequence[Fact]]
+def _select_order(
+    inventory: Mapping[str, Stored[Edit]], order: int, groups: Sequence[Sequence[Fact]]
 ) -> dict[int, Stored[Edit]]:
-    """The increments of one order in a folder, by the number of facts after each; other files may lie there, too."""
+    """Return the increments of one order by the number of facts after each. The folder may contain other files."""
     keys = {number: edit_key(order, number) for number in accumulate(map(len, groups))}
-    return {number: stored[key] for number, key in keys.items() if key in stored}
+    return {number: inventory[key] for number, key in keys.items() if key in inventory}
 
 
-def _names(
-    common: str, groups: Sequence[Sequence[Fact]], there: Mapping[int, Stored[Edit]], outcomes: Mapping[int, bool]
+def _compute_names(
+    common: str,
+    groups: Sequence[Sequence[Fact]],
+    folder_items: Mapping[int, Stored[Edit]],
+    outcomes: Mapping[int, bool],
 ) -> dict[int, str]:
-    """For each edit the number of facts after it, and a fingerprint of all that it follows from.
+    """Return a fingerprint of everything that each edit depends on, by the number of facts after it.
 
     Args:
         common: Fingerprint of model and method.
         groups: The facts of each edit.
-        there: The increments in the folder.
+        folder_items: The increments in the folder.
         outcomes: Which edits failed in this run, as far as it has come; the others are as they are in the folder.
     """
     number, name, names = 0, common, {}
     for group in groups:
         number, name = number + len(group), fingerprint(name, list(group))
         names[number] = name
-        failed = outcomes[number] if number in outcomes else _failed_before(there.get(number), name)
-        name = after(name, failed=failed)
+        is_failed = outcomes[number] if number in outcomes else _is_failure(folder_items.get(number), name)
+        name = after(name, failed=is_failed)
     return names
 
 
-def _failed_before(item: Stored[Edit] | None, name: str) -> bool:
+def _is_failure(item: Stored[Edit] | None, name: str) -> bool:
     return item is not None and item.fingerprint == name and bool(item.failed)
 
 
-def _kept(names: Mapping[int, str], there: Mapping[int, Stored[Edit]]) -> dict[int, Callable[[], Edit]]:
-    """What reads the increments that need not be made."""
-    items = {number: there.get(number) for number in names}
+def _select_readers(
+    names: Mapping[int, str], folder_items: Mapping[int, Stored[Edit]]
+) -> dict[int, Callable[[], Edit]]:
+    """Return the readers of the increments that need not be recomputed."""
+    items = {number: folder_items.get(number) for number in names}
     return {n: item.read for n, item in items.items() if item and item.fingerprint == names[n] and not item.failed}
 
 
-def _manifest(names: Mapping[int, Mapping[int, str]]) -> Manifest:
-    return Manifest({edit_key(order, number): name for order, own in names.items() for number, name in own.items()})
+def _build_manifest(names: Mapping[int, Mapping[int, str]]) -> Manifest:
+    return Manifest(
+        {edit_key(order, number): name for order, order_names in names.items() for number, name in order_names.items()}
+    )
 
 
-def _timed(steps: Iterable[Step]) -> Iterator[tuple[Step, float]]:
-    since = time.perf_counter()
+def _time_steps(steps: Iterable[Step]) -> Iterator[tuple[Step, float]]:
+    start = time.perf_counter()
     for step in steps:
-        yield step, round(time.perf_counter() - since, 3)
-        since = time.perf_counter()
+        yield step, round(time.perf_counter() - start, 3)
+        start = time.perf_counter()
 
 
-def _steps(
+def _make_steps(
     lm: LanguageModel,
     method: Method,
     groups: Sequence[Sequence[Fact]],
-    prepared: Stored[Prepared],
-    kept: Mapping[int, Callable[[], Edit]],
+    preparation: Stored[Prepared],
+    readers: Mapping[int, Callable[[], Edit]],
 ) -> Iterator[Step]:
-    if prepared.failed:
+    if preparation.failed:
         number = 0
         for group in groups:
             number += len(group)
-            yield Step(number, Frame(), Past(), failed=Unsolvable(prepared.failed))
+            yield Step(number, Frame(), Past(), failed=Unsolvable(preparation.failed))
         return
-    yield from fold(lm, method, groups, prepared=prepared.read(), stored_edits=kept)
+    yield from fold(lm, method, groups, prepared=preparation.read(), stored_edits=readers)
 
 
-def _stored(
-    name: str, step: Step, facts: Sequence[Fact], prepared: Stored[Prepared], header: Mapping[str, Any]
+def _to_item(
+    name: str, step: Step, facts: Sequence[Fact], preparation: Stored[Prepared], header: Mapping[str, Any]
 ) -> Stored[Edit]:
     if step.failed is None:
         return Stored.of(name, step.edit, **header)
-    stage = {"stage": "prepare"} if prepared.failed else {}
+    stage = {"stage": "prepare"} if preparation.failed else {}
     return Stored.lost(name, reason_of(step.failed), fact_id=", ".join(fact.id for fact in facts), **stage, **header)
 
 
-def _header(lm: LanguageModel, step: Step) -> dict[str, object]:
-    """What is kept beside an increment: the tokens of all words so far."""
+def _describe_step(lm: LanguageModel, step: Step) -> dict[str, object]:
+    """Return the header of an increment: the tokens of all in-context edits so far."""
     words = step.past.prefix
     return {"prefix_tokens": len(prompt_ids(lm, Rendered(words))) if words else 0}
 
 
 def ask_with(method: str) -> Callable[..., Landing]:
-    """The node that asks, at each checkpoint of one method, about all edits so far and about what stays."""
+    """Return the node that asks, at each checkpoint of one method, about all edits so far and about retained facts."""
 
     def ask_checkpoints(
         lm: LanguageModel,
         probes: pd.DataFrame,
         sampled_facts: pd.DataFrame,
         orders: pd.DataFrame,
-        stored: Mapping[str, str],
+        inventory: Mapping[str, str],
         decoding: Decoding,
         settings: SequenceParameters,
         edits: Mapping[str, Stored[Edit]] | None = None,
-        prepared: Mapping[str, Stored[Prepared]] | None = None,
-        checked: Any = None,
+        artefacts: Mapping[str, Stored[Prepared]] | None = None,
+        check_record: Any = None,
     ) -> Landing:
-        """Ask what is missing; `checked` says that all prompts fit into the context."""
-        asked = _probes_at(probes, sampled_facts, orders)
+        """Ask missing probes. `check_record` is the result of the check that all prompts fit into the context."""
+        list_probes = _probes_by_checkpoint(probes, sampled_facts, orders)
         points = {point.key: point for point in checkpoints(edits, settings)}
-        own = {key: asked(point) for key, point in points.items()}
+        point_probes = {key: list_probes(point) for key, point in points.items()}
         common = (FORMAT, decoding.described(lm), lm.fingerprint)
-        wanted = Manifest({key: fingerprint(*common, points[key].fingerprint, own[key]) for key in points})
-        yield wanted
-        missing = wanted.missing(stored)
-        if not missing:
+        manifest = Manifest({key: fingerprint(*common, points[key].fingerprint, point_probes[key]) for key in points})
+        yield manifest
+        missing_keys = manifest.missing(inventory)
+        if not missing_keys:
             return
-        what = f"{lm.name}: {method}, asking after edits"
+        label = f"{lm.name}: {method}, asking after edits"
 
         def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
-            for point, past in replays(edits, [points[key] for key in keys], prepared):
+            for point, past in replays(edits, [points[key] for key in keys], artefacts):
                 edit: Appliable = past if point.edits else Frame()
-                yield from ask(lm, [(edit, own[point.key])], decoding) if own[point.key] else [[]]
+                yield from ask(lm, [(edit, point_probes[point.key])], decoding) if point_probes[point.key] else [[]]
 
-        for one in track(attempts(missing, make, what, batched=False), what, len(missing)):
-            about = {"seconds": one.seconds, "probes": len(own[one.key]), "environment": lm.environment}
-            about |= from_stale(*(edits or {}).values())
-            at = points[one.key].place
-            yield one.stored(wanted[one.key], about | at, **at)
+        for attempt in track(attempts(missing_keys, make, label, batched=False), label, len(missing_keys)):
+            header = {
+                "seconds": attempt.seconds,
+                "probes": len(point_probes[attempt.key]),
+                "environment": lm.environment,
+            }
+            header |= from_stale(*(edits or {}).values())
+            location = points[attempt.key].place
+            yield attempt.stored(manifest[attempt.key], header | location, **location)
 
     return ask_checkpoints
 
 
-def _probes_at(
+def _probes_by_checkpoint(
     probes: pd.DataFrame, sampled_facts: pd.DataFrame, orders: pd.DataFrame
 ) -> Callable[[Checkpoint], list[Probe]]:
-    """What is asked at a checkpoint: about the facts edited so far (all, of the unedited model), and about the rest."""
-    own: dict[str, list[Probe]] = {}
+    """Return a function from a checkpoint to its probes.
+
+    These are about the facts edited so far (for the unedited model all facts) and about the retained facts.
+    """
+    fact_probes: dict[str, list[Probe]] = {}
     for probe in probes_from_table(probes):
-        own.setdefault(probe.fact_id, []).append(probe)
-    sequences = {order: [fact.id for fact in facts] for order, facts in _in_order(sampled_facts, orders).items()}
-    stay = list(_asked(sampled_facts, "retained")["id"])
+        fact_probes.setdefault(probe.fact_id, []).append(probe)
+    sequences = {order: [fact.id for fact in facts] for order, facts in _order_facts(sampled_facts, orders).items()}
+    retained_ids = list(_select_role(sampled_facts, "retained")["id"])
 
     def asked(point: Checkpoint) -> list[Probe]:
         facts = sequences[point.order]
-        edited = facts[: point.edits] if point.edits else facts
-        return [probe for fact in [*edited, *stay] for probe in own.get(fact, [])]
+        edited_ids = facts[: point.edits] if point.edits else facts
+        return [probe for fact in [*edited_ids, *retained_ids] for probe in fact_probes.get(fact, [])]
 
     return asked
 
 
 def drift_with(method: str) -> Callable[..., pd.DataFrame]:
-    """The node that measures how far one method moves the weights."""
+    """Return the node that measures how far one method moves the weights."""
 
     def measure_drift(
         lm: LanguageModel, edits: Mapping[str, Stored[Edit]], settings: SequenceParameters
     ) -> pd.DataFrame:
         rows = [
-            [lm.name, method, point.order, point.edits, site.layer, site.part, *_drift(lm, site, change)]
+            [lm.name, method, point.order, point.edits, site.layer, site.part, *_measure_drift(lm, site, change)]
             for point, past in replays(edits, checkpoints(edits, settings))
             for site, change in past.changes.items()
         ]
@@ -309,7 +329,7 @@ def drift_with(method: str) -> Callable[..., pd.DataFrame]:
     return measure_drift
 
 
-def _drift(lm: LanguageModel, site: Site, change: Tensor) -> tuple[float, float]:
-    """The Frobenius norm of a change, and its share of the unedited weight's."""
-    norm, unedited = change.norm(), lm.weight(site).float().norm().cpu()
-    return float(norm), float(norm / unedited)
+def _measure_drift(lm: LanguageModel, site: Site, change: Tensor) -> tuple[float, float]:
+    """Return the Frobenius norm of a change, and its ratio to the norm of the unedited weight."""
+    norm, weight_norm = change.norm(), lm.weight(site).float().norm().cpu()
+    return float(norm), float(norm / weight_norm)
