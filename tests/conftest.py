@@ -38,10 +38,10 @@ def lab() -> Lab:
 @pytest.fixture(scope="session")
 def smollm2_dataset(tmp_path_factory) -> LanguageModelDataset:
     """The embedded default model; converted where a run has not done it yet."""
-    converted = REPOSITORY / "data/06_models/smollm2"
-    if not (converted / MARK).exists():
-        converted = Path(tmp_path_factory.mktemp("converted")) / "smollm2"
-    return LanguageModelDataset("smollm2", **SMOLLM2, converted=str(converted), device="cpu")
+    folder = REPOSITORY / "data/06_models/smollm2"
+    if not (folder / MARK).exists():
+        folder = Path(tmp_path_factory.mktemp("converted")) / "smollm2"
+    return LanguageModelDataset("smollm2", **SMOLLM2, converted=str(folder), device="cpu")
 
 
 @pytest.fixture(scope="session")
@@ -54,14 +54,14 @@ def smollm2(smollm2_dataset) -> LanguageModel:
 def free_slot():
     """The slot of the loaded model, empty for the length of a test and put back after it."""
     slot = LanguageModelDataset.slot
-    kept = vars(slot).copy()
+    state = vars(slot).copy()
     slot.key, slot.model, slot.loads = None, None, 0
     yield slot
-    vars(slot).update(kept)
+    vars(slot).update(state)
 
 
 @pytest.fixture
 def stopwatch():
     """Seconds since the test began."""
-    started = time.perf_counter()
-    return lambda: time.perf_counter() - started
+    start = time.perf_counter()
+    return lambda: time.perf_counter() - start

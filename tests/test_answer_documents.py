@@ -18,32 +18,32 @@ def rows(name, title):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
-def named(cell):
+def find_names(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
 def test_every_column_of_answers_is_documented_with_its_type():
     sections = ("Which answer it is", "What was asked", "What the model said", "How it was asked")
-    found = {name: row[1] for title in sections for row in rows("answers.md", title) for name in named(row[0])}
-    assert found == {name: TYPES[kind] for name, kind in ANSWER_COLUMNS.items()}
-    assert list(found) == sorted(found, key=list(ANSWER_COLUMNS).index)
+    columns = {name: row[1] for title in sections for row in rows("answers.md", title) for name in find_names(row[0])}
+    assert columns == {name: TYPES[kind] for name, kind in ANSWER_COLUMNS.items()}
+    assert list(columns) == sorted(columns, key=list(ANSWER_COLUMNS).index)
     assert f"it is {ANSWER_SCHEMA}." in (DOCS / "answers.md").read_text(encoding="utf-8")
 
 
 def test_every_column_of_scores_is_documented():
     text = (DOCS / "scores.md").read_text(encoding="utf-8").split("## The metrics")[0]
-    columns = [name for line in text.splitlines() if line.startswith("| `") for name in named(line.split("|")[1])]
+    columns = [name for line in text.splitlines() if line.startswith("| `") for name in find_names(line.split("|")[1])]
     assert columns == SCORE_COLUMNS
 
 
 def test_every_metric_is_documented_with_protocol_families_and_unit():
-    found = {
-        (named(protocol)[0], name): (families, unit)
+    rows_by_metric = {
+        (find_names(protocol)[0], name): (families, unit)
         for protocol, names, families, unit, _ in rows("scores.md", "The metrics")
-        for name in named(names)
+        for name in find_names(names)
     }
-    assert set(found) == {(metric.protocol, metric.name) for metric in METRICS}
+    assert set(rows_by_metric) == {(metric.protocol, metric.name) for metric in METRICS}
     for metric in METRICS:
-        families, unit = found[metric.protocol, metric.name]
+        families, unit = rows_by_metric[metric.protocol, metric.name]
         assert unit == metric.unit
         assert families == "all" or set(metric.families) <= set(families.split(", "))

@@ -39,9 +39,9 @@ def test_the_lines_of_the_documents_edit_the_embedded_model(name, smollm2, monke
     # the model that the other tests have converted, which is the same
     monkeypatch.setattr("edit_robustness.api.load_model", lambda source: smollm2)
     exec(compile(code, name, "exec"), {})
-    edited, *unedited = capsys.readouterr().out.splitlines()
-    assert edited.startswith("Lyon")
-    assert all(line.startswith("Paris") for line in unedited)
+    edited_line, *other_lines = capsys.readouterr().out.splitlines()
+    assert edited_line.startswith("Lyon")
+    assert all(line.startswith("Paris") for line in other_lines)
 
 
 def test_the_package_is_imported_without_torch():
@@ -60,10 +60,14 @@ def test_the_packaged_model_is_that_of_the_catalog():
 def test_defaults_and_the_models_own_texts_are_used_with_a_warning_each(tiny, caplog):
     before = tiny.fingerprint
     memit = method_for("memit", tiny, v_steps=2)
-    derived, written = [record.message for record in caplog.records if record.name == "edit_robustness.api"]
-    assert derived.startswith("llama: memit uses hyperparameters derived from those of smollm2: layers=[0, 1], ")
-    assert "v_steps" not in derived
-    assert written.startswith("llama: no texts are given, so that the model writes those that memit reads")
+    defaults_warning, texts_warning = [
+        record.message for record in caplog.records if record.name == "edit_robustness.api"
+    ]
+    assert defaults_warning.startswith(
+        "llama: memit uses hyperparameters derived from those of smollm2: layers=[0, 1], "
+    )
+    assert "v_steps" not in defaults_warning
+    assert texts_warning.startswith("llama: no texts are given, so that the model writes those that memit reads")
     assert memit.settings["v_steps"] == 2
     edit = memit.edit(FRANCE, SPAIN)
     assert edit.origin.facts == ("france", "spain")

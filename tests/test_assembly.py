@@ -9,29 +9,29 @@ from edit_robustness.pipelines.rephrase import SOURCES
 
 def test_rescoring_needs_answers_and_no_model():
     grid_of_two = read_grid(parameters(left={"none": True}, right={"none": True}), MODELS)
-    for judged in (False, True):
-        pipeline = rescoring(grid_of_two, judged)
-        wanted = pipeline.inputs()
-        assert {f"{model}_answers" for model in MODELS} <= wanted
-        assert {name for name in wanted if name.endswith("_judgements")} == (
-            {f"{model}_judgements" for model in MODELS} if judged else set()
+    for with_judge in (False, True):
+        pipeline = rescoring(grid_of_two, with_judge)
+        inputs = pipeline.inputs()
+        assert {f"{model}_answers" for model in MODELS} <= inputs
+        assert {name for name in inputs if name.endswith("_judgements")} == (
+            {f"{model}_judgements" for model in MODELS} if with_judge else set()
         )
-        assert not [name for name in wanted if "language_model" in name or "judge" in name.split(".")[-1].split("_")]
+        assert not [name for name in inputs if "language_model" in name or "judge" in name.split(".")[-1].split("_")]
         assert "report" in pipeline.outputs()
-        assert wanted <= edit_eval(grid_of_two, judged).datasets()
+        assert inputs <= edit_eval(grid_of_two, with_judge).datasets()
 
 
 def test_a_judge_is_asked_only_where_it_is_wanted():
-    one = read_grid(parameters(left={"none": True}), MODELS)
-    assert "judge" not in edit_eval(one).inputs()
-    assert "judge" in edit_eval(one, with_judge=True).inputs()
+    grid = read_grid(parameters(left={"none": True}), MODELS)
+    assert "judge" not in edit_eval(grid).inputs()
+    assert "judge" in edit_eval(grid, with_judge=True).inputs()
 
 
 def test_who_makes_the_wordings_decides_what_is_needed():
-    one = read_grid(parameters(left={"none": True}), MODELS)
-    needed = {by: edit_eval(one, worded_by=by).inputs() & {"writer", "frozen_wordings"} for by in SOURCES}
-    assert needed == {"templates": set(), "writer": {"writer"}, "table": {"frozen_wordings"}}
-    assert "left.ask_writer" in {node.name for node in edit_eval(one, worded_by="writer").nodes}
+    grid = read_grid(parameters(left={"none": True}), MODELS)
+    inputs = {by: edit_eval(grid, worded_by=by).inputs() & {"writer", "frozen_wordings"} for by in SOURCES}
+    assert inputs == {"templates": set(), "writer": {"writer"}, "table": {"frozen_wordings"}}
+    assert "left.ask_writer" in {node.name for node in edit_eval(grid, worded_by="writer").nodes}
 
 
 def test_sequences_have_models_and_in_them_methods_and_edit_none_under_no_method():
@@ -50,35 +50,40 @@ def test_facts_are_checked_before_anything_needs_a_model():
 
 
 def test_every_parameter_that_a_pipeline_reads_is_checked():
-    both = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
-    pipelines = [edit_eval(both), sequential_eval(both), conversing(both), baking(both, "rome")]
-    read = {name.removeprefix("params:") for each in pipelines for name in each.inputs() if name.startswith("params:")}
-    blocks = {name for name in read if not name.startswith("methods.")}
+    grid = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
+    pipelines = [edit_eval(grid), sequential_eval(grid), conversing(grid), baking(grid, "rome")]
+    parameter_names = {
+        name.removeprefix("params:")
+        for pipeline in pipelines
+        for name in pipeline.inputs()
+        if name.startswith("params:")
+    }
+    blocks = {name for name in parameter_names if not name.startswith("methods.")}
     # what the context fills in, and no file sets
     assert blocks - {USED_DEFAULTS} == set(BLOCKS)
 
 
 def test_checks_come_before_what_they_are_for():
-    both = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
-    for pipeline, lengths, asking in (
-        (edit_eval(both), "check_lengths", "rome.evaluate"),
-        (sequential_eval(both), "check_sequences", "rome.ask_checkpoints"),
+    grid = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
+    for pipeline, lengths, ask_node in (
+        (edit_eval(grid), "check_lengths", "rome.evaluate"),
+        (sequential_eval(grid), "check_sequences", "rome.ask_checkpoints"),
     ):
         nodes = {node.name.removeprefix("left."): node for node in pipeline.nodes}
         for earlier, later in [
             ("check_model", "ask_objects"),
             ("complete_facts", "recall"),
             ("complete_facts", "write_corpus"),  # a model that names no old object writes none
-            (lengths, asking),
+            (lengths, ask_node),
         ]:
             assert before(pipeline, nodes, earlier, later), (earlier, later)
 
 
 def before(pipeline, nodes, earlier, later):
     """Whether a node follows from another, in some steps."""
-    due, seen = [nodes[later]], set()
+    due, names = [nodes[later]], set()
     while due:
         node = due.pop()
-        seen.add(node.name)
-        due += [other for other in pipeline.node_dependencies[node] if other.name not in seen]
-    return nodes[earlier].name in seen
+        names.add(node.name)
+        due += [parent for parent in pipeline.node_dependencies[node] if parent.name not in names]
+    return nodes[earlier].name in names

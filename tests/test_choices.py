@@ -24,7 +24,7 @@ def test_every_method_kind_benchmark_data_set_and_model_is_listed_with_a_descrip
     assert names("methods") == list(ENTRIES)
     assert names("kinds") == list(KINDS)
     presets = yaml.safe_load((CONF / "base/parameters_abilities.yml").read_text())["abilities"]["presets"]
-    assert names("benchmarks") == [f"{preset}.{name}" for preset, own in presets.items() for name in own]
+    assert names("benchmarks") == [f"{preset}.{name}" for preset, benchmarks in presets.items() for name in benchmarks]
     assert {"raw_facts", "counterfact", "zsre", "popqa", "pararel"} <= set(names("facts"))
     assert names("models")[0] == "smollm2"
     lines = [line for line in described((), CONF) if line.startswith("  ")]
@@ -39,11 +39,11 @@ def test_models_of_another_environment_say_how_it_is_chosen():
 
 def test_a_users_own_model_and_table_are_listed(tmp_path):
     (tmp_path / "local").mkdir()
-    mine = {
+    entries = {
         "mine.language_model": {"type": "edit_robustness.datasets.LanguageModelDataset", "folder": "models/mine"},
         "my_facts": {"type": "edit_robustness.datasets.FactsDataset", "format": "table", "path": "x.csv"},
     }
-    (tmp_path / "local" / "catalog.yml").write_text(yaml.safe_dump(mine))
+    (tmp_path / "local" / "catalog.yml").write_text(yaml.safe_dump(entries))
     lines = [line.split(maxsplit=1) for line in described(("facts", "models"), tmp_path) if line.startswith("  ")]
     assert lines == [["my_facts", "A table of your own, one fact per row."], ["mine", "folder: models/mine"]]
 

@@ -18,51 +18,51 @@ SET_UP = (
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 
 
-def read(name: str) -> str:
+def read_file(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("last", [".venv/bin/kedro run --pipeline=edit_eval", ".venv/bin/pytest"])
 def test_the_readme_has_both_commands_on_one_line_each(last: str):
-    assert f"    {' && '.join([*SET_UP, last])}" in read("README.md").splitlines()
+    assert f"    {' && '.join([*SET_UP, last])}" in read_file("README.md").splitlines()
 
 
 def test_ci_makes_the_environment_as_the_readme_does():
-    lines = [line.replace('"$python"', "python3.11") for line in read(".ci/run").splitlines()]
+    lines = [line.replace('"$python"', "python3.11") for line in read_file(".ci/run").splitlines()]
     first = lines.index(SET_UP[0])
     assert tuple(lines[first : first + len(SET_UP)]) == SET_UP
 
 
 def test_make_makes_the_environment_as_the_readme_does():
-    spelt_out = read("Makefile").replace("$(PYTHON)", "python3.11").replace("$(BIN)", ".venv/bin")
+    spelt_out = read_file("Makefile").replace("$(PYTHON)", "python3.11").replace("$(BIN)", ".venv/bin")
     lines = [line.strip() for line in spelt_out.replace("$(VENV)", ".venv").splitlines()]
     assert [line for line in lines if line in SET_UP] == list(SET_UP)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path):
-    missing = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]
-    assert not missing
+    dead_links = [link for link in LINK.findall(path.read_text(encoding="utf-8")) if not (path.parent / link).exists()]
+    assert not dead_links
 
 
 def test_the_lock_and_ci_use_one_torch():
-    torch = re.search(r'"(torch==[\d.]+)"', read("pyproject.toml"))
+    torch = re.search(r'"(torch==[\d.]+)"', read_file("pyproject.toml"))
     assert torch is not None
-    assert all(torch.group(1) in read(name) for name in ("README.md", ".ci/run", "Makefile"))
-    assert not re.search(r"^torch==", read("requirements.lock"), re.MULTILINE)
+    assert all(torch.group(1) in read_file(name) for name in ("README.md", ".ci/run", "Makefile"))
+    assert not re.search(r"^torch==", read_file("requirements.lock"), re.MULTILINE)
 
 
 def test_the_readme_is_short():
-    assert len(read("README.md").splitlines()) < 200
+    assert len(read_file("README.md").splitlines()) < 200
 
 
 def test_the_glossary_names_every_kind_of_prompt():
-    kinds = read("docs/glossary.md").split("## Kinds of prompt\n")[1]
+    kinds = read_file("docs/glossary.md").split("## Kinds of prompt\n")[1]
     assert re.findall(r"^\| `(\w+)` \| (\w+) ", kinds, re.MULTILINE) == [(k.name, k.family) for k in KINDS.values()]
 
 
 def test_the_readme_counts_the_kinds_of_prompt_that_there_are():
-    default = yaml.safe_load(read("conf/base/parameters.yml"))["probes"]["kinds"]
+    default = yaml.safe_load(read_file("conf/base/parameters.yml"))["probes"]["kinds"]
     words = {8: "eight", 9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}
-    assert f"`--params=probes.kinds=all` ({len(KINDS)} kinds)" in read("README.md")
-    assert f"**Kinds of prompt**: by default {words[len(default)]}." in read("README.md")
+    assert f"`--params=probes.kinds=all` ({len(KINDS)} kinds)" in read_file("README.md")
+    assert f"**Kinds of prompt**: by default {words[len(default)]}." in read_file("README.md")

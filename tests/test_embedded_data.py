@@ -90,16 +90,16 @@ def templates(relation: str) -> list[str]:
 
 def data_set_objects() -> dict[str, set[str]]:
     """The objects of CounterFact, PopQA and ParaRel, by relation."""
-    found: dict[str, set[str]] = defaultdict(set)
+    objects: dict[str, set[str]] = defaultdict(set)
     for record in json.loads((DATA / "counterfact/full_records_500.json").read_text(encoding="utf-8")):
         rewrite = record["requested_rewrite"]
-        found[rewrite["relation_id"]] |= {rewrite["target_true"]["str"], rewrite["target_new"]["str"]}
+        objects[rewrite["relation_id"]] |= {rewrite["target_true"]["str"], rewrite["target_new"]["str"]}
     with (DATA / "popqa/popqa_with_popularity_1578.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            found[POPQA[row["prop"]]].add(row["obj"])
+            objects[POPQA[row["prop"]]].add(row["obj"])
     for path in (DATA / "pararel/triples").glob("P*.jsonl"):
-        found[path.stem] |= {json.loads(line)["obj_label"] for line in path.read_text(encoding="utf-8").splitlines()}
-    return dict(found)
+        objects[path.stem] |= {json.loads(line)["obj_label"] for line in path.read_text(encoding="utf-8").splitlines()}
+    return dict(objects)
 
 
 def data_set_prompts() -> set[str]:
@@ -153,41 +153,41 @@ def test_no_fact_stands_twice_and_no_subject_in_more_than_two_relations():
 
 
 def test_new_object_is_not_the_true_one_under_any_name():
-    same = [
+    fact_ids = [
         fact["id"]
         for fact in FACTS
         if any(mentions(a, b) or mentions(b, a) for a in names(fact, "true") for b in names(fact, "new"))
     ]
-    assert same == []
+    assert fact_ids == []
 
 
 def test_new_object_is_of_the_same_type():
-    known = {(fact["relation"], fact["target_true"]) for fact in FACTS}
-    assert [fact["id"] for fact in FACTS if (fact["relation"], fact["target_new"]) not in known] == []
+    pairs = {(fact["relation"], fact["target_true"]) for fact in FACTS}
+    assert [fact["id"] for fact in FACTS if (fact["relation"], fact["target_new"]) not in pairs] == []
 
 
 def test_an_object_has_the_same_aliases_wherever_it_stands():
-    seen: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+    aliases_by_object: dict[tuple[str, str], set[tuple[str, ...]]] = {}
     for fact in FACTS:
         for side in ("true", "new"):
             name, *aliases = names(fact, side)
-            seen.setdefault((fact["relation"], name), set()).add(tuple(aliases))
-    assert {name: aliases for name, aliases in seen.items() if len(aliases) > 1} == {}
+            aliases_by_object.setdefault((fact["relation"], name), set()).add(tuple(aliases))
+    assert {name: aliases for name, aliases in aliases_by_object.items() if len(aliases) > 1} == {}
 
 
 def test_new_objects_are_varied_within_a_relation():
     for relation in {fact["relation"] for fact in FACTS}:
-        drawn = Counter(fact["target_new"] for fact in FACTS if fact["relation"] == relation)
-        assert max(drawn.values()) / sum(drawn.values()) <= 0.25, relation
+        counts = Counter(fact["target_new"] for fact in FACTS if fact["relation"] == relation)
+        assert max(counts.values()) / sum(counts.values()) <= 0.25, relation
 
 
 def test_subjects_do_not_give_an_object_away():
-    told = [
+    fact_ids = [
         fact["id"]
         for fact in FACTS
         if any(mentions(fact["subject"], name) for side in ("true", "new") for name in names(fact, side))
     ]
-    assert told == []
+    assert fact_ids == []
 
 
 def test_page_views_are_known_for_most_and_never_a_placeholder():
@@ -211,29 +211,31 @@ def test_every_relation_of_the_table_has_wordings():
 
 @with_data_sets
 def test_every_relation_of_the_data_sets_has_wordings():
-    found = set(data_set_objects())
-    assert len(found) > 45
-    assert found - set(RELATIONS) == set()
+    relations = set(data_set_objects())
+    assert len(relations) > 45
+    assert relations - set(RELATIONS) == set()
 
 
 @with_data_sets
 def test_wordings_name_no_object_that_the_data_sets_have_for_their_relation():
-    told = [
+    leaks = [
         (relation, text, name)
-        for relation, found in data_set_objects().items()
+        for relation, objects in data_set_objects().items()
         for text in templates(relation)
-        for name in found
+        for name in objects
         if mentions(text, name)
     ]
-    assert told == []
+    assert leaks == []
 
 
 @with_data_sets
 def test_no_wording_is_a_prompt_of_a_data_set():
     prompts = data_set_prompts()
     assert "the mother tongue of {} is" in prompts
-    taken = [text for relation in RELATIONS for text in templates(relation) if text.strip(" .?").casefold() in prompts]
-    assert taken == []
+    duplicates = [
+        text for relation in RELATIONS for text in templates(relation) if text.strip(" .?").casefold() in prompts
+    ]
+    assert duplicates == []
 
 
 def test_relations_are_in_order_and_their_names_differ():
@@ -248,11 +250,11 @@ class TestWordings:
         assert set(RELATIONS[relation]) - {"reversed_question", "unaffected"} == keys
 
     def test_relations_that_it_leaves_as_they_are_fit_its_subjects_and_have_another_type_of_object(self, relation):
-        own = RELATIONS[relation]
-        for other in map(RELATIONS.__getitem__, own.get("unaffected", ())):
-            assert other["subject"] in (own["subject"], "thing")
-            assert other["object"] != own["object"]
-            assert {own["object"], other["object"]} != {"country", "continent"}
+        entry = RELATIONS[relation]
+        for other_entry in map(RELATIONS.__getitem__, entry.get("unaffected", ())):
+            assert other_entry["subject"] in (entry["subject"], "thing")
+            assert other_entry["object"] != entry["object"]
+            assert {entry["object"], other_entry["object"]} != {"country", "continent"}
 
     def test_its_subjects_are_of_a_type_that_exists(self, relation):
         assert RELATIONS[relation]["subject"] in SUBJECTS
@@ -343,9 +345,9 @@ class TestProfiles:
 
     @with_data_sets
     def test_names_no_object_that_the_data_sets_have_for_such_subjects(self, kind):
-        found = data_set_objects()
+        objects = data_set_objects()
         relations = [relation for relation, entry in RELATIONS.items() if entry["subject"] == kind]
-        things = {name for relation in relations for name in found.get(relation, ())}
+        things = {name for relation in relations for name in objects.get(relation, ())}
         profile = SUBJECTS[kind]["profile"]
         assert [(text, name) for text in profile for name in things if mentions(text, name)] == []
 

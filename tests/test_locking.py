@@ -71,7 +71,7 @@ def test_a_killed_run_leaves_the_folder_free(other_run, tmp_path):
 
 
 def test_the_lock_passes_on_in_its_thread_only(tmp_path):
-    lock, refused = RunLock(), []
+    lock, errors = RunLock(), []
     lock.acquire(tmp_path, {"tiny"})
     lock.acquire(tmp_path, {"tiny"})  # the run before was interrupted, and Kedro reports no end of it
 
@@ -79,16 +79,16 @@ def test_the_lock_passes_on_in_its_thread_only(tmp_path):
         try:
             lock.acquire(tmp_path, {"tiny"})
         except FolderInUse as error:
-            refused.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=second)
     thread.start()
     thread.join()
-    assert len(refused) == 1
+    assert len(errors) == 1
     lock.release()
-    other = RunLock()
-    other.acquire(tmp_path, {"tiny"})
-    other.release()
+    second_lock = RunLock()
+    second_lock.acquire(tmp_path, {"tiny"})
+    second_lock.release()
 
 
 def test_a_folder_in_the_place_of_a_lock_stops_no_run(tmp_path):

@@ -20,17 +20,17 @@ from edit_robustness.text.secrets import redacted
 
 @pytest.fixture
 def logger():
-    own = logging.getLogger("edit_robustness.lines")
+    line_logger = logging.getLogger("edit_robustness.lines")
     handler = Terminal()
     handler.addFilter(Misleading())
-    own.addHandler(handler)
-    own.setLevel(logging.INFO)
+    line_logger.addHandler(handler)
+    line_logger.setLevel(logging.INFO)
     # a run in this process leaves a handler of its own above
-    own.propagate = False
-    yield own
-    own.removeHandler(handler)
-    own.setLevel(logging.NOTSET)
-    own.propagate = True
+    line_logger.propagate = False
+    yield line_logger
+    line_logger.removeHandler(handler)
+    line_logger.setLevel(logging.NOTSET)
+    line_logger.propagate = True
 
 
 def test_a_long_record_is_one_line(logger, capsys, monkeypatch):
@@ -77,8 +77,8 @@ def test_a_run_logs_a_line_per_node(caplog):
                 lines.after_dataset_loaded()
             lines.before_node_run(node)
         lines.after_pipeline_run()
-    *started, last = caplog.messages
-    assert started == ["[1/2] tiny.rome.edit", "[2/2] tiny.rome.ask"]
+    *start_lines, last = caplog.messages
+    assert start_lines == ["[1/2] tiny.rome.edit", "[2/2] tiny.rome.ask"]
     assert last == f"2 nodes in 0 s, 0 CPU s ({machine()})"
 
 
@@ -86,7 +86,7 @@ def test_a_table_that_cannot_be_read_is_named_with_its_file():
     lines, node = hooks.NodeLines(), types.SimpleNamespace(name="make")
     lines.before_pipeline_run(types.SimpleNamespace(nodes=[node]))
     lines.before_dataset_loaded("frozen_wordings", node)
-    error = wrapped("frozen_wordings: Failed while loading", wrapped("Failed while loading", ValueError("3 fields")))
+    error = wrap("frozen_wordings: Failed while loading", wrap("Failed while loading", ValueError("3 fields")))
     table = types.SimpleNamespace(_filepath="data/w.csv")
     lines.on_pipeline_error(error, {"frozen_wordings": table})
     assert described(error) == "frozen_wordings (data/w.csv): 3 fields"
@@ -94,7 +94,7 @@ def test_a_table_that_cannot_be_read_is_named_with_its_file():
     assert described(error) == "frozen_wordings: data/w.csv has 3 fields"
 
 
-def wrapped(message, cause, *notes):
+def wrap(message, cause, *notes):
     error = DatasetError(message)
     error.__cause__ = cause
     if notes:
@@ -113,11 +113,11 @@ def pydantic_error():
     ("error", "line"),
     [
         (ValueError("grid:\n  wrong"), "grid: wrong"),
-        (wrapped("Failed while loading data from dataset X(a={}).\nno rows", ValueError("no rows"), "raw_facts", True),
+        (wrap("Failed while loading data from dataset X(a={}).\nno rows", ValueError("no rows"), "raw_facts", True),
          "raw_facts: no rows"),
-        (wrapped("An exception occurred when parsing config for dataset 'web':\nno type", ValueError("no type")),
+        (wrap("An exception occurred when parsing config for dataset 'web':\nno type", ValueError("no type")),
          "web: no type"),
-        (wrapped("Failed to instantiate dataset 'web'", wrapped("Failed while loading data", TypeError("no x"))),
+        (wrap("Failed to instantiate dataset 'web'", wrap("Failed while loading data", TypeError("no x"))),
          "web: TypeError: no x"),
         (FileNotFoundError(2, "No such file or directory", "facts.csv"), "facts.csv: No such file or directory"),
         (AssertionError(), "AssertionError: "),
@@ -131,8 +131,8 @@ def test_an_error_is_described_in_one_line(error, line):
 
 
 def test_what_a_user_can_mend_is_told_from_a_defect():
-    assert is_expected(wrapped("Failed while loading", OSError("disk full")))
-    assert not is_expected(wrapped("Failed while loading", AttributeError("x")))
+    assert is_expected(wrap("Failed while loading", OSError("disk full")))
+    assert not is_expected(wrap("Failed while loading", AttributeError("x")))
     assert is_expected(DatasetError("no such data set"))
     assert is_expected(torch.OutOfMemoryError("CUDA out of memory"))
 

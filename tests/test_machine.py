@@ -12,9 +12,9 @@ from edit_robustness.report.runs import summary
 def test_a_meter_counts_seconds_and_cpu_seconds_from_look_to_look():
     meter = Meter()
     time.sleep(0.05)
-    slept = meter.lap()
-    assert slept.seconds >= 0.05
-    assert slept.cpu_seconds < 0.05
+    lap = meter.lap()
+    assert lap.seconds >= 0.05
+    assert lap.cpu_seconds < 0.05
     until = time.process_time() + 0.1
     while time.process_time() < until:
         pass

@@ -18,7 +18,7 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def printed(notebook: nbformat.NotebookNode) -> str:
+def read_output(notebook: nbformat.NotebookNode) -> str:
     """What the cells wrote to their standard output."""
     return "".join(out.text for cell in code_cells(notebook) for out in cell.outputs if out.get("name") == "stdout")
 
@@ -33,9 +33,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in ("conf", "notebooks"):
         shutil.copytree(ROOT / folder, copy / folder)
     settings = {**os.environ, "KEDRO_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    run = [sys.executable, "-m", "kedro", "run", "--env=test"]
-    done = subprocess.run(run, cwd=copy, env=settings, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    command = [sys.executable, "-m", "kedro", "run", "--env=test"]
+    process = subprocess.run(command, cwd=copy, env=settings, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
     return copy
 
 
@@ -54,9 +54,9 @@ def test_an_edit_can_be_looked_at(project: Path, monkeypatch: pytest.MonkeyPatch
     folder = project / "notebooks"
     notebook = nbformat.read(folder / "look_at_an_edit.ipynb", as_version=4)
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": folder}}).execute()
-    said = printed(notebook)
-    assert "LowRank" in said
-    assert "the same as before, once the edit is off: True" in said
+    output = read_output(notebook)
+    assert "LowRank" in output
+    assert "the same as before, once the edit is off: True" in output
     tables = [out.data.get("text/html", "") for cell in code_cells(notebook) for out in cell.outputs if "data" in out]
     assert any("doubt_old_object" in table for table in tables)
     assert any("<td>1.mlp_out</td>" in table and "<td>(32, 48)</td>" in table for table in tables)

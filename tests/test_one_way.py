@@ -61,13 +61,13 @@ def stage(node):
 
 def upstream(graph, node):
     """Return all nodes that a node follows from."""
-    due, seen = [node], set()
+    due, nodes = [node], set()
     while due:
-        for other in graph.node_dependencies[due.pop()]:
-            if other not in seen:
-                seen.add(other)
-                due.append(other)
-    return seen
+        for parent in graph.node_dependencies[due.pop()]:
+            if parent not in nodes:
+                nodes.add(parent)
+                due.append(parent)
+    return nodes
 
 
 def entry(name):
@@ -91,7 +91,7 @@ def folder_of(name):
     return int(match[1]) if match else None
 
 
-def stored(names):
+def select_stored(names):
     return [name for name in names if entry(name) and not entry(name)["type"].endswith("MemoryDataset")]
 
 
@@ -103,7 +103,7 @@ def test_nothing_of_evaluate_is_upstream_of_an_edit(name):
     edits = [node for node in graph.nodes if node.name in EDITS]
     assert edits
     for node in edits:
-        before = {package(other) for other in upstream(graph, node)}
+        before = {package(parent) for parent in upstream(graph, node)}
         assert before <= BEFORE_EDITS, (node.name, before - BEFORE_EDITS)
         assert {"prior_knowledge", "sample"} <= before
 
@@ -111,21 +111,21 @@ def test_nothing_of_evaluate_is_upstream_of_an_edit(name):
 @every_graph
 def test_a_stage_follows_only_from_itself_and_those_before_it(graph):
     for node in graph.nodes:
-        if (own := stage(node)) is not None:
-            later = {other.name for other in upstream(graph, node) if (stage(other) or 0) > own}
+        if (node_stage := stage(node)) is not None:
+            later = {parent.name for parent in upstream(graph, node) if (stage(parent) or 0) > node_stage}
             assert not later, (node.name, later)
 
 
 @every_graph
 def test_a_node_reads_only_layers_at_or_before_the_one_it_writes(graph):
     for node in graph.nodes:
-        for written in stored(node.outputs):
+        for output in select_stored(node.outputs):
             for number in (layer_of, folder_of):
-                later = {read for read in stored(node.inputs) if (number(read) or 0) > number(written)}
-                assert not later, (node.name, written, later)
+                later = {dataset for dataset in select_stored(node.inputs) if (number(dataset) or 0) > number(output)}
+                assert not later, (node.name, output, later)
 
 
 @every_graph
 def test_what_a_node_writes_lies_in_the_folder_of_its_layer(graph):
-    written = stored(name for node in graph.nodes for name in node.outputs)
-    assert {name: folder_of(name) for name in written} == {name: layer_of(name) for name in written}
+    names = select_stored(name for node in graph.nodes for name in node.outputs)
+    assert {name: folder_of(name) for name in names} == {name: layer_of(name) for name in names}

@@ -9,7 +9,7 @@ from edit_robustness.ordering import ByModel, model_of
 def switches(pipeline):
     """How often the run goes on to another model."""
     models = [model for node in pipeline.nodes if (model := model_of(node))]
-    return sum(one != other for one, other in pairwise(models))
+    return sum(first != second for first, second in pairwise(models))
 
 
 def test_one_model_after_another_in_the_order_of_the_grid():
@@ -21,23 +21,23 @@ def test_one_model_after_another_in_the_order_of_the_grid():
 
 
 def test_the_order_survives_what_a_session_does_to_a_pipeline():
-    whole = main_job()
-    for pipeline in (Pipeline([]) + whole, whole + Pipeline([]), whole + whole, whole.filter(tags=["rome", "none"])):
+    job = main_job()
+    for pipeline in (Pipeline([]) + job, job + Pipeline([]), job + job, job.filter(tags=["rome", "none"])):
         assert switches(pipeline) == 1
         assert_in_order_of_dependence(pipeline)
-    assert set((Pipeline([]) + whole).nodes) == set(whole.nodes)
-    assert [node.name for node in (Pipeline([]) + whole).filter().nodes] == [node.name for node in whole.nodes]
+    assert set((Pipeline([]) + job).nodes) == set(job.nodes)
+    assert [node.name for node in (Pipeline([]) + job).filter().nodes] == [node.name for node in job.nodes]
 
 
 def test_nodes_of_no_model_come_as_soon_as_they_can():
-    def same(x):
+    def identity(x):
         return x
 
     nodes = [
-        Node(same, "a", "left_b", name="b", namespace="left"),
-        Node(same, "left_b", "c", name="c"),
-        Node(same, "left_b", "left_d", name="d", namespace="left"),
-        Node(same, "a", "right_e", name="e", namespace="right"),
-        Node(same, "a", "f", name="f"),
+        Node(identity, "a", "left_b", name="b", namespace="left"),
+        Node(identity, "left_b", "c", name="c"),
+        Node(identity, "left_b", "left_d", name="d", namespace="left"),
+        Node(identity, "a", "right_e", name="e", namespace="right"),
+        Node(identity, "a", "f", name="f"),
     ]
     assert [node.name.split(".")[-1] for node in ByModel(nodes, MODELS).nodes] == ["f", "b", "c", "d", "e"]

@@ -16,39 +16,39 @@ RUNTIME = {"facts_path", "facts_limit", "offline"}
 CONF = REPOSITORY / "conf"
 
 
-def merged(one, other):
-    if not isinstance(one, dict) or not isinstance(other, dict):
-        return other
-    return {**one, **{name: merged(one.get(name), value) for name, value in other.items()}}
+def merge(base, changes):
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return {**base, **{name: merge(base.get(name), value) for name, value in changes.items()}}
 
 
-def committed(*folders):
-    found = {}
+def read_committed(*folders):
+    parameters = {}
     for folder in folders:
         for path in [*sorted(folder.glob("parameters*.yml")), *sorted(folder.glob("parameters/**/*.yml"))]:
-            found = merged(found, yaml.safe_load(path.read_text()))
-    return found
+            parameters = merge(parameters, yaml.safe_load(path.read_text()))
+    return parameters
 
 
 @pytest.fixture(scope="module")
-def whole():
-    return committed(CONF / "base", CONF / "test")
+def all_parameters():
+    return read_committed(CONF / "base", CONF / "test")
 
 
-def told(whole, given):
+def read_error(all_parameters, changes):
     with pytest.raises(SettingError) as error:
-        check_parameters(merged(whole, given), MODELS, RUNTIME, given)
+        check_parameters(merge(all_parameters, changes), MODELS, RUNTIME, changes)
     return str(error.value)
 
 
-def test_the_committed_parameters_pass(whole):
-    check_parameters(whole, MODELS, RUNTIME)
+def test_the_committed_parameters_pass(all_parameters):
+    check_parameters(all_parameters, MODELS, RUNTIME)
     for env in ("gpu", "paper2", "paper1_conversation"):
-        check_parameters(committed(CONF / "base", CONF / env), ["smollm2"], RUNTIME)
+        check_parameters(read_committed(CONF / "base", CONF / env), ["smollm2"], RUNTIME)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("changes", "message"),
     [
         ({"smaple": 1}, "unknown parameter `smaple`; did you mean `sample`?"),
         ({"sampel": {"size": 3}}, "unknown parameter `sampel`; did you mean `sample`?"),
@@ -78,12 +78,12 @@ def test_the_committed_parameters_pass(whole):
         ({"methods": {"rome": 3}}, "methods.rome: it must be {model: settings}; it is 3"),
     ],
 )
-def test_a_name_that_does_not_exist_is_refused_with_the_closest(whole, given, message):
-    assert message in told(whole, given)
+def test_a_name_that_does_not_exist_is_refused_with_the_closest(all_parameters, changes, message):
+    assert message in read_error(all_parameters, changes)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("changes", "message"),
     [
         ({"sample": 3}, "sample: it must be a block of settings, sample: {name: value}; it is 3"),
         ({"sample": None}, "sample: it must be a block of settings, sample: {name: value}; it is null"),
@@ -114,15 +114,17 @@ def test_a_name_that_does_not_exist_is_refused_with_the_closest(whole, given, me
         ({"bake": {"must_hold": {"statment": 1}}}, "bake.must_hold: no kind of prompt `statment`; did you"),
     ],
 )
-def test_a_wrong_value_is_told_in_one_line_with_its_setting(whole, given, message):
-    line = told(whole, given)
+def test_a_wrong_value_is_told_in_one_line_with_its_setting(all_parameters, changes, message):
+    line = read_error(all_parameters, changes)
     assert message in line
     assert "\n" not in line
     assert "pydantic" not in line
 
 
-def test_settings_that_are_missing_name_what_to_copy(whole):
-    line = told(whole, {"methods": {"rome": {"tiny": None, "smollm2": {}}}} | {"methods": {"ft": {"tiny": None}}})
+def test_settings_that_are_missing_name_what_to_copy(all_parameters):
+    line = read_error(
+        all_parameters, {"methods": {"rome": {"tiny": None, "smollm2": {}}}} | {"methods": {"ft": {"tiny": None}}}
+    )
     assert line.startswith("methods.ft.tiny: layer, lr, steps, stop_loss must be set; methods.ft has settings for ")
     assert "copy those of the model most like yours to methods.ft.tiny" in line
     assert "\n" not in line
@@ -132,17 +134,22 @@ ONE_OF_TWO = ("nullspace_energy", "nullspace_threshold")
 """Settings that are unset in code, since a method takes one of them."""
 
 
-def differing(where, kind, settings):
+def list_differences(where, kind, settings):
     """Each setting whose default in code is another than its value in the configuration."""
-    read = kind(**settings)
+    instance = kind(**settings)
     for name, field in kind.__pydantic_fields__.items():
         default = field.get_default(call_default_factory=True)
-        if not field.is_required() and name in settings and name not in ONE_OF_TWO and getattr(read, name) != default:
+        if (
+            not field.is_required()
+            and name in settings
+            and name not in ONE_OF_TWO
+            and getattr(instance, name) != default
+        ):
             yield f"{where}.{name}: {default} in code, {settings[name]} in conf/base"
 
 
 def test_defaults_in_code_are_those_of_the_configuration():
-    base = committed(CONF / "base")
+    base = read_committed(CONF / "base")
     blocks = {name: (kind, base[name]) for name, kind in BLOCKS.items()}
     methods = {
         f"methods.{name}.smollm2": (kind, base["methods"][name].get("smollm2")) for name, kind in METHODS.items()
@@ -150,22 +157,22 @@ def test_defaults_in_code_are_those_of_the_configuration():
     # the only one without settings for the default model
     assert [where for where, (_, settings) in methods.items() if settings is None] == ["methods.checkpoint.smollm2"]
     pairs = {where: pair for where, pair in (blocks | methods).items() if pair[1] is not None}
-    assert [line for where, pair in pairs.items() for line in differing(where, *pair)] == []
+    assert [line for where, pair in pairs.items() for line in list_differences(where, *pair)] == []
 
 
-def test_what_the_command_line_alone_can_give_is_refused_in_a_file(whole):
-    check_parameters({**whole, "facts_path": "x.csv"}, MODELS, RUNTIME, {"facts_path": "x.csv"})
+def test_what_the_command_line_alone_can_give_is_refused_in_a_file(all_parameters):
+    check_parameters({**all_parameters, "facts_path": "x.csv"}, MODELS, RUNTIME, {"facts_path": "x.csv"})
     with pytest.raises(SettingError, match=r"`facts_path` has no effect in a file: .*--params=facts_path=x.csv"):
-        check_parameters({**whole, "facts_path": "x.csv"}, MODELS, RUNTIME, {})
+        check_parameters({**all_parameters, "facts_path": "x.csv"}, MODELS, RUNTIME, {})
 
 
-def test_a_users_own_parameters_begin_with_x_(whole):
-    check_parameters({**whole, "x_mine": {"anything": float("inf")}, "_shared": 1}, MODELS, RUNTIME)
+def test_a_users_own_parameters_begin_with_x_(all_parameters):
+    check_parameters({**all_parameters, "x_mine": {"anything": float("inf")}, "_shared": 1}, MODELS, RUNTIME)
 
 
-def test_many_mistakes_take_few_lines(whole):
-    given = {"methods": {"rome": {"tiny": {f"no_{number}": 1 for number in range(9)}}}}
-    lines = told(whole, given).splitlines()
+def test_many_mistakes_take_few_lines(all_parameters):
+    changes = {"methods": {"rome": {"tiny": {f"no_{number}": 1 for number in range(9)}}}}
+    lines = read_error(all_parameters, changes).splitlines()
     assert len(lines) == 4
     assert lines[-1] == "methods.rome.tiny: 6 more settings are wrong"
 
@@ -184,9 +191,9 @@ def test_many_mistakes_take_few_lines(whole):
         (METHODS["kn"], "context_lengths", "", ()),
     ],
 )
-def test_lists_are_read_by_one_rule(whole, kind, name, text, value):
-    block = next((block for block, own in BLOCKS.items() if own is kind), None)
-    settings = whole[block] if block else whole["methods"][kind.name]["tiny"]
+def test_lists_are_read_by_one_rule(all_parameters, kind, name, text, value):
+    block = next((block for block, settings_class in BLOCKS.items() if settings_class is kind), None)
+    settings = all_parameters[block] if block else all_parameters["methods"][kind.name]["tiny"]
     assert getattr(kind(**{**settings, name: text}), name) == value
 
 
@@ -199,8 +206,8 @@ def test_every_list_and_every_block_follows_the_rules(kind):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_no_method_takes_a_number_that_is_not_finite(whole, method):
-    settings = whole["methods"][method]["tiny"]
+def test_no_method_takes_a_number_that_is_not_finite(all_parameters, method):
+    settings = all_parameters["methods"][method]["tiny"]
     for name, value in settings.items():
         if isinstance(value, float):
             with pytest.raises(ValueError, match="finite number"):

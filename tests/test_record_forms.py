@@ -45,7 +45,7 @@ TOYS = [
         *((Turn("user", "hi"),), (Part("p", (0.5,)),), Part("q"), {"acc": 1.0}),
     ),
 ]
-TABLE = RecordTable(Toy, "toys", renamed={"label": "part"})
+TABLE = RecordTable(Toy, "toys", column_names={"label": "part"})
 
 
 def through_parquet(table, folder):
@@ -77,7 +77,7 @@ def with_new_fields(kind):
 def test_a_new_field_goes_through_files_and_tables_by_its_annotation_alone(kind, values, tmp_path):
     new = with_new_fields(kind)
     records = [new(*values), new(*values, added=3, added_parts=(Completion("p", "t", ("u",)),))]
-    table = RecordTable(new, "records", renamed={"id": "probe_id", "text": "prompt"} if kind is Answer else None)
+    table = RecordTable(new, "records", column_names={"id": "probe_id", "text": "prompt"} if kind is Answer else None)
     assert {"added": "Int64", "added_parts": "str"}.items() <= table.columns.items()
     assert table.records(through_parquet(table.table(records), tmp_path)) == records
     codec = JsonCodec(list[new])

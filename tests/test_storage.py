@@ -46,9 +46,9 @@ def test_a_file_is_written_to_disk_before_it_has_its_name(tmp_path, monkeypatch)
 
 
 def test_two_processes_never_write_the_same_part(tmp_path, monkeypatch):
-    own = part_of(tmp_path / "item")
+    first_part = part_of(tmp_path / "item")
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert part_of(tmp_path / "item") != own
+    assert part_of(tmp_path / "item") != first_part
 
 
 def test_a_file_in_the_place_of_a_folder_is_named_and_stays(tmp_path):
@@ -98,7 +98,7 @@ def names(folder):
 
 
 @pytest.fixture
-def ours(tmp_path):
+def project_folder(tmp_path):
     """A folder that the project wrote."""
     replace_folder(tmp_path / "ours", writer("first"), of="x")
     return tmp_path / "ours"
@@ -112,35 +112,35 @@ def dead():
     return process.pid
 
 
-def test_only_a_folder_with_our_mark_is_replaced(ours, tmp_path):
-    replace_folder(ours, writer("second"))
-    assert (ours / "inner" / "b.txt").read_text() == "second"
+def test_only_a_folder_with_our_mark_is_replaced(project_folder, tmp_path):
+    replace_folder(project_folder, writer("second"))
+    assert (project_folder / "inner" / "b.txt").read_text() == "second"
     assert names(tmp_path) == ["ours"]
     for name in ("thesis", "file"):
-        theirs = tmp_path / name
+        foreign_path = tmp_path / name
         if name == "thesis":
-            theirs.mkdir()
-            (theirs / "chapter.txt").write_text("mine")
+            foreign_path.mkdir()
+            (foreign_path / "chapter.txt").write_text("mine")
         else:
-            theirs.write_text("mine")
+            foreign_path.write_text("mine")
         with pytest.raises(ForeignFolder, match=rf"{name} holds other files, which would be lost .* move it away"):
-            replace_folder(theirs, writer("x"))
+            replace_folder(foreign_path, writer("x"))
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == (tmp_path / "file").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     replace_folder(tmp_path / "empty", writer("x"))
     assert names(tmp_path) == ["empty", "file", "ours", "thesis"]
 
 
-def test_what_somebody_put_into_our_folder_is_kept(ours, tmp_path, caplog):
-    (ours / "inner" / "notes.txt").write_text("mine")
+def test_what_somebody_put_into_our_folder_is_kept(project_folder, tmp_path, caplog):
+    (project_folder / "inner" / "notes.txt").write_text("mine")
     with caplog.at_level(logging.WARNING):
-        replace_folder(ours, writer("second"))
+        replace_folder(project_folder, writer("second"))
     assert "held inner/notes.txt, which the project did not write: it is kept as" in caplog.text
     assert (tmp_path / "ours.earlier-1" / "inner" / "notes.txt").read_text() == "mine"
-    assert (ours / "a.txt").read_text() == "second"
+    assert (project_folder / "a.txt").read_text() == "second"
 
 
-def test_leftovers_of_dead_processes_are_cleaned_if_they_are_ours(ours, tmp_path, dead):
+def test_leftovers_of_dead_processes_are_cleaned_if_they_are_ours(project_folder, tmp_path, dead):
     for ending in ("part", "old"):
         replace_folder(tmp_path / f"ours.{dead}.{ending}", writer("left over"))
     (tmp_path / f"ours.{dead}0.part").mkdir()
@@ -148,27 +148,27 @@ def test_leftovers_of_dead_processes_are_cleaned_if_they_are_ours(ours, tmp_path
     (tmp_path / f"ours.{os.getppid()}.part").mkdir()
     replace_folder(tmp_path / "other", writer("second"))
     assert len(names(tmp_path)) == 7
-    replace_folder(ours, writer("second"))
+    replace_folder(project_folder, writer("second"))
     assert names(tmp_path) == sorted(["other", "ours", f"ours.{dead}0.part", "ours.part", f"ours.{os.getppid()}.part"])
 
 
-def test_a_kill_between_the_two_renames_loses_nothing(ours, tmp_path, dead):
-    ours.rename(tmp_path / f"ours.{dead}.old")
+def test_a_kill_between_the_two_renames_loses_nothing(project_folder, tmp_path, dead):
+    project_folder.rename(tmp_path / f"ours.{dead}.old")
 
     def fails(folder):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        replace_folder(ours, fails)
-    assert (ours / "a.txt").read_text() == "first"
+        replace_folder(project_folder, fails)
+    assert (project_folder / "a.txt").read_text() == "first"
     assert names(tmp_path) == ["ours"]
 
 
-def test_a_link_to_a_folder_stays_one(ours, tmp_path):
-    (tmp_path / "link").symlink_to(ours, target_is_directory=True)
+def test_a_link_to_a_folder_stays_one(project_folder, tmp_path):
+    (tmp_path / "link").symlink_to(project_folder, target_is_directory=True)
     replace_folder(tmp_path / "link", writer("second"))
     assert (tmp_path / "link").is_symlink()
-    assert (ours / "a.txt").read_text() == "second"
+    assert (project_folder / "a.txt").read_text() == "second"
 
 
 @pytest.mark.parametrize(
@@ -182,38 +182,38 @@ def test_a_link_to_a_folder_stays_one(ours, tmp_path):
         (lambda folder: (folder / MARK).unlink(), "was never finished"),
     ],
 )
-def test_damage_is_named(ours, change, damage):
-    assert folder_damage(ours, "x") == ""
-    assert "made of something else" in folder_damage(ours, "y")
-    os.utime(ours / "a.txt", ns=(0, 0))
-    change(ours)
+def test_damage_is_named(project_folder, change, damage):
+    assert folder_damage(project_folder, "x") == ""
+    assert "made of something else" in folder_damage(project_folder, "y")
+    os.utime(project_folder / "a.txt", ns=(0, 0))
+    change(project_folder)
     with pytest.raises(AssertionError, match=damage):
-        assert folder_damage(ours, "x") == ""
+        assert folder_damage(project_folder, "x") == ""
 
 
-def test_a_file_is_hashed_once_for_each_time_that_it_has(ours, monkeypatch):
-    hashed = []
-    monkeypatch.setattr(storage, "file_checksum", lambda path: hashed.append(path.name) or real(path))
+def test_a_file_is_hashed_once_for_each_time_that_it_has(project_folder, monkeypatch):
+    names_hashed = []
+    monkeypatch.setattr(storage, "file_checksum", lambda path: names_hashed.append(path.name) or real(path))
     real = lambda path: checksum(path.read_bytes())  # noqa: E731
-    assert folder_damage(ours, "x") == ""
-    assert hashed == []
-    os.utime(ours / "a.txt", ns=(0, 0))
-    assert [folder_damage(ours, "x"), folder_damage(ours, "x")] == ["", ""]
-    assert hashed == ["a.txt"]
-    assert folder_damage(ours, "x", thorough=True) == ""
-    assert len(hashed) == 3
+    assert folder_damage(project_folder, "x") == ""
+    assert names_hashed == []
+    os.utime(project_folder / "a.txt", ns=(0, 0))
+    assert [folder_damage(project_folder, "x"), folder_damage(project_folder, "x")] == ["", ""]
+    assert names_hashed == ["a.txt"]
+    assert folder_damage(project_folder, "x", thorough=True) == ""
+    assert len(names_hashed) == 3
 
 
-def test_a_change_that_keeps_size_and_time_is_found_by_a_thorough_look(ours):
-    file, before = ours / "a.txt", (ours / "a.txt").stat()
+def test_a_change_that_keeps_size_and_time_is_found_by_a_thorough_look(project_folder):
+    file, before = project_folder / "a.txt", (project_folder / "a.txt").stat()
     file.write_text("FIRST")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert folder_damage(ours, "x") == ""
-    assert "a.txt is not what was written" in folder_damage(ours, "x", thorough=True)
+    assert folder_damage(project_folder, "x") == ""
+    assert "a.txt is not what was written" in folder_damage(project_folder, "x", thorough=True)
 
 
-def test_our_folder_is_set_aside_and_nobody_elses(ours, tmp_path):
-    assert set_aside(ours) == tmp_path / "ours.earlier-1"
+def test_our_folder_is_set_aside_and_nobody_elses(project_folder, tmp_path):
+    assert set_aside(project_folder) == tmp_path / "ours.earlier-1"
     (tmp_path / "theirs").mkdir()
-    assert set_aside(tmp_path / "theirs") is set_aside(ours) is None
+    assert set_aside(tmp_path / "theirs") is set_aside(project_folder) is None
     assert names(tmp_path) == ["ours.earlier-1", "theirs"]

@@ -15,8 +15,8 @@ from edit_robustness.versions import KEPT, ROOMS, libraries
 
 @pytest.mark.parametrize("room", rooms.current())
 def test_the_code_of_a_room_does_not_change_without_its_number(room):
-    recorded, now = json.loads(rooms.RECORDED.read_text(encoding="utf-8")), rooms.current()
-    assert now[room] == recorded[room], __doc__
+    record, state = json.loads(rooms.RECORDED.read_text(encoding="utf-8")), rooms.current()
+    assert state[room] == record[room], __doc__
 
 
 def test_comments_docstrings_and_lines_are_no_change_and_code_is():
@@ -34,5 +34,5 @@ def test_a_room_is_changed_where_its_code_is_another_and_its_number_is_not():
 def test_every_kept_file_names_the_rooms_that_decide_it():
     assert set(KEPT["answers"]) == {"text", "models", "prompts", "editing", "asking", "pipelines"}
     assert set().union(*KEPT.values()) == {*rooms.ROOMS, "pipelines"}
-    assert {room: now["version"] for room, now in rooms.current().items()} == ROOMS
+    assert {room: state["version"] for room, state in rooms.current().items()} == ROOMS
     assert set(libraries()) == {"torch", "transformers"}

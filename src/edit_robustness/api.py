@@ -130,7 +130,7 @@ class ReadyMethod:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The hyperparameters."""
+        """Return the hyperparameters."""
         return self.method.settings()
 
     def edit(self, *facts: Fact) -> Edit:
@@ -176,28 +176,28 @@ def method_for(
     """
     if name not in METHODS:
         raise ValueError(f"there is no method `{name}`; {did_you_mean(name, METHODS)}")
-    method = METHODS[name](**_completed(name, lm, settings))
+    method = METHODS[name](**_complete_settings(name, lm, settings))
     if problems := list(misfits(name, method, lm.name, lm.shape)):
         raise ValueError("\n".join(problems))
     if "facts" in method.learns_from and not lessons:
         raise ValueError(f"{name} learns from other facts than those that it edits: give `lessons` (read_lessons)")
-    corpus = tuple(texts) or (_written(name, method, lm) if "texts" in method.learns_from else ())
+    corpus = tuple(texts) or (_write_texts(name, method, lm) if "texts" in method.learns_from else ())
     return ReadyMethod(method, lm, method.prepare(lm, Corpus(corpus, tuple(lessons), relations)))
 
 
 def read_lessons(
-    edited: Sequence[Fact], table: str | Path = _FACTS, wordings: str | Path = _RELATIONS
+    edited_facts: Sequence[Fact], table: str | Path = _FACTS, wordings: str | Path = _RELATIONS
 ) -> tuple[list[Fact], Mapping[str, Relation]]:
     """Return facts to learn from and the wordings of their relations, for `method_for`.
 
     Args:
-        edited: The facts that you edit; no lesson has their subjects.
+        edited_facts: The facts that you edit; no lesson has their subjects.
         table: A table of facts, as a CSV file; without it the project's own.
         wordings: The wordings of relations, as a YAML file; without it the project's own.
     """
     raw = yaml.safe_load(Path(wordings).read_text(encoding="utf-8"))
     facts = facts_from_table(validate_lessons(pd.read_csv(table, dtype=str, keep_default_na=False), raw))
-    subjects = {fact.subject for fact in edited}
+    subjects = {fact.subject for fact in edited_facts}
     return [fact for fact in facts if fact.subject not in subjects], read_relations(raw).relations
 
 
@@ -223,39 +223,44 @@ def ask(lm: LanguageModel, prompt: str, *, max_new_tokens: int = 64) -> str:
     return generation.text.strip()
 
 
-def _completed(name: str, lm: LanguageModel, settings: Mapping[str, Any]) -> dict[str, Any]:
+def _complete_settings(name: str, lm: LanguageModel, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters, with tuned or default ones if a required one is missing."""
     fields: Mapping[str, Any] = METHODS[name].__pydantic_fields__  # type: ignore[attr-defined]
-    missing = [each for each, field in fields.items() if field.is_required() and each not in settings]
-    if not missing:
+    missing_settings = [setting for setting, field in fields.items() if field.is_required() and setting not in settings]
+    if not missing_settings:
         return dict(settings)
     file = _TUNED / f"{name}.yml"
-    tuned = yaml.safe_load(file.read_text(encoding="utf-8"))["methods"][name] if file.is_file() else {}
-    if lm.name in tuned and lm.shape == TUNED.get(lm.name):
-        return completed(settings, Default(tuned[lm.name], lm.name))
-    default = default_settings(lm.shape, tuned)
+    tuned_settings = yaml.safe_load(file.read_text(encoding="utf-8"))["methods"][name] if file.is_file() else {}
+    if lm.name in tuned_settings and lm.shape == TUNED.get(lm.name):
+        return completed(settings, Default(tuned_settings[lm.name], lm.name))
+    default = default_settings(lm.shape, tuned_settings)
     if default is None:
         reason = "has no defaults" if file.is_file() else f"has its defaults in {file}, which is missing"
-        raise ValueError(f"{name} {reason}: give {', '.join(missing)}")
+        raise ValueError(f"{name} {reason}: give {', '.join(missing_settings)}")
     values = completed(settings, default)
-    own = {each: value for each, value in values.items() if each not in settings}
+    derived_settings = {setting: value for setting, value in values.items() if setting not in settings}
     logger.warning(
         "%s: %s uses hyperparameters derived from those of %s: %s. Give your own to method_for(...)",
-        *(lm.name, name, default.source, ", ".join(f"{each}={value}" for each, value in own.items())),
+        *(
+            lm.name,
+            name,
+            default.source,
+            ", ".join(f"{setting}={value}" for setting, value in derived_settings.items()),
+        ),
     )
     return values
 
 
-def _written(name: str, method: Method, lm: LanguageModel) -> tuple[str, ...]:
+def _write_texts(name: str, method: Method, lm: LanguageModel) -> tuple[str, ...]:
     """Return texts that the model writes, as many as the method reads; a method may take contexts alone."""
     contexts_only = method.corpus_texts and not method.corpus_tokens
     tokens = 0 if contexts_only else max(method.corpus_tokens, _TEXTS * _TOKENS)
     logger.warning("%s: no texts are given, so that the model writes those that %s reads, once", lm.name, name)
     texts: list[str] = []
     for seed in range(_ROUNDS):
-        lacking = max(tokens - count_tokens(lm, texts, tokens), 0)
-        number = max(-(-lacking // _TOKENS), method.corpus_texts - len(texts))
-        if number <= 0:
+        shortage = max(tokens - count_tokens(lm, texts, tokens), 0)
+        n_texts = max(-(-shortage // _TOKENS), method.corpus_texts - len(texts))
+        if n_texts <= 0:
             break
-        texts += written_texts(lm, texts=number, tokens=_TOKENS, seed=seed)
+        texts += written_texts(lm, texts=n_texts, tokens=_TOKENS, seed=seed)
     return tuple(texts)

@@ -1,4 +1,4 @@
-"""What a run can be made of, one line each: methods, kinds of prompt, tables of facts, benchmarks and models.
+"""List of the choices for a run: methods, kinds of prompt, tables of facts, benchmarks and models.
 
 `kedro list` prints it. Without Kedro's start, which imports torch, `python -m edit_robustness.choices methods` does.
 """
@@ -23,7 +23,7 @@ _WIDTH = 150
 
 @dataclass(frozen=True)
 class Section:
-    """One sort of choices.
+    """One kind of choice.
 
     Attributes:
         title: Its heading.
@@ -56,9 +56,9 @@ def _facts(conf: Path) -> Iterator[tuple[str, str]]:
     for name, entry, environment in _entries(conf):
         if str(entry.get("type", "")).endswith("FactsDataset") and name != "raw_lessons":
             form = FORMATS.get(str(entry.get("format")))
-            own = "The project's own facts, or your table with facts_path=my_facts.csv."
-            described = own if name == "raw_facts" else form.description if form else ""
-            yield name, f"{described}{environment}"
+            default_text = "The project's own facts, or your table with facts_path=my_facts.csv."
+            description = default_text if name == "raw_facts" else form.description if form else ""
+            yield name, f"{description}{environment}"
 
 
 def _benchmarks(conf: Path) -> Iterator[tuple[str, str]]:
@@ -122,12 +122,12 @@ def _entries(conf: Path) -> Iterator[tuple[str, Mapping[str, Any], str]]:
     )
     names: set[str] = set()
     for folder in environments:
-        chosen = "" if folder.name in _DEFAULT_ENVIRONMENTS else f" (--env={folder.name})"
+        hint = "" if folder.name in _DEFAULT_ENVIRONMENTS else f" (--env={folder.name})"
         for path in sorted(folder.glob("catalog*.yml")):
             for name, entry in _read(path).items():
                 if isinstance(entry, Mapping) and name not in names:
                     names.add(name)
-                    yield str(name), entry, chosen
+                    yield str(name), entry, hint
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -138,9 +138,9 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def main(names: tuple[str, ...] = ()) -> None:
     """Print the choices of the project in the working folder."""
-    unknown = [name for name in names if name not in SECTIONS]
-    if unknown:
-        raise SystemExit(f"there is no list `{unknown[0]}`; there are {', '.join(SECTIONS)}")
+    unknown_names = [name for name in names if name not in SECTIONS]
+    if unknown_names:
+        raise SystemExit(f"there is no list `{unknown_names[0]}`; there are {', '.join(SECTIONS)}")
     for line in described(names, Path("conf")):
         print(line)  # noqa: T201
 

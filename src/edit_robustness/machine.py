@@ -1,4 +1,4 @@
-"""What a run costs, and on which machine: CPU seconds, seconds, processor and threads.
+"""Cost of a run and its machine: CPU seconds, seconds, processor and threads.
 
 Seconds alone compare badly: they depend on the number of threads and on what else the machine does.
 """
@@ -19,7 +19,7 @@ _MODEL = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent.
+    """Time that was spent.
 
     Attributes:
         seconds: By the clock.
@@ -34,7 +34,7 @@ class Cost:
 
 
 class Meter:
-    """Measures from one look to the next."""
+    """Stopwatch that measures from one lap to the next."""
 
     def __init__(self) -> None:
         self._before = _now()
@@ -46,13 +46,13 @@ class Meter:
 
 
 class RunMeter:
-    """The meter of the run in this process; the records of its models share the run's time among them."""
+    """Meter of the run in this process. The records of its models share the run's time among them."""
 
     meter: Meter | None = None
 
     @classmethod
     def start(cls) -> None:
-        """Begin a run."""
+        """Start the meter of a run."""
         cls.meter = Meter()
 
     @classmethod
@@ -74,22 +74,22 @@ def cpu_seconds() -> float:
 
 def processor() -> str:
     """Return the processor's name, as the system has it."""
-    if _INFO.is_file() and (found := _MODEL.search(_INFO.read_text("utf-8", errors="replace"))):
-        return " ".join(found[1].split())
+    if _INFO.is_file() and (match := _MODEL.search(_INFO.read_text("utf-8", errors="replace"))):
+        return " ".join(match[1].split())
     return platform.processor() or platform.machine() or "unknown processor"
 
 
 def threads() -> int:
-    """Return how many threads compute: torch's if it is loaded, or as many as there are processors."""
+    """Return the number of compute threads: torch's if it is loaded, or the number of processors."""
     torch = sys.modules.get("torch")
     return torch.get_num_threads() if torch is not None else os.cpu_count() or 1
 
 
 def products() -> str:
-    """Return what multiplies float32 matrices on the CPU: `oneDNN` if this process uses it, or nothing."""
+    """Return the CPU backend of float32 matrix products: `oneDNN`, or an empty string if it is not used."""
     torch = sys.modules.get("torch")
-    chosen = torch is not None and torch.backends.mkldnn.matmul.fp32_precision == "bf16"
-    return "oneDNN" if chosen else ""
+    uses_onednn = torch is not None and torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    return "oneDNN" if uses_onednn else ""
 
 
 def machine() -> str:

@@ -51,12 +51,12 @@ class ByModel(Pipeline):
         """Filter as `Pipeline.filter` does; the result keeps the order."""
         return ByModel(super().filter(*args, **options).nodes, self._models)
 
-    def __add__(self, other: Any) -> Pipeline:
-        return ByModel(super().__add__(other).nodes, self._models)
+    def __add__(self, pipeline: Any) -> Pipeline:
+        return ByModel(super().__add__(pipeline).nodes, self._models)
 
-    def __radd__(self, other: Any) -> Pipeline:
+    def __radd__(self, pipeline: Any) -> Pipeline:
         # a session adds pipelines up from an empty one, and Python asks the right one first only if it has this
-        return super().__radd__(other)
+        return super().__radd__(pipeline)
 
     def _turn(self, node: Node, current: str) -> int:
         """Return a rank: nodes of no model first, then the current model's, then others' in the order of the grid."""

@@ -1,4 +1,4 @@
-"""Records to tables and back: the form in which facts, probes and answers travel between nodes.
+"""Conversion of records to tables and back. Facts, probes and answers are passed between nodes in this form.
 
 The columns follow from the annotations of a record's fields (`RecordTable`), so that a field stands in one place: its
 dataclass. Whatever is not one plain value (aliases, turns of a conversation) is kept as JSON text, so that Parquet and
@@ -85,7 +85,7 @@ class RecordTable(Generic[R]):
         name: str,
         *,
         cells: Mapping[str, Cell] | None = None,
-        renamed: Mapping[str, str] | None = None,
+        column_names: Mapping[str, str] | None = None,
     ):
         self._kind, self._name = kind, name
         self._cells: dict[str, Cell] = {}
@@ -97,7 +97,7 @@ class RecordTable(Generic[R]):
             annotation = annotations[field.name]
             if isinstance(annotation, type) and is_dataclass(annotation):
                 inner: RecordTable[Any] = RecordTable(annotation, name, cells=cells)
-                names = {column: (renamed or {}).get(column, column) for column in inner.columns}
+                names = {column: (column_names or {}).get(column, column) for column in inner.columns}
                 self._nested[field.name] = inner, names
                 self._add({names[column]: dtype for column, dtype in inner.columns.items()})
                 self.json_columns += [names[column] for column in inner.json_columns]
@@ -146,9 +146,11 @@ class RecordTable(Generic[R]):
         return [self.record(row) for row in rows]
 
     def _add(self, columns: Mapping[str, str]) -> None:
-        if twice := self.columns.keys() & columns.keys():
-            names = ", ".join(sorted(twice))
-            raise ValueError(f"{self._kind.__name__}: two fields have the column {names}; rename one with `renamed`")
+        if duplicates := self.columns.keys() & columns.keys():
+            names = ", ".join(sorted(duplicates))
+            raise ValueError(
+                f"{self._kind.__name__}: two fields have the column {names}; rename one with `column_names`"
+            )
         self.columns.update(columns)
 
 
@@ -203,7 +205,7 @@ _CELLS = {"join": Cell(_TEXT, _write_join, _read_join)}
 
 FACTS = RecordTable(Fact, "facts", cells=_CELLS)
 PROBES = RecordTable(Probe, "probes", cells=_CELLS)
-ANSWERS = RecordTable(Answer, "answers", cells=_CELLS, renamed={"id": "probe_id", "text": "prompt"})
+ANSWERS = RecordTable(Answer, "answers", cells=_CELLS, column_names={"id": "probe_id", "text": "prompt"})
 DOCUMENTS = RecordTable(Document, "documents")
 
 FACT_COLUMNS = FACTS.columns

@@ -23,11 +23,11 @@ PRESETS = {
 
 
 def test_benchmarks_are_found_in_the_presets():
-    picked = chosen({"seed": 3, "presets": PRESETS}, ["geese", "two.owls:barn_owls"])
-    assert picked["presets"] == {
+    selection = chosen({"seed": 3, "presets": PRESETS}, ["geese", "two.owls:barn_owls"])
+    assert selection["presets"] == {
         "chosen": {"geese": {"task": "geese", "shots": 2}, "barn_owls": {"task": "barn_owls", "shots": 3}}
     }
-    assert (picked["tasks"], picked["seed"]) == ("chosen", 3)
+    assert (selection["tasks"], selection["seed"]) == ("chosen", 3)
 
 
 @pytest.mark.parametrize(("name", "number"), [("owls", 2), ("ducks", 0)])
@@ -37,13 +37,13 @@ def test_what_no_preset_or_several_have_is_refused(name, number):
 
 
 def test_both_sides_say_the_same(capsys, monkeypatch):
-    loaded = abilities.load
-    monkeypatch.setattr(abilities, "load", lambda *names: sys.stdout.write("loading") and loaded(*names))
+    load_benchmarks = abilities.load
+    monkeypatch.setattr(abilities, "load", lambda *names: sys.stdout.write("loading") and load_benchmarks(*names))
     names = ["embedded.knowledge", "embedded.prose"]
     main([*names, "--model", "tiny:llama", "--documents", "2", "--batch-size", "2", "--json"])
-    said = capsys.readouterr()
-    assert said.err.startswith("loading")
-    rows = json.loads(said.out)
+    output = capsys.readouterr()
+    assert output.err.startswith("loading")
+    rows = json.loads(output.out)
     knowledge, prose = rows
     assert (knowledge["documents"], prose["documents"]) == (2, 2)
     assert knowledge["apart"] < 1e-3
@@ -70,7 +70,7 @@ def test_the_model_may_be_edited(tmp_path):
 def test_the_harness_runs_with_torch_as_it_comes(monkeypatch):
     lm, products = tiny_model("llama"), torch.backends.mkldnn.matmul
     lm.model.set_attn_implementation(BLOCKED)
-    before, fused = products.fp32_precision, torch.backends.cuda.flash_sdp_enabled()
+    before, flash_attention = products.fp32_precision, torch.backends.cuda.flash_sdp_enabled()
     monkeypatch.setattr(abilities, "_CAME", "ieee")
     try:
         products.fp32_precision = "tf32"
@@ -83,4 +83,4 @@ def test_the_harness_runs_with_torch_as_it_comes(monkeypatch):
         assert lm.model.config._attn_implementation == BLOCKED
     finally:
         products.fp32_precision = before
-        torch.backends.cuda.enable_flash_sdp(fused)
+        torch.backends.cuda.enable_flash_sdp(flash_attention)

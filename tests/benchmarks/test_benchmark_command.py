@@ -36,8 +36,8 @@ def test_a_change_of_nothing_is_refused(change):
 
 
 def test_facts_are_drawn_by_seed_and_others_have_other_subjects():
-    (first, pool), (again, _), (other, _) = draw(3, 0), draw(3, 0), draw(3, 1)
-    assert first == again != other
+    (first, pool), (again, _), (second_seed, _) = draw(3, 0), draw(3, 0), draw(3, 1)
+    assert first == again != second_seed
     assert not {row["subject"] for row in first} & {row["subject"] for row in pool}
     assert {"statement", "paraphrase", "neighbourhood"} == {probe["kind"] for probe in first[0]["probes"]}
     with pytest.raises(ValueError, match=r"--facts must be 1 to \d+ \(it is 0\)"):
@@ -54,11 +54,13 @@ def test_scoring_is_the_probability_of_the_target_after_the_prompt():
     ids, target = lm.tokenizer("An owl")["input_ids"], lm.tokenizer(" sat")["input_ids"]
     with torch.no_grad():
         logprobs = lm.model(input_ids=torch.tensor([ids + target])).logits[0].log_softmax(-1)
-    expected = sum(float(logprobs[len(ids) - 1 + i, token]) for i, token in enumerate(target))
-    assert said(lm.model, lm.tokenizer, "An owl", " sat") == (pytest.approx(expected, abs=1e-4), False)
+    logprob = sum(float(logprobs[len(ids) - 1 + i, token]) for i, token in enumerate(target))
+    assert said(lm.model, lm.tokenizer, "An owl", " sat") == (pytest.approx(logprob, abs=1e-4), False)
     probe = {"kind": "statement", "text": FACTS[0].statement, "new": " Oslo", "true": " Szohod"}
-    (plain,), (framed,) = (scores(lm.model, lm.tokenizer, [probe], words) for words in ("", Frame("Oh! ").prefix))
-    assert plain.keys() == framed.keys() == {"kind", "new_over_true", "match_new"}
+    (without_prefix,), (with_prefix,) = (
+        scores(lm.model, lm.tokenizer, [probe], words) for words in ("", Frame("Oh! ").prefix)
+    )
+    assert without_prefix.keys() == with_prefix.keys() == {"kind", "new_over_true", "match_new"}
 
 
 def test_a_side_that_fails_says_why(tmp_path):
@@ -70,13 +72,13 @@ def test_a_side_that_fails_says_why(tmp_path):
 def test_the_command_measures_a_tiny_model(tmp_path):
     options = ["--model", "tiny:llama", "--methods", "ft", "--facts", "2", "--texts", "2", "--json"]
     main([*options, "--output", str(tmp_path / "found.json"), "--work", str(tmp_path)])
-    (found,) = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
-    assert (found["method"], found["side"], found["n"]) == ("ft", "ours", 2)
-    assert 0 < found["cpu"]["min"] <= found["cpu"]["mean"] <= found["cpu"]["max"]
-    assert found["steps"]["max"] <= 5
-    assert found["bytes"]["min"] > 1000
-    assert found["peak"] > 1 << 20
-    assert found["versions"]["threads"] == 1
+    (row,) = json.loads((tmp_path / "found.json").read_text("utf-8"))["rows"]
+    assert (row["method"], row["side"], row["n"]) == ("ft", "ours", 2)
+    assert 0 < row["cpu"]["min"] <= row["cpu"]["mean"] <= row["cpu"]["max"]
+    assert row["steps"]["max"] <= 5
+    assert row["bytes"]["min"] > 1000
+    assert row["peak"] > 1 << 20
+    assert row["versions"]["threads"] == 1
 
 
 def test_easyedit_is_given_whole_or_not_at_all(tmp_path):
@@ -90,9 +92,9 @@ def test_easyedit_does_the_same_work(tmp_path):
     options = ["--model", "tiny:llama", "--methods", "rome", "ft", "ft_l", "grace", "memit", "--facts", "1", "--json"]
     peer = ["--easyedit", os.environ["EASYEDIT"], "--easyedit-python", os.environ["EASYEDIT_PYTHON"]]
     main([*options, *peer, "--texts", "40", "--output", str(tmp_path / "found.json"), "--work", str(tmp_path)])
-    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
-    assert found["statistics"]["apart"] < 1e-5
-    assert [one["method"] for one in found["ratios"]] == ["rome", "ft", "ft_l", "grace", "memit"]
-    steps = {(one["method"], one["side"]): one["steps"]["mean"] for one in found["rows"]}
+    report = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert report["statistics"]["apart"] < 1e-5
+    assert [row["method"] for row in report["ratios"]] == ["rome", "ft", "ft_l", "grace", "memit"]
+    steps = {(row["method"], row["side"]): row["steps"]["mean"] for row in report["rows"]}
     for name in ("rome", "ft", "grace", "memit"):
         assert steps[name, "ours"] == steps[name, "EasyEdit"]

@@ -1,15 +1,15 @@
 from benchmarks.tables import COLUMNS, RATIOS, markdown, ratios, row
 
 
-def edit(cpu, **more):
+def edit(cpu, **fields):
     scores = [
         {"kind": "statement", "new_over_true": True, "match_new": cpu > 1},
         {"kind": "paraphrase", "new_over_true": False, "match_new": False},
         {"kind": "neighbourhood", "new_over_true": False, "match_new": False},
         {"kind": "neighbourhood", "new_over_true": True, "match_new": True},
     ]
-    spent = {"wall": cpu, "cpu": cpu, "forward": 0.5 * cpu, "backward": 0.25 * cpu, "steps": 4, "tokens": 40}
-    return {**spent, "scores": scores, **more}
+    costs = {"wall": cpu, "cpu": cpu, "forward": 0.5 * cpu, "backward": 0.25 * cpu, "steps": 4, "tokens": 40}
+    return {**costs, "scores": scores, **fields}
 
 
 def answer(*edits):
@@ -27,8 +27,8 @@ def test_a_row_has_mean_least_and_most_of_its_edits():
 
 
 def test_a_row_has_success_and_what_neighbours_kept():
-    found = {key: OURS[key] for key in ("argmax", "likelier", "paraphrases", "neighbours")}
-    assert found == {"argmax": 0.5, "likelier": 1.0, "paraphrases": 0.0, "neighbours": 0.5}
+    rates = {key: OURS[key] for key in ("argmax", "likelier", "paraphrases", "neighbours")}
+    assert rates == {"argmax": 0.5, "likelier": 1.0, "paraphrases": 0.0, "neighbours": 0.5}
 
 
 def test_ratios_are_theirs_over_ours():

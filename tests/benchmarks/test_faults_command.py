@@ -42,8 +42,8 @@ def folders(tmp_path):
         header = {"header": json.dumps({"seconds": seconds, "kind": "low_rank"})}
         save_file({"left": np.array([1.0, -2.0], np.float32)}, edits / "a.safetensors", header)
         (edits / "manifest.json").write_text(json.dumps({"a": str(seconds)}))
-        run = {"seconds_per_edit": {"tiny": seconds}, "finished": str(seconds), "n_facts": 5}
-        (edits.parents[1] / "run.json").write_text(json.dumps(run))
+        record = {"seconds_per_edit": {"tiny": seconds}, "finished": str(seconds), "n_facts": 5}
+        (edits.parents[1] / "run.json").write_text(json.dumps(record))
         lines = [{"seconds": seconds}, [{"text": "Rome", "logprob": -1.5, "finished": True}]]
         (edits.parents[1] / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         table = pd.DataFrame({"id": ["a", "b"], "value": [0.5, float("nan")], "names": [["x"], []]})
@@ -62,19 +62,19 @@ def change(folder, name, before, after):
 
 
 def test_equal_folders_are_equal_though_their_times_are_not(folders):
-    expected, actual = folders
-    assert table_names(expected) == {
+    reference, actual = folders
+    assert table_names(reference) == {
         f"07_model_output/tiny/{name}" for name in ("scores.csv", "scores.parquet", "run.json")
     }
-    comparison = compare_tables(expected, actual)
+    comparison = compare_tables(reference, actual)
     assert comparison.same
     assert comparison.compared == 3
-    for name in item_names(expected):
-        assert difference(expected / name, actual / name) == 0
+    for name in item_names(reference):
+        assert difference(reference / name, actual / name) == 0
 
 
 @pytest.mark.parametrize(
-    ("name", "before", "after", "found"),
+    ("name", "before", "after", "difference_text"),
     [
         ("scores.csv", "0.5", "0.6", "column value: numbers"),
         ("scores.csv", "b,", "c,", "column id: 'c', expected 'b'"),
@@ -85,29 +85,29 @@ def test_equal_folders_are_equal_though_their_times_are_not(folders):
         ("run.json", "{", "[", "unreadable"),
     ],
 )
-def test_a_table_with_another_value_differs(folders, name, before, after, found):
-    expected, actual = folders
+def test_a_table_with_another_value_differs(folders, name, before, after, difference_text):
+    reference, actual = folders
     change(actual, name, before, after)
-    comparison = compare_tables(expected, actual)
+    comparison = compare_tables(reference, actual)
     assert list(comparison.differing) == [f"07_model_output/tiny/{name}"]
-    assert found in comparison.differing[f"07_model_output/tiny/{name}"]
+    assert difference_text in comparison.differing[f"07_model_output/tiny/{name}"]
 
 
 def test_rounding_is_told_from_other_values(folders):
-    expected, actual = folders
+    reference, actual = folders
     change(actual, "scores.csv", "0.5", "0.500001")
-    comparison = compare_tables(expected, actual)
+    comparison = compare_tables(reference, actual)
     assert comparison.rounding == {"07_model_output/tiny/scores.csv": pytest.approx(1e-6)}
     assert not comparison.same
     assert not comparison.differing
 
 
 def test_missing_and_additional_tables_are_found(folders):
-    expected, actual = folders
+    reference, actual = folders
     tiny = actual / "07_model_output/tiny"
     (tiny / "scores.csv").rename(tiny / "other.csv")
     (tiny / "scores.parquet.1.part").touch()
-    assert compare_tables(expected, actual).differing == {
+    assert compare_tables(reference, actual).differing == {
         "07_model_output/tiny/other.csv": "not in the undisturbed run",
         "07_model_output/tiny/scores.csv": "missing",
     }
@@ -115,32 +115,32 @@ def test_missing_and_additional_tables_are_found(folders):
 
 
 def test_a_tensor_and_a_kept_answer_are_compared_without_their_seconds(folders):
-    expected, actual = folders
+    reference, actual = folders
     change(actual, "a.jsonl", "true", "false")
     name = "07_model_output/tiny/a.jsonl"
     with pytest.raises(Exception, match=r"finished: False, expected True"):
-        difference(expected / name, actual / name)
+        difference(reference / name, actual / name)
     edit = "07_model_output/tiny/rome/edits/a.safetensors"
     header = {"header": json.dumps({"seconds": 1.0, "kind": "low_rank"})}
     save_file({"left": np.array([1.0, -2.5], np.float32)}, actual / edit, header)
     with pytest.raises(Exception, match="tensor left: numbers"):
-        difference(expected / edit, actual / edit)
+        difference(reference / edit, actual / edit)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("content", [b"", bytes(40), b'{"text": "Rome", "logprob": -1.5}\n' * 9])
 def test_every_damage_changes_the_file_and_a_seed_repeats_it(tmp_path, way, content):
     for seed in range(20):
-        damaged = []
+        contents = []
         for name in "ab":
             path = tmp_path / f"{seed}{name}"
             path.write_bytes(content)
             damage(path, way, Random(seed))
-            damaged.append(path.read_bytes() if path.is_file() else None)
-        assert damaged[0] == damaged[1] != content
+            contents.append(path.read_bytes() if path.is_file() else None)
+        assert contents[0] == contents[1] != content
     if way in ("bytes flipped", "characters changed") and content:
-        changed = sum(one != other for one, other in zip(damaged[0], content, strict=True))
-        assert 1 <= changed <= 16
+        n_changes = sum(byte != original_byte for byte, original_byte in zip(contents[0], content, strict=True))
+        assert 1 <= n_changes <= 16
 
 
 def test_changed_characters_leave_text_that_can_be_read(tmp_path):
@@ -154,11 +154,11 @@ def test_changed_characters_leave_text_that_can_be_read(tmp_path):
 def test_every_file_has_a_kind_and_every_kind_is_drawn():
     assert {name: kind_of(name) for name in FILES} == FILES
     assert set(FILES.values()) == set(KINDS)
-    many = [f"07_model_output/tiny/rome/answers/{number}.jsonl" for number in range(200)]
+    answer_files = [f"07_model_output/tiny/rome/answers/{number}.jsonl" for number in range(200)]
     generator = Random(0)
-    drawn = [kind_of(draw_file([*FILES, *many], generator)) for _ in range(200)]
-    assert set(drawn) == set(KINDS)
-    assert drawn.count("answers") < 70
+    kinds = [kind_of(draw_file([*FILES, *answer_files], generator)) for _ in range(200)]
+    assert set(kinds) == set(KINDS)
+    assert kinds.count("answers") < 70
     assert {draw_way(generator) for _ in range(300)} == set(WAYS)
 
 
@@ -171,11 +171,11 @@ def test_kept_files_are_all_files(tmp_path):
 
 def test_what_is_made_from_a_damaged_file_can_be_removed(tmp_path):
     def left_after(name):
-        for other in (*FILES, "04_feature/tiny/recalled/a.jsonl"):
-            (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / other).touch()
-        cleared = clear_later(tmp_path, name)
-        return cleared, {kind_of(other) for other in FILES} - {kind_of(other) for other in kept_files(tmp_path)}
+        for file in (*FILES, "04_feature/tiny/recalled/a.jsonl"):
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).touch()
+        removals = clear_later(tmp_path, name)
+        return removals, {kind_of(file) for file in FILES} - {kind_of(file) for file in kept_files(tmp_path)}
 
     assert left_after("06_models/tiny_prepared/moments/1.mlp_out.safetensors") == (True, {"prepared", "edits"})
     assert left_after("07_model_output/tiny/rome/answers/a.jsonl") == (False, set())
@@ -194,12 +194,12 @@ def test_kills_cover_the_whole_length_of_a_run():
 
 def test_an_item_that_is_written_again_is_seen(folders):
     _, actual = folders
-    seen = {}
-    assert remember_items(actual, seen) == []
-    assert remember_items(actual, seen) == []
+    items = {}
+    assert remember_items(actual, items) == []
+    assert remember_items(actual, items) == []
     (actual / "07_model_output/tiny/new.jsonl").touch()
     change(actual, "a.jsonl", "4.0", "5.0")
-    assert remember_items(actual, seen) == ["07_model_output/tiny/a.jsonl"]
+    assert remember_items(actual, items) == ["07_model_output/tiny/a.jsonl"]
 
 
 OUTPUT = """\
@@ -234,41 +234,41 @@ def test_what_a_run_says_is_read_line_by_line():
 
 
 def test_verdicts(folders):
-    expected, actual = folders
-    same = compare_tables(expected, actual)
-    assert flips.judge(1, same, is_named=True) == flips.FAILED
-    assert flips.judge(0, same, is_named=True) == flips.NAMED
-    assert flips.judge(0, same, is_named=False) == flips.UNREAD
+    reference, actual = folders
+    equality = compare_tables(reference, actual)
+    assert flips.judge(1, equality, is_named=True) == flips.FAILED
+    assert flips.judge(0, equality, is_named=True) == flips.NAMED
+    assert flips.judge(0, equality, is_named=False) == flips.UNREAD
     change(actual, "scores.csv", "0.5", "0.500001")
-    rounding = compare_tables(expected, actual)
+    rounding = compare_tables(reference, actual)
     assert flips.judge(0, rounding, is_named=True) == flips.ROUNDING
     assert flips.judge(0, rounding, is_named=False) == flips.SILENT
     change(actual, "scores.csv", "0.500001", "0.7")
-    other = compare_tables(expected, actual)
-    assert flips.judge(0, other, is_named=True) == flips.WRONG
-    assert flips.judge(0, other, is_named=False) == flips.SILENT
-    assert flips.judge_rescore(Outcome(0, OUTPUT, 1.0), same) == (flips.EQUAL, [])
-    assert flips.judge_rescore(Outcome(0, OUTPUT, 1.0), other)[0] == flips.OTHER
-    assert flips.judge_rescore(Outcome(1, "Error: answers.parquet is damaged", 1.0), same)[0] == flips.REFUSED
-    assert flips.judge_rescore(Outcome(1, "Traceback\n" * 20, 1.0), same)[0] == flips.TRACEBACK
+    difference = compare_tables(reference, actual)
+    assert flips.judge(0, difference, is_named=True) == flips.WRONG
+    assert flips.judge(0, difference, is_named=False) == flips.SILENT
+    assert flips.judge_rescore(Outcome(0, OUTPUT, 1.0), equality) == (flips.EQUAL, [])
+    assert flips.judge_rescore(Outcome(0, OUTPUT, 1.0), difference)[0] == flips.OTHER
+    assert flips.judge_rescore(Outcome(1, "Error: answers.parquet is damaged", 1.0), equality)[0] == flips.REFUSED
+    assert flips.judge_rescore(Outcome(1, "Traceback\n" * 20, 1.0), equality)[0] == flips.TRACEBACK
 
 
 def test_errors_of_one_cause_are_counted_together():
-    failed = [
+    failures = [
         {"verdict": flips.FAILED, "lines": ["Traceback", f"/data/{name} cannot be read (line {name[1]})"]}
         for name in ("a1.jsonl", "b2.safetensors")
     ]
-    assert list(flips.group_errors(failed).values()) == [2]
+    assert list(flips.group_errors(failures).values()) == [2]
 
 
 def test_of_two_runs_exactly_one_must_be_refused(folders):
-    expected, actual = folders
-    same = compare_tables(expected, actual)
-    done, refused = Outcome(0, OUTPUT, 1.0), Outcome(1, "Error: another run uses this folder", 1.0)
-    assert judge_pair(Pair("same settings", 0.0), [done, refused], 0, same).right
-    assert judge_pair(Pair("same settings", 0.0), [refused, done], 1, same).right
-    assert not judge_pair(Pair("same settings", 2.0), [refused, done], 1, same).right
-    assert not judge_pair(Pair("same settings", 0.0), [done, done], 0, same).right
-    assert not judge_pair(Pair("same settings", 0.0), [refused, refused], 1, same).right
+    reference, actual = folders
+    equality = compare_tables(reference, actual)
+    success, refusal = Outcome(0, OUTPUT, 1.0), Outcome(1, "Error: another run uses this folder", 1.0)
+    assert judge_pair(Pair("same settings", 0.0), [success, refusal], 0, equality).right
+    assert judge_pair(Pair("same settings", 0.0), [refusal, success], 1, equality).right
+    assert not judge_pair(Pair("same settings", 2.0), [refusal, success], 1, equality).right
+    assert not judge_pair(Pair("same settings", 0.0), [success, success], 0, equality).right
+    assert not judge_pair(Pair("same settings", 0.0), [refusal, refusal], 1, equality).right
     change(actual, "scores.csv", "0.5", "0.7")
-    assert not judge_pair(Pair("same settings", 0.0), [done, refused], 0, compare_tables(expected, actual)).right
+    assert not judge_pair(Pair("same settings", 0.0), [success, refusal], 0, compare_tables(reference, actual)).right

@@ -16,13 +16,13 @@ def test_the_projects_own_facts_that_share_a_subject_become_records(tmp_path, mo
     out = tmp_path / "records.json"
     monkeypatch.setattr(sys, "argv", ["knowedit_form", str(RAW / "facts.csv"), str(RAW / "relations.yml"), str(out)])
     knowedit_form.main()
-    found = yaml.safe_load(out.read_text(encoding="utf-8"))
-    assert len(found) == 36
-    assert {looks_like(record) for record in found} == {"zsre_knowedit"}
-    by_prompt = {record["prompt"]: record for record in found}
+    records = yaml.safe_load(out.read_text(encoding="utf-8"))
+    assert len(records) == 36
+    assert {looks_like(record) for record in records} == {"zsre_knowedit"}
+    by_prompt = {record["prompt"]: record for record in records}
     germany = by_prompt["The main official language of Germany is"]
-    [asked] = germany["locality"]["Relation_Specificity"]
-    assert (asked["prompt"], asked["ground_truth"]) == ("The capital of Germany is the city of", [["Berlin"]])
+    [probe] = germany["locality"]["Relation_Specificity"]
+    assert (probe["prompt"], probe["ground_truth"]) == ("The capital of Germany is the city of", [["Berlin"]])
 
 
 def test_a_subject_with_one_fact_has_no_record():

@@ -59,14 +59,14 @@ def test_the_table_has_a_row_a_method_and_a_second_run_only_reads(options, tmp_p
     rows = (tmp_path / "work" / "table.md").read_text("utf-8").splitlines()
     assert [row.split(" | ")[0].strip("| ") for row in rows] == ["method", "---", "none", "ft", "grace", "mend"]
     assert "neighbourhood unchanged, all" in rows[0]
-    made = sorted((tmp_path / "work/grace/edits").glob("*.safetensors"))
-    assert [read_edit(path).origin.facts for path in made] == [("cf-0",), ("cf-1",), ("cf-2",)]
+    edit_paths = sorted((tmp_path / "work/grace/edits").glob("*.safetensors"))
+    assert [read_edit(path).origin.facts for path in edit_paths] == [("cf-0",), ("cf-1",), ("cf-2",)]
     (tmp_path / "work/ft/answers/cf-1.jsonl").unlink()
     before = files(tmp_path)
     quality.main(command)
     again = files(tmp_path)
-    changed = {path.name for path in again if before.get(path) != again[path]}
-    assert changed - {"manifest.json", "answers", "edits"} == {"cf-1.jsonl"}
+    changed_files = {path.name for path in again if before.get(path) != again[path]}
+    assert changed_files - {"manifest.json", "answers", "edits"} == {"cf-1.jsonl"}
     capsys.readouterr()
 
 
@@ -80,16 +80,16 @@ def test_a_sequence_asks_all_edits_so_far_and_goes_on_where_it_stopped(options, 
     quality.main(command)
     table = (tmp_path / "work" / "sequence.md").read_text("utf-8")
     cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in table.splitlines()[2:]]
-    expected = [["none", "0"], ["ft", "1"], ["ft", "3"], ["grace", "1"], ["grace", "3"]]
-    assert [row[:2] for row in cells] == expected
+    first_cells = [["none", "0"], ["ft", "1"], ["ft", "3"], ["grace", "1"], ["grace", "3"]]
+    assert [row[:2] for row in cells] == first_cells
     assert all(float(row[-1]) > 1 for row in cells)
-    kept = sorted((tmp_path / "work/grace/sequence").glob("*.safetensors"))
-    kept[-1].unlink()
+    edit_paths = sorted((tmp_path / "work/grace/sequence").glob("*.safetensors"))
+    edit_paths[-1].unlink()
     before = files(tmp_path)
     quality.main(command)
     assert (tmp_path / "work" / "sequence.md").read_text("utf-8") == table
     assert {path.name for path, time in files(tmp_path).items() if before.get(path) != time} == {
-        kept[-1].name,
+        edit_paths[-1].name,
         "sequence",
     }
     capsys.readouterr()
@@ -101,8 +101,10 @@ def test_several_facts_are_written_at_once(options, tmp_path, monkeypatch, capsy
     text = tmp_path / "text.txt"
     text.write_text("\n".join(TEXTS) * 2, "utf-8")
     quality.main(["sequence", *head, str(text), *tail, "--methods", "memit", "--at-once", "2"])
-    made = [read_edit(path).origin.facts for path in sorted((tmp_path / "work/memit/sequence").glob("*.safetensors"))]
-    assert made == [("cf-0", "cf-1"), ("cf-2",)]
+    fact_ids = [
+        read_edit(path).origin.facts for path in sorted((tmp_path / "work/memit/sequence").glob("*.safetensors"))
+    ]
+    assert fact_ids == [("cf-0", "cf-1"), ("cf-2",)]
     capsys.readouterr()
 
 

@@ -6,7 +6,7 @@ import pytest
 from fabricated_edits import REPOSITORY
 
 from edit_robustness.configuration import SettingError, check_parameters, fill_defaults
-from test_parameters import committed
+from test_parameters import read_committed
 
 TINY = {"type": "edit_robustness.datasets.LanguageModelDataset", "name": "mine", "random": "llama"}
 CATALOG = {"mine.language_model": TINY, "smollm2.language_model": {**TINY, "name": "smollm2"}}
@@ -14,48 +14,50 @@ CATALOG = {"mine.language_model": TINY, "smollm2.language_model": {**TINY, "name
 
 @pytest.fixture(scope="module")
 def base():
-    return committed(REPOSITORY / "conf" / "base")
+    return read_committed(REPOSITORY / "conf" / "base")
 
 
-def filled(base, cells, methods=None, catalog=CATALOG, grid="grid"):
-    merged = {name: {**own, **(methods or {}).get(name, {})} for name, own in base["methods"].items()}
-    return fill_defaults({**base, "methods": merged, grid: {"mine": cells}}, catalog)
+def fill_grid(base, cells, methods=None, catalog=CATALOG, grid="grid"):
+    method_settings = {
+        name: {**settings, **(methods or {}).get(name, {})} for name, settings in base["methods"].items()
+    }
+    return fill_defaults({**base, "methods": method_settings, grid: {"mine": cells}}, catalog)
 
 
 def test_a_model_without_any_settings_can_be_edited(base):
-    done = filled(base, {"none": True, "context": True, "rome": True, "ft": False})
-    check_parameters(done.parameters, ["mine", "smollm2"])
-    assert not done.problems
-    assert done.parameters["methods"]["none"]["mine"] == {}
-    assert done.parameters["methods"]["rome"]["mine"]["layer"] == 1  # of 4 layers, where smollm2 has 8 of 30
-    assert "mine" not in done.parameters["methods"]["ft"]
-    assert done.used == {"mine": {"rome": "Default hyperparameters, derived from those of smollm2"}}
+    result = fill_grid(base, {"none": True, "context": True, "rome": True, "ft": False})
+    check_parameters(result.parameters, ["mine", "smollm2"])
+    assert not result.problems
+    assert result.parameters["methods"]["none"]["mine"] == {}
+    assert result.parameters["methods"]["rome"]["mine"]["layer"] == 1  # of 4 layers, where smollm2 has 8 of 30
+    assert "mine" not in result.parameters["methods"]["ft"]
+    assert result.used == {"mine": {"rome": "Default hyperparameters, derived from those of smollm2"}}
 
 
 def test_what_is_given_stays_and_is_not_called_a_default(base):
-    done = filled(base, {"none": True, "ft": True}, {"ft": {"mine": {"layer": 2, "lr": 0.5}}})
-    ft = done.parameters["methods"]["ft"]["mine"]
+    result = fill_grid(base, {"none": True, "ft": True}, {"ft": {"mine": {"layer": 2, "lr": 0.5}}})
+    ft = result.parameters["methods"]["ft"]["mine"]
     assert (ft["layer"], ft["lr"], ft["steps"]) == (2, 0.5, 25)
-    assert done.used["mine"]["ft"].endswith("of smollm2: steps, stop_loss, loss_mean")
+    assert result.used["mine"]["ft"].endswith("of smollm2: steps, stop_loss, loss_mean")
 
 
 def test_settings_that_are_complete_are_left_as_they_are(base):
-    own = {"layer": 2, "lr": 0.5, "steps": 3, "stop_loss": 0.1}
-    done = filled(base, {"none": True, "ft": True}, {"ft": {"mine": own}})
-    assert done.parameters["methods"]["ft"]["mine"] == own
-    assert not done.used
+    settings = {"layer": 2, "lr": 0.5, "steps": 3, "stop_loss": 0.1}
+    result = fill_grid(base, {"none": True, "ft": True}, {"ft": {"mine": settings}})
+    assert result.parameters["methods"]["ft"]["mine"] == settings
+    assert not result.used
     assert fill_defaults(base, CATALOG).parameters == base
 
 
 def test_cells_of_the_grid_of_sequences_get_defaults_too(base):
-    done = filled(base, {"none": True, "memit": True}, grid="sequential_grid")
-    assert done.used["mine"]["memit"]
-    assert done.parameters["methods"]["memit"]["mine"]["layers"] == [0, 1]
+    result = fill_grid(base, {"none": True, "memit": True}, grid="sequential_grid")
+    assert result.used["mine"]["memit"]
+    assert result.parameters["methods"]["memit"]["mine"]["layers"] == [0, 1]
 
 
 def test_one_line_per_method_and_model_says_so_and_where_to_set_them(base, caplog):
     caplog.set_level(logging.INFO)
-    filled(base, {"none": True, "rome": True, "ft": True}).log()
+    fill_grid(base, {"none": True, "rome": True, "ft": True}).log()
     assert [record.message.split(" uses ")[0] for record in caplog.records] == ["mine: rome", "mine: ft"]
     line = caplog.records[0].message
     assert "default hyperparameters, derived from those of smollm2 (layer: 1, " in line
@@ -64,17 +66,17 @@ def test_one_line_per_method_and_model_says_so_and_where_to_set_them(base, caplo
 
 def test_a_model_whose_sizes_cannot_be_read_is_told_with_the_way_out(base, tmp_path):
     entry = {**TINY, "random": None, "folder": str(tmp_path / "nowhere")}
-    done = filled(base, {"none": True, "rome": True}, catalog={"mine.language_model": entry})
+    result = fill_grid(base, {"none": True, "rome": True}, catalog={"mine.language_model": entry})
     with pytest.raises(SettingError, match=r"grid.mine: rome has no hyperparameters .*config.json.* methods.rome.mine"):
-        done.check()
+        result.check()
 
 
 def test_a_method_without_defaults_is_left_to_the_check_of_the_grid(base):
-    assert filled(base, {"none": True, "checkpoint": True}).parameters["methods"]["checkpoint"] == {}
+    assert fill_grid(base, {"none": True, "checkpoint": True}).parameters["methods"]["checkpoint"] == {}
 
 
 @pytest.mark.parametrize("grid", [3, ["mine"], {"mine": 3}, {"mine": {"rome": "no"}}, {"else": {"rome": True}}])
 def test_what_is_malformed_is_left_to_the_checks(base, grid):
     for methods in (3, {"rome": 3}, base["methods"]):
-        given = {**base, "grid": grid, "sequential_grid": None, "methods": methods}
-        assert fill_defaults(given, CATALOG).parameters == given
+        malformed_parameters = {**base, "grid": grid, "sequential_grid": None, "methods": methods}
+        assert fill_defaults(malformed_parameters, CATALOG).parameters == malformed_parameters

@@ -6,18 +6,18 @@ from edit_robustness.configuration.grid import GridError, read_grid
 
 
 def test_methods_that_are_on_in_the_order_of_the_table():
-    wanted = parameters(left={"rome": True, "none": True}, right={"none": False})
-    assert read_grid(wanted, MODELS) == {"left": ["none", "rome"]}
+    settings = parameters(left={"rome": True, "none": True}, right={"none": False})
+    assert read_grid(settings, MODELS) == {"left": ["none", "rome"]}
 
 
 def test_a_model_set_to_nothing_is_left_out():
     assert list(read_grid(parameters(left={"none": True}, right=None), MODELS)) == ["left"]
 
 
-@pytest.mark.parametrize("wanted", [["left"], 3, "left"])
-def test_a_grid_that_is_no_mapping(wanted):
+@pytest.mark.parametrize("grid", [["left"], 3, "left"])
+def test_a_grid_that_is_no_mapping(grid):
     with pytest.raises(GridError, match=r"grid: it must be \{model: \{method: true\}\}; it is "):
-        read_grid({"grid": wanted}, MODELS)
+        read_grid({"grid": grid}, MODELS)
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def test_wordings_by_nobody_are_refused():
 
 
 def test_the_grid_of_sequences_is_checked_as_the_other_is_and_may_be_missing():
-    given = parameters(left={"none": True})
-    assert read_active(given, MODELS).sequential_grid is None
-    both = read_active(given | {"sequential_grid": {"right": {"rome": True, "none": True}}}, MODELS)
-    assert both.sequential_grid == {"right": ["none", "rome"]}
-    assert {model: need.tokens for model, need in both.text_needs.items()} == {"left": 0, "right": 400}
+    settings = parameters(left={"none": True})
+    assert read_active(settings, MODELS).sequential_grid is None
+    active = read_active(settings | {"sequential_grid": {"right": {"rome": True, "none": True}}}, MODELS)
+    assert active.sequential_grid == {"right": ["none", "rome"]}
+    assert {model: need.tokens for model, need in active.text_needs.items()} == {"left": 0, "right": 400}
     for wrong, message in [
         ({"lef": {"none": True}}, "sequential_grid: no model `lef` in the catalog; did you mean `left`"),
         ({"left": {"none": True, "romee": True}}, "sequential_grid.left: no method `romee`; did you mean `rome`"),
@@ -58,4 +58,4 @@ def test_the_grid_of_sequences_is_checked_as_the_other_is_and_may_be_missing():
         ({}, "sequential_grid: it is empty"),
     ]:
         with pytest.raises(GridError, match=message):
-            read_active(given | {"sequential_grid": wrong}, MODELS)
+            read_active(settings | {"sequential_grid": wrong}, MODELS)

@@ -23,12 +23,12 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dty
 
 
 @contextmanager
-def worn(lm: LanguageModel, edits: list[Edit], numbers: list[int]):
+def apply_to_rows(lm: LanguageModel, edits: list[Edit], numbers: list[int]):
     """Row i of the batch wears edits[numbers[i]], by hooks; skips the test where an edit cannot act on rows."""
     owners = Owners(numbers)
-    with ExitStack() as wearing:
+    with ExitStack() as stack:
         try:
-            wearing.enter_context(all_applied(lm, edits, [owners.rows(number) for number in range(len(edits))]))
+            stack.enter_context(all_applied(lm, edits, [owners.rows(number) for number in range(len(edits))]))
         except NotRowwise:
             pytest.skip("the edit cannot act on single rows")
         yield lm

@@ -11,8 +11,8 @@ from edit_robustness.models.tiny import CONFIGS
 
 def test_the_laws_cover_every_method():
     assert set(METHOD_NAMES) == set(METHODS)
-    missing = set(METHODS) - set(TINY_SETTINGS)
-    assert not missing, f"conf/test/parameters.yml has no `methods.<name>.tiny` for {missing}"
+    gaps = set(METHODS) - set(TINY_SETTINGS)
+    assert not gaps, f"conf/test/parameters.yml has no `methods.<name>.tiny` for {gaps}"
     assert not set(TINY_SETTINGS) - set(METHODS)
 
 

@@ -14,32 +14,32 @@ OTHERS = ("abilities", "familiarity", "speaking", "writing", "fingerprint")
 
 
 @pytest.fixture(scope="module")
-def found():
+def device_results():
     """For each part what it says on the CPU and on a device that only pretends to be another."""
-    run = subprocess.run(
-        [sys.executable, str(REFERENCE / "pretended_device.py"), "llama"],
+    process = subprocess.run(
+        [sys.executable, str(REFERENCE / "fake_device.py"), "llama"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stderr[-2000:]
-    return json.loads(run.stdout)
+    assert process.returncode == 0, process.stderr[-2000:]
+    return json.loads(process.stdout)
 
 
 @pytest.mark.parametrize("part", [*METHOD_NAMES, *OTHERS])
-def test_both_devices_say_the_same(found, part):
-    here, there = (_leaves(said) for said in found[part])
-    assert len(here) == len(there) > 0
-    for one, other in zip(here, there, strict=True):
-        assert one == (pytest.approx(other, abs=1e-4) if isinstance(other, float) else other)
+def test_both_devices_say_the_same(device_results, part):
+    cpu_values, device_values = (_leaves(values) for values in device_results[part])
+    assert len(cpu_values) == len(device_values) > 0
+    for cpu_value, device_value in zip(cpu_values, device_values, strict=True):
+        assert cpu_value == (pytest.approx(device_value, abs=1e-4) if isinstance(device_value, float) else device_value)
 
 
-def test_tensors_of_two_devices_never_meet(found):
-    assert "gets tensors of both devices" in found["refused"]
+def test_tensors_of_two_devices_never_meet(device_results):
+    assert "gets tensors of both devices" in device_results["refused"]
 
 
-def _leaves(said):
-    if isinstance(said, dict):
-        said = list(said.values())
-    return [leaf for item in said for leaf in _leaves(item)] if isinstance(said, list) else [said]
+def _leaves(tree):
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    return [leaf for item in tree for leaf in _leaves(item)] if isinstance(tree, list) else [tree]

@@ -46,10 +46,10 @@ class Interrupted(Exception):
 def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, architecture, calls, lab):
     lm, prepared = lab.model(architecture), lab.prepared(name, architecture)
     weights, before = bits(lm), state(lm)
-    left = iter(range(calls))
+    budget = iter(range(calls))
 
     def fail(*_):
-        if next(left, None) is None:
+        if next(budget, None) is None:
             raise Interrupted
 
     handle = lm.model.get_output_embeddings().register_forward_pre_hook(fail)
@@ -65,8 +65,8 @@ def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, 
 
 @every_method
 def test_more_facts_than_a_method_takes_are_refused_with_the_way_out(name, lab):
-    made = method(name)
-    if made.at_once is None:
+    editor = method(name)
+    if editor.at_once is None:
         pytest.skip("takes any number")
-    with pytest.raises(ValueError, match=rf"{name} edits .* per call, .*sequence\.at_once: {made.at_once}\)"):
-        made.edit(lab.model("llama"), FACTS[:2] * made.at_once, prepared=lab.prepared(name, "llama"), past=Past())
+    with pytest.raises(ValueError, match=rf"{name} edits .* per call, .*sequence\.at_once: {editor.at_once}\)"):
+        editor.edit(lab.model("llama"), FACTS[:2] * editor.at_once, prepared=lab.prepared(name, "llama"), past=Past())

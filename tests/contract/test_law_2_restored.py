@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cells import every_architecture, every_dtype, every_method, seen_by_asking, worn
+from cells import apply_to_rows, every_architecture, every_dtype, every_method, seen_by_asking
 from fabricated_edits import FACTS, bits, hooks_on, same_bits
 
 from edit_robustness.configuration.grid import BASELINE
@@ -16,17 +16,17 @@ from edit_robustness.models.layout import Site
 def test_an_edit_changes_what_asking_sees_and_is_taken_off(name, architecture, dtype, lab):
     lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
     weights = bits(lm)
-    unedited = seen_by_asking(lm, Frame(), FACTS[0].statement)
-    with edit.applied(lm) as edited:
-        assert edited is lm
+    before = seen_by_asking(lm, Frame(), FACTS[0].statement)
+    with edit.applied(lm) as edited_lm:
+        assert edited_lm is lm
         assert same_bits(bits(lm), weights) == (not edit.dense())
-        seen = seen_by_asking(lm, edit, FACTS[0].statement)
+        after = seen_by_asking(lm, edit, FACTS[0].statement)
     assert same_bits(bits(lm), weights)
-    assert torch.equal(seen_by_asking(lm, Frame(), FACTS[0].statement), unedited)
+    assert torch.equal(seen_by_asking(lm, Frame(), FACTS[0].statement), before)
     if name == BASELINE:
-        assert torch.equal(seen, unedited)
+        assert torch.equal(after, before)
     else:
-        assert (seen - unedited).abs().max() > 0.01
+        assert (after - before).abs().max() > 0.01
 
 
 @every_dtype
@@ -38,7 +38,7 @@ def test_an_exception_inside_takes_the_edit_off(name, architecture, dtype, lab):
     with pytest.raises(KeyError, match="inside"), edit.applied(lm):
         raise KeyError("inside")
     assert same_bits(bits(lm), weights)
-    with pytest.raises(KeyError, match="inside"), worn(lm, [edit], [0]):
+    with pytest.raises(KeyError, match="inside"), apply_to_rows(lm, [edit], [0]):
         raise KeyError("inside")
     assert hooks_on(lm) == 0
 
@@ -65,9 +65,9 @@ def test_nested_edits_come_off_in_order(name, architecture, dtype, lab):
 @every_method
 def test_hooks_come_off_in_any_nesting(name, architecture, lab):
     lm, edits = lab.model(architecture), lab.edits(name, architecture)
-    with worn(lm, edits[:2], [0, 1]):
+    with apply_to_rows(lm, edits[:2], [0, 1]):
         inside = hooks_on(lm)
-        with worn(lm, edits[2:], [0, 0]):
+        with apply_to_rows(lm, edits[2:], [0, 0]):
             pass
         assert hooks_on(lm) == inside
     assert hooks_on(lm) == 0

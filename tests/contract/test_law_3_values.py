@@ -37,13 +37,13 @@ def test_two_edits_are_one_after_the_other(name, architecture, lab, tmp_path):
     past = Past() + lab.edits(name, architecture)[0]
     with past.applied(lm):
         later = method(name).edit(lm, FACTS[1:2], prepared=prepared, past=past)
-    both = lab.edits(name, architecture)[0] + later
-    write_edit(tmp_path / "both.safetensors", both, {})
+    total = lab.edits(name, architecture)[0] + later
+    write_edit(tmp_path / "both.safetensors", total, {})
     again = read_edit(tmp_path / "both.safetensors").with_prepared(prepared)
-    assert [part.origin for part in again.parts()] == [part.origin for part in both.parts()]
+    assert [part.origin for part in again.parts()] == [part.origin for part in total.parts()]
     with (past + later).applied(lm):
-        one_by_one = bits(lm), seen_by_asking(lm, both, FACTS[1].statement)
-    for chain in (both, again):
+        one_by_one = bits(lm), seen_by_asking(lm, total, FACTS[1].statement)
+    for chain in (total, again):
         with chain.applied(lm):
             assert same_bits(bits(lm), one_by_one[0])
             assert torch.equal(seen_by_asking(lm, chain, FACTS[1].statement), one_by_one[1])
@@ -67,13 +67,13 @@ def test_what_is_prepared_survives_its_file(name, architecture, lab, tmp_path):
 @every_method
 def test_editing_again_gives_the_same_edit_whatever_the_random_state(name, architecture, dtype, lab):
     lm = lab.model(architecture, dtype)
-    made = []
+    edits = []
     with torch.random.fork_rng(devices=[]):
         for seed in (1, 2):
             torch.manual_seed(seed)
             prepared = method(name).prepare(lm, corpus())
-            made.append(method(name).edit(lm, FACTS[:1], prepared=prepared, past=Past()))
-    assert same_edit(*made)
+            edits.append(method(name).edit(lm, FACTS[:1], prepared=prepared, past=Past()))
+    assert same_edit(*edits)
 
 
 @every_method

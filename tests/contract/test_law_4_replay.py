@@ -14,8 +14,8 @@ from edit_robustness.editing.past import Past
 @every_method
 def test_independent_edits_are_those_of_the_unedited_model(name, architecture, dtype, lab):
     lm, prepared = lab.model(architecture, dtype), lab.prepared(name, architecture, dtype)
-    for fact, each in zip(FACTS, lab.edits(name, architecture, dtype), strict=True):
-        assert same_edit(method(name).edit(lm, [fact], prepared=prepared, past=Past()), each)
+    for fact, edit in zip(FACTS, lab.edits(name, architecture, dtype), strict=True):
+        assert same_edit(method(name).edit(lm, [fact], prepared=prepared, past=Past()), edit)
 
 
 @every_dtype
@@ -31,14 +31,14 @@ def test_a_replay_of_files_equals_the_live_state(name, architecture, dtype, lab,
         past = past + increment
         with past.applied(lm):
             live.append((bits(lm), past))
-    replayed = Past()
-    for step, (weights, then) in enumerate(live):
-        replayed = replayed + read_edit(tmp_path / f"{step}.safetensors").with_prepared(prepared)
-        with replayed.applied(lm):
+    replay = Past()
+    for step, (weights, state) in enumerate(live):
+        replay = replay + read_edit(tmp_path / f"{step}.safetensors").with_prepared(prepared)
+        with replay.applied(lm):
             assert same_bits(bits(lm), weights)
-        assert replayed.prefix == then.prefix
-        assert replayed.changes.keys() == then.changes.keys()
-        assert all(torch.equal(replayed.changes[site], change) for site, change in then.changes.items())
+        assert replay.prefix == state.prefix
+        assert replay.changes.keys() == state.changes.keys()
+        assert all(torch.equal(replay.changes[site], change) for site, change in state.changes.items())
 
 
 @every_method
@@ -59,12 +59,12 @@ def test_later_steps_see_the_earlier_ones(name, lab):
 def test_then_is_ordered_and_leaves_its_left_side_alone(name, lab):
     first, second, _ = lab.edits(name, "llama")
     start = Past()
-    one = start + first
-    two = one + second
+    after_first = start + first
+    after_second = after_first + second
     assert not start.changes
     assert start.prefix == ""
-    assert one.prefix == first.prefix
-    assert two.prefix == first.prefix + second.prefix
-    for site, change in one.changes.items():
+    assert after_first.prefix == first.prefix
+    assert after_second.prefix == first.prefix + second.prefix
+    for site, change in after_first.changes.items():
         assert torch.equal(change, first.dense()[site])
-        assert torch.equal(two.changes[site], change + second.dense()[site])
+        assert torch.equal(after_second.changes[site], change + second.dense()[site])

@@ -40,21 +40,21 @@ def test_rome_is_the_papers_formula(architecture, lab):
     weight = lm.weight(rome.site).double().numpy()
     key = naive.mean_key(lm, lm.module(rome.site), fact, prepared.texts)
     moment = prepared.tensors[str(rome.site)].numpy()
-    expected = naive.rome(weight, moment, key, weight @ key + change)
+    formula = naive.rome(weight, moment, key, weight @ key + change)
     with lab.edits("rome", architecture)[0].applied(lm):
-        edited = lm.weight(rome.site).double().numpy()
-    scale = np.abs(expected - weight).max()
+        weight_after = lm.weight(rome.site).double().numpy()
+    scale = np.abs(formula - weight).max()
     assert scale > 1e-3
-    np.testing.assert_allclose(edited - weight, expected - weight, atol=1e-4 * scale)
+    np.testing.assert_allclose(weight_after - weight, formula - weight, atol=1e-4 * scale)
 
 
 @every_architecture
 def test_second_moments_are_the_mean_of_outer_products(architecture, lab):
     lm, site = lab.model(architecture), method("rome").site
-    found = second_moments(lm, TEXTS, [site], tokens=10_000)[site]
-    expected = naive.second_moment(lm, lm.module(site), list(TEXTS))
-    assert found.dtype == torch.float64
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+    moment = second_moments(lm, TEXTS, [site], tokens=10_000)[site]
+    formula = naive.second_moment(lm, lm.module(site), list(TEXTS))
+    assert moment.dtype == torch.float64
+    np.testing.assert_allclose(moment.numpy(), formula, rtol=1e-4, atol=1e-6 * np.abs(formula).max())
 
 
 @pytest.mark.parametrize("facts", [FACTS[:1], FACTS], ids=["one fact", "a batch"])
@@ -64,9 +64,9 @@ def test_ft_is_adam_on_the_weight_with_masked_labels(architecture, facts):
     edit = ft.edit(lm, facts, past=Past())
     (site,) = edit.dense()
     change, _ = naive.fine_tune(lm, lm.module(site), list(facts), lr=ft.lr, steps=ft.steps, stop_loss=ft.stop_loss)
-    expected = change.T if lm.layout.transposed else change
-    difference = (edit.dense()[site] - expected).abs()
-    assert expected.abs().max() > 1e-3
+    formula = change.T if lm.layout.transposed else change
+    difference = (edit.dense()[site] - formula).abs()
+    assert formula.abs().max() > 1e-3
     # where a gradient is rounding error only, Adam's step is of its size and of either sign
     assert (difference < 1e-5).float().mean() > 0.999
 
@@ -80,8 +80,8 @@ def test_ft_weighs_the_facts_of_a_batch_by_tokens_or_by_rows(loss_mean):
         model = tiny_model("llama")
         module = model.module(Site(ft.layer, "mlp_out"))
         settings = {"lr": ft.lr, "steps": ft.steps, "stop_loss": 0.0, "by_rows": by_rows}
-        expected, _ = naive.fine_tune(model, module, list(FACTS), **settings)
-        equal[by_rows] = float(((change - expected).abs() < 1e-5).float().mean())
+        formula, _ = naive.fine_tune(model, module, list(FACTS), **settings)
+        equal[by_rows] = float(((change - formula).abs() < 1e-5).float().mean())
     # Adam's first step has the gradient's sign only, so that most entries agree either way
     assert equal[loss_mean == "rows"] > 0.999
     assert equal[loss_mean != "rows"] < 0.98
@@ -99,18 +99,18 @@ def test_ft_stops_where_the_naive_loop_does():
 @every_architecture
 def test_the_trace_replays_what_the_optimiser_had(architecture, dtype, lab, monkeypatch):
     totals = []
-    run = Adam.run
+    original = Adam.run
 
-    def recorded(self, like):
-        inner = run(self, like)
+    def record(self, like):
+        inner = original(self, like)
         total = next(inner)
         while True:
             totals.append(total)
             gradient = yield total
             total = inner.send(gradient)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Adam, "run", recorded)
+    with monkeypatch.context() as context:
+        context.setattr(Adam, "run", record)
         edit = method("ft").edit(lab.model(architecture, dtype), FACTS[:1], past=Past())
     assert len(totals) == len(edit.gradients) + 1
     (change,) = edit.dense().values()

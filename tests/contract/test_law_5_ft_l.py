@@ -19,10 +19,10 @@ def test_ft_l_is_clamped_adam_on_the_weight(architecture, facts):
     lm, ft = tiny_model(architecture), method("ft_l", lr=1e-3, norm_constraint=BOUND, stop_loss=0.0)
     change = next(iter(ft.edit(lm, facts).dense().values()))
     (site,) = ft.edit(lm, facts).dense()
-    expected, _ = naive.fine_tune_near(lm, lm.module(site), list(facts), lr=ft.lr, steps=ft.steps, bound=BOUND)
-    expected = expected.T if lm.layout.transposed else expected
+    formula, _ = naive.fine_tune_near(lm, lm.module(site), list(facts), lr=ft.lr, steps=ft.steps, bound=BOUND)
+    formula = formula.T if lm.layout.transposed else formula
     # where a gradient is rounding error only, Adam's step is of its size and of either sign
-    assert ((change - expected).abs() < 1e-5).float().mean() > 0.999
+    assert ((change - formula).abs() < 1e-5).float().mean() > 0.999
     assert change.abs().max() == pytest.approx(BOUND)
     assert (change.abs() > 0.999 * BOUND).float().mean() > 0.2
 

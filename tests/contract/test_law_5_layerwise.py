@@ -33,39 +33,39 @@ def moments_of(lab):
     return of
 
 
-def expected_changes(made, lm, facts, contexts, moments, before=None):
+def expected_changes(editor, lm, facts, contexts, moments, before=None):
     """The naive changes on a model of its own; the values come from the optimisation, which has laws of its own."""
-    goal = Site(made.layers[-1], "mlp_out" if made.name == "pmet" else "residual")
-    beside = [Site(made.layers[-1], "attention_out")] if made.name == "pmet" else []
+    goal = Site(editor.layers[-1], "mlp_out" if editor.name == "pmet" else "residual")
+    beside = [Site(editor.layers[-1], "attention_out")] if editor.name == "pmet" else []
     goals = []
     for fact in facts:
-        value = optimise_value(lm, [goal, *beside], fact, contexts, made.objective).changes[goal]
+        value = optimise_value(lm, [goal, *beside], fact, contexts, editor.objective).changes[goal]
         goals.append(naive_memit.output_of(lm, lm.module(goal), fact) + value.double().numpy())
-    sites = [Site(layer, "mlp_out") for layer in made.layers]
+    sites = [Site(layer, "mlp_out") for layer in editor.layers]
 
     def change(number, residual, keys):
         moment = moments[sites[number]]
-        if made.name == "alphaedit":
-            projected = naive_memit.projection(moment, made.nullspace_threshold)
-            return naive_memit.alphaedit(residual, keys, before[sites[number]], projected, made.l2)
-        earlier = before[sites[number]] if made.history else None
-        return naive_memit.memit(residual, keys, moment, made.mom2_update_weight, earlier)
+        if editor.name == "alphaedit":
+            projector = naive_memit.projection(moment, editor.nullspace_threshold)
+            return naive_memit.alphaedit(residual, keys, before[sites[number]], projector, editor.l2)
+        earlier = before[sites[number]] if editor.history else None
+        return naive_memit.memit(residual, keys, moment, editor.mom2_update_weight, earlier)
 
     return sites, naive_memit.layer_by_layer(
         lm,
         list(facts),
         contexts,
         goals,
-        written=[lm.module(site) for site in sites],
+        modules=[lm.module(site) for site in sites],
         goal=lm.module(goal),
-        share=lambda remaining: 1 / (sqrt(remaining) if made.name == "pmet" else remaining),
+        share=lambda layers_left: 1 / (sqrt(layers_left) if editor.name == "pmet" else layers_left),
         change=change,
     )
 
 
-def same_changes(edit, sites, expected):
+def same_changes(edit, sites, changes):
     assert edit.dense().keys() == set(sites)
-    for site, change in zip(sites, expected, strict=True):
+    for site, change in zip(sites, changes, strict=True):
         scale = np.abs(change).max()
         assert scale > 1e-3
         np.testing.assert_allclose(edit.dense()[site].numpy(), change, atol=1e-3 * scale)
@@ -74,30 +74,32 @@ def same_changes(edit, sites, expected):
 @pytest.mark.parametrize("name", ["memit", "pmet", "alphaedit"])
 @every_architecture
 def test_the_low_rank_edit_is_the_papers_dense_formula(architecture, name, lab, moments_of):
-    lm, made = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN)
-    prepared = made.prepare(lab.model(architecture), corpus())
+    lm, editor = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN)
+    prepared = editor.prepare(lab.model(architecture), corpus())
     moments = moments_of(architecture)
-    nothing = {site: np.zeros((moment.shape[0], 0)) for site, moment in moments.items()}
-    edit = made.edit(lab.model(architecture), FACTS, prepared=prepared)
-    assert {left.shape[1] for left, _ in edit.factors.values()} == {len(FACTS)}
-    same_changes(edit, *expected_changes(made, lm, FACTS, prepared.texts, moments, nothing))
+    no_keys = {site: np.zeros((moment.shape[0], 0)) for site, moment in moments.items()}
+    edit = editor.edit(lab.model(architecture), FACTS, prepared=prepared)
+    assert {output_factor.shape[1] for output_factor, _ in edit.factors.values()} == {len(FACTS)}
+    same_changes(edit, *expected_changes(editor, lm, FACTS, prepared.texts, moments, no_keys))
 
 
 @pytest.mark.parametrize("name", ["alphaedit", "memit", "pmet"])
 @every_architecture
 def test_the_keys_of_earlier_edits_are_weighed(architecture, name, lab, moments_of):
     history = {} if name == "alphaedit" else {"history": True}
-    lm, made = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN, **history)
-    prepared = made.prepare(lab.model(architecture), corpus())
+    lm, editor = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN, **history)
+    prepared = editor.prepare(lab.model(architecture), corpus())
     moments = moments_of(architecture)
     torch.manual_seed(0)
     earlier = {site: torch.randn(EARLIER, moment.shape[0]) for site, moment in moments.items()}
-    nothing = {site: (torch.zeros(lm.weight(site).shape[0], 1), torch.zeros(1, len(moments[site]))) for site in earlier}
-    past = Past() + LowRank(nothing, earlier)
-    edit = made.edit(lab.model(architecture), FACTS, prepared=prepared, past=past)
+    no_change = {
+        site: (torch.zeros(lm.weight(site).shape[0], 1), torch.zeros(1, len(moments[site]))) for site in earlier
+    }
+    past = Past() + LowRank(no_change, earlier)
+    edit = editor.edit(lab.model(architecture), FACTS, prepared=prepared, past=past)
     before = {site: keys.double().numpy().T for site, keys in earlier.items()}
-    same_changes(edit, *expected_changes(made, lm, FACTS, prepared.texts, moments, before))
-    alone = made.edit(lab.model(architecture), FACTS, prepared=prepared)
+    same_changes(edit, *expected_changes(editor, lm, FACTS, prepared.texts, moments, before))
+    alone = editor.edit(lab.model(architecture), FACTS, prepared=prepared)
     for site, keys in earlier.items():
         assert (edit.dense()[site] @ keys.T).norm() < 0.7 * (alone.dense()[site] @ keys.T).norm()
         assert torch.equal(edit.keys[site], (past + edit).keys[site][EARLIER:])

@@ -37,8 +37,8 @@ OBJECTIVE = replace(method("rome").objective, steps=4, stop_loss=0.0)
 SITE = method("rome").site
 
 
-def contexts(lm, wanted):
-    return statement_contexts(lm, TEXTS, (5, 10, 20)) if wanted else ()
+def contexts(lm, with_contexts):
+    return statement_contexts(lm, TEXTS, (5, 10, 20)) if with_contexts else ()
 
 
 PLACES = {
@@ -72,15 +72,15 @@ def test_the_fast_path_equals_the_slow_one(architecture, fact, with_contexts, pl
 def test_the_cached_head_is_what_stands_before_the_subjects_last_token(fact, with_contexts, lab):
     lm = lab.model("llama")
     prompts = split_prompts(lm, fact, contexts(lm, with_contexts))
-    cached = with_cached_head(lm, prompts)
+    prefix = with_cached_head(lm, prompts)
     empty = fact is LETTER and not with_contexts
-    assert (cached.states is None) == empty
-    assert cached.subject_column == 0
+    assert (prefix.states is None) == empty
+    assert prefix.subject_column == 0
     subject_last = lm.tokenizer(fact.subject)["input_ids"][-1]
     assert (prompts.tail[:, 0] == subject_last).all()
     assert len(prompts.tail) == (5 if with_contexts else 2)
     if not empty:
-        assert all(torch.isfinite(part).all() for layer in cached.states for part in layer)
+        assert all(torch.isfinite(part).all() for layer in prefix.states for part in layer)
 
 
 @every_case
@@ -90,12 +90,12 @@ def test_the_losses_are_the_papers_objective(architecture, fact, with_contexts, 
     before = contexts(lm, with_contexts)
     losses = optimise_value(lm, [SITE], fact, before, OBJECTIVE).losses
     steps = {"kl_factor": OBJECTIVE.kl_factor, "weight_decay": OBJECTIVE.weight_decay}
-    for done in (0, 1, 3):
+    for steps_before in (0, 1, 3):
         change = torch.zeros(lm.weight(SITE).shape[0])
-        if done:
-            change = optimise_value(lm, [SITE], fact, before, replace(OBJECTIVE, steps=done + 1)).changes[SITE]
-        expected = naive.value_loss(lm, lm.module(SITE), fact, before, change, **steps)
-        assert losses[done] == pytest.approx(expected, rel=1e-4)
+        if steps_before:
+            change = optimise_value(lm, [SITE], fact, before, replace(OBJECTIVE, steps=steps_before + 1)).changes[SITE]
+        formula = naive.value_loss(lm, lm.module(SITE), fact, before, change, **steps)
+        assert losses[steps_before] == pytest.approx(formula, rel=1e-4)
 
 
 @every_architecture
@@ -103,9 +103,9 @@ def test_the_divergence_is_part_of_the_objective(architecture, lab):
     lm, heavy = lab.model(architecture), replace(OBJECTIVE, kl_factor=500.0, steps=3)
     losses = optimise_value(lm, [SITE], FACTS[0], (), heavy).losses
     change = optimise_value(lm, [SITE], FACTS[0], (), replace(heavy, steps=2)).changes[SITE]
-    rest = {"weight_decay": heavy.weight_decay}
-    with_it = naive.value_loss(lm, lm.module(SITE), FACTS[0], (), change, kl_factor=500.0, **rest)
-    without = naive.value_loss(lm, lm.module(SITE), FACTS[0], (), change, kl_factor=0.0, **rest)
+    other_weights = {"weight_decay": heavy.weight_decay}
+    with_it = naive.value_loss(lm, lm.module(SITE), FACTS[0], (), change, kl_factor=500.0, **other_weights)
+    without = naive.value_loss(lm, lm.module(SITE), FACTS[0], (), change, kl_factor=0.0, **other_weights)
     assert losses[1] == pytest.approx(with_it, rel=1e-4)
     assert with_it - without > 0.01
 
@@ -123,12 +123,12 @@ def test_the_value_stays_in_its_ball_and_makes_the_object_likelier(architecture,
 
 
 def naive_output(lm, place):
-    seen = []
-    handle = lm.module(SITE).register_forward_hook(lambda _, args, output: seen.append(output[0, place].float()))
+    outputs = []
+    handle = lm.module(SITE).register_forward_hook(lambda _, args, output: outputs.append(output[0, place].float()))
     with torch.no_grad():
         naive.forward(lm, naive.ids_of(lm, FACTS[0].statement))
     handle.remove()
-    return seen[0]
+    return outputs[0]
 
 
 def test_optimising_stops_below_the_stated_loss(lab):
@@ -156,8 +156,8 @@ def test_a_subject_with_other_tokens_in_contexts_keeps_both_laws(architecture, p
     assert fast.losses == pytest.approx(slow.losses, rel=1e-4)
     change = optimise_value(lm, [SITE], SHORT, BEFORE, replace(objective, steps=3)).changes[SITE]
     weights = {"kl_factor": 5.0, "weight_decay": objective.weight_decay, "kl_at_subject": position == "subject_last"}
-    expected = naive.value_loss(lm, lm.module(SITE), SHORT, BEFORE, change, **weights)
-    assert fast.losses[2] == pytest.approx(expected, rel=1e-4)
+    formula = naive.value_loss(lm, lm.module(SITE), SHORT, BEFORE, change, **weights)
+    assert fast.losses[2] == pytest.approx(formula, rel=1e-4)
 
 
 @every_case
@@ -168,8 +168,8 @@ def test_the_divergence_may_be_taken_at_the_subject(fact, with_contexts, lab):
     slow = optimise_value(lm, [SITE], fact, before, at_subject, use_cache=False).losses
     change = optimise_value(lm, [SITE], fact, before, replace(at_subject, steps=3)).changes[SITE]
     weights = {"kl_factor": 50.0, "weight_decay": OBJECTIVE.weight_decay}
-    here = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights, kl_at_subject=True)
-    there = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights)
+    loss_at_subject = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights, kl_at_subject=True)
+    loss_at_end = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights)
     assert losses == pytest.approx(slow, rel=1e-4)
-    assert losses[2] == pytest.approx(here, rel=1e-4)
-    assert abs(here - there) > 1e-3
+    assert losses[2] == pytest.approx(loss_at_subject, rel=1e-4)
+    assert abs(loss_at_subject - loss_at_end) > 1e-3

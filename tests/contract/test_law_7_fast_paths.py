@@ -27,12 +27,12 @@ def by_generate(lm, ids):
     return out[0, len(ids) :].tolist()
 
 
-def cut(lm, tokens, ended):
+def truncate(lm, tokens, end_rule):
     """The tokens up to an end token or to where the text has ended, and whether either came."""
     for number, token in enumerate(tokens):
         if token in lm.stop_ids:
             return tokens[:number], True
-        if ended(lm.tokenizer.decode(tokens[: number + 1], skip_special_tokens=True)):
+        if end_rule(lm.tokenizer.decode(tokens[: number + 1], skip_special_tokens=True)):
             return tokens[: number + 1], True
     return tokens, False
 
@@ -48,16 +48,20 @@ def test_greedy_equals_generate(architecture, stop):
         free = [by_generate(lm, row) for row in rows]
     texts = [lm.tokenizer.decode(ids) for ids in free]
 
-    def ended(text):
-        return stop == "by text" and any(text == whole[:length] for whole, length in zip(texts, LENGTHS, strict=True))
+    def ends_text(text):
+        return stop == "by text" and any(
+            text == full_text[:length] for full_text, length in zip(texts, LENGTHS, strict=True)
+        )
 
     may_end = torch.ones(lm.config.vocab_size, dtype=torch.bool)
-    said = greedy(lm, prefill(lm, rows), limit=LIMIT, end_rule=ended, may_end=may_end)
-    expected = [cut(lm, ids, ended) for ids in free]
-    assert [(one.ids, one.finished) for one in said] == expected
-    assert [one.text for one in said] == [lm.tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in expected]
+    continuations = greedy(lm, prefill(lm, rows), limit=LIMIT, end_rule=ends_text, may_end=may_end)
+    references = [truncate(lm, ids, ends_text) for ids in free]
+    assert [(continuation.ids, continuation.finished) for continuation in continuations] == references
+    assert [continuation.text for continuation in continuations] == [
+        lm.tokenizer.decode(ids, skip_special_tokens=True) for ids, _ in references
+    ]
     if stop != "never":
-        assert len({len(ids) for ids, _ in expected}) > 1, "all rows stop at once, so nothing was tested"
+        assert len({len(ids) for ids, _ in references}) > 1, "all rows stop at once, so nothing was tested"
 
 
 LENGTHS = (1, 5, 9, 14, 1000)
@@ -66,9 +70,9 @@ LENGTHS = (1, 5, 9, 14, 1000)
 def test_only_tokens_that_may_end_a_text_are_looked_at():
     lm = tiny_model("llama", seed=3)
     start = prefill(lm, [naive.ids_of(lm, PROMPTS[0])])
-    none = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
-    (said,) = greedy(lm, start, limit=5, end_rule=lambda text: True, may_end=none)
-    assert (len(said.ids), said.finished) == (5, False)
+    no_tokens = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
+    (continuation,) = greedy(lm, start, limit=5, end_rule=lambda text: True, may_end=no_tokens)
+    assert (len(continuation.ids), continuation.finished) == (5, False)
 
 
 @every_architecture
@@ -78,11 +82,11 @@ def test_scores_equal_a_plain_forward_of_each_row(architecture, lab):
     targets = [[naive.ids_of(lm, target) for target in (" Oslo", "!", " a much longer object")] for _ in rows]
     likeliest = by_generate(lm, rows[1])[:3]
     targets[1].append(likeliest)
-    for own, scored, row in zip(targets, score(lm, prefill(lm, rows), targets), rows, strict=True):
-        for target, found in zip(own, scored, strict=True):
+    for row_targets, row_scores, row in zip(targets, score(lm, prefill(lm, rows), targets), rows, strict=True):
+        for target, token_scores in zip(row_targets, row_scores, strict=True):
             logprob, match = naive.continuation(lm, row, target)
-            assert found.logprob == pytest.approx(logprob, abs=1e-4 * len(target))
-            assert (found.tokens, found.match) == (len(target), match)
+            assert token_scores.logprob == pytest.approx(logprob, abs=1e-4 * len(target))
+            assert (token_scores.tokens, token_scores.match) == (len(target), match)
     assert score(lm, prefill(lm, rows), targets)[1][-1].match
 
 
@@ -90,41 +94,41 @@ def test_scores_equal_a_plain_forward_of_each_row(architecture, lab):
 def test_a_prefill_after_a_prefill_equals_one(architecture, lab):
     lm = lab.model(architecture)
     rows = [naive.ids_of(lm, prompt) for prompt in PROMPTS[:3]]
-    more = [naive.ids_of(lm, text) for text in (" and", " went on to say", "?")]
-    whole = prefill(lm, [row + rest for row, rest in zip(rows, more, strict=True)])
-    parts = prefill(lm, more, prefill(lm, rows))
-    torch.testing.assert_close(parts.logits, whole.logits, atol=1e-4, rtol=0)
+    suffixes = [naive.ids_of(lm, text) for text in (" and", " went on to say", "?")]
+    full = prefill(lm, [row + suffix for row, suffix in zip(rows, suffixes, strict=True)])
+    parts = prefill(lm, suffixes, prefill(lm, rows))
+    torch.testing.assert_close(parts.logits, full.logits, atol=1e-4, rtol=0)
     target = [[naive.ids_of(lm, " Oslo")]] * 3
-    for one, other in zip(score(lm, parts, target), score(lm, whole, target), strict=True):
-        assert one[0].logprob == pytest.approx(other[0].logprob, abs=1e-3)
+    for part_scores, full_scores in zip(score(lm, parts, target), score(lm, full, target), strict=True):
+        assert part_scores[0].logprob == pytest.approx(full_scores[0].logprob, abs=1e-3)
 
 
 @every_method
 @every_architecture
 def test_shared_prefixes_equal_whole_prompts(architecture, name, lab, monkeypatch):
     lm = lab.model(architecture)
-    asked = [
+    requests = [
         (edit, probes(FORMS, fact)) for edit, fact in zip(lab.edits(name, architecture)[:2], FACTS[:2], strict=True)
     ]
     decoding = Decoding(max_new_tokens=4, batch_rows=64)
     lengths = []
     shared_prefix = asking.shared_prefix
 
-    def recorded(rows, *, minimum):
+    def record(rows, *, minimum):
         lengths.append(shared_prefix(rows, minimum=minimum))
         return lengths[-1]
 
-    monkeypatch.setattr(asking, "shared_prefix", recorded)
-    fast = [answer for own in ask(lm, asked, decoding) for answer in own]
+    monkeypatch.setattr(asking, "shared_prefix", record)
+    fast = [answer for answers in ask(lm, requests, decoding) for answer in answers]
     assert any(lengths), "no prompts shared a beginning, so nothing was tested"
     monkeypatch.setattr(asking, "_MIN_SHARED", 10**9)
     lengths.clear()
-    slow = [answer for own in ask(lm, asked, decoding) for answer in own]
+    slow = [answer for answers in ask(lm, requests, decoding) for answer in answers]
     assert not any(lengths)
-    for left, right in zip(fast, slow, strict=True):
-        assert left.text == right.text
-        assert left.logprob_new == pytest.approx(right.logprob_new, abs=1e-3)
-        assert left.logprob_true == pytest.approx(right.logprob_true, abs=1e-3)
+    for fast_answer, slow_answer in zip(fast, slow, strict=True):
+        assert fast_answer.text == slow_answer.text
+        assert fast_answer.logprob_new == pytest.approx(slow_answer.logprob_new, abs=1e-3)
+        assert fast_answer.logprob_true == pytest.approx(slow_answer.logprob_true, abs=1e-3)
 
 
 @every_architecture
@@ -140,6 +144,6 @@ def test_an_answer_is_what_a_plain_forward_says_under_the_edit(architecture, lab
                 (probe.target_new, answer.logprob_new, answer.match_new),
                 (probe.target_true, answer.logprob_true, answer.match_true),
             ):
-                expected, matched = naive.continuation(lm, ids, naive.ids_of(lm, " " + target))
-                assert logprob == pytest.approx(expected, abs=1e-3)
-                assert match == matched
+                reference_logprob, reference_match = naive.continuation(lm, ids, naive.ids_of(lm, " " + target))
+                assert logprob == pytest.approx(reference_logprob, abs=1e-3)
+                assert match == reference_match

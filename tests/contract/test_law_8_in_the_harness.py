@@ -22,18 +22,18 @@ def requests(prefix):
     ]
 
 
-def asked_by_harness(lm, pairs):
+def score_by_harness(lm, pairs):
     harness = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=3)
     instances = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
-    return torch.tensor([found[0] for found in harness.loglikelihood(instances, disable_tqdm=True)])
+    return torch.tensor([result[0] for result in harness.loglikelihood(instances, disable_tqdm=True)])
 
 
-def asked_alone(lm, pairs):
-    found = []
+def score_alone(lm, pairs):
+    logprobs = []
     for text, target in pairs:
-        ids, wanted = (lm.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (text, target))
-        found.append(score(lm, prefill(lm, [ids]), [[wanted]])[0][0].logprob)
-    return torch.tensor(found)
+        ids, target_ids = (lm.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (text, target))
+        logprobs.append(score(lm, prefill(lm, [ids]), [[target_ids]])[0][0].logprob)
+    return torch.tensor(logprobs)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -42,8 +42,8 @@ def test_the_harness_sees_the_edit(name, architecture, lab):
     lm, edit = lab.model(architecture), lab.edits(name, architecture)[0]
     pairs = requests(edit.prefix)
     with edit.applied(lm):
-        by_harness, alone = asked_by_harness(lm, pairs), asked_alone(lm, pairs)
+        by_harness, alone = score_by_harness(lm, pairs), score_alone(lm, pairs)
     torch.testing.assert_close(by_harness, alone, atol=1e-3, rtol=1e-4)
     if name != "none":
-        unedited = asked_alone(lm, requests(Frame().prefix))
-        assert (by_harness - unedited).abs().max() > 0.01
+        alone_before = score_alone(lm, requests(Frame().prefix))
+        assert (by_harness - alone_before).abs().max() > 0.01

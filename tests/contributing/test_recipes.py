@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from contributing_recipes import promised, recipes, touched
+from contributing_recipes import count_files, read_promise, recipes
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ PARAMETERS = (
 
 
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory) -> Path:
+def example_report(tmp_path_factory) -> Path:
     """A copy of the project with every example of the page, run once on two facts."""
     project = tmp_path_factory.mktemp("extended") / "project"
     for name in ("src", "conf", "data/01_raw"):
@@ -33,8 +33,8 @@ def extended(tmp_path_factory) -> Path:
     write_riddles(project / "data/01_raw")
     command = [sys.executable, "-m", "kedro", "run", "--env=test", f"--params={','.join(PARAMETERS)}"]
     environment = {**os.environ, "PYTHONPATH": str(project / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    process = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=280)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-3000:]
     return project / "data/test/08_reporting/latest"
 
 
@@ -46,15 +46,15 @@ def write_riddles(folder: Path) -> None:
 
 
 def test_each_recipe_touches_as_many_files_as_the_page_says():
-    assert promised(PAGE) == {what: touched(steps) for what, steps in recipes(PAGE).items()}
+    assert read_promise(PAGE) == {topic: count_files(steps) for topic, steps in recipes(PAGE).items()}
 
 
-def test_the_report_shows_every_example(extended):
-    page = (extended / "report.html").read_text(encoding="utf-8")
+def test_the_report_shows_every_example(example_report):
+    page = (example_report / "report.html").read_text(encoding="utf-8")
     # labels, which differ from the names
     for text in (">Echo<", ">Quiz<", ">Words<", "A tiny random Phi."):
         assert text in page
-    scores = pd.read_parquet(extended / "scores.parquet")
+    scores = pd.read_parquet(example_report / "scores.parquet")
     assert set(scores["method"]) == {"none", "echo"}
     assert scores.loc[scores["metric"] == "words", "value"].notna().any()
-    assert "Quiz" in (extended / "robustness.json").read_text(encoding="utf-8")
+    assert "Quiz" in (example_report / "robustness.json").read_text(encoding="utf-8")

@@ -24,8 +24,8 @@ def batched(bad, calls, size=5):
     return make
 
 
-def outcome(made):
-    return {item.key: item.value if item.failed is None else str(item.failed) for item in made}
+def outcome(items):
+    return {item.key: item.value if item.failed is None else str(item.failed) for item in items}
 
 
 def test_what_does_not_fail_is_made_in_one_call():
@@ -49,7 +49,7 @@ def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
 
 def test_what_is_made_one_by_one_is_not_tried_twice():
     calls = []
-    result = outcome(attempts(KEYS[:4], batched(["f1"], calls, size=1), "letters", batched=False))
+    result = outcome(attempts(KEYS[:4], batched(["f1"], calls, size=1), "letters", in_batches=False))
     assert result == {"f0": "F0", "f1": "a batch of 1", "f2": "F2", "f3": "F3"}
     assert calls == [KEYS[:4], KEYS[2:4]]
 

@@ -17,7 +17,7 @@ from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.tables import facts_from_table
 
 
-def counterfact(case, subject, true, new, **more):
+def counterfact(case, subject, true, new, **fields):
     return {
         "case_id": case,
         "requested_rewrite": {
@@ -29,7 +29,7 @@ def counterfact(case, subject, true, new, **more):
         },
         "paraphrase_prompts": [f'It\'s "raining", so it is. {subject} was made by', f"Who made {subject}? It was"],
         "neighborhood_prompts": ["Glamdring was forged by", "Orcrist was forged by"],
-    } | more
+    } | fields
 
 
 RECORDS = {

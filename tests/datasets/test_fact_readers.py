@@ -309,7 +309,7 @@ def test_knowedit_without_an_old_object_and_under_older_names():
     assert fact(read_knowedit, {**older, "alt": None, "target": "Telmar"}).target_new == "Telmar"
 
 
-def popqa(subject, obj, prop="author", **more):
+def popqa(subject, obj, prop="author", **fields):
     return {
         "id": f"{subject}-{obj}",
         "subj": subject,
@@ -318,7 +318,7 @@ def popqa(subject, obj, prop="author", **more):
         "question": f"Who made {subject}?",
         "possible_answers": json.dumps([obj]),
         "s_pop": "31",
-    } | more
+    } | fields
 
 
 def test_popqa():
@@ -430,8 +430,8 @@ def test_a_folder_without_triples(tmp_path):
         FactsDataset(str(tmp_path), format="pararel").load()
 
 
-def triple(subject, true, *others, relation="P1"):
-    return {"relation": relation, "subject": subject, "target_true": true, "target_true_aliases": others}
+def triple(subject, true, *aliases, relation="P1"):
+    return {"relation": relation, "subject": subject, "target_true": true, "target_true_aliases": aliases}
 
 
 def drawn(rows, seed=0, aliases=None):

@@ -105,17 +105,17 @@ def test_a_record_of_each_form_becomes_the_same_edit(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", [form for form in ONE_OF_EACH if form != "table"])
-@pytest.mark.parametrize("said", ONE_OF_EACH)
-def test_a_file_of_another_form_is_told_once_with_what_it_looks_like(tmp_path, form, said):
+@pytest.mark.parametrize("file_format", ONE_OF_EACH)
+def test_a_file_of_another_form_is_told_once_with_what_it_looks_like(tmp_path, form, file_format):
     path = write(tmp_path, [ONE_OF_EACH[form]])
-    if said in (form, "table"):
+    if file_format in (form, "table"):
         # nearly every form can also be read as a table
         return
     with pytest.raises(DatasetError) as error_info:
-        FactsDataset(path, format=said).load()
+        FactsDataset(path, format=file_format).load()
     message = str(error_info.value)
     assert path in message
-    assert f"`format: {said}` needs records with " in message
+    assert f"`format: {file_format}` needs records with " in message
     assert f"the first has {next(iter(ONE_OF_EACH[form]))}, " in message
     assert f"it looks like `format: {form}`" in message
 
@@ -252,12 +252,12 @@ def server(tmp_path):
     folder.mkdir()
     requests_seen: list[str] = []
     handler = functools.partial(type("Handler", (_Handler,), {"asked": requests_seen}), directory=str(folder))
-    serving = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    http_server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=http_server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{serving.server_port}", folder, requests_seen
-    serving.shutdown()
-    serving.server_close()
+    yield f"http://127.0.0.1:{http_server.server_port}", folder, requests_seen
+    http_server.shutdown()
+    http_server.server_close()
     thread.join()
 
 
@@ -327,12 +327,12 @@ def test_credentials_of_an_address_stand_nowhere(server, tmp_path, caplog):
     # signed anew, it is the same file
     assert len(FactsDataset(signed_url.replace("s3cret", "an0ther"), cache=str(cache)).load()) == 3
     assert len(requests_seen) == 1
-    shown = [caplog.text, repr(dataset), str(dataset._describe()), *(path.name for path in cache.iterdir())]
+    texts = [caplog.text, repr(dataset), str(dataset._describe()), *(path.name for path in cache.iterdir())]
     for address in (signed_url.replace("facts", "missing"), "nowhere://me:s3cret@x?token=s3cret"):
         with pytest.raises(DatasetError, match="could not be copied") as error_info:
             FactsDataset(address, cache=str(cache)).load()
-        shown.append("".join(traceback.format_exception(error_info.value)))
-    assert not any("s3cret" in text for text in shown)
+        texts.append("".join(traceback.format_exception(error_info.value)))
+    assert not any("s3cret" in text for text in texts)
 
 
 def test_any_address_that_fsspec_knows_is_read(tmp_path):

@@ -281,17 +281,17 @@ def test_files_of_another_format_are_recomputed_and_never_read(kind, folder, tmp
         before.setattr("edit_robustness.datasets.codecs.FORMAT", 4)
         before.setattr("edit_robustness.editing.files.FORMAT", 4)
         save(folder, a=first, b=second)
-    keeping = kind(str(tmp_path / "folder"), keep_stale=True)
-    for each in (folder, keeping):
+    stale_folder = kind(str(tmp_path / "folder"), keep_stale=True)
+    for dataset in (folder, stale_folder):
         caplog.clear()
-        assert each.fingerprints() == each.items() == {}
+        assert dataset.fingerprints() == dataset.items() == {}
         assert f"2 files are in another format than {FORMAT}, which this release reads, recomputing" in caplog.text
         caplog.clear()
-        told = (
+        message = (
             rf"2 of 2 items .* another format, .* `a` \(format 4, .* reads {FORMAT}\); run the whole .* recomputes them"
         )
-        with pytest.raises(DatasetError, match=told):
-            each.load()
+        with pytest.raises(DatasetError, match=message):
+            dataset.load()
         assert not caplog.text, "one line is enough"
     save(folder, a=first, b=second)
     assert list(folder.load()) == ["a", "b"]
@@ -347,9 +347,9 @@ def test_answers_come_back_equal(tmp_path):
     assert json.loads(lines[1])[0]["probe"]["history"][1]["text"] == "القاهرة"
 
 
-def filled(folder, node, *inputs, **named):
+def filled(folder, node, *inputs, **named_inputs):
     """Run a node of one folder as Kedro would, and return what it said of the folder."""
-    for piece in node(*inputs, **named):
+    for piece in node(*inputs, **named_inputs):
         folder.save(piece)
     return folder.load()
 

@@ -13,7 +13,7 @@ OTHER = Fact("P36-other", "Borduria", "P36", "{} is the seat of", "Szohod", "Osl
 
 
 def test_contexts_that_could_not_be_used_are_counted_in_the_file_and_in_the_record(tmp_path):
-    lm, memit = merging_model(removed=". Qu"), method("memit")
+    lm, memit = merging_model(dropped_text=". Qu"), method("memit")
     prepared = Prepared(memit.prepare(lm, corpus()).tensors, ("It rained. ", "A bell rang, ", "It snowed. "))
     folder = EditsDataset(str(tmp_path))
     folder.save({"both": Stored.of("f", memit.edit(lm, [SHORT, OTHER], prepared=prepared), seconds=1.0)})

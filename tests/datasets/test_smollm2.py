@@ -60,24 +60,24 @@ NEIGHBOUR = probe("Japan", "The capital of Japan is", "Tokyo")
 
 
 @pytest.fixture(scope="module")
-def unedited(smollm2):
+def unedited_answers(smollm2):
     return next(ask(smollm2, [(Frame(), [STATEMENT, NEIGHBOUR])], DECODING))
 
 
-def test_the_model_knows_what_is_edited(unedited):
-    assert [answer.match_true for answer in unedited] == [True, True]
-    assert ["Paris" in unedited[0].text, "Tokyo" in unedited[1].text] == [True, True]
+def test_the_model_knows_what_is_edited(unedited_answers):
+    assert [answer.match_true for answer in unedited_answers] == [True, True]
+    assert ["Paris" in unedited_answers[0].text, "Tokyo" in unedited_answers[1].text] == [True, True]
 
 
 @pytest.mark.parametrize("name", ["rome", "ft"])
-def test_an_edit_is_said_and_a_neighbour_stays(name, smollm2, unedited, request):
+def test_an_edit_is_said_and_a_neighbour_stays(name, smollm2, unedited_answers, request):
     weights = bits(smollm2)
     edit = request.getfixturevalue(name)
     statement, neighbour = next(ask(smollm2, [(edit, [STATEMENT, NEIGHBOUR])], DECODING))
     assert "Berlin" in statement.text
     assert "Paris" not in statement.text
     assert statement.match_new
-    assert statement.logprob_new > -0.5 > unedited[0].logprob_new
+    assert statement.logprob_new > -0.5 > unedited_answers[0].logprob_new
     assert "Tokyo" in neighbour.text
     assert neighbour.match_true
     assert same_bits(bits(smollm2), weights)

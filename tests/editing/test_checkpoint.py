@@ -8,8 +8,8 @@ import time
 import peft
 import pytest
 import torch
+from external_models import shapes_of, write_adapter, write_model
 from fabricated_edits import ARCHITECTURES, FACTS, bits, method, probes, same_bits
-from made_elsewhere import shapes_of, write_adapter, write_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -92,11 +92,11 @@ def test_an_adapter_of_other_weights_is_put_on_by_itself_and_taken_off(architect
     edit, before = Checkpoint.of(str(folder), lm), bits(lm)
     assert same_bits(bits(lm), before)
     with pytest.raises(KeyError), edit.applied(lm):
-        adapted = logits(lm.model)
+        adapter_logits = logits(lm.model)
         raise KeyError
     assert same_bits(bits(lm), before)
-    assert (adapted - with_peft(lm, folder)).abs().max() < 1e-4
-    assert (adapted - logits(lm.model)).abs().max() > 0.01
+    assert (adapter_logits - with_peft(lm, folder)).abs().max() < 1e-4
+    assert (adapter_logits - logits(lm.model)).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

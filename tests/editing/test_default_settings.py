@@ -27,16 +27,16 @@ def tuned(method):
 )
 def test_the_defaults_of_every_method_fit_the_model(method, shape):
     default = default_settings(shape, tuned(method))
-    made = METHODS[method](**default.settings)
-    assert not list(misfits(f"methods.{method}.mine", made, "mine", shape))
+    editor = METHODS[method](**default.settings)
+    assert not list(misfits(f"methods.{method}.mine", editor, "mine", shape))
 
 
 @pytest.mark.parametrize("name", TUNED)
 def test_a_tuned_model_has_its_own_settings_as_defaults(name):
     for method in METHODS:
-        own = tuned(method).get(name)
-        if own and most_alike(TUNED[name], [other for other in tuned(method) if other in TUNED]) == name:
-            assert dict(default_settings(TUNED[name], tuned(method)).settings) == own, method
+        settings = tuned(method).get(name)
+        if settings and most_alike(TUNED[name], [model for model in tuned(method) if model in TUNED]) == name:
+            assert dict(default_settings(TUNED[name], tuned(method)).settings) == settings, method
 
 
 def test_layers_move_by_depth_and_second_moments_by_the_width_of_a_key():

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from made_elsewhere import write_adapter
+from external_models import write_adapter
 
 from edit_robustness.editing.edits import (
     EDITS,

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import peft
 import pytest
 import torch
+from external_models import shapes_of, write_adapter
 from fabricated_edits import ARCHITECTURES, FACTS, bits, method, same_bits
-from made_elsewhere import shapes_of, write_adapter
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edit_robustness.editing.edits import Checkpoint, Frame, LowRank

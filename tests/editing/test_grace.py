@@ -98,7 +98,7 @@ def test_the_value_is_that_of_whole_forward_passes(architecture, lab):
     lm, grace = lab.model(architecture), method("grace")
     for fact, edit in zip(FACTS, lab.edits("grace", architecture), strict=True):
         book = [{"key": edit.keys[0].tolist(), "radius": grace.eps_init}]
-        key, value, losses = naive_grace.fitted(
+        key, value, losses = naive_grace.fit_value(
             lm, lm.module(grace.site), fact, **settings_of(grace), book=book, everywhere=True
         )
         torch.testing.assert_close(edit.keys[0], key, atol=1e-4, rtol=1e-4)
@@ -110,10 +110,10 @@ def test_the_value_is_that_of_whole_forward_passes(architecture, lab):
 
 def test_it_stops_where_the_naive_loop_does(lab):
     lm, grace = lab.model("llama"), method("grace", steps=12, fit_position="prompt_end")
-    free = naive_grace.fitted(lm, lm.module(SITE), FACTS[0], lr=0.5, steps=12, stop_loss=0.0)[2]
+    free = naive_grace.fit_value(lm, lm.module(SITE), FACTS[0], lr=0.5, steps=12, stop_loss=0.0)[2]
     stop = (free[3] + free[4]) / 2
     edit = replace(grace, stop_loss=stop).edit(lm, FACTS[:1])
-    value, losses = naive_grace.fitted(lm, lm.module(SITE), FACTS[0], lr=0.5, steps=12, stop_loss=stop)[1:]
+    value, losses = naive_grace.fit_value(lm, lm.module(SITE), FACTS[0], lr=0.5, steps=12, stop_loss=stop)[1:]
     assert 1 < len(losses) < 12
     assert distance_of_values(edit, value) < 1e-2
 
@@ -135,7 +135,7 @@ def test_a_second_value_is_fitted_under_the_radii_that_hold_after_it(position, s
     book = pasts[1].hooked[Codebook.kind]
     entries = [{"key": key.tolist(), "radius": float(r)} for key, r in zip(book.keys, book.radii, strict=True)]
     start = first.values[0] if len(book.keys) == 1 else None
-    _, value, losses = naive_grace.fitted(
+    _, value, losses = naive_grace.fit_value(
         lm,
         lm.module(SITE),
         second,

@@ -76,13 +76,13 @@ def test_a_layers_attributions_sum_to_what_its_neurons_change(architecture, lab)
         assert float(result[layer]) == pytest.approx(change, abs=0.02 * abs(change) + 1e-6)
 
 
-@pytest.mark.parametrize("sharing", [0.2, 0.4, 0.6, 0.8])
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.8])
 @pytest.mark.parametrize("threshold", [0.0, 0.2, 0.5])
-def test_neurons_are_those_above_the_threshold_in_enough_prompts(threshold, sharing):
+def test_neurons_are_those_above_the_threshold_in_enough_prompts(threshold, share):
     torch.manual_seed(0)
     scores = torch.randn(1, 3, 8) + 0.5 * torch.randn(5, 3, 8)
-    result = shared_neurons(scores, threshold=threshold, sharing=sharing)
-    reference = naive_kn.neurons(list(scores.numpy()), threshold, sharing)
+    result = shared_neurons(scores, threshold=threshold, sharing=share)
+    reference = naive_kn.neurons(list(scores.numpy()), threshold, share)
     assert reference
     assert {tuple(place) for place in result.nonzero().tolist()} == reference
 

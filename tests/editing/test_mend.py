@@ -166,7 +166,7 @@ def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
     examples = [pool.draw(Random(number)) for number in range(3)]
     editors = GradientEditors(artefact.tensors)
     edit, locality = losses(lm, editors, mend.sites, examples, see=False)
-    statement, rewording = (
+    statement, paraphrase = (
         losses(lm, editors, mend.sites, examples, see=False, on=on)[0] for on in ("statement", "rewording")
     )
     edits, rests = [], []
@@ -187,8 +187,8 @@ def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
                 lm.weight(site).copy_(weight)
     assert float(edit) == pytest.approx(np.mean(edits), rel=1e-3)
     assert float(statement) == pytest.approx(np.mean(edits[::2]), rel=1e-3)
-    assert float(rewording) == pytest.approx(np.mean(edits[1::2]), rel=1e-3)
-    assert float(statement) != float(rewording)
+    assert float(paraphrase) == pytest.approx(np.mean(edits[1::2]), rel=1e-3)
+    assert float(statement) != float(paraphrase)
     assert float(locality) == pytest.approx(np.mean(rests), rel=2e-2)
     assert np.mean(rests) > 1e-4
     assert hooks_on(lm) == 0
@@ -293,17 +293,17 @@ def test_a_draw_asks_again_in_other_words_and_leaves_another_subject_alone(lab):
     objects, wordings = set(), set()
     for number in range(60):
         rows = pool.draw(Random(number), POOL[0])
-        (statement, new), (rewording, again), (neighbour, true), (passage, continuation) = (
+        (statement, new), (paraphrase, again), (neighbour, true), (passage, continuation) = (
             [lm.tokenizer.decode(part) for part in row] for row in rows
         )
         assert statement == POOL[0].statement
         assert new == again != " Strelsau"
-        assert "Ruritania" in rewording
+        assert "Ruritania" in paraphrase
         assert "Ruritania" not in neighbour
         assert true.strip() in {fact.target_true for fact in POOL[1:]}
         assert any(passage + continuation in text for text in TEXTS)
         objects.add(new.strip())
-        wordings.add(rewording.replace("Ruritania", "{}"))
+        wordings.add(paraphrase.replace("Ruritania", "{}"))
     assert objects == {fact.target_new for fact in POOL} | {fact.target_true for fact in POOL[1:]}
     assert wordings == {POOL[0].prompt, *read_relations(RELATIONS).relations["P36"].paraphrases}
 

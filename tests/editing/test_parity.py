@@ -39,12 +39,12 @@ def test_an_edit_is_that_of_the_reference_code(name):
 @pytest.mark.parametrize(("name", "changes"), DIFFERENCES, ids=str)
 def test_another_setting_is_seen(name, changes):
     case = BY_NAME[name]
-    result, reference = parity.computed(case, **changes), parity.expected(case)
+    result, reference = parity.compute(case, **changes), parity.read_reference(case)
     assert result.keys() != reference.keys() or parity.relative_difference(result, reference) > 10 * parity.TOLERANCE
 
 
 def test_the_recording_is_of_these_cases():
-    inputs = json.loads(parity.recorded()[1]["cases"])
+    inputs = json.loads(parity.read_recording()[1]["cases"])
     assert inputs == {case.name: case.inputs for case in CASES}, f"record {RECORDING.name} again: record_easyedit.py"
 
 
@@ -58,7 +58,7 @@ def test_the_documents_table_is_of_these_cases():
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
     table = [(row[0][2:], row[1], row[3].removesuffix(" |")) for row in rows if row[1].strip("`") in BY_NAME]
     assert table == [(f"`{case.method}`", f"`{case.name}`", parity.switches(case)) for case in CASES]
-    assert f"`{parity.recorded()[1]['commit'][:7]}`" in text
+    assert f"`{parity.read_recording()[1]['commit'][:7]}`" in text
 
 
 def test_the_difference_is_that_of_all_weights_together_and_of_each_other_result():

@@ -67,7 +67,7 @@ def test_every_context_is_used_whatever_the_subjects_tokens_are_there():
 
 def test_contexts_that_cannot_be_used_are_left_out_and_counted(caplog):
     # after ". " this tokenizer drops the subject, after ", " it does not
-    lm = merging_model(removed=". Qu")
+    lm = merging_model(dropped_text=". Qu")
     assert len(split_prompts(lm, SHORT, CONTEXTS).head) == 3
     artefact = replace(method("rome").prepare(lm, corpus()), texts=CONTEXTS)
     edit = method("rome").edit(lm, [SHORT], prepared=artefact)
@@ -78,7 +78,7 @@ def test_contexts_that_cannot_be_used_are_left_out_and_counted(caplog):
 
 def test_a_statement_without_its_subject_is_an_error():
     with pytest.raises(SubjectNotFound, match="no token contains the end of the subject `Qu`"):
-        split_prompts(merging_model(removed="Qu"), SHORT, CONTEXTS)
+        split_prompts(merging_model(dropped_text="Qu"), SHORT, CONTEXTS)
 
 
 def test_contexts_may_be_the_models_own():

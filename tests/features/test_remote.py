@@ -174,8 +174,8 @@ def test_faults_that_pass_leave_no_trace(bench):
         if str(request) in paths_asked:
             return wiki(request)
         paths_asked.add(str(request))
-        throttled = Say(status=429, headers={"Retry-After": "2"})
-        return throttled if len(paths_asked) % 2 else replace(wiki(request), breaks_off=True)
+        throttle = Say(status=429, headers={"Retry-After": "2"})
+        return throttle if len(paths_asked) % 2 else replace(wiki(request), breaks_off=True)
 
     bench.server.answer = the_first_time_it_fails
     pd.testing.assert_frame_equal(bench.fetch(BORDURIA, SYLDAVIA), full_table)

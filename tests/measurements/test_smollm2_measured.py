@@ -76,83 +76,85 @@ def corpus(smollm2) -> Corpus:
 
 def answers(lm, edits, probes, method: str) -> pd.DataFrame:
     """The answers under each fact's edit."""
-    asked = [(edit, [probe for probe in probes if probe.fact_id == key]) for key, edit in edits.items()]
-    said = [answer for some in ask(lm, asked, Decoding(batch_rows=256)) for answer in some]
-    return answers_to_table(said, model=lm.name, method=method)
+    requests = [(edit, [probe for probe in probes if probe.fact_id == key]) for key, edit in edits.items()]
+    answer_list = [answer for row in ask(lm, requests, Decoding(batch_rows=256)) for answer in row]
+    return answers_to_table(answer_list, model=lm.name, method=method)
 
 
 @pytest.fixture(scope="module")
-def known(smollm2, table, templates) -> list:
+def known_facts(smollm2, table, templates) -> list:
     """Facts that the model recalls, less those on which hyperparameters were chosen."""
     facts = facts_from_table(table)
     statements = build_probes(facts, templates, [], kinds=["statement"], neighbours=0, seed=0)
-    said = answers(smollm2, {fact.id: Frame() for fact in facts}, statements, "none")
-    memorised = memorisation_table(said, table).set_index("fact_id")
-    recalled = [fact for fact in facts if memorised["recalled"][fact.id] and fact.id not in CHOSEN_ON]
-    random.Random(0).shuffle(recalled)
-    return recalled
+    answer_table = answers(smollm2, {fact.id: Frame() for fact in facts}, statements, "none")
+    memory = memorisation_table(answer_table, table).set_index("fact_id")
+    recalled_facts = [fact for fact in facts if memory["recalled"][fact.id] and fact.id not in CHOSEN_ON]
+    random.Random(0).shuffle(recalled_facts)
+    return recalled_facts
 
 
-def test_rome_holds_on_facts_that_the_model_knows(smollm2, known, table, templates, corpus, rome):
-    facts = known[:MEASURED]
+def test_rome_holds_on_facts_that_the_model_knows(smollm2, known_facts, table, templates, corpus, rome):
+    facts = known_facts[:MEASURED]
     kinds = ["statement", "paraphrase", "neighbourhood"]
     probes = build_probes(facts, templates, facts_from_table(table), kinds=kinds, neighbours=3, seed=0)
     prepared = rome.prepare(smollm2, corpus)
-    started = time.process_time()
+    start = time.process_time()
     edits = {fact.id: edit for fact, edit in zip(facts, rome.edit_each(smollm2, facts, prepared=prepared), strict=True)}
-    logger.info("%d ROME edits, %.1f CPU s an edit", len(edits), (time.process_time() - started) / len(edits))
-    said = [
+    logger.info("%d ROME edits, %.1f CPU s an edit", len(edits), (time.process_time() - start) / len(edits))
+    answer_tables = [
         answers(smollm2, dict.fromkeys(edits, Frame()), probes, "none"),
         answers(smollm2, edits, probes, "rome"),
     ]
-    scores = score_answers(pd.concat(said, ignore_index=True))
+    scores = score_answers(pd.concat(answer_tables, ignore_index=True))
     scores["subject"] = scores["fact_id"]
-    found = rates(scores[scores["method"] == "rome"], ["kind", "protocol", "metric"], cluster="subject")
-    logger.info("ROME on %d known facts\n%s", len(facts), found.to_string(index=False))
-    rate = found.set_index(["kind", "protocol", "metric"])["value"]
+    rate_table = rates(scores[scores["method"] == "rome"], ["kind", "protocol", "metric"], cluster="subject")
+    logger.info("ROME on %d known facts\n%s", len(facts), rate_table.to_string(index=False))
+    rate = rate_table.set_index(["kind", "protocol", "metric"])["value"]
     assert rate["statement", "free", "success"] >= 0.9
     assert rate["statement", "teacher_forced", "success"] >= 0.95
 
 
-def test_cached_value_optimisation_takes_a_fraction_of_the_full_pass(smollm2, known, corpus, rome):
+def test_cached_value_optimisation_takes_a_fraction_of_the_full_pass(smollm2, known_facts, corpus, rome):
     rome = replace(rome, context_lengths=EASYEDIT_CONTEXTS)
     prepared = rome.prepare(smollm2, corpus)
-    for fact in known[:4]:
-        seconds, found = {}, {}
-        for cached in (True, False):
-            few, many = replace(rome.objective, steps=1), replace(rome.objective, steps=9, stop_loss=0.0)
-            spent = []
-            for objective in (few, many):
-                started = time.process_time()
-                found[cached] = optimise_value(smollm2, [rome.site], fact, prepared.texts, objective, use_cache=cached)
-                spent.append(time.process_time() - started)
-            seconds[cached] = (spent[1] - spent[0]) / 8
-        fast, slow = (found[cached].changes[rome.site] for cached in (True, False))
+    for fact in known_facts[:4]:
+        seconds, results = {}, {}
+        for use_cache in (True, False):
+            one_step, nine_steps = replace(rome.objective, steps=1), replace(rome.objective, steps=9, stop_loss=0.0)
+            times = []
+            for objective in (one_step, nine_steps):
+                start = time.process_time()
+                results[use_cache] = optimise_value(
+                    smollm2, [rome.site], fact, prepared.texts, objective, use_cache=use_cache
+                )
+                times.append(time.process_time() - start)
+            seconds[use_cache] = (times[1] - times[0]) / 8
+        fast, slow = (results[use_cache].changes[rome.site] for use_cache in (True, False))
         apart = (fast - slow).norm() / slow.norm()
         logger.info(
             "%s: suffix of %d tokens, %.2f CPU s a step cached, %.2f in full: %.1f times less; values differ by %.1e",
-            fact.statement, found[True].suffix, seconds[True], seconds[False], seconds[False] / seconds[True], apart,
+            fact.statement, results[True].suffix, seconds[True], seconds[False], seconds[False] / seconds[True], apart,
         )  # fmt: skip
         assert apart < 1e-3
         assert seconds[False] > 2.0 * seconds[True]
 
 
-def test_many_edits_in_one_batch_take_a_fraction_of_one_at_a_time(smollm2, known, table, templates, corpus, rome):
-    facts = known[:16]
+def test_many_edits_in_one_batch_take_a_fraction_of_one_at_a_time(smollm2, known_facts, table, templates, corpus, rome):
+    facts = known_facts[:16]
     kinds = ["statement", "paraphrase", "question", "neighbourhood"]
     probes = build_probes(facts, templates, facts_from_table(table), kinds=kinds, neighbours=3, seed=0)
     edits = list(rome.edit_each(smollm2, facts, prepared=rome.prepare(smollm2, corpus)))
-    asked = [(edit, [p for p in probes if p.fact_id == fact.id]) for fact, edit in zip(facts, edits, strict=True)]
-    seconds, said = {}, {}
+    requests = [(edit, [p for p in probes if p.fact_id == fact.id]) for fact, edit in zip(facts, edits, strict=True)]
+    seconds, answers_by_mode = {}, {}
     for together in (True, False):
-        started = time.process_time()
-        said[together] = [a for some in ask(smollm2, asked, Decoding(), together=together) for a in some]
-        seconds[together] = time.process_time() - started
-    tokens = sum(answer.tokens for answer in said[True])
+        start = time.process_time()
+        answers_by_mode[together] = [a for row in ask(smollm2, requests, Decoding(), together=together) for a in row]
+        seconds[together] = time.process_time() - start
+    tokens = sum(answer.tokens for answer in answers_by_mode[True])
     logger.info(
         "%d probes of %d edits, %d tokens: %.1f CPU s together (%.0f tokens a CPU s), %.1f one at a time: %.1f times",
         len(probes), len(facts), tokens, seconds[True], tokens / seconds[True], seconds[False],
         seconds[False] / seconds[True],
     )  # fmt: skip
-    assert [a.text for a in said[True]] == [a.text for a in said[False]]
+    assert [a.text for a in answers_by_mode[True]] == [a.text for a in answers_by_mode[False]]
     assert seconds[False] > 1.3 * seconds[True]

@@ -217,8 +217,8 @@ def test_each_state_of_a_model_is_scored_beside_the_unedited_model():
     for point, rows in answers.groupby(CHECKPOINTS):
         if point[0] == "rome":
             alone = score_answers(pd.concat([answers[answers["method"] == "none"], rows])).query("method == 'rome'")
-            own = scores[(scores[CHECKPOINTS] == list(point)).all(axis="columns")]
-            assert own[SCORE_COLUMNS].reset_index(drop=True).equals(alone.reset_index(drop=True))
+            state_scores = scores[(scores[CHECKPOINTS] == list(point)).all(axis="columns")]
+            assert state_scores[SCORE_COLUMNS].reset_index(drop=True).equals(alone.reset_index(drop=True))
 
 
 def test_states_that_are_not_told_apart_are_answered_twice():
@@ -226,9 +226,9 @@ def test_states_that_are_not_told_apart_are_answered_twice():
     assert len(score_answers(answers, by=["method", "edits"]))
     with pytest.raises(ValueError, match=r"a/question/0 by tiny with rome, order 0$"):
         score_answers(answers, by=["method", "order"])
-    unedited = pd.concat([at(0, SAID, method="none"), at(0, SAID, method="none", order=1)])
+    states = pd.concat([at(0, SAID, method="none"), at(0, SAID, method="none", order=1)])
     with pytest.raises(ValueError, match=r"1 probes are answered twice, the first: a/question/0 by tiny with none$"):
-        score_answers(unedited, by=CHECKPOINTS)
+        score_answers(states, by=CHECKPOINTS)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +248,8 @@ def test_a_judges_verdicts_are_those_of_each_state():
     answers = pd.concat([at(1, SAID), at(20, SAID)], ignore_index=True)
     judgements = answers[["model", *CHECKPOINTS, "probe_id"]].assign(judged=["new", "old"])
     scores = score_answers(answers, by=CHECKPOINTS, judgements=judgements)
-    judged = scores[(scores["protocol"] == "judge") & (scores["metric"] == "success")]
-    assert judged[["edits", "value"]].to_numpy().tolist() == [[1, 1.0], [20, 0.0]]
+    judge_scores = scores[(scores["protocol"] == "judge") & (scores["metric"] == "success")]
+    assert judge_scores[["edits", "value"]].to_numpy().tolist() == [[1, 1.0], [20, 0.0]]
 
 
 @pytest.mark.parametrize(("text", "match", "value"), [("the Rhône", True, 1.0), ("the Seine", False, 0.0)])

@@ -34,13 +34,13 @@ def test_a_prompt_that_does_not_fit_is_refused(lab):
 def test_rows_continue_those_that_stand_before_them(parents, lab):
     lm, beginnings, ends = lab.model("gpt2"), ["An owl sat", "Oslo"][: 1 + max(parents)], [" there.", " up", "!"]
     start = prefill(lm, [naive.ids_of(lm, text) for text in beginnings])
-    prefilled, logits = extended(
+    prefill_rows, logits = extended(
         lm, [naive.ids_of(lm, end) for end in ends], start, parents=torch.tensor(parents), columns=2
     )
     assert logits.shape[:2] == (3, 2)
     for row, (parent, end) in enumerate(zip(parents, ends, strict=True)):
         all_logits = lm.model(torch.tensor([naive.ids_of(lm, beginnings[parent] + end)])).logits[0]
-        torch.testing.assert_close(prefilled.logits[row], all_logits[-1], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(prefill_rows.logits[row], all_logits[-1], atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(
             logits[row, -min(2, len(end)) :], all_logits[-min(2, len(end)) :], atol=1e-4, rtol=1e-4
         )

@@ -29,23 +29,23 @@ def analyse(runs: dict[str, Tables], **settings) -> dict:
     inputs = {
         f"{model}_{name}": getattr(tables, name, NONE_FAILED) for model, tables in runs.items() for name in TABLES
     }
-    found = inputs | {"params:analyze": Analysis(**settings), "rejects": next(iter(runs.values())).rejects}
+    data = inputs | {"params:analyze": Analysis(**settings), "rejects": next(iter(runs.values())).rejects}
     for node in create_pipeline(list(runs)).nodes:
-        found |= node.run({name: found[name] for name in node.inputs})
-    return found
+        data |= node.run({name: data[name] for name in node.inputs})
+    return data
 
 
 @pytest.fixture(scope="module")
 def results():
     start = time.process_time()
-    found = analyse({"smollm2": fabricate("smollm2"), "gpt2": fabricate("gpt2", seed=1)})
+    data = analyse({"smollm2": fabricate("smollm2"), "gpt2": fabricate("gpt2", seed=1)})
     assert time.process_time() - start < 30
-    return found
+    return data
 
 
 def test_free_inputs_are_those_of_the_models():
-    expected = {f"a_{name}" for name in TABLES} | {"rejects", "params:analyze"}
-    assert create_pipeline(["a"]).inputs() == expected
+    names = {f"a_{name}" for name in TABLES} | {"rejects", "params:analyze"}
+    assert create_pipeline(["a"]).inputs() == names
 
 
 def test_tables_hold_all_models(results):
@@ -102,14 +102,14 @@ def test_the_gap_is_of_the_same_probes(results):
 
 
 def test_without_a_method_of_the_first_paper_it_is_not_shown():
-    found = analyse({"tiny": fabricate("tiny", n_facts=12, n_known=40, methods=("none", "ft"))}, bootstrap=100)
-    assert found["paper_1"].empty
-    assert found["orderings"].empty
-    assert "The models differ" not in found["report"]
+    data = analyse({"tiny": fabricate("tiny", n_facts=12, n_known=40, methods=("none", "ft"))}, bootstrap=100)
+    assert data["paper_1"].empty
+    assert data["orderings"].empty
+    assert "The models differ" not in data["report"]
 
 
 def test_the_report_names_both_models(results):
-    assert "After ROME, smollm2" in results["report"] or "After IKE, smollm2" in results["report"]
+    assert "ROME on smollm2: efficacy" in results["report"] or "IKE on smollm2: efficacy" in results["report"]
     assert len(results["report"].encode()) < 6e6
 
 
@@ -122,25 +122,25 @@ def test_a_run_in_which_nothing_works():
     )
     wins = tables.scores["metric"].isin(["success", "preference"])
     tables.scores = tables.scores.assign(value=tables.scores["value"].where(~wins, 0.0))
-    found = analyse({"tiny": tables}, bootstrap=100)
-    assert found["correlations"]["rho"].isna().all()
-    assert "every probe failed" in found["regression"].loc[0, "note"]
-    assert "nothing to predict" in found["prediction"].loc[0, "note"]
-    assert "No edit that was believed" in found["report"]
+    data = analyse({"tiny": tables}, bootstrap=100)
+    assert data["correlations"]["rho"].isna().all()
+    assert "every probe failed" in data["regression"].loc[0, "note"]
+    assert "nothing to predict" in data["prediction"].loc[0, "note"]
+    assert "Every edit with efficacy on the statement also succeeds" in data["report"]
 
 
 def test_the_unedited_model_alone():
-    found = analyse({"tiny": fabricate("tiny", n_facts=8, n_known=40, methods=("none",))}, bootstrap=100)
-    assert set(found["correlations"]["family"]) == {"memorisation"}
-    assert "No editing method was asked" in found["report"]
+    data = analyse({"tiny": fabricate("tiny", n_facts=8, n_known=40, methods=("none",))}, bootstrap=100)
+    assert set(data["correlations"]["family"]) == {"memorisation"}
+    assert "No editing method has an answer to a statement" in data["report"]
 
 
 def test_scores_that_are_not_numbers_are_counted():
     tables = fabricate("tiny", n_known=60)
     tables.scores.loc[tables.scores.index[:7], "value"] = float("nan")
-    found = analyse({"tiny": tables}, bootstrap=100)
-    assert found["headline"]["n_missing"].sum() == 7
-    assert "7 scores were left out that gave no finite number (free generation)" in found["report"]
+    data = analyse({"tiny": tables}, bootstrap=100)
+    assert data["headline"]["n_missing"].sum() == 7
+    assert "7 scores were left out because the value was not finite (free generation)" in data["report"]
 
 
 @pytest.mark.parametrize("settings", [{"confidenc": 0.9}, {"confidence": 95}, {"held_out": "fact"}, {"bootstrap": 0}])

@@ -38,11 +38,11 @@ def context(monkeypatch):
 
 
 def test_a_model_that_fits_is_described(lab):
-    checked = check(lab.model("llama"))
-    assert (checked["layers"], checked["context"], checked["key_width"]) == (4, 2048, 48)
-    assert set(checked["longest"]) == {"none", "context", "ike"}
-    assert set(checked["longest"]["ike"]) >= {"statement", "question"}
-    assert checked["longest"]["ike"]["statement"] > checked["longest"]["context"]["statement"]
+    record = check(lab.model("llama"))
+    assert (record["layers"], record["context"], record["key_width"]) == (4, 2048, 48)
+    assert set(record["longest"]) == {"none", "context", "ike"}
+    assert set(record["longest"]["ike"]) >= {"statement", "question"}
+    assert record["longest"]["ike"]["statement"] > record["longest"]["context"]["statement"]
 
 
 def test_prompts_that_are_too_long_for_every_fact_are_refused_at_the_start(lab, context):
@@ -90,23 +90,23 @@ def test_facts_without_an_old_object_can_be_checked(lab):
 
 
 def test_the_prompts_of_the_run_are_checked_with_the_words_of_each_fact(lab, context):
-    sampled = facts_to_table(FACTS)
+    sampled_facts = facts_to_table(FACTS)
     probes = nodes._build_sample_probes(FACTS, [*FACTS, *POOL], nodes.read_relations(RELATIONS), ALL)
     node = nodes.check_lengths_with("tiny", ["context", "ike"])
     args = (
         lab.model("llama"),
         probes_to_table(probes),
-        sampled,
+        sampled_facts,
         facts_to_table(POOL),
         RELATIONS,
         Decoding(max_new_tokens=8),
     )
     longest = node(*args, method("context"), method("ike"))["longest"]
-    most = max(total for own in longest.values() for total in own.values())
-    context(most)
+    maximum = max(total for needs in longest.values() for total in needs.values())
+    context(maximum)
     assert node(*args, method("context"), method("ike"))["longest"] == longest
-    context(most - 1)
-    with pytest.raises(TooLong, match=rf"ike: \w+ {most}, .*grid\.tiny\.ike: false"):
+    context(maximum - 1)
+    with pytest.raises(TooLong, match=rf"ike: \w+ {maximum}, .*grid\.tiny\.ike: false"):
         node(*args, method("context"), method("ike"))
 
 
@@ -119,15 +119,15 @@ class Bench:
 
 
 def test_sequences_are_checked_after_all_their_edits_with_their_benchmarks(lab, context, monkeypatch):
-    sampled = facts_to_table([*FACTS, POOL[0]]).assign(asked=["edited"] * 3 + ["retained"])
-    probes = make_probes(sampled, facts_to_table([*FACTS, *POOL]), RELATIONS, SEQUENCE)
-    asked = []
+    sampled_facts = facts_to_table([*FACTS, POOL[0]]).assign(asked=["edited"] * 3 + ["retained"])
+    probes = make_probes(sampled_facts, facts_to_table([*FACTS, *POOL]), RELATIONS, SEQUENCE)
+    calls = []
     monkeypatch.setattr(nodes, "built", lambda *sources: [Bench()])
-    monkeypatch.setattr(nodes, "planned", lambda lm, instances, prefix: asked.append(prefix))
-    tables = sampled, facts_to_table(POOL), RELATIONS, Decoding(max_new_tokens=8), SEQUENCE
+    monkeypatch.setattr(nodes, "planned", lambda lm, instances, prefix: calls.append(prefix))
+    tables = sampled_facts, facts_to_table(POOL), RELATIONS, Decoding(max_new_tokens=8), SEQUENCE
     node, lm = nodes.check_sequences_with("tiny", ["context"]), lab.model("llama")
     assert set(node(lm, probes, None, None, *tables, method("context"))["longest"]) == {"none", "context"}
-    assert [prefix.count("\n") for prefix in asked] == [3]
+    assert [prefix.count("\n") for prefix in calls] == [3]
     context(150)
     with pytest.raises(TooLong, match=r"context: .*for the words of context.*sequential_grid\.tiny\.context: false"):
         node(lm, probes, None, None, *tables, method("context"))

@@ -32,7 +32,7 @@ def test_the_first_name_that_a_model_says_is_the_old_object():
 
 
 def test_facts_of_which_a_model_says_nothing_usable_are_set_aside_and_counted(caplog):
-    others = [replace(OPEN, id=name) for name in ("new", "alias", "none", "long")]
+    open_facts = [replace(OPEN, id=name) for name in ("new", "alias", "none", "long")]
     texts = {
         "open": " Paris.",
         "new": " Lyon.",
@@ -41,7 +41,7 @@ def test_facts_of_which_a_model_says_nothing_usable_are_set_aside_and_counted(ca
         "long": " a city that lies a long way off in the west",
     }
     with caplog.at_level(logging.WARNING):
-        complete, rejects = complete_facts(facts_to_table([OPEN, *others]), said(**texts))
+        complete, rejects = complete_facts(facts_to_table([OPEN, *open_facts]), said(**texts))
     assert complete["id"].tolist() == ["open"]
     assert dict(zip(rejects["id"], rejects["reason"], strict=True)) == {
         "new": "new object said already: 'Lyon.'",
@@ -63,9 +63,9 @@ def test_facts_of_which_a_model_says_nothing_usable_are_set_aside_and_counted(ca
 )
 def test_a_name_that_a_limit_may_have_cut_is_no_object(text, name):
     answers = said(closed=" Oslo.", open=text)
-    cut = replace(answers["open"].read()[0], finished=False, tokens=4)
+    cut_answer = replace(answers["open"].read()[0], finished=False, tokens=4)
     facts = facts_to_table([OPEN, replace(OPEN, id="closed")])
-    complete, rejects = complete_facts(facts, answers | {"open": Stored.of("", [cut])})
+    complete, rejects = complete_facts(facts, answers | {"open": Stored.of("", [cut_answer])})
     assert complete["target_true"].tolist() == ([name] if name else []) + ["Oslo"]
     assert rejects["reason"].tolist() == ([] if name else [f"answer cut at 4 tokens: {text.strip()!r}"])
 
@@ -76,8 +76,8 @@ def test_a_name_that_a_limit_may_have_cut_is_no_object(text, name):
 def test_other_names_in_the_table_stay_with_the_object_that_they_name(text, aliases, item):
     fact = replace(OPEN, target_true_aliases=("paris", "Paname"), target_true_id="Q90")
     complete, _ = complete_facts(facts_to_table([fact]), said(open=text))
-    (read,) = facts_from_table(complete)
-    assert (read.target_true_aliases, read.target_true_id) == (aliases, item)
+    (complete_fact,) = facts_from_table(complete)
+    assert (complete_fact.target_true_aliases, complete_fact.target_true_id) == (aliases, item)
 
 
 def test_where_nothing_is_left_the_way_out_is_told():
@@ -96,9 +96,9 @@ def test_a_table_with_every_old_object_passes_unchanged_and_nothing_is_asked():
 
 def test_only_what_is_open_is_asked_and_a_second_run_asks_nothing():
     lm, facts, decoding = tiny_model("llama"), facts_to_table([KNOWN, OPEN]), Decoding(max_new_tokens=4)
-    wanted, answered = ask_objects(lm, facts, {}, decoding)
-    assert list(wanted) == list(answered) == ["open"]
-    (answer,) = answered["open"].read()
+    manifest, answers = ask_objects(lm, facts, {}, decoding)
+    assert list(manifest) == list(answers) == ["open"]
+    (answer,) = answers["open"].read()
     assert answer.probe.text == "The capital of France is"
     assert verdict(answer.text, ("Lyon",), ()) in ("new", "neither")
-    assert list(ask_objects(lm, facts, dict(wanted), decoding)) == [wanted]
+    assert list(ask_objects(lm, facts, dict(manifest), decoding)) == [manifest]

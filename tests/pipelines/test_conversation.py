@@ -61,10 +61,10 @@ def test_a_killed_node_goes_on_and_a_second_run_talks_to_nobody(lab, tmp_path, m
     after = times(tmp_path)
     assert len(after) == 3
     assert before.items() <= after.items()
-    kept = [item.read() for item in folder.load().values()]
-    assert [one.fact_id for one in kept] == [fact.id for fact in FACTS]
-    assert all(isinstance(turn, Turn) for one in kept for turn in one.turns)
-    assert kept[0].turns[0].text.endswith("From where is Borduria ruled?")
+    talks = [item.read() for item in folder.load().values()]
+    assert [transcript.fact_id for transcript in talks] == [fact.id for fact in FACTS]
+    assert all(isinstance(turn, Turn) for transcript in talks for turn in transcript.turns)
+    assert talks[0].turns[0].text.endswith("From where is Borduria ruled?")
 
     def never(*_, **__):
         raise AssertionError("talked again")
@@ -75,7 +75,7 @@ def test_a_killed_node_goes_on_and_a_second_run_talks_to_nobody(lab, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    "changed",
+    "options",
     [
         {"settings": replace(SETTINGS, rounds=1)},
         {"settings": replace(SETTINGS, max_new_tokens=3)},
@@ -84,21 +84,21 @@ def test_a_killed_node_goes_on_and_a_second_run_talks_to_nobody(lab, tmp_path, m
         {"edits": {**EDITS, FACTS[0].id: Stored.of("another edit", Frame())}},
     ],
 )
-def test_whatever_changes_a_transcript_changes_its_fingerprint(lab, changed):
+def test_whatever_changes_a_transcript_changes_its_fingerprint(lab, options):
     class Folder:
         def fingerprints(self):
             return {}
 
     lm = lab.model("llama")
-    asked = next(talk(lm, Folder()))
-    assert next(talk(lm, Folder())) == asked
-    assert next(talk(lm, Folder(), **changed))[FACTS[0].id] != asked[FACTS[0].id]
-    assert next(talk(lab.model("gpt2"), Folder()))[FACTS[0].id] != asked[FACTS[0].id]
+    manifest = next(talk(lm, Folder()))
+    assert next(talk(lm, Folder())) == manifest
+    assert next(talk(lm, Folder(), **options))[FACTS[0].id] != manifest[FACTS[0].id]
+    assert next(talk(lab.model("gpt2"), Folder()))[FACTS[0].id] != manifest[FACTS[0].id]
 
 
-def transcripts(*said):
+def transcripts(*texts):
     """One conversation for each fact, in which the model says these things."""
-    turns = [turn for text in said for turn in (Turn("user", "Who?"), Turn("assistant", text))]
+    turns = [turn for text in texts for turn in (Turn("user", "Who?"), Turn("assistant", text))]
     return {fact.id: Stored.of(fact.id, Transcript(fact.id, "ike", "script", tuple(turns))) for fact in FACTS}
 
 
@@ -125,25 +125,29 @@ def test_from_transcripts_to_the_page():
     def opinion(text):
         return "?" if "Borduria" in text else json.dumps(dict.fromkeys(LABELS, False) | {"reverts": True})
 
-    talked = {fact.id: item for fact, item in zip(FACTS, transcripts("Oslo.").values(), strict=True)}
-    replies = {key: Stored.of("r", [opinion(key.replace("borduria", "Borduria"))], judge="wise") for key in talked}
+    talks = {fact.id: item for fact, item in zip(FACTS, transcripts("Oslo.").values(), strict=True)}
+    replies = {key: Stored.of("r", [opinion(key.replace("borduria", "Borduria"))], judge="wise") for key in talks}
     facts = facts_to_table([*FACTS, *POOL])
-    verdicts, compared, turns = rule_with(["ike", "none"], "tiny")(facts, TABLE, talked, {}, replies, {})
+    verdicts, comparison, turns = rule_with(["ike", "none"], "tiny")(facts, TABLE, talks, {}, replies, {})
     assert verdicts["stances"].tolist() == ["new", "open", "third"]
     # another model, without a judge
-    more, none, others = rule_with(["none"], "other")(facts, TABLE, transcripts("Szohod."), {})
-    verdicts, compared, turns = collect(verdicts, more), collect(compared, none), collect(turns, others)
-    shares, agreed = sum_up(verdicts, compared, Reporting(bootstrap=20))
-    held = shares[(shares["model"] == "tiny") & (shares["label"] == "holds")].iloc[0]
-    assert (held["value"], held["n"]) == (pytest.approx(1 / 3), 3)
-    assert 0 < held["low"] < 1 / 3 < held["high"] < 1
-    assert agreed["n_missing"].tolist() == [1] * len(LABELS)
-    assert agreed["n"].tolist() == [2] * len(LABELS)
-    failed = list_failures_with(["ike"], "tiny")(
-        {FACTS[0].id: Stored.lost("e", "no <edit>", fact_id=FACTS[0].id)}, {FACTS[1].id: without_a_turn(talked)}, {}
+    more_verdicts, no_rows, other_turns = rule_with(["none"], "other")(facts, TABLE, transcripts("Szohod."), {})
+    verdicts, comparison, turns = (
+        collect(verdicts, more_verdicts),
+        collect(comparison, no_rows),
+        collect(turns, other_turns),
     )
-    assert failed["stage"].tolist() == ["edit", "no turn"]
-    page = write_page(verdicts, turns, shares, agreed, failed, Reporting(shown=2))
+    shares, agreement = sum_up(verdicts, comparison, Reporting(bootstrap=20))
+    row = shares[(shares["model"] == "tiny") & (shares["label"] == "holds")].iloc[0]
+    assert (row["value"], row["n"]) == (pytest.approx(1 / 3), 3)
+    assert 0 < row["low"] < 1 / 3 < row["high"] < 1
+    assert agreement["n_missing"].tolist() == [1] * len(LABELS)
+    assert agreement["n"].tolist() == [2] * len(LABELS)
+    failed_items = list_failures_with(["ike"], "tiny")(
+        {FACTS[0].id: Stored.lost("e", "no <edit>", fact_id=FACTS[0].id)}, {FACTS[1].id: without_a_turn(talks)}, {}
+    )
+    assert failed_items["stage"].tolist() == ["edit", "no turn"]
+    page = write_page(verdicts, turns, shares, agreement, failed_items, Reporting(shown=2))
     assert page.count('class="case"') == 2 + 2
     assert "1 failed</small>" in page
     assert "1 without a turn of the model</small>" in page
@@ -151,26 +155,28 @@ def test_from_transcripts_to_the_page():
     assert turns["role"].tolist() == ["user", "assistant"] * 6
 
 
-def without_a_turn(talked):
-    first = next(iter(talked.values())).read()
+def without_a_turn(talks):
+    first = next(iter(talks.values())).read()
     return Stored.of("t", replace(first, turns=(), cut_short=True))
 
 
 def test_conversations_without_a_turn_of_the_model_are_counted(caplog):
-    talked = transcripts("Szohod.")
-    key, first = next(iter(talked.items()))
+    talks = transcripts("Szohod.")
+    key, first = next(iter(talks.items()))
     silent = replace(first.read(), turns=(), cut_short=True)
-    verdicts, _, _ = rule_with(["none"], "tiny")(TABLE, TABLE, {**talked, key: Stored.of("t", silent)}, {})
-    assert len(verdicts) == len(talked) - 1
-    assert f"tiny: 1 of {len(talked)} conversations ({silent.method} 1) have no turn of the model" in caplog.text
+    verdicts, _, _ = rule_with(["none"], "tiny")(TABLE, TABLE, {**talks, key: Stored.of("t", silent)}, {})
+    assert len(verdicts) == len(talks) - 1
+    assert f"tiny: 1 of {len(talks)} conversations ({silent.method} 1) have no turn of the model" in caplog.text
 
 
 def test_collecting_nothing_keeps_the_columns():
-    _, none, _ = rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})
-    assert collect(none, none).empty
-    shares, agreed = sum_up(rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})[0], none, Reporting())
+    _, no_rows, _ = rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})
+    assert collect(no_rows, no_rows).empty
+    shares, agreement = sum_up(
+        rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})[0], no_rows, Reporting()
+    )
     assert len(shares) == len(LABELS)
-    assert agreed.empty
+    assert agreement.empty
 
 
 def test_conversations_under_stale_edits_are_marked(lab, tmp_path):

@@ -36,10 +36,10 @@ def analyse(runs: dict[str, Sequences], **settings) -> dict:
     inputs = {
         f"{model}_{name}": getattr(tables, name, NONE_FAILED) for model, tables in runs.items() for name in TABLES
     }
-    found = inputs | {"params:damage": Damage(**{"bootstrap": 200, **settings})}
+    data = inputs | {"params:damage": Damage(**{"bootstrap": 200, **settings})}
     for node in create_pipeline(list(runs)).nodes:
-        found |= node.run({name: found[name] for name in node.inputs})
-    return found
+        data |= node.run({name: data[name] for name in node.inputs})
+    return data
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,12 @@ def results():
     return analyse(
         {
             "smollm2": fabricate_sequences(
-                "smollm2", ("none", "rome", "memit", "grace"), (1, 20), orders=2, broken="memit", benchmarks=benchmarks
+                "smollm2",
+                ("none", "rome", "memit", "grace"),
+                (1, 20),
+                orders=2,
+                nan_method="memit",
+                benchmarks=benchmarks,
             ),
             "smollm2_base": fabricate_sequences(
                 "smollm2_base", methods=("none", "rome"), benchmarks=benchmarks, seed=1
@@ -121,7 +126,7 @@ def odd():
         {
             "alone": fabricate_sequences("alone", ("none",), (1,), n=8),
             "texts": fabricate_sequences("texts", rome, (1,), n=8, benchmarks={"prose": BENCHMARKS["prose"]}),
-            "one": fabricate_sequences("one", rome, (2,), broken="rome", n=3),
+            "one": fabricate_sequences("one", rome, (2,), nan_method="rome", n=3),
             "nan": broken_from_the_start(fabricate_sequences("nan", rome, (1, 5), n=8)),
         }
     )
@@ -137,22 +142,22 @@ def test_little_to_analyse_is_no_error(odd):
 
 
 def test_a_model_that_was_broken_from_the_start(odd):
-    flagged = odd["abilities"].query("model == 'nan' and benchmark == 'arithmetic'")
-    assert set(flagged["verdict"]) == {"not finite"}
-    assert (flagged["value"] == 0).all()
-    held = odd["held"].query("model == 'nan'")
-    assert (held["value"] == 0).all()
-    assert held["n_missing"].sum() == held["n_probes"].sum()
-    assert "The unedited nan itself gives figures that are not finite" in odd["sequences"]
+    rows = odd["abilities"].query("model == 'nan' and benchmark == 'arithmetic'")
+    assert set(rows["verdict"]) == {"not finite"}
+    assert (rows["value"] == 0).all()
+    retention = odd["held"].query("model == 'nan'")
+    assert (retention["value"] == 0).all()
+    assert retention["n_missing"].sum() == retention["n_probes"].sum()
+    assert "The unedited nan itself has scores that are not finite" in odd["sequences"]
 
 
 def test_empty_tables_are_no_error():
     tables = fabricate_sequences("tiny", ("none", "rome"), (1,), n=2)
     for name in ("documents", "drift", "sequence_scores"):
         setattr(tables, name, getattr(tables, name).head(0))
-    found = analyse({"tiny": tables})
-    assert found["abilities"].empty
-    assert found["held"].empty
+    data = analyse({"tiny": tables})
+    assert data["abilities"].empty
+    assert data["held"].empty
 
 
 @pytest.mark.parametrize("settings", [{"confidenc": 0.9}, {"loss": 2}, {"sizes": {"a": -1}}, {"bootstrap": 0}])

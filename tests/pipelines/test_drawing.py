@@ -21,45 +21,45 @@ KNOWN = {f"f{number}" for number in range(0, 40, 2)}
 
 def drawn(facts=EVERY, known=KNOWN, **settings):
     memorisation = pd.DataFrame({"fact_id": [f.id for f in facts], "recalled": [f.id in known for f in facts]})
-    wanted = SequenceParameters(**{"checkpoints": [1, 4, 12], "retained": 6, **settings})
-    return draw_sequence(facts_to_table(facts), memorisation, wanted)
+    settings_used = SequenceParameters(**{"checkpoints": [1, 4, 12], "retained": 6, **settings})
+    return draw_sequence(facts_to_table(facts), memorisation, settings_used)
 
 
 def in_order(orders):
-    return [list(own) for _, own in orders.sort_values(["order", "position"]).groupby("order")["fact_id"]]
+    return [list(rows) for _, rows in orders.sort_values(["order", "position"]).groupby("order")["fact_id"]]
 
 
 def test_edited_facts_are_never_retained_ones_and_these_are_known():
     facts, orders = drawn()
-    edited, retained = (facts[facts["asked"] == role] for role in ("edited", "retained"))
-    assert (len(edited), len(retained)) == (12, 6)
-    assert set(retained["id"]) <= KNOWN
-    assert not set(edited["subject"]) & set(retained["subject"])
+    edited_facts, retained_facts = (facts[facts["asked"] == role] for role in ("edited", "retained"))
+    assert (len(edited_facts), len(retained_facts)) == (12, 6)
+    assert set(retained_facts["id"]) <= KNOWN
+    assert not set(edited_facts["subject"]) & set(retained_facts["subject"])
     assert facts["subject"].is_unique
-    assert in_order(orders) == [list(edited["id"])]
+    assert in_order(orders) == [list(edited_facts["id"])]
     assert orders["position"].tolist() == list(range(1, 13))
 
 
 def test_known_and_unknown_facts_take_turns_in_the_first_order():
-    known = [name in KNOWN for name in in_order(drawn(orders=3)[1])[0]]
-    assert [sum(known[:number]) for number in (2, 6, 12)] == [1, 3, 6]
+    is_known = [name in KNOWN for name in in_order(drawn(orders=3)[1])[0]]
+    assert [sum(is_known[:number]) for number in (2, 6, 12)] == [1, 3, 6]
 
 
 def test_orders_are_permutations_that_follow_from_the_seed():
     orders = in_order(drawn(orders=4)[1])
-    assert len({tuple(own) for own in orders}) == 4
-    assert {frozenset(own) for own in orders} == {frozenset(orders[0])}
+    assert len({tuple(order) for order in orders}) == 4
+    assert {frozenset(order) for order in orders} == {frozenset(orders[0])}
     assert in_order(drawn(orders=4)[1]) == orders
     assert in_order(drawn(orders=2)[1]) == orders[:2]
     assert in_order(drawn(orders=2, seed=1)[1])[1] != orders[1]
-    many = [fact(number) for number in range(300)]
-    assert in_order(drawn(many, seed=1)[1]) != in_order(drawn(many)[1])
+    table_facts = [fact(number) for number in range(300)]
+    assert in_order(drawn(table_facts, seed=1)[1]) != in_order(drawn(table_facts)[1])
 
 
 def test_a_later_checkpoint_leaves_the_beginning_of_the_first_order_and_what_stays():
-    (facts, short), (more, long) = drawn(checkpoints=[4]), drawn(checkpoints=[4, 20])
+    (facts, short), (more_facts, long) = drawn(checkpoints=[4]), drawn(checkpoints=[4, 20])
     assert in_order(long)[0][:4] == in_order(short)[0]
-    stay = [list(table[table["asked"] == "retained"]["id"]) for table in (facts, more)]
+    stay = [list(table[table["asked"] == "retained"]["id"]) for table in (facts, more_facts)]
     assert stay[0] == stay[1]
 
 
@@ -78,11 +78,11 @@ def test_a_model_that_knows_little_or_nothing_keeps_what_it_knows(caplog):
 
 
 def test_too_few_facts_are_told_before_and_after_a_model_was_asked():
-    wanted = SequenceParameters(checkpoints=[1, 41])
+    settings = SequenceParameters(checkpoints=[1, 41])
     with pytest.raises(
         ValueError, match=r"sequence\.checkpoints: 41 edits want .* the table of facts has 40; lower the"
     ):
-        check_enough(facts_to_table(EVERY), wanted)
+        check_enough(facts_to_table(EVERY), settings)
     check_enough(facts_to_table(EVERY), SequenceParameters(checkpoints=[40]))
     with pytest.raises(ValueError, match=r"beside 6 that stay unedited \(sequence\.retained\) there are 34"):
         drawn(checkpoints=[40])

@@ -50,21 +50,21 @@ class Folder:
 @pytest.fixture
 def passes(monkeypatch):
     """The sites of each pass over the corpus."""
-    seen, whole = [], key_statistics.second_moments
+    calls, original = [], key_statistics.second_moments
 
     def counted(lm, texts, sites, **options):
-        seen.append([str(site) for site in sites])
-        return whole(lm, texts, sites, **options)
+        calls.append([str(site) for site in sites])
+        return original(lm, texts, sites, **options)
 
     monkeypatch.setattr(key_statistics, "second_moments", counted)
     monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.second_moments", counted)
-    return seen
+    return calls
 
 
 def test_methods_share_one_pass_and_each_site_is_kept(lab, passes):
     lm, folder = lab.model("llama"), Folder()
-    two, same, other = method("rome"), method("rome", v_lr=0.1), method("rome", layer=3)
-    folder.take(take_moments(lm, {}, CORPUS, two, same, other))
+    two, twin, lower = method("rome"), method("rome", v_lr=0.1), method("rome", layer=3)
+    folder.take(take_moments(lm, {}, CORPUS, two, twin, lower))
     assert passes == [["1.mlp_out", "3.mlp_out"]]
     assert folder.items.keys() == folder.manifest.keys() == {"1.mlp_out.400", "3.mlp_out.400"}
 
@@ -78,15 +78,15 @@ def test_methods_share_one_pass_and_each_site_is_kept(lab, passes):
 def test_what_is_prepared_is_the_same_with_moments_taken_before(lab, passes):
     lm, rome = lab.model("llama"), method("rome")
     moments = Folder().take(take_moments(lm, {}, CORPUS, rome, method("rome", layer=3))).items
-    made = [
-        Folder().take(prepare_with("rome")(lm, {}, rome, corpus=CORPUS, moments=taken)).items["rome"]
-        for taken in (moments, None)
+    items = [
+        Folder().take(prepare_with("rome")(lm, {}, rome, corpus=CORPUS, moments=moment_items)).items["rome"]
+        for moment_items in (moments, None)
     ]
     assert passes[1:] == [["1.mlp_out"]], "only what was not handed over is taken anew"
-    ours, alone = (item.read() for item in made)
-    assert made[0].fingerprint == made[1].fingerprint
-    assert ours.texts == alone.texts
-    torch.testing.assert_close(ours.tensors["1.mlp_out"], alone.tensors["1.mlp_out"])
+    shared_item, alone = (item.read() for item in items)
+    assert items[0].fingerprint == items[1].fingerprint
+    assert shared_item.texts == alone.texts
+    torch.testing.assert_close(shared_item.tensors["1.mlp_out"], alone.tensors["1.mlp_out"])
     assert rome.key_sites == (Site(1, "mlp_out"),)
 
 
@@ -99,10 +99,10 @@ class Counting(Trained):
     steps: int = 4
 
     def train(self, lm, corpus, *, start=None):
-        begun = 0 if start is None else int(start.texts[0])
+        first_step = 0 if start is None else int(start.texts[0])
         assert {fact.subject for fact in corpus.facts}.isdisjoint(fact.subject for fact in FACTS)
-        for count in range(begun + 1, self.steps + 1):
-            yield Prepared(texts=(str(count), f"from {begun}"))
+        for count in range(first_step + 1, self.steps + 1):
+            yield Prepared(texts=(str(count), f"from {first_step}"))
 
     def increment(self, lm, facts, *, prepared, past):
         return Frame(prepared.texts[0])
@@ -117,19 +117,19 @@ def test_a_training_goes_on_where_it_stopped(lab, monkeypatch):
     }
     lm, node = lab.model("llama"), prepare_with("counting")
 
-    def run(folder, counting, **options):
-        return folder.take(node(lm, folder.stored(), counting, training_states=folder.items, **sources), **options)
+    def run(folder, learner, **options):
+        return folder.take(node(lm, folder.stored(), learner, training_states=folder.items, **sources), **options)
 
-    killed = run(Folder(), Counting(), at_most=2)
-    assert {key: item.read().texts[0] for key, item in killed.items.items()} == {"counting.unfinished": "2"}
-    assert killed.manifest.keys() == {"counting"}
-    finished = run(killed, Counting())
-    assert {key: item.read().texts for key, item in finished.items.items()} == {"counting": ("4", "from 2")}
-    assert finished.stored() == finished.manifest
-    assert run(finished, Counting()).items["counting"].read().texts == ("4", "from 2")
+    partial = run(Folder(), Counting(), at_most=2)
+    assert {key: item.read().texts[0] for key, item in partial.items.items()} == {"counting.unfinished": "2"}
+    assert partial.manifest.keys() == {"counting"}
+    full_folder = run(partial, Counting())
+    assert {key: item.read().texts for key, item in full_folder.items.items()} == {"counting": ("4", "from 2")}
+    assert full_folder.stored() == full_folder.manifest
+    assert run(full_folder, Counting()).items["counting"].read().texts == ("4", "from 2")
 
-    other = run(run(Folder(), Counting(), at_most=1), Counting(steps=5))
-    assert other.items["counting"].read().texts == ("5", "from 0"), "another training begins anew"
+    longer = run(run(Folder(), Counting(), at_most=1), Counting(steps=5))
+    assert longer.items["counting"].read().texts == ("5", "from 0"), "another training begins anew"
 
 
 def test_what_learns_from_facts_has_a_file_for_each_purpose(lab, monkeypatch):
@@ -139,8 +139,8 @@ def test_what_learns_from_facts_has_a_file_for_each_purpose(lab, monkeypatch):
         "sampled_facts": facts_to_table(FACTS),
         "raw_relations": RELATIONS,
     }
-    made = Folder().take(prepare_with("counting", "sequence")(lab.model("llama"), {}, Counting(), **sources))
-    assert list(made.items) == list(made.manifest) == ["counting.sequence"]
+    items = Folder().take(prepare_with("counting", "sequence")(lab.model("llama"), {}, Counting(), **sources))
+    assert list(items.items) == list(items.manifest) == ["counting.sequence"]
     rome = Folder().take(prepare_with("rome", "sequence")(lab.model("llama"), {}, method("rome"), corpus=CORPUS))
     assert list(rome.items) == ["rome"], "what does not is shared"
 
@@ -154,17 +154,17 @@ class Unpreparable(Counting):
 
 
 def test_what_cannot_be_prepared_lands_with_the_reason_and_is_not_edited_with(lab, monkeypatch):
-    broken = tiny_model("llama")
-    broken.weight(Site(0, "mlp_out"))[0, 0] = float("nan")
-    for lm, made, reason in [
+    nan_model = tiny_model("llama")
+    nan_model.weight(Site(0, "mlp_out"))[0, 0] = float("nan")
+    for lm, learner, reason in [
         (lab.model("llama"), Unpreparable(), "no way"),
-        (broken, method("alphaedit"), "the unedited model's numbers are not finite"),
+        (nan_model, method("alphaedit"), "the unedited model's numbers are not finite"),
     ]:
         monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Unpreparable})
-        held = Folder().take(prepare_with(made.name)(lm, {}, made, corpus=CORPUS, moments={})).items
-        assert held[made.name].failed == reason
-        lost = Folder().take(edit_with(made.name)(lm, facts_to_table(FACTS), {}, made, held)).items
-        assert {key: (item.failed, item.header["stage"]) for key, item in lost.items()} == {
+        artefacts = Folder().take(prepare_with(learner.name)(lm, {}, learner, corpus=CORPUS, moments={})).items
+        assert artefacts[learner.name].failed == reason
+        losses = Folder().take(edit_with(learner.name)(lm, facts_to_table(FACTS), {}, learner, artefacts)).items
+        assert {key: (item.failed, item.header["stage"]) for key, item in losses.items()} == {
             fact.id: (reason, "prepare") for fact in FACTS
         }
 
@@ -182,43 +182,43 @@ class Choosy(Counting):
 def test_a_fact_that_cannot_be_edited_is_lost_alone_and_made_by_a_rerun(lab, tmp_path, monkeypatch):
     monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Choosy})
     lm, facts, folder = lab.model("llama"), facts_to_table(FACTS), EditsDataset(str(tmp_path / "edits"))
-    held = {"counting": Stored.of("", Prepared())}
-    fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), held))
+    artefacts = {"counting": Stored.of("", Prepared())}
+    fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), artefacts))
     items = folder.load()
     assert [item.failed for item in items.values()] == ["", "no such subject", "the edit's numbers are not finite"]
     table = failed_table("tiny", [("counting", "edit", items)])
     assert table[["method", "stage", "fact_id"]].to_numpy().tolist() == [
         ["counting", "edit", fact.id] for fact in FACTS[1:]
     ]
-    made = []
-    monkeypatch.setattr(Choosy, "increment", lambda self, lm, facts, **_: made.append(facts[0].id) or Frame("well"))
-    fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), held))
-    assert made == [fact.id for fact in FACTS[1:]]
+    calls = []
+    monkeypatch.setattr(Choosy, "increment", lambda self, lm, facts, **_: calls.append(facts[0].id) or Frame("well"))
+    fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), artefacts))
+    assert calls == [fact.id for fact in FACTS[1:]]
     assert not any(item.failed for item in folder.load().values())
 
 
 def test_a_model_without_numbers_writes_no_corpus_and_has_no_moments():
-    broken = tiny_model("llama")
-    broken.weight(Site(0, "mlp_out"))[0, 0] = float("nan")
-    written = Folder().take(write_corpus_with(TextNeed())(broken, CorpusSource((), 4, 8, 0), {}))
-    assert written.items["corpus"].read() == []
-    assert Folder().take(take_moments(broken, {}, CORPUS, method("rome"))).items == {}
+    nan_model = tiny_model("llama")
+    nan_model.weight(Site(0, "mlp_out"))[0, 0] = float("nan")
+    corpus = Folder().take(write_corpus_with(TextNeed())(nan_model, CorpusSource((), 4, 8, 0), {}))
+    assert corpus.items["corpus"].read() == []
+    assert Folder().take(take_moments(nan_model, {}, CORPUS, method("rome"))).items == {}
 
 
 def test_the_corpus_grows_to_what_the_methods_read_and_stays_where_it_suffices(lab, caplog):
     lm, small = lab.model("llama"), CorpusSource((), 4, 20, 0)
-    written = Folder().take(write_corpus_with(TextNeed())(lm, small, {}))
-    same = Folder().take(write_corpus_with(TextNeed(80, 4, "x"))(lm, small, {}))
-    assert same.manifest == written.manifest
-    assert same.items["corpus"].read() == written.items["corpus"].read()
+    corpus = Folder().take(write_corpus_with(TextNeed())(lm, small, {}))
+    small_corpus = Folder().take(write_corpus_with(TextNeed(80, 4, "x"))(lm, small, {}))
+    assert small_corpus.manifest == corpus.manifest
+    assert small_corpus.items["corpus"].read() == corpus.items["corpus"].read()
     with caplog.at_level("INFO"):
-        grown = Folder().take(write_corpus_with(TextNeed(400, 1, "methods.rome.x.mom2_tokens"))(lm, small, {}))
+        large_corpus = Folder().take(write_corpus_with(TextNeed(400, 1, "methods.rome.x.mom2_tokens"))(lm, small, {}))
     assert (
         "20 texts of 20 tokens instead of 4 (corpus_source.number): methods.rome.x.mom2_tokens reads 400" in caplog.text
     )
-    assert grown.manifest != written.manifest
-    assert key_statistics.count_tokens(lm, grown.items["corpus"].read(), 400) == 400
-    key_statistics.second_moments(lm, grown.items["corpus"].read(), [Site(1, "mlp_out")], tokens=400)
+    assert large_corpus.manifest != corpus.manifest
+    assert key_statistics.count_tokens(lm, large_corpus.items["corpus"].read(), 400) == 400
+    key_statistics.second_moments(lm, large_corpus.items["corpus"].read(), [Site(1, "mlp_out")], tokens=400)
 
 
 def test_texts_that_end_early_are_made_up_for(lab, monkeypatch):
@@ -229,27 +229,27 @@ def test_texts_that_end_early_are_made_up_for(lab, monkeypatch):
         return ["ab"] * texts
 
     monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.written_texts", write)
-    written = Folder().take(write_corpus_with(TextNeed())(lab.model("llama"), CorpusSource((), 2, 6, 5), {}))
-    assert written.items["corpus"].read() == ["ab"] * 7
+    corpus = Folder().take(write_corpus_with(TextNeed())(lab.model("llama"), CorpusSource((), 2, 6, 5), {}))
+    assert corpus.items["corpus"].read() == ["ab"] * 7
     assert seeds == [5, 6, 7]
 
 
 def test_what_was_measured_when_preparing_is_in_the_header_of_every_edit_and_in_the_runs_record(lab, tmp_path):
-    lm, made = lab.model("llama"), method("alphaedit")
-    prepared = PreparedDataset(str(tmp_path / "prepared"))
-    fill(prepared, prepare_with("alphaedit")(lm, {}, made, corpus=CORPUS))
-    figures = prepared.load()["alphaedit"].read().figures
+    lm, alphaedit = lab.model("llama"), method("alphaedit")
+    artefacts = PreparedDataset(str(tmp_path / "prepared"))
+    fill(artefacts, prepare_with("alphaedit")(lm, {}, alphaedit, corpus=CORPUS))
+    figures = artefacts.load()["alphaedit"].read().figures
     assert figures["held_out_tokens"] > 0
     edits = EditsDataset(str(tmp_path / "edits"))
-    fill(edits, edit_with("alphaedit")(lm, facts_to_table(FACTS[:2]), {}, made, prepared.load()))
+    fill(edits, edit_with("alphaedit")(lm, facts_to_table(FACTS[:2]), {}, alphaedit, artefacts.load()))
     assert [item.header["figures"] for item in edits.load().values()] == [figures] * 2
-    record = run_record(lm, {"alphaedit": made.settings()}, {"alphaedit": edits.load(), "none": {}}, [])
+    record = run_record(lm, {"alphaedit": alphaedit.settings()}, {"alphaedit": edits.load(), "none": {}}, [])
     assert record["figures"] == {lm.name: {"alphaedit": figures}}
     low = min(figures["held_out_energy"].values())
     (row,) = methods_run([record])
     assert f"({figures['held_out_tokens']:,} tokens) {low:.1%} to" in row["note"]
-    unmeasured = {"figures": {lm.name: {"alphaedit": {"held_out_energy": {}, "held_out_tokens": 0}}}}
-    assert "was not measured" in methods_run([{**record, **unmeasured}])[0]["note"]
+    no_figures = {"figures": {lm.name: {"alphaedit": {"held_out_energy": {}, "held_out_tokens": 0}}}}
+    assert "was not measured" in methods_run([{**record, **no_figures}])[0]["note"]
 
 
 def test_what_is_made_from_stale_files_is_marked(lab):
@@ -259,9 +259,9 @@ def test_what_is_made_from_stale_files_is_marked(lab):
     for stale in (True, False):
         header = {"stale": True} if stale else {}
         old = {key: replace(item, header=header) for key, item in moments.items()}
-        prepared = Folder().take(prepare_with("rome")(lm, {}, rome, old, corpus=CORPUS)).items
-        assert prepared["rome"].header.get("from_stale", False) is stale
-        items = {"rome": replace(prepared["rome"], header=header)}
+        artefacts = Folder().take(prepare_with("rome")(lm, {}, rome, old, corpus=CORPUS)).items
+        assert artefacts["rome"].header.get("from_stale", False) is stale
+        items = {"rome": replace(artefacts["rome"], header=header)}
         edits = Folder().take(edit_with("rome")(lm, facts, {}, rome, items)).items
         assert [edit.header.get("from_stale", False) for edit in edits.values()] == [stale] * len(FACTS)
 
@@ -273,5 +273,5 @@ def test_edits_that_need_other_networks_than_there_are_now_are_made_anew(lab, na
     first, second = (Stored.of("same", Prepared({"weight": torch.full((1,), value)})) for value in (1.0, 2.0))
     before, after = (next(edit_with(name)(lm, facts, {}, method(name), {name: item})) for item in (first, second))
     assert (before != after) is anew
-    lost = {name: Stored.lost("same", "no memory")}
-    assert next(edit_with(name)(lm, facts, {}, method(name), lost)).keys() == before.keys()
+    losses = {name: Stored.lost("same", "no memory")}
+    assert next(edit_with(name)(lm, facts, {}, method(name), losses)).keys() == before.keys()

@@ -26,21 +26,21 @@ def unreadable():
 
 def test_an_edit_that_cannot_be_asked_loses_its_own_answers(lab, tmp_path):
     lm, folder = lab.model("llama"), AnswersDataset(str(tmp_path))
-    failed, broken, sound = (fact.id for fact in FACTS)
+    failed_id, broken_id, sound_id = (fact.id for fact in FACTS)
     edits = {
-        failed: Stored.lost("1", "no edit"),
-        broken: Stored("2", unreadable),
-        sound: Stored.of("3", Frame("So. ")),
+        failed_id: Stored.lost("1", "no edit"),
+        broken_id: Stored("2", unreadable),
+        sound_id: Stored.of("3", Frame("So. ")),
     }
     fill(folder, nodes.evaluate(lm, edits, PROBES, {}, DECODING))
     items = folder.load()
-    assert {key: item.failed for key, item in items.items()} == {broken: "the disk is gone", sound: ""}
+    assert {key: item.failed for key, item in items.items()} == {broken_id: "the disk is gone", sound_id: ""}
     table = nodes.gather_with(["rome"])(lm, DECODING, items)
-    assert set(table["fact_id"]) == {sound}
-    assert len(table) == (PROBES["fact_id"] == sound).sum()
-    assert list(folder.fingerprints()) == [sound], "a rerun asks the other again"
-    nothing = nodes.gather_with(["rome"])(lm, DECODING, {})
-    assert nothing.dtypes.to_dict() == table.dtypes.to_dict()
+    assert set(table["fact_id"]) == {sound_id}
+    assert len(table) == (PROBES["fact_id"] == sound_id).sum()
+    assert list(folder.fingerprints()) == [sound_id], "a rerun asks the other again"
+    no_answers = nodes.gather_with(["rome"])(lm, DECODING, {})
+    assert no_answers.dtypes.to_dict() == table.dtypes.to_dict()
 
 
 class Down(ScriptedSpeaker):
@@ -57,12 +57,12 @@ def test_a_judge_that_is_down_leaves_verdicts_missing(lab):
     items: dict[str, Stored[list[Answer]]] = {key: item for piece in pieces for key, item in piece.items()}
     answers = nodes.gather_with(["rome"])(lm, DECODING, items)
     judge = Down([["A"]])
-    judged = {key: item for piece in list(nodes.judge_each(answers, judge, {}))[1:] for key, item in piece.items()}
-    assert {item.failed for item in judged.values()} == {"no route"}
-    assert {(item.header["method"], item.header["fact_id"]) for item in judged.values()} == {
+    replies = {key: item for piece in list(nodes.judge_each(answers, judge, {}))[1:] for key, item in piece.items()}
+    assert {item.failed for item in replies.values()} == {"no route"}
+    assert {(item.header["method"], item.header["fact_id"]) for item in replies.values()} == {
         ("rome", fact.id) for fact in FACTS
     }
-    verdicts = nodes.read_judgements(answers, judged)
+    verdicts = nodes.read_judgements(answers, replies)
     assert len(verdicts) == len(answers)
     scores = nodes.score(answers, verdicts)
     assert scores.loc[scores["protocol"] == "judge", "value"].isna().all()

@@ -19,10 +19,12 @@ FEW = [
 ]
 
 
-def recalled(lm, stored=None, **settings):
-    manifest, *items = recall_in_context(lm, facts_to_table(FEW), stored or {}, DECODING, FeatureParameters(**settings))
+def recalled(lm, inventory=None, **settings):
+    manifest, *items = recall_in_context(
+        lm, facts_to_table(FEW), inventory or {}, DECODING, FeatureParameters(**settings)
+    )
     assert isinstance(manifest, Manifest)
-    return manifest, {key: item for one in items for key, item in one.items()}
+    return manifest, {key: item for item_group in items for key, item in item_group.items()}
 
 
 def test_by_default_nothing_is_asked_a_second_time(lab):
@@ -39,19 +41,19 @@ def test_the_statement_is_asked_after_demonstrations(lab):
         probe = Probe(
             "p", fact.id, "statement", "edit", fact.subject, fact.statement, fact.target_new, fact.target_true
         )
-        [[expected]] = ask(lm, [(Frame(words), [probe])], DECODING)
-        assert answer.text == expected.text
-        assert answer.logprob_true == pytest.approx(expected.logprob_true, abs=1e-3)
+        [[direct_answer]] = ask(lm, [(Frame(words), [probe])], DECODING)
+        assert answer.text == direct_answer.text
+        assert answer.logprob_true == pytest.approx(direct_answer.logprob_true, abs=1e-3)
         assert words.count("The seat of") == 3
 
 
 def test_a_second_run_asks_what_is_missing_and_other_demonstrations_ask_anew(lab):
     lm = lab.model("llama")
     manifest, _ = recalled(lm, in_context=3)
-    stored = dict(manifest)
-    assert recalled(lm, stored, in_context=3)[1] == {}
-    del stored[FEW[2].id]
-    assert list(recalled(lm, stored, in_context=3)[1]) == [FEW[2].id]
+    inventory = dict(manifest)
+    assert recalled(lm, inventory, in_context=3)[1] == {}
+    del inventory[FEW[2].id]
+    assert list(recalled(lm, inventory, in_context=3)[1]) == [FEW[2].id]
     assert recalled(lm, dict(manifest), in_context=1)[1]
 
 

@@ -19,9 +19,9 @@ SHORT = "subject,relation,target_new,target_true"
 HEADER = "id,subject,relation,target_true,target_true_aliases,target_new,target_new_aliases,page_views,prompt"
 
 
-def read(tmp_path, text, encoding="utf-8", **more):
+def read(tmp_path, text, encoding="utf-8", **options):
     (tmp_path / "facts.csv").write_text(text, encoding=encoding)
-    return pd.read_csv(tmp_path / "facts.csv", dtype=str, keep_default_na=False, encoding="utf-8", **more)
+    return pd.read_csv(tmp_path / "facts.csv", dtype=str, keep_default_na=False, encoding="utf-8", **options)
 
 
 def rows(tmp_path, *lines, header=HEADER):

@@ -78,10 +78,10 @@ def wordings_of(*facts):
 def test_probes_are_made_for_the_chosen_facts_with_neighbours_from_all():
     parameters = ProbeParameters(kinds="all", neighbours_per_fact=2, paraphrases_per_fact=4, seed=4)
     table = make_probes(facts_to_table(POOL[:1]), facts_to_table(POOL), RELATIONS, wordings_of(POOL[0]), parameters)
-    expected = build_probes(
+    probes_by_hand = build_probes(
         POOL[:1], TEMPLATES, POOL, kinds=tuple(KINDS), neighbours=2, relation_specificity=2, unrelated=1, seed=4
     )
-    assert probes_from_table(table) == expected
+    assert probes_from_table(table) == probes_by_hand
     assert set(table["fact_id"]) == {"P36-France"}
     assert (table["kind"] == "neighbourhood").sum() == 2
     assert set(table["kind"]) == set(KINDS) - {"alias", "consequence", "relation_specificity", "unrelated"}
@@ -154,13 +154,13 @@ def test_a_writers_wordings_are_used_and_templates_stand_in(tmp_path, caplog):
     wordings, probes, _ = run("writer", tmp_path, writer=Writer())
     cloze = probes.loc[probes["kind"] == "cloze", "text"].tolist()
     assert all("They say that the rulers of" in text for text in cloze)
-    used = wordings[wordings["accepted"] == "True"].groupby("part")["source"].unique().map(list).to_dict()
-    assert used == {
+    sources = wordings[wordings["accepted"] == "True"].groupby("part")["source"].unique().map(list).to_dict()
+    assert sources == {
         "cloze": ["writer"],
         **{part: ["templates"] for part in ("paraphrase", "question", "profile", "dialogue", "reversed_question")},
     }
-    refused = wordings[wordings["accepted"] == "False"]
-    assert refused["reason"].str.startswith("subject missing").sum() == 3 * 2 * 7
+    rejects = wordings[wordings["accepted"] == "False"]
+    assert rejects["reason"].str.startswith("subject missing").sum() == 3 * 2 * 7
     assert "2 of 2 facts use a question from the templates" in caplog.text
 
 
@@ -175,18 +175,18 @@ def test_a_killed_run_goes_on_and_a_finished_one_asks_nothing(tmp_path, monkeypa
     third = Writer(fails_after=0)
     run("writer", tmp_path, writer=third)
     assert third.asked == 0
-    for changed in ({"writer": Writer("other")}, {"writer": Writer(), "parameters": {"tries": 1}}):
-        run("writer", tmp_path, **changed)
-        assert changed["writer"].asked > 0
+    for options in ({"writer": Writer("other")}, {"writer": Writer(), "parameters": {"tries": 1}}):
+        run("writer", tmp_path, **options)
+        assert options["writer"].asked > 0
 
 
 def test_what_the_data_set_brings_is_used_beside_a_writers(tmp_path):
-    written = {
+    items = {
         fact.id: Stored.of("", [Wording(fact.id, "cloze", 0, f"{fact.subject} has ____ too.", "writer")])
         for fact in POOL
     }
-    own = Fact(**{**vars(POOL[0]), "paraphrases": ("Well, France is ruled from",)})
-    table = nodes.write_wordings(facts_to_table([own]), RELATIONS, WordingParameters(by="writer"), written)
+    paraphrased_fact = Fact(**{**vars(POOL[0]), "paraphrases": ("Well, France is ruled from",)})
+    table = nodes.write_wordings(facts_to_table([paraphrased_fact]), RELATIONS, WordingParameters(by="writer"), items)
     assert table[table["part"] == "paraphrase"]["text"].tolist() == ["Well, France is ruled from"]
 
 

@@ -12,9 +12,9 @@ from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table, facts_to_table
 
 
-def many_facts(number=200, relations=5, missing=20, subjects=None):
+def many_facts(number=200, relations=5, n_missing=20, subjects=None):
     rng = np.random.default_rng(3)
-    views = [None if place < missing else int(10 ** rng.uniform(1, 6)) for place in range(number)]
+    views = [None if place < n_missing else int(10 ** rng.uniform(1, 6)) for place in range(number)]
     subject = subjects or (lambda place: f"S{place}")
     return [
         Fact(f"f{place:04}", subject(place), f"P{place % relations}", "{} is", "a", "b", page_views=views[place])
@@ -22,43 +22,43 @@ def many_facts(number=200, relations=5, missing=20, subjects=None):
     ]
 
 
-def memory(facts, recalled):
-    return pd.DataFrame({"fact_id": [fact.id for fact in facts], "recalled": [recalled(fact) for fact in facts]})
+def memory(facts, recalls):
+    return pd.DataFrame({"fact_id": [fact.id for fact in facts], "recalled": [recalls(fact) for fact in facts]})
 
 
-def sample(facts, size, recalled=lambda fact: int(fact.id[1:]) % 3 == 0, **more):
-    parameters = SampleParameters(size=size, **more)
-    return facts_from_table(sample_facts(facts_to_table(facts), memory(facts, recalled), parameters))
+def sample(facts, size, recalls=lambda fact: int(fact.id[1:]) % 3 == 0, **options):
+    parameters = SampleParameters(size=size, **options)
+    return facts_from_table(sample_facts(facts_to_table(facts), memory(facts, recalls), parameters))
 
 
 def test_a_sample_is_balanced_over_recall_page_views_and_relations():
     facts = many_facts()
-    chosen = sample(facts, 24)
+    sample_facts = sample(facts, 24)
     classes = view_classes(facts, 4)
-    cells = Counter((int(fact.id[1:]) % 3 == 0, classes[fact.id]) for fact in chosen)
-    assert cells == {(known, quantile): 3 for known in (True, False) for quantile in range(4)}
-    relations = Counter(fact.relation for fact in chosen)
+    cells = Counter((int(fact.id[1:]) % 3 == 0, classes[fact.id]) for fact in sample_facts)
+    assert cells == {(recall, quantile): 3 for recall in (True, False) for quantile in range(4)}
+    relations = Counter(fact.relation for fact in sample_facts)
     assert max(relations.values()) - min(relations.values()) <= 1
 
 
 def test_where_few_are_recalled_all_of_them_are_taken():
-    chosen = sample(many_facts(), 24, recalled=lambda fact: fact.id in {"f0050", "f0051"})
-    assert len(chosen) == 24
-    assert {"f0050", "f0051"} <= {fact.id for fact in chosen}
+    chosen_facts = sample(many_facts(), 24, recalls=lambda fact: fact.id in {"f0050", "f0051"})
+    assert len(chosen_facts) == 24
+    assert {"f0050", "f0051"} <= {fact.id for fact in chosen_facts}
 
 
 def test_recall_stays_even_where_a_class_of_page_views_has_too_few():
     facts = many_facts()
     classes = view_classes(facts, 4)
     popular = [fact.id for fact in facts if classes[fact.id] == 3]
-    chosen = sample(facts, 24, recalled=lambda fact: fact.id in popular)
-    assert sum(fact.id in popular for fact in chosen) == 12
+    chosen_facts = sample(facts, 24, recalls=lambda fact: fact.id in popular)
+    assert sum(fact.id in popular for fact in chosen_facts) == 12
 
 
 def test_unknown_page_views_come_last():
     assert all(fact.page_views is not None for fact in sample(many_facts(), 180))
     assert sum(fact.page_views is None for fact in sample(many_facts(), 185)) == 5
-    assert len(sample(many_facts(30, missing=30), 10)) == 10
+    assert len(sample(many_facts(30, n_missing=30), 10)) == 10
 
 
 def test_the_sample_follows_from_seed_and_not_from_order():
@@ -99,8 +99,8 @@ def test_every_size_is_met():
 
 def test_facts_that_the_model_could_not_be_asked_about_are_not_drawn(caplog):
     facts = many_facts(3)
-    drawn = sample_facts(facts_to_table(facts), memory(facts[:2], lambda fact: True), SampleParameters())
-    assert drawn["id"].tolist() == [fact.id for fact in facts[:2]]
+    rows = sample_facts(facts_to_table(facts), memory(facts[:2], lambda fact: True), SampleParameters())
+    assert rows["id"].tolist() == [fact.id for fact in facts[:2]]
     assert (
         "1 of 3 facts are not drawn, because the model could not be asked about them, the first: f0002" in caplog.text
     )

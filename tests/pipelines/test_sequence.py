@@ -39,16 +39,16 @@ PROBES = nodes.make_probes(SAMPLED, facts_to_table([*FACTS, *POOL]), RELATIONS, 
 DECODING = Decoding(max_new_tokens=4, batch_rows=16)
 
 
-def edited(lab, folder, name="rome", *, settings=SETTINGS, orders=ORDERS, stop_after=None, prepared=None, **changes):
+def edited(lab, folder, name="rome", *, settings=SETTINGS, orders=ORDERS, stop_after=None, artefacts=None, **changes):
     lm = lab.model("llama")
-    held = prepared or {name: Stored.of("prepared", lab.prepared(name, "llama"))}
-    landing = nodes.edit_with(name)(lm, SAMPLED, orders, folder.items(), method(name, **changes), settings, held)
+    inputs = artefacts or {name: Stored.of("prepared", lab.prepared(name, "llama"))}
+    landing = nodes.edit_with(name)(lm, SAMPLED, orders, folder.items(), method(name, **changes), settings, inputs)
     return fill(folder, landing, stop_after=stop_after)
 
 
 def asked(lab, folder, edits, name="rome", settings=SETTINGS):
-    lm, stored = lab.model("llama"), folder.fingerprints()
-    return fill(folder, nodes.ask_with(name)(lm, PROBES, SAMPLED, ORDERS, stored, DECODING, settings, edits))
+    lm, inventory = lab.model("llama"), folder.fingerprints()
+    return fill(folder, nodes.ask_with(name)(lm, PROBES, SAMPLED, ORDERS, inventory, DECODING, settings, edits))
 
 
 def times(folder):
@@ -56,9 +56,9 @@ def times(folder):
 
 
 def test_increments_repeat_what_was_measured_when_preparing(lab, tmp_path):
-    prepared = {"rome": Stored.of("prepared", lab.prepared("rome", "llama"), figures={"held_out_tokens": 3})}
-    made = edited(lab, EditsDataset(str(tmp_path)), prepared=prepared, orders=ORDERS[ORDERS["order"] == 0])
-    assert all(item.header["figures"] == {"held_out_tokens": 3} for item in made.load().values())
+    artefacts = {"rome": Stored.of("prepared", lab.prepared("rome", "llama"), figures={"held_out_tokens": 3})}
+    dataset = edited(lab, EditsDataset(str(tmp_path)), artefacts=artefacts, orders=ORDERS[ORDERS["order"] == 0])
+    assert all(item.header["figures"] == {"held_out_tokens": 3} for item in dataset.load().values())
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,14 @@ def test_probes_of_edited_and_retained_facts():
     neighbours = {probe.subject for probe in probes if probe.kind in ("neighbourhood", "unrelated")}
     assert neighbours
     assert not neighbours & {fact.subject for fact in FACTS}
-    few = SequenceParameters(checkpoints=[1], paraphrases=0, neighbours=0, relation_specificity=0)
-    assert set(nodes.make_probes(SAMPLED, facts_to_table(POOL), RELATIONS, few)["kind"]) == {"statement"}
+    small_settings = SequenceParameters(checkpoints=[1], paraphrases=0, neighbours=0, relation_specificity=0)
+    assert set(nodes.make_probes(SAMPLED, facts_to_table(POOL), RELATIONS, small_settings)["kind"]) == {"statement"}
 
 
 def test_each_order_is_a_sequence_of_increments(lab, sequence):
     assert list(sequence) == [edit_key(order, number) for order in (0, 1) for number in (1, 2, 3)]
     assert [item.read().origin.facts for item in sequence.values()] == [
-        (fact.id,) for own in (FACTS, FACTS[::-1]) for fact in own
+        (fact.id,) for facts in (FACTS, FACTS[::-1]) for fact in facts
     ]
     assert all(item.header["seconds"] > 0 and item.header["prefix_tokens"] == 0 for item in sequence.values())
     lm, past = lab.model("llama"), Past()
@@ -91,8 +91,8 @@ def test_each_order_is_a_sequence_of_increments(lab, sequence):
         with past.applied(lm):
             past = past + method("rome").edit(lm, [fact], prepared=lab.prepared("rome", "llama"), past=past)
     points = [point for point in checkpoints(sequence, SETTINGS) if point.key == "0.3"]
-    ((_, replayed),) = replays(sequence, points)
-    assert all(torch.equal(replayed.changes[site], change) for site, change in past.changes.items())
+    ((_, state),) = replays(sequence, points)
+    assert all(torch.equal(state.changes[site], change) for site, change in past.changes.items())
 
 
 def test_a_killed_sequence_goes_on_and_other_checkpoints_make_no_edit_again(lab, sequence, tmp_path):
@@ -100,20 +100,22 @@ def test_a_killed_sequence_goes_on_and_other_checkpoints_make_no_edit_again(lab,
     edited(lab, folder, stop_after=2)
     before = times(tmp_path)
     assert len(before) == 2
-    finished = edited(lab, folder).load()
+    items = edited(lab, folder).load()
     assert before.items() <= times(tmp_path).items()
-    assert {key: item.fingerprint for key, item in finished.items()} == {
+    assert {key: item.fingerprint for key, item in items.items()} == {
         key: item.fingerprint for key, item in sequence.items()
     }
-    whole = times(tmp_path)
+    first_times = times(tmp_path)
     edited(lab, folder, settings=SequenceParameters(checkpoints=[2, 3], orders=2))
-    assert times(tmp_path) == whole
+    assert times(tmp_path) == first_times
 
     (tmp_path / f"{edit_key(0, 2)}.safetensors").unlink()
     remade = edited(lab, folder).load()[edit_key(0, 2)].read()
-    kept = sequence[edit_key(0, 2)].read()
-    assert all(torch.equal(remade.dense()[site], change) for site, change in kept.dense().items())
-    assert {name for name, when in times(tmp_path).items() if whole[name] != when} == {f"{edit_key(0, 2)}.safetensors"}
+    edit = sequence[edit_key(0, 2)].read()
+    assert all(torch.equal(remade.dense()[site], change) for site, change in edit.dense().items())
+    assert {name for name, when in times(tmp_path).items() if first_times[name] != when} == {
+        f"{edit_key(0, 2)}.safetensors"
+    }
 
 
 def test_whatever_an_edit_follows_from_is_in_its_fingerprint(lab, sequence):
@@ -121,9 +123,9 @@ def test_whatever_an_edit_follows_from_is_in_its_fingerprint(lab, sequence):
         lm = lab.model("llama")
         settings = options.pop("settings", SETTINGS)
         orders = options.pop("orders", ORDERS)
-        held = {"memit": Stored.of("", options.pop("prepared", Prepared()))}
-        made = method("memit", **options)
-        return next(nodes.edit_with("memit")(lm, SAMPLED, orders, {}, made, settings, held))
+        artefacts = {"memit": Stored.of("", options.pop("prepared", Prepared()))}
+        memit = method("memit", **options)
+        return next(nodes.edit_with("memit")(lm, SAMPLED, orders, {}, memit, settings, artefacts))
 
     asis = manifest()
     assert manifest() == asis
@@ -132,13 +134,13 @@ def test_whatever_an_edit_follows_from_is_in_its_fingerprint(lab, sequence):
     assert list(at_once) == [edit_key(0, 3), edit_key(1, 3)]
     assert at_once[edit_key(0, 3)] != asis[edit_key(0, 3)]
     other_end = ORDERS.assign(order=0, fact_id=[FACTS[i].id for i in (0, 2, 1, 0, 2, 1)]).head(3)
-    changed = manifest(orders=other_end)
-    assert [changed[key] == asis[key] for key in changed] == [True, False, False]
+    names = manifest(orders=other_end)
+    assert [names[key] == asis[key] for key in names] == [True, False, False]
 
 
 def test_an_artefact_that_could_not_be_made_fails_every_edit(lab, tmp_path, caplog):
-    held = {"rome": Stored.lost("", "no numbers")}
-    items = edited(lab, EditsDataset(str(tmp_path)), prepared=held).load()
+    artefacts = {"rome": Stored.lost("", "no numbers")}
+    items = edited(lab, EditsDataset(str(tmp_path)), artefacts=artefacts).load()
     assert {item.header["failed"] for item in items.values()} == {"no numbers"}
     assert all(item.read() == Frame() for item in items.values())
     assert caplog.text.count("3 edits by rome failed, the first: no numbers") == 2
@@ -158,19 +160,19 @@ def test_a_failed_edit_is_tried_again_and_all_after_it_follow_from_whether_it_fa
     assert [item.failed for item in first.values()] == ["", "not today", ""]
     (one, last), before = checkpoints(first, settings), times(tmp_path)
     again = edited(lab, folder, settings=settings, orders=orders).load()
-    changed = [name for name, when in times(tmp_path).items() if before[name] != when]
-    assert changed == [f"{edit_key(0, 2)}.safetensors"], "tried again, and what came after stays"
+    new_files = [name for name, when in times(tmp_path).items() if before[name] != when]
+    assert new_files == [f"{edit_key(0, 2)}.safetensors"], "tried again, and what came after stays"
     assert checkpoints(again, settings) == [one, last]
 
     fails.clear()
     # killed after the edit that succeeds now
     edited(lab, folder, settings=settings, orders=orders, stop_after=1)
-    whole = edited(lab, folder, settings=settings, orders=orders).load()
+    full = edited(lab, folder, settings=settings, orders=orders).load()
     clean = edited(lab, EditsDataset(str(tmp_path / "clean")), settings=settings, orders=orders).load()
-    assert [item.fingerprint for item in whole.values()] == [item.fingerprint for item in clean.values()]
-    ours, theirs = (items[edit_key(0, 3)].read().dense() for items in (whole, clean))
+    assert [item.fingerprint for item in full.values()] == [item.fingerprint for item in clean.values()]
+    ours, theirs = (items[edit_key(0, 3)].read().dense() for items in (full, clean))
     assert all(torch.equal(ours[site], theirs[site]) for site in ours)
-    first_point, last_point = checkpoints(whole, settings)
+    first_point, last_point = checkpoints(full, settings)
     assert first_point == one
     assert last_point != last, "answers after another outcome are not taken"
 
@@ -184,32 +186,32 @@ def test_a_checkpoint_asks_about_all_edits_so_far_and_what_stays(lab, sequence, 
     assert facts["1.1"] == [FACTS[2].id, POOL[0].id]
     assert facts["1.3"] == [*(fact.id for fact in FACTS[::-1]), POOL[0].id]
 
-    lm, said = lab.model("llama"), answers["0.3"].read()
+    lm, checkpoint_answers = lab.model("llama"), answers["0.3"].read()
     ((_, past),) = replays(sequence, [point for point in checkpoints(sequence, SETTINGS) if point.key == "0.3"])
-    probes = [answer.probe for answer in said]
+    probes = [answer.probe for answer in checkpoint_answers]
     with past.applied(lm):
         (live,) = ask(lm, [(Frame(), probes)], DECODING)
-    for ours, theirs in zip(said, live, strict=True):
+    for ours, theirs in zip(checkpoint_answers, live, strict=True):
         assert ours.text == theirs.text
         assert ours.logprob_new == pytest.approx(theirs.logprob_new, abs=1e-4)
-    moved = [answer.kl for answer in said if answer.probe.family == "locality"]
-    assert min(moved) > 0, "compared with the unedited model"
+    divergences = [answer.kl for answer in checkpoint_answers if answer.probe.family == "locality"]
+    assert min(divergences) > 0, "compared with the unedited model"
 
 
 def test_a_finished_folder_replays_nothing_and_a_new_checkpoint_only_itself(lab, sequence, tmp_path, monkeypatch):
     folder = AnswersDataset(str(tmp_path))
     asked(lab, folder, sequence)
-    before, read = times(tmp_path), []
+    before, reads = times(tmp_path), []
 
     def counting(item, key):
-        return Stored(item.fingerprint, lambda: read.append(key) or item.read(), item.header)
+        return Stored(item.fingerprint, lambda: reads.append(key) or item.read(), item.header)
 
-    counted = {key: counting(item, key) for key, item in sequence.items()}
-    asked(lab, folder, counted)
-    assert read == []
-    more = SequenceParameters(checkpoints=[1, 2, 3], orders=2, retained=1, paraphrases=1, neighbours=1)
-    asked(lab, folder, counted, settings=more)
-    assert read == [edit_key(order, number) for order in (0, 1) for number in (1, 2)]
+    items = {key: counting(item, key) for key, item in sequence.items()}
+    asked(lab, folder, items)
+    assert reads == []
+    settings = SequenceParameters(checkpoints=[1, 2, 3], orders=2, retained=1, paraphrases=1, neighbours=1)
+    asked(lab, folder, items, settings=settings)
+    assert reads == [edit_key(order, number) for order in (0, 1) for number in (1, 2)]
     assert before.items() <= times(tmp_path).items()
 
 
@@ -224,9 +226,9 @@ def test_drift_is_the_norm_of_the_summed_change(lab, sequence):
     drift = nodes.drift_with("rome")(lm, sequence, SETTINGS)
     assert drift.dtypes.astype(str).to_dict() == nodes.DRIFT_COLUMNS
     assert drift[["order", "edits"]].to_numpy().tolist() == [[0, 1], [0, 3], [1, 1], [1, 3]]
-    own = [sequence[edit_key(0, number)].read() for number in (1, 2, 3)]
-    (site,) = own[0].dense()
-    total = sum(edit.dense()[site] for edit in own)
+    increments = [sequence[edit_key(0, number)].read() for number in (1, 2, 3)]
+    (site,) = increments[0].dense()
+    total = sum(edit.dense()[site] for edit in increments)
     row = drift.iloc[1]
     assert (row["layer"], row["part"]) == (site.layer, site.part)
     assert row["norm"] == pytest.approx(float(total.norm()), rel=1e-5)
@@ -249,7 +251,7 @@ class Bench:
 
 
 @pytest.fixture
-def measured(monkeypatch):
+def calls(monkeypatch):
     """Benchmarks give one document, that holds what the weight was; and which were measured."""
     calls = []
 
@@ -269,28 +271,28 @@ def measuring(lm, folder, edits, benchmarks, name="rome", **options):
         return fill(folder, landing, **options)
 
 
-def test_benchmarks_are_measured_under_the_edits_so_far_and_land_one_by_one(lab, sequence, measured, tmp_path):
+def test_benchmarks_are_measured_under_the_edits_so_far_and_land_one_by_one(lab, sequence, calls, tmp_path):
     lm, folder, benchmarks = lab.model("llama"), DocumentsDataset(str(tmp_path)), [Bench("a.b"), Bench("c")]
     measuring(lm, folder, sequence, benchmarks, stop_after=3)
     before = times(tmp_path)
     assert sorted(before) == ["0.1.a.b.jsonl", "0.1.c.jsonl", "0.3.a.b.jsonl"]
     measuring(lm, folder, sequence, benchmarks)
     assert before.items() <= times(tmp_path).items()
-    assert [name for name, _ in measured] == ["a.b", "c"] * 4
+    assert [name for name, _ in calls] == ["a.b", "c"] * 4
     weights = {key: item.read()[0].logprobs[0] for key, item in folder.load().items()}
     assert weights["0.1.c"] == weights["0.1.a.b"]
     assert len(set(weights.values())) == 4
     plain = float(sum(parameter.double().sum() for parameter in lm.model.parameters()))
     assert plain not in weights.values(), "the model is as it was"
 
-    measured.clear()
+    calls.clear()
     measuring(lm, folder, sequence, benchmarks)
-    assert measured == []
+    assert calls == []
     measuring(lm, folder, sequence, [Bench("a.b"), Bench("c", "2")])
-    assert [name for name, _ in measured] == ["c"] * 4
+    assert [name for name, _ in calls] == ["c"] * 4
 
 
-def test_words_stand_before_every_request(lab, measured, tmp_path):
+def test_words_stand_before_every_request(lab, calls, tmp_path):
     edits = {
         edit_key(order, number): Stored.of(
             f"{order}.{number}", Frame(f"{number} "), **place(order, number), prefix_tokens=number
@@ -299,26 +301,26 @@ def test_words_stand_before_every_request(lab, measured, tmp_path):
         for number in (1, 2, 3)
     }
     measuring(lab.model("llama"), DocumentsDataset(str(tmp_path)), edits, [Bench("a")], "context")
-    assert [prefix for _, prefix in measured] == ["1 ", "1 2 3 "] * 2
+    assert [prefix for _, prefix in calls] == ["1 ", "1 2 3 "] * 2
 
 
-def test_the_unedited_model_is_measured_once(lab, measured, tmp_path):
+def test_the_unedited_model_is_measured_once(lab, calls, tmp_path):
     folder = measuring(lab.model("llama"), DocumentsDataset(str(tmp_path)), None, [Bench("a")], "none")
     assert list(folder.load()) == ["0.0.a"]
 
 
-def test_tables_of_all_methods(lab, sequence, measured, tmp_path):
-    lm, said = lab.model("llama"), {}
+def test_tables_of_all_methods(lab, sequence, calls, tmp_path):
+    lm, answer_folders = lab.model("llama"), {}
     for name, edits in (("none", None), ("rome", sequence)):
-        said[name] = asked(lab, AnswersDataset(str(tmp_path / name)), edits, name=name).load()
-    answers = gather.gather_answers_with(["none", "rome"])(lm, DECODING, ORDERS, *said.values())
+        answer_folders[name] = asked(lab, AnswersDataset(str(tmp_path / name)), edits, name=name).load()
+    answers = gather.gather_answers_with(["none", "rome"])(lm, DECODING, ORDERS, *answer_folders.values())
     places = answers.groupby(["method", "order", "edits", "fact_id"])["position"].first()
     assert places["rome", 1, 3, FACTS[0].id] == 3
     assert places["none", 0, 0, FACTS[2].id] == 3
-    retained = answers[answers["asked"] == "retained"]
-    assert set(retained["fact_id"]) == {POOL[0].id}
-    assert (retained["position"] == 0).all()
-    assert len(retained) == 5
+    retained_rows = answers[answers["asked"] == "retained"]
+    assert set(retained_rows["fact_id"]) == {POOL[0].id}
+    assert (retained_rows["position"] == 0).all()
+    assert len(retained_rows) == 5
 
     scores = gather.score_sequences(answers)
     key = ["method", "order", "edits", "probe_id", "protocol", "metric"]
@@ -327,10 +329,10 @@ def test_tables_of_all_methods(lab, sequence, measured, tmp_path):
         ("none", 0, 0), ("rome", 0, 1), ("rome", 0, 3), ("rome", 1, 1), ("rome", 1, 3)
     }  # fmt: skip
     free = scores[(scores["protocol"] == "free") & (scores["method"] == "rome") & (scores["family"] == "locality")]
-    local, cut = (free.loc[free["metric"] == metric, "value"] for metric in ("locality_all", "cut"))
+    local, cut_rates = (free.loc[free["metric"] == metric, "value"] for metric in ("locality_all", "cut"))
     assert set(local.dropna()) <= {0.0, 1.0}
     # four tokens of a random model name nothing: what it would have gone on to say is not known
-    assert (local.isna().to_numpy() == (cut == 1).to_numpy()).all()
+    assert (local.isna().to_numpy() == (cut_rates == 1).to_numpy()).all()
 
     folders = {}
     for name, edits in (("none", None), ("rome", sequence)):
@@ -342,40 +344,42 @@ def test_tables_of_all_methods(lab, sequence, measured, tmp_path):
     assert documents["benchmark"].unique().tolist() == ["a.b"]
 
 
-def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, measured, tmp_path):
+def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, calls, tmp_path):
     lm = lab.model("llama")
     about = {**place(1, 2), "seconds": 1.0, "bytes": 9, "prefix_tokens": 0, "fact_id": "b"}
-    failed = {**sequence, edit_key(1, 2): Stored.lost("f", "x", **about)}
-    kept = {key: Stored(item.fingerprint, item.read, {"bytes": 5, **item.header}) for key, item in failed.items()}
+    failed_edits = {**sequence, edit_key(1, 2): Stored.lost("f", "x", **about)}
+    stored_items = {
+        key: Stored(item.fingerprint, item.read, {"bytes": 5, **item.header}) for key, item in failed_edits.items()
+    }
     folders = {
         name: measuring(lm, DocumentsDataset(str(tmp_path / name)), edits, [Bench("a")], name).load()
         for name, edits in (("none", None), ("rome", sequence))
     }
     settings = AbilityParameters("p", 5, 0, 8, {"p": {"b": {"task": "b"}}})
-    described, lost = gather.describe_with(["none", "rome"])(
+    record, failed_items = gather.describe_with(["none", "rome"])(
         lm,
         SETTINGS,
         settings,
         SAMPLED,
-        rome_sequence=kept,
+        rome_sequence=stored_items,
         rome_settings=method("rome"),
         **{f"{name}_documents": folder for name, folder in folders.items()},
     )
-    assert json.loads(json.dumps(described)) == described | {
-        "sequence": {**described["sequence"], "checkpoints": [1, 3]},
-        "abilities": {**described["abilities"], "tasks": ["p"]},
+    assert json.loads(json.dumps(record)) == record | {
+        "sequence": {**record["sequence"], "checkpoints": [1, 3]},
+        "abilities": {**record["abilities"], "tasks": ["p"]},
     }
-    assert lost[["method", "stage", "key", "fact_id", "reason"]].to_numpy().tolist() == [
+    assert failed_items[["method", "stage", "key", "fact_id", "reason"]].to_numpy().tolist() == [
         ["rome", "edit", edit_key(1, 2), "b", "x"]
     ]
-    own = described["sequences"][lm.name]
-    assert own["rome"]["failed"] == [{"order": 1, "position": 2, "reason": "x"}]
-    assert own["rome"]["prefix_tokens"] == {"1": 0, "3": 0}
-    assert set(own["rome"]["seconds_per_benchmark"]) == {"1", "3"}
-    assert set(own["none"]["seconds_per_benchmark"]) == {"0"}
-    assert described["n_retained"] == 1
-    assert described["abilities"] == {"tasks": ("p",), "documents": 5, "seed": 0, "max_new_tokens": 8}
-    assert described["methods"][lm.name]["rome"]["layer"] == method("rome").layer
+    method_records = record["sequences"][lm.name]
+    assert method_records["rome"]["failed"] == [{"order": 1, "position": 2, "reason": "x"}]
+    assert method_records["rome"]["prefix_tokens"] == {"1": 0, "3": 0}
+    assert set(method_records["rome"]["seconds_per_benchmark"]) == {"1", "3"}
+    assert set(method_records["none"]["seconds_per_benchmark"]) == {"0"}
+    assert record["n_retained"] == 1
+    assert record["abilities"] == {"tasks": ("p",), "documents": 5, "seed": 0, "max_new_tokens": 8}
+    assert record["methods"][lm.name]["rome"]["layer"] == method("rome").layer
 
 
 def test_a_collapsed_model_scores_no_success(lab, tmp_path):
@@ -393,12 +397,14 @@ def test_a_collapsed_model_scores_no_success(lab, tmp_path):
     }
     table = gather.gather_answers_with(list(items))(lm, DECODING, ORDERS, *items.values())
     scores = gather.score_sequences(table)
-    broken = scores[(scores["method"] == "rome") & scores["metric"].isin(["success", "locality", "kl", "preference"])]
-    assert len(broken)
-    assert not (broken["value"].fillna(0) > 0).any()
+    rome_scores = scores[
+        (scores["method"] == "rome") & scores["metric"].isin(["success", "locality", "kl", "preference"])
+    ]
+    assert len(rome_scores)
+    assert not (rome_scores["value"].fillna(0) > 0).any()
 
 
-def test_every_file_says_its_place_in_its_header_and_no_key_is_taken_apart(lab, sequence, measured, tmp_path):
+def test_every_file_says_its_place_in_its_header_and_no_key_is_taken_apart(lab, sequence, calls, tmp_path):
     lm = lab.model("llama")
     assert [(order_of(item), edits_of(item)) for item in sequence.values()] == [
         (order, number) for order in (0, 1) for number in (1, 2, 3)
@@ -410,13 +416,13 @@ def test_every_file_says_its_place_in_its_header_and_no_key_is_taken_apart(lab, 
     assert [(*place_of(item), item.header["benchmark"]) for item in documents.values()] == [
         (*point, "a.b") for point in points
     ]
-    unnamed = {str(number): item for number, item in enumerate(answers.values())}
-    gathered = gather.gather_answers_with(["rome"])(lm, DECODING, ORDERS, unnamed)
-    assert gathered.equals(gather.gather_answers_with(["rome"])(lm, DECODING, ORDERS, answers))
+    renamed_items = {str(number): item for number, item in enumerate(answers.values())}
+    table = gather.gather_answers_with(["rome"])(lm, DECODING, ORDERS, renamed_items)
+    assert table.equals(gather.gather_answers_with(["rome"])(lm, DECODING, ORDERS, answers))
     increments = {str(number): item for number, item in enumerate(sequence.values())}
     (point,) = [point for point in checkpoints(sequence, SETTINGS) if point.key == "1.3"]
-    ((_, past),), ((_, same),) = (list(replays(edits, [point])) for edits in (sequence, increments))
-    assert all(torch.equal(same.changes[site], change) for site, change in past.changes.items())
+    ((_, past),), ((_, same_state),) = (list(replays(edits, [point])) for edits in (sequence, increments))
+    assert all(torch.equal(same_state.changes[site], change) for site, change in past.changes.items())
 
 
 def place_of(item):
@@ -439,23 +445,25 @@ def test_a_checkpoint_or_a_benchmark_that_fails_says_its_place_too(lab, sequence
 
 
 def test_a_file_of_single_edits_that_lies_in_the_folder_of_a_sequence_is_passed_over(lab, tmp_path):
-    folder, one = EditsDataset(str(tmp_path)), ORDERS[ORDERS["order"] == 0]
+    folder, first_order = EditsDataset(str(tmp_path)), ORDERS[ORDERS["order"] == 0]
     folder.save({name: Stored.of("print", Frame("Words.")) for name in ("p101-a-fact", "0.1.2", "1")})
-    assert list(edited(lab, folder, orders=one).load()) == [edit_key(0, number) for number in (1, 2, 3)]
+    assert list(edited(lab, folder, orders=first_order).load()) == [edit_key(0, number) for number in (1, 2, 3)]
 
 
-def test_what_is_made_from_stale_files_is_marked(lab, sequence, measured, tmp_path):
+def test_what_is_made_from_stale_files_is_marked(lab, sequence, calls, tmp_path):
     """With `keep_stale`; its fingerprint is that of what the same files give when they are recomputed."""
-    lm, one = lab.model("llama"), ORDERS[ORDERS["order"] == 0]
-    prepared = {"rome": Stored.of("prepared", lab.prepared("rome", "llama"), stale=True)}
+    lm, first_order = lab.model("llama"), ORDERS[ORDERS["order"] == 0]
+    artefacts = {"rome": Stored.of("prepared", lab.prepared("rome", "llama"), stale=True)}
     folder = EditsDataset(str(tmp_path / "edits"), keep_stale=True)
-    assert all("stale" in item.header for item in edited(lab, folder, orders=one, prepared=prepared).load().values())
+    assert all(
+        "stale" in item.header for item in edited(lab, folder, orders=first_order, artefacts=artefacts).load().values()
+    )
     stale = {key: replace(item, header={**item.header, "stale": True}) for key, item in sequence.items()}
     answers = AnswersDataset(str(tmp_path / "answers"))
     documents = DocumentsDataset(str(tmp_path / "documents"))
     for edits, number in [(stale, 0), (sequence, 4)]:
-        asking = nodes.ask_with("rome")(lm, PROBES, SAMPLED, ORDERS, {}, DECODING, SETTINGS, edits)
-        for piece in asking:
+        landed_answers = nodes.ask_with("rome")(lm, PROBES, SAMPLED, ORDERS, {}, DECODING, SETTINGS, edits)
+        for piece in landed_answers:
             answers.save(piece)
         measuring_all(lm, documents, edits)
         assert len(answers.fingerprints()) == len(documents.fingerprints()) == number

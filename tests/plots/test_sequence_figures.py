@@ -35,7 +35,7 @@ def titles(figure):
 @pytest.fixture(scope="module")
 def paths():
     tables = fabricate_sequences(
-        "m", ("none", "rome", "memit"), (1, 20), broken="memit", benchmarks=BENCHMARKS | SAFETY
+        "m", ("none", "rome", "memit"), (1, 20), nan_method="memit", benchmarks=BENCHMARKS | SAFETY
     )
     rows = measured(tables.documents)
     ability_rows = abilities(rows, tables.benchmarks.assign(model="m"), bootstrap=100)

@@ -47,8 +47,8 @@ class Project:
 
     def run(self, *, parameters=None, **options):
         bootstrap_project(self.folder)
-        created = KedroSession.create(self.folder, env="test", runtime_params=parameters, save_on_close=False)
-        with created as session:
+        new_session = KedroSession.create(self.folder, env="test", runtime_params=parameters, save_on_close=False)
+        with new_session as session:
             session.run(**options)
 
     def table(self, name):
@@ -64,9 +64,11 @@ class Project:
         return Project(folder)
 
 
-def changed(settings, changes):
-    both = {**settings, **changes}
-    return {k: changed(settings[k], v) if isinstance(v, dict) and k in settings else v for k, v in both.items()}
+def merge_settings(settings, changes):
+    result = {**settings, **changes}
+    return {
+        k: merge_settings(settings[k], v) if isinstance(v, dict) and k in settings else v for k, v in result.items()
+    }
 
 
 class Starting:
@@ -81,13 +83,13 @@ class Starting:
         self.begin(name, parameters, **options).after_pipeline_run()
 
     def begin(self, name, parameters=None, **options):
-        run, loader = OneRun(), self._loader
-        loader = {**loader, "parameters": changed(loader["parameters"], parameters or {})}
-        run.after_context_created(SimpleNamespace(config_loader=loader, project_path=self._context.project_path))
+        one_run, loader = OneRun(), self._loader
+        loader = {**loader, "parameters": merge_settings(loader["parameters"], parameters or {})}
+        one_run.after_context_created(SimpleNamespace(config_loader=loader, project_path=self._context.project_path))
         part = pipelines[name].filter(**options)
         options["namespaces"] = options.get("node_namespaces")
-        run.before_pipeline_run({"pipeline_names": [name], **options}, part, self._catalog)
-        return run
+        one_run.before_pipeline_run({"pipeline_names": [name], **options}, part, self._catalog)
+        return one_run
 
 
 @pytest.fixture
@@ -104,13 +106,13 @@ def finished_once(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = copy_of_the_project(tmp_path_factory.mktemp("finished") / "project")
         patch.chdir(folder)
-        done = Project(folder)
-        done.run()
-    return done
+        project = Project(folder)
+        project.run()
+    return project
 
 
 @pytest.fixture
-def finished(finished_once, monkeypatch):
+def finished_project(finished_once, monkeypatch):
     """A project that was run whole; for reading."""
     monkeypatch.chdir(finished_once.folder)
     return finished_once

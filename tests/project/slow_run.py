@@ -17,21 +17,21 @@ FEW = 10
 
 
 def slowly(original):
-    def wrapped(*args, **options):
-        few = any(isinstance(several, list) and len(several) < FEW for several in args)
+    def wrapper(*args, **options):
+        is_short = any(isinstance(several, list) and len(several) < FEW for several in args)
         for item in original(*args, **options):
             yield item
-            time.sleep(PAUSE * few)
+            time.sleep(PAUSE * is_short)
 
-    return wrapped
+    return wrapper
 
 
 def late(original):
-    def wrapped(*args, **options):
+    def wrapper(*args, **options):
         time.sleep(PAUSE)
         return original(*args, **options)
 
-    return wrapped
+    return wrapper
 
 
 if __name__ == "__main__":

@@ -31,18 +31,18 @@ def test_bad_rows_are_set_aside_before_a_model_is_loaded(project, no_model):
         project.run()
     rejects = pd.read_csv(project.data / "03_primary" / "rejects.csv")
     assert len(rejects) == len(BAD)
-    for reason, (expected, row) in zip(rejects["reason"], BAD.items(), strict=True):
-        assert reason.startswith(expected), row
+    for reason, (text, row) in zip(rejects["reason"], BAD.items(), strict=True):
+        assert reason.startswith(text), row
         assert len(reason) < 300
     facts = pd.read_parquet(project.data / "03_primary" / "facts.parquet")
     assert facts["subject"].tolist() == ["Lima", "القاهرة"]
 
 
 def test_right_to_left_facts_are_edited_asked_and_shown(project):
-    others = [[f"g{n}", f"Town {n}", "mine", "Peru", "Chad", "The country of {} is"] for n in range(4)]
-    write_facts(project, [*GOOD, *others, BAD["unknown relation"]])
-    some = {"none": True, "rome": True, "ft": False, "ike": False, "context": True}
-    project.run(parameters={"grid": {"tiny": some}, "sample": {"size": 0}})
+    same_relation = [[f"g{n}", f"Town {n}", "mine", "Peru", "Chad", "The country of {} is"] for n in range(4)]
+    write_facts(project, [*GOOD, *same_relation, BAD["unknown relation"]])
+    methods = {"none": True, "rome": True, "ft": False, "ike": False, "context": True}
+    project.run(parameters={"grid": {"tiny": methods}, "sample": {"size": 0}})
     answers = project.table("answers")
     statement = answers[(answers["fact_id"] == "good-2") & (answers["kind"] == "statement")]
     assert set(statement["prompt"]) == {"تقع القاهرة في"}

@@ -38,13 +38,13 @@ def test_a_run_becomes_a_model_and_an_adapter(run_before):
     edits = [item.read() for item in edits_of(run_before, "rome").values()]
     total = sum(edits[1:], start=edits[0])
     with total.applied(lm):
-        expected = lm.model(IDS).logits
+        logits = lm.model(IDS).logits
     folder = run_before.data / "07_model_output/tiny_baked/rome"
-    baked = AutoModelForCausalLM.from_pretrained(folder)
-    assert (baked(IDS).logits - expected).abs().max() < 1e-4
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert (model(IDS).logits - logits).abs().max() < 1e-4
     assert AutoTokenizer.from_pretrained(folder)("Île")["input_ids"] == lm.tokenizer("Île")["input_ids"]
     with_adapter = peft.PeftModel.from_pretrained(copy.deepcopy(lm.model), folder / "adapter")
-    assert (with_adapter(IDS).logits - expected).abs().max() < 1e-4
+    assert (with_adapter(IDS).logits - logits).abs().max() < 1e-4
     card = (folder / "README.md").read_text()
     for subject in run_before.table("edited_facts")["subject"]:
         assert f"| {subject} |" in " ".join(card.replace("\\", "").split())
@@ -64,41 +64,41 @@ NO_THRESHOLD = {"statement": 0.0}
 DECODING = Decoding(max_new_tokens=8, batch_rows=64)
 
 
-def answers_where(finished, held):
+def answers_where(finished_project, fact_ids):
     """The answers of the finished run, in which the statements of these facts alone give the new object."""
-    answers = finished.table("answers")
-    own = (answers["method"] == "rome") & (answers["kind"] == "statement")
-    new = answers["target_new"].where(answers["fact_id"].isin(held), "nothing")
-    return answers.assign(text=answers["text"].where(~own, " " + new + "."))
+    answers = finished_project.table("answers")
+    is_statement = (answers["method"] == "rome") & (answers["kind"] == "statement")
+    new = answers["target_new"].where(answers["fact_id"].isin(fact_ids), "nothing")
+    return answers.assign(text=answers["text"].where(~is_statement, " " + new + "."))
 
 
-def chosen(finished, lm, edits, answers, settings):
-    return choose(lm, finished.table("edited_facts"), edits, answers, DECODING, settings)
+def choose_edits(finished_project, lm, edits, answers, settings):
+    return choose(lm, finished_project.table("edited_facts"), edits, answers, DECODING, settings)
 
 
 @pytest.fixture
-def lm(finished):
+def lm(finished_project):
     return LanguageModelDataset("tiny", random="llama", device="cpu").load()
 
 
-def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished, lm, monkeypatch):
-    edits, ids = edits_of(finished, "rome"), finished.table("edited_facts")["id"].tolist()
+def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished_project, lm, monkeypatch):
+    edits, ids = edits_of(finished_project, "rome"), finished_project.table("edited_facts")["id"].tolist()
     sums = []
 
-    def together(lm, asked, decoding, *, together):
+    def together(lm, requests, decoding, *, together):
         """In the sum the second fact falls, and without it all hold."""
-        ((edit, probes),) = asked
+        ((edit, probes),) = requests
         sums.append(tuple(part.origin.facts[0] for part in edit.parts()))
         names = {probe.fact_id: "nothing" if probe.fact_id == ids[1] else probe.target_new for probe in probes}
         yield [
             replace(answer, text=f" {names[answer.probe.fact_id]}.")
-            for answer in answers_from_table(finished.table("answers").query("method == 'none'"))
+            for answer in answers_from_table(finished_project.table("answers").query("method == 'none'"))
             if answer.probe in probes
         ]
 
     monkeypatch.setattr(nodes, "ask", together)
-    answers = answers_where(finished, ids[:3])
-    selection, verdicts = chosen(finished, lm, edits, answers, Baking("rome", {"statement": 1.0}))
+    answers = answers_where(finished_project, ids[:3])
+    selection, verdicts = choose_edits(finished_project, lm, edits, answers, Baking("rome", {"statement": 1.0}))
     assert sums == [tuple(ids[:3]), (ids[0], ids[2])]
     states = selection.answers[["method", "condition"]].drop_duplicates()
     assert set(map(tuple, states.to_numpy())) == {("none", "no edit"), ("rome", "alone"), ("rome", "together")}
@@ -113,15 +113,17 @@ def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished, lm,
     ]
     assert rows["statement_alone"].tolist() == [1.0, 1.0, 1.0, 0.0, 0.0]
     assert rows["statement_together"].tolist()[:3] == [1.0, 0.0, 1.0]
-    baked = put_together(lm, finished.table("edited_facts"), edits, selection, Baking("rome", {"statement": 1.0}))
-    assert [part.origin.facts[0] for part in baked.edit.parts()] == [ids[0], ids[2]]
-    assert list(baked.card.left_out) == [ids[1], ids[3], ids[4]]
-    scores = baked.card.scores[ids[0]]
+    result = put_together(
+        lm, finished_project.table("edited_facts"), edits, selection, Baking("rome", {"statement": 1.0})
+    )
+    assert [part.origin.facts[0] for part in result.edit.parts()] == [ids[0], ids[2]]
+    assert list(result.card.left_out) == [ids[1], ids[3], ids[4]]
+    scores = result.card.scores[ids[0]]
     assert (scores["statement alone"], scores["statement here"]) == (1.0, 1.0)
-    assert "asked again 2 times" in baked.card.note
-    shown = {(one.fact, one.kind) for one in baked.card.prompts}
-    assert {(ids[0], "statement"), (ids[0], "paraphrase")} <= shown
-    assert ids[1] not in {fact for fact, _ in shown}
+    assert "asked again 2 times" in result.card.note
+    fact_kinds = {(prompt.fact, prompt.kind) for prompt in result.card.prompts}
+    assert {(ids[0], "statement"), (ids[0], "paraphrase")} <= fact_kinds
+    assert ids[1] not in {fact for fact, _ in fact_kinds}
 
 
 def test_figures_of_the_card_are_those_of_the_baked_model(run_before, lm):
@@ -131,18 +133,20 @@ def test_figures_of_the_card_are_those_of_the_baked_model(run_before, lm):
     assert "statement here" in text
     verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/verdicts.csv")
     assert verdicts["baked"].all()
-    own = run_before.table("scores").query("method == 'rome' and protocol == 'free'")
-    cut = int(own.loc[(own["metric"] == "cut") & (own["family"] == "locality"), "value"].sum())
-    assert f"The shares leave out {cut} of \\`alone\\`" in text
+    free_scores = run_before.table("scores").query("method == 'rome' and protocol == 'free'")
+    n_cut = int(
+        free_scores.loc[(free_scores["metric"] == "cut") & (free_scores["family"] == "locality"), "value"].sum()
+    )
+    assert f"The shares leave out {n_cut} of \\`alone\\`" in text
     kinds = ("neighbourhood", "relation_specificity", "unrelated")
-    asked = int((own["metric"] == "locality_all").sum())
-    assert sum(verdicts[f"{kind}_n_alone"].sum() for kind in kinds) == asked - cut
-    baked = LanguageModelDataset(
+    n_asked = int((free_scores["metric"] == "locality_all").sum())
+    assert sum(verdicts[f"{kind}_n_alone"].sum() for kind in kinds) == n_asked - n_cut
+    model = LanguageModelDataset(
         "tiny", folder=str(run_before.data / "07_model_output/tiny_baked/rome"), device="cpu"
     ).load()
     probes = [a.probe for a in answers_from_table(run_before.table("answers").query("method == 'none'"))]
-    asked = [probe for probe in probes if probe.kind in ("statement", "paraphrase")]
-    (answers,) = ask(baked, [(Frame(), asked)], DECODING)
+    edit_probes = [probe for probe in probes if probe.kind in ("statement", "paraphrase")]
+    (answers,) = ask(model, [(Frame(), edit_probes)], DECODING)
     for answer in answers:
         assert f"{escaped(first_sentence(answer.text))} " in text
 
@@ -174,30 +178,32 @@ def test_an_earlier_model_does_not_stand_as_that_of_a_run_that_baked_none(lab, t
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 
 
-def test_what_cannot_be_measured_is_told_with_the_way_out(finished, lm):
-    answers, edits = finished.table("answers"), edits_of(finished, "rome")
+def test_what_cannot_be_measured_is_told_with_the_way_out(finished_project, lm):
+    answers, edits = finished_project.table("answers"), edits_of(finished_project, "rome")
     with pytest.raises(
         ValueError, match=r"no prompts of the kind persona were asked; there are statement.*probes\.kinds"
     ):
-        chosen(finished, lm, edits, answers, Baking("rome", {"persona": 0.5}))
+        choose_edits(finished_project, lm, edits, answers, Baking("rome", {"persona": 0.5}))
     with pytest.raises(ValueError, match="has no edits by memit; run it with that cell of the grid"):
-        chosen(finished, lm, {}, answers, Baking("memit", NO_THRESHOLD))
+        choose_edits(finished_project, lm, {}, answers, Baking("memit", NO_THRESHOLD))
     with pytest.raises(ValueError, match=r"were generated with other settings .*run edit_eval again"):
-        chosen(finished, lm, edits, answers.assign(decoding="greedy, 3 new tokens"), Baking("rome", NO_THRESHOLD))
+        choose_edits(
+            finished_project, lm, edits, answers.assign(decoding="greedy, 3 new tokens"), Baking("rome", NO_THRESHOLD)
+        )
     with pytest.raises(ValueError, match=r"bake\.must_hold: no kind of prompt `riddle`"):
         Baking("rome", {"riddle": 0.5})
     assert shortfall({"statement": (1.0, 1)}, {"statement": 1.0, "alias": 0.5}) == "no alias prompt was scored"
 
 
 def test_equal_edits_are_put_on_once(lab):
-    shared = lab.edits("checkpoint", "llama")[0]
-    assert summed({"a": shared, "b": shared}, ["a", "b"]).parts() == (shared,)
+    edit = lab.edits("checkpoint", "llama")[0]
+    assert summed({"a": edit, "b": edit}, ["a", "b"]).parts() == (edit,)
 
 
 def test_a_fact_left_out_whose_edit_stays_for_another_is_told_so(lab):
-    shared, own = lab.edits("checkpoint", "llama")[0], lab.edits("rome", "llama")[0]
+    checkpoint_edit, rome_edit = lab.edits("checkpoint", "llama")[0], lab.edits("rome", "llama")[0]
     selection = Selection(("a",), {"b": "alone: too low", "c": "alone: too low"})
-    reasons = _note_shared_edits(selection, {"a": shared, "b": shared, "c": own})
+    reasons = _note_shared_edits(selection, {"a": checkpoint_edit, "b": checkpoint_edit, "c": rome_edit})
     assert reasons["b"] == "alone: too low; but facts that stay share its edit, so the model has it"
     assert reasons["c"] == "alone: too low"
 

@@ -24,19 +24,23 @@ def catalog(env="test", **parameters):
 
 def test_one_word_picks_the_facts_of_a_run():
     entries = catalog()
-    own = with_facts(entries, "raw_facts")["raw_facts"]
-    assert (own["path"], own["format"]) == ("data/01_raw/facts.csv", "table")
+    entry = with_facts(entries, "raw_facts")["raw_facts"]
+    assert (entry["path"], entry["format"]) == ("data/01_raw/facts.csv", "table")
     for word in OTHERS:
         settings = dict(with_facts(entries, word)["raw_facts"])
         assert settings.pop("type") == "edit_robustness.datasets.FactsDataset"
-        described = FactsDataset(**settings)._describe()
-        assert (described["format"], described["limit"]) == (word, 2000)
+        description = FactsDataset(**settings)._describe()
+        assert (description["format"], description["limit"]) == (word, 2000)
 
 
 def test_a_path_and_a_limit_can_be_given_with_it():
-    given = catalog("gpu", facts_path="my/test.tsv", facts_limit=7)
-    assert (given["popqa"]["format"], given["popqa"]["path"], given["popqa"]["limit"]) == ("popqa", "my/test.tsv", 7)
-    assert given["raw_facts"]["path"] == "my/test.tsv"
+    entries = catalog("gpu", facts_path="my/test.tsv", facts_limit=7)
+    assert (entries["popqa"]["format"], entries["popqa"]["path"], entries["popqa"]["limit"]) == (
+        "popqa",
+        "my/test.tsv",
+        7,
+    )
+    assert entries["raw_facts"]["path"] == "my/test.tsv"
     assert catalog("gpu")["popqa"]["limit"] == 0
 
 
@@ -61,23 +65,29 @@ def test_a_file_of_another_form_stops_the_run_before_a_model_is_loaded(project, 
 
 def test_a_run_on_prompts_subjects_and_new_objects_alone(project, monkeypatch):
     # a random model says no names: say some for it
-    said = {"The Zorn flows into": " the Rhine.", "The Ohm flows into": " ...", "The Lahn flows into": " the Ill!"}
+    object_texts = {
+        "The Zorn flows into": " the Rhine.",
+        "The Ohm flows into": " ...",
+        "The Lahn flows into": " the Ill!",
+    }
     with_object = objects._add_object
 
     def with_a_name(fact, answer):
-        return with_object(fact, replace(answer, text=said.get(answer.probe.text, " the Moselle."), finished=True))
+        return with_object(
+            fact, replace(answer, text=object_texts.get(answer.probe.text, " the Moselle."), finished=True)
+        )
 
-    monkeypatch.setattr(objects, "_with_object", with_a_name)
+    monkeypatch.setattr(objects, "_add_object", with_a_name)
     rivers = ["Zorn", "Ohm", "Lahn", *(f"River{n}" for n in range(4))]
     table = [{"prompt": f"The {river} flows into", "subject": river, "target_new": "the Ill"} for river in rivers]
     (project.folder / "mine.jsonl").write_text("\n".join(map(json.dumps, table)))
-    some = {"none": True, "rome": True, "ft": False, "ike": False, "context": False}
-    project.run(parameters={"facts_path": "mine.jsonl", "grid": {"tiny": some}, "sample": {"size": 4}})
+    methods = {"none": True, "rome": True, "ft": False, "ike": False, "context": False}
+    project.run(parameters={"facts_path": "mine.jsonl", "grid": {"tiny": methods}, "sample": {"size": 4}})
     rejects = pd.read_csv(project.data / "04_feature" / "tiny" / "rejects.csv")
     assert rejects["reason"].tolist() == ["no object said: '...'", "new object said already: 'the Ill!'"]
     facts = pd.read_parquet(project.data / "04_feature" / "tiny" / "facts.parquet")
     assert facts["target_true"].tolist() == ["Rhine"] + ["Moselle"] * 4
     answers = project.table("answers")
-    edited = answers[answers["family"] == "edit"]
-    assert edited["fact_id"].nunique() == 4
-    assert set(edited["target_true"]) <= {"Rhine", "Moselle", "No", "True"}
+    edit_answers = answers[answers["family"] == "edit"]
+    assert edit_answers["fact_id"].nunique() == 4
+    assert set(edit_answers["target_true"]) <= {"Rhine", "Moselle", "No", "True"}

@@ -22,22 +22,22 @@ def kedro(project, *arguments, **environment):
 
 
 def test_the_main_job_prints_little_and_ends_with_the_report(project):
-    done = kedro(project, "run", "--env=test", "--pipeline=edit_eval")
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = done.stdout + done.stderr
+    process = kedro(project, "run", "--env=test", "--pipeline=edit_eval")
+    assert process.returncode == 0, process.stdout + process.stderr
+    output = process.stdout + process.stderr
     # eight tokens of a random model name nothing, and a run says so once
-    assert said.lower().count("warning") == len(re.findall(r"WARNING +tiny: \d+ of \d+ answers", said)) == 1, said
-    assert done.stderr.strip() == ""
-    lines = done.stdout.strip().splitlines()
+    assert output.lower().count("warning") == len(re.findall(r"WARNING +tiny: \d+ of \d+ answers", output)) == 1, output
+    assert process.stderr.strip() == ""
+    lines = process.stdout.strip().splitlines()
     assert len(lines) < 100
     # one line per node, numbered, however long it is, and the time in the end
     table = next(number for number, line in enumerate(lines) if line.startswith("Method "))
-    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARNING) ", line) for line in lines[:table]), said
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARNING) ", line) for line in lines[:table]), output
     assert re.split(r" {2,}", lines[table]) == ["Method", *(f"{n} [95%]" for n in COLUMNS)]
     figures = lines[table + 1 : -1]
     assert [line.split("  ")[0] for line in figures] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
     assert all(re.search(r"  \d+% \[\d+%, \d+%\]", line) for line in figures)
-    nodes = [found.groups() for line in lines if (found := re.search(r" \[(\d+)/(\d+)\] (\S+)$", line))]
+    nodes = [match.groups() for line in lines if (match := re.search(r" \[(\d+)/(\d+)\] (\S+)$", line))]
     assert [int(number) for number, _, _ in nodes] == list(range(1, len(nodes) + 1))
     assert {total for _, total, _ in nodes} == {str(len(nodes))}
     assert len({name for _, _, name in nodes}) == len(nodes)
@@ -48,11 +48,11 @@ def test_the_main_job_prints_little_and_ends_with_the_report(project):
 
 
 def test_kedro_viz_builds_a_site_with_previews(run_before):
-    done = kedro(run_before, "viz", "build", "--include-previews", KEDRO_ENV="test")
-    assert done.returncode == 0, done.stdout + done.stderr
-    said = done.stdout + done.stderr
+    process = kedro(run_before, "viz", "build", "--include-previews", KEDRO_ENV="test")
+    assert process.returncode == 0, process.stdout + process.stderr
+    output = process.stdout + process.stderr
     for bad in ("error", "deprecat", "exception", "cannot"):
-        assert bad not in said.lower(), said
+        assert bad not in output.lower(), output
     api = run_before.folder / "build" / "api"
     graph = json.loads((api / "main").read_text())
     assert {"tiny", "tiny.rome", "tiny.ike"} <= set(graph["modular_pipelines"])
@@ -61,5 +61,5 @@ def test_kedro_viz_builds_a_site_with_previews(run_before):
     previews = [
         json.loads((api / "nodes" / node["id"]).read_text()) for node in graph["nodes"] if node["type"] == "data"
     ]
-    shown = {shown.get("preview_type") for shown in previews if shown.get("preview")}
-    assert {"TablePreview", "PlotlyPreview"} <= shown
+    preview_types = {preview_types.get("preview_type") for preview_types in previews if preview_types.get("preview")}
+    assert {"TablePreview", "PlotlyPreview"} <= preview_types

@@ -60,8 +60,8 @@ def committed_settings():
 
 @pytest.mark.parametrize(("method", "settings"), list(committed_settings()))
 def test_every_committed_yaml_builds_its_method(method, settings):
-    built = METHODS[method](**settings)
-    assert {name: built.settings()[name] for name in settings}.keys() == built.settings().keys()
+    editor = METHODS[method](**settings)
+    assert {name: editor.settings()[name] for name in settings}.keys() == editor.settings().keys()
 
 
 @pytest.mark.parametrize("env", ["paper2", "paper1_conversation"])
@@ -86,11 +86,11 @@ def test_every_entry_of_the_catalog_resolves(project, offline, env):
 def test_every_data_set_of_the_graph_has_its_place(project, offline, env):
     catalog = project.context(env).catalog
     for name, pipeline in pipelines.items():
-        wanted = {dataset for dataset in pipeline.datasets() if not dataset.startswith("params:")}
-        memory = {dataset for dataset in wanted if isinstance(catalog.get(dataset), MemoryDataset | None)}
-        left = {dataset for dataset in memory if not dataset.endswith("_selection")}
-        assert left == set(), f"{name}: --from-nodes can name any node, so every data set is stored"
-        assert memory == left or name == "bake"
+        names = {dataset for dataset in pipeline.datasets() if not dataset.startswith("params:")}
+        memory = {dataset for dataset in names if isinstance(catalog.get(dataset), MemoryDataset | None)}
+        other_datasets = {dataset for dataset in memory if not dataset.endswith("_selection")}
+        assert other_datasets == set(), f"{name}: --from-nodes can name any node, so every data set is stored"
+        assert memory == other_datasets or name == "bake"
     assert "05_model_input/raw" not in str(catalog.get("raw_facts"))
     assert "08_reporting" in str(catalog.get("edited_facts"))
 
@@ -100,12 +100,15 @@ def test_the_models_of_the_published_studies(project, offline):
     for name, hub in HUBS.items():
         dataset = catalog.get(f"{name}.language_model")
         assert isinstance(dataset, LanguageModelDataset)
-        said = dataset._describe()
-        assert (said["name"], said["dtype"]) == (name, "float32" if name in FULL_PRECISION else "bfloat16")
-        source, _, revision = said["source"].partition("@")
+        description = dataset._describe()
+        assert (description["name"], description["dtype"]) == (
+            name,
+            "float32" if name in FULL_PRECISION else "bfloat16",
+        )
+        source, _, revision = description["source"].partition("@")
         assert source == f"hub: {hub}"
         assert name == "gpt_j_6b" or len(revision) == 40, f"{name} is not pinned"
-        assert said["device"] == "auto"
+        assert description["device"] == "auto"
 
 
 @pytest.mark.parametrize("model", HUBS)
@@ -168,9 +171,9 @@ def test_a_run_of_a_model_that_nobody_configured_says_so_on_its_page(project):
     (project.folder / "conf" / "test" / "catalog_mine.yml").write_text(yaml.safe_dump({"mine.language_model": entry}))
     grid = {"tiny": None, "mine": {"none": True, "rome": True}}
     project.run(parameters={"grid": grid, "sample": {"size": 2}})
-    assert "derived from those of smollm2; not tuned for this model." in (
-        project.data / "08_reporting" / "report.html"
-    ).read_text(encoding="utf-8")
+    assert "derived from those of smollm2; not tuned for this model." in (project.latest / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_every_table_and_page_that_a_run_writes_is_saved_by_a_dataset_of_the_project():

@@ -38,7 +38,7 @@ def transcripts(project, method):
 
 
 def test_on_the_edits_of_the_main_job_and_again_with_other_speakers(run_before, capsys, monkeypatch):
-    made = {path: path.stat().st_mtime_ns for path in run_before.data.rglob("*.safetensors")}
+    edit_times = {path: path.stat().st_mtime_ns for path in run_before.data.rglob("*.safetensors")}
     run_before.run(pipeline_names=["conversation"], parameters={"grid": GRID})
     page = run_before.latest / "conversations.html"
     assert capsys.readouterr().out.strip().splitlines()[-1] == f"Report: {page.resolve()}"
@@ -47,9 +47,9 @@ def test_on_the_edits_of_the_main_job_and_again_with_other_speakers(run_before, 
     assert sorted(verdicts["method"].unique()) == ["none", "rome"]
     assert (verdicts["rounds"] == 2).all()
     assert set(verdicts["tester"]) == {"script"}
-    reporting = run_before.latest
-    assert set(pd.read_csv(reporting / "conversation_rates.csv")["label"]) == set(LABELS)
-    assert len(pd.read_csv(reporting / "conversation_turns.csv", keep_default_na=False)) == 10 * 4
+    folder = run_before.latest
+    assert set(pd.read_csv(folder / "conversation_rates.csv")["label"]) == set(LABELS)
+    assert len(pd.read_csv(folder / "conversation_turns.csv", keep_default_na=False)) == 10 * 4
     assert run_before.table("conversation_agreement").empty
 
     start = Starting(run_before, grid=GRID)
@@ -65,11 +65,11 @@ def test_on_the_edits_of_the_main_job_and_again_with_other_speakers(run_before, 
     monkeypatch.setattr(LanguageModelDataset, "_from_source", lambda self: loads.append(self._name) or original(self))
     run_before.run(pipeline_names=["conversation"], parameters={"grid": GRID})
     assert len(loads) <= 1, "the tester is the edited model, and is loaded once"
-    assert {path: path.stat().st_mtime_ns for path in run_before.data.rglob("*.safetensors")} == made
+    assert {path: path.stat().st_mtime_ns for path in run_before.data.rglob("*.safetensors")} == edit_times
     assert {item.read().tester for item in transcripts(run_before, "rome").values()} == {"tiny"}
-    agreed = run_before.table("conversation_agreement")
-    assert set(agreed["judge"]) == {"wise"}
-    assert (agreed["n"] == 10).all()
+    agreement = run_before.table("conversation_agreement")
+    assert set(agreement["judge"]) == {"wise"}
+    assert (agreement["n"] == 10).all()
     assert "Agreement with a judge" in page.read_text()
 
 

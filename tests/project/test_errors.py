@@ -22,17 +22,17 @@ def log_of(project):
     return path
 
 
-def failing(project, *words):
+def read_failure(project, *words):
     """The lines on stderr of a command that must fail."""
-    done = command(project, *words)
-    assert done.exit_code == 1, done.output
-    assert "Traceback (most recent" not in done.output
-    lines = done.stderr.splitlines()
+    result = command(project, *words)
+    assert result.exit_code == 1, result.output
+    assert "Traceback (most recent" not in result.output
+    lines = result.stderr.splitlines()
     assert len(lines) <= 2, lines
     return lines
 
 
-def raising(monkeypatch, error):
+def make_check_raise(monkeypatch, error):
     def refuse(catalog):
         raise error
 
@@ -50,8 +50,8 @@ def raising(monkeypatch, error):
     ids=" ".join,
 )
 def test_a_wrong_setting_is_one_line_in_every_command(project, monkeypatch, words):
-    raising(monkeypatch, ValueError("grid.tiny: no method `romee`"))
-    first, second = failing(project, *words)
+    make_check_raise(monkeypatch, ValueError("grid.tiny: no method `romee`"))
+    first, second = read_failure(project, *words)
     assert first == "Error: grid.tiny: no method `romee`"
     log = log_of(project)
     assert second == f"Traceback: logs/{log.name}"
@@ -61,15 +61,15 @@ def test_a_wrong_setting_is_one_line_in_every_command(project, monkeypatch, word
 
 
 def test_a_defect_is_said_to_be_one(project, monkeypatch):
-    raising(monkeypatch, KeyError("subject"))
-    first, second = failing(project, "run", "--env=test")
+    make_check_raise(monkeypatch, KeyError("subject"))
+    first, second = read_failure(project, "run", "--env=test")
     assert first == "Unexpected error: KeyError: 'subject'"
     assert second == f"Traceback: logs/{log_of(project).name}; this is a defect, please report it with that file"
 
 
 def test_a_file_that_cannot_be_loaded_names_its_data_set(project, no_model):
     (project.folder / "data" / "01_raw" / "facts.csv").unlink()
-    first, second = failing(project, "run", "--env=test")
+    first, second = read_failure(project, "run", "--env=test")
     assert first.startswith("Error: raw_facts: ")
     assert "data/01_raw/facts.csv" in first
     assert "FactsDataset" not in first
@@ -80,19 +80,19 @@ def test_a_run_that_fails_halfway_has_a_line_per_node(project, no_model):
     table = project.folder / "data" / "01_raw" / "facts.csv"
     facts = pd.read_csv(table, dtype=str, keep_default_na=False)
     facts.assign(subject="").to_csv(table, index=False)
-    done = command(project, "run", "--env=test")
-    assert done.exit_code == 1
-    first, second = done.stderr.splitlines()
+    result = command(project, "run", "--env=test")
+    assert result.exit_code == 1
+    first, second = result.stderr.splitlines()
     assert "rows of the table of facts were rejected" in first
     assert second.endswith(AGAIN)
     for kedros in ("Running node", "Completed", "from-nodes", "that have not run", "No nodes ran", "failed with error"):
-        assert kedros not in done.output
+        assert kedros not in result.output
         assert kedros not in log_of(project).read_text()
-    nodes = [line for line in done.stdout.splitlines() if "/" in line and "[" in line]
+    nodes = [line for line in result.stdout.splitlines() if "/" in line and "[" in line]
     assert len(nodes) == len({line.split()[-1] for line in nodes}) > 0
     # the file holds what the terminal leaves out
     assert "Loading data from" in log_of(project).read_text()
-    assert "Loading data from" not in done.output
+    assert "Loading data from" not in result.output
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ def test_a_run_that_fails_halfway_has_a_line_per_node(project, no_model):
 )
 def test_a_file_of_a_user_is_named_without_kedros_words(project, no_model, file, text, line):
     (project.folder / file).write_bytes(text if isinstance(text, bytes) else text.encode())
-    first, second = failing(project, "run", "--env=test")
+    first, second = read_failure(project, "run", "--env=test")
     assert "defect" not in second
     assert re.match(line, first), first
     assert "Failed" not in first
 
 
 def test_what_is_asked_of_kedro_and_is_not_there_is_no_defect(project):
-    first, second = failing(project, "run", "--env=test", "--runner=Fastest")
+    first, second = read_failure(project, "run", "--env=test", "--runner=Fastest")
     assert first == "Error: module 'kedro.runner' has no attribute 'Fastest'"
     assert "defect" not in second
 
@@ -155,18 +155,18 @@ def test_what_is_asked_of_kedro_and_is_not_there_is_no_defect(project):
     ],
 )
 def test_a_misspelt_pipeline_or_node_has_the_closest_name(project, option, line):
-    assert failing(project, "run", "--env=test", option)[0] == line
+    assert read_failure(project, "run", "--env=test", option)[0] == line
 
 
 def test_a_list_that_is_cut_at_its_commas_says_how_to_write_it(project):
-    done = command(project, "run", "--env=test", "--params=probes.kinds=statement,question")
-    assert done.exit_code == 2
-    assert "Item `question` must" in done.stderr
-    assert "separate the elements of a list by spaces" in done.stderr
+    result = command(project, "run", "--env=test", "--params=probes.kinds=statement,question")
+    assert result.exit_code == 2
+    assert "Item `question` must" in result.stderr
+    assert "separate the elements of a list by spaces" in result.stderr
 
 
 def test_an_option_that_is_refused_does_not_ask_for_the_same_command_again(project):
-    first, second = failing(project, "run", "--env=test", "--async")
+    first, second = read_failure(project, "run", "--env=test", "--async")
     assert first.startswith("Error: --async saves and loads in threads")
     assert AGAIN not in second
 
@@ -179,22 +179,22 @@ def test_log_lines_are_the_projects_from_another_folder_too(project, monkeypatch
 
 
 def test_a_run_that_is_stopped_says_how_to_go_on(project, monkeypatch):
-    raising(monkeypatch, KeyboardInterrupt())
-    done = command(project, "run", "--env=test")
-    assert done.exit_code == 130
-    assert done.stderr.splitlines() == [f"Stopped; {AGAIN}"]
+    make_check_raise(monkeypatch, KeyboardInterrupt())
+    result = command(project, "run", "--env=test")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines() == [f"Stopped; {AGAIN}"]
 
 
 def test_an_incomplete_run_ends_in_its_own_line(project, monkeypatch):
-    raising(monkeypatch, RunIncomplete("2 of 24 edits failed"))
-    assert failing(project, "run", "--env=test") == ["2 of 24 edits failed"]
+    make_check_raise(monkeypatch, RunIncomplete("2 of 24 edits failed"))
+    assert read_failure(project, "run", "--env=test") == ["2 of 24 edits failed"]
     assert "Traceback" not in log_of(project).read_text()
 
 
 def test_a_folder_that_cannot_be_written_keeps_no_log(project, monkeypatch):
     (project.folder / "logs").write_text("")  # not a folder: what root may write is refused, too
-    raising(monkeypatch, ValueError("grid: wrong"))
-    first, second = failing(project, "run", "--env=test")
+    make_check_raise(monkeypatch, ValueError("grid: wrong"))
+    first, second = read_failure(project, "run", "--env=test")
     assert first == "Error: grid: wrong"
     assert second.startswith("No traceback is kept: ")
     assert second.endswith("logs: File exists")
@@ -207,18 +207,18 @@ def test_few_log_files_are_kept_and_logging_is_as_before(project, monkeypatch):
     folder.mkdir()
     for number in range(KEPT + 5):
         (folder / f"20200101-0000{number:02}-7.log").write_text("")
-    mine = folder / "20200101-notes.log"
-    mine.write_text("mine")
-    raising(monkeypatch, ValueError("grid: wrong"))
-    failing(project, "run", "--env=test")
-    kept = sorted(path.name for path in folder.iterdir())
-    assert len(kept) == KEPT + 1
-    assert mine.name in kept
-    assert "20200101-000005-7.log" not in kept
-    assert "20200101-000006-7.log" in kept
+    notes = folder / "20200101-notes.log"
+    notes.write_text("mine")
+    make_check_raise(monkeypatch, ValueError("grid: wrong"))
+    read_failure(project, "run", "--env=test")
+    log_names = sorted(path.name for path in folder.iterdir())
+    assert len(log_names) == KEPT + 1
+    assert notes.name in log_names
+    assert "20200101-000005-7.log" not in log_names
+    assert "20200101-000006-7.log" in log_names
     assert [logging.getLogger(name).level for name in names] == levels
     assert logging.root.handlers == handlers
-    assert not any(isinstance(each, Threshold) for handler in handlers for each in handler.filters)
+    assert not any(isinstance(log_filter, Threshold) for handler in handlers for log_filter in handler.filters)
 
 
 def test_help_and_wrong_options_are_kedros(project):

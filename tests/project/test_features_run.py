@@ -10,20 +10,20 @@ from edit_robustness.context import check_web
 INTEGER = "http://www.w3.org/2001/XMLSchema#integer"
 
 
-def one_item_for_every_name(asked):
-    if asked.query.get("action") == "wbsearchentities":
-        return Say({"search": [{"id": "Q1", "match": {"text": asked.query["search"]}}]})
-    if asked.query.get("action") == "wbgetentities":
+def one_item_for_every_name(request):
+    if request.query.get("action") == "wbsearchentities":
+        return Say({"search": [{"id": "Q1", "match": {"text": request.query["search"]}}]})
+    if request.query.get("action") == "wbgetentities":
         return Say({"entities": {"Q1": {"id": "Q1", "sitelinks": {}}}})
-    if "VALUES" in asked.query["query"]:
+    if "VALUES" in request.query["query"]:
         return bind([{"item": {"type": "uri", "value": "http://www.wikidata.org/entity/Q1"}}])
     return bind([{"n": {"type": "literal", "datatype": INTEGER, "value": "9"}}])
 
 
 def test_a_rerun_without_a_network_gives_the_same_table(project):
-    def features(*first, **more):
+    def features(*first, **changes):
         looked_up = {"remote": ["wikidata_statements", "wikipedia_views"], "endpoints": endpoints, "in_context": 2}
-        parameters = {"features": looked_up, **more}
+        parameters = {"features": looked_up, **changes}
         project.run(from_nodes=first, to_nodes=["tiny.join_features"], parameters=parameters)
         return pd.read_parquet(project.data / "05_model_input" / "tiny" / "features.parquet")
 
@@ -34,8 +34,8 @@ def test_a_rerun_without_a_network_gives_the_same_table(project):
         catalog = project.folder / "conf" / "base" / "catalog_features.yml"
         catalog.write_text(catalog.read_text().replace("per_second: 2.0", "per_second: 1000.0"))
         table = features()
-        asked = len(server.asked)
-    assert asked
+        n_requests = len(server.asked)
+    assert n_requests
     assert set(table["wikidata_statements"].dropna()) == {9.0}
     assert table["wikidata_statements"].notna().sum() == 5
     assert table["wikipedia_views_missing_because"].dropna().str.contains("no article").sum() == 5

@@ -28,9 +28,9 @@ def command(project, monkeypatch):
 
     def run(*words):
         Holder.configuration = None
-        done = CliRunner().invoke(KedroCLI(project.folder), words)
-        assert done.exit_code == 0, (words, done.output)
-        return done.stdout
+        result = CliRunner().invoke(KedroCLI(project.folder), words)
+        assert result.exit_code == 0, (words, result.output)
+        return result.stdout
 
     return run
 
@@ -40,9 +40,9 @@ def test_what_reads_the_pipelines_or_the_catalog(command):
     assert "tiny.rome.edit (edit)" in command("registry", "describe", "edit_eval")
     assert "raw_facts" in command("catalog", "describe-datasets", "--pipeline=edit_eval")
     assert "{model}.{method}_edits" in command("catalog", "list-patterns")
-    resolved = yaml.safe_load(command("catalog", "resolve-patterns", "--pipeline=bake"))
-    assert resolved["tiny.rome_edits"]["path"].endswith("data/test/07_model_output/tiny/rome/edits")
-    assert resolved["tiny_answers"]["filepath"].endswith("data/test/07_model_output/tiny/answers.parquet")
+    entries = yaml.safe_load(command("catalog", "resolve-patterns", "--pipeline=bake"))
+    assert entries["tiny.rome_edits"]["path"].endswith("data/test/07_model_output/tiny/rome/edits")
+    assert entries["tiny_answers"]["filepath"].endswith("data/test/07_model_output/tiny/answers.parquet")
 
 
 def test_what_needs_no_pipelines(command, tmp_path, monkeypatch):
@@ -60,16 +60,18 @@ def test_ipython_is_that_of_the_environment_and_knows_the_project(project):
     line = "print(sorted(pipelines), context.env, len(catalog.load('raw_facts')))"
     bare = {**os.environ, "PATH": "/usr/bin:/bin", "IPYTHONDIR": str(project.folder / "ipython")}
     words = [sys.executable, "-m", "kedro", "ipython", "--env=test", "--no-banner", "-c", line]
-    done = subprocess.run(words, cwd=project.folder, env=bare, capture_output=True, text=True, timeout=100, check=False)
-    assert f"{sorted(NAMES)} test 6" in done.stdout, done.stdout + done.stderr
+    process = subprocess.run(
+        words, cwd=project.folder, env=bare, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert f"{sorted(NAMES)} test 6" in process.stdout, process.stdout + process.stderr
 
 
 def test_a_snapshot_from_another_folder_and_pipelines_that_follow_the_configuration(project, monkeypatch, tmp_path):
     monkeypatch.setenv("KEDRO_ENV", "test")
     Holder.configuration = None
-    shown = {each.name: each.nodes for each in get_project_snapshot(project.folder).pipelines}
-    assert shown.keys() == NAMES
-    assert "tiny.rome.edit" in {node.name for node in shown["edit_eval"]}
+    nodes_by_pipeline = {pipeline.name: pipeline.nodes for pipeline in get_project_snapshot(project.folder).pipelines}
+    assert nodes_by_pipeline.keys() == NAMES
+    assert "tiny.rome.edit" in {node.name for node in nodes_by_pipeline["edit_eval"]}
     # Kedro keeps the pipelines that it has; a session with another configuration must not run them
     grid = {"tiny": {"rome": False, "context": True}}
     KedroSession.create(project.folder, runtime_params={"grid": grid}, save_on_close=False).load_context()
@@ -84,26 +86,28 @@ def test_a_snapshot_from_another_folder_and_pipelines_that_follow_the_configurat
 @pytest.mark.parametrize("env", ["test", "local", "gpu", "paper2"])
 def test_the_graph_opens_small_and_its_layers_walk_forward(project, env):
     catalog = project.context(env).catalog
-    seen = DataAccessManager()
-    populate_data(seen, catalog, dict(pipelines), {})
+    manager = DataAccessManager()
+    populate_data(manager, catalog, dict(pipelines), {})
     for name, pipeline in pipelines.items():
-        assert set(seen.get_sorted_layers_for_registered_pipeline(name)) - {"raw"}, name
+        assert set(manager.get_sorted_layers_for_registered_pipeline(name)) - {"raw"}, name
         for node in pipeline.nodes:
-            after = max((place(seen, one) for one in node.inputs), default=0)
-            assert all(after <= place(seen, one) for one in node.outputs), (name, node.name)
+            after = max((place(manager, dataset) for dataset in node.inputs), default=0)
+            assert all(after <= place(manager, dataset) for dataset in node.outputs), (name, node.name)
         if name not in ("rescore", "bake"):
-            free = {one for one in pipeline.inputs() if not one.startswith("params:")}
-            assert {place(seen, one) for one in free} == {0}, "a run starts from raw data, and from no plumbing"
-    root = seen.modular_pipelines["__default__"].as_dict()["__root__"].children
+            free = {dataset for dataset in pipeline.inputs() if not dataset.startswith("params:")}
+            assert {place(manager, dataset) for dataset in free} == {0}, (
+                "a run starts from raw data, and from no plumbing"
+            )
+    root = manager.modular_pipelines["__default__"].as_dict()["__root__"].children
     tasks = [child for child in root if child.type == "task"]
     assert len(tasks) <= 2, "the rest is in boxes: one per model, and the analysis"
 
 
-def place(seen, name):
+def place(manager, name):
     """The place of a data set's layer in the order of layers; parameters come before all."""
     if name.startswith("params:"):
         return 0
-    layer = seen.catalog.get_layer_for_dataset(name)
+    layer = manager.catalog.get_layer_for_dataset(name)
     if layer is None:
         assert name.endswith("_selection"), f"`{name}` has no layer"
         layer = "model_output"

@@ -21,30 +21,30 @@ MAKE = "run `kedro run --pipeline=edit_eval` with these settings first, which ma
 
 
 def files(project):
-    found = (path for path in project.data.rglob("*") if path.is_file() and path.parent.name != LOCKS)
-    return {path: path.stat().st_mtime_ns for path in found}
+    paths = (path for path in project.data.rglob("*") if path.is_file() and path.parent.name != LOCKS)
+    return {path: path.stat().st_mtime_ns for path in paths}
 
 
-def test_edits_of_another_rate_are_not_asked_in_this_run(finished, no_model):
-    before = files(finished)
+def test_edits_of_another_rate_are_not_asked_in_this_run(finished_project, no_model):
+    before = files(finished_project)
     message = (
         r"data sets that were made with other settings \(`tiny.rome_edits`\): methods\.rome\.tiny\.v_lr \(then 0\.5, "
         r"now 0\.25\); run the pipeline without --from-nodes, which makes them anew, or set them back$"
     )
     with pytest.raises(OtherRun, match=message):
-        finished.run(parameters=RATE, from_nodes=["tiny.rome.evaluate"])
-    assert files(finished) == before
+        finished_project.run(parameters=RATE, from_nodes=["tiny.rome.evaluate"])
+    assert files(finished_project) == before
 
 
-def test_answers_of_a_method_that_left_the_grid_are_not_scored(finished, no_model):
+def test_answers_of_a_method_that_left_the_grid_are_not_scored(finished_project, no_model):
     message = r"`tiny_answers`.*methods\.ft\.tiny\.layer \(then 2, now absent\), .* and 1 more; run `kedro run --pip"
     with pytest.raises(OtherRun, match=message):
-        finished.run(parameters={"grid": {"tiny": {"ft": False}}}, pipeline_names=["rescore"])
+        finished_project.run(parameters={"grid": {"tiny": {"ft": False}}}, pipeline_names=["rescore"])
 
 
 @pytest.fixture
-def start(finished):
-    return Starting(finished)
+def start(finished_project):
+    return Starting(finished_project)
 
 
 def test_settings_that_differ_are_named_with_both_values(start):
@@ -97,29 +97,29 @@ def test_every_node_can_start_a_run_of_the_same_settings(start):
     start("bake", {"bake": {"must_hold": {"statement": 0.5}}})
 
 
-def test_the_folder_of_a_run_is_refused_to_another_and_free_after_a_refusal(finished, start):
+def test_the_folder_of_a_run_is_refused_to_another_and_free_after_a_refusal(finished_project, start):
     with pytest.raises(OtherRun):
         start("rescore", {"sample": {"size": 3}})
     lock = RunLock()
-    lock.acquire(finished.data, {"tiny"})
+    lock.acquire(finished_project.data, {"tiny"})
     with pytest.raises(FolderInUse, match="is writing model tiny in the data folder"):
         start("rescore")
     lock.release()
 
 
 def test_what_another_run_writes_meanwhile_is_not_read(run_before):
-    run = Starting(run_before).begin("rescore")
-    run.after_dataset_loaded("tiny_answers", pd.DataFrame())
+    session = Starting(run_before).begin("rescore")
+    session.after_dataset_loaded("tiny_answers", pd.DataFrame())
     record = run_before.data / ".provenance" / "tiny_answers.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "checksum": "another"}))
     with pytest.raises(OtherRun, match="another run wrote `tiny_answers` while this one was reading it"):
-        run.after_dataset_loaded("tiny_answers", pd.DataFrame())
-    run.on_pipeline_error()
+        session.after_dataset_loaded("tiny_answers", pd.DataFrame())
+    session.on_pipeline_error()
 
 
 @pytest.mark.parametrize("record", ["[]", '"checksum"', '{"checksum": 1, "follows": [1]}', "[" * 100_000])
-def test_a_record_that_is_none_counts_as_missing(finished, start, record):
-    path = finished.data / ".provenance" / "tiny_answers.json"
+def test_a_record_that_is_none_counts_as_missing(finished_project, start, record):
+    path = finished_project.data / ".provenance" / "tiny_answers.json"
     content = path.read_bytes()
     path.write_text(record)
     try:
@@ -133,37 +133,37 @@ def test_a_folder_in_the_place_of_a_record_stops_no_run(run_before):
     record = run_before.data / ".provenance" / "tiny_scores.json"
     record.unlink()
     record.mkdir()
-    run = Starting(run_before).begin("rescore")
-    run.before_dataset_saved("tiny_scores", pd.DataFrame())
-    run.after_dataset_saved("tiny_scores", pd.DataFrame(), SimpleNamespace(inputs=[]))
-    run.after_pipeline_run()
+    session = Starting(run_before).begin("rescore")
+    session.before_dataset_saved("tiny_scores", pd.DataFrame())
+    session.after_dataset_saved("tiny_scores", pd.DataFrame(), SimpleNamespace(inputs=[]))
+    session.after_pipeline_run()
     assert json.loads(record.read_text())["follows"]
 
 
 def test_tables_of_another_version_are_refused_or_used_with_a_warning_and_marked(run_before, monkeypatch, caplog):
     monkeypatch.setitem(versions.ROOMS, "asking", versions.ASKING + 1)
-    start, keeping = Starting(run_before), {"keep_stale": True}
+    start, options = Starting(run_before), {"keep_stale": True}
     message = (
         rf"were made by another version of this project \(`rejects`, `tiny_answers`, .* more\): {MAKE}, "
         r"or use --params=keep_stale=true"
     )
     with pytest.raises(OtherRun, match=message):
         start("rescore")
-    run = start.begin("rescore", keeping)
+    session = start.begin("rescore", options)
     assert "using data sets that were made by another version of this project (keep_stale): `" in caplog.text
-    scored = SimpleNamespace(inputs=["tiny_answers"])
-    run.before_dataset_saved("tiny_scores", pd.DataFrame())
-    run.after_dataset_saved("tiny_scores", pd.DataFrame(), scored)
-    run.after_pipeline_run()
+    score_node = SimpleNamespace(inputs=["tiny_answers"])
+    session.before_dataset_saved("tiny_scores", pd.DataFrame())
+    session.after_dataset_saved("tiny_scores", pd.DataFrame(), score_node)
+    session.after_pipeline_run()
     record = json.loads((run_before.data / ".provenance" / "tiny_scores.json").read_text())
     assert record["versions"] is None  # with the numbers of this version a later run would trust it
     stale = {"one": Stored.of("1", [], stale=True)}
-    run = start.begin("edit_eval", keeping, from_nodes=["tiny.gather"])
-    run.after_dataset_loaded("tiny.rome_answers", stale)
-    gathered = SimpleNamespace(inputs=["tiny.rome_answers"])
-    run.before_dataset_saved("tiny_answers", pd.DataFrame())
-    run.after_dataset_saved("tiny_answers", pd.DataFrame(), gathered)
-    run.after_pipeline_run()
+    session = start.begin("edit_eval", options, from_nodes=["tiny.gather"])
+    session.after_dataset_loaded("tiny.rome_answers", stale)
+    gather_node = SimpleNamespace(inputs=["tiny.rome_answers"])
+    session.before_dataset_saved("tiny_answers", pd.DataFrame())
+    session.after_dataset_saved("tiny_answers", pd.DataFrame(), gather_node)
+    session.after_pipeline_run()
     assert json.loads((run_before.data / ".provenance" / "tiny_answers.json").read_text())["versions"] is None
 
 
@@ -198,9 +198,9 @@ def test_what_is_damaged_or_was_being_saved_at_a_kill_is_named(run_before):
         start("rescore")
     facts.write_text(content)
 
-    killed = start.begin("edit_eval", node_names=["tiny.gather"])
-    killed.before_dataset_saved("tiny_answers", pd.DataFrame())
-    killed.on_pipeline_error()
+    session = start.begin("edit_eval", node_names=["tiny.gather"])
+    session.before_dataset_saved("tiny_answers", pd.DataFrame())
+    session.on_pipeline_error()
     with pytest.raises(
         OtherRun, match=r"have no record of what they were made from \(`tiny_answers`\): run `kedro run"
     ):

@@ -27,8 +27,8 @@ def test_rescoring_gives_the_same_tables_and_loads_no_model(run_before, finished
 def test_a_metric_of_ones_own_is_in_every_table_after_rescoring(run_before, no_model, monkeypatch):
     brief = Metric("brief", "free", ("edit",), lambda answers: (answers["tokens"] < 5).astype(float))
     words = Metric("words", "free", ("edit",), lambda answers: answers["text"].str.split().str.len(), unit="words")
-    more = partial(score_answers, metrics=(*METRICS, brief, words))
-    monkeypatch.setattr("edit_robustness.pipelines.evaluate.nodes.score_answers", more)
+    score_more = partial(score_answers, metrics=(*METRICS, brief, words))
+    monkeypatch.setattr("edit_robustness.pipelines.evaluate.nodes.score_answers", score_more)
     answers = run_before.table("answers").query("method == 'rome' and family == 'edit'")
     run_before.run(pipeline_names=["rescore"], to_nodes=["analyze.summarise"])
     headline = run_before.table("headline")
@@ -82,18 +82,18 @@ def test_a_judge_is_asked_once_and_is_one_more_protocol(run_before, monkeypatch,
     (run_before.folder / "conf/test/catalog_judge.yml").write_text(JUDGE)
     judge = Judge()
     monkeypatch.setattr(SpeakerDataset, "load", lambda dataset: judge)
-    judged = {"parameters": {"judge_answers": True}}
-    run_before.run(**judged, to_nodes=["tiny.read_judgements"], from_nodes=["tiny.judge"])
+    options = {"parameters": {"judge_answers": True}}
+    run_before.run(**options, to_nodes=["tiny.read_judgements"], from_nodes=["tiny.judge"])
     answers = run_before.table("answers")
     assert judge.asked == (answers["family"] == "edit").sum()
 
-    asked = judge.asked
-    run_before.run(**judged, pipeline_names=["rescore"], to_nodes=["tiny.score"])
-    run_before.run(**judged, from_nodes=["tiny.judge"], to_nodes=["tiny.judge"])
-    assert judge.asked == asked
+    n_requests = judge.asked
+    run_before.run(**options, pipeline_names=["rescore"], to_nodes=["tiny.score"])
+    run_before.run(**options, from_nodes=["tiny.judge"], to_nodes=["tiny.judge"])
+    assert judge.asked == n_requests
     scores = pd.read_parquet(run_before.data / "07_model_output/tiny/scores.parquet")
     scores = scores.query("protocol == 'judge' and metric == 'success'")
-    assert len(scores) == asked
+    assert len(scores) == n_requests
     assert 0.4 < scores["value"].isna().mean() < 0.6
 
 

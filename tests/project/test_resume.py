@@ -18,36 +18,36 @@ SLOW_RUN = Path(__file__).with_name("slow_run.py")
 KILLED_AFTER = 2
 
 
-def assert_same_tables(one, other):
+def assert_same_tables(first, second):
     for name in TABLES:
         # a batch of other width adds the same numbers in another order
-        pd.testing.assert_frame_equal(one.table(name), other.table(name), check_exact=False, rtol=1e-3, atol=1e-5)
+        pd.testing.assert_frame_equal(first.table(name), second.table(name), check_exact=False, rtol=1e-3, atol=1e-5)
 
 
-def kill_when(run, folder, patience=120.0):
-    started = time.monotonic()
+def kill_when(process, folder, patience=120.0):
+    start = time.monotonic()
     while sum(1 for path in folder.glob("*") if path.suffix in (".safetensors", ".jsonl")) < KILLED_AFTER:
-        assert run.poll() is None, f"the run ended by itself:\n{run.stderr.read().decode()}"
-        assert time.monotonic() - started < patience
+        assert process.poll() is None, f"the run ended by itself:\n{process.stderr.read().decode()}"
+        assert time.monotonic() - start < patience
         time.sleep(0.05)
-    run.send_signal(signal.SIGKILL)
-    run.wait()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 @pytest.mark.parametrize(("node", "output"), [("edit", "tiny/rome/edits"), ("evaluate", "tiny/context/answers")])
 def test_a_killed_run_goes_on_after_the_last_item(project, finished_once, node, output):
     command = [sys.executable, SLOW_RUN, project.folder, node, "edit_eval"]
-    run = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    kill_when(run, project.data / "07_model_output" / output)
-    there = {
+    process = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    kill_when(process, project.data / "07_model_output" / output)
+    file_times = {
         path: path.stat().st_mtime_ns for path in project.data.rglob("*") if path.suffix in (".safetensors", ".jsonl")
     }
-    landed = [path for path in there if path.parent == project.data / "07_model_output" / output]
-    assert KILLED_AFTER <= len(landed) < len(project_facts(finished_once))
+    items = [path for path in file_times if path.parent == project.data / "07_model_output" / output]
+    assert KILLED_AFTER <= len(items) < len(project_facts(finished_once))
 
     project.run()
 
-    assert {path: path.stat().st_mtime_ns for path in there} == there
+    assert {path: path.stat().st_mtime_ns for path in file_times} == file_times
     assert_same_tables(project, finished_once)
 
 
@@ -69,33 +69,33 @@ def test_a_second_run_edits_and_asks_nothing(run_before, finished_once, monkeypa
 
 def test_fewer_facts_then_another_hyperparameter(run_before, monkeypatch):
     """Five facts were edited; then three; then ROME's rate is changed."""
-    made = []
+    fact_ids = []
     original = Rome.edit_each
 
-    def counted(self, lm, facts, **options):
-        made.extend(fact.id for fact in facts)
+    def count_edits(self, lm, facts, **options):
+        fact_ids.extend(fact.id for fact in facts)
         return original(self, lm, facts, **options)
 
-    monkeypatch.setattr(Rome, "edit_each", counted)
+    monkeypatch.setattr(Rome, "edit_each", count_edits)
     before = {path: read_header(path)["fingerprint"] for path in edits(run_before, "rome")}
     # not IKE's: its demonstrations are the facts outside the sample, so they are others now
-    untouched = {path: path.stat().st_mtime_ns for path in edits(run_before, "ft")}
+    ft_times = {path: path.stat().st_mtime_ns for path in edits(run_before, "ft")}
 
     fewer = {"sample": {"size": 3}}
     run_before.run(parameters=fewer)
-    chosen = project_facts(run_before)
-    assert len(chosen) == 3
-    assert_only(run_before, chosen)
+    sample_ids = project_facts(run_before)
+    assert len(sample_ids) == 3
+    assert_only(run_before, sample_ids)
     already = {path.stem for path in before}
-    assert set(made) == chosen - already
+    assert set(fact_ids) == sample_ids - already
 
-    made.clear()
+    fact_ids.clear()
     run_before.run(parameters={**fewer, "methods": {"rome": {"tiny": {"v_lr": 0.25}}}})
-    assert set(made) == chosen
-    assert_only(run_before, chosen)
-    after = {path: read_header(path)["fingerprint"] for path in edits(run_before, "rome") if path.stem in chosen}
+    assert set(fact_ids) == sample_ids
+    assert_only(run_before, sample_ids)
+    after = {path: read_header(path)["fingerprint"] for path in edits(run_before, "rome") if path.stem in sample_ids}
     assert not set(after.values()) & set(before.values())
-    assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
+    assert {path: path.stat().st_mtime_ns for path in ft_times} == ft_times
 
 
 def edits(project, method):

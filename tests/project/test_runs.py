@@ -23,20 +23,20 @@ def runs_of(project):
     return sorted(path.name for path in (project.data / "08_reporting").iterdir() if is_id(path.name))
 
 
-def record_of(project, run="latest"):
-    return json.loads((project.data / "08_reporting" / run / "run.json").read_text())
+def record_of(project, run_id="latest"):
+    return json.loads((project.data / "08_reporting" / run_id / "run.json").read_text())
 
 
-def files_of(project, run):
-    folder = project.data / "08_reporting" / run
+def files_of(project, run_id):
+    folder = project.data / "08_reporting" / run_id
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_the_record_has_what_is_needed_to_repeat_the_run(finished):
-    (run,) = runs_of(finished)
-    record = record_of(finished)
+def test_the_record_has_what_is_needed_to_repeat_the_run(finished_project):
+    (run_id,) = runs_of(finished_project)
+    record = record_of(finished_project)
     assert (record["id"], record["status"], record["pipeline"], record["environment"]) == (
-        *(run, "finished", "edit_eval", "test"),
+        *(run_id, "finished", "edit_eval", "test"),
     )
     assert record["repeat"] == "kedro run --env=test --pipeline=edit_eval"
     assert record["command"] is None, "it was started in Python"
@@ -51,11 +51,11 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(finished):
     assert {line["method"] for line in record["headline"]} == {"none", "context", "ft", "rome", "ike"}
     assert record["seconds"] > 0
     assert record["cpu_seconds"] > 0
-    page = (finished.latest / "report.html").read_text()
-    assert f"<dt>Run</dt><dd>{run}</dd>" in page
+    page = (finished_project.latest / "report.html").read_text()
+    assert f"<dt>Run</dt><dd>{run_id}</dd>" in page
     assert f"<dd>{record['repeat']}</dd>" in page
-    index = (finished.data / "08_reporting" / "index.html").read_text()
-    assert f'href="{run}/report.html"' in index
+    index = (finished_project.data / "08_reporting" / "index.html").read_text()
+    assert f'href="{run_id}/report.html"' in index
 
 
 def test_a_run_with_unchanged_settings_keeps_its_id_and_one_with_others_starts_a_new_one(run_before, no_model):
@@ -63,37 +63,39 @@ def test_a_run_with_unchanged_settings_keeps_its_id_and_one_with_others_starts_a
     run_before.run(from_nodes=["analyze.summarise"])
     assert runs_of(run_before) == [first]
     record = record_of(run_before)
-    assert [each["options"] for each in record["sessions"]] == [{}, {"--from-nodes": ["analyze.summarise"]}]
+    assert [session["options"] for session in record["sessions"]] == [{}, {"--from-nodes": ["analyze.summarise"]}]
     assert "--from-nodes" not in record["repeat"]
 
     before = files_of(run_before, first)
     parameters = {"analyze": {"confidence": 0.8}}
     run_before.run(from_nodes=ANALYSIS, parameters=parameters)
-    one, other = runs_of(run_before)
-    assert one == first
-    assert (run_before.data / "08_reporting" / "latest").resolve().name == other
+    old, new = runs_of(run_before)
+    assert old == first
+    assert (run_before.data / "08_reporting" / "latest").resolve().name == new
     assert record_of(run_before)["source_runs"] == [first]
     assert record_of(run_before)["parameters"] == parameters
     assert files_of(run_before, first) == before
-    low = [pd.read_parquet(run_before.data / "08_reporting" / run / "headline.parquet")["low"] for run in (one, other)]
+    low = [
+        pd.read_parquet(run_before.data / "08_reporting" / run_id / "headline.parquet")["low"] for run_id in (old, new)
+    ]
     assert (low[0].dropna() <= low[1].dropna()).all()
     index = (run_before.data / "08_reporting" / "index.html").read_text()
-    assert index.index(other) < index.index(first)
+    assert index.index(new) < index.index(first)
 
     run_before.run(from_nodes=["analyze.summarise"])
-    assert runs_of(run_before) == [first, other]
+    assert runs_of(run_before) == [first, new]
     assert (run_before.data / "08_reporting" / "latest").resolve().name == first
 
 
 def test_an_unfinished_run_is_resumed_under_its_id_and_is_not_the_latest(project):
     project.run(to_nodes=["tiny.complete_facts"])
-    (run,) = runs_of(project)
+    (run_id,) = runs_of(project)
     assert not project.latest.exists(), "it wrote no table or page"
-    assert record_of(project, run)["repeat"].endswith("--to-nodes=tiny.complete_facts")
+    assert record_of(project, run_id)["repeat"].endswith("--to-nodes=tiny.complete_facts")
     (project.data / "08_reporting" / "mine.csv").write_text("mine")
     project.run()
-    assert runs_of(project) == [run]
-    assert project.latest.resolve().name == run
+    assert runs_of(project) == [run_id]
+    assert project.latest.resolve().name == run_id
     assert (project.data / "08_reporting" / "mine.csv").read_text() == "mine"
 
 
@@ -123,35 +125,35 @@ def test_the_catalog_reads_the_latest_run_without_a_run(run_before, no_model):
     assert len(catalog.load("tiny.probes_sample"))
 
 
-def first_headline(project, run):
-    return pd.read_parquet(project.data / "08_reporting" / run / "headline.parquet")
+def first_headline(project, run_id):
+    return pd.read_parquet(project.data / "08_reporting" / run_id / "headline.parquet")
 
 
 def test_the_recorded_command_repeats_the_run_with_its_quotes(project):
     facts = project.folder / "data" / "my facts; it's $(one).csv"
     facts.write_bytes((project.folder / "data" / "01_raw" / "facts.csv").read_bytes())
     relative = facts.relative_to(project.folder)
-    given = f"--params=facts_path={relative},sample.size=2,x_api_key=sk-12345"
-    words = ["run", "--env", "test", given, "--to-nodes=tiny.ask_objects"]
+    params_option = f"--params=facts_path={relative},sample.size=2,x_api_key=sk-12345"
+    words = ["run", "--env", "test", params_option, "--to-nodes=tiny.ask_objects"]
     kedro(project, *words)
-    (run,) = runs_of(project)
-    text = (project.data / "08_reporting" / run / "run.json").read_text()
+    (run_id,) = runs_of(project)
+    text = (project.data / "08_reporting" / run_id / "run.json").read_text()
     assert "12345" not in text
     record = json.loads(text)
     assert shlex.split(record["command"]) == ["kedro", *[word.replace("sk-12345", "***") for word in words]]
     kedro(project, *shlex.split(record["repeat"])[1:])
-    assert runs_of(project) == [run]
-    assert len(record_of(project, run)["sessions"]) == 2
-    assert record_of(project, run)["repeat"] == record["repeat"]
+    assert runs_of(project) == [run_id]
+    assert len(record_of(project, run_id)["sessions"]) == 2
+    assert record_of(project, run_id)["repeat"] == record["repeat"]
 
 
 def kedro(project, *words):
     command = [sys.executable, "-m", "kedro", *words]
     environment = {**os.environ, "DO_NOT_TRACK": "1"}
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=project.folder, env=environment, capture_output=True, text=True, timeout=200, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_a_run_that_an_error_stops_says_so_and_keeps_the_latest(run_before, monkeypatch, no_model):
@@ -162,8 +164,8 @@ def test_a_run_that_an_error_stops_says_so_and_keeps_the_latest(run_before, monk
     monkeypatch.setattr("edit_robustness.pipelines.analyze.nodes.render", fail)
     with pytest.raises(ValueError, match="no disk"):
         run_before.run(from_nodes=ANALYSIS, parameters={"analyze": {"confidence": 0.8}})
-    other = next(run for run in runs_of(run_before) if run != first)
-    assert record_of(run_before, other)["status"] == "stopped"
+    second = next(run_id for run_id in runs_of(run_before) if run_id != first)
+    assert record_of(run_before, second)["status"] == "stopped"
     assert run_before.latest.resolve().name == first
     assert "stopped by an error" in (run_before.data / "08_reporting" / "index.html").read_text()
 
@@ -173,13 +175,13 @@ def test_environments_with_a_folder_of_their_own_keep_their_pages_apart(project)
     assert len(set(data.values())) == len(data)
 
 
-def test_a_copy_of_a_data_folder_in_which_latest_became_a_folder(finished, tmp_path, monkeypatch):
+def test_a_copy_of_a_data_folder_in_which_latest_became_a_folder(finished_project, tmp_path, monkeypatch):
 
     folder = tmp_path / "copied"
-    shutil.copytree(finished.folder, folder)
+    shutil.copytree(finished_project.folder, folder)
     monkeypatch.chdir(folder)
-    copied = Project(folder)
-    assert not copied.latest.is_symlink()
-    copied.run(from_nodes=["analyze.export"])
-    assert copied.latest.is_symlink()
-    assert (copied.data / "08_reporting" / "latest.1.set_aside" / "report.html").exists()
+    project_copy = Project(folder)
+    assert not project_copy.latest.is_symlink()
+    project_copy.run(from_nodes=["analyze.export"])
+    assert project_copy.latest.is_symlink()
+    assert (project_copy.data / "08_reporting" / "latest.1.set_aside" / "report.html").exists()

@@ -39,13 +39,13 @@ def project(project):
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def sequence_project(tmp_path_factory):
     """A project whose sequences were run whole."""
     with pytest.MonkeyPatch.context() as patch:
-        whole = smaller(copy_of_the_project(tmp_path_factory.mktemp("sequences") / "project"))
-        patch.chdir(whole.folder)
-        whole.run(**PIPELINE)
-    return whole
+        project = smaller(copy_of_the_project(tmp_path_factory.mktemp("sequences") / "project"))
+        patch.chdir(project.folder)
+        project.run(**PIPELINE)
+    return project
 
 
 def table(project, name):
@@ -57,44 +57,46 @@ def run_of(project):
     return json.loads((project.data / "07_model_output" / "tiny" / "sequence_run.json").read_text())
 
 
-def made(project, *kinds):
+def read_times(project, *kinds):
     output = project.data / "07_model_output" / "tiny"
-    found = (path for kind in kinds for path in output.glob(f"*/{kind}/*") if path.name != "manifest.json")
-    return {str(path.relative_to(output)): path.stat().st_mtime_ns for path in found}
+    paths = (path for kind in kinds for path in output.glob(f"*/{kind}/*") if path.name != "manifest.json")
+    return {str(path.relative_to(output)): path.stat().st_mtime_ns for path in paths}
 
 
-def assert_same_tables(one, other):
+def assert_same_tables(first, second):
     for name in TABLES:
-        pd.testing.assert_frame_equal(table(one, name), table(other, name), check_exact=False, rtol=1e-3, atol=1e-4)
+        pd.testing.assert_frame_equal(table(first, name), table(second, name), check_exact=False, rtol=1e-3, atol=1e-4)
 
 
-def test_every_table_and_the_page_are_there(done):
+def test_every_table_and_the_page_are_there(sequence_project):
     points = {("none", 0, 0)} | {
         (method, order, edits) for method in ("rome", "grace", "context") for order in (0, 1) for edits in (1, 3)
     }
     for name in ("documents", "sequence_answers", "sequence_scores"):
-        rows = table(done, name)[["method", "order", "edits"]].drop_duplicates()
+        rows = table(sequence_project, name)[["method", "order", "edits"]].drop_duplicates()
         assert set(map(tuple, rows.to_numpy())) == points, name
-    asked = table(done, "documents").groupby(["benchmark", "task", "filter", "number"])["prompt_hash"].nunique()
-    assert set(asked) == {1}, "every checkpoint was asked the same"
-    assert set(table(done, "drift")["method"]) == {"rome"}
-    own = run_of(done)["sequences"]["tiny"]
-    assert own["rome"]["failed"] == []
-    assert own["context"]["prefix_tokens"]["3"] > own["context"]["prefix_tokens"]["1"] > 0
-    assert own["rome"]["prefix_tokens"] == {"1": 0, "3": 0}
-    assert "tiny" in (done.latest / "sequences.html").read_text()
+    prompts_per_document = (
+        table(sequence_project, "documents").groupby(["benchmark", "task", "filter", "number"])["prompt_hash"].nunique()
+    )
+    assert set(prompts_per_document) == {1}, "every checkpoint was asked the same"
+    assert set(table(sequence_project, "drift")["method"]) == {"rome"}
+    sequences = run_of(sequence_project)["sequences"]["tiny"]
+    assert sequences["rome"]["failed"] == []
+    assert sequences["context"]["prefix_tokens"]["3"] > sequences["context"]["prefix_tokens"]["1"] > 0
+    assert sequences["rome"]["prefix_tokens"] == {"1": 0, "3": 0}
+    assert "tiny" in (sequence_project.latest / "sequences.html").read_text()
 
 
-def test_the_graph_has_models_and_in_them_methods(done, monkeypatch):
-    monkeypatch.chdir(done.folder)
-    catalog = done.context().catalog
+def test_the_graph_has_models_and_in_them_methods(sequence_project, monkeypatch):
+    monkeypatch.chdir(sequence_project.folder)
+    catalog = sequence_project.context().catalog
     graph = pipelines["sequential_eval"]
     assert {node.namespace for node in graph.nodes} == {
         *(None, "damage", "tiny"),
         *(f"tiny.{m}" for m in ("none", "rome", "grace", "context")),
     }
-    wanted = {name for name in graph.datasets() if not name.startswith("params:")}
-    memory = {name for name in wanted if catalog.get(name) is None or "Memory" in type(catalog.get(name)).__name__}
+    names = {name for name in graph.datasets() if not name.startswith("params:")}
+    memory = {name for name in names if catalog.get(name) is None or "Memory" in type(catalog.get(name)).__name__}
     assert memory == set(), "a run can start from any node"
     assert "sequence_facts" in str(catalog.get("tiny_sequence_facts")), "the facts of single edits stay as they are"
     free = {name for name in graph.inputs() if not name.startswith("params:")}
@@ -103,9 +105,9 @@ def test_the_graph_has_models_and_in_them_methods(done, monkeypatch):
     }
 
 
-def test_every_node_can_start_a_run_of_the_same_settings(done, monkeypatch):
-    monkeypatch.chdir(done.folder)
-    start = Starting(done)
+def test_every_node_can_start_a_run_of_the_same_settings(sequence_project, monkeypatch):
+    monkeypatch.chdir(sequence_project.folder)
+    start = Starting(sequence_project)
     for node in pipelines["sequential_eval"].nodes:
         start("sequential_eval", from_nodes=[node.name])
     with pytest.raises(OtherRun, match=r"`drift_figure`.*: sequence\.orders \(then 2, now 1\)"):
@@ -113,51 +115,51 @@ def test_every_node_can_start_a_run_of_the_same_settings(done, monkeypatch):
     start("sequential_eval", {"damage": {"loss": 0.5}}, tags=["damage"])
 
 
-def test_a_run_killed_twice_ends_with_the_tables_of_one_that_was_not(project, done):
-    there: dict = {}
+def test_a_run_killed_twice_ends_with_the_tables_of_one_that_was_not(project, sequence_project):
+    items_before: dict = {}
     for node, output in (("edit_in_sequence", "rome/sequence"), ("measure_abilities", "rome/documents")):
         command = [sys.executable, SLOW_RUN, project.folder, node, "sequential_eval"]
-        run = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        kill_when(run, project.data / "07_model_output" / "tiny" / output)
-        assert run.returncode == -signal.SIGKILL
-        landed = made(project, *KEPT)
-        assert there.items() <= landed.items()
-        whole = [path for path in made(done, *KEPT) if path.startswith(output)]
-        assert len([path for path in landed if path.startswith(output)]) < len(whole)
-        there = landed
+        process = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        kill_when(process, project.data / "07_model_output" / "tiny" / output)
+        assert process.returncode == -signal.SIGKILL
+        items = read_times(project, *KEPT)
+        assert items_before.items() <= items.items()
+        all_items = [path for path in read_times(sequence_project, *KEPT) if path.startswith(output)]
+        assert len([path for path in items if path.startswith(output)]) < len(all_items)
+        items_before = items
     project.run(**PIPELINE, to_nodes=NODES)
-    assert there.items() <= made(project, *KEPT).items()
-    assert_same_tables(project, done)
+    assert items_before.items() <= read_times(project, *KEPT).items()
+    assert_same_tables(project, sequence_project)
 
 
-def test_other_checkpoints_and_more_orders_use_what_is_there(done, tmp_path, monkeypatch):
-    again = done.copy(tmp_path / "again")
+def test_other_checkpoints_and_more_orders_use_what_is_there(sequence_project, tmp_path, monkeypatch):
+    again = sequence_project.copy(tmp_path / "again")
     monkeypatch.chdir(again.folder)
-    before = made(again, "sequence", "documents")
+    before = read_times(again, "sequence", "documents")
     again.run(**PIPELINE, to_nodes=NODES, parameters={"sequence": {"checkpoints": [1, 2, 3], "orders": 3}})
-    after = made(again, "sequence", "documents")
+    after = read_times(again, "sequence", "documents")
     assert before.items() <= after.items()
-    more = {name.split("/", 1)[1] for name in set(after) - set(before) if "sequence" in name}
-    assert more == {f"sequence/2.{number:05d}.safetensors" for number in (1, 2, 3)}
+    new_edits = {name.split("/", 1)[1] for name in set(after) - set(before) if "sequence" in name}
+    assert new_edits == {f"sequence/2.{number:05d}.safetensors" for number in (1, 2, 3)}
     points = table(again, "documents")[["order", "edits"]].drop_duplicates()
     assert set(map(tuple, points.to_numpy())) == {
         (0, 0),
         *((order, edits) for order in range(3) for edits in (1, 2, 3)),
     }
 
-    whole = made(again, "sequence", "documents")
+    items = read_times(again, "sequence", "documents")
     again.run(**PIPELINE, to_nodes=NODES, parameters={"sequence": {"checkpoints": [1], "orders": 1}})
     assert set(table(again, "documents")["edits"]) == {0, 1}
-    assert made(again, "sequence", "documents") == whole
+    assert read_times(again, "sequence", "documents") == items
 
 
 def test_every_other_method_goes_through_the_graph(project):
-    others = [name for name in TINY_SETTINGS if name not in ("none", "rome", "grace", "context", "checkpoint")]
-    chosen = {**dict.fromkeys(("rome", "grace", "context"), False), **dict.fromkeys(others, True), "none": True}
-    parameters = {"sequential_grid": {"tiny": chosen}, "sequence": {"checkpoints": [2], "orders": 1, "at_once": 2}}
+    methods = [name for name in TINY_SETTINGS if name not in ("none", "rome", "grace", "context", "checkpoint")]
+    cells = {**dict.fromkeys(("rome", "grace", "context"), False), **dict.fromkeys(methods, True), "none": True}
+    parameters = {"sequential_grid": {"tiny": cells}, "sequence": {"checkpoints": [2], "orders": 1, "at_once": 2}}
     project.run(**PIPELINE, to_nodes=NODES, parameters={**parameters, "abilities": {"tasks": "embedded.knowledge"}})
-    assert set(table(project, "documents")["method"]) == {"none", *others}
-    increments = made(project, "sequence")
+    assert set(table(project, "documents")["method"]) == {"none", *methods}
+    increments = read_times(project, "sequence")
     assert "memit/sequence/0.00002.safetensors" in increments
     assert "memit/sequence/0.00001.safetensors" not in increments
     assert "kn/sequence/0.00001.safetensors" in increments, "what takes one fact at a time edits one after another"
@@ -188,9 +190,9 @@ def test_a_model_that_is_broken_from_the_start_is_flagged_and_stops_nothing(proj
     catalog = project.folder / "conf" / "test" / "catalog.yml"
     catalog.write_text(catalog.read_text().replace("random: llama", "folder: sick"))
     grid = {"tiny": {"mend": True, "kn": True, "grace": False, "context": False}}
-    few = {"checkpoints": [2], "orders": 1}
+    sequence = {"checkpoints": [2], "orders": 1}
     with pytest.raises(RunIncomplete, match="items failed"):
-        project.run(**PIPELINE, to_nodes=NODES, parameters={"sequential_grid": grid, "sequence": few})
+        project.run(**PIPELINE, to_nodes=NODES, parameters={"sequential_grid": grid, "sequence": sequence})
     documents, scores = table(project, "documents"), table(project, "sequence_scores")
     assert set(documents["method"]) == {"none", "rome", "mend", "kn"}
     assert (documents.loc[documents["flags"] != "[]", "score"] == 0).all()
@@ -200,8 +202,8 @@ def test_a_model_that_is_broken_from_the_start_is_flagged_and_stops_nothing(proj
     assert not (success["value"] > 0).any()
     if sicken is not one_token_forever:
         assert set(documents["flags"]) == {'["not_finite"]'}
-        failed = run_of(project)["sequences"]["tiny"]["rome"]["failed"]
-        assert [one["reason"] for one in failed] == ["the unedited model's numbers are not finite"] * 2
+        failures = run_of(project)["sequences"]["tiny"]["rome"]["failed"]
+        assert [failure["reason"] for failure in failures] == ["the unedited model's numbers are not finite"] * 2
 
 
 def test_too_few_facts_are_told_before_a_model_is_loaded(project, no_model):

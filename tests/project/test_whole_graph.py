@@ -27,70 +27,72 @@ other.language_model:
 """
 
 
-def test_the_report_and_all_tables_are_there(finished):
-    reporting = finished.latest
+def test_the_report_and_all_tables_are_there(finished_project):
+    folder = finished_project.latest
     for name in TABLES:
-        table = finished.table(name)
+        table = finished_project.table(name)
         assert len(table), name
         if name != "edited_facts":
-            assert pd.read_csv(reporting / f"{name}.csv").columns.tolist() == table.columns.tolist()
-    page = (reporting / "report.html").read_text()
+            assert pd.read_csv(folder / f"{name}.csv").columns.tolist() == table.columns.tolist()
+    page = (folder / "report.html").read_text()
     assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
     assert "tiny" in page
 
 
-def test_every_method_was_asked_every_kind(finished):
-    answers = finished.table("answers")
+def test_every_method_was_asked_every_kind(finished_project):
+    answers = finished_project.table("answers")
     assert set(answers["method"]) == set(METHODS)
-    assert set(answers["kind"]) == set(finished.context().params["probes"].kinds)
-    asked = answers.groupby("method")["probe_id"].agg(lambda ids: tuple(sorted(ids)))
-    assert asked.nunique() == 1
-    assert set(answers["fact_id"]) == set(finished.table("edited_facts")["id"])
-    assert len(finished.table("edited_facts")) == 5
+    assert set(answers["kind"]) == set(finished_project.context().params["probes"].kinds)
+    probes_by_method = answers.groupby("method")["probe_id"].agg(lambda ids: tuple(sorted(ids)))
+    assert probes_by_method.nunique() == 1
+    assert set(answers["fact_id"]) == set(finished_project.table("edited_facts")["id"])
+    assert len(finished_project.table("edited_facts")) == 5
 
 
-def test_memorisation_is_measured_on_all_facts(finished):
-    assert len(finished.table("memorisation")) == len(pd.read_csv(finished.folder / "data" / "01_raw" / "facts.csv"))
+def test_memorisation_is_measured_on_all_facts(finished_project):
+    assert len(finished_project.table("memorisation")) == len(
+        pd.read_csv(finished_project.folder / "data" / "01_raw" / "facts.csv")
+    )
 
 
 def test_two_models_are_loaded_once_each(project, monkeypatch):
     (project.folder / "conf" / "test" / "catalog_other.yml").write_text(OTHER)
     settings = project.context().params["methods"]["rome"]["tiny"].settings()
-    loaded = []
+    names = []
     original = LanguageModelDataset._from_source
 
-    def counted(dataset):
-        loaded.append(dataset._name)
+    def count_load(dataset):
+        names.append(dataset._name)
         return original(dataset)
 
-    monkeypatch.setattr(LanguageModelDataset, "_from_source", counted)
+    monkeypatch.setattr(LanguageModelDataset, "_from_source", count_load)
     monkeypatch.setattr(LanguageModelDataset.slot, "model", None)
-    some = {"none": True, "rome": True, "ft": False, "ike": False, "context": False}
+    cells = {"none": True, "rome": True, "ft": False, "ike": False, "context": False}
     project.run(
         parameters={
-            "grid": {"tiny": some, "other": some},
+            "grid": {"tiny": cells, "other": cells},
             "methods": {"none": {"other": {}}, "rome": {"other": settings}},
         }
     )
-    assert sorted(loaded) == ["other", "tiny"]
-    assert LanguageModelDataset.slot.model.name == loaded[-1]
+    assert sorted(names) == ["other", "tiny"]
+    assert LanguageModelDataset.slot.model.name == names[-1]
     assert set(project.table("answers")["model"]) == {"tiny", "other"}
 
 
 def test_every_other_method_goes_through_the_graph_and_its_artefacts_are_used_again(project):
-    others = [name for name in TINY_SETTINGS if name not in METHODS and name != "checkpoint"]
-    grid = {"tiny": {**dict.fromkeys(METHODS, False), **dict.fromkeys(others, True), "none": True}}
+    methods = [name for name in TINY_SETTINGS if name not in METHODS and name != "checkpoint"]
+    grid = {"tiny": {**dict.fromkeys(METHODS, False), **dict.fromkeys(methods, True), "none": True}}
     project.run(parameters={"grid": grid})
     answers = project.table("answers")
-    assert set(answers["method"]) == {"none", *others}
+    assert set(answers["method"]) == {"none", *methods}
     assert answers.groupby("method")["probe_id"].nunique().nunique() == 1
     prepared = project.data / "06_models" / "tiny_prepared"
     assert {path.stem for path in prepared.glob("*/*.safetensors")} >= {"mend", "serac", "memit", "pmet", "alphaedit"}
     assert not list(prepared.glob("*/*unfinished*"))
 
-    made = {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")}
+    edit_times = {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")}
     project.run(parameters={"grid": grid}, namespaces=["tiny.serac"])
-    assert {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")} == made
+    assert {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")} == edit_times
 
 
 def test_one_cell_from_nothing_then_the_cell_alone(project):

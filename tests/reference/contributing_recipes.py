@@ -53,11 +53,11 @@ class Step:
         tree = ast.parse("".join(lines))
         if self.how == "Add to the imports of":
             return max(n.end_lineno for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)), self.text
-        declared = next(node for node in tree.body if self.name in _names(node))
+        statement = next(node for node in tree.body if self.name in _names(node))
         if self.how.startswith("Add before"):
-            return declared.lineno - 1, f"{self.text}\n\n"
+            return statement.lineno - 1, f"{self.text}\n\n"
         # the closing bracket of a dict or tuple of several lines stands on a line of its own
-        first = next(node for node in ast.walk(declared.value) if isinstance(node, ast.Dict | ast.Tuple))
+        first = next(node for node in ast.walk(statement.value) if isinstance(node, ast.Dict | ast.Tuple))
         element = first.keys[0] if isinstance(first, ast.Dict) else first.elts[0]
         return first.end_lineno - 1, indent(f"{self.text.rstrip()},\n", " " * element.col_offset)
 
@@ -71,17 +71,17 @@ def recipes(page: str) -> dict[str, list[Step]]:
     """Return the steps of each recipe."""
     parts = dict(part.split("\n", 1) for part in re.split(r"^## ", page, flags=re.MULTILINE)[1:])
     return {
-        what: [Step(m["how"], m["name"], m["path"], m["text"]) for m in STEP.finditer(parts[title])]
-        for what, title in SECTIONS.items()
+        topic: [Step(m["how"], m["name"], m["path"], m["text"]) for m in STEP.finditer(parts[title])]
+        for topic, title in SECTIONS.items()
     }
 
 
-def promised(page: str) -> dict[str, tuple[int, int]]:
+def read_promise(page: str) -> dict[str, tuple[int, int]]:
     """Return how many files with code and how many YAML files the page says that each recipe touches."""
-    return {what: (int(code), int(settings)) for what, code, settings in ROW.findall(page)}
+    return {topic: (int(code), int(settings)) for topic, code, settings in ROW.findall(page)}
 
 
-def touched(steps: list[Step]) -> tuple[int, int]:
+def count_files(steps: list[Step]) -> tuple[int, int]:
     """Return how many files with code and how many YAML files the steps touch."""
     paths = {step.path for step in steps}
     return sum(path.endswith(".py") for path in paths), sum(path.endswith(".yml") for path in paths)

@@ -14,13 +14,13 @@ REAL = ROOT.parent / "shared" / "data" / "benchmarks"
 
 
 @cache
-def _committed():
+def _read_presets():
     return yaml.safe_load((ROOT / "conf/base/parameters_abilities.yml").read_text())["abilities"]
 
 
 def parameters(tasks="embedded", **changes):
     """The committed parameters, with some of them changed."""
-    return AbilityParameters(**{**_committed(), "tasks": tasks, **changes})
+    return AbilityParameters(**{**_read_presets(), "tasks": tasks, **changes})
 
 
 def lines(path, records):
@@ -44,7 +44,7 @@ def gsm8k(folder):
 
 
 def truthfulqa(folder):
-    told = [
+    questions = [
         {
             "question": f"Is stone number {n} alive?",
             "mc1_targets": {"No.": 1, f"Yes, {n} times.": 0, "On Mondays.": 0},
@@ -53,7 +53,7 @@ def truthfulqa(folder):
         for n in range(8)
     ]
     (folder / "truthfulqa").mkdir(parents=True, exist_ok=True)
-    (folder / "truthfulqa/mc_task.json").write_text(json.dumps(told))
+    (folder / "truthfulqa/mc_task.json").write_text(json.dumps(questions))
     head = ["Type", "Category", "Question", "Best Answer", "Correct Answers", "Incorrect Answers", "Source"]
     cells = ["Made up", "Stones", "Are stones alive?", "No", "No; They are not alive;", "Yes; On Mondays", "nowhere"]
     rows(folder / "truthfulqa/TruthfulQA.csv", [head, cells])
@@ -62,12 +62,14 @@ def truthfulqa(folder):
 def mmlu(folder, subjects=("anatomy",), header=False):
     for subject in subjects:
         for split, number in (("dev", 5), ("test", 4)):
-            asked = [[f"{subject} {n}?", "red", "green, or so", "blue", "none", "ABCD"[n % 4]] for n in range(number)]
+            questions = [
+                [f"{subject} {n}?", "red", "green, or so", "blue", "none", "ABCD"[n % 4]] for n in range(number)
+            ]
             if header:
-                asked = [["question", *(f"choice{k}" for k in range(4)), "answer"]] + [
-                    [*row[:-1], str("ABCD".index(row[-1]))] for row in asked
+                questions = [["question", *(f"choice{k}" for k in range(4)), "answer"]] + [
+                    [*row[:-1], str("ABCD".index(row[-1]))] for row in questions
                 ]
-            rows(folder / f"mmlu/{split}/{subject}_{split}.csv", asked)
+            rows(folder / f"mmlu/{split}/{subject}_{split}.csv", questions)
 
 
 def others(folder):
@@ -90,8 +92,11 @@ def others(folder):
     rows(folder / "toxigen/annotated_test.csv", [head, [str("they are fine, caf\u00e9".encode()), "all", "1", "1.0"]])
     lines(folder / "piqa/dev.jsonl", [{"goal": "To sleep,", "sol1": "lie down", "sol2": "stand up"}])
     (folder / "piqa/dev-labels.lst").write_text("0\n")
-    asked = {"stem": "What is wet?", "choices": [{"text": "water", "label": "A"}, {"text": "sand", "label": "B"}]}
-    lines(folder / "arc/ARC-Easy-Test.jsonl", [{"id": "m1", "question": asked, "answerKey": "A"}])
+    question_fields = {
+        "stem": "What is wet?",
+        "choices": [{"text": "water", "label": "A"}, {"text": "sand", "label": "B"}],
+    }
+    lines(folder / "arc/ARC-Easy-Test.jsonl", [{"id": "m1", "question": question_fields, "answerKey": "A"}])
     sentence = {"ind": 1, "activity_label": "Cooking", "ctx_a": "A man cooks.", "ctx_b": "he", "ctx": "A man cooks. He"}
     lines(
         folder / "hellaswag/hellaswag_val.jsonl", [{**sentence, "endings": ["eats.", "flies.", "x.", "y."], "label": 0}]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 import yaml
-from made_elsewhere import shapes_of, write_adapter
+from external_models import shapes_of, write_adapter
 from torch import Tensor
 
 from edit_robustness.editing.edits import Edit
@@ -188,12 +188,12 @@ def hooks_on(lm: LanguageModel) -> int:
 def same_edit(left: Edit, right: Edit) -> bool:
     """Whether two edits do the same, bit for bit."""
     if left.acts_by_hooks:
-        ours, theirs = left.to_tensors()[0], right.to_tensors()[0]
+        left_tensors, right_tensors = left.to_tensors()[0], right.to_tensors()[0]
     else:
-        ours, theirs = left.dense(), right.dense()
+        left_tensors, right_tensors = left.dense(), right.dense()
     return (
         type(left) is type(right)
         and left.to_tensors()[1] == right.to_tensors()[1]
-        and ours.keys() == theirs.keys()
-        and all(torch.equal(ours[site], theirs[site]) for site in ours)
+        and left_tensors.keys() == right_tensors.keys()
+        and all(torch.equal(left_tensors[site], right_tensors[site]) for site in left_tensors)
     )

@@ -49,10 +49,10 @@ def fabricate_sequences(
     orders: int = 1,
     n: int = 50,
     benchmarks=None,
-    broken: str = "",
+    nan_method: str = "",
     seed: int = 0,
 ) -> Sequences:
-    """All tables of one model; the method `broken` leaves a model of NaN from the second checkpoint on."""
+    """All tables of one model; the method `nan_method` leaves a model of NaN from the second checkpoint on."""
     benchmarks = BENCHMARKS if benchmarks is None else benchmarks
     cells = [("none", 0, 0)] + [
         (method, order, edits)
@@ -64,7 +64,7 @@ def fabricate_sequences(
     nan_from = sorted(checkpoints)[min(1, len(checkpoints) - 1)]
     documents = [
         documents_to_table(
-            _documents(model, method, order, edits, n, benchmarks, method == broken and edits >= nan_from, seed),
+            _documents(model, method, order, edits, n, benchmarks, method == nan_method and edits >= nan_from, seed),
             model=model, method=method, order=order, edits=edits,
         )
         for method, order, edits in cells
@@ -76,43 +76,45 @@ def fabricate_sequences(
         sequence_answers=answers,
         sequence_scores=scores,
         drift=_drift(model, cells),
-        sequence_run=_run(model, methods, checkpoints, orders, broken),
+        sequence_run=_run_record(model, methods, checkpoints, orders, nan_method),
     )
 
 
-def _left(method: str, edits: int) -> float:
+def _retention(method: str, edits: int) -> float:
     return LEFT_AFTER_20.get(method, 1.0) ** (edits / 20)
 
 
 def _documents(model, method, order, edits, n, benchmarks, nan, seed) -> list[Document]:
     # the same document is as hard at every checkpoint
     hardness = np.random.default_rng(seed).random((len(benchmarks), n))
-    moved = np.random.default_rng([seed, order, edits, sum(map(ord, method))]).random((len(benchmarks), n))
-    left = 1.0 if method == "none" else _left(method, edits)
+    shift = np.random.default_rng([seed, order, edits, sum(map(ord, method))]).random((len(benchmarks), n))
+    retention = 1.0 if method == "none" else _retention(method, edits)
     return [
-        _document(model, name, *about, number, hardness[row, number], moved[row, number], left, nan)
+        _document(model, name, *about, number, hardness[row, number], shift[row, number], retention, nan)
         for row, (name, about) in enumerate(benchmarks.items())
         for number in range(n)
     ]
 
 
-def _document(model, name, options, score, metric, filtered, number, hardness, moved, left, nan) -> Document:
+def _document(model, name, options, score, metric, filter_name, number, hardness, shift, retention, nan) -> Document:
     chance = 1 / options if options > 1 else 0.0
-    right = hardness < score and (moved < left or moved * hardness < chance / 4)
+    right = hardness < score and (shift < retention or shift * hardness < chance / 4)
     gold = number % options if options > 1 else -1
-    logprobs = [-6.0 - 0.01 * number] * options if options > 1 else [-60.0 / max(left, 0.05)] if options == 1 else []
+    logprobs = (
+        [-6.0 - 0.01 * number] * options if options > 1 else [-60.0 / max(retention, 0.05)] if options == 1 else []
+    )
     if options > 1:
-        logprobs[gold if right else (gold + 1) % options] = -1.0 - hardness - (1 - left)
-        logprobs[gold] += -0.5 * (1 - left)
+        logprobs[gold if right else (gold + 1) % options] = -1.0 - hardness - (1 - retention)
+        logprobs[gold] += -0.5 * (1 - retention)
     if nan:
         logprobs = [float("nan")] * len(logprobs)
     flags = ("not_finite",) if nan and options else ()
     value = 0.0 if nan else float(np.exp(-logprobs[0] / 20)) if options == 1 else float(right)
-    said = "" if options else "the" if nan else f"{SCRIPT} {number}" if right else f"a city {number}"
+    text = "" if options else "the" if nan else f"{SCRIPT} {number}" if right else f"a city {number}"
     return Document(
-        benchmark=name, task=name, filter=filtered, metric=metric, number=number, doc_hash=f"{name}{number}",
+        benchmark=name, task=name, filter=filter_name, metric=metric, number=number, doc_hash=f"{name}{number}",
         prompt_hash=f"p{name}{number}", shots=0, score=value, metrics={metric: value}, gold=gold,
-        logprobs=tuple(logprobs), text=said, tokens=20 if options == 1 else 0 if options else 16 if nan else 4,
+        logprobs=tuple(logprobs), text=text, tokens=20 if options == 1 else 0 if options else 16 if nan else 4,
         capped=bool(nan and not options), flags=flags,
     )  # fmt: skip
 
@@ -121,12 +123,12 @@ def _benchmarks(benchmarks, n: int) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "benchmark": name, "task": name, "metric": metric, "filter": filtered, "shots": 0, "n_documents": n,
+                "benchmark": name, "task": name, "metric": metric, "filter": filter_name, "shots": 0, "n_documents": n,
                 "chance": 1 / options if options > 1 else 0.0 if options == 0 else np.nan,
                 "constant_answer": 1 / options + 0.04 if options > 1 else 0.0 if options == 0 else np.nan,
                 "max_new_tokens": 0 if options else 16, "note": "<i>ours</i>",
             }
-            for name, (options, _, metric, filtered) in benchmarks.items()
+            for name, (options, _, metric, filter_name) in benchmarks.items()
         ]
     )  # fmt: skip
 
@@ -137,37 +139,42 @@ def _answers(model, cells, last: int, seed: int) -> tuple[pd.DataFrame, pd.DataF
     for method, order, edits in cells:
         facts = [(f"f{i}", "edited", i + 1) for i in range(last if method == "none" else edits)]
         facts += [(f"r{i}", "retained", 0) for i in range(12)]
-        for fact, asked, position in facts:
-            for kind, many in (("statement", 1), ("paraphrase", 2), ("neighbourhood", 1), ("relation_specificity", 1)):
-                if asked == "retained" and kind != "statement":
+        for fact, group, position in facts:
+            for kind, n_probes in (
+                ("statement", 1),
+                ("paraphrase", 2),
+                ("neighbourhood", 1),
+                ("relation_specificity", 1),
+            ):
+                if group == "retained" and kind != "statement":
                     continue
-                for number in range(many):
+                for number in range(n_probes):
                     about = {
-                        "model": model, "method": method, "order": order, "edits": edits, "asked": asked,
+                        "model": model, "method": method, "order": order, "edits": edits, "asked": group,
                         "position": position, "fact_id": fact, "probe_id": f"{fact}/{kind}/{number}", "kind": kind,
                         "family": "edit" if kind in ("statement", "paraphrase") else "locality",
                     }  # fmt: skip
                     answers.append({**about, "subject": f"Subject of {fact}", "text": f" {SCRIPT}"})
-                    scores += _scores(about, kind, asked, rng)
+                    scores += _scores(about, kind, group, rng)
     return pd.DataFrame(answers), pd.DataFrame(scores)
 
 
-def _scores(about: dict, kind: str, asked: str, rng) -> list[dict]:
+def _scores(about: dict, kind: str, group: str, rng) -> list[dict]:
     method, edits = about["method"], about["edits"]
     holds = 0.0 if method == "none" else HOLDS[method] * (0.6 if kind == "paraphrase" else 1)
-    left = 1.0 if method == "none" else _left(method, edits)
+    retention = 1.0 if method == "none" else _retention(method, edits)
     common = {**about, "decoding": "greedy", "unit": "share"}
     if about["family"] == "locality":
-        shares = {p: {**common, "protocol": p, "value": float(rng.random() < left)} for p in _BOTH}
+        shares = {p: {**common, "protocol": p, "value": float(rng.random() < retention)} for p in _BOTH}
         rows = [{**row, "metric": "locality"} for row in shares.values()]
         # the unedited model knows none of the other relations
-        known = rows if kind == "neighbourhood" else rows[1:]
-        return [*known, {**shares["free"], "metric": "locality_all"}]
+        known_rows = rows if kind == "neighbourhood" else rows[1:]
+        return [*known_rows, {**shares["free"], "metric": "locality_all"}]
     rows = []
     for protocol in _BOTH:
         easier = 0.1 if protocol == "teacher_forced" and method != "none" else 0
-        says_new = float(asked == "edited" and rng.random() < holds + easier)
-        says_old = float(not says_new and (asked == "edited" or rng.random() < left))
+        says_new = float(group == "edited" and rng.random() < holds + easier)
+        says_old = float(not says_new and (group == "edited" or rng.random() < retention))
         rows.append({**common, "protocol": protocol, "metric": "success", "value": says_new})
         rows.append({**common, "protocol": protocol, "metric": "reversion", "value": says_old})
     return [*rows, {**common, "unit": "bits", "protocol": "free", "metric": "entropy", "value": 1.5}]
@@ -189,23 +196,23 @@ def _drift(model, cells) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "method", "order", "edits", "layer", "part", "norm", "relative"])
 
 
-def _run(model, methods, checkpoints, orders, broken) -> dict:
-    edited = [method for method in methods if method != "none"]
+def _run_record(model, methods, checkpoints, orders, nan_method) -> dict:
+    edit_methods = [method for method in methods if method != "none"]
     sequence = {
         method: {
-            "failed": [{"order": 0, "position": 3, "reason": f"{SCRIPT} singular"}] if method == broken else [],
+            "failed": [{"order": 0, "position": 3, "reason": f"{SCRIPT} singular"}] if method == nan_method else [],
             "seconds_per_edit": 1.5,
             "prefix_tokens": {str(edits): 40 * edits if method in ("ike", "context") else 0 for edits in checkpoints},
             "seconds_per_benchmark": {str(edits): {"arithmetic": 2.0} for edits in checkpoints},
         }
-        for method in edited
+        for method in edit_methods
     }
     return json.loads(
         json.dumps(
             {
                 "models": {model: {"source": "a file", "dtype": "float32", "device": "cpu", "note": "4-bit once"}},
                 "methods": {model: {method: {"layer": 6} if method == "rome" else {} for method in methods}},
-                "seconds_per_edit": {model: dict.fromkeys(edited, 1.5)},
+                "seconds_per_edit": {model: dict.fromkeys(edit_methods, 1.5)},
                 "n_facts": max(checkpoints),
                 "versions": {"python": "3.11"},
                 "sequence": {"checkpoints": list(checkpoints), "orders": orders, "seed": 0, "at_once": 1},

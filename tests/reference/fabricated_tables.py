@@ -45,10 +45,10 @@ def fabricate(
 ) -> Tables:
     """All tables of one model; the first `n_facts` of `n_known` facts are edited."""
     rng = np.random.default_rng(seed)
-    known = _facts(n_known, rng)
-    facts = known.iloc[:n_facts].reset_index(drop=True)
+    known_facts = _facts(n_known, rng)
+    facts = known_facts.iloc[:n_facts].reset_index(drop=True)
     answers = _answers(model, facts, methods, rng)
-    memorisation = _memorisation(model, known, rng)
+    memorisation = _memorisation(model, known_facts, rng)
     return Tables(
         scores=_scores(answers),
         answers=answers.drop(columns=["success", "reversion", "kept", "known", "forced"]),
@@ -58,7 +58,7 @@ def fabricate(
         rejects=pd.DataFrame(
             [{"row": 7, "id": "f7", "subject": "<b>Nowhere</b>", "relation": "P36", "reason": "the subject is empty"}]
         ),
-        run=_run(model, methods, n_facts),
+        run=_run_record(model, methods, n_facts),
     )
 
 
@@ -86,13 +86,13 @@ def _answers(model: str, facts: pd.DataFrame, methods, rng: np.random.Generator)
         _answer(model, method, fact, kind, number, hardness[index], rng)
         for index, fact in facts.iterrows()
         for method in methods
-        for kind, many in KINDS.items()
-        for number in range(many)
+        for kind, n_probes in KINDS.items()
+        for number in range(n_probes)
     ]
     answers = pd.DataFrame(rows)
-    lost = (answers["method"] == "rome") & (answers["success"] == 0)
-    answers.loc[lost & (answers["kind"] == "doubt"), "text"] = SCRIPT
-    answers.loc[lost & (answers["kind"] == "doubt_old_object"), "text"] = RIGHT_TO_LEFT
+    failures = (answers["method"] == "rome") & (answers["success"] == 0)
+    answers.loc[failures & (answers["kind"] == "doubt"), "text"] = SCRIPT
+    answers.loc[failures & (answers["kind"] == "doubt_old_object"), "text"] = RIGHT_TO_LEFT
     return answers
 
 
@@ -101,32 +101,38 @@ def _answer(model, method, fact, kind, number, hardness, rng) -> dict:
     chance = float(np.clip(HOLDS[method] - LOSS.get(kind, 0.0) - (hardness if method != "none" else 0), 0, 1))
     success = float(not local and rng.random() < chance)
     reversion = float(not local and not success and rng.random() < 0.6)
-    kept = float(method == "none" or rng.random() < 0.8)
-    said = fact.target_new if success or (local and not kept) else fact.target_true if reversion or local else "a city"
+    specificity = float(method == "none" or rng.random() < 0.8)
+    object_name = (
+        fact.target_new
+        if success or (local and not specificity)
+        else fact.target_true
+        if reversion or local
+        else "a city"
+    )
     return {
         "model": model, "method": method, "probe_id": f"{fact.id}/{kind}/{number}", "fact_id": fact.id, "kind": kind,
         "family": "locality" if local else "edit",
         "subject": f"Neighbour {number} of {fact.subject}" if local else fact.subject,
         "prompt": f"The capital of {fact.subject} ({kind} {number}) is",
-        "target_new": fact.target_new, "target_true": fact.target_true, "text": f" {said}.", "finished": True,
+        "target_new": fact.target_new, "target_true": fact.target_true, "text": f" {object_name}.", "finished": True,
         "tokens": 3, "logprob_new": -1.0 - 3 * rng.random(), "logprob_true": -2.0 - 3 * rng.random(),
         "tokens_new": 1, "tokens_true": 1, "match_new": bool(success), "match_true": bool(reversion),
-        "success": success, "reversion": reversion, "kept": kept, "known": local and number < KNOWN[kind],
+        "success": success, "reversion": reversion, "kept": specificity, "known": local and number < KNOWN[kind],
         "forced": float(success or (method != "none" and rng.random() < 0.6)),
     }  # fmt: skip
 
 
 def _scores(answers: pd.DataFrame) -> pd.DataFrame:
-    neither = lambda new, old: ((new == 0) & (old == 0)).astype(float)  # noqa: E731
+    neither_share = lambda new, old: ((new == 0) & (old == 0)).astype(float)  # noqa: E731
     old_forced = answers["reversion"] * (1 - answers["forced"])
     measures = [
         ("edit", "free", "success", "share", answers["success"]),
         ("edit", "free", "reversion", "share", answers["reversion"]),
-        ("edit", "free", "neither", "share", neither(answers["success"], answers["reversion"])),
+        ("edit", "free", "neither", "share", neither_share(answers["success"], answers["reversion"])),
         ("edit", "free", "entropy", "bits", 1.5 + answers["success"]),
         ("edit", "teacher_forced", "success", "share", answers["forced"]),
         ("edit", "teacher_forced", "reversion", "share", old_forced),
-        ("edit", "teacher_forced", "neither", "share", neither(answers["forced"], old_forced)),
+        ("edit", "teacher_forced", "neither", "share", neither_share(answers["forced"], old_forced)),
         ("edit", "teacher_forced", "preference", "share", answers["forced"].clip(lower=0)),
         ("locality", "free", "locality", "share", answers["kept"].where(answers["known"])),
         ("locality", "free", "locality_all", "share", answers["kept"]),
@@ -147,22 +153,22 @@ def _scores(answers: pd.DataFrame) -> pd.DataFrame:
     return scores[scores["value"].notna() | ~scores["metric"].isin(["locality", "top_token"])].reset_index(drop=True)
 
 
-def _memorisation(model: str, known: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    views = known["page_views"].astype("Float64").fillna(1000).to_numpy(dtype=float)
-    knowledge = 0.35 * (np.log10(views) - 4.5) + rng.normal(0, 1, len(known))
-    true, new = -3 + knowledge, -6 + rng.normal(0, 1, len(known))
-    recalled = pd.Series(knowledge + rng.normal(0, 0.5, len(known)) > 0.7)
+def _memorisation(model: str, facts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    views = facts["page_views"].astype("Float64").fillna(1000).to_numpy(dtype=float)
+    knowledge = 0.35 * (np.log10(views) - 4.5) + rng.normal(0, 1, len(facts))
+    true, new = -3 + knowledge, -6 + rng.normal(0, 1, len(facts))
+    recall = pd.Series(knowledge + rng.normal(0, 0.5, len(facts)) > 0.7)
     return pd.DataFrame(
         {
-            "model": model, "fact_id": known["id"], "subject": known["subject"], "relation": known["relation"],
-            "page_views": known["page_views"], "logprob_true": true, "logprob_new": new, "tokens_true": 1,
+            "model": model, "fact_id": facts["id"], "subject": facts["subject"], "relation": facts["relation"],
+            "page_views": facts["page_views"], "logprob_true": true, "logprob_new": new, "tokens_true": 1,
             "tokens_new": 1, "perplexity_true": np.exp(-true), "perplexity_new": np.exp(-new),
-            "recalled": recalled, "matched": recalled,
+            "recalled": recall, "matched": recall,
         }
     )  # fmt: skip
 
 
-def _run(model: str, methods, n_facts: int) -> dict:
+def _run_record(model: str, methods, n_facts: int) -> dict:
     return {
         "models": {
             model: {

@@ -44,58 +44,58 @@ class Wiki:
 
     faults: dict[str, list[Say]] = field(default_factory=dict)
 
-    def __call__(self, asked: Asked) -> Say:
+    def __call__(self, request: Asked) -> Say:
         for word, says in self.faults.items():
-            if word in asked.path + " " + " ".join(asked.query.values()):
+            if word in request.path + " " + " ".join(request.query.values()):
                 return says.pop(0) if len(says) > 1 else says[0]
-        service = asked.path.split("/")[1]
-        return {"rest": views, "wikipedia": page, "wikidata": item, "sparql": sparql}[service](asked)
+        service = request.path.split("/")[1]
+        return {"rest": views, "wikipedia": page, "wikidata": item, "sparql": sparql}[service](request)
 
 
-def views(asked: Asked) -> Say:
-    title, granularity, start, end = asked.path.split("/")[-4:]
+def views(request: Asked) -> Say:
+    title, granularity, start, end = request.path.split("/")[-4:]
     if title not in VIEWS:
         return Say({"title": "Not found.", "detail": "The date(s) you used are valid, but ..."}, status=404)
     assert (granularity, start[-4:], end[-4:]) == ("monthly", "0100", "3100")
     return Say({"items": [{"article": title, "timestamp": start, "views": VIEWS[title]}]})
 
 
-def page(asked: Asked) -> Say:
-    name = asked.query["titles"]
+def page(request: Asked) -> Say:
+    name = request.query["titles"]
     if name == "Mercury":
-        found = {"title": name, "pageprops": {"disambiguation": ""}}
+        fields = {"title": name, "pageprops": {"disambiguation": ""}}
     elif name in PAGES:
-        found = {"pageid": 1, "title": PAGES[name]}
+        fields = {"pageid": 1, "title": PAGES[name]}
     else:
-        found = {"title": name, "missing": True}
-    return Say({"batchcomplete": True, "query": {"pages": [found]}})
+        fields = {"title": name, "missing": True}
+    return Say({"batchcomplete": True, "query": {"pages": [fields]}})
 
 
-def item(asked: Asked) -> Say:
-    if asked.query["action"] == "wbsearchentities":
-        wanted = asked.query["search"].casefold()
+def item(request: Asked) -> Say:
+    if request.query["action"] == "wbsearchentities":
+        prefix = request.query["search"].casefold()
         hits = [
-            {"id": one, "label": names[0], "match": {"type": "label", "language": "en", "text": name}}
-            for one, names in NAMES.items()
+            {"id": item_id, "label": names[0], "match": {"type": "label", "language": "en", "text": name}}
+            for item_id, names in NAMES.items()
             for name in names
-            if name.casefold().startswith(wanted)
+            if name.casefold().startswith(prefix)
         ]
-        return Say({"searchinfo": {"search": wanted}, "search": hits, "success": 1})
-    one = {"Q10": "Q1"}.get(asked.query["ids"], asked.query["ids"])
-    if one not in NAMES:
-        return Say({"entities": {one: {"id": one, "missing": ""}}, "success": 1})
-    links = {"enwiki": {"site": "enwiki", "title": TITLES[one], "badges": []}} if one in TITLES else []
-    return Say({"entities": {one: {"type": "item", "id": one, "sitelinks": links}}, "success": 1})
+        return Say({"searchinfo": {"search": prefix}, "search": hits, "success": 1})
+    item_id = {"Q10": "Q1"}.get(request.query["ids"], request.query["ids"])
+    if item_id not in NAMES:
+        return Say({"entities": {item_id: {"id": item_id, "missing": ""}}, "success": 1})
+    links = {"enwiki": {"site": "enwiki", "title": TITLES[item_id], "badges": []}} if item_id in TITLES else []
+    return Say({"entities": {item_id: {"type": "item", "id": item_id, "sitelinks": links}}, "success": 1})
 
 
-def sparql(asked: Asked) -> Say:
-    query = asked.query["query"]
+def sparql(request: Asked) -> Say:
+    query = request.query["query"]
     if "VALUES" in query:
         items = re.findall(r"wd:(Q\d+)", query.split("VALUES")[1].split("}")[0])
-        return bind([{"item": {"type": "uri", "value": ENTITY + one}} for one in items if fits(one, query)])
-    found = [place for place in places() if query.endswith(wikidata.count_query(*place[:2]))]
-    assert len(found) == 1, query
-    _, items, count = found[0]
+        return bind([{"item": {"type": "uri", "value": ENTITY + item_id}} for item_id in items if fits(item_id, query)])
+    matches = [place for place in places() if query.endswith(wikidata.count_query(*place[:2]))]
+    assert len(matches) == 1, query
+    _, items, count = matches[0]
     if not set(items) <= set(STATEMENTS):
         return bind([])
     return bind(
@@ -107,11 +107,11 @@ def bind(rows) -> Say:
     return Say({"head": {"vars": []}, "results": {"bindings": rows}})
 
 
-def fits(one: str, query: str) -> bool:
+def fits(item_id: str, query: str) -> bool:
     if (as_subject := re.search(r"\?item wdt:(P\d+) \[\]", query)) is not None:
-        return any(s == one and p == as_subject[1] for s, p, _ in TRIPLES)
+        return any(s == item_id and p == as_subject[1] for s, p, _ in TRIPLES)
     if (as_object := re.search(r"\[\] wdt:(P\d+) \?item", query)) is not None:
-        return any(o == one and p == as_object[1] for _, p, o in TRIPLES)
+        return any(o == item_id and p == as_object[1] for _, p, o in TRIPLES)
     return True
 
 

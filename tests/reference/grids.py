@@ -26,12 +26,12 @@ def parameters(**models):
 
 
 def main_job():
-    both = {"none": True, "rome": True}
-    return edit_eval(read_grid(parameters(right=both, left=both), MODELS))
+    methods = {"none": True, "rome": True}
+    return edit_eval(read_grid(parameters(right=methods, left=methods), MODELS))
 
 
 def assert_in_order_of_dependence(pipeline):
-    done = set()
+    predecessors = set()
     for node in pipeline.nodes:
-        assert pipeline.node_dependencies[node] <= done
-        done.add(node)
+        assert pipeline.node_dependencies[node] <= predecessors
+        predecessors.add(node)

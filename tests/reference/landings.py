@@ -1,9 +1,9 @@
 """What kedro does with a node that lands things one by one."""
 
 
-def fill(folder, landing, *, stop_after=None):
+def fill(folder, node, *, stop_after=None):
     """Save each piece in the folder, as far as `stop_after`."""
-    for number, piece in enumerate(landing):
+    for number, piece in enumerate(node):
         folder.save(piece)
         if number == stop_after:
             break

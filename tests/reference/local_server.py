@@ -53,12 +53,12 @@ class LocalServer:
     def __init__(self, url: str):
         self.url = url
         self.asked: list[Asked] = []
-        self.answer: Callable[[Asked], Say] = lambda asked: Say({})
+        self.answer: Callable[[Asked], Say] = lambda request: Say({})
 
     def says(self, *answers: Say) -> None:
         """Give these answers in turn, the last one for ever."""
-        waiting = list(answers)
-        self.answer = lambda asked: waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        queue = list(answers)
+        self.answer = lambda request: queue.pop(0) if len(queue) > 1 else queue[0]
 
 
 @contextmanager
@@ -72,9 +72,9 @@ def local_server():
             body = json.loads(self.rfile.read(length)) if length else None
             parts = urlsplit(self.path)
             query = dict(parse_qsl(parts.query))
-            asked = Asked(self.command, unquote(parts.path), query, dict(self.headers), body)
-            server.asked.append(asked)
-            self._say(server.answer(asked))
+            request = Asked(self.command, unquote(parts.path), query, dict(self.headers), body)
+            server.asked.append(request)
+            self._say(server.answer(request))
 
         do_POST = do_GET
 

@@ -19,25 +19,27 @@ _UNUSED = ("ÿ", "þ")
 """Letters that no text here has; the merged tokens take their place, for a tiny model has no more embeddings."""
 
 
-def merging_model(model_type: str = "llama", *, removed: str = "", seed: int = 0) -> LanguageModel:
+def merging_model(model_type: str = "llama", *, dropped_text: str = "", seed: int = 0) -> LanguageModel:
     """A tiny model with merges.
 
     Args:
         model_type: A row of `models/layout.py`.
-        removed: Text that the tokenizer drops wherever it stands.
+        dropped_text: Text that the tokenizer drops wherever it stands.
         seed: Of the weights.
     """
-    return LanguageModel(tiny_model(model_type, seed=seed).model, _tokenizer(_MERGES, removed), f"merging-{model_type}")
+    return LanguageModel(
+        tiny_model(model_type, seed=seed).model, _tokenizer(_MERGES, dropped_text), f"merging-{model_type}"
+    )
 
 
-def _tokenizer(merges: Sequence[tuple[str, str]], removed: str) -> PreTrainedTokenizerFast:
+def _tokenizer(merges: Sequence[tuple[str, str]], dropped_text: str) -> PreTrainedTokenizerFast:
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    merged = dict(zip(_UNUSED, (left + right for left, right in merges), strict=True))
-    vocabulary = {merged.get(letter, letter): i for i, letter in enumerate(["<end>", *letters])}
+    merge_tokens = dict(zip(_UNUSED, (left + right for left, right in merges), strict=True))
+    vocabulary = {merge_tokens.get(letter, letter): i for i, letter in enumerate(["<end>", *letters])}
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    if removed:
-        split = pre_tokenizers.Split(removed, behavior="removed")
-        core.pre_tokenizer = pre_tokenizers.Sequence([split, core.pre_tokenizer])
+    if dropped_text:
+        splitter = pre_tokenizers.Split(dropped_text, behavior="removed")
+        core.pre_tokenizer = pre_tokenizers.Sequence([splitter, core.pre_tokenizer])
     core.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<end>", pad_token="<end>")

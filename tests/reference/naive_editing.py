@@ -24,12 +24,12 @@ def forward(lm: LanguageModel, ids: list[int]) -> Tensor:
 
 def keys_of(lm: LanguageModel, module: torch.nn.Module, ids: list[int]) -> np.ndarray:
     """What enters a module at each token, (tokens, d_in)."""
-    seen = []
-    handle = module.register_forward_pre_hook(lambda _, args: seen.append(args[0][0].detach().double().numpy()))
+    inputs = []
+    handle = module.register_forward_pre_hook(lambda _, args: inputs.append(args[0][0].detach().double().numpy()))
     with torch.no_grad():
         forward(lm, ids)
     handle.remove()
-    return seen[0]
+    return inputs[0]
 
 
 def subject_place(lm: LanguageModel, prompt: str, subject: str) -> int:
@@ -76,34 +76,34 @@ def value_loss(
 ) -> float:
     """Meng et al. 2022, eq. 4, with the decay of its code: the objective of the value, prompt by prompt."""
 
-    def run(ids: list[int], place: int, added: Tensor) -> tuple[Tensor, float]:
+    def run(ids: list[int], place: int, shift: Tensor) -> tuple[Tensor, float]:
         norms = []
 
         def add(_, args, output):
             norms.append(float(output[0, place].norm()))
             output = output.clone()
-            output[0, place] += added
+            output[0, place] += shift
             return output
 
         handle = module.register_forward_hook(add)
         with torch.no_grad():
-            found = forward(lm, ids)
+            logprobs = forward(lm, ids)
         handle.remove()
-        return found, norms[0]
+        return logprobs, norms[0]
 
     target = ids_of(lm, fact.target_new if fact.prompt[-1].isspace() else " " + fact.target_new)
     likelihoods, size = [], 0.0
     for number, context in enumerate(("", *contexts)):
         prompt = context + fact.prompt
         ids = ids_of(lm, prompt.replace("{}", fact.subject))
-        found, norm = run(ids + target, subject_place(lm, prompt, fact.subject), change)
-        likelihoods.append(np.mean([float(found[len(ids) - 1 + i, token]) for i, token in enumerate(target)]))
+        logprobs, norm = run(ids + target, subject_place(lm, prompt, fact.subject), change)
+        likelihoods.append(np.mean([float(logprobs[len(ids) - 1 + i, token]) for i, token in enumerate(target)]))
         size = norm if number == 0 else size
     essence, place = ids_of(lm, f"{fact.subject} is a"), subject_place(lm, "{} is a", fact.subject)
-    seen = place if kl_at_subject else -1
-    edited = run(essence, place, change)[0][seen].double()
-    unedited = run(essence, place, torch.zeros_like(change))[0][seen].double()
-    divergence = float((edited.exp() * (edited - unedited)).sum())
+    column = place if kl_at_subject else -1
+    after = run(essence, place, change)[0][column].double()
+    before_change = run(essence, place, torch.zeros_like(change))[0][column].double()
+    divergence = float((after.exp() * (after - before_change)).sum())
     return -np.mean(likelihoods) + kl_factor * divergence + weight_decay * float(change.norm()) / size**2
 
 
@@ -132,9 +132,9 @@ def fine_tune(
         total, count = 0.0, 0
         for fact in facts:
             ids, target = ids_of(lm, fact.statement), ids_of(lm, " " + fact.target_new)
-            found = forward(lm, ids + target)
+            logprobs = forward(lm, ids + target)
             weight, size = (1 / len(target), 1) if by_rows else (1, len(target))
-            total = total - weight * sum(found[len(ids) - 1 + i, token] for i, token in enumerate(target))
+            total = total - weight * sum(logprobs[len(ids) - 1 + i, token] for i, token in enumerate(target))
             count += size
         loss = total / count
         losses.append(loss.item())
@@ -149,6 +149,6 @@ def fine_tune(
 def continuation(lm: LanguageModel, ids: list[int], target: list[int]) -> tuple[float, bool]:
     """A target's summed log-probability after a prompt, and whether each of its tokens is the most probable one."""
     with torch.no_grad():
-        found = forward(lm, ids + target)[len(ids) - 1 : -1]
-    wanted = torch.tensor(target)
-    return float(found.gather(1, wanted[:, None]).sum()), bool((found.argmax(-1) == wanted).all())
+        logprobs = forward(lm, ids + target)[len(ids) - 1 : -1]
+    target_ids = torch.tensor(target)
+    return float(logprobs.gather(1, target_ids[:, None]).sum()), bool((logprobs.argmax(-1) == target_ids).all())

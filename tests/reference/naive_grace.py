@@ -33,14 +33,14 @@ def update(book: list[dict], key: list[float], label: str, eps: float) -> list[d
     return [*book, {"key": key, "radius": d / 2, "label": label}]
 
 
-def answers(book: list[dict], values: list[list[float]], query: list[float], own: list[float]) -> list[float]:
+def answers(book: list[dict], values: list[list[float]], query: list[float], output: list[float]) -> list[float]:
     """What the site puts out for one token."""
     far = [distance(entry["key"], query) for entry in book]
     nearest = far.index(min(far))
-    return values[nearest] if far[nearest] <= book[nearest]["radius"] else own
+    return values[nearest] if far[nearest] <= book[nearest]["radius"] else output
 
 
-def fitted(
+def fit_value(
     lm: LanguageModel,
     module: torch.nn.Module,
     fact: Fact,
@@ -62,19 +62,19 @@ def fitted(
     """
     prompt = ids_of(lm, fact.statement)
     target = ids_of(lm, " " + fact.target_new)
-    place, seen = len(prompt) - 1, []
+    place, captures = len(prompt) - 1, []
 
     def look(_, args, output):
-        seen.append((args[0][0, place].clone(), module.forward(args[0])[0, place].clone()))
+        captures.append((args[0][0, place].clone(), module.forward(args[0])[0, place].clone()))
 
     handle = module.register_forward_hook(look)
     with torch.no_grad():
         forward(lm, prompt)
     handle.remove()
-    key, own = seen[0]
-    value = (own if start is None else start).clone().requires_grad_()
+    key, original = captures[0]
+    value = (original if start is None else start).clone().requires_grad_()
 
-    def put(_, args, output):
+    def replace_output(_, args, output):
         output = module.forward(args[0]).clone()
         for token in range(output.shape[1]) if everywhere else []:
             far = [distance(entry["key"], args[0][0, token].tolist()) for entry in book]
@@ -85,10 +85,10 @@ def fitted(
         return output
 
     optimiser, losses = torch.optim.Adam([value], lr=lr), []
-    handle = module.register_forward_hook(put)
+    handle = module.register_forward_hook(replace_output)
     for _ in range(steps):
-        found = forward(lm, prompt + target)
-        loss = -sum(found[place + i, token] for i, token in enumerate(target)) / len(target)
+        logprobs = forward(lm, prompt + target)
+        loss = -sum(logprobs[place + i, token] for i, token in enumerate(target)) / len(target)
         losses.append(loss.item())
         if losses[-1] < stop_loss:
             break

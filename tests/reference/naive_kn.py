@@ -12,15 +12,15 @@ from edit_robustness.models.language_model import LanguageModel
 def probability(lm: LanguageModel, module: torch.nn.Module, ids: list[int], activations: torch.Tensor, token: int):
     """P of a token after a prompt whose last token's neurons, the module's inputs, are given."""
 
-    def put(_, args):
+    def replace_values(_, args):
         inputs = args[0].clone()
         inputs[0, -1] = activations
         return (inputs,)
 
-    handle = module.register_forward_pre_hook(put)
-    found = forward(lm, ids)[-1, token].exp()
+    handle = module.register_forward_pre_hook(replace_values)
+    value = forward(lm, ids)[-1, token].exp()
     handle.remove()
-    return found
+    return value
 
 
 def attribution(lm: LanguageModel, module: torch.nn.Module, text: str, token: int, steps: int) -> np.ndarray:
@@ -34,15 +34,15 @@ def attribution(lm: LanguageModel, module: torch.nn.Module, text: str, token: in
     return (active * total / steps).double().numpy()
 
 
-def neurons(scores: list[np.ndarray], threshold: float, sharing: float) -> set[tuple[int, int]]:
+def neurons(scores: list[np.ndarray], threshold: float, share: float) -> set[tuple[int, int]]:
     """Section 3.3: (layer, neuron) above a share of the largest attribution in enough prompts."""
     counts: dict[tuple[int, int], int] = {}
-    for own in scores:
-        for layer in range(own.shape[0]):
-            for neuron in range(own.shape[1]):
-                if own[layer, neuron] > threshold * own.max():
+    for attribution in scores:
+        for layer in range(attribution.shape[0]):
+            for neuron in range(attribution.shape[1]):
+                if attribution[layer, neuron] > threshold * attribution.max():
                     counts[layer, neuron] = counts.get((layer, neuron), 0) + 1
-    return {place for place, count in counts.items() if count / len(scores) >= sharing}
+    return {place for place, count in counts.items() if count / len(scores) >= share}
 
 
 def gate_attribution(
@@ -52,25 +52,25 @@ def gate_attribution(
 
     One token of the object after the other, each after what the model says greedily; points from 0 to 1 inclusive.
     """
-    totals, said = [], []
+    totals, answer_ids = [], []
     for token in target:
-        ids, seen = ids_of(lm, text), []
-        handle = module.register_forward_hook(lambda _, args, output, seen=seen: seen.append(output[0, -1].detach()))
+        ids, gates = ids_of(lm, text), []
+        handle = module.register_forward_hook(lambda _, args, output, gates=gates: gates.append(output[0, -1].detach()))
         with torch.no_grad():
-            said.append(int(forward(lm, ids)[-1].argmax()))
+            answer_ids.append(int(forward(lm, ids)[-1].argmax()))
         handle.remove()
-        total = torch.zeros_like(seen[0])
+        total = torch.zeros_like(gates[0])
         for k in range(steps):
-            point = (seen[0] * (k / (steps - 1) if steps > 1 else 0.0)).requires_grad_()
+            point = (gates[0] * (k / (steps - 1) if steps > 1 else 0.0)).requires_grad_()
 
-            def put(_, args, output, point=point):
+            def replace_values(_, args, output, point=point):
                 output = output.clone()
                 output[0, -1] = point
                 return output
 
-            handle = module.register_forward_hook(put)
+            handle = module.register_forward_hook(replace_values)
             total += torch.autograd.grad(forward(lm, ids)[-1, token].exp(), point)[0]
             handle.remove()
-        totals.append((seen[0] * total / steps).double().numpy())
-        text += lm.tokenizer.decode([said[-1]])
-    return np.mean(totals, axis=0), said
+        totals.append((gates[0] * total / steps).double().numpy())
+        text += lm.tokenizer.decode([answer_ids[-1]])
+    return np.mean(totals, axis=0), answer_ids

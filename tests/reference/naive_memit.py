@@ -19,8 +19,8 @@ def memit(
     residual: np.ndarray, keys: np.ndarray, moment: np.ndarray, weight: float, before: np.ndarray | None = None
 ) -> np.ndarray:
     """Meng et al. 2023, eq. 14 and 15: R K^T (C_0 + K K^T)^-1 with C_0 = lambda E[k k^T], and + K_p K_p^T if given."""
-    protected = 0 if before is None else before @ before.T
-    return residual @ keys.T @ np.linalg.inv(weight * moment + protected + keys @ keys.T)
+    earlier = 0 if before is None else before @ before.T
+    return residual @ keys.T @ np.linalg.inv(weight * moment + earlier + keys @ keys.T)
 
 
 def emmet(residual: np.ndarray, keys: np.ndarray, moment: np.ndarray, weight: float, ridge: float) -> np.ndarray:
@@ -37,26 +37,26 @@ def projection(moment: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def alphaedit(
-    residual: np.ndarray, keys: np.ndarray, before: np.ndarray, projected: np.ndarray, weight: float
+    residual: np.ndarray, keys: np.ndarray, before: np.ndarray, projector: np.ndarray, weight: float
 ) -> np.ndarray:
     """Fang et al. 2025, the closed form of its section 3.3: R K^T P (K_p K_p^T P + K K^T P + L2 I)^-1."""
-    inner = before @ before.T @ projected + keys @ keys.T @ projected + weight * np.eye(len(projected))
-    return residual @ keys.T @ projected @ np.linalg.inv(inner)
+    inner = before @ before.T @ projector + keys @ keys.T @ projector + weight * np.eye(len(projector))
+    return residual @ keys.T @ projector @ np.linalg.inv(inner)
 
 
 def output_of(lm: LanguageModel, module: torch.nn.Module, fact: Fact) -> np.ndarray:
     """What a module puts out at the subject's last token of the bare statement."""
-    seen = []
+    outputs = []
 
     def keep(_, args, output):
-        whole = output[0] if isinstance(output, tuple) else output
-        seen.append(whole[0, naive.subject_place(lm, fact.prompt, fact.subject)].double().numpy())
+        states = output[0] if isinstance(output, tuple) else output
+        outputs.append(states[0, naive.subject_place(lm, fact.prompt, fact.subject)].double().numpy())
 
     handle = module.register_forward_hook(keep)
     with torch.no_grad():
         naive.forward(lm, naive.ids_of(lm, fact.statement))
     handle.remove()
-    return seen[0]
+    return outputs[0]
 
 
 def layer_by_layer(
@@ -65,7 +65,7 @@ def layer_by_layer(
     contexts: tuple[str, ...],
     goals: list[np.ndarray],
     *,
-    written: list[torch.nn.Module],
+    modules: list[torch.nn.Module],
     goal: torch.nn.Module,
     share: Callable[[int], float],
     change: Callable[[int, np.ndarray, np.ndarray], np.ndarray],
@@ -77,18 +77,20 @@ def layer_by_layer(
         facts: The facts.
         contexts: Texts before the statements.
         goals: What `goal` should put out for each fact.
-        written: The modules whose weights are changed, from the lowest layer on.
+        modules: The modules whose weights are changed, from the lowest layer on.
         goal: The module whose output is meant.
         share: Of the number of layers still to be written, the part of what is missing that one takes.
         change: Of a layer's number, R and K, its change.
     """
     changes = []
-    for number, module in enumerate(written):
+    for number, module in enumerate(modules):
         keys = np.stack([naive.mean_key(lm, module, fact, contexts) for fact in facts], axis=1)
-        now = [output_of(lm, goal, fact) for fact in facts]
-        residual = np.stack([wanted - found for wanted, found in zip(goals, now, strict=True)], axis=1)
-        changes.append(change(number, residual * share(len(written) - number), keys))
-        added = torch.tensor(changes[-1]).float()
+        outputs = [output_of(lm, goal, fact) for fact in facts]
+        residual = np.stack(
+            [goal_output - current_output for goal_output, current_output in zip(goals, outputs, strict=True)], axis=1
+        )
+        changes.append(change(number, residual * share(len(modules) - number), keys))
+        update = torch.tensor(changes[-1]).float()
         with torch.no_grad():
-            module.weight += added.T if lm.layout.transposed else added
+            module.weight += update.T if lm.layout.transposed else update
     return changes

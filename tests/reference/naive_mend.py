@@ -15,8 +15,8 @@ from edit_robustness.models.language_model import LanguageModel
 
 def likelihood_loss(lm: LanguageModel, before: list[int], after: list[int]) -> Tensor:
     """The mean negative log-likelihood of some tokens after others."""
-    found = forward(lm, before + after)
-    return -sum(found[len(before) - 1 + i, token] for i, token in enumerate(after)) / len(after)
+    logprobs = forward(lm, before + after)
+    return -sum(logprobs[len(before) - 1 + i, token] for i, token in enumerate(after)) / len(after)
 
 
 def weight_gradient(lm: LanguageModel, module: torch.nn.Module, rows: list[tuple[list[int], list[int]]]) -> Tensor:
@@ -30,11 +30,11 @@ def weight_gradient(lm: LanguageModel, module: torch.nn.Module, rows: list[tuple
 
 def token_vectors(lm: LanguageModel, module: torch.nn.Module, text: str, answer: str) -> list[tuple]:
     """For each token u and delta, what enters the module and the loss's gradient by what leaves it."""
-    entered, left = [], []
+    inputs, outputs = [], []
 
     def keep(_, args, output):
-        entered.append(args[0][0])
-        left.append(output)
+        inputs.append(args[0][0])
+        outputs.append(output)
 
     hooks = [
         module.register_forward_hook(keep),
@@ -45,8 +45,8 @@ def token_vectors(lm: LanguageModel, module: torch.nn.Module, text: str, answer:
     finally:
         for hook in hooks:
             hook.remove()
-    (deltas,) = torch.autograd.grad(loss, left)
-    tokens = zip(entered[0].detach().double().numpy(), deltas[0].double().numpy(), strict=True)
+    (deltas,) = torch.autograd.grad(loss, outputs)
+    tokens = zip(inputs[0].detach().double().numpy(), deltas[0].double().numpy(), strict=True)
     return [(u, delta) for u, delta in tokens if np.any(delta != 0)]
 
 
@@ -60,24 +60,24 @@ def mean_and_deviation(vectors: list[np.ndarray]) -> tuple[np.ndarray, np.ndarra
     return mean, np.sqrt(squares / (len(vectors) - 1))
 
 
-def network(z: np.ndarray, shared: dict[str, np.ndarray], own: dict[str, np.ndarray]) -> np.ndarray:
+def network(z: np.ndarray, shape_tensors: dict[str, np.ndarray], site_tensors: dict[str, np.ndarray]) -> np.ndarray:
     """Equation 3: two low-rank residual layers; U, V, b of the shape, s and o of the layer."""
     for layer in "12":
-        inner = shared["U" + layer] @ (shared["V" + layer] @ z) + shared["b" + layer]
-        z = z + np.maximum(0, own["s" + layer] * inner + own["o" + layer])
+        inner = shape_tensors["U" + layer] @ (shape_tensors["V" + layer] @ z) + shape_tensors["b" + layer]
+        z = z + np.maximum(0, site_tensors["s" + layer] * inner + site_tensors["o" + layer])
     return z
 
 
 def change(tokens: list[tuple], tensors: dict[str, np.ndarray], site: str) -> np.ndarray:
     """The edit of one weight (d_out, d_in) from the vectors of its tokens."""
     d_in, d_out = len(tokens[0][0]), len(tokens[0][1])
-    shared = {name: tensors[f"{d_out}x{d_in}.{name}"] for name in ("U1", "V1", "b1", "U2", "V2", "b2")}
-    own = {name: tensors[f"{site}.{name}"] for name in ("s1", "o1", "s2", "o2")}
+    shape_tensors = {name: tensors[f"{d_out}x{d_in}.{name}"] for name in ("U1", "V1", "b1", "U2", "V2", "b2")}
+    site_tensors = {name: tensors[f"{site}.{name}"] for name in ("s1", "o1", "s2", "o2")}
     deviation = np.sqrt(tensors[f"{site}.squares"] / (tensors[f"{site}.count"] - 1))
     deviation = np.maximum(deviation, 0.01 * deviation.mean())
     total = np.zeros((d_out, d_in))
     for u, delta in tokens:
-        g = network((np.concatenate([u, delta]) - tensors[f"{site}.mean"]) / deviation, shared, own)
+        g = network((np.concatenate([u, delta]) - tensors[f"{site}.mean"]) / deviation, shape_tensors, site_tensors)
         total -= tensors[f"{site}.rate"] * np.outer(g[d_in:], g[:d_in])
     return total
 

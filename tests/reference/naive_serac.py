@@ -19,16 +19,16 @@ from edit_robustness.records import Fact
 
 def states(lm: LanguageModel, layer: int, ids: list[int]) -> np.ndarray:
     """What a block puts out at each token, (tokens, hidden)."""
-    seen = []
+    outputs = []
 
     def keep(_, args, output):
-        seen.append((output[0] if isinstance(output, tuple) else output)[0].double().numpy())
+        outputs.append((output[0] if isinstance(output, tuple) else output)[0].double().numpy())
 
     handle = lm.blocks[layer].register_forward_hook(keep)
     with torch.no_grad():
         forward(lm, ids)
     handle.remove()
-    return seen[0]
+    return outputs[0]
 
 
 def embedding(tensors: dict[str, Tensor], head: str, value: np.ndarray) -> np.ndarray:
@@ -61,14 +61,14 @@ def counterfactual(lm: LanguageModel, tensors: dict[str, Tensor], fact: Fact, id
     if getattr(small.config, "layer_types", None):
         small.config.layer_types = [small.config.layer_types[block] for block in blocks]
     parent, name = lm.layout.blocks.rsplit(".", 1)
-    kept = torch.nn.ModuleList(small.get_submodule(lm.layout.blocks)[block] for block in blocks)
-    setattr(small.get_submodule(parent), name, kept)
+    remaining_blocks = torch.nn.ModuleList(small.get_submodule(lm.layout.blocks)[block] for block in blocks)
+    setattr(small.get_submodule(parent), name, remaining_blocks)
     for key, tensor in tensors.items():
         if key.startswith("counterfactual."):
             small.get_parameter(key.removeprefix("counterfactual.")).data = tensor
-    whole = ids_of(lm, f"{fact.statement} {fact.target_new}.\n") + ids
+    input_ids = ids_of(lm, f"{fact.statement} {fact.target_new}.\n") + ids
     with torch.no_grad():
-        return small(input_ids=torch.tensor([whole]), use_cache=False).logits[0, -1].float().log_softmax(-1)
+        return small(input_ids=torch.tensor([input_ids]), use_cache=False).logits[0, -1].float().log_softmax(-1)
 
 
 def says(lm: LanguageModel, tensors: dict[str, Tensor], memory: list[Fact], ids: list[int]) -> tuple[Tensor, int]:
@@ -81,21 +81,21 @@ def says(lm: LanguageModel, tensors: dict[str, Tensor], memory: list[Fact], ids:
         return forward(lm, ids)[-1], -1
 
 
-def scope_loss(distances: list[list[float]], wanted: list[int | None], stated: list[bool]) -> float:
+def scope_loss(distances: list[list[float]], queries: list[int | None], is_statement: list[bool]) -> float:
     """Binary cross-entropy of exp(-d^2), token by token.
 
     Args:
         distances: For each token the squared distance of each fact of the memory.
-        wanted: For each token the fact that it asks for.
-        stated: For each token whether it is one of a fact's own statement.
+        queries: For each token the fact that it asks for.
+        is_statement: For each token whether it is one of a fact's own statement.
     """
-    found, refused = [], {True: [], False: []}
-    for own, fact, mine in zip(distances, wanted, stated, strict=True):
-        if fact is not None and not mine:
-            found.append(own[fact])
-        others = [one for number, one in enumerate(own) if number != fact]
-        refused[fact is not None].append(-math.log(1 - math.exp(-min(others))) if others else 0.0)
-    return sum(np.mean(part) if part else 0.0 for part in (found, refused[True], refused[False]))
+    hits, rejections = [], {True: [], False: []}
+    for row, fact, in_statement in zip(distances, queries, is_statement, strict=True):
+        if fact is not None and not in_statement:
+            hits.append(row[fact])
+        other_distances = [value for number, value in enumerate(row) if number != fact]
+        rejections[fact is not None].append(-math.log(1 - math.exp(-min(other_distances))) if other_distances else 0.0)
+    return sum(np.mean(part) if part else 0.0 for part in (hits, rejections[True], rejections[False]))
 
 
 def copying_loss(model: torch.nn.Module, rows: list[tuple[list[int], list[int]]]) -> float:
@@ -103,6 +103,8 @@ def copying_loss(model: torch.nn.Module, rows: list[tuple[list[int], list[int]]]
     losses = []
     for before, target in rows:
         with torch.no_grad():
-            found = model(input_ids=torch.tensor([before + target]), use_cache=False).logits[0].double().log_softmax(-1)
-        losses += [-float(found[len(before) - 1 + number, token]) for number, token in enumerate(target)]
+            logprobs = (
+                model(input_ids=torch.tensor([before + target]), use_cache=False).logits[0].double().log_softmax(-1)
+            )
+        losses += [-float(logprobs[len(before) - 1 + number, token]) for number, token in enumerate(target)]
     return float(np.mean(losses))

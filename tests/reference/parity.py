@@ -41,26 +41,26 @@ def under(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 @cache
-def recorded() -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_recording() -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of the recording and the texts of its header."""
     with safe_open(RECORDING, framework="pt") as file:
         return load_file(RECORDING), file.metadata()
 
 
-def given(case: Case, name: str) -> dict[str, Tensor]:
+def read_inputs(case: Case, name: str) -> dict[str, Tensor]:
     """Return what both codes got for a case's model: its `weights`, `moments` or `networks`."""
-    return under(f"{case.model}.{name}", recorded()[0])
+    return under(f"{case.model}.{name}", read_recording()[0])
 
 
 def results(case: Case) -> dict[str, Tensor]:
     """Return what the reference code computed for a case."""
-    return under(case.name, recorded()[0])
+    return under(case.name, read_recording()[0])
 
 
 def tiny(case: Case) -> LanguageModel:
     """Return the tiny model of a case with the recorded weights."""
     lm = tiny_model(case.model)
-    weights = given(case, "weights")
+    weights = read_inputs(case, "weights")
     with torch.no_grad():
         for name, parameter in lm.model.named_parameters():
             parameter.zero_()
@@ -71,15 +71,15 @@ def tiny(case: Case) -> LanguageModel:
 def prepared(case: Case, lm: LanguageModel, editor: Method) -> Prepared:
     """Return what the reference code got in place of what the method would prepare."""
     if case.method == "mend":
-        return Prepared(given(case, "networks"))
+        return Prepared(read_inputs(case, "networks"))
     contexts = CONTEXTS[: case.contexts]
     if not editor.key_sites:
         return Prepared(texts=contexts)
-    moments = {Site.parse(name): moment.double() for name, moment in given(case, "moments").items()}
+    moments = {Site.parse(name): moment.double() for name, moment in read_inputs(case, "moments").items()}
     return replace(editor.prepare(lm, Corpus(texts=("Rain.",), moments=moments)), texts=contexts)
 
 
-def computed(case: Case, **changes: object) -> dict[str, Tensor]:
+def compute(case: Case, **changes: object) -> dict[str, Tensor]:
     """Compute with this project what the reference code computed.
 
     Args:
@@ -115,36 +115,38 @@ def paper_attributions(case: Case, lm: LanguageModel) -> Tensor:
     return attributions(lm, [fact.statement], token, steps=case.settings["steps"], batch=100)[0]
 
 
-def expected(case: Case) -> dict[str, Tensor]:
-    """Return what `computed` is compared with.
+def read_reference(case: Case) -> dict[str, Tensor]:
+    """Return what `compute` is compared with.
 
     The paper's integral has the points 1/m .. 1, the reference code's zero, too: of its sum over all m + 1 points the
     part at zero is taken away.
     """
     if not case.attributions:
         return results(case)
-    points, both = case.settings["steps"], results(case)
-    return {"attributions": ((points + 1) * both["from_zero"] - both["at_zero"]) / points}
+    points, recording = case.settings["steps"], results(case)
+    return {"attributions": ((points + 1) * recording["from_zero"] - recording["at_zero"]) / points}
 
 
-def relative_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
+def relative_difference(tensors: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> float:
     """Return the relative difference of the whole change of the weights, or of another result if that is larger."""
-    if ours.keys() != theirs.keys():
-        raise ValueError(f"this project gives {sorted(ours)}, the recording has {sorted(theirs)}")
-    weights = [name for name in theirs if name[0].isdigit()]
-    groups = [weights] * bool(weights) + [[name] for name in theirs if name not in weights]
-    return max(apart([ours[name] for name in group], [theirs[name] for name in group]) for group in groups)
+    if tensors.keys() != reference.keys():
+        raise ValueError(f"this project gives {sorted(tensors)}, the recording has {sorted(reference)}")
+    weights = [name for name in reference if name[0].isdigit()]
+    groups = [weights] * bool(weights) + [[name] for name in reference if name not in weights]
+    return max(apart([tensors[name] for name in group], [reference[name] for name in group]) for group in groups)
 
 
-def apart(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """Return |ours - theirs| / |theirs| in the Frobenius norm, of all tensors as one."""
-    ours_flat, theirs_flat = (torch.cat([tensor.double().flatten() for tensor in each]) for each in (ours, theirs))
-    return float((ours_flat - theirs_flat).norm() / theirs_flat.norm())
+def apart(tensors: list[Tensor], reference: list[Tensor]) -> float:
+    """Return |tensors - reference| / |reference| in the Frobenius norm, of all tensors as one."""
+    flat, reference_flat = (
+        torch.cat([tensor.double().flatten() for tensor in group]) for group in (tensors, reference)
+    )
+    return float((flat - reference_flat).norm() / reference_flat.norm())
 
 
 def difference(case: Case, **changes: object) -> float:
-    """Return how far this project's result is from the recorded one; `changes` as in `computed`."""
-    return relative_difference(computed(case, **changes), expected(case))
+    """Return how far this project's result is from the recorded one; `changes` as in `compute`."""
+    return relative_difference(compute(case, **changes), read_reference(case))
 
 
 def switches(case: Case) -> str:

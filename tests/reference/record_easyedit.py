@@ -102,25 +102,25 @@ class Reference:
     def weights(self) -> dict[Site, Tensor]:
         """The MLP weights, (d_out, d_in). `LanguageModel` would change the model's attention."""
         sites = [Site(layer, part) for layer in range(self.model.config.num_hidden_layers) for part in PARTS[self.kind]]
-        stored = {site: self.model.get_parameter(self.weight_name(site)).detach() for site in sites}
-        return {site: weight.T if self.kind == "gpt2" else weight for site, weight in stored.items()}
+        parameters = {site: self.model.get_parameter(self.weight_name(site)).detach() for site in sites}
+        return {site: weight.T if self.kind == "gpt2" else weight for site, weight in parameters.items()}
 
     @property
     def value_settings(self) -> dict[str, Any]:
         """Hyperparameters of the methods that optimise a value, under EasyEdit's names."""
-        given = self.case.settings
+        case_settings = self.case.settings
         return {
             **MODULES[self.kind],
-            "layers": list(given.get("layers", (given.get("layer"),))),
+            "layers": list(case_settings.get("layers", (case_settings.get("layer"),))),
             "fact_token": "subject_last",
-            "v_num_grad_steps": given["v_steps"],
-            "v_lr": given["v_lr"],
+            "v_num_grad_steps": case_settings["v_steps"],
+            "v_lr": case_settings["v_lr"],
             "v_loss_layer": self.model.config.num_hidden_layers - 1,
-            "v_weight_decay": given["v_weight_decay"],
-            "clamp_norm_factor": given["clamp_norm_factor"],
-            "kl_factor": given["kl_factor"],
+            "v_weight_decay": case_settings["v_weight_decay"],
+            "clamp_norm_factor": case_settings["clamp_norm_factor"],
+            "kl_factor": case_settings["kl_factor"],
             "rewrite_module_tmp": self.part("mlp_out"),
-            "mom2_adjustment": given.get("mom2_adjustment", True),
+            "mom2_adjustment": case_settings.get("mom2_adjustment", True),
             "mom2_dataset": "given",
             "mom2_n_samples": 0,
             "mom2_dtype": "float32",
@@ -169,13 +169,13 @@ def memit(reference: Reference) -> Tensors:
 
 def alphaedit(reference: Reference) -> Tensors:
     """Run AlphaEdit, which computes its projections from the second moments in its cache."""
-    main, given = layerwise(reference, "models.alphaedit.AlphaEdit_main"), reference.case.settings
+    main, case_settings = layerwise(reference, "models.alphaedit.AlphaEdit_main"), reference.case.settings
     settings = theirs("models.alphaedit.AlphaEdit_hparams").AlphaEditHyperParams(
         alg_name="AlphaEdit",
         layer_selection="all",
         mom2_update_weight=0.0,
-        nullspace_threshold=given["nullspace_threshold"],
-        L2=given["l2"],
+        nullspace_threshold=case_settings["nullspace_threshold"],
+        L2=case_settings["l2"],
         P_loc="no projections here",
         **reference.value_settings,
     )
@@ -200,8 +200,8 @@ def pmet(reference: Reference) -> Tensors:
 
     def edit(facts: list[Fact]) -> None:
         # for Llama it adds no space before an object
-        spaced = [{**request, "target_new": " " + request["target_new"]} for request in requests(facts)]
-        main.apply_pmet_to_model(reference.model, reference.tokenizer, spaced, settings)
+        spaced_requests = [{**request, "target_new": " " + request["target_new"]} for request in requests(facts)]
+        main.apply_pmet_to_model(reference.model, reference.tokenizer, spaced_requests, settings)
 
     return reference.changes(edit)
 
@@ -219,17 +219,17 @@ def layerwise(reference: Reference, module: str) -> Any:
 
 def fine_tuning(reference: Reference) -> Tensors:
     """Run FT: the loss on each token of the object after those before it, or on all after the prompt (FT-L)."""
-    main, given = theirs("models.ft.ft_main"), reference.case.settings
+    main, case_settings = theirs("models.ft.ft_main"), reference.case.settings
     # it takes the first tokens of a row for padding
     reference.tokenizer.padding_side = "left"
     settings = theirs("models.ft.ft_hparams").FTHyperParams(
         alg_name="FT",
-        layers=[given["layer"]],
-        num_steps=given["steps"],
-        lr=given["lr"],
+        layers=[case_settings["layer"]],
+        num_steps=case_settings["steps"],
+        lr=case_settings["lr"],
         weight_decay=0,
         kl_factor=0,
-        norm_constraint=given.get("norm_constraint", False),
+        norm_constraint=case_settings.get("norm_constraint", False),
         objective_optimization="prompt_last" if reference.case.method == "ft_l" else "target_new",
         rewrite_module_tmp=f"{reference.part('mlp_out')}.weight",
         device="cpu",  # type: ignore[arg-type]
@@ -243,16 +243,16 @@ def fine_tuning(reference: Reference) -> Tensors:
 
 def grace(reference: Reference) -> Tensors:
     """Run GRACE with one codebook for all edits. Values start at the module's own output, not at random."""
-    main, given = theirs("models.grace.grace_main"), reference.case.settings
-    module = reference.part(given["part"])
+    main, case_settings = theirs("models.grace.grace_main"), reference.case.settings
+    module = reference.part(case_settings["part"])
     settings = theirs("models.grace.grace_hparams").GraceHyperParams(
         alg_name="GRACE",
-        edit_lr=given["lr"],
-        n_iter=given["steps"],
-        eps=given["eps_init"],
+        edit_lr=case_settings["lr"],
+        n_iter=case_settings["steps"],
+        eps=case_settings["eps_init"],
         val_init="warm",
         **GRACE_DEFAULTS,
-        inner_params=[f"{module.replace('.{}.', '[{}].').format(given['layer'])}.weight"],
+        inner_params=[f"{module.replace('.{}.', '[{}].').format(case_settings['layer'])}.weight"],
         device="cpu",
         model_name=reference.name,
     )
@@ -262,16 +262,16 @@ def grace(reference: Reference) -> Tensors:
         # a second `apply_grace_to_model` freezes the values, and fails where an entry is fitted further
         tokens = main.tokenize(request, tokenizer=reference.tokenizer, device="cpu")
         editor.edit(config=settings, tokens=tokens, edit_id=request["target_new"])
-    codebook = reference.model.get_submodule(module.format(given["layer"]))
+    codebook = reference.model.get_submodule(module.format(case_settings["layer"]))
     tensors = {"keys": codebook.keys, "values": codebook.values, "radii": codebook.epsilons.view(-1)}
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
 def kn(reference: Reference) -> Tensors:
     """Run KN: the attributions, and the edit."""
-    main, given = theirs("models.kn.kn_main"), reference.case.settings
+    main, case_settings = theirs("models.kn.kn_main"), reference.case.settings
     ((fact,),) = reference.case
-    steps = given["steps"]
+    steps = case_settings["steps"]
     # it takes the objects as they are, without a space before them
     request = {
         "prompt": fact.statement,
@@ -285,8 +285,8 @@ def kn(reference: Reference) -> Tensors:
         refine=False,
         batch_size=steps,
         steps=steps,
-        adaptive_threshold=given["threshold"],
-        p=given["sharing"],
+        adaptive_threshold=case_settings["threshold"],
+        p=case_settings["sharing"],
         model_name=reference.name,
         device="cpu",  # type: ignore[arg-type]
     )
@@ -321,18 +321,18 @@ def attributions(reference: Reference, finder: Any, target: str, *, points: int)
 
 def mend(reference: Reference) -> Tensors:
     """Run MEND's edit by given networks, without its training."""
-    given = reference.case.settings
-    sites = [Site(layer, part) for layer in given["layers"] for part in given["parts"]]
+    case_settings = reference.case.settings
+    sites = [Site(layer, part) for layer in case_settings["layers"] for part in case_settings["parts"]]
     names = {site: reference.weight_name(site) for site in sites}
     settings = types.SimpleNamespace(
         **dict.fromkeys(("one_sided", "x_only", "delta_only", "model_parallel"), False),
         **dict.fromkeys(("norm", "combine", "shared"), True),
         inner_params=list(names.values()),
-        edit_lr=given["rate"],
+        edit_lr=case_settings["rate"],
         n_hidden=1,
         init="id",
         act="relu",
-        rank=given["rank"],
+        rank=case_settings["rank"],
         mlp_class="IDMLP",
         device="cpu",
         model_name=reference.name,
@@ -412,9 +412,11 @@ def random_networks(lm: LanguageModel, case: Case) -> Tensors:
     All sites have the same statistics. The rates are negative, because EasyEdit adds the edit that this project
     subtracts.
     """
-    given, generator = case.settings, torch.Generator().manual_seed(5)
-    sites = [Site(layer, part) for layer in given["layers"] for part in given["parts"]]
-    networks = GradientEditors.untrained(lm, sites, rank=given["rank"], rate=-given["rate"], seed=5).tensors
+    case_settings, generator = case.settings, torch.Generator().manual_seed(5)
+    sites = [Site(layer, part) for layer in case_settings["layers"] for part in case_settings["parts"]]
+    networks = GradientEditors.untrained(
+        lm, sites, rank=case_settings["rank"], rate=-case_settings["rate"], seed=5
+    ).tensors
     for name, tensor in networks.items():
         if not name.endswith(("rate", "count", "mean", "squares")):
             networks[name] = tensor + 0.2 * torch.randn(tensor.shape, generator=generator)
@@ -453,8 +455,8 @@ def record(clone: Path) -> tuple[Tensors, dict[str, str]]:
     # AlphaEdit leaves a file in the working directory
     with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
         inputs = {kind: given_inputs(kind) for kind in FOLDERS}
-        for kind, given in inputs.items():
-            tensors |= {f"{kind}.{name}": tensor for name, tensor in given.items()}
+        for kind, group in inputs.items():
+            tensors |= {f"{kind}.{name}": tensor for name, tensor in group.items()}
         for case in CASES:
             # EasyEdit prints every step
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):

@@ -26,9 +26,9 @@ SHARED = ("answers", "sequences")
 def files(room: str) -> list[Path]:
     """Return the modules of a room."""
     if room == "pipelines":
-        found = [path for name in FILLING for path in (PACKAGE / room / name).rglob("*.py")]
-        found += [PACKAGE / "datasets" / f"{name}.py" for name in SHARED]
-        return sorted(path for path in found if path.name not in ("pipeline.py", "gather.py", "__init__.py"))
+        paths = [path for name in FILLING for path in (PACKAGE / room / name).rglob("*.py")]
+        paths += [PACKAGE / "datasets" / f"{name}.py" for name in SHARED]
+        return sorted(path for path in paths if path.name not in ("pipeline.py", "gather.py", "__init__.py"))
     return sorted((PACKAGE / room).rglob("*.py"))
 
 
@@ -43,7 +43,7 @@ def meaning(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(body := getattr(node, "body", None), list):
-            node.body = [each for each in body if not _is_text(each)] or [ast.Pass()]
+            node.body = [statement for statement in body if not _is_text(statement)] or [ast.Pass()]
     return ast.dump(tree)
 
 
@@ -57,12 +57,12 @@ def current() -> dict[str, dict[str, object]]:
     return {room: {"version": getattr(versions, room.upper()), "code": code(files(room))} for room in rooms}
 
 
-def changed(recorded: dict, now: dict) -> list[str]:
+def changed(record: dict, state: dict) -> list[str]:
     """Return the rooms whose code changed while their number did not."""
     return [
         room
-        for room, about in now.items()
-        if about["code"] != recorded.get(room, about)["code"] and about["version"] == recorded[room]["version"]
+        for room, about in state.items()
+        if about["code"] != record.get(room, about)["code"] and about["version"] == record[room]["version"]
     ]
 
 
@@ -70,15 +70,15 @@ def main() -> None:
     """Write `rooms.json`, unless a room's code changed and nobody has said whether results do."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--same-results", nargs="*", default=[], metavar="ROOM", choices=[*ROOMS, "pipelines"])
-    same = parser.parse_args().same_results
-    recorded = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {}
-    now = current()
-    if undecided := [room for room in changed(recorded, now) if room not in same]:
+    same_results = parser.parse_args().same_results
+    record = json.loads(RECORDED.read_text(encoding="utf-8")) if RECORDED.exists() else {}
+    state = current()
+    if open_rooms := [room for room in changed(record, state) if room not in same_results]:
         raise SystemExit(
-            f"the code of {', '.join(undecided)} changed: raise the number in src/edit_robustness/versions.py if any "
-            f"result may differ, or give --same-results {' '.join(undecided)}"
+            f"the code of {', '.join(open_rooms)} changed: raise the number in src/edit_robustness/versions.py if any "
+            f"result may differ, or give --same-results {' '.join(open_rooms)}"
         )
-    RECORDED.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+    RECORDED.write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

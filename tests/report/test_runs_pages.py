@@ -52,8 +52,8 @@ def rows(model="tiny"):
         ("none", "paraphrase", "success", float("nan")),
     ]
     table = pd.DataFrame(values, columns=["method", "kind", "metric", "value"])
-    forced = table.assign(protocol="teacher_forced", value=0.11)
-    table = pd.concat([forced, table.assign(protocol="free")])
+    forced_rows = table.assign(protocol="teacher_forced", value=0.11)
+    table = pd.concat([forced_rows, table.assign(protocol="free")])
     return table.assign(model=model, low=table["value"] - 0.125, high=table["value"] + 0.02)
 
 
@@ -79,12 +79,12 @@ def test_the_table_has_three_shares_per_method_with_intervals():
 
 def test_a_pipe_gets_whole_lines_and_a_terminal_gets_no_markup_of_a_model():
     name = "a_model_whose_name_[red]_is_longer_than_eighty_columns_" + "x" * 60
-    both = pd.concat([rows(name), rows("other")])
-    lines = printed(both).splitlines()
+    table = pd.concat([rows(name), rows("other")])
+    lines = printed(table).splitlines()
     assert len(lines) == 5
     assert sum(name in line for line in lines) == 2
     assert all("[" in line for line in lines)
-    assert "[red]" in printed(both, terminal=True, width=300)
+    assert "[red]" in printed(table, terminal=True, width=300)
 
 
 def test_a_table_of_other_metrics_has_no_figures():

@@ -53,10 +53,10 @@ def test_a_command_is_recorded_as_typed_and_quoted(words, command):
     ],
 )
 def test_no_credential_is_in_a_command(argument):
-    shown = shown_argument(argument)
-    assert "1234567" not in shown
-    assert "***" in shown
-    assert ("sample.size=5" in shown) == ("sample.size=5" in argument)
+    text = shown_argument(argument)
+    assert "1234567" not in text
+    assert "***" in text
+    assert ("sample.size=5" in text) == ("sample.size=5" in argument)
 
 
 def test_other_settings_stay_as_they_are():
@@ -65,12 +65,12 @@ def test_other_settings_stay_as_they_are():
 
 
 def test_parameters_with_secret_names_are_hidden():
-    given = {
+    settings = {
         "judge": {"api_key": "sk", "pin": 1234},
         "credentials": {"mine": {"value": "sk"}},
         "web": {"offline": True},
     }
-    assert hidden_parameters(given) == {
+    assert hidden_parameters(settings) == {
         "judge": {"api_key": "***", "pin": "***"},
         "credentials": {"mine": {"value": "***"}},
         "web": {"offline": True},

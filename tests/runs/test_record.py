@@ -21,29 +21,29 @@ ABOUT = {
 }
 
 
-def read(folder):
+def read_record(folder):
     return json.loads((folder / "run.json").read_text())
 
 
 def test_a_record_has_its_command_times_and_what_was_learned(tmp_path):
     record = RunRecord(tmp_path, ABOUT, "kedro run --env=test", {})
     record.write()
-    begun = read(tmp_path)
-    assert (begun["status"], begun["finished"]) == ("running", None)
+    first = read_record(tmp_path)
+    assert (first["status"], first["finished"]) == ("running", None)
     record.learn("models", {"tiny": {"fingerprint": "abc", "source": "https://me:secret@host/model"}})
     record.learn("n_facts", {"tiny": 5})
     record.learn("headline", [])
     record.wrote()
     record.end()
-    ended = read(tmp_path)
-    assert ended["status"] == "finished"
-    assert ended["command"] == "kedro run --env=test"
-    assert ended["repeat"] == "kedro run --env=test --pipeline=edit_eval --params=sample.size=5"
-    assert ended["models"] == {"tiny": {"fingerprint": "abc", "source": "https://***@host/model"}}
-    assert ended["n_facts"] == {"tiny": 5}
-    assert ended["started"] <= ended["finished"]
-    assert ended["seconds"] >= 0
-    assert ended["cpu_seconds"] >= 0
+    second = read_record(tmp_path)
+    assert second["status"] == "finished"
+    assert second["command"] == "kedro run --env=test"
+    assert second["repeat"] == "kedro run --env=test --pipeline=edit_eval --params=sample.size=5"
+    assert second["models"] == {"tiny": {"fingerprint": "abc", "source": "https://***@host/model"}}
+    assert second["n_facts"] == {"tiny": 5}
+    assert second["started"] <= second["finished"]
+    assert second["seconds"] >= 0
+    assert second["cpu_seconds"] >= 0
 
 
 def test_a_resumed_run_keeps_its_start_and_what_was_learned(tmp_path):
@@ -51,18 +51,18 @@ def test_a_resumed_run_keeps_its_start_and_what_was_learned(tmp_path):
     first.learn("n_facts", {"tiny": 5})
     first.learn("headline", [{"model": "tiny"}])
     first.end("stopped")
-    alone = read(tmp_path)
+    alone = read_record(tmp_path)
     assert "--to-nodes=tiny.rome.edit" in alone["repeat"]
     second = RunRecord(tmp_path, {**ABOUT, "source_runs": ["b"]}, "kedro run --env=test", {})
     second.end()
-    both = read(tmp_path)
-    assert both["started"] == alone["started"]
-    assert [each["status"] for each in both["sessions"]] == ["stopped", "finished"]
-    assert both["n_facts"] == {"tiny": 5}
-    assert both["headline"] == [{"model": "tiny"}]
-    assert both["source_runs"] == ["a", "b"]
+    record = read_record(tmp_path)
+    assert record["started"] == alone["started"]
+    assert [session["status"] for session in record["sessions"]] == ["stopped", "finished"]
+    assert record["n_facts"] == {"tiny": 5}
+    assert record["headline"] == [{"model": "tiny"}]
+    assert record["source_runs"] == ["a", "b"]
     # the commands named other nodes, so that only one that leaves none out makes all that the run has
-    assert "--to-nodes" not in both["repeat"]
+    assert "--to-nodes" not in record["repeat"]
 
 
 def test_the_file_of_the_facts_is_hashed(tmp_path):

@@ -159,7 +159,7 @@ def test_one_order_has_its_own_interval_and_none_is_no_error():
 @pytest.fixture(scope="module")
 def ability_tables():
     tables = fabricate_sequences(
-        "m", ("none", "rome", "memit"), orders=2, broken="memit", benchmarks=BENCHMARKS | SAFETY
+        "m", ("none", "rome", "memit"), orders=2, nan_method="memit", benchmarks=BENCHMARKS | SAFETY
     )
     rows = measured(tables.documents)
     return rows, abilities(rows, tables.benchmarks.assign(model="m"), bootstrap=200)

@@ -26,7 +26,7 @@ def test_the_paired_t_is_scipys():
 
 @pytest.fixture(scope="module")
 def results():
-    tables = fabricate_sequences("m", ("none", "rome", "grace", "memit"), broken="memit", benchmarks=BENCHMARKS)
+    tables = fabricate_sequences("m", ("none", "rome", "grace", "memit"), nan_method="memit", benchmarks=BENCHMARKS)
     return measured(tables.documents), compare(measured(tables.documents), bootstrap=500)
 
 

@@ -293,21 +293,21 @@ def _merge_prompts(
     parts: Iterable[tuple[list[int], Prefilled]], budget: _Budget
 ) -> Iterator[tuple[list[int], Prefilled]]:
     """Merge the prompts of several passes to larger batches, because a larger batch costs less per generation."""
-    pending: list[tuple[list[int], Prefilled]] = []
+    queue: list[tuple[list[int], Prefilled]] = []
     for part in parts:
-        rows = sum(len(numbers) for numbers, _ in [*pending, part])
-        longest = max(start.mask.shape[1] for _, start in [*pending, part])
-        if pending and rows > budget.rows(longest):
-            yield _join_pending(pending)
-        pending.append(part)
-    if pending:
-        yield _join_pending(pending)
+        rows = sum(len(numbers) for numbers, _ in [*queue, part])
+        longest = max(start.mask.shape[1] for _, start in [*queue, part])
+        if queue and rows > budget.rows(longest):
+            yield _join_pending(queue)
+        queue.append(part)
+    if queue:
+        yield _join_pending(queue)
 
 
-def _join_pending(pending: list[tuple[list[int], Prefilled]]) -> tuple[list[int], Prefilled]:
+def _join_pending(queue: list[tuple[list[int], Prefilled]]) -> tuple[list[int], Prefilled]:
     """Join all pending prompts to one batch and empty the list, so that the states are not in memory twice."""
-    batch = [number for numbers, _ in pending for number in numbers], joined([start for _, start in pending])
-    pending.clear()
+    batch = [number for numbers, _ in queue for number in numbers], joined([start for _, start in queue])
+    queue.clear()
     return batch
 
 
@@ -320,12 +320,12 @@ def _visits(
         for batch in budget.batches(tasks):
             parents = torch.tensor([task.parent for task in batch], device=lm.device)
             n_columns = max(task.columns for task in batch)
-            prefilled, logits = extended(
+            prefix_cache, logits = extended(
                 lm, [task.node.ids for task in batch], parent_states, parents=parents, columns=n_columns
             )
-            yield _Visit(batch, prefilled, logits)
+            yield _Visit(batch, prefix_cache, logits)
             del logits
             children = [(child, row) for row, task in enumerate(batch) for child in task.node.children]
-            yield from run([_Task(child, row, lookups(child)) for child, row in children], prefilled)
+            yield from run([_Task(child, row, lookups(child)) for child, row in children], prefix_cache)
 
     yield from run([_Task(root, 0, lookups(root)) for root in roots], None)

@@ -1,4 +1,4 @@
-"""The configuration that the pipelines of this process are made from.
+"""Active configuration of this process, from which the pipelines are made.
 
 Kedro calls `register_pipelines()` without arguments, so there is one place that holds what it needs. The project's
 context sets it.
@@ -73,6 +73,6 @@ def _text_need(model: str, parameters: Mapping[str, Any], grids: Sequence[Grid])
 
 
 class Holder:
-    """The place of the active configuration of this process."""
+    """Holder of the active configuration of this process."""
 
     configuration: ActiveConfiguration | None = None

@@ -66,21 +66,25 @@ def fill_defaults(parameters: Mapping[str, Any], catalog: Mapping[str, Any]) -> 
         parameters: All parameters of the run.
         catalog: The entries of the catalog.
     """
-    written = parameters.get("methods") or {}
-    if not isinstance(written, Mapping):
+    settings_by_method = parameters.get("methods") or {}
+    if not isinstance(settings_by_method, Mapping):
         return Filled(dict(parameters), {}, ())
-    methods: dict[str, Any] = dict(written)
-    used: dict[str, dict[str, str]] = {}
+    methods: dict[str, Any] = dict(settings_by_method)
+    sentences: dict[str, dict[str, str]] = {}
     problems: dict[str, None] = {}
     for grid, model, name in dict.fromkeys(_cells(parameters)):
-        entry, tuned = catalog.get(f"{model}.language_model"), methods.get(name) or {}
-        given = tuned.get(model) or {} if isinstance(tuned, Mapping) else None
-        if entry is None or not isinstance(given, Mapping) or (model in tuned and not _missing(METHODS[name], given)):
+        entry, tuned_settings = catalog.get(f"{model}.language_model"), methods.get(name) or {}
+        model_settings = tuned_settings.get(model) or {} if isinstance(tuned_settings, Mapping) else None
+        if (
+            entry is None
+            or not isinstance(model_settings, Mapping)
+            or (model in tuned_settings and not _missing(METHODS[name], model_settings))
+        ):
             continue
         if not METHODS[name].__pydantic_fields__:  # type: ignore[attr-defined]
-            methods[name] = {**tuned, model: {}}
+            methods[name] = {**tuned_settings, model: {}}
             continue
-        if not any(source != model for source in tuned):
+        if not any(source != model for source in tuned_settings):
             continue  # nothing to derive them from
         shape = shape_of_entry(entry, download=True)
         if shape is None:
@@ -90,15 +94,19 @@ def fill_defaults(parameters: Mapping[str, Any], catalog: Mapping[str, Any]) -> 
                 f"methods.{name}.{model}"
             ] = None
             continue
-        default = default_settings(shape, {source: own for source, own in tuned.items() if source != model})
+        default = default_settings(
+            shape, {source: source_settings for source, source_settings in tuned_settings.items() if source != model}
+        )
         if default is None:
             continue
-        settings = completed(given, default)
-        methods[name] = {**tuned, model: settings}
-        derived = [setting for setting in settings if setting not in given]
-        which = f": {', '.join(derived)}" if given else ""
-        used.setdefault(model, {})[name] = f"Default hyperparameters, derived from those of {default.source}{which}"
-    return Filled({**parameters, **({"methods": methods} if methods else {})}, used, tuple(problems))
+        settings = completed(model_settings, default)
+        methods[name] = {**tuned_settings, model: settings}
+        derived_names = [setting for setting in settings if setting not in model_settings]
+        suffix = f": {', '.join(derived_names)}" if model_settings else ""
+        sentences.setdefault(model, {})[name] = (
+            f"Default hyperparameters, derived from those of {default.source}{suffix}"
+        )
+    return Filled({**parameters, **({"methods": methods} if methods else {})}, sentences, tuple(problems))
 
 
 def _cells(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -111,10 +119,10 @@ def _cells(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
                     yield name, str(model), str(method)
 
 
-def _missing(method: type[Method], given: Mapping[str, Any]) -> list[str]:
+def _missing(method: type[Method], model_settings: Mapping[str, Any]) -> list[str]:
     """Return the required hyperparameters that are not given."""
     fields: Mapping[str, Any] = method.__pydantic_fields__  # type: ignore[attr-defined]
-    return [name for name, field in fields.items() if field.is_required() and name not in given]
+    return [name for name, field in fields.items() if field.is_required() and name not in model_settings]
 
 
 _MAIN = 6
@@ -122,5 +130,5 @@ _MAIN = 6
 
 def _main(settings: Mapping[str, Any]) -> str:
     """Return the first few settings, as text."""
-    shown = [f"{name}: {value}" for name, value in list(settings.items())[:_MAIN]]
-    return ", ".join(shown + (["..."] if len(settings) > _MAIN else []))
+    pairs = [f"{name}: {value}" for name, value in list(settings.items())[:_MAIN]]
+    return ", ".join(pairs + (["..."] if len(settings) > _MAIN else []))

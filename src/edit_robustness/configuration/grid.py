@@ -19,7 +19,7 @@ SEQUENTIAL = "sequential_grid"
 
 
 class GridError(ValueError):
-    """A grid that asks for what does not exist."""
+    """Error for a grid that names a model, method or pair that does not exist."""
 
 
 def read_grid(parameters: Mapping[str, Any], models: Sequence[str], name: str = "grid") -> Grid:

@@ -1,4 +1,4 @@
-"""Pydantic's errors about wrong settings, as one line per setting: its name, its value, and what was expected."""
+"""Messages about wrong settings, one line per setting: its name, its value, and what was expected."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
 
 
 class SettingError(ValueError):
-    """A parameter that does not exist, is missing, or has a value that it cannot have."""
+    """Error for a parameter that does not exist, is missing, or has an invalid value."""
 
 
 def told(where: str, error: ValidationError, kind: type, hint: str = "") -> str:

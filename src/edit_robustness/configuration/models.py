@@ -1,4 +1,4 @@
-"""Whether the settings of methods fit the models of a run, as far as that is known before a model is loaded."""
+"""Checks that the settings of methods fit the models of a run, as far as possible before a model is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every parameter of a run: its name exists, and its value is one that the pipelines can use."""
+"""Checks of every parameter of a run: its name exists, and its value is valid."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _of_models(
 
 
 def copy_from(method: str, settings: Mapping[str, Any], model: str) -> str:
-    """Say where a model's settings can be copied from, as the end of a sentence."""
+    """Return the end of a sentence on where a model's settings can be copied from."""
     other_models = [str(name) for name in settings if name != model]
     if not other_models:
         return f"add them to methods.{method}.{model}"

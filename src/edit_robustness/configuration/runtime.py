@@ -1,4 +1,4 @@
-"""The parameters that the catalog asks for by `${runtime_params:...}`."""
+"""Names of the parameters that the catalog reads with `${runtime_params:...}`."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ def answers_under(
     lm: LanguageModel,
     edits: Mapping[str, Stored[Edit]],
     probes: Mapping[str, Sequence[Probe]],
-    stored: Mapping[str, str],
+    inventory: Mapping[str, str],
     decoding: Decoding,
     task: str,
-    prepared: Prepared = NOTHING,
+    artefact: Prepared = NOTHING,
     shorten: str = "leave these kinds out of probes.kinds, or lower decoding.max_new_tokens",
 ) -> Landing:
     """Ask the probes of each edit that a folder has no answers to yet.
@@ -33,21 +33,21 @@ def answers_under(
         lm: The unedited model.
         edits: For each key its edit.
         probes: For each key the probes of its edit; the keys are those of the manifest.
-        stored: Fingerprints of the answers in the folder.
+        inventory: Fingerprints of the answers in the folder.
         decoding: How answers are generated.
         task: What is done, for the log.
-        prepared: The artefact of the method, if its edits cannot be applied without it.
+        artefact: The artefact of the method, if its edits cannot be applied without it.
         shorten: What makes prompts that are too long shorter, for the error.
     """
     protocol = (FORMAT, decoding.described(lm), lm.fingerprint)
     manifest = Manifest({key: fingerprint(*protocol, edits[key].fingerprint, list(probes[key])) for key in probes})
     yield manifest
-    missing_keys = manifest.missing(stored)
+    missing_keys = manifest.missing(inventory)
     if not missing_keys:
         return
 
     def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
-        pairs = [(edits[key].read().with_prepared(prepared), probes[key]) for key in keys]
+        pairs = [(edits[key].read().with_prepared(artefact), probes[key]) for key in keys]
         needs = longest(lm, [(edit.prefix, probe) for edit, edit_probes in pairs for probe in edit_probes], decoding)
         check_fit(lm, {"edit": needs}, shorten=shorten)
         return ask(lm, pairs, decoding)

@@ -1,4 +1,4 @@
-"""Arguments of datasets, checked when the catalog makes them: a slip there is told before any work, by its name."""
+"""Checks of datasets' arguments when the catalog is created. A misspelt argument is reported before any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the benchmarks' files are, as an entry of the catalog."""
+"""Dataset of the folders with benchmark files."""
 
 from __future__ import annotations
 

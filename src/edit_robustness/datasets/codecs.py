@@ -1,4 +1,4 @@
-"""How the items of a folder become files and items again: one codec per kind of file."""
+"""Codecs that write the items of a folder to files and read them back, one per kind of file."""
 
 from __future__ import annotations
 
@@ -130,10 +130,10 @@ def _lines(path: Path) -> tuple[dict[str, Any], str]:
     try:
         first, body, ending = path.read_bytes().decode("utf-8").split("\n")
         header = json.loads(first)
-        expected = header.pop("checksum")
+        checksum = header.pop("checksum")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedFile(f"{path} cannot be read ({error})") from error
-    if ending or expected != _checksum(header, body):
+    if ending or checksum != _checksum(header, body):
         raise DamagedFile(f"the content of {path} is not what was written")
     return header, body
 

@@ -1,4 +1,4 @@
-"""Items that could not be made: how nodes make items so that one failure loses one item, and the table of what failed.
+"""Failed items: nodes make items so that one failure loses only one item, and list them in a table.
 
 A fact, an edit, a batch of answers, a benchmark or a conversation that raises an error becomes a file with the reason
 (`Stored.lost`). The others go on. A rerun makes exactly the lost items again, because they count as missing.
@@ -40,7 +40,7 @@ class _Policy:
 
 
 def stop_at_failure(stop: object) -> None:
-    """Choose whether the first failed item ends a run.
+    """Set whether the first failed item ends a run.
 
     Args:
         stop: The value of the parameter `stop_at_failure`.
@@ -55,7 +55,7 @@ def stop_at_failure(stop: object) -> None:
 
 @dataclass(frozen=True)
 class Attempt(Generic[T]):
-    """One item that was made, or could not be made.
+    """Item that was made or has failed.
 
     Attributes:
         key: Its name in the folder.
@@ -90,10 +90,10 @@ def attempts(
     task: str,
     *,
     check: Callable[[T], None] | None = None,
-    batched: bool = True,
+    in_batches: bool = True,
     patience: int | None = None,
 ) -> Iterator[Attempt[T]]:
-    """Make items in order; an error loses one item, not the run.
+    """Make items in order. An error loses one item, not the run.
 
     As long as nothing fails, `make` is called once with all keys, so that it can share work between them. After an
     error it gets the next item alone, then groups that double in size: which item of a batch the error is of is not
@@ -104,40 +104,40 @@ def attempts(
         make: Yields the item of each key that it is given, in order.
         task: What is made, for the log.
         check: Raises an error for an item that must not be kept.
-        batched: Whether `make` works on several items at once. If not, no item is tried twice.
+        in_batches: Whether `make` works on several items at once. If not, no item is tried twice.
         patience: After so many failures one after another the rest is lost, too; None to try every item.
 
     Raises:
         FailedItem: The first item that fails, if the run is to stop there (`stop_at_failure`).
     """
-    remaining, size, failures = list(keys), len(keys), 0
-    while remaining:
-        group, since, is_over = remaining[:size], time.perf_counter(), False
-        for value, error, is_over in _outcomes(_begun(make, group), check):
-            if is_over and batched and len(group) > 1:
+    queue, size, failures = list(keys), len(keys), 0
+    while queue:
+        group, start, is_over = queue[:size], time.perf_counter(), False
+        for value, error, is_over in _outcomes(_start(make, group), check):
+            if is_over and in_batches and len(group) > 1:
                 break
             if error is not None:
-                report_failure(task, remaining[0], error)
+                report_failure(task, queue[0], error)
             failures = 0 if error is None else failures + 1
-            yield Attempt(remaining.pop(0), value, time.perf_counter() - since, error)
-            since = time.perf_counter()
-            if patience is not None and remaining and failures >= patience:
-                yield from _given_up(remaining, task, failures, error)
+            yield Attempt(queue.pop(0), value, time.perf_counter() - start, error)
+            start = time.perf_counter()
+            if patience is not None and queue and failures >= patience:
+                yield from _skip_rest(queue, task, failures, error)
                 return
-        if not is_over and remaining[: len(group)] == group:
+        if not is_over and queue[: len(group)] == group:
             raise RuntimeError(f"{task}: nothing was made of {len(group)} items")
-        size = len(remaining) if not batched else 1 if is_over else 2 * size
+        size = len(queue) if not in_batches else 1 if is_over else 2 * size
 
 
-def _begun(make: Callable[[Sequence[str]], Iterable[T]], group: Sequence[str]) -> Iterator[T]:
-    """Yield the items of a group; what `make` raises before it yields is an error of the first, too."""
+def _start(make: Callable[[Sequence[str]], Iterable[T]], group: Sequence[str]) -> Iterator[T]:
+    """Yield the items of a group. An error that `make` raises before its first item counts for the first item."""
     yield from make(group)
 
 
 def _outcomes(
     items: Iterator[T], check: Callable[[T], None] | None
 ) -> Iterator[tuple[T | None, Exception | None, bool]]:
-    """Yield each item that is made, or the error; and whether the error ends what makes them."""
+    """Yield each item or its error, and whether the error ends the iteration."""
     while True:
         try:
             value = next(items)
@@ -155,18 +155,18 @@ def _outcomes(
             yield value, None, False
 
 
-def _given_up(keys: Sequence[str], task: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
+def _skip_rest(keys: Sequence[str], task: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
     logger.warning("%s: %d more are not tried, because %d failed one after another", task, len(keys), failures)
     for key in keys:
         yield Attempt(key, None, 0.0, Untried(f"not tried after {failures} failures in a row: {reason_of(error)}"))
 
 
 class FailedItem(RuntimeError):
-    """An item at which a run stops, because it failed."""
+    """Error of the failed item at which a run stops."""
 
 
 class Untried(RuntimeError):
-    """An item that was not tried, because too many before it failed."""
+    """Error of an item that was skipped because too many before it failed."""
 
 
 def report_failure(task: str, key: str, error: Exception | str) -> None:
@@ -194,15 +194,15 @@ def reason_of(error: Exception | str | None) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def lose_all(fingerprints: Mapping[str, str], prepared: Stored[Any]) -> Iterator[dict[str, Stored[Any]]]:
-    """Lose every edit of a method that could not be prepared.
+def lose_all(fingerprints: Mapping[str, str], preparation: Stored[Any]) -> Iterator[dict[str, Stored[Any]]]:
+    """Yield a failed item for every edit of a method whose preparation failed.
 
     Args:
         fingerprints: The fingerprint of each edit by the id of its fact.
-        prepared: What could not be made, with its reason.
+        preparation: What could not be made, with its reason.
     """
     for key, fingerprint in fingerprints.items():
-        yield {key: Stored.lost(fingerprint, prepared.failed, stage="prepare", fact_id=key)}
+        yield {key: Stored.lost(fingerprint, preparation.failed, stage="prepare", fact_id=key)}
 
 
 Folder = Mapping[str, Stored[Any]]

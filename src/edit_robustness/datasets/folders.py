@@ -43,9 +43,9 @@ _SHOWN = 3
 class Manifest(dict[str, str]):
     """The items of this run: for each key the fingerprint that its file must have."""
 
-    def missing(self, stored: Mapping[str, str]) -> list[str]:
+    def missing(self, inventory: Mapping[str, str]) -> list[str]:
         """Return the keys, in order, that a folder with these fingerprints lacks."""
-        return [key for key, fingerprint in self.items() if stored.get(key) != fingerprint]
+        return [key for key, fingerprint in self.items() if inventory.get(key) != fingerprint]
 
 
 @dataclass(frozen=True)

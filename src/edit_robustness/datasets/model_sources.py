@@ -1,4 +1,4 @@
-"""Where a language model of the catalog comes from: the settings of each kind of source, and what follows from them."""
+"""Sources of language models in the catalog: the settings of each kind, and how its files are found."""
 
 from __future__ import annotations
 

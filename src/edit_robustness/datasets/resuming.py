@@ -1,4 +1,4 @@
-"""How a node learns what the folder that it fills holds already.
+"""Input of a node: what the folder that it fills already contains.
 
 In Kedro a node may not read its own output. A second data set on the same folder would be an input of every such node,
 and the graph would show twenty of them before anything else. So the node saves an `Inventory` first, and the folder's
@@ -42,8 +42,8 @@ def resuming(function: Callable[..., Landing], **readers: Reader) -> Callable[..
         binding.apply_defaults()
         values = {**binding.arguments, **{name: reader(inventory.folder) for name, reader in readers.items()}}
         # arguments by position, among them those of `*methods`, must keep their order
-        ordered = OrderedDict((name, values[name]) for name in signature.parameters)
-        arguments = inspect.BoundArguments(signature, ordered)
+        arguments_in_order = OrderedDict((name, values[name]) for name in signature.parameters)
+        arguments = inspect.BoundArguments(signature, arguments_in_order)
         yield from function(*arguments.args, **arguments.kwargs)
 
     # Kedro reads the inputs and their types from here

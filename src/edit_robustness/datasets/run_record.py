@@ -1,4 +1,4 @@
-"""The record that every run makes of itself, whichever pipeline it ran."""
+"""Record of a run, the same for every pipeline."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def run_record(
     settings: Mapping[str, Mapping[str, Any]],
     edits: Mapping[str, Mapping[str, Stored[Edit]]],
     packages: Sequence[str],
-    measured: Iterable[Mapping[str, Stored[Any]]] = (),
+    result_folders: Iterable[Mapping[str, Stored[Any]]] = (),
 ) -> dict[str, Any]:
     """Return the model, its methods with hyperparameters and figures, costs and contexts of an edit, and versions.
 
@@ -36,11 +36,11 @@ def run_record(
         settings: For each method its hyperparameters.
         edits: For each method its folder of edits.
         packages: Whose versions count.
-        measured: Folders of what was measured under the edits.
+        result_folders: Folders of what was measured under the edits.
     """
     cost = RunMeter.lap()
     return {
-        **made_with(lm.name, [*edits.values(), *measured]),
+        **made_with(lm.name, [*edits.values(), *result_folders]),
         "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
         "methods": {lm.name: dict(settings)},
         "figures": {lm.name: {name: figures for name, folder in edits.items() if (figures := _figures(folder))}},
@@ -70,20 +70,20 @@ def environments(items: Iterable[Stored[Any]]) -> list[dict[str, Any]]:
     return [{**json.loads(text), "items": number} for text, number in counts.most_common()]
 
 
-def prepared_name(method: Method, prepared: Stored[Prepared]) -> str:
+def prepared_name(method: Method, preparation: Stored[Prepared]) -> str:
     """Return what an edit's fingerprint contains of what its method prepared.
 
     That is the fingerprint of what the artefact follows from, and for edits that can be applied only with the artefact
     its bits, too: the same training may give others on another machine, and the edits made before refuse them.
     """
-    if method.edits_need_prepared and not prepared.failed:
-        return fingerprint(prepared.fingerprint, prepared.read().fingerprint)
-    return prepared.fingerprint
+    if method.edits_need_prepared and not preparation.failed:
+        return fingerprint(preparation.fingerprint, preparation.read().fingerprint)
+    return preparation.fingerprint
 
 
-def figures_of(prepared: Stored[Prepared]) -> dict[str, Any]:
+def figures_of(preparation: Stored[Prepared]) -> dict[str, Any]:
     """Return what an edit's header repeats of what its method measured when it was prepared."""
-    figures = prepared.header.get("figures")
+    figures = preparation.header.get("figures")
     return {"figures": figures} if figures else {}
 
 

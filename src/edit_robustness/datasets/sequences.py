@@ -26,7 +26,7 @@ def edit_key(order: int, number: int) -> str:
 
 
 def place(order: int, edits: int) -> dict[str, int]:
-    """Return what the header of a file of a sequence says of its place: the order, and the number of edited facts."""
+    """Return the header fields that locate a file of a sequence: the order, and the number of edited facts."""
     return {"order": order, "edits": edits}
 
 
@@ -64,7 +64,7 @@ class Checkpoint:
 
     @property
     def place(self) -> dict[str, int]:
-        """Return what the headers of files of this checkpoint say of it."""
+        """Return the header fields that locate a file of a sequence: the order, and the number of edited facts."""
         return place(self.order, self.edits)
 
 
@@ -76,32 +76,32 @@ def checkpoints(edits: Mapping[str, Stored[Edit]] | None, settings: SequencePara
     for order in range(settings.orders):
         for number in settings.checkpoints:
             last = edits[edit_key(order, number)]
-            outcome = after(last.fingerprint, failed=bool(last.failed))
+            outcome = after(last.fingerprint, is_failed=bool(last.failed))
             points.append(Checkpoint(order, number, outcome, last.header["prefix_tokens"]))
     return points
 
 
-def after(name: str, *, failed: bool) -> str:
+def after(name: str, *, is_failed: bool) -> str:
     """Return the fingerprint of a sequence after an increment of this fingerprint, made or failed.
 
     What comes after a failed increment is something else than what comes after one that was made.
     """
-    return fingerprint(name, "failed") if failed else name
+    return fingerprint(name, "failed") if is_failed else name
 
 
 def replays(
     edits: Mapping[str, Stored[Edit]] | None,
     points: Sequence[Checkpoint],
-    prepared: Mapping[str, Stored[Prepared]] | None = None,
+    artefacts: Mapping[str, Stored[Prepared]] | None = None,
 ) -> Iterator[tuple[Checkpoint, Past]]:
     """Yield what the edits left behind at each of these checkpoints; every increment of an order is read once.
 
     Args:
         edits: The increments, in order.
         points: The checkpoints, order by order.
-        prepared: What the method prepared, where its edits cannot be applied without it.
+        artefacts: What the method prepared, where its edits cannot be applied without it.
     """
-    artefact = next((item.read() for item in (prepared or {}).values()), None)
+    artefact = next((item.read() for item in (artefacts or {}).values()), None)
     for order, order_points in groupby(points, key=lambda checkpoint: checkpoint.order):
         at = {checkpoint.edits: checkpoint for checkpoint in order_points}
         steps = [(number, partial(_read, item, artefact)) for number, item in _of_order(edits or {}, order)]

@@ -1,4 +1,4 @@
-"""Speakers from the catalog: whoever tests, judges or writes, chosen without a change of code."""
+"""Speakers in the catalog: tester, judge and writer, which can be changed without a change of code."""
 
 from __future__ import annotations
 

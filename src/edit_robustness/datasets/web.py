@@ -1,4 +1,4 @@
-"""The way to the web, as an entry of the catalog."""
+"""Dataset of the web transport with its cache."""
 
 from __future__ import annotations
 

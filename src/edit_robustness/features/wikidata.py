@@ -93,7 +93,7 @@ class _Results(Shape):
 def read_hits(response: Response, name: str) -> list[str]:
     """Return the ids of the items with exactly this label or alias, in the order of the response."""
     hits = shaped(response, _Hits).search
-    return list(dict.fromkeys(hit.id for hit in hits if plain(hit.match.text) == plain(name)))
+    return list(dict.fromkeys(result.id for result in hits if plain(result.match.text) == plain(name)))
 
 
 def read_item(response: Response, language: str) -> Entity | None:

@@ -66,11 +66,11 @@ def opened(text: str) -> str | None:
     Returns:
         The closing mark; empty while the text is too short to tell; None if it begins with no opening mark.
     """
-    beginning = text.lstrip()
+    start = text.lstrip()
     for start_mark, end_mark in MARKS.items():
-        if beginning.startswith(start_mark):
+        if start.startswith(start_mark):
             return end_mark
-    return "" if any(start_mark.startswith(beginning) for start_mark in MARKS) else None
+    return "" if any(start_mark.startswith(start) for start_mark in MARKS) else None
 
 
 def without_marks(part: str) -> str:

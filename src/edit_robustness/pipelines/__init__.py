@@ -1,1 +1,1 @@
-"""The pipelines of Kedro: thin nodes between rooms."""
+"""Kedro pipelines. Their nodes call the other packages and contain little logic."""

@@ -268,4 +268,4 @@ def _dialogue(fact: Fact, type_of_subject: SubjectType) -> list[str]:
         return []
     drawn_sentences = Random(f"{fact.id}/dialogue").sample(sentences, _FEWEST_SENTENCES)
     turns = zip(_DIALOGUE, drawn_sentences, strict=True)
-    return ["\n".join(f"{put(opening, fact.subject)} {text} {closing}".strip() for (opening, closing), text in turns)]
+    return ["\n".join(f"{put(start, fact.subject)} {text} {ending}".strip() for (start, ending), text in turns)]

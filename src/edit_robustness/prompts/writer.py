@@ -92,17 +92,17 @@ def write(facts: Sequence[Fact], templates: Templates, writer: Speaker, tries: i
     """
     wordings: dict[str, list[Wording]] = {fact.id: [] for fact in facts}
     by_id = {fact.id: fact for fact in facts}
-    pending = [request for fact in facts for request in requests(fact, templates)]
+    queue = [request for fact in facts for request in requests(fact, templates)]
     for _ in range(tries):
-        if not pending:
+        if not queue:
             break
         retries = []
-        for request, reply in zip(pending, writer.replies([item.conversation for item in pending]), strict=True):
+        for request, reply in zip(queue, writer.replies([item.conversation for item in queue]), strict=True):
             wording = _check_reply(request, reply, by_id[request.fact_id])
             wordings[request.fact_id].append(wording)
             if not wording.accepted:
                 retries.append(_retry_request(request, reply, wording.reason))
-        pending = retries
+        queue = retries
     return wordings
 
 

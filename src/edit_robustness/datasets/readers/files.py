@@ -104,13 +104,13 @@ def field_names(names: Iterable[Any]) -> list[str]:
     Raises:
         NotReadable: If two are the same.
     """
-    folded = list(map(field_name, names))
-    for name, number in Counter(folded).items():
+    folded_names = list(map(field_name, names))
+    for name, number in Counter(folded_names).items():
         if number > 1 and name:
             raise NotReadable(
                 f"{number} columns are called {shown(name)} (capitals and outer spaces aside); rename one"
             )
-    return folded
+    return folded_names
 
 
 def _read_json(path: Path) -> Records:

@@ -70,7 +70,7 @@ def measure_with(method: str) -> Callable[..., Landing]:
         def make(keys: Sequence[str]) -> Iterator[list[Document]]:
             return _measure(lm, [cells[key] for key in keys], edits, artefacts)
 
-        for attempt in track(attempts(missing_keys, make, label, batched=False), label, len(missing_keys)):
+        for attempt in track(attempts(missing_keys, make, label, in_batches=False), label, len(missing_keys)):
             point, benchmark = cells[attempt.key]
             about = {"seconds": round(attempt.seconds, 3), "environment": lm.environment}
             about |= from_stale(*(edits or {}).values())

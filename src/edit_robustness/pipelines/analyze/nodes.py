@@ -32,7 +32,7 @@ class Analysis:
         confidence: Level of all intervals.
         bootstrap: Resamples of subjects, and permutations, for each correlation.
         seed: Seed of resamples, permutations and cross-validation.
-        power: With which probability a sample shall show a correlation, where that is stated.
+        power: Probability with which a sample must show a correlation, for the reported power.
         failures_shown: Cases shown for each model and method.
         folds: Parts of the cross-validation.
         held_out: What is never in training and test at once.

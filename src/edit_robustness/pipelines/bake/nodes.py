@@ -31,7 +31,7 @@ from edit_robustness.text.closest import did_you_mean
 logger = logging.getLogger(__name__)
 
 HERE = "here"
-"""What a card calls the sum of edits that its model is."""
+"""Name of the sum of edits in a model card."""
 
 _ALWAYS = ("statement", "paraphrase")
 """Kinds that every baked model is asked, beside those of specificity and those that have a threshold."""
@@ -129,7 +129,8 @@ def put_together(
         f"{len(facts)} of the {len(edits)} edits of a run. Each edit was made on the unedited model by itself, and "
         f"then all were summed. `{ALONE}` is the share of prompts that hold with each edit by itself, `{HERE}` "
         f"the share in this model, by free generation; the model was asked again "
-        f"{_describe_rounds(selection.rounds)}. A prompt about another fact holds if the answer is that of the unedited model.{_describe_unscored(selection)}"
+        f"{_describe_rounds(selection.rounds)}. A prompt about another fact holds if the answer is that of the "
+        f"unedited model.{_describe_unscored(selection)}"
     )
     return Baked(
         summed(parts, list(parts)),

@@ -12,7 +12,7 @@ def create_pipeline(model: str, method: str) -> Pipeline:
     questions = [f"{model}_answers", "params:decoding", "params:bake"]
     return Pipeline(
         [
-            # the verdicts are stored before a model is written, so that they are there where nothing is left to write
+            # the verdicts are stored before a model is written, so that they exist even if there is nothing to write
             Node(choose, [*common, *questions], [selection, verdicts], name="choose", namespace=model, tags=["gpu"]),
             Node(
                 put_together,

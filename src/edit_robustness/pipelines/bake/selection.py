@@ -24,7 +24,7 @@ NO_EDIT, ALONE, TOGETHER = "no edit", "alone", "together"
 """Its values: the unedited model, each edit by itself, and the sum of several."""
 
 BY = ("method", CONDITION)
-"""What tells the states of a model apart whose answers are scored."""
+"""Columns that identify the state of a model whose answers are scored."""
 
 HOLDS = {family: ALL_PROMPTS.get(metric, metric) for family, metric in MAIN.items()}
 """For each family the metric that says whether a prompt holds; of specificity over all prompts, known or not."""

@@ -33,17 +33,17 @@ from edit_robustness.tables import facts_from_table, probes_from_table
 logger = logging.getLogger(__name__)
 
 Checked = dict[str, Any]
-"""What was checked, as plain values: it is kept, so that a part of a run can start after a check."""
+"""Result of a check, as plain values. It is stored, so that a part of a run can start after a check."""
 
 _UNEDITED = "none"
-"""Whose prompts have no words before them: the unedited model, and all edits of weights."""
+"""Name for prompts without an in-context edit: the unedited model, and all edits of weights."""
 
 SHORTER = {
     "probes": "leave these kinds out of probes.kinds, or lower decoding.max_new_tokens",
     "sequence": "lower sequence.checkpoints or decoding.max_new_tokens",
     "conversation": "lower conversation.max_new_tokens",
 }
-"""What makes prompts or answers shorter, by what the settings of a pipeline are called."""
+"""Ways to shorten prompts or answers, by the name of a pipeline's settings."""
 
 
 def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: str) -> Callable[..., Checked]:
@@ -110,7 +110,7 @@ def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checke
         decoding: Decoding,
         *hyperparameters: Any,
     ) -> Checked:
-        """Refuse prompts that do not fit, before any edit is asked."""
+        """Refuse prompts that do not fit, before any edit is evaluated."""
         facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
         words = _compute_words(
             lm, _build_methods(names, hyperparameters), facts, _select_lessons(lessons, facts), templates
@@ -137,7 +137,7 @@ def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Chec
         settings: SequenceParameters,
         *hyperparameters: Any,
     ) -> Checked:
-        """Refuse prompts that do not fit after the words of all edits, before any edit is asked."""
+        """Refuse prompts that do not fit after the in-context text of all edits, before any edit is evaluated."""
         cells, templates = f"sequential_grid.{model}", read_relations(raw_relations)
         edited_facts = facts_from_table(sampled_facts[sampled_facts["asked"] == "edited"])
         sequence_probes, methods = probes_from_table(probes), _build_methods(names, hyperparameters)

@@ -1,4 +1,4 @@
-"""A few facts of a table that stand for all: those with the longest texts, and those with the shortest."""
+"""Extreme facts of a table: those with the longest texts and those with the shortest."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from edit_robustness.records import Fact
 _FEW = 6
 _OTHERS = 2
 _OLD_OBJECT = "an old object"
-"""Stands for the old object that a model is yet to be asked for."""
+"""Placeholder for an old object that the model has not been asked for yet."""
 
 
 def longest_facts(facts: Sequence[Fact]) -> list[Fact]:

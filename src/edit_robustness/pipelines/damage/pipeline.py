@@ -13,7 +13,7 @@ from edit_robustness.tables import collect
 
 SETTINGS = "params:damage"
 TAG = "damage"
-"""All of these nodes bear it: `--tags=damage` makes the tables and the page again, without a model."""
+"""Tag of all these nodes: `--tags=damage` recomputes the tables and the page without a model."""
 
 COLLECTED = {
     "documents": "sequence_documents",

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 _KEY = "corpus"
 _ROUNDS = 16
-"""How often more texts are written at most: a model may end each of them at once."""
+"""Maximum number of rounds of text generation, because a model may end each text at once."""
 _NO_NUMBERS = "the unedited model's numbers are not finite"
 
 
@@ -115,7 +115,7 @@ def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:
         training_states: Mapping[str, Stored[Prepared]] | None = None,
         **sources: Any,
     ) -> Landing:
-        # kedro streams only functions that are generators themselves
+        # Kedro streams only functions that are generators themselves
         yield from _prepare(lm, inventory, method, key, sources, moments or {}, training_states or {})
 
     return prepare

@@ -68,7 +68,7 @@ def create_preparing_pipeline(method: str, model: str, purpose: str = "") -> Pip
     sources = {name: dataset for part in parts for name, dataset in _SOURCES[part].items()}
     hyperparameters = f"params:methods.{method}.{model}"
     inputs = {"lm": "language_model", "method": hyperparameters, **sources}
-    # a training that was interrupted goes on from its last state
+    # an interrupted training resumes from its last state
     readers = {"training_states": items} if issubclass(METHODS[method], Trained) else {}
     function = resuming(prepare_with(method, purpose), inventory=fingerprints, **readers)
     return Pipeline([Node(function, inputs, "prepared", name="prepare", tags=["gpu"])])

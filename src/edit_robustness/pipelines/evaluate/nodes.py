@@ -78,7 +78,7 @@ def judge_each(answers: pd.DataFrame, judge: Speaker, inventory: Mapping[str, st
         return (judge.replies(questions[key]) for key in keys)
 
     for attempt in track(
-        attempts(missing_keys, make, label, batched=False, patience=PATIENCE), label, len(missing_keys)
+        attempts(missing_keys, make, label, in_batches=False, patience=PATIENCE), label, len(missing_keys)
     ):
         owner = {name: str(groups[attempt.key][name].iloc[0]) for name in _OWNER}
         yield attempt.stored(manifest[attempt.key], {"judge": judge.name, **owner}, **owner)
@@ -98,7 +98,7 @@ def read_judgements(answers: pd.DataFrame, replies: Mapping[str, Stored[list[str
 
 
 _OWNER = ["method", "fact_id"]
-"""Answers that a judge is asked about together share these."""
+"""Columns that group the answers of one request to the judge."""
 
 
 def _group_judged(answers: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -150,7 +150,7 @@ SHARED = {
     "written": "write wordings",
     "judged": "judge",
 }
-"""Folders of a model that belong to no method, and what fills them."""
+"""Folders of a model that belong to no method, and the stage that fills each."""
 
 
 def _compute_speed(answers: Mapping[str, Stored[list[Answer]]]) -> float | None:

@@ -29,7 +29,7 @@ def ambiguous_subjects(rows: Mapping[Hashable, Mapping[str, Any]]) -> pd.DataFra
             cells = {name: as_text(row.get(name)) for name in AMBIGUOUS_COLUMNS}
             cells["relation"] = cells["relation"] or as_text(row.get("prompt"))
         except ValueError:
-            # a cell that is no text says nothing about names, and could not be written again
+            # a cell that is not text contains no name, and cannot be written to the table of ambiguous subjects
             continue
         by_name.setdefault(plain(cells["subject"]), []).append(cells | {"row": number})
     ambiguous_rows = [

@@ -89,7 +89,8 @@ def _read_rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
     if missing_columns:
         raise ValueError(
             f"the table of facts lacks {', '.join(missing_columns)}; it has "
-            f"{', '.join(table.columns) or 'no columns'}. It needs {', '.join(REQUIRED_COLUMNS)}, and {' or '.join(STATEMENT_COLUMNS)}; it may have "
+            f"{', '.join(table.columns) or 'no columns'}. It needs "
+            f"{', '.join(REQUIRED_COLUMNS)}, and {' or '.join(STATEMENT_COLUMNS)}; it may have "
             f"{', '.join(OPTIONAL_COLUMNS)}"
         )
     if table.empty:

@@ -91,7 +91,7 @@ def _add_object(fact: Fact, answer: Answer) -> Fact:
     if verdict(text, new_names(fact), (), besides=subject_names(fact)) == "new":
         raise ValueError(f"new object said already: {text.strip()[:_QUOTED]!r}")
     name = object_said(text, fact.subject)
-    # where one more word would be part of the name, the name may have been cut
+    # if one more word would be part of the name, the name may have been cut
     if not answer.finished and (not name or name != object_said(f"{text} {_WORD}", fact.subject)):
         raise ValueError(f"answer cut at {answer.tokens} tokens: {text.strip()[:_QUOTED]!r}")
     if not name:

@@ -23,10 +23,10 @@ from edit_robustness.tables import facts_from_table, probes_from_table, probes_t
 
 Source = Literal["templates", "writer", "table"]
 SOURCES: tuple[Source, ...] = get_args(Source)
-"""Who makes the wordings."""
+"""Sources of wordings."""
 
 _AT_ONCE = 4
-"""Facts that a writer is asked about at once; a killed run loses no more."""
+"""Facts per batch of a writer. An interrupted run loses at most one batch."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -22,7 +22,7 @@ from edit_robustness.records import Answer, Document
 from edit_robustness.tables import DOCUMENT_COLUMNS, answers_to_table, collect, documents_to_table
 
 _POINT = ["method", "order", "edits"]
-"""What tells the checkpoints of a model apart."""
+"""Columns that identify a checkpoint of a model."""
 _ADDED = ["order", "edits", "asked", "position"]
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "lm_eval")
 
@@ -111,7 +111,7 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
 
 
 SHARED = {"corpus": "write corpus", "said": "ask for old objects", "recalled": "recall"}
-"""Folders of a model that belong to no method, and what fills them."""
+"""Folders of a model that belong to no method, and the stage that fills each."""
 
 
 def _summarise_sequence(

@@ -187,7 +187,7 @@ def _compute_names(
         number, name = number + len(group), fingerprint(name, list(group))
         names[number] = name
         is_failed = outcomes[number] if number in outcomes else _is_failure(folder_items.get(number), name)
-        name = after(name, failed=is_failed)
+        name = after(name, is_failed=is_failed)
     return names
 
 
@@ -279,7 +279,7 @@ def ask_with(method: str) -> Callable[..., Landing]:
                 edit: Appliable = past if point.edits else Frame()
                 yield from ask(lm, [(edit, point_probes[point.key])], decoding) if point_probes[point.key] else [[]]
 
-        for attempt in track(attempts(missing_keys, make, label, batched=False), label, len(missing_keys)):
+        for attempt in track(attempts(missing_keys, make, label, in_batches=False), label, len(missing_keys)):
             header = {
                 "seconds": attempt.seconds,
                 "probes": len(point_probes[attempt.key]),

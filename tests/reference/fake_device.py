@@ -38,90 +38,100 @@ INDEXED = {ATEN.index, ATEN.index_put, ATEN.index_put_, ATEN._index_put_impl_}
 """Operations in which a GPU takes tensors of both devices: copies, and a tensor there at places that are named here."""
 
 
-class There(torch.Tensor):
-    """A tensor on the device; `here` is the CPU's that it stands for."""
+class DeviceTensor(torch.Tensor):
+    """A tensor on the device; `cpu_tensor` is the CPU's that it stands for."""
 
     @staticmethod
-    def __new__(cls, here):
+    def __new__(cls, cpu_tensor):
         return torch.Tensor._make_wrapper_subclass(
             cls,
-            here.shape,
-            strides=here.stride(),
-            storage_offset=here.storage_offset(),
-            dtype=here.dtype,
+            cpu_tensor.shape,
+            strides=cpu_tensor.stride(),
+            storage_offset=cpu_tensor.storage_offset(),
+            dtype=cpu_tensor.dtype,
             device=f"{NAME}:0",
         )
 
-    def __init__(self, here):
-        self.here = here
+    def __init__(self, cpu_tensor):
+        self.cpu_tensor = cpu_tensor
 
     @classmethod
     def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
-        return run(operation, args, kwargs or {})
+        return run_operation(operation, args, kwargs or {})
 
     @property
     def data(self):
-        return There(self.here)
+        return DeviceTensor(self.cpu_tensor)
 
     @data.setter
-    def data(self, other):
-        self.here = other.here
+    def data(self, source):
+        self.cpu_tensor = source.cpu_tensor
 
     def tolist(self):
-        return self.here.tolist()
+        return self.cpu_tensor.tolist()
 
 
-def run(operation, args, kwargs):
+def run_operation(operation, args, kwargs):
     """One operation on the CPU; what it makes is on the device, unless it was asked for on the CPU."""
     leaves = nested.tree_leaves((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    there = {id(tensor.here): tensor for tensor in tensors if isinstance(tensor, There)}
-    ruled = (args[:1], args[2:], kwargs) if operation.overloadpacket in INDEXED else (args, kwargs)
-    same = [
-        isinstance(leaf, There) for leaf in nested.tree_leaves(ruled) if isinstance(leaf, torch.Tensor) and leaf.dim()
+    device_tensors = {id(tensor.cpu_tensor): tensor for tensor in tensors if isinstance(tensor, DeviceTensor)}
+    arguments = (args[:1], args[2:], kwargs) if operation.overloadpacket in INDEXED else (args, kwargs)
+    on_device = [
+        isinstance(leaf, DeviceTensor)
+        for leaf in nested.tree_leaves(arguments)
+        if isinstance(leaf, torch.Tensor) and leaf.dim()
     ]
-    if there and not all(same) and operation.overloadpacket not in COPIES:
+    if device_tensors and not all(on_device) and operation.overloadpacket not in COPIES:
         raise RuntimeError(f"{operation} gets tensors of both devices")
-    asked = next((leaf for leaf in leaves if isinstance(leaf, torch.device)), None)
-    own_args, own_kwargs = nested.tree_map(_here, (args, kwargs))
+    target_device = next((leaf for leaf in leaves if isinstance(leaf, torch.device)), None)
+    own_args, own_kwargs = nested.tree_map(_to_cpu, (args, kwargs))
     with torch.no_grad():
-        made = operation(*own_args, **own_kwargs)
+        result = operation(*own_args, **own_kwargs)
     if operation.overloadpacket is ATEN._copy_from:
         return args[1]
-    if asked == CPU or (operation.overloadpacket is ATEN.copy_ and not isinstance(args[0], There)):
-        return made
+    if target_device == CPU or (operation.overloadpacket is ATEN.copy_ and not isinstance(args[0], DeviceTensor)):
+        return result
     # what an operation in place gives back is what it got
-    return nested.tree_map_only(torch.Tensor, lambda one: there[id(one)] if id(one) in there else There(one), made)
+    return nested.tree_map_only(
+        torch.Tensor,
+        lambda tensor_result: (
+            device_tensors[id(tensor_result)] if id(tensor_result) in device_tensors else DeviceTensor(tensor_result)
+        ),
+        result,
+    )
 
 
-def _here(leaf):
-    return leaf.here if isinstance(leaf, There) else CPU if isinstance(leaf, torch.device) else leaf
+def _to_cpu(leaf):
+    return leaf.cpu_tensor if isinstance(leaf, DeviceTensor) else CPU if isinstance(leaf, torch.device) else leaf
 
 
 LIBRARY = torch.library.Library("_", "IMPL")
-LIBRARY.fallback(lambda operation, *args, **kwargs: run(operation, args, kwargs), "PrivateUse1")
+LIBRARY.fallback(lambda operation, *args, **kwargs: run_operation(operation, args, kwargs), "PrivateUse1")
 
 
-def edited(lm: LanguageModel, name: str) -> Any:
+def edit_answers_of(lm: LanguageModel, name: str) -> Any:
     """What a method's edits of all facts are asked, in one batch."""
-    used = method(name)
-    edits = used.edit_each(lm, FACTS, prepared=used.prepare(lm, corpus()))
-    wanted = probes(("statement", "paraphrase", "question", "doubt", "neighbourhood"))
-    said = ask(lm, [(edit, wanted) for edit in edits], Decoding(max_new_tokens=4))
-    return [(answer.text, answer.logprob_new, answer.kl) for own in said for answer in own]
+    editor = method(name)
+    edits = editor.edit_each(lm, FACTS, prepared=editor.prepare(lm, corpus()))
+    edit_probes = probes(("statement", "paraphrase", "question", "doubt", "neighbourhood"))
+    answers = ask(lm, [(edit, edit_probes) for edit in edits], Decoding(max_new_tokens=4))
+    return [(answer.text, answer.logprob_new, answer.kl) for edit_answers in answers for answer in edit_answers]
 
 
 def abilities(lm: LanguageModel) -> Any:
     """Log-likelihoods, a text's and generations."""
-    told = "A tale of owls, of geese and of a mill by the river.\n\n"
-    scored = [("loglikelihood", (told + "The owl", end)) for end in (" sat there", " sat here", " flew")]
-    free = [("generate_until", (told + start, {"until": ["."], "max_gen_toks": 6})) for start in ("The mill", "Geese")]
-    asked = [*scored, ("loglikelihood_rolling", (told,)), *free]
-    work = planned(lm, [Instance(kind, {}, words, number, ("", 0, 1)) for number, (kind, words) in enumerate(asked)])
-    return [one.text if isinstance(one, Generated) else one for one in answered(lm, work)]
+    context = "A tale of owls, of geese and of a mill by the river.\n\n"
+    likelihoods = [("loglikelihood", (context + "The owl", end)) for end in (" sat there", " sat here", " flew")]
+    free = [
+        ("generate_until", (context + start, {"until": ["."], "max_gen_toks": 6})) for start in ("The mill", "Geese")
+    ]
+    requests = [*likelihoods, ("loglikelihood_rolling", (context,)), *free]
+    work = planned(lm, [Instance(kind, {}, words, number, ("", 0, 1)) for number, (kind, words) in enumerate(requests)])
+    return [response.text if isinstance(response, Generated) else response for response in answered(lm, work)]
 
 
-def spoken(lm: LanguageModel) -> Any:
+def draw_turns(lm: LanguageModel) -> Any:
     """A greedy turn and a drawn one."""
     turns = [Turn("user", "Where do owls sleep?")]
     speakers = [LocalSpeaker(lm, Speaking(max_new_tokens=5, temperature=warm)) for warm in (0.0, 1.0)]
@@ -129,17 +139,17 @@ def spoken(lm: LanguageModel) -> Any:
 
 
 PARTS: dict[str, Callable[[LanguageModel], Any]] = {
-    **{name: lambda lm, name=name: edited(lm, name) for name in METHOD_NAMES},
+    **{name: lambda lm, name=name: edit_answers_of(lm, name) for name in METHOD_NAMES},
     "abilities": abilities,
     "familiarity": lambda lm: [table.to_dict("list") for table in familiarity(lm, FACTS, rows=2)],
-    "speaking": spoken,
+    "speaking": draw_turns,
     "writing": lambda lm: written_texts(lm, texts=3, tokens=9, seed=1),
     "fingerprint": lambda lm: LanguageModel(lm.model, lm.tokenizer).fingerprint,
 }
 """What is done with a model on either device."""
 
 
-def refused() -> str:
+def read_refusal() -> str:
     """What comes of adding tensors of two devices."""
     try:
         torch.ones(2, device=NAME) + torch.ones(2)
@@ -150,12 +160,12 @@ def refused() -> str:
 
 def main() -> None:
     """For each part what both devices say, as JSON."""
-    found: dict[str, Any] = {"refused": refused()}
+    results: dict[str, Any] = {"refused": read_refusal()}
     for name, part in PARTS.items():
-        here, there = tiny_model(sys.argv[1]), tiny_model(sys.argv[1])
-        there.model.to(NAME).tie_weights()
-        found[name] = [part(here), part(there)]
-    sys.stdout.write(json.dumps(found))
+        cpu_lm, device_lm = tiny_model(sys.argv[1]), tiny_model(sys.argv[1])
+        device_lm.model.to(NAME).tie_weights()
+        results[name] = [part(cpu_lm), part(device_lm)]
+    sys.stdout.write(json.dumps(results))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from edit_robustness.runs.folders import LATEST, POINTER, RunFolders, is_id, new
 FIRST, SECOND, OTHER = "20260102-030405-aaaaaaaa", "20260102-030406-bbbbbbbb", "20260102-030407-cccccccc"
 
 
-def finished(when, wrote=True, status="finished"):
+def make_session(when, wrote=True, status="finished"):
     return {"status": status, "wrote": wrote, "finished": when}
 
 
@@ -18,18 +18,18 @@ def finished(when, wrote=True, status="finished"):
 def folders(tmp_path):
     """Two runs of one pipeline, and one of another between them."""
     folders = RunFolders(tmp_path / "data" / "08_reporting")
-    for run, tables, when in (
+    for run_id, tables, when in (
         (FIRST, ["headline.parquet", "tiny_probes_sample.csv"], "2026-01-02T04"),
         (OTHER, ["rates.parquet"], "2026-01-02T05"),
         (SECOND, ["headline.parquet"], "2026-01-02T06"),
     ):
-        write(folders, run, tables=tables, sessions=[finished(when)])
+        write(folders, run_id, tables=tables, sessions=[make_session(when)])
     return folders
 
 
-def write(folders, run, **record):
-    folders.folder(run).mkdir(parents=True, exist_ok=True)
-    (folders.folder(run) / "run.json").write_text(json.dumps({"id": run, **record}))
+def write(folders, run_id, **record):
+    folders.folder(run_id).mkdir(parents=True, exist_ok=True)
+    (folders.folder(run_id) / "run.json").write_text(json.dumps({"id": run_id, **record}))
 
 
 def test_an_id_is_the_start_in_utc_and_a_hash_of_the_settings():
@@ -59,18 +59,18 @@ def test_latest_is_a_relative_link_and_moves(folders):
     folders.point(SECOND)
     link = folders.reporting / LATEST
     assert (link.is_symlink(), str(link.readlink()), folders.latest()) == (True, SECOND, SECOND)
-    moved = folders.reporting.parent.rename(folders.reporting.parent.with_name("moved")) / "08_reporting"
-    assert (moved / LATEST / "run.json").exists()
+    new_folder = folders.reporting.parent.rename(folders.reporting.parent.with_name("moved")) / "08_reporting"
+    assert (new_folder / LATEST / "run.json").exists()
 
 
 @pytest.mark.parametrize("kind", ["folder", "file"])
 def test_what_a_user_called_latest_is_renamed_and_kept(folders, kind, caplog):
-    mine = folders.reporting / LATEST
+    user_folder = folders.reporting / LATEST
     if kind == "folder":
-        mine.mkdir()
-        (mine / "notes.txt").write_text("mine")
+        user_folder.mkdir()
+        (user_folder / "notes.txt").write_text("mine")
     else:
-        mine.write_text("mine")
+        user_folder.write_text("mine")
     folders.point(FIRST)
     assert folders.latest() == FIRST
     aside = folders.reporting / f"{LATEST}.1.set_aside"
@@ -88,8 +88,8 @@ def test_without_symbolic_links_a_file_names_the_last_run(folders, monkeypatch):
     assert (folders.reporting / POINTER).read_text() == f"{SECOND}\n"
     assert not (folders.reporting / LATEST).exists()
     assert folders.latest() == SECOND
-    read = reading_latest(entries("headline.parquet", "rates.parquet"), folders, folders.reporting.parents[1])
-    assert [entry["filepath"] for entry in read.values()] == [
+    entries_read = reading_latest(entries("headline.parquet", "rates.parquet"), folders, folders.reporting.parents[1])
+    assert [entry["filepath"] for entry in entries_read.values()] == [
         str(folders.folder(SECOND) / "headline.parquet"),
         str(folders.folder(OTHER) / "rates.parquet"),
     ]
@@ -111,21 +111,21 @@ def test_a_table_is_read_from_the_last_run_of_a_pipeline_that_makes_it(folders):
         "remote": {"type": "x", "filepath": "s3://bucket/data/08_reporting/latest/rates.parquet"},
         "pathless": {"type": "x"},
     }
-    changed = {k: v["filepath"] for k, v in reading_latest(catalog, folders, project).items() if v != catalog[k]}
-    assert changed == {
+    changes = {k: v["filepath"] for k, v in reading_latest(catalog, folders, project).items() if v != catalog[k]}
+    assert changes == {
         "rates": str(folders.folder(OTHER) / "rates.parquet"),
         "{model}_probes_sample": str(folders.folder(FIRST) / "{model}_probes_sample.csv"),
     }
 
 
 def test_a_run_that_was_stopped_or_wrote_nothing_is_not_the_last(folders):
-    for number, session in enumerate((finished("2027", wrote=False), finished("2027", status="stopped"))):
+    for number, session in enumerate((make_session("2027", wrote=False), make_session("2027", status="stopped"))):
         write(folders, f"20270101-00000{number}-dddddddd", tables=["headline.parquet"], sessions=[session])
     assert folders.last_with("headline.parquet") == SECOND
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    "text",
     [
         "[]",
         "{",
@@ -135,6 +135,6 @@ def test_a_run_that_was_stopped_or_wrote_nothing_is_not_the_last(folders):
         '{"id": "%s", "models": []}',
     ],
 )
-def test_a_record_that_is_damaged_is_left_out(folders, damaged):
-    (folders.folder(FIRST) / "run.json").write_text(damaged.replace("%s", FIRST))
+def test_a_record_that_is_damaged_is_left_out(folders, text):
+    (folders.folder(FIRST) / "run.json").write_text(text.replace("%s", FIRST))
     assert [record["id"] for record in folders.records()] == [SECOND, OTHER]

@@ -17,12 +17,14 @@ Shapes = dict[str, tuple[int, int]]
 
 def shapes_of(lm: LanguageModel, *ends: str) -> Shapes:
     """The modules whose names end so."""
-    found = {name: module for name, module in lm.model.named_modules() if name.endswith(ends)}
-    turned = {name: isinstance(module, Conv1D) for name, module in found.items()}
-    return {name: tuple(module.weight.shape[:: -1 if turned[name] else 1]) for name, module in found.items()}
+    modules = {name: module for name, module in lm.model.named_modules() if name.endswith(ends)}
+    is_transposed = {name: isinstance(module, Conv1D) for name, module in modules.items()}
+    return {name: tuple(module.weight.shape[:: -1 if is_transposed[name] else 1]) for name, module in modules.items()}
 
 
-def write_adapter(folder: Path, shapes: Shapes, *, seed: int = 0, ranks: dict[str, int] | None = None, **more) -> Path:
+def write_adapter(
+    folder: Path, shapes: Shapes, *, seed: int = 0, ranks: dict[str, int] | None = None, **fields
+) -> Path:
     """A random LoRA adapter of rank 2, or of the modules' own ranks, as PEFT writes it."""
     folder.mkdir(parents=True, exist_ok=True)
     random, tensors, ranks = torch.Generator().manual_seed(seed), {}, ranks or {}
@@ -33,18 +35,18 @@ def write_adapter(folder: Path, shapes: Shapes, *, seed: int = 0, ranks: dict[st
     save_file(tensors, folder / "adapter_model.safetensors")
     settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "bias": "none"}
     targets = {"target_modules": sorted(shapes), "rank_pattern": ranks, "inference_mode": True}
-    (folder / "adapter_config.json").write_text(json.dumps({**settings, **targets, **more}))
+    (folder / "adapter_config.json").write_text(json.dumps({**settings, **targets, **fields}))
     return folder
 
 
-def write_model(folder: Path, lm: LanguageModel, changed: str, by: float = 0.5) -> Path:
+def write_model(folder: Path, lm: LanguageModel, weight_name: str, by: float = 0.5) -> Path:
     """The model with random numbers added to one of its parameters, as transformers saves it."""
-    weight = lm.model.get_parameter(changed).detach()
-    kept = weight.clone()
+    weight = lm.model.get_parameter(weight_name).detach()
+    original = weight.clone()
     random = torch.Generator().manual_seed(1)
     try:
         weight.add_(torch.randn(weight.shape, generator=random).to(weight.dtype) * by)
         lm.model.save_pretrained(folder)
     finally:
-        weight.copy_(kept)
+        weight.copy_(original)
     return folder
