@@ -5,49 +5,19 @@ from html.parser import HTMLParser
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from fabricated_tables import RIGHT_TO_LEFT, SCRIPT, fabricate
+from fabricated_page import make_findings
+from fabricated_tables import RIGHT_TO_LEFT, SCRIPT
 
-from edit_robustness.plots.robustness import protocol_figure, robustness_figure
-from edit_robustness.report import Findings, paper1, render, specificity
-from edit_robustness.report.failures import locality_breaks, sharpest_failures
+from edit_robustness.report import paper1, render, specificity
 from edit_robustness.report.heat import heat_tables, sentences
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import contexts_run, in_bytes, methods_run, mixed_run, models_run, summary
-from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
-from edit_robustness.statistics.gaps import RIVAL_COLUMNS, protocol_gaps, rival_gaps
-from edit_robustness.statistics.intervals import rates
-from edit_robustness.statistics.prediction import predict
-from edit_robustness.statistics.regression import regress
+from edit_robustness.statistics.gaps import RIVAL_COLUMNS
 
 
 @pytest.fixture(scope="module")
 def findings():
-    tables = fabricate()
-    facts = tables.facts.assign(model="smollm2")
-    score_rows = outcomes(tables.scores, facts, tables.memorisation)
-    success = score_rows[(score_rows["protocol"] == "free") & (score_rows["metric"] == "success")]
-    measure = ["decoding", "protocol", "metric", "unit"]
-    by = ["model", "method", "kind", "family", *measure]
-    headline = rates(score_rows, by)
-    together = score_rows.assign(kind=score_rows["kind"].where(score_rows["family"] == "locality", "all"))
-    beside = paper1.beside(rates(paper1.in_its_rows(score_rows), paper1.KEYS))
-    return Findings(
-        headline=headline,
-        overview=rates(together, by),
-        gaps=protocol_gaps(score_rows),
-        rivals=rival_gaps(score_rows),
-        paper_1=beside,
-        orderings=paper1.orderings(beside),
-        correlations=correlations(score_rows, tables.memorisation, bootstrap=100),
-        power=power_table(facts),
-        regression=regress(success).assign(model="smollm2"),
-        prediction=predict(success, repeats=1).assign(model="smollm2"),
-        failures=sharpest_failures(tables.answers, tables.scores, 20),
-        breaks=locality_breaks(tables.answers, 3),
-        rejects=tables.rejects,
-        runs=[tables.run],
-        figures={"robustness": robustness_figure(headline), "protocol": protocol_figure(headline)},
-    )
+    return make_findings()
 
 
 @pytest.fixture(scope="module")

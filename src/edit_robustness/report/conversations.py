@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from edit_robustness.labels import METHODS, VERDICTS, in_order
-from edit_robustness.report.page import environment, records, style
+from edit_robustness.report.page import environment, records, script, style
 from edit_robustness.report.runs import failures_run, mixed_run
 from edit_robustness.report.what_was_run import what_was_run
 
@@ -53,6 +53,7 @@ def render(results: Conversations) -> str:
         .get_template("conversations.html.j2")
         .render(
             style=Markup(style()),
+            script=Markup(script()),
             labels=VERDICTS,
             paper=PAPER_1,
             models=list(dict.fromkeys([*results.shares["model"], *_models(results.failed_items)])),

@@ -22,8 +22,8 @@ CELLS = {(family, m.protocol): m.name for m in METRICS if m.cell for family in m
 MAIN = {family: CELLS[family, "free"] for family in FAMILIES}
 """Metric in the cells by family under free generation, and under protocols without a declared metric."""
 
-DARK_FROM = 0.75
-"""Shade from which a cell has light text."""
+DARK_FROM = 0.807
+"""Shade from which white text has more contrast than black; both have at least 4.5 here, in blue and in green."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ class Row:
     label: str
     asked: str
     cells: tuple[Cell | NoneKnown | None, ...]
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class Column:
     label: str
     baseline: bool
     failed: str = ""
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def heat_tables(headline: pd.DataFrame, facts: Mapping[str, int] = MappingProxyT
         facts: Number of facts that each model's run edits.
     """
     about = zip(headline["metric"], headline["family"], headline["protocol"], strict=True)
-    cell_rows = headline[[metric in _list_metrics(family, protocol) for metric, family, protocol in about]]
+    cell_rows = headline[[metric in list_metrics(family, protocol) for metric, family, protocol in about]]
     tables: dict[str, list[HeatTable]] = {}
     for model in headline["model"].unique():
         for protocol in in_order(cell_rows.loc[cell_rows["model"] == model, "protocol"], PROTOCOLS):
@@ -162,7 +164,12 @@ def _table(model: str, protocol: str, rows: pd.DataFrame, facts: int | None) -> 
         protocol=protocol,
         label=spoken(protocol, PROTOCOLS),
         methods=tuple(
-            Column(spoken(method, METHODS), method in BASELINES, failed_of(rows[rows["method"] == method], facts))
+            Column(
+                spoken(method, METHODS),
+                method in BASELINES,
+                failed_of(rows[rows["method"] == method], facts),
+                method,
+            )
             for method in methods
         ),
         sections=tuple(section for section in sections if section.rows),
@@ -177,7 +184,7 @@ def failed_of(rows: pd.DataFrame, facts: int | None) -> str:
     return f"{number} of {facts} facts failed" if facts else f"{number} facts failed"
 
 
-def _list_metrics(family: str, protocol: str) -> tuple[str, ...]:
+def list_metrics(family: str, protocol: str) -> tuple[str, ...]:
     """Return the metric in the cells of a family, and the same metric over all prompts if there is one."""
     main = CELLS.get((family, protocol), MAIN.get(family))
     if main is None:
@@ -186,7 +193,7 @@ def _list_metrics(family: str, protocol: str) -> tuple[str, ...]:
 
 
 def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str]) -> Section:
-    metrics = _list_metrics(family, protocol)
+    metrics = list_metrics(family, protocol)
     kinds = in_order(rows.loc[rows["metric"].isin(metrics), "kind"], KINDS)
     return Section(
         family=family,
@@ -198,7 +205,7 @@ def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str])
 def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
     cells = tuple(_cell(rows[rows["method"] == method], metric) for method in methods)
     counts = dict.fromkeys(cell.counted for cell in cells if isinstance(cell, Cell) and cell.measured)
-    return Row(label=spoken(kind, KINDS), asked="; ".join(counts), cells=cells)
+    return Row(label=spoken(kind, KINDS), asked="; ".join(counts), cells=cells, kind=kind)
 
 
 def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:

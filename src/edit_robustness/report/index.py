@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from edit_robustness.labels import METHODS, in_order, spoken
-from edit_robustness.report.page import environment, style
+from edit_robustness.report.page import environment, script, style
 from edit_robustness.report.terminal import COLUMNS, NOTHING
 from edit_robustness.report.what_was_run import pipeline_of
 
@@ -49,7 +49,9 @@ def render_index(records: Sequence[Mapping[str, Any]], pages: Mapping[str, Seque
     newest_first = sorted(rows, key=lambda row: (row.started, row.id), reverse=True)
     names = [name.capitalize() for name in COLUMNS]
     template = environment().get_template("index.html.j2")
-    return template.render(style=Markup(style()), rows=newest_first, latest=latest, columns=names)
+    return template.render(
+        style=Markup(style()), script=Markup(script()), rows=newest_first, latest=latest, columns=names
+    )
 
 
 def _row(record: Mapping[str, Any], pages: Sequence[str]) -> Row:

@@ -28,6 +28,7 @@ from edit_robustness.labels import (
     term_label,
 )
 from edit_robustness.report import paper1
+from edit_robustness.report.examples import embed_examples
 from edit_robustness.report.heat import MANY_CUT, heat_tables, sentences
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import (
@@ -67,6 +68,7 @@ class Findings:
         failures: Answers that fail although the statement succeeds (`report.failures.sharpest_failures`).
         breaks: Answers of the family locality with the new object (`report.failures.locality_breaks`).
         rejects: row, id, subject, relation, reason of excluded facts.
+        examples: Answers behind each cell of the heat map (`report.examples.cell_examples`).
         runs: The record of each run; any key may be missing.
         figures: Figures by the names in `FIGURES`; missing ones are left out.
         confidence: Level of all intervals.
@@ -90,13 +92,14 @@ class Findings:
     figures: Mapping[str, go.Figure] = field(default_factory=dict)
     confidence: float = 0.95
     failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
+    examples: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def render(findings: Findings) -> str:
     """Render the report as one self-contained HTML document.
 
-    Everything is escaped except three trusted texts: the style sheet, plotly.js, and figures as JSON, in which ``<`` is
-    escaped so that no text can end its script element.
+    Everything is escaped except trusted texts: the style sheet, the scripts, and figures and examples as JSON, in
+    which ``<`` is escaped so that no text can end its script element.
     """
     tables = heat_tables(findings.headline, facts_run(findings.runs))
     finding_sentences = sentences(findings.headline, findings.rivals)
@@ -105,6 +108,8 @@ def render(findings: Findings) -> str:
         .get_template("page.html.j2")
         .render(
             style=Markup(style()),
+            script=Markup(script()),
+            examples=embed_examples(findings.examples),
             plotly=Markup(get_plotlyjs()),
             figures={name: embedded(findings.figures[name]) for name in FIGURES if name in findings.figures},
             models=list(tables),
@@ -177,6 +182,11 @@ def _soften(sentence: str) -> Markup:
 def style() -> str:
     """Read the style sheet of all pages."""
     return files("edit_robustness.report").joinpath(TEMPLATES, "style.css").read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """Read the script of all pages: sorting and filtering of tables, and the answers behind a cell."""
+    return files("edit_robustness.report").joinpath(TEMPLATES, "page.js").read_text(encoding="utf-8")
 
 
 def embedded(figure: go.Figure) -> Markup:

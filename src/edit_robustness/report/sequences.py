@@ -19,7 +19,7 @@ from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, UNEDITED, findings, share
 from edit_robustness.report.heat import MANY_CUT
-from edit_robustness.report.page import embedded, environment, records, style
+from edit_robustness.report.page import embedded, environment, records, script, style
 from edit_robustness.report.runs import contexts_run, failures_run, methods_run, mixed_run, models_run, summary
 from edit_robustness.report.what_was_run import what_was_run
 
@@ -79,6 +79,7 @@ def render(results: ManyEdits) -> str:
         .get_template("sequences.html.j2")
         .render(
             style=Markup(style()),
+            script=Markup(script()),
             plotly=Markup(get_plotlyjs()),
             figures={name: embedded(results.figures[name]) for name in FIGURES if name in results.figures},
             models=_models(results),

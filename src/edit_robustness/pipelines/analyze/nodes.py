@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from edit_robustness.plots.popularity import correlation_figure, popularity_figure
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1, render
+from edit_robustness.report.examples import cell_examples
 from edit_robustness.report.failures import locality_breaks, sharpest_failures
 from edit_robustness.report.overview import ALL_KINDS
 from edit_robustness.setting_types import STRICT
@@ -34,6 +35,7 @@ class Analysis:
         seed: Seed of resamples, permutations and cross-validation.
         power: Probability with which a sample must show a correlation, for the reported power.
         failures_shown: Cases shown for each model and method.
+        examples_shown: Answers shown for each cell of the heat map.
         folds: Parts of the cross-validation.
         held_out: What is never in training and test at once.
     """
@@ -43,6 +45,7 @@ class Analysis:
     seed: int = Field(0, ge=0)
     power: float = Field(0.8, gt=0, lt=1)
     failures_shown: int = Field(3, ge=0)
+    examples_shown: int = Field(5, ge=0)
     folds: int = Field(5, ge=2)
     held_out: Literal["subject", "relation"] = "subject"
 
@@ -157,6 +160,11 @@ def find_failures(answers: pd.DataFrame, scores: pd.DataFrame, settings: Analysi
     return sharpest_failures(answers, scores, number), locality_breaks(answers, number)
 
 
+def pick_examples(answers: pd.DataFrame, scores: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+    """Select the answers that the report shows for each cell of the heat map."""
+    return cell_examples(answers, scores, settings.examples_shown)
+
+
 def write_report(
     headline: pd.DataFrame,
     overview: pd.DataFrame,
@@ -170,6 +178,7 @@ def write_report(
     prediction: pd.DataFrame,
     failures: pd.DataFrame,
     breaks: pd.DataFrame,
+    examples: pd.DataFrame,
     rejects: pd.DataFrame,
     failed_items: pd.DataFrame,
     runs: list[dict[str, Any]],
@@ -191,6 +200,7 @@ def write_report(
             prediction=prediction,
             failures=failures,
             breaks=breaks,
+            examples=examples,
             rejects=rejects,
             failed_items=failed_items,
             runs=runs,

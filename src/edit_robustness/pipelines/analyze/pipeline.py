@@ -54,6 +54,7 @@ def _estimate_nodes() -> list[Node]:
         Node(nodes.explain, ["outcomes", SETTINGS], "regression", name="explain"),
         Node(nodes.foretell, ["outcomes", SETTINGS], "prediction", name="predict"),
         Node(nodes.find_failures, ["answers", "scores", SETTINGS], ["failures", "breaks"], name="find_failures"),
+        Node(nodes.pick_examples, ["answers", "scores", SETTINGS], "examples", name="pick_examples"),
     ]
 
 
@@ -68,7 +69,7 @@ def _draw_nodes() -> list[Node]:
 def _report_nodes() -> list[Node]:
     tables = [
         *("headline", "overview", "gaps", "rivals", "paper_1", "orderings", "correlations", "power", "regression"),
-        *("prediction", "failures", "breaks", "rejects", "failed_items", "runs"),
+        *("prediction", "failures", "breaks", "examples", "rejects", "failed_items", "runs"),
     ]
     figures = ["robustness", "protocol", "popularity", "correlation"]
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}
