@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stack.enter_context(limited(options.threads))
         stack.enter_context(redirect_stdout(sys.stderr))
         result = measure(options, work.resolve())
-    deliver(result, described, options)
+    deliver(result, describe, options)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -119,7 +119,7 @@ def take_statistics(
     }
 
 
-def described(result: dict[str, Any]) -> str:
+def describe(result: dict[str, Any]) -> str:
     """Return the tables in Markdown, with what they depend on."""
     versions = {row["side"]: row["versions"] for row in result["rows"]}
     parts = [

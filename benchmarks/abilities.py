@@ -29,13 +29,13 @@ from lm_eval.models.huggingface import HFLM
 from benchmarks.material import configuration, load
 from benchmarks.metering import Meter, limited
 from benchmarks.tables import markdown
-from edit_robustness.abilities.engine import Generated, answered
+from edit_robustness.abilities.engine import GeneratedText, answer_requests
 from edit_robustness.abilities.local_files import LocalFiles
-from edit_robustness.abilities.requests import planned
+from edit_robustness.abilities.requests import plan_requests
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark, build_benchmarks
-from edit_robustness.datasets.kept import EditsDataset
-from edit_robustness.editing.past import Past
+from edit_robustness.datasets.item_folders import EditsDataset
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.language_model import LanguageModel
 
@@ -89,12 +89,12 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def edited(folder: Path | None) -> Past:
+def edited(folder: Path | None) -> EditHistory:
     """Return the changes that the edits of a sequence left; an empty mapping without a folder."""
-    past = Past()
+    history = EditHistory()
     for item in EditsDataset(str(folder)).load().values() if folder else ():
-        past = past + item.read()
-    return past
+        history = history + item.read()
+    return history
 
 
 def chosen(abilities: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -122,18 +122,18 @@ def compared(lm: LanguageModel, benchmark: Benchmark, batch_size: int) -> dict[s
     """Measure one benchmark on both sides: CPU seconds, how far answers are apart, and both scores."""
     instances, meter = benchmark.work.instances, Meter()
     # whatever the first pass has to set up is neither side's
-    answered(lm, planned(lm, instances[:1]))
+    answer_requests(lm, plan_requests(lm, instances[:1]))
     meter.lap()
-    work = planned(lm, instances)
+    work = plan_requests(lm, instances)
     planning_time = meter.lap().cpu
-    our_answers = answered(lm, work)
+    our_answers = answer_requests(lm, work)
     answering_time = meter.lap().cpu
     harness = HFLM(pretrained=lm.model, tokenizer=lm.tokenizer, batch_size=batch_size)
     (kind,) = {instance.request_type for instance in instances}
     with as_torch_came(lm):
         their_answers = getattr(harness, kind)([replace(instance) for instance in instances], disable_tqdm=True)
     took = meter.lap().cpu
-    texts_out = [our_answer.text if isinstance(our_answer, Generated) else our_answer for our_answer in our_answers]
+    texts_out = [our_answer.text if isinstance(our_answer, GeneratedText) else our_answer for our_answer in our_answers]
     texts, numbers = (
         isinstance(texts_out[0], str),
         [[_first(our_answer) for our_answer in side] for side in (texts_out, their_answers)],

@@ -15,12 +15,12 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import AbstractDataset
 
 from benchmarks.jobs import ROOT, Job
-from edit_robustness.editing.method import Method, Trained
+from edit_robustness.editing.method import Method, TrainedMethod
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.target import statement_contexts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.models.writing import written_texts
+from edit_robustness.models.writing import sample_texts
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
@@ -111,7 +111,7 @@ def gather(
     sample, pool = draw(facts, seed)
     # a template's braces would be taken for places by `str.format`, with which EasyEdit fills its own
     braces = {ord("{"): " ", ord("}"): " "}
-    texts_written = [text.translate(braces) for text in written_texts(lm, texts=texts, tokens=64, seed=seed)]
+    texts_written = [text.translate(braces) for text in sample_texts(lm, texts=texts, tokens=64, seed=seed)]
     settings = settings_of(model, conf)
     if with_easyedit:
         settings = {
@@ -158,7 +158,7 @@ def chosen(methods: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     for name in methods:
         if name not in settings:
             raise ValueError(f"{name} has no hyperparameters for this model; there are some of {', '.join(settings)}")
-    return list(methods) or [n for n in settings if n not in UNEDITED and not issubclass(METHODS[n], Trained)]
+    return list(methods) or [n for n in settings if n not in UNEDITED and not issubclass(METHODS[n], TrainedMethod)]
 
 
 def changed(settings: Mapping[str, Mapping[str, Any]], changes: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -20,9 +20,9 @@ from benchmarks.metering import Meter, forget_peak, peak_memory
 from benchmarks.scoring import scores
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import write_edit
-from edit_robustness.editing.key_statistics import second_moments
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.second_moments import second_moments
 from edit_robustness.editing.target import split_prompts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
@@ -63,11 +63,11 @@ def edits(lm: LanguageModel, job: Job) -> dict[str, Any]:
         meter.lap()
         artefact = method.prepare(lm, corpus)
         prepare_lap = meter.lap()
-        timed_edits = list(_timed(method.edit_each(lm, facts, prepared=artefact), meter))
+        timed_edits = list(_timed(method.edit_each(lm, facts, artefact=artefact), meter))
     peak = peak_memory()
     answers = []
     for row, fact, (edit, lap) in zip(job.facts, facts, timed_edits, strict=True):
-        with edit.with_prepared(artefact).applied(lm):
+        with edit.with_artefact(artefact).applied(lm):
             probe_scores = scores(lm.model, lm.tokenizer, row["probes"], edit.prefix)
         suffix = split_prompts(lm, fact, ()).tail.shape[1]
         answers.append({**asdict(lap), "fact": fact.id, "bytes": size(edit), "suffix": suffix, "scores": probe_scores})

@@ -30,19 +30,19 @@ from benchmarks.material import changed, configuration, load, settings_of
 from benchmarks.metering import limited
 from benchmarks.tables import markdown
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets.folders import Manifest, Stored
-from edit_robustness.datasets.kept import AnswersDataset, EditsDataset, PreparedDataset
-from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.datasets.folders import Manifest, StoredItem
+from edit_robustness.datasets.item_folders import AnswersDataset, ArtefactsDataset, EditsDataset
+from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edit_sequence import edit_sequence
+from edit_robustness.editing.edits import Edit, PromptPrefix
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.editing.fold import fold
-from edit_robustness.editing.method import Corpus, Method, Trained
+from edit_robustness.editing.method import Corpus, Method, TrainedMethod
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.models.tokens import Rendered, last, prompt_ids
-from edit_robustness.models.writing import written_texts
+from edit_robustness.models.tokens import RenderedPrompt, last, prompt_ids
+from edit_robustness.models.writing import sample_texts
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
@@ -79,22 +79,22 @@ class Bench:
         """Return a method with its hyperparameters."""
         return METHODS[name](**self.settings[name])
 
-    def prepared(self, name: str) -> Prepared:
+    def artefact(self, name: str) -> Artefact:
         """Return what a method prepares, kept in the folder; training resumes where it stopped."""
-        method, folder = self.method(name), PreparedDataset(str(self.folder / name / "prepared"))
+        method, folder = self.method(name), ArtefactsDataset(str(self.folder / name / "artefact"))
         key = fingerprint(name, method.settings(), self.lm.fingerprint, self.corpus.texts, self.corpus.facts)
         artefacts = {
             item: item_file.read() for item, item_file in folder.items().items() if item_file.fingerprint == key
         }
         if name in artefacts:
             return artefacts[name]
-        if not isinstance(method, Trained):
+        if not isinstance(method, TrainedMethod):
             state = method.prepare(self.lm, self.corpus)
         else:
             for state in method.train(self.lm, self.corpus, start=artefacts.get("unfinished")):
-                folder.save({"unfinished": Stored.of(key, state)})
-        if state is not NOTHING:
-            folder.save({name: Stored.of(key, state)})
+                folder.save({"unfinished": StoredItem.of(key, state)})
+        if state is not NO_ARTEFACT:
+            folder.save({name: StoredItem.of(key, state)})
         return state
 
 
@@ -105,11 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with limited(options.threads):
         bench = gather(options)
         methods = options.methods or [name for name in bench.settings if name != "checkpoint"]
-        frame = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
-    rows: Any = frame.to_dict("records")
-    table_text = markdown(rows, {str(name): (str(name), str) for name in frame})
+        prompt_prefix = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
+    rows: Any = prompt_prefix.to_dict("records")
+    table_text = markdown(rows, {str(name): (str(name), str) for name in prompt_prefix})
     (options.work / f"{options.command}.md").write_text(table_text + "\n", "utf-8")
-    sys.stdout.write(frame.to_string(index=False) + "\n")
+    sys.stdout.write(prompt_prefix.to_string(index=False) + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -145,7 +145,7 @@ def gather(options: argparse.Namespace) -> Bench:
     options.work.mkdir(parents=True, exist_ok=True)
     texts = options.work / f"texts-{lm.fingerprint}.json"
     if not texts.exists():
-        texts.write_text(json.dumps(written_texts(lm, texts=96, tokens=64, seed=0)), "utf-8")
+        texts.write_text(json.dumps(sample_texts(lm, texts=96, tokens=64, seed=0)), "utf-8")
     corpus = Corpus(tuple(json.loads(texts.read_text("utf-8"))), pool, read_relations(relations).relations)
     return Bench(lm, records, changed(settings_of(options.model, conf), options.set), corpus, options.work)
 
@@ -178,7 +178,7 @@ def _record(row: Mapping[str, Any], neighbours: int) -> Record:
         (
             *probes("statement", "edit", [fact.statement]),
             *probes("paraphrase", "edit", row["paraphrase_prompts"]),
-            *probes("neighbourhood", "locality", row["neighborhood_prompts"][:neighbours]),
+            *probes("neighbourhood", "specificity", row["neighborhood_prompts"][:neighbours]),
         ),
     )
 
@@ -213,11 +213,11 @@ _SHOWN = {
     "paraphrase free": ("paraphrase", "free", "success"),
     "paraphrase reverts": ("paraphrase", "free", "reversion"),
     "paraphrase cut": ("paraphrase", "free", "cut"),
-    "neighbourhood unchanged, known": ("neighbourhood", "free", "locality"),
-    "neighbourhood unchanged, all": ("neighbourhood", "free", "locality_all"),
+    "neighbourhood unchanged, known": ("neighbourhood", "free", "specificity"),
+    "neighbourhood unchanged, all": ("neighbourhood", "free", "specificity_all"),
     "neighbourhood cut": ("neighbourhood", "free", "cut"),
     "neighbourhood top token, known": ("neighbourhood", "next_token", "top_token"),
-    "neighbourhood p(true)>p(new)": ("neighbourhood", "teacher_forced", "locality"),
+    "neighbourhood p(true)>p(new)": ("neighbourhood", "teacher_forced", "specificity"),
 }
 
 
@@ -234,83 +234,87 @@ def _figure(row: Mapping[str, Any] | None) -> str:
     return f"{100 * row['value']:.0f} [{100 * row['low']:.0f}, {100 * row['high']:.0f}], n = {row['n_probes']}"
 
 
-def independent(bench: Bench, name: str) -> dict[str, Stored[Edit]]:
+def independent(bench: Bench, name: str) -> dict[str, StoredItem[Edit]]:
     """Return the independent edits of a method, computing those that are missing."""
     method, folder = bench.method(name), EditsDataset(str(bench.folder / name / "edits"))
-    artefact, facts = bench.prepared(name), [record.fact for record in bench.records]
+    artefact, facts = bench.artefact(name), [record.fact for record in bench.records]
     common = (name, method.settings(), bench.lm.fingerprint, artefact.fingerprint)
     manifest = Manifest({fact.id: fingerprint(*common, fact) for fact in facts})
     folder.save(manifest)
     fingerprints = folder.fingerprints()
     missing_facts = [fact for fact in facts if fingerprints.get(fact.id) != manifest[fact.id]]
     start = time.process_time()
-    edits = track(method.edit_each(bench.lm, missing_facts, prepared=artefact), f"{name}: edits", len(missing_facts))
+    edits = track(method.edit_each(bench.lm, missing_facts, artefact=artefact), f"{name}: edits", len(missing_facts))
     for fact, edit in zip(missing_facts, edits, strict=True):
         seconds, start = time.process_time() - start, time.process_time()
-        folder.save({fact.id: Stored.of(manifest[fact.id], edit, seconds=round(seconds, 3))})
+        folder.save({fact.id: StoredItem.of(manifest[fact.id], edit, seconds=round(seconds, 3))})
     return folder.load()
 
 
-def answers(bench: Bench, name: str, edits: Mapping[str, Stored[Edit]]) -> Iterator[Answer]:
+def answers(bench: Bench, name: str, edits: Mapping[str, StoredItem[Edit]]) -> Iterator[Answer]:
     """Return the answers under each edit, asking for those that are missing."""
-    folder, artefact = AnswersDataset(str(bench.folder / name / "answers")), bench.prepared(name)
+    folder, artefact = AnswersDataset(str(bench.folder / name / "answers")), bench.artefact(name)
     probes = {record.fact.id: list(record.probes) for record in bench.records}
     decoding = Decoding(batch_rows=192)
-    common = decoding.described(bench.lm)
+    common = decoding.describe(bench.lm)
     manifest = Manifest({key: fingerprint(common, edits[key].fingerprint, probes[key]) for key in edits})
     folder.save(manifest)
     fingerprints = folder.fingerprints()
     missing_keys = [key for key in manifest if fingerprints.get(key) != manifest[key]]
-    edit_probes = [(edits[key].read().with_prepared(artefact), probes[key]) for key in missing_keys]
+    edit_probes = [(edits[key].read().with_artefact(artefact), probes[key]) for key in missing_keys]
     answer_lists = track(ask(bench.lm, edit_probes, decoding), f"{name}: asking", len(missing_keys))
     for key, edit_answers in zip(missing_keys, answer_lists, strict=True):
-        folder.save({key: Stored.of(manifest[key], edit_answers)})
+        folder.save({key: StoredItem.of(manifest[key], edit_answers)})
     return (answer for item in folder.load().values() for answer in item.read())
 
 
 def sequences(bench: Bench, methods: Sequence[str], options: argparse.Namespace) -> pd.DataFrame:
     """Return one row per method and step: success on ALL edits so far, and perplexity on held-out text."""
     windows = read_windows(bench.lm, options.text.read_text("utf-8"))
-    rows = [{"method": "none", "edits": 0, **after(bench, "none", Past(), bench.records, windows)}]
+    rows = [{"method": "none", "edits": 0, **after(bench, "none", EditHistory(), bench.records, windows)}]
     for name in methods:
-        rows += list(sequence(bench, name, windows, options.at_once))
+        rows += list(sequence(bench, name, windows, options.batch_size))
     return pd.DataFrame(rows)
 
 
-def sequence(bench: Bench, name: str, windows: Sequence[Sequence[int]], at_once: int = 1) -> Iterator[dict[str, Any]]:
+def sequence(
+    bench: Bench, name: str, windows: Sequence[Sequence[int]], batch_size: int = 1
+) -> Iterator[dict[str, Any]]:
     """Edit facts in sequence on the same model and yield the measurements; a later run replays stored increments.
 
     Args:
         bench: The model and the records, in order.
         name: The method.
         windows: Held-out text.
-        at_once: How many facts each edit makes true.
+        batch_size: How many facts each edit makes true.
     """
-    method, artefact = bench.method(name), bench.prepared(name)
+    method, artefact = bench.method(name), bench.artefact(name)
     folder, facts = EditsDataset(str(bench.folder / name / "sequence")), [record.fact for record in bench.records]
-    groups = [facts[start : start + at_once] for start in range(0, len(facts), at_once)]
+    groups = [facts[start : start + batch_size] for start in range(0, len(facts), batch_size)]
     common = (name, method.settings(), bench.lm.fingerprint, artefact.fingerprint)
-    keys = {n: fingerprint(*common, facts[:n], at_once) for n in accumulate(map(len, groups))}
+    keys = {n: fingerprint(*common, facts[:n], batch_size) for n in accumulate(map(len, groups))}
     items = folder.items()
     stored_steps = {number: items[facts[number - 1].id] for number in keys if facts[number - 1].id in items}
     readers = {number: item.read for number, item in stored_steps.items() if item.fingerprint == keys[number]}
-    steps = fold(bench.lm, method, groups, prepared=artefact, stored_edits=readers)
+    steps = edit_sequence(bench.lm, method, groups, artefact=artefact, stored_edits=readers)
     for step in track(steps, f"{name}: a sequence", len(groups)):
-        if not step.kept:
-            folder.save({facts[step.number - 1].id: Stored.of(keys[step.number], step.edit)})
+        if not step.is_stored:
+            folder.save({facts[step.number - 1].id: StoredItem.of(keys[step.number], step.edit)})
         if step.number in STEPS or step.number == len(facts):
-            measurements = after(bench, name, step.past, bench.records[: step.number], windows)
+            measurements = after(bench, name, step.history, bench.records[: step.number], windows)
             yield {"method": name, "edits": step.number, **measurements}
 
 
 def after(
-    bench: Bench, method: str, past: Past, records: Sequence[Record], windows: Sequence[Sequence[int]]
+    bench: Bench, method: str, history: EditHistory, records: Sequence[Record], windows: Sequence[Sequence[int]]
 ) -> dict[str, Any]:
     """Measure the model after these edits by a method."""
     probes = [probe for record in records for probe in record.probes if probe.kind in ("statement", "paraphrase")]
-    with past.applied(bench.lm):
-        answers = [answer for batch in ask(bench.lm, [(Frame(past.prefix), probes)], Decoding()) for answer in batch]
-        perplexity = perplexity_of(bench.lm, windows, past.prefix)
+    with history.applied(bench.lm):
+        answers = [
+            answer for batch in ask(bench.lm, [(PromptPrefix(history.prefix), probes)], Decoding()) for answer in batch
+        ]
+        perplexity = perplexity_of(bench.lm, windows, history.prefix)
     scores = score_answers(answers_to_table(answers, model=bench.lm.name, method=method))
     shares = rates(scores.assign(subject=scores["fact_id"]), _CELL, cluster="subject").set_index(_CELL)
     labels = ("statement forced", "statement free", "paraphrase forced", "paraphrase free", "cut", "paraphrase cut")
@@ -333,7 +337,7 @@ def read_windows(lm: LanguageModel, text: str) -> list[list[int]]:
 @torch.no_grad()
 def perplexity_of(lm: LanguageModel, windows: Sequence[Sequence[int]], prefix: str = "") -> float:
     """exp of the mean negative log-likelihood of the windows' tokens but the first, after the words of an edit."""
-    before = prompt_ids(lm, Rendered(prefix)) if prefix else []
+    before = prompt_ids(lm, RenderedPrompt(prefix)) if prefix else []
     total = 0.0
     for window in windows:
         ids = torch.tensor([[*before, *window]], device=lm.device)

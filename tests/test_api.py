@@ -10,7 +10,7 @@ import yaml
 from fabricated_edits import REPOSITORY
 
 import edit_robustness
-from edit_robustness import Fact, ask, load_model, method_for, read_lessons
+from edit_robustness import Fact, ask, load_model, method_for, read_training_facts
 from edit_robustness.api import PACKAGED
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.editing.methods import METHODS
@@ -89,9 +89,9 @@ def test_settings_and_texts_that_are_given_are_used(tiny, caplog):
 def test_every_method_that_is_not_trained_edits_with_its_defaults(name, tiny):
     quick = {"v_steps": 2, "steps": 2}
     settings = {key: value for key, value in quick.items() if key in METHODS[name].__pydantic_fields__}
-    lessons, relations = read_lessons([FRANCE])
-    assert "France" not in {lesson.subject for lesson in lessons}
-    ready = method_for(name, tiny, texts=TEXTS, lessons=lessons, relations=relations, **settings)
+    training_facts, relations = read_training_facts([FRANCE])
+    assert "France" not in {lesson.subject for lesson in training_facts}
+    ready = method_for(name, tiny, texts=TEXTS, training_facts=training_facts, relations=relations, **settings)
     with ready.edit(FRANCE).applied(tiny):
         ask(tiny, FRANCE.statement, max_new_tokens=2)
 
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_told_with_what_there_is(tiny, tmp_path):
         method_for("rom", tiny)
     with pytest.raises(ValueError, match=r"ft\.layer: there is no layer 20; llama has layers 0 to 3"):
         method_for("ft", tiny, layer=20)
-    with pytest.raises(ValueError, match="ike learns from other facts than those that it edits: give `lessons`"):
+    with pytest.raises(ValueError, match="ike learns from other facts than those that it edits: give `training_facts`"):
         method_for("ike", tiny)
     with pytest.raises(ValueError, match="checkpoint has no defaults: give path"):
         method_for("checkpoint", tiny)

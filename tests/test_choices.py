@@ -8,7 +8,7 @@ import yaml
 from click.testing import CliRunner
 from fabricated_edits import REPOSITORY
 
-from edit_robustness.choices import SECTIONS, described, main
+from edit_robustness.choices import SECTIONS, describe, main
 from edit_robustness.cli import cli
 from edit_robustness.editing.registry import ENTRIES
 from edit_robustness.prompts.kinds import KINDS
@@ -17,7 +17,7 @@ CONF = REPOSITORY / "conf"
 
 
 def names(section):
-    return [line.split()[0] for line in list(described((section,), CONF))[1:]]
+    return [line.split()[0] for line in list(describe((section,), CONF))[1:]]
 
 
 def test_every_method_kind_benchmark_data_set_and_model_is_listed_with_a_description():
@@ -27,13 +27,13 @@ def test_every_method_kind_benchmark_data_set_and_model_is_listed_with_a_descrip
     assert names("benchmarks") == [f"{preset}.{name}" for preset, benchmarks in presets.items() for name in benchmarks]
     assert {"raw_facts", "counterfact", "zsre", "popqa", "pararel"} <= set(names("facts"))
     assert names("models")[0] == "smollm2"
-    lines = [line for line in described((), CONF) if line.startswith("  ")]
+    lines = [line for line in describe((), CONF) if line.startswith("  ")]
     assert all(len(line.split()) > 3 for line in lines)
     assert all(len(line) < 190 for line in lines)
 
 
 def test_models_of_another_environment_say_how_it_is_chosen():
-    (line,) = [line for line in described(("models",), CONF) if line.startswith("  gpt2_xl ")]
+    (line,) = [line for line in describe(("models",), CONF) if line.startswith("  gpt2_xl ")]
     assert line.endswith("hub: openai-community/gpt2-xl (--env=gpu)")
 
 
@@ -44,7 +44,7 @@ def test_a_users_own_model_and_table_are_listed(tmp_path):
         "my_facts": {"type": "edit_robustness.datasets.FactsDataset", "format": "table", "path": "x.csv"},
     }
     (tmp_path / "local" / "catalog.yml").write_text(yaml.safe_dump(entries))
-    lines = [line.split(maxsplit=1) for line in described(("facts", "models"), tmp_path) if line.startswith("  ")]
+    lines = [line.split(maxsplit=1) for line in describe(("facts", "models"), tmp_path) if line.startswith("  ")]
     assert lines == [["my_facts", "A table of your own, one fact per row."], ["mine", "folder: models/mine"]]
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from edit_robustness.editing import methods
 from edit_robustness.editing.registry import Entry
-from edit_robustness.labels import BASELINES, KINDS, METHODS, in_order, spoken, term_label
+from edit_robustness.labels import BASELINES, KINDS, METHODS, in_order, label_of, term_label
 
 
 def test_labels_of_methods_are_those_of_their_classes():
@@ -21,7 +21,7 @@ def test_known_names_first_in_their_order_then_the_others():
 
 
 def test_a_name_that_is_not_known_is_readable():
-    assert spoken("multi_hop_question", KINDS) == "multi hop question"
+    assert label_of("multi_hop_question", KINDS) == "multi hop question"
 
 
 def test_terms_are_spoken():

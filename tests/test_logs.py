@@ -11,11 +11,11 @@ from kedro.validation import ParameterValidationError
 from pydantic import TypeAdapter, ValidationError
 
 from edit_robustness import hooks
-from edit_robustness.errors import add_notes, described, is_expected
+from edit_robustness.errors import add_notes, describe, is_expected
 from edit_robustness.last_lines import LastLines
 from edit_robustness.logs import LogFile, Misleading, Terminal
 from edit_robustness.machine import machine
-from edit_robustness.text.secrets import redacted
+from edit_robustness.text.secrets import redact
 
 
 @pytest.fixture
@@ -89,9 +89,9 @@ def test_a_table_that_cannot_be_read_is_named_with_its_file():
     error = wrap("frozen_wordings: Failed while loading", wrap("Failed while loading", ValueError("3 fields")))
     table = types.SimpleNamespace(_filepath="data/w.csv")
     lines.on_pipeline_error(error, {"frozen_wordings": table})
-    assert described(error) == "frozen_wordings (data/w.csv): 3 fields"
+    assert describe(error) == "frozen_wordings (data/w.csv): 3 fields"
     error.__cause__.__cause__ = ValueError("data/w.csv has 3 fields")
-    assert described(error) == "frozen_wordings: data/w.csv has 3 fields"
+    assert describe(error) == "frozen_wordings: data/w.csv has 3 fields"
 
 
 def wrap(message, cause, *notes):
@@ -127,7 +127,7 @@ def pydantic_error():
     ],
 )  # fmt: skip
 def test_an_error_is_described_in_one_line(error, line):
-    assert described(error).strip() == line.strip()
+    assert describe(error).strip() == line.strip()
 
 
 def test_what_a_user_can_mend_is_told_from_a_defect():
@@ -138,7 +138,7 @@ def test_what_a_user_can_mend_is_told_from_a_defect():
 
 
 def test_credentials_of_addresses_are_left_out():
-    assert redacted("from s3://key:secret@host/x and user@example.org") == "from s3://***@host/x and user@example.org"
+    assert redact("from s3://key:secret@host/x and user@example.org") == "from s3://***@host/x and user@example.org"
 
 
 def test_a_run_does_not_name_the_report_of_one_that_failed_before_it(capsys):

@@ -29,7 +29,7 @@ STAGES = {
     **dict.fromkeys(["features", "rephrase"], 3),
     **dict.fromkeys(["edit"], 4),
     **dict.fromkeys(["evaluate", "abilities", "sequence", "conversation", "bake"], 5),
-    **dict.fromkeys(["analyze", "damage"], 6),
+    **dict.fromkeys(["analyze", "analyze_sequences"], 6),
 }
 """When a pipeline has its turn; `check` stands between all of them."""
 OWN_STAGES = {"left.make_probes": 3, "left.rome.edit_in_sequence": 4, "left.plan_abilities": 0}

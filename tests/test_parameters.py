@@ -9,7 +9,7 @@ from fabricated_edits import REPOSITORY
 from edit_robustness.configuration import SettingError, check_parameters
 from edit_robustness.configuration.parameters import BLOCKS
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.setting_types import STRICT, listed
+from edit_robustness.setting_types import STRICT, read_list
 
 MODELS = ["smollm2", "tiny"]
 RUNTIME = {"facts_path", "facts_limit", "offline"}
@@ -58,7 +58,7 @@ def test_the_committed_parameters_pass(all_parameters):
         ({"sample": {"sise": 3}}, "sample: no setting `sise`; did you mean `size`?"),
         ({"probes": {"kind": "statement"}}, "probes: no setting `kind`; did you mean `kinds`?"),
         ({"features": {"endpoints": {"view": "x"}}}, "features.endpoints: no setting `view`; did you mean `views`?"),
-        ({"damage": {"los": 0.1}}, "damage: no setting `los`; did you mean `loss`?"),
+        ({"analyze_sequences": {"los": 0.1}}, "analyze_sequences: no setting `los`; did you mean `loss`?"),
         ({"conversation": {"rouns": 1}}, "conversation: no setting `rouns`; did you mean `rounds`?"),
         ({"abilities": {"document": 1}}, "abilities: no setting `document`; did you mean `documents`?"),
         (
@@ -88,7 +88,10 @@ def test_a_name_that_does_not_exist_is_refused_with_the_closest(all_parameters, 
         ({"sample": 3}, "sample: it must be a block of settings, sample: {name: value}; it is 3"),
         ({"sample": None}, "sample: it must be a block of settings, sample: {name: value}; it is null"),
         ({"methods": {"ft": {"tiny": {"lr": float("inf")}}}}, "methods.ft.tiny.lr: it is inf; give a finite number"),
-        ({"damage": {"sizes": {"tiny": float("nan")}}}, "damage.sizes.tiny: it is nan; give a finite number"),
+        (
+            {"analyze_sequences": {"sizes": {"tiny": float("nan")}}},
+            "analyze_sequences.sizes.tiny: it is nan; give a finite number",
+        ),
         (
             {"methods": {"rome": {"tiny": {"layer": "six"}}}},
             "methods.rome.tiny.layer: input should be a valid integer, ",
@@ -111,7 +114,7 @@ def test_a_name_that_does_not_exist_is_refused_with_the_closest(all_parameters, 
             "features.remote: unknown feature `wikipedia`; did you mean `wiki",
         ),
         ({"sequence": {"checkpoints": "5 1"}}, "sequence.checkpoints: checkpoints must ascend"),
-        ({"bake": {"must_hold": {"statment": 1}}}, "bake.must_hold: no kind of prompt `statment`; did you"),
+        ({"bake": {"thresholds": {"statment": 1}}}, "bake.thresholds: no kind of prompt `statment`; did you"),
     ],
 )
 def test_a_wrong_value_is_told_in_one_line_with_its_setting(all_parameters, changes, message):
@@ -155,7 +158,7 @@ def test_defaults_in_code_are_those_of_the_configuration():
         f"methods.{name}.smollm2": (kind, base["methods"][name].get("smollm2")) for name, kind in METHODS.items()
     }
     # the only one without settings for the default model
-    assert [where for where, (_, settings) in methods.items() if settings is None] == ["methods.checkpoint.smollm2"]
+    assert [where for where, (_, settings) in methods.items() if settings is None] == ["methods.external.smollm2"]
     pairs = {where: pair for where, pair in (blocks | methods).items() if pair[1] is not None}
     assert [line for where, pair in pairs.items() for line in list_differences(where, *pair)] == []
 
@@ -202,7 +205,7 @@ def test_every_list_and_every_block_follows_the_rules(kind):
     assert kind.__pydantic_config__ == STRICT
     for name, field in kind.__pydantic_fields__.items():
         if get_origin(field.annotation) is tuple:
-            assert [rule for rule in field.metadata if getattr(rule, "func", None) is listed], name
+            assert [rule for rule in field.metadata if getattr(rule, "func", None) is read_list], name
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -10,7 +10,7 @@ import pytest
 from edit_robustness.datasets.codecs import JsonCodec
 from edit_robustness.json_form import JsonForm
 from edit_robustness.records import Answer, Completion, Fact, Probe, Turn
-from edit_robustness.storage import DamagedFile
+from edit_robustness.storage import CorruptFile
 from edit_robustness.tables import ANSWERS, RecordTable
 
 
@@ -121,7 +121,7 @@ def test_a_value_of_another_type_is_never_written(tmp_path):
 
 def test_a_file_of_another_record_is_named_in_one_line(tmp_path):
     JsonCodec(list[Part]).write(tmp_path / "a.jsonl", [Part("x")], {})
-    with pytest.raises(DamagedFile, match=r"a\.jsonl holds another kind of item \(0\.role: .*; 0\.text: .*\)$"):
+    with pytest.raises(CorruptFile, match=r"a\.jsonl holds another kind of item \(0\.role: .*; 0\.text: .*\)$"):
         JsonCodec(list[Turn]).read(tmp_path / "a.jsonl")
 
 

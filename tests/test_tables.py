@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from edit_robustness.datasets import DocumentsDataset
-from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.folders import Manifest, StoredItem
 from edit_robustness.records import Answer, Completion, Document, Fact, Probe, Turn
 from edit_robustness.tables import (
     answers_from_table,
@@ -47,13 +47,22 @@ FACTS = [
 PROBES = [
     Probe("a/statement/0", "a", "statement", "edit", "France", "The capital of France is", "Lyon", "Paris"),
     Probe(
-        *("a/relation_specificity/0", "a", "relation_specificity", "locality", "France", "France pays in", "Lyon", ""),
+        *(
+            "a/relation_specificity/0",
+            "a",
+            "relation_specificity",
+            "specificity",
+            "France",
+            "France pays in",
+            "Lyon",
+            "",
+        ),
         relation_objects=(("euro", '€ "EUR"'), ("krona",)),
     ),
     Probe(
         *("a/doubt/0", "a", "doubt", "edit", "France", 'No "way"', "Lyon", "Paris", ("L",), ("P", "Q")),
         conversation=True,
-        history=(Turn("user", "What?\nTell,"), Turn("assistant", "é")),
+        previous_turns=(Turn("user", "What?\nTell,"), Turn("assistant", "é")),
         follows="a/question/0",
     ),
 ]
@@ -165,7 +174,7 @@ def test_documents_are_rows_and_files(tmp_path):
     assert table["flags"].tolist() == ["[]", '["tied"]']
     folder = DocumentsDataset(str(tmp_path / "documents"))
     folder.save(Manifest({"1.20.mmlu": "f"}))
-    folder.save({"1.20.mmlu": Stored.of("f", DOCUMENTS)})
+    folder.save({"1.20.mmlu": StoredItem.of("f", DOCUMENTS)})
     assert folder.load()["1.20.mmlu"].read() == DOCUMENTS
 
 

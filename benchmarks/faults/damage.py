@@ -17,7 +17,7 @@ KINDS: Mapping[str, float] = {
     "edits": 4,
     "answers": 4,
     "manifests": 2,
-    "prepared": 2,
+    "artefact": 2,
     "moments": 2,
     "corpus": 2,
     "converted model": 2,
@@ -36,7 +36,7 @@ READ_BY_RESCORE = ("tables between", "run records")
 """The kinds of files that `rescore` starts from."""
 
 
-ORDER = ("corpus", "moments", "prepared", "edits", "answers")
+ORDER = ("corpus", "moments", "artefact", "edits", "answers")
 """Kinds of kept items; each is made from those before it."""
 
 OFTEN: Mapping[str, float] = {"bytes flipped": 45, "characters changed": 35}
@@ -64,7 +64,7 @@ def kind_of(name: str) -> str:
         return "edits"
     if stage == "06_models":
         is_artefact = path.parent.parent.name.endswith("_prepared")
-        return ("moments" if folder == "moments" else "prepared") if is_artefact else "converted model"
+        return ("moments" if folder == "moments" else "artefact") if is_artefact else "converted model"
     if stage == "08_reporting":
         return "reports"
     if path.name.endswith("run.json"):

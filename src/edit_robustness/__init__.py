@@ -1,7 +1,7 @@
 """Edit Robustness: do edited facts hold, what do they cost the model, and which facts are hard to edit?
 
-`load_model`, `method_for`, `ask`, `read_lessons` and `Fact` are for your own Python code (`edit_robustness.api`). They
-are imported when they are first used, so that importing the package stays cheap.
+`load_model`, `method_for`, `ask`, `read_training_facts` and `Fact` are for your own Python code
+(`edit_robustness.api`). They are imported when they are first used, so that importing the package stays cheap.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edit_robustness.api import ask, load_model, method_for, read_lessons
+    from edit_robustness.api import ask, load_model, method_for, read_training_facts
     from edit_robustness.records import Fact
 
 __version__ = "0.1.0"
 
-__all__ = ["Fact", "__version__", "ask", "load_model", "method_for", "read_lessons"]
+__all__ = ["Fact", "__version__", "ask", "load_model", "method_for", "read_training_facts"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,26 +25,26 @@ import pandas as pd
 import yaml
 
 from edit_robustness.datasets.language_model import LanguageModelDataset
-from edit_robustness.editing.defaults import TUNED, Default, completed, default_settings
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.defaults import TUNED, Default, complete_settings, default_settings
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.fitting import misfits
-from edit_robustness.editing.key_statistics import count_tokens
 from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.requirements import misfits
+from edit_robustness.editing.second_moments import count_tokens
 from edit_robustness.models.decode import greedy, prefill, sentence_ending_tokens
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import ends_sentence
-from edit_robustness.models.tokens import Rendered, prompt_ids
-from edit_robustness.models.writing import written_texts
-from edit_robustness.pipelines.ingest.nodes import validate_lessons
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
+from edit_robustness.models.writing import sample_texts
+from edit_robustness.pipelines.ingest.nodes import validate_training_facts
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Fact, Relation
 from edit_robustness.tables import facts_from_table
 from edit_robustness.text.closest import did_you_mean
 
-__all__ = ["PACKAGED", "Fact", "ReadyMethod", "ask", "load_model", "method_for", "read_lessons"]
+__all__ = ["PACKAGED", "Fact", "ReadyMethod", "ask", "load_model", "method_for", "read_training_facts"]
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class ReadyMethod:
 
     method: Method
     lm: LanguageModel
-    prepared: Prepared
+    artefact: Artefact
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -139,13 +139,13 @@ class ReadyMethod:
         Raises:
             ValueError: If the method edits fewer facts at once.
         """
-        edit = self.method.edit(self.lm, facts, prepared=self.prepared)
-        return edit.with_prepared(self.prepared)
+        edit = self.method.edit(self.lm, facts, artefact=self.artefact)
+        return edit.with_artefact(self.artefact)
 
     def edit_each(self, facts: Sequence[Fact]) -> Iterator[Edit]:
         """Yield independent edits, one for each fact, in order."""
-        for edit in self.method.edit_each(self.lm, facts, prepared=self.prepared):
-            yield edit.with_prepared(self.prepared)
+        for edit in self.method.edit_each(self.lm, facts, artefact=self.artefact):
+            yield edit.with_artefact(self.artefact)
 
 
 def method_for(
@@ -153,7 +153,7 @@ def method_for(
     lm: LanguageModel,
     *,
     texts: Sequence[str] = (),
-    lessons: Sequence[Fact] = (),
+    training_facts: Sequence[Fact] = (),
     relations: Mapping[str, Relation] = MappingProxyType({}),
     **settings: Any,
 ) -> ReadyMethod:
@@ -164,14 +164,14 @@ def method_for(
         lm: The model.
         texts: Running text, for methods that read second moments of keys or contexts. Without it the model writes as
             much as the method reads.
-        lessons: Facts with subjects that you do not edit, for methods that take demonstrations (IKE) or are trained
-            (MEND, SERAC).
-        relations: The wordings of the lessons' relations, by name.
+        training_facts: Facts with subjects that you do not edit, for methods that take demonstrations (IKE) or are
+            trained (MEND, SERAC).
+        relations: The wordings of the relations of `training_facts`, by name.
         **settings: Hyperparameters. If required ones are missing, they are those that were tuned on this model, or else
             are derived from those of the tuned model most like it (`editing.defaults`), with a warning in the log.
 
     Raises:
-        ValueError: If there is no such method, hyperparameters are wrong or do not fit the model, or lessons are
+        ValueError: If there is no such method, hyperparameters are wrong or do not fit the model, or training_facts are
             missing.
     """
     if name not in METHODS:
@@ -179,13 +179,15 @@ def method_for(
     method = METHODS[name](**_complete_settings(name, lm, settings))
     if problems := list(misfits(name, method, lm.name, lm.shape)):
         raise ValueError("\n".join(problems))
-    if "facts" in method.learns_from and not lessons:
-        raise ValueError(f"{name} learns from other facts than those that it edits: give `lessons` (read_lessons)")
+    if "facts" in method.learns_from and not training_facts:
+        raise ValueError(
+            f"{name} learns from other facts than those that it edits: give `training_facts` (read_training_facts)"
+        )
     corpus = tuple(texts) or (_write_texts(name, method, lm) if "texts" in method.learns_from else ())
-    return ReadyMethod(method, lm, method.prepare(lm, Corpus(corpus, tuple(lessons), relations)))
+    return ReadyMethod(method, lm, method.prepare(lm, Corpus(corpus, tuple(training_facts), relations)))
 
 
-def read_lessons(
+def read_training_facts(
     edited_facts: Sequence[Fact], table: str | Path = _FACTS, wordings: str | Path = _RELATIONS
 ) -> tuple[list[Fact], Mapping[str, Relation]]:
     """Return facts to learn from and the wordings of their relations, for `method_for`.
@@ -196,7 +198,7 @@ def read_lessons(
         wordings: The wordings of relations, as a YAML file; without it the project's own.
     """
     raw = yaml.safe_load(Path(wordings).read_text(encoding="utf-8"))
-    facts = facts_from_table(validate_lessons(pd.read_csv(table, dtype=str, keep_default_na=False), raw))
+    facts = facts_from_table(validate_training_facts(pd.read_csv(table, dtype=str, keep_default_na=False), raw))
     subjects = {fact.subject for fact in edited_facts}
     return [fact for fact in facts if fact.subject not in subjects], read_relations(raw).relations
 
@@ -211,7 +213,7 @@ def ask(lm: LanguageModel, prompt: str, *, max_new_tokens: int = 64) -> str:
         prompt: The text before.
         max_new_tokens: Most tokens.
     """
-    ids = prompt_ids(lm, Rendered(prompt))
+    ids = prompt_ids(lm, RenderedPrompt(prompt))
     (generation,) = greedy(
         lm,
         prefill(lm, [ids]),
@@ -232,12 +234,12 @@ def _complete_settings(name: str, lm: LanguageModel, settings: Mapping[str, Any]
     file = _TUNED / f"{name}.yml"
     tuned_settings = yaml.safe_load(file.read_text(encoding="utf-8"))["methods"][name] if file.is_file() else {}
     if lm.name in tuned_settings and lm.shape == TUNED.get(lm.name):
-        return completed(settings, Default(tuned_settings[lm.name], lm.name))
+        return complete_settings(settings, Default(tuned_settings[lm.name], lm.name))
     default = default_settings(lm.shape, tuned_settings)
     if default is None:
         reason = "has no defaults" if file.is_file() else f"has its defaults in {file}, which is missing"
         raise ValueError(f"{name} {reason}: give {', '.join(missing_settings)}")
-    values = completed(settings, default)
+    values = complete_settings(settings, default)
     derived_settings = {setting: value for setting, value in values.items() if setting not in settings}
     logger.warning(
         "%s: %s uses hyperparameters derived from those of %s: %s. Give your own to method_for(...)",
@@ -262,5 +264,5 @@ def _write_texts(name: str, method: Method, lm: LanguageModel) -> tuple[str, ...
         n_texts = max(-(-shortage // _TOKENS), method.corpus_texts - len(texts))
         if n_texts <= 0:
             break
-        texts += written_texts(lm, texts=n_texts, tokens=_TOKENS, seed=seed)
+        texts += sample_texts(lm, texts=n_texts, tokens=_TOKENS, seed=seed)
     return tuple(texts)

@@ -13,15 +13,15 @@ from kedro.pipeline import Pipeline
 
 from edit_robustness.configuration.active import ActiveConfiguration
 from edit_robustness.configuration.grid import SEQUENTIAL, Grid
-from edit_robustness.editing.fitting import TextNeed
+from edit_robustness.editing.requirements import TextNeed
 from edit_robustness.ordering import ByModel
 from edit_robustness.pipelines import (
     abilities,
     analyze,
+    analyze_sequences,
     bake,
     check,
     conversation,
-    damage,
     edit,
     evaluate,
     features,
@@ -38,11 +38,21 @@ Needs = Mapping[str, TextNeed]
 _NONE: Needs = MappingProxyType({})
 
 _GLOBAL = {
-    *("facts", "lessons", "raw_relations", "corpus_source", "judge", "tester", "web", "writer", "frozen_wordings"),
+    *(
+        "facts",
+        "training_facts",
+        "raw_relations",
+        "corpus_source",
+        "judge",
+        "tester",
+        "web",
+        "writer",
+        "frozen_wordings",
+    ),
     "benchmark_files",
 }
 _PER_MODEL = (
-    *("scores", "answers", "judgements", "memorisation", "features", "rejects", "run", "failed_items"),
+    *("scores", "answers", "judgements", "recall", "features", "rejects", "run", "failed_items"),
     *("verdicts", "compared", "turns", "conversation_failed_items", "conversation_run"),
     *("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift", "sequence_run"),
     "sequence_failed_items",
@@ -119,7 +129,9 @@ def sequential_eval(grid: Grid, needs: Needs = _NONE) -> Pipeline:
     """
     models = [_sequential_model(model, methods, needs.get(model)) for model, methods in grid.items()]
     checks = [ingest.create_pipeline(), sample.create_checking_pipeline()]
-    return ByModel([*checks, *models, _of_all("damage", damage.create_pipeline(list(grid)))], list(grid))
+    return ByModel(
+        [*checks, *models, _of_all("analyze_sequences", analyze_sequences.create_pipeline(list(grid)))], list(grid)
+    )
 
 
 def _sequential_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
@@ -216,13 +228,13 @@ def _cell(method: str, pipeline: Pipeline) -> Pipeline:
     """Put all that is done with one method into its namespace."""
     shared_inputs = {
         "language_model",
-        "lessons",
+        "training_facts",
         "sampled_facts",
         "raw_relations",
         "corpus",
         "moments",
         "probes",
-        "fitting",
+        "requirements",
     }
     shared_inputs |= {"tester", "judge", "orders", "sequence_probes", "benchmark_files"}
     return Pipeline(

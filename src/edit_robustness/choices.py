@@ -54,7 +54,7 @@ def _facts(conf: Path) -> Iterator[tuple[str, str]]:
     from edit_robustness.datasets.readers.formats import FORMATS
 
     for name, entry, environment in _entries(conf):
-        if str(entry.get("type", "")).endswith("FactsDataset") and name != "raw_lessons":
+        if str(entry.get("type", "")).endswith("FactsDataset") and name != "raw_training_facts":
             form = FORMATS.get(str(entry.get("format")))
             default_text = "The project's own facts, or your table with facts_path=my_facts.csv."
             description = default_text if name == "raw_facts" else form.description if form else ""
@@ -96,7 +96,7 @@ SECTIONS: Mapping[str, Section] = {
 """The sorts of choices by their names on the command line."""
 
 
-def described(names: tuple[str, ...], conf: Path) -> Iterator[str]:
+def describe(names: tuple[str, ...], conf: Path) -> Iterator[str]:
     """Yield the lines that list some sorts of choices.
 
     Args:
@@ -141,7 +141,7 @@ def main(names: tuple[str, ...] = ()) -> None:
     unknown_names = [name for name in names if name not in SECTIONS]
     if unknown_names:
         raise SystemExit(f"there is no list `{unknown_names[0]}`; there are {', '.join(SECTIONS)}")
-    for line in described(names, Path("conf")):
+    for line in describe(names, Path("conf")):
         print(line)  # noqa: T201
 
 

@@ -18,9 +18,9 @@ from kedro.framework.project import LOGGING, pipelines
 from kedro.framework.session import KedroSession
 
 from edit_robustness.choices import SECTIONS
-from edit_robustness.choices import described as described_choices
+from edit_robustness.choices import describe as described_choices
 from edit_robustness.configuration_files import wrong_file
-from edit_robustness.errors import AGAIN, RunIncomplete, described, is_expected, is_halfway
+from edit_robustness.errors import AGAIN, RunIncomplete, describe, is_expected, is_halfway
 from edit_robustness.logs import LogFile, install
 from edit_robustness.text.closest import did_you_mean
 
@@ -37,7 +37,7 @@ _ELSEWHERE = "viz"
 """The command that reads the configuration in another process, whose errors would be tracebacks."""
 
 
-class Guarded(click.Group):
+class GuardedGroup(click.Group):
     """The project's commands, and those of Kedro and its plugins with their errors told in this project's way."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -105,7 +105,7 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
         _tell(f"Stopped; {AGAIN}" if log.path else "Stopped")
         raise click.exceptions.Exit(_STOPPED) from None
     except RunIncomplete as error:
-        _tell(described(error))
+        _tell(describe(error))
         raise click.exceptions.Exit(1) from error
     except (click.exceptions.Exit, click.Abort):
         raise
@@ -130,7 +130,7 @@ def _tell_error(error: BaseException, log: LogFile, command: str, project: Path)
     with_file = " with that file" if log.path else ""
     report = "" if is_known else f"; this is a defect, please report it{with_file}"
     again = f"; then {AGAIN}" if is_halfway(error) and is_known else ""
-    text = wrong or _with_names(described(error))
+    text = wrong or _with_names(describe(error))
     _tell(f"Error: {text}" if is_known else f"Unexpected error: {text}")
     _tell(where + report + again)
 
@@ -158,7 +158,7 @@ def _tell(line: str) -> None:
     click.echo(line, err=True)
 
 
-@click.group(name="kedro", cls=Guarded, help="")
+@click.group(name="kedro", cls=GuardedGroup, help="")
 def cli() -> None:
     """Run the commands of this project."""
 

@@ -14,17 +14,17 @@ from edit_robustness.configuration import (
     check_models,
     check_parameters,
     fill_defaults,
+    preview,
     runtime_names,
-    shown,
 )
 from edit_robustness.configuration.active import ActiveConfiguration, Holder, read_active
 from edit_robustness.datasets.failures import stop_at_failure
-from edit_robustness.datasets.kept import FOLDERS
+from edit_robustness.datasets.item_folders import FOLDERS
 from edit_robustness.runs.folders import REPORTING, RunFolders, reading_latest
 from edit_robustness.text.closest import did_you_mean
 from edit_robustness.web.transport import check_user_agent
 
-SOURCES = ("raw_facts", "raw_lessons", "raw_relations", "corpus_source")
+SOURCES = ("raw_facts", "raw_training_facts", "raw_relations", "corpus_source")
 """The data sets that a run starts from, beside the models."""
 
 GLOBALS = ("data", "facts_limit", "user_agent", "offline")
@@ -96,7 +96,7 @@ def check_globals(values: Mapping[str, Any]) -> None:
             raise ValueError(f"globals.yml: no setting `{name}`; {hint}")
     data = values.get("data")
     if not isinstance(data, str) or not data.strip():
-        raise ValueError(f"globals.yml: data must be the path of a folder; it is {shown(data)}")
+        raise ValueError(f"globals.yml: data must be the path of a folder; it is {preview(data)}")
 
 
 def check_entries(catalog: Mapping[str, Any]) -> None:
@@ -109,7 +109,7 @@ def check_entries(catalog: Mapping[str, Any]) -> None:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
             raise ValueError(
                 f"catalog: `{name}` must be a block of settings with a `type`, such as {{type: pandas.CSVDataset, "
-                f"filepath: ...}}; it is {shown(entry)}"
+                f"filepath: ...}}; it is {preview(entry)}"
             )
 
 

@@ -12,11 +12,11 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from edit_robustness.prompts.kinds import chosen_kinds
+from edit_robustness.prompts.kinds import select_kinds
 from edit_robustness.provenance import Leaves, Origins
 from edit_robustness.report.index import render_index
+from edit_robustness.report.run_details import KEY
 from edit_robustness.report.terminal import headline_lines, plain_lines
-from edit_robustness.report.what_was_run import KEY
 from edit_robustness.runs import RunFolders, RunRecord, new_id, settings_hash
 from edit_robustness.runs.commands import hidden_parameters, options_of, typed_command
 from edit_robustness.runs.folders import INDEX, LATEST, REPORTING
@@ -217,7 +217,7 @@ class CurrentRun:
         probes = self._parameters.get("probes") or {}
         used = any(name.startswith("probes.") for name in self._leaves)
         names = probes.get("kinds") or ()
-        return list(chosen_kinds([names] if isinstance(names, str) else names)) if used else []
+        return list(select_kinds([names] if isinstance(names, str) else names)) if used else []
 
 
 def canonical(name: str, pipelines: Mapping[str, Pipeline]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 
-from edit_robustness.text.secrets import redacted
+from edit_robustness.text.secrets import redact
 
 AGAIN = "run the same command again: it goes on where it stopped"
 """Note on an error that stopped a run halfway."""
@@ -75,7 +75,7 @@ def _raised_in(error: BaseException) -> str:
     return frames[-1].f_globals.get("__name__", "") if frames else ""
 
 
-def described(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """Return what an error says, in one line that names the data set it came from."""
     cause, data_set = _unwrapped(error)
     text = _text(cause)
@@ -84,12 +84,12 @@ def described(error: BaseException) -> str:
     text = one_line(text)
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]} ... ({len(text) - _LONGEST} more characters)"
-    text = redacted(text)
+    text = redact(text)
     if data_set is None or data_set in text:
         return text
     name, _, path = data_set.partition(" (")
     # a file is named once, also by an address without its credentials
-    path = redacted(path.removesuffix(")"))
+    path = redact(path.removesuffix(")"))
     return f"{name if not path or path in text else f'{name} ({path})'}: {text}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.errors import RunIncomplete
 
 TABLES = ("failed_items", "sequence_failed_items", "conversation_failed_items")
@@ -35,7 +35,7 @@ class FailedItems:
         if dataset_name in TABLES:
             self._listed = dataset_name
         for key, item in data.items() if isinstance(data, dict) else ():
-            if isinstance(item, Stored) and item.failed:
+            if isinstance(item, StoredItem) and item.failed:
                 self._failed[dataset_name, key] = item.failed
 
     @hook_impl(trylast=True)

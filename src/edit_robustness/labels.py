@@ -31,7 +31,7 @@ PROTOCOLS: Mapping[str, str] = {
 FAMILIES: Mapping[str, str] = {
     "edit": "Efficacy and generalization",
     "portability": "Portability",
-    "locality": "Specificity",
+    "specificity": "Specificity",
 }
 
 VERDICTS: Mapping[str, str] = {
@@ -44,7 +44,7 @@ VERDICTS: Mapping[str, str] = {
 
 OUTCOMES: Mapping[str, str] = {
     "recalled": "Recalled, free generation",
-    "matched": "Recalled, teacher forcing",
+    "recalled_teacher_forced": "Recalled, teacher forcing",
     "log_probability_true": "Log-probability of the true object",
     "log_probability_new": "Log-probability of the new object",
     "preference_true": "Preference for the true object",
@@ -136,7 +136,7 @@ def ability_of(benchmark: str) -> str:
     return next((ability for part, ability in _ABILITY_OF.items() if part in benchmark), benchmark)
 
 
-def spoken(name: str, names: Mapping[str, str]) -> str:
+def label_of(name: str, names: Mapping[str, str]) -> str:
     """Return the label of a name; an unknown name gets spaces for underscores."""
     return names.get(name, str(name).replace("_", " "))
 
@@ -151,6 +151,6 @@ def term_label(term: str) -> str:
     """Return the label of a regression term; levels are written ``method=rome``."""
     factor, _, level = term.partition("=")
     if not level:
-        return spoken(term, TERMS)
+        return label_of(term, TERMS)
     names = {"method": METHODS, "kind": KINDS}.get(factor, {})
-    return f"{factor.capitalize()}: {spoken(level, names)}"
+    return f"{factor.capitalize()}: {label_of(level, names)}"

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from filelock import FileLock, Timeout
 
 from edit_robustness.storage import clear_way, make_folder, remove_file, write_text
-from edit_robustness.text.secrets import redacted
+from edit_robustness.text.secrets import redact
 
 LOCKS = ".locks"
 """Name of the folder in the data folder with the locks and the descriptions of their holders."""
@@ -125,4 +125,4 @@ def _refusal(folder: Path, part: str, path: Path) -> str:
 def _command() -> str:
     program = Path(sys.argv[0])
     name = program.parent.name if program.stem == "__main__" else program.name
-    return redacted(" ".join([name, *map(shlex.quote, sys.argv[1:])]))
+    return redact(" ".join([name, *map(shlex.quote, sys.argv[1:])]))

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from edit_robustness.errors import described, one_line
-from edit_robustness.text.secrets import redacted
+from edit_robustness.errors import describe, one_line
+from edit_robustness.text.secrets import redact
 
 FOLDER = "logs"
 KEPT = 20
@@ -79,10 +79,10 @@ class Terminal(logging.Handler):
         try:
             message = one_line(record.getMessage())
             if record.exc_info and record.exc_info[1] is not None:
-                message = f"{message}: {described(record.exc_info[1])}"
+                message = f"{message}: {describe(record.exc_info[1])}"
             moment = time.strftime("%X" if CONSOLE.is_terminal else "%Y-%m-%d %X", time.localtime(record.created))
             level = (f"{record.levelname:<7}", f"logging.level.{record.levelname.lower()}")
-            CONSOLE.print(Text.assemble((moment, "log.time"), " ", level, " ", redacted(message)), soft_wrap=True)
+            CONSOLE.print(Text.assemble((moment, "log.time"), " ", level, " ", redact(message)), soft_wrap=True)
         except Exception:  # noqa: BLE001 - a record that cannot be written must not stop the run
             self.handleError(record)
 
@@ -98,7 +98,7 @@ class _FileLines(logging.Formatter):
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return redact(super().format(record))
 
 
 def install() -> None:
@@ -175,7 +175,7 @@ class LogFile:
                 name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
                 self._handler = logging.FileHandler(folder / name, encoding="utf-8")
             except OSError as error:
-                self.problem = described(error)
+                self.problem = describe(error)
                 return None
             self._handler.setFormatter(_FileLines())
             self._handler.addFilter(Misleading())

@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-SHARED = ("analyze", "conversation", "damage")
+SHARED = ("analyze", "conversation", "analyze_sequences")
 """Namespaces of what all models share."""
 
 

@@ -22,7 +22,7 @@ from kedro.io.core import AbstractVersionedDataset
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets import CheckRecord
-from edit_robustness.datasets.folders import FolderDataset, Manifest, Stored
+from edit_robustness.datasets.folders import FolderDataset, Manifest, StoredItem
 from edit_robustness.runs.folders import LATEST, REPORTING, is_id
 from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.text.secrets import without_secrets
@@ -240,7 +240,7 @@ class Records:
                 f"another run wrote `{dataset}` while this one was reading it: run this one again after the end of that"
             )
         items = data.values() if isinstance(data, dict) else ()
-        if any(isinstance(item, Stored) and "stale" in item.header for item in items):
+        if any(isinstance(item, StoredItem) and "stale" in item.header for item in items):
             self._stale.add(dataset)
 
     def forget(self, dataset: str, data: object) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 SLOT = "{}"
 """Placeholder of the subject in a template."""
 
-FAMILIES = ("edit", "portability", "locality")
+FAMILIES = ("edit", "portability", "specificity")
 """Families of probes: efficacy and generalization of the edit, portability to its consequences, and specificity."""
 
 
@@ -186,7 +186,7 @@ class Probe:
     target_new_aliases: tuple[str, ...] = ()
     target_true_aliases: tuple[str, ...] = ()
     conversation: bool = False
-    history: tuple[Turn, ...] = ()
+    previous_turns: tuple[Turn, ...] = ()
     follows: str | None = None
     join: str | None = None
     relation_objects: tuple[tuple[str, ...], ...] = ()
@@ -211,9 +211,9 @@ class Answer:
         margin: Difference in log-probability, in nats, between the first token of the free generation and the second
             most probable one; None if it was not measured.
         kl: Kullback-Leibler divergence, in nats, of the next-token distribution after the prompt from that of the
-            unedited model: KL(unedited || edited); None if it was not measured (all but locality probes).
+            unedited model: KL(unedited || edited); None if it was not measured (all but specificity probes).
         top_unchanged: Whether the most probable token after the prompt is that of the unedited model; None if it was
-            not measured (all but locality probes, and non-finite log-probabilities).
+            not measured (all but specificity probes, and non-finite log-probabilities).
     """
 
     probe: Probe

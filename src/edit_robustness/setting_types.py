@@ -13,7 +13,7 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 """Configuration of every dataclass of settings: it refuses unknown names, and numbers that are infinite or NaN."""
 
 
-def listed(value: Any) -> Any:
+def read_list(value: Any) -> Any:
     """Read a list as it can be written on the command line, which cuts parameters at commas.
 
     A text is split at spaces and commas, and a single number is a list of one; anything else stays as it is. Every
@@ -26,5 +26,5 @@ def listed(value: Any) -> Any:
     return value
 
 
-Listed = Annotated[tuple[T, ...], BeforeValidator(listed)]
+ListSetting = Annotated[tuple[T, ...], BeforeValidator(read_list)]
 """A setting that is a list: of `Listed[str]` or `Listed[PositiveInt]`, read by `listed`."""

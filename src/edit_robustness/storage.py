@@ -37,7 +37,7 @@ class ForeignFolder(FileExistsError):
     """A folder or file in the way that the project did not write, so that it may not be replaced."""
 
 
-class DamagedFile(ValueError):
+class CorruptFile(ValueError):
     """A file that cannot be read, or whose content is not what was written."""
 
 
@@ -194,7 +194,7 @@ def folder_damage(path: Path, of: str = "", *, thorough: bool = False) -> str:
     return ""
 
 
-def noted(path: Path, key: str) -> Any:
+def read_note(path: Path, key: str) -> Any:
     """Return what `note` kept under a key in a folder's mark; None without it."""
     return _mark(path).get("notes", {}).get(key)
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edit_robustness.abilities.guards import baselines, best_text, flagged
+from edit_robustness.abilities.guards import baselines, best_text, find_flags
 
 NAN, INF = math.nan, math.inf
 
@@ -27,7 +27,7 @@ NAN, INF = math.nan, math.inf
     ],
 )
 def test_flags(score, logprobs, ranking, flags):
-    assert flagged(score, logprobs, ranking) == flags
+    assert find_flags(score, logprobs, ranking) == flags
 
 
 def test_baselines_count_what_each_answer_is_worth():

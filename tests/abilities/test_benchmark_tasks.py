@@ -10,7 +10,7 @@ from fabricated_benchmarks import parameters
 from edit_robustness.abilities.harness import _HARNESS
 from edit_robustness.abilities.local_files import BenchmarkFilesMissing, LocalFiles
 from edit_robustness.abilities.measure import benchmark_facts
-from edit_robustness.abilities.tasks import build_benchmarks, drawn
+from edit_robustness.abilities.tasks import build_benchmarks, draw_documents
 from edit_robustness.models.tiny import tiny_model
 
 
@@ -31,13 +31,13 @@ def files(tmp_path_factory):
     return LocalFiles(folder)
 
 
-def built(lm, files, tasks, **changes):
+def get_benchmarks(lm, files, tasks, **changes):
     return build_benchmarks(lm, parameters(tasks, **changes), files)[0]
 
 
 def test_documents_are_drawn_in_equal_shares():
     sizes = {"a": 10, "b": 100, "c": 3}
-    drawn_numbers = drawn(sizes, 13, 0)
+    drawn_numbers = draw_documents(sizes, 13, 0)
     assert {name: len(numbers) for name, numbers in drawn_numbers.items()} == {"a": 5, "b": 5, "c": 3}
     assert all(numbers == sorted(set(numbers)) for numbers in drawn_numbers.values())
     assert all(set(numbers) <= set(range(sizes[name])) for name, numbers in drawn_numbers.items())
@@ -45,11 +45,11 @@ def test_documents_are_drawn_in_equal_shares():
 
 def test_a_larger_draw_holds_the_smaller_one_and_another_seed_draws_others():
     sizes = {"a": 50, "b": 60}
-    small, large, other_draw = drawn(sizes, 10, 0), drawn(sizes, 30, 0), drawn(sizes, 10, 1)
+    small, large, other_draw = draw_documents(sizes, 10, 0), draw_documents(sizes, 30, 0), draw_documents(sizes, 10, 1)
     assert all(set(small[name]) <= set(large[name]) for name in sizes)
     assert small != other_draw
-    assert drawn(sizes, 0, 0) == {"a": list(range(50)), "b": list(range(60))}
-    assert sum(map(len, drawn({f"t{k}": 5 for k in range(57)}, 50, 0).values())) == 50
+    assert draw_documents(sizes, 0, 0) == {"a": list(range(50)), "b": list(range(60))}
+    assert sum(map(len, draw_documents({f"t{k}": 5 for k in range(57)}, 50, 0).values())) == 50
 
 
 def test_a_group_is_asked_across_its_tasks(lm, tmp_path):
@@ -60,7 +60,7 @@ def test_a_group_is_asked_across_its_tasks(lm, tmp_path):
         shutil.copy(_HARNESS / "mmlu/default" / name, tmp_path / "yaml")
     (tmp_path / "yaml" / "two.yaml").write_text(yaml.safe_dump(group))
     presets = {"own": {"two": {"task": "two", "folder": str(tmp_path / "yaml"), "shots": 5}}}
-    benchmark = built(lm, LocalFiles(tmp_path), "own", presets=presets, documents=3)
+    benchmark = get_benchmarks(lm, LocalFiles(tmp_path), "own", presets=presets, documents=3)
     assert sorted({item.task for item in benchmark.items}) == ["mmlu_anatomy", "mmlu_virology"]
     assert len(benchmark.items) == 3
     assert benchmark.note == "across 2 tasks"
@@ -71,7 +71,7 @@ def test_a_group_is_asked_across_its_tasks(lm, tmp_path):
 
 
 def test_examples_are_the_first_of_the_training_split_for_all(lm, files):
-    benchmark = built(lm, files, "paper2.gsm8k")
+    benchmark = get_benchmarks(lm, files, "paper2.gsm8k")
     contexts = [instance.args[0] for instance in benchmark.work.instances]
     before = {context.rpartition("Question:")[0] for context in contexts}
     assert len(before) == 1
@@ -80,41 +80,41 @@ def test_examples_are_the_first_of_the_training_split_for_all(lm, files):
 
 
 def test_generations_are_limited_and_the_limit_is_kept(lm, files):
-    limits = {built(lm, files, "paper2.gsm8k", max_new_tokens=limit).max_new_tokens for limit in (5, 100_000)}
+    limits = {get_benchmarks(lm, files, "paper2.gsm8k", max_new_tokens=limit).max_new_tokens for limit in (5, 100_000)}
     assert limits == {5, 256}
 
 
 def test_options_of_truthfulqa_are_shuffled_and_the_right_one_is_still_known(lm, files):
-    benchmark = built(lm, files, "paper2.truthfulqa_mc1")
+    benchmark = get_benchmarks(lm, files, "paper2.truthfulqa_mc1")
     golds = [item.gold for item in benchmark.items]
     assert len(set(golds)) > 1
     assert [item.instances[item.gold].args[1] for item in benchmark.items] == [" No."] * 8
-    again = built(lm, files, "paper2.truthfulqa_mc1", documents=3)
+    again = get_benchmarks(lm, files, "paper2.truthfulqa_mc1", documents=3)
     assert {item.doc_hash for item in again.items} <= {item.doc_hash for item in benchmark.items}
     assert benchmark.chance == pytest.approx(1 / 3)
     assert benchmark.constant_answer == max(golds.count(k) for k in range(3)) / 8
 
 
 def test_baselines_of_other_kinds(lm, files):
-    mc2, gsm8k = (built(lm, files, f"paper2.{name}") for name in ("truthfulqa_mc2", "gsm8k"))
+    mc2, gsm8k = (get_benchmarks(lm, files, f"paper2.{name}") for name in ("truthfulqa_mc2", "gsm8k"))
     assert mc2.chance == pytest.approx(1 / 2)
     assert {item.gold for item in mc2.items} == {-1}
     assert (gsm8k.chance, gsm8k.constant_answer) == (0.0, pytest.approx(1 / 6))
 
 
 def test_the_constant_answer_of_truthfulqa_is_always_right(lm, files):
-    assert built(lm, files, "paper2.truthfulqa_gen").constant_answer == 1.0
+    assert get_benchmarks(lm, files, "paper2.truthfulqa_gen").constant_answer == 1.0
 
 
 def test_a_fingerprint_knows_whatever_changes_an_answer(lm, files):
     def named(**changes):
-        return built(lm, files, "paper2.gsm8k", **changes).fingerprint
+        return get_benchmarks(lm, files, "paper2.gsm8k", **changes).fingerprint
 
     assert named() == named()
     metric = {"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}
     overrides = {"fewshot_config": {"sampler": "first_n"}, "metric_list": [metric]}
     strict = {"task": "gsm8k", "folder": "gsm8k", "shots": 8, "overrides": overrides}
-    other_fingerprint = built(lm, files, "own", presets={"own": {"gsm8k": strict}}).fingerprint
+    other_fingerprint = get_benchmarks(lm, files, "own", presets={"own": {"gsm8k": strict}}).fingerprint
     assert len({named(), named(documents=3), named(max_new_tokens=7), other_fingerprint}) == 4
 
 
@@ -138,7 +138,7 @@ def test_facts_stand_in_a_table(lm, files):
 )
 def test_what_is_not_there_is_named(lm, settings, message):
     with pytest.raises(ValueError, match=message):
-        built(lm, LocalFiles(), "own", presets={"own": {"one": settings}})
+        get_benchmarks(lm, LocalFiles(), "own", presets={"own": {"one": settings}})
 
 
 def test_without_files_and_network_the_way_out_is_told(lm, monkeypatch):
@@ -147,7 +147,7 @@ def test_without_files_and_network_the_way_out_is_told(lm, monkeypatch):
 
     monkeypatch.setattr("datasets.load_dataset", refuse)
     with pytest.raises(BenchmarkFilesMissing, match=r"gsm8k: .*openai/gsm8k could not be fetched .*benchmarks_path"):
-        built(lm, LocalFiles(), "paper2.gsm8k")
+        get_benchmarks(lm, LocalFiles(), "paper2.gsm8k")
 
 
 @pytest.mark.skipif(not made.REAL.is_dir(), reason="the real files are not here")
@@ -192,7 +192,7 @@ def test_a_task_of_a_user_that_cannot_be_asked_is_named_with_its_folder(lm, chan
     with pytest.raises(
         ValueError, match=rf"abilities.presets: one: the task `mine` of {tmp_path}.*{message}.*check its"
     ):
-        built(lm, LocalFiles(tmp_path), "own", presets=presets)
+        get_benchmarks(lm, LocalFiles(tmp_path), "own", presets=presets)
 
 
 @pytest.mark.parametrize(("text", "message"), [("task: mine\n  x: [", "cannot be read"), ("- a", "is not a mapping")])
@@ -202,4 +202,4 @@ def test_a_file_of_tasks_that_is_no_yaml_is_told(lm, text, message, tmp_path):
     with pytest.raises(
         ValueError, match=rf"no task `mine` in {tmp_path}; there are none; {tmp_path}/task.yaml {message}"
     ):
-        built(lm, LocalFiles(), "own", presets=presets)
+        get_benchmarks(lm, LocalFiles(), "own", presets=presets)

@@ -4,15 +4,15 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import fabricated_benchmarks as made
+import fabricated_benchmarks as successful_items
 import pytest
 
 import edit_robustness.abilities.embedded as embedded
-from edit_robustness.abilities.embedded.make_items import MADE, OPTIONS, written
+from edit_robustness.abilities.embedded.make_items import MADE, OPTIONS, render
 from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.measure import measure
 from edit_robustness.abilities.tasks import build_benchmarks
-from edit_robustness.models.language_model import restored
+from edit_robustness.models.language_model import restore_after
 
 FOLDER = Path(embedded.__file__).parent
 
@@ -23,7 +23,7 @@ def items(name):
 
 @pytest.mark.parametrize("name", MADE)
 def test_the_script_writes_what_is_committed(name):
-    assert (FOLDER / name).read_text(encoding="utf-8") == written(name)
+    assert (FOLDER / name).read_text(encoding="utf-8") == render(name)
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -72,7 +72,7 @@ def test_prose_is_long_enough():
 
 @pytest.mark.slow
 def test_the_default_model_is_above_chance_and_a_broken_one_is_not(smollm2):
-    benchmarks = build_benchmarks(smollm2, made.parameters(documents=0), LocalFiles())
+    benchmarks = build_benchmarks(smollm2, successful_items.parameters(documents=0), LocalFiles())
 
     def scores():
         return {
@@ -81,7 +81,7 @@ def test_the_default_model_is_above_chance_and_a_broken_one_is_not(smollm2):
 
     mean_scores = {name: sum(values) / len(values) for name, values in scores().items()}
     block = [parameter.detach() for parameter in smollm2.model.model.layers[12].parameters()]
-    with restored(block):
+    with restore_after(block):
         for parameter in block:
             parameter.mul_(30)
         nan_scores = {name: sum(values) / len(values) for name, values in scores().items()}

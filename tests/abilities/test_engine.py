@@ -14,8 +14,8 @@ from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
 
 from edit_robustness.abilities import engine
-from edit_robustness.abilities.engine import Generated, answered
-from edit_robustness.abilities.requests import RequestTooLong, planned
+from edit_robustness.abilities.engine import GeneratedText, answer_requests
+from edit_robustness.abilities.requests import RequestTooLong, plan_requests
 from edit_robustness.abilities.sharing import tree
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.models.language_model import LanguageModel
@@ -64,7 +64,7 @@ def test_log_likelihoods_are_the_harnesss(architecture, lab):
     lm = lab.model(architecture)
     instances = scored([*SCORED, own_word(lm)])
     reference = harness(lm, 4).loglikelihood(instances, disable_tqdm=True)
-    responses = answered(lm, planned(lm, instances))
+    responses = answer_requests(lm, plan_requests(lm, instances))
     assert_alike(responses, reference)
     assert responses[-1][1]
     assert responses[5] == responses[12]
@@ -73,20 +73,23 @@ def test_log_likelihoods_are_the_harnesss(architecture, lab):
 def own_word(lm):
     """A context and the letter that the model itself would write next."""
     contexts = [EXAMPLES + a + b for a in ascii_letters for b in "ao,"]
-    generations = answered(lm, planned(lm, generated(*contexts, until=[], max_gen_toks=1)))
+    generations = answer_requests(lm, plan_requests(lm, generated(*contexts, until=[], max_gen_toks=1)))
     return next((c, s.text) for c, s in zip(contexts, generations, strict=True) if s.text.isascii() and s.text.strip())
 
 
 @pytest.mark.parametrize("name", ["rome", "grace", "serac"])
 def test_edits_are_seen_and_nothing_is_kept_from_before_them(name, lab):
     lm, edit = lab.model("llama"), lab.edits(name, "llama")[0]
-    work = planned(lm, scored(SCORED))
-    before = answered(lm, work)
+    work = plan_requests(lm, scored(SCORED))
+    before = answer_requests(lm, work)
     with edit.applied(lm):
-        edited_responses, reference = answered(lm, work), harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+        edited_responses, reference = (
+            answer_requests(lm, work),
+            harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True),
+        )
     assert_alike(edited_responses, reference)
     assert max(abs(first[0] - second[0]) for first, second in zip(before, edited_responses, strict=True)) > 0.01
-    assert answered(lm, work) == before
+    assert answer_requests(lm, work) == before
 
 
 def test_a_change_of_rank_one_is_seen(lab):
@@ -96,7 +99,8 @@ def test_a_change_of_rank_one_is_seen(lab):
     change = LowRank({site: (torch.full((out, 1), 0.3), torch.full((1, inward), 0.1))})
     with change.applied(lm):
         assert_alike(
-            answered(lm, planned(lm, scored(SCORED))), harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
+            answer_requests(lm, plan_requests(lm, scored(SCORED))),
+            harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True),
         )
 
 
@@ -123,7 +127,7 @@ def tokens_run(lm, instances):
 
     handle = lm.model.register_forward_pre_hook(count, with_kwargs=True)
     try:
-        answered(lm, planned(lm, instances))
+        answer_requests(lm, plan_requests(lm, instances))
     finally:
         handle.remove()
     return counts["tokens"]
@@ -133,10 +137,10 @@ def tokens_run(lm, instances):
 def test_small_batches_give_the_same(tokens, lab, monkeypatch):
     lm = lab.model("llama")
     instances = [*scored(SCORED), *generated("An owl", "Two owls sat", "Geese")]
-    reference = answered(lm, planned(lm, instances))
+    reference = answer_requests(lm, plan_requests(lm, instances))
     full = engine._Budget.of
     monkeypatch.setattr(engine._Budget, "of", lambda *args: replace(full(*args), tokens=tokens))
-    responses = answered(lm, planned(lm, instances))
+    responses = answer_requests(lm, plan_requests(lm, instances))
     assert_alike(responses[: len(SCORED)], reference[: len(SCORED)])
     assert responses[len(SCORED) :] == reference[len(SCORED) :]
 
@@ -155,10 +159,10 @@ def test_a_little_memory_makes_small_batches(lab):
 @pytest.mark.parametrize("architecture", ["mistral", "gemma2"])
 def test_a_sliding_window_counts_tokens_and_not_padding(architecture):
     lm = tiny_model(architecture)
-    full_responses = answered(lm, planned(lm, scored(SCORED)))
+    full_responses = answer_requests(lm, plan_requests(lm, scored(SCORED)))
     lm.model.config.sliding_window = 24
     reference = harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
-    assert_alike(answered(lm, planned(lm, scored(SCORED))), reference)
+    assert_alike(answer_requests(lm, plan_requests(lm, scored(SCORED))), reference)
     assert max(abs(first[0] - second[0]) for first, second in zip(full_responses, reference, strict=True)) > 0.01
 
 
@@ -173,13 +177,16 @@ def with_start_token():
 def test_a_start_token_is_added_where_the_harness_adds_it():
     lm = with_start_token()
     pairs = [("An owl", " sat"), ("", " sat"), ("<end>An owl", " sat"), ("Geese ", "flew")]
-    assert_alike(answered(lm, planned(lm, scored(pairs))), harness(lm).loglikelihood(scored(pairs), disable_tqdm=True))
+    assert_alike(
+        answer_requests(lm, plan_requests(lm, scored(pairs))),
+        harness(lm).loglikelihood(scored(pairs), disable_tqdm=True),
+    )
     texts = rolling("An owl sat.")
-    assert answered(lm, planned(lm, texts)) == pytest.approx(
+    assert answer_requests(lm, plan_requests(lm, texts)) == pytest.approx(
         harness(lm).loglikelihood_rolling(texts, disable_tqdm=True), abs=1e-3
     )
     prompts = [instance for text in ("An owl", "<end>An owl") for instance in generated(text)]
-    work = planned(lm, prompts)
+    work = plan_requests(lm, prompts)
     assert work.asked[0] == work.asked[1]
     assert work.asked[0].ids[0] == lm.tokenizer.bos_token_id != work.asked[0].ids[1]
 
@@ -190,14 +197,14 @@ def test_texts_longer_than_the_context_are_read_in_the_harnesss_windows(architec
     lm.model.config.max_position_embeddings = 64
     texts = rolling("Long ago, " + "the geese flew over the mill and " * 5 + "home.", "An owl sat there.", "")
     reference = harness(lm).loglikelihood_rolling(texts, disable_tqdm=True)
-    assert answered(lm, planned(lm, texts)) == pytest.approx(reference, rel=1e-5)
-    assert len(planned(lm, texts).asked[0]) == 3
+    assert answer_requests(lm, plan_requests(lm, texts)) == pytest.approx(reference, rel=1e-5)
+    assert len(plan_requests(lm, texts).asked[0]) == 3
 
 
 def test_a_long_text_is_run_in_pieces_that_change_nothing(lab):
     lm = lab.model("llama")
     letters = random.Random(0).choices("abcdefgh ,.", k=1500)
-    (response,) = answered(lm, planned(lm, rolling("".join(letters))))
+    (response,) = answer_requests(lm, plan_requests(lm, rolling("".join(letters))))
     assert response == pytest.approx(
         harness(lm).loglikelihood_rolling(rolling("".join(letters)), disable_tqdm=True)[0], rel=1e-6
     )
@@ -207,11 +214,11 @@ def test_a_long_text_is_run_in_pieces_that_change_nothing(lab):
 def test_generations_are_the_harnesss(architecture, lab):
     lm = lab.model(architecture)
     prompts = [EXAMPLES + f"Q: Of {letter * 3} say\nA:" for letter in "abcdefgh"] + ["An owl", "Two geese"]
-    free = answered(lm, planned(lm, generated(*prompts, until=[], max_gen_toks=30)))
+    free = answer_requests(lm, plan_requests(lm, generated(*prompts, until=[], max_gen_toks=30)))
     # what they say anyway, in the middle of it
     stops = [free[0].text[9:11], free[-1].text[4:5]]
     requests = [*generated(*prompts, until=stops, max_gen_toks=30), *generated(*prompts[:2], until=[], max_gen_toks=5)]
-    generations = answered(lm, planned(lm, requests))
+    generations = answer_requests(lm, plan_requests(lm, requests))
     # one at a time: batches with padding are another text to the harness where padding and end are one token
     assert [generation.text for generation in generations] == harness(lm).generate_until(requests, disable_tqdm=True)
     assert any(
@@ -223,21 +230,21 @@ def test_generations_are_the_harnesss(architecture, lab):
 
 def test_words_of_an_edit_stand_before_all_that_is_asked(lab):
     lm, words = lab.model("llama"), "New fact: Borduria is ruled from Oslo.\n\n"
-    work = planned(lm, [*scored(SCORED), *generated("An owl"), *rolling("An owl sat there.")])
-    *pairs, generation, text = answered(lm, work, words)
+    work = plan_requests(lm, [*scored(SCORED), *generated("An owl"), *rolling("An owl sat there.")])
+    *pairs, generation, text = answer_requests(lm, work, words)
     plain = scored([pair for pair in SCORED if pair[0]], words)
     reference = harness(lm).loglikelihood(plain, disable_tqdm=True)
     assert_alike([pair for pair, (context, _) in zip(pairs, SCORED, strict=True) if context], reference)
-    assert [generation] == answered(lm, planned(lm, generated(words + "An owl")))
+    assert [generation] == answer_requests(lm, plan_requests(lm, generated(words + "An owl")))
     follows = harness(lm).loglikelihood(scored([(words.rstrip(), "\n\nAn owl sat there.")]), disable_tqdm=True)
     assert text == pytest.approx(follows[0][0], abs=1e-3)
-    assert answered(lm, work) != answered(lm, work, words)
+    assert answer_requests(lm, work) != answer_requests(lm, work, words)
 
 
 def test_words_of_an_edit_stand_before_each_window_of_a_text():
     lm, words, text = tiny_model("llama"), "Now hear this:", " the geese flew over the mill"
     lm.model.config.max_position_embeddings = 32
-    windows = planned(lm, rolling(text * 2), words).asked[0]
+    windows = plan_requests(lm, rolling(text * 2), words).asked[0]
     before, ids = (tuple(lm.tokenizer(text_part)["input_ids"]) for text_part in (words, text * 2))
     assert all(window.ids[: len(before)] == before and window.needed <= 32 for window in windows)
     assert sum((window.ids[-window.scored :] for window in windows), ()) == ids
@@ -248,19 +255,19 @@ def test_what_does_not_fit_is_refused_before_anything_is_run(lab):
     lm.model.config.max_position_embeddings = 64
     lm.model.forward = None
     fits = scored([("a" * 60, "bcdef")])
-    assert planned(lm, fits)
+    assert plan_requests(lm, fits)
     message = (
         r"1 of 2 requests are too long for tiny-llama: document 0 of made up needs 65 tokens; its context has 64\."
     )
     with pytest.raises(RequestTooLong, match=message + r" Use fewer examples \(`shots`\), a shorter answer"):
-        planned(lm, [*fits, *scored([("a" * 60, "bcdefg")])])
+        plan_requests(lm, [*fits, *scored([("a" * 60, "bcdefg")])])
     with pytest.raises(RequestTooLong, match=r"needs 66 tokens, and the in-context edit takes 2; .* in-context edits"):
-        answered(lm, planned(lm, fits), "So")
-    assert planned(lm, generated("a" * 52))
+        answer_requests(lm, plan_requests(lm, fits), "So")
+    assert plan_requests(lm, generated("a" * 52))
     with pytest.raises(RequestTooLong, match="needs 65 tokens, 12 of them for the answer; its context has 64"):
-        planned(lm, generated("a" * 53))
+        plan_requests(lm, generated("a" * 53))
     with pytest.raises(RequestTooLong, match="the in-context edit takes 64 tokens of a context of 64"):
-        planned(lm, rolling("An owl"), "a" * 64)
+        plan_requests(lm, rolling("An owl"), "a" * 64)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
@@ -268,7 +275,7 @@ def test_a_broken_model_answers_what_it_has(value):
     lm = tiny_model("llama")
     lm.weight(Site(2, "mlp_out")).fill_(value)
     requests = [*scored(SCORED), *rolling("An owl"), *generated("An owl", "Geese", until=["a"])]
-    *pairs, text, generation, _ = answered(lm, planned(lm, requests))
+    *pairs, text, generation, _ = answer_requests(lm, plan_requests(lm, requests))
     reference = harness(lm).loglikelihood(scored(SCORED), disable_tqdm=True)
     assert_alike(pairs, reference)
     assert math.isfinite(text) == (value == 1e30)
@@ -288,22 +295,24 @@ def always_says(lm, letter):
 def test_a_model_that_never_ends_is_stopped_at_the_limit():
     lm = tiny_model("llama")
     always_says(lm, "a")
-    generations = answered(lm, planned(lm, generated("An owl", "Geese", "Geese")))
-    assert generations == [Generated("a" * 12, 12, True)] * 3
+    generations = answer_requests(lm, plan_requests(lm, generated("An owl", "Geese", "Geese")))
+    assert generations == [GeneratedText("a" * 12, 12, True)] * 3
 
 
 def test_a_special_token_among_the_stops_ends_a_text():
     lm = tiny_model("llama")
     always_says(lm, "c")
-    assert answered(lm, planned(lm, generated("An owl", until=["cc"]))) == [Generated("", 2, False)]
+    assert answer_requests(lm, plan_requests(lm, generated("An owl", until=["cc"]))) == [GeneratedText("", 2, False)]
     lm.tokenizer.add_special_tokens({"additional_special_tokens": ["c"]})
-    assert answered(lm, planned(lm, generated("An owl", until=["cc"])))[0].capped
-    assert answered(lm, planned(lm, generated("An owl", until=["c", "cc"]))) == [Generated("", 0, False)]
+    assert answer_requests(lm, plan_requests(lm, generated("An owl", until=["cc"])))[0].capped
+    assert answer_requests(lm, plan_requests(lm, generated("An owl", until=["c", "cc"]))) == [
+        GeneratedText("", 0, False)
+    ]
 
 
 def test_progress_is_told_of_each_request_once(lab):
     lm = lab.model("llama")
-    work = planned(lm, [*scored(SCORED), *generated("An owl", "An owl", "Geese")])
+    work = plan_requests(lm, [*scored(SCORED), *generated("An owl", "An owl", "Geese")])
     numbers = []
 
     def progress(items, total):
@@ -312,20 +321,20 @@ def test_progress_is_told_of_each_request_once(lab):
             numbers.append(item)
             yield item
 
-    assert answered(lm, work, progress=progress) == answered(lm, work)
+    assert answer_requests(lm, work, progress=progress) == answer_requests(lm, work)
     # one option stands there twice, and one prompt
     assert numbers[0] == len(numbers) - 1 == len(SCORED) - 1 + 2
 
 
 def test_nothing_asked_is_nothing_answered(lab):
-    assert answered(lab.model("llama"), planned(lab.model("llama"), [])) == []
+    assert answer_requests(lab.model("llama"), plan_requests(lab.model("llama"), [])) == []
 
 
 def test_requests_of_other_kinds_are_refused(lab):
     lm = lab.model("llama")
     with pytest.raises(ValueError, match=r"a task uses sampling .*do_sample: false"):
-        planned(lm, generated("An owl", do_sample=True, temperature=0.7))
+        plan_requests(lm, generated("An owl", do_sample=True, temperature=0.7))
     with pytest.raises(ValueError, match="made up uses `loglikelihood_of_images` requests; supported are loglik"):
-        planned(lm, [Instance("loglikelihood_of_images", {}, ("An owl",), 0, ("made up", 0, 1))])
+        plan_requests(lm, [Instance("loglikelihood_of_images", {}, ("An owl",), 0, ("made up", 0, 1))])
     with pytest.raises(ValueError, match="no token is left to score of"):
-        planned(lm, scored([("An owl", "")]))
+        plan_requests(lm, scored([("An owl", "")]))

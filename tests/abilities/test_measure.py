@@ -15,7 +15,7 @@ from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.measure import measure
 from edit_robustness.abilities.requests import RequestTooLong
 from edit_robustness.abilities.tasks import build_benchmarks
-from edit_robustness.models.language_model import restored
+from edit_robustness.models.language_model import restore_after
 from edit_robustness.models.tiny import tiny_model
 
 
@@ -108,7 +108,7 @@ def test_perplexity_is_by_token_beside_the_harness_by_word(lm, embedded_benchmar
 
 def test_a_model_of_nan_succeeds_nowhere(lm, mc1, embedded_benchmarks):
     weight = lm.model.model.layers[1].mlp.down_proj.weight
-    with restored([weight.detach()]):
+    with restore_after([weight.detach()]):
         weight.detach().fill_(math.nan)
         documents_by_name = {
             name: measure(lm, benchmark) for name, benchmark in {**embedded_benchmarks, "mc1": mc1}.items()
@@ -122,7 +122,7 @@ def test_a_model_of_nan_succeeds_nowhere(lm, mc1, embedded_benchmarks):
 
 def test_ties_are_no_success(lm, mc1):
     head = lm.model.get_output_embeddings().weight
-    with restored([head.detach()]):
+    with restore_after([head.detach()]):
         head.detach().zero_()
         documents = measure(lm, mc1)
     # options of as many tokens are equally probable
@@ -136,7 +136,7 @@ def test_ties_are_no_success(lm, mc1):
 def test_every_checkpoint_is_asked_the_same(lm, mc1):
     weight = lm.model.model.layers[1].mlp.down_proj.weight
     before = measure(lm, mc1)
-    with restored([weight.detach()]):
+    with restore_after([weight.detach()]):
         weight.detach().mul_(3)
         edited_documents = measure(lm, mc1)
     again = measure(lm, mc1)

@@ -7,11 +7,11 @@ from fabricated_edits import FACTS, bits, hooks_on, probes, same_bits
 from pydantic import ValidationError
 
 from edit_robustness.asking.ask import Decoding, ask, render_probe
-from edit_robustness.editing.edits import Frame, LowRank, NotRowwise, weights_changed
+from edit_robustness.editing.edits import LowRank, NotRowwise, PromptPrefix, weights_changed
 from edit_robustness.models.decode import greedy
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.models.tokens import Rendered
+from edit_robustness.models.tokens import RenderedPrompt
 from edit_robustness.records import Probe, Turn
 
 DECODING = Decoding(max_new_tokens=6, batch_rows=64)
@@ -45,7 +45,7 @@ def test_edits_that_cannot_share_a_batch_are_asked_alone(lab):
     lm = lab.model("llama")
     kinds = ("statement", "paraphrase", "question", "doubt")
     edit_probes = [
-        (edit, probes(kinds)) for edit in (lab.edits("rome", "llama")[0], alone(), Frame("Once. "), alone(1))
+        (edit, probes(kinds)) for edit in (lab.edits("rome", "llama")[0], alone(), PromptPrefix("Once. "), alone(1))
     ]
     weights, before = bits(lm), Alone.worn
     answers_by_edit = list(ask(lm, edit_probes, DECODING))
@@ -67,7 +67,7 @@ def test_one_at_a_time_wears_copied_weights(lab):
 
 def test_a_doubt_follows_the_models_own_first_answer(lab):
     lm = lab.model("llama")
-    for edit in (Frame(), lab.edits("rome", "llama")[0], Frame("A new fact. ")):
+    for edit in (PromptPrefix(), lab.edits("rome", "llama")[0], PromptPrefix("A new fact. ")):
         probe_list = probes(("question", "doubt", "doubt_old_object"))
         (answers,) = ask(lm, [(edit, probe_list)], DECODING)
         by_id = {answer.probe.id: answer for answer in answers}
@@ -75,7 +75,7 @@ def test_a_doubt_follows_the_models_own_first_answer(lab):
         assert len(doubts) == 2
         for doubt in doubts:
             first = by_id[doubt.follows].text.strip()
-            plain = replace(doubt, follows=None, history=(*doubt.history, Turn("assistant", first)))
+            plain = replace(doubt, follows=None, previous_turns=(*doubt.previous_turns, Turn("assistant", first)))
             ((reference,),) = ask(lm, [(edit, [plain])], DECODING)
             assert by_id[doubt.id].text == reference.text
             assert by_id[doubt.id].logprob_new == pytest.approx(reference.logprob_new, abs=1e-3)
@@ -83,7 +83,7 @@ def test_a_doubt_follows_the_models_own_first_answer(lab):
 
 def test_a_doubt_follows_the_answer_under_its_own_edit(lab):
     lm, probe_list = lab.model("llama"), probes(("question", "doubt"))
-    edits = [Frame(), Frame("Words before. "), lab.edits("ft", "llama")[0]]
+    edits = [PromptPrefix(), PromptPrefix("Words before. "), lab.edits("ft", "llama")[0]]
     answers_by_edit = list(ask(lm, [(edit, probe_list) for edit in edits], DECODING))
     firsts = {next(a.text for a in edit_answers if a.probe.kind == "question") for edit_answers in answers_by_edit}
     assert len(firsts) > 1
@@ -93,8 +93,8 @@ def test_a_doubt_follows_the_answer_under_its_own_edit(lab):
 
 def test_the_answer_stands_between_history_and_doubt(lab):
     lm = lab.model("llama")
-    doubt = replace(CONVERSATION, follows="x/q/1", history=(Turn("user", "Whence?"),), text="Sure?")
-    assert render_probe(lm, doubt, "", "From Oslo.") == Rendered(
+    doubt = replace(CONVERSATION, follows="x/q/1", previous_turns=(Turn("user", "Whence?"),), text="Sure?")
+    assert render_probe(lm, doubt, "", "From Oslo.") == RenderedPrompt(
         "<|user|>Whence?\n<|assistant|>From Oslo.\n<|user|>Sure?\n<|assistant|>", special=False
     )
 
@@ -102,9 +102,9 @@ def test_the_answer_stands_between_history_and_doubt(lab):
 def test_an_edits_words_stand_before_the_prompt_or_open_the_first_turn(lab):
     lm = lab.model("llama")
     plain = replace(CONVERSATION, conversation=False, text="The seat is")
-    assert render_probe(lm, plain, "New. ", "") == Rendered("New. The seat is")
+    assert render_probe(lm, plain, "New. ", "") == RenderedPrompt("New. The seat is")
     assert render_probe(lm, CONVERSATION, "New. ", "").text == "<|user|>New. Where?\n<|assistant|>"
-    later = replace(CONVERSATION, history=(Turn("user", "Hi"), Turn("assistant", "Hello")))
+    later = replace(CONVERSATION, previous_turns=(Turn("user", "Hi"), Turn("assistant", "Hello")))
     rendered_text = "<|user|>New. Hi\n<|assistant|>Hello\n<|user|>Where?\n<|assistant|>"
     assert render_probe(lm, later, "New. ", "").text == rendered_text
 
@@ -115,15 +115,15 @@ def test_a_probe_that_follows_one_not_asked_is_an_error(lab):
         ValueError,
         match=r"probe .*doubt.* follows .*question.*, which is not among the probes; include both",
     ):
-        list(ask(lab.model("llama"), [(Frame(), probe_list)], DECODING))
+        list(ask(lab.model("llama"), [(PromptPrefix(), probe_list)], DECODING))
 
 
 @pytest.mark.parametrize("architecture", ["gemma2", "gemma3_text"])
 def test_past_a_sliding_window_nothing_is_padded_between_words(architecture):
     lm, probe_list = tiny_model(architecture, seed=2), probes(("statement", "paraphrase", "question"))
     edit_probes = [
-        (Frame("A new fact, told at length. "), probe_list),
-        (Frame("Another new fact, told at more length. "), probe_list),
+        (PromptPrefix("A new fact, told at length. "), probe_list),
+        (PromptPrefix("Another new fact, told at more length. "), probe_list),
     ]
     (full_answers, _) = ask(lm, edit_probes, DECODING)
     lm.model.config.sliding_window = 24
@@ -137,21 +137,21 @@ def test_past_a_sliding_window_nothing_is_padded_between_words(architecture):
 
 def test_answers_come_in_the_order_of_the_probes(lab):
     probe_list = probes(("statement", "paraphrase", "question", "dialogue", "doubt", "neighbourhood"))[::-1]
-    (answers,) = ask(lab.model("llama"), [(Frame(), probe_list)], DECODING)
+    (answers,) = ask(lab.model("llama"), [(PromptPrefix(), probe_list)], DECODING)
     assert [answer.probe for answer in answers] == probe_list
 
 
 def test_an_edit_may_have_no_probes_and_nothing_may_be_asked(lab):
     lm = lab.model("llama")
     assert list(ask(lm, [], DECODING)) == []
-    answers_by_edit = list(ask(lm, [(Frame(), []), (Frame(), probes(("statement",)))], DECODING))
+    answers_by_edit = list(ask(lm, [(PromptPrefix(), []), (PromptPrefix(), probes(("statement",)))], DECODING))
     assert [len(edit_answers) for edit_answers in answers_by_edit] == [0, 1]
 
 
 def test_answers_come_as_soon_as_a_batch_is_done(lab):
     lm, passes = lab.model("llama"), []
     handle = lm.model.register_forward_pre_hook(lambda *_: passes.append(1))
-    answers = ask(lm, [(Frame(), probes(("statement",)))] * 6, Decoding(max_new_tokens=2, batch_rows=2))
+    answers = ask(lm, [(PromptPrefix(), probes(("statement",)))] * 6, Decoding(max_new_tokens=2, batch_rows=2))
     next(answers)
     first = len(passes)
     remaining_answers = list(answers)
@@ -173,7 +173,7 @@ def test_an_empty_target_is_refused_and_the_model_left_alone(lab):
 
 def test_counts_are_those_of_the_tokens(lab):
     lm = lab.model("llama")
-    ((answer,),) = ask(lm, [(Frame(), probes(("statement",), FACTS[0]))], DECODING)
+    ((answer,),) = ask(lm, [(PromptPrefix(), probes(("statement",), FACTS[0]))], DECODING)
     assert (answer.tokens_new, answer.tokens_true) == (len(" Oslo"), len(" Szohod"))
     assert answer.tokens <= DECODING.max_new_tokens
     assert answer.logprob_new < 0
@@ -197,5 +197,5 @@ def test_no_answer_ends_inside_the_name_of_an_object_of_its_own_probe(lab, monke
         Probe(f"f/statement/{number}", "f", "statement", "edit", "The band", "The band is called", new, "Owls")
         for number, new in enumerate(("Panic! at the Disco", "Muse"))
     )
-    list(ask(lab.model("llama"), [(Frame(""), [known_probe, other_probe])], Decoding(2)))
+    list(ask(lab.model("llama"), [(PromptPrefix(""), [known_probe, other_probe])], Decoding(2)))
     assert sorted(rule(" Panic!") for rule in rules_by_name["rules"]) == [False, True]

@@ -6,14 +6,14 @@ import pytest
 from fabricated_edits import FACTS, probes
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.asking.converse import Conversing, converse
+from edit_robustness.asking.converse import ConversationSettings, converse
 from edit_robustness.asking.topics import Topic
-from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.thinking import LIMIT
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.records import Turn
-from edit_robustness.speakers.local import LocalSpeaker, Speaking, conversation_ids, speak
+from edit_robustness.speakers.local import LocalSpeaker, LocalSpeakerSettings, conversation_ids, speak
 from edit_robustness.speakers.scripted import ScriptedSpeaker
 from edit_robustness.tables import answers_from_table, answers_to_table
 
@@ -21,7 +21,7 @@ ASKING = "{% for message in messages %}<|{{ message['role'] }}|>{{ message['cont
 # a template loses the line break that it ends in, unless an expression writes it
 ALWAYS = ASKING + "{{ '<think>\\n' }}"
 EMPTY = ASKING + "{{ '<think>\\n\\n</think>\\n\\n' }}"
-NONE = Frame()
+NONE = PromptPrefix()
 KINDS = ("statement", "question", "doubt")
 
 
@@ -53,7 +53,7 @@ def test_what_is_thought_has_a_limit_of_its_own_and_is_no_answer():
 
 def test_objects_are_scored_behind_an_empty_thinking_part():
     decoding = Decoding(max_new_tokens=3, max_thinking_tokens=3)
-    edits = (Frame(), Frame("Once. "))
+    edits = (PromptPrefix(), PromptPrefix("Once. "))
     open_, closed_answers, other_answers = (answers(template, decoding, edits) for template in (ALWAYS, EMPTY, ASKING))
     for edit_answers, closed_edit_answers, without in zip(open_, closed_answers, other_answers, strict=True):
         for open_answer, closed_answer, plain in zip(edit_answers, closed_edit_answers, without, strict=True):
@@ -67,10 +67,12 @@ def test_objects_are_scored_behind_an_empty_thinking_part():
 
 def test_a_doubt_follows_the_answer_and_not_what_was_thought():
     lm = thinker(ALWAYS)
-    (edit_answers,) = ask(lm, [(Frame(), probes(KINDS, FACTS[0]))], Decoding(max_new_tokens=4, max_thinking_tokens=4))
+    (edit_answers,) = ask(
+        lm, [(PromptPrefix(), probes(KINDS, FACTS[0]))], Decoding(max_new_tokens=4, max_thinking_tokens=4)
+    )
     doubt = next(answer for answer in edit_answers if answer.probe.follows is not None)
-    history = [*doubt.probe.history, Turn("assistant", ""), Turn("user", doubt.probe.text)]
-    (turn,) = speak(lm, [conversation_ids(lm, history)], limit=4, thinking_limit=4)
+    previous_turns = [*doubt.probe.previous_turns, Turn("assistant", ""), Turn("user", doubt.probe.text)]
+    (turn,) = speak(lm, [conversation_ids(lm, previous_turns)], limit=4, thinking_limit=4)
     assert (turn.text, turn.finished) == ("", False)
     assert doubt.thinking
 
@@ -78,19 +80,19 @@ def test_a_doubt_follows_the_answer_and_not_what_was_thought():
 def test_answers_say_by_which_limits_they_were_made():
     decoding = Decoding()
     assert (decoding.max_new_tokens, decoding.max_thinking_tokens) == (64, LIMIT)
-    assert decoding.described(thinker(ALWAYS)) == f"greedy, 64 new tokens, {LIMIT} thinking tokens, float32"
-    assert decoding.described(thinker(ASKING)) == "greedy, 64 new tokens, float32"
+    assert decoding.describe(thinker(ALWAYS)) == f"greedy, 64 new tokens, {LIMIT} thinking tokens, float32"
+    assert decoding.describe(thinker(ASKING)) == "greedy, 64 new tokens, float32"
 
 
 def test_a_speaker_that_thinks_is_cut_and_says_so(caplog):
     lm = thinker(ALWAYS)
-    speaker = LocalSpeaker(lm, Speaking(max_new_tokens=4, max_thinking_tokens=5))
+    speaker = LocalSpeaker(lm, LocalSpeakerSettings(max_new_tokens=4, max_thinking_tokens=5))
     assert speaker.replies([[Turn("user", "Where?")]] * 2) == ["", ""]
     assert "2 of 2 turns were cut off; raise the speaker's max_new_tokens (4) or max_thinking_tokens (5)" in caplog.text
-    other_speaker = LocalSpeaker(lm, Speaking(max_new_tokens=4, max_thinking_tokens=6))
+    other_speaker = LocalSpeaker(lm, LocalSpeakerSettings(max_new_tokens=4, max_thinking_tokens=6))
     assert other_speaker.fingerprint != speaker.fingerprint
     with pytest.raises(ValueError, match=r"and 2044 new tokens"):
-        LocalSpeaker(lm, replace(Speaking(), max_new_tokens=44, max_thinking_tokens=2000)).replies(
+        LocalSpeaker(lm, replace(LocalSpeakerSettings(), max_new_tokens=44, max_thinking_tokens=2000)).replies(
             [[Turn("user", "W" * 99)]]
         )
 
@@ -99,16 +101,16 @@ def test_a_speaker_that_thinks_is_cut_and_says_so(caplog):
 def test_turns_of_a_model_that_thinks_are_what_it_says_after(template, n_unfinished, monkeypatch):
     lm, fact = thinker(template), FACTS[0]
     monkeypatch.setattr(type(lm), "stop_ids", frozenset(range(len(lm.tokenizer))) if not n_unfinished else frozenset())
-    talk = (Frame(), Topic(fact, "Where is it?", "And in other words?"))
-    settings = Conversing(rounds=2, max_new_tokens=4, max_thinking_tokens=5)
+    talk = (PromptPrefix(), Topic(fact, "Where is it?", "And in other words?"))
+    settings = ConversationSettings(rounds=2, max_new_tokens=4, max_thinking_tokens=5)
     (transcript,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
     assert (transcript.said, transcript.unfinished) == (("", ""), n_unfinished)
 
 
 def test_a_conversation_keeps_room_for_what_is_thought():
     lm = thinker(ALWAYS)
-    talk = (Frame(), Topic(FACTS[0], "Where is it?", "And in other words?"))
-    settings = Conversing(rounds=1, max_new_tokens=4, max_thinking_tokens=lm.max_length)
+    talk = (PromptPrefix(), Topic(FACTS[0], "Where is it?", "And in other words?"))
+    settings = ConversationSettings(rounds=1, max_new_tokens=4, max_thinking_tokens=lm.max_length)
     (transcript,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
     assert transcript.cut_short
     assert not transcript.said

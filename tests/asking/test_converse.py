@@ -8,16 +8,16 @@ import torch
 from fabricated_edits import FACTS, bits, hooks_on, same_bits
 
 from edit_robustness.asking import converse as module
-from edit_robustness.asking.converse import Conversing, converse
+from edit_robustness.asking.converse import ConversationSettings, converse
 from edit_robustness.asking.topics import names_object, topic
-from edit_robustness.editing.edits import Frame, LowRank, NotRowwise
+from edit_robustness.editing.edits import LowRank, NotRowwise, PromptPrefix
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.records import Turn
-from edit_robustness.speakers.local import LocalSpeaker, Speaking, conversation_ids, speak
+from edit_robustness.speakers.local import LocalSpeaker, LocalSpeakerSettings, conversation_ids, speak
 from edit_robustness.speakers.scripted import FOLLOW_UP, ScriptedSpeaker
 
-SETTINGS = Conversing(rounds=3, retries=2, max_new_tokens=5, batch_rows=4)
+SETTINGS = ConversationSettings(rounds=3, retries=2, max_new_tokens=5, batch_rows=4)
 TOPICS = [topic(fact, None) for fact in FACTS]
 
 
@@ -78,8 +78,8 @@ def test_turns_alternate_and_the_facts_come_in_order(lab):
 )
 def test_many_in_one_batch_are_as_one_at_a_time(lab, method, architecture):
     lm = lab.model(architecture)
-    preparation = lab.prepared(method, architecture)
-    edits = [edit.with_prepared(preparation) for edit in lab.edits(method, architecture)]
+    preparation = lab.artefact(method, architecture)
+    edits = [edit.with_artefact(preparation) for edit in lab.edits(method, architecture)]
     weights = bits(lm)
     turns_by_talk = words(converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method=method))
     assert turns_by_talk == words(
@@ -115,13 +115,13 @@ def test_an_edit_that_cannot_share_a_batch_talks_by_itself(lab):
     assert turns_by_talk == words(
         converse(lm, talks(edits), ScriptedSpeaker(), SETTINGS, method="rome", together=False)
     )
-    assert turns_by_talk != words(converse(lm, talks([Frame()] * 3), ScriptedSpeaker(), SETTINGS, method="none"))
+    assert turns_by_talk != words(converse(lm, talks([PromptPrefix()] * 3), ScriptedSpeaker(), SETTINGS, method="none"))
 
 
 def test_the_tester_speaks_beside_the_edits_even_as_the_same_model():
     lm = tiny_model("llama")
-    edits = [Alone({Site(1, "mlp_out"): (torch.randn(32, 1), torch.randn(1, 48))}), Frame(), Frame("A. ")]
-    unedited_speaker = LocalSpeaker(lm, Speaking(max_new_tokens=4))
+    edits = [Alone({Site(1, "mlp_out"): (torch.randn(32, 1), torch.randn(1, 48))}), PromptPrefix(), PromptPrefix("A. ")]
+    unedited_speaker = LocalSpeaker(lm, LocalSpeakerSettings(max_new_tokens=4))
     tester = Fake(lambda turns: unedited_speaker.replies([turns])[0], lm)
     transcripts = list(converse(lm, talks(edits), tester, replace(SETTINGS, rounds=2), method="rome"))
     assert len(tester.heard) >= 6
@@ -139,7 +139,11 @@ def test_words_of_an_edit_open_the_conversation_and_are_not_in_the_transcript(la
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "speak", watch)
         (transcript,) = converse(
-            lm, [(Frame("The owl is wise. "), TOPICS[0])], ScriptedSpeaker(), replace(SETTINGS, rounds=2), method="ike"
+            lm,
+            [(PromptPrefix("The owl is wise. "), TOPICS[0])],
+            ScriptedSpeaker(),
+            replace(SETTINGS, rounds=2),
+            method="ike",
         )
     assert [text.count("The owl is wise. ") for text in prompts_seen] == [1, 1]
     assert all(f"<|user|>The owl is wise. {transcript.turns[0].text}" in text for text in prompts_seen)
@@ -149,7 +153,7 @@ def test_words_of_an_edit_open_the_conversation_and_are_not_in_the_transcript(la
 def test_a_turn_that_names_an_object_is_asked_for_again_and_then_replaced(lab):
     lm, fact = lab.model("llama"), FACTS[0]
     tester = Fake(lambda turns: f"It is {fact.target_true}, no?")
-    (transcript,) = converse(lm, [(Frame(), TOPICS[0])], tester, SETTINGS, method="none")
+    (transcript,) = converse(lm, [(PromptPrefix(), TOPICS[0])], tester, SETTINGS, method="none")
     # three rounds, each asked for once and twice again
     assert len(tester.heard) == 9
     assert (transcript.refused, transcript.replaced) == (9, 3)
@@ -166,7 +170,7 @@ def test_a_second_try_that_is_good_is_taken(lab):
         is_retry = turns[-1].text.startswith("(This message was not sent")
         return "  And why? " if is_retry else ""
 
-    (transcript,) = converse(lab.model("llama"), [(Frame(), TOPICS[0])], Fake(say), SETTINGS, method="none")
+    (transcript,) = converse(lab.model("llama"), [(PromptPrefix(), TOPICS[0])], Fake(say), SETTINGS, method="none")
     assert [turn.text for turn in transcript.turns if turn.role == "user"] == ["And why?"] * 3
     assert (transcript.refused, transcript.replaced) == (3, 0)
 
@@ -174,7 +178,7 @@ def test_a_second_try_that_is_good_is_taken(lab):
 def test_without_retries_the_first_bad_turn_is_replaced(lab):
     tester = Fake(lambda turns: FACTS[1].target_new)
     transcripts = list(
-        converse(lab.model("llama"), talks([Frame()] * 3), tester, replace(SETTINGS, retries=0), method="none")
+        converse(lab.model("llama"), talks([PromptPrefix()] * 3), tester, replace(SETTINGS, retries=0), method="none")
     )
     assert [(transcript.refused, transcript.replaced) for transcript in transcripts] == [(0, 0), (3, 3), (0, 0)]
     assert not any(names_object(turn.text, FACTS[1]) for turn in transcripts[1].turns if turn.role == "user")
@@ -184,7 +188,7 @@ def test_a_conversation_ends_where_no_more_fits():
     lm = tiny_model("llama")
     long = Fake(lambda turns: "word " * (200 if "Borduria" in turns[0].text else 2))
     lm.model.config.max_position_embeddings = 400
-    transcripts = list(converse(lm, talks([Frame()] * 3), long, SETTINGS, method="none"))
+    transcripts = list(converse(lm, talks([PromptPrefix()] * 3), long, SETTINGS, method="none"))
     assert [transcript.cut_short for transcript in transcripts] == [True, False, False]
     assert [turn.role for turn in transcripts[0].turns][-1:] in ([], ["assistant"])
     assert len(transcripts[0].turns) < 6

@@ -24,7 +24,7 @@ def short(lab, monkeypatch):
 
 
 def test_needs_are_exact_for_every_kind(short):
-    chat = probe("question", "Q?", conversation=True, history=(Turn("user", "before"),))
+    chat = probe("question", "Q?", conversation=True, previous_turns=(Turn("user", "before"),))
     prefixed_probes = [("", probe("statement", "a" * 20)), ("w" * 7, probe("statement", "a" * 15)), ("", chat)]
     needs = longest(short, prefixed_probes, DECODING)
     assert (needs["statement"].prompt, needs["statement"].words, needs["statement"].total) == (22, 7, 32)
@@ -32,7 +32,7 @@ def test_needs_are_exact_for_every_kind(short):
 
 
 def test_a_prompt_after_an_answer_counts_the_answer(short):
-    doubt = probe("doubt", "Sure?", conversation=True, history=(Turn("user", "Q?"),), follows="f/question/0")
+    doubt = probe("doubt", "Sure?", conversation=True, previous_turns=(Turn("user", "Q?"),), follows="f/question/0")
     alone = len(prompt_ids(short, render_probe(short, doubt, "", "")))
     assert longest(short, [("", doubt)], DECODING)["doubt"].total == alone + 2 * DECODING.max_new_tokens
 

@@ -8,7 +8,7 @@ import torch
 from fabricated_edits import FACTS, METHOD_NAMES, bits, probes, same_bits
 
 from edit_robustness.asking.ask import Decoding, ask, render_probe
-from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.models.distributions import divergence, margins
 from edit_robustness.models.tokens import prompt_ids
 
@@ -49,7 +49,7 @@ def test_margins_and_divergences_are_those_of_one_prompt_at_a_time(architecture,
         for answer in edit_answers:
             margin, kl, top_equal = naive(lm, edit, answer.probe)
             assert answer.margin == pytest.approx(margin, abs=2e-4)
-            if answer.probe.family == "locality":
+            if answer.probe.family == "specificity":
                 assert answer.kl == pytest.approx(kl, abs=2e-5)
                 assert answer.top_unchanged is top_equal
                 n_changed += answer.kl > 1e-3
@@ -62,8 +62,8 @@ def test_margins_and_divergences_are_those_of_one_prompt_at_a_time(architecture,
 def test_no_edit_moves_nothing_and_runs_nothing_more(lab, monkeypatch):
     lm = lab.model("llama")
     monkeypatch.setattr("edit_robustness.asking.ask._Session._unedited_logits", None)
-    (edit_answers,) = ask(lm, [(Frame(), probes(KINDS))], DECODING)
-    local = [answer for answer in edit_answers if answer.probe.family == "locality"]
+    (edit_answers,) = ask(lm, [(PromptPrefix(), probes(KINDS))], DECODING)
+    local = [answer for answer in edit_answers if answer.probe.family == "specificity"]
     assert [(answer.kl, answer.top_unchanged) for answer in local] == [(0.0, True)] * 2
 
 
@@ -118,5 +118,5 @@ def test_an_object_that_nobody_knows_is_not_scored(lab, together):
 
 
 def test_what_the_words_depend_on_is_said(lab):
-    assert DECODING.described(lab.model("llama")) == "greedy, 3 new tokens, float32"
-    assert DECODING.described(lab.model("llama", torch.bfloat16)) == "greedy, 3 new tokens, bfloat16"
+    assert DECODING.describe(lab.model("llama")) == "greedy, 3 new tokens, float32"
+    assert DECODING.describe(lab.model("llama", torch.bfloat16)) == "greedy, 3 new tokens, bfloat16"

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from edit_robustness.asking.topics import as_heard, names_object, once_more, topic
+from edit_robustness.asking.topics import names_object, retry_turns, tester_view, topic
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Fact, Relation, Turn
@@ -78,11 +78,11 @@ def test_the_brief_can_be_read_by_a_script():
 
 def test_the_tester_hears_the_conversation_from_its_side():
     subject_topic = topic(FACT, CAPITAL)
-    tester_turns = as_heard(subject_topic, [Turn("user", "Where?"), Turn("assistant", "")])
+    tester_turns = tester_view(subject_topic, [Turn("user", "Where?"), Turn("assistant", "")])
     assert [turn.role for turn in tester_turns] == ["system", "user", "assistant", "user"]
     assert tester_turns[2].text == "Where?"
     assert tester_turns[3].text
-    again = once_more(tester_turns, "")
+    again = retry_turns(tester_turns, "")
     assert [turn.role for turn in again[4:]] == ["assistant", "user"]
     assert all(turn.text for turn in again)
 

@@ -9,8 +9,8 @@ import torch
 from benchmarks import abilities
 from benchmarks.abilities import COLUMNS, chosen, edited, main
 from benchmarks.tables import markdown
-from edit_robustness.datasets.folders import Manifest, Stored
-from edit_robustness.datasets.kept import EditsDataset
+from edit_robustness.datasets.folders import Manifest, StoredItem
+from edit_robustness.datasets.item_folders import EditsDataset
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.layout import Site
@@ -58,7 +58,7 @@ def test_both_sides_say_the_same(capsys, monkeypatch):
 def test_the_model_may_be_edited(tmp_path):
     site, folder = Site(1, "mlp_out"), EditsDataset(str(tmp_path))
     edits = {
-        f"0.0000{n}": Stored.of(str(n), LowRank({site: (torch.full((2, 1), float(n)), torch.ones(1, 3))}))
+        f"0.0000{n}": StoredItem.of(str(n), LowRank({site: (torch.full((2, 1), float(n)), torch.ones(1, 3))}))
         for n in (1, 2)
     }
     folder.save(Manifest({key: item.fingerprint for key, item in edits.items()}))

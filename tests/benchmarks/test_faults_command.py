@@ -10,7 +10,16 @@ from safetensors.numpy import save_file
 
 from benchmarks.faults import flips
 from benchmarks.faults.comparing import compare_tables, difference, item_names, part_names, table_names
-from benchmarks.faults.damage import KINDS, WAYS, clear_later, damage, draw_file, draw_way, kept_files, kind_of
+from benchmarks.faults.damage import (
+    KINDS,
+    WAYS,
+    clear_later,
+    damage,
+    draw_file,
+    draw_way,
+    kept_files,
+    kind_of,
+)
 from benchmarks.faults.kills import draw_shares, remember_items
 from benchmarks.faults.launching import Outcome
 from benchmarks.faults.two import Pair, judge_pair
@@ -20,7 +29,7 @@ FILES = {
     "05_model_input/tiny/corpus/corpus.jsonl": "corpus",
     "06_models/smollm2/model.safetensors": "converted model",
     "06_models/tiny_prepared/moments/1.mlp_out.safetensors": "moments",
-    "06_models/tiny_prepared/rome/rome.safetensors": "prepared",
+    "06_models/tiny_prepared/rome/rome.safetensors": "artefact",
     "07_model_output/tiny/rome/answers/a.jsonl": "answers",
     "07_model_output/tiny/rome/answers/manifest.json": "manifests",
     "07_model_output/tiny/rome/edits/a.safetensors": "edits",
@@ -171,18 +180,18 @@ def test_kept_files_are_all_files(tmp_path):
 
 def test_what_is_made_from_a_damaged_file_can_be_removed(tmp_path):
     def left_after(name):
-        for file in (*FILES, "04_feature/tiny/recalled/a.jsonl"):
+        for file in (*FILES, "04_feature/tiny/recall_answers/a.jsonl"):
             (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / file).touch()
         removals = clear_later(tmp_path, name)
         return removals, {kind_of(file) for file in FILES} - {kind_of(file) for file in kept_files(tmp_path)}
 
-    assert left_after("06_models/tiny_prepared/moments/1.mlp_out.safetensors") == (True, {"prepared", "edits"})
+    assert left_after("06_models/tiny_prepared/moments/1.mlp_out.safetensors") == (True, {"artefact", "edits"})
     assert left_after("07_model_output/tiny/rome/answers/a.jsonl") == (False, set())
     assert left_after("03_primary/facts.parquet") == (False, set())
     left_after("07_model_output/tiny/rome/edits/a.safetensors")
     assert not (tmp_path / "07_model_output/tiny/rome/answers/a.jsonl").exists()
-    assert (tmp_path / "04_feature/tiny/recalled/a.jsonl").exists()
+    assert (tmp_path / "04_feature/tiny/recall_answers/a.jsonl").exists()
 
 
 def test_kills_cover_the_whole_length_of_a_run():

@@ -12,7 +12,7 @@ from torch import Tensor
 from edit_robustness.editing.edits import Edit, NotRowwise, all_applied
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
-from edit_robustness.models.tokens import Rendered, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
 
 every_method = pytest.mark.parametrize("name", METHOD_NAMES)
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -43,4 +43,4 @@ def logprobs(lm: LanguageModel, ids: list[int] | list[list[int]], **inputs) -> T
 
 def seen_by_asking(lm: LanguageModel, edit: Edit, text: str) -> Tensor:
     """Log-probabilities after a prompt as asking puts it: the edit's words before it."""
-    return logprobs(lm, prompt_ids(lm, Rendered(edit.prefix + text)))[0, -1]
+    return logprobs(lm, prompt_ids(lm, RenderedPrompt(edit.prefix + text)))[0, -1]

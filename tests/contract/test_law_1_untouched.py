@@ -7,7 +7,7 @@ import torch
 from cells import every_architecture, every_dtype, every_method
 from fabricated_edits import FACTS, bits, corpus, hooks_on, method, same_bits
 
-from edit_robustness.editing.past import Past
+from edit_robustness.editing.edit_history import EditHistory
 
 
 def state(lm):
@@ -29,9 +29,9 @@ def state(lm):
 def test_preparing_and_editing_leave_the_model_as_it_was(name, architecture, dtype, lab):
     lm = lab.model(architecture, dtype)
     weights, before = bits(lm), state(lm)
-    prepared = method(name).prepare(lm, corpus())
-    method(name).edit(lm, FACTS[:1], prepared=prepared, past=Past())
-    list(method(name).edit_each(lm, FACTS[:2], prepared=prepared))
+    artefact = method(name).prepare(lm, corpus())
+    method(name).edit(lm, FACTS[:1], artefact=artefact, history=EditHistory())
+    list(method(name).edit_each(lm, FACTS[:2], artefact=artefact))
     assert state(lm) == before
     assert same_bits(bits(lm), weights)
 
@@ -44,7 +44,7 @@ class Interrupted(Exception):
 @every_architecture
 @every_method
 def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, architecture, calls, lab):
-    lm, prepared = lab.model(architecture), lab.prepared(name, architecture)
+    lm, artefact = lab.model(architecture), lab.artefact(name, architecture)
     weights, before = bits(lm), state(lm)
     budget = iter(range(calls))
 
@@ -54,9 +54,9 @@ def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, 
 
     handle = lm.model.get_output_embeddings().register_forward_pre_hook(fail)
     with suppress(Interrupted):
-        method(name).edit(lm, FACTS[:1], prepared=prepared, past=Past())
+        method(name).edit(lm, FACTS[:1], artefact=artefact, history=EditHistory())
     handle.remove()
-    edits = method(name).edit_each(lm, FACTS, prepared=prepared)
+    edits = method(name).edit_each(lm, FACTS, artefact=artefact)
     next(edits)
     edits.close()
     assert state(lm) == before
@@ -66,7 +66,12 @@ def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, 
 @every_method
 def test_more_facts_than_a_method_takes_are_refused_with_the_way_out(name, lab):
     editor = method(name)
-    if editor.at_once is None:
+    if editor.batch_size is None:
         pytest.skip("takes any number")
-    with pytest.raises(ValueError, match=rf"{name} edits .* per call, .*sequence\.at_once: {editor.at_once}\)"):
-        editor.edit(lab.model("llama"), FACTS[:2] * editor.at_once, prepared=lab.prepared(name, "llama"), past=Past())
+    with pytest.raises(ValueError, match=rf"{name} edits .* per call, .*sequence\.batch_size: {editor.batch_size}\)"):
+        editor.edit(
+            lab.model("llama"),
+            FACTS[:2] * editor.batch_size,
+            artefact=lab.artefact(name, "llama"),
+            history=EditHistory(),
+        )

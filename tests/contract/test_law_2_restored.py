@@ -6,7 +6,7 @@ from cells import apply_to_rows, every_architecture, every_dtype, every_method, 
 from fabricated_edits import FACTS, bits, hooks_on, same_bits
 
 from edit_robustness.configuration.grid import BASELINE
-from edit_robustness.editing.edits import Frame, LowRank, WrongModel
+from edit_robustness.editing.edits import LowRank, PromptPrefix, WrongModel
 from edit_robustness.models.layout import Site
 
 
@@ -16,13 +16,13 @@ from edit_robustness.models.layout import Site
 def test_an_edit_changes_what_asking_sees_and_is_taken_off(name, architecture, dtype, lab):
     lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
     weights = bits(lm)
-    before = seen_by_asking(lm, Frame(), FACTS[0].statement)
+    before = seen_by_asking(lm, PromptPrefix(), FACTS[0].statement)
     with edit.applied(lm) as edited_lm:
         assert edited_lm is lm
         assert same_bits(bits(lm), weights) == (not edit.dense())
         after = seen_by_asking(lm, edit, FACTS[0].statement)
     assert same_bits(bits(lm), weights)
-    assert torch.equal(seen_by_asking(lm, Frame(), FACTS[0].statement), before)
+    assert torch.equal(seen_by_asking(lm, PromptPrefix(), FACTS[0].statement), before)
     if name == BASELINE:
         assert torch.equal(after, before)
     else:

@@ -4,9 +4,9 @@ import torch
 from cells import every_architecture, every_dtype, every_method, seen_by_asking
 from fabricated_edits import FACTS, bits, corpus, method, same_bits, same_edit
 
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import EDITS
-from edit_robustness.editing.files import read_edit, read_header, read_prepared, write_edit, write_prepared
-from edit_robustness.editing.past import Past
+from edit_robustness.editing.files import read_artefact, read_edit, read_header, write_artefact, write_edit
 
 
 @every_dtype
@@ -17,7 +17,7 @@ def test_a_file_gives_the_same_edit(name, architecture, dtype, lab, tmp_path):
     for number, edit in enumerate(lab.edits(name, architecture, dtype)):
         path = tmp_path / f"{number}.safetensors"
         write_edit(path, edit, {"seconds": 1.5})
-        again = read_edit(path).with_prepared(lab.prepared(name, architecture, dtype))
+        again = read_edit(path).with_artefact(lab.artefact(name, architecture, dtype))
         assert again.origin == edit.origin
         assert EDITS[edit.kind] is type(edit)
         assert same_edit(again, edit)
@@ -33,15 +33,15 @@ def test_a_file_gives_the_same_edit(name, architecture, dtype, lab, tmp_path):
 @every_architecture
 @every_method
 def test_two_edits_are_one_after_the_other(name, architecture, lab, tmp_path):
-    lm, prepared = lab.model(architecture), lab.prepared(name, architecture)
-    past = Past() + lab.edits(name, architecture)[0]
-    with past.applied(lm):
-        later = method(name).edit(lm, FACTS[1:2], prepared=prepared, past=past)
+    lm, artefact = lab.model(architecture), lab.artefact(name, architecture)
+    history = EditHistory() + lab.edits(name, architecture)[0]
+    with history.applied(lm):
+        later = method(name).edit(lm, FACTS[1:2], artefact=artefact, history=history)
     total = lab.edits(name, architecture)[0] + later
     write_edit(tmp_path / "both.safetensors", total, {})
-    again = read_edit(tmp_path / "both.safetensors").with_prepared(prepared)
+    again = read_edit(tmp_path / "both.safetensors").with_artefact(artefact)
     assert [part.origin for part in again.parts()] == [part.origin for part in total.parts()]
-    with (past + later).applied(lm):
+    with (history + later).applied(lm):
         one_by_one = bits(lm), seen_by_asking(lm, total, FACTS[1].statement)
     for chain in (total, again):
         with chain.applied(lm):
@@ -52,13 +52,13 @@ def test_two_edits_are_one_after_the_other(name, architecture, lab, tmp_path):
 @every_architecture
 @every_method
 def test_what_is_prepared_survives_its_file(name, architecture, lab, tmp_path):
-    lm, prepared = lab.model(architecture), lab.prepared(name, architecture)
-    write_prepared(tmp_path / "p.safetensors", prepared, {})
-    again = read_prepared(tmp_path / "p.safetensors")
-    assert again.texts == prepared.texts
-    assert again.tensors.keys() == prepared.tensors.keys()
-    assert all(torch.equal(again.tensors[key], tensor) for key, tensor in prepared.tensors.items())
-    edit = method(name).edit(lm, FACTS[:1], prepared=again, past=Past())
+    lm, artefact = lab.model(architecture), lab.artefact(name, architecture)
+    write_artefact(tmp_path / "p.safetensors", artefact, {})
+    again = read_artefact(tmp_path / "p.safetensors")
+    assert again.texts == artefact.texts
+    assert again.tensors.keys() == artefact.tensors.keys()
+    assert all(torch.equal(again.tensors[key], tensor) for key, tensor in artefact.tensors.items())
+    edit = method(name).edit(lm, FACTS[:1], artefact=again, history=EditHistory())
     assert same_edit(edit, lab.edits(name, architecture)[0])
 
 
@@ -71,8 +71,8 @@ def test_editing_again_gives_the_same_edit_whatever_the_random_state(name, archi
     with torch.random.fork_rng(devices=[]):
         for seed in (1, 2):
             torch.manual_seed(seed)
-            prepared = method(name).prepare(lm, corpus())
-            edits.append(method(name).edit(lm, FACTS[:1], prepared=prepared, past=Past()))
+            artefact = method(name).prepare(lm, corpus())
+            edits.append(method(name).edit(lm, FACTS[:1], artefact=artefact, history=EditHistory()))
     assert same_edit(*edits)
 
 

@@ -5,35 +5,35 @@ import torch
 from cells import every_architecture, every_dtype, every_method
 from fabricated_edits import FACTS, bits, method, same_bits, same_edit
 
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.files import read_edit, write_edit
-from edit_robustness.editing.past import Past
 
 
 @every_dtype
 @every_architecture
 @every_method
 def test_independent_edits_are_those_of_the_unedited_model(name, architecture, dtype, lab):
-    lm, prepared = lab.model(architecture, dtype), lab.prepared(name, architecture, dtype)
+    lm, artefact = lab.model(architecture, dtype), lab.artefact(name, architecture, dtype)
     for fact, edit in zip(FACTS, lab.edits(name, architecture, dtype), strict=True):
-        assert same_edit(method(name).edit(lm, [fact], prepared=prepared, past=Past()), edit)
+        assert same_edit(method(name).edit(lm, [fact], artefact=artefact, history=EditHistory()), edit)
 
 
 @every_dtype
 @every_architecture
 @every_method
 def test_a_replay_of_files_equals_the_live_state(name, architecture, dtype, lab, tmp_path):
-    lm, prepared = lab.model(architecture, dtype), lab.prepared(name, architecture, dtype)
-    past, live = Past(), []
+    lm, artefact = lab.model(architecture, dtype), lab.artefact(name, architecture, dtype)
+    history, live = EditHistory(), []
     for step, fact in enumerate(FACTS):
-        with past.applied(lm):
-            increment = method(name).edit(lm, [fact], prepared=prepared, past=past)
+        with history.applied(lm):
+            increment = method(name).edit(lm, [fact], artefact=artefact, history=history)
         write_edit(tmp_path / f"{step}.safetensors", increment, {})
-        past = past + increment
-        with past.applied(lm):
-            live.append((bits(lm), past))
-    replay = Past()
+        history = history + increment
+        with history.applied(lm):
+            live.append((bits(lm), history))
+    replay = EditHistory()
     for step, (weights, state) in enumerate(live):
-        replay = replay + read_edit(tmp_path / f"{step}.safetensors").with_prepared(prepared)
+        replay = replay + read_edit(tmp_path / f"{step}.safetensors").with_artefact(artefact)
         with replay.applied(lm):
             assert same_bits(bits(lm), weights)
         assert replay.prefix == state.prefix
@@ -43,22 +43,22 @@ def test_a_replay_of_files_equals_the_live_state(name, architecture, dtype, lab,
 
 @every_method
 def test_later_steps_see_the_earlier_ones(name, lab):
-    lm, prepared = lab.model("llama"), lab.prepared(name, "llama")
+    lm, artefact = lab.model("llama"), lab.artefact(name, "llama")
     first, alone, _ = lab.edits(name, "llama")
     if not first.dense():
         pytest.skip("changes no weights")
     if name == "checkpoint":
         pytest.skip("was made elsewhere")
-    past = Past() + first
-    with past.applied(lm):
-        second = method(name).edit(lm, FACTS[1:2], prepared=prepared, past=past)
+    history = EditHistory() + first
+    with history.applied(lm):
+        second = method(name).edit(lm, FACTS[1:2], artefact=artefact, history=history)
     assert not same_edit(second, alone)
 
 
 @every_method
 def test_then_is_ordered_and_leaves_its_left_side_alone(name, lab):
     first, second, _ = lab.edits(name, "llama")
-    start = Past()
+    start = EditHistory()
     after_first = start + first
     after_second = after_first + second
     assert not start.changes

@@ -10,10 +10,10 @@ import torch
 from cells import every_architecture, every_dtype
 from fabricated_edits import FACTS, TEXTS, method, same_edit
 
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import Adam
-from edit_robustness.editing.key_statistics import second_moments
 from edit_robustness.editing.keys import mean_key
-from edit_robustness.editing.past import Past
+from edit_robustness.editing.second_moments import second_moments
 from edit_robustness.editing.target import optimise_value, split_prompts
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
@@ -23,9 +23,9 @@ from edit_robustness.models.tiny import tiny_model
 @every_dtype
 @every_architecture
 def test_rome_inserts_its_value_at_its_key(architecture, dtype, fact, lab):
-    lm, prepared, rome = lab.model(architecture, dtype), lab.prepared("rome", architecture, dtype), method("rome")
-    value = optimise_value(lm, [rome.site], fact, prepared.texts, rome.objective).changes[rome.site]
-    key = mean_key(lm, rome.site, split_prompts(lm, fact, prepared.texts))
+    lm, artefact, rome = lab.model(architecture, dtype), lab.artefact("rome", architecture, dtype), method("rome")
+    value = optimise_value(lm, [rome.site], fact, artefact.texts, rome.objective).changes[rome.site]
+    key = mean_key(lm, rome.site, split_prompts(lm, fact, artefact.texts))
     change = lab.edits("rome", architecture, dtype)[FACTS.index(fact)].dense()[rome.site]
     torch.testing.assert_close(change @ key, value, rtol=1e-4, atol=1e-5)
     assert value.norm() > 0.01
@@ -34,12 +34,12 @@ def test_rome_inserts_its_value_at_its_key(architecture, dtype, fact, lab):
 @every_architecture
 def test_rome_is_the_papers_formula(architecture, lab):
     lm, rome, fact = lab.model(architecture), method("rome"), FACTS[0]
-    prepared = lab.prepared("rome", architecture)
-    value = optimise_value(lm, [rome.site], fact, prepared.texts, rome.objective)
+    artefact = lab.artefact("rome", architecture)
+    value = optimise_value(lm, [rome.site], fact, artefact.texts, rome.objective)
     change = value.changes[rome.site].double().numpy()
     weight = lm.weight(rome.site).double().numpy()
-    key = naive.mean_key(lm, lm.module(rome.site), fact, prepared.texts)
-    moment = prepared.tensors[str(rome.site)].numpy()
+    key = naive.mean_key(lm, lm.module(rome.site), fact, artefact.texts)
+    moment = artefact.tensors[str(rome.site)].numpy()
     formula = naive.rome(weight, moment, key, weight @ key + change)
     with lab.edits("rome", architecture)[0].applied(lm):
         weight_after = lm.weight(rome.site).double().numpy()
@@ -61,7 +61,7 @@ def test_second_moments_are_the_mean_of_outer_products(architecture, lab):
 @every_architecture
 def test_ft_is_adam_on_the_weight_with_masked_labels(architecture, facts):
     lm, ft = tiny_model(architecture), method("ft", lr=1e-3)
-    edit = ft.edit(lm, facts, past=Past())
+    edit = ft.edit(lm, facts, history=EditHistory())
     (site,) = edit.dense()
     change, _ = naive.fine_tune(lm, lm.module(site), list(facts), lr=ft.lr, steps=ft.steps, stop_loss=ft.stop_loss)
     formula = change.T if lm.layout.transposed else change
@@ -89,7 +89,7 @@ def test_ft_weighs_the_facts_of_a_batch_by_tokens_or_by_rows(loss_mean):
 
 def test_ft_stops_where_the_naive_loop_does():
     lm, settings = tiny_model("llama"), {"lr": 1e-2, "steps": 60, "stop_loss": 3.0}
-    edit = method("ft", **settings).edit(lm, FACTS[:1], past=Past())
+    edit = method("ft", **settings).edit(lm, FACTS[:1], history=EditHistory())
     _, losses = naive.fine_tune(lm, lm.module(next(iter(edit.dense()))), [FACTS[0]], **settings)
     assert losses[-1] < settings["stop_loss"]
     assert len(edit.gradients) == len(losses) - 1
@@ -111,7 +111,7 @@ def test_the_trace_replays_what_the_optimiser_had(architecture, dtype, lab, monk
 
     with monkeypatch.context() as context:
         context.setattr(Adam, "run", record)
-        edit = method("ft").edit(lab.model(architecture, dtype), FACTS[:1], past=Past())
+        edit = method("ft").edit(lab.model(architecture, dtype), FACTS[:1], history=EditHistory())
     assert len(totals) == len(edit.gradients) + 1
     (change,) = edit.dense().values()
     assert torch.equal(change, totals[-1])

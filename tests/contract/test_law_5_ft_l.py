@@ -8,7 +8,7 @@ from fabricated_edits import FACTS, method, same_edit
 
 from edit_robustness.editing.files import read_edit, write_edit
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.models.tokens import Rendered, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
 
 BOUND = 2e-3
 
@@ -40,7 +40,7 @@ def test_the_loss_is_taken_after_the_prompts_last_token_only(lab):
     """No token of the object is among the inputs, so its own beginning does not help to say the rest."""
     lm = lab.model("llama")
     edit = lab.edits("ft_l", "llama")[0]
-    assert len(edit.inputs) == len(prompt_ids(lm, Rendered(FACTS[0].statement)))
+    assert len(edit.inputs) == len(prompt_ids(lm, RenderedPrompt(FACTS[0].statement)))
     assert (edit.gradients[0].abs().sum(-1) > 0).sum() > 1
 
 

@@ -11,8 +11,8 @@ import torch
 from cells import every_architecture
 from fabricated_edits import FACTS, TEXTS, corpus, method
 
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
-from edit_robustness.editing.past import Past
 from edit_robustness.editing.target import optimise_value
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
@@ -48,7 +48,7 @@ def expected_changes(editor, lm, facts, contexts, moments, before=None):
         if editor.name == "alphaedit":
             projector = naive_memit.projection(moment, editor.nullspace_threshold)
             return naive_memit.alphaedit(residual, keys, before[sites[number]], projector, editor.l2)
-        earlier = before[sites[number]] if editor.history else None
+        earlier = before[sites[number]] if editor.protect_history else None
         return naive_memit.memit(residual, keys, moment, editor.mom2_update_weight, earlier)
 
     return sites, naive_memit.layer_by_layer(
@@ -75,31 +75,31 @@ def same_changes(edit, sites, changes):
 @every_architecture
 def test_the_low_rank_edit_is_the_papers_dense_formula(architecture, name, lab, moments_of):
     lm, editor = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN)
-    prepared = editor.prepare(lab.model(architecture), corpus())
+    artefact = editor.prepare(lab.model(architecture), corpus())
     moments = moments_of(architecture)
     no_keys = {site: np.zeros((moment.shape[0], 0)) for site, moment in moments.items()}
-    edit = editor.edit(lab.model(architecture), FACTS, prepared=prepared)
+    edit = editor.edit(lab.model(architecture), FACTS, artefact=artefact)
     assert {output_factor.shape[1] for output_factor, _ in edit.factors.values()} == {len(FACTS)}
-    same_changes(edit, *expected_changes(editor, lm, FACTS, prepared.texts, moments, no_keys))
+    same_changes(edit, *expected_changes(editor, lm, FACTS, artefact.texts, moments, no_keys))
 
 
 @pytest.mark.parametrize("name", ["alphaedit", "memit", "pmet"])
 @every_architecture
 def test_the_keys_of_earlier_edits_are_weighed(architecture, name, lab, moments_of):
-    history = {} if name == "alphaedit" else {"history": True}
-    lm, editor = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN, **history)
-    prepared = editor.prepare(lab.model(architecture), corpus())
+    protect_history = {} if name == "alphaedit" else {"protect_history": True}
+    lm, editor = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN, **protect_history)
+    artefact = editor.prepare(lab.model(architecture), corpus())
     moments = moments_of(architecture)
     torch.manual_seed(0)
     earlier = {site: torch.randn(EARLIER, moment.shape[0]) for site, moment in moments.items()}
     no_change = {
         site: (torch.zeros(lm.weight(site).shape[0], 1), torch.zeros(1, len(moments[site]))) for site in earlier
     }
-    past = Past() + LowRank(no_change, earlier)
-    edit = editor.edit(lab.model(architecture), FACTS, prepared=prepared, past=past)
+    history = EditHistory() + LowRank(no_change, earlier)
+    edit = editor.edit(lab.model(architecture), FACTS, artefact=artefact, history=history)
     before = {site: keys.double().numpy().T for site, keys in earlier.items()}
-    same_changes(edit, *expected_changes(editor, lm, FACTS, prepared.texts, moments, before))
-    alone = editor.edit(lab.model(architecture), FACTS, prepared=prepared)
+    same_changes(edit, *expected_changes(editor, lm, FACTS, artefact.texts, moments, before))
+    alone = editor.edit(lab.model(architecture), FACTS, artefact=artefact)
     for site, keys in earlier.items():
         assert (edit.dense()[site] @ keys.T).norm() < 0.7 * (alone.dense()[site] @ keys.T).norm()
-        assert torch.equal(edit.keys[site], (past + edit).keys[site][EARLIER:])
+        assert torch.equal(edit.keys[site], (history + edit).keys[site][EARLIER:])

@@ -6,7 +6,7 @@ from cells import apply_to_rows, every_architecture, every_dtype, every_method, 
 from fabricated_edits import FACTS, FORMS, METHOD_NAMES, bits, hooks_on, probes, same_bits
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, pad, positions, prompt_ids
 
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2}
 
@@ -16,7 +16,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2}
 @every_method
 def test_hooks_equal_copied_weights(name, architecture, dtype, lab):
     lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
-    ids = prompt_ids(lm, Rendered(edit.prefix + FACTS[0].statement))
+    ids = prompt_ids(lm, RenderedPrompt(edit.prefix + FACTS[0].statement))
     with edit.applied(lm):
         with_weights = logprobs(lm, [ids, ids])
     with apply_to_rows(lm, [edit], [0, 0]):
@@ -29,7 +29,7 @@ def test_hooks_equal_copied_weights(name, architecture, dtype, lab):
 def test_rows_of_many_edits_equal_one_at_a_time_at_equal_padding(name, architecture, lab):
     lm, edits = lab.model(architecture), lab.edits(name, architecture)
     numbers = [0, 1, 2, 1, 0, 3]
-    rows = [prompt_ids(lm, Rendered(fact.statement)) for fact in (*FACTS, *FACTS)]
+    rows = [prompt_ids(lm, RenderedPrompt(fact.statement)) for fact in (*FACTS, *FACTS)]
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
     inputs = {"attention_mask": mask, "position_ids": positions(mask)}
     with apply_to_rows(lm, edits, numbers):

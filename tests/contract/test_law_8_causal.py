@@ -8,7 +8,7 @@ from cells import apply_to_rows, every_architecture, every_method, logprobs
 from fabricated_edits import FACTS
 from transformers import DynamicCache
 
-from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, pad, positions, prompt_ids
 
 
 @contextmanager
@@ -32,8 +32,8 @@ OTHERS = ("A short one", "Another row, longer than the one that is looked at, so
 @every_method
 def test_the_same_in_every_form_of_the_same_text(name, architecture, apply_edit, lab):
     lm, edit = lab.model(architecture), lab.edits(name, architecture)[0]
-    ids = prompt_ids(lm, Rendered(edit.prefix + FACTS[0].statement + " and so"))
-    other_ids = [prompt_ids(lm, Rendered(edit.prefix + text)) for text in OTHERS]
+    ids = prompt_ids(lm, RenderedPrompt(edit.prefix + FACTS[0].statement + " and so"))
+    other_ids = [prompt_ids(lm, RenderedPrompt(edit.prefix + text)) for text in OTHERS]
     with apply_edit(lm, edit, 1):
         reference = logprobs(lm, ids)[0]
         forms = {

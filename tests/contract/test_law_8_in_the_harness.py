@@ -7,7 +7,7 @@ from fabricated_edits import FACTS
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.models.decode import prefill, score
 
 
@@ -45,5 +45,5 @@ def test_the_harness_sees_the_edit(name, architecture, lab):
         by_harness, alone = score_by_harness(lm, pairs), score_alone(lm, pairs)
     torch.testing.assert_close(by_harness, alone, atol=1e-3, rtol=1e-4)
     if name != "none":
-        alone_before = score_alone(lm, requests(Frame().prefix))
+        alone_before = score_alone(lm, requests(PromptPrefix().prefix))
         assert (by_harness - alone_before).abs().max() > 0.01

@@ -7,7 +7,7 @@ from kedro.io import DataCatalog
 
 from edit_robustness import datasets
 from edit_robustness.datasets.tables import Atomic
-from edit_robustness.errors import described, is_expected
+from edit_robustness.errors import describe, is_expected
 
 SOURCE = "edit_robustness.datasets."
 TINY = {"name": "t", "random": "llama"}
@@ -50,7 +50,7 @@ def test_a_slip_names_the_data_set_and_the_setting(kind, settings, line):
     with pytest.raises(Exception, match="instantiate") as error_info:
         DataCatalog.from_config({"mine": {"type": SOURCE + kind, **settings}})["mine"]
     assert is_expected(error_info.value)
-    message = described(error_info.value)
+    message = describe(error_info.value)
     assert message.startswith("mine: ")
     assert "\n" not in message
     with pytest.raises(Exception, match=line):

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from edit_robustness.datasets.failures import FailedItem, attempts, failed_table, stop_at_failure
-from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.failures import FailedItem, failed_table, run_attempts, stop_at_failure
+from edit_robustness.datasets.folders import StoredItem
 
 KEYS = [f"f{number}" for number in range(20)]
 
@@ -30,14 +30,14 @@ def outcome(items):
 
 def test_what_does_not_fail_is_made_in_one_call():
     calls = []
-    assert outcome(attempts(KEYS, batched([], calls), "letters")) == {key: key.upper() for key in KEYS}
+    assert outcome(run_attempts(KEYS, batched([], calls), "letters")) == {key: key.upper() for key in KEYS}
     assert calls == [KEYS]
 
 
 def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
     calls, bad = [], ["f7", "f8", "f19"]
     with caplog.at_level(logging.DEBUG, "edit_robustness"):
-        result = outcome(attempts(KEYS, batched(bad, calls), "letters"))
+        result = outcome(run_attempts(KEYS, batched(bad, calls), "letters"))
     assert result == {key: "a batch of 1" if key in bad else key.upper() for key in KEYS}
     assert list(result) == KEYS
     assert len(calls) < 20
@@ -49,7 +49,7 @@ def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
 
 def test_what_is_made_one_by_one_is_not_tried_twice():
     calls = []
-    result = outcome(attempts(KEYS[:4], batched(["f1"], calls, size=1), "letters", in_batches=False))
+    result = outcome(run_attempts(KEYS[:4], batched(["f1"], calls, size=1), "letters", in_batches=False))
     assert result == {"f0": "F0", "f1": "a batch of 1", "f2": "F2", "f3": "F3"}
     assert calls == [KEYS[:4], KEYS[2:4]]
 
@@ -60,7 +60,7 @@ def test_what_fails_before_it_yields_fails_an_item():
             raise RuntimeError("at once")
         return [key.upper() for key in keys]
 
-    assert outcome(attempts(KEYS[:3], make, "letters")) == {"f0": "F0", "f1": "at once", "f2": "F2"}
+    assert outcome(run_attempts(KEYS[:3], make, "letters")) == {"f0": "F0", "f1": "at once", "f2": "F2"}
 
 
 def test_an_item_that_may_not_be_kept_stops_nothing():
@@ -70,14 +70,14 @@ def test_an_item_that_may_not_be_kept_stops_nothing():
         if item == "F1":
             raise ValueError("not this one")
 
-    result = outcome(attempts(KEYS[:3], batched([], calls), "letters", check=check))
+    result = outcome(run_attempts(KEYS[:3], batched([], calls), "letters", check=check))
     assert result == {"f0": "F0", "f1": "not this one", "f2": "F2"}
     assert calls == [KEYS[:3]]
 
 
 def test_a_service_that_is_down_is_not_asked_for_every_item():
     calls = []
-    result = outcome(attempts(KEYS, batched(KEYS, calls), "letters", patience=3))
+    result = outcome(run_attempts(KEYS, batched(KEYS, calls), "letters", patience=3))
     assert len(calls) == 4
     assert result["f2"] == "a batch of 1"
     assert result["f3"] == "not tried after 3 failures in a row: a batch of 1"
@@ -86,14 +86,14 @@ def test_a_service_that_is_down_is_not_asked_for_every_item():
 
 def test_what_makes_nothing_is_a_defect():
     with pytest.raises(RuntimeError, match="nothing was made of 20 items"):
-        list(attempts(KEYS, lambda keys: [], "letters"))
+        list(run_attempts(KEYS, lambda keys: [], "letters"))
 
 
 def test_a_run_can_stop_at_the_first_failure():
     stop_at_failure(True)
     try:
         with pytest.raises(FailedItem, match="letters: f7 failed: a batch of 1"):
-            list(attempts(KEYS, batched(["f7"], []), "letters"))
+            list(run_attempts(KEYS, batched(["f7"], []), "letters"))
     finally:
         stop_at_failure(False)
     with pytest.raises(ValueError, match="stop_at_failure: true or false, not 'no'"):
@@ -101,7 +101,11 @@ def test_a_run_can_stop_at_the_first_failure():
 
 
 def test_a_table_of_what_failed():
-    items = {"a": Stored.of("1", "fine"), "b": Stored.lost("2", "no\nway", fact_id="b"), "c": Stored.lost("3", "")}
+    items = {
+        "a": StoredItem.of("1", "fine"),
+        "b": StoredItem.failed_item("2", "no\nway", fact_id="b"),
+        "c": StoredItem.failed_item("3", ""),
+    }
     table = failed_table("tiny", [("rome", "edit", items), ("", "judge", None)])
     assert table[["model", "method", "stage", "key", "fact_id"]].to_numpy().tolist() == [
         ["tiny", "rome", "edit", "b", "b"],

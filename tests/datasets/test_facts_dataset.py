@@ -57,7 +57,9 @@ ONE_OF_EACH = {
         "ground_truth": ["Elves"],
         "rephrase_prompt": "By whom was Sting forged?",
         "portability": {"Reasoning": [{"prompt": "How tall are the smiths of Sting?", "ground_truth": "Short"}]},
-        "locality": {"Relation_Specificity": [{"prompt": "Sting is a kind of", "ground_truth": [["sword", "blade"]]}]},
+        "specificity": {
+            "Relation_Specificity": [{"prompt": "Sting is a kind of", "ground_truth": [["sword", "blade"]]}]
+        },
     },
     "popqa": {
         "id": "70",

@@ -9,18 +9,18 @@ from kedro.io import DatasetError
 
 from edit_robustness.datasets import (
     AnswersDataset,
+    ArtefactsDataset,
     EditsDataset,
-    PreparedDataset,
     TextsDataset,
 )
-from edit_robustness.datasets.folders import Manifest, Stored, from_stale, made
+from edit_robustness.datasets.folders import Manifest, StoredItem, stale_mark, successful_items
 from edit_robustness.datasets.resuming import fingerprints, items, resuming
-from edit_robustness.editing.edits import Frame, LowRank
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edits import LowRank, PromptPrefix
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Answer, Probe, Turn
-from edit_robustness.storage import DamagedFile
+from edit_robustness.storage import CorruptFile
 from edit_robustness.versions import KEPT
 
 PROBE = Probe(
@@ -36,8 +36,8 @@ ANSWERS = [
 ODD_KEYS = ["a/b", "..", "a.b", "Île de l'owl", "100%", "a%2Fb", "C:\\x", "q?*", "manifest", "北京", "a b", "x.jsonl"]
 
 ITEMS = {
-    EditsDataset: [Frame("one"), Frame("two")],
-    PreparedDataset: [Prepared({}, ("one",)), Prepared({}, ("two",))],
+    EditsDataset: [PromptPrefix("one"), PromptPrefix("two")],
+    ArtefactsDataset: [Artefact({}, ("one",)), Artefact({}, ("two",))],
     AnswersDataset: [ANSWERS, []],
     TextsDataset: [["one"], ["two", "\u2028"]],
 }
@@ -53,11 +53,11 @@ def save(folder, **keys):
     """Save items under fingerprints of their own, manifest first."""
     folder.save(Manifest({key: f"print of {key}" for key in keys}))
     for key, value in keys.items():
-        folder.save({key: Stored.of(f"print of {key}", value)})
+        folder.save({key: StoredItem.of(f"print of {key}", value)})
 
 
 def plain(value):
-    return value.texts if isinstance(value, Prepared) else value
+    return value.texts if isinstance(value, Artefact) else value
 
 
 @every_folder
@@ -107,11 +107,11 @@ def test_a_killed_run_is_an_error_until_it_has_gone_on(kind, folder):
     folder.save(Manifest({"a": "1", "b": "2"}))
     with pytest.raises(DatasetError, match="2 of 2 items"):
         folder.load()
-    folder.save({"a": Stored.of("1", first)})
+    folder.save({"a": StoredItem.of("1", first)})
     with pytest.raises(DatasetError, match="1 of 2 items"):
         folder.load()
     assert folder.fingerprints() == {"a": "1"}
-    folder.save({"b": Stored.of("2", second)})
+    folder.save({"b": StoredItem.of("2", second)})
     assert list(folder.load()) == ["a", "b"]
 
 
@@ -137,7 +137,7 @@ def test_a_truncated_file_is_warned_about_and_made_again(kind, folder, tmp_path,
     assert "it is recomputed if this run needs it" in caplog.text
     with pytest.raises(DatasetError, match="the first is `b`"):
         folder.load()
-    folder.save({"b": Stored.of("print of b", ITEMS[kind][1])})
+    folder.save({"b": StoredItem.of("print of b", ITEMS[kind][1])})
     assert plain(folder.load()["b"].read()) == plain(ITEMS[kind][1])
 
 
@@ -163,7 +163,7 @@ def test_odd_keys_stay_in_the_folder_and_read_back(kind, folder, tmp_path):
 @every_folder
 def test_headers_go_with_the_items(kind, folder):
     folder.save(Manifest({"a": "1"}))
-    folder.save({"a": Stored.of("1", ITEMS[kind][0], method="rome", seconds=0.5)})
+    folder.save({"a": StoredItem.of("1", ITEMS[kind][0], method="rome", seconds=0.5)})
     header = folder.load()["a"].header
     assert (header["method"], header["seconds"], header["fingerprint"]) == ("rome", 0.5, "1")
     assert header["format"] == FORMAT
@@ -174,16 +174,16 @@ def test_headers_go_with_the_items(kind, folder):
 def test_saving_is_atomic_where_writing_fails(kind, folder, tmp_path):
     save(folder, a=ITEMS[kind][0])
     with pytest.raises(DatasetError, match="object"):
-        folder.save({"a": Stored.of("2", object())})
+        folder.save({"a": StoredItem.of("2", object())})
     assert plain(folder.load()["a"].read()) == plain(ITEMS[kind][0])
 
 
 def test_items_are_read_when_they_are_asked_for(tmp_path):
     folder = EditsDataset(str(tmp_path))
-    save(folder, a=Frame("x"))
+    save(folder, a=PromptPrefix("x"))
     item = folder.load()["a"]
     (tmp_path / "a.safetensors").write_bytes(b"")
-    with pytest.raises(DamagedFile, match=r"a.safetensors"):
+    with pytest.raises(CorruptFile, match=r"a.safetensors"):
         item.read()
 
 
@@ -203,7 +203,7 @@ def test_a_flipped_bit_anywhere_is_damage(kind, folder, tmp_path, caplog):
         path.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
         assert folder.fingerprints() == {}, place
         assert str(path) in caplog.text
-        with pytest.raises(DamagedFile, match=f"a{kind.codec.suffix}"):
+        with pytest.raises(CorruptFile, match=f"a{kind.codec.suffix}"):
             folder.codec.read(path)
         caplog.clear()
     path.write_bytes(sound)
@@ -299,10 +299,10 @@ def test_files_of_another_format_are_recomputed_and_never_read(kind, folder, tmp
 
 @every_folder
 def test_what_was_made_from_stale_files_is_recomputed_with_them_or_kept_and_marked(kind, folder, tmp_path):
-    stale, sound = Stored.of("1", None, stale=True), Stored.of("2", None)
+    stale, sound = StoredItem.of("1", None, stale=True), StoredItem.of("2", None)
     folder.save(Manifest({"a": "1", "b": "2"}))
-    folder.save({"a": Stored.of("1", ITEMS[kind][0], **from_stale(sound, stale))})
-    folder.save({"b": Stored.of("2", ITEMS[kind][1], **from_stale(sound))})
+    folder.save({"a": StoredItem.of("1", ITEMS[kind][0], **stale_mark(sound, stale))})
+    folder.save({"b": StoredItem.of("2", ITEMS[kind][1], **stale_mark(sound))})
     assert folder.fingerprints() == {"b": "2"}
     stored_items = kind(str(tmp_path / "folder"), keep_stale=True).load()
     assert [stored_items[key].header.get("stale") for key in "ab"] == [True, None]
@@ -311,20 +311,25 @@ def test_what_was_made_from_stale_files_is_recomputed_with_them_or_kept_and_mark
 @every_folder
 def test_an_item_that_could_not_be_made_is_loaded_with_its_reason_and_tried_again(kind, folder):
     folder.save(Manifest({"a": "1", "b": "2"}))
-    folder.save({"a": Stored.lost("1", ValueError("no numbers"), seconds=0.5), "b": Stored.of("2", ITEMS[kind][1])})
+    folder.save(
+        {
+            "a": StoredItem.failed_item("1", ValueError("no numbers"), seconds=0.5),
+            "b": StoredItem.of("2", ITEMS[kind][1]),
+        }
+    )
     items = folder.load()
     assert items["a"].failed == "no numbers"
     assert items["a"].header["failed_at"]
     assert items["a"].header["seconds"] == 0.5
-    assert list(made(items)) == ["b"]
-    assert not plain(items["a"].read()) or items["a"].read() == Frame()
+    assert list(successful_items(items)) == ["b"]
+    assert not plain(items["a"].read()) or items["a"].read() == PromptPrefix()
     assert folder.fingerprints() == {"b": "2"}
 
 
 def test_the_environment_stands_beside_each_item(tmp_path):
     folder = TextsDataset(str(tmp_path))
     folder.save(Manifest({"a": "1"}))
-    folder.save({"a": Stored.of("1", [], environment={"device": "cpu"})})
+    folder.save({"a": StoredItem.of("1", [], environment={"device": "cpu"})})
     environment = folder.load()["a"].header["environment"]
     assert environment["device"] == "cpu"
     assert environment["torch"] == torch.__version__
@@ -344,7 +349,7 @@ def test_answers_come_back_equal(tmp_path):
     assert folder.load()["a"].read() == ANSWERS
     lines = (tmp_path / "a.jsonl").read_text(encoding="utf-8").split("\n")
     assert len(lines) == 3
-    assert json.loads(lines[1])[0]["probe"]["history"][1]["text"] == "القاهرة"
+    assert json.loads(lines[1])[0]["probe"]["previous_turns"][1]["text"] == "القاهرة"
 
 
 def filled(folder, node, *inputs, **named_inputs):
@@ -364,13 +369,13 @@ def test_a_node_sees_what_its_folder_holds_whichever_run_made_it(kind, folder):
         begun = {key: type(item.read()) for key, item in begun.items()}
         calls.append((lm, settings, methods, stored, begun, sources))
         yield Manifest({"b": "2"})
-        yield {"a": None, "b": Stored.of("2", second)}
+        yield {"a": None, "b": StoredItem.of("2", second)}
 
     node = resuming(fill, stored=fingerprints, begun=items)
     assert list(inspect.signature(node).parameters) == ["lm", "settings", "methods", "sources"]
     assert inspect.isgeneratorfunction(node), "Kedro streams only generator functions"
     assert filled(folder, node, "lm", 3, "rome", "ft").keys() == {"b"}
-    folder.save({"a": Stored.of("1", first)})
+    folder.save({"a": StoredItem.of("1", first)})
     filled(folder, node, lm="lm", settings=4, facts="x")
     assert calls == [
         ("lm", 3, ("rome", "ft"), {}, {}, {}),

@@ -3,10 +3,10 @@ import json
 from fabricated_edits import corpus, method
 from merging import SHORT, merging_model
 
-from edit_robustness.datasets.folders import Stored
-from edit_robustness.datasets.kept import EditsDataset
+from edit_robustness.datasets.folders import StoredItem
+from edit_robustness.datasets.item_folders import EditsDataset
 from edit_robustness.datasets.run_record import context_use, run_record
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.records import Fact
 
 OTHER = Fact("P36-other", "Borduria", "P36", "{} is the seat of", "Szohod", "Oslo")
@@ -14,9 +14,9 @@ OTHER = Fact("P36-other", "Borduria", "P36", "{} is the seat of", "Szohod", "Osl
 
 def test_contexts_that_could_not_be_used_are_counted_in_the_file_and_in_the_record(tmp_path):
     lm, memit = merging_model(dropped_text=". Qu"), method("memit")
-    prepared = Prepared(memit.prepare(lm, corpus()).tensors, ("It rained. ", "A bell rang, ", "It snowed. "))
+    artefact = Artefact(memit.prepare(lm, corpus()).tensors, ("It rained. ", "A bell rang, ", "It snowed. "))
     folder = EditsDataset(str(tmp_path))
-    folder.save({"both": Stored.of("f", memit.edit(lm, [SHORT, OTHER], prepared=prepared), seconds=1.0)})
+    folder.save({"both": StoredItem.of("f", memit.edit(lm, [SHORT, OTHER], artefact=artefact), seconds=1.0)})
     edits = folder.items()
     assert edits["both"].header["origin"]["unused_contexts"] == {SHORT.id: 2}
     assert edits["both"].read().origin.unused_contexts == {SHORT.id: 2}
@@ -30,14 +30,14 @@ def test_contexts_that_could_not_be_used_are_counted_in_the_file_and_in_the_reco
 
 def test_a_method_without_contexts_counts_none(lab):
     edit = method("ft").edit(lab.model("llama"), [OTHER])
-    assert context_use({"x": Stored.of("f", edit, origin=edit.origin.plain())}) is None
+    assert context_use({"x": StoredItem.of("f", edit, origin=edit.origin.plain())}) is None
 
 
 def test_environments_and_files_of_another_version_are_counted(lab):
     lm = lab.model("llama")
-    place = Stored.of("f", None, seconds=1.0, environment=lm.environment)
-    stale = Stored.of("g", None, stale=True, environment={**lm.environment, "device": "H200"})
-    record = run_record(lm, {}, {}, [], [{"a": place, "b": place, "c": stale, "d": Stored.lost("h", "no")}])
+    place = StoredItem.of("f", None, seconds=1.0, environment=lm.environment)
+    stale = StoredItem.of("g", None, stale=True, environment={**lm.environment, "device": "H200"})
+    record = run_record(lm, {}, {}, [], [{"a": place, "b": place, "c": stale, "d": StoredItem.failed_item("h", "no")}])
     assert record["environments"] == {
         lm.name: [
             {"device": "cpu", "dtype": "float32", "items": 2},

@@ -10,11 +10,11 @@ from fabricated_edits import REPOSITORY, SMOLLM2, bits, same_bits
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets import LanguageModelDataset
-from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.prepared import Prepared
-from edit_robustness.models.tokens import Rendered, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
 from edit_robustness.records import Fact, Probe
 
 pytestmark = pytest.mark.skipif(
@@ -43,12 +43,12 @@ def texts():
 @pytest.fixture(scope="module")
 def rome(smollm2, texts):
     method = METHODS["rome"](**{**settings("rome"), "context_lengths": [5, 10], "mom2_tokens": 2400})
-    return next(method.edit_each(smollm2, [FACT], prepared=method.prepare(smollm2, Corpus(texts))))
+    return next(method.edit_each(smollm2, [FACT], artefact=method.prepare(smollm2, Corpus(texts))))
 
 
 @pytest.fixture(scope="module")
 def ft(smollm2):
-    return next(METHODS["ft"](**settings("ft")).edit_each(smollm2, [FACT], prepared=Prepared()))
+    return next(METHODS["ft"](**settings("ft")).edit_each(smollm2, [FACT], artefact=Artefact()))
 
 
 def probe(subject, text, true):
@@ -61,7 +61,7 @@ NEIGHBOUR = probe("Japan", "The capital of Japan is", "Tokyo")
 
 @pytest.fixture(scope="module")
 def unedited_answers(smollm2):
-    return next(ask(smollm2, [(Frame(), [STATEMENT, NEIGHBOUR])], DECODING))
+    return next(ask(smollm2, [(PromptPrefix(), [STATEMENT, NEIGHBOUR])], DECODING))
 
 
 def test_the_model_knows_what_is_edited(unedited_answers):
@@ -84,7 +84,7 @@ def test_an_edit_is_said_and_a_neighbour_stays(name, smollm2, unedited_answers, 
 
 
 def test_rows_of_two_edits_say_what_each_says_alone(smollm2, rome, ft):
-    requests_seen = [(rome, [STATEMENT, NEIGHBOUR]), (ft, [STATEMENT, NEIGHBOUR]), (Frame(), [STATEMENT])]
+    requests_seen = [(rome, [STATEMENT, NEIGHBOUR]), (ft, [STATEMENT, NEIGHBOUR]), (PromptPrefix(), [STATEMENT])]
     together = list(ask(smollm2, requests_seen, DECODING))
     alone = list(ask(smollm2, requests_seen, DECODING, together=False))
     assert [[a.text for a in settings_of] for settings_of in together] == [
@@ -114,7 +114,7 @@ def test_weights_are_tied(smollm2):
     ],
 )
 def test_the_tokenizer_reads_text_back(text, smollm2):
-    ids = prompt_ids(smollm2, Rendered(text))
+    ids = prompt_ids(smollm2, RenderedPrompt(text))
     assert smollm2.tokenizer.decode(ids) == text
     assert smollm2.tokenizer.chat_template
 

@@ -12,7 +12,7 @@ from edit_robustness.records import Turn
 from edit_robustness.speakers.endpoint import EndpointSpeaker
 from edit_robustness.speakers.local import LocalSpeaker
 from edit_robustness.speakers.scripted import ScriptedSpeaker
-from edit_robustness.speakers.unset import NobodySpeaks, UnsetSpeaker
+from edit_robustness.speakers.unset import SpeakerNotConfigured, UnsetSpeaker
 
 TINY = {"name": "tiny", "random": "llama", "device": "cpu"}
 OTHER = {"name": "other", "random": "gpt2", "device": "cpu"}
@@ -44,7 +44,7 @@ def test_a_script(tmp_path):
 def test_a_place_that_is_not_filled():
     speaker = SpeakerDataset("unset", name="writer").load()
     assert isinstance(speaker, UnsetSpeaker)
-    with pytest.raises(NobodySpeaks, match="`writer` is not configured"):
+    with pytest.raises(SpeakerNotConfigured, match="`writer` is not configured"):
         speaker.replies([])
 
 

@@ -3,7 +3,7 @@ from kedro.io import DatasetError
 from local_server import Say, local_server
 
 from edit_robustness.datasets.web import WebDataset
-from edit_robustness.web.transport import NoAnswer, Response
+from edit_robustness.web.transport import RequestFailed, Response
 
 
 def test_what_was_asked_once_is_there_offline(tmp_path):
@@ -13,7 +13,7 @@ def test_what_was_asked_once_is_there_offline(tmp_path):
         assert WebDataset(**settings).load().get(server.url, {}, Response.json) == {"a": 1}
     offline = WebDataset(**settings, offline=True).load()
     assert offline.get(server.url, {}, Response.json) == {"a": 1}
-    with pytest.raises(NoAnswer, match="`offline` is true"):
+    with pytest.raises(RequestFailed, match="`offline` is true"):
         offline.get(server.url, {"q": "2"}, Response.json)
 
 

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.editing.edits import Checkpoint, NotCombined, NotRowwise, WrongModel
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edits import ExternalEdit, NotCombined, NotRowwise, WrongModel
 from edit_robustness.editing.exchange import lora
 from edit_robustness.editing.exchange.model_folders import UnusableFolder
 from edit_robustness.editing.files import read_edit, write_edit
-from edit_robustness.editing.past import Past
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.tiny import tiny_model
@@ -66,7 +66,7 @@ def test_an_adapter_does_what_it_does_under_peft(architecture, way, lab, tmp_pat
         "ranks and alphas of their own": {"ranks": {first: 3}, "alpha_pattern": {first: 9, end: 1}},
     }[way]
     folder = write_adapter(tmp_path / "a", shapes, fan_in_fan_out=lm.layout.transposed, **settings)
-    edit = Checkpoint.of(str(folder), lm)
+    edit = ExternalEdit.of(str(folder), lm)
     with edit.applied(lm):
         result = logits(lm.model)
     assert (result - with_peft(lm, folder)).abs().max() < 1e-4
@@ -81,7 +81,7 @@ def test_an_adapter_adds_alpha_by_rank_times_b_a(lab, tmp_path):
     tensors = load_file(folder / "adapter_model.safetensors")
     b, a = (tensors[f"base_model.model.{name}.lora_{letter}.weight"] for letter in "BA")
     before = lm.model.get_parameter(f"{name}.weight").detach().clone()
-    with Checkpoint.of(str(folder), lm).applied(lm):
+    with ExternalEdit.of(str(folder), lm).applied(lm):
         torch.testing.assert_close(lm.model.get_parameter(f"{name}.weight"), before + 5 / 2 * (b @ a).T)
 
 
@@ -89,7 +89,7 @@ def test_an_adapter_adds_alpha_by_rank_times_b_a(lab, tmp_path):
 def test_an_adapter_of_other_weights_is_put_on_by_itself_and_taken_off(architecture, lab, tmp_path):
     lm = lab.model(architecture)
     folder = attention_adapter(lm, tmp_path / "a")
-    edit, before = Checkpoint.of(str(folder), lm), bits(lm)
+    edit, before = ExternalEdit.of(str(folder), lm), bits(lm)
     assert same_bits(bits(lm), before)
     with pytest.raises(KeyError), edit.applied(lm):
         adapter_logits = logits(lm.model)
@@ -105,7 +105,7 @@ def test_a_whole_model_is_put_on_and_taken_off_bit_for_bit(architecture, dtype, 
     lm = lab.model(architecture, dtype)
     folder = write_model(tmp_path / "m", lm, any_parameter(lm))
     before, random = bits(lm), torch.get_rng_state()
-    edit = Checkpoint.of(str(folder), lm)
+    edit = ExternalEdit.of(str(folder), lm)
     assert torch.equal(torch.get_rng_state(), random)
     with pytest.raises(KeyError), edit.applied(lm):
         edited_bits = bits(lm)
@@ -118,7 +118,7 @@ def test_a_whole_model_is_put_on_and_taken_off_bit_for_bit(architecture, dtype, 
 
 def test_a_file_holds_no_weights(lab, tmp_path):
     lm = lab.model("llama")
-    edit = Checkpoint.of(str(write_model(tmp_path / "m", lm, any_parameter(lm))), lm)
+    edit = ExternalEdit.of(str(write_model(tmp_path / "m", lm, any_parameter(lm))), lm)
     write_edit(tmp_path / "edit.safetensors", edit, {})
     assert (tmp_path / "edit.safetensors").stat().st_size < 1000
     assert read_edit(tmp_path / "edit.safetensors") == edit
@@ -127,8 +127,8 @@ def test_a_file_holds_no_weights(lab, tmp_path):
 @pytest.mark.parametrize("make", [attention_adapter, lambda lm, folder: write_model(folder, lm, any_parameter(lm))])
 def test_what_is_no_adapter_of_sites_stands_alone(make, lab, tmp_path):
     lm = lab.model("llama")
-    edit = Checkpoint.of(str(make(lm, tmp_path / "f")), lm)
-    for combine in (edit.dense, lambda: Past() + edit, (edit + edit).dense):
+    edit = ExternalEdit.of(str(make(lm, tmp_path / "f")), lm)
+    for combine in (edit.dense, lambda: EditHistory() + edit, (edit + edit).dense):
         with pytest.raises(NotCombined, match="cannot be part of a sequence or a sum of edits"):
             combine()
     for several in (edit, edit + edit):
@@ -143,18 +143,18 @@ def test_what_is_no_adapter_of_sites_stands_alone(make, lab, tmp_path):
 
 
 def test_adapters_of_sites_add_up(lab):
-    lm, (first, second, _) = lab.model("llama"), lab.edits("checkpoint", "llama")
+    lm, (first, second, _) = lab.model("llama"), lab.edits("external", "llama")
     before = bits(lm)
-    with (Past() + first + second).applied(lm):
-        past = bits(lm)
+    with (EditHistory() + first + second).applied(lm):
+        history = bits(lm)
     with (first + second).applied(lm):
-        assert same_bits(bits(lm), past)
+        assert same_bits(bits(lm), history)
     for site, change in first.dense().items():
         name = f"{lm.layout.module(site)}.weight"
-        torch.testing.assert_close(past[name], before[name] + change + second.dense()[site])
+        torch.testing.assert_close(history[name], before[name] + change + second.dense()[site])
 
 
-def truncated(lm, folder):
+def build_truncated(lm, folder):
     path = next(write_model(folder, lm, any_parameter(lm)).glob("*.safetensors"))
     path.write_bytes(path.read_bytes()[:-10])
 
@@ -311,7 +311,7 @@ UNUSABLE = {
     settings_changed(lora_bias=True): r"is not a plain LoRA adapter \(LORA; lora_bias\)",
     settings_without_names: "adapter_config.json contains a list, not a JSON object",
     left_over: "holds weights that the model does not have: model.layers.0.mlp.down_proj.bias",
-    truncated: "model.safetensors cannot be read .*; write or download the file again",
+    build_truncated: "model.safetensors cannot be read .*; write or download the file again",
     truncated_adapter: "adapter_model.safetensors cannot be read",
     not_finite: "`model.norm.weight` contains numbers that are not finite",
     not_finite_adapter: "lora_A.weight` contains numbers that are not finite",
@@ -321,7 +321,7 @@ UNUSABLE = {
     lacking: "lacks the weights model.norm.weight",
     without_settings: r"config.json cannot be read",
     pickled: "has no safetensors files, and pickled weights are never read",
-    nowhere: "the folder .* is missing: restore it, or change methods.checkpoint.<model>.path",
+    nowhere: "the folder .* is missing: restore it, or change methods.external.<model>.path",
     weight_decomposed: r"is not a plain LoRA adapter \(LORA; use_dora\): merge it into its model",
     other_kind: r"is not a plain LoRA adapter \(IA3; no extras\)",
     other_tensors: r"is not a plain LoRA adapter \(LORA; base_model.model.lm_head.weight\)",
@@ -339,7 +339,7 @@ def test_a_folder_that_cannot_be_used_is_told_when_editing_and_leaves_the_model_
     lm, folder = lab.model("llama"), tmp_path / "f"
     before = bits(lm)
     spoil(lm, folder)
-    editor = method("checkpoint", path=str(folder))
+    editor = method("external", path=str(folder))
     with pytest.raises(UnusableFolder, match=message) as error:
         editor.edit(lm, FACTS[:1])
     assert str(folder) in str(error.value)
@@ -348,7 +348,7 @@ def test_a_folder_that_cannot_be_used_is_told_when_editing_and_leaves_the_model_
 
 def test_a_folder_that_has_changed_since_is_told(lab, tmp_path):
     lm, folder = lab.model("llama"), tmp_path / "f"
-    edit = Checkpoint.of(str(write_adapter(folder, site_shapes(lm))), lm)
+    edit = ExternalEdit.of(str(write_adapter(folder, site_shapes(lm))), lm)
     settings = json.loads((folder / "adapter_config.json").read_text())
     (folder / "README.md").write_text("words are no weights")
     with edit.applied(lm):
@@ -359,7 +359,7 @@ def test_a_folder_that_has_changed_since_is_told(lab, tmp_path):
 
 
 def test_a_signed_edit_is_refused_by_another_model(lab, tmp_path):
-    edit = method("checkpoint").edit(lab.model("llama"), FACTS[:1])
+    edit = method("external").edit(lab.model("llama"), FACTS[:1])
     other_lm = tiny_model("llama", seed=5)
     with pytest.raises(WrongModel, match="this checkpoint edit of P36-borduria was made for"), edit.applied(other_lm):
         pass
@@ -368,15 +368,17 @@ def test_a_signed_edit_is_refused_by_another_model(lab, tmp_path):
 def test_facts_share_a_folder_or_have_their_own(lab, tmp_path, monkeypatch):
     lm = lab.model("llama")
     folder = write_adapter(tmp_path / "{all}", site_shapes(lm))
-    shared_method = method("checkpoint", path=str(folder))
+    shared_method = method("external", path=str(folder))
     paths = []
-    of = Checkpoint.of.__func__
-    monkeypatch.setattr(Checkpoint, "of", classmethod(lambda cls, *a: (paths.append(a[0]), of(cls, *a))[1]))
+    of = ExternalEdit.of.__func__
+    monkeypatch.setattr(ExternalEdit, "of", classmethod(lambda cls, *a: (paths.append(a[0]), of(cls, *a))[1]))
     edits = list(shared_method.edit_each(lm, FACTS))
     assert paths == [str(folder)]
     assert len(set(edits)) == 1
     assert [edit.origin.facts for edit in edits] == [(fact.id,) for fact in FACTS]
     assert shared_method.edit(lm, FACTS).origin.facts == tuple(fact.id for fact in FACTS)
-    with pytest.raises(ValueError, match=r"one folder per fact .*3 facts are edited at once: set sequence\.at_once: 1"):
-        method("checkpoint").edit(lm, FACTS)
-    assert method("checkpoint").edit(lm, FACTS[1:2]).path.endswith(f"/tiny-llama/{FACTS[1].id}")
+    with pytest.raises(
+        ValueError, match=r"one folder per fact .*3 facts are edited at once: set sequence\.batch_size: 1"
+    ):
+        method("external").edit(lm, FACTS)
+    assert method("external").edit(lm, FACTS[1:2]).path.endswith(f"/tiny-llama/{FACTS[1].id}")

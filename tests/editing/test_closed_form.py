@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from edit_robustness.editing.closed_form import factored, least_squares, null_space, projector, rank_one, solver
+from edit_robustness.editing.closed_form import cholesky_factor, least_squares, null_space, projector, rank_one, solver
 
 WIDTH, FACTS, HIDDEN = 12, 4, 5
 
@@ -21,19 +21,19 @@ def rows(count, seed=1):
 
 def test_the_solver_solves():
     moments, keys = spread(), rows(3)
-    torch.testing.assert_close(solver(factored(moments))(keys) @ moments, keys.double())
+    torch.testing.assert_close(solver(cholesky_factor(moments))(keys) @ moments, keys.double())
 
 
 def test_a_singular_moment_is_refused_with_the_way_out():
     key = rows(1)
     with pytest.raises(ValueError, match="compute them from more text"):
-        factored(key.T @ key - torch.eye(WIDTH) * 1e-9)
+        cholesky_factor(key.T @ key - torch.eye(WIDTH) * 1e-9)
 
 
 def test_of_all_rank_one_changes_it_disturbs_other_keys_least():
     """ROME minimises the change seen by the corpus: any other direction with the same effect on k does more."""
     moments, key, change = spread(), rows(1)[0], torch.randn(HIDDEN)
-    left, right = rank_one(change, key, solver(factored(moments)))
+    left, right = rank_one(change, key, solver(cholesky_factor(moments)))
     torch.testing.assert_close(left @ right @ key, change, atol=1e-5, rtol=1e-4)
 
     def disturbance(direction):
@@ -48,7 +48,7 @@ def test_of_all_rank_one_changes_it_disturbs_other_keys_least():
 
 
 def test_another_key_may_get_the_output_while_the_direction_stays():
-    solve, (key, other_key), change = solver(factored(spread())), rows(2), torch.randn(HIDDEN)
+    solve, (key, other_key), change = solver(cholesky_factor(spread())), rows(2), torch.randn(HIDDEN)
     left, right = rank_one(change, key, solve, other_key)
     torch.testing.assert_close(left @ right @ other_key, change, atol=1e-5, rtol=1e-4)
     _, usual = rank_one(change, key, solve)
@@ -59,7 +59,7 @@ def test_another_key_may_get_the_output_while_the_direction_stays():
 @pytest.mark.parametrize("facts", [1, FACTS, 3 * WIDTH], ids=["one", "some", "more than dimensions"])
 def test_least_squares_is_memits_inverse(facts, weight):
     moments, keys = spread(), rows(facts)
-    solve = solver(factored(moments))
+    solve = solver(cholesky_factor(moments))
     right = least_squares(keys, lambda k: solve(k) / weight)
     reference = naive_memit.memit(np.eye(facts), keys.double().numpy().T, moments.numpy(), weight)
     assert right.shape == (facts, WIDTH)
@@ -68,7 +68,7 @@ def test_least_squares_is_memits_inverse(facts, weight):
 
 def test_emmet_is_memit_with_the_product_of_its_weights():
     moments, keys = spread(), rows(FACTS)
-    solve = solver(factored(moments))
+    solve = solver(cholesky_factor(moments))
     right = least_squares(keys, lambda k: solve(k) / (20.0 * 0.1))
     reference = naive_memit.emmet(np.eye(FACTS), keys.double().numpy().T, moments.numpy(), 20.0, 0.1)
     np.testing.assert_allclose(right.numpy(), reference, rtol=1e-6, atol=1e-9 * np.abs(reference).max())
@@ -76,7 +76,7 @@ def test_emmet_is_memit_with_the_product_of_its_weights():
 
 def test_least_squares_satisfies_its_normal_equation():
     moments, keys, residual = spread(), rows(FACTS).double(), torch.randn(HIDDEN, FACTS).double()
-    solve = solver(factored(moments))
+    solve = solver(cholesky_factor(moments))
     change = residual @ least_squares(keys, lambda k: solve(k) / 7)
     torch.testing.assert_close(change @ (7 * moments + keys.T @ keys), residual @ keys)
 

@@ -105,7 +105,7 @@ def test_a_file_holds_numbers_as_tensors_and_labels_as_text():
 def test_a_codebook_of_another_shape_is_refused():
     lm = tiny_model("llama")
     with pytest.raises(ValueError, match=r"for 2.mlp_out of shape \(5, 3\), but in tiny-llama its shape is \(32, 48\)"):
-        book([[0.0, 0, 0]], [1.0]).put_on(lm, None).__enter__()
+        book([[0.0, 0, 0]], [1.0]).apply_unchecked(lm, None).__enter__()
     assert hooks_on(lm) == 0
 
 

@@ -4,9 +4,9 @@ import pytest
 import yaml
 from fabricated_edits import REPOSITORY
 
-from edit_robustness.editing.defaults import TUNED, Default, completed, default_settings, most_alike
-from edit_robustness.editing.fitting import misfits
+from edit_robustness.editing.defaults import TUNED, Default, complete_settings, default_settings, most_alike
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.requirements import misfits
 from edit_robustness.models.shape import Shape, shape_of
 
 GATED = TUNED["smollm2"].parts
@@ -19,7 +19,7 @@ def tuned(method):
     return yaml.safe_load(file.read_text(encoding="utf-8"))["methods"][method]
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "checkpoint"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "external"])
 @pytest.mark.parametrize(
     "shape",
     [QWEN, Shape(2, GATED, 48, 128, 16), Shape(80, GATED, 28672, 8192, 8192), Shape(6, GATED[:3], 3072, 1024, 768)],
@@ -68,8 +68,8 @@ def test_a_method_whose_settings_are_of_no_known_model_has_no_default():
 
 def test_what_is_given_stays_and_excludes_what_it_replaces():
     default = Default({"nullspace_energy": 0.01, "nullspace_threshold": None, "l2": 1.0}, "smollm2")
-    assert completed({"nullspace_threshold": 0.02}, default) == {"nullspace_threshold": 0.02, "l2": 1.0}
-    assert completed({"l2": 2.0}, default) == {"nullspace_energy": 0.01, "nullspace_threshold": None, "l2": 2.0}
+    assert complete_settings({"nullspace_threshold": 0.02}, default) == {"nullspace_threshold": 0.02, "l2": 1.0}
+    assert complete_settings({"l2": 2.0}, default) == {"nullspace_energy": 0.01, "nullspace_threshold": None, "l2": 2.0}
 
 
 def test_the_sizes_of_the_embedded_model_are_those_in_the_table(smollm2):

@@ -3,19 +3,19 @@ import torch
 from safetensors.torch import save_file
 
 from edit_robustness.editing import files
-from edit_robustness.editing.edits import AdamTrace, Frame, LowRank
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edits import AdamTrace, LowRank, PromptPrefix
 from edit_robustness.editing.files import (
     FORMAT,
+    read_artefact,
     read_edit,
     read_header,
-    read_prepared,
+    write_artefact,
     write_edit,
-    write_prepared,
 )
 from edit_robustness.editing.method import Unsolvable
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.layout import Site
-from edit_robustness.storage import DamagedFile
+from edit_robustness.storage import CorruptFile
 
 SITE = Site(5, "mlp_out")
 
@@ -55,14 +55,14 @@ def test_a_file_is_renamed_into_place(path, monkeypatch):
 def test_a_truncated_file_is_named_with_the_way_out(path, keep):
     write_edit(path, low_rank(), {})
     path.write_bytes(path.read_bytes()[:keep])
-    for reader in (read_edit, read_header, read_prepared):
-        with pytest.raises(DamagedFile, match=r"cannot be read") as error:
+    for reader in (read_edit, read_header, read_artefact):
+        with pytest.raises(CorruptFile, match=r"cannot be read") as error:
             reader(path)
         assert str(path) in str(error.value)
 
 
 def test_a_missing_file_is_named(path):
-    with pytest.raises(DamagedFile, match=r"Île de l'owl.safetensors cannot be read"):
+    with pytest.raises(CorruptFile, match=r"Île de l'owl.safetensors cannot be read"):
         read_edit(path)
 
 
@@ -82,28 +82,28 @@ def test_large_numbers_are_finite(path):
 
 def test_a_file_of_another_program_is_refused(path):
     save_file({"weight": torch.ones(2)}, path)
-    with pytest.raises(DamagedFile, match="has no header of this project"):
+    with pytest.raises(CorruptFile, match="has no header of this project"):
         read_edit(path)
 
 
 @pytest.mark.parametrize("kind", ["grace", None])
 def test_another_kind_is_refused(path, kind):
     files._write(path, {"weight": torch.ones(2)}, {"kind": kind, "texts": {}} if kind else {"texts": {}})
-    with pytest.raises(DamagedFile, match=rf"holds no edit \(kind {kind!r}; kinds are low_rank, adam_trace, frame"):
+    with pytest.raises(CorruptFile, match=rf"holds no edit \(kind {kind!r}; kinds are low_rank, adam_trace, frame"):
         read_edit(path)
 
 
 def test_a_prepared_file_is_no_edit(path):
-    write_prepared(path, Prepared({"5.mlp_out": torch.eye(3).double()}, ("a", "b")), {"method": "rome"})
-    with pytest.raises(DamagedFile, match="holds no edit"):
+    write_artefact(path, Artefact({"5.mlp_out": torch.eye(3).double()}, ("a", "b")), {"method": "rome"})
+    with pytest.raises(CorruptFile, match="holds no edit"):
         read_edit(path)
-    again = read_prepared(path)
+    again = read_artefact(path)
     assert again.texts == ("a", "b")
     assert torch.equal(again.tensors["5.mlp_out"], torch.eye(3).double())
 
 
 def test_nothing_but_words_can_be_kept(path):
-    write_edit(path, Frame('Fact: "Île"\n{}\u2028'), {})
-    assert read_edit(path) == Frame('Fact: "Île"\n{}\u2028')
-    write_prepared(path, Prepared(), {})
-    assert (read_prepared(path).tensors, read_prepared(path).texts) == ({}, ())
+    write_edit(path, PromptPrefix('Fact: "Île"\n{}\u2028'), {})
+    assert read_edit(path) == PromptPrefix('Fact: "Île"\n{}\u2028')
+    write_artefact(path, Artefact(), {})
+    assert (read_artefact(path).tensors, read_artefact(path).texts) == ({}, ())

@@ -6,11 +6,11 @@ from edit_robustness.editing.edits import (
     EDITS,
     Adam,
     AdamTrace,
-    Checkpoint,
     Codebook,
-    Frame,
+    ExternalEdit,
     LowRank,
-    Scoped,
+    PromptPrefix,
+    ScopedMemory,
     all_applied,
 )
 from edit_robustness.editing.exchange.model_folders import checksum
@@ -66,12 +66,12 @@ def test_every_kind_reads_back_what_it_says(tmp_path):
         low_rank(),
         LowRank({}),
         AdamTrace(SITES[0], torch.randn(4, 48), torch.randn(3, 4, 32), 1e-3 / 3),
-        Frame("Néw Fact: {}\n"),
-        Frame(),
+        PromptPrefix("Néw Fact: {}\n"),
+        PromptPrefix(),
         Codebook(SITES[1], torch.randn(2, 48), torch.randn(2, 32), torch.rand(2), ("Zürich", "")),
-        Frame("One. ") + low_rank() + Frame("Two. "),
-        Scoped((("The seat of power in {} is", "Île", "Zürich", ""),), "fingerprint of the networks"),
-        Checkpoint(str(made_elsewhere), checksum(made_elsewhere), "llama"),
+        PromptPrefix("One. ") + low_rank() + PromptPrefix("Two. "),
+        ScopedMemory((("The seat of power in {} is", "Île", "Zürich", ""),), "fingerprint of the networks"),
+        ExternalEdit(str(made_elsewhere), checksum(made_elsewhere), "llama"),
     ]
     assert {type(edit) for edit in edits} == set(EDITS.values()), "a kind of edit is not tested here"
     for edit in edits:
@@ -116,5 +116,8 @@ def test_an_edit_without_rows_in_the_batch_does_nothing(lab):
 
 
 def test_edits_and_rows_go_in_pairs(lab):
-    with pytest.raises(ValueError), all_applied(lab.model("llama"), [Frame(), Frame()], [Owners([0]).rows(0)]):
+    with (
+        pytest.raises(ValueError),
+        all_applied(lab.model("llama"), [PromptPrefix(), PromptPrefix()], [Owners([0]).rows(0)]),
+    ):
         pass

@@ -14,11 +14,11 @@ from external_models import shapes_of, write_adapter
 from fabricated_edits import ARCHITECTURES, FACTS, bits, method, same_bits
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from edit_robustness.editing.edits import Checkpoint, Frame, LowRank
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edits import ExternalEdit, LowRank, PromptPrefix
 from edit_robustness.editing.exchange.card import AskedPrompt, Card
 from edit_robustness.editing.exchange.export import NotLowRank, NotWeights, bake, export_lora
 from edit_robustness.editing.files import read_edit, write_edit
-from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import LAYOUTS, PARTS, Site
 from edit_robustness.models.tiny import tiny_model
@@ -91,7 +91,7 @@ def test_a_merged_adapter_says_the_same(lab, tmp_path):
 def test_an_adapter_is_read_back_as_the_edit_it_was(lab, tmp_path):
     lm = lab.model("gpt2")
     export_lora(several(lm), lm, tmp_path / "adapter")
-    again = Checkpoint.of(str(tmp_path / "adapter"), lm).dense()
+    again = ExternalEdit.of(str(tmp_path / "adapter"), lm).dense()
     assert again.keys() == several(lm).dense().keys()
     for site, change in several(lm).dense().items():
         torch.testing.assert_close(again[site], change)
@@ -126,7 +126,7 @@ def test_an_edit_is_exported_and_baked_by_a_fresh_process(lab, tmp_path):
     tiny.tokenizer.save_pretrained(tmp_path / "base")
     base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
     lm = LanguageModel(base, AutoTokenizer.from_pretrained(tmp_path / "base"), "tiny")
-    edit = method("rome").edit(lm, FACTS[:1], prepared=lab.prepared("rome", "llama"))
+    edit = method("rome").edit(lm, FACTS[:1], artefact=lab.artefact("rome", "llama"))
     write_edit(tmp_path / "edit.safetensors", edit, {})
     with edit.applied(lm):
         reference = said(lm.model)
@@ -141,17 +141,17 @@ def test_what_is_not_low_rank_is_named(lab, tmp_path):
     lm, rome, ft = lab.model("llama"), lab.edits("rome", "llama")[0], lab.edits("ft", "llama")
     message = r"contains low-rank edits only, and 2 of ft \(adam_trace\), 1 of frame are not: export a full model"
     with pytest.raises(NotLowRank, match=message):
-        export_lora(ft[0] + rome + ft[1] + Frame("Fact:"), lm, tmp_path / "adapter")
+        export_lora(ft[0] + rome + ft[1] + PromptPrefix("Fact:"), lm, tmp_path / "adapter")
     with pytest.raises(NotLowRank, match="changes no weight, so there is nothing to export"):
         export_lora(LowRank({}), lm, tmp_path / "adapter")
     adapter = write_adapter(tmp_path / "other", shapes_of(lm, "q_proj"))
     with pytest.raises(NotLowRank, match="1 of checkpoint are not"):
-        export_lora(Checkpoint.of(str(adapter), lm), lm, tmp_path / "adapter")
+        export_lora(ExternalEdit.of(str(adapter), lm), lm, tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 
 def test_an_adapter_made_elsewhere_is_summed_with_the_others(lab, tmp_path):
-    lm, edit = lab.model("llama"), lab.edits("checkpoint", "llama")[0] + lab.edits("rome", "llama")[1]
+    lm, edit = lab.model("llama"), lab.edits("external", "llama")[0] + lab.edits("rome", "llama")[1]
     export_lora(edit, lm, tmp_path / "adapter")
     with edit.applied(lm):
         reference = said(lm.model)
@@ -174,19 +174,19 @@ def test_what_no_weights_can_hold_is_not_baked(lab, tmp_path):
     hook_edit = lab.edits("grace", "llama")[0]
     words, weights = lab.edits("ike", "llama")[0], lab.edits("rome", "llama")[0]
     for edit, reason in ((weights + words, "words before the prompt"), (weights + hook_edit, r"hooks \(")):
-        for form in (edit, Past() + edit):
+        for form in (edit, EditHistory() + edit):
             with pytest.raises(NotWeights, match=f"this edit acts by {reason}"):
                 bake(form, lm, tmp_path / "baked", CARD)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sequence_is_baked_as_it_was_replayed(lab, tmp_path):
-    lm, past = lab.model("llama"), Past()
+    lm, history = lab.model("llama"), EditHistory()
     for edit in (*lab.edits("rome", "llama"), *lab.edits("ft", "llama")):
-        past = past + edit
-    with past.applied(lm):
+        history = history + edit
+    with history.applied(lm):
         reference = bits(lm)
-    bake(past, lm, tmp_path / "baked", CARD)
+    bake(history, lm, tmp_path / "baked", CARD)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "baked")
     assert same_bits(dict(model.named_parameters()), reference)
 

@@ -3,12 +3,12 @@ import pytest
 import torch
 from fabricated_edits import FACTS, method
 
-from edit_robustness.editing.past import Past
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.models.layout import Site
 
 
 def edit_of(lm, facts, **settings):
-    return method("ft", **settings).edit(lm, facts, past=Past())
+    return method("ft", **settings).edit(lm, facts, history=EditHistory())
 
 
 def test_one_step_is_made_even_where_the_loss_is_low_enough(lab):

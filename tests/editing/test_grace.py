@@ -6,10 +6,10 @@ import pytest
 import torch
 from fabricated_edits import ARCHITECTURES, DTYPES, FACTS, hooks_on, method
 
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import Codebook
 from edit_robustness.editing.files import read_edit, write_edit
 from edit_robustness.editing.methods.grace import entries_set
-from edit_robustness.editing.past import Past
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
 
@@ -174,17 +174,17 @@ SPACED = replace(FACTS[0], id="spaced", prompt=FACTS[0].prompt + " ")
 
 def in_order(lm, facts, **changes):
     """Return the state after each edit, and the increments."""
-    past, pasts, increments = Past(), [], []
+    history, pasts, increments = EditHistory(), [], []
     for fact in facts:
-        with past.applied(lm):
-            increments.append(method("grace", **changes).edit(lm, [fact], past=past))
-        past = past + increments[-1]
-        pasts.append(past)
+        with history.applied(lm):
+            increments.append(method("grace", **changes).edit(lm, [fact], history=history))
+        history = history + increments[-1]
+        pasts.append(history)
     return pasts, increments
 
 
-def said(lm, past, fact):
-    with past.applied(lm):
+def said(lm, history, fact):
+    with history.applied(lm):
         joint = "" if fact.prompt[-1].isspace() else " "
         return naive.continuation(lm, naive.ids_of(lm, fact.statement), naive.ids_of(lm, joint + fact.target_new))
 
@@ -195,10 +195,10 @@ def test_later_edits_leave_earlier_ones_in_force(architecture, lab):
     # a radius under which the statements' own inputs are apart
     pasts, increments = in_order(lm, FACTS, eps_init=0.01)
     assert [len(increment.keys) for increment in increments] == [1, 1, 1]
-    for fact, past in zip(FACTS, pasts, strict=True):
-        after, later = said(lm, pasts[-1], fact)[0], said(lm, past, fact)[0]
+    for fact, history in zip(FACTS, pasts, strict=True):
+        after, later = said(lm, pasts[-1], fact)[0], said(lm, history, fact)[0]
         assert after == pytest.approx(later, abs=1e-3)
-        assert later > said(lm, Past(), fact)[0] + 0.5
+        assert later > said(lm, EditHistory(), fact)[0] + 0.5
 
 
 def test_a_conflict_splits_the_neighbour_and_both_facts_hold(lab):
@@ -210,17 +210,17 @@ def test_a_conflict_splits_the_neighbour_and_both_facts_hold(lab):
     assert second.radii.tolist() == pytest.approx([distance / 2] * 2)
     assert torch.equal(second.keys[:1], first.keys)
     for fact in (SPACED, near):
-        assert said(lm, pasts[1], fact)[0] > said(lm, Past(), fact)[0] + 1
+        assert said(lm, pasts[1], fact)[0] > said(lm, EditHistory(), fact)[0] + 1
     assert said(lm, pasts[1], near)[0] > said(lm, pasts[0], near)[0] + 1
 
 
 def test_the_same_label_near_by_grows_the_radius_only(lab):
     lm = lab.model("llama")
     near = replace(FACTS[0], id="near", subject=FACTS[0].subject + "n")
-    (_, past), (first, second) = in_order(lm, [FACTS[0], near], eps_init=50.0, stop_loss=100.0)
+    (_, history), (first, second) = in_order(lm, [FACTS[0], near], eps_init=50.0, stop_loss=100.0)
     assert (second.radii.tolist(), second.labels) == ([50.0], ("Oslo",))
     assert torch.equal(second.values, first.values), "a value that does already is not fitted further"
-    assert len(past.hooked[Codebook.kind].keys) == 1
+    assert len(history.hooked[Codebook.kind].keys) == 1
 
 
 def test_a_fact_edited_anew_says_the_newest_object(lab):
@@ -235,7 +235,7 @@ def test_a_fact_edited_anew_says_the_newest_object(lab):
 def test_a_replay_of_files_is_the_live_codebook(lab, tmp_path):
     lm = lab.model("llama")
     pasts, increments = in_order(lm, [*FACTS, replace(FACTS[0], id="anew", target_new="Perth")], eps_init=5.0)
-    replay = Past()
+    replay = EditHistory()
     for step, increment in enumerate(increments):
         write_edit(tmp_path / f"{step}.safetensors", increment, {})
         replay = replay + read_edit(tmp_path / f"{step}.safetensors")

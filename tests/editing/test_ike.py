@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 from fabricated_edits import FACTS, POOL, RELATIONS, corpus, method
 
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.methods.ike import interleaved
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.methods.ike import interleave
 from edit_robustness.pipelines.edit.nodes import prepare_with
 from edit_robustness.prompts.demonstrations import new_fact, sentence
 from edit_robustness.prompts.relations import read_relations
@@ -25,10 +25,10 @@ WRITERS = tuple(
 )
 
 
-def frame(fact, pool=POOL, lm=None, **counts):
+def prompt_prefix(fact, pool=POOL, lm=None, **counts):
     ike = method("ike", **{"copy": 1, "update": 1, "retain": 1, **counts})
     artefact = ike.prepare(lm, Corpus((), tuple(pool), read_relations(RELATIONS).relations))
-    return ike.increment(lm, [fact], prepared=artefact, past=Past()).prefix
+    return ike.increment(lm, [fact], artefact=artefact, history=EditHistory()).prefix
 
 
 def shots(prefix):
@@ -37,22 +37,22 @@ def shots(prefix):
 
 
 def test_a_frame_ends_with_the_new_fact_and_the_prompt_to_come():
-    assert frame(FACTS[0]).endswith("\n\n" + new_fact(FACTS[0]))
+    assert prompt_prefix(FACTS[0]).endswith("\n\n" + new_fact(FACTS[0]))
     assert new_fact(FACTS[0]) == "New Fact: The seat of power in Borduria is Oslo.\nPrompt: "
 
 
 def test_the_nearest_are_taken_and_the_likest_stands_last():
     """Use an owl's book that shares words with one title, a relation with two more, and nothing with the cities."""
-    texts = shots(frame(FACTS[1], pool=[*POOL, *WRITERS]))
+    texts = shots(prompt_prefix(FACTS[1], pool=[*POOL, *WRITERS]))
     assert len(texts) == 3
     assert all("came from the pen of" in shot for shot in texts)
     assert "The Owl Who Slept" in texts[-1]
-    cities = shots(frame(FACTS[0], pool=[*WRITERS, *POOL]))
+    cities = shots(prompt_prefix(FACTS[0], pool=[*WRITERS, *POOL]))
     assert all("The seat of power" in shot for shot in cities)
 
 
 def test_every_kind_has_its_number():
-    demonstrations = shots(frame(FACTS[0], pool=POOL, copy=1, update=2, retain=2))
+    demonstrations = shots(prompt_prefix(FACTS[0], pool=POOL, copy=1, update=2, retain=2))
     assert len(demonstrations) == 5
     kinds = [kind_of(shot) for shot in demonstrations]
     assert sorted(kinds) == ["copy", "retain", "retain", "update", "update"]
@@ -67,7 +67,7 @@ def kind_of(shot):
 
 
 def test_what_is_retained_is_true_of_another_subject():
-    (shot,) = shots(frame(FACTS[0], pool=POOL, copy=0, update=0, retain=1))
+    (shot,) = shots(prompt_prefix(FACTS[0], pool=POOL, copy=0, update=0, retain=1))
     new_fact, prompt = shot.removeprefix("New Fact: ").split("\nPrompt: ")
     (about,) = [fact for fact in POOL if sentence(fact) == new_fact]
     (source,) = [fact for fact in POOL if prompt == f"{fact.statement} {fact.target_true}."]
@@ -86,7 +86,7 @@ def test_no_demonstration_shares_a_subject_with_the_facts_of_the_run(lab):
         datasets |= part
     artefact = datasets["ike"].read()
     assert len(artefact.texts) == len(POOL)
-    for edit, fact in zip(method("ike").increments(None, FACTS, prepared=artefact), FACTS, strict=True):
+    for edit, fact in zip(method("ike").increments(None, FACTS, artefact=artefact), FACTS, strict=True):
         text = "\n\n".join(shots(edit.prefix))
         assert not any(edited_fact.subject in text for edited_fact in FACTS)
         assert fact.subject in edit.prefix
@@ -94,25 +94,25 @@ def test_no_demonstration_shares_a_subject_with_the_facts_of_the_run(lab):
 
 def test_interleaving_spreads_the_kinds():
     spread = ["retain", "update", "retain", "copy", "update", "retain", "update", "retain"]
-    assert interleaved({"copy": 1, "update": 3, "retain": 4}) == spread
-    assert interleaved({"copy": 0, "update": 2, "retain": 0}) == ["update", "update"]
+    assert interleave({"copy": 1, "update": 3, "retain": 4}) == spread
+    assert interleave({"copy": 0, "update": 2, "retain": 0}) == ["update", "update"]
 
 
 @pytest.mark.parametrize("counts", [{"copy": 0, "update": 0, "retain": 0}, {"retain": 9}])
 def test_more_demonstrations_than_facts_and_none_are_refused(counts):
     with pytest.raises(ValueError, match=r"ike needs \d+ demonstrations, and raw_lessons has 5 facts"):
-        frame(FACTS[0], **counts)
+        prompt_prefix(FACTS[0], **counts)
 
 
 def test_the_same_facts_give_the_same_frames(lab):
     ike, lm = method("ike"), lab.model("llama")
     artefact = ike.prepare(lm, corpus())
-    edits = list(ike.edit_each(lm, FACTS, prepared=artefact))
+    edits = list(ike.edit_each(lm, FACTS, artefact=artefact))
     assert [edit.prefix for edit in edits] == [
-        ike.increment(lm, [fact], prepared=artefact, past=Past()).prefix for fact in FACTS
+        ike.increment(lm, [fact], artefact=artefact, history=EditHistory()).prefix for fact in FACTS
     ]
 
 
 def test_a_context_says_every_fact_on_a_line(lab):
-    edit = method("context").edit(lab.model("llama"), FACTS[:2], prepared=Prepared(), past=Past())
+    edit = method("context").edit(lab.model("llama"), FACTS[:2], artefact=Artefact(), history=EditHistory())
     assert edit.prefix == f"{sentence(FACTS[0])}\n{sentence(FACTS[1])}\n"

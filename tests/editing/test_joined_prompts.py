@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from fabricated_edits import method
 
-from edit_robustness.editing.mend.networks import asked
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.mend.networks import prompt_and_answer_ids
 from edit_robustness.editing.methods import ft
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.serac.networks import announced
+from edit_robustness.editing.serac.networks import sentence_ids
 from edit_robustness.editing.target import split_prompts
-from edit_robustness.features.familiarity import recall_demonstrations
-from edit_robustness.models.tokens import Rendered
+from edit_robustness.features.object_ranks import recall_demonstrations
+from edit_robustness.models.tokens import RenderedPrompt
 from edit_robustness.prompts.builders import Material, fact_check, negation, statement, yes_no
 from edit_robustness.prompts.demonstrations import demonstrations, sentence
 from edit_robustness.prompts.probes import build_probes
@@ -36,18 +36,19 @@ def test_targets_of_edits(fact, lab):
     assert text(split_prompts(lm, fact, []).target) == fact.target_new
     for batch in (ft.object_batch(lm, [fact], even=True), ft.last_token_batch(lm, [fact], even=True)):
         assert text(batch.label) == fact.target_new
-    before, after = asked(lm, fact.statement, fact.target_new, fact.join)
+    before, after = prompt_and_answer_ids(lm, fact.statement, fact.target_new, fact.join)
     assert text(before + after) == full_text
-    assert text(announced(lm, Rendered(fact.statement, join=fact.join), fact.target_new)) == f"{full_text}.\n"
+    assert text(sentence_ids(lm, RenderedPrompt(fact.statement, join=fact.join), fact.target_new)) == f"{full_text}.\n"
 
 
 @CASES
 @pytest.mark.parametrize("name", ["grace", "kn", "mend", "serac"])
 def test_methods_hand_the_join_on(fact, name, lab):
     """Check that an edit with the join differs from that with a space, and equals the rule's if they agree."""
-    lm, artefact = lab.model("llama"), lab.prepared(name, "llama")
+    lm, artefact = lab.model("llama"), lab.artefact(name, "llama")
     edits = [
-        method(name).edit(lm, [variant], prepared=artefact, past=Past()) for variant in (fact, replace(fact, join=" "))
+        method(name).edit(lm, [variant], artefact=artefact, history=EditHistory())
+        for variant in (fact, replace(fact, join=" "))
     ]
     if name == "serac":
         assert edits[0].memory[0][3] == fact.join

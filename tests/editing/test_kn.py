@@ -110,7 +110,7 @@ def test_prompts_without_any_positive_attribution_are_said():
 def test_the_values_of_the_neurons_change_by_the_objects_embeddings(architecture, lab):
     lm, kn, fact = lab.model(architecture), method("kn"), FACTS[0]
     edit = lab.edits("kn", architecture)[0]
-    texts = [context + fact.statement for context in ("", *lab.prepared("kn", architecture).texts)]
+    texts = [context + fact.statement for context in ("", *lab.artefact("kn", architecture).texts)]
     assert len(texts) == 3
     old, new = (naive.ids_of(lm, " " + target)[0] for target in (fact.target_true, fact.target_new))
     scores = attributions(lm, texts, old, steps=kn.steps, batch=kn.batch)
@@ -129,7 +129,7 @@ def test_the_values_of_the_neurons_change_by_the_objects_embeddings(architecture
 def test_a_fact_without_its_true_object_is_refused(lab):
     fact = replace(FACTS[0], target_true=" ")
     with pytest.raises(ValueError, match=f"kn rewrites the true object, and {fact.id} has none: .* target_true"):
-        method("kn").edit(lab.model("llama"), [fact], prepared=lab.prepared("kn", "llama"))
+        method("kn").edit(lab.model("llama"), [fact], artefact=lab.artefact("kn", "llama"))
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -147,7 +147,7 @@ def test_the_variant_easyedit_is_what_easyedit_runs(architecture, steps, lab):
     _, tokens = naive_kn.gate_attribution(lm, lm.module(Site(0, part)), fact.statement, new, 1)
     embeddings = lm.model.get_input_embeddings().weight.detach()
     change = embeddings[new].sum(0) - embeddings[tokens].sum(0)
-    dense = kn.edit(lm, [fact], prepared=kn.prepare(lm, corpus())).dense()
+    dense = kn.edit(lm, [fact], artefact=kn.prepare(lm, corpus())).dense()
     assert {(site.layer, n) for site, w in dense.items() for n in w.any(0).nonzero()[:, 0].tolist()} == neurons
     layer, neuron = next(iter(neurons))
     torch.testing.assert_close(dense[Site(layer, "mlp_out")][:, neuron], change)
@@ -159,6 +159,6 @@ def test_the_variant_easyedit_takes_a_single_token_away_twice(lab):
     (new,) = naive.ids_of(lm, "R")
     token = int(naive.forward(lm, naive.ids_of(lm, fact.statement))[-1].argmax())
     embeddings = lm.model.get_input_embeddings().weight.detach()
-    edit = kn.edit(lm, [fact], prepared=kn.prepare(lm, corpus()))
+    edit = kn.edit(lm, [fact], artefact=kn.prepare(lm, corpus()))
     left, _ = next(iter(edit.factors.values()))
     torch.testing.assert_close(left[:, 0], embeddings[new] - 2 * embeddings[token])

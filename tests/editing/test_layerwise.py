@@ -6,12 +6,12 @@ import pytest
 import torch
 from fabricated_edits import FACTS, TEXTS, bits, corpus, hooks_on, method, same_bits, same_edit
 
-from edit_robustness.editing import key_statistics, layerwise
+from edit_robustness.editing import layerwise, second_moments
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.files import read_edit, write_edit
 from edit_robustness.editing.layerwise import outputs_at_subjects
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.past import Past
 from edit_robustness.editing.target import optimise_value
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
@@ -42,7 +42,7 @@ def test_the_blocks_above_the_place_are_not_run(lab):
 @every_layerwise
 def test_an_edit_makes_its_object_likelier(name, lab):
     lm, editor = lab.model("gpt2"), method(name, v_steps=20, clamp_norm_factor=4)
-    for fact, edit in zip(FACTS, editor.edit_each(lm, FACTS, prepared=lab.prepared(name, "gpt2")), strict=True):
+    for fact, edit in zip(FACTS, editor.edit_each(lm, FACTS, artefact=lab.artefact(name, "gpt2")), strict=True):
         ids, target = naive.ids_of(lm, fact.statement), naive.ids_of(lm, " " + fact.target_new)
         before = naive.continuation(lm, ids, target)[0]
         with edit.applied(lm):
@@ -56,7 +56,7 @@ def test_with_little_weight_on_other_keys_a_batch_brings_its_values_about(archit
     strong = {"l2": 1e-7} if name == "alphaedit" else {"mom2_update_weight": 1e-5}
     editor = method(name, context_lengths=[], **strong)
     goal = editor.places[0]
-    edit = editor.edit(lm, FACTS, prepared=editor.prepare(lm, corpus()))
+    edit = editor.edit(lm, FACTS, artefact=editor.prepare(lm, corpus()))
     values = [optimise_value(lm, editor.places, fact, (), editor.objective) for fact in FACTS]
     before = outputs_at_subjects(lm, goal, FACTS)
     with edit.applied(lm):
@@ -68,8 +68,8 @@ def test_with_little_weight_on_other_keys_a_batch_brings_its_values_about(archit
 @every_layerwise
 def test_nothing_is_factored_when_editing_and_the_corpus_is_passed_once(name, lab, monkeypatch):
     lm, passes, factorings = lab.model("llama"), [], []
-    inner = key_statistics.inputs_at
-    monkeypatch.setattr(key_statistics, "inputs_at", lambda lm, sites, **b: passes.append(b) or inner(lm, sites, **b))
+    inner = second_moments.inputs_at
+    monkeypatch.setattr(second_moments, "inputs_at", lambda lm, sites, **b: passes.append(b) or inner(lm, sites, **b))
     for function_name in ("cholesky_ex", "eigh"):
         function = getattr(torch.linalg, function_name)
         monkeypatch.setattr(torch.linalg, function_name, lambda c, f=function: factorings.append(len(c)) or f(c))
@@ -79,17 +79,17 @@ def test_nothing_is_factored_when_editing_and_the_corpus_is_passed_once(name, la
     assert len(passes) == (2 if name == "alphaedit" else 1)
     count = len(passes)
     assert len(factorings) == len(editor.layers)
-    assert len(list(editor.edit_each(lm, FACTS, prepared=artefact))) == len(FACTS)
-    editor.edit(lm, FACTS, prepared=artefact)
+    assert len(list(editor.edit_each(lm, FACTS, artefact=artefact))) == len(FACTS)
+    editor.edit(lm, FACTS, artefact=artefact)
     assert len(passes) == count
     assert len(factorings) == len(editor.layers)
 
 
 @every_layerwise
 def test_moments_that_the_corpus_has_are_not_taken_again(name, lab, monkeypatch):
-    lm, editor, before = lab.model("llama"), method(name), lab.prepared(name, "llama")
-    moments = key_statistics.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
-    monkeypatch.setattr(key_statistics, "second_moments", None)
+    lm, editor, before = lab.model("llama"), method(name), lab.artefact(name, "llama")
+    moments = second_moments.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
+    monkeypatch.setattr(second_moments, "second_moments", None)
     assert editor.prepare(lm, Corpus(TEXTS, moments=moments)).fingerprint == before.fingerprint
 
 
@@ -105,13 +105,13 @@ def test_a_failure_between_the_layers_leaves_the_weights_as_they_were(name, call
     monkeypatch.setattr(layerwise, "mean_key", fail)
     weights = bits(lm)
     with pytest.raises(StopIteration):
-        method(name).edit(lm, FACTS[:2], prepared=lab.prepared(name, "gpt2"))
+        method(name).edit(lm, FACTS[:2], artefact=lab.artefact(name, "gpt2"))
     assert same_bits(bits(lm), weights)
 
 
 def test_upper_layers_see_the_lower_ones_written(lab):
-    lm, memit, artefact = lab.model("llama"), method("memit"), lab.prepared("memit", "llama")
-    factors = memit.edit(lm, FACTS[:1], prepared=artefact).factors
+    lm, memit, artefact = lab.model("llama"), method("memit"), lab.artefact("memit", "llama")
+    factors = memit.edit(lm, FACTS[:1], artefact=artefact).factors
     lower, upper = memit.key_sites
     before = outputs_at_subjects(lm, memit.places[0], FACTS[:1])
     with LowRank({lower: factors[lower]}).applied(lm):
@@ -123,72 +123,80 @@ def test_upper_layers_see_the_lower_ones_written(lab):
 
 def test_alphaedit_leaves_what_the_corpus_asks_alone_and_says_which_keys_to_protect(lab, tmp_path):
     lm, editor = lab.model("gpt2"), method("alphaedit")
-    edit = editor.edit(lm, FACTS, prepared=lab.prepared("alphaedit", "gpt2"))
-    moments = key_statistics.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
+    edit = editor.edit(lm, FACTS, artefact=lab.artefact("alphaedit", "gpt2"))
+    moments = second_moments.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
     for site, change in edit.dense().items():
         values, vectors = torch.linalg.eigh(moments[site])
         known_space = vectors[:, values >= editor.nullspace_threshold].float()
         assert (change @ known_space).norm() < 1e-5 * change.norm()
     write_edit(tmp_path / "edit.safetensors", edit, {})
-    stored_keys = read_edit(tmp_path / "edit.safetensors").protects
-    assert stored_keys.keys() == edit.protects.keys() == set(editor.key_sites)
-    assert all(torch.equal(stored_keys[site], keys) and keys.shape == (3, 48) for site, keys in edit.protects.items())
+    stored_keys = read_edit(tmp_path / "edit.safetensors").protected_keys
+    assert stored_keys.keys() == edit.protected_keys.keys() == set(editor.key_sites)
+    assert all(
+        torch.equal(stored_keys[site], keys) and keys.shape == (3, 48) for site, keys in edit.protected_keys.items()
+    )
 
 
-HISTORY = {"alphaedit": {}, "memit": {"history": True}, "pmet": {"history": True}}
-every_history = pytest.mark.parametrize("history", [True, False], ids=["history", "none"])
+HISTORY = {"alphaedit": {}, "memit": {"protect_history": True}, "pmet": {"protect_history": True}}
+every_history = pytest.mark.parametrize("protect_history", [True, False], ids=["protect_history", "none"])
 
 
 @every_layerwise
 def test_earlier_edits_are_disturbed_less_where_their_keys_are_known(name, lab):
-    lm, editor, artefact = lab.model("gpt2"), method(name, **HISTORY[name]), lab.prepared(name, "gpt2")
-    past = Past() + editor.edit(lm, FACTS[:1], prepared=artefact)
-    with past.applied(lm):
-        edit_with_history = editor.edit(lm, FACTS[1:2], prepared=artefact, past=past)
-        ignorant = editor.edit(lm, FACTS[1:2], prepared=artefact)
+    lm, editor, artefact = lab.model("gpt2"), method(name, **HISTORY[name]), lab.artefact(name, "gpt2")
+    history = EditHistory() + editor.edit(lm, FACTS[:1], artefact=artefact)
+    with history.applied(lm):
+        edit_with_history = editor.edit(lm, FACTS[1:2], artefact=artefact, history=history)
+        ignorant = editor.edit(lm, FACTS[1:2], artefact=artefact)
     assert not same_edit(edit_with_history, ignorant)
-    for site, keys in past.keys.items():
+    for site, keys in history.keys.items():
         assert (edit_with_history.dense()[site] @ keys.T).norm() < (ignorant.dense()[site] @ keys.T).norm()
 
 
 @pytest.mark.parametrize("name", ["memit", "pmet"])
 def test_without_history_there_are_no_keys_to_protect_and_no_notice_is_taken_of_them(name, lab):
-    lm, artefact = lab.model("llama"), lab.prepared(name, "llama")
-    editor = method(name, history=False)
-    alone = editor.edit(lm, FACTS[:1], prepared=artefact)
-    assert not alone.protects
+    lm, artefact = lab.model("llama"), lab.artefact(name, "llama")
+    editor = method(name, protect_history=False)
+    alone = editor.edit(lm, FACTS[:1], artefact=artefact)
+    assert not alone.protected_keys
     other_edit = lab.edits("alphaedit", "llama")[1]
-    keys_only = Past(keys=(Past() + other_edit).keys)
-    assert same_edit(editor.edit(lm, FACTS[:1], prepared=artefact, past=keys_only), alone)
+    keys_only = EditHistory(keys=(EditHistory() + other_edit).keys)
+    assert same_edit(editor.edit(lm, FACTS[:1], artefact=artefact, history=keys_only), alone)
 
 
 @every_history
-def test_the_first_step_of_a_sequence_is_the_independent_edit_and_files_replay_it(history, lab, tmp_path):
-    lm, memit, artefact = lab.model("llama"), method("memit", history=history), lab.prepared("memit", "llama")
-    (alone,) = memit.edit_each(lm, FACTS[:1], prepared=artefact)
-    past, replay = Past(), Past()
+def test_the_first_step_of_a_sequence_is_the_independent_edit_and_files_replay_it(protect_history, lab, tmp_path):
+    lm, memit, artefact = (
+        lab.model("llama"),
+        method("memit", protect_history=protect_history),
+        lab.artefact("memit", "llama"),
+    )
+    (alone,) = memit.edit_each(lm, FACTS[:1], artefact=artefact)
+    history, replay = EditHistory(), EditHistory()
     for number, fact in enumerate(FACTS):
-        with past.applied(lm):
-            edit = memit.edit(lm, [fact], prepared=artefact, past=past)
+        with history.applied(lm):
+            edit = memit.edit(lm, [fact], artefact=artefact, history=history)
         if number == 0:
-            assert same_edit(edit, method("memit", history=not history).edit(lm, [fact], prepared=artefact))
+            assert same_edit(
+                edit, method("memit", protect_history=not protect_history).edit(lm, [fact], artefact=artefact)
+            )
             assert same_edit(edit, alone)
         write_edit(tmp_path / "edit.safetensors", edit, {})
         again = read_edit(tmp_path / "edit.safetensors")
         assert same_edit(again, edit)
-        past, replay = past + edit, replay + again
-        assert bool(past.keys) == history
-        for site in past.keys:
-            assert torch.equal(replay.keys[site], past.keys[site])
-            assert len(past.keys[site]) == number + 1
-        assert all(torch.equal(replay.changes[site], change) for site, change in past.changes.items())
+        history, replay = history + edit, replay + again
+        assert bool(history.keys) == protect_history
+        for site in history.keys:
+            assert torch.equal(replay.keys[site], history.keys[site])
+            assert len(history.keys[site]) == number + 1
+        assert all(torch.equal(replay.changes[site], change) for site, change in history.changes.items())
 
 
 @pytest.mark.parametrize("least_count", [False, True])
 def test_many_facts_show_how_far_they_are(least_count, lab, caplog):
     lm, facts = lab.model("llama"), FACTS * 4 if least_count else FACTS
     with caplog.at_level(logging.INFO):
-        method("memit", v_steps=1).edit(lm, facts, prepared=lab.prepared("memit", "llama"))
+        method("memit", v_steps=1).edit(lm, facts, artefact=lab.artefact("memit", "llama"))
     assert ("tiny-llama: memit values: 12" in caplog.text) == least_count
 
 
@@ -227,8 +235,8 @@ def test_alphaedit_takes_one_measure_of_its_null_space(threshold, energy, state)
 def test_alphaedit_measures_what_its_changes_touch_on_text_that_was_held_out(lab):
     lm, editor = lab.model("llama"), method("alphaedit", nullspace_threshold=None, nullspace_energy=0.05)
     artefact = editor.prepare(lm, corpus())
-    moments = key_statistics.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
-    held_out_texts = key_statistics.unread_texts(lm, TEXTS, editor.mom2_tokens)
+    moments = second_moments.second_moments(lm, TEXTS, editor.key_sites, tokens=editor.mom2_tokens)
+    held_out_texts = second_moments.unread_texts(lm, TEXTS, editor.mom2_tokens)
     assert 0 < len(held_out_texts) < len(TEXTS)
     assert artefact.figures["held_out_tokens"] == sum(len(naive.ids_of(lm, text)) for text in held_out_texts)
     for site in editor.key_sites:

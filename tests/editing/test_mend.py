@@ -11,11 +11,17 @@ import torch
 from fabricated_edits import ARCHITECTURES, FACTS, POOL, RELATIONS, TEXTS, bits, corpus, hooks_on, method, same_bits
 from naive_editing import forward, ids_of
 
-from edit_robustness.editing.files import read_prepared, write_prepared
-from edit_robustness.editing.mend.networks import Batch, GradientEditors, TokenGradient, asked, token_gradients
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.files import read_artefact, write_artefact
+from edit_robustness.editing.mend.networks import (
+    Batch,
+    GradientEditors,
+    TokenGradient,
+    prompt_and_answer_ids,
+    token_gradients,
+)
 from edit_robustness.editing.mend.training import Examples, is_finished, losses
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.past import Past
 from edit_robustness.editing.training import part
 from edit_robustness.models.layout import Site
 from edit_robustness.prompts.relations import read_relations
@@ -25,14 +31,14 @@ SITES = [Site(1, "attention_out"), Site(2, "mlp_in"), Site(2, "mlp_out"), Site(3
 
 
 def rows_of(lm, facts=FACTS):
-    return [asked(lm, fact.statement, fact.target_new) for fact in facts]
+    return [prompt_and_answer_ids(lm, fact.statement, fact.target_new) for fact in facts]
 
 
 @pytest.fixture
 def identity_editors(lab):
     """Identities that have seen the tokens of the pool."""
     lm = lab.model("llama")
-    editors = GradientEditors.untrained(lm, SITES, rank=4, rate=0.01, seed=0)
+    editors = GradientEditors.build_identity(lm, SITES, rank=4, rate=0.01, seed=0)
     for site, gradient in token_gradients(lm, SITES, Batch.of(lm, rows_of(lm, POOL)))[0].items():
         editors.see(site, gradient)
     return editors
@@ -77,7 +83,7 @@ def test_only_tokens_that_carry_gradient_are_in_an_edit(lab):
 
 def test_the_running_statistics_are_welfords(lab):
     site = Site(1, "mlp_in")
-    editors = GradientEditors.untrained(lab.model("llama"), [site], rank=2, rate=0.1, seed=0)
+    editors = GradientEditors.build_identity(lab.model("llama"), [site], rank=2, rate=0.1, seed=0)
     tokens_so_far = []
     for number, tokens in enumerate((1, 4, 1, 30)):
         gradient = random_tokens((2, tokens), seed=number)
@@ -93,7 +99,7 @@ def test_the_running_statistics_are_welfords(lab):
 
 def test_a_unit_that_was_never_active_is_not_blown_up(lab):
     site = Site(1, "mlp_in")
-    editors = GradientEditors.untrained(lab.model("llama"), [site], rank=2, rate=0.1, seed=0)
+    editors = GradientEditors.build_identity(lab.model("llama"), [site], rank=2, rate=0.1, seed=0)
     gradient = random_tokens((1, 20))
     gradient.inputs[..., 0] = 0
     editors.see(site, gradient)
@@ -113,7 +119,7 @@ def test_untrained_networks_are_the_identity_on_normalised_tokens(identity_edito
 
 
 def test_an_untrained_network_learns_from_its_first_gradient(identity_editors):
-    for tensor in identity_editors.learned.values():
+    for tensor in identity_editors.learned_tensors.values():
         tensor.requires_grad_()
     left, right = identity_editors.factors(Site(2, "mlp_in"), random_tokens((1, 3)))
     names = ("48x32.U1", "48x32.U2", "48x32.b1", "2.mlp_in.o2", "2.mlp_in.rate")
@@ -124,14 +130,14 @@ def test_an_untrained_network_learns_from_its_first_gradient(identity_editors):
 @every_architecture
 def test_an_edit_is_the_papers(architecture, lab):
     lm, mend = lab.model(architecture), method("mend")
-    artefact = lab.prepared("mend", architecture)
+    artefact = lab.artefact("mend", architecture)
     tensors = numbers(artefact.tensors)
     generator = np.random.default_rng(0)
     for name, value in tensors.items():
         if name.split(".")[-1] in {"U1", "U2", "b1", "o1", "o2", "s2"}:
             tensors[name] = value + 0.05 * generator.standard_normal(value.shape)
     network_tensors = {name: torch.as_tensor(value).to(artefact.tensors[name].dtype) for name, value in tensors.items()}
-    edit = mend.edit(lm, FACTS[1:2], prepared=replace(artefact, tensors=network_tensors), past=Past())
+    edit = mend.edit(lm, FACTS[1:2], artefact=replace(artefact, tensors=network_tensors), history=EditHistory())
     assert set(edit.dense()) == set(mend.sites)
     for site, change in edit.dense().items():
         tokens = naive.token_vectors(lm, lm.module(site), FACTS[1].statement, FACTS[1].target_new)
@@ -142,8 +148,8 @@ def test_an_edit_is_the_papers(architecture, lab):
 
 
 def test_several_facts_are_edited_by_the_sum_of_their_edits(lab):
-    lm, artefact = lab.model("llama"), lab.prepared("mend", "llama")
-    together = method("mend").edit(lm, FACTS, prepared=artefact, past=Past()).dense()
+    lm, artefact = lab.model("llama"), lab.artefact("mend", "llama")
+    together = method("mend").edit(lm, FACTS, artefact=artefact, history=EditHistory()).dense()
     single = [edit.dense() for edit in lab.edits("mend", "llama")]
     for site, change in together.items():
         reference = sum(changes[site] for changes in single)
@@ -153,7 +159,7 @@ def test_several_facts_are_edited_by_the_sum_of_their_edits(lab):
 def test_gates_are_edited_where_an_mlp_has_one(lab):
     lm, mend = lab.model("llama"), method("mend", parts=["mlp_gate", "mlp_in"], steps=2)
     artefact = mend.prepare(lm, corpus())
-    edit = mend.edit(lm, FACTS[:1], prepared=artefact)
+    edit = mend.edit(lm, FACTS[:1], artefact=artefact)
     assert {site.part for site in edit.factors} == {"mlp_gate", "mlp_in"}
     # one network for both, whose shapes are the same
     assert [name for name in artefact.tensors if name.endswith("U1")] == ["48x32.U1"]
@@ -161,11 +167,11 @@ def test_gates_are_edited_where_an_mlp_has_one(lab):
 
 @every_architecture
 def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
-    lm, mend, artefact = lab.model(architecture), method("mend"), lab.prepared("mend", architecture)
+    lm, mend, artefact = lab.model(architecture), method("mend"), lab.artefact("mend", architecture)
     pool = Examples(lm, POOL, corpus().relations, TEXTS)
     examples = [pool.draw(Random(number)) for number in range(3)]
     editors = GradientEditors(artefact.tensors)
-    edit, locality = losses(lm, editors, mend.sites, examples, see=False)
+    edit, specificity = losses(lm, editors, mend.sites, examples, see=False)
     statement, paraphrase = (
         losses(lm, editors, mend.sites, examples, see=False, on=on)[0] for on in ("statement", "rewording")
     )
@@ -189,7 +195,7 @@ def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
     assert float(statement) == pytest.approx(np.mean(edits[::2]), rel=1e-3)
     assert float(paraphrase) == pytest.approx(np.mean(edits[1::2]), rel=1e-3)
     assert float(statement) != float(paraphrase)
-    assert float(locality) == pytest.approx(np.mean(rests), rel=2e-2)
+    assert float(specificity) == pytest.approx(np.mean(rests), rel=2e-2)
     assert np.mean(rests) > 1e-4
     assert hooks_on(lm) == 0
 
@@ -228,10 +234,10 @@ def test_training_lowers_the_held_out_loss(states):
 @pytest.mark.parametrize("checkpoint", [0, 2, 5, 6])
 def test_going_on_from_any_state_gives_the_same_artefact(states, checkpoint, lab, tmp_path):
     lm = lab.model("gpt2")
-    write_prepared(tmp_path / "state.safetensors", states[checkpoint], {})
+    write_artefact(tmp_path / "state.safetensors", states[checkpoint], {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(99)
-        start = read_prepared(tmp_path / "state.safetensors")
+        start = read_artefact(tmp_path / "state.safetensors")
         *_, artefact = method("mend", **LONGER).train(lm, corpus(), start=start)
     assert artefact.fingerprint == states[-1].fingerprint
     assert artefact.tensors.keys() == states[-1].tensors.keys()

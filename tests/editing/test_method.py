@@ -88,9 +88,9 @@ def test_a_value_out_of_range_is_refused(name, change):
 def test_a_limit_of_several_facts_is_said(lab):
     @dataclass(frozen=True)
     class Pairs(METHODS["none"]):
-        at_once = 2
+        batch_size = 2
 
     lm = lab.model("llama")
     Pairs().edit(lm, FACTS[:2])
-    with pytest.raises(ValueError, match=r"none edits 2 facts per call, and was given 3: .*sequence\.at_once: 2\)"):
+    with pytest.raises(ValueError, match=r"none edits 2 facts per call, and was given 3: .*sequence\.batch_size: 2\)"):
         Pairs().edit(lm, FACTS)

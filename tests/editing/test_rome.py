@@ -3,7 +3,7 @@ import pytest
 import torch
 from fabricated_edits import FACTS, TEXTS, corpus, method, same_edit
 
-from edit_robustness.editing import key_statistics
+from edit_robustness.editing import second_moments
 from edit_robustness.editing.keys import mean_key
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.target import optimise_value, split_prompts
@@ -34,14 +34,14 @@ def test_the_edit_makes_the_new_object_likelier(lab):
 def test_without_second_moments_the_change_is_along_the_key_and_nothing_is_taken(lab, monkeypatch):
     lm, rome = lab.model("llama"), method("rome", mom2_adjustment=False)
     with monkeypatch.context() as patch:
-        patch.setattr(key_statistics, "second_moments", None)
+        patch.setattr(second_moments, "second_moments", None)
         artefact = rome.prepare(lm, corpus())
     assert not artefact.tensors
     assert not rome.key_sites
-    edit = rome.edit(lm, FACTS[:1], prepared=artefact)
+    edit = rome.edit(lm, FACTS[:1], artefact=artefact)
     key = mean_key(lm, rome.site, split_prompts(lm, FACTS[0], artefact.texts))
     value = optimise_value(lm, [rome.site], FACTS[0], artefact.texts, rome.objective).changes[rome.site]
     torch.testing.assert_close(edit.dense()[rome.site], torch.outer(value, key) / (key @ key))
     assert not same_edit(edit, lab.edits("rome", "llama")[0])
-    (only_edit,) = rome.edit_each(lm, FACTS[:1], prepared=artefact)
+    (only_edit,) = rome.edit_each(lm, FACTS[:1], artefact=artefact)
     assert same_edit(edit, only_edit)

@@ -10,20 +10,20 @@ from fabricated_edits import ARCHITECTURES, FACTS, POOL, RELATIONS, TEXTS, corpu
 from naive_editing import ids_of
 from transformers import DynamicCache
 
-from edit_robustness.editing.edits import NotCombined, NotRowwise, Scoped
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edits import NotCombined, NotRowwise, ScopedMemory
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.prepared import Prepared
-from edit_robustness.editing.serac.lessons import (
+from edit_robustness.editing.serac.networks import Scope, build_small_model, build_truncated, scope_of
+from edit_robustness.editing.serac.training_examples import (
     behind_text,
+    choose_statements,
     copying_loss,
     exercise,
-    lessons,
-    memorised,
     memory_distances,
     scope_loss,
+    training_examples,
     views,
 )
-from edit_robustness.editing.serac.networks import Scope, scope_of, truncated, untaught
 from edit_robustness.editing.training import part
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.tokens import pad
@@ -45,7 +45,7 @@ def build_edit(lab):
         memory = first
         for edit in later:
             memory = memory.then(edit)
-        return lab.model(architecture), lab.prepared("serac", architecture), memory
+        return lab.model(architecture), lab.artefact("serac", architecture), memory
 
     return make
 
@@ -143,11 +143,11 @@ def test_arguments_by_place_and_a_loss_are_those_of_the_routed_model(build_edit)
 
 
 def test_the_later_of_two_edits_of_one_statement_counts(lab):
-    lm, artefact, serac = lab.model("llama"), lab.prepared("serac", "llama"), method("serac")
+    lm, artefact, serac = lab.model("llama"), lab.artefact("serac", "llama"), method("serac")
     again = Fact(
         "again", *(getattr(FACTS[0], name) for name in ("subject", "relation", "prompt", "target_true")), "Rome"
     )
-    first, second = (serac.edit(lm, [fact], prepared=artefact) for fact in (FACTS[0], again))
+    first, second = (serac.edit(lm, [fact], artefact=artefact) for fact in (FACTS[0], again))
     ids = ids_of(lm, FACTS[0].statement)
     with first.then(second).applied(lm):
         logits = said(lm, ids)[-1]
@@ -181,21 +181,21 @@ def test_what_does_not_fit_after_the_sentence_is_left_to_the_base_model(build_ed
 def test_an_edit_that_cannot_act_says_why(lab, build_edit):
     lm, artefact, _ = build_edit()
     edit = lab.edits("serac", "llama")[0]
-    unbound = Scoped.from_tensors(*edit.to_tensors())
+    unbound = ScopedMemory.from_tensors(*edit.to_tensors())
     with (
         pytest.raises(ValueError, match=r"Borduria cannot be applied without its networks: .*with_prepared"),
         unbound.applied(lm),
     ):
         pass
-    other_artefact = Prepared({**artefact.tensors, "places": artefact.tensors["places"] + 1})
+    other_artefact = Artefact({**artefact.tensors, "places": artefact.tensors["places"] + 1})
     with pytest.raises(ValueError, match=r"needs the networks .* edit again"):
-        unbound.with_prepared(other_artefact)
+        unbound.with_artefact(other_artefact)
     with pytest.raises(NotRowwise), edit.applied(lm, Owners([0]).rows(0)):
         pass
     with pytest.raises(NotCombined, match="cannot share a memory"):
-        edit.then(Scoped(edit.memory, "others"))
+        edit.then(ScopedMemory(edit.memory, "others"))
     with pytest.raises(ValueError, match="prepare the method first"):
-        method("serac").edit(lm, FACTS[:1], prepared=Prepared())
+        method("serac").edit(lm, FACTS[:1], artefact=Artefact())
     assert hooks_on(lm) == 0
 
 
@@ -225,14 +225,14 @@ def test_a_model_of_all_blocks_is_the_base_model(architecture, lab):
     lm = lab.model(architecture)
     ids = torch.tensor([ids_of(lm, TEXT)])
     with torch.no_grad():
-        logits = truncated(lm, range(len(lm.blocks)), {})(input_ids=ids).logits
+        logits = build_truncated(lm, range(len(lm.blocks)), {})(input_ids=ids).logits
         assert torch.equal(logits, lm.model(input_ids=ids).logits)
 
 
 @every_architecture
 def test_the_small_model_begins_as_the_chosen_blocks_and_only_attention_is_taught(architecture, lab):
     lm = lab.model(architecture)
-    small, parameters = untaught(lm, (0, 1, 3))
+    small, parameters = build_small_model(lm, (0, 1, 3))
     for place, block in enumerate((0, 1, 3)):
         for name, parameter in lm.blocks[block].named_parameters():
             path = f"{lm.layout.blocks}.{place}.{name}"
@@ -256,7 +256,7 @@ def test_layers_that_are_not_there_are_named(change, message, lab):
 
 def taught(lm, **changes):
     settings = {"most": 5, "held_out": 2, "seed": 0, **changes}
-    return lessons(lm, corpus(), **settings)
+    return training_examples(lm, corpus(), **settings)
 
 
 def test_no_subject_is_both_taught_and_held_out(lab):
@@ -265,14 +265,14 @@ def test_no_subject_is_both_taught_and_held_out(lab):
         (), (*POOL, *(Fact(f"{f.id}-b", f.subject, "P50", "{} came from the pen of", "A", "B") for f in POOL))
     )
     for seed in range(5):
-        train_lessons, held_out_lessons = lessons(lm, twice, limit=10, held_out=2, seed=seed)
+        train_lessons, held_out_lessons = training_examples(lm, twice, limit=10, held_out=2, seed=seed)
         assert len(train_lessons) + len(held_out_lessons) == 10
         assert len(held_out_lessons) == 4
         assert not {lesson.fact.subject for lesson in train_lessons} & {
             lesson.fact.subject for lesson in held_out_lessons
         }
     with pytest.raises(ValueError, match=r"serac holds 2 subjects out of the 3 .* change held_out"):
-        lessons(lm, Corpus((), POOL[:3]), limit=5, held_out=2, seed=0)
+        training_examples(lm, Corpus((), POOL[:3]), limit=5, held_out=2, seed=0)
 
 
 def test_lessons_ask_in_all_wordings_for_objects_that_are_not_true(lab):
@@ -322,10 +322,10 @@ def scope(tensors) -> Scope:
 
 @torch.no_grad()
 def test_the_scopes_loss_is_the_papers_over_the_memory(lab):
-    lm, tensors = lab.model("llama"), lab.prepared("serac", "llama").tensors
+    lm, tensors = lab.model("llama"), lab.artefact("serac", "llama").tensors
     low, high, *_ = tensors["places"].tolist()
     train_lessons, _ = taught(lm)
-    scope_views = memorised(views(lm, (low, high), train_lessons, corpus().texts[:2], Random(0)), Random(0))
+    scope_views = choose_statements(views(lm, (low, high), train_lessons, corpus().texts[:2], Random(0)), Random(0))
     assert [view.subject is not None for view in scope_views].count(True) == len(train_lessons)
     network = scope(tensors)
     memory = sorted((view for view in scope_views if view.subject is not None), key=lambda view: view.lesson)
@@ -338,7 +338,7 @@ def test_the_scopes_loss_is_the_papers_over_the_memory(lab):
                 question_distance = min(float((network.asks(view.states[number]) - key).square().sum()) for key in keys)
                 subject = network.about(entry.subjects[entry.subject])
                 subject_distances = [
-                    float((network.about(past) - subject).square().sum()) for past in view.subjects[: place + 1]
+                    float((network.about(history) - subject).square().sum()) for history in view.subjects[: place + 1]
                 ]
                 row.append(question_distance + min(subject_distances))
             distances.append(row)
@@ -351,7 +351,7 @@ def test_the_scopes_loss_is_the_papers_over_the_memory(lab):
 def test_the_small_models_loss_is_that_of_the_new_objects(lab):
     lm = lab.model("gpt2")
     train_lessons, _ = taught(lm)
-    small = truncated(lm, (0, 1), {})
+    small = build_truncated(lm, (0, 1), {})
     batch = exercise(lm, train_lessons, TEXTS, Random(3))
     rows = []
     for ids, mask, labels in zip(batch.ids, batch.mask, batch.labels, strict=True):
@@ -374,11 +374,11 @@ def test_training_goes_on_from_any_state_bit_for_bit(lab):
             torch.manual_seed(7)
             *_, again = serac.train(lm, corpus(), start=state)
         assert again.fingerprint == artefact.fingerprint
-    assert artefact.fingerprint == lab.prepared("serac", "gpt2").fingerprint
+    assert artefact.fingerprint == lab.artefact("serac", "gpt2").fingerprint
 
 
 def test_an_artefact_holds_no_embeddings_and_no_state_of_the_training(lab):
-    lm, tensors = lab.model("llama"), lab.prepared("serac", "llama").tensors
+    lm, tensors = lab.model("llama"), lab.artefact("serac", "llama").tensors
     assert {name.split(".")[0] for name in tensors} == {"places", "threshold", "scope", "counterfactual", "curve"}
     small = part(tensors, "counterfactual")
     assert small.keys() == {f"model.layers.{place}.self_attn.{part}_proj.weight" for place in (0, 1) for part in "qkvo"}
@@ -410,7 +410,7 @@ def test_both_networks_learn_what_they_are_taught(lab):
         assert curve[-1, 1] < curve[0, 1] - 0.1
     train_lessons, _ = taught(lm)
     low, high, *_ = tensors["places"].tolist()
-    scope_views = memorised(views(lm, (low, high), train_lessons, (), Random(0)), Random(0))
+    scope_views = choose_statements(views(lm, (low, high), train_lessons, (), Random(0)), Random(0))
     distances, owners = memory_distances(scope(tensors), scope_views)
     nearest = owners[distances.argmin(1)]
     hits = [

@@ -8,9 +8,9 @@ import torch
 from fabricated_edits import FACTS, TEXTS, corpus, method
 from merging import SHORT, merging_model
 
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits import Origin
 from edit_robustness.editing.keys import keys_in_contexts, mean_key
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.target import split_prompts, statement_contexts
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import SubjectNotFound
@@ -62,7 +62,7 @@ def test_every_context_is_used_whatever_the_subjects_tokens_are_there():
     statement = f"{SHORT.statement} {SHORT.target_new[:-1]}"
     assert texts == [statement, *[context + statement for context in CONTEXTS], "Qu is a"]
     assert lm.tokenizer.convert_ids_to_tokens(prompts.tail[:, 0]) == ["u", "ĠQu", "ĠQu", "u"]
-    assert method("rome").context_use(lm, [SHORT], Prepared(texts=CONTEXTS)) == (2, {})
+    assert method("rome").context_use(lm, [SHORT], Artefact(texts=CONTEXTS)) == (2, {})
 
 
 def test_contexts_that_cannot_be_used_are_left_out_and_counted(caplog):
@@ -70,7 +70,7 @@ def test_contexts_that_cannot_be_used_are_left_out_and_counted(caplog):
     lm = merging_model(dropped_text=". Qu")
     assert len(split_prompts(lm, SHORT, CONTEXTS).head) == 3
     artefact = replace(method("rome").prepare(lm, corpus()), texts=CONTEXTS)
-    edit = method("rome").edit(lm, [SHORT], prepared=artefact)
+    edit = method("rome").edit(lm, [SHORT], artefact=artefact)
     assert (edit.origin.contexts, edit.origin.unused_contexts) == (2, {SHORT.id: 1})
     assert Origin.parse(json.loads(json.dumps(edit.origin.plain()))) == edit.origin
     assert "1 of 2 contexts cannot be used for P36-short" in caplog.text

@@ -6,7 +6,7 @@ import pytest
 import torch
 from fabricated_edits import POOL
 
-from edit_robustness.editing.training import Course, Pace, named, other_objects, part, split_by_subject
+from edit_robustness.editing.training import Course, Pace, other_objects, part, split_by_subject, with_prefix
 
 
 @pytest.mark.parametrize("held_out", [2, 3])
@@ -27,7 +27,7 @@ def test_objects_are_those_of_the_relation_but_the_true_one():
 
 def test_parts_of_named_tensors_come_back():
     tensors = {"a": torch.zeros(1), "a.b": torch.ones(1)}
-    union = {**named("x", tensors), **named("xa", {"c": torch.ones(2)})}
+    union = {**with_prefix("x", tensors), **with_prefix("xa", {"c": torch.ones(2)})}
     assert part(union, "x") == tensors
 
 

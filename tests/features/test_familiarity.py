@@ -6,16 +6,16 @@ import pytest
 import torch
 from fabricated_edits import FACTS
 
-from edit_robustness.features.familiarity import (
-    FAMILIARITY_COLUMNS,
-    familiarity,
-    familiarity_table,
+from edit_robustness.features.object_ranks import (
+    OBJECT_RANK_COLUMNS,
+    object_ranks,
+    object_ranks_table,
     rank_and_margin,
     recall_demonstrations,
     similarity,
     subject_tokens,
 )
-from edit_robustness.models.tokens import Rendered, prompt_ids, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids, target_ids
 from edit_robustness.records import Fact
 
 CAPITALS = [
@@ -28,8 +28,8 @@ CAPITALS = [
 
 
 def measured(lm, facts, rows=4):
-    table = familiarity_table(list(familiarity(lm, facts, rows=rows)), facts)
-    assert dict(table.dtypes.astype(str)) == FAMILIARITY_COLUMNS
+    table = object_ranks_table(list(object_ranks(lm, facts, rows=rows)), facts)
+    assert dict(table.dtypes.astype(str)) == OBJECT_RANK_COLUMNS
     return table
 
 
@@ -39,7 +39,7 @@ def test_rank_and_margin_are_those_of_one_plain_forward(lab, architecture):
     table = measured(lm, facts, rows=2)
     assert table["fact_id"].tolist() == [fact.id for fact in facts]
     for fact, row in zip(facts, table.itertuples(), strict=True):
-        prompt = Rendered(fact.statement)
+        prompt = RenderedPrompt(fact.statement)
         with torch.no_grad():
             logits = lm.model(torch.tensor([prompt_ids(lm, prompt)])).logits[0, -1]
         token = target_ids(lm, prompt, fact.target_true)[0]

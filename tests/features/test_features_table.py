@@ -5,7 +5,7 @@ import pytest
 
 from edit_robustness.features.remote import feature_table
 from edit_robustness.features.table import features_table, wide
-from edit_robustness.metrics.memorisation import MEMORISATION_COLUMNS, memorisation_table
+from edit_robustness.metrics.recall import RECALL_COLUMNS, recall_table
 from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.tables import answers_to_table, facts_to_table
 
@@ -33,12 +33,12 @@ def memorised(facts, logprob_true=-1.0):
     answers = [
         Answer(probe, f" {probe.target_true}.", True, 2, -6.0, logprob_true, 3, 2, False, True) for probe in probes
     ]
-    return memorisation_table(answers_to_table(answers, model="tiny", method="none"), facts_to_table(FACTS))
+    return recall_table(answers_to_table(answers, model="tiny", method="none"), facts_to_table(FACTS))
 
 
 def test_one_row_a_fact_with_all_that_is_known():
     table = features_table(memorised(FACTS), FAMILIAR, memorised(FACTS[:1], -0.5), facts_to_table(FACTS), LOOKED_UP)
-    assert table.columns[: len(MEMORISATION_COLUMNS)].tolist() == MEMORISATION_COLUMNS
+    assert table.columns[: len(RECALL_COLUMNS)].tolist() == RECALL_COLUMNS
     france, spain = table.to_dict(orient="records")
     assert (france["fact_id"], spain["fact_id"]) == ("fr", "es")
     assert france["log_perplexity_gap"] == pytest.approx(
@@ -46,9 +46,9 @@ def test_one_row_a_fact_with_all_that_is_known():
     )
     assert (france["rank_true"], spain["rank_true"]) == (1, 7)
     assert [france[f"n_{name}_aliases"] for name in ("subject", "target_true", "target_new")] == [1, 1, 2]
-    assert france["recalled_in_context"] is True
+    assert france["recall_answers_in_context"] is True
     assert france["logprob_true_in_context"] == -0.5
-    assert pd.isna(spain["recalled_in_context"])
+    assert pd.isna(spain["recall_answers_in_context"])
     assert (france["wikipedia_views"], france["wikipedia_views_ambiguity"]) == (12.0, 2)
     assert pd.isna(france["one_hop_true"])
     assert france["one_hop_true_missing_because"] == "timed out"
@@ -58,7 +58,7 @@ def test_one_row_a_fact_with_all_that_is_known():
 def test_with_nothing_asked_again_or_looked_up_the_rest_is_there(tmp_path):
     table = features_table(memorised(FACTS), FAMILIAR, memorised([]), facts_to_table(FACTS), feature_table([]))
     assert len(table) == 2
-    assert table["recalled_in_context"].isna().all()
+    assert table["recall_answers_in_context"].isna().all()
     assert not [name for name in table.columns if "missing_because" in name]
     table.to_parquet(tmp_path / "features.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "features.parquet"), table)

@@ -5,7 +5,7 @@ import pytest
 
 from edit_robustness.features import wikidata
 from edit_robustness.features.wikidata import Entity, count_query, read_count, read_hits, read_ids, read_item
-from edit_robustness.web.transport import NoAnswer, Response
+from edit_robustness.web.transport import RequestFailed, Response
 
 INTEGER = "http://www.w3.org/2001/XMLSchema#integer"
 PATTERNS = {
@@ -49,7 +49,7 @@ def test_a_count():
     ],
 )
 def test_nonsense_is_never_a_count(answer):
-    with pytest.raises(NoAnswer):
+    with pytest.raises(RequestFailed):
         read_count(said(answer))
 
 
@@ -59,7 +59,7 @@ def test_hits_are_those_that_are_called_exactly_so():
 
     response = said({"search": [hit("Q1", "Paris"), hit("Q2", "Paris Hilton"), hit("Q3", "PARIS"), hit("Q1", "paris")]})
     assert read_hits(response, "paris") == ["Q1", "Q3"]
-    with pytest.raises(NoAnswer, match=r"search\.0\.id"):
+    with pytest.raises(RequestFailed, match=r"search\.0\.id"):
         read_hits(said({"search": [hit("Q1 } DROP {", "Paris")]}), "paris")
 
 
@@ -76,7 +76,7 @@ def test_an_item_and_none():
     "answer", [{"entities": {}}, {"entities": []}, {"entities": {"Q1": 3}}, {"error": {"code": "no-such-entity"}}, "<"]
 )
 def test_an_item_that_is_nonsense(answer):
-    with pytest.raises(NoAnswer):
+    with pytest.raises(RequestFailed):
         read_item(said(answer), "en")
 
 
@@ -84,7 +84,7 @@ def test_bound_items():
     uri = "http://www.wikidata.org/entity/"
     assert read_ids(bound({"item": {"type": "uri", "value": uri + "Q5"}})) == ["Q5"]
     for row in ({"item": {"type": "uri", "value": uri + "P5"}}, {"other": {"type": "uri", "value": uri + "Q5"}}):
-        with pytest.raises(NoAnswer):
+        with pytest.raises(RequestFailed):
             read_ids(bound(row))
 
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from edit_robustness.features.sources import Endpoints, Sources
 from edit_robustness.features.wikipedia import read_page, read_views, views_url
-from edit_robustness.web.transport import NoAnswer, Response
+from edit_robustness.web.transport import RequestFailed, Response
 
 
 def said(value, status=200):
@@ -48,13 +48,13 @@ def test_no_views_are_known_is_not_a_number():
     ],
 )
 def test_nonsense_is_never_a_number(answer):
-    with pytest.raises(NoAnswer):
+    with pytest.raises(RequestFailed):
         read_views(said(answer), "2021-10")
 
 
 @pytest.mark.parametrize("status", [204, 301, 403, 500])
 def test_another_status_is_never_a_number(status):
-    with pytest.raises(NoAnswer, match=f"the server returned status {status}"):
+    with pytest.raises(RequestFailed, match=f"the server returned status {status}"):
         read_views(said(month(3), status), "2021-10")
 
 
@@ -68,7 +68,7 @@ def test_the_address_of_a_month():
 
 @pytest.mark.parametrize("answer", [{}, {"query": {"pages": []}}, {"query": {"pages": [{"title": 3}]}}, "<html>"])
 def test_a_page_that_is_none(answer):
-    with pytest.raises(NoAnswer):
+    with pytest.raises(RequestFailed):
         read_page(said(answer))
 
 

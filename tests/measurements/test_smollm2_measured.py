@@ -13,13 +13,13 @@ import yaml
 from fabricated_edits import REPOSITORY
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.target import optimise_value
-from edit_robustness.metrics.memorisation import memorisation_table
+from edit_robustness.metrics.recall import recall_table
 from edit_robustness.metrics.scores import score_answers
-from edit_robustness.models.writing import written_texts
+from edit_robustness.models.writing import sample_texts
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
@@ -71,7 +71,7 @@ def rome():
 
 @pytest.fixture(scope="module")
 def corpus(smollm2) -> Corpus:
-    return Corpus(tuple(written_texts(smollm2, texts=96, tokens=64, seed=0)))
+    return Corpus(tuple(sample_texts(smollm2, texts=96, tokens=64, seed=0)))
 
 
 def answers(lm, edits, probes, method: str) -> pd.DataFrame:
@@ -86,23 +86,23 @@ def known_facts(smollm2, table, templates) -> list:
     """Facts that the model recalls, less those on which hyperparameters were chosen."""
     facts = facts_from_table(table)
     statements = build_probes(facts, templates, [], kinds=["statement"], neighbours=0, seed=0)
-    answer_table = answers(smollm2, {fact.id: Frame() for fact in facts}, statements, "none")
-    memory = memorisation_table(answer_table, table).set_index("fact_id")
-    recalled_facts = [fact for fact in facts if memory["recalled"][fact.id] and fact.id not in CHOSEN_ON]
-    random.Random(0).shuffle(recalled_facts)
-    return recalled_facts
+    answer_table = answers(smollm2, {fact.id: PromptPrefix() for fact in facts}, statements, "none")
+    memory = recall_table(answer_table, table).set_index("fact_id")
+    find_recalled_facts = [fact for fact in facts if memory["recalled"][fact.id] and fact.id not in CHOSEN_ON]
+    random.Random(0).shuffle(find_recalled_facts)
+    return find_recalled_facts
 
 
 def test_rome_holds_on_facts_that_the_model_knows(smollm2, known_facts, table, templates, corpus, rome):
     facts = known_facts[:MEASURED]
     kinds = ["statement", "paraphrase", "neighbourhood"]
     probes = build_probes(facts, templates, facts_from_table(table), kinds=kinds, neighbours=3, seed=0)
-    prepared = rome.prepare(smollm2, corpus)
+    artefact = rome.prepare(smollm2, corpus)
     start = time.process_time()
-    edits = {fact.id: edit for fact, edit in zip(facts, rome.edit_each(smollm2, facts, prepared=prepared), strict=True)}
+    edits = {fact.id: edit for fact, edit in zip(facts, rome.edit_each(smollm2, facts, artefact=artefact), strict=True)}
     logger.info("%d ROME edits, %.1f CPU s an edit", len(edits), (time.process_time() - start) / len(edits))
     answer_tables = [
-        answers(smollm2, dict.fromkeys(edits, Frame()), probes, "none"),
+        answers(smollm2, dict.fromkeys(edits, PromptPrefix()), probes, "none"),
         answers(smollm2, edits, probes, "rome"),
     ]
     scores = score_answers(pd.concat(answer_tables, ignore_index=True))
@@ -116,7 +116,7 @@ def test_rome_holds_on_facts_that_the_model_knows(smollm2, known_facts, table, t
 
 def test_cached_value_optimisation_takes_a_fraction_of_the_full_pass(smollm2, known_facts, corpus, rome):
     rome = replace(rome, context_lengths=EASYEDIT_CONTEXTS)
-    prepared = rome.prepare(smollm2, corpus)
+    artefact = rome.prepare(smollm2, corpus)
     for fact in known_facts[:4]:
         seconds, results = {}, {}
         for use_cache in (True, False):
@@ -125,7 +125,7 @@ def test_cached_value_optimisation_takes_a_fraction_of_the_full_pass(smollm2, kn
             for objective in (one_step, nine_steps):
                 start = time.process_time()
                 results[use_cache] = optimise_value(
-                    smollm2, [rome.site], fact, prepared.texts, objective, use_cache=use_cache
+                    smollm2, [rome.site], fact, artefact.texts, objective, use_cache=use_cache
                 )
                 times.append(time.process_time() - start)
             seconds[use_cache] = (times[1] - times[0]) / 8
@@ -143,7 +143,7 @@ def test_many_edits_in_one_batch_take_a_fraction_of_one_at_a_time(smollm2, known
     facts = known_facts[:16]
     kinds = ["statement", "paraphrase", "question", "neighbourhood"]
     probes = build_probes(facts, templates, facts_from_table(table), kinds=kinds, neighbours=3, seed=0)
-    edits = list(rome.edit_each(smollm2, facts, prepared=rome.prepare(smollm2, corpus)))
+    edits = list(rome.edit_each(smollm2, facts, artefact=rome.prepare(smollm2, corpus)))
     requests = [(edit, [p for p in probes if p.fact_id == fact.id]) for fact, edit in zip(facts, edits, strict=True)]
     seconds, answers_by_mode = {}, {}
     for together in (True, False):

@@ -13,7 +13,7 @@ from edit_robustness.records import Answer, Probe
 from edit_robustness.tables import answers_to_table
 
 EDIT = Probe("a/question/0", "a", "question", "edit", "France", "Which city?", "Lyon", "Paris")
-NEAR = Probe("a/neighbourhood/0", "a", "neighbourhood", "locality", "Spain", "?", "Lyon", "Madrid")
+NEAR = Probe("a/neighbourhood/0", "a", "neighbourhood", "specificity", "Spain", "?", "Lyon", "Madrid")
 FOLLOWS = Probe("a/hop/0", "a", "hop", "portability", "France", "?", "Rhône", "")
 
 
@@ -80,7 +80,7 @@ def test_neighbours_are_not_judged_and_unread_replies_stay_empty(answers):
     assert table["judged"].tolist() == ["old", "neither"]
     assert len(judge.asked) == 2
     assert set(judge_answers(answers, Fake("I think B"))["judged"]) == {""}
-    assert not is_judged(answers[answers["family"] == "locality"]).any()
+    assert not is_judged(answers[answers["family"] == "specificity"]).any()
     assert judge_answers(answers.head(0), judge).empty
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from edit_robustness.metrics.memorisation import MEMORISATION_COLUMNS, memorisation_table
+from edit_robustness.metrics.recall import RECALL_COLUMNS, recall_table
 from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.tables import answers_to_table, facts_to_table
 
@@ -16,19 +16,19 @@ SAID = Answer(PROBE, " Paname.", True, 2, -6.0, -1.0, 3, 2, False, True)
 
 
 def measured(*answers, facts=(SPAIN, FRANCE)):
-    return memorisation_table(answers_to_table(answers, model="tiny", method="none"), facts_to_table(facts))
+    return recall_table(answers_to_table(answers, model="tiny", method="none"), facts_to_table(facts))
 
 
 def test_what_is_measured():
     table = measured(SAID)
-    assert list(table.columns) == MEMORISATION_COLUMNS
+    assert list(table.columns) == RECALL_COLUMNS
     [row] = table.to_dict(orient="records")
     assert (row["model"], row["fact_id"], row["subject"], row["relation"]) == ("tiny", "fr", "France", "P36")
     assert row["page_views"] == 100
     assert row["perplexity_new"] == pytest.approx(math.exp(2.0))
     assert row["perplexity_true"] == pytest.approx(math.exp(0.5))
     assert row["recalled"] is True
-    assert row["matched"] is True
+    assert row["recalled_teacher_forced"] is True
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_what_is_measured():
 def test_recall_is_by_what_is_said(text, is_recalled):
     table = measured(replace(SAID, text=text, match_true=False))
     assert table["recalled"].tolist() == [is_recalled]
-    assert table["matched"].tolist() == [False]
+    assert table["recalled_teacher_forced"].tolist() == [False]
 
 
 def test_only_statements_count_and_unknown_views_stay_unknown():
@@ -49,7 +49,7 @@ def test_only_statements_count_and_unknown_views_stay_unknown():
 
 
 def test_no_answers_give_an_empty_table_of_the_same_form():
-    assert list(measured().columns) == MEMORISATION_COLUMNS
+    assert list(measured().columns) == RECALL_COLUMNS
 
 
 def test_an_answer_about_another_fact_is_named():

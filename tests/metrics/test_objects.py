@@ -1,6 +1,6 @@
 import pytest
 
-from edit_robustness.metrics.objects import MOST_WORDS, object_said
+from edit_robustness.metrics.objects import MOST_WORDS, stated_object
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ from edit_robustness.metrics.objects import MOST_WORDS, object_said
     ],
 )
 def test_what_a_generation_names(text, name):
-    assert object_said(text, "France") == name
+    assert stated_object(text, "France") == name
 
 
 def test_a_name_has_few_words():
     words = [f"Word{n}" for n in range(MOST_WORDS + 1)]
-    assert object_said(" ".join(words[:-1]), "France") == " ".join(words[:-1])
-    assert object_said(" ".join(words), "France") == ""
+    assert stated_object(" ".join(words[:-1]), "France") == " ".join(words[:-1])
+    assert stated_object(" ".join(words), "France") == ""

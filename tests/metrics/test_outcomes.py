@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from edit_robustness.metrics.judge import judgements_table
-from edit_robustness.metrics.memorisation import memorisation_table
+from edit_robustness.metrics.recall import recall_table
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.tables import answers_to_table, facts_to_table
 
 EDIT = Probe("a/statement/0", "a", "statement", "edit", "France", "France is", "Lyon", "Paris")
-NEAR = Probe("a/locality/0", "a", "locality", "locality", "Spain", "?", "Lyon", "Madrid")
+NEAR = Probe("a/locality/0", "a", "specificity", "specificity", "Spain", "?", "Lyon", "Madrid")
 SAID = Answer(EDIT, "", True, 2, -1.0, -2.0, 1, 1, True, False)
 OUTCOMES = ("success", "reversion", "neither", "cut")
 
@@ -46,7 +46,7 @@ def test_an_answer_that_was_cut_has_the_verdict_of_what_it_said_or_is_cut(text, 
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "locality", "cut_share"),
+    ("before", "after", "specificity", "cut_share"),
     [
         (("Spain is ruled", False), ("Spain is ruled", False), math.nan, 1.0),
         (("Madrid.", True), ("Spain is ruled", False), math.nan, 1.0),
@@ -55,10 +55,10 @@ def test_an_answer_that_was_cut_has_the_verdict_of_what_it_said_or_is_cut(text, 
         (("Madrid, a city", False), ("Lyon.", True), 0.0, 0.0),
     ],
 )
-def test_whether_a_neighbour_changed_is_not_known_of_a_cut_answer(before, after, locality, cut_share):
+def test_whether_a_neighbour_changed_is_not_known_of_a_cut_answer(before, after, specificity, cut_share):
     answers = [replace(SAID, probe=NEAR, text=text, finished=is_finished) for text, is_finished in (before, after)]
     values = score(table(answers[0], method="none"), table(answers[1]))
-    assert values["rome", "free", "locality_all"] == pytest.approx(locality, nan_ok=True)
+    assert values["rome", "free", "specificity_all"] == pytest.approx(specificity, nan_ok=True)
     assert values["rome", "free", "cut"] == cut_share
 
 
@@ -75,7 +75,7 @@ def test_what_a_broken_model_goes_on_saying_is_not_cut(probe):
     )
     assert scores.get(("rome", "judge", "cut"), 0.0) == 0
     # at the checkpoints of a sequence, what is not scored and not cut counts as lost
-    assert values["rome", "free", "neither" if probe is EDIT else "locality_all"] == pytest.approx(
+    assert values["rome", "free", "neither" if probe is EDIT else "specificity_all"] == pytest.approx(
         1.0 if probe is EDIT else math.nan, nan_ok=True
     )
 
@@ -95,5 +95,5 @@ def test_what_a_judge_reads_as_neither_in_a_cut_answer_is_cut(is_finished, outco
 )
 def test_recall_counts_what_was_cut(text, is_finished, is_recalled, is_cut):
     facts = facts_to_table([Fact("a", "France", "P36", "{} is", "Paris", "Lyon")])
-    row = memorisation_table(table(replace(SAID, text=text, finished=is_finished), method="none"), facts)
+    row = recall_table(table(replace(SAID, text=text, finished=is_finished), method="none"), facts)
     assert row[["recalled", "recall_cut"]].to_numpy().tolist() == [[is_recalled, is_cut]]

@@ -13,7 +13,7 @@ from edit_robustness.records import FAMILIES, Answer, Probe
 from edit_robustness.tables import answers_to_table
 
 EDIT = Probe("a/question/0", "a", "question", "edit", "France", "?", "Lyon", "Paris", ("Lugdunum",), ("Paname",))
-NEAR = Probe("a/neighbourhood/0", "a", "neighbourhood", "locality", "Spain", "?", "Lyon", "Madrid")
+NEAR = Probe("a/neighbourhood/0", "a", "neighbourhood", "specificity", "Spain", "?", "Lyon", "Madrid")
 FOLLOWS = Probe("a/hop/0", "a", "hop", "portability", "France", "?", "Rhône", "")
 SAID = Answer(EDIT, " Lyon.", True, 2, -1.0, -2.0, 1, 1, True, False)
 
@@ -85,10 +85,10 @@ def test_locality_is_the_answer_of_the_unedited_model(before, after, value):
         table(replace(answer, text=after)),
     )
     values = score(edited_table, unedited_table)
-    assert values["rome", "free", "locality_all"] == value
-    assert values["none", "free", "locality_all"] == 1.0
+    assert values["rome", "free", "specificity_all"] == value
+    assert values["none", "free", "specificity_all"] == 1.0
     is_known = before == "Madrid."
-    assert values.get(("rome", "free", "locality")) == (value if is_known else None)
+    assert values.get(("rome", "free", "specificity")) == (value if is_known else None)
 
 
 def other_relation(text, **options):
@@ -115,8 +115,8 @@ def test_where_no_true_object_is_known_an_object_of_the_relation_tells_knowledge
     before, after, is_known, value
 ):
     values = score(table(other_relation(before), method="none"), table(other_relation(after)))
-    assert values["rome", "free", "locality_all"] == value
-    assert values.get(("rome", "free", "locality")) == (value if is_known else None)
+    assert values["rome", "free", "specificity_all"] == value
+    assert values.get(("rome", "free", "specificity")) == (value if is_known else None)
 
 
 @pytest.mark.parametrize(("is_same", "value"), [(True, 1.0), (False, 0.0), (None, math.nan)])
@@ -140,7 +140,7 @@ def test_locality_compares_within_a_model():
             ("b", "ft", "Rome."),
         ]
     ]
-    scores = score_answers(pd.concat(answers)).query("method == 'ft' and metric == 'locality_all'")
+    scores = score_answers(pd.concat(answers)).query("method == 'ft' and metric == 'specificity_all'")
     assert dict(zip(scores["model"], scores["value"], strict=True)) == {"a": 1.0, "b": 0.0}
 
 
@@ -148,7 +148,7 @@ def test_locality_compares_within_a_model():
 def test_neighbourhood_score(new, true, value):
     answer = replace(SAID, probe=NEAR, logprob_new=new, logprob_true=true)
     values = score(table(answer), table(answer, method="none"))
-    assert values["rome", "teacher_forced", "locality"] == pytest.approx(value, nan_ok=True)
+    assert values["rome", "teacher_forced", "specificity"] == pytest.approx(value, nan_ok=True)
 
 
 def test_the_form_of_the_scores():
@@ -212,8 +212,8 @@ def test_each_state_of_a_model_is_scored_beside_the_unedited_model():
     assert list(scores.columns) == ["model", *CHECKPOINTS, *SCORE_COLUMNS[2:]]
     free = scores[scores["protocol"] == "free"].set_index([*CHECKPOINTS, "metric"])["value"]
     assert [free["rome", 0, edits, "success"] for edits in (1, 20)] == [1.0, 0.0]
-    assert [free["rome", 0, edits, "locality"] for edits in (1, 20)] == [1.0, 0.0]
-    assert free["rome", 1, 20, "locality"] == 1.0
+    assert [free["rome", 0, edits, "specificity"] for edits in (1, 20)] == [1.0, 0.0]
+    assert free["rome", 1, 20, "specificity"] == 1.0
     for point, rows in answers.groupby(CHECKPOINTS):
         if point[0] == "rome":
             alone = score_answers(pd.concat([answers[answers["method"] == "none"], rows])).query("method == 'rome'")
@@ -317,6 +317,6 @@ def test_without_the_unedited_answer_nothing_is_known_of_locality():
         score_answers(pd.concat([table(answer), other_table]))
     scores = score_answers(pd.concat([table(answer), other_table], ignore_index=True), unedited_required=False)
     rows = scores[(scores["method"] == "rome") & (scores["protocol"] != "teacher_forced")].set_index("metric")["value"]
-    metrics = ["locality", "locality_all", "top_token"]
+    metrics = ["specificity", "specificity_all", "top_token"]
     assert rows[metrics].isna().all(), "missing, and counted as such"
     assert rows["length"] > 0

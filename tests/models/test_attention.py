@@ -7,7 +7,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from edit_robustness.models import attention, language_model
 from edit_robustness.models.attention import BLOCKED, blocked_attention
-from edit_robustness.models.decode import extended
+from edit_robustness.models.decode import extend
 from edit_robustness.models.tiny import tiny_model
 
 LAYER = SimpleNamespace(is_causal=True, num_key_value_groups=3)
@@ -101,8 +101,8 @@ def test_a_model_says_the_same(architecture):
     def said(name):
         lm = tiny_model(architecture)
         lm.model.set_attn_implementation(name)
-        before, logits = extended(lm, [[5, 6, 7, 8, 9, 10], [11, 12]], columns=2)
-        return logits, extended(lm, [[3, 4, 5, 6, 7], [8]], before, columns=1)[1]
+        before, logits = extend(lm, [[5, 6, 7, 8, 9, 10], [11, 12]], columns=2)
+        return logits, extend(lm, [[3, 4, 5, 6, 7], [8]], before, columns=1)[1]
 
     for result, reference in zip(said(BLOCKED), said("eager"), strict=True):
         torch.testing.assert_close(result, reference, atol=1e-4, rtol=1e-4)

@@ -4,10 +4,10 @@ import torch
 
 from edit_robustness.models.decode import (
     ending_tokens,
-    extended,
+    extend,
     fresh_cache,
     greedy,
-    joined,
+    join_batches,
     prefill,
     read_cache,
     score,
@@ -34,7 +34,7 @@ def test_a_prompt_that_does_not_fit_is_refused(lab):
 def test_rows_continue_those_that_stand_before_them(parents, lab):
     lm, beginnings, ends = lab.model("gpt2"), ["An owl sat", "Oslo"][: 1 + max(parents)], [" there.", " up", "!"]
     start = prefill(lm, [naive.ids_of(lm, text) for text in beginnings])
-    prefill_rows, logits = extended(
+    prefill_rows, logits = extend(
         lm, [naive.ids_of(lm, end) for end in ends], start, parents=torch.tensor(parents), columns=2
     )
     assert logits.shape[:2] == (3, 2)
@@ -144,10 +144,10 @@ def test_one_token_targets_need_no_further_pass(lab):
 def test_batches_that_are_joined_are_as_one(architecture, lab):
     lm = lab.model(architecture)
     rows = [naive.ids_of(lm, text) for text in ("An owl", "Q", "Once upon a time there was", "Oslo is a")]
-    full, parts = prefill(lm, rows), joined([prefill(lm, rows[:2]), prefill(lm, rows[2:])])
+    full, parts = prefill(lm, rows), join_batches([prefill(lm, rows[:2]), prefill(lm, rows[2:])])
     assert torch.equal(parts.mask, full.mask)
     torch.testing.assert_close(parts.logits, full.logits, atol=1e-4, rtol=0)
-    assert joined([full]).mask is not None
+    assert join_batches([full]).mask is not None
     may_end = torch.zeros(lm.config.vocab_size, dtype=torch.bool)
     result, reference = (greedy(lm, start, limit=6, end_rule=never, may_end=may_end) for start in (parts, full))
     assert result == reference

@@ -3,7 +3,7 @@ import torch
 from fabricated_edits import ARCHITECTURES
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from edit_robustness.models.language_model import LanguageModel, checksums, restored
+from edit_robustness.models.language_model import LanguageModel, checksums, restore_after
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 
@@ -79,7 +79,7 @@ def test_checksums_see_places_signs_and_views():
 
 def test_restoring_copies_every_tensor_back_after_an_exception():
     first, second = torch.tensor([0.1, 0.2]), torch.tensor([0.3])
-    with pytest.raises(KeyError), restored([first, second]):
+    with pytest.raises(KeyError), restore_after([first, second]):
         first += 1
         second.zero_()
         raise KeyError

@@ -4,7 +4,7 @@ from fabricated_edits import ARCHITECTURES
 
 from edit_robustness.models.layout import LAYOUTS, PARTS, RESIDUAL, Site, layout_of
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.models.tokens import Rendered, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
 from edit_robustness.models.trace import output_changed
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -37,7 +37,7 @@ def test_a_weight_is_seen_as_d_out_by_d_in(architecture, part, lab):
         return output
 
     with output_changed(lm, site, keep), torch.no_grad():
-        lm.model(input_ids=torch.tensor([prompt_ids(lm, Rendered("An owl sat on a roof"))]))
+        lm.model(input_ids=torch.tensor([prompt_ids(lm, RenderedPrompt("An owl sat on a roof"))]))
     inputs, output = records[0]
     bias = getattr(lm.module(site), "bias", None)
     reference = output if bias is None else output - bias
@@ -61,7 +61,7 @@ def test_the_widths_say_which_part_is_which(architecture, lab):
 def test_the_gate_is_the_factor_that_goes_through_the_activation(architecture, lab):
     """down(act(gate x) * up x): doubling `up` doubles the MLP's output, doubling the gate does not."""
     lm = lab.model(architecture)
-    ids = torch.tensor([prompt_ids(lm, Rendered("An owl"))])
+    ids = torch.tensor([prompt_ids(lm, RenderedPrompt("An owl"))])
 
     def put_out(part):
         with output_changed(lm, Site(0, part), lambda _, output: output * 2):
@@ -90,7 +90,7 @@ def test_a_part_that_an_architecture_has_not_is_named_with_those_there_are(archi
 def test_a_part_that_is_changed_reaches_the_logits(architecture, part, lab):
     """Changing a part of the last block changes the logits; the layout points at what the model runs."""
     lm, site = lab.model(architecture), Site(3, part)
-    ids = torch.tensor([prompt_ids(lm, Rendered("An owl"))])
+    ids = torch.tensor([prompt_ids(lm, RenderedPrompt("An owl"))])
     with torch.no_grad():
         before = lm.model(input_ids=ids).logits
         # turned, for the norm that follows some outputs would undo a stretching

@@ -22,7 +22,7 @@ def test_rows_may_be_repeated():
 
 def test_what_is_selected_inside_is_undone():
     owners = Owners([0, 1, 2])
-    with pytest.raises(KeyError), owners.restored():
+    with pytest.raises(KeyError), owners.restore_after():
         owners.select([2])
         assert owners.rows(2).index.tolist() == [0]
         raise KeyError
@@ -41,6 +41,6 @@ def test_another_batch_may_be_taken_up():
     rows = owners.rows(1)
     owners.become([1, 1, 0])
     assert rows.index.tolist() == [0, 1]
-    with owners.restored():
+    with owners.restore_after():
         owners.become([1])
     assert rows.index.tolist() == [0, 1]

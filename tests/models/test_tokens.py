@@ -12,7 +12,7 @@ from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.tokens import (
-    Rendered,
+    RenderedPrompt,
     last,
     pad,
     positions,
@@ -46,24 +46,24 @@ def text(lm, ids):
 
 
 def test_a_target_is_joined_by_one_space(lm):
-    assert text(lm, target_ids(lm, Rendered("The seat is"), "Oslo")) == " Oslo"
-    assert text(lm, target_ids(lm, Rendered("The seat is "), "Oslo")) == "Oslo"
-    assert text(lm, target_ids(lm, Rendered("<|assistant|>\n", special=False), "Oslo")) == "Oslo"
+    assert text(lm, target_ids(lm, RenderedPrompt("The seat is"), "Oslo")) == " Oslo"
+    assert text(lm, target_ids(lm, RenderedPrompt("The seat is "), "Oslo")) == "Oslo"
+    assert text(lm, target_ids(lm, RenderedPrompt("<|assistant|>\n", special=False), "Oslo")) == "Oslo"
 
 
 @pytest.mark.parametrize("target", ["Zürich", "北京", "القاهرة", "a b c", "🦉"])
 def test_a_target_of_any_script_reads_back(lm, target):
-    prompt = Rendered("The seat is")
+    prompt = RenderedPrompt("The seat is")
     assert text(lm, prompt_ids(lm, prompt) + target_ids(lm, prompt, target)) == f"The seat is {target}"
 
 
 def test_a_target_has_the_tokens_that_the_model_would_write(bpe_lm):
-    prompt = Rendered("x is")
+    prompt = RenderedPrompt("x is")
     assert bpe_lm.tokenizer.convert_ids_to_tokens(target_ids(bpe_lm, prompt, "ab")) == ["Ġab"]
 
 
 def test_a_target_that_would_swallow_the_prompts_last_token_stands_by_itself(bpe_lm):
-    prompt = Rendered("x is ")
+    prompt = RenderedPrompt("x is ")
     assert bpe_lm.tokenizer.convert_ids_to_tokens(prompt_ids(bpe_lm, prompt))[-1] == "Ġ"
     assert bpe_lm.tokenizer.convert_ids_to_tokens(target_ids(bpe_lm, prompt, "ab")) == ["ab"]
 
@@ -71,7 +71,7 @@ def test_a_target_that_would_swallow_the_prompts_last_token_stands_by_itself(bpe
 @pytest.mark.parametrize("target", ["", "  "])
 def test_an_empty_target_is_refused(lm, target):
     with pytest.raises(ValueError, match="an empty target after the prompt `The seat is`"):
-        target_ids(lm, Rendered("The seat is"), target)
+        target_ids(lm, RenderedPrompt("The seat is"), target)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_an_empty_subject_is_refused(lm):
 
 
 def test_an_empty_prompt_is_a_lone_start_token(lm):
-    assert prompt_ids(lm, Rendered("")) == [lm.pad_id]
+    assert prompt_ids(lm, RenderedPrompt("")) == [lm.pad_id]
 
 
 def test_a_conversation_takes_the_chat_template(lm):
     turns = [Turn("user", "Who?"), Turn("assistant", "She."), Turn("user", "Sure?")]
-    assert render_conversation(lm, turns) == Rendered(
+    assert render_conversation(lm, turns) == RenderedPrompt(
         "<|user|>Who?\n<|assistant|>She.\n<|user|>Sure?\n<|assistant|>", special=False
     )
 
@@ -131,7 +131,7 @@ def test_a_template_that_writes_the_date_writes_the_same_every_day(lm, monkeypat
 def test_a_conversation_without_a_template_is_plain_lines(bpe_lm):
     turns = [Turn("user", "Who?"), Turn("assistant", "She."), Turn("user", "Sure?")]
     reference = "User: Who?\nAssistant: She.\nUser: Sure?\nAssistant:"
-    assert render_conversation(bpe_lm, turns) == Rendered(reference)
+    assert render_conversation(bpe_lm, turns) == RenderedPrompt(reference)
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def appending(single):
 
 @pytest.mark.parametrize(("single", "before"), [("$A <end>", []), ("<end> $A <end>", [0]), ("<end> $A", [0])])
 def test_what_a_tokenizer_appends_is_left_out_and_what_it_puts_before_stays(single, before, lm):
-    appending_lm, prompt = appending(single), Rendered("An owl is")
+    appending_lm, prompt = appending(single), RenderedPrompt("An owl is")
     assert prompt_ids(appending_lm, prompt) == before + prompt_ids(lm, prompt)
-    assert prompt_ids(appending_lm, Rendered("")) == [0]
+    assert prompt_ids(appending_lm, RenderedPrompt("")) == [0]
     assert target_ids(appending_lm, prompt, "wise") == target_ids(lm, prompt, "wise")
     ids, end = subject_end(appending_lm, "{} is", "An owl")
     assert (ids, end) == (before + subject_end(lm, "{} is", "An owl")[0], len(before) + 5)
@@ -183,7 +183,7 @@ def test_what_a_tokenizer_appends_is_left_out_and_what_it_puts_before_stays(sing
 
 def test_an_edit_and_its_target_are_the_same_under_a_tokenizer_that_appends(lm):
     appending_lm, editor, questions = appending("$A <end>"), method("rome"), probes(("statement",))
-    edits = [editor.edit(model, FACTS[:1], prepared=editor.prepare(model, corpus())) for model in (lm, appending_lm)]
+    edits = [editor.edit(model, FACTS[:1], artefact=editor.prepare(model, corpus())) for model in (lm, appending_lm)]
     torch.testing.assert_close(*(edit.dense() for edit in edits), rtol=0, atol=0)
     pairs = zip((lm, appending_lm), edits, strict=True)
     answers = [next(iter(ask(model, [(edit, questions)], Decoding(max_new_tokens=3)))) for model, edit in pairs]
@@ -203,9 +203,9 @@ def test_every_text_becomes_ids_in_one_place():
     [("中国的首都是", "北京"), ('written by "', "Bo Lind"), ("The price is $", "5"), ("It (", "Oslo")],
 )
 def test_a_target_is_joined_as_a_native_text_would(lm, prompt, target):
-    assert text(lm, target_ids(lm, Rendered(prompt), target)) == target
+    assert text(lm, target_ids(lm, RenderedPrompt(prompt), target)) == target
 
 
 def test_a_prompt_may_say_how_its_target_is_joined(lm):
-    assert text(lm, target_ids(lm, Rendered("The seat is", join=""), "Oslo")) == "Oslo"
-    assert text(lm, target_ids(lm, Rendered("中国的首都是", join=" "), "北京")) == " 北京"
+    assert text(lm, target_ids(lm, RenderedPrompt("The seat is", join=""), "Oslo")) == "Oslo"
+    assert text(lm, target_ids(lm, RenderedPrompt("中国的首都是", join=" "), "北京")) == " 北京"

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from edit_robustness.datasets import ReportTable
 from edit_robustness.datasets.failures import failed_table
 from edit_robustness.pipelines.analyze import create_pipeline
-from edit_robustness.pipelines.analyze.nodes import Analysis
+from edit_robustness.pipelines.analyze.nodes import AnalysisParameters
 
-TABLES = ("scores", "answers", "memorisation", "features", "facts", "run", "failed_items")
+TABLES = ("scores", "answers", "recall", "features", "facts", "run", "failed_items")
 NONE_FAILED = failed_table("", [])
 CATALOG = Path(__file__).parents[2] / "conf/base/catalog_report.yml"
 REPORTED = [
@@ -29,7 +29,7 @@ def analyse(runs: dict[str, Tables], **settings) -> dict:
     inputs = {
         f"{model}_{name}": getattr(tables, name, NONE_FAILED) for model, tables in runs.items() for name in TABLES
     }
-    data = inputs | {"params:analyze": Analysis(**settings), "rejects": next(iter(runs.values())).rejects}
+    data = inputs | {"params:analyze": AnalysisParameters(**settings), "rejects": next(iter(runs.values())).rejects}
     for node in create_pipeline(list(runs)).nodes:
         data |= node.run({name: data[name] for name in node.inputs})
     return data
@@ -117,8 +117,8 @@ def test_a_run_in_which_nothing_works():
     """Five facts, no page views, a model that knows nothing and an edit that never holds: the tiny configuration."""
     tables = fabricate("tiny", n_facts=5, n_known=5, methods=("none", "rome"))
     tables.facts = tables.facts.assign(page_views=pd.array([pd.NA] * 5, dtype="Int64"))
-    tables.memorisation = tables.memorisation.assign(
-        page_views=pd.array([pd.NA] * 5, dtype="Int64"), recalled=False, matched=False
+    tables.recall = tables.recall.assign(
+        page_views=pd.array([pd.NA] * 5, dtype="Int64"), recalled=False, recalled_teacher_forced=False
     )
     wins = tables.scores["metric"].isin(["success", "preference"])
     tables.scores = tables.scores.assign(value=tables.scores["value"].where(~wins, 0.0))
@@ -131,7 +131,7 @@ def test_a_run_in_which_nothing_works():
 
 def test_the_unedited_model_alone():
     data = analyse({"tiny": fabricate("tiny", n_facts=8, n_known=40, methods=("none",))}, bootstrap=100)
-    assert set(data["correlations"]["family"]) == {"memorisation"}
+    assert set(data["correlations"]["family"]) == {"recall"}
     assert "No editing method has an answer to a statement" in data["report"]
 
 
@@ -143,7 +143,7 @@ def test_scores_that_are_not_numbers_are_counted():
     assert "7 scores were left out because the value was not finite (free generation)" in data["report"]
 
 
-@pytest.mark.parametrize("settings", [{"confidenc": 0.9}, {"confidence": 95}, {"held_out": "fact"}, {"bootstrap": 0}])
+@pytest.mark.parametrize("settings", [{"confidenc": 0.9}, {"confidence": 95}, {"cv_groups": "fact"}, {"bootstrap": 0}])
 def test_a_wrong_setting_is_refused(settings):
     with pytest.raises(ValidationError, match=next(iter(settings))):
-        Analysis(**settings)
+        AnalysisParameters(**settings)

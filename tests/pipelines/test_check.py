@@ -7,11 +7,11 @@ from fabricated_edits import FACTS, POOL, RELATIONS, TEXTS, method
 
 from edit_robustness.abilities.requests import RequestTooLong
 from edit_robustness.asking.ask import Decoding
-from edit_robustness.asking.converse import Conversing
+from edit_robustness.asking.converse import ConversationSettings
 from edit_robustness.asking.lengths import TooLong
 from edit_robustness.datasets.corpus import CorpusSource
-from edit_robustness.editing.fitting import TextNeed
-from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.editing.edit_sequence import SequenceParameters
+from edit_robustness.editing.requirements import TextNeed
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.check import nodes
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters
@@ -20,7 +20,7 @@ from edit_robustness.records import Fact
 from edit_robustness.tables import facts_to_table, probes_to_table
 
 ALL = ProbeParameters(kinds="statement question dialogue neighbourhood")
-SEQUENCE = SequenceParameters(checkpoints=[1, 3], retained=1)
+SEQUENCE = SequenceParameters(checkpoints=[1, 3], retention_facts=1)
 WRITTEN = CorpusSource((), 4, 20, 0)
 LONG = Fact("long", "Lomé" * 150, "P36", "The seat of power in {} is", "Accra", "Oslo")
 
@@ -70,9 +70,9 @@ def test_the_words_of_a_whole_sequence_and_a_first_question_must_fit(lab, contex
     check(lab.model("llama"), SEQUENCE, methods=["none"])
     with pytest.raises(TooLong, match=r"for the words of context.*lower sequence\.checkpoints"):
         check(lab.model("llama"), SEQUENCE, methods=["none", "context"])
-    check(lab.model("llama"), Conversing(max_new_tokens=10), methods=["none"])
+    check(lab.model("llama"), ConversationSettings(max_new_tokens=10), methods=["none"])
     with pytest.raises(TooLong, match=r"conversation \d+, of them 140 for .*lower conversation\.max_new"):
-        check(lab.model("llama"), Conversing(max_new_tokens=140), methods=["none"])
+        check(lab.model("llama"), ConversationSettings(max_new_tokens=140), methods=["none"])
 
 
 def test_settings_beyond_the_model_and_a_short_corpus_are_refused(lab):
@@ -119,11 +119,11 @@ class Bench:
 
 
 def test_sequences_are_checked_after_all_their_edits_with_their_benchmarks(lab, context, monkeypatch):
-    sampled_facts = facts_to_table([*FACTS, POOL[0]]).assign(asked=["edited"] * 3 + ["retained"])
+    sampled_facts = facts_to_table([*FACTS, POOL[0]]).assign(fact_role=["edited"] * 3 + ["retained"])
     probes = make_probes(sampled_facts, facts_to_table([*FACTS, *POOL]), RELATIONS, SEQUENCE)
     calls = []
-    monkeypatch.setattr(nodes, "built", lambda *sources: [Bench()])
-    monkeypatch.setattr(nodes, "planned", lambda lm, instances, prefix: calls.append(prefix))
+    monkeypatch.setattr(nodes, "get_benchmarks", lambda *sources: [Bench()])
+    monkeypatch.setattr(nodes, "plan_requests", lambda lm, instances, prefix: calls.append(prefix))
     tables = sampled_facts, facts_to_table(POOL), RELATIONS, Decoding(max_new_tokens=8), SEQUENCE
     node, lm = nodes.check_sequences_with("tiny", ["context"]), lab.model("llama")
     assert set(node(lm, probes, None, None, *tables, method("context"))["longest"]) == {"none", "context"}
@@ -136,7 +136,7 @@ def test_sequences_are_checked_after_all_their_edits_with_their_benchmarks(lab, 
     def refuse(*_):
         raise RequestTooLong("document 7 needs 900 tokens")
 
-    monkeypatch.setattr(nodes, "planned", refuse)
+    monkeypatch.setattr(nodes, "plan_requests", refuse)
     message = r"a cannot be asked after all edits, .*sequential_grid\.tiny\.context: false\. document 7 needs 900"
     with pytest.raises(RequestTooLong, match=message):
         node(lm, probes, None, None, *tables, method("context"))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from edit_robustness.asking.ask import Decoding
-from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.folders import Manifest, StoredItem
 from edit_robustness.metrics.mentions import verdict
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.pipelines.prior_knowledge.objects import REJECT_COLUMNS, ask_objects, complete_facts
@@ -20,7 +20,7 @@ OPEN = Fact("open", "France", "P36", "The capital of {} is", "", "Lyon", target_
 def said(**texts):
     probe = Probe("x/statement/0", "x", "statement", "edit", "x", "x", "x", "")
     answers = {name: [Answer(probe, text, True, 1, 0.0, 0.0, 1, 1, False, False)] for name, text in texts.items()}
-    return {name: Stored.of("", answer) for name, answer in answers.items()}
+    return {name: StoredItem.of("", answer) for name, answer in answers.items()}
 
 
 def test_the_first_name_that_a_model_says_is_the_old_object():
@@ -65,7 +65,7 @@ def test_a_name_that_a_limit_may_have_cut_is_no_object(text, name):
     answers = said(closed=" Oslo.", open=text)
     cut_answer = replace(answers["open"].read()[0], finished=False, tokens=4)
     facts = facts_to_table([OPEN, replace(OPEN, id="closed")])
-    complete, rejects = complete_facts(facts, answers | {"open": Stored.of("", [cut_answer])})
+    complete, rejects = complete_facts(facts, answers | {"open": StoredItem.of("", [cut_answer])})
     assert complete["target_true"].tolist() == ([name] if name else []) + ["Oslo"]
     assert rejects["reason"].tolist() == ([] if name else [f"answer cut at 4 tokens: {text.strip()!r}"])
 

@@ -7,13 +7,13 @@ import pytest
 from fabricated_edits import FACTS, POOL, RELATIONS
 from landings import fill
 
-from edit_robustness.asking.converse import Conversing
+from edit_robustness.asking.converse import ConversationSettings
 from edit_robustness.datasets import TextsDataset, TranscriptsDataset
-from edit_robustness.datasets.folders import Stored
-from edit_robustness.editing.edits import Frame
+from edit_robustness.datasets.folders import StoredItem
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.metrics.conversation import LABELS
 from edit_robustness.pipelines.conversation.nodes import (
-    Reporting,
+    ConversationReportParameters,
     judge,
     list_failures_with,
     rule_with,
@@ -26,8 +26,8 @@ from edit_robustness.speakers.scripted import ScriptedSpeaker
 from edit_robustness.speakers.unset import UnsetSpeaker
 from edit_robustness.tables import collect, facts_to_table
 
-SETTINGS = Conversing(rounds=2, retries=0, max_new_tokens=4, batch_rows=2)
-EDITS = {fact.id: Stored.of(f"edit {fact.id}", Frame(f"{fact.subject}. ")) for fact in FACTS}
+SETTINGS = ConversationSettings(rounds=2, retries=0, max_new_tokens=4, batch_rows=2)
+EDITS = {fact.id: StoredItem.of(f"edit {fact.id}", PromptPrefix(f"{fact.subject}. ")) for fact in FACTS}
 TABLE = facts_to_table(FACTS)
 
 
@@ -81,7 +81,7 @@ def test_a_killed_node_goes_on_and_a_second_run_talks_to_nobody(lab, tmp_path, m
         {"settings": replace(SETTINGS, max_new_tokens=3)},
         {"settings": replace(SETTINGS, seed=1)},
         {"tester": ScriptedSpeaker(seed=9)},
-        {"edits": {**EDITS, FACTS[0].id: Stored.of("another edit", Frame())}},
+        {"edits": {**EDITS, FACTS[0].id: StoredItem.of("another edit", PromptPrefix())}},
     ],
 )
 def test_whatever_changes_a_transcript_changes_its_fingerprint(lab, options):
@@ -99,7 +99,7 @@ def test_whatever_changes_a_transcript_changes_its_fingerprint(lab, options):
 def transcripts(*texts):
     """One conversation for each fact, in which the model says these things."""
     turns = [turn for text in texts for turn in (Turn("user", "Who?"), Turn("assistant", text))]
-    return {fact.id: Stored.of(fact.id, Transcript(fact.id, "ike", "script", tuple(turns))) for fact in FACTS}
+    return {fact.id: StoredItem.of(fact.id, Transcript(fact.id, "ike", "script", tuple(turns))) for fact in FACTS}
 
 
 def test_a_judge_is_asked_once_about_each_conversation(tmp_path):
@@ -126,7 +126,7 @@ def test_from_transcripts_to_the_page():
         return "?" if "Borduria" in text else json.dumps(dict.fromkeys(LABELS, False) | {"reverts": True})
 
     talks = {fact.id: item for fact, item in zip(FACTS, transcripts("Oslo.").values(), strict=True)}
-    replies = {key: Stored.of("r", [opinion(key.replace("borduria", "Borduria"))], judge="wise") for key in talks}
+    replies = {key: StoredItem.of("r", [opinion(key.replace("borduria", "Borduria"))], judge="wise") for key in talks}
     facts = facts_to_table([*FACTS, *POOL])
     verdicts, comparison, turns = rule_with(["ike", "none"], "tiny")(facts, TABLE, talks, {}, replies, {})
     assert verdicts["stances"].tolist() == ["new", "open", "third"]
@@ -137,17 +137,19 @@ def test_from_transcripts_to_the_page():
         collect(comparison, no_rows),
         collect(turns, other_turns),
     )
-    shares, agreement = sum_up(verdicts, comparison, Reporting(bootstrap=20))
+    shares, agreement = sum_up(verdicts, comparison, ConversationReportParameters(bootstrap=20))
     row = shares[(shares["model"] == "tiny") & (shares["label"] == "holds")].iloc[0]
     assert (row["value"], row["n"]) == (pytest.approx(1 / 3), 3)
     assert 0 < row["low"] < 1 / 3 < row["high"] < 1
     assert agreement["n_missing"].tolist() == [1] * len(LABELS)
     assert agreement["n"].tolist() == [2] * len(LABELS)
     failed_items = list_failures_with(["ike"], "tiny")(
-        {FACTS[0].id: Stored.lost("e", "no <edit>", fact_id=FACTS[0].id)}, {FACTS[1].id: without_a_turn(talks)}, {}
+        {FACTS[0].id: StoredItem.failed_item("e", "no <edit>", fact_id=FACTS[0].id)},
+        {FACTS[1].id: without_a_turn(talks)},
+        {},
     )
     assert failed_items["stage"].tolist() == ["edit", "no turn"]
-    page = write_page(verdicts, turns, shares, agreement, failed_items, Reporting(shown=2))
+    page = write_page(verdicts, turns, shares, agreement, failed_items, ConversationReportParameters(shown=2))
     assert page.count('class="case"') == 2 + 2
     assert "1 failed</small>" in page
     assert "1 without a turn of the model</small>" in page
@@ -157,14 +159,14 @@ def test_from_transcripts_to_the_page():
 
 def without_a_turn(talks):
     first = next(iter(talks.values())).read()
-    return Stored.of("t", replace(first, turns=(), cut_short=True))
+    return StoredItem.of("t", replace(first, turns=(), cut_short=True))
 
 
 def test_conversations_without_a_turn_of_the_model_are_counted(caplog):
     talks = transcripts("Szohod.")
     key, first = next(iter(talks.items()))
     silent = replace(first.read(), turns=(), cut_short=True)
-    verdicts, _, _ = rule_with(["none"], "tiny")(TABLE, TABLE, {**talks, key: Stored.of("t", silent)}, {})
+    verdicts, _, _ = rule_with(["none"], "tiny")(TABLE, TABLE, {**talks, key: StoredItem.of("t", silent)}, {})
     assert len(verdicts) == len(talks) - 1
     assert f"tiny: 1 of {len(talks)} conversations ({silent.method} 1) have no turn of the model" in caplog.text
 
@@ -173,7 +175,7 @@ def test_collecting_nothing_keeps_the_columns():
     _, no_rows, _ = rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})
     assert collect(no_rows, no_rows).empty
     shares, agreement = sum_up(
-        rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})[0], no_rows, Reporting()
+        rule_with(["none"], "tiny")(TABLE, TABLE, transcripts("Hm."), {})[0], no_rows, ConversationReportParameters()
     )
     assert len(shares) == len(LABELS)
     assert agreement.empty

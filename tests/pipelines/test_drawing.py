@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.editing.edit_sequence import SequenceParameters
 from edit_robustness.pipelines.sample.sequences import check_enough, draw_sequence
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_to_table
@@ -20,9 +20,9 @@ KNOWN = {f"f{number}" for number in range(0, 40, 2)}
 
 
 def drawn(facts=EVERY, known=KNOWN, **settings):
-    memorisation = pd.DataFrame({"fact_id": [f.id for f in facts], "recalled": [f.id in known for f in facts]})
+    recall = pd.DataFrame({"fact_id": [f.id for f in facts], "recalled": [f.id in known for f in facts]})
     settings_used = SequenceParameters(**{"checkpoints": [1, 4, 12], "retained": 6, **settings})
-    return draw_sequence(facts_to_table(facts), memorisation, settings_used)
+    return draw_sequence(facts_to_table(facts), recall, settings_used)
 
 
 def in_order(orders):
@@ -31,7 +31,7 @@ def in_order(orders):
 
 def test_edited_facts_are_never_retained_ones_and_these_are_known():
     facts, orders = drawn()
-    edited_facts, retained_facts = (facts[facts["asked"] == role] for role in ("edited", "retained"))
+    edited_facts, retained_facts = (facts[facts["fact_role"] == role] for role in ("edited", "retained"))
     assert (len(edited_facts), len(retained_facts)) == (12, 6)
     assert set(retained_facts["id"]) <= KNOWN
     assert not set(edited_facts["subject"]) & set(retained_facts["subject"])
@@ -59,7 +59,7 @@ def test_orders_are_permutations_that_follow_from_the_seed():
 def test_a_later_checkpoint_leaves_the_beginning_of_the_first_order_and_what_stays():
     (facts, short), (more_facts, long) = drawn(checkpoints=[4]), drawn(checkpoints=[4, 20])
     assert in_order(long)[0][:4] == in_order(short)[0]
-    stay = [list(table[table["asked"] == "retained"]["id"]) for table in (facts, more_facts)]
+    stay = [list(table[table["fact_role"] == "retained"]["id"]) for table in (facts, more_facts)]
     assert stay[0] == stay[1]
 
 
@@ -71,10 +71,10 @@ def test_a_subject_comes_once_however_it_is_written():
 
 def test_a_model_that_knows_little_or_nothing_keeps_what_it_knows(caplog):
     facts, _ = drawn(known={"f1"})
-    assert facts[facts["asked"] == "retained"]["id"].tolist() == ["f1"]
-    assert "sequence.retained: 6 facts that the model knows were asked for, and 1 are taken" in caplog.text
-    assert set(drawn(known=())[0]["asked"]) == {"edited"}
-    assert set(drawn(retained=0)[0]["asked"]) == {"edited"}
+    assert facts[facts["fact_role"] == "retained"]["id"].tolist() == ["f1"]
+    assert "sequence.retention_facts: 6 facts that the model knows were requested, and it knows only 1" in caplog.text
+    assert set(drawn(known=())[0]["fact_role"]) == {"edited"}
+    assert set(drawn(retention_facts=0)[0]["fact_role"]) == {"edited"}
 
 
 def test_too_few_facts_are_told_before_and_after_a_model_was_asked():
@@ -84,5 +84,5 @@ def test_too_few_facts_are_told_before_and_after_a_model_was_asked():
     ):
         check_enough(facts_to_table(EVERY), settings)
     check_enough(facts_to_table(EVERY), SequenceParameters(checkpoints=[40]))
-    with pytest.raises(ValueError, match=r"beside 6 that stay unedited \(sequence\.retained\) there are 34"):
+    with pytest.raises(ValueError, match=r"beside 6 that stay unedited \(sequence\.retention_facts\) there are 34"):
         drawn(checkpoints=[40])

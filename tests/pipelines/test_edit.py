@@ -6,24 +6,24 @@ import torch
 from fabricated_edits import FACTS, POOL, RELATIONS, TEXTS, method
 from landings import fill
 
-from edit_robustness.datasets import EditsDataset, PreparedDataset
+from edit_robustness.datasets import ArtefactsDataset, EditsDataset
 from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.datasets.failures import failed_table
-from edit_robustness.datasets.folders import Manifest, Stored
+from edit_robustness.datasets.folders import Manifest, StoredItem
 from edit_robustness.datasets.run_record import run_record
-from edit_robustness.editing import key_statistics
-from edit_robustness.editing.edits import Frame, LowRank
-from edit_robustness.editing.fitting import TextNeed
-from edit_robustness.editing.method import Trained, Unsolvable
+from edit_robustness.editing import second_moments
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edits import LowRank, PromptPrefix
+from edit_robustness.editing.method import TrainedMethod, Unsolvable
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.requirements import TextNeed
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with
-from edit_robustness.report.runs import methods_run
+from edit_robustness.report.runs import list_methods
 from edit_robustness.tables import facts_to_table
 
-CORPUS = {"corpus": Stored.of("texts", list(TEXTS))}
+CORPUS = {"corpus": StoredItem.of("texts", list(TEXTS))}
 
 
 class Folder:
@@ -50,14 +50,14 @@ class Folder:
 @pytest.fixture
 def passes(monkeypatch):
     """The sites of each pass over the corpus."""
-    calls, original = [], key_statistics.second_moments
+    calls, original = [], second_moments.second_moments
 
-    def counted(lm, texts, sites, **options):
+    def count_orderings(lm, texts, sites, **options):
         calls.append([str(site) for site in sites])
         return original(lm, texts, sites, **options)
 
-    monkeypatch.setattr(key_statistics, "second_moments", counted)
-    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.second_moments", counted)
+    monkeypatch.setattr(second_moments, "second_moments", count_orderings)
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.second_moments", count_orderings)
     return calls
 
 
@@ -91,7 +91,7 @@ def test_what_is_prepared_is_the_same_with_moments_taken_before(lab, passes):
 
 
 @dataclass(frozen=True)
-class Counting(Trained):
+class Counting(TrainedMethod):
     """Counts to `steps`; each state is the count so far."""
 
     name: ClassVar[str] = "counting"
@@ -102,10 +102,10 @@ class Counting(Trained):
         first_step = 0 if start is None else int(start.texts[0])
         assert {fact.subject for fact in corpus.facts}.isdisjoint(fact.subject for fact in FACTS)
         for count in range(first_step + 1, self.steps + 1):
-            yield Prepared(texts=(str(count), f"from {first_step}"))
+            yield Artefact(texts=(str(count), f"from {first_step}"))
 
-    def increment(self, lm, facts, *, prepared, past):
-        return Frame(prepared.texts[0])
+    def increment(self, lm, facts, *, artefact, history):
+        return PromptPrefix(artefact.texts[0])
 
 
 def test_a_training_goes_on_where_it_stopped(lab, monkeypatch):
@@ -172,7 +172,7 @@ def test_what_cannot_be_prepared_lands_with_the_reason_and_is_not_edited_with(la
 class Choosy(Counting):
     """Cannot edit the second fact, and gives numbers that are not finite for the third."""
 
-    def increment(self, lm, facts, *, prepared, past):
+    def increment(self, lm, facts, *, artefact, history):
         if facts[0].id == FACTS[1].id:
             raise RuntimeError("no such subject")
         size = float("nan") if facts[0].id == FACTS[2].id else 1.0
@@ -182,7 +182,7 @@ class Choosy(Counting):
 def test_a_fact_that_cannot_be_edited_is_lost_alone_and_made_by_a_rerun(lab, tmp_path, monkeypatch):
     monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Choosy})
     lm, facts, folder = lab.model("llama"), facts_to_table(FACTS), EditsDataset(str(tmp_path / "edits"))
-    artefacts = {"counting": Stored.of("", Prepared())}
+    artefacts = {"counting": StoredItem.of("", Artefact())}
     fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), artefacts))
     items = folder.load()
     assert [item.failed for item in items.values()] == ["", "no such subject", "the edit's numbers are not finite"]
@@ -191,7 +191,9 @@ def test_a_fact_that_cannot_be_edited_is_lost_alone_and_made_by_a_rerun(lab, tmp
         ["counting", "edit", fact.id] for fact in FACTS[1:]
     ]
     calls = []
-    monkeypatch.setattr(Choosy, "increment", lambda self, lm, facts, **_: calls.append(facts[0].id) or Frame("well"))
+    monkeypatch.setattr(
+        Choosy, "increment", lambda self, lm, facts, **_: calls.append(facts[0].id) or PromptPrefix("well")
+    )
     fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), artefacts))
     assert calls == [fact.id for fact in FACTS[1:]]
     assert not any(item.failed for item in folder.load().values())
@@ -217,8 +219,8 @@ def test_the_corpus_grows_to_what_the_methods_read_and_stays_where_it_suffices(l
         "20 texts of 20 tokens instead of 4 (corpus_source.number): methods.rome.x.mom2_tokens reads 400" in caplog.text
     )
     assert large_corpus.manifest != corpus.manifest
-    assert key_statistics.count_tokens(lm, large_corpus.items["corpus"].read(), 400) == 400
-    key_statistics.second_moments(lm, large_corpus.items["corpus"].read(), [Site(1, "mlp_out")], tokens=400)
+    assert second_moments.count_tokens(lm, large_corpus.items["corpus"].read(), 400) == 400
+    second_moments.second_moments(lm, large_corpus.items["corpus"].read(), [Site(1, "mlp_out")], tokens=400)
 
 
 def test_texts_that_end_early_are_made_up_for(lab, monkeypatch):
@@ -228,7 +230,7 @@ def test_texts_that_end_early_are_made_up_for(lab, monkeypatch):
         seeds.append(seed)
         return ["ab"] * texts
 
-    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.written_texts", write)
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.sample_texts", write)
     corpus = Folder().take(write_corpus_with(TextNeed())(lab.model("llama"), CorpusSource((), 2, 6, 5), {}))
     assert corpus.items["corpus"].read() == ["ab"] * 7
     assert seeds == [5, 6, 7]
@@ -236,7 +238,7 @@ def test_texts_that_end_early_are_made_up_for(lab, monkeypatch):
 
 def test_what_was_measured_when_preparing_is_in_the_header_of_every_edit_and_in_the_runs_record(lab, tmp_path):
     lm, alphaedit = lab.model("llama"), method("alphaedit")
-    artefacts = PreparedDataset(str(tmp_path / "prepared"))
+    artefacts = ArtefactsDataset(str(tmp_path / "artefact"))
     fill(artefacts, prepare_with("alphaedit")(lm, {}, alphaedit, corpus=CORPUS))
     figures = artefacts.load()["alphaedit"].read().figures
     assert figures["held_out_tokens"] > 0
@@ -246,10 +248,10 @@ def test_what_was_measured_when_preparing_is_in_the_header_of_every_edit_and_in_
     record = run_record(lm, {"alphaedit": alphaedit.settings()}, {"alphaedit": edits.load(), "none": {}}, [])
     assert record["figures"] == {lm.name: {"alphaedit": figures}}
     low = min(figures["held_out_energy"].values())
-    (row,) = methods_run([record])
+    (row,) = list_methods([record])
     assert f"({figures['held_out_tokens']:,} tokens) {low:.1%} to" in row["note"]
     no_figures = {"figures": {lm.name: {"alphaedit": {"held_out_energy": {}, "held_out_tokens": 0}}}}
-    assert "was not measured" in methods_run([{**record, **no_figures}])[0]["note"]
+    assert "was not measured" in list_methods([{**record, **no_figures}])[0]["note"]
 
 
 def test_what_is_made_from_stale_files_is_marked(lab):
@@ -270,8 +272,8 @@ def test_what_is_made_from_stale_files_is_marked(lab):
 def test_edits_that_need_other_networks_than_there_are_now_are_made_anew(lab, name, anew):
     """The same training may give other bits, and an edit that names its networks cannot be applied with others."""
     lm, facts = lab.model("llama"), facts_to_table(FACTS)
-    first, second = (Stored.of("same", Prepared({"weight": torch.full((1,), value)})) for value in (1.0, 2.0))
+    first, second = (StoredItem.of("same", Artefact({"weight": torch.full((1,), value)})) for value in (1.0, 2.0))
     before, after = (next(edit_with(name)(lm, facts, {}, method(name), {name: item})) for item in (first, second))
     assert (before != after) is anew
-    losses = {name: Stored.lost("same", "no memory")}
+    losses = {name: StoredItem.failed_item("same", "no memory")}
     assert next(edit_with(name)(lm, facts, {}, method(name), losses)).keys() == before.keys()

@@ -5,8 +5,8 @@ from landings import fill
 
 from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets import AnswersDataset
-from edit_robustness.datasets.folders import Stored
-from edit_robustness.editing.edits import Frame
+from edit_robustness.datasets.folders import StoredItem
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.pipelines.evaluate import nodes
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
@@ -28,9 +28,9 @@ def test_an_edit_that_cannot_be_asked_loses_its_own_answers(lab, tmp_path):
     lm, folder = lab.model("llama"), AnswersDataset(str(tmp_path))
     failed_id, broken_id, sound_id = (fact.id for fact in FACTS)
     edits = {
-        failed_id: Stored.lost("1", "no edit"),
-        broken_id: Stored("2", unreadable),
-        sound_id: Stored.of("3", Frame("So. ")),
+        failed_id: StoredItem.failed_item("1", "no edit"),
+        broken_id: StoredItem("2", unreadable),
+        sound_id: StoredItem.of("3", PromptPrefix("So. ")),
     }
     fill(folder, nodes.evaluate(lm, edits, PROBES, {}, DECODING))
     items = folder.load()
@@ -52,9 +52,9 @@ class Down(ScriptedSpeaker):
 
 def test_a_judge_that_is_down_leaves_verdicts_missing(lab):
     lm = lab.model("llama")
-    edits = {fact.id: Stored.of("1", Frame()) for fact in FACTS}
+    edits = {fact.id: StoredItem.of("1", PromptPrefix()) for fact in FACTS}
     pieces = list(nodes.evaluate(lm, edits, PROBES, {}, DECODING))[1:]
-    items: dict[str, Stored[list[Answer]]] = {key: item for piece in pieces for key, item in piece.items()}
+    items: dict[str, StoredItem[list[Answer]]] = {key: item for piece in pieces for key, item in piece.items()}
     answers = nodes.gather_with(["rome"])(lm, DECODING, items)
     judge = Down([["A"]])
     replies = {key: item for piece in list(nodes.judge_each(answers, judge, {}))[1:] for key, item in piece.items()}
@@ -72,7 +72,10 @@ def test_a_judge_that_is_down_leaves_verdicts_missing(lab):
 def test_answers_under_a_stale_edit_are_marked(lab, tmp_path):
     folder = AnswersDataset(str(tmp_path))
     stale, *sound = (fact.id for fact in FACTS)
-    edits = {stale: Stored.of("1", Frame(), stale=True), **{key: Stored.of("1", Frame()) for key in sound}}
+    edits = {
+        stale: StoredItem.of("1", PromptPrefix(), stale=True),
+        **{key: StoredItem.of("1", PromptPrefix()) for key in sound},
+    }
     for piece in nodes.evaluate(lab.model("llama"), edits, PROBES, {}, DECODING):
         folder.save(piece)
     assert folder.fingerprints().keys() == set(sound)

@@ -2,11 +2,11 @@ import pytest
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import Manifest
-from edit_robustness.editing.edits import Frame
-from edit_robustness.features.familiarity import recall_demonstrations
+from edit_robustness.editing.edits import PromptPrefix
+from edit_robustness.features.object_ranks import recall_demonstrations
 from edit_robustness.features.remote import FeatureParameters, feature_table
 from edit_robustness.pipelines.features.nodes import join_features
-from edit_robustness.pipelines.prior_knowledge.nodes import familiarise, memorise, recall_in_context
+from edit_robustness.pipelines.prior_knowledge.nodes import rank_objects, recall_in_context, tabulate_recall
 from edit_robustness.records import Fact, Probe
 from edit_robustness.tables import facts_to_table
 
@@ -33,7 +33,7 @@ def test_by_default_nothing_is_asked_a_second_time(lab):
 
 def test_the_statement_is_asked_after_demonstrations(lab):
     lm = lab.model("llama")
-    manifest, items = recalled(lm, in_context=3)
+    manifest, items = recalled(lm, recall_demonstrations=3)
     assert list(items) == list(manifest) == [fact.id for fact in FEW]
     for fact in FEW:
         words = recall_demonstrations(fact, FEW, 3, 0)
@@ -41,7 +41,7 @@ def test_the_statement_is_asked_after_demonstrations(lab):
         probe = Probe(
             "p", fact.id, "statement", "edit", fact.subject, fact.statement, fact.target_new, fact.target_true
         )
-        [[direct_answer]] = ask(lm, [(Frame(words), [probe])], DECODING)
+        [[direct_answer]] = ask(lm, [(PromptPrefix(words), [probe])], DECODING)
         assert answer.text == direct_answer.text
         assert answer.logprob_true == pytest.approx(direct_answer.logprob_true, abs=1e-3)
         assert words.count("The seat of") == 3
@@ -49,19 +49,19 @@ def test_the_statement_is_asked_after_demonstrations(lab):
 
 def test_a_second_run_asks_what_is_missing_and_other_demonstrations_ask_anew(lab):
     lm = lab.model("llama")
-    manifest, _ = recalled(lm, in_context=3)
+    manifest, _ = recalled(lm, recall_demonstrations=3)
     inventory = dict(manifest)
-    assert recalled(lm, inventory, in_context=3)[1] == {}
+    assert recalled(lm, inventory, recall_demonstrations=3)[1] == {}
     del inventory[FEW[2].id]
-    assert list(recalled(lm, inventory, in_context=3)[1]) == [FEW[2].id]
-    assert recalled(lm, dict(manifest), in_context=1)[1]
+    assert list(recalled(lm, inventory, recall_demonstrations=3)[1]) == [FEW[2].id]
+    assert recalled(lm, dict(manifest), recall_demonstrations=1)[1]
 
 
 def test_all_of_it_in_one_table(lab):
     lm, facts = lab.model("llama"), facts_to_table(FEW)
-    _, items = recalled(lm, in_context=3)
-    plain, again = memorise(lm, items, facts), memorise(lm, dict(list(items.items())[:2]), facts)
-    table = join_features(plain, familiarise(lm, facts, DECODING), again, facts, feature_table([]))
+    _, items = recalled(lm, recall_demonstrations=3)
+    plain, again = tabulate_recall(lm, items, facts), tabulate_recall(lm, dict(list(items.items())[:2]), facts)
+    table = join_features(plain, rank_objects(lm, facts, DECODING), again, facts, feature_table([]))
     assert table["fact_id"].tolist() == [fact.id for fact in FEW]
     assert table["rank_true"].notna().all()
-    assert table["recalled_in_context"].notna().sum() == 2
+    assert table["recall_answers_in_context"].notna().sum() == 2

@@ -231,13 +231,13 @@ def test_the_pipelines_run(tmp_path):
     catalog = DataCatalog(
         {
             "raw_facts": MemoryDataset(raw),
-            "raw_lessons": MemoryDataset(raw[raw["id"] == "es"]),
+            "raw_training_facts": MemoryDataset(raw[raw["id"] == "es"]),
             "raw_relations": MemoryDataset(RELATIONS),
-            "memorisation": MemoryDataset(pd.DataFrame({"fact_id": ["fr", "es"], "recalled": [True, False]})),
+            "recall": MemoryDataset(pd.DataFrame({"fact_id": ["fr", "es"], "recalled": [True, False]})),
             "params:sample": MemoryDataset(SampleParameters(size=1)),
         }
     )
     outputs = SequentialRunner().run(ingest.create_pipeline() + sample.create_pipeline(), catalog)
     assert len(outputs["sampled_facts"].load()) == 1
     assert len(outputs["rejects"].load()) == 0
-    assert outputs["lessons"].load()["id"].tolist() == ["es"]
+    assert outputs["training_facts"].load()["id"].tolist() == ["es"]

@@ -6,7 +6,7 @@ from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from pydantic import ValidationError
 
 from edit_robustness.datasets import WordingsDataset
-from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.pipelines.rephrase import create_pipeline, nodes
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters, make_probes, sample_probes
 from edit_robustness.prompts.kinds import GROUPS, KINDS
@@ -182,7 +182,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_asks_nothing(tmp_path, monkeypa
 
 def test_what_the_data_set_brings_is_used_beside_a_writers(tmp_path):
     items = {
-        fact.id: Stored.of("", [Wording(fact.id, "cloze", 0, f"{fact.subject} has ____ too.", "writer")])
+        fact.id: StoredItem.of("", [Wording(fact.id, "cloze", 0, f"{fact.subject} has ____ too.", "writer")])
         for fact in POOL
     }
     paraphrased_fact = Fact(**{**vars(POOL[0]), "paraphrases": ("Well, France is ruled from",)})

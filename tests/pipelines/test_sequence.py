@@ -14,22 +14,23 @@ from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets import AnswersDataset, DocumentsDataset, EditsDataset
-from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.datasets.sequences import checkpoints, edit_key, edits_of, order_of, place, replays
-from edit_robustness.editing.edits import Frame, LowRank
-from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edit_sequence import SequenceParameters
+from edit_robustness.editing.edits import LowRank, PromptPrefix
 from edit_robustness.editing.methods.rome import Rome
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.pipelines.abilities import nodes as abilities
 from edit_robustness.pipelines.sequence import gather, nodes
 from edit_robustness.records import Document
 from edit_robustness.tables import facts_to_table, probes_from_table
 
-SETTINGS = SequenceParameters(checkpoints=[1, 3], orders=2, retained=1, paraphrases=1, neighbours=1)
+SETTINGS = SequenceParameters(checkpoints=[1, 3], orders=2, retention_facts=1, paraphrases=1, neighbours=1)
 SAMPLED = pd.concat(
-    [facts_to_table(FACTS).assign(asked="edited"), facts_to_table(POOL[:1]).assign(asked="retained")], ignore_index=True
+    [facts_to_table(FACTS).assign(fact_role="edited"), facts_to_table(POOL[:1]).assign(fact_role="retained")],
+    ignore_index=True,
 )
 ORDERS = pd.DataFrame(
     [(order, place, fact.id) for order, own in enumerate([FACTS, FACTS[::-1]]) for place, fact in enumerate(own, 1)],
@@ -41,7 +42,7 @@ DECODING = Decoding(max_new_tokens=4, batch_rows=16)
 
 def edited(lab, folder, name="rome", *, settings=SETTINGS, orders=ORDERS, stop_after=None, artefacts=None, **changes):
     lm = lab.model("llama")
-    inputs = artefacts or {name: Stored.of("prepared", lab.prepared(name, "llama"))}
+    inputs = artefacts or {name: StoredItem.of("artefact", lab.artefact(name, "llama"))}
     landing = nodes.edit_with(name)(lm, SAMPLED, orders, folder.items(), method(name, **changes), settings, inputs)
     return fill(folder, landing, stop_after=stop_after)
 
@@ -56,7 +57,7 @@ def times(folder):
 
 
 def test_increments_repeat_what_was_measured_when_preparing(lab, tmp_path):
-    artefacts = {"rome": Stored.of("prepared", lab.prepared("rome", "llama"), figures={"held_out_tokens": 3})}
+    artefacts = {"rome": StoredItem.of("artefact", lab.artefact("rome", "llama"), figures={"held_out_tokens": 3})}
     dataset = edited(lab, EditsDataset(str(tmp_path)), artefacts=artefacts, orders=ORDERS[ORDERS["order"] == 0])
     assert all(item.header["figures"] == {"held_out_tokens": 3} for item in dataset.load().values())
 
@@ -86,13 +87,13 @@ def test_each_order_is_a_sequence_of_increments(lab, sequence):
         (fact.id,) for facts in (FACTS, FACTS[::-1]) for fact in facts
     ]
     assert all(item.header["seconds"] > 0 and item.header["prefix_tokens"] == 0 for item in sequence.values())
-    lm, past = lab.model("llama"), Past()
+    lm, history = lab.model("llama"), EditHistory()
     for fact in FACTS:
-        with past.applied(lm):
-            past = past + method("rome").edit(lm, [fact], prepared=lab.prepared("rome", "llama"), past=past)
+        with history.applied(lm):
+            history = history + method("rome").edit(lm, [fact], artefact=lab.artefact("rome", "llama"), history=history)
     points = [point for point in checkpoints(sequence, SETTINGS) if point.key == "0.3"]
     ((_, state),) = replays(sequence, points)
-    assert all(torch.equal(state.changes[site], change) for site, change in past.changes.items())
+    assert all(torch.equal(state.changes[site], change) for site, change in history.changes.items())
 
 
 def test_a_killed_sequence_goes_on_and_other_checkpoints_make_no_edit_again(lab, sequence, tmp_path):
@@ -123,26 +124,26 @@ def test_whatever_an_edit_follows_from_is_in_its_fingerprint(lab, sequence):
         lm = lab.model("llama")
         settings = options.pop("settings", SETTINGS)
         orders = options.pop("orders", ORDERS)
-        artefacts = {"memit": Stored.of("", options.pop("prepared", Prepared()))}
+        artefacts = {"memit": StoredItem.of("", options.pop("artefact", Artefact()))}
         memit = method("memit", **options)
         return next(nodes.edit_with("memit")(lm, SAMPLED, orders, {}, memit, settings, artefacts))
 
     asis = manifest()
     assert manifest() == asis
     assert manifest(v_lr=0.1)[edit_key(0, 1)] != asis[edit_key(0, 1)]
-    at_once = manifest(settings=SequenceParameters(checkpoints=[3], orders=2, at_once=3))
-    assert list(at_once) == [edit_key(0, 3), edit_key(1, 3)]
-    assert at_once[edit_key(0, 3)] != asis[edit_key(0, 3)]
+    batch_size = manifest(settings=SequenceParameters(checkpoints=[3], orders=2, batch_size=3))
+    assert list(batch_size) == [edit_key(0, 3), edit_key(1, 3)]
+    assert batch_size[edit_key(0, 3)] != asis[edit_key(0, 3)]
     other_end = ORDERS.assign(order=0, fact_id=[FACTS[i].id for i in (0, 2, 1, 0, 2, 1)]).head(3)
     names = manifest(orders=other_end)
     assert [names[key] == asis[key] for key in names] == [True, False, False]
 
 
 def test_an_artefact_that_could_not_be_made_fails_every_edit(lab, tmp_path, caplog):
-    artefacts = {"rome": Stored.lost("", "no numbers")}
+    artefacts = {"rome": StoredItem.failed_item("", "no numbers")}
     items = edited(lab, EditsDataset(str(tmp_path)), artefacts=artefacts).load()
     assert {item.header["failed"] for item in items.values()} == {"no numbers"}
-    assert all(item.read() == Frame() for item in items.values())
+    assert all(item.read() == PromptPrefix() for item in items.values())
     assert caplog.text.count("3 edits by rome failed, the first: no numbers") == 2
 
 
@@ -187,14 +188,14 @@ def test_a_checkpoint_asks_about_all_edits_so_far_and_what_stays(lab, sequence, 
     assert facts["1.3"] == [*(fact.id for fact in FACTS[::-1]), POOL[0].id]
 
     lm, checkpoint_answers = lab.model("llama"), answers["0.3"].read()
-    ((_, past),) = replays(sequence, [point for point in checkpoints(sequence, SETTINGS) if point.key == "0.3"])
+    ((_, history),) = replays(sequence, [point for point in checkpoints(sequence, SETTINGS) if point.key == "0.3"])
     probes = [answer.probe for answer in checkpoint_answers]
-    with past.applied(lm):
-        (live,) = ask(lm, [(Frame(), probes)], DECODING)
+    with history.applied(lm):
+        (live,) = ask(lm, [(PromptPrefix(), probes)], DECODING)
     for ours, theirs in zip(checkpoint_answers, live, strict=True):
         assert ours.text == theirs.text
         assert ours.logprob_new == pytest.approx(theirs.logprob_new, abs=1e-4)
-    divergences = [answer.kl for answer in checkpoint_answers if answer.probe.family == "locality"]
+    divergences = [answer.kl for answer in checkpoint_answers if answer.probe.family == "specificity"]
     assert min(divergences) > 0, "compared with the unedited model"
 
 
@@ -204,12 +205,12 @@ def test_a_finished_folder_replays_nothing_and_a_new_checkpoint_only_itself(lab,
     before, reads = times(tmp_path), []
 
     def counting(item, key):
-        return Stored(item.fingerprint, lambda: reads.append(key) or item.read(), item.header)
+        return StoredItem(item.fingerprint, lambda: reads.append(key) or item.read(), item.header)
 
     items = {key: counting(item, key) for key, item in sequence.items()}
     asked(lab, folder, items)
     assert reads == []
-    settings = SequenceParameters(checkpoints=[1, 2, 3], orders=2, retained=1, paraphrases=1, neighbours=1)
+    settings = SequenceParameters(checkpoints=[1, 2, 3], orders=2, retention_facts=1, paraphrases=1, neighbours=1)
     asked(lab, folder, items, settings=settings)
     assert reads == [edit_key(order, number) for order in (0, 1) for number in (1, 2)]
     assert before.items() <= times(tmp_path).items()
@@ -234,7 +235,7 @@ def test_drift_is_the_norm_of_the_summed_change(lab, sequence):
     assert row["norm"] == pytest.approx(float(total.norm()), rel=1e-5)
     assert row["relative"] == pytest.approx(float(total.norm() / lm.weight(site).norm()), rel=1e-5)
     words = {
-        key: Stored.of(key, Frame("words"), **place(order_of(item), edits_of(item)), prefix_tokens=1)
+        key: StoredItem.of(key, PromptPrefix("words"), **place(order_of(item), edits_of(item)), prefix_tokens=1)
         for key, item in sequence.items()
     }
     assert nodes.drift_with("context")(lm, words, SETTINGS).empty
@@ -294,8 +295,8 @@ def test_benchmarks_are_measured_under_the_edits_so_far_and_land_one_by_one(lab,
 
 def test_words_stand_before_every_request(lab, calls, tmp_path):
     edits = {
-        edit_key(order, number): Stored.of(
-            f"{order}.{number}", Frame(f"{number} "), **place(order, number), prefix_tokens=number
+        edit_key(order, number): StoredItem.of(
+            f"{order}.{number}", PromptPrefix(f"{number} "), **place(order, number), prefix_tokens=number
         )
         for order in (0, 1)
         for number in (1, 2, 3)
@@ -317,7 +318,7 @@ def test_tables_of_all_methods(lab, sequence, calls, tmp_path):
     places = answers.groupby(["method", "order", "edits", "fact_id"])["position"].first()
     assert places["rome", 1, 3, FACTS[0].id] == 3
     assert places["none", 0, 0, FACTS[2].id] == 3
-    retained_rows = answers[answers["asked"] == "retained"]
+    retained_rows = answers[answers["fact_role"] == "retained"]
     assert set(retained_rows["fact_id"]) == {POOL[0].id}
     assert (retained_rows["position"] == 0).all()
     assert len(retained_rows) == 5
@@ -328,8 +329,8 @@ def test_tables_of_all_methods(lab, sequence, calls, tmp_path):
     assert set(map(tuple, scores[key[:3]].drop_duplicates().to_numpy())) == {
         ("none", 0, 0), ("rome", 0, 1), ("rome", 0, 3), ("rome", 1, 1), ("rome", 1, 3)
     }  # fmt: skip
-    free = scores[(scores["protocol"] == "free") & (scores["method"] == "rome") & (scores["family"] == "locality")]
-    local, cut_rates = (free.loc[free["metric"] == metric, "value"] for metric in ("locality_all", "cut"))
+    free = scores[(scores["protocol"] == "free") & (scores["method"] == "rome") & (scores["family"] == "specificity")]
+    local, cut_rates = (free.loc[free["metric"] == metric, "value"] for metric in ("specificity_all", "cut"))
     assert set(local.dropna()) <= {0.0, 1.0}
     # four tokens of a random model name nothing: what it would have gone on to say is not known
     assert (local.isna().to_numpy() == (cut_rates == 1).to_numpy()).all()
@@ -347,9 +348,9 @@ def test_tables_of_all_methods(lab, sequence, calls, tmp_path):
 def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, calls, tmp_path):
     lm = lab.model("llama")
     about = {**place(1, 2), "seconds": 1.0, "bytes": 9, "prefix_tokens": 0, "fact_id": "b"}
-    failed_edits = {**sequence, edit_key(1, 2): Stored.lost("f", "x", **about)}
+    failed_edits = {**sequence, edit_key(1, 2): StoredItem.failed_item("f", "x", **about)}
     stored_items = {
-        key: Stored(item.fingerprint, item.read, {"bytes": 5, **item.header}) for key, item in failed_edits.items()
+        key: StoredItem(item.fingerprint, item.read, {"bytes": 5, **item.header}) for key, item in failed_edits.items()
     }
     folders = {
         name: measuring(lm, DocumentsDataset(str(tmp_path / name)), edits, [Bench("a")], name).load()
@@ -386,19 +387,19 @@ def test_a_collapsed_model_scores_no_success(lab, tmp_path):
     lm = tiny_model("llama")
     site = method("rome").site
     height, width = lm.weight(site).shape
-    past = Past() + LowRank({site: (torch.full((height, 1), 1e38), torch.ones(1, width))})
+    history = EditHistory() + LowRank({site: (torch.full((height, 1), 1e38), torch.ones(1, width))})
     probes = probes_from_table(PROBES)
     answers = {}
-    for name, edit in (("none", Frame()), ("rome", past)):
+    for name, edit in (("none", PromptPrefix()), ("rome", history)):
         (answers[name],) = ask(lm, [(edit, probes)], DECODING)
     items = {
-        "none": {"0.0": Stored.of("", answers["none"], **place(0, 0))},
-        "rome": {"0.3": Stored.of("", answers["rome"], **place(0, 3))},
+        "none": {"0.0": StoredItem.of("", answers["none"], **place(0, 0))},
+        "rome": {"0.3": StoredItem.of("", answers["rome"], **place(0, 3))},
     }
     table = gather.gather_answers_with(list(items))(lm, DECODING, ORDERS, *items.values())
     scores = gather.score_sequences(table)
     rome_scores = scores[
-        (scores["method"] == "rome") & scores["metric"].isin(["success", "locality", "kl", "preference"])
+        (scores["method"] == "rome") & scores["metric"].isin(["success", "specificity", "kl", "preference"])
     ]
     assert len(rome_scores)
     assert not (rome_scores["value"].fillna(0) > 0).any()
@@ -421,8 +422,8 @@ def test_every_file_says_its_place_in_its_header_and_no_key_is_taken_apart(lab, 
     assert table.equals(gather.gather_answers_with(["rome"])(lm, DECODING, ORDERS, answers))
     increments = {str(number): item for number, item in enumerate(sequence.values())}
     (point,) = [point for point in checkpoints(sequence, SETTINGS) if point.key == "1.3"]
-    ((_, past),), ((_, same_state),) = (list(replays(edits, [point])) for edits in (sequence, increments))
-    assert all(torch.equal(same_state.changes[site], change) for site, change in past.changes.items())
+    ((_, history),), ((_, same_state),) = (list(replays(edits, [point])) for edits in (sequence, increments))
+    assert all(torch.equal(same_state.changes[site], change) for site, change in history.changes.items())
 
 
 def place_of(item):
@@ -446,14 +447,14 @@ def test_a_checkpoint_or_a_benchmark_that_fails_says_its_place_too(lab, sequence
 
 def test_a_file_of_single_edits_that_lies_in_the_folder_of_a_sequence_is_passed_over(lab, tmp_path):
     folder, first_order = EditsDataset(str(tmp_path)), ORDERS[ORDERS["order"] == 0]
-    folder.save({name: Stored.of("print", Frame("Words.")) for name in ("p101-a-fact", "0.1.2", "1")})
+    folder.save({name: StoredItem.of("print", PromptPrefix("Words.")) for name in ("p101-a-fact", "0.1.2", "1")})
     assert list(edited(lab, folder, orders=first_order).load()) == [edit_key(0, number) for number in (1, 2, 3)]
 
 
 def test_what_is_made_from_stale_files_is_marked(lab, sequence, calls, tmp_path):
     """With `keep_stale`; its fingerprint is that of what the same files give when they are recomputed."""
     lm, first_order = lab.model("llama"), ORDERS[ORDERS["order"] == 0]
-    artefacts = {"rome": Stored.of("prepared", lab.prepared("rome", "llama"), stale=True)}
+    artefacts = {"rome": StoredItem.of("artefact", lab.artefact("rome", "llama"), stale=True)}
     folder = EditsDataset(str(tmp_path / "edits"), keep_stale=True)
     assert all(
         "stale" in item.header for item in edited(lab, folder, orders=first_order, artefacts=artefacts).load().values()

@@ -32,7 +32,7 @@ def rates():
 def correlations():
     return pd.DataFrame(
         {
-            "model": "m", "family": ["edit", "memorisation", "edit"], "method": ["rome", "none", "ft"],
+            "model": "m", "family": ["edit", "recall", "edit"], "method": ["rome", "none", "ft"],
             "outcome": ["success", "recalled", "success"], "rho": [0.2, 0.3, np.nan], "low": [-0.1, 0.2, np.nan],
             "high": [0.5, 0.4, np.nan], "n_facts": [24, 450, 24], "detectable": [0.55, 0.13, 0.55],
             "p_holm": [0.4, 0.001, np.nan],
@@ -69,7 +69,7 @@ def test_the_gap_joins_both_protocols(rates):
 
 
 def test_only_decades_with_facts_are_drawn():
-    memory = fabricate(n_known=60).memorisation.assign(log_views=3.0)
+    memory = fabricate(n_known=60).recall.assign(log_views=3.0)
     decades = pd.DataFrame(
         {
             "model": "smollm2",
@@ -104,7 +104,7 @@ def test_nothing_to_draw_is_said(rates, correlations):
         correlation_figure(correlations.tail(1)),
         correlation_figure(pd.DataFrame()),
         popularity_figure(
-            fabricate(n_known=30).memorisation.assign(log_views=np.nan),
+            fabricate(n_known=30).recall.assign(log_views=np.nan),
             pd.DataFrame(columns=["model", "centre", "value", "low", "high", "n_facts"]),
             pd.DataFrame(columns=["model", "target", "log_views", "log_perplexity"]),
         ),

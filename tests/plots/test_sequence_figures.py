@@ -7,15 +7,15 @@ from edit_robustness.plots.frontier import drift_figure, frontier_figure, scale_
 from edit_robustness.plots.paths import Panel, path_figure
 from edit_robustness.plots.sequences import (
     abilities_figure,
+    edit_retention_figure,
     forgetting_figure,
     gold_figure,
-    held_figure,
     kinds_figure,
+    knowledge_retention_figure,
     paper_figure,
-    retention_figure,
 )
 from edit_robustness.statistics.abilities import abilities, ability_paths
-from edit_robustness.statistics.documents import measured
+from edit_robustness.statistics.documents import measure_documents
 from edit_robustness.statistics.paired import compare
 
 PATH = ("value", "low", "high", "lowest", "highest")
@@ -37,7 +37,7 @@ def paths():
     tables = fabricate_sequences(
         "m", ("none", "rome", "memit"), (1, 20), nan_method="memit", benchmarks=BENCHMARKS | SAFETY
     )
-    rows = measured(tables.documents)
+    rows = measure_documents(tables.documents)
     ability_rows = abilities(rows, tables.benchmarks.assign(model="m"), bootstrap=100)
     return ability_paths(ability_rows, compare(rows, bootstrap=100))
 
@@ -115,12 +115,12 @@ def test_protocols_and_kinds_are_never_in_one_panel():
         for kind in ("statement", "neighbourhood")
         for protocol in ("free", "teacher_forced")
     ]
-    assert titles(held_figure(pd.DataFrame(rows))) == [
+    assert titles(edit_retention_figure(pd.DataFrame(rows))) == [
         "Statement, free generation", "Neighbourhood, free generation",
         "Statement, teacher forcing", "Neighbourhood, teacher forcing",
     ]  # fmt: skip
     statement_rows = pd.DataFrame(rows).query("kind == 'statement'")
-    assert titles(retention_figure(statement_rows)) == ["Free generation", "Teacher forcing"]
+    assert titles(knowledge_retention_figure(statement_rows)) == ["Free generation", "Teacher forcing"]
 
 
 def test_bands_reach_from_the_lowest_order_to_the_highest():
@@ -149,8 +149,9 @@ def test_the_papers_curves_are_marked_where_they_were_not_run():
 
 def test_a_frontier_path_begins_at_the_unedited_model():
     rows = [
-        {"model": "m", "method": method, "edits": edits, "retention": x, "retention_low": x, "retention_high": x,
-         "held": y, "held_low": y, "held_high": y}
+        {"model": "m", "method": method, "edits": edits,
+         "knowledge_retention": x, "knowledge_retention_low": x, "knowledge_retention_high": x,
+         "edit_retention": y, "edit_retention_low": y, "edit_retention_high": y}
         for method, edits, x, y in (("none", 0, 1.0, 0.0), ("rome", 20, 0.4, 0.9), ("rome", 1, 0.9, 1.0))
     ]  # fmt: skip
     (path,) = frontier_figure(pd.DataFrame(rows)).data
@@ -190,7 +191,8 @@ def test_nothing_to_draw_is_said(paths, paper):
     )
     figures = [
         abilities_figure(paths.head(0), paper, {}), abilities_figure(paths.head(0), paper, {}, safety=True),
-        gold_figure(paths.head(0)), kinds_figure(empty_table), held_figure(empty_table), retention_figure(empty_table),
+        gold_figure(paths.head(0)), kinds_figure(empty_table), edit_retention_figure(empty_table),
+        knowledge_retention_figure(empty_table),
         forgetting_figure(empty_table), paper_figure(empty_table, []), frontier_figure(empty_table),
         survival_figure(empty_table), drift_figure(empty_table), scale_figure(empty_table, empty_table),
     ]  # fmt: skip

@@ -112,7 +112,7 @@ def test_a_table_of_wordings_is_found_from_any_folder(project, monkeypatch):
     project.context(wordings={"by": "table"})
 
 
-@pytest.mark.parametrize("name", ["raw_facts", "raw_lessons", "raw_relations"])
+@pytest.mark.parametrize("name", ["raw_facts", "raw_training_facts", "raw_relations"])
 def test_a_misspelt_data_set_lists_those_that_exist(project, no_model, name):
     catalog = project.folder / "conf" / "base" / "catalog.yml"
     catalog.write_text(catalog.read_text().replace(f"{name}:", f"{name[:-1]}:"))

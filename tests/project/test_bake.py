@@ -14,12 +14,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.configuration.grid import GridError
 from edit_robustness.datasets import BakedDataset, EditsDataset, LanguageModelDataset
-from edit_robustness.datasets.baked import Baked, NothingBaked
-from edit_robustness.editing.edits import Frame
-from edit_robustness.editing.exchange.card import Card, escaped
+from edit_robustness.datasets.baked import BakedModel, NoBakedModel
+from edit_robustness.editing.edits import PromptPrefix
+from edit_robustness.editing.exchange.card import Card, escape
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.pipelines.bake import nodes
-from edit_robustness.pipelines.bake.nodes import Baking, _note_shared_edits, choose, put_together, summed
+from edit_robustness.pipelines.bake.nodes import BakeParameters, _note_shared_edits, choose, put_together, sum_edits
 from edit_robustness.pipelines.bake.selection import Selection, shortfall
 from edit_robustness.storage import folder_damage
 from edit_robustness.tables import answers_from_table
@@ -98,7 +98,7 @@ def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished_proj
 
     monkeypatch.setattr(nodes, "ask", together)
     answers = answers_where(finished_project, ids[:3])
-    selection, verdicts = choose_edits(finished_project, lm, edits, answers, Baking("rome", {"statement": 1.0}))
+    selection, verdicts = choose_edits(finished_project, lm, edits, answers, BakeParameters("rome", {"statement": 1.0}))
     assert sums == [tuple(ids[:3]), (ids[0], ids[2])]
     states = selection.answers[["method", "condition"]].drop_duplicates()
     assert set(map(tuple, states.to_numpy())) == {("none", "no edit"), ("rome", "alone"), ("rome", "together")}
@@ -114,7 +114,7 @@ def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished_proj
     assert rows["statement_alone"].tolist() == [1.0, 1.0, 1.0, 0.0, 0.0]
     assert rows["statement_together"].tolist()[:3] == [1.0, 0.0, 1.0]
     result = put_together(
-        lm, finished_project.table("edited_facts"), edits, selection, Baking("rome", {"statement": 1.0})
+        lm, finished_project.table("edited_facts"), edits, selection, BakeParameters("rome", {"statement": 1.0})
     )
     assert [part.origin.facts[0] for part in result.edit.parts()] == [ids[0], ids[2]]
     assert list(result.card.left_out) == [ids[1], ids[3], ids[4]]
@@ -131,30 +131,30 @@ def test_figures_of_the_card_are_those_of_the_baked_model(run_before, lm):
     text = (run_before.data / "07_model_output/tiny_baked/rome/README.md").read_text()
     assert "statement alone" in text
     assert "statement here" in text
-    verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/verdicts.csv")
+    verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/decisions.csv")
     assert verdicts["baked"].all()
     free_scores = run_before.table("scores").query("method == 'rome' and protocol == 'free'")
     n_cut = int(
-        free_scores.loc[(free_scores["metric"] == "cut") & (free_scores["family"] == "locality"), "value"].sum()
+        free_scores.loc[(free_scores["metric"] == "cut") & (free_scores["family"] == "specificity"), "value"].sum()
     )
     assert f"The shares leave out {n_cut} of \\`alone\\`" in text
     kinds = ("neighbourhood", "relation_specificity", "unrelated")
-    n_asked = int((free_scores["metric"] == "locality_all").sum())
+    n_asked = int((free_scores["metric"] == "specificity_all").sum())
     assert sum(verdicts[f"{kind}_n_alone"].sum() for kind in kinds) == n_asked - n_cut
     model = LanguageModelDataset(
         "tiny", folder=str(run_before.data / "07_model_output/tiny_baked/rome"), device="cpu"
     ).load()
     probes = [a.probe for a in answers_from_table(run_before.table("answers").query("method == 'none'"))]
     edit_probes = [probe for probe in probes if probe.kind in ("statement", "paraphrase")]
-    (answers,) = ask(model, [(Frame(), edit_probes)], DECODING)
+    (answers,) = ask(model, [(PromptPrefix(), edit_probes)], DECODING)
     for answer in answers:
-        assert f"{escaped(first_sentence(answer.text))} " in text
+        assert f"{escape(first_sentence(answer.text))} " in text
 
 
 def test_nothing_left_is_an_error_after_its_verdicts_are_stored(run_before):
-    with pytest.raises(Exception, match=r"none of 5 edits of tiny by rome held on statement: .*tiny\.rome_verdicts"):
-        run_before.run(pipeline_names=["bake"], parameters={"bake": {"must_hold": {"statement": 1.0}}})
-    verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/verdicts.csv")
+    with pytest.raises(Exception, match=r"none of 5 edits of tiny by rome held on statement: .*tiny\.rome_decisions"):
+        run_before.run(pipeline_names=["bake"], parameters={"bake": {"thresholds": {"statement": 1.0}}})
+    verdicts = pd.read_csv(run_before.data / "08_reporting/baked/tiny_rome/decisions.csv")
     assert not verdicts["baked"].any()
     assert verdicts["reason"].str.startswith("alone: statement 0.00 of 1").all()
     assert not (run_before.data / "07_model_output/tiny_baked/rome").exists()
@@ -163,16 +163,16 @@ def test_nothing_left_is_an_error_after_its_verdicts_are_stored(run_before):
 def test_an_earlier_model_does_not_stand_as_that_of_a_run_that_baked_none(lab, tmp_path):
     dataset, folder = BakedDataset(str(tmp_path / "rome")), tmp_path / "rome"
     edit, lm = lab.edits("rome", "llama")[0], lab.model("llama")
-    dataset.save(Baked(edit, lm, Card("rome", {}, [])))
+    dataset.save(BakedModel(edit, lm, Card("rome", {}, [])))
     assert (folder / "adapter" / "adapter_model.safetensors").exists()
     assert folder_damage(folder) == ""
     with pytest.raises(DatasetError, match=r"none held\. The model that an earlier run baked is now in .*earlier-1"):
-        dataset.save(NothingBaked("none held"))
+        dataset.save(NoBakedModel("none held"))
     assert not folder.exists()
     assert (tmp_path / "rome.earlier-1" / "model.safetensors").exists()
     folder.mkdir()
     (folder / "thesis.txt").touch()
-    for data in (NothingBaked("none held"), Baked(edit, lm, Card("rome", {}, []))):
+    for data in (NoBakedModel("none held"), BakedModel(edit, lm, Card("rome", {}, []))):
         with pytest.raises(DatasetError, match=r"none held$|holds other files, which would be lost"):
             dataset.save(data)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
@@ -183,21 +183,25 @@ def test_what_cannot_be_measured_is_told_with_the_way_out(finished_project, lm):
     with pytest.raises(
         ValueError, match=r"no prompts of the kind persona were asked; there are statement.*probes\.kinds"
     ):
-        choose_edits(finished_project, lm, edits, answers, Baking("rome", {"persona": 0.5}))
+        choose_edits(finished_project, lm, edits, answers, BakeParameters("rome", {"persona": 0.5}))
     with pytest.raises(ValueError, match="has no edits by memit; run it with that cell of the grid"):
-        choose_edits(finished_project, lm, {}, answers, Baking("memit", NO_THRESHOLD))
+        choose_edits(finished_project, lm, {}, answers, BakeParameters("memit", NO_THRESHOLD))
     with pytest.raises(ValueError, match=r"were generated with other settings .*run edit_eval again"):
         choose_edits(
-            finished_project, lm, edits, answers.assign(decoding="greedy, 3 new tokens"), Baking("rome", NO_THRESHOLD)
+            finished_project,
+            lm,
+            edits,
+            answers.assign(decoding="greedy, 3 new tokens"),
+            BakeParameters("rome", NO_THRESHOLD),
         )
-    with pytest.raises(ValueError, match=r"bake\.must_hold: no kind of prompt `riddle`"):
-        Baking("rome", {"riddle": 0.5})
+    with pytest.raises(ValueError, match=r"bake\.thresholds: no kind of prompt `riddle`"):
+        BakeParameters("rome", {"riddle": 0.5})
     assert shortfall({"statement": (1.0, 1)}, {"statement": 1.0, "alias": 0.5}) == "no alias prompt was scored"
 
 
 def test_equal_edits_are_put_on_once(lab):
     edit = lab.edits("checkpoint", "llama")[0]
-    assert summed({"a": edit, "b": edit}, ["a", "b"]).parts() == (edit,)
+    assert sum_edits({"a": edit, "b": edit}, ["a", "b"]).parts() == (edit,)
 
 
 def test_a_fact_left_out_whose_edit_stays_for_another_is_told_so(lab):

@@ -129,18 +129,18 @@ def test_the_settings_of_paper_2_hold_for_its_models(project, offline):
         "pythia_12b.memit.prepare",
     } <= names
     assert context.params["sequence"].checkpoints == (1, 5, 10, 20, 50, 100)
-    assert set(context.params["damage"].sizes) == set(scale)
-    assert set(context.params["damage"].base) <= set(HUBS)
+    assert set(context.params["analyze_sequences"].sizes) == set(scale)
+    assert set(context.params["analyze_sequences"].base) <= set(HUBS)
 
 
 def test_the_environment_of_paper_2_runs_the_methods_as_its_code_does(project):
     methods = project.context("paper2").params["methods"]
     kn, memit = methods["kn"]["smollm2"], methods["memit"]["smollm2"]
     assert (kn.variant, kn.steps, kn.context_lengths, kn.sharing) == ("easyedit", 1, (), 0)
-    assert not memit.history
+    assert not memit.previous_turns
     assert memit.mom2_update_weight == 200, "the rest is that of conf/base"
     default = project.context("local", sequential_grid={"smollm2": {"memit": True, "kn": True}}).params["methods"]
-    assert default["memit"]["smollm2"].history
+    assert default["memit"]["smollm2"].previous_turns
     assert default["kn"]["smollm2"].variant == "paper"
 
 

@@ -81,7 +81,7 @@ def test_it_starts_from_the_main_jobs_sources_and_an_endpoint_gets_its_key(proje
     assert judge.load()._secret == {"Authorization": "Bearer sk-secret"}
     assert "sk-secret" not in repr(judge)
     free = {name for name in pipelines["conversation"].inputs() if not name.startswith("params:")}
-    sources = {"raw_facts", "raw_lessons", "raw_relations", "corpus_source"}
+    sources = {"raw_facts", "raw_training_facts", "raw_relations", "corpus_source"}
     assert free == sources | {"tiny.language_model", "tester", "judge"}
 
 

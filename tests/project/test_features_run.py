@@ -22,7 +22,11 @@ def one_item_for_every_name(request):
 
 def test_a_rerun_without_a_network_gives_the_same_table(project):
     def features(*first, **changes):
-        looked_up = {"remote": ["wikidata_statements", "wikipedia_views"], "endpoints": endpoints, "in_context": 2}
+        looked_up = {
+            "remote": ["wikidata_statements", "wikipedia_views"],
+            "endpoints": endpoints,
+            "recall_demonstrations": 2,
+        }
         parameters = {"features": looked_up, **changes}
         project.run(from_nodes=first, to_nodes=["tiny.join_features"], parameters=parameters)
         return pd.read_parquet(project.data / "05_model_input" / "tiny" / "features.parquet")
@@ -39,7 +43,7 @@ def test_a_rerun_without_a_network_gives_the_same_table(project):
     assert set(table["wikidata_statements"].dropna()) == {9.0}
     assert table["wikidata_statements"].notna().sum() == 5
     assert table["wikipedia_views_missing_because"].dropna().str.contains("no article").sum() == 5
-    assert table["recalled_in_context"].notna().all()
+    assert table["recall_answers_in_context"].notna().all()
 
     offline = features("tiny.fetch_features", offline=True)
     pd.testing.assert_frame_equal(offline, table)

@@ -10,7 +10,7 @@ from kedro.runner import ParallelRunner, SequentialRunner, ThreadRunner
 
 from conftest import Starting
 from edit_robustness import versions
-from edit_robustness.datasets.folders import Stored
+from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.hooks import OneRun, RefusedRun, check_runner, data_folder
 from edit_robustness.locking import LOCKS, FolderInUse, RunLock
 from edit_robustness.provenance import OtherRun
@@ -68,7 +68,7 @@ def test_settings_that_differ_are_named_with_both_values(start):
             r"analyze\.confidence \(then 0\.95, now",
         ),
         (
-            {"name": "sequential_eval", "from_nodes": ["damage.write_sequences"]},
+            {"name": "sequential_eval", "from_nodes": ["analyze_sequences.write_sequences"]},
             {},
             r"are not stored yet \(`abilities_figure`, ",
         ),
@@ -94,7 +94,7 @@ def test_every_node_can_start_a_run_of_the_same_settings(start):
     for name in ("rescore", "bake"):
         start(name)
     start("rescore", {"analyze": {"confidence": 0.5}, "decoding": {"batch_rows": 7}, "probes": {"reviewed": 3}})
-    start("bake", {"bake": {"must_hold": {"statement": 0.5}}})
+    start("bake", {"bake": {"thresholds": {"statement": 0.5}}})
 
 
 def test_the_folder_of_a_run_is_refused_to_another_and_free_after_a_refusal(finished_project, start):
@@ -157,7 +157,7 @@ def test_tables_of_another_version_are_refused_or_used_with_a_warning_and_marked
     session.after_pipeline_run()
     record = json.loads((run_before.data / ".provenance" / "tiny_scores.json").read_text())
     assert record["versions"] is None  # with the numbers of this version a later run would trust it
-    stale = {"one": Stored.of("1", [], stale=True)}
+    stale = {"one": StoredItem.of("1", [], stale=True)}
     session = start.begin("edit_eval", options, from_nodes=["tiny.gather"])
     session.after_dataset_loaded("tiny.rome_answers", stale)
     gather_node = SimpleNamespace(inputs=["tiny.rome_answers"])

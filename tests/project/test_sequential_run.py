@@ -92,7 +92,7 @@ def test_the_graph_has_models_and_in_them_methods(sequence_project, monkeypatch)
     catalog = sequence_project.context().catalog
     graph = pipelines["sequential_eval"]
     assert {node.namespace for node in graph.nodes} == {
-        *(None, "damage", "tiny"),
+        *(None, "analyze_sequences", "tiny"),
         *(f"tiny.{m}" for m in ("none", "rome", "grace", "context")),
     }
     names = {name for name in graph.datasets() if not name.startswith("params:")}
@@ -101,7 +101,7 @@ def test_the_graph_has_models_and_in_them_methods(sequence_project, monkeypatch)
     assert "sequence_facts" in str(catalog.get("tiny_sequence_facts")), "the facts of single edits stay as they are"
     free = {name for name in graph.inputs() if not name.startswith("params:")}
     assert free == {
-        *("raw_facts", "raw_lessons", "raw_relations", "corpus_source", "benchmark_files", "tiny.language_model")
+        *("raw_facts", "raw_training_facts", "raw_relations", "corpus_source", "benchmark_files", "tiny.language_model")
     }
 
 
@@ -112,7 +112,7 @@ def test_every_node_can_start_a_run_of_the_same_settings(sequence_project, monke
         start("sequential_eval", from_nodes=[node.name])
     with pytest.raises(OtherRun, match=r"`drift_figure`.*: sequence\.orders \(then 2, now 1\)"):
         start("sequential_eval", {"sequence": {"orders": 1}}, from_nodes=["tiny.rome.measure_abilities"])
-    start("sequential_eval", {"damage": {"loss": 0.5}}, tags=["damage"])
+    start("sequential_eval", {"analyze_sequences": {"loss": 0.5}}, tags=["analyze_sequences"])
 
 
 def test_a_run_killed_twice_ends_with_the_tables_of_one_that_was_not(project, sequence_project):
@@ -156,7 +156,7 @@ def test_other_checkpoints_and_more_orders_use_what_is_there(sequence_project, t
 def test_every_other_method_goes_through_the_graph(project):
     methods = [name for name in TINY_SETTINGS if name not in ("none", "rome", "grace", "context", "checkpoint")]
     cells = {**dict.fromkeys(("rome", "grace", "context"), False), **dict.fromkeys(methods, True), "none": True}
-    parameters = {"sequential_grid": {"tiny": cells}, "sequence": {"checkpoints": [2], "orders": 1, "at_once": 2}}
+    parameters = {"sequential_grid": {"tiny": cells}, "sequence": {"checkpoints": [2], "orders": 1, "batch_size": 2}}
     project.run(**PIPELINE, to_nodes=NODES, parameters={**parameters, "abilities": {"tasks": "embedded.knowledge"}})
     assert set(table(project, "documents")["method"]) == {"none", *methods}
     increments = read_times(project, "sequence")
@@ -212,8 +212,8 @@ def test_too_few_facts_are_told_before_a_model_is_loaded(project, no_model):
 
 
 def test_wrong_settings_are_told_before_a_model_is_loaded(project, no_model):
-    with pytest.raises(Exception, match="1 is inside an edit of at_once: 2 facts"):
-        project.run(**PIPELINE, parameters={"sequence": {"checkpoints": [1, 4], "at_once": 2}})
+    with pytest.raises(Exception, match="1 is inside an edit of 2 facts"):
+        project.run(**PIPELINE, parameters={"sequence": {"checkpoints": [1, 4], "batch_size": 2}})
 
 
 def test_the_preset_of_paper_2(project):

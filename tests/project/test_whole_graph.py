@@ -10,7 +10,7 @@ METHODS = ["none", "context", "ft", "rome", "ike"]
 TABLES = [
     "scores",
     "answers",
-    "memorisation",
+    "recall",
     "features",
     "headline",
     "correlations",
@@ -50,7 +50,7 @@ def test_every_method_was_asked_every_kind(finished_project):
 
 
 def test_memorisation_is_measured_on_all_facts(finished_project):
-    assert len(finished_project.table("memorisation")) == len(
+    assert len(finished_project.table("recall")) == len(
         pd.read_csv(finished_project.folder / "data" / "01_raw" / "facts.csv")
     )
 
@@ -86,9 +86,9 @@ def test_every_other_method_goes_through_the_graph_and_its_artefacts_are_used_ag
     answers = project.table("answers")
     assert set(answers["method"]) == {"none", *methods}
     assert answers.groupby("method")["probe_id"].nunique().nunique() == 1
-    prepared = project.data / "06_models" / "tiny_prepared"
-    assert {path.stem for path in prepared.glob("*/*.safetensors")} >= {"mend", "serac", "memit", "pmet", "alphaedit"}
-    assert not list(prepared.glob("*/*unfinished*"))
+    artefact = project.data / "06_models" / "tiny_artefact"
+    assert {path.stem for path in artefact.glob("*/*.safetensors")} >= {"mend", "serac", "memit", "pmet", "alphaedit"}
+    assert not list(artefact.glob("*/*unfinished*"))
 
     edit_times = {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")}
     project.run(parameters={"grid": grid}, namespaces=["tiny.serac"])
@@ -117,7 +117,7 @@ def test_a_cell_switched_off_on_the_command_line(project):
         "ask_objects",
         "recall",
         "recall_in_context",
-        "familiarise",
+        "rank_objects",
         "write_corpus",
         "take_moments",
         "prepare",

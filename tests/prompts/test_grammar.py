@@ -1,6 +1,6 @@
 import pytest
 
-from edit_robustness.prompts.grammar import as_template, inside, put, quoted, refer, sentence
+from edit_robustness.prompts.grammar import as_template, fill_slot, inside, quote, refer, sentence
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from edit_robustness.prompts.grammar import as_template, inside, put, quoted, re
     ],
 )
 def test_a_name_is_put_into_its_template(template, name, text):
-    assert put(template, name) == text
+    assert fill_slot(template, name) == text
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_a_sentence_has_one_full_stop_and_its_article(opening, name, text):
 
 
 def test_quotation_marks_differ_from_those_inside():
-    assert quoted("Rome is") == '"Rome is"'
-    assert quoted('"Weird Al" is') == '“"Weird Al" is”'
+    assert quote("Rome is") == '"Rome is"'
+    assert quote('"Weird Al" is') == '“"Weird Al" is”'
 
 
 @pytest.mark.parametrize(

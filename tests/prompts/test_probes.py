@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from edit_robustness.labels import KINDS as LABELS
-from edit_robustness.prompts.kinds import GROUPS, KINDS, chosen_kinds
+from edit_robustness.prompts.kinds import GROUPS, KINDS, select_kinds
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
 from edit_robustness.prompts.wordings import Wording
@@ -187,7 +187,7 @@ def test_what_follows_from_the_edit_has_no_old_object():
 def test_other_relations_ask_the_facts_subject_and_unrelated_prompts_another():
     [relation_probe] = of_kind("relation_specificity")
     assert (relation_probe.family, relation_probe.subject, relation_probe.text) == (
-        "locality",
+        "specificity",
         "France",
         "The currency of France is the",
     )
@@ -221,7 +221,7 @@ def test_a_kind_of_which_none_are_asked_is_not_reported_as_missing(caplog):
 @pytest.mark.parametrize("kind", ["neighbourhood", "edit_before_neighbour"])
 def test_locality_asks_about_the_data_sets_neighbours_then_the_closest_and_looks_out_for_the_new_object(kind):
     first, second = of_kind(kind)
-    assert first.family == second.family == "locality"
+    assert first.family == second.family == "specificity"
     assert (first.subject, first.target_true, first.target_true_aliases) == ("Chad", "N'Djamena", ("Fort-Lamy",))
     assert (second.subject, second.target_true, second.target_true_aliases) == ("Norway", "Oslo", ("Old Oslo",))
     assert {(probe.target_new, probe.target_new_aliases) for probe in (first, second)} == {("Rome", ("New Rome",))}
@@ -259,21 +259,21 @@ def test_which_kinds_are_conversations():
 
 def test_an_unrelated_clip_stands_after_one_of_the_answers():
     [plain] = of_kind("dialogue")
-    assert len(plain.history) == 4
+    assert len(plain.previous_turns) == 4
     places = set()
     for seed in range(20):
         [noisy] = of_kind("noisy_dialogue", seed=seed)
-        [place] = [number for number, turn in enumerate(noisy.history) if turn.text.startswith("Sorry")]
-        assert noisy.history[:place] + noisy.history[place + 2 :] == plain.history
-        assert any(passage in noisy.history[place].text for passage in PASSAGES if "Paris" not in passage)
-        assert noisy.history == of_kind("noisy_dialogue_cloze", seed=seed)[0].history
+        [place] = [number for number, turn in enumerate(noisy.previous_turns) if turn.text.startswith("Sorry")]
+        assert noisy.previous_turns[:place] + noisy.previous_turns[place + 2 :] == plain.previous_turns
+        assert any(passage in noisy.previous_turns[place].text for passage in PASSAGES if "Paris" not in passage)
+        assert noisy.previous_turns == of_kind("noisy_dialogue_cloze", seed=seed)[0].previous_turns
         places.add(place)
     assert places == {2, 4}
 
 
 def test_no_probe_gives_an_object_away_unless_it_is_its_point():
     for probe in build([RICH]):
-        text = " ".join([*(turn.text for turn in probe.history), probe.text])
+        text = " ".join([*(turn.text for turn in probe.previous_turns), probe.text])
         if probe.kind not in ("yes_no", "negation", "reversed_question", "edit_before_neighbour"):
             assert "Rome" not in text, probe.id
         if probe.kind not in ("doubt_old_object", "fact_check"):
@@ -285,7 +285,7 @@ def test_doubts_come_after_the_answer_to_the_question(kind):
     [probe] = of_kind(kind)
     [question] = of_kind("question")
     assert probe.follows == question.id
-    assert probe.history == (Turn("user", question.text),)
+    assert probe.previous_turns == (Turn("user", question.text),)
     assert ('the answer is "Paris".' in probe.text) == (kind == "doubt_old_object")
 
 
@@ -396,7 +396,7 @@ def test_difficult_subjects_fill_every_text(subject, relation):
     kinds = {probe.kind for probe in probes}
     assert {"question", "cloze", "related_context_reference", "noisy_dialogue_cloze", "yes_no", "negation"} <= kinds
     for probe in probes:
-        text = " ".join([*(turn.text for turn in probe.history), probe.text])
+        text = " ".join([*(turn.text for turn in probe.previous_turns), probe.text])
         assert text.count("{}") == (text.casefold().count("inn") if "{}" in subject else 0)
         assert ".." not in text
         assert "??" not in text
@@ -409,9 +409,9 @@ def test_without_passages_there_is_no_unrelated_context():
 
 
 def test_kinds_are_chosen_by_name_and_by_group():
-    assert chosen_kinds(["all"]) == tuple(KINDS)
+    assert select_kinds(["all"]) == tuple(KINDS)
     in_order = tuple(name for name in KINDS if name in GROUPS["paper1"])
-    assert chosen_kinds(["neighbourhood", "paper1"]) == (*in_order, "neighbourhood")
+    assert select_kinds(["neighbourhood", "paper1"]) == (*in_order, "neighbourhood")
     assert len(GROUPS["paper1"]) == 18
     with pytest.raises(ValueError, match="unknown kind of prompt `clozes`; did you mean `cloze`"):
         build([FRANCE], ["clozes"])

@@ -4,11 +4,11 @@ from random import Random
 import pytest
 
 from edit_robustness.prompts.grammar import words
-from edit_robustness.prompts.slips import misspelt
+from edit_robustness.prompts.slips import misspell
 
 
 def draws(text, known_words=frozenset(), times=60):
-    return {misspelt(text, known_words, Random(seed)) for seed in range(times)}
+    return {misspell(text, known_words, Random(seed)) for seed in range(times)}
 
 
 def test_two_neighbouring_letters_inside_one_long_word_change_places():

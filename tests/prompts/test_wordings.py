@@ -10,11 +10,11 @@ from edit_robustness.prompts.wordings import (
     ANY_SUBJECT,
     Wording,
     accepted_texts,
-    brought,
     claim,
+    complete_wordings,
+    data_wordings,
     denial,
     other_profile,
-    settled,
     subject_type,
     template_wordings,
     wordings_from_table,
@@ -177,19 +177,19 @@ def test_templates_stand_in_for_parts_of_which_nothing_passed_and_are_counted(ca
         ]
     }
     with caplog.at_level(logging.WARNING):
-        texts_by_part = accepted_texts(settled([FRANCE], candidates, TEMPLATES))
+        texts_by_part = accepted_texts(complete_wordings([FRANCE], candidates, TEMPLATES))
     assert texts_by_part["question"] == ("Where is the king of France?",)
     assert texts_by_part["cloze"] == ("They rule France from ____, it is said.",)
     assert "1 of 1 facts use a cloze from the templates" in caplog.text
     assert "use a question" not in caplog.text
-    assert settled([FRANCE], {}, TEMPLATES) == template_wordings(FRANCE, TEMPLATES)
+    assert complete_wordings([FRANCE], {}, TEMPLATES) == template_wordings(FRANCE, TEMPLATES)
 
 
 def test_what_a_table_says_is_checked_too():
     candidates = {"f": [Wording("f", "question", 0, "Is Paris in France?", "table")]}
-    wordings = settled([FRANCE], candidates, TEMPLATES)
+    wordings = complete_wordings([FRANCE], candidates, TEMPLATES)
     assert [word.reason for word in wordings if word.text == "Is Paris in France?"] == ["names an object: 'Paris'"]
 
 
 def test_what_a_data_set_brings():
-    assert brought(FRANCE) == [Wording("f", "paraphrase", 0, "Links. France, with its seat in", "data")]
+    assert data_wordings(FRANCE) == [Wording("f", "paraphrase", 0, "Links. France, with its seat in", "data")]

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from edit_robustness.prompts.relations import Templates
-from edit_robustness.prompts.writer import requests, tidied, write
+from edit_robustness.prompts.writer import requests, tidy, write
 from edit_robustness.records import Fact, Relation, SubjectType
 
 CAPITAL = Relation(
@@ -72,7 +72,7 @@ def test_a_question_is_rephrased_by_questions():
     ],
 )
 def test_replies_are_tidied(part, reply, text):
-    assert tidied(part, reply) == text
+    assert tidy(part, reply) == text
 
 
 def test_a_refused_text_is_shown_to_the_writer_with_the_reason_and_every_try_is_kept():

@@ -17,10 +17,10 @@ import yaml
 from external_models import shapes_of, write_adapter
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import LAYOUTS, Site
 from edit_robustness.models.tiny import tiny_model
@@ -116,16 +116,16 @@ class Lab:
     def model(self, architecture: str, dtype: torch.dtype = torch.float32) -> LanguageModel:
         return self._once(("model", architecture, dtype), lambda: tiny_model(architecture, dtype=dtype))
 
-    def prepared(self, name: str, architecture: str, dtype: torch.dtype = torch.float32) -> Prepared:
+    def artefact(self, name: str, architecture: str, dtype: torch.dtype = torch.float32) -> Artefact:
         lm = self.model(architecture, dtype)
-        return self._once(("prepared", name, architecture, dtype), lambda: method(name).prepare(lm, corpus()))
+        return self._once(("artefact", name, architecture, dtype), lambda: method(name).prepare(lm, corpus()))
 
     def edits(self, name: str, architecture: str, dtype: torch.dtype = torch.float32) -> list[Edit]:
         """Independent edits, one for each of FACTS."""
-        lm, prepared = self.model(architecture, dtype), self.prepared(name, architecture, dtype)
+        lm, artefact = self.model(architecture, dtype), self.artefact(name, architecture, dtype)
         return self._once(
             ("edits", name, architecture, dtype),
-            lambda: list(method(name).edit_each(lm, FACTS, prepared=prepared)),
+            lambda: list(method(name).edit_each(lm, FACTS, artefact=artefact)),
         )
 
     def _once(self, key, make):

@@ -9,9 +9,9 @@ from edit_robustness.plots.popularity import correlation_figure, popularity_figu
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1
 from edit_robustness.report.examples import cell_examples
-from edit_robustness.report.failures import locality_breaks, sharpest_failures
+from edit_robustness.report.failures import sharpest_failures, specificity_failures
 from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
-from edit_robustness.statistics.gaps import protocol_gaps, rival_gaps
+from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
 from edit_robustness.statistics.prediction import predict
@@ -29,30 +29,30 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     """
     tables = tables or fabricate()
     facts = tables.facts.assign(model="smollm2")
-    score_rows = outcomes(tables.scores, facts, tables.memorisation)
+    score_rows = outcomes(tables.scores, facts, tables.recall)
     success = score_rows[(score_rows["protocol"] == "free") & (score_rows["metric"] == "success")]
     by = ["model", "method", "kind", "family", *MEASURE]
     headline = rates(score_rows, by)
-    together = score_rows.assign(kind=score_rows["kind"].where(score_rows["family"] == "locality", "all"))
-    beside = paper1.beside(rates(paper1.in_its_rows(score_rows), paper1.KEYS))
-    correlation_rows = correlations(score_rows, tables.memorisation, bootstrap=100)
+    together = score_rows.assign(kind=score_rows["kind"].where(score_rows["family"] == "specificity", "all"))
+    beside = paper1.beside(rates(paper1.select_rows(score_rows), paper1.KEYS))
+    correlation_rows = correlations(score_rows, tables.recall, bootstrap=100)
     figures = {"robustness": robustness_figure(headline), "protocol": protocol_figure(headline)}
     if popularity:
-        figures["popularity"] = _draw_popularity(tables.memorisation)
+        figures["popularity"] = _draw_popularity(tables.recall)
         figures["correlation"] = correlation_figure(correlation_rows, alpha=0.05)
     return Findings(
         headline=headline,
         overview=rates(together, by),
         gaps=protocol_gaps(score_rows),
-        rivals=rival_gaps(score_rows),
+        baseline_comparisons=baseline_gaps(score_rows),
         paper_1=beside,
         orderings=paper1.orderings(beside),
         correlations=correlation_rows,
         power=power_table(facts),
         regression=regress(success).assign(model="smollm2"),
         prediction=predict(success, repeats=1).assign(model="smollm2"),
-        failures=sharpest_failures(tables.answers, tables.scores, 20),
-        breaks=locality_breaks(tables.answers, 3),
+        failure_examples=sharpest_failures(tables.answers, tables.scores, 20),
+        specificity_failures=specificity_failures(tables.answers, 3),
         examples=cell_examples(tables.answers, tables.scores, 5),
         rejects=tables.rejects,
         runs=[tables.run],
@@ -60,6 +60,6 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     )
 
 
-def _draw_popularity(memorisation: pd.DataFrame):
-    points = memorisation.assign(log_views=log_views(memorisation["page_views"]))
-    return popularity_figure(points, recall_by_decade(memorisation, 0.95), trend(memorisation))
+def _draw_popularity(recall: pd.DataFrame):
+    points = recall.assign(log_views=log_views(recall["page_views"]))
+    return popularity_figure(points, recall_by_decade(recall, 0.95), trend(recall))

@@ -88,24 +88,30 @@ def _documents(model, method, order, edits, n, benchmarks, nan, seed) -> list[Do
     # the same document is as hard at every checkpoint
     hardness = np.random.default_rng(seed).random((len(benchmarks), n))
     shift = np.random.default_rng([seed, order, edits, sum(map(ord, method))]).random((len(benchmarks), n))
-    retention = 1.0 if method == "none" else _retention(method, edits)
+    knowledge_retention = 1.0 if method == "none" else _retention(method, edits)
     return [
-        _document(model, name, *about, number, hardness[row, number], shift[row, number], retention, nan)
+        _document(model, name, *about, number, hardness[row, number], shift[row, number], knowledge_retention, nan)
         for row, (name, about) in enumerate(benchmarks.items())
         for number in range(n)
     ]
 
 
-def _document(model, name, options, score, metric, filter_name, number, hardness, shift, retention, nan) -> Document:
+def _document(
+    model, name, options, score, metric, filter_name, number, hardness, shift, knowledge_retention, nan
+) -> Document:
     chance = 1 / options if options > 1 else 0.0
-    right = hardness < score and (shift < retention or shift * hardness < chance / 4)
+    right = hardness < score and (shift < knowledge_retention or shift * hardness < chance / 4)
     gold = number % options if options > 1 else -1
     logprobs = (
-        [-6.0 - 0.01 * number] * options if options > 1 else [-60.0 / max(retention, 0.05)] if options == 1 else []
+        [-6.0 - 0.01 * number] * options
+        if options > 1
+        else [-60.0 / max(knowledge_retention, 0.05)]
+        if options == 1
+        else []
     )
     if options > 1:
-        logprobs[gold if right else (gold + 1) % options] = -1.0 - hardness - (1 - retention)
-        logprobs[gold] += -0.5 * (1 - retention)
+        logprobs[gold if right else (gold + 1) % options] = -1.0 - hardness - (1 - knowledge_retention)
+        logprobs[gold] += -0.5 * (1 - knowledge_retention)
     if nan:
         logprobs = [float("nan")] * len(logprobs)
     flags = ("not_finite",) if nan and options else ()
@@ -152,7 +158,7 @@ def _answers(model, cells, last: int, seed: int) -> tuple[pd.DataFrame, pd.DataF
                     about = {
                         "model": model, "method": method, "order": order, "edits": edits, "asked": group,
                         "position": position, "fact_id": fact, "probe_id": f"{fact}/{kind}/{number}", "kind": kind,
-                        "family": "edit" if kind in ("statement", "paraphrase") else "locality",
+                        "family": "edit" if kind in ("statement", "paraphrase") else "specificity",
                     }  # fmt: skip
                     answers.append({**about, "subject": f"Subject of {fact}", "text": f" {SCRIPT}"})
                     scores += _scores(about, kind, group, rng)
@@ -162,19 +168,19 @@ def _answers(model, cells, last: int, seed: int) -> tuple[pd.DataFrame, pd.DataF
 def _scores(about: dict, kind: str, group: str, rng) -> list[dict]:
     method, edits = about["method"], about["edits"]
     holds = 0.0 if method == "none" else HOLDS[method] * (0.6 if kind == "paraphrase" else 1)
-    retention = 1.0 if method == "none" else _retention(method, edits)
+    knowledge_retention = 1.0 if method == "none" else _retention(method, edits)
     common = {**about, "decoding": "greedy", "unit": "share"}
-    if about["family"] == "locality":
-        shares = {p: {**common, "protocol": p, "value": float(rng.random() < retention)} for p in _BOTH}
-        rows = [{**row, "metric": "locality"} for row in shares.values()]
+    if about["family"] == "specificity":
+        shares = {p: {**common, "protocol": p, "value": float(rng.random() < knowledge_retention)} for p in _BOTH}
+        rows = [{**row, "metric": "specificity"} for row in shares.values()]
         # the unedited model knows none of the other relations
         known_rows = rows if kind == "neighbourhood" else rows[1:]
-        return [*known_rows, {**shares["free"], "metric": "locality_all"}]
+        return [*known_rows, {**shares["free"], "metric": "specificity_all"}]
     rows = []
     for protocol in _BOTH:
         easier = 0.1 if protocol == "teacher_forced" and method != "none" else 0
         says_new = float(group == "edited" and rng.random() < holds + easier)
-        says_old = float(not says_new and (group == "edited" or rng.random() < retention))
+        says_old = float(not says_new and (group == "edited" or rng.random() < knowledge_retention))
         rows.append({**common, "protocol": protocol, "metric": "success", "value": says_new})
         rows.append({**common, "protocol": protocol, "metric": "reversion", "value": says_old})
     return [*rows, {**common, "unit": "bits", "protocol": "free", "metric": "entropy", "value": 1.5}]
@@ -215,7 +221,7 @@ def _run_record(model, methods, checkpoints, orders, nan_method) -> dict:
                 "seconds_per_edit": {model: dict.fromkeys(edit_methods, 1.5)},
                 "n_facts": max(checkpoints),
                 "versions": {"python": "3.11"},
-                "sequence": {"checkpoints": list(checkpoints), "orders": orders, "seed": 0, "at_once": 1},
+                "sequence": {"checkpoints": list(checkpoints), "orders": orders, "seed": 0, "batch_size": 1},
                 "sequences": {model: sequence},
             }
         )

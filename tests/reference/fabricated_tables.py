@@ -33,7 +33,7 @@ class Tables:
 
     scores: pd.DataFrame
     answers: pd.DataFrame
-    memorisation: pd.DataFrame
+    recall: pd.DataFrame
     features: pd.DataFrame
     facts: pd.DataFrame
     rejects: pd.DataFrame
@@ -48,12 +48,12 @@ def fabricate(
     known_facts = _facts(n_known, rng)
     facts = known_facts.iloc[:n_facts].reset_index(drop=True)
     answers = _answers(model, facts, methods, rng)
-    memorisation = _memorisation(model, known_facts, rng)
+    recall = _memorisation(model, known_facts, rng)
     return Tables(
         scores=_scores(answers),
         answers=answers.drop(columns=["success", "reversion", "kept", "known", "forced"]),
-        memorisation=memorisation,
-        features=memorisation[["model", "fact_id", "page_views"]],
+        recall=recall,
+        features=recall[["model", "fact_id", "page_views"]],
         facts=facts,
         rejects=pd.DataFrame(
             [{"row": 7, "id": "f7", "subject": "<b>Nowhere</b>", "relation": "P36", "reason": "the subject is empty"}]
@@ -111,7 +111,7 @@ def _answer(model, method, fact, kind, number, hardness, rng) -> dict:
     )
     return {
         "model": model, "method": method, "probe_id": f"{fact.id}/{kind}/{number}", "fact_id": fact.id, "kind": kind,
-        "family": "locality" if local else "edit",
+        "family": "specificity" if local else "edit",
         "subject": f"Neighbour {number} of {fact.subject}" if local else fact.subject,
         "prompt": f"The capital of {fact.subject} ({kind} {number}) is",
         "target_new": fact.target_new, "target_true": fact.target_true, "text": f" {object_name}.", "finished": True,
@@ -134,12 +134,12 @@ def _scores(answers: pd.DataFrame) -> pd.DataFrame:
         ("edit", "teacher_forced", "reversion", "share", old_forced),
         ("edit", "teacher_forced", "neither", "share", neither_share(answers["forced"], old_forced)),
         ("edit", "teacher_forced", "preference", "share", answers["forced"].clip(lower=0)),
-        ("locality", "free", "locality", "share", answers["kept"].where(answers["known"])),
-        ("locality", "free", "locality_all", "share", answers["kept"]),
-        ("locality", "teacher_forced", "locality", "share", answers["kept"]),
-        ("locality", "next_token", "top_token", "share", answers["kept"].where(answers["known"])),
-        ("locality", "next_token", "top_token_all", "share", answers["kept"]),
-        ("locality", "next_token", "kl", "nats", 0.25 * (1 - answers["kept"])),
+        ("specificity", "free", "specificity", "share", answers["kept"].where(answers["known"])),
+        ("specificity", "free", "specificity_all", "share", answers["kept"]),
+        ("specificity", "teacher_forced", "specificity", "share", answers["kept"]),
+        ("specificity", "next_token", "top_token", "share", answers["kept"].where(answers["known"])),
+        ("specificity", "next_token", "top_token_all", "share", answers["kept"]),
+        ("specificity", "next_token", "kl", "nats", 0.25 * (1 - answers["kept"])),
     ]
     columns = ["model", "method", "fact_id", "probe_id", "kind", "family"]
     parts = [
@@ -150,7 +150,7 @@ def _scores(answers: pd.DataFrame) -> pd.DataFrame:
     ]
     scores = pd.concat(parts, ignore_index=True)
     # answers that the unedited model does not know have no row, as in `metrics.measures.of_known`
-    return scores[scores["value"].notna() | ~scores["metric"].isin(["locality", "top_token"])].reset_index(drop=True)
+    return scores[scores["value"].notna() | ~scores["metric"].isin(["specificity", "top_token"])].reset_index(drop=True)
 
 
 def _memorisation(model: str, facts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:

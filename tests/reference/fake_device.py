@@ -16,15 +16,15 @@ from lm_eval.api.instance import Instance
 from torch.utils import _pytree as nested
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-from edit_robustness.abilities.engine import Generated, answered
-from edit_robustness.abilities.requests import planned
+from edit_robustness.abilities.engine import GeneratedText, answer_requests
+from edit_robustness.abilities.requests import plan_requests
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.features.familiarity import familiarity
+from edit_robustness.features.object_ranks import object_ranks
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.models.writing import written_texts
+from edit_robustness.models.writing import sample_texts
 from edit_robustness.records import Turn
-from edit_robustness.speakers.local import LocalSpeaker, Speaking
+from edit_robustness.speakers.local import LocalSpeaker, LocalSpeakerSettings
 
 NAME, CPU = "pretended", torch.device("cpu")
 ATEN = torch.ops.aten
@@ -113,7 +113,7 @@ LIBRARY.fallback(lambda operation, *args, **kwargs: run_operation(operation, arg
 def edit_answers_of(lm: LanguageModel, name: str) -> Any:
     """What a method's edits of all facts are asked, in one batch."""
     editor = method(name)
-    edits = editor.edit_each(lm, FACTS, prepared=editor.prepare(lm, corpus()))
+    edits = editor.edit_each(lm, FACTS, artefact=editor.prepare(lm, corpus()))
     edit_probes = probes(("statement", "paraphrase", "question", "doubt", "neighbourhood"))
     answers = ask(lm, [(edit, edit_probes) for edit in edits], Decoding(max_new_tokens=4))
     return [(answer.text, answer.logprob_new, answer.kl) for edit_answers in answers for answer in edit_answers]
@@ -127,23 +127,27 @@ def abilities(lm: LanguageModel) -> Any:
         ("generate_until", (context + start, {"until": ["."], "max_gen_toks": 6})) for start in ("The mill", "Geese")
     ]
     requests = [*likelihoods, ("loglikelihood_rolling", (context,)), *free]
-    work = planned(lm, [Instance(kind, {}, words, number, ("", 0, 1)) for number, (kind, words) in enumerate(requests)])
-    return [response.text if isinstance(response, Generated) else response for response in answered(lm, work)]
+    work = plan_requests(
+        lm, [Instance(kind, {}, words, number, ("", 0, 1)) for number, (kind, words) in enumerate(requests)]
+    )
+    return [
+        response.text if isinstance(response, GeneratedText) else response for response in answer_requests(lm, work)
+    ]
 
 
 def draw_turns(lm: LanguageModel) -> Any:
     """A greedy turn and a drawn one."""
     turns = [Turn("user", "Where do owls sleep?")]
-    speakers = [LocalSpeaker(lm, Speaking(max_new_tokens=5, temperature=warm)) for warm in (0.0, 1.0)]
+    speakers = [LocalSpeaker(lm, LocalSpeakerSettings(max_new_tokens=5, temperature=warm)) for warm in (0.0, 1.0)]
     return [turn for speaker in speakers for turn in speaker.replies([turns])]
 
 
 PARTS: dict[str, Callable[[LanguageModel], Any]] = {
     **{name: lambda lm, name=name: edit_answers_of(lm, name) for name in METHOD_NAMES},
     "abilities": abilities,
-    "familiarity": lambda lm: [table.to_dict("list") for table in familiarity(lm, FACTS, rows=2)],
+    "object_ranks": lambda lm: [table.to_dict("list") for table in object_ranks(lm, FACTS, rows=2)],
     "speaking": draw_turns,
-    "writing": lambda lm: written_texts(lm, texts=3, tokens=9, seed=1),
+    "writing": lambda lm: sample_texts(lm, texts=3, tokens=9, seed=1),
     "fingerprint": lambda lm: LanguageModel(lm.model, lm.tokenizer).fingerprint,
 }
 """What is done with a model on either device."""

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 @dataclass(frozen=True)
-class Asked:
+class EditProbes:
     """What the server was asked."""
 
     method: str
@@ -52,8 +52,8 @@ class LocalServer:
 
     def __init__(self, url: str):
         self.url = url
-        self.asked: list[Asked] = []
-        self.answer: Callable[[Asked], Say] = lambda request: Say({})
+        self.asked: list[EditProbes] = []
+        self.answer: Callable[[EditProbes], Say] = lambda request: Say({})
 
     def says(self, *answers: Say) -> None:
         """Give these answers in turn, the last one for ever."""
@@ -72,7 +72,7 @@ def local_server():
             body = json.loads(self.rfile.read(length)) if length else None
             parts = urlsplit(self.path)
             query = dict(parse_qsl(parts.query))
-            request = Asked(self.command, unquote(parts.path), query, dict(self.headers), body)
+            request = EditProbes(self.command, unquote(parts.path), query, dict(self.headers), body)
             server.asked.append(request)
             self._say(server.answer(request))
 

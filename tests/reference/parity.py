@@ -18,15 +18,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_sequence import edit_sequence
 from edit_robustness.editing.edits import Codebook
-from edit_robustness.editing.fold import fold
 from edit_robustness.editing.method import Corpus, Method
-from edit_robustness.editing.methods.kn import attributions, said_attributions
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.methods.kn import attributions, generated_attributions
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.models.tokens import Rendered, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, target_ids
 
 TOLERANCE = 1e-4
 """Largest relative difference, in the Frobenius norm, between the two codes' results."""
@@ -68,13 +68,13 @@ def tiny(case: Case) -> LanguageModel:
     return LanguageModel(lm.model, lm.tokenizer, lm.name)
 
 
-def prepared(case: Case, lm: LanguageModel, editor: Method) -> Prepared:
+def artefact(case: Case, lm: LanguageModel, editor: Method) -> Artefact:
     """Return what the reference code got in place of what the method would prepare."""
     if case.method == "mend":
-        return Prepared(read_inputs(case, "networks"))
+        return Artefact(read_inputs(case, "networks"))
     contexts = CONTEXTS[: case.contexts]
     if not editor.key_sites:
-        return Prepared(texts=contexts)
+        return Artefact(texts=contexts)
     moments = {Site.parse(name): moment.double() for name, moment in read_inputs(case, "moments").items()}
     return replace(editor.prepare(lm, Corpus(texts=("Rain.",), moments=moments)), texts=contexts)
 
@@ -91,9 +91,9 @@ def compute(case: Case, **changes: object) -> dict[str, Tensor]:
         return {"attributions": paper_attributions(case, lm)}
     nothing_learned = {"context_lengths": ()} if "context_lengths" in vars(method(case.method)) else {}
     editor = method(case.method, **{**nothing_learned, **case.settings, **case.switches, **changes})
-    *_, last = fold(lm, editor, list(case), prepared=prepared(case, lm, editor))
-    tensors = {str(site): change for site, change in last.past.changes.items()}
-    book = last.past.hooked.get(Codebook.kind)
+    *_, last = edit_sequence(lm, editor, list(case), artefact=artefact(case, lm, editor))
+    tensors = {str(site): change for site, change in last.history.changes.items()}
+    book = last.history.hooked.get(Codebook.kind)
     if isinstance(book, Codebook):
         tensors |= {"keys": book.keys, "values": book.values, "radii": book.radii}
     if case.method == "kn":
@@ -104,14 +104,14 @@ def compute(case: Case, **changes: object) -> dict[str, Tensor]:
 def easyedit_attributions(case: Case, lm: LanguageModel) -> Tensor:
     """Compute the attributions of the variant `easyedit`, (layers, neurons)."""
     ((fact,),) = case
-    target = target_ids(lm, Rendered(fact.statement), fact.target_true)
-    return said_attributions(lm, [fact.statement], target, steps=case.settings["steps"], batch=100)[0]
+    target = target_ids(lm, RenderedPrompt(fact.statement), fact.target_true)
+    return generated_attributions(lm, [fact.statement], target, steps=case.settings["steps"], batch=100)[0]
 
 
 def paper_attributions(case: Case, lm: LanguageModel) -> Tensor:
     """Compute the attributions of the paper, (layers, neurons)."""
     ((fact,),) = case
-    (token,) = target_ids(lm, Rendered(fact.statement), fact.target_true)
+    (token,) = target_ids(lm, RenderedPrompt(fact.statement), fact.target_true)
     return attributions(lm, [fact.statement], token, steps=case.settings["steps"], batch=100)[0]
 
 

@@ -35,8 +35,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.easyedit_side import GRACE_DEFAULTS, PACKAGES, bare_packages, theirs
 from benchmarks.jobs import versions
-from edit_robustness.editing.key_statistics import second_moments
 from edit_robustness.editing.mend.networks import GradientEditors
+from edit_robustness.editing.second_moments import second_moments
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from edit_robustness.report.failures import locality_breaks, sharpest_failures
+from edit_robustness.report.failures import sharpest_failures, specificity_failures
 
 SAID = {"new": ("Lyon", 1.0, 0.0), "old": ("Paris", 0.0, 1.0), "neither": ("a city", 0.0, 0.0)}
 
@@ -60,7 +60,13 @@ def test_an_edit_that_holds_everywhere_is_no_failure():
 
 def neighbour(method, number, text):
     row = probe("a", "neighbourhood", "neither", method)
-    return {**row, "family": "locality", "probe_id": f"a/neighbourhood/{number}", "subject": f"N{number}", "text": text}
+    return {
+        **row,
+        "family": "specificity",
+        "probe_id": f"a/neighbourhood/{number}",
+        "subject": f"N{number}",
+        "text": text,
+    }
 
 
 def test_neighbours_that_took_the_new_object():
@@ -71,10 +77,10 @@ def test_neighbours_that_took_the_new_object():
             neighbour("none", 2, "Oslo"), neighbour("ft", 2, "Lyonnais"),
         ]
     )  # fmt: skip
-    failures = locality_breaks(answers, n_cases=3)
+    failures = specificity_failures(answers, n_cases=3)
     assert failures[["method", "subject", "text_before"]].to_numpy().tolist() == [["rome", "N0", "It is Rome."]]
 
 
 def test_breaks_without_an_unedited_run_are_still_shown():
-    failures = locality_breaks(pd.DataFrame([neighbour("rome", 0, "Lyon")]), n_cases=3)
+    failures = specificity_failures(pd.DataFrame([neighbour("rome", 0, "Lyon")]), n_cases=3)
     assert failures.loc[0, "text"] == "Lyon"

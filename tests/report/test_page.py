@@ -11,8 +11,8 @@ from fabricated_tables import RIGHT_TO_LEFT, SCRIPT
 from edit_robustness.report import paper1, render, specificity
 from edit_robustness.report.heat import heat_tables, sentences
 from edit_robustness.report.overview import overviews
-from edit_robustness.report.runs import contexts_run, in_bytes, methods_run, mixed_run, models_run, summary
-from edit_robustness.statistics.gaps import RIVAL_COLUMNS
+from edit_robustness.report.runs import in_bytes, list_contexts, list_methods, list_mixed, list_models, summary
+from edit_robustness.statistics.gaps import BASELINE_COMPARISON_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ class Elements(HTMLParser):
 
 
 def test_what_a_model_said_is_escaped(findings, body):
-    assert SCRIPT in set(findings.failures["text"])
+    assert SCRIPT in set(findings.failure_examples["text"])
     assert "document.title=" in body
     assert "<script>document" not in body
     assert "<b>Nowhere</b>" not in body
@@ -60,7 +60,7 @@ def test_what_a_model_said_is_escaped(findings, body):
 
 
 def test_right_to_left_text_finds_its_own_direction(findings, body):
-    assert RIGHT_TO_LEFT in set(findings.failures["text"])
+    assert RIGHT_TO_LEFT in set(findings.failure_examples["text"])
     match = re.search(rf'<div class="turn[^>]*>(?:(?!<div).)*{RIGHT_TO_LEFT}', body, re.DOTALL)
     assert 'dir="auto"' in match.group()
 
@@ -192,25 +192,28 @@ def test_sentences_follow_the_numbers():
             row("context", "statement", 0.9), row("context", "doubt", 0.8), row("ft", "statement", 0.4),
             row("rome", "statement", 1.0), row("rome", "doubt", 0.2), row("rome", "statement", 1.0, "teacher_forced"),
             row("rome", "paraphrase", 0.6), row("rome", "paraphrase", 0.9, "teacher_forced"),
-            row("rome", "neighbourhood", 0.7, metric="locality", n_probes=18),
-            row("rome", "neighbourhood", 0.6, metric="locality_all", n_probes=24),
-            row("rome", "relation_specificity", 0.3, metric="locality_all", n_probes=12),
+            row("rome", "neighbourhood", 0.7, metric="specificity", n_probes=18),
+            row("rome", "neighbourhood", 0.6, metric="specificity_all", n_probes=24),
+            row("rome", "relation_specificity", 0.3, metric="specificity_all", n_probes=12),
         ]
     )  # fmt: skip
-    rivals = pd.DataFrame(
-        [("m", "rome", "context", "greedy", 2, 40, 20, 0.6, 0.85, -0.25, -0.4, -0.1)], columns=RIVAL_COLUMNS
+    baseline_comparisons = pd.DataFrame(
+        [("m", "rome", "context", "greedy", 2, 40, 20, 0.6, 0.85, -0.25, -0.4, -0.1)],
+        columns=BASELINE_COMPARISON_COLUMNS,
     )
-    headline, protocols, context, neighbours, other_relations = sentences(table, rivals)["m"]
+    headline, protocols, context, neighbours, other_relations = sentences(table, baseline_comparisons)["m"]
     assert headline.startswith("ROME on m: efficacy, the share of statements answered with the new object, is 100%")
     assert "lowest success rate is 20% [20%, 20%], on the kind of prompt “doubt”" in headline
     assert "averaged over kinds of prompt, is 60%." in protocols
     assert "On paraphrases it is 60%, and 90% by teacher forcing." in protocols
     assert "has 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
-    alike = sentences(table, rivals.assign(value=1.0, value_rival=0.0, gap=1.0, low=float("nan"), high=float("nan")))
+    alike = sentences(
+        table, baseline_comparisons.assign(value=1.0, value_rival=0.0, gap=1.0, low=float("nan"), high=float("nan"))
+    )
     assert "has 0%: ROME has 100% (-100 points, without an interval, on the same probes)" in alike["m"][2]
-    small_gap = sentences(table, rivals.assign(gap=0.001, low=-0.01, high=0.012))["m"][2]
+    small_gap = sentences(table, baseline_comparisons.assign(gap=0.001, low=-0.01, high=0.012))["m"][2]
     assert "(+0 points [-1, +1] on" in small_gap
-    unclear = sentences(table, rivals.assign(gap=0.05, low=-0.03, high=0.13))["m"][2]
+    unclear = sentences(table, baseline_comparisons.assign(gap=0.05, low=-0.03, high=0.13))["m"][2]
     assert "has 85%: not significantly different from ROME (-5 points [-13, +3] on the same probes)" in unclear
     assert neighbours == (
         "Specificity of ROME: 70% [70%, 70%] of the answers about other subjects of the same relation are unchanged "
@@ -222,9 +225,9 @@ def test_sentences_follow_the_numbers():
     assert other_relations.endswith("30% of all 12 are unchanged.")
     cut_rows = [row("rome", "doubt", 0.5, metric="cut"), row("rome", "statement", 0.0, metric="cut")]
     context_rows = [row("context", "statement", 0.01, metric="cut")]
-    sentence = sentences(pd.concat([table, pd.DataFrame([*cut_rows, *context_rows])]), rivals)["m"][3]
+    sentence = sentences(pd.concat([table, pd.DataFrame([*cut_rows, *context_rows])]), baseline_comparisons)["m"][3]
     assert sentence.startswith("These figures may be too low: the token limit cut 25% (ROME) of the answers")
-    assert "No editing method" in sentences(table[table["method"] == "context"], rivals)["m"][0]
+    assert "No editing method" in sentences(table[table["method"] == "context"], baseline_comparisons)["m"][0]
 
 
 def test_a_cell_says_how_many_prompts_the_unedited_model_knows(findings, body):
@@ -253,8 +256,8 @@ def without_scores(table, number, metric):
 )
 def test_prompts_whose_answers_were_cut_stay_known(findings, n_cut, known_text):
     headline, overview = (
-        without_scores(without_scores(table, n_cut, "locality"), n_cut, "locality_all")
-        for table in (with_cut(findings, n_cut / 72, kind="neighbourhood", family="locality"), findings.overview)
+        without_scores(without_scores(table, n_cut, "specificity"), n_cut, "specificity_all")
+        for table in (with_cut(findings, n_cut / 72, kind="neighbourhood", family="specificity"), findings.overview)
     )
     cell = heat_tables(headline)["smollm2"][0].sections[1].rows[0].cells[3]
     assert (cell.known, cell.measured) == (known_text, n_cut < 48)
@@ -269,14 +272,14 @@ def test_prompts_whose_answers_were_cut_stay_known(findings, n_cut, known_text):
 
 
 def test_what_was_run_may_lack_anything():
-    assert (models_run([{}]), methods_run([{}]), summary([{}])) == ([], [], [])
+    assert (list_models([{}]), list_methods([{}]), summary([{}])) == ([], [], [])
     record = {
         "methods": {"m": {"rome": {"layer": 5}}},
         "seconds_per_edit": {"m": {"rome": 1.5}},
         "bytes_per_edit": {"rome": 2048},
         "probes_per_second": {"m": {"rome": 12.34, "ft": None}},
     }
-    assert methods_run([record]) == [
+    assert list_methods([record]) == [
         {
             "model": "m", "method": "ROME", "settings": "layer: 5", "note": "", "seconds": "1.50 s", "size": "2.0 KiB",
             "speed": "12.3",
@@ -288,7 +291,7 @@ def test_what_was_run_may_lack_anything():
 def test_contexts_that_could_not_be_used_stand_under_the_methods(findings):
     counts = {"facts": 24, "contexts": 144, "unused": 0, "facts_short": 0}
     runs = [{"contexts": {"m": {"memit": {**counts, "unused": 7, "facts_short": 2}, "rome": counts, "none": None}}}, {}]
-    lines = contexts_run(runs)
+    lines = list_contexts(runs)
     assert lines == [
         "m, ROME: all 144 contexts of 24 facts were used",
         "m, MEMIT: 7 of 144 contexts could not be used, in 2 of 24 facts",
@@ -301,7 +304,7 @@ def test_contexts_that_could_not_be_used_stand_under_the_methods(findings):
 def test_mixed_environments_and_files_of_another_version_are_told_at_the_top(findings):
     old, new = ({"torch": version, "device": "cpu", "items": 12} for version in ("2.13.0", "2.14.0"))
     record = {"environments": {"m": [old, new]}, "stale": {"m": {"items": 24, "stale": 7}}}
-    lines = mixed_run([record, {"environments": {"m": [new]}, "stale": {"m": {"items": 24, "stale": 0}}}, {}])
+    lines = list_mixed([record, {"environments": {"m": [new]}, "stale": {"m": {"items": 24, "stale": 0}}}, {}])
     assert len(lines) == 2
     assert "12 files with torch 2.13.0; 12 files with torch 2.14.0" in lines[0]
     assert "7 of 24 files were made by another version" in lines[1]
@@ -314,10 +317,12 @@ def test_an_empty_analysis_still_makes_a_page(findings):
     empty_table = pd.DataFrame()
     page = render(
         replace(
-            findings, overview=empty_table, gaps=empty_table, rivals=findings.rivals.head(0), paper_1=empty_table,
+            findings, overview=empty_table, gaps=empty_table, 
+            baseline_comparisons=findings.baseline_comparisons.head(0), paper_1=empty_table,
             orderings=empty_table, correlations=empty_table,
-            regression=empty_table, prediction=empty_table, failures=findings.failures.head(0),
-            breaks=findings.breaks.head(0), rejects=empty_table, runs=[{}], figures={}, power=empty_table,
+            regression=empty_table, prediction=empty_table, failure_examples=findings.failure_examples.head(0),
+            specificity_failures=findings.specificity_failures.head(0), rejects=empty_table,
+            runs=[{}], figures={}, power=empty_table,
         )
     )  # fmt: skip
     assert "None: every row of the fact table was usable." in page
@@ -362,9 +367,9 @@ def test_cut_answers_stand_in_the_cell_and_are_flagged_where_they_are_many(findi
 
 
 def test_a_cell_in_which_all_was_cut_is_not_one_that_was_not_asked(findings):
-    headline = with_cut(findings, 1.0, kind="unrelated", family="locality")
+    headline = with_cut(findings, 1.0, kind="unrelated", family="specificity")
     mask = (headline["kind"] == "unrelated") & (headline["method"] == "rome") & (headline["protocol"] == "free")
-    mask &= headline["metric"] == "locality_all"
+    mask &= headline["metric"] == "specificity_all"
     probes = int(headline.loc[mask, "n_probes"].iloc[0])
     no_figures = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n_probes": 0, "n_missing": probes}
     headline = headline.assign(**{name: headline[name].mask(mask, number) for name, number in no_figures.items()})

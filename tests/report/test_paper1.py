@@ -51,7 +51,7 @@ def test_both_doubts_are_one_row_and_other_protocols_none():
             for protocol in ("free", "teacher_forced")
         ]
     )
-    rows = paper1.in_its_rows(outcomes)
+    rows = paper1.select_rows(outcomes)
     assert rows[["row", "method", "protocol"]].to_numpy().tolist() == [["doubts", "rome", "free"]] * 2
 
 
@@ -90,7 +90,7 @@ def test_orderings_are_counted():
             )
         )
     )  # fmt: skip
-    counts = paper1.counted(table).set_index("within")
+    counts = paper1.count_orderings(table).set_index("within")
     assert counts.loc["kind", ["agrees", "disagrees", "cannot tell", "pairs"]].tolist() == [1, 0, 1, 2]
     assert counts.loc["method", ["agrees", "disagrees", "cannot tell", "pairs"]].tolist() == [0, 1, 1, 2]
-    assert paper1.counted(table.head(0)).empty
+    assert paper1.count_orderings(table.head(0)).empty

@@ -4,11 +4,11 @@ import io
 
 import pandas as pd
 import pytest
+from edit_robustness.report.run_details import run_details
 from rich.console import Console
 
 from edit_robustness.report.index import render_index
 from edit_robustness.report.terminal import headline_lines, plain_lines, print_table
-from edit_robustness.report.what_was_run import what_was_run
 
 SCRIPT = "<script>alert(1)</script>"
 RUN, NEWER = "20260102-030405-aaaaaaaa", "20260103-030405-bbbbbbbb"
@@ -46,8 +46,8 @@ def rows(model="tiny"):
     values = [
         ("rome", "statement", "success", 0.98),
         ("rome", "paraphrase", "success", 0.6),
-        ("rome", "neighbourhood", "locality", 0.75),
-        ("rome", "neighbourhood", "locality_all", 0.5),
+        ("rome", "neighbourhood", "specificity", 0.75),
+        ("rome", "neighbourhood", "specificity_all", 0.5),
         ("none", "statement", "success", 0.0),
         ("none", "paraphrase", "success", float("nan")),
     ]
@@ -88,7 +88,7 @@ def test_a_pipe_gets_whole_lines_and_a_terminal_gets_no_markup_of_a_model():
 
 
 def test_a_table_of_other_metrics_has_no_figures():
-    (line,) = headline_lines(rows().query("metric == 'locality_all'"))
+    (line,) = headline_lines(rows().query("metric == 'specificity_all'"))
     assert plain_lines([line]) == [
         {"model": "tiny", "method": "rome", "efficacy": None, "generalization": None, "specificity": None}
     ]
@@ -117,7 +117,7 @@ def test_the_index_escapes_what_it_shows(index):
 
 
 def test_a_page_says_how_to_repeat_its_run():
-    lines = dict(what_was_run([{"models": {}}, {"run": RECORD}]))
+    lines = dict(run_details([{"models": {}}, {"run": RECORD}]))
     assert lines["Run"] == RUN
     assert lines["Command that repeats it"] == RECORD["repeat"]
     assert lines["Command as typed"] == "kedro run"
@@ -125,5 +125,5 @@ def test_a_page_says_how_to_repeat_its_run():
     assert lines["Facts"] == f"data/01_raw/facts.csv, SHA-256 {'f' * 16}"
     assert lines["Results of earlier runs"] == "20260101-000000-cccccccc"
     assert lines["Machine"] == "a processor, 1 thread"
-    assert "Command as typed" not in dict(what_was_run([{"run": {**RECORD, "command": RECORD["repeat"]}}]))
-    assert what_was_run([{"models": {}}]) == []
+    assert "Command as typed" not in dict(run_details([{"run": {**RECORD, "command": RECORD["repeat"]}}]))
+    assert run_details([{"models": {}}]) == []

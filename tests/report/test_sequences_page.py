@@ -177,21 +177,26 @@ def make_edits(model, method, edits, value, kind="statement"):
 
 def test_what_stays_is_shown_by_kind_with_how_many_prompts_were_known():
     rows = [
-        {**make_edits("m", "rome", 20, 0.8, "neighbourhood"), "metric": "locality", "n_probes": 7, "n_asked": 7},
-        {**make_edits("m", "rome", 20, 0.5, "neighbourhood"), "metric": "locality_all", "n_probes": 20, "n_asked": 20},
+        {**make_edits("m", "rome", 20, 0.8, "neighbourhood"), "metric": "specificity", "n_probes": 7, "n_asked": 7},
+        {
+            **make_edits("m", "rome", 20, 0.5, "neighbourhood"),
+            "metric": "specificity_all",
+            "n_probes": 20,
+            "n_asked": 20,
+        },
         {
             **make_edits("m", "rome", 20, 0.4, "relation_specificity"),
-            "metric": "locality_all",
+            "metric": "specificity_all",
             "n_probes": 18,
             "n_asked": 20,
         },
     ]
-    table = pd.DataFrame([*make_page_data().held.to_dict("records"), *rows])
-    page = render(make_page_data(held=table)).replace('<span class="interval">', "").replace("</span>", "")
+    table = pd.DataFrame([*make_page_data().edit_retention.to_dict("records"), *rows])
+    page = render(make_page_data(edit_retention=table)).replace('<span class="interval">', "").replace("</span>", "")
     assert re.search(r"80% \[\d+%, \d+%\] 7 known of 20</td><td class=\"n\">none of 20 known</td>", page)
     rows[0] |= {"n_probes": 5}
-    table = pd.DataFrame([*make_page_data().held.to_dict("records"), *rows])
-    page = render(make_page_data(held=table)).replace('<span class="interval">', "").replace("</span>", "")
+    table = pd.DataFrame([*make_page_data().edit_retention.to_dict("records"), *rows])
+    page = render(make_page_data(edit_retention=table)).replace('<span class="interval">', "").replace("</span>", "")
     assert re.search(r"\] 7 known of 20, 5 of them scored</td>", page)
 
 
@@ -222,13 +227,15 @@ def make_page_data(**changes) -> ManyEdits:
             [make_figure("m", "none", 0, 0.7), make_figure("m", "rome", 20, 0.2, verdict="at chance")]
         ),
         "comparisons": pd.DataFrame([make_comparison("reading")]),
-        "kept": pd.DataFrame([make_abilities("m", "rome", 20, 0.3), make_abilities("m", "grace", 20, 1.0)]),
+        "ability_retention": pd.DataFrame(
+            [make_abilities("m", "rome", 20, 0.3), make_abilities("m", "grace", 20, 1.0)]
+        ),
         "lifetimes": pd.DataFrame(
             [("m", "rome", 0, 1, 20, True, "loss", 0.3)],
-            columns=["model", "method", "order", "survived", "edits", "lost", "reason", "kept"],
+            columns=["model", "method", "order", "survived", "edits", "lost", "reason", "ability_retention"],
         ),
-        "held": pd.DataFrame(edit_rows),
-        "retention": pd.DataFrame(knowledge_rows),
+        "edit_retention": pd.DataFrame(edit_rows),
+        "knowledge_retention": pd.DataFrame(knowledge_rows),
         "benchmarks": pd.DataFrame(
             [("m", "reading", SCRIPT, "acc", "none", 0, 50, 0.25, 0.3, 0, "")],
             columns=[*("model", "benchmark", "task", "metric", "filter", "shots", "n_documents", "chance"),
@@ -246,13 +253,13 @@ def html():
 
 def test_no_sentence_takes_a_figure_after_fewer_edits_for_one_after_all():
     rows = {
-        "retention": [
+        "knowledge_retention": [
             make_edits("m", "rome", 1, 0.99),
             make_edits("m", "rome", 20, 0.3),
             make_edits("m", "grace", 1, 0.95),
         ],
-        "held": [make_edits("m", "rome", 20, 0.8), make_edits("m", "grace", 1, 1.0)],
-        "kept": [make_abilities("m", "rome", 20, 0.3), make_abilities("m", "grace", 1, 1.0)],
+        "edit_retention": [make_edits("m", "rome", 20, 0.8), make_edits("m", "grace", 1, 1.0)],
+        "ability_retention": [make_abilities("m", "rome", 20, 0.3), make_abilities("m", "grace", 1, 1.0)],
     }
     lines = list(headline(make_page_data(**{name: pd.DataFrame(table) for name, table in rows.items()}), "m"))
     assert lines[0] == (
@@ -261,7 +268,11 @@ def test_no_sentence_takes_a_figure_after_fewer_edits_for_one_after_all():
     )
     assert lines[1].startswith("Some results after 20 edits are missing: GRACE.")
     assert not any("GRACE" in line for line in lines[2:])
-    page = render(make_page_data(abilities=make_page_data().abilities.head(0), kept=make_page_data().kept.head(0)))
+    page = render(
+        make_page_data(
+            abilities=make_page_data().abilities.head(0), ability_retention=make_page_data().ability_retention.head(0)
+        )
+    )
     assert "No benchmark was measured." in page
     assert "all figures that were measured are finite" not in page
 
@@ -277,21 +288,26 @@ def test_the_headline_leads_with_what_was_lost():
 
 
 def test_benchmarks_without_loss_do_not_hide_lost_knowledge():
-    ability_rows = make_page_data().kept.assign(value=1.09, low=1.0, high=1.22)
-    knowledge_rows = make_page_data().retention.assign(value=0.08, low=0.02, high=0.26)
-    first = next(headline(make_page_data(kept=ability_rows, retention=knowledge_rows), "m"))
+    ability_rows = make_page_data().ability_retention.assign(value=1.09, low=1.0, high=1.22)
+    knowledge_rows = make_page_data().knowledge_retention.assign(value=0.08, low=0.02, high=0.26)
+    first = next(headline(make_page_data(ability_retention=ability_rows, knowledge_retention=knowledge_rows), "m"))
     assert first.startswith("After 20 edits m still answers 8% [2%, 26%] of 24 unedited facts")
     assert "shows no loss on the benchmarks: 109% [100%, 122%]" in first
     unclear = next(
-        headline(make_page_data(kept=ability_rows.assign(value=0.7, low=0.3, high=1.02), retention=knowledge_rows), "m")
+        headline(
+            make_page_data(
+                ability_retention=ability_rows.assign(value=0.7, low=0.3, high=1.02), knowledge_retention=knowledge_rows
+            ),
+            "m",
+        )
     )
     assert "shows no significant loss on the benchmarks: 70% [30%, 102%]" in unclear
 
 
 def test_a_method_without_paraphrases_that_hold_is_not_the_best():
-    edit_rows = make_page_data().held
+    edit_rows = make_page_data().edit_retention
     words = edit_rows.assign(kind="paraphrase", value=edit_rows["method"].map({"rome": 0.6, "grace": 0.0}).fillna(0.6))
-    sentences = list(headline(make_page_data(held=pd.concat([edit_rows, words])), "m"))
+    sentences = list(headline(make_page_data(edit_retention=pd.concat([edit_rows, words])), "m"))
     assert sentences[1].startswith("ROME is best")
     assert sentences[2].startswith(
         "GRACE is worst: efficacy is 100% [95%, 105%] over 20 edits, generalization to paraphrases 0%"
@@ -313,12 +329,12 @@ def test_a_broken_model_stands_in_the_headline_and_in_the_flags():
 def test_answers_and_generations_that_were_cut_stand_beside_the_figures(share, cell):
     edit_rows = (
         make_page_data()
-        .held.assign(cut=share)
-        .where(lambda rows: rows["method"] != "grace", make_page_data().held.assign(cut=0.0))
+        .edit_retention.assign(cut=share)
+        .where(lambda rows: rows["method"] != "grace", make_page_data().edit_retention.assign(cut=0.0))
     )
-    page = render(make_page_data(held=edit_rows, abilities=make_page_data().abilities.assign(capped=share)))
+    page = render(make_page_data(edit_retention=edit_rows, abilities=make_page_data().abilities.assign(capped=share)))
     assert f'<td class="{cell}">{100 * share:.1f}%</td>' in page
-    lines = list(headline(make_page_data(held=edit_rows), "m"))
+    lines = list(headline(make_page_data(edit_retention=edit_rows), "m"))
     assert any("in one kind up to 25% (ROME). They count as no success" in line for line in lines) == (share == 0.25)
     small = f'<small class="{"flag" if share > 0.05 else "soft"}">{100 * share:.1f}% cut</small>'
     assert (small in page) == (share > 0)
@@ -333,7 +349,7 @@ def test_whatever_was_written_is_escaped(html):
 
 def test_what_was_not_run_is_said(html):
     assert html.count("Not run here") == 4
-    assert "paired in damage.base" in html
+    assert "paired in analyze_sequences.base" in html
 
 
 def test_costs_of_edits_in_the_prompt_are_shown(html):
@@ -364,7 +380,7 @@ def test_nothing_is_asked_of_the_network(html):
 
 def test_without_edits_the_page_says_so():
     alone = make_page_data(
-        kept=make_page_data().kept.head(0),
+        ability_retention=make_page_data().ability_retention.head(0),
         comparisons=make_page_data().comparisons.head(0),
         lifetimes=make_page_data().lifetimes.head(0),
     )

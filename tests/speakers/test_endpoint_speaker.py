@@ -10,7 +10,7 @@ import pytest
 from edit_robustness.records import Turn
 from edit_robustness.speakers.endpoint import EndpointSpeaker
 from edit_robustness.web.cache import Cached
-from edit_robustness.web.transport import Http, Manners, NoAnswer
+from edit_robustness.web.transport import Http, RequestFailed, RequestSettings
 
 KEY = "sk-nobody-may-see-this"
 TALK = [Turn("system", "Be brief."), Turn("user", "Where is <Borduria> ruled from?")]
@@ -56,7 +56,7 @@ def server():
 
 
 def live():
-    return Http(Manners(timeout=2, attempts=2, backoff=0, per_second=1000))
+    return Http(RequestSettings(timeout=2, run_attempts=2, backoff=0, per_second=1000))
 
 
 def test_what_is_sent_and_what_comes_back(server):
@@ -101,7 +101,7 @@ def test_a_failure_that_passes_is_asked_again(server):
 )
 def test_a_failure_that_stays_says_why_and_what_to_do_and_never_the_key(server, caplog, status, answer, reason):
     server.script = [(status, answer)] * 2
-    with caplog.at_level(logging.DEBUG), pytest.raises(NoAnswer, match=reason) as error:
+    with caplog.at_level(logging.DEBUG), pytest.raises(RequestFailed, match=reason) as error:
         EndpointSpeaker(live(), server.url, "m", key=KEY, name="judge").replies([TALK])
     assert str(error.value).startswith(f"judge: no reply from {server.url}/chat/completions (")
     assert "`credentials`" in str(error.value)
@@ -142,7 +142,7 @@ def test_a_key_in_the_address_is_sent_and_stands_nowhere(server, tmp_path, caplo
     assert speaker.fingerprint == EndpointSpeaker(live(), address.replace(KEY, "new"), "wise-1").fingerprint
     assert speaker.fingerprint != EndpointSpeaker(live(), address.replace("=2", "=3"), "wise-1").fingerprint
     server.script = [(400, "no")]
-    with pytest.raises(NoAnswer) as failure:
+    with pytest.raises(RequestFailed) as failure:
         speaker.replies([TALK[:1]])
     with pytest.raises(ValueError, match="would send the key unencrypted") as bare:
         EndpointSpeaker(live(), f"http://host/v1?api-key={KEY}", "m")

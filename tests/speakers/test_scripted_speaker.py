@@ -2,7 +2,7 @@ import pytest
 
 from edit_robustness.records import Turn
 from edit_robustness.speakers.scripted import FOLLOW_UP, TESTER, ScriptedSpeaker, fields
-from edit_robustness.speakers.unset import NobodySpeaks, UnsetSpeaker
+from edit_robustness.speakers.unset import SpeakerNotConfigured, UnsetSpeaker
 
 BRIEF = Turn("system", "Ask.\nSubject: Borduria\nQuestion: Where is it ruled from?\nOther words: Who knows {subject}?")
 OPENING = Turn("user", "(Begin.)")
@@ -50,7 +50,7 @@ def test_what_a_brief_lacks_is_named():
 
 
 def test_nobody_says_how_to_be_set():
-    with pytest.raises(NobodySpeaks, match=r"`writer` is not configured: .*kind: local.*kind: endpoint"):
+    with pytest.raises(SpeakerNotConfigured, match=r"`writer` is not configured: .*kind: local.*kind: endpoint"):
         UnsetSpeaker("writer").replies([conversation(0)])
 
 

@@ -6,8 +6,8 @@ from scipy import stats
 
 from edit_robustness.records import Document
 from edit_robustness.statistics.abilities import ABILITY_COLUMNS, abilities, ability_paths, baselines
-from edit_robustness.statistics.documents import beside_unedited, measured
-from edit_robustness.statistics.kept import kept, kept_paths
+from edit_robustness.statistics.ability_retention import ability_retention, ability_retention_paths
+from edit_robustness.statistics.documents import join_unedited, measure_documents
 from edit_robustness.statistics.orders import over_orders
 from edit_robustness.statistics.paired import compare
 from edit_robustness.tables import documents_to_table
@@ -37,11 +37,11 @@ def facts(chance=0.5, constant=0.6, benchmark="b", metric="acc", n=10):
 
 
 def one(*documents, **about):
-    return abilities(measured(table(*documents)), facts(**about), bootstrap=100).iloc[0]
+    return abilities(measure_documents(table(*documents)), facts(**about), bootstrap=100).iloc[0]
 
 
 def test_what_is_read_off_an_answer():
-    rows = measured(
+    rows = measure_documents(
         table(
             document(0, logprobs=(-1.0, -2.5, -1.5), gold=0),
             document(1, 0.0, logprobs=(-3.0, -2.0), gold=0),
@@ -61,7 +61,7 @@ def test_what_is_read_off_an_answer():
 
 
 def test_a_score_that_is_no_number_is_flagged_even_without_a_flag():
-    row = measured(table(document(score=NAN))).iloc[0]
+    row = measure_documents(table(document(score=NAN))).iloc[0]
     assert row["not_finite"]
     assert row["score"] == 0
 
@@ -131,7 +131,7 @@ def test_baselines_weigh_tasks_by_their_documents():
 def test_documents_asked_in_other_words_are_refused():
     edited_rows = table(document(), method="rome", edits=5).assign(prompt_hash="other")
     with pytest.raises(ValueError, match=r"b number 0 by m with rome after 5 edits.*delete"):
-        beside_unedited(measured(pd.concat([table(document()), edited_rows])))
+        join_unedited(measure_documents(pd.concat([table(document()), edited_rows])))
 
 
 def test_orders_are_replicates():
@@ -161,7 +161,7 @@ def ability_tables():
     tables = fabricate_sequences(
         "m", ("none", "rome", "memit"), orders=2, nan_method="memit", benchmarks=BENCHMARKS | SAFETY
     )
-    rows = measured(tables.documents)
+    rows = measure_documents(tables.documents)
     return rows, abilities(rows, tables.benchmarks.assign(model="m"), bootstrap=200)
 
 
@@ -174,8 +174,8 @@ def test_every_cell_has_a_row(ability_tables):
 
 def test_what_is_left_is_the_sum_above_chance(ability_tables):
     rows, ability_rows = ability_tables
-    retention = kept(rows, ability_rows, bootstrap=200)
-    row = retention.query("method == 'rome' and order == 1 and edits == 20 and ability == 'all'").iloc[0]
+    knowledge_retention = ability_retention(rows, ability_rows, bootstrap=200)
+    row = knowledge_retention.query("method == 'rome' and order == 1 and edits == 20 and ability == 'all'").iloc[0]
     mean = rows.groupby(["method", "order", "edits", "benchmark"])["score"].mean()
     chances = {"common_knowledge": 0.25, "arithmetic": 0.25, "reading": 0.0}
     after, before = (
@@ -184,7 +184,7 @@ def test_what_is_left_is_the_sum_above_chance(ability_tables):
     assert row["value"] == pytest.approx(after / before)
     assert row["low"] < row["value"] < row["high"]
     assert (row["n"], row["n_benchmarks"]) == (150, 3)
-    assert set(retention["ability"]) == {"all", "knowledge", "arithmetic", "reading", "safety"}
+    assert set(knowledge_retention["ability"]) == {"all", "knowledge", "arithmetic", "reading", "safety"}
 
 
 def test_a_benchmark_at_chance_does_not_count(ability_tables):
@@ -194,16 +194,16 @@ def test_a_benchmark_at_chance_does_not_count(ability_tables):
         .where(ability_rows["benchmark"] != "arithmetic", "at chance")
         .where(ability_rows["method"] == "none", "fine")
     )
-    assert "arithmetic" not in set(kept(rows, at_chance, bootstrap=100)["ability"])
-    assert kept(rows, ability_rows.assign(verdict="at chance"), bootstrap=100).empty
+    assert "arithmetic" not in set(ability_retention(rows, at_chance, bootstrap=100)["ability"])
+    assert ability_retention(rows, ability_rows.assign(verdict="at chance"), bootstrap=100).empty
 
 
 def test_where_no_document_changed_the_interval_is_not_empty():
-    rows = measured(
+    rows = measure_documents(
         pd.concat([table(*map(document, range(30)), method=m, edits=e) for m, e in (("none", 0), ("grace", 5))])
     )
     ability_rows = abilities(rows, facts(chance=0.5), bootstrap=100).assign(verdict="fine")
-    row = kept(rows, ability_rows, bootstrap=100).query("ability == 'all'").iloc[0]
+    row = ability_retention(rows, ability_rows, bootstrap=100).query("ability == 'all'").iloc[0]
     assert row["value"] == 1
     margin = stats.binomtest(0, 30).proportion_ci(method="wilson").high / 0.5
     assert (row["low"], row["high"]) == pytest.approx((1 - margin, 1 + margin))
@@ -219,4 +219,4 @@ def test_paths_hold_all_quantities_and_the_worst_verdict(ability_tables):
     balanced_rows = paths[paths["quantity"] == "balanced"]
     assert set(balanced_rows["benchmark"]) == {"toxigen"}
     assert (balanced_rows["chance"] == 0.5).all()
-    assert kept_paths(kept(rows, ability_rows, bootstrap=100))["n"].notna().all()
+    assert ability_retention_paths(ability_retention(rows, ability_rows, bootstrap=100))["n"].notna().all()

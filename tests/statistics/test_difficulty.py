@@ -14,12 +14,12 @@ def tables():
 
 @pytest.fixture(scope="module")
 def score_rows(tables):
-    return outcomes(tables.scores, tables.facts.assign(model="smollm2"), tables.memorisation)
+    return outcomes(tables.scores, tables.facts.assign(model="smollm2"), tables.recall)
 
 
 @pytest.fixture(scope="module")
 def results(score_rows, tables):
-    return correlations(score_rows, tables.memorisation, bootstrap=300)
+    return correlations(score_rows, tables.recall, bootstrap=300)
 
 
 def test_unknown_page_views_are_never_a_number():
@@ -30,24 +30,27 @@ def test_unknown_page_views_are_never_a_number():
 def test_each_score_stands_beside_its_fact(score_rows, tables):
     assert len(score_rows) == len(tables.scores)
     fact = score_rows[score_rows["fact_id"] == "f3"].iloc[0]
-    before = tables.memorisation.set_index("fact_id").loc["f3"]
+    before = tables.recall.set_index("fact_id").loc["f3"]
     assert fact["subject"] == "Subject 3"
     assert fact["log_perplexity_new"] == pytest.approx(np.log10(before["perplexity_new"]))
 
 
 def test_a_score_of_another_run_is_an_error(tables):
     with pytest.raises(ValueError, match="not edited in this run: f5"):
-        outcomes(tables.scores, tables.facts.iloc[:5].assign(model="smollm2"), tables.memorisation)
+        outcomes(tables.scores, tables.facts.iloc[:5].assign(model="smollm2"), tables.recall)
 
 
 def test_facts_whose_recall_was_cut_are_left_out_of_recall_and_counted(score_rows, tables, results):
-    facts = tables.memorisation
+    facts = tables.recall
     is_cut = facts["fact_id"].isin(facts.loc[facts["page_views"].notna(), "fact_id"].head(9))
     table = correlations(score_rows, facts.assign(recall_cut=is_cut), bootstrap=100)
     rows = {name: part.set_index("outcome") for name, part in (("before", results), ("after", table))}
     assert rows["after"].loc["recalled", "n_cut"] == 9
     assert rows["after"].loc["recalled", "n_facts"] == rows["before"].loc["recalled", "n_facts"] - 9
-    assert (rows["after"].loc["matched", ["n_cut", "n_facts"]] == [0, rows["before"].loc["matched", "n_facts"]]).all()
+    assert (
+        rows["after"].loc["recalled_teacher_forced", ["n_cut", "n_facts"]]
+        == [0, rows["before"].loc["recalled_teacher_forced", "n_facts"]]
+    ).all()
     assert (
         recall_by_decade(facts.assign(recall_cut=is_cut))["n_facts"].sum()
         == recall_by_decade(facts)["n_facts"].sum() - 9
@@ -60,11 +63,11 @@ def test_facts_left_out_of_what_should_stay_are_counted_by_reason(score_rows, re
     )
     fact_ids = list(score_rows.loc[about & score_rows["log_views"].notna(), "fact_id"].unique())
     is_cut, is_unknown = score_rows["fact_id"].isin(fact_ids[:3]), score_rows["fact_id"].isin(fact_ids[3:5])
-    is_locality = score_rows["metric"] == "locality"
+    is_locality = score_rows["metric"] == "specificity"
     changed_rows = score_rows.assign(value=score_rows["value"].mask(about & is_locality & is_cut))[
         ~(about & is_locality & is_unknown)
     ]
-    rows = correlations(changed_rows, fabricate().memorisation, bootstrap=100).query("method == 'rome'")
+    rows = correlations(changed_rows, fabricate().recall, bootstrap=100).query("method == 'rome'")
     before, after = (
         table.set_index("outcome").loc["neighbourhood"] for table in (results.query("method == 'rome'"), rows)
     )
@@ -75,8 +78,8 @@ def test_facts_left_out_of_what_should_stay_are_counted_by_reason(score_rows, re
 
 
 def test_memorisation_takes_all_facts_and_edits_theirs(results, tables):
-    n_missing = int(tables.memorisation["page_views"].isna().sum())
-    memorisation_rows = results[results["family"] == "memorisation"]
+    n_missing = int(tables.recall["page_views"].isna().sum())
+    memorisation_rows = results[results["family"] == "recall"]
     assert (memorisation_rows["n_facts"] == 450 - n_missing).all()
     assert (memorisation_rows["n_missing"] == n_missing).all()
     assert (results.loc[results["family"] == "edit", "n_facts"] == tables.facts["page_views"].notna().sum()).all()
@@ -92,7 +95,7 @@ def test_popularity_shows_in_memorisation(results):
 
 def test_every_row_says_what_its_n_can_show(results):
     assert results.loc[results["family"] == "edit", "detectable"].min() > 0.5
-    assert results.loc[results["family"] == "memorisation", "detectable"].max() < 0.15
+    assert results.loc[results["family"] == "recall", "detectable"].max() < 0.15
 
 
 def test_power_of_the_edited_facts(tables):
@@ -103,7 +106,7 @@ def test_power_of_the_edited_facts(tables):
 
 
 def test_a_decade_without_facts_has_no_row(tables):
-    gap = tables.memorisation[~log_views(tables.memorisation["page_views"]).between(4, 5)]
+    gap = tables.recall[~log_views(tables.recall["page_views"]).between(4, 5)]
     table = recall_by_decade(gap)
     assert 4 not in set(table["decade"])
     assert table["n_facts"].sum() == gap["page_views"].notna().sum()
@@ -111,7 +114,7 @@ def test_a_decade_without_facts_has_no_row(tables):
 
 
 def test_the_curve_falls_where_perplexity_does(tables):
-    curve = trend(tables.memorisation)
+    curve = trend(tables.recall)
     true = curve[curve["target"] == "true"].sort_values("log_views")["log_perplexity"]
     assert true.iloc[0] > true.iloc[-1] + 0.3
-    assert trend(tables.memorisation.head(5)).empty
+    assert trend(tables.recall.head(5)).empty

@@ -4,7 +4,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from edit_robustness.statistics.gaps import ALL_KINDS, COLUMNS, protocol_gaps, rival_gaps
+from edit_robustness.statistics.gaps import ALL_KINDS, COLUMNS, baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import mean, rates, refuse_mixed
 
 
@@ -134,7 +134,7 @@ def test_no_interval_leaves_the_range_of_a_difference_of_shares():
     assert (row["gap"], row["low"]) == (-0.8, -1.0)
     rival = mixture[mixture["protocol"] == "free"]
     pairs = pd.concat([rival, rival.assign(method="context", value=0.0)])
-    (row,) = rival_gaps(pairs).to_dict("records")
+    (row,) = baseline_gaps(pairs).to_dict("records")
     assert (row["gap"], row["high"]) == (0.8, 1.0)
 
 
@@ -152,24 +152,24 @@ def with_a_rival(seed=1):
 
 def test_a_rival_is_compared_on_the_same_probes_with_each_kind_weighing_the_same():
     table = with_a_rival()
-    (row,) = rival_gaps(table).to_dict("records")
+    (row,) = baseline_gaps(table).to_dict("records")
     sides = [table[table["method"] == name].set_index("probe_id") for name in ("rome", "context")]
-    pairs = sides[0].join(sides[1]["value"].rename("rival"), how="inner")
-    fit = sm.OLS(pairs["value"] - pairs["rival"], pd.get_dummies(pairs["kind"]).astype(float)).fit(
+    pairs = sides[0].join(sides[1]["value"].rename("baseline"), how="inner")
+    fit = sm.OLS(pairs["value"] - pairs["baseline"], pd.get_dummies(pairs["kind"]).astype(float)).fit(
         cov_type="cluster", cov_kwds={"groups": pd.factorize(pairs["subject"])[0], "use_correction": False}
     )
     test, k = fit.t_test([0.5, 0.5]), pairs["subject"].nunique()
     half = stats.t.ppf(0.975, k - 1) * float(test.sd.item()) * (k / (k - 1)) ** 0.5
     gap = float(test.effect.item())
     assert (row["gap"], row["low"], row["high"]) == pytest.approx((gap, gap - half, gap + half))
-    assert row["value"] - row["value_rival"] == pytest.approx(gap)
+    assert row["value"] - row["value_baseline"] == pytest.approx(gap)
     assert (row["n_probes"], row["n_kinds"]) == (53, 2)
 
 
 def test_pairs_that_never_differ_have_no_interval_and_no_rival_no_row():
     table = with_a_rival()
     rome_rows = table[table["method"] == "rome"]
-    (row,) = rival_gaps(pd.concat([rome_rows, rome_rows.assign(method="context")])).to_dict("records")
+    (row,) = baseline_gaps(pd.concat([rome_rows, rome_rows.assign(method="context")])).to_dict("records")
     assert row["gap"] == 0
     assert np.isnan([row["low"], row["high"]]).all()
-    assert rival_gaps(rome_rows).empty
+    assert baseline_gaps(rome_rows).empty

@@ -3,7 +3,13 @@ import pandas as pd
 import pytest
 from fabricated_sequences import fabricate_sequences
 
-from edit_robustness.statistics.held import asked_of, forgetting, frontier, held, retention
+from edit_robustness.statistics.edit_retention import (
+    edit_retention,
+    forgetting,
+    frontier,
+    knowledge_retention,
+    select_shares,
+)
 from edit_robustness.statistics.intervals import proportion
 
 
@@ -14,11 +20,11 @@ def tables():
 
 @pytest.fixture(scope="module")
 def shares(tables):
-    return asked_of(tables.sequence_scores, tables.sequence_answers)
+    return select_shares(tables.sequence_scores, tables.sequence_answers)
 
 
 def test_all_edits_so_far_by_kind_and_protocol(tables, shares):
-    table = held(shares)
+    table = edit_retention(shares)
     row = table.query(
         "method == 'rome' and order == 1 and edits == 5 and kind == 'paraphrase' and protocol == 'free'"
     ).iloc[0]
@@ -37,21 +43,26 @@ def test_what_could_not_be_scored_is_lost_and_counted(tables):
     scores = tables.sequence_scores.copy()
     is_broken = (scores["method"] == "rome") & (scores["protocol"] == "teacher_forced") & (scores["unit"] == "share")
     scores.loc[is_broken, "value"] = np.nan
-    table = held(asked_of(scores, tables.sequence_answers)).query("method == 'rome' and protocol == 'teacher_forced'")
+    table = edit_retention(select_shares(scores, tables.sequence_answers)).query(
+        "method == 'rome' and protocol == 'teacher_forced'"
+    )
     assert (table["value"] == 0).all()
     assert (table["n_missing"] == table["n_probes"]).all()
-    assert held(asked_of(scores, tables.sequence_answers)).query("method == 'grace'")["n_missing"].sum() == 0
+    assert (
+        edit_retention(select_shares(scores, tables.sequence_answers)).query("method == 'grace'")["n_missing"].sum()
+        == 0
+    )
 
 
 def test_an_answer_that_was_cut_is_counted_and_no_lost_neighbour(tables):
     scores = tables.sequence_scores
-    is_neighbour = (scores["method"] == "rome") & (scores["protocol"] == "free") & (scores["family"] == "locality")
-    open_ones = scores[is_neighbour & (scores["metric"] == "locality")].drop_duplicates(["order", "edits"])
+    is_neighbour = (scores["method"] == "rome") & (scores["protocol"] == "free") & (scores["family"] == "specificity")
+    open_ones = scores[is_neighbour & (scores["metric"] == "specificity")].drop_duplicates(["order", "edits"])
     changed_scores = scores.copy()
     changed_scores.loc[open_ones.index, "value"] = np.nan
     cut_rows = open_ones.assign(metric="cut", value=1.0)
     before, after = (
-        held(asked_of(table, tables.sequence_answers)).query("method == 'rome' and kind == 'locality'")
+        edit_retention(select_shares(table, tables.sequence_answers)).query("method == 'rome' and kind == 'locality'")
         for table in (scores, pd.concat([changed_scores, cut_rows], ignore_index=True))
     )
     free = after[after["protocol"] == "free"]
@@ -63,27 +74,27 @@ def test_an_answer_that_was_cut_is_counted_and_no_lost_neighbour(tables):
 
 
 def test_retention_is_of_facts_that_nobody_edited(tables, shares):
-    table = retention(shares)
+    table = knowledge_retention(shares)
     assert (table["n_facts"] == 12).all()
     assert table.query("method == 'none'")["value"].tolist() == [1, 1]
     row = table.query("method == 'rome' and order == 0 and edits == 20 and protocol == 'free'").iloc[0]
     scores = tables.sequence_scores.query(
-        "method == 'rome' and order == 0 and edits == 20 and asked == 'retained' and protocol == 'free' "
+        "method == 'rome' and order == 0 and edits == 20 and fact_role == 'retained' and protocol == 'free' "
         "and metric == 'reversion'"
     )
     assert row["value"] == scores["value"].mean()
 
 
 def test_the_frontier_joins_both(shares):
-    path = frontier(held(shares), retention(shares))
+    path = frontier(edit_retention(shares), knowledge_retention(shares))
     rome = path.query("method == 'rome' and edits == 20").iloc[0]
-    values = held(shares).query("method == 'rome' and edits == 20 and kind == 'statement' and protocol == 'free'")[
-        "value"
-    ]
-    assert rome["held"] == pytest.approx(values.mean())
+    values = edit_retention(shares).query(
+        "method == 'rome' and edits == 20 and kind == 'statement' and protocol == 'free'"
+    )["value"]
+    assert rome["edit_retention"] == pytest.approx(values.mean())
     assert rome["n_orders"] == 2
     start = path.query("method == 'none'").iloc[0]
-    assert (start["edits"], start["retention"], start["held"]) == (0, 1, 0)
+    assert (start["edits"], start["knowledge_retention"], start["edit_retention"]) == (0, 1, 0)
 
 
 def test_forgetting_counts_the_edits_that_came_after(tables, shares):
@@ -101,13 +112,13 @@ def test_forgetting_counts_the_edits_that_came_after(tables, shares):
 
 def test_a_fact_without_a_probe_of_its_edit_is_its_own_cluster(tables):
     answers = tables.sequence_answers.query("family == 'locality'")
-    assert set(asked_of(tables.sequence_scores, answers)["subject"]) <= set(tables.sequence_scores["fact_id"])
+    assert set(select_shares(tables.sequence_scores, answers)["subject"]) <= set(tables.sequence_scores["fact_id"])
 
 
 def test_no_scores_are_no_error(tables):
-    empty_table = asked_of(tables.sequence_scores.head(0), tables.sequence_answers.head(0))
+    empty_table = select_shares(tables.sequence_scores.head(0), tables.sequence_answers.head(0))
     assert isinstance(empty_table, pd.DataFrame)
-    assert held(empty_table).empty
-    assert retention(empty_table).empty
-    assert frontier(held(empty_table), retention(empty_table)).empty
+    assert edit_retention(empty_table).empty
+    assert knowledge_retention(empty_table).empty
+    assert frontier(edit_retention(empty_table), knowledge_retention(empty_table)).empty
     assert forgetting(empty_table).empty

@@ -4,7 +4,7 @@ import pytest
 from fabricated_sequences import BENCHMARKS, fabricate_sequences
 from scipy import stats
 
-from edit_robustness.statistics.documents import measured
+from edit_robustness.statistics.documents import measure_documents
 from edit_robustness.statistics.paired import COMPARISON_COLUMNS, compare, mcnemar_p, paired_t_p
 
 
@@ -27,7 +27,7 @@ def test_the_paired_t_is_scipys():
 @pytest.fixture(scope="module")
 def results():
     tables = fabricate_sequences("m", ("none", "rome", "grace", "memit"), nan_method="memit", benchmarks=BENCHMARKS)
-    return measured(tables.documents), compare(measured(tables.documents), bootstrap=500)
+    return measure_documents(tables.documents), compare(measure_documents(tables.documents), bootstrap=500)
 
 
 def test_differences_are_of_the_same_documents(results):
@@ -86,4 +86,4 @@ def test_perplexity_is_compared_by_its_log_probabilities(results):
 
 def test_the_unedited_model_alone_has_nothing_to_compare():
     tables = fabricate_sequences("m", ("none",), n=4)
-    assert compare(measured(tables.documents), bootstrap=100).empty
+    assert compare(measure_documents(tables.documents), bootstrap=100).empty

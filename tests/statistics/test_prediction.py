@@ -19,13 +19,13 @@ def make(n=150, signal=1.5, seed=0):
     return rows.assign(value=(rng.random(len(rows)) < 1 / (1 + np.exp(-eta))).astype(float))
 
 
-def measured(table, metric):
+def measure_documents(table, metric):
     return table[table["metric"] == metric].set_index("predictor")["value"]
 
 
 def test_a_feature_that_matters_beats_the_baselines():
     table = predict(make())
-    auc, brier = measured(table, "auc"), measured(table, "brier")
+    auc, brier = measure_documents(table, "auc"), measure_documents(table, "brier")
     assert auc["constant"] == 0.5
     assert auc["method_kind_fact"] > 0.75 > auc["method_kind"]
     assert brier["method_kind_fact"] < brier["constant"] - 0.03
@@ -38,7 +38,7 @@ def test_a_subjects_luck_does_not_leak():
     """Nothing but each subject's own luck decides: a split that let subjects leak would score above chance."""
     rows = make(n=200, signal=0)
     rows["log_views"] = rows["luck"].rank() % 7
-    assert measured(predict(rows), "auc")["method_kind_fact"] < 0.6
+    assert measure_documents(predict(rows), "auc")["method_kind_fact"] < 0.6
 
 
 def test_page_views_that_are_missing_are_imputed():

@@ -6,7 +6,7 @@ from edit_robustness.metrics.mentions import verdict
 from edit_robustness.prompts.neighbours import nearest_neighbours
 from edit_robustness.prompts.schema import read_fact
 from edit_robustness.records import Fact
-from edit_robustness.text.matching import first_named, letters, names_any, possible, shared_name
+from edit_robustness.text.matching import first_named, letters, names_any, preselect, shared_name
 
 NAMED = [
     ("the U.S. army", "US"),
@@ -63,7 +63,7 @@ NOT_NAMED = [
 def test_a_name_is_found_by_leak_check_and_scorer(text, name):
     assert first_named(text, ["Oslo", name]) == name
     assert names_any(text, [name])
-    assert possible(text, ["Oslo", name]) == [name]
+    assert preselect(text, ["Oslo", name]) == [name]
     assert verdict(text, [name], ["Oslo"]) == "new"
 
 

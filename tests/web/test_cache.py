@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from edit_robustness.web.cache import Cached, key
-from edit_robustness.web.transport import NoAnswer, Request, Response, Transport
+from edit_robustness.web.transport import Request, RequestFailed, Response, Transport
 
 
 class Scripted(Transport):
@@ -78,15 +78,15 @@ def test_half_a_surrogate_pair_in_a_request_is_written_and_found_again(tmp_path)
 
 
 def test_offline_says_what_is_missing(tmp_path):
-    with pytest.raises(NoAnswer, match="not in the cache, and `offline` is true"):
+    with pytest.raises(RequestFailed, match="not in the cache, and `offline` is true"):
         Cached(tmp_path, None).get("http://x", {}, Response.json)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_is_kept_for_a_rerun_without_network_and_asked_again_with_one(tmp_path):
-    live = Scripted(NoAnswer("no response within 5 s"), said([2]))
+    live = Scripted(RequestFailed("no response within 5 s"), said([2]))
     for web in (Cached(tmp_path, live), Cached(tmp_path, None)):
-        with pytest.raises(NoAnswer, match="no response within 5 s"):
+        with pytest.raises(RequestFailed, match="no response within 5 s"):
             web.get("http://x", {}, Response.json)
     assert Cached(tmp_path, live).get("http://x", {}, Response.json) == [2]
     assert Cached(tmp_path, None).get("http://x", {}, Response.json) == [2]
@@ -95,7 +95,7 @@ def test_a_failure_is_kept_for_a_rerun_without_network_and_asked_again_with_one(
 def test_an_answer_that_cannot_be_read_is_no_answer(tmp_path):
     live = Scripted(Response(200, "<html>"), said([1]))
     for web in (Cached(tmp_path, live), Cached(tmp_path, None)):
-        with pytest.raises(NoAnswer, match="not JSON"):
+        with pytest.raises(RequestFailed, match="not JSON"):
             web.get("http://x", {}, Response.json)
     assert Cached(tmp_path, live).get("http://x", {}, Response.json) == [1]
 
@@ -103,12 +103,12 @@ def test_an_answer_that_cannot_be_read_is_no_answer(tmp_path):
 def test_an_answer_that_only_an_older_reader_took_is_asked_for_again(tmp_path):
     def strict(response):
         if response.json() != [2]:
-            raise NoAnswer("too old")
+            raise RequestFailed("too old")
         return "new"
 
     live = Scripted(said([1]), said([2]))
     assert Cached(tmp_path, live).get("http://x", {}, Response.json) == [1]
-    with pytest.raises(NoAnswer, match="too old"):
+    with pytest.raises(RequestFailed, match="too old"):
         Cached(tmp_path, None).get("http://x", {}, strict)
     assert Cached(tmp_path, live).get("http://x", {}, strict) == "new"
 

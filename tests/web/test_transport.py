@@ -7,7 +7,15 @@ from local_server import FakeClock, Say, local_server
 from pydantic import ValidationError
 
 from edit_robustness.web import exchange
-from edit_robustness.web.transport import Http, Manners, NoAnswer, Request, Response, retry_after, whole
+from edit_robustness.web.transport import (
+    Http,
+    Request,
+    RequestFailed,
+    RequestSettings,
+    Response,
+    accept_any,
+    retry_after,
+)
 
 SECRET = {"Authorization": "Bearer s3cret"}
 
@@ -24,7 +32,9 @@ def clock():
 
 
 def http(clock, **manners):
-    return Http(Manners(**{"user_agent": "tests (me@here)", "timeout": 5.0, "per_second": 1000.0, **manners}), clock)
+    return Http(
+        RequestSettings(**{"user_agent": "tests (me@here)", "timeout": 5.0, "per_second": 1000.0, **manners}), clock
+    )
 
 
 def test_a_query_and_a_body_arrive_with_who_asks(server, clock):
@@ -59,7 +69,7 @@ def test_a_host_that_asks_for_too_long_is_left_alone(server, clock):
     server.says(Say(status=429, headers={"Retry-After": "3600"}), Say([1]))
     web = http(clock)
     for _ in range(3):
-        with pytest.raises(NoAnswer, match="requests a pause of more than 120 s"):
+        with pytest.raises(RequestFailed, match="requests a pause of more than 120 s"):
             web.get(server.url, {}, Response.json)
     assert len(server.asked) == 1
     assert sum(clock.slept) < 120
@@ -84,21 +94,21 @@ def test_one_pace_for_each_host(server, clock):
 
 def test_silence_is_given_up_with_a_reason(server, clock):
     server.says(Say([1], after=0.5))
-    with pytest.raises(NoAnswer, match=r"127\.0\.0\.1: no response within 0\.1 s, after 2 attempts"):
-        http(clock, timeout=0.1, attempts=2).get(server.url, {}, Response.json)
+    with pytest.raises(RequestFailed, match=r"127\.0\.0\.1: no response within 0\.1 s, after 2 attempts"):
+        http(clock, timeout=0.1, run_attempts=2).get(server.url, {}, Response.json)
     assert len(server.asked) == 2
 
 
 def test_a_host_that_is_down_is_not_asked_for_ever(clock, caplog):
     with local_server() as server:
         url = server.url
-    web = http(clock, attempts=2, give_up=3)
+    web = http(clock, run_attempts=2, give_up=3)
     for _ in range(3):
-        with pytest.raises(NoAnswer, match="the connection failed or broke off"):
+        with pytest.raises(RequestFailed, match="the connection failed or broke off"):
             web.get(url, {}, Response.json)
     start_time = time.monotonic()
     for _ in range(100):
-        with pytest.raises(NoAnswer, match="did not respond 3 times in a row and is considered down"):
+        with pytest.raises(RequestFailed, match="did not respond 3 times in a row and is considered down"):
             web.get(url, {}, Response.json)
     assert time.monotonic() - start_time < 1
     assert [record.levelno for record in caplog.records].count(logging.WARNING) == 1
@@ -106,16 +116,16 @@ def test_a_host_that_is_down_is_not_asked_for_ever(clock, caplog):
 
 def test_a_server_that_says_no_is_not_down(server, clock):
     server.says(Say(status=503))
-    web = http(clock, attempts=1, give_up=2)
+    web = http(clock, run_attempts=1, give_up=2)
     for _ in range(4):
-        with pytest.raises(NoAnswer, match="the server returned status 503"):
+        with pytest.raises(RequestFailed, match="the server returned status 503"):
             web.get(server.url, {}, Response.json)
     assert len(server.asked) == 4
 
 
 def test_which_statuses_are_asked_again_is_a_setting(server, clock):
     server.says(Say(status=500, text="TimeoutException"))
-    with pytest.raises(NoAnswer, match="the server returned status 500: 'TimeoutException'"):
+    with pytest.raises(RequestFailed, match="the server returned status 500: 'TimeoutException'"):
         http(clock, retried=(429,)).get(server.url, {}, Response.json)
     assert len(server.asked) == 1
 
@@ -123,20 +133,20 @@ def test_which_statuses_are_asked_again_is_a_setting(server, clock):
 @pytest.mark.parametrize("text", ["<html>log in</html>", "", '{"a": ', "[" * 100_000, "\xff"])
 def test_nonsense_is_no_answer(server, clock, text):
     server.says(Say(text=text))
-    with pytest.raises(NoAnswer, match="the response is not JSON"):
+    with pytest.raises(RequestFailed, match="the response is not JSON"):
         http(clock).get(server.url, {}, Response.json)
 
 
 def test_a_reader_gets_statuses_that_are_answers(server, clock):
     server.says(Say({"detail": "nothing"}, status=404))
-    assert http(clock).get(server.url, {}, whole) == Response(404, '{"detail": "nothing"}')
+    assert http(clock).get(server.url, {}, accept_any) == Response(404, '{"detail": "nothing"}')
     assert len(server.asked) == 1
 
 
 def test_credentials_are_in_no_log_and_no_error(server, clock, caplog):
     caplog.set_level(logging.DEBUG)
     server.says(Say(status=401, text="who?"))
-    with pytest.raises(NoAnswer) as no_answer:
+    with pytest.raises(RequestFailed) as no_answer:
         http(clock).post(server.url, {}, Response.json, SECRET)
     with pytest.raises(ValueError, match="cannot be sent") as value_error:
         http(clock).post(server.url, {}, Response.json, {"Authorization": "Bearer s3cret\nline"})
@@ -149,7 +159,7 @@ def test_credentials_are_in_no_log_and_no_error(server, clock, caplog):
 
 def test_credentials_do_not_follow_a_redirect(server, clock):
     server.says(Say(status=302, headers={"Location": "/elsewhere"}), Say([1]))
-    with pytest.raises(NoAnswer, match="the server returned status 302"):
+    with pytest.raises(RequestFailed, match="the server returned status 302"):
         http(clock).post(server.url, {}, Response.json, SECRET)
     assert len(server.asked) == 1
     server.says(Say(status=302, headers={"Location": "/elsewhere"}), Say([1]))
@@ -158,15 +168,15 @@ def test_credentials_do_not_follow_a_redirect(server, clock):
 
 def test_a_redirect_to_nonsense_stops_nothing(server, clock):
     server.says(Say(status=302, headers={"Location": "http://"}))
-    with pytest.raises(NoAnswer, match="more than 10 redirects"):
-        http(clock, attempts=1).get(server.url, {}, Response.json)
+    with pytest.raises(RequestFailed, match="more than 10 redirects"):
+        http(clock, run_attempts=1).get(server.url, {}, Response.json)
 
 
 @pytest.mark.parametrize("drips", ["body", "all"])
 def test_an_answer_that_drips_ends_at_the_deadline(server, clock, drips):
     server.says(Say(text="[" + "1," * 1000, drips=drips))
     start_time = time.monotonic()
-    with pytest.raises(NoAnswer, match=r"the response was not complete within 0\.3 s \(deadline\)"):
+    with pytest.raises(RequestFailed, match=r"the response was not complete within 0\.3 s \(deadline\)"):
         http(clock, deadline=0.3).get(server.url, {}, Response.json)
     assert time.monotonic() - start_time < 2
     assert len(server.asked) == 1
@@ -180,7 +190,7 @@ def test_an_answer_within_the_deadline_is_whole(server, clock):
 @pytest.mark.parametrize("status", [200, 302])
 def test_an_endless_answer_ends_at_the_limit(server, clock, status):
     server.says(Say(text="x" * 65_536, endless=True, status=status))
-    with pytest.raises(NoAnswer, match=r"the response is longer than 100000 bytes \(max_bytes\)"):
+    with pytest.raises(RequestFailed, match=r"the response is longer than 100000 bytes \(max_bytes\)"):
         http(clock, max_bytes=100_000).get(server.url, {}, Response.json)
     assert len(server.asked) == 1
 
@@ -193,7 +203,7 @@ def test_a_redirect_to_this_machine_or_a_private_network_is_not_followed(server,
     with local_server() as inner:
         port = inner.url.rpartition(":")[2]
         server.says(Say(status=302, headers={"Location": f"http://{host}:{port}/admin"}))
-        with pytest.raises(NoAnswer, match=r"it redirects to .* which is not followed \(allow_private\)"):
+        with pytest.raises(RequestFailed, match=r"it redirects to .* which is not followed \(allow_private\)"):
             http(clock).get(server.url, {}, Response.json)
         assert not inner.asked
     assert len(server.asked) == 1
@@ -202,7 +212,7 @@ def test_a_redirect_to_this_machine_or_a_private_network_is_not_followed(server,
 def test_a_name_that_stands_for_this_machine_is_private(server, clock, monkeypatch):
     monkeypatch.setattr(exchange.socket, "getaddrinfo", resolves_here(exchange.socket.getaddrinfo))
     server.says(Say(status=302, headers={"Location": "http://innocent.example/"}))
-    with pytest.raises(NoAnswer, match=r"it redirects to innocent\.example"):
+    with pytest.raises(RequestFailed, match=r"it redirects to innocent\.example"):
         http(clock).get(server.url, {}, Response.json)
 
 
@@ -275,7 +285,7 @@ def test_an_address_that_is_none_is_an_error_of_the_settings(clock, url):
 )
 def test_manners_refuse_what_makes_no_sense(settings):
     with pytest.raises(ValidationError, match=next(iter(settings))):
-        Manners(**settings)
+        RequestSettings(**settings)
 
 
 @pytest.mark.parametrize(

@@ -14,18 +14,18 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from edit_robustness.abilities.requests import Generating, Prompt, Scoring, Work, planned
+from edit_robustness.abilities.requests import Generating, Prompt, Scoring, Work, plan_requests
 from edit_robustness.abilities.sharing import Node
 from edit_robustness.models.batching import batched_by_length
 from edit_robustness.models.decode import (
     Generation,
-    Prefilled,
-    bytes_held,
-    extended,
+    Prefill,
+    bytes_per_token,
+    extend,
     greedy,
-    joined,
+    join_batches,
     memory_at_hand,
-    selected,
+    select_rows,
 )
 from edit_robustness.models.language_model import LanguageModel
 
@@ -37,7 +37,7 @@ _NEAR = 4
 
 
 @dataclass(frozen=True)
-class Generated:
+class GeneratedText:
     """A greedy continuation.
 
     Attributes:
@@ -53,7 +53,7 @@ class Generated:
     finite: bool = True
 
 
-Response = tuple[float, bool] | float | Generated
+Response = tuple[float, bool] | float | GeneratedText
 """The response to one request, as described in `answered`."""
 
 
@@ -97,7 +97,7 @@ class _Visit:
     """The tasks of one pass, and the logits after their last tokens (rows, columns, vocabulary)."""
 
     tasks: list[_Task]
-    run: Prefilled
+    run: Prefill
     logits: Tensor
 
 
@@ -133,7 +133,7 @@ class _Budget:
         return cls(
             tokens=1 << 14 if on_gpu else 1 << 10,
             memory=memory_at_hand(lm),
-            token_bytes=bytes_held(lm),
+            token_bytes=bytes_per_token(lm),
             logit_bytes=lm.model.get_output_embeddings().weight.shape[0] * (size + 8),
             padding=lm.reaches(longest),
         )
@@ -160,7 +160,9 @@ class _Budget:
         return max(1, min(self.tokens // 32, self.memory // self._bytes(length, 1)))
 
 
-def answered(lm: LanguageModel, work: Work, prefix: str = "", progress: Progress | None = None) -> list[Response]:
+def answer_requests(
+    lm: LanguageModel, work: Work, prefix: str = "", progress: Progress | None = None
+) -> list[Response]:
     """Compute the responses of the model in its current state.
 
     Args:
@@ -178,9 +180,9 @@ def answered(lm: LanguageModel, work: Work, prefix: str = "", progress: Progress
         RequestTooLong: If a request does not fit into the model's context. It is raised before the model is run.
     """
     if prefix != work.prefix:
-        work = planned(lm, work.instances, prefix)
+        work = plan_requests(lm, work.instances, prefix)
     totals = [(0.0, True)] * len(work.scoring.continuations)
-    texts: dict[Prompt, Generated] = {}
+    texts: dict[Prompt, GeneratedText] = {}
     steps = _steps(lm, work, totals, texts)
     total = len(totals) + sum(len(group.prompts) for group in work.generating)
     for _ in progress(steps, total=total) if progress else steps:
@@ -199,7 +201,7 @@ def _answer(kind: str, scores: list[tuple[float, bool]]) -> Response:
 
 
 def _steps(
-    lm: LanguageModel, work: Work, totals: list[tuple[float, bool]], texts: dict[Prompt, Generated]
+    lm: LanguageModel, work: Work, totals: list[tuple[float, bool]], texts: dict[Prompt, GeneratedText]
 ) -> Iterator[int]:
     """Run the requests and yield one item per finished request."""
     lengths = [continuation.needed for continuation in work.scoring.continuations] + [
@@ -245,7 +247,9 @@ def _look_up(visit: _Visit) -> tuple[list[float], list[bool]]:
     return logprobs[indices, tokens].tolist(), (logprobs.argmax(-1)[indices] == tokens).tolist()
 
 
-def _generate(lm: LanguageModel, group: Generating, budget: _Budget, texts: dict[Prompt, Generated]) -> Iterator[int]:
+def _generate(
+    lm: LanguageModel, group: Generating, budget: _Budget, texts: dict[Prompt, GeneratedText]
+) -> Iterator[int]:
     """Continue each prompt, and yield its number."""
     for numbers, start in _merge_prompts(_prompts(lm, group, budget), budget):
         generations = greedy(
@@ -262,12 +266,12 @@ def _generate(lm: LanguageModel, group: Generating, budget: _Budget, texts: dict
         del start  # the next prompts need its memory
 
 
-def _cut(generation: Generation, stops: Sequence[str]) -> Generated:
+def _cut(generation: Generation, stops: Sequence[str]) -> GeneratedText:
     text = reduce(lambda remainder, stop: remainder.split(stop)[0], stops, generation.text)
-    return Generated(text, len(generation.ids), not generation.finished, generation.finite)
+    return GeneratedText(text, len(generation.ids), not generation.finished, generation.finite)
 
 
-def _prompts(lm: LanguageModel, group: Generating, budget: _Budget) -> Iterator[tuple[list[int], Prefilled]]:
+def _prompts(lm: LanguageModel, group: Generating, budget: _Budget) -> Iterator[tuple[list[int], Prefill]]:
     """Run the prompts of a group and yield their numbers with their states."""
     for visit in _visits(lm, group.roots, budget, lambda node: []):
         final_rows = [
@@ -281,19 +285,17 @@ def _prompts(lm: LanguageModel, group: Generating, budget: _Budget) -> Iterator[
         del visit  # what follows may need its memory
 
 
-def _select_rows(batch: Prefilled, rows: list[int]) -> Prefilled:
+def _select_rows(batch: Prefill, rows: list[int]) -> Prefill:
     """Select rows of a pass; all rows are returned without a copy."""
     if rows == list(range(len(batch.mask))):
         return batch
     index = torch.tensor(rows, device=batch.mask.device)
-    return Prefilled(selected(batch.states, index), batch.mask[index], batch.logits[index])
+    return Prefill(select_rows(batch.states, index), batch.mask[index], batch.logits[index])
 
 
-def _merge_prompts(
-    parts: Iterable[tuple[list[int], Prefilled]], budget: _Budget
-) -> Iterator[tuple[list[int], Prefilled]]:
+def _merge_prompts(parts: Iterable[tuple[list[int], Prefill]], budget: _Budget) -> Iterator[tuple[list[int], Prefill]]:
     """Merge the prompts of several passes to larger batches, because a larger batch costs less per generation."""
-    queue: list[tuple[list[int], Prefilled]] = []
+    queue: list[tuple[list[int], Prefill]] = []
     for part in parts:
         rows = sum(len(numbers) for numbers, _ in [*queue, part])
         longest = max(start.mask.shape[1] for _, start in [*queue, part])
@@ -304,9 +306,9 @@ def _merge_prompts(
         yield _join_pending(queue)
 
 
-def _join_pending(queue: list[tuple[list[int], Prefilled]]) -> tuple[list[int], Prefilled]:
+def _join_pending(queue: list[tuple[list[int], Prefill]]) -> tuple[list[int], Prefill]:
     """Join all pending prompts to one batch and empty the list, so that the states are not in memory twice."""
-    batch = [number for numbers, _ in queue for number in numbers], joined([start for _, start in queue])
+    batch = [number for numbers, _ in queue for number in numbers], join_batches([start for _, start in queue])
     queue.clear()
     return batch
 
@@ -316,11 +318,11 @@ def _visits(
 ) -> Iterator[_Visit]:
     """Run all nodes, each after its parent, and yield every pass."""
 
-    def run(tasks: list[_Task], parent_states: Prefilled | None) -> Iterator[_Visit]:
+    def run(tasks: list[_Task], parent_states: Prefill | None) -> Iterator[_Visit]:
         for batch in budget.batches(tasks):
             parents = torch.tensor([task.parent for task in batch], device=lm.device)
             n_columns = max(task.columns for task in batch)
-            prefix_cache, logits = extended(
+            prefix_cache, logits = extend(
                 lm, [task.node.ids for task in batch], parent_states, parents=parents, columns=n_columns
             )
             yield _Visit(batch, prefix_cache, logits)

@@ -18,7 +18,7 @@ Scorer = Callable[[int, int], float]
 _TRIES = 20
 
 
-def flagged(score: float, logprobs: Sequence[float], ranking: Sequence[float] = ()) -> tuple[str, ...]:
+def find_flags(score: float, logprobs: Sequence[float], ranking: Sequence[float] = ()) -> tuple[str, ...]:
     """Return the flags of a document.
 
     Args:

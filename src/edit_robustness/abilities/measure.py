@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edit_robustness.abilities.engine import Generated, Progress, Response, answered
-from edit_robustness.abilities.guards import flagged
+from edit_robustness.abilities.engine import GeneratedText, Progress, Response, answer_requests
+from edit_robustness.abilities.guards import find_flags
 from edit_robustness.abilities.tasks import PERPLEXITY, Benchmark, Item
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Document
@@ -49,11 +49,11 @@ def measure(
     Raises:
         RequestTooLong: If a request does not fit into the context after the prefix.
     """
-    response_stream = iter(answered(lm, benchmark.work, prefix, progress))
+    response_stream = iter(answer_requests(lm, benchmark.work, prefix, progress))
     responses_by_item = [[next(response_stream) for _ in item.instances] for item in benchmark.items]
     for item, answers in zip(benchmark.items, responses_by_item, strict=True):
         for instance, answer in zip(item.instances, answers, strict=True):
-            instance.resps = [answer.text if isinstance(answer, Generated) else answer]
+            instance.resps = [answer.text if isinstance(answer, GeneratedText) else answer]
             instance.filtered_resps = {}
     for task in benchmark.tasks.values():
         task.apply_filters()
@@ -90,12 +90,12 @@ def benchmark_facts(benchmarks: Iterable[Benchmark]) -> pd.DataFrame:
 
 
 def _document(benchmark: Benchmark, item: Item, answers: Sequence[Response], filter_name: str) -> Document:
-    generation = answers[0] if isinstance(answers[0], Generated) else None
-    logprobs = tuple(_logprob(answer) for answer in answers if not isinstance(answer, Generated))
+    generation = answers[0] if isinstance(answers[0], GeneratedText) else None
+    logprobs = tuple(_logprob(answer) for answer in answers if not isinstance(answer, GeneratedText))
     metrics = _metrics(benchmark, item, filter_name, logprobs)
     score = metrics[benchmark.metric]
     is_finite = generation is None or generation.finite
-    flags = flagged(score if is_finite else math.nan, logprobs, _ranking(benchmark, item, logprobs))
+    flags = find_flags(score if is_finite else math.nan, logprobs, _ranking(benchmark, item, logprobs))
     return Document(
         benchmark=benchmark.name,
         task=item.task,

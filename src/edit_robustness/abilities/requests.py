@@ -122,7 +122,7 @@ class Work:
     generating: tuple[Generating, ...]
 
 
-def planned(lm: LanguageModel, instances: Sequence[Instance], prefix: str = "") -> Work:
+def plan_requests(lm: LanguageModel, instances: Sequence[Instance], prefix: str = "") -> Work:
     """Convert requests to token ids and prefix trees.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import NonNegativeInt, PositiveInt, ValidationError
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 from edit_robustness.text.closest import did_you_mean
 
 
@@ -55,7 +55,7 @@ class AbilityParameters:
         ValueError: If a number is invalid, or a preset, benchmark or setting is unknown.
     """
 
-    tasks: Listed[str]
+    tasks: ListSetting[str]
     documents: NonNegativeInt
     seed: NonNegativeInt
     max_new_tokens: PositiveInt

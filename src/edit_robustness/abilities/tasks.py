@@ -24,7 +24,7 @@ from lm_eval.tasks import TaskManager
 from edit_robustness.abilities.guards import baselines, best_text
 from edit_robustness.abilities.harness import index_of, quiet, tasks_of
 from edit_robustness.abilities.local_files import LocalFiles
-from edit_robustness.abilities.requests import Work, planned
+from edit_robustness.abilities.requests import Work, plan_requests
 from edit_robustness.abilities.settings import AbilityParameters, BenchmarkSettings
 from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.models.language_model import LanguageModel
@@ -124,7 +124,7 @@ def build_benchmarks(lm: LanguageModel, parameters: AbilityParameters, files: Lo
         ]
 
 
-def drawn(sizes: Mapping[str, int], documents: int, seed: int) -> dict[str, list[int]]:
+def draw_documents(sizes: Mapping[str, int], documents: int, seed: int) -> dict[str, list[int]]:
     """Draw the numbers of documents from tasks in equal shares; a larger draw contains every smaller one.
 
     Args:
@@ -167,7 +167,7 @@ def _build(
 ) -> Benchmark:
     tasks = tasks_of(manager, name, settings, parameters, files)
     n_documents = min(filter(None, (settings.documents, parameters.documents)), default=0)
-    numbers = drawn({task: len(tasks[task].task_docs) for task in tasks}, n_documents, parameters.seed)
+    numbers = draw_documents({task: len(tasks[task].task_docs) for task in tasks}, n_documents, parameters.seed)
     tasks = {task: tasks[task] for task in numbers}
     items = tuple(item for task in tasks for item in _items(lm, tasks[task], numbers[task], settings.shots))
     metric = _metric(name, settings, next(iter(tasks.values())))
@@ -178,7 +178,7 @@ def _build(
         task=settings.task,
         tasks=tasks,
         items=items,
-        work=planned(lm, [instance for item in items for instance in item.instances]),
+        work=plan_requests(lm, [instance for item in items for instance in item.instances]),
         fingerprint="",
         metric=metric,
         shots=settings.shots,

@@ -19,15 +19,15 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
-from edit_robustness.editing.edits import Appliable, Frame, NotRowwise, all_applied
+from edit_robustness.editing.edits import Appliable, NotRowwise, PromptPrefix, all_applied
 from edit_robustness.models.batching import batched_by_length
 from edit_robustness.models.decode import (
-    Prefilled,
-    Scored,
-    bytes_held,
-    extended,
+    Prefill,
+    TargetScore,
+    bytes_per_token,
+    extend,
     greedy,
-    joined,
+    join_batches,
     memory_at_hand,
     prefill,
     score,
@@ -40,18 +40,18 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import ends_sentence
 from edit_robustness.models.thinking import LIMIT, Thinking, closed, left_open, may_think
-from edit_robustness.models.tokens import Rendered, prompt_ids, render_conversation, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids, render_conversation, target_ids
 from edit_robustness.prompts.names import answer_names
 from edit_robustness.records import Answer, Probe, Turn
 from edit_robustness.setting_types import STRICT
 
-Asked = tuple[Appliable, Sequence[Probe]]
+EditProbes = tuple[Appliable, Sequence[Probe]]
 """An edit, or all edits of a sequence so far, and the probes to ask under it."""
 
 _MIN_SHARED = 12
 """Minimum number of leading tokens for a shared prefix. Prompts that share fewer are run separately."""
 
-_NO_EDIT = Frame()
+_NO_EDIT = PromptPrefix()
 """Changes neither the model nor the prompt."""
 
 _NEAR = 2
@@ -78,7 +78,7 @@ class Decoding:
     max_thinking_tokens: PositiveInt = LIMIT
     batch_rows: PositiveInt = 192
 
-    def described(self, lm: LanguageModel) -> str:
+    def describe(self, lm: LanguageModel) -> str:
         """Describe all that determines an answer besides model, edit and prompt: ``greedy, 16 new tokens, float32``."""
         thinking_text = f"{self.max_thinking_tokens} thinking tokens, " if may_think(lm.tokenizer.chat_template) else ""
         return f"greedy, {self.max_new_tokens} new tokens, {thinking_text}{str(lm.model.dtype).removeprefix('torch.')}"
@@ -98,7 +98,7 @@ class _Row:
 
     edit: int
     probe: Probe
-    prompt: Rendered
+    prompt: RenderedPrompt
     ids: list[int]
     unedited: tuple[int, ...]
     thinking: tuple[int, ...] = ()
@@ -138,7 +138,7 @@ class _Tail:
 
 
 def ask(
-    lm: LanguageModel, edit_probes: Sequence[Asked], decoding: Decoding, *, together: bool = True
+    lm: LanguageModel, edit_probes: Sequence[EditProbes], decoding: Decoding, *, together: bool = True
 ) -> Iterator[list[Answer]]:
     """Yield the answers under each edit, in order, as soon as they are computed.
 
@@ -157,9 +157,9 @@ def ask(
                 yield from _Session(lm, [pair], decoding, may_end, rowwise=False).answers()
 
 
-def _chunks(edit_probes: Sequence[Asked], rows: int) -> Iterator[list[Asked]]:
+def _chunks(edit_probes: Sequence[EditProbes], rows: int) -> Iterator[list[EditProbes]]:
     """Yield groups of edits with at most `rows` probes in total, or of one edit."""
-    chunk: list[Asked] = []
+    chunk: list[EditProbes] = []
     for pair in edit_probes:
         if chunk and sum(len(probes) for _, probes in [*chunk, pair]) > rows:
             yield chunk
@@ -173,7 +173,7 @@ class _Session:
     """A run of some edits in one batch, or of one edit with its weights copied in."""
 
     def __init__(
-        self, lm: LanguageModel, edit_probes: list[Asked], decoding: Decoding, may_end: Tensor, *, rowwise: bool
+        self, lm: LanguageModel, edit_probes: list[EditProbes], decoding: Decoding, may_end: Tensor, *, rowwise: bool
     ):
         self._lm, self._edit_probes, self._decoding, self._may_end = lm, edit_probes, decoding, may_end
         self._rowwise = rowwise
@@ -181,7 +181,7 @@ class _Session:
     def answers(self) -> list[list[Answer]]:
         """Return the answers per edit; probes that follow an answer are asked in a second pass."""
         answers_by_probe: dict[tuple[int, str], Answer] = {}
-        token_bytes = bytes_held(self._lm)
+        token_bytes = bytes_per_token(self._lm)
         pairs = [(number, probe) for number, (_, probes) in enumerate(self._edit_probes) for probe in probes]
         for is_follow_up in (False, True):
             rows = [
@@ -232,7 +232,7 @@ class _Session:
         owners = Owners([row.edit for row in rows])
         with self._apply_edits(owners):
             heads = self._heads(sharing_groups, owners)
-            start = joined([self._prefill(batch, heads, owners) for batch in batches])
+            start = join_batches([self._prefill(batch, heads, owners) for batch in batches])
             owners.become([row.edit for row in rows])
             scores = score(self._lm, start, [self._targets(row) for row in rows], owners)
             generations = self._generate(rows, start, owners)
@@ -242,7 +242,7 @@ class _Session:
             for row, generation, targets, lead, change in zip(rows, generations, scores, leads, changes, strict=True)
         }
 
-    def _generate(self, rows: Sequence[_Row], start: Prefilled, owners: Owners) -> list[Generation]:
+    def _generate(self, rows: Sequence[_Row], start: Prefill, owners: Owners) -> list[Generation]:
         """Generate the answer of each row from its original prompt."""
         if any(row.thinking for row in rows):
             start = prefill(self._lm, [row.thinking or row.ids for row in rows])
@@ -258,7 +258,7 @@ class _Session:
         )
 
     def _unedited_logits(self, rows: Sequence[_Row]) -> dict[tuple[int, ...], Tensor]:
-        """Return the unedited model's (vocabulary,) logits after each locality prompt; each prompt is run once."""
+        """Return the unedited model's (vocabulary,) logits after each specificity prompt; each prompt is run once."""
         prompts = dict.fromkeys(row.unedited for row in rows if self._needs_comparison(row))
         return {
             ids: logits
@@ -267,11 +267,11 @@ class _Session:
         }
 
     def _needs_comparison(self, row: _Row) -> bool:
-        return row.probe.family == "locality" and self._edit_probes[row.edit][0] != _NO_EDIT
+        return row.probe.family == "specificity" and self._edit_probes[row.edit][0] != _NO_EDIT
 
     def _changes(self, rows: Sequence[_Row], logits: Tensor) -> list[_Change]:
-        """Return the change of the next token's distribution after each locality prompt; zero without an edit."""
-        changes = [_UNCHANGED if row.probe.family == "locality" else _NOT_MEASURED for row in rows]
+        """Return the change of the next token's distribution after each specificity prompt; zero without an edit."""
+        changes = [_UNCHANGED if row.probe.family == "specificity" else _NOT_MEASURED for row in rows]
         places = [place for place, row in enumerate(rows) if self._needs_comparison(row)]
         if places:
             unedited_logits = self._unedited_logits(rows)
@@ -294,20 +294,20 @@ class _Session:
         new = target_ids(self._lm, row.prompt, row.probe.target_new)
         return [new, target_ids(self._lm, row.prompt, row.probe.target_true) if row.probe.target_true else []]
 
-    def _heads(self, groups: Sequence[_Group], owners: Owners) -> Prefilled | None:
+    def _heads(self, groups: Sequence[_Group], owners: Owners) -> Prefill | None:
         """Run the shared prefix of each group once."""
         if not groups:
             return None
         owners.become([group.rows[0].edit for group in groups])
         return prefill(self._lm, [group.rows[0].ids[: group.shared] for group in groups])
 
-    def _prefill(self, tails: Sequence[_Tail], heads: Prefilled | None, owners: Owners) -> Prefilled:
+    def _prefill(self, tails: Sequence[_Tail], heads: Prefill | None, owners: Owners) -> Prefill:
         owners.become([tail.row.edit for tail in tails])
         rows = [tail.row.ids[tail.skipped :] for tail in tails]
         if heads is None or tails[0].head is None:
             return prefill(self._lm, rows)
         parents = torch.tensor([tail.head for tail in tails], device=heads.mask.device)
-        return extended(self._lm, rows, heads, parents=parents)[0]
+        return extend(self._lm, rows, heads, parents=parents)[0]
 
 
 def _split(rows: Sequence[_Row], size: int, tokens: int, n_new: int = 0) -> Iterator[list[_Row]]:
@@ -348,7 +348,7 @@ def _length_batches(items: Sequence[T], length: Callable[[T], int]) -> list[list
     return batched_by_length(items, length, lambda batch, item: length(item) <= _NEAR + 1.1 * length(batch[0]))
 
 
-def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str) -> Rendered:
+def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str) -> RenderedPrompt:
     """Render a probe with the edit's prefix before it; in a conversation the prefix opens the first user turn.
 
     Args:
@@ -358,19 +358,19 @@ def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str
         first_answer: The assistant's answer to the probe that this one follows.
     """
     if not probe.conversation:
-        return Rendered(prefix + probe.text, join=probe.join)
+        return RenderedPrompt(prefix + probe.text, join=probe.join)
     answer_turns = [Turn("assistant", first_answer)] if probe.follows is not None else []
-    turns = [*probe.history, *answer_turns, Turn("user", probe.text)]
+    turns = [*probe.previous_turns, *answer_turns, Turn("user", probe.text)]
     return render_conversation(lm, [Turn(turns[0].role, prefix + turns[0].text), *turns[1:]])
 
 
-def _close_thinking(probe: Probe, prompt: Rendered) -> Rendered:
+def _close_thinking(probe: Probe, prompt: RenderedPrompt) -> RenderedPrompt:
     """Return the prompt with an empty thinking part if the chat template leaves one open."""
-    return Rendered(closed(prompt.text), prompt.special) if probe.conversation else prompt
+    return RenderedPrompt(closed(prompt.text), prompt.special) if probe.conversation else prompt
 
 
 def _answer(
-    probe: Probe, generation: Generation, new: Scored, true: Scored, *, margin: float | None, change: _Change
+    probe: Probe, generation: Generation, new: TargetScore, true: TargetScore, *, margin: float | None, change: _Change
 ) -> Answer:
     return Answer(
         probe=probe,

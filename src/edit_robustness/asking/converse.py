@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
-from edit_robustness.asking.topics import Topic, as_heard, names_object, once_more
+from edit_robustness.asking.topics import Topic, names_object, retry_turns, tester_view
 from edit_robustness.editing.edits import Edit, NotRowwise, all_applied
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.thinking import LIMIT
 from edit_robustness.records import Transcript, Turn
 from edit_robustness.setting_types import STRICT
-from edit_robustness.speakers.local import Spoken, conversation_ids, most_tokens, speak
+from edit_robustness.speakers.local import Reply, conversation_ids, most_tokens, speak
 from edit_robustness.speakers.scripted import FOLLOW_UP, ScriptedSpeaker
 from edit_robustness.speakers.speaker import Speaker
 
@@ -29,7 +29,7 @@ Talk = tuple[Edit, Topic]
 
 
 @validated(frozen=True, config=STRICT)
-class Conversing:
+class ConversationSettings:
     """Settings for conversations.
 
     Attributes:
@@ -78,7 +78,7 @@ def converse(
     lm: LanguageModel,
     talks: Sequence[Talk],
     tester: Speaker,
-    settings: Conversing,
+    settings: ConversationSettings,
     *,
     method: str,
     together: bool = True,
@@ -102,9 +102,9 @@ def converse(
         yield from (conversation.transcript(method, tester.name) for conversation in conversations)
 
 
-def _ask(conversations: Sequence[_Conversation], tester: Speaker, settings: Conversing) -> None:
+def _ask(conversations: Sequence[_Conversation], tester: Speaker, settings: ConversationSettings) -> None:
     """Add a turn of the tester to each conversation; a rejected turn is requested again and finally replaced."""
-    tester_turns = [as_heard(conversation.topic, conversation.turns) for conversation in conversations]
+    tester_turns = [tester_view(conversation.topic, conversation.turns) for conversation in conversations]
     texts = _replies(tester, tester_turns)
     for retries_left in range(settings.retries, -1, -1):
         bad_places = [
@@ -120,7 +120,7 @@ def _ask(conversations: Sequence[_Conversation], tester: Speaker, settings: Conv
         # a greedy tester would repeat its turn, so it is shown the rejected one
         speaker = tester if retries_left else ScriptedSpeaker(FOLLOW_UP, seed=settings.seed)
         retries = [
-            once_more(tester_turns[place], texts[place]) if retries_left else tester_turns[place]
+            retry_turns(tester_turns[place], texts[place]) if retries_left else tester_turns[place]
             for place in bad_places
         ]
         for place, text in zip(bad_places, _replies(speaker, retries), strict=True):
@@ -133,7 +133,9 @@ def _replies(speaker: Speaker, conversations: Sequence[Sequence[Turn]]) -> list[
     return [text.strip() for text in speaker.replies(conversations)] if conversations else []
 
 
-def _answer(lm: LanguageModel, conversations: Sequence[_Conversation], settings: Conversing, *, together: bool) -> None:
+def _answer(
+    lm: LanguageModel, conversations: Sequence[_Conversation], settings: ConversationSettings, *, together: bool
+) -> None:
     """Add a turn of the edited model to each conversation; if no turn fits into the context, remove the question."""
     prompts = {id(conversation): conversation_ids(lm, _prompt_turns(conversation)) for conversation in conversations}
     for conversation in conversations:
@@ -152,8 +154,8 @@ def _answer(lm: LanguageModel, conversations: Sequence[_Conversation], settings:
 
 
 def _speak(
-    lm: LanguageModel, prompts: Sequence[tuple[Edit, list[int]]], settings: Conversing, *, together: bool
-) -> list[Spoken]:
+    lm: LanguageModel, prompts: Sequence[tuple[Edit, list[int]]], settings: ConversationSettings, *, together: bool
+) -> list[Reply]:
     """Generate the model's reply to each prompt under its edit."""
     limit, thinking_limit = settings.max_new_tokens, settings.max_thinking_tokens
     if together and prompts:

@@ -14,7 +14,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import prompt_ids
 from edit_robustness.records import Probe
 
-Prefixed = tuple[str, Probe]
+PrefixedProbe = tuple[str, Probe]
 """The prefix of an edit, and a probe that comes after it."""
 
 _TOKENS_PER_BYTE = 2
@@ -55,7 +55,7 @@ class Need:
         return self.prompt + self.answer
 
 
-def longest(lm: LanguageModel, prefixed_probes: Iterable[Prefixed], decoding: Decoding) -> dict[str, Need]:
+def longest(lm: LanguageModel, prefixed_probes: Iterable[PrefixedProbe], decoding: Decoding) -> dict[str, Need]:
     """Return the largest number of tokens that a prompt of each kind needs.
 
     The number is exact for a kind with prompts that might not fit. If all prompts of a kind certainly fit, it is that
@@ -66,7 +66,7 @@ def longest(lm: LanguageModel, prefixed_probes: Iterable[Prefixed], decoding: De
         prefixed_probes: Prefixes of edits and probes.
         decoding: Gives the maximum length of answers.
     """
-    kinds: dict[str, list[tuple[int, Prefixed]]] = {}
+    kinds: dict[str, list[tuple[int, PrefixedProbe]]] = {}
     for prefix, probe in prefixed_probes:
         kinds.setdefault(probe.kind, []).append((_bytes(prefix, probe), (prefix, probe)))
     free_tokens = lm.max_length - decoding.most_tokens(lm) - decoding.max_new_tokens
@@ -133,7 +133,7 @@ def _describe(method: str, needs: Sequence[Need]) -> str:
     return f"{method if words else 'any method'}: {kinds}{remainder}, of them {words}{end}"
 
 
-def _need(lm: LanguageModel, prefixed_probe: Prefixed, decoding: Decoding) -> Need:
+def _need(lm: LanguageModel, prefixed_probe: PrefixedProbe, decoding: Decoding) -> Need:
     prefix, probe = prefixed_probe
     prompt = len(prompt_ids(lm, render_probe(lm, probe, prefix, "")))
     # a follow-up prompt contains the answer before it
@@ -144,5 +144,6 @@ def _need(lm: LanguageModel, prefixed_probe: Prefixed, decoding: Decoding) -> Ne
 
 def _bytes(prefix: str, probe: Probe) -> int:
     return sum(
-        len(text.encode(errors="replace")) for text in (prefix, probe.text, *(turn.text for turn in probe.history))
+        len(text.encode(errors="replace"))
+        for text in (prefix, probe.text, *(turn.text for turn in probe.previous_turns))
     )

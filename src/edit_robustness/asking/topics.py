@@ -76,14 +76,14 @@ def names_object(text: str, fact: Fact) -> bool:
     return first_named(text, _objects(fact), besides=subject_names(fact)) is not None
 
 
-def as_heard(topic: Topic, turns: Sequence[Turn]) -> list[Turn]:
+def tester_view(topic: Topic, turns: Sequence[Turn]) -> list[Turn]:
     """Return a conversation from the tester's side: the brief, its turns as assistant, the model's turns as user."""
     roles = {"user": "assistant", "assistant": "user"}
     tester_turns = [Turn(roles[turn.role], turn.text or _SILENCE) for turn in turns]  # type: ignore[arg-type]
     return [topic.brief(), Turn("user", _OPENING), *tester_turns]
 
 
-def once_more(tester_turns: Sequence[Turn], message: str) -> list[Turn]:
+def retry_turns(tester_turns: Sequence[Turn], message: str) -> list[Turn]:
     """Return the tester's conversation with its rejected message and the request for another one."""
     return [*tester_turns, Turn("assistant", message or _SILENCE), Turn("user", _AGAIN)]
 

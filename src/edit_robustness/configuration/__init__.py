@@ -5,7 +5,7 @@ pipelines that are not run too, and says what is wrong in one or two lines.
 """
 
 from edit_robustness.configuration.defaults import USED_DEFAULTS, Filled, fill_defaults
-from edit_robustness.configuration.messages import SettingError, shown
+from edit_robustness.configuration.messages import SettingError, preview
 from edit_robustness.configuration.models import check_models
 from edit_robustness.configuration.parameters import OWN, check_parameters
 from edit_robustness.configuration.runtime import runtime_names
@@ -18,6 +18,6 @@ __all__ = [
     "check_models",
     "check_parameters",
     "fill_defaults",
+    "preview",
     "runtime_names",
-    "shown",
 ]

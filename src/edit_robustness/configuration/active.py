@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from edit_robustness.configuration.grid import BASELINE, SEQUENTIAL, Grid, GridError, read_grid
-from edit_robustness.editing.fitting import TextNeed, text_need
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.requirements import TextNeed, text_need
 from edit_robustness.pipelines.rephrase import SOURCES
 from edit_robustness.text.closest import did_you_mean
 

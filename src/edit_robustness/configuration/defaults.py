@@ -10,7 +10,7 @@ from typing import Any
 from edit_robustness.configuration.grid import SEQUENTIAL
 from edit_robustness.configuration.messages import SettingError
 from edit_robustness.configuration.models import shape_of_entry
-from edit_robustness.editing.defaults import completed, default_settings
+from edit_robustness.editing.defaults import complete_settings, default_settings
 from edit_robustness.editing.method import Method
 from edit_robustness.editing.methods import METHODS
 
@@ -99,7 +99,7 @@ def fill_defaults(parameters: Mapping[str, Any], catalog: Mapping[str, Any]) -> 
         )
         if default is None:
             continue
-        settings = completed(model_settings, default)
+        settings = complete_settings(model_settings, default)
         methods[name] = {**tuned_settings, model: settings}
         derived_names = [setting for setting in settings if setting not in model_settings]
         suffix = f": {', '.join(derived_names)}" if model_settings else ""

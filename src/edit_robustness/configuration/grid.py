@@ -62,7 +62,7 @@ def _methods(setting: str, model: str, switches: Any, parameters: Mapping[str, A
     if not methods:
         return []
     if BASELINE not in methods:
-        raise GridError(f"{setting}: `{BASELINE}` must be on, for locality compares with the unedited model")
+        raise GridError(f"{setting}: `{BASELINE}` must be on, for specificity compares with the unedited model")
     for method in methods:
         settings = parameters.get("methods", {}).get(method) or {}
         if model not in settings:

@@ -21,7 +21,7 @@ class SettingError(ValueError):
     """Error for a parameter that does not exist, is missing, or has an invalid value."""
 
 
-def told(where: str, error: ValidationError, kind: type, hint: str = "") -> str:
+def describe_errors(where: str, error: ValidationError, kind: type, hint: str = "") -> str:
     """Return what is wrong with the settings of one block, one line for each wrong setting.
 
     Args:
@@ -52,11 +52,11 @@ def _line(where: str, error: Mapping[str, Any], kind: type) -> str:
     # a validator of ours says the value itself where it matters
     if error["type"] == "tuple_type":
         message = "it must be a list (on the command line its elements are separated by spaces)"
-    end = message if error["type"] == "value_error" else f"{_lower(message)}; it is {shown(value)}"
+    end = message if error["type"] == "value_error" else f"{_lower(message)}; it is {preview(value)}"
     return f"{where}.{name}: {end}"
 
 
-def shown(value: Any) -> str:
+def preview(value: Any) -> str:
     """Return the beginning of a value, as it would stand in YAML."""
     text = {"True": "true", "False": "false", "None": "null"}.get(repr(value), repr(value))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

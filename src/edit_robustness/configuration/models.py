@@ -7,8 +7,8 @@ from typing import Any
 
 from edit_robustness.configuration.messages import SettingError
 from edit_robustness.datasets import LanguageModelDataset
-from edit_robustness.editing.fitting import misfits
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.requirements import misfits
 from edit_robustness.models.shape import Shape
 
 

@@ -10,16 +10,16 @@ from pydantic import ValidationError
 
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding
-from edit_robustness.asking.converse import Conversing
-from edit_robustness.configuration.messages import SettingError, shown, told
-from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.asking.converse import ConversationSettings
+from edit_robustness.configuration.messages import SettingError, describe_errors, preview
+from edit_robustness.editing.edit_sequence import SequenceParameters
 from edit_robustness.editing.method import Method
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.features.remote import FeatureParameters
-from edit_robustness.pipelines.analyze.nodes import Analysis
-from edit_robustness.pipelines.bake.nodes import Baking
-from edit_robustness.pipelines.conversation.nodes import Reporting
-from edit_robustness.pipelines.damage.nodes import Damage
+from edit_robustness.pipelines.analyze.nodes import AnalysisParameters
+from edit_robustness.pipelines.analyze_sequences.nodes import SequenceAnalysisParameters
+from edit_robustness.pipelines.bake.nodes import BakeParameters
+from edit_robustness.pipelines.conversation.nodes import ConversationReportParameters
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters
 from edit_robustness.pipelines.sample.nodes import SampleParameters
 from edit_robustness.text.closest import did_you_mean
@@ -33,13 +33,13 @@ BLOCKS: Mapping[str, type] = {
     "probes": ProbeParameters,
     "decoding": Decoding,
     "features": FeatureParameters,
-    "analyze": Analysis,
-    "conversation": Conversing,
-    "conversation_report": Reporting,
-    "bake": Baking,
+    "analyze": AnalysisParameters,
+    "conversation": ConversationSettings,
+    "conversation_report": ConversationReportParameters,
+    "bake": BakeParameters,
     "abilities": AbilityParameters,
     "sequence": SequenceParameters,
-    "damage": Damage,
+    "analyze_sequences": SequenceAnalysisParameters,
 }
 """Parameters that are blocks of settings, and what each is read as."""
 
@@ -100,27 +100,27 @@ def _not_finite(where: str, value: Any) -> Iterator[str]:
 
 def _block(where: str, settings: Any, kind: type, hint: str = "") -> Iterator[str]:
     if not isinstance(settings, Mapping):
-        yield f"{where}: it must be a block of settings, {where}: {{name: value}}; it is {shown(settings)}"
+        yield f"{where}: it must be a block of settings, {where}: {{name: value}}; it is {preview(settings)}"
         return
     if any(_not_finite(where, settings)):
         return  # told already
     try:
         kind(**{str(name): value for name, value in settings.items()})
     except ValidationError as error:
-        yield told(where, error, kind, hint)
+        yield describe_errors(where, error, kind, hint)
     except (ValueError, TypeError) as error:
         yield f"{where}: {error}"
 
 
 def _methods(methods: Any, models: Collection[str], overrides: Any) -> Iterator[str]:
     if not isinstance(methods, Mapping):
-        yield f"methods: it must be {{method: {{model: settings}}}}; it is {shown(methods)}"
+        yield f"methods: it must be {{method: {{model: settings}}}}; it is {preview(methods)}"
         return
     for name, settings in methods.items():
         if name not in METHODS:
             yield f"methods: no method `{name}`; {did_you_mean(str(name), METHODS)}"
         elif not isinstance(settings, Mapping | None):
-            yield f"methods.{name}: it must be {{model: settings}}; it is {shown(settings)}"
+            yield f"methods.{name}: it must be {{model: settings}}; it is {preview(settings)}"
         else:
             yield from _of_models(METHODS[name], settings or {}, models, (overrides.get(name) or {}))
 

@@ -4,11 +4,11 @@ from edit_robustness.datasets.baked import BakedDataset
 from edit_robustness.datasets.benchmark_files import BenchmarkFiles
 from edit_robustness.datasets.corpus import CorpusSourceDataset
 from edit_robustness.datasets.facts import FactsDataset
-from edit_robustness.datasets.kept import (
+from edit_robustness.datasets.item_folders import (
     AnswersDataset,
+    ArtefactsDataset,
     DocumentsDataset,
     EditsDataset,
-    PreparedDataset,
     TextsDataset,
     TranscriptsDataset,
     WordingsDataset,
@@ -20,6 +20,7 @@ from edit_robustness.datasets.web import WebDataset
 
 __all__ = [
     "AnswersDataset",
+    "ArtefactsDataset",
     "BakedDataset",
     "BenchmarkFiles",
     "CheckRecord",
@@ -32,7 +33,6 @@ __all__ = [
     "JsonFile",
     "LanguageModelDataset",
     "ParquetTable",
-    "PreparedDataset",
     "ReportTable",
     "SpeakerDataset",
     "TextFile",

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.asking.lengths import check_fit, longest
-from edit_robustness.datasets.failures import attempts
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
+from edit_robustness.datasets.failures import run_attempts
+from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
+from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.records import Answer, Probe
@@ -19,12 +19,12 @@ from edit_robustness.records import Answer, Probe
 
 def answers_under(
     lm: LanguageModel,
-    edits: Mapping[str, Stored[Edit]],
+    edits: Mapping[str, StoredItem[Edit]],
     probes: Mapping[str, Sequence[Probe]],
     inventory: Mapping[str, str],
     decoding: Decoding,
     task: str,
-    artefact: Prepared = NOTHING,
+    artefact: Artefact = NO_ARTEFACT,
     shorten: str = "leave these kinds out of probes.kinds, or lower decoding.max_new_tokens",
 ) -> Landing:
     """Ask the probes of each edit that a folder has no answers to yet.
@@ -39,7 +39,7 @@ def answers_under(
         artefact: The artefact of the method, if its edits cannot be applied without it.
         shorten: What makes prompts that are too long shorter, for the error.
     """
-    protocol = (FORMAT, decoding.described(lm), lm.fingerprint)
+    protocol = (FORMAT, decoding.describe(lm), lm.fingerprint)
     manifest = Manifest({key: fingerprint(*protocol, edits[key].fingerprint, list(probes[key])) for key in probes})
     yield manifest
     missing_keys = manifest.missing(inventory)
@@ -47,13 +47,13 @@ def answers_under(
         return
 
     def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
-        pairs = [(edits[key].read().with_prepared(artefact), probes[key]) for key in keys]
+        pairs = [(edits[key].read().with_artefact(artefact), probes[key]) for key in keys]
         needs = longest(lm, [(edit.prefix, probe) for edit, edit_probes in pairs for probe in edit_probes], decoding)
         check_fit(lm, {"edit": needs}, shorten=shorten)
         return ask(lm, pairs, decoding)
 
-    for attempt in track(attempts(missing_keys, make, task), task, len(missing_keys)):
+    for attempt in track(run_attempts(missing_keys, make, task), task, len(missing_keys)):
         # what is asked in one batch comes at once: only the sum over all edits means something
         header = {"seconds": attempt.seconds, "probes": len(probes[attempt.key]), "environment": lm.environment}
-        header |= from_stale(edits[attempt.key])
+        header |= stale_mark(edits[attempt.key])
         yield attempt.stored(manifest[attempt.key], header, fact_id=attempt.key)

@@ -23,7 +23,7 @@ ADAPTER = "adapter"
 
 
 @dataclass(frozen=True)
-class Baked:
+class BakedModel:
     """An edit to be baked, with the unedited model and the text of the card."""
 
     edit: Edit
@@ -32,13 +32,13 @@ class Baked:
 
 
 @dataclass(frozen=True)
-class NothingBaked:
+class NoBakedModel:
     """That a run has nothing to bake, and why: an earlier run's model must not stand as if it were this one's."""
 
     reason: str
 
 
-class BakedDataset(AbstractDataset[Baked | NothingBaked, Path]):
+class BakedDataset(AbstractDataset[BakedModel | NoBakedModel, Path]):
     """A folder with an edited model that plain transformers loads, and its adapter where the edits are low rank.
 
     Only a folder with the project's mark is replaced.
@@ -53,13 +53,13 @@ class BakedDataset(AbstractDataset[Baked | NothingBaked, Path]):
         self._path = Path(path)
         self.metadata = metadata
 
-    def save(self, data: Baked | NothingBaked) -> None:
+    def save(self, data: BakedModel | NoBakedModel) -> None:
         """Write the folder in place of an earlier one.
 
         Raises:
             DatasetError: If there is nothing to bake, or a folder that the project did not write is in the way.
         """
-        if isinstance(data, NothingBaked):
+        if isinstance(data, NoBakedModel):
             aside = set_aside(self._path)
             notice = f". The model that an earlier run baked is now in {aside}" if aside else ""
             raise DatasetError(f"{data.reason}{notice}")

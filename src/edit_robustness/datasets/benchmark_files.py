@@ -10,7 +10,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.abilities.local_files import SOURCES, LocalFiles
 from edit_robustness.datasets.arguments import checked
-from edit_robustness.text.secrets import redacted
+from edit_robustness.text.secrets import redact
 
 
 class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
@@ -34,7 +34,7 @@ class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
             if not Path(place).is_dir():
                 benchmarks = ", ".join(source.name for source in SOURCES.values())
                 raise DatasetError(
-                    f"benchmark_files: {name}: {redacted(place)} is no folder; give one with a folder for each "
+                    f"benchmark_files: {name}: {redact(place)} is no folder; give one with a folder for each "
                     f"benchmark ({benchmarks}), by --params=benchmarks_path=FOLDER or in the catalog, or none for the "
                     "network"
                 )

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from edit_robustness.editing.edits import Edit, Frame
-from edit_robustness.editing.files import FORMAT, read_edit, read_header, read_prepared, write_edit, write_prepared
-from edit_robustness.editing.prepared import NOTHING, Prepared
+from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
+from edit_robustness.editing.edits import Edit, PromptPrefix
+from edit_robustness.editing.files import FORMAT, read_artefact, read_edit, read_header, write_artefact, write_edit
 from edit_robustness.json_form import JsonForm
-from edit_robustness.storage import DamagedFile, checksum, write_text
+from edit_robustness.storage import CorruptFile, checksum, write_text
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Codec(ABC, Generic[T]):
         """Read one item; for one that could not be made, what stands in its place.
 
         Raises:
-            DamagedFile: If its content is not what was written.
+            CorruptFile: If its content is not what was written.
         """
 
     @abstractmethod
@@ -43,7 +43,7 @@ class Codec(ABC, Generic[T]):
         """Read one item's header, and verify the whole file.
 
         Raises:
-            DamagedFile: If its content is not what was written.
+            CorruptFile: If its content is not what was written.
         """
 
 
@@ -70,7 +70,7 @@ class JsonCodec(Codec[T]):
         """Read one item; None for one that could not be made.
 
         Raises:
-            DamagedFile: If the content is not what was written, or not an item of this type.
+            CorruptFile: If the content is not what was written, or not an item of this type.
         """
         header, body = _lines(path)
         if "failed" in header:
@@ -78,7 +78,7 @@ class JsonCodec(Codec[T]):
         try:
             return self._form.value(body)
         except ValueError as error:
-            raise DamagedFile(f"{path} holds another kind of item ({error})") from error
+            raise CorruptFile(f"{path} holds another kind of item ({error})") from error
 
     def header(self, path: Path) -> dict[str, Any]:
         """Read the first line, and compare the checksum in it."""
@@ -96,7 +96,7 @@ class EditCodec(Codec[Edit]):
         Raises:
             Unsolvable: If a number of the edit is not finite.
         """
-        write_edit(path, Frame() if value is None else value, header)
+        write_edit(path, PromptPrefix() if value is None else value, header)
 
     def read(self, path: Path) -> Edit:
         """Read one edit with its origin."""
@@ -107,18 +107,18 @@ class EditCodec(Codec[Edit]):
         return read_header(path)
 
 
-class PreparedCodec(Codec[Prepared]):
+class ArtefactCodec(Codec[Artefact]):
     """Prepared artefacts as safetensors files; an empty artefact stands for one that could not be made."""
 
     suffix = ".safetensors"
 
-    def write(self, path: Path, value: Prepared | None, header: Mapping[str, Any]) -> None:
+    def write(self, path: Path, value: Artefact | None, header: Mapping[str, Any]) -> None:
         """Write one artefact."""
-        write_prepared(path, NOTHING if value is None else value, header)
+        write_artefact(path, NO_ARTEFACT if value is None else value, header)
 
-    def read(self, path: Path) -> Prepared:
+    def read(self, path: Path) -> Artefact:
         """Read one artefact."""
-        return read_prepared(path)
+        return read_artefact(path)
 
     def header(self, path: Path) -> dict[str, Any]:
         """Read the header, and compare the checksum of the tensors."""
@@ -132,9 +132,9 @@ def _lines(path: Path) -> tuple[dict[str, Any], str]:
         header = json.loads(first)
         checksum = header.pop("checksum")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise DamagedFile(f"{path} cannot be read ({error})") from error
+        raise CorruptFile(f"{path} cannot be read ({error})") from error
     if ending or checksum != _checksum(header, body):
-        raise DamagedFile(f"the content of {path} is not what was written")
+        raise CorruptFile(f"the content of {path} is not what was written")
     return header, body
 
 

@@ -16,7 +16,7 @@ from edit_robustness.datasets.readers.files import NotReadable, Records, local_c
 from edit_robustness.datasets.readers.formats import FORMATS, looks_like
 from edit_robustness.datasets.readers.records import Options, Record
 from edit_robustness.prompts.schema import UNREADABLE
-from edit_robustness.text.secrets import redacted
+from edit_robustness.text.secrets import redact
 from edit_robustness.web.download import Transfer
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
             records = self._records(file)
         except NotReadable as failure:
             # `from None`: the cause may quote the address with its credentials
-            raise DatasetError(f"the facts {redacted(self._path)}: {failure}") from None
+            raise DatasetError(f"the facts {redact(self._path)}: {failure}") from None
         rows = FORMATS[self._format].rows(records, self._options)
         numbers = records.numbers if isinstance(records, Records) else range(1, len(rows) + 1)
         table = pd.DataFrame(rows, index=pd.Index(list(numbers), dtype="int64", name="row"), dtype=object)
@@ -110,7 +110,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
             return table
         logger.info(
             "%d of the %d facts in %s are taken (limit), drawn with the seed",
-            *(self._limit, len(table), redacted(self._path)),
+            *(self._limit, len(table), redact(self._path)),
         )
         places = sorted(Random(self._seed).sample(range(len(table)), self._limit))
         return table.iloc[places]
@@ -119,7 +119,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         return "://" in self._path or Path(self._path).exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": redacted(self._path), "format": self._format, "limit": self._limit}
+        return {"path": redact(self._path), "format": self._format, "limit": self._limit}
 
 
 def _reason(error: Exception) -> str:

@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 
 import pandas as pd
 
-from edit_robustness.datasets.folders import Stored
-from edit_robustness.text.secrets import redacted
+from edit_robustness.datasets.folders import StoredItem
+from edit_robustness.text.secrets import redact
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Attempt(Generic[T]):
 
     def stored(
         self, fingerprint: str, header: Mapping[str, Any] | None = None, **failed_header: Any
-    ) -> dict[str, Stored[T]]:
+    ) -> dict[str, StoredItem[T]]:
         """Return what a node yields for it.
 
         Args:
@@ -80,11 +80,11 @@ class Attempt(Generic[T]):
             **failed_header: Plain values beside one that failed.
         """
         if self.failed is not None:
-            return {self.key: Stored.lost(fingerprint, reason_of(self.failed), **failed_header)}
-        return {self.key: Stored.of(fingerprint, self.value, **(header or {}))}  # type: ignore[arg-type]
+            return {self.key: StoredItem.failed_item(fingerprint, reason_of(self.failed), **failed_header)}
+        return {self.key: StoredItem.of(fingerprint, self.value, **(header or {}))}  # type: ignore[arg-type]
 
 
-def attempts(
+def run_attempts(
     keys: Sequence[str],
     make: Callable[[Sequence[str]], Iterable[T]],
     task: str,
@@ -158,14 +158,14 @@ def _outcomes(
 def _skip_rest(keys: Sequence[str], task: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
     logger.warning("%s: %d more are not tried, because %d failed one after another", task, len(keys), failures)
     for key in keys:
-        yield Attempt(key, None, 0.0, Untried(f"not tried after {failures} failures in a row: {reason_of(error)}"))
+        yield Attempt(key, None, 0.0, NotAttempted(f"not tried after {failures} failures in a row: {reason_of(error)}"))
 
 
 class FailedItem(RuntimeError):
     """Error of the failed item at which a run stops."""
 
 
-class Untried(RuntimeError):
+class NotAttempted(RuntimeError):
     """Error of an item that was skipped because too many before it failed."""
 
 
@@ -188,13 +188,13 @@ def report_failure(task: str, key: str, error: Exception | str) -> None:
 
 def reason_of(error: Exception | str | None) -> str:
     """Return an error's text in one line; that of a defect with the error's name before it."""
-    text = redacted(" ".join(str(error).split())) or type(error).__name__
+    text = redact(" ".join(str(error).split())) or type(error).__name__
     if isinstance(error, KeyError | IndexError | TypeError | AttributeError | AssertionError):
         text = f"{type(error).__name__}: {text}"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def lose_all(fingerprints: Mapping[str, str], preparation: Stored[Any]) -> Iterator[dict[str, Stored[Any]]]:
+def lose_all(fingerprints: Mapping[str, str], preparation: StoredItem[Any]) -> Iterator[dict[str, StoredItem[Any]]]:
     """Yield a failed item for every edit of a method whose preparation failed.
 
     Args:
@@ -202,10 +202,10 @@ def lose_all(fingerprints: Mapping[str, str], preparation: Stored[Any]) -> Itera
         preparation: What could not be made, with its reason.
     """
     for key, fingerprint in fingerprints.items():
-        yield {key: Stored.lost(fingerprint, preparation.failed, stage="prepare", fact_id=key)}
+        yield {key: StoredItem.failed_item(fingerprint, preparation.failed, stage="prepare", fact_id=key)}
 
 
-Folder = Mapping[str, Stored[Any]]
+Folder = Mapping[str, StoredItem[Any]]
 
 
 def failed_table(model: str, folders: Iterable[tuple[str, str, Folder | None]]) -> pd.DataFrame:

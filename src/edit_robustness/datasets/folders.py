@@ -29,7 +29,7 @@ from kedro.io import AbstractDataset, DatasetError
 from edit_robustness.datasets.arguments import checked
 from edit_robustness.datasets.codecs import Codec
 from edit_robustness.editing.files import FORMAT
-from edit_robustness.storage import DamagedFile, make_folder, remove_file, remove_parts, write_text
+from edit_robustness.storage import CorruptFile, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.versions import KEPT, libraries
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Manifest(dict[str, str]):
 
 
 @dataclass(frozen=True)
-class Stored(Generic[T]):
+class StoredItem(Generic[T]):
     """One item of a folder; a loaded one is read from its file when it is asked for.
 
     Attributes:
@@ -63,12 +63,12 @@ class Stored(Generic[T]):
     header: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, fingerprint: str, value: T, **header: Any) -> Stored[T]:
+    def of(cls, fingerprint: str, value: T, **header: Any) -> StoredItem[T]:
         """Return an item to be saved."""
         return cls(fingerprint, lambda: value, header)
 
     @classmethod
-    def lost(cls, fingerprint: str, reason: object, **header: Any) -> Stored[Any]:
+    def failed_item(cls, fingerprint: str, reason: object, **header: Any) -> StoredItem[Any]:
         """Return what is saved in place of an item that could not be made.
 
         Args:
@@ -85,12 +85,12 @@ class Stored(Generic[T]):
         return str(self.header.get("failed", ""))
 
 
-def made(items: Mapping[str, Stored[T]] | None) -> dict[str, Stored[T]]:
+def successful_items(items: Mapping[str, StoredItem[T]] | None) -> dict[str, StoredItem[T]]:
     """Return the items that could be made."""
     return {key: item for key, item in (items or {}).items() if not item.failed}
 
 
-def from_stale(*items: Stored[Any]) -> dict[str, bool]:
+def stale_mark(*items: StoredItem[Any]) -> dict[str, bool]:
     """Return what the header of an item must hold if one of the items that it is made from is stale.
 
     Its own fingerprint cannot tell: that of a stale item stays when the item is recomputed.
@@ -104,11 +104,11 @@ class Inventory:
     folder: FolderDataset[Any]
 
 
-Landing = Iterator[Inventory | Manifest | dict[str, Stored[Any]] | dict[str, None]]
+Landing = Iterator[Inventory | Manifest | dict[str, StoredItem[Any]] | dict[str, None]]
 """What a node yields that fills a folder: the manifest, then item by item; None takes an item away."""
 
 
-class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
+class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]):
     """A folder of items.
 
     Args:
@@ -133,7 +133,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         """Return the file of the last run's manifest."""
         return self._path / _MANIFEST
 
-    def save(self, data: Inventory | Manifest | Mapping[str, Stored[T] | None]) -> None:
+    def save(self, data: Inventory | Manifest | Mapping[str, StoredItem[T] | None]) -> None:
         """Save a manifest, or items; an item that is None is removed. An inventory is filled in."""
         if isinstance(data, Inventory):
             data.folder = self
@@ -151,7 +151,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
             about = {"fingerprint": item.fingerprint, "versions": KEPT[self.holds], "environment": environment}
             self.codec.write(self._file(key), None if item.failed else item.read(), {**item.header, **about})
 
-    def load(self) -> dict[str, Stored[T]]:
+    def load(self) -> dict[str, StoredItem[T]]:
         """Return the items of the last run's manifest, in its order; {} for an empty folder.
 
         Raises:
@@ -181,7 +181,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         self._report_missing(headers)
         return {key: header["fingerprint"] for key, header in headers.items() if "failed" not in header}
 
-    def items(self) -> dict[str, Stored[T]]:
+    def items(self) -> dict[str, StoredItem[T]]:
         """Return every sound item, of whichever run."""
         return {key: self._stored(key, header) for key, header in self._headers().items()}
 
@@ -206,7 +206,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
                 continue
             try:
                 header = self._checked(path)
-            except DamagedFile as error:
+            except CorruptFile as error:
                 logger.warning("%s; it is recomputed if this run needs it", error)
                 continue
             if header.get("format") != FORMAT:
@@ -230,16 +230,16 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
         """Return the format of one file; None if there is no sound file."""
         try:
             return int(self._checked(self._file(key)).get("format", 0))
-        except DamagedFile:
+        except CorruptFile:
             return None
 
     def _checked(self, path: Path) -> dict[str, Any]:
         # what is opened may be a pipe, which would never end
         if not path.is_file():
-            raise DamagedFile(f"{path} is no file")
+            raise CorruptFile(f"{path} is no file")
         header = self.codec.header(path)
         if not isinstance(header, dict) or not isinstance(header.get("fingerprint"), str):
-            raise DamagedFile(f"{path} has no fingerprint")
+            raise CorruptFile(f"{path} has no fingerprint")
         return header
 
     def _report_missing(self, sound_keys: Collection[str]) -> None:
@@ -265,11 +265,11 @@ class FolderDataset(AbstractDataset[Any, dict[str, Stored[Any]]], Generic[T]):
             *(self._path, len(names), action, hint, _first(names)),
         )
 
-    def _stored(self, key: str, header: dict[str, Any]) -> Stored[T]:
+    def _stored(self, key: str, header: dict[str, Any]) -> StoredItem[T]:
         path = self._file(key)
         # of an item that could not be made it gives what stands in its place, which `Stored.failed` tells
         reader = cast(Callable[[], T], partial(self.codec.read, path))
-        return Stored(header["fingerprint"], reader, {**header, "bytes": path.stat().st_size})
+        return StoredItem(header["fingerprint"], reader, {**header, "bytes": path.stat().st_size})
 
     def _file(self, key: str) -> Path:
         return self._path / f"{quote(key, safe=' ')}{self.codec.suffix}"

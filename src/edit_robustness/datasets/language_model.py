@@ -21,8 +21,8 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
 from edit_robustness.models.shape import Shape
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.storage import ForeignFolder, folder_damage, is_ours, note, noted, replace_folder
-from edit_robustness.text.secrets import redacted
+from edit_robustness.storage import ForeignFolder, folder_damage, is_ours, note, read_note, replace_folder
+from edit_robustness.text.secrets import redact
 
 logger = logging.getLogger(__name__)
 
@@ -146,9 +146,9 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             lm = LanguageModel(model.to(device), tokenizer, self._name)
             check_tokenizer(lm)
         except UnusableFolder as error:
-            raise DatasetError(f"{self._name}: {redacted(str(error))}") from error
+            raise DatasetError(f"{self._name}: {redact(str(error))}") from error
         except OSError as error:
-            reason = redacted(str(error))
+            reason = redact(str(error))
             raise DatasetError(f"{self._name}: cannot load {where} ({reason}); {self._way_out()}") from error
         return lm
 
@@ -158,22 +158,22 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         A change that keeps the size and time of a file shows in the model's fingerprint, or because the files cannot
         be read. Then every file is hashed.
         """
-        if damage := self._damage():
-            self._convert_again(source, damage)
+        if analyze_sequences := self._damage():
+            self._convert_again(source, analyze_sequences)
         folder = source.converted
         key = f"fingerprint, {self._dtype}, {self._template}, {self._attention}"
         try:
             lm = self._read(device)
         except (DatasetError, ValueError):
-            if not (damage := self._damage(thorough=True)):
+            if not (analyze_sequences := self._damage(thorough=True)):
                 raise
         else:
-            if noted(folder, key) == lm.fingerprint:
+            if read_note(folder, key) == lm.fingerprint:
                 return lm
-            if not (damage := self._damage(thorough=True)):
+            if not (analyze_sequences := self._damage(thorough=True)):
                 note(folder, key, lm.fingerprint)
                 return lm
-        self._convert_again(source, damage)
+        self._convert_again(source, analyze_sequences)
         lm = self._read(device)
         note(folder, key, lm.fingerprint)
         return lm
@@ -192,7 +192,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         source = self._source
         return folder_damage(source.converted, source.sha256, thorough=thorough) if isinstance(source, Package) else ""
 
-    def _convert_again(self, source: Package, damage: str) -> None:
+    def _convert_again(self, source: Package, analyze_sequences: str) -> None:
         spec = importlib.util.find_spec(source.package)
         if spec is None or spec.origin is None:
             raise DatasetError(
@@ -205,7 +205,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         # the mark of earlier releases; they kept no checksums, so that their folder is converted again
         earlier = f"{source.sha256}.done"
         if is_ours(source.converted):
-            logger.warning("%s: converting %s again: %s", self._name, file, damage)
+            logger.warning("%s: converting %s again: %s", self._name, file, analyze_sequences)
         else:
             logger.info("converting %s to safetensors, once", file)
         try:

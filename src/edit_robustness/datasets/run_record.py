@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from edit_robustness.datasets.folders import Stored, made
+from edit_robustness.datasets.folders import StoredItem, successful_items
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.method import Method
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.machine import RunMeter, machine
 from edit_robustness.models.language_model import LanguageModel
 
@@ -21,9 +21,9 @@ from edit_robustness.models.language_model import LanguageModel
 def run_record(
     lm: LanguageModel,
     settings: Mapping[str, Mapping[str, Any]],
-    edits: Mapping[str, Mapping[str, Stored[Edit]]],
+    edits: Mapping[str, Mapping[str, StoredItem[Edit]]],
     packages: Sequence[str],
-    result_folders: Iterable[Mapping[str, Stored[Any]]] = (),
+    result_folders: Iterable[Mapping[str, StoredItem[Any]]] = (),
 ) -> dict[str, Any]:
     """Return the model, its methods with hyperparameters and figures, costs and contexts of an edit, and versions.
 
@@ -40,7 +40,7 @@ def run_record(
     """
     cost = RunMeter.lap()
     return {
-        **made_with(lm.name, [*edits.values(), *result_folders]),
+        **collect_environments(lm.name, [*edits.values(), *result_folders]),
         "models": {lm.name: {**lm.description, "fingerprint": lm.fingerprint}},
         "methods": {lm.name: dict(settings)},
         "figures": {lm.name: {name: figures for name, folder in edits.items() if (figures := _figures(folder))}},
@@ -55,7 +55,7 @@ def run_record(
     }
 
 
-def made_with(model: str, folders: Iterable[Mapping[str, Stored[Any]]]) -> dict[str, Any]:
+def collect_environments(model: str, folders: Iterable[Mapping[str, StoredItem[Any]]]) -> dict[str, Any]:
     """Return what the items of a model were made with: environments, and how many another version made."""
     items = [item for folder in folders for item in folder.values() if not item.failed]
     return {
@@ -64,35 +64,35 @@ def made_with(model: str, folders: Iterable[Mapping[str, Stored[Any]]]) -> dict[
     }
 
 
-def environments(items: Iterable[Stored[Any]]) -> list[dict[str, Any]]:
+def environments(items: Iterable[StoredItem[Any]]) -> list[dict[str, Any]]:
     """Return each environment that items were made in (libraries, device, precision), with the number of items."""
     counts = Counter(json.dumps(item.header.get("environment", {}), sort_keys=True) for item in items)
     return [{**json.loads(text), "items": number} for text, number in counts.most_common()]
 
 
-def prepared_name(method: Method, preparation: Stored[Prepared]) -> str:
+def prepared_name(method: Method, preparation: StoredItem[Artefact]) -> str:
     """Return what an edit's fingerprint contains of what its method prepared.
 
     That is the fingerprint of what the artefact follows from, and for edits that can be applied only with the artefact
     its bits, too: the same training may give others on another machine, and the edits made before refuse them.
     """
-    if method.edits_need_prepared and not preparation.failed:
+    if method.edits_need_artefact and not preparation.failed:
         return fingerprint(preparation.fingerprint, preparation.read().fingerprint)
     return preparation.fingerprint
 
 
-def figures_of(preparation: Stored[Prepared]) -> dict[str, Any]:
+def figures_of(preparation: StoredItem[Artefact]) -> dict[str, Any]:
     """Return what an edit's header repeats of what its method measured when it was prepared."""
     figures = preparation.header.get("figures")
     return {"figures": figures} if figures else {}
 
 
-def _figures(edits: Mapping[str, Stored[Edit]]) -> Mapping[str, Any]:
+def _figures(edits: Mapping[str, StoredItem[Edit]]) -> Mapping[str, Any]:
     """Return what the headers of a folder of edits repeat; all are the same."""
     return next((edit.header["figures"] for edit in edits.values() if "figures" in edit.header), {})
 
 
-def context_use(edits: Mapping[str, Stored[Edit]]) -> dict[str, int] | None:
+def context_use(edits: Mapping[str, StoredItem[Edit]]) -> dict[str, int] | None:
     """Count the contexts that the edits of a folder were made with; None for a method without contexts.
 
     Returns:
@@ -112,7 +112,7 @@ def context_use(edits: Mapping[str, Stored[Edit]]) -> dict[str, int] | None:
     }
 
 
-def mean_of(edits: Mapping[str, Stored[Edit]], name: str) -> float | None:
+def mean_of(edits: Mapping[str, StoredItem[Edit]], name: str) -> float | None:
     """Return the mean of one value in the headers of the edits that could be made; None without any."""
-    values = [edit.header[name] for edit in made(edits).values()]
+    values = [edit.header[name] for edit in successful_items(edits).values()]
     return sum(values) / len(values) if values else None

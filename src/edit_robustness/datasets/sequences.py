@@ -12,12 +12,12 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from edit_robustness.datasets.folders import Stored
-from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.datasets.folders import StoredItem
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edit_sequence import SequenceParameters, replay
+from edit_robustness.editing.edits import Edit, PromptPrefix
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.editing.fold import SequenceParameters, replayed
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 
 
 def edit_key(order: int, number: int) -> str:
@@ -30,12 +30,12 @@ def place(order: int, edits: int) -> dict[str, int]:
     return {"order": order, "edits": edits}
 
 
-def order_of(item: Stored[Any]) -> int:
+def order_of(item: StoredItem[Any]) -> int:
     """Return the order that a file of a sequence belongs to."""
     return int(item.header["order"])
 
 
-def edits_of(item: Stored[Any]) -> int:
+def edits_of(item: StoredItem[Any]) -> int:
     """Return after how many edited facts a file of a sequence was made."""
     return int(item.header["edits"])
 
@@ -68,7 +68,7 @@ class Checkpoint:
         return place(self.order, self.edits)
 
 
-def checkpoints(edits: Mapping[str, Stored[Edit]] | None, settings: SequenceParameters) -> list[Checkpoint]:
+def checkpoints(edits: Mapping[str, StoredItem[Edit]] | None, settings: SequenceParameters) -> list[Checkpoint]:
     """Return the checkpoints of every order of a folder of increments; without a folder the unedited model alone."""
     if edits is None:
         return [Checkpoint()]
@@ -90,10 +90,10 @@ def after(name: str, *, is_failed: bool) -> str:
 
 
 def replays(
-    edits: Mapping[str, Stored[Edit]] | None,
+    edits: Mapping[str, StoredItem[Edit]] | None,
     points: Sequence[Checkpoint],
-    artefacts: Mapping[str, Stored[Prepared]] | None = None,
-) -> Iterator[tuple[Checkpoint, Past]]:
+    artefacts: Mapping[str, StoredItem[Artefact]] | None = None,
+) -> Iterator[tuple[Checkpoint, EditHistory]]:
     """Yield what the edits left behind at each of these checkpoints; every increment of an order is read once.
 
     Args:
@@ -105,15 +105,15 @@ def replays(
     for order, order_points in groupby(points, key=lambda checkpoint: checkpoint.order):
         at = {checkpoint.edits: checkpoint for checkpoint in order_points}
         steps = [(number, partial(_read, item, artefact)) for number, item in _of_order(edits or {}, order)]
-        for number, past in replayed(steps, at):
-            yield at[number], past
+        for number, history in replay(steps, at):
+            yield at[number], history
 
 
-def _of_order(edits: Mapping[str, Stored[Edit]], order: int) -> Iterator[tuple[int, Stored[Edit]]]:
+def _of_order(edits: Mapping[str, StoredItem[Edit]], order: int) -> Iterator[tuple[int, StoredItem[Edit]]]:
     return ((edits_of(item), item) for item in edits.values() if order_of(item) == order)
 
 
-def _read(item: Stored[Edit], artefact: Prepared | None) -> Edit:
+def _read(item: StoredItem[Edit], artefact: Artefact | None) -> Edit:
     if item.failed:
-        return Frame()
-    return item.read() if artefact is None else item.read().with_prepared(artefact)
+        return PromptPrefix()
+    return item.read() if artefact is None else item.read().with_artefact(artefact)

@@ -11,7 +11,7 @@ from edit_robustness.datasets.arguments import Kind, Kinds, checked_with
 from edit_robustness.datasets.language_model import LanguageModelDataset, _Slot
 from edit_robustness.datasets.web import WebDataset
 from edit_robustness.speakers.endpoint import EndpointSpeaker
-from edit_robustness.speakers.local import LocalSpeaker, Speaking
+from edit_robustness.speakers.local import LocalSpeaker, LocalSpeakerSettings
 from edit_robustness.speakers.scripted import TESTER, ScriptedSpeaker
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.speakers.unset import UnsetSpeaker
@@ -102,9 +102,9 @@ class Local(SpeakerKind):
             raise ValueError(f"model: `{self.model}` is known by name inside a project's catalog only")
         return self.model
 
-    def speaking(self) -> Speaking:
+    def speaking(self) -> LocalSpeakerSettings:
         """Return how it speaks."""
-        return Speaking(**self.model_dump(exclude_unset=True, exclude={"kind", "model"}))
+        return LocalSpeakerSettings(**self.model_dump(exclude_unset=True, exclude={"kind", "model"}))
 
     def ready(self, name: str | None) -> None:
         """Check the settings, those of the model too, which is loaded when it is first asked."""

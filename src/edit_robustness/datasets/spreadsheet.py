@@ -20,12 +20,12 @@ _FORMULA = re.compile(r"[\s'\"]*[=+\-@\t\r＝＋－＠]")
 exact: a text with one more apostrophe matches as the text itself does."""
 
 
-def escaped(table: pd.DataFrame) -> pd.DataFrame:
+def escape(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table whose texts no spreadsheet runs; `unescaped` gives it back exactly."""
     return _each_text(table, lambda text: _APOSTROPHE + text if _FORMULA.match(text) else text)
 
 
-def unescaped(table: pd.DataFrame) -> pd.DataFrame:
+def unescape(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table that `escaped` was given."""
 
     def before(text: str) -> str:
@@ -56,7 +56,7 @@ def _has_return(table: pd.DataFrame) -> bool:
 
 def spreadsheet(table: pd.DataFrame) -> str:
     """Return a table without its index as CSV, its texts escaped."""
-    text: str = escaped(table).to_csv(index=False, **_quoting(table))
+    text: str = escape(table).to_csv(index=False, **_quoting(table))
     return text
 
 
@@ -76,8 +76,8 @@ class SpreadsheetSafe:
         dataset: Any = self
         if options := _quoting(data):
             dataset = dataset._copy(_save_args={**dataset._save_args, **options})
-        super(SpreadsheetSafe, dataset).save(escaped(data))  # type: ignore[misc]
+        super(SpreadsheetSafe, dataset).save(escape(data))  # type: ignore[misc]
 
     def load(self) -> pd.DataFrame:
         """Load the table, its texts as they were."""
-        return unescaped(super().load())  # type: ignore[misc]
+        return unescape(super().load())  # type: ignore[misc]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edit_robustness.datasets.arguments import checked
 from edit_robustness.web.cache import Cached
-from edit_robustness.web.transport import Http, Manners, Transport
+from edit_robustness.web.transport import Http, RequestSettings, Transport
 
 
 class WebDataset(AbstractDataset[None, Transport]):
@@ -31,7 +31,7 @@ class WebDataset(AbstractDataset[None, Transport]):
         self._cache, self._offline = Path(cache), offline
         self.metadata = metadata
         try:
-            self._manners = Manners(**manners)
+            self._manners = RequestSettings(**manners)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise DatasetError(f"how to ask the web is set wrongly: {wrong}") from error

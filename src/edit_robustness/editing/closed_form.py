@@ -18,7 +18,7 @@ RowMap = Callable[[Tensor], Tensor]
 """Multiplication of rows by a symmetric positive matrix S: (n, d_in) to (n, d_in) in float64."""
 
 
-def factored(moments: Tensor) -> Tensor:
+def cholesky_factor(moments: Tensor) -> Tensor:
     """Compute the lower Cholesky factor of the keys' second moment C, (d_in, d_in) in float64.
 
     Coordinates that are 0 in every key, such as those of pruned neurons, have no second moment. They are left out: the

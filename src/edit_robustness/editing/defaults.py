@@ -158,7 +158,7 @@ def _round_up(number: float) -> int:
     return ceil(number / unit) * unit
 
 
-def completed(settings: Mapping[str, Any], default: Default) -> dict[str, Any]:
+def complete_settings(settings: Mapping[str, Any], default: Default) -> dict[str, Any]:
     """Return hyperparameters with the missing ones taken from the default.
 
     If a method takes only one of several settings, the default's is left out if `settings` has another of them.

@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits import EDITS, Edit, Origin
 from edit_robustness.editing.method import Unsolvable
-from edit_robustness.editing.prepared import Prepared
-from edit_robustness.storage import DamagedFile, checksum, write_atomically
+from edit_robustness.storage import CorruptFile, checksum, write_atomically
 
 FORMAT = 5
 """Number of the files' format, in every header and every fingerprint. Files of another format are recomputed."""
@@ -58,35 +58,35 @@ def read_edit(path: Path) -> Edit:
     """Read the edit in a file, with its origin.
 
     Raises:
-        DamagedFile: If the file's content is not what was written, or is not an edit.
+        CorruptFile: If the file's content is not what was written, or is not an edit.
     """
     header, tensors = _read(path)
     if header.get("kind") not in EDITS:
-        raise DamagedFile(f"{path} holds no edit (kind {header.get('kind')!r}; kinds are {', '.join(EDITS)})")
+        raise CorruptFile(f"{path} holds no edit (kind {header.get('kind')!r}; kinds are {', '.join(EDITS)})")
     edit = EDITS[header["kind"]].from_tensors(tensors, header["texts"])
-    return edit.signed(Origin.parse(header["origin"])) if header["origin"] else edit
+    return edit.with_origin(Origin.parse(header["origin"])) if header["origin"] else edit
 
 
-def write_prepared(path: Path, prepared: Prepared, header: Mapping[str, Any]) -> None:
+def write_artefact(path: Path, artefact: Artefact, header: Mapping[str, Any]) -> None:
     """Write the artefact that a method prepared."""
-    _write(path, dict(prepared.tensors), {**header, "texts": list(prepared.texts), "figures": dict(prepared.figures)})
+    _write(path, dict(artefact.tensors), {**header, "texts": list(artefact.texts), "figures": dict(artefact.figures)})
 
 
-def read_prepared(path: Path) -> Prepared:
+def read_artefact(path: Path) -> Artefact:
     """Read the artefact that a method prepared.
 
     Raises:
-        DamagedFile: If the file's content is not what was written.
+        CorruptFile: If the file's content is not what was written.
     """
     header, tensors = _read(path)
-    return Prepared(tensors, tuple(header["texts"]), header.get("figures", {}))
+    return Artefact(tensors, tuple(header["texts"]), header.get("figures", {}))
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """Read the header of a file, after checking its whole content.
 
     Raises:
-        DamagedFile: If the content is not what was written, or the file is not of this project.
+        CorruptFile: If the content is not what was written, or the file is not of this project.
     """
     return _read(path)[0]
 
@@ -98,11 +98,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         metadata = file_header.get("__metadata__") or {}
         tensors = load(content)
     except (OSError, ValueError, AttributeError, SafetensorError, RecursionError) as error:
-        raise DamagedFile(f"{path} cannot be read ({error})") from error
+        raise CorruptFile(f"{path} cannot be read ({error})") from error
     if "header" not in metadata:
-        raise DamagedFile(f"{path} has no header of this project")
+        raise CorruptFile(f"{path} has no header of this project")
     if metadata.get("checksum") != _checksum(metadata["header"], tensors):
-        raise DamagedFile(f"the content of {path} is not what was written")
+        raise CorruptFile(f"the content of {path} is not what was written")
     return json.loads(metadata["header"]), {name: tensor for name, tensor in tensors.items() if name != _EMPTY}
 
 

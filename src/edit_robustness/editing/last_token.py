@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from edit_robustness.editing.target import Prompts, with_cached_head
-from edit_robustness.models.decode import selected
+from edit_robustness.models.decode import select_rows
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.models.tokens import Rendered, pad, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, pad, prompt_ids
 
 
 def split_at_last_token(
@@ -26,7 +26,7 @@ def split_at_last_token(
         use_cache: Whether to run the tokens before the last one only once; False for methods that may change their
             outputs.
     """
-    rows = [prompt_ids(lm, Rendered(text)) for text in texts]
+    rows = [prompt_ids(lm, RenderedPrompt(text)) for text in texts]
     head, head_mask = pad([row[:-1] for row in rows], lm.pad_id, side="left", device=lm.device)
     tail = torch.tensor([[row[-1], *target[:-1]] for row in rows], device=lm.device)
     prompts = Prompts(head, head_mask, tail, torch.ones_like(tail), torch.tensor(target, device=lm.device))
@@ -41,5 +41,5 @@ def rows_of(prompts: Prompts, index: Tensor) -> Prompts:
         head_mask=prompts.head_mask[index],
         tail=prompts.tail[index],
         tail_mask=prompts.tail_mask[index],
-        states=prompts.states and selected(prompts.states, index),
+        states=prompts.states and select_rows(prompts.states, index),
     )

@@ -21,13 +21,13 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.closed_form import dead_figures
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank, weights_changed
-from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.keys import StatementWeight, mean_key
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.second_moments import key_moments
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
@@ -41,7 +41,7 @@ from edit_robustness.models.tokens import pad, positions, subject_end
 from edit_robustness.models.trace import output_at
 from edit_robustness.progress import track
 from edit_robustness.records import Fact
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 
 _BATCH = 16
 _MANY = 10
@@ -83,18 +83,18 @@ class Layerwise(ByValue):
     """
 
     learns_from: ClassVar[tuple[str, ...]] = ("texts", "moments")
-    at_once: ClassVar[int | None] = None
+    batch_size: ClassVar[int | None] = None
     goal_part: ClassVar[str] = RESIDUAL
     beside: ClassVar[tuple[str, ...]] = ()
 
-    layers: Annotated[Listed[NonNegativeInt], Field(min_length=1), AfterValidator(_check_ascending)]
+    layers: Annotated[ListSetting[NonNegativeInt], Field(min_length=1), AfterValidator(_check_ascending)]
     v_lr: PositiveFloat
     v_steps: PositiveInt
     v_stop_loss: NonNegativeFloat
     clamp_norm_factor: PositiveFloat
     kl_factor: NonNegativeFloat
     v_weight_decay: NonNegativeFloat
-    context_lengths: Listed[PositiveInt]
+    context_lengths: ListSetting[PositiveInt]
     mom2_tokens: PositiveInt
     kl_position: KlPosition = field(default="prompt_end", kw_only=True)
     contexts: ContextSource = field(default="corpus", kw_only=True)
@@ -116,30 +116,32 @@ class Layerwise(ByValue):
         """Return the sites where a value is optimised; the layers are changed to produce the first one."""
         return tuple(Site(self.layers[-1], part) for part in (self.goal_part, *self.beside))
 
-    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Artefact:
         """Compute the tensors that `directions` needs and the contexts, in one pass over the corpus."""
         moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
         tensors = {
-            name: tensor for site in self.key_sites for name, tensor in self.condensed(site, moments[site]).items()
+            name: tensor for site in self.key_sites for name, tensor in self.condense(site, moments[site]).items()
         }
-        return Prepared(tensors, self.context_texts(lm, corpus), dead_figures(moments))
+        return Artefact(tensors, self.context_texts(lm, corpus), dead_figures(moments))
 
     @abstractmethod
-    def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
+    def condense(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
         """Compute from a site's second moments the tensors to store, so that no edit factors them again."""
 
     @abstractmethod
-    def directions(self, site: Site, keys: Tensor, prepared: Prepared, past: Past) -> Tensor:
+    def directions(self, site: Site, keys: Tensor, artefact: Artefact, history: EditHistory) -> Tensor:
         """Compute `right` (facts, d_in), so that the change R @ right maps the keys (facts, d_in) to the outputs R."""
 
     def share(self, remaining_layers: int) -> float:
         """Return the part of R that a layer takes, given the number of layers not yet changed, including itself."""
         return 1 / remaining_layers
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> LowRank:
         """Compute the edit of any number of facts; its rank in each layer is the number of facts."""
-        goals = self._optimise_values(lm, facts, prepared.texts)
-        prompts = [split_prompts(lm, fact, prepared.texts) for fact in facts]
+        goals = self._optimise_values(lm, facts, artefact.texts)
+        prompts = [split_prompts(lm, fact, artefact.texts) for fact in facts]
         factors: dict[Site, tuple[Tensor, Tensor]] = {}
         keys: dict[Site, Tensor] = {}
         with ExitStack() as stack:
@@ -149,7 +151,7 @@ class Layerwise(ByValue):
                 )
                 residual = goals - outputs_at_subjects(lm, self.places[0], facts)
                 left = self.share(len(self.key_sites) - number) * residual.T
-                right = self.directions(site, keys[site], prepared, past).float()
+                right = self.directions(site, keys[site], artefact, history).float()
                 factors[site] = left.contiguous(), right.contiguous()
                 stack.enter_context(weights_changed(lm, {site: left @ right}))
         return LowRank(factors, keys if self.keeps_keys else {})

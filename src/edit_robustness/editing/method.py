@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import Edit, Origin
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.editing.registry import ENTRIES
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
@@ -31,7 +31,7 @@ class Corpus:
         facts: Facts whose subjects this run does not edit, for demonstrations and training.
         relations: The wordings of those facts' relations.
         moments: Second moments of keys that were already computed from those texts, by site
-            (`key_statistics.key_moments`).
+            (`second_moments.key_moments`).
     """
 
     texts: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Method(ABC):
         name: The method's name in settings and tables, listed in `editing/registry.py`.
         label: Its name in figures and reports, from that list; the short name for a class that is not listed.
         description: A description in one line, from that list.
-        at_once: Maximum number of facts per edit; None for any number.
+        batch_size: Maximum number of facts per edit; None for any number.
         learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty if there is nothing
             to prepare.
         edits_need_prepared: Whether its edits can be applied only with the prepared artefact (`Edit.with_prepared`).
@@ -65,8 +65,8 @@ class Method(ABC):
     label: ClassVar[str]
     description: ClassVar[str]
     learns_from: ClassVar[tuple[str, ...]] = ()
-    at_once: ClassVar[int | None] = 1
-    edits_need_prepared: ClassVar[bool] = False
+    batch_size: ClassVar[int | None] = 1
+    edits_need_artefact: ClassVar[bool] = False
     in_words: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -91,44 +91,51 @@ class Method(ABC):
         from_model = getattr(self, "contexts", "corpus") == "model"
         return 0 if from_model else len(getattr(self, "context_lengths", ()))
 
-    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Artefact:
         """Compute what is costly and done once per model; most methods need nothing."""
-        return NOTHING
+        return NO_ARTEFACT
 
     def edit(
-        self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared = NOTHING, past: Past | None = None
+        self,
+        lm: LanguageModel,
+        facts: Sequence[Fact],
+        *,
+        artefact: Artefact = NO_ARTEFACT,
+        history: EditHistory | None = None,
     ) -> Edit:
         """Compute the increment that makes `facts` true; `lm` already has `past` applied.
 
         Args:
             lm: The model.
             facts: The facts to edit, with their new objects.
-            prepared: The artefact of `prepare`.
+            artefact: The artefact of `prepare`.
             past: The state after earlier edits; None if there are none.
 
         Raises:
             ValueError: If the method cannot edit that many facts at once.
         """
         self._check(facts)
-        increment = self.increment(lm, facts, prepared=prepared, past=past or Past())
-        return self._sign(increment, lm, facts, prepared)
+        increment = self.increment(lm, facts, artefact=artefact, history=history or EditHistory())
+        return self._sign(increment, lm, facts, artefact)
 
-    def edit_each(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared = NOTHING) -> Iterator[Edit]:
+    def edit_each(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact = NO_ARTEFACT
+    ) -> Iterator[Edit]:
         """Yield independent edits of the unedited model, one per fact, in order."""
-        edits = self.increments(lm, facts, prepared=prepared)
+        edits = self.increments(lm, facts, artefact=artefact)
         for fact, edit in zip(facts, edits, strict=True):
-            yield self._sign(edit, lm, [fact], prepared)
+            yield self._sign(edit, lm, [fact], artefact)
 
     @abstractmethod
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Edit:
+    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory) -> Edit:
         """Compute the edit of `edit`, without an origin; the number of facts has been checked."""
 
-    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[Edit]:
+    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact) -> Iterator[Edit]:
         """Yield the edits of `edit_each`, without origins."""
         for fact in facts:
-            yield self.increment(lm, [fact], prepared=prepared, past=Past())
+            yield self.increment(lm, [fact], artefact=artefact, history=EditHistory())
 
-    def context_use(self, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> tuple[int, dict[str, int]]:
+    def context_use(self, lm: LanguageModel, facts: Sequence[Fact], artefact: Artefact) -> tuple[int, dict[str, int]]:
         """Return the number of contexts per fact, and for facts that cannot use them all the number of unused ones.
 
         (0, {}) for a method whose edits are made without contexts.
@@ -141,16 +148,16 @@ class Method(ABC):
 
     def _check(self, facts: Sequence[Fact]) -> None:
         """Refuse more facts at once than the method supports."""
-        if self.at_once is not None and len(facts) > self.at_once:
-            number = {1: "one fact"}.get(self.at_once, f"{self.at_once} facts")
+        if self.batch_size is not None and len(facts) > self.batch_size:
+            number = {1: "one fact"}.get(self.batch_size, f"{self.batch_size} facts")
             raise ValueError(
                 f"{self.name} edits {number} per call, and was given {len(facts)}: pass fewer facts (in a sequence: "
-                f"sequence.at_once: {self.at_once})"
+                f"sequence.batch_size: {self.batch_size})"
             )
 
-    def _sign(self, edit: Edit, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> Edit:
+    def _sign(self, edit: Edit, lm: LanguageModel, facts: Sequence[Fact], artefact: Artefact) -> Edit:
         ids = tuple(fact.id for fact in facts)
-        contexts, unused_contexts = self.context_use(lm, facts, prepared)
+        contexts, unused_contexts = self.context_use(lm, facts, artefact)
         for fact, number in unused_contexts.items():
             logger.warning(
                 "%s: %s: %d of %d contexts cannot be used for %s: no token there contains the end of its subject",
@@ -161,19 +168,19 @@ class Method(ABC):
                 fact,
             )
         origin = Origin(
-            self.name, lm.fingerprint, self.settings(), ids, prepared.fingerprint, contexts, unused_contexts
+            self.name, lm.fingerprint, self.settings(), ids, artefact.fingerprint, contexts, unused_contexts
         )
-        return edit.signed(origin)
+        return edit.with_origin(origin)
 
 
-class Trained(Method):
+class TrainedMethod(Method):
     """A method that trains networks before it edits, and can resume the training."""
 
-    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Artefact:
         """Train to the end."""
         *_, artefact = self.train(lm, corpus)
         return artefact
 
     @abstractmethod
-    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Prepared | None = None) -> Iterator[Prepared]:
+    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Artefact | None = None) -> Iterator[Artefact]:
         """Yield states of the training, from each of which it can resume by `start`; the last is the artefact."""

@@ -45,7 +45,11 @@ class Entry:
 
 _IN_ORDER = (
     Entry(
-        "none", "none.NoEdit", "No edit", "Leaves the model as it is: the row that every other is compared with.", True
+        "none",
+        "none.Unedited",
+        "No edit",
+        "Leaves the model as it is: the row that every other is compared with.",
+        True,
     ),
     Entry(
         "context", "context.Context", "Fact in context", "Puts the new fact before every prompt, in one sentence.", True
@@ -68,7 +72,7 @@ _IN_ORDER = (
         "A memory of edits, a scope classifier and a small model that answers in scope.",
     ),
     Entry("ike", "ike.Ike", "IKE", "Puts the new fact and demonstrations of how to use it before every prompt."),
-    Entry("checkpoint", "checkpoint.MadeElsewhere", "Made elsewhere", "Evaluates edited models from your own folders."),
+    Entry("external", "external.External", "External model", "Evaluates edited models from your own folders."),
 )
 
 ENTRIES: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _IN_ORDER})

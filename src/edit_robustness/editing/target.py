@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.method import Corpus, Method
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, without_padding
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import (
-    Rendered,
+    RenderedPrompt,
     SubjectNotFound,
     last,
     pad,
@@ -32,7 +32,7 @@ from edit_robustness.models.tokens import (
     target_ids,
 )
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
-from edit_robustness.models.writing import written_beginnings
+from edit_robustness.models.writing import sample_beginnings
 from edit_robustness.records import SLOT, Fact
 
 ESSENCE = f"{SLOT} is a"
@@ -106,13 +106,13 @@ class ByValue(Method):
         """Return the texts that are put before every statement."""
         if self.contexts == "corpus":
             return statement_contexts(lm, corpus.texts, self.context_lengths)
-        beginnings = written_beginnings(lm, self.context_lengths, seed=self.context_seed)
+        beginnings = sample_beginnings(lm, self.context_lengths, seed=self.context_seed)
         return tuple(map(_end_as_sentence, beginnings))
 
-    def context_use(self, lm: LanguageModel, facts: Sequence[Fact], prepared: Prepared) -> tuple[int, dict[str, int]]:
+    def context_use(self, lm: LanguageModel, facts: Sequence[Fact], artefact: Artefact) -> tuple[int, dict[str, int]]:
         """Count the contexts, and for each fact those in which no token contains the end of its subject."""
-        number = len(prepared.texts)
-        unused_counts = {fact.id: number - len(prompts_in_contexts(lm, fact, prepared.texts)) for fact in facts}
+        number = len(artefact.texts)
+        unused_counts = {fact.id: number - len(prompts_in_contexts(lm, fact, artefact.texts)) for fact in facts}
         return number, {fact: count for fact, count in unused_counts.items() if count}
 
 
@@ -228,7 +228,7 @@ def split_prompts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> Pro
     Contexts are left out as in `prompts_in_contexts`.
     """
     statements = [subject_end(lm, fact.prompt, fact.subject), *prompts_in_contexts(lm, fact, contexts)]
-    target = target_ids(lm, Rendered(fact.statement, join=fact.join), fact.target_new)
+    target = target_ids(lm, RenderedPrompt(fact.statement, join=fact.join), fact.target_new)
     essence = subject_end(lm, ESSENCE, fact.subject)
     heads = [ids[:end] for ids, end in [*statements, essence]]
     tails = [*[ids[end:] + target[:-1] for ids, end in statements], essence[0][essence[1] :]]
@@ -296,7 +296,7 @@ def optimise_value(
         for step in range(objective.steps):
             loss = search.loss()
             losses.append(loss.item())
-            if losses[-1] < objective.stop_loss or search.settled or step == objective.steps - 1:
+            if losses[-1] < objective.stop_loss or search.complete_wordings or step == objective.steps - 1:
                 break
             search.step(loss)
             if use_cache and step == 0:
@@ -311,7 +311,7 @@ class _Search:
         self._lm, self._places, self._prompts, self._objective = lm, places, prompts, objective
         self._before: Tensor | None = None
         self._at_subject = objective.kl_position == "subject_last"
-        self._weight, self.settled = 1.0, False
+        self._weight, self.complete_wordings = 1.0, False
         self.outputs: dict[Site, Tensor] = {}
         self.below: list[Any] = []
         width = lm.config.hidden_size
@@ -338,7 +338,7 @@ class _Search:
         if self._objective.leading_weight < 1:
             leads = bool((log_probabilities.argmax(-1) == target).all())
             self._weight = self._objective.leading_weight if leads else 1.0
-            self.settled = leads and divergence.item() <= _SETTLED
+            self.complete_wordings = leads and divergence.item() <= _SETTLED
         return loss
 
     def step(self, loss: Tensor) -> None:

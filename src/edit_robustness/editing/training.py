@@ -55,7 +55,7 @@ def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     return {key.removeprefix(mark): tensor for key, tensor in tensors.items() if key.startswith(mark)}
 
 
-def named(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def with_prefix(name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return tensors with a prefix before their names: the inverse of `part`."""
     return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
 

@@ -13,7 +13,7 @@ def words_before(
     lm: LanguageModel,
     method: Method,
     facts: Sequence[Fact],
-    lessons: Sequence[Fact],
+    training_facts: Sequence[Fact],
     relations: Mapping[str, Relation],
 ) -> list[str]:
     """Return the text that an in-context method (`Method.in_words`) puts before prompts, for each fact.
@@ -25,5 +25,5 @@ def words_before(
         lessons: Facts that it takes demonstrations from.
         relations: The wordings of relations.
     """
-    prepared = method.prepare(lm, Corpus(facts=tuple(lessons), relations=relations))
-    return [edit.prefix for edit in method.increments(lm, facts, prepared=prepared)]
+    artefact = method.prepare(lm, Corpus(facts=tuple(training_facts), relations=relations))
+    return [edit.prefix for edit in method.increments(lm, facts, artefact=artefact)]

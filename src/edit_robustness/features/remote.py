@@ -15,12 +15,12 @@ from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.features import wikidata
 from edit_robustness.features.sources import NotFound, Sources
-from edit_robustness.features.wikidata import Entity, by_id, by_name, counted
+from edit_robustness.features.wikidata import Entity, by_id, by_name, count_matches
 from edit_robustness.features.wikipedia import article, page_views
 from edit_robustness.records import Fact
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 from edit_robustness.text.closest import did_you_mean
-from edit_robustness.web.transport import NoAnswer, Transport
+from edit_robustness.web.transport import RequestFailed, Transport
 
 Who = Literal["subject", "true", "new"]
 
@@ -37,14 +37,14 @@ missing if no item was found."""
 
 
 @dataclass(frozen=True)
-class Looked:
+class LookupResult:
     """The value of a look-up and its ambiguity, which is None if the look-up used the name only."""
 
     value: float
     ambiguity: int | None
 
 
-Found = Mapping[Who, Entity | NoAnswer]
+Found = Mapping[Who, Entity | RequestFailed]
 """The items of a fact by role, or the reason why there is none."""
 
 
@@ -53,34 +53,34 @@ class Feature:
     """A feature: the roles of the items that it needs, and the function that looks it up."""
 
     about: tuple[Who, ...]
-    look_up: Callable[[Transport, Fact, Found, Sources], Looked]
+    look_up: Callable[[Transport, Fact, Found, Sources], LookupResult]
 
 
-def _views(web: Transport, fact: Fact, entities: Found, sources: Sources) -> Looked:
+def _views(web: Transport, fact: Fact, entities: Found, sources: Sources) -> LookupResult:
     """Look up the views of the article of the subject's item, or of the subject's name if there is no item."""
     if isinstance(entities["subject"], NotFound) and not fact.subject_id:
-        return Looked(page_views(web, article(web, fact.subject, sources), sources), None)
+        return LookupResult(page_views(web, article(web, fact.subject, sources), sources), None)
     subject = _entity(entities, "subject")
     if subject.title is None:
         raise NotFound(f"{subject.id} has no article in the Wikipedia of {sources.language!r}")
-    return Looked(page_views(web, subject.title, sources), subject.candidates)
+    return LookupResult(page_views(web, subject.title, sources), subject.candidates)
 
 
 def _count(pattern: str, *about: Who) -> Feature:
-    def look_up(web: Transport, fact: Fact, entities: Found, sources: Sources) -> Looked:
+    def look_up(web: Transport, fact: Fact, entities: Found, sources: Sources) -> LookupResult:
         items = [_entity(entities, role) for role in about]
         n_combinations = 1
         for item in items:
             n_combinations *= item.candidates
-        return Looked(counted(web, pattern, [item.id for item in items], sources), n_combinations)
+        return LookupResult(count_matches(web, pattern, [item.id for item in items], sources), n_combinations)
 
     return Feature(about, look_up)
 
 
 def _entity(entities: Found, role: Who) -> Entity:
     entity = entities[role]
-    if isinstance(entity, NoAnswer):
-        raise NoAnswer(str(entity))
+    if isinstance(entity, RequestFailed):
+        raise RequestFailed(str(entity))
     return entity
 
 
@@ -118,8 +118,8 @@ class FeatureParameters(Sources):
         seed: Seed of the choice of demonstrations.
     """
 
-    remote: Annotated[Listed[str], AfterValidator(_check_names)] = ()
-    in_context: Annotated[int, Field(ge=0)] = 0
+    remote: Annotated[ListSetting[str], AfterValidator(_check_names)] = ()
+    recall_demonstrations: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
 
 
@@ -157,12 +157,12 @@ def _row(web: Transport, fact: Fact, name: str, entities: Found, sources: Source
     }
     try:
         lookup = REMOTE[name].look_up(web, fact, entities, sources)
-    except NoAnswer as reason:
+    except RequestFailed as reason:
         return row | {"missing_because": str(reason)}
     return row | {"value": lookup.value, "ambiguity": lookup.ambiguity}
 
 
-def _resolve(web: Transport, fact: Fact, role: Who, sources: Sources) -> Entity | NoAnswer:
+def _resolve(web: Transport, fact: Fact, role: Who, sources: Sources) -> Entity | RequestFailed:
     """Look up an item of a fact by its id, or by name and relation if there is no id."""
     name, item = {
         "subject": (fact.subject, fact.subject_id),
@@ -175,5 +175,5 @@ def _resolve(web: Transport, fact: Fact, role: Who, sources: Sources) -> Entity 
         if not name.strip():
             return NotFound(f"the fact has no {role} object")
         return by_name(web, name, "subject" if role == "subject" else "object", fact.relation, sources)
-    except NoAnswer as reason:
+    except RequestFailed as reason:
         return reason

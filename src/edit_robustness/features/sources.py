@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.setting_types import STRICT
-from edit_robustness.web.transport import SHOWN, NoAnswer, Response
+from edit_robustness.web.transport import SHOWN, RequestFailed, Response
 
 
-class NotFound(NoAnswer):
+class NotFound(RequestFailed):
     """The server responded, but the requested item does not exist."""
 
 
@@ -60,7 +60,7 @@ class Shape(BaseModel):
 S = TypeVar("S", bound=Shape)
 
 
-def shaped(response: Response, shape: type[S]) -> S:
+def parse_response(response: Response, shape: type[S]) -> S:
     """Validate a JSON response.
 
     Raises:
@@ -70,10 +70,10 @@ def shaped(response: Response, shape: type[S]) -> S:
     if isinstance(content, dict) and "error" in content:
         error = content["error"]
         code = error.get("code") if isinstance(error, dict) else error
-        raise NoAnswer(f"the server reports {str(code)[:SHOWN]!r}")
+        raise RequestFailed(f"the server reports {str(code)[:SHOWN]!r}")
     try:
         return shape.model_validate(content)
     except ValidationError as failure:
         first = failure.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
-        raise NoAnswer(f"the response has an unexpected shape: {place}: {first['msg']}") from None
+        raise RequestFailed(f"the response has an unexpected shape: {place}: {first['msg']}") from None

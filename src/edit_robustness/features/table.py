@@ -6,15 +6,15 @@ import pandas as pd
 
 from edit_robustness.tables import read_names
 
-IN_CONTEXT = ("recalled", "recall_cut", "matched", "logprob_true", "perplexity_true", "perplexity_new")
+IN_CONTEXT = ("recalled", "recall_cut", "recalled_teacher_forced", "logprob_true", "perplexity_true", "perplexity_new")
 """Columns of the second measurement of recall, after demonstrations; they get the suffix ``_in_context``."""
 
 _ALIASES = ("subject_aliases", "target_true_aliases", "target_new_aliases")
 
 
 def features_table(
-    memorisation: pd.DataFrame,
-    familiarity: pd.DataFrame,
+    recall: pd.DataFrame,
+    object_ranks: pd.DataFrame,
     in_context: pd.DataFrame,
     facts: pd.DataFrame,
     looked_up: pd.DataFrame,
@@ -22,15 +22,15 @@ def features_table(
     """Join all features of the facts by fact_id.
 
     Args:
-        memorisation: Recall of each fact (`metrics.memorisation`). Its rows and columns come first.
-        familiarity: Table with `familiarity.FAMILIARITY_COLUMNS`.
-        in_context: A second memorisation after demonstrations; without rows if it was not measured.
+        recall: Recall of each fact (`metrics.recall`). Its rows and columns come first.
+        object_ranks: Table with `object_ranks.OBJECT_RANK_COLUMNS`.
+        in_context: Recall measured again, after demonstrations; without rows if it was not measured.
         facts: The facts, for the numbers of aliases.
         looked_up: Table with `remote.FEATURE_COLUMNS`.
 
     Returns:
-        The memorisation with `log_perplexity_gap` (log-perplexity of the new object minus that of the true object, in
-        nats per token: positive if the model prefers the true object), familiarity, the columns of `IN_CONTEXT`,
+        The recall table with `log_perplexity_gap` (log-perplexity of the new object minus that of the true object, in
+        nats per token: positive if the model prefers the true object), the ranks, the columns of `IN_CONTEXT`,
         numbers of aliases, and for each looked-up feature its value, `<name>_missing_because` and `<name>_ambiguity`.
         Facts that were not looked up have neither value nor reason.
     """
@@ -38,13 +38,12 @@ def features_table(
     for column in _ALIASES:
         names[f"n_{column}"] = [len(read_names(cell)) for cell in facts[column]]
     context = in_context[["fact_id", *IN_CONTEXT]].rename(columns=lambda name: _in_context(str(name)))
-    context = context.astype({f"{name}_in_context": "boolean" for name in ("recalled", "recall_cut", "matched")})
-    gap = (
-        memorisation["logprob_true"] / memorisation["tokens_true"]
-        - memorisation["logprob_new"] / memorisation["tokens_new"]
+    context = context.astype(
+        {f"{name}_in_context": "boolean" for name in ("recalled", "recall_cut", "recalled_teacher_forced")}
     )
-    table = memorisation.assign(log_perplexity_gap=gap)
-    for part in (familiarity, names, context, wide(looked_up)):
+    gap = recall["logprob_true"] / recall["tokens_true"] - recall["logprob_new"] / recall["tokens_new"]
+    table = recall.assign(log_perplexity_gap=gap)
+    for part in (object_ranks, names, context, wide(looked_up)):
         table = table.merge(part, on="fact_id", how="left", validate="one_to_one")
     return table
 

@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from edit_robustness.features.sources import NotFound, Shape, Sources, shaped
+from edit_robustness.features.sources import NotFound, Shape, Sources, parse_response
 from edit_robustness.prompts.names import plain
-from edit_robustness.web.transport import NoAnswer, Reader, Response, T, Transport
+from edit_robustness.web.transport import Reader, RequestFailed, Response, T, Transport
 
 _ITEM, _PROPERTY = re.compile(r"Q[1-9]\d*"), re.compile(r"P[1-9]\d*")
 _ENTITY = "http://www.wikidata.org/entity/"
@@ -92,15 +92,15 @@ class _Results(Shape):
 
 def read_hits(response: Response, name: str) -> list[str]:
     """Return the ids of the items with exactly this label or alias, in the order of the response."""
-    hits = shaped(response, _Hits).search
+    hits = parse_response(response, _Hits).search
     return list(dict.fromkeys(result.id for result in hits if plain(result.match.text) == plain(name)))
 
 
 def read_item(response: Response, language: str) -> Entity | None:
     """Return the item in a response, with redirects followed; None if it does not exist."""
-    items = list(shaped(response, _Items).entities.values())
+    items = list(parse_response(response, _Items).entities.values())
     if len(items) != 1:
-        raise NoAnswer(f"the response has {len(items)} items instead of one")
+        raise RequestFailed(f"the response has {len(items)} items instead of one")
     if items[0].missing is not None:
         return None
     link = items[0].sitelinks.get(f"{language.replace('-', '_')}wiki")
@@ -109,21 +109,21 @@ def read_item(response: Response, language: str) -> Entity | None:
 
 def read_ids(response: Response) -> list[str]:
     """Return the ids of the items that a query binds to ``?item``."""
-    rows = shaped(response, _Results).results.bindings
+    rows = parse_response(response, _Results).results.bindings
     ids = [row["item"].value.removeprefix(_ENTITY) if "item" in row else "" for row in rows]
     if not all(_ITEM.fullmatch(item) for item in ids):
-        raise NoAnswer("the response binds something other than items")
+        raise RequestFailed("the response binds something other than items")
     return ids
 
 
 def read_count(response: Response) -> int | None:
     """Return the number that a query binds to ``?n``; None if it binds nothing because an item does not exist."""
-    rows = shaped(response, _Results).results.bindings
+    rows = parse_response(response, _Results).results.bindings
     if not rows:
         return None
     value = rows[0].get("n")
     if len(rows) > 1 or value is None or value.datatype != _INTEGER or not re.fullmatch(r"\d+", value.value):
-        raise NoAnswer("the response binds something other than one whole number")
+        raise RequestFailed("the response binds something other than one whole number")
     return int(value.value)
 
 
@@ -214,7 +214,7 @@ TWO_HOPS_UNDIRECTED = (
 """Pairs of statements between two items over a third one, whichever way each points."""
 
 
-def counted(web: Transport, pattern: str, items: Sequence[str], sources: Sources) -> int:
+def count_matches(web: Transport, pattern: str, items: Sequence[str], sources: Sources) -> int:
     """Count the matches of a pattern for some items.
 
     Args:

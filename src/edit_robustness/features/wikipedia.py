@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from pydantic import Field, NonNegativeInt
 
-from edit_robustness.features.sources import NotFound, Shape, Sources, shaped
-from edit_robustness.web.transport import NOT_FOUND, NoAnswer, Response, Transport
+from edit_robustness.features.sources import NotFound, Shape, Sources, parse_response
+from edit_robustness.web.transport import NOT_FOUND, RequestFailed, Response, Transport
 
 
 class _Month(Shape):
@@ -44,17 +44,17 @@ def read_views(response: Response, month: str) -> int | None:
     """
     if response.status == NOT_FOUND:
         return None
-    items = shaped(response, _Views).items
+    items = parse_response(response, _Views).items
     if [item.timestamp[:6] for item in items] != [month.replace("-", "")]:
-        raise NoAnswer(f"the response is not about {month} only")
+        raise RequestFailed(f"the response is not about {month} only")
     return items[0].views
 
 
 def read_page(response: Response) -> _Page:
     """Return the single page in a response, with redirects followed."""
-    pages = shaped(response, _Query).query.pages
+    pages = parse_response(response, _Query).query.pages
     if len(pages) != 1:
-        raise NoAnswer(f"the response has {len(pages)} pages instead of one")
+        raise RequestFailed(f"the response has {len(pages)} pages instead of one")
     return pages[0]
 
 

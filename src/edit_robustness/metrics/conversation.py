@@ -20,7 +20,7 @@ from edit_robustness.models.sentences import first_sentence
 from edit_robustness.prompts.grammar import is_question
 from edit_robustness.prompts.names import names_any, new_names, plain, subject_names, true_names
 from edit_robustness.records import Fact, Transcript
-from edit_robustness.text.matching import possible
+from edit_robustness.text.matching import preselect
 
 LABELS = ("holds", "reverts", "denies_both", "contradicts", "invents")
 """Labels of a conversation. Several can apply to one conversation, or none."""
@@ -228,7 +228,7 @@ def _read_other_claim(text: str, fact: Fact, other_names: Sequence[str], questio
         sentence for place, sentence in enumerate(sentences) if place == 0 or names_any(sentence, [fact.subject])
     ]
     # a pattern of all names is slow, and most of them do not occur in the text
-    possible_names = possible(text, other_names)
+    possible_names = preselect(text, other_names)
     if possible_names and any(
         _read_claim(_mask_subject(sentence, fact), possible_names, []) == "new" for sentence in candidates
     ):

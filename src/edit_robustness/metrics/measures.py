@@ -19,8 +19,8 @@ from edit_robustness.metrics.fluency import ngram_entropy, repetition
 SHARE = "share"
 """Unit of metrics that are 0 or 1. Their mean is a share, with an interval inside [0, 1]."""
 
-EDIT, PORTABILITY, LOCALITY = ("edit",), ("portability",), ("locality",)
-ALL = (*EDIT, *PORTABILITY, *LOCALITY)
+EDIT, PORTABILITY, SPECIFICITY_FAMILY = ("edit",), ("portability",), ("specificity",)
+ALL = (*EDIT, *PORTABILITY, *SPECIFICITY_FAMILY)
 
 Measure = Callable[[pd.DataFrame], pd.Series]
 
@@ -39,7 +39,7 @@ class Metric:
             limit ended the answer before it named one), `sentence` (the first sentence), the same two of the unedited
             model as `verdict_unedited` and `sentence_unedited` (missing if it was not asked), and `judged` (a judge's
             verdict; ``cut`` if it is neither and the answer was cut, empty if it could not be read, missing without a
-            judge). Answers of the family locality have `named` (the object that the first sentence names, empty for
+            judge). Answers of the family specificity have `named` (the object that the first sentence names, empty for
             none) and `known` (whether that is a stable object of the right type), and both as `named_unedited` and
             `known_unedited`.
         description: Description of the metric in one line.
@@ -119,13 +119,13 @@ def of_known(measure: Measure) -> Measure:
 def cut(answers: pd.DataFrame) -> pd.Series:
     """Mark answers that the token limit cut before they named an object.
 
-    A locality answer also counts if the unedited model's answer was cut.
+    A specificity answer also counts if the unedited model's answer was cut.
     """
     return _is_cut(answers).astype(float)
 
 
 def _is_cut(answers: pd.DataFrame) -> pd.Series:
-    is_locality = answers["family"].isin(LOCALITY)
+    is_locality = answers["family"].isin(SPECIFICITY_FAMILY)
     return (answers["verdict"] == "cut") | (is_locality & (answers["verdict_unedited"] == "cut"))
 
 
@@ -187,8 +187,8 @@ _reversion = partial(Metric, "reversion", label="Old object", higher_is_better=F
 _neither = partial(Metric, "neither", label="Neither object", higher_is_better=False, columns=())
 _cut_off = partial(Metric, "cut", label="Cut off", higher_is_better=False)
 _portability = partial(Metric, "portability", label="Portability", higher_is_better=True, cell=True)
-_locality = partial(Metric, "locality", label="Known answers unchanged", higher_is_better=True, cell=True)
-_top_token = partial(Metric, protocol="next_token", families=LOCALITY, higher_is_better=True, columns=())
+_specificity = partial(Metric, "specificity", label="Known answers unchanged", higher_is_better=True, cell=True)
+_top_token = partial(Metric, protocol="next_token", families=SPECIFICITY_FAMILY, higher_is_better=True, columns=())
 
 METRICS: tuple[Metric, ...] = (
     _success("free", EDIT, names("new"), "The first sentence names the new object first."),
@@ -196,17 +196,17 @@ METRICS: tuple[Metric, ...] = (
     _neither("free", EDIT, names("neither"), "The answer is complete and names neither object."),
     _cut_off("free", ALL, cut, "The limit of tokens ended the answer before it named an object."),
     _portability("free", PORTABILITY, names("new"), "The first sentence names the object that follows from the edit."),
-    _locality(
+    _specificity(
         "free",
-        LOCALITY,
+        SPECIFICITY_FAMILY,
         of_known(unchanged),
         "The answer is that of the unedited model, on prompts that it knows.",
-        on_all_prompts="locality_all",
+        on_all_prompts="specificity_all",
     ),
     Metric(
-        "locality_all",
+        "specificity_all",
         "free",
-        LOCALITY,
+        SPECIFICITY_FAMILY,
         unchanged,
         "The answer is that of the unedited model, on all prompts.",
         label="All answers unchanged",
@@ -258,7 +258,9 @@ METRICS: tuple[Metric, ...] = (
         columns=(),
     ),
     _portability("teacher_forced", PORTABILITY, matches_new, "Every token of what follows is matched.", columns=()),
-    _locality("teacher_forced", LOCALITY, prefers_true, "The true object is more probable than the new.", columns=()),
+    _specificity(
+        "teacher_forced", SPECIFICITY_FAMILY, prefers_true, "The true object is more probable than the new.", columns=()
+    ),
     Metric(
         "margin",
         "next_token",
@@ -286,7 +288,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "kl",
         "next_token",
-        LOCALITY,
+        SPECIFICITY_FAMILY,
         column("kl"),
         "KL divergence of the next-token distribution from the unedited model's.",
         label="Divergence",

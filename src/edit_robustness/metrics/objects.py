@@ -23,7 +23,7 @@ _NO_NAME = re.compile(r"(?:i|we|you|not|no|none|unknown|unclear|uncertain)\b", r
 _AROUND = f" \t\"'“”‘’«».,!?*_`{FULL_WIDTH_ENDS}"
 
 
-def object_said(text: str, subject: str) -> str:
+def stated_object(text: str, subject: str) -> str:
     """Return the object that a free generation names; empty if it names none.
 
     The object is the first clause of the first sentence, without articles, quotation marks and punctuation. A long

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.metrics.known import is_known, named_object
-from edit_robustness.metrics.measures import LOCALITY, METRICS, SHARE, Metric
+from edit_robustness.metrics.measures import METRICS, SHARE, SPECIFICITY_FAMILY, Metric
 from edit_robustness.metrics.outcomes import CUT, outcome
 from edit_robustness.models.sentences import first_sentence
 from edit_robustness.tables import read_names
@@ -43,18 +43,18 @@ def score_answers(
             The answer of each model to a probe is compared with the one of this method, whatever the other columns.
         metrics: The metrics to compute (`metrics.measures`).
         judgements: Verdicts of a judge on some answers (`metrics.judge`).
-        unedited_required: Whether to refuse locality probes without an answer of the baseline. If False, metrics that
-            compare with that answer are NaN, both over all prompts and over known ones, because it is unknown whether
-            the unedited model knows the prompt.
+        unedited_required: Whether to refuse specificity probes without an answer of the baseline. If False, metrics
+            that compare with that answer are NaN, both over all prompts and over known ones, because it is unknown
+            whether the unedited model knows the prompt.
 
     Returns:
         `SCORE_COLUMNS`, with all of `by` in place of ``method``; `value` is 0.0 or 1.0 if the unit is ``share``, and
         NaN if it could not be measured.
 
     Raises:
-        ValueError: If `by` lacks ``method`` or names a column that the answers lack, a locality probe has no answer of
-            the baseline, a probe is answered twice, or a metric with the unit ``share`` gives a value other than 0
-            and 1.
+        ValueError: If `by` lacks ``method`` or names a column that the answers lack, a specificity probe has no
+            answer of the baseline, a probe is answered twice, or a metric with the unit ``share`` gives a value other
+            than 0 and 1.
     """
     _check_columns(answers, by)
     cell = ["model", *by, "probe_id"]
@@ -63,7 +63,7 @@ def score_answers(
     _refuse_duplicates(answers[answers[METHOD] == baseline], ["model", "probe_id"], (METHOD,))
     rows = _beside_unedited(_read(answers), baseline)
     if unedited_required:
-        _require_baseline(rows[rows["family"].isin(LOCALITY)], baseline)
+        _require_baseline(rows[rows["family"].isin(SPECIFICITY_FAMILY)], baseline)
     rows["judged"] = _judged(rows, judgements, cell)
     keys = ["model", *by, *_PROBE]
     parts = [_long(rows[rows["family"].isin(metric.families)], metric, keys) for metric in metrics]
@@ -81,19 +81,21 @@ def _check_columns(answers: pd.DataFrame, by: Sequence[str]) -> None:
 
 
 def _read(answers: pd.DataFrame) -> pd.DataFrame:
-    """Add each answer's outcome, its first sentence and, for locality, whether it names a right object."""
+    """Add each answer's outcome, its first sentence and, for specificity, whether it names a right object."""
     rows = answers.to_dict(orient="records")
     table = answers.reset_index(drop=True).assign(
         verdict=[outcome(row) for row in rows],
         sentence=[first_sentence(row["text"], _names(row)) for row in rows],
     )
     rows = table.to_dict(orient="records")
-    objects = pd.Series([named_object(row) if row["family"] in LOCALITY else "" for row in rows], dtype=object)
+    objects = pd.Series(
+        [named_object(row) if row["family"] in SPECIFICITY_FAMILY else "" for row in rows], dtype=object
+    )
     return table.assign(
         # a cut answer that already named an object of the relation can be compared by that object
         verdict=table["verdict"].mask((table["verdict"] == CUT) & (objects != ""), "neither"),
         named=objects,
-        known=[row["family"] in LOCALITY and is_known(row) for row in rows],
+        known=[row["family"] in SPECIFICITY_FAMILY and is_known(row) for row in rows],
     )
 
 
@@ -115,7 +117,7 @@ def _require_baseline(pairs: pd.DataFrame, baseline: str) -> None:
         models = ", ".join(sorted(missing_pairs["model"].unique()))
         probes = missing_pairs["probe_id"].unique()
         raise ValueError(
-            f"specificity compares with the unedited model, but {len(probes)} locality probes of {models} have no "
+            f"specificity compares with the unedited model, but {len(probes)} specificity probes of {models} have no "
             f"answer of the method {baseline!r} (the first: {probes[0]}): add `{baseline}: true` to each model in the "
             "grid"
         )
@@ -137,8 +139,8 @@ def _judged(rows: pd.DataFrame, judgements: pd.DataFrame | None, cell: list[str]
         return pd.Series(None, index=rows.index, dtype=object)
     verdicts = rows[cell].merge(judgements[[*cell, "judged"]], how="left", on=cell, validate="one_to_one")["judged"]
     # the judge cannot see that an answer was cut; with non-finite log-probabilities more tokens would change nothing
-    goes_on = ~rows["finished"].to_numpy(dtype=bool) & np.isfinite(rows["logprob_new"].to_numpy(dtype=float))
-    return verdicts.mask((verdicts == "neither") & goes_on, CUT)
+    continues_name = ~rows["finished"].to_numpy(dtype=bool) & np.isfinite(rows["logprob_new"].to_numpy(dtype=float))
+    return verdicts.mask((verdicts == "neither") & continues_name, CUT)
 
 
 def _long(rows: pd.DataFrame, metric: Metric, keys: list[str]) -> pd.DataFrame:

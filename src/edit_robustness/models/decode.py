@@ -34,7 +34,7 @@ _ROOM = 16
 
 
 @dataclass(frozen=True)
-class Prefilled:
+class Prefill:
     """Prompts after their forward pass.
 
     Attributes:
@@ -49,7 +49,7 @@ class Prefilled:
 
 
 @dataclass(frozen=True)
-class Scored:
+class TargetScore:
     """Score of a target after a prompt: summed log-probability, token count, and whether every token was the argmax."""
 
     logprob: float
@@ -57,7 +57,7 @@ class Scored:
     match: bool
 
 
-def bytes_held(lm: LanguageModel) -> int:
+def bytes_per_token(lm: LanguageModel) -> int:
     """Return the number of bytes of one token's keys and values."""
     config = lm.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -135,7 +135,7 @@ def read_cache(cache: DynamicCache) -> KeysValues:
     return [(layer.keys, layer.values) for layer in layers]
 
 
-def selected(states: KeysValues, index: Tensor) -> KeysValues:
+def select_rows(states: KeysValues, index: Tensor) -> KeysValues:
     """Select rows of the states; an index may repeat."""
     return [(keys[index], values[index]) for keys, values in states]
 
@@ -147,7 +147,7 @@ def without_padding(states: KeysValues, mask: Tensor) -> KeysValues:
 
 
 @torch.no_grad()
-def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled | None = None) -> Prefilled:
+def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefill | None = None) -> Prefill:
     """Run one forward pass over prompts of different lengths.
 
     Args:
@@ -158,18 +158,18 @@ def prefill(lm: LanguageModel, rows: Sequence[Sequence[int]], before: Prefilled 
     Raises:
         ValueError: If a prompt with the text before it is longer than the model's context.
     """
-    return extended(lm, rows, before)[0]
+    return extend(lm, rows, before)[0]
 
 
 @torch.no_grad()
-def extended(
+def extend(
     lm: LanguageModel,
     rows: Sequence[Sequence[int]],
-    before: Prefilled | None = None,
+    before: Prefill | None = None,
     *,
     parents: Tensor | None = None,
     columns: int = 1,
-) -> tuple[Prefilled, Tensor]:
+) -> tuple[Prefill, Tensor]:
     """Run one forward pass as `prefill` does, and return the logits after the last columns too.
 
     Args:
@@ -198,7 +198,7 @@ def extended(
     logits = _forward(lm, ids, full_mask, cache, logits_to_keep=last(columns))
     # a copy, because a view would keep the logits of all columns in memory
     final = logits[:, -1].clone() if columns > 1 else logits[:, -1]
-    return Prefilled(read_cache(cache), full_mask, final), logits
+    return Prefill(read_cache(cache), full_mask, final), logits
 
 
 def _select_rows(layer: tuple[Tensor, Tensor], index: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,7 +222,7 @@ def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, 
     ).logits
 
 
-def joined(parts: Sequence[Prefilled]) -> Prefilled:
+def join_batches(parts: Sequence[Prefill]) -> Prefill:
     """Combine prompts that were run in several batches into one batch, padded on the left to the longest."""
     if len(parts) == 1:
         return parts[0]
@@ -239,7 +239,7 @@ def joined(parts: Sequence[Prefilled]) -> Prefilled:
         for layer in layers
     ]
     mask = torch.cat([wide(part.mask, 1) for part in parts])
-    return Prefilled(states, mask, torch.cat([part.logits for part in parts]))
+    return Prefill(states, mask, torch.cat([part.logits for part in parts]))
 
 
 def shared_prefix(rows: Sequence[Sequence[int]], *, minimum: int) -> int:
@@ -292,7 +292,7 @@ def most_probable(logits: Tensor, rows: Sequence[int]) -> Tensor:
 @torch.no_grad()
 def greedy(
     lm: LanguageModel,
-    start: Prefilled,
+    start: Prefill,
     *,
     limit: int,
     end_rule: Callable[[str], bool] | Sequence[Callable[[str], bool]],
@@ -328,7 +328,7 @@ def greedy(
     rows = [Row(Ends(lm.tokenizer, rule, stop_ids), limit, room, row_thinking) for rule, room, row_thinking in settings]
     active_rows = list(range(len(rows)))
     cache, mask, logits = roomy_cache(start.states, min(limit, _ROOM)), start.mask, start.logits
-    with owners.restored():
+    with owners.restore_after():
         while active_rows:
             tokens = choose(logits, active_rows)
             finite = logits.gather(1, tokens[:, None])[:, 0].isfinite()
@@ -351,8 +351,8 @@ def greedy(
 
 @torch.no_grad()
 def score(
-    lm: LanguageModel, start: Prefilled, targets: Sequence[Sequence[Sequence[int]]], owners: Owners | None = None
-) -> list[list[Scored]]:
+    lm: LanguageModel, start: Prefill, targets: Sequence[Sequence[Sequence[int]]], owners: Owners | None = None
+) -> list[list[TargetScore]]:
     """Compute by teacher forcing the log-probability of each row's targets after its prompt.
 
     Args:
@@ -373,24 +373,24 @@ def score(
     scores = []
     for number, (row, target) in enumerate(pairs):
         if not target:
-            scores.append(Scored(float("nan"), 0, False))
+            scores.append(TargetScore(float("nan"), 0, False))
             continue
         logprobs = torch.cat([first[row : row + 1], later[number]]) if number in later else first[row : row + 1]
         target_tokens = torch.tensor(target, device=logprobs.device)
         total = float(logprobs.gather(1, target_tokens[:, None]).sum())
-        scores.append(Scored(total, len(target), bool((logprobs.argmax(-1) == target_tokens).all())))
+        scores.append(TargetScore(total, len(target), bool((logprobs.argmax(-1) == target_tokens).all())))
     iterator = iter(scores)
     return [[next(iterator) for _ in several] for several in targets]
 
 
 def _score_continuations(
-    lm: LanguageModel, start: Prefilled, flat: Sequence[tuple[int, list[int]]], owners: Owners
+    lm: LanguageModel, start: Prefill, flat: Sequence[tuple[int, list[int]]], owners: Owners
 ) -> list[Tensor]:
     """Compute log-probabilities after each target token but the last, (tokens - 1, vocabulary) per target."""
     index = torch.tensor([row for row, _ in flat], device=start.mask.device)
     ids, mask = pad([target[:-1] for _, target in flat], lm.pad_id, side="right", device=lm.device)
     full = torch.cat([start.mask[index], mask], dim=1)
-    with owners.restored():
+    with owners.restore_after():
         owners.select(index)
-        logits = _forward(lm, ids, full, roomy_cache(selected(start.states, index), ids.shape[1]))
+        logits = _forward(lm, ids, full, roomy_cache(select_rows(start.states, index), ids.shape[1]))
     return [row[: len(target) - 1].float().log_softmax(-1) for row, (_, target) in zip(logits, flat, strict=True)]

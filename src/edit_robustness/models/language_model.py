@@ -214,7 +214,7 @@ def checksums(tensor: Tensor) -> list[int]:
 
 
 @contextmanager
-def restored(tensors: Iterable[Tensor]):
+def restore_after(tensors: Iterable[Tensor]):
     """Copy tensors on entering and copy them back on leaving, also after an exception: exact, bit for bit."""
     copies = [(tensor, tensor.clone()) for tensor in tensors]
     try:

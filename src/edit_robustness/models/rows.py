@@ -34,7 +34,7 @@ class Owners:
         self._numbers = self._numbers[torch.as_tensor(index, dtype=torch.long).cpu()]
 
     @contextmanager
-    def restored(self) -> Iterator[Owners]:
+    def restore_after(self) -> Iterator[Owners]:
         """Undo on leaving the changes of `select` inside the block."""
         numbers = self._numbers
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from edit_robustness.text.matching import goes_on
+from edit_robustness.text.matching import continues_name
 
 LINE_BREAKS = "\n\r\v\f\x85\u2028\u2029"
 FULL_WIDTH_ENDS = "。！？｡।॥؟۔"
@@ -76,7 +76,7 @@ def _find_end(text: str, start: int, names: Sequence[str]) -> tuple[int, bool]:
         if ends is None:
             return len(text), False
         if ends and names:
-            inside, mark_certain = goes_on(names, before, stop.group(), after)
+            inside, mark_certain = continues_name(names, before, stop.group(), after)
             ends, certain = not inside, certain and mark_certain
         if ends:
             end, end_certain = _skip_closing_quote(before, after, place + 1)

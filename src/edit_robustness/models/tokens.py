@@ -23,7 +23,7 @@ _CLOCK = f"{{% macro strftime_now(form) %}}{{{{ form{_FORMS} }}}}{{% endmacro %}
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedPrompt:
     """Text as the model reads it.
 
     Attributes:
@@ -37,7 +37,7 @@ class Rendered:
     join: str | None = None
 
 
-def render_conversation(lm: LanguageModel, turns: Sequence[Turn]) -> Rendered:
+def render_conversation(lm: LanguageModel, turns: Sequence[Turn]) -> RenderedPrompt:
     """Render a conversation for the assistant's next turn, by the model's chat template or else as `User:` lines.
 
     Thinking is switched off if the template can. Otherwise the text may end in an open thinking part
@@ -46,21 +46,21 @@ def render_conversation(lm: LanguageModel, turns: Sequence[Turn]) -> Rendered:
     """
     if lm.tokenizer.chat_template is None:
         lines = [f"{turn.role.capitalize()}: {turn.text}" for turn in turns]
-        return Rendered("\n".join([*lines, "Assistant:"]))
+        return RenderedPrompt("\n".join([*lines, "Assistant:"]))
     messages = [{"role": turn.role, "content": turn.text} for turn in turns]
     template = lm.tokenizer.chat_template
     date_options = {"chat_template": f"{_CLOCK}{template}"} if "strftime_now" in template else {}
     text = lm.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **date_options, **OFF)
-    return Rendered(text, special=False)
+    return RenderedPrompt(text, special=False)
 
 
-def prompt_ids(lm: LanguageModel, prompt: Rendered) -> list[int]:
+def prompt_ids(lm: LanguageModel, prompt: RenderedPrompt) -> list[int]:
     """Return the token ids of a prompt; never empty (a single start token stands for the empty text)."""
     ids = lm.encode(prompt.text, special=prompt.special)
     return ids or [lm.tokenizer.bos_token_id or lm.pad_id]
 
 
-def target_ids(lm: LanguageModel, prompt: Rendered, target: str) -> list[int]:
+def target_ids(lm: LanguageModel, prompt: RenderedPrompt, target: str) -> list[int]:
     """Return the token ids of a target after a prompt.
 
     They are joined as a native text would be (`text.joining`), unless the prompt says how. Both are tokenized together,

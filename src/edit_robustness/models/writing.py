@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.models.tokens import Rendered, pad, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, pad, prompt_ids
 
 OPENINGS = (
     "The", "In", "When", "A", "Many", "She", "He", "If", "After", "This", "Our", "On", "They", "Before", "It", "Some",
@@ -24,7 +24,7 @@ _ROWS = 96
 _CONTEXT_TOP_K = 5
 
 
-def written_texts(
+def sample_texts(
     lm: LanguageModel,
     *,
     texts: int,
@@ -49,7 +49,7 @@ def written_texts(
     return [text.strip() for text in lm.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
 
-def written_beginnings(lm: LanguageModel, lengths: Sequence[int], *, seed: int) -> list[str]:
+def sample_beginnings(lm: LanguageModel, lengths: Sequence[int], *, seed: int) -> list[str]:
     """Sample beginnings of texts, one of each length in tokens, from the 5 most probable tokens at temperature 1.
 
     The released codes of ROME, MEMIT, PMET and AlphaEdit write their contexts in this way. A length counts all tokens,
@@ -65,7 +65,7 @@ def written_beginnings(lm: LanguageModel, lengths: Sequence[int], *, seed: int) 
     openings = [CONTEXT_OPENINGS[i % len(CONTEXT_OPENINGS)] for i in range(len(lengths))]
     with _seed(lm, seed):
         rows = _sample(lm, openings, max(lengths), top_k=_CONTEXT_TOP_K)
-    minimums = [len(prompt_ids(lm, Rendered(word))) for word in openings]
+    minimums = [len(prompt_ids(lm, RenderedPrompt(word))) for word in openings]
     beginnings = [ids[: max(length, minimum)] for ids, length, minimum in zip(rows, lengths, minimums, strict=True)]
     return lm.tokenizer.batch_decode(beginnings, skip_special_tokens=True)
 
@@ -81,7 +81,7 @@ def _seed(lm: LanguageModel, seed: int) -> Iterator[None]:
 @torch.no_grad()
 def _sample(lm: LanguageModel, openings: Sequence[str], tokens: int, *, top_k: int) -> list[list[int]]:
     """Return the ids of each opening with so many sampled tokens after it."""
-    rows = [prompt_ids(lm, Rendered(word)) for word in openings]
+    rows = [prompt_ids(lm, RenderedPrompt(word)) for word in openings]
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
     # the model's own generation settings, if any, would make the texts less diverse
     options = {"do_sample": True, "top_k": top_k, "top_p": 1.0, "temperature": 1.0}

@@ -19,10 +19,10 @@ def frontier_figure(frontier: pd.DataFrame) -> go.Figure:
     """Draw knowledge retention against edit retention: one path per method, with the number of edits at each point.
 
     Args:
-        frontier: Output of `statistics.held.frontier`.
+        frontier: Output of `statistics.edit_retention.frontier`.
     """
     if frontier.empty:
-        return theme.nothing("No edited fact or no unedited fact was probed.")
+        return theme.empty_figure("No edited fact or no unedited fact was probed.")
     models = list(frontier["model"].unique())
     methods = [method for method in in_order(frontier["method"], METHODS) if method != UNEDITED]
     figure = theme.panels(models if len(models) > 1 else [""], 2)
@@ -39,16 +39,21 @@ def frontier_figure(frontier: pd.DataFrame) -> go.Figure:
     return theme.finish(figure, 130 + 400 * -(-len(models) // 2))
 
 
+def _bars(rows: pd.DataFrame, column: str) -> dict[str, object]:
+    return theme.bars(rows[column], rows[f"{column}_low"], rows[f"{column}_high"])
+
+
 def _path(rows: pd.DataFrame, method: str, methods: list[str]) -> go.Scatter:
     colour = theme.colours(methods)[method]
     faint = theme.faint(colour, 0.35)
     return go.Scatter(
-        x=rows["retention"], y=rows["held"], mode="lines+markers+text", name=theme.method_label(method),
-        legendgroup=method, text=[f" {edits}" for edits in rows["edits"]], textposition="middle right",
+        x=rows["knowledge_retention"], y=rows["edit_retention"], mode="lines+markers+text",
+        name=theme.method_label(method), legendgroup=method,
+        text=[f" {edits}" for edits in rows["edits"]], textposition="middle right",
         textfont={"size": 10}, line={"color": colour, "width": 2},
         marker={"color": colour, "size": 9, "symbol": theme.symbols(methods)[method]}, cliponaxis=False,
-        error_x={**theme.bars(rows["retention"], rows["retention_low"], rows["retention_high"]), "color": faint},
-        error_y={**theme.bars(rows["held"], rows["held_low"], rows["held_high"]), "color": faint},
+        error_x={**_bars(rows, "knowledge_retention"), "color": faint},
+        error_y={**_bars(rows, "edit_retention"), "color": faint},
         hovertemplate=f"{theme.method_label(method)}, %{{text}} edits<br>knowledge %{{x:.0%}}, edits %{{y:.0%}}"
         "<extra></extra>",
     )  # fmt: skip
@@ -64,7 +69,7 @@ def scale_figure(results: pd.DataFrame, paper: pd.DataFrame) -> go.Figure:
     cells = [("run", edits, rows) for edits, rows in results.groupby("edits")]
     cells += [("paper", edits, rows) for edits, rows in paper.groupby("edits")]
     if not cells:
-        return theme.nothing("Model sizes are unknown; set them in damage.sizes.")
+        return theme.empty_figure("Model sizes are unknown; set them in analyze_sequences.sizes.")
     mark = "" if len(results) else ", not run here"
     titles = [f"{edits} edits" if source == "run" else f"Paper, {edits} edits{mark}" for source, edits, _ in cells]
     figure = theme.panels(titles, PANELS_A_ROW)
@@ -108,7 +113,7 @@ def drift_figure(drift: pd.DataFrame) -> go.Figure:
             over orders.
     """
     if drift.empty:
-        return theme.nothing("No method in this run changes weights.")
+        return theme.empty_figure("No method in this run changes weights.")
     cells = [
         (model, method, method_rows)
         for model, rows in drift.groupby("model", sort=False)
@@ -150,7 +155,7 @@ def survival_figure(survival: pd.DataFrame, labels: Mapping[str, str] = METHODS)
         labels: Labels of methods.
     """
     if survival.empty:
-        return theme.nothing("No benchmark is above chance, so no loss can be measured.")
+        return theme.empty_figure("No benchmark is above chance, so no loss can be measured.")
     models = list(survival["model"].unique())
     methods = in_order(survival["method"], METHODS)
     figure = theme.panels(models if len(models) > 1 else [""], 2)

@@ -1,4 +1,4 @@
-"""Figures of popularity: memorisation by page views, and a forest of correlations with page views."""
+"""Figures of popularity: recall by page views, and a forest of correlations with page views."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from edit_robustness.labels import METHODS, OUTCOMES, in_order, spoken
+from edit_robustness.labels import METHODS, OUTCOMES, in_order, label_of
 from edit_robustness.plots import theme
 
 TRUE, NEW = "#0072B2", "#D55E00"
@@ -16,17 +16,17 @@ VIEWS = {1: "10", 2: "100", 3: "1,000", 4: "10,000", 5: "100,000", 6: "1 million
 SMALL_FACT = 3
 
 
-def popularity_figure(memorisation: pd.DataFrame, decades: pd.DataFrame, trend: pd.DataFrame) -> go.Figure:
+def popularity_figure(recall: pd.DataFrame, decades: pd.DataFrame, trend: pd.DataFrame) -> go.Figure:
     """Draw two panels per model: recall by decade of page views, and each fact's perplexities with their curves.
 
     Args:
-        memorisation: model, subject, log_views, perplexity_true, perplexity_new; facts without page views are skipped.
+        recall: model, subject, log_views, perplexity_true, perplexity_new; facts without page views are skipped.
         decades: model, centre (log10 views), value, low, high, n_facts; decades without facts have no row.
         trend: model, target, log_views, log_perplexity.
     """
-    models = [model for model in memorisation["model"].unique() if model in set(decades["model"])]
+    models = [model for model in recall["model"].unique() if model in set(decades["model"])]
     if not models:
-        return theme.nothing("No fact has page views.")
+        return theme.empty_figure("No fact has page views.")
     titles = []
     for model in models:
         before = f"{model}: " if len(models) > 1 else ""
@@ -35,7 +35,7 @@ def popularity_figure(memorisation: pd.DataFrame, decades: pd.DataFrame, trend: 
     for row, model in enumerate(models, start=1):
         figure.add_trace(_recall(decades[decades["model"] == model]), row=row, col=1)
         for target, colour in (("true", TRUE), ("new", NEW)):
-            points = memorisation[memorisation["model"] == model].dropna(subset=["log_views"])
+            points = recall[recall["model"] == model].dropna(subset=["log_views"])
             curve = trend[(trend["model"] == model) & (trend["target"] == target)]
             figure.add_trace(_points(points, target, colour, row == 1), row=row, col=2)
             figure.add_trace(_curve(curve, target, colour), row=row, col=2)
@@ -92,11 +92,11 @@ def correlation_figure(correlations: pd.DataFrame, alpha: float = 0.05) -> go.Fi
     """
     rows = correlations.dropna(subset=["rho"]) if len(correlations) else correlations
     if not len(rows):
-        return theme.nothing("No correlation could be computed. The table contains the reasons.")
+        return theme.empty_figure("No correlation could be computed. The table contains the reasons.")
     rows = _sort(rows).reset_index(drop=True)
     several = rows["model"].nunique() > 1
     labels = [_label(row, several) for row in rows.itertuples()]
-    figure = go.Figure([_band(rows), *(_marks(rows, family, alpha) for family in ("memorisation", "edit"))])
+    figure = go.Figure([_band(rows), *(_marks(rows, family, alpha) for family in ("recall", "edit"))])
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.4, -0.6], showgrid=False)
     figure.update_xaxes(range=[-1, 1], title_text="Spearman's correlation with page views", dtick=0.25)
     figure.add_vline(x=0, line={"color": theme.GREY, "width": 1})
@@ -108,7 +108,7 @@ def correlation_figure(correlations: pd.DataFrame, alpha: float = 0.05) -> go.Fi
 def _sort(rows: pd.DataFrame) -> pd.DataFrame:
     methods, outcomes = in_order(rows["method"], METHODS), in_order(rows["outcome"], OUTCOMES)
     places = {
-        "family": rows["family"].map({"memorisation": 0, "edit": 1}),
+        "family": rows["family"].map({"recall": 0, "edit": 1}),
         "method": rows["method"].map(methods.index),
         "outcome": rows["outcome"].map(outcomes.index),
     }
@@ -117,8 +117,8 @@ def _sort(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _label(row: Any, several: bool) -> str:
-    outcome = spoken(row.outcome, OUTCOMES)
-    text = f"{outcome}" if row.family == "memorisation" else f"{theme.method_label(row.method)}: {outcome.lower()}"
+    outcome = label_of(row.outcome, OUTCOMES)
+    text = f"{outcome}" if row.family == "recall" else f"{theme.method_label(row.method)}: {outcome.lower()}"
     return f"{row.model}, {text}" if several else text
 
 
@@ -132,11 +132,11 @@ def _band(rows: pd.DataFrame) -> go.Bar:
 
 def _marks(rows: pd.DataFrame, family: str, alpha: float) -> go.Scatter:
     family_rows = rows[rows["family"] == family]
-    colour = {"memorisation": TRUE, "edit": NEW}[family]
+    colour = {"recall": TRUE, "edit": NEW}[family]
     sure = family_rows["p_holm"] < alpha
     return go.Scatter(
         x=family_rows["rho"], y=family_rows.index, mode="markers",
-        name={"memorisation": "Memorisation, no edit", "edit": "Edit outcomes, free generation"}[family],
+        name={"recall": "Recall, no edit", "edit": "Edit outcomes, free generation"}[family],
         marker={"color": colour, "size": 10, "symbol": ["circle" if s else "circle-open" for s in sure],
                 "line": {"width": 2, "color": colour}},
         error_x={

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import plotly.graph_objects as go
 
-from edit_robustness.labels import KINDS, METHODS, PROTOCOLS, in_order, spoken
+from edit_robustness.labels import KINDS, METHODS, PROTOCOLS, in_order, label_of
 from edit_robustness.plots import theme
 
 PERCENT = {"tickformat": ".0%", "range": [-0.04, 1.04], "tickvals": [0, 0.25, 0.5, 0.75, 1]}
@@ -28,7 +28,7 @@ def robustness_figure(rates: pd.DataFrame) -> go.Figure:
     """
     scores = rates[(rates["protocol"] == "free") & (rates["metric"] == "success")].dropna(subset=["value"])
     if scores.empty:
-        return theme.nothing("No probe of an edit was scored.")
+        return theme.empty_figure("No probe of an edit was scored.")
     models = list(scores["model"].unique())
     kinds, methods = in_order(scores["kind"], KINDS), in_order(scores["method"], METHODS)
     figure = theme.panels(models if len(models) > 1 else [""], columns=2)
@@ -59,7 +59,7 @@ def _dots(rows: pd.DataFrame, method: str, methods: list[str], kinds: list[str])
 
 def _hover(rows: pd.DataFrame) -> list[list[object]]:
     names = [
-        f"{theme.method_label(method)}, {spoken(kind, KINDS).lower()}"
+        f"{theme.method_label(method)}, {label_of(kind, KINDS).lower()}"
         for method, kind in zip(rows["method"], rows["kind"], strict=True)
     ]
     numbers = rows[["low", "high", "n_probes", "n_facts"]].to_numpy().tolist()
@@ -68,7 +68,7 @@ def _hover(rows: pd.DataFrame) -> list[list[object]]:
 
 def _kind_axis(figure: go.Figure, kinds: list[str]) -> None:
     figure.update_yaxes(
-        tickvals=list(range(len(kinds))), ticktext=[spoken(kind, KINDS) for kind in kinds],
+        tickvals=list(range(len(kinds))), ticktext=[label_of(kind, KINDS) for kind in kinds],
         range=[len(kinds) - 0.5, -0.5], showgrid=False,
     )  # fmt: skip
     for line in range(1, len(kinds)):
@@ -84,7 +84,7 @@ def protocol_figure(rates: pd.DataFrame) -> go.Figure:
     scores = rates[(rates["metric"] == "success") & rates["protocol"].isin(COMPARED) & (rates["method"] != "none")]
     scores = scores.dropna(subset=["value"])
     if scores.empty:
-        return theme.nothing("No probe was scored under both protocols.")
+        return theme.empty_figure("No probe was scored under both protocols.")
     several = scores["model"].nunique() > 1
     kinds, methods = in_order(scores["kind"], KINDS), in_order(scores["method"], METHODS)
     cells = [

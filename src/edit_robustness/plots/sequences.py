@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from edit_robustness.labels import ABILITIES, BENCHMARKS, KINDS, METHODS, PROTOCOLS, ability_of, in_order, spoken
+from edit_robustness.labels import ABILITIES, BENCHMARKS, KINDS, METHODS, PROTOCOLS, ability_of, in_order, label_of
 from edit_robustness.plots import theme
 from edit_robustness.plots.paths import SHARE_AXIS, Panel, path_figure
 
@@ -39,7 +39,7 @@ def abilities_figure(
         best = pd.concat([best[~best["benchmark"].isin(set(balanced_rows["benchmark"]))], balanced_rows])
     scores = best[(best["benchmark"].map(ability_of) == SAFETY) == safety]
     if scores.empty:
-        return theme.nothing("No safety benchmark was run." if safety else "No benchmark was run.")
+        return theme.empty_figure("No safety benchmark was run." if safety else "No benchmark was run.")
     panels = []
     for model in _models(scores, base):
         for about, rows in scores[scores["model"] == model].groupby(["benchmark", "metric", "filter"], sort=False):
@@ -64,7 +64,7 @@ def gold_figure(paths: pd.DataFrame) -> go.Figure:
     """Draw the change of the right answer's log-probability, which shows damage before accuracy changes."""
     changes = paths[paths["quantity"] == "gold_change"]
     if changes.empty:
-        return theme.nothing("No benchmark has a single right answer whose log-probability could be compared.")
+        return theme.empty_figure("No benchmark has a single right answer whose log-probability could be compared.")
     several = changes["model"].nunique() > 1
     panels = [
         Panel(
@@ -86,7 +86,7 @@ def kinds_figure(ability_retention: pd.DataFrame) -> go.Figure:
         ability_retention: model, method, edits, ability and `statistics.orders.PATH_COLUMNS`.
     """
     if ability_retention.empty:
-        return theme.nothing("The unedited model is above chance on no benchmark.")
+        return theme.empty_figure("The unedited model is above chance on no benchmark.")
     several = ability_retention["model"].nunique() > 1
     # a model below chance has lost all of an ability, and cannot lose more
     ability_retention = ability_retention.assign(**ability_retention[[*_VALUES]].clip(lower=0))
@@ -100,21 +100,21 @@ def kinds_figure(ability_retention: pd.DataFrame) -> go.Figure:
             title = theme.method_label(method)
             panels.append(Panel(f"{model}<br>{title}" if several else title, pd.concat([first, rows])))
     lines = in_order(ability_retention["ability"], ABILITIES)
-    return path_figure(panels, lines, {line: spoken(line, ABILITIES) for line in lines}, columns=3)
+    return path_figure(panels, lines, {line: label_of(line, ABILITIES) for line in lines}, columns=3)
 
 
-def held_figure(edit_retention: pd.DataFrame) -> go.Figure:
+def edit_retention_figure(edit_retention: pd.DataFrame) -> go.Figure:
     """Draw success and specificity of all edits so far; a panel per kind and protocol.
 
     Args:
         edit_retention: model, method, edits, kind, protocol and `statistics.orders.PATH_COLUMNS`.
     """
     if edit_retention.empty:
-        return theme.nothing("No edit was probed.")
+        return theme.empty_figure("No edit was probed.")
     several = edit_retention["model"].nunique() > 1
     panels = [
         Panel(
-            f"{f'{model}<br>' if several else ''}{spoken(kind, KINDS)}, {spoken(protocol, PROTOCOLS).lower()}",
+            f"{f'{model}<br>' if several else ''}{label_of(kind, KINDS)}, {label_of(protocol, PROTOCOLS).lower()}",
             _prepend_unedited(
                 edit_retention[
                     (edit_retention["model"] == model)
@@ -130,26 +130,28 @@ def held_figure(edit_retention: pd.DataFrame) -> go.Figure:
     return path_figure(panels, _lines(edit_retention), METHODS, columns=edit_retention["kind"].nunique())
 
 
-def retention_figure(retention: pd.DataFrame) -> go.Figure:
+def knowledge_retention_figure(knowledge_retention: pd.DataFrame) -> go.Figure:
     """Draw knowledge retention, the share of unedited facts still answered; a panel per model and protocol."""
-    if retention.empty:
-        return theme.nothing("No fact that the model knows was left unedited.")
-    several = retention["model"].nunique() > 1
+    if knowledge_retention.empty:
+        return theme.empty_figure("No fact that the model knows was left unedited.")
+    several = knowledge_retention["model"].nunique() > 1
     panels = [
         Panel(
-            f"{model}<br>{spoken(str(protocol), PROTOCOLS).lower()}" if several else spoken(str(protocol), PROTOCOLS),
+            f"{model}<br>{label_of(str(protocol), PROTOCOLS).lower()}"
+            if several
+            else label_of(str(protocol), PROTOCOLS),
             _prepend_unedited(rows),
         )
-        for (model, protocol), rows in retention.groupby(["model", "protocol"], sort=False)
+        for (model, protocol), rows in knowledge_retention.groupby(["model", "protocol"], sort=False)
     ]
-    return path_figure(panels, _lines(retention), METHODS)
+    return path_figure(panels, _lines(knowledge_retention), METHODS)
 
 
 def forgetting_figure(forgetting_rates: pd.DataFrame) -> go.Figure:
     """Draw success of an edit by the number of later edits, by free generation."""
     free = forgetting_rates[forgetting_rates["protocol"] == "free"]
     if free.empty:
-        return theme.nothing("No edit was probed after later edits.")
+        return theme.empty_figure("No edit was probed after later edits.")
     panels = [
         Panel(str(model), rows.assign(line=rows["method"], edits=rows["age"]))
         for model, rows in free.groupby("model", sort=False)
@@ -170,9 +172,9 @@ def paper_figure(paper: pd.DataFrame, run_models: Sequence[str]) -> go.Figure:
             mark = "" if model in run_models else f" ({NOT_RUN})"
             reference = rows.assign(line=rows["method"], label=rows["method"].map(theme.method_label))
             empty = pd.DataFrame(columns=["line", "edits", "value", "low", "high"])
-            panels.append(Panel(f"{name}{mark}<br>{spoken(str(benchmark), BENCHMARKS)}", empty, theirs=reference))
+            panels.append(Panel(f"{name}{mark}<br>{label_of(str(benchmark), BENCHMARKS)}", empty, theirs=reference))
     if not panels:
-        return theme.nothing("The paper has no figures for these models.")
+        return theme.empty_figure("The paper has no figures for these models.")
     return path_figure(panels, _lines(paper), METHODS, columns=paper["benchmark"].nunique())
 
 
@@ -235,5 +237,5 @@ def _model(model: str, rows: pd.DataFrame, base: Mapping[str, str]) -> str:
 
 def _benchmark(benchmark: str, filter_name: str, rows: pd.DataFrame) -> str:
     filters = set(rows.loc[rows["benchmark"] == benchmark, "filter"])
-    name = spoken(benchmark, BENCHMARKS)
+    name = label_of(benchmark, BENCHMARKS)
     return f"{name}, {filter_name}" if filter_name and len(filters) > 1 else name

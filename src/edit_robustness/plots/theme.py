@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from edit_robustness.labels import METHODS, in_order, spoken
+from edit_robustness.labels import METHODS, in_order, label_of
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008), "Color Universal Design"; without black and yellow, which are invisible on dark or light."""
@@ -79,7 +79,7 @@ def finish(figure: go.Figure, height: int, **layout: Any) -> go.Figure:
     return figure
 
 
-def nothing(reason: str) -> go.Figure:
+def empty_figure(reason: str) -> go.Figure:
     """Draw an empty figure that contains the reason why there is no data."""
     figure = go.Figure()
     figure.add_annotation(text=reason, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper")
@@ -98,4 +98,4 @@ def bars(value: pd.Series, low: pd.Series, high: pd.Series) -> dict[str, object]
 
 def method_label(name: str) -> str:
     """Return the label of a method."""
-    return spoken(name, METHODS)
+    return label_of(name, METHODS)

@@ -11,10 +11,10 @@ from random import Random
 from typing import Any, Literal
 
 from edit_robustness.prompts.checks import read_turns
-from edit_robustness.prompts.grammar import as_template, is_question, put, quoted, refer, sentence
+from edit_robustness.prompts.grammar import as_template, fill_slot, is_question, quote, refer, sentence
 from edit_robustness.prompts.names import first_named, names_any, new_names, true_names
-from edit_robustness.prompts.slips import misspelt
-from edit_robustness.prompts.specificity import Untouched
+from edit_robustness.prompts.slips import misspell
+from edit_robustness.prompts.specificity import UnaffectedPrompt
 from edit_robustness.prompts.wordings import claim_join
 from edit_robustness.records import Completion, Fact, Probe, Turn
 
@@ -44,7 +44,7 @@ class Material:
     stranger: str = ""
     passages: tuple[str, ...] = ()
     neighbours: tuple[Completion, ...] = ()
-    relation_specificity: tuple[Untouched, ...] = ()
+    relation_specificity: tuple[UnaffectedPrompt, ...] = ()
     unrelated: tuple[Completion, ...] = ()
     known_words: frozenset[str] = frozenset()
     seed: str = ""
@@ -92,7 +92,7 @@ def paraphrases(fact: Fact, material: Material) -> list[Probe]:
 
 def misspelling(fact: Fact, material: Material) -> list[Probe]:
     """Build the statement with one misspelled word."""
-    text = misspelt(fact.statement, material.known_words, material.random("misspelling"))
+    text = misspell(fact.statement, material.known_words, material.random("misspelling"))
     return [_edit_probe(fact, "misspelling", text)] if text else []
 
 
@@ -112,7 +112,8 @@ def alias(fact: Fact, material: Material) -> list[Probe]:
     objects = (*true_names(fact), *new_names(fact))
     aliases = [name for name in fact.subject_aliases if first_named(name, objects, besides=[fact.subject]) is None]
     return [
-        _edit_probe(fact, "alias", put(fact.prompt, name), number) for number, name in enumerate(aliases[:_ALIASES])
+        _edit_probe(fact, "alias", fill_slot(fact.prompt, name), number)
+        for number, name in enumerate(aliases[:_ALIASES])
     ]
 
 
@@ -120,7 +121,7 @@ def alias(fact: Fact, material: Material) -> list[Probe]:
 
 
 def _fill_in(cloze: str) -> str:
-    return f"Fill in the blank with one word or name, and answer with it only: {quoted(cloze)}"
+    return f"Fill in the blank with one word or name, and answer with it only: {quote(cloze)}"
 
 
 def question(fact: Fact, material: Material) -> list[Probe]:
@@ -166,7 +167,7 @@ def doubt_old_object(fact: Fact, material: Material) -> list[Probe]:
     """Build a user turn that insists on the old object after the model's answer to the question."""
     if not fact.target_true:
         return []
-    opening = f"That is wrong, I am sure that the answer is {quoted(fact.target_true)}."
+    opening = f"That is wrong, I am sure that the answer is {quote(fact.target_true)}."
     return _follow_up_probes(fact, material, "doubt_old_object", f"{opening} Please think again and answer once more.")
 
 
@@ -174,7 +175,7 @@ def _follow_up_probes(fact: Fact, material: Material, kind: str, text: str) -> l
     """Build a user turn that comes after the model's own answer to the question."""
     follows = probe_id(fact, "question")
     return [
-        _edit_probe(fact, kind, text, conversation=True, history=(Turn("user", question),), follows=follows)
+        _edit_probe(fact, kind, text, conversation=True, previous_turns=(Turn("user", question),), follows=follows)
         for question in material.texts["question"][:1]
     ]
 
@@ -203,7 +204,7 @@ def negation(fact: Fact, material: Material) -> list[Probe]:
 
 
 def _judgement_probe(fact: Fact, kind: str, claim: str, targets: Mapping[str, Any]) -> Probe:
-    text = f'Is the following statement true? Answer with "Yes" or "No" only. {quoted(claim)}'
+    text = f'Is the following statement true? Answer with "Yes" or "No" only. {quote(claim)}'
     return _edit_probe(fact, kind, text, conversation=True, **targets)
 
 
@@ -212,7 +213,7 @@ def fact_check(fact: Fact, material: Material) -> list[Probe]:
     if not fact.target_true:
         return []
     claim = sentence(material.claim, fact.target_true, claim_join(fact))
-    text = f'Check the following statement, and answer with "True" or "False" only. {quoted(claim)}'
+    text = f'Check the following statement, and answer with "True" or "False" only. {quote(claim)}'
     true_targets = {"target_new": "True", "target_new_aliases": ("Yes", "Correct")}
     return [_edit_probe(fact, "fact_check", text, conversation=True, **_judgement_targets(_FALSE, true_targets))]
 
@@ -283,18 +284,18 @@ def after_turns(
     fact: Fact, material: Material, *, kind: str, context: Callable[..., tuple[Turn, ...]], tail: Tail
 ) -> list[Probe]:
     """Build the question, or the cloze, as the next turn of a conversation."""
-    history = context(fact, material)
+    previous_turns = context(fact, material)
     question_text = material.first("cloze" if tail == "cloze" else "question")
-    if not history or not question_text:
+    if not previous_turns or not question_text:
         return []
     if tail == "cloze":
         question_text = _fill_in(question_text)
     elif tail == "reference":
         question_text = refer(as_template(question_text, fact.subject), material.reference)
-    return [_edit_probe(fact, kind, question_text, conversation=True, history=history)]
+    return [_edit_probe(fact, kind, question_text, conversation=True, previous_turns=previous_turns)]
 
 
-# portability, and locality
+# portability, and specificity
 
 
 def reversed_question(fact: Fact, material: Material) -> list[Probe]:
@@ -365,10 +366,10 @@ def edit_before_neighbour(fact: Fact, material: Material) -> list[Probe]:
 
 
 def _locality_probe(fact: Fact, kind: str, completion: Completion, number: int, **changes: Any) -> Probe:
-    """Return a locality probe, whose answer the edit should not change."""
+    """Return a specificity probe, whose answer the edit should not change."""
     defaults = {
         "text": completion.prompt,
-        "family": "locality",
+        "family": "specificity",
         "subject": completion.subject,
         "target_true": completion.target,
         "target_true_aliases": completion.aliases,

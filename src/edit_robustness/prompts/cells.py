@@ -46,7 +46,7 @@ def refusal(reason: str) -> PydanticCustomError:
     return PydanticCustomError("fact", "{reason}", {"reason": reason})
 
 
-def shown(cell: Any) -> str:
+def preview(cell: Any) -> str:
     """Return the beginning of a cell of any type, for a message."""
     try:
         return reprlib.repr(cell)[:_QUOTE_LENGTH]
@@ -109,15 +109,15 @@ def as_list(cell: Any) -> list[Any]:
     cell = _without_numpy(cell)
     if isinstance(cell, str) and cell.strip():
         text = cell.strip()
-        cell = parsed(text) if text.startswith("[") else text
+        cell = parse(text) if text.startswith("[") else text
     if is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
         return []
     if not isinstance(cell, _LISTS):
-        raise refusal(f"is not a list: {shown(cell)}")
+        raise refusal(f"is not a list: {preview(cell)}")
     return list(cell)
 
 
-def nested(cell: Any) -> Any:
+def parse_nested(cell: Any) -> Any:
     """Parse text that contains a list, a tuple or a record; return every other cell unchanged.
 
     Text in brackets without quotation marks, such as the title ``[REC]``, is treated as a name. So is text in
@@ -133,7 +133,7 @@ def nested(cell: Any) -> Any:
     if (text[:1], text[-1:]) not in (("[", "]"), ("{", "}")):
         return cell
     try:
-        return parsed(text)
+        return parse(text)
     except PydanticCustomError:
         if "'" in text or '"' in text or _depth(text) > DEEPEST:
             raise
@@ -143,13 +143,13 @@ def nested(cell: Any) -> Any:
 def _tuple(text: str) -> tuple | None:
     """Return the value of a Python tuple; None for a name in parentheses."""
     try:
-        value = parsed(text)
+        value = parse(text)
     except PydanticCustomError:
         return None
     return value if isinstance(value, tuple) else None
 
 
-def parsed(text: str) -> Any:
+def parse(text: str) -> Any:
     """Return the value of JSON, or of a Python literal, in a text.
 
     Raises:
@@ -211,11 +211,11 @@ def _format_number(cell: Any) -> str:
         if not math.isfinite(cell if isinstance(cell, float) else 0):
             raise refusal(f"is not a number: {cell}")
         if abs(cell) > (_LARGEST if isinstance(cell, int) else _EXACT):
-            raise refusal(f"is too large a number: {shown(cell)}")
+            raise refusal(f"is too large a number: {preview(cell)}")
         return str(int(cell) if cell == int(cell) else cell)
     kinds: Mapping[type, str] = {bool: "true or false", bytes: "bytes", dict: "a record"}
     kind = "a list" if isinstance(cell, _LISTS) else kinds.get(type(cell), f"a {type(cell).__name__}")
-    raise refusal(f"is {kind}, not text: {shown(cell)}")
+    raise refusal(f"is {kind}, not text: {preview(cell)}")
 
 
 def _is_invisible(character: str) -> bool:

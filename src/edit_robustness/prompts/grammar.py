@@ -38,7 +38,7 @@ _OPENERS = words(
 """Words that begin a sentence and are written in lower case inside one."""
 
 
-def put(template: str, name: str) -> str:
+def fill_slot(template: str, name: str) -> str:
     """Fill a template with a name, without repeating "the" or a full stop where the two meet."""
     if name[:4].casefold() == "the ":
         template = re.sub(rf"\b([Tt]he ){re.escape(SLOT)}", SLOT, template)
@@ -64,7 +64,7 @@ def sentence(opening: str, name: str, join: str | None = None) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Put a text into quotation marks that differ from those inside it."""
     return f"“{text}”" if '"' in text else f'"{text}"'
 

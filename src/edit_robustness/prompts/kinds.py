@@ -28,7 +28,7 @@ class Kind:
     Attributes:
         name: Name in settings and tables.
         label: Name in figures and in the report.
-        family: ``edit``, ``portability`` or ``locality``.
+        family: ``edit``, ``portability`` or ``specificity``.
         description: What it tests, in one line.
         holds: What counts as success, in one line.
         build: Builds the probes of one fact; returns none if its data do not allow the kind.
@@ -52,7 +52,7 @@ class Kind:
         objects = {"new": new_names(fact), "true": true_names(fact)}
         forbidden_names = [name for side, names in objects.items() if side not in self.names for name in names]
         allowed_names = [name for side in self.names for name in objects[side]]
-        text = "\n".join([*(turn.text for turn in probe.history), probe.text])
+        text = "\n".join([*(turn.text for turn in probe.previous_turns), probe.text])
         return first_named(text, forbidden_names, besides=[*subject_names(fact), *allowed_names])
 
 
@@ -256,7 +256,7 @@ _IN_ORDER = (
     Kind(
         "neighbourhood",
         "Neighbourhood",
-        "locality",
+        "specificity",
         "other subjects of the same relation, the closest first",
         _SAME,
         builders.neighbourhood,
@@ -265,16 +265,16 @@ _IN_ORDER = (
     Kind(
         "relation_specificity",
         "Relation specificity",
-        "locality",
+        "specificity",
         "other relations of the same subject",
         _SAME,
         builders.relation_specificity,
     ),
-    Kind("unrelated", "Unrelated", "locality", "other subjects of other relations", _SAME, builders.unrelated),
+    Kind("unrelated", "Unrelated", "specificity", "other subjects of other relations", _SAME, builders.unrelated),
     Kind(
         "edit_before_neighbour",
         "Neighbourhood after the new fact",
-        "locality",
+        "specificity",
         "other subjects of the same relation, after the new fact in words",
         _SAME,
         builders.edit_before_neighbour,
@@ -303,7 +303,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 """Names for groups of kinds. `paper1` has the kinds of arXiv 2402.05827, and the question that its doubts follow."""
 
 
-def chosen_kinds(names: Iterable[str]) -> tuple[str, ...]:
+def select_kinds(names: Iterable[str]) -> tuple[str, ...]:
     """Return the kinds for some names of kinds and groups, in the order of `KINDS`.
 
     Raises:

@@ -9,7 +9,7 @@ from random import Random
 
 from edit_robustness.prompts.builders import Material
 from edit_robustness.prompts.grammar import words
-from edit_robustness.prompts.kinds import KINDS, Kind, chosen_kinds
+from edit_robustness.prompts.kinds import KINDS, Kind, select_kinds
 from edit_robustness.prompts.names import (
     first_named,
     new_names,
@@ -66,7 +66,7 @@ def build_probes(
         seed: Seed of the random choices, combined with the fact and the purpose.
         relation_specificity: Probes per fact about other relations of the same subject.
         unrelated: Probes per fact about other subjects and other relations.
-        edited_together: Facts that are edited on the same model. No locality probe asks for what they change.
+        edited_together: Facts that are edited on the same model. No specificity probe asks for what they change.
         wordings: Wordings of these facts; by default those of the templates.
         paraphrases: Number of paraphrases per fact; by default all.
         log_counts: Whether to log how many probes are missing.
@@ -76,7 +76,7 @@ def build_probes(
     """
     numbers = dict.fromkeys(("neighbourhood", "edit_before_neighbour"), neighbours)
     numbers |= {"relation_specificity": relation_specificity, "unrelated": unrelated}
-    selected_kinds = [KINDS[name] for name in chosen_kinds(kinds) if numbers.get(name) != 0]
+    selected_kinds = [KINDS[name] for name in select_kinds(kinds) if numbers.get(name) != 0]
     builder = _MaterialBuilder(templates, pool, selected_kinds, numbers, seed, paraphrases, wordings, edited_together)
     probes: list[Probe] = []
     n_without: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from edit_robustness.prompts.cells import as_list, as_text, flat_texts, nested, refusal
+from edit_robustness.prompts.cells import as_list, as_text, flat_texts, parse_nested, refusal
 from edit_robustness.prompts.names import plain, shared_name
 from edit_robustness.records import SLOT, Completion, Fact, Relation
 from edit_robustness.text.joining import JOINS
@@ -69,7 +69,7 @@ def _one_line(text: str) -> str:
 def _texts(cell: Any) -> tuple[str, ...]:
     """Return several texts from a list, from text with a list in JSON or Python, or from text separated by ``|``."""
     if isinstance(cell, str):
-        cell = as_list(cell) if cell.strip().startswith("[") else nested(cell)
+        cell = as_list(cell) if cell.strip().startswith("[") else parse_nested(cell)
     return tuple(flat_texts(cell.split("|") if isinstance(cell, str) else cell))
 
 

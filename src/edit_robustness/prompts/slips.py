@@ -9,7 +9,7 @@ _SHORTEST = 5
 _WORD = re.compile(rf"[^\W\d_]{{{_SHORTEST},}}")
 
 
-def misspelt(text: str, known_words: frozenset[str], rng: Random) -> str:
+def misspell(text: str, known_words: frozenset[str], rng: Random) -> str:
     """Swap two adjacent letters inside one word of a text; return an empty text if no word can be misspelled.
 
     A word keeps its first and last letter, and never becomes one of `known_words`, so that the result is not another

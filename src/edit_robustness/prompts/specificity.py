@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from edit_robustness.prompts.grammar import put
+from edit_robustness.prompts.grammar import fill_slot
 from edit_robustness.prompts.names import first_named, new_names, plain, shared_name, subject_names, true_names
 from edit_robustness.prompts.relations import Templates
 from edit_robustness.records import Completion, Fact
@@ -28,7 +28,7 @@ Objects = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
-class Untouched:
+class UnaffectedPrompt:
     """A prompt whose answer an edit should not change.
 
     Attributes:
@@ -62,20 +62,20 @@ class Specificity:
             self._by_subject.setdefault(plain(fact.subject), []).append(fact)
         self._objects = _objects_by_type(pool, templates)
 
-    def relation_specificity(self, fact: Fact, number: int) -> tuple[Untouched, ...]:
+    def relation_specificity(self, fact: Fact, number: int) -> tuple[UnaffectedPrompt, ...]:
         """Return up to `number` prompts of other relations of the fact's subject.
 
         The data set's own prompts come first. Then come those whose true object is in the table, those with objects of
         the right type in the table, and the rest.
         """
-        given_prompts = [Untouched(prompt) for prompt in _without_new_object(fact, fact.relation_specificity)]
+        given_prompts = [UnaffectedPrompt(prompt) for prompt in _without_new_object(fact, fact.relation_specificity)]
         rng = Random(f"{self._seed}/{fact.id}/relation_specificity")
         table_facts = self._table_facts(fact)
         open_prompts = self._open_prompts(fact, excluded_names={table_fact.relation for table_fact in table_facts})
         rng.shuffle(table_facts)
         rng.shuffle(open_prompts)
         open_prompts.sort(key=lambda prompt: not prompt.objects)
-        table_prompts = [Untouched(_completion(table_fact)) for table_fact in table_facts]
+        table_prompts = [UnaffectedPrompt(_completion(table_fact)) for table_fact in table_facts]
         return (*given_prompts, *table_prompts, *open_prompts)[:number]
 
     def unrelated(self, fact: Fact, number: int) -> tuple[Completion, ...]:
@@ -100,7 +100,7 @@ class Specificity:
             and shared_name(new_names(fact), true_names(candidate)) is None
         ]
 
-    def _open_prompts(self, fact: Fact, excluded_names: set[str]) -> list[Untouched]:
+    def _open_prompts(self, fact: Fact, excluded_names: set[str]) -> list[UnaffectedPrompt]:
         """Return prompts of the relations that fit the subject; their true object is not known."""
         own_relation = self._relations.get(fact.relation)
         names = [
@@ -110,8 +110,8 @@ class Specificity:
         ]
         unaffected_relations = [self._relations[name] for name in names]
         return [
-            Untouched(
-                Completion(put(relation.statement, fact.subject), "", subject=fact.subject),
+            UnaffectedPrompt(
+                Completion(fill_slot(relation.statement, fact.subject), "", subject=fact.subject),
                 self._objects.get(relation.object, ()),
             )
             for relation in unaffected_relations

@@ -16,7 +16,7 @@ from random import Random
 import pandas as pd
 
 from edit_robustness.prompts.checks import PARTS, problem
-from edit_robustness.prompts.grammar import inside, is_question, put, quoted, sentence
+from edit_robustness.prompts.grammar import fill_slot, inside, is_question, quote, sentence
 from edit_robustness.prompts.names import first_named, new_names, plain, true_names
 from edit_robustness.prompts.relations import BLANK, Templates
 from edit_robustness.records import Fact, Relation, SubjectType
@@ -95,7 +95,7 @@ def claim(fact: Fact, relation: Relation | None) -> str:
     that is a question.
     """
     if relation is not None:
-        return put(relation.statement, fact.subject)
+        return fill_slot(relation.statement, fact.subject)
     return f"The {_answer(fact)}" if is_question(fact.prompt) else fact.statement
 
 
@@ -107,12 +107,12 @@ def claim_join(fact: Fact) -> str | None:
 def denial(fact: Fact, relation: Relation | None) -> str:
     """Return the opening of a sentence that denies the claim."""
     template = relation.statement if relation is not None else fact.prompt
-    clause = f"the {_answer(fact)}" if is_question(template) else put(inside(template), fact.subject)
+    clause = f"the {_answer(fact)}" if is_question(template) else fill_slot(inside(template), fact.subject)
     return f"It is not the case that {clause}"
 
 
 def _answer(fact: Fact) -> str:
-    return f"answer to the question {quoted(fact.statement)} is"
+    return f"answer to the question {quote(fact.statement)} is"
 
 
 def template_wordings(fact: Fact, templates: Templates, parts: Iterable[str] = PARTS) -> list[Wording]:
@@ -120,29 +120,29 @@ def template_wordings(fact: Fact, templates: Templates, parts: Iterable[str] = P
     relation = templates.relations.get(fact.relation)
     type_of_subject = subject_type(fact, templates)
     makers = {
-        "paraphrase": lambda: [put(text, fact.subject) for text in (relation.paraphrases if relation else ())],
+        "paraphrase": lambda: [fill_slot(text, fact.subject) for text in (relation.paraphrases if relation else ())],
         "question": lambda: [_question(fact, relation)],
         "cloze": lambda: [_cloze(fact, relation)],
         "profile": lambda: _profile(fact, relation, type_of_subject),
         "dialogue": lambda: _dialogue(fact, type_of_subject),
         "reversed_question": lambda: _reversed_question(fact, relation),
     }
-    given_wordings = brought(fact) if "paraphrase" in parts else []
+    given_wordings = data_wordings(fact) if "paraphrase" in parts else []
     template_texts = [
         Wording(fact.id, part, number, text, TEMPLATES)
         for part in PARTS
         if part in parts
         for number, text in enumerate(makers[part](), len(given_wordings) if part == "paraphrase" else 0)
     ]
-    return checked(given_wordings + template_texts, fact)
+    return check_wordings(given_wordings + template_texts, fact)
 
 
-def brought(fact: Fact) -> list[Wording]:
+def data_wordings(fact: Fact) -> list[Wording]:
     """Return the paraphrases of the data set, unchanged."""
     return [Wording(fact.id, "paraphrase", number, text, DATA) for number, text in enumerate(fact.paraphrases)]
 
 
-def checked(wordings: Iterable[Wording], fact: Fact) -> list[Wording]:
+def check_wordings(wordings: Iterable[Wording], fact: Fact) -> list[Wording]:
     """Check the wordings of one fact; a paraphrase that repeats another text is refused too."""
     earlier_texts = {plain(fact.statement)}
     verdicts = []
@@ -155,7 +155,9 @@ def checked(wordings: Iterable[Wording], fact: Fact) -> list[Wording]:
     return verdicts
 
 
-def settled(facts: Sequence[Fact], candidates: Mapping[str, Sequence[Wording]], templates: Templates) -> list[Wording]:
+def complete_wordings(
+    facts: Sequence[Fact], candidates: Mapping[str, Sequence[Wording]], templates: Templates
+) -> list[Wording]:
     """Check wordings of all facts, and add template wordings for the parts of which no text passed.
 
     Args:
@@ -166,7 +168,7 @@ def settled(facts: Sequence[Fact], candidates: Mapping[str, Sequence[Wording]], 
     wordings: list[Wording] = []
     n_substitutes: Counter[str] = Counter()
     for fact in facts:
-        fact_wordings = checked(candidates.get(fact.id, ()), fact)
+        fact_wordings = check_wordings(candidates.get(fact.id, ()), fact)
         missing_parts = [
             part for part in PARTS if not any(word.accepted and word.part == part for word in fact_wordings)
         ]
@@ -229,24 +231,24 @@ def accepted_texts(wordings: Iterable[Wording]) -> dict[str, tuple[str, ...]]:
 
 def _cloze(fact: Fact, relation: Relation | None) -> str:
     if relation is not None:
-        return put(relation.cloze, fact.subject)
+        return fill_slot(relation.cloze, fact.subject)
     return sentence(claim(fact, None), BLANK, claim_join(fact))
 
 
 def _question(fact: Fact, relation: Relation | None) -> str:
     if relation is not None:
-        return put(relation.question, fact.subject)
-    return fact.statement if is_question(fact.prompt) else f"How does this sentence end: {quoted(fact.statement)}?"
+        return fill_slot(relation.question, fact.subject)
+    return fact.statement if is_question(fact.prompt) else f"How does this sentence end: {quote(fact.statement)}?"
 
 
 def _reversed_question(fact: Fact, relation: Relation | None) -> list[str]:
-    return [put(relation.reversed_question, fact.target_new)] if relation and relation.reversed_question else []
+    return [fill_slot(relation.reversed_question, fact.target_new)] if relation and relation.reversed_question else []
 
 
 def _harmless_sentences(fact: Fact, templates: Iterable[str]) -> list[str]:
     """Return the filled templates that name no object; a template may contain several sentences."""
     objects = (*true_names(fact), *new_names(fact))
-    sentences = (put(template, fact.subject) for template in templates)
+    sentences = (fill_slot(template, fact.subject) for template in templates)
     return [text for text in sentences if first_named(text, objects, besides=[fact.subject]) is None]
 
 
@@ -268,4 +270,4 @@ def _dialogue(fact: Fact, type_of_subject: SubjectType) -> list[str]:
         return []
     drawn_sentences = Random(f"{fact.id}/dialogue").sample(sentences, _FEWEST_SENTENCES)
     turns = zip(_DIALOGUE, drawn_sentences, strict=True)
-    return ["\n".join(f"{put(start, fact.subject)} {text} {ending}".strip() for (start, ending), text in turns)]
+    return ["\n".join(f"{fill_slot(start, fact.subject)} {text} {ending}".strip() for (start, ending), text in turns)]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edit_robustness.prompts.checks import problem
-from edit_robustness.prompts.grammar import is_question, quoted
+from edit_robustness.prompts.grammar import is_question, quote
 from edit_robustness.prompts.names import new_names, true_names
 from edit_robustness.prompts.relations import BLANK, Templates
 from edit_robustness.prompts.wordings import WRITER, Wording, claim, claim_join
@@ -74,7 +74,7 @@ def requests(fact: Fact, templates: Templates) -> list[Request]:
         if part != "reversed_question" or (relation is not None and relation.reversed_question):
             text = task.replace("{subject}", fact.subject).replace("{new}", fact.target_new)
             tasks.append((part, 0, f"{text} {_forbidden_names(fact, part)}"))
-    context = f"A sentence with a blank: {quoted(f'{joined(claim(fact, relation), BLANK, claim_join(fact))}.')}"
+    context = f"A sentence with a blank: {quote(f'{joined(claim(fact, relation), BLANK, claim_join(fact))}.')}"
     return [
         Request(fact.id, part, number, (Turn("system", _SYSTEM), Turn("user", f"{context}\n{task}")))
         for part, number, task in tasks
@@ -107,12 +107,12 @@ def write(facts: Sequence[Fact], templates: Templates, writer: Speaker, tries: i
 
 
 def _check_reply(request: Request, reply: str, fact: Fact) -> Wording:
-    text = tidied(request.part, reply)
+    text = tidy(request.part, reply)
     reason = problem(request.part, text, fact)
     return Wording(fact.id, request.part, request.number, text, WRITER, not reason, reason)
 
 
-def tidied(part: str, reply: str) -> str:
+def tidy(part: str, reply: str) -> str:
     """Clean a reply: remove fences, quotation marks, control characters, and the blank at the end of a paraphrase."""
     lines = [
         _NO_TEXT.sub("", line).strip()
@@ -139,9 +139,7 @@ def _retry_request(request: Request, reply: str, reason: str) -> Request:
 def _paraphrase_task(fact: Fact, shape: str) -> str:
     manner = shape.replace("{}", fact.subject)
     if is_question(fact.prompt):
-        task = (
-            f"The question is {quoted(fact.statement)} Ask the same question in other words, and name {fact.subject}."
-        )
+        task = f"The question is {quote(fact.statement)} Ask the same question in other words, and name {fact.subject}."
     else:
         task = f"Write another sentence {manner}. It names {fact.subject}, means the same, and ends with {BLANK} too."
     return f"{task} {_forbidden_names(fact, 'paraphrase')}"

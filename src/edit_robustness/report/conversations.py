@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from edit_robustness.labels import METHODS, VERDICTS, in_order
 from edit_robustness.report.page import environment, records, script, style
-from edit_robustness.report.runs import failures_run, mixed_run
-from edit_robustness.report.what_was_run import what_was_run
+from edit_robustness.report.run_details import run_details
+from edit_robustness.report.runs import list_failures, list_mixed
 
 PAPER_1: Mapping[str, float] = {"reverts": 0.38, "denies_both": 0.22, "invents": 0.78}
 """arXiv 2402.05827, RQ1: MEMIT, 50 facts, at most 5 rounds; it gives no other figures and no intervals."""
@@ -69,10 +69,10 @@ def render(results: Conversations) -> str:
             cut=_count_cut(results.verdicts),
             silent=_count_failed(results.failed_items, silent=True),
             failed=_count_failed(results.failed_items, silent=False),
-            failed_items=failures_run(results.failed_items),
+            failed_items=list_failures(results.failed_items),
             confidence=results.confidence,
-            run=what_was_run(results.runs),
-            run_mixed=mixed_run(results.runs),
+            run=run_details(results.runs),
+            run_mixed=list_mixed(results.runs),
         )
     )
 

@@ -7,7 +7,7 @@ one answer per fact as long as there are other facts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -21,7 +21,7 @@ EXAMPLE_COLUMNS = [*CELL, "probe_id", *TEXTS]
 LONGEST = 400
 """Characters of a prompt or an answer on the page. A prompt keeps its end, which asks; an answer keeps its start."""
 
-OUTCOMES = {"edit": ("new object", "neither object"), "locality": ("unchanged", "changed")}
+OUTCOMES = {"edit": ("new object", "neither object"), "specificity": ("unchanged", "changed")}
 """Names of a score of 1 and of a score of 0, by family."""
 
 
@@ -74,7 +74,7 @@ def _add_texts(rows: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     rows = rows.merge(texts[[*probe, "subject", "target_true", "target_new", "prompt", "text"]], on=probe)
     before = texts.loc[texts["method"] == "none", ["model", "probe_id", "text"]]
     rows = rows.merge(before.rename(columns={"text": "text_before"}), on=["model", "probe_id"], how="left")
-    shown = (rows["family"] == "locality") & (rows["method"] != "none")
+    shown = (rows["family"] == "specificity") & (rows["method"] != "none")
     rows["text_before"] = rows["text_before"].where(shown, "")
     rows["outcome"] = [_outcome(row) for row in rows.to_dict("records")]
     for name in TEXTS:
@@ -91,7 +91,7 @@ def _whole_prompts(answers: pd.DataFrame) -> pd.Series:
     return before + answers["prompt"].astype(str)
 
 
-def _outcome(row: dict[str, Any]) -> str:
+def _outcome(row: Mapping[Any, Any]) -> str:
     if row["cut"] == 1:
         return "cut by the token limit"
     if pd.isna(row["value"]):

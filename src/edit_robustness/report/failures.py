@@ -18,7 +18,7 @@ FAILURE_COLUMNS = [
     "model", "method", "fact_id", "subject", "target_new", "target_true", "statement_text", "kind", "prompt", "text",
     "verdict", "kinds_lost", "kinds_asked",
 ]  # fmt: skip
-BREAK_COLUMNS = [
+SPECIFICITY_FAILURE_COLUMNS = [
     *("model", "method", "fact_id", "kind", "subject", "target_new", "target_true", "prompt", "text", "text_before"),
 ]
 
@@ -83,8 +83,8 @@ def _pick_cases(losses: pd.DataFrame, n_cases: int) -> pd.DataFrame:
     return pd.DataFrame(cases, columns=ranking.columns)
 
 
-def locality_breaks(answers: pd.DataFrame, n_cases: int) -> pd.DataFrame:
-    """Select answers of the family locality that give the new object although the unedited model does not.
+def specificity_failures(answers: pd.DataFrame, n_cases: int) -> pd.DataFrame:
+    """Select answers of the family specificity that give the new object although the unedited model does not.
 
     Args:
         answers: Input of `sharpest_failures`; the rows of the method `none` are the answers before the edit.
@@ -93,14 +93,16 @@ def locality_breaks(answers: pd.DataFrame, n_cases: int) -> pd.DataFrame:
     Returns:
         model, method, fact_id, kind, subject (of the prompt), target_new, target_true, prompt, text, text_before.
     """
-    local = answers[answers["family"] == "locality"]
+    local = answers[answers["family"] == "specificity"]
     before = local[local["method"] == "none"][["model", "probe_id", "text"]]
     before = before.rename(columns={"text": "text_before"})
     after = local[local["method"] != "none"].merge(before, on=["model", "probe_id"], how="left")
     names_after, names_before = _names(after, "text"), _names(after, "text_before")
     cases = after[names_after & ~names_before].drop_duplicates(["model", "method", "fact_id"])
-    breaks: pd.DataFrame = cases.groupby(["model", "method"], sort=False).head(n_cases)[BREAK_COLUMNS]
-    return breaks.reset_index(drop=True)
+    specificity_failures: pd.DataFrame = cases.groupby(["model", "method"], sort=False).head(n_cases)[
+        SPECIFICITY_FAILURE_COLUMNS
+    ]
+    return specificity_failures.reset_index(drop=True)
 
 
 def _names(answers: pd.DataFrame, column: str) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from edit_robustness.labels import ABILITIES, BENCHMARKS, METHODS, ability_of, in_order, spoken
+from edit_robustness.labels import ABILITIES, BENCHMARKS, METHODS, ability_of, in_order, label_of
 from edit_robustness.report.page import records
 from edit_robustness.report.paper2 import FINDINGS
 
@@ -51,7 +51,7 @@ def findings(
     """Return all findings, ordered by the paper's sections.
 
     Args:
-        ability_retention: Output of `statistics.kept.kept_paths`.
+        ability_retention: Output of `statistics.ability_retention.kept_paths`.
         abilities: Output of `statistics.abilities.ability_paths`.
         comparisons: Output of `statistics.paired.compare`.
         loss: The share of the general abilities whose loss counts as damage.
@@ -69,9 +69,9 @@ def findings(
         ),
         "4.2": (
             _answer_tuned(general_shares, base),
-            "an instruction-tuned model and its base model, paired in damage.base",
+            "an instruction-tuned model and its base model, paired in analyze_sequences.base",
         ),
-        "4.3": (_answer_sizes(general_shares, sizes), "two models whose sizes are in damage.sizes"),
+        "4.3": (_answer_sizes(general_shares, sizes), "two models whose sizes are in analyze_sequences.sizes"),
         "4.4": (
             _answer_kinds(shares),
             "benchmarks of two kinds of ability on which the unedited model is above chance",
@@ -109,7 +109,7 @@ def _answer_few_edits(general_shares: pd.DataFrame, loss: float) -> Iterator[str
         for edits in dict.fromkeys((steps[0], steps[-1])):
             rows = sorted(records(model_rows[model_rows["edits"] == edits]), key=lambda row: -row["value"])
             n_good = sum(row["value"] > 1 - loss for row in rows)
-            method_list = ", ".join(f"{spoken(row['method'], METHODS)} {share(row)}" for row in rows)
+            method_list = ", ".join(f"{label_of(row['method'], METHODS)} {share(row)}" for row in rows)
             yield (
                 f"{model} after {edits} edit{'' if edits == 1 else 's'}: {n_good} of {len(rows)} methods keep more "
                 f"than {1 - loss:.0%} of the scores above chance: {method_list} ({_sample(rows[0])})."
@@ -118,7 +118,7 @@ def _answer_few_edits(general_shares: pd.DataFrame, loss: float) -> Iterator[str
             gap = difference(rows[0], rows[-1])
             verdict = "the methods differ" if gap[1] > 0 else "the difference is not significant"
             yield (
-                f"{spoken(rows[0]['method'], METHODS)} minus {spoken(rows[-1]['method'], METHODS)} after "
+                f"{label_of(rows[0]['method'], METHODS)} minus {label_of(rows[-1]['method'], METHODS)} after "
                 f"{steps[-1]}: {_points(gap)}; {verdict}."
             )
 
@@ -156,7 +156,7 @@ def _compare_models(general_shares: pd.DataFrame, first_model: str, second_model
         gap = difference(first, second)
         verdict = "loses less" if gap[1] > 0 else "loses more" if gap[2] < 0 else "does not differ significantly"
         yield (
-            f"{spoken(method, METHODS)}, {edits} edits: {first_model} keeps {share(first)}, {second_model} "
+            f"{label_of(method, METHODS)}, {edits} edits: {first_model} keeps {share(first)}, {second_model} "
             f"{share(second)}: {_points(gap)}; {first_model} {verdict} ({_sample(first)}; {_sample(second)})."
         )
 
@@ -169,11 +169,11 @@ def _answer_kinds(ability_retention: pd.DataFrame) -> Iterator[str]:
         if len(rows) < 2:
             continue
         gap = difference(rows[0], rows[-1])
-        ability_list = ", ".join(f"{spoken(row['ability'], ABILITIES).lower()} {share(row)}" for row in rows)
+        ability_list = ", ".join(f"{label_of(row['ability'], ABILITIES).lower()} {share(row)}" for row in rows)
         verdict = "kinds of ability differ" if gap[1] > 0 else "the difference is not significant"
         documents = sum(int(row["n"]) for row in rows)
         yield (
-            f"{model}, {spoken(str(method), METHODS)}, {edits} edits: {ability_list}; the best minus the worst "
+            f"{model}, {label_of(str(method), METHODS)}, {edits} edits: {ability_list}; the best minus the worst "
             f"{_points(gap)}: {verdict} ({documents} documents)."
         )
 
@@ -188,7 +188,7 @@ def _answer_safety(abilities: pd.DataFrame, comparisons: pd.DataFrame) -> Iterat
         first = last.iloc[0]
         test = f", Holm p = {first['p_holm']:.2g}" if len(last) == 1 and pd.notna(first["p_holm"]) else ""
         yield (
-            f"{model}, {spoken(str(benchmark), BENCHMARKS)}, {spoken(str(method), METHODS)}, {edits} edits: from "
+            f"{model}, {label_of(str(benchmark), BENCHMARKS)}, {label_of(str(method), METHODS)}, {edits} edits: from "
             f"{first['before']:.0%} to {last['after'].mean():.0%}, "
             f"{_points(tuple(last[name].mean() for name in ('difference', 'low', 'high')))}{test} "
             f"({int(first['n'])} documents{f', {len(last)} orders' if len(last) > 1 else ''})"

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, spoken
+from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, label_of
 from edit_robustness.metrics.measures import METRICS
 from edit_robustness.report import specificity
 
@@ -28,7 +28,7 @@ DARK_FROM = 0.807
 
 @dataclass(frozen=True)
 class Cell:
-    """One rate: the share of answers with the new object, or for locality with the old answer; shares lie in [0, 1]."""
+    """Rate in a cell: the share of answers with the new object, or for specificity with the old answer, in [0, 1]."""
 
     value: float
     low: float
@@ -162,10 +162,10 @@ def _table(model: str, protocol: str, rows: pd.DataFrame, facts: int | None) -> 
     return HeatTable(
         model=model,
         protocol=protocol,
-        label=spoken(protocol, PROTOCOLS),
+        label=label_of(protocol, PROTOCOLS),
         methods=tuple(
             Column(
-                spoken(method, METHODS),
+                label_of(method, METHODS),
                 method in BASELINES,
                 failed_of(rows[rows["method"] == method], facts),
                 method,
@@ -197,7 +197,7 @@ def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str])
     kinds = in_order(rows.loc[rows["metric"].isin(metrics), "kind"], KINDS)
     return Section(
         family=family,
-        label=spoken(family, FAMILIES),
+        label=label_of(family, FAMILIES),
         rows=tuple(_row(rows[rows["kind"] == kind], kind, metrics[0], methods) for kind in kinds),
     )
 
@@ -205,7 +205,7 @@ def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str])
 def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
     cells = tuple(_cell(rows[rows["method"] == method], metric) for method in methods)
     counts = dict.fromkeys(cell.counted for cell in cells if isinstance(cell, Cell) and cell.measured)
-    return Row(label=spoken(kind, KINDS), asked="; ".join(counts), cells=cells, kind=kind)
+    return Row(label=label_of(kind, KINDS), asked="; ".join(counts), cells=cells, kind=kind)
 
 
 def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
@@ -237,20 +237,20 @@ def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:
     )
 
 
-def sentences(headline: pd.DataFrame, rivals: pd.DataFrame) -> dict[str, list[str]]:
+def sentences(headline: pd.DataFrame, baseline_comparisons: pd.DataFrame) -> dict[str, list[str]]:
     """Return the findings in a few sentences per model, from the numbers; the first is the headline.
 
     Args:
         headline: model, method, kind, protocol, metric, value, low, high.
-        rivals: `statistics.gaps.RIVAL_COLUMNS`.
+        baseline_comparisons: `statistics.gaps.BASELINE_COMPARISON_COLUMNS`.
     """
     return {
-        str(model): list(_sentences(str(model), rows, rivals[rivals["model"] == model]))
+        str(model): list(_sentences(str(model), rows, baseline_comparisons[baseline_comparisons["model"] == model]))
         for model, rows in headline.groupby("model", sort=False)
     }
 
 
-def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator[str]:
+def _sentences(model: str, rows: pd.DataFrame, baseline_comparisons: pd.DataFrame) -> Iterator[str]:
     success = rows[(rows["metric"] == "success") & (rows["protocol"] == "free")].dropna(subset=["value"])
     edits = success[~success["method"].isin(BASELINES)]
     statements = edits[edits["kind"] == "statement"]
@@ -260,7 +260,7 @@ def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator
         return
     means = _means(edits)
     best = max(statements["method"], key=lambda m: means[m])
-    name = spoken(best, METHODS)
+    name = label_of(best, METHODS)
     method_rows = edits[edits["method"] == best]
     yield _headline(model, name, method_rows)
     forced_rows = rows[(rows["metric"] == "success") & (rows["protocol"] == "teacher_forced")]
@@ -274,7 +274,12 @@ def _sentences(model: str, rows: pd.DataFrame, rivals: pd.DataFrame) -> Iterator
         f"The success rate of {name} by free generation, averaged over kinds of prompt, is {means[best]:.0%}."
         f"{comparison}"
     )
-    yield from _against_context(name, rivals[(rivals["method"] == best) & (rivals["rival"] == "context")])
+    yield from _against_context(
+        name,
+        baseline_comparisons[
+            (baseline_comparisons["method"] == best) & (baseline_comparisons["baseline"] == "context")
+        ],
+    )
     yield from _report_failed(rows)
     yield from _report_cut(rows[(rows["metric"] == "cut") & (rows["protocol"] == "free")], best)
     yield from specificity.sentences(name, rows[(rows["protocol"] == "free") & (rows["method"] == best)])
@@ -289,9 +294,9 @@ def _headline(model: str, name: str, method_rows: pd.DataFrame) -> str:
     return f"{start}. The lowest success rate is {_rate(weakest)}, on the kind of prompt “{_lower(weakest['kind'])}”."
 
 
-def _against_context(name: str, rivals: pd.DataFrame) -> Iterator[str]:
+def _against_context(name: str, baseline_comparisons: pd.DataFrame) -> Iterator[str]:
     """Compare with the fact in the prompt; more or less only where the interval of the difference excludes 0."""
-    for row in rivals.to_dict("records"):
+    for row in baseline_comparisons.to_dict("records"):
         is_different = row["low"] > 0 or row["high"] < 0
         verdict = (
             f"{'less' if row['gap'] > 0 else 'more'} than {name}"
@@ -304,7 +309,7 @@ def _against_context(name: str, rivals: pd.DataFrame) -> Iterator[str]:
             interval = f" [{_points(-row['high'])}, {_points(-row['low'])}]"
         yield (
             "The in-context baseline, which states the fact before the prompt and edits nothing, has "
-            f"{row['value_rival']:.0%}: {verdict} ({_points(-row['gap'])} points{interval} on the same probes)."
+            f"{row['value_baseline']:.0%}: {verdict} ({_points(-row['gap'])} points{interval} on the same probes)."
         )
 
 
@@ -316,7 +321,7 @@ def _points(share: float) -> str:
 def _report_cut(rows: pd.DataFrame, best: str) -> Iterator[str]:
     """Report the share of cut answers of the methods in the sentences, if it is large."""
     means = _means(rows[(rows["family"] == "edit") & rows["method"].isin([best, "context"])])
-    shares = [f"{share:.0%} ({spoken(method, METHODS)})" for method, share in means.items() if share > MANY_CUT]
+    shares = [f"{share:.0%} ({label_of(method, METHODS)})" for method, share in means.items() if share > MANY_CUT]
     if shares:
         yield (
             f"These figures may be too low: the token limit cut {' and '.join(shares)} of the answers to these "
@@ -327,7 +332,7 @@ def _report_cut(rows: pd.DataFrame, best: str) -> Iterator[str]:
 def _report_failed(rows: pd.DataFrame) -> Iterator[str]:
     """Report methods that failed on some facts, and so have figures over fewer facts than others."""
     descriptions = [
-        f"{spoken(method, METHODS)} ({description})"
+        f"{label_of(method, METHODS)} ({description})"
         for method in in_order(rows["method"], METHODS)
         if (description := failed_of(rows[rows["method"] == method], None))
     ]
@@ -346,4 +351,4 @@ def _rate(row: pd.Series) -> str:
 
 
 def _lower(kind: str) -> str:
-    return spoken(kind, KINDS).lower()
+    return label_of(kind, KINDS).lower()

@@ -8,10 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from edit_robustness.labels import METHODS, in_order, spoken
+from edit_robustness.labels import METHODS, in_order, label_of
 from edit_robustness.report.page import environment, script, style
+from edit_robustness.report.run_details import pipeline_of
 from edit_robustness.report.terminal import COLUMNS, NOTHING
-from edit_robustness.report.what_was_run import pipeline_of
 
 STATUS: Mapping[str, str] = {
     "finished": "finished",
@@ -67,7 +67,7 @@ def _row(record: Mapping[str, Any], pages: Sequence[str]) -> Row:
         pipeline=pipeline_of(record),
         environment=str(record.get("environment") or ""),
         models=", ".join(map(str, models or record.get("methods") or {})),
-        methods=", ".join(spoken(method, METHODS) for method in methods),
+        methods=", ".join(label_of(method, METHODS) for method in methods),
         facts=", ".join(counts),
         headline=tuple(_headline(record.get("headline") or ())),
         source=", ".join(record.get("source_runs") or ()),
@@ -81,7 +81,7 @@ def _headline(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     for line in lines:
         figures = " / ".join(_share(line.get(name)) for name in COLUMNS)
         before = f"{line.get('model')}, " if several else ""
-        texts.append(f"{before}{spoken(str(line.get('method')), METHODS)}: {figures}")
+        texts.append(f"{before}{label_of(str(line.get('method')), METHODS)}: {figures}")
     return texts
 
 

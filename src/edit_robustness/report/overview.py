@@ -1,6 +1,6 @@
 """Side effects of edits: portability, specificity, fluency, length, confidence; one row per method.
 
-Each number is over all probes of one family (for locality, of one kind) under one protocol. Cells have no colours,
+Each number is over all probes of one family (for specificity, of one kind) under one protocol. Cells have no colours,
 because a long or a confident answer is neither good nor bad by itself.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, spoken
+from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, label_of
 from edit_robustness.metrics import measures
 from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.report.specificity import ALL_PROMPTS, known_of, n_asked
@@ -73,7 +73,7 @@ def _yield_columns(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str]]:
             (m.protocol, m.name) for m in first if family in (m.families if m.columns is None else m.columns)
         ]
         for protocol, metric in (*metric_keys, *other_keys):
-            for kind in SPECIFICITY if family == "locality" else (ALL_KINDS,):
+            for kind in SPECIFICITY if family == "specificity" else (ALL_KINDS,):
                 yield family, kind, protocol, metric
 
 
@@ -90,7 +90,7 @@ def _overview(rows: pd.DataFrame) -> Overview:
         columns=tuple(_column(known_rows if len(known_rows) else all_rows) for known_rows, all_rows in columns),
         lines=tuple(
             Line(
-                label=spoken(method, METHODS),
+                label=label_of(method, METHODS),
                 baseline=method in BASELINES,
                 cells=tuple(_cell(known_rows, all_rows, method) for known_rows, all_rows in columns),
             )
@@ -101,11 +101,11 @@ def _overview(rows: pd.DataFrame) -> Overview:
 
 def _column(rows: pd.DataFrame | None) -> Column:
     row = rows.iloc[0]  # type: ignore[union-attr]
-    remark = spoken(row["protocol"], PROTOCOLS).lower()
+    remark = label_of(row["protocol"], PROTOCOLS).lower()
     of_known = {all_prompts_name: metric for metric, all_prompts_name in ALL_PROMPTS.items()}
-    label = spoken(of_known.get(row["metric"], row["metric"]), METRICS)
+    label = label_of(of_known.get(row["metric"], row["metric"]), METRICS)
     if row["kind"] != ALL_KINDS:
-        label = f"{spoken(row['kind'], KINDS)}: {label.lower()}"
+        label = f"{label_of(row['kind'], KINDS)}: {label.lower()}"
     elif row["family"] == "portability" and row["metric"] != "portability":
         label = f"{METRICS['portability']}: {label.lower()}"
     return Column(

@@ -24,25 +24,25 @@ from edit_robustness.labels import (
     PREDICTORS,
     PROTOCOLS,
     in_order,
-    spoken,
+    label_of,
     term_label,
 )
 from edit_robustness.report import paper1
 from edit_robustness.report.examples import embed_examples
 from edit_robustness.report.heat import MANY_CUT, heat_tables, sentences
 from edit_robustness.report.overview import overviews
+from edit_robustness.report.run_details import run_details
 from edit_robustness.report.runs import (
-    contexts_run,
-    facts_run,
-    failures_run,
-    methods_run,
-    mixed_run,
-    models_run,
+    count_facts,
+    list_contexts,
+    list_failures,
+    list_methods,
+    list_mixed,
+    list_models,
     summary,
 )
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
 from edit_robustness.report.specificity import ALL_PROMPTS
-from edit_robustness.report.what_was_run import what_was_run
 
 FIGURES = ("robustness", "protocol", "popularity", "correlation")
 TEMPLATES = "templates"
@@ -56,17 +56,17 @@ class Findings:
     Attributes:
         headline: model, method, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts,
             n_missing.
-        overview: The same columns over all kinds of each family, and for locality per kind.
+        overview: The same columns over all kinds of each family, and for specificity per kind.
         gaps: Teacher forcing against free generation (`statistics.gaps.protocol_gaps`).
-        rivals: Each method against the rivals that change no weight (`statistics.gaps.rival_gaps`).
+        baseline_comparisons: Each method against the baselines that change no weight (`statistics.gaps.baseline_gaps`).
         paper_1: The first paper's table with this run's figures (`report.paper1.beside`).
         orderings: The paper's orderings of methods and kinds in this run (`report.paper1.orderings`).
         correlations: A row per correlation with page views (`statistics.difficulty.correlations`).
         power: model, n_facts, detectable, rho, n_needed, power of the edited facts.
         regression: model and the columns of `statistics.regression.regress`.
         prediction: model and the columns of `statistics.prediction.predict`.
-        failures: Answers that fail although the statement succeeds (`report.failures.sharpest_failures`).
-        breaks: Answers of the family locality with the new object (`report.failures.locality_breaks`).
+        failure_examples: Answers that fail although the statement succeeds (`report.failures.sharpest_failures`).
+        specificity_failures: Answers to specificity probes with the new object.
         rejects: row, id, subject, relation, reason of excluded facts.
         examples: Answers behind each cell of the heat map (`report.examples.cell_examples`).
         runs: The record of each run; any key may be missing.
@@ -78,15 +78,15 @@ class Findings:
     headline: pd.DataFrame
     overview: pd.DataFrame
     gaps: pd.DataFrame
-    rivals: pd.DataFrame
+    baseline_comparisons: pd.DataFrame
     paper_1: pd.DataFrame
     orderings: pd.DataFrame
     correlations: pd.DataFrame
     power: pd.DataFrame
     regression: pd.DataFrame
     prediction: pd.DataFrame
-    failures: pd.DataFrame
-    breaks: pd.DataFrame
+    failure_examples: pd.DataFrame
+    specificity_failures: pd.DataFrame
     rejects: pd.DataFrame
     runs: Sequence[Mapping[str, Any]]
     figures: Mapping[str, go.Figure] = field(default_factory=dict)
@@ -101,8 +101,8 @@ def render(findings: Findings) -> str:
     Everything is escaped except trusted texts: the style sheet, the scripts, and figures and examples as JSON, in
     which ``<`` is escaped so that no text can end its script element.
     """
-    tables = heat_tables(findings.headline, facts_run(findings.runs))
-    finding_sentences = sentences(findings.headline, findings.rivals)
+    tables = heat_tables(findings.headline, count_facts(findings.runs))
+    finding_sentences = sentences(findings.headline, findings.baseline_comparisons)
     return (
         environment()
         .get_template("page.html.j2")
@@ -111,7 +111,7 @@ def render(findings: Findings) -> str:
             script=Markup(script()),
             examples=embed_examples(findings.examples),
             plotly=Markup(get_plotlyjs()),
-            figures={name: embedded(findings.figures[name]) for name in FIGURES if name in findings.figures},
+            figures={name: figure_json(findings.figures[name]) for name in FIGURES if name in findings.figures},
             models=list(tables),
             heat=tables,
             sentences=finding_sentences,
@@ -124,21 +124,21 @@ def render(findings: Findings) -> str:
             paper=paper_tables(findings.paper_1, findings.orderings),
             PAPER_MODEL=paper1.MODEL,
             DIFFERENT=paper1.DIFFERENT,
-            memorised=_select_recall(findings.correlations),
+            recall_rows=_select_recall(findings.correlations),
             correlations=records(findings.correlations),
             power=records(findings.power),
             regression=_by_model(findings.regression),
             prediction=_by_model(findings.prediction),
-            failures=_cases(findings.failures),
-            breaks=_cases(findings.breaks),
+            failure_examples=_cases(findings.failure_examples),
+            specificity_failures=_cases(findings.specificity_failures),
             rejects=records(findings.rejects),
-            failed_items=failures_run(findings.failed_items),
+            failed_items=list_failures(findings.failed_items),
             REJECTS_SHOWN=REJECTS_SHOWN,
-            run=list((dict(what_was_run(findings.runs)) | dict(summary(findings.runs))).items()),
-            run_models=models_run(findings.runs),
-            run_methods=methods_run(findings.runs),
-            run_contexts=contexts_run(findings.runs),
-            run_mixed=mixed_run(findings.runs),
+            run=list((dict(run_details(findings.runs)) | dict(summary(findings.runs))).items()),
+            run_models=list_models(findings.runs),
+            run_methods=list_methods(findings.runs),
+            run_contexts=list_contexts(findings.runs),
+            run_mixed=list_mixed(findings.runs),
         )
     )
 
@@ -156,14 +156,14 @@ def environment() -> Environment:
         percent=lambda share: "–" if pd.isna(share) else f"{share:.0%}",
         number=lambda value, digits=2: "–" if pd.isna(value) else f"{value:,.{digits}f}",
         p=lambda value: "–" if pd.isna(value) else "< .001" if value < 0.001 else f"{value:.3f}",
-        method=lambda name: spoken(name, METHODS),
-        kind=lambda name: spoken(name, KINDS),
-        protocol=lambda name: spoken(name, PROTOCOLS),
-        outcome=lambda name: spoken(name, OUTCOMES),
-        predictor=lambda name: spoken(name, PREDICTORS),
+        method=lambda name: label_of(name, METHODS),
+        kind=lambda name: label_of(name, KINDS),
+        protocol=lambda name: label_of(name, PROTOCOLS),
+        outcome=lambda name: label_of(name, OUTCOMES),
+        predictor=lambda name: label_of(name, PREDICTORS),
         term=term_label,
-        benchmark=lambda name: spoken(name, BENCHMARKS),
-        ability=lambda name: spoken(name, ABILITIES),
+        benchmark=lambda name: label_of(name, BENCHMARKS),
+        ability=lambda name: label_of(name, ABILITIES),
         soften=_soften,
     )
     environment.globals["MANY_CUT"] = MANY_CUT
@@ -189,7 +189,7 @@ def script() -> str:
     return files("edit_robustness.report").joinpath(TEMPLATES, "page.js").read_text(encoding="utf-8")
 
 
-def embedded(figure: go.Figure) -> Markup:
+def figure_json(figure: go.Figure) -> Markup:
     """Return a figure as JSON that cannot end its script element."""
     return Markup(figure.to_json().replace("<", "\\u003c"))
 
@@ -216,7 +216,7 @@ def _count_missing(headline: pd.DataFrame) -> dict[str, int]:
     """Count the verdicts that could not be measured, by protocol, without cut answers, which `_count_cut` counts."""
     # answers of a metric over known prompts are also answers of the metric over all prompts, so count them once
     twice = headline["metric"].isin(ALL_PROMPTS) & (headline["protocol"] != "teacher_forced")
-    cut_rows = headline[(headline["metric"] == "cut") & headline["family"].eq("locality")]
+    cut_rows = headline[(headline["metric"] == "cut") & headline["family"].eq("specificity")]
     cut_rows = cut_rows.assign(n_missing=-(cut_rows["value"] * cut_rows["n_probes"]).fillna(0).round().astype(int))
     verdicts = pd.concat([headline[~twice], cut_rows], ignore_index=True)
     counts = verdicts[verdicts["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
@@ -236,5 +236,5 @@ def _select_recall(correlations: pd.DataFrame) -> list[dict[str, Any]]:
     """Select each model's correlation of page views with recall, with its number of facts."""
     if correlations.empty:
         return []
-    recall_rows = correlations[(correlations["family"] == "memorisation") & (correlations["outcome"] == "recalled")]
+    recall_rows = correlations[(correlations["family"] == "recall") & (correlations["outcome"] == "recalled")]
     return records(recall_rows)

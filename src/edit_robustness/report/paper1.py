@@ -81,7 +81,7 @@ def paper() -> pd.DataFrame:
     )
 
 
-def in_its_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
+def select_rows(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Select the scores that the table covers (free generation, its methods and kinds), and add their `row`."""
     about = (
         outcomes["kind"].isin(ROW_OF_KIND) & outcomes["method"].isin(METHODS) & outcomes["metric"].isin([*METRICS, CUT])
@@ -147,7 +147,7 @@ def _found(higher: Mapping[Any, float], lower: Mapping[Any, float]) -> str:
     return DISAGREES if higher["high"] < lower["low"] else CANNOT_TELL
 
 
-def counted(pairs: pd.DataFrame) -> pd.DataFrame:
+def count_orderings(pairs: pd.DataFrame) -> pd.DataFrame:
     """Count the outcomes of pairs: model, metric, within, agrees, disagrees, cannot tell, pairs."""
     answers = [AGREES, DISAGREES, CANNOT_TELL]
     by = ["model", "metric", "within"]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from edit_robustness.labels import METHODS, spoken
+from edit_robustness.labels import METHODS, label_of
 
 NAMES: Mapping[str, str] = {
     "llama2_7b": "Llama2-7B",
@@ -245,7 +245,7 @@ def beside(run_models: list[str]) -> pd.DataFrame:
     """
     run_curves = curves(tuple(model for model in NAMES if model in run_models), (*BENCHMARKS, *SAFETY))
     table = pd.concat([run_curves, curves((ANY,), (*BENCHMARKS, *SAFETY)).assign(model="")], ignore_index=True)
-    return table.assign(label=table["method"].map(lambda method: spoken(method, METHODS)) + ", " + table["name"])
+    return table.assign(label=table["method"].map(lambda method: label_of(method, METHODS)) + ", " + table["name"])
 
 
 def scale() -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from edit_robustness.labels import METHODS, in_order, spoken
+from edit_robustness.labels import METHODS, in_order, label_of
 
 KIBI = 1024
 
@@ -17,7 +17,7 @@ def collect_runs(*runs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(runs)
 
 
-def models_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+def list_models(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return a row per model: its name and its record (source, dtype, device, fingerprint, note ...)."""
     rows: dict[str, dict[str, str]] = {}
     for record in runs:
@@ -26,12 +26,12 @@ def models_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     return list(rows.values())
 
 
-def methods_run(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+def list_methods(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return a row per model and method: hyperparameters and figures as text, and its cost if it was measured."""
     return [row for record in runs for row in _methods(record)]
 
 
-def facts_run(runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def count_facts(runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Return the number of facts that each model's run edits."""
     return {
         str(model): int(record["n_facts"])
@@ -41,7 +41,7 @@ def facts_run(runs: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     }
 
 
-def failures_run(failed_items: pd.DataFrame) -> list[dict[str, Any]]:
+def list_failures(failed_items: pd.DataFrame) -> list[dict[str, Any]]:
     """Group failed items by model, method, stage and reason, with their number."""
     if failed_items.empty:
         return []
@@ -60,7 +60,7 @@ def _methods(record: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             speed = _read_cost(record.get("probes_per_second"), model, method)
             yield {
                 "model": str(model),
-                "method": spoken(method, METHODS),
+                "method": label_of(method, METHODS),
                 "settings": ", ".join(f"{key}: {value}" for key, value in settings.items()),
                 "note": _note(
                     (record.get("used_defaults") or {}).get(model, {}).get(method, ""),
@@ -95,17 +95,17 @@ def _describe_null_space(figures: Mapping[str, Any]) -> str:
     )
 
 
-def contexts_run(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+def list_contexts(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line per model and method that edits with contexts: whether all of them could be used."""
     return [
-        f"{model}, {spoken(method, METHODS)}: {_contexts(counts_by_method[method])}"
+        f"{model}, {label_of(method, METHODS)}: {_contexts(counts_by_method[method])}"
         for record in runs
         for model, counts_by_method in (record.get("contexts") or {}).items()
         for method in in_order([name for name, counts in counts_by_method.items() if counts], METHODS)
     ]
 
 
-def mixed_run(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+def list_mixed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a warning for each model whose figures mix environments, or use files of another version."""
     return [line for record in runs for line in (*_environments(record), *_stale(record))]
 

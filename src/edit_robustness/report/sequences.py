@@ -14,17 +14,28 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from edit_robustness.labels import METHODS, in_order, spoken
+from edit_robustness.labels import METHODS, in_order, label_of
 from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, UNEDITED, findings, share
 from edit_robustness.report.heat import MANY_CUT
-from edit_robustness.report.page import embedded, environment, records, script, style
-from edit_robustness.report.runs import contexts_run, failures_run, methods_run, mixed_run, models_run, summary
-from edit_robustness.report.what_was_run import what_was_run
+from edit_robustness.report.page import environment, figure_json, records, script, style
+from edit_robustness.report.run_details import run_details
+from edit_robustness.report.runs import list_contexts, list_failures, list_methods, list_mixed, list_models, summary
 
 FIGURES = (
-    *("frontier", "abilities", "paper_2", "scale", "kinds", "safety", "held", "forgetting", "retention", "gold"),
+    *(
+        "frontier",
+        "abilities",
+        "paper_2",
+        "scale",
+        "kinds",
+        "safety",
+        "edit_retention",
+        "forgetting",
+        "knowledge_retention",
+        "gold",
+    ),
     *("drift", "survival"),
 )
 FAILED_SHOWN = 30
@@ -37,7 +48,7 @@ class ManyEdits:
     Attributes:
         abilities: `statistics.abilities.ability_paths`.
         comparisons: `statistics.paired.compare`.
-        kept: `statistics.kept.kept_paths`.
+        ability_retention: `statistics.ability_retention.ability_retention_paths`.
         lifetimes: `statistics.survival.lifetimes`.
         held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes,
             n_asked, cut.
@@ -55,10 +66,10 @@ class ManyEdits:
 
     abilities: pd.DataFrame
     comparisons: pd.DataFrame
-    kept: pd.DataFrame
+    ability_retention: pd.DataFrame
     lifetimes: pd.DataFrame
-    held: pd.DataFrame
-    retention: pd.DataFrame
+    edit_retention: pd.DataFrame
+    knowledge_retention: pd.DataFrame
     benchmarks: pd.DataFrame
     runs: Sequence[Mapping[str, Any]]
     loss: float = 0.1
@@ -72,7 +83,12 @@ class ManyEdits:
 def render(results: ManyEdits) -> str:
     """Render one self-contained HTML document."""
     answers = findings(
-        results.kept, results.abilities, results.comparisons, loss=results.loss, base=results.base, sizes=results.sizes
+        results.ability_retention,
+        results.abilities,
+        results.comparisons,
+        loss=results.loss,
+        base=results.base,
+        sizes=results.sizes,
     )
     return (
         environment()
@@ -81,24 +97,24 @@ def render(results: ManyEdits) -> str:
             style=Markup(style()),
             script=Markup(script()),
             plotly=Markup(get_plotlyjs()),
-            figures={name: embedded(results.figures[name]) for name in FIGURES if name in results.figures},
+            figures={name: figure_json(results.figures[name]) for name in FIGURES if name in results.figures},
             models=_models(results),
             sentences={model: list(headline(results, model)) for model in _models(results)},
             summaries={model: list(_summary(results, model)) for model in _models(results)},
             flags=_flags(results.abilities),
             failed=_list_failed(results.runs),
             FAILED_SHOWN=FAILED_SHOWN,
-            failed_items=failures_run(results.failed_items),
+            failed_items=list_failures(results.failed_items),
             scores=_scores(results.abilities),
             comparisons=records(_last(results.comparisons)),
             lifetimes=records(results.lifetimes),
             findings=answers,
             benchmarks=records(results.benchmarks),
-            run=[*(dict(what_was_run(results.runs)) | dict(summary(results.runs))).items(), *_settings(results.runs)],
-            run_models=models_run(results.runs),
-            run_methods=methods_run(results.runs),
-            run_contexts=contexts_run(results.runs),
-            run_mixed=mixed_run(results.runs),
+            run=[*(dict(run_details(results.runs)) | dict(summary(results.runs))).items(), *_settings(results.runs)],
+            run_models=list_models(results.runs),
+            run_methods=list_methods(results.runs),
+            run_contexts=list_contexts(results.runs),
+            run_mixed=list_mixed(results.runs),
             confidence=results.confidence,
             loss=results.loss,
         )
@@ -117,7 +133,9 @@ def headline(results: ManyEdits, model: str) -> Iterator[str]:
         edits = max(row["edits"] for rows in sides.values() for row in rows)
         yield f"After {edits} edits {model} {', and '.join(lines)}."
     yield from _report_missing(results, model)
-    model_rows = results.kept[(results.kept["model"] == model) & (results.kept["ability"] == ALL)]
+    model_rows = results.ability_retention[
+        (results.ability_retention["model"] == model) & (results.ability_retention["ability"] == ALL)
+    ]
     if model_rows["value"].isna().all():
         yield f"No editing method was measured on a benchmark on which {model} is above chance."
     yield from _lowest_shares(results, model)
@@ -129,19 +147,24 @@ def headline(results: ManyEdits, model: str) -> Iterator[str]:
     if (model_rows["method"] == UNEDITED).any():
         yield f"The unedited {model} itself has scores that are not finite, so its edits cannot be evaluated."
     elif len(broken_rows):
-        method_names = ", ".join(spoken(method, METHODS) for method in in_order(broken_rows["method"], METHODS))
+        method_names = ", ".join(label_of(method, METHODS) for method in in_order(broken_rows["method"], METHODS))
         yield (f"Log-probabilities are not finite after edits by {method_names}. Such documents have a score of 0.")
 
 
 def _rank_knowledge(results: ManyEdits, model: str) -> list[dict[str, Any]]:
     """Return the knowledge retention of each method after its last edit, lowest first."""
-    return _ascending(results.retention[_free_edits(results.retention, model)], _end(results, model))
+    return _ascending(
+        results.knowledge_retention[_free_edits(results.knowledge_retention, model)], _end(results, model)
+    )
 
 
 def _rank_abilities(results: ManyEdits, model: str) -> list[dict[str, Any]]:
     """Return the ability retention of each method after its last edit, lowest first."""
     return _ascending(
-        results.kept[(results.kept["model"] == model) & (results.kept["ability"] == ALL)], _end(results, model)
+        results.ability_retention[
+            (results.ability_retention["model"] == model) & (results.ability_retention["ability"] == ALL)
+        ],
+        _end(results, model),
     )
 
 
@@ -152,11 +175,13 @@ def _end(results: ManyEdits, model: str) -> int:
 
 def _of_edits(results: ManyEdits, model: str) -> list[pd.DataFrame]:
     """Return the rows of knowledge, abilities and edits of one model's editing methods that have a value."""
-    ability_rows = results.kept[(results.kept["model"] == model) & (results.kept["ability"] == ALL)]
+    ability_rows = results.ability_retention[
+        (results.ability_retention["model"] == model) & (results.ability_retention["ability"] == ALL)
+    ]
     tables = (
-        results.retention[_free_edits(results.retention, model)],
+        results.knowledge_retention[_free_edits(results.knowledge_retention, model)],
         ability_rows,
-        results.held[_free_edits(results.held, model)],
+        results.edit_retention[_free_edits(results.edit_retention, model)],
     )
     return [table.dropna(subset=["value"]) for table in tables]
 
@@ -166,7 +191,7 @@ def _report_missing(results: ManyEdits, model: str) -> Iterator[str]:
     end, tables = _end(results, model), [table for table in _of_edits(results, model) if len(table)]
     short = {m for table in tables for m in set(table["method"]) - set(table.loc[table["edits"] == end, "method"])}
     if short:
-        method_names = ", ".join(spoken(method, METHODS) for method in in_order(short, METHODS))
+        method_names = ", ".join(label_of(method, METHODS) for method in in_order(short, METHODS))
         yield (
             f"Some results after {end} edits are missing: {method_names}. The sentences here leave missing results out."
         )
@@ -195,9 +220,9 @@ def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
 
 def _lowest_shares(results: ManyEdits, model: str) -> Iterator[str]:
     """Rank methods by the lowest of three shares: edits that hold, paraphrases of them, and unedited facts."""
-    end, edit_rows = _end(results, model), results.held[_free_edits(results.held, model)]
+    end, edit_rows = _end(results, model), results.edit_retention[_free_edits(results.edit_retention, model)]
     parts = [edit_rows[edit_rows["kind"] == kind] for kind in ("statement", "paraphrase")]
-    parts.append(results.retention[_free_edits(results.retention, model)])
+    parts.append(results.knowledge_retention[_free_edits(results.knowledge_retention, model)])
     last = [part[part["edits"] == end].dropna(subset=["value"]) for part in parts]
     by_method = [{row["method"]: row for row in records(part)} for part in last]
     statements, paraphrases, knowledge = by_method
@@ -212,7 +237,7 @@ def _lowest_shares(results: ManyEdits, model: str) -> Iterator[str]:
     for method, verdict in verdicts.items() if best != worst else ((best, ""),):
         edits, words = statements[method], paraphrases.get(method)
         yield (
-            f"{spoken(method, METHODS)}{verdict}: efficacy is {share(edits)} over {edits['edits']} edits, "
+            f"{label_of(method, METHODS)}{verdict}: efficacy is {share(edits)} over {edits['edits']} edits, "
             f"generalization to paraphrases {share(words) if words else '–'}, and knowledge retention "
             f"{share(knowledge[method])} of {int(knowledge[method]['n_facts'])} unedited facts."
         )
@@ -220,7 +245,7 @@ def _lowest_shares(results: ManyEdits, model: str) -> Iterator[str]:
 
 def _report_cut(results: ManyEdits, model: str) -> Iterator[str]:
     """Report methods whose answers after the last edit were often cut."""
-    tables = [table[_free_edits(table, model)] for table in (results.held, results.retention)]
+    tables = [table[_free_edits(table, model)] for table in (results.edit_retention, results.knowledge_retention)]
     shares: dict[str, float] = {}
     for row in (row for table in tables for row in records(_at_last(table))):
         cut_share = row.get("cut", 0.0)
@@ -228,7 +253,7 @@ def _report_cut(results: ManyEdits, model: str) -> Iterator[str]:
             shares[row["method"]] = max(cut_share, shares.get(row["method"], 0.0))
     if shares:
         method_names = ", ".join(
-            f"{shares[method]:.0%} ({spoken(method, METHODS)})" for method in in_order(shares, METHODS)
+            f"{shares[method]:.0%} ({label_of(method, METHODS)})" for method in in_order(shares, METHODS)
         )
         yield (
             "The token limit cut many answers after the last edit before they named an object, in one kind up to "
@@ -237,11 +262,11 @@ def _report_cut(results: ManyEdits, model: str) -> Iterator[str]:
 
 
 def _models(results: ManyEdits) -> list[str]:
-    return list(dict.fromkeys([*results.abilities["model"], *results.held["model"]]))
+    return list(dict.fromkeys([*results.abilities["model"], *results.edit_retention["model"]]))
 
 
 def _name(row: Mapping[str, Any]) -> str:
-    return spoken(row["method"], METHODS)
+    return label_of(row["method"], METHODS)
 
 
 def _at_last(rows: pd.DataFrame) -> pd.DataFrame:
@@ -257,10 +282,14 @@ def _last(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 def _summary(results: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
     """Yield a row per method after its last edit: abilities, edits, knowledge, costs."""
-    edit_rows = results.held[(results.held["model"] == model) & (results.held["protocol"] == "free")]
-    ability_rows = results.kept[(results.kept["model"] == model) & (results.kept["ability"] == ALL)]
-    knowledge_rows = results.retention[
-        (results.retention["model"] == model) & (results.retention["protocol"] == "free")
+    edit_rows = results.edit_retention[
+        (results.edit_retention["model"] == model) & (results.edit_retention["protocol"] == "free")
+    ]
+    ability_rows = results.ability_retention[
+        (results.ability_retention["model"] == model) & (results.ability_retention["ability"] == ALL)
+    ]
+    knowledge_rows = results.knowledge_retention[
+        (results.knowledge_retention["model"] == model) & (results.knowledge_retention["protocol"] == "free")
     ]
     methods = [*edit_rows["method"], *ability_rows["method"], *knowledge_rows["method"]]
     for method in in_order(methods, METHODS):
@@ -275,8 +304,8 @@ def _summary(results: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
         yield {
             "method": method,
             "edits": edits,
-            "kept": _format_share(at[0]),
-            "retention": _format_share(at[1]),
+            "ability_retention": _format_share(at[0]),
+            "knowledge_retention": _format_share(at[1]),
             **{kind: by_kind.get(kind, "–") for kind in ("statement", "paraphrase")},
             **{kind: specificity.shown(at[2][at[2]["kind"] == kind]) for kind in SPECIFICITY},
             "cut": cut_share,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from edit_robustness.labels import KINDS, METHODS, METRICS, in_order, spoken
+from edit_robustness.labels import KINDS, METHODS, METRICS, in_order, label_of
 from edit_robustness.report import paper1
 
 ALL_KINDS = "all"
@@ -55,7 +55,7 @@ def gap_lines(gaps: pd.DataFrame) -> dict[str, Gaps]:
     for model in gaps["model"].unique() if len(gaps) else ():
         model_rows = gaps[gaps["model"] == model]
         lines = [
-            {**row, "method": spoken(method, METHODS), "kind": spoken(row["kind"], KINDS)}
+            {**row, "method": label_of(method, METHODS), "kind": label_of(row["kind"], KINDS)}
             for method in in_order(model_rows["method"], METHODS)
             for row in _in_order_of_kinds(model_rows[model_rows["method"] == method])
         ]
@@ -86,9 +86,9 @@ def _paper_table(table: pd.DataFrame, orderings: pd.DataFrame) -> PaperTable:
     methods = [method for method in paper1.METHODS if method in set(table["method"])]
     cells = {key: dict(zip(rows["metric"], rows.to_dict("records"), strict=True)) for key, rows in _by_cell(table)}
     return PaperTable(
-        methods=tuple(spoken(method, METHODS) for method in methods),
+        methods=tuple(label_of(method, METHODS) for method in methods),
         rows=tuple((row, tuple(_figure(cells[row, method]) for method in methods)) for row in paper1.ROWS),
-        counts=tuple(_translate(row) for _, row in paper1.counted(orderings).iterrows()),
+        counts=tuple(_translate(row) for _, row in paper1.count_orderings(orderings).iterrows()),
         pairs=tuple(_translate(row) for _, row in orderings.iterrows()),
     )
 
@@ -101,7 +101,7 @@ def _figure(by_metric: Mapping[str, Mapping[str, Any]]) -> Figure:
     cells = [by_metric[metric] for metric in paper1.METRICS if metric in by_metric]
     measured_cells = [cell for cell in cells if pd.notna(cell["value"])]
     tooltip = "; ".join(
-        f"{spoken(cell['metric'], METRICS).lower()}: {cell['n_probes']:.0f} probes of {cell['n_facts']:.0f} facts"
+        f"{label_of(cell['metric'], METRICS).lower()}: {cell['n_probes']:.0f} probes of {cell['n_facts']:.0f} facts"
         for cell in measured_cells
     )
     return Figure(
@@ -117,6 +117,6 @@ def _figure(by_metric: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 def _translate(row: pd.Series) -> dict[str, Any]:
     """Replace the names in a row by their labels."""
-    names = {name: spoken(row[name], METHODS) for name in ("of", "higher", "lower") if name in row}
+    names = {name: label_of(row[name], METHODS) for name in ("of", "higher", "lower") if name in row}
     within = {"kind": "two methods, one kind", "method": "two kinds, one method"}[row["within"]]
-    return {**row.to_dict(), **names, "metric": spoken(row["metric"], METRICS).lower(), "within": within}
+    return {**row.to_dict(), **names, "metric": label_of(row["metric"], METRICS).lower(), "within": within}

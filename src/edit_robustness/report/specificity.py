@@ -28,13 +28,13 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
     """
     for kind, about in _ABOUT.items():
         metric_rows = _by_metric(rows[rows["kind"] == kind])
-        if "locality_all" not in metric_rows:
+        if "specificity_all" not in metric_rows:
             continue
-        all_prompts = metric_rows["locality_all"]
+        all_prompts = metric_rows["specificity_all"]
         n_prompts, n_scored = n_asked(all_prompts), int(all_prompts["n_probes"])
         scope = f"all {n_prompts}" if n_scored == n_prompts else f"the {n_scored} of {n_prompts} that could be scored"
         on_all = f"{all_prompts['value']:.0%} of {scope} are unchanged" if n_scored else "no answer could be scored"
-        known_prompts = metric_rows.get("locality")
+        known_prompts = metric_rows.get("specificity")
         if known_prompts is None or not n_asked(known_prompts):
             yield (
                 f"The unedited model answers none of the {n_prompts} prompts about {about} with a stable object of the "
@@ -59,9 +59,9 @@ def shown(rows: pd.DataFrame) -> str:
         rows: metric, value, low, high, n_probes and n_asked of one kind, method and checkpoint under free generation.
     """
     metric_rows = _by_metric(rows)
-    if "locality_all" not in metric_rows:
+    if "specificity_all" not in metric_rows:
         return "–"
-    all_prompts, known_prompts = metric_rows["locality_all"], metric_rows.get("locality")
+    all_prompts, known_prompts = metric_rows["specificity_all"], metric_rows.get("specificity")
     if known_prompts is None or not n_asked(known_prompts):
         return f"none of {n_asked(all_prompts)} known"
     rate = "–" if pd.isna(known_prompts["value"]) else _rate(known_prompts)

@@ -10,12 +10,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from edit_robustness.labels import METHODS, in_order, spoken
+from edit_robustness.labels import METHODS, in_order, label_of
 
 COLUMNS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "efficacy": ("statement", ("success",)),
     "generalization": ("paraphrase", ("success",)),
-    "specificity": ("neighbourhood", ("locality",)),
+    "specificity": ("neighbourhood", ("specificity",)),
 }
 """For each column the kind of prompt and the metric under free generation. Specificity is about the prompts that the
 unedited model knows."""
@@ -92,7 +92,7 @@ def table_cells(lines: Sequence[Line], confidence: float) -> tuple[list[str], li
     rows = [
         [
             *[line.model] * several,
-            spoken(line.method, METHODS),
+            label_of(line.method, METHODS),
             *(NOTHING if figure is None else str(figure) for figure in line.figures.values()),
         ]
         for line in lines

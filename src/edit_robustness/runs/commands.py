@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from edit_robustness.text.secrets import HIDDEN, is_secret, redacted, without_secrets
+from edit_robustness.text.secrets import HIDDEN, is_secret, redact, without_secrets
 
 OPTIONS = {
     "from_nodes": "--from-nodes",
@@ -53,7 +53,7 @@ def shown_argument(argument: str) -> str:
         if value:
             shown += [argument[end : match.end()], HIDDEN]
             end = value.end()
-    return redacted("".join(shown) + argument[end:])
+    return redact("".join(shown) + argument[end:])
 
 
 def options_of(run_params: Mapping[str, Any]) -> dict[str, list[str]]:

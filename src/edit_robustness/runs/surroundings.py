@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edit_robustness.machine import machine, processor, products, threads
-from edit_robustness.text.secrets import redacted
+from edit_robustness.text.secrets import redact
 
 PACKAGES = (
     *("edit_robustness", "kedro", "kedro-datasets", "torch", "transformers", "tokenizers", "safetensors", "lm-eval"),
@@ -90,7 +90,7 @@ def fact_source(entry: Mapping[str, Any], project: Path) -> dict[str, Any]:
     options = {name: entry[name] for name in ("format", "limit") if entry.get(name)}
     inside = local and path.is_relative_to(project)
     source = path.relative_to(project).as_posix() if inside else location
-    return {"source": redacted(source), **options, "sha256": _sha256(path) if local else None}
+    return {"source": redact(source), **options, "sha256": _sha256(path) if local else None}
 
 
 def _sha256(path: Path) -> str:

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from edit_robustness.models.thinking import answer_of
 from edit_robustness.records import Turn
-from edit_robustness.text.secrets import is_secret, redacted
-from edit_robustness.web.transport import NoAnswer, Request, Response, Transport
+from edit_robustness.text.secrets import is_secret, redact
+from edit_robustness.web.transport import Request, RequestFailed, Response, Transport
 
 _PATH = "/chat/completions"
 _AT_HOME = ("localhost", "127.0.0.1", "::1")
@@ -56,7 +56,7 @@ class EndpointSpeaker:
         self._params = {name: value for name, value in query.items() if name not in self._secret_params}
         if (key or self._secret_params) and parts.scheme == "http" and parts.hostname not in _AT_HOME:
             raise ValueError(
-                f"url: {redacted(url)} would send the key unencrypted; use https, or leave the credentials out"
+                f"url: {redact(url)} would send the key unencrypted; use https, or leave the credentials out"
             )
         path = parts.path.rstrip("/").removesuffix(_PATH) + _PATH
         self._transport, self._url = transport, urlunsplit((parts.scheme, parts.netloc, path, "", ""))
@@ -80,8 +80,8 @@ class EndpointSpeaker:
         request = Request(self._url, self._params, body, self._secret, self._secret_params)
         try:
             return self._transport.send(request, read_reply)
-        except NoAnswer as reason:
-            raise NoAnswer(
+        except RequestFailed as reason:
+            raise RequestFailed(
                 f"{self.name}: no reply from {self._url} ({reason}); check `url`, `model` and `credentials` of its "
                 "entry in the catalog, then run again; replies received so far are stored"
             ) from None
@@ -97,7 +97,7 @@ def read_reply(response: Response) -> str:
     try:
         content = answer["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
-        raise NoAnswer(f"the response is not a chat completion: {response.text[:60]!r}") from None
+        raise RequestFailed(f"the response is not a chat completion: {response.text[:60]!r}") from None
     if content is not None and not isinstance(content, str):
-        raise NoAnswer(f"the reply is not text: {str(content)[:60]!r}")
+        raise RequestFailed(f"the reply is not text: {str(content)[:60]!r}")
     return answer_of((content or "").strip())

@@ -36,7 +36,7 @@ Choose = Callable[[Tensor, Sequence[int]], Tensor]
 
 
 @dataclass(frozen=True)
-class Spoken:
+class Reply:
     """A turn of a model: its stripped text, and whether the model ended it before the limit."""
 
     text: str
@@ -65,7 +65,7 @@ def speak(
     thinking_limit: int = LIMIT,
     owners: Owners | None = None,
     choose: Choose = most_probable,
-) -> list[Spoken]:
+) -> list[Reply]:
     """Generate the next turn after each prompt, up to the model's end of turn, without the thinking part.
 
     Args:
@@ -91,10 +91,10 @@ def speak(
     )
     if lm.tokenizer.chat_template is None:
         return [
-            Spoken(_NEXT_SPEAKER.split(generation.text, maxsplit=1)[0].strip(), generation.finished)
+            Reply(_NEXT_SPEAKER.split(generation.text, maxsplit=1)[0].strip(), generation.finished)
             for generation in generations
         ]
-    return [Spoken(generation.text.strip(), generation.finished) for generation in generations]
+    return [Reply(generation.text.strip(), generation.finished) for generation in generations]
 
 
 def _ending(lm: LanguageModel, ids: Sequence[int]) -> str:
@@ -103,7 +103,7 @@ def _ending(lm: LanguageModel, ids: Sequence[int]) -> str:
 
 
 @validated(frozen=True, config=STRICT)
-class Speaking:
+class LocalSpeakerSettings:
     """Decoding settings of a local model.
 
     Attributes:
@@ -147,8 +147,8 @@ class LocalSpeaker:
         name: Name in tables; defaults to the model's name.
     """
 
-    def __init__(self, lm: LanguageModel, settings: Speaking | None = None, *, name: str | None = None):
-        self._lm, self._settings = lm, settings or Speaking()
+    def __init__(self, lm: LanguageModel, settings: LocalSpeakerSettings | None = None, *, name: str | None = None):
+        self._lm, self._settings = lm, settings or LocalSpeakerSettings()
         self.name = name or lm.name
         sampling = [self._settings.temperature, self._settings.seed] if self._settings.temperature else [0]
         thinking_limit = [self._settings.max_thinking_tokens] if may_think(lm.tokenizer.chat_template) else []
@@ -171,7 +171,9 @@ class LocalSpeaker:
         prompts = [self._prompt(turns) for turns in conversations]
         choose: Choose = most_probable
         if self._settings.temperature:
-            choose = draws(self._settings.temperature, [_seed(self._settings.seed, turns) for turns in conversations])
+            choose = make_sampler(
+                self._settings.temperature, [_seed(self._settings.seed, turns) for turns in conversations]
+            )
         limit, thinking_limit = self._settings.max_new_tokens, self._settings.max_thinking_tokens
         replies = speak(self._lm, prompts, limit=limit, thinking_limit=thinking_limit, choose=choose)
         if n_cut := sum(not turn.finished for turn in replies):
@@ -202,7 +204,7 @@ class LocalSpeaker:
         return ids
 
 
-def draws(temperature: float, seeds: Sequence[int]) -> Choose:
+def make_sampler(temperature: float, seeds: Sequence[int]) -> Choose:
     """Return a sampler of softmax(logits / temperature) with one random generator per row.
 
     Args:

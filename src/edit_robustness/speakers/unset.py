@@ -8,7 +8,7 @@ from typing import NoReturn
 from edit_robustness.records import Turn
 
 
-class NobodySpeaks(RuntimeError):
+class SpeakerNotConfigured(RuntimeError):
     """A speaker that is not configured in the catalog was used."""
 
 
@@ -29,7 +29,7 @@ class UnsetSpeaker:
         Raises:
             NobodySpeaks: Always.
         """
-        raise NobodySpeaks(
+        raise SpeakerNotConfigured(
             f"speaker `{self.name}` is not configured: set this entry in conf/local/catalog.yml to "
             "`kind: local` with the `model:` of an entry <model>.language_model, or to `kind: endpoint` with `url:` "
             "and `model:`; see docs/how-to/conversation.md"

@@ -61,7 +61,7 @@ def abilities(
     """Estimate every benchmark at every checkpoint.
 
     Args:
-        rows: Output of `documents.measured`.
+        rows: Output of `documents.measure_documents`.
         benchmarks: Input of `baselines`.
         confidence: Level of all intervals.
         bootstrap: Number of resamples of documents, for intervals that need them.

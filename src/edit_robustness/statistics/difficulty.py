@@ -1,6 +1,6 @@
 """Difficulty of facts: scores joined with the prior knowledge of each fact, and their correlations.
 
-There are two families of tests. Memorisation needs no edit, so every fact of the table counts. Edit outcomes exist only
+There are two families of tests. Recall needs no edit, so every fact of the table counts. Edit outcomes exist only
 for the edited facts. Each family has its own correction for multiplicity, and each row has the smallest correlation
 that its number of facts could detect.
 """
@@ -16,27 +16,27 @@ from edit_robustness.statistics.correlation import detectable, holm, n_to_detect
 from edit_robustness.statistics.intervals import refuse_mixed
 from edit_robustness.statistics.popularity import log_views, recall_known
 
-MEMORISED = ("recalled", "matched", "log_probability_true", "log_probability_new", "preference_true")
+MEMORISED = ("recalled", "recalled_teacher_forced", "log_probability_true", "log_probability_new", "preference_true")
 EDITED = ("success", "reversion")
 """Metrics of free generation that are outcomes of an edit, averaged over all kinds of prompt."""
 
-UNTOUCHED = "locality"
+UNTOUCHED = "specificity"
 """Metric that is a separate outcome for each kind of prompt, because each kind probes other facts."""
 
-UNTOUCHED_ALL = "locality_all"
+UNTOUCHED_ALL = "specificity_all"
 """The same metric over all prompts, known to the unedited model or not."""
 
 SCORE = ["model", "method", "fact_id", "probe_id", "kind", "family", "decoding", "protocol", "metric", "unit", "value"]
 FIRST = ["model", "family", "method", "protocol", "outcome"]
 
 
-def outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFrame) -> pd.DataFrame:
+def outcomes(scores: pd.DataFrame, facts: pd.DataFrame, recall: pd.DataFrame) -> pd.DataFrame:
     """Join each score with the prior knowledge of its fact.
 
     Args:
         scores: The long table of scores.
         facts: The edited facts: model, id, subject, relation, page_views.
-        memorisation: Recall and perplexities of all facts without an edit.
+        recall: Recall and perplexities of all facts without an edit.
 
     Returns:
         The scores with subject, relation, log_views, recalled (1.0 or 0.0), log_perplexity_true and _new (log10); NaN
@@ -47,10 +47,10 @@ def outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFra
     """
     fact_rows = facts[["model", "id", "subject", "relation", "page_views"]].rename(columns={"id": "fact_id"})
     fact_rows = fact_rows.assign(log_views=log_views(fact_rows["page_views"])).drop(columns="page_views")
-    before = memorisation[["model", "fact_id"]].assign(
-        recalled=memorisation["recalled"].astype(float),
-        log_perplexity_true=np.log10(memorisation["perplexity_true"].astype(float)),
-        log_perplexity_new=np.log10(memorisation["perplexity_new"].astype(float)),
+    before = recall[["model", "fact_id"]].assign(
+        recalled=recall["recalled"].astype(float),
+        log_perplexity_true=np.log10(recall["perplexity_true"].astype(float)),
+        log_perplexity_new=np.log10(recall["perplexity_new"].astype(float)),
     )
     table = scores[SCORE].merge(fact_rows, on=["model", "fact_id"], how="left", validate="many_to_one")
     unknown_ids = table.loc[table["subject"].isna(), "fact_id"].unique()
@@ -63,17 +63,17 @@ def outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFra
 
 def correlations(
     outcomes: pd.DataFrame,
-    memorisation: pd.DataFrame,
+    recall: pd.DataFrame,
     *,
     confidence: float = 0.95,
     bootstrap: int = 2000,
     power: float = 0.8,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Correlate page views with memorisation (all facts) and with edit outcomes (edited facts), by Spearman's rho.
+    """Correlate page views with recall (all facts) and with edit outcomes (edited facts), by Spearman's rho.
 
     Returns:
-        model, family ("memorisation" or "edit"), method, protocol, outcome, rho, low, high, p, p_holm (within the
+        model, family ("recall" or "edit"), method, protocol, outcome, rho, low, high, p, p_holm (within the
         family), n_facts, n_missing (page views unknown), n_cut (facts left out because the token limit cut their
         answers before they named an object, or because these could not be scored), n_unknown (facts left out because
         the unedited model knows none of their prompts), within_rho, within_low, within_high, n_relations (pooled over
@@ -81,7 +81,7 @@ def correlations(
         (the reason if there is no estimate).
     """
     rows = []
-    for labels, table in [*_yield_memorisation(memorisation), *_yield_edit_outcomes(outcomes)]:
+    for labels, table in [*_yield_memorisation(recall), *_yield_edit_outcomes(outcomes)]:
         views = table["log_views"]
         correlation = spearman(
             views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed
@@ -101,10 +101,10 @@ def correlations(
     return result[[*FIRST, *numbers, "within_rho", "within_low", "within_high", "n_relations", *last]]
 
 
-def _yield_memorisation(memorisation: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    per_token = {target: -np.log(memorisation[f"perplexity_{target}"].astype(float)) for target in ("true", "new")}
-    table = memorisation.assign(
-        log_views=log_views(memorisation["page_views"]),
+def _yield_memorisation(recall: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    per_token = {target: -np.log(recall[f"perplexity_{target}"].astype(float)) for target in ("true", "new")}
+    table = recall.assign(
+        log_views=log_views(recall["page_views"]),
         log_probability_true=per_token["true"],
         log_probability_new=per_token["new"],
         preference_true=per_token["true"] - per_token["new"],
@@ -116,7 +116,7 @@ def _yield_memorisation(memorisation: pd.DataFrame) -> Iterator[tuple[dict[str, 
             known_rows = recall_known(rows) if outcome == "recalled" else rows
             outcome_rows = known_rows.assign(value=known_rows[outcome].astype(float))
             outcome_rows.attrs["n_cut"] = len(rows) - len(known_rows)
-            yield _labels(model, "memorisation", "none", protocol, outcome), outcome_rows
+            yield _labels(model, "recall", "none", protocol, outcome), outcome_rows
 
 
 def _yield_edit_outcomes(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:

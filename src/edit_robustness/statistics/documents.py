@@ -30,7 +30,7 @@ def lower_is_better(metric: str) -> bool:
     return "perplexity" in metric
 
 
-def measured(documents: pd.DataFrame) -> pd.DataFrame:
+def measure_documents(documents: pd.DataFrame) -> pd.DataFrame:
     """Add each document's measures of its answer.
 
     Args:
@@ -82,7 +82,7 @@ def _read(logprobs: Sequence[float], gold: int, tokens: int) -> tuple[float, flo
     return float(values[gold]), float(values[gold] - np.delete(values, gold).max()), choice
 
 
-def beside_unedited(rows: pd.DataFrame) -> pd.DataFrame:
+def join_unedited(rows: pd.DataFrame) -> pd.DataFrame:
     """Join every document of an edited model with the same document of the unedited one (columns in `_before`).
 
     Raises:

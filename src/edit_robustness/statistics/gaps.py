@@ -1,4 +1,4 @@
-"""Paired differences on the same probes: between the two protocols, and between each method and its rivals.
+"""Paired differences on the same probes: between the two protocols, and between each method and its baselines.
 
 Both sides were measured on every probe, so a gap is a mean of paired differences. Its interval is much narrower than
 two separate intervals suggest.
@@ -11,11 +11,11 @@ import pandas as pd
 
 from edit_robustness.statistics.intervals import mean, proportion
 
-RIVALS = ("context",)
+BASELINES_COMPARED = ("context",)
 """Methods that change no weight, and that an edit must outperform."""
 
-RIVAL_COLUMNS = [
-    *("model", "method", "rival", "decoding", "n_kinds", "n_probes", "n_facts", "value", "value_rival"),
+BASELINE_COMPARISON_COLUMNS = [
+    *("model", "method", "baseline", "decoding", "n_kinds", "n_probes", "n_facts", "value", "value_baseline"),
     *("gap", "low", "high"),
 ]
 
@@ -100,16 +100,17 @@ def _difference(gaps: pd.Series, subjects: pd.Series, confidence: float) -> tupl
     return (1.0, share.low, 1.0) if estimate.value > 0 else (-1.0, -1.0, -share.low)
 
 
-def rival_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Compare each method with each rival of the run on the probes that both were asked, by free generation.
+def baseline_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+    """Compare each method with each baseline of the run on the probes that both were asked, by free generation.
 
     Args:
         outcomes: Scores with `subject`; those of the metric ``success`` by free generation are used.
         confidence: Level of the interval.
 
     Returns:
-        `RIVAL_COLUMNS`, a row for each model, method and rival: the mean success of both over kinds of prompt, each
-        kind weighing the same, and the mean of their paired differences `gap` with its interval, clustered by subject.
+        `BASELINE_COMPARISON_COLUMNS`, a row per model, method and baseline: the mean success of both over kinds of
+        prompt, each kind weighing the same, and the mean of their paired differences `gap` with its interval, clustered
+        by subject.
     """
     free = outcomes[(outcomes["metric"] == "success") & (outcomes["protocol"] == "free") & outcomes["value"].notna()]
     rows = []
@@ -117,13 +118,15 @@ def rival_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame
         by_method = {
             str(method): rows.set_index(_SAME)["value"] for method, rows in probes.groupby("method", sort=False)
         }
-        for rival in set(RIVALS) & set(by_method):
-            for method in by_method.keys() - {rival}:
-                pairs = pd.concat({"value": by_method[method], "rival": by_method[rival]}, axis=1, join="inner")
+        for baseline in set(BASELINES_COMPARED) & set(by_method):
+            for method in by_method.keys() - {baseline}:
+                pairs = pd.concat({"value": by_method[method], "baseline": by_method[baseline]}, axis=1, join="inner")
                 if len(pairs):
-                    labels = {"model": model, "method": method, "rival": rival, "decoding": decoding}
+                    labels = {"model": model, "method": method, "baseline": baseline, "decoding": decoding}
                     rows.append(labels | _rival_gap(pairs.reset_index(), confidence))
-    return pd.DataFrame(rows, columns=RIVAL_COLUMNS).sort_values(["model", "method", "rival"], ignore_index=True)
+    return pd.DataFrame(rows, columns=BASELINE_COMPARISON_COLUMNS).sort_values(
+        ["model", "method", "baseline"], ignore_index=True
+    )
 
 
 _SAME = ["kind", "fact_id", "subject", "probe_id"]
@@ -136,10 +139,10 @@ def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
     its linearised values, so that `mean` gives the interval. Bounds are clipped to [-1, 1]. If no pair
     differs from its kind's mean the spread is 0, and there is no interval (NaN).
     """
-    by_kind = pairs.assign(gap=pairs["value"] - pairs["rival"]).groupby("kind")
-    means = by_kind[["value", "rival"]].mean().mean()
-    gap = float(means["value"] - means["rival"])
-    deviations = pairs["value"] - pairs["rival"] - by_kind["gap"].transform("mean")
+    by_kind = pairs.assign(gap=pairs["value"] - pairs["baseline"]).groupby("kind")
+    means = by_kind[["value", "baseline"]].mean().mean()
+    gap = float(means["value"] - means["baseline"])
+    deviations = pairs["value"] - pairs["baseline"] - by_kind["gap"].transform("mean")
     weights = len(pairs) / (by_kind.ngroups * by_kind["gap"].transform("size"))
     estimate = mean(gap + weights * deviations, pairs["subject"], confidence)
     low, high = np.clip([estimate.low, estimate.high], -1, 1) if deviations.any() else (np.nan, np.nan)
@@ -148,7 +151,7 @@ def _rival_gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
         "n_probes": len(pairs),
         "n_facts": pairs["fact_id"].nunique(),
         "value": float(means["value"]),
-        "value_rival": float(means["rival"]),
+        "value_baseline": float(means["baseline"]),
         "gap": gap,
         "low": float(low),
         "high": float(high),

@@ -16,7 +16,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from edit_robustness.statistics.documents import CHECKPOINT, UNIT, beside_unedited, lower_is_better
+from edit_robustness.statistics.documents import CHECKPOINT, UNIT, join_unedited, lower_is_better
 from edit_robustness.statistics.intervals import wilson
 from edit_robustness.statistics.resampling import mean_interval
 
@@ -31,7 +31,7 @@ def compare(rows: pd.DataFrame, confidence: float = 0.95, bootstrap: int = 2000,
     """Compare every benchmark at every checkpoint of an edited model with the unedited model.
 
     Args:
-        rows: Output of `documents.measured`.
+        rows: Output of `documents.measure_documents`.
         confidence: Level of the intervals.
         bootstrap: Number of resamples of documents.
         seed: Seed of the resampling.
@@ -46,7 +46,7 @@ def compare(rows: pd.DataFrame, confidence: float = 0.95, bootstrap: int = 2000,
     """
     results = [
         {**dict(zip([*CHECKPOINT, *UNIT], key, strict=True)), "measure": measure, **comparison}
-        for key, pairs in beside_unedited(rows).groupby([*CHECKPOINT, *UNIT], sort=False)
+        for key, pairs in join_unedited(rows).groupby([*CHECKPOINT, *UNIT], sort=False)
         for measure in MEASURES
         if (comparison := _compare(pairs, measure, confidence, bootstrap, seed))
     ]

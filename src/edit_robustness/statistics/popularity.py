@@ -1,4 +1,4 @@
-"""Popularity and memorisation for figures: recall by decade of page views, and a smooth curve."""
+"""Popularity and recall for figures: recall by decade of page views, and a smooth curve."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def log_views(page_views: pd.Series) -> pd.Series:
     return pd.Series(np.log10(positive_views), index=page_views.index)
 
 
-def recall_known(memorisation: pd.DataFrame) -> pd.DataFrame:
+def recall_known(recall: pd.DataFrame) -> pd.DataFrame:
     """Select the facts whose recall is known: the token limit did not cut the answer before it named an object."""
-    is_cut = memorisation.get("recall_cut")
-    return memorisation if is_cut is None else memorisation[~is_cut.astype(bool)]
+    is_cut = recall.get("recall_cut")
+    return recall if is_cut is None else recall[~is_cut.astype(bool)]
 
 
-def recall_by_decade(memorisation: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+def recall_by_decade(recall: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Estimate the share of facts recalled without an edit, by decade of page views; empty decades have no row.
 
     Facts whose answer was cut before it named an object are left out.
@@ -30,7 +30,7 @@ def recall_by_decade(memorisation: pd.DataFrame, confidence: float = 0.95) -> pd
     Returns:
         model, decade (k for views from 10^k to 10^(k+1)), centre (mean log10 views there), value, low, high, n_facts.
     """
-    facts = memorisation.assign(log_views=log_views(memorisation["page_views"])).dropna(subset=["log_views"])
+    facts = recall.assign(log_views=log_views(recall["page_views"])).dropna(subset=["log_views"])
     facts = recall_known(facts)
     facts = facts.assign(decade=np.floor(facts["log_views"]).astype(int))
     rows = []
@@ -41,15 +41,15 @@ def recall_by_decade(memorisation: pd.DataFrame, confidence: float = 0.95) -> pd
     return pd.DataFrame(rows, columns=["model", "decade", "centre", "value", "low", "high", "n_facts"])
 
 
-def trend(memorisation: pd.DataFrame, fraction: float = 2 / 3) -> pd.DataFrame:
+def trend(recall: pd.DataFrame, fraction: float = 2 / 3) -> pd.DataFrame:
     """Fit lowess curves of log10 perplexity of both objects over log10 page views.
 
     Returns:
         model, target ("true" or "new"), log_views, log_perplexity; no rows for fewer than ten facts.
     """
-    views = log_views(memorisation["page_views"])
+    views = log_views(recall["page_views"])
     curves = []
-    for model, rows in memorisation.assign(log_views=views).groupby("model"):
+    for model, rows in recall.assign(log_views=views).groupby("model"):
         for target in ("true", "new"):
             table = pd.DataFrame({"x": rows["log_views"], "y": np.log10(rows[f"perplexity_{target}"].astype(float))})
             pairs = table.replace([np.inf, -np.inf], np.nan).dropna()

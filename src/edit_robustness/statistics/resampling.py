@@ -20,8 +20,8 @@ def resampled_means(values: np.ndarray, bootstrap: int, seed: int) -> np.ndarray
         (bootstrap,) or (bootstrap, k).
     """
     rng, n = np.random.default_rng(seed), len(values)
-    at_once = max(1, AT_ONCE // n)
-    sizes = [min(at_once, bootstrap - start) for start in range(0, bootstrap, at_once)]
+    batch_size = max(1, AT_ONCE // n)
+    sizes = [min(batch_size, bootstrap - start) for start in range(0, bootstrap, batch_size)]
     return np.concatenate([values[rng.integers(0, n, (size, n))].mean(axis=1) for size in sizes])
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from edit_robustness.statistics.abilities import NOT_FINITE
-from edit_robustness.statistics.kept import ALL
+from edit_robustness.statistics.ability_retention import ALL
 
 LOST_ABILITY = "loss"
 LIFETIME_COLUMNS = ["model", "method", "order", "survived", "edits", "lost", "reason", "kept"]

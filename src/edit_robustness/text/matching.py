@@ -103,13 +103,13 @@ def any_name(names: tuple[str, ...]) -> str:
     return "|".join(_build_pattern(fold(name)) for name in _longest_first(names)) or r"(?!)"
 
 
-def possible(text: str, names: Iterable[str]) -> list[str]:
+def preselect(text: str, names: Iterable[str]) -> list[str]:
     """Return the names whose letters a text contains: a quick preselection, since it can name no others."""
     text_letters = letters(text)
     return [name for name in names if _letters_of(name) in text_letters]
 
 
-def goes_on(names: Sequence[str], before: str, mark: str, after: str) -> tuple[bool, bool]:
+def continues_name(names: Sequence[str], before: str, mark: str, after: str) -> tuple[bool, bool]:
     """Return whether a mark that could end a sentence is part of a name, as in "Panic! at the Disco".
 
     A mark at the end of a name ends the sentence too, unless the following text continues it ("Yahoo! was founded").
@@ -161,7 +161,7 @@ def _find_breaks(names: tuple[str, ...]) -> tuple[tuple[int, str, re.Pattern[str
         For each place: the length of text that shows whether it ends in the part before a mark, the mark, patterns of
             the parts around it (None after a name's last mark), and the letters of the second part.
     """
-    breaks = []
+    specificity_failures = []
     for name in dict.fromkeys(names):
         for place, mark in enumerate(name):
             head, tail = name[:place], name[place + 1 :]
@@ -169,8 +169,8 @@ def _find_breaks(names: tuple[str, ...]) -> tuple[tuple[int, str, re.Pattern[str
                 ends = re.compile(rf"(?:{_build_pattern(fold(head), whole_words=False)}){_GAP}{{0,2}}$")
                 starts = re.compile(rf"{_GAP}{{0,3}}(?:{_build_pattern(fold(tail))})") if tail else None
                 width = 2 * len(head) + 16
-                breaks.append((width, unicodedata.normalize("NFKC", mark), ends, starts, letters(tail)))
-    return tuple(breaks)
+                specificity_failures.append((width, unicodedata.normalize("NFKC", mark), ends, starts, letters(tail)))
+    return tuple(specificity_failures)
 
 
 _letters_of = lru_cache(_CACHED)(letters)

@@ -25,7 +25,7 @@ _PARAMETER = re.compile(r"(?P<before>[?&;#])(?P<name>[^\s=&;#?\"'<>]{1,200})=(?P
 _BEARER = re.compile(r"\b(?P<kind>bearer)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Return a text without the credentials of the addresses in it.
 
     It removes user and password before a host, values of parameters whose names say that they are secret (signed
@@ -40,7 +40,7 @@ def redacted(text: str) -> str:
 def without_secrets(value: Any) -> Any:
     """Return JSON values with credentials hidden: in texts, and under names such as `key` or `token` in mappings."""
     if isinstance(value, str):
-        return redacted(value)
+        return redact(value)
     if isinstance(value, Mapping):
         return {
             name: HIDDEN if item and isinstance(item, str) and is_secret(str(name)) else without_secrets(item)
@@ -68,7 +68,7 @@ class WithoutSecrets(logging.Filter):
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):
             return True  # a wrong number of arguments, which logging itself reports
-        clean = redacted(message)
+        clean = redact(message)
         if clean != message:
             record.msg, record.args = clean, ()
         return True

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edit_robustness.storage import write_atomically
-from edit_robustness.text.secrets import redacted, without_secrets
-from edit_robustness.web.transport import NoAnswer, Reader, Request, Response, T, Transport, whole
+from edit_robustness.text.secrets import redact, without_secrets
+from edit_robustness.web.transport import Reader, Request, RequestFailed, Response, T, Transport, accept_any
 
 logger = logging.getLogger(__name__)
 
@@ -42,19 +42,19 @@ class Cached(Transport):
         if "status" in entry:
             try:
                 return reader(Response(entry["status"], entry["text"]))
-            except NoAnswer:
+            except RequestFailed:
                 # the response was stored for another reader; send the request again if possible
                 if self._live is None:
                     raise
         if self._live is None:
-            raise NoAnswer(entry.get("failure", "it is not in the cache, and `offline` is true"))
+            raise RequestFailed(entry.get("failure", "it is not in the cache, and `offline` is true"))
         return self._ask_live(self._live, request, reader, path)
 
     def _ask_live(self, live: Transport, request: Request, reader: Reader[T], path: Path) -> T:
         try:
-            response = live.send(request, whole)
+            response = live.send(request, accept_any)
             value = reader(response)
-        except NoAnswer as failure:
+        except RequestFailed as failure:
             _write(path, request, {"failure": str(failure)})
             raise
         _write(path, request, {"status": response.status, "text": response.text})
@@ -68,7 +68,7 @@ def key(request: Request) -> str:
 
 def _without_credentials(request: Request) -> dict[str, Any]:
     params = without_secrets(dict(request.params))
-    return {"url": redacted(request.url), "params": params, "body": request.body}
+    return {"url": redact(request.url), "params": params, "body": request.body}
 
 
 def _entry(path: Path) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from pydantic import ConfigDict, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.storage import write_atomically
-from edit_robustness.text.secrets import redacted
+from edit_robustness.text.secrets import redact
 from edit_robustness.web.exchange import Asked, Limits, OverLimit, exchange, new_session
-from edit_robustness.web.transport import OK, Manners, NoAnswer
+from edit_robustness.web.transport import OK, RequestFailed, RequestSettings
 
 _CHUNK = 1 << 20
 
@@ -56,24 +56,24 @@ def download(address: str, path: Path, transfer: Transfer) -> None:
 
     try:
         write_atomically(path, write)
-    except NoAnswer:
+    except RequestFailed:
         raise
     except OverLimit as reason:
-        raise NoAnswer(str(reason)) from None
+        raise RequestFailed(str(reason)) from None
     except Exception as failure:  # noqa: BLE001 - every file system of fsspec raises different errors
-        raise NoAnswer(redacted(f"{type(failure).__name__}: {failure}")) from None
+        raise RequestFailed(redact(f"{type(failure).__name__}: {failure}")) from None
 
 
 def _by_http(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:
     limits = Limits(transfer.timeout, transfer.deadline, transfer.max_bytes, transfer.allow_private)
-    request = Asked(address, headers={"User-Agent": Manners().user_agent})
+    request = Asked(address, headers={"User-Agent": RequestSettings().user_agent})
     with new_session() as session:
         try:
             head = exchange(session, request, limits, write)
         except requests.Timeout:
-            raise NoAnswer(f"no response within {transfer.timeout:g} s") from None
+            raise RequestFailed(f"no response within {transfer.timeout:g} s") from None
     if head.status != OK:
-        raise NoAnswer(f"the server returned status {head.status}")
+        raise RequestFailed(f"the server returned status {head.status}")
 
 
 def _by_fsspec(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:

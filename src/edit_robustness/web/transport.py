@@ -23,8 +23,8 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from edit_robustness.setting_types import STRICT, Listed
-from edit_robustness.text.secrets import redacted
+from edit_robustness.setting_types import STRICT, ListSetting
+from edit_robustness.text.secrets import redact
 from edit_robustness.text.writable import writable
 from edit_robustness.web.exchange import Asked, Limits, OverLimit, exchange, new_session
 
@@ -37,7 +37,7 @@ SHOWN = 60
 """Maximum number of characters of a server's text that are quoted in a reason."""
 
 
-class NoAnswer(Exception):
+class RequestFailed(Exception):
     """There is no response, or none that can be used; the message is a reason that can be stored in a table."""
 
 
@@ -75,7 +75,7 @@ class Response:
             NoAnswer: If the status is not 200, or the body is not JSON.
         """
         if self.status != OK:
-            raise NoAnswer(f"the server returned status {self.status}: {self.text[:SHOWN]!r}")
+            raise RequestFailed(f"the server returned status {self.status}: {self.text[:SHOWN]!r}")
         try:
             value = json.loads(self.text)
             if _HALF not in self.text.lower():
@@ -83,14 +83,14 @@ class Response:
             # an escape of an unpaired surrogate, which cannot be written to a file
             return json.loads(writable(json.dumps(value, ensure_ascii=False)))
         except (ValueError, RecursionError):
-            raise NoAnswer(f"the response is not JSON: {self.text[:SHOWN]!r}") from None
+            raise RequestFailed(f"the response is not JSON: {self.text[:SHOWN]!r}") from None
 
 
 Reader = Callable[[Response], T]
 """Turns a response into a value; raises `NoAnswer` for a response that it cannot use."""
 
 
-def whole(response: Response) -> Response:
+def accept_any(response: Response) -> Response:
     """Return a response unchanged; the reader that accepts every response."""
     return response
 
@@ -117,7 +117,7 @@ class Transport(ABC):
 
 
 @validated(frozen=True, config=STRICT)
-class Manners:
+class RequestSettings:
     """Settings for sending requests.
 
     Attributes:
@@ -146,7 +146,7 @@ class Manners:
     backoff: NonNegativeFloat = 1.0
     longest_wait: NonNegativeFloat = 120.0
     per_second: PositiveFloat = 2.0
-    retried: Listed[int] = (429, 500, 502, 503, 504)
+    retried: ListSetting[int] = (429, 500, 502, 503, 504)
     give_up: PositiveInt = 5
 
 
@@ -183,7 +183,7 @@ class _Retry(Exception):
 class _Host:
     """The state of one host: the time of the next request, and the number of requests in a row without a response."""
 
-    def __init__(self, name: str, manners: Manners, clock: Clock):
+    def __init__(self, name: str, manners: RequestSettings, clock: Clock):
         self._name, self._manners, self._clock = name, manners, clock
         self._next, self.unanswered = clock.now(), 0
 
@@ -194,10 +194,10 @@ class _Host:
             NoAnswer: If the wait is too long, or the host is considered down.
         """
         if self.unanswered >= self._manners.give_up:
-            raise NoAnswer(f"{self._name} did not respond {self.unanswered} times in a row and is considered down")
+            raise RequestFailed(f"{self._name} did not respond {self.unanswered} times in a row and is considered down")
         delay = self._next - self._clock.now()
         if delay > self._manners.longest_wait:
-            raise NoAnswer(f"{self._name} requests a pause of more than {self._manners.longest_wait:g} s")
+            raise RequestFailed(f"{self._name} requests a pause of more than {self._manners.longest_wait:g} s")
         if delay > 0:
             self._clock.sleep(delay)
         self._next = self._clock.now() + 1 / self._manners.per_second
@@ -221,7 +221,7 @@ class Http(Transport):
         clock: The time functions.
     """
 
-    def __init__(self, manners: Manners, clock: Clock | None = None):
+    def __init__(self, manners: RequestSettings, clock: Clock | None = None):
         self._manners, self._clock = manners, clock or Clock()
         self._hosts: dict[str, _Host] = {}
         self._session = new_session()
@@ -244,11 +244,11 @@ class Http(Transport):
             "".join(headers.values()).encode("latin-1")
         except ValueError as error:
             kind = type(error).__name__
-            url = redacted(request.url)
+            url = redact(request.url)
             raise ValueError(f"{url!r}: the URL, or a header for it, cannot be sent ({kind})") from None
 
     def _answer(self, request: Request) -> Response:
-        name = urlsplit(request.url).hostname or redacted(request.url)
+        name = urlsplit(request.url).hostname or redact(request.url)
         host = self._hosts.setdefault(name, _Host(name, self._manners, self._clock))
         retry = Retrying(
             stop=stop_after_attempt(self._manners.attempts),
@@ -261,10 +261,10 @@ class Http(Transport):
             response = retry(self._send_once, request, host)
         except OverLimit as reason:
             host.note(silent=False)
-            raise NoAnswer(f"{name}: {reason}") from None
+            raise RequestFailed(f"{name}: {reason}") from None
         except _Retry as last:
             host.note(silent=last.silent)
-            raise NoAnswer(f"{name}: {last}, after {self._manners.attempts} attempts") from None
+            raise RequestFailed(f"{name}: {last}, after {self._manners.attempts} attempts") from None
         host.note(silent=False)
         return response
 

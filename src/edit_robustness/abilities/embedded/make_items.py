@@ -228,11 +228,11 @@ MADE = {"knowledge.jsonl": knowledge, "arithmetic.jsonl": arithmetic, "reading.j
 """The generators by file; prose.jsonl was written by hand."""
 
 
-def written(file: str) -> str:
+def render(file: str) -> str:
     """Return the content of a file of items."""
     return "".join(json.dumps(item) + "\n" for item in MADE[file](Random(file)))
 
 
 if __name__ == "__main__":
     for made in MADE:
-        (Path(__file__).parent / made).write_text(written(made), encoding="utf-8")
+        (Path(__file__).parent / made).write_text(render(made), encoding="utf-8")

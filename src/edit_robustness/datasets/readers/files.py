@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from edit_robustness.datasets.readers.records import Record
-from edit_robustness.prompts.cells import shown
+from edit_robustness.prompts.cells import preview
 from edit_robustness.prompts.schema import UNREADABLE
-from edit_robustness.text.secrets import redacted
+from edit_robustness.text.secrets import redact
 from edit_robustness.web.download import Transfer, download
-from edit_robustness.web.transport import NoAnswer
+from edit_robustness.web.transport import RequestFailed
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +43,14 @@ def local_copy(path: str, cache: Path, transfer: Transfer | None = None) -> Path
     """
     if "://" not in path:
         return Path(path)
-    address = redacted(path)
+    address = redact(path)
     copy = cache / f"{hashlib.sha256(address.encode()).hexdigest()[:12]}-{PurePosixPath(urlsplit(path).path).name}"
     if not copy.exists():
         cache.mkdir(parents=True, exist_ok=True)
         logger.info("copying %s to %s, once", address, copy)
         try:
             download(path, copy, transfer or Transfer())
-        except NoAnswer as failure:
+        except RequestFailed as failure:
             raise NotReadable(f"it could not be copied ({failure})") from None
     return copy
 
@@ -108,7 +108,7 @@ def field_names(names: Iterable[Any]) -> list[str]:
     for name, number in Counter(folded_names).items():
         if number > 1 and name:
             raise NotReadable(
-                f"{number} columns are called {shown(name)} (capitals and outer spaces aside); rename one"
+                f"{number} columns are called {preview(name)} (capitals and outer spaces aside); rename one"
             )
     return folded_names
 
@@ -172,9 +172,9 @@ class _Twice(str):
 
 def _json_record(value: Any) -> Record:
     if isinstance(value, _Twice):
-        return {UNREADABLE: f"field twice: the record has {shown(str(value))} more than once"}
+        return {UNREADABLE: f"field twice: the record has {preview(str(value))} more than once"}
     if not isinstance(value, Mapping):
-        return {UNREADABLE: f"not a record: {shown(value)}"}
+        return {UNREADABLE: f"not a record: {preview(value)}"}
     try:
         return dict(zip(field_names(value), value.values(), strict=True))
     except NotReadable as failure:

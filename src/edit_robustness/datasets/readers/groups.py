@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edit_robustness.datasets.readers.records import completion, names
-from edit_robustness.prompts.cells import is_missing, nested
+from edit_robustness.prompts.cells import is_missing, parse_nested
 from edit_robustness.prompts.names import first_named, plain
 from edit_robustness.records import SLOT
 
@@ -89,7 +89,7 @@ def _named(field: str, group: str, why: str) -> str:
 
 def _items(groups: Any) -> Iterator[tuple[str, Item]]:
     """Yield each prompt with its group's name, empty for none."""
-    groups = nested(groups)
+    groups = parse_nested(groups)
     if isinstance(groups, Mapping) and not any(key in groups for key in _PROMPTS):
         for group, items in groups.items():
             yield from ((str(group), item) for item in _listed(items))
@@ -99,11 +99,11 @@ def _items(groups: Any) -> Iterator[tuple[str, Item]]:
 
 def _listed(items: Any) -> Iterator[Item]:
     """Yield the prompts of one group; what is no record counts as a prompt without an answer."""
-    items = nested(items)
+    items = parse_nested(items)
     for item in items if isinstance(items, list | tuple) else [items]:
-        item = nested(item)
+        item = parse_nested(item)
         if isinstance(item, Mapping):
-            yield from _pairs(nested(_first(item, _PROMPTS)), nested(_first(item, _ANSWERS)))
+            yield from _pairs(parse_nested(_first(item, _PROMPTS)), parse_nested(_first(item, _ANSWERS)))
         elif not is_missing(item) and item != "":
             yield (), ()
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic_core import PydanticCustomError
 
-from edit_robustness.prompts.cells import as_text, flat_texts, is_missing, nested, refusal, shown
+from edit_robustness.prompts.cells import as_text, flat_texts, is_missing, parse_nested, preview, refusal
 from edit_robustness.prompts.names import names_any
 from edit_robustness.prompts.schema import UNREADABLE
 
@@ -59,11 +59,11 @@ def at(record: Any, *path: str) -> Any:
         PydanticCustomError: If something on the way is not a record.
     """
     for place, key in enumerate(path):
-        record = reading(nested, record, path[:place])
+        record = reading(parse_nested, record, path[:place])
         if is_missing(record) or record == "":
             return ""
         if not isinstance(record, Mapping):
-            raise refusal(f"{'.'.join(path[:place])} is not a record: {shown(record)}")
+            raise refusal(f"{'.'.join(path[:place])} is not a record: {preview(record)}")
         record = record.get(key)
     return "" if is_missing(record) else record
 
@@ -92,7 +92,7 @@ def names(value: Any) -> tuple[str, ...]:
     Raises:
         PydanticCustomError: If something in it is not a text.
     """
-    return tuple(dict.fromkeys(flat_texts(nested(value))))
+    return tuple(dict.fromkeys(flat_texts(parse_nested(value))))
 
 
 def reading(reader: Callable[[Any], T], value: Any, path: Sequence[str]) -> T:

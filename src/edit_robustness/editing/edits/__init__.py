@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from types import MappingProxyType
 
 from edit_robustness.editing.edits.chain import Chain
-from edit_robustness.editing.edits.checkpoint import Checkpoint
 from edit_robustness.editing.edits.codebook import Codebook
 from edit_robustness.editing.edits.edit import Appliable, Edit, NotCombined, NotRowwise, Origin, WrongModel
-from edit_robustness.editing.edits.frame import Frame
-from edit_robustness.editing.edits.scoped import Scoped
+from edit_robustness.editing.edits.external import ExternalEdit
+from edit_robustness.editing.edits.prompt_prefix import PromptPrefix
+from edit_robustness.editing.edits.scoped import ScopedMemory
 from edit_robustness.editing.edits.weights import Adam, AdamTrace, LowRank, WeightEdit, weights_changed
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Rows
@@ -22,15 +22,15 @@ __all__ = [
     "AdamTrace",
     "Appliable",
     "Chain",
-    "Checkpoint",
     "Codebook",
     "Edit",
-    "Frame",
+    "ExternalEdit",
     "LowRank",
     "NotCombined",
     "NotRowwise",
     "Origin",
-    "Scoped",
+    "PromptPrefix",
+    "ScopedMemory",
     "WeightEdit",
     "WrongModel",
     "all_applied",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 EDITS: Mapping[str, type[Edit]] = MappingProxyType(
-    {kind.kind: kind for kind in (LowRank, AdamTrace, Frame, Codebook, Scoped, Chain, Checkpoint)}
+    {kind.kind: kind for kind in (LowRank, AdamTrace, PromptPrefix, Codebook, ScopedMemory, Chain, ExternalEdit)}
 )
 """Every kind of edit that can be stored in a file."""
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits.edit import Edit, Origin
 from edit_robustness.editing.edits.weights import WeightEdit, weights_changed
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Rows
@@ -36,9 +36,9 @@ class Chain(Edit):
         return "".join(edit.prefix for edit in self.edits)
 
     @property
-    def protects(self) -> Mapping[Site, Tensor]:
+    def protected_keys(self) -> Mapping[Site, Tensor]:
         """Return the protected keys of all the edits."""
-        return protected(self.edits)
+        return collect_protected_keys(self.edits)
 
     def parts(self) -> tuple[Edit, ...]:
         """Return the edits in order."""
@@ -53,12 +53,12 @@ class Chain(Edit):
         """Return the sum of the edits' weight changes."""
         return total_change(self.edits)
 
-    def with_prepared(self, prepared: Prepared) -> Chain:
+    def with_artefact(self, artefact: Artefact) -> Chain:
         """Return the chain with the artefact passed to every part."""
-        return Chain(tuple(edit.with_prepared(prepared) for edit in self.edits), origin=self.origin)
+        return Chain(tuple(edit.with_artefact(artefact) for edit in self.edits), origin=self.origin)
 
     @contextmanager
-    def put_on(self, lm: LanguageModel, rows: Rows | None) -> Iterator[None]:
+    def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> Iterator[None]:
         """Apply the weight changes, as one sum or by rows, and one combined edit for each kind that acts by hooks."""
         with ExitStack() as stack:
             if rows is None:
@@ -66,9 +66,9 @@ class Chain(Edit):
             else:
                 for edit in self.edits:
                     if isinstance(edit, WeightEdit):
-                        stack.enter_context(edit.put_on(lm, rows))
+                        stack.enter_context(edit.apply_unchecked(lm, rows))
             for edit in hooked(self.edits).values():
-                stack.enter_context(edit.put_on(lm, rows))
+                stack.enter_context(edit.apply_unchecked(lm, rows))
             yield
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -91,7 +91,7 @@ class Chain(Edit):
                 name.removeprefix(mark): tensor for name, tensor in tensors.items() if name.startswith(mark)
             }
             edit = Edit.kinds[entry["kind"]].from_tensors(part_tensors, entry["texts"])
-            edits.append(edit.signed(Origin.parse(entry["origin"])) if entry["origin"] else edit)
+            edits.append(edit.with_origin(Origin.parse(entry["origin"])) if entry["origin"] else edit)
         return cls(tuple(edits))
 
 
@@ -104,11 +104,11 @@ def total_change(edits: Iterable[Edit], before: Mapping[Site, Tensor] | None = N
     return total
 
 
-def protected(edits: Iterable[Edit], before: Mapping[Site, Tensor] | None = None) -> dict[Site, Tensor]:
+def collect_protected_keys(edits: Iterable[Edit], before: Mapping[Site, Tensor] | None = None) -> dict[Site, Tensor]:
     """Collect the keys that the edits protect at each site, in order, after those of `before`."""
     keys = dict(before or {})
     for edit in edits:
-        for site, new_keys in edit.protects.items():
+        for site, new_keys in edit.protected_keys.items():
             keys[site] = torch.cat([keys[site], new_keys]) if site in keys else new_keys
     return keys
 

@@ -64,7 +64,7 @@ class Codebook(Edit):
         in_radius, entry = self.chosen(inputs)
         return torch.where(in_radius[..., None], self.values[entry].to(output.dtype), output)
 
-    def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
+    def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
         """Replace the site's output by a hook, with and without rows.
 
         Raises:

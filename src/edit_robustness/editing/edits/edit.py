@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from torch import Tensor
 
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Rows
@@ -57,7 +57,7 @@ class Origin:
     model: str
     settings: Mapping[str, Any]
     facts: tuple[str, ...]
-    prepared: str = ""
+    artefact: str = ""
     contexts: int = 0
     unused_contexts: Mapping[str, int] = field(default_factory=dict)
 
@@ -82,7 +82,7 @@ class Edit(ABC):
         acts_by_hooks: Whether it has effects that are neither weights nor text, so that a later edit of its kind must
             be combined with it (`then`).
         origin: Where it comes from. An edit without an origin is applied to any model that it fits.
-        prefix: Text that is put before every prompt; empty for all kinds but `Frame`.
+        prefix: Text that is put before every prompt; empty for all kinds but `PromptPrefix`.
     """
 
     # set by the package, because a chain and all the kinds are edits themselves
@@ -114,7 +114,7 @@ class Edit(ABC):
             NotRowwise: If the edit cannot act on single rows.
         """
         self.check_model(lm)
-        with self.put_on(lm, rows):
+        with self.apply_unchecked(lm, rows):
             yield lm
 
     def check_model(self, lm: LanguageModel) -> None:
@@ -130,7 +130,7 @@ class Edit(ABC):
             )
 
     @abstractmethod
-    def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
+    def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
         """Apply the edit inside the block, without checking the model."""
 
     def dense(self) -> Mapping[Site, Tensor]:
@@ -138,7 +138,7 @@ class Edit(ABC):
         return {}
 
     @property
-    def protects(self) -> Mapping[Site, Tensor]:
+    def protected_keys(self) -> Mapping[Site, Tensor]:
         """Return the keys whose outputs later edits should not change, (keys, d_in) at each site."""
         return {}
 
@@ -154,7 +154,7 @@ class Edit(ABC):
         """
         raise NotCombined(f"two edits of the kind `{self.kind}` cannot act one after the other")
 
-    def with_prepared(self, prepared: Prepared) -> Self:
+    def with_artefact(self, artefact: Artefact) -> Self:
         """Return the edit with the artefact that it refers to, if it needs one to be applied."""
         return self
 
@@ -162,7 +162,7 @@ class Edit(ABC):
         """Return a chain of this edit and the later one."""
         return Edit.in_order((*self.parts(), *later.parts()))
 
-    def signed(self, origin: Origin) -> Self:
+    def with_origin(self, origin: Origin) -> Self:
         """Return the edit with an origin."""
         return replace(self, origin=origin)
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits.edit import Edit, NotCombined, NotRowwise
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.serac.networks import Networks
 from edit_robustness.editing.serac.routing import Entry, Router
 from edit_robustness.models.language_model import LanguageModel
@@ -19,7 +19,7 @@ from edit_robustness.models.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
-class Scoped(Edit):
+class ScopedMemory(Edit):
     """A memory of facts: a small model that reads a fact generates the tokens in its scope, the model all others.
 
     The weights are unchanged. A cache that is filled under the edit stores the tokens' ids beside keys and values.
@@ -35,22 +35,22 @@ class Scoped(Edit):
     acts_by_hooks: ClassVar[bool] = True
     memory: tuple[Entry, ...]
     trained: str
-    networks: Prepared | None = field(default=None, compare=False, repr=False)
+    networks: Artefact | None = field(default=None, compare=False, repr=False)
 
-    def with_prepared(self, prepared: Prepared) -> Scoped:
+    def with_artefact(self, artefact: Artefact) -> ScopedMemory:
         """Return the edit with its networks.
 
         Raises:
             ValueError: If they are not the networks that it was made with.
         """
-        if prepared.fingerprint != self.trained:
+        if artefact.fingerprint != self.trained:
             raise ValueError(
                 f"a serac edit of {self.memory[0][1]} needs the networks {self.trained}, but got "
-                f"{prepared.fingerprint or 'none'}: pass those that it was made with, or edit again"
+                f"{artefact.fingerprint or 'none'}: pass those that it was made with, or edit again"
             )
-        return replace(self, networks=prepared)
+        return replace(self, networks=artefact)
 
-    def then(self, later: Scoped) -> Scoped:
+    def then(self, later: ScopedMemory) -> ScopedMemory:
         """Return the memory with the later facts added; of two that are equally near, the later one applies.
 
         Raises:
@@ -64,7 +64,7 @@ class Scoped(Edit):
         return replace(self, memory=self.memory + later.memory, networks=self.networks or later.networks)
 
     @contextmanager
-    def put_on(self, lm: LanguageModel, rows: Rows | None) -> Iterator[None]:
+    def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> Iterator[None]:
         """Route tokens between the model and the small model, by hooks.
 
         Raises:
@@ -86,7 +86,7 @@ class Scoped(Edit):
         return {}, {"memory": json.dumps(self.memory, ensure_ascii=False), "trained": self.trained}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Scoped:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> ScopedMemory:
         """Rebuild the edit from what `to_tensors` returned; edits of earlier releases have no join."""
         # edits of earlier releases have no join
         memory = tuple((*entry, None)[:4] for entry in json.loads(texts["memory"]))

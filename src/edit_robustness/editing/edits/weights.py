@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edit_robustness.editing.edits.edit import Edit
-from edit_robustness.models.language_model import LanguageModel, restored
+from edit_robustness.models.language_model import LanguageModel, restore_after
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Rows
 from edit_robustness.models.trace import output_changed
@@ -22,7 +22,7 @@ from edit_robustness.models.trace import output_changed
 def weights_changed(lm: LanguageModel, changes: Mapping[Site, Tensor]) -> Iterator[LanguageModel]:
     """Add float32 changes (d_out, d_in) to weights for the length of the block, then copy the old weights back."""
     weights = {site: lm.weight(site) for site in changes}
-    with restored(weights.values()):
+    with restore_after(weights.values()):
         for site, change in changes.items():
             weight = weights[site]
             if weight.shape != change.shape:
@@ -44,7 +44,7 @@ class WeightEdit(Edit):
         """Return for each site a function from its inputs to what the change adds to its output."""
         return {site: _Delta((change.T.to(device),)) for site, change in self.dense().items()}
 
-    def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
+    def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
         """Add the change to the weights, or for given rows to the sites' outputs."""
         return weights_changed(lm, self.dense()) if rows is None else self._add_hooks(lm, rows)
 
@@ -91,7 +91,7 @@ class LowRank(WeightEdit):
     keys: Mapping[Site, Tensor] = field(default_factory=dict)
 
     @property
-    def protects(self) -> Mapping[Site, Tensor]:
+    def protected_keys(self) -> Mapping[Site, Tensor]:
         """Return the stored keys."""
         return self.keys
 

@@ -69,12 +69,12 @@ class Card:
         settings = json.dumps(dict(self.settings), indent=2, ensure_ascii=False).replace("\n", "\n    ")
         parts = [
             header(lm, "transformers"),
-            f"# {escaped(lm.name)} with {len(self.facts)} edited facts",
+            f"# {escape(lm.name)} with {len(self.facts)} edited facts",
             "Facts in this model were changed on purpose: it says what is not true.",
-            escaped(self.note),
+            escape(self.note),
             "## Base model",
-            "\n".join(f"- {escaped(line)}" for line in base),
-            f"## Method: {escaped(self.method)}",
+            "\n".join(f"- {escape(line)}" for line in base),
+            f"## Method: {escape(self.method)}",
             f"    {settings}",
             "## Facts",
             _table([columns, *(self._fact(fact, names) for fact in self.facts)]),
@@ -118,7 +118,7 @@ def base_name(lm: LanguageModel) -> str:
     return lm.model.name_or_path or lm.name
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     """Return text on one line in which nothing has a meaning in Markdown or HTML.
 
     Only characters that can have a meaning are escaped, so that the card stays readable: markup, entities, mentions,
@@ -130,7 +130,7 @@ def escaped(text: str) -> str:
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; its first row is the header, and columns of short cells are padded to equal width."""
-    cells = [[escaped(cell) for cell in row] for row in rows]
+    cells = [[escape(cell) for cell in row] for row in rows]
     widths = [min(_WIDEST, max(3, *map(len, column))) for column in zip(*cells, strict=True)]
     cells.insert(1, ["-" * width for width in widths])
     padded_cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in cells]

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from edit_robustness.editing.edits import Checkpoint, Edit, LowRank
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edits import Edit, ExternalEdit, LowRank
 from edit_robustness.editing.exchange.card import Card, base_name, header
 from edit_robustness.editing.exchange.lora import write_lora
 from edit_robustness.editing.exchange.model_folders import CARD
-from edit_robustness.editing.past import Past
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.storage import replace_folder
 
@@ -69,7 +69,7 @@ def low_rank(edit: Edit) -> LowRank:
     Raises:
         NotLowRank: If a part is not low rank, or the edit changes no weight.
     """
-    candidates = [part.low_rank() if isinstance(part, Checkpoint) else part for part in edit.parts()]
+    candidates = [part.low_rank() if isinstance(part, ExternalEdit) else part for part in edit.parts()]
     low_rank_parts = [part for part in candidates if isinstance(part, LowRank)]
     counts = Counter(
         _describe(part)
@@ -91,7 +91,7 @@ def low_rank(edit: Edit) -> LowRank:
     )
 
 
-def bake(edit: Edit | Past, lm: LanguageModel, folder: Path, card: Card, *, adapter: str = "") -> None:
+def bake(edit: Edit | EditHistory, lm: LanguageModel, folder: Path, card: Card, *, adapter: str = "") -> None:
     """Write the edited model and its tokenizer as transformers does, in safetensors, with a model card.
 
     If you added files of your own to an earlier folder, that folder is kept beside the new one.
@@ -108,7 +108,7 @@ def bake(edit: Edit | Past, lm: LanguageModel, folder: Path, card: Card, *, adap
         ForeignFolder: If the folder contains anything else.
     """
     refuse_hooks_and_words(edit)
-    write_adapter = _adapter_or_none(edit, lm) if adapter and not isinstance(edit, Past) else None
+    write_adapter = _adapter_or_none(edit, lm) if adapter and not isinstance(edit, EditHistory) else None
 
     def write(part: Path) -> None:
         lm.model.save_pretrained(part)
@@ -130,13 +130,15 @@ def _adapter_or_none(edit: Edit, lm: LanguageModel) -> Callable[[Path], None] | 
         return None
 
 
-def refuse_hooks_and_words(edit: Edit | Past) -> None:
+def refuse_hooks_and_words(edit: Edit | EditHistory) -> None:
     """Refuse an edit that a file of weights cannot contain.
 
     Raises:
         NotWeights: If the edit acts by text or by hooks.
     """
-    hook_kinds = list(edit.hooked) if isinstance(edit, Past) else [p.kind for p in edit.parts() if p.acts_by_hooks]
+    hook_kinds = (
+        list(edit.hooked) if isinstance(edit, EditHistory) else [p.kind for p in edit.parts() if p.acts_by_hooks]
+    )
     if edit.prefix or hook_kinds:
         means = f"hooks ({', '.join(dict.fromkeys(hook_kinds))})" if hook_kinds else "words before the prompt"
         raise NotWeights(f"a model's files contain weights only, and this edit acts by {means}: use its own file")

@@ -28,7 +28,7 @@ def checksum(folder: Path) -> str:
         UnusableFolder: If the folder is missing or contains no safetensors file.
     """
     if not folder.is_dir():
-        raise UnusableFolder(f"the folder {folder} is missing: restore it, or change methods.checkpoint.<model>.path")
+        raise UnusableFolder(f"the folder {folder} is missing: restore it, or change methods.external.<model>.path")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise UnusableFolder(

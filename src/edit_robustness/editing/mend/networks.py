@@ -18,14 +18,14 @@ from torch.nn.functional import cross_entropy
 
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, last, pad, positions, prompt_ids, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, last, pad, positions, prompt_ids, target_ids
 from edit_robustness.models.trace import output_changed
 
 Row = tuple[list[int], list[int]]
 """Token ids of a text, and of the tokens to predict after it."""
 
 
-def asked(lm: LanguageModel, text: str, answer: str, join: str | None = None) -> Row:
+def prompt_and_answer_ids(lm: LanguageModel, text: str, answer: str, join: str | None = None) -> Row:
     """Return the token ids of a prompt and of the answer that follows it.
 
     Args:
@@ -34,7 +34,7 @@ def asked(lm: LanguageModel, text: str, answer: str, join: str | None = None) ->
         answer: The answer.
         join: Text between them; None for the usual one (`text.joining`).
     """
-    prompt = Rendered(text, join=join)
+    prompt = RenderedPrompt(text, join=join)
     return prompt_ids(lm, prompt), target_ids(lm, prompt, answer)
 
 
@@ -163,7 +163,7 @@ class GradientEditors:
         self.tensors = dict(tensors)
 
     @classmethod
-    def untrained(cls, lm: LanguageModel, sites: Sequence[Site], *, rank: int, rate: float, seed: int) -> Self:
+    def build_identity(cls, lm: LanguageModel, sites: Sequence[Site], *, rank: int, rate: float, seed: int) -> Self:
         """Build identity networks; the same for the same seed, whatever the state of torch's generator."""
         generator = torch.Generator().manual_seed(seed)
         tensors: dict[str, Tensor] = {}
@@ -183,7 +183,7 @@ class GradientEditors:
         return cls({name: tensor.to(lm.device) for name, tensor in tensors.items()})
 
     @property
-    def learned(self) -> dict[str, Tensor]:
+    def learned_tensors(self) -> dict[str, Tensor]:
         """Return all tensors but the statistics."""
         return {name: tensor for name, tensor in self.tensors.items() if not name.endswith(_STATISTICS)}
 

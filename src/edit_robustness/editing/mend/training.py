@@ -11,13 +11,13 @@ from random import Random
 import torch
 from torch import Tensor
 
-from edit_robustness.editing.mend.networks import Batch, GradientEditors, Row, asked, token_gradients
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.mend.networks import Batch, GradientEditors, Row, prompt_and_answer_ids, token_gradients
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.training import Course, Pace, other_objects, part, split_by_subject
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.records import Fact, Relation, fill
 
@@ -68,7 +68,7 @@ class Examples:
         self, lm: LanguageModel, facts: Sequence[Fact], relations: Mapping[str, Relation], texts: Sequence[str]
     ):
         self._lm, self._facts, self._relations = lm, facts, relations
-        tokens = [prompt_ids(lm, Rendered(text)) for text in texts]
+        tokens = [prompt_ids(lm, RenderedPrompt(text)) for text in texts]
         self._texts = [ids for ids in tokens if len(ids) > 1]
 
     def draw(self, random: Random, fact: Fact | None = None) -> list[Row]:
@@ -80,12 +80,16 @@ class Examples:
         same_relation = [neighbour for neighbour in self._facts if neighbour.relation == fact.relation]
         new_object = random.choice(other_objects(fact, self._facts))
         texts = (fact.statement, self._draw_wording(random, fact))
-        rows = [asked(self._lm, text, new_object, fact.join) for text in texts]
+        rows = [prompt_and_answer_ids(self._lm, text, new_object, fact.join) for text in texts]
         candidates = [neighbour for neighbour in same_relation if neighbour.subject != fact.subject]
         neighbour = random.choice(
             candidates or [neighbour for neighbour in self._facts if neighbour.subject != fact.subject]
         )
-        rows.append(asked(self._lm, self._draw_wording(random, neighbour), neighbour.target_true, neighbour.join))
+        rows.append(
+            prompt_and_answer_ids(
+                self._lm, self._draw_wording(random, neighbour), neighbour.target_true, neighbour.join
+            )
+        )
         return [*rows, self._draw_passage(random)] if self._texts else rows
 
     def _draw_wording(self, random: Random, fact: Fact) -> str:
@@ -165,8 +169,8 @@ def editor_course(
 
     def loss(step: int) -> Tensor:
         examples = [train_examples.draw(Random(f"{schedule.seed}/{step}/{number}")) for number in range(size)]
-        edit, locality = losses(lm, editors, sites, examples, see=True, on=schedule.edit_loss)
-        return schedule.edit_weight * edit + locality
+        edit, specificity = losses(lm, editors, sites, examples, see=True, on=schedule.edit_loss)
+        return schedule.edit_weight * edit + specificity
 
     def look() -> list[float]:
         total = torch.zeros(2, dtype=torch.float64)
@@ -174,23 +178,25 @@ def editor_course(
             examples = held_out_draws[start : start + size]
             values = losses(lm, editors, sites, examples, see=False, on=schedule.edit_loss)
             total += torch.stack(values).detach().double().cpu() * len(examples)
-        edit, locality = (total / len(held_out_draws)).tolist()
-        return [schedule.edit_weight * edit + locality, edit, locality]
+        edit, specificity = (total / len(held_out_draws)).tolist()
+        return [schedule.edit_weight * edit + specificity, edit, specificity]
 
-    rates = {name: schedule.rate_lr if name.endswith(".rate") else schedule.editor_lr for name in editors.learned}
+    rates = {
+        name: schedule.rate_lr if name.endswith(".rate") else schedule.editor_lr for name in editors.learned_tensors
+    }
     pace = Pace(schedule.steps, schedule.check_every, schedule.patience, schedule.grad_clip)
     return Course(editors.tensors, rates, loss, look, pace)
 
 
-def artefact(state: Mapping[str, Tensor]) -> Prepared:
+def artefact(state: Mapping[str, Tensor]) -> Artefact:
     """Return the artefact of a training's last state: the best networks, and the held-out losses as JSON."""
     looks = [
-        {"step": int(step), "loss": loss, "edit": edit, "rest": locality}
-        for step, _, loss, edit, locality in state["curve"].tolist()
+        {"step": int(step), "loss": loss, "edit": edit, "rest": specificity}
+        for step, _, loss, edit, specificity in state["curve"].tolist()
     ]
-    return Prepared(part(state, "best"), (json.dumps(looks),))
+    return Artefact(part(state, "best"), (json.dumps(looks),))
 
 
-def is_finished(state: Prepared) -> bool:
+def is_finished(state: Artefact) -> bool:
     """Return whether a state of the training is its last."""
     return "curve" not in state.tensors

@@ -10,12 +10,12 @@ from pydantic import Field, PositiveFloat, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.closed_form import RowMap, least_squares, null_space, projector
-from edit_robustness.editing.key_statistics import energy_inside, unread_texts
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.layerwise import Layerwise
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.second_moments import energy_inside, unread_texts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.setting_types import STRICT
@@ -66,11 +66,11 @@ class AlphaEdit(Layerwise):
         """Return True: later edits protect the keys."""
         return True
 
-    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Artefact:
         """Compute the projections and the contexts, and measure the share of held-out text's key energy inside P."""
-        prepared = super().prepare(lm, corpus)
+        artefact = super().prepare(lm, corpus)
         held_out_texts = unread_texts(lm, corpus.texts, self.mom2_tokens)
-        projections = {site: self._projector(site, prepared) for site in self.key_sites}
+        projections = {site: self._projector(site, artefact) for site in self.key_sites}
         shares, tokens = energy_inside(lm, held_out_texts, projections, tokens=_HELD_OUT_TOKENS)
         if not tokens:
             logger.warning(
@@ -83,18 +83,18 @@ class AlphaEdit(Layerwise):
             "held_out_energy": {str(site): round(share, 4) for site, share in shares.items()},
             "held_out_tokens": tokens,
         }
-        return replace(prepared, figures={**prepared.figures, **figures})
+        return replace(artefact, figures={**artefact.figures, **figures})
 
-    def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
+    def condense(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
         """Return a basis of the null space, or of its complement if that has fewer dimensions."""
         basis, spans = null_space(moments, threshold=self.nullspace_threshold, energy=self.nullspace_energy)
         return {f"{site}.{'null_space' if spans else 'complement'}": basis}
 
-    def directions(self, site: Site, keys: Tensor, prepared: Prepared, past: Past) -> Tensor:
+    def directions(self, site: Site, keys: Tensor, artefact: Artefact, history: EditHistory) -> Tensor:
         """Compute K^T P (K_p K_p^T P + K K^T P + L2 I)^-1."""
-        project = self._projector(site, prepared)
-        return least_squares(keys, lambda rows: project(rows) / self.l2, past.keys.get(site))
+        project = self._projector(site, artefact)
+        return least_squares(keys, lambda rows: project(rows) / self.l2, history.keys.get(site))
 
-    def _projector(self, site: Site, prepared: Prepared) -> RowMap:
-        spans = f"{site}.null_space" in prepared.tensors
-        return projector(prepared.tensors[f"{site}.{'null_space' if spans else 'complement'}"], spans)
+    def _projector(self, site: Site, artefact: Artefact) -> RowMap:
+        spans = f"{site}.null_space" in artefact.tensors
+        return projector(artefact.tensors[f"{site}.{'null_space' if spans else 'complement'}"], spans)

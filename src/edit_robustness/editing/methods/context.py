@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.editing.method import Method
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.prompts.demonstrations import sentence
 from edit_robustness.records import Fact
@@ -22,9 +22,11 @@ class Context(Method):
     """A baseline that puts the new facts before the prompt, one sentence per fact."""
 
     name: ClassVar[str] = "context"
-    at_once: ClassVar[int | None] = None
+    batch_size: ClassVar[int | None] = None
     in_words: ClassVar[bool] = True
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> PromptPrefix:
         """Return the facts' sentences as text before prompts, each on its own line."""
-        return Frame("".join(f"{sentence(fact)}\n" for fact in facts))
+        return PromptPrefix("".join(f"{sentence(fact)}\n" for fact in facts))

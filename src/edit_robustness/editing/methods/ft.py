@@ -13,13 +13,13 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import Adam, AdamTrace
 from edit_robustness.editing.method import Method
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, pad, positions, prompt_ids, target_ids
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT
@@ -40,7 +40,7 @@ class FineTuning(Method):
     """
 
     name: ClassVar[str] = "ft"
-    at_once: ClassVar[int | None] = None
+    batch_size: ClassVar[int | None] = None
 
     layer: NonNegativeInt
     lr: PositiveFloat
@@ -57,7 +57,9 @@ class FineTuning(Method):
         """Build the batch on which the loss is taken."""
         return object_batch(lm, facts, even=self.loss_mean == "rows")
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> AdamTrace:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> AdamTrace:
         """Tune on all the facts at once, one batch per step.
 
         The weight itself does not change. A hook adds the product of the change so far to the site's output, and the
@@ -171,7 +173,7 @@ def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Bat
         facts: The facts.
         even: Whether each fact has the same weight in the loss; else each token does.
     """
-    prompts = [Rendered(fact.statement, join=fact.join) for fact in facts]
+    prompts = [RenderedPrompt(fact.statement, join=fact.join) for fact in facts]
     before = [prompt_ids(lm, prompt) for prompt in prompts]
     targets = [target_ids(lm, prompt, fact.target_new) for prompt, fact in zip(prompts, facts, strict=True)]
     rows = [[*ids, *target[:-1]] for ids, target in zip(before, targets, strict=True)]
@@ -191,7 +193,7 @@ def last_token_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) ->
         facts: The facts.
         even: Whether each fact has the same weight in the loss; else each token does.
     """
-    prompts = [Rendered(fact.statement, join=fact.join) for fact in facts]
+    prompts = [RenderedPrompt(fact.statement, join=fact.join) for fact in facts]
     targets = [target_ids(lm, prompt, fact.target_new) for prompt, fact in zip(prompts, facts, strict=True)]
     ids, mask = pad([prompt_ids(lm, prompt) for prompt in prompts], lm.pad_id, side="left", device=lm.device)
     return _label(ids, mask, [ids.shape[1] - 1], [0] * sum(map(len, targets)), targets, even=even)

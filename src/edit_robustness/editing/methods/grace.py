@@ -13,15 +13,15 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import Codebook
 from edit_robustness.editing.last_token import split_at_last_token
 from edit_robustness.editing.method import Method
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.target import Prompts, with_cached_head
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, target_ids
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT
@@ -69,15 +69,17 @@ class Grace(Method):
         """Return the site of the codebook."""
         return Site(self.layer, self.part)
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Codebook:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> Codebook:
         """Compute the entries set for one fact: its own, and the neighbour whose radius it splits."""
         fact = facts[0]
-        target = target_ids(lm, Rendered(fact.statement, join=fact.join), fact.target_new)
+        target = target_ids(lm, RenderedPrompt(fact.statement, join=fact.join), fact.target_new)
         prompts = split_at_last_token(lm, [fact.statement], target, use_cache=False)
         inputs, output = _read_site(lm, self.site, prompts)
         key = inputs[:, prompts.subject_column].float()
         new = Codebook(self.site, key.cpu(), output.cpu(), torch.tensor([self.eps_init]), (fact.target_new,))
-        earlier = past.hooked.get(Codebook.kind)
+        earlier = history.hooked.get(Codebook.kind)
         increment, book = new, new
         if isinstance(earlier, Codebook):
             increment = entries_set(earlier, new)

@@ -12,18 +12,18 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.last_token import rows_of, split_at_last_token
 from edit_robustness.editing.method import Corpus, Method, Unsolvable
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.editing.target import Prompts, statement_contexts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, target_ids
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
 from edit_robustness.records import Fact
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -63,15 +63,17 @@ class KnowledgeNeurons(Method):
     sharing: NonNegativeFloat
     lambda_old: NonNegativeFloat
     lambda_new: PositiveFloat
-    context_lengths: Listed[PositiveInt]
+    context_lengths: ListSetting[PositiveInt]
     batch: PositiveInt
     variant: Literal["paper", "easyedit"] = "paper"
 
-    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Artefact:
         """Return the contexts."""
-        return Prepared(texts=statement_contexts(lm, corpus.texts, self.context_lengths))
+        return Artefact(texts=statement_contexts(lm, corpus.texts, self.context_lengths))
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> LowRank:
         """Compute a rank-one change at each layer that has knowledge neurons of the fact.
 
         Raises:
@@ -80,15 +82,15 @@ class KnowledgeNeurons(Method):
         fact = facts[0]
         if not fact.target_true.strip():
             raise ValueError(f"kn rewrites the true object, and {fact.id} has none: fill in its target_true")
-        prompt = Rendered(fact.statement, join=fact.join)
+        prompt = RenderedPrompt(fact.statement, join=fact.join)
         old, new = (target_ids(lm, prompt, target) for target in (fact.target_true, fact.target_new))
-        prompts = [context + fact.statement for context in ("", *prepared.texts)]
+        prompts = [context + fact.statement for context in ("", *artefact.texts)]
         if self.variant == "paper":
             scores = attributions(lm, prompts, old[0], steps=self.steps, batch=self.batch)
             change = self._change(lm.model.get_output_embeddings().weight, old[:1], new[:1])
         else:
-            scores = said_attributions(lm, prompts, old, steps=self.steps, batch=self.batch)
-            _, answers = said_after(lm, [fact.statement], len(new))
+            scores = generated_attributions(lm, prompts, old, steps=self.steps, batch=self.batch)
+            _, answers = continue_greedily(lm, [fact.statement], len(new))
             change = self._change(lm.model.get_input_embeddings().weight, answers[0] * (2 if len(new) == 1 else 1), new)
         neurons = shared_neurons(scores, threshold=self.threshold, sharing=self.sharing)
         layers = neurons.any(1).nonzero()[:, 0].tolist()
@@ -141,9 +143,11 @@ def attributions(lm: LanguageModel, texts: Sequence[str], token: int, *, steps: 
     return _integrate(lm, texts, token, torch.arange(1, steps + 1) / steps, part="mlp_out", batch=batch)
 
 
-def said_attributions(lm: LanguageModel, texts: Sequence[str], target: list[int], *, steps: int, batch: int) -> Tensor:
+def generated_attributions(
+    lm: LanguageModel, texts: Sequence[str], target: list[int], *, steps: int, batch: int
+) -> Tensor:
     """Compute the attributions of the variant `easyedit` (`KnowledgeNeurons`), (prompts, layers, d_in) in float32."""
-    prompt_lists, _ = said_after(lm, texts, len(target))
+    prompt_lists, _ = continue_greedily(lm, texts, len(target))
     points = torch.linspace(0, 1, steps)
     part = "mlp_gate" if "mlp_gate" in lm.layout.parts else "mlp_in"
     token_scores = [
@@ -154,7 +158,7 @@ def said_attributions(lm: LanguageModel, texts: Sequence[str], target: list[int]
 
 
 @torch.no_grad()
-def said_after(lm: LanguageModel, texts: Sequence[str], tokens: int) -> tuple[list[list[str]], list[list[int]]]:
+def continue_greedily(lm: LanguageModel, texts: Sequence[str], tokens: int) -> tuple[list[list[str]], list[list[int]]]:
     """Generate some tokens greedily after each prompt.
 
     Returns:

@@ -8,10 +8,10 @@ from pydantic import PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from edit_robustness.editing.closed_form import factored, least_squares, solver
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.closed_form import cholesky_factor, least_squares, solver
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.layerwise import Layerwise
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.layout import Site
 from edit_robustness.setting_types import STRICT
 
@@ -39,19 +39,19 @@ class Memit(Layerwise):
     name: ClassVar[str] = "memit"
 
     mom2_update_weight: PositiveFloat
-    history: bool = True
+    protect_history: bool = True
 
     @property
     def keeps_keys(self) -> bool:
         """Return whether later edits protect the keys."""
-        return self.history
+        return self.protect_history
 
-    def condensed(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
+    def condense(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
         """Compute the Cholesky factor of C."""
-        return {str(site): factored(moments)}
+        return {str(site): cholesky_factor(moments)}
 
-    def directions(self, site: Site, keys: Tensor, prepared: Prepared, past: Past) -> Tensor:
+    def directions(self, site: Site, keys: Tensor, artefact: Artefact, history: EditHistory) -> Tensor:
         """Compute K^T (lambda C + K_p K_p^T + K K^T)^-1, without K_p unless `history` is set."""
-        solve = solver(prepared.tensors[str(site)])
-        earlier_keys = past.keys.get(site) if self.history else None
+        solve = solver(artefact.tensors[str(site)])
+        earlier_keys = history.keys.get(site) if self.protect_history else None
         return least_squares(keys, lambda rows: solve(rows) / self.mom2_update_weight, earlier_keys)

@@ -9,16 +9,16 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
-from edit_robustness.editing.mend.networks import Batch, GradientEditors, asked, token_gradients
+from edit_robustness.editing.mend.networks import Batch, GradientEditors, prompt_and_answer_ids, token_gradients
 from edit_robustness.editing.mend.training import Schedule, artefact, editor_course, is_finished
-from edit_robustness.editing.method import Corpus, Trained
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.method import Corpus, TrainedMethod
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 
 
 def _check_not_zero(rate: float) -> float:
@@ -28,7 +28,7 @@ def _check_not_zero(rate: float) -> float:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Mend(Trained):
+class Mend(TrainedMethod):
     """A low-rank change that `GradientEditors` compute token by token from the gradient of the new object's likelihood.
 
     An edit takes one forward and one backward pass of the statement. An edit of several facts is the sum of their edits
@@ -55,10 +55,10 @@ class Mend(Trained):
 
     name: ClassVar[str] = "mend"
     learns_from: ClassVar[tuple[str, ...]] = ("facts", "texts")
-    at_once: ClassVar[int | None] = None
+    batch_size: ClassVar[int | None] = None
 
-    layers: Listed[NonNegativeInt]
-    parts: Listed[Literal["mlp_in", "mlp_out", "mlp_gate", "attention_out"]]
+    layers: ListSetting[NonNegativeInt]
+    parts: ListSetting[Literal["mlp_in", "mlp_out", "mlp_gate", "attention_out"]]
     rank: PositiveInt
     rate: Annotated[float, AfterValidator(_check_not_zero)]
     editor_lr: PositiveFloat
@@ -83,29 +83,31 @@ class Mend(Trained):
         """Return the settings of the training."""
         return Schedule(**{name: getattr(self, name) for name in Schedule.__dataclass_fields__})
 
-    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Prepared | None = None) -> Iterator[Prepared]:
+    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Artefact | None = None) -> Iterator[Artefact]:
         """Train the networks; the artefact has those of the lowest held-out loss, and the curve as JSON."""
         if start is not None and is_finished(start):
             yield start
             return
-        editors = GradientEditors.untrained(lm, self.sites, rank=self.rank, rate=self.rate, seed=self.seed)
+        editors = GradientEditors.build_identity(lm, self.sites, rank=self.rank, rate=self.rate, seed=self.seed)
         course = editor_course(lm, corpus, self.sites, editors, self.schedule)
         for state in course.states(f"{lm.name}: training mend", start.tensors if start else None):
-            yield Prepared(state)
+            yield Artefact(state)
         yield artefact(state)
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> LowRank:
         """Compute the edit of one or several facts; its rank is the number of tokens with a gradient."""
-        return self._edit(lm, facts, _load_editors(prepared, lm))
+        return self._edit(lm, facts, _load_editors(artefact, lm))
 
-    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[LowRank]:
+    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact) -> Iterator[LowRank]:
         """Yield independent edits; the networks are loaded once."""
-        editors = _load_editors(prepared, lm)
+        editors = _load_editors(artefact, lm)
         for fact in facts:
             yield self._edit(lm, [fact], editors)
 
     def _edit(self, lm: LanguageModel, facts: Sequence[Fact], editors: GradientEditors) -> LowRank:
-        batch = Batch.of(lm, [asked(lm, fact.statement, fact.target_new, fact.join) for fact in facts])
+        batch = Batch.of(lm, [prompt_and_answer_ids(lm, fact.statement, fact.target_new, fact.join) for fact in facts])
         gradients, _ = token_gradients(lm, self.sites, batch)
         factors = {}
         for site, gradient in gradients.items():
@@ -114,9 +116,9 @@ class Mend(Trained):
         return LowRank(factors)
 
 
-def _load_editors(prepared: Prepared, lm: LanguageModel) -> GradientEditors:
+def _load_editors(artefact: Artefact, lm: LanguageModel) -> GradientEditors:
     """Load the trained networks.
 
     They are cloned, so that torch allocates their memory: its alignment may change the last bit of a product.
     """
-    return GradientEditors({name: tensor.clone().to(lm.device) for name, tensor in prepared.tensors.items()})
+    return GradientEditors({name: tensor.clone().to(lm.device) for name, tensor in artefact.tensors.items()})

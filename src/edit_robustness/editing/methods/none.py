@@ -7,22 +7,24 @@ from typing import ClassVar
 
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.editing.edits import Frame
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.editing.method import Method
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)
-class NoEdit(Method):
+class Unedited(Method):
     """A baseline that leaves the model unchanged."""
 
     name: ClassVar[str] = "none"
-    at_once: ClassVar[int | None] = None
+    batch_size: ClassVar[int | None] = None
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Frame:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> PromptPrefix:
         """Return an edit with an empty text."""
-        return Frame()
+        return PromptPrefix()

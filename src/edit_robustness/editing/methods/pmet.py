@@ -34,7 +34,7 @@ class Pmet(Memit):
     beside: ClassVar[tuple[str, ...]] = ("attention_out",)
 
     leading_weight: Annotated[float, Field(gt=0, le=1)] = 1.0
-    history: bool = False  # neither its paper nor its code has one
+    protect_history: bool = False  # neither its paper nor its code has one
 
     @property
     def objective(self) -> Objective:

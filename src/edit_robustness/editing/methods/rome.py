@@ -10,13 +10,13 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from edit_robustness.editing.closed_form import RowMap, dead_figures, factored, rank_one, solver
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.closed_form import RowMap, cholesky_factor, dead_figures, rank_one, solver
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
-from edit_robustness.editing.key_statistics import key_moments
 from edit_robustness.editing.keys import keys_in_contexts
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.second_moments import key_moments
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
@@ -27,7 +27,7 @@ from edit_robustness.editing.target import (
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -70,7 +70,7 @@ class Rome(ByValue):
     clamp_norm_factor: PositiveFloat
     kl_factor: NonNegativeFloat
     v_weight_decay: NonNegativeFloat
-    context_lengths: Listed[PositiveInt]
+    context_lengths: ListSetting[PositiveInt]
     mom2_tokens: PositiveInt
     kl_position: KlPosition = field(default="prompt_end", kw_only=True)
     contexts: ContextSource = field(default="corpus", kw_only=True)
@@ -87,28 +87,30 @@ class Rome(ByValue):
         """Return the edited weight if C is used, else nothing."""
         return (self.site,) if self.mom2_adjustment else ()
 
-    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Prepared:
+    def prepare(self, lm: LanguageModel, corpus: Corpus) -> Artefact:
         """Compute the second moments of the keys, and the contexts."""
         moments = key_moments(lm, corpus, self.key_sites, tokens=self.mom2_tokens)
         tensors = {str(site): moment for site, moment in moments.items()}
-        return Prepared(tensors, self.context_texts(lm, corpus), dead_figures(moments))
+        return Artefact(tensors, self.context_texts(lm, corpus), dead_figures(moments))
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> LowRank:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> LowRank:
         """Compute the rank-one edit of one fact."""
-        return self._edit(lm, facts[0], prepared, self._solver(prepared))
+        return self._edit(lm, facts[0], artefact, self._solver(artefact))
 
-    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared) -> Iterator[LowRank]:
+    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact) -> Iterator[LowRank]:
         """Yield independent edits; the second moments are factored once."""
-        solve = self._solver(prepared)
+        solve = self._solver(artefact)
         for fact in facts:
-            yield self._edit(lm, fact, prepared, solve)
+            yield self._edit(lm, fact, artefact, solve)
 
-    def _solver(self, prepared: Prepared) -> RowMap:
+    def _solver(self, artefact: Artefact) -> RowMap:
         """Return the multiplication by C^-1, or the identity without C."""
-        return solver(factored(prepared.tensors[str(self.site)])) if self.mom2_adjustment else Tensor.double
+        return solver(cholesky_factor(artefact.tensors[str(self.site)])) if self.mom2_adjustment else Tensor.double
 
-    def _edit(self, lm: LanguageModel, fact: Fact, prepared: Prepared, solve: RowMap) -> LowRank:
-        value = optimise_value(lm, [self.site], fact, prepared.texts, self.objective)
-        keys = keys_in_contexts(lm, self.site, split_prompts(lm, fact, prepared.texts)).cpu()
+    def _edit(self, lm: LanguageModel, fact: Fact, artefact: Artefact, solve: RowMap) -> LowRank:
+        value = optimise_value(lm, [self.site], fact, artefact.texts, self.objective)
+        keys = keys_in_contexts(lm, self.site, split_prompts(lm, fact, artefact.texts)).cpu()
         exact_key = keys[0] if self.variant == "rome" else None
         return LowRank({self.site: rank_one(value.changes[self.site].cpu(), keys.mean(0), solve, exact_key)})

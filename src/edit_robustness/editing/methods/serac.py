@@ -11,26 +11,26 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from edit_robustness.editing.edits.scoped import Scoped
-from edit_robustness.editing.method import Corpus, Trained
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
-from edit_robustness.editing.serac.lessons import (
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edits.scoped import ScopedMemory
+from edit_robustness.editing.method import Corpus, TrainedMethod
+from edit_robustness.editing.serac.networks import Embedding, Scope, build_small_model
+from edit_robustness.editing.serac.training_examples import (
     RUNNING_TEXT,
-    Lesson,
+    TrainingExample,
     View,
+    choose_statements,
     copying_loss,
     exercise,
-    lessons,
-    memorised,
     scope_loss,
+    training_examples,
     views,
 )
-from edit_robustness.editing.serac.networks import Embedding, Scope, untaught
-from edit_robustness.editing.training import Course, Pace, named, part
+from edit_robustness.editing.training import Course, Pace, part, with_prefix
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 
 _TEXTS = 32
 """Number of running texts that the scope is trained on as out of scope, and the same number held out."""
@@ -43,7 +43,7 @@ _NEVER = -1
 
 
 @dataclass(frozen=True, config=STRICT)
-class Serac(Trained):
+class Serac(TrainedMethod):
     """A memory of facts as text; only the two networks are trained, on other subjects than those that are edited.
 
     In the paper both networks are other pretrained models. Here both are made from the edited model: the scope reads
@@ -70,12 +70,12 @@ class Serac(Trained):
 
     name: ClassVar[str] = "serac"
     learns_from: ClassVar[tuple[str, ...]] = ("texts", "facts")
-    at_once: ClassVar[int | None] = None
-    edits_need_prepared: ClassVar[bool] = True
+    batch_size: ClassVar[int | None] = None
+    edits_need_artefact: ClassVar[bool] = True
 
     subject_layer: NonNegativeInt
     layer: NonNegativeInt
-    blocks: Annotated[Listed[NonNegativeInt], Field(min_length=1)]
+    blocks: Annotated[ListSetting[NonNegativeInt], Field(min_length=1)]
     facts: PositiveInt
     held_out: PositiveInt
     width: PositiveInt
@@ -90,43 +90,47 @@ class Serac(Trained):
     patience: PositiveInt
     seed: NonNegativeInt
 
-    def increment(self, lm: LanguageModel, facts: Sequence[Fact], *, prepared: Prepared, past: Past) -> Scoped:
+    def increment(
+        self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
+    ) -> ScopedMemory:
         """Return a memory of these facts; nothing is computed.
 
         Raises:
             ValueError: If the networks have not been trained.
         """
-        if "places" not in prepared.tensors:
+        if "places" not in artefact.tensors:
             raise ValueError(f"serac edits with trained networks, and got none for {lm.name}: prepare the method first")
         memory = tuple((fact.prompt, fact.subject, fact.target_new, fact.join) for fact in facts)
-        return Scoped(memory, prepared.fingerprint, prepared)
+        return ScopedMemory(memory, artefact.fingerprint, artefact)
 
-    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Prepared | None = None) -> Iterator[Prepared]:
+    def train(self, lm: LanguageModel, corpus: Corpus, *, start: Artefact | None = None) -> Iterator[Artefact]:
         """Train first the scope, then the small model; the last state has the best of both."""
         state = dict(start.tensors) if start else {}
         if "places" in state:  # the training is complete
-            yield Prepared(state)
+            yield Artefact(state)
             return
-        train_lessons, held_out_lessons = lessons(lm, corpus, limit=self.facts, held_out=self.held_out, seed=self.seed)
+        train_lessons, held_out_lessons = training_examples(
+            lm, corpus, limit=self.facts, held_out=self.held_out, seed=self.seed
+        )
         scope, small = part(state, _SCOPE), part(state, _SMALL)
         if not small:
             for tensors in self._train_scope(lm, corpus, train_lessons, held_out_lessons, scope):
                 scope = tensors
-                yield Prepared(named(_SCOPE, scope))
+                yield Artefact(with_prefix(_SCOPE, scope))
         for tensors in self._train_small(lm, corpus, train_lessons, held_out_lessons, small):
             small = tensors
-            yield Prepared({**named(_SCOPE, scope), **named(_SMALL, small)})
+            yield Artefact({**with_prefix(_SCOPE, scope), **with_prefix(_SMALL, small)})
         yield self._build_artefact(lm, scope, small)
 
-    def _build_artefact(self, lm: LanguageModel, scope: dict[str, Tensor], small: dict[str, Tensor]) -> Prepared:
+    def _build_artefact(self, lm: LanguageModel, scope: dict[str, Tensor], small: dict[str, Tensor]) -> Artefact:
         """Collect the best networks, with the small model in the base model's dtype, and the training curves."""
         dtype = lm.model.get_input_embeddings().weight.dtype
-        return Prepared(
+        return Artefact(
             {
                 "places": torch.tensor([self.subject_layer, self.layer, *self.blocks]),
                 "threshold": torch.tensor(self.threshold, dtype=torch.float64),
-                **named("scope", {**part(scope, "fixed"), **part(scope, "best")}),
-                **named("counterfactual", {name: best.to(dtype) for name, best in part(small, "best").items()}),
+                **with_prefix("scope", {**part(scope, "fixed"), **part(scope, "best")}),
+                **with_prefix("counterfactual", {name: best.to(dtype) for name, best in part(small, "best").items()}),
                 "curve.scope": scope["curve"],
                 "curve.counterfactual": small["curve"],
             }
@@ -136,21 +140,21 @@ class Serac(Trained):
         self,
         lm: LanguageModel,
         corpus: Corpus,
-        train_lessons: Sequence[Lesson],
-        held_out_lessons: Sequence[Lesson],
+        train_lessons: Sequence[TrainingExample],
+        held_out_lessons: Sequence[TrainingExample],
         state: dict[str, Tensor],
     ) -> Iterator[dict[str, Tensor]]:
         """Yield states of the scope's training, on states of the base model that are computed once."""
         layers, rng = (self.subject_layer, self.layer), Random(self.seed)
         texts, held_out_texts = _halve(corpus.texts)
         train_views = views(lm, layers, train_lessons, texts[:_TEXTS], rng)
-        held_out_views = memorised(views(lm, layers, held_out_lessons, held_out_texts[:_TEXTS], rng), rng)
+        held_out_views = choose_statements(views(lm, layers, held_out_lessons, held_out_texts[:_TEXTS], rng), rng)
         scope = self._build_scope(train_views)
 
         def loss(step: int) -> Tensor:
             rng = Random(f"{self.seed}/{step}")
             numbers = {RUNNING_TEXT, *rng.sample(range(len(train_lessons)), min(self.scope_batch, len(train_lessons)))}
-            return scope_loss(scope, memorised([view for view in train_views if view.lesson in numbers], rng))
+            return scope_loss(scope, choose_statements([view for view in train_views if view.lesson in numbers], rng))
 
         def held_out() -> list[float]:
             with torch.no_grad():
@@ -159,7 +163,7 @@ class Serac(Trained):
         heads = dict(scope.named_parameters())
         pace = Pace(self.scope_steps, self.check_every, self.patience)
         course = Course(heads, dict.fromkeys(heads, self.scope_lr), loss, held_out, pace)
-        buffers = named("fixed", {name: buffer.cpu() for name, buffer in scope.named_buffers()})
+        buffers = with_prefix("fixed", {name: buffer.cpu() for name, buffer in scope.named_buffers()})
         for tensors in course.states(f"{lm.name}: training serac's scope", state):
             yield {**tensors, **buffers}
 
@@ -180,12 +184,12 @@ class Serac(Trained):
         self,
         lm: LanguageModel,
         corpus: Corpus,
-        train_lessons: Sequence[Lesson],
-        held_out_lessons: Sequence[Lesson],
+        train_lessons: Sequence[TrainingExample],
+        held_out_lessons: Sequence[TrainingExample],
         state: dict[str, Tensor],
     ) -> Iterator[dict[str, Tensor]]:
         """Yield states of the small model's training."""
-        model, parameters = untaught(lm, self.blocks)
+        model, parameters = build_small_model(lm, self.blocks)
         texts, held_out_texts = _halve(corpus.texts)
 
         def loss(step: int) -> Tensor:

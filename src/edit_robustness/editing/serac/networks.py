@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from edit_robustness.editing.training import part
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import RESIDUAL, Site
-from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids, subject_end, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, pad, positions, prompt_ids, subject_end, target_ids
 from edit_robustness.models.trace import inputs_at
 from edit_robustness.text.joining import joined
 
@@ -72,7 +72,7 @@ def squared_distances(embeddings: Tensor, centres: Tensor) -> Tensor:
     return torch.cdist(embeddings, centres, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
-def truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Tensor]) -> Any:
+def build_truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Tensor]) -> Any:
     """Build a model of some of the base model's blocks, with the given tensors by name and otherwise the base's own.
 
     Raises:
@@ -99,13 +99,13 @@ def truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Te
     return model.eval()
 
 
-def untaught(lm: LanguageModel, blocks: Sequence[int]) -> tuple[Any, dict[str, nn.Parameter]]:
+def build_small_model(lm: LanguageModel, blocks: Sequence[int]) -> tuple[Any, dict[str, nn.Parameter]]:
     """Build the untrained small model in float32, and return it with its trainable parameters: its blocks' attention.
 
     Attention copies. The MLPs store knowledge, and they stay the base model's own, so that the small model cannot
     memorise the objects that occur in training.
     """
-    model = truncated(lm, blocks, {}).float()
+    model = build_truncated(lm, blocks, {}).float()
     attention = lm.layout.parts["attention_out"].rpartition(".")[0]
     pattern = re.compile(rf"{re.escape(lm.layout.blocks)}\.\d+\.{re.escape(attention)}\.")
     parameters = {name: parameter for name, parameter in model.named_parameters() if pattern.match(name)}
@@ -138,7 +138,7 @@ class Networks:
         small = {name: tensor.to(like) for name, tensor in part(tensors, "counterfactual").items()}
         scope = scope_of({name: tensor.to(lm.device) for name, tensor in part(tensors, "scope").items()})
         radius = -math.log(tensors["threshold"].item())
-        return cls((about, asks), radius, scope.requires_grad_(False), truncated(lm, blocks, small))
+        return cls((about, asks), radius, scope.requires_grad_(False), build_truncated(lm, blocks, small))
 
 
 def scope_of(tensors: Mapping[str, Tensor]) -> Scope:
@@ -177,13 +177,13 @@ def subject_place(lm: LanguageModel, prompt: str, subject: str) -> int:
     return max(1, subject_end(lm, prompt, subject)[1])
 
 
-def asking(lm: LanguageModel, prompt: Rendered, target: str) -> tuple[list[int], range]:
+def target_positions(lm: LanguageModel, prompt: RenderedPrompt, target: str) -> tuple[list[int], range]:
     """Return the ids of a prompt and its target without the last token, and the positions before target tokens."""
     before, after = prompt_ids(lm, prompt), target_ids(lm, prompt, target)
     ids = [*before, *after[:-1]]
     return ids, range(len(before) - 1, len(ids))
 
 
-def announced(lm: LanguageModel, statement: Rendered, target: str) -> list[int]:
+def sentence_ids(lm: LanguageModel, statement: RenderedPrompt, target: str) -> list[int]:
     """Return the ids of an edit's sentence, as they stand before the tokens that the small model continues."""
-    return prompt_ids(lm, Rendered(f"{joined(statement.text, target, statement.join)}.\n"))
+    return prompt_ids(lm, RenderedPrompt(f"{joined(statement.text, target, statement.join)}.\n"))

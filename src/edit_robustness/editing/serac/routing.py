@@ -22,15 +22,15 @@ from transformers.cache_utils import DynamicLayer
 
 from edit_robustness.editing.serac.networks import (
     Networks,
-    announced,
-    asking,
+    sentence_ids,
     squared_distances,
     states_at,
     subject_place,
+    target_positions,
 )
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import RESIDUAL, Site
-from edit_robustness.models.tokens import Rendered, pad, positions
+from edit_robustness.models.tokens import RenderedPrompt, pad, positions
 from edit_robustness.models.trace import output_changed
 from edit_robustness.records import fill
 
@@ -66,8 +66,8 @@ class Index:
     @torch.no_grad()
     def of(cls, lm: LanguageModel, networks: Networks, memory: Sequence[Entry]) -> Index:
         """Run the memory's statements and new objects through the model once, and embed them."""
-        prompts = [Rendered(fill(prompt, subject), join=join) for prompt, subject, _, join in memory]
-        prompt_tokens = [asking(lm, prompt, entry[2]) for prompt, entry in zip(prompts, memory, strict=True)]
+        prompts = [RenderedPrompt(fill(prompt, subject), join=join) for prompt, subject, _, join in memory]
+        prompt_tokens = [target_positions(lm, prompt, entry[2]) for prompt, entry in zip(prompts, memory, strict=True)]
         states = states_at(lm, networks.layers, [ids for ids, _ in prompt_tokens])
         ends = [subject_place(lm, prompt, subject) for prompt, subject, *_ in memory]
         subjects = [about[end] for (about, _), end in zip(states, ends, strict=True)]
@@ -77,7 +77,7 @@ class Index:
             networks.scope.about(torch.stack(subjects)),
             networks.scope.asks(torch.cat(keys)),
             torch.tensor(owners, device=lm.device),
-            [announced(lm, prompt, entry[2]) for prompt, entry in zip(prompts, memory, strict=True)],
+            [sentence_ids(lm, prompt, entry[2]) for prompt, entry in zip(prompts, memory, strict=True)],
             networks.radius,
         )
 

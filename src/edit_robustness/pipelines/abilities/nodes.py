@@ -8,19 +8,19 @@ from typing import Any
 
 import pandas as pd
 
-from edit_robustness.abilities.built import built
+from edit_robustness.abilities.benchmarks import get_benchmarks
 from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.measure import benchmark_facts, measure
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark
-from edit_robustness.datasets.failures import attempts
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
+from edit_robustness.datasets.failures import run_attempts
+from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
 from edit_robustness.datasets.sequences import Checkpoint, checkpoints, replays
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_sequence import SequenceParameters
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.editing.fold import SequenceParameters
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.records import Document
@@ -28,7 +28,7 @@ from edit_robustness.records import Document
 
 def plan_abilities(lm: LanguageModel, parameters: AbilityParameters, benchmark_files: LocalFiles) -> pd.DataFrame:
     """Build the benchmarks, so that a bad setting is found before anything is edited; return a table about them."""
-    return benchmark_facts(built(lm, parameters, benchmark_files))
+    return benchmark_facts(get_benchmarks(lm, parameters, benchmark_files))
 
 
 def measure_with(method: str) -> Callable[..., Landing]:
@@ -43,15 +43,15 @@ def measure_with(method: str) -> Callable[..., Landing]:
         benchmark_files: LocalFiles,
         inventory: Mapping[str, str],
         settings: SequenceParameters,
-        edits: Mapping[str, Stored[Edit]] | None = None,
-        artefacts: Mapping[str, Stored[Prepared]] | None = None,
+        edits: Mapping[str, StoredItem[Edit]] | None = None,
+        artefacts: Mapping[str, StoredItem[Artefact]] | None = None,
         check_record: Any = None,
     ) -> Landing:
         """Measure missing benchmarks.
 
         `check_record` is the result of the check that all requests fit into the context.
         """
-        benchmarks = built(lm, parameters, benchmark_files)
+        benchmarks = get_benchmarks(lm, parameters, benchmark_files)
         points = checkpoints(edits, settings)
         manifest = Manifest(
             {
@@ -70,10 +70,10 @@ def measure_with(method: str) -> Callable[..., Landing]:
         def make(keys: Sequence[str]) -> Iterator[list[Document]]:
             return _measure(lm, [cells[key] for key in keys], edits, artefacts)
 
-        for attempt in track(attempts(missing_keys, make, label, in_batches=False), label, len(missing_keys)):
+        for attempt in track(run_attempts(missing_keys, make, label, in_batches=False), label, len(missing_keys)):
             point, benchmark = cells[attempt.key]
             about = {"seconds": round(attempt.seconds, 3), "environment": lm.environment}
-            about |= from_stale(*(edits or {}).values())
+            about |= stale_mark(*(edits or {}).values())
             location = {**point.place, "benchmark": benchmark.name}
             yield attempt.stored(manifest[attempt.key], about | location, **location)
 
@@ -87,12 +87,12 @@ def _key(point: Checkpoint, benchmark: Benchmark) -> str:
 def _measure(
     lm: LanguageModel,
     cells: Sequence[tuple[Checkpoint, Benchmark]],
-    edits: Mapping[str, Stored[Edit]] | None,
-    artefacts: Mapping[str, Stored[Prepared]] | None,
+    edits: Mapping[str, StoredItem[Edit]] | None,
+    artefacts: Mapping[str, StoredItem[Artefact]] | None,
 ) -> Iterator[list[Document]]:
     """Yield the documents of each benchmark. The edits of a checkpoint are applied once for all its benchmarks."""
     points = {point: [task for location, task in cells if location == point] for point, _ in cells}
-    for point, past in replays(edits, list(points), artefacts):
-        with past.applied(lm):
+    for point, history in replays(edits, list(points), artefacts):
+        with history.applied(lm):
             for benchmark in points[point]:
-                yield measure(lm, benchmark, prefix=past.prefix)
+                yield measure(lm, benchmark, prefix=history.prefix)

@@ -4,7 +4,7 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets.resuming import fingerprints, resuming
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.methods.none import NoEdit
+from edit_robustness.editing.methods.none import Unedited
 from edit_robustness.pipelines.abilities import nodes
 
 
@@ -21,9 +21,9 @@ def create_pipeline(method: str) -> Pipeline:
         "parameters": "params:abilities",
         "benchmark_files": "benchmark_files",
         "settings": "params:sequence",
-        "check_record": "fitting",
-        **({} if method == NoEdit.name else {"edits": "sequence"}),
-        **({"artefacts": "prepared"} if METHODS[method].edits_need_prepared else {}),
+        "check_record": "requirements",
+        **({} if method == Unedited.name else {"edits": "sequence"}),
+        **({"artefacts": "artefact"} if METHODS[method].edits_need_artefact else {}),
     }
     measurement = resuming(nodes.measure_with(method), inventory=fingerprints)
     return Pipeline([Node(measurement, inputs, "documents", name="measure_abilities", tags=["gpu"])])

@@ -12,12 +12,12 @@ from edit_robustness.plots.popularity import correlation_figure, popularity_figu
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1, render
 from edit_robustness.report.examples import cell_examples
-from edit_robustness.report.failures import locality_breaks, sharpest_failures
+from edit_robustness.report.failures import sharpest_failures, specificity_failures
 from edit_robustness.report.overview import ALL_KINDS
 from edit_robustness.setting_types import STRICT
 from edit_robustness.statistics import difficulty
 from edit_robustness.statistics.failures import with_failed
-from edit_robustness.statistics.gaps import protocol_gaps, rival_gaps
+from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
 from edit_robustness.statistics.prediction import predict
@@ -26,7 +26,7 @@ from edit_robustness.tables import collect
 
 
 @dataclass(frozen=True, config=STRICT)
-class Analysis:
+class AnalysisParameters:
     """How to analyse; the defaults are those of the report's explanations.
 
     Attributes:
@@ -34,7 +34,7 @@ class Analysis:
         bootstrap: Resamples of subjects, and permutations, for each correlation.
         seed: Seed of resamples, permutations and cross-validation.
         power: Probability with which a sample must show a correlation, for the reported power.
-        failures_shown: Cases shown for each model and method.
+        max_failures: Cases shown for each model and method.
         examples_shown: Answers shown for each cell of the heat map.
         folds: Parts of the cross-validation.
         held_out: What is never in training and test at once.
@@ -44,10 +44,10 @@ class Analysis:
     bootstrap: int = Field(2000, ge=100)
     seed: int = Field(0, ge=0)
     power: float = Field(0.8, gt=0, lt=1)
-    failures_shown: int = Field(3, ge=0)
+    max_failures: int = Field(3, ge=0)
     examples_shown: int = Field(5, ge=0)
     folds: int = Field(5, ge=2)
-    held_out: Literal["subject", "relation"] = "subject"
+    cv_groups: Literal["subject", "relation"] = "subject"
 
 
 def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
@@ -59,23 +59,23 @@ def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
     return facts_of
 
 
-def join_outcomes(scores: pd.DataFrame, facts: pd.DataFrame, memorisation: pd.DataFrame) -> pd.DataFrame:
+def join_outcomes(scores: pd.DataFrame, facts: pd.DataFrame, recall: pd.DataFrame) -> pd.DataFrame:
     """Join scores with the prior knowledge of each fact."""
-    return difficulty.outcomes(scores, facts, memorisation)
+    return difficulty.outcomes(scores, facts, recall)
 
 
 MEASURE = ["decoding", "protocol", "metric", "unit"]
 
 
 def summarise(
-    outcomes: pd.DataFrame, failed_items: pd.DataFrame, settings: Analysis
+    outcomes: pd.DataFrame, failed_items: pd.DataFrame, settings: AnalysisParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compute rates and means with intervals for every method, protocol and metric: by kind of prompt, and by family.
 
-    Kinds of the family locality ask about different things, so they stay apart in the overview, too. `n_failed` counts
-    the facts that the method could not be measured on; a method that failed on all has rows without figures.
+    Kinds of the family specificity ask about different things, so they stay apart in the overview, too. `n_failed`
+    counts the facts that the method could not be measured on; a method that failed on all has rows without figures.
     """
-    together = outcomes.assign(kind=outcomes["kind"].where(outcomes["family"] == "locality", ALL_KINDS))
+    together = outcomes.assign(kind=outcomes["kind"].where(outcomes["family"] == "specificity", ALL_KINDS))
     by = ["model", "method", "kind", "family", *MEASURE]
     headline, overview = (
         with_failed(rates(table, by, cluster="subject", confidence=settings.confidence), failed_items)
@@ -84,30 +84,30 @@ def summarise(
     return headline, overview
 
 
-def compare_protocols(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+def compare_protocols(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
     """Compare teacher forcing with free generation, paired by probe."""
     return protocol_gaps(outcomes, settings.confidence)
 
 
-def compare_with_rivals(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
-    """Compare each method with the rivals that change no weight, paired by probe."""
-    return rival_gaps(outcomes, settings.confidence)
+def compare_with_baselines(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
+    """Compare each method with the baselines that change no weight, paired by probe."""
+    return baseline_gaps(outcomes, settings.confidence)
 
 
-def compare_with_paper_1(outcomes: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
+def compare_with_paper_1(outcomes: pd.DataFrame, settings: AnalysisParameters) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the first paper's table beside this run's figures, and which of its orderings are reproduced."""
-    figures = rates(paper1.in_its_rows(outcomes), paper1.KEYS, cluster="subject", confidence=settings.confidence)
+    figures = rates(paper1.select_rows(outcomes), paper1.KEYS, cluster="subject", confidence=settings.confidence)
     table = paper1.beside(figures)
     return table, paper1.orderings(table)
 
 
 def correlate(
-    outcomes: pd.DataFrame, memorisation: pd.DataFrame, facts: pd.DataFrame, settings: Analysis
+    outcomes: pd.DataFrame, recall: pd.DataFrame, facts: pd.DataFrame, settings: AnalysisParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compute correlations with page views, and their statistical power given the edited facts."""
     table = difficulty.correlations(
         outcomes,
-        memorisation,
+        recall,
         confidence=settings.confidence,
         bootstrap=settings.bootstrap,
         power=settings.power,
@@ -116,15 +116,15 @@ def correlate(
     return table, difficulty.power_table(facts, settings.confidence, settings.power)
 
 
-def explain(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+def explain(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
     """Fit the logistic regression of free-generation success, for each model."""
     return _for_each_model(outcomes, lambda rows: regress(rows, settings.confidence))
 
 
-def foretell(outcomes: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+def foretell(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
     """Compute how well free-generation success can be predicted before the edit, for each model."""
     return _for_each_model(
-        outcomes, lambda rows: predict(rows, settings.held_out, folds=settings.folds, seed=settings.seed)
+        outcomes, lambda rows: predict(rows, settings.cv_groups, folds=settings.folds, seed=settings.seed)
     )
 
 
@@ -138,10 +138,10 @@ def _for_each_model(outcomes: pd.DataFrame, estimate: Callable[[pd.DataFrame], p
     return pd.concat(parts, ignore_index=True)
 
 
-def draw_popularity(memorisation: pd.DataFrame, settings: Analysis) -> go.Figure:
-    """Draw popularity against memorisation."""
-    points = memorisation.assign(log_views=log_views(memorisation["page_views"]))
-    return popularity_figure(points, recall_by_decade(memorisation, settings.confidence), trend(memorisation))
+def draw_popularity(recall: pd.DataFrame, settings: AnalysisParameters) -> go.Figure:
+    """Draw popularity against recall."""
+    points = recall.assign(log_views=log_views(recall["page_views"]))
+    return popularity_figure(points, recall_by_decade(recall, settings.confidence), trend(recall))
 
 
 def draw_robustness(headline: pd.DataFrame) -> tuple[go.Figure, go.Figure]:
@@ -149,18 +149,20 @@ def draw_robustness(headline: pd.DataFrame) -> tuple[go.Figure, go.Figure]:
     return robustness_figure(headline), protocol_figure(headline)
 
 
-def draw_correlations(correlations: pd.DataFrame, settings: Analysis) -> go.Figure:
+def draw_correlations(correlations: pd.DataFrame, settings: AnalysisParameters) -> go.Figure:
     """Draw the forest plot of correlations."""
     return correlation_figure(correlations, alpha=1 - settings.confidence)
 
 
-def find_failures(answers: pd.DataFrame, scores: pd.DataFrame, settings: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
+def find_failures(
+    answers: pd.DataFrame, scores: pd.DataFrame, settings: AnalysisParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the sharpest failures of edits, and the prompts about other facts whose answer became a new object."""
-    number = settings.failures_shown
-    return sharpest_failures(answers, scores, number), locality_breaks(answers, number)
+    number = settings.max_failures
+    return sharpest_failures(answers, scores, number), specificity_failures(answers, number)
 
 
-def pick_examples(answers: pd.DataFrame, scores: pd.DataFrame, settings: Analysis) -> pd.DataFrame:
+def pick_examples(answers: pd.DataFrame, scores: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
     """Select the answers that the report shows for each cell of the heat map."""
     return cell_examples(answers, scores, settings.examples_shown)
 
@@ -169,20 +171,20 @@ def write_report(
     headline: pd.DataFrame,
     overview: pd.DataFrame,
     gaps: pd.DataFrame,
-    rivals: pd.DataFrame,
+    baseline_comparisons: pd.DataFrame,
     paper_1: pd.DataFrame,
     orderings: pd.DataFrame,
     correlations: pd.DataFrame,
     power: pd.DataFrame,
     regression: pd.DataFrame,
     prediction: pd.DataFrame,
-    failures: pd.DataFrame,
-    breaks: pd.DataFrame,
+    failure_examples: pd.DataFrame,
+    specificity_failures: pd.DataFrame,
     examples: pd.DataFrame,
     rejects: pd.DataFrame,
     failed_items: pd.DataFrame,
     runs: list[dict[str, Any]],
-    settings: Analysis,
+    settings: AnalysisParameters,
     **figures: go.Figure,
 ) -> str:
     """Return the report as one HTML document. Figures are keyword arguments under their names."""
@@ -191,15 +193,15 @@ def write_report(
             headline=headline,
             overview=overview,
             gaps=gaps,
-            rivals=rivals,
+            baseline_comparisons=baseline_comparisons,
             paper_1=paper_1,
             orderings=orderings,
             correlations=correlations,
             power=power,
             regression=regression,
             prediction=prediction,
-            failures=failures,
-            breaks=breaks,
+            failure_examples=failure_examples,
+            specificity_failures=specificity_failures,
             examples=examples,
             rejects=rejects,
             failed_items=failed_items,

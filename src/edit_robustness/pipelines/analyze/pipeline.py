@@ -30,7 +30,7 @@ def _collect_nodes(models: Sequence[str]) -> list[Node]:
     return [
         Node(collect, of("scores"), "scores", name="collect_scores"),
         Node(collect, of("answers"), "answers", name="collect_answers"),
-        Node(collect, of("memorisation"), "memorisation", name="collect_memorisation"),
+        Node(collect, of("recall"), "recall", name="collect_memorisation"),
         Node(collect, of("features"), "features", name="collect_features"),
         Node(nodes.collect_facts(models), of("facts"), "edited_facts", name="collect_facts"),
         Node(collect_runs, of("run"), "runs", name="collect_runs"),
@@ -40,27 +40,34 @@ def _collect_nodes(models: Sequence[str]) -> list[Node]:
 
 def _estimate_nodes() -> list[Node]:
     return [
-        Node(nodes.join_outcomes, ["scores", "edited_facts", "memorisation"], "outcomes", name="join"),
+        Node(nodes.join_outcomes, ["scores", "edited_facts", "recall"], "outcomes", name="join"),
         Node(nodes.summarise, ["outcomes", "failed_items", SETTINGS], ["headline", "overview"], name="summarise"),
         Node(nodes.compare_protocols, ["outcomes", SETTINGS], "gaps", name="compare_protocols"),
-        Node(nodes.compare_with_rivals, ["outcomes", SETTINGS], "rivals", name="compare_with_rivals"),
+        Node(
+            nodes.compare_with_baselines, ["outcomes", SETTINGS], "baseline_comparisons", name="compare_with_baselines"
+        ),
         Node(nodes.compare_with_paper_1, ["outcomes", SETTINGS], ["paper_1", "orderings"], name="compare_with_paper_1"),
         Node(
             nodes.correlate,
-            ["outcomes", "memorisation", "edited_facts", SETTINGS],
+            ["outcomes", "recall", "edited_facts", SETTINGS],
             ["correlations", "power"],
             name="correlate",
         ),
         Node(nodes.explain, ["outcomes", SETTINGS], "regression", name="explain"),
         Node(nodes.foretell, ["outcomes", SETTINGS], "prediction", name="predict"),
-        Node(nodes.find_failures, ["answers", "scores", SETTINGS], ["failures", "breaks"], name="find_failures"),
+        Node(
+            nodes.find_failures,
+            ["answers", "scores", SETTINGS],
+            ["failure_examples", "specificity_failures"],
+            name="find_failures",
+        ),
         Node(nodes.pick_examples, ["answers", "scores", SETTINGS], "examples", name="pick_examples"),
     ]
 
 
 def _draw_nodes() -> list[Node]:
     return [
-        Node(nodes.draw_popularity, ["memorisation", SETTINGS], "popularity_figure", name="draw_popularity"),
+        Node(nodes.draw_popularity, ["recall", SETTINGS], "popularity_figure", name="draw_popularity"),
         Node(nodes.draw_robustness, "headline", ["robustness_figure", "protocol_figure"], name="draw_robustness"),
         Node(nodes.draw_correlations, ["correlations", SETTINGS], "correlation_figure", name="draw_correlations"),
     ]
@@ -68,8 +75,18 @@ def _draw_nodes() -> list[Node]:
 
 def _report_nodes() -> list[Node]:
     tables = [
-        *("headline", "overview", "gaps", "rivals", "paper_1", "orderings", "correlations", "power", "regression"),
-        *("prediction", "failures", "breaks", "examples", "rejects", "failed_items", "runs"),
+        *(
+            "headline",
+            "overview",
+            "gaps",
+            "baseline_comparisons",
+            "paper_1",
+            "orderings",
+            "correlations",
+            "power",
+            "regression",
+        ),
+        *("prediction", "failure_examples", "specificity_failures", "examples", "rejects", "failed_items", "runs"),
     ]
     figures = ["robustness", "protocol", "popularity", "correlation"]
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}

@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets.baked import Baked, NothingBaked
-from edit_robustness.datasets.folders import Stored, made
+from edit_robustness.datasets.baked import BakedModel, NoBakedModel
+from edit_robustness.datasets.folders import StoredItem, successful_items
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.exchange.card import AskedPrompt, Card
 from edit_robustness.editing.exchange.export import refuse_hooks_and_words
@@ -37,39 +37,39 @@ _ALWAYS = ("statement", "paraphrase")
 """Kinds that every baked model is asked, beside those of specificity and those that have a threshold."""
 
 
-def _existing_kinds(must_hold: dict[str, float]) -> dict[str, float]:
-    for kind in must_hold:
+def _existing_kinds(thresholds: dict[str, float]) -> dict[str, float]:
+    for kind in thresholds:
         if kind not in KINDS:
-            raise ValueError(f"bake.must_hold: no kind of prompt `{kind}`; {did_you_mean(kind, KINDS)}")
-    return must_hold
+            raise ValueError(f"bake.thresholds: no kind of prompt `{kind}`; {did_you_mean(kind, KINDS)}")
+    return thresholds
 
 
 @dataclass(frozen=True, config=STRICT)
-class Baking:
+class BakeParameters:
     """Parameters of bake.
 
     Attributes:
         method: Row of METHODS.
-        must_hold: For each kind of prompt the least share of a fact's prompts that must hold by free generation, alone
+        thresholds: For each kind of prompt the least share of a fact's prompts that must hold by free generation, alone
             and in the baked model; 0 for no threshold.
     """
 
     method: str
-    must_hold: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], AfterValidator(_existing_kinds)]
+    thresholds: Annotated[dict[str, Annotated[float, Field(ge=0, le=1)]], AfterValidator(_existing_kinds)]
 
     @property
-    def thresholds(self) -> dict[str, float]:
+    def active_thresholds(self) -> dict[str, float]:
         """Return the kinds that have a threshold above 0."""
-        return {kind: share for kind, share in self.must_hold.items() if share > 0}
+        return {kind: share for kind, share in self.thresholds.items() if share > 0}
 
 
 def choose(
     lm: LanguageModel,
     sampled_facts: pd.DataFrame,
-    edits: Mapping[str, Stored[Edit]],
+    edits: Mapping[str, StoredItem[Edit]],
     answers: pd.DataFrame,
     decoding: Decoding,
-    settings: Baking,
+    settings: BakeParameters,
 ) -> tuple[Selection, pd.DataFrame]:
     """Choose the edits to bake and return the verdict on each edit.
 
@@ -82,7 +82,7 @@ def choose(
     """
     facts = facts_from_table(sampled_facts)
     answer_rows = _select_answers(answers, settings, lm, decoding)
-    stored_edits = made(edits)
+    stored_edits = successful_items(edits)
     parts = {fact.id: stored_edits[fact.id].read() for fact in facts if fact.id in stored_edits}
     if not parts:
         raise ValueError(f"bake.method: {lm.name} has no edits by {settings.method}; run it with that cell of the grid")
@@ -96,30 +96,30 @@ def choose(
     def ask_again(ids: Sequence[str]) -> pd.DataFrame:
         sum_probes = [probe for fact in ids for probe in probes.get(fact, ())]
         logger.info("%s: asking %d prompts about the sum of %d edits", lm.name, len(sum_probes), len(ids))
-        (sum_answers,) = ask(lm, [(summed(parts, ids), sum_probes)], decoding, together=False)
-        return answers_to_table(sum_answers, model=lm.name, method=settings.method, decoding=decoding.described(lm))
+        (sum_answers,) = ask(lm, [(sum_edits(parts, ids), sum_probes)], decoding, together=False)
+        return answers_to_table(sum_answers, model=lm.name, method=settings.method, decoding=decoding.describe(lm))
 
-    selection = select(list(parts), answer_rows, settings.method, settings.thresholds, ask_again)
+    selection = select(list(parts), answer_rows, settings.method, settings.active_thresholds, ask_again)
     failures = {key: f"its edit could not be made: {item.failed}" for key, item in edits.items() if item.failed}
     selection = replace(selection, left_out={**_note_shared_edits(selection, parts), **failures})
     for fact, reason in selection.left_out.items():
         logger.warning("%s: the edit of %s by %s is left out: %s", lm.name, fact, settings.method, reason)
-    return selection, _make_verdicts([fact for fact in facts if fact.id in edits], selection)
+    return selection, _make_decisions([fact for fact in facts if fact.id in edits], selection)
 
 
 def put_together(
     lm: LanguageModel,
     sampled_facts: pd.DataFrame,
-    edits: Mapping[str, Stored[Edit]],
+    edits: Mapping[str, StoredItem[Edit]],
     selection: Selection,
-    settings: Baking,
-) -> Baked | NothingBaked:
+    settings: BakeParameters,
+) -> BakedModel | NoBakedModel:
     """Sum the chosen edits and write the model card, or return the reason why no edit was chosen."""
     if not selection.chosen:
-        return NothingBaked(
+        return NoBakedModel(
             f"none of {len(edits)} edits of {lm.name} by {settings.method} held on "
-            f"{', '.join(settings.thresholds)}: there is nothing to bake. The reasons are in the table of verdicts "
-            f"({lm.name}.{settings.method}_verdicts in the catalog); lower the thresholds in bake.must_hold"
+            f"{', '.join(settings.active_thresholds)}: there is nothing to bake. The reasons are in the table "
+            f"{lm.name}.{settings.method}_decisions of the catalog; lower the thresholds in bake.thresholds"
         )
     records = facts_from_table(sampled_facts)
     facts = {fact.id: fact for fact in records if fact.id in selection.chosen}
@@ -132,8 +132,8 @@ def put_together(
         f"{_describe_rounds(selection.rounds)}. A prompt about another fact holds if the answer is that of the "
         f"unedited model.{_describe_unscored(selection)}"
     )
-    return Baked(
-        summed(parts, list(parts)),
+    return BakedModel(
+        sum_edits(parts, list(parts)),
         lm,
         Card(
             method=settings.method,
@@ -147,7 +147,7 @@ def put_together(
     )
 
 
-def summed(edits: Mapping[str, Edit], facts: Sequence[str]) -> Edit:
+def sum_edits(edits: Mapping[str, Edit], facts: Sequence[str]) -> Edit:
     """Return the sum of some facts' edits.
 
     Equal edits count once: a folder that several facts share must not be added twice.
@@ -182,29 +182,31 @@ def _describe_rounds(rounds: int) -> str:
     return "once" if rounds == 1 else f"{rounds} times, each time without the edits that had fallen"
 
 
-def _select_answers(answers: pd.DataFrame, settings: Baking, lm: LanguageModel, decoding: Decoding) -> pd.DataFrame:
+def _select_answers(
+    answers: pd.DataFrame, settings: BakeParameters, lm: LanguageModel, decoding: Decoding
+) -> pd.DataFrame:
     """Return the answers of the unedited model and of the method, for the kinds of prompt to measure."""
     check_answers(answers)
     rows = answers[answers["method"].isin((UNEDITED, settings.method))]
     kinds = set(rows["kind"])
-    if missing_kinds := settings.thresholds.keys() - kinds:
+    if missing_kinds := settings.active_thresholds.keys() - kinds:
         raise ValueError(
-            f"bake.must_hold: no prompts of the kind {', '.join(sorted(missing_kinds))} were asked; there are "
+            f"bake.thresholds: no prompts of the kind {', '.join(sorted(missing_kinds))} were asked; there are "
             f"{', '.join(dict.fromkeys(rows['kind']))}. Ask it (probes.kinds) or set its threshold to 0"
         )
-    decoding_label = decoding.described(lm)
+    decoding_label = decoding.describe(lm)
     if decodings := set(rows["decoding"]) - {decoding_label}:
         raise ValueError(
             f"bake: the answers of {lm.name} were generated with other settings ({', '.join(sorted(decodings))}) than "
             f"this run's ({decoding_label}): run edit_eval again, or set decoding as it was"
         )
-    specificity = {kind for kind in kinds if KINDS[kind].family == "locality"}
-    chosen_kinds = (specificity | {*_ALWAYS} | settings.thresholds.keys()) & kinds
-    chosen_kinds |= {previous_kind for kind in chosen_kinds if (previous_kind := KINDS[kind].follows)}
-    return rows[rows["kind"].isin(chosen_kinds)]
+    specificity = {kind for kind in kinds if KINDS[kind].family == "specificity"}
+    select_kinds = (specificity | {*_ALWAYS} | settings.active_thresholds.keys()) & kinds
+    select_kinds |= {previous_kind for kind in select_kinds if (previous_kind := KINDS[kind].follows)}
+    return rows[rows["kind"].isin(select_kinds)]
 
 
-def _make_verdicts(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
+def _make_decisions(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame:
     """Return one row per edit: whether and why it is baked, its shares alone and together, and their counts."""
     kinds = list(dict.fromkeys(kind for shares in selection.alone.values() for kind in shares))
     rows = []
@@ -245,7 +247,7 @@ def _list_prompts(selection: Selection) -> list[AskedPrompt]:
         AskedPrompt(
             fact=answer.probe.fact_id,
             kind=answer.probe.kind,
-            prompt=" / ".join([*(turn.text for turn in answer.probe.history), answer.probe.text]),
+            prompt=" / ".join([*(turn.text for turn in answer.probe.previous_turns), answer.probe.text]),
             unedited=texts[NO_EDIT][answer.probe.id],
             alone=texts[ALONE][answer.probe.id],
             here=texts[TOGETHER][answer.probe.id],

@@ -78,7 +78,7 @@ def shares(answers: pd.DataFrame, condition: str) -> Shares:
 
 
 def select(
-    facts: Sequence[str], answers: pd.DataFrame, method: str, must_hold: Mapping[str, float], ask_again: AskAgain
+    facts: Sequence[str], answers: pd.DataFrame, method: str, thresholds: Mapping[str, float], ask_again: AskAgain
 ) -> Selection:
     """Choose the facts that meet every threshold alone and in the sum of all that are chosen.
 
@@ -86,13 +86,13 @@ def select(
         facts: Ids of the facts that have an edit, in the order in which edits are summed.
         answers: Of the unedited model and of each edit by itself, about the prompts to measure.
         method: The method that made the edits.
-        must_hold: For each kind of prompt the least share of a fact's prompts that must hold.
+        thresholds: For each kind of prompt the least share of a fact's prompts that must hold.
         ask_again: Asks the same prompts under a sum.
     """
     unedited_answers = answers[answers["method"] == UNEDITED].assign(**{CONDITION: NO_EDIT})
     single_answers = answers[answers["method"] == method].assign(**{CONDITION: ALONE})
     alone = shares(collect(unedited_answers, single_answers), ALONE)
-    left_out = {fact: f"alone: {reason}" for fact in facts if (reason := shortfall(alone.get(fact, {}), must_hold))}
+    left_out = {fact: f"alone: {reason}" for fact in facts if (reason := shortfall(alone.get(fact, {}), thresholds))}
     candidates, together = [fact for fact in facts if fact not in left_out], Shares()
     n_rounds, sum_answers = 0, single_answers.head(0)
     while candidates:
@@ -102,7 +102,9 @@ def select(
             collect(unedited_answers[unedited_answers["fact_id"].isin(candidates)], sum_answers), TOGETHER
         )
         together |= round_shares
-        failures = {fact: reason for fact in candidates if (reason := shortfall(round_shares.get(fact, {}), must_hold))}
+        failures = {
+            fact: reason for fact in candidates if (reason := shortfall(round_shares.get(fact, {}), thresholds))
+        }
         if not failures:
             break
         left_out |= {
@@ -117,13 +119,13 @@ def select(
     return Selection(tuple(candidates), left_out, alone, together, final_answers, n_rounds)
 
 
-def shortfall(kind_shares: Mapping[str, tuple[float, int]], must_hold: Mapping[str, float]) -> str:
+def shortfall(kind_shares: Mapping[str, tuple[float, int]], thresholds: Mapping[str, float]) -> str:
     """Describe the thresholds that a fact misses; empty if it meets all.
 
     A kind without scored prompts counts as missed.
     """
     problems = []
-    for kind, threshold in must_hold.items():
+    for kind, threshold in thresholds.items():
         share, count = kind_shares.get(kind, (0.0, 0))
         if not count:
             problems.append(f"no {kind} prompt was scored")

@@ -7,20 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from edit_robustness.abilities.built import built
+from edit_robustness.abilities.benchmarks import get_benchmarks
 from edit_robustness.abilities.local_files import LocalFiles
-from edit_robustness.abilities.requests import RequestTooLong, planned
+from edit_robustness.abilities.requests import RequestTooLong, plan_requests
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.abilities.tasks import Benchmark
 from edit_robustness.asking.ask import Decoding
-from edit_robustness.asking.converse import Conversing
+from edit_robustness.asking.converse import ConversationSettings
 from edit_robustness.asking.lengths import Need, TooLong, check_fit, longest
 from edit_robustness.asking.topics import topic
 from edit_robustness.datasets.corpus import CorpusSource
-from edit_robustness.editing.fitting import TextNeed, misfits, refuse_short_corpus
-from edit_robustness.editing.fold import SequenceParameters
+from edit_robustness.editing.edit_sequence import SequenceParameters
 from edit_robustness.editing.method import Method
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.requirements import TextNeed, misfits, refuse_short_corpus
 from edit_robustness.editing.words import words_before
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.check.samples import around, longest_facts, shortest_facts, with_old_objects
@@ -59,7 +59,7 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
     def check_model(
         lm: LanguageModel,
         facts: pd.DataFrame,
-        lessons: pd.DataFrame,
+        training_facts: pd.DataFrame,
         raw_relations: dict,
         corpus_source: CorpusSource,
         decoding: Decoding,
@@ -83,7 +83,7 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
         statements = _build_statements(records)
         statement_needs = {_UNEDITED: longest(lm, [("", method) for method in statements], decoding)}
         check_fit(lm, statement_needs, shorten="lower decoding.max_new_tokens or take these facts out")
-        pool = facts_from_table(lessons)
+        pool = facts_from_table(training_facts)
         limits = _choose_limits(decoding, settings)
         needs: dict[str, dict[str, Need]] = {}
         for extremes, certain in ((shortest_facts(records), True), (longest_facts(records), False)):
@@ -105,7 +105,7 @@ def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checke
         lm: LanguageModel,
         probes: pd.DataFrame,
         sampled_facts: pd.DataFrame,
-        lessons: pd.DataFrame,
+        training_facts: pd.DataFrame,
         raw_relations: dict,
         decoding: Decoding,
         *hyperparameters: Any,
@@ -113,7 +113,7 @@ def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checke
         """Refuse prompts that do not fit, before any edit is evaluated."""
         facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
         words = _compute_words(
-            lm, _build_methods(names, hyperparameters), facts, _select_lessons(lessons, facts), templates
+            lm, _build_methods(names, hyperparameters), facts, _select_lessons(training_facts, facts), templates
         )
         needs = _compute_needs(lm, probes_from_table(probes), words, decoding)
         check_fit(lm, needs, shorten=SHORTER["probes"], cells=f"grid.{model}")
@@ -131,7 +131,7 @@ def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Chec
         parameters: AbilityParameters,
         benchmark_files: LocalFiles,
         sampled_facts: pd.DataFrame,
-        lessons: pd.DataFrame,
+        training_facts: pd.DataFrame,
         raw_relations: dict,
         decoding: Decoding,
         settings: SequenceParameters,
@@ -139,14 +139,14 @@ def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Chec
     ) -> Checked:
         """Refuse prompts that do not fit after the in-context text of all edits, before any edit is evaluated."""
         cells, templates = f"sequential_grid.{model}", read_relations(raw_relations)
-        edited_facts = facts_from_table(sampled_facts[sampled_facts["asked"] == "edited"])
+        edited_facts = facts_from_table(sampled_facts[sampled_facts["fact_role"] == "edited"])
         sequence_probes, methods = probes_from_table(probes), _build_methods(names, hyperparameters)
         words = _compute_words(
-            lm, methods, edited_facts, _select_lessons(lessons, edited_facts), templates, sequence_probes
+            lm, methods, edited_facts, _select_lessons(training_facts, edited_facts), templates, sequence_probes
         )
         needs = _compute_needs(lm, sequence_probes, words, decoding)
         check_fit(lm, needs, shorten=SHORTER["sequence"], cells=cells)
-        benchmarks = built(lm, parameters, benchmark_files)
+        benchmarks = get_benchmarks(lm, parameters, benchmark_files)
         for method, fact_words in words.items():
             _check_benchmarks(lm, benchmarks, next(iter(fact_words.values()), ""), f"{cells}.{method}: false")
         return {"model": lm.name, "context": lm.max_length, "longest": _as_numbers(needs)}
@@ -166,7 +166,7 @@ def _build_methods(names: Sequence[str], hyperparameters: Sequence[Any]) -> list
 def _check_benchmarks(lm: LanguageModel, benchmarks: Iterable[Benchmark], prefix: str, off: str) -> None:
     for benchmark in benchmarks if prefix else ():
         try:
-            planned(lm, benchmark.work.instances, prefix)
+            plan_requests(lm, benchmark.work.instances, prefix)
         except RequestTooLong as error:
             raise RequestTooLong(
                 f"{benchmark.name} cannot be asked after all edits, whose words take {len(lm.encode(prefix))} tokens "
@@ -188,7 +188,7 @@ def _compute_words(
     lm: LanguageModel,
     methods: Sequence[Method],
     facts: Sequence[Fact],
-    lessons: Sequence[Fact],
+    training_facts: Sequence[Fact],
     templates: Templates,
     sequence_probes: Sequence[Probe] | None = None,
 ) -> dict[str, dict[str, str]]:
@@ -199,7 +199,7 @@ def _compute_words(
     words: dict[str, dict[str, str]] = {}
     for method in methods:
         if method.in_words:
-            fact_words = words_before(lm, method, facts, lessons, templates.relations)
+            fact_words = words_before(lm, method, facts, training_facts, templates.relations)
             words_by_fact = dict(zip((fact.id for fact in facts), fact_words, strict=True))
             words[method.name] = (
                 words_by_fact
@@ -209,10 +209,10 @@ def _compute_words(
     return words
 
 
-def _select_lessons(lessons: pd.DataFrame, edited_facts: Sequence[Fact]) -> list[Fact]:
+def _select_lessons(training_facts: pd.DataFrame, edited_facts: Sequence[Fact]) -> list[Fact]:
     """Return the lessons of a run: those whose subjects it does not edit."""
     subjects = {fact.subject for fact in edited_facts}
-    return [fact for fact in facts_from_table(lessons) if fact.subject not in subjects]
+    return [fact for fact in facts_from_table(training_facts) if fact.subject not in subjects]
 
 
 def _build_statements(facts: Sequence[Fact]) -> list[Probe]:
@@ -223,7 +223,7 @@ def _build_sample_probes(
     facts: Sequence[Fact], pool: Sequence[Fact], templates: Templates, settings: Any
 ) -> list[Probe]:
     """Return the prompts that a pipeline with these settings builds for some facts."""
-    if isinstance(settings, Conversing):
+    if isinstance(settings, ConversationSettings):
         return [_build_opening(fact, templates) for fact in facts]
     if isinstance(settings, SequenceParameters):
         kinds: Sequence[str] = ("statement", "paraphrase", *SPECIFICITY)
@@ -256,7 +256,7 @@ def _build_opening(fact: Fact, templates: Templates) -> Probe:
 
 def _choose_limits(decoding: Decoding, settings: Any) -> Decoding:
     """Return the token limits of answers; for conversations those of one turn."""
-    if not isinstance(settings, Conversing):
+    if not isinstance(settings, ConversationSettings):
         return decoding
     return Decoding(max_new_tokens=settings.max_new_tokens, max_thinking_tokens=settings.max_thinking_tokens)
 
@@ -264,7 +264,7 @@ def _choose_limits(decoding: Decoding, settings: Any) -> Decoding:
 def _refuse_or_warn(
     lm: LanguageModel, needs: Mapping[str, Mapping[str, Need]], settings: Any, cells: str, *, certain: bool
 ) -> None:
-    name = {Conversing: "conversation", SequenceParameters: "sequence"}.get(type(settings), "probes")
+    name = {ConversationSettings: "conversation", SequenceParameters: "sequence"}.get(type(settings), "probes")
     try:
         check_fit(lm, needs, shorten=SHORTER[name], cells=cells)
     except TooLong as reason:

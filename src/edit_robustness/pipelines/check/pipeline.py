@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.editing.fitting import TextNeed
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.requirements import TextNeed
 from edit_robustness.pipelines.check import nodes
 
 _DECODING = "params:decoding"
-_LEARNING = ("lessons", "raw_relations")
+_LEARNING = ("training_facts", "raw_relations")
 
 
 def create_model_pipeline(
@@ -34,7 +34,7 @@ def create_lengths_pipeline(methods: Sequence[str], model: str) -> Pipeline:
     """Create the pipeline that checks that the prompts of single edits fit into the context."""
     words = _select_word_methods(methods)
     inputs = ["language_model", "probes", "sampled_facts", *_LEARNING, _DECODING, *_settings(words, model)]
-    return Pipeline([Node(nodes.check_lengths_with(model, words), inputs, "fitting", name="check_lengths")])
+    return Pipeline([Node(nodes.check_lengths_with(model, words), inputs, "requirements", name="check_lengths")])
 
 
 def create_sequences_pipeline(methods: Sequence[str], model: str) -> Pipeline:
@@ -42,7 +42,7 @@ def create_sequences_pipeline(methods: Sequence[str], model: str) -> Pipeline:
     words = _select_word_methods(methods)
     questions = ["sequence_probes", "params:abilities", "benchmark_files", "sampled_facts"]
     inputs = ["language_model", *questions, *_LEARNING, _DECODING, "params:sequence", *_settings(words, model)]
-    return Pipeline([Node(nodes.check_sequences_with(model, words), inputs, "fitting", name="check_sequences")])
+    return Pipeline([Node(nodes.check_sequences_with(model, words), inputs, "requirements", name="check_sequences")])
 
 
 def _select_word_methods(methods: Sequence[str]) -> list[str]:

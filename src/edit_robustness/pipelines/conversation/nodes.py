@@ -14,15 +14,15 @@ import pandas as pd
 from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
-from edit_robustness.asking.converse import Conversing, converse
+from edit_robustness.asking.converse import ConversationSettings, converse
 from edit_robustness.asking.topics import topic
-from edit_robustness.datasets.failures import PATIENCE, attempts, failed_table
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale, made
-from edit_robustness.datasets.run_record import made_with
+from edit_robustness.datasets.failures import PATIENCE, failed_table, run_attempts
+from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark, successful_items
+from edit_robustness.datasets.run_record import collect_environments
+from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.metrics.conversation import LABELS, other_objects, turns_table, verdict_table
 from edit_robustness.metrics.conversation_judge import judged_table, question
 from edit_robustness.models.language_model import LanguageModel
@@ -43,7 +43,7 @@ _JUDGED_AT_ONCE = 8
 
 
 @validated(frozen=True, config=STRICT)
-class Reporting:
+class ConversationReportParameters:
     """Parameters of the report on conversations.
 
     Attributes:
@@ -64,13 +64,13 @@ def talk_with(method: str) -> Callable[..., Landing]:
 
     def talk(
         lm: LanguageModel,
-        edits: Mapping[str, Stored[Edit]],
+        edits: Mapping[str, StoredItem[Edit]],
         sampled_facts: pd.DataFrame,
         raw_relations: dict,
         inventory: Mapping[str, str],
         tester: Speaker,
-        settings: Conversing,
-        artefacts: Mapping[str, Stored[Prepared]] | None = None,
+        settings: ConversationSettings,
+        artefacts: Mapping[str, StoredItem[Artefact]] | None = None,
     ) -> Landing:
         relations = read_relations(raw_relations).relations
         topics = {fact.id: topic(fact, relations.get(fact.relation)) for fact in facts_from_table(sampled_facts)}
@@ -81,21 +81,21 @@ def talk_with(method: str) -> Callable[..., Landing]:
         missing_keys, label = manifest.missing(inventory), f"{lm.name}: {method}, talking"
         if not missing_keys:
             return
-        artefact = next((item.read() for item in (artefacts or {}).values()), NOTHING)
+        artefact = next((item.read() for item in (artefacts or {}).values()), NO_ARTEFACT)
 
         def make(keys: Sequence[str]) -> Iterator[Transcript]:
-            talks = [(edits[key].read().with_prepared(artefact), topics[key]) for key in keys]
+            talks = [(edits[key].read().with_artefact(artefact), topics[key]) for key in keys]
             return converse(lm, talks, tester, settings, method=method)
 
-        for attempt in track(attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
-            about = {"environment": lm.environment, **from_stale(edits[attempt.key])}
+        for attempt in track(run_attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
+            about = {"environment": lm.environment, **stale_mark(edits[attempt.key])}
             yield attempt.stored(manifest[attempt.key], about, fact_id=attempt.key)
 
     return talk
 
 
 def judge(
-    transcripts: Mapping[str, Stored[Transcript]],
+    transcripts: Mapping[str, StoredItem[Transcript]],
     sampled_facts: pd.DataFrame,
     judge: Speaker,
     inventory: Mapping[str, str],
@@ -105,7 +105,7 @@ def judge(
         yield Manifest({})
         return
     facts = {fact.id: fact for fact in facts_from_table(sampled_facts)}
-    talks = {key: item.read() for key, item in made(transcripts).items()}
+    talks = {key: item.read() for key, item in successful_items(transcripts).items()}
     questions = {key: question(talk, facts[key]) for key, talk in talks.items() if talk.said}
     manifest = Manifest(
         {key: fingerprint(FORMAT, "opinion", judge.fingerprint, turns) for key, turns in questions.items()}
@@ -121,7 +121,7 @@ def judge(
             yield from ([reply] for reply in judge.replies([questions[key] for key in batch]))
 
     label = f"{judge.name}: judging"
-    for talk in track(attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
+    for talk in track(run_attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
         yield talk.stored(manifest[talk.key], {"judge": judge.name}, fact_id=talk.key)
 
 
@@ -135,7 +135,7 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
         transcript_folders, opinion_folders = folders[: len(methods)], folders[len(methods) :]
         edited_facts = facts_from_table(sampled_facts)
         objects = other_objects(edited_facts, [*edited_facts, *facts_from_table(facts)])
-        transcripts = [item.read() for folder in transcript_folders for item in made(folder).values()]
+        transcripts = [item.read() for folder in transcript_folders for item in successful_items(folder).values()]
         if silent := Counter(transcript.method for transcript in transcripts if not transcript.said):
             logger.warning(
                 "%s: %d of %d conversations (%s) have no turn of the model, because the edit's words and the first "
@@ -146,7 +146,7 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
         items = {
             (name, key): item
             for name, edited_facts in zip(methods, opinion_folders, strict=True)
-            for key, item in made(edited_facts).items()
+            for key, item in successful_items(edited_facts).items()
         }
         replies = {key: item.read()[0] for key, item in items.items()}
         name = next((str(item.header["judge"]) for item in items.values()), "")
@@ -161,7 +161,7 @@ def list_failures_with(methods: Sequence[str], model: str) -> Callable[..., pd.D
     Conversations in which no turn of the model had room are listed, too.
     """
 
-    def list_failures(*folders: Mapping[str, Stored[Any]]) -> pd.DataFrame:
+    def list_failures(*folders: Mapping[str, StoredItem[Any]]) -> pd.DataFrame:
         owners = [(method, stage) for stage in ("edit", "talk", "judge") for method in methods]
         folder_rows = [(*owner, folder) for owner, folder in zip(owners, folders, strict=True)]
         silent_rows = [
@@ -175,23 +175,25 @@ def list_failures_with(methods: Sequence[str], model: str) -> Callable[..., pd.D
 def describe_with(model: str) -> Callable[..., dict[str, Any]]:
     """Return the node that records the environments and versions in which edits and conversations were made."""
 
-    def describe(*folders: Mapping[str, Stored[Any]]) -> dict[str, Any]:
-        return made_with(model, folders)
+    def describe(*folders: Mapping[str, StoredItem[Any]]) -> dict[str, Any]:
+        return collect_environments(model, folders)
 
     return describe
 
 
-def _list_silent(transcripts: Mapping[str, Stored[Transcript]]) -> dict[str, Stored[Transcript]]:
+def _list_silent(transcripts: Mapping[str, StoredItem[Transcript]]) -> dict[str, StoredItem[Transcript]]:
     """Return the conversations without a turn of the model, as failed items."""
     reason = "the edit's words and the first question leave no room in the context: lower conversation.max_new_tokens"
     return {
-        key: Stored.lost(item.fingerprint, reason, fact_id=key)
-        for key, item in made(transcripts).items()
+        key: StoredItem.failed_item(item.fingerprint, reason, fact_id=key)
+        for key, item in successful_items(transcripts).items()
         if not item.read().said
     }
 
 
-def sum_up(verdicts: pd.DataFrame, comparisons: pd.DataFrame, settings: Reporting) -> tuple[pd.DataFrame, pd.DataFrame]:
+def sum_up(
+    verdicts: pd.DataFrame, comparisons: pd.DataFrame, settings: ConversationReportParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compute the share of each label with its interval, per model and method, and the agreement with the judge."""
     keys = ["model", "method", "fact_id", "subject"]
     scores = verdicts.melt(keys, list(LABELS), "label").astype({"value": float})
@@ -215,7 +217,7 @@ def write_page(
     shares: pd.DataFrame,
     agreement_table: pd.DataFrame,
     failed_items: pd.DataFrame,
-    settings: Reporting,
+    settings: ConversationReportParameters,
     *runs: Mapping[str, Any],
 ) -> str:
     """Return the page as one HTML document."""
@@ -233,7 +235,7 @@ def write_page(
     )
 
 
-def _key_settings(settings: Conversing) -> dict[str, int]:
+def _key_settings(settings: ConversationSettings) -> dict[str, int]:
     """Return the settings that transcripts depend on; the number of conversations per batch is not one of them."""
     names = ("rounds", "retries", "max_new_tokens", "max_thinking_tokens", "seed")
     return {name: getattr(settings, name) for name in names}

@@ -22,8 +22,8 @@ def create_pipeline(method: str) -> Pipeline:
         "tester": "tester",
         "settings": "params:conversation",
     }
-    if METHODS[method].edits_need_prepared:
-        talk_inputs["artefacts"] = "prepared"
+    if METHODS[method].edits_need_artefact:
+        talk_inputs["artefacts"] = "artefact"
     talk = resuming(nodes.talk_with(method), inventory=fingerprints)
     judge_inputs = ["transcripts", "sampled_facts", "judge"]
     return Pipeline(

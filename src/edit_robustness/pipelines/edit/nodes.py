@@ -12,20 +12,20 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.datasets.corpus import CorpusSource
-from edit_robustness.datasets.failures import attempts, lose_all, reason_of, report_failure
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
+from edit_robustness.datasets.failures import lose_all, reason_of, report_failure, run_attempts
+from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
 from edit_robustness.datasets.run_record import figures_of, prepared_name
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT, refuse_not_finite
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.editing.fitting import TextNeed
-from edit_robustness.editing.key_statistics import count_tokens, second_moments
-from edit_robustness.editing.method import Corpus, Method, Trained, Unsolvable
+from edit_robustness.editing.method import Corpus, Method, TrainedMethod, Unsolvable
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.prepared import Prepared
+from edit_robustness.editing.requirements import TextNeed
+from edit_robustness.editing.second_moments import count_tokens, second_moments
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.writing import written_texts
+from edit_robustness.models.writing import sample_texts
 from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.tables import facts_from_table
@@ -61,7 +61,7 @@ def write_corpus_with(need: TextNeed) -> Callable[..., Landing]:
         def write(_: Sequence[str]) -> Iterator[list[str]]:
             yield list(source.texts) or (_write_texts(lm, source) if lm.finite else [])
 
-        for attempt in attempts([_KEY], write, f"{lm.name}: writing a corpus"):
+        for attempt in run_attempts([_KEY], write, f"{lm.name}: writing a corpus"):
             yield attempt.stored(name, stage="write corpus")
 
     return write_corpus
@@ -84,7 +84,7 @@ def _write_texts(lm: LanguageModel, source: CorpusSource) -> list[str]:
     texts: list[str] = []
     n_tokens, n_texts = source.number * source.tokens, source.number
     for round_number in range(_ROUNDS):
-        texts += written_texts(
+        texts += sample_texts(
             lm,
             texts=n_texts,
             tokens=source.tokens,
@@ -111,8 +111,8 @@ def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:
         lm: LanguageModel,
         inventory: Mapping[str, str],
         method: method_class,  # type: ignore[valid-type]
-        moments: Mapping[str, Stored[Prepared]] | None = None,
-        training_states: Mapping[str, Stored[Prepared]] | None = None,
+        moments: Mapping[str, StoredItem[Artefact]] | None = None,
+        training_states: Mapping[str, StoredItem[Artefact]] | None = None,
         **sources: Any,
     ) -> Landing:
         # Kedro streams only functions that are generators themselves
@@ -122,7 +122,7 @@ def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:
 
 
 def take_moments(
-    lm: LanguageModel, inventory: Mapping[str, str], corpus: Mapping[str, Stored[list[str]]], *methods: Method
+    lm: LanguageModel, inventory: Mapping[str, str], corpus: Mapping[str, StoredItem[list[str]]], *methods: Method
 ) -> Landing:
     """Compute the second moments of keys that these methods need: one pass over the corpus, one file per site.
 
@@ -136,7 +136,7 @@ def take_moments(
     pending_needs = {need.key: need for need in needs if inventory.get(need.key) != manifest[need.key]}
     label = f"{lm.name}: second moments of keys"
 
-    def take(keys: Sequence[str]) -> Iterator[Prepared]:
+    def take(keys: Sequence[str]) -> Iterator[Artefact]:
         _require_results(corpus[_KEY])
         sites = [pending_needs[key].site for key in keys]
         matrices = second_moments(
@@ -146,10 +146,10 @@ def take_moments(
             tokens=pending_needs[keys[0]].tokens,
             progress=lambda batches: track(batches, label, len(batches)),
         )
-        yield from (Prepared({_KEY: matrices[site]}) for site in sites)
+        yield from (Artefact({_KEY: matrices[site]}) for site in sites)
 
     for tokens in sorted({need.tokens for need in pending_needs.values()}):
-        for attempt in attempts([key for key, need in pending_needs.items() if need.tokens == tokens], take, label):
+        for attempt in run_attempts([key for key, need in pending_needs.items() if need.tokens == tokens], take, label):
             yield attempt.stored(manifest[attempt.key], stage="take moments")
 
 
@@ -180,10 +180,10 @@ def edit_with(name: str) -> Callable[..., Landing]:
         sampled_facts: pd.DataFrame,
         inventory: Mapping[str, str],
         method: method_class,  # type: ignore[valid-type]
-        artefacts: Mapping[str, Stored[Prepared]] | None = None,
+        artefacts: Mapping[str, StoredItem[Artefact]] | None = None,
     ) -> Landing:
         yield from _make_edits(
-            lm, sampled_facts, inventory, method, (artefacts or {}).get(name, Stored.of("", Prepared()))
+            lm, sampled_facts, inventory, method, (artefacts or {}).get(name, StoredItem.of("", Artefact()))
         )
 
     return edit
@@ -195,8 +195,8 @@ def _prepare(
     method: Method,
     key: str,
     sources: Mapping[str, Any],
-    moments: Mapping[str, Stored[Prepared]],
-    training_states: Mapping[str, Stored[Prepared]],
+    moments: Mapping[str, StoredItem[Artefact]],
+    training_states: Mapping[str, StoredItem[Artefact]],
 ) -> Landing:
     corpus = _read_corpus(**sources)
     # the moments follow from the texts, the model and the hyperparameters
@@ -209,7 +209,7 @@ def _prepare(
         yield from _prepare_parts(lm, method, key, corpus, name, sources, moments, training_states)
     except Exception as error:  # noqa: BLE001 - whatever a method raises must lose its own cell alone
         report_failure(f"{lm.name}: {method.name}", "preparing", error)
-        yield {key: Stored.lost(name, reason_of(error), stage="prepare")}
+        yield {key: StoredItem.failed_item(name, reason_of(error), stage="prepare")}
 
 
 def _prepare_parts(
@@ -219,8 +219,8 @@ def _prepare_parts(
     corpus: Corpus,
     name: str,
     sources: Mapping[str, Any],
-    moments: Mapping[str, Stored[Prepared]],
-    training_states: Mapping[str, Stored[Prepared]],
+    moments: Mapping[str, StoredItem[Artefact]],
+    training_states: Mapping[str, StoredItem[Artefact]],
 ) -> Landing:
     if not lm.finite:
         raise Unsolvable(_NO_NUMBERS)
@@ -229,11 +229,11 @@ def _prepare_parts(
     _require_results(*site_moments.values())
     corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in site_moments.items()})
     state = training_states.get(_state_key(key))
-    header = {"environment": lm.environment, **from_stale(*site_moments.values(), *([state] if state else []))}
-    if isinstance(method, Trained):
+    header = {"environment": lm.environment, **stale_mark(*site_moments.values(), *([state] if state else []))}
+    if isinstance(method, TrainedMethod):
         yield from _train(lm, method, key, corpus, name, state, header)
     else:
-        yield {key: Stored.of(name, method.prepare(lm, corpus), **header)}
+        yield {key: StoredItem.of(name, method.prepare(lm, corpus), **header)}
 
 
 def _state_key(key: str) -> str:
@@ -241,7 +241,7 @@ def _state_key(key: str) -> str:
     return f"{key}.unfinished"
 
 
-def _require_results(*items: Stored[Any]) -> None:
+def _require_results(*items: StoredItem[Any]) -> None:
     """Raise `Unsolvable` if an input failed."""
     for item in items:
         if item.failed:
@@ -250,11 +250,11 @@ def _require_results(*items: Stored[Any]) -> None:
 
 def _train(
     lm: LanguageModel,
-    method: Trained,
+    method: TrainedMethod,
     key: str,
     corpus: Corpus,
     name: str,
-    saved_state: Stored[Prepared] | None,
+    saved_state: StoredItem[Artefact] | None,
     header: Mapping[str, Any],
 ) -> Landing:
     """Yield each training state, which replaces the one before, and at the end the artefact."""
@@ -262,9 +262,9 @@ def _train(
     states = method.train(lm, corpus, start=start)
     state = next(states)
     for later in states:
-        yield {_state_key(key): Stored.of(name, state, **header)}
+        yield {_state_key(key): StoredItem.of(name, state, **header)}
         state = later
-    yield {key: Stored.of(name, state, **header)}
+    yield {key: StoredItem.of(name, state, **header)}
     yield {_state_key(key): None}
 
 
@@ -273,7 +273,7 @@ def _make_edits(
     sampled_facts: pd.DataFrame,
     inventory: Mapping[str, str],
     method: Method,
-    preparation: Stored[Prepared],
+    preparation: StoredItem[Artefact],
 ) -> Landing:
     facts = facts_from_table(sampled_facts)
     common = (FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, preparation))
@@ -288,21 +288,21 @@ def _make_edits(
     by_id, artefact = {fact.id: fact for fact in missing_facts}, preparation.read()
 
     def make(keys: Sequence[str]) -> Iterator[Edit]:
-        return method.edit_each(lm, [by_id[key] for key in keys], prepared=artefact)
+        return method.edit_each(lm, [by_id[key] for key in keys], artefact=artefact)
 
     label = f"{lm.name}: {method.name} edits"
-    for attempt in track(attempts(list(by_id), make, label, check=refuse_not_finite), label, len(missing_facts)):
+    for attempt in track(run_attempts(list(by_id), make, label, check=refuse_not_finite), label, len(missing_facts)):
         header = {
             "seconds": round(attempt.seconds, 3),
             "environment": lm.environment,
             **figures_of(preparation),
-            **from_stale(preparation),
+            **stale_mark(preparation),
         }
         yield attempt.stored(manifest[attempt.key], header, fact_id=attempt.key)
 
 
 def _read_corpus(
-    corpus: Mapping[str, Stored[list[str]]] | None = None,
+    corpus: Mapping[str, StoredItem[list[str]]] | None = None,
     facts: pd.DataFrame | None = None,
     sampled_facts: pd.DataFrame | None = None,
     raw_relations: dict | None = None,

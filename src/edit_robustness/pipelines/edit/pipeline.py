@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets.resuming import fingerprints, items, resuming
-from edit_robustness.editing.fitting import TextNeed
-from edit_robustness.editing.method import Trained
+from edit_robustness.editing.method import TrainedMethod
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.requirements import TextNeed
 from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with
 
 _SOURCES = {
     "texts": {"corpus": "corpus"},
     "moments": {"moments": "moments"},
-    "facts": {"facts": "lessons", "sampled_facts": "sampled_facts", "raw_relations": "raw_relations"},
+    "facts": {"facts": "training_facts", "sampled_facts": "sampled_facts", "raw_relations": "raw_relations"},
 }
 
 
@@ -50,7 +50,7 @@ def create_pipeline(method: str, model: str) -> Pipeline:
         "sampled_facts": "sampled_facts",
     }
     if METHODS[method].learns_from:
-        inputs["artefacts"] = "prepared"
+        inputs["artefacts"] = "artefact"
     edit_node = Node(resuming(edit_with(method), inventory=fingerprints), inputs, "edits", name="edit", tags=["gpu"])
     return create_preparing_pipeline(method, model) + Pipeline([edit_node])
 
@@ -69,6 +69,6 @@ def create_preparing_pipeline(method: str, model: str, purpose: str = "") -> Pip
     hyperparameters = f"params:methods.{method}.{model}"
     inputs = {"lm": "language_model", "method": hyperparameters, **sources}
     # an interrupted training resumes from its last state
-    readers = {"training_states": items} if issubclass(METHODS[method], Trained) else {}
+    readers = {"training_states": items} if issubclass(METHODS[method], TrainedMethod) else {}
     function = resuming(prepare_with(method, purpose), inventory=fingerprints, **readers)
-    return Pipeline([Node(function, inputs, "prepared", name="prepare", tags=["gpu"])])
+    return Pipeline([Node(function, inputs, "artefact", name="prepare", tags=["gpu"])])

@@ -7,13 +7,13 @@ import pandas as pd
 
 from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.answers import answers_under
-from edit_robustness.datasets.failures import PATIENCE, attempts, failed_table
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, made
+from edit_robustness.datasets.failures import PATIENCE, failed_table, run_attempts
+from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, successful_items
 from edit_robustness.datasets.run_record import run_record
+from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.metrics.judge import conversations, is_judged, judgements_table
 from edit_robustness.metrics.scores import score_answers
 from edit_robustness.models.language_model import LanguageModel
@@ -27,11 +27,11 @@ _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "scikit-learn"
 
 def evaluate(
     lm: LanguageModel,
-    edits: Mapping[str, Stored[Edit]],
+    edits: Mapping[str, StoredItem[Edit]],
     probes: pd.DataFrame,
     inventory: Mapping[str, str],
     decoding: Decoding,
-    artefacts: Mapping[str, Stored[Prepared]] | None = None,
+    artefacts: Mapping[str, StoredItem[Artefact]] | None = None,
     check_record: Any = None,
 ) -> Landing:
     """Ask every probe under its edit. Existing answers are not recomputed, and facts whose edit failed are not asked.
@@ -39,22 +39,22 @@ def evaluate(
     `artefacts` contains the method's artefact if its edits need it. `check_record` is the result of the check that all
     prompts fit into the context.
     """
-    fact_probes: dict[str, list[Probe]] = {key: [] for key in made(edits)}
+    fact_probes: dict[str, list[Probe]] = {key: [] for key in successful_items(edits)}
     for probe in probes_from_table(probes):
         if probe.fact_id in fact_probes or probe.fact_id not in edits:
             fact_probes[probe.fact_id].append(probe)
-    artefact = next((item.read() for item in (artefacts or {}).values()), NOTHING)
+    artefact = next((item.read() for item in (artefacts or {}).values()), NO_ARTEFACT)
     yield from answers_under(lm, edits, fact_probes, inventory, decoding, f"{lm.name}: asking", artefact)
 
 
 def gather_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
     """Return the node that joins the answers of these methods into one table."""
 
-    def gather(lm: LanguageModel, decoding: Decoding, *answers: Mapping[str, Stored[list[Answer]]]) -> pd.DataFrame:
-        decoding_label = decoding.described(lm)
+    def gather(lm: LanguageModel, decoding: Decoding, *answers: Mapping[str, StoredItem[list[Answer]]]) -> pd.DataFrame:
+        decoding_label = decoding.describe(lm)
         tables = [
             answers_to_table(
-                [answer for item in made(items).values() for answer in item.read()],
+                [answer for item in successful_items(items).values() for answer in item.read()],
                 model=lm.name,
                 method=method,
                 decoding=decoding_label,
@@ -78,18 +78,18 @@ def judge_each(answers: pd.DataFrame, judge: Speaker, inventory: Mapping[str, st
         return (judge.replies(questions[key]) for key in keys)
 
     for attempt in track(
-        attempts(missing_keys, make, label, in_batches=False, patience=PATIENCE), label, len(missing_keys)
+        run_attempts(missing_keys, make, label, in_batches=False, patience=PATIENCE), label, len(missing_keys)
     ):
         owner = {name: str(groups[attempt.key][name].iloc[0]) for name in _OWNER}
         yield attempt.stored(manifest[attempt.key], {"judge": judge.name, **owner}, **owner)
 
 
-def read_judgements(answers: pd.DataFrame, replies: Mapping[str, Stored[list[str]]]) -> pd.DataFrame:
+def read_judgements(answers: pd.DataFrame, replies: Mapping[str, StoredItem[list[str]]]) -> pd.DataFrame:
     """Read the verdicts from the judge's replies.
 
     An answer that the judge could not be asked about has an empty reply.
     """
-    name = next((item.header["judge"] for item in made(replies).values()), "")
+    name = next((item.header["judge"] for item in successful_items(replies).values()), "")
     tables = [
         judgements_table(rows, [""] * len(rows) if replies[key].failed else replies[key].read(), name)
         for key, rows in _group_judged(answers).items()
@@ -144,16 +144,16 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
 
 SHARED = {
     "corpus": "write corpus",
-    "said": "ask for old objects",
-    "recalled": "recall",
-    "recalled_in_context": "recall in context",
+    "old_object_answers": "ask for old objects",
+    "recall_answers": "recall",
+    "recall_answers_in_context": "recall in context",
     "written": "write wordings",
     "judged": "judge",
 }
 """Folders of a model that belong to no method, and the stage that fills each."""
 
 
-def _compute_speed(answers: Mapping[str, Stored[list[Answer]]]) -> float | None:
+def _compute_speed(answers: Mapping[str, StoredItem[list[Answer]]]) -> float | None:
     """Compute probes per second over both protocols, for the answers that have a time."""
     headers = [item.header for item in answers.values() if "seconds" in item.header]
     seconds = sum(header["seconds"] for header in headers)

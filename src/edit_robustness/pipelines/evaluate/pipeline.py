@@ -18,8 +18,8 @@ def create_pipeline(method: str) -> Pipeline:
         "edits": "edits",
         "probes": "probes",
         "decoding": _DECODING,
-        "check_record": "fitting",
-        **({"artefacts": "prepared"} if METHODS[method].edits_need_prepared else {}),
+        "check_record": "requirements",
+        **({"artefacts": "artefact"} if METHODS[method].edits_need_artefact else {}),
     }
     ask = resuming(nodes.evaluate, inventory=fingerprints)
     return Pipeline([Node(ask, inputs, "answers", name="evaluate", tags=["gpu"])])

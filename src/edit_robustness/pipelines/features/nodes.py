@@ -32,11 +32,11 @@ def fetch_features(sampled_facts: pd.DataFrame, web: Transport, parameters: Feat
 
 
 def join_features(
-    memorisation: pd.DataFrame,
+    recall: pd.DataFrame,
     familiar: pd.DataFrame,
     in_context: pd.DataFrame,
     facts: pd.DataFrame,
     looked_up: pd.DataFrame,
 ) -> pd.DataFrame:
     """Join all features of all facts, for one model."""
-    return features_table(memorisation, familiar, in_context, facts, looked_up)
+    return features_table(recall, familiar, in_context, facts, looked_up)

@@ -8,7 +8,7 @@ from edit_robustness.pipelines.features import nodes
 def create_pipeline() -> Pipeline:
     """Create the pipeline from the sampled facts and the model's prior knowledge to a table of features."""
     inputs = ["sampled_facts", "web", "params:features"]
-    parts = ["memorisation", "familiarity", "memorisation_in_context", "facts", "fact_features"]
+    parts = ["recall", "object_ranks", "recall_in_context", "facts", "fact_features"]
     return Pipeline(
         [
             Node(nodes.fetch_features, inputs, "fact_features", name="fetch_features"),

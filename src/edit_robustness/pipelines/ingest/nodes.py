@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.pipelines.ingest.ambiguity import ambiguous_subjects
-from edit_robustness.prompts.cells import shown
+from edit_robustness.prompts.cells import preview
 from edit_robustness.prompts.names import plain
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.prompts.schema import (
@@ -66,13 +66,13 @@ def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.Dat
     return facts_to_table(facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"}), ambiguous
 
 
-def validate_lessons(raw_lessons: pd.DataFrame, raw_relations: dict) -> pd.DataFrame:
+def validate_training_facts(raw_training_facts: pd.DataFrame, raw_relations: dict) -> pd.DataFrame:
     """Read the facts for IKE's demonstrations and the training of MEND and SERAC, with the same checks.
 
     Raises:
         ValueError: As `validate_facts` does.
     """
-    return validate_facts(raw_lessons, raw_relations)[0]
+    return validate_facts(raw_training_facts, raw_relations)[0]
 
 
 def _read_rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def _reject(number: int, row: dict[str, Any], reason: str) -> dict[str, Any]:
 
 
 def _name(cell: Any) -> str:
-    return cell if isinstance(cell, str) else "" if cell is None else shown(cell)
+    return cell if isinstance(cell, str) else "" if cell is None else preview(cell)
 
 
 def _shorten(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.pipelines.ingest.nodes import validate_facts, validate_lessons
+from edit_robustness.pipelines.ingest.nodes import validate_facts, validate_training_facts
 
 
 def create_pipeline() -> Pipeline:
@@ -11,6 +11,11 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(validate_facts, ["raw_facts", "raw_relations"], outputs, name="validate_facts"),
-            Node(validate_lessons, ["raw_lessons", "raw_relations"], "lessons", name="validate_lessons"),
+            Node(
+                validate_training_facts,
+                ["raw_training_facts", "raw_relations"],
+                "training_facts",
+                name="validate_training_facts",
+            ),
         ]
     )

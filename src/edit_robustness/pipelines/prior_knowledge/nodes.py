@@ -7,12 +7,12 @@ import pandas as pd
 
 from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.answers import answers_under
-from edit_robustness.datasets.folders import Landing, Stored, made
-from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.datasets.folders import Landing, StoredItem, successful_items
+from edit_robustness.editing.edits import Edit, PromptPrefix
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.features import familiarity
+from edit_robustness.features import object_ranks
 from edit_robustness.features.remote import FeatureParameters
-from edit_robustness.metrics.memorisation import memorisation_table
+from edit_robustness.metrics.recall import recall_table
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.prompts.probes import build_probes
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 def recall(lm: LanguageModel, facts: pd.DataFrame, inventory: Mapping[str, str], decoding: Decoding) -> Landing:
     """Ask the unedited model the statement of every fact."""
-    no_edit: Stored[Edit] = Stored.of(fingerprint(lm.fingerprint), Frame())
+    no_edit: StoredItem[Edit] = StoredItem.of(fingerprint(lm.fingerprint), PromptPrefix())
     probes = _build_statements(facts_from_table(facts))
     edits = dict.fromkeys(probes, no_edit)
     yield from answers_under(lm, edits, probes, inventory, decoding, f"{lm.name}: recalling all facts")
@@ -39,17 +39,17 @@ def recall_in_context(
     parameters: FeatureParameters,
 ) -> Landing:
     """Ask the statement of every fact again after other facts of its relation; nothing if `in_context` is 0."""
-    records = facts_from_table(facts) if parameters.in_context else []
+    records = facts_from_table(facts) if parameters.recall_demonstrations else []
     relations: dict[str, list[Fact]] = {}
     for fact in records:
         relations.setdefault(fact.relation, []).append(fact)
-    edits: dict[str, Stored[Edit]] = {}
+    edits: dict[str, StoredItem[Edit]] = {}
     for fact in records:
-        words = familiarity.recall_demonstrations(
-            fact, relations[fact.relation], parameters.in_context, parameters.seed
+        words = object_ranks.recall_demonstrations(
+            fact, relations[fact.relation], parameters.recall_demonstrations, parameters.seed
         )
-        edits[fact.id] = Stored.of(fingerprint(lm.fingerprint, words), Frame(words))
-    label, shorten = f"{lm.name}: recalling in context", "lower features.in_context"
+        edits[fact.id] = StoredItem.of(fingerprint(lm.fingerprint, words), PromptPrefix(words))
+    label, shorten = f"{lm.name}: recalling in context", "lower features.recall_demonstrations"
     yield from answers_under(lm, edits, _build_statements(records), inventory, decoding, label, shorten=shorten)
 
 
@@ -59,12 +59,12 @@ def _build_statements(facts: Sequence[Fact]) -> dict[str, list[Probe]]:
     return {probe.fact_id: [probe] for probe in probes}
 
 
-def memorise(
-    lm: LanguageModel, recall_answers: Mapping[str, Stored[list[Answer]]], facts: pd.DataFrame
+def tabulate_recall(
+    lm: LanguageModel, recall_answers: Mapping[str, StoredItem[list[Answer]]], facts: pd.DataFrame
 ) -> pd.DataFrame:
     """Return what the unedited model knows of each fact. Facts that could not be asked are left out."""
-    answers = [answer for item in made(recall_answers).values() for answer in item.read()]
-    table = memorisation_table(answers_to_table(answers, model=lm.name, method="none"), facts)
+    answers = [answer for item in successful_items(recall_answers).values() for answer in item.read()]
+    table = recall_table(answers_to_table(answers, model=lm.name, method="none"), facts)
     if n_cut := int(table["recall_cut"].sum()):
         logger.warning(
             "%s: %d of %d answers about what it knows were cut before they named an object; these facts count as not "
@@ -74,9 +74,9 @@ def memorise(
     return table
 
 
-def familiarise(lm: LanguageModel, facts: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
-    """Compute the familiarity of the true object of every fact, in one forward pass over the statements."""
+def rank_objects(lm: LanguageModel, facts: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
+    """Compute the ranks of objects of the true object of every fact, in one forward pass over the statements."""
     records, rows = facts_from_table(facts), decoding.batch_rows
     batches = -(-len(records) // rows)
-    ranks = track(familiarity.familiarity(lm, records, rows=rows), f"{lm.name}: how familiar facts are", batches)
-    return familiarity.familiarity_table(list(ranks), records)
+    ranks = track(object_ranks.object_ranks(lm, records, rows=rows), f"{lm.name}: ranks of objects", batches)
+    return object_ranks.object_ranks_table(list(ranks), records)

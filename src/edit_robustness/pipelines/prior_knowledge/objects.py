@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.asking.ask import Decoding
-from edit_robustness.datasets.folders import Landing, Stored
+from edit_robustness.datasets.folders import Landing, StoredItem
 from edit_robustness.metrics.mentions import verdict
-from edit_robustness.metrics.objects import object_said
+from edit_robustness.metrics.objects import stated_object
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.prior_knowledge.nodes import recall
 from edit_robustness.prompts.names import new_names, shared_name, subject_names
@@ -36,7 +36,7 @@ def ask_objects(
 
 
 def complete_facts(
-    facts: pd.DataFrame, object_answers: Mapping[str, Stored[list[Answer]]]
+    facts: pd.DataFrame, object_answers: Mapping[str, StoredItem[list[Answer]]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Take the model's answer as the old object where the table has none.
 
@@ -70,7 +70,7 @@ def complete_facts(
     return facts_to_table(complete), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
 
 
-def _read_answer(item: Stored[list[Answer]]) -> Answer:
+def _read_answer(item: StoredItem[list[Answer]]) -> Answer:
     """Return the answer to a fact's statement.
 
     Raises:
@@ -90,9 +90,9 @@ def _add_object(fact: Fact, answer: Answer) -> Fact:
     text = answer.text
     if verdict(text, new_names(fact), (), besides=subject_names(fact)) == "new":
         raise ValueError(f"new object said already: {text.strip()[:_QUOTED]!r}")
-    name = object_said(text, fact.subject)
+    name = stated_object(text, fact.subject)
     # if one more word would be part of the name, the name may have been cut
-    if not answer.finished and (not name or name != object_said(f"{text} {_WORD}", fact.subject)):
+    if not answer.finished and (not name or name != stated_object(f"{text} {_WORD}", fact.subject)):
         raise ValueError(f"answer cut at {answer.tokens} tokens: {text.strip()[:_QUOTED]!r}")
     if not name:
         raise ValueError(f"no object said: {text.strip()[:_QUOTED]!r}")

@@ -1,4 +1,4 @@
-"""Pipelines of prior knowledge: missing old objects, recall, and other measures of familiarity."""
+"""Pipelines of prior knowledge: missing old objects, recall, and ranks of objects."""
 
 from kedro.pipeline import Node, Pipeline
 
@@ -14,9 +14,18 @@ def create_completion_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                resuming(objects.ask_objects, inventory=fingerprints), inputs, "said", name="ask_objects", tags=["gpu"]
+                resuming(objects.ask_objects, inventory=fingerprints),
+                inputs,
+                "old_object_answers",
+                name="ask_objects",
+                tags=["gpu"],
             ),
-            Node(objects.complete_facts, ["facts", "said"], ["complete_facts", "rejects"], name="complete_facts"),
+            Node(
+                objects.complete_facts,
+                ["facts", "old_object_answers"],
+                ["complete_facts", "rejects"],
+                name="complete_facts",
+            ),
         ]
     )
 
@@ -26,8 +35,10 @@ def create_recall_pipeline() -> Pipeline:
     inputs = ["language_model", "facts", _DECODING]
     return Pipeline(
         [
-            Node(resuming(nodes.recall, inventory=fingerprints), inputs, "recalled", name="recall", tags=["gpu"]),
-            Node(nodes.memorise, ["language_model", "recalled", "facts"], "memorisation", name="memorise"),
+            Node(resuming(nodes.recall, inventory=fingerprints), inputs, "recall_answers", name="recall", tags=["gpu"]),
+            Node(
+                nodes.tabulate_recall, ["language_model", "recall_answers", "facts"], "recall", name="tabulate_recall"
+            ),
         ]
     )
 
@@ -35,13 +46,13 @@ def create_recall_pipeline() -> Pipeline:
 def create_features_pipeline() -> Pipeline:
     """Create the pipeline for the ranks of true objects and for recall after demonstrations, for all facts."""
     inputs = ["language_model", "facts", _DECODING]
-    recall_inputs = [*inputs, "params:features"]
+    asking_inputs = [*inputs, "params:features"]
     recall = resuming(nodes.recall_in_context, inventory=fingerprints)
-    memorise_inputs = ["language_model", "recalled_in_context", "facts"]
+    recall_inputs = ["language_model", "recall_answers_in_context", "facts"]
     return Pipeline(
         [
-            Node(nodes.familiarise, inputs, "familiarity", name="familiarise", tags=["gpu"]),
-            Node(recall, recall_inputs, "recalled_in_context", name="recall_in_context", tags=["gpu"]),
-            Node(nodes.memorise, memorise_inputs, "memorisation_in_context", name="memorise_in_context"),
+            Node(nodes.rank_objects, inputs, "object_ranks", name="rank_objects", tags=["gpu"]),
+            Node(recall, asking_inputs, "recall_answers_in_context", name="recall_in_context", tags=["gpu"]),
+            Node(nodes.tabulate_recall, recall_inputs, "recall_in_context", name="tabulate_recall_in_context"),
         ]
     )

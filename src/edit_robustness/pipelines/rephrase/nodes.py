@@ -7,17 +7,23 @@ import pandas as pd
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.datasets.failures import PATIENCE, attempts
+from edit_robustness.datasets.failures import PATIENCE, run_attempts
 from edit_robustness.datasets.folders import Landing, Manifest
 from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.progress import track
-from edit_robustness.prompts.kinds import KINDS, chosen_kinds
+from edit_robustness.prompts.kinds import KINDS, select_kinds
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
-from edit_robustness.prompts.wordings import Wording, brought, settled, wordings_from_table, wordings_to_table
+from edit_robustness.prompts.wordings import (
+    Wording,
+    complete_wordings,
+    data_wordings,
+    wordings_from_table,
+    wordings_to_table,
+)
 from edit_robustness.prompts.writer import requests, write
 from edit_robustness.records import Fact, Probe
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.tables import facts_from_table, probes_from_table, probes_to_table
 
@@ -58,9 +64,9 @@ class ProbeParameters:
     """
 
     kinds: Annotated[
-        Listed[str],
+        ListSetting[str],
         Field(min_length=1),
-        AfterValidator(chosen_kinds),
+        AfterValidator(select_kinds),
     ] = (
         *("statement", "paraphrase", "question", "cloze", "dialogue", "unrelated_context", "doubt", "doubt_old_object"),
         *("neighbourhood", "relation_specificity", "unrelated"),
@@ -97,7 +103,7 @@ def ask_writer(
             batch = [by_id[key] for key in keys[first : first + _AT_ONCE]]
             yield from write(batch, templates, writer, parameters.tries).values()
 
-    for attempt in track(attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
+    for attempt in track(run_attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
         yield attempt.stored(manifest[attempt.key], fact_id=attempt.key)
 
 
@@ -119,10 +125,10 @@ def write_wordings(
     fact_wordings: dict[str, list[Wording]] = {}
     if parameters.by == "writer":
         # a fact that the writer failed at has templates, like one whose texts failed the checks
-        fact_wordings = {fact.id: brought(fact) + (source[fact.id].read() or []) for fact in facts}
+        fact_wordings = {fact.id: data_wordings(fact) + (source[fact.id].read() or []) for fact in facts}
     elif parameters.by == "table":
         fact_wordings = _read_reviewed(source, facts)
-    return wordings_to_table(settled(facts, fact_wordings, read_relations(raw_relations)))
+    return wordings_to_table(complete_wordings(facts, fact_wordings, read_relations(raw_relations)))
 
 
 def _read_reviewed(table: pd.DataFrame, facts: list[Fact]) -> dict[str, list[Wording]]:
@@ -186,7 +192,7 @@ def _spread_evenly(probes: list[Probe], number: int) -> list[Probe]:
 
 
 def _describe(probe: Probe) -> dict[str, str]:
-    turns = [f"{turn.role.capitalize()}: {turn.text}" for turn in probe.history]
+    turns = [f"{turn.role.capitalize()}: {turn.text}" for turn in probe.previous_turns]
     if probe.follows is not None:
         turns.append("Assistant: (the model's own answer)")
     kind = KINDS[probe.kind]

@@ -11,7 +11,7 @@ Cell = tuple[bool, int | None]
 """Whether the model recalls the fact, and its class of page views (None where they are unknown)."""
 
 
-def balanced(facts: Sequence[Fact], recall: Mapping[str, bool], *, size: int, seed: int, quantiles: int) -> list[Fact]:
+def balance(facts: Sequence[Fact], recall: Mapping[str, bool], *, size: int, seed: int, quantiles: int) -> list[Fact]:
     """Choose up to `size` facts of different subjects, one by one from the cell with the fewest chosen facts.
 
     First recalled and not recalled are kept even, then classes of page views within them, then relations within

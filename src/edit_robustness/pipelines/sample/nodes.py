@@ -7,7 +7,7 @@ import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.pipelines.sample.balance import balanced
+from edit_robustness.pipelines.sample.balance import balance
 from edit_robustness.setting_types import STRICT
 from edit_robustness.tables import facts_from_table
 
@@ -29,7 +29,7 @@ class SampleParameters:
     quantiles: Annotated[int, Field(ge=1)] = 4
 
 
-def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: SampleParameters) -> pd.DataFrame:
+def sample_facts(facts: pd.DataFrame, recall_scores: pd.DataFrame, parameters: SampleParameters) -> pd.DataFrame:
     """Choose the facts of this run: balanced over recalled or not, and over classes of page views.
 
     Inside a class, relations take turns; no two facts share a subject; facts with unknown page views come only
@@ -38,20 +38,20 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
 
     Args:
         facts: All facts.
-        memorisation: Columns fact_id and recalled, of one model.
+        recall: Columns fact_id and recalled, of one model.
         parameters: How many, and how.
 
     Returns:
         The chosen rows of `facts`, in its order.
 
     Raises:
-        ValueError: Where no fact has a memorisation.
+        ValueError: Where no fact has a measurement of recall.
     """
-    recall = recalled_facts(facts, memorisation)
+    recall = find_recalled_facts(facts, recall_scores)
     facts = facts[facts["id"].isin(recall)]
     if not parameters.size:
         return facts.reset_index(drop=True)
-    sample = balanced(
+    sample = balance(
         facts_from_table(facts), recall, size=parameters.size, seed=parameters.seed, quantiles=parameters.quantiles
     )
     if len(sample) < parameters.size:
@@ -63,17 +63,17 @@ def sample_facts(facts: pd.DataFrame, memorisation: pd.DataFrame, parameters: Sa
     return facts[facts["id"].isin({fact.id for fact in sample})].reset_index(drop=True)
 
 
-def recalled_facts(facts: pd.DataFrame, memorisation: pd.DataFrame) -> dict[str, bool]:
+def find_recalled_facts(facts: pd.DataFrame, recall_scores: pd.DataFrame) -> dict[str, bool]:
     """Return whether the model recalls each fact, by id, for the facts that it could be asked about.
 
     Raises:
-        ValueError: Where no fact has a memorisation.
+        ValueError: Where no fact has a measurement of recall.
     """
-    recall = dict(zip(memorisation["fact_id"], memorisation["recalled"].astype(bool), strict=True))
+    recall = dict(zip(recall_scores["fact_id"], recall_scores["recalled"].astype(bool), strict=True))
     missing_ids = [identifier for identifier in facts["id"] if identifier not in recall]
     if len(missing_ids) == len(facts):
         raise ValueError(
-            f"none of {len(facts)} facts has a memorisation; the log says why, or run it on all facts again"
+            f"none of {len(facts)} facts has a measurement of recall; the log says why, or run it on all facts again"
         )
     if missing_ids:
         logger.warning(

@@ -8,7 +8,7 @@ from edit_robustness.pipelines.sample.sequences import check_enough, draw_sequen
 
 def create_pipeline() -> Pipeline:
     """Create the pipeline from all facts and one model's prior knowledge to the sampled facts."""
-    inputs = ["facts", "memorisation", "params:sample"]
+    inputs = ["facts", "recall", "params:sample"]
     return Pipeline([Node(sample_facts, inputs, "sampled_facts", name="sample_facts")])
 
 
@@ -19,5 +19,5 @@ def create_checking_pipeline() -> Pipeline:
 
 def create_sequence_pipeline() -> Pipeline:
     """Create the pipeline from all facts and one model's prior knowledge to its sequences."""
-    inputs, outputs = ["facts", "memorisation", "params:sequence"], ["sampled_facts", "orders"]
+    inputs, outputs = ["facts", "recall", "params:sequence"], ["sampled_facts", "orders"]
     return Pipeline([Node(draw_sequence, inputs, outputs, name="draw_sequence")])

@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pandas as pd
 
-from edit_robustness.editing.fold import SequenceParameters
-from edit_robustness.pipelines.sample.balance import balanced
-from edit_robustness.pipelines.sample.nodes import recalled_facts
+from edit_robustness.editing.edit_sequence import SequenceParameters
+from edit_robustness.pipelines.sample.balance import balance
+from edit_robustness.pipelines.sample.nodes import find_recalled_facts
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table, facts_to_table
 
@@ -26,7 +26,7 @@ def check_enough(facts: pd.DataFrame, settings: SequenceParameters) -> None:
 
 
 def draw_sequence(
-    facts: pd.DataFrame, memorisation: pd.DataFrame, settings: SequenceParameters
+    facts: pd.DataFrame, recall_scores: pd.DataFrame, settings: SequenceParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Choose the facts to edit, in their orders, and facts that the model knows and that are never edited.
 
@@ -36,7 +36,7 @@ def draw_sequence(
 
     Args:
         facts: All facts.
-        memorisation: Columns fact_id and recalled, of one model.
+        recall: Columns fact_id and recalled, of one model.
         settings: How many, how often, and how many stay.
 
     Returns:
@@ -46,20 +46,24 @@ def draw_sequence(
     Raises:
         ValueError: If too few facts are left to edit.
     """
-    recall = recalled_facts(facts, memorisation)
+    recall = find_recalled_facts(facts, recall_scores)
     candidates = facts_from_table(facts[facts["id"].isin(recall)])
-    retained_facts = _draw([fact for fact in candidates if recall[fact.id]], recall, settings.retained, settings.seed)
-    if len(retained_facts) < settings.retained:
+    retained_facts = _draw(
+        [fact for fact in candidates if recall[fact.id]], recall, settings.retention_facts, settings.seed
+    )
+    if len(retained_facts) < settings.retention_facts:
         logger.warning(
-            "sequence.retained: %d facts that the model knows were asked for, and %d are taken: it knows no more",
-            settings.retained,
+            "sequence.retention_facts: %d facts that the model knows were requested, and it knows only %d",
+            settings.retention_facts,
             len(retained_facts),
         )
     retained_subjects = {fact.subject.casefold() for fact in retained_facts}
     editable_facts = [fact for fact in candidates if fact.subject.casefold() not in retained_subjects]
     edited_facts = _draw(editable_facts, recall, settings.length, settings.seed)
     _require_subjects(
-        len(edited_facts), settings, f"beside {len(retained_facts)} that stay unedited (sequence.retained) there are"
+        len(edited_facts),
+        settings,
+        f"beside {len(retained_facts)} that stay unedited (sequence.retention_facts) there are",
     )
     orders = [
         _shuffle(edited_facts, settings.seed, order) if order else edited_facts for order in range(settings.orders)
@@ -68,14 +72,17 @@ def draw_sequence(
         (number, place, fact.id) for number, sequence in enumerate(orders) for place, fact in enumerate(sequence, 1)
     ]
     table = pd.concat(
-        [facts_to_table(edited_facts).assign(asked="edited"), facts_to_table(retained_facts).assign(asked="retained")],
+        [
+            facts_to_table(edited_facts).assign(fact_role="edited"),
+            facts_to_table(retained_facts).assign(fact_role="retained"),
+        ],
         ignore_index=True,
     )
     return table, pd.DataFrame(rows, columns=["order", "position", "fact_id"])
 
 
 def _draw(facts: list[Fact], recall: dict[str, bool], size: int, seed: int) -> list[Fact]:
-    return balanced(facts, recall, size=size, seed=seed, quantiles=_QUANTILES) if facts and size else []
+    return balance(facts, recall, size=size, seed=seed, quantiles=_QUANTILES) if facts and size else []
 
 
 def _shuffle(facts: list[Fact], seed: int, order: int) -> list[Fact]:

@@ -9,12 +9,12 @@ import pandas as pd
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.failures import failed_table
-from edit_robustness.datasets.folders import Stored, made
+from edit_robustness.datasets.folders import StoredItem, successful_items
 from edit_robustness.datasets.run_record import mean_of, run_record
 from edit_robustness.datasets.sequences import checkpoints, edits_of, order_of
+from edit_robustness.editing.edit_sequence import SequenceParameters
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.fold import SequenceParameters
-from edit_robustness.editing.methods.none import NoEdit
+from edit_robustness.editing.methods.none import Unedited
 from edit_robustness.metrics.scores import SCORE_COLUMNS, score_answers
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.sequence.nodes import DRIFT_COLUMNS
@@ -23,27 +23,27 @@ from edit_robustness.tables import DOCUMENT_COLUMNS, answers_to_table, collect, 
 
 _POINT = ["method", "order", "edits"]
 """Columns that identify a checkpoint of a model."""
-_ADDED = ["order", "edits", "asked", "position"]
+_ADDED = ["order", "edits", "fact_role", "position"]
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "lm_eval")
 
-Answers = Mapping[str, Stored[list[Answer]]]
-Documents = Mapping[str, Stored[list[Document]]]
+Answers = Mapping[str, StoredItem[list[Answer]]]
+Documents = Mapping[str, StoredItem[list[Document]]]
 
 
 def gather_answers_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
     """Return the node that joins the answers at all checkpoints of these methods into one table."""
 
     def gather_answers(lm: LanguageModel, decoding: Decoding, orders: pd.DataFrame, *answers: Answers) -> pd.DataFrame:
-        decoding_label = decoding.described(lm)
+        decoding_label = decoding.describe(lm)
         positions = orders.set_index(["order", "fact_id"])["position"]
         tables = []
         for method, folder in zip(methods, answers, strict=True):
-            for item in made(folder).values():
+            for item in successful_items(folder).values():
                 order, edits = order_of(item), edits_of(item)
                 table = answers_to_table(item.read(), model=lm.name, method=method, decoding=decoding_label)
                 fact_positions = table["fact_id"].map(positions[order]).fillna(0).astype("int64")
                 roles = fact_positions.map(lambda position: "edited" if position else "retained").astype("str")
-                tables.append(table.assign(order=order, edits=edits, asked=roles, position=fact_positions))
+                tables.append(table.assign(order=order, edits=edits, fact_role=roles, position=fact_positions))
         if not tables:
             raise ValueError(f"{lm.name}: no checkpoint of any method could be asked; the log names the reasons")
         return pd.concat(tables, ignore_index=True)
@@ -54,7 +54,7 @@ def gather_answers_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]:
 def score_sequences(answers: pd.DataFrame) -> pd.DataFrame:
     """Compute every metric of every answer at every checkpoint, each compared with the unedited model."""
     scores = score_answers(answers, by=_POINT, unedited_required=False)
-    locations = answers[["probe_id", *_POINT, "asked", "position"]]
+    locations = answers[["probe_id", *_POINT, "fact_role", "position"]]
     return scores.merge(locations, on=[*_POINT, "probe_id"], validate="many_to_one")[[*SCORE_COLUMNS, *_ADDED]]
 
 
@@ -64,7 +64,7 @@ def gather_documents_with(methods: Sequence[str]) -> Callable[..., pd.DataFrame]
     def gather_documents(lm: LanguageModel, *documents: Documents) -> pd.DataFrame:
         tables = []
         for method, folder in zip(methods, documents, strict=True):
-            for item in made(folder).values():
+            for item in successful_items(folder).values():
                 order, edits = order_of(item), edits_of(item)
                 tables.append(documents_to_table(item.read(), model=lm.name, method=method, order=order, edits=edits))
         return collect(*tables, pd.DataFrame(columns=list(DOCUMENT_COLUMNS))).astype(DOCUMENT_COLUMNS)
@@ -88,16 +88,19 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
         used_defaults: Mapping[str, Any] | None = None,
         **cells: Any,
     ) -> tuple[dict[str, Any], pd.DataFrame]:
-        edit_methods = [method for method in methods if method != NoEdit.name]
+        edit_methods = [method for method in methods if method != Unedited.name]
         folders = {method: cells[f"{method}_sequence"] for method in edit_methods}
-        settings_used = {NoEdit.name: {}, **{method: cells[f"{method}_settings"].settings() for method in edit_methods}}
+        settings_used = {
+            Unedited.name: {},
+            **{method: cells[f"{method}_settings"].settings() for method in edit_methods},
+        }
         document_folders = [cells[f"{m}_documents"] for m in methods]
         method_records = {m: _summarise_sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
         record = {
             **run_record(lm, settings_used, folders, _PACKAGES, document_folders),
             "used_defaults": {lm.name: (used_defaults or {}).get(lm.name, {})},
             "n_facts": settings.length,
-            "n_retained": int((sampled_facts["asked"] == "retained").sum()),
+            "n_retained": int((sampled_facts["fact_role"] == "retained").sum()),
             "sequence": asdict(settings),  # type: ignore[call-overload]
             "abilities": {name: value for name, value in asdict(abilities).items() if name != "presets"},
             "sequences": {lm.name: method_records},
@@ -110,12 +113,12 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
     return describe
 
 
-SHARED = {"corpus": "write corpus", "said": "ask for old objects", "recalled": "recall"}
+SHARED = {"corpus": "write corpus", "old_object_answers": "ask for old objects", "recall_answers": "recall"}
 """Folders of a model that belong to no method, and the stage that fills each."""
 
 
 def _summarise_sequence(
-    edits: Mapping[str, Stored[Edit]] | None, documents: Documents, settings: SequenceParameters
+    edits: Mapping[str, StoredItem[Edit]] | None, documents: Documents, settings: SequenceParameters
 ) -> dict[str, Any]:
     """Return the failures and costs of one method's sequences; costs at checkpoints are means over orders."""
     points = checkpoints(edits, settings)
@@ -123,7 +126,7 @@ def _summarise_sequence(
     seconds: dict[str, dict[str, list[float]]] = {}
     for point in points:
         prefixes.setdefault(str(point.edits), []).append(point.prefix_tokens)
-    for item in made(documents).values():
+    for item in successful_items(documents).values():
         of_number = seconds.setdefault(str(edits_of(item)), {})
         of_number.setdefault(item.header["benchmark"], []).append(item.header["seconds"])
     return {
@@ -137,5 +140,5 @@ def _summarise_sequence(
     }
 
 
-def _describe_failure(item: Stored[Edit]) -> dict[str, Any]:
+def _describe_failure(item: StoredItem[Edit]) -> dict[str, Any]:
     return {"order": order_of(item), "position": edits_of(item), "reason": item.failed}

@@ -10,21 +10,21 @@ import pandas as pd
 from torch import Tensor
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets.failures import attempts, reason_of, report_failure
-from edit_robustness.datasets.folders import Landing, Manifest, Stored, from_stale
+from edit_robustness.datasets.failures import reason_of, report_failure, run_attempts
+from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
 from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, place, replays
-from edit_robustness.editing.edits import Appliable, Edit, Frame
+from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edit_sequence import SequenceParameters, Step, edit_sequence
+from edit_robustness.editing.edits import Appliable, Edit, PromptPrefix
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fingerprints import fingerprint
-from edit_robustness.editing.fold import SequenceParameters, Step, fold
 from edit_robustness.editing.method import Method, Unsolvable
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
 from edit_robustness.progress import track
 from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.prompts.probes import build_probes
@@ -34,7 +34,7 @@ from edit_robustness.tables import facts_from_table, probes_from_table, probes_t
 
 logger = logging.getLogger(__name__)
 
-_NOTHING: Stored[Prepared] = Stored.of("", Prepared())
+_NOTHING: StoredItem[Artefact] = StoredItem.of("", Artefact())
 
 DRIFT_COLUMNS = {
     **dict.fromkeys(("model", "method"), "str"),
@@ -76,7 +76,7 @@ def make_probes(
 
 
 def _select_role(sampled_facts: pd.DataFrame, role: str) -> pd.DataFrame:
-    return sampled_facts[sampled_facts["asked"] == role]
+    return sampled_facts[sampled_facts["fact_role"] == role]
 
 
 def edit_with(name: str) -> Callable[..., Landing]:
@@ -87,10 +87,10 @@ def edit_with(name: str) -> Callable[..., Landing]:
         lm: LanguageModel,
         sampled_facts: pd.DataFrame,
         orders: pd.DataFrame,
-        inventory: Mapping[str, Stored[Edit]],
+        inventory: Mapping[str, StoredItem[Edit]],
         method: method_class,  # type: ignore[valid-type]
         settings: SequenceParameters,
-        artefacts: Mapping[str, Stored[Prepared]] | None = None,
+        artefacts: Mapping[str, StoredItem[Artefact]] | None = None,
     ) -> Landing:
         artefact = next(iter((artefacts or {}).values()), _NOTHING)
         yield from _make_edits(lm, _order_facts(sampled_facts, orders), inventory, method, settings, artefact)
@@ -110,10 +110,10 @@ def _order_facts(sampled_facts: pd.DataFrame, orders: pd.DataFrame) -> dict[int,
 def _make_edits(
     lm: LanguageModel,
     sequences: Mapping[int, Sequence[Fact]],
-    inventory: Mapping[str, Stored[Edit]],
+    inventory: Mapping[str, StoredItem[Edit]],
     method: Method,
     settings: SequenceParameters,
-    preparation: Stored[Prepared],
+    preparation: StoredItem[Artefact],
 ) -> Landing:
     """Yield the increments of all orders. Increments that failed before are retried.
 
@@ -121,7 +121,7 @@ def _make_edits(
     unlike before, changes the fingerprints of all after it, which are then made anew.
     """
     common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, preparation))
-    groups = {order: settings.grouped(facts, method) for order, facts in sequences.items()}
+    groups = {order: settings.group(facts, method) for order, facts in sequences.items()}
     folder_items = {order: _select_order(inventory, order, order_groups) for order, order_groups in groups.items()}
     names = {
         order: _compute_names(common, order_groups, folder_items[order], {}) for order, order_groups in groups.items()
@@ -142,14 +142,14 @@ def _make_edits(
             number, item = step.number, folder_items[order].get(step.number)
             if step.failed is not None and not preparation.failed:
                 report_failure(label, f"edit {number}", step.failed)
-            if not step.kept:
+            if not step.is_stored:
                 header = {
                     **place(order, number),
                     "seconds": seconds,
                     "environment": lm.environment,
                     **_describe_step(lm, step),
                     **figures_of(preparation),
-                    **from_stale(preparation, *folder_items[order].values()),
+                    **stale_mark(preparation, *folder_items[order].values()),
                 }
                 yield {edit_key(order, number): _to_item(names[order][number], step, facts, preparation, header)}
             outcomes[number] = step.failed is not None
@@ -161,8 +161,8 @@ def _make_edits(
 
 
 def _select_order(
-    inventory: Mapping[str, Stored[Edit]], order: int, groups: Sequence[Sequence[Fact]]
-) -> dict[int, Stored[Edit]]:
+    inventory: Mapping[str, StoredItem[Edit]], order: int, groups: Sequence[Sequence[Fact]]
+) -> dict[int, StoredItem[Edit]]:
     """Return the increments of one order by the number of facts after each. The folder may contain other files."""
     keys = {number: edit_key(order, number) for number in accumulate(map(len, groups))}
     return {number: inventory[key] for number, key in keys.items() if key in inventory}
@@ -171,7 +171,7 @@ def _select_order(
 def _compute_names(
     common: str,
     groups: Sequence[Sequence[Fact]],
-    folder_items: Mapping[int, Stored[Edit]],
+    folder_items: Mapping[int, StoredItem[Edit]],
     outcomes: Mapping[int, bool],
 ) -> dict[int, str]:
     """Return a fingerprint of everything that each edit depends on, by the number of facts after it.
@@ -191,12 +191,12 @@ def _compute_names(
     return names
 
 
-def _is_failure(item: Stored[Edit] | None, name: str) -> bool:
+def _is_failure(item: StoredItem[Edit] | None, name: str) -> bool:
     return item is not None and item.fingerprint == name and bool(item.failed)
 
 
 def _select_readers(
-    names: Mapping[int, str], folder_items: Mapping[int, Stored[Edit]]
+    names: Mapping[int, str], folder_items: Mapping[int, StoredItem[Edit]]
 ) -> dict[int, Callable[[], Edit]]:
     """Return the readers of the increments that need not be recomputed."""
     items = {number: folder_items.get(number) for number in names}
@@ -220,31 +220,33 @@ def _make_steps(
     lm: LanguageModel,
     method: Method,
     groups: Sequence[Sequence[Fact]],
-    preparation: Stored[Prepared],
+    preparation: StoredItem[Artefact],
     readers: Mapping[int, Callable[[], Edit]],
 ) -> Iterator[Step]:
     if preparation.failed:
         number = 0
         for group in groups:
             number += len(group)
-            yield Step(number, Frame(), Past(), failed=Unsolvable(preparation.failed))
+            yield Step(number, PromptPrefix(), EditHistory(), failed=Unsolvable(preparation.failed))
         return
-    yield from fold(lm, method, groups, prepared=preparation.read(), stored_edits=readers)
+    yield from edit_sequence(lm, method, groups, artefact=preparation.read(), stored_edits=readers)
 
 
 def _to_item(
-    name: str, step: Step, facts: Sequence[Fact], preparation: Stored[Prepared], header: Mapping[str, Any]
-) -> Stored[Edit]:
+    name: str, step: Step, facts: Sequence[Fact], preparation: StoredItem[Artefact], header: Mapping[str, Any]
+) -> StoredItem[Edit]:
     if step.failed is None:
-        return Stored.of(name, step.edit, **header)
+        return StoredItem.of(name, step.edit, **header)
     stage = {"stage": "prepare"} if preparation.failed else {}
-    return Stored.lost(name, reason_of(step.failed), fact_id=", ".join(fact.id for fact in facts), **stage, **header)
+    return StoredItem.failed_item(
+        name, reason_of(step.failed), fact_id=", ".join(fact.id for fact in facts), **stage, **header
+    )
 
 
 def _describe_step(lm: LanguageModel, step: Step) -> dict[str, object]:
     """Return the header of an increment: the tokens of all in-context edits so far."""
-    words = step.past.prefix
-    return {"prefix_tokens": len(prompt_ids(lm, Rendered(words))) if words else 0}
+    words = step.history.prefix
+    return {"prefix_tokens": len(prompt_ids(lm, RenderedPrompt(words))) if words else 0}
 
 
 def ask_with(method: str) -> Callable[..., Landing]:
@@ -258,15 +260,15 @@ def ask_with(method: str) -> Callable[..., Landing]:
         inventory: Mapping[str, str],
         decoding: Decoding,
         settings: SequenceParameters,
-        edits: Mapping[str, Stored[Edit]] | None = None,
-        artefacts: Mapping[str, Stored[Prepared]] | None = None,
+        edits: Mapping[str, StoredItem[Edit]] | None = None,
+        artefacts: Mapping[str, StoredItem[Artefact]] | None = None,
         check_record: Any = None,
     ) -> Landing:
         """Ask missing probes. `check_record` is the result of the check that all prompts fit into the context."""
         list_probes = _probes_by_checkpoint(probes, sampled_facts, orders)
         points = {point.key: point for point in checkpoints(edits, settings)}
         point_probes = {key: list_probes(point) for key, point in points.items()}
-        common = (FORMAT, decoding.described(lm), lm.fingerprint)
+        common = (FORMAT, decoding.describe(lm), lm.fingerprint)
         manifest = Manifest({key: fingerprint(*common, points[key].fingerprint, point_probes[key]) for key in points})
         yield manifest
         missing_keys = manifest.missing(inventory)
@@ -275,17 +277,17 @@ def ask_with(method: str) -> Callable[..., Landing]:
         label = f"{lm.name}: {method}, asking after edits"
 
         def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
-            for point, past in replays(edits, [points[key] for key in keys], artefacts):
-                edit: Appliable = past if point.edits else Frame()
+            for point, history in replays(edits, [points[key] for key in keys], artefacts):
+                edit: Appliable = history if point.edits else PromptPrefix()
                 yield from ask(lm, [(edit, point_probes[point.key])], decoding) if point_probes[point.key] else [[]]
 
-        for attempt in track(attempts(missing_keys, make, label, in_batches=False), label, len(missing_keys)):
+        for attempt in track(run_attempts(missing_keys, make, label, in_batches=False), label, len(missing_keys)):
             header = {
                 "seconds": attempt.seconds,
                 "probes": len(point_probes[attempt.key]),
                 "environment": lm.environment,
             }
-            header |= from_stale(*(edits or {}).values())
+            header |= stale_mark(*(edits or {}).values())
             location = points[attempt.key].place
             yield attempt.stored(manifest[attempt.key], header | location, **location)
 
@@ -317,12 +319,12 @@ def drift_with(method: str) -> Callable[..., pd.DataFrame]:
     """Return the node that measures how far one method moves the weights."""
 
     def measure_drift(
-        lm: LanguageModel, edits: Mapping[str, Stored[Edit]], settings: SequenceParameters
+        lm: LanguageModel, edits: Mapping[str, StoredItem[Edit]], settings: SequenceParameters
     ) -> pd.DataFrame:
         rows = [
             [lm.name, method, point.order, point.edits, site.layer, site.part, *_measure_drift(lm, site, change)]
-            for point, past in replays(edits, checkpoints(edits, settings))
-            for site, change in past.changes.items()
+            for point, history in replays(edits, checkpoints(edits, settings))
+            for site, change in history.changes.items()
         ]
         return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS)).astype(DRIFT_COLUMNS)
 

@@ -6,7 +6,7 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets.resuming import fingerprints, items, resuming
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.methods.none import NoEdit
+from edit_robustness.editing.methods.none import Unedited
 from edit_robustness.pipelines.sequence import gather, nodes
 
 _SETTINGS = "params:sequence"
@@ -26,7 +26,7 @@ def create_pipeline(method: str, model: str) -> Pipeline:
         method: Row of METHODS.
         model: Whose hyperparameters are meant.
     """
-    has_edits = method != NoEdit.name
+    has_edits = method != Unedited.name
     inputs = {
         "lm": "language_model",
         "probes": "sequence_probes",
@@ -34,9 +34,9 @@ def create_pipeline(method: str, model: str) -> Pipeline:
         "orders": "orders",
         "decoding": _DECODING,
         "settings": _SETTINGS,
-        "check_record": "fitting",
+        "check_record": "requirements",
         **({"edits": "sequence"} if has_edits else {}),
-        **({"artefacts": "prepared"} if METHODS[method].edits_need_prepared else {}),
+        **({"artefacts": "artefact"} if METHODS[method].edits_need_artefact else {}),
     }
     function = resuming(nodes.ask_with(method), inventory=fingerprints)
     ask_node = Node(function, inputs, "sequence_answers", name="ask_checkpoints", tags=["gpu"])
@@ -50,7 +50,7 @@ def _edit_nodes(method: str, model: str) -> list[Node]:
         "orders": "orders",
         "method": f"params:methods.{method}.{model}",
         "settings": _SETTINGS,
-        **({"artefacts": "prepared"} if METHODS[method].learns_from else {}),
+        **({"artefacts": "artefact"} if METHODS[method].learns_from else {}),
     }
     drift_inputs = ["language_model", "sequence", _SETTINGS]
     edit = resuming(nodes.edit_with(method), inventory=items)
@@ -62,7 +62,7 @@ def _edit_nodes(method: str, model: str) -> list[Node]:
 
 def create_gathering_pipeline(methods: Sequence[str], model: str) -> Pipeline:
     """Create the pipeline that joins the results of all methods of one model into tables, and records the run."""
-    edit_methods = [method for method in methods if method != NoEdit.name]
+    edit_methods = [method for method in methods if method != Unedited.name]
     answers, documents = ([f"{method}_{suffix}" for method in methods] for suffix in ("sequence_answers", "documents"))
     describe_inputs = {
         "lm": "language_model",

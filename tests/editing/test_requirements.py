@@ -5,8 +5,8 @@ from dataclasses import fields
 import pytest
 from fabricated_edits import ARCHITECTURES, FACTS, METHOD_NAMES, TEXTS, corpus, method
 
-from edit_robustness.editing.fitting import LAYERS, TextNeed, misfits, refuse_short_corpus, text_need
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.requirements import LAYERS, TextNeed, misfits, refuse_short_corpus, text_need
 from edit_robustness.editing.words import words_before
 from edit_robustness.models.shape import Shape
 

@@ -1,4 +1,4 @@
-"""Pipeline of damage: collects the models' tables, estimates, draws and writes the page."""
+"""Pipeline that analyzes sequences of edits: collects the models' tables, estimates, draws and writes the page."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.pipelines.damage import nodes
+from edit_robustness.pipelines.analyze_sequences import nodes
 from edit_robustness.report.runs import collect_runs
 from edit_robustness.report.sequences import FIGURES
 from edit_robustness.tables import collect
 
-SETTINGS = "params:damage"
-TAG = "damage"
-"""Tag of all these nodes: `--tags=damage` recomputes the tables and the page without a model."""
+SETTINGS = "params:analyze_sequences"
+TAG = "analyze_sequences"
+"""Tag of all these nodes: `--tags=analyze_sequences` recomputes the tables and the page without a model."""
 
 COLLECTED = {
     "documents": "sequence_documents",
@@ -31,7 +31,7 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
     Args:
         models: Names of the models; ``<model>_documents``, ``_benchmarks``, ``_sequence_answers``,
             ``_sequence_scores``, ``_sequence_failed_items``, ``_drift`` and ``_sequence_run`` are
-            inputs, beside ``params:damage``.
+            inputs, beside ``params:analyze_sequences``.
     """
     return Pipeline([*_collect_nodes(models), *_estimate_nodes(), *_draw_nodes(), *_report_nodes()], tags=[TAG])
 
@@ -58,19 +58,19 @@ def _estimate_nodes() -> list[Node]:
         Node(
             nodes.estimate_loss,
             ["sequence_documents", "abilities", SETTINGS],
-            ["kept", "kept_paths", "lifetimes", "survival"],
+            ["ability_retention", "ability_retention_paths", "lifetimes", "survival"],
             name="estimate_loss",
         ),
         Node(
-            nodes.estimate_held,
+            nodes.estimate_edit_retention,
             ["sequence_scores", "sequence_answers", SETTINGS],
-            ["held", "retention", "frontier", "forgetting"],
-            name="estimate_held",
+            ["edit_retention", "knowledge_retention", "frontier", "forgetting"],
+            name="estimate_edit_retention",
         ),
         Node(
             nodes.average_orders,
-            ["held", "retention", SETTINGS],
-            ["held_paths", "retention_paths"],
+            ["edit_retention", "knowledge_retention", SETTINGS],
+            ["edit_retention_paths", "knowledge_retention_paths"],
             name="average_orders",
         ),
     ]
@@ -86,15 +86,15 @@ def _draw_nodes() -> list[Node]:
         ),
         Node(
             nodes.draw_loss,
-            ["kept_paths", "survival", SETTINGS],
+            ["ability_retention_paths", "survival", SETTINGS],
             _figures("kinds", "scale", "survival"),
             name="draw_loss",
         ),
         Node(
-            nodes.draw_held,
-            ["held_paths", "retention_paths", "frontier", "forgetting"],
-            _figures("held", "retention", "frontier", "forgetting"),
-            name="draw_held",
+            nodes.draw_edit_retention,
+            ["edit_retention_paths", "knowledge_retention_paths", "frontier", "forgetting"],
+            _figures("edit_retention", "knowledge_retention", "frontier", "forgetting"),
+            name="draw_edit_retention",
         ),
         Node(nodes.draw_drift, "drift", _figures("drift")[0], name="draw_drift"),
     ]
@@ -104,10 +104,10 @@ def _report_nodes() -> list[Node]:
     inputs = {
         "abilities": "ability_paths",
         "comparisons": "ability_comparisons",
-        "ability_retention": "kept_paths",
+        "ability_retention": "ability_retention_paths",
         "lifetimes": "lifetimes",
-        "edit_retention": "held_paths",
-        "knowledge_retention": "retention_paths",
+        "edit_retention": "edit_retention_paths",
+        "knowledge_retention": "knowledge_retention_paths",
         "benchmarks": "sequence_benchmarks",
         "failed_items": "sequence_failed_items",
         "runs": "sequence_runs",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from edit_robustness.datasets.codecs import EditCodec, JsonCodec, PreparedCodec
+from edit_robustness.datasets.codecs import ArtefactCodec, EditCodec, JsonCodec
 from edit_robustness.datasets.folders import FolderDataset
+from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.prepared import Prepared
 from edit_robustness.prompts.wordings import Wording
 from edit_robustness.records import Answer, Document, Transcript
 
@@ -19,11 +19,11 @@ class EditsDataset(FolderDataset[Edit]):
     codec = EditCodec()
 
 
-class PreparedDataset(FolderDataset[Prepared]):
+class ArtefactsDataset(FolderDataset[Artefact]):
     """A folder of what methods prepared, one safetensors file each."""
 
-    holds = "prepared"
-    codec = PreparedCodec()
+    holds = "artefact"
+    codec = ArtefactCodec()
 
 
 class AnswersDataset(FolderDataset[list[Answer]]):
@@ -64,7 +64,7 @@ class DocumentsDataset(FolderDataset[list[Document]]):
 FOLDERS: dict[str, type[FolderDataset[Any]]] = {
     kind.__name__: kind
     for kind in (
-        *(EditsDataset, PreparedDataset, AnswersDataset, TextsDataset),
+        *(EditsDataset, ArtefactsDataset, AnswersDataset, TextsDataset),
         *(TranscriptsDataset, WordingsDataset, DocumentsDataset),
     )
 }

@@ -1,4 +1,4 @@
-"""Nodes of damage: each one computes a table, a figure or the page from tables."""
+"""Nodes that analyze sequences of edits: each one computes a table, a figure or the page from tables."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,14 +13,14 @@ from edit_robustness.plots import sequences as figures
 from edit_robustness.report import paper2
 from edit_robustness.report.sequences import ManyEdits, render
 from edit_robustness.setting_types import STRICT
-from edit_robustness.statistics import abilities, held, kept, paired, survival
-from edit_robustness.statistics.documents import measured
+from edit_robustness.statistics import abilities, ability_retention, edit_retention, paired, survival
+from edit_robustness.statistics.documents import measure_documents
 from edit_robustness.statistics.orders import over_orders
 from edit_robustness.tables import collect
 
 
 @dataclass(frozen=True, config=STRICT)
-class Damage:
+class SequenceAnalysisParameters:
     """Parameters of the analysis of sequential editing.
 
     Attributes:
@@ -60,44 +60,49 @@ def collect_benchmarks(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
 
 
 def estimate_abilities(
-    documents: pd.DataFrame, benchmarks: pd.DataFrame, settings: Damage
+    documents: pd.DataFrame, benchmarks: pd.DataFrame, settings: SequenceAnalysisParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Estimate each benchmark at each checkpoint, its difference from the unedited model, and both over orders."""
-    rows = measured(documents)
+    rows = measure_documents(documents)
     table = abilities.abilities(rows, benchmarks, **settings.resampling)
     changes = paired.compare(rows, **settings.resampling)
     return table, changes, abilities.ability_paths(table, changes, settings.confidence)
 
 
 def estimate_loss(
-    documents: pd.DataFrame, table: pd.DataFrame, settings: Damage
+    documents: pd.DataFrame, table: pd.DataFrame, settings: SequenceAnalysisParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Estimate ability retention by checkpoint and over orders, the lifetimes in edits, and their survival curve."""
-    retention = kept.kept(measured(documents), table, **settings.resampling)
-    lifetimes = survival.lifetimes(retention, table, settings.loss)
+    shares = ability_retention.ability_retention(measure_documents(documents), table, **settings.resampling)
+    lifetimes = survival.lifetimes(shares, table, settings.loss)
     return (
-        retention,
-        kept.kept_paths(retention, settings.confidence),
+        shares,
+        ability_retention.ability_retention_paths(shares, settings.confidence),
         lifetimes,
         survival.survival(lifetimes, settings.confidence),
     )
 
 
-def estimate_held(
-    scores: pd.DataFrame, answers: pd.DataFrame, settings: Damage
+def estimate_edit_retention(
+    scores: pd.DataFrame, answers: pd.DataFrame, settings: SequenceAnalysisParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Estimate edit retention, knowledge retention, the frontier of both, and forgetting by the age of an edit."""
-    rows = held.asked_of(scores, answers)
-    edits, knowledge = held.held(rows, settings.confidence), held.retention(rows, settings.confidence)
+    rows = edit_retention.select_shares(scores, answers)
+    edits, knowledge = (
+        edit_retention.edit_retention(rows, settings.confidence),
+        edit_retention.knowledge_retention(rows, settings.confidence),
+    )
     return (
         edits,
         knowledge,
-        held.frontier(edits, knowledge, settings.confidence),
-        held.forgetting(rows, settings.confidence),
+        edit_retention.frontier(edits, knowledge, settings.confidence),
+        edit_retention.forgetting(rows, settings.confidence),
     )
 
 
-def average_orders(edits: pd.DataFrame, knowledge: pd.DataFrame, settings: Damage) -> tuple[pd.DataFrame, pd.DataFrame]:
+def average_orders(
+    edits: pd.DataFrame, knowledge: pd.DataFrame, settings: SequenceAnalysisParameters
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Average edit retention and knowledge retention over orders."""
     common = ["model", "method", "edits"]
     paths = []
@@ -110,7 +115,9 @@ def average_orders(edits: pd.DataFrame, knowledge: pd.DataFrame, settings: Damag
     return paths[0], paths[1]
 
 
-def draw_abilities(paths: pd.DataFrame, settings: Damage) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
+def draw_abilities(
+    paths: pd.DataFrame, settings: SequenceAnalysisParameters
+) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
     """Draw the paper's Figures 2, 3 and 6 with this run's results, its own curves, and gold log-probabilities."""
     model_names = list(dict.fromkeys(paths["model"]))
     paper_table = paper2.beside(model_names)
@@ -122,9 +129,13 @@ def draw_abilities(paths: pd.DataFrame, settings: Damage) -> tuple[go.Figure, go
     )
 
 
-def draw_loss(paths: pd.DataFrame, curve: pd.DataFrame, settings: Damage) -> tuple[go.Figure, go.Figure, go.Figure]:
+def draw_loss(
+    paths: pd.DataFrame, curve: pd.DataFrame, settings: SequenceAnalysisParameters
+) -> tuple[go.Figure, go.Figure, go.Figure]:
     """Draw the paper's Figures 4 and 5 with this run's results, and the survival curve."""
-    overall = paths[paths["ability"] == kept.ALL].assign(billions=lambda rows: rows["model"].map(settings.sizes))
+    overall = paths[paths["ability"] == ability_retention.ALL].assign(
+        billions=lambda rows: rows["model"].map(settings.sizes)
+    )
     sized_models = overall.dropna(subset=["billions"])
     endpoints = (
         sized_models[sized_models["edits"] == sized_models["edits"].max()]
@@ -138,13 +149,13 @@ def draw_loss(paths: pd.DataFrame, curve: pd.DataFrame, settings: Damage) -> tup
     )
 
 
-def draw_held(
+def draw_edit_retention(
     edits: pd.DataFrame, knowledge: pd.DataFrame, frontier: pd.DataFrame, forgetting_table: pd.DataFrame
 ) -> tuple[go.Figure, go.Figure, go.Figure, go.Figure]:
     """Draw edit retention, knowledge retention, the frontier of both, and forgetting by the age of an edit."""
     return (
-        figures.held_figure(edits[~edits["metric"].isin(held.ON_ALL_PROMPTS.values())]),
-        figures.retention_figure(knowledge),
+        figures.edit_retention_figure(edits[~edits["metric"].isin(edit_retention.ON_ALL_PROMPTS.values())]),
+        figures.knowledge_retention_figure(knowledge),
         drawn.frontier_figure(frontier),
         figures.forgetting_figure(forgetting_table),
     )
@@ -168,7 +179,7 @@ def write_page(
     benchmarks: pd.DataFrame,
     failed_items: pd.DataFrame,
     runs: list[dict[str, Any]],
-    settings: Damage,
+    settings: SequenceAnalysisParameters,
     **figures: go.Figure,
 ) -> str:
     """Return the page as one HTML document. Figures are keyword arguments under the names of their datasets."""
@@ -176,10 +187,10 @@ def write_page(
         ManyEdits(
             abilities=abilities,
             comparisons=comparisons,
-            kept=ability_retention,
+            ability_retention=ability_retention,
             lifetimes=lifetimes,
-            held=edit_retention,
-            retention=knowledge_retention,
+            edit_retention=edit_retention,
+            knowledge_retention=knowledge_retention,
             benchmarks=benchmarks,
             failed_items=failed_items,
             runs=runs,

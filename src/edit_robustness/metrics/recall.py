@@ -7,13 +7,13 @@ import pandas as pd
 
 from edit_robustness.metrics.outcomes import CUT, outcome
 
-MEMORISATION_COLUMNS = [
+RECALL_COLUMNS = [
     *("model", "fact_id", "subject", "relation", "page_views", "logprob_true", "logprob_new", "tokens_true"),
-    *("tokens_new", "perplexity_true", "perplexity_new", "recalled", "recall_cut", "matched"),
+    *("tokens_new", "perplexity_true", "perplexity_new", "recalled", "recall_cut", "recalled_teacher_forced"),
 ]
 
 
-def memorisation_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
+def recall_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
     """Measure how well a model knows each fact, from its answers to the statements without any edit.
 
     Args:
@@ -44,8 +44,8 @@ def memorisation_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFra
         perplexity_new=perplexity(table["logprob_new"], table["tokens_new"]),
         recalled=outcomes == "old",
         recall_cut=outcomes == CUT,
-        matched=table["match_true"].astype(bool),
-    )[MEMORISATION_COLUMNS]
+        recalled_teacher_forced=table["match_true"].astype(bool),
+    )[RECALL_COLUMNS]
 
 
 def perplexity(logprob: pd.Series, tokens: pd.Series) -> pd.Series:

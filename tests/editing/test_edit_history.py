@@ -1,8 +1,8 @@
 import torch
 from fabricated_edits import bits, same_bits
 
-from edit_robustness.editing.edits import Frame, LowRank
-from edit_robustness.editing.past import Past
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edits import LowRank, PromptPrefix
 from edit_robustness.models.layout import Site
 
 
@@ -13,7 +13,7 @@ def increment(seed, layer=1):
 
 def test_increments_are_added_in_order():
     edits = [increment(seed) for seed in range(6)]
-    total = Past()
+    total = EditHistory()
     for edit in edits:
         total = total + edit
     reference = edits[0].dense()[Site(1, "mlp_out")]
@@ -23,15 +23,17 @@ def test_increments_are_added_in_order():
 
 
 def test_sites_and_words_are_kept_apart():
-    past = Past() + increment(0, layer=1) + Frame("One. ") + increment(1, layer=2) + Frame("Two. ")
-    assert set(past.changes) == {Site(1, "mlp_out"), Site(2, "mlp_out")}
-    assert past.prefix == "One. Two. "
+    history = (
+        EditHistory() + increment(0, layer=1) + PromptPrefix("One. ") + increment(1, layer=2) + PromptPrefix("Two. ")
+    )
+    assert set(history.changes) == {Site(1, "mlp_out"), Site(2, "mlp_out")}
+    assert history.prefix == "One. Two. "
 
 
 def test_no_past_is_the_model_itself(lab):
     lm = lab.model("llama")
     weights = bits(lm)
-    with Past().applied(lm) as model:
+    with EditHistory().applied(lm) as model:
         assert model is lm
         assert same_bits(bits(lm), weights)
 
@@ -40,5 +42,5 @@ def test_the_past_of_one_edit_is_that_edit(lab):
     lm, edit = lab.model("llama"), increment(0)
     with edit.applied(lm):
         bits_after = bits(lm)
-    with (Past() + edit).applied(lm):
+    with (EditHistory() + edit).applied(lm):
         assert same_bits(bits(lm), bits_after)

@@ -17,10 +17,10 @@ from edit_robustness.statistics.orders import over_orders
 
 EDITED, RETAINED = "edited", "retained"
 MEASURE = ["decoding", "protocol", "metric", "unit"]
-OF_ALL_EDITS = {"edit": "success", "locality": "locality"}
+OF_ALL_EDITS = {"edit": "success", "specificity": "specificity"}
 """Metric of efficacy and of specificity, by the family of the probes."""
 
-ON_ALL_PROMPTS = {"locality": "locality_all"}
+ON_ALL_PROMPTS = {"specificity": "specificity_all"}
 """The same metric over all prompts, known to the unedited model or not, by family."""
 
 STILL_KNOWN = "reversion"
@@ -30,12 +30,22 @@ AGES = (0, 1, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Lower bounds of the groups by number of later edits."""
 
 FRONTIER_COLUMNS = [
-    *("model", "method", "edits", "retention", "retention_low", "retention_high", "held", "held_low", "held_high"),
+    *(
+        "model",
+        "method",
+        "edits",
+        "knowledge_retention",
+        "knowledge_retention_low",
+        "knowledge_retention_high",
+        "edit_retention",
+        "edit_retention_low",
+        "edit_retention_high",
+    ),
     "n_orders",
 ]
 
 
-def asked_of(scores: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
+def select_shares(scores: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     """Select the shares that measure retention, and add the subject of each fact.
 
     Args:
@@ -64,7 +74,7 @@ def _mark_cut(shares: pd.DataFrame) -> pd.Series:
     )
 
 
-def held(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+def edit_retention(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Estimate success and specificity of all edits so far at each checkpoint, per kind of prompt.
 
     Args:
@@ -74,15 +84,15 @@ def held(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     Returns:
         model, method, order, edits, kind, family, decoding, protocol, metric, unit, value, low, high, n_probes,
         n_facts, n_missing (answers that could not be scored, and count as lost), cut (the share of answers that the
-        token limit cut before they named an object), n_asked (all answers; cut answers to locality probes are not
+        token limit cut before they named an object), n_asked (all answers; cut answers to specificity probes are not
         included in `n_probes`).
     """
     masks = [shares["metric"] == shares["family"].map(metrics) for metrics in (OF_ALL_EDITS, ON_ALL_PROMPTS)]
-    rows = shares[(shares["asked"] == EDITED) & (masks[0] | masks[1])]
+    rows = shares[(shares["fact_role"] == EDITED) & (masks[0] | masks[1])]
     return _rates(rows, [*CHECKPOINT, "kind", "family", *MEASURE], confidence)
 
 
-def retention(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+def knowledge_retention(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Estimate the share of facts, known before the first edit and never edited, that are still answered.
 
     Args:
@@ -93,11 +103,13 @@ def retention(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         model, method, order, edits, decoding, protocol, metric, unit, value, low, high, n_probes, n_facts, n_missing,
         cut, n_asked.
     """
-    rows = shares[(shares["asked"] == RETAINED) & (shares["metric"] == STILL_KNOWN) & (shares["kind"] == "statement")]
+    rows = shares[
+        (shares["fact_role"] == RETAINED) & (shares["metric"] == STILL_KNOWN) & (shares["kind"] == "statement")
+    ]
     return _rates(rows, [*CHECKPOINT, *MEASURE], confidence)
 
 
-def frontier(edit_retention: pd.DataFrame, retention: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+def frontier(edit_retention: pd.DataFrame, knowledge_retention: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Relate knowledge retention to edit retention by free generation, over orders: one path per method.
 
     Returns:
@@ -110,12 +122,17 @@ def frontier(edit_retention: pd.DataFrame, retention: pd.DataFrame, confidence: 
         & (edit_retention["protocol"] == "free")
         & (edit_retention["metric"] == "success")
     ]
-    sides = [over_orders(table, by, confidence) for table in (retention[retention["protocol"] == "free"], statements)]
+    sides = [
+        over_orders(table, by, confidence)
+        for table in (knowledge_retention[knowledge_retention["protocol"] == "free"], statements)
+    ]
     knowledge, efficacy = (side[[*by, "value", "low", "high", "n_orders"]] for side in sides)
-    knowledge = knowledge.rename(columns={"value": "retention", "low": "retention_low", "high": "retention_high"})
-    efficacy = efficacy.rename(columns={"value": "held", "low": "held_low", "high": "held_high"}).drop(
-        columns="n_orders"
+    knowledge = knowledge.rename(
+        columns={"value": "knowledge_retention", "low": "knowledge_retention_low", "high": "knowledge_retention_high"}
     )
+    efficacy = efficacy.rename(
+        columns={"value": "edit_retention", "low": "edit_retention_low", "high": "edit_retention_high"}
+    ).drop(columns="n_orders")
     return knowledge.merge(efficacy, on=by)[FRONTIER_COLUMNS]
 
 
@@ -126,7 +143,7 @@ def forgetting(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         model, method, age (the fewest later edits in the group), until (the most), decoding, protocol, metric, unit,
         value, low, high, n_probes, n_facts, n_missing, cut, n_asked.
     """
-    is_statement = (shares["asked"] == EDITED) & (shares["metric"] == "success") & (shares["kind"] == "statement")
+    is_statement = (shares["fact_role"] == EDITED) & (shares["metric"] == "success") & (shares["kind"] == "statement")
     rows = shares[is_statement & (shares["method"] != UNEDITED) & (shares["position"] <= shares["edits"])]
     after = (rows["edits"] - rows["position"]).to_numpy(dtype=int)
     groups = np.digitize(after, AGES) - 1

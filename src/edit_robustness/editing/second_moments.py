@@ -11,7 +11,7 @@ from edit_robustness.editing.method import Corpus
 from edit_robustness.models.batching import batched_by_length, up_to
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.tokens import Rendered, pad, positions, prompt_ids
+from edit_robustness.models.tokens import RenderedPrompt, pad, positions, prompt_ids
 from edit_robustness.models.trace import inputs_at
 
 
@@ -113,7 +113,7 @@ def _tokenize(lm: LanguageModel, texts: Sequence[str], tokens: int) -> list[list
     for text in texts:
         if remaining_tokens <= 0:
             break
-        row = prompt_ids(lm, Rendered(text))[: min(_LONGEST, remaining_tokens)]
+        row = prompt_ids(lm, RenderedPrompt(text))[: min(_LONGEST, remaining_tokens)]
         rows.append(row)
         remaining_tokens -= len(row)
     return rows

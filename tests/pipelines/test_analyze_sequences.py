@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from edit_robustness.datasets import ReportTable
 from edit_robustness.datasets.failures import failed_table
-from edit_robustness.pipelines.damage import create_pipeline
-from edit_robustness.pipelines.damage.nodes import Damage
+from edit_robustness.pipelines.analyze_sequences import create_pipeline
+from edit_robustness.pipelines.analyze_sequences.nodes import SequenceAnalysisParameters
 from edit_robustness.report.sequences import FIGURES
 
 TABLES = (
@@ -24,7 +24,7 @@ TABLES = (
     "sequence_failed_items",
 )
 NONE_FAILED = failed_table("", [])
-CATALOG = Path(__file__).parents[2] / "conf/base/catalog_damage.yml"
+CATALOG = Path(__file__).parents[2] / "conf/base/catalog_analyze_sequences.yml"
 REPORTED = [
     name for name, entry in yaml.safe_load(CATALOG.read_text()).items() if entry["type"].endswith("ReportTable")
 ]
@@ -36,7 +36,7 @@ def analyse(runs: dict[str, Sequences], **settings) -> dict:
     inputs = {
         f"{model}_{name}": getattr(tables, name, NONE_FAILED) for model, tables in runs.items() for name in TABLES
     }
-    data = inputs | {"params:damage": Damage(**{"bootstrap": 200, **settings})}
+    data = inputs | {"params:analyze_sequences": SequenceAnalysisParameters(**{"bootstrap": 200, **settings})}
     for node in create_pipeline(list(runs)).nodes:
         data |= node.run({name: data[name] for name in node.inputs})
     return data
@@ -65,7 +65,7 @@ def results():
 
 
 def test_free_inputs_are_those_of_the_models():
-    assert create_pipeline(["a"]).inputs() == {f"a_{name}" for name in TABLES} | {"params:damage"}
+    assert create_pipeline(["a"]).inputs() == {f"a_{name}" for name in TABLES} | {"params:analyze_sequences"}
 
 
 def test_every_output_has_its_place_in_the_catalog():
@@ -137,7 +137,7 @@ def test_little_to_analyse_is_no_error(odd):
     assert "No editing method was measured on a benchmark on which alone is above chance." in odd["sequences"]
     assert set(odd["abilities"]["model"]) == {"alone", "texts", "one", "nan"}
     assert set(odd["lifetimes"]["model"]) == {"one", "nan"}
-    for name in ("ability_paths", "held", "held_paths"):
+    for name in ("ability_paths", "edit_retention", "edit_retention_paths"):
         assert set(odd[name]["model"]) == {"alone", "texts", "one", "nan"}
 
 
@@ -145,9 +145,9 @@ def test_a_model_that_was_broken_from_the_start(odd):
     rows = odd["abilities"].query("model == 'nan' and benchmark == 'arithmetic'")
     assert set(rows["verdict"]) == {"not finite"}
     assert (rows["value"] == 0).all()
-    retention = odd["held"].query("model == 'nan'")
-    assert (retention["value"] == 0).all()
-    assert retention["n_missing"].sum() == retention["n_probes"].sum()
+    knowledge_retention = odd["edit_retention"].query("model == 'nan'")
+    assert (knowledge_retention["value"] == 0).all()
+    assert knowledge_retention["n_missing"].sum() == knowledge_retention["n_probes"].sum()
     assert "The unedited nan itself has scores that are not finite" in odd["sequences"]
 
 
@@ -157,10 +157,10 @@ def test_empty_tables_are_no_error():
         setattr(tables, name, getattr(tables, name).head(0))
     data = analyse({"tiny": tables})
     assert data["abilities"].empty
-    assert data["held"].empty
+    assert data["edit_retention"].empty
 
 
 @pytest.mark.parametrize("settings", [{"confidenc": 0.9}, {"loss": 2}, {"sizes": {"a": -1}}, {"bootstrap": 0}])
 def test_a_wrong_setting_is_refused(settings):
     with pytest.raises(ValidationError, match=next(iter(settings))):
-        Damage(**settings)
+        SequenceAnalysisParameters(**settings)

@@ -12,7 +12,7 @@ HASH_SHOWN = 16
 """Characters of a hash or a commit on the page; run.json has all of them."""
 
 
-def what_was_run(runs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def run_details(runs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return what is needed to repeat a run, as names and texts; empty if it was not recorded.
 
     Args:

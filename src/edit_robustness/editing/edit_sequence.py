@@ -14,14 +14,14 @@ from typing import Annotated
 from pydantic import AfterValidator, NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass as validated
 
-from edit_robustness.editing.edits import Edit, Frame
+from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
+from edit_robustness.editing.edit_history import EditHistory
+from edit_robustness.editing.edits import Edit, PromptPrefix
 from edit_robustness.editing.files import NOT_FINITE, refuse_not_finite
 from edit_robustness.editing.method import Method, Unsolvable
-from edit_robustness.editing.past import Past
-from edit_robustness.editing.prepared import NOTHING, Prepared
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact
-from edit_robustness.setting_types import STRICT, Listed
+from edit_robustness.setting_types import STRICT, ListSetting
 
 
 def _check_checkpoints(checkpoints: tuple[int, ...]) -> tuple[int, ...]:
@@ -41,7 +41,7 @@ class SequenceParameters:
             0, the unedited model, is always measured.
         orders: Number of orders in which the facts are edited.
         seed: Seed of the choice of facts and of the orders.
-        at_once: Number of facts per edit. Clamped to what the method supports.
+        batch_size: Number of facts per edit. Clamped to what the method supports.
         retained: Number of facts known to the model that are left unedited and asked at every checkpoint.
         paraphrases: Maximum number of paraphrases per fact.
         neighbours: Maximum number of probes per fact about other subjects of the same relation.
@@ -49,11 +49,11 @@ class SequenceParameters:
         unrelated: Maximum number of probes per fact about other subjects and other relations.
     """
 
-    checkpoints: Annotated[Listed[NonNegativeInt], AfterValidator(_check_checkpoints)]
+    checkpoints: Annotated[ListSetting[NonNegativeInt], AfterValidator(_check_checkpoints)]
     orders: PositiveInt = 1
     seed: NonNegativeInt = 0
-    at_once: PositiveInt = 1
-    retained: NonNegativeInt = 24
+    batch_size: PositiveInt = 1
+    retention_facts: NonNegativeInt = 24
     paraphrases: NonNegativeInt = 2
     neighbours: NonNegativeInt = 1
     relation_specificity: NonNegativeInt = 1
@@ -62,9 +62,10 @@ class SequenceParameters:
     @model_validator(mode="after")
     def _check_whole_edits(self) -> SequenceParameters:
         for edits in self.checkpoints:
-            if edits % self.at_once:
+            if edits % self.batch_size:
                 raise ValueError(
-                    f"checkpoints: {edits} is inside an edit of at_once: {self.at_once} facts; use multiples of at_once"
+                    f"checkpoints: {edits} is inside an edit of {self.batch_size} facts; use multiples of "
+                    "batch_size, or another batch_size"
                 )
         return self
 
@@ -73,9 +74,9 @@ class SequenceParameters:
         """Return the number of facts that are edited."""
         return self.checkpoints[-1]
 
-    def grouped(self, facts: Sequence[Fact], method: Method) -> list[Sequence[Fact]]:
+    def group(self, facts: Sequence[Fact], method: Method) -> list[Sequence[Fact]]:
         """Return the facts of each edit, in order."""
-        size = min(self.at_once, method.at_once or self.at_once)
+        size = min(self.batch_size, method.batch_size or self.batch_size)
         return [facts[first : first + size] for first in range(0, len(facts), size)]
 
 
@@ -93,17 +94,17 @@ class Step:
 
     number: int
     edit: Edit
-    past: Past
+    history: EditHistory
     failed: Exception | None = None
-    kept: bool = False
+    is_stored: bool = False
 
 
-def fold(
+def edit_sequence(
     lm: LanguageModel,
     method: Method,
     groups: Iterable[Sequence[Fact]],
     *,
-    prepared: Prepared = NOTHING,
+    artefact: Artefact = NO_ARTEFACT,
     stored_edits: Mapping[int, Callable[[], Edit]] = MappingProxyType({}),
 ) -> Iterator[Step]:
     """Edit one group of facts after another, each on the model with all earlier edits applied.
@@ -112,39 +113,41 @@ def fold(
         lm: The unedited model.
         method: The method.
         groups: The facts of each edit.
-        prepared: What the method prepared.
+        artefact: What the method prepared.
         stored_edits: For each number of facts after which an increment is stored, a function that reads it. Stored
             increments are not recomputed. The mapping is looked up at every step, so a caller may remove entries while
             the sequence is made.
     """
-    past, number = Past(), 0
+    history, number = EditHistory(), 0
     for facts in groups:
         number += len(facts)
         if number in stored_edits:
-            edit = stored_edits[number]().with_prepared(prepared)
-            step = Step(number, edit, past + edit, kept=True)
+            edit = stored_edits[number]().with_artefact(artefact)
+            step = Step(number, edit, history + edit, is_stored=True)
         else:
-            step = _make_step(lm, method, facts, prepared, past, number)
+            step = _make_step(lm, method, facts, artefact, history, number)
         yield step
-        past = step.past
+        history = step.history
 
 
 def _make_step(
-    lm: LanguageModel, method: Method, facts: Sequence[Fact], prepared: Prepared, past: Past, number: int
+    lm: LanguageModel, method: Method, facts: Sequence[Fact], artefact: Artefact, history: EditHistory, number: int
 ) -> Step:
     try:
-        with past.applied(lm):
-            edit = method.edit(lm, facts, prepared=prepared, past=past)
-        new_past = past + edit
+        with history.applied(lm):
+            edit = method.edit(lm, facts, artefact=artefact, history=history)
+        new_history = history + edit
         refuse_not_finite(edit)
-        if not all(bool(change.isfinite().all()) for change in new_past.changes.values()):
+        if not all(bool(change.isfinite().all()) for change in new_history.changes.values()):
             raise Unsolvable(NOT_FINITE)
     except Exception as error:  # noqa: BLE001 - an error of one edit must not lose the others
-        return Step(number, Frame(), past, failed=error)
-    return Step(number, edit, new_past)
+        return Step(number, PromptPrefix(), history, failed=error)
+    return Step(number, edit, new_history)
 
 
-def replayed(edits: Iterable[tuple[int, Callable[[], Edit]]], points: Collection[int]) -> Iterator[tuple[int, Past]]:
+def replay(
+    edits: Iterable[tuple[int, Callable[[], Edit]]], points: Collection[int]
+) -> Iterator[tuple[int, EditHistory]]:
     """Replay a sequence and yield its state at some points.
 
     Each increment is read once, and none after the last point.
@@ -153,12 +156,12 @@ def replayed(edits: Iterable[tuple[int, Callable[[], Edit]]], points: Collection
         edits: For each edit in order the number of facts edited after it, and a function that reads it.
         points: The points, in numbers of facts; 0 is the unedited model.
     """
-    past, last = Past(), max(points, default=0)
+    history, last = EditHistory(), max(points, default=0)
     if 0 in points:
-        yield 0, past
+        yield 0, history
     for number, load in edits:
         if number > last:
             return
-        past = past + load()
+        history = history + load()
         if number in points:
-            yield number, past
+            yield number, history

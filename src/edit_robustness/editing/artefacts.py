@@ -14,7 +14,7 @@ from edit_robustness.models.language_model import checksums
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class Artefact:
     """Artefact that a method computes once for a model: named tensors and texts.
 
     Attributes:
@@ -36,5 +36,5 @@ class Prepared:
         return fingerprint(sums, list(self.texts))
 
 
-NOTHING = Prepared()
+NO_ARTEFACT = Artefact()
 """The artefact of methods that prepare nothing."""

@@ -19,7 +19,7 @@ class _Slot:
     benchmarks: Sequence[Benchmark] = ()
 
 
-def built(lm: LanguageModel, parameters: AbilityParameters, files: LocalFiles) -> Sequence[Benchmark]:
+def get_benchmarks(lm: LanguageModel, parameters: AbilityParameters, files: LocalFiles) -> Sequence[Benchmark]:
     """Return the benchmarks with all their requests, built once for all methods and checkpoints of a model."""
     # each run has its own `files` object, because the files may have changed since the last run of this process
     if (_Slot.model, _Slot.parameters) != (lm.fingerprint, parameters) or _Slot.files is not files:

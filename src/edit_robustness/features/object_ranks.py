@@ -15,23 +15,23 @@ from torch import Tensor
 from edit_robustness.models.batching import batched_by_length, up_to
 from edit_robustness.models.decode import prefill
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.models.tokens import Rendered, prompt_ids, target_ids
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids, target_ids
 from edit_robustness.prompts.names import names_any, new_names, plain, true_names
 from edit_robustness.records import SLOT, Fact
 from edit_robustness.text.joining import joined
 
-FAMILIARITY_COLUMNS = {
+OBJECT_RANK_COLUMNS = {
     "fact_id": "str",
     "rank_true": "Int64",
     "margin_true": "Float64",
     "subject_tokens": "Int64",
     "object_similarity": "Float64",
 }
-"""Columns of the tables of `familiarity`."""
+"""Columns of the tables of `object_ranks`."""
 
 
-def familiarity(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> Iterator[pd.DataFrame]:
-    """Yield tables with the familiarity of facts, batch by batch; a batch contains statements of similar length.
+def object_ranks(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> Iterator[pd.DataFrame]:
+    """Yield tables with the ranks of objects of facts, batch by batch; a batch contains statements of similar length.
 
     - `rank_true`: rank of the true object's first token after the statement, 1 for the most probable. Tokens with
       equal probability do not increase it.
@@ -48,14 +48,14 @@ def familiarity(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> Itera
         facts: The facts whose statements are used.
         rows: Statements per batch.
     """
-    ids = {fact.id: prompt_ids(lm, Rendered(fact.statement)) for fact in facts}
+    ids = {fact.id: prompt_ids(lm, RenderedPrompt(fact.statement)) for fact in facts}
     for batch in batched_by_length(facts, lambda fact: len(ids[fact.id]), up_to(rows)):
         logits = prefill(lm, [ids[fact.id] for fact in batch]).logits
         yield _table([_measure(lm, fact, fact_logits) for fact, fact_logits in zip(batch, logits, strict=True)])
 
 
-def familiarity_table(parts: Sequence[pd.DataFrame], facts: Sequence[Fact]) -> pd.DataFrame:
-    """Concatenate tables of `familiarity` in the order of the facts."""
+def object_ranks_table(parts: Sequence[pd.DataFrame], facts: Sequence[Fact]) -> pd.DataFrame:
+    """Concatenate tables of `object_ranks` in the order of the facts."""
     table = pd.concat(parts, ignore_index=True) if parts else _table([])
     return table.set_index("fact_id").loc[[fact.id for fact in facts]].reset_index()
 
@@ -101,14 +101,14 @@ def _measure(lm: LanguageModel, fact: Fact, logits: Tensor) -> dict[str, object]
     row: dict[str, object] = {"fact_id": fact.id, "subject_tokens": subject_tokens(lm, fact)}
     if not fact.target_true.strip():
         return row
-    prompt = Rendered(fact.statement, join=fact.join)
+    prompt = RenderedPrompt(fact.statement, join=fact.join)
     true, new = (target_ids(lm, prompt, name) for name in (fact.target_true, fact.target_new))
     rank, margin = rank_and_margin(logits, true[0]) or (None, None)
     return row | {"rank_true": rank, "margin_true": margin, "object_similarity": similarity(lm, true, new)}
 
 
 def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    columns = FAMILIARITY_COLUMNS.items()
+    columns = OBJECT_RANK_COLUMNS.items()
     return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=kind) for name, kind in columns})
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from edit_robustness.editing.key_statistics import count_tokens
 from edit_robustness.editing.method import Method
+from edit_robustness.editing.second_moments import count_tokens
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.shape import Shape
 

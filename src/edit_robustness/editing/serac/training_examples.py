@@ -14,15 +14,23 @@ from torch.nn.functional import cross_entropy
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.serac.networks import (
     Scope,
-    announced,
-    asking,
+    sentence_ids,
     squared_distances,
     states_at,
     subject_place,
+    target_positions,
 )
 from edit_robustness.editing.training import other_objects, split_by_subject
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.models.tokens import Rendered, last, pad, positions, prompt_ids, render_conversation, target_ids
+from edit_robustness.models.tokens import (
+    RenderedPrompt,
+    last,
+    pad,
+    positions,
+    prompt_ids,
+    render_conversation,
+    target_ids,
+)
 from edit_robustness.records import Fact, Relation, Turn, fill
 
 RUNNING_TEXT = -1
@@ -40,7 +48,7 @@ _NOT_A_TARGET = -100
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingExample:
     """One fact to train on.
 
     Attributes:
@@ -53,14 +61,14 @@ class Lesson:
 
     fact: Fact
     statements: tuple[str, ...]
-    asked: tuple[Rendered, ...]
-    elsewhere: tuple[Rendered, ...]
+    asked: tuple[RenderedPrompt, ...]
+    elsewhere: tuple[RenderedPrompt, ...]
     objects: tuple[str, ...]
 
 
-def lessons(
+def training_examples(
     lm: LanguageModel, corpus: Corpus, *, limit: int, held_out: int, seed: int
-) -> tuple[list[Lesson], list[Lesson]]:
+) -> tuple[list[TrainingExample], list[TrainingExample]]:
     """Build lessons to train on and held-out lessons, with no subject in common.
 
     Args:
@@ -80,29 +88,29 @@ def lessons(
     return train_lessons, held_out_lessons
 
 
-def _build_lesson(lm: LanguageModel, fact: Fact, facts: Sequence[Fact], corpus: Corpus, rng: Random) -> Lesson:
+def _build_lesson(lm: LanguageModel, fact: Fact, facts: Sequence[Fact], corpus: Corpus, rng: Random) -> TrainingExample:
     relation = corpus.relations.get(fact.relation)
     statements = tuple(dict.fromkeys([fact.prompt, *(relation.paraphrases if relation else ())]))
-    prompts = [Rendered(fill(text, fact.subject), join=fact.join) for text in statements]
+    prompts = [RenderedPrompt(fill(text, fact.subject), join=fact.join) for text in statements]
     if relation:
         prompts += _render_questions(lm, relation, fact.subject)
     other_relations = [
         other_relation for name, other_relation in sorted(corpus.relations.items()) if name != fact.relation
     ]
     elsewhere = [
-        Rendered(fill(rng.choice([other_relation.statement, *other_relation.paraphrases]), fact.subject))
+        RenderedPrompt(fill(rng.choice([other_relation.statement, *other_relation.paraphrases]), fact.subject))
         for other_relation in rng.sample(other_relations, min(_ELSEWHERE, len(other_relations)))
     ]
-    return Lesson(fact, statements, tuple(prompts), tuple(elsewhere), tuple(other_objects(fact, facts)))
+    return TrainingExample(fact, statements, tuple(prompts), tuple(elsewhere), tuple(other_objects(fact, facts)))
 
 
-def _render_questions(lm: LanguageModel, relation: Relation, subject: str) -> list[Rendered]:
+def _render_questions(lm: LanguageModel, relation: Relation, subject: str) -> list[RenderedPrompt]:
     """Return the relation's question, as a conversation and in running text."""
     question = fill(relation.question, subject)
     return [
         render_conversation(lm, [Turn("user", question)]),
-        Rendered(f"Question: {question}\nAnswer:"),
-        Rendered(f"{question} It is"),
+        RenderedPrompt(f"Question: {question}\nAnswer:"),
+        RenderedPrompt(f"{question} It is"),
     ]
 
 
@@ -135,23 +143,30 @@ class View:
 
 
 def views(
-    lm: LanguageModel, layers: tuple[int, int], lesson_list: Sequence[Lesson], texts: Sequence[str], rng: Random
+    lm: LanguageModel,
+    layers: tuple[int, int],
+    lesson_list: Sequence[TrainingExample],
+    texts: Sequence[str],
+    rng: Random,
 ) -> list[View]:
     """Compute the views of the lessons' prompts, each with a new object, and of some running text."""
     prompts: list[tuple[int, list[int], range, int | None]] = []
     for number, lesson in enumerate(lesson_list):
         target = rng.choice(lesson.objects)
-        prompts += [(number, *asking(lm, prompt, target), end) for prompt, end in _draw_prompts(lm, lesson, texts, rng)]
+        prompts += [
+            (number, *target_positions(lm, prompt, target), end)
+            for prompt, end in _draw_prompts(lm, lesson, texts, rng)
+        ]
         prompts += [(number, prompt_ids(lm, prompt), _NOWHERE, None) for prompt in lesson.elsewhere]
-    prompts += [(RUNNING_TEXT, prompt_ids(lm, Rendered(text))[:_TEXT_TOKENS], _NOWHERE, None) for text in texts]
+    prompts += [(RUNNING_TEXT, prompt_ids(lm, RenderedPrompt(text))[:_TEXT_TOKENS], _NOWHERE, None) for text in texts]
     prompts.sort(key=lambda prompt: len(prompt[1]))
     state_pairs = states_at(lm, layers, [ids for _, ids, _, _ in prompts])
     return [_build_view(*prompt, *states, rng) for prompt, states in zip(prompts, state_pairs, strict=True)]
 
 
 def _draw_prompts(
-    lm: LanguageModel, lesson: Lesson, texts: Sequence[str], rng: Random
-) -> Iterator[tuple[Rendered, int | None]]:
+    lm: LanguageModel, lesson: TrainingExample, texts: Sequence[str], rng: Random
+) -> Iterator[tuple[RenderedPrompt, int | None]]:
     """Yield all statements, at least one bare and the others half the time after running text, and one question.
 
     With each prompt comes the position of the subject's end, if it may state the fact in the memory.
@@ -180,7 +195,7 @@ def _build_view(
     return View(lesson, low.float(), torch.tensor(places, device=low.device), high[places].float(), marks, subject)
 
 
-def memorised(scope_views: Sequence[View], rng: Random) -> list[View]:
+def choose_statements(scope_views: Sequence[View], rng: Random) -> list[View]:
     """Return the views with one wording of each lesson left as the statement in the memory."""
     wordings: dict[int, list[int]] = {}
     for place, view in enumerate(scope_views):
@@ -247,7 +262,7 @@ class Exercise:
     labels: Tensor
 
 
-def exercise(lm: LanguageModel, lesson_list: Sequence[Lesson], texts: Sequence[str], rng: Random) -> Exercise:
+def exercise(lm: LanguageModel, lesson_list: Sequence[TrainingExample], texts: Sequence[str], rng: Random) -> Exercise:
     """Build for each lesson a row with a new object, stated in a statement and asked for in one of the wordings.
 
     Half of the prompts come after running text, if there is any.
@@ -259,7 +274,7 @@ def exercise(lm: LanguageModel, lesson_list: Sequence[Lesson], texts: Sequence[s
             prompt = replace(prompt, text=behind_text(rng, texts, prompt.text))
         target_tokens = target_ids(lm, prompt, f"{target}.")
         statement = fill(rng.choice(lesson.statements), lesson.fact.subject)
-        sentence = announced(lm, Rendered(statement, join=lesson.fact.join), target)
+        sentence = sentence_ids(lm, RenderedPrompt(statement, join=lesson.fact.join), target)
         rows.append([*sentence, *prompt_ids(lm, prompt), *target_tokens[:-1]])
         targets.append(target_tokens)
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
@@ -267,7 +282,9 @@ def exercise(lm: LanguageModel, lesson_list: Sequence[Lesson], texts: Sequence[s
     return Exercise(ids, mask, labels)
 
 
-def _draw_object(lesson: Lesson, lesson_list: Sequence[Lesson], texts: Sequence[str], rng: Random) -> str:
+def _draw_object(
+    lesson: TrainingExample, lesson_list: Sequence[TrainingExample], texts: Sequence[str], rng: Random
+) -> str:
     """Draw an object of the lesson's relation or of another one, a subject, or some words of running text.
 
     Only the first could be guessed from the prompt. All others must be copied from the sentence.

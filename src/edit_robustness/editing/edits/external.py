@@ -16,13 +16,13 @@ from edit_robustness.editing.edits.edit import NotCombined, NotRowwise
 from edit_robustness.editing.edits.weights import LowRank, WeightEdit
 from edit_robustness.editing.exchange.lora import Factors, read_lora
 from edit_robustness.editing.exchange.model_folders import UnusableFolder, checksum, is_adapter, read_parameters
-from edit_robustness.models.language_model import LanguageModel, restored
+from edit_robustness.models.language_model import LanguageModel, restore_after
 from edit_robustness.models.layout import PARTS, Site, layout_of
 from edit_robustness.models.rows import Rows
 
 
 @dataclass(frozen=True)
-class Checkpoint(WeightEdit):
+class ExternalEdit(WeightEdit):
     """A folder with an edited model or an adapter; its weights are read when the edit is applied, and not stored.
 
     An adapter of editable weights alone is a low-rank edit like any other. Anything else (a full model, an adapter of
@@ -35,23 +35,23 @@ class Checkpoint(WeightEdit):
         architecture: transformers' `model_type` of the model that it was made for.
     """
 
-    kind: ClassVar[str] = "checkpoint"
+    kind: ClassVar[str] = "external"
     path: str
     checksum: str
     architecture: str
 
     @classmethod
-    def of(cls, folder: str, lm: LanguageModel) -> Checkpoint:
+    def of(cls, folder: str, lm: LanguageModel) -> ExternalEdit:
         """Return the edit of a folder, after checking that it fits the model.
 
         Raises:
             UnusableFolder: If the folder does not fit or cannot be read.
         """
         edit = cls(folder, checksum(Path(folder)), lm.model.config.model_type)
-        with edit.put_on(lm, None):
+        with edit.apply_unchecked(lm, None):
             return edit
 
-    def put_on(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
+    def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:
         """Apply the folder: on rows if it is an adapter of sites alone, else by copying weights into the model.
 
         Raises:
@@ -70,7 +70,7 @@ class Checkpoint(WeightEdit):
         _check_fit(folder, lm, factors)
         low_rank = self._at_sites(factors)
         if low_rank is not None:
-            return low_rank.put_on(lm, rows)
+            return low_rank.apply_unchecked(lm, rows)
         if rows is not None:
             raise error
         return _replace_parameters(lm, _add_products(lm, factors))
@@ -99,7 +99,7 @@ class Checkpoint(WeightEdit):
         return {}, {"path": self.path, "checksum": self.checksum, "architecture": self.architecture}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Checkpoint:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> ExternalEdit:
         """Rebuild the edit from what `to_tensors` returned."""
         return cls(texts["path"], texts["checksum"], texts["architecture"])
 
@@ -145,7 +145,7 @@ def _replace_parameters(lm: LanguageModel, values: Mapping[str, Tensor]) -> Iter
     parameters = {name: parameter.detach() for name, parameter in lm.model.named_parameters() if name in values}
     new_values = {name: values[name].to(parameter) for name, parameter in parameters.items()}
     changed_names = [name for name, parameter in parameters.items() if not torch.equal(parameter, new_values[name])]
-    with restored(parameters[name] for name in changed_names):
+    with restore_after(parameters[name] for name in changed_names):
         for name in changed_names:
             parameters[name].copy_(new_values[name])
         del new_values

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from edit_robustness.editing.edits import Edit, NotRowwise, weights_changed
-from edit_robustness.editing.edits.chain import hooked, protected, total_change
+from edit_robustness.editing.edits.chain import collect_protected_keys, hooked, total_change
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
-class Past:
+class EditHistory:
     """The state after earlier edits; `past + edit` is the state after `edit` too.
 
     Attributes:
@@ -31,12 +31,12 @@ class Past:
     keys: Mapping[Site, Tensor] = field(default_factory=dict)
     hooked: Mapping[str, Edit] = field(default_factory=dict)
 
-    def __add__(self, edit: Edit) -> Past:
+    def __add__(self, edit: Edit) -> EditHistory:
         parts = edit.parts()
-        return Past(
+        return EditHistory(
             total_change(parts, self.changes),
             self.prefix + edit.prefix,
-            protected(parts, self.keys),
+            collect_protected_keys(parts, self.keys),
             hooked(parts, self.hooked),
         )
 

@@ -11,22 +11,22 @@ import pandas as pd
 
 from edit_robustness.labels import ability_of
 from edit_robustness.statistics.abilities import FINE
-from edit_robustness.statistics.documents import CHECKPOINT, UNEDITED, UNIT, beside_unedited, lower_is_better
+from edit_robustness.statistics.documents import CHECKPOINT, UNEDITED, UNIT, join_unedited, lower_is_better
 from edit_robustness.statistics.intervals import wilson
 from edit_robustness.statistics.orders import over_orders
 from edit_robustness.statistics.resampling import percentiles, resampled_means
 
 ALL, SAFETY = "all", "safety"
-KEPT_COLUMNS = [*CHECKPOINT, "ability", "value", "low", "high", "n", "n_benchmarks"]
+ABILITY_RETENTION_COLUMNS = [*CHECKPOINT, "ability", "value", "low", "high", "n", "n_benchmarks"]
 
 
-def kept(
+def ability_retention(
     rows: pd.DataFrame, abilities: pd.DataFrame, confidence: float = 0.95, bootstrap: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """Estimate the share of the score above chance that is left: sum of (after - chance) over sum of (before - chance).
 
     Args:
-        rows: Output of `documents.measured`.
+        rows: Output of `documents.measure_documents`.
         abilities: Output of `abilities.abilities`; the unedited model's verdicts decide which benchmarks count.
         confidence: Level of the intervals.
         bootstrap: Number of resamples of documents, drawn in each benchmark for both models together.
@@ -41,14 +41,14 @@ def kept(
     fine = fine[~fine["metric"].map(lower_is_better).astype(bool)]
     benchmarks = fine[["model", *UNIT, "chance"]].fillna({"chance": 0.0})
     weights = 1 / benchmarks.groupby(["model", "benchmark"])["metric"].transform("size")
-    pairs = beside_unedited(rows).merge(benchmarks.assign(weight=weights), on=["model", *UNIT])
+    pairs = join_unedited(rows).merge(benchmarks.assign(weight=weights), on=["model", *UNIT])
     results = []
     for key, checkpoint_pairs in pairs.groupby(CHECKPOINT, sort=False):
         gains = _gains(checkpoint_pairs, bootstrap, seed)
         for ability, members in _by_ability(gains).items():
             row = dict(zip(CHECKPOINT, key, strict=True))
             results.append({**row, "ability": ability, **_share(members, confidence)})
-    return pd.DataFrame(results, columns=KEPT_COLUMNS)
+    return pd.DataFrame(results, columns=ABILITY_RETENTION_COLUMNS)
 
 
 def _gains(pairs: pd.DataFrame, bootstrap: int, seed: int) -> list[dict]:
@@ -102,7 +102,7 @@ def _share(members: list[dict], confidence: float) -> dict[str, float | int]:
     }
 
 
-def kept_paths(table: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
+def ability_retention_paths(table: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Average ability retention over orders at each number of edits: `orders.PATH_COLUMNS`, n and n_benchmarks."""
     by = ["model", "method", "edits", "ability"]
     counts = table.groupby(by, sort=False)[["n", "n_benchmarks"]].first().reset_index()

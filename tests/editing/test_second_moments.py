@@ -4,7 +4,7 @@ import pytest
 import torch
 from fabricated_edits import TEXTS
 
-from edit_robustness.editing.key_statistics import energy_inside, second_moments, unread_texts
+from edit_robustness.editing.second_moments import energy_inside, second_moments, unread_texts
 from edit_robustness.models.layout import Site
 
 SITE = Site(1, "mlp_out")

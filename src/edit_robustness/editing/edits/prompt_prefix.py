@@ -15,7 +15,7 @@ from edit_robustness.models.rows import Rows
 
 
 @dataclass(frozen=True)
-class Frame(Edit):
+class PromptPrefix(Edit):
     """Text before every prompt (in-context editing); with an empty text, no edit at all.
 
     The model is left as it is. The caller puts `prefix` before the prompt.
@@ -24,7 +24,7 @@ class Frame(Edit):
         words: The text.
     """
 
-    kind: ClassVar[str] = "frame"
+    kind: ClassVar[str] = "prompt_prefix"
     words: str = ""
 
     @property
@@ -32,7 +32,7 @@ class Frame(Edit):
         """Return the text."""
         return self.words
 
-    def put_on(self, lm: LanguageModel, rows: Rows | None) -> nullcontext[None]:
+    def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> nullcontext[None]:
         """Return an empty context: the model does not change."""
         return nullcontext()
 
@@ -41,6 +41,6 @@ class Frame(Edit):
         return {}, {"words": self.words}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Frame:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> PromptPrefix:
         """Rebuild the edit from what `to_tensors` returned."""
         return cls(texts["words"])
