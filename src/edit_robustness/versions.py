@@ -30,7 +30,7 @@ _SPEECH = {"text": TEXT, "models": MODELS, "prompts": PROMPTS, "speakers": SPEAK
 
 KEPT: dict[str, dict[str, int]] = {
     "edits": _EDITS,
-    "prepared": _EDITS,
+    "artefact": _EDITS,
     "answers": _ANSWERS,
     "texts": _SPEECH,
     "wordings": _SPEECH,

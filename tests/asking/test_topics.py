@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from edit_robustness.asking.topics import names_object, retry_turns, tester_view, topic
+from edit_robustness.asking.topics import names_object, retry_turns, topic, view_for_tester
 from edit_robustness.pipelines.ingest.nodes import validate_facts
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Fact, Relation, Turn
@@ -78,7 +78,7 @@ def test_the_brief_can_be_read_by_a_script():
 
 def test_the_tester_hears_the_conversation_from_its_side():
     subject_topic = topic(FACT, CAPITAL)
-    tester_turns = tester_view(subject_topic, [Turn("user", "Where?"), Turn("assistant", "")])
+    tester_turns = view_for_tester(subject_topic, [Turn("user", "Where?"), Turn("assistant", "")])
     assert [turn.role for turn in tester_turns] == ["system", "user", "assistant", "user"]
     assert tester_turns[2].text == "Where?"
     assert tester_turns[3].text

@@ -80,7 +80,7 @@ RECORDS = {
                 "Reasoning": [{"prompt": "How tall are the smiths of Sting?", "ground_truth": [["Short", "small"]]}],
                 "Subject_Aliasing": None,
             },
-            "specificity": {
+            "locality": {
                 "Relation_Specificity": [{"prompt": "Sting is a kind of", "ground_truth": [["sword"], ["blade"]]}],
                 "Forgetfulness": [{"prompt": "Besides Dwarves, Sting was forged by", "ground_truth": [["Elves"]]}],
             },
@@ -94,7 +94,7 @@ RECORDS = {
             "portability": {
                 "Subject_Aliasing": [{"prompt": "Who forged the king's sword?", "ground_truth": [["Ents"]]}]
             },
-            "specificity": {"Relation_Specificity": []},
+            "locality": {"Relation_Specificity": []},
         },
     ],
     "popqa": [
@@ -190,9 +190,9 @@ def test_maps_of_parquet_are_records(tmp_path):
     kind = pa.map_(pa.string(), pa.list_(pa.struct([("prompt", pa.string()), ("ground_truth", pa.list_(pa.string()))])))
     groups = {"Relation_Specificity": [{"prompt": "Sting is a kind of", "ground_truth": ["sword"]}]}
     record = RECORDS["zsre_knowedit"][0] | {"portability": None}
-    columns = {name: [value] for name, value in record.items() if name not in ("specificity", "portability")}
+    columns = {name: [value] for name, value in record.items() if name not in ("locality", "portability")}
     path = tmp_path / "facts.parquet"
-    pq.write_table(pa.table({**columns, "specificity": pa.array([list(groups.items())], kind)}), path)
+    pq.write_table(pa.table({**columns, "locality": pa.array([list(groups.items())], kind)}), path)
     (fact,), _ = ingest(path, "zsre_knowedit")
     assert [item.target for item in fact.relation_specificity] == ["sword"]
 
@@ -307,7 +307,7 @@ WRONG = {
     "zsre": (("answers", [["x", None, True]]), "answers is true or false, not text"),
     "zsre_knowedit": (("subject", ["x"]), "subject is a list, not text"),
     "zsre_knowedit, a group": (
-        ("specificity", {"neighborhood": [{"prompt": True, "ground_truth": "x"}]}),
+        ("locality", {"neighborhood": [{"prompt": True, "ground_truth": "x"}]}),
         "locality is true or false, not text",
     ),
     "zsre_knowedit, a consequence": (

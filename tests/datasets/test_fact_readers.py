@@ -184,7 +184,7 @@ KNOWEDIT = {
         "Logical_Generalization": [{"prompt": "Is it dry there?", "ground_truth": [["no"], ["not at all", "No"]]}],
         "Subject_Aliasing": [],
     },
-    "specificity": {
+    "locality": {
         "Relation_Specificity": [
             {"prompt": "Cair Paravel is a kind of", "ground_truth": [["castle", "palace"]]},
             {"prompt": "Cair Paravel has the colour", "ground_truth": []},
@@ -234,7 +234,7 @@ def test_groups_of_knowedit_in_any_shape_are_read_by_what_they_test(answer, shap
         return [{"prompt": prompt, answer: target}, {"prompt": [f"And {prompt}"], answer: [[target], ["It"]]}]
 
     groups = {name: group(prompt, target) for name, (prompt, target, _) in BESIDE.items()}
-    reader, left_out = knowedit(specificity=groups, portability={"Logical_Generalization": groups["unrelated"]})
+    reader, left_out = knowedit(locality=groups, portability={"Logical_Generalization": groups["unrelated"]})
     for prompt, target, field in BESIDE.values():
         first, *second = getattr(reader, field)
         assert (first.prompt, first.target) == (prompt, target)
@@ -250,8 +250,8 @@ def test_prompts_without_a_group_are_sorted_by_their_words():
         {"prompt": "The age of cair paravel is", "answer": "old"},
         {"prompt": "Tea comes from", "answer": "China"},
     ]
-    for specificity in (items, {"Other": items}, {"prompt": [i["prompt"] for i in items], "answer": ["a", "b", "c"]}):
-        reader, _ = knowedit(specificity=specificity)
+    for locality in (items, {"Other": items}, {"prompt": [i["prompt"] for i in items], "answer": ["a", "b", "c"]}):
+        reader, _ = knowedit(locality=locality)
         assert [len(prompts) for prompts in (reader.neighbours, reader.relation_specificity, reader.unrelated)] == [
             1,
             1,
@@ -262,19 +262,19 @@ def test_prompts_without_a_group_are_sorted_by_their_words():
 
 
 def test_a_prompt_is_about_the_subject_only_if_it_names_it_as_whole_words():
-    specificity = {"neighborhood": [{"prompt": "The location of Cair Paravelia is", "ground_truth": "Telmar"}]}
-    assert knowedit(specificity=specificity)[0].neighbours[0].subject == ""
+    locality = {"neighborhood": [{"prompt": "The location of Cair Paravelia is", "ground_truth": "Telmar"}]}
+    assert knowedit(locality=locality)[0].neighbours[0].subject == ""
 
 
 def test_groups_that_no_kind_of_specificity_fits_are_counted():
     requests_seen = {"prompt": "Besides Atlantis, Cair Paravel lies in", "ground_truth": "Narnia"}
-    specificity = {
+    locality = {
         "Forgetfulness": [requests_seen, requests_seen],
         "distracting": {"prompt": ["a", "b"], "ground_truth": ["c", "d"]},
         "neighborhood": {"prompt": ["a", "b"], "ground_truth": ["c"]},
         "Relation_Specificity": [requests_seen, {"prompt": "x"}, "y"],
     }
-    reader, left_out = knowedit(specificity=specificity, portability=[{"question": "Who?", "answer": None}])
+    reader, left_out = knowedit(locality=locality, portability=[{"question": "Who?", "answer": None}])
     assert len(reader.relation_specificity) == 1
     assert not reader.neighbours
     assert left_out == {
@@ -304,7 +304,7 @@ def test_the_locality_prompt_of_flat_records_is_a_neighbour_or_a_question_of_ano
 def test_knowedit_without_an_old_object_and_under_older_names():
     recent = {name: value for name, value in KNOWEDIT.items() if name != "ground_truth"}
     assert fact(read_knowedit, recent).target_true == ""
-    older = {"subject": "Cair Paravel", "src": "Cair Paravel lies in", "alt": "Atlantis", "specificity": {}}
+    older = {"subject": "Cair Paravel", "src": "Cair Paravel lies in", "alt": "Atlantis", "locality": {}}
     assert fact(read_knowedit, older | {"answers": ["Narnia"], "rephrase": "y"}).paraphrases == ("y",)
     assert fact(read_knowedit, {**older, "alt": None, "target": "Telmar"}).target_new == "Telmar"
 

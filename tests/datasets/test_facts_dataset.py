@@ -57,9 +57,7 @@ ONE_OF_EACH = {
         "ground_truth": ["Elves"],
         "rephrase_prompt": "By whom was Sting forged?",
         "portability": {"Reasoning": [{"prompt": "How tall are the smiths of Sting?", "ground_truth": "Short"}]},
-        "specificity": {
-            "Relation_Specificity": [{"prompt": "Sting is a kind of", "ground_truth": [["sword", "blade"]]}]
-        },
+        "locality": {"Relation_Specificity": [{"prompt": "Sting is a kind of", "ground_truth": [["sword", "blade"]]}]},
     },
     "popqa": {
         "id": "70",

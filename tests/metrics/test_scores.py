@@ -179,7 +179,7 @@ def test_no_answers_give_no_scores():
 
 def test_without_the_unedited_model_there_is_no_locality():
     answer = replace(SAID, probe=NEAR)
-    with pytest.raises(ValueError, match=r"1 locality probes of tiny have no answer.*'none'.*add `none: true`"):
+    with pytest.raises(ValueError, match=r"1 specificity probes of tiny have no answer.*'none'.*add `none: true`"):
         score_answers(table(answer))
     with pytest.raises(ValueError, match="add `unedited: true`"):
         score_answers(pd.concat([table(answer), table(answer, method="none")]), baseline="unedited")

@@ -74,7 +74,7 @@ def test_figures_are_drawn(results):
 def test_every_average_is_of_one_measure(results):
     for name, by in (("headline", ["kind"]), ("overview", ["family", "kind"])):
         assert not results[name].duplicated(["model", "method", *by, "protocol", "metric"]).any()
-    local = results["overview"].query("family == 'locality'")
+    local = results["overview"].query("family == 'specificity'")
     assert set(local["kind"]) == {"neighbourhood", "relation_specificity", "unrelated"}
     entropy = results["overview"].query("metric == 'entropy' and method == 'rome' and model == 'gpt2'").iloc[0]
     scores = results["scores"].query("metric == 'entropy' and method == 'rome' and model == 'gpt2'")

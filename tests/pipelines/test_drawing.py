@@ -21,7 +21,7 @@ KNOWN = {f"f{number}" for number in range(0, 40, 2)}
 
 def drawn(facts=EVERY, known=KNOWN, **settings):
     recall = pd.DataFrame({"fact_id": [f.id for f in facts], "recalled": [f.id in known for f in facts]})
-    settings_used = SequenceParameters(**{"checkpoints": [1, 4, 12], "retained": 6, **settings})
+    settings_used = SequenceParameters(**{"checkpoints": [1, 4, 12], "retention_facts": 6, **settings})
     return draw_sequence(facts_to_table(facts), recall, settings_used)
 
 

@@ -64,4 +64,4 @@ def test_all_of_it_in_one_table(lab):
     table = join_features(plain, rank_objects(lm, facts, DECODING), again, facts, feature_table([]))
     assert table["fact_id"].tolist() == [fact.id for fact in FEW]
     assert table["rank_true"].notna().all()
-    assert table["recall_answers_in_context"].notna().sum() == 2
+    assert table["recalled_in_context"].notna().sum() == 2

@@ -104,7 +104,7 @@ def test_facts_that_the_model_could_not_be_asked_about_are_not_drawn(caplog):
     assert (
         "1 of 3 facts are not drawn, because the model could not be asked about them, the first: f0002" in caplog.text
     )
-    with pytest.raises(ValueError, match="none of 3 facts has a memorisation"):
+    with pytest.raises(ValueError, match="none of 3 facts has a measurement of recall"):
         sample_facts(facts_to_table(facts), memory([], lambda fact: True), SampleParameters())
 
 

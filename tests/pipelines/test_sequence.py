@@ -266,7 +266,7 @@ def calls(monkeypatch):
 
 
 def measuring(lm, folder, edits, benchmarks, name="rome", **options):
-    with mock.patch("edit_robustness.abilities.built.build_benchmarks", return_value=benchmarks):
+    with mock.patch("edit_robustness.abilities.benchmarks.build_benchmarks", return_value=benchmarks):
         files = LocalFiles()
         landing = abilities.measure_with(name)(lm, None, files, folder.fingerprints(), SETTINGS, edits)
         return fill(folder, landing, **options)
@@ -471,6 +471,6 @@ def test_what_is_made_from_stale_files_is_marked(lab, sequence, calls, tmp_path)
 
 
 def measuring_all(lm, folder, edits):
-    with mock.patch("edit_robustness.abilities.built.build_benchmarks", return_value=[Bench("c")]):
+    with mock.patch("edit_robustness.abilities.benchmarks.build_benchmarks", return_value=[Bench("c")]):
         for piece in abilities.measure_with("rome")(lm, None, LocalFiles(), {}, SETTINGS, edits):
             folder.save(piece)

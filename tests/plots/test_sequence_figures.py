@@ -203,3 +203,9 @@ def test_a_value_that_is_no_number_is_not_drawn():
     rows = pd.DataFrame([point("rome", 1, 0.8), point("rome", 5, np.nan)]).assign(line="rome")
     marks = path_figure([Panel("", rows)], ["rome"], {"rome": "ROME"}).data[1]
     assert list(marks.y) == [0.8]
+
+
+def test_notes_in_figures_have_the_colour_of_the_text_of_the_page(paths, paper):
+    notes = abilities_figure(paths, paper, {}).layout.annotations
+    assert any("constant answer" in note.text for note in notes)
+    assert {note.font.color for note in notes} == {None}

@@ -156,7 +156,7 @@ def _answers(model, cells, last: int, seed: int) -> tuple[pd.DataFrame, pd.DataF
                     continue
                 for number in range(n_probes):
                     about = {
-                        "model": model, "method": method, "order": order, "edits": edits, "asked": group,
+                        "model": model, "method": method, "order": order, "edits": edits, "fact_role": group,
                         "position": position, "fact_id": fact, "probe_id": f"{fact}/{kind}/{number}", "kind": kind,
                         "family": "edit" if kind in ("statement", "paraphrase") else "specificity",
                     }  # fmt: skip

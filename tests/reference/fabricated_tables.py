@@ -98,7 +98,7 @@ def _answers(model: str, facts: pd.DataFrame, methods, rng: np.random.Generator)
 
 def _answer(model, method, fact, kind, number, hardness, rng) -> dict:
     local = kind in KNOWN
-    chance = float(np.clip(HOLDS[method] - LOSS.get(kind, 0.0) - (hardness if method != "none" else 0), 0, 1))
+    chance = float(np.clip(HOLDS.get(method, 0.6) - LOSS.get(kind, 0.0) - (hardness if method != "none" else 0), 0, 1))
     success = float(not local and rng.random() < chance)
     reversion = float(not local and not success and rng.random() < 0.6)
     specificity = float(method == "none" or rng.random() < 0.8)
@@ -163,7 +163,7 @@ def _memorisation(model: str, facts: pd.DataFrame, rng: np.random.Generator) -> 
             "model": model, "fact_id": facts["id"], "subject": facts["subject"], "relation": facts["relation"],
             "page_views": facts["page_views"], "logprob_true": true, "logprob_new": new, "tokens_true": 1,
             "tokens_new": 1, "perplexity_true": np.exp(-true), "perplexity_new": np.exp(-new),
-            "recalled": recall, "matched": recall,
+            "recalled": recall, "recalled_teacher_forced": recall,
         }
     )  # fmt: skip
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from fabricated_page import make_findings
-from fabricated_tables import SCRIPT
+from fabricated_tables import SCRIPT, fabricate
 
+from edit_robustness.labels import METHODS
 from edit_robustness.report import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -59,6 +60,13 @@ while (words.nextNode()) {
   if (charts.some(covers)) covered.push(node.textContent.trim().slice(0, 60));
 }
 return [...new Set(covered)];
+"""
+
+HEADERS_AMONG_ROWS = """
+document.querySelector(".heat tbody tr:last-child")?.scrollIntoView({ behavior: "instant" });
+return [...document.querySelectorAll("table")].filter((table) => table.tHead && table.getBoundingClientRect().height)
+  .filter((table) => [...table.tHead.rows[0].cells].some((header) =>
+    header.getBoundingClientRect().bottom > table.tBodies[0].getBoundingClientRect().top + 1)).length;
 """
 
 CONTRAST = """
@@ -129,7 +137,10 @@ def wait_for(holds, seconds=10):
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render(make_findings(popularity=True)), encoding="utf-8")
+    path.write_text(
+        render(make_findings(fabricate(n_facts=12, n_known=200, methods=tuple(METHODS)), popularity=True)),
+        encoding="utf-8",
+    )
     return path.as_uri()
 
 
@@ -193,6 +204,7 @@ def test_a_printed_page_has_no_text_under_charts_and_nothing_beyond_its_edge(pag
     assert all(chart["above_caption"] for chart in measure(page))
     assert page.execute_script(TEXT_UNDER_CHARTS) == []
     assert page.execute_script(OVERFLOWING, A4_INSIDE_MARGINS) == []
+    assert page.execute_script(HEADERS_AMONG_ROWS) == 0
 
 
 def test_charts_have_their_size_on_the_screen_again_after_printing(page):

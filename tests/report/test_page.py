@@ -1,10 +1,12 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import yaml
 from fabricated_page import make_findings
 from fabricated_tables import RIGHT_TO_LEFT, SCRIPT
 
@@ -13,6 +15,8 @@ from edit_robustness.report.heat import heat_tables, sentences
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import in_bytes, list_contexts, list_methods, list_mixed, list_models, summary
 from edit_robustness.statistics.gaps import BASELINE_COMPARISON_COLUMNS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +212,7 @@ def test_sentences_follow_the_numbers():
     assert "On paraphrases it is 60%, and 90% by teacher forcing." in protocols
     assert "has 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
     alike = sentences(
-        table, baseline_comparisons.assign(value=1.0, value_rival=0.0, gap=1.0, low=float("nan"), high=float("nan"))
+        table, baseline_comparisons.assign(value=1.0, value_baseline=0.0, gap=1.0, low=float("nan"), high=float("nan"))
     )
     assert "has 0%: ROME has 100% (-100 points, without an interval, on the same probes)" in alike["m"][2]
     small_gap = sentences(table, baseline_comparisons.assign(gap=0.001, low=-0.01, high=0.012))["m"][2]
@@ -408,3 +412,19 @@ def test_the_papers_table_shows_what_was_cut(findings):
     page = render(replace(findings, paper_1=paper_rows, figures={}))
     assert '<small class="flag">25.0% cut</small>' in page
     assert "25.0% cut" not in render(replace(findings, figures={}))
+
+
+def test_links_to_tables_name_files_that_a_run_writes():
+    catalogs = [yaml.safe_load(path.read_text()) for path in (ROOT / "conf/base").glob("catalog*.yml")]
+    entries = [entry for catalog in catalogs for entry in catalog.values() if "filepath" in entry]
+    entries = [entry for entry in entries if entry["type"].endswith("ReportTable")]
+    written = {entry["filepath"].partition("/latest/")[2].removesuffix(".parquet") for entry in entries}
+    templates = (ROOT / "src/edit_robustness/report/templates").glob("*.j2")
+    links = set(re.findall(r"'([\w/]+)\.(?:csv|parquet)'", "".join(path.read_text() for path in templates)))
+    assert len(links) > 15
+    assert links <= written
+
+
+def test_without_script_the_page_has_its_tables_and_no_answers_behind_cells(body):
+    assert '<div class="answers" role="region" aria-label="Answers behind a cell" hidden></div>' in body
+    assert "<button" not in body

@@ -4,10 +4,10 @@ import io
 
 import pandas as pd
 import pytest
-from edit_robustness.report.run_details import run_details
 from rich.console import Console
 
 from edit_robustness.report.index import render_index
+from edit_robustness.report.run_details import run_details
 from edit_robustness.report.terminal import headline_lines, plain_lines, print_table
 
 SCRIPT = "<script>alert(1)</script>"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
-from edit_robustness.asking.topics import Topic, names_object, retry_turns, tester_view
+from edit_robustness.asking.topics import Topic, names_object, retry_turns, view_for_tester
 from edit_robustness.editing.edits import Edit, NotRowwise, all_applied
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
@@ -104,7 +104,7 @@ def converse(
 
 def _ask(conversations: Sequence[_Conversation], tester: Speaker, settings: ConversationSettings) -> None:
     """Add a turn of the tester to each conversation; a rejected turn is requested again and finally replaced."""
-    tester_turns = [tester_view(conversation.topic, conversation.turns) for conversation in conversations]
+    tester_turns = [view_for_tester(conversation.topic, conversation.turns) for conversation in conversations]
     texts = _replies(tester, tester_turns)
     for retries_left in range(settings.retries, -1, -1):
         bad_places = [

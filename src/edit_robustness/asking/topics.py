@@ -76,7 +76,7 @@ def names_object(text: str, fact: Fact) -> bool:
     return first_named(text, _objects(fact), besides=subject_names(fact)) is not None
 
 
-def tester_view(topic: Topic, turns: Sequence[Turn]) -> list[Turn]:
+def view_for_tester(topic: Topic, turns: Sequence[Turn]) -> list[Turn]:
     """Return a conversation from the tester's side: the brief, its turns as assistant, the model's turns as user."""
     roles = {"user": "assistant", "assistant": "user"}
     tester_turns = [Turn(roles[turn.role], turn.text or _SILENCE) for turn in turns]  # type: ignore[arg-type]

@@ -66,7 +66,8 @@ def path_figure(
         for name, level in panel.levels.items():
             figure.add_hline(
                 y=level, line={"color": theme.GREY, "width": 1.2, "dash": _DASHES.get(name, "dash")},
-                annotation={"text": name, "font": {"size": 10, "color": theme.GREY}},
+                # the text has the colour of the page's text: no grey can be read on a light page and on a dark one
+                annotation={"text": name, "font": {"size": 10}},
                 annotation_position="bottom left" if name == CHANCE else "top right",
                 **place,
             )  # fmt: skip

@@ -35,7 +35,7 @@ def cell_examples(answers: pd.DataFrame, scores: pd.DataFrame, n_examples: int) 
 
     Returns:
         model, protocol, method, kind, probe_id, subject, target_true, target_new, prompt (with the turns before it),
-        text_before (the unedited model's answer to a locality prompt), text, outcome.
+        text_before (the unedited model's answer to a specificity prompt), text, outcome.
     """
     parts = list(_score_cells(scores))
     if not parts or not n_examples:

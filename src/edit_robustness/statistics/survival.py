@@ -16,7 +16,7 @@ from edit_robustness.statistics.abilities import NOT_FINITE
 from edit_robustness.statistics.ability_retention import ALL
 
 LOST_ABILITY = "loss"
-LIFETIME_COLUMNS = ["model", "method", "order", "survived", "edits", "lost", "reason", "kept"]
+LIFETIME_COLUMNS = ["model", "method", "order", "survived", "edits", "lost", "reason", "ability_retention"]
 SURVIVAL_COLUMNS = ["model", "method", "edits", "at_risk", "events", "surviving", "low", "high", "n_orders"]
 
 
@@ -57,7 +57,7 @@ def lifetimes(ability_retention: pd.DataFrame, abilities: pd.DataFrame, loss: fl
                 "edits": end,
                 "lost": bool(is_over.any()),
                 "reason": reason if is_over.any() else "",
-                "kept": shares[end],
+                "ability_retention": shares[end],
             }
         )
     return pd.DataFrame(rows, columns=LIFETIME_COLUMNS)

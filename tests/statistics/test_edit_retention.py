@@ -30,7 +30,7 @@ def test_all_edits_so_far_by_kind_and_protocol(tables, shares):
     ).iloc[0]
     scores = tables.sequence_scores.query(
         "method == 'rome' and order == 1 and edits == 5 and kind == 'paraphrase' and protocol == 'free' "
-        "and metric == 'success' and asked == 'edited'"
+        "and metric == 'success' and fact_role == 'edited'"
     )
     reference = proportion(scores["value"], scores["fact_id"])
     assert (row["value"], row["low"], row["high"]) == pytest.approx(reference[:3])
@@ -62,7 +62,9 @@ def test_an_answer_that_was_cut_is_counted_and_no_lost_neighbour(tables):
     changed_scores.loc[open_ones.index, "value"] = np.nan
     cut_rows = open_ones.assign(metric="cut", value=1.0)
     before, after = (
-        edit_retention(select_shares(table, tables.sequence_answers)).query("method == 'rome' and kind == 'locality'")
+        edit_retention(select_shares(table, tables.sequence_answers)).query(
+            "method == 'rome' and kind == 'specificity'"
+        )
         for table in (scores, pd.concat([changed_scores, cut_rows], ignore_index=True))
     )
     free = after[after["protocol"] == "free"]
@@ -100,7 +102,8 @@ def test_the_frontier_joins_both(shares):
 def test_forgetting_counts_the_edits_that_came_after(tables, shares):
     table = forgetting(shares)
     statements = tables.sequence_scores.query(
-        "method == 'rome' and kind == 'statement' and metric == 'success' and protocol == 'free' and asked == 'edited'"
+        "method == 'rome' and kind == 'statement' and metric == 'success' and protocol == 'free' "
+        "and fact_role == 'edited'"
     )
     after = statements["edits"] - statements["position"]
     row = table.query("method == 'rome' and protocol == 'free' and age == 1").iloc[0]
@@ -111,7 +114,7 @@ def test_forgetting_counts_the_edits_that_came_after(tables, shares):
 
 
 def test_a_fact_without_a_probe_of_its_edit_is_its_own_cluster(tables):
-    answers = tables.sequence_answers.query("family == 'locality'")
+    answers = tables.sequence_answers.query("family == 'specificity'")
     assert set(select_shares(tables.sequence_scores, answers)["subject"]) <= set(tables.sequence_scores["fact_id"])
 
 

@@ -1,0 +1,88 @@
+import json
+
+import pandas as pd
+import pytest
+from fabricated_tables import SCRIPT, fabricate
+
+from edit_robustness.report.examples import EXAMPLE_COLUMNS, LONGEST, cell_examples, embed_examples
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return fabricate(n_facts=8)
+
+
+@pytest.fixture(scope="module")
+def examples(tables):
+    return cell_examples(tables.answers, tables.scores, 5)
+
+
+def of(examples, method, kind, protocol="free"):
+    return examples.query("method == @method and kind == @kind and protocol == @protocol")
+
+
+def test_each_cell_has_so_many_answers_and_those_that_fail_come_first(tables, examples):
+    assert list(examples.columns) == EXAMPLE_COLUMNS
+    sizes = examples.groupby(["model", "protocol", "method", "kind"]).size()
+    assert set(sizes) == {5}
+    assert len(sizes) == 5 * (9 * 2 + 3 * 3)
+    scores = tables.scores.query("metric == 'success' and protocol == 'free' and method == 'rome' and kind == 'doubt'")
+    n_failed = min(5, int((scores["value"] == 0).sum()))
+    assert list(of(examples, "rome", "doubt")["outcome"] != "new object") == [True] * n_failed + [False] * (
+        5 - n_failed
+    )
+
+
+def test_answers_of_a_cell_are_about_different_facts(examples):
+    for rows in (of(examples, "none", "paraphrase"), of(examples, "none", "neighbourhood")):
+        assert rows["probe_id"].map(lambda name: name.split("/")[0]).is_unique
+
+
+def test_locality_has_the_answer_before_the_edit_beside_it(tables, examples):
+    rows = of(examples, "rome", "neighbourhood")
+    assert set(rows["outcome"]) <= {"changed", "unchanged"}
+    before = tables.answers.query("method == 'none'").set_index("probe_id")["text"].str.strip()
+    assert list(rows["text_before"]) == list(before[rows["probe_id"]])
+    assert set(of(examples, "rome", "statement")["text_before"]) == {""}
+    # the unedited model knows no prompt of this kind, so the cell shows its figure over all prompts
+    assert len(of(examples, "rome", "unrelated")) == 5
+
+
+def test_a_cut_answer_and_one_without_a_score_are_no_failures(tables):
+    mask = (tables.scores["metric"] == "success") & (tables.scores["kind"] == "statement")
+    scores = tables.scores.assign(value=tables.scores["value"].mask(mask))
+    rows = of(cell_examples(tables.answers, scores, 3), "rome", "statement")
+    assert set(rows["outcome"]) == {"no score"}
+    cut_rows = scores[mask & (scores["protocol"] == "free")].assign(metric="cut", value=1.0)
+    rows = of(cell_examples(tables.answers, pd.concat([scores, cut_rows]), 3), "rome", "statement")
+    assert set(rows["outcome"]) == {"cut by the token limit"}
+
+
+def test_a_conversation_is_shown_from_its_start(tables):
+    turns = json.dumps([["user", "Where is it?"], ["assistant", "In Oslo."]])
+    history = [turns if kind == "doubt" else "[]" for kind in tables.answers["kind"]]
+    examples = cell_examples(tables.answers.assign(history=history), tables.scores, 1)
+    assert of(examples, "rome", "doubt").iloc[0]["prompt"].startswith("user: Where is it?\nassistant: In Oslo.\nThe")
+    assert of(examples, "rome", "statement").iloc[0]["prompt"].startswith("The capital")
+
+
+def test_no_examples_and_no_scores_are_no_error(tables):
+    assert cell_examples(tables.answers, tables.scores, 0).empty
+    assert cell_examples(tables.answers.head(0), tables.scores.head(0), 5).empty
+    assert json.loads(embed_examples(pd.DataFrame())) == {"texts": [], "cells": {}}
+
+
+def test_texts_are_embedded_once_and_end_no_script_element(examples):
+    text = embed_examples(examples)
+    assert "<" not in text
+    embedded = json.loads(text)
+    assert len(embedded["texts"]) == len(set(embedded["texts"]))
+    places = embedded["cells"]['["smollm2","free","rome","doubt"]']
+    assert SCRIPT in {embedded["texts"][place[5]] for place in places}
+
+
+def test_a_long_prompt_keeps_its_end_and_a_long_answer_its_start(examples):
+    row = examples.head(1).assign(prompt="x" * LONGEST + "?", text="!" + "x" * LONGEST)
+    texts = json.loads(embed_examples(row))["texts"]
+    assert "…" + "x" * (LONGEST - 1) + "?" in texts
+    assert "!" + "x" * (LONGEST - 1) + "…" in texts
