@@ -10,7 +10,7 @@ import json
 import pytest
 import rooms
 
-from edit_robustness.versions import KEPT, ROOMS, libraries
+from edit_robustness.versions import ROOMS, ROOMS_OF_FILES, libraries
 
 
 @pytest.mark.parametrize("room", rooms.current())
@@ -32,7 +32,7 @@ def test_a_room_is_changed_where_its_code_is_another_and_its_number_is_not():
 
 
 def test_every_kept_file_names_the_rooms_that_decide_it():
-    assert set(KEPT["answers"]) == {"text", "models", "prompts", "editing", "asking", "pipelines"}
-    assert set().union(*KEPT.values()) == {*rooms.ROOMS, "pipelines"}
+    assert set(ROOMS_OF_FILES["answers"]) == {"text", "models", "prompts", "editing", "asking", "pipelines"}
+    assert set().union(*ROOMS_OF_FILES.values()) == {*rooms.ROOMS, "pipelines"}
     assert {room: state["version"] for room, state in rooms.current().items()} == ROOMS
     assert set(libraries()) == {"torch", "transformers"}

@@ -49,12 +49,12 @@ class ProjectContext(KedroContext):
         check_entries(catalog)
         catalog = speakers_models(catalog)
         models = model_names(catalog)
-        filled = fill_defaults(self.config_loader["parameters"], catalog)
-        parameters = filled.parameters
+        defaults = fill_defaults(self.config_loader["parameters"], catalog)
+        parameters = defaults.parameters
         check_parameters(parameters, models, runtime_names(self.config_loader), self._runtime_params)
-        filled.check()
+        defaults.check()
         # the loader reads the files at each call, which takes a third of a second
-        self.config_loader["parameters"] = {**parameters, USED_DEFAULTS: filled.used}
+        self.config_loader["parameters"] = {**parameters, USED_DEFAULTS: defaults.used}
         check_sources(catalog)
         check_web(catalog, parameters)
         check_judge(catalog, parameters)
@@ -66,7 +66,7 @@ class ProjectContext(KedroContext):
         self.config_loader["catalog"] = catalog
         active = read_active(parameters, models)
         check_models(catalog, parameters, [active.grid, active.sequential_grid or {}])
-        filled.log()
+        defaults.log()
         _activate(active)
         stop_at_failure(parameters.get("stop_at_failure", False))
 

@@ -95,16 +95,16 @@ class CurrentRun:
 
         What this command only reads, and no earlier command of this run wrote, is read from the last run that did.
         """
-        written = pipeline.all_outputs()
+        outputs = pipeline.all_outputs()
         self._own = set()
         records = self._folders.records()
-        for name, own in self._of_runs(pipeline.datasets(), catalog):
-            here = self.folder / own
-            if name not in written and not here.exists():
-                here = self._folders.folder(self._folders.last_with(own, records) or LATEST) / own
+        for name, file in self._list_files(pipeline.datasets(), catalog):
+            path = self.folder / file
+            if name not in outputs and not path.exists():
+                path = self._folders.folder(self._folders.last_with(file, records) or LATEST) / file
             else:
                 self._own.add(name)
-            _move(catalog.get(name), here)
+            _move(catalog.get(name), path)
 
     def begin(self, catalog: CatalogProtocol[Any, Any], sources: Iterable[str]) -> None:
         """Write the record and the index.
@@ -113,7 +113,7 @@ class CurrentRun:
             catalog: The catalog of the run.
             sources: The runs that wrote what this one reads.
         """
-        given = hidden_parameters(self._params.get("runtime_params") or {})
+        run_parameters = hidden_parameters(self._params.get("runtime_params") or {})
         entry = self._origins.settings.entry("raw_facts")
         project = Path(self._context.project_path)
         inputs = self._whole.inputs()
@@ -121,7 +121,7 @@ class CurrentRun:
             "id": self.id,
             "pipeline": self._names[0] if len(self._names) == 1 else self._names,
             "environment": getattr(self._context, "env", None),
-            "parameters": given,
+            "parameters": run_parameters,
             "project": git_state(project),
             "facts": fact_source(entry, project) if "raw_facts" in self._leaves_of_sources() else {},
             "seeds": {name: value for name, value in self._leaves.items() if name.endswith(("seed", "_seed"))},
@@ -129,7 +129,7 @@ class CurrentRun:
             "versions": packages(),
             "machine": machine_record(),
             "source_runs": sorted({source for source in sources if source and source != self.id}),
-            "tables": sorted(own for _, own in self._of_runs(self._whole.all_outputs(), catalog)),
+            "tables": sorted(file for _, file in self._list_files(self._whole.all_outputs(), catalog)),
             "models": {name.removesuffix(_MODEL): {} for name in sorted(inputs) if name.endswith(_MODEL)},
             "methods": self._methods(inputs),
         }
@@ -163,13 +163,13 @@ class CurrentRun:
         if self._record is None or not set(PAGES) & set(node.outputs):
             return {}
         record = self._record.content
-        changed: dict[str, Any] = {}
+        page_inputs: dict[str, Any] = {}
         for name, value in inputs.items():
             if name.endswith("runs") and isinstance(value, list):
-                changed[name] = [*value, {KEY: record}]
+                page_inputs[name] = [*value, {KEY: record}]
             elif name.endswith(_OF_A_MODEL) and isinstance(value, dict):
-                changed[name] = {**value, KEY: record}
-        return changed
+                page_inputs[name] = {**value, KEY: record}
+        return page_inputs
 
     def end(self, stopped: bool = False) -> None:
         """Record the end, let `latest` point here if the run ended and wrote something, and list it."""
@@ -193,17 +193,17 @@ class CurrentRun:
         make_folder(self._folders.reporting)
         write_text(self._folders.reporting / INDEX, render_index(records, pages, self._folders.latest()))
 
-    def _of_runs(self, names: Iterable[str], catalog: CatalogProtocol[Any, Any]) -> list[tuple[str, str]]:
-        """The data sets in a run's folder, each with its file relative to it."""
+    def _list_files(self, names: Iterable[str], catalog: CatalogProtocol[Any, Any]) -> list[tuple[str, str]]:
+        """Return the data sets in a run's folder, each with its file relative to it."""
         paths = ((name, _path(catalog.get(name))) for name in names if not name.startswith("param"))
         places = ((name, self._folders.relative(path)) for name, path in paths if path is not None)
-        return [(name, own) for name, own in places if own is not None]
+        return [(name, file) for name, file in places if file is not None]
 
     def _leaves_of_sources(self) -> set[str]:
         return {name.split(".")[0] for name in self._leaves}
 
     def _methods(self, inputs: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The hyperparameters of each model's methods, as in the configuration."""
+        """Return the hyperparameters of each model's methods, as in the configuration."""
         methods: dict[str, dict[str, Any]] = {}
         for name in sorted(inputs):
             if name.startswith(_METHOD):
@@ -213,11 +213,11 @@ class CurrentRun:
         return methods
 
     def _kinds(self) -> list[str]:
-        """The kinds of prompt that are asked."""
+        """Return the kinds of prompt that the run asks."""
         probes = self._parameters.get("probes") or {}
-        used = any(name.startswith("probes.") for name in self._leaves)
+        reads_probes = any(name.startswith("probes.") for name in self._leaves)
         names = probes.get("kinds") or ()
-        return list(select_kinds([names] if isinstance(names, str) else names)) if used else []
+        return list(select_kinds([names] if isinstance(names, str) else names)) if reads_probes else []
 
 
 def canonical(name: str, pipelines: Mapping[str, Pipeline]) -> str:
@@ -225,7 +225,14 @@ def canonical(name: str, pipelines: Mapping[str, Pipeline]) -> str:
     if name != _DEFAULT:
         return name
     nodes = set(pipelines[name].nodes)
-    return next((other for other, each in pipelines.items() if other != name and set(each.nodes) == nodes), name)
+    return next(
+        (
+            pipeline_name
+            for pipeline_name, pipeline in pipelines.items()
+            if pipeline_name != name and set(pipeline.nodes) == nodes
+        ),
+        name,
+    )
 
 
 def _attribute(dataset: Any) -> str | None:
@@ -233,7 +240,7 @@ def _attribute(dataset: Any) -> str | None:
 
 
 def _path(dataset: Any) -> Path | None:
-    """The file of a data set on this machine; None if it has none."""
+    """Return the file of a data set on this machine; None if it has none."""
     name = _attribute(dataset)
     if name is None or getattr(dataset, "_protocol", "file") != "file":
         return None

@@ -57,7 +57,7 @@ def is_halfway(error: BaseException) -> bool:
 
 def is_expected(error: BaseException) -> bool:
     """Return whether an error speaks of settings, files or the machine, and not of a defect in the code."""
-    cause = _unwrapped(error)[0]
+    cause = _unwrap(error)[0]
     rooms = {kind.__module__.split(".")[0] for kind in type(cause).__mro__}
     # all that these raise by themselves is about a configuration, a catalog or a command; Kedro also by a KeyError
     our_rooms = rooms & {"edit_robustness", "kedro", "yaml", "omegaconf"}
@@ -77,7 +77,7 @@ def _raised_in(error: BaseException) -> str:
 
 def describe(error: BaseException) -> str:
     """Return what an error says, in one line that names the data set it came from."""
-    cause, data_set = _unwrapped(error)
+    cause, data_set = _unwrap(error)
     text = _text(cause)
     for pattern, instead in _PYDANTIC:
         text = pattern.sub(instead, text)
@@ -102,7 +102,7 @@ def _text(error: BaseException) -> str:
     return str(error.args[0]) if isinstance(error, KeyError) else str(error)
 
 
-def _unwrapped(error: BaseException) -> tuple[BaseException, str | None]:
+def _unwrap(error: BaseException) -> tuple[BaseException, str | None]:
     """Return the error that Kedro wrapped, and the name of the data set, if there is one."""
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith(_DATA_SET)]
     data_set = notes[-1].removeprefix(_DATA_SET) if notes else None

@@ -17,7 +17,7 @@ from edit_robustness.errors import describe, one_line
 from edit_robustness.text.secrets import redact
 
 FOLDER = "logs"
-KEPT = 20
+MAX_LOG_FILES = 20
 """How many log files stay in a folder."""
 
 CONSOLE = Console()
@@ -118,7 +118,7 @@ def install() -> None:
 
 
 class LogFile:
-    """The log file of one command, made when it is first needed; the oldest of more than `KEPT` is removed."""
+    """The log file of one command, made when it is first needed; the oldest of more than `MAX_LOG_FILES` is removed."""
 
     def __init__(self, project: Path):
         self.problem = ""
@@ -186,7 +186,7 @@ class LogFile:
 def _remove_old(folder: Path) -> None:
     """Remove the oldest log files, and no other file."""
     log_files = sorted(path for path in folder.iterdir() if _OURS.fullmatch(path.name))
-    for path in log_files[:-KEPT]:
+    for path in log_files[:-MAX_LOG_FILES]:
         try:
             path.unlink()
         except OSError as error:

@@ -93,7 +93,7 @@ class Origins:
     decides_nothing: Callable[[str], bool]
     settings: Settings
     _producers: dict[str, dict[str, Node]] = field(init=False)
-    _found: dict[tuple[str, str], frozenset[str]] = field(init=False, default_factory=dict)
+    _known_roots: dict[tuple[str, str], frozenset[str]] = field(init=False, default_factory=dict)
     _flat: dict[str, Leaves] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -126,14 +126,14 @@ class Origins:
         if self.decides_nothing(dataset):
             return frozenset()
         key = (dataset, pipeline)
-        if key not in self._found:
+        if key not in self._known_roots:
             makers = [pipeline] if dataset in self._producers[pipeline] else self.makers(dataset)
             if makers:
                 parts = [self._roots(name, makers[0]) for name in self.maker(dataset, makers[0]).inputs]
-                self._found[key] = frozenset().union(*parts)
+                self._known_roots[key] = frozenset().union(*parts)
             else:
-                self._found[key] = frozenset([dataset])
-        return self._found[key]
+                self._known_roots[key] = frozenset([dataset])
+        return self._known_roots[key]
 
     def _leaves(self, root: str) -> Iterator[tuple[str, Any]]:
         if root.startswith("params:"):
@@ -142,8 +142,8 @@ class Origins:
             for part in name.split("."):
                 value = value.get(part) if isinstance(value, Mapping) else None
         else:
-            name, value = root, _described(self.settings.entry(root))
-        for leaf, plain in _flattened(name, value):
+            name, value = root, _describe(self.settings.entry(root))
+        for leaf, plain in _flatten(name, value):
             if not any(leaf == prefix or leaf.startswith(f"{prefix}.") for prefix in CHANGES_NO_CONTENT):
                 yield leaf, _plain(without_secrets(plain))
 
@@ -192,7 +192,7 @@ class Records:
         without_record = [name for name, record in records.items() if not record]
         self._refuse("have no record of what they were made from", without_record)
         other_runs = {name: changes for name, record in records.items() if (changes := self._changes(name, record))}
-        differences = _some(
+        differences = _join_first(
             {
                 leaf: f"{leaf} (then {old}, now {new})"
                 for run_changes in other_runs.values()
@@ -219,7 +219,7 @@ class Records:
         if not self._keep_stale:
             self._refuse("were made by another version of this project", old, also="or use --params=keep_stale=true")
         elif old:
-            names = _some({name: f"`{name}`" for name in old})
+            names = _join_first({name: f"`{name}`" for name in old})
             logger.warning("using data sets that were made by another version of this project (keep_stale): %s", names)
         self._stale.update(old)
 
@@ -271,7 +271,7 @@ class Records:
 
     def _refuse(self, wrong: str, datasets: Sequence[str], details: str = "", also: str = "") -> None:
         if datasets:
-            names = _some({name: f"`{name}`" for name in datasets})
+            names = _join_first({name: f"`{name}`" for name in datasets})
             ways = ", ".join(way for way in (self._way_out(datasets), also) if way)
             raise OtherRun(f"this run reads data sets that {wrong} ({names}): {details}{'; ' * bool(details)}{ways}")
 
@@ -327,7 +327,7 @@ class Records:
         return record if sound else {}
 
     def _path(self, name: str) -> Path:
-        """The record of a data set; of one in the folder of a run, in that folder: other runs have theirs."""
+        """Return the path of the record of a data set; each run's folder has its own records."""
         file, folder = self._file(name), self._folder
         if file is not None and file.is_relative_to(self._reporting):
             first = file.relative_to(self._reporting).parts[0]
@@ -357,29 +357,29 @@ def _differences(old: Leaves, new: Leaves) -> dict[str, tuple[str, str]]:
     """Return both values of each setting that differs, as an error shows them."""
     names = [*new, *(leaf for leaf in old if leaf not in new)]
     return {
-        leaf: (_shown(old, leaf), _shown(new, leaf))
+        leaf: (_shorten(old, leaf), _shorten(new, leaf))
         for leaf in names
         if leaf not in old or leaf not in new or old[leaf] != new[leaf]
     }
 
 
-def _shown(leaves: Leaves, leaf: str) -> str:
+def _shorten(leaves: Leaves, leaf: str) -> str:
     if leaf not in leaves:
         return "absent"
     text = json.dumps(leaves[leaf], ensure_ascii=False)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}..."
 
 
-def _some(texts: Mapping[str, str]) -> str:
+def _join_first(texts: Mapping[str, str]) -> str:
     """Return the first texts, and how many more there are."""
     ending = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
     return ", ".join(list(texts.values())[:_SHOWN]) + ending
 
 
-def _flattened(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
-            yield from _flattened(f"{name}.{key}", inner)
+            yield from _flatten(f"{name}.{key}", inner)
     else:
         yield name, value
 
@@ -390,7 +390,7 @@ def _plain(value: Any) -> Any:
     return f"checksum {checksum(text.encode())}" if len(text) > _LONG else json.loads(text)
 
 
-def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return a catalog entry of a source, with what lies at its locations in place of their names."""
     descriptions = {}
     for key, value in entry.items():
@@ -401,7 +401,7 @@ def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
                 {k: _content(v) for k, v in value.items()} if isinstance(value, Mapping) else _content(value)
             )
         else:
-            descriptions[key] = _described(value) if isinstance(value, Mapping) else value
+            descriptions[key] = _describe(value) if isinstance(value, Mapping) else value
     return descriptions
 
 

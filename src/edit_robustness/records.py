@@ -13,6 +13,9 @@ from typing import Literal
 SLOT = "{}"
 """Placeholder of the subject in a template."""
 
+UNEDITED = "none"
+"""Name of the unedited model in the column `method` of all tables; also the method that leaves the model unchanged."""
+
 FAMILIES = ("edit", "portability", "specificity")
 """Families of probes: efficacy and generalization of the edit, portability to its consequences, and specificity."""
 

@@ -28,7 +28,7 @@ _EDITS = {"text": TEXT, "models": MODELS, "prompts": PROMPTS, "editing": EDITING
 _ANSWERS = {**_EDITS, "asking": ASKING}
 _SPEECH = {"text": TEXT, "models": MODELS, "prompts": PROMPTS, "speakers": SPEAKERS, "pipelines": PIPELINES}
 
-KEPT: dict[str, dict[str, int]] = {
+ROOMS_OF_FILES: dict[str, dict[str, int]] = {
     "edits": _EDITS,
     "artefact": _EDITS,
     "answers": _ANSWERS,

@@ -21,7 +21,7 @@ from edit_robustness.editing.files import FORMAT
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Answer, Probe, Turn
 from edit_robustness.storage import CorruptFile
-from edit_robustness.versions import KEPT
+from edit_robustness.versions import ROOMS_OF_FILES
 
 PROBE = Probe(
     "x/doubt/0", "x", "doubt", "edit", "Île", "Sure?", "Oslo", "Szohod", ("Os/lo",), ("S\u2028z",),
@@ -264,7 +264,7 @@ def test_files_of_the_last_run_that_are_gone_are_counted_and_named(kind, folder,
 @every_folder
 def test_files_of_another_version_are_recomputed_or_kept_and_marked(kind, folder, tmp_path, caplog, monkeypatch):
     save(folder, a=ITEMS[kind][0])
-    monkeypatch.setitem(KEPT, kind.holds, {**KEPT[kind.holds], "models": 0})
+    monkeypatch.setitem(ROOMS_OF_FILES, kind.holds, {**ROOMS_OF_FILES[kind.holds], "models": 0})
     assert folder.fingerprints() == {}
     assert "1 files were made by another version of this project, recomputing them" in caplog.text
     with pytest.raises(DatasetError, match="missing"):

@@ -177,12 +177,12 @@ def test_no_answers_give_no_scores():
     assert len(scores) == 0
 
 
-def test_without_the_unedited_model_there_is_no_locality():
+def test_without_the_unedited_model_there_is_no_specificity():
     answer = replace(SAID, probe=NEAR)
     with pytest.raises(ValueError, match=r"1 specificity probes of tiny have no answer.*'none'.*add `none: true`"):
         score_answers(table(answer))
     with pytest.raises(ValueError, match="add `unedited: true`"):
-        score_answers(pd.concat([table(answer), table(answer, method="none")]), baseline="unedited")
+        score_answers(pd.concat([table(answer), table(answer, method="none")]), unedited_method="unedited")
 
 
 def test_probes_answered_twice_are_refused():

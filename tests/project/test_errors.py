@@ -10,7 +10,7 @@ from kedro.framework.cli.cli import KedroCLI
 
 from edit_robustness import context
 from edit_robustness.errors import AGAIN, RunIncomplete
-from edit_robustness.logs import KEPT, Terminal, Threshold
+from edit_robustness.logs import MAX_LOG_FILES, Terminal, Threshold
 
 
 def command(project, *words):
@@ -205,14 +205,14 @@ def test_few_log_files_are_kept_and_logging_is_as_before(project, monkeypatch):
     levels, handlers = [logging.getLogger(name).level for name in names], list(logging.root.handlers)
     folder = project.folder / "logs"
     folder.mkdir()
-    for number in range(KEPT + 5):
+    for number in range(MAX_LOG_FILES + 5):
         (folder / f"20200101-0000{number:02}-7.log").write_text("")
     notes = folder / "20200101-notes.log"
     notes.write_text("mine")
     make_check_raise(monkeypatch, ValueError("grid: wrong"))
     read_failure(project, "run", "--env=test")
     log_names = sorted(path.name for path in folder.iterdir())
-    assert len(log_names) == KEPT + 1
+    assert len(log_names) == MAX_LOG_FILES + 1
     assert notes.name in log_names
     assert "20200101-000005-7.log" not in log_names
     assert "20200101-000006-7.log" in log_names

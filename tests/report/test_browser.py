@@ -159,7 +159,7 @@ def browser():
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     except (
         WebDriverException
-    ) as error:  # a machine where a browser is installed and may not run, such as some containers
+    ) as error:  # such as in a container that forbids it
         pytest.skip(f"Chromium does not start: {error.msg}")
     yield driver
     driver.quit()

@@ -141,6 +141,13 @@ def test_the_papers_figures_are_those_of_its_tables():
         assert tuple(table[(*place, name)] for name in paper2.BENCHMARKS) == figures
     assert table.between(0, 1).all()
     assert not table.index.has_duplicates
+    # the sum of each benchmark, so that no figure of the file is lost or changed unseen
+    benchmarks = table.groupby("benchmark", sort=False)
+    assert list(benchmarks.size().items()) == [
+        *((name, 125) for name in paper2.BENCHMARKS),
+        *((name, 34) for name in paper2.SAFETY),
+    ]
+    assert benchmarks.sum().round(4).tolist() == [37.6077, 14.1912, 31.8853, 43.4232, 8.8676, 16.241]
 
 
 def test_what_a_careful_reader_sees_is_in_the_figures():

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from edit_robustness.configuration.grid import BASELINE, SEQUENTIAL, Grid, GridError, read_grid
+from edit_robustness.configuration.grid import SEQUENTIAL, Grid, GridError, read_grid
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.requirements import TextNeed, text_need
 from edit_robustness.pipelines.rephrase import SOURCES
+from edit_robustness.records import UNEDITED
 from edit_robustness.text.closest import did_you_mean
 
 
@@ -34,7 +35,7 @@ class ActiveConfiguration:
 
     grid: Grid
     sequential_grid: Grid | None = None
-    bake_method: str = BASELINE
+    bake_method: str = UNEDITED
     judged: bool = False
     wording_source: str = SOURCES[0]
     text_needs: Mapping[str, TextNeed] = field(default_factory=lambda: MappingProxyType({}))
@@ -53,7 +54,7 @@ def read_active(parameters: Mapping[str, Any], models: Sequence[str]) -> ActiveC
     grid = read_grid(parameters, models)
     sequential = read_grid(parameters, models, SEQUENTIAL) if SEQUENTIAL in parameters else None
     grids = (grid, sequential or {})
-    method = parameters.get("bake", {}).get("method", BASELINE)
+    method = parameters.get("bake", {}).get("method", UNEDITED)
     if method not in METHODS:
         raise GridError(f"bake.method: no method `{method}`; {did_you_mean(str(method), METHODS)}")
     judge_answers = parameters.get("judge_answers", False)

@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.records import UNEDITED
 from edit_robustness.text.closest import did_you_mean
 
 Grid = dict[str, list[str]]
 """For each model the methods of this run."""
-
-BASELINE = "none"
-"""The method that specificity is measured against; it is always part of a grid."""
 
 SEQUENTIAL = "sequential_grid"
 """The grid of `sequential_eval`, which covers other methods than that of single edits."""
@@ -61,8 +59,8 @@ def _methods(setting: str, model: str, switches: Any, parameters: Mapping[str, A
     methods = [method for method in METHODS if switches.get(method)]
     if not methods:
         return []
-    if BASELINE not in methods:
-        raise GridError(f"{setting}: `{BASELINE}` must be on, for specificity compares with the unedited model")
+    if UNEDITED not in methods:
+        raise GridError(f"{setting}: `{UNEDITED}` must be on, for specificity compares with the unedited model")
     for method in methods:
         settings = parameters.get("methods", {}).get(method) or {}
         if model not in settings:

@@ -83,7 +83,7 @@ class Kinds(Generic[K]):
             return self._adapter.validate_python({**values, "kind": kind})
         except ValidationError as error:
             # not `from error`, which holds the credentials in the open
-            raise ValueError("; ".join(_wrong(e["loc"][1:], e) for e in error.errors())) from None
+            raise ValueError("; ".join(_explain_error(e["loc"][1:], e) for e in error.errors())) from None
 
 
 def checked(init: C) -> C:
@@ -110,12 +110,14 @@ def checked_with(kinds: Kinds[Any] | None) -> Callable[[C], C]:
         @wraps(init)
         def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
             if strangers := [] if open_ended else [name for name in kwargs if name not in names]:
-                raise ValueError("; ".join(_unknown(name, names) for name in strangers))
+                raise ValueError("; ".join(_explain_unknown(name, names) for name in strangers))
             try:
                 call(self, *map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
             except ValidationError as error:
                 # not `from error`, which holds the credentials in the open
-                raise ValueError("; ".join(_wrong(_named(e["loc"], names), e) for e in error.errors())) from None
+                raise ValueError(
+                    "; ".join(_explain_error(_locate(e["loc"], names), e) for e in error.errors())
+                ) from None
 
         # Kedro reads the arguments off it
         wrapper.__signature__ = signature  # type: ignore[attr-defined]
@@ -140,17 +142,17 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def _named(location: tuple[Any, ...], names: list[str]) -> tuple[Any, ...]:
+def _locate(location: tuple[Any, ...], names: list[str]) -> tuple[Any, ...]:
     """Return where an error is, an argument by its name if it was given by its place."""
     first, *inside = location
     return (names[first] if isinstance(first, int) else first, *inside)
 
 
-def _unknown(name: str, names: list[str]) -> str:
+def _explain_unknown(name: str, names: list[str]) -> str:
     return f"{name}: there is no such setting; there are {', '.join(names[1:])}"
 
 
-def _wrong(location: tuple[Any, ...], error: Any) -> str:
+def _explain_error(location: tuple[Any, ...], error: Any) -> str:
     where = ".".join(map(str, location))
     if error["type"].startswith("missing"):
         return f"{where}: it is missing"

@@ -83,7 +83,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         rows = FORMATS[self._format].rows(records, self._options)
         numbers = records.numbers if isinstance(records, Records) else range(1, len(rows) + 1)
         table = pd.DataFrame(rows, index=pd.Index(list(numbers), dtype="int64", name="row"), dtype=object)
-        return self._drawn(table)
+        return self._draw(table)
 
     def save(self, data: None) -> None:
         """Refuse: facts are read only."""
@@ -105,7 +105,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
             f"{advice}"
         )
 
-    def _drawn(self, table: pd.DataFrame) -> pd.DataFrame:
+    def _draw(self, table: pd.DataFrame) -> pd.DataFrame:
         if not self._limit or len(table) <= self._limit:
             return table
         logger.info(

@@ -30,7 +30,7 @@ from edit_robustness.datasets.arguments import checked
 from edit_robustness.datasets.codecs import Codec
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.storage import CorruptFile, make_folder, remove_file, remove_parts, write_text
-from edit_robustness.versions import KEPT, libraries
+from edit_robustness.versions import ROOMS_OF_FILES, libraries
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class StoredItem(Generic[T]):
             **header: Plain values beside it.
         """
         text = str(reason) or type(reason).__name__
-        return cls(fingerprint, _no_item, {**header, "failed": text, "failed_at": _now()})
+        return cls(fingerprint, _no_item, {**header, "failed": text, "failed_at": _format_time()})
 
     @property
     def failed(self) -> str:
@@ -120,7 +120,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
     codec: ClassVar[Codec[Any]]
     """How an item becomes a file."""
     holds: ClassVar[str]
-    """Row of `versions.KEPT`."""
+    """Row of `versions.ROOMS_OF_FILES`."""
 
     @checked
     def __init__(self, path: str, keep_stale: bool = False, metadata: dict[str, Any] | None = None):
@@ -148,7 +148,11 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
                 remove_file(self._file(key))
                 continue
             environment = {**libraries(), **item.header.get("environment", {})}
-            about = {"fingerprint": item.fingerprint, "versions": KEPT[self.holds], "environment": environment}
+            about = {
+                "fingerprint": item.fingerprint,
+                "versions": ROOMS_OF_FILES[self.holds],
+                "environment": environment,
+            }
             self.codec.write(self._file(key), None if item.failed else item.read(), {**item.header, **about})
 
     def load(self) -> dict[str, StoredItem[T]]:
@@ -173,7 +177,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
                 f"{self._path}: {len(missing_keys)} of {len(manifest)} items of this run are missing, the first is "
                 f"`{missing_keys[0]}`; run the whole pipeline that fills this folder (bake and rescore only read it)"
             )
-        return {key: self._stored(key, headers[key]) for key in manifest}
+        return {key: self._open_item(key, headers[key]) for key in manifest}
 
     def fingerprints(self) -> dict[str, str]:
         """Return the fingerprint of each sound item by its key; items that could not be made are left out."""
@@ -183,7 +187,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
 
     def items(self) -> dict[str, StoredItem[T]]:
         """Return every sound item, of whichever run."""
-        return {key: self._stored(key, header) for key, header in self._headers().items()}
+        return {key: self._open_item(key, header) for key, header in self._headers().items()}
 
     def _manifest(self) -> Manifest:
         path = self.manifest_path
@@ -205,14 +209,14 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
             if path.name == _MANIFEST:
                 continue
             try:
-                header = self._checked(path)
+                header = self._read_header(path)
             except CorruptFile as error:
                 logger.warning("%s; it is recomputed if this run needs it", error)
                 continue
             if header.get("format") != FORMAT:
                 other_formats.append(path.name)
                 continue
-            if header.get("versions") != KEPT[self.holds] or _FROM_STALE in header:
+            if header.get("versions") != ROOMS_OF_FILES[self.holds] or _FROM_STALE in header:
                 stale.append(path.name)
                 header["stale"] = True
             if self._keep_stale or "stale" not in header:
@@ -229,11 +233,11 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
     def _format(self, key: str) -> int | None:
         """Return the format of one file; None if there is no sound file."""
         try:
-            return int(self._checked(self._file(key)).get("format", 0))
+            return int(self._read_header(self._file(key)).get("format", 0))
         except CorruptFile:
             return None
 
-    def _checked(self, path: Path) -> dict[str, Any]:
+    def _read_header(self, path: Path) -> dict[str, Any]:
         # what is opened may be a pipe, which would never end
         if not path.is_file():
             raise CorruptFile(f"{path} is no file")
@@ -265,7 +269,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
             *(self._path, len(names), action, hint, _first(names)),
         )
 
-    def _stored(self, key: str, header: dict[str, Any]) -> StoredItem[T]:
+    def _open_item(self, key: str, header: dict[str, Any]) -> StoredItem[T]:
         path = self._file(key)
         # of an item that could not be made it gives what stands in its place, which `Stored.failed` tells
         reader = cast(Callable[[], T], partial(self.codec.read, path))
@@ -289,5 +293,5 @@ def _no_item() -> Any:
     return None
 
 
-def _now() -> str:
+def _format_time() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

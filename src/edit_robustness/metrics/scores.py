@@ -15,6 +15,7 @@ from edit_robustness.metrics.known import is_known, named_object
 from edit_robustness.metrics.measures import METRICS, SHARE, SPECIFICITY_FAMILY, Metric
 from edit_robustness.metrics.outcomes import CUT, outcome
 from edit_robustness.models.sentences import first_sentence
+from edit_robustness.records import UNEDITED
 from edit_robustness.tables import read_names
 
 METHOD = "method"
@@ -28,7 +29,7 @@ def score_answers(
     answers: pd.DataFrame,
     *,
     by: Sequence[str] = (METHOD,),
-    baseline: str = "none",
+    unedited_method: str = UNEDITED,
     metrics: Sequence[Metric] = METRICS,
     judgements: pd.DataFrame | None = None,
     unedited_required: bool = True,
@@ -39,13 +40,14 @@ def score_answers(
         answers: Answers with the columns of `tables.answers_to_table` and those of `by`, for any number of models.
         by: Columns that together identify the state of a model that an answer comes from: ``method``, and others if
             one method leaves several states, such as ``order`` and ``edits`` for the checkpoints of sequences.
-        baseline: The method that stands for the unedited model. Specificity is measured against it, so its own is 1.
-            The answer of each model to a probe is compared with the one of this method, whatever the other columns.
+        unedited_method: The method that stands for the unedited model. Specificity is measured against it, so its own
+            is 1. The answer of each model to a probe is compared with the one of this method, whatever the other
+            columns.
         metrics: The metrics to compute (`metrics.measures`).
         judgements: Verdicts of a judge on some answers (`metrics.judge`).
-        unedited_required: Whether to refuse specificity probes without an answer of the baseline. If False, metrics
-            that compare with that answer are NaN, both over all prompts and over known ones, because it is unknown
-            whether the unedited model knows the prompt.
+        unedited_required: Whether to refuse specificity probes without an answer of the unedited model. If False,
+            metrics that compare with that answer are NaN, both over all prompts and over known ones, because it is
+            unknown whether the unedited model knows the prompt.
 
     Returns:
         `SCORE_COLUMNS`, with all of `by` in place of ``method``; `value` is 0.0 or 1.0 if the unit is ``share``, and
@@ -53,17 +55,17 @@ def score_answers(
 
     Raises:
         ValueError: If `by` lacks ``method`` or names a column that the answers lack, a specificity probe has no
-            answer of the baseline, a probe is answered twice, or a metric with the unit ``share`` gives a value other
-            than 0 and 1.
+            answer of the unedited model, a probe is answered twice, or a metric with the unit ``share`` gives a value
+            other than 0 and 1.
     """
     _check_columns(answers, by)
     cell = ["model", *by, "probe_id"]
     _refuse_duplicates(answers, cell, by)
     # the unedited model has one answer to each probe, whichever state of the model is compared with it
-    _refuse_duplicates(answers[answers[METHOD] == baseline], ["model", "probe_id"], (METHOD,))
-    rows = _beside_unedited(_read(answers), baseline)
+    _refuse_duplicates(answers[answers[METHOD] == unedited_method], ["model", "probe_id"], (METHOD,))
+    rows = _beside_unedited(_read(answers), unedited_method)
     if unedited_required:
-        _require_baseline(rows[rows["family"].isin(SPECIFICITY_FAMILY)], baseline)
+        _require_unedited(rows[rows["family"].isin(SPECIFICITY_FAMILY)], unedited_method)
     rows["judged"] = _judged(rows, judgements, cell)
     keys = ["model", *by, *_PROBE]
     parts = [_long(rows[rows["family"].isin(metric.families)], metric, keys) for metric in metrics]
@@ -104,22 +106,22 @@ def _names(row: dict[Any, Any]) -> tuple[str, ...]:
     return (*new, row["target_true"], *read_names(row["target_true_aliases"]), row["subject"])
 
 
-def _beside_unedited(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
+def _beside_unedited(rows: pd.DataFrame, unedited_method: str) -> pd.DataFrame:
     """Add the unedited model's answer to the same probe to each answer."""
     columns = ["model", "probe_id", "verdict", "sentence", "named", "known"]
-    unedited_rows = rows.loc[rows["method"] == baseline, columns]
+    unedited_rows = rows.loc[rows["method"] == unedited_method, columns]
     return rows.merge(unedited_rows, how="left", on=["model", "probe_id"], suffixes=("", "_unedited"))
 
 
-def _require_baseline(pairs: pd.DataFrame, baseline: str) -> None:
+def _require_unedited(pairs: pd.DataFrame, unedited_method: str) -> None:
     missing_pairs = pairs[pairs["verdict_unedited"].isna()]
     if len(missing_pairs):
         models = ", ".join(sorted(missing_pairs["model"].unique()))
         probes = missing_pairs["probe_id"].unique()
         raise ValueError(
             f"specificity compares with the unedited model, but {len(probes)} specificity probes of {models} have no "
-            f"answer of the method {baseline!r} (the first: {probes[0]}): add `{baseline}: true` to each model in the "
-            "grid"
+            f"answer of the method {unedited_method!r} (the first: {probes[0]}): add `{unedited_method}: true` to each "
+            "model in the grid"
         )
 
 

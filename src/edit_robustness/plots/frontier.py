@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from edit_robustness.labels import METHODS, in_order
 from edit_robustness.plots import theme
+from edit_robustness.records import UNEDITED
 
-UNEDITED = "none"
 PANELS_A_ROW = 3
 SQUARE = {"tickformat": ".0%", "range": [-0.05, 1.08], "tickvals": [0, 0.25, 0.5, 0.75, 1]}
 

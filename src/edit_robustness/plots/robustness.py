@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from edit_robustness.labels import KINDS, METHODS, PROTOCOLS, in_order, label_of
 from edit_robustness.plots import theme
+from edit_robustness.records import UNEDITED
 
 PERCENT = {"tickformat": ".0%", "range": [-0.04, 1.04], "tickvals": [0, 0.25, 0.5, 0.75, 1]}
 HOVER = (
@@ -81,7 +82,7 @@ def protocol_figure(rates: pd.DataFrame) -> go.Figure:
     Args:
         rates: The table of `robustness_figure`.
     """
-    scores = rates[(rates["metric"] == "success") & rates["protocol"].isin(COMPARED) & (rates["method"] != "none")]
+    scores = rates[(rates["metric"] == "success") & rates["protocol"].isin(COMPARED) & (rates["method"] != UNEDITED)]
     scores = scores.dropna(subset=["value"])
     if scores.empty:
         return theme.empty_figure("No probe was scored under both protocols.")

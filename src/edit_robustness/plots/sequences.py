@@ -14,8 +14,8 @@ import plotly.graph_objects as go
 from edit_robustness.labels import ABILITIES, BENCHMARKS, KINDS, METHODS, PROTOCOLS, ability_of, in_order, label_of
 from edit_robustness.plots import theme
 from edit_robustness.plots.paths import SHARE_AXIS, Panel, path_figure
+from edit_robustness.records import UNEDITED
 
-UNEDITED = "none"
 SAFETY = "safety"
 THEIR_COLUMNS = ["line", "edits", "value", "label"]
 NOT_RUN = "not run here"

@@ -9,12 +9,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from edit_robustness.labels import METHODS, in_order, label_of
+from edit_robustness.records import UNEDITED
 
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008), "Color Universal Design"; without black and yellow, which are invisible on dark or light."""
 
 GREY = "#8A8F98"
-BASELINE_COLOURS = {"none": GREY, "context": "#E69F00"}
+BASELINE_COLOURS = {UNEDITED: GREY, "context": "#E69F00"}
 EDIT_COLOURS = {"ft": "#CC79A7", "rome": "#0072B2", "ike": "#009E73"}
 SYMBOLS = (
     *("circle", "diamond", "square", "triangle-up", "star", "hexagon", "cross", "triangle-down"),

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from edit_robustness.records import UNEDITED
 from edit_robustness.report.heat import list_metrics
 
 CELL = ("model", "protocol", "method", "kind")
@@ -60,8 +61,8 @@ def _score_cells(scores: pd.DataFrame) -> Iterator[pd.DataFrame]:
         if len(metrics) > 1:
             # a cell without known prompts shows its figure over all prompts
             known_cells = pd.MultiIndex.from_frame(main[list(CELL)])
-            others = rows[rows["metric"] == metrics[1]]
-            main = pd.concat([main, others[~pd.MultiIndex.from_frame(others[list(CELL)]).isin(known_cells)]])
+            second_rows = rows[rows["metric"] == metrics[1]]
+            main = pd.concat([main, second_rows[~pd.MultiIndex.from_frame(second_rows[list(CELL)]).isin(known_cells)]])
         for name in ("reversion", "cut"):
             side = rows.loc[rows["metric"] == name, [*probe, "value"]].rename(columns={"value": name})
             main = main.merge(side.drop_duplicates(probe), on=probe, how="left")
@@ -72,10 +73,10 @@ def _add_texts(rows: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     probe = ["model", "method", "probe_id"]
     texts = answers.assign(prompt=_whole_prompts(answers))
     rows = rows.merge(texts[[*probe, "subject", "target_true", "target_new", "prompt", "text"]], on=probe)
-    before = texts.loc[texts["method"] == "none", ["model", "probe_id", "text"]]
+    before = texts.loc[texts["method"] == UNEDITED, ["model", "probe_id", "text"]]
     rows = rows.merge(before.rename(columns={"text": "text_before"}), on=["model", "probe_id"], how="left")
-    shown = (rows["family"] == "specificity") & (rows["method"] != "none")
-    rows["text_before"] = rows["text_before"].where(shown, "")
+    has_text_before = (rows["family"] == "specificity") & (rows["method"] != UNEDITED)
+    rows["text_before"] = rows["text_before"].where(has_text_before, "")
     rows["outcome"] = [_outcome(row) for row in rows.to_dict("records")]
     for name in TEXTS:
         rows[name] = rows[name].fillna("").astype(str).str.strip()

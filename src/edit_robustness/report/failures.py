@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.labels import KINDS, in_order
+from edit_robustness.records import UNEDITED
 
 FAILURE_COLUMNS = [
     "model", "method", "fact_id", "subject", "target_new", "target_true", "statement_text", "kind", "prompt", "text",
@@ -35,7 +36,7 @@ def sharpest_failures(answers: pd.DataFrame, scores: pd.DataFrame, n_cases: int)
         model, method, fact_id, subject, target_new, target_true, statement_text (the answer to the statement), kind,
         prompt, text (the answer), verdict ("old" or "neither"), kinds_lost, kinds_asked.
     """
-    free_answers = _add_scores(answers[(answers["family"] == "edit") & (answers["method"] != "none")], scores)
+    free_answers = _add_scores(answers[(answers["family"] == "edit") & (answers["method"] != UNEDITED)], scores)
     free_answers = free_answers[free_answers["cut"] != 1]
     cell = ["model", "method", "fact_id"]
     statements = free_answers[free_answers["kind"] == "statement"]
@@ -94,9 +95,9 @@ def specificity_failures(answers: pd.DataFrame, n_cases: int) -> pd.DataFrame:
         model, method, fact_id, kind, subject (of the prompt), target_new, target_true, prompt, text, text_before.
     """
     local = answers[answers["family"] == "specificity"]
-    before = local[local["method"] == "none"][["model", "probe_id", "text"]]
+    before = local[local["method"] == UNEDITED][["model", "probe_id", "text"]]
     before = before.rename(columns={"text": "text_before"})
-    after = local[local["method"] != "none"].merge(before, on=["model", "probe_id"], how="left")
+    after = local[local["method"] != UNEDITED].merge(before, on=["model", "probe_id"], how="left")
     names_after, names_before = _names(after, "text"), _names(after, "text_before")
     cases = after[names_after & ~names_before].drop_duplicates(["model", "method", "fact_id"])
     specificity_failures: pd.DataFrame = cases.groupby(["model", "method"], sort=False).head(n_cases)[

@@ -15,10 +15,11 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.labels import ABILITIES, BENCHMARKS, METHODS, ability_of, in_order, label_of
+from edit_robustness.records import UNEDITED
 from edit_robustness.report.page import records
 from edit_robustness.report.paper2 import FINDINGS
 
-ALL, SAFETY, UNEDITED = "all", "safety", "none"
+ALL, SAFETY = "all", "safety"
 
 Row = Mapping[str, Any]
 

@@ -56,14 +56,16 @@ def render_index(records: Sequence[Mapping[str, Any]], pages: Mapping[str, Seque
 
 def _row(record: Mapping[str, Any], pages: Sequence[str]) -> Row:
     models, run = record.get("models") or {}, str(record["id"])
-    methods = in_order({method for own in (record.get("methods") or {}).values() for method in own}, METHODS)
+    methods = in_order(
+        {method for model_methods in (record.get("methods") or {}).values() for method in model_methods}, METHODS
+    )
     counts = dict.fromkeys(str(number) for number in (record.get("n_facts") or {}).values())
-    failed = record.get("failed_items")
+    n_failed = record.get("failed_items")
     status = STATUS.get(str(record.get("status")), str(record.get("status")))
     return Row(
         id=run,
         started=str(record.get("started") or ""),
-        status=f"{status}; {failed} items failed" if failed else status,
+        status=f"{status}; {n_failed} items failed" if n_failed else status,
         pipeline=pipeline_of(record),
         environment=str(record.get("environment") or ""),
         models=", ".join(map(str, models or record.get("methods") or {})),

@@ -3,7 +3,8 @@
 The paper used Llama-2-7B-chat, CounterFact (2,000 records), one edit at a time and greedy decoding of 30 tokens. Its
 accuracy is the share of answers whose first sentence contains the new object, and its reversion the share with the old
 object. Models, facts, wordings and scoring differ from this run (the paper's scoring searches the prompt, too), so only
-the direction of differences can be compared.
+the direction of differences can be compared. The figures are in ``papers/paper1.csv``. The plain
+prompt has no reversion.
 """
 
 from __future__ import annotations
@@ -15,25 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from edit_robustness.report.papers import read_figures
+
 MODEL = "Llama-2-7B-chat"
 METHODS = ("kn", "mend", "rome", "memit", "serac", "ike")
 
-_Figures = tuple[tuple[float, float | None], ...]
-_ACCURACY_AND_REVERSION: Mapping[str, _Figures] = {
-    "plain": ((2.3, None), (55.6, None), (99.9, None), (99.9, None), (100, None), (99.7, None)),
-    "rephrase": ((1.6, 32.8), (9.6, 26.5), (74.7, 2.2), (78.2, 2.0), (97.9, 9.8), (98.0, 1.3)),
-    "cloze": ((1.0, 47.2), (2.5, 45.3), (66.7, 8.1), (73.4, 5.5), (1.4, 28.6), (97.8, 16.8)),
-    "long": ((1.7, 50.8), (13.7, 42.7), (55.7, 26.3), (81.2, 14.5), (70.9, 9.8), (93.2, 8.2)),
-    "long+ref": ((1.0, 43.3), (10.7, 37.7), (21.3, 34.9), (39.6, 27.3), (5.3, 43.4), (83.5, 8.7)),
-    "noisy long": ((1.8, 50.2), (12.4, 42.3), (51.7, 20.8), (79.9, 12.0), (42.2, 13.9), (98.3, 5.0)),
-    "dialogue": ((1.8, 47.5), (14.0, 40.4), (56.7, 20.0), (81.6, 9.7), (69.8, 9.5), (93.6, 7.4)),
-    "dialogue+ref": ((1.8, 36.1), (9.0, 29.9), (27.1, 22.7), (44.7, 15.4), (9.2, 32.8), (89.5, 8.1)),
-    "noisy dialogue": ((2.2, 47.8), (14.5, 39.6), (58.1, 18.0), (80.5, 8.3), (48.8, 11.2), (93.4, 6.7)),
-    "doubts": ((0.8, 49.1), (9.8, 30.6), (16.9, 40.7), (24.2, 33.9), (9.0, 40.8), (1.3, 49.3)),
-}
-"""Rows of the table in percent: accuracy and reversion for each of `METHODS`; the plain prompt has no reversion."""
-
-ROWS = tuple(_ACCURACY_AND_REVERSION)
 ROW_OF_KIND: Mapping[str, str] = {
     "statement": "plain",
     "paraphrase": "rephrase",
@@ -48,6 +35,8 @@ ROW_OF_KIND: Mapping[str, str] = {
     "doubt_old_object": "doubts",
 }
 """Kinds of prompt with the row of the table that they correspond to."""
+
+ROWS = tuple(dict.fromkeys(ROW_OF_KIND.values()))
 
 METRICS = ("success", "reversion")
 KEYS = ["model", "row", "method", "metric"]
@@ -69,16 +58,8 @@ AGREES, DISAGREES, CANNOT_TELL = "agrees", "disagrees", "cannot tell"
 
 def paper() -> pd.DataFrame:
     """Return the paper's figures in long form: row, method, metric, paper (a share)."""
-    return pd.DataFrame(
-        [
-            (row, method, metric, figure / 100)
-            for row, figures in _ACCURACY_AND_REVERSION.items()
-            for method, pair in zip(METHODS, figures, strict=True)
-            for metric, figure in zip(METRICS, pair, strict=True)
-            if figure is not None
-        ],
-        columns=["row", "method", "metric", "paper"],
-    )
+    table = read_figures("paper1.csv")
+    return table.assign(paper=table["percent"].astype(float) / 100).drop(columns="percent")
 
 
 def select_rows(outcomes: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a reader needs to repeat a run, from its record."""
+"""Details of a run that a reader needs to repeat it, from its record."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _project(state: Mapping[str, Any] | None) -> str:
     if not state:
         return ""
     number = int(state.get("changed_files") or 0)
-    changed = f", with {number} changed {'file' if number == 1 else 'files'}" if state.get("dirty") else ""
-    return f"commit {str(state.get('commit'))[:HASH_SHOWN]}{changed}"
+    changes = f", with {number} changed {'file' if number == 1 else 'files'}" if state.get("dirty") else ""
+    return f"commit {str(state.get('commit'))[:HASH_SHOWN]}{changes}"
 
 
 def _facts(facts: Mapping[str, Any]) -> str:

@@ -78,8 +78,8 @@ def _note(default: str, figures: Mapping[str, Any]) -> str:
         f"{number:,} of {width:,} key coordinates at {site} are always 0 and left out of the solve"
         for site, (number, width) in (figures.get("dead_coordinates") or {}).items()
     )
-    untuned = f"{default}; not tuned for this model." if default else ""
-    return " ".join(part for part in (untuned, _describe_null_space(figures), f"{dead}." if dead else "") if part)
+    default_note = f"{default}; not tuned for this model." if default else ""
+    return " ".join(part for part in (default_note, _describe_null_space(figures), f"{dead}." if dead else "") if part)
 
 
 def _describe_null_space(figures: Mapping[str, Any]) -> str:

@@ -16,8 +16,9 @@ from plotly.offline import get_plotlyjs
 
 from edit_robustness.labels import METHODS, in_order, label_of
 from edit_robustness.prompts.kinds import SPECIFICITY
+from edit_robustness.records import UNEDITED
 from edit_robustness.report import specificity
-from edit_robustness.report.findings import ALL, UNEDITED, findings, share
+from edit_robustness.report.findings import ALL, findings, share
 from edit_robustness.report.heat import MANY_CUT
 from edit_robustness.report.page import environment, figure_json, records, script, style
 from edit_robustness.report.run_details import run_details

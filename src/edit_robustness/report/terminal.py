@@ -61,10 +61,10 @@ def headline_lines(headline: pd.DataFrame) -> list[Line]:
 
 def _figure(rows: pd.DataFrame, column: str) -> Figure | None:
     kind, metrics = COLUMNS[column]
-    own = rows[(rows["kind"] == kind) & rows["metric"].isin(metrics)].dropna(subset=["value"])
-    if own.empty:
+    kind_rows = rows[(rows["kind"] == kind) & rows["metric"].isin(metrics)].dropna(subset=["value"])
+    if kind_rows.empty:
         return None
-    row = own.iloc[0]
+    row = kind_rows.iloc[0]
     return Figure(float(row["value"]), float(row["low"]), float(row["high"]))
 
 
@@ -126,8 +126,8 @@ def print_table(lines: Sequence[Line], confidence: float, console: Console) -> N
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return a table as lines of aligned text."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *rows))
-    return ["  ".join(cells).rstrip() for cells in padded]
+    lines = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *rows))
+    return ["  ".join(cells).rstrip() for cells in lines]
 
 
 def _escaped(text: str) -> str:

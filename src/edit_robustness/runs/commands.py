@@ -45,20 +45,20 @@ def typed_command(words: Sequence[str]) -> str | None:
 
 def shown_argument(argument: str) -> str:
     """Return an argument of a command without the credentials in it: `--params=judge.api_key=***`."""
-    shown, end = [], 0
+    parts, end = [], 0
     for match in _NAME.finditer(argument):
         if match.start() < end or not _is_secret(match["name"]):
             continue
         value = _VALUE.match(argument, match.end())
         if value:
-            shown += [argument[end : match.end()], HIDDEN]
+            parts += [argument[end : match.end()], HIDDEN]
             end = value.end()
-    return redact("".join(shown) + argument[end:])
+    return redact("".join(parts) + argument[end:])
 
 
 def options_of(run_params: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return the options of a run that leave nodes out of it, as written on the command line."""
-    return {option: [str(each) for each in run_params[key]] for key, option in OPTIONS.items() if run_params.get(key)}
+    return {option: [str(value) for value in run_params[key]] for key, option in OPTIONS.items() if run_params.get(key)}
 
 
 def command_again(
@@ -78,8 +78,8 @@ def command_again(
     if pipelines:
         words.append(f"--pipeline{'s' * (len(pipelines) > 1)}={','.join(pipelines)}")
     words += [f"{option}={','.join(values)}" for option, values in options.items()]
-    if given := ",".join(f"{name}={_written(value)}" for name, value in leaves(parameters)):
-        words.append(f"--params={given}")
+    if parameter_text := ",".join(f"{name}={_format_value(value)}" for name, value in leaves(parameters)):
+        words.append(f"--params={parameter_text}")
     return shlex.join(words)
 
 
@@ -97,28 +97,30 @@ def hidden_parameters(parameters: Mapping[str, Any], secret: bool = False) -> di
 
     Numbers are hidden, too: a key may consist of digits.
     """
-    shown: dict[str, Any] = {}
+    public_parameters: dict[str, Any] = {}
     for name, value in parameters.items():
         below = secret or is_secret(str(name))
         if isinstance(value, Mapping):
-            shown[str(name)] = hidden_parameters(value, below)
+            public_parameters[str(name)] = hidden_parameters(value, below)
         else:
-            shown[str(name)] = HIDDEN if below and not isinstance(value, bool | None) else without_secrets(value)
-    return shown
+            public_parameters[str(name)] = (
+                HIDDEN if below and not isinstance(value, bool | None) else without_secrets(value)
+            )
+    return public_parameters
 
 
-def _is_secret(dotted: str) -> bool:
-    return any(is_secret(part) for part in dotted.split("."))
+def _is_secret(name: str) -> bool:
+    return any(is_secret(part) for part in name.split("."))
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """Write a value as `--params` reads it: a list with spaces, and a text in quotes if it reads as another type."""
     if isinstance(value, list | tuple):
-        return " ".join(map(_written, value))
+        return " ".join(map(_format_value, value))
     if not isinstance(value, str):
         return yaml.safe_dump(value, default_flow_style=True, width=float("inf")).removesuffix("...\n").strip()
     try:
-        same = yaml.safe_load(value) == value
+        is_plain = yaml.safe_load(value) == value
     except yaml.YAMLError:
-        same = False
-    return value if same else yaml.safe_dump(value, default_style='"', width=float("inf")).strip()
+        is_plain = False
+    return value if is_plain else yaml.safe_dump(value, default_style='"', width=float("inf")).strip()

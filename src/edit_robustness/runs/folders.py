@@ -46,9 +46,9 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
     return checksum(text.encode())[:_HASH]
 
 
-def new_id(started: datetime, of_settings: str) -> str:
+def new_id(start: datetime, of_settings: str) -> str:
     """Return an id that can be read and sorted: the start in UTC and the hash of the settings."""
-    return f"{started.astimezone(UTC):%Y%m%d-%H%M%S}-{of_settings}"
+    return f"{start.astimezone(UTC):%Y%m%d-%H%M%S}-{of_settings}"
 
 
 def is_id(name: str) -> bool:
@@ -132,7 +132,7 @@ class RunFolders:
         ends = [
             (end, str(record["id"]))
             for record in (self.records() if records is None else records)
-            if (end := last_end(record)) and any(fits.fullmatch(each) for each in record.get("tables", ()))
+            if (end := last_end(record)) and any(fits.fullmatch(table) for table in record.get("tables", ()))
         ]
         return max(ends)[1] if ends else None
 
@@ -150,13 +150,13 @@ def reading_latest(catalog: Mapping[str, Any], folders: RunFolders, project: Pat
     """
     latest = folders.latest() if (folders.reporting / LATEST).is_dir() else None
     tables = read_record(folders.folder(latest)).get("tables", ()) if latest else ()
-    changed, records = dict(catalog), folders.records()
+    entries, records = dict(catalog), folders.records()
     for name, entry in catalog.items():
         path = entry.get("filepath")
-        own = folders.relative(project / path) if isinstance(path, str) else None
-        if own is not None and own not in tables and (run := folders.last_with(own, records)) and run != latest:
-            changed[name] = {**entry, "filepath": (folders.folder(run) / own).as_posix()}
-    return changed
+        file = folders.relative(project / path) if isinstance(path, str) else None
+        if file is not None and file not in tables and (run := folders.last_with(file, records)) and run != latest:
+            entries[name] = {**entry, "filepath": (folders.folder(run) / file).as_posix()}
+    return entries
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -175,13 +175,15 @@ def _is_sound(record: Mapping[str, Any]) -> bool:
     inner = (
         [*record.get("sessions", ()), *record.get("headline", ())] if all(isinstance(x, list) for x in lists) else [0]
     )
-    return isinstance(record.get("id"), str) and all(isinstance(each, dict) for each in (*mappings, *inner))
+    return isinstance(record.get("id"), str) and all(isinstance(part, dict) for part in (*mappings, *inner))
 
 
 def last_end(record: Mapping[str, Any]) -> str:
     """Return when a run last came to its end with a table or page written; empty if it never did."""
-    sessions = [each for each in record.get("sessions", ()) if each.get("status") == ENDED and each.get("wrote")]
-    return max((str(each["finished"]) for each in sessions), default="")
+    sessions = [
+        session for session in record.get("sessions", ()) if session.get("status") == ENDED and session.get("wrote")
+    ]
+    return max((str(session["finished"]) for session in sessions), default="")
 
 
 ENDED = "finished"

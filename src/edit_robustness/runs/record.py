@@ -56,26 +56,28 @@ class RunRecord:
     def content(self) -> dict[str, Any]:
         """Return the whole record, with the sessions of earlier commands."""
         earlier = read_record(self._folder)
-        others = [each for each in earlier.get("sessions", ()) if each.get("key") != self._session["key"]]
-        sessions = [*others, {**self._session, **self._times()}]
-        merged = {name: {**(earlier.get(name) or {}), **self._learned.get(name, {})} for name in MERGED}
-        merged["methods"] = {**self._about.get("methods", {}), **merged["methods"]}
-        kept = {name: earlier[name] for name in ("headline", "failed_items") if name in earlier}
-        found = {name: self._learned[name] for name in kept | self._learned if name in self._learned}
+        other_sessions = [
+            session for session in earlier.get("sessions", ()) if session.get("key") != self._session["key"]
+        ]
+        sessions = [*other_sessions, {**self._session, **self._times()}]
+        by_model = {name: {**(earlier.get(name) or {}), **self._learned.get(name, {})} for name in MERGED}
+        by_model["methods"] = {**self._about.get("methods", {}), **by_model["methods"]}
+        earlier_results = {name: earlier[name] for name in ("headline", "failed_items") if name in earlier}
+        new_results = {name: self._learned[name] for name in earlier_results | self._learned if name in self._learned}
         sources = sorted({*earlier.get("source_runs", ()), *self._about.get("source_runs", ())})
         return {
             **self._about,
             "status": sessions[-1]["status"],
             "command": sessions[-1]["command"],
             "repeat": self._repeat(sessions),
-            "started": min(each["started"] for each in sessions),
+            "started": min(session["started"] for session in sessions),
             "finished": sessions[-1].get("finished"),
-            "seconds": round(sum(each.get("seconds", 0) for each in sessions), 1),
-            "cpu_seconds": round(sum(each.get("cpu_seconds", 0) for each in sessions), 1),
+            "seconds": round(sum(session.get("seconds", 0) for session in sessions), 1),
+            "cpu_seconds": round(sum(session.get("cpu_seconds", 0) for session in sessions), 1),
             "source_runs": sources,
-            **kept,
-            **found,
-            **merged,
+            **earlier_results,
+            **new_results,
+            **by_model,
             "sessions": sessions,
         }
 
@@ -115,11 +117,11 @@ class RunRecord:
 
     def _repeat(self, sessions: Sequence[Mapping[str, Any]]) -> str:
         """Return the command that repeats the run; of several with other options, one that leaves nothing out."""
-        options = [each.get("options") or {} for each in sessions]
-        same = options[0] if all(each == options[0] for each in options) else {}
+        options = [session.get("options") or {} for session in sessions]
+        common_options = options[0] if all(session == options[0] for session in options) else {}
         about = self._about
         names = [about["pipeline"]] if isinstance(about["pipeline"], str) else list(about["pipeline"])
-        return command_again(names, about.get("environment"), same, about.get("parameters") or {})
+        return command_again(names, about.get("environment"), common_options, about.get("parameters") or {})
 
 
 def now() -> str:

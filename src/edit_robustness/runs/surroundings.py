@@ -1,4 +1,4 @@
-"""What a run depends on beside its settings: the project's commit, the machine and the versions of packages."""
+"""Surroundings of a run beside its settings: the project's commit, the machine and the versions of packages."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def git_state(project: Path) -> dict[str, Any] | None:
     commit = _git(project, "rev-parse", "HEAD")
     if commit is None:
         return None
-    changed = (_git(project, "status", "--porcelain", "--", ".") or "").splitlines()
-    return {"commit": commit.strip(), "dirty": bool(changed), "changed_files": len(changed)}
+    changed_files = (_git(project, "status", "--porcelain", "--", ".") or "").splitlines()
+    return {"commit": commit.strip(), "dirty": bool(changed_files), "changed_files": len(changed_files)}
 
 
 def _git(project: Path, *words: str) -> str | None:
@@ -56,12 +56,12 @@ def _git(project: Path, *words: str) -> str | None:
     # without the lock a status never disturbs what a user does in the repository at the same time
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, timeout=_GIT_SECONDS, env=environment, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None
+    return process.stdout if process.returncode == 0 else None
 
 
 def machine_record() -> dict[str, Any]:
@@ -98,6 +98,6 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for member in sorted(each for each in path.rglob("*") if each.is_file()):
+    for member in sorted(path_in_folder for path_in_folder in path.rglob("*") if path_in_folder.is_file()):
         digest.update(f"{member.relative_to(path).as_posix()}\0{_sha256(member)}\n".encode())
     return digest.hexdigest()

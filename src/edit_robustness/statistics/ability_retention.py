@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.labels import ability_of
+from edit_robustness.records import UNEDITED
 from edit_robustness.statistics.abilities import FINE
-from edit_robustness.statistics.documents import CHECKPOINT, UNEDITED, UNIT, join_unedited, lower_is_better
+from edit_robustness.statistics.documents import CHECKPOINT, UNIT, join_unedited, lower_is_better
 from edit_robustness.statistics.intervals import wilson
 from edit_robustness.statistics.orders import over_orders
 from edit_robustness.statistics.resampling import percentiles, resampled_means

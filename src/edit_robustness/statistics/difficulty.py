@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator
 import numpy as np
 import pandas as pd
 
+from edit_robustness.records import UNEDITED
 from edit_robustness.statistics.correlation import detectable, holm, n_to_detect, pooled, spearman, within_relations
 from edit_robustness.statistics.intervals import refuse_mixed
 from edit_robustness.statistics.popularity import log_views, recall_known
@@ -116,12 +117,12 @@ def _yield_memorisation(recall: pd.DataFrame) -> Iterator[tuple[dict[str, str], 
             known_rows = recall_known(rows) if outcome == "recalled" else rows
             outcome_rows = known_rows.assign(value=known_rows[outcome].astype(float))
             outcome_rows.attrs["n_cut"] = len(rows) - len(known_rows)
-            yield _labels(model, "recall", "none", protocol, outcome), outcome_rows
+            yield _labels(model, "recall", UNEDITED, protocol, outcome), outcome_rows
 
 
 def _yield_edit_outcomes(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     """Yield for each outcome the mean of each fact's probes, with equal weights for kinds of prompt."""
-    free = outcomes[(outcomes["protocol"] == "free") & (outcomes["method"] != "none")]
+    free = outcomes[(outcomes["protocol"] == "free") & (outcomes["method"] != UNEDITED)]
     for (model, method), rows in free.groupby(["model", "method"], sort=False, observed=True):
         kinds = rows.loc[rows["metric"] == UNTOUCHED, "kind"].unique()
         outcomes_of = [(metric, rows["metric"] == metric) for metric in EDITED]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from edit_robustness.records import NOT_FINITE, TIED
+from edit_robustness.records import NOT_FINITE, TIED, UNEDITED
 
 UNIT = ["benchmark", "metric", "filter"]
 """Columns that identify one figure of a benchmark."""
@@ -21,8 +21,6 @@ UNIT = ["benchmark", "metric", "filter"]
 CHECKPOINT = ["model", "method", "order", "edits"]
 PAIR = ["benchmark", "metric", "filter", "task", "number", "doc_hash"]
 """Columns that identify a document across checkpoints."""
-
-UNEDITED = "none"
 
 
 def lower_is_better(metric: str) -> bool:

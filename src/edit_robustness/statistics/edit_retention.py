@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from edit_robustness.statistics.documents import CHECKPOINT, UNEDITED
+from edit_robustness.records import UNEDITED
+from edit_robustness.statistics.documents import CHECKPOINT
 from edit_robustness.statistics.intervals import SHARE, rates
 from edit_robustness.statistics.orders import over_orders
 

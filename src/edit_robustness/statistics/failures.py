@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
+from edit_robustness.records import UNEDITED
+
 LOSING = ("prepare", "edit", "ask", "talk")
 """Stages whose failure leaves a method without a score for the fact."""
 
-UNEDITED = "none"
 _CELL = ["model", "method"]
 
 

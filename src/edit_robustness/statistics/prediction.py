@@ -18,6 +18,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from edit_robustness.records import UNEDITED
+
 FACTORS = ["method", "kind"]
 FEATURES = ["log_views", "recalled", "log_perplexity_true", "log_perplexity_new"]
 COLUMNS = ["predictor", "metric", "value", "low", "high", "folds", "n_probes", "n_facts", "note"]
@@ -44,7 +46,7 @@ def predict(
         predictor, metric (``auc``: 0.5 is chance; ``brier``: lower is better), value (mean over folds), low and high
         (the lowest and highest fold), folds (those that have the metric), n_probes, n_facts, note.
     """
-    rows = outcomes[(outcomes["method"] != "none") & outcomes["value"].notna()].reset_index(drop=True)
+    rows = outcomes[(outcomes["method"] != UNEDITED) & outcomes["value"].notna()].reset_index(drop=True)
     counts = {"n_probes": len(rows), "n_facts": rows["fact_id"].nunique()}
     reason = _explain_missing(rows, groups, folds)
     if reason:

@@ -17,6 +17,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from edit_robustness.labels import KINDS, METHODS, in_order
+from edit_robustness.records import UNEDITED
 
 FACTORS = {"kind": KINDS, "method": METHODS}
 """Factors with their known levels. The first level in the data is the reference."""
@@ -54,7 +55,7 @@ def regress(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
         term (``kind=cloze``, ``log_views`` ...), reference, odds_ratio, low, high, p, n_probes, n_facts, note. A term
         that could not be estimated has NaN and a reason. If no term could be, one row ``(model)`` has the reason.
     """
-    model = _Model(outcomes[(outcomes["method"] != "none") & outcomes["value"].notna()])
+    model = _Model(outcomes[(outcomes["method"] != UNEDITED) & outcomes["value"].notna()])
     _drop_unknown(model)
     _drop_constant(model)
     reason = _explain_missing(model.rows)

@@ -53,7 +53,7 @@ def specificity(groups: Any, subject: str, template: str) -> tuple[dict[str, lis
         kind = _KINDS.get(plain(group).replace(" ", "_").replace("-", "_"))
         prompt_record = completion(prompts, answers, subject)
         if kind == "" or not prompt_record:
-            left_out.append(_named("locality", group, "" if prompt_record else "without a prompt or an answer"))
+            left_out.append(_name_group("locality", group, "" if prompt_record else "without a prompt or an answer"))
             continue
         fields[kind or _kind_of(prompts[0], subject, template)] += prompt_record
     return fields, left_out
@@ -66,7 +66,7 @@ def consequences(groups: Any, subject: str) -> tuple[list[dict[str, Any]], list[
         if prompt_record := completion(prompts, answers, subject):
             records += prompt_record
         else:
-            left_out.append(_named("portability", group, "without a prompt or an answer"))
+            left_out.append(_name_group("portability", group, "without a prompt or an answer"))
     return records, left_out
 
 
@@ -83,7 +83,7 @@ def _kind_of(prompt: str, subject: str, template: str) -> str:
     return "neighbours" if same_words and (before or after) else "unrelated"
 
 
-def _named(field: str, group: str, why: str) -> str:
+def _name_group(field: str, group: str, why: str) -> str:
     return " ".join(part for part in (field, group, why) if part)
 
 
@@ -92,12 +92,12 @@ def _items(groups: Any) -> Iterator[tuple[str, Item]]:
     groups = parse_nested(groups)
     if isinstance(groups, Mapping) and not any(key in groups for key in _PROMPTS):
         for group, items in groups.items():
-            yield from ((str(group), item) for item in _listed(items))
+            yield from ((str(group), item) for item in _yield_prompts(items))
     else:
-        yield from (("", item) for item in _listed(groups))
+        yield from (("", item) for item in _yield_prompts(groups))
 
 
-def _listed(items: Any) -> Iterator[Item]:
+def _yield_prompts(items: Any) -> Iterator[Item]:
     """Yield the prompts of one group; what is no record counts as a prompt without an answer."""
     items = parse_nested(items)
     for item in items if isinstance(items, list | tuple) else [items]:

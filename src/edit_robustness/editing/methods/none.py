@@ -1,4 +1,4 @@
-"""No edit: the unedited model, the baseline of every comparison."""
+"""No edit: the unedited model, which every edit is compared with."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.editing.method import Method
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.records import Fact
+from edit_robustness.records import UNEDITED, Fact
 from edit_robustness.setting_types import STRICT
 
 
 @dataclass(frozen=True, config=STRICT)
 class Unedited(Method):
-    """A baseline that leaves the model unchanged."""
+    """The method that leaves the model unchanged."""
 
-    name: ClassVar[str] = "none"
+    name: ClassVar[str] = UNEDITED
     batch_size: ClassVar[int | None] = None
 
     def increment(

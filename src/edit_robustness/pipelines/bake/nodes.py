@@ -22,8 +22,7 @@ from edit_robustness.models.sentences import first_sentence
 from edit_robustness.pipelines.bake.selection import ALONE, CONDITION, NO_EDIT, TOGETHER, Selection, select
 from edit_robustness.prompts.kinds import KINDS
 from edit_robustness.prompts.names import answer_names
-from edit_robustness.records import Fact
-from edit_robustness.report.findings import UNEDITED
+from edit_robustness.records import UNEDITED, Fact
 from edit_robustness.setting_types import STRICT
 from edit_robustness.tables import answers_from_table, answers_to_table, check_answers, facts_from_table
 from edit_robustness.text.closest import did_you_mean

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from edit_robustness.metrics.scores import score_answers
-from edit_robustness.report.findings import UNEDITED
+from edit_robustness.records import UNEDITED
 from edit_robustness.report.heat import MAIN
 from edit_robustness.report.specificity import ALL_PROMPTS
 from edit_robustness.tables import collect
@@ -68,7 +68,7 @@ def shares(answers: pd.DataFrame, condition: str) -> Shares:
         answers: Of one method under this condition, and of the unedited model, with the column `condition`.
         condition: `ALONE` or `TOGETHER`.
     """
-    scores = score_answers(answers, by=BY, baseline=UNEDITED, unedited_required=False)
+    scores = score_answers(answers, by=BY, unedited_method=UNEDITED, unedited_required=False)
     main = scores["metric"] == scores["family"].map(HOLDS)
     free = scores[main & (scores["protocol"] == "free") & (scores[CONDITION] == condition)]
     fact_shares: Shares = {}

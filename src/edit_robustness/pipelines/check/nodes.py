@@ -27,16 +27,13 @@ from edit_robustness.pipelines.check.samples import around, longest_facts, short
 from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates, read_relations
-from edit_robustness.records import Fact, Probe
+from edit_robustness.records import UNEDITED, Fact, Probe
 from edit_robustness.tables import facts_from_table, probes_from_table
 
 logger = logging.getLogger(__name__)
 
 Checked = dict[str, Any]
 """Result of a check, as plain values. It is stored, so that a part of a run can start after a check."""
-
-_UNEDITED = "none"
-"""Name for prompts without an in-context edit: the unedited model, and all edits of weights."""
 
 SHORTER = {
     "probes": "leave these kinds out of probes.kinds, or lower decoding.max_new_tokens",
@@ -81,7 +78,7 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
             refuse_short_corpus(lm, corpus_source.texts, need)
         records, templates = with_old_objects(facts_from_table(facts)), read_relations(raw_relations)
         statements = _build_statements(records)
-        statement_needs = {_UNEDITED: longest(lm, [("", method) for method in statements], decoding)}
+        statement_needs = {UNEDITED: longest(lm, [("", method) for method in statements], decoding)}
         check_fit(lm, statement_needs, shorten="lower decoding.max_new_tokens or take these facts out")
         pool = facts_from_table(training_facts)
         limits = _choose_limits(decoding, settings)
@@ -178,7 +175,7 @@ def _compute_needs(
     lm: LanguageModel, probes: Sequence[Probe], words: Mapping[str, Mapping[str, str]], decoding: Decoding
 ) -> dict[str, dict[str, Need]]:
     """Return the longest need of each kind of prompt without words, and with those of each method."""
-    needs = {_UNEDITED: longest(lm, [("", probe) for probe in probes], decoding)}
+    needs = {UNEDITED: longest(lm, [("", probe) for probe in probes], decoding)}
     for method, fact_words in words.items():
         needs[method] = longest(lm, [(fact_words[p.fact_id], p) for p in probes if p.fact_id in fact_words], decoding)
     return needs

@@ -17,7 +17,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
-from edit_robustness.records import Answer, Fact, Probe
+from edit_robustness.records import UNEDITED, Answer, Fact, Probe
 from edit_robustness.tables import answers_to_table, facts_from_table
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def tabulate_recall(
 ) -> pd.DataFrame:
     """Return what the unedited model knows of each fact. Facts that could not be asked are left out."""
     answers = [answer for item in successful_items(recall_answers).values() for answer in item.read()]
-    table = recall_table(answers_to_table(answers, model=lm.name, method="none"), facts)
+    table = recall_table(answers_to_table(answers, model=lm.name, method=UNEDITED), facts)
     if n_cut := int(table["recall_cut"].sum()):
         logger.warning(
             "%s: %d of %d answers about what it knows were cut before they named an object; these facts count as not "
