@@ -104,12 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     with limited(options.threads):
         bench = gather(options)
-        methods = options.methods or [name for name in bench.settings if name != "checkpoint"]
-        prompt_prefix = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
-    rows: Any = prompt_prefix.to_dict("records")
-    table_text = markdown(rows, {str(name): (str(name), str) for name in prompt_prefix})
+        methods = options.methods or [name for name in bench.settings if name != "external"]
+        figures = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
+    rows: Any = figures.to_dict("records")
+    table_text = markdown(rows, {str(name): (str(name), str) for name in figures})
     (options.work / f"{options.command}.md").write_text(table_text + "\n", "utf-8")
-    sys.stdout.write(prompt_prefix.to_string(index=False) + "\n")
+    sys.stdout.write(figures.to_string(index=False) + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -121,7 +121,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("counterfact", type=Path, help="records in CounterFact's original form")
         if name == "sequence":
             command.add_argument("text", type=Path, help="held-out running text")
-            command.add_argument("--at-once", type=int, default=1, help="facts an edit")
+            command.add_argument("--batch-size", type=int, default=1, help="facts per edit")
         command.add_argument("--work", type=Path, required=True, help="a folder for edits and answers")
         command.add_argument("--records", type=int, default=100 if name == "table" else STEPS[-1])
         command.add_argument("--neighbours", type=int, default=10, help="neighbourhood prompts a record")

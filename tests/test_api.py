@@ -85,7 +85,7 @@ def test_settings_and_texts_that_are_given_are_used(tiny, caplog):
     assert torch.isfinite(next(iter(rome.edit(FRANCE).dense().values()))).all()
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("checkpoint", "mend", "serac")])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("external", "mend", "serac")])
 def test_every_method_that_is_not_trained_edits_with_its_defaults(name, tiny):
     quick = {"v_steps": 2, "steps": 2}
     settings = {key: value for key, value in quick.items() if key in METHODS[name].__pydantic_fields__}
@@ -103,8 +103,8 @@ def test_what_is_wrong_is_told_with_what_there_is(tiny, tmp_path):
         method_for("ft", tiny, layer=20)
     with pytest.raises(ValueError, match="ike learns from other facts than those that it edits: give `training_facts`"):
         method_for("ike", tiny)
-    with pytest.raises(ValueError, match="checkpoint has no defaults: give path"):
-        method_for("checkpoint", tiny)
+    with pytest.raises(ValueError, match="external has no defaults: give path"):
+        method_for("external", tiny)
     with pytest.raises(ValueError, match=r"no model folder smollm3, and no packaged model of that name \(smollm2\)"):
         load_model("smollm3")
     with pytest.raises(ValueError, match="edits one fact per call, and was given 2"):

@@ -67,3 +67,12 @@ def test_methods_and_kinds_are_listed_without_torch():
 def test_a_sort_that_does_not_exist_is_told():
     with pytest.raises(SystemExit, match="there is no list `metods`; there are methods, kinds"):
         main(("metods",))
+
+
+def test_a_pipe_that_is_closed_early_is_no_error():
+    command = [sys.executable, "-m", "kedro", "list"]
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""

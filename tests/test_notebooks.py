@@ -1,6 +1,7 @@
 """The notebooks run from beginning to end on the results of a small run, and are kept without their outputs."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from edit_robustness.labels import METRICS
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -47,6 +50,12 @@ def test_there_are_notebooks():
 def test_is_kept_without_outputs(path: Path):
     cells = code_cells(nbformat.read(path, as_version=4))
     assert not [cell.id for cell in cells if cell.outputs or cell.execution_count]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_selects_by_metrics_that_exist(path: Path):
+    code = "\n".join(cell.source for cell in code_cells(nbformat.read(path, as_version=4)))
+    assert set(re.findall(r'\["metric"\] [!=]= "(\w+)"', code)) <= set(METRICS)
 
 
 def test_an_edit_can_be_looked_at(project: Path, monkeypatch: pytest.MonkeyPatch):

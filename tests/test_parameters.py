@@ -50,6 +50,14 @@ def test_the_committed_parameters_pass(all_parameters):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"damage": {"loss": 0.2}}, "unknown parameter `damage`; its name is now `analyze_sequences`"),
+        ({"sequence": {"at_once": 2}}, "sequence: no setting `at_once`; its name is now `batch_size`"),
+        ({"sequence": {"retained": 2}}, "sequence: no setting `retained`; its name is now `retention_facts`"),
+        ({"bake": {"must_hold": 0}}, "bake: no setting `must_hold`; its name is now `thresholds`"),
+        ({"analyze": {"failures_shown": 1}}, "analyze: no setting `failures_shown`; its name is now `max_failures`"),
+        ({"analyze": {"held_out": "subject"}}, "analyze: no setting `held_out`; its name is now `cv_groups`"),
+        ({"features": {"in_context": 1}}, "features: no setting `in_context`; its name is now `recall_demonstrations`"),
+        ({"methods": {"checkpoint": {}}}, "methods: no method `checkpoint`; its name is now `external`"),
         ({"smaple": 1}, "unknown parameter `smaple`; did you mean `sample`?"),
         ({"sampel": {"size": 3}}, "unknown parameter `sampel`; did you mean `sample`?"),
         ({"grdi": {"tiny": {}}}, "unknown parameter `grdi`; did you mean `grid`?"),

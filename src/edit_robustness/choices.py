@@ -85,7 +85,7 @@ _SOURCES = ("hub", "folder", "package", "random")
 SECTIONS: Mapping[str, Section] = {
     "methods": Section("Methods of editing", "kedro run --params=grid.smollm2.memit=true", _methods),
     "kinds": Section("Kinds of prompt", '--params="probes.kinds=statement question", or probes.kinds=all', _kinds),
-    "facts": Section("Tables of facts", "--params=facts=popqa,sample.size=100; docs/data.md", _facts),
+    "facts": Section("Tables of facts", "--params=facts=popqa,sample.size=100; docs/reference/data.md", _facts),
     "benchmarks": Section(
         "Benchmarks of sequences of edits",
         '--pipeline=sequential_eval --params="abilities.tasks=embedded paper2.gsm8k"',

@@ -109,6 +109,10 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
         raise click.exceptions.Exit(1) from error
     except (click.exceptions.Exit, click.Abort):
         raise
+    except BrokenPipeError as error:
+        if words[-1] == "run":
+            _tell_error(error, log, ctx.command_path, project)
+        raise  # click ends quietly: the reader of a pipe, such as `head`, has all it needs
     except click.ClickException as error:
         if not isinstance(error, KedroCliError) or error.VERBOSE_ERROR:
             raise

@@ -171,8 +171,8 @@ class Probe:
         target_new_aliases: Other names of the new object.
         target_true_aliases: Other names of the true object.
         conversation: Whether `text` is a user's turn (chat template) rather than a text to continue.
-        history: Turns before `text`.
-        follows: Id of a probe whose answer is the assistant's turn between `history` and `text` (doubts).
+        previous_turns: Turns before `text`.
+        follows: Id of a probe whose answer is the assistant's turn between `previous_turns` and `text` (doubts).
         join: Text between `text` and an object after it; None for the text that natural language has there.
         relation_objects: Objects of the right type for the prompt's relation, each with all its names; set if
             `target_true` is unknown, so that answers that name an object can be distinguished from those that do not.

@@ -17,7 +17,7 @@ def read_list(value: Any) -> Any:
     """Read a list as it can be written on the command line, which cuts parameters at commas.
 
     A text is split at spaces and commas, and a single number is a list of one; anything else stays as it is. Every
-    setting that is a list has the type `Listed`.
+    setting that is a list has the type `ListSetting`.
     """
     if isinstance(value, str):
         return tuple(re.split(r"[\s,]+", value.strip(" ,\t\n"))) if value.strip(" ,\t\n") else ()
@@ -27,4 +27,4 @@ def read_list(value: Any) -> Any:
 
 
 ListSetting = Annotated[tuple[T, ...], BeforeValidator(read_list)]
-"""A setting that is a list: of `Listed[str]` or `Listed[PositiveInt]`, read by `listed`."""
+"""A setting that is a list: `ListSetting[str]` or `ListSetting[PositiveInt]`, read by `read_list`."""

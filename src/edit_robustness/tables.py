@@ -212,7 +212,7 @@ FACT_COLUMNS = FACTS.columns
 """Columns of a table of facts, and their types; unknown page views are missing, several texts are JSON."""
 
 PROBE_COLUMNS = PROBES.columns
-"""Columns of a table of probes, and their types; `history`, `relation_objects` and the aliases are JSON text."""
+"""Columns of a table of probes, and their types; `previous_turns`, `relation_objects` and the aliases are JSON text."""
 
 ANSWER_SCHEMA = 2
 """Version of the table of answers, raised when a column changes its meaning (docs/reference/answers.md)."""

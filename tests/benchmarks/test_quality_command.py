@@ -100,7 +100,7 @@ def test_several_facts_are_written_at_once(options, tmp_path, monkeypatch, capsy
     head, tail = options
     text = tmp_path / "text.txt"
     text.write_text("\n".join(TEXTS) * 2, "utf-8")
-    quality.main(["sequence", *head, str(text), *tail, "--methods", "memit", "--at-once", "2"])
+    quality.main(["sequence", *head, str(text), *tail, "--methods", "memit", "--batch-size", "2"])
     fact_ids = [
         read_edit(path).origin.facts for path in sorted((tmp_path / "work/memit/sequence").glob("*.safetensors"))
     ]

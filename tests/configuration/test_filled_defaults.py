@@ -72,7 +72,7 @@ def test_a_model_whose_sizes_cannot_be_read_is_told_with_the_way_out(base, tmp_p
 
 
 def test_a_method_without_defaults_is_left_to_the_check_of_the_grid(base):
-    assert fill_grid(base, {"none": True, "checkpoint": True}).parameters["methods"]["checkpoint"] == {}
+    assert fill_grid(base, {"none": True, "external": True}).parameters["methods"]["external"] == {}
 
 
 @pytest.mark.parametrize("grid", [3, ["mine"], {"mine": 3}, {"mine": {"rome": "no"}}, {"else": {"rome": True}}])

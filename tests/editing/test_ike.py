@@ -100,7 +100,7 @@ def test_interleaving_spreads_the_kinds():
 
 @pytest.mark.parametrize("counts", [{"copy": 0, "update": 0, "retain": 0}, {"retain": 9}])
 def test_more_demonstrations_than_facts_and_none_are_refused(counts):
-    with pytest.raises(ValueError, match=r"ike needs \d+ demonstrations, and raw_lessons has 5 facts"):
+    with pytest.raises(ValueError, match=r"ike needs \d+ demonstrations, and raw_training_facts has 5 facts"):
         prompt_prefix(FACTS[0], **counts)
 
 

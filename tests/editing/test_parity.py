@@ -17,7 +17,7 @@ DIFFERENCES = (
     ("rome_without_moments", {"mom2_adjustment": True}),
     ("memit", {"kl_position": "prompt_end"}),
     ("memit", {"statement_weight": "equal"}),
-    ("memit_sequence", {"history": True}),
+    ("memit_sequence", {"protect_history": True}),
     ("alphaedit_sequence", {"kl_position": "prompt_end"}),
     ("alphaedit_sequence", {"statement_weight": "equal"}),
     ("pmet", {"kl_position": "prompt_end"}),

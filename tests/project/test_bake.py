@@ -200,14 +200,14 @@ def test_what_cannot_be_measured_is_told_with_the_way_out(finished_project, lm):
 
 
 def test_equal_edits_are_put_on_once(lab):
-    edit = lab.edits("checkpoint", "llama")[0]
+    edit = lab.edits("external", "llama")[0]
     assert sum_edits({"a": edit, "b": edit}, ["a", "b"]).parts() == (edit,)
 
 
 def test_a_fact_left_out_whose_edit_stays_for_another_is_told_so(lab):
-    checkpoint_edit, rome_edit = lab.edits("checkpoint", "llama")[0], lab.edits("rome", "llama")[0]
+    external_edit, rome_edit = lab.edits("external", "llama")[0], lab.edits("rome", "llama")[0]
     selection = Selection(("a",), {"b": "alone: too low", "c": "alone: too low"})
-    reasons = _note_shared_edits(selection, {"a": checkpoint_edit, "b": checkpoint_edit, "c": rome_edit})
+    reasons = _note_shared_edits(selection, {"a": external_edit, "b": external_edit, "c": rome_edit})
     assert reasons["b"] == "alone: too low; but facts that stay share its edit, so the model has it"
     assert reasons["c"] == "alone: too low"
 

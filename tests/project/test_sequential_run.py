@@ -154,7 +154,7 @@ def test_other_checkpoints_and_more_orders_use_what_is_there(sequence_project, t
 
 
 def test_every_other_method_goes_through_the_graph(project):
-    methods = [name for name in TINY_SETTINGS if name not in ("none", "rome", "grace", "context", "checkpoint")]
+    methods = [name for name in TINY_SETTINGS if name not in ("none", "rome", "grace", "context", "external")]
     cells = {**dict.fromkeys(("rome", "grace", "context"), False), **dict.fromkeys(methods, True), "none": True}
     parameters = {"sequential_grid": {"tiny": cells}, "sequence": {"checkpoints": [2], "orders": 1, "batch_size": 2}}
     project.run(**PIPELINE, to_nodes=NODES, parameters={**parameters, "abilities": {"tasks": "embedded.knowledge"}})

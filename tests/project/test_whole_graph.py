@@ -80,7 +80,7 @@ def test_two_models_are_loaded_once_each(project, monkeypatch):
 
 
 def test_every_other_method_goes_through_the_graph_and_its_artefacts_are_used_again(project):
-    methods = [name for name in TINY_SETTINGS if name not in METHODS and name != "checkpoint"]
+    methods = [name for name in TINY_SETTINGS if name not in METHODS and name != "external"]
     grid = {"tiny": {**dict.fromkeys(METHODS, False), **dict.fromkeys(methods, True), "none": True}}
     project.run(parameters={"grid": grid})
     answers = project.table("answers")

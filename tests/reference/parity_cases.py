@@ -111,7 +111,7 @@ _KN = {"threshold": 0.2, "sharing": 0.4}
 _MEND = {"layers": (2, 3), "parts": ("mlp_in", "mlp_out"), "rank": 4, "rate": 1e-3}
 
 _AS_ROME = {"kl_position": "subject_last", "variant": "rome"}
-_AS_MEMIT = {"kl_position": "subject_last", "statement_weight": "half", "history": False}
+_AS_MEMIT = {"kl_position": "subject_last", "statement_weight": "half", "protect_history": False}
 _AS_PMET = {**_AS_MEMIT, "leading_weight": 0.1}
 _AS_ALPHAEDIT = {"kl_position": "subject_last", "statement_weight": "half", "nullspace_energy": None}
 _AS_GRACE = {"fit_position": "prompt_end"}

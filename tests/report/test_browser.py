@@ -157,9 +157,7 @@ def browser():
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     try:
         driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    except (
-        WebDriverException
-    ) as error:  # such as in a container that forbids it
+    except WebDriverException as error:  # such as in a container that forbids it
         pytest.skip(f"Chromium does not start: {error.msg}")
     yield driver
     driver.quit()

@@ -5,6 +5,7 @@ import pytest
 from fabricated_tables import SCRIPT, fabricate
 
 from edit_robustness.report.examples import EXAMPLE_COLUMNS, LONGEST, cell_examples, embed_examples
+from edit_robustness.tables import ANSWER_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +60,10 @@ def test_a_cut_answer_and_one_without_a_score_are_no_failures(tables):
 
 
 def test_a_conversation_is_shown_from_its_start(tables):
+    assert "previous_turns" in ANSWER_COLUMNS
     turns = json.dumps([["user", "Where is it?"], ["assistant", "In Oslo."]])
-    history = [turns if kind == "doubt" else "[]" for kind in tables.answers["kind"]]
-    examples = cell_examples(tables.answers.assign(history=history), tables.scores, 1)
+    previous_turns = [turns if kind == "doubt" else "[]" for kind in tables.answers["kind"]]
+    examples = cell_examples(tables.answers.assign(previous_turns=previous_turns), tables.scores, 1)
     assert of(examples, "rome", "doubt").iloc[0]["prompt"].startswith("user: Where is it?\nassistant: In Oslo.\nThe")
     assert of(examples, "rome", "statement").iloc[0]["prompt"].startswith("The capital")
 

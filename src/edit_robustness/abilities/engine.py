@@ -168,12 +168,12 @@ def answer_requests(
     Args:
         lm: The model with its edit applied.
         work: The requests. They are planned again if they have another prefix.
-        prefix: Text before each request, as in `planned`.
+        prefix: Text before each request, as in `plan_requests`.
         progress: Receives one item per finished request.
 
     Returns:
         For each request, in order: the sum of log-probabilities (nats) and whether every token was the most probable
-        one for `loglikelihood`, the sum of log-probabilities for `loglikelihood_rolling`, `Generated` for
+        one for `loglikelihood`, the sum of log-probabilities for `loglikelihood_rolling`, `GeneratedText` for
         `generate_until`. Log-probabilities are not finite if the model's are not.
 
     Raises:

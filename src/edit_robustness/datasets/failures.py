@@ -1,7 +1,7 @@
 """Failed items: nodes make items so that one failure loses only one item, and list them in a table.
 
 A fact, an edit, a batch of answers, a benchmark or a conversation that raises an error becomes a file with the reason
-(`Stored.lost`). The others go on. A rerun makes exactly the lost items again, because they count as missing.
+(`StoredItem.failed`). The others go on. A rerun makes exactly the lost items again, because they count as missing.
 """
 
 from __future__ import annotations

@@ -271,7 +271,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
 
     def _open_item(self, key: str, header: dict[str, Any]) -> StoredItem[T]:
         path = self._file(key)
-        # of an item that could not be made it gives what stands in its place, which `Stored.failed` tells
+        # of an item that could not be made it gives what stands in its place, which `StoredItem.failed` tells
         reader = cast(Callable[[], T], partial(self.codec.read, path))
         return StoredItem(header["fingerprint"], reader, {**header, "bytes": path.stat().st_size})
 

@@ -134,7 +134,7 @@ class Endpoint(SpeakerKind):
         options: What each request says besides (`max_tokens`, `temperature` ...).
         credentials: `key: ...`, kept in conf/local/credentials.yml.
         offline: Whether only the cache is asked.
-        manners: Timeouts, retries and pace, the settings of `web.transport.Manners`.
+        manners: Timeouts, retries and pace, the settings of `web.transport.RequestSettings`.
     """
 
     kind: Literal["endpoint"]

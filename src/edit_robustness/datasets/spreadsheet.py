@@ -21,12 +21,12 @@ exact: a text with one more apostrophe matches as the text itself does."""
 
 
 def escape(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table whose texts no spreadsheet runs; `unescaped` gives it back exactly."""
+    """Return a table whose texts no spreadsheet runs; `unescape` gives it back exactly."""
     return _each_text(table, lambda text: _APOSTROPHE + text if _FORMULA.match(text) else text)
 
 
 def unescape(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table that `escaped` was given."""
+    """Return the table that `escape` was given."""
 
     def before(text: str) -> str:
         return text[1:] if text.startswith(_APOSTROPHE) and _FORMULA.match(text, 1) else text
@@ -69,7 +69,7 @@ def _quoting(table: pd.DataFrame) -> dict[str, Any]:
 
 
 class SpreadsheetSafe:
-    """Mixin for a dataset of a CSV file: `escaped` before it is saved, `unescaped` after it is loaded."""
+    """Mixin for a dataset of a CSV file: `escape` before it is saved, `unescape` after it is loaded."""
 
     def save(self, data: pd.DataFrame) -> None:
         """Save the table, its texts escaped."""

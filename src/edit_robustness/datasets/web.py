@@ -20,7 +20,7 @@ class WebDataset(AbstractDataset[None, Transport]):
         cache: Folder of the answers, one JSON file each.
         offline: Whether to use the cache only, and never the network.
         metadata: For kedro-viz.
-        manners: How to ask, the settings of `web.transport.Manners`.
+        manners: How to ask, the settings of `web.transport.RequestSettings`.
 
     Raises:
         DatasetError: If there is no such manner, or it has no sense.

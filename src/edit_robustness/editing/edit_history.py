@@ -17,7 +17,7 @@ from edit_robustness.models.rows import Rows
 
 @dataclass(frozen=True, eq=False)
 class EditHistory:
-    """The state after earlier edits; `past + edit` is the state after `edit` too.
+    """The state after earlier edits; `history + edit` is the state after `edit` too.
 
     Attributes:
         changes: For each site the sum of the increments, (d_out, d_in) in float32, added in order.

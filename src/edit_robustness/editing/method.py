@@ -57,7 +57,7 @@ class Method(ABC):
         batch_size: Maximum number of facts per edit; None for any number.
         learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty if there is nothing
             to prepare.
-        edits_need_prepared: Whether its edits can be applied only with the prepared artefact (`Edit.with_prepared`).
+        edits_need_artefact: Whether its edits can be applied only with the prepared artefact (`Edit.with_artefact`).
         in_words: Whether its edits are text before every prompt, which takes up context and needs no forward pass.
     """
 
@@ -103,13 +103,13 @@ class Method(ABC):
         artefact: Artefact = NO_ARTEFACT,
         history: EditHistory | None = None,
     ) -> Edit:
-        """Compute the increment that makes `facts` true; `lm` already has `past` applied.
+        """Compute the increment that makes `facts` true; `lm` already has `history` applied.
 
         Args:
             lm: The model.
             facts: The facts to edit, with their new objects.
             artefact: The artefact of `prepare`.
-            past: The state after earlier edits; None if there are none.
+            history: The state after earlier edits; None if there are none.
 
         Raises:
             ValueError: If the method cannot edit that many facts at once.

@@ -33,7 +33,7 @@ class Conversations:
         shown: Most transcripts per model and method.
         confidence: Level of all intervals.
         failed_items: Items that failed: model, method, stage, fact_id, reason.
-        runs: Versions and settings that the items of each model were made with (`datasets.run_record.made_with`).
+        runs: Versions and settings that the items of each model were made with (`datasets.run_record.run_record`).
     """
 
     verdicts: pd.DataFrame

@@ -30,7 +30,7 @@ def cell_examples(answers: pd.DataFrame, scores: pd.DataFrame, n_examples: int) 
     """Select answers for each cell of the heat map.
 
     Args:
-        answers: `tables.ANSWER_COLUMNS`; `history` may be missing.
+        answers: `tables.ANSWER_COLUMNS`; `previous_turns` may be missing.
         scores: model, method, fact_id, probe_id, kind, family, protocol, metric, value.
         n_examples: Number of answers per cell.
 
@@ -85,9 +85,9 @@ def _add_texts(rows: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
 
 def _whole_prompts(answers: pd.DataFrame) -> pd.Series:
     """Return each prompt with the turns of the conversation before it."""
-    if "history" not in answers:
+    if "previous_turns" not in answers:
         return answers["prompt"]
-    turns = answers["history"].map(lambda cell: json.loads(cell) if isinstance(cell, str) and cell else [])
+    turns = answers["previous_turns"].map(lambda cell: json.loads(cell) if isinstance(cell, str) and cell else [])
     before = turns.map(lambda pairs: "".join(f"{role}: {text}\n" for role, text in pairs))
     return before + answers["prompt"].astype(str)
 

@@ -52,7 +52,7 @@ def findings(
     """Return all findings, ordered by the paper's sections.
 
     Args:
-        ability_retention: Output of `statistics.ability_retention.kept_paths`.
+        ability_retention: Output of `statistics.ability_retention.ability_retention_paths`.
         abilities: Output of `statistics.abilities.ability_paths`.
         comparisons: Output of `statistics.paired.compare`.
         loss: The share of the general abilities whose loss counts as damage.

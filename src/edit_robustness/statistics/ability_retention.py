@@ -34,9 +34,9 @@ def ability_retention(
         seed: Seed of the resampling.
 
     Returns:
-        `KEPT_COLUMNS`, for each kind of ability and for all general ones together (``all``): 1 if nothing was lost,
-        0 if the model is at chance, less than 0 if it is below chance. `n` counts documents. A model without any
-        benchmark above chance has no rows.
+        `ABILITY_RETENTION_COLUMNS`, for each kind of ability and for all general ones together (``all``): 1 if nothing
+        was lost, 0 if the model is at chance, less than 0 if it is below chance. `n` counts documents. A model without
+        any benchmark above chance has no rows.
     """
     fine = abilities[(abilities["method"] == UNEDITED) & (abilities["verdict"] == FINE)]
     fine = fine[~fine["metric"].map(lower_is_better).astype(bool)]

@@ -50,7 +50,7 @@ def select_shares(scores: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     """Select the shares that measure retention, and add the subject of each fact.
 
     Args:
-        scores: `metrics.scores.SCORE_COLUMNS`, order, edits, asked, position.
+        scores: `metrics.scores.SCORE_COLUMNS`, order, edits, fact_role, position.
         answers: `tables.ANSWER_COLUMNS`; the subject of a fact is that of the probes of the family ``edit``.
     """
     about = answers.loc[answers["family"] == "edit", ["model", "fact_id", "subject"]]
@@ -79,7 +79,7 @@ def edit_retention(shares: pd.DataFrame, confidence: float = 0.95) -> pd.DataFra
     """Estimate success and specificity of all edits so far at each checkpoint, per kind of prompt.
 
     Args:
-        shares: Output of `asked_of`.
+        shares: Output of `select_shares`.
         confidence: Level of the intervals, which are clustered by subject.
 
     Returns:
@@ -97,7 +97,7 @@ def knowledge_retention(shares: pd.DataFrame, confidence: float = 0.95) -> pd.Da
     """Estimate the share of facts, known before the first edit and never edited, that are still answered.
 
     Args:
-        shares: Output of `asked_of`.
+        shares: Output of `select_shares`.
         confidence: Level of the intervals.
 
     Returns:

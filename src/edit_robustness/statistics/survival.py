@@ -24,7 +24,7 @@ def lifetimes(ability_retention: pd.DataFrame, abilities: pd.DataFrame, loss: fl
     """Find the first checkpoint at which too much was lost, for each model, method and order.
 
     Args:
-        ability_retention: Output of `kept.kept`.
+        ability_retention: Output of `ability_retention.ability_retention`.
         abilities: Output of `abilities.abilities`.
         loss: The share of the general abilities above chance whose loss is the event.
 

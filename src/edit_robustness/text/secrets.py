@@ -59,7 +59,7 @@ def is_secret(name: str) -> bool:
 class WithoutSecrets(logging.Filter):
     """Removes credentials from every record of a log handler, as the last line of defence.
 
-    Traceback texts are not covered, since a formatter writes them; a formatter may call `redacted` on its output.
+    Traceback texts are not covered, since a formatter writes them; a formatter may call `redact` on its output.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:

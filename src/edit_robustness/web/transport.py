@@ -87,7 +87,7 @@ class Response:
 
 
 Reader = Callable[[Response], T]
-"""Turns a response into a value; raises `NoAnswer` for a response that it cannot use."""
+"""Turns a response into a value; raises `RequestFailed` for a response that it cannot use."""
 
 
 def accept_any(response: Response) -> Response:

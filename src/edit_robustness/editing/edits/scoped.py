@@ -28,7 +28,7 @@ class ScopedMemory(Edit):
     Attributes:
         memory: For each fact its prompt (with a slot for the subject), subject, new object and join.
         trained: Fingerprint of the networks that the memory needs.
-        networks: Those networks (`with_prepared`); not part of the value, and not stored in its file.
+        networks: Those networks (`with_artefact`); not part of the value, and not stored in its file.
     """
 
     kind: ClassVar[str] = "scoped"

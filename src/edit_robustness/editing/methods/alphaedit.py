@@ -32,10 +32,10 @@ class AlphaEdit(Layerwise):
     P projects onto the eigenvectors of C, the second moment of the layer's keys over text, with the smallest
     eigenvalues. These are not zero, so the change does affect the layer's output for other keys, in proportion to the
     part of each key that lies inside P. `prepare` measures the size of that part in text that C was not computed from
-    (`Prepared.figures`).
+    (`Artefact.figures`).
 
-    K_p are the keys of earlier edits, which are stored in those edits (`Past.keys`). The released code stores K_p K_p^T
-    in a global variable.
+    K_p are the keys of earlier edits, which are stored in those edits (`EditHistory.keys`). The released code
+    stores K_p K_p^T in a global variable.
 
     Attributes:
         nullspace_energy: The share of the keys' energy, the trace of C, that may lie inside P. Set this or

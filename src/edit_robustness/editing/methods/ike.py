@@ -45,8 +45,8 @@ class Ike(Method):
         count = self.copy + self.update + self.retain
         if not 0 < count <= len(pool):
             raise ValueError(
-                f"ike needs {count} demonstrations, and raw_lessons has {len(pool)} facts with wordings outside the "
-                "sample: lower its settings copy, update or retain, or give raw_lessons more facts"
+                f"ike needs {count} demonstrations, and raw_training_facts has {len(pool)} facts with wordings outside "
+                "the sample: lower its settings copy, update or retain, or give raw_training_facts more facts"
             )
         return Artefact(texts=tuple(json.dumps(demonstration.__dict__, ensure_ascii=False) for demonstration in pool))
 

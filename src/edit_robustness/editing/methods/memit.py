@@ -23,9 +23,9 @@ class Memit(Layerwise):
     C is the second moment of the layer's keys over text, and lambda is the number of such keys that the change is
     weighed against. Of n layers not yet changed each takes 1/n of what is missing (algorithm 1).
 
-    In a sequence the paper's change does not depend on earlier edits. With `history` it is weighed against their keys
-    K_p too, which are stored in those edits (`Past.keys`): R K^T (lambda C + K_p K_p^T + K K^T)^-1, as in studies of
-    sequential editing (arXiv 2605.26670, 2605.09285).
+    In a sequence the paper's change does not depend on earlier edits. With `protect_history` it is weighed against
+    their keys K_p too, which are stored in those edits (`EditHistory.keys`): R K^T (lambda C + K_p K_p^T + K K^T)^-1,
+    as in studies of sequential editing (arXiv 2605.26670, 2605.09285).
 
     EMMET (Gupta et al. 2024, arXiv 2403.14236) is this method with lambda = mom2_update_weight x emmet_lambda of its
     released hyperparameters, on its one layer.
@@ -33,7 +33,7 @@ class Memit(Layerwise):
     Attributes:
         mom2_update_weight: lambda. C is the mean of k k^T, so the scale of lambda is that of the number of dimensions
             of a key.
-        history: Whether an edit protects the keys of the edits before it. Makes no difference to single edits.
+        protect_history: Whether an edit protects the keys of the edits before it. Makes no difference to single edits.
     """
 
     name: ClassVar[str] = "memit"

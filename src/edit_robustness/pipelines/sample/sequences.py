@@ -40,7 +40,7 @@ def draw_sequence(
         settings: How many, how often, and how many stay.
 
     Returns:
-        The facts (`tables.FACT_COLUMNS`, and `asked`: ``edited`` or ``retained``); and the orders: order, position
+        The facts (`tables.FACT_COLUMNS`, and `fact_role`: ``edited`` or ``retained``); and the orders: order, position
         (1-based) and fact_id.
 
     Raises:
