@@ -39,7 +39,7 @@ def records(facts: Sequence[Fact], templates: Templates) -> Iterator[dict[str, A
                 "prompt": fact.statement,
                 "target_new": fact.target_new,
                 "ground_truth": [fact.target_true, *fact.target_true_aliases],
-                "specificity": {"Relation_Specificity": entries},
+                "locality": {"Relation_Specificity": entries},
                 "portability": {},
             }
 

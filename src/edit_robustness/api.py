@@ -121,7 +121,7 @@ class ReadyMethod:
     Attributes:
         method: The method.
         lm: The model.
-        prepared: What it prepared, once: second moments of keys, contexts, demonstrations or trained networks.
+        artefact: What it prepared, once: second moments of keys, contexts, demonstrations or trained networks.
     """
 
     method: Method
@@ -193,7 +193,7 @@ def read_training_facts(
     """Return facts to learn from and the wordings of their relations, for `method_for`.
 
     Args:
-        edited_facts: The facts that you edit; no lesson has their subjects.
+        edited_facts: The facts that you edit; no training fact has their subjects.
         table: A table of facts, as a CSV file; without it the project's own.
         wordings: The wordings of relations, as a YAML file; without it the project's own.
     """

@@ -22,6 +22,7 @@ from edit_robustness.runs.commands import hidden_parameters, options_of, typed_c
 from edit_robustness.runs.folders import INDEX, LATEST, REPORTING
 from edit_robustness.runs.record import MERGED, STOPPED
 from edit_robustness.runs.surroundings import fact_source, git_state, machine_record, packages
+from edit_robustness.setting_types import read_list
 from edit_robustness.storage import make_folder, write_text
 from edit_robustness.versions import ROOMS
 
@@ -217,7 +218,7 @@ class CurrentRun:
         probes = self._parameters.get("probes") or {}
         reads_probes = any(name.startswith("probes.") for name in self._leaves)
         names = probes.get("kinds") or ()
-        return list(select_kinds([names] if isinstance(names, str) else names)) if reads_probes else []
+        return list(select_kinds(read_list(names))) if reads_probes else []
 
 
 def canonical(name: str, pipelines: Mapping[str, Pipeline]) -> str:

@@ -214,7 +214,7 @@ FACT_COLUMNS = FACTS.columns
 PROBE_COLUMNS = PROBES.columns
 """Columns of a table of probes, and their types; `previous_turns`, `relation_objects` and the aliases are JSON text."""
 
-ANSWER_SCHEMA = 2
+ANSWER_SCHEMA = 3
 """Version of the table of answers, raised when a column changes its meaning (docs/reference/answers.md)."""
 
 ANSWER_COLUMNS = {

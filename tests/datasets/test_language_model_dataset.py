@@ -208,7 +208,7 @@ NOT_WHOLE = {
         a_model_beside_shards,
         r"holds two models: model.safetensors, and the shards that .* \(a.safetensors, b.safetensors\); remove one",
     ),
-    "an adapter": (an_adapter, r"saved holds a PEFT adapter \(adapter_config.json\).*`merge_and_unload.*`checkpoint`"),
+    "an adapter": (an_adapter, r"saved holds a PEFT adapter \(adapter_config.json\).*`merge_and_unload.*`external`"),
     "whole numbers": (
         tensors_changed(lambda tensors: {**tensors, DOWN: tensors[DOWN].to(torch.int8)}),
         rf"has weights that are quantised or no numbers \({DOWN} I8\)",

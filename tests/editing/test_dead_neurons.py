@@ -54,4 +54,4 @@ def test_a_pruned_model_is_edited_and_its_dead_neurons_stay_as_they_are(name):
         assert (change[:, neurons] == 0).all()
         assert artefact.figures["dead_coordinates"][str(site)] == [2, change.shape[1]]
     (row,) = list_methods([{"methods": {"m": {name: {}}}, "figures": {"m": {name: artefact.figures}}}])
-    assert f"2 of {change.shape[1]} key coordinates at {site} never fire: left out of the solve" in row["note"]
+    assert f"2 of {change.shape[1]} key coordinates at {site} are always 0 and left out of the solve" in row["note"]

@@ -139,7 +139,7 @@ def test_an_edit_is_exported_and_baked_by_a_fresh_process(lab, tmp_path):
 
 def test_what_is_not_low_rank_is_named(lab, tmp_path):
     lm, rome, ft = lab.model("llama"), lab.edits("rome", "llama")[0], lab.edits("ft", "llama")
-    message = r"contains low-rank edits only, and 2 of ft \(adam_trace\), 1 of frame are not: export a full model"
+    message = r"contains low-rank edits only, and 2 of ft \(adam_trace\), 1 of prompt_prefix are not: export"
     with pytest.raises(NotLowRank, match=message):
         export_lora(ft[0] + rome + ft[1] + PromptPrefix("Fact:"), lm, tmp_path / "adapter")
     with pytest.raises(NotLowRank, match="changes no weight, so there is nothing to export"):

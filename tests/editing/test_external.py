@@ -361,7 +361,7 @@ def test_a_folder_that_has_changed_since_is_told(lab, tmp_path):
 def test_a_signed_edit_is_refused_by_another_model(lab, tmp_path):
     edit = method("external").edit(lab.model("llama"), FACTS[:1])
     other_lm = tiny_model("llama", seed=5)
-    with pytest.raises(WrongModel, match="this checkpoint edit of P36-borduria was made for"), edit.applied(other_lm):
+    with pytest.raises(WrongModel, match="this external edit of P36-borduria was made for"), edit.applied(other_lm):
         pass
 
 

@@ -183,7 +183,7 @@ def test_an_edit_that_cannot_act_says_why(lab, build_edit):
     edit = lab.edits("serac", "llama")[0]
     unbound = ScopedMemory.from_tensors(*edit.to_tensors())
     with (
-        pytest.raises(ValueError, match=r"Borduria cannot be applied without its networks: .*with_prepared"),
+        pytest.raises(ValueError, match=r"Borduria cannot be applied without its networks: .*with_artefact"),
         unbound.applied(lm),
     ):
         pass
@@ -255,7 +255,7 @@ def test_layers_that_are_not_there_are_named(change, message, lab):
 
 
 def taught(lm, **changes):
-    settings = {"most": 5, "held_out": 2, "seed": 0, **changes}
+    settings = {"limit": 5, "held_out": 2, "seed": 0, **changes}
     return training_examples(lm, corpus(), **settings)
 
 

@@ -25,7 +25,7 @@ LOOKED_UP = pd.DataFrame(
 )
 
 
-def memorised(facts, logprob_true=-1.0):
+def make_recall(facts, logprob_true=-1.0):
     probes = [
         Probe(f"{f.id}/statement/0", f.id, "statement", "edit", f.subject, f.statement, f.target_new, f.target_true)
         for f in facts
@@ -37,7 +37,7 @@ def memorised(facts, logprob_true=-1.0):
 
 
 def test_one_row_a_fact_with_all_that_is_known():
-    table = features_table(memorised(FACTS), FAMILIAR, memorised(FACTS[:1], -0.5), facts_to_table(FACTS), LOOKED_UP)
+    table = features_table(make_recall(FACTS), FAMILIAR, make_recall(FACTS[:1], -0.5), facts_to_table(FACTS), LOOKED_UP)
     assert table.columns[: len(RECALL_COLUMNS)].tolist() == RECALL_COLUMNS
     france, spain = table.to_dict(orient="records")
     assert (france["fact_id"], spain["fact_id"]) == ("fr", "es")
@@ -46,9 +46,9 @@ def test_one_row_a_fact_with_all_that_is_known():
     )
     assert (france["rank_true"], spain["rank_true"]) == (1, 7)
     assert [france[f"n_{name}_aliases"] for name in ("subject", "target_true", "target_new")] == [1, 1, 2]
-    assert france["recall_answers_in_context"] is True
+    assert france["recalled_in_context"] is True
     assert france["logprob_true_in_context"] == -0.5
-    assert pd.isna(spain["recall_answers_in_context"])
+    assert pd.isna(spain["recalled_in_context"])
     assert (france["wikipedia_views"], france["wikipedia_views_ambiguity"]) == (12.0, 2)
     assert pd.isna(france["one_hop_true"])
     assert france["one_hop_true_missing_because"] == "timed out"
@@ -56,9 +56,9 @@ def test_one_row_a_fact_with_all_that_is_known():
 
 
 def test_with_nothing_asked_again_or_looked_up_the_rest_is_there(tmp_path):
-    table = features_table(memorised(FACTS), FAMILIAR, memorised([]), facts_to_table(FACTS), feature_table([]))
+    table = features_table(make_recall(FACTS), FAMILIAR, make_recall([]), facts_to_table(FACTS), feature_table([]))
     assert len(table) == 2
-    assert table["recall_answers_in_context"].isna().all()
+    assert table["recalled_in_context"].isna().all()
     assert not [name for name in table.columns if "missing_because" in name]
     table.to_parquet(tmp_path / "features.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "features.parquet"), table)
@@ -67,7 +67,7 @@ def test_with_nothing_asked_again_or_looked_up_the_rest_is_there(tmp_path):
 def test_a_fact_that_was_measured_twice_is_an_error():
     twice = pd.concat([FAMILIAR, FAMILIAR])
     with pytest.raises(pd.errors.MergeError):
-        features_table(memorised(FACTS), twice, memorised([]), facts_to_table(FACTS), feature_table([]))
+        features_table(make_recall(FACTS), twice, make_recall([]), facts_to_table(FACTS), feature_table([]))
 
 
 def test_wide_has_the_features_in_their_order():

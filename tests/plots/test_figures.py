@@ -89,10 +89,10 @@ def test_only_decades_with_facts_are_drawn():
 
 def test_the_forest_shows_what_n_cannot(correlations):
     figure = correlation_figure(correlations)
-    band, memorisation_trace, edit_trace = figure.data
+    band, recall_trace, edit_trace = figure.data
     assert list(band.x) == pytest.approx([0.26, 1.1])
-    assert (list(memorisation_trace.x), list(edit_trace.x)) == ([0.3], [0.2])
-    assert list(memorisation_trace.marker.symbol) == ["circle"]
+    assert (list(recall_trace.x), list(edit_trace.x)) == ([0.3], [0.2])
+    assert list(recall_trace.marker.symbol) == ["circle"]
     assert list(edit_trace.marker.symbol) == ["circle-open"]
     assert list(figure.layout.yaxis.ticktext) == ["Recalled, free generation", "ROME: success (new object)"]
 

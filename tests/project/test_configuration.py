@@ -137,10 +137,10 @@ def test_the_environment_of_paper_2_runs_the_methods_as_its_code_does(project):
     methods = project.context("paper2").params["methods"]
     kn, memit = methods["kn"]["smollm2"], methods["memit"]["smollm2"]
     assert (kn.variant, kn.steps, kn.context_lengths, kn.sharing) == ("easyedit", 1, (), 0)
-    assert not memit.previous_turns
+    assert not memit.protect_history
     assert memit.mom2_update_weight == 200, "the rest is that of conf/base"
     default = project.context("local", sequential_grid={"smollm2": {"memit": True, "kn": True}}).params["methods"]
-    assert default["memit"]["smollm2"].previous_turns
+    assert default["memit"]["smollm2"].protect_history
     assert default["kn"]["smollm2"].variant == "paper"
 
 

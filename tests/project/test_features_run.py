@@ -43,7 +43,7 @@ def test_a_rerun_without_a_network_gives_the_same_table(project):
     assert set(table["wikidata_statements"].dropna()) == {9.0}
     assert table["wikidata_statements"].notna().sum() == 5
     assert table["wikipedia_views_missing_because"].dropna().str.contains("no article").sum() == 5
-    assert table["recall_answers_in_context"].notna().all()
+    assert table["recalled_in_context"].notna().all()
 
     offline = features("tiny.fetch_features", offline=True)
     pd.testing.assert_frame_equal(offline, table)

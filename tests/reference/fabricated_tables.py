@@ -48,7 +48,7 @@ def fabricate(
     known_facts = _facts(n_known, rng)
     facts = known_facts.iloc[:n_facts].reset_index(drop=True)
     answers = _answers(model, facts, methods, rng)
-    recall = _memorisation(model, known_facts, rng)
+    recall = _recall(model, known_facts, rng)
     return Tables(
         scores=_scores(answers),
         answers=answers.drop(columns=["success", "reversion", "kept", "known", "forced"]),
@@ -153,7 +153,7 @@ def _scores(answers: pd.DataFrame) -> pd.DataFrame:
     return scores[scores["value"].notna() | ~scores["metric"].isin(["specificity", "top_token"])].reset_index(drop=True)
 
 
-def _memorisation(model: str, facts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def _recall(model: str, facts: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     views = facts["page_views"].astype("Float64").fillna(1000).to_numpy(dtype=float)
     knowledge = 0.35 * (np.log10(views) - 4.5) + rng.normal(0, 1, len(facts))
     true, new = -3 + knowledge, -6 + rng.normal(0, 1, len(facts))

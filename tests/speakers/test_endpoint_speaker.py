@@ -56,7 +56,7 @@ def server():
 
 
 def live():
-    return Http(RequestSettings(timeout=2, run_attempts=2, backoff=0, per_second=1000))
+    return Http(RequestSettings(timeout=2, attempts=2, backoff=0, per_second=1000))
 
 
 def test_what_is_sent_and_what_comes_back(server):

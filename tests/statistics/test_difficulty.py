@@ -79,9 +79,9 @@ def test_facts_left_out_of_what_should_stay_are_counted_by_reason(score_rows, re
 
 def test_memorisation_takes_all_facts_and_edits_theirs(results, tables):
     n_missing = int(tables.recall["page_views"].isna().sum())
-    memorisation_rows = results[results["family"] == "recall"]
-    assert (memorisation_rows["n_facts"] == 450 - n_missing).all()
-    assert (memorisation_rows["n_missing"] == n_missing).all()
+    recall_rows = results[results["family"] == "recall"]
+    assert (recall_rows["n_facts"] == 450 - n_missing).all()
+    assert (recall_rows["n_missing"] == n_missing).all()
     assert (results.loc[results["family"] == "edit", "n_facts"] == tables.facts["page_views"].notna().sum()).all()
     assert "none" not in set(results.loc[results["family"] == "edit", "method"])
 

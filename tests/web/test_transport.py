@@ -95,14 +95,14 @@ def test_one_pace_for_each_host(server, clock):
 def test_silence_is_given_up_with_a_reason(server, clock):
     server.says(Say([1], after=0.5))
     with pytest.raises(RequestFailed, match=r"127\.0\.0\.1: no response within 0\.1 s, after 2 attempts"):
-        http(clock, timeout=0.1, run_attempts=2).get(server.url, {}, Response.json)
+        http(clock, timeout=0.1, attempts=2).get(server.url, {}, Response.json)
     assert len(server.asked) == 2
 
 
 def test_a_host_that_is_down_is_not_asked_for_ever(clock, caplog):
     with local_server() as server:
         url = server.url
-    web = http(clock, run_attempts=2, give_up=3)
+    web = http(clock, attempts=2, give_up=3)
     for _ in range(3):
         with pytest.raises(RequestFailed, match="the connection failed or broke off"):
             web.get(url, {}, Response.json)
@@ -116,7 +116,7 @@ def test_a_host_that_is_down_is_not_asked_for_ever(clock, caplog):
 
 def test_a_server_that_says_no_is_not_down(server, clock):
     server.says(Say(status=503))
-    web = http(clock, run_attempts=1, give_up=2)
+    web = http(clock, attempts=1, give_up=2)
     for _ in range(4):
         with pytest.raises(RequestFailed, match="the server returned status 503"):
             web.get(server.url, {}, Response.json)
@@ -169,7 +169,7 @@ def test_credentials_do_not_follow_a_redirect(server, clock):
 def test_a_redirect_to_nonsense_stops_nothing(server, clock):
     server.says(Say(status=302, headers={"Location": "http://"}))
     with pytest.raises(RequestFailed, match="more than 10 redirects"):
-        http(clock, run_attempts=1).get(server.url, {}, Response.json)
+        http(clock, attempts=1).get(server.url, {}, Response.json)
 
 
 @pytest.mark.parametrize("drips", ["body", "all"])

@@ -22,7 +22,7 @@ def words_before(
         lm: The model.
         method: The method.
         facts: The facts to edit.
-        lessons: Facts that it takes demonstrations from.
+        training_facts: Facts that it takes demonstrations from.
         relations: The wordings of relations.
     """
     artefact = method.prepare(lm, Corpus(facts=tuple(training_facts), relations=relations))

@@ -1,4 +1,4 @@
-"""Familiarity of the unedited model with facts: rank and margin of the true object, and properties of the tokens.
+"""Prior knowledge of facts by the unedited model: rank and margin of the true object, and properties of the tokens.
 
 Nothing is generated. The model runs once over every statement, and only the last logits are used.
 """

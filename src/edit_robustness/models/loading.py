@@ -90,7 +90,7 @@ def _explain_adapter(source: str | Path) -> str:
     return (
         f"{source} holds a PEFT adapter ({ADAPTER}), not a model of its own: merge it into its base "
         "(`merge_and_unload().save_pretrained(<new folder>)`) and give the new folder; or take its base as the model "
-        "and the adapter as an edit, with the method `checkpoint`"
+        "and the adapter as an edit, with the method `external`"
     )
 
 

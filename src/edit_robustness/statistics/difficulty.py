@@ -17,7 +17,13 @@ from edit_robustness.statistics.correlation import detectable, holm, n_to_detect
 from edit_robustness.statistics.intervals import refuse_mixed
 from edit_robustness.statistics.popularity import log_views, recall_known
 
-MEMORISED = ("recalled", "recalled_teacher_forced", "log_probability_true", "log_probability_new", "preference_true")
+RECALL_OUTCOMES = (
+    "recalled",
+    "recalled_teacher_forced",
+    "log_probability_true",
+    "log_probability_new",
+    "preference_true",
+)
 EDITED = ("success", "reversion")
 """Metrics of free generation that are outcomes of an edit, averaged over all kinds of prompt."""
 
@@ -82,7 +88,7 @@ def correlations(
         (the reason if there is no estimate).
     """
     rows = []
-    for labels, table in [*_yield_memorisation(recall), *_yield_edit_outcomes(outcomes)]:
+    for labels, table in [*_yield_recall_outcomes(recall), *_yield_edit_outcomes(outcomes)]:
         views = table["log_views"]
         correlation = spearman(
             views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed
@@ -102,7 +108,7 @@ def correlations(
     return result[[*FIRST, *numbers, "within_rho", "within_low", "within_high", "n_relations", *last]]
 
 
-def _yield_memorisation(recall: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+def _yield_recall_outcomes(recall: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     per_token = {target: -np.log(recall[f"perplexity_{target}"].astype(float)) for target in ("true", "new")}
     table = recall.assign(
         log_views=log_views(recall["page_views"]),
@@ -111,7 +117,7 @@ def _yield_memorisation(recall: pd.DataFrame) -> Iterator[tuple[dict[str, str], 
         preference_true=per_token["true"] - per_token["new"],
     )
     for model, rows in table.groupby("model", sort=False):
-        for outcome in MEMORISED:
+        for outcome in RECALL_OUTCOMES:
             protocol = "free" if outcome == "recalled" else "teacher_forced"
             # recall is unknown if the token limit cut the answer
             known_rows = recall_known(rows) if outcome == "recalled" else rows

@@ -114,8 +114,8 @@ def frontier(edit_retention: pd.DataFrame, knowledge_retention: pd.DataFrame, co
     """Relate knowledge retention to edit retention by free generation, over orders: one path per method.
 
     Returns:
-        `FRONTIER_COLUMNS`; every path begins at the unedited model (edits 0), whose `held` is the share of new objects
-        that it names without an edit.
+        `FRONTIER_COLUMNS`; every path begins at the unedited model (edits 0), whose `edit_retention` is the share of
+        new objects that it names without an edit.
     """
     by = ["model", "method", "edits"]
     statements = edit_retention[

@@ -48,7 +48,7 @@ class Origin:
         model: Fingerprint of the model that it was made for.
         settings: The method's hyperparameters.
         facts: Ids of the edited facts.
-        prepared: Fingerprint of the artefact that the method had prepared; empty if there is none.
+        artefact: Fingerprint of the artefact that the method had prepared; empty if there is none.
         contexts: Number of contexts per fact; 0 for a method without contexts.
         unused_contexts: For facts whose contexts could not all be used, the number of unused ones.
     """

@@ -76,7 +76,7 @@ class ScopedMemory(Edit):
         if self.networks is None:
             raise ValueError(
                 f"a serac edit of {self.memory[0][1]} cannot be applied without its networks: "
-                "pass the method's artefact with edit.with_prepared(prepared)"
+                "pass the method's artefact with edit.with_artefact(artefact)"
             )
         with Router(lm, Networks.of(lm, self.networks.tensors), self.memory).on():
             yield

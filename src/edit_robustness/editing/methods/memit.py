@@ -51,7 +51,7 @@ class Memit(Layerwise):
         return {str(site): cholesky_factor(moments)}
 
     def directions(self, site: Site, keys: Tensor, artefact: Artefact, history: EditHistory) -> Tensor:
-        """Compute K^T (lambda C + K_p K_p^T + K K^T)^-1, without K_p unless `history` is set."""
+        """Compute K^T (lambda C + K_p K_p^T + K K^T)^-1, without K_p unless `protect_history` is set."""
         solve = solver(artefact.tensors[str(site)])
         earlier_keys = history.keys.get(site) if self.protect_history else None
         return least_squares(keys, lambda rows: solve(rows) / self.mom2_update_weight, earlier_keys)

@@ -17,7 +17,7 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
     """Create the analysis of all models together.
 
     Args:
-        models: Names of the models; ``<model>_scores``, ``_answers``, ``_memorisation``, ``_features``, ``_facts``,
+        models: Names of the models; ``<model>_scores``, ``_answers``, ``_recall``, ``_features``, ``_facts``,
             ``_run`` and ``_failed_items`` are inputs, beside ``rejects`` and ``params:analyze``.
     """
     return Pipeline([*_collect_nodes(models), *_estimate_nodes(), *_draw_nodes(), *_report_nodes()])
@@ -30,7 +30,7 @@ def _collect_nodes(models: Sequence[str]) -> list[Node]:
     return [
         Node(collect, of("scores"), "scores", name="collect_scores"),
         Node(collect, of("answers"), "answers", name="collect_answers"),
-        Node(collect, of("recall"), "recall", name="collect_memorisation"),
+        Node(collect, of("recall"), "recall", name="collect_recall"),
         Node(collect, of("features"), "features", name="collect_features"),
         Node(nodes.collect_facts(models), of("facts"), "edited_facts", name="collect_facts"),
         Node(collect_runs, of("run"), "runs", name="collect_runs"),

@@ -207,7 +207,7 @@ def _compute_words(
 
 
 def _select_lessons(training_facts: pd.DataFrame, edited_facts: Sequence[Fact]) -> list[Fact]:
-    """Return the lessons of a run: those whose subjects it does not edit."""
+    """Return the training facts of a run: those whose subjects it does not edit."""
     subjects = {fact.subject for fact in edited_facts}
     return [fact for fact in facts_from_table(training_facts) if fact.subject not in subjects]
 

@@ -6,7 +6,7 @@ from edit_robustness.pipelines.ingest.nodes import validate_facts, validate_trai
 
 
 def create_pipeline() -> Pipeline:
-    """Create the pipeline from raw facts and templates to facts, rejects, ambiguous subjects and lessons."""
+    """Create the pipeline from raw facts and templates to facts, rejects, ambiguous subjects and training facts."""
     outputs = ["facts", "rejects", "ambiguous_subjects"]
     return Pipeline(
         [
