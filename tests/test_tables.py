@@ -195,5 +195,5 @@ def test_what_stands_between_prompt_and_object_survives_a_table(join, tmp_path):
 def test_a_table_of_an_earlier_form_is_told_its_version_and_not_its_columns():
     table = answers_to_table([], model="m", method="rome").drop(columns="thinking")
     old = pd.concat([table, pd.DataFrame({"schema_version": [1]})], ignore_index=True)
-    with pytest.raises(ValueError, match="schema_version 1, and this release reads 2"):
+    with pytest.raises(ValueError, match="schema_version 1, and this release reads 3"):
         check_answers(old)

@@ -63,7 +63,7 @@ def kind_of(name: str) -> str:
     if suffix == ".safetensors" and stage == "07_model_output":
         return "edits"
     if stage == "06_models":
-        is_artefact = path.parent.parent.name.endswith("_prepared")
+        is_artefact = path.parent.parent.name.endswith("_artefacts")
         return ("moments" if folder == "moments" else "artefact") if is_artefact else "converted model"
     if stage == "08_reporting":
         return "reports"

@@ -28,8 +28,8 @@ FILES = {
     "03_primary/facts.parquet": "tables between",
     "05_model_input/tiny/corpus/corpus.jsonl": "corpus",
     "06_models/smollm2/model.safetensors": "converted model",
-    "06_models/tiny_prepared/moments/1.mlp_out.safetensors": "moments",
-    "06_models/tiny_prepared/rome/rome.safetensors": "artefact",
+    "06_models/tiny_artefacts/moments/1.mlp_out.safetensors": "moments",
+    "06_models/tiny_artefacts/rome/rome.safetensors": "artefact",
     "07_model_output/tiny/rome/answers/a.jsonl": "answers",
     "07_model_output/tiny/rome/answers/manifest.json": "manifests",
     "07_model_output/tiny/rome/edits/a.safetensors": "edits",
@@ -186,7 +186,7 @@ def test_what_is_made_from_a_damaged_file_can_be_removed(tmp_path):
         removals = clear_later(tmp_path, name)
         return removals, {kind_of(file) for file in FILES} - {kind_of(file) for file in kept_files(tmp_path)}
 
-    assert left_after("06_models/tiny_prepared/moments/1.mlp_out.safetensors") == (True, {"artefact", "edits"})
+    assert left_after("06_models/tiny_artefacts/moments/1.mlp_out.safetensors") == (True, {"artefact", "edits"})
     assert left_after("07_model_output/tiny/rome/answers/a.jsonl") == (False, set())
     assert left_after("03_primary/facts.parquet") == (False, set())
     left_after("07_model_output/tiny/rome/edits/a.safetensors")

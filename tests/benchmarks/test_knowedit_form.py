@@ -21,7 +21,7 @@ def test_the_projects_own_facts_that_share_a_subject_become_records(tmp_path, mo
     assert {looks_like(record) for record in records} == {"zsre_knowedit"}
     by_prompt = {record["prompt"]: record for record in records}
     germany = by_prompt["The main official language of Germany is"]
-    [probe] = germany["specificity"]["Relation_Specificity"]
+    [probe] = germany["locality"]["Relation_Specificity"]
     assert (probe["prompt"], probe["ground_truth"]) == ("The capital of Germany is the city of", [["Berlin"]])
 
 

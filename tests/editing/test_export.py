@@ -145,7 +145,7 @@ def test_what_is_not_low_rank_is_named(lab, tmp_path):
     with pytest.raises(NotLowRank, match="changes no weight, so there is nothing to export"):
         export_lora(LowRank({}), lm, tmp_path / "adapter")
     adapter = write_adapter(tmp_path / "other", shapes_of(lm, "q_proj"))
-    with pytest.raises(NotLowRank, match="1 of checkpoint are not"):
+    with pytest.raises(NotLowRank, match="1 of external are not"):
         export_lora(ExternalEdit.of(str(adapter), lm), lm, tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 

@@ -42,7 +42,7 @@ def test_answers_of_another_form_are_refused(run_before, no_model):
     path = run_before.data / "07_model_output/tiny/answers.parquet"
     answers = pd.read_parquet(path)
     write_as_a_run(run_before, path, answers.assign(schema_version=99))
-    with pytest.raises(ValueError, match="schema_version 99, and this release reads 2: run edit_eval again"):
+    with pytest.raises(ValueError, match="schema_version 99, and this release reads 3: run edit_eval again"):
         run_before.run(pipeline_names=["rescore"])
     write_as_a_run(run_before, path, answers.drop(columns="kl"))
     with pytest.raises(ValueError, match="answers lacks kl"):

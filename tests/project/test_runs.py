@@ -182,6 +182,6 @@ def test_a_copy_of_a_data_folder_in_which_latest_became_a_folder(finished_projec
     monkeypatch.chdir(folder)
     project_copy = Project(folder)
     assert not project_copy.latest.is_symlink()
-    project_copy.run(from_nodes=["analyze.export"])
+    project_copy.run(from_nodes=["analyze.report"])
     assert project_copy.latest.is_symlink()
     assert (project_copy.data / "08_reporting" / "latest.1.set_aside" / "report.html").exists()

@@ -86,9 +86,9 @@ def test_every_other_method_goes_through_the_graph_and_its_artefacts_are_used_ag
     answers = project.table("answers")
     assert set(answers["method"]) == {"none", *methods}
     assert answers.groupby("method")["probe_id"].nunique().nunique() == 1
-    artefact = project.data / "06_models" / "tiny_artefact"
-    assert {path.stem for path in artefact.glob("*/*.safetensors")} >= {"mend", "serac", "memit", "pmet", "alphaedit"}
-    assert not list(artefact.glob("*/*unfinished*"))
+    artefacts = project.data / "06_models" / "tiny_artefacts"
+    assert {path.stem for path in artefacts.glob("*/*.safetensors")} >= {"mend", "serac", "memit", "pmet", "alphaedit"}
+    assert not list(artefacts.glob("*/*unfinished*"))
 
     edit_times = {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")}
     project.run(parameters={"grid": grid}, namespaces=["tiny.serac"])
