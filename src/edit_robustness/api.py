@@ -26,7 +26,7 @@ import yaml
 
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.editing.artefacts import Artefact
-from edit_robustness.editing.defaults import TUNED, Default, complete_settings, default_settings
+from edit_robustness.editing.defaults import TUNED, Default, complete_settings, default_settings, missing_settings
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.methods import METHODS
@@ -227,9 +227,8 @@ def ask(lm: LanguageModel, prompt: str, *, max_new_tokens: int = 64) -> str:
 
 def _complete_settings(name: str, lm: LanguageModel, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters, with tuned or default ones if a required one is missing."""
-    fields: Mapping[str, Any] = METHODS[name].__pydantic_fields__  # type: ignore[attr-defined]
-    missing_settings = [setting for setting, field in fields.items() if field.is_required() and setting not in settings]
-    if not missing_settings:
+    missing_names = missing_settings(METHODS[name], settings)
+    if not missing_names:
         return dict(settings)
     file = _TUNED / f"{name}.yml"
     tuned_settings = yaml.safe_load(file.read_text(encoding="utf-8"))["methods"][name] if file.is_file() else {}
@@ -238,7 +237,7 @@ def _complete_settings(name: str, lm: LanguageModel, settings: Mapping[str, Any]
     default = default_settings(lm.shape, tuned_settings)
     if default is None:
         reason = "has no defaults" if file.is_file() else f"has its defaults in {file}, which is missing"
-        raise ValueError(f"{name} {reason}: give {', '.join(missing_settings)}")
+        raise ValueError(f"{name} {reason}: give {', '.join(missing_names)}")
     values = complete_settings(settings, default)
     derived_settings = {setting: value for setting, value in values.items() if setting not in settings}
     logger.warning(

@@ -23,6 +23,7 @@ from kedro.pipeline import Node, Pipeline
 
 from edit_robustness.datasets import CheckRecord
 from edit_robustness.datasets.folders import FolderDataset, Manifest, StoredItem
+from edit_robustness.runs.commands import flatten
 from edit_robustness.runs.folders import LATEST, REPORTING, is_id
 from edit_robustness.storage import checksum, file_checksum, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.text.secrets import without_secrets
@@ -143,7 +144,7 @@ class Origins:
                 value = value.get(part) if isinstance(value, Mapping) else None
         else:
             name, value = root, _describe(self.settings.entry(root))
-        for leaf, plain in _flatten(name, value):
+        for leaf, plain in flatten({name: value}):
             if not any(leaf == prefix or leaf.startswith(f"{prefix}.") for prefix in CHANGES_NO_CONTENT):
                 yield leaf, _plain(without_secrets(plain))
 
@@ -374,14 +375,6 @@ def _join_first(texts: Mapping[str, str]) -> str:
     """Return the first texts, and how many more there are."""
     ending = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
     return ", ".join(list(texts.values())[:_SHOWN]) + ending
-
-
-def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flatten(f"{name}.{key}", inner)
-    else:
-        yield name, value
 
 
 def _plain(value: Any) -> Any:

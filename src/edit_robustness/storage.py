@@ -127,6 +127,12 @@ def file_checksum(path: Path) -> str:
         return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's content, which other programs compute as well."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def replace_folder(path: Path, write: Callable[[Path], object], *, of: str = "", names: Collection[str] = ()) -> None:
     """Write a folder so that `path` holds the old folder or the new one, never a part; what is replaced had our mark.
 

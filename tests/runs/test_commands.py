@@ -8,8 +8,8 @@ from kedro.framework.cli.utils import _split_params
 
 from edit_robustness.runs.commands import (
     command_again,
+    flatten,
     hidden_parameters,
-    leaves,
     options_of,
     shown_argument,
     typed_command,
@@ -107,4 +107,4 @@ def test_a_list_is_written_with_spaces():
         "kedro run '--params=probes.kinds=statement cloze'"
     )
     assert command_again(["a", "b"], None, {}, {}) == "kedro run --pipelines=a,b"
-    assert dict(leaves({"a": {"b": {"c": 1}}, "d": {}})) == {"a.b.c": 1, "d": {}}
+    assert dict(flatten({"a": {"b": {"c": 1}}, "d": {}})) == {"a.b.c": 1, "d": {}}

@@ -10,8 +10,7 @@ from typing import Any
 from edit_robustness.configuration.grid import SEQUENTIAL
 from edit_robustness.configuration.messages import SettingError
 from edit_robustness.configuration.models import shape_of_entry
-from edit_robustness.editing.defaults import complete_settings, default_settings
-from edit_robustness.editing.method import Method
+from edit_robustness.editing.defaults import complete_settings, default_settings, missing_settings
 from edit_robustness.editing.methods import METHODS
 
 logger = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ def fill_defaults(parameters: Mapping[str, Any], catalog: Mapping[str, Any]) -> 
         if (
             entry is None
             or not isinstance(model_settings, Mapping)
-            or (model in tuned_settings and not _missing(METHODS[name], model_settings))
+            or (model in tuned_settings and not missing_settings(METHODS[name], model_settings))
         ):
             continue
         if not METHODS[name].__pydantic_fields__:  # type: ignore[attr-defined]
@@ -117,12 +116,6 @@ def _cells(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             for method, on in switches.items() if isinstance(switches, Mapping) else ():
                 if on is True and method in METHODS:
                     yield name, str(model), str(method)
-
-
-def _missing(method: type[Method], model_settings: Mapping[str, Any]) -> list[str]:
-    """Return the required hyperparameters that are not given."""
-    fields: Mapping[str, Any] = method.__pydantic_fields__  # type: ignore[attr-defined]
-    return [name for name, field in fields.items() if field.is_required() and name not in model_settings]
 
 
 _MAIN = 6

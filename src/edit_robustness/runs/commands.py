@@ -78,16 +78,16 @@ def command_again(
     if pipelines:
         words.append(f"--pipeline{'s' * (len(pipelines) > 1)}={','.join(pipelines)}")
     words += [f"{option}={','.join(values)}" for option, values in options.items()]
-    if parameter_text := ",".join(f"{name}={_format_value(value)}" for name, value in leaves(parameters)):
+    if parameter_text := ",".join(f"{name}={_format_value(value)}" for name, value in flatten(parameters)):
         words.append(f"--params={parameter_text}")
     return shlex.join(words)
 
 
-def leaves(parameters: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(parameters: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the single parameters of a nested mapping by dotted name."""
     for name, value in parameters.items():
         if isinstance(value, Mapping) and value:
-            yield from leaves(value, f"{before}{name}.")
+            yield from flatten(value, f"{before}{name}.")
         else:
             yield f"{before}{name}", value
 

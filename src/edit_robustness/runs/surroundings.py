@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edit_robustness.machine import machine, processor, products, threads
+from edit_robustness.storage import file_sha256
 from edit_robustness.text.secrets import redact
 
 PACKAGES = (
@@ -95,8 +96,7 @@ def fact_source(entry: Mapping[str, Any], project: Path) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     digest = hashlib.sha256()
     for member in sorted(path_in_folder for path_in_folder in path.rglob("*") if path_in_folder.is_file()):
         digest.update(f"{member.relative_to(path).as_posix()}\0{_sha256(member)}\n".encode())
