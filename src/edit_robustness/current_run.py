@@ -12,8 +12,8 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from edit_robustness.origins import Leaves, Origins
 from edit_robustness.prompts.kinds import select_kinds
-from edit_robustness.provenance import Leaves, Origins
 from edit_robustness.report.index import render_index
 from edit_robustness.report.run_details import KEY
 from edit_robustness.report.terminal import headline_lines, plain_lines

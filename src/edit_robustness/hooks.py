@@ -18,7 +18,8 @@ from edit_robustness.locking import RunLock
 from edit_robustness.logs import install
 from edit_robustness.machine import Meter, RunMeter, machine
 from edit_robustness.ordering import model_of
-from edit_robustness.provenance import Origins, Records, Settings, decides_nothing
+from edit_robustness.origins import Origins, Settings, decides_nothing
+from edit_robustness.provenance import Records
 from edit_robustness.runs.commands import options_of
 
 logger = logging.getLogger(__name__)
