@@ -58,6 +58,8 @@ def _facts(conf: Path) -> Iterator[tuple[str, str]]:
             form = FORMATS.get(str(entry.get("format")))
             default_text = "The project's own facts, or your table with facts_path=my_facts.csv."
             description = default_text if name == "raw_facts" else form.description if form else ""
+            if sources := entry.get("sources"):
+                description = f"Several data sets in one table: {', '.join(sources)}."
             yield name, f"{description}{environment}"
 
 

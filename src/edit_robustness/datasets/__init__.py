@@ -2,6 +2,7 @@
 
 from edit_robustness.datasets.baked import BakedDataset
 from edit_robustness.datasets.benchmark_files import BenchmarkFiles
+from edit_robustness.datasets.combined_facts import CombinedFactsDataset
 from edit_robustness.datasets.corpus import CorpusSourceDataset
 from edit_robustness.datasets.facts import FactsDataset
 from edit_robustness.datasets.item_folders import (
@@ -24,6 +25,7 @@ __all__ = [
     "BakedDataset",
     "BenchmarkFiles",
     "CheckRecord",
+    "CombinedFactsDataset",
     "CorpusSourceDataset",
     "CsvTable",
     "DocumentsDataset",

@@ -83,8 +83,14 @@ def fact_source(entry: Mapping[str, Any], project: Path) -> dict[str, Any]:
 
     Returns:
         `source` without credentials, `format` and `limit` if the entry has them, and `sha256`: of a file its content's,
-        of a folder that of its files' names and contents, None for an address.
+        of a folder that of its files' names and contents, None for an address. For several data sets together, their
+        sources one after the other, and the SHA-256 of theirs; None if one has none.
     """
+    if sources := entry.get("sources"):
+        parts = {name: fact_source(source, project) for name, source in sources.items()}
+        hashes = [part["sha256"] for part in parts.values()]
+        total = hashlib.sha256("\0".join(hashes).encode()).hexdigest() if all(hashes) else None
+        return {"source": "; ".join(f"{name}: {_located(part)}" for name, part in parts.items()), "sha256": total}
     location = str(entry.get("path") or entry.get("filepath") or "")
     path = project / location
     local = bool(location) and "://" not in location and path.exists()
@@ -92,6 +98,10 @@ def fact_source(entry: Mapping[str, Any], project: Path) -> dict[str, Any]:
     inside = local and path.is_relative_to(project)
     source = path.relative_to(project).as_posix() if inside else location
     return {"source": redact(source), **options, "sha256": _sha256(path) if local else None}
+
+
+def _located(part: Mapping[str, Any]) -> str:
+    return f"{part['source']} (at most {part['limit']:,})" if part.get("limit") else str(part["source"])
 
 
 def _sha256(path: Path) -> str:
