@@ -25,7 +25,7 @@ def test_every_method_kind_benchmark_data_set_and_model_is_listed_with_a_descrip
     assert names("kinds") == list(KINDS)
     presets = yaml.safe_load((CONF / "base/parameters_abilities.yml").read_text())["abilities"]["presets"]
     assert names("benchmarks") == [f"{preset}.{name}" for preset, benchmarks in presets.items() for name in benchmarks]
-    assert {"raw_facts", "counterfact", "zsre", "popqa", "pararel"} <= set(names("facts"))
+    assert {"raw_facts", "counterfact", "zsre", "popqa", "pararel", "study_facts"} <= set(names("facts"))
     assert names("models")[0] == "smollm2"
     lines = [line for line in describe((), CONF) if line.startswith("  ")]
     assert all(len(line.split()) > 3 for line in lines)

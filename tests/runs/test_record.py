@@ -78,6 +78,18 @@ def test_the_file_of_the_facts_is_hashed(tmp_path):
     assert fact_source({"path": "none.csv"}, tmp_path)["sha256"] is None
 
 
+def test_the_source_of_facts_of_several_data_sets_names_each(tmp_path):
+    (tmp_path / "a.csv").write_text("a")
+    (tmp_path / "b.csv").write_text("b")
+    entry = {"sources": {"first": {"path": "a.csv", "limit": 10}, "second": {"path": str(tmp_path / "b.csv")}}}
+    record = fact_source(entry, tmp_path)
+    assert record["source"] == "first: a.csv (at most 10); second: b.csv"
+    (tmp_path / "b.csv").write_text("c")
+    assert fact_source(entry, tmp_path)["sha256"] not in (None, record["sha256"])
+    lost = {"sources": {**entry["sources"], "lost": {"path": "none.csv"}}}
+    assert fact_source(lost, tmp_path)["sha256"] is None
+
+
 @pytest.mark.skipif(subprocess.run(["git", "--version"], check=False).returncode != 0, reason="there is no git")
 def test_the_commit_of_a_repository_and_whether_files_differ(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))

@@ -70,5 +70,5 @@ class CombinedFactsDataset(AbstractDataset[None, pd.DataFrame]):
 def _create(name: str, arguments: dict[str, Any]) -> FactsDataset:
     try:
         return FactsDataset(**arguments)
-    except (DatasetError, TypeError) as error:
+    except (DatasetError, ValueError) as error:
         raise DatasetError(f"sources.{name}: {error}") from None
