@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.jobs import run
-from benchmarks.material import Material, chosen, gather
-from benchmarks.metering import limited
+from benchmarks.material import Material, gather, select_methods
+from benchmarks.metering import limit_threads
 from benchmarks.tables import COLUMNS, RATIOS, deliver, markdown, ratios, row
 
 OURS, THEIRS = "benchmarks.our_side", "benchmarks.easyedit_side"
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with ExitStack() as stack:
         work = Path(options.work or stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
-        stack.enter_context(limited(options.threads))
+        stack.enter_context(limit_threads(options.threads))
         stack.enter_context(redirect_stdout(sys.stderr))
         result = measure(options, work.resolve())
     deliver(result, describe, options)
@@ -67,7 +67,7 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         changes=options.set,
         with_easyedit=with_easyedit,
     )
-    methods = chosen(options.methods, material.settings)
+    methods = select_methods(options.methods, material.settings)
     result: dict[str, Any] = {"model": material.name, "threads": options.threads, "seed": options.seed, "rows": []}
     moments = str(work / "moments.safetensors") if with_easyedit else ""
     if with_easyedit:

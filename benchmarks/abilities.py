@@ -27,7 +27,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 
 from benchmarks.material import configuration, load
-from benchmarks.metering import Meter, limited
+from benchmarks.metering import Meter, limit_threads
 from benchmarks.tables import markdown
 from edit_robustness.abilities.engine import GeneratedText, answer_requests
 from edit_robustness.abilities.local_files import LocalFiles
@@ -61,14 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the table."""
     options = parser().parse_args(arguments)
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    with limited(options.threads), redirect_stdout(sys.stderr):
+    with limit_threads(options.threads), redirect_stdout(sys.stderr):
         conf = configuration(options.model, options.env)
-        settings = chosen(conf["parameters"]["abilities"], options.benchmarks)
+        settings = select_benchmarks(conf["parameters"]["abilities"], options.benchmarks)
         parameters = AbilityParameters(**{**settings, "documents": options.documents, "seed": options.seed})
         lm = load(options.model, conf["catalog"])
         benchmarks = build_benchmarks(lm, parameters, LocalFiles(options.data))
-        with edited(options.edits).applied(lm):
-            rows = [compared(lm, benchmark, options.batch_size) for benchmark in benchmarks]
+        with read_history(options.edits).applied(lm):
+            rows = [compare(lm, benchmark, options.batch_size) for benchmark in benchmarks]
     sys.stdout.write(json.dumps(rows, indent=2) + "\n" if options.json else markdown(rows, COLUMNS) + "\n")
 
 
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def edited(folder: Path | None) -> EditHistory:
+def read_history(folder: Path | None) -> EditHistory:
     """Return the changes that the edits of a sequence left; an empty mapping without a folder."""
     history = EditHistory()
     for item in EditsDataset(str(folder)).load().values() if folder else ():
@@ -97,7 +97,7 @@ def edited(folder: Path | None) -> EditHistory:
     return history
 
 
-def chosen(abilities: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def select_benchmarks(abilities: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the parameters, with the benchmarks that were asked for as the one preset that is measured.
 
     Raises:
@@ -118,7 +118,7 @@ def chosen(abilities: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]
     return {**abilities, "tasks": "chosen", "presets": {"chosen": selection}}
 
 
-def compared(lm: LanguageModel, benchmark: Benchmark, batch_size: int) -> dict[str, Any]:
+def compare(lm: LanguageModel, benchmark: Benchmark, batch_size: int) -> dict[str, Any]:
     """Measure one benchmark on both sides: CPU seconds, how far answers are apart, and both scores."""
     instances, meter = benchmark.work.instances, Meter()
     # whatever the first pass has to set up is neither side's

@@ -78,7 +78,7 @@ def bare_packages(clone: str, packages: Sequence[str] = PACKAGES) -> None:
     util.nethook = importlib.import_module("easyeditor.util.nethook")
 
 
-def theirs(name: str) -> Any:
+def import_easyedit(name: str) -> Any:
     """Return a module of EasyEdit."""
     return importlib.import_module(f"easyeditor.{name}")
 
@@ -89,7 +89,7 @@ def edits(model: Any, tokenizer: Any, job: Job) -> dict[str, Any]:
     peak = 0
     for fact in job.facts:
         with contextlib.ExitStack() as stack:
-            with meter.watching(model):
+            with meter.watch(model):
                 meter.lap()
                 stack.enter_context(wear(fact))
                 lap = meter.lap()
@@ -101,27 +101,35 @@ def edits(model: Any, tokenizer: Any, job: Job) -> dict[str, Any]:
 
 def rome(model: Any, tokenizer: Any, job: Job) -> Callable:
     """ROME with the contexts and the inverse second moments of the job in its caches."""
-    options, main, name = job.settings, theirs("models.rome.rome_main"), model.config._name_or_path.replace("/", "_")
+    options, main, name = (
+        job.settings,
+        import_easyedit("models.rome.rome_main"),
+        model.config._name_or_path.replace("/", "_"),
+    )
     main.CONTEXT_TEMPLATES_CACHE = ["{}", *(context + "{}" for context in job.contexts)]
     inverse = torch.inverse(load_file(job.moments)[f"{options['layer']}.mlp_out"]).float()
-    theirs("models.rome.compute_u").inv_mom2_cache[name, SITE.format(options["layer"])] = inverse
-    settings = theirs("models.rome.rome_hparams").ROMEHyperParams(
+    import_easyedit("models.rome.compute_u").inv_mom2_cache[name, SITE.format(options["layer"])] = inverse
+    settings = import_easyedit("models.rome.rome_hparams").ROMEHyperParams(
         alg_name="ROME",
         layers=[options["layer"]],
         mom2_adjustment=True,
         context_template_length_params=[],
         **_value_settings(options, model),
     )
-    return lambda fact: _restored(model, main.apply_rome_to_model, tokenizer, [_request(fact)], settings)
+    return lambda fact: _apply_and_restore(model, main.apply_rome_to_model, tokenizer, [_request(fact)], settings)
 
 
 def memit(model: Any, tokenizer: Any, job: Job) -> Callable:
     """MEMIT with the contexts and the second moments of the job in its caches."""
-    options, main, name = job.settings, theirs("models.memit.memit_main"), model.config._name_or_path.replace("/", "_")
+    options, main, name = (
+        job.settings,
+        import_easyedit("models.memit.memit_main"),
+        model.config._name_or_path.replace("/", "_"),
+    )
     main.CONTEXT_TEMPLATES_CACHE = [["{}"], [context + "{}" for context in job.contexts]]
     for site, moment in load_file(job.moments).items():
         main.COV_CACHE[name, SITE.format(site.partition(".")[0])] = moment.float()
-    settings = theirs("models.memit.memit_hparams").MEMITHyperParams(
+    settings = import_easyedit("models.memit.memit_hparams").MEMITHyperParams(
         alg_name="MEMIT",
         layers=list(options["layers"]),
         layer_selection="all",
@@ -129,13 +137,13 @@ def memit(model: Any, tokenizer: Any, job: Job) -> Callable:
         mom2_update_weight=options["mom2_update_weight"],
         **_value_settings(options, model),
     )
-    return lambda fact: _restored(model, main.apply_memit_to_model, tokenizer, [_request(fact)], settings)
+    return lambda fact: _apply_and_restore(model, main.apply_memit_to_model, tokenizer, [_request(fact)], settings)
 
 
 def fine_tuning(model: Any, tokenizer: Any, job: Job) -> Callable:
     """FT: the loss on the object (FT-M), or at the prompt's last token with the norm constraint (FT-L)."""
-    options, main = job.settings, theirs("models.ft.ft_main")
-    settings = theirs("models.ft.ft_hparams").FTHyperParams(
+    options, main = job.settings, import_easyedit("models.ft.ft_main")
+    settings = import_easyedit("models.ft.ft_hparams").FTHyperParams(
         alg_name="FT",
         layers=[options["layer"]],
         num_steps=options["steps"],
@@ -150,13 +158,13 @@ def fine_tuning(model: Any, tokenizer: Any, job: Job) -> Callable:
         model_name=model.config._name_or_path,
         **MODULES,
     )
-    return lambda fact: _restored(model, main.apply_ft_to_model, tokenizer, [_plain_request(fact)], settings)
+    return lambda fact: _apply_and_restore(model, main.apply_ft_to_model, tokenizer, [_plain_request(fact)], settings)
 
 
 def grace(model: Any, tokenizer: Any, job: Job) -> Callable:
     """GRACE in its defaults but for the place, the rate, the steps and the radius."""
-    options, main = job.settings, theirs("models.grace.grace_main")
-    settings = theirs("models.grace.grace_hparams").GraceHyperParams(
+    options, main = job.settings, import_easyedit("models.grace.grace_main")
+    settings = import_easyedit("models.grace.grace_hparams").GraceHyperParams(
         alg_name="GRACE",
         edit_lr=options["lr"],
         n_iter=options["steps"],
@@ -169,14 +177,14 @@ def grace(model: Any, tokenizer: Any, job: Job) -> Callable:
     )
 
     @contextlib.contextmanager
-    def worn(fact: dict[str, Any]) -> Iterator[None]:
+    def apply(fact: dict[str, Any]) -> Iterator[None]:
         _, take_off = main.apply_grace_to_model(model, tokenizer, [_plain_request(fact)], settings)
         try:
             yield
         finally:
             take_off()
 
-    return worn
+    return apply
 
 
 WAYS = {"rome": rome, "memit": memit, "ft": fine_tuning, "ft_l": fine_tuning, "grace": grace}
@@ -184,7 +192,7 @@ WAYS = {"rome": rome, "memit": memit, "ft": fine_tuning, "ft_l": fine_tuning, "g
 
 def statistics(model: Any, tokenizer: Any, job: Job) -> dict[str, Any]:
     """Return the second moments of each site, one pass per site, and how far they are from those in the job's file."""
-    stats = theirs("models.rome.layer_stats")
+    stats = import_easyedit("models.rome.layer_stats")
     stats.load_dataset = lambda *_: {"train": [{"text": text} for text in job.texts]}
     settings = types.SimpleNamespace(device="cpu")
     our_moments, meter, apart = load_file(job.moments), Meter(), 0.0
@@ -233,7 +241,7 @@ def _plain_request(fact: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _restored(model: Any, apply: Callable, tokenizer: Any, requests: list, settings: Any) -> Iterator[None]:
+def _apply_and_restore(model: Any, apply: Callable, tokenizer: Any, requests: list, settings: Any) -> Iterator[None]:
     """Yield the edited model for the length of the block, then the weights that the edit says it changed."""
     _, before = apply(model, tokenizer, requests, settings, return_orig_weights=True)
     try:

@@ -27,7 +27,7 @@ from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Probe
 from edit_robustness.settings import CONFIG_LOADER_ARGS
 from edit_robustness.tables import facts_from_table
-from edit_robustness.text.joining import joined
+from edit_robustness.text.joining import join_prompt
 
 TINY = "tiny:"
 """Before the architecture of a tiny random model: `tiny:llama`."""
@@ -117,7 +117,7 @@ def gather(
         settings = {
             method: {**method_settings, **COMPARED.get(method, {})} for method, method_settings in settings.items()
         }
-    return Material(lm.name, str(folder), lm, sample, pool, texts_written, changed(settings, changes))
+    return Material(lm.name, str(folder), lm, sample, pool, texts_written, change_settings(settings, changes))
 
 
 def configuration(model: str, environment: str) -> OmegaConfigLoader:
@@ -148,7 +148,7 @@ def settings_of(model: str, conf: Mapping[str, Any]) -> dict[str, dict[str, Any]
     return {name: dict(methods[name][key] or {}) for name in METHODS if key in methods.get(name, {})}
 
 
-def chosen(methods: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+def select_methods(methods: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     """Return the methods asked for; without any, all that edit and have hyperparameters, except those that train
     networks.
 
@@ -161,7 +161,7 @@ def chosen(methods: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     return list(methods) or [n for n in settings if n not in UNEDITED and not issubclass(METHODS[n], TrainedMethod)]
 
 
-def changed(settings: Mapping[str, Mapping[str, Any]], changes: Sequence[str]) -> dict[str, dict[str, Any]]:
+def change_settings(settings: Mapping[str, Mapping[str, Any]], changes: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Hyperparameters with changes of the form `rome.v_lr=0.5`.
 
     Raises:
@@ -208,4 +208,4 @@ def draw(number: int, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, A
 
 def _after(probe: Probe, target: str) -> str:
     """Return a target as it follows a probe, what stands before it included."""
-    return joined(probe.text, target, probe.join)[len(probe.text) :]
+    return join_prompt(probe.text, target, probe.join)[len(probe.text) :]

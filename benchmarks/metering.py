@@ -51,22 +51,22 @@ class Lap:
 
 @dataclass
 class Meter:
-    """Reads the clocks; counts the passes of a model while it is `watching`."""
+    """Reads the clocks; counts the passes of a model while it is watching."""
 
     spent: Lap = field(default_factory=Lap)
     last: Lap = field(default_factory=Lap)
 
     def lap(self) -> Lap:
         """Return the time since the last call; the first call starts the clocks."""
-        reading = Lap(
+        total = Lap(
             time.perf_counter(), cpu_seconds(), self.spent.forward, self.spent.backward, self.spent.steps,
             self.spent.tokens,
         )  # fmt: skip
-        lap, self.last = reading.since(self.last), reading
+        lap, self.last = total.since(self.last), total
         return lap
 
     @contextmanager
-    def watching(self, model: Any) -> Iterator[Meter]:
+    def watch(self, model: Any) -> Iterator[Meter]:
         """Time, inside a `with` block, the forward passes of this model and all backward passes.
 
         Raises:
@@ -75,17 +75,17 @@ class Meter:
         if "forward" in vars(model):
             raise MeasuredOnce("the model's forward is wrapped already: one meter at a time")
         forward, grad, backward = model.forward, torch.autograd.grad, torch.Tensor.backward
-        model.forward = self._timed(forward, "forward", self._count_tokens)
-        torch.autograd.grad = self._timed(grad, "backward", self._count_step)
-        torch.Tensor.backward = self._timed(backward, "backward", self._count_step)  # type: ignore[method-assign]
+        model.forward = self._time_calls(forward, "forward", self._count_tokens)
+        torch.autograd.grad = self._time_calls(grad, "backward", self._count_step)
+        torch.Tensor.backward = self._time_calls(backward, "backward", self._count_step)  # type: ignore[method-assign]
         try:
             yield self
         finally:
             torch.autograd.grad, torch.Tensor.backward = grad, backward  # type: ignore[method-assign]
             del model.forward
 
-    def _timed(self, call: Callable, name: str, count: Callable) -> Callable:
-        def timed(*args: Any, **kwargs: Any) -> Any:
+    def _time_calls(self, call: Callable, name: str, count: Callable) -> Callable:
+        def timed_call(*args: Any, **kwargs: Any) -> Any:
             start = time.process_time()
             count(args, kwargs)
             try:
@@ -93,7 +93,7 @@ class Meter:
             finally:
                 setattr(self.spent, name, getattr(self.spent, name) + time.process_time() - start)
 
-        return timed
+        return timed_call
 
     def _count_tokens(self, args: tuple, kwargs: dict[str, Any]) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
@@ -126,7 +126,7 @@ def peak_memory() -> int:
 
 
 @contextmanager
-def limited(threads: int) -> Iterator[None]:
+def limit_threads(threads: int) -> Iterator[None]:
     """So many threads in this process, for the length of the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -59,11 +59,11 @@ def edits(lm: LanguageModel, job: Job) -> dict[str, Any]:
     moments = {Site.parse(name): tensor for name, tensor in load_file(job.moments).items()} if job.moments else {}
     corpus = Corpus(tuple(job.texts), tuple(pool), relations, moments)
     meter = Meter()
-    with meter.watching(lm.model):
+    with meter.watch(lm.model):
         meter.lap()
         artefact = method.prepare(lm, corpus)
         prepare_lap = meter.lap()
-        timed_edits = list(_timed(method.edit_each(lm, facts, artefact=artefact), meter))
+        timed_edits = list(_time_calls(method.edit_each(lm, facts, artefact=artefact), meter))
     peak = peak_memory()
     answers = []
     for row, fact, (edit, lap) in zip(job.facts, facts, timed_edits, strict=True):
@@ -74,7 +74,7 @@ def edits(lm: LanguageModel, job: Job) -> dict[str, Any]:
     return {"preparing": asdict(prepare_lap), "edits": answers, "editing_peak": peak}
 
 
-def _timed(edits: Iterator[Edit], meter: Meter) -> Iterator[tuple[Edit, Any]]:
+def _time_calls(edits: Iterator[Edit], meter: Meter) -> Iterator[tuple[Edit, Any]]:
     meter.lap()
     for edit in edits:
         yield edit, meter.lap()

@@ -26,8 +26,8 @@ import torch
 import yaml
 
 from benchmarks.jobs import ROOT
-from benchmarks.material import changed, configuration, load, settings_of
-from benchmarks.metering import limited
+from benchmarks.material import change_settings, configuration, load, settings_of
+from benchmarks.metering import limit_threads
 from benchmarks.tables import markdown
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import Manifest, StoredItem
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the table."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     options = parser().parse_args(arguments)
-    with limited(options.threads):
+    with limit_threads(options.threads):
         bench = gather(options)
         methods = options.methods or [name for name in bench.settings if name != "external"]
         figures = table(bench, methods) if options.command == "table" else sequences(bench, methods, options)
@@ -147,7 +147,7 @@ def gather(options: argparse.Namespace) -> Bench:
     if not texts.exists():
         texts.write_text(json.dumps(sample_texts(lm, texts=96, tokens=64, seed=0)), "utf-8")
     corpus = Corpus(tuple(json.loads(texts.read_text("utf-8"))), pool, read_relations(relations).relations)
-    return Bench(lm, records, changed(settings_of(options.model, conf), options.set), corpus, options.work)
+    return Bench(lm, records, change_settings(settings_of(options.model, conf), options.set), corpus, options.work)
 
 
 def read_records(path: Path, number: int, neighbours: int) -> list[Record]:
@@ -196,7 +196,7 @@ def table(bench: Bench, methods: Sequence[str]) -> pd.DataFrame:
     scores = score_answers(pd.concat(tables, ignore_index=True)).assign(subject=lambda table: table["fact_id"])
     shares = rates(scores, ["method", "kind", "protocol", "metric"], cluster="subject")
     rows = {name: group.set_index(_CELL) for name, group in shares.groupby("method")}
-    return pd.DataFrame([{"method": name, **_shown(rows[name], _SHOWN), **cost[name]} for name in cost])
+    return pd.DataFrame([{"method": name, **_format_shares(rows[name], _SHOWN), **cost[name]} for name in cost])
 
 
 _CELL = ["kind", "protocol", "metric"]
@@ -221,7 +221,7 @@ _SHOWN = {
 }
 
 
-def _shown(shares: pd.DataFrame, labels: Iterable[str]) -> dict[str, str]:
+def _format_shares(shares: pd.DataFrame, labels: Iterable[str]) -> dict[str, str]:
     """Return percentages with their intervals and numbers of prompts; `shares` is indexed by `_CELL`."""
     cells: Any = shares[["value", "low", "high", "n_probes"]].to_dict("index")
     return {label: _figure(cells.get(_SHOWN[label])) for label in labels}
@@ -318,7 +318,7 @@ def after(
     scores = score_answers(answers_to_table(answers, model=bench.lm.name, method=method))
     shares = rates(scores.assign(subject=scores["fact_id"]), _CELL, cluster="subject").set_index(_CELL)
     labels = ("statement forced", "statement free", "paraphrase forced", "paraphrase free", "cut", "paraphrase cut")
-    return {**_shown(shares, labels), "perplexity": f"{perplexity:.4g}"}
+    return {**_format_shares(shares, labels), "perplexity": f"{perplexity:.4g}"}
 
 
 def read_windows(lm: LanguageModel, text: str) -> list[list[int]]:

@@ -12,7 +12,7 @@ import torch
 
 
 @torch.no_grad()
-def said(model: Any, tokenizer: Any, prompt: str, target: str) -> tuple[float, bool]:
+def score_target(model: Any, tokenizer: Any, prompt: str, target: str) -> tuple[float, bool]:
     """Return a target's summed log-probability after a prompt, and whether each of its tokens is the most probable one.
 
     The target comes with what stands before it: " Paris".
@@ -32,7 +32,7 @@ def scores(model: Any, tokenizer: Any, probes: Sequence[Mapping[str, str]], pref
     """
     rows = []
     for probe in probes:
-        new, match = said(model, tokenizer, prefix + probe["text"], probe["new"])
-        true, _ = said(model, tokenizer, prefix + probe["text"], probe["true"])
+        new, match = score_target(model, tokenizer, prefix + probe["text"], probe["new"])
+        true, _ = score_target(model, tokenizer, prefix + probe["text"], probe["true"])
         rows.append({"kind": probe["kind"], "new_over_true": new > true, "match_new": match})
     return rows

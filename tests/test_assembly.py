@@ -1,6 +1,6 @@
 from grids import MODELS, assert_in_order_of_dependence, main_job, parameters
 
-from edit_robustness.assembly import baking, conversing, edit_eval, rescoring, sequential_eval
+from edit_robustness.assembly import bake_pipeline, conversation_pipeline, edit_eval, rescore_pipeline, sequential_eval
 from edit_robustness.configuration import USED_DEFAULTS
 from edit_robustness.configuration.grid import read_grid
 from edit_robustness.configuration.parameters import BLOCKS
@@ -10,7 +10,7 @@ from edit_robustness.pipelines.rephrase import SOURCES
 def test_rescoring_needs_answers_and_no_model():
     grid_of_two = read_grid(parameters(left={"none": True}, right={"none": True}), MODELS)
     for with_judge in (False, True):
-        pipeline = rescoring(grid_of_two, with_judge)
+        pipeline = rescore_pipeline(grid_of_two, with_judge)
         inputs = pipeline.inputs()
         assert {f"{model}_answers" for model in MODELS} <= inputs
         assert {name for name in inputs if name.endswith("_judgements")} == (
@@ -51,7 +51,7 @@ def test_facts_are_checked_before_anything_needs_a_model():
 
 def test_every_parameter_that_a_pipeline_reads_is_checked():
     grid = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
-    pipelines = [edit_eval(grid), sequential_eval(grid), conversing(grid), baking(grid, "rome")]
+    pipelines = [edit_eval(grid), sequential_eval(grid), conversation_pipeline(grid), bake_pipeline(grid, "rome")]
     parameter_names = {
         name.removeprefix("params:")
         for pipeline in pipelines

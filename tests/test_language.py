@@ -61,11 +61,11 @@ def local_names(node: ast.AST, names: set[str] | None) -> Iterator[set[str]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "is_flagged"),
     [("found", True), ("edited", True), ("asking", True), ("each", True), ("answers", False), ("seed", False)],
 )
-def test_a_participle_or_a_pronoun_is_no_noun(name, expected):
-    assert is_no_noun(name) is expected
+def test_a_participle_or_a_pronoun_is_no_noun(name, is_flagged):
+    assert is_no_noun(name) is is_flagged
 
 
 def test_local_names_are_nouns():
@@ -75,8 +75,8 @@ def test_local_names_are_nouns():
         for function_names in local_names(tree, None)
         for name in function_names
     ]
-    others = [f"{path}: {name}" for path, name in names if is_no_noun(name)]
-    assert len(others) <= ALLOWED_SHARE * len(names), others
+    flagged_names = [f"{path}: {name}" for path, name in names if is_no_noun(name)]
+    assert len(flagged_names) <= ALLOWED_SHARE * len(names), flagged_names
 
 
 def test_docstrings_of_functions_start_with_a_verb():

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from edit_robustness import hooks
 from edit_robustness.errors import add_notes, describe, is_expected
 from edit_robustness.last_lines import LastLines
-from edit_robustness.logs import LogFile, Misleading, Terminal
+from edit_robustness.logs import LogFile, MisleadingRecords, Terminal
 from edit_robustness.machine import machine
 from edit_robustness.text.secrets import redact
 
@@ -22,7 +22,7 @@ from edit_robustness.text.secrets import redact
 def logger():
     line_logger = logging.getLogger("edit_robustness.lines")
     handler = Terminal()
-    handler.addFilter(Misleading())
+    handler.addFilter(MisleadingRecords())
     line_logger.addHandler(handler)
     line_logger.setLevel(logging.INFO)
     # a run in this process leaves a handler of its own above
@@ -53,7 +53,7 @@ def test_an_error_in_a_record_is_one_line_and_without_credentials(logger, capsys
 
 def test_a_file_has_every_record_in_one_line_and_the_traceback_of_an_error(tmp_path):
     log = LogFile(tmp_path)
-    with log.capturing():
+    with log.capture():
         logging.getLogger("edit_robustness.lines").debug("two\nlines of https://me:secret@example.org")
     try:
         raise KeyError("x")

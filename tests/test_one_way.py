@@ -8,7 +8,7 @@ import yaml
 from grids import MODELS, parameters
 from kedro.io import CatalogConfigResolver
 
-from edit_robustness.assembly import baking, conversing, edit_eval, rescoring, sequential_eval
+from edit_robustness.assembly import bake_pipeline, conversation_pipeline, edit_eval, rescore_pipeline, sequential_eval
 from edit_robustness.configuration.grid import read_grid
 
 GRID = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
@@ -16,9 +16,9 @@ GRAPHS = {
     "edit_eval": edit_eval(GRID),
     "edit_eval with a judge and a writer": edit_eval(GRID, with_judge=True, worded_by="writer"),
     "sequential_eval": sequential_eval(GRID),
-    "conversation": conversing(GRID),
-    "rescore": rescoring(GRID),
-    "bake": baking(GRID, "rome"),
+    "conversation": conversation_pipeline(GRID),
+    "rescore": rescore_pipeline(GRID),
+    "bake": bake_pipeline(GRID, "rome"),
 }
 every_graph = pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 

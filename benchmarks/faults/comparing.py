@@ -150,12 +150,14 @@ def _names(folder: Path, suffixes: tuple[str, ...]) -> set[str]:
 
 def _tables(reference: Path, actual: Path) -> float:
     read_table = pd.read_parquet if reference.suffix == ".parquet" else pd.read_csv
-    left, right = read_table(reference), read_table(actual)
-    if list(left.columns) != list(right.columns):
-        raise Different(f"columns {sorted(set(left.columns) ^ set(right.columns))}")
-    if len(left) != len(right):
-        raise Different(f"{len(right)} rows, expected {len(left)}")
-    largest = max((_columns(left[name], right[name]) for name in left.columns), default=0.0)
+    reference_table, actual_table = read_table(reference), read_table(actual)
+    if list(reference_table.columns) != list(actual_table.columns):
+        raise Different(f"columns {sorted(set(reference_table.columns) ^ set(actual_table.columns))}")
+    if len(reference_table) != len(actual_table):
+        raise Different(f"{len(actual_table)} rows, expected {len(reference_table)}")
+    largest = max(
+        (_columns(reference_table[name], actual_table[name]) for name in reference_table.columns), default=0.0
+    )
     # the same values in other bytes are not the same file
     return largest or math.ulp(0.0)
 

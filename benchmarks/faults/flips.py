@@ -116,7 +116,7 @@ def prepare(launcher: Launcher, pristine: Path, folder: Path, pipeline: str) -> 
     Raises:
         RuntimeError: If a second run that nothing disturbed makes other tables, for then nothing can be compared.
     """
-    launcher.undisturbed(pristine, pipeline)
+    launcher.run_undisturbed(pristine, pipeline)
     (copy_project(folder) / DATA).mkdir(parents=True)
     restore(folder, pristine)
     launcher.run(folder, pipeline)

@@ -54,7 +54,7 @@ def measure_kills(launcher: Launcher, work: Path, pipeline: str, times: int, see
         seed: Of the moments.
     """
     reference = work / "undisturbed"
-    full_time = launcher.undisturbed(reference, pipeline).seconds
+    full_time = launcher.run_undisturbed(reference, pipeline).seconds
     # a run that finds everything made is what is left of a run at the least
     repeat_time = launcher.run(reference, pipeline).seconds
     shares, chains = draw_shares(times, Random(f"{seed} {pipeline}")), []

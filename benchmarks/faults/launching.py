@@ -161,7 +161,7 @@ class Launcher:
         """Start a run and wait for its end."""
         return self.start(folder, pipeline, parameters).outcome()
 
-    def undisturbed(self, folder: Path, pipeline: str, parameters: str = "") -> Outcome:
+    def run_undisturbed(self, folder: Path, pipeline: str, parameters: str = "") -> Outcome:
         """Run in a new copy of the project.
 
         Raises:

@@ -65,7 +65,7 @@ def measure_two(launcher: Launcher, work: Path, times: int, seed: int) -> list[d
     lengths: dict[Command, float] = {}
     for command in dict.fromkeys(command for pair in PAIRS.values() for command in pair):
         references[command] = work / f"undisturbed-{len(references)}"
-        lengths[command] = launcher.undisturbed(references[command], *command).seconds
+        lengths[command] = launcher.run_undisturbed(references[command], *command).seconds
     generator, pairs = Random(f"{seed} two"), []
     for number in track(range(times), "two runs at once", times):
         case = list(PAIRS)[number % len(PAIRS)]

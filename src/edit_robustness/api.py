@@ -31,13 +31,12 @@ from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.requirements import misfits
-from edit_robustness.editing.second_moments import count_tokens
+from edit_robustness.editing.second_moments import write_texts
 from edit_robustness.models.decode import greedy, prefill, sentence_ending_tokens
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import ends_sentence
 from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
-from edit_robustness.models.writing import sample_texts
 from edit_robustness.pipelines.ingest.nodes import validate_training_facts
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Fact, Relation
@@ -68,9 +67,6 @@ _RELATIONS = _FACTS.with_name("relations.yml")
 
 _TEXTS, _TOKENS = 64, 64
 """The corpus that a model writes at least, as the catalog's `corpus_source` has it."""
-
-_ROUNDS = 16
-"""How often more texts are written at most: a model may end each of them at once."""
 
 
 def load_model(
@@ -183,7 +179,7 @@ def method_for(
         raise ValueError(
             f"{name} learns from other facts than those that it edits: give `training_facts` (read_training_facts)"
         )
-    corpus = tuple(texts) or (_write_texts(name, method, lm) if "texts" in method.learns_from else ())
+    corpus = tuple(texts) or (_write_corpus(name, method, lm) if "texts" in method.learns_from else ())
     return ReadyMethod(method, lm, method.prepare(lm, Corpus(corpus, tuple(training_facts), relations)))
 
 
@@ -252,16 +248,9 @@ def _complete_settings(name: str, lm: LanguageModel, settings: Mapping[str, Any]
     return values
 
 
-def _write_texts(name: str, method: Method, lm: LanguageModel) -> tuple[str, ...]:
+def _write_corpus(name: str, method: Method, lm: LanguageModel) -> tuple[str, ...]:
     """Return texts that the model writes, as many as the method reads; a method may take contexts alone."""
     contexts_only = method.corpus_texts and not method.corpus_tokens
     tokens = 0 if contexts_only else max(method.corpus_tokens, _TEXTS * _TOKENS)
     logger.warning("%s: no texts are given, so that the model writes those that %s reads, once", lm.name, name)
-    texts: list[str] = []
-    for seed in range(_ROUNDS):
-        shortage = max(tokens - count_tokens(lm, texts, tokens), 0)
-        n_texts = max(-(-shortage // _TOKENS), method.corpus_texts - len(texts))
-        if n_texts <= 0:
-            break
-        texts += sample_texts(lm, texts=n_texts, tokens=_TOKENS, seed=seed)
-    return tuple(texts)
+    return tuple(write_texts(lm, tokens=tokens, tokens_per_text=_TOKENS, texts=method.corpus_texts))

@@ -53,7 +53,7 @@ _GLOBAL = {
 }
 _PER_MODEL = (
     *("scores", "answers", "judgements", "recall", "features", "rejects", "run", "failed_items"),
-    *("verdicts", "compared", "turns", "conversation_failed_items", "conversation_run"),
+    *("verdicts", "comparisons", "turns", "conversation_failed_items", "conversation_run"),
     *("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift", "sequence_run"),
     "sequence_failed_items",
 )
@@ -68,14 +68,14 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
     grid of its own, without which it is left out.
     """
     grid, needs = active.grid, active.text_needs
-    main = edit_eval(grid, active.judged, active.wording_source, needs)
+    main = edit_eval(grid, active.with_judge, active.wording_source, needs)
     return {
         **({"sequential_eval": sequential_eval(active.sequential_grid, needs)} if active.sequential_grid else {}),
         "__default__": main,
         "edit_eval": main,
-        "conversation": conversing(grid, needs),
-        "rescore": rescoring(grid, active.judged),
-        "bake": baking(grid, active.bake_method),
+        "conversation": conversation_pipeline(grid, needs),
+        "rescore": rescore_pipeline(grid, active.with_judge),
+        "bake": bake_pipeline(grid, active.bake_method),
     }
 
 
@@ -98,9 +98,9 @@ def _analysis(models: Sequence[str]) -> Pipeline:
     return _of_all("analyze", analyze.create_pipeline(models))
 
 
-def rescoring(grid: Grid, with_judge: bool = False) -> Pipeline:
+def rescore_pipeline(grid: Grid, with_judge: bool = False) -> Pipeline:
     """Score, analyse and report once more, from the answers of a run that was finished and without a model."""
-    score = evaluate.create_rescoring_pipeline(with_judge=with_judge)
+    score = evaluate.create_rescore_pipeline(with_judge=with_judge)
     models = [
         Pipeline(
             score,
@@ -113,9 +113,9 @@ def rescoring(grid: Grid, with_judge: bool = False) -> Pipeline:
     return ByModel([*models, _analysis(list(grid))], list(grid))
 
 
-def conversing(grid: Grid, needs: Needs = _NONE) -> Pipeline:
+def conversation_pipeline(grid: Grid, needs: Needs = _NONE) -> Pipeline:
     """Let a tester talk with each edited model, judge the conversations and report them."""
-    models = [_conversing_model(model, methods, needs.get(model)) for model, methods in grid.items()]
+    models = [_conversation_model(model, methods, needs.get(model)) for model, methods in grid.items()]
     report = _of_all("conversation", conversation.create_report_pipeline(list(grid)))
     return ByModel([ingest.create_pipeline(), *models, report], list(grid))
 
@@ -161,7 +161,7 @@ def _single_cell(method: str, model: str, asking_part: Pipeline) -> Pipeline:
     return _cell(method, edit.create_pipeline(method, model) + asking_part)
 
 
-def _conversing_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
+def _conversation_model(model: str, methods: Sequence[str], need: TextNeed | None) -> Pipeline:
     parts = [
         prior_knowledge.create_recall_pipeline(),
         sample.create_pipeline(),
@@ -256,6 +256,6 @@ def _parameters(pipeline: Pipeline) -> set[str]:
     return {name for name in pipeline.inputs() if name.startswith("params:")}
 
 
-def baking(grid: Grid, method: str) -> Pipeline:
+def bake_pipeline(grid: Grid, method: str) -> Pipeline:
     """Sum the edits of one method into a model of its own, for every model."""
     return ByModel([bake.create_pipeline(model, method) for model in grid], list(grid))

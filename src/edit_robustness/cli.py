@@ -47,15 +47,15 @@ class GuardedGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, guarded."""
         if cmd_name in self.commands:
-            return guarded(self.commands[cmd_name])
+            return guard(self.commands[cmd_name])
         for group in (*load_entry_points("project"), project_commands):
             command = group.get_command(ctx, cmd_name)
             if command is not None:
-                return guarded(command)
+                return guard(command)
         return None
 
 
-def guarded(command: click.Command) -> click.Command:
+def guard(command: click.Command) -> click.Command:
     """Return a copy of a command whose errors, and those of its subcommands, end in one or two lines."""
     clone: Any = copy.copy(command)
     if isinstance(command, click.Group):
@@ -63,7 +63,7 @@ def guarded(command: click.Command) -> click.Command:
 
         def get_command(ctx: click.Context, name: str) -> click.Command | None:
             subcommand = find(ctx, name)
-            return None if subcommand is None else guarded(subcommand)
+            return None if subcommand is None else guard(subcommand)
 
         clone.get_command = get_command
     else:
@@ -96,7 +96,7 @@ def _invoke(invoke: Callable[[click.Context], Any], ctx: click.Context) -> Any:
             settings = {"env": ctx.params.get("env"), "runtime_params": ctx.params.get("params")}
             KedroSession.create(**settings, save_on_close=False).load_context()
         if words[-1] == "run" and "viz" not in words:
-            with log.capturing():
+            with log.capture():
                 return invoke(ctx)
         return invoke(ctx)
     except KeyboardInterrupt as error:
@@ -181,4 +181,4 @@ def list_choices(metadata: Any, names: tuple[str, ...]) -> None:
 
 for _plugin in load_entry_points("global"):
     # these come before the commands of a project (kedro-viz is one), so that they are guarded where they are
-    _plugin.commands = {name: guarded(command) for name, command in _plugin.commands.items()}
+    _plugin.commands = {name: guard(command) for name, command in _plugin.commands.items()}

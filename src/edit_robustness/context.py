@@ -54,7 +54,7 @@ class ProjectContext(KedroContext):
         check_parameters(parameters, models, runtime_names(self.config_loader), self._runtime_params)
         defaults.check()
         # the loader reads the files at each call, which takes a third of a second
-        self.config_loader["parameters"] = {**parameters, USED_DEFAULTS: defaults.used}
+        self.config_loader["parameters"] = {**parameters, USED_DEFAULTS: defaults.sentences}
         check_sources(catalog)
         check_web(catalog, parameters)
         check_judge(catalog, parameters)

@@ -172,12 +172,12 @@ class CurrentRun:
                 page_inputs[name] = {**value, KEY: record}
         return page_inputs
 
-    def end(self, stopped: bool = False) -> None:
+    def end(self, is_stopped: bool = False) -> None:
         """Record the end, let `latest` point here if the run ended and wrote something, and list it."""
         if self._record is None:
             return
         record, self._record = self._record, None
-        if stopped:
+        if is_stopped:
             record.end(STOPPED)
         else:
             record.end()

@@ -170,13 +170,13 @@ class OneRun:
     @hook_impl
     def on_pipeline_error(self) -> None:
         """Record that the run was stopped, and release the locks."""
-        self._end(stopped=True)
+        self._end(is_stopped=True)
 
-    def _end(self, *, stopped: bool = False) -> None:
+    def _end(self, *, is_stopped: bool = False) -> None:
         run, self._run, self._records = self._run, None, None
         try:
             if run is not None:
-                run.end(stopped)
+                run.end(is_stopped)
         finally:
             self._lock.release()
 

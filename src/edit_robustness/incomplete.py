@@ -35,8 +35,8 @@ class FailedItems:
         if dataset_name in TABLES:
             self._listed = dataset_name
         for key, item in data.items() if isinstance(data, dict) else ():
-            if isinstance(item, StoredItem) and item.failed:
-                self._failed[dataset_name, key] = item.failed
+            if isinstance(item, StoredItem) and item.failure:
+                self._failed[dataset_name, key] = item.failure
 
     @hook_impl(trylast=True)
     def after_pipeline_run(self, catalog: Any) -> None:

@@ -98,29 +98,6 @@ ABILITIES: Mapping[str, str] = {
     "safety": "Safety",
 }
 
-_ABILITY_OF: Mapping[str, str] = {
-    "truthful": "safety",
-    "toxi": "safety",
-    "mmlu": "knowledge",
-    "trivia": "knowledge",
-    "arc_": "knowledge",
-    "knowledge": "knowledge",
-    "bbh": "reasoning",
-    "reasoning": "reasoning",
-    "commonsense": "commonsense",
-    "piqa": "commonsense",
-    "hellaswag": "commonsense",
-    "gsm8k": "arithmetic",
-    "arithmetic": "arithmetic",
-    "reading": "reading",
-    "lambada": "language",
-    "meaning": "language",
-    "words": "language",
-    "prose": "language",
-    "perplexity": "language",
-    "language": "language",
-}
-
 CONDITIONS: Mapping[str, str] = {
     "fine": "fine",
     "at chance": "at chance",
@@ -129,11 +106,6 @@ CONDITIONS: Mapping[str, str] = {
     "not finite": "not finite",
 }
 """Labels of the verdicts on a benchmark's figures, from best to worst."""
-
-
-def ability_of(benchmark: str) -> str:
-    """Return the kind of ability that a benchmark tests, by a part of its name; by default the benchmark itself."""
-    return next((ability for part, ability in _ABILITY_OF.items() if part in benchmark), benchmark)
 
 
 def label_of(name: str, names: Mapping[str, str]) -> str:

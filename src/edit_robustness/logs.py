@@ -41,7 +41,7 @@ _MISLEADING = {
 }
 
 
-class Misleading(logging.Filter):
+class MisleadingRecords(logging.Filter):
     """Leaves out what Kedro says of nodes, and its advice on going on: this project says both in another way."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -111,7 +111,7 @@ def install() -> None:
         if handler.name == TERMINAL and not isinstance(handler, Terminal):
             instead = Terminal(handler.level)
             instead.name = TERMINAL
-            instead.addFilter(Misleading())
+            instead.addFilter(MisleadingRecords())
             logging.root.removeHandler(handler)
             logging.root.addHandler(instead)
             logging.captureWarnings(True)
@@ -131,9 +131,9 @@ class LogFile:
         return f"{FOLDER}/{Path(self._handler.baseFilename).name}" if self._handler else None
 
     @contextmanager
-    def capturing(self) -> Iterator[None]:
+    def capture(self) -> Iterator[None]:
         """Write all that is logged in the block, in more detail than the terminal shows."""
-        handler = self._opened()
+        handler = self._open_handler()
         if handler is None:
             logging.getLogger(__name__).warning("No log of this run is kept: %s", self.problem)
             yield
@@ -156,7 +156,7 @@ class LogFile:
 
     def write_error(self, error: BaseException, command: str) -> None:
         """Write an error with its traceback, to the file alone."""
-        handler = self._opened()
+        handler = self._open_handler()
         if handler is not None:
             info = (type(error), error, error.__traceback__)
             record = logging.LogRecord(__name__, logging.ERROR, "", 0, "`%s` failed", (command,), info)
@@ -167,7 +167,7 @@ class LogFile:
         if self._handler:
             self._handler.close()
 
-    def _opened(self) -> logging.FileHandler | None:
+    def _open_handler(self) -> logging.FileHandler | None:
         if self._handler is None and not self.problem:
             folder = self._project / FOLDER
             try:
@@ -178,7 +178,7 @@ class LogFile:
                 self.problem = describe(error)
                 return None
             self._handler.setFormatter(_FileLines())
-            self._handler.addFilter(Misleading())
+            self._handler.addFilter(MisleadingRecords())
             _remove_old(folder)
         return self._handler
 

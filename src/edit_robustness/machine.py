@@ -37,11 +37,11 @@ class Meter:
     """Stopwatch that measures from one lap to the next."""
 
     def __init__(self) -> None:
-        self._before = _now()
+        self._before = _read_clocks()
 
     def lap(self) -> Cost:
         """Return what was spent since the last look, or since the meter was made."""
-        before, self._before = self._before, _now()
+        before, self._before = self._before, _read_clocks()
         return Cost(*(later - earlier for earlier, later in zip(before, self._before, strict=True)))
 
 
@@ -62,7 +62,7 @@ class RunMeter:
         return cls.meter.lap()
 
 
-def _now() -> tuple[float, float]:
+def _read_clocks() -> tuple[float, float]:
     return time.monotonic(), cpu_seconds()
 
 

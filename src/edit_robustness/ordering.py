@@ -30,7 +30,7 @@ class ByModel(Pipeline):
         super().__init__(parts, **options)
 
     @cached_property
-    def _ordered(self) -> list[Node]:
+    def _order_nodes(self) -> list[Node]:
         queue, dependencies = list(super().nodes), self.node_dependencies
         order: list[Node] = []
         current = ""
@@ -45,7 +45,7 @@ class ByModel(Pipeline):
     @property
     def nodes(self) -> list[Node]:
         """Return the nodes in an order of dependence that stays with a model as long as it can."""
-        return list(self._ordered)
+        return list(self._order_nodes)
 
     def filter(self, *args: Any, **options: Any) -> Pipeline:
         """Filter as `Pipeline.filter` does; the result keeps the order."""

@@ -307,6 +307,6 @@ class Transcript:
     cut_short: bool = False
 
     @property
-    def said(self) -> tuple[str, ...]:
+    def replies(self) -> tuple[str, ...]:
         """Return the turns of the edited model."""
         return tuple(turn.text for turn in self.turns if turn.role == "assistant")

@@ -52,10 +52,10 @@ class Cell:
         """
         if annotation in _PLAIN:
             # texts and numbers come out of a table as Python's own; a truth may come as a number
-            return cls(_PLAIN[annotation], _same, bool if annotation is bool else _same)
+            return cls(_PLAIN[annotation], _identity, bool if annotation is bool else _identity)
         kinds = set(get_args(annotation)) - {type(None)} if get_origin(annotation) in (Union, UnionType) else set()
         if len(kinds) == 1 and (kind := kinds.pop()) in _OPTIONAL:
-            return cls(_OPTIONAL[kind], _same, lambda cell: None if pd.isna(cell) else kind(cell))
+            return cls(_OPTIONAL[kind], _identity, lambda cell: None if pd.isna(cell) else kind(cell))
         if annotation == tuple[str, ...]:
             return cls(_TEXT, _json, read_names, json=True)
         if annotation == tuple[Turn, ...]:
@@ -73,7 +73,7 @@ class RecordTable(Generic[R]):
         kind: The dataclass.
         name: What the records are called in errors.
         cells: Cells of fields whose form in tables does not follow from their annotation.
-        renamed: Names of columns for fields of nested dataclasses that have the name of another field.
+        column_names: Names of columns for fields of nested dataclasses that have the name of another field.
 
     Raises:
         ValueError: If two fields have the same column.
@@ -175,7 +175,7 @@ def read_objects(cell: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(names) for names in json.loads(cell))
 
 
-def _same(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 

@@ -17,11 +17,11 @@ PAPER2 = {
 
 
 def test_the_papers_benchmarks_have_the_papers_examples():
-    assert {name: settings.shots for name, settings in parameters("paper2").chosen().items()} == PAPER2
+    assert {name: settings.shots for name, settings in parameters("paper2").select_benchmarks().items()} == PAPER2
 
 
 def test_presets_and_single_benchmarks_can_be_put_together():
-    selection = parameters(["embedded", "paper2.gsm8k"]).chosen()
+    selection = parameters(["embedded", "paper2.gsm8k"]).select_benchmarks()
     assert list(selection) == ["knowledge", "arithmetic", "reading", "prose", "gsm8k"]
 
 

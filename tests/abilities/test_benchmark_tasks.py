@@ -152,7 +152,7 @@ def test_without_files_and_network_the_way_out_is_told(lm, monkeypatch):
 
 @pytest.mark.skipif(not made.REAL.is_dir(), reason="the real files are not here")
 def test_the_papers_benchmarks_are_built_from_the_real_files(lm):
-    tasks = [f"paper2.{name}" for name in parameters("paper2").chosen() if name != "truthfulqa_gen"]
+    tasks = [f"paper2.{name}" for name in parameters("paper2").select_benchmarks() if name != "truthfulqa_gen"]
     benchmarks = {
         benchmark.name: benchmark
         for benchmark in build_benchmarks(lm, parameters(tasks, documents=1), LocalFiles(made.REAL))

@@ -187,8 +187,8 @@ def test_a_start_token_is_added_where_the_harness_adds_it():
     )
     prompts = [instance for text in ("An owl", "<end>An owl") for instance in generated(text)]
     work = plan_requests(lm, prompts)
-    assert work.asked[0] == work.asked[1]
-    assert work.asked[0].ids[0] == lm.tokenizer.bos_token_id != work.asked[0].ids[1]
+    assert work.parts[0] == work.parts[1]
+    assert work.parts[0].ids[0] == lm.tokenizer.bos_token_id != work.parts[0].ids[1]
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -198,7 +198,7 @@ def test_texts_longer_than_the_context_are_read_in_the_harnesss_windows(architec
     texts = rolling("Long ago, " + "the geese flew over the mill and " * 5 + "home.", "An owl sat there.", "")
     reference = harness(lm).loglikelihood_rolling(texts, disable_tqdm=True)
     assert answer_requests(lm, plan_requests(lm, texts)) == pytest.approx(reference, rel=1e-5)
-    assert len(plan_requests(lm, texts).asked[0]) == 3
+    assert len(plan_requests(lm, texts).parts[0]) == 3
 
 
 def test_a_long_text_is_run_in_pieces_that_change_nothing(lab):
@@ -244,9 +244,9 @@ def test_words_of_an_edit_stand_before_all_that_is_asked(lab):
 def test_words_of_an_edit_stand_before_each_window_of_a_text():
     lm, words, text = tiny_model("llama"), "Now hear this:", " the geese flew over the mill"
     lm.model.config.max_position_embeddings = 32
-    windows = plan_requests(lm, rolling(text * 2), words).asked[0]
+    windows = plan_requests(lm, rolling(text * 2), words).parts[0]
     before, ids = (tuple(lm.tokenizer(text_part)["input_ids"]) for text_part in (words, text * 2))
-    assert all(window.ids[: len(before)] == before and window.needed <= 32 for window in windows)
+    assert all(window.ids[: len(before)] == before and window.context_tokens <= 32 for window in windows)
     assert sum((window.ids[-window.scored :] for window in windows), ()) == ids
 
 

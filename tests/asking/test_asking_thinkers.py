@@ -104,7 +104,7 @@ def test_turns_of_a_model_that_thinks_are_what_it_says_after(template, n_unfinis
     talk = (PromptPrefix(), Topic(fact, "Where is it?", "And in other words?"))
     settings = ConversationSettings(rounds=2, max_new_tokens=4, max_thinking_tokens=5)
     (transcript,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
-    assert (transcript.said, transcript.unfinished) == (("", ""), n_unfinished)
+    assert (transcript.replies, transcript.unfinished) == (("", ""), n_unfinished)
 
 
 def test_a_conversation_keeps_room_for_what_is_thought():
@@ -113,4 +113,4 @@ def test_a_conversation_keeps_room_for_what_is_thought():
     settings = ConversationSettings(rounds=1, max_new_tokens=4, max_thinking_tokens=lm.max_length)
     (transcript,) = converse(lm, [talk], ScriptedSpeaker(), settings, method="none")
     assert transcript.cut_short
-    assert not transcript.said
+    assert not transcript.replies

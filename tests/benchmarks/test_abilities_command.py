@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks import abilities
-from benchmarks.abilities import COLUMNS, chosen, edited, main
+from benchmarks.abilities import COLUMNS, main, read_history, select_benchmarks
 from benchmarks.tables import markdown
 from edit_robustness.datasets.folders import Manifest, StoredItem
 from edit_robustness.datasets.item_folders import EditsDataset
@@ -23,7 +23,7 @@ PRESETS = {
 
 
 def test_benchmarks_are_found_in_the_presets():
-    selection = chosen({"seed": 3, "presets": PRESETS}, ["geese", "two.owls:barn_owls"])
+    selection = select_benchmarks({"seed": 3, "presets": PRESETS}, ["geese", "two.owls:barn_owls"])
     assert selection["presets"] == {
         "chosen": {"geese": {"task": "geese", "shots": 2}, "barn_owls": {"task": "barn_owls", "shots": 3}}
     }
@@ -33,7 +33,7 @@ def test_benchmarks_are_found_in_the_presets():
 @pytest.mark.parametrize(("name", "number"), [("owls", 2), ("ducks", 0)])
 def test_what_no_preset_or_several_have_is_refused(name, number):
     with pytest.raises(ValueError, match=f"`{name}` names {number} benchmarks; there are one.owls, one.geese, two.owl"):
-        chosen({"presets": PRESETS}, [name])
+        select_benchmarks({"presets": PRESETS}, [name])
 
 
 def test_both_sides_say_the_same(capsys, monkeypatch):
@@ -63,8 +63,8 @@ def test_the_model_may_be_edited(tmp_path):
     }
     folder.save(Manifest({key: item.fingerprint for key, item in edits.items()}))
     folder.save(edits)
-    assert edited(tmp_path).changes[site].tolist() == [[3.0] * 3] * 2
-    assert edited(None).changes == {}
+    assert read_history(tmp_path).changes[site].tolist() == [[3.0] * 3] * 2
+    assert read_history(None).changes == {}
 
 
 def test_the_harness_runs_with_torch_as_it_comes(monkeypatch):

@@ -9,8 +9,8 @@ from fabricated_edits import FACTS
 
 from benchmarks.__main__ import main
 from benchmarks.jobs import Job, SideFailed, run
-from benchmarks.material import changed, chosen, draw, load
-from benchmarks.scoring import said, scores
+from benchmarks.material import change_settings, draw, load, select_methods
+from benchmarks.scoring import score_target, scores
 from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.models.tiny import tiny_model
 
@@ -18,21 +18,21 @@ SETTINGS = {"none": {}, "ft": {"lr": 1.0}, "rome": {"layer": 1}, "mend": {}}
 
 
 def test_by_default_all_methods_that_edit_and_do_not_train_are_measured():
-    assert chosen([], SETTINGS) == ["ft", "rome"]
-    assert chosen(["mend"], SETTINGS) == ["mend"]
+    assert select_methods([], SETTINGS) == ["ft", "rome"]
+    assert select_methods(["mend"], SETTINGS) == ["mend"]
     with pytest.raises(ValueError, match="pmet has no hyperparameters for this model; there are some of none, ft"):
-        chosen(["pmet"], SETTINGS)
+        select_methods(["pmet"], SETTINGS)
 
 
 def test_hyperparameters_are_changed_by_name():
-    assert changed(SETTINGS, ["rome.layer=3", "ft.lr=1.0e-3"])["rome"] == {"layer": 3}
+    assert change_settings(SETTINGS, ["rome.layer=3", "ft.lr=1.0e-3"])["rome"] == {"layer": 3}
     assert SETTINGS["rome"] == {"layer": 1}
 
 
 @pytest.mark.parametrize("change", ["rome.layer", "layer=3", "pmet.layer=3", ""])
 def test_a_change_of_nothing_is_refused(change):
     with pytest.raises(ValueError, match=r"changes nothing: write method.name=value"):
-        changed(SETTINGS, [change])
+        change_settings(SETTINGS, [change])
 
 
 def test_facts_are_drawn_by_seed_and_others_have_other_subjects():
@@ -55,7 +55,7 @@ def test_scoring_is_the_probability_of_the_target_after_the_prompt():
     with torch.no_grad():
         logprobs = lm.model(input_ids=torch.tensor([ids + target])).logits[0].log_softmax(-1)
     logprob = sum(float(logprobs[len(ids) - 1 + i, token]) for i, token in enumerate(target))
-    assert said(lm.model, lm.tokenizer, "An owl", " sat") == (pytest.approx(logprob, abs=1e-4), False)
+    assert score_target(lm.model, lm.tokenizer, "An owl", " sat") == (pytest.approx(logprob, abs=1e-4), False)
     probe = {"kind": "statement", "text": FACTS[0].statement, "new": " Oslo", "true": " Szohod"}
     (without_prefix,), (with_prefix,) = (
         scores(lm.model, lm.tokenizer, [probe], words) for words in ("", PromptPrefix("Oh! ").prefix)

@@ -12,7 +12,7 @@ from edit_robustness.models.tiny import tiny_model
 def test_passes_steps_and_tokens_are_counted_and_the_model_is_left_alone():
     lm, grad, backward = tiny_model("llama"), torch.autograd.grad, torch.Tensor.backward
     meter, ft = Meter(), method("ft", steps=3, stop_loss=0.0)
-    with meter.watching(lm.model):
+    with meter.watch(lm.model):
         meter.lap()
         edit = ft.edit(lm, FACTS[:1])
         lap = meter.lap()
@@ -30,7 +30,7 @@ def test_passes_steps_and_tokens_are_counted_and_the_model_is_left_alone():
 
 def test_the_meter_is_taken_off_after_an_exception():
     lm, backward = tiny_model("llama"), torch.Tensor.backward
-    with pytest.raises(KeyError), Meter().watching(lm.model):
+    with pytest.raises(KeyError), Meter().watch(lm.model):
         raise KeyError
     assert "forward" not in vars(lm.model)
     assert torch.Tensor.backward is backward
@@ -38,7 +38,7 @@ def test_the_meter_is_taken_off_after_an_exception():
 
 def test_a_model_is_watched_by_one_meter_at_a_time():
     lm = tiny_model("llama")
-    with Meter().watching(lm.model), pytest.raises(MeasuredOnce), Meter().watching(lm.model):
+    with Meter().watch(lm.model), pytest.raises(MeasuredOnce), Meter().watch(lm.model):
         pass
 
 

@@ -31,27 +31,27 @@ def test_a_model_without_any_settings_can_be_edited(base):
     assert result.parameters["methods"]["none"]["mine"] == {}
     assert result.parameters["methods"]["rome"]["mine"]["layer"] == 1  # of 4 layers, where smollm2 has 8 of 30
     assert "mine" not in result.parameters["methods"]["ft"]
-    assert result.used == {"mine": {"rome": "Default hyperparameters, derived from those of smollm2"}}
+    assert result.sentences == {"mine": {"rome": "Default hyperparameters, derived from those of smollm2"}}
 
 
 def test_what_is_given_stays_and_is_not_called_a_default(base):
     result = fill_grid(base, {"none": True, "ft": True}, {"ft": {"mine": {"layer": 2, "lr": 0.5}}})
     ft = result.parameters["methods"]["ft"]["mine"]
     assert (ft["layer"], ft["lr"], ft["steps"]) == (2, 0.5, 25)
-    assert result.used["mine"]["ft"].endswith("of smollm2: steps, stop_loss, loss_mean")
+    assert result.sentences["mine"]["ft"].endswith("of smollm2: steps, stop_loss, loss_mean")
 
 
 def test_settings_that_are_complete_are_left_as_they_are(base):
     settings = {"layer": 2, "lr": 0.5, "steps": 3, "stop_loss": 0.1}
     result = fill_grid(base, {"none": True, "ft": True}, {"ft": {"mine": settings}})
     assert result.parameters["methods"]["ft"]["mine"] == settings
-    assert not result.used
+    assert not result.sentences
     assert fill_defaults(base, CATALOG).parameters == base
 
 
 def test_cells_of_the_grid_of_sequences_get_defaults_too(base):
     result = fill_grid(base, {"none": True, "memit": True}, grid="sequential_grid")
-    assert result.used["mine"]["memit"]
+    assert result.sentences["mine"]["memit"]
     assert result.parameters["methods"]["memit"]["mine"]["layers"] == [0, 1]
 
 

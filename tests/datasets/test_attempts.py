@@ -25,7 +25,7 @@ def batched(bad, calls, size=5):
 
 
 def outcome(items):
-    return {item.key: item.value if item.failed is None else str(item.failed) for item in items}
+    return {item.key: item.value if item.error is None else str(item.error) for item in items}
 
 
 def test_what_does_not_fail_is_made_in_one_call():

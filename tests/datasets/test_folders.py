@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+from edit_robustness.datasets.resume import fingerprints, items, resume_folder
 from kedro.io import DatasetError
 
 from edit_robustness.datasets import (
@@ -14,7 +15,6 @@ from edit_robustness.datasets import (
     TextsDataset,
 )
 from edit_robustness.datasets.folders import Manifest, StoredItem, stale_mark, successful_items
-from edit_robustness.datasets.resuming import fingerprints, items, resuming
 from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits import LowRank, PromptPrefix
 from edit_robustness.editing.files import FORMAT
@@ -318,7 +318,7 @@ def test_an_item_that_could_not_be_made_is_loaded_with_its_reason_and_tried_agai
         }
     )
     items = folder.load()
-    assert items["a"].failed == "no numbers"
+    assert items["a"].failure == "no numbers"
     assert items["a"].header["failed_at"]
     assert items["a"].header["seconds"] == 0.5
     assert list(successful_items(items)) == ["b"]
@@ -364,14 +364,14 @@ def test_a_node_sees_what_its_folder_holds_whichever_run_made_it(kind, folder):
     first, second = ITEMS[kind]
     calls = []
 
-    def fill(lm, stored, settings: int, *methods, begun=None, **sources):
+    def fill(lm, inventory, settings: int, *methods, first_items=None, **sources):
         """Fill the folder."""
-        begun = {key: type(item.read()) for key, item in begun.items()}
-        calls.append((lm, settings, methods, stored, begun, sources))
+        first_items = {key: type(item.read()) for key, item in first_items.items()}
+        calls.append((lm, settings, methods, inventory, first_items, sources))
         yield Manifest({"b": "2"})
         yield {"a": None, "b": StoredItem.of("2", second)}
 
-    node = resuming(fill, stored=fingerprints, begun=items)
+    node = resume_folder(fill, inventory=fingerprints, first_items=items)
     assert list(inspect.signature(node).parameters) == ["lm", "settings", "methods", "sources"]
     assert inspect.isgeneratorfunction(node), "Kedro streams only generator functions"
     assert filled(folder, node, "lm", 3, "rome", "ft").keys() == {"b"}

@@ -33,7 +33,7 @@ def test_each_edit_is_made_on_what_all_before_it_left(lab, name):
         history = history + reference
         assert step.history.prefix == history.prefix
         assert all(torch.equal(step.history.changes[site], change) for site, change in history.changes.items())
-        assert not step.failed
+        assert not step.error
         assert not step.is_stored
     assert same_bits(bits(lm), before)
 
@@ -82,7 +82,7 @@ def broken(**changes):
 
 
 def reason_of(step):
-    return "" if step.failed is None else str(step.failed)
+    return "" if step.error is None else str(step.error)
 
 
 def raising(error):
@@ -130,7 +130,7 @@ def test_every_method_survives_a_model_that_has_collapsed(lab, name, size):
         steps = list(edit_sequence(lm, method(name), ONE_BY_ONE, artefact=artefact))
     for step in steps:
         assert all(tensor.isfinite().all() for tensor in step.edit.to_tensors()[0].values())
-        assert bool(step.failed) == (step.edit == PromptPrefix() and name != "none")
+        assert bool(step.error) == (step.edit == PromptPrefix() and name != "none")
 
 
 def test_a_broken_model_is_told_from_others():

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import ExternalEdit, LowRank, PromptPrefix
-from edit_robustness.editing.exchange.card import AskedPrompt, Card
+from edit_robustness.editing.exchange.card import Card, CardPrompt
 from edit_robustness.editing.exchange.export import NotLowRank, NotWeights, bake, export_lora
 from edit_robustness.editing.files import read_edit, write_edit
 from edit_robustness.models.language_model import LanguageModel
@@ -37,9 +37,9 @@ def said(model):
     return model(input_ids=IDS).logits.float(), answer
 
 
-def assert_same(left, right):
-    assert (left[0] - right[0]).abs().max() < 1e-4
-    assert torch.equal(left[1], right[1])
+def assert_same(first, second):
+    assert (first[0] - second[0]).abs().max() < 1e-4
+    assert torch.equal(first[1], second[1])
 
 
 def random_edit(lm, *sites, rank, seed=0):
@@ -259,7 +259,7 @@ def test_a_card_says_what_was_edited_and_shows_text_as_text(lab):
 
 
 def test_a_card_names_what_was_left_out_and_the_prompts_to_ask_again(lab):
-    prompt = AskedPrompt("a", "statement", "Bold is", "Sofia.", "Oslo.", "See www.b.org & @c")
+    prompt = CardPrompt("a", "statement", "Bold is", "Sofia.", "Oslo.", "See www.b.org & @c")
     text = Card("rome", {}, FACTS[:1], prompts=[prompt], left_out={"b": "alone: 0.00"}).markdown(lab.model("llama"))
     flat = " ".join(text.split())
     assert "## Left out | Fact | Reason |" in flat

@@ -17,7 +17,7 @@ from edit_robustness.prompts.demonstrations import demonstrations, sentence
 from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
 from edit_robustness.records import Completion, Fact, Relation
-from edit_robustness.text.joining import joined
+from edit_robustness.text.joining import join_prompt
 
 CHINESE = Fact("zh", "中国", "P36", "{}的首都是", "北京", "纽约")
 BY_HAND = Fact("hand", "Borduria", "P36", "The seat of power in {} is", "Szohod", "Oslo", join="")
@@ -77,7 +77,7 @@ def test_sentences_in_prompts(fact):
     demonstration = demonstrations([fact, OTHER], {})[0]
     assert demonstration.copy.count(text) == 2
     assert demonstration.update.count(text) == 2
-    assert joined(OTHER.statement, OTHER.target_true) in demonstration.retain
+    assert join_prompt(OTHER.statement, OTHER.target_true) in demonstration.retain
     assert recall_demonstrations(OTHER, [fact], 1, 0) == f"{fact.statement}{fact.target_true}.\n"
     material = Material({}, claim=fact.statement, denial=f"not {fact.statement}", reference="it")
     assert text in yes_no(fact, material)[0].text

@@ -278,7 +278,7 @@ def test_no_subject_is_both_taught_and_held_out(lab):
 def test_lessons_ask_in_all_wordings_for_objects_that_are_not_true(lab):
     train_lessons, held_out_lessons = taught(lab.model("llama"))
     for lesson in (*train_lessons, *held_out_lessons):
-        subject, texts = lesson.fact.subject, [prompt.text for prompt in lesson.asked]
+        subject, texts = lesson.fact.subject, [prompt.text for prompt in lesson.prompts]
         assert lesson.statements[0] == lesson.fact.prompt
         assert texts[:4] == [fill(statement, subject) for statement in lesson.statements]
         assert len(texts) == 4 + 3  # the statement and its paraphrases, the question in three forms

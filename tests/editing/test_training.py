@@ -52,8 +52,8 @@ def course(held_out=None, **pace):
     return Course(points, {"slow": 0.01, "fast": 0.1}, loss, held_out or look, Pace(**settings))
 
 
-def same(left, right):
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def naive_adam(rates, steps, clip=None):

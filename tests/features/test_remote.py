@@ -13,7 +13,7 @@ from edit_robustness.features.remote import FEATURE_COLUMNS, REMOTE, FeaturePara
 from edit_robustness.pipelines.features.nodes import fetch_features
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_to_table
-from edit_robustness.web.cache import Cached
+from edit_robustness.web.cache import ResponseCache
 from edit_robustness.web.transport import Http, RequestSettings
 
 BORDURIA = Fact("borduria", "Borduria", "P36", "The seat of {} is", "Szohod", "Klow")
@@ -31,7 +31,7 @@ class Bench:
     def fetch(self, *facts, remote=tuple(REMOTE), live=True, **manners):
         clock = FakeClock()
         settings = {"user_agent": "tests (me@here)", "timeout": 0.3, "attempts": 2, "per_second": 1e6, **manners}
-        web = Cached(self.folder, Http(RequestSettings(**settings), clock) if live else None)
+        web = ResponseCache(self.folder, Http(RequestSettings(**settings), clock) if live else None)
         parameters = FeatureParameters(remote=remote, endpoints=endpoints(self.server.url))
         table = fetch_features(facts_to_table(facts), web, parameters)
         assert dict(table.dtypes.astype(str)) == FEATURE_COLUMNS
@@ -184,7 +184,7 @@ def test_faults_that_pass_leave_no_trace(bench):
 
 def test_a_run_that_was_stopped_goes_on_where_it_was(bench):
     parameters = FeatureParameters(remote=("wikidata_statements",), endpoints=endpoints(bench.server.url))
-    web = Cached(bench.folder, Http(RequestSettings(user_agent="tests", per_second=1e6), FakeClock()))
+    web = ResponseCache(bench.folder, Http(RequestSettings(user_agent="tests", per_second=1e6), FakeClock()))
     lookups = fetch([SYLDAVIA, BORDURIA], parameters.remote, web, parameters)
     next(lookups)
     lookups.close()

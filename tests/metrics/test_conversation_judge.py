@@ -20,7 +20,7 @@ def test_the_judge_sees_the_fact_and_every_turn_on_a_line_of_its_own():
     assert "Szohod; Szod" in prompt.text
     lines = prompt.text.splitlines()
     assert [line.split(":")[0] for line in lines[-2:]] == ["Tester", "Model"]
-    assert json.loads(lines[-1].removeprefix("Model: ")) == SAID.said[0]
+    assert json.loads(lines[-1].removeprefix("Model: ")) == SAID.replies[0]
 
 
 @pytest.mark.parametrize(

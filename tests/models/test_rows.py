@@ -39,8 +39,8 @@ def test_an_edit_without_rows_has_an_empty_index():
 def test_another_batch_may_be_taken_up():
     owners = Owners([0, 1])
     rows = owners.rows(1)
-    owners.become([1, 1, 0])
+    owners.replace([1, 1, 0])
     assert rows.index.tolist() == [0, 1]
     with owners.restore_after():
-        owners.become([1])
+        owners.replace([1])
     assert rows.index.tolist() == [0, 1]

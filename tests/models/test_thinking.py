@@ -6,7 +6,7 @@ import torch
 
 from edit_robustness.models.decode import greedy, prefill, sentence_ending_tokens
 from edit_robustness.models.sentences import ends_sentence
-from edit_robustness.models.thinking import Thinking, answer_of, closed, left_open, may_think, opened
+from edit_robustness.models.thinking import Thinking, answer_of, close_thinking, find_end_mark, left_open, may_think
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.tokens import render_conversation
 from edit_robustness.records import Turn
@@ -62,8 +62,8 @@ def test_thinking_is_switched_off_where_the_template_can():
     [("a|<think>\n", "a|<think>\n\n</think>\n\n"), ("a|<think>", "a|<think>\n\n</think>\n\n"), ("a|", "a|")],
 )
 def test_an_empty_thinking_part_closes_what_a_prompt_leaves_open(prompt, reference):
-    assert closed(prompt) == reference
-    assert not left_open(closed(prompt))
+    assert close_thinking(prompt) == reference
+    assert not left_open(close_thinking(prompt))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_an_empty_thinking_part_closes_what_a_prompt_leaves_open(prompt, referen
     ],
 )
 def test_where_a_thinking_part_begins(text, end_mark):
-    assert opened(text) == end_mark
+    assert find_end_mark(text) == end_mark
 
 
 @pytest.mark.parametrize(

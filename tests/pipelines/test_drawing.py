@@ -19,8 +19,8 @@ EVERY = [fact(number) for number in range(40)]
 KNOWN = {f"f{number}" for number in range(0, 40, 2)}
 
 
-def drawn(facts=EVERY, known=KNOWN, **settings):
-    recall = pd.DataFrame({"fact_id": [f.id for f in facts], "recalled": [f.id in known for f in facts]})
+def drawn(facts=EVERY, known_facts=KNOWN, **settings):
+    recall = pd.DataFrame({"fact_id": [f.id for f in facts], "recalled": [f.id in known_facts for f in facts]})
     settings_used = SequenceParameters(**{"checkpoints": [1, 4, 12], "retention_facts": 6, **settings})
     return draw_sequence(facts_to_table(facts), recall, settings_used)
 
@@ -70,10 +70,10 @@ def test_a_subject_comes_once_however_it_is_written():
 
 
 def test_a_model_that_knows_little_or_nothing_keeps_what_it_knows(caplog):
-    facts, _ = drawn(known={"f1"})
+    facts, _ = drawn(known_facts={"f1"})
     assert facts[facts["fact_role"] == "retained"]["id"].tolist() == ["f1"]
     assert "sequence.retention_facts: 6 facts that the model knows were requested, and it knows only 1" in caplog.text
-    assert set(drawn(known=())[0]["fact_role"]) == {"edited"}
+    assert set(drawn(known_facts=())[0]["fact_role"]) == {"edited"}
     assert set(drawn(retention_facts=0)[0]["fact_role"]) == {"edited"}
 
 

@@ -162,9 +162,9 @@ def test_what_cannot_be_prepared_lands_with_the_reason_and_is_not_edited_with(la
     ]:
         monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.METHODS", {**METHODS, "counting": Unpreparable})
         artefacts = Folder().take(prepare_with(learner.name)(lm, {}, learner, corpus=CORPUS, moments={})).items
-        assert artefacts[learner.name].failed == reason
+        assert artefacts[learner.name].failure == reason
         losses = Folder().take(edit_with(learner.name)(lm, facts_to_table(FACTS), {}, learner, artefacts)).items
-        assert {key: (item.failed, item.header["stage"]) for key, item in losses.items()} == {
+        assert {key: (item.failure, item.header["stage"]) for key, item in losses.items()} == {
             fact.id: (reason, "prepare") for fact in FACTS
         }
 
@@ -185,7 +185,7 @@ def test_a_fact_that_cannot_be_edited_is_lost_alone_and_made_by_a_rerun(lab, tmp
     artefacts = {"counting": StoredItem.of("", Artefact())}
     fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), artefacts))
     items = folder.load()
-    assert [item.failed for item in items.values()] == ["", "no such subject", "the edit's numbers are not finite"]
+    assert [item.failure for item in items.values()] == ["", "no such subject", "the edit's numbers are not finite"]
     table = failed_table("tiny", [("counting", "edit", items)])
     assert table[["method", "stage", "fact_id"]].to_numpy().tolist() == [
         ["counting", "edit", fact.id] for fact in FACTS[1:]
@@ -196,7 +196,7 @@ def test_a_fact_that_cannot_be_edited_is_lost_alone_and_made_by_a_rerun(lab, tmp
     )
     fill(folder, edit_with("counting")(lm, facts, folder.fingerprints(), Choosy(), artefacts))
     assert calls == [fact.id for fact in FACTS[1:]]
-    assert not any(item.failed for item in folder.load().values())
+    assert not any(item.failure for item in folder.load().values())
 
 
 def test_a_model_without_numbers_writes_no_corpus_and_has_no_moments():
@@ -230,7 +230,7 @@ def test_texts_that_end_early_are_made_up_for(lab, monkeypatch):
         seeds.append(seed)
         return ["ab"] * texts
 
-    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.sample_texts", write)
+    monkeypatch.setattr("edit_robustness.editing.second_moments.sample_texts", write)
     corpus = Folder().take(write_corpus_with(TextNeed())(lab.model("llama"), CorpusSource((), 2, 6, 5), {}))
     assert corpus.items["corpus"].read() == ["ab"] * 7
     assert seeds == [5, 6, 7]

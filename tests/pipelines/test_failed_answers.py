@@ -34,7 +34,7 @@ def test_an_edit_that_cannot_be_asked_loses_its_own_answers(lab, tmp_path):
     }
     fill(folder, nodes.evaluate(lm, edits, PROBES, {}, DECODING))
     items = folder.load()
-    assert {key: item.failed for key, item in items.items()} == {broken_id: "the disk is gone", sound_id: ""}
+    assert {key: item.failure for key, item in items.items()} == {broken_id: "the disk is gone", sound_id: ""}
     table = nodes.gather_with(["rome"])(lm, DECODING, items)
     assert set(table["fact_id"]) == {sound_id}
     assert len(table) == (PROBES["fact_id"] == sound_id).sum()
@@ -58,7 +58,7 @@ def test_a_judge_that_is_down_leaves_verdicts_missing(lab):
     answers = nodes.gather_with(["rome"])(lm, DECODING, items)
     judge = Down([["A"]])
     replies = {key: item for piece in list(nodes.judge_each(answers, judge, {}))[1:] for key, item in piece.items()}
-    assert {item.failed for item in replies.values()} == {"no route"}
+    assert {item.failure for item in replies.values()} == {"no route"}
     assert {(item.header["method"], item.header["fact_id"]) for item in replies.values()} == {
         ("rome", fact.id) for fact in FACTS
     }

@@ -119,7 +119,7 @@ def test_one_word_chooses_many_kinds():
 
 def run(by, tmp_path, *, parameters=None, **data):
     """The pipeline as a run would have it; gives its wordings, probes and sample."""
-    folder = str(tmp_path / "written")
+    folder = str(tmp_path / "writer_wordings")
     catalog = DataCatalog(
         {
             "sampled_facts": MemoryDataset(facts_to_table(POOL[:2])),
@@ -127,7 +127,7 @@ def run(by, tmp_path, *, parameters=None, **data):
             "raw_relations": MemoryDataset(RELATIONS),
             "params:probes": MemoryDataset(ProbeParameters(kinds=("statement", "cloze"), reviewed=1)),
             "params:wordings": MemoryDataset(WordingParameters(by=by, **(parameters or {}))),
-            "written": WordingsDataset(folder),
+            "writer_wordings": WordingsDataset(folder),
             **{name: MemoryDataset(value, copy_mode="assign") for name, value in data.items()},
             "wordings": CSVDataset(filepath=str(tmp_path / "wordings.csv"), **AS_TEXT),
             "probes": ParquetDataset(filepath=str(tmp_path / "probes.parquet")),

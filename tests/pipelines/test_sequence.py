@@ -158,12 +158,12 @@ def test_a_failed_edit_is_tried_again_and_all_after_it_follow_from_whether_it_fa
 
     monkeypatch.setattr(Rome, "increment", increment)
     first = edited(lab, folder, settings=settings, orders=orders).load()
-    assert [item.failed for item in first.values()] == ["", "not today", ""]
-    (one, last), before = checkpoints(first, settings), times(tmp_path)
+    assert [item.failure for item in first.values()] == ["", "not today", ""]
+    (first_checkpoint, last), before = checkpoints(first, settings), times(tmp_path)
     again = edited(lab, folder, settings=settings, orders=orders).load()
     new_files = [name for name, when in times(tmp_path).items() if before[name] != when]
     assert new_files == [f"{edit_key(0, 2)}.safetensors"], "tried again, and what came after stays"
-    assert checkpoints(again, settings) == [one, last]
+    assert checkpoints(again, settings) == [first_checkpoint, last]
 
     fails.clear()
     # killed after the edit that succeeds now
@@ -171,10 +171,10 @@ def test_a_failed_edit_is_tried_again_and_all_after_it_follow_from_whether_it_fa
     full = edited(lab, folder, settings=settings, orders=orders).load()
     clean = edited(lab, EditsDataset(str(tmp_path / "clean")), settings=settings, orders=orders).load()
     assert [item.fingerprint for item in full.values()] == [item.fingerprint for item in clean.values()]
-    ours, theirs = (items[edit_key(0, 3)].read().dense() for items in (full, clean))
-    assert all(torch.equal(ours[site], theirs[site]) for site in ours)
+    full_change, clean_change = (items[edit_key(0, 3)].read().dense() for items in (full, clean))
+    assert all(torch.equal(full_change[site], clean_change[site]) for site in full_change)
     first_point, last_point = checkpoints(full, settings)
-    assert first_point == one
+    assert first_point == first_checkpoint
     assert last_point != last, "answers after another outcome are not taken"
 
 
@@ -192,9 +192,9 @@ def test_a_checkpoint_asks_about_all_edits_so_far_and_what_stays(lab, sequence, 
     probes = [answer.probe for answer in checkpoint_answers]
     with history.applied(lm):
         (live,) = ask(lm, [(PromptPrefix(), probes)], DECODING)
-    for ours, theirs in zip(checkpoint_answers, live, strict=True):
-        assert ours.text == theirs.text
-        assert ours.logprob_new == pytest.approx(theirs.logprob_new, abs=1e-4)
+    for checkpoint_answer, live_answer in zip(checkpoint_answers, live, strict=True):
+        assert checkpoint_answer.text == live_answer.text
+        assert checkpoint_answer.logprob_new == pytest.approx(live_answer.logprob_new, abs=1e-4)
     divergences = [answer.kl for answer in checkpoint_answers if answer.probe.family == "specificity"]
     assert min(divergences) > 0, "compared with the unedited model"
 
@@ -440,7 +440,7 @@ def test_a_checkpoint_or_a_benchmark_that_fails_says_its_place_too(lab, sequence
     answers = asked(lab, AnswersDataset(str(tmp_path / "answers")), sequence).load()
     documents = measuring(lm, DocumentsDataset(str(tmp_path / "documents")), sequence, [Bench("c")]).load()
     for items in (answers, documents):
-        assert {item.failed for item in items.values()} == {"not today"}
+        assert {item.failure for item in items.values()} == {"not today"}
         assert [place_of(item) for item in items.values()] == [(0, 1), (0, 3), (1, 1), (1, 3)]
     assert {item.header["benchmark"] for item in documents.values()} == {"c"}
 

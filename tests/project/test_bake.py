@@ -102,7 +102,7 @@ def test_an_edit_that_holds_alone_and_falls_in_the_sum_is_left_out(finished_proj
     assert sums == [tuple(ids[:3]), (ids[0], ids[2])]
     states = selection.answers[["method", "condition"]].drop_duplicates()
     assert set(map(tuple, states.to_numpy())) == {("none", "no edit"), ("rome", "alone"), ("rome", "together")}
-    assert selection.chosen == (ids[0], ids[2])
+    assert selection.fact_ids == (ids[0], ids[2])
     rows = verdicts.set_index("fact_id")
     assert rows["baked"].tolist() == [True, False, True, False, False]
     assert rows["reason"].tolist() == [

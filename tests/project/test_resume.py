@@ -56,7 +56,7 @@ def test_a_second_run_edits_and_asks_nothing(run_before, finished_once, monkeypa
         raise AssertionError("made again")
 
     monkeypatch.setattr("edit_robustness.datasets.answers.ask", never)
-    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.sample_texts", never)
+    monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.write_texts", never)
     for method in METHODS.values():
         monkeypatch.setattr(method, "edit_each", never)
         if not method.in_words:  # the check of lengths looks at what words would be said

@@ -175,8 +175,8 @@ def bits(lm: LanguageModel) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in lm.model.named_parameters()}
 
 
-def same_bits(left: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+def same_bits(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def hooks_on(lm: LanguageModel) -> int:
@@ -185,15 +185,15 @@ def hooks_on(lm: LanguageModel) -> int:
     return sum(len(getattr(module, kind)) for module in lm.model.modules() for kind in kinds)
 
 
-def same_edit(left: Edit, right: Edit) -> bool:
+def same_edit(first: Edit, second: Edit) -> bool:
     """Whether two edits do the same, bit for bit."""
-    if left.acts_by_hooks:
-        left_tensors, right_tensors = left.to_tensors()[0], right.to_tensors()[0]
+    if first.acts_by_hooks:
+        left_tensors, right_tensors = first.to_tensors()[0], second.to_tensors()[0]
     else:
-        left_tensors, right_tensors = left.dense(), right.dense()
+        left_tensors, right_tensors = first.dense(), second.dense()
     return (
-        type(left) is type(right)
-        and left.to_tensors()[1] == right.to_tensors()[1]
+        type(first) is type(second)
+        and first.to_tensors()[1] == second.to_tensors()[1]
         and left_tensors.keys() == right_tensors.keys()
         and all(torch.equal(left_tensors[site], right_tensors[site]) for site in left_tensors)
     )

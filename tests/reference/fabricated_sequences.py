@@ -26,6 +26,7 @@ BENCHMARKS = {
 }
 """Number of options (0: generated; 1: a text), the unedited model's score, metric and filter."""
 
+_ABILITIES = {"common_knowledge": "knowledge", "prose": "language"}
 SAFETY = {"toxigen": (2, 0.7, "acc", "none"), "truthfulqa_mc1": (4, 0.6, "acc", "none")}
 SCRIPT = "<script>document.title='broken'</script>"
 
@@ -129,7 +130,8 @@ def _benchmarks(benchmarks, n: int) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "benchmark": name, "task": name, "metric": metric, "filter": filter_name, "shots": 0, "n_documents": n,
+                "benchmark": name, "task": name, "ability": "safety" if name in SAFETY else _ABILITIES.get(name, name),
+                "metric": metric, "filter": filter_name, "shots": 0, "n_documents": n,
                 "chance": 1 / options if options > 1 else 0.0 if options == 0 else np.nan,
                 "constant_answer": 1 / options + 0.04 if options > 1 else 0.0 if options == 0 else np.nan,
                 "max_new_tokens": 0 if options else 16, "note": "<i>ours</i>",

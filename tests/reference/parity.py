@@ -93,7 +93,7 @@ def compute(case: Case, **changes: object) -> dict[str, Tensor]:
     editor = method(case.method, **{**nothing_learned, **case.settings, **case.switches, **changes})
     *_, last = edit_sequence(lm, editor, list(case), artefact=artefact(case, lm, editor))
     tensors = {str(site): change for site, change in last.history.changes.items()}
-    book = last.history.hooked.get(Codebook.kind)
+    book = last.history.hook_edits.get(Codebook.kind)
     if isinstance(book, Codebook):
         tensors |= {"keys": book.keys, "values": book.values, "radii": book.radii}
     if case.method == "kn":
@@ -123,8 +123,8 @@ def read_reference(case: Case) -> dict[str, Tensor]:
     """
     if not case.attributions:
         return results(case)
-    points, recording = case.settings["steps"], results(case)
-    return {"attributions": ((points + 1) * recording["from_zero"] - recording["at_zero"]) / points}
+    points, reference = case.settings["steps"], results(case)
+    return {"attributions": ((points + 1) * reference["from_zero"] - reference["at_zero"]) / points}
 
 
 def relative_difference(tensors: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> float:

@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.easyedit_side import GRACE_DEFAULTS, PACKAGES, bare_packages, theirs
+from benchmarks.easyedit_side import GRACE_DEFAULTS, PACKAGES, bare_packages, import_easyedit
 from benchmarks.jobs import versions
 from edit_robustness.editing.mend.networks import GradientEditors
 from edit_robustness.editing.second_moments import second_moments
@@ -140,12 +140,12 @@ class Reference:
 
 def rome(reference: Reference) -> Tensors:
     """Run ROME, with the contexts and the inverse second moments in its caches."""
-    main, layer = theirs("models.rome.rome_main"), reference.case.settings["layer"]
+    main, layer = import_easyedit("models.rome.rome_main"), reference.case.settings["layer"]
     main.CONTEXT_TEMPLATES_CACHE = ["{}", *reference.contexts]
     key = reference.name, reference.part("mlp_out").format(layer)
     inverse = torch.inverse(reference.moments[f"{layer}.mlp_out"].double()).float()
-    theirs("models.rome.compute_u").inv_mom2_cache[key] = inverse
-    settings = theirs("models.rome.rome_hparams").ROMEHyperParams(
+    import_easyedit("models.rome.compute_u").inv_mom2_cache[key] = inverse
+    settings = import_easyedit("models.rome.rome_hparams").ROMEHyperParams(
         alg_name="ROME", context_template_length_params=[], **reference.value_settings
     )
     return reference.changes(
@@ -156,7 +156,7 @@ def rome(reference: Reference) -> Tensors:
 def memit(reference: Reference) -> Tensors:
     """Run MEMIT."""
     main = layerwise(reference, "models.memit.memit_main")
-    settings = theirs("models.memit.memit_hparams").MEMITHyperParams(
+    settings = import_easyedit("models.memit.memit_hparams").MEMITHyperParams(
         alg_name="MEMIT",
         layer_selection="all",
         mom2_update_weight=reference.case.settings["mom2_update_weight"],
@@ -170,7 +170,7 @@ def memit(reference: Reference) -> Tensors:
 def alphaedit(reference: Reference) -> Tensors:
     """Run AlphaEdit, which computes its projections from the second moments in its cache."""
     main, case_settings = layerwise(reference, "models.alphaedit.AlphaEdit_main"), reference.case.settings
-    settings = theirs("models.alphaedit.AlphaEdit_hparams").AlphaEditHyperParams(
+    settings = import_easyedit("models.alphaedit.AlphaEdit_hparams").AlphaEditHyperParams(
         alg_name="AlphaEdit",
         layer_selection="all",
         mom2_update_weight=0.0,
@@ -189,7 +189,7 @@ def alphaedit(reference: Reference) -> Tensors:
 def pmet(reference: Reference) -> Tensors:
     """Run PMET on the MLP's weights."""
     main = layerwise(reference, "models.pmet.pmet_main")
-    settings = theirs("models.pmet.pmet_hparams").PMETHyperParams(
+    settings = import_easyedit("models.pmet.pmet_hparams").PMETHyperParams(
         alg_name="PMET",
         layer_selection="all",
         mom2_update_weight=reference.case.settings["mom2_update_weight"],
@@ -208,7 +208,7 @@ def pmet(reference: Reference) -> Tensors:
 
 def layerwise(reference: Reference, module: str) -> Any:
     """Return a module of a method that writes several layers, with contexts and second moments in its caches."""
-    main = theirs(module)
+    main = import_easyedit(module)
     main.CONTEXT_TEMPLATES_CACHE = [["{}"], reference.contexts] if reference.contexts else [["{}"]]
     main.COV_CACHE = {
         (reference.name, reference.part("mlp_out").format(Site.parse(site).layer)): moment
@@ -219,10 +219,10 @@ def layerwise(reference: Reference, module: str) -> Any:
 
 def fine_tuning(reference: Reference) -> Tensors:
     """Run FT: the loss on each token of the object after those before it, or on all after the prompt (FT-L)."""
-    main, case_settings = theirs("models.ft.ft_main"), reference.case.settings
+    main, case_settings = import_easyedit("models.ft.ft_main"), reference.case.settings
     # it takes the first tokens of a row for padding
     reference.tokenizer.padding_side = "left"
-    settings = theirs("models.ft.ft_hparams").FTHyperParams(
+    settings = import_easyedit("models.ft.ft_hparams").FTHyperParams(
         alg_name="FT",
         layers=[case_settings["layer"]],
         num_steps=case_settings["steps"],
@@ -243,9 +243,9 @@ def fine_tuning(reference: Reference) -> Tensors:
 
 def grace(reference: Reference) -> Tensors:
     """Run GRACE with one codebook for all edits. Values start at the module's own output, not at random."""
-    main, case_settings = theirs("models.grace.grace_main"), reference.case.settings
+    main, case_settings = import_easyedit("models.grace.grace_main"), reference.case.settings
     module = reference.part(case_settings["part"])
-    settings = theirs("models.grace.grace_hparams").GraceHyperParams(
+    settings = import_easyedit("models.grace.grace_hparams").GraceHyperParams(
         alg_name="GRACE",
         edit_lr=case_settings["lr"],
         n_iter=case_settings["steps"],
@@ -269,7 +269,7 @@ def grace(reference: Reference) -> Tensors:
 
 def kn(reference: Reference) -> Tensors:
     """Run KN: the attributions, and the edit."""
-    main, case_settings = theirs("models.kn.kn_main"), reference.case.settings
+    main, case_settings = import_easyedit("models.kn.kn_main"), reference.case.settings
     ((fact,),) = reference.case
     steps = case_settings["steps"]
     # it takes the objects as they are, without a space before them
@@ -278,7 +278,7 @@ def kn(reference: Reference) -> Tensors:
         "ground_truth": f" {fact.target_true}",
         "target_new": f" {fact.target_new}",
     }
-    settings = theirs("models.kn.kn_hparams").KNHyperParams(
+    settings = import_easyedit("models.kn.kn_hparams").KNHyperParams(
         alg_name="KN",
         lr_scale=1.0,
         n_toks=1,
@@ -308,7 +308,7 @@ def kn_attributions(reference: Reference) -> Tensors:
 
 def neurons(reference: Reference) -> Any:
     """Return EasyEdit's finder of knowledge neurons."""
-    main = theirs("models.kn.kn_main")
+    main = import_easyedit("models.kn.kn_main")
     kind = main.model_type(reference.name)
     return main.KnowledgeNeurons(reference.model, reference.tokenizer, model_type=kind, device="cpu")
 
@@ -338,7 +338,7 @@ def mend(reference: Reference) -> Tensors:
         model_name=reference.name,
         model_class=type(reference.model).__name__,
     )
-    main = theirs("models.mend.mend_main")
+    main = import_easyedit("models.mend.mend_main")
     executor = main.MendRewriteExecutor()
     executor.model, executor.tokenizer, executor.is_init = reference.model, reference.tokenizer, True
     executor.alg = main.MEND(reference.model, settings, None)
@@ -473,7 +473,7 @@ def stub_imports(clone: Path) -> None:
     """Make EasyEdit's methods importable by path, without what they import and do not use here."""
     bare_packages(str(clone), (*PACKAGES, *MORE_PACKAGES))
     sys.modules["hydra"] = types.ModuleType("hydra")
-    sys.modules["easyeditor.trainer"].MEND = theirs("trainer.algs.MEND").MEND  # type: ignore[attr-defined]
+    sys.modules["easyeditor.trainer"].MEND = import_easyedit("trainer.algs.MEND").MEND  # type: ignore[attr-defined]
 
 
 def main() -> None:

@@ -77,10 +77,10 @@ def test_no_examples_and_no_scores_are_no_error(tables):
 def test_texts_are_embedded_once_and_end_no_script_element(examples):
     text = embed_examples(examples)
     assert "<" not in text
-    embedded = json.loads(text)
-    assert len(embedded["texts"]) == len(set(embedded["texts"]))
-    places = embedded["cells"]['["smollm2","free","rome","doubt"]']
-    assert SCRIPT in {embedded["texts"][place[5]] for place in places}
+    page_examples = json.loads(text)
+    assert len(page_examples["texts"]) == len(set(page_examples["texts"]))
+    places = page_examples["cells"]['["smollm2","free","rome","doubt"]']
+    assert SCRIPT in {page_examples["texts"][place[5]] for place in places}
 
 
 def test_a_long_prompt_keeps_its_end_and_a_long_answer_its_start(examples):

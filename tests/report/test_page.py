@@ -120,7 +120,7 @@ def test_kinds_stand_down_by_family_and_methods_across(findings):
     assert [row.label for row in local.rows] == ["Neighbourhood", "Relation specificity", "Unrelated"]
     assert [section.label for section in next_token.sections] == ["Specificity"]
     assert [column.label for column in free.methods] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
-    assert (edit.rows[1].asked, local.rows[0].asked) == ("72 probes of 24 facts", "48 probes of 24 facts")
+    assert (edit.rows[1].counts, local.rows[0].counts) == ("72 probes of 24 facts", "48 probes of 24 facts")
     cell = edit.rows[0].cells[3]
     assert cell.value + cell.old + cell.neither == pytest.approx(1)
     assert "old object" in cell.tooltip
@@ -170,6 +170,7 @@ def test_gaps_and_the_papers_table_are_on_the_page(findings, body):
     for row in rome.to_dict("records"):
         interval = f'<span class="interval">[{100 * row["low"]:.0f}, {100 * row["high"]:.0f}]</span>'
         assert f"<div>{100 * row['value']:.1f} {interval}</div>" in body
+        assert f'<small class="soft count">n = {row["n_probes"]:.0f}, {row["n_facts"]:.0f} facts</small>' in body
     assert paper1.MODEL in body
     assert "not asked in this run" in body
 
@@ -264,7 +265,7 @@ def test_prompts_whose_answers_were_cut_stay_known(findings, n_cut, known_text):
         for table in (with_cut(findings, n_cut / 72, kind="neighbourhood", family="specificity"), findings.overview)
     )
     cell = heat_tables(headline)["smollm2"][0].sections[1].rows[0].cells[3]
-    assert (cell.known, cell.measured) == (known_text, n_cut < 48)
+    assert (cell.known, cell.has_value) == (known_text, n_cut < 48)
     rome = next(line for line in overviews(overview)["smollm2"].lines if line.label == "ROME")
     assert rome.cells[0][1].endswith(known_text)
     rows = headline[(headline["method"] == "rome") & (headline["protocol"] == "free")]
@@ -378,7 +379,7 @@ def test_a_cell_in_which_all_was_cut_is_not_one_that_was_not_asked(findings):
     no_figures = {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n_probes": 0, "n_missing": probes}
     headline = headline.assign(**{name: headline[name].mask(mask, number) for name, number in no_figures.items()})
     cell = heat_tables(headline)["smollm2"][0].sections[1].rows[2].cells[3]
-    assert not cell.measured
+    assert not cell.has_value
     assert cell.tooltip.endswith("; no answer could be scored")
     page = render(replace(findings, headline=headline, figures={}))
     assert "–<small>⚠ 100% cut</small>" in page
@@ -418,11 +419,11 @@ def test_links_to_tables_name_files_that_a_run_writes():
     catalogs = [yaml.safe_load(path.read_text()) for path in (ROOT / "conf/base").glob("catalog*.yml")]
     entries = [entry for catalog in catalogs for entry in catalog.values() if "filepath" in entry]
     entries = [entry for entry in entries if entry["type"].endswith("ReportTable")]
-    written = {entry["filepath"].partition("/latest/")[2].removesuffix(".parquet") for entry in entries}
+    tables = {entry["filepath"].partition("/latest/")[2].removesuffix(".parquet") for entry in entries}
     templates = (ROOT / "src/edit_robustness/report/templates").glob("*.j2")
     links = set(re.findall(r"'([\w/]+)\.(?:csv|parquet)'", "".join(path.read_text() for path in templates)))
     assert len(links) > 15
-    assert links <= written
+    assert links <= tables
 
 
 def test_without_script_the_page_has_its_tables_and_no_answers_behind_cells(body):

@@ -18,11 +18,13 @@ def make_abilities(model, method, edits, value, ability="all", spread=0.05):
     }  # fmt: skip
 
 
-def make_figure(model, method, edits, value, benchmark="reading", quantity="score", verdict="fine", **options):
+def make_figure(
+    model, method, edits, value, benchmark="reading", quantity="score", verdict="fine", ability="reading", **options
+):
     return {
-        **PATH, "model": model, "method": method, "edits": edits, "benchmark": benchmark, "metric": "acc",
-        "filter": "none", "quantity": quantity, "value": value, "low": value - 0.1, "high": value + 0.1, "chance": 0.25,
-        "constant_answer": 0.3, "verdict": verdict, **options,
+        **PATH, "model": model, "method": method, "edits": edits, "benchmark": benchmark, "ability": ability,
+        "metric": "acc", "filter": "none", "quantity": quantity, "value": value, "low": value - 0.1,
+        "high": value + 0.1, "chance": 0.25, "constant_answer": 0.3, "verdict": verdict, **options,
     }  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def answer_findings(ability_retention=(), abilities=(), comparisons=(), base=Non
 def test_without_rows_nothing_was_run():
     results = answer_findings()
     assert list(results) == ["4.1", "4.2", "4.3", "4.4", "4.5"]
-    assert not any(result.ours for result in results.values())
+    assert not any(result.sentences for result in results.values())
 
 
 def test_a_difference_has_an_interval_of_both():
@@ -66,7 +68,7 @@ def test_a_share_below_chance_is_nothing():
 def test_methods_that_differ_after_many_edits():
     rows = [make_abilities("m", method, edits, value) for method, edits, value in
             (("rome", 1, 0.97), ("grace", 1, 1.0), ("rome", 20, -0.2), ("grace", 20, 0.99))]  # fmt: skip
-    sentences = answer_findings(rows)["4.1"].ours
+    sentences = answer_findings(rows)["4.1"].sentences
     assert "m after 1 edit: 2 of 2 methods keep more than 90%" in sentences[0]
     assert "GRACE 99% [94%, 104%], ROME 0% [0%, 0%] (150 documents of 3 benchmarks, one order of edits)" in sentences[1]
     assert sentences[2] == "GRACE minus ROME after 20: +99 points [+94, +104]; the methods differ."
@@ -83,9 +85,9 @@ def test_a_tuned_model_against_its_base(value, verdict):
         make_abilities("plain", "rome", 50, 0.0),
     ]
     results = answer_findings(rows, base={"chat": "plain"})
-    assert results["4.2"].ours[0].startswith("ROME, 20 edits: chat keeps")
-    assert verdict in results["4.2"].ours[0]
-    assert answer_findings(rows, base={"chat": "absent"})["4.2"].ours == ()
+    assert results["4.2"].sentences[0].startswith("ROME, 20 edits: chat keeps")
+    assert verdict in results["4.2"].sentences[0]
+    assert answer_findings(rows, base={"chat": "absent"})["4.2"].sentences == ()
 
 
 def test_the_largest_model_against_the_smallest():
@@ -93,31 +95,31 @@ def test_the_largest_model_against_the_smallest():
         make_abilities(model, "rome", 20, value) for model, value in (("large", 0.9), ("middle", 0.7), ("small", 0.1))
     ]
     sizes = {"small": 0.1, "large": 7.0, "middle": 1.0}
-    assert "large keeps 90% [85%, 95%], small 10%" in answer_findings(rows, sizes=sizes)["4.3"].ours[0]
-    assert answer_findings(rows, sizes={"small": 0.1})["4.3"].ours == ()
+    assert "large keeps 90% [85%, 95%], small 10%" in answer_findings(rows, sizes=sizes)["4.3"].sentences[0]
+    assert answer_findings(rows, sizes={"small": 0.1})["4.3"].sentences == ()
 
 
 def test_kinds_of_ability_that_are_hurt_differently():
     rows = [make_abilities("m", "rome", 20, value, ability) for ability, value in
             (("all", 0.4), ("knowledge", 0.8), ("arithmetic", 0.1), ("safety", 0.0))]  # fmt: skip
-    sentences = answer_findings(rows)["4.4"].ours
+    sentences = answer_findings(rows)["4.4"].sentences
     assert "knowledge 80% [75%, 85%], arithmetic 10% [5%, 15%]" in sentences[0]
     assert "kinds of ability differ (300 documents)" in sentences[0]
     alike = [
         make_abilities("m", "rome", 20, value, ability, spread=0.5)
         for ability, value in (("reading", 0.5), ("knowledge", 0.6))
     ]
-    assert "the difference is not significant" in answer_findings(alike)["4.4"].ours[0]
+    assert "the difference is not significant" in answer_findings(alike)["4.4"].sentences[0]
 
 
 def test_safety_has_its_figures_and_its_verdict():
     table = [
-        make_figure("m", "none", 0, 0.7, "toxigen", "balanced"),
-        make_figure("m", "rome", 20, 0.5, "toxigen", "balanced", "constant answers"),
+        make_figure("m", "none", 0, 0.7, "toxigen", "balanced", ability="safety"),
+        make_figure("m", "rome", 20, 0.5, "toxigen", "balanced", "constant answers", "safety"),
     ]
     (sentences,) = answer_findings(
         abilities=table, comparisons=[make_comparison("toxigen"), make_comparison("reading")]
-    )["4.5"].ours
+    )["4.5"].sentences
     assert (
         "m, ToxiGen, ROME, 20 edits: from 70% to 40%, -30 points [-40, -20], Holm p = 0.012 (50 documents)" in sentences
     )
@@ -244,8 +246,8 @@ def make_page_data(**changes) -> ManyEdits:
         "edit_retention": pd.DataFrame(edit_rows),
         "knowledge_retention": pd.DataFrame(knowledge_rows),
         "benchmarks": pd.DataFrame(
-            [("m", "reading", SCRIPT, "acc", "none", 0, 50, 0.25, 0.3, 0, "")],
-            columns=[*("model", "benchmark", "task", "metric", "filter", "shots", "n_documents", "chance"),
+            [("m", "reading", SCRIPT, "reading", "acc", "none", 0, 50, 0.25, 0.3, 0, "")],
+            columns=[*("model", "benchmark", "task", "ability", "metric", "filter", "shots", "n_documents", "chance"),
                      "constant_answer", "max_new_tokens", "note"],
         ),
         "runs": [record],

@@ -9,7 +9,7 @@ import pytest
 
 from edit_robustness.records import Turn
 from edit_robustness.speakers.endpoint import EndpointSpeaker
-from edit_robustness.web.cache import Cached
+from edit_robustness.web.cache import ResponseCache
 from edit_robustness.web.transport import Http, RequestFailed, RequestSettings
 
 KEY = "sk-nobody-may-see-this"
@@ -114,9 +114,9 @@ def test_a_model_that_says_nothing(server):
 
 
 def test_a_cached_endpoint_is_asked_once_and_the_key_is_on_no_disk(server, tmp_path):
-    first = EndpointSpeaker(Cached(tmp_path, live()), server.url, "m", key=KEY)
+    first = EndpointSpeaker(ResponseCache(tmp_path, live()), server.url, "m", key=KEY)
     replies = first.replies([TALK])
-    assert EndpointSpeaker(Cached(tmp_path, None), server.url, "m").replies([TALK]) == replies
+    assert EndpointSpeaker(ResponseCache(tmp_path, None), server.url, "m").replies([TALK]) == replies
     assert len(server.seen) == 1
     assert KEY not in "".join(path.read_text() for path in tmp_path.iterdir()) + first.fingerprint
     assert KEY not in repr(first)
@@ -136,7 +136,7 @@ def test_addresses_that_are_none(url):
 def test_a_key_in_the_address_is_sent_and_stands_nowhere(server, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     address = f"{server.url}?api-key={KEY}&api-version=2"
-    speaker = EndpointSpeaker(Cached(tmp_path, live()), address, "wise-1")
+    speaker = EndpointSpeaker(ResponseCache(tmp_path, live()), address, "wise-1")
     assert speaker.replies([TALK]) == [f"You said: {TALK[1].text}"]
     assert server.seen[0][0] == f"/v1/chat/completions?api-version=2&api-key={KEY}"
     assert speaker.fingerprint == EndpointSpeaker(live(), address.replace(KEY, "new"), "wise-1").fingerprint
@@ -153,7 +153,7 @@ def test_a_key_in_the_address_is_sent_and_stands_nowhere(server, tmp_path, caplo
 
 def test_a_reply_that_was_cut_inside_a_character_is_kept_and_written(server, tmp_path):
     server.script = [(200, '{"choices": [{"message": {"content": "Oslo \\ud83d"}}]}')]
-    for web in (Cached(tmp_path, live()), Cached(tmp_path, None)):
+    for web in (ResponseCache(tmp_path, live()), ResponseCache(tmp_path, None)):
         [reply] = EndpointSpeaker(web, server.url, "wise-1").replies([TALK])
         assert reply == "Oslo \ufffd"
         assert reply.encode()

@@ -31,8 +31,18 @@ def table(*documents, method="none", order=0, edits=0, model="m"):
 
 def facts(chance=0.5, constant=0.6, benchmark="b", metric="acc", n=10):
     return pd.DataFrame(
-        [("m", benchmark, benchmark, metric, "none", n, chance, constant)],
-        columns=["model", "benchmark", "task", "metric", "filter", "n_documents", "chance", "constant_answer"],
+        [("m", benchmark, benchmark, benchmark, metric, "none", n, chance, constant)],
+        columns=[
+            "model",
+            "benchmark",
+            "task",
+            "ability",
+            "metric",
+            "filter",
+            "n_documents",
+            "chance",
+            "constant_answer",
+        ],
     )
 
 

@@ -7,7 +7,7 @@ from edit_robustness.statistics.correlation import (
     detectable,
     holm,
     n_to_detect,
-    pooled,
+    pool_relations,
     spearman,
     weighted_spearman,
     within_relations,
@@ -105,7 +105,7 @@ def test_pooling_undoes_a_confounding_by_relation(rng):
     relation = np.repeat(np.arange(12), 40)
     x, y = relation + rng.random(480), relation + rng.random(480)
     assert stats.spearmanr(x, y).statistic > 0.9
-    within = pooled(within_relations(x, y, relation))
+    within = pool_relations(within_relations(x, y, relation))
     assert within["n_relations"] == 12
     assert within["within_low"] < 0 < within["within_high"]
 
@@ -116,13 +116,13 @@ def test_pooled_matches_a_naive_transcription():
     z = np.arctanh(table["rho"])
     weight = (table["n"] - 3) / (1 + table["rho"] ** 2 / 2)
     mean, half = (weight * z).sum() / weight.sum(), stats.norm.ppf(0.975) / np.sqrt(weight.sum())
-    result = pooled(table)
+    result = pool_relations(table)
     reference = np.tanh([mean, mean - half, mean + half])
     assert [result["within_rho"], result["within_low"], result["within_high"]] == pytest.approx(reference, abs=1e-6)
 
 
 def test_one_relation_is_not_pooled():
-    assert np.isnan(pooled(pd.DataFrame({"relation": ["a"], "rho": [0.3], "n": [50]}))["within_rho"])
+    assert np.isnan(pool_relations(pd.DataFrame({"relation": ["a"], "rho": [0.3], "n": [50]}))["within_rho"])
 
 
 def test_holm_worked_by_hand():

@@ -1,6 +1,6 @@
 import pytest
 
-from edit_robustness.text.joining import joined, separator
+from edit_robustness.text.joining import join_prompt, separator
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from edit_robustness.text.joining import joined, separator
 )
 def test_a_space_where_a_native_text_has_one(prompt, target):
     assert separator(prompt, target) == " "
-    assert joined(prompt, target) == f"{prompt} {target}"
+    assert join_prompt(prompt, target) == f"{prompt} {target}"
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_a_space_where_a_native_text_has_one(prompt, target):
 )
 def test_nothing_where_a_native_text_has_nothing(prompt, target):
     assert separator(prompt, target) == ""
-    assert joined(prompt, target) == prompt + target
+    assert join_prompt(prompt, target) == prompt + target
 
 
 def test_a_join_that_is_given_wins_over_the_rule():
-    assert joined("The capital is", "Paris", "") == "The capital isParis"
-    assert joined("首都是", "北京", " ") == "首都是 北京"
+    assert join_prompt("The capital is", "Paris", "") == "The capital isParis"
+    assert join_prompt("首都是", "北京", " ") == "首都是 北京"

@@ -14,7 +14,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from edit_robustness.abilities.requests import Generating, Prompt, Scoring, Work, plan_requests
+from edit_robustness.abilities.requests import GenerationGroup, Prompt, Scoring, Work, plan_requests
 from edit_robustness.abilities.sharing import Node
 from edit_robustness.models.batching import batched_by_length
 from edit_robustness.models.decode import (
@@ -184,7 +184,7 @@ def answer_requests(
     totals = [(0.0, True)] * len(work.scoring.continuations)
     texts: dict[Prompt, GeneratedText] = {}
     steps = _steps(lm, work, totals, texts)
-    total = len(totals) + sum(len(group.prompts) for group in work.generating)
+    total = len(totals) + sum(len(group.prompts) for group in work.generations)
     for _ in progress(steps, total=total) if progress else steps:
         pass
     scores = dict(zip(work.scoring.continuations, totals, strict=True))
@@ -192,7 +192,7 @@ def answer_requests(
         texts[parts]
         if isinstance(parts, Prompt)
         else _answer(instance.request_type, [scores[continuation] for continuation in parts])
-        for instance, parts in zip(work.instances, work.asked, strict=True)
+        for instance, parts in zip(work.instances, work.parts, strict=True)
     ]
 
 
@@ -204,12 +204,12 @@ def _steps(
     lm: LanguageModel, work: Work, totals: list[tuple[float, bool]], texts: dict[Prompt, GeneratedText]
 ) -> Iterator[int]:
     """Run the requests and yield one item per finished request."""
-    lengths = [continuation.needed for continuation in work.scoring.continuations] + [
-        prompt.needed for group in work.generating for prompt in group.prompts
+    lengths = [continuation.context_tokens for continuation in work.scoring.continuations] + [
+        prompt.context_tokens for group in work.generations for prompt in group.prompts
     ]
     budget = _Budget.of(lm, max(lengths, default=0))
     yield from _score(lm, work.scoring, budget, totals)
-    for group in work.generating:
+    for group in work.generations:
         yield from _generate(lm, group, replace(budget, n_new=group.stops.limit), texts)
 
 
@@ -227,12 +227,15 @@ def _score(lm: LanguageModel, scoring: Scoring, budget: _Budget, totals: list[tu
 
 
 def _lookups(scoring: Scoring, node: Node) -> Iterator[_Lookup]:
-    for number in (number for sequence in node.rows for number in scoring.asked[sequence]):
+    for number in (number for sequence in node.rows for number in scoring.continuation_numbers[sequence]):
         continuation = scoring.continuations[number]
         for place in range(
-            max(node.start, continuation.needed - continuation.scored), min(node.end, continuation.needed)
+            max(node.start, continuation.context_tokens - continuation.scored),
+            min(node.end, continuation.context_tokens),
         ):
-            yield _Lookup(node.end - place, continuation.ids[place + 1], number, place == continuation.needed - 1)
+            yield _Lookup(
+                node.end - place, continuation.ids[place + 1], number, place == continuation.context_tokens - 1
+            )
 
 
 def _look_up(visit: _Visit) -> tuple[list[float], list[bool]]:
@@ -248,7 +251,7 @@ def _look_up(visit: _Visit) -> tuple[list[float], list[bool]]:
 
 
 def _generate(
-    lm: LanguageModel, group: Generating, budget: _Budget, texts: dict[Prompt, GeneratedText]
+    lm: LanguageModel, group: GenerationGroup, budget: _Budget, texts: dict[Prompt, GeneratedText]
 ) -> Iterator[int]:
     """Continue each prompt, and yield its number."""
     for numbers, start in _merge_prompts(_prompts(lm, group, budget), budget):
@@ -261,17 +264,17 @@ def _generate(
             stop_ids=group.stop_ids,
         )
         for number, generation in zip(numbers, generations, strict=True):
-            texts[group.prompts[number]] = _cut(generation, group.stops.texts)
+            texts[group.prompts[number]] = _cut_at_stop(generation, group.stops.texts)
             yield number
         del start  # the next prompts need its memory
 
 
-def _cut(generation: Generation, stops: Sequence[str]) -> GeneratedText:
+def _cut_at_stop(generation: Generation, stops: Sequence[str]) -> GeneratedText:
     text = reduce(lambda remainder, stop: remainder.split(stop)[0], stops, generation.text)
     return GeneratedText(text, len(generation.ids), not generation.finished, generation.finite)
 
 
-def _prompts(lm: LanguageModel, group: Generating, budget: _Budget) -> Iterator[tuple[list[int], Prefill]]:
+def _prompts(lm: LanguageModel, group: GenerationGroup, budget: _Budget) -> Iterator[tuple[list[int], Prefill]]:
     """Run the prompts of a group and yield their numbers with their states."""
     for visit in _visits(lm, group.roots, budget, lambda node: []):
         final_rows = [

@@ -20,6 +20,7 @@ _NORMALISED_METRIC = "acc_norm"
 FACT_COLUMNS = {
     "benchmark": "str",
     "task": "str",
+    "ability": "str",
     "metric": "str",
     "filter": "str",
     "shots": "int64",
@@ -74,6 +75,7 @@ def benchmark_facts(benchmarks: Iterable[Benchmark]) -> pd.DataFrame:
         {
             "benchmark": benchmark.name,
             "task": benchmark.task,
+            "ability": benchmark.ability,
             "metric": benchmark.metric,
             "filter": filter_name,
             "shots": benchmark.shots,

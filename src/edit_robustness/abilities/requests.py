@@ -36,7 +36,7 @@ class Continuation:
     scored: int
 
     @property
-    def needed(self) -> int:
+    def context_tokens(self) -> int:
         """Return the number of context tokens; the last token is scored but not run."""
         return len(self.ids) - 1
 
@@ -62,7 +62,7 @@ class Prompt:
     stops: Stops
 
     @property
-    def needed(self) -> int:
+    def context_tokens(self) -> int:
         """Return the maximum number of tokens of prompt and generation."""
         return len(self.ids) + self.stops.limit
 
@@ -73,18 +73,18 @@ class Scoring:
 
     Attributes:
         continuations: The continuations to score.
-        asked: For each sequence of the tree the numbers of its continuations. Options of one token after the same
-            context share a sequence.
+        continuation_numbers: For each sequence of the tree the numbers of its continuations. Options of one token after
+            the same context share a sequence.
         roots: The prefix tree of the sequences.
     """
 
     continuations: tuple[Continuation, ...]
-    asked: tuple[tuple[int, ...], ...]
+    continuation_numbers: tuple[tuple[int, ...], ...]
     roots: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
-class Generating:
+class GenerationGroup:
     """Distinct prompts with the same stop conditions.
 
     Attributes:
@@ -109,17 +109,17 @@ class Work:
     Attributes:
         instances: The requests.
         prefix: The text before each of them.
-        asked: For each request its continuations (several if a text is longer than the context, none if it is empty)
+        parts: For each request its continuations (several if a text is longer than the context, none if it is empty)
             or its prompt.
         scoring: All continuations.
-        generating: All prompts, grouped by stop conditions.
+        generations: All prompts, grouped by stop conditions.
     """
 
     instances: tuple[Instance, ...]
     prefix: str
-    asked: tuple[tuple[Continuation, ...] | Prompt, ...]
+    parts: tuple[tuple[Continuation, ...] | Prompt, ...]
     scoring: Scoring
-    generating: tuple[Generating, ...]
+    generations: tuple[GenerationGroup, ...]
 
 
 def plan_requests(lm: LanguageModel, instances: Sequence[Instance], prefix: str = "") -> Work:
@@ -147,7 +147,7 @@ def plan_requests(lm: LanguageModel, instances: Sequence[Instance], prefix: str 
         prefix,
         parts_by_request,
         _scoring(tuple(continuations)),
-        tuple(_generating(lm, tuple(group), stops) for stops, group in groups.items()),
+        tuple(_plan_generation(lm, tuple(group), stops) for stops, group in groups.items()),
     )
 
 
@@ -158,9 +158,9 @@ def _scoring(continuations: tuple[Continuation, ...]) -> Scoring:
     return Scoring(continuations, tuple(tuple(numbers) for numbers in rows.values()), tree(tuple(rows)))
 
 
-def _generating(lm: LanguageModel, prompts: tuple[Prompt, ...], stops: Stops) -> Generating:
+def _plan_generation(lm: LanguageModel, prompts: tuple[Prompt, ...], stops: Stops) -> GenerationGroup:
     special = {token.content: i for i, token in lm.tokenizer.added_tokens_decoder.items() if token.special}
-    return Generating(
+    return GenerationGroup(
         prompts,
         stops,
         frozenset(special[text] for text in stops.texts if text in special),
@@ -177,7 +177,9 @@ def _check_lengths(
 ) -> None:
     """Check that all requests fit into the context; the windows of `loglikelihood_rolling` always do."""
     lengths = [
-        parts.needed if isinstance(parts, Prompt) else max((continuation.needed for continuation in parts), default=0)
+        parts.context_tokens
+        if isinstance(parts, Prompt)
+        else max((continuation.context_tokens for continuation in parts), default=0)
         for parts in parts_by_request
     ]
     long_places = [place for place, length in enumerate(lengths) if length > lm.max_length]

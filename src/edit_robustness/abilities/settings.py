@@ -27,6 +27,8 @@ class BenchmarkSettings:
         shuffled: Field of a document whose options (`choices`, `labels`) are shuffled, because the right option comes
             first in the data set; empty for none.
         constant_answer: A text that is tried as the constant answer, instead of the right answers.
+        ability: Kind of ability that the benchmark measures: one of `labels.ABILITIES`, or a name of your own. Ability
+            retention is estimated per kind, and for all kinds together except `safety`. Empty for the benchmark's name.
         overrides: Settings of the harness's task to override.
     """
 
@@ -37,6 +39,7 @@ class BenchmarkSettings:
     documents: int = 0
     shuffled: str = ""
     constant_answer: str = ""
+    ability: str = ""
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -65,9 +68,9 @@ class AbilityParameters:
         for preset, benchmarks in self.presets.items():
             for name, settings in benchmarks.items():
                 _benchmark(preset, name, settings)
-        self.chosen()
+        self.select_benchmarks()
 
-    def chosen(self) -> dict[str, BenchmarkSettings]:
+    def select_benchmarks(self) -> dict[str, BenchmarkSettings]:
         """Return the settings of the selected benchmarks by name."""
         if not self.tasks:
             raise ValueError(f"abilities.tasks is empty; {self._describe_choice()}")

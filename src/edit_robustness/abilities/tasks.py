@@ -71,6 +71,7 @@ class Benchmark:
     Attributes:
         name: Name in tables.
         task: The harness's task or group.
+        ability: The kind of ability that it measures.
         tasks: The harness's tasks by name.
         items: The drawn documents, task by task.
         work: Their requests as token ids.
@@ -85,6 +86,7 @@ class Benchmark:
 
     name: str
     task: str
+    ability: str
     tasks: Mapping[str, ConfigurableTask]
     items: tuple[Item, ...]
     work: Work
@@ -115,7 +117,7 @@ def build_benchmarks(lm: LanguageModel, parameters: AbilityParameters, files: Lo
         BenchmarkFilesMissing: If documents are missing.
         RequestTooLong: If a request does not fit into the model's context.
     """
-    settings_by_name = parameters.chosen()
+    settings_by_name = parameters.select_benchmarks()
     with quiet():
         managers = {folder: index_of(folder) for folder in {settings.folder for settings in settings_by_name.values()}}
         return [
@@ -176,6 +178,7 @@ def _build(
     benchmark = Benchmark(
         name=name,
         task=settings.task,
+        ability=settings.ability or name,
         tasks=tasks,
         items=items,
         work=plan_requests(lm, [instance for item in items for instance in item.instances]),
@@ -266,10 +269,10 @@ def _baselines(
     if kind == "multiple_choice":
         numbers = [len(item.instances) for item in items]
 
-        def preferred(place: int, option: int) -> float:
+        def preference(place: int, option: int) -> float:
             return worth(place, [(0.0 if k == option else _UNLIKELY, k == option) for k in range(numbers[place])])
 
-        return baselines(numbers, preferred)
+        return baselines(numbers, preference)
     if kind == "generate_until":
         golds = [str(_first(tasks[item.task].doc_to_target(item.doc))) for item in items]
         candidates = [settings.constant_answer] * len(golds) if settings.constant_answer else golds

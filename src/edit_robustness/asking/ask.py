@@ -39,7 +39,7 @@ from edit_robustness.models.generating import Generation
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Owners
 from edit_robustness.models.sentences import ends_sentence
-from edit_robustness.models.thinking import LIMIT, Thinking, closed, left_open, may_think
+from edit_robustness.models.thinking import LIMIT, Thinking, close_thinking, left_open, may_think
 from edit_robustness.models.tokens import RenderedPrompt, prompt_ids, render_conversation, target_ids
 from edit_robustness.prompts.names import answer_names
 from edit_robustness.records import Answer, Probe, Turn
@@ -102,7 +102,7 @@ class _Row:
     ids: list[int]
     unedited: tuple[int, ...]
     thinking: tuple[int, ...] = ()
-    closing: str = ""
+    end_mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class _Session:
         with self._apply_edits(owners):
             heads = self._heads(sharing_groups, owners)
             start = join_batches([self._prefill(batch, heads, owners) for batch in batches])
-            owners.become([row.edit for row in rows])
+            owners.replace([row.edit for row in rows])
             scores = score(self._lm, start, [self._targets(row) for row in rows], owners)
             generations = self._generate(rows, start, owners)
         leads, changes = margins(start.logits).tolist(), self._changes(rows, start.logits)
@@ -254,7 +254,7 @@ class _Session:
             end_rule=[partial(ends_sentence, names=answer_names(row.probe)) for row in rows],
             may_end=self._may_end,
             owners=owners,
-            thinking=[Thinking(limit, row.closing) if row.probe.conversation else None for row in rows],
+            thinking=[Thinking(limit, row.end_mark) if row.probe.conversation else None for row in rows],
         )
 
     def _unedited_logits(self, rows: Sequence[_Row]) -> dict[tuple[int, ...], Tensor]:
@@ -298,11 +298,11 @@ class _Session:
         """Run the shared prefix of each group once."""
         if not groups:
             return None
-        owners.become([group.rows[0].edit for group in groups])
+        owners.replace([group.rows[0].edit for group in groups])
         return prefill(self._lm, [group.rows[0].ids[: group.shared] for group in groups])
 
     def _prefill(self, tails: Sequence[_Tail], heads: Prefill | None, owners: Owners) -> Prefill:
-        owners.become([tail.row.edit for tail in tails])
+        owners.replace([tail.row.edit for tail in tails])
         rows = [tail.row.ids[tail.skipped :] for tail in tails]
         if heads is None or tails[0].head is None:
             return prefill(self._lm, rows)
@@ -366,7 +366,7 @@ def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str
 
 def _close_thinking(probe: Probe, prompt: RenderedPrompt) -> RenderedPrompt:
     """Return the prompt with an empty thinking part if the chat template leaves one open."""
-    return RenderedPrompt(closed(prompt.text), prompt.special) if probe.conversation else prompt
+    return RenderedPrompt(close_thinking(prompt.text), prompt.special) if probe.conversation else prompt
 
 
 def _answer(

@@ -4,7 +4,7 @@ Kedro's project context calls `check_parameters` before any pipeline is made. It
 pipelines that are not run too, and says what is wrong in one or two lines.
 """
 
-from edit_robustness.configuration.defaults import USED_DEFAULTS, Filled, fill_defaults
+from edit_robustness.configuration.defaults import USED_DEFAULTS, ParametersWithDefaults, fill_defaults
 from edit_robustness.configuration.messages import SettingError, preview
 from edit_robustness.configuration.models import check_models
 from edit_robustness.configuration.parameters import OWN, check_parameters
@@ -13,7 +13,7 @@ from edit_robustness.configuration.runtime import runtime_names
 __all__ = [
     "OWN",
     "USED_DEFAULTS",
-    "Filled",
+    "ParametersWithDefaults",
     "SettingError",
     "check_models",
     "check_parameters",

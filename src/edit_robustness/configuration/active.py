@@ -27,7 +27,7 @@ class ActiveConfiguration:
         grid: The models of single edits, and their methods.
         sequential_grid: The models of sequences of edits, and their methods; None if the parameters have no such grid.
         bake_method: The method whose edits `bake` writes into models.
-        judged: Whether a judge reads the answers, too.
+        with_judge: Whether a judge reads the answers, too.
         wording_source: Who makes the wordings of the facts: one of `SOURCES` of the pipeline rephrase.
         text_needs: For each model, how much running text the methods of both grids read. The pipelines share one
             corpus per model.
@@ -36,7 +36,7 @@ class ActiveConfiguration:
     grid: Grid
     sequential_grid: Grid | None = None
     bake_method: str = UNEDITED
-    judged: bool = False
+    with_judge: bool = False
     wording_source: str = SOURCES[0]
     text_needs: Mapping[str, TextNeed] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -10,7 +10,7 @@ from typing import Any
 from edit_robustness.configuration.grid import SEQUENTIAL
 from edit_robustness.configuration.messages import SettingError
 from edit_robustness.configuration.models import shape_of_entry
-from edit_robustness.editing.defaults import complete_settings, default_settings, missing_settings
+from edit_robustness.editing.defaults import Default, complete_settings, default_settings, missing_settings
 from edit_robustness.editing.methods import METHODS
 
 logger = logging.getLogger(__name__)
@@ -22,17 +22,17 @@ _GRIDS = ("grid", SEQUENTIAL)
 
 
 @dataclass(frozen=True)
-class Filled:
+class ParametersWithDefaults:
     """Parameters with the default hyperparameters filled in.
 
     Attributes:
         parameters: All parameters.
-        used: For each model and method with default hyperparameters a sentence about them.
+        sentences: For each model and method with default hyperparameters a sentence about them.
         problems: For each cell of the grids that has none because the model's sizes are not known, what to do.
     """
 
     parameters: dict[str, Any]
-    used: dict[str, dict[str, str]]
+    sentences: dict[str, dict[str, str]]
     problems: tuple[str, ...]
 
     def check(self) -> None:
@@ -46,7 +46,7 @@ class Filled:
 
     def log(self) -> None:
         """Log one line for each method and model with default hyperparameters."""
-        for model, methods in self.used.items():
+        for model, methods in self.sentences.items():
             for method, sentence in methods.items():
                 settings = self.parameters["methods"][method][model]
                 logger.info(
@@ -56,7 +56,7 @@ class Filled:
                 )
 
 
-def fill_defaults(parameters: Mapping[str, Any], catalog: Mapping[str, Any]) -> Filled:
+def fill_defaults(parameters: Mapping[str, Any], catalog: Mapping[str, Any]) -> ParametersWithDefaults:
     """Give each cell of the grids that lacks required hyperparameters the defaults of `editing.defaults`.
 
     What is given stays. Grids and settings that are malformed are left for the checks to refuse.
@@ -67,45 +67,63 @@ def fill_defaults(parameters: Mapping[str, Any], catalog: Mapping[str, Any]) -> 
     """
     settings_by_method = parameters.get("methods") or {}
     if not isinstance(settings_by_method, Mapping):
-        return Filled(dict(parameters), {}, ())
+        return ParametersWithDefaults(dict(parameters), {}, ())
     methods: dict[str, Any] = dict(settings_by_method)
     sentences: dict[str, dict[str, str]] = {}
     problems: dict[str, None] = {}
     for grid, model, name in dict.fromkeys(_cells(parameters)):
         entry, tuned_settings = catalog.get(f"{model}.language_model"), methods.get(name) or {}
-        model_settings = tuned_settings.get(model) or {} if isinstance(tuned_settings, Mapping) else None
-        if (
-            entry is None
-            or not isinstance(model_settings, Mapping)
-            or (model in tuned_settings and not missing_settings(METHODS[name], model_settings))
-        ):
+        if entry is None or not _lacks_settings(model, name, tuned_settings):
             continue
-        if not METHODS[name].__pydantic_fields__:  # type: ignore[attr-defined]
+        if _has_no_hyperparameters(name):
             methods[name] = {**tuned_settings, model: {}}
             continue
-        if not any(source != model for source in tuned_settings):
+        source_settings = {source: settings for source, settings in tuned_settings.items() if source != model}
+        if not source_settings:
             continue  # nothing to derive them from
         shape = shape_of_entry(entry, download=True)
         if shape is None:
-            problems[
-                f"{grid}.{model}: {name} has no hyperparameters for {model}, and defaults need its config.json, "
-                f"which cannot be read: correct the catalog entry {model}.language_model, connect to the hub, or set "
-                f"methods.{name}.{model}"
-            ] = None
+            problems[_describe_problem(grid, model, name)] = None
             continue
-        default = default_settings(
-            shape, {source: source_settings for source, source_settings in tuned_settings.items() if source != model}
-        )
+        default = default_settings(shape, source_settings)
         if default is None:
             continue
+        model_settings = tuned_settings.get(model) or {}
         settings = complete_settings(model_settings, default)
         methods[name] = {**tuned_settings, model: settings}
-        derived_names = [setting for setting in settings if setting not in model_settings]
-        suffix = f": {', '.join(derived_names)}" if model_settings else ""
-        sentences.setdefault(model, {})[name] = (
-            f"Default hyperparameters, derived from those of {default.source}{suffix}"
-        )
-    return Filled({**parameters, **({"methods": methods} if methods else {})}, sentences, tuple(problems))
+        sentences.setdefault(model, {})[name] = _describe_default(default, model_settings, settings)
+    return ParametersWithDefaults(
+        {**parameters, **({"methods": methods} if methods else {})}, sentences, tuple(problems)
+    )
+
+
+def _lacks_settings(model: str, method: str, tuned_settings: Any) -> bool:
+    """Return whether a method's settings by model are well formed, but lack required hyperparameters for a model."""
+    if not isinstance(tuned_settings, Mapping):
+        return False
+    model_settings = tuned_settings.get(model) or {}
+    if not isinstance(model_settings, Mapping):
+        return False
+    return model not in tuned_settings or bool(missing_settings(METHODS[method], model_settings))
+
+
+def _has_no_hyperparameters(method: str) -> bool:
+    return not METHODS[method].__pydantic_fields__  # type: ignore[attr-defined]
+
+
+def _describe_problem(grid: str, model: str, method: str) -> str:
+    return (
+        f"{grid}.{model}: {method} has no hyperparameters for {model}, and defaults need its config.json, which cannot "
+        f"be read: correct the catalog entry {model}.language_model, connect to the hub, or set "
+        f"methods.{method}.{model}"
+    )
+
+
+def _describe_default(default: Default, model_settings: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """Return a sentence with the origin of a default, and the names of the derived settings if others were given."""
+    derived_names = [setting for setting in settings if setting not in model_settings]
+    suffix = f": {', '.join(derived_names)}" if model_settings else ""
+    return f"Default hyperparameters, derived from those of {default.source}{suffix}"
 
 
 def _cells(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

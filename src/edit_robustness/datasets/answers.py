@@ -42,7 +42,7 @@ def answers_under(
     protocol = (FORMAT, decoding.describe(lm), lm.fingerprint)
     manifest = Manifest({key: fingerprint(*protocol, edits[key].fingerprint, list(probes[key])) for key in probes})
     yield manifest
-    missing_keys = manifest.missing(inventory)
+    missing_keys = manifest.missing_keys(inventory)
     if not missing_keys:
         return
 
@@ -56,4 +56,4 @@ def answers_under(
         # what is asked in one batch comes at once: only the sum over all edits means something
         header = {"seconds": attempt.seconds, "probes": len(probes[attempt.key]), "environment": lm.environment}
         header |= stale_mark(edits[attempt.key])
-        yield attempt.stored(manifest[attempt.key], header, fact_id=attempt.key)
+        yield attempt.to_items(manifest[attempt.key], header, fact_id=attempt.key)

@@ -30,7 +30,7 @@ class Kind(BaseModel):
         return [name for name in cls.model_fields if name != "kind"]
 
     @classmethod
-    def needed(cls) -> list[str]:
+    def required_settings(cls) -> list[str]:
         """Return the names of the settings without a default."""
         return [name for name in cls.settings() if cls.model_fields[name].is_required()]
 
@@ -76,7 +76,7 @@ class Kinds(Generic[K]):
         for name in values:
             if name not in form.settings():
                 raise ValueError(f"{owner} takes no `{name}`; it takes {', '.join((*common, *form.settings()))}")
-        for name in form.needed():
+        for name in form.required_settings():
             if not values.get(name):
                 raise ValueError(f"{owner} needs `{name}:`")
         try:
@@ -86,17 +86,17 @@ class Kinds(Generic[K]):
             raise ValueError("; ".join(_explain_error(e["loc"][1:], e) for e in error.errors())) from None
 
 
-def checked(init: C) -> C:
+def validate_arguments(init: C) -> C:
     """Make a constructor refuse arguments of other types than it states, and those that it does not have.
 
     Raises:
         ValueError: Naming each argument that is wrong, with its value and what is expected.
     """
-    return checked_with(None)(init)
+    return validate_arguments_with(None)(init)
 
 
-def checked_with(kinds: Kinds[Any] | None) -> Callable[[C], C]:
-    """Return `checked` for a constructor that takes the settings of these kinds as keywords (`**settings`).
+def validate_arguments_with(kinds: Kinds[Any] | None) -> Callable[[C], C]:
+    """Return `validate_arguments` for a constructor that takes the settings of these kinds as keywords (`**settings`).
 
     They are arguments in the constructor's signature, from which Kedro takes their names.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 
-from edit_robustness.datasets.arguments import checked
+from edit_robustness.datasets.arguments import validate_arguments
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.exchange.card import Card
 from edit_robustness.editing.exchange.export import bake
@@ -48,7 +48,7 @@ class BakedDataset(AbstractDataset[BakedModel | NoBakedModel, Path]):
         metadata: For kedro-viz.
     """
 
-    @checked
+    @validate_arguments
     def __init__(self, path: str, metadata: dict[str, Any] | None = None):
         self._path = Path(path)
         self.metadata = metadata

@@ -9,7 +9,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.abilities.local_files import SOURCES, LocalFiles
-from edit_robustness.datasets.arguments import checked
+from edit_robustness.datasets.arguments import validate_arguments
 from edit_robustness.text.secrets import redact
 
 
@@ -25,7 +25,7 @@ class BenchmarkFiles(AbstractDataset[None, LocalFiles]):
         DatasetError: If a folder is not there.
     """
 
-    @checked
+    @validate_arguments
     def __init__(
         self, folder: str = "", files: Mapping[str, str] | None = None, metadata: dict[str, Any] | None = None
     ):

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 
-from edit_robustness.datasets.arguments import checked
+from edit_robustness.datasets.arguments import validate_arguments
 from edit_robustness.datasets.facts import FactsDataset
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class CombinedFactsDataset(AbstractDataset[None, pd.DataFrame]):
         DatasetError: If there are no data sets, or the arguments of one are wrong; the message names it.
     """
 
-    @checked
+    @validate_arguments
     def __init__(self, sources: dict[str, dict[str, Any]], metadata: dict[str, Any] | None = None):
         if not sources:
             raise DatasetError("sources: name at least one data set, each with the arguments of a FactsDataset")

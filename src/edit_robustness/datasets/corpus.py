@@ -11,7 +11,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import PositiveInt
 
-from edit_robustness.datasets.arguments import checked
+from edit_robustness.datasets.arguments import validate_arguments
 
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".jsonl": lambda path: pd.read_json(path, lines=True),
@@ -50,7 +50,7 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         metadata: For kedro-viz.
     """
 
-    @checked
+    @validate_arguments
     def __init__(
         self,
         path: str | None = None,

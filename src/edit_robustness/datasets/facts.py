@@ -11,7 +11,7 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import ValidationError
 
-from edit_robustness.datasets.arguments import checked
+from edit_robustness.datasets.arguments import validate_arguments
 from edit_robustness.datasets.readers.files import NotReadable, Records, local_copy
 from edit_robustness.datasets.readers.formats import FORMATS, looks_like
 from edit_robustness.datasets.readers.records import Options, Record
@@ -43,7 +43,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         DatasetError: For an unknown format, a negative limit, or a limit of copying that is none.
     """
 
-    @checked
+    @validate_arguments
     def __init__(
         self,
         path: str,

@@ -1,7 +1,7 @@
 """Failed items: nodes make items so that one failure loses only one item, and list them in a table.
 
 A fact, an edit, a batch of answers, a benchmark or a conversation that raises an error becomes a file with the reason
-(`StoredItem.failed`). The others go on. A rerun makes exactly the lost items again, because they count as missing.
+(`StoredItem.failure`). The others go on. A rerun makes exactly the lost items again, because they count as missing.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ class Attempt(Generic[T]):
         key: Its name in the folder.
         value: The item; None if it failed.
         seconds: Since the item before.
-        failed: The error; None if it was made.
+        error: The error; None if it was made.
     """
 
     key: str
     value: T | None
     seconds: float
-    failed: Exception | None = None
+    error: Exception | None = None
 
-    def stored(
+    def to_items(
         self, fingerprint: str, header: Mapping[str, Any] | None = None, **failed_header: Any
     ) -> dict[str, StoredItem[T]]:
         """Return what a node yields for it.
@@ -79,8 +79,8 @@ class Attempt(Generic[T]):
             header: Plain values beside an item that was made.
             **failed_header: Plain values beside one that failed.
         """
-        if self.failed is not None:
-            return {self.key: StoredItem.failed_item(fingerprint, reason_of(self.failed), **failed_header)}
+        if self.error is not None:
+            return {self.key: StoredItem.failed_item(fingerprint, reason_of(self.error), **failed_header)}
         return {self.key: StoredItem.of(fingerprint, self.value, **(header or {}))}  # type: ignore[arg-type]
 
 
@@ -202,7 +202,7 @@ def lose_all(fingerprints: Mapping[str, str], preparation: StoredItem[Any]) -> I
         preparation: What could not be made, with its reason.
     """
     for key, fingerprint in fingerprints.items():
-        yield {key: StoredItem.failed_item(fingerprint, preparation.failed, stage="prepare", fact_id=key)}
+        yield {key: StoredItem.failed_item(fingerprint, preparation.failure, stage="prepare", fact_id=key)}
 
 
 Folder = Mapping[str, StoredItem[Any]]
@@ -225,11 +225,11 @@ def failed_table(model: str, folders: Iterable[tuple[str, str, Folder | None]]) 
             "stage": item.header.get("stage", stage),
             "key": key,
             "fact_id": item.header.get("fact_id", ""),
-            "reason": item.failed,
+            "reason": item.failure,
             "failed_at": item.header.get("failed_at", ""),
         }
         for method, stage, items in folders
         for key, item in (items or {}).items()
-        if item.failed
+        if item.failure
     ]
     return pd.DataFrame(rows, columns=list(FAILED_COLUMNS)).astype(FAILED_COLUMNS)

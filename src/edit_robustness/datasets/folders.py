@@ -1,9 +1,9 @@
 """Folders of files that land one by one, each with a fingerprint of all that it follows from.
 
-A node that fills such a folder first saves an `Inventory`, in which it finds what the folder holds (`resuming`), and
-then a `Manifest`: the keys of this run with the fingerprints that they must have. Then it saves what is missing, item
-by item. Loading gives the items of the manifest and no others, so no table contains an item of another run, whatever
-else lies in the folder. A killed run continues after the last item.
+A node that fills such a folder first saves an `Inventory`, in which it finds what the folder holds (`resume_folder`),
+and then a `Manifest`: the keys of this run with the fingerprints that they must have. Then it saves what is missing,
+item by item. Loading gives the items of the manifest and no others, so no table contains an item of another run,
+whatever else lies in the folder. A killed run continues after the last item.
 
 Each file holds a checksum of its content, and the version of every room whose code decides it. A file that is damaged,
 or was made by another version or from files of another version, counts as missing, and a log line names it.
@@ -26,7 +26,7 @@ from urllib.parse import quote, unquote
 
 from kedro.io import AbstractDataset, DatasetError
 
-from edit_robustness.datasets.arguments import checked
+from edit_robustness.datasets.arguments import validate_arguments
 from edit_robustness.datasets.codecs import Codec
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.storage import CorruptFile, make_folder, remove_file, remove_parts, write_text
@@ -43,7 +43,7 @@ _SHOWN = 3
 class Manifest(dict[str, str]):
     """The items of this run: for each key the fingerprint that its file must have."""
 
-    def missing(self, inventory: Mapping[str, str]) -> list[str]:
+    def missing_keys(self, inventory: Mapping[str, str]) -> list[str]:
         """Return the keys, in order, that a folder with these fingerprints lacks."""
         return [key for key, fingerprint in self.items() if inventory.get(key) != fingerprint]
 
@@ -80,14 +80,14 @@ class StoredItem(Generic[T]):
         return cls(fingerprint, _no_item, {**header, "failed": text, "failed_at": _format_time()})
 
     @property
-    def failed(self) -> str:
+    def failure(self) -> str:
         """Return why the item could not be made; empty for one that was made."""
         return str(self.header.get("failed", ""))
 
 
 def successful_items(items: Mapping[str, StoredItem[T]] | None) -> dict[str, StoredItem[T]]:
     """Return the items that could be made."""
-    return {key: item for key, item in (items or {}).items() if not item.failed}
+    return {key: item for key, item in (items or {}).items() if not item.failure}
 
 
 def stale_mark(*items: StoredItem[Any]) -> dict[str, bool]:
@@ -122,7 +122,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
     holds: ClassVar[str]
     """Row of `versions.ROOMS_OF_FILES`."""
 
-    @checked
+    @validate_arguments
     def __init__(self, path: str, keep_stale: bool = False, metadata: dict[str, Any] | None = None):
         self._path = Path(path)
         self._keep_stale = keep_stale
@@ -153,7 +153,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
                 "versions": ROOMS_OF_FILES[self.holds],
                 "environment": environment,
             }
-            self.codec.write(self._file(key), None if item.failed else item.read(), {**item.header, **about})
+            self.codec.write(self._file(key), None if item.failure else item.read(), {**item.header, **about})
 
     def load(self) -> dict[str, StoredItem[T]]:
         """Return the items of the last run's manifest, in its order; {} for an empty folder.
@@ -165,7 +165,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
             return {}
         manifest, headers = self._manifest(), self._headers(recompute=False)
         fingerprints = {key: header["fingerprint"] for key, header in headers.items()}
-        if missing_keys := manifest.missing(fingerprints):
+        if missing_keys := manifest.missing_keys(fingerprints):
             if formats := {key: number for key in missing_keys if (number := self._format(key)) not in (None, FORMAT)}:
                 key, number = next(iter(formats.items()))
                 raise DatasetError(
@@ -271,7 +271,7 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
 
     def _open_item(self, key: str, header: dict[str, Any]) -> StoredItem[T]:
         path = self._file(key)
-        # of an item that could not be made it gives what stands in its place, which `StoredItem.failed` tells
+        # of an item that could not be made it gives what stands in its place, which `StoredItem.failure` tells
         reader = cast(Callable[[], T], partial(self.codec.read, path))
         return StoredItem(header["fingerprint"], reader, {**header, "bytes": path.stat().st_size})
 

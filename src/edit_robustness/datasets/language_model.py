@@ -14,7 +14,7 @@ import torch
 import transformers
 from kedro.io import AbstractDataset, DatasetError
 
-from edit_robustness.datasets.arguments import checked_with
+from edit_robustness.datasets.arguments import validate_arguments_with
 from edit_robustness.datasets.model_sources import SOURCES, Folder, Hub, Package, Random, Source
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
@@ -58,7 +58,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     slot: ClassVar[_Slot] = _Slot()
 
-    @checked_with(SOURCES)
+    @validate_arguments_with(SOURCES)
     def __init__(
         self,
         name: str,
@@ -241,7 +241,7 @@ def _source(name: str, settings: Mapping[str, Any]) -> Source:
     kinds = [kind for kind in SOURCES.names if settings.get(kind)]
     if len(kinds) != 1:
         raise ValueError(f"{name}: give one source of {', '.join(SOURCES.names)} (given: {', '.join(kinds) or 'none'})")
-    if kinds == ["package"] and not all(settings.get(setting) for setting in Package.needed()):
+    if kinds == ["package"] and not all(settings.get(setting) for setting in Package.required_settings()):
         raise ValueError(f"{name}: a package needs file, sha256 and converted beside it")
     # an empty text chooses no source
     values = {setting: value for setting, value in settings.items() if value or setting not in SOURCES.names}

@@ -57,7 +57,7 @@ def run_record(
 
 def collect_environments(model: str, folders: Iterable[Mapping[str, StoredItem[Any]]]) -> dict[str, Any]:
     """Return what the items of a model were made with: environments, and how many another version made."""
-    items = [item for folder in folders for item in folder.values() if not item.failed]
+    items = [item for folder in folders for item in folder.values() if not item.failure]
     return {
         "environments": {model: environments(items)},
         "stale": {model: {"items": len(items), "stale": sum("stale" in item.header for item in items)}},
@@ -76,7 +76,7 @@ def prepared_name(method: Method, preparation: StoredItem[Artefact]) -> str:
     That is the fingerprint of what the artefact follows from, and for edits that can be applied only with the artefact
     its bits, too: the same training may give others on another machine, and the edits made before refuse them.
     """
-    if method.edits_need_artefact and not preparation.failed:
+    if method.edits_need_artefact and not preparation.failure:
         return fingerprint(preparation.fingerprint, preparation.read().fingerprint)
     return preparation.fingerprint
 

@@ -76,7 +76,7 @@ def checkpoints(edits: Mapping[str, StoredItem[Edit]] | None, settings: Sequence
     for order in range(settings.orders):
         for number in settings.checkpoints:
             last = edits[edit_key(order, number)]
-            outcome = after(last.fingerprint, is_failed=bool(last.failed))
+            outcome = after(last.fingerprint, is_failed=bool(last.failure))
             points.append(Checkpoint(order, number, outcome, last.header["prefix_tokens"]))
     return points
 
@@ -114,6 +114,6 @@ def _of_order(edits: Mapping[str, StoredItem[Edit]], order: int) -> Iterator[tup
 
 
 def _read(item: StoredItem[Edit], artefact: Artefact | None) -> Edit:
-    if item.failed:
+    if item.failure:
         return PromptPrefix()
     return item.read() if artefact is None else item.read().with_artefact(artefact)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from kedro.io import AbstractDataset, DatasetError
 
-from edit_robustness.datasets.arguments import Kind, Kinds, checked_with
+from edit_robustness.datasets.arguments import Kind, Kinds, validate_arguments_with
 from edit_robustness.datasets.language_model import LanguageModelDataset, _Slot
 from edit_robustness.datasets.web import WebDataset
 from edit_robustness.speakers.endpoint import EndpointSpeaker
@@ -37,7 +37,7 @@ class SpeakerKind(Kind):
         """
         raise NotImplementedError
 
-    def shown(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return the settings that were given and are no secrets, for the description of the entry."""
         values = self.model_dump(exclude_unset=True, exclude={"kind", "credentials"})
         return {name: without_secrets(value) for name, value in values.items()}
@@ -53,7 +53,7 @@ class Unset(SpeakerKind):
         return UnsetSpeaker(name or "a speaker")
 
 
-class Scripted(SpeakerKind):
+class Script(SpeakerKind):
     """A script.
 
     Attributes:
@@ -102,22 +102,22 @@ class Local(SpeakerKind):
             raise ValueError(f"model: `{self.model}` is known by name inside a project's catalog only")
         return self.model
 
-    def speaking(self) -> LocalSpeakerSettings:
+    def speaker_settings(self) -> LocalSpeakerSettings:
         """Return how it speaks."""
         return LocalSpeakerSettings(**self.model_dump(exclude_unset=True, exclude={"kind", "model"}))
 
     def ready(self, name: str | None) -> None:
         """Check the settings, those of the model too, which is loaded when it is first asked."""
         LanguageModelDataset(**self.model_settings)
-        self.speaking()
+        self.speaker_settings()
 
     def speaker(self, name: str | None) -> LocalSpeaker:
         """Load the model, and return it as a speaker."""
-        return LocalSpeaker(self._dataset().load(), self.speaking(), name=name)
+        return LocalSpeaker(self._dataset().load(), self.speaker_settings(), name=name)
 
-    def shown(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return the settings without the model's entry."""
-        return {name: value for name, value in super().shown().items() if name != "model"}
+        return {name: value for name, value in super().describe().items() if name != "model"}
 
     def _dataset(self) -> LanguageModelDataset:
         dataset = LanguageModelDataset(**self.model_settings)
@@ -155,7 +155,7 @@ class Endpoint(SpeakerKind):
         return EndpointSpeaker(web.load(), self.url, self.model, options=self.options, key=key, name=name)
 
 
-KINDS: Kinds[SpeakerKind] = Kinds(Unset, Scripted, Local, Endpoint)
+KINDS: Kinds[SpeakerKind] = Kinds(Unset, Script, Local, Endpoint)
 
 
 class SpeakerDataset(AbstractDataset[None, Speaker]):
@@ -165,13 +165,13 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
         kind: `scripted`, `local` (a model of the catalog), `endpoint` (OpenAI-compatible), or `unset`.
         name: What tables call it; without it the model's name.
         metadata: For kedro-viz.
-        **settings: The settings of this kind: the attributes of `Scripted`, `Local`, `Endpoint` or `Unset`.
+        **settings: The settings of this kind: the attributes of `Script`, `Local`, `Endpoint` or `Unset`.
 
     Raises:
         ValueError: Naming a setting that the kind lacks, does not take, or cannot use.
     """
 
-    @checked_with(KINDS)
+    @validate_arguments_with(KINDS)
     def __init__(
         self,
         kind: str,
@@ -207,4 +207,4 @@ class SpeakerDataset(AbstractDataset[None, Speaker]):
         return True
 
     def _describe(self) -> dict[str, Any]:
-        return {"kind": self._settings.kind, **self._settings.shown()}
+        return {"kind": self._settings.kind, **self._settings.describe()}

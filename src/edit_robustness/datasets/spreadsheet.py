@@ -56,11 +56,11 @@ def _has_return(table: pd.DataFrame) -> bool:
 
 def spreadsheet(table: pd.DataFrame) -> str:
     """Return a table without its index as CSV, its texts escaped."""
-    text: str = escape(table).to_csv(index=False, **_quoting(table))
+    text: str = escape(table).to_csv(index=False, **_csv_options(table))
     return text
 
 
-def _quoting(table: pd.DataFrame) -> dict[str, Any]:
+def _csv_options(table: pd.DataFrame) -> dict[str, Any]:
     """Return the options that quote every text, if one has a carriage return.
 
     pandas writes it without quotes, and reads it as the end of a row.
@@ -74,7 +74,7 @@ class SpreadsheetSafe:
     def save(self, data: pd.DataFrame) -> None:
         """Save the table, its texts escaped."""
         dataset: Any = self
-        if options := _quoting(data):
+        if options := _csv_options(data):
             dataset = dataset._copy(_save_args={**dataset._save_args, **options})
         super(SpreadsheetSafe, dataset).save(escape(data))  # type: ignore[misc]
 

@@ -8,8 +8,8 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import ValidationError
 
-from edit_robustness.datasets.arguments import checked
-from edit_robustness.web.cache import Cached
+from edit_robustness.datasets.arguments import validate_arguments
+from edit_robustness.web.cache import ResponseCache
 from edit_robustness.web.transport import Http, RequestSettings, Transport
 
 
@@ -26,7 +26,7 @@ class WebDataset(AbstractDataset[None, Transport]):
         DatasetError: If there is no such manner, or it has no sense.
     """
 
-    @checked
+    @validate_arguments
     def __init__(self, cache: str, offline: bool = False, metadata: dict[str, Any] | None = None, **manners: Any):
         self._cache, self._offline = Path(cache), offline
         self.metadata = metadata
@@ -38,7 +38,7 @@ class WebDataset(AbstractDataset[None, Transport]):
 
     def load(self) -> Transport:
         """Return the transport."""
-        return Cached(self._cache, None if self._offline else Http(self._manners))
+        return ResponseCache(self._cache, None if self._offline else Http(self._manners))
 
     def save(self, data: None) -> None:
         """Refuse: answers are kept as they come."""

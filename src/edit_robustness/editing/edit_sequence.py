@@ -88,14 +88,14 @@ class Step:
         number: Number of edited facts after it.
         edit: The increment; an empty edit if it failed.
         past: The state of the sequence after it.
-        failed: The error that took the place of an increment; None if there is an increment.
+        error: The error that took the place of an increment; None if there is an increment.
         kept: Whether the increment was read from an earlier run.
     """
 
     number: int
     edit: Edit
     history: EditHistory
-    failed: Exception | None = None
+    error: Exception | None = None
     is_stored: bool = False
 
 
@@ -141,7 +141,7 @@ def _make_step(
         if not all(bool(change.isfinite().all()) for change in new_history.changes.values()):
             raise Unsolvable(NOT_FINITE)
     except Exception as error:  # noqa: BLE001 - an error of one edit must not lose the others
-        return Step(number, PromptPrefix(), history, failed=error)
+        return Step(number, PromptPrefix(), history, error=error)
     return Step(number, edit, new_history)
 
 

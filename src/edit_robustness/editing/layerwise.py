@@ -150,10 +150,10 @@ class Layerwise(ByValue):
                     [mean_key(lm, site, fact_prompts, self.statement_weight).cpu() for fact_prompts in prompts]
                 )
                 residual = goals - outputs_at_subjects(lm, self.places[0], facts)
-                left = self.share(len(self.key_sites) - number) * residual.T
-                right = self.directions(site, keys[site], artefact, history).float()
-                factors[site] = left.contiguous(), right.contiguous()
-                stack.enter_context(weights_changed(lm, {site: left @ right}))
+                left_factor = self.share(len(self.key_sites) - number) * residual.T
+                right_factor = self.directions(site, keys[site], artefact, history).float()
+                factors[site] = left_factor.contiguous(), right_factor.contiguous()
+                stack.enter_context(weights_changed(lm, {site: left_factor @ right_factor}))
         return LowRank(factors, keys if self.keeps_keys else {})
 
     def _optimise_values(self, lm: LanguageModel, facts: Sequence[Fact], contexts: Sequence[str]) -> Tensor:

@@ -23,12 +23,12 @@ class TextNeed:
     Attributes:
         tokens: Tokens for second moments: the largest number that one method reads.
         texts: Number of texts that contexts are taken from.
-        who: The setting that asks for the tokens, ``methods.rome.smollm2.mom2_tokens``.
+        setting: The setting that asks for the tokens, ``methods.rome.smollm2.mom2_tokens``.
     """
 
     tokens: int = 0
     texts: int = 0
-    who: str = ""
+    setting: str = ""
 
 
 def text_need(methods: Mapping[str, Method]) -> TextNeed:
@@ -49,8 +49,9 @@ def refuse_short_corpus(lm: LanguageModel, texts: Sequence[str], need: TextNeed)
     tokens = count_tokens(lm, texts, need.tokens)
     if tokens < need.tokens:
         raise ValueError(
-            f"corpus_source: its texts have {tokens} tokens for {lm.name} (each text counts up to 256), and {need.who} "
-            f"reads {need.tokens}: give it more text, or lower {need.who}; without a `path` the model writes enough"
+            f"corpus_source: its texts have {tokens} tokens for {lm.name} (each text counts up to 256), and "
+            f"{need.setting} reads {need.tokens}: give it more text, or lower {need.setting}; without a `path` the "
+            "model writes enough"
         )
     if len(texts) < need.texts:
         raise ValueError(

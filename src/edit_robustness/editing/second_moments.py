@@ -13,6 +13,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import RenderedPrompt, pad, positions, prompt_ids
 from edit_robustness.models.trace import inputs_at
+from edit_robustness.models.writing import sample_texts
 
 
 def key_moments(lm: LanguageModel, corpus: Corpus, sites: Sequence[Site], *, tokens: int) -> dict[Site, Tensor]:
@@ -105,6 +106,45 @@ def unread_texts(lm: LanguageModel, texts: Sequence[str], tokens: int) -> Sequen
 def count_tokens(lm: LanguageModel, texts: Sequence[str], limit: int) -> int:
     """Count the tokens that `second_moments` would read from these texts, up to a limit."""
     return sum(map(len, _tokenize(lm, texts, limit)))
+
+
+_ROUNDS = 16
+
+
+def write_texts(
+    lm: LanguageModel,
+    *,
+    tokens: int,
+    tokens_per_text: int,
+    texts: int = 0,
+    seed: int = 0,
+    spare_texts: int = 0,
+    progress: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> list[str]:
+    """Generate texts with the model until there are enough of them with enough tokens, or for 16 rounds at most.
+
+    A model may end its texts early, and each of them at once, so that one round may be too little and no number of
+    rounds enough.
+
+    Args:
+        lm: The model.
+        tokens: Number of tokens that `second_moments` must be able to read from all texts.
+        tokens_per_text: Maximum number of tokens per text.
+        texts: Minimum number of texts.
+        seed: Seed of the first round; each later round has the next one.
+        spare_texts: Number of texts per round after the first, beyond those that the missing tokens need.
+        progress: Wraps the batches of a round, to show progress.
+    """
+    corpus: list[str] = []
+    for round_number in range(_ROUNDS):
+        shortage = max(tokens - count_tokens(lm, corpus, tokens), 0)
+        n_texts = max(-(-shortage // tokens_per_text), texts - len(corpus))
+        if n_texts <= 0:
+            break
+        if round_number:
+            n_texts += spare_texts
+        corpus += sample_texts(lm, texts=n_texts, tokens=tokens_per_text, seed=seed + round_number, progress=progress)
+    return corpus
 
 
 def _tokenize(lm: LanguageModel, texts: Sequence[str], tokens: int) -> list[list[int]]:

@@ -18,7 +18,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import RenderedPrompt, prompt_ids, target_ids
 from edit_robustness.prompts.names import names_any, new_names, plain, true_names
 from edit_robustness.records import SLOT, Fact
-from edit_robustness.text.joining import joined
+from edit_robustness.text.joining import join_prompt
 
 OBJECT_RANK_COLUMNS = {
     "fact_id": "str",
@@ -130,7 +130,9 @@ def recall_demonstrations(fact: Fact, candidates: Sequence[Fact], number: int, s
         for candidate in candidates
         if candidate.target_true.strip()
         and plain(candidate.subject) != plain(fact.subject)
-        and not names_any(joined(candidate.statement, candidate.target_true, candidate.join), objects)
+        and not names_any(join_prompt(candidate.statement, candidate.target_true, candidate.join), objects)
     ]
     sample = Random(f"{seed}/{fact.id}").sample(usable_facts, min(number, len(usable_facts)))
-    return "".join(f"{joined(candidate.statement, candidate.target_true, candidate.join)}.\n" for candidate in sample)
+    return "".join(
+        f"{join_prompt(candidate.statement, candidate.target_true, candidate.join)}.\n" for candidate in sample
+    )

@@ -22,7 +22,7 @@ from edit_robustness.setting_types import STRICT, ListSetting
 from edit_robustness.text.closest import did_you_mean
 from edit_robustness.web.transport import RequestFailed, Transport
 
-Who = Literal["subject", "true", "new"]
+Role = Literal["subject", "true", "new"]
 
 FEATURE_COLUMNS = {
     "fact_id": "str",
@@ -44,7 +44,7 @@ class LookupResult:
     ambiguity: int | None
 
 
-Found = Mapping[Who, Entity | RequestFailed]
+FactEntities = Mapping[Role, Entity | RequestFailed]
 """The items of a fact by role, or the reason why there is none."""
 
 
@@ -52,11 +52,11 @@ Found = Mapping[Who, Entity | RequestFailed]
 class Feature:
     """A feature: the roles of the items that it needs, and the function that looks it up."""
 
-    about: tuple[Who, ...]
-    look_up: Callable[[Transport, Fact, Found, Sources], LookupResult]
+    about: tuple[Role, ...]
+    look_up: Callable[[Transport, Fact, FactEntities, Sources], LookupResult]
 
 
-def _views(web: Transport, fact: Fact, entities: Found, sources: Sources) -> LookupResult:
+def _views(web: Transport, fact: Fact, entities: FactEntities, sources: Sources) -> LookupResult:
     """Look up the views of the article of the subject's item, or of the subject's name if there is no item."""
     if isinstance(entities["subject"], NotFound) and not fact.subject_id:
         return LookupResult(page_views(web, article(web, fact.subject, sources), sources), None)
@@ -66,8 +66,8 @@ def _views(web: Transport, fact: Fact, entities: Found, sources: Sources) -> Loo
     return LookupResult(page_views(web, subject.title, sources), subject.candidates)
 
 
-def _count(pattern: str, *about: Who) -> Feature:
-    def look_up(web: Transport, fact: Fact, entities: Found, sources: Sources) -> LookupResult:
+def _count(pattern: str, *about: Role) -> Feature:
+    def look_up(web: Transport, fact: Fact, entities: FactEntities, sources: Sources) -> LookupResult:
         items = [_entity(entities, role) for role in about]
         n_combinations = 1
         for item in items:
@@ -77,7 +77,7 @@ def _count(pattern: str, *about: Who) -> Feature:
     return Feature(about, look_up)
 
 
-def _entity(entities: Found, role: Who) -> Entity:
+def _entity(entities: FactEntities, role: Role) -> Entity:
     entity = entities[role]
     if isinstance(entity, RequestFailed):
         raise RequestFailed(str(entity))
@@ -132,7 +132,7 @@ def fetch(facts: Sequence[Fact], names: Sequence[str], web: Transport, sources: 
         web: The transport.
         sources: Settings and addresses of the services.
     """
-    roles: list[Who] = list(dict.fromkeys(role for name in names for role in REMOTE[name].about))
+    roles: list[Role] = list(dict.fromkeys(role for name in names for role in REMOTE[name].about))
     for fact in facts:
         entities = {role: _resolve(web, fact, role, sources) for role in roles}
         yield _table([_row(web, fact, name, entities, sources) for name in names])
@@ -147,7 +147,7 @@ def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=k) for name, k in FEATURE_COLUMNS.items()})
 
 
-def _row(web: Transport, fact: Fact, name: str, entities: Found, sources: Sources) -> dict[str, object]:
+def _row(web: Transport, fact: Fact, name: str, entities: FactEntities, sources: Sources) -> dict[str, object]:
     row: dict[str, object] = {
         "fact_id": fact.id,
         "feature": name,
@@ -162,7 +162,7 @@ def _row(web: Transport, fact: Fact, name: str, entities: Found, sources: Source
     return row | {"value": lookup.value, "ambiguity": lookup.ambiguity}
 
 
-def _resolve(web: Transport, fact: Fact, role: Who, sources: Sources) -> Entity | RequestFailed:
+def _resolve(web: Transport, fact: Fact, role: Role, sources: Sources) -> Entity | RequestFailed:
     """Look up an item of a fact by its id, or by name and relation if there is no id."""
     name, item = {
         "subject": (fact.subject, fact.subject_id),

@@ -148,7 +148,7 @@ def verdict_table(
     rows = [
         _row(transcript, facts[transcript.fact_id], other_names.get(transcript.fact_id, ()), model)
         for transcript in transcripts
-        if transcript.said
+        if transcript.replies
     ]
     return pd.DataFrame(rows, columns=VERDICT_COLUMNS)
 
@@ -190,7 +190,7 @@ def _is_distinct(name: str, fact: Fact) -> bool:
 def _row(transcript: Transcript, fact: Fact, other_names: Sequence[str], model: str) -> dict[str, Any]:
     sentences = _sentences(transcript.turns[0].text)
     question = " ".join(sentence for sentence in sentences if sentence.endswith("?"))
-    stances = [stance(text, fact, other_names, question=question) for text in transcript.said]
+    stances = [stance(text, fact, other_names, question=question) for text in transcript.replies]
     claims = [turn_stance.claim for turn_stance in stances]
     clear_claims = [claim for claim in claims if claim != "open"]
     return {

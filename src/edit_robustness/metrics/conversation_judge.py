@@ -35,8 +35,10 @@ def question(transcript: Transcript, fact: Fact) -> list[Turn]:
     dialogue = "\n".join(
         f"{speakers[turn.role]}: {json.dumps(turn.text, ensure_ascii=False)}" for turn in transcript.turns
     )
-    question_lines = f"Question: {fact.statement} ...\nNew answer: {_all(fact.target_new, fact.target_new_aliases)}"
-    old = f"Old answer: {_all(fact.target_true, fact.target_true_aliases)}"
+    question_lines = (
+        f"Question: {fact.statement} ...\nNew answer: {_list_names(fact.target_new, fact.target_new_aliases)}"
+    )
+    old = f"Old answer: {_list_names(fact.target_true, fact.target_true_aliases)}"
     return [Turn("system", _BRIEF), Turn("user", f"{question_lines}\n{old}\nThe conversation:\n{dialogue}")]
 
 
@@ -91,5 +93,5 @@ def judged_table(verdicts: pd.DataFrame, replies: Mapping[tuple[str, str], str],
     return pd.DataFrame(rows, columns=JUDGED_COLUMNS)
 
 
-def _all(name: str, aliases: Sequence[str]) -> str:
+def _list_names(name: str, aliases: Sequence[str]) -> str:
     return "; ".join([name or "(unknown)", *aliases])

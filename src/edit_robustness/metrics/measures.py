@@ -75,7 +75,7 @@ def names(verdict: str) -> Measure:
     return measure
 
 
-def judged(verdict: str) -> Measure:
+def judgement(verdict: str) -> Measure:
     """Return a measure of a judge's verdict; NaN if its reply could not be read."""
 
     def measure(answers: pd.DataFrame) -> pd.Series:
@@ -85,7 +85,7 @@ def judged(verdict: str) -> Measure:
     return measure
 
 
-def unchanged(answers: pd.DataFrame) -> pd.Series:
+def compare_with_unedited(answers: pd.DataFrame) -> pd.Series:
     """Compare each answer with the unedited model's: the same object or, if both name none, the same words.
 
     The value is NaN if the model's log-probabilities are not finite, because its output is then meaningless. It is also
@@ -116,7 +116,7 @@ def of_known(measure: Measure) -> Measure:
     return measure_known
 
 
-def cut(answers: pd.DataFrame) -> pd.Series:
+def mark_cut(answers: pd.DataFrame) -> pd.Series:
     """Mark answers that the token limit cut before they named an object.
 
     A specificity answer also counts if the unedited model's answer was cut.
@@ -194,12 +194,12 @@ METRICS: tuple[Metric, ...] = (
     _success("free", EDIT, names("new"), "The first sentence names the new object first."),
     _reversion("free", EDIT, names("old"), "The first sentence names the old object first."),
     _neither("free", EDIT, names("neither"), "The answer is complete and names neither object."),
-    _cut_off("free", ALL, cut, "The limit of tokens ended the answer before it named an object."),
+    _cut_off("free", ALL, mark_cut, "The limit of tokens ended the answer before it named an object."),
     _portability("free", PORTABILITY, names("new"), "The first sentence names the object that follows from the edit."),
     _specificity(
         "free",
         SPECIFICITY_FAMILY,
-        of_known(unchanged),
+        of_known(compare_with_unedited),
         "The answer is that of the unedited model, on prompts that it knows.",
         on_all_prompts="specificity_all",
     ),
@@ -207,7 +207,7 @@ METRICS: tuple[Metric, ...] = (
         "specificity_all",
         "free",
         SPECIFICITY_FAMILY,
-        unchanged,
+        compare_with_unedited,
         "The answer is that of the unedited model, on all prompts.",
         label="All answers unchanged",
         higher_is_better=True,
@@ -295,12 +295,14 @@ METRICS: tuple[Metric, ...] = (
         unit="nats",
         higher_is_better=False,
     ),
-    _success("judge", EDIT, judged("new"), "A judge says that the answer gives the new object."),
-    _reversion("judge", EDIT, judged("old"), "A judge says that the answer gives the old object."),
-    _neither("judge", EDIT, judged("neither"), "A judge says that the answer gives neither object."),
+    _success("judge", EDIT, judgement("new"), "A judge says that the answer gives the new object."),
+    _reversion("judge", EDIT, judgement("old"), "A judge says that the answer gives the old object."),
+    _neither("judge", EDIT, judgement("neither"), "A judge says that the answer gives neither object."),
     _cut_off(
-        "judge", (*EDIT, *PORTABILITY), judged("cut"), "A judge found no object, and the answer was cut.", columns=()
+        "judge", (*EDIT, *PORTABILITY), judgement("cut"), "A judge found no object, and the answer was cut.", columns=()
     ),
-    _portability("judge", PORTABILITY, judged("new"), "A judge says that the answer gives what follows.", columns=()),
+    _portability(
+        "judge", PORTABILITY, judgement("new"), "A judge says that the answer gives what follows.", columns=()
+    ),
 )
 """All metrics, in the order of tables."""

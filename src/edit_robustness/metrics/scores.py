@@ -66,7 +66,7 @@ def score_answers(
     rows = _beside_unedited(_read(answers), unedited_method)
     if unedited_required:
         _require_unedited(rows[rows["family"].isin(SPECIFICITY_FAMILY)], unedited_method)
-    rows["judged"] = _judged(rows, judgements, cell)
+    rows["judged"] = _find_verdicts(rows, judgements, cell)
     keys = ["model", *by, *_PROBE]
     parts = [_long(rows[rows["family"].isin(metric.families)], metric, keys) for metric in metrics]
     return pd.concat(parts, ignore_index=True)[[*keys, *_VALUE]]
@@ -136,7 +136,7 @@ def _refuse_duplicates(answers: pd.DataFrame, cell: list[str], by: Sequence[str]
         )
 
 
-def _judged(rows: pd.DataFrame, judgements: pd.DataFrame | None, cell: list[str]) -> pd.Series:
+def _find_verdicts(rows: pd.DataFrame, judgements: pd.DataFrame | None, cell: list[str]) -> pd.Series:
     if judgements is None:
         return pd.Series(None, index=rows.index, dtype=object)
     verdicts = rows[cell].merge(judgements[[*cell, "judged"]], how="left", on=cell, validate="one_to_one")["judged"]

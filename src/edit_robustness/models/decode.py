@@ -90,21 +90,21 @@ class _RoomyLayer(DynamicLayer):
         self.lazy_initialization(keys, values)
         self._used, shape = keys.shape[2], (*keys.shape[:2], keys.shape[2] + room, keys.shape[3])
         self._buffers = [tensor.new_empty(shape) for tensor in (keys, values)]
-        self._put(keys, values, 0)
+        self._write(keys, values, 0)
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         start, self._used = self._used, self._used + key_states.shape[2]
         if self._used > self._buffers[0].shape[2]:
             extra = max(_ROOM, self._used // 8)
             self._buffers = [_widen(buffer[:, :, :start], self._used + extra) for buffer in self._buffers]
-        self._put(key_states, value_states, start)
+        self._write(key_states, value_states, start)
         return self._expose()
 
     def batch_select_indices(self, indices: Tensor) -> None:
         self._buffers = [buffer[indices] for buffer in self._buffers]
         self._expose()
 
-    def _put(self, keys: Tensor, values: Tensor, start: int) -> None:
+    def _write(self, keys: Tensor, values: Tensor, start: int) -> None:
         for buffer, tensor in zip(self._buffers, (keys, values), strict=True):
             buffer[:, :, start : self._used] = tensor
         self._expose()
@@ -335,7 +335,7 @@ def greedy(
             steps = zip(active_rows, tokens.tolist(), may_end[tokens].tolist(), finite.tolist(), strict=True)
             for row, token, check, is_finite in steps:
                 rows[row].take(token, check, is_finite)
-            places = [number for number, row in enumerate(active_rows) if not rows[row].done]
+            places = [number for number, row in enumerate(active_rows) if not rows[row].is_done]
             if not places:
                 break
             if len(places) <= _CROWDED * len(active_rows):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edit_robustness.models.thinking import Thinking, opened, without_marks
+from edit_robustness.models.thinking import Thinking, find_end_mark, without_marks
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Row:
     """The mark that ends the thinking part; empty while one may yet be opened, None once the answer has begun."""
 
     def __post_init__(self) -> None:
-        self._end_mark = self.thinking.closing if self.thinking else None
+        self._end_mark = self.thinking.end_mark if self.thinking else None
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         """Return whether no more tokens are to be generated, because the text has ended or a limit is reached."""
         thinks_on = bool(self.thinking and self._end_mark and len(self._thinking_ids) >= self.thinking.limit)
         return self.finished or thinks_on or self._is_full
@@ -82,7 +82,7 @@ class Row:
 
     def take(self, token: int, may_end: bool, finite: bool) -> None:
         """Add one more token, unless the row is done."""
-        if self.done:
+        if self.is_done:
             return
         self.finite &= finite
         if token in self.ends.stop_ids:
@@ -110,7 +110,7 @@ class Row:
 
     def _may_open(self) -> bool:
         """Return whether the text is, or may yet become, a thinking part, in which no sentence can have ended."""
-        self._end_mark = opened(self.ends.text(self.ids, marks=True))
+        self._end_mark = find_end_mark(self.ends.text(self.ids, marks=True))
         if self._end_mark:
             ids, self.ids = self.ids, []
             self._think(ids)

@@ -95,7 +95,7 @@ class LanguageModel:
     def encode_with_offsets(self, text: str, *, special: bool = True) -> tuple[list[int], list[tuple[int, int]]]:
         """Return the token ids of `encode`, and the range of characters of each token."""
         encoding = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
-        length = len(encoding["input_ids"]) - (self.appended if special else 0)
+        length = len(encoding["input_ids"]) - (self.n_appended if special else 0)
         ids = encoding["input_ids"][:length]
         if unknown_ids := self.without_embedding.keys() & set(ids):
             names = ", ".join(self.without_embedding[i] for i in sorted(unknown_ids))
@@ -103,7 +103,7 @@ class LanguageModel:
         return ids, encoding["offset_mapping"][:length]
 
     @cached_property
-    def appended(self) -> int:
+    def n_appended(self) -> int:
         """Return the number of tokens that the tokenizer's post-processor appends to a text."""
         sequences = self.tokenizer("a").sequence_ids()
         return next((number for number, sequence in enumerate(reversed(sequences)) if sequence is not None), 0)

@@ -206,8 +206,8 @@ def check_tokenizer(lm: LanguageModel) -> None:
     if special:
         names = _list_names(list(lm.without_embedding.values()))
         logger.warning("%s has no embedding for %s; texts with them are refused", lm.name, names)
-    if lm.appended:
-        logger.info("%s: what the tokenizer appends to texts (%d tokens) is left out", lm.name, lm.appended)
+    if lm.n_appended:
+        logger.info("%s: what the tokenizer appends to texts (%d tokens) is left out", lm.name, lm.n_appended)
     _check_template(lm)
 
 

@@ -20,12 +20,12 @@ class Owners:
     """
 
     def __init__(self, numbers: Sequence[int]):
-        self.become(numbers)
+        self.replace(numbers)
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def become(self, numbers: Sequence[int]) -> None:
+    def replace(self, numbers: Sequence[int]) -> None:
         """Replace the batch by another one."""
         self._numbers = torch.as_tensor(numbers, dtype=torch.long)
 

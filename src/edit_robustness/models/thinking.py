@@ -31,11 +31,11 @@ class Thinking:
 
     Attributes:
         limit: Maximum number of tokens of the thinking part.
-        closing: The mark that ends the part that the prompt leaves open; empty if the answer itself may open one.
+        end_mark: The mark that ends the part that the prompt leaves open; empty if the answer itself may open one.
     """
 
     limit: int
-    closing: str = ""
+    end_mark: str = ""
 
 
 def may_think(template: object) -> bool:
@@ -50,7 +50,7 @@ def left_open(prompt: str) -> str:
     return next((end_mark for start_mark, end_mark in MARKS.items() if text.endswith(start_mark)), "")
 
 
-def closed(prompt: str) -> str:
+def close_thinking(prompt: str) -> str:
     """Return a prompt with an empty thinking part if it leaves one open.
 
     Templates write such a part to switch thinking off.
@@ -60,7 +60,7 @@ def closed(prompt: str) -> str:
     return f"{prompt.rstrip()}\n\n{end_mark}\n\n"
 
 
-def opened(text: str) -> str | None:
+def find_end_mark(text: str) -> str | None:
     """Return what closes the thinking part that a generated text begins with.
 
     Returns:
@@ -89,4 +89,4 @@ def answer_of(text: str) -> str:
     for end_mark in MARKS.values():
         if end_mark in text:
             return text.split(end_mark, 1)[1].lstrip()
-    return "" if opened(text) else text
+    return "" if find_end_mark(text) else text

@@ -12,7 +12,7 @@ from torch import Tensor
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.thinking import OFF
 from edit_robustness.records import SLOT, Turn, fill
-from edit_robustness.text.joining import joined
+from edit_robustness.text.joining import join_prompt
 
 TODAY = datetime(2024, 7, 26)
 """The date that chat templates write: the default of the templates of Llama 3."""
@@ -72,7 +72,7 @@ def target_ids(lm: LanguageModel, prompt: RenderedPrompt, target: str) -> list[i
     """
     if not target.strip():
         raise ValueError(f"an empty target after the prompt `{prompt.text[-60:]}`")
-    text = joined(prompt.text, target, prompt.join)
+    text = join_prompt(prompt.text, target, prompt.join)
     before = prompt_ids(lm, prompt)
     all_ids = lm.encode(text, special=prompt.special)
     if all_ids[: len(before)] == before and len(all_ids) > len(before):

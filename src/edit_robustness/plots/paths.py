@@ -29,14 +29,14 @@ class Panel:
         rows: line, edits, value, low, high; lowest and highest if there are several orders (n_orders); verdict if a
             figure may be unreliable.
         levels: Horizontal lines by their names: chance, the best constant answer.
-        theirs: line, edits, value, label: published figures, drawn dotted.
+        references: line, edits, value, label: published figures, drawn dotted.
         axis: Options of the y axis.
     """
 
     title: str
     rows: pd.DataFrame
     levels: Mapping[str, float] = field(default_factory=dict)
-    theirs: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["line", "edits", "value", "label"]))
+    references: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["line", "edits", "value", "label"]))
     axis: Mapping[str, object] = field(default_factory=lambda: SHARE_AXIS)
 
 
@@ -53,7 +53,9 @@ def path_figure(
         along: Title of the x axis.
     """
     figure = theme.panels([panel.title for panel in panels], columns, shared_axes=False)
-    ticks = sorted({int(edits) for panel in panels for part in (panel.rows, panel.theirs) for edits in part["edits"]})
+    ticks = sorted(
+        {int(edits) for panel in panels for part in (panel.rows, panel.references) for edits in part["edits"]}
+    )
     legend_groups: set[str] = set()
     for index, panel in enumerate(panels):
         place = theme.cell(index, columns, len(panels))
@@ -98,7 +100,7 @@ def _traces(panel: Panel, lines: Sequence[str], labels: Mapping[str, str], ticks
         if len(points):
             bands.append(_band(points, at, line, colours[line]))
             marks.append(_marks(points, at, line, labels.get(line, line), colours[line], symbols[line]))
-        for label, reference in panel.theirs[panel.theirs["line"] == line].groupby("label", sort=False):
+        for label, reference in panel.references[panel.references["line"] == line].groupby("label", sort=False):
             references.append(_draw_reference(reference.sort_values("edits"), place, line, str(label), colours[line]))
     return [*bands, *references, *marks]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from edit_robustness.labels import ABILITIES, BENCHMARKS, KINDS, METHODS, PROTOCOLS, ability_of, in_order, label_of
+from edit_robustness.labels import ABILITIES, BENCHMARKS, KINDS, METHODS, PROTOCOLS, in_order, label_of
 from edit_robustness.plots import theme
 from edit_robustness.plots.paths import SHARE_AXIS, Panel, path_figure
 from edit_robustness.records import UNEDITED
@@ -37,7 +37,7 @@ def abilities_figure(
     if safety:
         balanced_rows = paths[(paths["quantity"] == "balanced") & paths["benchmark"].str.contains("toxi")]
         best = pd.concat([best[~best["benchmark"].isin(set(balanced_rows["benchmark"]))], balanced_rows])
-    scores = best[(best["benchmark"].map(ability_of) == SAFETY) == safety]
+    scores = best[(best["ability"] == SAFETY) == safety]
     if scores.empty:
         return theme.empty_figure("No safety benchmark was run." if safety else "No benchmark was run.")
     panels = []
@@ -53,7 +53,7 @@ def abilities_figure(
                     f"{title} ({mean})",
                     _prepend_unedited(rows),
                     levels=_levels(rows),
-                    theirs=reference[reference["edits"] <= rows["edits"].max()],
+                    references=reference[reference["edits"] <= rows["edits"].max()],
                     axis=SHARE_AXIS if share else {"type": "log", "nticks": 5},
                 )
             )
@@ -172,7 +172,7 @@ def paper_figure(paper: pd.DataFrame, run_models: Sequence[str]) -> go.Figure:
             mark = "" if model in run_models else f" ({NOT_RUN})"
             reference = rows.assign(line=rows["method"], label=rows["method"].map(theme.method_label))
             empty = pd.DataFrame(columns=["line", "edits", "value", "low", "high"])
-            panels.append(Panel(f"{name}{mark}<br>{label_of(str(benchmark), BENCHMARKS)}", empty, theirs=reference))
+            panels.append(Panel(f"{name}{mark}<br>{label_of(str(benchmark), BENCHMARKS)}", empty, references=reference))
     if not panels:
         return theme.empty_figure("The paper has no figures for these models.")
     return path_figure(panels, _lines(paper), METHODS, columns=paper["benchmark"].nunique())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edit_robustness.records import Fact, Relation, fill
-from edit_robustness.text.joining import joined
+from edit_robustness.text.joining import join_prompt
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Demonstration:
 
 def sentence(fact: Fact) -> str:
     """Return the new fact as one sentence."""
-    return f"{joined(fact.statement, fact.target_new, fact.join)}."
+    return f"{join_prompt(fact.statement, fact.target_new, fact.join)}."
 
 
 def new_fact(fact: Fact) -> str:
@@ -52,9 +52,9 @@ def demonstrations(facts: Sequence[Fact], relations: Mapping[str, Relation]) -> 
         examples.append(
             Demonstration(
                 key=sentence(fact),
-                copy=f"{new_fact(fact)}{joined(statement, fact.target_new, fact.join)}.\n\n",
-                update=f"{new_fact(fact)}{joined(update_prompt, fact.target_new, fact.join)}.\n\n",
-                retain=f"{new_fact(fact)}{joined(retain_prompt, other_fact.target_true, other_fact.join)}.\n\n",
+                copy=f"{new_fact(fact)}{join_prompt(statement, fact.target_new, fact.join)}.\n\n",
+                update=f"{new_fact(fact)}{join_prompt(update_prompt, fact.target_new, fact.join)}.\n\n",
+                retain=f"{new_fact(fact)}{join_prompt(retain_prompt, other_fact.target_true, other_fact.join)}.\n\n",
             )
         )
     return examples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from edit_robustness.records import SLOT
-from edit_robustness.text.joining import joined
+from edit_robustness.text.joining import join_prompt
 
 _PREPOSITIONS = ("of", "in", "on", "at", "by", "to", "for", "from", "with", "about", "like", "behind", "inside", "near")
 _VERBS = ("is", "are", "was", "were", "has", "have", "had", "that", "which", "who", "whom", "where", "when", "and")
@@ -60,7 +60,7 @@ def sentence(opening: str, name: str, join: str | None = None) -> str:
         join: The text between them; None for the usual one.
     """
     lacks_article = _NEEDS_ARTICLE.match(name) and not opening.casefold().endswith(" the")
-    text = joined(opening, f"{'the ' if lacks_article else ''}{name}", join)
+    text = join_prompt(opening, f"{'the ' if lacks_article else ''}{name}", join)
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

@@ -17,7 +17,7 @@ from edit_robustness.prompts.relations import BLANK, Templates
 from edit_robustness.prompts.wordings import WRITER, Wording, claim, claim_join
 from edit_robustness.records import Fact, Turn
 from edit_robustness.speakers.speaker import Speaker
-from edit_robustness.text.joining import joined
+from edit_robustness.text.joining import join_prompt
 
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffd]")
 
@@ -74,7 +74,7 @@ def requests(fact: Fact, templates: Templates) -> list[Request]:
         if part != "reversed_question" or (relation is not None and relation.reversed_question):
             text = task.replace("{subject}", fact.subject).replace("{new}", fact.target_new)
             tasks.append((part, 0, f"{text} {_forbidden_names(fact, part)}"))
-    context = f"A sentence with a blank: {quote(f'{joined(claim(fact, relation), BLANK, claim_join(fact))}.')}"
+    context = f"A sentence with a blank: {quote(f'{join_prompt(claim(fact, relation), BLANK, claim_join(fact))}.')}"
     return [
         Request(fact.id, part, number, (Turn("system", _SYSTEM), Turn("user", f"{context}\n{task}")))
         for part, number, task in tasks

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from edit_robustness.labels import ABILITIES, BENCHMARKS, METHODS, ability_of, in_order, label_of
+from edit_robustness.labels import ABILITIES, BENCHMARKS, METHODS, in_order, label_of
 from edit_robustness.records import UNEDITED
 from edit_robustness.report.page import records
 from edit_robustness.report.paper2 import FINDINGS
@@ -28,15 +28,15 @@ Row = Mapping[str, Any]
 class Finding:
     """One finding: the paper's section, question, result and caveat, and the result of this run.
 
-    `ours` contains sentences with the result of this run, and is empty if it was not run. `missing` is what a run needs
-    for a result.
+    `sentences` contain the result of this run, and are empty if it was not run. `missing` is what a run needs for a
+    result.
     """
 
     section: str
     question: str
-    theirs: str
+    paper_result: str
     caveat: str
-    ours: tuple[str, ...]
+    sentences: tuple[str, ...]
     missing: str
 
 
@@ -80,7 +80,7 @@ def findings(
         "4.5": (_answer_safety(abilities, comparisons), "TruthfulQA or ToxiGen in abilities.tasks"),
     }
     return [
-        Finding(section, *FINDINGS[section], ours=tuple(sentences), missing=requirement)
+        Finding(section, *FINDINGS[section], sentences=tuple(sentences), missing=requirement)
         for section, (sentences, requirement) in answers.items()
     ]
 
@@ -180,9 +180,10 @@ def _answer_kinds(ability_retention: pd.DataFrame) -> Iterator[str]:
 
 
 def _answer_safety(abilities: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[str]:
+    safety_benchmarks = set(abilities.loc[abilities["ability"] == SAFETY, "benchmark"])
     scores = comparisons[comparisons["measure"] == "score"]
     for (model, benchmark, method), comparison_rows in scores.groupby(["model", "benchmark", "method"], sort=False):
-        if ability_of(str(benchmark)) != SAFETY:
+        if benchmark not in safety_benchmarks:
             continue
         edits = comparison_rows["edits"].max()
         last = comparison_rows[comparison_rows["edits"] == edits]

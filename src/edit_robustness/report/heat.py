@@ -43,12 +43,12 @@ class Cell:
     cut: float | None = None
 
     @property
-    def measured(self) -> bool:
+    def has_value(self) -> bool:
         """Check whether anything could be measured; False if every answer was cut."""
         return not math.isnan(self.value)
 
     @property
-    def counted(self) -> str:
+    def counts(self) -> str:
         """Return the number of scores behind the figure as text."""
         return f"{self.n_probes} probes of {self.n_facts} facts"
 
@@ -65,7 +65,7 @@ class Cell:
     @property
     def tooltip(self) -> str:
         """Return all figures of the cell as text."""
-        parts = [f"{self.value:.1%}, confidence interval {self.low:.1%} to {self.high:.1%}"] if self.measured else []
+        parts = [f"{self.value:.1%}, confidence interval {self.low:.1%} to {self.high:.1%}"] if self.has_value else []
         shares = {
             "old object": self.old,
             "neither": self.neither,
@@ -74,7 +74,7 @@ class Cell:
         }
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
         parts += [f"prompts that the unedited model knows: {self.known}"] * bool(self.known)
-        return "; ".join([*parts, self.counted if self.measured else "no answer could be scored"])
+        return "; ".join([*parts, self.counts if self.has_value else "no answer could be scored"])
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class NoneKnown:
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of prompt; a cell is None without probes. `asked` is the number of probes and facts as text."""
+    """One kind of prompt; a cell is None without probes. `counts` is the number of probes and facts as text."""
 
     label: str
-    asked: str
+    counts: str
     cells: tuple[Cell | NoneKnown | None, ...]
     kind: str
 
@@ -204,8 +204,8 @@ def _section(rows: pd.DataFrame, family: str, protocol: str, methods: list[str])
 
 def _row(rows: pd.DataFrame, kind: str, metric: str, methods: list[str]) -> Row:
     cells = tuple(_cell(rows[rows["method"] == method], metric) for method in methods)
-    counts = dict.fromkeys(cell.counted for cell in cells if isinstance(cell, Cell) and cell.measured)
-    return Row(label=label_of(kind, KINDS), asked="; ".join(counts), cells=cells, kind=kind)
+    counts = dict.fromkeys(cell.counts for cell in cells if isinstance(cell, Cell) and cell.has_value)
+    return Row(label=label_of(kind, KINDS), counts="; ".join(counts), cells=cells, kind=kind)
 
 
 def _cell(rows: pd.DataFrame, metric: str) -> Cell | NoneKnown | None:

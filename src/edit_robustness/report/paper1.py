@@ -118,11 +118,11 @@ def _pairs(alike: pd.DataFrame, column: str, about: dict[str, object]) -> Iterat
                 "paper_lower": lower["paper"],
                 "ours_higher": higher["value"],
                 "ours_lower": lower["value"],
-                "found": _found(higher, lower),
+                "found": _compare(higher, lower),
             }
 
 
-def _found(higher: Mapping[Any, float], lower: Mapping[Any, float]) -> str:
+def _compare(higher: Mapping[Any, float], lower: Mapping[Any, float]) -> str:
     if higher["low"] > lower["high"]:
         return AGREES
     return DISAGREES if higher["high"] < lower["low"] else CANNOT_TELL

@@ -25,7 +25,7 @@ def run_details(runs: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
 def _lines(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Run", str(record.get("id") or "")
     yield "Command that repeats it", str(record.get("repeat") or "")
-    yield "Command as typed", _typed(record)
+    yield "Command as typed", _format_command(record)
     yield "Started", str(record.get("started") or "")
     yield "Pipeline", pipeline_of(record)
     yield "Environment", str(record.get("environment") or "")
@@ -44,7 +44,7 @@ def pipeline_of(record: Mapping[str, Any]) -> str:
     return names if isinstance(names, str) else ", ".join(map(str, names))
 
 
-def _typed(record: Mapping[str, Any]) -> str:
+def _format_command(record: Mapping[str, Any]) -> str:
     command = str(record.get("command") or "")
     return "" if command == record.get("repeat") else command
 

@@ -54,7 +54,7 @@ class ManyEdits:
         held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes,
             n_asked, cut.
         retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, n_asked, cut.
-        benchmarks: model, benchmark, task, metric, filter, shots, n_documents, chance, constant_answer,
+        benchmarks: model, benchmark, task, ability, metric, filter, shots, n_documents, chance, constant_answer,
             max_new_tokens, note.
         runs: The record of each run; any key may be missing.
         loss: The share of the general abilities whose loss ends the survival of a model.
@@ -154,14 +154,14 @@ def headline(results: ManyEdits, model: str) -> Iterator[str]:
 
 def _rank_knowledge(results: ManyEdits, model: str) -> list[dict[str, Any]]:
     """Return the knowledge retention of each method after its last edit, lowest first."""
-    return _ascending(
+    return _sort_rows(
         results.knowledge_retention[_free_edits(results.knowledge_retention, model)], _end(results, model)
     )
 
 
 def _rank_abilities(results: ManyEdits, model: str) -> list[dict[str, Any]]:
     """Return the ability retention of each method after its last edit, lowest first."""
-    return _ascending(
+    return _sort_rows(
         results.ability_retention[
             (results.ability_retention["model"] == model) & (results.ability_retention["ability"] == ALL)
         ],
@@ -202,7 +202,7 @@ def _free_edits(table: pd.DataFrame, model: str) -> pd.Series:
     return (table["model"] == model) & (table["protocol"] == "free") & (table["method"] != UNEDITED)
 
 
-def _ascending(rows: pd.DataFrame, edits: int) -> list[dict[str, Any]]:
+def _sort_rows(rows: pd.DataFrame, edits: int) -> list[dict[str, Any]]:
     # figures after fewer edits are not comparable with those after more
     return sorted(records(rows[rows["edits"] == edits].dropna(subset=["value"])), key=lambda row: row["value"])
 
@@ -308,7 +308,7 @@ def _summary(results: ManyEdits, model: str) -> Iterator[dict[str, Any]]:
             "ability_retention": _format_share(at[0]),
             "knowledge_retention": _format_share(at[1]),
             **{kind: by_kind.get(kind, "–") for kind in ("statement", "paraphrase")},
-            **{kind: specificity.shown(at[2][at[2]["kind"] == kind]) for kind in SPECIFICITY},
+            **{kind: specificity.format_rate(at[2][at[2]["kind"] == kind]) for kind in SPECIFICITY},
             "cut": cut_share,
             "tokens": _number(costs.get("prefix_tokens", {}).get(str(edits))),
             "seconds": _number(costs.get("seconds_per_edit"), 2),

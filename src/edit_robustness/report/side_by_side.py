@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ ALL_KINDS = "all"
 class Gaps:
     """Gaps between the protocols of one model: per method over all kinds, and per kind."""
 
-    pooled: tuple[Mapping[str, Any], ...]
+    all_kinds: tuple[Mapping[str, Any], ...]
     by_kind: tuple[Mapping[str, Any], ...]
 
 
@@ -26,12 +26,13 @@ class Gaps:
 class Figure:
     """One cell of the paper's table: its accuracy and reversion, and this run's with intervals, in percent.
 
-    `cut` is the share of this run's answers that the token limit cut before they named an object.
+    `counts` has the numbers of probes and facts as text, and `cut` is the share of this run's answers that the token
+    limit cut before they named an object.
     """
 
     paper: str
-    ours: tuple[tuple[str, str], ...]
-    tooltip: str
+    figures: tuple[tuple[str, str], ...]
+    counts: str
     cut: float = 0.0
 
 
@@ -100,19 +101,24 @@ def _by_cell(table: pd.DataFrame) -> Any:
 def _figure(by_metric: Mapping[str, Mapping[str, Any]]) -> Figure:
     cells = [by_metric[metric] for metric in paper1.METRICS if metric in by_metric]
     measured_cells = [cell for cell in cells if pd.notna(cell["value"])]
-    tooltip = "; ".join(
-        f"{label_of(cell['metric'], METRICS).lower()}: {cell['n_probes']:.0f} probes of {cell['n_facts']:.0f} facts"
-        for cell in measured_cells
-    )
     return Figure(
         paper=" / ".join(f"{100 * cell['paper']:.1f}" for cell in cells),
-        ours=tuple(
+        figures=tuple(
             (f"{100 * cell['value']:.1f}", f"[{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]")
             for cell in measured_cells
         ),
-        tooltip=tooltip or "not asked in this run",
+        counts=_describe_counts(measured_cells),
         cut=max((float(cell["cut"]) for cell in measured_cells if pd.notna(cell["cut"])), default=0.0),
     )
+
+
+def _describe_counts(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return the numbers of probes and facts, once if both metrics have the same ones."""
+    counts = {cell["metric"]: f"n = {cell['n_probes']:.0f}, {cell['n_facts']:.0f} facts" for cell in cells}
+    if len(set(counts.values())) == 1:
+        return next(iter(counts.values()))
+    texts = (f"{label_of(metric, METRICS).lower()}: {count}" for metric, count in counts.items())
+    return "; ".join(texts) or "not asked in this run"
 
 
 def _translate(row: pd.Series) -> dict[str, Any]:

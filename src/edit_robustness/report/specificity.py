@@ -52,7 +52,7 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def shown(rows: pd.DataFrame) -> str:
+def format_rate(rows: pd.DataFrame) -> str:
     """Return one figure of one kind in short: the rate, and the number of known prompts.
 
     Args:

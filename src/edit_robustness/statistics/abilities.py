@@ -30,7 +30,18 @@ MANY_TIES = 0.1
 
 SHAPE = ["n", "chance", "constant_answer", "not_finite", "tied", "constant", "length", "capped"]
 ABILITY_COLUMNS = [
-    *(*CHECKPOINT, *UNIT, "value", "low", "high", "balanced", "balanced_low", "balanced_high", "gold_logprob"),
+    *(
+        *CHECKPOINT,
+        *UNIT,
+        "ability",
+        "value",
+        "low",
+        "high",
+        "balanced",
+        "balanced_low",
+        "balanced_high",
+        "gold_logprob",
+    ),
     *("gold_low", "gold_high", "margin", "margin_low", "margin_high", *SHAPE, "verdict"),
 ]
 
@@ -62,7 +73,7 @@ def abilities(
 
     Args:
         rows: Output of `documents.measure_documents`.
-        benchmarks: Input of `baselines`.
+        benchmarks: Input of `baselines`, with the kind of `ability` of each benchmark.
         confidence: Level of all intervals.
         bootstrap: Number of resamples of documents, for intervals that need them.
         seed: Seed of the resampling.
@@ -74,6 +85,7 @@ def abilities(
     """
     keys = ["model", *UNIT]
     baseline_rows = {tuple(row[name] for name in keys): row for row in baselines(benchmarks).to_dict("records")}
+    ability_by_benchmark = dict(zip(benchmarks["benchmark"], benchmarks["ability"], strict=True))
     shares = rows.groupby(["model", *UNIT], sort=False)["score"].transform(lambda score: score.isin([0, 1]).all())
     cells = []
     for key, documents in rows.assign(is_share=shares).groupby([*CHECKPOINT, *UNIT], sort=False):
@@ -82,6 +94,7 @@ def abilities(
         row = {
             **baseline,
             **about,
+            "ability": ability_by_benchmark.get(about["benchmark"], about["benchmark"]),
             **_estimate_score(documents, confidence, bootstrap, seed),
             **_describe_answers(documents),
         }
@@ -167,8 +180,8 @@ def ability_paths(table: pd.DataFrame, changes: pd.DataFrame, confidence: float 
         confidence: Level of the intervals.
 
     Returns:
-        model, method, edits, `UNIT`, quantity, `orders.PATH_COLUMNS`, n, chance, constant_answer, capped (the share of
-        generations that the token limit cut), verdict (the worst of the orders). `quantity` is ``score``,
+        model, method, edits, `UNIT`, quantity, `orders.PATH_COLUMNS`, ability, n, chance, constant_answer, capped (the
+        share of generations that the token limit cut), verdict (the worst of the orders). `quantity` is ``score``,
         ``balanced`` (accuracy), ``gold_change`` or ``margin_change``.
     """
     by = ["model", "method", "edits", *UNIT]
@@ -193,7 +206,8 @@ def ability_paths(table: pd.DataFrame, changes: pd.DataFrame, confidence: float 
     )
     rank = table.assign(rank=table["verdict"].map(VERDICTS.index))
     about = rank.groupby(by, sort=False).agg(
-        n=("n", "first"), chance=("chance", "first"), constant_answer=("constant_answer", "first"),
+        ability=("ability", "first"), n=("n", "first"), chance=("chance", "first"),
+        constant_answer=("constant_answer", "first"),
         capped=("capped", "mean"), rank=("rank", "max"),
     )  # fmt: skip
     about = about.assign(verdict=[VERDICTS[number] for number in about["rank"]]).drop(columns="rank")

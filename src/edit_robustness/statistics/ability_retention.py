@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import ability_of
 from edit_robustness.records import UNEDITED
 from edit_robustness.statistics.abilities import FINE
 from edit_robustness.statistics.documents import CHECKPOINT, UNIT, join_unedited, lower_is_better
@@ -40,7 +39,7 @@ def ability_retention(
     """
     fine = abilities[(abilities["method"] == UNEDITED) & (abilities["verdict"] == FINE)]
     fine = fine[~fine["metric"].map(lower_is_better).astype(bool)]
-    benchmarks = fine[["model", *UNIT, "chance"]].fillna({"chance": 0.0})
+    benchmarks = fine[["model", *UNIT, "ability", "chance"]].fillna({"chance": 0.0})
     weights = 1 / benchmarks.groupby(["model", "benchmark"])["metric"].transform("size")
     pairs = join_unedited(rows).merge(benchmarks.assign(weight=weights), on=["model", *UNIT])
     results = []
@@ -62,6 +61,7 @@ def _gains(pairs: pd.DataFrame, bootstrap: int, seed: int) -> list[dict]:
         gains.append(
             {
                 "benchmark": benchmark,
+                "ability": documents["ability"].iloc[0],
                 "n": len(scores),
                 "weight": weight,
                 "gain": weight * scores.mean(axis=0),
@@ -75,7 +75,7 @@ def _gains(pairs: pd.DataFrame, bootstrap: int, seed: int) -> list[dict]:
 def _by_ability(gains: list[dict]) -> dict[str, list[dict]]:
     groups: dict[str, list[dict]] = {}
     for gain in gains:
-        ability = ability_of(gain["benchmark"])
+        ability = gain["ability"]
         groups.setdefault(ability, []).append(gain)
         if ability != SAFETY:
             groups.setdefault(ALL, []).append(gain)

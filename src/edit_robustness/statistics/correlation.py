@@ -150,7 +150,7 @@ def within_relations(x: ArrayLike, y: ArrayLike, relations: ArrayLike) -> pd.Dat
     return pd.DataFrame(results, columns=["relation", "rho", "n"])
 
 
-def pooled(by_relation: pd.DataFrame, confidence: float = 0.95) -> dict[str, float]:
+def pool_relations(by_relation: pd.DataFrame, confidence: float = 0.95) -> dict[str, float]:
     """Pool the correlations of relations: Fisher's z, random effects over relations (Paule and Mandel).
 
     The variance of z is (1 + rho^2 / 2) / (n - 3), Bonett and Wright (2000), Psychometrika 65, equation for Spearman.

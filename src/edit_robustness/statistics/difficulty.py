@@ -13,7 +13,14 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.records import UNEDITED
-from edit_robustness.statistics.correlation import detectable, holm, n_to_detect, pooled, spearman, within_relations
+from edit_robustness.statistics.correlation import (
+    detectable,
+    holm,
+    n_to_detect,
+    pool_relations,
+    spearman,
+    within_relations,
+)
 from edit_robustness.statistics.intervals import refuse_mixed
 from edit_robustness.statistics.popularity import log_views, recall_known
 
@@ -93,7 +100,7 @@ def correlations(
         correlation = spearman(
             views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed
         )
-        within = pooled(within_relations(views, table["value"], table["relation"]), confidence)
+        within = pool_relations(within_relations(views, table["value"], table["relation"]), confidence)
         smallest = detectable(len(views.dropna()), 1 - confidence, power)
         left_out = {name: table.attrs.get(name, 0) for name in ("n_cut", "n_unknown")}
         counts = {"detectable": smallest, **left_out}

@@ -53,7 +53,7 @@ def separator(prompt: str, target: str) -> Join:
     return "" if no_space or _opens(prompt) or _binds(prompt, target) else " "
 
 
-def joined(prompt: str, target: str, join: str | None = None) -> str:
+def join_prompt(prompt: str, target: str, join: str | None = None) -> str:
     """Return a prompt and the target that follows it as one text.
 
     Args:

@@ -20,7 +20,7 @@ from edit_robustness.web.transport import Reader, Request, RequestFailed, Respon
 logger = logging.getLogger(__name__)
 
 
-class Cached(Transport):
+class ResponseCache(Transport):
     """A transport that uses a cache.
 
     Args:

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.storage import write_atomically
 from edit_robustness.text.secrets import redact
-from edit_robustness.web.exchange import Asked, Limits, OverLimit, exchange, new_session
+from edit_robustness.web.exchange import HttpRequest, Limits, OverLimit, exchange, new_session
 from edit_robustness.web.transport import OK, RequestFailed, RequestSettings
 
 _CHUNK = 1 << 20
@@ -66,7 +66,7 @@ def download(address: str, path: Path, transfer: Transfer) -> None:
 
 def _by_http(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:
     limits = Limits(transfer.timeout, transfer.deadline, transfer.max_bytes, transfer.allow_private)
-    request = Asked(address, headers={"User-Agent": RequestSettings().user_agent})
+    request = HttpRequest(address, headers={"User-Agent": RequestSettings().user_agent})
     with new_session() as session:
         try:
             head = exchange(session, request, limits, write)

@@ -52,7 +52,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Asked:
+class HttpRequest:
     """A request in the form in which it is sent.
 
     Attributes:
@@ -88,7 +88,7 @@ def new_session() -> requests.Session:
     return session
 
 
-def exchange(session: requests.Session, request: Asked, limits: Limits, write: Callable[[bytes], object]) -> Head:
+def exchange(session: requests.Session, request: HttpRequest, limits: Limits, write: Callable[[bytes], object]) -> Head:
     """Send a request and write the body of its response part by part.
 
     Args:
@@ -125,7 +125,7 @@ def exchange(session: requests.Session, request: Asked, limits: Limits, write: C
     return Head(answer.status_code, answer.headers)
 
 
-def _answer(session: requests.Session, request: Asked, limits: Limits) -> requests.Response:
+def _answer(session: requests.Session, request: HttpRequest, limits: Limits) -> requests.Response:
     """Follow redirects and return the final response; its body is not read yet."""
     first = urlsplit(request.url)
     url, params, body, method = (

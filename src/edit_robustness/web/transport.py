@@ -26,7 +26,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from edit_robustness.setting_types import STRICT, ListSetting
 from edit_robustness.text.secrets import redact
 from edit_robustness.text.writable import writable
-from edit_robustness.web.exchange import Asked, Limits, OverLimit, exchange, new_session
+from edit_robustness.web.exchange import HttpRequest, Limits, OverLimit, exchange, new_session
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -274,7 +274,7 @@ class Http(Transport):
 
     def _send_once(self, request: Request, host: _Host) -> Response:
         host.wait()
-        sent_request = Asked(
+        sent_request = HttpRequest(
             request.url,
             {**request.params, **request.secret_params},
             request.body,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from edit_robustness.datasets.readers.records import Options, Record, Row, completion, each, text, texts
+from edit_robustness.datasets.readers.records import Options, Record, Row, completion, read_each, text, texts
 from edit_robustness.datasets.readers.zsre import question
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ def read_counterfact(records: Sequence[Record], options: Options) -> list[Row]:
     `attribute_prompts` are not used: they ask about other subjects of which the new object is true. Nor are
     `generation_prompts`.
     """
-    return each(records, _row)
+    return read_each(records, _row)
 
 
 def _row(record: Record) -> Row:
@@ -60,7 +60,7 @@ def read_counterfact_flat(records: Sequence[Record], options: Options) -> list[R
             "paraphrases; take them all the same with `rephrase_is_paraphrase: true`",
             sum(bool(record.get("rephrase_prompt")) for record in records),
         )
-    return each(records, lambda record: _flat_row(record, options))
+    return read_each(records, lambda record: _flat_row(record, options))
 
 
 def _flat_row(record: Record, options: Options) -> Row:

@@ -10,7 +10,7 @@ from edit_robustness.datasets.readers.counterfact import read_counterfact, read_
 from edit_robustness.datasets.readers.files import read_records
 from edit_robustness.datasets.readers.lama import load_pararel, read_known_facts, read_pararel
 from edit_robustness.datasets.readers.popqa import read_popqa
-from edit_robustness.datasets.readers.records import Options, Record, Row, each
+from edit_robustness.datasets.readers.records import Options, Record, Row, read_each
 from edit_robustness.datasets.readers.zsre import read_knowedit, read_zsre
 
 
@@ -36,7 +36,7 @@ class Format:
 
 
 def _as_they_stand(records: Sequence[Record], options: Options) -> list[Row]:
-    return each(records, dict)
+    return read_each(records, dict)
 
 
 _ROME = "https://rome.baulab.info/data/dsets"

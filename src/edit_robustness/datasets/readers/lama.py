@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from edit_robustness.datasets.readers.draw import draw_new_objects
 from edit_robustness.datasets.readers.files import NotReadable, read_records
-from edit_robustness.datasets.readers.records import Options, Record, Row, each, text, texts
+from edit_robustness.datasets.readers.records import Options, Record, Row, read_each, text, texts
 from edit_robustness.prompts.schema import UNREADABLE
 from edit_robustness.records import SLOT, fill
 
@@ -21,7 +21,7 @@ _SUBJECT, _OBJECT = "[X]", "[Y]"
 
 def read_known_facts(records: Sequence[Record], options: Options) -> list[Row]:
     """ROME's facts. The prompt is the template: `prompt` is often what GPT-2 XL went on to say of it."""
-    rows = each(records, _known_fact)
+    rows = read_each(records, _known_fact)
     return draw_new_objects(rows, [()] * len(rows), seed=options.seed)
 
 
@@ -38,7 +38,7 @@ def _known_fact(record: Record) -> Row:
 
 def read_pararel(records: Sequence[Record], options: Options) -> list[Row]:
     """ParaRel's triples; of the patterns that end in the object, the first is the prompt, the others paraphrases."""
-    rows = each(records, _triple)
+    rows = read_each(records, _triple)
     return draw_new_objects(rows, [()] * len(rows), seed=options.seed)
 
 

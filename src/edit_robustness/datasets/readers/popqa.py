@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edit_robustness.datasets.readers.draw import draw_new_objects
-from edit_robustness.datasets.readers.records import Options, Record, Row, at, each, text, texts
+from edit_robustness.datasets.readers.records import Options, Record, Row, at, read_each, text, texts
 
 PROPERTIES = {
     "author": "P50",
@@ -36,7 +36,7 @@ def read_popqa(records: Sequence[Record], options: Options) -> list[Row]:
     All `possible_answers` count as names of the true object, for each is right; names of a drawn object come from
     `o_aliases` alone, because the possible answers of one subject may hold several objects.
     """
-    rows = each(records, _row)
+    rows = read_each(records, _row)
     return draw_new_objects(rows, [row.pop(_OBJECT_NAMES, ()) for row in rows], seed=options.seed)
 
 

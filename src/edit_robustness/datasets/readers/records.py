@@ -1,7 +1,7 @@
 """The common part of readers: records of a file, rows of the raw table, and values that may lie deep, or be missing.
 
 Each function here reads a cell whatever file it came from (`prompts.cells`), and refuses one of the wrong type with
-the path of its fields, so that `each` can give the reason for that record and go on with the next.
+the path of its fields, so that `read_each` can give the reason for that record and go on with the next.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Options:
     rephrase_is_paraphrase: bool = False
 
 
-def each(records: Sequence[Record], reader: Callable[[Record], Row]) -> list[Row]:
+def read_each(records: Sequence[Record], reader: Callable[[Record], Row]) -> list[Row]:
     """Read each record as a row; one that cannot be read becomes a row with nothing but the reason."""
     return [_row(record, reader) for record in records]
 
@@ -59,7 +59,7 @@ def at(record: Any, *path: str) -> Any:
         PydanticCustomError: If something on the way is not a record.
     """
     for place, key in enumerate(path):
-        record = reading(parse_nested, record, path[:place])
+        record = read_with_path(parse_nested, record, path[:place])
         if is_missing(record) or record == "":
             return ""
         if not isinstance(record, Mapping):
@@ -74,7 +74,7 @@ def text(record: Any, *path: str) -> str:
     Raises:
         PydanticCustomError: If it is a list, a record or anything else that is not a text.
     """
-    return reading(as_text, at(record, *path), path)
+    return read_with_path(as_text, at(record, *path), path)
 
 
 def texts(record: Any, *path: str) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ def texts(record: Any, *path: str) -> tuple[str, ...]:
     Raises:
         PydanticCustomError: If one of them is not a text.
     """
-    return reading(names, at(record, *path), path)
+    return read_with_path(names, at(record, *path), path)
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def names(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(flat_texts(parse_nested(value))))
 
 
-def reading(reader: Callable[[Any], T], value: Any, path: Sequence[str]) -> T:
+def read_with_path(reader: Callable[[Any], T], value: Any, path: Sequence[str]) -> T:
     """Read a value, with the path of its fields before the reason why it cannot be read."""
     try:
         return reader(value)

@@ -7,7 +7,17 @@ from functools import partial
 from typing import Any
 
 from edit_robustness.datasets.readers.groups import consequences, specificity
-from edit_robustness.datasets.readers.records import Options, Record, Row, at, completion, each, reading, text, texts
+from edit_robustness.datasets.readers.records import (
+    Options,
+    Record,
+    Row,
+    at,
+    completion,
+    read_each,
+    read_with_path,
+    text,
+    texts,
+)
 from edit_robustness.prompts.schema import LEFT_OUT
 from edit_robustness.records import SLOT
 
@@ -23,7 +33,7 @@ def read_zsre(records: Sequence[Record], options: Options) -> list[Row]:
 
     `pred`, what some model once said, is not used. EasyEdit's copy with one-hop questions (`portability`) is read too.
     """
-    return each(records, _row)
+    return read_each(records, _row)
 
 
 def _row(record: Record) -> Row:
@@ -49,7 +59,7 @@ def question(prompt: str) -> tuple[str, ...]:
 
 
 def _consequences(record: Record, subject: str) -> tuple[list[dict[str, Any]], list[str]]:
-    return reading(partial(consequences, subject=subject), at(record, "portability"), ("portability",))
+    return read_with_path(partial(consequences, subject=subject), at(record, "portability"), ("portability",))
 
 
 def read_knowedit(records: Sequence[Record], options: Options) -> list[Row]:
@@ -58,7 +68,7 @@ def read_knowedit(records: Sequence[Record], options: Options) -> list[Row]:
     Consequences come from `portability`, the kinds of specificity from the groups of `locality` (`readers.groups`). The
     names `src` and `alt` of older copies, `target` of QAEdit, and `target_old` for the old object are read too.
     """
-    return each(records, _knowedit_row)
+    return read_each(records, _knowedit_row)
 
 
 def _knowedit_row(record: Record) -> Row:
@@ -67,7 +77,7 @@ def _knowedit_row(record: Record) -> Row:
     true = next((objects for field in _OLD_OBJECTS if (objects := texts(record, field))), ())
     template = prompt.replace(subject, SLOT, 1) if subject else prompt
     sort = partial(specificity, subject=subject, template=template)
-    fields, without_kind = reading(sort, at(record, "locality"), ("locality",))
+    fields, without_kind = read_with_path(sort, at(record, "locality"), ("locality",))
     follows, without_answer = _consequences(record, subject)
     return {
         "subject": subject,

@@ -67,7 +67,7 @@ class Chain(Edit):
                 for edit in self.edits:
                     if isinstance(edit, WeightEdit):
                         stack.enter_context(edit.apply_unchecked(lm, rows))
-            for edit in hooked(self.edits).values():
+            for edit in combine_hook_edits(self.edits).values():
                 stack.enter_context(edit.apply_unchecked(lm, rows))
             yield
 
@@ -113,7 +113,7 @@ def collect_protected_keys(edits: Iterable[Edit], before: Mapping[Site, Tensor] 
     return keys
 
 
-def hooked(edits: Iterable[Edit], before: Mapping[str, Edit] | None = None) -> dict[str, Edit]:
+def combine_hook_edits(edits: Iterable[Edit], before: Mapping[str, Edit] | None = None) -> dict[str, Edit]:
     """Combine edits that act by hooks into one of each kind, on top of `before`."""
     by_kind = dict(before or {})
     for edit in edits:

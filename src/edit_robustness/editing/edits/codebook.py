@@ -54,14 +54,14 @@ class Codebook(Edit):
         shortest = distances.min(dim=1)
         return shortest.values.view(inputs.shape[:-1]), shortest.indices.view(inputs.shape[:-1])
 
-    def chosen(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def select_entries(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return a mask of the inputs (..., tokens, d_in) within an entry's radius, and the nearest entry of each."""
         distances, entry = self.nearest(inputs)
         return distances <= self.radii[entry], entry
 
     def answers(self, inputs: Tensor, output: Tensor) -> Tensor:
         """Replace the site's output, (..., tokens, d_out), at the tokens within an entry's radius."""
-        in_radius, entry = self.chosen(inputs)
+        in_radius, entry = self.select_entries(inputs)
         return torch.where(in_radius[..., None], self.values[entry].to(output.dtype), output)
 
     def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> AbstractContextManager[Any]:

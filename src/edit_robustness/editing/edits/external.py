@@ -120,8 +120,8 @@ class ExternalEdit(WeightEdit):
 
 def _check_fit(folder: Path, lm: LanguageModel, factors: Factors) -> None:
     modules, parameters = dict(lm.model.named_modules()), dict(lm.model.named_parameters())
-    for name, (left, right) in factors.items():
-        weight, change = parameters.get(f"{name}.weight"), (left.shape[0], right.shape[1])
+    for name, (left_factor, right_factor) in factors.items():
+        weight, change = parameters.get(f"{name}.weight"), (left_factor.shape[0], right_factor.shape[1])
         storage_shape = change[::-1] if isinstance(modules.get(name), Conv1D) else change
         if weight is None or weight.shape != storage_shape:
             # a head tied to the embeddings has no weight of its own: PEFT would change the head alone
@@ -132,9 +132,9 @@ def _check_fit(folder: Path, lm: LanguageModel, factors: Factors) -> None:
 def _add_products(lm: LanguageModel, factors: Factors) -> dict[str, Tensor]:
     """Return the weights of modules with their products added, by parameter name."""
     values = {}
-    for name, (left, right) in factors.items():
+    for name, (left_factor, right_factor) in factors.items():
         module = lm.model.get_submodule(name)
-        change = (left @ right).T if isinstance(module, Conv1D) else left @ right
+        change = (left_factor @ right_factor).T if isinstance(module, Conv1D) else left_factor @ right_factor
         values[f"{name}.weight"] = module.weight.detach().float() + change.to(module.weight.device)
     return values
 

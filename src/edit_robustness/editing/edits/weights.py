@@ -97,17 +97,20 @@ class LowRank(WeightEdit):
 
     def dense(self) -> dict[Site, Tensor]:
         """Return the products of the factors."""
-        return {site: left @ right for site, (left, right) in self.factors.items()}
+        return {site: left_factor @ right_factor for site, (left_factor, right_factor) in self.factors.items()}
 
     def deltas(self, device: torch.device) -> dict[Site, _Delta]:
         """Return the two factors of each site; two thin products are cheaper than the dense one."""
-        return {site: _Delta((right.T.to(device), left.T.to(device))) for site, (left, right) in self.factors.items()}
+        return {
+            site: _Delta((right_factor.T.to(device), left_factor.T.to(device)))
+            for site, (left_factor, right_factor) in self.factors.items()
+        }
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Return the factors and the keys, named by site."""
         tensors = {}
-        for site, (left, right) in self.factors.items():
-            tensors[f"{site}.left"], tensors[f"{site}.right"] = left.contiguous(), right.contiguous()
+        for site, (left_factor, right_factor) in self.factors.items():
+            tensors[f"{site}.left"], tensors[f"{site}.right"] = left_factor.contiguous(), right_factor.contiguous()
         tensors.update({f"{site}.keys": keys.contiguous() for site, keys in self.keys.items()})
         return tensors, {}
 

@@ -18,7 +18,7 @@ _WIDEST = 40
 
 
 @dataclass(frozen=True)
-class AskedPrompt:
+class CardPrompt:
     """A prompt that was put to an exported model, and the first sentence of each answer.
 
     Attributes:
@@ -57,7 +57,7 @@ class Card:
     facts: Sequence[Fact]
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     note: str = ""
-    prompts: Sequence[AskedPrompt] = ()
+    prompts: Sequence[CardPrompt] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def markdown(self, lm: LanguageModel) -> str:

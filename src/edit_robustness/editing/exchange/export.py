@@ -57,7 +57,7 @@ def _adapter(edit: Edit, lm: LanguageModel) -> Callable[[Path], None]:
         factors = {lm.layout.module(site): product for site, product in total.factors.items()}
 
     def write(folder: Path) -> None:
-        write_lora(folder, factors, base=base_name(lm), transposed=lm.layout.transposed)
+        write_lora(folder, factors, base=base_name(lm), is_transposed=lm.layout.transposed)
         (folder / CARD).write_text(f"{header(lm, 'peft')}\n", encoding="utf-8")
 
     return write
@@ -85,7 +85,10 @@ def low_rank(edit: Edit) -> LowRank:
     pairs = {site: [part.factors[site] for part in low_rank_parts if site in part.factors] for site in sites}
     return LowRank(
         {
-            site: (torch.cat([left for left, _ in products], dim=1), torch.cat([right for _, right in products]))
+            site: (
+                torch.cat([left_factor for left_factor, _ in products], dim=1),
+                torch.cat([right_factor for _, right_factor in products]),
+            )
             for site, products in pairs.items()
         }
     )
@@ -137,7 +140,7 @@ def refuse_hooks_and_words(edit: Edit | EditHistory) -> None:
         NotWeights: If the edit acts by text or by hooks.
     """
     hook_kinds = (
-        list(edit.hooked) if isinstance(edit, EditHistory) else [p.kind for p in edit.parts() if p.acts_by_hooks]
+        list(edit.hook_edits) if isinstance(edit, EditHistory) else [p.kind for p in edit.parts() if p.acts_by_hooks]
     )
     if edit.prefix or hook_kinds:
         means = f"hooks ({', '.join(dict.fromkeys(hook_kinds))})" if hook_kinds else "words before the prompt"

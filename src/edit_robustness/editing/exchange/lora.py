@@ -136,16 +136,16 @@ def _is_name_of(key: str, module: str) -> bool:
     )
 
 
-def write_lora(folder: Path, factors: Factors, *, base: str, transposed: bool) -> None:
+def write_lora(folder: Path, factors: Factors, *, base: str, is_transposed: bool) -> None:
     """Write an adapter of scale 1 that PEFT loads.
 
     Args:
         folder: The target folder, which must exist.
         factors: The product that is added to each module; ranks may differ.
         base: Name or path of the unedited model.
-        transposed: Whether the modules store their weights as (d_in, d_out).
+        is_transposed: Whether the modules store their weights as (d_in, d_out).
     """
-    ranks = {module: right.shape[0] for module, (_, right) in factors.items()}
+    ranks = {module: right_factor.shape[0] for module, (_, right_factor) in factors.items()}
     rank = Counter(ranks.values()).most_common(1)[0][0]
     other_ranks = {module: module_rank for module, module_rank in ranks.items() if module_rank != rank}
     settings = {
@@ -157,14 +157,14 @@ def write_lora(folder: Path, factors: Factors, *, base: str, transposed: bool) -
         "rank_pattern": other_ranks,
         "alpha_pattern": other_ranks,
         "target_modules": sorted(factors),
-        "fan_in_fan_out": transposed,
+        "fan_in_fan_out": is_transposed,
         "bias": "none",
         "lora_dropout": 0.0,
         "inference_mode": True,
     }
     tensors = {}
-    for module, (left, right) in factors.items():
-        tensors[f"base_model.model.{module}.lora_A.weight"] = right.to(torch.float32).contiguous()
-        tensors[f"base_model.model.{module}.lora_B.weight"] = left.to(torch.float32).contiguous()
+    for module, (left_factor, right_factor) in factors.items():
+        tensors[f"base_model.model.{module}.lora_A.weight"] = right_factor.to(torch.float32).contiguous()
+        tensors[f"base_model.model.{module}.lora_B.weight"] = left_factor.to(torch.float32).contiguous()
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     (folder / ADAPTER_SETTINGS).write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -147,12 +147,12 @@ def losses(
     return batch.losses(after)[edit_rows[on]].mean(), batch.divergences(before, after)[2 * edits :].mean()
 
 
-def _apply_edits(left: Tensor, right: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def _apply_edits(left_factor: Tensor, right_factor: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a hook that adds edit i's change to the outputs of rows i, i + edits, i + 2 edits and so on."""
 
     def add(inputs: Tensor, output: Tensor) -> Tensor:
-        rows = inputs.float().unflatten(0, (-1, len(left)))
-        return output + (rows @ right.mT @ left).flatten(0, 1).to(output.dtype)
+        rows = inputs.float().unflatten(0, (-1, len(left_factor)))
+        return output + (rows @ right_factor.mT @ left_factor).flatten(0, 1).to(output.dtype)
 
     return add
 

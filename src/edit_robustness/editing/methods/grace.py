@@ -79,7 +79,7 @@ class Grace(Method):
         inputs, output = _read_site(lm, self.site, prompts)
         key = inputs[:, prompts.subject_column].float()
         new = Codebook(self.site, key.cpu(), output.cpu(), torch.tensor([self.eps_init]), (fact.target_new,))
-        earlier = history.hooked.get(Codebook.kind)
+        earlier = history.hook_edits.get(Codebook.kind)
         increment, book = new, new
         if isinstance(earlier, Codebook):
             increment = entries_set(earlier, new)
@@ -95,7 +95,7 @@ class Grace(Method):
         """
         if self.fit_position == "prompt_end":
             book = replace(book, radii=torch.full_like(book.radii, -1))  # a negative radius matches no input
-        in_radius, entry = book.chosen(inputs[:, : prompts.subject_column])
+        in_radius, entry = book.select_entries(inputs[:, : prompts.subject_column])
         if not (in_radius & (entry == len(book.keys) - 1)).any():
             # the value changes nothing before the last token, so the tokens before it run once
             with output_changed(lm, self.site, _answer_with(lm, book, book.values)):
@@ -175,7 +175,7 @@ def _answer_with(
 
     def change(inputs: Tensor, _: Tensor) -> Tensor:
         output = lm.module(book.site).forward(inputs)
-        in_radius, entry = book.chosen(inputs)
+        in_radius, entry = book.select_entries(inputs)
         if column is not None:
             in_radius[:, column], entry[:, column] = True, len(book.keys) - 1
         return torch.where(in_radius[..., None], values[entry].to(output.dtype), output)

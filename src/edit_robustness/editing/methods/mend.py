@@ -111,8 +111,8 @@ class Mend(TrainedMethod):
         gradients, _ = token_gradients(lm, self.sites, batch)
         factors = {}
         for site, gradient in gradients.items():
-            left, right = (part[gradient.carries].cpu() for part in editors.factors(site, gradient))
-            factors[site] = (left.T.contiguous(), right.contiguous())
+            left_factor, right_factor = (part[gradient.carries].cpu() for part in editors.factors(site, gradient))
+            factors[site] = (left_factor.T.contiguous(), right_factor.contiguous())
         return LowRank(factors)
 
 

@@ -17,7 +17,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import RESIDUAL, Site
 from edit_robustness.models.tokens import RenderedPrompt, pad, positions, prompt_ids, subject_end, target_ids
 from edit_robustness.models.trace import inputs_at
-from edit_robustness.text.joining import joined
+from edit_robustness.text.joining import join_prompt
 
 _BATCH = 16
 _OF_LAYERS = ("layer_types", "no_rope_layers")
@@ -186,4 +186,4 @@ def target_positions(lm: LanguageModel, prompt: RenderedPrompt, target: str) -> 
 
 def sentence_ids(lm: LanguageModel, statement: RenderedPrompt, target: str) -> list[int]:
     """Return the ids of an edit's sentence, as they stand before the tokens that the small model continues."""
-    return prompt_ids(lm, RenderedPrompt(f"{joined(statement.text, target, statement.join)}.\n"))
+    return prompt_ids(lm, RenderedPrompt(f"{join_prompt(statement.text, target, statement.join)}.\n"))

@@ -54,14 +54,14 @@ class TrainingExample:
     Attributes:
         fact: The fact; its own new object is not used.
         statements: Wordings with a slot for the subject, in any of which an edit may state the fact.
-        asked: Prompts that the new object follows; the first are the statements, filled.
+        prompts: Prompts that the new object follows; the first are the statements, filled.
         elsewhere: Prompts about the same subject that it does not follow.
         objects: The objects of the relation that are not true of the subject.
     """
 
     fact: Fact
     statements: tuple[str, ...]
-    asked: tuple[RenderedPrompt, ...]
+    prompts: tuple[RenderedPrompt, ...]
     elsewhere: tuple[RenderedPrompt, ...]
     objects: tuple[str, ...]
 
@@ -173,12 +173,12 @@ def _draw_prompts(
     """
     bare, subject = rng.randrange(len(lesson.statements)), lesson.fact.subject
     for number, statement in enumerate(lesson.statements):
-        prompt = lesson.asked[number]
+        prompt = lesson.prompts[number]
         if number == bare or not texts or rng.random() < 0.5:
             yield prompt, subject_place(lm, statement, subject)
         else:
             yield replace(prompt, text=behind_text(rng, texts, prompt.text)), None
-    questions = lesson.asked[len(lesson.statements) :]
+    questions = lesson.prompts[len(lesson.statements) :]
     if questions:
         yield rng.choice(questions), None
 
@@ -269,7 +269,7 @@ def exercise(lm: LanguageModel, lesson_list: Sequence[TrainingExample], texts: S
     """
     rows, targets = [], []
     for lesson in lesson_list:
-        target, prompt = _draw_object(lesson, lesson_list, texts, rng), rng.choice(lesson.asked)
+        target, prompt = _draw_object(lesson, lesson_list, texts, rng), rng.choice(lesson.prompts)
         if texts and prompt.special and rng.random() < 0.5:
             prompt = replace(prompt, text=behind_text(rng, texts, prompt.text))
         target_tokens = target_ids(lm, prompt, f"{target}.")

@@ -61,7 +61,7 @@ def measure_with(method: str) -> Callable[..., Landing]:
             }
         )
         yield manifest
-        missing_keys = manifest.missing(inventory)
+        missing_keys = manifest.missing_keys(inventory)
         if not missing_keys:
             return
         cells = {_key(point, task): (point, task) for point in points for task in benchmarks}
@@ -75,7 +75,7 @@ def measure_with(method: str) -> Callable[..., Landing]:
             about = {"seconds": round(attempt.seconds, 3), "environment": lm.environment}
             about |= stale_mark(*(edits or {}).values())
             location = {**point.place, "benchmark": benchmark.name}
-            yield attempt.stored(manifest[attempt.key], about | location, **location)
+            yield attempt.to_items(manifest[attempt.key], about | location, **location)
 
     return measure_abilities
 

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets.resuming import fingerprints, resuming
+from edit_robustness.datasets.resume import fingerprints, resume_folder
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.methods.none import Unedited
 from edit_robustness.pipelines.abilities import nodes
@@ -25,5 +25,5 @@ def create_pipeline(method: str) -> Pipeline:
         **({} if method == Unedited.name else {"edits": "sequence"}),
         **({"artefacts": "artefact"} if METHODS[method].edits_need_artefact else {}),
     }
-    measurement = resuming(nodes.measure_with(method), inventory=fingerprints)
+    measurement = resume_folder(nodes.measure_with(method), inventory=fingerprints)
     return Pipeline([Node(measurement, inputs, "documents", name="measure_abilities", tags=["gpu"])])

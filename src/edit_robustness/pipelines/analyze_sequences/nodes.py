@@ -63,6 +63,11 @@ def estimate_abilities(
     documents: pd.DataFrame, benchmarks: pd.DataFrame, settings: SequenceAnalysisParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Estimate each benchmark at each checkpoint, its difference from the unedited model, and both over orders."""
+    if "ability" not in benchmarks:
+        raise ValueError(
+            "the tables of benchmarks (<model>_benchmarks) have no column `ability`, because an earlier version of the "
+            "project wrote them: run --pipeline=sequential_eval without --tags"
+        )
     rows = measure_documents(documents)
     table = abilities.abilities(rows, benchmarks, **settings.resampling)
     changes = paired.compare(rows, **settings.resampling)

@@ -15,7 +15,7 @@ from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.baked import BakedModel, NoBakedModel
 from edit_robustness.datasets.folders import StoredItem, successful_items
 from edit_robustness.editing.edits import Edit
-from edit_robustness.editing.exchange.card import AskedPrompt, Card
+from edit_robustness.editing.exchange.card import Card, CardPrompt
 from edit_robustness.editing.exchange.export import refuse_hooks_and_words
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.sentences import first_sentence
@@ -99,7 +99,7 @@ def choose(
         return answers_to_table(sum_answers, model=lm.name, method=settings.method, decoding=decoding.describe(lm))
 
     selection = select(list(parts), answer_rows, settings.method, settings.active_thresholds, ask_again)
-    failures = {key: f"its edit could not be made: {item.failed}" for key, item in edits.items() if item.failed}
+    failures = {key: f"its edit could not be made: {item.failure}" for key, item in edits.items() if item.failure}
     selection = replace(selection, left_out={**_note_shared_edits(selection, parts), **failures})
     for fact, reason in selection.left_out.items():
         logger.warning("%s: the edit of %s by %s is left out: %s", lm.name, fact, settings.method, reason)
@@ -114,14 +114,14 @@ def put_together(
     settings: BakeParameters,
 ) -> BakedModel | NoBakedModel:
     """Sum the chosen edits and write the model card, or return the reason why no edit was chosen."""
-    if not selection.chosen:
+    if not selection.fact_ids:
         return NoBakedModel(
             f"none of {len(edits)} edits of {lm.name} by {settings.method} held on "
             f"{', '.join(settings.active_thresholds)}: there is nothing to bake. The reasons are in the table "
             f"{lm.name}.{settings.method}_decisions of the catalog; lower the thresholds in bake.thresholds"
         )
     records = facts_from_table(sampled_facts)
-    facts = {fact.id: fact for fact in records if fact.id in selection.chosen}
+    facts = {fact.id: fact for fact in records if fact.id in selection.fact_ids}
     parts = {fact: edits[fact].read() for fact in facts}
     origin = next(iter(parts.values())).origin
     note = (
@@ -156,10 +156,10 @@ def sum_edits(edits: Mapping[str, Edit], facts: Sequence[str]) -> Edit:
 
 def _describe_unscored(selection: Selection) -> str:
     """Return a sentence with the number of unscored answers about the chosen facts."""
-    rows = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
+    rows = selection.answers[selection.answers["fact_id"].isin(selection.fact_ids)]
     counts = []
     for name, condition, sides in ((ALONE, ALONE, selection.alone), (HERE, TOGETHER, selection.together)):
-        n_scored = sum(count for fact in selection.chosen for _, count in sides.get(fact, {}).values())
+        n_scored = sum(count for fact in selection.fact_ids for _, count in sides.get(fact, {}).values())
         if n_missing := int((rows[CONDITION] == condition).sum()) - n_scored:
             counts.append(f"{n_missing} of `{name}`")
     if not counts:
@@ -172,7 +172,7 @@ def _describe_unscored(selection: Selection) -> str:
 
 def _note_shared_edits(selection: Selection, edits: Mapping[str, Edit]) -> dict[str, str]:
     """Return the reasons, and note where an edit is in the sum all the same because another chosen fact shares it."""
-    chosen_edits = {edits[fact] for fact in selection.chosen}
+    chosen_edits = {edits[fact] for fact in selection.fact_ids}
     note = "; but facts that stay share its edit, so the model has it"
     return {fact: why + note * (edits[fact] in chosen_edits) for fact, why in selection.left_out.items()}
 
@@ -217,7 +217,7 @@ def _make_decisions(facts: Sequence[Fact], selection: Selection) -> pd.DataFrame
             "relation": fact.relation,
             "target_true": fact.target_true,
             "target_new": fact.target_new,
-            "baked": fact.id in selection.chosen,
+            "baked": fact.id in selection.fact_ids,
             "reason": selection.left_out.get(fact.id, ""),
         }
         for kind in kinds:
@@ -235,15 +235,15 @@ def _share_columns(selection: Selection, fact: str) -> dict[str, float]:
     return {f"{kind} {where}": side[kind][0] for kind in alone for where, side in sides if kind in side}
 
 
-def _list_prompts(selection: Selection) -> list[AskedPrompt]:
+def _list_prompts(selection: Selection) -> list[CardPrompt]:
     """Return the prompts of the chosen facts with three answers: unedited, with the edit alone, and baked."""
-    answers = selection.answers[selection.answers["fact_id"].isin(selection.chosen)]
+    answers = selection.answers[selection.answers["fact_id"].isin(selection.fact_ids)]
     texts = {
         str(condition): {a.probe.id: first_sentence(a.text, answer_names(a.probe)) for a in answers_from_table(rows)}
         for condition, rows in answers.groupby(CONDITION, sort=False)
     }
     return [
-        AskedPrompt(
+        CardPrompt(
             fact=answer.probe.fact_id,
             kind=answer.probe.kind,
             prompt=" / ".join([*(turn.text for turn in answer.probe.previous_turns), answer.probe.text]),

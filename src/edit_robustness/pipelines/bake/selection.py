@@ -41,7 +41,7 @@ class Selection:
     """The facts whose edits are baked, and what was measured of every candidate.
 
     Attributes:
-        chosen: Ids of the facts in the sum, in the order of the table.
+        fact_ids: Ids of the facts in the sum, in the order of the table.
         left_out: For every other fact the reason.
         alone: Shares under each edit by itself.
         together: Shares under the sum of the last round that a fact was part of.
@@ -50,7 +50,7 @@ class Selection:
         rounds: How often a sum was asked.
     """
 
-    chosen: tuple[str, ...]
+    fact_ids: tuple[str, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
     alone: Shares = field(default_factory=dict)
     together: Shares = field(default_factory=dict)

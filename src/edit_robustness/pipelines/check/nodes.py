@@ -32,7 +32,7 @@ from edit_robustness.tables import facts_from_table, probes_from_table
 
 logger = logging.getLogger(__name__)
 
-Checked = dict[str, Any]
+CheckResult = dict[str, Any]
 """Result of a check, as plain values. It is stored, so that a part of a run can start after a check."""
 
 SHORTER = {
@@ -43,7 +43,7 @@ SHORTER = {
 """Ways to shorten prompts or answers, by the name of a pipeline's settings."""
 
 
-def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: str) -> Callable[..., Checked]:
+def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: str) -> Callable[..., CheckResult]:
     """Return the node that checks a loaded model before it is asked anything.
 
     Args:
@@ -62,7 +62,7 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
         decoding: Decoding,
         settings: Any,
         *hyperparameters: Any,
-    ) -> Checked:
+    ) -> CheckResult:
         """Refuse settings that do not fit the model, a corpus that is too short, and prompts that are too long.
 
         Prompts are refused as too long only if those of the facts with the shortest texts are. If only those with the
@@ -95,7 +95,7 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
     return check_model
 
 
-def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checked]:
+def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., CheckResult]:
     """Return the node that checks all prompts of single edits, with the in-context edit of each method."""
 
     def check_lengths(
@@ -106,7 +106,7 @@ def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checke
         raw_relations: dict,
         decoding: Decoding,
         *hyperparameters: Any,
-    ) -> Checked:
+    ) -> CheckResult:
         """Refuse prompts that do not fit, before any edit is evaluated."""
         facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
         words = _compute_words(
@@ -119,7 +119,7 @@ def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., Checke
     return check_lengths
 
 
-def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Checked]:
+def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., CheckResult]:
     """Return the node that checks all prompts and benchmarks of sequences after their last edit."""
 
     def check_sequences(
@@ -133,7 +133,7 @@ def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Chec
         decoding: Decoding,
         settings: SequenceParameters,
         *hyperparameters: Any,
-    ) -> Checked:
+    ) -> CheckResult:
         """Refuse prompts that do not fit after the in-context text of all edits, before any edit is evaluated."""
         cells, templates = f"sequential_grid.{model}", read_relations(raw_relations)
         edited_facts = facts_from_table(sampled_facts[sampled_facts["fact_role"] == "edited"])

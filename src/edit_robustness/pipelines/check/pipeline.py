@@ -27,7 +27,7 @@ def create_model_pipeline(
     other_inputs = ["corpus_source", _DECODING, f"params:{settings}", *_settings(methods, model)]
     inputs = ["language_model", "facts", *_LEARNING, *other_inputs]
     check = nodes.check_model_with(model, methods, need or TextNeed(), cells)
-    return Pipeline([Node(check, inputs, "checked", name="check_model", tags=["gpu"])])
+    return Pipeline([Node(check, inputs, "check_record", name="check_model", tags=["gpu"])])
 
 
 def create_lengths_pipeline(methods: Sequence[str], model: str) -> Pipeline:

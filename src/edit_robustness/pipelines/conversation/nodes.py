@@ -75,10 +75,10 @@ def talk_with(method: str) -> Callable[..., Landing]:
         relations = read_relations(raw_relations).relations
         topics = {fact.id: topic(fact, relations.get(fact.relation)) for fact in facts_from_table(sampled_facts)}
         common = (FORMAT, "transcript", method, lm.fingerprint, tester.fingerprint, _key_settings(settings))
-        fact_ids = [key for key in topics if key not in edits or not edits[key].failed]
+        fact_ids = [key for key in topics if key not in edits or not edits[key].failure]
         manifest = Manifest({key: fingerprint(*common, edits[key].fingerprint, topics[key]) for key in fact_ids})
         yield manifest
-        missing_keys, label = manifest.missing(inventory), f"{lm.name}: {method}, talking"
+        missing_keys, label = manifest.missing_keys(inventory), f"{lm.name}: {method}, talking"
         if not missing_keys:
             return
         artefact = next((item.read() for item in (artefacts or {}).values()), NO_ARTEFACT)
@@ -89,7 +89,7 @@ def talk_with(method: str) -> Callable[..., Landing]:
 
         for attempt in track(run_attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
             about = {"environment": lm.environment, **stale_mark(edits[attempt.key])}
-            yield attempt.stored(manifest[attempt.key], about, fact_id=attempt.key)
+            yield attempt.to_items(manifest[attempt.key], about, fact_id=attempt.key)
 
     return talk
 
@@ -106,12 +106,12 @@ def judge(
         return
     facts = {fact.id: fact for fact in facts_from_table(sampled_facts)}
     talks = {key: item.read() for key, item in successful_items(transcripts).items()}
-    questions = {key: question(talk, facts[key]) for key, talk in talks.items() if talk.said}
+    questions = {key: question(talk, facts[key]) for key, talk in talks.items() if talk.replies}
     manifest = Manifest(
         {key: fingerprint(FORMAT, "opinion", judge.fingerprint, turns) for key, turns in questions.items()}
     )
     yield manifest
-    missing_keys = manifest.missing(inventory)
+    missing_keys = manifest.missing_keys(inventory)
     if not missing_keys:
         return
 
@@ -122,7 +122,7 @@ def judge(
 
     label = f"{judge.name}: judging"
     for talk in track(run_attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
-        yield talk.stored(manifest[talk.key], {"judge": judge.name}, fact_id=talk.key)
+        yield talk.to_items(manifest[talk.key], {"judge": judge.name}, fact_id=talk.key)
 
 
 def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.DataFrame, ...]]:
@@ -136,7 +136,7 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
         edited_facts = facts_from_table(sampled_facts)
         objects = other_objects(edited_facts, [*edited_facts, *facts_from_table(facts)])
         transcripts = [item.read() for folder in transcript_folders for item in successful_items(folder).values()]
-        if silent := Counter(transcript.method for transcript in transcripts if not transcript.said):
+        if silent := Counter(transcript.method for transcript in transcripts if not transcript.replies):
             logger.warning(
                 "%s: %d of %d conversations (%s) have no turn of the model, because the edit's words and the first "
                 "question leave no room in its context; no figure counts them: lower conversation.max_new_tokens",
@@ -187,7 +187,7 @@ def _list_silent(transcripts: Mapping[str, StoredItem[Transcript]]) -> dict[str,
     return {
         key: StoredItem.failed_item(item.fingerprint, reason, fact_id=key)
         for key, item in successful_items(transcripts).items()
-        if not item.read().said
+        if not item.read().replies
     }
 
 

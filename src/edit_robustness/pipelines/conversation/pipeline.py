@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets.resuming import fingerprints, resuming
+from edit_robustness.datasets.resume import fingerprints, resume_folder
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.pipelines.conversation import nodes
 from edit_robustness.tables import collect
@@ -24,12 +24,14 @@ def create_pipeline(method: str) -> Pipeline:
     }
     if METHODS[method].edits_need_artefact:
         talk_inputs["artefacts"] = "artefact"
-    talk = resuming(nodes.talk_with(method), inventory=fingerprints)
+    talk = resume_folder(nodes.talk_with(method), inventory=fingerprints)
     judge_inputs = ["transcripts", "sampled_facts", "judge"]
     return Pipeline(
         [
             Node(talk, talk_inputs, "transcripts", name="talk", tags=["gpu"]),
-            Node(resuming(nodes.judge, inventory=fingerprints), judge_inputs, "opinions", name="judge", tags=["gpu"]),
+            Node(
+                resume_folder(nodes.judge, inventory=fingerprints), judge_inputs, "opinions", name="judge", tags=["gpu"]
+            ),
         ]
     )
 
@@ -40,7 +42,7 @@ def create_verdict_pipeline(methods: Sequence[str], model: str) -> Pipeline:
     folders = [*_of(methods, "edits"), *_of(methods, "transcripts"), *_of(methods, "opinions")]
     return Pipeline(
         [
-            Node(nodes.rule_with(methods, model), inputs, ["verdicts", "compared", "turns"], name="rule"),
+            Node(nodes.rule_with(methods, model), inputs, ["verdicts", "comparisons", "turns"], name="rule"),
             Node(
                 nodes.list_failures_with(methods, model),
                 folders,
@@ -61,10 +63,10 @@ def create_report_pipeline(models: Sequence[str]) -> Pipeline:
     """Create the pipeline that joins the tables of all models and writes the page.
 
     Args:
-        models: Names of the models; ``<model>_verdicts``, ``<model>_compared``, ``<model>_turns``,
+        models: Names of the models; ``<model>_verdicts``, ``<model>_comparisons``, ``<model>_turns``,
             ``<model>_conversation_failed_items`` and ``<model>_conversation_run`` are inputs.
     """
-    names = {table: f"conversation_{table}" for table in ("verdicts", "compared", "turns")}
+    names = {table: f"conversation_{table}" for table in ("verdicts", "comparisons", "turns")}
     verdicts, comparisons, turns = names.values()
     names["conversation_failed_items"] = failures = "conversation_failed_items"
     tables = ["conversation_rates", "conversation_agreement"]

@@ -22,10 +22,9 @@ from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.method import Corpus, Method, TrainedMethod, Unsolvable
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.requirements import TextNeed
-from edit_robustness.editing.second_moments import count_tokens, second_moments
+from edit_robustness.editing.second_moments import second_moments, write_texts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
-from edit_robustness.models.writing import sample_texts
 from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.tables import facts_from_table
@@ -33,8 +32,6 @@ from edit_robustness.tables import facts_from_table
 logger = logging.getLogger(__name__)
 
 _KEY = "corpus"
-_ROUNDS = 16
-"""Maximum number of rounds of text generation, because a model may end each text at once."""
 _NO_NUMBERS = "the unedited model's numbers are not finite"
 
 
@@ -59,10 +56,10 @@ def write_corpus_with(need: TextNeed) -> Callable[..., Landing]:
             return
 
         def write(_: Sequence[str]) -> Iterator[list[str]]:
-            yield list(source.texts) or (_write_texts(lm, source) if lm.finite else [])
+            yield list(source.texts) or (_write_corpus(lm, source) if lm.finite else [])
 
         for attempt in run_attempts([_KEY], write, f"{lm.name}: writing a corpus"):
-            yield attempt.stored(name, stage="write corpus")
+            yield attempt.to_items(name, stage="write corpus")
 
     return write_corpus
 
@@ -74,28 +71,21 @@ def _enlarge(model: str, source: CorpusSource, need: TextNeed) -> CorpusSource:
         return source
     logger.info(
         "%s: its corpus has %d texts of %d tokens instead of %d (corpus_source.number): %s reads %d tokens",
-        *(model, number, source.tokens, source.number, need.who, need.tokens),
+        *(model, number, source.tokens, source.number, need.setting, need.tokens),
     )
     return replace(source, number=number)
 
 
-def _write_texts(lm: LanguageModel, source: CorpusSource) -> list[str]:
-    """Generate texts with the model. If some end early, generate more until the number of tokens is reached."""
-    texts: list[str] = []
-    n_tokens, n_texts = source.number * source.tokens, source.number
-    for round_number in range(_ROUNDS):
-        texts += sample_texts(
-            lm,
-            texts=n_texts,
-            tokens=source.tokens,
-            seed=source.seed + round_number,
-            progress=lambda batches: track(batches, f"{lm.name}: writing a corpus", len(batches)),
-        )
-        shortage = n_tokens - count_tokens(lm, texts, n_tokens)
-        if shortage <= 0:
-            break
-        n_texts = -(-shortage // source.tokens) + 1
-    return texts
+def _write_corpus(lm: LanguageModel, source: CorpusSource) -> list[str]:
+    """Generate the texts of a source. If some end early, generate more until the number of tokens is reached."""
+    return write_texts(
+        lm,
+        tokens=source.number * source.tokens,
+        tokens_per_text=source.tokens,
+        seed=source.seed,
+        spare_texts=1,
+        progress=lambda batches: track(batches, f"{lm.name}: writing a corpus", len(batches)),
+    )
 
 
 def prepare_with(name: str, purpose: str = "") -> Callable[..., Landing]:
@@ -150,7 +140,7 @@ def take_moments(
 
     for tokens in sorted({need.tokens for need in pending_needs.values()}):
         for attempt in run_attempts([key for key, need in pending_needs.items() if need.tokens == tokens], take, label):
-            yield attempt.stored(manifest[attempt.key], stage="take moments")
+            yield attempt.to_items(manifest[attempt.key], stage="take moments")
 
 
 @dataclass(frozen=True, order=True)
@@ -244,8 +234,8 @@ def _state_key(key: str) -> str:
 def _require_results(*items: StoredItem[Any]) -> None:
     """Raise `Unsolvable` if an input failed."""
     for item in items:
-        if item.failed:
-            raise Unsolvable(item.failed)
+        if item.failure:
+            raise Unsolvable(item.failure)
 
 
 def _train(
@@ -282,7 +272,7 @@ def _make_edits(
     missing_facts = [fact for fact in facts if inventory.get(fact.id) != manifest[fact.id]]
     if not missing_facts:
         return
-    if preparation.failed:
+    if preparation.failure:
         yield from lose_all({fact.id: manifest[fact.id] for fact in missing_facts}, preparation)
         return
     by_id, artefact = {fact.id: fact for fact in missing_facts}, preparation.read()
@@ -298,7 +288,7 @@ def _make_edits(
             **figures_of(preparation),
             **stale_mark(preparation),
         }
-        yield attempt.stored(manifest[attempt.key], header, fact_id=attempt.key)
+        yield attempt.to_items(manifest[attempt.key], header, fact_id=attempt.key)
 
 
 def _read_corpus(

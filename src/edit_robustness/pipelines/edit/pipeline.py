@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets.resuming import fingerprints, items, resuming
+from edit_robustness.datasets.resume import fingerprints, items, resume_folder
 from edit_robustness.editing.method import TrainedMethod
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.requirements import TextNeed
@@ -26,13 +26,19 @@ def create_corpus_pipeline(methods: Sequence[str], model: str, need: TextNeed | 
         need: How much text the methods of all pipelines read, so that they share one corpus.
     """
     inputs = ["language_model", "corpus_source", "facts"]
-    write = resuming(write_corpus_with(need or TextNeed()), inventory=fingerprints)
+    write = resume_folder(write_corpus_with(need or TextNeed()), inventory=fingerprints)
     nodes = [Node(write, inputs, "corpus", name="write_corpus", tags=["gpu"])]
     if moment_methods := [method for method in methods if "moments" in METHODS[method].learns_from]:
         settings = [f"params:methods.{method}.{model}" for method in moment_methods]
         inputs = ["language_model", "corpus", *settings]
         nodes.append(
-            Node(resuming(take_moments, inventory=fingerprints), inputs, "moments", name="take_moments", tags=["gpu"])
+            Node(
+                resume_folder(take_moments, inventory=fingerprints),
+                inputs,
+                "moments",
+                name="take_moments",
+                tags=["gpu"],
+            )
         )
     return Pipeline(nodes)
 
@@ -51,7 +57,9 @@ def create_pipeline(method: str, model: str) -> Pipeline:
     }
     if METHODS[method].learns_from:
         inputs["artefacts"] = "artefact"
-    edit_node = Node(resuming(edit_with(method), inventory=fingerprints), inputs, "edits", name="edit", tags=["gpu"])
+    edit_node = Node(
+        resume_folder(edit_with(method), inventory=fingerprints), inputs, "edits", name="edit", tags=["gpu"]
+    )
     return create_preparing_pipeline(method, model) + Pipeline([edit_node])
 
 
@@ -70,5 +78,5 @@ def create_preparing_pipeline(method: str, model: str, purpose: str = "") -> Pip
     inputs = {"lm": "language_model", "method": hyperparameters, **sources}
     # an interrupted training resumes from its last state
     readers = {"training_states": items} if issubclass(METHODS[method], TrainedMethod) else {}
-    function = resuming(prepare_with(method, purpose), inventory=fingerprints, **readers)
+    function = resume_folder(prepare_with(method, purpose), inventory=fingerprints, **readers)
     return Pipeline([Node(function, inputs, "artefact", name="prepare", tags=["gpu"])])

@@ -2,8 +2,8 @@
 
 from edit_robustness.pipelines.evaluate.pipeline import (
     create_pipeline,
-    create_rescoring_pipeline,
+    create_rescore_pipeline,
     create_scoring_pipeline,
 )
 
-__all__ = ["create_pipeline", "create_rescoring_pipeline", "create_scoring_pipeline"]
+__all__ = ["create_pipeline", "create_rescore_pipeline", "create_scoring_pipeline"]

@@ -72,7 +72,7 @@ def judge_each(answers: pd.DataFrame, judge: Speaker, inventory: Mapping[str, st
     questions = {key: conversations(rows) for key, rows in groups.items()}
     manifest = Manifest({key: fingerprint(FORMAT, judge.fingerprint, turns) for key, turns in questions.items()})
     yield manifest
-    missing_keys, label = manifest.missing(inventory), f"{judge.name}: judging"
+    missing_keys, label = manifest.missing_keys(inventory), f"{judge.name}: judging"
 
     def make(keys: Sequence[str]) -> Iterator[list[str]]:
         return (judge.replies(questions[key]) for key in keys)
@@ -81,7 +81,7 @@ def judge_each(answers: pd.DataFrame, judge: Speaker, inventory: Mapping[str, st
         run_attempts(missing_keys, make, label, in_batches=False, patience=PATIENCE), label, len(missing_keys)
     ):
         owner = {name: str(groups[attempt.key][name].iloc[0]) for name in _OWNER}
-        yield attempt.stored(manifest[attempt.key], {"judge": judge.name, **owner}, **owner)
+        yield attempt.to_items(manifest[attempt.key], {"judge": judge.name, **owner}, **owner)
 
 
 def read_judgements(answers: pd.DataFrame, replies: Mapping[str, StoredItem[list[str]]]) -> pd.DataFrame:
@@ -91,7 +91,7 @@ def read_judgements(answers: pd.DataFrame, replies: Mapping[str, StoredItem[list
     """
     name = next((item.header["judge"] for item in successful_items(replies).values()), "")
     tables = [
-        judgements_table(rows, [""] * len(rows) if replies[key].failed else replies[key].read(), name)
+        judgements_table(rows, [""] * len(rows) if replies[key].failure else replies[key].read(), name)
         for key, rows in _group_judged(answers).items()
     ]
     return pd.concat([judgements_table(answers.head(0), [], ""), *tables], ignore_index=True)
@@ -147,8 +147,8 @@ SHARED = {
     "old_object_answers": "ask for old objects",
     "recall_answers": "recall",
     "recall_answers_in_context": "recall in context",
-    "written": "write wordings",
-    "judged": "judge",
+    "writer_wordings": "write wordings",
+    "judge_replies": "judge",
 }
 """Folders of a model that belong to no method, and the stage that fills each."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets.resuming import fingerprints, resuming
+from edit_robustness.datasets.resume import fingerprints, resume_folder
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.pipelines.evaluate import nodes
 
@@ -21,7 +21,7 @@ def create_pipeline(method: str) -> Pipeline:
         "check_record": "requirements",
         **({"artefacts": "artefact"} if METHODS[method].edits_need_artefact else {}),
     }
-    ask = resuming(nodes.evaluate, inventory=fingerprints)
+    ask = resume_folder(nodes.evaluate, inventory=fingerprints)
     return Pipeline([Node(ask, inputs, "answers", name="evaluate", tags=["gpu"])])
 
 
@@ -37,7 +37,7 @@ def create_scoring_pipeline(
         with_writer: Whether a writer generates the wordings.
     """
     answers = [f"{method}_answers" for method in methods]
-    switches = {"judged": with_judge, "written": with_writer}
+    switches = {"judge_replies": with_judge, "writer_wordings": with_writer}
     inputs = {
         "lm": "language_model",
         "sampled_facts": "sampled_facts",
@@ -50,13 +50,13 @@ def create_scoring_pipeline(
         [
             Node(nodes.gather_with(methods), ["language_model", _DECODING, *answers], "answers", name="gather"),
             *(_judge_nodes() if with_judge else []),
-            *create_rescoring_pipeline(with_judge=with_judge).nodes,
+            *create_rescore_pipeline(with_judge=with_judge).nodes,
             Node(nodes.describe_with(methods), inputs, ["run", "failed_items"], name="describe"),
         ]
     )
 
 
-def create_rescoring_pipeline(*, with_judge: bool = False) -> Pipeline:
+def create_rescore_pipeline(*, with_judge: bool = False) -> Pipeline:
     """Create the pipeline from a table of answers to scores, which loads no model.
 
     Args:
@@ -67,8 +67,8 @@ def create_rescoring_pipeline(*, with_judge: bool = False) -> Pipeline:
 
 
 def _judge_nodes() -> list[Node]:
-    judge = resuming(nodes.judge_each, inventory=fingerprints)
+    judge = resume_folder(nodes.judge_each, inventory=fingerprints)
     return [
-        Node(judge, ["answers", "judge"], "judged", name="judge"),
-        Node(nodes.read_judgements, ["answers", "judged"], "judgements", name="read_judgements"),
+        Node(judge, ["answers", "judge"], "judge_replies", name="judge"),
+        Node(nodes.read_judgements, ["answers", "judge_replies"], "judgements", name="read_judgements"),
     ]

@@ -76,8 +76,8 @@ def _read_answer(item: StoredItem[list[Answer]]) -> Answer:
     Raises:
         ValueError: The reason why there is none.
     """
-    if item.failed:
-        raise ValueError(f"could not be asked: {item.failed}")
+    if item.failure:
+        raise ValueError(f"could not be asked: {item.failure}")
     return item.read()[0]
 
 

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets.resuming import fingerprints, resuming
+from edit_robustness.datasets.resume import fingerprints, resume_folder
 from edit_robustness.pipelines.prior_knowledge import nodes, objects
 
 _DECODING = "params:decoding"
@@ -10,11 +10,11 @@ _DECODING = "params:decoding"
 
 def create_completion_pipeline() -> Pipeline:
     """Create the pipeline that fills missing old objects with the answers of the unedited model."""
-    inputs = ["language_model", "facts", _DECODING, "checked"]
+    inputs = ["language_model", "facts", _DECODING, "check_record"]
     return Pipeline(
         [
             Node(
-                resuming(objects.ask_objects, inventory=fingerprints),
+                resume_folder(objects.ask_objects, inventory=fingerprints),
                 inputs,
                 "old_object_answers",
                 name="ask_objects",
@@ -35,7 +35,13 @@ def create_recall_pipeline() -> Pipeline:
     inputs = ["language_model", "facts", _DECODING]
     return Pipeline(
         [
-            Node(resuming(nodes.recall, inventory=fingerprints), inputs, "recall_answers", name="recall", tags=["gpu"]),
+            Node(
+                resume_folder(nodes.recall, inventory=fingerprints),
+                inputs,
+                "recall_answers",
+                name="recall",
+                tags=["gpu"],
+            ),
             Node(
                 nodes.tabulate_recall, ["language_model", "recall_answers", "facts"], "recall", name="tabulate_recall"
             ),
@@ -47,7 +53,7 @@ def create_features_pipeline() -> Pipeline:
     """Create the pipeline for the ranks of true objects and for recall after demonstrations, for all facts."""
     inputs = ["language_model", "facts", _DECODING]
     asking_inputs = [*inputs, "params:features"]
-    recall = resuming(nodes.recall_in_context, inventory=fingerprints)
+    recall = resume_folder(nodes.recall_in_context, inventory=fingerprints)
     recall_inputs = ["language_model", "recall_answers_in_context", "facts"]
     return Pipeline(
         [

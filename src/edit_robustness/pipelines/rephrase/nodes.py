@@ -96,7 +96,7 @@ def ask_writer(
     )
     yield manifest
     by_id, label = {fact.id: fact for fact in facts}, f"{writer.name}: writing wordings"
-    missing_keys = manifest.missing(inventory)
+    missing_keys = manifest.missing_keys(inventory)
 
     def make(keys: Sequence[str]) -> Iterator[list[Wording]]:
         for first in range(0, len(keys), _AT_ONCE):
@@ -104,7 +104,7 @@ def ask_writer(
             yield from write(batch, templates, writer, parameters.tries).values()
 
     for attempt in track(run_attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
-        yield attempt.stored(manifest[attempt.key], fact_id=attempt.key)
+        yield attempt.to_items(manifest[attempt.key], fact_id=attempt.key)
 
 
 def write_wordings(

@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets.resuming import fingerprints, resuming
+from edit_robustness.datasets.resume import fingerprints, resume_folder
 from edit_robustness.pipelines.rephrase import nodes
 
 _FACTS = ["sampled_facts", "raw_relations"]
-_MADE = {"templates": [], "writer": ["written"], "table": ["frozen_wordings"]}
+_WORDING_INPUTS = {"templates": [], "writer": ["writer_wordings"], "table": ["frozen_wordings"]}
 
 
 def create_pipeline(by: str) -> Pipeline:
@@ -16,13 +16,13 @@ def create_pipeline(by: str) -> Pipeline:
         by: Who makes the wordings: one of `nodes.SOURCES`.
     """
     settings = "params:wordings"
-    ask_writer = resuming(nodes.ask_writer, inventory=fingerprints)
-    write = Node(ask_writer, [*_FACTS, "writer", settings], "written", name="ask_writer")
+    ask_writer = resume_folder(nodes.ask_writer, inventory=fingerprints)
+    write = Node(ask_writer, [*_FACTS, "writer", settings], "writer_wordings", name="ask_writer")
     probe_settings = "params:probes"
     return Pipeline(
         [
             *([write] if by == "writer" else []),
-            Node(nodes.write_wordings, [*_FACTS, settings, *_MADE[by]], "wordings", name="write_wordings"),
+            Node(nodes.write_wordings, [*_FACTS, settings, *_WORDING_INPUTS[by]], "wordings", name="write_wordings"),
             Node(
                 nodes.make_probes,
                 ["sampled_facts", "facts", "raw_relations", "wordings", probe_settings],

@@ -130,7 +130,7 @@ def _summarise_sequence(
         of_number = seconds.setdefault(str(edits_of(item)), {})
         of_number.setdefault(item.header["benchmark"], []).append(item.header["seconds"])
     return {
-        "failed": [_describe_failure(item) for item in (edits or {}).values() if item.failed],
+        "failed": [_describe_failure(item) for item in (edits or {}).values() if item.failure],
         "seconds_per_edit": mean_of(edits, "seconds") if edits else None,
         "prefix_tokens": {number: sum(values) / len(values) for number, values in prefixes.items()},
         "seconds_per_benchmark": {
@@ -141,4 +141,4 @@ def _summarise_sequence(
 
 
 def _describe_failure(item: StoredItem[Edit]) -> dict[str, Any]:
-    return {"order": order_of(item), "position": edits_of(item), "reason": item.failed}
+    return {"order": order_of(item), "position": edits_of(item), "reason": item.failure}

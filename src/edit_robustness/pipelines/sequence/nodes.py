@@ -131,17 +131,17 @@ def _make_edits(
         readers = _select_readers(names[order], folder_items[order])
         if len(readers) == len(order_groups):
             continue
-        if preparation.failed:
+        if preparation.failure:
             logger.warning(
-                "%s: %d edits by %s failed, the first: %s", lm.name, len(order_groups), method.name, preparation.failed
+                "%s: %d edits by %s failed, the first: %s", lm.name, len(order_groups), method.name, preparation.failure
             )
         outcomes: dict[int, bool] = {}
         label = f"{lm.name}: {method.name} in sequence, order {order}"
         steps = track(_make_steps(lm, method, order_groups, preparation, readers), label, len(order_groups))
         for (step, seconds), facts in zip(_time_steps(steps), order_groups, strict=True):
             number, item = step.number, folder_items[order].get(step.number)
-            if step.failed is not None and not preparation.failed:
-                report_failure(label, f"edit {number}", step.failed)
+            if step.error is not None and not preparation.failure:
+                report_failure(label, f"edit {number}", step.error)
             if not step.is_stored:
                 header = {
                     **place(order, number),
@@ -152,7 +152,7 @@ def _make_edits(
                     **stale_mark(preparation, *folder_items[order].values()),
                 }
                 yield {edit_key(order, number): _to_item(names[order][number], step, facts, preparation, header)}
-            outcomes[number] = step.failed is not None
+            outcomes[number] = step.error is not None
             if outcomes[number] != _is_failure(item, names[order][number]):
                 names[order] = _compute_names(common, order_groups, folder_items[order], outcomes)
                 yield _build_manifest(names)
@@ -192,7 +192,7 @@ def _compute_names(
 
 
 def _is_failure(item: StoredItem[Edit] | None, name: str) -> bool:
-    return item is not None and item.fingerprint == name and bool(item.failed)
+    return item is not None and item.fingerprint == name and bool(item.failure)
 
 
 def _select_readers(
@@ -200,7 +200,7 @@ def _select_readers(
 ) -> dict[int, Callable[[], Edit]]:
     """Return the readers of the increments that need not be recomputed."""
     items = {number: folder_items.get(number) for number in names}
-    return {n: item.read for n, item in items.items() if item and item.fingerprint == names[n] and not item.failed}
+    return {n: item.read for n, item in items.items() if item and item.fingerprint == names[n] and not item.failure}
 
 
 def _build_manifest(names: Mapping[int, Mapping[int, str]]) -> Manifest:
@@ -223,11 +223,11 @@ def _make_steps(
     preparation: StoredItem[Artefact],
     readers: Mapping[int, Callable[[], Edit]],
 ) -> Iterator[Step]:
-    if preparation.failed:
+    if preparation.failure:
         number = 0
         for group in groups:
             number += len(group)
-            yield Step(number, PromptPrefix(), EditHistory(), failed=Unsolvable(preparation.failed))
+            yield Step(number, PromptPrefix(), EditHistory(), error=Unsolvable(preparation.failure))
         return
     yield from edit_sequence(lm, method, groups, artefact=preparation.read(), stored_edits=readers)
 
@@ -235,11 +235,11 @@ def _make_steps(
 def _to_item(
     name: str, step: Step, facts: Sequence[Fact], preparation: StoredItem[Artefact], header: Mapping[str, Any]
 ) -> StoredItem[Edit]:
-    if step.failed is None:
+    if step.error is None:
         return StoredItem.of(name, step.edit, **header)
-    stage = {"stage": "prepare"} if preparation.failed else {}
+    stage = {"stage": "prepare"} if preparation.failure else {}
     return StoredItem.failed_item(
-        name, reason_of(step.failed), fact_id=", ".join(fact.id for fact in facts), **stage, **header
+        name, reason_of(step.error), fact_id=", ".join(fact.id for fact in facts), **stage, **header
     )
 
 
@@ -271,7 +271,7 @@ def ask_with(method: str) -> Callable[..., Landing]:
         common = (FORMAT, decoding.describe(lm), lm.fingerprint)
         manifest = Manifest({key: fingerprint(*common, points[key].fingerprint, point_probes[key]) for key in points})
         yield manifest
-        missing_keys = manifest.missing(inventory)
+        missing_keys = manifest.missing_keys(inventory)
         if not missing_keys:
             return
         label = f"{lm.name}: {method}, asking after edits"
@@ -289,7 +289,7 @@ def ask_with(method: str) -> Callable[..., Landing]:
             }
             header |= stale_mark(*(edits or {}).values())
             location = points[attempt.key].place
-            yield attempt.stored(manifest[attempt.key], header | location, **location)
+            yield attempt.to_items(manifest[attempt.key], header | location, **location)
 
     return ask_checkpoints
 
@@ -307,12 +307,12 @@ def _probes_by_checkpoint(
     sequences = {order: [fact.id for fact in facts] for order, facts in _order_facts(sampled_facts, orders).items()}
     retained_ids = list(_select_role(sampled_facts, "retained")["id"])
 
-    def asked(point: Checkpoint) -> list[Probe]:
+    def select_probes(point: Checkpoint) -> list[Probe]:
         facts = sequences[point.order]
         edited_ids = facts[: point.edits] if point.edits else facts
         return [probe for fact in [*edited_ids, *retained_ids] for probe in fact_probes.get(fact, [])]
 
-    return asked
+    return select_probes
 
 
 def drift_with(method: str) -> Callable[..., pd.DataFrame]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kedro.pipeline import Node, Pipeline
 
-from edit_robustness.datasets.resuming import fingerprints, items, resuming
+from edit_robustness.datasets.resume import fingerprints, items, resume_folder
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.methods.none import Unedited
 from edit_robustness.pipelines.sequence import gather, nodes
@@ -38,7 +38,7 @@ def create_pipeline(method: str, model: str) -> Pipeline:
         **({"edits": "sequence"} if has_edits else {}),
         **({"artefacts": "artefact"} if METHODS[method].edits_need_artefact else {}),
     }
-    function = resuming(nodes.ask_with(method), inventory=fingerprints)
+    function = resume_folder(nodes.ask_with(method), inventory=fingerprints)
     ask_node = Node(function, inputs, "sequence_answers", name="ask_checkpoints", tags=["gpu"])
     return Pipeline([*(_edit_nodes(method, model) if has_edits else []), ask_node])
 
@@ -53,7 +53,7 @@ def _edit_nodes(method: str, model: str) -> list[Node]:
         **({"artefacts": "artefact"} if METHODS[method].learns_from else {}),
     }
     drift_inputs = ["language_model", "sequence", _SETTINGS]
-    edit = resuming(nodes.edit_with(method), inventory=items)
+    edit = resume_folder(nodes.edit_with(method), inventory=items)
     return [
         Node(edit, inputs, "sequence", name="edit_in_sequence", tags=["gpu"]),
         Node(nodes.drift_with(method), drift_inputs, "drift", name="measure_drift", tags=["gpu"]),

@@ -22,7 +22,7 @@ fingerprints: Reader = FolderDataset.fingerprints
 items: Reader = FolderDataset.items
 
 
-def resuming(function: Callable[..., Landing], **readers: Reader) -> Callable[..., Landing]:
+def resume_folder(function: Callable[..., Landing], **readers: Reader) -> Callable[..., Landing]:
     """Return the function of a node that fills a folder, with some arguments read from that folder when it begins.
 
     Args:
