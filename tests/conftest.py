@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from fabricated_edits import REPOSITORY, SMOLLM2, Lab
+from filelock import FileLock
 
 from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.storage import MARK
 
-if "PYTEST_XDIST_WORKER" in os.environ:
+IN_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+if IN_WORKER:
     # for what the tests start, too
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -36,18 +39,26 @@ def lab() -> Lab:
 
 
 @pytest.fixture(scope="session")
-def smollm2_dataset(tmp_path_factory) -> LanguageModelDataset:
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder that all workers of a test run have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if IN_WORKER else folder
+
+
+@pytest.fixture(scope="session")
+def smollm2_dataset(shared_folder) -> LanguageModelDataset:
     """The embedded default model; converted where a run has not done it yet."""
     folder = REPOSITORY / "data/06_models/smollm2"
     if not (folder / MARK).exists():
-        folder = Path(tmp_path_factory.mktemp("converted")) / "smollm2"
+        folder = shared_folder / "converted" / "smollm2"
     return LanguageModelDataset("smollm2", **SMOLLM2, converted=str(folder), device="cpu")
 
 
 @pytest.fixture(scope="session")
-def smollm2(smollm2_dataset) -> LanguageModel:
-    """The embedded default model in memory."""
-    return smollm2_dataset.load()
+def smollm2(smollm2_dataset, shared_folder) -> LanguageModel:
+    """The embedded default model in memory; the first worker that needs it converts it for all."""
+    with FileLock(shared_folder / "smollm2.lock"):
+        return smollm2_dataset.load()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import pytest
 import torch
-from cells import every_architecture, every_dtype, every_method
+from cells import every_cell, every_cell_in_dtypes, every_method
 from fabricated_edits import FACTS, bits, corpus, hooks_on, method, same_bits
 
 from edit_robustness.editing.edit_history import EditHistory
@@ -23,9 +23,7 @@ def state(lm):
     }
 
 
-@every_dtype
-@every_architecture
-@every_method
+@every_cell_in_dtypes
 def test_preparing_and_editing_leave_the_model_as_it_was(name, architecture, dtype, lab):
     lm = lab.model(architecture, dtype)
     weights, before = bits(lm), state(lm)
@@ -41,8 +39,7 @@ class Interrupted(Exception):
 
 
 @pytest.mark.parametrize("calls", [1, 3])
-@every_architecture
-@every_method
+@every_cell
 def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, architecture, calls, lab):
     lm, artefact = lab.model(architecture), lab.artefact(name, architecture)
     weights, before = bits(lm), state(lm)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cells import apply_to_rows, every_architecture, every_dtype, every_method, seen_by_asking
+from cells import apply_to_rows, every_cell, every_cell_in_dtypes, every_cell_once, every_method, seen_by_asking
 from fabricated_edits import FACTS, bits, hooks_on, same_bits
 
 from edit_robustness.editing.edits import LowRank, PromptPrefix, WrongModel
@@ -10,9 +10,7 @@ from edit_robustness.models.layout import Site
 from edit_robustness.records import UNEDITED
 
 
-@every_dtype
-@every_architecture
-@every_method
+@every_cell_once
 def test_an_edit_changes_what_asking_sees_and_is_taken_off(name, architecture, dtype, lab):
     lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
     weights = bits(lm)
@@ -29,9 +27,7 @@ def test_an_edit_changes_what_asking_sees_and_is_taken_off(name, architecture, d
         assert (after - before).abs().max() > 0.01
 
 
-@every_dtype
-@every_architecture
-@every_method
+@every_cell_in_dtypes
 def test_an_exception_inside_takes_the_edit_off(name, architecture, dtype, lab):
     lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
     weights = bits(lm)
@@ -43,9 +39,7 @@ def test_an_exception_inside_takes_the_edit_off(name, architecture, dtype, lab):
     assert hooks_on(lm) == 0
 
 
-@every_dtype
-@every_architecture
-@every_method
+@every_cell_in_dtypes
 def test_nested_edits_come_off_in_order(name, architecture, dtype, lab):
     lm, (first, second, _) = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)
     weights = bits(lm)
@@ -61,8 +55,7 @@ def test_nested_edits_come_off_in_order(name, architecture, dtype, lab):
     assert same_bits(bits(lm), weights)
 
 
-@every_architecture
-@every_method
+@every_cell
 def test_hooks_come_off_in_any_nesting(name, architecture, lab):
     lm, edits = lab.model(architecture), lab.edits(name, architecture)
     with apply_to_rows(lm, edits[:2], [0, 1]):

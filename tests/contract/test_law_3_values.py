@@ -1,7 +1,7 @@
 """Law 3: save then load gives the same Edit; the same seed gives the same Edit."""
 
 import torch
-from cells import every_architecture, every_dtype, every_method, seen_by_asking
+from cells import every_cell, every_cell_in_dtypes, every_method, seen_by_asking
 from fabricated_edits import FACTS, bits, corpus, method, same_bits, same_edit
 
 from edit_robustness.editing.edit_history import EditHistory
@@ -9,9 +9,7 @@ from edit_robustness.editing.edits import EDITS
 from edit_robustness.editing.files import read_artefact, read_edit, read_header, write_artefact, write_edit
 
 
-@every_dtype
-@every_architecture
-@every_method
+@every_cell_in_dtypes
 def test_a_file_gives_the_same_edit(name, architecture, dtype, lab, tmp_path):
     lm = lab.model(architecture, dtype)
     for number, edit in enumerate(lab.edits(name, architecture, dtype)):
@@ -30,8 +28,7 @@ def test_a_file_gives_the_same_edit(name, architecture, dtype, lab, tmp_path):
             assert torch.equal(seen_by_asking(lm, again, FACTS[number].statement), live)
 
 
-@every_architecture
-@every_method
+@every_cell
 def test_two_edits_are_one_after_the_other(name, architecture, lab, tmp_path):
     lm, artefact = lab.model(architecture), lab.artefact(name, architecture)
     history = EditHistory() + lab.edits(name, architecture)[0]
@@ -49,8 +46,7 @@ def test_two_edits_are_one_after_the_other(name, architecture, lab, tmp_path):
             assert torch.equal(seen_by_asking(lm, chain, FACTS[1].statement), one_by_one[1])
 
 
-@every_architecture
-@every_method
+@every_cell
 def test_what_is_prepared_survives_its_file(name, architecture, lab, tmp_path):
     lm, artefact = lab.model(architecture), lab.artefact(name, architecture)
     write_artefact(tmp_path / "p.safetensors", artefact, {})
@@ -62,9 +58,7 @@ def test_what_is_prepared_survives_its_file(name, architecture, lab, tmp_path):
     assert same_edit(edit, lab.edits(name, architecture)[0])
 
 
-@every_dtype
-@every_architecture
-@every_method
+@every_cell_in_dtypes
 def test_editing_again_gives_the_same_edit_whatever_the_random_state(name, architecture, dtype, lab):
     lm = lab.model(architecture, dtype)
     edits = []

@@ -2,25 +2,21 @@
 
 import pytest
 import torch
-from cells import every_architecture, every_dtype, every_method
+from cells import every_cell_in_dtypes, every_method
 from fabricated_edits import FACTS, bits, method, same_bits, same_edit
 
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.files import read_edit, write_edit
 
 
-@every_dtype
-@every_architecture
-@every_method
+@every_cell_in_dtypes
 def test_independent_edits_are_those_of_the_unedited_model(name, architecture, dtype, lab):
     lm, artefact = lab.model(architecture, dtype), lab.artefact(name, architecture, dtype)
     for fact, edit in zip(FACTS, lab.edits(name, architecture, dtype), strict=True):
         assert same_edit(method(name).edit(lm, [fact], artefact=artefact, history=EditHistory()), edit)
 
 
-@every_dtype
-@every_architecture
-@every_method
+@every_cell_in_dtypes
 def test_a_replay_of_files_equals_the_live_state(name, architecture, dtype, lab, tmp_path):
     lm, artefact = lab.model(architecture, dtype), lab.artefact(name, architecture, dtype)
     history, live = EditHistory(), []

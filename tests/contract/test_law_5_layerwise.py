@@ -8,8 +8,8 @@ import naive_memit
 import numpy as np
 import pytest
 import torch
-from cells import every_architecture
-from fabricated_edits import FACTS, TEXTS, corpus, method
+from cells import APART, every_architecture, slow_unless
+from fabricated_edits import ARCHITECTURES, FACTS, TEXTS, corpus, method
 
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
@@ -18,6 +18,12 @@ from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 
 EARLIER = 5
+every_architecture_slowly = pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(architecture, marks=slow_unless(architecture in APART)) for architecture in ARCHITECTURES],
+)
+"""Two architectures by default: earlier keys are not read from the model, so no architecture is a case of its own."""
+
 EVERY_TOKEN = 10_000
 
 
@@ -84,7 +90,7 @@ def test_the_low_rank_edit_is_the_papers_dense_formula(architecture, name, lab, 
 
 
 @pytest.mark.parametrize("name", ["alphaedit", "memit", "pmet"])
-@every_architecture
+@every_architecture_slowly
 def test_the_keys_of_earlier_edits_are_weighed(architecture, name, lab, moments_of):
     protect_history = {} if name == "alphaedit" else {"protect_history": True}
     lm, editor = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN, **protect_history)

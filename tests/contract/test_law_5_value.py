@@ -5,8 +5,8 @@ from dataclasses import replace
 import naive_editing as naive
 import pytest
 import torch
-from cells import every_architecture, every_dtype
-from fabricated_edits import FACTS, TEXTS, hooks_on, method
+from cells import APART, every_architecture, every_dtype, slow_unless
+from fabricated_edits import ARCHITECTURES, FACTS, TEXTS, hooks_on, method
 from merging import SHORT, merging_model
 
 from edit_robustness.editing.target import (
@@ -47,12 +47,34 @@ PLACES = {
     "attention's and MLP's": [Site(1, "attention_out"), Site(1, "mlp_out")],
     "the first block": [Site(0, "mlp_out")],
 }
-every_place = pytest.mark.parametrize("places", PLACES.values(), ids=PLACES.keys())
+every_search = pytest.mark.parametrize(
+    ("architecture", "fact", "with_contexts", "places"),
+    [
+        pytest.param(
+            architecture, *case, PLACES[place], id=f"{architecture}-{name}-{place}", marks=slow_unless(is_fast)
+        )
+        for architecture in ARCHITECTURES
+        for name, case in CASES.items()
+        for place in PLACES
+        for is_fast in [architecture in APART or name == "subject inside" or place == "an MLP's output"]
+    ],
+)
+"""Every case and every place on every architecture, and on two of them every case with every place."""
+
+PADDING = ("subject inside", "empty before in some rows")
+every_objective = pytest.mark.parametrize(
+    ("architecture", "fact", "with_contexts"),
+    [
+        pytest.param(architecture, *case, id=f"{architecture}-{name}", marks=slow_unless(is_fast))
+        for architecture in ARCHITECTURES
+        for name, case in CASES.items()
+        for is_fast in [architecture in APART or name in PADDING]
+    ],
+)
+"""Every case on two architectures; on the others those that differ in what attention sees."""
 
 
-@every_place
-@every_case
-@every_architecture
+@every_search
 def test_the_fast_path_equals_the_slow_one(architecture, fact, with_contexts, places, lab):
     lm = lab.model(architecture)
     before = contexts(lm, with_contexts)
@@ -83,8 +105,7 @@ def test_the_cached_head_is_what_stands_before_the_subjects_last_token(fact, wit
         assert all(torch.isfinite(part).all() for layer in prefix.states for part in layer)
 
 
-@every_case
-@every_architecture
+@every_objective
 def test_the_losses_are_the_papers_objective(architecture, fact, with_contexts, lab):
     lm = lab.model(architecture)
     before = contexts(lm, with_contexts)

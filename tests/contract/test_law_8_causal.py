@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from cells import apply_to_rows, every_architecture, every_method, logprobs
+from cells import apply_to_rows, every_cell, logprobs
 from fabricated_edits import FACTS
 from transformers import DynamicCache
 
@@ -28,8 +28,7 @@ OTHERS = ("A short one", "Another row, longer than the one that is looked at, so
 
 
 @every_way
-@every_architecture
-@every_method
+@every_cell
 def test_the_same_in_every_form_of_the_same_text(name, architecture, apply_edit, lab):
     lm, edit = lab.model(architecture), lab.edits(name, architecture)[0]
     ids = prompt_ids(lm, RenderedPrompt(edit.prefix + FACTS[0].statement + " and so"))
