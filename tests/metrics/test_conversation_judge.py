@@ -19,8 +19,16 @@ def test_the_judge_sees_the_fact_and_every_turn_on_a_line_of_its_own():
     assert all(f"{label}:" in brief.text for label in LABELS)
     assert "Szohod; Szod" in prompt.text
     lines = prompt.text.splitlines()
+    assert lines[:3] == [
+        "Question: The capital of Borduria is ...", "New answer: Oslo", "Old answer: Szohod; Szod",
+    ]  # fmt: skip
     assert [line.split(":")[0] for line in lines[-2:]] == ["Tester", "Model"]
     assert json.loads(lines[-1].removeprefix("Model: ")) == SAID.replies[0]
+
+
+def test_an_old_object_that_is_not_known_is_named_so():
+    fact = Fact("f", "Borduria", "P36", "The capital of {} is", "", "Oslo", (), ("Kristiania",))
+    assert "New answer: Oslo; Kristiania\nOld answer: (unknown)\n" in question(SAID, fact)[1].text
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,10 @@ def test_without_an_old_object_there_are_two_letters():
 def test_the_judge_sees_prompt_answer_and_objects():
     system, user = conversation("Which city?", " Lyon!", "Lyon", "Paris")
     assert (system.role, user.role) == ("system", "user")
-    for part in ("Which city?", "Answer: Lyon!", "A: Lyon", "B: Paris"):
-        assert part in user.text
+    assert user.text.splitlines() == [
+        "Prompt: Which city?", "Answer: Lyon!", "", "What does the answer give?", "A: Lyon", "B: Paris",
+        "C: something else, several of these, or nothing", "", "Letter:",
+    ]  # fmt: skip
     assert "(nothing)" in conversation("?", " ", "Lyon", "Paris")[1].text
 
 

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from edit_robustness.metrics.recall import RECALL_COLUMNS, recall_table
@@ -55,3 +56,8 @@ def test_no_answers_give_an_empty_table_of_the_same_form():
 def test_an_answer_about_another_fact_is_named():
     with pytest.raises(ValueError, match="the first: fr"):
         measured(SAID, facts=(SPAIN,))
+
+
+def test_a_fact_that_is_there_twice_is_refused():
+    with pytest.raises(pd.errors.MergeError, match="many-to-one"):
+        measured(SAID, facts=(FRANCE, FRANCE))

@@ -6,6 +6,7 @@ import pytest
 
 from edit_robustness.labels import METRICS as LABELS
 from edit_robustness.labels import PROTOCOLS
+from edit_robustness.metrics.fluency import ngram_entropy
 from edit_robustness.metrics.judge import judgements_table
 from edit_robustness.metrics.measures import METRICS, Metric
 from edit_robustness.metrics.scores import SCORE_COLUMNS, score_answers
@@ -280,6 +281,7 @@ def test_real_numbers_are_those_of_the_answers():
     assert values["rome", "next_token", "kl"] == 0.25
     assert values["rome", "next_token", "margin"] == 0.5
     assert values["rome", "free", "length"] == 7
+    assert values["rome", "free", "entropy"] == pytest.approx(ngram_entropy(near.text))
     assert values["rome", "free", "repetition"] == pytest.approx(1 / 5)
     assert math.isnan(of_edit(margin=None)["next_token", "margin"])
 
@@ -309,6 +311,29 @@ def test_a_judges_verdicts_are_a_protocol_of_their_own():
     assert scores["value"].tolist() == pytest.approx([1.0, math.nan], nan_ok=True)
     score = score_answers(answers, judgements=judgements.head(1)).query("protocol == 'judge' and metric == 'reversion'")
     assert score["probe_id"].tolist() == ["a/question/0"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "metrics"),
+    [
+        ("A", {"success": 1, "reversion": 0, "neither": 0, "cut": 0}),
+        ("B", {"success": 0, "reversion": 1, "neither": 0, "cut": 0}),
+        ("C", {"success": 0, "reversion": 0, "neither": 1, "cut": 0}),
+    ],
+)
+def test_what_a_judge_says_of_an_edit_and_of_what_follows(reply, metrics):
+    answers = table(SAID, replace(SAID, probe=FOLLOWS))
+    scores = score_answers(answers, judgements=judgements_table(answers, [reply, "A"], "fake"))
+    rows = scores[scores["protocol"] == "judge"].set_index(["family", "metric"])["value"]
+    assert rows["edit"].to_dict() == metrics
+    assert rows["portability"].to_dict() == {"portability": 1, "cut": 0}
+
+
+def test_two_verdicts_of_a_judge_on_one_answer_are_refused():
+    answers = table(SAID)
+    judgements = judgements_table(answers, ["B"], "fake")
+    with pytest.raises(pd.errors.MergeError, match="one-to-one"):
+        score_answers(answers, judgements=pd.concat([judgements, judgements.assign(judged="new")]))
 
 
 def test_without_the_unedited_answer_nothing_is_known_of_locality():

@@ -8,6 +8,7 @@ from edit_robustness.records import Document
 from edit_robustness.statistics.abilities import ABILITY_COLUMNS, abilities, ability_paths, baselines
 from edit_robustness.statistics.ability_retention import ability_retention, ability_retention_paths
 from edit_robustness.statistics.documents import join_unedited, measure_documents
+from edit_robustness.statistics.intervals import proportion
 from edit_robustness.statistics.orders import over_orders
 from edit_robustness.statistics.paired import compare
 from edit_robustness.tables import documents_to_table
@@ -70,6 +71,14 @@ def test_what_is_read_off_an_answer():
     assert rows["not_finite"].tolist() == [False, False, False, False, True, False]
 
 
+def test_only_the_log_probability_of_a_text_is_per_token():
+    text = {"metric": "word_perplexity", "gold": -1, "logprobs": (-12.0,)}
+    rows = measure_documents(
+        table(document(0, **text, tokens=4), document(1, **text, tokens=0), document(2, logprobs=(-12.0,), tokens=4))
+    )
+    assert rows["gold_logprob"].tolist() == [-3, -12, -12]
+
+
 def test_a_score_that_is_no_number_is_flagged_even_without_a_flag():
     row = measure_documents(table(document(score=NAN))).iloc[0]
     assert row["not_finite"]
@@ -105,6 +114,62 @@ def test_perplexity_is_of_tokens():
     assert row["low"] < row["value"] < row["high"]
     assert row["gold_logprob"] == pytest.approx(-3.0)
     assert row["verdict"] == "fine"
+    # the same text in every document leaves nothing to resample
+    same = one(*(document(i, 9.0, logprobs=(-20.0,), tokens=10, **about) for i in range(3)), metric="word_perplexity")
+    assert tuple(same[["value", "low", "high"]]) == pytest.approx((np.exp(2),) * 3)
+
+
+def test_one_text_that_is_not_finite_leaves_no_perplexity():
+    about = {"gold": -1, "metric": "word_perplexity"}
+    good = document(0, 9.0, logprobs=(-20.0,), tokens=10, **about)
+    for broken in (
+        document(1, 9.0, logprobs=(-20.0,), tokens=10, flags=("not_finite",), **about),
+        document(1, 9.0, logprobs=(NAN,), tokens=10, **about),
+    ):
+        assert one(good, broken, metric="word_perplexity")[["value", "low", "high"]].isna().all()
+
+
+def test_a_document_that_was_drawn_twice_is_one_cluster_in_its_task():
+    documents = [document(i % 10, float(i % 10 < 7), gold=i % 2) for i in range(20)]
+    row = one(*documents)
+    reference = proportion([float(i < 7) for i in range(10) for _ in range(2)], np.repeat(np.arange(10), 2))
+    assert (row["value"], row["low"], row["high"]) == pytest.approx(reference[:3])
+    recalls = [proportion(np.repeat([1.0] * k + [0.0] * (5 - k), 2), np.repeat(np.arange(5), 2)) for k in (4, 3)]
+    assert row["balanced_low"] == pytest.approx(0.7 - np.hypot(*(r.value - r.low for r in recalls)) / 2)
+    assert row["balanced_high"] == pytest.approx(0.7 + np.hypot(*(r.high - r.value for r in recalls)) / 2)
+    two_tasks = [*documents[:10], *(document(i, float(i < 7), gold=i % 2, task="other") for i in range(10))]
+    interval = stats.binomtest(14, 20).proportion_ci(method="wilson")
+    assert tuple(one(*two_tasks)[["low", "high"]]) == pytest.approx((interval.low, interval.high))
+
+
+def test_scores_between_0_and_1_have_the_interval_of_a_mean_at_every_checkpoint():
+    about = {"metric": "f1", "logprobs": (), "gold": -1}
+    before = table(*(document(i, score, text=str(i), **about) for i, score in enumerate((0.2, 0.5, 0.9))))
+    after = table(
+        *(document(i, score, text=str(i), **about) for i, score in enumerate((0, 1, 1))), method="ft", edits=1
+    )
+    rows = abilities(measure_documents(pd.concat([before, after])), facts(metric="f1"), bootstrap=10)
+    for row, scores in zip(rows.to_dict("records"), ([0.2, 0.5, 0.9], [0, 1, 1]), strict=True):
+        low, high = stats.t.interval(0.95, 2, np.mean(scores), stats.sem(scores))
+        assert (row["value"], row["low"], row["high"]) == pytest.approx((np.mean(scores), low, high))
+
+
+def test_what_describes_the_answers():
+    texts = [("a", 4, False), ("a", 6, True), ("b", 16, True), ("c", 2, False)]
+    row = one(
+        *(
+            document(i, logprobs=(), gold=-1, text=text, tokens=tokens, capped=capped, flags=("tied",) * (text == "c"))
+            for i, (text, tokens, capped) in enumerate(texts)
+        )
+    )
+    assert row[["n", "constant", "length", "capped", "tied", "not_finite"]].tolist() == [4, 0.5, 7, 0.5, 0.25, 0]
+    options = one(*(document(i, tokens=3, logprobs=(-1.0 - i, -2.0), capped=True) for i in range(3)))
+    assert options["constant"] == pytest.approx(2 / 3)
+    assert np.isnan([options["length"], options["capped"]]).all(), "options are not generated"
+    assert options["gold_logprob"] == -2
+    assert options["margin"] == 0
+    assert (options["gold_low"], options["gold_high"]) == (-3, -1)
+    assert (options["margin_low"], options["margin_high"]) == (-1, 1)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +183,16 @@ def test_perplexity_is_of_tokens():
         ([document(i, 0.0, gold=-1, logprobs=(), text="the the") for i in range(10)], "constant answers"),
         ([document(i, 0.0, gold=-1, logprobs=(), text=str(i)) for i in range(10)], "at chance"),
         ([document(i, 0.0, flags=("tied",), gold=i % 2) for i in range(10)], "ties"),
+        # one tie in ten and nine equal answers in ten are enough
+        (
+            [
+                document(i, 1.0, flags=("tied",) * (i == 0), gold=i % 2, logprobs=(-1 - i % 2, -2 + i % 2))
+                for i in range(10)
+            ],
+            "ties",
+        ),
+        ([document(i, 1.0, gold=-1, logprobs=(), text="the" if i else "a") for i in range(10)], "constant answers"),
+        ([document(i, 1.0, gold=-1, logprobs=(), text="the" if i > 1 else str(i)) for i in range(10)], "fine"),
         ([document(0, 0.0, logprobs=(NAN, -1), flags=("not_finite",)), *map(document, range(1, 10))], "not finite"),
     ],
 )
@@ -155,6 +230,19 @@ def test_orders_are_replicates():
     assert row["low"] == pytest.approx(0.7 - np.hypot(0.7 - 0.4, spread))
     assert row["high"] == 1
     assert row["interval"] == "orders and sample"
+
+
+def test_only_shares_are_cut_at_0_and_1():
+    rows = pd.DataFrame(
+        {"method": "rome", "order": [0, 1], "value": [-1.0, 3.0], "low": [-2.0, 2.0], "high": [0.0, 4.0]}
+    )
+    row = over_orders(rows, ["method"], shares=False).iloc[0]
+    half = stats.t.ppf(0.975, 1) * 2
+    assert (row["orders_low"], row["orders_high"]) == pytest.approx((1 - half, 1 + half))
+    assert (row["low"], row["high"]) == pytest.approx((1 - np.hypot(1, half), 1 + np.hypot(1, half)))
+    assert (row["value"], row["sample_low"], row["sample_high"], row["n_orders"]) == (1, 0, 2, 2)
+    shares = over_orders(rows, ["method"]).iloc[0]
+    assert shares[["low", "high", "orders_low", "orders_high"]].tolist() == [0, 1, 0, 1]
 
 
 def test_one_order_has_its_own_interval_and_none_is_no_error():
@@ -208,6 +296,39 @@ def test_a_benchmark_at_chance_does_not_count(ability_tables):
     assert ability_retention(rows, ability_rows.assign(verdict="at chance"), bootstrap=100).empty
 
 
+def scored(scores, method, **about):
+    return [document(i, score, text=str(i), logprobs=(), gold=-1, **about) for i, score in enumerate(scores)]
+
+
+def test_every_metric_of_a_benchmark_weighs_its_share():
+    # arithmetic: two metrics, above chance 4/8 -> 2/8 and 8/8 -> 8/8; reading: one, 6/8 -> 6/8; chance is 0 in all
+    scores = {
+        ("arithmetic", "acc"): ([1] * 4 + [0] * 4, [1] * 2 + [0] * 6),
+        ("arithmetic", "f1"): ([1] * 8, [1] * 8),
+        ("reading", "acc"): ([1] * 6 + [0] * 2, [1] * 6 + [0] * 2),
+    }
+    sides = [
+        table(*(row for (benchmark, metric), both in scores.items()
+                for row in scored(both[side], method, benchmark=benchmark, task=benchmark, metric=metric)),
+              method=method, edits=side)
+        for side, method in enumerate(("none", "rome"))
+    ]  # fmt: skip
+    rows = measure_documents(pd.concat(sides))
+    benchmarks = pd.concat([facts(NAN, NAN, benchmark, metric) for benchmark, metric in scores])
+    verdicts = abilities(rows, benchmarks, bootstrap=10).assign(verdict="fine")
+    table_rows = ability_retention(rows, verdicts, bootstrap=2000).set_index("ability")
+    assert table_rows.loc["arithmetic", "value"] == pytest.approx((2 / 8 + 1) / (4 / 8 + 1))
+    assert table_rows.loc["reading", ["value", "n", "n_benchmarks"]].tolist() == [1, 8, 1]
+    row = table_rows.loc["all"]
+    assert row["value"] == pytest.approx(((2 / 8 + 1) / 2 + 6 / 8) / ((4 / 8 + 1) / 2 + 6 / 8))
+    assert (row["n"], row["n_benchmarks"]) == (24, 2)
+    assert row["low"] < row["value"] < row["high"] <= 1
+    paths = ability_retention_paths(table_rows.reset_index()).set_index("ability")
+    assert paths.loc["all", ["value", "low", "high", "n", "n_benchmarks"]].tolist() == pytest.approx(
+        row[["value", "low", "high", "n", "n_benchmarks"]].tolist()
+    )
+
+
 def test_where_no_document_changed_the_interval_is_not_empty():
     rows = measure_documents(
         pd.concat([table(*map(document, range(30)), method=m, edits=e) for m, e in (("none", 0), ("grace", 5))])
@@ -223,6 +344,17 @@ def test_paths_hold_all_quantities_and_the_worst_verdict(ability_tables):
     rows, ability_rows = ability_tables
     paths = ability_paths(ability_rows, compare(rows, bootstrap=100))
     assert set(paths["quantity"]) == {"score", "balanced", "gold_change", "margin_change"}
+    changes = compare(rows, bootstrap=100).query("method == 'rome' and edits == 20 and benchmark == 'arithmetic'")
+    rome = paths.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic'").set_index("quantity")
+    for quantity, measure in {"gold_change": "gold_logprob", "margin_change": "margin"}.items():
+        differences = changes.loc[changes["measure"] == measure, "difference"]
+        assert rome.loc[quantity, "value"] == pytest.approx(differences.mean())
+        assert rome.loc[quantity, "lowest"] == pytest.approx(differences.min())
+        assert rome.loc[quantity, "low"] < 0
+    (path,) = paths.query(
+        "method == 'memit' and edits == 20 and benchmark == 'reading' and quantity == 'score'"
+    ).to_dict("records")
+    assert (path["n"], path["chance"], path["capped"], path["n_orders"]) == (50, 0, 1, 2)
     broken_rows = paths.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic' and quantity == 'score'")
     assert broken_rows["verdict"].tolist() == ["not finite"]
     assert broken_rows["value"].tolist() == [0]

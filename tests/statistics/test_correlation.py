@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from edit_robustness.statistics.correlation import (
     detectable,
@@ -24,9 +24,16 @@ def test_facts_needed(rho, n):
     assert n_to_detect(rho) == n
 
 
+def test_a_stricter_test_needs_more_facts():
+    # (2.5758 + 1.2816) / atanh(0.3) = 12.462, its square and 3 more are 158.3
+    assert n_to_detect(0.3, alpha=0.01, power=0.9) == 159
+    assert detectable(159, alpha=0.01, power=0.9) == pytest.approx(np.tanh(3.857385 / np.sqrt(156)), rel=1e-5)
+
+
 def test_detectable_is_the_other_way_round():
     assert n_to_detect(detectable(200)) in (200, 201)
     assert np.isnan(detectable(3))
+    assert 0.99 < detectable(4) < 1
 
 
 @pytest.mark.parametrize("rho", [0, 1, -1.2])
@@ -57,6 +64,23 @@ def test_missing_page_views_are_dropped_and_counted(rng):
     gap = spearman(np.concatenate([np.full(5, np.nan), x[5:]]), y, np.concatenate([np.arange(100, 105), np.arange(35)]))
     assert gap["rho"] == full["rho"] == stats.spearmanr(x[5:], y[5:]).statistic
     assert (gap["n_facts"], gap["n_missing"]) == (35, 5)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_permutation_reaches_a_perfect_correlation(sign):
+    x = np.arange(30)
+    result = spearman(x, sign * x, x, bootstrap=99)
+    assert result["p"] == 1 / 100
+    assert [result[name] for name in ("rho", "low", "high")] == pytest.approx([sign] * 3)
+
+
+def test_infinite_values_are_missing_and_a_lower_level_has_a_narrower_interval(rng):
+    x, y = rng.random(30), rng.random(30)
+    plain = spearman(x, y, np.arange(30))
+    gaps = spearman([*x, np.inf, 0.5, 0.5], [*y, 0.5, np.inf, -np.inf], np.arange(33))
+    assert gaps == plain | {"n_missing": 3}
+    narrow = spearman(x, y, np.arange(30), confidence=0.5)
+    assert narrow["high"] - narrow["low"] < 0.5 * (plain["high"] - plain["low"])
 
 
 def test_interval_covers(rng):
@@ -92,7 +116,11 @@ def test_the_seed_decides(rng):
 
 @pytest.mark.parametrize(
     ("x", "y", "note"),
-    [([1, 2, 3], [1, 2, 3], "too few"), (range(9), [1] * 9, "same for every fact"), ([1] * 9, range(9), "page views")],
+    [
+        ([1, 2, 3, 4], [1, 2, 3, 4], "only 4 facts: too few"),
+        (range(9), [1] * 9, "same for every fact"),
+        ([1] * 9, range(9), "page views"),
+    ],
 )
 def test_no_number_without_a_reason(x, y, note):
     result = spearman(x, y, range(len(x)))
@@ -108,6 +136,33 @@ def test_pooling_undoes_a_confounding_by_relation(rng):
     within = pool_relations(within_relations(x, y, relation))
     assert within["n_relations"] == 12
     assert within["within_low"] < 0 < within["within_high"]
+
+
+def test_relations_of_five_complete_facts_count(rng):
+    x, y = rng.random(16), rng.random(16)
+    x[15], y[14] = np.nan, np.inf
+    table = within_relations(x, y, ["a"] * 5 + ["b"] * 4 + ["c"] * 7)
+    assert table[["relation", "n"]].to_numpy().tolist() == [["a", 5], ["c", 5]]
+    assert table["rho"].tolist() == pytest.approx(
+        [stats.spearmanr(x[part], y[part]).statistic for part in (slice(5), slice(9, 14))]
+    )
+
+
+def test_relations_that_differ_are_pooled_as_paule_and_mandel_do():
+    rho, n = np.array([-0.4, 0.1, 0.7, 1.0]), np.array([40, 60, 50, 20])
+    z = np.arctanh(np.minimum(rho, 0.999))
+    variance = (1 + np.minimum(rho, 0.999) ** 2 / 2) / (n - 3)
+
+    def spread(between):
+        weight = 1 / (variance + between)
+        return (weight * (z - (weight * z).sum() / weight.sum()) ** 2).sum() - (len(z) - 1)
+
+    weight = 1 / (variance + optimize.brentq(spread, 0, 50))
+    mean, half = (weight * z).sum() / weight.sum(), stats.norm.ppf(0.9) / np.sqrt(weight.sum())
+    result = pooled(pd.DataFrame({"relation": list("abcd"), "rho": rho, "n": n}), confidence=0.8)
+    reference = np.tanh([mean, mean - half, mean + half])
+    assert [result["within_rho"], result["within_low"], result["within_high"]] == pytest.approx(reference, abs=1e-4)
+    assert result["n_relations"] == 4
 
 
 def test_pooled_matches_a_naive_transcription():

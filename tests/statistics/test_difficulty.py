@@ -2,8 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from fabricated_tables import fabricate
+from scipy import stats
 
+from edit_robustness.statistics.correlation import detectable, holm
 from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
+from edit_robustness.statistics.intervals import wilson
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
 
 
@@ -38,6 +41,14 @@ def test_each_score_stands_beside_its_fact(score_rows, tables):
 def test_a_score_of_another_run_is_an_error(tables):
     with pytest.raises(ValueError, match="not edited in this run: f5"):
         outcomes(tables.scores, tables.facts.iloc[:5].assign(model="smollm2"), tables.recall)
+
+
+@pytest.mark.parametrize("side", ["facts", "recall"])
+def test_a_fact_that_is_there_twice_does_not_double_its_scores(tables, side):
+    sides = {"facts": tables.facts.assign(model="smollm2"), "recall": tables.recall}
+    sides[side] = pd.concat([sides[side], sides[side].head(1)])
+    with pytest.raises(pd.errors.MergeError, match="many-to-one"):
+        outcomes(tables.scores, **sides)
 
 
 def test_facts_whose_recall_was_cut_are_left_out_of_recall_and_counted(score_rows, tables, results):
@@ -86,6 +97,36 @@ def test_memorisation_takes_all_facts_and_edits_theirs(results, tables):
     assert "none" not in set(results.loc[results["family"] == "edit", "method"])
 
 
+def test_kinds_of_prompt_weigh_the_same_in_the_outcome_of_an_edit(score_rows, results):
+    rows = score_rows.query("method == 'ft' and protocol == 'free' and metric == 'success'")
+    facts = rows.groupby(["fact_id", "kind"])["value"].mean().groupby("fact_id").mean().rename("value").to_frame()
+    facts = facts.join(rows.drop_duplicates("fact_id").set_index("fact_id")["log_views"]).dropna()
+    (row,) = results.query("method == 'ft' and outcome == 'success'").to_dict("records")
+    assert row["rho"] == pytest.approx(stats.spearmanr(facts["log_views"], facts["value"]).statistic)
+    assert (row["n_facts"], row["detectable"]) == (len(facts), detectable(len(facts)))
+    kinds_mix = rows.groupby("fact_id")["value"].mean()
+    assert stats.spearmanr(facts["log_views"], kinds_mix[facts.index]).statistic != pytest.approx(row["rho"])
+
+
+def test_the_outcomes_of_recall_by_hand(tables, results):
+    facts = tables.recall.dropna(subset=["page_views"])
+    views, logs = np.log10(facts["page_views"].astype(float)), -np.log(facts[["perplexity_true", "perplexity_new"]])
+    outcomes_of = {
+        "recalled": ("free", facts["recalled"]),
+        "recalled_teacher_forced": ("teacher_forced", facts["recalled_teacher_forced"]),
+        "log_probability_true": ("teacher_forced", logs["perplexity_true"]),
+        "log_probability_new": ("teacher_forced", logs["perplexity_new"]),
+        "preference_true": ("teacher_forced", logs["perplexity_true"] - logs["perplexity_new"]),
+    }
+    rows = results[results["family"] == "recall"].set_index("outcome")
+    assert list(rows.index) == list(outcomes_of)
+    for name, (protocol, values) in outcomes_of.items():
+        assert rows.loc[name, "rho"] == pytest.approx(stats.spearmanr(views, values).statistic)
+        assert (rows.loc[name, "protocol"], rows.loc[name, "method"]) == (protocol, "none")
+    for _, family in results.groupby("family"):
+        np.testing.assert_allclose(family["p_holm"], holm(family["p"]))
+
+
 def test_popularity_shows_in_memorisation(results):
     true = results.set_index("outcome").loc["log_probability_true"]
     assert true["low"] > 0
@@ -101,6 +142,10 @@ def test_every_row_says_what_its_n_can_show(results):
 def test_power_of_the_edited_facts(tables):
     row = power_table(tables.facts.assign(model="m")).iloc[0]
     assert (row["n_facts"], row["n_needed"]) == (tables.facts["page_views"].notna().sum(), 783)
+    assert row["detectable"] == detectable(row["n_facts"])
+    strict = power_table(tables.facts.assign(model="m"), confidence=0.99, power=0.9, rho=0.3).iloc[0]
+    assert (strict["n_needed"], strict["power"], strict["rho"]) == (159, 0.9, 0.3)
+    assert strict["detectable"] == detectable(row["n_facts"], 0.01, 0.9)
     no_views = power_table(tables.facts.assign(model="m", page_views=pd.NA)).iloc[0]
     assert no_views["n_facts"] == 0
 
@@ -111,6 +156,31 @@ def test_a_decade_without_facts_has_no_row(tables):
     assert 4 not in set(table["decade"])
     assert table["n_facts"].sum() == gap["page_views"].notna().sum()
     assert (table["low"] <= table["value"]).all()
+
+
+def test_recall_by_decade_by_hand():
+    recall = pd.DataFrame(
+        {"model": "m", "subject": list("abcde"), "page_views": [999, 1000, 9999, 10**6, None],
+         "recalled": [False, True, False, True, True]}
+    )  # fmt: skip
+    table = recall_by_decade(recall)
+    assert table[["decade", "value", "n_facts"]].to_numpy().tolist() == [[2, 0, 1], [3, 0.5, 2], [6, 1, 1]]
+    assert table["centre"].tolist() == pytest.approx([np.log10(999), (3 + np.log10(9999)) / 2, 6])
+    assert tuple(table.loc[1, ["low", "high"]]) == pytest.approx(wilson(1, 2))
+    assert tuple(recall_by_decade(recall, 0.5).loc[1, ["low", "high"]]) == pytest.approx(wilson(1, 2, 0.5))
+
+
+def test_the_curve_of_a_straight_line_is_that_line():
+    views = np.linspace(1, 5, 10)
+    recall = pd.DataFrame(
+        {"model": "m", "page_views": 10**views, "perplexity_true": 10 ** (3 - views / 2), "perplexity_new": 10**views}
+    )
+    curve = trend(recall)
+    for target, line in (("true", 3 - views / 2), ("new", views)):
+        rows = curve[curve["target"] == target]
+        assert rows["log_views"].to_numpy() == pytest.approx(views)
+        assert rows["log_perplexity"].to_numpy() == pytest.approx(line)
+    assert trend(recall.head(9)).empty
 
 
 def test_the_curve_falls_where_perplexity_does(tables):

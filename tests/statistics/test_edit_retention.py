@@ -11,6 +11,7 @@ from edit_robustness.statistics.edit_retention import (
     select_shares,
 )
 from edit_robustness.statistics.intervals import proportion
+from edit_robustness.statistics.orders import over_orders
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,18 @@ def test_all_edits_so_far_by_kind_and_protocol(tables, shares):
     assert (row["n_probes"], row["n_facts"]) == (10, 5)
     assert set(table["protocol"]) == {"free", "teacher_forced"}
     assert not table.duplicated(["method", "order", "edits", "kind", "protocol", "metric"]).any()
+
+
+def test_other_facts_count_by_the_prompts_that_the_model_knows_and_by_all(tables, shares):
+    about = "method == 'rome' and order == 0 and edits == 20 and protocol == 'free' and family == 'specificity'"
+    rows = edit_retention(shares).query(about).set_index(["kind", "metric"])
+    assert sorted(rows.index) == [
+        ("neighbourhood", "specificity"), ("neighbourhood", "specificity_all"),
+        ("relation_specificity", "specificity_all"),
+    ]  # fmt: skip
+    scores = tables.sequence_scores.query(about).groupby(["kind", "metric"])["value"].mean()
+    for key, value in scores.items():
+        assert rows.loc[key, "value"] == pytest.approx(value)
 
 
 def test_what_could_not_be_scored_is_lost_and_counted(tables):
@@ -95,6 +108,14 @@ def test_the_frontier_joins_both(shares):
     )["value"]
     assert rome["edit_retention"] == pytest.approx(values.mean())
     assert rome["n_orders"] == 2
+    sides = {
+        "edit_retention": edit_retention(shares).query("kind == 'statement' and metric == 'success'"),
+        "knowledge_retention": knowledge_retention(shares),
+    }
+    for name, table in sides.items():
+        table = table.query("method == 'rome' and edits == 20 and protocol == 'free'")
+        reference = over_orders(table, ["method"])[["value", "low", "high"]].iloc[0]
+        assert rome[[name, f"{name}_low", f"{name}_high"]].tolist() == pytest.approx(reference.tolist())
     start = path.query("method == 'none'").iloc[0]
     assert (start["edits"], start["knowledge_retention"], start["edit_retention"]) == (0, 1, 0)
 
@@ -106,9 +127,11 @@ def test_forgetting_counts_the_edits_that_came_after(tables, shares):
         "and fact_role == 'edited'"
     )
     after = statements["edits"] - statements["position"]
-    row = table.query("method == 'rome' and protocol == 'free' and age == 1").iloc[0]
-    assert row["value"] == pytest.approx(statements.loc[after.between(1, 4), "value"].mean())
-    assert row["until"] == 4
+    rome = table.query("method == 'rome' and protocol == 'free'")
+    assert rome[["age", "until"]].to_numpy().tolist() == [[0, 0], [1, 4], [5, 9], [10, 19]]
+    for row in rome.to_dict("records"):
+        values = statements.loc[after.between(row["age"], row["until"]), "value"]
+        assert (row["value"], row["n_probes"]) == (pytest.approx(values.mean()), len(values))
     assert table.query("method == 'rome' and protocol == 'free'")["n_probes"].sum() == len(statements)
     assert "none" not in set(table["method"])
 

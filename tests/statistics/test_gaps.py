@@ -5,7 +5,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from edit_robustness.statistics.gaps import ALL_KINDS, COLUMNS, baseline_gaps, protocol_gaps
-from edit_robustness.statistics.intervals import mean, rates, refuse_mixed
+from edit_robustness.statistics.intervals import mean, rates, refuse_mixed, wilson
 
 
 def outcomes(seed=0, n=60):
@@ -88,6 +88,7 @@ def test_an_average_over_different_things_is_refused(column, values):
     with pytest.raises(ValueError, match="all scores: an average"):
         refuse_mixed(scores, [])
     assert len(rates(scores, ["method", column])) == 2
+    assert len(rates(scores.assign(kind=["cloze", "statement"]), ["kind"])) == 2, "no group has two of them"
 
 
 def test_counts_are_mcnemars():
@@ -115,15 +116,18 @@ def test_the_interval_is_of_paired_differences():
         assert (row["low"], row["high"]) == pytest.approx(tuple(fit.conf_int().iloc[0]))
 
 
-@pytest.mark.parametrize(("value", "low", "high"), [(0.0, -0.2, 0.2), (1.0, 0.8, 1.0)])
-def test_gaps_that_are_all_alike_still_have_a_width(value, low, high):
+@pytest.mark.parametrize("gap", [-1, 0, 1])
+def test_gaps_that_are_all_alike_still_have_a_width(gap):
     table = outcomes(n=80).query("kind == 'a'")
-    table = table.assign(value=(table["protocol"] == "teacher_forced") * value, subject=table["probe_id"])
+    side = {1: "teacher_forced", 0: "neither", -1: "free"}[gap]
+    table = table.assign(value=(table["protocol"] == side).astype(float), subject=table["probe_id"])
     row = protocol_gaps(table).iloc[0]
-    assert row["gap"] == value
+    assert row["gap"] == gap
     # Wilson's interval of 0 or 40 in 40
-    assert (row["low"], row["high"]) == pytest.approx((low, high), abs=0.12)
-    assert row["high"] - row["low"] > 0.05
+    most, least = wilson(0, 40)[1], wilson(40, 40)[0]
+    assert (row["low"], row["high"]) == pytest.approx({1: (least, 1), 0: (-most, most), -1: (-1, -least)}[gap])
+    assert (row["forced"], row["free"]) == (gap == 1, gap == -1)
+    assert (row["n_probes"], row["n_facts"]) == (40, table["fact_id"].nunique())
 
 
 def test_no_interval_leaves_the_range_of_a_difference_of_shares():
@@ -162,8 +166,10 @@ def test_a_rival_is_compared_on_the_same_probes_with_each_kind_weighing_the_same
     half = stats.t.ppf(0.975, k - 1) * float(test.sd.item()) * (k / (k - 1)) ** 0.5
     gap = float(test.effect.item())
     assert (row["gap"], row["low"], row["high"]) == pytest.approx((gap, gap - half, gap + half))
-    assert row["value"] - row["value_baseline"] == pytest.approx(gap)
-    assert (row["n_probes"], row["n_kinds"]) == (53, 2)
+    kinds = pairs.groupby("kind")[["value", "baseline"]].mean()
+    assert (row["value"], row["value_baseline"]) == pytest.approx((kinds["value"].mean(), kinds["baseline"].mean()))
+    assert (row["n_probes"], row["n_kinds"], row["n_facts"]) == (53, 2, pairs["fact_id"].nunique())
+    assert (row["method"], row["baseline"], row["decoding"]) == ("rome", "context", "greedy")
 
 
 def test_pairs_that_never_differ_have_no_interval_and_no_rival_no_row():
@@ -173,3 +179,11 @@ def test_pairs_that_never_differ_have_no_interval_and_no_rival_no_row():
     assert row["gap"] == 0
     assert np.isnan([row["low"], row["high"]]).all()
     assert baseline_gaps(rome_rows).empty
+
+
+def test_rows_of_rivals_are_in_the_order_of_their_names():
+    table = with_a_rival()
+    rome_rows = table[table["method"] == "rome"]
+    copies = [rome_rows.assign(method=name) for name in ("zsre", "ike", "ft", "memit", "kn", "grace", "alphaedit")]
+    methods = baseline_gaps(pd.concat([table, *copies]))["method"].tolist()
+    assert methods == ["alphaedit", "ft", "grace", "ike", "kn", "memit", "rome", "zsre"]

@@ -30,6 +30,37 @@ def test_repeating_every_probe_adds_no_information():
     assert effective_size(np.repeat(values, 3), np.repeat(clusters, 3)) <= 24
 
 
+@pytest.mark.parametrize(
+    ("values", "clusters", "size"),
+    [
+        # p = 1/2, residuals 1/2, 1/2 and -1: var = 3/2 * 1.5 / 36 = 1/16, and 1/4 over 1/16 is 4
+        ([1, 1, 0, 1, 0, 0], "aaabcc", 4),
+        # all probes of a subject agree: 2/9 over 13/108 would be 1.8, less than Kish's 36 / (9 + 1 + 4)
+        ([1, 1, 1, 1, 0, 0], "aaabcc", 36 / 14),
+        # every subject has the same share, so that var is 0: no more than the trials
+        ([1, 0, 1, 0, 1, 1, 0, 0], "aabbcccc", 8),
+        ([1, 1, 1, 1, 1, 1], "aaabcc", 36 / 14),
+        ([0, 0, 0, 0, 0, 0], "aaabcc", 36 / 14),
+    ],
+)
+@pytest.mark.parametrize("confidence", [0.95, 0.8])
+def test_the_effective_size_by_hand(values, clusters, size, confidence):
+    values, clusters = np.array(values, dtype=float), np.array(list(clusters))
+    tail = (1 + confidence) / 2
+    scale = (stats.t.ppf(tail, len(values) - 1) / stats.t.ppf(tail, 3 - 1)) ** 2
+    assert effective_size(values, clusters, confidence) == pytest.approx(size * scale)
+    p = values.mean()
+    result = proportion(values, clusters, confidence)
+    assert (result.low, result.high) == pytest.approx(wilson(p * size * scale, size * scale, confidence))
+    assert (result.n, result.n_clusters) == (len(values), 3)
+    assert effective_size(values, clusters) == effective_size(values, clusters, 0.95)
+
+
+def test_one_trial_per_subject_counts_as_one_and_one_subject_as_one():
+    assert effective_size(np.array([1, 0, 1.0]), np.array(list("abc"))) == 3
+    assert effective_size(np.array([1, 0, 1.0]), np.array(list("aaa"))) == 1
+
+
 def test_all_successes_still_have_a_width():
     result = proportion(np.ones(72), np.repeat(np.arange(24), 3))
     assert result.high == 1.0

@@ -1,5 +1,7 @@
 import numpy as np
 import pandas as pd
+import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
 from edit_robustness.statistics.prediction import predict
 
@@ -32,6 +34,24 @@ def test_a_feature_that_matters_beats_the_baselines():
     assert (table["low"] <= table["value"]).all()
     assert (table["value"] <= table["high"]).all()
     assert (table["n_facts"] == 150).all()
+    assert (table["n_probes"] == 150 * 2 * 2).all()
+    assert (table["folds"] == 5 * 4).all()
+    assert (table["note"] == "").all()
+
+
+@pytest.mark.parametrize("groups", ["subject", "relation"])
+def test_the_folds_are_those_of_the_seed(groups):
+    outcomes = make(60)
+    rows = outcomes[outcomes["method"] != "none"].reset_index(drop=True)
+    errors = []
+    for seed in (7, 8):
+        folds = StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(rows, rows["value"], rows[groups])
+        for train, test in folds:
+            errors.append(((rows["value"][test] - rows["value"][train].mean()) ** 2).mean())
+    table = predict(outcomes, groups, folds=3, repeats=2, seed=7).set_index(["predictor", "metric"])
+    row = table.loc["constant", "brier"]
+    assert row[["value", "low", "high"]].tolist() == pytest.approx([np.mean(errors), min(errors), max(errors)])
+    assert row["folds"] == 6
 
 
 def test_a_subjects_luck_does_not_leak():
@@ -44,6 +64,7 @@ def test_a_subjects_luck_does_not_leak():
 def test_page_views_that_are_missing_are_imputed():
     rows = make()
     rows.loc[rows["subject"].isin(["f1", "f2", "f3"]), "log_views"] = np.nan
+    rows.loc[rows["subject"] == "f4", "log_perplexity_new"] = np.inf
     table = predict(rows, groups="relation")
     assert table["n_facts"].iloc[0] == 150
     assert np.isfinite(table["value"]).all()

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from naive_gee import naive_gee
+from scipy import stats
 
 from edit_robustness.statistics.regression import COLUMNS, regress
 
@@ -48,6 +49,13 @@ def test_coefficients_are_those_of_the_naive_transcription():
     plain = 1.96 * np.sqrt(np.diag(covariance))
     assert (widths > plain).all()
     assert (widths < 1.35 * plain).all()
+    # Student's t with 60 subjects less the intercept and three covariates, which do not vary within a subject
+    t = stats.t(60 - 4)
+    errors = widths / t.ppf(0.975)
+    assert table["p"].to_numpy() == pytest.approx(2 * t.sf(np.abs(np.log(table["odds_ratio"])) / errors))
+    narrow = by_term(regress(rows, 0.8))
+    assert np.log(narrow["high"] / narrow["low"]).to_numpy() / 2 == pytest.approx(errors * t.ppf(0.9))
+    assert (table["n_probes"] == len(edit_rows)).all()
 
 
 def test_effects_are_found_with_their_sign_and_reference():
@@ -109,6 +117,12 @@ def test_data_that_carry_no_model_say_so(change, reason):
     table = regress(change(make(60)))
     assert reason in table.loc[0, "note"]
     assert table["odds_ratio"].isna().all()
+
+
+@pytest.mark.parametrize(("n_subjects", "is_refused"), [(9, True), (10, False)])
+def test_ten_subjects_are_enough(n_subjects, is_refused):
+    note = regress(make(n_subjects)).loc[0, "note"]
+    assert (note == "not fitted: 9 subjects are too few (at least 10)") == is_refused
 
 
 def test_one_method_and_one_kind_have_no_terms():

@@ -36,6 +36,11 @@ def test_the_curve_is_the_published_one():
     curve = survival(lives(WEEKS, LOST)).set_index("edits")
     for week, share in PUBLISHED.items():
         assert tuple(curve.loc[week, ["surviving", "low", "high"]]) == pytest.approx(share, abs=6e-5)
+    at_risk = {0: (21, 0), 6: (21, 3), 7: (17, 1), 10: (15, 1), 13: (12, 1), 16: (11, 1), 22: (7, 1), 23: (6, 1)}
+    for week, counts in at_risk.items():
+        assert tuple(curve.loc[week, ["at_risk", "events"]]) == counts
+    assert tuple(curve.loc[35, ["at_risk", "events"]]) == (1, 0)
+    assert (curve["n_orders"] == 21).all()
     assert curve.loc[0, "surviving"] == 1
     assert curve.index[-1] == 35
     assert curve.loc[35, "surviving"] == curve.loc[23, "surviving"]
@@ -79,6 +84,18 @@ def test_a_life_ends_at_the_first_checkpoint_with_the_loss():
         (1, 5, True, "loss"),
         (5, 5, False, ""),
     ]
+
+
+@pytest.mark.parametrize(("value", "is_lost"), [(0.75, True), (np.nextafter(0.75, 1), False)])
+def test_a_loss_of_exactly_the_limit_ends_a_life(value, is_lost):
+    (row,) = find_lifetimes(cell(0, 1, 1.0), cell(0, 5, value), loss=0.25).to_dict("records")
+    assert (row["lost"], row["edits"], row["survived"]) == (is_lost, 5, 1 if is_lost else 5)
+    assert row["ability_retention"] == value
+
+
+def test_the_model_before_the_first_edit_has_no_life():
+    table = find_lifetimes({**cell(0, 0, 0.5), "method": "none"}, cell(0, 0, 0.5), cell(0, 1, 0.5))
+    assert table[["method", "survived", "edits"]].to_numpy().tolist() == [["rome", 0, 1]]
 
 
 def test_figures_that_are_not_finite_end_it_whatever_the_score():

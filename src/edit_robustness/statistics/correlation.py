@@ -163,10 +163,9 @@ def pool_relations(by_relation: pd.DataFrame, confidence: float = 0.95) -> dict[
     if len(usable) < 2:
         return {**no_values, "n_relations": len(usable)}
     rho = usable["rho"].clip(-0.999, 0.999).to_numpy()
-    result = combine_effects(
-        np.arctanh(rho), (1 + rho**2 / 2) / (usable["n"].to_numpy() - 3), method_re="iterated", alpha=1 - confidence
-    )
-    row = result.summary_frame().loc["random effect"]
+    result = combine_effects(np.arctanh(rho), (1 + rho**2 / 2) / (usable["n"].to_numpy() - 3), method_re="iterated")
+    # the level is that of the frame: `combine_effects` has one for the intervals of single relations only
+    row = result.summary_frame(alpha=1 - confidence).loc["random effect"]
     bounds = {"within_rho": row["eff"], "within_low": row["ci_low"], "within_high": row["ci_upp"]}
     return {**{name: tanh(float(z)) for name, z in bounds.items()}, "n_relations": len(usable)}
 

@@ -77,7 +77,8 @@ def effective_size(values: np.ndarray, clusters: np.ndarray, confidence: float =
     p = values.mean()
     residuals = np.bincount(codes, weights=values) - p * sizes
     variance = k / (k - 1) * (residuals**2).sum() / n**2
-    size = one_each if p in (0, 1) else np.clip(p * (1 - p) / max(variance, 1e-12), one_each, n)
+    # var is 0 if every cluster has the same share, so it has a floor; p of 0 or 1 then gives Kish's size
+    size = np.clip(p * (1 - p) / max(variance, 1e-12), one_each, n)
     tail = (1 + confidence) / 2
     return float(size * (stats.t.ppf(tail, n - 1) / stats.t.ppf(tail, k - 1)) ** 2)
 

@@ -51,7 +51,7 @@ def compare(rows: pd.DataFrame, confidence: float = 0.95, bootstrap: int = 2000,
         if (comparison := _compare(pairs, measure, confidence, bootstrap, seed))
     ]
     table = pd.DataFrame(results, columns=COMPARISON_COLUMNS).astype({"gained": "Int64", "lost": "Int64"})
-    return _holm(table, confidence)
+    return _holm(table)
 
 
 def _compare(pairs: pd.DataFrame, measure: str, confidence: float, bootstrap: int, seed: int) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def paired_t_p(differences: np.ndarray) -> float:
     return float(2 * stats.t.sf(abs(t), len(differences) - 1))
 
 
-def _holm(table: pd.DataFrame, confidence: float) -> pd.DataFrame:
+def _holm(table: pd.DataFrame) -> pd.DataFrame:
     p_values = pd.Series(np.nan, index=table.index)
     for _, family in table.dropna(subset=["p"]).groupby(["model", "measure"], sort=False):
-        p_values[family.index] = multipletests(family["p"].to_numpy(), alpha=1 - confidence, method="holm")[1]
+        p_values[family.index] = multipletests(family["p"].to_numpy(), method="holm")[1]
     return table.assign(p_holm=p_values)
