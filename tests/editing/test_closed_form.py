@@ -126,3 +126,22 @@ def test_a_null_space_by_energy_holds_no_more_than_its_share_of_the_trace(energy
     assert 0 < share <= energy < share + values[inside] / values.sum()
     null = vectors[:, :inside]
     np.testing.assert_allclose(project(torch.eye(WIDTH)).numpy(), null @ null.T, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "bound", "inside"),
+    [
+        # an eigenvalue at the threshold is outside, and half of the dimensions are spanned themselves
+        ([0, 1, 3, 6], {"threshold": 3.0}, 2),
+        # shares of the trace: 0, .1, .4 and 1
+        ([0, 1, 3, 6], {"energy": 0.4}, 3),
+        # an eigenvalue that rounding made negative has no share: 0, .1, .5 and 1
+        ([-1, 1, 4, 5], {"energy": 0.45}, 2),
+    ],
+)
+def test_which_eigenvectors_are_in_the_null_space(values, bound, inside):
+    moments, unit = torch.diag(torch.tensor(values, dtype=torch.float64)), torch.eye(4)
+    basis, spans = null_space(moments, **bound)
+    assert spans == (inside == 2)
+    torch.testing.assert_close(basis.abs(), unit[:, :inside] if spans else unit[:, inside:])
+    assert basis.dtype == torch.float32

@@ -114,6 +114,13 @@ def test_a_negation_inside_a_name_negates_nothing(text, side):
     assert verdict(text, [NEVER if "let" not in text else "Lyon"], ["Paris"]) == side
 
 
+@pytest.mark.parametrize("text", ["It is Neither Here nor There.", "Neither Here nor There, not Neither Here"])
+def test_a_negation_inside_the_longer_of_two_names_negates_nothing(text):
+    long_name, short_name = "Neither Here nor There", "neither here"
+    assert verdict(text, [long_name], [short_name]) == "new"
+    assert verdict(text, [short_name], [long_name]) == "old"
+
+
 @pytest.mark.parametrize(
     ("text", "subject"),
     [

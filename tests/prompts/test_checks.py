@@ -67,6 +67,34 @@ def test_an_object_inside_the_subjects_name_is_not_given_away():
     assert problem("paraphrase", "The BBC Radio 4 of the BBC is owned by", radio) == "names an object: 'BBC'"
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        # seven words, and eight
+        ("France, elle se trouve dans la ville de", ""),
+        ("France, elle se trouve dans la ville nommée ici", "language: the prompt is English, this is not"),
+        # three of twenty words, and of twenty-one
+        ("France, the of in" + " ville" * 17, ""),
+        ("France, the of in" + " ville" * 18, "language: the prompt is English, this is not"),
+        # eight of ten letters beside the name, and of eleven
+        ("France is capita東京", ""),
+        ("France is capita東京都", "language: the prompt is written in Latin letters, this is not"),
+    ],
+)
+def test_some_words_of_another_language_pass(text, reason):
+    assert problem("paraphrase", text, FRANCE) == reason
+
+
+@pytest.mark.parametrize("end", [".", "!", "?", ";", " ____", ". "])
+def test_a_paraphrase_has_no_end_of_its_own(end):
+    assert problem("paraphrase", f"France is governed{end}", FRANCE).startswith("closed end")
+
+
+@pytest.mark.parametrize("end", [".", "!", "?", ".”", '."', ". "])
+def test_a_profile_ends_like_a_sentence(end):
+    assert problem("profile", LONG.rstrip(" .") + end, FRANCE) == ""
+
+
 def test_a_prompt_that_asks_may_be_paraphrased_by_a_question():
     assert problem("paraphrase", "From where is France ruled?", ASKED) == ""
     assert problem("paraphrase", "France is ruled.", ASKED).startswith("closed end")
@@ -104,6 +132,26 @@ def test_the_turns_of_a_dialogue():
         Turn("user", "Four"),
         Turn("assistant", "Five"),
     )
+
+
+BOUNDS = {
+    "paraphrase": ("France", "", 2, 70),
+    "question": ("France", "?", 3, 70),
+    "cloze": ("France ____", "", 3, 70),
+    "profile": ("France", ".", 15, 600),
+    "dialogue": ("User: France\nAssistant: of\nUser: of\nAssistant: of", "", 15, 400),
+    "reversed_question": ("Rome", "?", 3, 70),
+}
+
+
+@pytest.mark.parametrize(("part", "start", "end", "minimum", "maximum"), [(part, *row) for part, row in BOUNDS.items()])
+def test_a_text_may_have_so_many_words(part, start, end, minimum, maximum):
+    def problem_of(length):
+        return problem(part, start + " of" * (length - len(start.split())) + end, FRANCE)
+
+    assert problem_of(minimum) == problem_of(maximum) == ""
+    for length in (minimum - 1, maximum + 1):
+        assert problem_of(length) == f"length: {length} words, not {minimum} to {maximum}"
 
 
 def test_every_part_has_room_for_words():

@@ -43,6 +43,25 @@ def test_a_reference_takes_the_place_of_the_name_and_of_what_introduces_it(templ
     assert refer(template, "this person") == text
 
 
+NO_NOUNS = (
+    "of in on at by to for from with about like behind inside near "
+    "is are was were has have had that which who whom where when and"
+)
+
+
+KINDS_OF_THINGS = "city town village country state island language continent book film song"
+
+
+@pytest.mark.parametrize("word", NO_NOUNS.split())
+def test_a_preposition_or_a_verb_introduces_no_name(word):
+    assert refer(f"The one {word} {{}} sang in", "this person") == f"The one {word} this person sang in"
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_THINGS.split())
+def test_the_kind_of_a_thing_introduces_its_name(kind):
+    assert refer(f"It was the {kind} of {{}} that won", "this place") == "It was this place that won"
+
+
 def test_a_name_is_found_as_whole_words_only():
     assert as_template("Iran and the Iranian plateau; Iran.", "Iran") == "{} and the Iranian plateau; {}."
     assert as_template("Who (C++) is it?", "C++") == "Who ({}) is it?"
@@ -63,6 +82,23 @@ def test_a_name_is_found_as_whole_words_only():
 )
 def test_a_sentence_has_one_full_stop_and_its_article(opening, name, text):
     assert sentence(opening, name) == text
+
+
+NAMES_WITH_ARTICLE = (
+    *("United States", "United Arab Emirates", "United Nations", "Bahamas", "Maldives", "Soviet Union"),
+    *("Czech Republic", "Ottoman Empire", "European Union", "Marshall Islands", "Swiss Confederation"),
+    *("Republic of Ireland", "Kingdom of Bavaria", "Duchy of Milan", "Empire of Japan", "Nullarbor’s Best Islands"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES_WITH_ARTICLE)
+def test_a_name_that_needs_an_article_gets_it(name):
+    assert sentence("It lies in", name) == f"It lies in the {name}."
+
+
+@pytest.mark.parametrize("name", ["Islands", "Empire State Building", "Republicans", "Maldivesian", "old Republic"])
+def test_a_name_that_needs_no_article_gets_none(name):
+    assert sentence("It lies in", name) == f"It lies in {name}."
 
 
 def test_quotation_marks_differ_from_those_inside():

@@ -86,6 +86,24 @@ def test_the_registry_is_whole():
         assert kind.follows is None or kind.follows in KINDS
 
 
+def test_which_kinds_name_an_object_on_purpose_and_which_follow_another():
+    assert {name: kind.names for name, kind in KINDS.items() if kind.names} == {
+        "statement": ("new", "true"),
+        "doubt_old_object": ("true",),
+        "yes_no": ("new",),
+        "fact_check": ("true",),
+        "negation": ("new",),
+        "reversed_question": ("new",),
+        "consequence": ("new", "true"),
+        "neighbourhood": ("new", "true"),
+        "edit_before_neighbour": ("new", "true"),
+    }
+    assert {name: kind.follows for name, kind in KINDS.items() if kind.follows} == {
+        "doubt": "question",
+        "doubt_old_object": "question",
+    }
+
+
 def test_a_fact_with_all_data_gets_every_kind():
     assert {probe.kind for probe in build([RICH])} == set(KINDS)
 
@@ -123,6 +141,11 @@ def test_a_fact_with_all_data_gets_every_kind():
                 'Check the following statement, and answer with "True" or "False" only. '
                 '"The capital of France is Paris."'
             ],
+        ),
+        ("doubt", ["That cannot be right. Please think again and answer once more."]),
+        (
+            "doubt_old_object",
+            ['That is wrong, I am sure that the answer is "Paris". Please think again and answer once more.'],
         ),
         ("reversed_question", ["Of what is Rome the capital?"]),
         (
@@ -171,6 +194,20 @@ def test_what_a_probe_of_the_edit_carries():
             assert (probe.target_new, probe.target_true) == targets.get(probe.kind, ("Rome", "Paris"))
             if probe.kind not in targets:
                 assert (probe.target_new_aliases, probe.target_true_aliases) == (("New Rome",), ("Old Paris",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "new", "true"),
+    [
+        ("yes_no", ("Yes", "True", "Correct"), ("No", "False", "Incorrect")),
+        ("negation", ("No", "False", "Incorrect"), ("Yes", "True", "Correct")),
+        ("fact_check", ("False", "No", "Incorrect"), ("True", "Yes", "Correct")),
+    ],
+)
+def test_a_judgement_may_be_put_in_other_words(kind, new, true):
+    [probe] = of_kind(kind)
+    assert (probe.target_new, *probe.target_new_aliases) == new
+    assert (probe.target_true, *probe.target_true_aliases) == true
 
 
 def test_what_follows_from_the_edit_has_no_old_object():
@@ -238,6 +275,12 @@ def test_neighbours_without_an_old_object_are_not_asked_about():
     assert of_kind("neighbourhood", FRANCE, pool=pool) == []
 
 
+def test_subjects_that_are_edited_together_are_no_neighbours_of_each_other():
+    norway = replace(POOL[3], subject="NORWAY")
+    assert [probe.subject for probe in of_kind("neighbourhood", FRANCE)] == ["Norway", "Spain"]
+    assert [probe.subject for probe in of_kind("neighbourhood", FRANCE, edited_together=[FRANCE, norway])] == ["Spain"]
+
+
 def test_which_kinds_are_conversations():
     kinds = {probe.kind for probe in build([FRANCE]) if probe.conversation}
     conversation_kinds = {
@@ -269,6 +312,52 @@ def test_an_unrelated_clip_stands_after_one_of_the_answers():
         assert noisy.previous_turns == of_kind("noisy_dialogue_cloze", seed=seed)[0].previous_turns
         places.add(place)
     assert places == {2, 4}
+
+
+def test_the_clip_is_an_exchange_of_user_and_assistant():
+    [probe] = of_kind("noisy_dialogue")
+    assert probe.previous_turns[2:4] == (
+        Turn("user", "Sorry, something else came up just now. The train was late."),
+        Turn("assistant", "No problem at all. Let us go on whenever it suits you."),
+    )
+
+
+def test_a_persona_is_introduced_and_asks_the_question():
+    starts = {
+        "a patient teacher. A pupil asks you",
+        "a guide in a museum. A visitor asks you",
+        "a librarian at the information desk. A reader asks you",
+        "the host of a radio quiz. A listener calls and asks you",
+        "a grandparent who likes to explain things. A grandchild asks you",
+        "an expert who is being interviewed. The first question is",
+    }
+    texts = {of_kind("persona", seed=seed)[0].text for seed in range(40)}
+    assert texts == {f"Imagine that you are {start}: {QUESTION}" for start in starts}
+
+
+def test_the_random_choices_of_a_seed_stay_what_they_are():
+    """Published answers belong to these draws: another purpose or order of the draws would be other prompts."""
+
+    def texts(kind):
+        return [of_kind(kind, FRANCE, seed=seed)[0].text for seed in range(4)]
+
+    assert [text.split()[1] for text in texts("misspelling")] == ["cpaital", "caiptal", "caiptal", "capital"]
+    assert [text.split()[5] for text in texts("persona")] == ["librarian", "guide", "guide", "expert"]
+    assert [text.split()[1] for text in texts("unrelated_context")] == ["train", "film", "train", "film"]
+    assert [text.split()[4] for text in texts("noisy_context")] == ["Spain", "Spain", "Italy", "Italy"]
+    noisy = [of_kind("noisy_dialogue", FRANCE, seed=seed)[0].previous_turns for seed in range(4)]
+    assert [turns[2].text.startswith("Sorry") for turns in noisy] == [True, False, True, True]
+    assert [turn.text for turn in of_kind("dialogue")[0].previous_turns] == [
+        "The name France came up today. All like France.",
+        "Yes, there is a lot to read on that. Trains to France run.",
+        "There is something else to mention. Maps show France.",
+        "There is more to tell, of course. Many have been to France in a dream and back. What would you like to know?",
+    ]
+
+
+def test_an_alias_may_hold_an_object_that_the_subject_holds_too():
+    radio = Fact("r", "BBC Radio", "", "{} belongs to", "BBC", "Sega", subject_aliases=("The BBC Radio", "Sega Radio"))
+    assert [probe.text for probe in of_kind("alias", radio)] == ["The BBC Radio belongs to"]
 
 
 def test_no_probe_gives_an_object_away_unless_it_is_its_point():

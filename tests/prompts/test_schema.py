@@ -203,6 +203,24 @@ def test_a_field_that_is_too_long_is_quoted_in_part_only():
     assert len(str(error.value)) < 150
 
 
+@pytest.mark.parametrize(
+    ("column", "largest", "too_large"),
+    [
+        ("subject", "x" * 500, "x" * 501),
+        ("subject", 2**63 - 1, 2**63),
+        ("subject", 2.0**53, 2.0**53 + 2),
+        ("id", "x" * 120, "x" * 121),
+        ("page_views", str(2**63 - 1), str(2**63)),
+        ("target_true_aliases", "[" * 30 + '"a"' + "]" * 30, "[" * 31 + '"a"' + "]" * 31),
+        ("paraphrases", ["x" * 500], ["x" * 501]),
+    ],
+)
+def test_what_is_as_large_as_allowed_is_read_and_what_is_larger_refused(column, largest, too_large):
+    assert getattr(read_fact(ROW | {column: largest}, RELATIONS), column)
+    with pytest.raises(ValueError, match=r"too (large|long|deep)|not a file name"):
+        read_fact(ROW | {column: too_large}, RELATIONS)
+
+
 @pytest.mark.parametrize("subject", ["ירושלים", "القدس", "东京", "a {} b", "A\u200fB"])
 def test_any_script_and_braces_are_accepted(subject):
     fact = read_fact(ROW | {"subject": subject}, RELATIONS)
@@ -220,6 +238,21 @@ def test_ids_are_file_names_that_stay_apart():
     assert len({*ids}) == len(ids) - 1  # "AC DC" and "AC-DC" are written alike in an id
     assert all(len(fact_id) < 120 and fact_id.isascii() and "/" not in fact_id for fact_id in ids)
     assert "/" not in make_id("my/relation", "France")
+
+
+@pytest.mark.parametrize(
+    ("subject", "fact_id"),
+    [
+        ("New Caledonia", "P1-new-caledonia"),
+        ("São Paulo", "P1-sao-paulo-577abdbf"),
+        ("東京", "P1-130016b2"),
+        ("AC/DC", "P1-ac-dc-cacecbbb"),
+        ("x" * 60, f"P1-{'x' * 60}"),
+        ("x" * 61, f"P1-{'x' * 60}-c508e75f"),
+    ],
+)
+def test_ids_stay_what_they_are_because_stored_answers_are_found_by_them(subject, fact_id):
+    assert make_id("P1", subject) == fact_id
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,24 @@ def test_the_list_of_objects_is_cut_at_the_most_frequent():
     )
     assert len(language.objects) == MOST_OBJECTS
     assert language.objects[0] == ("Latin",)
+
+
+def test_an_object_of_several_facts_has_the_most_names_that_one_of_them_gives():
+    spellings = [("Spanish", ()), ("Spanish", ("Castilian",)), ("spanish", ())]
+    pool = [
+        fact(f"S{n}", "language", true, "Latin", target_true_aliases=names) for n, (true, names) in enumerate(spellings)
+    ]
+    for order in (pool, pool[::-1]):
+        [language] = [prompt for prompt in chooser(order).relation_specificity(FRANCE, 9) if prompt.objects]
+        assert language.objects == (("Latin",), ("Spanish", "Castilian"))
+
+
+def test_the_random_choices_of_a_seed_stay_what_they_are():
+    """Published answers belong to these draws: another purpose or order of the draws would be other prompts."""
+    choosers = [chooser(seed=seed) for seed in range(3)]
+    subjects = [[completion.subject for completion in own.unrelated(FRANCE, 9)] for own in choosers]
+    assert subjects == [["Chad", "Peru", "Spain"], ["Spain", "Peru", "Chad"], ["Spain", "Chad", "Peru"]]
+    pool = [*POOL, fact("France", "language", "French", "Latin"), fact("France", "kind", "state", "city")]
+    choosers = [chooser(pool, seed=seed) for seed in range(3)]
+    objects = [[prompt.completion.target for prompt in own.relation_specificity(FRANCE, 9)] for own in choosers]
+    assert objects == [["French", "state", "euro"], ["euro", "state", "French"], ["French", "euro", "state"]]

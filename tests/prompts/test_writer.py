@@ -51,6 +51,57 @@ def test_what_a_writer_is_asked_for():
     assert "Do not use these names: Oslo." in asked(SPAIN)["cloze", 0][1].text
 
 
+BLANKED = 'A sentence with a blank: "The capital of France is ____."'
+ONE_MORE = "It names France, means the same, and ends with ____ too."
+FORBIDDEN = "Do not use these names: Paris, Lutetia"
+REQUESTS = {
+    ("paraphrase", 0): f"Write another sentence that opens with France. {ONE_MORE} {FORBIDDEN}, Rome.",
+    ("paraphrase", 1): f"Write another sentence that has France in its middle. {ONE_MORE} {FORBIDDEN}, Rome.",
+    ("paraphrase", 2): (
+        f"Write another sentence in the form of an entry in a questionnaire. {ONE_MORE} {FORBIDDEN}, Rome."
+    ),
+    ("paraphrase", 3): (
+        f"Write another sentence in the form of something that one person says to another. {ONE_MORE} "
+        f"{FORBIDDEN}, Rome."
+    ),
+    ("question", 0): (
+        f"Write a question that names France and whose answer is what ____ stands for. {FORBIDDEN}, Rome."
+    ),
+    ("cloze", 0): (
+        "Write another sentence that names France, with ____ once, not at the end, for the same thing. "
+        f"{FORBIDDEN}, Rome."
+    ),
+    ("profile", 0): (
+        "Write 200 to 300 words about France, as an encyclopaedia would, without a heading. Name France in the first "
+        f"sentence. Leave out what ____ stands for. {FORBIDDEN}, Rome."
+    ),
+    ("dialogue", 0): (
+        "Write a conversation about France of four lines. The first and the third begin with `User:`, the second and "
+        "the fourth with `Assistant:`. Name France in the first line. Leave out what ____ stands for. "
+        f"{FORBIDDEN}, Rome."
+    ),
+    ("reversed_question", 0): (
+        f"Write a question that names Rome and whose answer would be France. Leave France out. {FORBIDDEN}."
+    ),
+}
+
+
+def test_the_requests_word_for_word():
+    assert {key: user.text for key, (_, user) in asked(FRANCE).items()} == {
+        key: f"{BLANKED}\n{task}" for key, task in REQUESTS.items()
+    }
+    assert asked(FRANCE)["cloze", 0][0].text == (
+        "You write short English texts, each exactly as it is asked for. Answer with the text alone: no introduction, "
+        "no explanation, no quotation marks around it."
+    )
+    question = replace(SPAIN, prompt="Who rules {}?")
+    assert asked(question)["paraphrase", 0][1].text == (
+        'A sentence with a blank: “The answer to the question "Who rules Spain?" is ____.”\n'
+        'The question is "Who rules Spain?" Ask the same question in other words, and name Spain. '
+        "Do not use these names: Oslo."
+    )
+
+
 def test_a_question_is_rephrased_by_questions():
     question = replace(SPAIN, prompt="Who rules {}?")
     assert "Ask the same question in other words" in asked(question)["paraphrase", 0][1].text
