@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from edit_robustness.statistics.intervals import mean, proportion
+from edit_robustness.statistics.intervals import mean, paired_difference
 
 BASELINES_COMPARED = ("context",)
 """Methods that change no weight, and that an edit must outperform."""
@@ -67,7 +67,7 @@ def _pair_protocols(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 def _gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
     forced_success, free_success = pairs["forced"].astype(bool), pairs["free"].astype(bool)
-    gap, low, high = _difference(pairs["forced"] - pairs["free"], pairs["subject"], confidence)
+    gap = paired_difference(pairs["forced"], pairs["free"], pairs["subject"], confidence)
     return {
         "n_probes": len(pairs),
         "n_facts": pairs["fact_id"].nunique(),
@@ -78,26 +78,10 @@ def _gap(pairs: pd.DataFrame, confidence: float) -> dict[str, float]:
         "cut": int(pairs["cut"].sum()),
         "forced": float(forced_success.mean()),
         "free": float(free_success.mean()),
-        "gap": gap,
-        "low": low,
-        "high": high,
+        "gap": gap.value,
+        "low": gap.low,
+        "high": gap.high,
     }
-
-
-def _difference(gaps: pd.Series, subjects: pd.Series, confidence: float) -> tuple[float, float, float]:
-    """Estimate the mean of values in -1, 0 and 1 with its interval, clipped to [-1, 1].
-
-    If all values are equal their spread is 0. The interval is then Wilson's of the share that is not 0, which bounds
-    the share of other values that the sample may have missed.
-    """
-    estimate = mean(gaps, subjects, confidence)
-    if gaps.nunique() > 1:
-        low, high = np.clip([estimate.low, estimate.high], -1, 1)
-        return estimate.value, float(low), float(high)
-    share = proportion(gaps.abs(), subjects, confidence)
-    if estimate.value == 0:
-        return 0.0, -share.high, share.high
-    return (1.0, share.low, 1.0) if estimate.value > 0 else (-1.0, -1.0, -share.low)
 
 
 def baseline_gaps(outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:

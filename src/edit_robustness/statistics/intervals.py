@@ -3,8 +3,9 @@
 Three paraphrases of one fact are not three independent trials. The interval is Wilson's, on the effective number of
 trials: Korn and Graubard (1998), "Confidence intervals for proportions with small expected number of positive counts
 estimated from survey data", in Wilson's form as Dean and Pagano (2015) recommend. It needs no resampling, stays inside
-[0, 1], and has a sensible width when every trial succeeded, unlike a bootstrap. In simulations of 24 subjects with 1 to
-4 probes each, 95% intervals cover 90 to 97%. Coverage is lowest if successes are rare and a subject's probes all agree.
+[0, 1], and has a sensible width when every trial succeeded, unlike a bootstrap. In simulations of 24, 100 and 400
+subjects with 1 to 12 probes each and shares of 2, 50 and 98%, 95% intervals cover 93 to 98%
+(docs/explanation/statistics.md).
 
 For real numbers it is the mean's cluster-robust t interval: Cameron and Miller (2015), "A practitioner's guide to
 cluster-robust inference", equations 10 and 11, with one degree of freedom less than clusters.
@@ -12,7 +13,7 @@ cluster-robust inference", equations 10 and 11, with one degree of freedom less 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
+from scipy.optimize import brentq
 
 SHARE = "share"
 """Unit of scores that are 0 or 1."""
@@ -54,37 +56,66 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
 
 
 def effective_size(values: np.ndarray, clusters: np.ndarray, confidence: float = 0.95) -> float:
-    """Compute the number of independent trials that carry as much information as these clustered ones.
+    """Compute the number of independent 0-or-1 trials that carry as much information as these clustered values.
 
-    The size is p(1 - p) / var(p), with var from the totals of the clusters (the linearised ratio). It is clipped
-    between the size for one trial per cluster, Kish's (sum m)^2 / sum m^2, and the number of trials. Kish's size is
-    also used if p is 0 or 1, where var is 0. The size is then scaled by the t quantiles, because var itself is
-    estimated from few clusters (Korn and Graubard 1998, equation 2).
+    It is the smaller of two sizes. The first is p(1 - p) / var(p), with var from the totals of the clusters (the
+    linearised ratio), between the size for one value per cluster, Kish's (sum m)^2 / sum m^2, and the number of
+    values. The second is n / (1 + (sum m^2 / n - 1) rho), the design effect of clusters of unequal sizes m (Donner,
+    Birkett and Buck 1981) with the intraclass correlation rho. The first misses variance if successes are rare and the
+    few large clusters happen to have none; 95% intervals then cover as little as 72%. Kish's size is used if all values
+    are equal, because neither can be estimated. For values between 0 and 1, both are multiplied by p(1 - p) over the
+    variance of one value, which is 1 for values of 0 and 1. The size is then scaled by the t quantiles, because the
+    variance itself is estimated from few clusters (Korn and Graubard 1998, equation 2).
 
     Args:
-        values: (n,) 0 or 1 for each trial, finite.
-        clusters: (n,) the cluster of each trial.
+        values: (n,) numbers in [0, 1].
+        clusters: (n,) the cluster of each value.
         confidence: Level whose t quantiles scale the size.
     """
     codes, _ = pd.factorize(clusters)
     sizes = np.bincount(codes)
     n, k = int(sizes.sum()), len(sizes)
+    p = values.mean()
+    spread = (values**2).mean() - p**2
+    information = p * (1 - p) / spread if spread > 1e-12 else 1.0
     if n == k:
-        return float(n)
+        return float(n * information)
     one_each = n**2 / (sizes**2).sum()
     if k == 1:
         return 1.0
-    p = values.mean()
-    residuals = np.bincount(codes, weights=values) - p * sizes
-    variance = k / (k - 1) * (residuals**2).sum() / n**2
-    # var is 0 if every cluster has the same share, so it has a floor; p of 0 or 1 then gives Kish's size
-    size = np.clip(p * (1 - p) / max(variance, 1e-12), one_each, n)
+    size = one_each
+    if spread > 1e-12:
+        totals = np.bincount(codes, weights=values)
+        variance = k / (k - 1) * ((totals - p * sizes) ** 2).sum() / n**2
+        linearised_size = np.clip(spread / max(variance, 1e-12), one_each, n)
+        design_effect = 1 + ((sizes**2).sum() / n - 1) * intraclass_correlation(values, codes)
+        size = information * min(linearised_size, n / design_effect)
     tail = (1 + confidence) / 2
     return float(size * (stats.t.ppf(tail, n - 1) / stats.t.ppf(tail, k - 1)) ** 2)
 
 
+def intraclass_correlation(values: np.ndarray, clusters: np.ndarray) -> float:
+    """Estimate how alike the values of one cluster are, by analysis of variance; between 0 and 1.
+
+    rho = (MSB - MSW) / (MSB + (m0 - 1) MSW), Ridout, Demétrio and Firth (1999), "Estimating intraclass correlation for
+    binary data", Biometrics 55, section 2. It is 1 if all values are equal, which cannot contradict it.
+
+    Args:
+        values: (n,) numbers, more than clusters.
+        clusters: (n,) the cluster of each value.
+    """
+    codes, _ = pd.factorize(clusters)
+    sizes, totals = np.bincount(codes), np.bincount(codes, weights=values)
+    n, k = sizes.sum(), len(sizes)
+    between = (sizes * (totals / sizes - totals.sum() / n) ** 2).sum() / (k - 1)
+    within = ((values**2).sum() - (totals**2 / sizes).sum()) / (n - k)
+    typical_size = (n - (sizes**2).sum() / n) / (k - 1)
+    total = between + (typical_size - 1) * within
+    return float(np.clip((between - within) / total, 0, 1)) if total > 0 else 1.0
+
+
 def proportion(values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95) -> Proportion:
-    """Estimate a proportion with its cluster-robust Wilson interval; values must not be NaN."""
+    """Estimate a mean of values in [0, 1] with its cluster-robust Wilson interval; values must not be NaN."""
     trials = np.asarray(values, dtype=float)
     if not len(trials):
         return Proportion(float("nan"), float("nan"), float("nan"), 0, 0)
@@ -92,6 +123,76 @@ def proportion(values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95)
     size = effective_size(trials, groups, confidence)
     low, high = wilson(trials.mean() * size, size, confidence)
     return Proportion(float(trials.mean()), low, high, len(trials), len(pd.unique(groups)))
+
+
+class Difference(NamedTuple):
+    """Difference of two paired proportions, its interval, and the p-value of no difference."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def paired_difference(first: ArrayLike, second: ArrayLike, clusters: ArrayLike, confidence: float = 0.95) -> Difference:
+    """Estimate the difference of two paired proportions, first - second, with its cluster-robust interval.
+
+    It is Newcombe's (1998), "Improved confidence intervals for the difference between binomial proportions based on
+    paired data", Statistics in Medicine 17, method 10: the distances of both Wilson bounds, added in squares with the
+    correlation of the two sides. Wilson's bounds are those of `proportion`, and the correlation is that of the totals
+    of clusters. In simulations of 24, 100 and 400 pairs with shares from 2 to 98%, 95% intervals cover 93 to 100%.
+
+    Args:
+        first: (n,) numbers in [0, 1].
+        second: (n,) the other side of each pair.
+        clusters: (n,) the cluster of each pair.
+        confidence: Level of the interval.
+
+    Returns:
+        The difference and its interval in [-1, 1]. `p` is the two-sided level at which the interval ends at 0.
+    """
+    pair = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if not len(pair[0]):
+        return Difference(*[float("nan")] * 4)
+    codes, _ = pd.factorize(np.asarray(clusters))
+    means = [float(side.mean()) for side in pair]
+    sizes = [effective_size(side, codes, confidence) for side in pair]
+    correlation = _paired_correlation(pair, codes, min(sizes))
+    value = means[0] - means[1]
+
+    def bounds(level: float) -> tuple[float, float]:
+        (low_1, high_1), (low_2, high_2) = (
+            wilson(centre * size, size, level) for centre, size in zip(means, sizes, strict=True)
+        )
+        below, above = (means[0] - low_1, high_2 - means[1]), (high_1 - means[0], means[1] - low_2)
+        low, high = (sqrt(max(a**2 - 2 * correlation * a * b + b**2, 0.0)) for a, b in (below, above))
+        return max(value - low, -1.0), min(value + high, 1.0)
+
+    low, high = bounds(confidence)
+    return Difference(value, low, high, _p_of_bounds(value, bounds))
+
+
+def _paired_correlation(pair: tuple[np.ndarray, np.ndarray], codes: np.ndarray, size: float) -> float:
+    """Compute the correlation of the two sides, shrunk as Newcombe does if it is positive; 0 if a side is constant."""
+    totals = [np.bincount(codes, weights=side - side.mean()) for side in pair]
+    spread = sqrt((totals[0] ** 2).sum() * (totals[1] ** 2).sum())
+    if spread < 1e-12:
+        return 0.0
+    correlation = float((totals[0] * totals[1]).sum()) / spread
+    product = np.prod([sqrt(side.mean() * (1 - side.mean())) for side in pair])
+    return correlation if correlation <= 0 else max(correlation - 1 / (2 * size * float(product)), 0.0)
+
+
+def _p_of_bounds(value: float, bounds: Callable[[float], tuple[float, float]]) -> float:
+    """Find the level 1 - p at which the bound next to 0 is 0."""
+    # means of equal sums may differ by a rounding error
+    if abs(value) < 1e-12:
+        return 1.0
+    side = 0 if value > 0 else 1
+    smallest = 1e-12
+    if bounds(1 - smallest)[side] * value > 0:
+        return smallest
+    return float(1 - brentq(lambda level: bounds(level)[side], 0.0, 1 - smallest))
 
 
 def mean(values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95) -> Proportion:

@@ -1,0 +1,121 @@
+"""Methods against each other and kinds of prompt against the weakest one, on tables small enough to count by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from edit_robustness.statistics.comparisons import compare_methods, rank_methods, weakest_kinds
+from edit_robustness.statistics.intervals import paired_difference, proportion
+
+
+def outcome_table(values, outcome="generalization", protocol="free"):
+    """`values`: for each method the value of each fact; every fact has a subject of its own."""
+    rows = [
+        {
+            "model": "m",
+            "protocol": protocol,
+            "outcome": outcome,
+            "method": method,
+            "fact_id": f"f{i}",
+            "subject": f"s{i}",
+        }
+        | {"value": value}
+        for method, numbers in values.items()
+        for i, value in enumerate(numbers)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_pair_is_compared_on_the_facts_that_both_have():
+    table = outcome_table({"rome": [1, 1, 1, 1, 0, 1, np.nan, 1], "ft": [0, 1, 0, 0, 0, 1, 1, np.nan]})
+    row = compare_methods(table).iloc[0]
+    assert (row["method"], row["other"]) == ("ft", "rome")
+    assert row["difference"] == pytest.approx((2 - 5) / 6)
+    assert (row["n_facts"], row["n_unpaired"]) == (6, 2)
+    expected = paired_difference([0, 1, 0, 0, 0, 1], [1, 1, 1, 1, 0, 1], np.arange(6))
+    assert (row["low"], row["high"], row["p"]) == pytest.approx((expected.low, expected.high, expected.p))
+
+
+def test_the_unedited_model_is_no_method():
+    table = outcome_table({"none": [0] * 6, "rome": [1] * 6, "context": [1, 1, 1, 0, 0, 0]})
+    assert set(compare_methods(table)[["method", "other"]].to_numpy().ravel()) == {"rome", "context"}
+    assert set(rank_methods(table, compare_methods(table))["method"]) == {"rome", "context"}
+
+
+def test_p_values_are_corrected_within_an_outcome():
+    values = {"ft": [0, 0, 1, 0, 1, 0, 0, 0, 1, 0], "rome": [1] * 9 + [0], "memit": [1, 1, 1, 1, 1, 1, 0, 1, 0, 0]}
+    together = compare_methods(pd.concat([outcome_table(values), outcome_table(values, "efficacy")]))
+    for _, group in together.groupby("outcome"):
+        ordered = group.sort_values("p")
+        holm = np.maximum.accumulate(np.minimum(ordered["p"] * [3, 2, 1], 1))
+        np.testing.assert_allclose(ordered["p_holm"], holm)
+
+
+def test_too_few_subjects_get_a_reason_and_no_numbers():
+    row = compare_methods(outcome_table({"rome": [1, 1, 0], "ft": [0, 0, 0]})).iloc[0]
+    assert np.isnan([row["difference"], row["p"], row["p_holm"]]).all()
+    assert row["note"] == "3 subjects in common: too few (at least 5)"
+
+
+def test_methods_that_cannot_be_told_apart_are_all_among_the_best():
+    good, equal, bad = [1] * 36 + [0] * 4, [1] * 35 + [0] * 5, [1] * 4 + [0] * 36
+    table = outcome_table({"rome": good, "memit": equal, "ft": bad})
+    ranking = rank_methods(table, compare_methods(table)).set_index("method")
+    assert list(ranking.index) == ["rome", "memit", "ft"]
+    assert list(ranking["rank"]) == [1, 2, 3]
+    assert list(ranking["best"]) == [True, True, False]
+    assert ranking.loc["rome", "value"] == 0.9
+    assert tuple(ranking.loc["rome", ["low", "high"]]) == pytest.approx(proportion(good, np.arange(40))[1:3])
+
+
+def test_less_reversion_is_better():
+    table = outcome_table({"rome": [0] * 30, "ft": [1] * 25 + [0] * 5}, "reversion")
+    ranking = rank_methods(table, compare_methods(table)).set_index("method")
+    assert list(ranking.index) == ["rome", "ft"]
+    assert list(ranking["best"]) == [True, False]
+
+
+def test_a_method_without_a_value_has_no_rank():
+    table = outcome_table({"rome": [1] * 6, "ft": [np.nan] * 6})
+    ranking = rank_methods(table, compare_methods(table)).set_index("method")
+    assert ranking.loc["ft", "rank"] is pd.NA
+    assert not ranking.loc["ft", "best"]
+    assert ranking.loc["ft", "n_missing"] == 6
+
+
+def kinds_table(rates, n=40):
+    parts = [
+        outcome_table({"rome": [1] * int(rate * n) + [0] * (n - int(rate * n))}, f"generalization:{kind}")
+        for kind, rate in rates.items()
+    ]
+    return pd.concat([*parts, outcome_table({"rome": [0] * n}, "efficacy")])
+
+
+def test_kinds_that_may_be_the_weakest_stand_beside_the_lowest():
+    table = weakest_kinds(kinds_table({"paraphrase": 0.9, "question": 0.35, "doubt": 0.3})).set_index("kind")
+    assert table.index[table["lowest"]].tolist() == ["doubt"]
+    assert table["indistinct"].to_dict() == {"paraphrase": False, "question": True, "doubt": True}
+    assert table.loc["paraphrase", "difference"] == pytest.approx(0.6)
+    assert table["n_kinds"].eq(3).all()
+
+
+def test_the_interval_of_a_kind_holds_for_all_kinds_at_once():
+    table = weakest_kinds(kinds_table({"paraphrase": 0.9, "question": 0.35, "doubt": 0.3})).set_index("kind")
+    alone = proportion([1] * 12 + [0] * 28, np.arange(40), 1 - 0.05 / 3)
+    assert tuple(table.loc["doubt", ["low", "high"]]) == pytest.approx(alone[1:3])
+
+
+def test_simultaneous_intervals_cover_the_kind_that_was_chosen_for_being_lowest():
+    """Six kinds with the same rate: the lowest is chosen each time, and its interval still covers the rate."""
+    rng = np.random.default_rng(5)
+    hits, plain_hits = [], []
+    for _ in range(150):
+        kinds = ("paraphrase", "question", "cloze", "doubt", "dialogue", "unrelated_context")
+        draws = {kind: (rng.random(60) < 0.5).astype(float) for kind in kinds}
+        lowest = min(draws.values(), key=np.mean)
+        low, high = proportion(lowest, np.arange(60), 1 - 0.05 / 6)[1:3]
+        hits.append(low <= 0.5 <= high)
+        plain = proportion(lowest, np.arange(60))
+        plain_hits.append(plain.low <= 0.5 <= plain.high)
+    assert np.mean(hits) > 0.91
+    assert np.mean(plain_hits) < 0.9
