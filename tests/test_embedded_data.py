@@ -20,6 +20,7 @@ COLUMNS = [
     "target_new",
     "target_new_aliases",
     "page_views",
+    "page_views_source",
 ]
 SLOT, BLANK = "{}", "____"
 

@@ -52,7 +52,7 @@ _GLOBAL = {
     "benchmark_files",
 }
 _PER_MODEL = (
-    *("scores", "answers", "judgements", "recall", "features", "rejects", "run", "failed_items"),
+    *("scores", "answers", "judgements", "recall", "features", "feature_summary", "rejects", "run", "failed_items"),
     *("verdicts", "comparisons", "turns", "conversation_failed_items", "conversation_run"),
     *("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift", "sequence_run"),
     "sequence_failed_items",

@@ -211,6 +211,13 @@ DOCUMENTS = RecordTable(Document, "documents")
 FACT_COLUMNS = FACTS.columns
 """Columns of a table of facts, and their types; unknown page views are missing, several texts are JSON."""
 
+FACT_NOTES = ("dataset", "page_views_source", "weight", "fact_role", "model")
+"""Columns of tables of facts that describe a fact and its choice, and are no part of the fact that is edited.
+
+`dataset`: the data set that the fact is from. `page_views_source`: what its page views measure. `weight`: the number of
+facts of the table that a fact of the sample stands for.
+"""
+
 PROBE_COLUMNS = PROBES.columns
 """Columns of a table of probes, and their types; `previous_turns`, `relation_objects` and the aliases are JSON text."""
 
@@ -244,6 +251,20 @@ def facts_to_table(facts: Iterable[Fact]) -> pd.DataFrame:
 def facts_from_table(table: pd.DataFrame) -> list[Fact]:
     """Return the facts of a table in its order; what holds several texts may be JSON text or lists."""
     return FACTS.records(table)
+
+
+def user_columns(facts: pd.DataFrame) -> list[str]:
+    """Return the names of the columns that the user added to a table of facts; each is a feature.
+
+    They are beside the facts, not in them, so they enter no fingerprint of an edit or an answer.
+    """
+    return [str(name) for name in facts.columns if name not in FACT_COLUMNS and name not in FACT_NOTES]
+
+
+def with_notes(facts: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
+    """Add to a table of facts the columns that are no part of a fact, from another table that has these facts."""
+    names = [name for name in source.columns if name not in FACT_COLUMNS]
+    return facts.merge(source[["id", *names]], on="id", how="left", validate="one_to_one")
 
 
 def probes_to_table(probes: Iterable[Probe]) -> pd.DataFrame:

@@ -42,6 +42,8 @@ def write_riddles(folder: Path) -> None:
     facts = pd.read_csv(folder / "facts.csv", dtype=str, keep_default_na=False).head(FACTS)
     columns = {"subject": "who", "relation": "asks", "target_true": "answer", "target_new": "instead"}
     riddles = facts[list(columns)].rename(columns=columns).to_dict("records")
+    for riddle in riddles:
+        riddle["stars"] = len(riddle["answer"]) % 5 + 0.5
     (folder / "riddles.json").write_text(json.dumps(riddles), encoding="utf-8")
 
 
@@ -52,9 +54,21 @@ def test_each_recipe_touches_as_many_files_as_the_page_says():
 def test_the_report_shows_every_example(example_report):
     page = (example_report / "report.html").read_text(encoding="utf-8")
     # labels, which differ from the names
-    for text in (">Echo<", ">Quiz<", ">Words<", "A tiny random Phi."):
+    for text in (">Echo<", ">Quiz<", ">Words<", "Length of the subject (letters)", ">Stars<", "A tiny random Phi."):
         assert text in page
     scores = pd.read_parquet(example_report / "scores.parquet")
     assert set(scores["method"]) == {"none", "echo"}
     assert scores.loc[scores["metric"] == "words", "value"].notna().any()
     assert "Quiz" in (example_report / "robustness.json").read_text(encoding="utf-8")
+
+
+def test_a_feature_by_a_function_and_one_by_a_column_reach_all_tables(example_report):
+    summary = pd.read_parquet(example_report / "feature_summary.parquet").set_index("feature")
+    outcomes = pd.read_parquet(example_report / "outcomes.parquet")
+    features = pd.read_parquet(example_report / "features.parquet").set_index("fact_id")
+    assert summary.loc["stars", "source"] == "column of the table of facts"
+    assert summary.loc[["letters", "stars"], "share_missing"].tolist() == [0, 0]
+    assert len(features) == FACTS
+    for name in ("letters", "stars"):
+        assert outcomes[name].tolist() == features.loc[outcomes["fact_id"], name].tolist()
+    assert features["letters"].tolist() == features["subject"].str.len().tolist()

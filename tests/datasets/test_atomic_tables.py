@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 from kedro.io import DataCatalog, DatasetError, Version
 
-from edit_robustness.datasets import CsvTable, Figure, JsonFile, ParquetTable, ReportTable, TextFile
+from edit_robustness.datasets import CsvTable, Figure, JsonFile, LongReportTable, ParquetTable, ReportTable, TextFile
 
 TABLE = pd.DataFrame({"name": ["Île", "b"], "value": [1.5, 2.0]})
 KINDS = [
@@ -49,6 +49,18 @@ def test_a_report_table_lies_in_two_files_of_one_content(tmp_path):
     beside = tmp_path / "beside.csv"
     CsvTable(filepath=str(beside), save_args={"index": False}).save(table)
     assert (tmp_path / "new" / "scores.csv").read_bytes() == beside.read_bytes()
+
+
+def test_a_long_table_has_no_csv_and_leaves_none_of_an_earlier_run(tmp_path, monkeypatch):
+    dataset = LongReportTable(filepath=str(tmp_path / "outcomes.parquet"))
+    dataset.save(TABLE)
+    assert len(pd.read_csv(tmp_path / "outcomes.csv")) == len(TABLE)
+    monkeypatch.setattr(LongReportTable, "MOST_ROWS", len(TABLE) - 1)
+    remote = LongReportTable(filepath="memory://store/outcomes.parquet")
+    for table in (dataset, remote):
+        table.save(TABLE)
+        pd.testing.assert_frame_equal(table.load(), TABLE)
+    assert [file.name for file in tmp_path.iterdir()] == ["outcomes.parquet"]
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["Parquet", "CSV"])

@@ -5,7 +5,6 @@ import os
 
 import pytest
 import torch
-from edit_robustness.datasets.resume import fingerprints, items, resume_folder
 from kedro.io import DatasetError
 
 from edit_robustness.datasets import (
@@ -15,6 +14,7 @@ from edit_robustness.datasets import (
     TextsDataset,
 )
 from edit_robustness.datasets.folders import Manifest, StoredItem, stale_mark, successful_items
+from edit_robustness.datasets.resume import fingerprints, items, resume_folder
 from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.edits import LowRank, PromptPrefix
 from edit_robustness.editing.files import FORMAT

@@ -48,6 +48,8 @@ def test_rank_and_margin_are_those_of_one_plain_forward(lab, architecture):
         assert row.rank_true == sorted(logprobs, reverse=True).index(logprobs[token]) + 1
         assert row.margin_true == pytest.approx(logprobs[token] - best_other, abs=1e-3)
         assert (row.margin_true > 0) == (row.rank_true == 1)
+        new_token = target_ids(lm, prompt, fact.target_new)[0]
+        assert row.rank_new == sorted(logprobs, reverse=True).index(logprobs[new_token]) + 1
 
 
 def test_the_table_does_not_depend_on_batches_or_order(lab):
@@ -60,6 +62,7 @@ def test_a_fact_without_a_true_object_has_neither_rank_nor_similarity(lab):
     lm = lab.model("llama")
     [row] = measured(lm, [replace(FACTS[0], target_true="")]).to_dict(orient="records")
     assert row["subject_tokens"] > 0
+    assert row["rank_new"] > 0
     assert all(pd.isna(row[name]) for name in ("rank_true", "margin_true", "object_similarity"))
 
 

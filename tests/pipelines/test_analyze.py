@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 import yaml
-from fabricated_tables import Tables, fabricate
+from fabricated_tables import Tables, fabricate, make_features
 from pydantic import ValidationError
 
 from edit_robustness.datasets import ReportTable
@@ -13,12 +13,12 @@ from edit_robustness.datasets.failures import failed_table
 from edit_robustness.pipelines.analyze import create_pipeline
 from edit_robustness.pipelines.analyze.nodes import AnalysisParameters
 
-TABLES = ("scores", "answers", "recall", "features", "facts", "run", "failed_items")
+TABLES = ("scores", "answers", "recall", "features", "feature_summary", "facts", "run", "failed_items")
 NONE_FAILED = failed_table("", [])
 CATALOG = Path(__file__).parents[2] / "conf/base/catalog_report.yml"
 REPORTED = [
     *(name for name, entry in yaml.safe_load(CATALOG.read_text()).items() if entry["type"].endswith("ReportTable")),
-    "features",
+    *("features", "feature_summary"),
 ]
 """Tables that people look at."""
 FIGURES = ("popularity", "robustness", "protocol", "correlation")
@@ -62,6 +62,20 @@ def test_tables_survive_parquet_and_csv(results, tmp_path):
         dataset.save(results[name])
         pd.testing.assert_frame_equal(dataset.load(), results[name], check_dtype=False)
         assert len(pd.read_csv(tmp_path / "table.csv")) == len(results[name])
+
+
+def test_outcomes_have_every_feature_and_every_edited_fact(results):
+    summary, outcomes, facts = (results[name] for name in ("feature_summary", "outcomes", "fact_outcomes"))
+    assert set(summary["feature"]) <= set(outcomes.columns)
+    assert len(outcomes) == len(results["scores"])
+    counts = facts.groupby(["model", "method", "protocol", "outcome"])["fact_id"].agg(["nunique", "size"])
+    assert (counts == 24).all(axis=None)
+    rome = facts.query("model == 'gpt2' and method == 'rome' and protocol == 'free'")
+    statements = results["scores"].query(
+        "model == 'gpt2' and method == 'rome' and protocol == 'free' and metric == 'success' and kind == 'statement'"
+    )
+    assert rome.query("outcome == 'efficacy'")["value"].mean() == pytest.approx(statements["value"].mean())
+    assert not (rome["value"].isna() & (rome["reason"] == "")).any()
 
 
 def test_figures_are_drawn(results):
@@ -120,6 +134,7 @@ def test_a_run_in_which_nothing_works():
     tables.recall = tables.recall.assign(
         page_views=pd.array([pd.NA] * 5, dtype="Int64"), recalled=False, recalled_teacher_forced=False
     )
+    tables.features = make_features(tables.recall)
     wins = tables.scores["metric"].isin(["success", "preference"])
     tables.scores = tables.scores.assign(value=tables.scores["value"].where(~wins, 0.0))
     data = analyse({"tiny": tables}, bootstrap=100)

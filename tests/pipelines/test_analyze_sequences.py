@@ -19,6 +19,7 @@ TABLES = (
     "benchmarks",
     "sequence_answers",
     "sequence_scores",
+    "sequence_facts",
     "drift",
     "sequence_run",
     "sequence_failed_items",
@@ -74,7 +75,7 @@ def test_every_output_has_its_place_in_the_catalog():
 
 
 def test_tables_hold_all_models_and_survive_parquet_and_csv(results, tmp_path):
-    assert len(REPORTED) == 19
+    assert len(REPORTED) == 20
     for name in REPORTED:
         table = results[name]
         assert set(table["model"]) == (set() if name == "sequence_failed_items" else {"smollm2", "smollm2_base"}), name

@@ -1,4 +1,5 @@
 import pytest
+from one_relation import RELATIONS
 
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.folders import Manifest
@@ -61,7 +62,10 @@ def test_all_of_it_in_one_table(lab):
     lm, facts = lab.model("llama"), facts_to_table(FEW)
     _, items = recalled(lm, recall_demonstrations=3)
     plain, again = tabulate_recall(lm, items, facts), tabulate_recall(lm, dict(list(items.items())[:2]), facts)
-    table = join_features(plain, rank_objects(lm, facts, DECODING), again, facts, feature_table([]))
+    parts = [plain, rank_objects(lm, facts, DECODING), again, facts, feature_table([])]
+    table, summary = join_features(*parts, facts.head(1), RELATIONS, FeatureParameters())
+    assert set(summary["n_edited"]) == {1}
+    assert table[["log_rank_new", "facts_with_relation", *summary["feature"]]].dtypes.eq(float).all()
     assert table["fact_id"].tolist() == [fact.id for fact in FEW]
     assert table["rank_true"].notna().all()
     assert table["recalled_in_context"].notna().sum() == 2

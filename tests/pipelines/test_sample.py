@@ -92,6 +92,53 @@ def test_a_size_above_the_table_takes_all_and_says_so(caplog):
     assert "31 facts were asked for, and 30 are taken" in caplog.text
 
 
+def weights(facts, size, recalls=lambda fact: int(fact.id[1:]) % 3 == 0, **options):
+    parameters = SampleParameters(size=size, **options)
+    table = sample_facts(facts_to_table(facts), memory(facts, recalls), parameters)
+    return dict(zip(table["id"], table["weight"], strict=True))
+
+
+def test_a_weight_is_the_facts_of_a_stratum_for_each_fact_drawn_from_it():
+    facts = many_facts()
+    recalled = {fact.id: int(fact.id[1:]) % 3 == 0 for fact in facts}
+    classes = view_classes(facts, 4)
+    sizes = Counter((recalled[fact.id], classes[fact.id]) for fact in facts)
+    weight_of = weights(facts, 24)
+    # three are drawn from each of eight strata
+    assert weight_of == {identifier: sizes[recalled[identifier], classes[identifier]] / 3 for identifier in weight_of}
+    # none is drawn of the 20 facts without page views
+    assert sum(weight_of.values()) == pytest.approx(180)
+
+
+def test_weights_give_back_the_share_that_is_recalled():
+    facts = many_facts(400, n_missing=0)
+    rare = lambda fact: int(fact.id[1:]) % 10 == 0  # noqa: E731
+    weight_of = weights(facts, 40, rare)
+    recalled = [identifier for identifier in weight_of if int(identifier[1:]) % 10 == 0]
+    assert len(recalled) == 20
+    assert sum(weight_of[identifier] for identifier in recalled) / sum(weight_of.values()) == pytest.approx(0.1)
+
+
+def test_a_fact_stands_for_all_facts_of_its_subject():
+    # three facts of one subject and one fact of each of five others; nothing is known of page views
+    facts = many_facts(8, n_missing=8, subjects=lambda place: f"S{max(place, 2)}")
+    everything = weights(facts, 6, lambda fact: True)
+    assert sorted(everything.values()) == pytest.approx([1, 1, 1, 1, 1, 3])
+    some = weights(facts, 3, lambda fact: True)
+    assert sum(some.values()) == pytest.approx(8)
+
+
+def test_facts_for_which_no_fact_stands_are_counted(caplog):
+    with caplog.at_level(logging.INFO):
+        weights(many_facts(), 24)
+    assert "the sample stands for 180 of 200 facts: 20 are in strata from which nothing was drawn" in caplog.text
+
+
+def test_without_a_size_each_fact_stands_for_itself():
+    assert set(weights(many_facts(30), 0).values()) == {1.0}
+    assert set(weights(many_facts(30), 30).values()) == {1.0}
+
+
 def test_every_size_is_met():
     facts = many_facts(40)
     assert [len(sample(facts, size)) for size in range(1, 41)] == [*range(1, 41)]

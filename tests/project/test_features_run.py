@@ -44,6 +44,14 @@ def test_a_rerun_without_a_network_gives_the_same_table(project):
     assert table["wikidata_statements"].notna().sum() == 5
     assert table["wikipedia_views_missing_because"].dropna().str.contains("no article").sum() == 5
     assert table["recalled_in_context"].notna().all()
+    assert set(table["connection"].dropna()) == {1.0}, "log10(1 + 9)"
+    folder = project.data / "05_model_input" / "tiny"
+    summary = pd.read_parquet(folder / "feature_summary.parquet").set_index("feature")
+    assert summary.loc["connection", "source"] == "log10(1 + wikidata_statements), looked up"
+    assert summary.loc["connection", ["n_edited", "n_edited_missing"]].tolist() == [5, 0]
+    weights = pd.read_parquet(folder / "facts.parquet")["weight"]
+    assert (weights >= 1).all()
+    assert weights.sum() <= len(table)
 
     offline = features("tiny.fetch_features", offline=True)
     pd.testing.assert_frame_equal(offline, table)

@@ -16,6 +16,7 @@ SECTIONS = {
     "a method": "Add a method",
     "a kind of prompt": "Add a kind of prompt",
     "a metric": "Add a metric",
+    "a feature of facts": "Add a feature",
     "a data set format": "Add a data set",
     "a model architecture": "Add a model",
 }

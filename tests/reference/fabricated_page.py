@@ -10,7 +10,8 @@ from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1
 from edit_robustness.report.examples import cell_examples
 from edit_robustness.report.failures import sharpest_failures, specificity_failures
-from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
+from edit_robustness.statistics.difficulty import correlations, power_table
+from edit_robustness.statistics.fact_outcomes import probe_outcomes
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
@@ -29,7 +30,7 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     """
     tables = tables or fabricate()
     facts = tables.facts.assign(model="smollm2")
-    score_rows = outcomes(tables.scores, facts, tables.recall)
+    score_rows = probe_outcomes(tables.scores, facts, tables.features, tables.feature_summary)
     success = score_rows[(score_rows["protocol"] == "free") & (score_rows["metric"] == "success")]
     by = ["model", "method", "kind", "family", *MEASURE]
     headline = rates(score_rows, by)
@@ -55,6 +56,7 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
         specificity_failures=specificity_failures(tables.answers, 3),
         examples=cell_examples(tables.answers, tables.scores, 5),
         rejects=tables.rejects,
+        feature_summary=tables.feature_summary,
         runs=[tables.run],
         figures=figures,
     )

@@ -39,6 +39,7 @@ class Sequences:
     benchmarks: pd.DataFrame
     sequence_answers: pd.DataFrame
     sequence_scores: pd.DataFrame
+    sequence_facts: pd.DataFrame
     drift: pd.DataFrame
     sequence_run: dict
 
@@ -76,6 +77,7 @@ def fabricate_sequences(
         benchmarks=_benchmarks(benchmarks, n),
         sequence_answers=answers,
         sequence_scores=scores,
+        sequence_facts=_facts(answers),
         drift=_drift(model, cells),
         sequence_run=_run_record(model, methods, checkpoints, orders, nan_method),
     )
@@ -165,6 +167,11 @@ def _answers(model, cells, last: int, seed: int) -> tuple[pd.DataFrame, pd.DataF
                     answers.append({**about, "subject": f"Subject of {fact}", "text": f" {SCRIPT}"})
                     scores += _scores(about, kind, group, rng)
     return pd.DataFrame(answers), pd.DataFrame(scores)
+
+
+def _facts(answers: pd.DataFrame) -> pd.DataFrame:
+    about = answers.drop_duplicates("fact_id")[["fact_id", "fact_role", "subject"]]
+    return about.rename(columns={"fact_id": "id"}).assign(relation="P36", dataset="made_up", weight=1.0)
 
 
 def _scores(about: dict, kind: str, group: str, rng) -> list[dict]:

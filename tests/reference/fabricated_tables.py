@@ -35,6 +35,7 @@ class Tables:
     answers: pd.DataFrame
     recall: pd.DataFrame
     features: pd.DataFrame
+    feature_summary: pd.DataFrame
     facts: pd.DataFrame
     rejects: pd.DataFrame
     run: dict
@@ -49,11 +50,13 @@ def fabricate(
     facts = known_facts.iloc[:n_facts].reset_index(drop=True)
     answers = _answers(model, facts, methods, rng)
     recall = _recall(model, known_facts, rng)
+    features = make_features(recall)
     return Tables(
         scores=_scores(answers),
         answers=answers.drop(columns=["success", "reversion", "kept", "known", "forced"]),
         recall=recall,
-        features=recall[["model", "fact_id", "page_views"]],
+        features=features,
+        feature_summary=_feature_summary(model, features),
         facts=facts,
         rejects=pd.DataFrame(
             [{"row": 7, "id": "f7", "subject": "<b>Nowhere</b>", "relation": "P36", "reason": "the subject is empty"}]
@@ -165,6 +168,36 @@ def _recall(model: str, facts: pd.DataFrame, rng: np.random.Generator) -> pd.Dat
             "tokens_new": 1, "perplexity_true": np.exp(-true), "perplexity_new": np.exp(-new),
             "recalled": recall, "recalled_teacher_forced": recall,
         }
+    )  # fmt: skip
+
+
+FEATURES = {
+    "log_views": "log10", "recalled": "share", "log_perplexity_true": "log10", "log_perplexity_new": "log10",
+}  # fmt: skip
+"""Features of the made-up facts, and their scales."""
+
+
+def make_features(recall: pd.DataFrame) -> pd.DataFrame:
+    """The features of the facts in a table of recall."""
+    return recall[["model", "fact_id", "page_views"]].assign(
+        log_views=np.log10(recall["page_views"].astype("Float64").astype(float)),
+        recalled=recall["recalled"].astype(float),
+        log_perplexity_true=np.log10(recall["perplexity_true"]),
+        log_perplexity_new=np.log10(recall["perplexity_new"]),
+    )
+
+
+def _feature_summary(model: str, features: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "model": model, "feature": name, "label": name.replace("_", " "), "source": "made up", "scale": scale,
+                "n_facts": len(features), "n_missing": int(features[name].isna().sum()),
+                "share_missing": features[name].isna().mean(), "low": features[name].min(),
+                "high": features[name].max(), "n_edited": 24, "n_edited_missing": 2,
+            }
+            for name, scale in FEATURES.items()
+        ]
     )  # fmt: skip
 
 

@@ -159,7 +159,7 @@ def test_relations_that_differ_are_pooled_as_paule_and_mandel_do():
 
     weight = 1 / (variance + optimize.brentq(spread, 0, 50))
     mean, half = (weight * z).sum() / weight.sum(), stats.norm.ppf(0.9) / np.sqrt(weight.sum())
-    result = pooled(pd.DataFrame({"relation": list("abcd"), "rho": rho, "n": n}), confidence=0.8)
+    result = pool_relations(pd.DataFrame({"relation": list("abcd"), "rho": rho, "n": n}), confidence=0.8)
     reference = np.tanh([mean, mean - half, mean + half])
     assert [result["within_rho"], result["within_low"], result["within_high"]] == pytest.approx(reference, abs=1e-4)
     assert result["n_relations"] == 4

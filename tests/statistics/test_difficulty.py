@@ -5,7 +5,8 @@ from fabricated_tables import fabricate
 from scipy import stats
 
 from edit_robustness.statistics.correlation import detectable, holm
-from edit_robustness.statistics.difficulty import correlations, outcomes, power_table
+from edit_robustness.statistics.difficulty import correlations, power_table
+from edit_robustness.statistics.fact_outcomes import probe_outcomes
 from edit_robustness.statistics.intervals import wilson
 from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
 
@@ -17,7 +18,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def score_rows(tables):
-    return outcomes(tables.scores, tables.facts.assign(model="smollm2"), tables.recall)
+    return probe_outcomes(tables.scores, tables.facts.assign(model="smollm2"), tables.features, tables.feature_summary)
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +41,17 @@ def test_each_score_stands_beside_its_fact(score_rows, tables):
 
 def test_a_score_of_another_run_is_an_error(tables):
     with pytest.raises(ValueError, match="not edited in this run: f5"):
-        outcomes(tables.scores, tables.facts.iloc[:5].assign(model="smollm2"), tables.recall)
+        probe_outcomes(
+            tables.scores, tables.facts.iloc[:5].assign(model="smollm2"), tables.features, tables.feature_summary
+        )
 
 
-@pytest.mark.parametrize("side", ["facts", "recall"])
+@pytest.mark.parametrize("side", ["facts", "features"])
 def test_a_fact_that_is_there_twice_does_not_double_its_scores(tables, side):
-    sides = {"facts": tables.facts.assign(model="smollm2"), "recall": tables.recall}
+    sides = {"facts": tables.facts.assign(model="smollm2"), "features": tables.features}
     sides[side] = pd.concat([sides[side], sides[side].head(1)])
     with pytest.raises(pd.errors.MergeError, match="many-to-one"):
-        outcomes(tables.scores, **sides)
+        probe_outcomes(tables.scores, sides["facts"], sides["features"], tables.feature_summary)
 
 
 def test_facts_whose_recall_was_cut_are_left_out_of_recall_and_counted(score_rows, tables, results):

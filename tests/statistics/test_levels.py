@@ -9,7 +9,7 @@ from fabricated_tables import fabricate
 from edit_robustness.statistics.abilities import abilities, ability_paths
 from edit_robustness.statistics.ability_retention import ability_retention, ability_retention_paths
 from edit_robustness.statistics.agreement import agreement
-from edit_robustness.statistics.difficulty import correlations, outcomes
+from edit_robustness.statistics.difficulty import correlations
 from edit_robustness.statistics.documents import measure_documents
 from edit_robustness.statistics.edit_retention import (
     edit_retention,
@@ -18,6 +18,7 @@ from edit_robustness.statistics.edit_retention import (
     knowledge_retention,
     select_shares,
 )
+from edit_robustness.statistics.fact_outcomes import probe_outcomes
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.paired import compare
@@ -29,7 +30,9 @@ from edit_robustness.statistics.survival import survival
 @pytest.fixture(scope="module")
 def single():
     tables = fabricate(n_facts=16, n_known=60, methods=("none", "context", "rome"))
-    scores = outcomes(tables.scores, tables.facts.assign(model="smollm2"), tables.recall)
+    scores = probe_outcomes(
+        tables.scores, tables.facts.assign(model="smollm2"), tables.features, tables.feature_summary
+    )
     return tables, scores, scores[(scores["protocol"] == "free") & (scores["metric"] == "success")]
 
 

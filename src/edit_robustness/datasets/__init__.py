@@ -16,7 +16,16 @@ from edit_robustness.datasets.item_folders import (
 )
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.datasets.speakers import SpeakerDataset
-from edit_robustness.datasets.tables import CheckRecord, CsvTable, Figure, JsonFile, ParquetTable, ReportTable, TextFile
+from edit_robustness.datasets.tables import (
+    CheckRecord,
+    CsvTable,
+    Figure,
+    JsonFile,
+    LongReportTable,
+    ParquetTable,
+    ReportTable,
+    TextFile,
+)
 from edit_robustness.datasets.web import WebDataset
 
 __all__ = [
@@ -34,6 +43,7 @@ __all__ = [
     "Figure",
     "JsonFile",
     "LanguageModelDataset",
+    "LongReportTable",
     "ParquetTable",
     "ReportTable",
     "SpeakerDataset",

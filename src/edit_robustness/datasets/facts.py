@@ -15,6 +15,7 @@ from edit_robustness.datasets.arguments import validate_arguments
 from edit_robustness.datasets.readers.files import NotReadable, Records, local_copy
 from edit_robustness.datasets.readers.formats import FORMATS, looks_like
 from edit_robustness.datasets.readers.records import Options, Record
+from edit_robustness.prompts.cells import is_missing
 from edit_robustness.prompts.schema import UNREADABLE
 from edit_robustness.text.secrets import redact
 from edit_robustness.web.download import Transfer
@@ -71,6 +72,9 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
     def load(self) -> pd.DataFrame:
         """Return one row per record, with columns of `prompts.schema`; the index `row` tells its place in the file.
 
+        The columns `dataset` (the format, or the name of the file of a table) and `page_views_source` (what page views
+        measure) are added, unless a record has its own.
+
         Raises:
             DatasetError: If the file is missing or cannot be copied, or is not of this form.
         """
@@ -83,7 +87,20 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         rows = FORMATS[self._format].rows(records, self._options)
         numbers = records.numbers if isinstance(records, Records) else range(1, len(rows) + 1)
         table = pd.DataFrame(rows, index=pd.Index(list(numbers), dtype="int64", name="row"), dtype=object)
-        return self._draw(table)
+        return self._draw(self._describe_rows(table, file))
+
+    def _describe_rows(self, table: pd.DataFrame, file: Path) -> pd.DataFrame:
+        form = FORMATS[self._format]
+        dataset = file.stem if form is FORMATS["table"] else self._format
+        defaults = {"dataset": dataset, "page_views_source": form.page_views}
+        given = {name: table[name] for name in defaults if name in table}
+        columns = {
+            name: given[name].map(lambda cell, default=default: default if is_missing(cell) or cell == "" else cell)
+            if name in given
+            else default
+            for name, default in defaults.items()
+        }
+        return table.assign(**columns)
 
     def save(self, data: None) -> None:
         """Refuse: facts are read only."""

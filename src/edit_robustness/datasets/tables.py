@@ -10,7 +10,7 @@ import glob
 import inspect
 from functools import wraps
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from kedro_datasets.json import JSONDataset
@@ -19,7 +19,7 @@ from kedro_datasets.plotly import JSONDataset as PlotlyDataset
 from kedro_datasets.text import TextDataset
 
 from edit_robustness.datasets.spreadsheet import SpreadsheetSafe, spreadsheet
-from edit_robustness.storage import make_folder, remove_parts, write_atomically
+from edit_robustness.storage import make_folder, remove_file, remove_parts, write_atomically
 
 
 class Atomic:
@@ -87,6 +87,27 @@ class ReportTable(ParquetTable):
             super(ReportTable, self).save(data)
 
         write_atomically(Path(path), write)
+
+
+class LongReportTable(ReportTable):
+    """A table of many rows: as Parquet, and as CSV beside it only if a spreadsheet can open it well."""
+
+    MOST_ROWS: ClassVar[int] = 100_000
+    """Rows of a table that is written as CSV, too."""
+
+    def save(self, data: pd.DataFrame) -> None:
+        """Save the table; one that is too long for CSV leaves no CSV of an earlier run behind."""
+        if len(data) <= self.MOST_ROWS:
+            super().save(data)
+            return
+        dataset: Any = self
+        path = dataset._get_save_path().with_suffix(".csv")
+        if dataset._protocol == "file":
+            remove_file(Path(path))
+        elif dataset._fs.exists(str(path)):
+            dataset._fs.rm(str(path))
+        # the parent's `save` would write CSV again
+        super(ReportTable, self).save(data)
 
 
 class CsvTable(Atomic, SpreadsheetSafe, CSVDataset):

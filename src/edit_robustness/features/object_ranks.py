@@ -24,6 +24,7 @@ OBJECT_RANK_COLUMNS = {
     "fact_id": "str",
     "rank_true": "Int64",
     "margin_true": "Float64",
+    "rank_new": "Int64",
     "subject_tokens": "Int64",
     "object_similarity": "Float64",
 }
@@ -37,11 +38,12 @@ def object_ranks(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> Iter
       equal probability do not increase it.
     - `margin_true`: log-probability of that token minus that of the best other token, in nats. It is negative if the
       token is not the most probable.
+    - `rank_new`: rank of the new object's first token, in the same way. It does not need the true object.
     - `subject_tokens`: number of tokens of the statement that contain a part of the subject.
     - `object_similarity`: cosine of the two objects, each represented by the mean input embedding of its tokens.
 
-    Values that need the true object are missing if it is not known. Rank and margin are also missing if logits are not
-    finite.
+    Values that need the true object are missing if it is not known. Ranks and margin are also missing if logits are
+    not finite.
 
     Args:
         lm: The unedited model.
@@ -99,10 +101,12 @@ def similarity(lm: LanguageModel, first_ids: Sequence[int], second_ids: Sequence
 
 def _measure(lm: LanguageModel, fact: Fact, logits: Tensor) -> dict[str, object]:
     row: dict[str, object] = {"fact_id": fact.id, "subject_tokens": subject_tokens(lm, fact)}
+    prompt = RenderedPrompt(fact.statement, join=fact.join)
+    new = target_ids(lm, prompt, fact.target_new)
+    row["rank_new"] = (rank_and_margin(logits, new[0]) or (None,))[0]
     if not fact.target_true.strip():
         return row
-    prompt = RenderedPrompt(fact.statement, join=fact.join)
-    true, new = (target_ids(lm, prompt, name) for name in (fact.target_true, fact.target_new))
+    true = target_ids(lm, prompt, fact.target_true)
     rank, margin = rank_and_margin(logits, true[0]) or (None, None)
     return row | {"rank_true": rank, "margin_true": margin, "object_similarity": similarity(lm, true, new)}
 

@@ -49,8 +49,8 @@ FactEntities = Mapping[Role, Entity | RequestFailed]
 
 
 @dataclass(frozen=True)
-class Feature:
-    """A feature: the roles of the items that it needs, and the function that looks it up."""
+class Lookup:
+    """A feature that is looked up: the roles of the items that it needs, and the function that looks it up."""
 
     about: tuple[Role, ...]
     look_up: Callable[[Transport, Fact, FactEntities, Sources], LookupResult]
@@ -66,7 +66,7 @@ def _views(web: Transport, fact: Fact, entities: FactEntities, sources: Sources)
     return LookupResult(page_views(web, subject.title, sources), subject.candidates)
 
 
-def _count(pattern: str, *about: Role) -> Feature:
+def _count(pattern: str, *about: Role) -> Lookup:
     def look_up(web: Transport, fact: Fact, entities: FactEntities, sources: Sources) -> LookupResult:
         items = [_entity(entities, role) for role in about]
         n_combinations = 1
@@ -74,7 +74,7 @@ def _count(pattern: str, *about: Role) -> Feature:
             n_combinations *= item.candidates
         return LookupResult(count_matches(web, pattern, [item.id for item in items], sources), n_combinations)
 
-    return Feature(about, look_up)
+    return Lookup(about, look_up)
 
 
 def _entity(entities: FactEntities, role: Role) -> Entity:
@@ -84,8 +84,8 @@ def _entity(entities: FactEntities, role: Role) -> Entity:
     return entity
 
 
-REMOTE: Mapping[str, Feature] = {
-    "wikipedia_views": Feature(("subject",), _views),
+REMOTE: Mapping[str, Lookup] = {
+    "wikipedia_views": Lookup(("subject",), _views),
     "wikidata_statements": _count(wikidata.STATEMENTS, "subject"),
     "wikidata_truthy": _count(wikidata.TRUTHY, "subject"),
     "wikidata_links": _count(wikidata.LINKS, "subject"),

@@ -51,6 +51,12 @@ class Sources:
     endpoints: Endpoints = Field(default_factory=Endpoints)
 
 
+def describe_views(sources: Sources) -> str:
+    """Return what looked-up page views measure: the Wikipedia, the month, and access and agents unless all count."""
+    parts = [f"{sources.language}.wikipedia", sources.month, sources.access, sources.agent]
+    return ", ".join(part for part in parts if not part.startswith("all-"))
+
+
 class Shape(BaseModel):
     """Base class for the parts of a response that are used, with strict types; other parts are ignored."""
 

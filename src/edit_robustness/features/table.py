@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
+import numpy as np
 import pandas as pd
 
-from edit_robustness.tables import read_names
+from edit_robustness.features.declared import FEATURES, FactData, Feature, all_features
+from edit_robustness.features.object_ranks import OBJECT_RANK_COLUMNS
+from edit_robustness.features.remote import REMOTE
+from edit_robustness.metrics.recall import RECALL_COLUMNS
+from edit_robustness.metrics.scores import SCORE_COLUMNS
+from edit_robustness.tables import FACT_COLUMNS, FACT_NOTES, read_names
 
 IN_CONTEXT = ("recalled", "recall_cut", "recalled_teacher_forced", "logprob_true", "perplexity_true", "perplexity_new")
 """Columns of the second measurement of recall, after demonstrations; they get the suffix ``_in_context``."""
 
+SUMMARY_COLUMNS = [
+    *("model", "feature", "label", "source", "scale", "n_facts", "n_missing", "share_missing", "low", "high"),
+    *("n_edited", "n_edited_missing"),
+]
+
+_LOOKUP_COLUMNS = ("", "_missing_because", "_ambiguity")
+
 _ALIASES = ("subject_aliases", "target_true_aliases", "target_new_aliases")
+
+
+RESERVED = frozenset(
+    {
+        *(*FACT_COLUMNS, *FACT_NOTES, *SCORE_COLUMNS, *RECALL_COLUMNS, *OBJECT_RANK_COLUMNS, "log_perplexity_gap"),
+        *(f"{name}_in_context" for name in IN_CONTEXT),
+        *(f"n_{name}" for name in _ALIASES),
+        *(f"{prefix}{name}{suffix}" for name in REMOTE for prefix in ("", "log_") for suffix in _LOOKUP_COLUMNS),
+        *(feature.name for feature in FEATURES),
+        *("outcome", "n_probes", "n_cut", "reason", "order", "position", "last_held", "censored"),
+    }
+)
+"""Names of columns of the tables of features and outcomes, which a feature of the user's table cannot have."""
 
 
 def features_table(
@@ -65,3 +93,77 @@ def wide(looked_up: pd.DataFrame) -> pd.DataFrame:
 
 def _in_context(name: str) -> str:
     return name if name == "fact_id" else f"{name}_in_context"
+
+
+def add_features(
+    table: pd.DataFrame,
+    facts: pd.DataFrame,
+    *,
+    edited_ids: Collection[str] = (),
+    object_types: Mapping[str, str] | None = None,
+    views: str = "Wikipedia",
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute every feature of the facts, and summarise them.
+
+    Args:
+        table: Output of `features_table` for one model.
+        facts: The facts of the model, with the columns that the user added.
+        edited_ids: Ids of the facts that are edited.
+        object_types: Types of the objects of relations.
+        views: What looked-up page views are.
+
+    Returns:
+        The table with one float column per feature, NaN if missing (a feature replaces the column of its name); and
+        `SUMMARY_COLUMNS`: a row per feature in the order of declaration, with the number of facts and of missing
+        values, the lowest and the highest value over all facts, and the same counts of the edited facts.
+
+    Raises:
+        ValueError: If a feature's function does not return one number per fact.
+    """
+    about = facts.rename(columns={"id": "fact_id"})
+    new_columns = ["fact_id", *(name for name in about if name not in table)]
+    rows = table.merge(about[new_columns], on="fact_id", how="left", validate="one_to_one")
+    data = FactData(rows, facts, object_types or {}, views)
+    features = all_features(data)
+    values = {feature.name: _compute(feature, data) for feature in features}
+    is_edited = rows["fact_id"].isin(edited_ids)
+    summary = [
+        {
+            "model": model,
+            "feature": feature.name,
+            "label": feature.label,
+            "source": feature.describe(data),
+            "scale": feature.scale,
+            **_count(values[feature.name], is_edited),
+        }
+        for model in rows["model"].unique()[:1]
+        for feature in features
+    ]
+    return table.assign(**values), pd.DataFrame(summary, columns=SUMMARY_COLUMNS)
+
+
+def _compute(feature: Feature, data: FactData) -> pd.Series:
+    values = feature.compute(data)
+    if not isinstance(values, pd.Series) or not values.index.equals(data.rows.index):
+        raise ValueError(
+            f"the feature {feature.name} must return a Series with a value per row of `rows`, by the index of `rows`"
+        )
+    try:
+        numbers = values.astype("Float64").astype(float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the feature {feature.name} must return numbers: {error}") from error
+    # an infinite perplexity is no number that a correlation or a regression can use
+    return numbers.replace([np.inf, -np.inf], np.nan)
+
+
+def _count(values: pd.Series, is_edited: pd.Series) -> dict[str, float]:
+    absent = values.isna()
+    return {
+        "n_facts": len(values),
+        "n_missing": int(absent.sum()),
+        "share_missing": float(absent.mean()) if len(values) else float("nan"),
+        "low": float(values.min()),
+        "high": float(values.max()),
+        "n_edited": int(is_edited.sum()),
+        "n_edited_missing": int((absent & is_edited).sum()),
+    }

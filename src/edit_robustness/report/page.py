@@ -73,6 +73,7 @@ class Findings:
         figures: Figures by the names in `FIGURES`; missing ones are left out.
         confidence: Level of all intervals.
         failed_items: Items that failed: model, method, stage, fact_id, reason.
+        feature_summary: Features of facts with sources and missing values (`features.table.SUMMARY_COLUMNS`).
     """
 
     headline: pd.DataFrame
@@ -93,6 +94,7 @@ class Findings:
     confidence: float = 0.95
     failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
     examples: pd.DataFrame = field(default_factory=pd.DataFrame)
+    feature_summary: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def render(findings: Findings) -> str:
@@ -127,6 +129,7 @@ def render(findings: Findings) -> str:
             recall_rows=_select_recall(findings.correlations),
             correlations=records(findings.correlations),
             power=records(findings.power),
+            features=_by_model(findings.feature_summary),
             regression=_by_model(findings.regression),
             prediction=_by_model(findings.prediction),
             failure_examples=_cases(findings.failure_examples),

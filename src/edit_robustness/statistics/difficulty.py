@@ -40,39 +40,7 @@ UNTOUCHED = "specificity"
 UNTOUCHED_ALL = "specificity_all"
 """The same metric over all prompts, known to the unedited model or not."""
 
-SCORE = ["model", "method", "fact_id", "probe_id", "kind", "family", "decoding", "protocol", "metric", "unit", "value"]
 FIRST = ["model", "family", "method", "protocol", "outcome"]
-
-
-def outcomes(scores: pd.DataFrame, facts: pd.DataFrame, recall: pd.DataFrame) -> pd.DataFrame:
-    """Join each score with the prior knowledge of its fact.
-
-    Args:
-        scores: The long table of scores.
-        facts: The edited facts: model, id, subject, relation, page_views.
-        recall: Recall and perplexities of all facts without an edit.
-
-    Returns:
-        The scores with subject, relation, log_views, recalled (1.0 or 0.0), log_perplexity_true and _new (log10); NaN
-        if unknown.
-
-    Raises:
-        ValueError: If a score is of a fact that is not in `facts`.
-    """
-    fact_rows = facts[["model", "id", "subject", "relation", "page_views"]].rename(columns={"id": "fact_id"})
-    fact_rows = fact_rows.assign(log_views=log_views(fact_rows["page_views"])).drop(columns="page_views")
-    before = recall[["model", "fact_id"]].assign(
-        recalled=recall["recalled"].astype(float),
-        log_perplexity_true=np.log10(recall["perplexity_true"].astype(float)),
-        log_perplexity_new=np.log10(recall["perplexity_new"].astype(float)),
-    )
-    table = scores[SCORE].merge(fact_rows, on=["model", "fact_id"], how="left", validate="many_to_one")
-    unknown_ids = table.loc[table["subject"].isna(), "fact_id"].unique()
-    if len(unknown_ids):
-        raise ValueError(
-            f"scores contain facts that were not edited in this run: {', '.join(map(str, unknown_ids[:5]))}"
-        )
-    return table.merge(before, on=["model", "fact_id"], how="left", validate="many_to_one")
 
 
 def correlations(

@@ -25,6 +25,7 @@ class Format:
         home: Where its publisher offers it, as a sentence.
         rows: Its records to rows of the raw table.
         load: A path to its records.
+        page_views: What the page views of its facts measure; empty if it does not say.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Format:
     home: str
     rows: Callable[[Sequence[Record], Options], list[Row]]
     load: Callable[[Path], list[Record]] = read_records
+    page_views: str = ""
 
 
 def _as_they_stand(records: Sequence[Record], options: Options) -> list[Row]:
@@ -40,6 +42,7 @@ def _as_they_stand(records: Sequence[Record], options: Options) -> list[Row]:
 
 
 _ROME = "https://rome.baulab.info/data/dsets"
+_OCTOBER_2021 = "English Wikipedia, October 2021 (copies of CounterFact)"
 _KNOWEDIT = "https://huggingface.co/datasets/zjunlp/KnowEdit"
 
 FORMATS: dict[str, Format] = {
@@ -49,6 +52,7 @@ FORMATS: dict[str, Format] = {
         ("requested_rewrite",),
         f"CounterFact is offered at {_ROME}/counterfact.json",
         read_counterfact,
+        page_views=_OCTOBER_2021,
     ),
     "counterfact_flat": Format(
         "CounterFact, flat",
@@ -56,6 +60,7 @@ FORMATS: dict[str, Format] = {
         ("prompt", "subject", "target_new", "ground_truth", "locality_prompt"),
         "its flat form is in the data of EasyEdit, https://github.com/zjunlp/EasyEdit (counterfact-edit.json)",
         read_counterfact_flat,
+        page_views=_OCTOBER_2021,
     ),
     "zsre": Format(
         "zsRE",
@@ -77,6 +82,7 @@ FORMATS: dict[str, Format] = {
         ("subj", "prop", "obj", "question", "possible_answers"),
         "PopQA is offered at https://huggingface.co/datasets/akariasai/PopQA (test.tsv)",
         read_popqa,
+        page_views="PopQA's monthly Wikipedia views (s_pop)",
     ),
     "known_facts": Format(
         "Known facts",

@@ -16,6 +16,7 @@ from edit_robustness.report.failures import sharpest_failures, specificity_failu
 from edit_robustness.report.overview import ALL_KINDS
 from edit_robustness.setting_types import STRICT
 from edit_robustness.statistics import difficulty
+from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
 from edit_robustness.statistics.failures import with_failed
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
@@ -59,9 +60,16 @@ def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
     return facts_of
 
 
-def join_outcomes(scores: pd.DataFrame, facts: pd.DataFrame, recall: pd.DataFrame) -> pd.DataFrame:
-    """Join scores with the prior knowledge of each fact."""
-    return difficulty.outcomes(scores, facts, recall)
+def join_outcomes(
+    scores: pd.DataFrame,
+    facts: pd.DataFrame,
+    recall: pd.DataFrame,
+    features: pd.DataFrame,
+    feature_summary: pd.DataFrame,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Join scores with the features of each fact, and compute one value per fact and outcome."""
+    outcomes = probe_outcomes(scores, facts, features, feature_summary)
+    return outcomes, fact_outcomes(outcomes, facts, recall)
 
 
 MEASURE = ["decoding", "protocol", "metric", "unit"]
@@ -183,6 +191,7 @@ def write_report(
     examples: pd.DataFrame,
     rejects: pd.DataFrame,
     failed_items: pd.DataFrame,
+    feature_summary: pd.DataFrame,
     runs: list[dict[str, Any]],
     settings: AnalysisParameters,
     **figures: go.Figure,
@@ -205,6 +214,7 @@ def write_report(
             examples=examples,
             rejects=rejects,
             failed_items=failed_items,
+            feature_summary=feature_summary,
             runs=runs,
             figures=figures,
             confidence=settings.confidence,

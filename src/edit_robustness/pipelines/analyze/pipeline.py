@@ -17,8 +17,9 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
     """Create the analysis of all models together.
 
     Args:
-        models: Names of the models; ``<model>_scores``, ``_answers``, ``_recall``, ``_features``, ``_facts``,
-            ``_run`` and ``_failed_items`` are inputs, beside ``rejects`` and ``params:analyze``.
+        models: Names of the models; ``<model>_scores``, ``_answers``, ``_recall``, ``_features``,
+            ``_feature_summary``, ``_facts``, ``_run`` and ``_failed_items`` are inputs, beside ``rejects`` and
+            ``params:analyze``.
     """
     return Pipeline([*_collect_nodes(models), *_estimate_nodes(), *_draw_nodes(), *_report_nodes()])
 
@@ -32,6 +33,7 @@ def _collect_nodes(models: Sequence[str]) -> list[Node]:
         Node(collect, of("answers"), "answers", name="collect_answers"),
         Node(collect, of("recall"), "recall", name="collect_recall"),
         Node(collect, of("features"), "features", name="collect_features"),
+        Node(collect, of("feature_summary"), "feature_summary", name="collect_feature_summary"),
         Node(nodes.collect_facts(models), of("facts"), "edited_facts", name="collect_facts"),
         Node(collect_runs, of("run"), "runs", name="collect_runs"),
         Node(collect, of("failed_items"), "failed_items", name="collect_failed_items"),
@@ -40,7 +42,12 @@ def _collect_nodes(models: Sequence[str]) -> list[Node]:
 
 def _estimate_nodes() -> list[Node]:
     return [
-        Node(nodes.join_outcomes, ["scores", "edited_facts", "recall"], "outcomes", name="join"),
+        Node(
+            nodes.join_outcomes,
+            ["scores", "edited_facts", "recall", "features", "feature_summary"],
+            ["outcomes", "fact_outcomes"],
+            name="join",
+        ),
         Node(nodes.summarise, ["outcomes", "failed_items", SETTINGS], ["headline", "overview"], name="summarise"),
         Node(nodes.compare_protocols, ["outcomes", SETTINGS], "gaps", name="compare_protocols"),
         Node(
@@ -87,6 +94,7 @@ def _report_nodes() -> list[Node]:
             "regression",
         ),
         *("prediction", "failure_examples", "specificity_failures", "examples", "rejects", "failed_items", "runs"),
+        "feature_summary",
     ]
     figures = ["robustness", "protocol", "popularity", "correlation"]
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}

@@ -15,6 +15,7 @@ from edit_robustness.report.sequences import ManyEdits, render
 from edit_robustness.setting_types import STRICT
 from edit_robustness.statistics import abilities, ability_retention, edit_retention, paired, survival
 from edit_robustness.statistics.documents import measure_documents
+from edit_robustness.statistics.edits_survived import edits_survived
 from edit_robustness.statistics.orders import over_orders
 from edit_robustness.tables import collect
 
@@ -88,10 +89,19 @@ def estimate_loss(
     )
 
 
+def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
+    """Return a function that joins the models' facts of sequences into one table with the column `model`."""
+
+    def facts_of(*tables: pd.DataFrame) -> pd.DataFrame:
+        return collect(*(table.assign(model=model) for model, table in zip(models, tables, strict=True)))
+
+    return facts_of
+
+
 def estimate_edit_retention(
-    scores: pd.DataFrame, answers: pd.DataFrame, settings: SequenceAnalysisParameters
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Estimate edit retention, knowledge retention, the frontier of both, and forgetting by the age of an edit."""
+    scores: pd.DataFrame, answers: pd.DataFrame, facts: pd.DataFrame, settings: SequenceAnalysisParameters
+) -> tuple[pd.DataFrame, ...]:
+    """Estimate edit retention, knowledge retention, the frontier of both, forgetting by age, and edits survived."""
     rows = edit_retention.select_shares(scores, answers)
     edits, knowledge = (
         edit_retention.edit_retention(rows, settings.confidence),
@@ -102,6 +112,7 @@ def estimate_edit_retention(
         knowledge,
         edit_retention.frontier(edits, knowledge, settings.confidence),
         edit_retention.forgetting(rows, settings.confidence),
+        edits_survived(rows, facts),
     )
 
 

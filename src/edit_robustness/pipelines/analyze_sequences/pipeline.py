@@ -30,7 +30,7 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
 
     Args:
         models: Names of the models; ``<model>_documents``, ``_benchmarks``, ``_sequence_answers``,
-            ``_sequence_scores``, ``_sequence_failed_items``, ``_drift`` and ``_sequence_run`` are
+            ``_sequence_scores``, ``_sequence_facts``, ``_sequence_failed_items``, ``_drift`` and ``_sequence_run`` are
             inputs, beside ``params:analyze_sequences``.
     """
     return Pipeline([*_collect_nodes(models), *_estimate_nodes(), *_draw_nodes(), *_report_nodes()], tags=[TAG])
@@ -43,6 +43,7 @@ def _collect_nodes(models: Sequence[str]) -> list[Node]:
     return [
         *(Node(collect, of(source), name, name=f"collect_{name}") for source, name in COLLECTED.items()),
         Node(nodes.collect_benchmarks(models), of("benchmarks"), "sequence_benchmarks", name="collect_benchmarks"),
+        Node(nodes.collect_facts(models), of("sequence_facts"), "sequence_facts", name="collect_sequence_facts"),
         Node(collect_runs, of("sequence_run"), "sequence_runs", name="collect_sequence_runs"),
     ]
 
@@ -63,8 +64,8 @@ def _estimate_nodes() -> list[Node]:
         ),
         Node(
             nodes.estimate_edit_retention,
-            ["sequence_scores", "sequence_answers", SETTINGS],
-            ["edit_retention", "knowledge_retention", "frontier", "forgetting"],
+            ["sequence_scores", "sequence_answers", "sequence_facts", SETTINGS],
+            ["edit_retention", "knowledge_retention", "frontier", "forgetting", "sequence_fact_outcomes"],
             name="estimate_edit_retention",
         ),
         Node(

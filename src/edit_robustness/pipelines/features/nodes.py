@@ -5,8 +5,10 @@ import logging
 import pandas as pd
 
 from edit_robustness.features.remote import FeatureParameters, feature_table, fetch
-from edit_robustness.features.table import features_table
+from edit_robustness.features.sources import describe_views
+from edit_robustness.features.table import add_features, features_table
 from edit_robustness.progress import track
+from edit_robustness.prompts.relations import read_relations
 from edit_robustness.tables import facts_from_table
 from edit_robustness.web.transport import Transport
 
@@ -33,10 +35,21 @@ def fetch_features(sampled_facts: pd.DataFrame, web: Transport, parameters: Feat
 
 def join_features(
     recall: pd.DataFrame,
-    familiar: pd.DataFrame,
+    object_ranks: pd.DataFrame,
     in_context: pd.DataFrame,
     facts: pd.DataFrame,
     looked_up: pd.DataFrame,
-) -> pd.DataFrame:
-    """Join all features of all facts, for one model."""
-    return features_table(recall, familiar, in_context, facts, looked_up)
+    sampled_facts: pd.DataFrame,
+    raw_relations: dict,
+    parameters: FeatureParameters,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Join all that is known of all facts, for one model, and compute and summarise the declared features."""
+    table = features_table(recall, object_ranks, in_context, facts, looked_up)
+    relations = read_relations(raw_relations).relations
+    return add_features(
+        table,
+        facts,
+        edited_ids=set(sampled_facts["id"]),
+        object_types={relation.id: relation.object for relation in relations.values() if relation.object},
+        views=describe_views(parameters),
+    )

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.pipelines.ingest.ambiguity import ambiguous_subjects
+from edit_robustness.pipelines.ingest.columns import with_columns
 from edit_robustness.prompts.cells import preview
 from edit_robustness.prompts.names import plain
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.prompts.schema import (
-    COLUMNS,
     FAILED_LOOKUP,
     LEFT_OUT,
     OPTIONAL_COLUMNS,
@@ -38,11 +38,12 @@ def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.Dat
         raw_facts: Columns subject, target_new, and prompt or relation; optionally those of `OPTIONAL_COLUMNS`. All
             cells may be text; several names are a list, JSON or separated by ``|``, prompts with their answers a
             list of ``{prompt, target}`` or JSON. An index called ``row`` says where rows stand in their file.
-            Readers add `schema.UNREADABLE` and `schema.LEFT_OUT`.
+            Readers add `schema.UNREADABLE` and `schema.LEFT_OUT`. Further numeric columns are features.
         raw_relations: The templates of relations, as they stand in YAML.
 
     Returns:
-        The facts (`tables.FACT_COLUMNS`); the rejects: row (of the file, or as a spreadsheet counts, the header being
+        The facts (`tables.FACT_COLUMNS`, dataset, page_views_source, and a float column per feature of the table, see
+        `ingest.columns`); the rejects: row (of the file, or as a spreadsheet counts, the header being
         row 1), id, subject, relation and the reason, and for each group of prompts that no reader can use their number
         under row 0; and the ambiguous subjects (`ambiguity.ambiguous_subjects`).
 
@@ -53,17 +54,20 @@ def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.Dat
     numbers = raw_facts.index if raw_facts.index.name == "row" else range(_FIRST_ROW, _FIRST_ROW + len(rows))
     relations = read_relations(raw_relations).relations
     facts: list[Fact] = []
+    fact_rows: list[dict[str, Any]] = []
     rejects: list[dict[str, Any]] = []
     first_rows: dict[tuple[str, ...], int] = {}
     for number, row in zip(numbers, rows, strict=True):
         try:
             facts.append(_add_fact(row, relations, first_rows, number))
+            fact_rows.append(row)
         except ValueError as reason:
             rejects.append(_reject(number, row, str(reason)))
     _log_counts(rows, facts, rejects)
     rejects += _list_unused_prompts(rows)
     ambiguous = ambiguous_subjects(dict(zip(numbers, rows, strict=True)))
-    return facts_to_table(facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"}), ambiguous
+    table = with_columns(facts_to_table(facts), fact_rows, len(rows))
+    return table, pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"}), ambiguous
 
 
 def validate_training_facts(raw_training_facts: pd.DataFrame, raw_relations: dict) -> pd.DataFrame:
@@ -76,7 +80,7 @@ def validate_training_facts(raw_training_facts: pd.DataFrame, raw_relations: dic
 
 
 def _read_rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows with the known columns, missing cells as None. Header names are case-folded and stripped."""
+    """Return the rows with all columns, missing cells as None. Header names are case-folded and stripped."""
     table = raw_facts.set_axis([_column(name) for name in raw_facts.columns], axis="columns")
     if duplicates := sorted({name for name in table.columns[table.columns.duplicated()] if name}):
         raise ValueError(
@@ -95,7 +99,8 @@ def _read_rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:
         )
     if table.empty:
         raise ValueError("the table of facts has no rows")
-    cells = table[[column for column in (*COLUMNS, UNREADABLE, LEFT_OUT) if column in table.columns]]
+    # columns without a name cannot be features, and may be several
+    cells = table.loc[:, table.columns != ""]
     return cells.astype(object).where(cells.notna(), None).to_dict(orient="records")  # type: ignore[return-value]
 
 

@@ -16,7 +16,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.prior_knowledge.nodes import recall
 from edit_robustness.prompts.names import new_names, shared_name, subject_names
 from edit_robustness.records import Answer, Fact
-from edit_robustness.tables import facts_from_table, facts_to_table
+from edit_robustness.tables import facts_from_table, facts_to_table, with_notes
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def complete_facts(
         )
     if rejects:
         logger.warning("%d of %d facts are set aside for this model: %s", len(rejects), len(facts), reasons)
-    return facts_to_table(complete), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
+    return with_notes(facts_to_table(complete), facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
 
 
 def _read_answer(item: StoredItem[list[Answer]]) -> Answer:

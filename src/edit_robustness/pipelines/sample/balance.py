@@ -33,6 +33,43 @@ def balance(facts: Sequence[Fact], recall: Mapping[str, bool], *, size: int, see
     return sample
 
 
+def weigh(
+    facts: Sequence[Fact],
+    sample: Sequence[Fact],
+    recall: Mapping[str, bool],
+    *,
+    seed: int,
+    quantiles: int,
+) -> dict[str, float]:
+    """Return for each fact of a balanced sample the number of facts that it stands for, by its id.
+
+    The weight is facts in the stratum / facts drawn from it, where a stratum is a `Cell`. If subjects have several
+    facts, one of which was a candidate, a drawn fact stands for all facts of its subject: its weight is k x (facts of
+    the subjects in the stratum) / (sum of k over its drawn facts), for k facts of its subject. The weights of a stratum
+    sum to its facts. Relations take turns inside a stratum, which the weights do not undo.
+
+    Args:
+        facts: The facts that the sample was drawn from.
+        sample: Output of `balance` for them.
+        recall: Whether the model recalls each fact, by id.
+        seed: The seed of the sample.
+        quantiles: Number of classes of page views.
+    """
+    candidates = _shuffle_subjects(facts, seed)
+    classes = view_classes(candidates, quantiles)
+    of_subject = Counter(fact.subject.casefold() for fact in facts)
+    in_stratum: Counter[Cell] = Counter()
+    in_sample: Counter[Cell] = Counter()
+    for counts, members in ((in_stratum, candidates), (in_sample, sample)):
+        for fact in members:
+            counts[recall[fact.id], classes[fact.id]] += of_subject[fact.subject.casefold()]
+    weights = {}
+    for fact in sample:
+        stratum = recall[fact.id], classes[fact.id]
+        weights[fact.id] = of_subject[fact.subject.casefold()] * in_stratum[stratum] / in_sample[stratum]
+    return weights
+
+
 def view_classes(facts: Sequence[Fact], quantiles: int) -> dict[str, int | None]:
     """Return the class of page views of each id, 0 the least viewed. Classes are equal in number, ties broken by id."""
     ranking = sorted(

@@ -1,13 +1,14 @@
 """Nodes of sample: choose the facts of a run by the model's prior knowledge."""
 
 import logging
+from collections.abc import Mapping
 from typing import Annotated
 
 import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.pipelines.sample.balance import balance
+from edit_robustness.pipelines.sample.balance import balance, weigh
 from edit_robustness.setting_types import STRICT
 from edit_robustness.tables import facts_from_table
 
@@ -42,7 +43,8 @@ def sample_facts(facts: pd.DataFrame, recall_scores: pd.DataFrame, parameters: S
         parameters: How many, and how.
 
     Returns:
-        The chosen rows of `facts`, in its order.
+        The chosen rows of `facts`, in its order, with `weight`: how many facts of the table each stands for
+        (`balance.weigh`); 1 if all facts are taken.
 
     Raises:
         ValueError: Where no fact has a measurement of recall.
@@ -50,17 +52,30 @@ def sample_facts(facts: pd.DataFrame, recall_scores: pd.DataFrame, parameters: S
     recall = find_recalled_facts(facts, recall_scores)
     facts = facts[facts["id"].isin(recall)]
     if not parameters.size:
-        return facts.reset_index(drop=True)
-    sample = balance(
-        facts_from_table(facts), recall, size=parameters.size, seed=parameters.seed, quantiles=parameters.quantiles
-    )
+        return facts.reset_index(drop=True).assign(weight=1.0)
+    records, choice = facts_from_table(facts), {"seed": parameters.seed, "quantiles": parameters.quantiles}
+    sample = balance(records, recall, size=parameters.size, **choice)
     if len(sample) < parameters.size:
         logger.warning(
             "sample.size: %d facts were asked for, and %d are taken: the table has no more subjects",
             parameters.size,
             len(sample),
         )
-    return facts[facts["id"].isin({fact.id for fact in sample})].reset_index(drop=True)
+    weights = weigh(records, sample, recall, **choice)
+    rows = facts[facts["id"].isin(weights)].reset_index(drop=True)
+    log_representation(weights, len(facts))
+    return rows.assign(weight=rows["id"].map(weights).astype(float))
+
+
+def log_representation(weights: Mapping[str, float], n_facts: int) -> None:
+    """Log how many facts of the table no fact of a sample stands for, because nothing was drawn from their stratum."""
+    absent = n_facts - round(sum(weights.values()))
+    if absent > 0:
+        logger.info(
+            "the sample stands for %d of %d facts: %d are in strata from which nothing was drawn, such as facts with "
+            "unknown page views; weighted figures are without them",
+            *(n_facts - absent, n_facts, absent),
+        )
 
 
 def find_recalled_facts(facts: pd.DataFrame, recall_scores: pd.DataFrame) -> dict[str, bool]:

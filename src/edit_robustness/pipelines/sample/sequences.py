@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.editing.edit_sequence import SequenceParameters
-from edit_robustness.pipelines.sample.balance import balance
+from edit_robustness.pipelines.sample.balance import balance, weigh
 from edit_robustness.pipelines.sample.nodes import find_recalled_facts
 from edit_robustness.records import Fact
-from edit_robustness.tables import facts_from_table, facts_to_table
+from edit_robustness.tables import facts_from_table, facts_to_table, with_notes
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +40,17 @@ def draw_sequence(
         settings: How many, how often, and how many stay.
 
     Returns:
-        The facts (`tables.FACT_COLUMNS`, and `fact_role`: ``edited`` or ``retained``); and the orders: order, position
-        (1-based) and fact_id.
+        The facts (`tables.FACT_COLUMNS`, `tables.FACT_NOTES` and the user's columns; `fact_role` is ``edited`` or
+        ``retained``, `weight` how many of the facts that could be drawn for this role each stands for); and the
+        orders: order, position (1-based) and fact_id.
 
     Raises:
         ValueError: If too few facts are left to edit.
     """
     recall = find_recalled_facts(facts, recall_scores)
     candidates = facts_from_table(facts[facts["id"].isin(recall)])
-    retained_facts = _draw(
-        [fact for fact in candidates if recall[fact.id]], recall, settings.retention_facts, settings.seed
-    )
+    known_facts = [fact for fact in candidates if recall[fact.id]]
+    retained_facts = _draw(known_facts, recall, settings.retention_facts, settings.seed)
     if len(retained_facts) < settings.retention_facts:
         logger.warning(
             "sequence.retention_facts: %d facts that the model knows were requested, and it knows only %d",
@@ -71,10 +71,17 @@ def draw_sequence(
     rows = [
         (number, place, fact.id) for number, sequence in enumerate(orders) for place, fact in enumerate(sequence, 1)
     ]
+    weights = [
+        _weigh(editable_facts, edited_facts, recall, settings.seed),
+        _weigh(known_facts, retained_facts, recall, settings.seed),
+    ]
+    roles = zip(("edited", "retained"), (edited_facts, retained_facts), weights, strict=True)
     table = pd.concat(
         [
-            facts_to_table(edited_facts).assign(fact_role="edited"),
-            facts_to_table(retained_facts).assign(fact_role="retained"),
+            with_notes(facts_to_table(records), facts).assign(
+                fact_role=role, weight=[weight[fact.id] for fact in records]
+            )
+            for role, records, weight in roles
         ],
         ignore_index=True,
     )
@@ -83,6 +90,10 @@ def draw_sequence(
 
 def _draw(facts: list[Fact], recall: dict[str, bool], size: int, seed: int) -> list[Fact]:
     return balance(facts, recall, size=size, seed=seed, quantiles=_QUANTILES) if facts and size else []
+
+
+def _weigh(facts: list[Fact], sample: list[Fact], recall: dict[str, bool], seed: int) -> dict[str, float]:
+    return weigh(facts, sample, recall, seed=seed, quantiles=_QUANTILES) if sample else {}
 
 
 def _shuffle(facts: list[Fact], seed: int, order: int) -> list[Fact]:
