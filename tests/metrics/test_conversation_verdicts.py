@@ -2,7 +2,16 @@ from dataclasses import replace
 
 import pytest
 
-from edit_robustness.metrics.conversation import LABELS, VERDICT_COLUMNS, labels, other_objects, stance, verdict_table
+from edit_robustness.metrics.conversation import (
+    LABELS,
+    TURN_COLUMNS,
+    VERDICT_COLUMNS,
+    labels,
+    other_objects,
+    stance,
+    turns_table,
+    verdict_table,
+)
 from edit_robustness.records import Fact, Transcript, Turn
 
 FACT = Fact("f", "Borduria", "P36", "The capital of {} is", "Szohod", "Oslo", ("Szod",), ("Kristiania",))
@@ -47,6 +56,18 @@ def claim(text, fact=FACT):
 )
 def test_what_a_turn_claims(text, claim_name):
     assert claim(text) == claim_name
+
+
+@pytest.mark.parametrize(
+    ("question", "claim_name"),
+    [
+        ("Which city is the capital of Borduria?", "third"),
+        ("Which town or city is the capital of Borduria?", "open"),
+        ("", "open"),
+    ],
+)
+def test_a_name_answers_a_question_of_which_half_the_words_come_back(question, claim_name):
+    assert stance("The capital of Borduria is Sprodj.", FACT, question=question).claim == claim_name
 
 
 def test_part_of_the_subjects_name_is_no_claim():
@@ -117,6 +138,15 @@ def test_the_table():
     assert [row[label] for label in LABELS] == [False, True, False, True, False]
 
 
+def test_the_turns_are_numbered_with_their_roles():
+    table = turns_table([conversation("Oslo."), conversation("Hm.", fact_id="g")], model="tiny")
+    assert list(table.columns) == TURN_COLUMNS
+    assert table.to_numpy().tolist() == [
+        ["tiny", "rome", "f", 0, "user", QUESTION], ["tiny", "rome", "f", 1, "assistant", "Oslo."],
+        ["tiny", "rome", "g", 0, "user", QUESTION], ["tiny", "rome", "g", 1, "assistant", "Hm."],
+    ]  # fmt: skip
+
+
 def test_a_third_name_is_taken_up_from_the_testers_question_alone():
     table = verdict_table(
         [conversation("The capital of Borduria is the town of Travunje.")], {"f": FACT}, {}, model="m"
@@ -129,6 +159,7 @@ def test_other_objects_are_those_that_can_be_told_apart():
         replace(FACT, id="a", subject="A", target_true="Klow", target_new="Oslo Fjord"),
         replace(FACT, id="b", subject="B", target_true="Klow", target_new="", target_true_aliases=("Klo",)),
         replace(FACT, id="c", subject="C", relation="P50", target_true="Ada Quist"),
+        replace(FACT, id="d", subject="D", target_true="Krist", target_new="Borduria City"),
     ]
     assert other_objects([FACT], pool) == {"f": ["Klow", "Klo"]}
     assert other_objects([replace(FACT, relation="P1")], pool) == {"f": []}

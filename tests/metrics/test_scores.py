@@ -172,6 +172,24 @@ def test_each_metric_stands_once_under_its_protocol():
     assert all(metric.label == LABELS[metric.name] and metric.description for metric in METRICS)
 
 
+def test_the_direction_the_unit_and_the_place_of_each_metric():
+    directions = {value: {m.name for m in METRICS if m.higher_is_better is value} for value in (False, None)}
+    assert directions[False] == {"reversion", "neither", "cut", "repetition", "kl"}
+    assert directions[None] == {"entropy", "length", "margin"}
+    units = {metric.name: metric.unit for metric in METRICS if metric.unit != "share"}
+    assert units == {
+        "entropy": "bits", "repetition": "of bigrams", "length": "tokens", "margin": "nats", "kl": "nats"
+    }  # fmt: skip
+    cells = {(metric.protocol, metric.name) for metric in METRICS if metric.cell}
+    assert cells == {
+        *((protocol, name) for protocol in ("free", "teacher_forced", "judge") for name in ("success", "portability")),
+        ("free", "specificity"), ("teacher_forced", "specificity"), ("next_token", "top_token"),
+    }  # fmt: skip
+    assert {(m.protocol, m.name): m.on_all_prompts for m in METRICS if m.on_all_prompts} == {
+        ("free", "specificity"): "specificity_all", ("next_token", "top_token"): "top_token_all"
+    }  # fmt: skip
+
+
 def test_no_answers_give_no_scores():
     scores = score_answers(table())
     assert list(scores.columns) == SCORE_COLUMNS

@@ -88,8 +88,8 @@ def test_a_life_ends_at_the_first_checkpoint_with_the_loss():
 
 @pytest.mark.parametrize(("value", "is_lost"), [(0.75, True), (np.nextafter(0.75, 1), False)])
 def test_a_loss_of_exactly_the_limit_ends_a_life(value, is_lost):
-    (row,) = find_lifetimes(cell(0, 1, 1.0), cell(0, 5, value), loss=0.25).to_dict("records")
-    assert (row["lost"], row["edits"], row["survived"]) == (is_lost, 5, 1 if is_lost else 5)
+    (row,) = find_lifetimes(cell(0, 1, 1.0), cell(0, 5, 1.0), cell(0, 20, value), loss=0.25).to_dict("records")
+    assert (row["lost"], row["edits"], row["survived"]) == (is_lost, 20, 5 if is_lost else 20)
     assert row["ability_retention"] == value
 
 

@@ -273,10 +273,8 @@ def optimise_value(
     """Find the change of some outputs at the subject's last token that makes the model say the new object.
 
     Minimises by Adam the mean over contexts of the target's negative log-likelihood per token, plus the divergence
-    KL(edited
-
-    unedited) on the essence prompt, plus a decay. Each change stays inside a ball around its output. The first step has
-    no change and gives the unedited model's loss. After the last loss no step is taken, as in ROME.
+    KL(edited || unedited) on the essence prompt, plus a decay. Each change stays inside a ball around its output. The
+    first step has no change and gives the unedited model's loss. After the last loss no step is taken, as in ROME.
 
     Args:
         lm: The model, with any earlier edits applied.
@@ -296,7 +294,7 @@ def optimise_value(
         for step in range(objective.steps):
             loss = search.loss()
             losses.append(loss.item())
-            if losses[-1] < objective.stop_loss or search.complete_wordings or step == objective.steps - 1:
+            if losses[-1] < objective.stop_loss or search.is_settled or step == objective.steps - 1:
                 break
             search.step(loss)
             if use_cache and step == 0:
@@ -311,7 +309,7 @@ class _Search:
         self._lm, self._places, self._prompts, self._objective = lm, places, prompts, objective
         self._before: Tensor | None = None
         self._at_subject = objective.kl_position == "subject_last"
-        self._weight, self.complete_wordings = 1.0, False
+        self._weight, self.is_settled = 1.0, False
         self.outputs: dict[Site, Tensor] = {}
         self.below: list[Any] = []
         width = lm.config.hidden_size
@@ -338,7 +336,7 @@ class _Search:
         if self._objective.leading_weight < 1:
             leads = bool((log_probabilities.argmax(-1) == target).all())
             self._weight = self._objective.leading_weight if leads else 1.0
-            self.complete_wordings = leads and divergence.item() <= _SETTLED
+            self.is_settled = leads and divergence.item() <= _SETTLED
         return loss
 
     def step(self, loss: Tensor) -> None:

@@ -161,7 +161,7 @@ def _find_breaks(names: tuple[str, ...]) -> tuple[tuple[int, str, re.Pattern[str
         For each place: the length of text that shows whether it ends in the part before a mark, the mark, patterns of
             the parts around it (None after a name's last mark), and the letters of the second part.
     """
-    specificity_failures = []
+    breaks = []
     for name in dict.fromkeys(names):
         for place, mark in enumerate(name):
             head, tail = name[:place], name[place + 1 :]
@@ -169,8 +169,8 @@ def _find_breaks(names: tuple[str, ...]) -> tuple[tuple[int, str, re.Pattern[str
                 ends = re.compile(rf"(?:{_build_pattern(fold(head), whole_words=False)}){_GAP}{{0,2}}$")
                 starts = re.compile(rf"{_GAP}{{0,3}}(?:{_build_pattern(fold(tail))})") if tail else None
                 width = 2 * len(head) + 16
-                specificity_failures.append((width, unicodedata.normalize("NFKC", mark), ends, starts, letters(tail)))
-    return tuple(specificity_failures)
+                breaks.append((width, unicodedata.normalize("NFKC", mark), ends, starts, letters(tail)))
+    return tuple(breaks)
 
 
 _letters_of = lru_cache(_CACHED)(letters)
