@@ -26,6 +26,7 @@ from edit_robustness.pipelines import (
     evaluate,
     features,
     ingest,
+    popularity,
     prior_knowledge,
     rephrase,
     sample,
@@ -64,8 +65,8 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
     """Return the registered pipelines by name.
 
     `edit_eval` is the main job, and what `kedro run` alone does; `rescore` and `bake` come after it. `conversation`
-    uses the same edits, and makes those that are missing. `sequential_eval` edits one fact after another; it has a
-    grid of its own, without which it is left out.
+    uses the same edits, and makes those that are missing. `popularity` needs no model. `sequential_eval` edits one
+    fact after another; it has a grid of its own, without which it is left out.
     """
     grid, needs = active.grid, active.text_needs
     main = edit_eval(grid, active.with_judge, active.wording_source, needs)
@@ -76,6 +77,7 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
         "conversation": conversation_pipeline(grid, needs),
         "rescore": rescore_pipeline(grid, active.with_judge),
         "bake": bake_pipeline(grid, active.bake_method),
+        "popularity": _of_all("popularity", popularity.create_pipeline()),
     }
 
 

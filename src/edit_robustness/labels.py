@@ -49,11 +49,17 @@ OUTCOMES: Mapping[str, str] = {
     "log_probability_new": "Log-probability of the new object",
     "preference_true": "Preference for the true object",
     "success": "Success (new object)",
+    "efficacy": "Efficacy (new object)",
+    "generalization": "Generalization",
+    "robustness": "Generalization of edits with efficacy",
     "reversion": "Reversion (old object)",
     "neighbourhood": "Neighbourhood unchanged",
     "relation_specificity": "Other relations unchanged",
     "unrelated": "Unrelated answers unchanged",
     "edit_before_neighbour": "Neighbourhood unchanged after the new fact in the prompt",
+    "specificity": "Specificity",
+    "portability": "Portability",
+    "edits_survived": "Later edits survived",
 }
 
 TERMS: Mapping[str, str] = {
@@ -111,6 +117,22 @@ CONDITIONS: Mapping[str, str] = {
 def label_of(name: str, names: Mapping[str, str]) -> str:
     """Return the label of a name; an unknown name gets spaces for underscores."""
     return names.get(name, str(name).replace("_", " "))
+
+
+def outcome_label(name: str) -> str:
+    """Return the label of an outcome; one of a kind of prompt is written ``specificity:neighbourhood``."""
+    group, _, kind = name.partition(":")
+    label = label_of(group, OUTCOMES)
+    return f"{label}: {label_of(kind, KINDS).lower()}" if kind else label
+
+
+def outcome_order(names: Iterable[str]) -> list[str]:
+    """Return the distinct outcomes in the order of `OUTCOMES`; those of kinds of prompt follow their group."""
+    groups = list(OUTCOMES)
+    return sorted(
+        set(names),
+        key=lambda name: (groups.index(group) if (group := name.partition(":")[0]) in groups else len(groups), name),
+    )
 
 
 def in_order(values: Iterable[str], names: Mapping[str, str]) -> list[str]:

@@ -26,7 +26,7 @@ people, which no node reads. The web's answers are cached, and its settings say 
 _NOT_CONTENT = ("metadata", "credentials", "device", "converted", "note", "cache", "offline", "manners", "batch_rows")
 """Settings in a catalog entry of a source that do not change what is read."""
 
-_LOCATIONS = ("path", "filepath", "folder", "files")
+_LOCATIONS = ("path", "filepath", "folder", "files", "relations")
 """Settings in a catalog entry whose value is a file or a folder, or a mapping of these."""
 
 _HASHED = 64 * 2**20
@@ -148,7 +148,9 @@ def _describe(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _content(location: Any) -> Any:
-    """Describe a file or a folder; an address, or what does not exist, is described by its name."""
+    """Describe a file, a folder or a list of these; an address, or what does not exist, is described by its name."""
+    if isinstance(location, list):
+        return [_content(part) for part in location]
     path = Path(str(location)) if location else None
     if path is None or not path.exists():
         return location

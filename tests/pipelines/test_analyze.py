@@ -21,7 +21,7 @@ REPORTED = [
     *("features", "feature_summary"),
 ]
 """Tables that people look at."""
-FIGURES = ("popularity", "robustness", "protocol", "correlation")
+FIGURES = ("popularity", "success", "robustness", "protocol", "correlation")
 
 
 def analyse(runs: dict[str, Tables], **settings) -> dict:
@@ -50,7 +50,7 @@ def test_free_inputs_are_those_of_the_models():
 
 def test_tables_hold_all_models(results):
     for name in (*REPORTED, "power"):
-        if name in ("paper_1", "orderings", "failed_items"):
+        if name in ("paper_1", "orderings", "failed_items", "popularity_classes"):
             continue
         assert set(results[name]["model"]) == {"smollm2", "gpt2"}, name
         assert results[name].columns[0] == "model"
@@ -83,6 +83,23 @@ def test_figures_are_drawn(results):
         assert isinstance(results[f"{name}_figure"], go.Figure)
         assert len(results[f"{name}_figure"].data) > 0
         assert f'data-figure="{name}"' in results["report"]
+
+
+def test_classes_of_popularity_are_given_if_the_settings_ask(results):
+    assert results["popularity_classes"].empty
+    assert set(results["popularity_curves"]["outcome"]) >= {"recalled", "efficacy", "generalization"}
+    tables = fabricate("tiny", n_facts=12, n_known=60, methods=("none", "ft"))
+    classes = analyse({"tiny": tables}, bootstrap=100, classes=True)["popularity_classes"]
+    assert set(classes["outcome"]) >= {"recalled", "efficacy", "generalization"}
+    assert (classes["n_facts"] > 0).all()
+
+
+def test_primary_tests_are_read_from_the_settings():
+    tables = fabricate("tiny", n_facts=12, n_known=60, methods=("none", "ft"))
+    data = analyse({"tiny": tables}, bootstrap=100, primary={"features": "log_views", "outcomes": ["efficacy"]})
+    edits = data["correlations"].query("family == 'edit' and primary")
+    assert set(edits["feature"]) == {"log_views"}
+    assert set(edits["outcome"]) == {"efficacy"}
 
 
 def test_every_average_is_of_one_measure(results):

@@ -86,3 +86,21 @@ def test_too_few_facts_are_told_before_and_after_a_model_was_asked():
     check_enough(facts_to_table(EVERY), SequenceParameters(checkpoints=[40]))
     with pytest.raises(ValueError, match=r"beside 6 that stay unedited \(sequence\.retention_facts\) there are 34"):
         drawn(checkpoints=[40])
+
+
+def test_a_fact_of_a_sequence_says_how_many_facts_it_stands_for():
+    facts, _ = drawn()
+    edited_facts, retained_facts = (facts[facts["fact_role"] == role] for role in ("edited", "retained"))
+    editable_facts = [f for f in EVERY if f.subject not in set(retained_facts["subject"]) and f.page_views is not None]
+    assert edited_facts["weight"].sum() == pytest.approx(len(editable_facts))
+    known_facts = [f for f in EVERY if f.id in KNOWN and f.page_views is not None]
+    assert retained_facts["weight"].sum() == pytest.approx(len(known_facts))
+    assert drawn(retention_facts=0)[0]["weight"].sum() == pytest.approx(32)
+
+
+def test_columns_of_the_user_stay_with_the_facts_of_a_sequence():
+    table = facts_to_table(EVERY).assign(difficulty=[float(number) for number in range(40)], dataset="mine")
+    recall = pd.DataFrame({"fact_id": [f.id for f in EVERY], "recalled": True})
+    facts, _ = draw_sequence(table, recall, SequenceParameters(checkpoints=[1, 4, 12], retention_facts=6))
+    assert [f"f{number:.0f}" for number in facts["difficulty"]] == facts["id"].tolist()
+    assert set(facts["dataset"]) == {"mine"}

@@ -12,7 +12,7 @@ from edit_robustness.features.declared import FEATURES
 from edit_robustness.features.table import RESERVED
 from edit_robustness.metrics.scores import SCORE_COLUMNS
 from edit_robustness.pipelines.ingest.columns import feature_name
-from edit_robustness.pipelines.ingest.nodes import validate_facts
+from edit_robustness.pipelines.ingest.nodes import validate_facts, validate_training_facts
 from edit_robustness.pipelines.prior_knowledge.objects import complete_facts
 from edit_robustness.pipelines.sample.nodes import SampleParameters, sample_facts
 from edit_robustness.statistics.edits_survived import SURVIVED_COLUMNS
@@ -97,6 +97,14 @@ def test_cells_of_rows_that_are_set_aside_do_not_matter(caplog):
 def test_without_further_columns_nothing_is_logged(caplog):
     facts = ingest(caplog)
     assert list(facts) == [*FACT_COLUMNS, "dataset", "page_views_source"]
+    assert "features" not in caplog.text
+
+
+def test_facts_for_training_have_no_features_and_log_none(caplog):
+    table = pd.DataFrame({"Subject": SUBJECTS, "relation": "P36", "target_new": "Lyon", "difficulty": [1, 2, 5, 9]})
+    with caplog.at_level(logging.INFO):
+        facts = validate_training_facts(table.astype(object), RELATIONS)
+    assert (len(facts), user_columns(facts)) == (4, [])
     assert "features" not in caplog.text
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import pandas as pd
 from fabricated_tables import Tables, fabricate
 
-from edit_robustness.plots.popularity import correlation_figure, popularity_figure
+from edit_robustness.plots.popularity import correlation_figure, popularity_figure, success_figure
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1
 from edit_robustness.report.examples import cell_examples
 from edit_robustness.report.failures import sharpest_failures, specificity_failures
-from edit_robustness.statistics.difficulty import correlations, power_table
-from edit_robustness.statistics.fact_outcomes import probe_outcomes
+from edit_robustness.statistics.curves import popularity_curves
+from edit_robustness.statistics.difficulty import correlations, popularity_cells, power_table
+from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
-from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
+from edit_robustness.statistics.popularity import log_views, trend
 from edit_robustness.statistics.prediction import predict
 from edit_robustness.statistics.regression import regress
 
@@ -36,10 +37,14 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     headline = rates(score_rows, by)
     together = score_rows.assign(kind=score_rows["kind"].where(score_rows["family"] == "specificity", "all"))
     beside = paper1.beside(rates(paper1.select_rows(score_rows), paper1.KEYS))
-    correlation_rows = correlations(score_rows, tables.recall, bootstrap=100)
+    fact_rows = fact_outcomes(score_rows, facts, tables.recall)
+    correlation_rows, _ = correlations(fact_rows, tables.features, tables.feature_summary, tables.recall)
     figures = {"robustness": robustness_figure(headline), "protocol": protocol_figure(headline)}
     if popularity:
-        figures["popularity"] = _draw_popularity(tables.recall)
+        cells = popularity_cells(fact_rows, tables.features, tables.recall, ["log_views"])
+        curves = popularity_curves(cells, ["log_views"])
+        figures["popularity"] = _draw_popularity(tables.recall, curves)
+        figures["success"] = success_figure(curves)
         figures["correlation"] = correlation_figure(correlation_rows, alpha=0.05)
     return Findings(
         headline=headline,
@@ -49,7 +54,7 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
         paper_1=beside,
         orderings=paper1.orderings(beside),
         correlations=correlation_rows,
-        power=power_table(facts),
+        power=power_table(facts, correlation_rows),
         regression=regress(success).assign(model="smollm2"),
         prediction=predict(success, repeats=1).assign(model="smollm2"),
         failure_examples=sharpest_failures(tables.answers, tables.scores, 20),
@@ -62,6 +67,6 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     )
 
 
-def _draw_popularity(recall: pd.DataFrame):
+def _draw_popularity(recall: pd.DataFrame, curves: pd.DataFrame):
     points = recall.assign(log_views=log_views(recall["page_views"]))
-    return popularity_figure(points, recall_by_decade(recall, 0.95), trend(recall))
+    return popularity_figure(points, curves, trend(recall))

@@ -1,16 +1,21 @@
+import json
+
 import numpy as np
-import pandas as pd
 import pytest
-from scipy import optimize, stats
+from compare_intervals import area, rho_of, simulate
+from record_correlations import RECORDED, facts
+from scipy import stats
 
 from edit_robustness.statistics.correlation import (
+    Information,
+    clustered_information,
+    count_rare,
     detectable,
-    holm,
+    interval,
     n_to_detect,
-    pool_relations,
+    p_value,
+    rho_influence,
     spearman,
-    weighted_spearman,
-    within_relations,
 )
 
 
@@ -19,9 +24,20 @@ def rng():
     return np.random.default_rng(3)
 
 
+@pytest.fixture(scope="module")
+def reference():
+    return json.loads(RECORDED.read_text())
+
+
 @pytest.mark.parametrize(("rho", "n"), [(0.1, 783), (0.05, 3138), (-0.1, 783)])
 def test_facts_needed(rho, n):
     assert n_to_detect(rho) == n
+
+
+def test_detectable_is_the_inverse_of_the_facts_needed():
+    assert n_to_detect(detectable(200)) in (200, 201)
+    assert np.isnan(detectable(3))
+    assert 0.99 < detectable(4) < 1
 
 
 def test_a_stricter_test_needs_more_facts():
@@ -30,10 +46,10 @@ def test_a_stricter_test_needs_more_facts():
     assert detectable(159, alpha=0.01, power=0.9) == pytest.approx(np.tanh(3.857385 / np.sqrt(156)), rel=1e-5)
 
 
-def test_detectable_is_the_other_way_round():
-    assert n_to_detect(detectable(200)) in (200, 201)
-    assert np.isnan(detectable(3))
-    assert 0.99 < detectable(4) < 1
+def test_a_correction_raises_what_is_detectable():
+    """24 facts show .55 in one test and .67 under Holm with 12 tests."""
+    assert detectable(24) == pytest.approx(0.545, abs=0.002)
+    assert detectable(24, alpha=0.05 / 12) == pytest.approx(0.665, abs=0.005)
 
 
 @pytest.mark.parametrize("rho", [0, 1, -1.2])
@@ -43,7 +59,6 @@ def test_impossible_correlations_are_named(rho):
 
 
 def test_power_by_simulation(rng):
-    """At the n it names, a correlation is found about as often as it says."""
     n = n_to_detect(0.3)
     x = rng.standard_normal((4000, n))
     y = 0.3 * x + np.sqrt(1 - 0.09) * rng.standard_normal((4000, n))
@@ -51,136 +66,185 @@ def test_power_by_simulation(rng):
     assert 0.77 < np.mean(rejections) < 0.83
 
 
-def test_weighted_ranks_are_those_of_repeated_rows(rng):
+@pytest.mark.parametrize("outcome", ["graded", "binary"])
+def test_estimate_and_p_value_are_those_of_r(reference, outcome):
+    table = facts()
+    result = spearman(table["x"], table[outcome], np.arange(len(table)))
+    for name, value in reference[outcome].items():
+        assert result[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_the_influence_is_the_derivative_by_the_weight(rng):
     x, y = rng.integers(0, 5, 30).astype(float), rng.integers(0, 3, 30).astype(float)
-    weights = rng.integers(0, 4, (20, 30)).astype(float)
-    reference = [stats.spearmanr(np.repeat(x, w.astype(int)), np.repeat(y, w.astype(int))).statistic for w in weights]
-    assert weighted_spearman(x, y, weights) == pytest.approx(reference)
+    weights = rng.uniform(0.5, 2, 30)
+    rho, influence = rho_influence(x, y, weights)
+    step = 1e-6
+    slopes = [(rho_influence(x, y, weights + step * row)[0] - rho) / step for row in np.eye(30)]
+    assert influence / weights.sum() == pytest.approx(slopes, abs=1e-5)
 
 
-def test_missing_page_views_are_dropped_and_counted(rng):
+def test_integer_weights_repeat_facts(rng):
+    x, y = rng.integers(0, 5, 30).astype(float), rng.integers(0, 3, 30).astype(float)
+    weights = rng.integers(1, 5, 30)
+    reference_rho = stats.spearmanr(np.repeat(x, weights), np.repeat(y, weights)).statistic
+    assert rho_influence(x, y, weights.astype(float))[0] == pytest.approx(reference_rho)
+
+
+def test_a_binary_outcome_gives_the_area_under_the_curve(rng):
+    """Spearman's rho is sqrt(3 p (1 - p)) (2 AUC - 1) but for the ranks' finite number: the case of rare outcomes."""
+    x, y = rng.standard_normal(200), (rng.random(200) < 0.1).astype(float)
+    area = stats.mannwhitneyu(x[y == 1], x[y == 0]).statistic / (y.sum() * (1 - y).sum())
+    share = y.mean()
+    rho = spearman(x, y, np.arange(200))["rho"]
+    assert rho == pytest.approx(np.sqrt(3 * share * (1 - share)) * (2 * area - 1), rel=1e-4)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize(
+    "information", [Information(8, 6), Information(24, 22), Information(57.3, 20), Information(900, 898)]
+)
+def test_the_interval_excludes_0_exactly_if_p_is_below_alpha(information, confidence):
+    for rho in np.linspace(-0.97, 0.97, 389):
+        low, high = interval(rho, information, confidence)
+        assert -1 <= low <= rho <= high <= 1
+        assert (low > 0 or high < 0) == (p_value(rho, information) < 1 - confidence), rho
+
+
+def test_p_values_have_no_floor(rng):
+    """After Holm with 102 tests the smallest of 2,000 permutations could never be significant."""
+    x = rng.standard_normal(200)
+    assert spearman(x, x + rng.standard_normal(200), np.arange(200))["p"] < 1e-12
+
+
+def test_missing_values_are_dropped_and_counted(rng):
     x, y = rng.random(40), rng.random(40)
     full = spearman(x[5:], y[5:], np.arange(35))
     gap = spearman(np.concatenate([np.full(5, np.nan), x[5:]]), y, np.concatenate([np.arange(100, 105), np.arange(35)]))
-    assert gap["rho"] == full["rho"] == stats.spearmanr(x[5:], y[5:]).statistic
+    assert gap["rho"] == full["rho"] == pytest.approx(stats.spearmanr(x[5:], y[5:]).statistic)
     assert (gap["n_facts"], gap["n_missing"]) == (35, 5)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_no_permutation_reaches_a_perfect_correlation(sign):
-    x = np.arange(30)
-    result = spearman(x, sign * x, x, bootstrap=99)
-    assert result["p"] == 1 / 100
-    assert [result[name] for name in ("rho", "low", "high")] == pytest.approx([sign] * 3)
-
-
-def test_infinite_values_are_missing_and_a_lower_level_has_a_narrower_interval(rng):
-    x, y = rng.random(30), rng.random(30)
-    plain = spearman(x, y, np.arange(30))
-    gaps = spearman([*x, np.inf, 0.5, 0.5], [*y, 0.5, np.inf, -np.inf], np.arange(33))
-    assert gaps == plain | {"n_missing": 3}
-    narrow = spearman(x, y, np.arange(30), confidence=0.5)
-    assert narrow["high"] - narrow["low"] < 0.5 * (plain["high"] - plain["low"])
-
-
-def test_interval_covers(rng):
-    """Percentile intervals over 60 subjects; the true Spearman of a normal pair is 6/pi asin(rho/2)."""
-    truth = 6 / np.pi * np.arcsin(0.4 / 2)
-    hits = []
-    for seed in range(300):
-        x = rng.standard_normal(60)
-        y = 0.4 * x + np.sqrt(1 - 0.16) * rng.standard_normal(60)
-        result = spearman(x, y, np.arange(60), bootstrap=400, seed=seed)
-        hits.append(result["low"] <= truth <= result["high"])
-    assert 0.91 < np.mean(hits) <= 0.985
+def test_an_infinite_value_is_the_largest_rank_and_not_missing(rng):
+    x, y = rng.random(40), rng.random(40)
+    x[7] = 2
+    infinite = np.where(x == 2, np.inf, x)
+    assert spearman(infinite, y, np.arange(40)) == spearman(x, y, np.arange(40))
 
 
 def test_rows_of_one_subject_are_not_taken_for_independent(rng):
     x, y = rng.standard_normal(20), rng.standard_normal(20)
-    once = spearman(x, y, np.arange(20))
-    often = spearman(np.repeat(x, 10), np.repeat(y, 10), np.repeat(np.arange(20), 10))
-    assert often["p"] > 0.5 * once["p"]
-    assert often["high"] - often["low"] > 0.8 * (once["high"] - once["low"])
+    single = spearman(x, y, np.arange(20))
+    repeated = spearman(np.repeat(x, 10), np.repeat(y, 10), np.repeat(np.arange(20), 10))
+    assert repeated["rho"] == pytest.approx(single["rho"])
+    assert repeated["p"] == pytest.approx(single["p"], rel=0.1)
+    assert repeated["high"] - repeated["low"] == pytest.approx(single["high"] - single["low"], rel=0.1)
 
 
-def test_p_values_are_uniform_without_correlation(rng):
-    p = [spearman(rng.random(24), rng.random(24), np.arange(24), bootstrap=200)["p"] for _ in range(300)]
-    assert 0.02 < np.mean(np.array(p) < 0.05) < 0.09
+def test_one_fact_per_subject_is_the_number_of_facts(rng):
+    assert clustered_information(rng.random(30), np.arange(30)) == (30, 28)
 
 
-def test_the_seed_decides(rng):
-    x, y = rng.random(30), rng.random(30)
-    assert spearman(x, y, np.arange(30), seed=1) == spearman(x, y, np.arange(30), seed=1)
-    assert spearman(x, y, np.arange(30), seed=1)["low"] != spearman(x, y, np.arange(30), seed=2)["low"]
+def test_the_effective_size_is_between_kishs_and_the_number_of_facts(rng):
+    codes = np.repeat(np.arange(10), 3)
+    shared = np.repeat(rng.normal(size=10), 3)
+    assert clustered_information(shared - shared.mean(), codes).size == pytest.approx(10, rel=0.15)
+    opposite = np.tile([1.0, -1.0, 0.0], 10)
+    assert clustered_information(opposite, codes) == (30, 8)
 
 
 @pytest.mark.parametrize(
     ("x", "y", "note"),
     [
-        ([1, 2, 3, 4], [1, 2, 3, 4], "only 4 facts: too few"),
-        (range(9), [1] * 9, "same for every fact"),
-        ([1] * 9, range(9), "page views"),
+        ([1, 2, 3], [1, 2, 3], "too few"),
+        (range(9), [1] * 9, "outcome is the same for every fact"),
+        ([1] * 9, range(9), "feature is the same for every fact"),
+        (range(24), [0] * 23 + [1], "only 1 facts of the rarer value"),
+        (range(24), [1] * 20 + [0] * 4, "only 4 facts of the rarer value"),
+        ([0] * 12 + [1] * 12, ([0] * 8 + [1] * 4) * 2, "only 4 facts of the rarer value"),
     ],
 )
 def test_no_number_without_a_reason(x, y, note):
     result = spearman(x, y, range(len(x)))
-    assert np.isnan(result["rho"])
+    assert np.isnan([result[name] for name in ("rho", "low", "high", "p", "tau", "tau_p")]).all()
     assert note in result["note"]
 
 
-def test_pooling_undoes_a_confounding_by_relation(rng):
-    """Inside each relation nothing goes together; famous relations are easy, so over all facts it does."""
-    relation = np.repeat(np.arange(12), 40)
-    x, y = relation + rng.random(480), relation + rng.random(480)
-    assert stats.spearmanr(x, y).statistic > 0.9
-    within = pool_relations(within_relations(x, y, relation))
-    assert within["n_relations"] == 12
-    assert within["within_low"] < 0 < within["within_high"]
+def test_rare_facts_of_few_subjects_give_no_interval(rng):
+    subjects = np.concatenate([np.repeat([0, 1, 2], 3), np.arange(3, 44)])
+    result = spearman(rng.random(50), np.arange(50) < 9, subjects)
+    assert result["n_rare"] == 9
+    assert "of 3 subjects" in result["note"]
 
 
-def test_relations_of_five_complete_facts_count(rng):
-    x, y = rng.random(16), rng.random(16)
-    x[15], y[14] = np.nan, np.inf
-    table = within_relations(x, y, ["a"] * 5 + ["b"] * 4 + ["c"] * 7)
-    assert table[["relation", "n"]].to_numpy().tolist() == [["a", 5], ["c", 5]]
-    assert table["rho"].tolist() == pytest.approx(
-        [stats.spearmanr(x[part], y[part]).statistic for part in (slice(5), slice(9, 14))]
+def test_rare_facts_are_counted_by_the_commonest_value():
+    assert count_rare(np.arange(24), [0] * 18 + [1] * 6) == 6
+    assert count_rare(np.arange(24), np.arange(24)) == 24
+    assert count_rare([0] * 90 + [1] * 10, [0] * 80 + list(range(1, 21))) == 2
+
+
+def coverage(n, share, slope, several, x_of="subject", times=1000, seed=0):
+    """Coverage of rho at the sample's share, share of p below .05, and share of samples with an interval."""
+    rng, truth = np.random.default_rng([seed, n, round(100 * share)]), area(slope, share) if slope else 0.5
+    hits, rejections = [], []
+    for _ in range(times):
+        x, y, codes = simulate(rng, n, share, slope, several, x_of)
+        result = spearman(x, y, codes)
+        if not result["note"]:
+            rho = rho_of(truth, y.mean())
+            hits.append(result["low"] <= rho <= result["high"])
+            rejections.append(result["p"] < 0.05)
+    return (np.mean(hits), np.mean(rejections), len(hits) / times) if hits else (np.nan, np.nan, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("x_of", ["", "subject", "fact"])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.98])
+@pytest.mark.parametrize("n", [24, 100, 400])
+def test_coverage_and_false_positives(n, share, x_of):
+    """Wherever most samples have an interval, it covers 93% or more, and 4 to 7% of p-values under the null are low."""
+    none, some = (coverage(n, share, slope, bool(x_of), x_of, times=600) for slope in (0.0, 0.5))
+    print(  # noqa: T201
+        f"\n| {n} | {share:.0%} | {x_of or 'one fact per subject'} | {none[2]:.2f} | {none[0]:.3f} | {none[1]:.3f} "
+        f"| {some[0]:.3f} |"
     )
+    if none[2] > 0.5:
+        assert none[0] > 0.925
+        assert none[1] < 0.075
+        assert some[0] > 0.925
 
 
-def test_relations_that_differ_are_pooled_as_paule_and_mandel_do():
-    rho, n = np.array([-0.4, 0.1, 0.7, 1.0]), np.array([40, 60, 50, 20])
-    z = np.arctanh(np.minimum(rho, 0.999))
-    variance = (1 + np.minimum(rho, 0.999) ** 2 / 2) / (n - 3)
-
-    def spread(between):
-        weight = 1 / (variance + between)
-        return (weight * (z - (weight * z).sum() / weight.sum()) ** 2).sum() - (len(z) - 1)
-
-    weight = 1 / (variance + optimize.brentq(spread, 0, 50))
-    mean, half = (weight * z).sum() / weight.sum(), stats.norm.ppf(0.9) / np.sqrt(weight.sum())
-    result = pool_relations(pd.DataFrame({"relation": list("abcd"), "rho": rho, "n": n}), confidence=0.8)
-    reference = np.tanh([mean, mean - half, mean + half])
-    assert [result["within_rho"], result["within_low"], result["within_high"]] == pytest.approx(reference, abs=1e-4)
-    assert result["n_relations"] == 4
+def test_coverage_of_a_rare_outcome():
+    """The bootstrap covered 60% to 87% here."""
+    covered, rejected, estimated = coverage(100, 0.1, 0.5, several=False, times=150)
+    assert estimated > 0.9
+    assert covered > 0.9
+    assert rejected > 0.5
 
 
-def test_pooled_matches_a_naive_transcription():
-    """With homogeneous relations the random-effects mean is the inverse-variance mean of Fisher's z."""
-    table = pd.DataFrame({"relation": ["a", "b"], "rho": [0.3, 0.32], "n": [50, 80]})
-    z = np.arctanh(table["rho"])
-    weight = (table["n"] - 3) / (1 + table["rho"] ** 2 / 2)
-    mean, half = (weight * z).sum() / weight.sum(), stats.norm.ppf(0.975) / np.sqrt(weight.sum())
-    result = pool_relations(table)
-    reference = np.tanh([mean, mean - half, mean + half])
-    assert [result["within_rho"], result["within_low"], result["within_high"]] == pytest.approx(reference, abs=1e-6)
+def test_the_interval_of_a_normal_pair_covers(rng):
+    """The true Spearman of a normal pair is 6 / pi asin(rho / 2)."""
+    truth = 6 / np.pi * np.arcsin(0.6 / 2)
+    hits = []
+    for _ in range(200):
+        x = rng.standard_normal(60)
+        y = 0.6 * x + 0.8 * rng.standard_normal(60)
+        result = spearman(x, y, np.arange(60))
+        hits.append(result["low"] <= truth <= result["high"])
+    assert 0.91 < np.mean(hits) <= 0.985
 
 
-def test_one_relation_is_not_pooled():
-    assert np.isnan(pool_relations(pd.DataFrame({"relation": ["a"], "rho": [0.3], "n": [50]}))["within_rho"])
-
-
-def test_holm_worked_by_hand():
-    """Three tests: .01 x 3, .03 x 2, then .04, each at least the one before; nan is not a test."""
-    assert holm([0.04, np.nan, 0.01, 0.03]) == pytest.approx([0.06, np.nan, 0.03, 0.06], nan_ok=True)
-    assert np.isnan(holm([np.nan])).all()
+def test_the_weighted_interval_covers_the_population(rng):
+    """A sample that takes one outcome four times as often estimates the population's rho, not its own."""
+    population_x = rng.standard_normal(200_000)
+    population_y = (0.6 * population_x + rng.standard_normal(200_000) > 1.2).astype(float)
+    truth = stats.spearmanr(population_x, population_y).statistic
+    chances = np.where(population_y == 1, 4.0, 1.0)
+    hits, unweighted_hits = [], []
+    for _ in range(150):
+        rows = rng.choice(200_000, 150, p=chances / chances.sum())
+        x, y, weights = population_x[rows], population_y[rows], 1 / chances[rows]
+        result, unweighted = spearman(x, y, np.arange(150), weights=weights), spearman(x, y, np.arange(150))
+        hits.append(result["low"] <= truth <= result["high"])
+        unweighted_hits.append(unweighted["low"] <= truth <= unweighted["high"])
+    assert np.mean(hits) > 0.9
+    assert np.mean(unweighted_hits) < np.mean(hits)

@@ -155,6 +155,13 @@ def test_specificity_of_a_kind_says_why_it_is_unknown(table):
     assert (rows.loc["c", "reason"], rows.loc["c", "n_cut"]) == ("the token limit cut every answer", 1)
 
 
+def test_a_kind_of_which_the_unedited_model_knows_nothing_keeps_its_rows(probes):
+    rows = probes[(probes["metric"] != "specificity") & (probes["family"] != OTHER) | (probes["fact_id"] == "b")]
+    table = of(fact_outcomes(rows, FACTS, RECALL), "specificity:neighbourhood")
+    assert table["value"].isna().all()
+    assert table.loc["b", "reason"] == "the unedited model knows no prompt of this kind"
+
+
 def test_protocols_stay_apart_and_the_next_token_is_no_outcome(table):
     assert of(table, "efficacy", "teacher_forced").loc["a", "value"] == 0
     assert set(table["protocol"]) == {"free", "teacher_forced"}

@@ -18,11 +18,10 @@ from edit_robustness.statistics.edit_retention import (
     knowledge_retention,
     select_shares,
 )
-from edit_robustness.statistics.fact_outcomes import probe_outcomes
+from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.paired import compare
-from edit_robustness.statistics.popularity import recall_by_decade
 from edit_robustness.statistics.regression import regress
 from edit_robustness.statistics.survival import survival
 
@@ -50,9 +49,9 @@ SINGLE = {
     "protocol_gaps": lambda tables, scores, success, level: protocol_gaps(scores, level),
     "baseline_gaps": lambda tables, scores, success, level: baseline_gaps(scores, level),
     "correlations": lambda tables, scores, success, level: correlations(
-        scores, tables.recall, confidence=level, bootstrap=100
-    ),
-    "recall_by_decade": lambda tables, scores, success, level: recall_by_decade(tables.recall, level),
+        fact_outcomes(scores, tables.facts.assign(model="smollm2"), tables.recall),
+        tables.features, tables.feature_summary, tables.recall, confidence=level,
+    )[0],
     "regress": lambda tables, scores, success, level: regress(success, level),
     "agreement": lambda tables, scores, success, level: agreement(
         tables.recall.assign(rules=tables.recall["recalled"], judged=tables.recall["perplexity_true"] < 20),

@@ -20,6 +20,7 @@ from edit_robustness.pipelines.analyze.nodes import AnalysisParameters
 from edit_robustness.pipelines.analyze_sequences.nodes import SequenceAnalysisParameters
 from edit_robustness.pipelines.bake.nodes import BakeParameters
 from edit_robustness.pipelines.conversation.nodes import ConversationReportParameters
+from edit_robustness.pipelines.popularity.nodes import PopularityParameters
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters
 from edit_robustness.pipelines.sample.nodes import SampleParameters
 from edit_robustness.text.closest import did_you_mean
@@ -40,6 +41,7 @@ BLOCKS: Mapping[str, type] = {
     "abilities": AbilityParameters,
     "sequence": SequenceParameters,
     "analyze_sequences": SequenceAnalysisParameters,
+    "popularity": PopularityParameters,
 }
 """Parameters that are blocks of settings, and what each is read as."""
 

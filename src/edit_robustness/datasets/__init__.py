@@ -15,6 +15,7 @@ from edit_robustness.datasets.item_folders import (
     WordingsDataset,
 )
 from edit_robustness.datasets.language_model import LanguageModelDataset
+from edit_robustness.datasets.perplexities import PerplexityDataset
 from edit_robustness.datasets.speakers import SpeakerDataset
 from edit_robustness.datasets.tables import (
     CheckRecord,
@@ -45,6 +46,7 @@ __all__ = [
     "LanguageModelDataset",
     "LongReportTable",
     "ParquetTable",
+    "PerplexityDataset",
     "ReportTable",
     "SpeakerDataset",
     "TextFile",

@@ -20,11 +20,11 @@ from edit_robustness.labels import (
     BENCHMARKS,
     KINDS,
     METHODS,
-    OUTCOMES,
     PREDICTORS,
     PROTOCOLS,
     in_order,
     label_of,
+    outcome_label,
     term_label,
 )
 from edit_robustness.report import paper1
@@ -44,7 +44,7 @@ from edit_robustness.report.runs import (
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
 from edit_robustness.report.specificity import ALL_PROMPTS
 
-FIGURES = ("robustness", "protocol", "popularity", "correlation")
+FIGURES = ("robustness", "protocol", "popularity", "success", "correlation")
 TEMPLATES = "templates"
 REJECTS_SHOWN = 50
 
@@ -127,9 +127,10 @@ def render(findings: Findings) -> str:
             PAPER_MODEL=paper1.MODEL,
             DIFFERENT=paper1.DIFFERENT,
             recall_rows=_select_recall(findings.correlations),
-            correlations=records(findings.correlations),
+            correlations=_select_primary(findings.correlations),
             power=records(findings.power),
             features=_by_model(findings.feature_summary),
+            feature_labels=_feature_labels(findings.feature_summary),
             regression=_by_model(findings.regression),
             prediction=_by_model(findings.prediction),
             failure_examples=_cases(findings.failure_examples),
@@ -162,7 +163,7 @@ def environment() -> Environment:
         method=lambda name: label_of(name, METHODS),
         kind=lambda name: label_of(name, KINDS),
         protocol=lambda name: label_of(name, PROTOCOLS),
-        outcome=lambda name: label_of(name, OUTCOMES),
+        outcome=outcome_label,
         predictor=lambda name: label_of(name, PREDICTORS),
         term=term_label,
         benchmark=lambda name: label_of(name, BENCHMARKS),
@@ -235,9 +236,27 @@ def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:
     ]
 
 
+def _feature_labels(feature_summary: pd.DataFrame) -> dict[str, str]:
+    """Return the label of each feature."""
+    return dict(feature_summary[["feature", "label"]].to_numpy().tolist()) if len(feature_summary) else {}
+
+
 def _select_recall(correlations: pd.DataFrame) -> list[dict[str, Any]]:
     """Select each model's correlation of page views with recall, with its number of facts."""
     if correlations.empty:
         return []
-    recall_rows = correlations[(correlations["family"] == "recall") & (correlations["outcome"] == "recalled")]
-    return records(recall_rows)
+    is_recall = (correlations["family"] == "recall") & (correlations["outcome"] == "recalled")
+    return records(correlations[is_recall & (correlations["feature"] == "log_views")])
+
+
+def _select_primary(correlations: pd.DataFrame) -> list[dict[str, Any]]:
+    """Select the primary correlations of recall, and of edits by free generation; the others are in the table beside.
+
+    They are in the order of features, and a feature's in that of methods and outcomes.
+    """
+    if correlations.empty:
+        return []
+    is_shown = (correlations["family"] == "recall") | (correlations["protocol"] == "free")
+    rows = correlations[is_shown & correlations["primary"].astype(bool)]
+    features = list(rows["feature"].unique())
+    return records(rows.iloc[rows["feature"].map(features.index).argsort(kind="stable")])

@@ -17,8 +17,8 @@ import pandas as pd
 
 from edit_robustness.labels import KINDS, METHODS, in_order
 from edit_robustness.records import UNEDITED
-from edit_robustness.statistics.correlation import holm
 from edit_robustness.statistics.intervals import paired_difference, proportion
+from edit_robustness.statistics.multiplicity import holm
 
 COMPARISON_COLUMNS = [
     *("model", "protocol", "outcome", "method", "other", "difference", "low", "high", "p", "p_holm"),

@@ -1,179 +1,254 @@
-"""Rank correlations with a subject's popularity, and the correlations that a sample can detect.
+"""Spearman's rank correlation of a feature and an outcome, with an interval and a p-value that agree.
 
-Facts about one subject are not independent, so intervals resample subjects and p-values permute page views between
-subjects. A fact without page views is left out and counted. It is never imputed.
+The p-value is that of the t statistic ``rho sqrt((n - 2) / (1 - rho^2))``. The interval is Fisher's z with the variance
+(1 + rho^2 / 2) of Bonett and Wright (2000), taken at the bound instead of at the estimate. Its width is such that the
+interval excludes 0 exactly if p is below 1 - confidence. Neither needs resampling, so p has no floor and a correction
+for multiplicity can reject.
+
+Facts of one subject are not independent. n is then the effective number of facts: the variance that the influence
+function of rho gives for independent facts, divided by its variance for clusters. The degrees of freedom follow from
+the number of subjects. docs/explanation/statistics.md has the simulated coverage, and that of the alternatives.
+
+A fact without the feature is left out and counted. It is never imputed. An infinite value is a rank like any other.
 """
 
 from __future__ import annotations
 
-from math import atanh, ceil, sqrt, tanh
+from math import atanh, ceil, isnan, sqrt, tanh
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy import stats
-from statsmodels.stats.meta_analysis import combine_effects
-from statsmodels.stats.multitest import multipletests
 
 FEWEST_ROWS = 5
 """Fewest rows for a rank correlation. Fisher's z needs more than three."""
 
+FEWEST_RARE = 5
+"""Fewest facts (and subjects) apart from the commonest value. With fewer, no interval keeps its coverage."""
+
+_ITERATIONS = 40
+"""Steps to a bound of the interval. Each step shrinks the error more than twofold, from 8 facts on fivefold."""
+
+_LARGEST = 1 - 1e-12
+"""Largest correlation that is transformed; Fisher's z of 1 is infinite."""
+
+
+class Information(NamedTuple):
+    """How much a clustered sample tells about a correlation.
+
+    Attributes:
+        size: Number of independent facts that would give the same variance.
+        df: Degrees of freedom of the t distribution.
+    """
+
+    size: float
+    df: float
+
 
 def spearman(
-    x: ArrayLike,
-    y: ArrayLike,
-    subjects: ArrayLike,
-    *,
-    confidence: float = 0.95,
-    bootstrap: int = 2000,
-    seed: int = 0,
+    x: ArrayLike, y: ArrayLike, subjects: ArrayLike, *, confidence: float = 0.95, weights: ArrayLike | None = None
 ) -> dict[str, object]:
-    """Estimate Spearman's correlation, with a subject bootstrap interval and a subject permutation p-value.
+    """Estimate Spearman's correlation with its interval and p-value, and Kendall's tau-b beside it.
 
     Args:
-        x: A property of the subject; the permutation uses the first of several rows of one subject.
-        y: An outcome.
-        subjects: The cluster of each row.
+        x: (n,) a feature of each fact; NaN: missing, infinite: the largest or smallest rank.
+        y: (n,) an outcome of each fact; NaN: missing.
+        subjects: (n,) the cluster of each fact.
         confidence: Level of the interval.
-        bootstrap: Number of resamples, and of permutations.
-        seed: Seed of both.
+        weights: (n,) positive weights of the facts, such as inverse probabilities to be drawn; None for equal weights.
+            Kendall's tau ignores them.
 
     Returns:
-        rho, low, high, p, n_facts (rows used), n_missing (rows without x or y), note (the reason if there is no
-        estimate).
+        rho, low, high, p, tau, tau_p, n_facts (facts used), n_missing (facts without x or y), n_rare (see `count_rare`)
+        and note (the reason if there is no estimate). `tau_p` is the normal approximation with ties, Kendall (1970),
+        with z scaled by the square root of the effective share of the facts.
     """
-    rows = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float), "subject": np.asarray(subjects)})
-    pairs = rows.replace([np.inf, -np.inf], np.nan).dropna(subset=["x", "y"])
-    counts = {"n_facts": len(pairs), "n_missing": len(rows) - len(pairs)}
-    reason = _explain_missing(pairs)
+    a, b, names = np.asarray(x, float), np.asarray(y, float), np.asarray(subjects)
+    weight = np.ones(len(a)) if weights is None else np.asarray(weights, float)
+    complete = ~(np.isnan(a) | np.isnan(b) | np.isnan(weight))
+    # ranks first, because differences of infinite values are NaN
+    a, b, weight = stats.rankdata(a[complete]), stats.rankdata(b[complete]), weight[complete]
+    codes = pd.factorize(names[complete])[0]
+    counts = {"n_facts": len(a), "n_missing": len(complete) - len(a), "n_rare": 0}
+    no_values = dict.fromkeys(("rho", "low", "high", "p", "tau", "tau_p"), float("nan"))
+    reason = _explain_missing(a, b)
+    if not reason:
+        counts["n_rare"] = count_rare(a, b)
+        reason = _explain_rare(a, b, codes, counts["n_rare"])
     if reason:
-        no_values = dict.fromkeys(("rho", "low", "high", "p"), float("nan"))
         return {**no_values, **counts, "note": reason}
-    a, b = pairs["x"].to_numpy(), pairs["y"].to_numpy()
-    codes, _ = pd.factorize(pairs["subject"])
-    rng = np.random.default_rng(seed)
-    rho = float(stats.spearmanr(a, b).statistic)
-    low, high = _bootstrap_interval(a, b, codes, confidence, bootstrap, rng)
+    rho, influence = rho_influence(a, b, weight)
+    information = clustered_information(influence, codes, weight)
+    low, high = interval(rho, information, confidence)
+    tau = stats.kendalltau(a, b, method="asymptotic")
+    z = stats.norm.isf(tau.pvalue / 2) * sqrt(information.size / len(a))
     return {
         "rho": rho,
         "low": low,
         "high": high,
-        "p": _permutation_p(rho, a, b, codes, bootstrap, rng),
+        "p": p_value(rho, information),
+        "tau": float(tau.statistic),
+        "tau_p": float(2 * stats.norm.sf(z)),
         **counts,
         "note": "",
     }
 
 
-def _explain_missing(pairs: pd.DataFrame) -> str:
-    if len(pairs) < FEWEST_ROWS:
-        return f"only {len(pairs)} facts: too few"
-    if pairs["y"].nunique() == 1:
+def count_rare(x: ArrayLike, y: ArrayLike) -> int:
+    """Count the facts of the rarer value, on which the precision of a rank correlation depends.
+
+    For a feature without ties it is the number of facts that do not have the commonest outcome. If the feature has a
+    common value too, it is the number to be expected, without a correlation, of facts with neither common value. For
+    two variables with two values each this is at most the smallest expected count of their fourfold table.
+    """
+    n_apart = []
+    for values in (np.asarray(x), np.asarray(y)):
+        commonest = int(np.unique(values, return_counts=True)[1].max())
+        n_apart.append(len(values) - commonest if commonest > 1 else len(values))
+    return round(n_apart[0] * n_apart[1] / len(np.asarray(x)))
+
+
+def _explain_missing(a: np.ndarray, b: np.ndarray) -> str:
+    if len(a) < FEWEST_ROWS:
+        return f"only {len(a)} facts: too few"
+    if np.ptp(b) == 0:
         return "the outcome is the same for every fact"
-    if pairs["x"].nunique() == 1:
-        return "page views are the same for every fact"
+    if np.ptp(a) == 0:
+        return "the feature is the same for every fact"
     return ""
 
 
-def _bootstrap_interval(
-    x: np.ndarray, y: np.ndarray, codes: np.ndarray, confidence: float, times: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Compute percentiles of the correlation over resampled subjects.
-
-    A resample is a weight for each row: how often its subject was drawn.
-    """
-    n_subjects = codes.max() + 1
-    draws = rng.multinomial(n_subjects, np.full(n_subjects, 1 / n_subjects), size=times)
-    rhos = weighted_spearman(x, y, draws[:, codes].astype(float))
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.nanpercentile(rhos, [tail, 100 - tail])
-    return float(low), float(high)
+def _explain_rare(a: np.ndarray, b: np.ndarray, codes: np.ndarray, n_rare: int) -> str:
+    if n_rare < FEWEST_RARE:
+        return f"only {n_rare} facts of the rarer value: fewer than {FEWEST_RARE} give no interval"
+    for values in (a, b):
+        distinct, counts = np.unique(values, return_counts=True)
+        n_subjects = len(np.unique(codes[values != distinct[counts.argmax()]]))
+        if n_subjects < FEWEST_RARE:
+            return f"facts of the rarer value are of {n_subjects} subjects: fewer than {FEWEST_RARE} give no interval"
+    return ""
 
 
-def weighted_spearman(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute Spearman's correlation of rows repeated by integer weights, for each row of `weights`.
+def rho_influence(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """Compute the weighted Spearman correlation and the influence of each fact on it.
+
+    The influence is the derivative of rho by the weight of the fact. It includes the change of the ranks of all other
+    facts. A value's rank is the weight below it plus half the weight at it.
 
     Args:
-        x: (n,) values.
-        y: (n,) values.
-        weights: (resamples, n) whole numbers.
+        x: (n,) finite values.
+        y: (n,) finite values.
+        weights: (n,) positive weights of any scale.
 
     Returns:
-        (resamples,) correlations; NaN if a resample is constant.
+        rho, and (n,) influences with weighted mean 0.
     """
-    rank_x, rank_y = _weighted_ranks(x, weights), _weighted_ranks(y, weights)
-    total = weights.sum(axis=1, keepdims=True)
-    dx = rank_x - (weights * rank_x).sum(axis=1, keepdims=True) / total
-    dy = rank_y - (weights * rank_y).sum(axis=1, keepdims=True) / total
-    spread = np.sqrt((weights * dx**2).sum(axis=1) * (weights * dy**2).sum(axis=1))
-    product = (weights * dx * dy).sum(axis=1)
-    return np.divide(product, spread, out=np.full(len(weights), np.nan), where=spread > 0)
+    shares = weights / weights.sum()
+    columns = [_Ranks(values, shares) for values in (x, y)]
+    a, b = (ranks.centred for ranks in columns)
+    covariance, spread_x, spread_y = (float((shares * product).sum()) for product in (a * b, a * a, b * b))
+    rho = covariance / sqrt(spread_x * spread_y)
+    of_covariance = a * b + columns[0].sum_above(b) + columns[1].sum_above(a)
+    of_spread_x = a * a + 2 * columns[0].sum_above(a)
+    of_spread_y = b * b + 2 * columns[1].sum_above(b)
+    influence = of_covariance / sqrt(spread_x * spread_y) - rho / 2 * (of_spread_x / spread_x + of_spread_y / spread_y)
+    return max(-1.0, min(1.0, rho)), influence - float((shares * influence).sum())
 
 
-def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute mid-ranks when row i is repeated weights[:, i] times; (resamples, n)."""
-    distinct, group = np.unique(values, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    starts = np.searchsorted(group[order], np.arange(len(distinct)))
-    sizes = np.add.reduceat(weights[:, order], starts, axis=1)
-    ranks = np.cumsum(sizes, axis=1) - sizes + (sizes + 1) / 2
-    return ranks[:, group]
+class _Ranks:
+    """Weighted mid-ranks of one variable, as shares, less 1/2."""
+
+    def __init__(self, values: np.ndarray, shares: np.ndarray):
+        self._group = np.unique(values, return_inverse=True)[1]
+        self._shares = shares
+        totals = np.bincount(self._group, weights=shares)
+        self.centred = (np.cumsum(totals) - totals / 2)[self._group] - 0.5
+
+    def sum_above(self, values: np.ndarray) -> np.ndarray:
+        """Sum `values` times shares over the facts above each fact, and half of that over facts at the same value."""
+        totals = np.bincount(self._group, weights=self._shares * values)
+        return (totals.sum() - np.cumsum(totals) + totals / 2)[self._group]
 
 
-def _permutation_p(
-    rho: float, x: np.ndarray, y: np.ndarray, codes: np.ndarray, times: int, rng: np.random.Generator
-) -> float:
-    """Compute the two-sided p-value from permutations of x between subjects; all rows of a subject keep one x."""
-    _, first = np.unique(codes, return_index=True)
-    permutations = rng.permuted(np.tile(x[first], (times, 1)), axis=1)[:, codes]
-    ranks = stats.rankdata(permutations, axis=1)
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    target = stats.rankdata(y) - (len(y) + 1) / 2
-    rhos = ranks @ target / np.sqrt((ranks**2).sum(axis=1) * (target**2).sum())
-    return float((1 + (np.abs(rhos) >= abs(rho) - 1e-12).sum()) / (times + 1))
+def clustered_information(
+    influence: np.ndarray, codes: np.ndarray, weights: np.ndarray | None = None, n_parameters: int = 2
+) -> Information:
+    """Compute the effective number of facts from the influence of each fact on an estimate.
+
+    It is the variance of the influences divided by the variance of their weighted mean over clusters, clipped between
+    Kish's size for one fact per cluster, (sum m)^2 / sum m^2, and the number of facts. For equal weights and one fact
+    per cluster it is the number of facts.
+
+    Args:
+        influence: (n,) influences, with weighted mean 0.
+        codes: (n,) numbers of clusters from 0.
+        weights: (n,) positive weights; None for equal weights.
+        n_parameters: Parameters that the clusters estimate; 2 plus the number of variables held constant.
+    """
+    n = len(influence)
+    shares = np.full(n, 1 / n) if weights is None else weights / weights.sum()
+    sizes = np.bincount(codes, weights=shares)
+    k = len(sizes)
+    df = float(max(k - n_parameters, 1))
+    if k == n and np.ptp(shares) < 1e-12:
+        return Information(float(n), df)
+    totals = np.bincount(codes, weights=shares * influence)
+    variance = float((totals**2).sum()) * k / (k - 1)
+    spread = float((shares * influence**2).sum()) * n / (n - 1)
+    smallest = float(1 / (sizes**2).sum())
+    return Information(float(np.clip(spread / max(variance, 1e-300), min(smallest, n), n)), df)
 
 
-def within_relations(x: ArrayLike, y: ArrayLike, relations: ArrayLike) -> pd.DataFrame:
-    """Compute Spearman's correlation within each relation.
+def p_value(rho: float, information: Information) -> float:
+    """Compute the two-sided p-value of a correlation by its t statistic, ``rho sqrt((n - 2) / (1 - rho^2))``."""
+    return float(p_values(np.array([rho]), np.array([information.size]), np.array([information.df]))[0])
 
-    This removes a correlation that arises only because some relations have both famous subjects and easy objects.
+
+def p_values(rho: np.ndarray, size: np.ndarray, df: np.ndarray) -> np.ndarray:
+    """Compute the p-values of several correlations; see `p_value`. All arrays are (k,); NaN without information."""
+    usable = (size > 2) & (df >= 1)
+    shortfall = np.maximum(1 - rho**2, 1e-300)
+    t = np.abs(rho) * np.sqrt(np.where(usable, size - 2, 1) / shortfall)
+    return np.where(usable, 2 * stats.t.sf(t, np.where(usable, df, 1)), np.nan)
+
+
+def interval(rho: float, information: Information, confidence: float = 0.95) -> tuple[float, float]:
+    """Compute the interval of a rank correlation.
+
+    It holds every r with ``|atanh(rho) - atanh(r)| <= h sqrt(1 + r^2 / 2)``, where h is Fisher's z of the smallest
+    correlation that the t test finds at this level. (1 + r^2 / 2) is Bonett and Wright's (2000) variance of Spearman's
+    correlation, Psychometrika 65, relative to that at r = 0.
 
     Returns:
-        relation, rho, n for each relation with at least `FEWEST_ROWS` complete rows that are not constant.
+        The bounds; NaN if there are no degrees of freedom.
     """
-    rows = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float), "relation": np.asarray(relations)})
-    pairs = rows.replace([np.inf, -np.inf], np.nan).dropna()
-    results = [
-        {"relation": relation, "rho": float(stats.spearmanr(group["x"], group["y"]).statistic), "n": len(group)}
-        for relation, group in pairs.groupby("relation")
-        if not _explain_missing(group)
-    ]
-    return pd.DataFrame(results, columns=["relation", "rho", "n"])
+    low, high = intervals(np.array([rho]), np.array([information.size]), np.array([information.df]), confidence)
+    return float(low[0]), float(high[0])
 
 
-def pool_relations(by_relation: pd.DataFrame, confidence: float = 0.95) -> dict[str, float]:
-    """Pool the correlations of relations: Fisher's z, random effects over relations (Paule and Mandel).
-
-    The variance of z is (1 + rho^2 / 2) / (n - 3), Bonett and Wright (2000), Psychometrika 65, equation for Spearman.
-
-    Returns:
-        within_rho, within_low, within_high, n_relations; NaN with fewer than two relations.
-    """
-    no_values = dict.fromkeys(("within_rho", "within_low", "within_high"), float("nan"))
-    usable = by_relation[by_relation["n"] > 3]
-    if len(usable) < 2:
-        return {**no_values, "n_relations": len(usable)}
-    rho = usable["rho"].clip(-0.999, 0.999).to_numpy()
-    result = combine_effects(np.arctanh(rho), (1 + rho**2 / 2) / (usable["n"].to_numpy() - 3), method_re="iterated")
-    # the level is that of the frame: `combine_effects` has one for the intervals of single relations only
-    row = result.summary_frame(alpha=1 - confidence).loc["random effect"]
-    bounds = {"within_rho": row["eff"], "within_low": row["ci_low"], "within_high": row["ci_upp"]}
-    return {**{name: tanh(float(z)) for name, z in bounds.items()}, "n_relations": len(usable)}
+def intervals(
+    rho: np.ndarray, size: np.ndarray, df: np.ndarray, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the intervals of several correlations; see `interval`. All arrays are (k,)."""
+    usable = (size > 2) & (df >= 1)
+    quantile = stats.t.ppf((1 + confidence) / 2, np.where(usable, df, 1))
+    smallest = quantile / np.sqrt(np.where(usable, size - 2, 1) + quantile**2)
+    half = np.where(usable, np.arctanh(smallest), np.nan)
+    z = np.arctanh(np.clip(rho, -_LARGEST, _LARGEST))
+    low, high = z, z
+    for _ in range(_ITERATIONS):
+        low = z - half * np.sqrt(1 + np.tanh(low) ** 2 / 2)
+        high = z + half * np.sqrt(1 + np.tanh(high) ** 2 / 2)
+    return np.tanh(low), np.tanh(high)
 
 
 def n_to_detect(rho: float, alpha: float = 0.05, power: float = 0.8) -> int:
     """Compute the number of facts with which a two-sided test at `alpha` detects `rho` with probability `power`.
 
-    By Fisher's z: n = ((z_{1-alpha/2} + z_{power}) / atanh(rho))^2 + 3, Cohen (1988), chapter 3.
+    By Fisher's z: n = ((z_{1-alpha/2} + z_{power}) / atanh(rho))^2 + 3, Cohen (1988), chapter 3. Give the level that
+    remains after the correction for multiplicity, such as alpha / m for m tests under Holm.
 
     Raises:
         ValueError: If `rho` is 0 or not inside (-1, 1).
@@ -183,18 +258,8 @@ def n_to_detect(rho: float, alpha: float = 0.05, power: float = 0.8) -> int:
     return ceil(((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / atanh(abs(rho))) ** 2 + 3)
 
 
-def detectable(n: int, alpha: float = 0.05, power: float = 0.8) -> float:
+def detectable(n: float, alpha: float = 0.05, power: float = 0.8) -> float:
     """Compute the smallest correlation that `n` facts detect with probability `power`, the inverse of `n_to_detect`."""
-    if n <= 3:
+    if isnan(n) or n <= 3:
         return float("nan")
     return tanh((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / sqrt(n - 3))
-
-
-def holm(p: ArrayLike) -> np.ndarray:
-    """Compute Holm's (1979) adjusted p-values of one family of tests; NaN is not a test and stays NaN."""
-    raw = np.asarray(p, dtype=float)
-    p_values = np.full(len(raw), np.nan)
-    is_test = ~np.isnan(raw)
-    if is_test.any():
-        p_values[is_test] = multipletests(raw[is_test], method="holm")[1]
-    return p_values

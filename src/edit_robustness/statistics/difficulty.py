@@ -1,27 +1,26 @@
-"""Difficulty of facts: scores joined with the prior knowledge of each fact, and their correlations.
+"""Difficulty of facts: correlations of every feature with what the unedited model knows, and with outcomes of edits.
 
-There are two families of tests. Recall needs no edit, so every fact of the table counts. Edit outcomes exist only
-for the edited facts. Each family has its own correction for multiplicity, and each row has the smallest correlation
-that its number of facts could detect.
+There are two kinds of tests. Recall needs no edit, so every fact of the table counts. Edit outcomes exist only for the
+edited facts. `associations` corrects each for multiplicity. Each row has the smallest correlation that its number of
+facts could detect after the correction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from edit_robustness.labels import BASELINES
 from edit_robustness.records import UNEDITED
-from edit_robustness.statistics.correlation import (
-    detectable,
-    holm,
-    n_to_detect,
-    pool_relations,
-    spearman,
-    within_relations,
-)
-from edit_robustness.statistics.intervals import refuse_mixed
+from edit_robustness.statistics import fact_outcomes as reasons
+from edit_robustness.statistics.associations import KEYS, RELATION_COLUMNS, associate, correct
+from edit_robustness.statistics.correlation import detectable, n_to_detect
+from edit_robustness.statistics.memory import log_probabilities
+from edit_robustness.statistics.multiplicity import first_level
 from edit_robustness.statistics.popularity import log_views, recall_known
 
 RECALL_OUTCOMES = (
@@ -31,111 +30,209 @@ RECALL_OUTCOMES = (
     "log_probability_new",
     "preference_true",
 )
-EDITED = ("success", "reversion")
-"""Metrics of free generation that are outcomes of an edit, averaged over all kinds of prompt."""
 
-UNTOUCHED = "specificity"
-"""Metric that is a separate outcome for each kind of prompt, because each kind probes other facts."""
+MEMORY_FEATURES = frozenset(
+    {
+        *("recalled", "recalled_in_context", "log_perplexity_true", "log_perplexity_new", "log_rank_true"),
+        *("log_rank_new", "margin", "log_probability_ratio"),
+    }
+)
+"""Features that measure what the unedited model knows. They are no features in the family recall: there they would be
+correlated with themselves."""
 
-UNTOUCHED_ALL = "specificity_all"
-"""The same metric over all prompts, known to the unedited model or not."""
+CONTROLS = ("recalled", "log_perplexity_true", "log_perplexity_new")
+"""Features that partial correlations hold constant."""
 
-FIRST = ["model", "family", "method", "protocol", "outcome"]
+_MOST_MISSING = 0.5
+"""Share of facts without a control above which it is not held constant, because too few facts would remain."""
+
+_UNMEASURED = (reasons.CUT_OFF, reasons.NOT_SCORED, reasons.NOT_MEASURED)
+_UNKNOWN = (reasons.UNKNOWN_PROMPTS, reasons.UNKNOWN_RECALL, reasons.UNKNOWN_EFFICACY)
+
+
+@dataclass(frozen=True)
+class Primary:
+    """The tests of Holm's families: the product of features and outcomes.
+
+    Attributes:
+        features: Names of features.
+        outcomes: Names of outcomes of edits, or patterns (``specificity:*``). In the family recall all outcomes count.
+    """
+
+    features: Sequence[str] = ("log_views", "connection", "co_occurrence", *CONTROLS)
+    outcomes: Sequence[str] = (
+        *("efficacy", "generalization", "robustness", "reversion", "specificity:*", "portability", "edits_survived"),
+    )
+
+    def includes(self, family: str, outcome: str, feature: str) -> bool:
+        """Return whether a test is primary."""
+        is_outcome = family == "recall" or any(fnmatchcase(outcome, pattern) for pattern in self.outcomes)
+        return is_outcome and feature in self.features
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The facts of one outcome.
+
+    Attributes:
+        keys: model, family, method, protocol and outcome.
+        facts: fact_id, subject, relation, weight and value of each fact.
+        counts: Facts left out, by reason.
+    """
+
+    keys: Mapping[str, str]
+    facts: pd.DataFrame
+    counts: Mapping[str, int]
 
 
 def correlations(
-    outcomes: pd.DataFrame,
+    fact_outcomes: pd.DataFrame,
+    features: pd.DataFrame,
+    feature_summary: pd.DataFrame,
     recall: pd.DataFrame,
+    primary: Primary | None = None,
     *,
     confidence: float = 0.95,
-    bootstrap: int = 2000,
     power: float = 0.8,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Correlate page views with recall (all facts) and with edit outcomes (edited facts), by Spearman's rho.
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Correlate every feature with recall (all facts) and with every outcome of edits (edited facts).
+
+    Args:
+        fact_outcomes: Output of `fact_outcomes.fact_outcomes`; the unedited model and baselines are left out.
+        features: model, fact_id and a column per feature.
+        feature_summary: model and feature: which columns are features.
+        recall: model, fact_id, subject, relation, recalled, recalled_teacher_forced, perplexities of both objects, and
+            if known recall_cut, of all facts.
+        primary: The tests of Holm's families.
+        confidence: Level of all intervals; tests are at 1 - confidence.
+        power: Power of the reported detectable correlations.
 
     Returns:
-        model, family ("recall" or "edit"), method, protocol, outcome, rho, low, high, p, p_holm (within the
-        family), n_facts, n_missing (page views unknown), n_cut (facts left out because the token limit cut their
-        answers before they named an object, or because these could not be scored), n_unknown (facts left out because
-        the unedited model knows none of their prompts), within_rho, within_low, within_high, n_relations (pooled over
-        relations by random effects), detectable (the smallest correlation that n_facts detect with this power), note
-        (the reason if there is no estimate).
+        The correlations (`associations.CORRELATION_COLUMNS`), and the same within each relation
+        (`associations.RELATION_COLUMNS`).
     """
-    rows = []
-    for labels, table in [*_yield_recall_outcomes(recall), *_yield_edit_outcomes(outcomes)]:
-        views = table["log_views"]
-        correlation = spearman(
-            views, table["value"], table["subject"], confidence=confidence, bootstrap=bootstrap, seed=seed
-        )
-        within = pool_relations(within_relations(views, table["value"], table["relation"]), confidence)
-        smallest = detectable(len(views.dropna()), 1 - confidence, power)
-        left_out = {name: table.attrs.get(name, 0) for name in ("n_cut", "n_unknown")}
-        counts = {"detectable": smallest, **left_out}
-        rows.append({**labels, **correlation, **within, **counts})
-    result = pd.DataFrame(rows)
-    if result.empty:
-        return result
-    for _, tests in result.groupby("family"):
-        result.loc[tests.index, "p_holm"] = holm(tests["p"].to_numpy())
-    last = ["detectable", "note"]
-    numbers = ["rho", "low", "high", "p", "p_holm", "n_facts", "n_missing", "n_cut", "n_unknown"]
-    return result[[*FIRST, *numbers, "within_rho", "within_low", "within_high", "n_relations", *last]]
+    primary = primary or Primary()
+    rows: list[dict[str, Any]] = []
+    parts: dict[tuple[str, ...], pd.DataFrame] = {}
+    for cell in (*_yield_recall(recall), *_yield_edits(fact_outcomes)):
+        model, family = cell.keys["model"], cell.keys["family"]
+        names = feature_summary.loc[feature_summary["model"] == model, "feature"]
+        values = features[features["model"] == model].set_index("fact_id")[list(names)].astype(float)
+        facts = cell.facts.reset_index(drop=True)
+        of_facts = values.reindex(facts["fact_id"]).reset_index(drop=True)
+        for feature in names:
+            if family == "recall" and feature in MEMORY_FEATURES:
+                continue
+            keys = {**cell.keys, "feature": feature}
+            controls = _controls(of_facts, feature) if family == "edit" else None
+            estimate, by_relation = associate(of_facts[feature], facts["value"], facts, controls, confidence)
+            is_primary = primary.includes(family, cell.keys["outcome"], feature)
+            rows.append({**keys, "primary": is_primary, **estimate, **cell.counts})
+            parts[tuple(keys[name] for name in KEYS)] = by_relation
+    relations = pd.concat(parts, names=list(KEYS)).reset_index() if parts else pd.DataFrame()
+    return correct(rows, confidence, power), relations.reindex(columns=RELATION_COLUMNS)
 
 
-def _yield_recall_outcomes(recall: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    per_token = {target: -np.log(recall[f"perplexity_{target}"].astype(float)) for target in ("true", "new")}
-    table = recall.assign(
-        log_views=log_views(recall["page_views"]),
-        log_probability_true=per_token["true"],
-        log_probability_new=per_token["new"],
-        preference_true=per_token["true"] - per_token["new"],
-    )
+def popularity_cells(
+    fact_outcomes: pd.DataFrame,
+    features: pd.DataFrame,
+    recall: pd.DataFrame,
+    names: Sequence[str],
+    primary: Primary | None = None,
+) -> pd.DataFrame:
+    """Return recall and the primary outcomes of edits by free generation beside some features, for `curves`.
+
+    Args:
+        fact_outcomes: As for `correlations`.
+        features: As for `correlations`.
+        recall: As for `correlations`.
+        names: The features; those that no model has are left out.
+        primary: Whose outcomes are taken.
+
+    Returns:
+        model, method, protocol, outcome, fact_id, subject, value and the features: a row per outcome and fact.
+    """
+    patterns = (primary or Primary()).outcomes
+    parts = [
+        cell.facts[["fact_id", "subject", "value"]].assign(**cell.keys)
+        for cell in (*_yield_recall(recall), *_yield_edits(fact_outcomes))
+        if cell.keys["protocol"] == "free"
+        and (cell.keys["family"] == "recall" or any(fnmatchcase(cell.keys["outcome"], name) for name in patterns))
+    ]
+    columns = [name for name in names if name in features]
+    keys = ["model", "method", "protocol", "outcome", "fact_id", "subject", "value"]
+    table = pd.concat(parts, ignore_index=True)[keys] if parts else pd.DataFrame(columns=keys)
+    return table.merge(features[["model", "fact_id", *columns]], on=["model", "fact_id"], how="left")
+
+
+def _controls(values: pd.DataFrame, feature: str) -> pd.DataFrame:
+    names = [name for name in CONTROLS if name in values and name != feature]
+    return values[[name for name in names if values[name].isna().mean() <= _MOST_MISSING]]
+
+
+def _yield_recall(recall: pd.DataFrame) -> Iterator[_Cell]:
+    table = recall.assign(**{str(name): values for name, values in log_probabilities(recall).items()})
     for model, rows in table.groupby("model", sort=False):
         for outcome in RECALL_OUTCOMES:
             protocol = "free" if outcome == "recalled" else "teacher_forced"
             # recall is unknown if the token limit cut the answer
             known_rows = recall_known(rows) if outcome == "recalled" else rows
-            outcome_rows = known_rows.assign(value=known_rows[outcome].astype(float))
-            outcome_rows.attrs["n_cut"] = len(rows) - len(known_rows)
-            yield _labels(model, "recall", UNEDITED, protocol, outcome), outcome_rows
+            facts = known_rows[["fact_id", "subject", "relation"]].assign(value=known_rows[outcome].astype(float))
+            keys = _keys(model, "recall", UNEDITED, protocol, outcome)
+            yield _Cell(keys, facts, {"n_cut": len(rows) - len(known_rows)})
 
 
-def _yield_edit_outcomes(outcomes: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """Yield for each outcome the mean of each fact's probes, with equal weights for kinds of prompt."""
-    free = outcomes[(outcomes["protocol"] == "free") & (outcomes["method"] != UNEDITED)]
-    for (model, method), rows in free.groupby(["model", "method"], sort=False, observed=True):
-        kinds = rows.loc[rows["metric"] == UNTOUCHED, "kind"].unique()
-        outcomes_of = [(metric, rows["metric"] == metric) for metric in EDITED]
-        outcomes_of += [(str(kind), (rows["metric"] == UNTOUCHED) & (rows["kind"] == kind)) for kind in kinds]
-        for outcome, mask in outcomes_of:
-            outcome_rows = rows[mask]
-            refuse_mixed(outcome_rows, [])
-            by_kind = outcome_rows.groupby(["fact_id", "kind"], observed=True)["value"].mean()
-            facts = outcome_rows.drop_duplicates("fact_id").set_index("fact_id")[["subject", "relation", "log_views"]]
-            table = facts.assign(value=by_kind.groupby("fact_id").mean())
-            complete_rows = table.dropna(subset=["value"])
-            n_asked = rows.loc[(rows["metric"] == UNTOUCHED_ALL) & (rows["kind"] == outcome), "fact_id"].nunique()
-            complete_rows.attrs |= {"n_cut": len(table) - len(complete_rows), "n_unknown": max(n_asked - len(table), 0)}
-            yield _labels(model, "edit", method, "free", outcome), complete_rows
+def _yield_edits(fact_outcomes: pd.DataFrame) -> Iterator[_Cell]:
+    edits = fact_outcomes[~fact_outcomes["method"].isin(BASELINES)]
+    for names, rows in edits.groupby(["model", "method", "protocol", "outcome"], sort=False, observed=True):
+        model, method, protocol, outcome = names
+        left_out = rows[rows["value"].isna()]
+        counts = {
+            "n_cut": int(left_out["reason"].isin(_UNMEASURED).sum()),
+            "n_unknown": int(left_out["reason"].isin(_UNKNOWN).sum()),
+        }
+        counts["n_excluded"] = len(left_out) - sum(counts.values())
+        facts = rows.loc[rows["value"].notna(), ["fact_id", "subject", "relation", "weight", "value"]]
+        yield _Cell(_keys(model, "edit", method, protocol, outcome), facts, counts)
 
 
-def _labels(*values: Hashable) -> dict[str, str]:
-    return {name: str(value) for name, value in zip(FIRST, values, strict=True)}
+def _keys(model: Any, family: str, method: Any, protocol: Any, outcome: Any) -> dict[str, str]:
+    return {
+        "model": str(model), "family": family, "method": str(method), "protocol": str(protocol),
+        "outcome": str(outcome),
+    }  # fmt: skip
 
 
-def power_table(facts: pd.DataFrame, confidence: float = 0.95, power: float = 0.8, rho: float = 0.1) -> pd.DataFrame:
-    """Compute the correlations that each model's edited facts can detect.
+def power_table(
+    facts: pd.DataFrame,
+    correlations: pd.DataFrame,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    rho: float = 0.1,
+) -> pd.DataFrame:
+    """Compute the correlations with page views that each model's edited facts can detect, after Holm's correction.
+
+    Args:
+        facts: model, id and page_views of the edited facts.
+        correlations: The table of `correlations`, whose primary tests of edits by free generation are the family.
+        confidence: The level before the correction is 1 - confidence.
+        power: Probability with which a correlation is found.
+        rho: Correlation whose n_needed is reported.
 
     Returns:
-        model, n_facts, detectable (the smallest correlation at this power), rho, n_needed (facts to detect `rho`),
-        power.
+        model, n_facts (with page views), n_tests (of the family), detectable (the smallest correlation at this power
+        and level), rho, n_needed (facts to detect `rho`), power.
     """
-    n_needed = n_to_detect(rho, 1 - confidence, power)
     usable = facts[log_views(facts["page_views"]).notna()]
     counts = usable.groupby("model", sort=False)["id"].nunique().reindex(facts["model"].unique(), fill_value=0)
-    smallest = [detectable(n, 1 - confidence, power) for n in counts]
+    family = pd.Series(dtype=int)
+    if len(correlations):
+        is_test = (correlations["family"] == "edit") & (correlations["protocol"] == "free") & correlations["p"].notna()
+        family = correlations[is_test & correlations["primary"].astype(bool)].groupby("model").size()
+    n_tests = [max(int(family.get(model, 1)), 1) for model in counts.index]
+    levels = [first_level(1 - confidence, n) for n in n_tests]
     return pd.DataFrame(
-        {"model": counts.index, "n_facts": counts.to_numpy(), "detectable": smallest, "rho": rho, "n_needed": n_needed,
-         "power": power}
+        {"model": counts.index, "n_facts": counts.to_numpy(), "n_tests": n_tests,
+         "detectable": [detectable(n, level, power) for n, level in zip(counts, levels, strict=True)], "rho": rho,
+         "n_needed": [n_to_detect(rho, level, power) for level in levels], "power": power}
     )  # fmt: skip

@@ -160,9 +160,13 @@ class _Selection:
     absence: str = NO_PROBE
 
 
-def _select(rows: pd.DataFrame) -> Iterator[_Selection]:
-    """Yield the outcomes that a method's rows allow, in the order of the report."""
+def _select(rows: pd.DataFrame, specificity_kinds: set[str]) -> Iterator[_Selection]:
+    """Yield the outcomes that a method's rows allow, in the order of the report.
+
+    Kinds of specificity that were asked have rows also if the unedited model knows no prompt of them.
+    """
     kinds = {metric: in_order(rows.loc[rows["metric"] == metric, "kind"].astype(str), KINDS) for metric in _METRICS}
+    kinds["specificity"] = in_order({*kinds["specificity"], *specificity_kinds}, KINDS)
     other_kinds = [kind for kind in kinds["success"] if kind != STATEMENT]
     if STATEMENT in kinds["success"]:
         yield _Selection(EFFICACY, "success", [STATEMENT])
@@ -184,9 +188,12 @@ def _outcome_rows(
     about = facts.merge(prior, on=["model", "fact_id"], how="left", validate="one_to_one").set_index("fact_id")
     is_measured = about.index.isin(rows["fact_id"])
     tables: dict[str, pd.DataFrame] = {}
-    for selection in _select(rows):
+    is_cell = np.logical_and.reduce([prompts[name] == value for name, value in cell.items()])
+    cell_prompts = prompts[is_cell]
+    for selection in _select(rows, set(cell_prompts["kind"].astype(str))):
+        is_kind = cell_prompts["kind"].isin(selection.kinds) & (selection.metric == "specificity")
         table = _values(rows, selection, about.index)
-        table["reason"] = _reasons(table, selection, _asked_of_unknown(prompts, cell, selection), is_measured)
+        table["reason"] = _reasons(table, selection, set(cell_prompts.loc[is_kind, "fact_id"]), is_measured)
         tables[selection.outcome] = table
     if ROBUSTNESS in tables:
         efficacy = tables[EFFICACY]["value"] if EFFICACY in tables else pd.Series(np.nan, about.index)
@@ -204,14 +211,6 @@ def _values(rows: pd.DataFrame, selection: _Selection, fact_ids: pd.Index) -> pd
     groups = chosen.groupby("fact_id", sort=False)
     counts = groups[["n_probes", "n_cut", "n_asked"]].sum().reindex(fact_ids, fill_value=0).astype("int64")
     return counts.assign(value=groups["value"].mean().reindex(fact_ids))
-
-
-def _asked_of_unknown(prompts: pd.DataFrame, cell: dict[str, str], selection: _Selection) -> set[str]:
-    """Return the facts whose specificity prompts of these kinds were asked, known to the unedited model or not."""
-    if selection.metric != "specificity":
-        return set()
-    is_cell = np.logical_and.reduce([prompts[name] == value for name, value in cell.items()])
-    return set(prompts.loc[is_cell & prompts["kind"].isin(selection.kinds), "fact_id"])
 
 
 def _reasons(table: pd.DataFrame, selection: _Selection, asked_ids: set[str], is_measured: np.ndarray) -> pd.Series:

@@ -1,12 +1,10 @@
-"""Popularity and recall for figures: recall by decade of page views, and a smooth curve."""
+"""Popularity and prior knowledge: page views as a logarithm, known recall, and smooth curves of perplexity."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 from statsmodels.nonparametric.smoothers_lowess import lowess
-
-from edit_robustness.statistics.intervals import proportion
 
 
 def log_views(page_views: pd.Series) -> pd.Series:
@@ -20,25 +18,6 @@ def recall_known(recall: pd.DataFrame) -> pd.DataFrame:
     """Select the facts whose recall is known: the token limit did not cut the answer before it named an object."""
     is_cut = recall.get("recall_cut")
     return recall if is_cut is None else recall[~is_cut.astype(bool)]
-
-
-def recall_by_decade(recall: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Estimate the share of facts recalled without an edit, by decade of page views; empty decades have no row.
-
-    Facts whose answer was cut before it named an object are left out.
-
-    Returns:
-        model, decade (k for views from 10^k to 10^(k+1)), centre (mean log10 views there), value, low, high, n_facts.
-    """
-    facts = recall.assign(log_views=log_views(recall["page_views"])).dropna(subset=["log_views"])
-    facts = recall_known(facts)
-    facts = facts.assign(decade=np.floor(facts["log_views"]).astype(int))
-    rows = []
-    for (model, decade), group in facts.groupby(["model", "decade"], sort=True):
-        rate = proportion(group["recalled"].astype(float).to_numpy(), group["subject"].to_numpy(), confidence)
-        centre = group["log_views"].mean()
-        rows.append((model, decade, centre, rate.value, rate.low, rate.high, rate.n))
-    return pd.DataFrame(rows, columns=["model", "decade", "centre", "value", "low", "high", "n_facts"])
 
 
 def trend(recall: pd.DataFrame, fraction: float = 2 / 3) -> pd.DataFrame:

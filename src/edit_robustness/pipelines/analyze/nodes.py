@@ -8,22 +8,37 @@ import plotly.graph_objects as go
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from edit_robustness.plots.popularity import correlation_figure, popularity_figure
+from edit_robustness.plots.popularity import correlation_figure, popularity_figure, success_figure
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1, render
 from edit_robustness.report.examples import cell_examples
 from edit_robustness.report.failures import sharpest_failures, specificity_failures
 from edit_robustness.report.overview import ALL_KINDS
-from edit_robustness.setting_types import STRICT
-from edit_robustness.statistics import difficulty
+from edit_robustness.setting_types import STRICT, ListSetting
+from edit_robustness.statistics import curves, difficulty
 from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
 from edit_robustness.statistics.failures import with_failed
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
-from edit_robustness.statistics.popularity import log_views, recall_by_decade, trend
+from edit_robustness.statistics.popularity import log_views, trend
 from edit_robustness.statistics.prediction import predict
 from edit_robustness.statistics.regression import regress
 from edit_robustness.tables import collect
+
+
+@dataclass(frozen=True, config=STRICT)
+class PrimaryParameters:
+    """The tests that Holm's correction covers: every listed feature against every listed outcome.
+
+    Fix them before a run. Other tests are exploratory.
+
+    Attributes:
+        features: Names of features (docs/reference/features.md).
+        outcomes: Names of outcomes of edits, or patterns such as ``specificity:*``.
+    """
+
+    features: ListSetting[str] = tuple(difficulty.Primary().features)
+    outcomes: ListSetting[str] = tuple(difficulty.Primary().outcomes)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,6 +53,8 @@ class AnalysisParameters:
         max_failures: Cases shown for each model and method.
         examples_shown: Answers shown for each cell of the heat map.
         folds: Parts of the cross-validation.
+        primary: The tests that Holm's correction covers.
+        classes: Whether outcomes are also given by classes of popularity, as in arXiv 2402.05827.
         held_out: What is never in training and test at once.
     """
 
@@ -48,6 +65,8 @@ class AnalysisParameters:
     max_failures: int = Field(3, ge=0)
     examples_shown: int = Field(5, ge=0)
     folds: int = Field(5, ge=2)
+    primary: PrimaryParameters = Field(default_factory=PrimaryParameters)
+    classes: bool = False
     cv_groups: Literal["subject", "relation"] = "subject"
 
 
@@ -73,6 +92,8 @@ def join_outcomes(
 
 
 MEASURE = ["decoding", "protocol", "metric", "unit"]
+POPULARITY = ("log_views", "connection", "co_occurrence")
+"""Features that arXiv 2402.05827 measures popularity by."""
 
 
 def summarise(
@@ -110,18 +131,46 @@ def compare_with_paper_1(outcomes: pd.DataFrame, settings: AnalysisParameters) -
 
 
 def correlate(
-    outcomes: pd.DataFrame, recall: pd.DataFrame, facts: pd.DataFrame, settings: AnalysisParameters
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Compute correlations with page views, and their statistical power given the edited facts."""
-    table = difficulty.correlations(
-        outcomes,
+    fact_outcomes: pd.DataFrame,
+    features: pd.DataFrame,
+    feature_summary: pd.DataFrame,
+    recall: pd.DataFrame,
+    facts: pd.DataFrame,
+    settings: AnalysisParameters,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Compute the correlations of features with outcomes, those within relations, and the power of the edited facts."""
+    table, by_relation = difficulty.correlations(
+        fact_outcomes,
+        features,
+        feature_summary,
         recall,
+        _primary(settings),
         confidence=settings.confidence,
-        bootstrap=settings.bootstrap,
         power=settings.power,
-        seed=settings.seed,
     )
-    return table, difficulty.power_table(facts, settings.confidence, settings.power)
+    return table, by_relation, difficulty.power_table(facts, table, settings.confidence, settings.power)
+
+
+def _primary(settings: AnalysisParameters) -> difficulty.Primary:
+    return difficulty.Primary(settings.primary.features, settings.primary.outcomes)
+
+
+def smooth_popularity(
+    fact_outcomes: pd.DataFrame,
+    features: pd.DataFrame,
+    feature_summary: pd.DataFrame,
+    recall: pd.DataFrame,
+    settings: AnalysisParameters,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compute outcomes over measures of popularity: as curves, and if the settings ask for it by classes."""
+    cells = difficulty.popularity_cells(fact_outcomes, features, recall, POPULARITY, _primary(settings))
+    names = [name for name in POPULARITY if name in cells]
+    scales = feature_summary.drop_duplicates("feature").set_index("feature")["scale"].to_dict()
+    classes = curves.popularity_classes(
+        cells if settings.classes else cells.head(0), {name: scales.get(name, "linear") for name in names},
+        settings.confidence,
+    )  # fmt: skip
+    return curves.popularity_curves(cells, names, settings.confidence), classes
 
 
 def explain(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
@@ -146,10 +195,13 @@ def _for_each_model(outcomes: pd.DataFrame, estimate: Callable[[pd.DataFrame], p
     return pd.concat(parts, ignore_index=True)
 
 
-def draw_popularity(recall: pd.DataFrame, settings: AnalysisParameters) -> go.Figure:
-    """Draw popularity against recall."""
+def draw_popularity(
+    recall: pd.DataFrame, popularity_curves: pd.DataFrame, popularity_classes: pd.DataFrame
+) -> tuple[go.Figure, go.Figure]:
+    """Draw what the unedited model knows, and the success of edits, over page views."""
     points = recall.assign(log_views=log_views(recall["page_views"]))
-    return popularity_figure(points, recall_by_decade(recall, settings.confidence), trend(recall))
+    known = popularity_figure(points, popularity_curves, trend(recall), popularity_classes)
+    return known, success_figure(popularity_curves)
 
 
 def draw_robustness(headline: pd.DataFrame) -> tuple[go.Figure, go.Figure]:

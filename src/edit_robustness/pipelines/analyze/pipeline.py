@@ -56,9 +56,15 @@ def _estimate_nodes() -> list[Node]:
         Node(nodes.compare_with_paper_1, ["outcomes", SETTINGS], ["paper_1", "orderings"], name="compare_with_paper_1"),
         Node(
             nodes.correlate,
-            ["outcomes", "recall", "edited_facts", SETTINGS],
-            ["correlations", "power"],
+            ["fact_outcomes", "features", "feature_summary", "recall", "edited_facts", SETTINGS],
+            ["correlations", "relation_correlations", "power"],
             name="correlate",
+        ),
+        Node(
+            nodes.smooth_popularity,
+            ["fact_outcomes", "features", "feature_summary", "recall", SETTINGS],
+            ["popularity_curves", "popularity_classes"],
+            name="smooth_popularity",
         ),
         Node(nodes.explain, ["outcomes", SETTINGS], "regression", name="explain"),
         Node(nodes.foretell, ["outcomes", SETTINGS], "prediction", name="predict"),
@@ -74,7 +80,12 @@ def _estimate_nodes() -> list[Node]:
 
 def _draw_nodes() -> list[Node]:
     return [
-        Node(nodes.draw_popularity, ["recall", SETTINGS], "popularity_figure", name="draw_popularity"),
+        Node(
+            nodes.draw_popularity,
+            ["recall", "popularity_curves", "popularity_classes"],
+            ["popularity_figure", "success_figure"],
+            name="draw_popularity",
+        ),
         Node(nodes.draw_robustness, "headline", ["robustness_figure", "protocol_figure"], name="draw_robustness"),
         Node(nodes.draw_correlations, ["correlations", SETTINGS], "correlation_figure", name="draw_correlations"),
     ]
@@ -96,6 +107,6 @@ def _report_nodes() -> list[Node]:
         *("prediction", "failure_examples", "specificity_failures", "examples", "rejects", "failed_items", "runs"),
         "feature_summary",
     ]
-    figures = ["robustness", "protocol", "popularity", "correlation"]
+    figures = ["robustness", "protocol", "popularity", "success", "correlation"]
     inputs = {table: table for table in tables} | {name: f"{name}_figure" for name in figures}
     return [Node(nodes.write_report, {**inputs, "settings": SETTINGS}, "report", name="report")]

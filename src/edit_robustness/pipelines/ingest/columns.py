@@ -33,11 +33,10 @@ _SHOWN = 12
 
 
 def note_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return the columns of `NOTES`; a cell that is missing or no text is empty."""
-    cells = {name: [row.get(name) for row in rows] for name in NOTES}
+    """Return the columns of `NOTES` as text; a missing cell is empty."""
     return {
-        name: [" ".join(cell.split()) if isinstance(cell, str) else "" for cell in column]
-        for name, column in cells.items()
+        name: ["" if is_missing(cell) else " ".join(str(cell).split()) for cell in (row.get(name) for row in rows)]
+        for name in NOTES
     }
 
 

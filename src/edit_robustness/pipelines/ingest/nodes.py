@@ -12,6 +12,7 @@ from edit_robustness.prompts.cells import preview
 from edit_robustness.prompts.names import plain
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.prompts.schema import (
+    COLUMNS,
     FAILED_LOOKUP,
     LEFT_OUT,
     OPTIONAL_COLUMNS,
@@ -76,7 +77,9 @@ def validate_training_facts(raw_training_facts: pd.DataFrame, raw_relations: dic
     Raises:
         ValueError: As `validate_facts` does.
     """
-    return validate_facts(raw_training_facts, raw_relations)[0]
+    # further columns are features of the facts that are edited; here they would only be logged a second time
+    is_known = [_column(name) in (*COLUMNS, UNREADABLE, LEFT_OUT) for name in raw_training_facts.columns]
+    return validate_facts(raw_training_facts.loc[:, is_known], raw_relations)[0]
 
 
 def _read_rows(raw_facts: pd.DataFrame) -> list[dict[str, Any]]:

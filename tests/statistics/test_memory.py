@@ -1,0 +1,99 @@
+import numpy as np
+import pandas as pd
+import pytest
+from fabricated_tables import fabricate
+
+from edit_robustness.labels import OUTCOMES
+from edit_robustness.plots.popularity import relation_figure
+from edit_robustness.report.popularity import PopularityFindings, popularity_sentences, render_popularity
+from edit_robustness.statistics.memory import LOG_PROBABILITIES, log_probabilities, popularity_correlations
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return fabricate(n_known=450).recall
+
+
+@pytest.fixture(scope="module")
+def tables(facts):
+    return popularity_correlations(facts)
+
+
+def test_an_infinite_perplexity_is_a_rank_and_not_missing():
+    table = pd.DataFrame({"perplexity_true": [1.0, np.inf, np.inf, np.nan], "perplexity_new": [np.e, 2.0, np.inf, 2.0]})
+    values = log_probabilities(table)
+    assert values["log_probability_true"].tolist() == pytest.approx([0, -np.inf, -np.inf, np.nan], nan_ok=True)
+    assert values["preference_true"].tolist() == pytest.approx([1, -np.inf, 0, np.nan], nan_ok=True)
+
+
+def test_an_infinite_perplexity_counts_as_a_fact(facts, tables):
+    highest = facts["perplexity_true"].idxmax()
+    infinite = facts.assign(perplexity_true=facts["perplexity_true"].mask(facts.index == highest, np.inf))
+    changed = popularity_correlations(infinite)[0].iloc[0]
+    same = tables[0].iloc[0]
+    assert changed[["rho", "n_facts", "n_missing"]].tolist() == same[["rho", "n_facts", "n_missing"]].tolist()
+
+
+def test_known_subjects_are_popular(facts, tables):
+    rows = tables[0].set_index("outcome")
+    assert list(rows.index) == list(LOG_PROBABILITIES)
+    assert set(LOG_PROBABILITIES) <= set(OUTCOMES)
+    true = rows.loc["log_probability_true"]
+    assert true["low"] > 0
+    assert true["within_low"] > 0
+    assert true["p"] < true["p_holm"] <= 3 * true["p"]
+    assert (rows["n_facts"] == facts["page_views"].notna().sum()).all()
+    assert (rows["n_tests"] == 3).all()
+
+
+def test_relations_are_corrected_over_relations(tables):
+    relations = tables[1].query("outcome == 'log_probability_true'")
+    assert len(relations) == 12
+    assert (relations["p_holm"] >= relations["q_bh"]).all()
+    assert (relations["q_bh"] >= relations["p"]).all()
+    summary = tables[2].set_index("outcome").loc["log_probability_true"]
+    assert summary["n_positive"] == (relations["rho"] > 0).sum()
+    assert summary["n_above"] == ((relations["p_holm"] < 0.05) & (relations["rho"] > 0)).sum()
+
+
+def test_without_perplexities_of_new_objects_one_outcome_is_left(facts):
+    rows = popularity_correlations(facts.assign(perplexity_new=np.nan))[0]
+    assert rows["outcome"].tolist() == ["log_probability_true"]
+
+
+def test_the_page_states_the_figures_of_the_tables(tables):
+    correlations, relations, summary = tables
+    figure = relation_figure(relations)
+    page = render_popularity(PopularityFindings(correlations, relations, summary, figure))
+    row = correlations.iloc[0]
+    assert f"{row['rho']:.3f}" in page
+    assert f"{row['within_low']:.3f}" in page
+    assert "<script>document" not in page
+    assert len(figure.data[0].x) == 12
+
+
+def test_sentences_follow_their_tables(tables):
+    correlations, _, summary = tables
+    text = " ".join(popularity_sentences(correlations, summary))
+    assert "is 0." in text
+    assert "Within 12 relations" in text
+    opposite = correlations.assign(rho=-correlations["rho"], low=-correlations["high"], high=-correlations["low"])
+    assert "is -0." in " ".join(popularity_sentences(opposite, summary))
+    refused = correlations.assign(note="only 3 facts: too few", n_relations=0)
+    assert all("because only 3 facts" in line for line in popularity_sentences(refused, summary))
+
+
+def test_names_of_relations_are_escaped(facts):
+    named = facts.assign(relation="<script>document.title='broken'</script>")
+    correlations, relations, summary = popularity_correlations(named)
+    page = render_popularity(PopularityFindings(correlations, relations, summary, relation_figure(relations)))
+    assert "<script>document" not in page
+
+
+def test_no_relation_is_no_error(facts):
+    correlations, relations, summary = popularity_correlations(facts.assign(relation=""))
+    assert relations.empty
+    assert summary.empty
+    assert correlations["within_rho"].isna().all()
+    assert "relation" not in " ".join(popularity_sentences(correlations, summary)).lower().replace("correlation", "")
+    assert relation_figure(relations).layout.annotations[0].text.startswith("No relation")
