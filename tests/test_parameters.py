@@ -56,6 +56,26 @@ def test_the_committed_parameters_pass(all_parameters):
         ({"bake": {"must_hold": 0}}, "bake: no setting `must_hold`; its name is now `thresholds`"),
         ({"analyze": {"failures_shown": 1}}, "analyze: no setting `failures_shown`; its name is now `max_failures`"),
         ({"analyze": {"held_out": "subject"}}, "analyze: no setting `held_out`; its name is now `cv_groups`"),
+        (
+            {"analyze": {"models": {"mine": {"formula": "success ~ log_veiws"}}}},
+            "analyze.models.mine.formula: `success ~ log_veiws`: no column `log_veiws`; did you mean `log_views`?",
+        ),
+        (
+            {"analyze": {"models": {"mine": {"formula": "success ~ kind +"}}}},
+            "analyze.models.mine.formula: `success ~ kind +` is not a formula: expected a noun",
+        ),
+        (
+            {"analyze": {"models": {"popularity": {"estimatr": "gee"}}}},
+            "analyze.models.popularity: no setting `estimatr`; did you mean `estimator`?",
+        ),
+        (
+            {"analyze": {"models": {"popularity": {"estimator": "lasso"}}}},
+            "analyze.models.popularity.estimator: input should be 'gee', 'glm_cluster', 'ordinal' or",
+        ),
+        (
+            {"analyze": {"models": {"popularity": {"estimator": "ordinal"}}}},
+            "analyze.models.popularity: family binomial has the estimators gee, glm_cluster, not ordinal",
+        ),
         ({"features": {"in_context": 1}}, "features: no setting `in_context`; its name is now `recall_demonstrations`"),
         ({"methods": {"checkpoint": {}}}, "methods: no method `checkpoint`; its name is now `external`"),
         ({"smaple": 1}, "unknown parameter `smaple`; did you mean `sample`?"),
@@ -144,6 +164,9 @@ def test_settings_that_are_missing_name_what_to_copy(all_parameters):
 ONE_OF_TWO = ("nullspace_energy", "nullspace_threshold")
 """Settings that are unset in code, since a method takes one of them."""
 
+LISTS = ("models",)
+"""Settings that are a list of the user's choice: the configuration has one, the code has none."""
+
 
 def list_differences(where, kind, settings):
     """Each setting whose default in code is another than its value in the configuration."""
@@ -153,7 +176,7 @@ def list_differences(where, kind, settings):
         if (
             not field.is_required()
             and name in settings
-            and name not in ONE_OF_TWO
+            and name not in (*ONE_OF_TWO, *LISTS)
             and getattr(instance, name) != default
         ):
             yield f"{where}.{name}: {default} in code, {settings[name]} in conf/base"

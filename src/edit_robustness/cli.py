@@ -30,6 +30,12 @@ _STOPPED = 130
 _NO_PIPELINE = re.compile(r"Failed to find the pipeline named '([^']+)'")
 _NO_NODE = re.compile(r"Pipeline does not contain nodes named \['([^']+)'")
 
+_PARENTHESES = re.compile(r"\([^()]*(?:\([^()]*\)[^()]*)*\)")
+"""Parentheses of a formula, ``bs(margin, 3)``, also those with functions inside."""
+
+_COMMA = "\ue000"
+"""A character of no text that stands for a comma in parentheses while Kedro splits the parameters."""
+
 _BY_PATH = "ipython"
 """The command that starts what is first on PATH: another environment's program, if this one is not activated."""
 
@@ -67,9 +73,32 @@ def guard(command: click.Command) -> click.Command:
 
         clone.get_command = get_command
     else:
+        clone.params = [_keeping_commas(option) for option in command.params]
         clone.invoke = lambda ctx: _invoke(command.invoke, ctx)
         clone.make_context = lambda *words, **options: _context(clone, *words, **options)
     return clone
+
+
+def _keeping_commas(option: click.Parameter) -> click.Parameter:
+    """Return an option as it is; `--params` so that a comma in parentheses does not begin the next parameter."""
+    split = option.callback
+    if option.name != "params" or split is None:
+        return option
+    clone = copy.copy(option)
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        if not isinstance(value, str):
+            return split(ctx, param, value)
+        return _with_commas(split(ctx, param, _PARENTHESES.sub(lambda match: match[0].replace(",", _COMMA), value)))
+
+    clone.callback = callback
+    return clone
+
+
+def _with_commas(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_commas(inner) for name, inner in value.items()}
+    return value.replace(_COMMA, ",") if isinstance(value, str) else value
 
 
 def _context(command: Any, *words: Any, **options: Any) -> click.Context:

@@ -66,6 +66,7 @@ TERMS: Mapping[str, str] = {
     "intercept": "Intercept (odds of an average fact)",
     "log_views": "Page views of the subject, × 10",
     "recalled": "True object recalled before the edit",
+    "log_perplexity_true": "Perplexity of the true object, × 10",
     "log_perplexity_new": "Perplexity of the new object, × 10",
 }
 
@@ -142,9 +143,21 @@ def in_order(values: Iterable[str], names: Mapping[str, str]) -> list[str]:
 
 
 def term_label(term: str) -> str:
-    """Return the label of a regression term; levels are written ``method=rome``."""
-    factor, _, level = term.partition("=")
+    """Return the label of a regression term.
+
+    Levels are written ``method=rome``, interactions ``log_views:method=rome``, and effects within a level
+    ``log_views|method=rome``. Terms with functions stay as they are.
+    """
+    if "(" in term:
+        return term
+    term, _, within = term.partition("|")
+    label = " × ".join(_part_label(part) for part in term.split(":"))
+    return f"{label} ({_part_label(within)})" if within else label
+
+
+def _part_label(part: str) -> str:
+    factor, _, level = part.partition("=")
     if not level:
-        return label_of(term, TERMS)
+        return label_of(part, TERMS)
     names = {"method": METHODS, "kind": KINDS}.get(factor, {})
     return f"{factor.capitalize()}: {label_of(level, names)}"

@@ -29,7 +29,9 @@ def analyse(runs: dict[str, Tables], **settings) -> dict:
     inputs = {
         f"{model}_{name}": getattr(tables, name, NONE_FAILED) for model, tables in runs.items() for name in TABLES
     }
-    data = inputs | {"params:analyze": AnalysisParameters(**settings), "rejects": next(iter(runs.values())).rejects}
+    models = yaml.safe_load((CATALOG.parent / "parameters.yml").read_text())["analyze"]["models"]
+    parameters = AnalysisParameters(**({"models": models} | settings))
+    data = inputs | {"params:analyze": parameters, "rejects": next(iter(runs.values())).rejects}
     for node in create_pipeline(list(runs)).nodes:
         data |= node.run({name: data[name] for name in node.inputs})
     return data

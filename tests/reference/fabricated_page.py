@@ -17,8 +17,12 @@ from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, trend
 from edit_robustness.statistics.prediction import predict
-from edit_robustness.statistics.regression import regress
+from edit_robustness.statistics.regression import RegressionModel, regress
 
+MODELS = {
+    "prompts": RegressionModel("success ~ kind + method"),
+    "popularity": RegressionModel("success ~ kind*method + log_views*method + C(relation)"),
+}
 MEASURE = ("decoding", "protocol", "metric", "unit")
 
 
@@ -39,6 +43,7 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     beside = paper1.beside(rates(paper1.select_rows(score_rows), paper1.KEYS))
     fact_rows = fact_outcomes(score_rows, facts, tables.recall)
     correlation_rows, _ = correlations(fact_rows, tables.features, tables.feature_summary, tables.recall)
+    regression, checks = regress(score_rows, MODELS)
     figures = {"robustness": robustness_figure(headline), "protocol": protocol_figure(headline)}
     if popularity:
         cells = popularity_cells(fact_rows, tables.features, tables.recall, ["log_views"])
@@ -55,7 +60,8 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
         orderings=paper1.orderings(beside),
         correlations=correlation_rows,
         power=power_table(facts, correlation_rows),
-        regression=regress(success).assign(model="smollm2"),
+        regression=regression,
+        regression_checks=checks,
         prediction=predict(success, repeats=1).assign(model="smollm2"),
         failure_examples=sharpest_failures(tables.answers, tables.scores, 20),
         specificity_failures=specificity_failures(tables.answers, 3),

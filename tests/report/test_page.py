@@ -348,7 +348,7 @@ def test_enough_facts_are_not_called_too_few(findings):
 
 def test_explanations_claim_no_more_than_the_tables(body):
     assert "everything else held equal" not in body
-    assert "the relation of a fact" in body
+    assert "agree in the others of its formula" in body
     assert "the easier test hides" not in body
     assert not re.search(r"<small>\d+ of \d+</small>", body)
 

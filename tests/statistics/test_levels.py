@@ -22,7 +22,7 @@ from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcom
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.paired import compare
-from edit_robustness.statistics.regression import regress
+from edit_robustness.statistics.regression import RegressionModel, regress
 from edit_robustness.statistics.survival import survival
 
 
@@ -52,7 +52,9 @@ SINGLE = {
         fact_outcomes(scores, tables.facts.assign(model="smollm2"), tables.recall),
         tables.features, tables.feature_summary, tables.recall, confidence=level,
     )[0],
-    "regress": lambda tables, scores, success, level: regress(success, level),
+    "regress": lambda tables, scores, success, level: regress(
+        scores, {"mine": RegressionModel("success ~ kind + method + log_views")}, confidence=level
+    )[0],
     "agreement": lambda tables, scores, success, level: agreement(
         tables.recall.assign(rules=tables.recall["recalled"], judged=tables.recall["perplexity_true"] < 20),
         ["model"], first="rules", second="judged", confidence=level, bootstrap=100,

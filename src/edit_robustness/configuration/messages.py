@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import is_dataclass
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -69,6 +70,11 @@ def _name(place: Sequence[Any]) -> str:
 def _names(kind: Any, blocks: Sequence[str]) -> list[str]:
     """Return the settings of a block, or of the block inside it that the names lead to."""
     for block in blocks:
+        if (origin := get_origin(kind)) is not None and issubclass(origin, Mapping):
+            # a block of blocks under names of the user's: all are of one kind, or null
+            (_, value) = get_args(kind)
+            kind = next((choice for choice in (value, *get_args(value)) if is_dataclass(choice)), None)
+            continue
         inner = getattr(kind, "__pydantic_fields__", {}).get(block)
         kind = inner.annotation if inner else None
     return list(getattr(kind, "__pydantic_fields__", {}))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,6 +32,7 @@ from edit_robustness.report import paper1
 from edit_robustness.report.examples import embed_examples
 from edit_robustness.report.heat import MANY_CUT, heat_tables, sentences
 from edit_robustness.report.overview import overviews
+from edit_robustness.report.regressions import list_regressions
 from edit_robustness.report.run_details import run_details
 from edit_robustness.report.runs import (
     count_facts,
@@ -63,11 +65,12 @@ class Findings:
         orderings: The paper's orderings of methods and kinds in this run (`report.paper1.orderings`).
         correlations: A row per correlation with page views (`statistics.difficulty.correlations`).
         power: model, n_facts, detectable, rho, n_needed, power of the edited facts.
-        regression: model and the columns of `statistics.regression.regress`.
+        regression: Terms of the regressions (`statistics.regression.regress`, its first table).
         prediction: model and the columns of `statistics.prediction.predict`.
         failure_examples: Answers that fail although the statement succeeds (`report.failures.sharpest_failures`).
         specificity_failures: Answers to specificity probes with the new object.
         rejects: row, id, subject, relation, reason of excluded facts.
+        regression_checks: Checks of the regressions (the second table).
         examples: Answers behind each cell of the heat map (`report.examples.cell_examples`).
         runs: The record of each run; any key may be missing.
         figures: Figures by the names in `FIGURES`; missing ones are left out.
@@ -95,6 +98,7 @@ class Findings:
     failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
     examples: pd.DataFrame = field(default_factory=pd.DataFrame)
     feature_summary: pd.DataFrame = field(default_factory=pd.DataFrame)
+    regression_checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["model", "name", "verdict"]))
 
 
 def render(findings: Findings) -> str:
@@ -131,7 +135,7 @@ def render(findings: Findings) -> str:
             power=records(findings.power),
             features=_by_model(findings.feature_summary),
             feature_labels=_feature_labels(findings.feature_summary),
-            regression=_by_model(findings.regression),
+            regressions=list(list_regressions(findings.regression, findings.regression_checks)),
             prediction=_by_model(findings.prediction),
             failure_examples=_cases(findings.failure_examples),
             specificity_failures=_cases(findings.specificity_failures),
@@ -159,6 +163,7 @@ def environment() -> Environment:
     environment.filters.update(
         percent=lambda share: "–" if pd.isna(share) else f"{share:.0%}",
         number=lambda value, digits=2: "–" if pd.isna(value) else f"{value:,.{digits}f}",
+        odds=_odds,
         p=lambda value: "–" if pd.isna(value) else "< .001" if value < 0.001 else f"{value:.3f}",
         method=lambda name: label_of(name, METHODS),
         kind=lambda name: label_of(name, KINDS),
@@ -173,6 +178,17 @@ def environment() -> Environment:
     environment.globals["MANY_CUT"] = MANY_CUT
     environment.tests["baseline"] = lambda name: name in BASELINES
     return environment
+
+
+def _odds(ratio: float) -> str:
+    """Return an odds ratio as text; very large and very small ones are not told apart."""
+    if pd.isna(ratio):
+        return "–"
+    if ratio == 0 or np.isinf(ratio):
+        return "∞" if ratio else "0"
+    return (
+        "> 1,000" if ratio > 1000 else "< 0.001" if ratio < 0.001 else f"{ratio:.3g}" if ratio < 0.1 else f"{ratio:.2f}"
+    )
 
 
 def _soften(sentence: str) -> Markup:

@@ -1,6 +1,6 @@
 """Nodes of analyze: each one computes a table, a figure or the report from tables."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -22,7 +22,7 @@ from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, trend
 from edit_robustness.statistics.prediction import predict
-from edit_robustness.statistics.regression import regress
+from edit_robustness.statistics.regression import RegressionModel, regress
 from edit_robustness.tables import collect
 
 
@@ -55,7 +55,8 @@ class AnalysisParameters:
         folds: Parts of the cross-validation.
         primary: The tests that Holm's correction covers.
         classes: Whether outcomes are also given by classes of popularity, as in arXiv 2402.05827.
-        held_out: What is never in training and test at once.
+        cv_groups: What is never in training and test at once.
+        models: Regressions, by name (docs/reference/regressions.md); null leaves one of the defaults out.
     """
 
     confidence: float = Field(0.95, gt=0, lt=1)
@@ -68,6 +69,7 @@ class AnalysisParameters:
     primary: PrimaryParameters = Field(default_factory=PrimaryParameters)
     classes: bool = False
     cv_groups: Literal["subject", "relation"] = "subject"
+    models: Mapping[str, RegressionModel | None] = Field(default_factory=dict)
 
 
 def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
@@ -173,9 +175,11 @@ def smooth_popularity(
     return curves.popularity_curves(cells, names, settings.confidence), classes
 
 
-def explain(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
-    """Fit the logistic regression of free-generation success, for each model."""
-    return _for_each_model(outcomes, lambda rows: regress(rows, settings.confidence))
+def explain(
+    outcomes: pd.DataFrame, settings: AnalysisParameters, fact_outcomes: pd.DataFrame | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fit the regressions of the configuration for each model; return their terms and the checks of assumptions."""
+    return regress(outcomes, settings.models, fact_outcomes, settings.confidence)
 
 
 def foretell(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
@@ -237,6 +241,7 @@ def write_report(
     correlations: pd.DataFrame,
     power: pd.DataFrame,
     regression: pd.DataFrame,
+    regression_checks: pd.DataFrame,
     prediction: pd.DataFrame,
     failure_examples: pd.DataFrame,
     specificity_failures: pd.DataFrame,
@@ -260,6 +265,7 @@ def write_report(
             correlations=correlations,
             power=power,
             regression=regression,
+            regression_checks=regression_checks,
             prediction=prediction,
             failure_examples=failure_examples,
             specificity_failures=specificity_failures,

@@ -66,7 +66,12 @@ def _estimate_nodes() -> list[Node]:
             ["popularity_curves", "popularity_classes"],
             name="smooth_popularity",
         ),
-        Node(nodes.explain, ["outcomes", SETTINGS], "regression", name="explain"),
+        Node(
+            nodes.explain,
+            ["outcomes", SETTINGS, "fact_outcomes"],
+            ["regression", "regression_checks"],
+            name="explain",
+        ),
         Node(nodes.foretell, ["outcomes", SETTINGS], "prediction", name="predict"),
         Node(
             nodes.find_failures,
@@ -104,7 +109,16 @@ def _report_nodes() -> list[Node]:
             "power",
             "regression",
         ),
-        *("prediction", "failure_examples", "specificity_failures", "examples", "rejects", "failed_items", "runs"),
+        *(
+            "regression_checks",
+            "prediction",
+            "failure_examples",
+            "specificity_failures",
+            "examples",
+            "rejects",
+            "failed_items",
+            "runs",
+        ),
         "feature_summary",
     ]
     figures = ["robustness", "protocol", "popularity", "success", "correlation"]
