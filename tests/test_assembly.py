@@ -1,9 +1,17 @@
 from grids import MODELS, assert_in_order_of_dependence, main_job, parameters
 
-from edit_robustness.assembly import bake_pipeline, conversation_pipeline, edit_eval, rescore_pipeline, sequential_eval
+from edit_robustness.assembly import (
+    bake_pipeline,
+    conversation_pipeline,
+    edit_eval,
+    preflight_pipeline,
+    rescore_pipeline,
+    sequential_eval,
+)
 from edit_robustness.configuration import USED_DEFAULTS
 from edit_robustness.configuration.grid import read_grid
 from edit_robustness.configuration.parameters import BLOCKS
+from edit_robustness.pipelines import popularity
 from edit_robustness.pipelines.rephrase import SOURCES
 
 
@@ -51,7 +59,14 @@ def test_facts_are_checked_before_anything_needs_a_model():
 
 def test_every_parameter_that_a_pipeline_reads_is_checked():
     grid = read_grid(parameters(left={"none": True, "rome": True}), MODELS)
-    pipelines = [edit_eval(grid), sequential_eval(grid), conversation_pipeline(grid), bake_pipeline(grid, "rome")]
+    pipelines = [
+        edit_eval(grid),
+        sequential_eval(grid),
+        conversation_pipeline(grid),
+        bake_pipeline(grid, "rome"),
+        preflight_pipeline(grid),
+        popularity.create_pipeline(),
+    ]
     parameter_names = {
         name.removeprefix("params:")
         for pipeline in pipelines
@@ -59,8 +74,26 @@ def test_every_parameter_that_a_pipeline_reads_is_checked():
         if name.startswith("params:")
     }
     blocks = {name for name in parameter_names if not name.startswith("methods.")}
-    # what the context fills in, and no file sets
-    assert blocks - {USED_DEFAULTS} == set(BLOCKS)
+    # what the context fills in, and no file sets; and all methods, which are checked one by one
+    assert blocks - {USED_DEFAULTS, "methods"} == set(BLOCKS)
+
+
+def test_preflight_measures_facts_and_makes_no_edit():
+    grid = read_grid(parameters(left={"none": True, "rome": True}, right={"none": True}), MODELS)
+    pipeline = preflight_pipeline(grid)
+    names = [node.name for node in pipeline.nodes]
+    assert names[0] == "validate_facts"
+    assert names[-2:] == ["preflight.gather_preflight", "preflight.write_preflight"]
+    for model in MODELS:
+        assert f"{model}.preflight.forecast" in names
+    assert not {name.split(".")[-1] for name in names} & {"edit", "evaluate", "write_corpus", "take_moments"}
+    nodes = {node.name: node for node in pipeline.nodes}
+    for later in ("ask_objects", "recall", "rank_objects"):
+        assert before(pipeline, nodes, "left.preflight.check_predictor", f"left.preflight.{later}"), later
+    # what it writes is apart from what the other pipelines read
+    outputs = pipeline.all_outputs()
+    assert not outputs & edit_eval(grid).datasets()
+    assert_in_order_of_dependence(pipeline)
 
 
 def test_checks_come_before_what_they_are_for():

@@ -27,6 +27,7 @@ from edit_robustness.pipelines import (
     features,
     ingest,
     popularity,
+    preflight,
     prior_knowledge,
     rephrase,
     sample,
@@ -37,6 +38,9 @@ Needs = Mapping[str, TextNeed]
 """For each model how much running text its methods read; a model that is missing reads none."""
 
 _NONE: Needs = MappingProxyType({})
+
+_PREFLIGHT = "preflight"
+"""Namespace of the pipeline that makes no edit, and beginning of the names of its data sets."""
 
 _GLOBAL = {
     *(
@@ -65,8 +69,8 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
     """Return the registered pipelines by name.
 
     `edit_eval` is the main job, and what `kedro run` alone does; `rescore` and `bake` come after it. `conversation`
-    uses the same edits, and makes those that are missing. `popularity` needs no model. `sequential_eval` edits one
-    fact after another; it has a grid of its own, without which it is left out.
+    uses the same edits, and makes those that are missing. `preflight` predicts edits and makes none. `popularity` needs
+    no model. `sequential_eval` edits one fact after another; it has a grid of its own, without which it is left out.
     """
     grid, needs = active.grid, active.text_needs
     main = edit_eval(grid, active.with_judge, active.wording_source, needs)
@@ -78,6 +82,7 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
         "rescore": rescore_pipeline(grid, active.with_judge),
         "bake": bake_pipeline(grid, active.bake_method),
         "popularity": _of_all("popularity", popularity.create_pipeline()),
+        "preflight": preflight_pipeline(grid),
     }
 
 
@@ -120,6 +125,51 @@ def conversation_pipeline(grid: Grid, needs: Needs = _NONE) -> Pipeline:
     models = [_conversation_model(model, methods, needs.get(model)) for model, methods in grid.items()]
     report = _of_all("conversation", conversation.create_report_pipeline(list(grid)))
     return ByModel([ingest.create_pipeline(), *models, report], list(grid))
+
+
+def preflight_pipeline(grid: Grid) -> Pipeline:
+    """Predict the edits of facts from what each model knows of them; no edit is made.
+
+    Its data sets are apart from those of the other pipelines, so that these can go on with their own facts.
+    """
+    source = ingest.create_pipeline().only_nodes("validate_facts")
+    read_facts = Pipeline(source, outputs={name: f"{_PREFLIGHT}_{name}" for name in source.outputs()})
+    models = [_preflight_model(model) for model in grid]
+    report = preflight.create_report_pipeline(list(grid))
+    inputs = {name: f"{_PREFLIGHT}_{name}" for name in ("facts", "rejects")}
+    page = Pipeline(
+        report,
+        namespace=_PREFLIGHT,
+        inputs={**{name: name for name in report.inputs() if not name.startswith("params:")}, **inputs},
+        outputs={name: name for name in report.outputs()},
+        prefix_datasets_with_namespace=False,
+    )
+    return ByModel([read_facts, *models, page], list(grid))
+
+
+def _preflight_model(model: str) -> Pipeline:
+    measuring = prior_knowledge.create_recall_pipeline() + prior_knowledge.create_features_pipeline()
+    measuring += Pipeline(features.create_pipeline(), inputs={"sampled_facts": "facts"})
+    check_part, forecast_part = preflight.create_check_pipeline(model), preflight.create_pipeline(model)
+    later_parts = Pipeline(measuring + forecast_part, inputs={"facts": "complete_facts"})
+    pipeline = check_part + prior_knowledge.create_completion_pipeline() + later_parts
+    own = Pipeline(
+        pipeline,
+        namespace=_PREFLIGHT,
+        inputs=(_GLOBAL | {"language_model", "predictor"}) & pipeline.inputs(),
+        outputs={"forecast": "forecast"},
+        parameters=_parameters(pipeline),
+    )
+    return Pipeline(
+        own,
+        namespace=model,
+        inputs={
+            **{name: name for name in (_GLOBAL | {"predictor"}) & own.inputs()},
+            "facts": f"{_PREFLIGHT}_facts",
+        },
+        outputs={"forecast": f"{model}_forecast"},
+        parameters=_parameters(own),
+    )
 
 
 def sequential_eval(grid: Grid, needs: Needs = _NONE) -> Pipeline:

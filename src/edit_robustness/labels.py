@@ -73,8 +73,23 @@ TERMS: Mapping[str, str] = {
 PREDICTORS: Mapping[str, str] = {
     "constant": "Constant (the mean)",
     "method_kind": "Method and kind of prompt",
-    "method_kind_fact": "Method, kind of prompt and features of the fact",
+    "perplexity": "Perplexity of the new object alone",
+    "method_kind_perplexity": "Method, kind of prompt and perplexity of the new object",
+    "full": "Method, kind of prompt and all features of the fact",
+    "boosting": "The same, by gradient boosting",
 }
+
+PREDICTION_METRICS: Mapping[str, str] = {
+    "auc": "AUC",
+    "auc_within": "AUC within method and kind",
+    "brier": "Brier score",
+    "brier_skill": "Brier skill",
+    "calibration_slope": "Calibration slope",
+}
+"""Metrics of a predictor that the report shows; the table has more."""
+
+EDIT, LEAVE_ALONE, NOT_MEASURED = "edit", "leave alone", "not measured"
+"""Advice on a fact that is not edited yet."""
 
 BENCHMARKS: Mapping[str, str] = {
     "mmlu": "MMLU",

@@ -16,7 +16,7 @@ from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcom
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, trend
-from edit_robustness.statistics.prediction import predict
+from edit_robustness.statistics.prediction import Validation, predict, probes_of_edits
 from edit_robustness.statistics.regression import RegressionModel, regress
 
 MODELS = {
@@ -36,7 +36,6 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     tables = tables or fabricate()
     facts = tables.facts.assign(model="smollm2")
     score_rows = probe_outcomes(tables.scores, facts, tables.features, tables.feature_summary)
-    success = score_rows[(score_rows["protocol"] == "free") & (score_rows["metric"] == "success")]
     by = ["model", "method", "kind", "family", *MEASURE]
     headline = rates(score_rows, by)
     together = score_rows.assign(kind=score_rows["kind"].where(score_rows["family"] == "specificity", "all"))
@@ -44,6 +43,8 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     fact_rows = fact_outcomes(score_rows, facts, tables.recall)
     correlation_rows, _ = correlations(fact_rows, tables.features, tables.feature_summary, tables.recall)
     regression, checks = regress(score_rows, MODELS)
+    names = list(tables.feature_summary["feature"])
+    predictions = predict(probes_of_edits(score_rows), names, Validation(groups="subject", bootstrap=200))
     figures = {"robustness": robustness_figure(headline), "protocol": protocol_figure(headline)}
     if popularity:
         cells = popularity_cells(fact_rows, tables.features, tables.recall, ["log_views"])
@@ -62,7 +63,8 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
         power=power_table(facts, correlation_rows),
         regression=regression,
         regression_checks=checks,
-        prediction=predict(success, repeats=1).assign(model="smollm2"),
+        prediction=predictions.prediction.assign(model="smollm2"),
+        importance=predictions.importance.assign(model="smollm2"),
         failure_examples=sharpest_failures(tables.answers, tables.scores, 20),
         specificity_failures=specificity_failures(tables.answers, 3),
         examples=cell_examples(tables.answers, tables.scores, 5),

@@ -1,87 +1,233 @@
 import numpy as np
-import pandas as pd
 import pytest
-from sklearn.model_selection import StratifiedGroupKFold
+from fabricated_outcomes import FEATURES, fabricate_outcomes
 
-from edit_robustness.statistics.prediction import predict
+from edit_robustness.labels import PREDICTORS
+from edit_robustness.statistics.design import Design, Trials
+from edit_robustness.statistics.fitting import AGAINST, fitters, inner_folds, logistic_fitter, split
+from edit_robustness.statistics.prediction import (
+    Validation,
+    predict,
+    probes_of_edits,
+    transfer,
+    transfer_between_models,
+)
+
+QUICK = Validation(bootstrap=300)
 
 
-def make(n=150, signal=1.5, seed=0):
-    rng = np.random.default_rng(seed)
-    facts = pd.DataFrame({"fact_id": [f"f{i}" for i in range(n)], "log_views": rng.uniform(2, 7, n)})
-    facts = facts.assign(
-        subject=facts["fact_id"], relation=[f"P{i % 10}" for i in range(n)], recalled=0.0, log_perplexity_true=np.nan,
-        log_perplexity_new=rng.normal(size=n), luck=rng.normal(0, 1.0, n),
-    )  # fmt: skip
-    cells = pd.DataFrame(
-        [(m, k) for m in ("none", "rome", "ft") for k in ("statement", "cloze")], columns=["method", "kind"]
+@pytest.fixture(scope="module")
+def predictions():
+    outcomes = fabricate_outcomes(relation_sd=0.5)
+    outcomes.loc[outcomes["fact_id"].isin(["f1", "f2", "f3"]), "log_views"] = np.nan
+    return predict(outcomes, FEATURES, QUICK)
+
+
+def find(table, predictor, metric):
+    return table.query("predictor == @predictor and metric == @metric").iloc[0]
+
+
+def test_features_that_matter_beat_what_knows_method_and_kind(predictions):
+    table = predictions.prediction
+    assert find(table, "constant", "auc")["value"] == 0.5
+    assert find(table, "method_kind", "auc_within")["value"] == 0.5
+    full = find(table, "full", "auc_within")
+    assert full["low"] > 0.6
+    assert full["against"] == "method_kind_perplexity"
+    step = find(table, "method_kind_perplexity", "auc_within")
+    assert step["against"] == "method_kind"
+    assert step["step_low"] > 0.05
+    assert find(table, "full", "brier_skill_method_kind")["low"] > 0.05
+    assert find(table, "full", "brier")["value"] < find(table, "method_kind", "brier")["value"]
+    assert find(table, "full", "calibration_slope")["value"] == pytest.approx(1, abs=0.3)
+
+
+def test_every_figure_has_an_interval_and_counts(predictions):
+    table = predictions.prediction
+    rows = table[table["value"].notna()]
+    assert (rows["low"] <= rows["value"] + 1e-12).all()
+    assert (rows["value"] <= rows["high"] + 1e-12).all()
+    stepped = rows[rows["step"].notna()]
+    assert (stepped["step_low"] <= stepped["step"] + 1e-12).all()
+    assert set(rows["n_facts"]) == {150}
+    assert set(rows["n_groups"]) == {20}
+    assert set(rows["note"]) == {""}
+
+
+def test_where_it_fails_is_shown_by_kind(predictions):
+    table = predictions.prediction
+    assert find(table, "full", "auc:statement")["low"] > 0.6
+    # in the made-up study features do not matter for specificity
+    other = find(table, "full", "auc:neighbourhood")
+    assert other["low"] < 0.5 < other["high"]
+
+
+def test_the_features_that_matter_are_the_important_ones(predictions):
+    table = predictions.importance.query("metric == 'auc_within'").sort_values("value", ascending=False)
+    assert table["feature"].tolist()[:2] == ["log_perplexity_new", "log_views"]
+    assert table.iloc[0]["low"] > 0
+    rest = table[~table["feature"].isin(["log_perplexity_new", "log_views"])]
+    assert (rest["low"] < 0.01).all()
+    assert table.set_index("feature").loc["log_views", "n_missing"] == 3
+
+
+def test_calibration_has_a_curve_per_predictor(predictions):
+    table = predictions.calibration
+    assert set(table["predictor"]) == set(PREDICTORS) - {"constant"}
+    full = table[table["predictor"] == "full"]
+    assert full["n_probes"].sum() == find(predictions.prediction, "full", "auc")["n_probes"]
+    assert ((full["low"] < full["predicted"]) & (full["predicted"] < full["high"])).mean() > 0.6
+
+
+def test_every_predictor_has_a_label_and_a_comparison():
+    assert set(fitters(FEATURES)) == set(PREDICTORS) == {*AGAINST, "constant"}
+
+
+def test_a_relations_luck_does_not_leak():
+    """Nothing but each relation's own luck decides, and a feature names the relation."""
+    outcomes = fabricate_outcomes(
+        400, signal=0, relation_sd=3.0, luck_sd=0, n_relations=12, kinds={"statement": "edit"}
     )
-    rows = facts.merge(cells, how="cross")
-    eta = signal * (rows["log_views"] - 4.5) + rows["luck"]
-    return rows.assign(value=(rng.random(len(rows)) < 1 / (1 + np.exp(-eta))).astype(float))
+    outcomes["margin"] = outcomes["relation"].str[1:].astype(float)
+    by_relation = predict(outcomes, FEATURES, QUICK).prediction
+    by_subject = predict(outcomes, FEATURES, Validation(groups="subject", bootstrap=300)).prediction
+    assert find(by_relation, "full", "auc_within")["value"] < 0.6
+    assert find(by_subject, "boosting", "auc_within")["value"] > 0.65
+    assert set(by_subject["groups"]) == {"subject"}
 
 
-def measure_documents(table, metric):
-    return table[table["metric"] == metric].set_index("predictor")["value"]
+def test_the_test_fold_has_no_part_in_a_choice():
+    """The same training trials give the same fit, whatever the outcomes of the test trials are."""
+    outcomes = fabricate_outcomes(100)
+    trials = Trials.of(outcomes, FEATURES, "relation")
+    train, test = next(split(trials, 5, 0))
+    flipped = outcomes.assign(value=outcomes["value"].where(~outcomes.index.isin(test), 1 - outcomes["value"]))
+    fits = [
+        logistic_fitter(FEATURES)(Trials.of(rows, FEATURES, "relation").take(train), 0, "platt")
+        for rows in (outcomes, flipped)
+    ]
+    assert (fits[0].coefficients == fits[1].coefficients).all()
+    assert fits[0].calibration == fits[1].calibration
 
 
-def test_a_feature_that_matters_beats_the_baselines():
-    table = predict(make())
-    auc, brier = measure_documents(table, "auc"), measure_documents(table, "brier")
-    assert auc["constant"] == 0.5
-    assert auc["method_kind_fact"] > 0.75 > auc["method_kind"]
-    assert brier["method_kind_fact"] < brier["constant"] - 0.03
-    assert (table["low"] <= table["value"]).all()
-    assert (table["value"] <= table["high"]).all()
-    assert (table["n_facts"] == 150).all()
-    assert (table["n_probes"] == 150 * 2 * 2).all()
-    assert (table["folds"] == 5 * 4).all()
-    assert (table["note"] == "").all()
-
-
-@pytest.mark.parametrize("groups", ["subject", "relation"])
-def test_the_folds_are_those_of_the_seed(groups):
-    outcomes = make(60)
-    rows = outcomes[outcomes["method"] != "none"].reset_index(drop=True)
-    errors = []
-    for seed in (7, 8):
-        folds = StratifiedGroupKFold(3, shuffle=True, random_state=seed).split(rows, rows["value"], rows[groups])
+def test_groups_are_whole_in_inner_and_outer_folds():
+    trials = Trials.of(fabricate_outcomes(80), FEATURES, "relation")
+    for folds in (list(split(trials, 5, 0)), inner_folds(trials, 0)):
+        assert sorted(np.concatenate([test for _, test in folds])) == list(range(len(trials)))
         for train, test in folds:
-            errors.append(((rows["value"][test] - rows["value"][train].mean()) ** 2).mean())
-    table = predict(outcomes, groups, folds=3, repeats=2, seed=7).set_index(["predictor", "metric"])
-    row = table.loc["constant", "brier"]
-    assert row[["value", "low", "high"]].tolist() == pytest.approx([np.mean(errors), min(errors), max(errors)])
-    assert row["folds"] == 6
+            assert not set(trials.group[train]) & set(trials.group[test])
 
 
-def test_a_subjects_luck_does_not_leak():
-    """Nothing but each subject's own luck decides: a split that let subjects leak would score above chance."""
-    rows = make(n=200, signal=0)
-    rows["log_views"] = rows["luck"].rank() % 7
-    assert measure_documents(predict(rows), "auc")["method_kind_fact"] < 0.6
+def test_the_slopes_may_differ_between_methods():
+    """The effect of a feature on one method is the opposite of that on the other."""
+    outcomes = fabricate_outcomes(200, signal=0, kinds={"statement": "edit"}, seed=3)
+    sign = np.where(outcomes["method"] == "rome", 1.0, -1.0)
+    chance = 1 / (1 + np.exp(-2.5 * sign * outcomes["margin"]))
+    outcomes["value"] = (np.random.default_rng(0).random(len(outcomes)) < chance).astype(float)
+    table = predict(outcomes, FEATURES, QUICK).prediction
+    assert find(table, "full", "auc_within")["low"] > 0.75
 
 
-def test_page_views_that_are_missing_are_imputed():
-    rows = make()
-    rows.loc[rows["subject"].isin(["f1", "f2", "f3"]), "log_views"] = np.nan
-    rows.loc[rows["subject"] == "f4", "log_perplexity_new"] = np.inf
-    table = predict(rows, groups="relation")
-    assert table["n_facts"].iloc[0] == 150
-    assert np.isfinite(table["value"]).all()
+def test_a_bent_effect_is_found():
+    outcomes = fabricate_outcomes(250, signal=0, luck_sd=0, kinds={"statement": "edit", "cloze": "edit"})
+    chance = 1 / (1 + np.exp(-(3 * np.abs(outcomes["margin"]) - 2.4)))
+    outcomes["value"] = (np.random.default_rng(0).random(len(outcomes)) < chance).astype(float)
+    table = predict(outcomes, FEATURES, QUICK).prediction
+    assert find(table, "full", "auc_within")["low"] > 0.65
 
 
-def test_few_facts_cannot_tell():
-    table = predict(make(n=24))
-    assert (table["note"] == "24 facts: cannot tell").all()
+def test_what_is_predicted_are_the_probes_of_edits():
+    outcomes = fabricate_outcomes(20, methods=("none", "context", "rome"))
+    probes = probes_of_edits(outcomes)
+    assert set(probes["method"]) == {"rome"}
+    assert set(zip(probes["family"], probes["metric"], strict=True)) == {
+        ("edit", "success"),
+        ("specificity", "specificity"),
+    }
+    assert probes_of_edits(outcomes.assign(protocol="teacher_forced")).empty
+    assert probes_of_edits(outcomes.assign(metric="reversion")).empty
+
+
+def test_few_facts_or_relations_cannot_tell():
+    few = predict(fabricate_outcomes(24), FEATURES, QUICK).prediction
+    assert set(few["note"]) == {"24 facts: cannot tell (at least 100 needed)"}
+    narrow = predict(fabricate_outcomes(120, n_relations=6), FEATURES, QUICK).prediction
+    assert set(narrow["note"]) == {"6 relations: cannot tell (at least 10 needed)"}
+
+
+def test_a_rare_outcome_cannot_tell():
+    outcomes = fabricate_outcomes(150, signal=0)
+    outcomes["value"] = (outcomes.index % 20 == 0).astype(float)
+    table = predict(outcomes, FEATURES, Validation(bootstrap=100, permutations=0, predictors=("full",))).prediction
+    reason = "45 of 900 probes succeeded: cannot tell (at least 50 of both outcomes needed)"
+    assert set(table["note"]) == {reason}
 
 
 def test_what_cannot_be_predicted_says_why():
-    assert "nothing to predict" in predict(make().assign(value=1.0)).loc[0, "note"]
-    assert "no probes" in predict(make().query("method == 'none'")).loc[0, "note"]
-    rare = make(n=60).assign(value=0.0)
-    rare.loc[rare["subject"] == "f1", "value"] = 1.0
-    assert "60 facts: cannot tell" in predict(rare).loc[0, "note"]
+    outcomes = fabricate_outcomes(60)
+    for rows, reason in (
+        (outcomes.assign(value=1.0), "nothing to predict"),
+        (outcomes.assign(method="none"), "no probes"),
+        (outcomes.assign(value=(outcomes["relation"] == "P1").astype(float)), "60 facts: cannot tell"),
+    ):
+        tables = predict(rows, FEATURES, QUICK)
+        assert reason in tables.prediction.loc[0, "note"]
+        assert tables.importance.empty
+        assert tables.calibration.empty
+
+
+def test_features_that_are_missing_or_constant_are_left_out():
+    outcomes = fabricate_outcomes(120).assign(margin=np.nan, recalled=0.0)
+    outcomes["log_views"] = outcomes["log_views"].where(outcomes["fact_id"] != "f0", np.inf)
+    trials = Trials.of(outcomes, FEATURES, "relation")
+    design = Design.fit(trials, FEATURES)
+    assert {scale.name for scale in design.scales} == {"log_views", "log_perplexity_true", "log_perplexity_new"}
+    assert {scale.name for scale in design.scales if scale.share_missing} == {"log_views"}
+    assert np.isfinite(design.matrix(trials)).all()
+    table = predict(outcomes, FEATURES, QUICK)
+    assert find(table.prediction, "full", "auc_within")["low"] > 0.6
+    assert (table.importance.query("feature == 'margin'")["value"] == 0).all()
+
+
+def test_without_perplexity_there_is_no_predictor_of_it():
+    table = predict(fabricate_outcomes(120), ["log_views"], QUICK).prediction
+    assert set(table["predictor"]) == {"constant", "method_kind", "full", "boosting"}
+    assert set(table.query("predictor == 'full'")["against"]) - {""} == {"method_kind"}
+
+
+def test_across_data_sets():
+    outcomes = fabricate_outcomes(300, datasets=("counterfact", "popqa"))
+    only = {"counterfact": "cloze"}
+    outcomes = outcomes[~((outcomes["dataset"] == "popqa") & (outcomes["kind"] == only["counterfact"]))]
+    table = transfer(outcomes, FEATURES, QUICK).prediction
+    pairs = set(zip(table["trained_on"], table["tested_on"], strict=True))
+    assert pairs == {("counterfact", "popqa"), ("popqa", "counterfact")}
+    assert set(table["groups"]) == {"dataset"}
+    to_counterfact = table[table["tested_on"] == "counterfact"]
+    assert set(to_counterfact["note"]) == {"kinds without training are left out: cloze"}
+    for _, rows in table.groupby("tested_on"):
+        assert find(rows, "full", "auc_within")["low"] > 0.6
+    assert transfer(fabricate_outcomes(150), FEATURES, QUICK).prediction.empty
+
+
+def test_across_data_sets_few_facts_cannot_tell():
+    table = transfer(fabricate_outcomes(60, datasets=("a", "b")), FEATURES, QUICK).prediction
+    assert table["note"].str.contains("cannot tell").all()
+
+
+def test_across_models():
+    first, second = (fabricate_outcomes(150, model=name, seed=seed) for name, seed in (("a", 0), ("b", 0)))
+    outcomes = first.merge(second, how="outer")
+    tables = transfer_between_models(outcomes, FEATURES, QUICK)
+    assert set(tables) == {"a", "b"}
+    row = find(tables["a"].prediction, "full", "auc_within")
+    assert (row["trained_on"], row["tested_on"], row["n_facts"]) == ("b", "a", 150)
+    assert row["low"] > 0.6
+    assert transfer_between_models(first, FEATURES, QUICK) == {}
 
 
 def test_the_seed_decides():
-    assert predict(make(60), seed=3).equals(predict(make(60), seed=3))
+    outcomes = fabricate_outcomes(60)
+    first, second = (predict(outcomes, FEATURES, Validation(bootstrap=100, seed=3)) for _ in range(2))
+    assert first.prediction.equals(second.prediction)
+    assert first.importance.equals(second.importance)

@@ -21,6 +21,7 @@ from edit_robustness.pipelines.analyze_sequences.nodes import SequenceAnalysisPa
 from edit_robustness.pipelines.bake.nodes import BakeParameters
 from edit_robustness.pipelines.conversation.nodes import ConversationReportParameters
 from edit_robustness.pipelines.popularity.nodes import PopularityParameters
+from edit_robustness.pipelines.preflight.nodes import PreflightParameters
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters
 from edit_robustness.pipelines.sample.nodes import SampleParameters
 from edit_robustness.text.closest import did_you_mean
@@ -38,6 +39,7 @@ BLOCKS: Mapping[str, type] = {
     "conversation": ConversationSettings,
     "conversation_report": ConversationReportParameters,
     "bake": BakeParameters,
+    "preflight": PreflightParameters,
     "abilities": AbilityParameters,
     "sequence": SequenceParameters,
     "analyze_sequences": SequenceAnalysisParameters,

@@ -24,6 +24,7 @@ from edit_robustness.datasets.tables import (
     JsonFile,
     LongReportTable,
     ParquetTable,
+    PredictorFile,
     ReportTable,
     TextFile,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "LongReportTable",
     "ParquetTable",
     "PerplexityDataset",
+    "PredictorFile",
     "ReportTable",
     "SpeakerDataset",
     "TextFile",

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import pandas as pd
+from kedro.io import DatasetError
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from kedro_datasets.plotly import JSONDataset as PlotlyDataset
@@ -116,6 +117,28 @@ class CsvTable(Atomic, SpreadsheetSafe, CSVDataset):
 
 class JsonFile(Atomic, JSONDataset):
     """Plain values as JSON, with the arguments of `kedro_datasets.json.JSONDataset`."""
+
+
+class PredictorFile(JsonFile):
+    """A predictor of edits (`statistics.predictor`), as JSON, which an analysis writes."""
+
+    def load(self) -> Any:
+        """Return the content of the file.
+
+        Raises:
+            DatasetError: If there is no file, with the command that makes one, or if it is not JSON.
+        """
+        dataset: Any = self
+        path = dataset._get_load_path()
+        if not dataset._fs.exists(str(path)):
+            raise DatasetError(
+                f"there is no predictor at {path}: make one with `kedro run` on at least 100 facts "
+                "(--params=sample.size=...), or give a file with --params=predictor_path=..."
+            )
+        try:
+            return super().load()
+        except ValueError as error:
+            raise DatasetError(f"{path}: not a predictor in JSON ({error}); make it again with `kedro run`") from error
 
 
 class CheckRecord(JsonFile):

@@ -21,6 +21,7 @@ from edit_robustness.labels import (
     BENCHMARKS,
     KINDS,
     METHODS,
+    PREDICTION_METRICS,
     PREDICTORS,
     PROTOCOLS,
     in_order,
@@ -67,6 +68,7 @@ class Findings:
         power: model, n_facts, detectable, rho, n_needed, power of the edited facts.
         regression: Terms of the regressions (`statistics.regression.regress`, its first table).
         prediction: model and the columns of `statistics.prediction.predict`.
+        importance: model, feature, metric, value, low, high: what the full predictor loses without a feature.
         failure_examples: Answers that fail although the statement succeeds (`report.failures.sharpest_failures`).
         specificity_failures: Answers to specificity probes with the new object.
         rejects: row, id, subject, relation, reason of excluded facts.
@@ -99,6 +101,7 @@ class Findings:
     examples: pd.DataFrame = field(default_factory=pd.DataFrame)
     feature_summary: pd.DataFrame = field(default_factory=pd.DataFrame)
     regression_checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["model", "name", "verdict"]))
+    importance: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def render(findings: Findings) -> str:
@@ -137,6 +140,9 @@ def render(findings: Findings) -> str:
             feature_labels=_feature_labels(findings.feature_summary),
             regressions=list(list_regressions(findings.regression, findings.regression_checks)),
             prediction=_by_model(findings.prediction),
+            importance=_by_model(findings.importance),
+            held_out=str(findings.prediction["groups"].iloc[0]) if len(findings.prediction) else "relation",
+            PREDICTION_METRICS=PREDICTION_METRICS,
             failure_examples=_cases(findings.failure_examples),
             specificity_failures=_cases(findings.specificity_failures),
             rejects=records(findings.rejects),

@@ -21,7 +21,8 @@ from edit_robustness.statistics.failures import with_failed
 from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, trend
-from edit_robustness.statistics.prediction import predict
+from edit_robustness.statistics.prediction import Validation
+from edit_robustness.statistics.predictor import validate_and_train
 from edit_robustness.statistics.regression import RegressionModel, regress
 from edit_robustness.tables import collect
 
@@ -57,6 +58,7 @@ class AnalysisParameters:
         classes: Whether outcomes are also given by classes of popularity, as in arXiv 2402.05827.
         cv_groups: What is never in training and test at once.
         models: Regressions, by name (docs/reference/regressions.md); null leaves one of the defaults out.
+        calibration: Form of the map that corrects predicted probabilities.
     """
 
     confidence: float = Field(0.95, gt=0, lt=1)
@@ -68,7 +70,8 @@ class AnalysisParameters:
     folds: int = Field(5, ge=2)
     primary: PrimaryParameters = Field(default_factory=PrimaryParameters)
     classes: bool = False
-    cv_groups: Literal["subject", "relation"] = "subject"
+    cv_groups: Literal["subject", "relation"] = "relation"
+    calibration: Literal["platt", "isotonic"] = "platt"
     models: Mapping[str, RegressionModel | None] = Field(default_factory=dict)
 
 
@@ -182,10 +185,27 @@ def explain(
     return regress(outcomes, settings.models, fact_outcomes, settings.confidence)
 
 
-def foretell(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
-    """Compute how well free-generation success can be predicted before the edit, for each model."""
-    return _for_each_model(
-        outcomes, lambda rows: predict(rows, settings.cv_groups, folds=settings.folds, seed=settings.seed)
+def foretell(
+    outcomes: pd.DataFrame, feature_summary: pd.DataFrame, runs: list[dict[str, Any]], settings: AnalysisParameters
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Compute how well the success of a probe can be predicted before the edit, and fit the predictor of each model.
+
+    Returns:
+        The tables prediction, calibration and importance (`statistics.prediction.predict`), also across data sets and
+        across models; and the predictors of all models (`statistics.predictor.write_predictors`).
+    """
+    return validate_and_train(
+        outcomes,
+        feature_summary,
+        runs,
+        Validation(
+            groups=settings.cv_groups,
+            folds=settings.folds,
+            bootstrap=settings.bootstrap,
+            confidence=settings.confidence,
+            seed=settings.seed,
+            form=settings.calibration,
+        ),
     )
 
 
@@ -243,6 +263,7 @@ def write_report(
     regression: pd.DataFrame,
     regression_checks: pd.DataFrame,
     prediction: pd.DataFrame,
+    importance: pd.DataFrame,
     failure_examples: pd.DataFrame,
     specificity_failures: pd.DataFrame,
     examples: pd.DataFrame,
@@ -267,6 +288,7 @@ def write_report(
             regression=regression,
             regression_checks=regression_checks,
             prediction=prediction,
+            importance=importance,
             failure_examples=failure_examples,
             specificity_failures=specificity_failures,
             examples=examples,

@@ -72,7 +72,12 @@ def _estimate_nodes() -> list[Node]:
             ["regression", "regression_checks"],
             name="explain",
         ),
-        Node(nodes.foretell, ["outcomes", SETTINGS], "prediction", name="predict"),
+        Node(
+            nodes.foretell,
+            ["outcomes", "feature_summary", "runs", SETTINGS],
+            ["prediction", "calibration", "importance", "fitted_predictor"],
+            name="predict",
+        ),
         Node(
             nodes.find_failures,
             ["answers", "scores", SETTINGS],
@@ -112,6 +117,7 @@ def _report_nodes() -> list[Node]:
         *(
             "regression_checks",
             "prediction",
+            "importance",
             "failure_examples",
             "specificity_failures",
             "examples",

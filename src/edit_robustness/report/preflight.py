@@ -1,0 +1,70 @@
+"""The page of preflight: which facts to edit by which method, and how far the predictor can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from edit_robustness.labels import EDIT, KINDS, LEAVE_ALONE, METHODS, NOT_MEASURED, in_order
+from edit_robustness.report.page import environment, records, script, style
+
+_REJECTS_SHOWN = 50
+_PREFIX = "chance_"
+
+
+def render_preflight(
+    predictors: Mapping[str, Mapping[str, Any]],
+    predictions: pd.DataFrame,
+    advice: pd.DataFrame,
+    rejects: pd.DataFrame,
+    *,
+    threshold: float,
+    shown: int,
+) -> str:
+    """Render the page as one self-contained HTML document; all texts are escaped.
+
+    Args:
+        predictors: The predictor of each model, as in its file.
+        predictions: A row per model, fact, method and kind (`Predictor.predict`).
+        advice: A row per model and fact (`statistics.preflight.advise`).
+        rejects: Rows of the table of facts that cannot be used.
+        threshold: Least mean probability of each family.
+        shown: Most facts shown per model.
+    """
+    template = environment().get_template("preflight.html.j2")
+    return template.render(
+        style=Markup(style()),
+        script=Markup(script()),
+        models=[_describe(model, predictors[model], predictions, advice, shown) for model in predictors],
+        rejects=records(rejects.head(_REJECTS_SHOWN)),
+        n_rejects=len(rejects),
+        threshold=threshold,
+    )
+
+
+def _describe(
+    model: str, predictor: Mapping[str, Any], predictions: pd.DataFrame, advice: pd.DataFrame, shown: int
+) -> dict[str, Any]:
+    rows = advice[advice["model"] == model]
+    own = predictions[predictions["model"] == model]
+    methods = in_order(own["method"], METHODS)
+    kinds = in_order(own["kind"], KINDS)
+    means = own.groupby(["method", "kind"])["chance"].mean()
+    return {
+        "name": model,
+        "predictor": predictor,
+        "auc": predictor["held_out"].get("auc_within"),
+        "skill": predictor["held_out"].get("brier_skill_method_kind"),
+        "counts": {name: int((rows["advice"] == name).sum()) for name in (EDIT, LEAVE_ALONE, NOT_MEASURED)},
+        "n_outside": int(rows["outside"].ne("").sum()),
+        "methods": methods,
+        "kinds": [(kind, [float(means[method, kind]) for method in methods]) for kind in kinds],
+        "facts": [
+            {**row, "chances": [row.get(f"{_PREFIX}{method}", float("nan")) for method in methods]}
+            for row in records(rows.head(shown))
+        ],
+        "n_facts": len(rows),
+    }

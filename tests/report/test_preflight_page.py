@@ -1,0 +1,104 @@
+"""The page of preflight from the predictor of a made-up study."""
+
+import pandas as pd
+import pytest
+from fabricated_outcomes import fabricate_outcomes, record_run, summarise
+
+from edit_robustness.report.preflight import render_preflight
+from edit_robustness.statistics.prediction import Validation
+from edit_robustness.statistics.predictor import read_predictor, validate_and_train
+from edit_robustness.statistics.preflight import ADVICE_COLUMNS, advise, list_unmeasured
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    outcomes = fabricate_outcomes(150, signal=2.0)
+    validation = Validation(bootstrap=100, permutations=0, predictors=("full",))
+    return read_predictor(validate_and_train(outcomes, summarise(), [record_run()], validation)[-1], "tiny")
+
+
+@pytest.fixture(scope="module")
+def facts():
+    table = fabricate_outcomes(12, seed=5).drop_duplicates("fact_id").reset_index(drop=True)
+    table.loc[0, ["subject", "log_perplexity_new"]] = [HOSTILE, 50.0]
+    return table.assign(target_true="Paris", target_new="Rome", id=table["fact_id"])
+
+
+@pytest.fixture(scope="module")
+def predictions(predictor, facts):
+    table = predictor.predict(facts.head(11), ["ft", "rome"], ["statement", "cloze", "neighbourhood"])
+    about = facts[["fact_id", "subject", "relation", "target_true", "target_new"]]
+    return about.merge(table, on="fact_id").assign(model="tiny")
+
+
+def test_advice_takes_the_best_method_that_reaches_the_threshold_in_every_family():
+    rows = pd.DataFrame(
+        [
+            # rome is best on average, but not enough on specificity
+            ("a", "rome", "statement", "edit", 0.99), ("a", "rome", "neighbourhood", "specificity", 0.45),
+            ("a", "ft", "statement", "edit", 0.6), ("a", "ft", "neighbourhood", "specificity", 0.7),
+            # no method is enough
+            ("b", "rome", "statement", "edit", 0.4), ("b", "rome", "neighbourhood", "specificity", 0.9),
+            ("b", "ft", "statement", "edit", 0.2), ("b", "ft", "neighbourhood", "specificity", 0.3),
+        ],
+        columns=["fact_id", "method", "kind", "family", "chance"],
+    )  # fmt: skip
+    about = dict.fromkeys(["model", "subject", "relation", "target_true", "target_new", "drivers"], "x")
+    table = advise(rows.assign(**about, outside="", missing=""), 0.5).set_index("fact_id")
+    assert table["advice"].to_dict() == {"a": "edit", "b": "leave alone"}
+    assert table["method"].to_dict() == {"a": "ft", "b": "rome"}
+    assert table.loc["a", "chance"] == pytest.approx(0.65)
+    assert table.loc["b", "weakest_kind"] == "statement"
+    assert table.loc["a", "chance_rome"] == pytest.approx(0.72)
+
+
+def test_kinds_of_a_family_weigh_the_same_whatever_their_number(predictions):
+    table = advise(predictions, 0.5).set_index("fact_id")
+    rows = predictions[(predictions["fact_id"] == "f3") & (predictions["method"] == "ft")]
+    of_kind = rows.set_index("kind")["chance"]
+    expected = ((of_kind["statement"] + of_kind["cloze"]) / 2 + of_kind["neighbourhood"]) / 2
+    assert table.loc["f3", "chance_ft"] == pytest.approx(expected)
+
+
+def test_a_fact_that_was_not_measured_is_listed(predictions, facts):
+    table = list_unmeasured(facts.drop(columns="fact_id"), predictions, "tiny")
+    assert table["fact_id"].tolist() == ["f11"]
+    assert table["advice"].tolist() == ["not measured"]
+    assert table.columns.tolist() == ADVICE_COLUMNS
+
+
+def render(predictor, predictions, facts, **changes):
+    advice = pd.concat(
+        [advise(predictions, 0.5), list_unmeasured(facts.drop(columns="fact_id"), predictions, "tiny")],
+        ignore_index=True,
+    )
+    rejects = pd.DataFrame([{"row": 3, "id": "x", "subject": HOSTILE, "relation": "", "reason": HOSTILE}])
+    settings = {"threshold": 0.5, "shown": 100, **changes}
+    return render_preflight({"tiny": predictor.plain()}, predictions, advice, rejects, **settings)
+
+
+def test_the_page_says_what_to_do_and_how_sure_it_is(predictor, predictions, facts):
+    page = render(predictor, predictions, facts)
+    counts = advise(predictions, 0.5)["advice"].value_counts()
+    assert f"tiny: {counts['edit']} of 12 facts are worth editing" in page
+    assert "1 could not be measured" in page
+    auc = predictor.held_out["auc_within"]
+    assert f'{auc["value"]:.0%} <span class="interval">[{auc["low"]:.0%}, {auc["high"]:.0%}]</span>' in page
+    assert "150 facts in 20 relations (counterfact)" in page
+    assert "1 fact is outside the range" in page
+    assert "outside the range: Label of log_perplexity_new" in page
+
+
+def test_texts_are_escaped_and_nothing_is_loaded(predictor, predictions, facts):
+    page = render(predictor, predictions, facts)
+    assert HOSTILE not in page
+    assert page.count("&lt;img src=x onerror=alert(1)&gt;") == 3
+    assert "https://" not in page
+    assert "http://" not in page
+
+
+def test_long_tables_are_cut_and_say_so(predictor, predictions, facts):
+    page = render(predictor, predictions, facts, shown=4)
+    assert "4 of 12 facts are shown" in page
