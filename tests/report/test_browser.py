@@ -184,7 +184,7 @@ def measure(page):
 
 def test_charts_keep_their_height_and_fit_their_cards_when_the_window_is_resized(page):
     before = measure(page)
-    assert len(before) == 4
+    assert len(before) == 5
 
     def are_narrow():
         return all(chart["width"] < 700 for chart in measure(page))

@@ -30,6 +30,7 @@ from edit_robustness.labels import (
     term_label,
 )
 from edit_robustness.report import paper1
+from edit_robustness.report.associations import list_correlations
 from edit_robustness.report.examples import embed_examples
 from edit_robustness.report.heat import MANY_CUT, heat_tables, sentences
 from edit_robustness.report.overview import overviews
@@ -111,6 +112,7 @@ def render(findings: Findings) -> str:
     which ``<`` is escaped so that no text can end its script element.
     """
     tables = heat_tables(findings.headline, count_facts(findings.runs))
+    feature_labels = _feature_labels(findings.feature_summary)
     finding_sentences = sentences(findings.headline, findings.baseline_comparisons)
     return (
         environment()
@@ -134,10 +136,10 @@ def render(findings: Findings) -> str:
             PAPER_MODEL=paper1.MODEL,
             DIFFERENT=paper1.DIFFERENT,
             recall_rows=_select_recall(findings.correlations),
-            correlations=_select_primary(findings.correlations),
+            correlations=list(list_correlations(findings.correlations, feature_labels, findings.confidence)),
             power=records(findings.power),
             features=_by_model(findings.feature_summary),
-            feature_labels=_feature_labels(findings.feature_summary),
+            feature_labels=feature_labels,
             regressions=list(list_regressions(findings.regression, findings.regression_checks)),
             prediction=_by_model(findings.prediction),
             importance=_by_model(findings.importance),
@@ -269,16 +271,3 @@ def _select_recall(correlations: pd.DataFrame) -> list[dict[str, Any]]:
         return []
     is_recall = (correlations["family"] == "recall") & (correlations["outcome"] == "recalled")
     return records(correlations[is_recall & (correlations["feature"] == "log_views")])
-
-
-def _select_primary(correlations: pd.DataFrame) -> list[dict[str, Any]]:
-    """Select the primary correlations of recall, and of edits by free generation; the others are in the table beside.
-
-    They are in the order of features, and a feature's in that of methods and outcomes.
-    """
-    if correlations.empty:
-        return []
-    is_shown = (correlations["family"] == "recall") | (correlations["protocol"] == "free")
-    rows = correlations[is_shown & correlations["primary"].astype(bool)]
-    features = list(rows["feature"].unique())
-    return records(rows.iloc[rows["feature"].map(features.index).argsort(kind="stable")])

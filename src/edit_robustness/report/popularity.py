@@ -74,18 +74,18 @@ def _overall(row: Mapping[str, Any]) -> str:
     if row["note"]:
         return f"{row['model']}: no correlation of page views with the {outcome}, because {row['note']}."
     interval = f"{row['rho']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-    shown = "< .001" if row["p_holm"] < 0.001 else f"= {row['p_holm']:.3f}"
+    row_here = "< .001" if row["p_holm"] < 0.001 else f"= {row['p_holm']:.3f}"
     return (
         f"{row['model']}: the correlation of page views with the {outcome} is {interval} ({row['n_facts']:,} facts, "
-        f"Holm p {shown})."
+        f"Holm p {row_here})."
     )
 
 
 def _within(row: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
     mean = f"{row['within_rho']:.3f} [{row['within_low']:.3f}, {row['within_high']:.3f}]"
-    expected = f"[{row['prediction_low']:.2f}, {row['prediction_high']:.2f}]"
+    bounds = f"[{row['prediction_low']:.2f}, {row['prediction_high']:.2f}]"
     return (
         f"Within {counts['n_relations']} relations the median is {counts['median']:.3f} and {counts['n_positive']} are "
-        f"positive. Their mean is {mean}, and a further relation is expected in {expected} (I² {row['i2']:.0%}). After "
+        f"positive. Their mean is {mean}, and a further relation is expected in {bounds} (I² {row['i2']:.0%}). After "
         f"Holm's correction {counts['n_above']} are above 0 and {counts['n_below']} below."
     )

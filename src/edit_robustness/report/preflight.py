@@ -22,7 +22,7 @@ def render_preflight(
     rejects: pd.DataFrame,
     *,
     threshold: float,
-    shown: int,
+    rows_shown: int,
 ) -> str:
     """Render the page as one self-contained HTML document; all texts are escaped.
 
@@ -32,13 +32,13 @@ def render_preflight(
         advice: A row per model and fact (`statistics.preflight.advise`).
         rejects: Rows of the table of facts that cannot be used.
         threshold: Least mean probability of each family.
-        shown: Most facts shown per model.
+        rows_shown: Most facts shown per model.
     """
     template = environment().get_template("preflight.html.j2")
     return template.render(
         style=Markup(style()),
         script=Markup(script()),
-        models=[_describe(model, predictors[model], predictions, advice, shown) for model in predictors],
+        models=[_describe(model, predictors[model], predictions, advice, rows_shown) for model in predictors],
         rejects=records(rejects.head(_REJECTS_SHOWN)),
         n_rejects=len(rejects),
         threshold=threshold,
@@ -46,13 +46,13 @@ def render_preflight(
 
 
 def _describe(
-    model: str, predictor: Mapping[str, Any], predictions: pd.DataFrame, advice: pd.DataFrame, shown: int
+    model: str, predictor: Mapping[str, Any], predictions: pd.DataFrame, advice: pd.DataFrame, drivers: int
 ) -> dict[str, Any]:
     rows = advice[advice["model"] == model]
-    own = predictions[predictions["model"] == model]
-    methods = in_order(own["method"], METHODS)
-    kinds = in_order(own["kind"], KINDS)
-    means = own.groupby(["method", "kind"])["chance"].mean()
+    contribution = predictions[predictions["model"] == model]
+    methods = in_order(contribution["method"], METHODS)
+    kinds = in_order(contribution["kind"], KINDS)
+    means = contribution.groupby(["method", "kind"])["chance"].mean()
     return {
         "name": model,
         "predictor": predictor,
@@ -64,7 +64,7 @@ def _describe(
         "kinds": [(kind, [float(means[method, kind]) for method in methods]) for kind in kinds],
         "facts": [
             {**row, "chances": [row.get(f"{_PREFIX}{method}", float("nan")) for method in methods]}
-            for row in records(rows.head(shown))
+            for row in records(rows.head(drivers))
         ],
         "n_facts": len(rows),
     }

@@ -111,8 +111,8 @@ def read_map(plain: Mapping[str, Any]) -> Platt | Isotonic:
 
 def log_odds(chance: np.ndarray) -> np.ndarray:
     """Return natural log odds; probabilities of 0 and 1 are taken as almost so."""
-    clipped = np.clip(chance, _EXTREME, 1 - _EXTREME)
-    return np.log(clipped / (1 - clipped))
+    probabilities = np.clip(chance, _EXTREME, 1 - _EXTREME)
+    return np.log(probabilities / (1 - probabilities))
 
 
 def logistic(odds: np.ndarray) -> np.ndarray:

@@ -56,8 +56,8 @@ def compare_methods(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd
         outcome; `n_unpaired` counts the facts that only one of the two has a value for.
     """
     rows = []
-    edited = fact_outcomes[fact_outcomes["method"] != UNEDITED]
-    for key, group in edited.groupby(_GROUP, sort=False, observed=True):
+    edit_rows = fact_outcomes[fact_outcomes["method"] != UNEDITED]
+    for key, group in edit_rows.groupby(_GROUP, sort=False, observed=True):
         labels = dict(zip(_GROUP, key, strict=True))
         pairs = [{**labels, **comparison} for comparison in _compare_pairs(group, "method", METHODS, confidence)]
         p_values = holm([pair["p"] for pair in pairs])
@@ -78,8 +78,8 @@ def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confide
         the methods that no other one is significantly better than.
     """
     rows = []
-    edited = fact_outcomes[fact_outcomes["method"] != UNEDITED]
-    for key, group in edited.groupby(_GROUP, sort=False, observed=True):
+    edit_rows = fact_outcomes[fact_outcomes["method"] != UNEDITED]
+    for key, group in edit_rows.groupby(_GROUP, sort=False, observed=True):
         labels = dict(zip(_GROUP, key, strict=True))
         sign = -1 if labels["outcome"] in LOWER_IS_BETTER else 1
         table = [
@@ -89,9 +89,9 @@ def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confide
         table.sort(key=lambda row: (np.isnan(row["value"]), -sign * row["value"]))
         worse = _worse_methods(_select(comparisons, labels), sign, 1 - confidence)
         for position, row in enumerate(table):
-            measured = not np.isnan(row["value"])
-            rank = position + 1 if measured else pd.NA
-            rows.append({**labels, **row, "rank": rank, "best": measured and row["method"] not in worse})
+            has_value = not np.isnan(row["value"])
+            rank = position + 1 if has_value else pd.NA
+            rows.append({**labels, **row, "rank": rank, "best": has_value and row["method"] not in worse})
     return pd.DataFrame(rows, columns=RANKING_COLUMNS).astype({"rank": "Int64", "best": "bool"})
 
 
@@ -126,8 +126,8 @@ def _compare_with_weakest(group: pd.DataFrame, confidence: float) -> list[dict[s
     weakest = min(measured_rows, key=lambda row: row["value"])["kind"]
     by_kind = {row["kind"]: _values(group[group["kind"] == row["kind"]]) for row in measured_rows}
     differences = {kind: _difference(values, by_kind[weakest], confidence) for kind, values in by_kind.items()}
-    others = [kind for kind in by_kind if kind != weakest]
-    p_holm = dict(zip(others, holm([differences[kind]["p"] for kind in others]), strict=True))
+    other_kinds = [kind for kind in by_kind if kind != weakest]
+    p_holm = dict(zip(other_kinds, holm([differences[kind]["p"] for kind in other_kinds]), strict=True))
     return [
         {
             **row,

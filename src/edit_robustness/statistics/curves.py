@@ -78,14 +78,16 @@ def _local_share(
     slope = 0.0 if spread < 1e-12 else float((kernel * (distance - centre) * y).sum() / spread)
     totals = np.bincount(codes, weights=weights * (y - value - slope * distance))
     cluster_weights = np.bincount(codes, weights=weights)
-    independent, clustered = 1 / (weights**2).sum(), 1 / (cluster_weights**2).sum()
+    independent, variance_of_clusters = 1 / (weights**2).sum(), 1 / (cluster_weights**2).sum()
     k = int((cluster_weights != 0).sum())
     variance = (totals**2).sum() * k / max(k - 1, 1)
-    bounds = sorted((clustered, independent))
-    size = clustered if value in (0, 1) else float(np.clip(value * (1 - value) / max(variance, 1e-12), *bounds))
+    bounds = sorted((variance_of_clusters, independent))
+    size = (
+        variance_of_clusters if value in (0, 1) else float(np.clip(value * (1 - value) / max(variance, 1e-12), *bounds))
+    )
     tail = (1 + confidence) / 2
     # few clusters estimate the variance poorly: Korn and Graubard (1998), as in `intervals.effective_size`
-    size *= (stats.norm.ppf(tail) / stats.t.ppf(tail, max(clustered - 1, 1))) ** 2
+    size *= (stats.norm.ppf(tail) / stats.t.ppf(tail, max(variance_of_clusters - 1, 1))) ** 2
     low, high = wilson(value * size, size, confidence)
     return value, low, high
 
@@ -166,12 +168,12 @@ def _lost_points(y: np.ndarray, codes: np.ndarray, inside: np.ndarray, confidenc
     if inside.all():
         return {"points": 0.0, "points_low": np.nan, "points_high": np.nan}
     # the mean holds the class: its difference from the mean is that from the other facts, times their share
-    here, rest = (proportion(y[mask], codes[mask], confidence) for mask in (inside, ~inside))
-    others = 100 * float((~inside).mean())
-    difference = here.value - rest.value
-    down = sqrt((here.value - here.low) ** 2 + (rest.high - rest.value) ** 2)
-    up = sqrt((here.high - here.value) ** 2 + (rest.value - rest.low) ** 2)
+    inside_share, rest = (proportion(y[mask], codes[mask], confidence) for mask in (inside, ~inside))
+    outside_share = 100 * float((~inside).mean())
+    difference = inside_share.value - rest.value
+    down = sqrt((inside_share.value - inside_share.low) ** 2 + (rest.high - rest.value) ** 2)
+    up = sqrt((inside_share.high - inside_share.value) ** 2 + (rest.value - rest.low) ** 2)
     return {
-        "points": others * difference, "points_low": others * (difference - down),
-        "points_high": others * (difference + up),
+        "points": outside_share * difference, "points_low": outside_share * (difference - down),
+        "points_high": outside_share * (difference + up),
     }  # fmt: skip

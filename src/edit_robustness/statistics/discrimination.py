@@ -128,9 +128,9 @@ def concordance(chance: np.ndarray, target: np.ndarray, strata: np.ndarray, resa
         up_to = np.searchsorted(chance[failures], chance[successes], side="right")
         order = np.argsort(success_clusters, kind="stable")
         starts = np.searchsorted(success_clusters[order], np.arange(len(of_success)))
-        won = np.add.reduceat((counts[below] + counts[up_to])[order] / 2, starts, axis=0)
+        wins = np.add.reduceat((counts[below] + counts[up_to])[order] / 2, starts, axis=0)
         place = np.ix_(of_success, of_failure)
-        concordant[place] += won
+        concordant[place] += wins
         pairs[place] += np.outer(np.bincount(success_clusters), np.bincount(failure_clusters))
     return Concordance(concordant, pairs)
 

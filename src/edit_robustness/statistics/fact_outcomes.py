@@ -144,10 +144,10 @@ def _by_kind(scores: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
 
 def _prior_knowledge(recall: pd.DataFrame) -> pd.DataFrame:
     """Return whether each fact was recalled; NaN if the token limit cut the answer."""
-    recalled = recall["recalled"].astype("boolean").astype("Float64").astype(float)
+    is_recalled = recall["recalled"].astype("boolean").astype("Float64").astype(float)
     if "recall_cut" in recall:
-        recalled = recalled.mask(recall["recall_cut"].astype("boolean").fillna(False).astype(bool))
-    return recall[["model", "fact_id"]].assign(recalled=recalled)
+        is_recalled = is_recalled.mask(recall["recall_cut"].astype("boolean").fillna(False).astype(bool))
+    return recall[["model", "fact_id"]].assign(recalled=is_recalled)
 
 
 @dataclass(frozen=True)
@@ -207,8 +207,8 @@ def _outcome_rows(
 
 def _values(rows: pd.DataFrame, selection: _Selection, fact_ids: pd.Index) -> pd.DataFrame:
     """Compute value, n_probes, n_cut and n_asked of each fact: the mean over its kinds, 0 probes if it has none."""
-    chosen = rows[(rows["metric"] == selection.metric) & rows["kind"].isin(selection.kinds)]
-    groups = chosen.groupby("fact_id", sort=False)
+    selection_rows = rows[(rows["metric"] == selection.metric) & rows["kind"].isin(selection.kinds)]
+    groups = selection_rows.groupby("fact_id", sort=False)
     counts = groups[["n_probes", "n_cut", "n_asked"]].sum().reindex(fact_ids, fill_value=0).astype("int64")
     return counts.assign(value=groups["value"].mean().reindex(fact_ids))
 

@@ -171,8 +171,8 @@ def predict(outcomes: pd.DataFrame, features: Sequence[str], validation: Validat
     tables = _tabulate(results, validation, note)
     if not validation.permutations:
         return Predictions(*tables, pd.DataFrame(columns=IMPORTANCE_COLUMNS))
-    missing = {name: int(np.isnan(trials.values[:, i]).sum()) for i, name in enumerate(features)}
-    return Predictions(*tables, _importance(results, missing, validation, note))
+    n_missing = {name: int(np.isnan(trials.values[:, i]).sum()) for i, name in enumerate(features)}
+    return Predictions(*tables, _importance(results, n_missing, validation, note))
 
 
 def transfer(outcomes: pd.DataFrame, features: Sequence[str], validation: Validation | None = None) -> Predictions:
@@ -246,12 +246,12 @@ def _transfer(
     if any(reasons):
         sides = [f"{side}: {reason}" for side, reason in zip(("training", "test"), reasons, strict=True) if reason]
         return _refuse(test, "; ".join(sides), validation, labels)
-    pooled = pd.concat([train.assign(_test=False), test.assign(_test=True)], ignore_index=True)
+    all_rows = pd.concat([train.assign(_test=False), test.assign(_test=True)], ignore_index=True)
     # one fact under two models has two rows of features
-    pooled["fact_id"] = (
-        pooled["fact_id"].astype(str) + "\n" + pooled.get("model", pd.Series("", pooled.index)).astype(str)
+    all_rows["fact_id"] = (
+        all_rows["fact_id"].astype(str) + "\n" + all_rows.get("model", pd.Series("", all_rows.index)).astype(str)
     )
-    trials, is_test = Trials.of(pooled, features, validation.groups), pooled["_test"].to_numpy(dtype=bool)
+    trials, is_test = Trials.of(all_rows, features, validation.groups), all_rows["_test"].to_numpy(dtype=bool)
     parts = []
     for number, (in_train, in_test) in enumerate(_yield_transfer_folds(trials, is_test, groups, validation)):
         fits = _fit_all(trials.take(in_train), features, validation, validation.seed + number)
@@ -294,8 +294,8 @@ def explain_missing(rows: pd.DataFrame, validation: Validation) -> str:
     n_groups = min(rows.loc[rows["value"] == outcome, groups].nunique() for outcome in (0, 1))
     if n_groups < validation.folds:
         n_facts = rows["fact_id"].nunique()
-        needed = f"one outcome occurs in {n_groups} {groups}s, {validation.folds} needed"
-        return f"{n_facts} facts: cannot tell ({needed})"
+        n_needed = f"one outcome occurs in {n_groups} {groups}s, {validation.folds} needed"
+        return f"{n_facts} facts: cannot tell ({n_needed})"
     return ""
 
 
@@ -386,7 +386,7 @@ def _cells(results: _Results) -> np.ndarray:
     return pd.factorize(cells)[0]
 
 
-def _importance(results: _Results, missing: Mapping[str, int], validation: Validation, note: str) -> pd.DataFrame:
+def _importance(results: _Results, n_missing: Mapping[str, int], validation: Validation, note: str) -> pd.DataFrame:
     """Compute how much worse the full predictor becomes without what a feature says of its fact (Breiman 2001).
 
     The feature's values are permuted among the facts of a test fold, missing ones with them. Features that say much the
@@ -396,27 +396,27 @@ def _importance(results: _Results, missing: Mapping[str, int], validation: Valid
     resamples = Resamples.draw(trials.group, validation.bootstrap, validation.confidence, validation.seed)
     rng = np.random.default_rng(validation.seed)
     cell, chance = _cells(results), results.chance["full"]
-    whole = concordance(chance, target, cell, resamples)
+    full_score = concordance(chance, target, cell, resamples)
     errors = (chance - target) ** 2
     n_facts = len(set(trials.fact))
     odds = [part.fits["full"].odds(trials.take(part.rows)) for part in results.parts]  # type: ignore[attr-defined]
     rows = []
     for feature in trials.features:
-        lost, added = np.zeros_like(whole.concordant), np.zeros(len(trials))
+        loss, increase = np.zeros_like(full_score.concordant), np.zeros(len(trials))
         for _ in range(validation.permutations):
-            permuted = _permuted_chance(results, odds, feature, rng)
-            lost += (
-                whole.concordant - concordance(permuted, target, cell, resamples).concordant
+            permutation = _permuted_chance(results, odds, feature, rng)
+            loss += (
+                full_score.concordant - concordance(permutation, target, cell, resamples).concordant
             ) / validation.permutations
-            added += ((permuted - target) ** 2 - errors) / validation.permutations
+            increase += ((permutation - target) ** 2 - errors) / validation.permutations
         estimates = {
-            "auc_within": type(whole)(lost, whole.pairs).auc(resamples),
-            "brier": mean_of(added, resamples),
+            "auc_within": type(full_score)(loss, full_score.pairs).auc(resamples),
+            "brier": mean_of(increase, resamples),
         }
         for metric, estimate in estimates.items():
             low, high = resamples.interval(estimate.draws)
             row = {"predictor": "full", "groups": validation.groups, "feature": feature, "metric": metric}
-            counts = {"n_facts": n_facts, "n_missing": missing[feature], "note": note}
+            counts = {"n_facts": n_facts, "n_missing": n_missing[feature], "note": note}
             rows.append({**row, "value": estimate.value, "low": low, "high": high, **counts})
     return pd.DataFrame(rows, columns=IMPORTANCE_COLUMNS)
 

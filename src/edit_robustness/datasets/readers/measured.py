@@ -114,12 +114,12 @@ def read_measured(
     readable = [record for record in records if UNREADABLE not in record]
     names = list(dict.fromkeys(name for record in readable for name in record))
     sources = {column: _find(column, names, columns.get(column, "")) for column in MEASURED_COLUMNS}
-    if missing := [column for column in REQUIRED if not sources[column]]:
-        shown = ", ".join(map(str, names[:_SHOWN])) + (" ..." if len(names) > _SHOWN else "")
+    if absences := [column for column in REQUIRED if not sources[column]]:
+        columns_text = ", ".join(map(str, names[:_SHOWN])) + (" ..." if len(names) > _SHOWN else "")
         raise NotReadable(
-            f"no column for {', '.join(missing)} (needed: the subject, its page views, and the "
-            f"perplexity of the true object); the file has {shown}. Rename a column, or name it in the catalog: "
-            f"popularity_source, columns: {{{missing[0]}: ...}}"
+            f"no column for {', '.join(absences)} (needed: the subject, its page views, and the "
+            f"perplexity of the true object); the file has {columns_text}. Rename a column, or name it in the catalog: "
+            f"popularity_source, columns: {{{absences[0]}: ...}}"
         )
     table = pd.DataFrame({"subject": [_text(record, sources["subject"]) for record in readable]})
     table["fact_id"] = [str(number) for number in range(1, len(readable) + 1)]

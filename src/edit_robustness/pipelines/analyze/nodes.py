@@ -224,8 +224,8 @@ def draw_popularity(
 ) -> tuple[go.Figure, go.Figure]:
     """Draw what the unedited model knows, and the success of edits, over page views."""
     points = recall.assign(log_views=log_views(recall["page_views"]))
-    known = popularity_figure(points, popularity_curves, trend(recall), popularity_classes)
-    return known, success_figure(popularity_curves)
+    recall_rows = popularity_figure(points, popularity_curves, trend(recall), popularity_classes)
+    return recall_rows, success_figure(popularity_curves)
 
 
 def draw_robustness(headline: pd.DataFrame) -> tuple[go.Figure, go.Figure]:

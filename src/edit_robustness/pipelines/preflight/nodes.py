@@ -75,8 +75,10 @@ def read_settings(methods: Mapping[str, Any], names: Sequence[str], model: str) 
                 f"methods.{name}.{model}: there are no settings, which the predictor must be compared with; set them, "
                 "or leave the method out of preflight.methods"
             )
-        given = of_models[model] or {}
-        settings[name] = (given if isinstance(given, Method) else METHODS[name](**given)).settings()
+        settings_here = of_models[model] or {}
+        settings[name] = (
+            settings_here if isinstance(settings_here, Method) else METHODS[name](**settings_here)
+        ).settings()
     return settings
 
 
@@ -121,5 +123,7 @@ def write_page(
     settings: PreflightParameters,
 ) -> str:
     """Return the page as one HTML document."""
-    used = {model: read_predictor(predictors, model).plain() for model in dict.fromkeys(advice["model"])}
-    return render_preflight(used, predictions, advice, rejects, threshold=settings.threshold, shown=settings.shown)
+    predictors_here = {model: read_predictor(predictors, model).plain() for model in dict.fromkeys(advice["model"])}
+    return render_preflight(
+        predictors_here, predictions, advice, rejects, threshold=settings.threshold, rows_shown=settings.shown
+    )

@@ -70,8 +70,10 @@ def _clusters(fit: Fit, groups: str) -> Check:
 
 def _correlation(fit: Fit) -> Check:
     alpha = fit.solution.alpha
-    what = "correlation of two prompts of a cluster, given the terms" if alpha else "independence within clusters"
-    return Check("correlation", alpha, FINE, f"{what}; errors are robust to another correlation")
+    subject_text = (
+        "correlation of two prompts of a cluster, given the terms" if alpha else "independence within clusters"
+    )
+    return Check("correlation", alpha, FINE, f"{subject_text}; errors are robust to another correlation")
 
 
 def _separation(fit: Fit) -> Check:
@@ -79,24 +81,28 @@ def _separation(fit: Fit) -> Check:
     if not n:
         return Check("separation", 0, FINE, "none")
     names = [fit.columns[index].name for index in fit.directions if not fit.columns[index].folded]
-    shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-    named = f" ({shown})" if names else " (among absorbed levels)"
-    action = f"{n} terms have no finite estimate{named}: Firth's penalised likelihood, independence within clusters"
+    first_names = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+    names_text = f" ({first_names})" if names else " (among absorbed levels)"
+    action = (
+        f"{n} terms have no finite estimate{names_text}: Firth's penalised likelihood, independence within clusters"
+    )
     return Check("separation", n, CAUTION, action)
 
 
 def _collinearity(fit: Fit) -> Check:
     values = [np.asarray(fit.rows[name], dtype=float) for name in fit.design.means]
-    used = [(name, column) for name, column in zip(fit.design.means, values, strict=True) if np.nanstd(column) > 0]
-    dropped = [name for name, reason in fit.design.dropped.items() if reason.startswith("collinear")]
-    n_dropped = f"{len(dropped)} columns that others determine left out" if dropped else "nothing left out"
-    if len(used) < 2:
+    columns_here = [
+        (name, column) for name, column in zip(fit.design.means, values, strict=True) if np.nanstd(column) > 0
+    ]
+    absences = [name for name, reason in fit.design.dropped.items() if reason.startswith("collinear")]
+    n_dropped = f"{len(absences)} columns that others determine left out" if absences else "nothing left out"
+    if len(columns_here) < 2:
         return Check("collinearity", 1.0, FINE, n_dropped)
-    matrix = np.column_stack([np.where(np.isfinite(c), c, np.nanmean(c)) for _, c in used])
+    matrix = np.column_stack([np.where(np.isfinite(c), c, np.nanmean(c)) for _, c in columns_here])
     factors = np.diag(np.linalg.pinv(np.corrcoef(matrix, rowvar=False)))
     largest = int(np.argmax(factors))
     verdict = CAUTION if factors[largest] > LARGEST_VIF else FINE
-    action = f"largest variance inflation: {used[largest][0]}; {n_dropped}"
+    action = f"largest variance inflation: {columns_here[largest][0]}; {n_dropped}"
     return Check("collinearity", float(factors[largest]), verdict, action)
 
 
@@ -107,19 +113,19 @@ def _calibration(fit: Fit, alpha: float) -> Check:
     the covariance of the clusters' sums, corrected for the estimated coefficients.
     """
     eta = fit.x @ fit.beta
-    predicted = mean_of(eta, fit.family)
+    probabilities = mean_of(eta, fit.family)
     n_parts = int(np.clip(len(fit.clusters.sizes) // _CLUSTERS_PER_DECILE, 2, _DECILES))
-    limits = np.unique(np.quantile(predicted, np.linspace(0, 1, n_parts + 1)[1:-1]))
-    codes = np.searchsorted(limits, predicted, side="left")
+    limits = np.unique(np.quantile(probabilities, np.linspace(0, 1, n_parts + 1)[1:-1]))
+    codes = np.searchsorted(limits, probabilities, side="left")
     parts = (codes[:, None] == np.arange(len(limits) + 1)).astype(float)
-    residual = fit.y - predicted
+    residual = fit.y - probabilities
     sizes = np.maximum(parts.sum(axis=0), 1)
     gaps = np.abs(parts.T @ residual) / sizes
     sums = fit.clusters.sum(parts * residual[:, None])
-    moved = (parts * slope_of(eta, fit.family)[:, None]).T @ fit.x
-    corrected = sums - fit.solution.scores @ np.linalg.solve(fit.solution.bread, moved.T)
+    shift = (parts * slope_of(eta, fit.family)[:, None]).T @ fit.x
+    correction = sums - fit.solution.scores @ np.linalg.solve(fit.solution.bread, shift.T)
     total = sums.sum(axis=0)
-    spread = corrected.T @ corrected
+    spread = correction.T @ correction
     rank = np.linalg.matrix_rank(spread, hermitian=True, tol=1e-8 * max(np.trace(spread), 1e-300))
     statistic = float(total @ np.linalg.pinv(spread, rcond=1e-8, hermitian=True) @ total)
     p = float(stats.chi2.sf(statistic, max(int(rank), 1)))

@@ -82,10 +82,10 @@ def fit_conditional(y: np.ndarray, x: np.ndarray, groups: np.ndarray) -> Conditi
     separation, direction = _find_separation(y, x, codes)
     finite = _complement(separation, x.shape[1])
     columns = np.column_stack([x @ finite, x @ direction])
-    padded = _pad(y, columns, codes, informative, int(sizes[informative].max(initial=0)))
+    arrays = _pad(y, columns, codes, informative, int(sizes[informative].max(initial=0)))
     start = np.append(np.zeros(finite.shape[1]), 1.0)
-    gamma, converged = _climb(padded, start, finite.shape[1])
-    _, scores, information = _evaluate(padded, gamma, second=True)
+    gamma, is_solved = _climb(arrays, start, finite.shape[1])
+    _, scores, information = _evaluate(arrays, gamma, second=True)
     k = finite.shape[1]
     inverse = np.linalg.pinv(information[:k, :k], hermitian=True)
     return ConditionalFit(
@@ -94,7 +94,7 @@ def fit_conditional(y: np.ndarray, x: np.ndarray, groups: np.ndarray) -> Conditi
         influences=scores[:, :k] @ inverse @ finite.T,
         groups=names[informative],
         n_rows=int(sizes[informative].sum()),
-        converged=converged,
+        converged=is_solved,
         separation=separation,
     )
 
@@ -123,10 +123,10 @@ def _find_separation(y: np.ndarray, x: np.ndarray, codes: np.ndarray) -> tuple[S
     if len(distinct) > _MOST_DISTINCT:
         return none, np.zeros(p)
     n_groups, n_kinds = codes.max() + 1, len(distinct)
-    won, lost = np.zeros((n_groups, n_kinds)), np.zeros((n_groups, n_kinds))
-    np.add.at(won, (codes, kinds), y)
-    np.add.at(lost, (codes, kinds), 1 - y)
-    first, second = np.nonzero((won > 0).T.astype(float) @ (lost > 0).astype(float))
+    wins, losses = np.zeros((n_groups, n_kinds)), np.zeros((n_groups, n_kinds))
+    np.add.at(wins, (codes, kinds), y)
+    np.add.at(losses, (codes, kinds), 1 - y)
+    first, second = np.nonzero((wins > 0).T.astype(float) @ (losses > 0).astype(float))
     differences = distinct[first] - distinct[second]
     differences = differences[np.abs(differences).max(axis=1) > 0]
     if not len(differences):
@@ -156,10 +156,10 @@ def bound_conditional(
     informative = np.flatnonzero((successes > 0) & (successes < sizes))
     if not len(informative):
         return float("nan")
-    padded = _pad(y, np.column_stack([column, offset]), codes, informative, int(sizes[informative].max()))
+    arrays = _pad(y, np.column_stack([column, offset]), codes, informative, int(sizes[informative].max()))
 
     def value(size: float) -> float:
-        return _evaluate(padded, np.array([sign * size, 1.0]), second=False)[0]
+        return _evaluate(arrays, np.array([sign * size, 1.0]), second=False)[0]
 
     lowest = value(_LIMIT) - chi2.ppf(2 * confidence - 1, 1) / 2
     if value(-_LIMIT) > lowest or value(LARGEST) < lowest:
@@ -197,18 +197,18 @@ def _pad(y: np.ndarray, x: np.ndarray, codes: np.ndarray, informative: np.ndarra
     group = place[codes[rows]]
     starts = np.searchsorted(group, np.arange(len(informative)))
     column = np.arange(len(rows)) - starts[group]
-    padded = np.zeros((len(informative), longest, x.shape[1]))
+    arrays = np.zeros((len(informative), longest, x.shape[1]))
     mask = np.zeros((len(informative), longest))
-    padded[group, column], mask[group, column] = x[rows], 1.0
+    arrays[group, column], mask[group, column] = x[rows], 1.0
     successes, totals = np.zeros(len(informative), dtype=int), np.zeros((len(informative), x.shape[1]))
     np.add.at(successes, group, y[rows].astype(int))
     np.add.at(totals, group, x[rows] * y[rows, None])
     # choosing the successes is choosing the failures with the opposite sign; the rarer ones are fewer to choose
     sizes = mask.sum(axis=1).astype(int)
     flip = successes > sizes - successes
-    totals[flip] = totals[flip] - padded[flip].sum(axis=1)
-    padded[flip] = -padded[flip]
-    return _Padded(padded, mask, np.where(flip, sizes - successes, successes), totals)
+    totals[flip] = totals[flip] - arrays[flip].sum(axis=1)
+    arrays[flip] = -arrays[flip]
+    return _Padded(arrays, mask, np.where(flip, sizes - successes, successes), totals)
 
 
 def _approximate_information(groups: _Padded, beta: np.ndarray) -> np.ndarray:
@@ -222,11 +222,11 @@ def _approximate_information(groups: _Padded, beta: np.ndarray) -> np.ndarray:
         intercept = intercept + np.clip(step, -2, 2)
     mean = expit(eta + intercept[:, None]) * groups.mask
     weight = mean * (1 - mean)
-    weighted = groups.x * weight[:, :, None]
-    sums = weighted.sum(axis=1)
+    products = groups.x * weight[:, :, None]
+    sums = products.sum(axis=1)
     flat = groups.x.reshape(-1, len(beta))
     between = sums.T @ (sums / np.maximum(weight.sum(axis=1), 1e-12)[:, None])
-    return weighted.reshape(-1, len(beta)).T @ flat - between
+    return products.reshape(-1, len(beta)).T @ flat - between
 
 
 def _evaluate(groups: _Padded, beta: np.ndarray, second: bool) -> tuple[float, np.ndarray, np.ndarray]:
@@ -241,12 +241,16 @@ def _evaluate(groups: _Padded, beta: np.ndarray, second: bool) -> tuple[float, n
         mean = (eta * mask).sum(axis=1, keepdims=True) / mask.sum(axis=1, keepdims=True)
         factor = np.exp(np.clip(eta - mean, -60, 60)) * mask
         total, first, cross = _recursion(x, factor, int(groups.successes[part].max()), second)
-        chosen = (np.arange(len(x)), groups.successes[part])
-        expected = first[chosen] / total[chosen][:, None]
-        scores[part] = groups.totals[part] - expected
-        value += float((groups.totals[part] @ beta - groups.successes[part] * mean[:, 0] - np.log(total[chosen])).sum())
+        choice_rows = (np.arange(len(x)), groups.successes[part])
+        expectation = first[choice_rows] / total[choice_rows][:, None]
+        scores[part] = groups.totals[part] - expectation
+        value += float(
+            (groups.totals[part] @ beta - groups.successes[part] * mean[:, 0] - np.log(total[choice_rows])).sum()
+        )
         if second:
-            information += (cross[chosen] / total[chosen][:, None, None]).sum(axis=0) - expected.T @ expected
+            information += (cross[choice_rows] / total[choice_rows][:, None, None]).sum(
+                axis=0
+            ) - expectation.T @ expectation
     return value, scores, information
 
 
@@ -270,10 +274,10 @@ def _recursion(x: np.ndarray, factor: np.ndarray, most: int, derive_twice: bool)
         # after so many rows no more can be chosen
         k = min(step + 1, most)
         row, weight = x[:, step], factor[:, step]
-        moved = total[:, :k, None] * row[:, None, :]
+        shift = total[:, :k, None] * row[:, None, :]
         if derive_twice:
-            cross = (first[:, :k] + moved / 2)[:, :, :, None] * row[:, None, None, :]
+            cross = (first[:, :k] + shift / 2)[:, :, :, None] * row[:, None, None, :]
             second[:, 1 : k + 1] += weight[:, None, None, None] * (second[:, :k] + cross + np.swapaxes(cross, 2, 3))
-        first[:, 1 : k + 1] += weight[:, None, None] * (first[:, :k] + moved)
+        first[:, 1 : k + 1] += weight[:, None, None] * (first[:, :k] + shift)
         total[:, 1 : k + 1] += weight[:, None] * total[:, :k]
     return total, first, second

@@ -222,14 +222,14 @@ def _variables(term: Term) -> set[str]:
     return {name for factor in term.factors for name in list_variables(factor.code)}
 
 
-def _indicator_terms(terms: Sequence[Term], missing: Sequence[str]) -> list[Term]:
+def _indicator_terms(terms: Sequence[Term], is_missing: Sequence[str]) -> list[Term]:
     """Return each term of a feature with missing values, with an indicator of them in its place."""
     result: dict[Term, None] = {}
-    for name, term in product(missing, terms):
+    for name, term in product(is_missing, terms):
         if name not in _variables(term):
             continue
-        others = [factor for factor in term.factors if name not in list_variables(factor.code)]
-        result[Term([EvalFactor(MISSING + name), *others])] = None
+        other_columns = [factor for factor in term.factors if name not in list_variables(factor.code)]
+        result[Term([EvalFactor(MISSING + name), *other_columns])] = None
     return [term for term in result if term not in terms]
 
 
@@ -255,17 +255,17 @@ def _independent(matrix: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, 
     A sweep over the columns' cross products, in their order, so that a later term gives way to an earlier one.
     """
     norms = np.sqrt((matrix**2).mean(axis=0))
-    scaled = matrix / np.where(norms > 0, norms, 1.0)
-    gram = scaled.T @ scaled / max(len(matrix), 1)
-    kept, dropped = [], {}
+    unit_columns = matrix / np.where(norms > 0, norms, 1.0)
+    gram = unit_columns.T @ unit_columns / max(len(matrix), 1)
+    columns_left, absences = [], {}
     for index, name in enumerate(names):
         if gram[index, index] > _INDEPENDENT:
-            kept.append(index)
+            columns_left.append(index)
             row = gram[index] / np.sqrt(gram[index, index])
             gram = gram - np.outer(row, row)
         elif norms[index] == 0:
-            dropped[name] = "no prompts" if "=" in name else "one value for every fact"
+            absences[name] = "no prompts" if "=" in name else "one value for every fact"
         else:
             spread = np.ptp(matrix[:, index]) == 0
-            dropped[name] = "one value for every fact" if spread else "collinear with the terms above"
-    return np.array(kept, dtype=int), dropped
+            absences[name] = "one value for every fact" if spread else "collinear with the terms above"
+    return np.array(columns_left, dtype=int), absences

@@ -95,7 +95,7 @@ def solve(y: np.ndarray, x: np.ndarray, clusters: Clusters, family: str, exchang
     Raises:
         numpy.linalg.LinAlgError: If the equations are singular.
     """
-    beta, alpha, converged = np.zeros(x.shape[1]), 0.0, False
+    beta, alpha, is_solved = np.zeros(x.shape[1]), 0.0, False
     for step in range(STEPS):
         if exchangeable and step > 2:
             alpha = correlation(y, x, beta, clusters, family)
@@ -104,19 +104,19 @@ def solve(y: np.ndarray, x: np.ndarray, clusters: Clusters, family: str, exchang
         # far from the solution a whole step of a logit can overshoot
         change *= min(1.0, 5.0 / max(np.abs(x @ change).max(), 1e-300))
         beta = beta + change
-        converged = bool(np.all(np.abs(change) < TOLERANCE * (1 + np.abs(beta))))
-        if (converged and (not exchangeable or step > 3)) or not np.isfinite(beta).all():
+        is_solved = bool(np.all(np.abs(change) < TOLERANCE * (1 + np.abs(beta))))
+        if (is_solved and (not exchangeable or step > 3)) or not np.isfinite(beta).all():
             break
-    return evaluate(y, x, beta, clusters, family, alpha, converged)
+    return evaluate(y, x, beta, clusters, family, alpha, is_solved)
 
 
 def evaluate(
     y: np.ndarray, x: np.ndarray, beta: np.ndarray, clusters: Clusters, family: str, alpha: float = 0.0,
-    converged: bool = True,
+    is_solved: bool = True,
 ) -> Solution:  # fmt: skip
     """Return the equations' sums at given coefficients."""
     bread, scores = _sums(y, x, beta, clusters, family, alpha)
-    return Solution(beta, alpha, bread, scores, converged)
+    return Solution(beta, alpha, bread, scores, is_solved)
 
 
 def correlation(y: np.ndarray, x: np.ndarray, beta: np.ndarray, clusters: Clusters, family: str) -> float:
@@ -142,11 +142,11 @@ def _weights(clusters: Clusters, alpha: float) -> np.ndarray:
 def _sums(y, x, beta, clusters, family, alpha):
     eta = x @ beta
     root = np.sqrt(np.maximum(slope_of(eta, family), 1e-12))
-    scaled, residual = x * root[:, None], (y - mean_of(eta, family)) / root
-    row_scores = scaled * residual[:, None]
-    bread, scores = scaled.T @ scaled, clusters.sum(row_scores)
+    products, residual = x * root[:, None], (y - mean_of(eta, family)) / root
+    row_scores = products * residual[:, None]
+    bread, scores = products.T @ products, clusters.sum(row_scores)
     if alpha:
-        weights, totals = _weights(clusters, alpha), clusters.sum(scaled)
+        weights, totals = _weights(clusters, alpha), clusters.sum(products)
         bread = (bread - totals.T @ (weights[:, None] * totals)) / (1 - alpha)
         scores = (scores - (weights * clusters.sum(residual))[:, None] * totals) / (1 - alpha)
     return bread, scores

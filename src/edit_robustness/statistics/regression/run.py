@@ -158,10 +158,10 @@ def _conditional(
         raise NotFitted("a conditional regression needs outcomes 0 and 1")
     x = design.full.matrix[:, design.kept]
     codes = pd.factorize(labels)[0]
-    varied = _count_informative(y, codes)
-    if varied < FEWEST_CLUSTERS:
+    varying_groups = _count_informative(y, codes)
+    if varying_groups < FEWEST_CLUSTERS:
         raise NotFitted(
-            f"the outcome differs within {varied} of {codes.max() + 1} groups ({model.groups}), at least "
+            f"the outcome differs within {varying_groups} of {codes.max() + 1} groups ({model.groups}), at least "
             f"{FEWEST_CLUSTERS} are needed"
         )
     inside = pd.Series(y).groupby(codes).transform("nunique").to_numpy() > 1
@@ -171,30 +171,32 @@ def _conditional(
     fit = fit_conditional(y, x[:, columns], labels)
     if not fit.converged:
         raise NotFitted("the conditional likelihood did not converge")
-    kept = [design.kept_columns[index] for index in columns]
+    columns_left = [design.kept_columns[index] for index in columns]
     signs = {
         index: fit.separation.sign(unit)
         for index, unit in enumerate(np.eye(len(columns)))
         if not fit.separation.is_finite(unit)
     }
-    bounds = {index: _bound_conditional(fit, index, kept, x[:, columns], rows, model, confidence) for index in signs}
+    bounds = {
+        index: _bound_conditional(fit, index, columns_left, x[:, columns], rows, model, confidence) for index in signs
+    }
     freedom = len(fit.groups) - len(columns) + fit.separation.basis.shape[1]
-    terms = _conditional_rows(kept, fit, signs, bounds, confidence, freedom)
+    terms = _conditional_rows(columns_left, fit, signs, bounds, confidence, freedom)
     left_out = [design.kept_columns[index] for index in constant]
-    shown = {column.folded or column.name for column in left_out if MISSING not in column.name} - {"intercept"}
+    first_names = {column.folded or column.name for column in left_out if MISSING not in column.name} - {"intercept"}
     blank = dict.fromkeys(TERM_COLUMNS[2:10], np.nan)
     reason = f"left out: the same for all prompts of one {model.groups}, or no prompts to compare"
-    terms += [{"term": name, "reference": "", **blank, "n_missing": 0, "note": reason} for name in sorted(shown)]
+    terms += [{"term": name, "reference": "", **blank, "n_missing": 0, "note": reason} for name in sorted(first_names)]
     terms += list(list_left_out(design, set()))
     total = codes.max() + 1
     n_inside = int(inside.sum())
     text = f"of {total} groups ({model.groups}); in the others all prompts succeed or all fail, which says nothing"
-    check = Check("groups in which prompts differ", varied, FINE if varied >= 40 else CAUTION, text)
+    check = Check("groups in which prompts differ", varying_groups, FINE if varying_groups >= 40 else CAUTION, text)
     separation = Check(
         "separation", float(len(signs)), CAUTION if signs else FINE,
         f"terms without a finite estimate, among {n_inside} prompts",
     )  # fmt: skip
-    return terms, varied, [check, separation]
+    return terms, varying_groups, [check, separation]
 
 
 def _count_informative(y: np.ndarray, codes: np.ndarray) -> int:
@@ -203,15 +205,15 @@ def _count_informative(y: np.ndarray, codes: np.ndarray) -> int:
 
 def _independent_within(x: np.ndarray) -> list[int]:
     """Return the columns that still differ, and are not determined by those before them, within groups."""
-    kept: list[int] = []
+    columns_left: list[int] = []
     gram = x.T @ x / max(len(x), 1)
     scale = np.diag(gram).copy()
     for index in range(x.shape[1]):
         if scale[index] > 1e-12 and gram[index, index] > 1e-9 * scale[index]:
-            kept.append(index)
+            columns_left.append(index)
             row = gram[index] / np.sqrt(gram[index, index])
             gram = gram - np.outer(row, row)
-    return kept
+    return columns_left
 
 
 def _bound_conditional(fit, index, columns, x, rows, model, confidence) -> float:
@@ -221,8 +223,8 @@ def _bound_conditional(fit, index, columns, x, rows, model, confidence) -> float
         return float("nan")
     values = rows[column.variables[0]].astype(str).to_numpy()
     mask = np.isin(values, [column.reference, column.name.partition("=")[2]])
-    others = [place for place, other in enumerate(columns) if column.variables[0] not in other.variables]
-    offset = x[mask][:, others] @ fit.beta[others]
+    other_columns = [place for place, other in enumerate(columns) if column.variables[0] not in other.variables]
+    offset = x[mask][:, other_columns] @ fit.beta[other_columns]
     y, labels = rows["value"].to_numpy(dtype=float)[mask], rows[model.groups].astype(str).to_numpy()[mask]
     return bound_conditional(y, x[mask, index], offset, labels, sign, confidence)
 
@@ -256,7 +258,7 @@ def _conditional_rows(
             is_better, limit = signs[index] > 0, np.exp(bounds[index])
             row["odds_ratio"] = np.inf if is_better else 0.0
             row |= {"low": limit, "high": np.inf} if is_better else {"low": 0.0, "high": limit}
-            what = f"{'better' if is_better else 'worse'} than its reference wherever they differ"
-            row["note"] = f"{what}: one-sided {confidence:.0%} bound of the conditional likelihood"
+            subject_text = f"{'better' if is_better else 'worse'} than its reference wherever they differ"
+            row["note"] = f"{subject_text}: one-sided {confidence:.0%} bound of the conditional likelihood"
         rows.append(row)
     return rows

@@ -81,20 +81,20 @@ def find_directions(y: np.ndarray, x: np.ndarray) -> tuple[Separation, np.ndarra
     finite = Separation(np.empty((p, 0)), np.empty((0, 0)), scale)
     beta = _climb(y, x)
     eta = x @ beta
-    saturated = ~np.isfinite(eta) | (np.abs(eta) > SATURATED)
+    is_saturated = ~np.isfinite(eta) | (np.abs(eta) > SATURATED)
     # only rows whose outcome agrees are determined
-    saturated &= np.where(eta > 0, y == 1, y == 0)
-    if not saturated.any():
+    is_saturated &= np.where(eta > 0, y == 1, y == 0)
+    if not is_saturated.any():
         return finite, np.zeros(p)
-    basis = _null_space(x[~saturated])
+    basis = _null_space(x[~is_saturated])
     if not basis.shape[1]:
         # rows near the border of a feature that separates grow too slowly to be seen
-        saturated = _search(y, x)
-        basis = _null_space(x[~saturated])
+        is_saturated = _search(y, x)
+        basis = _null_space(x[~is_saturated])
         if not basis.shape[1]:
             return finite, np.zeros(p)
-    signs = np.where(y[saturated] == 1, 1.0, -1.0)
-    steps = (x[saturated] * signs[:, None]) @ basis
+    signs = np.where(y[is_saturated] == 1, 1.0, -1.0)
+    steps = (x[is_saturated] * signs[:, None]) @ basis
     return Separation(basis, np.unique(np.round(steps, 9), axis=0), scale), basis @ (basis.T @ beta) / scale
 
 
@@ -107,14 +107,14 @@ def _null_space(x: np.ndarray) -> np.ndarray:
 def _search(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return which rows some direction moves towards their outcome, moving none away from it (Konis 2007); (n,)."""
     is_whole = (y == 0) | (y == 1)
-    signed = x * np.where(y == 1, 1.0, -1.0)[:, None]
+    signed_rows = x * np.where(y == 1, 1.0, -1.0)[:, None]
     # a row with a share between 0 and 1 must not move at all
     result = linprog(
-        -signed[is_whole].sum(axis=0), A_ub=-signed[is_whole], b_ub=np.zeros(is_whole.sum()),
+        -signed_rows[is_whole].sum(axis=0), A_ub=-signed_rows[is_whole], b_ub=np.zeros(is_whole.sum()),
         A_eq=None if is_whole.all() else x[~is_whole], b_eq=None if is_whole.all() else np.zeros((~is_whole).sum()),
         bounds=(-1, 1), method="highs",
     )  # fmt: skip
-    moves = signed @ result.x if result.success else np.zeros(len(y))
+    moves = signed_rows @ result.x if result.success else np.zeros(len(y))
     return np.asarray(moves > _SMALL)
 
 

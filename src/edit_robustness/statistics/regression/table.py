@@ -63,17 +63,17 @@ def _bounded(fit: Fit, index: int, estimate: float, confidence: float) -> Row:
     if not sign:
         return {"note": _nothing_known(fit, column)}
     limit, p = fit.bounds.get(index, (np.nan, np.nan))
-    what = "separates success from failure"
+    subject_text = "separates success from failure"
     if "=" in column.name and len(column.variables) == 1:
         level, reference = column.name.partition("=")[2], column.reference
         if always := _always(fit, column.variables[0], level):
-            what = f"always {always}"
+            subject_text = f"always {always}"
         elif always := _always(fit, column.variables[0], reference):
-            what = f"its reference {reference} always {always}"
+            subject_text = f"its reference {reference} always {always}"
     if not np.isfinite(limit):
-        return {"note": f"{what}: no finite estimate"}
+        return {"note": f"{subject_text}: no finite estimate"}
     low, high = (np.exp(limit), np.inf) if sign > 0 else (0.0, np.exp(limit))
-    note = f"{what}: one-sided {confidence:.0%} bound, Firth's penalised likelihood"
+    note = f"{subject_text}: one-sided {confidence:.0%} bound, Firth's penalised likelihood"
     return {"estimate": estimate, "odds_ratio": np.exp(estimate), "low": low, "high": high, "p": p, "note": note}
 
 
@@ -103,7 +103,7 @@ def _condition(fit: Fit, column: Column) -> str:
     """Say at which values of other variables the odds ratio of a term with interactions holds."""
     if len(column.variables) != 1:
         return ""
-    others = [
+    other_terms = [
         name
         for other in fit.columns
         if set(column.variables) < set(other.variables) and not other.folded
@@ -112,7 +112,7 @@ def _condition(fit: Fit, column: Column) -> str:
     ]
     levels = fit.design.levels
     places = [
-        f"{name}={levels[name][0]}" if name in levels else f"the mean of {name}" for name in dict.fromkeys(others)
+        f"{name}={levels[name][0]}" if name in levels else f"the mean of {name}" for name in dict.fromkeys(other_terms)
     ]
     return f"odds ratio at {', '.join(places)}; effect over all" if places else ""
 
@@ -186,12 +186,12 @@ def list_left_out(design: Design, folded: set[str]) -> Iterator[Row]:
         if len(levels) == 1:
             yield _left_out(name, f"one level, {levels[0]}")
     names = {column.name: column for column in design.columns}
-    told: set[str] = set()
+    notes: set[str] = set()
     for name, reason in design.dropped.items():
         column = names[name]
         term = column.folded or name
-        if MISSING not in name and term not in told and column.folded not in folded:
-            told.add(term)
+        if MISSING not in name and term not in notes and column.folded not in folded:
+            notes.add(term)
             yield _left_out(term, reason)
 
 
