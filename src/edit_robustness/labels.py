@@ -62,6 +62,9 @@ OUTCOMES: Mapping[str, str] = {
     "edits_survived": "Later edits survived",
 }
 
+LOWER_IS_BETTER = frozenset({"reversion"})
+"""Outcomes of which less is better."""
+
 TERMS: Mapping[str, str] = {
     "intercept": "Intercept (odds of an average fact)",
     "log_views": "Page views of the subject, × 10",

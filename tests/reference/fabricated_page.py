@@ -10,10 +10,11 @@ from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1
 from edit_robustness.report.examples import cell_examples
 from edit_robustness.report.failures import sharpest_failures, specificity_failures
+from edit_robustness.statistics.comparisons import compare_methods, rank_methods, weakest_kinds
 from edit_robustness.statistics.curves import popularity_curves
 from edit_robustness.statistics.difficulty import correlations, popularity_cells, power_table
 from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
-from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
+from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, trend
 from edit_robustness.statistics.prediction import Validation, predict, probes_of_edits
@@ -42,6 +43,7 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     beside = paper1.beside(rates(paper1.select_rows(score_rows), paper1.KEYS))
     fact_rows = fact_outcomes(score_rows, facts, tables.recall)
     correlation_rows, _ = correlations(fact_rows, tables.features, tables.feature_summary, tables.recall)
+    comparisons = compare_methods(fact_rows)
     regression, checks = regress(score_rows, MODELS)
     names = list(tables.feature_summary["feature"])
     predictions = predict(probes_of_edits(score_rows), names, Validation(groups="subject", bootstrap=200))
@@ -56,7 +58,9 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
         headline=headline,
         overview=rates(together, by),
         gaps=protocol_gaps(score_rows),
-        baseline_comparisons=baseline_gaps(score_rows),
+        method_comparisons=comparisons,
+        method_rankings=rank_methods(fact_rows, comparisons),
+        weakest_kinds=weakest_kinds(fact_rows),
         paper_1=beside,
         orderings=paper1.orderings(beside),
         correlations=correlation_rows,

@@ -63,7 +63,7 @@ def test_correlations_without_an_estimate_are_counted_by_reason():
 
 
 def test_significance_is_decided_by_the_corrected_p_value_at_the_level():
-    rows = [make_row(p_holm=p) for p in (0.02, 0.05, 0.2, float("nan"))]
+    rows = [make_row(p_holm=p) for p in (0.02, 0.06, 0.2, float("nan"))]
     assert list_groups(*rows)[0].n_significant == 1
     assert list_groups(*rows, confidence=0.9)[0].n_significant == 2
     assert list_groups(*rows, confidence=0.99)[0].n_significant == 0

@@ -11,10 +11,10 @@ from fabricated_page import make_findings
 from fabricated_tables import RIGHT_TO_LEFT, SCRIPT
 
 from edit_robustness.report import paper1, render, specificity
-from edit_robustness.report.heat import heat_tables, sentences
+from edit_robustness.report.answers import QUESTIONS
+from edit_robustness.report.heat import heat_tables
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.runs import in_bytes, list_contexts, list_methods, list_mixed, list_models, summary
-from edit_robustness.statistics.gaps import BASELINE_COMPARISON_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 
@@ -190,52 +190,24 @@ def test_a_judge_is_a_third_table(findings):
     assert "<dt>Judge</dt>" not in render(findings)
 
 
-def test_sentences_follow_the_numbers():
-    def row(method, kind, value, protocol="free", metric="success", n_probes=1):
-        return {"model": "m", "method": method, "kind": kind, "protocol": protocol, "metric": metric, "value": value,
-                "family": "edit", "low": value, "high": value, "n_probes": n_probes}  # fmt: skip
+def test_the_first_screen_answers_the_questions_from_the_tables(findings, body):
+    questions = re.findall(r"<h2>([^<]*\?)</h2>\s*<p class=\"lead\">", body)
+    assert questions == list(QUESTIONS)
+    row = findings.method_rankings.query("protocol == 'free' and outcome == 'generalization' and rank == 1").iloc[0]
+    interval = f'<span class="interval">[{row["low"]:.0%}, {row["high"]:.0%}]</span>'
+    assert f"{row['value']:.0%} {interval}" in body
+    with_turned_ranks = findings.method_rankings.assign(value=0.125)
+    assert "12% " in render(replace(findings, method_rankings=with_turned_ranks, figures={}))
 
-    table = pd.DataFrame(
-        [
-            row("context", "statement", 0.9), row("context", "doubt", 0.8), row("ft", "statement", 0.4),
-            row("rome", "statement", 1.0), row("rome", "doubt", 0.2), row("rome", "statement", 1.0, "teacher_forced"),
-            row("rome", "paraphrase", 0.6), row("rome", "paraphrase", 0.9, "teacher_forced"),
-            row("rome", "neighbourhood", 0.7, metric="specificity", n_probes=18),
-            row("rome", "neighbourhood", 0.6, metric="specificity_all", n_probes=24),
-            row("rome", "relation_specificity", 0.3, metric="specificity_all", n_probes=12),
-        ]
-    )  # fmt: skip
-    baseline_comparisons = pd.DataFrame(
-        [("m", "rome", "context", "greedy", 2, 40, 20, 0.6, 0.85, -0.25, -0.4, -0.1)],
-        columns=BASELINE_COMPARISON_COLUMNS,
-    )
-    headline, protocols, context, neighbours, other_relations = sentences(table, baseline_comparisons)["m"]
-    assert headline.startswith("ROME on m: efficacy, the share of statements answered with the new object, is 100%")
-    assert "lowest success rate is 20% [20%, 20%], on the kind of prompt “doubt”" in headline
-    assert "averaged over kinds of prompt, is 60%." in protocols
-    assert "On paraphrases it is 60%, and 90% by teacher forcing." in protocols
-    assert "has 85%: more than ROME (+25 points [+10, +40] on the same probes)" in context
-    alike = sentences(
-        table, baseline_comparisons.assign(value=1.0, value_baseline=0.0, gap=1.0, low=float("nan"), high=float("nan"))
-    )
-    assert "has 0%: ROME has 100% (-100 points, without an interval, on the same probes)" in alike["m"][2]
-    small_gap = sentences(table, baseline_comparisons.assign(gap=0.001, low=-0.01, high=0.012))["m"][2]
-    assert "(+0 points [-1, +1] on" in small_gap
-    unclear = sentences(table, baseline_comparisons.assign(gap=0.05, low=-0.03, high=0.13))["m"][2]
-    assert "has 85%: not significantly different from ROME (-5 points [-13, +3] on the same probes)" in unclear
-    assert neighbours == (
-        "Specificity of ROME: 70% [70%, 70%] of the answers about other subjects of the same relation are unchanged "
-        "(18 known of 24; 60% of all 24 are unchanged)."
-    )
-    assert other_relations.startswith(
-        "The unedited model answers none of the 12 prompts about other relations of the same"
-    )
-    assert other_relations.endswith("30% of all 12 are unchanged.")
-    cut_rows = [row("rome", "doubt", 0.5, metric="cut"), row("rome", "statement", 0.0, metric="cut")]
-    context_rows = [row("context", "statement", 0.01, metric="cut")]
-    sentence = sentences(pd.concat([table, pd.DataFrame([*cut_rows, *context_rows])]), baseline_comparisons)["m"][3]
-    assert sentence.startswith("These figures may be too low: the token limit cut 25% (ROME) of the answers")
-    assert "No editing method" in sentences(table[table["method"] == "context"], baseline_comparisons)["m"][0]
+
+def test_questions_stand_under_each_of_several_models(findings):
+    tables = ("headline", "method_rankings", "method_comparisons", "weakest_kinds")
+    pairs = {
+        name: pd.concat([table, table.assign(model="gpt2")]) for name in tables for table in [getattr(findings, name)]
+    }
+    page = render(replace(findings, **pairs, figures={}))
+    assert page.count(f"<h3>{QUESTIONS[0]}</h3>") == 2
+    assert page.index("<h2>smollm2</h2>") < page.index("<h2>gpt2</h2>")
 
 
 def test_a_cell_says_how_many_prompts_the_unedited_model_knows(findings, body):
@@ -273,9 +245,8 @@ def test_prompts_whose_answers_were_cut_stay_known(findings, n_cut, known_text):
     assert rome.cells[0][1].endswith(known_text)
     rows = headline[(headline["method"] == "rome") & (headline["protocol"] == "free")]
     sentence = next(specificity.sentences("ROME", rows))
-    assert f"({known_text}; " in sentence
-    assert f"of the {72 - n_cut} of 72 that could be scored are unchanged)" in sentence
-    assert "answers none" not in sentence
+    assert f": {known_text}. " in sentence
+    assert f"of the {72 - n_cut} of 72 that could be scored are unchanged." in sentence
     assert known_text in render(replace(findings, headline=headline, figures={}))
 
 
@@ -326,7 +297,8 @@ def test_an_empty_analysis_still_makes_a_page(findings):
     page = render(
         replace(
             findings, overview=empty_table, gaps=empty_table, 
-            baseline_comparisons=findings.baseline_comparisons.head(0), paper_1=empty_table,
+            method_comparisons=empty_table,
+            method_rankings=empty_table, weakest_kinds=empty_table, paper_1=empty_table,
             orderings=empty_table, correlations=empty_table,
             regression=empty_table, prediction=empty_table, failure_examples=findings.failure_examples.head(0),
             specificity_failures=findings.specificity_failures.head(0), rejects=empty_table,

@@ -75,7 +75,7 @@ def render(predictor, predictions, facts, **changes):
         ignore_index=True,
     )
     rejects = pd.DataFrame([{"row": 3, "id": "x", "subject": HOSTILE, "relation": "", "reason": HOSTILE}])
-    settings = {"threshold": 0.5, "shown": 100, **changes}
+    settings = {"threshold": 0.5, "rows_shown": 100, **changes}
     return render_preflight({"tiny": predictor.plain()}, predictions, advice, rejects, **settings)
 
 
@@ -100,5 +100,5 @@ def test_texts_are_escaped_and_nothing_is_loaded(predictor, predictions, facts):
 
 
 def test_long_tables_are_cut_and_say_so(predictor, predictions, facts):
-    page = render(predictor, predictions, facts, shown=4)
+    page = render(predictor, predictions, facts, rows_shown=4)
     assert "4 of 12 facts are shown" in page

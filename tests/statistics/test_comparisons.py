@@ -83,6 +83,31 @@ def test_a_method_without_a_value_has_no_rank():
     assert ranking.loc["ft", "n_missing"] == 6
 
 
+def test_a_baseline_is_compared_but_has_no_rank():
+    table = outcome_table({"context": [1] * 40, "rome": [1] * 30 + [0] * 10, "ft": [0] * 40})
+    comparisons = compare_methods(table)
+    assert comparisons.set_index(["method", "other"]).loc[("context", "rome"), "p_holm"] < 0.01
+    ranking = rank_methods(table, comparisons).set_index("method")
+    assert list(ranking.index) == ["rome", "ft", "context"]
+    assert ranking["rank"].tolist()[:2] == [1, 2]
+    assert ranking.loc["context", "rank"] is pd.NA
+    assert ranking["best"].tolist() == [True, False, False]
+    assert ranking.loc["context", "value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_compared"),
+    [
+        ("efficacy", True), ("specificity:neighbourhood", True), ("portability", True), ("reversion", True),
+        ("generalization:doubt", False), ("edits_survived", False),
+    ],
+)  # fmt: skip
+def test_methods_are_not_compared_by_single_kinds_of_prompt(outcome, is_compared):
+    table = outcome_table({"rome": [1] * 8, "ft": [0] * 8}, outcome)
+    assert len(compare_methods(table)) == is_compared
+    assert len(rank_methods(table, compare_methods(table))) == 2 * is_compared
+
+
 def kinds_table(rates, n=40):
     parts = [
         outcome_table({"rome": [1] * int(rate * n) + [0] * (n - int(rate * n))}, f"generalization:{kind}")

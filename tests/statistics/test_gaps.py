@@ -2,9 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from scipy import stats
 
-from edit_robustness.statistics.gaps import ALL_KINDS, COLUMNS, baseline_gaps, protocol_gaps
+from edit_robustness.statistics.gaps import ALL_KINDS, COLUMNS, protocol_gaps
 from edit_robustness.statistics.intervals import mean, paired_difference, rates, refuse_mixed, wilson
 
 
@@ -136,10 +135,6 @@ def test_no_interval_leaves_the_range_of_a_difference_of_shares():
     row = protocol_gaps(mixture).iloc[0]
     assert row["gap"] == -0.8
     assert -1.0 <= row["low"] < -0.9
-    rival = mixture[mixture["protocol"] == "free"]
-    pairs = pd.concat([rival, rival.assign(method="context", value=0.0)])
-    (row,) = baseline_gaps(pairs).to_dict("records")
-    assert (row["gap"], row["high"]) == (0.8, 1.0)
 
 
 def test_probes_that_lack_a_protocol_are_left_out():
@@ -147,43 +142,3 @@ def test_probes_that_lack_a_protocol_are_left_out():
     table.loc[table.index[0], "value"] = np.nan
     assert protocol_gaps(table.iloc[:-1]).query("kind == 'all'")["n_probes"].tolist() == [8]
     assert protocol_gaps(table.head(0)).empty
-
-
-def with_a_rival(seed=1):
-    tables = [outcomes(seed).query("protocol == 'free'"), outcomes(seed + 1).query("protocol == 'free'")]
-    return pd.concat([tables[0], tables[1].assign(method="context")], ignore_index=True).iloc[:-7]
-
-
-def test_a_rival_is_compared_on_the_same_probes_with_each_kind_weighing_the_same():
-    table = with_a_rival()
-    (row,) = baseline_gaps(table).to_dict("records")
-    sides = [table[table["method"] == name].set_index("probe_id") for name in ("rome", "context")]
-    pairs = sides[0].join(sides[1]["value"].rename("baseline"), how="inner")
-    fit = sm.OLS(pairs["value"] - pairs["baseline"], pd.get_dummies(pairs["kind"]).astype(float)).fit(
-        cov_type="cluster", cov_kwds={"groups": pd.factorize(pairs["subject"])[0], "use_correction": False}
-    )
-    test, k = fit.t_test([0.5, 0.5]), pairs["subject"].nunique()
-    half = stats.t.ppf(0.975, k - 1) * float(test.sd.item()) * (k / (k - 1)) ** 0.5
-    gap = float(test.effect.item())
-    assert (row["gap"], row["low"], row["high"]) == pytest.approx((gap, gap - half, gap + half))
-    kinds = pairs.groupby("kind")[["value", "baseline"]].mean()
-    assert (row["value"], row["value_baseline"]) == pytest.approx((kinds["value"].mean(), kinds["baseline"].mean()))
-    assert (row["n_probes"], row["n_kinds"], row["n_facts"]) == (53, 2, pairs["fact_id"].nunique())
-    assert (row["method"], row["baseline"], row["decoding"]) == ("rome", "context", "greedy")
-
-
-def test_pairs_that_never_differ_have_no_interval_and_no_rival_no_row():
-    table = with_a_rival()
-    rome_rows = table[table["method"] == "rome"]
-    (row,) = baseline_gaps(pd.concat([rome_rows, rome_rows.assign(method="context")])).to_dict("records")
-    assert row["gap"] == 0
-    assert np.isnan([row["low"], row["high"]]).all()
-    assert baseline_gaps(rome_rows).empty
-
-
-def test_rows_of_rivals_are_in_the_order_of_their_names():
-    table = with_a_rival()
-    rome_rows = table[table["method"] == "rome"]
-    copies = [rome_rows.assign(method=name) for name in ("zsre", "ike", "ft", "memit", "kn", "grace", "alphaedit")]
-    methods = baseline_gaps(pd.concat([table, *copies]))["method"].tolist()
-    assert methods == ["alphaedit", "ft", "grace", "ike", "kn", "memit", "rome", "zsre"]

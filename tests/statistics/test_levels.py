@@ -9,6 +9,7 @@ from fabricated_tables import fabricate
 from edit_robustness.statistics.abilities import abilities, ability_paths
 from edit_robustness.statistics.ability_retention import ability_retention, ability_retention_paths
 from edit_robustness.statistics.agreement import agreement
+from edit_robustness.statistics.comparisons import compare_methods, weakest_kinds
 from edit_robustness.statistics.difficulty import correlations
 from edit_robustness.statistics.documents import measure_documents
 from edit_robustness.statistics.edit_retention import (
@@ -19,7 +20,7 @@ from edit_robustness.statistics.edit_retention import (
     select_shares,
 )
 from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
-from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
+from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.paired import compare
 from edit_robustness.statistics.regression import RegressionModel, regress
@@ -47,7 +48,12 @@ def sequences():
 SINGLE = {
     "rates": lambda tables, scores, success, level: rates(success, ["method", "kind"], confidence=level),
     "protocol_gaps": lambda tables, scores, success, level: protocol_gaps(scores, level),
-    "baseline_gaps": lambda tables, scores, success, level: baseline_gaps(scores, level),
+    "compare_methods": lambda tables, scores, success, level: compare_methods(
+        fact_outcomes(scores, tables.facts.assign(model="smollm2"), tables.recall), level
+    ),
+    "weakest_kinds": lambda tables, scores, success, level: weakest_kinds(
+        fact_outcomes(scores, tables.facts.assign(model="smollm2"), tables.recall), level
+    ),
     "correlations": lambda tables, scores, success, level: correlations(
         fact_outcomes(scores, tables.facts.assign(model="smollm2"), tables.recall),
         tables.features, tables.feature_summary, tables.recall, confidence=level,

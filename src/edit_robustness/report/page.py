@@ -30,9 +30,10 @@ from edit_robustness.labels import (
     term_label,
 )
 from edit_robustness.report import paper1
+from edit_robustness.report.answers import Evidence, answer_questions, list_cautions
 from edit_robustness.report.associations import list_correlations
 from edit_robustness.report.examples import embed_examples
-from edit_robustness.report.heat import MANY_CUT, heat_tables, sentences
+from edit_robustness.report.heat import MANY_CUT, heat_tables
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.regressions import list_regressions
 from edit_robustness.report.run_details import run_details
@@ -62,7 +63,9 @@ class Findings:
             n_missing.
         overview: The same columns over all kinds of each family, and for specificity per kind.
         gaps: Teacher forcing against free generation (`statistics.gaps.protocol_gaps`).
-        baseline_comparisons: Each method against the baselines that change no weight (`statistics.gaps.baseline_gaps`).
+        method_comparisons: Methods and baselines pairwise (`statistics.comparisons.compare_methods`).
+        method_rankings: Methods by their means (`statistics.comparisons.rank_methods`).
+        weakest_kinds: Kinds of prompt by method (`statistics.comparisons.weakest_kinds`).
         paper_1: The first paper's table with this run's figures (`report.paper1.beside`).
         orderings: The paper's orderings of methods and kinds in this run (`report.paper1.orderings`).
         correlations: A row per correlation with page views (`statistics.difficulty.correlations`).
@@ -85,7 +88,9 @@ class Findings:
     headline: pd.DataFrame
     overview: pd.DataFrame
     gaps: pd.DataFrame
-    baseline_comparisons: pd.DataFrame
+    method_comparisons: pd.DataFrame
+    method_rankings: pd.DataFrame
+    weakest_kinds: pd.DataFrame
     paper_1: pd.DataFrame
     orderings: pd.DataFrame
     correlations: pd.DataFrame
@@ -113,7 +118,7 @@ def render(findings: Findings) -> str:
     """
     tables = heat_tables(findings.headline, count_facts(findings.runs))
     feature_labels = _feature_labels(findings.feature_summary)
-    finding_sentences = sentences(findings.headline, findings.baseline_comparisons)
+    evidence = _collect_evidence(findings, feature_labels)
     return (
         environment()
         .get_template("page.html.j2")
@@ -125,7 +130,11 @@ def render(findings: Findings) -> str:
             figures={name: figure_json(findings.figures[name]) for name in FIGURES if name in findings.figures},
             models=list(tables),
             heat=tables,
-            sentences=finding_sentences,
+            answers={model: answer_questions(evidence, model) for model in tables},
+            cautions={
+                str(model): list(list_cautions(rows, _of_free(findings.method_rankings, str(model))))
+                for model, rows in findings.headline.groupby("model", sort=False)
+            },
             confidence=findings.confidence,
             missing=_count_missing(findings.headline),
             cut=_count_cut(findings.headline),
@@ -157,6 +166,25 @@ def render(findings: Findings) -> str:
             run_mixed=list_mixed(findings.runs),
         )
     )
+
+
+def _collect_evidence(findings: Findings, feature_labels: Mapping[str, str]) -> Evidence:
+    return Evidence(
+        rankings=findings.method_rankings,
+        comparisons=findings.method_comparisons,
+        kinds=findings.weakest_kinds,
+        headline=findings.headline,
+        correlations=findings.correlations,
+        regression=findings.regression,
+        prediction=findings.prediction,
+        labels=feature_labels,
+        confidence=findings.confidence,
+    )
+
+
+def _of_free(rankings: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Select the rows of one model by free generation."""
+    return rankings[(rankings["model"] == model) & (rankings["protocol"] == "free")] if len(rankings) else rankings
 
 
 def environment() -> Environment:

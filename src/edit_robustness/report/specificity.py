@@ -1,4 +1,7 @@
-"""Sentences on specificity per kind of prompt, with the number of prompts that the unedited model knows."""
+"""Sentences on specificity per kind of prompt, with the number of prompts that the unedited model knows.
+
+A prompt is known if the unedited model answers it with a stable object of the right type.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from edit_robustness.metrics.measures import METRICS
 ALL_PROMPTS = {metric.name: metric.on_all_prompts for metric in METRICS if metric.on_all_prompts}
 """Metrics over known prompts, with the same metric over all prompts."""
 
-_ABOUT = {
+ABOUT = {
     "neighbourhood": "other subjects of the same relation",
     "relation_specificity": "other relations of the same subject",
     "unrelated": "other subjects and relations",
@@ -20,13 +23,13 @@ _ABOUT = {
 
 
 def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence for each kind of specificity probe.
+    """Yield for each kind of specificity prompt how many the unedited model knows, and the rate over all of them.
 
     Args:
         name: The label of the method.
         rows: The free-generation rows of the headline table of one model and method.
     """
-    for kind, about in _ABOUT.items():
+    for kind, about in ABOUT.items():
         metric_rows = _by_metric(rows[rows["kind"] == kind])
         if "specificity_all" not in metric_rows:
             continue
@@ -35,21 +38,8 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
         scope = f"all {n_prompts}" if n_scored == n_prompts else f"the {n_scored} of {n_prompts} that could be scored"
         on_all = f"{all_prompts['value']:.0%} of {scope} are unchanged" if n_scored else "no answer could be scored"
         known_prompts = metric_rows.get("specificity")
-        if known_prompts is None or not n_asked(known_prompts):
-            yield (
-                f"The unedited model answers none of the {n_prompts} prompts about {about} with a stable object of the "
-                f"right type, so the specificity of {name} cannot be measured there; {on_all}."
-            )
-        elif pd.isna(known_prompts["value"]):
-            yield (
-                f"The specificity of {name} on {about} cannot be measured: no answer to a prompt that the unedited "
-                f"model knows could be scored ({known_of(known_prompts, all_prompts)}; {on_all})."
-            )
-        else:
-            yield (
-                f"Specificity of {name}: {_rate(known_prompts)} of the answers about {about} are unchanged "
-                f"({known_of(known_prompts, all_prompts)}; {on_all})."
-            )
+        known = f"0 known of {n_prompts}" if known_prompts is None else known_of(known_prompts, all_prompts)
+        yield f"Prompts about {about}: {known}. With {name}, {on_all}."
 
 
 def format_rate(rows: pd.DataFrame) -> str:

@@ -1,21 +1,22 @@
 """Methods against each other, and kinds of prompt against the weakest one, paired by fact.
 
 Two methods edit the same facts, so their difference is a mean of paired differences, with an interval clustered by
-subject. p-values are corrected by Holm (1979) within each outcome. A method is among the best if no other method is
-significantly better. Which kind of prompt is the weakest was chosen by looking at all of them. Therefore its interval
-is simultaneous (Bonferroni over kinds), and other kinds that are not significantly better stand beside it.
+subject. p-values are corrected by Holm (1979) within each outcome. An editing method is among the best if no other one
+is significantly better. Which kind of prompt is the weakest was chosen by looking at all of them. Therefore its
+interval is simultaneous (Bonferroni over kinds), and other kinds that are not significantly better stand beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import KINDS, METHODS, in_order
+from edit_robustness.labels import BASELINES, KINDS, LOWER_IS_BETTER, METHODS, in_order
 from edit_robustness.records import UNEDITED
 from edit_robustness.statistics.intervals import paired_difference, proportion
 from edit_robustness.statistics.multiplicity import holm
@@ -32,10 +33,12 @@ WEAKEST_COLUMNS = [
     *("difference", "p_holm", "indistinct"),
 ]
 
+OUTCOMES = ("efficacy", "generalization", "robustness", "reversion", "specificity:*", "portability")
+"""Outcomes, or patterns of outcomes, by which methods are compared. Single kinds of prompt are not among them, because
+`weakest_kinds` is about these."""
+
 FEWEST_SUBJECTS = 5
 """Fewest subjects for a test of a difference."""
-
-LOWER_IS_BETTER = frozenset({"reversion"})
 
 _KIND = "generalization:"
 _GROUP = ["model", "protocol", "outcome"]
@@ -47,7 +50,7 @@ def compare_methods(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd
 
     Args:
         fact_outcomes: model, method, protocol, outcome, fact_id, subject, value (in [0, 1]; NaN if unknown). The
-            unedited model is left out.
+            unedited model is left out, and so are outcomes that are not among `OUTCOMES`.
         confidence: Level of the intervals.
 
     Returns:
@@ -56,8 +59,7 @@ def compare_methods(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd
         outcome; `n_unpaired` counts the facts that only one of the two has a value for.
     """
     rows = []
-    edit_rows = fact_outcomes[fact_outcomes["method"] != UNEDITED]
-    for key, group in edit_rows.groupby(_GROUP, sort=False, observed=True):
+    for key, group in _select_compared(fact_outcomes).groupby(_GROUP, sort=False, observed=True):
         labels = dict(zip(_GROUP, key, strict=True))
         pairs = [{**labels, **comparison} for comparison in _compare_pairs(group, "method", METHODS, confidence)]
         p_values = holm([pair["p"] for pair in pairs])
@@ -66,7 +68,9 @@ def compare_methods(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd
 
 
 def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
-    """Rank the methods by each outcome, and mark those that no other method is significantly better than.
+    """Rank the editing methods by each outcome, and mark those that no other one is significantly better than.
+
+    Baselines have rows, but no rank, because they edit nothing.
 
     Args:
         fact_outcomes: As for `compare_methods`.
@@ -74,24 +78,24 @@ def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confide
         confidence: Level of the intervals, and 1 - level of the tests.
 
     Returns:
-        `RANKING_COLUMNS`: rank 1 is the best mean; methods without any value come last, without a rank. `best` marks
-        the methods that no other one is significantly better than.
+        `RANKING_COLUMNS`: rank 1 is the best mean. Methods without any value and baselines come last, without a rank.
+        `best` marks the editing methods that no other one is significantly better than.
     """
     rows = []
-    edit_rows = fact_outcomes[fact_outcomes["method"] != UNEDITED]
-    for key, group in edit_rows.groupby(_GROUP, sort=False, observed=True):
+    of_edits = comparisons[~comparisons["method"].isin(BASELINES) & ~comparisons["other"].isin(BASELINES)]
+    for key, group in _select_compared(fact_outcomes).groupby(_GROUP, sort=False, observed=True):
         labels = dict(zip(_GROUP, key, strict=True))
         sign = -1 if labels["outcome"] in LOWER_IS_BETTER else 1
         table = [
             {"method": method, **_estimate(group[group["method"] == method], confidence)}
             for method in in_order(group["method"], METHODS)
         ]
-        table.sort(key=lambda row: (np.isnan(row["value"]), -sign * row["value"]))
-        worse = _worse_methods(_select(comparisons, labels), sign, 1 - confidence)
+        table.sort(key=lambda row: (row["method"] in BASELINES, np.isnan(row["value"]), -sign * row["value"]))
+        worse = _worse_methods(_select(of_edits, labels), sign, 1 - confidence)
         for position, row in enumerate(table):
-            has_value = not np.isnan(row["value"])
-            rank = position + 1 if has_value else pd.NA
-            rows.append({**labels, **row, "rank": rank, "best": has_value and row["method"] not in worse})
+            is_ranked = row["method"] not in BASELINES and not np.isnan(row["value"])
+            rank = position + 1 if is_ranked else pd.NA
+            rows.append({**labels, **row, "rank": rank, "best": is_ranked and row["method"] not in worse})
     return pd.DataFrame(rows, columns=RANKING_COLUMNS).astype({"rank": "Int64", "best": "bool"})
 
 
@@ -116,6 +120,12 @@ def weakest_kinds(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.D
     return pd.DataFrame(rows, columns=WEAKEST_COLUMNS)
 
 
+def _select_compared(fact_outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows of methods and baselines for the outcomes that methods are compared by."""
+    names = [name for name in fact_outcomes["outcome"].unique() if any(fnmatchcase(name, each) for each in OUTCOMES)]
+    return fact_outcomes[fact_outcomes["outcome"].isin(names) & (fact_outcomes["method"] != UNEDITED)]
+
+
 def _compare_with_weakest(group: pd.DataFrame, confidence: float) -> list[dict[str, Any]]:
     names = in_order(group["kind"], KINDS)
     simultaneous_level = 1 - (1 - confidence) / len(names)
@@ -126,8 +136,8 @@ def _compare_with_weakest(group: pd.DataFrame, confidence: float) -> list[dict[s
     weakest = min(measured_rows, key=lambda row: row["value"])["kind"]
     by_kind = {row["kind"]: _values(group[group["kind"] == row["kind"]]) for row in measured_rows}
     differences = {kind: _difference(values, by_kind[weakest], confidence) for kind, values in by_kind.items()}
-    other_kinds = [kind for kind in by_kind if kind != weakest]
-    p_holm = dict(zip(other_kinds, holm([differences[kind]["p"] for kind in other_kinds]), strict=True))
+    others = [kind for kind in by_kind if kind != weakest]
+    p_holm = dict(zip(others, holm([differences[kind]["p"] for kind in others]), strict=True))
     return [
         {
             **row,

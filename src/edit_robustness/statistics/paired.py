@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from edit_robustness.statistics.documents import CHECKPOINT, UNIT, join_unedited, lower_is_better
 from edit_robustness.statistics.intervals import wilson
+from edit_robustness.statistics.multiplicity import holm
 from edit_robustness.statistics.resampling import mean_interval
 
 MEASURES = ("score", "gold_logprob", "margin")
@@ -105,5 +105,5 @@ def paired_t_p(differences: np.ndarray) -> float:
 def _holm(table: pd.DataFrame) -> pd.DataFrame:
     p_values = pd.Series(np.nan, index=table.index)
     for _, family in table.dropna(subset=["p"]).groupby(["model", "measure"], sort=False):
-        p_values[family.index] = multipletests(family["p"].to_numpy(), method="holm")[1]
+        p_values[family.index] = holm(family["p"])
     return table.assign(p_holm=p_values)

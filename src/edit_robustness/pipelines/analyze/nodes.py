@@ -16,9 +16,10 @@ from edit_robustness.report.failures import sharpest_failures, specificity_failu
 from edit_robustness.report.overview import ALL_KINDS
 from edit_robustness.setting_types import STRICT, ListSetting
 from edit_robustness.statistics import curves, difficulty
+from edit_robustness.statistics.comparisons import compare_methods, rank_methods, weakest_kinds
 from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
 from edit_robustness.statistics.failures import with_failed
-from edit_robustness.statistics.gaps import baseline_gaps, protocol_gaps
+from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import log_views, trend
 from edit_robustness.statistics.prediction import Validation
@@ -123,9 +124,13 @@ def compare_protocols(outcomes: pd.DataFrame, settings: AnalysisParameters) -> p
     return protocol_gaps(outcomes, settings.confidence)
 
 
-def compare_with_baselines(outcomes: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
-    """Compare each method with the baselines that change no weight, paired by probe."""
-    return baseline_gaps(outcomes, settings.confidence)
+def compare(
+    fact_outcomes: pd.DataFrame, settings: AnalysisParameters
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Compare methods pairwise, rank them, and compare each method's kinds of prompt with the weakest one."""
+    comparisons = compare_methods(fact_outcomes, settings.confidence)
+    rankings = rank_methods(fact_outcomes, comparisons, settings.confidence)
+    return comparisons, rankings, weakest_kinds(fact_outcomes, settings.confidence)
 
 
 def compare_with_paper_1(outcomes: pd.DataFrame, settings: AnalysisParameters) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -255,7 +260,9 @@ def write_report(
     headline: pd.DataFrame,
     overview: pd.DataFrame,
     gaps: pd.DataFrame,
-    baseline_comparisons: pd.DataFrame,
+    method_comparisons: pd.DataFrame,
+    method_rankings: pd.DataFrame,
+    weakest_kinds: pd.DataFrame,
     paper_1: pd.DataFrame,
     orderings: pd.DataFrame,
     correlations: pd.DataFrame,
@@ -280,7 +287,9 @@ def write_report(
             headline=headline,
             overview=overview,
             gaps=gaps,
-            baseline_comparisons=baseline_comparisons,
+            method_comparisons=method_comparisons,
+            method_rankings=method_rankings,
+            weakest_kinds=weakest_kinds,
             paper_1=paper_1,
             orderings=orderings,
             correlations=correlations,

@@ -51,7 +51,10 @@ def _estimate_nodes() -> list[Node]:
         Node(nodes.summarise, ["outcomes", "failed_items", SETTINGS], ["headline", "overview"], name="summarise"),
         Node(nodes.compare_protocols, ["outcomes", SETTINGS], "gaps", name="compare_protocols"),
         Node(
-            nodes.compare_with_baselines, ["outcomes", SETTINGS], "baseline_comparisons", name="compare_with_baselines"
+            nodes.compare,
+            ["fact_outcomes", SETTINGS],
+            ["method_comparisons", "method_rankings", "weakest_kinds"],
+            name="compare_methods",
         ),
         Node(nodes.compare_with_paper_1, ["outcomes", SETTINGS], ["paper_1", "orderings"], name="compare_with_paper_1"),
         Node(
@@ -107,7 +110,9 @@ def _report_nodes() -> list[Node]:
             "headline",
             "overview",
             "gaps",
-            "baseline_comparisons",
+            "method_comparisons",
+            "method_rankings",
+            "weakest_kinds",
             "paper_1",
             "orderings",
             "correlations",
