@@ -77,7 +77,7 @@ def _type(relation: str, object_types: Mapping[str, str]) -> str:
 def describe_page_views(rows: pd.DataFrame) -> pd.Series:
     """Return what the page views of each fact measure, by `page_views_source` or else by the data set."""
     datasets = rows["dataset"].astype(object) if "dataset" in rows else pd.Series("", rows.index, dtype=object)
-    n_unnamed = "page_views of " + datasets.where(datasets != "", "the table of facts") + " (measure not named)"
+    fallback = "page_views of " + datasets.where(datasets != "", "the table of facts") + " (measure not named)"
     if "page_views_source" not in rows:
-        return n_unnamed
-    return rows["page_views_source"].astype(object).where(rows["page_views_source"] != "", n_unnamed)
+        return fallback
+    return rows["page_views_source"].astype(object).where(rows["page_views_source"] != "", fallback)

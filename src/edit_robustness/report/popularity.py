@@ -74,10 +74,10 @@ def _overall(row: Mapping[str, Any]) -> str:
     if row["note"]:
         return f"{row['model']}: no correlation of page views with the {outcome}, because {row['note']}."
     interval = f"{row['rho']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-    row_here = "< .001" if row["p_holm"] < 0.001 else f"= {row['p_holm']:.3f}"
+    p_text = "< .001" if row["p_holm"] < 0.001 else f"= {row['p_holm']:.3f}"
     return (
         f"{row['model']}: the correlation of page views with the {outcome} is {interval} ({row['n_facts']:,} facts, "
-        f"Holm p {row_here})."
+        f"Holm p {p_text})."
     )
 
 

@@ -46,13 +46,13 @@ def render_preflight(
 
 
 def _describe(
-    model: str, predictor: Mapping[str, Any], predictions: pd.DataFrame, advice: pd.DataFrame, drivers: int
+    model: str, predictor: Mapping[str, Any], predictions: pd.DataFrame, advice: pd.DataFrame, rows_shown: int
 ) -> dict[str, Any]:
     rows = advice[advice["model"] == model]
-    contribution = predictions[predictions["model"] == model]
-    methods = in_order(contribution["method"], METHODS)
-    kinds = in_order(contribution["kind"], KINDS)
-    means = contribution.groupby(["method", "kind"])["chance"].mean()
+    model_predictions = predictions[predictions["model"] == model]
+    methods = in_order(model_predictions["method"], METHODS)
+    kinds = in_order(model_predictions["kind"], KINDS)
+    means = model_predictions.groupby(["method", "kind"])["chance"].mean()
     return {
         "name": model,
         "predictor": predictor,
@@ -64,7 +64,7 @@ def _describe(
         "kinds": [(kind, [float(means[method, kind]) for method in methods]) for kind in kinds],
         "facts": [
             {**row, "chances": [row.get(f"{_PREFIX}{method}", float("nan")) for method in methods]}
-            for row in records(rows.head(drivers))
+            for row in records(rows.head(rows_shown))
         ],
         "n_facts": len(rows),
     }

@@ -78,16 +78,14 @@ def _local_share(
     slope = 0.0 if spread < 1e-12 else float((kernel * (distance - centre) * y).sum() / spread)
     totals = np.bincount(codes, weights=weights * (y - value - slope * distance))
     cluster_weights = np.bincount(codes, weights=weights)
-    independent, variance_of_clusters = 1 / (weights**2).sum(), 1 / (cluster_weights**2).sum()
+    independent, n_clusters = 1 / (weights**2).sum(), 1 / (cluster_weights**2).sum()
     k = int((cluster_weights != 0).sum())
     variance = (totals**2).sum() * k / max(k - 1, 1)
-    bounds = sorted((variance_of_clusters, independent))
-    size = (
-        variance_of_clusters if value in (0, 1) else float(np.clip(value * (1 - value) / max(variance, 1e-12), *bounds))
-    )
+    bounds = sorted((n_clusters, independent))
+    size = n_clusters if value in (0, 1) else float(np.clip(value * (1 - value) / max(variance, 1e-12), *bounds))
     tail = (1 + confidence) / 2
     # few clusters estimate the variance poorly: Korn and Graubard (1998), as in `intervals.effective_size`
-    size *= (stats.norm.ppf(tail) / stats.t.ppf(tail, max(variance_of_clusters - 1, 1))) ** 2
+    size *= (stats.norm.ppf(tail) / stats.t.ppf(tail, max(n_clusters - 1, 1))) ** 2
     low, high = wilson(value * size, size, confidence)
     return value, low, high
 

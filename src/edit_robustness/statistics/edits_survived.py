@@ -59,8 +59,8 @@ def _times(rows: pd.DataFrame) -> pd.DataFrame:
     ends = first_loss.fillna(last).rename("end").reset_index()
     until = rows.merge(ends, on=_EDIT, validate="many_to_one").query("later <= end")
     counts = until.groupby(_EDIT, sort=False).agg(n_probes=("value", "size"), n_cut=("cut", "sum"))
-    is_held = until[until["value"] == 1].groupby(_EDIT, sort=False)["later"].max()
-    table = counts.assign(value=first_loss.fillna(last).astype(float), censored=first_loss.isna(), last_held=is_held)
+    last_held = until[until["value"] == 1].groupby(_EDIT, sort=False)["later"].max()
+    table = counts.assign(value=first_loss.fillna(last).astype(float), censored=first_loss.isna(), last_held=last_held)
     return table.reset_index()
 
 

@@ -294,8 +294,8 @@ def explain_missing(rows: pd.DataFrame, validation: Validation) -> str:
     n_groups = min(rows.loc[rows["value"] == outcome, groups].nunique() for outcome in (0, 1))
     if n_groups < validation.folds:
         n_facts = rows["fact_id"].nunique()
-        n_needed = f"one outcome occurs in {n_groups} {groups}s, {validation.folds} needed"
-        return f"{n_facts} facts: cannot tell ({n_needed})"
+        shortage = f"one outcome occurs in {n_groups} {groups}s, {validation.folds} needed"
+        return f"{n_facts} facts: cannot tell ({shortage})"
     return ""
 
 

@@ -49,8 +49,8 @@ class AnalysisParameters:
 
     Attributes:
         confidence: Level of all intervals.
-        bootstrap: Resamples of subjects, and permutations, for each correlation.
-        seed: Seed of resamples, permutations and cross-validation.
+        bootstrap: Resamples of groups (`cv_groups`) for the intervals of the prediction.
+        seed: Seed of these resamples and of the cross-validation.
         power: Probability with which a sample must show a correlation, for the reported power.
         max_failures: Cases shown for each model and method.
         examples_shown: Answers shown for each cell of the heat map.
@@ -214,23 +214,13 @@ def foretell(
     )
 
 
-def _for_each_model(outcomes: pd.DataFrame, estimate: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    success = outcomes[(outcomes["protocol"] == "free") & (outcomes["metric"] == "success")]
-    parts = []
-    for model in outcomes["model"].unique():
-        table = estimate(success[success["model"] == model])
-        table.insert(0, "model", model)
-        parts.append(table)
-    return pd.concat(parts, ignore_index=True)
-
-
 def draw_popularity(
     recall: pd.DataFrame, popularity_curves: pd.DataFrame, popularity_classes: pd.DataFrame
 ) -> tuple[go.Figure, go.Figure]:
     """Draw what the unedited model knows, and the success of edits, over page views."""
     points = recall.assign(log_views=log_views(recall["page_views"]))
-    recall_rows = popularity_figure(points, popularity_curves, trend(recall), popularity_classes)
-    return recall_rows, success_figure(popularity_curves)
+    recall_figure = popularity_figure(points, popularity_curves, trend(recall), popularity_classes)
+    return recall_figure, success_figure(popularity_curves)
 
 
 def draw_robustness(headline: pd.DataFrame) -> tuple[go.Figure, go.Figure]:

@@ -24,7 +24,7 @@ ABOUT = ["subject", "relation", "target_true", "target_new"]
 
 @dataclass(frozen=True, config=STRICT)
 class PreflightParameters:
-    """What preflight predicts.
+    """Parameters of preflight.
 
     Attributes:
         methods: Methods to predict; none for all that the predictor was trained on.
@@ -75,9 +75,9 @@ def read_settings(methods: Mapping[str, Any], names: Sequence[str], model: str) 
                 f"methods.{name}.{model}: there are no settings, which the predictor must be compared with; set them, "
                 "or leave the method out of preflight.methods"
             )
-        settings_here = of_models[model] or {}
+        method_settings = of_models[model] or {}
         settings[name] = (
-            settings_here if isinstance(settings_here, Method) else METHODS[name](**settings_here)
+            method_settings if isinstance(method_settings, Method) else METHODS[name](**method_settings)
         ).settings()
     return settings
 
@@ -123,7 +123,7 @@ def write_page(
     settings: PreflightParameters,
 ) -> str:
     """Return the page as one HTML document."""
-    predictors_here = {model: read_predictor(predictors, model).plain() for model in dict.fromkeys(advice["model"])}
+    plain_predictors = {model: read_predictor(predictors, model).plain() for model in dict.fromkeys(advice["model"])}
     return render_preflight(
-        predictors_here, predictions, advice, rejects, threshold=settings.threshold, rows_shown=settings.shown
+        plain_predictors, predictions, advice, rejects, threshold=settings.threshold, rows_shown=settings.shown
     )

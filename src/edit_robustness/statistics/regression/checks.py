@@ -70,10 +70,10 @@ def _clusters(fit: Fit, groups: str) -> Check:
 
 def _correlation(fit: Fit) -> Check:
     alpha = fit.solution.alpha
-    subject_text = (
+    description = (
         "correlation of two prompts of a cluster, given the terms" if alpha else "independence within clusters"
     )
-    return Check("correlation", alpha, FINE, f"{subject_text}; errors are robust to another correlation")
+    return Check("correlation", alpha, FINE, f"{description}; errors are robust to another correlation")
 
 
 def _separation(fit: Fit) -> Check:
@@ -81,8 +81,8 @@ def _separation(fit: Fit) -> Check:
     if not n:
         return Check("separation", 0, FINE, "none")
     names = [fit.columns[index].name for index in fit.directions if not fit.columns[index].folded]
-    first_names = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
-    names_text = f" ({first_names})" if names else " (among absorbed levels)"
+    names_start = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+    names_text = f" ({names_start})" if names else " (among absorbed levels)"
     action = (
         f"{n} terms have no finite estimate{names_text}: Firth's penalised likelihood, independence within clusters"
     )
@@ -91,18 +91,20 @@ def _separation(fit: Fit) -> Check:
 
 def _collinearity(fit: Fit) -> Check:
     values = [np.asarray(fit.rows[name], dtype=float) for name in fit.design.means]
-    columns_here = [
+    varying_columns = [
         (name, column) for name, column in zip(fit.design.means, values, strict=True) if np.nanstd(column) > 0
     ]
-    absences = [name for name, reason in fit.design.dropped.items() if reason.startswith("collinear")]
-    n_dropped = f"{len(absences)} columns that others determine left out" if absences else "nothing left out"
-    if len(columns_here) < 2:
-        return Check("collinearity", 1.0, FINE, n_dropped)
-    matrix = np.column_stack([np.where(np.isfinite(c), c, np.nanmean(c)) for _, c in columns_here])
+    collinear_names = [name for name, reason in fit.design.dropped.items() if reason.startswith("collinear")]
+    dropped_text = (
+        f"{len(collinear_names)} columns that others determine left out" if collinear_names else "nothing left out"
+    )
+    if len(varying_columns) < 2:
+        return Check("collinearity", 1.0, FINE, dropped_text)
+    matrix = np.column_stack([np.where(np.isfinite(c), c, np.nanmean(c)) for _, c in varying_columns])
     factors = np.diag(np.linalg.pinv(np.corrcoef(matrix, rowvar=False)))
     largest = int(np.argmax(factors))
     verdict = CAUTION if factors[largest] > LARGEST_VIF else FINE
-    action = f"largest variance inflation: {columns_here[largest][0]}; {n_dropped}"
+    action = f"largest variance inflation: {varying_columns[largest][0]}; {dropped_text}"
     return Check("collinearity", float(factors[largest]), verdict, action)
 
 

@@ -241,14 +241,14 @@ def _evaluate(groups: _Padded, beta: np.ndarray, second: bool) -> tuple[float, n
         mean = (eta * mask).sum(axis=1, keepdims=True) / mask.sum(axis=1, keepdims=True)
         factor = np.exp(np.clip(eta - mean, -60, 60)) * mask
         total, first, cross = _recursion(x, factor, int(groups.successes[part].max()), second)
-        choice_rows = (np.arange(len(x)), groups.successes[part])
-        expectation = first[choice_rows] / total[choice_rows][:, None]
+        positions = (np.arange(len(x)), groups.successes[part])
+        expectation = first[positions] / total[positions][:, None]
         scores[part] = groups.totals[part] - expectation
         value += float(
-            (groups.totals[part] @ beta - groups.successes[part] * mean[:, 0] - np.log(total[choice_rows])).sum()
+            (groups.totals[part] @ beta - groups.successes[part] * mean[:, 0] - np.log(total[positions])).sum()
         )
         if second:
-            information += (cross[choice_rows] / total[choice_rows][:, None, None]).sum(
+            information += (cross[positions] / total[positions][:, None, None]).sum(
                 axis=0
             ) - expectation.T @ expectation
     return value, scores, information

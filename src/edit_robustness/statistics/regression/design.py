@@ -228,8 +228,8 @@ def _indicator_terms(terms: Sequence[Term], is_missing: Sequence[str]) -> list[T
     for name, term in product(is_missing, terms):
         if name not in _variables(term):
             continue
-        other_columns = [factor for factor in term.factors if name not in list_variables(factor.code)]
-        result[Term([EvalFactor(MISSING + name), *other_columns])] = None
+        other_factors = [factor for factor in term.factors if name not in list_variables(factor.code)]
+        result[Term([EvalFactor(MISSING + name), *other_factors])] = None
     return [term for term in result if term not in terms]
 
 
@@ -257,15 +257,15 @@ def _independent(matrix: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, 
     norms = np.sqrt((matrix**2).mean(axis=0))
     unit_columns = matrix / np.where(norms > 0, norms, 1.0)
     gram = unit_columns.T @ unit_columns / max(len(matrix), 1)
-    columns_left, absences = [], {}
+    indices, reasons = [], {}
     for index, name in enumerate(names):
         if gram[index, index] > _INDEPENDENT:
-            columns_left.append(index)
+            indices.append(index)
             row = gram[index] / np.sqrt(gram[index, index])
             gram = gram - np.outer(row, row)
         elif norms[index] == 0:
-            absences[name] = "no prompts" if "=" in name else "one value for every fact"
+            reasons[name] = "no prompts" if "=" in name else "one value for every fact"
         else:
-            spread = np.ptp(matrix[:, index]) == 0
-            absences[name] = "one value for every fact" if spread else "collinear with the terms above"
-    return np.array(columns_left, dtype=int), absences
+            is_constant = np.ptp(matrix[:, index]) == 0
+            reasons[name] = "one value for every fact" if is_constant else "collinear with the terms above"
+    return np.array(indices, dtype=int), reasons

@@ -95,8 +95,8 @@ def refuse_rows(rows: pd.DataFrame, groups: str) -> None:
         raise NotFitted("no probes are left to fit")
     if rows["value"].nunique() < 2:
         value = rows["value"].iloc[0]
-        subject_text = {1.0: "succeeded", 0.0: "failed"}.get(value, f"has the value {value:g}")
-        raise NotFitted(f"every probe {subject_text}: there is nothing to explain")
+        outcome_text = {1.0: "succeeded", 0.0: "failed"}.get(value, f"has the value {value:g}")
+        raise NotFitted(f"every probe {outcome_text}: there is nothing to explain")
     n_clusters = rows[groups].nunique()
     if n_clusters < FEWEST_CLUSTERS:
         raise NotFitted(f"{n_clusters} {_plural(groups)} are too few (at least {FEWEST_CLUSTERS})")

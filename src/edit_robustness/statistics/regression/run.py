@@ -158,10 +158,10 @@ def _conditional(
         raise NotFitted("a conditional regression needs outcomes 0 and 1")
     x = design.full.matrix[:, design.kept]
     codes = pd.factorize(labels)[0]
-    varying_groups = _count_informative(y, codes)
-    if varying_groups < FEWEST_CLUSTERS:
+    n_varying = _count_informative(y, codes)
+    if n_varying < FEWEST_CLUSTERS:
         raise NotFitted(
-            f"the outcome differs within {varying_groups} of {codes.max() + 1} groups ({model.groups}), at least "
+            f"the outcome differs within {n_varying} of {codes.max() + 1} groups ({model.groups}), at least "
             f"{FEWEST_CLUSTERS} are needed"
         )
     inside = pd.Series(y).groupby(codes).transform("nunique").to_numpy() > 1
@@ -171,32 +171,32 @@ def _conditional(
     fit = fit_conditional(y, x[:, columns], labels)
     if not fit.converged:
         raise NotFitted("the conditional likelihood did not converge")
-    columns_left = [design.kept_columns[index] for index in columns]
+    indices = [design.kept_columns[index] for index in columns]
     signs = {
         index: fit.separation.sign(unit)
         for index, unit in enumerate(np.eye(len(columns)))
         if not fit.separation.is_finite(unit)
     }
-    bounds = {
-        index: _bound_conditional(fit, index, columns_left, x[:, columns], rows, model, confidence) for index in signs
-    }
+    bounds = {index: _bound_conditional(fit, index, indices, x[:, columns], rows, model, confidence) for index in signs}
     freedom = len(fit.groups) - len(columns) + fit.separation.basis.shape[1]
-    terms = _conditional_rows(columns_left, fit, signs, bounds, confidence, freedom)
+    terms = _conditional_rows(indices, fit, signs, bounds, confidence, freedom)
     left_out = [design.kept_columns[index] for index in constant]
-    first_names = {column.folded or column.name for column in left_out if MISSING not in column.name} - {"intercept"}
+    constant_names = {column.folded or column.name for column in left_out if MISSING not in column.name} - {"intercept"}
     blank = dict.fromkeys(TERM_COLUMNS[2:10], np.nan)
     reason = f"left out: the same for all prompts of one {model.groups}, or no prompts to compare"
-    terms += [{"term": name, "reference": "", **blank, "n_missing": 0, "note": reason} for name in sorted(first_names)]
+    terms += [
+        {"term": name, "reference": "", **blank, "n_missing": 0, "note": reason} for name in sorted(constant_names)
+    ]
     terms += list(list_left_out(design, set()))
     total = codes.max() + 1
     n_inside = int(inside.sum())
     text = f"of {total} groups ({model.groups}); in the others all prompts succeed or all fail, which says nothing"
-    check = Check("groups in which prompts differ", varying_groups, FINE if varying_groups >= 40 else CAUTION, text)
+    check = Check("groups in which prompts differ", n_varying, FINE if n_varying >= 40 else CAUTION, text)
     separation = Check(
         "separation", float(len(signs)), CAUTION if signs else FINE,
         f"terms without a finite estimate, among {n_inside} prompts",
     )  # fmt: skip
-    return terms, varying_groups, [check, separation]
+    return terms, n_varying, [check, separation]
 
 
 def _count_informative(y: np.ndarray, codes: np.ndarray) -> int:
@@ -205,15 +205,15 @@ def _count_informative(y: np.ndarray, codes: np.ndarray) -> int:
 
 def _independent_within(x: np.ndarray) -> list[int]:
     """Return the columns that still differ, and are not determined by those before them, within groups."""
-    columns_left: list[int] = []
+    indices: list[int] = []
     gram = x.T @ x / max(len(x), 1)
     scale = np.diag(gram).copy()
     for index in range(x.shape[1]):
         if scale[index] > 1e-12 and gram[index, index] > 1e-9 * scale[index]:
-            columns_left.append(index)
+            indices.append(index)
             row = gram[index] / np.sqrt(gram[index, index])
             gram = gram - np.outer(row, row)
-    return columns_left
+    return indices
 
 
 def _bound_conditional(fit, index, columns, x, rows, model, confidence) -> float:
@@ -258,7 +258,7 @@ def _conditional_rows(
             is_better, limit = signs[index] > 0, np.exp(bounds[index])
             row["odds_ratio"] = np.inf if is_better else 0.0
             row |= {"low": limit, "high": np.inf} if is_better else {"low": 0.0, "high": limit}
-            subject_text = f"{'better' if is_better else 'worse'} than its reference wherever they differ"
-            row["note"] = f"{subject_text}: one-sided {confidence:.0%} bound of the conditional likelihood"
+            description = f"{'better' if is_better else 'worse'} than its reference wherever they differ"
+            row["note"] = f"{description}: one-sided {confidence:.0%} bound of the conditional likelihood"
         rows.append(row)
     return rows

@@ -63,17 +63,17 @@ def _bounded(fit: Fit, index: int, estimate: float, confidence: float) -> Row:
     if not sign:
         return {"note": _nothing_known(fit, column)}
     limit, p = fit.bounds.get(index, (np.nan, np.nan))
-    subject_text = "separates success from failure"
+    cause = "separates success from failure"
     if "=" in column.name and len(column.variables) == 1:
         level, reference = column.name.partition("=")[2], column.reference
         if always := _always(fit, column.variables[0], level):
-            subject_text = f"always {always}"
+            cause = f"always {always}"
         elif always := _always(fit, column.variables[0], reference):
-            subject_text = f"its reference {reference} always {always}"
+            cause = f"its reference {reference} always {always}"
     if not np.isfinite(limit):
-        return {"note": f"{subject_text}: no finite estimate"}
+        return {"note": f"{cause}: no finite estimate"}
     low, high = (np.exp(limit), np.inf) if sign > 0 else (0.0, np.exp(limit))
-    note = f"{subject_text}: one-sided {confidence:.0%} bound, Firth's penalised likelihood"
+    note = f"{cause}: one-sided {confidence:.0%} bound, Firth's penalised likelihood"
     return {"estimate": estimate, "odds_ratio": np.exp(estimate), "low": low, "high": high, "p": p, "note": note}
 
 
@@ -186,12 +186,12 @@ def list_left_out(design: Design, folded: set[str]) -> Iterator[Row]:
         if len(levels) == 1:
             yield _left_out(name, f"one level, {levels[0]}")
     names = {column.name: column for column in design.columns}
-    notes: set[str] = set()
+    term_names: set[str] = set()
     for name, reason in design.dropped.items():
         column = names[name]
         term = column.folded or name
-        if MISSING not in name and term not in notes and column.folded not in folded:
-            notes.add(term)
+        if MISSING not in name and term not in term_names and column.folded not in folded:
+            term_names.add(term)
             yield _left_out(term, reason)
 
 
