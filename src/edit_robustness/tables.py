@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, Generic, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pandas as pd
 
 from edit_robustness.json_form import JsonForm
@@ -325,6 +326,13 @@ def collect(*tables: pd.DataFrame) -> pd.DataFrame:
     """Return one table of several; an empty one keeps the columns and lends no types."""
     full_tables = [table for table in tables if len(table)]
     return pd.concat(full_tables or tables[:1], ignore_index=True)
+
+
+def select_rows(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """Return the rows that have these values in the columns of these names; an empty table as it is."""
+    if table.empty:
+        return table
+    return table[np.logical_and.reduce([table[name] == value for name, value in values.items()])]
 
 
 def _table(rows: Iterable[dict[str, Any]], columns: Mapping[str, str]) -> pd.DataFrame:

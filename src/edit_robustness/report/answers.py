@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from edit_robustness.labels import BASELINES, KINDS, LOWER_IS_BETTER, METHODS, in_order, label_of, outcome_label
 from edit_robustness.report import specificity
 from edit_robustness.report.heat import MANY_CUT, failed_of
+from edit_robustness.report.rows import records
+from edit_robustness.tables import select_rows
 
 GENERALIZATION, EFFICACY, PORTABILITY = "generalization", "efficacy", "portability"
 BASELINE = "context"
@@ -77,11 +78,12 @@ def answer_questions(evidence: Evidence, model: str) -> list[Answer]:
     """Return the answers of one model, in the order of `QUESTIONS`."""
     free = {"model": model, "protocol": "free"}
     rankings, comparisons, kinds, headline = (
-        _select(table, **free) for table in (evidence.rankings, evidence.comparisons, evidence.kinds, evidence.headline)
+        select_rows(table, **free)
+        for table in (evidence.rankings, evidence.comparisons, evidence.kinds, evidence.headline)
     )
     alpha = 1 - evidence.confidence
-    correlations = _select(evidence.correlations, family="edit", **free)
-    regression, prediction = (_select(table, model=model) for table in (evidence.regression, evidence.prediction))
+    correlations = select_rows(evidence.correlations, family="edit", **free)
+    regression, prediction = (select_rows(table, model=model) for table in (evidence.regression, evidence.prediction))
     answers = (
         answer_generalization(rankings, comparisons, kinds, alpha),
         answer_cost(rankings, comparisons, headline, alpha),
@@ -107,7 +109,7 @@ def answer_generalization(
     methods = [row["method"] for row in best_methods(rankings)]
     details = [
         *_describe_rates(rankings, EFFICACY, methods, "Efficacy, the share of statements answered with the new object"),
-        *(describe_weakest(_select(kinds, method=method), method, alpha) for method in methods),
+        *(describe_weakest(select_rows(kinds, method=method), method, alpha) for method in methods),
         *_describe_rates(rankings, PORTABILITY, methods, "Portability, the share of consequences that follow"),
         *compare_with_baseline(rankings, comparisons, methods[:1], alpha),
     ]
@@ -150,7 +152,7 @@ def describe_weakest(kinds: pd.DataFrame, method: str, alpha: float = 0.05) -> s
         method: The method.
         alpha: Level of the tests.
     """
-    name, rows = _name(method), _records(kinds)
+    name, rows = _name(method), records(kinds)
     if not rows:
         return f"No kind of prompt other than the statement has a figure with {name}."
     weakest = next(row for row in rows if row["lowest"])
@@ -214,7 +216,7 @@ def answer_cost(
         return "The cost cannot be given, because no editing method has a figure.", [abilities]
     sentences = [describe_specificity(rankings, method) for method in methods]
     better = [sentence for method in methods for sentence in find_gentler(rankings, comparisons, method, alpha)]
-    rows = _select(headline, method=methods[0])
+    rows = select_rows(headline, method=methods[0])
     prompts = specificity.sentences(_name(methods[0]), rows) if len(rows) else ()
     return sentences[0], [*sentences[1:], *better, *prompts, abilities]
 
@@ -297,7 +299,7 @@ def describe_association(correlations: pd.DataFrame, labels: Mapping[str, str], 
         if n_significant == 1:
             others = f"the only significant association among {n_tests} tests"
         return f"{_direction(row, labels)} ({_correlation(row, labels)}), {others}."
-    row = _records(tests.loc[[tests["rho"].abs().idxmax()]])[0]
+    row = records(tests.loc[[tests["rho"].abs().idxmax()]])[0]
     return (
         "No feature is significantly associated with an outcome of edits after Holm's correction over "
         f"{n_tests} tests: the largest correlation is that of “{_label(row, labels)}” ({_correlation(row, labels)})"
@@ -322,7 +324,7 @@ def describe_within(row: Row) -> Iterator[str]:
 def describe_regression(regression: pd.DataFrame, row: Row, labels: Mapping[str, str]) -> Iterator[str]:
     """Yield the effect of the same feature in each regression that has it, for the same method if it is given."""
     for name in dict.fromkeys(regression["name"]) if len(regression) else ():
-        terms = {line["term"]: line for line in _rows_by(regression, name=name)}
+        terms = {line["term"]: line for line in records(select_rows(regression, name=name))}
         line = terms.get(f"{row['feature']}|method={row['method']}") or terms.get(row["feature"])
         if (
             line is None
@@ -343,7 +345,7 @@ def describe_regression(regression: pd.DataFrame, row: Row, labels: Mapping[str,
 
 def describe_prediction(prediction: pd.DataFrame) -> str:
     """Return whether the features of a fact predict success better than its method and kind of prompt."""
-    rows = _records(prediction)
+    rows = records(prediction)
     full = [
         row for row in rows if row["predictor"] == "full" and row["metric"] == "auc_within" and not row["trained_on"]
     ]
@@ -442,7 +444,7 @@ def _find_strongest(correlations: pd.DataFrame, alpha: float) -> Row | None:
     if correlations.empty:
         return None
     rows = correlations[correlations["primary"].astype(bool) & (correlations["p_holm"] < alpha)].dropna(subset=["rho"])
-    return _records(rows.loc[[rows["rho"].abs().idxmax()]])[0] if len(rows) else None
+    return records(rows.loc[[rows["rho"].abs().idxmax()]])[0] if len(rows) else None
 
 
 def _direction(row: Row, labels: Mapping[str, str]) -> str:
@@ -466,7 +468,7 @@ def _detects(tests: pd.DataFrame) -> str:
     sizes = tests["detectable"].dropna()
     if sizes.empty:
         return ""
-    row = _records(tests.loc[[sizes.idxmin()]])[0]
+    row = records(tests.loc[[sizes.idxmin()]])[0]
     return f"; {int(row['n_facts'])} facts are enough to detect only correlations of {row['detectable']:.2f} or more"
 
 
@@ -491,22 +493,8 @@ def _turn(row: Row, method: str) -> tuple[float, float, float]:
     return -row["difference"], -row["high"], -row["low"]
 
 
-def _select(table: pd.DataFrame, **labels: str) -> pd.DataFrame:
-    if table.empty:
-        return table
-    return table[np.logical_and.reduce([table[name] == value for name, value in labels.items()])]
-
-
-def _rows_by(table: pd.DataFrame, **labels: str) -> list[Row]:
-    return _records(_select(table, **labels))
-
-
 def _rows_of(table: pd.DataFrame, outcome: str) -> list[Row]:
-    return _rows_by(table, outcome=outcome)
-
-
-def _records(table: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    return [*records(select_rows(table, outcome=outcome))]
 
 
 def _name(method: str) -> str:

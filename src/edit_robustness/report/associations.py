@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from edit_robustness.report.rows import records
+
 LEFT_OUT = ("n_missing", "n_cut", "n_unknown", "n_excluded")
 """Columns that count the facts without a value, by reason."""
 
@@ -59,7 +61,7 @@ def list_correlations(
         yield FeatureCorrelations(
             str(model),
             labels.get(str(feature), str(feature)),
-            [{str(name): value for name, value in row.items()} for row in rows[has_estimate].to_dict("records")],
+            records(rows[has_estimate]),
             len(rows),
             {
                 str(reason): int(number)

@@ -10,7 +10,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from edit_robustness.labels import METHODS, VERDICTS, in_order
-from edit_robustness.report.page import environment, records, script, style
+from edit_robustness.report.page import environment, script, style
+from edit_robustness.report.rows import records
 from edit_robustness.report.run_details import run_details
 from edit_robustness.report.runs import list_failures, list_mixed
 

@@ -16,8 +16,8 @@ import pandas as pd
 
 from edit_robustness.labels import ABILITIES, BENCHMARKS, METHODS, in_order, label_of
 from edit_robustness.records import UNEDITED
-from edit_robustness.report.page import records
 from edit_robustness.report.paper2 import FINDINGS
+from edit_robustness.report.rows import records
 
 ALL, SAFETY = "all", "safety"
 

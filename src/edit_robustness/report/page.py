@@ -36,6 +36,7 @@ from edit_robustness.report.examples import embed_examples
 from edit_robustness.report.heat import MANY_CUT, heat_tables
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.regressions import list_regressions
+from edit_robustness.report.rows import records
 from edit_robustness.report.run_details import run_details
 from edit_robustness.report.runs import (
     count_facts,
@@ -248,11 +249,6 @@ def script() -> str:
 def figure_json(figure: go.Figure) -> Markup:
     """Return a figure as JSON that cannot end its script element."""
     return Markup(figure.to_json().replace("<", "\\u003c"))
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return a dict per row."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _by_model(table: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from edit_robustness.labels import OUTCOMES, label_of
-from edit_robustness.report.page import environment, figure_json, records, script, style
+from edit_robustness.report.page import environment, figure_json, script, style
+from edit_robustness.report.rows import records
 
 PAPER_1: Mapping[str, float] = {"rho": 0.113, "median": 0.11, "n_relations": 34, "n_positive": 27}
 """arXiv 2402.05827, RQ3, Llama-2-7B-chat on CounterFact: Spearman's correlation over all facts and within relations."""

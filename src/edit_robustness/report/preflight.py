@@ -9,7 +9,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from edit_robustness.labels import EDIT, KINDS, LEAVE_ALONE, METHODS, NOT_MEASURED, in_order
-from edit_robustness.report.page import environment, records, script, style
+from edit_robustness.report.page import environment, script, style
+from edit_robustness.report.rows import records
 
 _REJECTS_SHOWN = 50
 _PREFIX = "chance_"

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from edit_robustness.report.rows import records
+
 MODEL_TERM = "(model)"
 """Term of the row with the reason why a regression was not fitted."""
 
@@ -55,14 +57,10 @@ def list_regressions(table: pd.DataFrame, checks: pd.DataFrame) -> Iterator[Regr
         yield Regression(
             str(model),
             str(name),
-            _records(rows.head(1))[0],
+            records(rows.head(1))[0],
             str(rows.loc[refused, "note"].iloc[0]) if refused.any() else "",
-            _records(rows[~refused & ~is_within & ~is_without]),
-            _records(rows[is_within]),
+            records(rows[~refused & ~is_within & ~is_without]),
+            records(rows[is_within]),
             int(is_without.sum()),
-            _records(of_model),
+            records(of_model),
         )
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

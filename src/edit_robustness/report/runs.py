@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.labels import METHODS, in_order, label_of
+from edit_robustness.report.rows import records
 
 KIBI = 1024
 
@@ -48,7 +49,7 @@ def list_failures(failed_items: pd.DataFrame) -> list[dict[str, Any]]:
     by = ["model", "method", "stage", "reason"]
     groups = failed_items.groupby(by, sort=False)["key"]
     table = groups.agg(number="size", first="first").reset_index().sort_values(by[:3], kind="stable")
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    return records(table)
 
 
 def _methods(record: Mapping[str, Any]) -> Iterator[dict[str, str]]:

@@ -20,7 +20,8 @@ from edit_robustness.records import UNEDITED
 from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, findings, share
 from edit_robustness.report.heat import MANY_CUT
-from edit_robustness.report.page import environment, figure_json, records, script, style
+from edit_robustness.report.page import environment, figure_json, script, style
+from edit_robustness.report.rows import records
 from edit_robustness.report.run_details import run_details
 from edit_robustness.report.runs import list_contexts, list_failures, list_methods, list_mixed, list_models, summary
 

@@ -20,6 +20,7 @@ from edit_robustness.labels import BASELINES, KINDS, LOWER_IS_BETTER, METHODS, i
 from edit_robustness.records import UNEDITED
 from edit_robustness.statistics.intervals import paired_difference, proportion
 from edit_robustness.statistics.multiplicity import holm
+from edit_robustness.tables import select_rows
 
 COMPARISON_COLUMNS = [
     *("model", "protocol", "outcome", "method", "other", "difference", "low", "high", "p", "p_holm"),
@@ -91,7 +92,7 @@ def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confide
             for method in in_order(group["method"], METHODS)
         ]
         table.sort(key=lambda row: (row["method"] in BASELINES, np.isnan(row["value"]), -sign * row["value"]))
-        worse = _worse_methods(_select(of_edits, labels), sign, 1 - confidence)
+        worse = _worse_methods(select_rows(of_edits, **labels), sign, 1 - confidence)
         for position, row in enumerate(table):
             is_ranked = row["method"] not in BASELINES and not np.isnan(row["value"])
             rank = position + 1 if is_ranked else pd.NA
@@ -193,7 +194,3 @@ def _worse_methods(comparisons: pd.DataFrame, sign: int, alpha: float) -> set[st
     significant = comparisons[comparisons["p_holm"] < alpha]
     is_better = sign * significant["difference"] > 0
     return set(significant.loc[is_better, "other"]) | set(significant.loc[~is_better, "method"])
-
-
-def _select(table: pd.DataFrame, labels: Mapping[str, Any]) -> pd.DataFrame:
-    return table[np.logical_and.reduce([table[name] == value for name, value in labels.items()])]
