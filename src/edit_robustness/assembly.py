@@ -32,6 +32,7 @@ from edit_robustness.pipelines import (
     rephrase,
     sample,
     sequence,
+    study,
 )
 
 Needs = Mapping[str, TextNeed]
@@ -69,8 +70,9 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
     """Return the registered pipelines by name.
 
     `edit_eval` is the main job, and what `kedro run` alone does; `rescore` and `bake` come after it. `conversation`
-    uses the same edits, and makes those that are missing. `preflight` predicts edits and makes none. `popularity` needs
-    no model. `sequential_eval` edits one fact after another; it has a grid of its own, without which it is left out.
+    uses the same edits, and makes those that are missing. `preflight` predicts edits and makes none. `popularity` and
+    `study` need no model. `sequential_eval` edits one fact after another; it has a grid of its own, without which it is
+    left out.
     """
     grid, needs = active.grid, active.text_needs
     main = edit_eval(grid, active.with_judge, active.wording_source, needs)
@@ -83,6 +85,8 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
         "bake": bake_pipeline(grid, active.bake_method),
         "popularity": _of_all("popularity", popularity.create_pipeline()),
         "preflight": preflight_pipeline(grid),
+        "study": study_pipeline(),
+        "export_study": _of_all("study", study.create_export_pipeline()),
     }
 
 
@@ -118,6 +122,11 @@ def rescore_pipeline(grid: Grid, with_judge: bool = False) -> Pipeline:
         for model in grid
     ]
     return ByModel([*models, _analysis(list(grid))], list(grid))
+
+
+def study_pipeline() -> Pipeline:
+    """Analyse the tables that are kept of a finished study, without a model."""
+    return _of_all("study", study.create_pipeline() + analyze.create_estimating_pipeline())
 
 
 def conversation_pipeline(grid: Grid, needs: Needs = _NONE) -> Pipeline:

@@ -17,7 +17,10 @@ from kedro_viz.server import populate_data
 
 from edit_robustness.configuration.active import Holder
 
-NAMES = {"__default__", "bake", "conversation", "edit_eval", "popularity", "preflight", "rescore", "sequential_eval"}
+NAMES = {
+    *("__default__", "bake", "conversation", "edit_eval", "export_study", "popularity", "preflight", "rescore"),
+    *("sequential_eval", "study"),
+}
 LAYERS = ["raw", "primary", "feature", "model_input", "models", "model_output", "reporting"]
 
 

@@ -1,5 +1,5 @@
 """From the scores and answers of all models to tables, figures and the report."""
 
-from edit_robustness.pipelines.analyze.pipeline import create_pipeline
+from edit_robustness.pipelines.analyze.pipeline import create_estimating_pipeline, create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["create_estimating_pipeline", "create_pipeline"]

@@ -21,7 +21,12 @@ def create_pipeline(models: Sequence[str]) -> Pipeline:
             ``_feature_summary``, ``_facts``, ``_run`` and ``_failed_items`` are inputs, beside ``rejects`` and
             ``params:analyze``.
     """
-    return Pipeline([*_collect_nodes(models), *_estimate_nodes(), *_draw_nodes(), *_report_nodes()])
+    return Pipeline(_collect_nodes(models)) + create_estimating_pipeline()
+
+
+def create_estimating_pipeline() -> Pipeline:
+    """Create the analysis from the tables of all models to the report."""
+    return Pipeline([*_estimate_nodes(), *_draw_nodes(), *_report_nodes()])
 
 
 def _collect_nodes(models: Sequence[str]) -> list[Node]:

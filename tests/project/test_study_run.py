@@ -1,0 +1,39 @@
+"""The pipelines `export_study` and `study`: what is kept of a run, and the same report from it without a model."""
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+KEPT = {"study_path": "kept"}
+TEXTS = ("prompt", "paraphrases", "text", "neighbours")
+
+
+@pytest.fixture
+def exported(run_before):
+    run_before.run(pipeline_names=["export_study"], parameters=KEPT)
+    return run_before
+
+
+def test_a_study_gives_the_tables_of_its_run_without_a_model(exported, no_model):
+    before = {name: exported.table(name) for name in ("headline", "fact_outcomes", "method_comparisons")}
+    exported.run(pipeline_names=["study"], parameters=KEPT)
+    for name, table in before.items():
+        assert_frame_equal(exported.table(name), table, rtol=1e-6)
+    page = (exported.latest / "report.html").read_text(encoding="utf-8")
+    assert "ROME" in page
+    assert exported.table("examples").empty
+
+
+def test_no_text_is_kept(exported):
+    kept = {path.stem: pd.read_parquet(path) for path in (exported.folder / "kept").glob("*.parquet")}
+    assert set(kept) == {
+        *("scores", "edited_facts", "recall", "features", "feature_summary", "failed_items", "rejects")
+    }
+    for table in kept.values():
+        assert not set(table.columns) & set(TEXTS)
+
+
+def test_a_missing_table_is_named_with_the_way_out(exported):
+    (exported.folder / "kept" / "recall.parquet").unlink()
+    with pytest.raises(ValueError, match=r"lack recall: run .*export_study"):
+        exported.run(pipeline_names=["study"], parameters=KEPT)
