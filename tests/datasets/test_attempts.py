@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from edit_robustness.datasets.failures import FailedItem, failed_table, run_attempts, stop_at_failure
+from edit_robustness.datasets.failures import FailedItem, failed_table, run_attempts, run_batches, stop_at_failure
 from edit_robustness.datasets.folders import StoredItem
 
 KEYS = [f"f{number}" for number in range(20)]
@@ -45,6 +45,19 @@ def test_an_item_that_fails_its_batch_is_lost_alone(caplog):
     assert [record.getMessage() for record in lines] == [f"letters: {key} failed: a batch of 1" for key in bad]
     assert all(record.exc_info is None for record in lines)
     assert "Traceback" in caplog.text, "for the log file"
+
+
+def test_a_batch_of_which_an_item_is_missing_is_made_whole():
+    calls, batches = [], [KEYS[:5], KEYS[5:10], KEYS[10:15], KEYS[15:]]
+    result = outcome(run_batches(batches, ["f7", "f19"], batched([], calls), "letters"))
+    assert result == {"f7": "F7", "f19": "F19"}
+    assert calls == [KEYS[5:10], KEYS[15:]]
+
+
+def test_an_item_that_fails_its_batch_leaves_the_others_of_the_batch():
+    calls, batches = [], [KEYS[:5], KEYS[5:10]]
+    result = outcome(run_batches(batches, KEYS[:10], batched(["f7"], calls), "letters"))
+    assert result == {key: "a batch of 1" if key == "f7" else key.upper() for key in KEYS[:10]}
 
 
 def test_what_is_made_one_by_one_is_not_tried_twice():

@@ -3,8 +3,8 @@
 from fabricated_edits import FACTS, RELATIONS
 from landings import fill
 
-from edit_robustness.asking.ask import Decoding
-from edit_robustness.datasets import AnswersDataset
+from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.datasets import AnswersDataset, answers
 from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.pipelines.evaluate import nodes
@@ -55,18 +55,40 @@ def test_a_judge_that_is_down_leaves_verdicts_missing(lab):
     edits = {fact.id: StoredItem.of("1", PromptPrefix()) for fact in FACTS}
     pieces = list(nodes.evaluate(lm, edits, PROBES, {}, DECODING))[1:]
     items: dict[str, StoredItem[list[Answer]]] = {key: item for piece in pieces for key, item in piece.items()}
-    answers = nodes.gather_with(["rome"])(lm, DECODING, items)
+    table = nodes.gather_with(["rome"])(lm, DECODING, items)
     judge = Down([["A"]])
-    replies = {key: item for piece in list(nodes.judge_each(answers, judge, {}))[1:] for key, item in piece.items()}
+    replies = {key: item for piece in list(nodes.judge_each(table, judge, {}))[1:] for key, item in piece.items()}
     assert {item.failure for item in replies.values()} == {"no route"}
     assert {(item.header["method"], item.header["fact_id"]) for item in replies.values()} == {
         ("rome", fact.id) for fact in FACTS
     }
-    verdicts = nodes.read_judgements(answers, replies)
-    assert len(verdicts) == len(answers)
-    scores = nodes.score(answers, verdicts)
+    verdicts = nodes.read_judgements(table, replies)
+    assert len(verdicts) == len(table)
+    scores = nodes.score(table, verdicts)
     assert scores.loc[scores["protocol"] == "judge", "value"].isna().all()
     assert (scores["protocol"] == "judge").any()
+
+
+def test_what_is_missing_is_asked_in_the_batch_of_the_whole_run(lab, monkeypatch):
+    """Sums of floats depend on the batch, so another batch would give other last digits."""
+    batches = []
+
+    def spy(lm, pairs, decoding):
+        batches.append([probes[0].fact_id for _, probes in pairs])
+        return ask(lm, pairs, decoding)
+
+    monkeypatch.setattr(answers, "ask", spy)
+    lm, decoding = lab.model("llama"), Decoding(max_new_tokens=2, batch_rows=2 * len(PROBES) // 3)
+    edits = {fact.id: StoredItem.of("1", PromptPrefix(f"So, {fact.target_new}. ")) for fact in FACTS}
+    manifest, *pieces = nodes.evaluate(lm, edits, PROBES, {}, decoding)
+    whole = {key: item.read() for piece in pieces for key, item in piece.items()}
+    first_id, second_id, third_id = whole
+    assert batches == [[first_id, second_id], [third_id]]
+    batches.clear()
+    inventory = {key: name for key, name in manifest.items() if key != second_id}
+    (again,) = list(nodes.evaluate(lm, edits, PROBES, inventory, decoding))[1:]
+    assert batches == [[first_id, second_id]]
+    assert {key: item.read() for key, item in again.items()} == {second_id: whole[second_id]}
 
 
 def test_answers_under_a_stale_edit_are_marked(lab, tmp_path):

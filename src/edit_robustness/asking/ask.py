@@ -149,7 +149,9 @@ def ask(
         together: Whether many edits run in one batch. Otherwise the weights of one edit at a time are copied in.
     """
     may_end = sentence_ending_tokens(lm)
-    for chunk in _chunks(edit_probes, decoding.batch_rows if together else 0):
+    sizes = [len(probes) for _, probes in edit_probes]
+    for places in cut_batches(sizes, decoding.batch_rows if together else 0):
+        chunk = [edit_probes[place] for place in places]
         try:
             yield from _Session(lm, chunk, decoding, may_end, rowwise=together).answers()
         except NotRowwise:
@@ -157,16 +159,22 @@ def ask(
                 yield from _Session(lm, [pair], decoding, may_end, rowwise=False).answers()
 
 
-def _chunks(edit_probes: Sequence[EditProbes], rows: int) -> Iterator[list[EditProbes]]:
-    """Yield groups of edits with at most `rows` probes in total, or of one edit."""
-    chunk: list[EditProbes] = []
-    for pair in edit_probes:
-        if chunk and sum(len(probes) for _, probes in [*chunk, pair]) > rows:
-            yield chunk
-            chunk = []
-        chunk.append(pair)
-    if chunk:
-        yield chunk
+def cut_batches(sizes: Sequence[int], rows: int) -> list[list[int]]:
+    """Return the edits that are asked in one batch, by their places: at most `rows` probes in total, or one edit.
+
+    Args:
+        sizes: The number of probes of each edit.
+        rows: The maximum number of probes.
+    """
+    batches: list[list[int]] = []
+    total = 0
+    for place, size in enumerate(sizes):
+        if not batches or total + size > rows:
+            batches.append([])
+            total = 0
+        batches[-1].append(place)
+        total += size
+    return batches
 
 
 class _Session:

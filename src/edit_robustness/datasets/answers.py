@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.asking.ask import Decoding, ask, cut_batches
 from edit_robustness.asking.lengths import check_fit, longest
-from edit_robustness.datasets.failures import run_attempts
+from edit_robustness.datasets.failures import run_batches
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
 from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
 from edit_robustness.editing.edits import Edit
@@ -45,6 +45,9 @@ def answers_under(
     missing_keys = manifest.missing_keys(inventory)
     if not missing_keys:
         return
+    keys = list(manifest)
+    sizes = [len(probes[key]) for key in keys]
+    batches = [[keys[place] for place in places] for places in cut_batches(sizes, decoding.batch_rows)]
 
     def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
         pairs = [(edits[key].read().with_artefact(artefact), probes[key]) for key in keys]
@@ -52,7 +55,7 @@ def answers_under(
         check_fit(lm, {"edit": needs}, shorten=shorten)
         return ask(lm, pairs, decoding)
 
-    for attempt in track(run_attempts(missing_keys, make, task), task, len(missing_keys)):
+    for attempt in track(run_batches(batches, missing_keys, make, task), task, len(missing_keys)):
         # what is asked in one batch comes at once: only the sum over all edits means something
         header = {"seconds": attempt.seconds, "probes": len(probes[attempt.key]), "environment": lm.environment}
         header |= stale_mark(edits[attempt.key])

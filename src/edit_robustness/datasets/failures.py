@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
@@ -127,6 +128,38 @@ def run_attempts(
         if not is_over and queue[: len(group)] == group:
             raise RuntimeError(f"{task}: nothing was made of {len(group)} items")
         size = len(queue) if not in_batches else 1 if is_over else 2 * size
+
+
+def run_batches(
+    batches: Sequence[Sequence[str]],
+    missing_keys: Collection[str],
+    make: Callable[[Sequence[str]], Iterable[T]],
+    task: str,
+    patience: int | None = None,
+) -> Iterator[Attempt[T]]:
+    """Make missing items in the batches of a whole run, so that the last digits are those of an undisturbed run.
+
+    Sums of floats depend on the batch. So a batch of which an item is missing is made whole, and the other items of it
+    are dropped.
+
+    Args:
+        batches: All items of the run, in order: those that are made together.
+        missing_keys: The items that are wanted.
+        make: Yields the item of each key that it is given, in order. The keys are of one batch.
+        task: What is made, for the log.
+        patience: As in `run_attempts`.
+    """
+    wanted = set(missing_keys)
+    pending = [batch for batch in batches if not wanted.isdisjoint(batch)]
+    numbers = {key: number for number, batch in enumerate(pending) for key in batch}
+
+    def make_batches(keys: Sequence[str]) -> Iterator[T]:
+        for _, batch in groupby(keys, numbers.__getitem__):
+            yield from make(list(batch))
+
+    for attempt in run_attempts(list(numbers), make_batches, task, patience=patience):
+        if attempt.key in wanted:
+            yield attempt
 
 
 def _start(make: Callable[[Sequence[str]], Iterable[T]], group: Sequence[str]) -> Iterator[T]:

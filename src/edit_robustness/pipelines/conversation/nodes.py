@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.asking.converse import ConversationSettings, converse
 from edit_robustness.asking.topics import topic
-from edit_robustness.datasets.failures import PATIENCE, failed_table, run_attempts
+from edit_robustness.datasets.failures import PATIENCE, failed_table, run_attempts, run_batches
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark, successful_items
 from edit_robustness.datasets.run_record import collect_environments
 from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
@@ -87,7 +87,9 @@ def talk_with(method: str) -> Callable[..., Landing]:
             talks = [(edits[key].read().with_artefact(artefact), topics[key]) for key in keys]
             return converse(lm, talks, tester, settings, method=method)
 
-        for attempt in track(run_attempts(missing_keys, make, label, patience=PATIENCE), label, len(missing_keys)):
+        batches = [fact_ids[start : start + settings.batch_rows] for start in range(0, len(fact_ids), settings.batch_rows)]
+        attempts = run_batches(batches, missing_keys, make, label, patience=PATIENCE)
+        for attempt in track(attempts, label, len(missing_keys)):
             about = {"environment": lm.environment, **stale_mark(edits[attempt.key])}
             yield attempt.to_items(manifest[attempt.key], about, fact_id=attempt.key)
 
