@@ -87,7 +87,8 @@ def talk_with(method: str) -> Callable[..., Landing]:
             talks = [(edits[key].read().with_artefact(artefact), topics[key]) for key in keys]
             return converse(lm, talks, tester, settings, method=method)
 
-        batches = [fact_ids[start : start + settings.batch_rows] for start in range(0, len(fact_ids), settings.batch_rows)]
+        size = settings.batch_rows
+        batches = [fact_ids[start : start + size] for start in range(0, len(fact_ids), size)]
         attempts = run_batches(batches, missing_keys, make, label, patience=PATIENCE)
         for attempt in track(attempts, label, len(missing_keys)):
             about = {"environment": lm.environment, **stale_mark(edits[attempt.key])}
