@@ -16,7 +16,7 @@ ASKING = 1
 SPEAKERS = 1
 ABILITIES = 1
 PIPELINES = 1
-"""Of the nodes that fill folders, and of `datasets/answers.py` and `datasets/sequences.py`, which they share."""
+"""Of the nodes that fill folders, and of `workers/answers.py` and `datasets/sequences.py`, which they share."""
 
 ROOMS = {
     **{"text": TEXT, "models": MODELS, "prompts": PROMPTS, "editing": EDITING, "asking": ASKING},

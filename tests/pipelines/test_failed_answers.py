@@ -4,7 +4,7 @@ from fabricated_edits import FACTS, RELATIONS
 from landings import fill
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets import AnswersDataset, answers
+from edit_robustness.datasets import AnswersDataset
 from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.pipelines.evaluate import nodes
@@ -13,6 +13,7 @@ from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Answer
 from edit_robustness.speakers.scripted import ScriptedSpeaker
 from edit_robustness.tables import probes_to_table
+from edit_robustness.workers import answers
 
 DECODING = Decoding(max_new_tokens=2)
 PROBES = probes_to_table(

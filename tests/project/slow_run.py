@@ -7,9 +7,9 @@ from pathlib import Path
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from edit_robustness.datasets import answers
 from edit_robustness.editing.methods.rome import Rome
 from edit_robustness.pipelines.abilities import nodes as abilities
+from edit_robustness.workers import answers
 
 PAUSE = 0.5
 FEW = 10

@@ -55,7 +55,7 @@ def test_a_second_run_edits_and_asks_nothing(run_before, finished_once, monkeypa
     def never(*_, **__):
         raise AssertionError("made again")
 
-    monkeypatch.setattr("edit_robustness.datasets.answers.ask", never)
+    monkeypatch.setattr("edit_robustness.workers.answers.ask", never)
     monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.write_texts", never)
     for method in METHODS.values():
         monkeypatch.setattr(method, "edit_each", never)

@@ -19,15 +19,15 @@ RECORDED = Path(__file__).with_name("rooms.json")
 ROOMS = ("text", "models", "prompts", "editing", "asking", "speakers", "abilities")
 FILLING = ("edit", "prior_knowledge", "evaluate", "sequence", "conversation", "abilities", "rephrase")
 """Pipelines with nodes that fill folders."""
-SHARED = ("answers", "sequences")
-"""Modules of `datasets` that hold what several of these nodes do."""
+SHARED = ("workers/answers", "datasets/sequences")
+"""Modules that hold what several of these nodes do."""
 
 
 def files(room: str) -> list[Path]:
     """Return the modules of a room."""
     if room == "pipelines":
         paths = [path for name in FILLING for path in (PACKAGE / room / name).rglob("*.py")]
-        paths += [PACKAGE / "datasets" / f"{name}.py" for name in SHARED]
+        paths += [PACKAGE / f"{name}.py" for name in SHARED]
         return sorted(path for path in paths if path.name not in ("pipeline.py", "gather.py", "__init__.py"))
     return sorted((PACKAGE / room).rglob("*.py"))
 

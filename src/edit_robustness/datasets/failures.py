@@ -135,6 +135,8 @@ def run_batches(
     missing_keys: Collection[str],
     make: Callable[[Sequence[str]], Iterable[T]],
     task: str,
+    *,
+    check: Callable[[T], None] | None = None,
     patience: int | None = None,
 ) -> Iterator[Attempt[T]]:
     """Make missing items in the batches of a whole run, so that the last digits are those of an undisturbed run.
@@ -147,6 +149,7 @@ def run_batches(
         missing_keys: The items that are wanted.
         make: Yields the item of each key that it is given, in order. The keys are of one batch.
         task: What is made, for the log.
+        check: As in `run_attempts`.
         patience: As in `run_attempts`.
     """
     wanted = set(missing_keys)
@@ -157,7 +160,7 @@ def run_batches(
         for _, batch in groupby(keys, numbers.__getitem__):
             yield from make(list(batch))
 
-    for attempt in run_attempts(list(numbers), make_batches, task, patience=patience):
+    for attempt in run_attempts(list(numbers), make_batches, task, check=check, patience=patience):
         if attempt.key in wanted:
             yield attempt
 

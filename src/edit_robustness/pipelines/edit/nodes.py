@@ -27,7 +27,9 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
+from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table
+from edit_robustness.workers import Work, current_workers
 
 logger = logging.getLogger(__name__)
 
@@ -275,13 +277,10 @@ def _make_edits(
     if preparation.failure:
         yield from lose_all({fact.id: manifest[fact.id] for fact in missing_facts}, preparation)
         return
-    by_id, artefact = {fact.id: fact for fact in missing_facts}, preparation.read()
-
-    def make(keys: Sequence[str]) -> Iterator[Edit]:
-        return method.edit_each(lm, [by_id[key] for key in keys], artefact=artefact)
-
+    work = Work(_edit_each, {fact.id: fact for fact in missing_facts}, (method, preparation.read()))
     label = f"{lm.name}: {method.name} edits"
-    for attempt in track(run_attempts(list(by_id), make, label, check=refuse_not_finite), label, len(missing_facts)):
+    attempts = current_workers().attempts(lm, work, list(work.inputs), label, check=refuse_not_finite)
+    for attempt in track(attempts, label, len(missing_facts)):
         header = {
             "seconds": round(attempt.seconds, 3),
             "environment": lm.environment,
@@ -289,6 +288,10 @@ def _make_edits(
             **stale_mark(preparation),
         }
         yield attempt.to_items(manifest[attempt.key], header, fact_id=attempt.key)
+
+
+def _edit_each(lm: LanguageModel, facts: Sequence[Fact], method: Method, artefact: Artefact) -> Iterator[Edit]:
+    return method.edit_each(lm, facts, artefact=artefact)
 
 
 def _read_corpus(

@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.asking.ask import Decoding
-from edit_robustness.datasets.answers import answers_under
 from edit_robustness.datasets.failures import PATIENCE, failed_table, run_attempts
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, successful_items
 from edit_robustness.datasets.run_record import run_record
@@ -21,6 +20,7 @@ from edit_robustness.progress import track
 from edit_robustness.records import Answer, Probe
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.tables import answers_to_table, check_answers, probes_from_table
+from edit_robustness.workers.answers import answers_under
 
 _PACKAGES = ("edit_robustness", "kedro", "torch", "transformers", "scikit-learn", "statsmodels")
 

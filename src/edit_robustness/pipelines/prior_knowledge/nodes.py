@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from edit_robustness.asking.ask import Decoding
-from edit_robustness.datasets.answers import answers_under
 from edit_robustness.datasets.folders import Landing, StoredItem, successful_items
 from edit_robustness.editing.edits import Edit, PromptPrefix
 from edit_robustness.editing.fingerprints import fingerprint
@@ -19,6 +18,7 @@ from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
 from edit_robustness.records import UNEDITED, Answer, Fact, Probe
 from edit_robustness.tables import answers_to_table, facts_from_table
+from edit_robustness.workers.answers import answers_under
 
 logger = logging.getLogger(__name__)
 

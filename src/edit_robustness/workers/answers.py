@@ -1,4 +1,4 @@
-"""Asking the model under edits in a node: the answers of each edit are one item of a folder."""
+"""Asking the model under edits: the answers of each edit are one item of a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edit_robustness.asking.ask import Decoding, ask, cut_batches
 from edit_robustness.asking.lengths import check_fit, longest
-from edit_robustness.datasets.failures import run_batches
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
 from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
 from edit_robustness.editing.edits import Edit
@@ -15,6 +14,8 @@ from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.records import Answer, Probe
+from edit_robustness.workers.pool import current_workers
+from edit_robustness.workers.work import Work
 
 
 def answers_under(
@@ -49,14 +50,23 @@ def answers_under(
     sizes = [len(probes[key]) for key in keys]
     batches = [[keys[place] for place in places] for places in cut_batches(sizes, decoding.batch_rows)]
 
-    def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
-        pairs = [(edits[key].read().with_artefact(artefact), probes[key]) for key in keys]
-        needs = longest(lm, [(edit.prefix, probe) for edit, edit_probes in pairs for probe in edit_probes], decoding)
-        check_fit(lm, {"edit": needs}, shorten=shorten)
-        return ask(lm, pairs, decoding)
-
-    for attempt in track(run_batches(batches, missing_keys, make, task), task, len(missing_keys)):
+    work = Work(_ask, {key: (edits[key], probes[key]) for key in keys}, (decoding, artefact, shorten))
+    attempts = current_workers().attempts(lm, work, missing_keys, task, batches=batches)
+    for attempt in track(attempts, task, len(missing_keys)):
         # what is asked in one batch comes at once: only the sum over all edits means something
         header = {"seconds": attempt.seconds, "probes": len(probes[attempt.key]), "environment": lm.environment}
         header |= stale_mark(edits[attempt.key])
         yield attempt.to_items(manifest[attempt.key], header, fact_id=attempt.key)
+
+
+def _ask(
+    lm: LanguageModel,
+    items: Sequence[tuple[StoredItem[Edit], Sequence[Probe]]],
+    decoding: Decoding,
+    artefact: Artefact,
+    shorten: str,
+) -> Iterator[list[Answer]]:
+    pairs = [(item.read().with_artefact(artefact), probes) for item, probes in items]
+    needs = longest(lm, [(edit.prefix, probe) for edit, edit_probes in pairs for probe in edit_probes], decoding)
+    check_fit(lm, {"edit": needs}, shorten=shorten)
+    return ask(lm, pairs, decoding)
