@@ -21,6 +21,7 @@ from edit_robustness.ordering import model_of
 from edit_robustness.origins import Origins, Settings, decides_nothing
 from edit_robustness.provenance import Records
 from edit_robustness.runs.commands import options_of
+from edit_robustness.workers import ThisProcess, WorkerParameters, choose_workers, use_workers
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +180,33 @@ class OneRun:
                 run.end(is_stopped)
         finally:
             self._lock.release()
+
+
+class RunWorkers:
+    """Gives a run the workers that its settings ask for, and ends them with it."""
+
+    def __init__(self) -> None:
+        self._settings = WorkerParameters()
+
+    @hook_impl
+    def after_context_created(self, context: Any) -> None:
+        """Read the settings."""
+        self._settings = WorkerParameters(**(context.config_loader["parameters"].get("workers") or {}))
+
+    @hook_impl
+    def before_pipeline_run(self) -> None:
+        """Refuse workers that cannot be started; they start when the first item is to be made."""
+        use_workers(choose_workers(self._settings))
+
+    @hook_impl
+    def after_pipeline_run(self) -> None:
+        """End the workers."""
+        use_workers(ThisProcess())
+
+    @hook_impl
+    def on_pipeline_error(self) -> None:
+        """End the workers."""
+        use_workers(ThisProcess())
 
 
 def check_runner(run_params: Mapping[str, Any]) -> None:

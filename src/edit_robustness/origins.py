@@ -16,7 +16,7 @@ from edit_robustness.runs.commands import flatten
 from edit_robustness.storage import checksum, file_checksum
 from edit_robustness.text.secrets import without_secrets
 
-CHANGES_NO_CONTENT = ("decoding.batch_rows", "conversation.batch_rows", "probes.reviewed", "web")
+CHANGES_NO_CONTENT = ("decoding.batch_rows", "conversation.batch_rows", "probes.reviewed", "web", "workers")
 """Parameters and sources that may differ between the run that made a data set and the run that reads it.
 
 The batch sizes change memory and speed only, as in the fingerprints of answers. `probes.reviewed` changes a sample for

@@ -3,14 +3,14 @@
 import warnings
 
 from edit_robustness.context import ProjectContext
-from edit_robustness.hooks import NodeLines, OneRun
+from edit_robustness.hooks import NodeLines, OneRun, RunWorkers
 from edit_robustness.incomplete import FailedItems
 from edit_robustness.last_lines import LastLines
 from edit_robustness.logs import install
 
 CONTEXT_CLASS = ProjectContext
 # Kedro calls the hooks of the last first: the headline and the path of the report are the last lines
-HOOKS = (LastLines(), NodeLines(), OneRun(), FailedItems())
+HOOKS = (LastLines(), NodeLines(), OneRun(), FailedItems(), RunWorkers())
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",

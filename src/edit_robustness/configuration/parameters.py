@@ -25,6 +25,7 @@ from edit_robustness.pipelines.preflight.nodes import PreflightParameters
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters
 from edit_robustness.pipelines.sample.nodes import SampleParameters
 from edit_robustness.text.closest import did_you_mean
+from edit_robustness.workers import WorkerParameters
 
 OWN = ("x_", "_")
 """Beginnings of names that are not checked: a user's own parameters, and Kedro's place for YAML anchors."""
@@ -44,6 +45,7 @@ BLOCKS: Mapping[str, type] = {
     "sequence": SequenceParameters,
     "analyze_sequences": SequenceAnalysisParameters,
     "popularity": PopularityParameters,
+    "workers": WorkerParameters,
 }
 """Parameters that are blocks of settings, and what each is read as."""
 

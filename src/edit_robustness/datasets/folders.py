@@ -79,6 +79,10 @@ class StoredItem(Generic[T]):
         text = str(reason) or type(reason).__name__
         return cls(fingerprint, _no_item, {**header, "failed": text, "failed_at": _format_time()})
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the item with its value: the file may be on another machine than the process that gets it."""
+        return _received, (self.fingerprint, self.read(), dict(self.header))
+
     @property
     def failure(self) -> str:
         """Return why the item could not be made; empty for one that was made."""
@@ -291,6 +295,10 @@ def _first(names: list[str]) -> str:
 
 def _no_item() -> Any:
     return None
+
+
+def _received(fingerprint: str, value: Any, header: Mapping[str, Any]) -> StoredItem[Any]:
+    return StoredItem(fingerprint, lambda: value, header)
 
 
 def _format_time() -> str:

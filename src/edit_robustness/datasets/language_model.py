@@ -77,6 +77,10 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         self._dtype, self._device, self._attention = dtype, device, attn_implementation
         self._template = chat_template
         self._note, self.metadata = note, metadata
+        self._entry = {
+            **{"name": name, "dtype": dtype, "device": device, "attn_implementation": attn_implementation},
+            **{"chat_template": chat_template, "note": note, **source},
+        }
 
     @property
     def label(self) -> str:
@@ -95,7 +99,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             slot.model = slot.key = None
             gc.collect()
             slot.model, slot.key = self._from_source(), self._key
-            slot.model.description = self._describe()
+            slot.model.description, slot.model.entry = self._describe(), self._entry
             if not slot.model.finite:
                 logger.warning("%s: %s", self._name, NOT_FINITE)
                 slot.model.description["note"] = f"{self._note} {NOT_FINITE.capitalize()}.".strip()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -45,8 +45,14 @@ class LanguageModel:
         self.name = name
         self.layout: Layout = layout_of(model.config.model_type)
         self.description: dict[str, str] = {"name": name}
+        self.entry: Mapping[str, Any] = {}
+        """Settings from which another process loads the same model."""
         # computed here, before anything can have changed a weight
         self.fingerprint = self._fingerprint()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: another process loads the model by its `entry`."""
+        raise TypeError(f"{self.name}: a model is not sent to another process, which loads it itself")
 
     @property
     def device(self) -> torch.device:

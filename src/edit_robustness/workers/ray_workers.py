@@ -1,0 +1,284 @@
+"""Workers as Ray actors, the only module that knows Ray.
+
+Each actor holds one model, loaded from the settings of its catalog entry. It makes the items of one part of the work at
+a time and streams them back, so that a worker that dies costs the item in hand. Ray itself repeats nothing: the driver
+counts how often an item was in the hands of a worker that died, and makes suspects alone, because the death of a
+process does not say which of its items was guilty.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, run_attempts
+from edit_robustness.datasets.language_model import LanguageModelDataset
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.workers.pool import Workers
+from edit_robustness.workers.settings import WorkerParameters
+from edit_robustness.workers.work import Work
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+_MOST = 8
+"""Items of a part, if they need not be made together."""
+
+_PARTS_PER_WORKER = 4
+_PROBE_SECONDS = 5.0
+
+
+class UnusableWorkers(ValueError):
+    """Workers that cannot be started as the settings say."""
+
+
+class WorkerDied(RuntimeError):
+    """Error of an item whose worker died each time that it was made."""
+
+
+class WorkerError(RuntimeError):
+    """Error of an item, as a worker reported it."""
+
+
+@dataclass
+class _Part:
+    """Items that one worker makes, and how often a worker died over them."""
+
+    keys: list[str]
+    deaths: int = 0
+
+
+@dataclass
+class _Running:
+    """A part in the hands of a worker."""
+
+    part: _Part
+    worker: Any
+    made_keys: set[str] = field(default_factory=set)
+
+
+class RayWorkers(Workers):
+    """Actors on this machine or on a cluster. They are started when the first item is to be made.
+
+    Args:
+        settings: Number, threads, GPUs, address and retries.
+
+    Raises:
+        UnusableWorkers: If Ray is not installed, or the cluster does not answer.
+    """
+
+    def __init__(self, settings: WorkerParameters):
+        if find_spec("ray") is None:
+            raise UnusableWorkers(
+                f"workers.count={settings.count} needs Ray, which is not installed: `pip install ray`, or leave "
+                "workers.count away"
+            )
+        if settings.address:
+            _probe(settings.address)
+        self._settings = settings
+        self._actors: list[Any] = []
+        self._make_actor: Callable[[], Any] = _not_started
+
+    def attempts(
+        self,
+        lm: LanguageModel,
+        work: Work[T],
+        keys: Sequence[str],
+        task: str,
+        *,
+        batches: Sequence[Sequence[str]] | None = None,
+        check: Callable[[T], None] | None = None,
+        patience: int | None = None,
+    ) -> Iterator[Attempt[T]]:
+        """Hand parts of the work to idle workers, and yield what they make in the order in which it comes.
+
+        Batches of the run stay whole. Other items are cut into parts so small that every worker has some.
+        """
+        if not keys:
+            return
+        wanted = set(keys)
+        for attempt in self._attempts(lm, work, self._cut(keys, batches), check=check, patience=patience):
+            if attempt.error is not None:
+                report_failure(task, attempt.key, attempt.error)
+            if attempt.key in wanted:
+                yield attempt
+
+    def close(self) -> None:
+        """End the workers, and on this machine Ray too."""
+        if self._actors:
+            import ray
+
+            for actor in self._actors:
+                ray.kill(actor)
+            self._actors = []
+            ray.shutdown()
+
+    def _cut(self, keys: Sequence[str], batches: Sequence[Sequence[str]] | None) -> list[_Part]:
+        if batches is not None:
+            wanted = set(keys)
+            return [_Part(list(batch)) for batch in batches if not wanted.isdisjoint(batch)]
+        size = max(1, min(_MOST, len(keys) // (self._settings.count * _PARTS_PER_WORKER)))
+        return [_Part(list(keys[start : start + size])) for start in range(0, len(keys), size)]
+
+    def _attempts(
+        self,
+        lm: LanguageModel,
+        work: Work[T],
+        parts: Sequence[_Part],
+        *,
+        check: Callable[[T], None] | None,
+        patience: int | None,
+    ) -> Iterator[Attempt[T]]:
+        import ray
+
+        self._start()
+        queue, idle = deque(parts), deque(self._actors)
+        shared = ray.put((work.shared, check, patience))
+        running: dict[Any, _Running] = {}
+        try:
+            while queue or running:
+                while queue and idle:
+                    part, worker = queue.popleft(), idle.popleft()
+                    stream = worker.make.remote(lm.entry, work.part(part.keys), shared, part.keys)
+                    running[stream] = _Running(part, worker)
+                (stream,), _ = ray.wait(list(running), num_returns=1)
+                state = running[stream]
+                try:
+                    key, value, seconds, reason = ray.get(next(stream))
+                except StopIteration:
+                    del running[stream]
+                    idle.append(state.worker)
+                    continue
+                except ray.exceptions.RayActorError as death:
+                    del running[stream]
+                    yield from self._after_death(state, queue, death)
+                    idle.append(self._replace(state.worker))
+                    continue
+                state.made_keys.add(key)
+                yield Attempt(key, value, seconds, WorkerError(reason) if reason else None)
+        finally:
+            for stream in running:
+                ray.cancel(stream)
+
+    def _after_death(self, state: _Running, queue: deque[_Part], death: Exception) -> Iterator[Attempt[Any]]:
+        """Queue again what a worker that died had not yet made, each item alone."""
+        deaths = state.part.deaths + 1
+        left_keys = [key for key in state.part.keys if key not in state.made_keys]
+        logger.warning("a worker died with %d items in hand: %s", len(left_keys), reason_of(death).split(".")[0])
+        if deaths > self._settings.retries:
+            for key in left_keys:
+                yield Attempt(key, None, 0.0, WorkerDied(f"the worker died {deaths} times over it"))
+            return
+        queue.extend(_Part([key], deaths) for key in left_keys)
+
+    def _replace(self, actor: Any) -> Any:
+        """Start a new actor in place of one that died: Ray refuses tasks of an actor that it starts again itself."""
+        import ray
+
+        ray.kill(actor)
+        new_actor = self._make_actor()
+        self._actors[self._actors.index(actor)] = new_actor
+        return new_actor
+
+    def _start(self) -> None:
+        if self._actors:
+            return
+        import ray
+
+        settings = self._settings
+        cores = os.cpu_count() or 1
+        threads = settings.threads or (1 if settings.address else max(1, cores // settings.count))
+        ray.init(
+            address=settings.address or None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(
+                {}
+                if settings.address
+                else {"num_cpus": max(settings.count * threads, cores), "include_dashboard": False}
+            ),
+        )
+        if lack := find_lack(ray.cluster_resources(), settings, threads):
+            ray.shutdown()
+            raise UnusableWorkers(lack)
+        options = {"num_cpus": threads, "num_gpus": settings.gpus, "max_restarts": 0, "max_task_retries": 0}
+        self._make_actor = partial(ray.remote(_Worker).options(**options).remote, threads)
+        self._actors = [self._make_actor() for _ in range(settings.count)]
+        try:
+            ray.get([actor.confirm.remote() for actor in self._actors])
+        except ray.exceptions.RayError as error:
+            self.close()
+            # Ray's text is a traceback of the other process, whose last line is the error
+            reason = reason_of(str(error).strip().splitlines()[-1])
+            raise UnusableWorkers(f"workers: they cannot start: {reason}") from error
+        logger.info("%d workers of %d threads each", settings.count, threads)
+
+
+class _Worker:
+    """What runs in a worker's process: one model, and the items that it is asked to make."""
+
+    def __init__(self, threads: int):
+        import torch
+
+        torch.set_num_threads(threads)
+
+    def confirm(self) -> None:
+        """Answer once the worker has started."""
+
+    def make(
+        self, entry: Mapping[str, Any], part: Work[Any], shared: tuple[Any, ...], keys: Sequence[str]
+    ) -> Iterator[tuple[str, Any, float, str]]:
+        """Yield key, item, seconds and the reason of a failure (empty for an item that was made)."""
+        lm = LanguageModelDataset(**entry).load()
+        values, check, patience = shared
+        work = Work(part.function, part.inputs, values)
+        # failures are reported by the driver
+        logging.getLogger("edit_robustness").setLevel(logging.CRITICAL)
+        for attempt in run_attempts(keys, partial(work.make, lm), "work", check=check, patience=patience):
+            reason = "" if attempt.error is None else reason_of(attempt.error)
+            yield attempt.key, attempt.value, attempt.seconds, reason
+
+
+def _not_started() -> Any:
+    raise RuntimeError("the workers are not started yet")
+
+
+def find_lack(resources: Mapping[str, float], settings: WorkerParameters, threads: int) -> str:
+    """Say what the machines of a cluster lack for the workers, for which Ray would wait without end; empty if nothing.
+
+    Args:
+        resources: The CPUs and GPUs of all machines.
+        settings: The workers.
+        threads: Threads per worker.
+    """
+    for kind, setting, each in (("CPU", "threads", threads), ("GPU", "gpus", settings.gpus)):
+        wanted, there = settings.count * each, resources.get(kind, 0)
+        if wanted > there:
+            return (
+                f"workers: {settings.count} workers with {setting}={each:g} need {wanted:g} {kind}s, and there are "
+                f"{there:g}: lower workers.count or workers.{setting}"
+            )
+    return ""
+
+
+def _probe(address: str) -> None:
+    """Refuse an address at which nothing answers: Ray would try it for minutes."""
+    if address in ("auto", "local"):
+        return
+    place = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        with socket.create_connection((place.hostname or "", place.port or 10001), timeout=_PROBE_SECONDS):
+            return
+    except (OSError, ValueError) as error:
+        raise UnusableWorkers(
+            f"workers.address: nothing answers at {address} ({reason_of(error)}); start a cluster there "
+            "(`ray start --head`), or leave workers.address away to use this machine"
+        ) from error

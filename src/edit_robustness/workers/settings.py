@@ -1,0 +1,29 @@
+"""Settings of workers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from edit_robustness.setting_types import STRICT
+
+
+@dataclass(frozen=True, config=STRICT)
+class WorkerParameters:
+    """Where the items of a run are made.
+
+    Attributes:
+        count: Number of worker processes, each with a model of its own; 0 for none beside this process.
+        threads: Threads per worker; null divides the cores of this machine among the workers, or takes 1 on a cluster.
+        gpus: GPUs per worker; a fraction shares one GPU among workers.
+        address: Address of a Ray cluster, such as ``auto`` or ``ray://host:10001``; empty for this machine.
+        retries: How often an item is made again after the worker that made it died.
+    """
+
+    count: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1)] | None = None
+    gpus: Annotated[float, Field(ge=0)] = 0
+    address: str = ""
+    retries: Annotated[int, Field(ge=0)] = 2
