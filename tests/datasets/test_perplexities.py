@@ -108,7 +108,8 @@ def test_the_papers_figures_are_those_of_the_trial():
     """Llama-2-7B-chat on CounterFact: .113 over all facts, 27 of 34 relations positive, median .11."""
     relations = [str(DATA / "counterfact/full_records_500.json"), str(DATA / "pararel")]
     table = PerplexityDataset(str(DATA / "counterfact/flat_edit_10000.jsonl"), relations=relations).load()
-    correlations, within, summary = popularity_correlations(table)
+    facts = table.assign(log_views=np.log10(table["page_views"]))
+    correlations, within, summary = popularity_correlations(facts)
     row = correlations.set_index("outcome").loc["log_probability_true"]
     assert row[["rho", "low", "high"]].tolist() == pytest.approx([0.1125, 0.092, 0.133], abs=0.0006)
     assert (row["n_facts"], row["n_missing"]) == (9876, 124)

@@ -1,6 +1,7 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from edit_robustness.datasets import ReportTable
 from edit_robustness.datasets.failures import failed_table
-from edit_robustness.pipelines.analyze import create_pipeline
+from edit_robustness.pipelines.analyze import create_pipeline, nodes
 from edit_robustness.pipelines.analyze.nodes import AnalysisParameters
 
 TABLES = ("scores", "answers", "recall", "features", "feature_summary", "facts", "run", "failed_items")
@@ -85,6 +86,24 @@ def test_figures_are_drawn(results):
         assert isinstance(results[f"{name}_figure"], go.Figure)
         assert len(results[f"{name}_figure"].data) > 0
         assert f'data-figure="{name}"' in results["report"]
+
+
+@pytest.mark.parametrize("in_table", [True, False])
+def test_there_is_one_popularity_of_a_fact(in_table):
+    """Page views count the same whether the table of facts has them or they were looked up, as features alone."""
+    tables, settings = fabricate("tiny", n_known=60), AnalysisParameters()
+    facts, recall, features = tables.facts.assign(model="tiny"), tables.recall, tables.features
+    log_views = np.log10(recall["page_views"].astype("Float64").astype(float))
+    if not in_table:
+        facts, recall, features = (table.assign(page_views=pd.NA) for table in (facts, recall, features))
+    _, values = nodes.join_outcomes(tables.scores, facts, recall, features, tables.feature_summary)
+    arguments = [values, features, tables.feature_summary, recall]
+    _, _, power = nodes.correlate(*arguments, facts, settings)
+    assert power["n_facts"].tolist() == [log_views[recall["fact_id"].isin(facts["id"])].notna().sum()]
+    curves, classes = nodes.smooth_popularity(*arguments, settings)
+    figure, _ = nodes.draw_popularity(features, curves, classes)
+    points = next(trace for trace in figure.data if trace.name == "True object")
+    assert sorted(points.x) == pytest.approx(sorted(log_views.dropna()))
 
 
 def test_methods_are_compared_on_facts_with_the_baseline_beside_them(results):

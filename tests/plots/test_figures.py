@@ -84,8 +84,8 @@ TREND = pd.DataFrame(columns=["model", "target", "log_views", "log_perplexity"])
 
 
 def test_recall_is_a_curve_with_a_band(curves):
-    memory = fabricate(n_known=60).recall.assign(log_views=3.0)
-    figure = popularity_figure(memory, curves, TREND)
+    features = fabricate(n_known=60).features.assign(log_views=3.0)
+    figure = popularity_figure(features, curves, TREND)
     band, line, points, *_ = figure.data
     assert list(line.y) == [0.1, 0.3, 0.5]
     assert list(band.y) == [0.3, 0.4, 0.7, 0.3, 0.2, 0]
@@ -93,10 +93,10 @@ def test_recall_is_a_curve_with_a_band(curves):
 
 
 def test_only_classes_with_facts_are_drawn_if_there_are_any(curves):
-    memory = fabricate(n_known=60).recall.assign(log_views=3.0)
+    features = fabricate(n_known=60).features.assign(log_views=3.0)
     classes = curves.rename(columns={"x": "centre"}).iloc[[0, 2]]
-    assert len(popularity_figure(memory, curves, TREND, classes.head(0)).data) == 6
-    marks = popularity_figure(memory, curves, TREND, classes).data[2]
+    assert len(popularity_figure(features, curves, TREND, classes.head(0)).data) == 6
+    marks = popularity_figure(features, curves, TREND, classes).data[2]
     assert list(marks.x) == [2.5, 6.5]
     assert list(marks.error_y.array) == pytest.approx([0.2, 0.2])
 
@@ -136,7 +136,7 @@ def test_nothing_to_draw_is_said(rates, correlations, curves):
         protocol_figure(rates.head(0)),
         correlation_figure(correlations.tail(1)),
         correlation_figure(pd.DataFrame()),
-        popularity_figure(fabricate(n_known=30).recall.assign(log_views=np.nan), curves, TREND),
+        popularity_figure(fabricate(n_known=30).features.assign(log_views=np.nan), curves, TREND),
         success_figure(curves),
         success_figure(pd.DataFrame()),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 from fabricated_tables import Tables, fabricate
 
 from edit_robustness.plots.popularity import correlation_figure, popularity_figure, success_figure
@@ -16,7 +15,7 @@ from edit_robustness.statistics.difficulty import correlations, popularity_cells
 from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
 from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
-from edit_robustness.statistics.popularity import log_views, trend
+from edit_robustness.statistics.popularity import trend
 from edit_robustness.statistics.prediction import Validation, predict, probes_of_edits
 from edit_robustness.statistics.regression import RegressionModel, regress
 
@@ -51,7 +50,7 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     if popularity:
         cells = popularity_cells(fact_rows, tables.features, tables.recall, ["log_views"])
         curves = popularity_curves(cells, ["log_views"])
-        figures["popularity"] = _draw_popularity(tables.recall, curves)
+        figures["popularity"] = popularity_figure(tables.features, curves, trend(tables.features))
         figures["success"] = success_figure(curves)
         figures["correlation"] = correlation_figure(correlation_rows, alpha=0.05)
     return Findings(
@@ -64,7 +63,7 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
         paper_1=beside,
         orderings=paper1.orderings(beside),
         correlations=correlation_rows,
-        power=power_table(facts, correlation_rows),
+        power=power_table(facts, tables.features, correlation_rows),
         regression=regression,
         regression_checks=checks,
         prediction=predictions.prediction.assign(model="smollm2"),
@@ -77,8 +76,3 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
         runs=[tables.run],
         figures=figures,
     )
-
-
-def _draw_popularity(recall: pd.DataFrame, curves: pd.DataFrame):
-    points = recall.assign(log_views=log_views(recall["page_views"]))
-    return popularity_figure(points, curves, trend(recall))

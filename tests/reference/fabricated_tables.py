@@ -178,8 +178,8 @@ FEATURES = {
 
 
 def make_features(recall: pd.DataFrame) -> pd.DataFrame:
-    """The features of the facts in a table of recall."""
-    return recall[["model", "fact_id", "page_views"]].assign(
+    """The features of the facts in a table of recall, beside its columns, as `features.table` joins them."""
+    return recall.assign(
         log_views=np.log10(recall["page_views"].astype("Float64").astype(float)),
         recalled=recall["recalled"].astype(float),
         log_perplexity_true=np.log10(recall["perplexity_true"]),

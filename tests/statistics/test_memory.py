@@ -11,7 +11,7 @@ from edit_robustness.statistics.memory import LOG_PROBABILITIES, log_probabiliti
 
 @pytest.fixture(scope="module")
 def facts():
-    return fabricate(n_known=450).recall
+    return fabricate(n_known=450).features
 
 
 @pytest.fixture(scope="module")

@@ -17,19 +17,21 @@ SMALL_FACT = 3
 
 
 def popularity_figure(
-    recall: pd.DataFrame, curves: pd.DataFrame, trend: pd.DataFrame, classes: pd.DataFrame | None = None
+    features: pd.DataFrame, curves: pd.DataFrame, trend: pd.DataFrame, classes: pd.DataFrame | None = None
 ) -> go.Figure:
     """Draw two panels per model: the share of facts recalled, and each fact's perplexities, over page views.
 
     Args:
-        recall: model, subject, log_views, perplexity_true, perplexity_new; facts without page views are skipped.
+        features: model, subject, log_views, perplexity_true, perplexity_new; facts without page views are skipped.
         curves: model, outcome, feature, x (log10 views), value, low, high, n_facts (`statistics.curves`).
         trend: model, target, log_views, log_perplexity.
         classes: model, outcome, feature, centre, value, low, high, n_facts, drawn over the curve; None or no rows: no
             classes. Classes without facts have no row.
     """
     models = [
-        model for model in recall["model"].unique() if recall.loc[recall["model"] == model, "log_views"].notna().any()
+        model
+        for model in features["model"].unique()
+        if features.loc[features["model"] == model, "log_views"].notna().any()
     ]
     if not models:
         return theme.empty_figure("No fact has page views.")
@@ -44,7 +46,7 @@ def popularity_figure(
         if classes is not None and len(classes):
             figure.add_trace(_class_marks(_select(classes, model, "recalled"), TRUE), row=row, col=1)
         for target, colour in (("true", TRUE), ("new", NEW)):
-            points = recall[recall["model"] == model].dropna(subset=["log_views"])
+            points = features[features["model"] == model].dropna(subset=["log_views"])
             curve = trend[(trend["model"] == model) & (trend["target"] == target)]
             figure.add_trace(_points(points, target, colour, row == 1), row=row, col=2)
             figure.add_trace(_curve(curve, target, colour), row=row, col=2)

@@ -21,7 +21,7 @@ from edit_robustness.statistics.associations import KEYS, RELATION_COLUMNS, asso
 from edit_robustness.statistics.correlation import detectable, n_to_detect
 from edit_robustness.statistics.memory import log_probabilities
 from edit_robustness.statistics.multiplicity import first_level
-from edit_robustness.statistics.popularity import log_views, recall_known
+from edit_robustness.statistics.popularity import recall_known
 
 RECALL_OUTCOMES = (
     "recalled",
@@ -205,6 +205,7 @@ def _keys(model: Any, family: str, method: Any, protocol: Any, outcome: Any) -> 
 
 def power_table(
     facts: pd.DataFrame,
+    features: pd.DataFrame,
     correlations: pd.DataFrame,
     confidence: float = 0.95,
     power: float = 0.8,
@@ -213,7 +214,8 @@ def power_table(
     """Compute the correlations with page views that each model's edited facts can detect, after Holm's correction.
 
     Args:
-        facts: model, id and page_views of the edited facts.
+        facts: model and id of the edited facts.
+        features: model, fact_id and log_views of all facts.
         correlations: The table of `correlations`, whose primary tests of edits by free generation are the family.
         confidence: The level before the correction is 1 - confidence.
         power: Probability with which a correlation is found.
@@ -223,7 +225,8 @@ def power_table(
         model, n_facts (with page views), n_tests (of the family), detectable (the smallest correlation at this power
         and level), rho, n_needed (facts to detect `rho`), power.
     """
-    usable = facts[log_views(facts["page_views"]).notna()]
+    usable = features.loc[features["log_views"].notna(), ["model", "fact_id"]]
+    usable = facts[["model", "id"]].merge(usable, left_on=["model", "id"], right_on=["model", "fact_id"])
     counts = usable.groupby("model", sort=False)["id"].nunique().reindex(facts["model"].unique(), fill_value=0)
     family = pd.Series(dtype=int)
     if len(correlations):

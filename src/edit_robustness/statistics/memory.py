@@ -10,7 +10,6 @@ import pandas as pd
 from edit_robustness.records import UNEDITED
 from edit_robustness.statistics.associations import RELATION_COLUMNS, associate, correct
 from edit_robustness.statistics.multiplicity import benjamini_hochberg, holm
-from edit_robustness.statistics.popularity import log_views
 
 LOG_PROBABILITIES: Mapping[str, tuple[str, ...]] = {
     "log_probability_true": ("perplexity_true",),
@@ -50,7 +49,7 @@ def popularity_correlations(
     """Correlate page views with the probabilities of both objects, over all facts and within relations.
 
     Args:
-        facts: model, subject, relation (empty: unknown), page_views, perplexity_true and perplexity_new of each fact.
+        facts: model, subject, relation (empty: unknown), log_views, perplexity_true and perplexity_new of each fact.
         confidence: Level of intervals; tests are at 1 - confidence.
         power: Power of the reported detectable correlations.
 
@@ -62,7 +61,7 @@ def popularity_correlations(
     """
     rows, parts = [], []
     for model, table in facts.groupby("model", sort=False):
-        views, outcomes = log_views(table["page_views"]), log_probabilities(table)
+        outcomes = log_probabilities(table)
         for outcome, sources in LOG_PROBABILITIES.items():
             if table[list(sources)].isna().all().any():
                 continue
@@ -70,7 +69,7 @@ def popularity_correlations(
                 "model": str(model), "family": "recall", "method": UNEDITED, "protocol": "teacher_forced",
                 "outcome": outcome, "feature": "log_views",
             }  # fmt: skip
-            estimate, by_relation = associate(views, outcomes[outcome], table, confidence=confidence)
+            estimate, by_relation = associate(table["log_views"], outcomes[outcome], table, confidence=confidence)
             rows.append({**keys, "primary": True, **estimate})
             parts.append(
                 by_relation.assign(**keys, p_holm=holm(by_relation["p"]), q_bh=benjamini_hochberg(by_relation["p"]))

@@ -1,4 +1,4 @@
-"""Popularity and prior knowledge: page views as a logarithm, known recall, and smooth curves of perplexity."""
+"""Prior knowledge over popularity: facts whose recall is known, and smooth curves of perplexity over page views."""
 
 from __future__ import annotations
 
@@ -7,28 +7,24 @@ import pandas as pd
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
 
-def log_views(page_views: pd.Series) -> pd.Series:
-    """Return log10 of page views as floats; NaN if they are unknown or 0."""
-    views = pd.to_numeric(page_views, errors="coerce").astype("Float64").to_numpy(dtype=float, na_value=np.nan)
-    positive_views = np.where(views > 0, views, np.nan)
-    return pd.Series(np.log10(positive_views), index=page_views.index)
-
-
 def recall_known(recall: pd.DataFrame) -> pd.DataFrame:
     """Select the facts whose recall is known: the token limit did not cut the answer before it named an object."""
     is_cut = recall.get("recall_cut")
     return recall if is_cut is None else recall[~is_cut.astype(bool)]
 
 
-def trend(recall: pd.DataFrame, fraction: float = 2 / 3) -> pd.DataFrame:
+def trend(features: pd.DataFrame, fraction: float = 2 / 3) -> pd.DataFrame:
     """Fit lowess curves of log10 perplexity of both objects over log10 page views.
+
+    Args:
+        features: model, log_views, perplexity_true and perplexity_new of each fact.
+        fraction: Share of the facts that each point of a curve is fitted to.
 
     Returns:
         model, target ("true" or "new"), log_views, log_perplexity; no rows for fewer than ten facts.
     """
-    views = log_views(recall["page_views"])
     curves = []
-    for model, rows in recall.assign(log_views=views).groupby("model"):
+    for model, rows in features.groupby("model"):
         for target in ("true", "new"):
             table = pd.DataFrame({"x": rows["log_views"], "y": np.log10(rows[f"perplexity_{target}"].astype(float))})
             pairs = table.replace([np.inf, -np.inf], np.nan).dropna()

@@ -21,7 +21,7 @@ from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcom
 from edit_robustness.statistics.failures import with_failed
 from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
-from edit_robustness.statistics.popularity import log_views, trend
+from edit_robustness.statistics.popularity import trend
 from edit_robustness.statistics.prediction import Validation
 from edit_robustness.statistics.predictor import validate_and_train
 from edit_robustness.statistics.regression import RegressionModel, regress
@@ -158,7 +158,7 @@ def correlate(
         confidence=settings.confidence,
         power=settings.power,
     )
-    return table, by_relation, difficulty.power_table(facts, table, settings.confidence, settings.power)
+    return table, by_relation, difficulty.power_table(facts, features, table, settings.confidence, settings.power)
 
 
 def _primary(settings: AnalysisParameters) -> difficulty.Primary:
@@ -215,11 +215,10 @@ def foretell(
 
 
 def draw_popularity(
-    recall: pd.DataFrame, popularity_curves: pd.DataFrame, popularity_classes: pd.DataFrame
+    features: pd.DataFrame, popularity_curves: pd.DataFrame, popularity_classes: pd.DataFrame
 ) -> tuple[go.Figure, go.Figure]:
     """Draw what the unedited model knows, and the success of edits, over page views."""
-    points = recall.assign(log_views=log_views(recall["page_views"]))
-    recall_figure = popularity_figure(points, popularity_curves, trend(recall), popularity_classes)
+    recall_figure = popularity_figure(features, popularity_curves, trend(features), popularity_classes)
     return recall_figure, success_figure(popularity_curves)
 
 

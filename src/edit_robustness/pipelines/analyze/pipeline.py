@@ -100,7 +100,7 @@ def _draw_nodes() -> list[Node]:
     return [
         Node(
             nodes.draw_popularity,
-            ["recall", "popularity_curves", "popularity_classes"],
+            ["features", "popularity_curves", "popularity_classes"],
             ["popularity_figure", "success_figure"],
             name="draw_popularity",
         ),

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from edit_robustness.features.fact_table import log10_positive
 from edit_robustness.plots.popularity import relation_figure
 from edit_robustness.report.popularity import PopularityFindings, popularity_sentences, render_popularity
 from edit_robustness.setting_types import STRICT
@@ -32,7 +33,8 @@ def correlate(
     popularity_source: pd.DataFrame, settings: PopularityParameters
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Correlate page views with the probabilities of the objects, overall and within relations, and log the result."""
-    tables = popularity_correlations(popularity_source, settings.confidence, settings.power)
+    facts = popularity_source.assign(log_views=log10_positive(popularity_source["page_views"]))
+    tables = popularity_correlations(facts, settings.confidence, settings.power)
     for sentence in popularity_sentences(tables[0], tables[2]):
         logger.info("%s", sentence)
     return tables
