@@ -54,7 +54,9 @@ def test_sequences_have_models_and_in_them_methods_and_edit_none_under_no_method
 
 
 def test_facts_are_checked_before_anything_needs_a_model():
-    assert main_job().nodes[0].name == "validate_facts"
+    names = [node.name for node in main_job().nodes]
+    assert names[0] == "validate_facts"
+    assert "analyze.check_formulas" in names[:3], "before any model is loaded"
 
 
 def test_every_parameter_that_a_pipeline_reads_is_checked():

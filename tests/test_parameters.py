@@ -57,10 +57,6 @@ def test_the_committed_parameters_pass(all_parameters):
         ({"analyze": {"failures_shown": 1}}, "analyze: no setting `failures_shown`; its name is now `max_failures`"),
         ({"analyze": {"held_out": "subject"}}, "analyze: no setting `held_out`; its name is now `cv_groups`"),
         (
-            {"analyze": {"models": {"mine": {"formula": "success ~ log_veiws"}}}},
-            "analyze.models.mine.formula: `success ~ log_veiws`: no column `log_veiws`; did you mean `log_views`?",
-        ),
-        (
             {"analyze": {"models": {"mine": {"formula": "success ~ kind +"}}}},
             "analyze.models.mine.formula: `success ~ kind +` is not a formula: expected a noun",
         ),

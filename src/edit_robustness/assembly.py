@@ -102,7 +102,8 @@ def edit_eval(
         needs: How much running text the methods read.
     """
     models = [_model(model, methods, with_judge, worded_by, needs.get(model)) for model, methods in grid.items()]
-    return ByModel([ingest.create_pipeline(), *models, _analysis(list(grid))], list(grid))
+    checks = [ingest.create_pipeline(), _of_all("analyze", analyze.create_checking_pipeline())]
+    return ByModel([*checks, *models, _analysis(list(grid))], list(grid))
 
 
 def _analysis(models: Sequence[str]) -> Pipeline:

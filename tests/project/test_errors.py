@@ -168,7 +168,7 @@ def test_a_list_that_is_cut_at_its_commas_says_how_to_write_it(project):
 def test_a_comma_in_parentheses_is_part_of_a_formula(project):
     formula = "analyze.models.mine.formula=success ~ kind + bs(margn, df=3) + C(relation, Treatment('P36'))"
     first = read_failure(project, "run", "--env=test", f"--params={formula},sample.size=3")[0]
-    assert first.startswith("Error: analyze.models.mine.formula: `success ~ kind + bs(margn, df=3) + C(relation, Treat")
+    assert first.startswith("Error: analyze.models.mine: `success ~ kind + bs(margn, df=3) + C(relation, Treat")
     assert first.endswith("no column `margn`; did you mean `margin`?")
 
 

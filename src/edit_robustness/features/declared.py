@@ -262,6 +262,16 @@ def all_features(data: FactData) -> list[Feature]:
     return [*FEATURES, *map(_look_up_feature, further_lookups), *_column_features(data)]
 
 
+def declared_names() -> list[str]:
+    """Return the names of the declared features, which the tables of every run have."""
+    return [feature.name for feature in FEATURES]
+
+
+def possible_names(facts: pd.DataFrame) -> list[str]:
+    """Return the names of all features that these facts can have, before any of them is computed."""
+    return [*declared_names(), *(f"log_{name}" for name in REMOTE), *user_columns(facts)]
+
+
 def _look_ups_used(data: FactData) -> set[str | None]:
     """Return the look-ups that a declared feature reads for these facts."""
     return {"wikipedia_views", data.first_looked_up(CONNECTION), data.first_looked_up(CO_OCCURRENCE)}

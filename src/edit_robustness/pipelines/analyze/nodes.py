@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from edit_robustness.features.declared import declared_names, possible_names
 from edit_robustness.plots.popularity import correlation_figure, popularity_figure, success_figure
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1, render
@@ -24,7 +25,7 @@ from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import trend
 from edit_robustness.statistics.prediction import Validation
 from edit_robustness.statistics.predictor import validate_and_train
-from edit_robustness.statistics.regression import RegressionModel, regress
+from edit_robustness.statistics.regression import COLUMNS_OF_PROBES, RegressionModel, check_names, regress
 from edit_robustness.tables import collect
 
 
@@ -74,6 +75,15 @@ class AnalysisParameters:
     cv_groups: Literal["subject", "relation"] = "relation"
     calibration: Literal["platt", "isotonic"] = "platt"
     models: Mapping[str, RegressionModel | None] = Field(default_factory=dict)
+
+
+def check_formulas(facts: pd.DataFrame, settings: AnalysisParameters) -> None:
+    """Refuse a regression of a column that does not exist, as soon as the facts and their columns are known.
+
+    Raises:
+        ValueError: Naming the regression, the column and the closest name.
+    """
+    check_names(settings.models, [*COLUMNS_OF_PROBES, *possible_names(facts)])
 
 
 def collect_facts(models: Sequence[str]) -> Callable[..., pd.DataFrame]:
@@ -187,7 +197,7 @@ def explain(
     outcomes: pd.DataFrame, settings: AnalysisParameters, fact_outcomes: pd.DataFrame | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit the regressions of the configuration for each model; return their terms and the checks of assumptions."""
-    return regress(outcomes, settings.models, fact_outcomes, settings.confidence)
+    return regress(outcomes, settings.models, fact_outcomes, settings.confidence, declared_names())
 
 
 def foretell(

@@ -29,6 +29,11 @@ def create_estimating_pipeline() -> Pipeline:
     return Pipeline([*_estimate_nodes(), *_draw_nodes(), *_report_nodes()])
 
 
+def create_checking_pipeline() -> Pipeline:
+    """Create the pipeline that checks formulas against the columns of ``facts``, before any model is loaded."""
+    return Pipeline([Node(nodes.check_formulas, ["facts", SETTINGS], None, name="check_formulas")])
+
+
 def _collect_nodes(models: Sequence[str]) -> list[Node]:
     def of(table: str) -> list[str]:
         return [f"{model}_{table}" for model in models]

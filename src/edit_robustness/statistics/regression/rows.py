@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.labels import BASELINES, KINDS, METHODS, in_order
-from edit_robustness.statistics.regression.settings import COLUMNS_OF_PROBES, FEATURES, GRADED, RegressionModel
+from edit_robustness.statistics.regression.formulas import check_columns
+from edit_robustness.statistics.regression.settings import COLUMNS_OF_PROBES, GRADED, RegressionModel
 
 GRADES = {"old": 0.0, "neither": 1.0, "new": 2.0}
 """Values of the outcome `answer`."""
@@ -35,9 +36,28 @@ class Rows:
     n_cut: int = 0
 
 
-def list_columns(outcomes: pd.DataFrame) -> list[str]:
-    """Return the names that a formula may use."""
-    return list(dict.fromkeys([*COLUMNS_OF_PROBES, *FEATURES, *outcomes.columns]))
+def list_columns(outcomes: pd.DataFrame, features: Collection[str]) -> list[str]:
+    """Return the names that a formula may use: factors, columns of `outcomes`, and features that it can lack."""
+    return list(dict.fromkeys([*COLUMNS_OF_PROBES, *features, *outcomes.columns]))
+
+
+def check_names(models: Mapping[str, RegressionModel | None], names: Collection[str]) -> None:
+    """Refuse a formula with a name that no column has.
+
+    Args:
+        models: The regressions, by name; one that is None is left out.
+        names: The names of factors and features.
+
+    Raises:
+        ValueError: Naming the regression, the column and the closest name.
+    """
+    for name, model in models.items():
+        if model is None:
+            continue
+        try:
+            check_columns(model.parsed, names)
+        except ValueError as error:
+            raise ValueError(f"analyze.models.{name}: {error}") from None
 
 
 def select_rows(outcomes: pd.DataFrame, model: RegressionModel, fact_outcomes: pd.DataFrame | None = None) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -13,8 +13,7 @@ from edit_robustness.statistics.regression.checks import CAUTION, FINE, Check, c
 from edit_robustness.statistics.regression.conditional import ConditionalFit, bound_conditional, fit_conditional
 from edit_robustness.statistics.regression.design import MISSING, Column, Design
 from edit_robustness.statistics.regression.fits import FEWEST_CLUSTERS, Fit, NotFitted, fit_model, refuse_rows
-from edit_robustness.statistics.regression.formulas import check_columns
-from edit_robustness.statistics.regression.rows import Rows, list_columns, select_rows
+from edit_robustness.statistics.regression.rows import Rows, check_names, list_columns, select_rows
 from edit_robustness.statistics.regression.settings import RegressionModel
 from edit_robustness.statistics.regression.table import TERM_COLUMNS, Row, list_left_out, list_rows
 
@@ -35,6 +34,7 @@ def regress(
     models: Mapping[str, RegressionModel | None],
     fact_outcomes: pd.DataFrame | None = None,
     confidence: float = 0.95,
+    features: Collection[str] = (),
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fit every regression for every language model.
 
@@ -44,6 +44,7 @@ def regress(
         models: The regressions, by name; one that is None is left out.
         fact_outcomes: A row per fact and outcome, for regressions of these.
         confidence: Level of the intervals.
+        features: Names of features. One that `outcomes` lacks is unknown for every fact.
 
     Returns:
         Two tables. The first has a row per term: model, name, formula, family, estimator, groups, outcome, term
@@ -57,14 +58,12 @@ def regress(
         ValueError: If a formula names a column that does not exist, before any model is fitted.
     """
     regressions = {name: model for name, model in models.items() if model is not None}
-    names = list_columns(outcomes)
+    check_names(regressions, list_columns(outcomes, features))
     for name, model in regressions.items():
-        try:
-            check_columns(model.parsed, names)
-            if model.is_of_facts and fact_outcomes is None:
-                raise ValueError(f"`{model.metric}` is an outcome of facts, and there is no table `fact_outcomes`")
-        except ValueError as error:
-            raise ValueError(f"analyze.models.{name}: {error}") from None
+        if model.is_of_facts and fact_outcomes is None:
+            raise ValueError(
+                f"analyze.models.{name}: `{model.metric}` is an outcome of facts, and there is no table `fact_outcomes`"
+            )
     tables, checks = [], []
     for language_model in outcomes["model"].unique():
         rows = outcomes[outcomes["model"] == language_model]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Literal
 
 from pydantic import field_validator
@@ -10,17 +9,9 @@ from pydantic.dataclasses import dataclass
 
 from edit_robustness.setting_types import STRICT
 from edit_robustness.statistics.regression.formulas import Formula, parse_formula
-from edit_robustness.text.closest import did_you_mean
 
 COLUMNS_OF_PROBES = ("kind", "method", "relation", "dataset", "subject", "fact_id")
 """Columns of `outcomes` that are factors; `kind` differs between the probes of a fact."""
-
-FEATURES = (
-    "log_views", "connection", "co_occurrence", "recalled", "recalled_in_context", "log_perplexity_true",
-    "log_perplexity_new", "log_rank_true", "log_rank_new", "margin", "log_probability_ratio", "subject_tokens",
-    "tokens_true", "tokens_new", "object_similarity", "same_type", "facts_with_object", "facts_with_relation",
-)  # fmt: skip
-"""Features that the project measures. One that a run did not measure is unknown for every fact."""
 
 FACT_OUTCOMES = ("efficacy", "generalization", "robustness", "reversion", "portability", "edits_survived")
 """Outcomes of `fact_outcomes`, and those that begin with `FACT_OUTCOMES_BY_KIND`."""
@@ -40,9 +31,6 @@ ESTIMATORS = {
     "conditional": ("conditional_logit",),
 }
 """Estimators of each family; the first is taken if none is named."""
-
-_ALIKE = 0.75
-"""A name that is no known column and as like one as this (difflib's ratio) is a misspelling."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -72,11 +60,7 @@ class RegressionModel:
     @field_validator("formula")
     @classmethod
     def _is_formula(cls, text: str) -> str:
-        formula = parse_formula(text)
-        known_names = (*COLUMNS_OF_PROBES, *FEATURES)
-        for name in formula.variables:
-            if name not in known_names and get_close_matches(name, known_names, n=1, cutoff=_ALIKE):
-                raise ValueError(f"`{text}`: no column `{name}`; {did_you_mean(name, known_names)}")
+        parse_formula(text)
         return text
 
     def __post_init__(self) -> None:
