@@ -66,7 +66,7 @@ def test_the_committed_parameters_pass(all_parameters):
         ),
         (
             {"analyze": {"models": {"popularity": {"estimator": "lasso"}}}},
-            "analyze.models.popularity.estimator: input should be 'gee', 'glm_cluster', 'ordinal' or",
+            "analyze.models.popularity: family binomial has the estimators gee, glm_cluster, not lasso",
         ),
         (
             {"analyze": {"models": {"popularity": {"estimator": "ordinal"}}}},

@@ -1,3 +1,4 @@
+import ast
 import json
 import time
 from pathlib import Path
@@ -13,11 +14,13 @@ from regression_coverage import cover
 from regression_data import PROMPTS, SLOPES, choose_edits, simulate
 
 from edit_robustness.features.declared import declared_names
+from edit_robustness.statistics import regression as regression_package
 from edit_robustness.statistics.regression import CHECK_COLUMNS, COLUMNS, RegressionModel, regress
 from edit_robustness.statistics.regression.conditional import bound_conditional, fit_conditional
 from edit_robustness.statistics.regression.design import Design
 from edit_robustness.statistics.regression.equations import Clusters, cluster_influences, covariance, solve
-from edit_robustness.statistics.regression.fits import fit_model
+from edit_robustness.statistics.regression.estimators import ESTIMATORS, names_for
+from edit_robustness.statistics.regression.fits import Regression, fit_model
 from edit_robustness.statistics.regression.rows import select_rows
 from edit_robustness.statistics.regression.separation import bound, estimate_firth, find_separation
 
@@ -53,7 +56,8 @@ def run(outcomes, formula, **settings) -> tuple[pd.DataFrame, pd.DataFrame]:
 def fit(outcomes, formula, **settings):
     model = RegressionModel(formula=formula, **settings)
     rows = select_rows(outcomes, model).table
-    return fit_model(model, Design(model.parsed, rows), rows, 0.95)
+    regression = Regression(rows, Design(model.parsed, rows), model.family, model.groups)
+    return fit_model(regression, ESTIMATORS[model.method].equations, 0.95)
 
 
 def errors_of(fitted) -> dict[str, float]:
@@ -444,6 +448,20 @@ def test_collinear_features_are_noticed():
     outcomes["log_rank_true"] = outcomes["margin"] + 0.01 * outcomes["log_views"]
     checks = run(outcomes, "success ~ margin + log_rank_true + recalled")[1]
     assert checks.loc["collinearity", "verdict"] == "caution"
+
+
+def test_estimators_of_a_family_are_those_that_say_so():
+    assert names_for("binomial") == names_for("gaussian") == ["gee", "glm_cluster"]
+    assert [names_for(family) for family in ("ordinal", "conditional")] == [["ordinal"], ["conditional_logit"]]
+
+
+def test_no_code_outside_an_estimator_asks_for_its_name():
+    folder = Path(regression_package.__file__).parent
+    trees = {path.name: ast.walk(ast.parse(path.read_text())) for path in folder.glob("*.py")}
+    comparisons = [
+        (name, ast.unparse(node)) for name, nodes in trees.items() for node in nodes if isinstance(node, ast.Compare)
+    ]
+    assert [text for text in comparisons if any(f"'{name}'" in text[1] for name in ESTIMATORS)] == []
 
 
 # --- settings ---------------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ class Design:
             rows: A row per observation. Factors are categorical; features are float, NaN if unknown.
             indicators: Whether a feature with missing values gets indicators of them.
         """
+        self.formula = formula
         numeric = [name for name in formula.variables if not isinstance(rows[name].dtype, pd.CategoricalDtype)]
         known = {name: np.isfinite(rows[name].to_numpy(dtype=float)) for name in numeric}
         partly = {name: ~mask for name, mask in known.items() if mask.any() and not mask.all()}

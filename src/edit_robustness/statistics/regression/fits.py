@@ -17,8 +17,8 @@ from edit_robustness.statistics.regression.equations import (
     evaluate,
     solve,
 )
+from edit_robustness.statistics.regression.formulas import Formula
 from edit_robustness.statistics.regression.separation import Separation, bound, estimate_firth, find_separation
-from edit_robustness.statistics.regression.settings import RegressionModel
 
 FEWEST_CLUSTERS = 10
 """Fewest clusters, beyond the terms that differ between them, for a reliable cluster-robust covariance."""
@@ -34,6 +34,48 @@ THRESHOLD = "threshold"
 
 class NotFitted(ValueError):
     """The data cannot support the model; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Regression:
+    """The data of one regression.
+
+    Attributes:
+        rows: A row per observation.
+        design: The formula's columns in these rows.
+        family: The family of the outcome, as in the configuration.
+        groups: Column of the clusters.
+    """
+
+    rows: pd.DataFrame
+    design: Design
+    family: str
+    groups: str
+
+    def with_complete_rows(self) -> Regression:
+        """Return the regression of the rows that lack no feature.
+
+        Raises:
+            NotFitted: If these rows cannot support any model.
+        """
+        rows = drop_missing(self.rows, self.design.formula)
+        refuse_rows(rows, self.groups)
+        return Regression(rows, Design(self.design.formula, rows, indicators=False), self.family, self.groups)
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Which estimating equations are solved.
+
+    Attributes:
+        exchangeable: Whether a correlation within clusters is estimated, instead of independence.
+        adjusted: Whether the covariance is that of Mancl and DeRouen, instead of the sandwich with factors.
+        cumulative: Whether the outcome has three values, which are two steps of one row each (cumulative logits).
+    """
+
+    exchangeable: bool = False
+    adjusted: bool = True
+    cumulative: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,33 +144,43 @@ def refuse_rows(rows: pd.DataFrame, groups: str) -> None:
         raise NotFitted(f"{n_clusters} {_plural(groups)} are too few (at least {FEWEST_CLUSTERS})")
 
 
-def fit_model(
-    model: RegressionModel, design: Design, rows: pd.DataFrame, confidence: float, with_bounds: bool = True
-) -> Fit:
+def drop_missing(rows: pd.DataFrame, formula: Formula) -> pd.DataFrame:
+    """Return the rows that lack none of the formula's features; features that no fact has do not count."""
+    names = [name for name in formula.variables if rows[name].dtype != "category"]
+    features = [name for name in names if np.isfinite(rows[name]).any()]
+    mask = np.isfinite(rows[features].to_numpy(dtype=float)).all(axis=1)
+    complete_rows = rows[mask].reset_index(drop=True)
+    for name in complete_rows.columns[complete_rows.dtypes == "category"]:
+        complete_rows[name] = complete_rows[name].cat.remove_unused_categories()
+    return complete_rows
+
+
+def fit_model(regression: Regression, equations: Equations, confidence: float, with_bounds: bool = True) -> Fit:
     """Fit a regression by estimating equations.
 
     Args:
-        model: The regression.
-        design: Its columns in `rows`.
-        rows: The table.
+        regression: The data.
+        equations: Which equations are solved.
         confidence: Level of one-sided bounds.
         with_bounds: Whether to compute these.
 
     Raises:
         NotFitted: If the data cannot support the model.
     """
-    family = "gaussian" if model.family == "gaussian" else "binomial"
-    y, x, labels, columns = _arrange(model, design, rows)
+    design, rows, groups = regression.design, regression.rows, regression.groups
+    family = "gaussian" if regression.family == "gaussian" else "binomial"
+    y, x, labels, columns = _arrange(regression, family, equations.cumulative)
     clusters = Clusters.of(labels)
-    n_between = _count_between(x, clusters, model.groups)
+    n_between = _count_between(x, clusters, groups)
     freedom = len(clusters.sizes) - n_between
     if family == "binomial":
-        freedom = min(freedom, _count_rare(y, clusters, model.groups) - 1)
+        freedom = min(freedom, _count_rare(y, clusters, groups) - 1)
     separation = find_separation(y, x) if family == "binomial" else NO_SEPARATION
     directions = {
         index: separation.sign(unit) for index, unit in enumerate(np.eye(x.shape[1])) if not separation.is_finite(unit)
     }
-    exchangeable, adjusted = model.method == "gee" and not directions, model.method != "glm_cluster"
+    # Firth's likelihood is that of independent rows
+    exchangeable, adjusted = equations.exchangeable and not directions, equations.adjusted
     try:
         if directions:
             solution = evaluate(y, x, estimate_firth(y, x), clusters, family)
@@ -163,13 +215,16 @@ def fit_model(
     )
 
 
-def _arrange(model: RegressionModel, design: Design, rows: pd.DataFrame):
+def _arrange(
+    regression: Regression, family: str, cumulative: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Column]]:
     """Return outcomes, columns and cluster labels; an ordinal outcome is one row per step (cumulative logits)."""
+    rows, design = regression.rows, regression.design
     y, x = rows["value"].to_numpy(dtype=float), design.full.matrix[:, design.kept]
-    labels, columns = rows[model.groups].astype(str).to_numpy(), design.kept_columns
-    if model.family == "binomial" and (y.min() < 0 or y.max() > 1):
-        raise NotFitted(f"values between {y.min():g} and {y.max():g} are no shares; set family: gaussian")
-    if model.family != "ordinal":
+    labels, columns = rows[regression.groups].astype(str).to_numpy(), design.kept_columns
+    if not cumulative:
+        if family == "binomial" and (y.min() < 0 or y.max() > 1):
+            raise NotFitted(f"values between {y.min():g} and {y.max():g} are no shares; set family: gaussian")
         return y, x, labels, columns
     if not {0.0, 1.0, 2.0} <= set(y):
         raise NotFitted("the answers do not have all three values: new object, neither and old object")

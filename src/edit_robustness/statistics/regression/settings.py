@@ -8,6 +8,7 @@ from pydantic import field_validator
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.setting_types import STRICT
+from edit_robustness.statistics.regression.estimators import ESTIMATORS, names_for
 from edit_robustness.statistics.regression.formulas import Formula, parse_formula
 
 COLUMNS_OF_PROBES = ("kind", "method", "relation", "dataset", "subject", "fact_id")
@@ -23,14 +24,6 @@ PROBE_OUTCOMES = {"efficacy": "success", "generalization": "success", "portabili
 
 GRADED = "answer"
 """Outcome with three values, from worst to best: old object, neither, new object."""
-
-ESTIMATORS = {
-    "binomial": ("gee", "glm_cluster"),
-    "gaussian": ("gee", "glm_cluster"),
-    "ordinal": ("ordinal",),
-    "conditional": ("conditional_logit",),
-}
-"""Estimators of each family; the first is taken if none is named."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -53,7 +46,7 @@ class RegressionModel:
     formula: str
     outcome: str = ""
     family: Literal["binomial", "gaussian", "ordinal", "conditional"] = "binomial"
-    estimator: Literal["gee", "glm_cluster", "ordinal", "conditional_logit"] | None = None
+    estimator: str | None = None
     groups: Literal["subject", "relation", "fact_id"] = "subject"
     missing: Literal["indicator", "drop"] = "indicator"
 
@@ -64,11 +57,11 @@ class RegressionModel:
         return text
 
     def __post_init__(self) -> None:
-        choices = ESTIMATORS[self.family]
+        choices = names_for(self.family)
         if self.estimator is not None and self.estimator not in choices:
             raise ValueError(f"family {self.family} has the estimators {', '.join(choices)}, not {self.estimator}")
         is_graded = self.metric == GRADED
-        if is_graded != (self.family == "ordinal"):
+        if is_graded != ESTIMATORS[self.method].is_graded:
             raise ValueError(
                 f"family ordinal and the outcome `{GRADED}` belong together; family is {self.family}, "
                 f"outcome is {self.metric}"
@@ -86,7 +79,7 @@ class RegressionModel:
     @property
     def method(self) -> str:
         """Return the estimator."""
-        return self.estimator or ESTIMATORS[self.family][0]
+        return self.estimator or names_for(self.family)[0]
 
     @property
     def metric(self) -> str:
