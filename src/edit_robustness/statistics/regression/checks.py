@@ -120,11 +120,12 @@ def _calibration(fit: Fit, alpha: float) -> Check:
     limits = np.unique(np.quantile(probabilities, np.linspace(0, 1, n_parts + 1)[1:-1]))
     codes = np.searchsorted(limits, probabilities, side="left")
     parts = (codes[:, None] == np.arange(len(limits) + 1)).astype(float)
-    residual = fit.y - probabilities
-    sizes = np.maximum(parts.sum(axis=0), 1)
+    weights = np.ones(len(fit.y)) if fit.weights is None else fit.weights
+    residual = weights * (fit.y - probabilities)
+    sizes = np.maximum(weights @ parts, 1e-12)
     gaps = np.abs(parts.T @ residual) / sizes
     sums = fit.clusters.sum(parts * residual[:, None])
-    shift = (parts * slope_of(eta, fit.family)[:, None]).T @ fit.x
+    shift = (parts * (weights * slope_of(eta, fit.family))[:, None]).T @ fit.x
     correction = sums - fit.solution.scores @ np.linalg.solve(fit.solution.bread, shift.T)
     total = sums.sum(axis=0)
     spread = correction.T @ correction

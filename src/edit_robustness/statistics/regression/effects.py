@@ -1,11 +1,11 @@
 """Average marginal effects: what a term changes on the scale of the outcome.
 
-The effect of a level is the mean, over the rows as they are, of the predicted outcome with this level less that with
-the reference level. The effect of a feature is the mean slope of the predicted outcome, per unit of the feature (a
-decade for a log10); of a feature that is 0 or 1 it is the difference between the two. Intervals are by the delta method
-from the cluster-robust covariance, with the features' distribution held fixed. If one of the two levels always succeeds
-or always fails, the delta method has no width there. Then the interval of the difference is that of Zou and Donner
-(2008), Statistics in Medicine 27, from Wilson intervals in which each cluster counts once.
+The effect of a level is the mean, over the rows as they are and by their weights, of the predicted outcome with this
+level less that with the reference level. The effect of a feature is the mean slope of the predicted outcome, per unit
+of the feature (a decade for a log10); of a feature that is 0 or 1 it is the difference between the two. Intervals are
+by the delta method from the cluster-robust covariance, with the features' distribution held fixed. If one of the two
+levels always succeeds or always fails, the delta method has no width there. Then the interval of the difference is that
+of Zou and Donner (2008), Statistics in Medicine 27, from Wilson intervals in which each cluster counts once.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ class Effects:
         if not mask.any() or not any(name in column.variables for column in fit.columns):
             return
         places = np.flatnonzero(mask)
-        _, first, counts = np.unique(same[places], return_index=True, return_counts=True)
+        _, first, numbers = np.unique(same[places], return_index=True, return_inverse=True)
+        counts = np.bincount(numbers, weights=None if fit.weights is None else fit.weights[places])
         sample = _Sample(places, places[first], counts / counts.sum(), fit)
         if name in self._levels:
             yield from self._of_levels(name, sample, suffix)

@@ -5,6 +5,10 @@ exchangeable correlation is ``(I - c J) / (1 - alpha)`` with ``c = alpha / (1 + 
 cluster's rows and their total only, and no matrix of a cluster's size. The covariance is that of Mancl and DeRouen
 (2001), Biometrics 57, "A covariance estimator for GEE with improved small-sample properties", or the sandwich with the
 factors of Stata and of R's ``sandwich::vcovCL(type = "HC1")``.
+
+Weights of rows are those of a sample: inverse probabilities to be drawn. As in R's geepack, V is ``A^(1/2) W^(-1/2) R
+W^(-1/2) A^(1/2)``, so that rows and residuals are multiplied by the roots of their weights. A cluster with weight 2
+counts in the estimates as two clusters, and in the covariance as one.
 """
 
 from __future__ import annotations
@@ -82,7 +86,10 @@ def slope_of(eta: np.ndarray, family: str) -> np.ndarray:
     return mean * (1 - mean)
 
 
-def solve(y: np.ndarray, x: np.ndarray, clusters: Clusters, family: str, exchangeable: bool) -> Solution:
+def solve(
+    y: np.ndarray, x: np.ndarray, clusters: Clusters, family: str, exchangeable: bool,
+    weights: np.ndarray | None = None,
+) -> Solution:  # fmt: skip
     """Solve the estimating equations.
 
     Args:
@@ -91,6 +98,7 @@ def solve(y: np.ndarray, x: np.ndarray, clusters: Clusters, family: str, exchang
         clusters: Clusters of the rows.
         family: ``binomial`` (logit) or ``gaussian`` (identity).
         exchangeable: Estimate a correlation within clusters, instead of independence.
+        weights: Weights of the rows with mean 1; (n,). None for equal weights.
 
     Raises:
         numpy.linalg.LinAlgError: If the equations are singular.
@@ -98,8 +106,8 @@ def solve(y: np.ndarray, x: np.ndarray, clusters: Clusters, family: str, exchang
     beta, alpha, is_solved = np.zeros(x.shape[1]), 0.0, False
     for step in range(STEPS):
         if exchangeable and step > 2:
-            alpha = correlation(y, x, beta, clusters, family)
-        bread, scores = _sums(y, x, beta, clusters, family, alpha)
+            alpha = correlation(y, x, beta, clusters, family, weights)
+        bread, scores = _sums(y, x, beta, clusters, family, alpha, weights)
         change = np.linalg.solve(bread, scores.sum(axis=0))
         # far from the solution a whole step of a logit can overshoot
         change *= min(1.0, 5.0 / max(np.abs(x @ change).max(), 1e-300))
@@ -107,26 +115,29 @@ def solve(y: np.ndarray, x: np.ndarray, clusters: Clusters, family: str, exchang
         is_solved = bool(np.all(np.abs(change) < TOLERANCE * (1 + np.abs(beta))))
         if (is_solved and (not exchangeable or step > 3)) or not np.isfinite(beta).all():
             break
-    return evaluate(y, x, beta, clusters, family, alpha, is_solved)
+    return evaluate(y, x, beta, clusters, family, alpha, is_solved, weights)
 
 
 def evaluate(
     y: np.ndarray, x: np.ndarray, beta: np.ndarray, clusters: Clusters, family: str, alpha: float = 0.0,
-    is_solved: bool = True,
+    is_solved: bool = True, weights: np.ndarray | None = None,
 ) -> Solution:  # fmt: skip
     """Return the equations' sums at given coefficients."""
-    bread, scores = _sums(y, x, beta, clusters, family, alpha)
+    bread, scores = _sums(y, x, beta, clusters, family, alpha, weights)
     return Solution(beta, alpha, bread, scores, is_solved)
 
 
-def correlation(y: np.ndarray, x: np.ndarray, beta: np.ndarray, clusters: Clusters, family: str) -> float:
+def correlation(
+    y: np.ndarray, x: np.ndarray, beta: np.ndarray, clusters: Clusters, family: str, weights: np.ndarray | None = None
+) -> float:
     """Return the exchangeable correlation of the Pearson residuals, by moments."""
     eta, p = x @ beta, x.shape[1]
     variance = slope_of(eta, family)
-    residual = (y - mean_of(eta, family)) / np.sqrt(np.maximum(variance, 1e-12))
+    root = np.ones(len(y)) if weights is None else np.sqrt(weights)
+    residual = root * (y - mean_of(eta, family)) / np.sqrt(np.maximum(variance, 1e-12))
     scale = (residual**2).sum() / max(len(y) - p, 1)
     products = (clusters.sum(residual) ** 2 - clusters.sum(residual**2)).sum() / 2
-    pairs = (clusters.sizes * (clusters.sizes - 1) / 2).sum()
+    pairs = (clusters.sum(root) ** 2 - clusters.sum(root**2)).sum() / 2
     if pairs <= p or scale <= 0:
         return 0.0
     # the correlation matrix of the largest cluster must stay positive definite
@@ -134,27 +145,29 @@ def correlation(y: np.ndarray, x: np.ndarray, beta: np.ndarray, clusters: Cluste
     return float(np.clip(products / (pairs - p) / scale, lowest, 0.95))
 
 
-def _weights(clusters: Clusters, alpha: float) -> np.ndarray:
+def _total_factors(clusters: Clusters, alpha: float) -> np.ndarray:
     """Return ``c`` of each cluster, the weight of its total in the inverse of its correlation."""
     return alpha / (1 + (clusters.sizes - 1) * alpha)
 
 
-def _sums(y, x, beta, clusters, family, alpha):
+def _sums(y, x, beta, clusters, family, alpha, weights):
     eta = x @ beta
-    root = np.sqrt(np.maximum(slope_of(eta, family), 1e-12))
-    products, residual = x * root[:, None], (y - mean_of(eta, family)) / root
+    slope = np.maximum(slope_of(eta, family), 1e-12)
+    part = np.ones(len(y)) if weights is None else weights
+    products, residual = x * np.sqrt(part * slope)[:, None], (y - mean_of(eta, family)) * np.sqrt(part / slope)
     row_scores = products * residual[:, None]
     bread, scores = products.T @ products, clusters.sum(row_scores)
     if alpha:
-        weights, totals = _weights(clusters, alpha), clusters.sum(products)
-        bread = (bread - totals.T @ (weights[:, None] * totals)) / (1 - alpha)
-        scores = (scores - (weights * clusters.sum(residual))[:, None] * totals) / (1 - alpha)
+        factors, totals = _total_factors(clusters, alpha), clusters.sum(products)
+        bread = (bread - totals.T @ (factors[:, None] * totals)) / (1 - alpha)
+        scores = (scores - (factors * clusters.sum(residual))[:, None] * totals) / (1 - alpha)
     return bread, scores
 
 
 def cluster_influences(
-    x: np.ndarray, solution: Solution, clusters: Clusters, family: str, adjusted: bool
-) -> np.ndarray:
+    x: np.ndarray, solution: Solution, clusters: Clusters, family: str, adjusted: bool,
+    weights: np.ndarray | None = None,
+) -> np.ndarray:  # fmt: skip
     """Return the change of the coefficients that each cluster makes, to first order; (G, p).
 
     Args:
@@ -165,11 +178,13 @@ def cluster_influences(
         adjusted: Divide residuals by ``I - H`` of their cluster (Mancl and DeRouen), so that a cluster's own pull on
             the fit is taken out: ``(B - M)^-1 s`` with M and s the cluster's parts of bread and score. In directions
             that one cluster determines alone it has no residual; there the Moore-Penrose inverse is taken.
+        weights: As in `solve`.
     """
     inverse_root = np.linalg.inv(np.linalg.cholesky(solution.bread))
     whitened = solution.scores @ inverse_root.T
     if adjusted:
-        root = np.sqrt(np.maximum(slope_of(x @ solution.beta, family), 1e-12))
+        slope = np.maximum(slope_of(x @ solution.beta, family), 1e-12)
+        root = np.sqrt(slope if weights is None else slope * weights)
         rows = ((x * root[:, None]) @ inverse_root.T)[clusters.order]
         for index, (start, size) in enumerate(zip(clusters.starts, clusters.sizes, strict=True)):
             block = _decorrelate(rows[start : start + size], solution.alpha)

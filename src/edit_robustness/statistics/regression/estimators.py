@@ -48,6 +48,11 @@ class Estimator(Protocol):
         """Return whether its outcome has three values, new object, neither and old object."""
         ...
 
+    @property
+    def is_weighted(self) -> bool:
+        """Return whether it uses the weights of the sample."""
+        ...
+
     def estimate(self, regression: Regression, confidence: float) -> Estimate:
         """Estimate a regression.
 
@@ -74,6 +79,11 @@ class EstimatingEquations:
         """Return whether the equations are those of cumulative logits."""
         return self.equations.cumulative
 
+    @property
+    def is_weighted(self) -> bool:
+        """Return whether the rows have weights; the two steps of an ordinal outcome have none."""
+        return not self.equations.cumulative
+
     def estimate(self, regression: Regression, confidence: float) -> Estimate:
         """Solve the equations, and check the assumptions (`Estimator.estimate`)."""
         fit = fit_model(regression, self.equations, confidence)
@@ -97,6 +107,7 @@ class ConditionalLogit:
     name: str
     families: tuple[str, ...]
     is_graded: bool = False
+    is_weighted: bool = False
 
     def estimate(self, regression: Regression, confidence: float) -> Estimate:
         """Maximise the conditional likelihood (`Estimator.estimate`)."""

@@ -52,6 +52,14 @@ class Regression:
     family: str
     groups: str
 
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Return the weights of the rows, with mean 1; None if all are equal."""
+        if "weight" not in self.rows:
+            return None
+        weights = self.rows["weight"].to_numpy(dtype=float)
+        return weights / weights.mean() if np.ptp(weights) > 1e-9 * weights.mean() else None
+
     def with_complete_rows(self) -> Regression:
         """Return the regression of the rows that lack no feature.
 
@@ -98,6 +106,7 @@ class Fit:
         separation: Directions without a finite maximum likelihood estimate.
         directions: Columns without one, with its sign; 0 if the data say nothing of it.
         bounds: One-sided bound and p of those that the table shows.
+        weights: Weights of the rows of `x`, with mean 1; None if all are equal.
     """
 
     design: Design
@@ -115,6 +124,7 @@ class Fit:
     separation: Separation
     directions: Mapping[int, int] = field(default_factory=dict)
     bounds: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    weights: np.ndarray | None = None
 
     @property
     def beta(self) -> np.ndarray:
@@ -172,7 +182,8 @@ def fit_model(regression: Regression, equations: Equations, confidence: float, w
     y, x, labels, columns = _arrange(regression, family, equations.cumulative)
     clusters = Clusters.of(labels)
     n_between = _count_between(x, clusters, groups)
-    freedom = len(clusters.sizes) - n_between
+    weights = None if equations.cumulative else regression.weights
+    freedom = max(int(count_effective(clusters, weights)) - n_between, 1)
     if family == "binomial":
         freedom = min(freedom, _count_rare(y, clusters, groups) - 1)
     separation = find_separation(y, x) if family == "binomial" else NO_SEPARATION
@@ -183,13 +194,13 @@ def fit_model(regression: Regression, equations: Equations, confidence: float, w
     exchangeable, adjusted = equations.exchangeable and not directions, equations.adjusted
     try:
         if directions:
-            solution = evaluate(y, x, estimate_firth(y, x), clusters, family)
+            solution = evaluate(y, x, estimate_firth(y, x, weights), clusters, family, weights=weights)
         else:
-            solution = solve(y, x, clusters, family, exchangeable)
+            solution = solve(y, x, clusters, family, exchangeable, weights)
             if exchangeable and not solution.converged:
                 # coefficients and correlation can chase each other; without the correlation the estimates stay valid
-                solution = solve(y, x, clusters, family, exchangeable=False)
-        influences = cluster_influences(x, solution, clusters, family, adjusted)
+                solution = solve(y, x, clusters, family, False, weights)
+        influences = cluster_influences(x, solution, clusters, family, adjusted, weights)
     except (np.linalg.LinAlgError, ValueError) as error:
         raise NotFitted(f"the equations could not be solved ({error})") from None
     spread = covariance(influences, len(y), adjusted)
@@ -212,7 +223,16 @@ def fit_model(regression: Regression, equations: Equations, confidence: float, w
         separation=separation,
         directions=directions,
         bounds=bounds,
+        weights=weights,
     )
+
+
+def count_effective(clusters: Clusters, weights: np.ndarray | None) -> float:
+    """Return Kish's effective number of clusters, (sum m)^2 / sum m^2 for the mean weight m of each cluster's rows."""
+    if weights is None:
+        return float(len(clusters.sizes))
+    means = clusters.sum(weights) / clusters.sizes
+    return float(means.sum() ** 2 / (means**2).sum())
 
 
 def _arrange(

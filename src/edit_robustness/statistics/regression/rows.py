@@ -25,8 +25,8 @@ class Rows:
     """Rows of one regression.
 
     Attributes:
-        table: value, subject, relation, fact_id, and the columns of the formula: factors as categories, features as
-            floats.
+        table: value, subject, relation, fact_id, if known weight, and the columns of the formula: factors as
+            categories, features as floats.
         baselines: Rows of baselines that were left out, by method.
         n_cut: Rows without a value.
     """
@@ -112,6 +112,8 @@ def _of_facts(fact_outcomes: pd.DataFrame, outcomes: pd.DataFrame, model: Regres
 def _typed(rows: pd.DataFrame, model: RegressionModel) -> pd.DataFrame:
     names = dict.fromkeys(["subject", "relation", "fact_id", "method", model.groups, *model.parsed.variables])
     table = pd.DataFrame({"value": rows["value"].to_numpy(dtype=float)})
+    if "weight" in rows:
+        table["weight"] = rows["weight"].to_numpy(dtype=float)
     for name in names:
         table[name] = _typed_column(rows, name)
     return table

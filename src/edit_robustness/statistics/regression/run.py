@@ -7,10 +7,11 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from edit_robustness.statistics.regression.checks import FINE, Check
+from edit_robustness.statistics.regression.checks import CAUTION, FINE, Check
 from edit_robustness.statistics.regression.design import Design
+from edit_robustness.statistics.regression.equations import Clusters
 from edit_robustness.statistics.regression.estimators import ESTIMATORS
-from edit_robustness.statistics.regression.fits import NotFitted, Regression, drop_missing, refuse_rows
+from edit_robustness.statistics.regression.fits import NotFitted, Regression, count_effective, drop_missing, refuse_rows
 from edit_robustness.statistics.regression.rows import Rows, check_names, list_columns, select_rows
 from edit_robustness.statistics.regression.settings import RegressionModel
 from edit_robustness.statistics.regression.table import TERM_COLUMNS, list_left_out
@@ -83,9 +84,10 @@ def _regress_one(selected: Rows, model: RegressionModel, confidence: float) -> t
             rows = drop_missing(rows, model.parsed)
         refuse_rows(rows, model.groups)
         design = Design(model.parsed, rows, indicators=model.missing == "indicator")
-        estimate = ESTIMATORS[model.method].estimate(Regression(rows, design, model.family, model.groups), confidence)
+        regression = Regression(rows, design, model.family, model.groups)
+        estimate = ESTIMATORS[model.method].estimate(regression, confidence)
         terms, n_clusters = estimate.terms, estimate.n_clusters
-        checks += estimate.checks
+        checks += [*_check_weights(regression, model), *estimate.checks]
     except NotFitted as reason:
         terms = [{"term": MODEL_TERM, "reference": "", "n_missing": 0, "note": f"{NOT_FITTED}: {reason}"}]
         terms += [] if design is None else list(list_left_out(design, set()))
@@ -97,6 +99,18 @@ def _regress_one(selected: Rows, model: RegressionModel, confidence: float) -> t
     }  # fmt: skip
     table = pd.DataFrame(terms).reindex(columns=TERM_COLUMNS).assign(**about, **counts)
     return table.astype(dict.fromkeys(TERM_COLUMNS[2:10], float)), checks
+
+
+def _check_weights(regression: Regression, model: RegressionModel) -> list[Check]:
+    if regression.weights is None:
+        return []
+    n_effective = count_effective(Clusters.of(regression.rows[model.groups].astype(str).to_numpy()), regression.weights)
+    n_text = f"effective number of clusters ({model.groups})"
+    if ESTIMATORS[model.method].is_weighted:
+        action = f"{n_text}: weighted by `weight`, so figures are those of the table of facts; one-sided bounds are not"
+        return [Check("weights", n_effective, FINE, action)]
+    action = f"{n_text}, had weights been used: this estimator is unweighted, so figures are of the balanced sample"
+    return [Check("weights", n_effective, CAUTION, action)]
 
 
 def _count_left_out(selected: Rows) -> list[Check]:
