@@ -14,11 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from edit_robustness.statistics.correlation import clustered_information
 from edit_robustness.statistics.discrimination import Estimate, Resamples
-from edit_robustness.statistics.intervals import proportion
+from edit_robustness.statistics.intervals import Proportion, proportion, wilson
 
 BINS = 10
 """Classes of a calibration curve, equal in number of probes."""
@@ -52,12 +54,12 @@ class Platt:
     intercept: float
 
     @classmethod
-    def fit(cls, chance: np.ndarray, target: np.ndarray) -> Platt:
+    def fit(cls, chance: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Platt:
         """Fit the map to predictions on trials that were not used to train."""
         odds = log_odds(chance)
         if np.ptp(odds) < _RIDGE or len(set(target)) < 2:
             return cls(1.0, 0.0)
-        fit = LogisticRegression(C=np.inf, tol=1e-10, max_iter=200).fit(odds[:, None], target)
+        fit = LogisticRegression(C=np.inf, tol=1e-10, max_iter=200).fit(odds[:, None], target, sample_weight=weights)
         slope = float(fit.coef_[0, 0])
         # a map that turns the order around would make the predictor say the opposite of what it learned
         return cls(slope, float(fit.intercept_[0])) if slope > 0 else cls(1.0, 0.0)
@@ -79,9 +81,9 @@ class Isotonic:
     values: tuple[float, ...]
 
     @classmethod
-    def fit(cls, chance: np.ndarray, target: np.ndarray) -> Isotonic:
+    def fit(cls, chance: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Isotonic:
         """Fit the map to predictions on trials that were not used to train."""
-        fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(chance, target)
+        fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(chance, target, sample_weight=weights)
         return cls(tuple(map(float, fit.X_thresholds_)), tuple(map(float, fit.y_thresholds_)))
 
     def __call__(self, chance: np.ndarray) -> np.ndarray:
@@ -135,8 +137,8 @@ def slope_and_intercept(chance: np.ndarray, target: np.ndarray, resamples: Resam
     cells = resamples.codes * n_bins + bins
     size = resamples.n_clusters * n_bins
     trials, successes = (
-        np.bincount(cells, weights=weights, minlength=size).reshape(-1, n_bins)
-        for weights in (np.ones(len(target)), target.astype(float))
+        np.bincount(cells, weights=resamples.weighted(values), minlength=size).reshape(-1, n_bins)
+        for values in (np.ones(len(target)), target.astype(float))
     )
     weights = np.vstack([np.ones(resamples.n_clusters), resamples.weights])
     n, y = weights @ trials, weights @ successes
@@ -174,22 +176,47 @@ def _fit_intercept(odds: np.ndarray, n: np.ndarray, y: np.ndarray) -> np.ndarray
     return a
 
 
-def curve(chance: np.ndarray, target: np.ndarray, clusters: np.ndarray, confidence: float) -> pd.DataFrame:
+def weighted_proportion(
+    values: np.ndarray, clusters: np.ndarray, weights: np.ndarray | None, confidence: float
+) -> Proportion:
+    """Estimate a weighted share with its cluster-robust Wilson interval; without weights that of `proportion`.
+
+    The effective size is p(1 - p) over the variance of the ratio of the clusters' weighted totals, at least Kish's, and
+    is scaled by the t quantiles (Korn and Graubard 1998).
+    """
+    if weights is None:
+        return proportion(values, clusters, confidence)
+    value, (codes, names) = float(np.average(values, weights=weights)), pd.factorize(clusters)
+    tail = (1 + confidence) / 2
+    if len(names) < 2:
+        size = 1.0
+    else:
+        size = clustered_information(values - value, codes, weights, n_parameters=1).size
+        size *= (stats.norm.ppf(tail) / stats.t.ppf(tail, len(names) - 1)) ** 2
+    low, high = wilson(value * size, size, confidence)
+    return Proportion(value, low, high, len(values), len(names))
+
+
+def curve(
+    chance: np.ndarray, target: np.ndarray, clusters: np.ndarray, confidence: float, weights: np.ndarray | None = None
+) -> pd.DataFrame:
     """Compute the calibration curve: in each class of predictions the mean of these, and the share of successes.
 
     Returns:
         bin, predicted, observed, low, high (cluster-robust Wilson interval of the share), n_probes. Classes have equal
-        numbers of probes; equal predictions are in one class.
+        numbers of probes; equal predictions are in one class. Means and shares are weighted.
     """
     bins = pd.qcut(chance, BINS, labels=False, duplicates="drop")
-    table = pd.DataFrame({"bin": np.nan_to_num(bins).astype(int), "chance": chance, "y": target, "cluster": clusters})
+    codes = np.nan_to_num(bins).astype(int)
     rows = []
-    for number, (_, rows_of_bin) in enumerate(table.groupby("bin")):
-        share = proportion(rows_of_bin["y"].to_numpy(), rows_of_bin["cluster"].to_numpy(), confidence)
+    for number, code in enumerate(np.unique(codes)):
+        mask = codes == code
+        bin_weights = None if weights is None else weights[mask]
+        share = weighted_proportion(target[mask], clusters[mask], bin_weights, confidence)
         rows.append(
             {
                 "bin": number + 1,
-                "predicted": float(rows_of_bin["chance"].mean()),
+                "predicted": float(np.average(chance[mask], weights=bin_weights)),
                 "observed": share.value,
                 "low": share.low,
                 "high": share.high,

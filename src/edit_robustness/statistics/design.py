@@ -37,6 +37,7 @@ class Trials:
         dataset: (n,) the data set of the fact.
         subject: (n,) the subject of the fact.
         fact_ids: (n_facts,) names of the facts.
+        weight: (n,) weights of the facts in the sample; None if all are equal.
     """
 
     target: np.ndarray
@@ -50,10 +51,11 @@ class Trials:
     dataset: np.ndarray
     subject: np.ndarray
     fact_ids: np.ndarray
+    weight: np.ndarray | None = None
 
     @classmethod
     def of(cls, rows: pd.DataFrame, features: Sequence[str], groups: str) -> Trials:
-        """Return the trials of rows with value, fact_id, method, kind, family, dataset, subject and features.
+        """Return the trials of rows with value, fact_id, method, kind, family, dataset, subject, weight and features.
 
         Features belong to the fact: its first row has them. Infinite values count as missing.
         """
@@ -71,6 +73,7 @@ class Trials:
             dataset=_column(rows, "dataset"),
             subject=rows["subject"].astype(str).to_numpy(dtype=object),
             fact_ids=np.asarray(ids, dtype=object),
+            weight=_weights(rows),
         )
 
     def __len__(self) -> int:
@@ -80,7 +83,21 @@ class Trials:
         """Return some of the trials, by position or mask; the table of facts stays whole."""
         names = ("target", "fact", "method", "kind", "family", "group", "dataset", "subject")
         parts = {name: getattr(self, name)[rows] for name in names}
-        return Trials(**parts, values=self.values, features=self.features, fact_ids=self.fact_ids)
+        weight = None if self.weight is None else self.weight[rows]
+        return Trials(**parts, values=self.values, features=self.features, fact_ids=self.fact_ids, weight=weight)
+
+    @property
+    def share(self) -> float:
+        """Return the share of successes, by the weights if there are any."""
+        return float(self.target.mean() if self.weight is None else np.average(self.target, weights=self.weight))
+
+
+def _weights(rows: pd.DataFrame) -> np.ndarray | None:
+    """Return the weights with mean 1; None if all are equal."""
+    if "weight" not in rows or not len(rows):
+        return None
+    weights = rows["weight"].to_numpy(dtype=float)
+    return weights / weights.mean() if np.ptp(weights) > 1e-9 * weights.mean() else None
 
 
 def _column(rows: pd.DataFrame, name: str) -> np.ndarray:

@@ -25,28 +25,41 @@ class Resamples:
         codes: (n,) cluster of each trial.
         weights: (bootstrap, n_clusters) whole numbers.
         confidence: Level of the intervals.
+        trial_weights: (n,) weights of the trials in every estimate; None for equal weights.
     """
 
     codes: np.ndarray
     weights: np.ndarray
     confidence: float
+    trial_weights: np.ndarray | None = None
 
     @classmethod
-    def draw(cls, clusters: np.ndarray, bootstrap: int, confidence: float, seed: int) -> Resamples:
+    def draw(
+        cls, clusters: np.ndarray, bootstrap: int, confidence: float, seed: int, trial_weights: np.ndarray | None = None
+    ) -> Resamples:
         """Draw the samples; equal seeds give equal samples for equal clusters."""
         codes, labels = pd.factorize(clusters)
         k = len(labels)
         weights = np.random.default_rng(seed).multinomial(k, np.full(k, 1 / k), size=bootstrap).astype(float)
-        return cls(codes, weights, confidence)
+        return cls(codes, weights, confidence, trial_weights)
 
     @property
     def n_clusters(self) -> int:
         """Return the number of clusters."""
         return self.weights.shape[1]
 
+    def take(self, mask: np.ndarray) -> Resamples:
+        """Return the same samples for some of the trials."""
+        trial_weights = None if self.trial_weights is None else self.trial_weights[mask]
+        return Resamples(self.codes[mask], self.weights, self.confidence, trial_weights)
+
+    def weighted(self, values: np.ndarray) -> np.ndarray:
+        """Return the trials' values times their weights."""
+        return values if self.trial_weights is None else values * self.trial_weights
+
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Return the sum of the trials' values per cluster."""
-        return np.bincount(self.codes, weights=values, minlength=self.n_clusters)
+        """Return the weighted sum of the trials' values per cluster."""
+        return np.bincount(self.codes, weights=self.weighted(values), minlength=self.n_clusters)
 
     def interval(self, draws: np.ndarray) -> tuple[float, float]:
         """Return the expanded percentile interval of draws; NaN draws are left out.
@@ -84,8 +97,8 @@ class Concordance:
     """Pairs of a success and a failure, by the clusters of both.
 
     Attributes:
-        concordant: (n_clusters, n_clusters) pairs in which the success has the higher probability; ties count half.
-            Rows are the clusters of the successes.
+        concordant: (n_clusters, n_clusters) weighted pairs in which the success has the higher probability; ties count
+            half. Rows are the clusters of the successes.
         pairs: (n_clusters, n_clusters) all pairs.
     """
 
@@ -120,18 +133,23 @@ def concordance(chance: np.ndarray, target: np.ndarray, strata: np.ndarray, resa
         failures = failures[np.argsort(chance[failures], kind="stable")]
         of_failure, failure_clusters = np.unique(resamples.codes[failures], return_inverse=True)
         of_success, success_clusters = np.unique(resamples.codes[successes], return_inverse=True)
-        # how many failures of each cluster are among the first ones by probability
+        # how many failures of each cluster, by their weights, are among the first ones by probability
+        weights = resamples.weighted(np.ones(len(target)))
         counts = np.zeros((len(failures) + 1, len(of_failure)))
-        counts[np.arange(1, len(failures) + 1), failure_clusters] = 1
+        counts[np.arange(1, len(failures) + 1), failure_clusters] = weights[failures]
         np.cumsum(counts, axis=0, out=counts)
         below = np.searchsorted(chance[failures], chance[successes], side="left")
         up_to = np.searchsorted(chance[failures], chance[successes], side="right")
         order = np.argsort(success_clusters, kind="stable")
         starts = np.searchsorted(success_clusters[order], np.arange(len(of_success)))
-        wins = np.add.reduceat((counts[below] + counts[up_to])[order] / 2, starts, axis=0)
+        shares = weights[successes][:, None] * (counts[below] + counts[up_to]) / 2
+        wins = np.add.reduceat(shares[order], starts, axis=0)
         place = np.ix_(of_success, of_failure)
         concordant[place] += wins
-        pairs[place] += np.outer(np.bincount(success_clusters), np.bincount(failure_clusters))
+        pairs[place] += np.outer(
+            np.bincount(success_clusters, weights=weights[successes]),
+            np.bincount(failure_clusters, weights=weights[failures]),
+        )
     return Concordance(concordant, pairs)
 
 
@@ -148,7 +166,8 @@ def auc(target: np.ndarray, chance: np.ndarray) -> float:
 def mean_of(values: np.ndarray, resamples: Resamples) -> Estimate:
     """Return the mean over trials, such as the Brier score of squared errors."""
     sums, sizes = resamples.sums(values), resamples.sums(np.ones(len(values)))
-    return Estimate(float(values.mean()), (resamples.weights @ sums) / (resamples.weights @ sizes))
+    value = float(np.average(values, weights=resamples.trial_weights))
+    return Estimate(value, (resamples.weights @ sums) / (resamples.weights @ sizes))
 
 
 def skill(errors: np.ndarray, reference_errors: np.ndarray, resamples: Resamples) -> Estimate:

@@ -3,6 +3,9 @@
 Inner folds are parts of the training trials, made like the outer ones: a group is never on both sides. So a test trial
 has no part in any choice (Varma and Simon 2006, "Bias in error estimation when using cross-validation for model
 selection").
+
+If the sample has weights, every fit, choice and calibration uses them, so that probabilities are those of the table of
+facts and not of a sample that is balanced on purpose.
 """
 
 from __future__ import annotations
@@ -129,7 +132,7 @@ def split(trials: Trials, folds: int, seed: int) -> Iterator[tuple[np.ndarray, n
 
 def fit_constant(trials: Trials, seed: int, form: str) -> Fit:
     """Fit the share of successes."""
-    return ConstantFit(float(trials.target.mean()))
+    return ConstantFit(trials.share)
 
 
 def logistic_fitter(features: Sequence[str], *, cells: bool = True) -> Fitter:
@@ -143,22 +146,23 @@ def logistic_fitter(features: Sequence[str], *, cells: bool = True) -> Fitter:
     def fit(trials: Trials, seed: int, form: str) -> LogisticFit:
         # without a slope of a feature there is next to nothing to regularise
         strengths = STRENGTHS if features else STRENGTHS[-2:]
-        inner = {strength: np.full(len(trials), trials.target.mean()) for strength in strengths}
+        inner = {strength: np.full(len(trials), trials.share) for strength in strengths}
         for train, test in inner_folds(trials, seed):
             part, rest = trials.take(train), trials.take(test)
             design = Design.fit(part, features, cells=cells)
             if not design.terms:
                 continue
             matrix, test_matrix = design.matrix(part), design.matrix(rest)
-            for strength, coefficients, intercept in _path(matrix, part.target, strengths):
+            for strength, coefficients, intercept in fit_path(matrix, part.target, strengths, part.weight):
                 inner[strength][test] = logistic(intercept + test_matrix @ coefficients)
-        best = min(strengths, key=lambda strength: log_loss(trials.target, _inside(inner[strength]), labels=[0, 1]))
+        best = min(strengths, key=lambda strength: _loss(trials, inner[strength]))
         design = Design.fit(trials, features, cells=cells)
-        coefficients, intercept = np.zeros(0), float(np.log(trials.target.mean() / (1 - trials.target.mean())))
+        coefficients, intercept = np.zeros(0), float(np.log(trials.share / (1 - trials.share)))
         if design.terms:
             upto = [strength for strength in strengths if strength <= best]
-            *_, (_, coefficients, intercept) = _path(design.matrix(trials), trials.target, upto)
-        return LogisticFit(design, coefficients, intercept, FORMS[form].fit(inner[best], trials.target), best)
+            *_, (_, coefficients, intercept) = fit_path(design.matrix(trials), trials.target, upto, trials.weight)
+        calibration = FORMS[form].fit(inner[best], trials.target, trials.weight)
+        return LogisticFit(design, coefficients, intercept, calibration, best)
 
     return fit
 
@@ -168,16 +172,16 @@ def boosting_fitter(features: Sequence[str]) -> Fitter:
 
     def fit(trials: Trials, seed: int, form: str) -> BoostingFit:
         methods, kinds = tuple(sorted(set(trials.method))), tuple(sorted(set(trials.kind)))
-        inner = {rounds: np.full(len(trials), trials.target.mean()) for rounds in ROUNDS}
+        inner = {rounds: np.full(len(trials), trials.share) for rounds in ROUNDS}
         for train, test in inner_folds(trials, seed):
             part, rest = trials.take(train), trials.take(test)
-            trees = _grow(_table(part, methods, kinds), part.target, ROUNDS[-1], seed)
+            trees = _grow(_table(part, methods, kinds), part, ROUNDS[-1], seed)
             for number, stage in enumerate(trees.staged_predict_proba(_table(rest, methods, kinds)), 1):
                 if number in inner:
                     inner[number][test] = stage[:, 1]
-        best = min(ROUNDS, key=lambda rounds: log_loss(trials.target, _inside(inner[rounds]), labels=[0, 1]))
-        trees = _grow(_table(trials, methods, kinds), trials.target, best, seed)
-        return BoostingFit(trees, methods, kinds, FORMS[form].fit(inner[best], trials.target))
+        best = min(ROUNDS, key=lambda rounds: _loss(trials, inner[rounds]))
+        trees = _grow(_table(trials, methods, kinds), trials, best, seed)
+        return BoostingFit(trees, methods, kinds, FORMS[form].fit(inner[best], trials.target, trials.weight))
 
     return fit
 
@@ -213,17 +217,17 @@ def inner_folds(trials: Trials, seed: int) -> list[tuple[np.ndarray, np.ndarray]
     return [(train, test) for train, test in folds if len(set(trials.target[train])) == 2]
 
 
-def _path(
-    matrix: np.ndarray, target: np.ndarray, strengths: Sequence[float]
+def fit_path(
+    matrix: np.ndarray, target: np.ndarray, strengths: Sequence[float], weights: np.ndarray | None = None
 ) -> Iterator[tuple[float, np.ndarray, float]]:
     """Yield coefficients and intercept for each strength, each fit starting from the one before."""
     model = LogisticRegression(solver="newton-cholesky", warm_start=True, tol=1e-6, max_iter=100)
     for strength in strengths:
-        model.set_params(C=strength).fit(matrix, target)
+        model.set_params(C=strength).fit(matrix, target, sample_weight=weights)
         yield strength, model.coef_[0].copy(), float(model.intercept_[0])
 
 
-def _grow(table: np.ndarray, target: np.ndarray, rounds: int, seed: int) -> HistGradientBoostingClassifier:
+def _grow(table: np.ndarray, trials: Trials, rounds: int, seed: int) -> HistGradientBoostingClassifier:
     # scikit-learn cannot bin a column without a value; in a constant one there is no split
     table = np.where(np.isnan(table).all(axis=0), 0.0, table)
     trees: Any = HistGradientBoostingClassifier(
@@ -236,7 +240,7 @@ def _grow(table: np.ndarray, target: np.ndarray, rounds: int, seed: int) -> Hist
         early_stopping=False,
         random_state=seed,
     )
-    return trees.fit(table, target)
+    return trees.fit(table, trials.target, sample_weight=trials.weight)
 
 
 def _table(trials: Trials, methods: Sequence[str], kinds: Sequence[str]) -> np.ndarray:
@@ -247,6 +251,10 @@ def _table(trials: Trials, methods: Sequence[str], kinds: Sequence[str]) -> np.n
         table[:, column] = [codes.get(value, np.nan) for value in values]
     table[:, 2:] = trials.values[trials.fact]
     return table
+
+
+def _loss(trials: Trials, chance: np.ndarray) -> float:
+    return float(log_loss(trials.target, _inside(chance), labels=[0, 1], sample_weight=trials.weight))
 
 
 def _inside(chance: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 Relations (or subjects) are never in both training and test. Each predictor is compared with a simpler one on the same
 probes, so the value of a fact's features is the step from the predictor that knows method and kind alone. All metrics
-are of predictions on test folds, and all intervals of a bootstrap over the groups (`statistics.discrimination`).
+are of predictions on test folds, and all intervals of a bootstrap over the groups (`statistics.discrimination`). If the
+sample has weights, training and metrics use them.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def predict(outcomes: pd.DataFrame, features: Sequence[str], validation: Validat
     Args:
         outcomes: A row per probe of an edit: value (0, 1 or NaN), fact_id, subject, relation, method, kind, family,
             and the features (NaN if unknown: imputed by the training median, with an indicator). Rows of methods that
-            edit nothing are left out.
+            edit nothing are left out. If the column weight is there and varies, all estimates use it.
         features: Names of the features.
         validation: Groups, folds, resamples, level, seed and calibration.
 
@@ -333,7 +334,7 @@ def _refuse(
 def _tabulate(results: _Results, validation: Validation, note: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables `prediction` and `calibration`."""
     trials = results.trials
-    resamples = Resamples.draw(trials.group, validation.bootstrap, validation.confidence, validation.seed)
+    resamples = _draw(trials, validation)
     facts = trials.fact_ids[trials.fact]
     counts = {"n_probes": len(trials), "n_facts": len(set(facts)), "n_groups": resamples.n_clusters}
     estimates = {name: dict(_yield_estimates(results, name, resamples)) for name in results.chance}
@@ -349,7 +350,7 @@ def _tabulate(results: _Results, validation: Validation, note: str) -> tuple[pd.
                 row |= {"against": against, "step": step.value, "step_low": low, "step_high": high}
             rows.append({**row, **counts, "note": note})
     curves = [
-        curve(chance, trials.target, trials.group, validation.confidence).assign(
+        curve(chance, trials.target, trials.group, validation.confidence, trials.weight).assign(
             predictor=name, **results.labels, n_facts=counts["n_facts"]
         )
         for name, chance in results.chance.items()
@@ -357,6 +358,11 @@ def _tabulate(results: _Results, validation: Validation, note: str) -> tuple[pd.
     ]
     prediction = pd.DataFrame(rows).reindex(columns=COLUMNS)
     return prediction, pd.concat(curves, ignore_index=True).reindex(columns=CALIBRATION_COLUMNS)
+
+
+def _draw(trials: Trials, validation: Validation) -> Resamples:
+    """Draw the resamples of the trials' groups; every estimate from them uses the weights of the sample."""
+    return Resamples.draw(trials.group, validation.bootstrap, validation.confidence, validation.seed, trials.weight)
 
 
 def _yield_estimates(results: _Results, name: str, resamples: Resamples) -> Iterator[tuple[str, Estimate]]:
@@ -367,7 +373,7 @@ def _yield_estimates(results: _Results, name: str, resamples: Resamples) -> Iter
     if name == "full":
         for kind in sorted(set(trials.kind)):
             mask = trials.kind == kind
-            of_kind = Resamples(resamples.codes[mask], resamples.weights, resamples.confidence)
+            of_kind = resamples.take(mask)
             if len(set(target[mask])) == 2:
                 yield f"auc:{kind}", concordance(chance[mask], target[mask], cell[mask], of_kind).auc(of_kind)
     errors = {other: (results.chance[other] - target) ** 2 for other in {name, "constant", "method_kind"}}
@@ -393,7 +399,7 @@ def _importance(results: _Results, n_missing: Mapping[str, int], validation: Val
     same share their importance.
     """
     trials, target = results.trials, results.trials.target
-    resamples = Resamples.draw(trials.group, validation.bootstrap, validation.confidence, validation.seed)
+    resamples = _draw(trials, validation)
     rng = np.random.default_rng(validation.seed)
     cell, chance = _cells(results), results.chance["full"]
     full_score = concordance(chance, target, cell, resamples)

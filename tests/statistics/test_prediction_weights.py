@@ -1,0 +1,113 @@
+"""Prediction from a sample with weights: each step equals that of a table in which rows are repeated."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from edit_robustness.statistics.calibration import Isotonic, Platt, curve, slope_and_intercept, weighted_proportion
+from edit_robustness.statistics.design import Trials
+from edit_robustness.statistics.discrimination import Resamples, concordance, mean_of
+from edit_robustness.statistics.fitting import fit_constant, fit_path, logistic_fitter
+from edit_robustness.statistics.intervals import wilson
+from edit_robustness.statistics.prediction import Validation, predict
+
+RNG = np.random.default_rng(0)
+N = 300
+CLUSTER = np.arange(N) // 10
+WEIGHTS = 1.0 + CLUSTER % 3
+CHANCE = np.round(RNG.uniform(0.05, 0.95, N), 2)
+TARGET = (RNG.random(N) < CHANCE).astype(int)
+TIMES = WEIGHTS.astype(int)
+
+
+def repeat(values):
+    return np.repeat(values, TIMES, axis=0)
+
+
+def resamples(weights=None, codes=CLUSTER):
+    return Resamples.draw(codes, 50, 0.95, 1, weights)
+
+
+def test_a_weighted_regression_path_is_that_of_repeated_rows():
+    matrix, strengths = RNG.normal(size=(N, 3)), (0.01, 1.0)
+    weighted = fit_path(matrix, TARGET, strengths, WEIGHTS)
+    repeated = fit_path(repeat(matrix), repeat(TARGET), strengths)
+    for (_, coefficients, intercept), (_, references, reference) in zip(weighted, repeated, strict=True):
+        assert [*coefficients, intercept] == pytest.approx([*references, reference], abs=1e-4)
+
+
+@pytest.mark.parametrize("form", [Platt, Isotonic])
+def test_weighted_calibration_is_that_of_repeated_rows(form):
+    points = np.linspace(0.1, 0.9, 9)
+    weighted, repeated = form.fit(CHANCE, TARGET, WEIGHTS), form.fit(repeat(CHANCE), repeat(TARGET))
+    assert weighted(points) == pytest.approx(repeated(points), abs=1e-5)
+    assert np.abs(weighted(points) - form.fit(CHANCE, TARGET)(points)).max() > 1e-3
+
+
+def test_weighted_metrics_and_their_draws_are_those_of_repeated_rows():
+    weighted, repeated = resamples(WEIGHTS), resamples(codes=repeat(CLUSTER))
+    strata = np.arange(N) % 2
+    pairs = [
+        (concordance(CHANCE, TARGET, strata, weighted).auc(weighted),
+         concordance(repeat(CHANCE), repeat(TARGET), repeat(strata), repeated).auc(repeated)),
+        (mean_of((CHANCE - TARGET) ** 2, weighted), mean_of(repeat((CHANCE - TARGET) ** 2), repeated)),
+    ]  # fmt: skip
+    for estimate, reference in pairs:
+        assert estimate.value == pytest.approx(reference.value)
+        assert estimate.draws == pytest.approx(reference.draws)
+    # classes of log odds are cut at quantiles of the rows, so they differ a little
+    for estimate, reference in zip(
+        slope_and_intercept(CHANCE, TARGET, weighted), slope_and_intercept(repeat(CHANCE), repeat(TARGET), repeated),
+        strict=True,
+    ):  # fmt: skip
+        assert estimate.value == pytest.approx(reference.value, abs=0.01)
+    part = weighted.take(np.arange(N) < 100)
+    assert mean_of(CHANCE[:100], part).value == pytest.approx(np.average(CHANCE[:100], weights=WEIGHTS[:100]))
+
+
+def test_the_interval_of_a_weighted_share_is_that_of_the_ratio_of_totals():
+    share = weighted_proportion(TARGET, CLUSTER, WEIGHTS, 0.95)
+    value = np.average(TARGET, weights=WEIGHTS)
+    totals = pd.Series(WEIGHTS * (TARGET - value)).groupby(CLUSTER).sum() / WEIGHTS.sum()
+    variance = (totals**2).sum() * 30 / 29
+    spread = np.average((TARGET - value) ** 2, weights=WEIGHTS) * N / (N - 1)
+    kish = 1 / (pd.Series(WEIGHTS / WEIGHTS.sum()).groupby(CLUSTER).sum() ** 2).sum()
+    size = np.clip(spread / variance, kish, N) * (1.959964 / 2.045230) ** 2
+    assert share[:3] == pytest.approx((value, *wilson(value * size, size, 0.95)), rel=1e-5)
+    certain = weighted_proportion(np.ones(N), CLUSTER, WEIGHTS, 0.95)
+    assert certain.high == 1
+    assert certain.low < 0.95
+    rows = curve(CHANCE, TARGET, CLUSTER, 0.95, WEIGHTS)
+    assert rows["n_probes"].sum() == N
+    assert np.abs(rows["observed"] - curve(CHANCE, TARGET, CLUSTER, 0.95)["observed"]).max() > 1e-3
+
+
+def probes(weight):
+    """Facts with a high feature fail; the sample has too few of them."""
+    n = 240
+    feature = (np.arange(n) % 7 == 0).astype(float)
+    facts = pd.DataFrame(
+        {"fact_id": [f"f{i}" for i in range(n)], "subject": [f"s{i}" for i in range(n)],
+         "relation": [f"P{i % 12}" for i in range(n)], "x": feature + RNG.normal(0, 0.05, n)}
+    ).assign(weight=np.where(feature == 1, weight, 1.0))  # fmt: skip
+    rows = facts.merge(pd.DataFrame({"method": ["rome", "ft"], "kind": "statement", "family": "edit"}), how="cross")
+    chance = np.where(rows["x"] > 0.5, 0.2, 0.8)
+    return rows.assign(value=(RNG.random(len(rows)) < chance).astype(float))
+
+
+def test_predictions_of_a_weighted_sample_are_about_the_population():
+    rows = probes(5.0)
+    trials = Trials.of(rows, ["x"], "relation")
+    share = np.average(rows["value"], weights=rows["weight"])
+    assert fit_constant(trials, 0, "platt").chance(trials)[0] == pytest.approx(share)
+    chance = logistic_fitter(["x"])(trials, 0, "platt").chance(trials)
+    assert np.average(chance, weights=rows["weight"]) == pytest.approx(share, abs=0.03)
+    assert Trials.of(rows.assign(weight=3.0), ["x"], "relation").weight is None
+
+
+def test_metrics_of_held_out_probes_use_the_weights():
+    rows, validation = probes(5.0), Validation(bootstrap=50, permutations=0, folds=3, predictors=("full",))
+    tables = [predict(table, ["x"], validation).prediction for table in (rows, rows.assign(weight=1.0))]
+    briers = [table.set_index(["predictor", "metric"]).loc[("constant", "brier"), "value"] for table in tables]
+    shares = [np.average(rows["value"], weights=weights) for weights in (rows["weight"], np.ones(len(rows)))]
+    assert briers == pytest.approx([share * (1 - share) for share in shares], abs=0.02)
