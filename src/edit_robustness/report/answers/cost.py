@@ -1,0 +1,77 @@
+"""Answer to the second question, what an edit costs: answers about other facts that change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isnan
+
+import pandas as pd
+
+from edit_robustness.labels import BASELINES
+from edit_robustness.report import specificity
+from edit_robustness.report.answers.rankings import best_methods, select_outcome, turn_comparison
+from edit_robustness.report.answers.wording import count_facts, join_texts, kind_name, method_name, write_rate
+from edit_robustness.tables import select_rows
+
+
+def answer_cost(
+    rankings: pd.DataFrame, comparisons: pd.DataFrame, headline: pd.DataFrame, alpha: float = 0.05
+) -> tuple[str, list[str]]:
+    """Answer what the methods that generalize best cost: how many other answers change.
+
+    Args:
+        rankings: Rows of `rank_methods` of one model and protocol.
+        comparisons: Rows of `compare_methods` of the same.
+        headline: Rates per kind of prompt of the same.
+        alpha: Level of the tests.
+    """
+    methods = [row["method"] for row in best_methods(rankings)]
+    abilities = "The cost for general abilities is not measured here: run kedro run --pipeline=sequential_eval."
+    if not methods:
+        return "The cost cannot be given, because no editing method has a figure.", [abilities]
+    sentences = [describe_specificity(rankings, method) for method in methods]
+    better = [sentence for method in methods for sentence in find_gentler(rankings, comparisons, method, alpha)]
+    rows = select_rows(headline, method=methods[0])
+    prompts = specificity.sentences(method_name(methods[0]), rows) if len(rows) else ()
+    return sentences[0], [*sentences[1:], *better, *prompts, abilities]
+
+
+def describe_specificity(rankings: pd.DataFrame, method: str) -> str:
+    """Return the share of unchanged answers to each kind of specificity prompt under one method."""
+    name = method_name(method)
+    outcomes = [str(outcome) for outcome in rankings["outcome"].unique() if str(outcome).startswith("specificity:")]
+    if not outcomes:
+        return f"Specificity of {name} is unknown: no prompt about other facts was asked."
+    shares, unknown = [], []
+    for outcome in outcomes:
+        kind = outcome.partition(":")[2]
+        about = f"about {specificity.ABOUT[kind]}" if kind in specificity.ABOUT else f"of the kind “{kind_name(kind)}”"
+        row = next((row for row in select_outcome(rankings, outcome) if row["method"] == method), None)
+        if row is None or isnan(row["value"]):
+            unknown.append(about)
+        else:
+            shares.append(f"{write_rate(row)} {about} ({count_facts([row])})")
+    missing = f"no known answer could be scored {join_texts(unknown)}" if unknown else ""
+    if not shares:
+        return f"Specificity of {name} is unknown: {missing}."
+    known = f"Of the answers that the unedited model knows, edits by {name} leave unchanged {join_texts(shares)}"
+    return f"{known}; {missing}." if missing else f"{known}."
+
+
+def find_gentler(rankings: pd.DataFrame, comparisons: pd.DataFrame, method: str, alpha: float = 0.05) -> Iterator[str]:
+    """Yield for each kind of specificity the methods that leave significantly more answers unchanged than this one."""
+    for outcome in dict.fromkeys(rankings["outcome"]):
+        if not str(outcome).startswith("specificity:"):
+            continue
+        gentler = []
+        for row in select_outcome(comparisons, outcome):
+            if method not in (row["method"], row["other"]) or {row["method"], row["other"]} & set(BASELINES):
+                continue
+            other = row["other"] if row["method"] == method else row["method"]
+            if row["p_holm"] < alpha and turn_comparison(row, other)[0] > 0:
+                gentler.append(other)
+        rates = [row for row in select_outcome(rankings, outcome) if row["method"] in gentler]
+        if rates:
+            kind, name = kind_name(str(outcome).partition(":")[2]), method_name(method)
+            names = join_texts([f"{method_name(row['method'])} ({write_rate(row)})" for row in rates])
+            yield f"Significantly more answers of the kind “{kind}” stay unchanged than with {name}: {names}."

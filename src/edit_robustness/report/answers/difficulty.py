@@ -1,0 +1,132 @@
+"""Answer to the third question, which facts are hard to edit: associations of features with outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import isnan
+
+import pandas as pd
+
+from edit_robustness.labels import LOWER_IS_BETTER, outcome_label
+from edit_robustness.report.answers.prediction import describe_prediction
+from edit_robustness.report.answers.wording import Row, method_name, write_p
+from edit_robustness.report.rows import records
+from edit_robustness.tables import select_rows
+
+
+def answer_difficulty(
+    correlations: pd.DataFrame,
+    regression: pd.DataFrame,
+    prediction: pd.DataFrame,
+    labels: Mapping[str, str],
+    alpha: float = 0.05,
+) -> tuple[str, list[str]]:
+    """Answer which facts are hard to edit, and whether this can be predicted before the edit.
+
+    Args:
+        correlations: Rows of edits of one model and protocol.
+        regression: Rows of the regressions of one model.
+        prediction: Rows of the prediction of one model.
+        labels: Labels of features.
+        alpha: Level of the tests.
+    """
+    strongest = _find_strongest(correlations, alpha)
+    details = [*describe_within(strongest), *describe_regression(regression, strongest, labels)] if strongest else []
+    return describe_association(correlations, labels, alpha), [*details, describe_prediction(prediction)]
+
+
+def describe_association(correlations: pd.DataFrame, labels: Mapping[str, str], alpha: float = 0.05) -> str:
+    """Return the strongest significant association of a feature with an outcome, or what could have been detected."""
+    if correlations.empty or not correlations["primary"].astype(bool).any():
+        return "No association of features with outcomes of edits was computed."
+    primary = correlations[correlations["primary"].astype(bool)]
+    tests = primary[primary["p_holm"].notna() & primary["rho"].notna()]
+    if tests.empty:
+        reason = primary["note"].mode().iloc[0] or "no test has a p-value"
+        return f"No association could be tested: of {len(primary)} none has an estimate, mostly because {reason}."
+    n_tests, n_significant = len(tests), int((tests["p_holm"] < alpha).sum())
+    row = _find_strongest(correlations, alpha)
+    if row:
+        others = f"the strongest of {n_significant} significant associations among {n_tests} tests"
+        if n_significant == 1:
+            others = f"the only significant association among {n_tests} tests"
+        return f"{_direction(row, labels)} ({_correlation(row, labels)}), {others}."
+    row = records(tests.loc[[tests["rho"].abs().idxmax()]])[0]
+    return (
+        "No feature is significantly associated with an outcome of edits after Holm's correction over "
+        f"{n_tests} tests: the largest correlation is that of “{_label(row, labels)}” ({_correlation(row, labels)})"
+        f"{_detects(tests)}."
+    )
+
+
+def describe_within(row: Row) -> Iterator[str]:
+    """Say whether an association also holds within relations, and given what the model knew before the edit."""
+    parts = []
+    for start, name in (("within relations it is", "within"), ("given prior knowledge", "partial")):
+        rho, low, high = (float(row[f"{name}_{part}"]) for part in ("rho", "low", "high"))
+        if isnan(low) or (name == "within" and not row["n_relations"] > 1):
+            continue
+        verdict = "significant too" if rho * row["rho"] > 0 else "of the opposite sign"
+        verdict = "not significantly different from 0" if low <= 0 <= high else verdict
+        parts.append(f"{start} {rho:+.2f} [{low:+.2f}, {high:+.2f}], {verdict}")
+    if parts:
+        yield f"The correlation is {row['rho']:+.2f} over all facts; {'; '.join(parts)}."
+
+
+def describe_regression(regression: pd.DataFrame, row: Row, labels: Mapping[str, str]) -> Iterator[str]:
+    """Yield the effect of the same feature in each regression that has it, for the same method if it is given."""
+    for name in dict.fromkeys(regression["name"]) if len(regression) else ():
+        terms = {line["term"]: line for line in records(select_rows(regression, name=name))}
+        line = terms.get(f"{row['feature']}|method={row['method']}") or terms.get(row["feature"])
+        if (
+            line is None
+            or line["family"] != "binomial"
+            or not str(line["outcome"]).startswith("success")
+            or any(isnan(line[n]) for n in ("effect", "effect_low", "effect_high"))
+        ):
+            continue
+        effect, low, high = line["effect"], line["effect_low"], line["effect_high"]
+        scope = f" of {method_name(row['method'])}" if "|" in line["term"] else ""
+        change = "rises" if low > 0 else "falls" if high < 0 else "does not change significantly"
+        yield (
+            f"In the regression “{str(name).replace('_', ' ')}” ({line['formula']}) the success rate{scope} {change} "
+            f"per unit of “{_label(row, labels)}”: {effect:+.1f} points [{low:+.1f}, {high:+.1f}], "
+            f"{int(line['n_facts'])} facts."
+        )
+
+
+def _find_strongest(correlations: pd.DataFrame, alpha: float) -> Row | None:
+    """Return the significant primary association with the largest correlation."""
+    if correlations.empty:
+        return None
+    rows = correlations[correlations["primary"].astype(bool) & (correlations["p_holm"] < alpha)].dropna(subset=["rho"])
+    return records(rows.loc[[rows["rho"].abs().idxmax()]])[0] if len(rows) else None
+
+
+def _direction(row: Row, labels: Mapping[str, str]) -> str:
+    group = str(row["outcome"]).partition(":")[0]
+    facts, name = f"acts with higher values of “{_label(row, labels)}”", method_name(row["method"])
+    if group == "specificity":
+        return f"Edits of f{facts} by {name} leave {'more' if row['rho'] > 0 else 'fewer'} other answers unchanged"
+    is_harder = (row["rho"] > 0) == (group in LOWER_IS_BETTER)
+    return f"F{facts} are {'harder' if is_harder else 'easier'} to edit with {name}"
+
+
+def _correlation(row: Row, labels: Mapping[str, str]) -> str:
+    outcome = outcome_label(str(row["outcome"]))
+    return (
+        f"{method_name(row['method'])}, {outcome[0].lower()}{outcome[1:]}: ρ = {row['rho']:+.2f} "
+        f"[{row['low']:+.2f}, {row['high']:+.2f}], {int(row['n_facts'])} facts, Holm {write_p(row['p_holm'])}"
+    )
+
+
+def _detects(tests: pd.DataFrame) -> str:
+    sizes = tests["detectable"].dropna()
+    if sizes.empty:
+        return ""
+    row = records(tests.loc[[sizes.idxmin()]])[0]
+    return f"; {int(row['n_facts'])} facts are enough to detect only correlations of {row['detectable']:.2f} or more"
+
+
+def _label(row: Row, labels: Mapping[str, str]) -> str:
+    return labels.get(str(row["feature"]), str(row["feature"]).replace("_", " "))

@@ -1,0 +1,152 @@
+"""Answer to the first question, whether an edit holds however people ask: the best method and its weakest kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import isnan
+
+import pandas as pd
+
+from edit_robustness.labels import BASELINES
+from edit_robustness.report.answers.rankings import (
+    BASELINE,
+    EFFICACY,
+    GENERALIZATION,
+    PORTABILITY,
+    SHOWN,
+    best_methods,
+    list_ranked,
+    select_outcome,
+    turn_comparison,
+)
+from edit_robustness.report.answers.wording import (
+    count_facts,
+    join_texts,
+    kind_name,
+    method_name,
+    write_p,
+    write_points,
+    write_rate,
+)
+from edit_robustness.report.rows import records
+from edit_robustness.tables import select_rows
+
+
+def answer_generalization(
+    rankings: pd.DataFrame, comparisons: pd.DataFrame, kinds: pd.DataFrame, alpha: float = 0.05
+) -> tuple[str, list[str]]:
+    """Answer whether an edit holds on other prompts than the statement.
+
+    Args:
+        rankings: Rows of `rank_methods` of one model and protocol.
+        comparisons: Rows of `compare_methods` of the same.
+        kinds: Rows of `weakest_kinds` of the same.
+        alpha: Level of the tests.
+    """
+    methods = [row["method"] for row in best_methods(rankings)]
+    details = [
+        *describe_rates(rankings, EFFICACY, methods, "Efficacy, the share of statements answered with the new object"),
+        *(describe_weakest(select_rows(kinds, method=method), method, alpha) for method in methods),
+        *describe_rates(rankings, PORTABILITY, methods, "Portability, the share of consequences that follow"),
+        *compare_with_baseline(rankings, comparisons, methods[:1], alpha),
+    ]
+    return describe_ranking(rankings, comparisons), details
+
+
+def describe_ranking(rankings: pd.DataFrame, comparisons: pd.DataFrame) -> str:
+    """Return which methods generalize best, and which of them cannot be told apart."""
+    ranked = list_ranked(rankings, GENERALIZATION)
+    if not ranked:
+        return "No editing method has a figure for prompts other than the statement."
+    best = [row for row in ranked if row["best"]] or ranked[:1]
+    names = join_texts([method_name(row["method"]) for row in best], SHOWN)
+    rates = join_texts([write_rate(row) for row in best[:SHOWN]])
+    holds = f"hold on {rates} of the prompts other than the statement ({count_facts(best)})"
+    if len(ranked) == 1:
+        return f"{names} is the only editing method with a figure: its edits {holds}."
+    if not _is_tested(comparisons, GENERALIZATION):
+        top = ranked[0]
+        return (
+            f"{method_name(top['method'])} has the highest mean of {len(ranked)} methods, but they share too few facts "
+            f"for a test: its edits hold on {write_rate(top)} of the prompts other than the statement "
+            f"({count_facts([top])})."
+        )
+    if len(best) == 1:
+        verdict = (
+            "generalizes best" if best[0]["best"] else "has the highest mean, but is not the best by paired tests,"
+        )
+        return f"{names} {verdict} of {len(ranked)} methods: its edits {holds}."
+    scope = (
+        f"The {len(ranked)} methods" if len(best) == len(ranked) else f"The best {len(best)} of {len(ranked)} methods"
+    )
+    return f"{scope} cannot be told apart: edits by {names} {holds}."
+
+
+def describe_weakest(kinds: pd.DataFrame, method: str, alpha: float = 0.05) -> str:
+    """Return the kind of prompt on which a method has its lowest rate, and the kinds that may be as weak.
+
+    Args:
+        kinds: Rows of `weakest_kinds` of one model, protocol and method.
+        method: The method.
+        alpha: Level of the tests.
+    """
+    name, rows = method_name(method), records(kinds)
+    if not rows:
+        return f"No kind of prompt other than the statement has a figure with {name}."
+    weakest = next(row for row in rows if row["lowest"])
+    start = f"“{kind_name(weakest['kind'])}”: {write_rate(weakest)} ({count_facts([weakest])}"
+    if len(rows) == 1:
+        return f"The only other kind of prompt with a figure for {name} is {start})."
+    start = f"The lowest rate of {name} is on {start}; the interval holds for {weakest['n_kinds']} kinds at once)."
+    others = [row for row in rows if not row["lowest"]]
+    alike = [row for row in others if not row["p_holm"] < alpha]
+    if not alike:
+        return f"{start} Every other kind is significantly better."
+    if all(isnan(row["p_holm"]) for row in others):
+        return f"{start} The facts are too few to compare kinds."
+    if len(alike) == len(others):
+        return f"{start} No other kind is significantly better."
+    names = [f"“{kind_name(row['kind'])}”" for row in alike]
+    return f"{start} As weak may be {join_texts(names, SHOWN)}."
+
+
+def compare_with_baseline(
+    rankings: pd.DataFrame, comparisons: pd.DataFrame, methods: Sequence[str], alpha: float = 0.05
+) -> Iterator[str]:
+    """Compare the generalization of methods with that of the in-context baseline; nothing if it was not run."""
+    baseline = [row for row in select_outcome(rankings, GENERALIZATION) if row["method"] == BASELINE]
+    if not baseline or isnan(baseline[0]["value"]):
+        return
+    start = (
+        "The in-context baseline, which states the fact before the prompt and edits nothing, generalizes to "
+        f"{write_rate(baseline[0])} of these prompts"
+    )
+    for method in methods:
+        pair = {BASELINE, method}
+        rows = [row for row in select_outcome(comparisons, GENERALIZATION) if {row["method"], row["other"]} == pair]
+        if not rows or isnan(rows[0]["difference"]):
+            reason = rows[0]["note"] if rows else "no facts in common"
+            yield f"{start}. It could not be compared with {method_name(method)}: {reason}."
+            continue
+        difference, low, high = turn_comparison(rows[0], BASELINE)
+        if rows[0]["p_holm"] < alpha:
+            verdict = f"significantly {'more' if difference > 0 else 'less'} than {method_name(method)}"
+        else:
+            verdict = f"not significantly different from {method_name(method)}"
+        interval = f"{write_points(difference)} points [{write_points(low)}, {write_points(high)}]"
+        yield f"{start}: {verdict} ({interval}, Holm {write_p(rows[0]['p_holm'])}, {rows[0]['n_facts']} facts)."
+
+
+def describe_rates(rankings: pd.DataFrame, outcome: str, methods: Sequence[str], start: str) -> Iterator[str]:
+    """Yield the rates of some methods in one outcome, after the start of the sentence."""
+    rows = {row["method"]: row for row in select_outcome(rankings, outcome)}
+    chosen = [rows[method] for method in methods if method in rows and not isnan(rows[method]["value"])]
+    if chosen:
+        rates = join_texts([f"{write_rate(row)} with {method_name(row['method'])}" for row in chosen])
+        yield f"{start}, is {rates} ({count_facts(chosen)})."
+
+
+def _is_tested(comparisons: pd.DataFrame, outcome: str) -> bool:
+    """Return whether any two editing methods could be compared."""
+    rows = [row for row in select_outcome(comparisons, outcome) if not {row["method"], row["other"]} & set(BASELINES)]
+    return any(not isnan(row["p_holm"]) for row in rows)
