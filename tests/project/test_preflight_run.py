@@ -7,8 +7,9 @@ import pytest
 from fabricated_outcomes import fabricate_outcomes, summarise
 from kedro.io import DatasetError
 
-from edit_robustness.statistics.prediction import Validation
-from edit_robustness.statistics.predictor import OtherPredictor, validate_and_train
+from edit_robustness.statistics.predictor import OtherPredictor
+from edit_robustness.statistics.predictor_training import validate_and_train
+from edit_robustness.statistics.validation import Validation
 
 FEATURES = ("log_views", "recalled", "log_perplexity_true", "log_perplexity_new")
 HOSTILE = "<script>alert(1)</script>"

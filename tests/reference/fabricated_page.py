@@ -16,8 +16,9 @@ from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcom
 from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import trend
-from edit_robustness.statistics.prediction import Validation, predict, probes_of_edits
+from edit_robustness.statistics.prediction import predict
 from edit_robustness.statistics.regression import RegressionModel, regress
+from edit_robustness.statistics.validation import Validation, probes_of_edits
 
 MODELS = {
     "prompts": RegressionModel("success ~ kind + method"),

@@ -5,9 +5,10 @@ import pytest
 from fabricated_outcomes import fabricate_outcomes, record_run, summarise
 
 from edit_robustness.report.preflight import render_preflight
-from edit_robustness.statistics.prediction import Validation
-from edit_robustness.statistics.predictor import read_predictor, validate_and_train
+from edit_robustness.statistics.predictor import read_predictor
+from edit_robustness.statistics.predictor_training import validate_and_train
 from edit_robustness.statistics.preflight import ADVICE_COLUMNS, advise, list_unmeasured
+from edit_robustness.statistics.validation import Validation
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -5,13 +5,8 @@ from fabricated_outcomes import FEATURES, fabricate_outcomes
 from edit_robustness.labels import PREDICTORS
 from edit_robustness.statistics.design import Design, Trials
 from edit_robustness.statistics.fitting import AGAINST, fitters, inner_folds, logistic_fitter, split
-from edit_robustness.statistics.prediction import (
-    Validation,
-    predict,
-    probes_of_edits,
-    transfer,
-    transfer_between_models,
-)
+from edit_robustness.statistics.prediction import predict
+from edit_robustness.statistics.validation import Validation, probes_of_edits
 
 QUICK = Validation(bootstrap=300)
 
@@ -193,37 +188,6 @@ def test_without_perplexity_there_is_no_predictor_of_it():
     table = predict(fabricate_outcomes(120), ["log_views"], QUICK).prediction
     assert set(table["predictor"]) == {"constant", "method_kind", "full", "boosting"}
     assert set(table.query("predictor == 'full'")["against"]) - {""} == {"method_kind"}
-
-
-def test_across_data_sets():
-    outcomes = fabricate_outcomes(300, datasets=("counterfact", "popqa"))
-    only = {"counterfact": "cloze"}
-    outcomes = outcomes[~((outcomes["dataset"] == "popqa") & (outcomes["kind"] == only["counterfact"]))]
-    table = transfer(outcomes, FEATURES, QUICK).prediction
-    pairs = set(zip(table["trained_on"], table["tested_on"], strict=True))
-    assert pairs == {("counterfact", "popqa"), ("popqa", "counterfact")}
-    assert set(table["groups"]) == {"dataset"}
-    to_counterfact = table[table["tested_on"] == "counterfact"]
-    assert set(to_counterfact["note"]) == {"kinds without training are left out: cloze"}
-    for _, rows in table.groupby("tested_on"):
-        assert find(rows, "full", "auc_within")["low"] > 0.6
-    assert transfer(fabricate_outcomes(150), FEATURES, QUICK).prediction.empty
-
-
-def test_across_data_sets_few_facts_cannot_tell():
-    table = transfer(fabricate_outcomes(60, datasets=("a", "b")), FEATURES, QUICK).prediction
-    assert table["note"].str.contains("cannot tell").all()
-
-
-def test_across_models():
-    first, second = (fabricate_outcomes(150, model=name, seed=seed) for name, seed in (("a", 0), ("b", 0)))
-    outcomes = first.merge(second, how="outer")
-    tables = transfer_between_models(outcomes, FEATURES, QUICK)
-    assert set(tables) == {"a", "b"}
-    row = find(tables["a"].prediction, "full", "auc_within")
-    assert (row["trained_on"], row["tested_on"], row["n_facts"]) == ("b", "a", 150)
-    assert row["low"] > 0.6
-    assert transfer_between_models(first, FEATURES, QUICK) == {}
 
 
 def test_the_seed_decides():

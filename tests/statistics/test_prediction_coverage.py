@@ -14,7 +14,8 @@ from fabricated_outcomes import FEATURES, fabricate_outcomes
 
 from edit_robustness.statistics.calibration import logistic, slope_and_intercept
 from edit_robustness.statistics.discrimination import Resamples, concordance, skill
-from edit_robustness.statistics.prediction import Validation, predict
+from edit_robustness.statistics.prediction import predict
+from edit_robustness.statistics.validation import Validation
 
 STUDIES = 250
 CELLS = 6

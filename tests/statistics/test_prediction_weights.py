@@ -9,7 +9,8 @@ from edit_robustness.statistics.design import Trials
 from edit_robustness.statistics.discrimination import Resamples, concordance, mean_of
 from edit_robustness.statistics.fitting import fit_constant, fit_path, logistic_fitter
 from edit_robustness.statistics.intervals import wilson
-from edit_robustness.statistics.prediction import Validation, predict
+from edit_robustness.statistics.prediction import predict
+from edit_robustness.statistics.validation import Validation
 
 RNG = np.random.default_rng(0)
 N = 300

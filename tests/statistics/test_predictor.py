@@ -12,15 +12,9 @@ from sklearn.linear_model import LogisticRegression
 
 from edit_robustness.statistics.design import Trials
 from edit_robustness.statistics.fitting import logistic_fitter
-from edit_robustness.statistics.prediction import Validation, probes_of_edits
-from edit_robustness.statistics.predictor import (
-    OtherPredictor,
-    Predictor,
-    read_predictor,
-    train,
-    validate_and_train,
-    write_predictors,
-)
+from edit_robustness.statistics.predictor import OtherPredictor, Predictor, read_predictor, write_predictors
+from edit_robustness.statistics.predictor_training import train, validate_and_train
+from edit_robustness.statistics.validation import Validation
 
 QUICK = Validation(bootstrap=200)
 SETTINGS = record_run()["methods"]["tiny"]
@@ -174,31 +168,6 @@ def test_another_model_is_refused(content):
 def test_facts_without_a_feature_are_refused(predictor, facts):
     with pytest.raises(OtherPredictor, match="lack features that the predictor reads: log_perplexity_new"):
         predictor.predict(facts.drop(columns="log_perplexity_new"), ["rome"], ["statement"])
-
-
-def test_a_predictor_of_few_facts_cannot_tell():
-    tables = validate_and_train(fabricate_outcomes(24), summarise(), [record_run()], QUICK)
-    predictor = read_predictor(json.loads(json.dumps(tables[-1], allow_nan=False)), "tiny")
-    assert predictor.fit is None
-    assert predictor.note == "24 facts: cannot tell (at least 100 needed)"
-    with pytest.raises(OtherPredictor, match="24 facts: cannot tell"):
-        check(predictor)
-
-
-def test_two_models_are_in_one_file():
-    rows = pd.concat([fabricate_outcomes(60, model=model) for model in ("a", "b")])
-    runs = [record_run("b", fingerprint="of b"), record_run("a", fingerprint="of a")]
-    prediction, calibration, importance, content = validate_and_train(rows, summarise(), runs, QUICK)
-    assert {name: one["fingerprint"] for name, one in content["predictors"].items()} == {"a": "of a", "b": "of b"}
-    for table in (prediction, calibration, importance):
-        assert table.columns[0] == "model"
-        assert set(table["model"]) == {"a", "b"}
-
-
-def test_only_targets_are_trained_on(outcomes):
-    other = outcomes.assign(metric="reversion", value=0.0)
-    both = pd.concat([outcomes, other], ignore_index=True)
-    assert len(probes_of_edits(both)) == len(outcomes)
 
 
 def test_the_file_of_no_predictor():

@@ -7,26 +7,15 @@ was not trained on, because nothing is known about its error there.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import BASELINES
 from edit_robustness.statistics.calibration import read_map
 from edit_robustness.statistics.design import Design, FeatureScale, Term, Trials
-from edit_robustness.statistics.fitting import LogisticFit, logistic_fitter
-from edit_robustness.statistics.prediction import (
-    Validation,
-    explain_doubt,
-    explain_missing,
-    predict,
-    probes_of_edits,
-    transfer,
-    transfer_between_models,
-)
-from edit_robustness.tables import collect
+from edit_robustness.statistics.fitting import LogisticFit
 
 SCHEMA = 1
 """Version of the file, raised when its content changes its meaning."""
@@ -221,97 +210,6 @@ class Predictor:
             raise ValueError(f"not a predictor of this release: {error}; make it again with `kedro run`") from error
 
 
-def train(
-    rows: pd.DataFrame,
-    features: Sequence[str],
-    prediction: pd.DataFrame,
-    run: Mapping[str, Any],
-    validation: Validation,
-    labels: Mapping[str, str] | None = None,
-) -> Predictor:
-    """Fit the predictor `full` on all probes of one model.
-
-    Args:
-        rows: Rows of `outcomes`, as for `prediction.predict`, with the column model.
-        features: Names of the features.
-        prediction: The table `prediction` of these rows, whose metrics of held-out facts the predictor repeats.
-        run: The record of the run: ``models`` (with fingerprints) and ``methods`` (with settings).
-        validation: As for `prediction.predict`.
-        labels: Labels of the features.
-    """
-    rows = rows[~rows["method"].isin(BASELINES) & rows["value"].notna()]
-    note = explain_missing(rows, validation) or explain_doubt(rows, validation)
-    model = str(rows["model"].iloc[0]) if len(rows) else ""
-    held_out = prediction[(prediction["predictor"] == "full") & (prediction["groups"] == validation.groups)]
-    fit: Any = None
-    if not note:
-        trials = Trials.of(rows, features, validation.groups)
-        fit = logistic_fitter(features)(trials, validation.seed, validation.form)
-        assert isinstance(fit, LogisticFit)
-    settings = (run.get("methods") or {}).get(model) or {}
-    return Predictor(
-        model=model,
-        fingerprint=str(((run.get("models") or {}).get(model) or {}).get("fingerprint", "")),
-        methods={name: dict(settings.get(name) or {}) for name in sorted(set(rows["method"]))},
-        kinds=dict(sorted(dict(zip(rows["kind"].astype(str), rows["family"].astype(str), strict=True)).items())),
-        datasets=tuple(sorted(set(rows["dataset"].astype(str)))) if "dataset" in rows else (),
-        groups=validation.groups,
-        n_facts=int(rows["fact_id"].nunique()),
-        n_probes=len(rows),
-        n_groups=int(rows[validation.groups].nunique()),
-        held_out={
-            str(row["metric"]): {name: _number(row[name]) for name in ("value", "low", "high")}
-            for row in held_out.to_dict("records")
-        },
-        confidence=validation.confidence,
-        labels=dict(labels or {}),
-        note=note,
-        fit=fit,
-    )
-
-
-def validate_and_train(
-    outcomes: pd.DataFrame,
-    feature_summary: pd.DataFrame,
-    runs: Sequence[Mapping[str, Any]],
-    validation: Validation,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
-    """Validate the predictors of each model, within and across data sets and models, and fit the full one.
-
-    Args:
-        outcomes: The table `outcomes`; its rows that are targets (`prediction.probes_of_edits`) are used.
-        feature_summary: Its columns model, feature and label name the features.
-        runs: The records of the models' runs.
-        validation: As for `prediction.predict`.
-
-    Returns:
-        The tables prediction, calibration and importance with the column model, and the content of the file.
-    """
-    probes = probes_of_edits(outcomes)
-    features = list(dict.fromkeys(feature_summary["feature"]))
-    labels = dict(zip(feature_summary["feature"], feature_summary["label"], strict=True))
-    across = transfer_between_models(probes, features, validation)
-    tables: list[list[pd.DataFrame]] = [[], [], []]
-    predictors = []
-    for model in outcomes["model"].unique():
-        rows = probes[probes["model"] == model]
-        parts = [predict(rows, features, validation), transfer(rows, features, validation)]
-        parts += [across[model]] if model in across else []
-        for number, table in enumerate(zip(*parts, strict=True)):
-            full_tables = [part for part in table if len(part)] or [table[0]]
-            tables[number].append(pd.concat(full_tables, ignore_index=True).assign(model=model))
-        run = next((run for run in runs if model in (run.get("models") or {})), {})
-        predictor = train(rows, features, parts[0].prediction, run, validation, labels)
-        predictors.append(replace(predictor, model=str(model)))
-    prediction, calibration, importance = (_with_model_first(parts) for parts in tables)
-    return prediction, calibration, importance, write_predictors(predictors)
-
-
-def _with_model_first(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    table = collect(*parts)
-    return table[["model", *(name for name in table.columns if name != "model")]]
-
-
 def write_predictors(predictors: Sequence[Predictor]) -> dict[str, Any]:
     """Return the content of a file with the predictors of several models."""
     return {"schema": SCHEMA, "predictors": {predictor.model: predictor.plain() for predictor in predictors}}
@@ -366,10 +264,6 @@ def _read_fit(content: Mapping[str, Any], methods: Collection[str], kinds: Mappi
         read_map(content["calibration"]),
         float(content["strength"]),
     )
-
-
-def _number(value: Any) -> float | None:
-    return None if pd.isna(value) else float(value)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

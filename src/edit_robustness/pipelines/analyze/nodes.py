@@ -23,9 +23,9 @@ from edit_robustness.statistics.failures import with_failed
 from edit_robustness.statistics.gaps import protocol_gaps
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.statistics.popularity import trend
-from edit_robustness.statistics.prediction import Validation
-from edit_robustness.statistics.predictor import validate_and_train
+from edit_robustness.statistics.predictor_training import validate_and_train
 from edit_robustness.statistics.regression import COLUMNS_OF_PROBES, RegressionModel, check_names, regress
+from edit_robustness.statistics.validation import Validation
 from edit_robustness.tables import collect
 
 
