@@ -158,12 +158,12 @@ def preflight_pipeline(grid: Grid) -> Pipeline:
 
 
 def _preflight_model(model: str) -> Pipeline:
-    measuring = prior_knowledge.create_recall_pipeline() + prior_knowledge.create_features_pipeline()
-    measuring += Pipeline(features.create_pipeline(), inputs={"sampled_facts": "facts"})
+    measurement_part = prior_knowledge.create_recall_pipeline() + prior_knowledge.create_features_pipeline()
+    measurement_part += Pipeline(features.create_pipeline(), inputs={"sampled_facts": "facts"})
     check_part, forecast_part = preflight.create_check_pipeline(model), preflight.create_pipeline(model)
-    later_parts = Pipeline(measuring + forecast_part, inputs={"facts": "complete_facts"})
+    later_parts = Pipeline(measurement_part + forecast_part, inputs={"facts": "complete_facts"})
     pipeline = check_part + prior_knowledge.create_completion_pipeline() + later_parts
-    own = Pipeline(
+    preflight_part = Pipeline(
         pipeline,
         namespace=_PREFLIGHT,
         inputs=(_GLOBAL | {"language_model", "predictor"}) & pipeline.inputs(),
@@ -171,14 +171,14 @@ def _preflight_model(model: str) -> Pipeline:
         parameters=_parameters(pipeline),
     )
     return Pipeline(
-        own,
+        preflight_part,
         namespace=model,
         inputs={
-            **{name: name for name in (_GLOBAL | {"predictor"}) & own.inputs()},
+            **{name: name for name in (_GLOBAL | {"predictor"}) & preflight_part.inputs()},
             "facts": f"{_PREFLIGHT}_facts",
         },
         outputs={"forecast": f"{model}_forecast"},
-        parameters=_parameters(own),
+        parameters=_parameters(preflight_part),
     )
 
 

@@ -79,7 +79,7 @@ def test_gee_is_geepacks(outcomes):
     for name, beta in R["gee"]["beta"].items():
         assert table.loc[term_of(name), "estimate"] == pytest.approx(beta, abs=0.02 * R["gee"]["se"][name])
     fitted = fit(outcomes, MODEL)
-    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", adjusted=False)
+    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", is_adjusted=False)
     errors = np.sqrt(np.diag(plain.T @ plain))
     for column, error in zip(fitted.columns, errors, strict=True):
         name = next(name for name in R["gee"]["se"] if term_of(name) == ":".join(sorted(column.name.split(":"))))
@@ -98,7 +98,7 @@ def test_gee_and_mancl_derouen_are_statsmodels_and_a_naive_transcription(outcome
     assert np.sqrt(np.diag(fitted.covariance)) == pytest.approx(library.bse, rel=1e-6)
     beta, spread = naive_gee(fitted.y, fitted.x, pd.factorize(labels)[0])
     assert fitted.beta == pytest.approx(beta, abs=1e-6)
-    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", adjusted=False)
+    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", is_adjusted=False)
     assert plain.T @ plain == pytest.approx(spread, rel=1e-6)
 
 
@@ -129,7 +129,7 @@ def test_average_marginal_effects_are_those_of_finite_differences(outcomes):
 def test_the_ordinal_regression_is_pooled_cumulative_logits_and_near_maximum_likelihood(outcomes):
     table, _ = run(outcomes, "answer ~ kind + method + log_views", family="ordinal")
     fitted = fit(outcomes, "answer ~ kind + method + log_views", family="ordinal")
-    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", adjusted=False)
+    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", is_adjusted=False)
     errors = dict(zip([c.name for c in fitted.columns], np.sqrt(np.diag(plain.T @ plain)), strict=True))
     for name, beta in R["ordinal"]["beta"].items():
         if name != "step":
@@ -421,10 +421,10 @@ def test_a_cluster_that_alone_determines_a_term_does_no_harm():
     y[:4] = [0, 1, 0, 1]
     clusters = Clusters.of(labels)
     solution = solve(y, x, clusters, "binomial", exchangeable=False)
-    spread = covariance(cluster_influences(x, solution, clusters, "binomial", adjusted=True), 120, adjusted=True)
+    spread = covariance(cluster_influences(x, solution, clusters, "binomial", is_adjusted=True), 120, is_adjusted=True)
     assert np.isfinite(spread).all()
     rest = solve(y[4:], x[4:, :2], Clusters.of(labels[4:]), "binomial", exchangeable=False)
-    influences = cluster_influences(x[4:, :2], rest, Clusters.of(labels[4:]), "binomial", adjusted=True)
+    influences = cluster_influences(x[4:, :2], rest, Clusters.of(labels[4:]), "binomial", is_adjusted=True)
     assert spread[0, 0] == pytest.approx((influences.T @ influences)[0, 0], rel=0.1)
 
 

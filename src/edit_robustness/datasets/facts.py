@@ -93,10 +93,12 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         form = FORMATS[self._format]
         dataset = file.stem if form is FORMATS["table"] else self._format
         defaults = {"dataset": dataset, "page_views_source": form.page_views}
-        given = {name: table[name] for name in defaults if name in table}
+        table_columns = {name: table[name] for name in defaults if name in table}
         columns = {
-            name: given[name].map(lambda cell, default=default: default if is_missing(cell) or cell == "" else cell)
-            if name in given
+            name: table_columns[name].map(
+                lambda cell, default=default: default if is_missing(cell) or cell == "" else cell
+            )
+            if name in table_columns
             else default
             for name, default in defaults.items()
         }

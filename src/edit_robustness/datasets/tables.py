@@ -52,8 +52,8 @@ class Atomic:
         remove_parts(path.parent, glob.escape(path.name))
 
         def write(part: Path) -> None:
-            sibling = dataset._copy(_filepath=PurePosixPath(part), _version=None)
-            super(Atomic, sibling).save(data)  # type: ignore[misc]
+            part_dataset = dataset._copy(_filepath=PurePosixPath(part), _version=None)
+            super(Atomic, part_dataset).save(data)  # type: ignore[misc]
 
         write_atomically(path, write)
 

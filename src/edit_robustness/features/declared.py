@@ -144,11 +144,11 @@ def describe_look_up(names: tuple[str, ...]) -> Callable[[FactData], str]:
     return describe
 
 
-def describe_recall(cut: str, measurement: str) -> Callable[[FactData], str]:
+def describe_recall(cut_column: str, measurement: str) -> Callable[[FactData], str]:
     """Return a function that describes a measurement of recall, with the number of answers that were cut."""
 
     def describe(data: FactData) -> str:
-        n_cut = int(data.rows[cut].astype("boolean").sum()) if cut in data.rows else 0
+        n_cut = int(data.rows[cut_column].astype("boolean").sum()) if cut_column in data.rows else 0
         return measurement + (f"; {n_cut} answers that were cut count as not recalled" if n_cut else "")
 
     return describe

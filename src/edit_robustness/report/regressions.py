@@ -49,7 +49,7 @@ def list_regressions(table: pd.DataFrame, checks: pd.DataFrame) -> Iterator[Regr
     if table.empty:
         return
     for (model, name), rows in table.groupby(["model", "name"], sort=False):
-        refused = rows["term"] == MODEL_TERM
+        is_refusal = rows["term"] == MODEL_TERM
         is_within = rows["term"].str.contains("|", regex=False)
         blank = rows[["odds_ratio", "estimate", "effect"]].isna().all(axis=1)
         is_without = blank & rows["term"].str.contains(":", regex=False) & ~is_within
@@ -58,8 +58,8 @@ def list_regressions(table: pd.DataFrame, checks: pd.DataFrame) -> Iterator[Regr
             str(model),
             str(name),
             records(rows.head(1))[0],
-            str(rows.loc[refused, "note"].iloc[0]) if refused.any() else "",
-            records(rows[~refused & ~is_within & ~is_without]),
+            str(rows.loc[is_refusal, "note"].iloc[0]) if is_refusal.any() else "",
+            records(rows[~is_refusal & ~is_within & ~is_without]),
             records(rows[is_within]),
             int(is_without.sum()),
             records(of_model),

@@ -38,8 +38,8 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
         scope = f"all {n_prompts}" if n_scored == n_prompts else f"the {n_scored} of {n_prompts} that could be scored"
         on_all = f"{all_prompts['value']:.0%} of {scope} are unchanged" if n_scored else "no answer could be scored"
         known_prompts = metric_rows.get("specificity")
-        known = f"0 known of {n_prompts}" if known_prompts is None else known_of(known_prompts, all_prompts)
-        yield f"Prompts about {about}: {known}. With {name}, {on_all}."
+        known_text = f"0 known of {n_prompts}" if known_prompts is None else known_of(known_prompts, all_prompts)
+        yield f"Prompts about {about}: {known_text}. With {name}, {on_all}."
 
 
 def format_rate(rows: pd.DataFrame) -> str:

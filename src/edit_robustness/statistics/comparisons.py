@@ -123,7 +123,9 @@ def weakest_kinds(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.D
 
 def _select_compared(fact_outcomes: pd.DataFrame) -> pd.DataFrame:
     """Select the rows of methods and baselines for the outcomes that methods are compared by."""
-    names = [name for name in fact_outcomes["outcome"].unique() if any(fnmatchcase(name, each) for each in OUTCOMES)]
+    names = [
+        name for name in fact_outcomes["outcome"].unique() if any(fnmatchcase(name, pattern) for pattern in OUTCOMES)
+    ]
     return fact_outcomes[fact_outcomes["outcome"].isin(names) & (fact_outcomes["method"] != UNEDITED)]
 
 
@@ -137,8 +139,8 @@ def _compare_with_weakest(group: pd.DataFrame, confidence: float) -> list[dict[s
     weakest = min(measured_rows, key=lambda row: row["value"])["kind"]
     by_kind = {row["kind"]: _values(group[group["kind"] == row["kind"]]) for row in measured_rows}
     differences = {kind: _difference(values, by_kind[weakest], confidence) for kind, values in by_kind.items()}
-    others = [kind for kind in by_kind if kind != weakest]
-    p_holm = dict(zip(others, holm([differences[kind]["p"] for kind in others]), strict=True))
+    other_kinds = [kind for kind in by_kind if kind != weakest]
+    p_holm = dict(zip(other_kinds, holm([differences[kind]["p"] for kind in other_kinds]), strict=True))
     return [
         {
             **row,

@@ -166,11 +166,13 @@ def _lost_points(y: np.ndarray, codes: np.ndarray, inside: np.ndarray, confidenc
     if inside.all():
         return {"points": 0.0, "points_low": np.nan, "points_high": np.nan}
     # the mean holds the class: its difference from the mean is that from the other facts, times their share
-    inside_share, rest = (proportion(y[mask], codes[mask], confidence) for mask in (inside, ~inside))
+    inside_share, outside_proportion = (proportion(y[mask], codes[mask], confidence) for mask in (inside, ~inside))
     outside_share = 100 * float((~inside).mean())
-    difference = inside_share.value - rest.value
-    down = sqrt((inside_share.value - inside_share.low) ** 2 + (rest.high - rest.value) ** 2)
-    up = sqrt((inside_share.high - inside_share.value) ** 2 + (rest.value - rest.low) ** 2)
+    difference = inside_share.value - outside_proportion.value
+    down = sqrt(
+        (inside_share.value - inside_share.low) ** 2 + (outside_proportion.high - outside_proportion.value) ** 2
+    )
+    up = sqrt((inside_share.high - inside_share.value) ** 2 + (outside_proportion.value - outside_proportion.low) ** 2)
     return {
         "points": outside_share * difference, "points_low": outside_share * (difference - down),
         "points_high": outside_share * (difference + up),

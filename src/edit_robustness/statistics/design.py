@@ -139,25 +139,25 @@ class FeatureScale:
         if not len(present):
             return None
         low, high = float(present.min()), float(present.max())
-        missing = float(1 - len(present) / len(values))
+        share_missing = float(1 - len(present) / len(values))
         if low == high:
             return None
         fill = float(np.median(present))
-        filled = np.where(np.isfinite(values), values, fill)
+        full_values = np.where(np.isfinite(values), values, fill)
         knots = _choose_knots(present)
-        curve = _curve(filled, knots) if knots else np.zeros(1)
+        curve = _curve(full_values, knots) if knots else np.zeros(1)
         if curve.std() == 0:
             knots = None
-        scales = (float(filled.mean()), float(filled.std()))
-        return cls(name, fill, *scales, low, high, knots, float(curve.mean()), float(curve.std()) or 1.0, missing)
+        scales = (float(full_values.mean()), float(full_values.std()))
+        return cls(name, fill, *scales, low, high, knots, float(curve.mean()), float(curve.std()) or 1.0, share_missing)
 
     def parts(self, values: np.ndarray) -> dict[str, np.ndarray]:
         """Return the centred columns of values: ``linear``, ``curve`` (if there are knots), ``missing`` (if any)."""
         absent = ~np.isfinite(values)
-        filled = np.clip(np.where(absent, self.fill, values), self.low, self.high)
-        parts = {"linear": (filled - self.mean) / self.scale}
+        full_values = np.clip(np.where(absent, self.fill, values), self.low, self.high)
+        parts = {"linear": (full_values - self.mean) / self.scale}
         if self.knots is not None:
-            parts["curve"] = (_curve(filled, self.knots) - self.curve_mean) / self.curve_scale
+            parts["curve"] = (_curve(full_values, self.knots) - self.curve_mean) / self.curve_scale
         if self.share_missing > 0:
             parts["missing"] = absent - self.share_missing
         return parts

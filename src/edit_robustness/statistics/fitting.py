@@ -148,11 +148,11 @@ def logistic_fitter(features: Sequence[str], *, cells: bool = True) -> Fitter:
         strengths = STRENGTHS if features else STRENGTHS[-2:]
         inner = {strength: np.full(len(trials), trials.share) for strength in strengths}
         for train, test in inner_folds(trials, seed):
-            part, rest = trials.take(train), trials.take(test)
+            part, test_part = trials.take(train), trials.take(test)
             design = Design.fit(part, features, cells=cells)
             if not design.terms:
                 continue
-            matrix, test_matrix = design.matrix(part), design.matrix(rest)
+            matrix, test_matrix = design.matrix(part), design.matrix(test_part)
             for strength, coefficients, intercept in fit_path(matrix, part.target, strengths, part.weight):
                 inner[strength][test] = logistic(intercept + test_matrix @ coefficients)
         best = min(strengths, key=lambda strength: _loss(trials, inner[strength]))
@@ -174,9 +174,9 @@ def boosting_fitter(features: Sequence[str]) -> Fitter:
         methods, kinds = tuple(sorted(set(trials.method))), tuple(sorted(set(trials.kind)))
         inner = {rounds: np.full(len(trials), trials.share) for rounds in ROUNDS}
         for train, test in inner_folds(trials, seed):
-            part, rest = trials.take(train), trials.take(test)
+            part, test_part = trials.take(train), trials.take(test)
             trees = _grow(_table(part, methods, kinds), part, ROUNDS[-1], seed)
-            for number, stage in enumerate(trees.staged_predict_proba(_table(rest, methods, kinds)), 1):
+            for number, stage in enumerate(trees.staged_predict_proba(_table(test_part, methods, kinds)), 1):
                 if number in inner:
                     inner[number][test] = stage[:, 1]
         best = min(ROUNDS, key=lambda rounds: _loss(trials, inner[rounds]))

@@ -60,8 +60,8 @@ def _permuted_chance(
         fit, trials = part.fits["full"], results.trials.take(part.rows)
         assert isinstance(fit, LogisticFit)
         facts = np.unique(trials.fact)
-        other = np.arange(len(trials.values))
-        other[facts] = rng.permutation(facts)
-        change = fit.contribution(feature, trials, other[trials.fact]) - fit.contribution(feature, trials)
+        fact_rows = np.arange(len(trials.values))
+        fact_rows[facts] = rng.permutation(facts)
+        change = fit.contribution(feature, trials, fact_rows[trials.fact]) - fit.contribution(feature, trials)
         chance[part.rows] = fit.calibration(logistic(part_odds + change))
     return chance

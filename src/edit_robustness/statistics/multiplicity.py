@@ -21,8 +21,8 @@ def benjamini_hochberg(p: ArrayLike) -> np.ndarray:
     """Compute Benjamini and Hochberg's (1995) adjusted p-values, the false discovery rate; NaN is not a test."""
     p_values, order = _sort(p)
     share = np.arange(1, len(order) + 1) / max(len(order), 1)
-    adjusted = np.minimum.accumulate((p_values[order] / share)[::-1])[::-1]
-    return _put_back(adjusted, order, len(p_values))
+    q_values = np.minimum.accumulate((p_values[order] / share)[::-1])[::-1]
+    return _put_back(q_values, order, len(p_values))
 
 
 def first_level(alpha: float, n_tests: int) -> float:
@@ -40,7 +40,7 @@ def _sort(p: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return p_values, positions[np.argsort(p_values[positions], kind="stable")]
 
 
-def _put_back(adjusted: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
+def _put_back(values: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
     result = np.full(n, np.nan)
-    result[order] = np.minimum(adjusted, 1.0)
+    result[order] = np.minimum(values, 1.0)
     return result

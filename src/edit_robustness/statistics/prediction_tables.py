@@ -64,7 +64,7 @@ def tabulate(results: Results, validation: Validation, note: str) -> tuple[pd.Da
     estimates = {name: dict(_yield_estimates(results, name, resamples)) for name in results.chance}
     rows = []
     for name, metrics in estimates.items():
-        against = next((other for other in AGAINST.get(name, ()) if other in estimates), "")
+        against = next((simpler_name for simpler_name in AGAINST.get(name, ()) if simpler_name in estimates), "")
         for metric, estimate in metrics.items():
             row = {"predictor": name, **results.labels, "metric": metric, "value": estimate.value, "against": ""}
             row |= dict(zip(("low", "high"), resamples.interval(estimate.draws), strict=True))
@@ -100,7 +100,10 @@ def _yield_estimates(results: Results, name: str, resamples: Resamples) -> Itera
             of_kind = resamples.take(mask)
             if len(set(target[mask])) == 2:
                 yield f"auc:{kind}", concordance(chance[mask], target[mask], cell[mask], of_kind).auc(of_kind)
-    errors = {other: (results.chance[other] - target) ** 2 for other in {name, "constant", "method_kind"}}
+    errors = {
+        predictor_name: (results.chance[predictor_name] - target) ** 2
+        for predictor_name in {name, "constant", "method_kind"}
+    }
     yield "brier", mean_of(errors[name], resamples)
     yield "brier_skill", skill(errors[name], errors["constant"], resamples)
     yield "brier_skill_method_kind", skill(errors[name], errors["method_kind"], resamples)

@@ -102,8 +102,8 @@ class Predictor:
                 f'with --params="preflight.methods={" ".join(self.methods)}"'
             )
         for name, settings in methods.items():
-            trained = self.methods.get(name, settings)
-            if differences := _differences(trained, settings):
+            training_settings = self.methods.get(name, settings)
+            if differences := _differences(training_settings, settings):
                 problems.append(
                     f"it was trained on {name} with other settings ({_list(differences)}): set "
                     f"methods.{name}.{model} back, or run `kedro run` with these settings first"
@@ -170,11 +170,11 @@ class Predictor:
     def _notes(self, trials: Trials) -> dict[str, np.ndarray]:
         """Return for each fact the features outside the trained range, and the missing ones, as text."""
         assert self.fit is not None
-        outside, missing = {}, {}
+        excesses, absences = {}, {}
         for scale in self.fit.design.scales:
             values = trials.values[:, trials.features.index(scale.name)]
-            outside[scale.name], missing[scale.name] = scale.outside(values), np.isnan(values)
-        return {"outside": self._texts(outside, trials), "missing": self._texts(missing, trials)}
+            excesses[scale.name], absences[scale.name] = scale.outside(values), np.isnan(values)
+        return {"outside": self._texts(excesses, trials), "missing": self._texts(absences, trials)}
 
     def _texts(self, flags: Mapping[str, np.ndarray], trials: Trials) -> np.ndarray:
         texts = [
@@ -276,8 +276,8 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _list(names: Collection[str]) -> str:
-    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(list(map(str, names))[:_SHOWN]) + rest
+    ending = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(list(map(str, names))[:_SHOWN]) + ending
 
 
 def _short(fingerprint: str) -> str:

@@ -85,13 +85,15 @@ class Results:
         rows = np.concatenate([part.rows for part in parts])
         ends = np.cumsum([len(part.rows) for part in parts])
         places = [np.arange(end - len(part.rows), end) for end, part in zip(ends, parts, strict=True)]
-        tested = trials.take(rows)
+        test_trials = trials.take(rows)
         chance = {
             name: np.concatenate([part.fits[name].chance(trials.take(part.rows)) for part in parts])
             for name in parts[0].fits
         }
         fold = np.concatenate([np.full(len(place), number) for number, place in enumerate(places)])
-        return cls(tested, fold, chance, [Part(p, part.fits) for p, part in zip(places, parts, strict=True)], labels)
+        return cls(
+            test_trials, fold, chance, [Part(p, part.fits) for p, part in zip(places, parts, strict=True)], labels
+        )
 
 
 def probes_of_edits(outcomes: pd.DataFrame) -> pd.DataFrame:

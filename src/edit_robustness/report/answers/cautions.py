@@ -19,8 +19,12 @@ def list_cautions(headline: pd.DataFrame, rankings: pd.DataFrame) -> Iterator[st
         headline: Rates per kind of prompt of one model.
         rankings: Rows of `rank_methods` of the model.
     """
-    failed = {str(method): failed_of(rows, None) for method, rows in headline.groupby("method", sort=False)}
-    names = [f"{method_name(method)} ({failed[method]})" for method in in_order(failed, METHODS) if failed[method]]
+    failure_counts = {str(method): failed_of(rows, None) for method, rows in headline.groupby("method", sort=False)}
+    names = [
+        f"{method_name(method)} ({failure_counts[method]})"
+        for method in in_order(failure_counts, METHODS)
+        if failure_counts[method]
+    ]
     if names:
         yield f"Some facts could not be measured: {', '.join(names)}. Each figure is over the measured facts."
     methods = [*(row["method"] for row in best_methods(rankings)), BASELINE]

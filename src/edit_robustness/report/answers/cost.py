@@ -42,20 +42,20 @@ def describe_specificity(rankings: pd.DataFrame, method: str) -> str:
     outcomes = [str(outcome) for outcome in rankings["outcome"].unique() if str(outcome).startswith("specificity:")]
     if not outcomes:
         return f"Specificity of {name} is unknown: no prompt about other facts was asked."
-    shares, unknown = [], []
+    shares, unknown_kinds = [], []
     for outcome in outcomes:
         kind = outcome.partition(":")[2]
         about = f"about {specificity.ABOUT[kind]}" if kind in specificity.ABOUT else f"of the kind “{kind_name(kind)}”"
         row = next((row for row in select_outcome(rankings, outcome) if row["method"] == method), None)
         if row is None or isnan(row["value"]):
-            unknown.append(about)
+            unknown_kinds.append(about)
         else:
             shares.append(f"{write_rate(row)} {about} ({count_facts([row])})")
-    missing = f"no known answer could be scored {join_texts(unknown)}" if unknown else ""
+    gap_text = f"no known answer could be scored {join_texts(unknown_kinds)}" if unknown_kinds else ""
     if not shares:
-        return f"Specificity of {name} is unknown: {missing}."
-    known = f"Of the answers that the unedited model knows, edits by {name} leave unchanged {join_texts(shares)}"
-    return f"{known}; {missing}." if missing else f"{known}."
+        return f"Specificity of {name} is unknown: {gap_text}."
+    shares_text = f"Of the answers that the unedited model knows, edits by {name} leave unchanged {join_texts(shares)}"
+    return f"{shares_text}; {gap_text}." if gap_text else f"{shares_text}."
 
 
 def find_gentler(rankings: pd.DataFrame, comparisons: pd.DataFrame, method: str, alpha: float = 0.05) -> Iterator[str]:
@@ -63,14 +63,14 @@ def find_gentler(rankings: pd.DataFrame, comparisons: pd.DataFrame, method: str,
     for outcome in dict.fromkeys(rankings["outcome"]):
         if not str(outcome).startswith("specificity:"):
             continue
-        gentler = []
+        rivals = []
         for row in select_outcome(comparisons, outcome):
             if method not in (row["method"], row["other"]) or {row["method"], row["other"]} & set(BASELINES):
                 continue
-            other = row["other"] if row["method"] == method else row["method"]
-            if row["p_holm"] < alpha and turn_comparison(row, other)[0] > 0:
-                gentler.append(other)
-        rates = [row for row in select_outcome(rankings, outcome) if row["method"] in gentler]
+            rival = row["other"] if row["method"] == method else row["method"]
+            if row["p_holm"] < alpha and turn_comparison(row, rival)[0] > 0:
+                rivals.append(rival)
+        rates = [row for row in select_outcome(rankings, outcome) if row["method"] in rivals]
         if rates:
             kind, name = kind_name(str(outcome).partition(":")[2]), method_name(method)
             names = join_texts([f"{method_name(row['method'])} ({write_rate(row)})" for row in rates])

@@ -47,10 +47,10 @@ def describe_association(correlations: pd.DataFrame, labels: Mapping[str, str], 
     n_tests, n_significant = len(tests), int((tests["p_holm"] < alpha).sum())
     row = _find_strongest(correlations, alpha)
     if row:
-        others = f"the strongest of {n_significant} significant associations among {n_tests} tests"
+        rank_text = f"the strongest of {n_significant} significant associations among {n_tests} tests"
         if n_significant == 1:
-            others = f"the only significant association among {n_tests} tests"
-        return f"{_direction(row, labels)} ({_correlation(row, labels)}), {others}."
+            rank_text = f"the only significant association among {n_tests} tests"
+        return f"{_direction(row, labels)} ({_correlation(row, labels)}), {rank_text}."
     row = records(tests.loc[[tests["rho"].abs().idxmax()]])[0]
     return (
         "No feature is significantly associated with an outcome of edits after Holm's correction over "

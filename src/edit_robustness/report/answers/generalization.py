@@ -55,29 +55,31 @@ def answer_generalization(
 
 def describe_ranking(rankings: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     """Return which methods generalize best, and which of them cannot be told apart."""
-    ranked = list_ranked(rankings, GENERALIZATION)
-    if not ranked:
+    ranked_rows = list_ranked(rankings, GENERALIZATION)
+    if not ranked_rows:
         return "No editing method has a figure for prompts other than the statement."
-    best = [row for row in ranked if row["best"]] or ranked[:1]
-    names = join_texts([method_name(row["method"]) for row in best], SHOWN)
-    rates = join_texts([write_rate(row) for row in best[:SHOWN]])
-    holds = f"hold on {rates} of the prompts other than the statement ({count_facts(best)})"
-    if len(ranked) == 1:
+    best_rows = [row for row in ranked_rows if row["best"]] or ranked_rows[:1]
+    names = join_texts([method_name(row["method"]) for row in best_rows], SHOWN)
+    rates = join_texts([write_rate(row) for row in best_rows[:SHOWN]])
+    holds = f"hold on {rates} of the prompts other than the statement ({count_facts(best_rows)})"
+    if len(ranked_rows) == 1:
         return f"{names} is the only editing method with a figure: its edits {holds}."
     if not _is_tested(comparisons, GENERALIZATION):
-        top = ranked[0]
+        top = ranked_rows[0]
         return (
-            f"{method_name(top['method'])} has the highest mean of {len(ranked)} methods, but they share too few facts "
-            f"for a test: its edits hold on {write_rate(top)} of the prompts other than the statement "
+            f"{method_name(top['method'])} has the highest mean of {len(ranked_rows)} methods, but they share too few "
+            f"facts for a test: its edits hold on {write_rate(top)} of the prompts other than the statement "
             f"({count_facts([top])})."
         )
-    if len(best) == 1:
+    if len(best_rows) == 1:
         verdict = (
-            "generalizes best" if best[0]["best"] else "has the highest mean, but is not the best by paired tests,"
+            "generalizes best" if best_rows[0]["best"] else "has the highest mean, but is not the best by paired tests,"
         )
-        return f"{names} {verdict} of {len(ranked)} methods: its edits {holds}."
+        return f"{names} {verdict} of {len(ranked_rows)} methods: its edits {holds}."
     scope = (
-        f"The {len(ranked)} methods" if len(best) == len(ranked) else f"The best {len(best)} of {len(ranked)} methods"
+        f"The {len(ranked_rows)} methods"
+        if len(best_rows) == len(ranked_rows)
+        else f"The best {len(best_rows)} of {len(ranked_rows)} methods"
     )
     return f"{scope} cannot be told apart: edits by {names} {holds}."
 
@@ -98,15 +100,15 @@ def describe_weakest(kinds: pd.DataFrame, method: str, alpha: float = 0.05) -> s
     if len(rows) == 1:
         return f"The only other kind of prompt with a figure for {name} is {start})."
     start = f"The lowest rate of {name} is on {start}; the interval holds for {weakest['n_kinds']} kinds at once)."
-    others = [row for row in rows if not row["lowest"]]
-    alike = [row for row in others if not row["p_holm"] < alpha]
-    if not alike:
+    other_rows = [row for row in rows if not row["lowest"]]
+    alike_rows = [row for row in other_rows if not row["p_holm"] < alpha]
+    if not alike_rows:
         return f"{start} Every other kind is significantly better."
-    if all(isnan(row["p_holm"]) for row in others):
+    if all(isnan(row["p_holm"]) for row in other_rows):
         return f"{start} The facts are too few to compare kinds."
-    if len(alike) == len(others):
+    if len(alike_rows) == len(other_rows):
         return f"{start} No other kind is significantly better."
-    names = [f"“{kind_name(row['kind'])}”" for row in alike]
+    names = [f"“{kind_name(row['kind'])}”" for row in alike_rows]
     return f"{start} As weak may be {join_texts(names, SHOWN)}."
 
 
@@ -140,10 +142,10 @@ def compare_with_baseline(
 def describe_rates(rankings: pd.DataFrame, outcome: str, methods: Sequence[str], start: str) -> Iterator[str]:
     """Yield the rates of some methods in one outcome, after the start of the sentence."""
     rows = {row["method"]: row for row in select_outcome(rankings, outcome)}
-    chosen = [rows[method] for method in methods if method in rows and not isnan(rows[method]["value"])]
-    if chosen:
-        rates = join_texts([f"{write_rate(row)} with {method_name(row['method'])}" for row in chosen])
-        yield f"{start}, is {rates} ({count_facts(chosen)})."
+    method_rows = [rows[method] for method in methods if method in rows and not isnan(rows[method]["value"])]
+    if method_rows:
+        rates = join_texts([f"{write_rate(row)} with {method_name(row['method'])}" for row in method_rows])
+        yield f"{start}, is {rates} ({count_facts(method_rows)})."
 
 
 def _is_tested(comparisons: pd.DataFrame, outcome: str) -> bool:

@@ -17,9 +17,9 @@ SHOWN = 3
 def best_methods(rankings: pd.DataFrame) -> list[Row]:
     """Return the rows of at most `SHOWN` methods that generalize best; of efficacy if nothing else was asked."""
     for outcome in (GENERALIZATION, EFFICACY):
-        ranked = list_ranked(rankings, outcome)
-        if ranked:
-            return ([row for row in ranked if row["best"]] or ranked[:1])[:SHOWN]
+        ranked_rows = list_ranked(rankings, outcome)
+        if ranked_rows:
+            return ([row for row in ranked_rows if row["best"]] or ranked_rows[:1])[:SHOWN]
     return []
 
 

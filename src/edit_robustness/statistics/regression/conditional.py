@@ -104,8 +104,8 @@ def _complement(separation: Separation, p: int) -> np.ndarray:
     if not separation.basis.shape[1]:
         return np.eye(p)
     infinite = separation.basis / separation.scale[:, None]
-    left, _, _ = np.linalg.svd(infinite, full_matrices=True)
-    return left[:, infinite.shape[1] :]
+    left_vectors, _, _ = np.linalg.svd(infinite, full_matrices=True)
+    return left_vectors[:, infinite.shape[1] :]
 
 
 def _find_separation(y: np.ndarray, x: np.ndarray, codes: np.ndarray) -> tuple[Separation, np.ndarray]:
@@ -178,7 +178,7 @@ def _climb(groups: _Padded, beta: np.ndarray, n_free: int) -> tuple[np.ndarray, 
         except np.linalg.LinAlgError:
             break
         best, scale = value, 1.0
-        for _halving in range(12):
+        for _step in range(12):
             value, scores, _ = _evaluate(groups, beta + scale * change, second=False)
             if value >= best - 1e-10:
                 break
@@ -254,25 +254,25 @@ def _evaluate(groups: _Padded, beta: np.ndarray, second: bool) -> tuple[float, n
     return value, scores, information
 
 
-def _recursion(x: np.ndarray, factor: np.ndarray, most: int, derive_twice: bool):
+def _recursion(x: np.ndarray, factor: np.ndarray, largest: int, derive_twice: bool):
     """Return the sum over choices of k rows of the product of their factors, and its derivatives.
 
     Args:
         x: (G, T, p).
         factor: exp of the linear predictor, 0 for rows that pad; (G, T).
-        most: Largest k.
+        largest: Largest k.
         derive_twice: Whether second derivatives are needed.
 
     Returns:
         (G, K + 1), (G, K + 1, p), (G, K + 1, p, p); the last is empty without second derivatives.
     """
     n, length, p = x.shape
-    total, first = np.zeros((n, most + 1)), np.zeros((n, most + 1, p))
-    second = np.zeros((n, most + 1, p, p) if derive_twice else (0, 0, 0, 0))
+    total, first = np.zeros((n, largest + 1)), np.zeros((n, largest + 1, p))
+    second = np.zeros((n, largest + 1, p, p) if derive_twice else (0, 0, 0, 0))
     total[:, 0] = 1.0
     for step in range(length):
         # after so many rows no more can be chosen
-        k = min(step + 1, most)
+        k = min(step + 1, largest)
         row, weight = x[:, step], factor[:, step]
         shift = total[:, :k, None] * row[:, None, :]
         if derive_twice:

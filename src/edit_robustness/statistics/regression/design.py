@@ -86,14 +86,16 @@ class Design:
         """
         self.formula = formula
         numeric = [name for name in formula.variables if not isinstance(rows[name].dtype, pd.CategoricalDtype)]
-        known = {name: np.isfinite(rows[name].to_numpy(dtype=float)) for name in numeric}
-        partly = {name: ~mask for name, mask in known.items() if mask.any() and not mask.all()}
-        self.missing = partly if indicators else {}
-        self.unknown = {name: "unknown for every fact" for name, mask in known.items() if not mask.any()}
-        self.means = {name: float(rows[name].to_numpy(dtype=float)[mask].mean()) for name, mask in known.items()
+        known_masks = {name: np.isfinite(rows[name].to_numpy(dtype=float)) for name in numeric}
+        missing_masks = {name: ~mask for name, mask in known_masks.items() if mask.any() and not mask.all()}
+        self.missing = missing_masks if indicators else {}
+        self.unknown = {name: "unknown for every fact" for name, mask in known_masks.items() if not mask.any()}
+        self.means = {name: float(rows[name].to_numpy(dtype=float)[mask].mean()) for name, mask in known_masks.items()
                       if mask.any()}  # fmt: skip
         self.binary = {
-            name for name, mask in known.items() if set(np.unique(rows[name].to_numpy(dtype=float)[mask])) <= {0.0, 1.0}
+            name
+            for name, mask in known_masks.items()
+            if set(np.unique(rows[name].to_numpy(dtype=float)[mask])) <= {0.0, 1.0}
         }
         terms = [term for term in formula.terms if not set(self.unknown) & set(_variables(term))]
         terms += _indicator_terms(terms, list(self.missing))
@@ -133,18 +135,18 @@ class Design:
                 names_of.append([_level_name(factor.code, suffix) for suffix in contrast.column_suffixes])
         start = len(self.columns)
         variables = tuple(dict.fromkeys(name for factor in factors for name in list_variables(factor.code)))
-        folded = self._fold(term, factors)
+        line_name = self._fold(term, factors)
         reference = self._reference(factors, contrasts)
         for parts in product(*names_of):
             name = ":".join(parts) if parts else INTERCEPT
-            self.columns.append(Column(name, number, variables, folded, reference))
+            self.columns.append(Column(name, number, variables, line_name, reference))
         self._blocks.append((slice(start, len(self.columns)), factors, contrasts))
 
     def _fold(self, term: Term, factors: Sequence[EvalFactor]) -> str:
         for factor in factors:
             info = self._info.factor_infos[factor]
-            many = info.type == "categorical" and len(info.categories) > MOST_LEVELS
-            if many or set(list_variables(factor.code)) & set(ABSORBED) or is_spline(factor.code):
+            has_many_levels = info.type == "categorical" and len(info.categories) > MOST_LEVELS
+            if has_many_levels or set(list_variables(factor.code)) & set(ABSORBED) or is_spline(factor.code):
                 return str(term.name())
         return ""
 
@@ -171,15 +173,15 @@ class Design:
             data[variable] = pd.Categorical([value] * len(rows), dtype=old.dtype)
         else:
             data[variable] = value
-        changed = {
+        new_factors = {
             factor.code: self._evaluate(factor, data)
             for factor in self._info.factor_infos
             if variable in list_variables(factor.code)
         }
-        factors = {**encoding.factors, **changed}
+        factors = {**encoding.factors, **new_factors}
         matrix = encoding.matrix.copy()
         for place, block_factors, contrasts in self._blocks:
-            if any(factor.code in changed for factor in block_factors):
+            if any(factor.code in new_factors for factor in block_factors):
                 matrix[:, place] = _multiply([factors[f.code] for f in block_factors], contrasts, len(rows))
         return matrix
 

@@ -76,22 +76,22 @@ class Effects:
         effects: list[Effect] = []
         within: list[Effect] = []
         for name in [*self._levels, *self._features]:
-            same = self._number_alike(name)
-            effects += self._of_variable(name, every_row, same, "")
+            row_numbers = self._number_alike(name)
+            effects += self._of_variable(name, every_row, row_numbers, "")
             for factor in self._interactions(name):
                 for level in self._levels[factor]:
                     mask = self._values[factor] == level
-                    within += self._of_variable(name, mask, same, f"|{factor}={level}")
+                    within += self._of_variable(name, mask, row_numbers, f"|{factor}={level}")
         return effects + within
 
     def _number_alike(self, name: str) -> np.ndarray:
         """Number the rows so that rows with one number are equal once this variable has one value; (n,)."""
-        others = [other for other in (*self._fit.design.levels, *self._features) if other != name]
+        other_columns = [column for column in (*self._fit.design.levels, *self._features) if column != name]
         if name in self._features:
-            others.append(name)
-        if not others:
+            other_columns.append(name)
+        if not other_columns:
             return np.zeros(len(self._fit.rows), dtype=int)
-        return self._fit.rows.groupby(others, observed=True, dropna=False, sort=False).ngroup().to_numpy()
+        return self._fit.rows.groupby(other_columns, observed=True, dropna=False, sort=False).ngroup().to_numpy()
 
     def _interactions(self, name: str) -> Iterator[str]:
         """Yield each factor that a variable shares a term with."""
@@ -101,14 +101,14 @@ class Effects:
                 factors |= {factor: None for factor in column.variables if factor != name and factor in self._levels}
         yield from factors
 
-    def _of_variable(self, name: str, mask: np.ndarray, same: np.ndarray, suffix: str) -> Iterator[Effect]:
+    def _of_variable(self, name: str, mask: np.ndarray, row_numbers: np.ndarray, suffix: str) -> Iterator[Effect]:
         fit = self._fit
         if name in self._features:
             mask = mask & np.isfinite(fit.rows[name].to_numpy(dtype=float))
         if not mask.any() or not any(name in column.variables for column in fit.columns):
             return
         places = np.flatnonzero(mask)
-        _, first, numbers = np.unique(same[places], return_index=True, return_inverse=True)
+        _, first, numbers = np.unique(row_numbers[places], return_index=True, return_inverse=True)
         counts = np.bincount(numbers, weights=None if fit.weights is None else fit.weights[places])
         sample = _Sample(places, places[first], counts / counts.sum(), fit)
         if name in self._levels:
@@ -117,12 +117,12 @@ class Effects:
             high, low = (sample.change(name, value) for value in (1.0, 0.0))
             yield self._difference(f"{name}{suffix}", name, high, low, sample.weights)
         else:
-            values, known = sample.rows[name].to_numpy(dtype=float), fit.rows[name].to_numpy(dtype=float)
-            width = (np.nanmax(known) - np.nanmin(known)) * _STEP
+            values, all_values = sample.rows[name].to_numpy(dtype=float), fit.rows[name].to_numpy(dtype=float)
+            width = (np.nanmax(all_values) - np.nanmin(all_values)) * _STEP
             if width > 0:
                 is_curve = any(is_spline(code) for code in fit.design.codes(name))
                 # a spline has no value beyond its outermost knots
-                limits = (np.nanmin(known), np.nanmax(known)) if is_curve else (-np.inf, np.inf)
+                limits = (np.nanmin(all_values), np.nanmax(all_values)) if is_curve else (-np.inf, np.inf)
                 above, below = np.clip(values + width, *limits), np.clip(values - width, *limits)
                 high, low = (sample.change(name, at) for at in (above, below))
                 yield self._difference(f"{name}{suffix}", name, high, low, sample.weights / (above - below))

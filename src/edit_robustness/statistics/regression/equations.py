@@ -165,7 +165,7 @@ def _sums(y, x, beta, clusters, family, alpha, weights):
 
 
 def cluster_influences(
-    x: np.ndarray, solution: Solution, clusters: Clusters, family: str, adjusted: bool,
+    x: np.ndarray, solution: Solution, clusters: Clusters, family: str, is_adjusted: bool,
     weights: np.ndarray | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Return the change of the coefficients that each cluster makes, to first order; (G, p).
@@ -175,21 +175,21 @@ def cluster_influences(
         solution: Solved equations.
         clusters: Clusters of the rows.
         family: As in `solve`.
-        adjusted: Divide residuals by ``I - H`` of their cluster (Mancl and DeRouen), so that a cluster's own pull on
+        is_adjusted: Divide residuals by ``I - H`` of their cluster (Mancl and DeRouen), so that a cluster's own pull on
             the fit is taken out: ``(B - M)^-1 s`` with M and s the cluster's parts of bread and score. In directions
             that one cluster determines alone it has no residual; there the Moore-Penrose inverse is taken.
         weights: As in `solve`.
     """
     inverse_root = np.linalg.inv(np.linalg.cholesky(solution.bread))
-    whitened = solution.scores @ inverse_root.T
-    if adjusted:
+    white_scores = solution.scores @ inverse_root.T
+    if is_adjusted:
         slope = np.maximum(slope_of(x @ solution.beta, family), 1e-12)
         root = np.sqrt(slope if weights is None else slope * weights)
         rows = ((x * root[:, None]) @ inverse_root.T)[clusters.order]
         for index, (start, size) in enumerate(zip(clusters.starts, clusters.sizes, strict=True)):
             block = _decorrelate(rows[start : start + size], solution.alpha)
-            whitened[index] = _divide(block, whitened[index])
-    return whitened @ inverse_root
+            white_scores[index] = _divide(block, white_scores[index])
+    return white_scores @ inverse_root
 
 
 def _decorrelate(rows: np.ndarray, alpha: float) -> np.ndarray:
@@ -209,22 +209,22 @@ def _divide(block: np.ndarray, score: np.ndarray) -> np.ndarray:
     else:
         values, vectors = np.linalg.eigh(block.T @ block)
         directions = vectors.T * np.sqrt(np.maximum(values, 0))[:, None]
-    own = values > _LEVERAGE
+    is_determined = values > _LEVERAGE
     along = directions @ score
     # 1 / (1 - v) - 1 = v / (1 - v), and the squared length of a direction is v
-    factors = np.where(own, -1.0, 1 / np.where(own, 1.0, 1 - values))
+    factors = np.where(is_determined, -1.0, 1 / np.where(is_determined, 1.0, 1 - values))
     return score + directions.T @ (factors * along)
 
 
-def covariance(influences: np.ndarray, n: int, adjusted: bool) -> np.ndarray:
+def covariance(influences: np.ndarray, n: int, is_adjusted: bool) -> np.ndarray:
     """Return the covariance of the coefficients; (p, p).
 
     Args:
         influences: `cluster_influences`.
         n: Number of rows.
-        adjusted: Whether the influences are those of Mancl and DeRouen; plain ones get the factors
+        is_adjusted: Whether the influences are those of Mancl and DeRouen; plain ones get the factors
             ``G / (G - 1)`` and ``(n - 1) / (n - p)``.
     """
     groups, p = influences.shape
     total = influences.T @ influences
-    return total if adjusted else total * groups / max(groups - 1, 1) * (n - 1) / max(n - p, 1)
+    return total if is_adjusted else total * groups / max(groups - 1, 1) * (n - 1) / max(n - p, 1)

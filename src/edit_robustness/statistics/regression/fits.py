@@ -133,8 +133,8 @@ class Fit:
 
     def to_columns(self, matrix: np.ndarray) -> np.ndarray:
         """Return the estimated columns of a design matrix; of an ordinal outcome those of its best value."""
-        kept = matrix[:, self.design.kept]
-        return kept if kept.shape[1] == self.x.shape[1] else np.column_stack([kept, np.ones(len(kept))])
+        columns = matrix[:, self.design.kept]
+        return columns if columns.shape[1] == self.x.shape[1] else np.column_stack([columns, np.ones(len(columns))])
 
 
 def refuse_rows(rows: pd.DataFrame, groups: str) -> None:
@@ -191,19 +191,19 @@ def fit_model(regression: Regression, equations: Equations, confidence: float, w
         index: separation.sign(unit) for index, unit in enumerate(np.eye(x.shape[1])) if not separation.is_finite(unit)
     }
     # Firth's likelihood is that of independent rows
-    exchangeable, adjusted = equations.exchangeable and not directions, equations.adjusted
+    is_exchangeable, is_adjusted = equations.exchangeable and not directions, equations.adjusted
     try:
         if directions:
             solution = evaluate(y, x, estimate_firth(y, x, weights), clusters, family, weights=weights)
         else:
-            solution = solve(y, x, clusters, family, exchangeable, weights)
-            if exchangeable and not solution.converged:
+            solution = solve(y, x, clusters, family, is_exchangeable, weights)
+            if is_exchangeable and not solution.converged:
                 # coefficients and correlation can chase each other; without the correlation the estimates stay valid
                 solution = solve(y, x, clusters, family, False, weights)
-        influences = cluster_influences(x, solution, clusters, family, adjusted, weights)
+        influences = cluster_influences(x, solution, clusters, family, is_adjusted, weights)
     except (np.linalg.LinAlgError, ValueError) as error:
         raise NotFitted(f"the equations could not be solved ({error})") from None
-    spread = covariance(influences, len(y), adjusted)
+    spread = covariance(influences, len(y), is_adjusted)
     if not solution.converged or not np.isfinite(spread).all():
         raise NotFitted("the equations did not converge")
     bounds = _bound(y, x, solution.beta, labels, columns, directions, rows, confidence) if with_bounds else {}

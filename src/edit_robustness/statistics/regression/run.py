@@ -76,8 +76,8 @@ def regress(
     return table.reindex(columns=COLUMNS), pd.DataFrame(checks, columns=CHECK_COLUMNS)
 
 
-def _regress_one(selected: Rows, model: RegressionModel, confidence: float) -> tuple[pd.DataFrame, list[Check]]:
-    rows, checks = selected.table, list(_count_left_out(selected))
+def _regress_one(selection: Rows, model: RegressionModel, confidence: float) -> tuple[pd.DataFrame, list[Check]]:
+    rows, checks = selection.table, list(_count_left_out(selection))
     design, n_clusters = None, 0
     try:
         if model.missing == "drop" and len(rows):
@@ -113,12 +113,12 @@ def _check_weights(regression: Regression, model: RegressionModel) -> list[Check
     return [Check("weights", n_effective, CAUTION, action)]
 
 
-def _count_left_out(selected: Rows) -> list[Check]:
+def _count_left_out(selection: Rows) -> list[Check]:
     checks = []
-    if selected.baselines:
-        names = ", ".join(f"{name} ({n})" for name, n in selected.baselines.items())
-        total = float(sum(selected.baselines.values()))
+    if selection.baselines:
+        names = ", ".join(f"{name} ({n})" for name, n in selection.baselines.items())
+        total = float(sum(selection.baselines.values()))
         checks.append(Check("baselines", total, FINE, f"probes left out, because baselines are not edits: {names}"))
-    if selected.n_cut:
-        checks.append(Check("no value", float(selected.n_cut), FINE, "probes without a value left out"))
+    if selection.n_cut:
+        checks.append(Check("no value", float(selection.n_cut), FINE, "probes without a value left out"))
     return checks

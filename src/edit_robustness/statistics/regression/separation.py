@@ -45,8 +45,8 @@ class Separation:
         """Return whether a contrast of the coefficients has a finite estimate."""
         if not self.basis.shape[1]:
             return True
-        scaled = contrast / self.scale
-        return bool(np.abs(scaled @ self.basis).max() <= _SMALL * np.abs(scaled).max())
+        unit_contrast = contrast / self.scale
+        return bool(np.abs(unit_contrast @ self.basis).max() <= _SMALL * np.abs(unit_contrast).max())
 
     def sign(self, contrast: np.ndarray) -> int:
         """Return the sign of a contrast that is infinite; 0 if the data allow both, so that nothing is known of it."""

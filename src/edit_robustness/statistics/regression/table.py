@@ -30,17 +30,17 @@ def list_rows(fit: Fit, confidence: float) -> list[Row]:
     effects = Effects(fit, confidence).list_all()
     main = {effect.term: effect for effect in effects if "|" not in effect.term}
     rows: list[Row] = []
-    folded: set[str] = set()
+    line_names: set[str] = set()
     for index, column in enumerate(fit.columns):
         if column.name.startswith((MISSING, THRESHOLD)) or MISSING in column.name:
             continue
         if not column.folded:
             rows.append(_row(fit, index, main.get(column.name), confidence))
-        elif column.folded not in folded:
-            folded.add(column.folded)
+        elif column.folded not in line_names:
+            line_names.add(column.folded)
             rows.append(_folded_row(fit, column, main))
     rows += [_effect_row(fit, effect, confidence) for effect in effects if "|" in effect.term]
-    return rows + list(list_left_out(fit.design, folded))
+    return rows + list(list_left_out(fit.design, line_names))
 
 
 def _row(fit: Fit, index: int, effect: Effect | None, confidence: float) -> Row:
@@ -105,9 +105,9 @@ def _condition(fit: Fit, column: Column) -> str:
         return ""
     other_terms = [
         name
-        for other in fit.columns
-        if set(column.variables) < set(other.variables) and not other.folded
-        for name in other.variables
+        for larger_column in fit.columns
+        if set(column.variables) < set(larger_column.variables) and not larger_column.folded
+        for name in larger_column.variables
         if name not in column.variables and not name.startswith(MISSING)
     ]
     levels = fit.design.levels
@@ -118,7 +118,7 @@ def _condition(fit: Fit, column: Column) -> str:
 
 
 def _folded_row(fit: Fit, column: Column, effects: dict[str, Effect]) -> Row:
-    places = [index for index, other in enumerate(fit.columns) if other.folded == column.folded]
+    places = [index for index, fit_column in enumerate(fit.columns) if fit_column.folded == column.folded]
     row = _blank(fit, column.folded, "", column.variables)
     finite = [index for index in places if index not in fit.directions]
     row["p"] = _joint_p(fit, finite)
@@ -173,12 +173,12 @@ def count_missing(fit: Fit, variables: tuple[str, ...]) -> int:
     return int(fit.rows.loc[absent, "fact_id"].nunique())
 
 
-def list_left_out(design: Design, folded: set[str]) -> Iterator[Row]:
+def list_left_out(design: Design, line_names: set[str]) -> Iterator[Row]:
     """Yield a row per term that was left out, with the reason; levels of an absorbed factor together.
 
     Args:
         design: The design.
-        folded: Folded terms that have a row.
+        line_names: Folded terms that have a row.
     """
     for name, reason in design.unknown.items():
         yield _left_out(name, reason)
@@ -190,7 +190,7 @@ def list_left_out(design: Design, folded: set[str]) -> Iterator[Row]:
     for name, reason in design.dropped.items():
         column = names[name]
         term = column.folded or name
-        if MISSING not in name and term not in term_names and column.folded not in folded:
+        if MISSING not in name and term not in term_names and column.folded not in line_names:
             term_names.add(term)
             yield _left_out(term, reason)
 

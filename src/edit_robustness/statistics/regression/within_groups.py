@@ -97,7 +97,9 @@ def _bound_conditional(fit, index, columns, x, rows, groups, confidence) -> floa
         return float("nan")
     values = rows[column.variables[0]].astype(str).to_numpy()
     mask = np.isin(values, [column.reference, column.name.partition("=")[2]])
-    other_columns = [place for place, other in enumerate(columns) if column.variables[0] not in other.variables]
+    other_columns = [
+        place for place, fit_column in enumerate(columns) if column.variables[0] not in fit_column.variables
+    ]
     offset = x[mask][:, other_columns] @ fit.beta[other_columns]
     y, labels = rows["value"].to_numpy(dtype=float)[mask], rows[groups].astype(str).to_numpy()[mask]
     return bound_conditional(y, x[mask, index], offset, labels, sign, confidence)
