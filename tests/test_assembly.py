@@ -76,8 +76,8 @@ def test_every_parameter_that_a_pipeline_reads_is_checked():
         if name.startswith("params:")
     }
     blocks = {name for name in parameter_names if not name.startswith("methods.")}
-    # what the context fills in, and no file sets; and all methods, which are checked one by one
-    assert blocks - {USED_DEFAULTS, "methods"} == set(BLOCKS)
+    # what the context fills in, and no file sets; all methods, which are checked one by one; what the hooks read
+    assert blocks - {USED_DEFAULTS, "methods"} == set(BLOCKS) - {"workers"}
 
 
 def test_preflight_measures_facts_and_makes_no_edit():

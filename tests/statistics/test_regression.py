@@ -307,7 +307,7 @@ def test_the_default_models_are_fast():
         table, _ = regress(
             outcomes, {name: RegressionModel(**model) for name, model in DEFAULTS.items()}, features=declared_names()
         )
-        assert time.process_time() - start < 30
+        assert time.process_time() - start < 120
         assert (table["n_probes"].max(), table["n_clusters"].max()) == (38400, 800)
 
 
