@@ -19,16 +19,16 @@ _FACT_COLUMNS = (
 
 
 def export_tables(
-    runs: list[dict[str, Any]], **tables: pd.DataFrame
-) -> tuple[dict[str, pd.DataFrame], list[dict[str, Any]]]:
-    """Return what is kept of a run: its tables by name, and the records of its models.
+    runs: list[dict[str, Any]], fitted_predictor: dict[str, Any], **tables: pd.DataFrame
+) -> tuple[dict[str, pd.DataFrame], list[dict[str, Any]], dict[str, Any]]:
+    """Return what is kept of a run: its tables by name, the records of its models, and its predictor.
 
     The facts are without prompts. Scores have single precision, which is that of the model.
     """
     scores, facts = tables["scores"], tables["edited_facts"]
     kept_facts = facts[[name for name in _FACT_COLUMNS if name in facts]]
     kept_scores = scores.assign(value=scores["value"].astype(np.float32))
-    return {**tables, "scores": kept_scores, "edited_facts": kept_facts}, runs
+    return {**tables, "scores": kept_scores, "edited_facts": kept_facts}, runs, fitted_predictor
 
 
 def read_tables(tables: Mapping[str, Callable[[], pd.DataFrame]], runs: list[dict[str, Any]]) -> tuple[Any, ...]:

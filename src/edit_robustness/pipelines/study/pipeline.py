@@ -8,9 +8,10 @@ _RUNS = "runs"
 
 
 def create_export_pipeline() -> Pipeline:
-    """Create the pipeline that keeps the tables of the last run."""
-    inputs = {name: name for name in (*nodes.TABLES, _RUNS)}
-    return Pipeline([Node(nodes.export_tables, inputs, ["exported_tables", "exported_runs"], name="export_tables")])
+    """Create the pipeline that keeps the tables and the predictor of the last run."""
+    inputs = {name: name for name in (*nodes.TABLES, _RUNS, "fitted_predictor")}
+    outputs = ["exported_tables", "exported_runs", "exported_predictor"]
+    return Pipeline([Node(nodes.export_tables, inputs, outputs, name="export_tables")])
 
 
 def create_pipeline() -> Pipeline:
