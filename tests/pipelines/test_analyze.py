@@ -201,7 +201,7 @@ def test_a_run_in_which_nothing_works():
     assert "every probe failed" in data["regression"].loc[0, "note"]
     # answers about other facts vary still, but five facts are too few
     assert "5 facts: cannot tell" in data["prediction"].loc[0, "note"]
-    assert "Every edit with efficacy on the statement also succeeds" in data["report"]
+    assert "No edit succeeds on the statement, so none can fail only elsewhere." in data["report"]
 
 
 def test_the_unedited_model_alone():

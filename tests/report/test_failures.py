@@ -1,7 +1,12 @@
 import pandas as pd
 import pytest
 
-from edit_robustness.report.failures import sharpest_failures, specificity_failures
+from edit_robustness.report.failures import (
+    explain_no_failures,
+    explain_no_specificity_failures,
+    sharpest_failures,
+    specificity_failures,
+)
 
 SAID = {"new": ("Lyon", 1.0, 0.0), "old": ("Paris", 0.0, 1.0), "neither": ("a city", 0.0, 0.0)}
 
@@ -84,3 +89,49 @@ def test_neighbours_that_took_the_new_object():
 def test_breaks_without_an_unedited_run_are_still_shown():
     failures = specificity_failures(pd.DataFrame([neighbour("rome", 0, "Lyon")]), n_cases=3)
     assert failures.loc[0, "text"] == "Lyon"
+
+
+def rate(kind, value, method="rome", family="edit", metric="success", **changes):
+    return {
+        "model": "m", "method": method, "kind": kind, "family": family, "protocol": "free", "metric": metric,
+        "value": value, "n_probes": 24, **changes,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rates", "max_failures", "text"),
+    [
+        ([rate("statement", 1.0), rate("cloze", 1.0)], 3, "Every edit succeeds on every prompt other than"),
+        # the unedited model and teacher forcing are no edits under free generation
+        ([rate("statement", 1.0), rate("cloze", 1.0), rate("cloze", 0.0, "none"),
+          rate("doubt", 0.0, protocol="teacher_forced")], 3, "Every edit succeeds"),
+        ([rate("statement", 1.0), rate("cloze", 0.75), rate("doubt", 0.5)], 3,
+         "largest share of failures is 50% (ROME, doubt, 24 probes). These answers were cut"),
+        ([rate("statement", 1.0), rate("cloze", 1.0)], 0, "No case is selected, because analyze.max_failures is 0."),
+        ([rate("statement", 0.0), rate("cloze", 0.0)], 3, "No edit succeeds on the statement"),
+        ([rate("cloze", 0.5)], 3, "No edit succeeds on the statement"),
+        ([rate("statement", 1.0)], 3, "whether edits generalize is unknown"),
+        ([rate("statement", 1.0), rate("cloze", float("nan"), n_probes=0)], 3, "whether edits generalize is unknown"),
+        ([], 3, "whether edits generalize is unknown"),
+    ],
+)  # fmt: skip
+def test_without_cases_the_rates_decide_whether_that_is_a_success(rates, max_failures, text):
+    table = pd.DataFrame(rates, columns=list(rate("cloze", 1.0)))
+    assert text in explain_no_failures(table, max_failures)
+    assert ("Every edit succeeds" in explain_no_failures(table, max_failures)) == text.startswith("Every edit succeeds")
+
+
+@pytest.mark.parametrize(
+    ("values", "max_failures", "text"),
+    [
+        ([1.0], 3, "No answer about another fact changed to the new object of an edit. The largest share of changed "
+         "answers is 0% (ROME, neighbourhood, 24 probes)."),
+        ([0.5, 0.25], 3, "The largest share of changed answers is 75%"),
+        ([0.5], 0, "No case is selected, because analyze.max_failures is 0. The largest share of changed answers is 50%"),
+        ([], 3, "whether edits change other answers is unknown"),
+    ],
+)  # fmt: skip
+def test_without_changed_answers_the_rates_stand_beside(values, max_failures, text):
+    rows = [rate("neighbourhood", value, family="specificity", metric="specificity_all") for value in values]
+    table = pd.DataFrame([rate("cloze", 0.1), *rows], columns=list(rate("cloze", 1.0)))
+    assert text in explain_no_specificity_failures(table, max_failures)

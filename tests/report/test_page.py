@@ -306,7 +306,11 @@ def test_an_empty_analysis_still_makes_a_page(findings):
         )
     )  # fmt: skip
     assert "None: every row of the fact table was usable." in page
-    assert "Every edit with efficacy on the statement" in page
+    assert "Every edit succeeds" not in page
+    assert "The largest share of failures is" in page
+    assert "analyze.max_failures is 0" in render(
+        replace(findings, failure_examples=findings.failure_examples.head(0), max_failures=0)
+    )
 
 
 def test_enough_facts_are_not_called_too_few(findings):

@@ -12,8 +12,9 @@ import re
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import KINDS, in_order
+from edit_robustness.labels import KINDS, METHODS, in_order, label_of
 from edit_robustness.records import UNEDITED
+from edit_robustness.tables import select_rows
 
 FAILURE_COLUMNS = [
     "model", "method", "fact_id", "subject", "target_new", "target_true", "statement_text", "kind", "prompt", "text",
@@ -114,3 +115,54 @@ def _names(answers: pd.DataFrame, column: str) -> np.ndarray:
 
 def _holds(text: str, target: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(target.strip())}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def explain_no_failures(headline: pd.DataFrame, max_failures: int) -> str:
+    """Return why no edit with efficacy is listed as failing elsewhere; the rates decide whether that is a success.
+
+    Args:
+        headline: Rates per kind of prompt.
+        max_failures: Most cases that were selected per model and method.
+    """
+    edits = select_rows(headline[headline["method"] != UNEDITED], protocol="free", family="edit", metric="success")
+    edits = edits[edits["n_probes"] > 0].dropna(subset=["value"])
+    is_statement = edits["kind"] == "statement"
+    if is_statement.all():
+        return "No prompt other than the statement has a figure, so whether edits generalize is unknown."
+    if not max_failures:
+        return f"No case is selected, because analyze.max_failures is 0. {_describe_extreme(edits[~is_statement])}"
+    if not (edits.loc[is_statement, "value"] > 0).any():
+        return "No edit succeeds on the statement, so none can fail only elsewhere."
+    if (edits.loc[~is_statement, "value"] == 1).all():
+        return "Every edit succeeds on every prompt other than the statement that was asked."
+    return (
+        "No edit that succeeds on the statement names another object elsewhere. "
+        f"{_describe_extreme(edits[~is_statement])} These answers were cut by the token limit, or their edits fail on "
+        "the statement, too."
+    )
+
+
+def explain_no_specificity_failures(headline: pd.DataFrame, max_failures: int) -> str:
+    """Return why no answer about another fact is listed as changed to the new object, with the rates that agree.
+
+    Args:
+        headline: Rates per kind of prompt.
+        max_failures: Most cases that were selected per model and method.
+    """
+    rows = select_rows(headline[headline["method"] != UNEDITED], protocol="free", family="specificity")
+    rows = rows[rows["metric"].isin(["specificity", "specificity_all"]) & (rows["n_probes"] > 0)]
+    rows = rows.dropna(subset=["value"])
+    if rows.empty:
+        return "No prompt about another fact has a figure, so whether edits change other answers is unknown."
+    of_all = rows[rows["metric"] == "specificity_all"]
+    extreme = _describe_extreme(of_all if len(of_all) else rows, "changed answers")
+    if not max_failures:
+        return f"No case is selected, because analyze.max_failures is 0. {extreme}"
+    return f"No answer about another fact changed to the new object of an edit. {extreme}"
+
+
+def _describe_extreme(rows: pd.DataFrame, name: str = "failures") -> str:
+    """Return the largest share of failures among rates."""
+    row = rows.iloc[int(rows["value"].to_numpy().argmin())]
+    place = f"{label_of(str(row['method']), METHODS)}, {label_of(str(row['kind']), KINDS).lower()}"
+    return f"The largest share of {name} is {1 - row['value']:.0%} ({place}, {int(row['n_probes'])} probes)."

@@ -33,6 +33,7 @@ from edit_robustness.report import paper1
 from edit_robustness.report.answers import Evidence, answer_questions, list_cautions
 from edit_robustness.report.associations import list_correlations
 from edit_robustness.report.examples import embed_examples
+from edit_robustness.report.failures import explain_no_failures, explain_no_specificity_failures
 from edit_robustness.report.heat import MANY_CUT, heat_tables
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.regressions import list_regressions
@@ -84,6 +85,7 @@ class Findings:
         confidence: Level of all intervals.
         failed_items: Items that failed: model, method, stage, fact_id, reason.
         feature_summary: Features of facts with sources and missing values (`features.table.SUMMARY_COLUMNS`).
+        max_failures: Most cases that were selected per model and method; with 0 an empty table is no success.
     """
 
     headline: pd.DataFrame
@@ -109,6 +111,7 @@ class Findings:
     feature_summary: pd.DataFrame = field(default_factory=pd.DataFrame)
     regression_checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["model", "name", "verdict"]))
     importance: pd.DataFrame = field(default_factory=pd.DataFrame)
+    max_failures: int = 3
 
 
 def render(findings: Findings) -> str:
@@ -156,7 +159,9 @@ def render(findings: Findings) -> str:
             held_out=str(findings.prediction["groups"].iloc[0]) if len(findings.prediction) else "relation",
             PREDICTION_METRICS=PREDICTION_METRICS,
             failure_examples=_cases(findings.failure_examples),
+            no_failures=explain_no_failures(findings.headline, findings.max_failures),
             specificity_failures=_cases(findings.specificity_failures),
+            no_specificity_failures=explain_no_specificity_failures(findings.headline, findings.max_failures),
             rejects=records(findings.rejects),
             failed_items=list_failures(findings.failed_items),
             REJECTS_SHOWN=REJECTS_SHOWN,

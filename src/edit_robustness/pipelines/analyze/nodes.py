@@ -306,5 +306,6 @@ def write_report(
             runs=runs,
             figures=figures,
             confidence=settings.confidence,
+            max_failures=settings.max_failures,
         )
     )
