@@ -1,5 +1,7 @@
 """The page of preflight from the predictor of a made-up study."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from fabricated_outcomes import fabricate_outcomes, record_run, summarise
@@ -83,13 +85,39 @@ def render(predictor, predictions, facts, **changes):
 def test_the_page_says_what_to_do_and_how_sure_it_is(predictor, predictions, facts):
     page = render(predictor, predictions, facts)
     counts = advise(predictions, 0.5)["advice"].value_counts()
-    assert f"tiny: {counts['edit']} of 12 facts are worth editing" in page
+    assert f"tiny: {counts['edit']} of 12 facts are predicted to be worth editing" in page
     assert "1 could not be measured" in page
     auc = predictor.held_out["auc_within"]
     assert f'{auc["value"]:.0%} <span class="interval">[{auc["low"]:.0%}, {auc["high"]:.0%}]</span>' in page
     assert "150 facts in 20 relations (counterfact)" in page
     assert "1 fact is outside the range" in page
     assert "outside the range: Label of log_perplexity_new" in page
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "is_shown", "verdict"),
+    [
+        (0.55, 0.8, True, "of the pairs: better than chance"),
+        (0.45, 0.8, False, "of the pairs: not significantly different from chance"),
+        (0.2, 0.45, False, "of the pairs: worse than chance"),
+        (None, None, False, "(no interval)"),
+    ],
+)
+def test_drivers_are_named_only_by_a_predictor_that_is_better_than_chance(
+    predictor, predictions, facts, low, high, is_shown, verdict
+):
+    auc = {"auc_within": {"value": 0.6, "low": low, "high": high}}
+    page = render(replace(predictor, held_out={**predictor.held_out, **auc}), predictions, facts)
+    drivers = [text for text in predictions["drivers"] if text]
+    assert any(text in page for text in drivers) == is_shown
+    assert ("none can be told" in page) == (not is_shown)
+    assert ("this page names no drivers" in page) == (not is_shown)
+    assert verdict in page.replace('<span class="interval">', "").replace("</span>", "")
+
+
+def test_without_figures_of_held_out_facts_no_driver_is_named(predictor, predictions, facts):
+    page = render(replace(predictor, held_out={}), predictions, facts)
+    assert "this page names no drivers" in page
 
 
 def test_texts_are_escaped_and_nothing_is_loaded(predictor, predictions, facts):

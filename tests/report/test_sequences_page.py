@@ -69,9 +69,25 @@ def test_methods_that_differ_after_many_edits():
     rows = [make_abilities("m", method, edits, value) for method, edits, value in
             (("rome", 1, 0.97), ("grace", 1, 1.0), ("rome", 20, -0.2), ("grace", 20, 0.99))]  # fmt: skip
     sentences = answer_findings(rows)["4.1"].sentences
-    assert "m after 1 edit: 2 of 2 methods keep more than 90%" in sentences[0]
+    assert (
+        "m after 1 edit: of 2 methods 2 keep significantly more than 90% of the scores above chance, 0 significantly "
+        "less, and of 0 it cannot be told: GRACE 100%"
+    ) in sentences[0]
     assert "GRACE 99% [94%, 104%], ROME 0% [0%, 0%] (150 documents of 3 benchmarks, one order of edits)" in sentences[1]
     assert sentences[2] == "GRACE minus ROME after 20: +99 points [+94, +104]; the methods differ."
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.97, "1 keep significantly more than 90% of the scores above chance, 0 significantly less, and of 0"),
+        (0.8, "0 keep significantly more than 90% of the scores above chance, 1 significantly less, and of 0"),
+        (0.93, "0 keep significantly more than 90% of the scores above chance, 0 significantly less, and of 1"),
+        (0.88, "0 keep significantly more than 90% of the scores above chance, 0 significantly less, and of 1"),
+    ],
+)
+def test_abilities_are_kept_or_lost_only_if_the_interval_says_so(value, text):
+    assert text in answer_findings([make_abilities("m", "rome", 20, value)])["4.1"].sentences[0]
 
 
 @pytest.mark.parametrize(
@@ -289,11 +305,44 @@ def test_no_sentence_takes_a_figure_after_fewer_edits_for_one_after_all():
 def test_the_headline_leads_with_what_was_lost():
     first, best, worst = headline(make_page_data(), "m")
     assert first == (
-        "After 20 edits m still answers 30% [25%, 35%] of 24 unedited facts with ROME (90% [85%, 95%] with GRACE), and "
-        "keeps 30% [25%, 35%] of its scores above chance with ROME (100% [95%, 105%] with GRACE)."
+        "After 20 edits m still answers 30% [25%, 35%] of 24 unedited facts with ROME (90% [85%, 95%] with GRACE, "
+        "significantly more), and keeps 30% [25%, 35%] of its scores above chance with ROME (100% [95%, 105%] with "
+        "GRACE, significantly more)."
     )
     assert best.startswith("GRACE is best by its lowest of three rates: efficacy is 100% [95%, 105%] over 20 edits")
     assert worst.startswith("ROME is worst: efficacy is 80%")
+
+
+def spread_rows(table, width):
+    return table.assign(low=table["value"] - width, high=table["value"] + width)
+
+
+def test_methods_are_ranked_only_if_the_interval_of_their_difference_excludes_0():
+    data = make_page_data()
+    names = ("knowledge_retention", "ability_retention", "edit_retention")
+    lines = list(headline(make_page_data(**{name: spread_rows(getattr(data, name), 0.6) for name in names}), "m"))
+    assert lines[0].count("GRACE, not significantly different)") == 2
+    assert lines[1] == (
+        "The 2 methods cannot be told apart by their lowest of three rates (efficacy, paraphrases, unedited facts): "
+        "GRACE 90% [30%, 150%], ROME 30% [0%, 90%]."
+    )
+    assert len(lines) == 2
+    # without intervals there is no difference either
+    blank = {name: getattr(data, name).assign(low=float("nan"), high=float("nan")) for name in names}
+    assert "is best" not in " ".join(headline(make_page_data(**blank), "m"))
+
+
+def test_two_of_three_methods_that_cannot_be_told_apart_are_best_or_worst_together():
+    values = {"ft": 0.88, "rome": 0.3, "grace": 0.9}
+    rows = pd.DataFrame([make_edits("m", method, 20, value) for method, value in values.items()])
+    lines = list(headline(make_page_data(edit_retention=rows, knowledge_retention=rows), "m"))
+    assert lines[1].startswith("The best cannot be told apart by their lowest of three rates")
+    assert lines[1].endswith("GRACE 90% [85%, 95%], FT 88% [83%, 93%].")
+    assert lines[2].startswith("ROME is worst: efficacy is 30%")
+    rows = spread_rows(rows.assign(value=1 - rows["value"]), 0.05)
+    lines = list(headline(make_page_data(edit_retention=rows, knowledge_retention=rows), "m"))
+    assert lines[1].startswith("ROME is best by its lowest of three rates: efficacy is 70%")
+    assert lines[2].startswith("The worst cannot be told apart")
 
 
 def test_benchmarks_without_loss_do_not_hide_lost_knowledge():
@@ -316,7 +365,8 @@ def test_benchmarks_without_loss_do_not_hide_lost_knowledge():
 def test_a_method_without_paraphrases_that_hold_is_not_the_best():
     edit_rows = make_page_data().edit_retention
     words = edit_rows.assign(kind="paraphrase", value=edit_rows["method"].map({"rome": 0.6, "grace": 0.0}).fillna(0.6))
-    sentences = list(headline(make_page_data(edit_retention=pd.concat([edit_rows, words])), "m"))
+    table = pd.concat([edit_rows, spread_rows(words, 0.05)])
+    sentences = list(headline(make_page_data(edit_retention=table), "m"))
     assert sentences[1].startswith("ROME is best")
     assert sentences[2].startswith(
         "GRACE is worst: efficacy is 100% [95%, 105%] over 20 edits, generalization to paraphrases 0%"

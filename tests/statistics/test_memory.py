@@ -72,13 +72,53 @@ def test_the_page_states_the_figures_of_the_tables(tables):
     assert len(figure.data[0].x) == 12
 
 
-def test_sentences_follow_their_tables(tables):
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "m: the log-probability of the true object is higher for subjects with more page views (ρ = +0.113"),
+        ({"rho": -0.113, "low": -0.15, "high": -0.07}, "is lower for subjects with more page views (ρ = -0.113"),
+        # the interval is for one test, and the correction is for all
+        ({"p_holm": 0.06}, "whether the log-probability of the true object depends on page views cannot be told"),
+        ({"p_holm": 0.06}, "not significant; correlations below 0.090 may go undetected)."),
+        ({"p_holm": np.nan, "detectable": np.nan}, "Holm p unknown: not significant)."),
+        ({"note": "only 3 facts: too few"}, "no correlation of page views with the log-probability of the true object"),
+    ],
+)  # fmt: skip
+def test_an_association_with_popularity_is_stated_only_if_it_is_significant(changes, text):
+    row = {
+        "model": "m", "outcome": "log_probability_true", "note": "", "rho": 0.113, "low": 0.07, "high": 0.15,
+        "p_holm": 0.0001, "n_facts": 1000, "detectable": 0.09, "n_relations": 0,
+    }  # fmt: skip
+    (sentence,) = popularity_sentences(pd.DataFrame([row | changes]), pd.DataFrame(columns=["model", "outcome"]))
+    assert text in sentence
+
+
+def test_the_level_of_the_tests_is_that_of_the_intervals(tables):
     correlations, _, summary = tables
-    text = " ".join(popularity_sentences(correlations, summary))
-    assert "is 0." in text
-    assert "Within 12 relations" in text
-    opposite = correlations.assign(rho=-correlations["rho"], low=-correlations["high"], high=-correlations["low"])
-    assert "is -0." in " ".join(popularity_sentences(opposite, summary))
+    weak = correlations.assign(p_holm=0.03)
+    assert "is higher for subjects" in popularity_sentences(weak, summary, 0.95)[0]
+    assert "cannot be told" in popularity_sentences(weak, summary, 0.99)[0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.05, 0.17, "significantly above 0. The median"),
+        (-0.17, -0.05, "significantly below 0, the opposite of the sign over all facts"),
+        (-0.05, 0.17, "not significantly different from 0"),
+        (np.nan, np.nan, "without an interval"),
+    ],
+)
+def test_a_mean_within_relations_is_compared_with_0(tables, low, high, verdict):
+    correlations, _, summary = tables
+    table = correlations.assign(within_rho=(low + high) / 2, within_low=low, within_high=high)
+    sentence = popularity_sentences(table, summary)[1]
+    assert sentence.startswith("Within 12 relations")
+    assert verdict in sentence
+
+
+def test_a_refused_correlation_has_its_reason(tables):
+    correlations, _, summary = tables
     refused = correlations.assign(note="only 3 facts: too few", n_relations=0)
     assert all("because only 3 facts" in line for line in popularity_sentences(refused, summary))
 

@@ -109,11 +109,14 @@ def _answer_few_edits(general_shares: pd.DataFrame, loss: float) -> Iterator[str
         steps = sorted(model_rows["edits"].unique())
         for edits in dict.fromkeys((steps[0], steps[-1])):
             rows = sorted(records(model_rows[model_rows["edits"] == edits]), key=lambda row: -row["value"])
-            n_good = sum(row["value"] > 1 - loss for row in rows)
+            n_more, n_less = (
+                sum(row[bound] * sign > (1 - loss) * sign for row in rows) for bound, sign in (("low", 1), ("high", -1))
+            )
             method_list = ", ".join(f"{label_of(row['method'], METHODS)} {share(row)}" for row in rows)
             yield (
-                f"{model} after {edits} edit{'' if edits == 1 else 's'}: {n_good} of {len(rows)} methods keep more "
-                f"than {1 - loss:.0%} of the scores above chance: {method_list} ({_sample(rows[0])})."
+                f"{model} after {edits} edit{'' if edits == 1 else 's'}: of {len(rows)} methods {n_more} keep "
+                f"significantly more than {1 - loss:.0%} of the scores above chance, {n_less} significantly less, and "
+                f"of {len(rows) - n_more - n_less} it cannot be told: {method_list} ({_sample(rows[0])})."
             )
         if len(rows) > 1:
             gap = difference(rows[0], rows[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -49,7 +50,7 @@ def render_popularity(findings: PopularityFindings) -> str:
         script=Markup(script()),
         plotly=Markup(get_plotlyjs()),
         figures={"relations": figure_json(findings.figure)},
-        sentences=popularity_sentences(findings.correlations, findings.summary),
+        sentences=popularity_sentences(findings.correlations, findings.summary, findings.confidence),
         correlations=records(findings.correlations),
         relations=records(findings.relations.sort_values(["outcome", "rho"], kind="stable")),
         summary=records(findings.summary),
@@ -59,34 +60,50 @@ def render_popularity(findings: PopularityFindings) -> str:
     )
 
 
-def popularity_sentences(correlations: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
-    """Return for each model and outcome what was found over all facts, and one sentence on the relations."""
+def popularity_sentences(correlations: pd.DataFrame, summary: pd.DataFrame, confidence: float = 0.95) -> list[str]:
+    """Return for each model and outcome what was found over all facts, and one sentence on the relations.
+
+    A sentence states an association only if it is significant after Holm's correction, and that it holds within
+    relations only if the interval of its mean excludes 0.
+    """
     counts = {(row["model"], row["outcome"]): row for row in records(summary)}
     sentences = []
     for row in records(correlations):
-        sentences.append(_overall(row))
+        sentences.append(_describe_overall(row, 1 - confidence))
         if (row["model"], row["outcome"]) in counts and row["n_relations"] > 1:
-            sentences.append(_within(row, counts[row["model"], row["outcome"]]))
+            sentences.append(_describe_within(row, counts[row["model"], row["outcome"]]))
     return sentences
 
 
-def _overall(row: Mapping[str, Any]) -> str:
+def _describe_overall(row: Mapping[str, Any], alpha: float) -> str:
     outcome = label_of(row["outcome"], OUTCOMES).lower()
     if row["note"]:
         return f"{row['model']}: no correlation of page views with the {outcome}, because {row['note']}."
-    interval = f"{row['rho']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-    p_text = "< .001" if row["p_holm"] < 0.001 else f"= {row['p_holm']:.3f}"
-    return (
-        f"{row['model']}: the correlation of page views with the {outcome} is {interval} ({row['n_facts']:,} facts, "
-        f"Holm p {p_text})."
-    )
+    p_holm = row["p_holm"]
+    p_text = "p unknown" if isnan(p_holm) else "p < .001" if p_holm < 0.001 else f"p = {p_holm:.3f}"
+    figure = f"ρ = {row['rho']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], {row['n_facts']:,} facts, Holm {p_text}"
+    if p_holm < alpha:
+        change = "higher" if row["rho"] > 0 else "lower"
+        return f"{row['model']}: the {outcome} is {change} for subjects with more page views ({figure})."
+    if row["detectable"] > 0:
+        figure += f": not significant; correlations below {row['detectable']:.3f} may go undetected"
+    else:
+        figure += ": not significant"
+    return f"{row['model']}: whether the {outcome} depends on page views cannot be told ({figure})."
 
 
-def _within(row: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
-    mean = f"{row['within_rho']:.3f} [{row['within_low']:.3f}, {row['within_high']:.3f}]"
+def _describe_within(row: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
+    mean = f"{row['within_rho']:+.3f} [{row['within_low']:+.3f}, {row['within_high']:+.3f}]"
+    if row["within_low"] > 0 or row["within_high"] < 0:
+        same = row["within_rho"] * row["rho"] > 0
+        verdict = f"significantly {'above' if row['within_low'] > 0 else 'below'} 0"
+        verdict += "" if same else ", the opposite of the sign over all facts"
+    else:
+        verdict = "not significantly different from 0" if row["within_low"] <= 0 else "without an interval"
     bounds = f"[{row['prediction_low']:.2f}, {row['prediction_high']:.2f}]"
     return (
-        f"Within {counts['n_relations']} relations the median is {counts['median']:.3f} and {counts['n_positive']} are "
-        f"positive. Their mean is {mean}, and a further relation is expected in {bounds} (I² {row['i2']:.0%}). After "
-        f"Holm's correction {counts['n_above']} are above 0 and {counts['n_below']} below."
+        f"Within {counts['n_relations']} relations the mean correlation is {mean}, {verdict}. The median is "
+        f"{counts['median']:+.3f}, {counts['n_positive']} are positive, and after Holm's correction "
+        f"{counts['n_above']} are above 0 and {counts['n_below']} below. A further relation is expected in {bounds} "
+        f"(I² {row['i2']:.0%})."
     )

@@ -9,11 +9,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from edit_robustness.labels import EDIT, KINDS, LEAVE_ALONE, METHODS, NOT_MEASURED, in_order
+from edit_robustness.report.answers import describe_predictor
 from edit_robustness.report.page import environment, script, style
 from edit_robustness.report.rows import records
 
 _REJECTS_SHOWN = 50
 _PREFIX = "chance_"
+_CHANCE = 0.5
+"""AUC of a predictor that says nothing."""
 
 
 def render_preflight(
@@ -49,6 +52,7 @@ def render_preflight(
 def _describe(
     model: str, predictor: Mapping[str, Any], predictions: pd.DataFrame, advice: pd.DataFrame, rows_shown: int
 ) -> dict[str, Any]:
+    held_out = _read_held_out(predictor)
     rows = advice[advice["model"] == model]
     model_predictions = predictions[predictions["model"] == model]
     methods = in_order(model_predictions["method"], METHODS)
@@ -57,8 +61,8 @@ def _describe(
     return {
         "name": model,
         "predictor": predictor,
-        "auc": predictor["held_out"].get("auc_within"),
-        "skill": predictor["held_out"].get("brier_skill_method_kind"),
+        "evidence": list(describe_predictor(held_out, predictor["groups"])),
+        "tells_facts_apart": tells_facts_apart(held_out),
         "counts": {name: int((rows["advice"] == name).sum()) for name in (EDIT, LEAVE_ALONE, NOT_MEASURED)},
         "n_outside": int(rows["outside"].ne("").sum()),
         "methods": methods,
@@ -68,4 +72,20 @@ def _describe(
             for row in records(rows.head(rows_shown))
         ],
         "n_facts": len(rows),
+    }
+
+
+def tells_facts_apart(held_out: Mapping[str, Mapping[str, float]]) -> bool:
+    """Return whether the features of a fact are shown to predict success beyond the method and the kind of prompt."""
+    auc = held_out.get("auc_within")
+    return auc is not None and auc["low"] > _CHANCE
+
+
+def _read_held_out(predictor: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Return the metrics of held-out facts that have a value; a missing bound is NaN."""
+    nan = float("nan")
+    return {
+        name: {bound: nan if row.get(bound) is None else float(row[bound]) for bound in ("value", "low", "high")}
+        for name, row in predictor["held_out"].items()
+        if row.get("value") is not None
     }

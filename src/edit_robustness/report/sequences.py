@@ -18,7 +18,7 @@ from edit_robustness.labels import METHODS, in_order, label_of
 from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.records import UNEDITED
 from edit_robustness.report import specificity
-from edit_robustness.report.findings import ALL, findings, share
+from edit_robustness.report.findings import ALL, difference, findings, share
 from edit_robustness.report.heat import MANY_CUT
 from edit_robustness.report.page import environment, figure_json, script, style
 from edit_robustness.report.rows import records
@@ -209,9 +209,9 @@ def _sort_rows(rows: pd.DataFrame, edits: int) -> list[dict[str, Any]]:
 
 
 def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
-    """Return the worst method's figure on one side, with the best one's beside it."""
+    """Return the lowest method's figure on one side, and the highest one's, and whether they differ significantly."""
     worst, best = rows[0], rows[-1]
-    beside = f" ({share(best)} with {_name(best)})" if len(rows) > 1 else ""
+    beside = f" ({share(best)} with {_name(best)}, {_verdict(best, worst)})" if len(rows) > 1 else ""
     if side == "knowledge":
         return f"still answers {share(worst)} of {int(worst['n_facts'])} unedited facts with {_name(worst)}{beside}"
     # above 1 the scores have risen by chance, which is not a gain in ability
@@ -220,29 +220,62 @@ def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
     return f"{start} {share(worst)} of its scores above chance with {_name(worst)}{beside}"
 
 
+def _verdict(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    return "significantly more" if is_above(first, second) else "not significantly different"
+
+
+def is_above(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Return whether the interval of first - second is above 0; a share below chance counts as 0."""
+    bounds = ("value", "low", "high")
+    clipped = [{name: max(row[name], 0) for name in bounds} for row in (first, second)]
+    # without an interval nothing is above anything
+    return difference(clipped[0], clipped[1])[1] > 0
+
+
 def _lowest_shares(results: ManyEdits, model: str) -> Iterator[str]:
-    """Rank methods by the lowest of three shares: edits that hold, paraphrases of them, and unedited facts."""
+    """Rank methods by the lowest of three shares: edits that hold, paraphrases of them, and unedited facts.
+
+    A method is best or worst only if the interval of its difference from each other one excludes 0.
+    """
     end, edit_rows = _end(results, model), results.edit_retention[_free_edits(results.edit_retention, model)]
     parts = [edit_rows[edit_rows["kind"] == kind] for kind in ("statement", "paraphrase")]
     parts.append(results.knowledge_retention[_free_edits(results.knowledge_retention, model)])
     last = [part[part["edits"] == end].dropna(subset=["value"]) for part in parts]
     by_method = [{row["method"]: row for row in records(part)} for part in last]
     statements, paraphrases, knowledge = by_method
-    rows = [
-        (min(part[method]["value"] for part in by_method if method in part), method)
+    lowest = {
+        method: min((part[method] for part in by_method if method in part), key=lambda row: row["value"])
         for method in in_order(statements.keys() & knowledge.keys(), METHODS)
-    ]
-    if not rows:
-        return
-    best, worst = max(rows)[1], min(rows)[1]
-    verdicts = {best: " is best by its lowest of three rates", worst: " is worst"}
-    for method, verdict in verdicts.items() if best != worst else ((best, ""),):
+    }
+    for methods, verdict in _rank_lowest(lowest):
+        if len(methods) > 1:
+            shares = ", ".join(f"{label_of(method, METHODS)} {share(lowest[method])}" for method in methods)
+            yield f"{verdict} by their lowest of three rates (efficacy, paraphrases, unedited facts): {shares}."
+            continue
+        method = methods[0]
         edits, words = statements[method], paraphrases.get(method)
         yield (
             f"{label_of(method, METHODS)}{verdict}: efficacy is {share(edits)} over {edits['edits']} edits, "
             f"generalization to paraphrases {share(words) if words else '–'}, and knowledge retention "
             f"{share(knowledge[method])} of {int(knowledge[method]['n_facts'])} unedited facts."
         )
+
+
+def _rank_lowest(lowest: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[list[str], str]]:
+    """Yield the best methods and the worst ones, each with a verdict; several if they do not differ significantly."""
+    methods = sorted(lowest, key=lambda method: -lowest[method]["value"])
+    if not methods:
+        return
+    top, bottom = lowest[methods[0]], lowest[methods[-1]]
+    best = [method for method in methods if not is_above(top, lowest[method])]
+    worst = [method for method in methods if not is_above(lowest[method], bottom)]
+    if len(methods) == 1:
+        yield methods, ""
+    elif len(best) == len(methods):
+        yield best, f"The {len(methods)} methods cannot be told apart"
+    else:
+        yield best, " is best by its lowest of three rates" if len(best) == 1 else "The best cannot be told apart"
+        yield worst, " is worst" if len(worst) == 1 else "The worst cannot be told apart"
 
 
 def _report_cut(results: ManyEdits, model: str) -> Iterator[str]:

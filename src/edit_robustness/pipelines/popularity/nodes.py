@@ -35,7 +35,7 @@ def correlate(
     """Correlate page views with the probabilities of the objects, overall and within relations, and log the result."""
     facts = popularity_source.assign(log_views=log10_positive(popularity_source["page_views"]))
     tables = popularity_correlations(facts, settings.confidence, settings.power)
-    for sentence in popularity_sentences(tables[0], tables[2]):
+    for sentence in popularity_sentences(tables[0], tables[2], settings.confidence):
         logger.info("%s", sentence)
     return tables
 
