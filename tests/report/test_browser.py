@@ -1,17 +1,16 @@
 """The report in a browser: Chromium without a window and without a network, driven by selenium."""
 
 import base64
+import importlib.util
 import os
 import shutil
 import time
 from pathlib import Path
 
 import pytest
-from fabricated_page import make_findings
-from fabricated_tables import SCRIPT, fabricate
-
-from edit_robustness.labels import METHODS
-from edit_robustness.report import render
+from fabricated_pages import PAGES, write_pages
+from fabricated_tables import SCRIPT
+from selenium.webdriver.common.keys import Keys
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -124,6 +123,21 @@ return { texts, failures: [...failures].map((pair) => pair.join(" ")) };
 """
 
 
+AXE = """
+const done = arguments[arguments.length - 1];
+const runOnly = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+axe.run(document, {
+  runOnly, resultTypes: ["violations"],
+  rules: { "focus-order-semantics": { enabled: true }, "css-orientation-lock": { enabled: true } },
+}).then((result) => done({
+  checked: result.passes.map((rule) => rule.id),
+  violations: result.violations.map((rule) => `${rule.id}: ${rule.help} (${rule.nodes.length}): ` +
+    rule.nodes.slice(0, 3).map((node) => node.target.join(" ") + " " + node.html.slice(0, 120)).join(" | ")),
+}), (error) => done({ checked: [], violations: [String(error)] }));
+"""
+"""Checks by axe-core of a document: WCAG 2.2 at the levels A and AA, good practice, and the order of the focus."""
+
+
 def wait_for(holds, seconds=10):
     """Wait until a condition holds, and return whether it does; plotly redraws a moment after the window changes."""
     end = time.monotonic() + seconds
@@ -135,13 +149,15 @@ def wait_for(holds, seconds=10):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(
-        render(make_findings(fabricate(n_facts=12, n_known=200, methods=tuple(METHODS)), popularity=True)),
-        encoding="utf-8",
-    )
-    return path.as_uri()
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pages")
+    write_pages(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    return (folder / "report.html").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -253,9 +269,28 @@ def test_the_console_has_no_errors(page):
     assert [entry for entry in page.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
 
 
-def test_the_page_is_one_file(address):
-    folder = Path(address.removeprefix("file://")).parent
-    assert [path.name for path in folder.iterdir()] == ["report.html"]
+@pytest.fixture(scope="module")
+def axe():
+    """The script of axe-core; the package around it is for another driver, and is not imported."""
+    folder = Path(importlib.util.find_spec("axe_playwright_python").origin).parent
+    return (folder / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_no_violation(browser, folder, axe, name, scheme):
+    emulate(browser, scheme=scheme)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.set_window_size(*SCREEN)
+    browser.get((folder / f"{name}.html").as_uri())
+    browser.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    browser.execute_script("document.querySelector('.heat td .open')?.click()")
+    browser.execute_script(axe)
+    browser.set_script_timeout(120)
+    result = browser.execute_async_script(AXE)
+    assert result["violations"] == []
+    assert {"color-contrast", "page-has-heading-one", "document-title", "bypass"} <= set(result["checked"])
 
 
 def open_cell(page, method, kind):
@@ -264,8 +299,6 @@ def open_cell(page, method, kind):
 
 
 def test_a_cell_shows_its_figures_and_its_answers_to_the_keyboard(page):
-    from selenium.webdriver.common.keys import Keys
-
     cell, button = open_cell(page, "rome", "doubt")
     page.execute_script("arguments[0].focus()", button)
     button.send_keys(Keys.ENTER)
@@ -286,14 +319,81 @@ def test_a_cell_shows_its_figures_and_its_answers_to_the_keyboard(page):
 
 
 def test_arrow_keys_go_from_cell_to_cell(page):
-    from selenium.webdriver.common.keys import Keys
-
     first, right = (open_cell(page, method, "statement")[1] for method in ("none", "context"))
     assert (first.get_attribute("tabindex"), right.get_attribute("tabindex")) == ("0", "-1")
     page.execute_script("arguments[0].focus()", first)
     first.send_keys(Keys.ARROW_RIGHT)
     assert page.switch_to.active_element == right
     assert (first.get_attribute("tabindex"), right.get_attribute("tabindex")) == ("-1", "0")
+
+
+def test_all_answers_of_a_cell_come_from_a_file_beside_the_page(page):
+    _, button = open_cell(page, "rome", "paraphrase")
+    page.execute_script("arguments[0].click()", button)
+    answers = page.find_element("css selector", ".heat .answers")
+    (show_all,) = answers.find_elements("css selector", "p button")
+    total = int(show_all.text.split()[2])
+    page.execute_script("arguments[0].focus()", show_all)
+    show_all.send_keys(Keys.ENTER)
+
+    def count():
+        return len(answers.find_elements("css selector", ".case"))
+
+    assert wait_for(lambda: count() == total)
+    assert SCRIPT in answers.text
+    assert page.title.startswith("Edit Robustness")
+    field = answers.find_element("css selector", ".filter input")
+    assert page.switch_to.active_element == field
+    field.send_keys("no answer has this")
+    assert wait_for(lambda: count() == 0)
+    assert f"0 of 0 shown, of {total}" in answers.text
+
+
+def test_thousands_of_answers_are_shown_a_few_at_a_time(page):
+    _, button = open_cell(page, "rome", "doubt")
+    page.execute_script(
+        """receiveAnswers("smollm2.rome.doubt", {
+          texts: ["a", "b", "c", "d", "e", "f", "new object"],
+          protocols: { free: Array.from({ length: 3000 }, () => [0, 1, 2, 3, 4, 5, 6]) },
+        }); arguments[0].click();""",
+        button,
+    )
+    answers = page.find_element("css selector", ".heat .answers")
+    page.execute_script("arguments[0].click()", answers.find_element("css selector", "p button"))
+    assert wait_for(lambda: len(answers.find_elements("css selector", ".case")) == 50)
+    more = answers.find_element("css selector", ".cases + .close")
+    assert more.text == "Show 50 more"
+    page.execute_script("arguments[0].focus()", more)
+    more.send_keys(Keys.ENTER)
+    cases = answers.find_elements("css selector", ".case")
+    assert len(cases) == 100
+    assert page.switch_to.active_element == cases[50]
+
+
+def test_a_page_without_its_files_says_so(page):
+    _, button = open_cell(page, "rome", "statement")
+    page.execute_script(
+        "const append = document.head.append; document.head.append = (script) => {"
+        "  script.src = script.src.replace('.js', '.missing.js'); append.call(document.head, script); };"
+        "arguments[0].click();",
+        button,
+    )
+    answers = page.find_element("css selector", ".heat .answers")
+    page.execute_script("arguments[0].click()", answers.find_element("css selector", "p button"))
+    assert wait_for(lambda: "is not beside the page" in answers.text)
+    assert len(answers.find_elements("css selector", ".case")) == 5
+    page.get_log("browser")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_wider_than_a_phone(browser, folder, name):
+    emulate(browser)
+    metrics = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get((folder / f"{name}.html").as_uri())
+    browser.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    wide = "return document.documentElement.scrollWidth > 391"
+    assert wait_for(lambda: not browser.execute_script(wide)), browser.execute_script(OVERFLOWING, 390)
 
 
 COLUMN = """
@@ -303,8 +403,6 @@ return [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.
 
 
 def test_tables_are_sorted_by_a_button_and_filtered_by_a_text(page):
-    from selenium.webdriver.common.keys import Keys
-
     page.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     table = page.find_element("css selector", "#protocols details table.data")
     headers = table.find_elements("css selector", "thead th")
@@ -318,6 +416,15 @@ def test_tables_are_sorted_by_a_button_and_filtered_by_a_text(page):
         gaps = [float(text.split()[0]) for text in page.execute_script(COLUMN, table, gap)]
         assert gaps == sorted(gaps, reverse=is_reverse)
     assert len(gaps) == len(before)
+    # what has no figure is last in both directions
+    cut = len(headers) - 1
+    cells = page.find_elements("css selector", "#protocols details table.data tbody tr")
+    page.execute_script("arguments[0].cells[arguments[1]].textContent = '–'", cells[0], cut)
+    for _ in range(2):
+        page.execute_script("arguments[0].click()", headers[cut].find_element("tag name", "button"))
+        assert page.execute_script(COLUMN, table, cut)[-1] == "–"
+    # the button has the focus, and not its header too
+    assert all(header.get_attribute("tabindex") is None for header in headers)
     field = page.find_element("css selector", "#protocols details .filter input")
     field.send_keys("rome")
     assert set(page.execute_script(COLUMN, table, 0)) == {"ROME"}

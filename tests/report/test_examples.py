@@ -4,7 +4,14 @@ import pandas as pd
 import pytest
 from fabricated_tables import SCRIPT, fabricate
 
-from edit_robustness.report.examples import EXAMPLE_COLUMNS, LONGEST, cell_examples, embed_examples
+from edit_robustness.report.examples import (
+    EXAMPLE_COLUMNS,
+    LONGEST,
+    cell_examples,
+    embed_examples,
+    name_answer_file,
+    write_answer_files,
+)
 from edit_robustness.tables import ANSWER_COLUMNS
 
 
@@ -71,7 +78,7 @@ def test_a_conversation_is_shown_from_its_start(tables):
 def test_no_examples_and_no_scores_are_no_error(tables):
     assert cell_examples(tables.answers, tables.scores, 0).empty
     assert cell_examples(tables.answers.head(0), tables.scores.head(0), 5).empty
-    assert json.loads(embed_examples(pd.DataFrame())) == {"texts": [], "cells": {}}
+    assert json.loads(embed_examples(pd.DataFrame())) == {"texts": [], "cells": {}, "files": {}}
 
 
 def test_texts_are_embedded_once_and_end_no_script_element(examples):
@@ -88,3 +95,40 @@ def test_a_long_prompt_keeps_its_end_and_a_long_answer_its_start(examples):
     texts = json.loads(embed_examples(row))["texts"]
     assert "…" + "x" * (LONGEST - 1) + "?" in texts
     assert "!" + "x" * (LONGEST - 1) + "…" in texts
+
+
+def read_answer_file(text):
+    start, end = "receiveAnswers(", ");\n"
+    assert text.startswith(start)
+    assert text.endswith(end)
+    return json.loads(f"[{text.removeprefix(start).removesuffix(end)}]")
+
+
+def test_a_file_has_all_answers_of_a_cell_and_those_of_the_page_first(tables, examples):
+    files = write_answer_files(tables.answers, tables.scores, 5)
+    page = json.loads(embed_examples(examples))
+    name, number = page["files"]['["smollm2","free","rome","doubt"]']
+    assert number == 8
+    file_name, content = read_answer_file(files[name])
+    assert file_name == name == "smollm2.rome.doubt"
+    answers = [[content["texts"][place] for place in row] for row in content["protocols"]["free"]]
+    shown = [[page["texts"][place] for place in row] for row in page["cells"]['["smollm2","free","rome","doubt"]']]
+    assert answers[:5] == shown
+    assert len(answers) == 8
+    assert set(content["protocols"]) == {"free", "teacher_forced"}
+    assert {name for name, _ in page["files"].values()} == set(files)
+
+
+def test_a_cell_that_the_page_has_whole_needs_no_file(tables):
+    assert write_answer_files(tables.answers, tables.scores, 1000) == {}
+    assert write_answer_files(tables.answers, tables.scores, 0) == {}
+    assert write_answer_files(tables.answers.head(0), tables.scores.head(0), 5) == {}
+    whole = cell_examples(tables.answers, tables.scores, 1000)
+    assert json.loads(embed_examples(whole))["files"] == {}
+
+
+def test_names_of_files_are_safe_and_differ():
+    names = [name_answer_file(model, "rome", "kind") for model in ("../a", "a.b", "a_b", "a b", "é")]
+    assert len(set(names)) == 5
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_~.") for name in names)
+    assert not any(".." in name for name in names)

@@ -9,11 +9,13 @@ import pytest
 import yaml
 from fabricated_page import make_findings
 from fabricated_tables import RIGHT_TO_LEFT, SCRIPT
+from plotly.offline import get_plotlyjs_version
 
 from edit_robustness.report import paper1, render, specificity
 from edit_robustness.report.answers import QUESTIONS
 from edit_robustness.report.heat import heat_tables
 from edit_robustness.report.overview import overviews
+from edit_robustness.report.page import read_vendored
 from edit_robustness.report.runs import in_bytes, list_contexts, list_methods, list_mixed, list_models, summary
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +89,7 @@ def test_nothing_is_asked_of_the_network(body):
 
 def test_plotly_stands_in_the_file_once(html):
     assert 4e6 < len(html.encode()) < 6e6
-    assert len(re.findall(r"<script>/\*\*\s*\* plotly\.js v", html)) == 1
+    assert html.count("* plotly.js (basic - minified)") == 1
 
 
 def test_links_and_ids_fit(body):
@@ -407,5 +409,18 @@ def test_links_to_tables_name_files_that_a_run_writes():
 
 
 def test_without_script_the_page_has_its_tables_and_no_answers_behind_cells(body):
-    assert '<div class="answers" role="region" aria-label="Answers behind a cell" hidden></div>' in body
+    attributes = 'role="region" aria-label="Answers behind a cell of smollm2" data-heading="h3" hidden'
+    assert f'<div class="answers" {attributes}></div>' in body
     assert "<button" not in body
+
+
+@pytest.mark.parametrize("name", ["tablesort", "plotly-basic"])
+def test_a_library_has_its_licence_and_cannot_end_its_script_element(name):
+    text = read_vendored(name)
+    assert "Permission is hereby granted" in text
+    assert "</script" not in text
+
+
+def test_figures_are_drawn_by_the_version_that_they_were_written_for(html):
+    assert f"plotly.js (basic - minified) v{get_plotlyjs_version()}" in read_vendored("plotly-basic")[:2000]
+    assert len(html.encode()) < 3e6

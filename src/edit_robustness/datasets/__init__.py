@@ -28,6 +28,7 @@ from edit_robustness.datasets.tables import (
     ReportTable,
     TextFile,
 )
+from edit_robustness.datasets.text_folder import TextFolder
 from edit_robustness.datasets.web import WebDataset
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "ReportTable",
     "SpeakerDataset",
     "TextFile",
+    "TextFolder",
     "TextsDataset",
     "TranscriptsDataset",
     "WebDataset",

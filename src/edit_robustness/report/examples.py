@@ -1,15 +1,16 @@
-"""Answers behind the cells of the heat map: a few per cell, those that fail before the others.
+"""Answers behind the cells of the heat map: a few per cell in the page, and all of them in files beside it.
 
-A fixed rule selects them: answers that fail, then answers without a score, then answers that succeed, and among these
+A fixed rule orders them: answers that fail, then answers without a score, then answers that succeed, and among these
 one answer per fact as long as there are other facts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -18,9 +19,15 @@ from edit_robustness.report.heat import list_metrics
 
 CELL = ("model", "protocol", "method", "kind")
 TEXTS = ("subject", "target_true", "target_new", "prompt", "text_before", "text", "outcome")
-EXAMPLE_COLUMNS = [*CELL, "probe_id", *TEXTS]
+EXAMPLE_COLUMNS = [*CELL, "probe_id", *TEXTS, "n_answers"]
+ANSWER_FOLDER = "answers"
+"""Folder beside the page with the files of answers."""
+
 LONGEST = 400
 """Characters of a prompt or an answer on the page. A prompt keeps its end, which asks; an answer keeps its start."""
+
+LONGEST_IN_FILE = 4000
+"""The same of a file of answers."""
 
 OUTCOMES = {"edit": ("new object", "neither object"), "specificity": ("unchanged", "changed")}
 """Names of a score of 1 and of a score of 0, by family."""
@@ -36,18 +43,63 @@ def cell_examples(answers: pd.DataFrame, scores: pd.DataFrame, n_examples: int) 
 
     Returns:
         model, protocol, method, kind, probe_id, subject, target_true, target_new, prompt (with the turns before it),
-        text_before (the unedited model's answer to a specificity prompt), text, outcome.
+        text_before (the unedited model's answer to a specificity prompt), text, outcome, n_answers (of the cell).
     """
-    parts = list(_score_cells(scores))
-    if not parts or not n_examples:
+    if not n_examples:
         return pd.DataFrame(columns=EXAMPLE_COLUMNS)
+    rows = _rank_answers(scores)
+    rows = rows[rows.groupby(list(CELL), sort=False).cumcount() < n_examples]
+    return _add_texts(rows, answers)[EXAMPLE_COLUMNS].reset_index(drop=True)
+
+
+def write_answer_files(answers: pd.DataFrame, scores: pd.DataFrame, n_examples: int) -> dict[str, str]:
+    """Write all answers of each cell of the heat map that has more than the page shows.
+
+    Args:
+        answers: As for `cell_examples`.
+        scores: As for `cell_examples`.
+        n_examples: Number of answers per cell in the page.
+
+    Returns:
+        From the names of files (`name_answer_file`) to JavaScript, because a page that is opened from a disk can read
+        nothing else. A file has the answers of one model, method and kind of prompt under all protocols.
+    """
+    if not n_examples:
+        return {}
+    rows, names = _rank_answers(scores), ["model", "method", "kind"]
+    is_long = rows.groupby(names, sort=False, observed=True)["n_answers"].transform("max") > n_examples
+    texts = _add_texts(rows[is_long], answers)
+    files = {}
+    for (model, method, kind), table in texts.groupby(names, sort=False, observed=True):
+        places: dict[str, int] = {}
+        protocols = {
+            str(protocol): _index_texts(part, places, LONGEST_IN_FILE)
+            for protocol, part in table.groupby("protocol", sort=False, observed=True)
+        }
+        content = json.dumps({"texts": list(places), "protocols": protocols}, ensure_ascii=False, separators=(",", ":"))
+        name = name_answer_file(str(model), str(method), str(kind))
+        files[name] = f"receiveAnswers({json.dumps(name)},{content});\n"
+    return files
+
+
+def name_answer_file(model: str, method: str, kind: str) -> str:
+    """Return the name of the file with the answers of one model, method and kind of prompt, for any file system."""
+    return ".".join(
+        re.sub(r"[^A-Za-z0-9_-]", lambda sign: f"~{ord(sign[0]):x}~", name) for name in (model, method, kind)
+    )
+
+
+def _rank_answers(scores: pd.DataFrame) -> pd.DataFrame:
+    """Order the answers of each cell, those that fail first."""
+    parts = list(_score_cells(scores))
+    if not parts:
+        return pd.DataFrame(columns=[*CELL, "probe_id", "family", "value", "cut", "reversion", "n_answers"])
     rows = pd.concat(parts, ignore_index=True).drop_duplicates([*CELL, "probe_id"])
     # 0 fails, 1 succeeds; an answer without a score stands between them
     rows["rank"] = rows["value"].fillna(0.5)
-    rows["turn"] = rows.groupby([*CELL, "rank", "fact_id"], sort=False).cumcount()
-    rows = rows.sort_values(["rank", "turn"], kind="stable")
-    rows = rows[rows.groupby(list(CELL), sort=False).cumcount() < n_examples]
-    return _add_texts(rows, answers)[EXAMPLE_COLUMNS].reset_index(drop=True)
+    rows["n_answers"] = rows.groupby(list(CELL), sort=False, observed=True)["probe_id"].transform("size")
+    rows["turn"] = rows.groupby([*CELL, "rank", "fact_id"], sort=False, observed=True).cumcount()
+    return rows.sort_values(["rank", "turn"], kind="stable")
 
 
 def _score_cells(scores: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -77,7 +129,7 @@ def _add_texts(rows: pd.DataFrame, answers: pd.DataFrame) -> pd.DataFrame:
     rows = rows.merge(before.rename(columns={"text": "text_before"}), on=["model", "probe_id"], how="left")
     has_text_before = (rows["family"] == "specificity") & (rows["method"] != UNEDITED)
     rows["text_before"] = rows["text_before"].where(has_text_before, "")
-    rows["outcome"] = [_outcome(row) for row in rows.to_dict("records")]
+    rows["outcome"] = _outcomes(rows)
     for name in TEXTS:
         rows[name] = rows[name].fillna("").astype(str).str.strip()
     return rows
@@ -92,35 +144,52 @@ def _whole_prompts(answers: pd.DataFrame) -> pd.Series:
     return before + answers["prompt"].astype(str)
 
 
-def _outcome(row: Mapping[Any, Any]) -> str:
-    if row["cut"] == 1:
-        return "cut by the token limit"
-    if pd.isna(row["value"]):
-        return "no score"
-    success, failure = OUTCOMES.get(row["family"], ("success", "no success"))
-    if row["value"] == 0 and row["reversion"] == 1:
-        return "old object"
-    return success if row["value"] == 1 else failure
+def _outcomes(rows: pd.DataFrame) -> np.ndarray:
+    """Return what each answer is: a success, or the way in which it fails."""
+    families = rows["family"].astype(str)
+    success, failure = (
+        families.map({family: names[place] for family, names in OUTCOMES.items()}).fillna(default)
+        for place, default in enumerate(("success", "no success"))
+    )
+    conditions = [
+        rows["cut"] == 1,
+        rows["value"].isna(),
+        (rows["value"] == 0) & (rows["reversion"] == 1),
+        rows["value"] == 1,
+    ]
+    return np.select(conditions, ["cut by the token limit", "no score", "old object", success], failure)
 
 
 def embed_examples(examples: pd.DataFrame) -> Markup:
     """Return the examples as JSON that cannot end its script element; each text is in it once.
 
     Returns:
-        An object with `texts`, and with `cells`: for each cell, by its names as a JSON list, a list of answers, which
-        are places in `texts` in the order of `TEXTS`.
+        An object with `texts`; `cells`: for each cell, by its names as a JSON list, a list of answers, which are places
+        in `texts` in the order of `TEXTS`; and `files`: for each cell with more answers, the name of the file that has
+        them and their number.
     """
     places: dict[str, int] = {}
     cells: dict[str, list[list[int]]] = {}
-    for row in examples.to_dict("records"):
-        cell = json.dumps([row[name] for name in CELL], ensure_ascii=False, separators=(",", ":"))
-        answer = [places.setdefault(_shorten(name, row[name]), len(places)) for name in TEXTS]
-        cells.setdefault(cell, []).append(answer)
-    text = json.dumps({"texts": list(places), "cells": cells}, ensure_ascii=False, separators=(",", ":"))
+    answer_files: dict[str, tuple[str, int]] = {}
+    for cell, rows in examples.groupby(list(CELL), sort=False, observed=True) if len(examples) else ():
+        model, protocol, method, kind = map(str, cell)
+        key = json.dumps([model, protocol, method, kind], ensure_ascii=False, separators=(",", ":"))
+        cells[key] = _index_texts(rows, places)
+        number = int(rows["n_answers"].iloc[0])
+        if number > len(rows):
+            answer_files[key] = (name_answer_file(model, method, kind), number)
+    content = {"texts": list(places), "cells": cells, "files": answer_files}
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _shorten(name: str, text: str) -> str:
-    if len(text) <= LONGEST:
+def _index_texts(rows: pd.DataFrame, places: dict[str, int], longest: int = LONGEST) -> list[list[int]]:
+    """Return for each answer the places of its `TEXTS`; new texts are added to `places`."""
+    columns = [[_shorten(name, text, longest) for text in rows[name]] for name in TEXTS]
+    return [[places.setdefault(text, len(places)) for text in answer] for answer in zip(*columns, strict=True)]
+
+
+def _shorten(name: str, text: str, longest: int) -> str:
+    if len(text) <= longest:
         return text
-    return f"…{text[-LONGEST:]}" if name == "prompt" else f"{text[:LONGEST]}…"
+    return f"…{text[-longest:]}" if name == "prompt" else f"{text[:longest]}…"

@@ -13,7 +13,6 @@ import pandas as pd
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from edit_robustness.labels import (
     ABILITIES,
@@ -130,7 +129,7 @@ def render(findings: Findings) -> str:
             style=Markup(style()),
             script=Markup(script()),
             examples=embed_examples(findings.examples),
-            plotly=Markup(get_plotlyjs()),
+            plotly=Markup(read_vendored("plotly-basic")),
             figures={name: figure_json(findings.figures[name]) for name in FIGURES if name in findings.figures},
             models=list(tables),
             heat=tables,
@@ -247,8 +246,16 @@ def style() -> str:
 
 
 def script() -> str:
-    """Read the script of all pages: sorting and filtering of tables, and the answers behind a cell."""
-    return files("edit_robustness.report").joinpath(TEMPLATES, "page.js").read_text(encoding="utf-8")
+    """Read the script of all pages, with the library that sorts tables: filters, and the answers behind a cell."""
+    own = files("edit_robustness.report").joinpath(TEMPLATES, "page.js").read_text(encoding="utf-8")
+    return f"{read_vendored('tablesort')}\n{own}"
+
+
+def read_vendored(name: str) -> str:
+    """Read a JavaScript library of the folder `vendor`, below its licence."""
+    folder = files("edit_robustness.report").joinpath("vendor")
+    text, terms = (folder.joinpath(name + end).read_text(encoding="utf-8") for end in (".min.js", ".LICENSE"))
+    return f"/*\n{terms}*/\n{text}"
 
 
 def figure_json(figure: go.Figure) -> Markup:

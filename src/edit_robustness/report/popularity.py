@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from edit_robustness.labels import OUTCOMES, label_of
-from edit_robustness.report.page import environment, figure_json, script, style
+from edit_robustness.report.page import environment, figure_json, read_vendored, script, style
 from edit_robustness.report.rows import records
 
 PAPER_1: Mapping[str, float] = {"rho": 0.113, "median": 0.11, "n_relations": 34, "n_positive": 27}
@@ -48,7 +47,7 @@ def render_popularity(findings: PopularityFindings) -> str:
     return template.render(
         style=Markup(style()),
         script=Markup(script()),
-        plotly=Markup(get_plotlyjs()),
+        plotly=Markup(read_vendored("plotly-basic")),
         figures={"relations": figure_json(findings.figure)},
         sentences=popularity_sentences(findings.correlations, findings.summary, findings.confidence),
         correlations=records(findings.correlations),

@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from edit_robustness.labels import METHODS, in_order, label_of
 from edit_robustness.prompts.kinds import SPECIFICITY
@@ -20,7 +19,7 @@ from edit_robustness.records import UNEDITED
 from edit_robustness.report import specificity
 from edit_robustness.report.findings import ALL, difference, findings, share
 from edit_robustness.report.heat import MANY_CUT
-from edit_robustness.report.page import environment, figure_json, script, style
+from edit_robustness.report.page import environment, figure_json, read_vendored, script, style
 from edit_robustness.report.rows import records
 from edit_robustness.report.run_details import run_details
 from edit_robustness.report.runs import list_contexts, list_failures, list_methods, list_mixed, list_models, summary
@@ -98,7 +97,7 @@ def render(results: ManyEdits) -> str:
         .render(
             style=Markup(style()),
             script=Markup(script()),
-            plotly=Markup(get_plotlyjs()),
+            plotly=Markup(read_vendored("plotly-basic")),
             figures={name: figure_json(results.figures[name]) for name in FIGURES if name in results.figures},
             models=_models(results),
             sentences={model: list(headline(results, model)) for model in _models(results)},

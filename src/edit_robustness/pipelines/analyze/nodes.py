@@ -12,7 +12,7 @@ from edit_robustness.features.declared import declared_names, possible_names
 from edit_robustness.plots.popularity import correlation_figure, popularity_figure, success_figure
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
 from edit_robustness.report import Findings, paper1, render
-from edit_robustness.report.examples import cell_examples
+from edit_robustness.report.examples import cell_examples, write_answer_files
 from edit_robustness.report.failures import sharpest_failures, specificity_failures
 from edit_robustness.report.overview import ALL_KINDS
 from edit_robustness.setting_types import STRICT, ListSetting
@@ -54,7 +54,8 @@ class AnalysisParameters:
         seed: Seed of these resamples and of the cross-validation.
         power: Probability with which a sample must show a correlation, for the reported power.
         max_failures: Cases shown for each model and method.
-        examples_shown: Answers shown for each cell of the heat map.
+        examples_shown: Answers that the page itself has for each cell of the heat map. If a cell has more, files beside
+            the page have all of them. With 0 there are none.
         folds: Parts of the cross-validation.
         primary: The tests that Holm's correction covers.
         classes: Whether outcomes are also given by classes of popularity, as in arXiv 2402.05827.
@@ -253,6 +254,11 @@ def find_failures(
 def pick_examples(answers: pd.DataFrame, scores: pd.DataFrame, settings: AnalysisParameters) -> pd.DataFrame:
     """Select the answers that the report shows for each cell of the heat map."""
     return cell_examples(answers, scores, settings.examples_shown)
+
+
+def list_answers(answers: pd.DataFrame, scores: pd.DataFrame, settings: AnalysisParameters) -> dict[str, str]:
+    """Write all answers of each cell of the heat map that has more than the page shows, as files beside the page."""
+    return write_answer_files(answers, scores, settings.examples_shown)
 
 
 def write_report(

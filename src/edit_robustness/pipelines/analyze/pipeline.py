@@ -98,6 +98,7 @@ def _estimate_nodes() -> list[Node]:
             name="find_failures",
         ),
         Node(nodes.pick_examples, ["answers", "scores", SETTINGS], "examples", name="pick_examples"),
+        Node(nodes.list_answers, ["answers", "scores", SETTINGS], "answer_files", name="list_answers"),
     ]
 
 
