@@ -12,6 +12,7 @@ from fabricated_tables import Tables, fabricate
 
 from edit_robustness.datasets import TextFolder
 from edit_robustness.datasets.failures import failed_table
+from edit_robustness.features.fact_table import log10_positive
 from edit_robustness.labels import METHODS
 from edit_robustness.metrics.conversation import turns_table, verdict_table
 from edit_robustness.pipelines.analyze_sequences import create_pipeline
@@ -26,9 +27,10 @@ from edit_robustness.report.index import render_index
 from edit_robustness.report.popularity import PopularityFindings, render_popularity
 from edit_robustness.report.preflight import render_preflight
 from edit_robustness.statistics.memory import popularity_correlations
-from edit_robustness.statistics.prediction import Validation
-from edit_robustness.statistics.predictor import read_predictor, validate_and_train
+from edit_robustness.statistics.predictor import read_predictor
+from edit_robustness.statistics.predictor_training import validate_and_train
 from edit_robustness.statistics.preflight import advise
+from edit_robustness.statistics.validation import Validation
 
 PAGES = ("report", "sequences", "popularity", "preflight", "conversations", "index")
 """Names of the pages, without their ending."""
@@ -80,7 +82,9 @@ def _make_sequences() -> str:
 
 
 def _make_popularity() -> str:
-    correlations, relations, summary = popularity_correlations(fabricate(n_known=450).recall)
+    facts = fabricate(n_known=450).recall
+    facts["log_views"] = log10_positive(facts["page_views"])
+    correlations, relations, summary = popularity_correlations(facts)
     return render_popularity(PopularityFindings(correlations, relations, summary, relation_figure(relations)))
 
 
