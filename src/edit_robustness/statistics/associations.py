@@ -7,10 +7,12 @@ tests of the table, primary or not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from edit_robustness.statistics.correlation import detectable, spearman
 from edit_robustness.statistics.multiplicity import benjamini_hochberg, first_level, holm
@@ -35,32 +37,59 @@ RELATION_COLUMNS = [*KEYS, "relation", "rho", "low", "high", "p", "n_facts"]
 _POPULATION = {"rho": "population_rho", "low": "population_low", "high": "population_high"}
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The facts of one outcome, as arrays. An outcome meets every feature, and pandas would take most of the time.
+
+    Attributes:
+        outcome: (n,) values; NaN: missing.
+        subjects: (n,) number of the subject of each fact.
+        relations: (n,) relation of each fact; None: unknown.
+        weights: (n,) weight of each fact; None if all facts weigh the same.
+    """
+
+    outcome: np.ndarray
+    subjects: np.ndarray
+    relations: np.ndarray
+    weights: np.ndarray | None
+
+    @classmethod
+    def of(cls, outcome: ArrayLike, facts: pd.DataFrame) -> Sample:
+        """Make the arrays from subject, relation (empty: unknown) and, if the sample is weighted, weight."""
+        relations = facts["relation"].to_numpy(dtype=object)
+        weights = facts["weight"].to_numpy(dtype=float) if "weight" in facts else np.zeros(len(facts))
+        return cls(
+            outcome=np.asarray(outcome, float),
+            subjects=pd.factorize(facts["subject"])[0],
+            relations=np.where(pd.isna(relations) | (relations == ""), None, relations),
+            weights=weights if len(weights) and np.ptp(weights) > 0 else None,
+        )
+
+
 def associate(
-    x: pd.Series, y: pd.Series, facts: pd.DataFrame, controls: pd.DataFrame | None = None, confidence: float = 0.95
+    x: ArrayLike, sample: Sample, controls: np.ndarray | None = None, confidence: float = 0.95
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Estimate the rank correlation of a feature and an outcome, overall, within relations, and given others.
 
     Args:
-        x: The feature of each fact; NaN: missing.
-        y: The outcome of each fact, finite.
-        facts: subject, relation (empty: unknown) and, if the sample is weighted, weight of each fact.
-        controls: Features to hold constant in the partial correlation; None or no columns: no partial correlation.
+        x: (n,) the feature of each fact; NaN: missing.
+        sample: The outcome of each fact, and what the facts are about.
+        controls: (n, g) features to hold constant in the partial correlation; None or no columns: no such correlation.
         confidence: Level of all intervals.
 
     Returns:
         The estimates by `CORRELATION_COLUMNS`, without those that `correct` adds, and `pooling.within_relations`.
         population_rho is NaN if all facts weigh the same.
     """
-    subjects = facts["subject"]
+    y, subjects = sample.outcome, sample.subjects
     result: dict[str, Any] = spearman(x, y, subjects, confidence=confidence)
     result |= {**dict.fromkeys(PARTIAL, np.nan), **dict.fromkeys(_POPULATION.values(), np.nan)}
     if controls is not None and controls.shape[1] and not result["note"]:
         result |= partial_spearman(x, y, controls, subjects, confidence)
-    if "weight" in facts and not result["note"] and np.ptp(facts["weight"].to_numpy(dtype=float)) > 0:
-        population = spearman(x, y, subjects, confidence=confidence, weights=facts["weight"])
+    if sample.weights is not None and not result["note"]:
+        population = spearman(x, y, subjects, confidence=confidence, weights=sample.weights)
         result |= {column: population[name] for name, column in _POPULATION.items()}
-    relations = facts["relation"].where(facts["relation"] != "")
-    by_relation = within_relations(x, y, relations, subjects, confidence)
+    by_relation = within_relations(x, y, sample.relations, subjects, confidence)
     return result | pool_relations(by_relation, confidence), by_relation
 
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from edit_robustness.labels import BASELINES
 from edit_robustness.records import UNEDITED
 from edit_robustness.statistics import fact_outcomes as reasons
-from edit_robustness.statistics.associations import KEYS, RELATION_COLUMNS, associate, correct
+from edit_robustness.statistics.associations import KEYS, RELATION_COLUMNS, Sample, associate, correct
 from edit_robustness.statistics.correlation import detectable, n_to_detect
 from edit_robustness.statistics.memory import log_probabilities
 from edit_robustness.statistics.multiplicity import first_level
@@ -118,17 +119,23 @@ def correlations(
         model, family = cell.keys["model"], cell.keys["family"]
         names = feature_summary.loc[feature_summary["model"] == model, "feature"]
         values = features[features["model"] == model].set_index("fact_id")[list(names)].astype(float)
-        facts = cell.facts.reset_index(drop=True)
-        of_facts = values.reindex(facts["fact_id"]).reset_index(drop=True)
+        sample = Sample.of(cell.facts["value"], cell.facts)
+        of_facts = values.reindex(cell.facts["fact_id"])
+        controls = _controls(of_facts)
         for feature in names:
             if family == "recall" and feature in MEMORY_FEATURES:
                 continue
             keys = {**cell.keys, "feature": feature}
-            controls = _controls(of_facts, feature) if family == "edit" else None
-            estimate, by_relation = associate(of_facts[feature], facts["value"], facts, controls, confidence)
+            constants = [values for name, values in controls.items() if name != feature] if family == "edit" else []
+            estimate, by_relation = associate(
+                of_facts[feature].to_numpy(), sample, np.column_stack(constants) if constants else None, confidence
+            )
             is_primary = primary.includes(family, cell.keys["outcome"], feature)
             rows.append({**keys, "primary": is_primary, **estimate, **cell.counts})
             parts[tuple(keys[name] for name in KEYS)] = by_relation
+    # in a small run almost all are empty, and more than one adds nothing to the types of the columns
+    for key in [key for key, part in parts.items() if part.empty][1:]:
+        del parts[key]
     relations = pd.concat(parts, names=list(KEYS)).reset_index() if parts else pd.DataFrame()
     return correct(rows, confidence, power), relations.reindex(columns=RELATION_COLUMNS)
 
@@ -165,9 +172,13 @@ def popularity_cells(
     return table.merge(features[["model", "fact_id", *columns]], on=["model", "fact_id"], how="left")
 
 
-def _controls(values: pd.DataFrame, feature: str) -> pd.DataFrame:
-    names = [name for name in CONTROLS if name in values and name != feature]
-    return values[[name for name in names if values[name].isna().mean() <= _MOST_MISSING]]
+def _controls(values: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the features to hold constant, without those that are missing for too many facts."""
+    return {
+        name: values[name].to_numpy()
+        for name in CONTROLS
+        if name in values and values[name].isna().mean() <= _MOST_MISSING
+    }
 
 
 def _yield_recall(recall: pd.DataFrame) -> Iterator[_Cell]:

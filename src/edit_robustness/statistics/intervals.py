@@ -250,22 +250,19 @@ def rates(scores: pd.DataFrame, by: Sequence[str], cluster: str = "subject", con
         ValueError: If a group mixes protocols, metrics, units or decodings.
     """
     refuse_mixed(scores, by)
-    rows = [
-        {**dict(zip(by, key, strict=True)), **_rate(group, cluster, confidence)}
-        for key, group in scores.groupby(list(by), sort=False, dropna=False)
-    ]
+    # arrays, because a table per group would take most of the time
+    numbers = scores.groupby(list(by), sort=False, dropna=False).ngroup().to_numpy()
+    first_rows = np.unique(numbers, return_index=True)[1]
+    keys = scores[list(by)].iloc[first_rows].itertuples(index=False, name=None)
+    values = scores["value"].to_numpy(dtype=float, na_value=np.nan)
+    clusters, facts = (pd.factorize(scores[name])[0] for name in (cluster, "fact_id"))
+    is_share = scores["unit"].eq(SHARE).to_numpy() if "unit" in scores else np.ones(len(scores), dtype=bool)
+    groups = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers)))
+    rows = []
+    for key, group in zip(keys, groups, strict=False):
+        measured = group[~np.isnan(values[group])]
+        estimate = proportion if is_share[group[0]] else mean
+        rate = estimate(values[measured], clusters[measured], confidence)
+        n_facts = len(np.setdiff1d(facts[measured], [-1]))
+        rows.append((*key, rate.value, rate.low, rate.high, rate.n, n_facts, len(group) - rate.n))
     return pd.DataFrame(rows, columns=[*by, "value", "low", "high", "n_probes", "n_facts", "n_missing"])
-
-
-def _rate(group: pd.DataFrame, cluster: str, confidence: float) -> dict[str, float]:
-    rows = group.dropna(subset=["value"])
-    estimate = proportion if "unit" not in group or group["unit"].iloc[0] == SHARE else mean
-    rate = estimate(rows["value"].to_numpy(), rows[cluster].to_numpy(), confidence)
-    return {
-        "value": rate.value,
-        "low": rate.low,
-        "high": rate.high,
-        "n_probes": rate.n,
-        "n_facts": rows["fact_id"].nunique(),
-        "n_missing": len(group) - len(rows),
-    }

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from edit_robustness.records import UNEDITED
-from edit_robustness.statistics.associations import RELATION_COLUMNS, associate, correct
+from edit_robustness.statistics.associations import RELATION_COLUMNS, Sample, associate, correct
 from edit_robustness.statistics.multiplicity import benjamini_hochberg, holm
 
 LOG_PROBABILITIES: Mapping[str, tuple[str, ...]] = {
@@ -69,7 +69,8 @@ def popularity_correlations(
                 "model": str(model), "family": "recall", "method": UNEDITED, "protocol": "teacher_forced",
                 "outcome": outcome, "feature": "log_views",
             }  # fmt: skip
-            estimate, by_relation = associate(table["log_views"], outcomes[outcome], table, confidence=confidence)
+            sample = Sample.of(outcomes[outcome], table)
+            estimate, by_relation = associate(table["log_views"], sample, confidence=confidence)
             rows.append({**keys, "primary": True, **estimate})
             parts.append(
                 by_relation.assign(**keys, p_holm=holm(by_relation["p"]), q_bh=benjamini_hochberg(by_relation["p"]))

@@ -23,7 +23,7 @@ PARTIAL = ("partial_rho", "partial_low", "partial_high", "partial_p")
 
 
 def partial_spearman(
-    x: ArrayLike, y: ArrayLike, controls: pd.DataFrame, subjects: ArrayLike, confidence: float = 0.95
+    x: ArrayLike, y: ArrayLike, controls: ArrayLike, subjects: ArrayLike, confidence: float = 0.95
 ) -> dict[str, float]:
     """Estimate Spearman's correlation of a feature and an outcome, given other features.
 
@@ -45,7 +45,7 @@ def partial_spearman(
         the features held constant determine x or y.
     """
     no_values = dict.fromkeys(PARTIAL, float("nan"))
-    values = np.column_stack([controls.to_numpy(dtype=float), np.asarray(x, float), np.asarray(y, float)])
+    values = np.column_stack([np.asarray(controls, float), np.asarray(x, float), np.asarray(y, float)])
     complete = ~np.isnan(values).any(axis=1)
     rows = values[complete]
     if len(rows) < FEWEST_ROWS or count_rare(rows[:, -2], rows[:, -1]) < FEWEST_RARE:

@@ -21,6 +21,14 @@ _TOLERANCE = 1e-6
 """Tolerance of Paule and Mandel's equation. With one near machine precision, the library's iteration can step past the
 root by a rounding error, and then returns a variance of 0."""
 
+_NO_RELATIONS = pd.DataFrame(
+    {
+        **{"relation": np.empty(0, dtype=object), **dict.fromkeys(("rho", "low", "high", "p"), np.empty(0))},
+        **dict.fromkeys(("n_facts", "n_subjects"), np.empty(0, dtype=np.int64)),
+    }
+)
+"""The table of a sample in which no relation has enough facts, which in a small run is almost every one."""
+
 
 def within_relations(
     x: ArrayLike, y: ArrayLike, relations: ArrayLike, subjects: ArrayLike | None = None, confidence: float = 0.95
@@ -48,6 +56,8 @@ def within_relations(
     n_facts = np.bincount(codes, minlength=k)
     distinct_pairs = np.unique(np.column_stack([codes, clusters]), axis=0)
     n_subjects = np.bincount(distinct_pairs[:, 0], minlength=k)
+    if not (n_subjects >= FEWEST_ROWS).any():
+        return _NO_RELATIONS.copy()
     (rank_a, apart_a), (rank_b, apart_b) = (_rank_within(values[complete], codes, n_facts) for values in (a, b))
     spread_a, spread_b, product = (
         np.bincount(codes, weights=values, minlength=k) for values in (rank_a**2, rank_b**2, rank_a * rank_b)
@@ -109,10 +119,11 @@ def pool_relations(by_relation: pd.DataFrame, confidence: float = 0.95) -> dict[
         within_rho, within_low, within_high, i2 (0 to 1), prediction_low, prediction_high, n_relations; NaN with fewer
         than two relations.
     """
-    usable = by_relation[by_relation["n_subjects"] > 3]
-    k = len(usable)
+    is_usable = by_relation["n_subjects"].to_numpy() > 3
+    k = int(is_usable.sum())
     if k < 2:
         return {**dict.fromkeys(POOLED, float("nan")), "n_relations": k}
+    usable = by_relation[is_usable]
     rho = usable["rho"].clip(-0.999, 0.999).to_numpy()
     variance = (1 + rho**2 / 2) / (usable["n_subjects"].to_numpy() - 3)
     # relations that agree exactly give an infinite ratio that is not used here
