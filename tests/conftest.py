@@ -11,6 +11,7 @@ import pytest
 import torch
 from fabricated_edits import REPOSITORY, SMOLLM2, Lab
 from filelock import FileLock
+from whole_run import WholeRun, run_once
 
 from edit_robustness.datasets.failures import stop_at_failure
 from edit_robustness.datasets.language_model import LanguageModelDataset
@@ -43,6 +44,12 @@ def shared_folder(tmp_path_factory) -> Path:
     """A folder that all workers of a test run have in common."""
     folder = tmp_path_factory.getbasetemp()
     return folder.parent if IN_WORKER else folder
+
+
+@pytest.fixture(scope="session")
+def whole_run(shared_folder) -> WholeRun:
+    """A project after `kedro run --env=test`, which all workers have in common; no test may change it."""
+    return run_once(shared_folder)
 
 
 @pytest.fixture(scope="session")

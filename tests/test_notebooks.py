@@ -1,10 +1,7 @@
 """The notebooks run from beginning to end on the results of a small run, and are kept without their outputs."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -26,19 +23,11 @@ def read_output(notebook: nbformat.NotebookNode) -> str:
     return "".join(out.text for cell in code_cells(notebook) for out in cell.outputs if out.get("name") == "stdout")
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project after `kedro run --env=test`."""
-    copy = tmp_path_factory.mktemp("project")
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copytree(ROOT / "data" / "01_raw", copy / "data" / "01_raw")
-    for folder in ("conf", "notebooks"):
-        shutil.copytree(ROOT / folder, copy / folder)
-    settings = {**os.environ, "KEDRO_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "kedro", "run", "--env=test"]
-    process = subprocess.run(command, cwd=copy, env=settings, capture_output=True, text=True, check=False)
-    assert process.returncode == 0, process.stdout + process.stderr
+@pytest.fixture
+def project(whole_run, tmp_path) -> Path:
+    """A copy of the project after `kedro run --env=test`, with the notebooks."""
+    copy = shutil.copytree(whole_run.folder, tmp_path / "project", symlinks=True)
+    shutil.copytree(ROOT / "notebooks", copy / "notebooks")
     return copy
 
 

@@ -1,37 +1,24 @@
 """Whole runs of the project, in a copy of it, on a tiny random model."""
 
+import copy
+import importlib.util
+import re
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from whole_run import copy_of_the_project
 
 from edit_robustness.configuration.active import Holder
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.hooks import OneRun
-
-ROOT = Path(__file__).parents[2]
-FACTS = 60
-"""Rows of the table that the copies keep: recalling all facts is most of a tiny run."""
-
-
-def copy_of_the_project(folder):
-    """The project's settings, configuration and raw data; the code is the one that is installed."""
-    folder.mkdir()
-    (folder / "src").mkdir()
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    shutil.copytree(
-        ROOT / "conf", folder / "conf", ignore=lambda where, names: names if where.endswith("local") else []
-    )
-    shutil.copytree(ROOT / "data" / "01_raw", folder / "data" / "01_raw")
-    table = folder / "data" / "01_raw" / "facts.csv"
-    facts = pd.read_csv(table, dtype=str, keep_default_na=False)
-    facts.iloc[:: max(1, len(facts) // FACTS)].to_csv(table, index=False)
-    return folder
 
 
 class Project:
@@ -92,6 +79,42 @@ class Starting:
         return one_run
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick_contexts():
+    """Contexts as Kedro makes them, without what takes it most of the time. Commands in their own process lack this.
+
+    Equal files and parameters give an equal configuration, so they are read once. And Kedro tries to import ibis for
+    each of 1,800 parameters: where it is not installed, the import system need not search all folders each time.
+    """
+    memo, original = {}, OmegaConfigLoader.__getitem__
+
+    def get(loader, key):
+        if key in loader or key not in ("catalog", "parameters"):
+            return original(loader, key)
+        signature = _signature(loader, key)
+        if signature not in memo:
+            memo[signature] = original(loader, key)
+        return copy.deepcopy(memo[signature])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConfigLoader, "__getitem__", get)
+        if importlib.util.find_spec("ibis") is None:
+            patch.setitem(sys.modules, "ibis", None)
+        yield
+
+
+def _signature(loader, key):
+    """What a part of the configuration follows from."""
+    folders = [Path(loader.conf_source) / env for env in (loader.base_env, loader.env or loader.default_run_env)]
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    files = tuple((str(path.relative_to(loader.conf_source)), path.read_bytes()) for path in paths)
+    parameters = loader.runtime_params or {}
+    if key == "catalog":
+        names = {name.decode() for _, text in files for name in re.findall(rb"runtime_params:\s*(\w+)", text)}
+        parameters = {name: value for name, value in parameters.items() if name in names}
+    return key, loader.env, repr(loader.merge_strategy), repr(parameters), files
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project that was never run, as a new process finds it."""
@@ -102,13 +125,8 @@ def project(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def finished_once(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        folder = copy_of_the_project(tmp_path_factory.mktemp("finished") / "project")
-        patch.chdir(folder)
-        project = Project(folder)
-        project.run()
-    return project
+def finished_once(whole_run, tmp_path_factory):
+    return Project(whole_run.folder).copy(tmp_path_factory.mktemp("finished") / "project")
 
 
 @pytest.fixture

@@ -1,28 +1,17 @@
 """What a user sees: the command line's output, and kedro-viz."""
 
 import json
-import os
 import re
-import subprocess
-import sys
+
+from whole_run import kedro
+
+from conftest import Project
 
 COLUMNS = ("Efficacy", "Generalization", "Specificity")
 
 
-def kedro(project, *arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "kedro", *arguments],
-        cwd=project.folder,
-        env={**os.environ, "DO_NOT_TRACK": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-
-
-def test_the_main_job_prints_little_and_ends_with_the_report(project):
-    process = kedro(project, "run", "--env=test", "--pipeline=edit_eval")
+def test_the_main_job_prints_little_and_ends_with_the_report(whole_run):
+    process, project = whole_run, Project(whole_run.folder)
     assert process.returncode == 0, process.stdout + process.stderr
     output = process.stdout + process.stderr
     # eight tokens of a random model name nothing, and a run says so once
@@ -48,7 +37,7 @@ def test_the_main_job_prints_little_and_ends_with_the_report(project):
 
 
 def test_kedro_viz_builds_a_site_with_previews(run_before):
-    process = kedro(run_before, "viz", "build", "--include-previews", KEDRO_ENV="test")
+    process = kedro(run_before.folder, "viz", "build", "--include-previews", KEDRO_ENV="test")
     assert process.returncode == 0, process.stdout + process.stderr
     output = process.stdout + process.stderr
     for bad in ("error", "deprecat", "exception", "cannot"):

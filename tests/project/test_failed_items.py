@@ -1,8 +1,9 @@
 """An edit that fails is a gap: the other cells' report is whole, the exit status is 1, a rerun makes what failed."""
 
 import pytest
+from whole_run import copy_of_the_project
 
-from conftest import Project, copy_of_the_project
+from conftest import Project
 from edit_robustness.editing.methods.ft import FineTuning
 from edit_robustness.errors import RunIncomplete
 

@@ -1,14 +1,12 @@
 """A run has an id and a folder: a resumed run keeps both, changed settings start a new run, and none is overwritten."""
 
 import json
-import os
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
+from whole_run import COMMAND, kedro
 
 from conftest import Project
 from edit_robustness.runs.folders import is_id
@@ -39,7 +37,7 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(finished_project):
         *(run_id, "finished", "edit_eval", "test"),
     )
     assert record["repeat"] == "kedro run --env=test --pipeline=edit_eval"
-    assert record["command"] is None, "it was started in Python"
+    assert shlex.split(record["command"]) == ["kedro", *COMMAND]
     assert record["facts"]["source"] == "data/01_raw/facts.csv"
     assert len(record["facts"]["sha256"]) == 64
     assert record["seeds"]["probes.seed"] == 0
@@ -95,6 +93,7 @@ def test_an_unfinished_run_is_resumed_under_its_id_and_is_not_the_latest(project
     (project.data / "08_reporting" / "mine.csv").write_text("mine")
     project.run()
     assert runs_of(project) == [run_id]
+    assert record_of(project)["command"] is None, "it was started in Python"
     assert project.latest.resolve().name == run_id
     assert (project.data / "08_reporting" / "mine.csv").read_text() == "mine"
 
@@ -135,25 +134,16 @@ def test_the_recorded_command_repeats_the_run_with_its_quotes(project):
     relative = facts.relative_to(project.folder)
     params_option = f"--params=facts_path={relative},sample.size=2,x_api_key=sk-12345"
     words = ["run", "--env", "test", params_option, "--to-nodes=tiny.ask_objects"]
-    kedro(project, *words)
+    assert kedro(project.folder, *words).returncode == 0
     (run_id,) = runs_of(project)
     text = (project.data / "08_reporting" / run_id / "run.json").read_text()
     assert "12345" not in text
     record = json.loads(text)
     assert shlex.split(record["command"]) == ["kedro", *[word.replace("sk-12345", "***") for word in words]]
-    kedro(project, *shlex.split(record["repeat"])[1:])
+    assert kedro(project.folder, *shlex.split(record["repeat"])[1:]).returncode == 0
     assert runs_of(project) == [run_id]
     assert len(record_of(project, run_id)["sessions"]) == 2
     assert record_of(project, run_id)["repeat"] == record["repeat"]
-
-
-def kedro(project, *words):
-    command = [sys.executable, "-m", "kedro", *words]
-    environment = {**os.environ, "DO_NOT_TRACK": "1"}
-    process = subprocess.run(
-        command, cwd=project.folder, env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
 
 
 def test_a_run_that_an_error_stops_says_so_and_keeps_the_latest(run_before, monkeypatch, no_model):

@@ -11,8 +11,9 @@ import pytest
 from fabricated_edits import TINY_SETTINGS
 from kedro.framework.project import pipelines
 from test_resume import kill_when
+from whole_run import copy_of_the_project
 
-from conftest import Project, Starting, copy_of_the_project
+from conftest import Project, Starting
 from edit_robustness.errors import RunIncomplete
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
