@@ -10,6 +10,7 @@ from scipy import stats
 from edit_robustness.statistics.intervals import (
     effective_size,
     intraclass_correlation,
+    mean,
     paired_difference,
     proportion,
     rates,
@@ -126,6 +127,29 @@ def test_rates_count_and_leave_out_missing_scores():
     assert table.loc["rome", ["value", "n_probes", "n_facts", "n_missing"]].tolist() == [0.5, 2, 1, 1]
     assert np.isnan(table.loc["ft", "value"])
     assert table.loc["ft", "n_probes"] == 0
+
+
+def test_rates_of_groups_whose_rows_are_mixed_are_those_of_each_group_alone():
+    rng = np.random.default_rng(0)
+    scores = pd.DataFrame(
+        {
+            "method": rng.choice(["rome", "ft", "ike"], 60),
+            "fact_id": rng.choice(list("abcdefgh"), 60),
+            "value": rng.choice([0.0, 1.0, np.nan], 60),
+            "unit": "share",
+        }
+    )
+    tokens = scores.assign(method="tokens", unit="tokens", value=scores["value"] * 7)
+    scores = pd.concat([scores, tokens]).sample(frac=1, random_state=0).assign(subject=lambda table: table["fact_id"])
+    table = rates(scores, ["method"])
+    assert table["method"].tolist() == scores["method"].unique().tolist()
+    for row in table.itertuples(index=False):
+        rows = scores[scores["method"] == row.method]
+        measured = rows.dropna()
+        estimate = mean if row.method == "tokens" else proportion
+        expected = estimate(measured["value"], measured["subject"])
+        assert (row.value, row.low, row.high, row.n_probes) == pytest.approx(expected[:4])
+        assert (row.n_facts, row.n_missing) == (measured["fact_id"].nunique(), len(rows) - len(measured))
 
 
 def test_the_intraclass_correlation_is_that_of_rs_analysis_of_variance():

@@ -6,6 +6,7 @@ import pytest
 from record_correlations import RECORDED, effects, facts
 from scipy import stats
 
+from edit_robustness.statistics.associations import Sample, associate
 from edit_robustness.statistics.correlation import spearman
 from edit_robustness.statistics.multiplicity import benjamini_hochberg, first_level, holm
 from edit_robustness.statistics.partial import partial_spearman
@@ -101,6 +102,12 @@ def test_constant_and_small_relations_are_left_out():
     assert result["low"].notna().tolist() == [True, False]
 
 
+def test_a_relation_needs_no_more_than_five_subjects_and_no_other_relation():
+    fewest = within_relations(np.arange(5), [1, 2, 3, 5, 4], ["P36"] * 5)
+    assert fewest["rho"].tolist() == pytest.approx([0.9])
+    assert within_relations(np.arange(4), [1, 2, 4, 3], ["P36"] * 4).empty
+
+
 def test_facts_of_one_subject_count_once_in_a_relation():
     x, y = np.repeat(np.arange(8), 3), np.repeat([1, 3, 2, 5, 4, 7, 8, 6], 3)
     subjects = np.repeat(np.arange(8), 3)
@@ -119,6 +126,14 @@ def test_pooling_undoes_a_confounding_by_relation():
     within = pool_relations(within_relations(x, y, relation))
     assert within["n_relations"] == 12
     assert within["within_low"] < 0 < within["within_high"]
+
+
+def test_facts_of_an_unknown_relation_are_no_relation():
+    facts = pd.DataFrame({"subject": [f"S{n}" for n in range(18)], "relation": ["P36"] * 6 + [""] * 6 + [None] * 6})
+    outcome = np.tile([1.0, 2.0, 3.0, 4.0, 6.0, 5.0], 3)
+    estimate, by_relation = associate(np.arange(18.0), Sample.of(outcome, facts))
+    assert by_relation["relation"].tolist() == ["P36"]
+    assert estimate["n_facts"] == 18
 
 
 def test_one_relation_is_not_pooled():
