@@ -22,19 +22,21 @@ d,,P17,{{}} is a city in,Norway,Chile,1
 
 
 @pytest.fixture(scope="module")
-def _study():
+def _predictor(finished_once):
+    """The predictor of the made-up study, for the model and the settings of the finished run, as JSON."""
     outcomes = fabricate_outcomes(150, features=FEATURES, methods=("ft", "rome"))
-    return outcomes, summarise(FEATURES)
+    (run,) = [run for run in json.loads((finished_once.latest / "runs.json").read_text()) if "models" in run]
+    run = {name: run[name] for name in ("models", "methods")}
+    *_, content = validate_and_train(outcomes, summarise(FEATURES), [run], Validation(bootstrap=100))
+    return json.dumps(content)
 
 
 @pytest.fixture
-def write_predictor(run_before, _study):
-    """A function that writes the predictor of the made-up study, for the model and the settings of the finished run."""
+def write_predictor(run_before, _predictor):
+    """A function that writes the predictor, with changes, for the copy of the finished run."""
 
     def write(**changes):
-        (run,) = [run for run in json.loads((run_before.latest / "runs.json").read_text()) if "models" in run]
-        run = {name: run[name] for name in ("models", "methods")}
-        *_, content = validate_and_train(*_study, [run], Validation(bootstrap=100))
+        content = json.loads(_predictor)
         content["predictors"]["tiny"] |= changes
         path = run_before.folder / "study.json"
         path.write_text(json.dumps(content))
