@@ -11,6 +11,7 @@ from edit_robustness.statistics.documents import join_unedited, measure_document
 from edit_robustness.statistics.intervals import proportion
 from edit_robustness.statistics.orders import over_orders
 from edit_robustness.statistics.paired import compare
+from edit_robustness.statistics.resampling import resampled_means
 from edit_robustness.tables import documents_to_table
 
 NAN = float("nan")
@@ -77,6 +78,13 @@ def test_only_the_log_probability_of_a_text_is_per_token():
         table(document(0, **text, tokens=4), document(1, **text, tokens=0), document(2, logprobs=(-12.0,), tokens=4))
     )
     assert rows["gold_logprob"].tolist() == [-3, -12, -12]
+
+
+@pytest.mark.parametrize("gold", [-1, 2])
+def test_a_right_option_that_is_not_among_the_options_has_no_log_probability(gold):
+    row = measure_documents(table(document(gold=gold, logprobs=(-2.0, -1.0)))).iloc[0]
+    assert np.isnan([row["gold_logprob"], row["margin"]]).all()
+    assert row["answer"] == "option 1"
 
 
 def test_a_score_that_is_no_number_is_flagged_even_without_a_flag():
@@ -322,7 +330,12 @@ def test_every_metric_of_a_benchmark_weighs_its_share():
     row = table_rows.loc["all"]
     assert row["value"] == pytest.approx(((2 / 8 + 1) / 2 + 6 / 8) / ((4 / 8 + 1) / 2 + 6 / 8))
     assert (row["n"], row["n_benchmarks"]) == (24, 2)
-    assert row["low"] < row["value"] < row["high"] <= 1
+    after, before = (
+        sum(weight * resampled_means(np.array(scores[key][side], float), 2000, seed)
+            for seed, (key, weight) in enumerate(zip(scores, (0.5, 0.5, 1), strict=True)))
+        for side in (1, 0)
+    )  # fmt: skip
+    assert (row["low"], row["high"]) == pytest.approx(np.quantile(after / before, [0.025, 0.975]))
     paths = ability_retention_paths(table_rows.reset_index()).set_index("ability")
     assert paths.loc["all", ["value", "low", "high", "n", "n_benchmarks"]].tolist() == pytest.approx(
         row[["value", "low", "high", "n", "n_benchmarks"]].tolist()

@@ -6,6 +6,7 @@ import pytest
 
 from edit_robustness.statistics.comparisons import compare_methods, rank_methods, weakest_kinds
 from edit_robustness.statistics.intervals import paired_difference, proportion
+from edit_robustness.statistics.multiplicity import holm
 
 
 def outcome_table(values, outcome="generalization", protocol="free"):
@@ -55,6 +56,20 @@ def test_too_few_subjects_get_a_reason_and_no_numbers():
     row = compare_methods(outcome_table({"rome": [1, 1, 0], "ft": [0, 0, 0]})).iloc[0]
     assert np.isnan([row["difference"], row["p"], row["p_holm"]]).all()
     assert row["note"] == "3 subjects in common: too few (at least 5)"
+
+
+def test_facts_of_one_subject_are_one_cluster():
+    values = {"rome": [1, 1, 1, 0, 1, 1, 0, 1, 1, 1], "ft": [0, 0, 1, 0, 1, 1, 0, 0, 1, 0]}
+    subjects = [*"aabbccddee"]
+    table = outcome_table(values).assign(subject=2 * subjects)
+    row = compare_methods(table).iloc[0]
+    expected = paired_difference(values["ft"], values["rome"], subjects)
+    assert (row["low"], row["high"], row["p"]) == pytest.approx(tuple(expected[1:]))
+    assert (row["n_facts"], row["n_subjects"], row["note"]) == (10, 5, "")
+    ranking = rank_methods(table, compare_methods(table)).set_index("method")
+    assert tuple(ranking.loc["rome", ["low", "high"]]) == pytest.approx(proportion(values["rome"], subjects)[1:3])
+    four_subjects = compare_methods(table.replace({"subject": {"e": "d"}})).iloc[0]
+    assert four_subjects["note"].startswith("4 subjects in common: too few")
 
 
 def test_methods_that_cannot_be_told_apart_are_all_among_the_best():
@@ -122,6 +137,13 @@ def test_kinds_that_may_be_the_weakest_stand_beside_the_lowest():
     assert table["indistinct"].to_dict() == {"paraphrase": False, "question": True, "doubt": True}
     assert table.loc["paraphrase", "difference"] == pytest.approx(0.6)
     assert table["n_kinds"].eq(3).all()
+    ones = {"paraphrase": 36, "question": 14, "doubt": 12}
+    weakest = np.arange(40) < ones["doubt"]
+    p_values = [
+        paired_difference(np.arange(40) < ones[kind], weakest, np.arange(40)).p for kind in ("paraphrase", "question")
+    ]
+    assert table.loc[["paraphrase", "question"], "p_holm"].tolist() == pytest.approx(holm(p_values))
+    assert np.isnan(table.loc["doubt", "p_holm"])
 
 
 def test_the_interval_of_a_kind_holds_for_all_kinds_at_once():

@@ -152,6 +152,18 @@ def test_the_effective_size_is_between_kishs_and_the_number_of_facts(rng):
     assert clustered_information(opposite, codes) == (30, 8)
 
 
+def test_the_effective_size_by_hand():
+    # totals of the clusters 3, -1 and -2: their variance is 3/2 * 14 / 36 = 7/12, that of independent facts 6/5 * 2
+    influence, codes = np.array([2.0, 1, -2, 1, -1, -1]), np.array([0, 0, 1, 1, 2, 2])
+    assert clustered_information(influence, codes) == pytest.approx((2.4 / (7 / 12), 1))
+    # shares 1/4, 1/4 and 1/2: 9/2 over 13/8, between Kish's 8/3 and 3 facts
+    for scale in (1, 10):
+        weighted = clustered_information(np.array([1.0, 3, -2]), np.arange(3), scale * np.array([1.0, 1, 2]))
+        assert weighted == pytest.approx((36 / 13, 1))
+    held_constant = clustered_information(np.tile(influence, 2), np.repeat(np.arange(6), 2), n_parameters=4)
+    assert held_constant.df == 2
+
+
 @pytest.mark.parametrize(
     ("x", "y", "note"),
     [
@@ -174,6 +186,17 @@ def test_rare_facts_of_few_subjects_give_no_interval(rng):
     result = spearman(rng.random(50), np.arange(50) < 9, subjects)
     assert result["n_rare"] == 9
     assert "of 3 subjects" in result["note"]
+
+
+def test_the_fewest_facts_and_subjects_that_have_a_figure(rng):
+    # squared differences of ranks sum to 4: 1 - 6 * 4 / 210
+    smallest = spearman(range(6), [1, 3, 2, 5, 4, 6], range(6))
+    assert (smallest["rho"], smallest["note"], smallest["n_rare"]) == (pytest.approx(1 - 24 / 210), "", 6)
+    assert "only 4 facts: too few" in spearman(range(4), [1, 3, 2, 4], range(4))["note"]
+    x, y = rng.random(50), np.arange(50) < 6
+    assert spearman(x, y, np.maximum(np.arange(50), 1))["note"] == ""
+    assert "of 4 subjects" in spearman(x, y, np.maximum(np.arange(50), 2))["note"]
+    assert spearman(x, np.arange(50) < 5, np.arange(50))["note"] == ""
 
 
 def test_rare_facts_are_counted_by_the_commonest_value():

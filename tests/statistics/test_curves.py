@@ -1,11 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from scipy.special import expit
 from statsmodels.nonparametric.smoothers_lowess import lowess
 
 from edit_robustness.statistics.curves import CLASS_COLUMNS, popularity_classes, popularity_curves, smooth
-from edit_robustness.statistics.intervals import proportion
+from edit_robustness.statistics.intervals import proportion, wilson
 
 
 def facts(n=300, seed=0, repeats=1):
@@ -50,8 +51,30 @@ def test_repeated_facts_of_a_subject_do_not_narrow_the_band():
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("values", "subjects", "size"),
+    [
+        # residuals of subjects 1/2, 1/2 and -1: var = 3/2 * 1.5 / 36 = 1/16, and 1/4 over 1/16 is 4
+        ([1, 1, 0, 1, 0, 0], "aaabcc", 4),
+        # all facts of a subject agree: no less than Kish's 36 / (9 + 1 + 4)
+        ([1, 1, 1, 1, 0, 0], "aaabcc", 36 / 14),
+        # every subject has the same share, so that var is 0: no more than the facts
+        ([1, 0, 1, 0, 1, 1, 0, 0], "aabbcccc", 8),
+        ([1, 1, 1, 1, 1, 1], "aaabcc", 36 / 14),
+    ],
+)
+def test_the_band_of_facts_at_one_point_by_hand(values, subjects, size):
+    codes = pd.factorize(np.array(list(subjects)))[0]
+    one_per_subject = len(values) ** 2 / (np.bincount(codes) ** 2).sum()
+    size *= (stats.norm.ppf(0.9) / stats.t.ppf(0.9, one_per_subject - 1)) ** 2
+    ((_, value, low, high),) = smooth(np.full(len(values), 3.0), np.array(values, float), codes, [3.0], 0.8).to_numpy()
+    assert value == pytest.approx(np.mean(values))
+    assert (low, high) == pytest.approx(wilson(np.mean(values) * size, size, 0.8))
+
+
 def test_few_facts_have_no_curve():
     assert popularity_curves(facts(9), ["log_views"]).empty
+    assert len(popularity_curves(facts(10), ["log_views"])) == 40
     assert popularity_curves(facts().assign(log_views=3.0), ["log_views"]).empty
     assert popularity_curves(facts().assign(log_views=np.nan), ["log_views"]).empty
 
@@ -100,6 +123,23 @@ def test_points_are_lost_against_the_mean_over_all_facts():
     assert (classes["points_high"] > classes["points"]).all()
     assert classes["points"].iloc[-1] < -10
     assert np.average(classes["points"], weights=classes["n_facts"]) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_interval_of_lost_points_is_newcombes():
+    """His example of 56 in 70 against 48 in 80 by method 10 (1998, Statistics in Medicine 17, 873): .0524 to .3339."""
+    table = pd.DataFrame(
+        {
+            **{"model": "m", "method": "rome", "protocol": "free", "outcome": "efficacy"},
+            "subject": range(150),
+            "log_views": [2.5] * 70 + [3.5] * 80,
+            "value": [1.0] * 56 + [0.0] * 14 + [1.0] * 48 + [0.0] * 32,
+        }
+    )
+    few, many = popularity_classes(table, {"log_views": "log10"}).to_dict("records")
+    bounds = ["points", "points_low", "points_high"]
+    assert [few[name] for name in bounds] == pytest.approx(np.array([0.2, 0.0524, 0.3339]) * 8000 / 150, abs=0.003)
+    assert [many[name] for name in bounds] == pytest.approx(np.array([-0.2, -0.3339, -0.0524]) * 7000 / 150, abs=0.003)
+    assert (few["centre"], many["centre"]) == (2.5, 3.5)
 
 
 def test_an_empty_class_has_no_row():

@@ -185,6 +185,25 @@ def test_a_feature_is_not_held_constant_against_itself(results, fact_rows, table
     assert row[list(reference)].tolist() == pytest.approx(list(reference.values()))
 
 
+@pytest.mark.parametrize(("n_missing", "is_held"), [(20, True), (21, False)])
+def test_a_feature_that_most_facts_lack_is_not_held_constant(tables, n_missing, is_held):
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame(
+        {
+            **{"model": "m", "method": "rome", "protocol": "free", "outcome": "efficacy", "relation": "", "reason": ""},
+            "fact_id": range(40), "subject": range(40), "weight": 1.0, "value": rng.random(40),
+        }
+    )  # fmt: skip
+    features = pd.DataFrame({"model": "m", "fact_id": range(40), "length": rng.random(40), "recalled": rng.random(40)})
+    features["recalled"] = features["recalled"].mask(features.index < n_missing)
+    summary = pd.DataFrame({"model": "m", "feature": ["length", "recalled"]})
+    table = correlations(rows, features, summary, tables.recall.head(0))[0].set_index("feature")
+    reference = partial_spearman(features["length"], rows["value"], features[["recalled"]], rows["subject"])
+    assert table.loc["length", "partial_rho"] == pytest.approx(
+        reference["partial_rho"] if is_held else np.nan, nan_ok=True
+    )
+
+
 def test_population_correlations_stand_beside_those_of_a_balanced_sample(fact_rows, tables, results):
     assert results["population_rho"].isna().all()
     weights = pd.Series(np.linspace(0.2, 3, 24), index=tables.facts["id"])
@@ -238,6 +257,7 @@ def test_the_curve_of_a_straight_line_is_that_line():
         {"model": "m", "log_views": views, "perplexity_true": 10 ** (3 - views / 2), "perplexity_new": 10**views}
     )
     curve = trend(features)
+    assert curve.columns.tolist() == ["model", "target", "log_views", "log_perplexity"]
     for target, line in (("true", 3 - views / 2), ("new", views)):
         rows = curve[curve["target"] == target]
         assert rows["log_views"].to_numpy() == pytest.approx(views)

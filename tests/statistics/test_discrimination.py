@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from edit_robustness.statistics.calibration import Isotonic, Platt, curve, log_odds, read_map, slope_and_intercept
 from edit_robustness.statistics.discrimination import Estimate, Resamples, auc, concordance, mean_of, skill
+from edit_robustness.statistics.intervals import wilson
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,17 @@ def test_the_curve_has_all_probes_and_equal_predictions_in_one_class(data):
     assert len(curve(np.full(len(p), 0.5), y, cluster, 0.95)) == 1
 
 
+def test_the_curve_by_hand():
+    p, y, cluster = np.linspace(0.05, 0.81, 20), np.tile([0, 1, 1, 1], 5), np.arange(20)
+    table = curve(p, y, cluster, 0.9)
+    assert table["bin"].tolist() == list(range(1, 11))
+    assert table["predicted"].tolist() == pytest.approx(p.reshape(10, 2).mean(axis=1))
+    assert table["observed"].tolist() == [0.5, 1] * 5
+    assert table["n_probes"].tolist() == [2] * 10
+    for row, values in zip(table.to_dict("records"), y.reshape(10, 2), strict=True):
+        assert (row["low"], row["high"]) == pytest.approx(wilson(values.sum(), 2, 0.9))
+
+
 def test_equal_predictions_have_no_slope_and_chance_auc(data):
     y = data["y"].to_numpy()
     constant = np.full(len(y), 0.5)
@@ -121,6 +133,23 @@ def test_intervals_are_wider_than_percentiles_for_few_clusters():
     draws = np.random.default_rng(0).normal(size=20000)
     widths = [np.ptp(Resamples.draw(np.arange(k), 10, 0.95, 0).interval(draws)) for k in (6, 30, 2000)]
     assert widths[0] > widths[1] > widths[2] == pytest.approx(2 * 1.96, abs=0.1)
+
+
+def test_the_expanded_percentiles_of_six_clusters():
+    # sqrt(6 / 5) times the t quantile 2.0150 of 5 degrees of freedom is 2.2074, a normal tail of .01364
+    low, high = Resamples.draw(np.arange(6), 10, 0.9, 0).interval(np.linspace(0, 1, 1001))
+    assert (low, high) == pytest.approx((0.01364, 1 - 0.01364), abs=1e-5)
+
+
+def test_a_resample_is_calibrated_as_its_rows_are(data):
+    p, y, cluster = (values[:60] for values in columns(data, "p", "y", "cluster"))
+    resamples = Resamples.draw(cluster, 3, 0.95, 0)
+    estimates = slope_and_intercept(p, y, resamples)
+    for number, weights in enumerate(resamples.weights):
+        rows = np.repeat(np.arange(60), weights[resamples.codes].astype(int))
+        again = slope_and_intercept(p[rows], y[rows], Resamples.draw(cluster[rows], 2, 0.95, 0))
+        for estimate, reference in zip(estimates, again, strict=True):
+            assert estimate.draws[number] == pytest.approx(reference.value, abs=1e-6)
 
 
 def test_differences_pair_the_draws():

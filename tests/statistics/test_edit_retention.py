@@ -76,11 +76,12 @@ def test_an_answer_that_was_cut_is_counted_and_no_lost_neighbour(tables):
     cut_rows = open_ones.assign(metric="cut", value=1.0)
     before, after = (
         edit_retention(select_shares(table, tables.sequence_answers)).query(
-            "method == 'rome' and kind == 'specificity'"
+            "method == 'rome' and kind == 'neighbourhood' and metric == 'specificity'"
         )
         for table in (scores, pd.concat([changed_scores, cut_rows], ignore_index=True))
     )
     free = after[after["protocol"] == "free"]
+    assert len(free) == len(open_ones) == 2 * 3
     assert (free["n_missing"] == 0).all()
     assert (free["n_probes"] == before.loc[before["protocol"] == "free", "n_probes"].to_numpy() - 1).all()
     assert free["cut"].to_numpy() == pytest.approx(1 / (free["n_probes"].to_numpy() + 1))

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from edit_robustness.statistics.fact_outcomes import FACT_OUTCOME_COLUMNS, fact_outcomes, probe_outcomes
+from edit_robustness.statistics.fact_outcomes import (
+    FACT_OUTCOME_COLUMNS,
+    describe_facts,
+    fact_outcomes,
+    probe_outcomes,
+)
 
 FACTS = pd.DataFrame(
     {
@@ -92,6 +97,16 @@ def test_scores_stand_beside_facts_and_features(probes):
     assert about["log_views"].tolist() == pytest.approx([3, np.nan, 5], nan_ok=True)
 
 
+def test_the_mean_weight_of_each_model_is_1():
+    other_model = FACTS.assign(model="n", weight=[1.0, 3, 3, 1])
+    weights = describe_facts(pd.concat([FACTS, other_model]))["weight"]
+    assert weights.tolist() == [0.5, 0.5, 2, 1, 0.5, 1.5, 1.5, 0.5]
+    assert (
+        describe_facts(FACTS.drop(columns=["weight", "dataset"]))[["weight", "dataset"]].to_numpy().tolist()
+        == [[1, ""]] * 4
+    )
+
+
 def test_a_fact_without_features_keeps_its_scores_and_a_fact_twice_is_an_error():
     rows = probe_outcomes(SCORES, FACTS, FEATURES.iloc[:1], SUMMARY)
     assert len(rows) == len(SCORES)
@@ -136,12 +151,14 @@ def test_robustness_is_of_edits_that_hold_on_the_statement(table):
         "unknown whether the edit holds on the statement",
         "the edit or its answers failed",
     ]
+    assert rows["n_probes"].tolist() == [3, 0, 0, 0]
 
 
 def test_reversion_is_of_facts_that_were_recalled(table):
     rows = of(table, "reversion")
     # statement 0, paraphrases 1/2
     assert rows.loc["a", "value"] == 0.25
+    assert rows["n_probes"].tolist() == [3, 0, 0, 0]
     assert rows["reason"].tolist()[1:3] == [
         "not recalled before the edit",
         "unknown whether it was recalled before the edit",

@@ -6,7 +6,12 @@ from fabricated_tables import fabricate
 from edit_robustness.labels import OUTCOMES
 from edit_robustness.plots.popularity import relation_figure
 from edit_robustness.report.popularity import PopularityFindings, popularity_sentences, render_popularity
-from edit_robustness.statistics.memory import LOG_PROBABILITIES, log_probabilities, popularity_correlations
+from edit_robustness.statistics.memory import (
+    LOG_PROBABILITIES,
+    log_probabilities,
+    popularity_correlations,
+    summarise_relations,
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,18 @@ def test_relations_are_corrected_over_relations(tables):
     summary = tables[2].set_index("outcome").loc["log_probability_true"]
     assert summary["n_positive"] == (relations["rho"] > 0).sum()
     assert summary["n_above"] == ((relations["p_holm"] < 0.05) & (relations["rho"] > 0)).sum()
+
+
+def test_relations_are_counted_by_sign_before_and_after_both_corrections():
+    relations = pd.DataFrame(
+        {
+            "model": "m", "outcome": "log_probability_true", "rho": [0.5, 0.4, 0.3, 0.1, -0.2, -0.3, -0.6],
+            "p_holm": [0.01, 0.06, 0.2, 0.9, np.nan, 0.04, 0.02], "q_bh": [0.01, 0.04, 0.05, 0.9, np.nan, 0.03, 0.02],
+        }
+    )  # fmt: skip
+    counts = ["n_relations", "median", "n_positive", "n_above", "n_below", "n_above_bh", "n_below_bh"]
+    assert summarise_relations(relations)[counts].to_numpy().tolist() == [[7, 0.1, 4, 1, 2, 2, 2]]
+    assert summarise_relations(relations, 0.03)[counts[3:]].to_numpy().tolist() == [[1, 1, 1, 1]]
 
 
 def test_without_perplexities_of_new_objects_one_outcome_is_left(facts):

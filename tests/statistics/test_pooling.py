@@ -7,7 +7,7 @@ from record_correlations import RECORDED, effects, facts
 from scipy import stats
 
 from edit_robustness.statistics.associations import Sample, associate
-from edit_robustness.statistics.correlation import spearman
+from edit_robustness.statistics.correlation import clustered_information, interval, spearman
 from edit_robustness.statistics.multiplicity import benjamini_hochberg, first_level, holm
 from edit_robustness.statistics.partial import partial_spearman
 from edit_robustness.statistics.pooling import pool_relations, within_relations
@@ -61,6 +61,29 @@ def test_partial_correlations_are_those_of_r(reference):
         assert (result["partial_low"] > 0 or result["partial_high"] < 0) == (result["partial_p"] < 0.05)
 
 
+def test_a_partial_correlation_counts_facts_of_one_subject_by_their_influence():
+    """The influence is the derivative of the partial correlation of the ranks by the weight of a fact."""
+    table = facts().sort_values("graded", kind="stable")
+    subjects = np.repeat(np.arange(20), np.arange(20) % 4 + 2)[:60]
+    ranks = stats.rankdata(table[["first", "x", "graded"]], axis=0)
+    given = np.column_stack([np.ones(60), ranks[:, 0]])
+
+    def rho(weights):
+        root = np.sqrt(weights)[:, None]
+        coefficients = np.linalg.lstsq(root * given, root * ranks[:, 1:], rcond=None)[0]
+        a, b = (root * (ranks[:, 1:] - given @ coefficients)).T
+        return a @ b / np.sqrt((a @ a) * (b @ b))
+
+    whole, step = rho(np.ones(60)), 1e-6
+    influence = np.array([(rho(np.ones(60) + step * row) - whole) / step for row in np.eye(60)])
+    information = clustered_information(influence - influence.mean(), subjects, n_parameters=3)
+    assert 60**2 / (np.bincount(subjects) ** 2).sum() + 1 < information.size < 59
+    expected = interval(whole, information._replace(size=information.size - 1), 0.8)
+    result = partial_spearman(table["x"], table["graded"], table[["first"]], subjects, 0.8)
+    assert result["partial_rho"] == pytest.approx(whole)
+    assert (result["partial_low"], result["partial_high"]) == pytest.approx(expected, abs=1e-4)
+
+
 def test_a_variable_that_repeats_another_costs_nothing():
     table = facts()
     subjects = np.arange(len(table))
@@ -91,7 +114,8 @@ def test_within_relations_is_spearman_in_each():
         single = spearman(rows["x"], rows["graded"], np.arange(len(rows)))
         assert result.loc[relation, "rho"] == pytest.approx(stats.spearmanr(rows["x"], rows["graded"]).statistic)
         if not single["note"]:
-            assert result.loc[relation, ["low", "high"]].tolist() == pytest.approx([single["low"], single["high"]])
+            figures = ["low", "high", "p"]
+            assert result.loc[relation, figures].tolist() == pytest.approx([single[name] for name in figures])
 
 
 def test_constant_and_small_relations_are_left_out():

@@ -125,7 +125,9 @@ def _explain_rare(a: np.ndarray, b: np.ndarray, codes: np.ndarray, n_rare: int) 
         return f"only {n_rare} facts of the rarer value: fewer than {FEWEST_RARE} give no interval"
     for values in (a, b):
         distinct, counts = np.unique(values, return_counts=True)
-        n_subjects = len(np.unique(codes[values != distinct[counts.argmax()]]))
+        # of values that are all different none is common
+        is_rarer = values != distinct[counts.argmax()] if counts.max() > 1 else np.ones(len(values), bool)
+        n_subjects = len(np.unique(codes[is_rarer]))
         if n_subjects < FEWEST_RARE:
             return f"facts of the rarer value are of {n_subjects} subjects: fewer than {FEWEST_RARE} give no interval"
     return ""
