@@ -39,7 +39,7 @@ def stated_object(text: str, subject: str) -> str:
     if len(clause.split()) > MOST_WORDS and not _DESCRIPTION.match(clause):
         clause = _ADDITION.split(clause)[0]
     name = _OPENING.sub("", clause).strip(_AROUND)
-    usable = 0 < len(name.split()) <= MOST_WORDS and any(map(str.isalnum, name))
+    usable = len(name.split()) <= MOST_WORDS and any(map(str.isalnum, name))
     if not usable or _NO_NAME.match(name) or names_any(name, [subject]):
         return ""
     return name
