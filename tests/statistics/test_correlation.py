@@ -271,3 +271,10 @@ def test_the_weighted_interval_covers_the_population(rng):
         unweighted_hits.append(unweighted["low"] <= truth <= unweighted["high"])
     assert np.mean(hits) > 0.9
     assert np.mean(unweighted_hits) < np.mean(hits)
+
+
+def test_five_facts_that_all_differ_are_enough():
+    result = spearman(range(5), [1, 2, 3, 5, 4], range(5))
+    assert result["note"] == ""
+    assert result["rho"] == pytest.approx(0.9)
+    assert result["low"] < 0.9 < result["high"]
