@@ -137,9 +137,9 @@ def finished_project(finished_once, monkeypatch):
 
 
 @pytest.fixture
-def run_before(finished_once, tmp_path, monkeypatch):
-    """A project that was run whole; for running again."""
-    again = finished_once.copy(tmp_path / "again")
+def run_before(whole_run, tmp_path, monkeypatch):
+    """A project that was run whole, and only once; for running again."""
+    again = Project(whole_run.folder).copy(tmp_path / "again")
     monkeypatch.chdir(again.folder)
     return again
 

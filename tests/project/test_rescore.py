@@ -1,6 +1,7 @@
 """Scores again from stored answers: in seconds, with no model; and the verdicts of a judge, which are kept as well."""
 
 import json
+import shutil
 from functools import partial
 
 import pandas as pd
@@ -16,7 +17,7 @@ TABLES = ("scores", "headline", "overview", "gaps", "correlations")
 
 def test_rescoring_gives_the_same_tables_and_loads_no_model(run_before, finished_once, no_model, stopwatch):
     for path in [*run_before.latest.glob("[!.]*"), run_before.data / "07_model_output/tiny/scores.parquet"]:
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
     run_before.run(pipeline_names=["rescore"])
     assert stopwatch() < 60
     for name in TABLES:

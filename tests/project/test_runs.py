@@ -30,9 +30,9 @@ def files_of(project, run_id):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_the_record_has_what_is_needed_to_repeat_the_run(finished_project):
-    (run_id,) = runs_of(finished_project)
-    record = record_of(finished_project)
+def test_the_record_has_what_is_needed_to_repeat_the_run(run_before):
+    (run_id,) = runs_of(run_before)
+    record = record_of(run_before)
     assert (record["id"], record["status"], record["pipeline"], record["environment"]) == (
         *(run_id, "finished", "edit_eval", "test"),
     )
@@ -49,10 +49,10 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(finished_project):
     assert {line["method"] for line in record["headline"]} == {"none", "context", "ft", "rome", "ike"}
     assert record["seconds"] > 0
     assert record["cpu_seconds"] > 0
-    page = (finished_project.latest / "report.html").read_text()
+    page = (run_before.latest / "report.html").read_text()
     assert f"<dt>Run</dt><dd>{run_id}</dd>" in page
     assert f"<dd>{record['repeat']}</dd>" in page
-    index = (finished_project.data / "08_reporting" / "index.html").read_text()
+    index = (run_before.data / "08_reporting" / "index.html").read_text()
     assert f'href="{run_id}/report.html"' in index
 
 

@@ -152,16 +152,16 @@ def run_batches(
         check: As in `run_attempts`.
         patience: As in `run_attempts`.
     """
-    wanted = set(missing_keys)
-    pending = [batch for batch in batches if not wanted.isdisjoint(batch)]
-    numbers = {key: number for number, batch in enumerate(pending) for key in batch}
+    wanted_keys = set(missing_keys)
+    pending_batches = [batch for batch in batches if not wanted_keys.isdisjoint(batch)]
+    numbers = {key: number for number, batch in enumerate(pending_batches) for key in batch}
 
     def make_batches(keys: Sequence[str]) -> Iterator[T]:
         for _, batch in groupby(keys, numbers.__getitem__):
             yield from make(list(batch))
 
     for attempt in run_attempts(list(numbers), make_batches, task, check=check, patience=patience):
-        if attempt.key in wanted:
+        if attempt.key in wanted_keys:
             yield attempt
 
 

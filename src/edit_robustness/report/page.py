@@ -247,8 +247,8 @@ def style() -> str:
 
 def script() -> str:
     """Read the script of all pages, with the library that sorts tables: filters, and the answers behind a cell."""
-    own = files("edit_robustness.report").joinpath(TEMPLATES, "page.js").read_text(encoding="utf-8")
-    return f"{read_vendored('tablesort')}\n{own}"
+    page_script = files("edit_robustness.report").joinpath(TEMPLATES, "page.js").read_text(encoding="utf-8")
+    return f"{read_vendored('tablesort')}\n{page_script}"
 
 
 def read_vendored(name: str) -> str:

@@ -94,9 +94,9 @@ def _describe_overall(row: Mapping[str, Any], alpha: float) -> str:
 def _describe_within(row: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
     mean = f"{row['within_rho']:+.3f} [{row['within_low']:+.3f}, {row['within_high']:+.3f}]"
     if row["within_low"] > 0 or row["within_high"] < 0:
-        same = row["within_rho"] * row["rho"] > 0
+        is_same_sign = row["within_rho"] * row["rho"] > 0
         verdict = f"significantly {'above' if row['within_low'] > 0 else 'below'} 0"
-        verdict += "" if same else ", the opposite of the sign over all facts"
+        verdict += "" if is_same_sign else ", the opposite of the sign over all facts"
     else:
         verdict = "not significantly different from 0" if row["within_low"] <= 0 else "without an interval"
     bounds = f"[{row['prediction_low']:.2f}, {row['prediction_high']:.2f}]"

@@ -226,9 +226,9 @@ def _verdict(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
 def is_above(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Return whether the interval of first - second is above 0; a share below chance counts as 0."""
     bounds = ("value", "low", "high")
-    clipped = [{name: max(row[name], 0) for name in bounds} for row in (first, second)]
+    nonnegative_rows = [{name: max(row[name], 0) for name in bounds} for row in (first, second)]
     # without an interval nothing is above anything
-    return difference(clipped[0], clipped[1])[1] > 0
+    return difference(nonnegative_rows[0], nonnegative_rows[1])[1] > 0
 
 
 def _lowest_shares(results: ManyEdits, model: str) -> Iterator[str]:

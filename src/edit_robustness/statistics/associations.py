@@ -56,12 +56,13 @@ class Sample:
     @classmethod
     def of(cls, outcome: ArrayLike, facts: pd.DataFrame) -> Sample:
         """Make the arrays from subject, relation (empty: unknown) and, if the sample is weighted, weight."""
-        relations = facts["relation"].to_numpy(dtype=object)
+        relations = facts["relation"].to_numpy(dtype=object, copy=True)
+        relations[pd.isna(relations) | (relations == "")] = None
         weights = facts["weight"].to_numpy(dtype=float) if "weight" in facts else np.zeros(len(facts))
         return cls(
             outcome=np.asarray(outcome, float),
             subjects=pd.factorize(facts["subject"])[0],
-            relations=np.where(pd.isna(relations) | (relations == ""), None, relations),
+            relations=relations,
             weights=weights if len(weights) and np.ptp(weights) > 0 else None,
         )
 

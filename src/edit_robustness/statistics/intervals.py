@@ -260,9 +260,9 @@ def rates(scores: pd.DataFrame, by: Sequence[str], cluster: str = "subject", con
     groups = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers)))
     rows = []
     for key, group in zip(keys, groups, strict=False):
-        measured = group[~np.isnan(values[group])]
+        rows_with_value = group[~np.isnan(values[group])]
         estimate = proportion if is_share[group[0]] else mean
-        rate = estimate(values[measured], clusters[measured], confidence)
-        n_facts = len(np.setdiff1d(facts[measured], [-1]))
+        rate = estimate(values[rows_with_value], clusters[rows_with_value], confidence)
+        n_facts = len(np.setdiff1d(facts[rows_with_value], [-1]))
         rows.append((*key, rate.value, rate.low, rate.high, rate.n, n_facts, len(group) - rate.n))
     return pd.DataFrame(rows, columns=[*by, "value", "low", "high", "n_probes", "n_facts", "n_missing"])

@@ -227,7 +227,8 @@ def read_predictor(content: Any, model: str) -> Predictor:
     if model not in predictors:
         raise OtherPredictor(
             f"the predictor was not trained on model `{model}`, but on {_list(predictors) or 'none'}: run `kedro run` "
-            f"with this model first, or switch the other model on in `grid`"
+            "with this model first and give its predictor (--params=predictor_path=data/08_reporting/latest/"
+            "predictor.json), or switch the other model on in `grid`"
         )
     return Predictor.read(predictors[model])
 

@@ -104,11 +104,11 @@ class RayWorkers(Workers):
         """
         if not keys:
             return
-        wanted = set(keys)
+        wanted_keys = set(keys)
         for attempt in self._attempts(lm, work, self._cut(keys, batches), check=check, patience=patience):
             if attempt.error is not None:
                 report_failure(task, attempt.key, attempt.error)
-            if attempt.key in wanted:
+            if attempt.key in wanted_keys:
                 yield attempt
 
     def close(self) -> None:
@@ -123,8 +123,8 @@ class RayWorkers(Workers):
 
     def _cut(self, keys: Sequence[str], batches: Sequence[Sequence[str]] | None) -> list[_Part]:
         if batches is not None:
-            wanted = set(keys)
-            return [_Part(list(batch)) for batch in batches if not wanted.isdisjoint(batch)]
+            wanted_keys = set(keys)
+            return [_Part(list(batch)) for batch in batches if not wanted_keys.isdisjoint(batch)]
         size = max(1, min(_MOST, len(keys) // (self._settings.count * _PARTS_PER_WORKER)))
         return [_Part(list(keys[start : start + size])) for start in range(0, len(keys), size)]
 
@@ -141,31 +141,33 @@ class RayWorkers(Workers):
 
         self._start()
         queue, idle = deque(parts), deque(self._actors)
-        shared = ray.put((work.shared, check, patience))
-        running: dict[Any, _Running] = {}
+        shared_ref = ray.put((work.shared, check, patience))
+        states: dict[Any, _Running] = {}
         try:
-            while queue or running:
+            while queue or states:
                 while queue and idle:
                     part, worker = queue.popleft(), idle.popleft()
-                    stream = worker.make.remote(lm.entry, work.part(part.keys), shared, part.keys)
-                    running[stream] = _Running(part, worker)
-                (stream,), _ = ray.wait(list(running), num_returns=1)
-                state = running[stream]
+                    stream = worker.make.remote(lm.entry, work.part(part.keys), shared_ref, part.keys)
+                    states[stream] = _Running(part, worker)
+                streams: list[Any] = list(states)
+                ready_streams: list[Any] = ray.wait(streams, num_returns=1)[0]
+                stream = ready_streams[0]
+                state = states[stream]
                 try:
                     key, value, seconds, reason = ray.get(next(stream))
                 except StopIteration:
-                    del running[stream]
+                    del states[stream]
                     idle.append(state.worker)
                     continue
                 except ray.exceptions.RayActorError as death:
-                    del running[stream]
+                    del states[stream]
                     yield from self._after_death(state, queue, death)
                     idle.append(self._replace(state.worker))
                     continue
                 state.made_keys.add(key)
                 yield Attempt(key, value, seconds, WorkerError(reason) if reason else None)
         finally:
-            for stream in running:
+            for stream in states:
                 ray.cancel(stream)
 
     def _after_death(self, state: _Running, queue: deque[_Part], death: Exception) -> Iterator[Attempt[Any]]:
@@ -196,16 +198,10 @@ class RayWorkers(Workers):
         settings = self._settings
         cores = os.cpu_count() or 1
         threads = settings.threads or (1 if settings.address else max(1, cores // settings.count))
-        ray.init(
-            address=settings.address or None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(
-                {}
-                if settings.address
-                else {"num_cpus": max(settings.count * threads, cores), "include_dashboard": False}
-            ),
-        )
+        place: dict[str, Any] = {"num_cpus": max(settings.count * threads, cores), "include_dashboard": False}
+        if settings.address:
+            place = {"address": settings.address}
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **place)
         if lack := find_lack(ray.cluster_resources(), settings, threads):
             ray.shutdown()
             raise UnusableWorkers(lack)
@@ -259,12 +255,12 @@ def find_lack(resources: Mapping[str, float], settings: WorkerParameters, thread
         settings: The workers.
         threads: Threads per worker.
     """
-    for kind, setting, each in (("CPU", "threads", threads), ("GPU", "gpus", settings.gpus)):
-        wanted, there = settings.count * each, resources.get(kind, 0)
-        if wanted > there:
+    for kind, setting, number in (("CPU", "threads", threads), ("GPU", "gpus", settings.gpus)):
+        need, supply = settings.count * number, resources.get(kind, 0)
+        if need > supply:
             return (
-                f"workers: {settings.count} workers with {setting}={each:g} need {wanted:g} {kind}s, and there are "
-                f"{there:g}: lower workers.count or workers.{setting}"
+                f"workers: {settings.count} workers with {setting}={number:g} need {need:g} {kind}s, and there are "
+                f"{supply:g}: lower workers.count or workers.{setting}"
             )
     return ""
 

@@ -42,5 +42,10 @@ def read_tables(tables: Mapping[str, Callable[[], pd.DataFrame]], runs: list[dic
             f"the tables of the study lack {', '.join(missing_names)}: run `kedro run --env=study "
             "--pipeline=export_study` after the study, or get the files of this release again"
         )
-    scores, *others = [tables[name]() for name in TABLES]
-    return scores.assign(value=scores["value"].astype(float)), *others, runs, answers_to_table([], model="", method="")
+    scores, *other_tables = [tables[name]() for name in TABLES]
+    return (
+        scores.assign(value=scores["value"].astype(float)),
+        *other_tables,
+        runs,
+        answers_to_table([], model="", method=""),
+    )
