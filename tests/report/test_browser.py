@@ -403,10 +403,16 @@ return [...table.tBodies[0].rows].filter((row) => !row.hidden).map((row) => row.
 
 
 def test_tables_are_sorted_by_a_button_and_filtered_by_a_text(page):
-    page.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
     table = page.find_element("css selector", "#protocols details table.data")
+
+    def is_open():
+        page.execute_script("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+        return table.is_displayed()
+
+    assert wait_for(is_open)
     headers = table.find_elements("css selector", "thead th")
-    gap = next(place for place, header in enumerate(headers) if header.text.startswith("Gap"))
+    titles = [header.get_attribute("textContent").strip() for header in headers]
+    gap = next(place for place, title in enumerate(titles) if title.startswith("Gap"))
     before = page.execute_script(COLUMN, table, gap)
     button = headers[gap].find_element("tag name", "button")
     for order, is_reverse in (("ascending", False), ("descending", True)):
