@@ -219,7 +219,7 @@ class RayWorkers(Workers):
 
 
 class _Worker:
-    """What runs in a worker's process: one model, and the items that it is asked to make."""
+    """Process of a worker, with one model: it makes the items that it is asked for."""
 
     def __init__(self, threads: int):
         import torch

@@ -12,7 +12,7 @@ from edit_robustness.setting_types import STRICT
 
 @dataclass(frozen=True, config=STRICT)
 class WorkerParameters:
-    """Where the items of a run are made.
+    """Settings of the workers of a run.
 
     Attributes:
         count: Number of worker processes, each with a model of its own; 0 for none beside this process.

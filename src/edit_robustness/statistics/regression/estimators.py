@@ -17,7 +17,7 @@ from edit_robustness.statistics.regression.within_groups import estimate_within_
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an estimator found.
+    """Result of an estimator.
 
     Attributes:
         terms: A row per term (`table.TERM_COLUMNS`).
