@@ -48,4 +48,5 @@ def test_the_peak_is_that_since_it_was_forgotten():
     before = peak_memory()
     del big
     forget_peak()
-    assert peak_memory() < before - (64 << 20)
+    # A peak that was not forgotten never falls, however much the system takes back from the process meanwhile.
+    assert peak_memory() < before
