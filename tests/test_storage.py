@@ -172,7 +172,7 @@ def test_a_link_to_a_folder_stays_one(project_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "analyze_sequences"),
+    ("change", "damage"),
     [
         (lambda folder: (folder / "a.txt").write_text("FIRST"), "the content of .*a.txt is not what was written"),
         (lambda folder: (folder / "a.txt").write_text("fir"), "a.txt has 3 bytes and was written with 5"),
@@ -182,12 +182,12 @@ def test_a_link_to_a_folder_stays_one(project_folder, tmp_path):
         (lambda folder: (folder / MARK).unlink(), "was never finished"),
     ],
 )
-def test_damage_is_named(project_folder, change, analyze_sequences):
+def test_damage_is_named(project_folder, change, damage):
     assert folder_damage(project_folder, "x") == ""
     assert "made of something else" in folder_damage(project_folder, "y")
     os.utime(project_folder / "a.txt", ns=(0, 0))
     change(project_folder)
-    with pytest.raises(AssertionError, match=analyze_sequences):
+    with pytest.raises(AssertionError, match=damage):
         assert folder_damage(project_folder, "x") == ""
 
 

@@ -426,7 +426,7 @@ def header_flipped(folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "analyze_sequences"),
+    ("change", "damage"),
     [
         (weights_zeroed, "model.safetensors is not what was written"),
         (lambda folder: weights_zeroed(folder, keep_time=True), "model.safetensors is not what was written"),
@@ -437,14 +437,14 @@ def header_flipped(folder):
         (lambda folder: (folder / "adapter_config.json").touch(), "adapter_config.json was not written with"),
     ],
 )
-def test_a_damaged_conversion_is_made_again_and_named(conversion, change, analyze_sequences, caplog):
+def test_a_damaged_conversion_is_made_again_and_named(conversion, change, damage, caplog):
     dataset, times, folder = conversion
     change(folder)
     with caplog.at_level(logging.WARNING):
         assert dataset.load().fingerprint == tiny_model("llama").fingerprint
     [line] = [record.getMessage() for record in caplog.records if "again" in record.getMessage()]
     assert line.startswith("x: converting weights.gguf again: ")
-    assert analyze_sequences in line
+    assert damage in line
     assert len(times) == 2
     assert dataset._damage(thorough=True) == ""
 

@@ -161,22 +161,22 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         A change that keeps the size and time of a file shows in the model's fingerprint, or because the files cannot
         be read. Then every file is hashed.
         """
-        if analyze_sequences := self._damage():
-            self._convert_again(source, analyze_sequences)
+        if damage := self._damage():
+            self._convert_again(source, damage)
         folder = source.converted
         key = f"fingerprint, {self._dtype}, {self._template}, {self._attention}"
         try:
             lm = self._read(device)
         except (DatasetError, ValueError):
-            if not (analyze_sequences := self._damage(thorough=True)):
+            if not (damage := self._damage(thorough=True)):
                 raise
         else:
             if read_note(folder, key) == lm.fingerprint:
                 return lm
-            if not (analyze_sequences := self._damage(thorough=True)):
+            if not (damage := self._damage(thorough=True)):
                 note(folder, key, lm.fingerprint)
                 return lm
-        self._convert_again(source, analyze_sequences)
+        self._convert_again(source, damage)
         lm = self._read(device)
         note(folder, key, lm.fingerprint)
         return lm
@@ -195,7 +195,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         source = self._source
         return folder_damage(source.converted, source.sha256, thorough=thorough) if isinstance(source, Package) else ""
 
-    def _convert_again(self, source: Package, analyze_sequences: str) -> None:
+    def _convert_again(self, source: Package, damage: str) -> None:
         spec = importlib.util.find_spec(source.package)
         if spec is None or spec.origin is None:
             raise DatasetError(
@@ -208,7 +208,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         # the mark of earlier releases; they kept no checksums, so that their folder is converted again
         earlier = f"{source.sha256}.done"
         if is_ours(source.converted):
-            logger.warning("%s: converting %s again: %s", self._name, file, analyze_sequences)
+            logger.warning("%s: converting %s again: %s", self._name, file, damage)
         else:
             logger.info("converting %s to safetensors, once", file)
         try:
