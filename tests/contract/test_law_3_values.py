@@ -12,7 +12,7 @@ from edit_robustness.editing.files import read_artefact, read_edit, read_header,
 @every_cell_in_dtypes
 def test_a_file_gives_the_same_edit(name, architecture, dtype, lab, tmp_path):
     lm = lab.model(architecture, dtype)
-    for number, edit in enumerate(lab.edits(name, architecture, dtype)):
+    for number, edit in enumerate(lab.edits(name, architecture, dtype)[:2]):
         path = tmp_path / f"{number}.safetensors"
         write_edit(path, edit, {"seconds": 1.5})
         again = read_edit(path).with_artefact(lab.artefact(name, architecture, dtype))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cells import APART, apply_to_rows, every_cell, every_cell_in_dtypes, every_mixture, logprobs
+from cells import KINDS, apply_to_rows, every_cell, every_cell_in_dtypes, every_mixture, logprobs
 from fabricated_edits import FACTS, FORMS, bits, hooks_on, probes, same_bits
 
 from edit_robustness.asking.ask import Decoding, ask
@@ -44,12 +44,11 @@ def test_rows_of_many_edits_equal_one_at_a_time_at_equal_padding(name, architect
 @every_mixture
 def test_asking_many_edits_in_one_batch_equals_asking_each_by_itself(architecture, names, lab):
     lm = lab.model(architecture)
-    # two edits of each method; of one of them, elsewhere than on the two architectures
-    number = 2 if architecture in APART else 1
+    # two edits of ROME, an edit of each other method, of one fact after the other
+    places = [*enumerate(names), (1, KINDS["low_rank"])]
     requests = [
-        (edit, probes(FORMS, fact))
-        for name in names
-        for edit, fact in zip(lab.edits(name, architecture)[:number], FACTS, strict=False)
+        (lab.edits(name, architecture)[place % len(FACTS)], probes(FORMS, FACTS[place % len(FACTS)]))
+        for place, name in places
     ]
     weights, decoding = bits(lm), Decoding(max_new_tokens=6, batch_rows=150)
     together = list(ask(lm, requests, decoding))

@@ -37,8 +37,7 @@ def test_the_same_in_every_form_of_the_same_text(name, architecture, apply_edit,
         reference = logprobs(lm, ids)[0]
         forms = {
             "with a mask": logprobs(lm, ids, attention_mask=torch.ones(1, len(ids), dtype=torch.long))[0],
-            "token by token": run_in_steps(lm, ids, 1),
-            "in cached pieces": run_in_steps(lm, ids, 5),
+            "in cached pieces, then token by token": run_in_steps(lm, ids),
             "padded left": pad_rows(lm, [ids], "left", room=7),
             "padded right": pad_rows(lm, [ids], "right", room=7),
             "cut short": torch.cat([logprobs(lm, ids[:9])[0], reference[9:]]),
@@ -60,9 +59,11 @@ def pad_rows(lm, rows, side, room=0):
     return rows_logprobs[0][mask[0].bool()]
 
 
-def run_in_steps(lm, ids, size):
-    """Log-probabilities of tokens that come a few at a time into a cache."""
-    cache, chunks = DynamicCache(), []
-    for first in range(0, len(ids), size):
-        chunks.append(logprobs(lm, ids[first : first + size], past_key_values=cache, use_cache=True)[0])
-    return torch.cat(chunks)
+def run_in_steps(lm, ids):
+    """Log-probabilities of tokens that come into a cache: many, some, the subject's and the last ones one by one."""
+    sizes = [len(ids) - 10, 3, *[1] * 7]
+    cache = DynamicCache()
+    pieces = torch.tensor(ids).split(sizes)
+    return torch.cat(
+        [logprobs(lm, piece.tolist(), past_key_values=cache, use_cache=True)[0] for piece in pieces]
+    )
