@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+import sklearn
 
 from edit_robustness.labels import BASELINES
 from edit_robustness.statistics.design import Trials
@@ -84,6 +85,17 @@ def validate_and_train(
     Returns:
         The tables prediction, calibration and importance with the column model, and the content of the file.
     """
+    # what scikit-learn would check anew in thousands of small fits was checked when the tables were made
+    with sklearn.config_context(skip_parameter_validation=True):
+        return _validate_and_train(outcomes, feature_summary, runs, validation)
+
+
+def _validate_and_train(
+    outcomes: pd.DataFrame,
+    feature_summary: pd.DataFrame,
+    runs: Sequence[Mapping[str, Any]],
+    validation: Validation,
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     probes = probes_of_edits(outcomes)
     features = list(dict.fromkeys(feature_summary["feature"]))
     labels = dict(zip(feature_summary["feature"], feature_summary["label"], strict=True))
