@@ -24,6 +24,9 @@ from benchmarks.jobs import Job, versions
 from benchmarks.metering import Meter, forget_peak, peak_memory
 from benchmarks.scoring import scores
 
+FactEdit = Callable[[dict[str, Any]], contextlib.AbstractContextManager[None]]
+"""Edits a model on a fact for the length of a `with` block."""
+
 PACKAGES = ("", ".util", ".models", ".models.rome", ".models.memit", ".models.ft", ".models.grace")
 MODULES = {
     "mlp_module_tmp": "model.layers.{}.mlp",
@@ -99,7 +102,7 @@ def edits(model: Any, tokenizer: Any, job: Job) -> dict[str, Any]:
     return {"edits": answers, "editing_peak": peak}
 
 
-def rome(model: Any, tokenizer: Any, job: Job) -> Callable:
+def rome(model: Any, tokenizer: Any, job: Job) -> FactEdit:
     """ROME with the contexts and the inverse second moments of the job in its caches."""
     options, main, name = (
         job.settings,
@@ -119,7 +122,7 @@ def rome(model: Any, tokenizer: Any, job: Job) -> Callable:
     return lambda fact: _apply_and_restore(model, main.apply_rome_to_model, tokenizer, [_request(fact)], settings)
 
 
-def memit(model: Any, tokenizer: Any, job: Job) -> Callable:
+def memit(model: Any, tokenizer: Any, job: Job) -> FactEdit:
     """MEMIT with the contexts and the second moments of the job in its caches."""
     options, main, name = (
         job.settings,
@@ -140,7 +143,7 @@ def memit(model: Any, tokenizer: Any, job: Job) -> Callable:
     return lambda fact: _apply_and_restore(model, main.apply_memit_to_model, tokenizer, [_request(fact)], settings)
 
 
-def fine_tuning(model: Any, tokenizer: Any, job: Job) -> Callable:
+def fine_tuning(model: Any, tokenizer: Any, job: Job) -> FactEdit:
     """FT: the loss on the object (FT-M), or at the prompt's last token with the norm constraint (FT-L)."""
     options, main = job.settings, import_easyedit("models.ft.ft_main")
     settings = import_easyedit("models.ft.ft_hparams").FTHyperParams(
@@ -161,7 +164,7 @@ def fine_tuning(model: Any, tokenizer: Any, job: Job) -> Callable:
     return lambda fact: _apply_and_restore(model, main.apply_ft_to_model, tokenizer, [_plain_request(fact)], settings)
 
 
-def grace(model: Any, tokenizer: Any, job: Job) -> Callable:
+def grace(model: Any, tokenizer: Any, job: Job) -> FactEdit:
     """GRACE in its defaults but for the place, the rate, the steps and the radius."""
     options, main = job.settings, import_easyedit("models.grace.grace_main")
     settings = import_easyedit("models.grace.grace_hparams").GraceHyperParams(
@@ -241,7 +244,9 @@ def _plain_request(fact: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _apply_and_restore(model: Any, apply: Callable, tokenizer: Any, requests: list, settings: Any) -> Iterator[None]:
+def _apply_and_restore(
+    model: Any, apply: Callable[..., Any], tokenizer: Any, requests: list[dict[str, Any]], settings: Any
+) -> Iterator[None]:
     """Yield the edited model for the length of the block, then the weights that the edit says it changed."""
     _, before = apply(model, tokenizer, requests, settings, return_orig_weights=True)
     try:

@@ -79,7 +79,8 @@ def run(job: Job, work: Path, *, module: str, python: str = sys.executable, thre
     process = subprocess.run(command, cwd=work, env=environment, text=True, capture_output=True, check=False)
     if process.returncode or not answer.exists():
         raise SideFailed(f"{module} failed on {job.method}:\n{process.stderr[-3000:]}")
-    return json.loads(answer.read_text("utf-8"))
+    results: dict[str, Any] = json.loads(answer.read_text("utf-8"))
+    return results
 
 
 def versions() -> dict[str, Any]:

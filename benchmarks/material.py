@@ -139,7 +139,8 @@ def load(model: str, catalog: Mapping[str, Any]) -> LanguageModel:
     if entry not in catalog:
         models = [name.removesuffix(".language_model") for name in catalog if name.endswith(".language_model")]
         raise ValueError(f"the catalog has no {entry}; there are {', '.join(models)}, and {TINY}llama and its like")
-    return AbstractDataset.from_config(entry, catalog[entry]).load()
+    lm: LanguageModel = AbstractDataset.from_config(entry, catalog[entry]).load()
+    return lm
 
 
 def settings_of(model: str, conf: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

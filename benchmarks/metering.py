@@ -84,7 +84,7 @@ class Meter:
             torch.autograd.grad, torch.Tensor.backward = grad, backward  # type: ignore[method-assign]
             del model.forward
 
-    def _time_calls(self, call: Callable, name: str, count: Callable) -> Callable:
+    def _time_calls(self, call: Callable[..., Any], name: str, count: Callable[..., None]) -> Callable[..., Any]:
         def timed_call(*args: Any, **kwargs: Any) -> Any:
             start = time.process_time()
             count(args, kwargs)
@@ -95,7 +95,7 @@ class Meter:
 
         return timed_call
 
-    def _count_tokens(self, args: tuple, kwargs: dict[str, Any]) -> None:
+    def _count_tokens(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
         if torch.is_grad_enabled() and ids is not None:
             self.spent.tokens += ids.numel()

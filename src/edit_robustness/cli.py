@@ -63,7 +63,7 @@ class GuardedGroup(click.Group):
 
 def guard(command: click.Command) -> click.Command:
     """Return a copy of a command whose errors, and those of its subcommands, end in one or two lines."""
-    clone: Any = copy.copy(command)
+    clone = copy.copy(command)
     if isinstance(command, click.Group):
         find = command.get_command
 
@@ -71,11 +71,11 @@ def guard(command: click.Command) -> click.Command:
             subcommand = find(ctx, name)
             return None if subcommand is None else guard(subcommand)
 
-        clone.get_command = get_command
+        vars(clone)["get_command"] = get_command
     else:
         clone.params = [_keeping_commas(option) for option in command.params]
-        clone.invoke = lambda ctx: _invoke(command.invoke, ctx)
-        clone.make_context = lambda *words, **options: _context(clone, *words, **options)
+        vars(clone)["invoke"] = lambda ctx: _invoke(command.invoke, ctx)
+        vars(clone)["make_context"] = lambda *words, **options: _context(clone, *words, **options)
     return clone
 
 
@@ -101,7 +101,7 @@ def _with_commas(value: Any) -> Any:
     return value.replace(_COMMA, ",") if isinstance(value, str) else value
 
 
-def _context(command: Any, *words: Any, **options: Any) -> click.Context:
+def _context(command: click.Command, *words: Any, **options: Any) -> click.Context:
     """Read the words of a command; tell of a list that is cut at its commas how to write it."""
     try:
         return type(command).make_context(command, *words, **options)

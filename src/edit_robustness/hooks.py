@@ -245,10 +245,13 @@ def data_folder(context: Any) -> Path:
 
 
 def _origins(context: Any, catalog: Any) -> Origins:
-    catalog_entries = context.config_loader["catalog"]
+    catalog_entries: Mapping[str, Mapping[str, Any]] = context.config_loader["catalog"]
 
     def entry(name: str) -> Mapping[str, Any]:
-        return catalog_entries[name] if name in catalog_entries else catalog.config_resolver.resolve_pattern(name)
+        if name in catalog_entries:
+            return catalog_entries[name]
+        pattern_entry: Mapping[str, Any] = catalog.config_resolver.resolve_pattern(name)
+        return pattern_entry
 
     settings = Settings(context.config_loader["parameters"], entry)
     return Origins(dict(pipelines), lambda name: decides_nothing(catalog.get(name)), settings)

@@ -57,7 +57,7 @@ class Records:
     def __init__(
         self,
         folder: Path,
-        catalog: CatalogProtocol,
+        catalog: CatalogProtocol[Any, AbstractDataset[Any, Any]],
         origins: Origins,
         names: Sequence[str],
         options: Sequence[str],
@@ -207,7 +207,7 @@ class Records:
     def _is_stored(self, name: str) -> bool:
         return not isinstance(self._catalog.get(name), (MemoryDataset, type(None)))
 
-    def _dataset(self, name: str) -> AbstractDataset:
+    def _dataset(self, name: str) -> AbstractDataset[Any, Any]:
         dataset = self._catalog.get(name)
         assert dataset is not None
         return dataset

@@ -18,7 +18,6 @@ from edit_robustness.abilities.requests import GenerationGroup, Prompt, Scoring,
 from edit_robustness.abilities.sharing import Node
 from edit_robustness.models.batching import batched_by_length
 from edit_robustness.models.decode import (
-    Generation,
     Prefill,
     bytes_per_token,
     extend,
@@ -27,6 +26,7 @@ from edit_robustness.models.decode import (
     memory_at_hand,
     select_rows,
 )
+from edit_robustness.models.generating import Generation
 from edit_robustness.models.language_model import LanguageModel
 
 Progress = Callable[..., Iterable[int]]

@@ -156,7 +156,8 @@ def _records(file: Path) -> Rows:
 
 def _parse(file: Path) -> Rows:
     if file.suffix == ".parquet":
-        return json.loads(pd.read_parquet(file).to_json(orient="records"))
+        rows: Rows = json.loads(pd.read_parquet(file).to_json(orient="records"))
+        return rows
     if file.suffix == ".csv":
         with file.open(encoding="utf-8-sig", newline="") as stream:
             return list(csv.DictReader(stream))
@@ -281,7 +282,8 @@ def _decode(text: str) -> str:
     """Decode a text; some are Python bytes literals, b'...'."""
     if text[:2] not in ("b'", 'b"'):
         return text
-    return ast.literal_eval(text).decode("utf-8", errors="replace")
+    encoded: bytes = ast.literal_eval(text)
+    return encoded.decode("utf-8", errors="replace")
 
 
 def _piqa(folder: Path, subset: str) -> Splits:

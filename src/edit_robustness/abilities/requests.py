@@ -222,13 +222,15 @@ class _Encoder(TemplateLM):
         text, *other_arguments = instance.args
         if instance.request_type != "loglikelihood_rolling":
             text = self._prefix + text
-        return self._kinds[instance.request_type](
+        parts: tuple[Continuation, ...] | Prompt = self._kinds[instance.request_type](
             [replace(instance, arguments=(text, *other_arguments))], disable_tqdm=True
         )[0]
+        return parts
 
     @property
     def eot_token_id(self) -> int:
-        return self.tokenizer.eos_token_id
+        token_id: int = self.tokenizer.eos_token_id
+        return token_id
 
     @property
     def prefix_token_id(self) -> int:

@@ -228,7 +228,8 @@ def _item(lm: LanguageModel, task: ConfigurableTask, number: int, shots: int) ->
 
 def _options(task: ConfigurableTask, doc: Mapping[str, Any]) -> list[str]:
     if task.OUTPUT_TYPE == "multiple_choice":
-        return task.doc_to_choice(doc)
+        options: list[str] = task.doc_to_choice(doc)
+        return options
     return [task.doc_to_target(doc)] if task.OUTPUT_TYPE == "loglikelihood" else []
 
 

@@ -34,6 +34,7 @@ def cholesky_factor(moments: Tensor) -> Tensor:
     live = live_coordinates(matrix)
     if not bool(live.any()):
         raise Unsolvable("every coordinate of the keys is 0 in all of the text: the layer has no output to edit")
+    part: Tensor
     part, info = torch.linalg.cholesky_ex(matrix[live][:, live])
     if info:
         raise Unsolvable("the second moments of the keys are singular: compute them from more text (mom2_tokens)")
@@ -119,7 +120,8 @@ def least_squares(keys: Tensor, shape: RowMap, before: Tensor | None = None) -> 
     all_keys = keys.double() if before is None else torch.cat([before, keys]).double()
     shaped_keys = shape(all_keys)
     eye = torch.eye(len(all_keys), dtype=torch.float64)
-    return torch.linalg.solve(eye + all_keys @ shaped_keys.T, eye[:, -len(keys) :]).T @ shaped_keys
+    solution: Tensor = torch.linalg.solve(eye + all_keys @ shaped_keys.T, eye[:, -len(keys) :])
+    return solution.T @ shaped_keys
 
 
 def null_space(moments: Tensor, *, threshold: float | None = None, energy: float | None = None) -> tuple[Tensor, bool]:

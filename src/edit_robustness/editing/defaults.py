@@ -155,7 +155,7 @@ def _scale_layer(layer: int, old: int, new: int) -> int:
 
 def _round_up(number: float) -> int:
     """Return a whole number of three digits that is not smaller, such as 12,700 for 12,667."""
-    unit = 10 ** max(0, len(str(ceil(number))) - _DIGITS)
+    unit: int = 10 ** max(0, len(str(ceil(number))) - _DIGITS)
     return ceil(number / unit) * unit
 
 

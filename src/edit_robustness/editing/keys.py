@@ -24,7 +24,7 @@ def mean_key(lm: LanguageModel, site: Site, prompts: Prompts, statement_weight: 
     Every method uses this function, and by default the same weights (Gupta et al. 2024, r-ROME: ROME's collapse under
     many edits came from computing keys in two ways).
     """
-    statement, *contexts = keys_in_contexts(lm, site, prompts)
+    statement, *contexts = keys_in_contexts(lm, site, prompts).unbind()
     if statement_weight == "half" and contexts:
         return (statement + torch.stack(contexts).mean(0)) / 2
     return torch.stack([statement, *contexts]).mean(0)

@@ -144,7 +144,8 @@ class Method(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return the hyperparameters as JSON values, as a file would return them."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload]
+        settings: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # type: ignore[call-overload]
+        return settings
 
     def _check(self, facts: Sequence[Fact]) -> None:
         """Refuse more facts at once than the method supports."""

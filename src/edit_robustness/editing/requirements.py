@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from edit_robustness.editing.method import Method
 from edit_robustness.editing.second_moments import count_tokens
@@ -84,6 +85,6 @@ def misfits(settings_name: str, method: Method, name: str, shape: Shape) -> Iter
         )
 
 
-def _values(method: Method, setting: str) -> tuple:
+def _values(method: Method, setting: str) -> tuple[Any, ...]:
     value = getattr(method, setting, ())
     return value if isinstance(value, tuple) else (value,)

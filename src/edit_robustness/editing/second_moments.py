@@ -35,7 +35,7 @@ def second_moments(
     sites: Sequence[Site],
     *,
     tokens: int,
-    progress: Callable[[Sequence], Iterable] = iter,
+    progress: Callable[[Sequence[list[list[int]]]], Iterable[list[list[int]]]] = iter,
 ) -> dict[Site, Tensor]:
     """Compute C = E[k k^T] of the inputs k of each site, all sites in one pass (ROME, Meng et al. 2022, eq. 2).
 

@@ -198,7 +198,7 @@ class Prompts:
             ids = torch.cat([self.head, self.tail], dim=1)
         else:
             place, cache = place[:, self.head.shape[1] :], fresh_cache(self.states)
-        return lm.model(
+        logits: Tensor = lm.model(
             input_ids=ids,
             attention_mask=self.mask,
             position_ids=place,
@@ -206,6 +206,7 @@ class Prompts:
             use_cache=cache is not None,
             logits_to_keep=columns,
         ).logits
+        return logits
 
 
 def prompts_in_contexts(lm: LanguageModel, fact: Fact, contexts: Sequence[str]) -> list[tuple[list[int], int]]:

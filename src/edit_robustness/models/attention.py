@@ -6,6 +6,7 @@ pairs of tokens if rows are padded, and copies keys and values for each of the h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -57,7 +58,8 @@ def blocked_attention(
     needs_sdpa = not causal or dropout or any(options.get(name) is not None for name in _MORE)
     if attention_mask is None or not attention_mask.dtype == query.dtype == torch.float32 or length == 1 or needs_sdpa:
         arguments = {"scaling": scaling, "is_causal": is_causal, "dropout": dropout, **options}
-        return ALL_ATTENTION_FUNCTIONS["sdpa"](module, query, key, value, attention_mask, **arguments)
+        sdpa: Callable[..., tuple[Tensor, None]] = ALL_ATTENTION_FUNCTIONS["sdpa"]
+        return sdpa(module, query, key, value, attention_mask, **arguments)
     scaled_query = (query * (width**-0.5 if scaling is None else scaling)).unflatten(1, (key.shape[1], -1))
     blocks = [
         _attend(scaled_query, key, value, attention_mask, start, min(start + _QUERIES, length))
@@ -72,7 +74,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, start: int,
     queries = query[:, :, :, start:stop]
     weights = (queries.flatten(2, 3) @ key[:, :, :key_count].transpose(2, 3)).unflatten(2, queries.shape[2:4])
     weights += mask[:, :, None, start:stop, :key_count]
-    return (weights.softmax(-1).flatten(2, 3) @ value[:, :, :key_count]).unflatten(2, queries.shape[2:4])
+    attended: Tensor = (weights.softmax(-1).flatten(2, 3) @ value[:, :, :key_count]).unflatten(2, queries.shape[2:4])
+    return attended
 
 
 AttentionInterface.register(BLOCKED, blocked_attention)

@@ -60,9 +60,10 @@ class TargetScore:
 def bytes_per_token(lm: LanguageModel) -> int:
     """Return the number of bytes of one token's keys and values."""
     config = lm.config
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return 2 * len(lm.blocks) * heads * width * lm.model.dtype.itemsize
+    heads: int = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    dtype: torch.dtype = lm.model.dtype
+    return 2 * len(lm.blocks) * heads * width * dtype.itemsize
 
 
 def memory_at_hand(lm: LanguageModel) -> int:
@@ -211,7 +212,7 @@ def _select_rows(layer: tuple[Tensor, Tensor], index: Tensor) -> tuple[Tensor, T
 
 def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, **options: Any) -> Tensor:
     """Compute the logits of tokens that follow a cache's content; `mask` covers both, and the cache is extended."""
-    return lm.model(
+    logits: Tensor = lm.model(
         input_ids=ids,
         attention_mask=mask,
         # a finished row may stay in the batch beyond the context, where positions end; its logits are not used
@@ -220,6 +221,7 @@ def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, 
         use_cache=True,
         **options,
     ).logits
+    return logits
 
 
 def join_batches(parts: Sequence[Prefill]) -> Prefill:

@@ -39,7 +39,8 @@ class Ends:
             ids: The tokens.
             marks: Whether to include special tokens, which may mark a thinking part.
         """
-        return self.tokenizer.decode(ids, skip_special_tokens=not marks)
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=not marks)
+        return text
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, NoReturn
@@ -57,7 +57,8 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Return the device of the model's inputs."""
-        return self.model.get_input_embeddings().weight.device
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight.device
 
     @property
     def environment(self) -> dict[str, str]:
@@ -127,7 +128,8 @@ class LanguageModel:
     @property
     def max_length(self) -> int:
         """Return the context length in tokens."""
-        return self.config.max_position_embeddings
+        length: int = self.config.max_position_embeddings
+        return length
 
     def reaches(self, tokens: int) -> bool:
         """Return whether attention covers so many tokens in every layer.
@@ -147,7 +149,8 @@ class LanguageModel:
     @cached_property
     def blocks(self) -> nn.ModuleList:
         """Return the transformer blocks."""
-        return self.model.get_submodule(self.layout.blocks)
+        blocks: nn.ModuleList = self.model.get_submodule(self.layout.blocks)
+        return blocks
 
     def module(self, site: Site) -> nn.Module:
         """Return the module that contains a site's weight.
@@ -220,7 +223,7 @@ def checksums(tensor: Tensor) -> list[int]:
 
 
 @contextmanager
-def restore_after(tensors: Iterable[Tensor]):
+def restore_after(tensors: Iterable[Tensor]) -> Iterator[None]:
     """Copy tensors on entering and copy them back on leaving, also after an exception: exact, bit for bit."""
     copies = [(tensor, tensor.clone()) for tensor in tensors]
     try:

@@ -67,7 +67,8 @@ def sample_beginnings(lm: LanguageModel, lengths: Sequence[int], *, seed: int) -
         rows = _sample(lm, openings, max(lengths), top_k=_CONTEXT_TOP_K)
     minimums = [len(prompt_ids(lm, RenderedPrompt(word))) for word in openings]
     beginnings = [ids[: max(length, minimum)] for ids, length, minimum in zip(rows, lengths, minimums, strict=True)]
-    return lm.tokenizer.batch_decode(beginnings, skip_special_tokens=True)
+    texts: list[str] = lm.tokenizer.batch_decode(beginnings, skip_special_tokens=True)
+    return texts
 
 
 @contextmanager

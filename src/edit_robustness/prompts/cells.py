@@ -140,7 +140,7 @@ def parse_nested(cell: Any) -> Any:
         return cell
 
 
-def _tuple(text: str) -> tuple | None:
+def _tuple(text: str) -> tuple[Any, ...] | None:
     """Return the value of a Python tuple; None for a name in parentheses."""
     try:
         value = parse(text)

@@ -8,6 +8,7 @@ per token: exp of the mean negative log-probability over all tokens, with an int
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def _describe_answers(documents: pd.DataFrame) -> dict[str, float | int]:
     }
 
 
-def _judge_row(row: dict) -> str:
+def _judge_row(row: Mapping[str, Any]) -> str:
     if row["not_finite"] > 0:
         return NOT_FINITE
     if row["tied"] >= MANY_TIES:

@@ -6,6 +6,8 @@ weight in proportion to its score above chance. Safety is not a general ability 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -51,9 +53,9 @@ def ability_retention(
     return pd.DataFrame(results, columns=ABILITY_RETENTION_COLUMNS)
 
 
-def _gains(pairs: pd.DataFrame, bootstrap: int, seed: int) -> list[dict]:
+def _gains(pairs: pd.DataFrame, bootstrap: int, seed: int) -> list[dict[str, Any]]:
     """Compute each benchmark's score above chance, (after, before), in the sample and in each resample."""
-    gains: list[dict] = []
+    gains: list[dict[str, Any]] = []
     for (benchmark, *_), documents in pairs.groupby(UNIT, sort=False):
         scores = documents[["score", "score_before"]].to_numpy(dtype=float) - documents["chance"].iloc[0]
         weight = float(documents["weight"].iloc[0])
@@ -72,8 +74,8 @@ def _gains(pairs: pd.DataFrame, bootstrap: int, seed: int) -> list[dict]:
     return gains
 
 
-def _by_ability(gains: list[dict]) -> dict[str, list[dict]]:
-    groups: dict[str, list[dict]] = {}
+def _by_ability(gains: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
     for gain in gains:
         ability = gain["ability"]
         groups.setdefault(ability, []).append(gain)
@@ -82,7 +84,7 @@ def _by_ability(gains: list[dict]) -> dict[str, list[dict]]:
     return groups
 
 
-def _share(members: list[dict], confidence: float) -> dict[str, float | int]:
+def _share(members: list[dict[str, Any]], confidence: float) -> dict[str, float | int]:
     after, before = sum(member["gain"] for member in members)
     draws = sum(member["draws"] for member in members)
     with np.errstate(divide="ignore", invalid="ignore"):

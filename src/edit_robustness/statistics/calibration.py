@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
@@ -37,7 +38,7 @@ _EXTREME = 1e-6
 class CalibrationMap(Protocol):
     """A monotone map of probabilities."""
 
-    def __call__(self, chance: np.ndarray) -> np.ndarray:
+    def __call__(self, chance: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the corrected probabilities."""
         ...
 
@@ -64,7 +65,7 @@ class Platt:
         # a map that turns the order around would make the predictor say the opposite of what it learned
         return cls(slope, float(fit.intercept_[0])) if slope > 0 else cls(1.0, 0.0)
 
-    def __call__(self, chance: np.ndarray) -> np.ndarray:
+    def __call__(self, chance: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the corrected probabilities."""
         return logistic(self.intercept + self.slope * log_odds(chance))
 
@@ -86,7 +87,7 @@ class Isotonic:
         fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(chance, target, sample_weight=weights)
         return cls(tuple(map(float, fit.X_thresholds_)), tuple(map(float, fit.y_thresholds_)))
 
-    def __call__(self, chance: np.ndarray) -> np.ndarray:
+    def __call__(self, chance: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the corrected probabilities."""
         return np.interp(chance, self.points, self.values)
 
@@ -111,7 +112,7 @@ def read_map(plain: Mapping[str, Any]) -> Platt | Isotonic:
     raise ValueError(f"calibration: form must be one of {', '.join(FORMS)}; it is {plain.get('form')!r}")
 
 
-def log_odds(chance: np.ndarray) -> np.ndarray:
+def log_odds(chance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return natural log odds; probabilities of 0 and 1 are taken as almost so."""
     probabilities = np.clip(chance, _EXTREME, 1 - _EXTREME)
     return np.log(probabilities / (1 - probabilities))

@@ -171,7 +171,8 @@ class _Ranks:
     def sum_above(self, values: np.ndarray) -> np.ndarray:
         """Sum `values` times shares over the facts above each fact, and half of that over facts at the same value."""
         totals = np.bincount(self._group, weights=self._shares * values)
-        return (totals.sum() - np.cumsum(totals) + totals / 2)[self._group]
+        sums: np.ndarray = totals.sum() - np.cumsum(totals) + totals / 2
+        return sums[self._group]
 
 
 def clustered_information(
@@ -257,7 +258,8 @@ def n_to_detect(rho: float, alpha: float = 0.05, power: float = 0.8) -> int:
     """
     if not 0 < abs(rho) < 1:
         raise ValueError(f"rho must satisfy 0 < |rho| < 1 (it is {rho})")
-    return ceil(((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / atanh(abs(rho))) ** 2 + 3)
+    quantiles: float = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)
+    return ceil((quantiles / atanh(abs(rho))) ** 2 + 3)
 
 
 def detectable(n: float, alpha: float = 0.05, power: float = 0.8) -> float:

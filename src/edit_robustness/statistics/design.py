@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 KNOTS = (0.1, 0.5, 0.9)
 """Quantiles of the knots."""
@@ -259,7 +260,7 @@ class Design:
             *(Term(family=family, feature=s.name, part="linear") for s in self.scales for family in families),
         )
 
-    def matrix(self, trials: Trials) -> np.ndarray:
+    def matrix(self, trials: Trials) -> NDArray[np.float64]:
         """Return the design matrix (n, number of terms)."""
         of_method = {method: trials.method == method for method in self.methods}
         of_kind = {kind: trials.kind == kind for kind in self.kinds}

@@ -29,7 +29,7 @@ class Resamples:
     """
 
     codes: np.ndarray
-    weights: np.ndarray
+    weights: np.ndarray[tuple[int, int], np.dtype[np.float64]]
     confidence: float
     trial_weights: np.ndarray | None = None
 
@@ -179,7 +179,8 @@ def skill(errors: np.ndarray, reference_errors: np.ndarray, resamples: Resamples
 
 
 def _quadratic(weights: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return np.einsum("bk,bk->b", weights @ matrix, weights)
+    forms: np.ndarray = np.einsum("bk,bk->b", weights @ matrix, weights)
+    return forms
 
 
 def _yield_groups(codes: np.ndarray) -> Iterator[np.ndarray]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -72,7 +73,7 @@ class LogisticFit:
     """
 
     design: Design
-    coefficients: np.ndarray
+    coefficients: NDArray[np.float64]
     intercept: float
     calibration: CalibrationMap
     strength: float
@@ -81,7 +82,7 @@ class LogisticFit:
         """Return the calibrated probabilities of success."""
         return self.calibration(logistic(self.odds(trials)))
 
-    def odds(self, trials: Trials) -> np.ndarray:
+    def odds(self, trials: Trials) -> NDArray[np.float64]:
         """Return the log odds before calibration."""
         return self.intercept + self.design.matrix(trials) @ self.coefficients
 
@@ -257,5 +258,5 @@ def _loss(trials: Trials, chance: np.ndarray) -> float:
     return float(log_loss(trials.target, _inside(chance), labels=[0, 1], sample_weight=trials.weight))
 
 
-def _inside(chance: np.ndarray) -> np.ndarray:
+def _inside(chance: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(chance, _LIMITS, 1 - _LIMITS)

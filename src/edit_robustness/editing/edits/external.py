@@ -15,9 +15,10 @@ from transformers.pytorch_utils import Conv1D
 from edit_robustness.editing.edits.edit import NotCombined, NotRowwise
 from edit_robustness.editing.edits.weights import LowRank, WeightEdit
 from edit_robustness.editing.exchange.lora import Factors, read_lora
-from edit_robustness.editing.exchange.model_folders import UnusableFolder, checksum, is_adapter, read_parameters
+from edit_robustness.editing.exchange.model_folders import checksum, is_adapter, read_parameters
 from edit_robustness.models.language_model import LanguageModel, restore_after
 from edit_robustness.models.layout import PARTS, Site, layout_of
+from edit_robustness.models.loading import UnusableFolder
 from edit_robustness.models.rows import Rows
 
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from edit_robustness.editing.exchange.model_folders import (
     ADAPTER_SETTINGS,
     ADAPTER_WEIGHTS,
-    UnusableFolder,
     read_settings,
     read_tensors,
 )
+from edit_robustness.models.loading import UnusableFolder
 
 Factors = Mapping[str, tuple[Tensor, Tensor]]
 """For each module's name `left` (d_out, rank) and `right` (rank, d_in): left @ right is added to its weight."""

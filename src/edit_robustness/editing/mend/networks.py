@@ -61,14 +61,14 @@ class Batch:
 
     def logits(self, lm: LanguageModel) -> Tensor:
         """Compute the logits that predict the labels, (rows, columns, vocabulary) in float32."""
-        output = lm.model(
+        logits: Tensor = lm.model(
             input_ids=self.ids,
             attention_mask=self.mask,
             position_ids=positions(self.mask),
             use_cache=False,
             logits_to_keep=last(self.labels.shape[1]),
-        )
-        return output.logits.float()
+        ).logits
+        return logits.float()
 
     def losses(self, logits: Tensor) -> Tensor:
         """Compute the mean negative log-likelihood of each row's labels, (rows,)."""

@@ -151,7 +151,7 @@ def _apply_edits(left_factor: Tensor, right_factor: Tensor) -> Callable[[Tensor,
     """Return a hook that adds edit i's change to the outputs of rows i, i + edits, i + 2 edits and so on."""
 
     def add(inputs: Tensor, output: Tensor) -> Tensor:
-        rows = inputs.float().unflatten(0, (-1, len(left_factor)))
+        rows: Tensor = inputs.float().unflatten(0, (-1, len(left_factor)))
         return output + (rows @ right_factor.mT @ left_factor).flatten(0, 1).to(output.dtype)
 
     return add

@@ -209,13 +209,14 @@ class Router:
     def _run_counterfactual(self, texts: list[list[int]], columns: Tensor) -> Tensor:
         """Compute the small model's logits in some columns, counted from the end, (texts, columns, vocabulary)."""
         ids, mask = pad(texts, self._lm.pad_id, side="left", device=self._lm.device)
-        return self._networks.counterfactual(
+        logits: Tensor = self._networks.counterfactual(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions(mask),
             use_cache=False,
             logits_to_keep=columns,
         ).logits
+        return logits
 
 
 def _get_owner(hook: Any) -> Any:

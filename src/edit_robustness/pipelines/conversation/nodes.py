@@ -66,7 +66,7 @@ def talk_with(method: str) -> Callable[..., Landing]:
         lm: LanguageModel,
         edits: Mapping[str, StoredItem[Edit]],
         sampled_facts: pd.DataFrame,
-        raw_relations: dict,
+        raw_relations: dict[str, Any],
         inventory: Mapping[str, str],
         tester: Speaker,
         settings: ConversationSettings,
@@ -134,7 +134,9 @@ def rule_with(methods: Sequence[str], model: str) -> Callable[..., tuple[pd.Data
     Its outputs are the verdicts, the comparison with the judge's, and all turns.
     """
 
-    def rule(facts: pd.DataFrame, sampled_facts: pd.DataFrame, *folders: Mapping) -> tuple[pd.DataFrame, ...]:
+    def rule(
+        facts: pd.DataFrame, sampled_facts: pd.DataFrame, *folders: Mapping[str, StoredItem[Any]]
+    ) -> tuple[pd.DataFrame, ...]:
         transcript_folders, opinion_folders = folders[: len(methods)], folders[len(methods) :]
         edited_facts = facts_from_table(sampled_facts)
         objects = other_objects(edited_facts, [*edited_facts, *facts_from_table(facts)])

@@ -298,7 +298,7 @@ def _read_corpus(
     corpus: Mapping[str, StoredItem[list[str]]] | None = None,
     facts: pd.DataFrame | None = None,
     sampled_facts: pd.DataFrame | None = None,
-    raw_relations: dict | None = None,
+    raw_relations: dict[str, Any] | None = None,
 ) -> Corpus:
     """Return the parts of a corpus that a method needs, without facts about subjects that this run edits."""
     texts = tuple(corpus[_KEY].read() or ()) if corpus else ()

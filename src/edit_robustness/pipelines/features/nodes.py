@@ -1,6 +1,7 @@
 """Nodes of features. Each answer of a web service is stored, so an interrupted run resumes."""
 
 import logging
+from typing import Any
 
 import pandas as pd
 
@@ -40,7 +41,7 @@ def join_features(
     facts: pd.DataFrame,
     looked_up: pd.DataFrame,
     sampled_facts: pd.DataFrame,
-    raw_relations: dict,
+    raw_relations: dict[str, Any],
     parameters: FeatureParameters,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Join all that is known of all facts, for one model, and compute and summarise the declared features."""

@@ -32,7 +32,9 @@ _SHOWN = 40
 _COMMONEST = 5
 
 
-def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def validate_facts(
+    raw_facts: pd.DataFrame, raw_relations: dict[str, Any]
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Read each row of a raw table as a fact, and reject the rows that are not valid.
 
     Args:
@@ -71,7 +73,7 @@ def validate_facts(raw_facts: pd.DataFrame, raw_relations: dict) -> tuple[pd.Dat
     return table, pd.DataFrame(rejects, columns=REJECT_COLUMNS).astype({"row": "int64"}), ambiguous
 
 
-def validate_training_facts(raw_training_facts: pd.DataFrame, raw_relations: dict) -> pd.DataFrame:
+def validate_training_facts(raw_training_facts: pd.DataFrame, raw_relations: dict[str, Any]) -> pd.DataFrame:
     """Read the facts for IKE's demonstrations and the training of MEND and SERAC, with the same checks.
 
     Raises:
@@ -111,7 +113,9 @@ def _column(name: Any) -> str:
     return name if name in (UNREADABLE, LEFT_OUT) else str(name).strip("\ufeff \t").casefold()
 
 
-def _add_fact(row: dict, relations: dict[str, Relation], first_rows: dict[tuple[str, ...], int], number: int) -> Fact:
+def _add_fact(
+    row: dict[str, Any], relations: dict[str, Relation], first_rows: dict[tuple[str, ...], int], number: int
+) -> Fact:
     """Return the fact in a row, unless an earlier row has the same subject and relation, or the same id."""
     fact = read_fact(row, relations)
     pair, identifier = ("fact", plain(fact.subject), fact.relation), ("id", fact.id.casefold())

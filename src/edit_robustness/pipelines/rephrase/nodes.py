@@ -81,7 +81,7 @@ class ProbeParameters:
 
 def ask_writer(
     sampled_facts: pd.DataFrame,
-    raw_relations: dict,
+    raw_relations: dict[str, Any],
     writer: Speaker,
     inventory: Mapping[str, str],
     parameters: WordingParameters,
@@ -108,7 +108,7 @@ def ask_writer(
 
 
 def write_wordings(
-    sampled_facts: pd.DataFrame, raw_relations: dict, parameters: WordingParameters, source: Any = None
+    sampled_facts: pd.DataFrame, raw_relations: dict[str, Any], parameters: WordingParameters, source: Any = None
 ) -> pd.DataFrame:
     """Return the checked wordings of the sampled facts as a table for review.
 
@@ -148,7 +148,7 @@ def _read_reviewed(table: pd.DataFrame, facts: list[Fact]) -> dict[str, list[Wor
 def make_probes(
     sampled_facts: pd.DataFrame,
     facts: pd.DataFrame,
-    raw_relations: dict,
+    raw_relations: dict[str, Any],
     wordings: pd.DataFrame,
     parameters: ProbeParameters,
 ) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """Balanced sampling of a few facts out of many."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,7 +24,7 @@ def balance(facts: Sequence[Fact], recall: Mapping[str, bool], *, size: int, see
         cell = recall[fact.id], classes[fact.id]
         cells.setdefault(cell, {}).setdefault(fact.relation, []).append(fact)
     sample: list[Fact] = []
-    counts: Counter = Counter()
+    counts: Counter[Hashable] = Counter()
     while cells and len(sample) < size:
         cell = min(cells, key=lambda cell: _cell_rank(cell, counts))
         relation = min(cells[cell], key=lambda relation: (counts[cell, relation], counts[relation], relation))
@@ -87,7 +87,7 @@ def _shuffle_subjects(facts: Sequence[Fact], seed: int) -> list[Fact]:
     return [by_id[place] for place in order if first[by_id[place].subject.casefold()] is by_id[place]]
 
 
-def _cell_rank(cell: Cell, counts: Counter) -> tuple[bool, int, int, int, bool, int]:
+def _cell_rank(cell: Cell, counts: Counter[Hashable]) -> tuple[bool, int, int, int, bool, int]:
     recall, views = cell
     return views is None, counts[recall], counts[cell], counts["views", views], recall, -1 if views is None else views
 

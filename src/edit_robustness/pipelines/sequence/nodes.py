@@ -46,7 +46,7 @@ DRIFT_COLUMNS = {
 
 
 def make_probes(
-    sampled_facts: pd.DataFrame, facts: pd.DataFrame, raw_relations: dict, settings: SequenceParameters
+    sampled_facts: pd.DataFrame, facts: pd.DataFrame, raw_relations: dict[str, Any], settings: SequenceParameters
 ) -> pd.DataFrame:
     """Build the probes of the checkpoints.
 

@@ -226,7 +226,8 @@ def _approximate_information(groups: _Padded, beta: np.ndarray) -> np.ndarray:
     sums = products.sum(axis=1)
     flat = groups.x.reshape(-1, len(beta))
     between = sums.T @ (sums / np.maximum(weight.sum(axis=1), 1e-12)[:, None])
-    return products.reshape(-1, len(beta)).T @ flat - between
+    information: np.ndarray = products.reshape(-1, len(beta)).T @ flat - between
+    return information
 
 
 def _evaluate(groups: _Padded, beta: np.ndarray, second: bool) -> tuple[float, np.ndarray, np.ndarray]:
@@ -254,7 +255,9 @@ def _evaluate(groups: _Padded, beta: np.ndarray, second: bool) -> tuple[float, n
     return value, scores, information
 
 
-def _recursion(x: np.ndarray, factor: np.ndarray, largest: int, derive_twice: bool):
+def _recursion(
+    x: np.ndarray, factor: np.ndarray, largest: int, derive_twice: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the sum over choices of k rows of the product of their factors, and its derivatives.
 
     Args:

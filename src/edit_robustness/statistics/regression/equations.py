@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 STEPS = 200
@@ -73,16 +74,16 @@ class Solution:
     converged: bool
 
 
-def mean_of(eta: np.ndarray, family: str) -> np.ndarray:
+def mean_of(eta: NDArray[np.float64], family: str) -> NDArray[np.float64]:
     """Return the mean of a linear predictor."""
     return eta if family == "gaussian" else expit(eta)
 
 
-def slope_of(eta: np.ndarray, family: str) -> np.ndarray:
+def slope_of(eta: NDArray[np.float64], family: str) -> NDArray[np.float64]:
     """Return the derivative of the mean by the linear predictor, which is also the variance of a binary outcome."""
     if family == "gaussian":
         return np.ones_like(eta)
-    mean = expit(eta)
+    mean = mean_of(eta, family)
     return mean * (1 - mean)
 
 
@@ -150,7 +151,10 @@ def _total_factors(clusters: Clusters, alpha: float) -> np.ndarray:
     return alpha / (1 + (clusters.sizes - 1) * alpha)
 
 
-def _sums(y, x, beta, clusters, family, alpha, weights):
+def _sums(
+    y: np.ndarray, x: np.ndarray, beta: np.ndarray, clusters: Clusters, family: str, alpha: float,
+    weights: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     eta = x @ beta
     slope = np.maximum(slope_of(eta, family), 1e-12)
     part = np.ones(len(y)) if weights is None else weights
@@ -192,12 +196,13 @@ def cluster_influences(
     return white_scores @ inverse_root
 
 
-def _decorrelate(rows: np.ndarray, alpha: float) -> np.ndarray:
+def _decorrelate(rows: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
     """Return R^(-1/2) times a cluster's rows, R being the exchangeable correlation."""
     if not alpha:
         return rows
-    plain, total = 1 / np.sqrt(1 - alpha), 1 / np.sqrt(1 + (len(rows) - 1) * alpha)
-    mean = rows.mean(axis=0, keepdims=True)
+    plain: float = 1 / np.sqrt(1 - alpha)
+    total: float = 1 / np.sqrt(1 + (len(rows) - 1) * alpha)
+    mean: NDArray[np.float64] = rows.mean(axis=0, keepdims=True)
     return plain * (rows - mean) + total * mean
 
 
@@ -213,10 +218,11 @@ def _divide(block: np.ndarray, score: np.ndarray) -> np.ndarray:
     along = directions @ score
     # 1 / (1 - v) - 1 = v / (1 - v), and the squared length of a direction is v
     factors = np.where(is_determined, -1.0, 1 / np.where(is_determined, 1.0, 1 - values))
-    return score + directions.T @ (factors * along)
+    divided: np.ndarray = score + directions.T @ (factors * along)
+    return divided
 
 
-def covariance(influences: np.ndarray, n: int, is_adjusted: bool) -> np.ndarray:
+def covariance(influences: NDArray[np.float64], n: int, is_adjusted: bool) -> NDArray[np.float64]:
     """Return the covariance of the coefficients; (p, p).
 
     Args:

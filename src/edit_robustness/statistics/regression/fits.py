@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -159,7 +159,7 @@ def drop_missing(rows: pd.DataFrame, formula: Formula) -> pd.DataFrame:
     names = [name for name in formula.variables if rows[name].dtype != "category"]
     features = [name for name in names if np.isfinite(rows[name]).any()]
     mask = np.isfinite(rows[features].to_numpy(dtype=float)).all(axis=1)
-    complete_rows = rows[mask].reset_index(drop=True)
+    complete_rows: pd.DataFrame = rows[mask].reset_index(drop=True)
     for name in complete_rows.columns[complete_rows.dtypes == "category"]:
         complete_rows[name] = complete_rows[name].cat.remove_unused_categories()
     return complete_rows
@@ -288,7 +288,16 @@ def _plural(groups: str) -> str:
     return {"fact_id": "facts"}.get(groups, f"{groups}s")
 
 
-def _bound(y, x, beta, labels, columns, directions, rows, confidence):
+def _bound(
+    y: np.ndarray,
+    x: np.ndarray,
+    beta: np.ndarray,
+    labels: np.ndarray,
+    columns: Sequence[Column],
+    directions: Mapping[int, int],
+    rows: pd.DataFrame,
+    confidence: float,
+) -> dict[int, tuple[float, float]]:
     """Bound the separated columns of the table, each cluster counting once per level of what separates.
 
     A level's prompts about one subject are not independent, and if all of them succeed, their correlation cannot be

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -90,7 +90,15 @@ def _independent_within(x: np.ndarray) -> list[int]:
     return indices
 
 
-def _bound_conditional(fit, index, columns, x, rows, groups, confidence) -> float:
+def _bound_conditional(
+    fit: ConditionalFit,
+    index: int,
+    columns: Sequence[Column],
+    x: np.ndarray,
+    rows: pd.DataFrame,
+    groups: str,
+    confidence: float,
+) -> float:
     """Bound an infinite column that is one level of a factor, in the rows of this level and of the reference."""
     sign, column = fit.separation.sign(np.eye(len(columns))[index]), columns[index]
     if not sign or not column.reference:
