@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, OPTConfig, OPTForCausalLM
 import edit_robustness.datasets.language_model as module
 from edit_robustness import storage
 from edit_robustness.datasets import LanguageModelDataset
-from edit_robustness.models import loading
+from edit_robustness.models import loading, memory
 from edit_robustness.models.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("free_slot")
@@ -588,3 +588,11 @@ def test_sizes_are_known_before_a_model_is_loaded(tmp_path, free_slot):
     (tmp_path / "broken" / "config.json").write_text("{")
     for source in ({"folder": str(tmp_path / "nothing")}, {"folder": str(tmp_path / "broken")}, {"hub": "no/such"}):
         assert LanguageModelDataset("x", **source).shape() is None
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_read(saved_model, monkeypatch):
+    folder, _ = saved_model
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(module, "read_model", lambda *_, **__: pytest.fail("the model was read"))
+    with pytest.raises(DatasetError, match=r"big: its weights in bfloat16 need .* GB, and 1e-06 GB are free on cpu"):
+        LanguageModelDataset("big", folder=str(folder), dtype="bfloat16", device="cpu").load()

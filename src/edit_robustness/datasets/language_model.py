@@ -18,6 +18,7 @@ from edit_robustness.datasets.arguments import validate_arguments_with
 from edit_robustness.datasets.model_sources import SOURCES, Folder, Hub, Package, Random, Source
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
+from edit_robustness.models.memory import TooLittleMemory, check_memory, weight_bytes
 from edit_robustness.models.shape import Shape
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.storage import ForeignFolder, file_sha256, folder_damage, is_ours, note, read_note, replace_folder
@@ -143,6 +144,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     def _read(self, device: torch.device) -> LanguageModel:
         where, options = self._source.location, self._source.options
+        self._check_memory(device)
         try:
             model = read_model(where, dtype=_DTYPES[self._dtype], attn_implementation=self._attention, **options)
             tokenizer = read_tokenizer(where, self._template, **options)
@@ -154,6 +156,16 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             reason = redact(str(error))
             raise DatasetError(f"{self._name}: cannot load {where} ({reason}); {self._way_out()}") from error
         return lm
+
+    def _check_memory(self, device: torch.device) -> None:
+        try:
+            need = weight_bytes(self._source.config(download=True), _DTYPES[self._dtype])
+        except UNREADABLE:
+            return  # reading the model refuses the files with their own reason
+        try:
+            check_memory(need, device, f"{self._name}: its weights in {self._dtype}")
+        except TooLittleMemory as error:
+            raise DatasetError(str(error)) from error
 
     def _converted_model(self, source: Package, device: torch.device) -> LanguageModel:
         """Return the package's model, never from files that are not those that were written.

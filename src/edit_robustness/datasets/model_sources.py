@@ -32,15 +32,22 @@ class Source(Kind):
         """Return arguments of `from_pretrained`."""
         return {"local_files_only": True}
 
+    def config(self, *, download: bool = False) -> Any:
+        """Read the model's config.json.
+
+        Args:
+            download: Whether that of a model on a hub may be downloaded.
+        """
+        options = {**self.options, "local_files_only": not (download and isinstance(self, Hub))}
+        return AutoConfig.from_pretrained(self.location, trust_remote_code=False, **options)
+
     def shape(self, *, download: bool = False) -> Shape:
         """Read the model's sizes from its config.json.
 
         Args:
-            download: Whether config.json of a model on a hub may be downloaded.
+            download: As in `config`.
         """
-        options = {**self.options, "local_files_only": not (download and isinstance(self, Hub))}
-        config: Any = AutoConfig.from_pretrained(self.location, trust_remote_code=False, **options)
-        return shape_of(config)
+        return shape_of(self.config(download=download))
 
 
 class Package(Source):
@@ -133,9 +140,9 @@ class Random(Source):
         """Return the architecture and the seed."""
         return f"{self.random}, seed {self.seed}"
 
-    def shape(self, *, download: bool = False) -> Shape:
-        """Compute the model's sizes; there are no files."""
-        return shape_of(tiny_config(self.random, tiny_tokenizer(self.random)))
+    def config(self, *, download: bool = False) -> Any:
+        """Make the configuration; there are no files."""
+        return tiny_config(self.random, tiny_tokenizer(self.random))
 
 
 SOURCES: Kinds[Source] = Kinds(Package, Folder, Hub, Random)
