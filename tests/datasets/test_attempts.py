@@ -60,6 +60,18 @@ def test_an_item_that_fails_its_batch_leaves_the_others_of_the_batch():
     assert result == {key: "a batch of 1" if key == "f7" else key.upper() for key in KEYS[:10]}
 
 
+def test_an_error_leaves_the_later_batches_whole():
+    calls, batches = [], [KEYS[:5], KEYS[5:10], KEYS[10:15]]
+    outcome(run_batches(batches, KEYS[:15], batched(["f1"], calls), "letters"))
+    assert calls[-2:] == [KEYS[5:10], KEYS[10:15]]
+    result = outcome(run_batches(batches, ["f0", "f9", "f14"], batched(KEYS, []), "letters", patience=3))
+    assert result == {
+        "f0": "a batch of 1",
+        "f9": "not tried after 3 failures in a row: a batch of 1",
+        "f14": "not tried after 3 failures in a row: a batch of 1",
+    }
+
+
 def test_what_is_made_one_by_one_is_not_tried_twice():
     calls = []
     result = outcome(run_attempts(KEYS[:4], batched(["f1"], calls, size=1), "letters", in_batches=False))

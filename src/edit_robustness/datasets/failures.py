@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
@@ -130,6 +129,12 @@ def run_attempts(
         size = len(queue) if not in_batches else 1 if is_over else 2 * size
 
 
+def select_batches(batches: Sequence[Sequence[str]], missing_keys: Collection[str]) -> list[list[str]]:
+    """Return the batches of which an item is missing, whole."""
+    wanted_keys = set(missing_keys)
+    return [list(batch) for batch in batches if not wanted_keys.isdisjoint(batch)]
+
+
 def run_batches(
     batches: Sequence[Sequence[str]],
     missing_keys: Collection[str],
@@ -142,7 +147,7 @@ def run_batches(
     """Make missing items in the batches of a whole run, so that the last digits are those of an undisturbed run.
 
     Sums of floats depend on the batch. So a batch of which an item is missing is made whole, and the other items of it
-    are dropped.
+    are dropped. After an error only the rest of its own batch is cut into smaller groups.
 
     Args:
         batches: All items of the run, in order: those that are made together.
@@ -152,17 +157,18 @@ def run_batches(
         check: As in `run_attempts`.
         patience: As in `run_attempts`.
     """
-    wanted_keys = set(missing_keys)
-    pending_batches = [batch for batch in batches if not wanted_keys.isdisjoint(batch)]
-    numbers = {key: number for number, batch in enumerate(pending_batches) for key in batch}
-
-    def make_batches(keys: Sequence[str]) -> Iterator[T]:
-        for _, batch in groupby(keys, numbers.__getitem__):
-            yield from make(list(batch))
-
-    for attempt in run_attempts(list(numbers), make_batches, task, check=check, patience=patience):
-        if attempt.key in wanted_keys:
-            yield attempt
+    wanted_keys, failures = set(missing_keys), 0
+    queue = select_batches(batches, wanted_keys)
+    while queue:
+        batch = queue.pop(0)
+        for number, attempt in enumerate(run_attempts(batch, make, task, check=check), 1):
+            failures = 0 if attempt.error is None else failures + 1
+            if attempt.key in wanted_keys:
+                yield attempt
+            if patience is not None and failures >= patience:
+                rest_keys = [*batch[number:], *(key for later in queue for key in later)]
+                yield from _skip_rest([key for key in rest_keys if key in wanted_keys], task, failures, attempt.error)
+                return
 
 
 def _start(make: Callable[[Sequence[str]], Iterable[T]], group: Sequence[str]) -> Iterator[T]:
@@ -192,6 +198,8 @@ def _outcomes(
 
 
 def _skip_rest(keys: Sequence[str], task: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
+    if not keys:
+        return
     logger.warning("%s: %d more are not tried, because %d failed one after another", task, len(keys), failures)
     for key in keys:
         yield Attempt(key, None, 0.0, NotAttempted(f"not tried after {failures} failures in a row: {reason_of(error)}"))

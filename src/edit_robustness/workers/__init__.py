@@ -3,9 +3,19 @@
 from edit_robustness.workers.pool import ThisProcess, Workers, current_workers, use_workers
 from edit_robustness.workers.ray_workers import RayWorkers
 from edit_robustness.workers.settings import WorkerParameters
-from edit_robustness.workers.work import Work
+from edit_robustness.workers.work import Task, Work, WorkerDied
 
-__all__ = ["ThisProcess", "Work", "WorkerParameters", "Workers", "choose_workers", "current_workers", "use_workers"]
+__all__ = [
+    "Task",
+    "ThisProcess",
+    "Work",
+    "WorkerDied",
+    "WorkerParameters",
+    "Workers",
+    "choose_workers",
+    "current_workers",
+    "use_workers",
+]
 
 
 def choose_workers(settings: WorkerParameters) -> Workers:

@@ -15,7 +15,7 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.progress import track
 from edit_robustness.records import Answer, Probe
 from edit_robustness.workers.pool import current_workers
-from edit_robustness.workers.work import Work
+from edit_robustness.workers.work import Task, Work
 
 
 def answers_under(
@@ -51,7 +51,7 @@ def answers_under(
     batches = [[keys[place] for place in places] for places in cut_batches(sizes, decoding.batch_rows)]
 
     work = Work(_ask, {key: (edits[key], probes[key]) for key in keys}, (decoding, artefact, shorten))
-    attempts = current_workers().attempts(lm, work, missing_keys, task, batches=batches)
+    attempts = current_workers().attempts(lm, Task(work, missing_keys, task, batches=batches))
     for attempt in track(attempts, task, len(missing_keys)):
         # what is asked in one batch comes at once: only the sum over all edits means something
         header = {"seconds": attempt.seconds, "probes": len(probes[attempt.key]), "environment": lm.environment}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from edit_robustness.datasets.failures import Attempt, run_attempts, run_batches
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.workers.work import Work
+from edit_robustness.workers.work import Task
 
 T = TypeVar("T")
 
@@ -18,28 +19,8 @@ class Workers(ABC):
     """Processes that make items."""
 
     @abstractmethod
-    def attempts(
-        self,
-        lm: LanguageModel,
-        work: Work[T],
-        keys: Sequence[str],
-        task: str,
-        *,
-        batches: Sequence[Sequence[str]] | None = None,
-        check: Callable[[T], None] | None = None,
-        patience: int | None = None,
-    ) -> Iterator[Attempt[T]]:
-        """Make items, and yield each one or its error as soon as it is there.
-
-        Args:
-            lm: The model.
-            work: The items.
-            keys: Which of them are wanted.
-            task: What is made, for the log.
-            batches: All items of the run, if results depend on which of them are made together (`run_batches`).
-            check: Raises an error for an item that must not be kept.
-            patience: As in `run_attempts`.
-        """
+    def attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
+        """Make items, and yield each one or its error as soon as it is there."""
 
     @abstractmethod
     def close(self) -> None:
@@ -49,25 +30,35 @@ class Workers(ABC):
 class ThisProcess(Workers):
     """No other process: items are made here, one after another."""
 
-    def attempts(
-        self,
-        lm: LanguageModel,
-        work: Work[T],
-        keys: Sequence[str],
-        task: str,
-        *,
-        batches: Sequence[Sequence[str]] | None = None,
-        check: Callable[[T], None] | None = None,
-        patience: int | None = None,
-    ) -> Iterator[Attempt[T]]:
+    def attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
         """Make items in order."""
-        make: Any = partial(work.make, lm)
-        if batches is None:
-            return run_attempts(keys, make, task, check=check, patience=patience)
-        return run_batches(batches, keys, make, task, check=check, patience=patience)
+        if task.advance is not None:
+            return _stream(lm, task)
+        make: Any = partial(task.work.make, lm)
+        options: dict[str, Any] = {"check": task.check, "patience": task.patience}
+        if task.batches is None:
+            return run_attempts(task.keys, make, task.name, in_batches=task.in_batches, **options)
+        return run_batches(task.batches, task.keys, make, task.name, **options)
 
     def close(self) -> None:
         """Do nothing: there is no process to end."""
+
+
+def _stream(lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
+    """Yield the values of one stream after another; an error ends its stream."""
+    for key in task.keys:
+        start = time.perf_counter()
+        values = iter(task.work.make(lm, [key]))
+        while True:
+            try:
+                value = next(values)
+            except StopIteration:
+                break
+            except Exception as error:  # noqa: BLE001 - the node decides what an error costs
+                yield Attempt(key, None, time.perf_counter() - start, error)
+                break
+            yield Attempt(key, value, time.perf_counter() - start)
+            start = time.perf_counter()
 
 
 class _Holder:

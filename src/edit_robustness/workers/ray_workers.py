@@ -1,9 +1,9 @@
 """Workers as Ray actors, the only module that knows Ray.
 
-Each actor holds one model, loaded from the settings of its catalog entry. It makes the items of one part of the work at
-a time and streams them back, so that a worker that dies costs the item in hand. Ray itself repeats nothing: the driver
-counts how often an item was in the hands of a worker that died, and makes suspects alone, because the death of a
-process does not say which of its items was guilty.
+Each actor holds one model, loaded from the settings of its catalog entry. It makes the items of one part of a task at a
+time and streams them back, so that a worker that dies costs the item in hand. Ray itself repeats nothing: the driver
+counts how often an item was in the hands of a worker that died, and makes a suspect alone before it gives it up,
+because the death of a process does not say which of its items was guilty.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, run_attempts
+from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, select_batches
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.workers.pool import Workers
+from edit_robustness.workers.pool import ThisProcess, Workers
 from edit_robustness.workers.settings import WorkerParameters
-from edit_robustness.workers.work import Work
+from edit_robustness.workers.work import Task, WorkerDied
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -40,20 +40,23 @@ class UnusableWorkers(ValueError):
     """Workers that cannot be started as the settings say."""
 
 
-class WorkerDied(RuntimeError):
-    """Error of an item whose worker died each time that it was made."""
-
-
 class WorkerError(RuntimeError):
     """Error of an item, as a worker reported it."""
 
 
 @dataclass
 class _Part:
-    """Items that one worker makes, and how often a worker died over them."""
+    """Items that one worker makes, and how often a worker died over them.
+
+    Attributes:
+        keys: The items, in the order in which they are made.
+        deaths: How often a worker died over it; of several items that are made in order, over the first.
+        whole: Whether they are made together.
+    """
 
     keys: list[str]
     deaths: int = 0
+    whole: bool = False
 
 
 @dataclass
@@ -87,28 +90,24 @@ class RayWorkers(Workers):
         self._actors: list[Any] = []
         self._make_actor: Callable[[], Any] = _not_started
 
-    def attempts(
-        self,
-        lm: LanguageModel,
-        work: Work[T],
-        keys: Sequence[str],
-        task: str,
-        *,
-        batches: Sequence[Sequence[str]] | None = None,
-        check: Callable[[T], None] | None = None,
-        patience: int | None = None,
-    ) -> Iterator[Attempt[T]]:
-        """Hand parts of the work to idle workers, and yield what they make in the order in which it comes.
+    def attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
+        """Hand parts of the task to idle workers, and yield what they make in the order in which it comes.
 
         Batches of the run stay whole. Other items are cut into parts so small that every worker has some.
+
+        Raises:
+            UnusableWorkers: If a worker cannot load the model.
         """
-        if not keys:
-            return
-        wanted_keys = set(keys)
-        for attempt in self._attempts(lm, work, self._cut(keys, batches), check=check, patience=patience):
+        wanted_keys = set(task.keys)
+        for attempt in self._attempts(lm, task) if wanted_keys else ():
+            if task.advance is not None:
+                yield attempt
+                continue
             if attempt.error is not None:
-                report_failure(task, attempt.key, attempt.error)
+                report_failure(task.name, attempt.key, attempt.error)
             if attempt.key in wanted_keys:
+                # of a batch that is made twice, what came the first time is enough
+                wanted_keys.remove(attempt.key)
                 yield attempt
 
     def close(self) -> None:
@@ -121,33 +120,31 @@ class RayWorkers(Workers):
             self._actors = []
             ray.shutdown()
 
-    def _cut(self, keys: Sequence[str], batches: Sequence[Sequence[str]] | None) -> list[_Part]:
-        if batches is not None:
-            wanted_keys = set(keys)
-            return [_Part(list(batch)) for batch in batches if not wanted_keys.isdisjoint(batch)]
-        size = max(1, min(_MOST, len(keys) // (self._settings.count * _PARTS_PER_WORKER)))
+    def _cut(self, task: Task[Any]) -> list[_Part]:
+        if task.batches is not None:
+            return [_Part(batch, whole=True) for batch in select_batches(task.batches, task.keys)]
+        keys, size = task.keys, 1
+        if task.in_batches and task.advance is None:
+            size = max(1, min(_MOST, len(keys) // (self._settings.count * _PARTS_PER_WORKER)))
         return [_Part(list(keys[start : start + size])) for start in range(0, len(keys), size)]
 
-    def _attempts(
-        self,
-        lm: LanguageModel,
-        work: Work[T],
-        parts: Sequence[_Part],
-        *,
-        check: Callable[[T], None] | None,
-        patience: int | None,
-    ) -> Iterator[Attempt[T]]:
+    def _attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
         import ray
 
         self._start()
-        queue, idle = deque(parts), deque(self._actors)
-        shared_ref = ray.put((work.shared, check, patience))
+        # of streams, what is still to be made
+        inputs = dict(task.work.inputs)
+        task = replace(task, work=replace(task.work, inputs=inputs))
+        queue, idle = deque(self._cut(task)), deque(self._actors)
+        model, shared_ref = (dict(lm.entry), lm.fingerprint), ray.put(task.work.shared)
+        deaths = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError, ray.exceptions.OutOfMemoryError)
         states: dict[Any, _Running] = {}
         try:
             while queue or states:
                 while queue and idle:
                     part, worker = queue.popleft(), idle.popleft()
-                    stream = worker.make.remote(lm.entry, work.part(part.keys), shared_ref, part.keys)
+                    # in a list, the reference is not replaced by what it refers to
+                    stream = worker.make.remote(model, task.part(part.keys), [shared_ref])
                     states[stream] = _Running(part, worker)
                 streams: list[Any] = list(states)
                 ready_streams: list[Any] = ray.wait(streams, num_returns=1)[0]
@@ -159,27 +156,52 @@ class RayWorkers(Workers):
                     del states[stream]
                     idle.append(state.worker)
                     continue
-                except ray.exceptions.RayActorError as death:
+                except deaths as death:
                     del states[stream]
-                    yield from self._after_death(state, queue, death)
+                    yield from self._after_death(task, inputs, state, queue, death)
                     idle.append(self._replace(state.worker))
                     continue
+                except ray.exceptions.RayTaskError as error:
+                    raise UnusableWorkers(f"workers: {lm.name}: {reason_of(error.cause)}") from None
                 state.made_keys.add(key)
+                if task.advance is not None and not reason:
+                    inputs[key] = task.advance(inputs[key], value)
                 yield Attempt(key, value, seconds, WorkerError(reason) if reason else None)
         finally:
             for stream in states:
                 ray.cancel(stream)
 
-    def _after_death(self, state: _Running, queue: deque[_Part], death: Exception) -> Iterator[Attempt[Any]]:
-        """Queue again what a worker that died had not yet made, each item alone."""
-        deaths = state.part.deaths + 1
-        left_keys = [key for key in state.part.keys if key not in state.made_keys]
+    def _after_death(
+        self, task: Task[Any], inputs: dict[str, Any], state: _Running, queue: deque[_Part], death: Exception
+    ) -> Iterator[Attempt[Any]]:
+        """Queue again what a worker that died had not yet made, and yield what is given up.
+
+        Only an item that was alone is given up. What is made together is made together again as often as retries allow,
+        and then each item alone. Of items that are made in order, the first that is not yet made is under suspicion.
+        """
+        part = state.part
+        left_keys = part.keys if task.advance else [key for key in part.keys if key not in state.made_keys]
         logger.warning("a worker died with %d items in hand: %s", len(left_keys), reason_of(death).split(".")[0])
-        if deaths > self._settings.retries:
-            for key in left_keys:
-                yield Attempt(key, None, 0.0, WorkerDied(f"the worker died {deaths} times over it"))
+        # a stream that came on has another value in hand
+        deaths = 1 if task.advance and state.made_keys else part.deaths + 1
+        is_over, is_alone = deaths > self._settings.retries, len(part.keys) == 1
+        if not left_keys:
             return
-        queue.extend(_Part([key], deaths) for key in left_keys)
+        if is_alone and is_over:
+            (key,), error = left_keys, WorkerDied(f"the worker died {deaths} times over it")
+            yield Attempt(key, None, 0.0, error)
+            if task.advance is not None and (rest := task.advance(inputs[key], error)) is not None:
+                inputs[key] = rest
+                queue.append(_Part([key]))
+        elif is_alone or (part.whole and not is_over):
+            queue.append(replace(part, deaths=deaths))
+        elif part.whole:
+            queue.extend(_Part([key], deaths) for key in left_keys)
+        else:
+            suspect, *innocent_keys = left_keys
+            queue.append(_Part([suspect], deaths))
+            if innocent_keys:
+                queue.append(_Part(innocent_keys))
 
     def _replace(self, actor: Any) -> Any:
         """Start a new actor in place of one that died: Ray refuses tasks of an actor that it starts again itself."""
@@ -206,7 +228,7 @@ class RayWorkers(Workers):
             ray.shutdown()
             raise UnusableWorkers(lack)
         options = {"num_cpus": threads, "num_gpus": settings.gpus, "max_restarts": 0, "max_task_retries": 0}
-        self._make_actor = partial(ray.remote(_Worker).options(**options).remote, threads)
+        self._make_actor = partial(ray.remote(_Worker).options(**options).remote, threads, os.getcwd())
         self._actors = [self._make_actor() for _ in range(settings.count)]
         try:
             ray.get([actor.confirm.remote() for actor in self._actors])
@@ -221,26 +243,61 @@ class RayWorkers(Workers):
 class _Worker:
     """Process of a worker, with one model: it makes the items that it is asked for."""
 
-    def __init__(self, threads: int):
+    def __init__(self, threads: int, folder: str):
         import torch
 
         torch.set_num_threads(threads)
+        # paths of settings may be relative
+        if os.path.isdir(folder):
+            os.chdir(folder)
+        self._name, self._shared = "", ()
 
     def confirm(self) -> None:
         """Answer once the worker has started."""
 
     def make(
-        self, entry: Mapping[str, Any], part: Work[Any], shared: tuple[Any, ...], keys: Sequence[str]
+        self, model: tuple[Mapping[str, Any], str], part: Task[Any], shared: list[Any]
     ) -> Iterator[tuple[str, Any, float, str]]:
-        """Yield key, item, seconds and the reason of a failure (empty for an item that was made)."""
-        lm = LanguageModelDataset(**entry).load()
-        values, check, patience = shared
-        work = Work(part.function, part.inputs, values)
+        """Yield key, item, seconds and the reason of a failure (empty for an item that was made).
+
+        Args:
+            model: The settings of the model, and its fingerprint.
+            part: The items, without what all items share.
+            shared: A reference to that.
+        """
         # failures are reported by the driver
         logging.getLogger("edit_robustness").setLevel(logging.CRITICAL)
-        for attempt in run_attempts(keys, partial(work.make, lm), "work", check=check, patience=patience):
+        lm = _load(*model)
+        task = part.with_shared(self._receive(shared[0]))
+        for attempt in ThisProcess().attempts(lm, task):
             reason = "" if attempt.error is None else reason_of(attempt.error)
             yield attempt.key, attempt.value, attempt.seconds, reason
+
+    def _receive(self, ref: Any) -> tuple[Any, ...]:
+        """Return what all items share; it is received once."""
+        import ray
+
+        if self._name != ref.hex():
+            self._name, self._shared = "", ()
+            self._shared = ray.get(ref)
+            self._name = ref.hex()
+        return self._shared
+
+
+def _load(entry: Mapping[str, Any], name: str) -> LanguageModel:
+    """Load a model in a worker.
+
+    Raises:
+        UnusableWorkers: If it cannot be loaded, or its fingerprint is another.
+    """
+    try:
+        lm = LanguageModelDataset(**entry).load()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run ends with its text
+        # its own class may have no name in the other process
+        raise UnusableWorkers(f"a worker cannot load the model: {reason_of(error)}") from None
+    if lm.fingerprint != name:
+        raise UnusableWorkers("a worker loads another model than this process: the model's files differ")
+    return lm
 
 
 def _not_started() -> Any:

@@ -29,7 +29,7 @@ from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table
-from edit_robustness.workers import Work, current_workers
+from edit_robustness.workers import Task, Work, current_workers
 
 logger = logging.getLogger(__name__)
 
@@ -279,7 +279,7 @@ def _make_edits(
         return
     work = Work(_edit_each, {fact.id: fact for fact in missing_facts}, (method, preparation.read()))
     label = f"{lm.name}: {method.name} edits"
-    attempts = current_workers().attempts(lm, work, list(work.inputs), label, check=refuse_not_finite)
+    attempts = current_workers().attempts(lm, Task(work, list(work.inputs), label, check=refuse_not_finite))
     for attempt in track(attempts, label, len(missing_facts)):
         header = {
             "seconds": round(attempt.seconds, 3),
