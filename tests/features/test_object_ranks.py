@@ -8,6 +8,7 @@ from fabricated_edits import FACTS
 
 from edit_robustness.features.object_ranks import (
     OBJECT_RANK_COLUMNS,
+    cut_batches,
     object_ranks,
     object_ranks_table,
     rank_and_margin,
@@ -28,7 +29,7 @@ CAPITALS = [
 
 
 def measured(lm, facts, rows=4):
-    table = object_ranks_table(list(object_ranks(lm, facts, rows=rows)), facts)
+    table = object_ranks_table(list(object_ranks(lm, cut_batches(lm, facts, rows=rows))), facts)
     assert dict(table.dtypes.astype(str)) == OBJECT_RANK_COLUMNS
     return table
 

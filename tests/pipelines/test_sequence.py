@@ -1,7 +1,9 @@
 """Nodes of sequence and abilities: what lands, what is kept, and what a checkpoint is."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
+from functools import reduce
 from unittest import mock
 
 import pandas as pd
@@ -10,6 +12,7 @@ import torch
 from fabricated_edits import FACTS, POOL, RELATIONS, method
 from landings import fill
 
+from edit_robustness.abilities.benchmarks import get_benchmarks
 from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding, ask
@@ -26,6 +29,7 @@ from edit_robustness.pipelines.abilities import nodes as abilities
 from edit_robustness.pipelines.sequence import gather, nodes
 from edit_robustness.records import Document
 from edit_robustness.tables import facts_to_table, probes_from_table
+from edit_robustness.workers import WorkerDied
 
 SETTINGS = SequenceParameters(checkpoints=[1, 3], orders=2, retention_facts=1, paraphrases=1, neighbours=1)
 SAMPLED = pd.concat(
@@ -178,6 +182,31 @@ def test_a_failed_edit_is_tried_again_and_all_after_it_follow_from_whether_it_fa
     assert last_point != last, "answers after another outcome are not taken"
 
 
+def test_a_sequence_goes_on_from_any_of_its_increments(lab, monkeypatch):
+    lm, original = lab.model("llama"), Rome.increment
+
+    def increment(self, lm, facts, **options):
+        if facts[0].id == FACTS[1].id:
+            raise RuntimeError("not this one")
+        return original(self, lm, facts, **options)
+
+    def make(order):
+        return list(nodes._edit_orders(lm, [order], method("rome"), lab.artefact("rome", "llama")))
+
+    monkeypatch.setattr(Rome, "increment", increment)
+    order = nodes._Order("rome", [[fact] for fact in FACTS], {})
+    increments = make(order)
+    assert [str(part.error or "") for part in increments] == ["", "not this one", ""]
+    for number in (1, 2, 3):
+        rest = make(reduce(nodes._advance, increments[:number], order))
+        assert [(part.number, part.name) for part in rest] == [(part.number, part.name) for part in increments[number:]]
+    # what a worker dies over has failed like what raises an error
+    after_death = make(nodes._advance(nodes._advance(order, increments[0]), WorkerDied("killed")))
+    (last,) = after_death
+    assert last.name == increments[2].name
+    assert all(torch.equal(last.edit.dense()[site], change) for site, change in increments[2].edit.dense().items())
+
+
 def test_a_checkpoint_asks_about_all_edits_so_far_and_what_stays(lab, sequence, tmp_path):
     folder = AnswersDataset(str(tmp_path))
     answers = asked(lab, folder, sequence).load()
@@ -291,6 +320,26 @@ def test_benchmarks_are_measured_under_the_edits_so_far_and_land_one_by_one(lab,
     assert calls == []
     measuring(lm, folder, sequence, [Bench("a.b"), Bench("c", "2")])
     assert [name for name, _ in calls] == ["c"] * 4
+
+
+def test_benchmarks_are_built_once_for_the_files_of_a_run(lab):
+    lm, files = lab.model("llama"), LocalFiles()
+    with mock.patch("edit_robustness.abilities.benchmarks.build_benchmarks", return_value=[]) as build:
+        get_benchmarks(lm, None, files)
+        get_benchmarks(lm, None, deepcopy(files))
+        assert build.call_count == 1, "a worker gets a copy for each method"
+        get_benchmarks(lm, None, LocalFiles())
+        assert build.call_count == 2, "the files of another run may be others"
+
+
+def test_a_worker_whose_benchmark_is_another_measures_nothing(lab, calls):
+    cells = [(checkpoints(None, SETTINGS)[0], "a", "2")]
+    with (
+        mock.patch("edit_robustness.abilities.benchmarks.build_benchmarks", return_value=[Bench("a", "1")]),
+        pytest.raises(ValueError, match="a: a worker reads other files of this benchmark"),
+    ):
+        list(abilities._measure(lab.model("llama"), cells, None, LocalFiles(), None, None))
+    assert calls == []
 
 
 def test_words_stand_before_every_request(lab, calls, tmp_path):

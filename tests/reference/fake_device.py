@@ -19,7 +19,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 from edit_robustness.abilities.engine import GeneratedText, answer_requests
 from edit_robustness.abilities.requests import plan_requests
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.features.object_ranks import object_ranks
+from edit_robustness.features.object_ranks import cut_batches, object_ranks
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.writing import sample_texts
@@ -145,7 +145,7 @@ def draw_turns(lm: LanguageModel) -> Any:
 PARTS: dict[str, Callable[[LanguageModel], Any]] = {
     **{name: lambda lm, name=name: edit_answers_of(lm, name) for name in METHOD_NAMES},
     "abilities": abilities,
-    "object_ranks": lambda lm: [table.to_dict("list") for table in object_ranks(lm, FACTS, rows=2)],
+    "object_ranks": lambda lm: [table.to_dict("list") for table in object_ranks(lm, cut_batches(lm, FACTS, rows=2))],
     "speaking": draw_turns,
     "writing": lambda lm: sample_texts(lm, texts=3, tokens=9, seed=1),
     "fingerprint": lambda lm: LanguageModel(lm.model, lm.tokenizer).fingerprint,

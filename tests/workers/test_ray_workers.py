@@ -4,12 +4,42 @@ import os
 import signal
 import sys
 from collections import deque
+from dataclasses import dataclass
 
+import pandas as pd
 import pytest
+from fabricated_benchmarks import parameters
+from fabricated_edits import FACTS, POOL, RELATIONS, TINY_SETTINGS
+from landings import fill
 
 ray = pytest.importorskip("ray")
 
-from edit_robustness.datasets import LanguageModelDataset  # noqa: E402 - after the check for Ray
+from edit_robustness.abilities.local_files import LocalFiles  # noqa: E402 - after the check for Ray
+from edit_robustness.asking.ask import Decoding  # noqa: E402
+from edit_robustness.asking.converse import ConversationSettings  # noqa: E402
+from edit_robustness.datasets import (  # noqa: E402
+    AnswersDataset,
+    ArtefactsDataset,
+    DocumentsDataset,
+    EditsDataset,
+    LanguageModelDataset,
+    SpeakerDataset,
+    TextsDataset,
+    TranscriptsDataset,
+)
+from edit_robustness.datasets.corpus import CorpusSource  # noqa: E402
+from edit_robustness.datasets.sequences import edit_key  # noqa: E402
+from edit_robustness.editing.artefacts import Artefact  # noqa: E402
+from edit_robustness.editing.edit_sequence import SequenceParameters  # noqa: E402
+from edit_robustness.editing.methods.mend import Mend  # noqa: E402
+from edit_robustness.editing.methods.rome import Rome  # noqa: E402
+from edit_robustness.editing.requirements import TextNeed  # noqa: E402
+from edit_robustness.pipelines.abilities.nodes import measure_with  # noqa: E402
+from edit_robustness.pipelines.conversation.nodes import talk_with  # noqa: E402
+from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with  # noqa: E402
+from edit_robustness.pipelines.prior_knowledge.nodes import rank_objects  # noqa: E402
+from edit_robustness.pipelines.sequence import nodes as sequence  # noqa: E402
+from edit_robustness.tables import facts_to_table  # noqa: E402
 from edit_robustness.workers import Task, Work, WorkerDied  # noqa: E402
 from edit_robustness.workers.pool import ThisProcess  # noqa: E402
 from edit_robustness.workers.ray_workers import RayWorkers, UnusableWorkers, _Part, _Running, find_lack  # noqa: E402
@@ -39,7 +69,7 @@ def group(lm, inputs):
 
 
 def count(lm, inputs, text):
-    """A stream of numbers from one input, the last that is known; it dies at 2 as `letters` does."""
+    """A stream of numbers from one input, the last that is known; it fails at 2 as `letters` does."""
     (start,) = inputs
     for number in range(start + 1, 4):
         if number == 2:
@@ -78,13 +108,6 @@ def make(workers, lm, inputs, **options):
 def test_workers_make_what_this_process_makes(workers, lm):
     inputs = {key: key.upper() for key in KEYS}
     assert make(workers, lm, inputs) == make(ThisProcess(), lm, inputs)
-
-
-def test_an_item_that_kills_every_worker_is_lost_alone(workers, lm):
-    inputs = {key: key for key in KEYS} | {"f3": "die"}
-    result = make(workers, lm, inputs)
-    assert result.pop("f3") == "the worker died 2 times over it"
-    assert result == {key: f"{key}! tiny" for key in KEYS if key != "f3"}
 
 
 def test_an_item_that_fails_is_lost_alone(workers, lm):
@@ -135,10 +158,10 @@ def stream(workers, lm, text):
     return [attempt.value if attempt.error is None else str(attempt.error) for attempt in workers.attempts(lm, task)]
 
 
-def test_a_stream_goes_on_after_the_value_that_came_before_its_worker_died(workers, lm, tmp_path):
+def test_a_stream_yields_what_it_makes_before_an_error(workers, lm):
     assert stream(ThisProcess(), lm, "b") == [1, 2, 3]
     assert stream(ThisProcess(), lm, "fail") == [1, "no such letter"]
-    assert stream(workers, lm, f"die once {tmp_path / 'died'}") == [1, 2, 3]
+    assert stream(workers, lm, "b") == [1, 2, 3]
 
 
 def test_a_model_that_a_worker_cannot_load_ends_the_run_in_one_line(workers, lm, monkeypatch):
@@ -150,6 +173,115 @@ def test_a_model_that_a_worker_cannot_load_ends_the_run_in_one_line(workers, lm,
     monkeypatch.setattr(lm, "entry", {"name": "tiny", "random": "llama", "seed": 1})
     with pytest.raises(UnusableWorkers, match=r"^workers: tiny: a worker loads another model than this process"):
         make(workers, lm, {"a": "a"})
+
+
+DRIVER = os.getpid()
+SETTINGS = SequenceParameters(checkpoints=[1, 3], orders=2, retention_facts=1, paraphrases=1, neighbours=1)
+SAMPLED = pd.concat(
+    [facts_to_table(FACTS).assign(fact_role="edited"), facts_to_table(POOL[:1]).assign(fact_role="retained")],
+    ignore_index=True,
+)
+ORDERS = pd.DataFrame(
+    [
+        (order, place, fact.id)
+        for order, own in enumerate([FACTS, FACTS[1:] + FACTS[:1]])
+        for place, fact in enumerate(own, 1)
+    ],
+    columns=["order", "position", "fact_id"],
+)
+
+
+@dataclass(frozen=True)
+class Poisonous(Rome):
+    """Kills every worker at one fact after another, and says in the first process what becomes of that."""
+
+    def increment(self, lm, facts, *, artefact, history):
+        if facts[0].id != FACTS[1].id or not history.changes:
+            return super().increment(lm, facts, artefact=artefact, history=history)
+        if os.getpid() == DRIVER:
+            raise RuntimeError("the worker died 2 times over it")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return None
+
+
+@pytest.fixture(scope="module")
+def both(workers, lm, tmp_path_factory):
+    """What this process makes and what workers make, each of every node that hands items out."""
+    results = []
+    for kind in (ThisProcess(), workers):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("edit_robustness.workers.pool._Holder.workers", kind)
+            results.append(run_nodes(lm, tmp_path_factory.mktemp("nodes")))
+    return results
+
+
+def run_nodes(lm, root):
+    """The folders of a whole run, and the table of ranks."""
+    folders = {}
+
+    def make(name, kind, node, *arguments, **options):
+        folder = kind(str(root / name))
+        folders[name] = fill(folder, node(lm, *arguments, **options)).load()
+        return folders[name]
+
+    decoding, rome = Decoding(max_new_tokens=4, batch_rows=2), Rome(**TINY_SETTINGS["rome"])
+    source, facts = CorpusSource((), 24, 24, 0), facts_to_table([*FACTS, *POOL])
+    corpus = make("corpus", TextsDataset, write_corpus_with(TextNeed()), source, {})
+    other_layer = Rome(**TINY_SETTINGS["rome"] | {"layer": 3})
+    moments = make("moments", ArtefactsDataset, take_moments, {}, corpus, rome, other_layer)
+    artefacts = make("artefact", ArtefactsDataset, prepare_with("rome"), {}, rome, moments=moments, corpus=corpus)
+    trained = Mend(**TINY_SETTINGS["mend"])
+    sources = {"facts": facts, "sampled_facts": facts_to_table(FACTS), "raw_relations": RELATIONS}
+    make("trained", ArtefactsDataset, prepare_with("mend"), {}, trained, **sources)
+    edits = make("edits", EditsDataset, edit_with("rome"), facts_to_table(FACTS), {}, rome, artefacts)
+    poisonous = Poisonous(**TINY_SETTINGS["rome"])
+    node = sequence.edit_with("rome")
+    increments = make("sequence", EditsDataset, node, SAMPLED, ORDERS, {}, poisonous, SETTINGS, artefacts)
+    probes = sequence.make_probes(SAMPLED, facts, RELATIONS, SETTINGS)
+    arguments = (probes, SAMPLED, ORDERS, {}, decoding, SETTINGS, increments)
+    make("answers", AnswersDataset, sequence.ask_with("rome"), *arguments)
+    abilities = parameters("embedded.knowledge", documents=2)
+    make("documents", DocumentsDataset, measure_with("rome"), abilities, LocalFiles(), {}, SETTINGS, increments)
+    tester = SpeakerDataset(kind="local", model={"name": "tester", "random": "gpt2"}, max_new_tokens=4).load()
+    talking = ConversationSettings(rounds=2, retries=0, max_new_tokens=4, batch_rows=2)
+    make(
+        "transcripts",
+        TranscriptsDataset,
+        talk_with("rome"),
+        edits,
+        facts_to_table(FACTS),
+        RELATIONS,
+        {},
+        tester,
+        talking,
+    )
+    return folders, rank_objects(lm, facts, decoding)
+
+
+def content(value):
+    """What an item holds, to the last bit."""
+    if isinstance(value, Artefact):
+        return {key: tensor.tolist() for key, tensor in value.tensors.items()}, value.texts
+    dense = getattr(value, "dense", None)
+    return {str(site): change.tolist() for site, change in dense().items()} if dense else repr(value)
+
+
+def test_workers_fill_every_folder_as_this_process_does(both):
+    (expected, expected_ranks), (folders, ranks) = both
+    for name, items in expected.items():
+        assert list(folders[name]) == list(items)
+        for key, item in items.items():
+            other = folders[name][key]
+            assert (other.fingerprint, other.failure) == (item.fingerprint, item.failure), f"{name}: {key}"
+            assert content(other.read()) == content(item.read()), f"{name}: {key}"
+            assert {*other.header} == {*item.header}, f"{name}: {key}"
+    pd.testing.assert_frame_equal(ranks, expected_ranks, check_exact=True)
+
+
+def test_an_increment_over_which_workers_die_is_a_gap_and_the_sequence_goes_on(both):
+    for folders, _ in both:
+        failures = {key: item.failure for key, item in folders["sequence"].items() if item.failure}
+        assert failures == {edit_key(0, 2): "the worker died 2 times over it"}
 
 
 def test_more_than_there_is_is_refused():

@@ -21,8 +21,8 @@ class _Slot:
 
 def get_benchmarks(lm: LanguageModel, parameters: AbilityParameters, files: LocalFiles) -> Sequence[Benchmark]:
     """Return the benchmarks with all their requests, built once for all methods and checkpoints of a model."""
-    # each run has its own `files` object, because the files may have changed since the last run of this process
-    if (_Slot.model, _Slot.parameters) != (lm.fingerprint, parameters) or _Slot.files is not files:
+    # each run has `files` of its own, because the files may have changed since the last run of this process
+    if (_Slot.model, _Slot.parameters, _Slot.files) != (lm.fingerprint, parameters, files):
         _Slot.model, _Slot.benchmarks = "", ()
         _Slot.benchmarks = build_benchmarks(lm, parameters, files)
         _Slot.model, _Slot.parameters, _Slot.files = lm.fingerprint, parameters, files

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 
@@ -58,10 +59,12 @@ class LocalFiles:
     Attributes:
         folder: Folder with one subfolder per benchmark; None if only `files` are read.
         files: Folders of single benchmarks by name (`gsm8k`).
+        token: Tells equal folders of two runs apart, since files may change from run to run.
     """
 
     folder: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
+    token: str = field(default_factory=lambda: uuid4().hex, repr=False)
 
     def splits(self, dataset: str, subset: str | None) -> Splits | None:
         """Return the documents of a data set of the harness; None if it is not read from files.

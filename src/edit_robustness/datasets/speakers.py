@@ -10,6 +10,7 @@ from kedro.io import AbstractDataset, DatasetError
 from edit_robustness.datasets.arguments import Kind, Kinds, validate_arguments_with
 from edit_robustness.datasets.language_model import LanguageModelDataset, _Slot
 from edit_robustness.datasets.web import WebDataset
+from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.speakers.endpoint import EndpointSpeaker
 from edit_robustness.speakers.local import LocalSpeaker, LocalSpeakerSettings
 from edit_robustness.speakers.scripted import TESTER, ScriptedSpeaker
@@ -22,6 +23,18 @@ class _Beside(LanguageModelDataset):
     """A model that speaks beside the one that is edited; it has a place of its own in memory."""
 
     slot: ClassVar[_Slot] = _Slot()
+
+
+class _CatalogSpeaker(LocalSpeaker):
+    """A local speaker that another process makes again from its entry, because models are not sent."""
+
+    def __init__(self, entry: Local, lm: LanguageModel, name: str | None):
+        super().__init__(lm, entry.speaker_settings(), name=name)
+        self._entry = entry
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return the entry and the name."""
+        return Local.speaker, (self._entry, self.name)
 
 
 class SpeakerKind(Kind):
@@ -113,7 +126,7 @@ class Local(SpeakerKind):
 
     def speaker(self, name: str | None) -> LocalSpeaker:
         """Load the model, and return it as a speaker."""
-        return LocalSpeaker(self._dataset().load(), self.speaker_settings(), name=name)
+        return _CatalogSpeaker(self, self._dataset().load(), name)
 
     def describe(self) -> dict[str, Any]:
         """Return the settings without the model's entry."""

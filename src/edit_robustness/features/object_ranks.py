@@ -5,7 +5,7 @@ Nothing is generated. The model runs once over every statement, and only the las
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from random import Random
 
 import pandas as pd
@@ -31,8 +31,14 @@ OBJECT_RANK_COLUMNS = {
 """Columns of the tables of `object_ranks`."""
 
 
-def object_ranks(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> Iterator[pd.DataFrame]:
-    """Yield tables with the ranks of objects of facts, batch by batch; a batch contains statements of similar length.
+def cut_batches(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> list[list[Fact]]:
+    """Return facts in batches of at most so many statements of similar length."""
+    lengths = {fact.id: len(prompt_ids(lm, RenderedPrompt(fact.statement))) for fact in facts}
+    return batched_by_length(facts, lambda fact: lengths[fact.id], up_to(rows))
+
+
+def object_ranks(lm: LanguageModel, batches: Iterable[Sequence[Fact]]) -> Iterator[pd.DataFrame]:
+    """Yield for each batch of facts a table with their ranks of objects.
 
     - `rank_true`: rank of the true object's first token after the statement, 1 for the most probable. Tokens with
       equal probability do not increase it.
@@ -47,12 +53,10 @@ def object_ranks(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> Iter
 
     Args:
         lm: The unedited model.
-        facts: The facts whose statements are used.
-        rows: Statements per batch.
+        batches: The facts whose statements are used (`cut_batches`).
     """
-    ids = {fact.id: prompt_ids(lm, RenderedPrompt(fact.statement)) for fact in facts}
-    for batch in batched_by_length(facts, lambda fact: len(ids[fact.id]), up_to(rows)):
-        logits = prefill(lm, [ids[fact.id] for fact in batch]).logits
+    for batch in batches:
+        logits = prefill(lm, [prompt_ids(lm, RenderedPrompt(fact.statement)) for fact in batch]).logits
         yield _table([_measure(lm, fact, fact_logits) for fact, fact_logits in zip(batch, logits, strict=True)])
 
 

@@ -15,8 +15,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
 from edit_robustness.asking.converse import ConversationSettings, converse
-from edit_robustness.asking.topics import topic
-from edit_robustness.datasets.failures import PATIENCE, failed_table, run_attempts, run_batches
+from edit_robustness.asking.topics import Topic, topic
+from edit_robustness.datasets.failures import PATIENCE, failed_table, run_attempts
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark, successful_items
 from edit_robustness.datasets.run_record import collect_environments
 from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
@@ -31,11 +31,13 @@ from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Transcript
 from edit_robustness.report.conversations import SILENT, Conversations, render
 from edit_robustness.setting_types import STRICT
+from edit_robustness.speakers.endpoint import EndpointSpeaker
 from edit_robustness.speakers.speaker import Speaker
 from edit_robustness.speakers.unset import UnsetSpeaker
 from edit_robustness.statistics.agreement import agreement
 from edit_robustness.statistics.intervals import rates
 from edit_robustness.tables import facts_from_table
+from edit_robustness.workers import Task, ThisProcess, Work, current_workers
 
 logger = logging.getLogger(__name__)
 
@@ -82,19 +84,30 @@ def talk_with(method: str) -> Callable[..., Landing]:
         if not missing_keys:
             return
         artefact = next((item.read() for item in (artefacts or {}).values()), NO_ARTEFACT)
-
-        def make(keys: Sequence[str]) -> Iterator[Transcript]:
-            talks = [(edits[key].read().with_artefact(artefact), topics[key]) for key in keys]
-            return converse(lm, talks, tester, settings, method=method)
-
         size = settings.batch_rows
         batches = [fact_ids[start : start + size] for start in range(0, len(fact_ids), size)]
-        attempts = run_batches(batches, missing_keys, make, label, patience=PATIENCE)
+        work = Work(_talk, {key: (edits[key], topics[key]) for key in fact_ids}, (artefact, tester, settings, method))
+        task = Task(work, missing_keys, label, batches=batches, patience=PATIENCE)
+        # one process keeps the pace that an endpoint wants, and stores its replies
+        workers = ThisProcess() if isinstance(tester, EndpointSpeaker) else current_workers()
+        attempts = workers.attempts(lm, task)
         for attempt in track(attempts, label, len(missing_keys)):
             about = {"environment": lm.environment, **stale_mark(edits[attempt.key])}
             yield attempt.to_items(manifest[attempt.key], about, fact_id=attempt.key)
 
     return talk
+
+
+def _talk(
+    lm: LanguageModel,
+    talks: Sequence[tuple[StoredItem[Edit], Topic]],
+    artefact: Artefact,
+    tester: Speaker,
+    settings: ConversationSettings,
+    method: str,
+) -> Iterator[Transcript]:
+    edit_topics = [(item.read().with_artefact(artefact), topic) for item, topic in talks]
+    return converse(lm, edit_topics, tester, settings, method=method)
 
 
 def judge(

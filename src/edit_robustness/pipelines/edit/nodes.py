@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.datasets.corpus import CorpusSource
-from edit_robustness.datasets.failures import lose_all, reason_of, report_failure, run_attempts
+from edit_robustness.datasets.failures import lose_all, reason_of, report_failure
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
 from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.editing.artefacts import Artefact
@@ -29,7 +29,7 @@ from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table
-from edit_robustness.workers import Task, Work, current_workers
+from edit_robustness.workers import Task, ThisProcess, Work, WorkerDied, current_workers
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +56,9 @@ def write_corpus_with(need: TextNeed) -> Callable[..., Landing]:
         yield Manifest({_KEY: name})
         if inventory.get(_KEY) == name:
             return
-
-        def write(_: Sequence[str]) -> Iterator[list[str]]:
-            yield list(source.texts) or (_write_corpus(lm, source) if lm.finite else [])
-
-        for attempt in run_attempts([_KEY], write, f"{lm.name}: writing a corpus"):
+        task = Task(Work(_write_corpora, {_KEY: source}), [_KEY], f"{lm.name}: writing a corpus")
+        workers = ThisProcess() if source.texts else current_workers()
+        for attempt in workers.attempts(lm, task):
             yield attempt.to_items(name, stage="write corpus")
 
     return write_corpus
@@ -76,6 +74,12 @@ def _enlarge(model: str, source: CorpusSource, need: TextNeed) -> CorpusSource:
         *(model, number, source.tokens, source.number, need.setting, need.tokens),
     )
     return replace(source, number=number)
+
+
+def _write_corpora(lm: LanguageModel, sources: Sequence[CorpusSource]) -> Iterator[list[str]]:
+    """Yield the texts of each source; none of a model that is not finite."""
+    for source in sources:
+        yield list(source.texts) or (_write_corpus(lm, source) if lm.finite else [])
 
 
 def _write_corpus(lm: LanguageModel, source: CorpusSource) -> list[str]:
@@ -126,23 +130,15 @@ def take_moments(
     manifest = Manifest({need.key: fingerprint(*common, need.key) for need in needs})
     yield manifest
     pending_needs = {need.key: need for need in needs if inventory.get(need.key) != manifest[need.key]}
-    label = f"{lm.name}: second moments of keys"
-
-    def take(keys: Sequence[str]) -> Iterator[Artefact]:
-        _require_results(corpus[_KEY])
-        sites = [pending_needs[key].site for key in keys]
-        matrices = second_moments(
-            lm,
-            texts,
-            sites,
-            tokens=pending_needs[keys[0]].tokens,
-            progress=lambda batches: track(batches, label, len(batches)),
-        )
-        yield from (Artefact({_KEY: matrices[site]}) for site in sites)
-
-    for tokens in sorted({need.tokens for need in pending_needs.values()}):
-        for attempt in run_attempts([key for key, need in pending_needs.items() if need.tokens == tokens], take, label):
-            yield attempt.to_items(manifest[attempt.key], stage="take moments")
+    # one pass over the texts gives the moments of all sites
+    batches = [
+        [key for key, need in pending_needs.items() if need.tokens == tokens]
+        for tokens in sorted({need.tokens for need in pending_needs.values()})
+    ]
+    work = Work(_take_moments, pending_needs, (corpus[_KEY],))
+    task = Task(work, list(pending_needs), _moments_label(lm), batches=batches)
+    for attempt in current_workers().attempts(lm, task):
+        yield attempt.to_items(manifest[attempt.key], stage="take moments")
 
 
 @dataclass(frozen=True, order=True)
@@ -156,6 +152,24 @@ class _Moments:
     def key(self) -> str:
         """Return the name of the file."""
         return f"{self.site}.{self.tokens}"
+
+
+def _take_moments(lm: LanguageModel, needs: Sequence[_Moments], corpus: StoredItem[list[str]]) -> Iterator[Artefact]:
+    """Yield the second moments of each need; all are over the same number of tokens."""
+    _require_results(corpus)
+    sites = [need.site for need in needs]
+    matrices = second_moments(
+        lm,
+        tuple(corpus.read()),
+        sites,
+        tokens=needs[0].tokens,
+        progress=lambda batches: track(batches, _moments_label(lm), len(batches)),
+    )
+    yield from (Artefact({_KEY: matrices[site]}) for site in sites)
+
+
+def _moments_label(lm: LanguageModel) -> str:
+    return f"{lm.name}: second moments of keys"
 
 
 def _list_moments(method: Method) -> list[_Moments]:
@@ -220,12 +234,42 @@ def _prepare_parts(
     site_moments = {need.site: moments[need.key] for need in _list_moments(method) if moments}
     _require_results(*site_moments.values())
     corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in site_moments.items()})
-    state = training_states.get(_state_key(key))
-    header = {"environment": lm.environment, **stale_mark(*site_moments.values(), *([state] if state else []))}
+    saved_state = training_states.get(_state_key(key))
+    header = {
+        "environment": lm.environment,
+        **stale_mark(*site_moments.values(), *([saved_state] if saved_state else [])),
+    }
+    start = saved_state.read() if saved_state is not None and saved_state.fingerprint == name else None
+    work = Work(_prepare_from, {key: start}, (method, corpus))
+    task = Task(work, [key], f"{lm.name}: preparing {method.name}", advance=_go_on_from)
+    state = None
+    for attempt in current_workers().attempts(lm, task):
+        if attempt.error is not None:
+            raise attempt.error
+        if state is not None:
+            yield {_state_key(key): StoredItem.of(name, state, **header)}
+        state = attempt.value
+    if state is None:
+        raise Unsolvable(f"{method.name} prepared nothing")
+    yield {key: StoredItem.of(name, state, **header)}
     if isinstance(method, TrainedMethod):
-        yield from _train(lm, method, key, corpus, name, state, header)
-    else:
-        yield {key: StoredItem.of(name, method.prepare(lm, corpus), **header)}
+        yield {_state_key(key): None}
+
+
+def _prepare_from(
+    lm: LanguageModel, starts: Sequence[Artefact | None], method: Method, corpus: Corpus
+) -> Iterator[Artefact]:
+    """Yield the states of a training, each of which replaces the one before; the last is the artefact."""
+    for start in starts:
+        if isinstance(method, TrainedMethod):
+            yield from method.train(lm, corpus, start=start)
+        else:
+            yield method.prepare(lm, corpus)
+
+
+def _go_on_from(_: Artefact | None, state: Artefact | WorkerDied) -> Artefact | None:
+    """Return the state from which a training goes on; None if it cannot go on."""
+    return None if isinstance(state, WorkerDied) else state
 
 
 def _state_key(key: str) -> str:
@@ -238,26 +282,6 @@ def _require_results(*items: StoredItem[Any]) -> None:
     for item in items:
         if item.failure:
             raise Unsolvable(item.failure)
-
-
-def _train(
-    lm: LanguageModel,
-    method: TrainedMethod,
-    key: str,
-    corpus: Corpus,
-    name: str,
-    saved_state: StoredItem[Artefact] | None,
-    header: Mapping[str, Any],
-) -> Landing:
-    """Yield each training state, which replaces the one before, and at the end the artefact."""
-    start = saved_state.read() if saved_state is not None and saved_state.fingerprint == name else None
-    states = method.train(lm, corpus, start=start)
-    state = next(states)
-    for later in states:
-        yield {_state_key(key): StoredItem.of(name, state, **header)}
-        state = later
-    yield {key: StoredItem.of(name, state, **header)}
-    yield {_state_key(key): None}
 
 
 def _make_edits(

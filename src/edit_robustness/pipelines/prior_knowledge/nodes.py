@@ -18,6 +18,7 @@ from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import Templates
 from edit_robustness.records import UNEDITED, Answer, Fact, Probe
 from edit_robustness.tables import answers_to_table, facts_from_table
+from edit_robustness.workers import Task, Work, current_workers
 from edit_robustness.workers.answers import answers_under
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,13 @@ def tabulate_recall(
 
 def rank_objects(lm: LanguageModel, facts: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
     """Compute the ranks of objects of the true object of every fact, in one forward pass over the statements."""
-    records, rows = facts_from_table(facts), decoding.batch_rows
-    batches = -(-len(records) // rows)
-    ranks = track(object_ranks.object_ranks(lm, records, rows=rows), f"{lm.name}: ranks of objects", batches)
-    return object_ranks.object_ranks_table(list(ranks), records)
+    records, label = facts_from_table(facts), f"{lm.name}: ranks of objects"
+    batches = object_ranks.cut_batches(lm, records, rows=decoding.batch_rows)
+    inputs = {str(number): batch for number, batch in enumerate(batches)}
+    task = Task(Work(object_ranks.object_ranks, inputs), list(inputs), label, in_batches=False)
+    tables = []
+    for attempt in track(current_workers().attempts(lm, task), label, len(inputs)):
+        if attempt.value is None:
+            raise attempt.error or ValueError(f"{label}: nothing was measured")
+        tables.append(attempt.value)
+    return object_ranks.object_ranks_table(tables, records)

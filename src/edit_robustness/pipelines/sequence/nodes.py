@@ -1,8 +1,8 @@
 """Nodes of sequence. Increments and answers are stored in files, so an interrupted run resumes after the last one."""
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -10,13 +10,12 @@ import pandas as pd
 from torch import Tensor
 
 from edit_robustness.asking.ask import Decoding, ask
-from edit_robustness.datasets.failures import reason_of, report_failure, run_attempts
+from edit_robustness.datasets.failures import Attempt, reason_of, report_failure
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
 from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, place, replays
 from edit_robustness.editing.artefacts import Artefact
-from edit_robustness.editing.edit_history import EditHistory
-from edit_robustness.editing.edit_sequence import SequenceParameters, Step, edit_sequence
+from edit_robustness.editing.edit_sequence import SequenceParameters, edit_sequence
 from edit_robustness.editing.edits import Appliable, Edit, PromptPrefix
 from edit_robustness.editing.files import FORMAT
 from edit_robustness.editing.fingerprints import fingerprint
@@ -31,6 +30,7 @@ from edit_robustness.prompts.probes import build_probes
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Answer, Fact, Probe
 from edit_robustness.tables import facts_from_table, probes_from_table, probes_to_table
+from edit_robustness.workers import Task, Work, WorkerDied, current_workers
 
 logger = logging.getLogger(__name__)
 
@@ -121,43 +121,174 @@ def _make_edits(
     unlike before, changes the fingerprints of all after it, which are then made anew.
     """
     common = fingerprint(FORMAT, method.name, method.settings(), lm.fingerprint, prepared_name(method, preparation))
-    groups = {order: settings.group(facts, method) for order, facts in sequences.items()}
-    folder_items = {order: _select_order(inventory, order, order_groups) for order, order_groups in groups.items()}
-    names = {
-        order: _compute_names(common, order_groups, folder_items[order], {}) for order, order_groups in groups.items()
-    }
-    yield _build_manifest(names)
-    for order, order_groups in groups.items():
-        readers = _select_readers(names[order], folder_items[order])
-        if len(readers) == len(order_groups):
-            continue
-        if preparation.failure:
-            logger.warning(
-                "%s: %d edits by %s failed, the first: %s", lm.name, len(order_groups), method.name, preparation.failure
-            )
-        outcomes: dict[int, bool] = {}
-        label = f"{lm.name}: {method.name} in sequence, order {order}"
-        steps = track(_make_steps(lm, method, order_groups, preparation, readers), label, len(order_groups))
-        for (step, seconds), facts in zip(_time_steps(steps), order_groups, strict=True):
-            number, item = step.number, folder_items[order].get(step.number)
-            if step.error is not None and not preparation.failure:
-                report_failure(label, f"edit {number}", step.error)
+    orders = {}
+    for order, facts in sequences.items():
+        groups = settings.group(facts, method)
+        orders[order] = _Order(common, groups, _select_order(inventory, order, groups))
+    states = {order: _State(parts) for order, parts in orders.items()}
+    yield _build_manifest(states)
+    open_orders = {str(order): orders[order] for order, state in states.items() if state.missing_numbers}
+    label = f"{lm.name}: {method.name} in sequence"
+    if preparation.failure:
+        attempts = _lose_increments(lm, method, open_orders, preparation)
+    else:
+        work = Work(_edit_orders, open_orders, (method, preparation.read()))
+        attempts = current_workers().attempts(lm, Task(work, list(open_orders), label, advance=_advance))
+    missing = sum(len(states[int(key)].missing_numbers) for key in open_orders)
+    for attempt in track(attempts, label, missing):
+        order = int(attempt.key)
+        state, items = states[order], orders[order].items
+        increment = attempt.value
+        if isinstance(attempt.error, WorkerDied):
+            increment = state.lose_next(attempt.error)
+        elif increment is None:
+            raise attempt.error or RuntimeError(f"{label}: order {order} ended early")
+        number = increment.number
+        if increment.error is not None and not preparation.failure:
+            report_failure(f"{label}, order {order}", f"edit {number}", increment.error)
+        header = {
+            **place(order, number),
+            "seconds": round(attempt.seconds, 3),
+            "environment": lm.environment,
+            "prefix_tokens": increment.prefix_tokens,
+            **figures_of(preparation),
+            **stale_mark(preparation, *items.values()),
+        }
+        yield {
+            edit_key(order, number): _to_item(state.names[number], increment, state.facts[number], preparation, header)
+        }
+        if state.note(increment):
+            yield _build_manifest(states)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """An order of facts to edit in sequence.
+
+    Attributes:
+        common: Fingerprint of model and method.
+        groups: The facts of each edit.
+        items: The increments that are there, by the number of facts after each.
+        failures: The reasons of increments that failed in this run and are not tried again.
+    """
+
+    common: str
+    groups: Sequence[Sequence[Fact]]
+    items: Mapping[int, StoredItem[Edit]]
+    failures: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Increment:
+    """What one edit of a sequence adds.
+
+    Attributes:
+        number: Number of edited facts after it.
+        name: Its fingerprint.
+        edit: The edit; an empty one if it failed.
+        error: Why it failed; None if it was made.
+        prefix_tokens: Tokens that all edits so far put before every prompt.
+    """
+
+    number: int
+    name: str
+    edit: Edit
+    error: Exception | str | None = None
+    prefix_tokens: int = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return it with the text of its error: an exception may have no name in another process."""
+        error = None if self.error is None else reason_of(self.error)
+        return _Increment, (self.number, self.name, self.edit, error, self.prefix_tokens)
+
+
+class _State:
+    """The increments of an order as far as a run has come.
+
+    Attributes:
+        names: The fingerprint of each increment, by the number of facts after it.
+        facts: The facts of each.
+        readers: Those that need not be made.
+    """
+
+    def __init__(self, order: _Order):
+        self._order, self._outcomes = order, dict.fromkeys(order.failures, True)
+        self._prefix_tokens = {number: item.header.get("prefix_tokens", 0) for number, item in order.items.items()}
+        self.facts = dict(zip(accumulate(map(len, order.groups)), order.groups, strict=True))
+        self.readers: dict[int, Callable[[], Edit]] = {}
+        self._update()
+
+    def note(self, increment: _Increment) -> bool:
+        """Note an increment, and return whether its outcome changes the fingerprints of those after it."""
+        number, is_failed = increment.number, increment.error is not None
+        self._outcomes[number], self._prefix_tokens[number] = is_failed, increment.prefix_tokens
+        if is_failed == _is_failure(self._order.items.get(number), self.names[number]):
+            return False
+        self._update()
+        return True
+
+    def lose_next(self, error: WorkerDied) -> _Increment:
+        """Return the first increment that is still to be made as one that failed."""
+        number = self.missing_numbers[0]
+        prefix_tokens = max(
+            (self._prefix_tokens.get(earlier, 0) for earlier in self.names if earlier < number), default=0
+        )
+        return _Increment(number, self.names[number], PromptPrefix(), error, prefix_tokens)
+
+    @property
+    def missing_numbers(self) -> list[int]:
+        """Return the increments, in order, that are still to be made."""
+        return [number for number in self.names if number not in self.readers and number not in self._outcomes]
+
+    def _update(self) -> None:
+        order = self._order
+        self.names = _compute_names(order.common, order.groups, order.items, self._outcomes)
+        self.readers.clear()
+        self.readers.update(_select_readers(self.names, order.items))
+        self.readers.update(dict.fromkeys(order.failures, PromptPrefix))
+
+
+def _edit_orders(
+    lm: LanguageModel, orders: Sequence[_Order], method: Method, artefact: Artefact
+) -> Iterator[_Increment]:
+    """Yield the increments of orders that are not there."""
+    for order in orders:
+        state = _State(order)
+        for step in edit_sequence(lm, method, order.groups, artefact=artefact, stored_edits=state.readers):
+            number, words = step.number, "" if step.is_stored else step.history.prefix
+            tokens = len(prompt_ids(lm, RenderedPrompt(words))) if words else 0
+            error = order.failures.get(number, step.error)
+            increment = _Increment(number, state.names[number], step.edit, error, tokens)
             if not step.is_stored:
-                header = {
-                    **place(order, number),
-                    "seconds": seconds,
-                    "environment": lm.environment,
-                    **_describe_step(lm, step),
-                    **figures_of(preparation),
-                    **stale_mark(preparation, *folder_items[order].values()),
-                }
-                yield {edit_key(order, number): _to_item(names[order][number], step, facts, preparation, header)}
-            outcomes[number] = step.error is not None
-            if outcomes[number] != _is_failure(item, names[order][number]):
-                names[order] = _compute_names(common, order_groups, folder_items[order], outcomes)
-                yield _build_manifest(names)
-                readers.clear()
-                readers.update(_select_readers(names[order], folder_items[order]))
+                yield increment
+            state.note(increment)
+
+
+def _advance(order: _Order, increment: _Increment | WorkerDied) -> _Order:
+    """Return an order with one more increment, made or failed."""
+    if isinstance(increment, WorkerDied):
+        increment = _State(order).lose_next(increment)
+    number, name = increment.number, increment.name
+    if increment.error is None:
+        return replace(order, items={**order.items, number: StoredItem.of(name, increment.edit)})
+    reason = reason_of(increment.error)
+    items = {**order.items, number: StoredItem.failed_item(name, reason)}
+    return replace(order, items=items, failures={**order.failures, number: reason})
+
+
+def _lose_increments(
+    lm: LanguageModel,
+    method: Method,
+    orders: Mapping[str, _Order],
+    preparation: StoredItem[Artefact],
+) -> Iterator[Attempt[_Increment]]:
+    """Yield every increment as one that failed, because the preparation did."""
+    for key, order in orders.items():
+        logger.warning(
+            "%s: %d edits by %s failed, the first: %s", lm.name, len(order.groups), method.name, preparation.failure
+        )
+        for number, name in _State(order).names.items():
+            yield Attempt(key, _Increment(number, name, PromptPrefix(), Unsolvable(preparation.failure)), 0.0)
 
 
 def _select_order(
@@ -203,50 +334,25 @@ def _select_readers(
     return {n: item.read for n, item in items.items() if item and item.fingerprint == names[n] and not item.failure}
 
 
-def _build_manifest(names: Mapping[int, Mapping[int, str]]) -> Manifest:
+def _build_manifest(states: Mapping[int, _State]) -> Manifest:
     return Manifest(
-        {edit_key(order, number): name for order, order_names in names.items() for number, name in order_names.items()}
+        {edit_key(order, number): name for order, state in states.items() for number, name in state.names.items()}
     )
-
-
-def _time_steps(steps: Iterable[Step]) -> Iterator[tuple[Step, float]]:
-    start = time.perf_counter()
-    for step in steps:
-        yield step, round(time.perf_counter() - start, 3)
-        start = time.perf_counter()
-
-
-def _make_steps(
-    lm: LanguageModel,
-    method: Method,
-    groups: Sequence[Sequence[Fact]],
-    preparation: StoredItem[Artefact],
-    readers: Mapping[int, Callable[[], Edit]],
-) -> Iterator[Step]:
-    if preparation.failure:
-        number = 0
-        for group in groups:
-            number += len(group)
-            yield Step(number, PromptPrefix(), EditHistory(), error=Unsolvable(preparation.failure))
-        return
-    yield from edit_sequence(lm, method, groups, artefact=preparation.read(), stored_edits=readers)
 
 
 def _to_item(
-    name: str, step: Step, facts: Sequence[Fact], preparation: StoredItem[Artefact], header: Mapping[str, Any]
+    name: str,
+    increment: _Increment,
+    facts: Sequence[Fact],
+    preparation: StoredItem[Artefact],
+    header: Mapping[str, Any],
 ) -> StoredItem[Edit]:
-    if step.error is None:
-        return StoredItem.of(name, step.edit, **header)
+    if increment.error is None:
+        return StoredItem.of(name, increment.edit, **header)
     stage = {"stage": "prepare"} if preparation.failure else {}
     return StoredItem.failed_item(
-        name, reason_of(step.error), fact_id=", ".join(fact.id for fact in facts), **stage, **header
+        name, reason_of(increment.error), fact_id=", ".join(fact.id for fact in facts), **stage, **header
     )
-
-
-def _describe_step(lm: LanguageModel, step: Step) -> dict[str, object]:
-    """Return the header of an increment: the tokens of all in-context edits so far."""
-    words = step.history.prefix
-    return {"prefix_tokens": len(prompt_ids(lm, RenderedPrompt(words))) if words else 0}
 
 
 def ask_with(method: str) -> Callable[..., Landing]:
@@ -275,13 +381,10 @@ def ask_with(method: str) -> Callable[..., Landing]:
         if not missing_keys:
             return
         label = f"{lm.name}: {method}, asking after edits"
-
-        def make(keys: Sequence[str]) -> Iterator[list[Answer]]:
-            for point, history in replays(edits, [points[key] for key in keys], artefacts):
-                edit: Appliable = history if point.edits else PromptPrefix()
-                yield from ask(lm, [(edit, point_probes[point.key])], decoding) if point_probes[point.key] else [[]]
-
-        for attempt in track(run_attempts(missing_keys, make, label, in_batches=False), label, len(missing_keys)):
+        inputs = {key: (points[key], point_probes[key]) for key in missing_keys}
+        work = Work(_ask_checkpoints, inputs, (edits, artefacts, decoding))
+        attempts = current_workers().attempts(lm, Task(work, missing_keys, label, in_batches=False))
+        for attempt in track(attempts, label, len(missing_keys)):
             header = {
                 "seconds": attempt.seconds,
                 "probes": len(point_probes[attempt.key]),
@@ -292,6 +395,20 @@ def ask_with(method: str) -> Callable[..., Landing]:
             yield attempt.to_items(manifest[attempt.key], header | location, **location)
 
     return ask_checkpoints
+
+
+def _ask_checkpoints(
+    lm: LanguageModel,
+    inputs: Sequence[tuple[Checkpoint, Sequence[Probe]]],
+    edits: Mapping[str, StoredItem[Edit]] | None,
+    artefacts: Mapping[str, StoredItem[Artefact]] | None,
+    decoding: Decoding,
+) -> Iterator[list[Answer]]:
+    """Yield the answers at each checkpoint."""
+    probes = dict(inputs)
+    for point, history in replays(edits, list(probes), artefacts):
+        edit: Appliable = history if point.edits else PromptPrefix()
+        yield from ask(lm, [(edit, probes[point])], decoding) if probes[point] else [[]]
 
 
 def _probes_by_checkpoint(
