@@ -1,5 +1,6 @@
 """Workers as Ray actors: the same items as in this process, whatever happens to a worker."""
 
+import logging
 import os
 import signal
 import sys
@@ -58,6 +59,8 @@ def letters(lm, inputs, ending):
                 os.kill(os.getpid(), signal.SIGKILL)
         elif text == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif text == "warn":
+            logging.getLogger("edit_robustness.letters").warning("a letter of 100% doubt")
         elif text == "fail":
             raise ValueError("no such letter")
         yield f"{text}{ending} {lm.name}"
@@ -110,11 +113,15 @@ def test_workers_make_what_this_process_makes(workers, lm):
     assert make(workers, lm, inputs) == make(ThisProcess(), lm, inputs)
 
 
-def test_an_item_that_fails_is_lost_alone(workers, lm):
-    inputs = {key: key for key in KEYS} | {"f3": "fail"}
+def test_an_item_that_fails_is_lost_alone_and_warnings_come_to_the_log(workers, lm, caplog):
+    inputs = {key: key for key in KEYS} | {"f3": "fail", "f5": "warn"}
     result = make(workers, lm, inputs)
     assert result.pop("f3") == "no such letter"
-    assert result == {key: f"{key}! tiny" for key in KEYS if key != "f3"}
+    assert result == {key: f"{inputs[key]}! tiny" for key in KEYS if key != "f3"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "letters: f3 failed: no such letter",
+        "a letter of 100% doubt",
+    ]
 
 
 def after_death(part, made_keys=(), *, retries=0, advance=None):

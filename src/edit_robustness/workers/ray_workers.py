@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, select_batches
+from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, run_attempts, select_batches
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.workers.pool import ThisProcess, Workers
@@ -151,7 +151,7 @@ class RayWorkers(Workers):
                 stream = ready_streams[0]
                 state = states[stream]
                 try:
-                    key, value, seconds, reason = ray.get(next(stream))
+                    key, value, seconds, reason, messages = ray.get(next(stream))
                 except StopIteration:
                     del states[stream]
                     idle.append(state.worker)
@@ -163,6 +163,8 @@ class RayWorkers(Workers):
                     continue
                 except ray.exceptions.RayTaskError as error:
                     raise UnusableWorkers(f"workers: {lm.name}: {reason_of(error.cause)}") from None
+                for name, level, text in messages:
+                    logging.getLogger(name).log(level, "%s", text)
                 state.made_keys.add(key)
                 if task.advance is not None and not reason:
                     inputs[key] = task.advance(inputs[key], value)
@@ -240,6 +242,28 @@ class RayWorkers(Workers):
         logger.info("%d workers of %d threads each", settings.count, threads)
 
 
+class _Messages(logging.Handler):
+    """Collects what a worker warns of, for the log of the driver. Failures are left out: the driver reports them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._messages: list[_Message] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        if record.name != run_attempts.__module__:
+            self._messages.append((record.name, record.levelno, record.getMessage()))
+
+    def take(self) -> list[_Message]:
+        """Return the messages since the last call."""
+        messages, self._messages = self._messages, []
+        return messages
+
+
+_Message = tuple[str, int, str]
+"""The name of a logger, a level and a text."""
+
+
 class _Worker:
     """Process of a worker, with one model: it makes the items that it is asked for."""
 
@@ -251,27 +275,30 @@ class _Worker:
         if os.path.isdir(folder):
             os.chdir(folder)
         self._name, self._shared = "", ()
+        self._messages, root = _Messages(), logging.getLogger("edit_robustness")
+        root.addHandler(self._messages)
+        root.setLevel(logging.WARNING)
 
     def confirm(self) -> None:
         """Answer once the worker has started."""
 
     def make(
         self, model: tuple[Mapping[str, Any], str], part: Task[Any], shared: list[Any]
-    ) -> Iterator[tuple[str, Any, float, str]]:
-        """Yield key, item, seconds and the reason of a failure (empty for an item that was made).
+    ) -> Iterator[tuple[str, Any, float, str, list[_Message]]]:
+        """Yield key, item, seconds, the reason of a failure (empty for an item that was made), and messages.
 
         Args:
             model: The settings of the model, and its fingerprint.
             part: The items, without what all items share.
             shared: A reference to that.
         """
-        # failures are reported by the driver
-        logging.getLogger("edit_robustness").setLevel(logging.CRITICAL)
         lm = _load(*model)
+        # the driver has loaded the model, too, and has said this
+        self._messages.take()
         task = part.with_shared(self._receive(shared[0]))
         for attempt in ThisProcess().attempts(lm, task):
             reason = "" if attempt.error is None else reason_of(attempt.error)
-            yield attempt.key, attempt.value, attempt.seconds, reason
+            yield attempt.key, attempt.value, attempt.seconds, reason, self._messages.take()
 
     def _receive(self, ref: Any) -> tuple[Any, ...]:
         """Return what all items share; it is received once."""
