@@ -1,7 +1,11 @@
-"""A run whose edits and answers are made by workers."""
+"""Runs whose items are made by workers."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from test_sequential_run import NODES, PIPELINE, TABLES, run_of, smaller, table
+from whole_run import copy_of_the_project
 
 from edit_robustness.datasets import AnswersDataset, EditsDataset
 
@@ -26,3 +30,30 @@ def test_workers_make_the_edits_and_answers_of_one_process(project, finished_onc
     assert {key: [answer.text for answer in given] for key, (_, given) in answers.items()} == {
         key: [answer.text for answer in given] for key, (_, given) in expected_answers.items()
     }
+
+
+@pytest.fixture
+def one_thread():
+    """One thread in this process, as in the workers: their number changes last digits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_tables_of_sequences_of_one_process(tmp_path, monkeypatch, one_thread):
+    projects = []
+    for count in (0, 2):
+        projects.append(smaller(copy_of_the_project(tmp_path / f"workers{count}")))
+        monkeypatch.chdir(projects[-1].folder)
+        workers = {"workers": {"count": count, "threads": 1}}
+        projects[-1].run(**PIPELINE, to_nodes=NODES, parameters=workers)
+    for name in set(TABLES) - {"benchmarks"}:
+        expected, made = (table(project, name) for project in projects)
+        pd.testing.assert_frame_equal(made, expected, check_exact=True, obj=name)
+    expected_run, made_run = map(run_of, projects)
+    assert made_run["sequences"].keys() == expected_run["sequences"].keys()
+    costs = made_run["sequences"]["tiny"]["rome"]["seconds_per_benchmark"]
+    assert costs.keys() == {"1", "3"}
+    assert min(seconds for benchmarks in costs.values() for seconds in benchmarks.values()) > 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import pandas as pd
@@ -62,12 +62,14 @@ class Attempt(Generic[T]):
         value: The item; None if it failed.
         seconds: Since the item before.
         error: The error; None if it was made.
+        environment: The device and the dtype on which it was made.
     """
 
     key: str
     value: T | None
     seconds: float
     error: Exception | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def to_items(
         self, fingerprint: str, header: Mapping[str, Any] | None = None, **failed_header: Any

@@ -54,7 +54,7 @@ def answers_under(
     attempts = current_workers().attempts(lm, Task(work, missing_keys, task, batches=batches))
     for attempt in track(attempts, task, len(missing_keys)):
         # what is asked in one batch comes at once: only the sum over all edits means something
-        header = {"seconds": attempt.seconds, "probes": len(probes[attempt.key]), "environment": lm.environment}
+        header = {"seconds": attempt.seconds, "probes": len(probes[attempt.key]), "environment": attempt.environment}
         header |= stale_mark(edits[attempt.key])
         yield attempt.to_items(manifest[attempt.key], header, fact_id=attempt.key)
 

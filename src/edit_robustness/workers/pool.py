@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
@@ -32,6 +33,11 @@ class ThisProcess(Workers):
 
     def attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
         """Make items in order."""
+        environment = lm.environment
+        for attempt in self._attempts(lm, task):
+            yield replace(attempt, environment=environment)
+
+    def _attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
         if task.advance is not None:
             return _stream(lm, task)
         make: Any = partial(task.work.make, lm)

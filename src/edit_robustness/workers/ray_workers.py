@@ -137,7 +137,7 @@ class RayWorkers(Workers):
         task = replace(task, work=replace(task.work, inputs=inputs))
         queue, idle = deque(self._cut(task)), deque(self._actors)
         model, shared_ref = (dict(lm.entry), lm.fingerprint), ray.put(task.work.shared)
-        deaths = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError, ray.exceptions.OutOfMemoryError)
+        deadly_errors = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError, ray.exceptions.OutOfMemoryError)
         states: dict[Any, _Running] = {}
         try:
             while queue or states:
@@ -151,12 +151,12 @@ class RayWorkers(Workers):
                 stream = ready_streams[0]
                 state = states[stream]
                 try:
-                    key, value, seconds, reason, messages = ray.get(next(stream))
+                    attempt, reason, messages = ray.get(next(stream))
                 except StopIteration:
                     del states[stream]
                     idle.append(state.worker)
                     continue
-                except deaths as death:
+                except deadly_errors as death:
                     del states[stream]
                     yield from self._after_death(task, inputs, state, queue, death)
                     idle.append(self._replace(state.worker))
@@ -165,10 +165,10 @@ class RayWorkers(Workers):
                     raise UnusableWorkers(f"workers: {lm.name}: {reason_of(error.cause)}") from None
                 for name, level, text in messages:
                     logging.getLogger(name).log(level, "%s", text)
-                state.made_keys.add(key)
+                state.made_keys.add(attempt.key)
                 if task.advance is not None and not reason:
-                    inputs[key] = task.advance(inputs[key], value)
-                yield Attempt(key, value, seconds, WorkerError(reason) if reason else None)
+                    inputs[attempt.key] = task.advance(inputs[attempt.key], attempt.value)
+                yield replace(attempt, error=WorkerError(reason) if reason else None)
         finally:
             for stream in states:
                 ray.cancel(stream)
@@ -284,8 +284,8 @@ class _Worker:
 
     def make(
         self, model: tuple[Mapping[str, Any], str], part: Task[Any], shared: list[Any]
-    ) -> Iterator[tuple[str, Any, float, str, list[_Message]]]:
-        """Yield key, item, seconds, the reason of a failure (empty for an item that was made), and messages.
+    ) -> Iterator[tuple[Attempt[Any], str, list[_Message]]]:
+        """Yield attempts without their errors, the reason of each failure (empty for none), and messages.
 
         Args:
             model: The settings of the model, and its fingerprint.
@@ -298,7 +298,7 @@ class _Worker:
         task = part.with_shared(self._receive(shared[0]))
         for attempt in ThisProcess().attempts(lm, task):
             reason = "" if attempt.error is None else reason_of(attempt.error)
-            yield attempt.key, attempt.value, attempt.seconds, reason, self._messages.take()
+            yield replace(attempt, error=None), reason, self._messages.take()
 
     def _receive(self, ref: Any) -> tuple[Any, ...]:
         """Return what all items share; it is received once."""

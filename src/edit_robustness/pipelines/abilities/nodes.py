@@ -70,7 +70,7 @@ def measure_with(method: str) -> Callable[..., Landing]:
         attempts = current_workers().attempts(lm, Task(work, missing_keys, label, in_batches=False))
         for attempt in track(attempts, label, len(missing_keys)):
             point, benchmark, _ = cells[attempt.key]
-            about = {"seconds": round(attempt.seconds, 3), "environment": lm.environment}
+            about = {"seconds": round(attempt.seconds, 3), "environment": attempt.environment}
             about |= stale_mark(*(edits or {}).values())
             location = {**point.place, "benchmark": benchmark}
             yield attempt.to_items(manifest[attempt.key], about | location, **location)

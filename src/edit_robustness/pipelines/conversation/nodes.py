@@ -92,7 +92,7 @@ def talk_with(method: str) -> Callable[..., Landing]:
         workers = ThisProcess() if isinstance(tester, EndpointSpeaker) else current_workers()
         attempts = workers.attempts(lm, task)
         for attempt in track(attempts, label, len(missing_keys)):
-            about = {"environment": lm.environment, **stale_mark(edits[attempt.key])}
+            about = {"environment": attempt.environment, **stale_mark(edits[attempt.key])}
             yield attempt.to_items(manifest[attempt.key], about, fact_id=attempt.key)
 
     return talk

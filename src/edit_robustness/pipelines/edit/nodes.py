@@ -235,23 +235,20 @@ def _prepare_parts(
     _require_results(*site_moments.values())
     corpus = replace(corpus, moments={site: item.read().tensors[_KEY] for site, item in site_moments.items()})
     saved_state = training_states.get(_state_key(key))
-    header = {
-        "environment": lm.environment,
-        **stale_mark(*site_moments.values(), *([saved_state] if saved_state else [])),
-    }
+    mark = stale_mark(*site_moments.values(), *([saved_state] if saved_state else []))
     start = saved_state.read() if saved_state is not None and saved_state.fingerprint == name else None
     work = Work(_prepare_from, {key: start}, (method, corpus))
     task = Task(work, [key], f"{lm.name}: preparing {method.name}", advance=_go_on_from)
-    state = None
+    item = None
     for attempt in current_workers().attempts(lm, task):
         if attempt.error is not None:
             raise attempt.error
-        if state is not None:
-            yield {_state_key(key): StoredItem.of(name, state, **header)}
-        state = attempt.value
-    if state is None:
+        if item is not None:
+            yield {_state_key(key): item}
+        item = StoredItem.of(name, attempt.value, environment=attempt.environment, **mark)
+    if item is None:
         raise Unsolvable(f"{method.name} prepared nothing")
-    yield {key: StoredItem.of(name, state, **header)}
+    yield {key: item}
     if isinstance(method, TrainedMethod):
         yield {_state_key(key): None}
 
@@ -307,7 +304,7 @@ def _make_edits(
     for attempt in track(attempts, label, len(missing_facts)):
         header = {
             "seconds": round(attempt.seconds, 3),
-            "environment": lm.environment,
+            "environment": attempt.environment,
             **figures_of(preparation),
             **stale_mark(preparation),
         }

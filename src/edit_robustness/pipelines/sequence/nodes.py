@@ -149,7 +149,7 @@ def _make_edits(
         header = {
             **place(order, number),
             "seconds": round(attempt.seconds, 3),
-            "environment": lm.environment,
+            "environment": attempt.environment or lm.environment,
             "prefix_tokens": increment.prefix_tokens,
             **figures_of(preparation),
             **stale_mark(preparation, *items.values()),
@@ -388,7 +388,7 @@ def ask_with(method: str) -> Callable[..., Landing]:
             header = {
                 "seconds": attempt.seconds,
                 "probes": len(point_probes[attempt.key]),
-                "environment": lm.environment,
+                "environment": attempt.environment,
             }
             header |= stale_mark(*(edits or {}).values())
             location = points[attempt.key].place
