@@ -128,7 +128,7 @@ def test_an_outage_is_no_reason_to_take_the_name_alone(bench):
     row = bench.values(fact, remote=["wikipedia_views"])["borduria", "wikipedia_views"]
     assert pd.isna(row.value)
     assert "the server returned status 503" in row.missing_because
-    assert not any(request.path == "/wikipedia" for request in bench.server.asked)
+    assert not any(request.path == "/wikipedia" for request in bench.server.requests)
 
 
 FAULTS = {
@@ -153,17 +153,17 @@ def test_a_fault_makes_one_value_missing_and_a_rerun_without_the_server_says_the
     assert missing_rows["value"].isna().all()
     assert missing_rows["missing_because"].str.contains(reason).all()
     assert table.loc[table["feature"] == "wikidata_statements", "value"].tolist() == [9, 5]
-    n_requests = len(bench.server.asked)
+    n_requests = len(bench.server.requests)
     pd.testing.assert_frame_equal(bench.fetch(BORDURIA, SYLDAVIA, remote=remote, live=False), table)
-    assert len(bench.server.asked) == n_requests
+    assert len(bench.server.requests) == n_requests
 
 
 def test_what_failed_is_asked_again_and_what_was_answered_is_not(bench):
     bench.server.answer = Wiki({"/rest": [Say(status=503)]})
     assert bench.fetch(BORDURIA, remote=["wikipedia_views"])["value"].isna().all()
-    bench.server.answer, before = Wiki(), len(bench.server.asked)
+    bench.server.answer, before = Wiki(), len(bench.server.requests)
     assert bench.fetch(BORDURIA, remote=["wikipedia_views"])["value"].tolist() == [1234]
-    assert Counter(request.path.split("/")[1] for request in bench.server.asked[before:]) == {"rest": 1}
+    assert Counter(request.path.split("/")[1] for request in bench.server.requests[before:]) == {"rest": 1}
 
 
 def test_faults_that_pass_leave_no_trace(bench):
@@ -188,16 +188,16 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(bench):
     lookups = fetch([SYLDAVIA, BORDURIA], parameters.remote, web, parameters)
     next(lookups)
     lookups.close()
-    before = [(request.path, str(request.query)) for request in bench.server.asked]
+    before = [(request.path, str(request.query)) for request in bench.server.requests]
     bench.fetch(SYLDAVIA, BORDURIA, remote=["wikidata_statements"])
-    after = [(request.path, str(request.query)) for request in bench.server.asked]
+    after = [(request.path, str(request.query)) for request in bench.server.requests]
     assert len(set(after)) == len(after) > len(before) > 0
 
 
 def test_by_default_nobody_is_asked(bench):
     table = bench.fetch(BORDURIA, SYLDAVIA, remote=())
     assert table.empty
-    assert not bench.server.asked
+    assert not bench.server.requests
     assert not bench.folder.exists()
 
 
@@ -205,13 +205,13 @@ def test_offline_without_a_cache_everything_is_missing(bench):
     table = bench.fetch(BORDURIA, live=False)
     assert table["value"].isna().all()
     assert table["missing_because"].str.contains("not in the cache, and `offline` is true").all()
-    assert not bench.server.asked
+    assert not bench.server.requests
 
 
 def test_nobody_to_ask_stops_the_run_before_anything_is_asked(bench):
     with pytest.raises(ValueError, match="`user_agent` is empty"):
         bench.fetch(BORDURIA, user_agent="")
-    assert not bench.server.asked
+    assert not bench.server.requests
 
 
 def test_an_unknown_feature_is_named_with_the_closest():

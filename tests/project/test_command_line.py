@@ -1,4 +1,4 @@
-"""What a user sees: the command line's output, and kedro-viz."""
+"""The command line's output, and kedro-viz."""
 
 import json
 import re
@@ -50,5 +50,5 @@ def test_kedro_viz_builds_a_site_with_previews(run_before):
     previews = [
         json.loads((api / "nodes" / node["id"]).read_text()) for node in graph["nodes"] if node["type"] == "data"
     ]
-    preview_types = {preview_types.get("preview_type") for preview_types in previews if preview_types.get("preview")}
+    preview_types = {preview["preview_type"] for preview in previews if preview.get("preview")}
     assert {"TablePreview", "PlotlyPreview"} <= preview_types

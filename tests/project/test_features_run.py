@@ -38,7 +38,7 @@ def test_a_rerun_without_a_network_gives_the_same_table(project):
         catalog = project.folder / "conf" / "base" / "catalog_features.yml"
         catalog.write_text(catalog.read_text().replace("per_second: 2.0", "per_second: 1000.0"))
         table = features()
-        n_requests = len(server.asked)
+        n_requests = len(server.requests)
     assert n_requests
     assert set(table["wikidata_statements"].dropna()) == {9.0}
     assert table["wikidata_statements"].notna().sum() == 5

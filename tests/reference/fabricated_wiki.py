@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from local_server import EditProbes, Say
+from local_server import HttpRequest, Say
 
 from edit_robustness.features import wikidata
 from edit_robustness.features.sources import Endpoints
@@ -44,7 +44,7 @@ class Wiki:
 
     faults: dict[str, list[Say]] = field(default_factory=dict)
 
-    def __call__(self, request: EditProbes) -> Say:
+    def __call__(self, request: HttpRequest) -> Say:
         for word, says in self.faults.items():
             if word in request.path + " " + " ".join(request.query.values()):
                 return says.pop(0) if len(says) > 1 else says[0]
@@ -52,7 +52,7 @@ class Wiki:
         return {"rest": views, "wikipedia": page, "wikidata": item, "sparql": sparql}[service](request)
 
 
-def views(request: EditProbes) -> Say:
+def views(request: HttpRequest) -> Say:
     title, granularity, start, end = request.path.split("/")[-4:]
     if title not in VIEWS:
         return Say({"title": "Not found.", "detail": "The date(s) you used are valid, but ..."}, status=404)
@@ -60,7 +60,7 @@ def views(request: EditProbes) -> Say:
     return Say({"items": [{"article": title, "timestamp": start, "views": VIEWS[title]}]})
 
 
-def page(request: EditProbes) -> Say:
+def page(request: HttpRequest) -> Say:
     name = request.query["titles"]
     if name == "Mercury":
         fields = {"title": name, "pageprops": {"disambiguation": ""}}
@@ -71,7 +71,7 @@ def page(request: EditProbes) -> Say:
     return Say({"batchcomplete": True, "query": {"pages": [fields]}})
 
 
-def item(request: EditProbes) -> Say:
+def item(request: HttpRequest) -> Say:
     if request.query["action"] == "wbsearchentities":
         prefix = request.query["search"].casefold()
         hits = [
@@ -88,7 +88,7 @@ def item(request: EditProbes) -> Say:
     return Say({"entities": {item_id: {"type": "item", "id": item_id, "sitelinks": links}}, "success": 1})
 
 
-def sparql(request: EditProbes) -> Say:
+def sparql(request: HttpRequest) -> Say:
     query = request.query["query"]
     if "VALUES" in query:
         items = re.findall(r"wd:(Q\d+)", query.split("VALUES")[1].split("}")[0])

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 @dataclass(frozen=True)
-class EditProbes:
-    """What the server was asked."""
+class HttpRequest:
+    """A request that the server received."""
 
     method: str
     path: str
@@ -48,12 +48,12 @@ class Say:
 
 
 class LocalServer:
-    """A server whose `answer` may be changed at any time; `asked` is all that came."""
+    """A server whose `answer` may be changed at any time; `requests` has all requests so far."""
 
     def __init__(self, url: str):
         self.url = url
-        self.asked: list[EditProbes] = []
-        self.answer: Callable[[EditProbes], Say] = lambda request: Say({})
+        self.requests: list[HttpRequest] = []
+        self.answer: Callable[[HttpRequest], Say] = lambda request: Say({})
 
     def says(self, *answers: Say) -> None:
         """Give these answers in turn, the last one for ever."""
@@ -72,8 +72,8 @@ def local_server():
             body = json.loads(self.rfile.read(length)) if length else None
             parts = urlsplit(self.path)
             query = dict(parse_qsl(parts.query))
-            request = EditProbes(self.command, unquote(parts.path), query, dict(self.headers), body)
-            server.asked.append(request)
+            request = HttpRequest(self.command, unquote(parts.path), query, dict(self.headers), body)
+            server.requests.append(request)
             self._say(server.answer(request))
 
         do_POST = do_GET

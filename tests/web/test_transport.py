@@ -42,7 +42,7 @@ def test_a_query_and_a_body_arrive_with_who_asks(server, clock):
     web = http(clock)
     assert web.get(server.url + "/x/y", {"q": "a&b", "n": "ü"}, Response.json) == {"a": "ü"}
     assert web.post(server.url + "/z", {"model": "m"}, Response.json, SECRET) == {"a": "ü"}
-    got, post = server.asked
+    got, post = server.requests
     assert (got.method, got.path, got.query, got.body) == ("GET", "/x/y", {"q": "a&b", "n": "ü"}, None)
     assert (post.method, post.path, post.query, post.body) == ("POST", "/z", {}, {"model": "m"})
     assert got.headers["User-Agent"] == post.headers["User-Agent"] == "tests (me@here)"
@@ -53,7 +53,7 @@ def test_a_query_and_a_body_arrive_with_who_asks(server, clock):
 def test_what_passes_is_asked_again_with_growing_pauses(server, clock):
     server.says(Say(status=503), Say(status=502), Say({"views": 3}, breaks_off=True), Say({"views": 3}))
     assert http(clock, backoff=2.0).get(server.url, {}, Response.json) == {"views": 3}
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
     assert [pause for pause in clock.slept if pause >= 1] == [2.0, 4.0, 8.0]
 
 
@@ -71,7 +71,7 @@ def test_a_host_that_asks_for_too_long_is_left_alone(server, clock):
     for _ in range(3):
         with pytest.raises(RequestFailed, match="requests a pause of more than 120 s"):
             web.get(server.url, {}, Response.json)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert sum(clock.slept) < 120
     clock.passed += 3600
     assert web.get(server.url, {}, Response.json) == [1]
@@ -96,7 +96,7 @@ def test_silence_is_given_up_with_a_reason(server, clock):
     server.says(Say([1], after=0.5))
     with pytest.raises(RequestFailed, match=r"127\.0\.0\.1: no response within 0\.1 s, after 2 attempts"):
         http(clock, timeout=0.1, attempts=2).get(server.url, {}, Response.json)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_a_host_that_is_down_is_not_asked_for_ever(clock, caplog):
@@ -120,14 +120,14 @@ def test_a_server_that_says_no_is_not_down(server, clock):
     for _ in range(4):
         with pytest.raises(RequestFailed, match="the server returned status 503"):
             web.get(server.url, {}, Response.json)
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
 def test_which_statuses_are_asked_again_is_a_setting(server, clock):
     server.says(Say(status=500, text="TimeoutException"))
     with pytest.raises(RequestFailed, match="the server returned status 500: 'TimeoutException'"):
         http(clock, retried=(429,)).get(server.url, {}, Response.json)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("text", ["<html>log in</html>", "", '{"a": ', "[" * 100_000, "\xff"])
@@ -140,7 +140,7 @@ def test_nonsense_is_no_answer(server, clock, text):
 def test_a_reader_gets_statuses_that_are_answers(server, clock):
     server.says(Say({"detail": "nothing"}, status=404))
     assert http(clock).get(server.url, {}, accept_any) == Response(404, '{"detail": "nothing"}')
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_credentials_are_in_no_log_and_no_error(server, clock, caplog):
@@ -154,14 +154,14 @@ def test_credentials_are_in_no_log_and_no_error(server, clock, caplog):
         http(clock).post(server.url, {}, Response.json, {"Authorization": "Bearer s3cret\u4e2d"})
     texts = [caplog.text, repr(Request("u", secret=SECRET)), *(str(e.value) for e in (no_answer, value_error, exotic))]
     assert not any("s3cret" in text for text in texts)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_credentials_do_not_follow_a_redirect(server, clock):
     server.says(Say(status=302, headers={"Location": "/elsewhere"}), Say([1]))
     with pytest.raises(RequestFailed, match="the server returned status 302"):
         http(clock).post(server.url, {}, Response.json, SECRET)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     server.says(Say(status=302, headers={"Location": "/elsewhere"}), Say([1]))
     assert http(clock).get(server.url, {}, Response.json) == [1]
 
@@ -179,7 +179,7 @@ def test_an_answer_that_drips_ends_at_the_deadline(server, clock, drips):
     with pytest.raises(RequestFailed, match=r"the response was not complete within 0\.3 s \(deadline\)"):
         http(clock, deadline=0.3).get(server.url, {}, Response.json)
     assert time.monotonic() - start_time < 2
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_an_answer_within_the_deadline_is_whole(server, clock):
@@ -192,7 +192,7 @@ def test_an_endless_answer_ends_at_the_limit(server, clock, status):
     server.says(Say(text="x" * 65_536, endless=True, status=status))
     with pytest.raises(RequestFailed, match=r"the response is longer than 100000 bytes \(max_bytes\)"):
         http(clock, max_bytes=100_000).get(server.url, {}, Response.json)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 PRIVATE = ["127.0.0.1", "localhost", "169.254.169.254", "10.1.2.3", "172.16.0.1", "192.168.1.1", "[::1]", "[fc00::1]"]
@@ -205,8 +205,8 @@ def test_a_redirect_to_this_machine_or_a_private_network_is_not_followed(server,
         server.says(Say(status=302, headers={"Location": f"http://{host}:{port}/admin"}))
         with pytest.raises(RequestFailed, match=r"it redirects to .* which is not followed \(allow_private\)"):
             http(clock).get(server.url, {}, Response.json)
-        assert not inner.asked
-    assert len(server.asked) == 1
+        assert not inner.requests
+    assert len(server.requests) == 1
 
 
 def test_a_name_that_stands_for_this_machine_is_private(server, clock, monkeypatch):
@@ -238,8 +238,8 @@ def test_credentials_of_an_address_go_to_its_host_only_and_are_in_no_log_and_no_
         server.says(Say(status=302, headers={"Location": inner.url}))
         url = server.url.replace("//", "//me:s3cret@")
         assert http(clock, allow_private=True).get(url, {"q": "1"}, Response.json) == [2]
-        assert server.asked[0].headers["Authorization"].startswith("Basic ")
-        assert "Authorization" not in inner.asked[0].headers
+        assert server.requests[0].headers["Authorization"].startswith("Basic ")
+        assert "Authorization" not in inner.requests[0].headers
     with pytest.raises(ValueError, match="cannot be sent") as value_error:
         http(clock).get("http://me:s3cret@/x?token=s3cret", {}, Response.json)
     assert "s3cret" not in caplog.text + str(value_error.value)
@@ -256,13 +256,13 @@ def test_no_credentials_come_from_a_netrc(server, clock, tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     server.says(Say([1]))
     http(clock).get(server.url, {}, Response.json)
-    assert "Authorization" not in server.asked[0].headers
+    assert "Authorization" not in server.requests[0].headers
 
 
 def test_somebody_must_ask(server, clock):
     with pytest.raises(ValueError, match=r"`user_agent` is empty.*conf/local/globals\.yml"):
         http(clock, user_agent=" ").get(server.url, {}, Response.json)
-    assert not server.asked
+    assert not server.requests
 
 
 @pytest.mark.parametrize("url", ["no address", "http://", "//x"])

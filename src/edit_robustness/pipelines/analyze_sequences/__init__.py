@@ -1,4 +1,4 @@
-"""Damage: the cost of many edits, as estimates, figures and a page, from the sequences of all models."""
+"""The cost of many edits, as estimates, figures and a page, from the sequences of all models."""
 
 from edit_robustness.pipelines.analyze_sequences.pipeline import create_pipeline
 
