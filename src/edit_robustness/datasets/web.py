@@ -14,31 +14,31 @@ from edit_robustness.web.transport import Http, RequestSettings, Transport
 
 
 class WebDataset(AbstractDataset[None, Transport]):
-    """A transport with a cache before it; loading it asks nobody.
+    """A transport with a cache before it; loading sends no request.
 
     Args:
         cache: Folder of the answers, one JSON file each.
         offline: Whether to use the cache only, and never the network.
         metadata: For kedro-viz.
-        manners: How to ask, the settings of `web.transport.RequestSettings`.
+        **settings: Settings of `web.transport.RequestSettings`.
 
     Raises:
-        DatasetError: If there is no such manner, or it has no sense.
+        DatasetError: If a setting is unknown, or its value is invalid.
     """
 
     @validate_arguments
-    def __init__(self, cache: str, offline: bool = False, metadata: dict[str, Any] | None = None, **manners: Any):
+    def __init__(self, cache: str, offline: bool = False, metadata: dict[str, Any] | None = None, **settings: Any):
         self._cache, self._offline = Path(cache), offline
         self.metadata = metadata
         try:
-            self._manners = RequestSettings(**manners)
+            self._settings = RequestSettings(**settings)
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise DatasetError(f"how to ask the web is set wrongly: {wrong}") from error
+            raise DatasetError(f"invalid settings of the web: {wrong}") from error
 
     def load(self) -> Transport:
         """Return the transport."""
-        return ResponseCache(self._cache, None if self._offline else Http(self._manners))
+        return ResponseCache(self._cache, None if self._offline else Http(self._settings))
 
     def save(self, data: None) -> None:
         """Refuse: answers are kept as they come."""

@@ -42,7 +42,7 @@ class SequenceParameters:
         orders: Number of orders in which the facts are edited.
         seed: Seed of the choice of facts and of the orders.
         batch_size: Number of facts per edit. Clamped to what the method supports.
-        retained: Number of facts known to the model that are left unedited and asked at every checkpoint.
+        retention_facts: Number of facts known to the model that are left unedited and asked at every checkpoint.
         paraphrases: Maximum number of paraphrases per fact.
         neighbours: Maximum number of probes per fact about other subjects of the same relation.
         relation_specificity: Maximum number of probes per fact about other relations of the same subject.
@@ -87,9 +87,9 @@ class Step:
     Attributes:
         number: Number of edited facts after it.
         edit: The increment; an empty edit if it failed.
-        past: The state of the sequence after it.
+        history: The state of the sequence after it.
         error: The error that took the place of an increment; None if there is an increment.
-        kept: Whether the increment was read from an earlier run.
+        is_stored: Whether the increment was read from an earlier run.
     """
 
     number: int

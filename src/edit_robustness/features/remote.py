@@ -114,7 +114,8 @@ class FeatureParameters(Sources):
 
     Attributes:
         remote: List of names of `REMOTE`. If it is not empty, the run uses the network.
-        in_context: Number of demonstrations of the same relation for a second measurement of recall; 0 to skip it.
+        recall_demonstrations: Number of demonstrations of the same relation for a second measurement of recall; 0 to
+            skip it.
         seed: Seed of the choice of demonstrations.
     """
 

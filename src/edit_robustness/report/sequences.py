@@ -51,9 +51,10 @@ class ManyEdits:
         comparisons: `statistics.paired.compare`.
         ability_retention: `statistics.ability_retention.ability_retention_paths`.
         lifetimes: `statistics.survival.lifetimes`.
-        held: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes,
+        edit_retention: model, method, edits, kind, protocol, metric and `statistics.orders.PATH_COLUMNS`, n_facts,
+            n_probes, n_asked, cut.
+        knowledge_retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes,
             n_asked, cut.
-        retention: model, method, edits, protocol and `statistics.orders.PATH_COLUMNS`, n_facts, n_probes, n_asked, cut.
         benchmarks: model, benchmark, task, ability, metric, filter, shots, n_documents, chance, constant_answer,
             max_new_tokens, note.
         runs: The record of each run; any key may be missing.

@@ -183,8 +183,8 @@ class _Retry(Exception):
 class _Host:
     """The state of one host: the time of the next request, and the number of requests in a row without a response."""
 
-    def __init__(self, name: str, manners: RequestSettings, clock: Clock):
-        self._name, self._manners, self._clock = name, manners, clock
+    def __init__(self, name: str, settings: RequestSettings, clock: Clock):
+        self._name, self._settings, self._clock = name, settings, clock
         self._next, self.unanswered = clock.now(), 0
 
     def wait(self) -> None:
@@ -193,14 +193,14 @@ class _Host:
         Raises:
             NoAnswer: If the wait is too long, or the host is considered down.
         """
-        if self.unanswered >= self._manners.give_up:
+        if self.unanswered >= self._settings.give_up:
             raise RequestFailed(f"{self._name} did not respond {self.unanswered} times in a row and is considered down")
         delay = self._next - self._clock.now()
-        if delay > self._manners.longest_wait:
-            raise RequestFailed(f"{self._name} requests a pause of more than {self._manners.longest_wait:g} s")
+        if delay > self._settings.longest_wait:
+            raise RequestFailed(f"{self._name} requests a pause of more than {self._settings.longest_wait:g} s")
         if delay > 0:
             self._clock.sleep(delay)
-        self._next = self._clock.now() + 1 / self._manners.per_second
+        self._next = self._clock.now() + 1 / self._settings.per_second
 
     def leave_alone(self, seconds: float) -> None:
         """Allow no request to the host for some seconds."""
@@ -209,7 +209,7 @@ class _Host:
     def note(self, *, silent: bool) -> None:
         """Record whether a request got a response."""
         self.unanswered = self.unanswered + 1 if silent else 0
-        if self.unanswered == self._manners.give_up:
+        if self.unanswered == self._settings.give_up:
             logger.warning("%s did not respond %d times in a row and is considered down", self._name, self.unanswered)
 
 
@@ -217,24 +217,24 @@ class Http(Transport):
     """The live transport.
 
     Args:
-        manners: Settings for sending requests.
+        settings: Settings for sending requests.
         clock: The time functions.
     """
 
-    def __init__(self, manners: RequestSettings, clock: Clock | None = None):
-        self._manners, self._clock = manners, clock or Clock()
+    def __init__(self, settings: RequestSettings, clock: Clock | None = None):
+        self._settings, self._clock = settings, clock or Clock()
         self._hosts: dict[str, _Host] = {}
         self._session = new_session()
-        self._limits = Limits(manners.timeout, manners.deadline, manners.max_bytes, manners.allow_private)
+        self._limits = Limits(settings.timeout, settings.deadline, settings.max_bytes, settings.allow_private)
 
     def send(self, request: Request, reader: Reader[T]) -> T:
         """Send a request with retries, and return the value that `reader` makes of the response."""
-        check_user_agent(self._manners.user_agent)
+        check_user_agent(self._settings.user_agent)
         self._check(request)
         return reader(self._answer(request))
 
     def _headers(self, request: Request) -> dict[str, str]:
-        return {"User-Agent": self._manners.user_agent, **request.secret}
+        return {"User-Agent": self._settings.user_agent, **request.secret}
 
     def _check(self, request: Request) -> None:
         """Refuse a URL or a header that cannot be sent; the error quotes no header."""
@@ -249,9 +249,9 @@ class Http(Transport):
 
     def _answer(self, request: Request) -> Response:
         name = urlsplit(request.url).hostname or redact(request.url)
-        host = self._hosts.setdefault(name, _Host(name, self._manners, self._clock))
+        host = self._hosts.setdefault(name, _Host(name, self._settings, self._clock))
         retry = Retrying(
-            stop=stop_after_attempt(self._manners.attempts),
+            stop=stop_after_attempt(self._settings.attempts),
             wait=self._pause,
             sleep=self._clock.sleep,
             retry=retry_if_exception_type(_Retry),
@@ -264,13 +264,13 @@ class Http(Transport):
             raise RequestFailed(f"{name}: {reason}") from None
         except _Retry as last:
             host.note(silent=last.silent)
-            raise RequestFailed(f"{name}: {last}, after {self._manners.attempts} attempts") from None
+            raise RequestFailed(f"{name}: {last}, after {self._settings.attempts} attempts") from None
         host.note(silent=False)
         return response
 
     def _pause(self, state: RetryCallState) -> float:
-        pause: float = self._manners.backoff * 2 ** (state.attempt_number - 1)
-        return min(pause, self._manners.longest_wait)
+        pause: float = self._settings.backoff * 2 ** (state.attempt_number - 1)
+        return min(pause, self._settings.longest_wait)
 
     def _send_once(self, request: Request, host: _Host) -> Response:
         host.wait()
@@ -285,11 +285,11 @@ class Http(Transport):
         try:
             head = exchange(self._session, sent_request, self._limits, parts.append)
         except requests.Timeout:
-            raise _Retry(f"no response within {self._manners.timeout:g} s", silent=True) from None
+            raise _Retry(f"no response within {self._settings.timeout:g} s", silent=True) from None
         except (requests.RequestException, ValueError) as error:
             # the request itself was checked before, so a ValueError comes from a redirect to an invalid URL
             raise _Retry(f"the connection failed or broke off ({type(error).__name__})", silent=True) from None
-        if head.status in self._manners.retried:
+        if head.status in self._settings.retried:
             host.leave_alone(retry_after(head.headers.get("Retry-After"), self._clock.wall()))
             raise _Retry(f"the server returned status {head.status}")
         return Response(head.status, b"".join(parts).decode("utf-8", errors="replace"))

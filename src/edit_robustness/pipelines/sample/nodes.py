@@ -39,7 +39,7 @@ def sample_facts(facts: pd.DataFrame, recall_scores: pd.DataFrame, parameters: S
 
     Args:
         facts: All facts.
-        recall: Columns fact_id and recalled, of one model.
+        recall_scores: Columns fact_id and recalled, of one model.
         parameters: How many, and how.
 
     Returns:

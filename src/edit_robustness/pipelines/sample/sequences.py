@@ -36,7 +36,7 @@ def draw_sequence(
 
     Args:
         facts: All facts.
-        recall: Columns fact_id and recalled, of one model.
+        recall_scores: Columns fact_id and recalled, of one model.
         settings: How many, how often, and how many stay.
 
     Returns:
