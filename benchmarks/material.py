@@ -41,8 +41,8 @@ COMPARED: Mapping[str, Mapping[str, Any]] = {
     "ft_l": {"stop_loss": 0.01},
     "grace": {"stop_loss": 0.0},
 }
-"""What EasyEdit has in its code and not in its settings, for the sides to do the same work: where it stops (GRACE does
-not), and how many contexts of which lengths."""
+"""Values from EasyEdit's code that are not in its settings, so that both sides do the same work: the loss at which it
+stops (GRACE never does), and the number of contexts of each length."""
 
 _PROBED = ("statement", "paraphrase", "neighbourhood")
 _POOL = 400

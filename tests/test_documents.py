@@ -1,4 +1,4 @@
-"""What the documents promise is there: the commands of the README, and whatever they link to."""
+"""The documents are true: the README's commands, figures and links."""
 
 import re
 from pathlib import Path

@@ -56,7 +56,7 @@ POPQA = {
     "mother": "P25",
     "capital": "P36",
 }
-"""What PopQA calls the relations."""
+"""PopQA's names of the relations."""
 
 
 def names(fact: dict[str, str], side: str) -> list[str]:

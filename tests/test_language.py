@@ -1,8 +1,9 @@
-"""Names are nouns and functions' docstrings start with a verb, so that a reader from the field is not stopped."""
+"""Names are nouns, and docstrings start with a verb or a noun and name what exists, so that a reader is not stopped."""
 
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 import edit_robustness
 
 SOURCE = Path(edit_robustness.__file__).parent
-ALLOWED_SHARE = 0.004
-"""Local names that may be participles or pronouns, because a term of the field is one (`left` factor, `run`)."""
+ROOT = Path(__file__).parents[1]
+ALLOWED_SHARES = {"src": 0.004, "benchmarks": 0.004, "tests": 0.008}
+"""Shares of local names that may be participles or pronouns, as some terms of the field are (`left` factor, `run`)."""
 
 PRONOUNS = (
     "own one ones other others there here all each both it those these this that what which who some any every "
@@ -34,7 +36,16 @@ NO_VERB = re.compile(
     r"(What|See|The|An?|Whether|How|Where|Which|Who|When|Why|One|All|Each|Every|Those|These|This|That|It|No|None|Only|"
     r"Its|Their|For|In|On|By|From|To|Of|With|Without|As|At|If|And|Or|Not)\b"
 )
-TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
+SECTION = re.compile(r"(\w[\w ]*):$")
+ENTRY = re.compile(r" {4}(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \(.*?\))?:")
+
+
+def read_trees(folder: Path) -> dict[Path, ast.Module]:
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.py"))}
+
+
+TREES = read_trees(SOURCE)
+FOLDERS = {"src": TREES, **{name: read_trees(ROOT / name) for name in ("benchmarks", "tests")}}
 
 
 def is_no_noun(name: str) -> bool:
@@ -68,15 +79,16 @@ def test_a_participle_or_a_pronoun_is_no_noun(name, is_flagged):
     assert is_no_noun(name) is is_flagged
 
 
-def test_local_names_are_nouns():
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_local_names_are_nouns(folder):
     names = [
-        (path.relative_to(SOURCE), name)
-        for path, tree in TREES.items()
+        (path.relative_to(ROOT), name)
+        for path, tree in FOLDERS[folder].items()
         for function_names in local_names(tree, None)
         for name in function_names
     ]
     flagged_names = [f"{path}: {name}" for path, name in names if is_no_noun(name)]
-    assert len(flagged_names) <= ALLOWED_SHARE * len(names), flagged_names
+    assert len(flagged_names) <= ALLOWED_SHARES[folder] * len(names), flagged_names
 
 
 def test_docstrings_of_functions_start_with_a_verb():
@@ -87,3 +99,66 @@ def test_docstrings_of_functions_start_with_a_verb():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     )
     assert [f"{path}: {node.name}" for path, node in functions if NO_VERB.match(ast.get_docstring(node) or "")] == []
+
+
+def attribute_docstrings(tree: ast.Module) -> Iterator[str]:
+    """Collect the strings below assignments in modules and classes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef):
+            for first, second in pairwise(node.body):
+                value = second.value if isinstance(second, ast.Expr) else None
+                is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+                if is_text and isinstance(first, ast.Assign | ast.AnnAssign):
+                    yield value.value
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_docstrings_of_modules_classes_and_attributes_start_with_a_noun(folder):
+    docstrings = [
+        (path.relative_to(ROOT), text)
+        for path, tree in FOLDERS[folder].items()
+        for text in (
+            *(ast.get_docstring(n) or "" for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef)),
+            *attribute_docstrings(tree),
+        )
+    ]
+    assert [f"{path}: {text[:80]}" for path, text in docstrings if re.match(r"(What|Whatever|See)\b", text)] == []
+
+
+def described_names(docstring: str) -> Iterator[str]:
+    """Collect the names that the sections Args and Attributes describe."""
+    section = ""
+    for line in docstring.splitlines():
+        if line and not line.startswith(" "):
+            header = SECTION.match(line)
+            section = header[1] if header else ""
+        elif section in ("Args", "Attributes") and (entry := ENTRY.match(line)):
+            yield from entry["names"].replace("*", "").split(", ")
+
+
+def defined_names(node: ast.AST) -> set[str]:
+    """Collect the arguments of a function, or the fields, attributes and constructor's arguments of a class."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return {child.arg for child in ast.walk(node.args) if isinstance(child, ast.arg)}
+    names: set[str] = set()
+    for child in node.body if isinstance(node, ast.ClassDef) else ():
+        if isinstance(child, ast.AnnAssign) and isinstance(child.target, ast.Name):
+            names.add(child.target.id)
+        elif isinstance(child, ast.FunctionDef):
+            stores = (n for n in ast.walk(child) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store))
+            names |= {child.name, *(store.attr for store in stores)}
+            names |= defined_names(child) if child.name == "__init__" else set()
+    return names
+
+
+@pytest.mark.parametrize("folder", ["src", "benchmarks"])
+def test_docstrings_describe_arguments_and_fields_that_exist(folder):
+    unknown_names = [
+        f"{path.relative_to(ROOT)}: {getattr(node, 'name', 'module')}: {name}"
+        for path, tree in FOLDERS[folder].items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module)
+        for name in described_names(ast.get_docstring(node) or "")
+        if name not in defined_names(node)
+    ]
+    assert unknown_names == []

@@ -1,4 +1,4 @@
-"""What a run costs and on which machine."""
+"""Cost of a run, and the machine it ran on."""
 
 import re
 import time

@@ -26,7 +26,7 @@ PAIRS: Mapping[str, tuple[Command, Command]] = {
     "edit_eval, conversation": (MAIN, ("conversation", "")),
     "sequential_eval, edit_eval": (("sequential_eval", ""), MAIN),
 }
-"""What is started together."""
+"""The runs that start together."""
 
 
 @dataclass

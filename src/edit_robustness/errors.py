@@ -25,7 +25,7 @@ _PYDANTIC = (
     (re.compile(r"\s+full_key: (\S+)\s+object_type=\w+"), r" (in \1)"),
     (re.compile(r"Failed to instantiate (\w+) for parameter '[^']+': (\1:)?"), ""),
 )
-"""What pydantic, OmegaConf and Kedro write for programmers, and what a user reads instead."""
+"""Messages of pydantic, OmegaConf and Kedro that are written for programmers, and their replacements for users."""
 
 _NO_MEMORY = ("MemoryError", "OutOfMemoryError")
 """Of Python, and of torch, which this module does not import."""

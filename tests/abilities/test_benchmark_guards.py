@@ -1,4 +1,4 @@
-"""What is flagged, and what whoever knows nothing gets."""
+"""Flags of benchmark scores, and the scores of chance and of constant answers."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What a model does with a benchmark: equal to the harness's own result, and guarded where that means nothing."""
+"""Scores of a model on a benchmark: equal to the harness's own, and flagged if they mean nothing."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What is measured beside the words: margins, divergences from the unedited model, and objects that there are not."""
+"""Measurements beside the text of an answer: margins, divergences from the unedited model, and missing objects."""
 
 import math
 from dataclasses import replace

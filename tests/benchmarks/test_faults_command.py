@@ -1,4 +1,4 @@
-"""What the command damages, compares and reads of runs; no run is started."""
+"""The command damages, compares and reads runs; no run is started."""
 
 import json
 from random import Random

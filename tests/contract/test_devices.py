@@ -1,4 +1,4 @@
-"""Whatever is done with a model is done where the model lies, and says the same there."""
+"""Everything is computed on the model's device, with the same results."""
 
 import json
 import os

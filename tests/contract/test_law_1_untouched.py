@@ -35,7 +35,7 @@ def test_preparing_and_editing_leave_the_model_as_it_was(name, architecture, dty
 
 
 class Interrupted(Exception):
-    """What comes in the middle of an edit."""
+    """An exception in the middle of an edit."""
 
 
 @pytest.mark.parametrize("calls", [1, 3])

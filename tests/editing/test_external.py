@@ -25,7 +25,7 @@ from edit_robustness.models.tiny import tiny_model
 
 IDS = torch.arange(5, 40)[None]
 OTHER_MODULES = ("q_proj", "c_attn", "query_key_value", "qkv_proj")
-"""What no site is, in one architecture or another."""
+"""Tensors that are no site, of several architectures."""
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 

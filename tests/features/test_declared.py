@@ -116,17 +116,17 @@ def test_the_summary_has_a_row_per_feature_with_what_is_missing():
     row = summary.set_index("feature").loc["log_views"]
     counts = ["n_facts", "n_missing", "share_missing", "low", "high", "n_edited", "n_edited_missing"]
     assert row[counts].tolist() == [4, 1, 0.25, 1, 3, 2, 1]
-    nothing = summary.set_index("feature").loc["connection"]
-    assert nothing["share_missing"] == 1
-    assert nothing["source"] == "not looked up (features.remote=wikidata_truthy)"
+    missing_values = summary.set_index("feature").loc["connection"]
+    assert missing_values["share_missing"] == 1
+    assert missing_values["source"] == "not looked up (features.remote=wikidata_truthy)"
     assert table["fact_id"].tolist() == KNOWN
 
 
 def test_items_identify_objects_if_every_fact_has_one():
     ids = FACTS.assign(target_true_id=["Q90", "Q830149", "Q456", "Q150", "Q456"])
     assert values("facts_with_object", ids) == pytest.approx([0, 0, math.log10(2), 0])
-    some = ids.assign(target_true_id=["Q90", "Q830149", "", "Q150", "Q456"])
-    assert values("facts_with_object", some) == pytest.approx(EXPECTED["facts_with_object"])
+    facts_with_ids = ids.assign(target_true_id=["Q90", "Q830149", "", "Q150", "Q456"])
+    assert values("facts_with_object", facts_with_ids) == pytest.approx(EXPECTED["facts_with_object"])
 
 
 def test_the_type_of_an_object_is_known_by_its_item_too():
@@ -136,11 +136,11 @@ def test_the_type_of_an_object_is_known_by_its_item_too():
 
 def test_page_views_name_their_measure():
     assert source("log_views") == "page_views of mine (measure not named)"
-    named = FACTS.assign(page_views_source="English Wikipedia, October 2021")
-    assert source("log_views", named) == "English Wikipedia, October 2021"
-    mixed = FACTS.assign(page_views_source=["A", "A", "B", "A", "B"])
+    facts_of_one_source = FACTS.assign(page_views_source="English Wikipedia, October 2021")
+    assert source("log_views", facts_of_one_source) == "English Wikipedia, October 2021"
+    facts_of_two_sources = FACTS.assign(page_views_source=["A", "A", "B", "A", "B"])
     # of the fact without page views nothing is said
-    assert source("log_views", mixed) == "MIXED: A (2 facts); B (1 facts)"
+    assert source("log_views", facts_of_two_sources) == "MIXED: A (2 facts); B (1 facts)"
 
 
 def test_page_views_that_were_looked_up_prevail():
@@ -170,8 +170,8 @@ def test_the_closest_look_up_is_the_feature_and_the_others_are_features_too():
 
 def test_recall_says_how_many_answers_were_cut_or_that_it_was_not_asked():
     assert source("recalled").endswith("; 1 answers that were cut count as not recalled")
-    nothing = pd.array([None] * 4, dtype="boolean")
-    assert source("recalled_in_context", recalled_in_context=nothing).startswith("not measured")
+    missing_values = pd.array([None] * 4, dtype="boolean")
+    assert source("recalled_in_context", recalled_in_context=missing_values).startswith("not measured")
 
 
 def test_a_column_of_the_user_is_a_feature():

@@ -12,7 +12,7 @@ from edit_robustness.models.tiny import tiny_model
 
 LAYER = SimpleNamespace(is_causal=True, num_key_value_groups=3)
 OTHERS = ("gptj", "gemma2")
-"""What transformers runs with attention of its own."""
+"""Models that transformers runs with attention of its own."""
 
 SDPA = ALL_ATTENTION_FUNCTIONS["sdpa"]
 

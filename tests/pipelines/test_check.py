@@ -1,4 +1,4 @@
-"""What cannot work is refused before a model is asked anything, or before its edits are asked."""
+"""Settings that cannot work are refused before a model is asked anything, or before its edits are asked."""
 
 from dataclasses import dataclass, field
 

@@ -27,7 +27,7 @@ CORPUS = {"corpus": StoredItem.of("texts", list(TEXTS))}
 
 
 class Folder:
-    """What a folder dataset keeps of what a node yields."""
+    """The items of a node's output that a folder dataset stores."""
 
     def __init__(self):
         self.items, self.manifest = {}, None

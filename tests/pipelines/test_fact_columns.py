@@ -117,11 +117,11 @@ def test_columns_stay_with_their_facts_until_they_are_chosen(caplog):
     facts = ingest(caplog, difficulty=[1, 2, 3, 9], dataset=["a", "b", "a", "b"])
     complete, _ = complete_facts(facts.iloc[::-1], {})
     recall = pd.DataFrame({"fact_id": facts["id"], "recalled": True})
-    chosen = sample_facts(complete, recall, SampleParameters(size=2))
-    for table in (complete, chosen):
+    sample_table = sample_facts(complete, recall, SampleParameters(size=2))
+    for table in (complete, sample_table):
         about = table.set_index("subject")
-        expected = facts.set_index("subject").loc[about.index]
-        pd.testing.assert_frame_equal(about[["difficulty", "dataset"]], expected[["difficulty", "dataset"]])
+        source_rows = facts.set_index("subject").loc[about.index]
+        pd.testing.assert_frame_equal(about[["difficulty", "dataset"]], source_rows[["difficulty", "dataset"]])
 
 
 @pytest.mark.parametrize(

@@ -82,14 +82,14 @@ def test_what_is_missing_is_asked_in_the_batch_of_the_whole_run(lab, monkeypatch
     lm, decoding = lab.model("llama"), Decoding(max_new_tokens=2, batch_rows=2 * len(PROBES) // 3)
     edits = {fact.id: StoredItem.of("1", PromptPrefix(f"So, {fact.target_new}. ")) for fact in FACTS}
     manifest, *pieces = nodes.evaluate(lm, edits, PROBES, {}, decoding)
-    whole = {key: item.read() for piece in pieces for key, item in piece.items()}
-    first_id, second_id, third_id = whole
+    all_items = {key: item.read() for piece in pieces for key, item in piece.items()}
+    first_id, second_id, third_id = all_items
     assert batches == [[first_id, second_id], [third_id]]
     batches.clear()
     inventory = {key: name for key, name in manifest.items() if key != second_id}
     (again,) = list(nodes.evaluate(lm, edits, PROBES, inventory, decoding))[1:]
     assert batches == [[first_id, second_id]]
-    assert {key: item.read() for key, item in again.items()} == {second_id: whole[second_id]}
+    assert {key: item.read() for key, item in again.items()} == {second_id: all_items[second_id]}
 
 
 def test_answers_under_a_stale_edit_are_marked(lab, tmp_path):

@@ -100,12 +100,14 @@ def weights(facts, size, recalls=lambda fact: int(fact.id[1:]) % 3 == 0, **optio
 
 def test_a_weight_is_the_facts_of_a_stratum_for_each_fact_drawn_from_it():
     facts = many_facts()
-    recalled = {fact.id: int(fact.id[1:]) % 3 == 0 for fact in facts}
+    recall_of_facts = {fact.id: int(fact.id[1:]) % 3 == 0 for fact in facts}
     classes = view_classes(facts, 4)
-    sizes = Counter((recalled[fact.id], classes[fact.id]) for fact in facts)
+    sizes = Counter((recall_of_facts[fact.id], classes[fact.id]) for fact in facts)
     weight_of = weights(facts, 24)
     # three are drawn from each of eight strata
-    assert weight_of == {identifier: sizes[recalled[identifier], classes[identifier]] / 3 for identifier in weight_of}
+    assert weight_of == {
+        identifier: sizes[recall_of_facts[identifier], classes[identifier]] / 3 for identifier in weight_of
+    }
     # none is drawn of the 20 facts without page views
     assert sum(weight_of.values()) == pytest.approx(180)
 
@@ -114,18 +116,18 @@ def test_weights_give_back_the_share_that_is_recalled():
     facts = many_facts(400, n_missing=0)
     rare = lambda fact: int(fact.id[1:]) % 10 == 0  # noqa: E731
     weight_of = weights(facts, 40, rare)
-    recalled = [identifier for identifier in weight_of if int(identifier[1:]) % 10 == 0]
-    assert len(recalled) == 20
-    assert sum(weight_of[identifier] for identifier in recalled) / sum(weight_of.values()) == pytest.approx(0.1)
+    recall_of_facts = [identifier for identifier in weight_of if int(identifier[1:]) % 10 == 0]
+    assert len(recall_of_facts) == 20
+    assert sum(weight_of[identifier] for identifier in recall_of_facts) / sum(weight_of.values()) == pytest.approx(0.1)
 
 
 def test_a_fact_stands_for_all_facts_of_its_subject():
     # three facts of one subject and one fact of each of five others; nothing is known of page views
     facts = many_facts(8, n_missing=8, subjects=lambda place: f"S{max(place, 2)}")
-    everything = weights(facts, 6, lambda fact: True)
-    assert sorted(everything.values()) == pytest.approx([1, 1, 1, 1, 1, 3])
-    some = weights(facts, 3, lambda fact: True)
-    assert sum(some.values()) == pytest.approx(8)
+    weights_of_all = weights(facts, 6, lambda fact: True)
+    assert sorted(weights_of_all.values()) == pytest.approx([1, 1, 1, 1, 1, 3])
+    weights_of_three = weights(facts, 3, lambda fact: True)
+    assert sum(weights_of_three.values()) == pytest.approx(8)
 
 
 def test_facts_for_which_no_fact_stands_are_counted(caplog):

@@ -114,9 +114,9 @@ def test_success_has_a_panel_per_outcome_and_a_curve_per_method(curves):
 
 
 def test_the_forest_has_primary_correlations_with_page_views_by_free_generation(correlations):
-    others = [{"feature": "margin"}, {"primary": False}, {"protocol": "teacher_forced"}]
+    column_sets = [{"feature": "margin"}, {"primary": False}, {"protocol": "teacher_forced"}]
     edit = correlations.head(1)
-    table = pd.concat([correlations, *(edit.assign(**other) for other in others)], ignore_index=True)
+    table = pd.concat([correlations, *(edit.assign(**columns) for columns in column_sets)], ignore_index=True)
     assert len(correlation_figure(table).layout.yaxis.ticktext) == 2
 
 

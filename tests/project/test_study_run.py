@@ -14,26 +14,26 @@ def exported(run_before):
     return run_before
 
 
-def test_a_study_gives_the_tables_of_its_run_without_a_model(exported, no_model):
-    before = {name: exported.table(name) for name in ("headline", "fact_outcomes", "method_comparisons")}
-    exported.run(pipeline_names=["study"], parameters=KEPT)
+def test_a_study_gives_the_tables_of_its_run_without_a_model(study_project, no_model):
+    before = {name: study_project.table(name) for name in ("headline", "fact_outcomes", "method_comparisons")}
+    study_project.run(pipeline_names=["study"], parameters=KEPT)
     for name, table in before.items():
-        assert_frame_equal(exported.table(name), table, rtol=1e-6)
-    page = (exported.latest / "report.html").read_text(encoding="utf-8")
+        assert_frame_equal(study_project.table(name), table, rtol=1e-6)
+    page = (study_project.latest / "report.html").read_text(encoding="utf-8")
     assert "ROME" in page
-    assert exported.table("examples").empty
+    assert study_project.table("examples").empty
 
 
-def test_no_text_is_kept(exported):
-    kept = {path.stem: pd.read_parquet(path) for path in (exported.folder / "kept").glob("*.parquet")}
-    assert set(kept) == {
+def test_no_text_is_kept(study_project):
+    kept_tables = {path.stem: pd.read_parquet(path) for path in (study_project.folder / "kept").glob("*.parquet")}
+    assert set(kept_tables) == {
         *("scores", "edited_facts", "recall", "features", "feature_summary", "failed_items", "rejects")
     }
-    for table in kept.values():
+    for table in kept_tables.values():
         assert not set(table.columns) & set(TEXTS)
 
 
-def test_a_missing_table_is_named_with_the_way_out(exported):
-    (exported.folder / "kept" / "recall.parquet").unlink()
+def test_a_missing_table_is_named_with_the_way_out(study_project):
+    (study_project.folder / "kept" / "recall.parquet").unlink()
     with pytest.raises(ValueError, match=r"lack recall: run .*export_study"):
-        exported.run(pipeline_names=["study"], parameters=KEPT)
+        study_project.run(pipeline_names=["study"], parameters=KEPT)

@@ -19,16 +19,18 @@ def read_items(project, dataset, name):
 
 def test_workers_make_the_edits_and_answers_of_one_process(project, finished_once):
     project.run(to_nodes=["tiny.rome.evaluate"], parameters={"workers": {"count": 2, "threads": 1}})
-    edits, expected_edits = (read_items(each, EditsDataset, "edits") for each in (project, finished_once))
+    edits, expected_edits = (read_items(run_project, EditsDataset, "edits") for run_project in (project, finished_once))
     assert list(edits) == list(expected_edits)
     for key, (name, edit) in edits.items():
         expected_name, expected_edit = expected_edits[key]
         assert name == expected_name
         for site, change in edit.dense().items():
             np.testing.assert_allclose(change, expected_edit.dense()[site], rtol=1e-3, atol=1e-5)
-    answers, expected_answers = (read_items(each, AnswersDataset, "answers") for each in (project, finished_once))
-    assert {key: [answer.text for answer in given] for key, (_, given) in answers.items()} == {
-        key: [answer.text for answer in given] for key, (_, given) in expected_answers.items()
+    answers, expected_answers = (
+        read_items(run_project, AnswersDataset, "answers") for run_project in (project, finished_once)
+    )
+    assert {key: [answer.text for answer in fact_answers] for key, (_, fact_answers) in answers.items()} == {
+        key: [answer.text for answer in fact_answers] for key, (_, fact_answers) in expected_answers.items()
     }
 
 

@@ -113,9 +113,14 @@ def test_an_object_of_several_facts_has_the_most_names_that_one_of_them_gives():
 def test_the_random_choices_of_a_seed_stay_what_they_are():
     """Published answers belong to these draws: another purpose or order of the draws would be other prompts."""
     choosers = [chooser(seed=seed) for seed in range(3)]
-    subjects = [[completion.subject for completion in own.unrelated(FRANCE, 9)] for own in choosers]
+    subjects = [
+        [completion.subject for completion in seeded_chooser.unrelated(FRANCE, 9)] for seeded_chooser in choosers
+    ]
     assert subjects == [["Chad", "Peru", "Spain"], ["Spain", "Peru", "Chad"], ["Spain", "Chad", "Peru"]]
     pool = [*POOL, fact("France", "language", "French", "Latin"), fact("France", "kind", "state", "city")]
     choosers = [chooser(pool, seed=seed) for seed in range(3)]
-    objects = [[prompt.completion.target for prompt in own.relation_specificity(FRANCE, 9)] for own in choosers]
+    objects = [
+        [prompt.completion.target for prompt in seeded_chooser.relation_specificity(FRANCE, 9)]
+        for seeded_chooser in choosers
+    ]
     assert objects == [["French", "state", "euro"], ["euro", "state", "French"], ["French", "euro", "state"]]

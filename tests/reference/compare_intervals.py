@@ -58,35 +58,37 @@ def intervals_of(x, y, codes, rng):
     result = {"score": interval(rho, information, LEVEL)}
     result["influence"] = tuple(np.tanh(np.arctanh(rho) + sign * quantile * error) for sign in (-1, 1))
     # DeLong et al. (1988), clustered as by Obuchowski (1997), on the logit scale
-    ones, zeros = x[y == 1], x[y == 0]
-    ranks, n_ones, n_zeros = stats.rankdata(x), len(ones), len(zeros)
+    successes, failures = x[y == 1], x[y == 0]
+    ranks, n_successes, n_failures = stats.rankdata(x), len(successes), len(failures)
     placements = np.empty(n)
-    placements[y == 1] = (ranks[y == 1] - stats.rankdata(ones)) / n_zeros
-    placements[y == 0] = 1 - (ranks[y == 0] - stats.rankdata(zeros)) / n_ones
+    placements[y == 1] = (ranks[y == 1] - stats.rankdata(successes)) / n_failures
+    placements[y == 0] = 1 - (ranks[y == 0] - stats.rankdata(failures)) / n_successes
     auc = placements[y == 1].mean()
-    deviations = (placements - auc) / np.where(y == 1, n_ones, n_zeros)
+    deviations = (placements - auc) / np.where(y == 1, n_successes, n_failures)
     spread = sqrt((np.bincount(codes, weights=deviations) ** 2).sum() * n_clusters / (n_clusters - 1))
     half = quantile * spread / max(auc * (1 - auc), 1e-9)
     result["logit AUC"] = tuple(rho_of(expit(logit(auc) + sign * half), share) for sign in (-1, 1))
     scale = information.size / n
-    result["Newcombe AUC"] = tuple(rho_of(bound, share) for bound in newcombe(auc, n_ones * scale, n_zeros * scale))
+    result["Newcombe AUC"] = tuple(
+        rho_of(bound, share) for bound in newcombe(auc, n_successes * scale, n_failures * scale)
+    )
     draws = []
     for _ in range(RESAMPLES if rng is not None else 0):
         weights = np.bincount(rng.integers(0, n_clusters, n_clusters), minlength=n_clusters)[codes].astype(float)
-        used = weights > 0
-        if np.ptp(y[used]) > 0:
-            draws.append(rho_influence(x[used], y[used], weights[used])[0])
+        is_drawn = weights > 0
+        if np.ptp(y[is_drawn]) > 0:
+            draws.append(rho_influence(x[is_drawn], y[is_drawn], weights[is_drawn])[0])
     result["bootstrap"] = tuple(np.quantile(draws, [0.025, 0.975])) if draws else (np.nan, np.nan)
     return result
 
 
-def newcombe(auc, n_ones, n_zeros):
+def newcombe(auc, n_successes, n_failures):
     """Newcombe's (2006) method 5 for the area under the curve."""
-    z, mean = stats.norm.ppf((1 + LEVEL) / 2), (n_ones + n_zeros) / 2 - 1
+    z, mean = stats.norm.ppf((1 + LEVEL) / 2), (n_successes + n_failures) / 2 - 1
 
     def excess(theta, sign):
         inner = 1 + mean * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        return auc - theta - sign * z * sqrt(theta * (1 - theta) * inner / (n_ones * n_zeros))
+        return auc - theta - sign * z * sqrt(theta * (1 - theta) * inner / (n_successes * n_failures))
 
     tiny = 1e-9
     low = brentq(excess, tiny, 1 - tiny, args=(1,)) if excess(tiny, 1) > 0 > excess(1 - tiny, 1) else 0.0

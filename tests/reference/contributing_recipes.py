@@ -20,7 +20,7 @@ SECTIONS = {
     "a data set format": "Add a data set",
     "a model architecture": "Add a model",
 }
-"""What the table of the page counts, and the section that shows how to add it."""
+"""Counts in the page's table, and the section that shows how to add each."""
 
 
 @dataclass(frozen=True)

@@ -90,8 +90,8 @@ def _make_popularity() -> str:
 
 def _make_preflight() -> str:
     validation = Validation(bootstrap=100, permutations=0, predictors=("full",))
-    trained = validate_and_train(fabricate_outcomes(150, signal=2.0), summarise(), [record_run()], validation)
-    predictor = read_predictor(trained[-1], "tiny")
+    outputs = validate_and_train(fabricate_outcomes(150, signal=2.0), summarise(), [record_run()], validation)
+    predictor = read_predictor(outputs[-1], "tiny")
     facts = fabricate_outcomes(30, seed=5).drop_duplicates("fact_id").reset_index(drop=True)
     facts.loc[0, "log_perplexity_new"] = 50.0
     facts = facts.assign(target_true="Paris", target_new="Rome")

@@ -33,7 +33,7 @@ SCRIPT = "<script>document.title='broken'</script>"
 
 @dataclass
 class Sequences:
-    """What `sequential_eval` hands to the analysis, for one model."""
+    """The tables that `sequential_eval` passes to the analysis, for one model."""
 
     documents: pd.DataFrame
     benchmarks: pd.DataFrame

@@ -29,7 +29,7 @@ RIGHT_TO_LEFT = "العاصمة هي القاهرة"
 
 @dataclass
 class Tables:
-    """What the pipelines before the analysis hand on, for one model."""
+    """The tables that the analysis reads, for one model."""
 
     scores: pd.DataFrame
     answers: pd.DataFrame

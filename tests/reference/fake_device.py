@@ -150,7 +150,7 @@ PARTS: dict[str, Callable[[LanguageModel], Any]] = {
     "writing": lambda lm: sample_texts(lm, texts=3, tokens=9, seed=1),
     "fingerprint": lambda lm: LanguageModel(lm.model, lm.tokenizer).fingerprint,
 }
-"""What is done with a model on either device."""
+"""Operations on a model that are compared between devices."""
 
 
 def read_refusal() -> str:

@@ -1,4 +1,4 @@
-"""What kedro does with a node that lands things one by one."""
+"""A stand-in for kedro's handling of a node that yields items one by one."""
 
 
 def fill(folder, node, *, stop_after=None):

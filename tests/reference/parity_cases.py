@@ -11,7 +11,7 @@ from typing import Any
 from edit_robustness.records import Fact
 
 RECORDING = Path(__file__).with_name("easyedit.safetensors")
-"""What the reference code computed from these inputs; see `record_easyedit`."""
+"""Results of the reference code for these inputs, as `record_easyedit` wrote them."""
 
 CONTEXTS = ("A kettle sang on the stove. ", "Two swans crossed the pond before noon. ", "Rain. ")
 """Sentences that stand before the statements."""

@@ -21,10 +21,10 @@ def facts(seed: int = 15) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     first, second = rng.integers(0, 9, 60).astype(float), rng.normal(size=60)
     x = np.round(first / 4 + rng.normal(size=60), 1)
-    graded = np.round(np.clip(0.5 + 0.15 * x + 0.2 * rng.normal(size=60), 0, 1) * 3) / 3
+    grades = np.round(np.clip(0.5 + 0.15 * x + 0.2 * rng.normal(size=60), 0, 1) * 3) / 3
     binary = (0.4 * x + 0.3 * second + rng.normal(size=60) > 0.5).astype(float)
     return pd.DataFrame(
-        {"x": x, "graded": graded, "binary": binary, "first": first, "second": second.round(3),
+        {"x": x, "graded": grades, "binary": binary, "first": first, "second": second.round(3),
          "relation": [f"P{i % 5}" for i in range(60)]}
     )  # fmt: skip
 

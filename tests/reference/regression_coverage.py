@@ -28,8 +28,8 @@ def draw(n_facts: int, share: float, seed: int) -> pd.DataFrame:
     facts = pd.DataFrame({"fact_id": [f"f{i}" for i in range(n_facts)], "log_views": rng.normal(4, 1, n_facts)})
     cells = pd.DataFrame([(kind, method) for method in METHODS for kind in PROMPTS], columns=["kind", "method"])
     rows = facts.merge(cells, how="cross")
-    shared = np.repeat(rng.normal(size=n_facts), len(cells))
-    latent = np.sqrt(CORRELATION) * shared + np.sqrt(1 - CORRELATION) * rng.normal(size=len(rows))
+    subject_effects = np.repeat(rng.normal(size=n_facts), len(cells))
+    latent = np.sqrt(CORRELATION) * subject_effects + np.sqrt(1 - CORRELATION) * rng.normal(size=len(rows))
     eta = _eta(rows, share)
     return rows.assign(
         value=(norm.cdf(latent) < expit(eta)).astype(float), model="m", subject=rows["fact_id"], relation="P36",

@@ -19,9 +19,9 @@ def test_all_questions_are_answered_without_any_table():
 
 def test_one_models_answers_are_from_its_own_rows_and_free_generation():
     tables = make_tables({"rome": 0.9, "ft": 0.2})
-    others = [table.assign(model="other") for table in make_tables({"rome": 0.1, "ft": 0.8})]
-    forced = [table.assign(protocol="teacher_forced") for table in make_tables({"rome": 0.1, "ft": 0.8})]
-    rankings, comparisons, kinds = join_tables(tables, others, forced)
+    tables_of_another_model = [table.assign(model="other") for table in make_tables({"rome": 0.1, "ft": 0.8})]
+    teacher_forced_tables = [table.assign(protocol="teacher_forced") for table in make_tables({"rome": 0.1, "ft": 0.8})]
+    rankings, comparisons, kinds = join_tables(tables, tables_of_another_model, teacher_forced_tables)
     evidence = Evidence(rankings, comparisons, kinds, EMPTY, EMPTY, EMPTY, EMPTY)
     assert answer_questions(evidence, "m")[0].sentence.startswith("ROME generalizes best of 2 methods")
     assert answer_questions(evidence, "other")[0].sentence.startswith("FT generalizes best of 2 methods")
@@ -38,5 +38,5 @@ def test_many_cut_answers_and_failed_facts_are_cautions():
     assert line.startswith("These figures may be too low: the token limit cut 25% (ROME) of the answers")
     assert list(list_cautions(table.assign(value=0.01), rankings)) == []
     assert list(list_cautions(table.assign(family="specificity"), rankings)) == []
-    (failed,) = list_cautions(table.assign(value=0.0, n_failed=[3, 0]), rankings)
-    assert failed.startswith("Some facts could not be measured: ROME (3 facts failed).")
+    (caution,) = list_cautions(table.assign(value=0.0, n_failed=[3, 0]), rankings)
+    assert caution.startswith("Some facts could not be measured: ROME (3 facts failed).")

@@ -75,8 +75,10 @@ class TestDifficulty:
         assert describe_association(EMPTY, LABELS) == "No association of features with outcomes of edits was computed."
 
     def test_no_estimate_at_all_gives_the_commonest_reason(self):
-        nothing = {"rho": NAN, "p_holm": NAN, "note": "the outcome is the same for every fact"}
-        text = describe_association(make_correlations(nothing, nothing, {**nothing, "note": "another"}), LABELS)
+        no_estimate = {"rho": NAN, "p_holm": NAN, "note": "the outcome is the same for every fact"}
+        text = describe_association(
+            make_correlations(no_estimate, no_estimate, {**no_estimate, "note": "another"}), LABELS
+        )
         assert text == (
             "No association could be tested: of 3 none has an estimate, mostly because the outcome is the same for "
             "every fact."
@@ -97,10 +99,10 @@ class TestDifficulty:
         assert text.endswith("given prior knowledge +0.10 [-0.20, +0.40], not significantly different from 0.")
 
     def test_nothing_is_said_of_what_was_not_estimated(self):
-        missing = {"within_low": NAN, "partial_low": NAN}
-        assert list(describe_within(make_correlations(missing).to_dict("records")[0])) == []
-        one = {"n_relations": 1, "partial_low": NAN}
-        assert list(describe_within(make_correlations(one).to_dict("records")[0])) == []
+        no_bounds = {"within_low": NAN, "partial_low": NAN}
+        assert list(describe_within(make_correlations(no_bounds).to_dict("records")[0])) == []
+        single_relation = {"n_relations": 1, "partial_low": NAN}
+        assert list(describe_within(make_correlations(single_relation).to_dict("records")[0])) == []
 
 
 def make_regression(**values):

@@ -91,8 +91,8 @@ class TestGeneralization:
 
     def test_facts_that_differ_between_methods_are_a_range(self):
         rankings, comparisons, _ = make_tables({"rome": 0.9, "memit": 0.85})
-        changed = rankings.assign(n_facts=[40, 38])
-        assert "(38 to 40 facts)" in describe_ranking(changed, comparisons)
+        new_rankings = rankings.assign(n_facts=[40, 38])
+        assert "(38 to 40 facts)" in describe_ranking(new_rankings, comparisons)
 
 
 def make_kinds(rates, n=40):
@@ -120,8 +120,8 @@ class TestWeakestKind:
     def test_kinds_that_are_alike_are_not_told_apart(self):
         text = describe_weakest(make_kinds({"paraphrase": 0.5, "question": 0.55}), "rome")
         assert text.endswith("No other kind is significantly better.")
-        same = describe_weakest(make_kinds({"paraphrase": 1.0, "question": 1.0}), "rome")
-        assert same.endswith("No other kind is significantly better.")
+        text = describe_weakest(make_kinds({"paraphrase": 1.0, "question": 1.0}), "rome")
+        assert text.endswith("No other kind is significantly better.")
 
     def test_too_few_facts_are_stated(self):
         text = describe_weakest(make_kinds({"paraphrase": 1.0, "question": 0.0}, n=3), "rome")
@@ -142,12 +142,12 @@ class TestBaseline:
         return list(compare_with_baseline(rankings, comparisons, ["rome"]))
 
     def test_more_less_and_alike_follow_the_test(self):
-        (more,) = self.compare({"context": 0.9, "rome": 0.2})
-        assert "generalizes to 90% [" in more
-        assert ": significantly more than ROME (+70 points [+" in more
-        (less,) = self.compare({"context": 0.2, "rome": 0.9})
-        assert ": significantly less than ROME (-70 points [-" in less
-        assert less.endswith("Holm p < .001, 40 facts).")
+        (gain,) = self.compare({"context": 0.9, "rome": 0.2})
+        assert "generalizes to 90% [" in gain
+        assert ": significantly more than ROME (+70 points [+" in gain
+        (loss,) = self.compare({"context": 0.2, "rome": 0.9})
+        assert ": significantly less than ROME (-70 points [-" in loss
+        assert loss.endswith("Holm p < .001, 40 facts).")
         (alike,) = self.compare({"context": 0.5, "rome": 0.55})
         assert ": not significantly different from ROME (-5 points [-" in alike
 

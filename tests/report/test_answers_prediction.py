@@ -39,8 +39,8 @@ class TestPrediction:
 
     def test_nothing_predicted_is_said(self):
         assert describe_prediction(EMPTY) == "Success was not predicted before the edit."
-        refused = make_prediction(predictor="(none)", metric="", value=NAN, note="no edit succeeded")
-        assert describe_prediction(refused).endswith("is unknown: no edit succeeded.")
+        prediction = make_prediction(predictor="(none)", metric="", value=NAN, note="no edit succeeded")
+        assert describe_prediction(prediction).endswith("is unknown: no edit succeeded.")
         assert "is unknown: no figure" in describe_prediction(make_prediction(trained_on="zsre"))
 
     @pytest.mark.parametrize(

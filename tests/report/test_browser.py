@@ -361,10 +361,10 @@ def test_thousands_of_answers_are_shown_a_few_at_a_time(page):
     answers = page.find_element("css selector", ".heat .answers")
     page.execute_script("arguments[0].click()", answers.find_element("css selector", "p button"))
     assert wait_for(lambda: len(answers.find_elements("css selector", ".case")) == 50)
-    more = answers.find_element("css selector", ".cases + .close")
-    assert more.text == "Show 50 more"
-    page.execute_script("arguments[0].focus()", more)
-    more.send_keys(Keys.ENTER)
+    more_button = answers.find_element("css selector", ".cases + .close")
+    assert more_button.text == "Show 50 more"
+    page.execute_script("arguments[0].focus()", more_button)
+    more_button.send_keys(Keys.ENTER)
     cases = answers.find_elements("css selector", ".case")
     assert len(cases) == 100
     assert page.switch_to.active_element == cases[50]
@@ -423,12 +423,12 @@ def test_tables_are_sorted_by_a_button_and_filtered_by_a_text(page):
         assert gaps == sorted(gaps, reverse=is_reverse)
     assert len(gaps) == len(before)
     # what has no figure is last in both directions
-    cut = len(headers) - 1
+    cut_column = len(headers) - 1
     cells = page.find_elements("css selector", "#protocols details table.data tbody tr")
-    page.execute_script("arguments[0].cells[arguments[1]].textContent = '–'", cells[0], cut)
+    page.execute_script("arguments[0].cells[arguments[1]].textContent = '–'", cells[0], cut_column)
     for _ in range(2):
-        page.execute_script("arguments[0].click()", headers[cut].find_element("tag name", "button"))
-        assert page.execute_script(COLUMN, table, cut)[-1] == "–"
+        page.execute_script("arguments[0].click()", headers[cut_column].find_element("tag name", "button"))
+        assert page.execute_script(COLUMN, table, cut_column)[-1] == "–"
     # the button has the focus, and not its header too
     assert all(header.get_attribute("tabindex") is None for header in headers)
     field = page.find_element("css selector", "#protocols details .filter input")

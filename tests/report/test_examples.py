@@ -112,8 +112,10 @@ def test_a_file_has_all_answers_of_a_cell_and_those_of_the_page_first(tables, ex
     file_name, content = read_answer_file(files[name])
     assert file_name == name == "smollm2.rome.doubt"
     answers = [[content["texts"][place] for place in row] for row in content["protocols"]["free"]]
-    shown = [[page["texts"][place] for place in row] for row in page["cells"]['["smollm2","free","rome","doubt"]']]
-    assert answers[:5] == shown
+    page_answers = [
+        [page["texts"][place] for place in row] for row in page["cells"]['["smollm2","free","rome","doubt"]']
+    ]
+    assert answers[:5] == page_answers
     assert len(answers) == 8
     assert set(content["protocols"]) == {"free", "teacher_forced"}
     assert {name for name, _ in page["files"].values()} == set(files)
@@ -123,8 +125,8 @@ def test_a_cell_that_the_page_has_whole_needs_no_file(tables):
     assert write_answer_files(tables.answers, tables.scores, 1000) == {}
     assert write_answer_files(tables.answers, tables.scores, 0) == {}
     assert write_answer_files(tables.answers.head(0), tables.scores.head(0), 5) == {}
-    whole = cell_examples(tables.answers, tables.scores, 1000)
-    assert json.loads(embed_examples(whole))["files"] == {}
+    all_examples = cell_examples(tables.answers, tables.scores, 1000)
+    assert json.loads(embed_examples(all_examples))["files"] == {}
 
 
 def test_names_of_files_are_safe_and_differ():

@@ -62,8 +62,8 @@ def test_kinds_of_a_family_weigh_the_same_whatever_their_number(predictions):
     table = advise(predictions, 0.5).set_index("fact_id")
     rows = predictions[(predictions["fact_id"] == "f3") & (predictions["method"] == "ft")]
     of_kind = rows.set_index("kind")["chance"]
-    expected = ((of_kind["statement"] + of_kind["cloze"]) / 2 + of_kind["neighbourhood"]) / 2
-    assert table.loc["f3", "chance_ft"] == pytest.approx(expected)
+    mean_of_families = ((of_kind["statement"] + of_kind["cloze"]) / 2 + of_kind["neighbourhood"]) / 2
+    assert table.loc["f3", "chance_ft"] == pytest.approx(mean_of_families)
 
 
 def test_a_fact_that_was_not_measured_is_listed(predictions, facts):

@@ -39,10 +39,10 @@ def test_terms_effects_within_levels_and_checks_are_apart(regressions):
 
 
 def test_a_regression_that_was_not_fitted_says_why(regressions):
-    refused = regressions[1]
-    assert "60 subjects are too few for 60 terms" in refused.refusal
-    assert "Not fitted: 60 subjects are too few" in render(refused)
-    assert refused.within == []
+    regression = regressions[1]
+    assert "60 subjects are too few for 60 terms" in regression.refusal
+    assert "Not fitted: 60 subjects are too few" in render(regression)
+    assert regression.within == []
 
 
 def test_very_large_odds_ratios_are_not_told_apart():

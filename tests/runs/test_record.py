@@ -86,8 +86,8 @@ def test_the_source_of_facts_of_several_data_sets_names_each(tmp_path):
     assert record["source"] == "first: a.csv (at most 10); second: b.csv"
     (tmp_path / "b.csv").write_text("c")
     assert fact_source(entry, tmp_path)["sha256"] not in (None, record["sha256"])
-    lost = {"sources": {**entry["sources"], "lost": {"path": "none.csv"}}}
-    assert fact_source(lost, tmp_path)["sha256"] is None
+    entry_without_file = {"sources": {**entry["sources"], "lost": {"path": "none.csv"}}}
+    assert fact_source(entry_without_file, tmp_path)["sha256"] is None
 
 
 @pytest.mark.skipif(subprocess.run(["git", "--version"], check=False).returncode != 0, reason="there is no git")

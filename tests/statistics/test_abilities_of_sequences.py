@@ -123,18 +123,18 @@ def test_perplexity_is_of_tokens():
     assert row["gold_logprob"] == pytest.approx(-3.0)
     assert row["verdict"] == "fine"
     # the same text in every document leaves nothing to resample
-    same = one(*(document(i, 9.0, logprobs=(-20.0,), tokens=10, **about) for i in range(3)), metric="word_perplexity")
-    assert tuple(same[["value", "low", "high"]]) == pytest.approx((np.exp(2),) * 3)
+    result = one(*(document(i, 9.0, logprobs=(-20.0,), tokens=10, **about) for i in range(3)), metric="word_perplexity")
+    assert tuple(result[["value", "low", "high"]]) == pytest.approx((np.exp(2),) * 3)
 
 
 def test_one_text_that_is_not_finite_leaves_no_perplexity():
     about = {"gold": -1, "metric": "word_perplexity"}
     good = document(0, 9.0, logprobs=(-20.0,), tokens=10, **about)
-    for broken in (
+    for bad_document in (
         document(1, 9.0, logprobs=(-20.0,), tokens=10, flags=("not_finite",), **about),
         document(1, 9.0, logprobs=(NAN,), tokens=10, **about),
     ):
-        assert one(good, broken, metric="word_perplexity")[["value", "low", "high"]].isna().all()
+        assert one(good, bad_document, metric="word_perplexity")[["value", "low", "high"]].isna().all()
 
 
 def test_a_document_that_was_drawn_twice_is_one_cluster_in_its_task():
@@ -166,8 +166,10 @@ def test_what_describes_the_answers():
     texts = [("a", 4, False), ("a", 6, True), ("b", 16, True), ("c", 2, False)]
     row = one(
         *(
-            document(i, logprobs=(), gold=-1, text=text, tokens=tokens, capped=capped, flags=("tied",) * (text == "c"))
-            for i, (text, tokens, capped) in enumerate(texts)
+            document(
+                i, logprobs=(), gold=-1, text=text, tokens=tokens, capped=is_capped, flags=("tied",) * (text == "c")
+            )
+            for i, (text, tokens, is_capped) in enumerate(texts)
         )
     )
     assert row[["n", "constant", "length", "capped", "tied", "not_finite"]].tolist() == [4, 0.5, 7, 0.5, 0.25, 0]
@@ -316,8 +318,8 @@ def test_every_metric_of_a_benchmark_weighs_its_share():
         ("reading", "acc"): ([1] * 6 + [0] * 2, [1] * 6 + [0] * 2),
     }
     sides = [
-        table(*(row for (benchmark, metric), both in scores.items()
-                for row in scored(both[side], method, benchmark=benchmark, task=benchmark, metric=metric)),
+        table(*(row for (benchmark, metric), pair in scores.items()
+                for row in scored(pair[side], method, benchmark=benchmark, task=benchmark, metric=metric)),
               method=method, edits=side)
         for side, method in enumerate(("none", "rome"))
     ]  # fmt: skip

@@ -33,8 +33,8 @@ def test_a_pair_is_compared_on_the_facts_that_both_have():
     assert (row["method"], row["other"]) == ("ft", "rome")
     assert row["difference"] == pytest.approx((2 - 5) / 6)
     assert (row["n_facts"], row["n_unpaired"]) == (6, 2)
-    expected = paired_difference([0, 1, 0, 0, 0, 1], [1, 1, 1, 1, 0, 1], np.arange(6))
-    assert (row["low"], row["high"], row["p"]) == pytest.approx((expected.low, expected.high, expected.p))
+    difference = paired_difference([0, 1, 0, 0, 0, 1], [1, 1, 1, 1, 0, 1], np.arange(6))
+    assert (row["low"], row["high"], row["p"]) == pytest.approx((difference.low, difference.high, difference.p))
 
 
 def test_the_unedited_model_is_no_method():
@@ -47,9 +47,9 @@ def test_p_values_are_corrected_within_an_outcome():
     values = {"ft": [0, 0, 1, 0, 1, 0, 0, 0, 1, 0], "rome": [1] * 9 + [0], "memit": [1, 1, 1, 1, 1, 1, 0, 1, 0, 0]}
     together = compare_methods(pd.concat([outcome_table(values), outcome_table(values, "efficacy")]))
     for _, group in together.groupby("outcome"):
-        ordered = group.sort_values("p")
-        holm = np.maximum.accumulate(np.minimum(ordered["p"] * [3, 2, 1], 1))
-        np.testing.assert_allclose(ordered["p_holm"], holm)
+        rows = group.sort_values("p")
+        holm = np.maximum.accumulate(np.minimum(rows["p"] * [3, 2, 1], 1))
+        np.testing.assert_allclose(rows["p_holm"], holm)
 
 
 def test_too_few_subjects_get_a_reason_and_no_numbers():
@@ -63,8 +63,8 @@ def test_facts_of_one_subject_are_one_cluster():
     subjects = [*"aabbccddee"]
     table = outcome_table(values).assign(subject=2 * subjects)
     row = compare_methods(table).iloc[0]
-    expected = paired_difference(values["ft"], values["rome"], subjects)
-    assert (row["low"], row["high"], row["p"]) == pytest.approx(tuple(expected[1:]))
+    difference = paired_difference(values["ft"], values["rome"], subjects)
+    assert (row["low"], row["high"], row["p"]) == pytest.approx(tuple(difference[1:]))
     assert (row["n_facts"], row["n_subjects"], row["note"]) == (10, 5, "")
     ranking = rank_methods(table, compare_methods(table)).set_index("method")
     assert tuple(ranking.loc["rome", ["low", "high"]]) == pytest.approx(proportion(values["rome"], subjects)[1:3])
@@ -137,10 +137,11 @@ def test_kinds_that_may_be_the_weakest_stand_beside_the_lowest():
     assert table["indistinct"].to_dict() == {"paraphrase": False, "question": True, "doubt": True}
     assert table.loc["paraphrase", "difference"] == pytest.approx(0.6)
     assert table["n_kinds"].eq(3).all()
-    ones = {"paraphrase": 36, "question": 14, "doubt": 12}
-    weakest = np.arange(40) < ones["doubt"]
+    successes = {"paraphrase": 36, "question": 14, "doubt": 12}
+    weakest = np.arange(40) < successes["doubt"]
     p_values = [
-        paired_difference(np.arange(40) < ones[kind], weakest, np.arange(40)).p for kind in ("paraphrase", "question")
+        paired_difference(np.arange(40) < successes[kind], weakest, np.arange(40)).p
+        for kind in ("paraphrase", "question")
     ]
     assert table.loc[["paraphrase", "question"], "p_holm"].tolist() == pytest.approx(holm(p_values))
     assert np.isnan(table.loc["doubt", "p_holm"])

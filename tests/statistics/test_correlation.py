@@ -134,10 +134,10 @@ def test_an_infinite_value_is_the_largest_rank_and_not_missing(rng):
 def test_rows_of_one_subject_are_not_taken_for_independent(rng):
     x, y = rng.standard_normal(20), rng.standard_normal(20)
     single = spearman(x, y, np.arange(20))
-    repeated = spearman(np.repeat(x, 10), np.repeat(y, 10), np.repeat(np.arange(20), 10))
-    assert repeated["rho"] == pytest.approx(single["rho"])
-    assert repeated["p"] == pytest.approx(single["p"], rel=0.1)
-    assert repeated["high"] - repeated["low"] == pytest.approx(single["high"] - single["low"], rel=0.1)
+    repeated_rows = spearman(np.repeat(x, 10), np.repeat(y, 10), np.repeat(np.arange(20), 10))
+    assert repeated_rows["rho"] == pytest.approx(single["rho"])
+    assert repeated_rows["p"] == pytest.approx(single["p"], rel=0.1)
+    assert repeated_rows["high"] - repeated_rows["low"] == pytest.approx(single["high"] - single["low"], rel=0.1)
 
 
 def test_one_fact_per_subject_is_the_number_of_facts(rng):
@@ -146,8 +146,8 @@ def test_one_fact_per_subject_is_the_number_of_facts(rng):
 
 def test_the_effective_size_is_between_kishs_and_the_number_of_facts(rng):
     codes = np.repeat(np.arange(10), 3)
-    shared = np.repeat(rng.normal(size=10), 3)
-    assert clustered_information(shared - shared.mean(), codes).size == pytest.approx(10, rel=0.15)
+    subject_values = np.repeat(rng.normal(size=10), 3)
+    assert clustered_information(subject_values - subject_values.mean(), codes).size == pytest.approx(10, rel=0.15)
     opposite = np.tile([1.0, -1.0, 0.0], 10)
     assert clustered_information(opposite, codes) == (30, 8)
 
@@ -158,8 +158,8 @@ def test_the_effective_size_by_hand():
     assert clustered_information(influence, codes) == pytest.approx((2.4 / (7 / 12), 1))
     # shares 1/4, 1/4 and 1/2: 9/2 over 13/8, between Kish's 8/3 and 3 facts
     for scale in (1, 10):
-        weighted = clustered_information(np.array([1.0, 3, -2]), np.arange(3), scale * np.array([1.0, 1, 2]))
-        assert weighted == pytest.approx((36 / 13, 1))
+        information = clustered_information(np.array([1.0, 3, -2]), np.arange(3), scale * np.array([1.0, 1, 2]))
+        assert information == pytest.approx((36 / 13, 1))
     held_constant = clustered_information(np.tile(influence, 2), np.repeat(np.arange(6), 2), n_parameters=4)
     assert held_constant.df == 2
 
@@ -225,23 +225,23 @@ def coverage(n, share, slope, several, x_of="subject", times=1000, seed=0):
 @pytest.mark.parametrize("n", [24, 100, 400])
 def test_coverage_and_false_positives(n, share, x_of):
     """Wherever most samples have an interval, it covers 93% or more, and 4 to 7% of p-values under the null are low."""
-    none, some = (coverage(n, share, slope, bool(x_of), x_of, times=600) for slope in (0.0, 0.5))
+    false_positives, power = (coverage(n, share, slope, bool(x_of), x_of, times=600) for slope in (0.0, 0.5))
     print(  # noqa: T201
-        f"\n| {n} | {share:.0%} | {x_of or 'one fact per subject'} | {none[2]:.2f} | {none[0]:.3f} | {none[1]:.3f} "
-        f"| {some[0]:.3f} |"
+        f"\n| {n} | {share:.0%} | {x_of or 'one fact per subject'} | {false_positives[2]:.2f} "
+        f"| {false_positives[0]:.3f} | {false_positives[1]:.3f} | {power[0]:.3f} |"
     )
-    if none[2] > 0.5:
-        assert none[0] > 0.925
-        assert none[1] < 0.075
-        assert some[0] > 0.925
+    if false_positives[2] > 0.5:
+        assert false_positives[0] > 0.925
+        assert false_positives[1] < 0.075
+        assert power[0] > 0.925
 
 
 def test_coverage_of_a_rare_outcome():
     """The bootstrap covered 60% to 87% here."""
-    covered, rejected, estimated = coverage(100, 0.1, 0.5, several=False, times=150)
-    assert estimated > 0.9
-    assert covered > 0.9
-    assert rejected > 0.5
+    coverage_share, power, estimated_share = coverage(100, 0.1, 0.5, several=False, times=150)
+    assert estimated_share > 0.9
+    assert coverage_share > 0.9
+    assert power > 0.5
 
 
 def test_the_interval_of_a_normal_pair_covers(rng):
@@ -266,9 +266,9 @@ def test_the_weighted_interval_covers_the_population(rng):
     for _ in range(150):
         rows = rng.choice(200_000, 150, p=chances / chances.sum())
         x, y, weights = population_x[rows], population_y[rows], 1 / chances[rows]
-        result, unweighted = spearman(x, y, np.arange(150), weights=weights), spearman(x, y, np.arange(150))
+        result, plain_result = spearman(x, y, np.arange(150), weights=weights), spearman(x, y, np.arange(150))
         hits.append(result["low"] <= truth <= result["high"])
-        unweighted_hits.append(unweighted["low"] <= truth <= unweighted["high"])
+        unweighted_hits.append(plain_result["low"] <= truth <= plain_result["high"])
     assert np.mean(hits) > 0.9
     assert np.mean(unweighted_hits) < np.mean(hits)
 

@@ -45,8 +45,8 @@ def test_a_band_where_all_edits_succeed_has_a_width():
 
 
 def test_repeated_facts_of_a_subject_do_not_narrow_the_band():
-    single, repeated = facts(100), facts(100).loc[lambda rows: rows.index.repeat(8)]
-    bands = [popularity_curves(table, ["log_views"]) for table in (single, repeated)]
+    single, repeated_facts = facts(100), facts(100).loc[lambda rows: rows.index.repeat(8)]
+    bands = [popularity_curves(table, ["log_views"]) for table in (single, repeated_facts)]
     widths = [(band["high"] - band["low"]).mean() for band in bands]
     assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
@@ -90,8 +90,8 @@ def test_coverage_of_the_band(n, repeats):
         rng = np.random.default_rng(seed)
         x = np.repeat(rng.uniform(2, 7, n // repeats), repeats)
         codes = np.repeat(np.arange(n // repeats), repeats)
-        same = rng.random(n // repeats)[codes]
-        draw = np.where(rng.random(len(x)) < 0.5, same, rng.random(len(x)))
+        subject_draws = rng.random(n // repeats)[codes]
+        draw = np.where(rng.random(len(x)) < 0.5, subject_draws, rng.random(len(x)))
         y = (draw < 0.9 - 0.12 * (x - 2)).astype(float)
         curve = smooth(x, y, codes, points)
         hits.append((curve["low"] <= truth) & (truth <= curve["high"]))
@@ -135,17 +135,21 @@ def test_the_interval_of_lost_points_is_newcombes():
             "value": [1.0] * 56 + [0.0] * 14 + [1.0] * 48 + [0.0] * 32,
         }
     )
-    few, many = popularity_classes(table, {"log_views": "log10"}).to_dict("records")
+    small_class, large_class = popularity_classes(table, {"log_views": "log10"}).to_dict("records")
     bounds = ["points", "points_low", "points_high"]
-    assert [few[name] for name in bounds] == pytest.approx(np.array([0.2, 0.0524, 0.3339]) * 8000 / 150, abs=0.003)
-    assert [many[name] for name in bounds] == pytest.approx(np.array([-0.2, -0.3339, -0.0524]) * 7000 / 150, abs=0.003)
-    assert (few["centre"], many["centre"]) == (2.5, 3.5)
+    assert [small_class[name] for name in bounds] == pytest.approx(
+        np.array([0.2, 0.0524, 0.3339]) * 8000 / 150, abs=0.003
+    )
+    assert [large_class[name] for name in bounds] == pytest.approx(
+        np.array([-0.2, -0.3339, -0.0524]) * 7000 / 150, abs=0.003
+    )
+    assert (small_class["centre"], large_class["centre"]) == (2.5, 3.5)
 
 
 def test_an_empty_class_has_no_row():
     table = facts()
     gap = table[~table["log_views"].between(4, 5)]
     assert popularity_classes(gap, {"log_views": "log10"})["from"].tolist() == [2, 3, 5, 6]
-    one = popularity_classes(table.assign(log_views=2.5), {"log_views": "log10"})
-    assert one[["points", "n_facts"]].iloc[0].tolist() == [0, 300]
-    assert np.isnan(one["points_low"].iloc[0])
+    single_class = popularity_classes(table.assign(log_views=2.5), {"log_views": "log10"})
+    assert single_class[["points", "n_facts"]].iloc[0].tolist() == [0, 300]
+    assert np.isnan(single_class["points_low"].iloc[0])

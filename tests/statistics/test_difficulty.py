@@ -66,12 +66,12 @@ def test_a_fact_that_is_there_twice_does_not_double_its_scores(tables, side):
 def test_facts_whose_recall_was_cut_are_left_out_of_recall_and_counted(fact_rows, tables, results):
     facts = tables.recall
     is_cut = facts["fact_id"].isin(facts.loc[facts["page_views"].notna(), "fact_id"].head(9))
-    changed = correlations(fact_rows, tables.features, tables.feature_summary, facts.assign(recall_cut=is_cut))[0]
-    before, after = (table[table["family"] == "recall"].set_index("outcome") for table in (results, changed))
+    new_results = correlations(fact_rows, tables.features, tables.feature_summary, facts.assign(recall_cut=is_cut))[0]
+    before, after = (table[table["family"] == "recall"].set_index("outcome") for table in (results, new_results))
     assert after.loc["recalled", "n_cut"] == 9
     assert after.loc["recalled", "n_facts"] == before.loc["recalled", "n_facts"] - 9
-    forced = "recalled_teacher_forced"
-    assert (after.loc[forced, ["n_cut", "n_facts"]] == [0, before.loc[forced, "n_facts"]]).all()
+    feature = "recalled_teacher_forced"
+    assert (after.loc[feature, ["n_cut", "n_facts"]] == [0, before.loc[feature, "n_facts"]]).all()
 
 
 def test_facts_left_out_are_counted_by_reason(fact_rows, tables, results):
@@ -83,9 +83,9 @@ def test_facts_left_out_are_counted_by_reason(fact_rows, tables, results):
         value=fact_rows["value"].mask(cell & fact_rows["fact_id"].isin(reasons)),
         reason=fact_rows["reason"].mask(cell, fact_rows["fact_id"].map(reasons)),
     )
-    changed = correlations(changed_rows, tables.features, tables.feature_summary, tables.recall)[0]
+    new_results = correlations(changed_rows, tables.features, tables.feature_summary, tables.recall)[0]
     keys = {"method": "rome", "protocol": "free", "feature": "log_views", "outcome": "specificity:neighbourhood"}
-    before, after = (select(table, **keys) for table in (results, changed))
+    before, after = (select(table, **keys) for table in (results, new_results))
     counts = ["n_facts", "n_missing", "n_cut", "n_unknown", "n_excluded"]
     assert (after[counts] - before[counts]).tolist() == [-4, 0, 2, 1, 1]
     assert after["detectable"] > before["detectable"]
@@ -207,8 +207,8 @@ def test_a_feature_that_most_facts_lack_is_not_held_constant(tables, n_missing, 
 def test_population_correlations_stand_beside_those_of_a_balanced_sample(fact_rows, tables, results):
     assert results["population_rho"].isna().all()
     weights = pd.Series(np.linspace(0.2, 3, 24), index=tables.facts["id"])
-    weighted = fact_rows.assign(weight=fact_rows["fact_id"].map(weights))
-    table = correlations(weighted, tables.features, tables.feature_summary, tables.recall)[0]
+    weighted_rows = fact_rows.assign(weight=fact_rows["fact_id"].map(weights))
+    table = correlations(weighted_rows, tables.features, tables.feature_summary, tables.recall)[0]
     edits = table[(table["family"] == "edit") & (table["note"] == "")]
     assert edits["population_rho"].notna().all()
     assert (edits["population_low"] < edits["population_rho"]).all()

@@ -66,8 +66,8 @@ def test_calibration_is_that_of_glm(data, reference):
     assert intercept.value == pytest.approx(reference["calibration_intercept"], abs=1e-6)
     codes = draw(data).codes
     weights = np.array([[w[codes == code][0] for code in range(codes.max() + 1)]], dtype=float)
-    resampled = slope_and_intercept(p, y, Resamples(codes, weights, 0.95))[0].draws
-    assert resampled[0] == pytest.approx(reference["weighted_slope"], abs=1e-6)
+    draws = slope_and_intercept(p, y, Resamples(codes, weights, 0.95))[0].draws
+    assert draws[0] == pytest.approx(reference["weighted_slope"], abs=1e-6)
 
 
 def test_the_maps_are_those_of_glm_and_of_scikit_learn(data, reference):

@@ -92,8 +92,8 @@ def test_orders_methods_and_protocols_stay_apart():
         "method == 'rome' and order == 1 and protocol == 'free' and fact_id == 'f0' and metric == 'success' "
         "and kind == 'statement'"
     ).sort_values("edits")
-    lost = rows[rows["value"] == 0]
-    end = (lost if len(lost) else rows.tail(1)).iloc[0]
+    losses = rows[rows["value"] == 0]
+    end = (losses if len(losses) else rows.tail(1)).iloc[0]
     assert first["value"] == end["edits"] - end["position"]
 
 

@@ -191,9 +191,9 @@ def test_portability(table):
 
 
 def test_decodings_are_not_mixed(probes):
-    mixed = probes.assign(decoding=["other", *probes["decoding"].iloc[1:]])
+    probes_of_two_decodings = probes.assign(decoding=["other", *probes["decoding"].iloc[1:]])
     with pytest.raises(ValueError, match="decoding"):
-        fact_outcomes(mixed, FACTS, RECALL)
+        fact_outcomes(probes_of_two_decodings, FACTS, RECALL)
 
 
 def test_without_scores_there_is_an_empty_table(probes):

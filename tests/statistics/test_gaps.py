@@ -108,8 +108,10 @@ def test_the_interval_is_of_paired_differences():
     for row in gaps.to_dict("records"):
         rows = table if row["kind"] == ALL_KINDS else table[table["kind"] == row["kind"]]
         wide = rows.pivot(index=["probe_id", "subject"], columns="protocol", values="value").reset_index()
-        expected = paired_difference(wide["teacher_forced"], wide["free"], wide["subject"])
-        assert (row["gap"], row["low"], row["high"]) == pytest.approx((expected.value, expected.low, expected.high))
+        difference = paired_difference(wide["teacher_forced"], wide["free"], wide["subject"])
+        assert (row["gap"], row["low"], row["high"]) == pytest.approx(
+            (difference.value, difference.low, difference.high)
+        )
 
 
 @pytest.mark.parametrize("gap", [-1, 0, 1])
@@ -120,10 +122,12 @@ def test_gaps_that_are_all_alike_still_have_a_width(gap):
     row = protocol_gaps(table).iloc[0]
     assert row["gap"] == gap
     # Wilson's interval of 0 or 40 in 40
-    most = wilson(0, 40)[1]
+    margin = wilson(0, 40)[1]
     # both shares are uncertain, so Newcombe adds their distances in squares
-    both = 1 - np.sqrt(2) * most
-    assert (row["low"], row["high"]) == pytest.approx({1: (both, 1), 0: (-most, most), -1: (-1, -both)}[gap])
+    bound_of_two = 1 - np.sqrt(2) * margin
+    assert (row["low"], row["high"]) == pytest.approx(
+        {1: (bound_of_two, 1), 0: (-margin, margin), -1: (-1, -bound_of_two)}[gap]
+    )
     assert (row["forced"], row["free"]) == (gap == 1, gap == -1)
     assert (row["n_probes"], row["n_facts"]) == (40, table["fact_id"].nunique())
 

@@ -145,11 +145,11 @@ def test_rates_of_groups_whose_rows_are_mixed_are_those_of_each_group_alone():
     assert table["method"].tolist() == scores["method"].unique().tolist()
     for row in table.itertuples(index=False):
         rows = scores[scores["method"] == row.method]
-        measured = rows.dropna()
+        complete_rows = rows.dropna()
         estimate = mean if row.method == "tokens" else proportion
-        expected = estimate(measured["value"], measured["subject"])
-        assert (row.value, row.low, row.high, row.n_probes) == pytest.approx(expected[:4])
-        assert (row.n_facts, row.n_missing) == (measured["fact_id"].nunique(), len(rows) - len(measured))
+        estimate_alone = estimate(complete_rows["value"], complete_rows["subject"])
+        assert (row.value, row.low, row.high, row.n_probes) == pytest.approx(estimate_alone[:4])
+        assert (row.n_facts, row.n_missing) == (complete_rows["fact_id"].nunique(), len(rows) - len(complete_rows))
 
 
 def test_the_intraclass_correlation_is_that_of_rs_analysis_of_variance():
@@ -164,13 +164,13 @@ def test_the_size_is_the_smaller_of_the_linearised_and_the_one_of_the_design_eff
     clusters = np.repeat(np.arange(5), sizes)
     n, k, p = 12, 5, values.mean()
     totals = np.bincount(clusters, weights=values)
-    linearised = p * (1 - p) / (k / (k - 1) * ((totals - p * sizes) ** 2).sum() / n**2)
+    linear_size = p * (1 - p) / (k / (k - 1) * ((totals - p * sizes) ** 2).sum() / n**2)
     by_design = n / (1 + ((sizes**2).sum() / n - 1) * intraclass_correlation(values, clusters))
     t_ratio = (stats.t.ppf(0.975, n - 1) / stats.t.ppf(0.975, k - 1)) ** 2
     one_per_cluster = n**2 / (sizes**2).sum()
-    expected = min(np.clip(linearised, one_per_cluster, n), by_design) * t_ratio
-    assert linearised != pytest.approx(by_design)
-    assert effective_size(values, clusters) == pytest.approx(expected)
+    estimate_alone = min(np.clip(linear_size, one_per_cluster, n), by_design) * t_ratio
+    assert linear_size != pytest.approx(by_design)
+    assert effective_size(values, clusters) == pytest.approx(estimate_alone)
 
 
 def test_rare_successes_that_the_large_clusters_lack_do_not_narrow_the_interval():
@@ -194,10 +194,10 @@ def test_means_of_several_probes_carry_more_than_one_probe():
 
 def test_a_paired_difference_is_newcombes_method_10():
     """Recorded by tests/reference/paired_proportions.R; the first row is his own example, .057 to .340."""
-    for both, only_first, only_second, neither, low, high in json.loads(
+    for n_both, only_first, only_second, n_neither, low, high in json.loads(
         (REFERENCE / "paired_proportions.json").read_text()
     ):
-        counts = [int(count) for count in (both, only_first, only_second, neither)]
+        counts = [int(count) for count in (n_both, only_first, only_second, n_neither)]
         first, second = np.repeat([1, 1, 0, 0], counts), np.repeat([1, 0, 1, 0], counts)
         result = paired_difference(first, second, np.arange(len(first)))
         assert (result.low, result.high) == pytest.approx((low, high))

@@ -34,9 +34,11 @@ def test_an_infinite_perplexity_is_a_rank_and_not_missing():
 def test_an_infinite_perplexity_counts_as_a_fact(facts, tables):
     highest = facts["perplexity_true"].idxmax()
     infinite = facts.assign(perplexity_true=facts["perplexity_true"].mask(facts.index == highest, np.inf))
-    changed = popularity_correlations(infinite)[0].iloc[0]
-    same = tables[0].iloc[0]
-    assert changed[["rho", "n_facts", "n_missing"]].tolist() == same[["rho", "n_facts", "n_missing"]].tolist()
+    infinite_row = popularity_correlations(infinite)[0].iloc[0]
+    finite_row = tables[0].iloc[0]
+    assert (
+        infinite_row[["rho", "n_facts", "n_missing"]].tolist() == finite_row[["rho", "n_facts", "n_missing"]].tolist()
+    )
 
 
 def test_known_subjects_are_popular(facts, tables):
@@ -136,13 +138,13 @@ def test_a_mean_within_relations_is_compared_with_0(tables, low, high, verdict):
 
 def test_a_refused_correlation_has_its_reason(tables):
     correlations, _, summary = tables
-    refused = correlations.assign(note="only 3 facts: too few", n_relations=0)
-    assert all("because only 3 facts" in line for line in popularity_sentences(refused, summary))
+    empty_correlations = correlations.assign(note="only 3 facts: too few", n_relations=0)
+    assert all("because only 3 facts" in line for line in popularity_sentences(empty_correlations, summary))
 
 
 def test_names_of_relations_are_escaped(facts):
-    named = facts.assign(relation="<script>document.title='broken'</script>")
-    correlations, relations, summary = popularity_correlations(named)
+    renamed_facts = facts.assign(relation="<script>document.title='broken'</script>")
+    correlations, relations, summary = popularity_correlations(renamed_facts)
     page = render_popularity(PopularityFindings(correlations, relations, summary, relation_figure(relations)))
     assert "<script>document" not in page
 

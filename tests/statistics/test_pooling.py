@@ -19,14 +19,14 @@ def reference():
 
 
 def test_random_effects_are_those_of_metafor(reference):
-    result, expected = pool_relations(effects()), reference["pm_adhoc"]
+    result, references = pool_relations(effects()), reference["pm_adhoc"]
     bounds = {
         "within_rho": "mean", "within_low": "low", "within_high": "high",
         "prediction_low": "prediction_low", "prediction_high": "prediction_high",
     }  # fmt: skip
     for name, r_name in bounds.items():
-        assert np.arctanh(result[name]) == pytest.approx(expected[r_name], rel=1e-5), name
-    assert result["i2"] == pytest.approx(expected["i2"], rel=1e-5)
+        assert np.arctanh(result[name]) == pytest.approx(references[r_name], rel=1e-5), name
+    assert result["i2"] == pytest.approx(references["i2"], rel=1e-5)
     assert result["n_relations"] == 12
 
 
@@ -66,29 +66,29 @@ def test_a_partial_correlation_counts_facts_of_one_subject_by_their_influence():
     table = facts().sort_values("graded", kind="stable")
     subjects = np.repeat(np.arange(20), np.arange(20) % 4 + 2)[:60]
     ranks = stats.rankdata(table[["first", "x", "graded"]], axis=0)
-    given = np.column_stack([np.ones(60), ranks[:, 0]])
+    controls = np.column_stack([np.ones(60), ranks[:, 0]])
 
     def rho(weights):
         root = np.sqrt(weights)[:, None]
-        coefficients = np.linalg.lstsq(root * given, root * ranks[:, 1:], rcond=None)[0]
-        a, b = (root * (ranks[:, 1:] - given @ coefficients)).T
+        coefficients = np.linalg.lstsq(root * controls, root * ranks[:, 1:], rcond=None)[0]
+        a, b = (root * (ranks[:, 1:] - controls @ coefficients)).T
         return a @ b / np.sqrt((a @ a) * (b @ b))
 
-    whole, step = rho(np.ones(60)), 1e-6
-    influence = np.array([(rho(np.ones(60) + step * row) - whole) / step for row in np.eye(60)])
+    full_rho, step = rho(np.ones(60)), 1e-6
+    influence = np.array([(rho(np.ones(60) + step * row) - full_rho) / step for row in np.eye(60)])
     information = clustered_information(influence - influence.mean(), subjects, n_parameters=3)
     assert 60**2 / (np.bincount(subjects) ** 2).sum() + 1 < information.size < 59
-    expected = interval(whole, information._replace(size=information.size - 1), 0.8)
+    references = interval(full_rho, information._replace(size=information.size - 1), 0.8)
     result = partial_spearman(table["x"], table["graded"], table[["first"]], subjects, 0.8)
-    assert result["partial_rho"] == pytest.approx(whole)
-    assert (result["partial_low"], result["partial_high"]) == pytest.approx(expected, abs=1e-4)
+    assert result["partial_rho"] == pytest.approx(full_rho)
+    assert (result["partial_low"], result["partial_high"]) == pytest.approx(references, abs=1e-4)
 
 
 def test_a_variable_that_repeats_another_costs_nothing():
     table = facts()
     subjects = np.arange(len(table))
-    given = table[["first"]].assign(again=2 * table["first"])
-    assert partial_spearman(table["x"], table["graded"], given, subjects) == pytest.approx(
+    controls = table[["first"]].assign(again=2 * table["first"])
+    assert partial_spearman(table["x"], table["graded"], controls, subjects) == pytest.approx(
         partial_spearman(table["x"], table["graded"], table[["first"]], subjects)
     )
 
@@ -103,8 +103,10 @@ def test_partial_correlations_leave_out_incomplete_facts():
     table = facts()
     with_gap = table.assign(first=table["first"].mask(table.index < 10))
     result = partial_spearman(with_gap["x"], with_gap["graded"], with_gap[["first"]], np.arange(60))
-    rest = table.iloc[10:]
-    assert result == pytest.approx(partial_spearman(rest["x"], rest["graded"], rest[["first"]], np.arange(50)))
+    complete_rows = table.iloc[10:]
+    assert result == pytest.approx(
+        partial_spearman(complete_rows["x"], complete_rows["graded"], complete_rows[["first"]], np.arange(50))
+    )
 
 
 def test_within_relations_is_spearman_in_each():
@@ -183,7 +185,7 @@ def test_a_missing_p_value_is_not_a_test():
 @pytest.mark.parametrize("n_relations", [5, 12, 34])
 def test_coverage_of_the_mean_over_relations(n_relations):
     """Relations of 12 to 60 facts whose correlations vary by .15 (Fisher's z) around .1."""
-    rng, hits, predicted = np.random.default_rng(n_relations), [], []
+    rng, hits, prediction_hits = np.random.default_rng(n_relations), [], []
     for _ in range(600):
         n = rng.integers(12, 60, n_relations)
         z = 0.1 + 0.15 * rng.standard_normal(n_relations)
@@ -195,8 +197,8 @@ def test_coverage_of_the_mean_over_relations(n_relations):
         # Spearman's correlation of a normal pair is a little below Pearson's
         hits.append(result["within_low"] <= 6 / np.pi * np.arcsin(np.tanh(0.1) / 2) <= result["within_high"])
         new = 6 / np.pi * np.arcsin(np.tanh(0.1 + 0.15 * rng.standard_normal()) / 2)
-        predicted.append(result["prediction_low"] <= new <= result["prediction_high"])
-    print(f"\n{n_relations} relations: mean {np.mean(hits):.3f}, prediction {np.mean(predicted):.3f}")  # noqa: T201
+        prediction_hits.append(result["prediction_low"] <= new <= result["prediction_high"])
+    print(f"\n{n_relations} relations: mean {np.mean(hits):.3f}, prediction {np.mean(prediction_hits):.3f}")  # noqa: T201
     assert np.mean(hits) > 0.92
     # the interval takes the variance between relations as known, which it is not: docs/explanation/statistics.md
-    assert np.mean(predicted) > 0.8
+    assert np.mean(prediction_hits) > 0.8

@@ -42,8 +42,8 @@ def test_every_figure_has_an_interval_and_counts(predictions):
     rows = table[table["value"].notna()]
     assert (rows["low"] <= rows["value"] + 1e-12).all()
     assert (rows["value"] <= rows["high"] + 1e-12).all()
-    stepped = rows[rows["step"].notna()]
-    assert (stepped["step_low"] <= stepped["step"] + 1e-12).all()
+    step_rows = rows[rows["step"].notna()]
+    assert (step_rows["step_low"] <= step_rows["step"] + 1e-12).all()
     assert set(rows["n_facts"]) == {150}
     assert set(rows["n_groups"]) == {20}
     assert set(rows["note"]) == {""}
@@ -53,16 +53,16 @@ def test_where_it_fails_is_shown_by_kind(predictions):
     table = predictions.prediction
     assert find(table, "full", "auc:statement")["low"] > 0.6
     # in the made-up study features do not matter for specificity
-    other = find(table, "full", "auc:neighbourhood")
-    assert other["low"] < 0.5 < other["high"]
+    specificity_row = find(table, "full", "auc:neighbourhood")
+    assert specificity_row["low"] < 0.5 < specificity_row["high"]
 
 
 def test_the_features_that_matter_are_the_important_ones(predictions):
     table = predictions.importance.query("metric == 'auc_within'").sort_values("value", ascending=False)
     assert table["feature"].tolist()[:2] == ["log_perplexity_new", "log_views"]
     assert table.iloc[0]["low"] > 0
-    rest = table[~table["feature"].isin(["log_perplexity_new", "log_views"])]
-    assert (rest["low"] < 0.01).all()
+    unimportant_rows = table[~table["feature"].isin(["log_perplexity_new", "log_views"])]
+    assert (unimportant_rows["low"] < 0.01).all()
     assert table.set_index("feature").loc["log_views", "n_missing"] == 3
 
 
@@ -96,10 +96,10 @@ def test_the_test_fold_has_no_part_in_a_choice():
     outcomes = fabricate_outcomes(100)
     trials = Trials.of(outcomes, FEATURES, "relation")
     train, test = next(split(trials, 5, 0))
-    flipped = outcomes.assign(value=outcomes["value"].where(~outcomes.index.isin(test), 1 - outcomes["value"]))
+    flipped_outcomes = outcomes.assign(value=outcomes["value"].where(~outcomes.index.isin(test), 1 - outcomes["value"]))
     fits = [
         logistic_fitter(FEATURES)(Trials.of(rows, FEATURES, "relation").take(train), 0, "platt")
-        for rows in (outcomes, flipped)
+        for rows in (outcomes, flipped_outcomes)
     ]
     assert (fits[0].coefficients == fits[1].coefficients).all()
     assert fits[0].calibration == fits[1].calibration
@@ -144,8 +144,8 @@ def test_what_is_predicted_are_the_probes_of_edits():
 
 
 def test_few_facts_or_relations_cannot_tell():
-    few = predict(fabricate_outcomes(24), FEATURES, QUICK).prediction
-    assert set(few["note"]) == {"24 facts: cannot tell (at least 100 needed)"}
+    small_prediction = predict(fabricate_outcomes(24), FEATURES, QUICK).prediction
+    assert set(small_prediction["note"]) == {"24 facts: cannot tell (at least 100 needed)"}
     narrow = predict(fabricate_outcomes(120, n_relations=6), FEATURES, QUICK).prediction
     assert set(narrow["note"]) == {"6 relations: cannot tell (at least 10 needed)"}
 

@@ -31,38 +31,39 @@ def resamples(weights=None, codes=CLUSTER):
 
 def test_a_weighted_regression_path_is_that_of_repeated_rows():
     matrix, strengths = RNG.normal(size=(N, 3)), (0.01, 1.0)
-    weighted = fit_path(matrix, TARGET, strengths, WEIGHTS)
-    repeated = fit_path(repeat(matrix), repeat(TARGET), strengths)
-    for (_, coefficients, intercept), (_, references, reference) in zip(weighted, repeated, strict=True):
+    weighted_result = fit_path(matrix, TARGET, strengths, WEIGHTS)
+    repeated_result = fit_path(repeat(matrix), repeat(TARGET), strengths)
+    for (_, coefficients, intercept), (_, references, reference) in zip(weighted_result, repeated_result, strict=True):
         assert [*coefficients, intercept] == pytest.approx([*references, reference], abs=1e-4)
 
 
 @pytest.mark.parametrize("form", [Platt, Isotonic])
 def test_weighted_calibration_is_that_of_repeated_rows(form):
     points = np.linspace(0.1, 0.9, 9)
-    weighted, repeated = form.fit(CHANCE, TARGET, WEIGHTS), form.fit(repeat(CHANCE), repeat(TARGET))
-    assert weighted(points) == pytest.approx(repeated(points), abs=1e-5)
-    assert np.abs(weighted(points) - form.fit(CHANCE, TARGET)(points)).max() > 1e-3
+    weighted_result, repeated_result = form.fit(CHANCE, TARGET, WEIGHTS), form.fit(repeat(CHANCE), repeat(TARGET))
+    assert weighted_result(points) == pytest.approx(repeated_result(points), abs=1e-5)
+    assert np.abs(weighted_result(points) - form.fit(CHANCE, TARGET)(points)).max() > 1e-3
 
 
 def test_weighted_metrics_and_their_draws_are_those_of_repeated_rows():
-    weighted, repeated = resamples(WEIGHTS), resamples(codes=repeat(CLUSTER))
+    weighted_result, repeated_result = resamples(WEIGHTS), resamples(codes=repeat(CLUSTER))
     strata = np.arange(N) % 2
     pairs = [
-        (concordance(CHANCE, TARGET, strata, weighted).auc(weighted),
-         concordance(repeat(CHANCE), repeat(TARGET), repeat(strata), repeated).auc(repeated)),
-        (mean_of((CHANCE - TARGET) ** 2, weighted), mean_of(repeat((CHANCE - TARGET) ** 2), repeated)),
+        (concordance(CHANCE, TARGET, strata, weighted_result).auc(weighted_result),
+         concordance(repeat(CHANCE), repeat(TARGET), repeat(strata), repeated_result).auc(repeated_result)),
+        (mean_of((CHANCE - TARGET) ** 2, weighted_result), mean_of(repeat((CHANCE - TARGET) ** 2), repeated_result)),
     ]  # fmt: skip
     for estimate, reference in pairs:
         assert estimate.value == pytest.approx(reference.value)
         assert estimate.draws == pytest.approx(reference.draws)
     # classes of log odds are cut at quantiles of the rows, so they differ a little
     for estimate, reference in zip(
-        slope_and_intercept(CHANCE, TARGET, weighted), slope_and_intercept(repeat(CHANCE), repeat(TARGET), repeated),
+        slope_and_intercept(CHANCE, TARGET, weighted_result),
+        slope_and_intercept(repeat(CHANCE), repeat(TARGET), repeated_result),
         strict=True,
     ):  # fmt: skip
         assert estimate.value == pytest.approx(reference.value, abs=0.01)
-    part = weighted.take(np.arange(N) < 100)
+    part = weighted_result.take(np.arange(N) < 100)
     assert mean_of(CHANCE[:100], part).value == pytest.approx(np.average(CHANCE[:100], weights=WEIGHTS[:100]))
 
 

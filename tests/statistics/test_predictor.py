@@ -49,8 +49,8 @@ def test_the_file_predicts_what_scikit_learn_does(outcomes, facts, form):
     validation = replace(QUICK, form=form)
     fit = logistic_fitter(FEATURES)(Trials.of(outcomes, FEATURES, "relation"), 0, form)
     empty = pd.DataFrame(columns=["predictor", "groups", "metric"])
-    trained = train(outcomes, FEATURES, empty, record_run(), validation)
-    predictor = Predictor.read(json.loads(json.dumps(trained.plain())))
+    training_result = train(outcomes, FEATURES, empty, record_run(), validation)
+    predictor = Predictor.read(json.loads(json.dumps(training_result.plain())))
     table = predictor.predict(facts, METHODS, list(KINDS))
 
     rows = outcomes.drop_duplicates(["fact_id", "method", "kind"])
@@ -70,10 +70,10 @@ def test_the_file_predicts_what_scikit_learn_does(outcomes, facts, form):
         calibration.intercept_ = np.array([fit.calibration.intercept])
         calibration.classes_ = np.array([0, 1])
         chance = calibration.predict_proba(np.log(chance / (1 - chance))[:, None])[:, 1]
-    expected = rows[["fact_id", "method", "kind"]].assign(expected=chance)
-    both = table.merge(expected, on=["fact_id", "method", "kind"], validate="one_to_one")
-    assert len(both) == len(table) == len(facts) * len(METHODS) * len(KINDS)
-    assert both["chance"].to_numpy() == pytest.approx(both["expected"].to_numpy(), abs=1e-9)
+    probabilities = rows[["fact_id", "method", "kind"]].assign(expected=chance)
+    joint_table = table.merge(probabilities, on=["fact_id", "method", "kind"], validate="one_to_one")
+    assert len(joint_table) == len(table) == len(facts) * len(METHODS) * len(KINDS)
+    assert joint_table["chance"].to_numpy() == pytest.approx(joint_table["expected"].to_numpy(), abs=1e-9)
 
 
 def test_the_fit_is_the_optimum_of_the_penalised_likelihood(outcomes):
@@ -111,8 +111,8 @@ def test_contributions_are_from_an_average_fact(predictor):
     assert table.loc["y", "chance"] < table.loc["y", "average"] - 0.1
     first = table.loc["y", "drivers"].split(";")[0]
     assert first.startswith("Label of log_perplexity_new -")
-    moved = 100 * (table.loc["y", "chance"] - table.loc["y", "average"])
-    assert int(first.split()[-1]) == pytest.approx(moved, abs=8)
+    change = 100 * (table.loc["y", "chance"] - table.loc["y", "average"])
+    assert int(first.split()[-1]) == pytest.approx(change, abs=8)
 
 
 def test_a_fact_outside_the_range_is_marked_and_clipped(predictor):
@@ -160,9 +160,9 @@ def test_another_model_is_refused(content):
         read_predictor(content, "gpt2")
     with pytest.raises(OtherPredictor, match="schema 1"):
         read_predictor({"schema": 0}, "tiny")
-    broken = {**content["predictors"]["tiny"], "regression": {}}
+    predictor_without_coefficients = {**content["predictors"]["tiny"], "regression": {}}
     with pytest.raises(ValueError, match="make it again"):
-        read_predictor({"schema": 1, "predictors": {"tiny": broken}}, "tiny")
+        read_predictor({"schema": 1, "predictors": {"tiny": predictor_without_coefficients}}, "tiny")
 
 
 def test_facts_without_a_feature_are_refused(predictor, facts):

@@ -27,7 +27,10 @@ def test_two_models_are_in_one_file():
     rows = pd.concat([fabricate_outcomes(60, model=model) for model in ("a", "b")])
     runs = [record_run("b", fingerprint="of b"), record_run("a", fingerprint="of a")]
     prediction, calibration, importance, content = validate_and_train(rows, summarise(), runs, QUICK)
-    assert {name: one["fingerprint"] for name, one in content["predictors"].items()} == {"a": "of a", "b": "of b"}
+    assert {name: predictor["fingerprint"] for name, predictor in content["predictors"].items()} == {
+        "a": "of a",
+        "b": "of b",
+    }
     for table in (prediction, calibration, importance):
         assert table.columns[0] == "model"
         assert set(table["model"]) == {"a", "b"}
@@ -35,6 +38,6 @@ def test_two_models_are_in_one_file():
 
 def test_only_targets_are_trained_on():
     outcomes = fabricate_outcomes(20)
-    other = outcomes.assign(metric="reversion", value=0.0)
-    both = pd.concat([outcomes, other], ignore_index=True)
-    assert len(probes_of_edits(both)) == len(outcomes)
+    reversion_outcomes = outcomes.assign(metric="reversion", value=0.0)
+    all_outcomes = pd.concat([outcomes, reversion_outcomes], ignore_index=True)
+    assert len(probes_of_edits(all_outcomes)) == len(outcomes)

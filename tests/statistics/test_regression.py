@@ -60,9 +60,9 @@ def fit(outcomes, formula, **settings):
     return fit_model(regression, ESTIMATORS[model.method].equations, 0.95)
 
 
-def errors_of(fitted) -> dict[str, float]:
-    errors = np.sqrt(np.diag(fitted.covariance))
-    return {":".join(sorted(c.name.split(":"))): e for c, e in zip(fitted.columns, errors, strict=True)}
+def errors_of(regression) -> dict[str, float]:
+    errors = np.sqrt(np.diag(regression.covariance))
+    return {":".join(sorted(c.name.split(":"))): e for c, e in zip(regression.columns, errors, strict=True)}
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +78,10 @@ def test_gee_is_geepacks(outcomes):
     table, _ = run(outcomes, MODEL)
     for name, beta in R["gee"]["beta"].items():
         assert table.loc[term_of(name), "estimate"] == pytest.approx(beta, abs=0.02 * R["gee"]["se"][name])
-    fitted = fit(outcomes, MODEL)
-    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", is_adjusted=False)
+    regression = fit(outcomes, MODEL)
+    plain = cluster_influences(regression.x, regression.solution, regression.clusters, "binomial", is_adjusted=False)
     errors = np.sqrt(np.diag(plain.T @ plain))
-    for column, error in zip(fitted.columns, errors, strict=True):
+    for column, error in zip(regression.columns, errors, strict=True):
         name = next(name for name in R["gee"]["se"] if term_of(name) == ":".join(sorted(column.name.split(":"))))
         assert error == pytest.approx(R["gee"]["se"][name], rel=0.01)
 
@@ -89,26 +89,30 @@ def test_gee_is_geepacks(outcomes):
 def test_gee_and_mancl_derouen_are_statsmodels_and_a_naive_transcription(outcomes):
     import statsmodels.api as sm
 
-    fitted = fit(outcomes, MODEL)
-    labels = fitted.rows["subject"].astype(str).to_numpy()
+    regression = fit(outcomes, MODEL)
+    labels = regression.rows["subject"].astype(str).to_numpy()
     library = sm.GEE(
-        fitted.y, fitted.x, groups=labels, family=sm.families.Binomial(), cov_struct=sm.cov_struct.Exchangeable()
+        regression.y,
+        regression.x,
+        groups=labels,
+        family=sm.families.Binomial(),
+        cov_struct=sm.cov_struct.Exchangeable(),
     ).fit(maxiter=300, ctol=1e-10, cov_type="bias_reduced")
-    assert fitted.beta == pytest.approx(library.params, abs=1e-6)
-    assert np.sqrt(np.diag(fitted.covariance)) == pytest.approx(library.bse, rel=1e-6)
-    beta, spread = naive_gee(fitted.y, fitted.x, pd.factorize(labels)[0])
-    assert fitted.beta == pytest.approx(beta, abs=1e-6)
-    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", is_adjusted=False)
+    assert regression.beta == pytest.approx(library.params, abs=1e-6)
+    assert np.sqrt(np.diag(regression.covariance)) == pytest.approx(library.bse, rel=1e-6)
+    beta, spread = naive_gee(regression.y, regression.x, pd.factorize(labels)[0])
+    assert regression.beta == pytest.approx(beta, abs=1e-6)
+    plain = cluster_influences(regression.x, regression.solution, regression.clusters, "binomial", is_adjusted=False)
     assert plain.T @ plain == pytest.approx(spread, rel=1e-6)
 
 
 @pytest.mark.parametrize(("family", "key"), [("binomial", "glm"), ("gaussian", "gaussian")])
 def test_glm_with_cluster_robust_errors_is_sandwichs(outcomes, family, key):
     table, _ = run(outcomes, MODEL, family=family, estimator="glm_cluster")
-    fitted = fit(outcomes, MODEL, family=family, estimator="glm_cluster")
+    regression = fit(outcomes, MODEL, family=family, estimator="glm_cluster")
     for name, beta in R[key]["beta"].items():
         assert table.loc[term_of(name), "estimate"] == pytest.approx(beta, abs=1e-6)
-        assert errors_of(fitted)[term_of(name)] == pytest.approx(R[key]["se"][name], rel=1e-5)
+        assert errors_of(regression)[term_of(name)] == pytest.approx(R[key]["se"][name], rel=1e-5)
 
 
 def test_average_marginal_effects_are_those_of_finite_differences(outcomes):
@@ -128,9 +132,9 @@ def test_average_marginal_effects_are_those_of_finite_differences(outcomes):
 
 def test_the_ordinal_regression_is_pooled_cumulative_logits_and_near_maximum_likelihood(outcomes):
     table, _ = run(outcomes, "answer ~ kind + method + log_views", family="ordinal")
-    fitted = fit(outcomes, "answer ~ kind + method + log_views", family="ordinal")
-    plain = cluster_influences(fitted.x, fitted.solution, fitted.clusters, "binomial", is_adjusted=False)
-    errors = dict(zip([c.name for c in fitted.columns], np.sqrt(np.diag(plain.T @ plain)), strict=True))
+    regression = fit(outcomes, "answer ~ kind + method + log_views", family="ordinal")
+    plain = cluster_influences(regression.x, regression.solution, regression.clusters, "binomial", is_adjusted=False)
+    errors = dict(zip([c.name for c in regression.columns], np.sqrt(np.diag(plain.T @ plain)), strict=True))
     for name, beta in R["ordinal"]["beta"].items():
         if name != "step":
             assert table.loc[term_of(name), "estimate"] == pytest.approx(beta, abs=1e-6)
@@ -152,9 +156,9 @@ def test_conditional_logit_is_survivals(outcomes):
     x = pd.get_dummies(rows[["kind", "method"]], dtype=float)
     names = [name.replace("_", "") for name in x.columns]
     fitted_columns = [name in R["conditional"]["beta"] for name in names]
-    fitted = fit_conditional(rows["value"].to_numpy(), x.to_numpy()[:, fitted_columns], rows["fact_id"].to_numpy())
-    errors = np.sqrt(np.diag(fitted.covariance))
-    for name, beta, error in zip(np.array(names)[fitted_columns], fitted.beta, errors, strict=True):
+    regression = fit_conditional(rows["value"].to_numpy(), x.to_numpy()[:, fitted_columns], rows["fact_id"].to_numpy())
+    errors = np.sqrt(np.diag(regression.covariance))
+    for name, beta, error in zip(np.array(names)[fitted_columns], regression.beta, errors, strict=True):
         assert beta == pytest.approx(R["conditional"]["beta"][name], abs=1e-5)
         assert error == pytest.approx(R["conditional"]["se"][name], rel=1e-4)
         assert table.loc[term_of(name), "estimate"] == pytest.approx(beta, abs=1e-6)
@@ -210,8 +214,8 @@ def test_opposite_slopes_of_two_methods_are_recovered():
 
 def test_missing_views_cost_only_their_own_term():
     outcomes = simulate(300, 10, slopes=-0.5, cloze=-0.7, seed=4)
-    known = outcomes["fact_id"].isin([f"f{i}" for i in range(60)])
-    outcomes = outcomes.assign(log_views=outcomes["log_views"].where(known))
+    has_views = outcomes["fact_id"].isin([f"f{i}" for i in range(60)])
+    outcomes = outcomes.assign(log_views=outcomes["log_views"].where(has_views))
     table, checks = run(outcomes, "success ~ kind + method + log_views")
     complete, _ = run(outcomes, "success ~ kind + method + log_views", missing="drop")
     assert (table["n_facts"] == 300).all()
@@ -245,20 +249,20 @@ def test_a_conditional_regression_bounds_what_is_infinite():
     """Two prompts of each of 30 facts, the second always the better one: the likelihood is that of 30 choices."""
     y = column = np.tile([0.0, 1.0], 30)
     groups = np.repeat(np.arange(30), 2)
-    fitted = fit_conditional(y, column[:, None], groups)
-    assert fitted.separation.sign(np.ones(1)) == 1
+    regression = fit_conditional(y, column[:, None], groups)
+    assert regression.separation.sign(np.ones(1)) == 1
     limit = bound_conditional(y, column, np.zeros(60), groups, 1, 0.95)
     # 30 log(1 + exp(-b)) = 1.3528, half the chi-squared of one side at 95%
     assert limit == pytest.approx(-np.log(np.exp(1.3528 / 30) - 1), abs=1e-3)
     outcomes = simulate(60, 6, cloze=-0.7, rome=0.5, methods=("ft", "rome"), seed=19)
-    others, _ = run(outcomes[outcomes["kind"] != "statement"], "success ~ kind + method", family="conditional",
+    other_kinds, _ = run(outcomes[outcomes["kind"] != "statement"], "success ~ kind + method", family="conditional",
                     groups="fact_id")  # fmt: skip
     outcomes.loc[(outcomes["kind"] == "statement") & (outcomes["metric"] == "success"), "value"] = 1.0
     table, _ = run(outcomes, "success ~ kind + method", family="conditional", groups="fact_id")
     assert table.loc["kind=cloze", "odds_ratio"] == 0
     assert 0 < table.loc["kind=cloze", "high"] < 0.5
     # a kind that always succeeds says nothing of the methods
-    assert table.loc["method=rome", "estimate"] == pytest.approx(others.loc["method=rome", "estimate"], abs=1e-3)
+    assert table.loc["method=rome", "estimate"] == pytest.approx(other_kinds.loc["method=rome", "estimate"], abs=1e-3)
 
 
 def test_a_reference_that_always_succeeds_stays_the_reference():
@@ -423,15 +427,15 @@ def test_a_cluster_that_alone_determines_a_term_does_no_harm():
     solution = solve(y, x, clusters, "binomial", exchangeable=False)
     spread = covariance(cluster_influences(x, solution, clusters, "binomial", is_adjusted=True), 120, is_adjusted=True)
     assert np.isfinite(spread).all()
-    rest = solve(y[4:], x[4:, :2], Clusters.of(labels[4:]), "binomial", exchangeable=False)
-    influences = cluster_influences(x[4:, :2], rest, Clusters.of(labels[4:]), "binomial", is_adjusted=True)
+    other_solution = solve(y[4:], x[4:, :2], Clusters.of(labels[4:]), "binomial", exchangeable=False)
+    influences = cluster_influences(x[4:, :2], other_solution, Clusters.of(labels[4:]), "binomial", is_adjusted=True)
     assert spread[0, 0] == pytest.approx((influences.T @ influences)[0, 0], rel=0.1)
 
 
 def test_miscalibration_and_influence_are_noticed():
     outcomes = simulate(400, 10, seed=14)
-    curved = (np.abs(outcomes["margin"]) < 1.3).astype(float)
-    _, checks = run(outcomes.assign(value=np.where(outcomes["kind"] == "cloze", outcomes["value"], curved)),
+    bent_values = (np.abs(outcomes["margin"]) < 1.3).astype(float)
+    _, checks = run(outcomes.assign(value=np.where(outcomes["kind"] == "cloze", outcomes["value"], bent_values)),
                         "success ~ margin")  # fmt: skip
     assert checks.loc["calibration", "verdict"] == "caution"
     assert "bs" in checks.loc["calibration", "action"]

@@ -41,73 +41,72 @@ def repeat(outcomes, as_others):
     return pd.concat(parts, ignore_index=True).drop(columns="weight")
 
 
-def by_name(fitted):
+def by_name(regression):
     """Coefficients without the intercept and the terms with views, whose centre is the plain mean of the rows."""
     return {
         column.name: beta
-        for column, beta in zip(fitted.columns, fitted.beta, strict=True)
+        for column, beta in zip(regression.columns, regression.beta, strict=True)
         if column.variables and not column.name.startswith("method")
     }
 
 
 def test_weighted_gee_is_a_naive_transcription(outcomes):
-    fitted = fit(outcomes)
-    labels = pd.factorize(fitted.rows["subject"].astype(str))[0]
+    regression = fit(outcomes)
+    labels = pd.factorize(regression.rows["subject"].astype(str))[0]
     # weights that differ within a subject, too
     rng = np.random.default_rng(0)
-    for weights in (fitted.weights, rng.permutation(fitted.weights)):
-        again = fit_with(fitted, weights)
+    for weights in (regression.weights, rng.permutation(regression.weights)):
+        again = fit_with(regression, weights)
         beta, spread = naive_gee(again.y, again.x, labels, weights=weights)
         assert again.beta == pytest.approx(beta, abs=1e-6)
         plain = cluster_influences(again.x, again.solution, again.clusters, "binomial", False, weights)
         assert plain.T @ plain == pytest.approx(spread, rel=1e-6)
 
 
-def fit_with(fitted, weights):
-    rows = fitted.rows.assign(weight=weights)
-    regression = Regression(rows, fitted.design, "binomial", "subject")
-    return fit_model(regression, ESTIMATORS["gee"].equations, 0.95)
+def fit_with(regression, weights):
+    rows = regression.rows.assign(weight=weights)
+    return fit_model(Regression(rows, regression.design, "binomial", "subject"), ESTIMATORS["gee"].equations, 0.95)
 
 
 def test_a_subject_of_weight_two_counts_as_two_subjects_in_gee(outcomes):
-    weighted, repeated = by_name(fit(outcomes)), by_name(fit(repeat(outcomes, as_others=True)))
-    assert weighted.keys() == repeated.keys()
+    weighted_fit, repeated_fit = by_name(fit(outcomes)), by_name(fit(repeat(outcomes, as_others=True)))
+    assert weighted_fit.keys() == repeated_fit.keys()
     # the moments of the correlation subtract the number of terms from rows and pairs, which are fewer here
-    assert list(weighted.values()) == pytest.approx(list(repeated.values()), abs=0.002)
-    unweighted = by_name(fit(outcomes.drop(columns="weight")))
-    assert max(abs(unweighted[name] - weighted[name]) for name in weighted) > 0.02
+    assert list(weighted_fit.values()) == pytest.approx(list(repeated_fit.values()), abs=0.002)
+    plain_fit = by_name(fit(outcomes.drop(columns="weight")))
+    assert max(abs(plain_fit[name] - weighted_fit[name]) for name in weighted_fit) > 0.02
 
 
 @pytest.mark.parametrize("family", ["binomial", "gaussian"])
 def test_glm_with_weights_is_that_of_repeated_rows_with_the_errors_of_the_same_subjects(outcomes, family):
     settings = {"family": family, "estimator": "glm_cluster"}
-    weighted, repeated = fit(outcomes, **settings), fit(repeat(outcomes, as_others=False), **settings)
-    values, references = by_name(weighted), by_name(repeated)
+    weighted_fit, repeated_fit = fit(outcomes, **settings), fit(repeat(outcomes, as_others=False), **settings)
+    values, references = by_name(weighted_fit), by_name(repeated_fit)
     assert list(values.values()) == pytest.approx(list(references.values()), abs=1e-7)
-    factors = [(len(f.y) - 1) / (len(f.y) - f.x.shape[1]) for f in (weighted, repeated)]
-    names = [column.name for column in weighted.columns]
+    factors = [(len(f.y) - 1) / (len(f.y) - f.x.shape[1]) for f in (weighted_fit, repeated_fit)]
+    names = [column.name for column in weighted_fit.columns]
     for name in values:
         index = names.index(name)
         errors = [
             np.sqrt(f.covariance[index, index] / factor)
-            for f, factor in zip((weighted, repeated), factors, strict=True)
+            for f, factor in zip((weighted_fit, repeated_fit), factors, strict=True)
         ]
         assert errors[0] == pytest.approx(errors[1], rel=1e-6)
 
 
 def test_effects_in_points_are_those_of_the_weighted_rows(outcomes):
     model = {"mine": RegressionModel(formula="success ~ kind + log_views", estimator="glm_cluster")}
-    weighted, repeated = (
+    weighted_fit, repeated_fit = (
         regress(table, model)[0].set_index("term")["effect"] for table in (outcomes, repeat(outcomes, as_others=False))
     )
-    assert weighted.to_numpy() == pytest.approx(repeated.to_numpy(), abs=1e-4, nan_ok=True)
+    assert weighted_fit.to_numpy() == pytest.approx(repeated_fit.to_numpy(), abs=1e-4, nan_ok=True)
 
 
 def test_weights_cost_degrees_of_freedom(outcomes):
-    weighted, plain = fit(outcomes), fit(outcomes.drop(columns="weight"))
+    weighted_fit, plain = fit(outcomes), fit(outcomes.drop(columns="weight"))
     # (60 * 2)^2 / (20 * (1 + 4 + 9)) = 51.4 of 60 subjects
-    assert count_effective(weighted.clusters, weighted.weights) == pytest.approx(14400 / 280)
-    assert weighted.freedom <= 51 - weighted.n_between < plain.freedom == 60 - plain.n_between
+    assert count_effective(weighted_fit.clusters, weighted_fit.weights) == pytest.approx(14400 / 280)
+    assert weighted_fit.freedom <= 51 - weighted_fit.n_between < plain.freedom == 60 - plain.n_between
     assert fit(outcomes.assign(weight=7.0)).weights is None
 
 

@@ -292,10 +292,10 @@ def test_an_increment_over_which_workers_die_is_a_gap_and_the_sequence_goes_on(b
 
 
 def test_more_than_there_is_is_refused():
-    there = {"CPU": 4.0}
-    assert not find_lack(there, WorkerParameters(count=2), threads=2)
-    assert "3 workers with threads=2 need 6 CPUs, and there are 4" in find_lack(there, WorkerParameters(count=3), 2)
-    assert "gpus=0.5 need 1 GPUs, and there are 0" in find_lack(there, WorkerParameters(count=2, gpus=0.5), 1)
+    resources = {"CPU": 4.0}
+    assert not find_lack(resources, WorkerParameters(count=2), threads=2)
+    assert "3 workers with threads=2 need 6 CPUs, and there are 4" in find_lack(resources, WorkerParameters(count=3), 2)
+    assert "gpus=0.5 need 1 GPUs, and there are 0" in find_lack(resources, WorkerParameters(count=2, gpus=0.5), 1)
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once():

@@ -109,7 +109,7 @@ class Inventory:
 
 
 Landing = Iterator[Inventory | Manifest | dict[str, StoredItem[Any]] | dict[str, None]]
-"""What a node yields that fills a folder: the manifest, then item by item; None takes an item away."""
+"""Output of a node that fills a folder: the manifest, then item by item; None takes an item away."""
 
 
 class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]):

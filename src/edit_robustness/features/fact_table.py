@@ -1,4 +1,4 @@
-"""What a table of facts tells of each fact: facts with the same object or relation, types of objects, page views."""
+"""Features that follow from the table of facts: facts with the same object or relation, types of objects, and views."""
 
 from __future__ import annotations
 

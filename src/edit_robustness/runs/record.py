@@ -19,7 +19,7 @@ from edit_robustness.text.secrets import without_secrets
 RUNNING = "running"
 STOPPED = "stopped"
 MERGED = ("models", "methods", "n_facts")
-"""What a run learns of its models while it runs. A resumed run keeps what its earlier commands learned."""
+"""Entries about the models that are recorded while the run works. A resumed run keeps those of its earlier commands."""
 
 
 class RunRecord:

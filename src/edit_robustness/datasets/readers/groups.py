@@ -27,7 +27,7 @@ _KINDS = {
     # a neighbour behind the edited statement, which the project makes of every neighbour itself
     "distracting": "",
 }
-"""What a group of `locality` tests, as a field of a fact; empty for what is none of the three kinds of specificity."""
+"""The field of a fact for each group of `locality`; empty for groups of no kind of specificity."""
 
 Item = tuple[tuple[str, ...], tuple[str, ...]]
 """The wordings of one prompt, of which the first is asked, and the names of its answer."""

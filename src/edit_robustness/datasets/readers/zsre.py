@@ -22,7 +22,7 @@ from edit_robustness.prompts.schema import LEFT_OUT
 from edit_robustness.records import SLOT
 
 _OTHER_QUESTION = "nq question: "
-"""What MEND's records put before a question of Natural Questions."""
+"""The text that MEND's records put before a question of Natural Questions."""
 
 _NEW_OBJECTS = ("target_new", "alt", "target")
 _OLD_OBJECTS = ("ground_truth", "answers", "target_old", "target_true")
