@@ -92,7 +92,7 @@ def test_every_method_that_is_not_trained_edits_with_its_defaults(name, tiny):
     quick = {"v_steps": 2, "steps": 2}
     settings = {key: value for key, value in quick.items() if key in METHODS[name].__pydantic_fields__}
     training_facts, relations = read_training_facts([FRANCE])
-    assert "France" not in {lesson.subject for lesson in training_facts}
+    assert "France" not in {fact.subject for fact in training_facts}
     ready = method_for(name, tiny, texts=TEXTS, training_facts=training_facts, relations=relations, **settings)
     with ready.edit(FRANCE).applied(tiny):
         ask(tiny, FRANCE.statement, max_new_tokens=2)

@@ -1,6 +1,7 @@
 """The documents are true: the README's commands, figures and links."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,26 @@ def test_the_lock_and_ci_use_one_torch():
     assert torch is not None
     assert all(torch.group(1) in read_file(name) for name in ("README.md", ".ci/run", "Makefile"))
     assert not re.search(r"^torch==", read_file("requirements.lock"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_kedro_have_one_form(path: Path):
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if ".venv/bin/kedro" in line]
+    assert [line for line in lines if SET_UP[0] not in line] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial/first-run.md"])
+def test_the_form_of_commands_is_explained(name: str):
+    assert "source .venv/bin/activate" in read_file(name)
+
+
+def test_the_citation_agrees_with_the_package():
+    project = tomllib.loads(read_file("pyproject.toml"))
+    citation = yaml.safe_load(read_file("CITATION.cff"))
+    assert citation.keys() >= {"cff-version", "message", "title", "type", "version", "license", "authors"}
+    assert citation["version"] == project["project"]["version"]
+    assert citation["license"] == project["project"]["license"]
+    assert citation["title"] == project["tool"]["kedro"]["project_name"]
 
 
 def test_the_readme_is_short():

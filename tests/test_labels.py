@@ -2,13 +2,14 @@ import pytest
 
 from edit_robustness.editing import methods
 from edit_robustness.editing.registry import Entry
-from edit_robustness.labels import BASELINES, KINDS, METHODS, in_order, label_of, term_label
+from edit_robustness.labels import BASELINE, KINDS, METHODS, NON_EDITS, in_order, label_of, term_label
 
 
 def test_labels_of_methods_are_those_of_their_classes():
     assert {name: method.label for name, method in methods.METHODS.items()} == METHODS
     assert all(method.description for method in methods.METHODS.values())
-    assert BASELINES == ("none", "context")
+    assert NON_EDITS == ("none", "context")
+    assert BASELINE in NON_EDITS
 
 
 def test_an_entry_that_names_another_method_is_refused():

@@ -44,8 +44,21 @@ def read_trees(folder: Path) -> dict[Path, ast.Module]:
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.py"))}
 
 
+def read_definitions(node: ast.AST) -> Iterator[ast.AST]:
+    """Collect a module and its classes and functions; no expression is visited, which takes a fifth of the time."""
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield from read_definitions(child)
+
+
 TREES = read_trees(SOURCE)
 FOLDERS = {"src": TREES, **{name: read_trees(ROOT / name) for name in ("benchmarks", "tests")}}
+DEFINITIONS = {
+    folder: [(path.relative_to(ROOT), node) for path, tree in trees.items() for node in read_definitions(tree)]
+    for folder, trees in FOLDERS.items()
+}
 
 
 def is_no_noun(name: str) -> bool:
@@ -92,35 +105,26 @@ def test_local_names_are_nouns(folder):
 
 
 def test_docstrings_of_functions_start_with_a_verb():
-    functions = (
-        (path, node)
-        for path, tree in TREES.items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    )
+    functions = ((path, node) for path, node in DEFINITIONS["src"] if not isinstance(node, ast.Module | ast.ClassDef))
     assert [f"{path}: {node.name}" for path, node in functions if NO_VERB.match(ast.get_docstring(node) or "")] == []
 
 
-def attribute_docstrings(tree: ast.Module) -> Iterator[str]:
-    """Collect the strings below assignments in modules and classes."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef):
-            for first, second in pairwise(node.body):
-                value = second.value if isinstance(second, ast.Expr) else None
-                is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
-                if is_text and isinstance(first, ast.Assign | ast.AnnAssign):
-                    yield value.value
+def attribute_docstrings(node: ast.Module | ast.ClassDef) -> Iterator[str]:
+    """Collect the strings below assignments."""
+    for first, second in pairwise(node.body):
+        value = second.value if isinstance(second, ast.Expr) else None
+        is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
+        if is_text and isinstance(first, ast.Assign | ast.AnnAssign):
+            yield value.value
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_docstrings_of_modules_classes_and_attributes_start_with_a_noun(folder):
     docstrings = [
-        (path.relative_to(ROOT), text)
-        for path, tree in FOLDERS[folder].items()
-        for text in (
-            *(ast.get_docstring(n) or "" for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef)),
-            *attribute_docstrings(tree),
-        )
+        (path, text)
+        for path, node in DEFINITIONS[folder]
+        if isinstance(node, ast.Module | ast.ClassDef)
+        for text in (ast.get_docstring(node) or "", *attribute_docstrings(node))
     ]
     assert [f"{path}: {text[:80]}" for path, text in docstrings if re.match(r"(What|Whatever|See)\b", text)] == []
 
@@ -154,10 +158,8 @@ def defined_names(node: ast.AST) -> set[str]:
 @pytest.mark.parametrize("folder", ["src", "benchmarks"])
 def test_docstrings_describe_arguments_and_fields_that_exist(folder):
     unknown_names = [
-        f"{path.relative_to(ROOT)}: {getattr(node, 'name', 'module')}: {name}"
-        for path, tree in FOLDERS[folder].items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module)
+        f"{path}: {getattr(node, 'name', 'module')}: {name}"
+        for path, node in DEFINITIONS[folder]
         for name in described_names(ast.get_docstring(node) or "")
         if name not in defined_names(node)
     ]

@@ -126,7 +126,7 @@ def check_sources(catalog: Mapping[str, Any]) -> None:
 
 
 def check_judge(catalog: Mapping[str, Any], parameters: Mapping[str, Any]) -> None:
-    """Refuse to begin a run whose answers a judge shall read when there is none.
+    """Refuse to begin a run that needs a judge if there is none.
 
     Raises:
         ValueError: Saying how to name one.

@@ -14,8 +14,11 @@ from edit_robustness.prompts import kinds
 
 METHODS: Mapping[str, str] = {name: entry.label for name, entry in ENTRIES.items()}
 
-BASELINES = tuple(name for name, entry in ENTRIES.items() if entry.baseline)
-"""Methods that edit nothing: the unedited model, and the in-context baseline."""
+NON_EDITS = tuple(name for name, entry in ENTRIES.items() if not entry.is_edit)
+"""Rows beside the editing methods: the unedited model and the in-context baseline. Rankings leave them out."""
+
+BASELINE = "context"
+"""The method that edits no weights and that an edit must beat."""
 
 KINDS: Mapping[str, str] = {name: kind.label for name, kind in kinds.KINDS.items()}
 
@@ -45,9 +48,9 @@ VERDICTS: Mapping[str, str] = {
 OUTCOMES: Mapping[str, str] = {
     "recalled": "Recalled, free generation",
     "recalled_teacher_forced": "Recalled, teacher forcing",
-    "log_probability_true": "Log-probability of the true object",
+    "log_probability_true": "Log-probability of the old object",
     "log_probability_new": "Log-probability of the new object",
-    "preference_true": "Preference for the true object",
+    "preference_true": "Preference for the old object",
     "success": "Success (new object)",
     "efficacy": "Efficacy (new object)",
     "generalization": "Generalization",
@@ -68,8 +71,8 @@ LOWER_IS_BETTER = frozenset({"reversion"})
 TERMS: Mapping[str, str] = {
     "intercept": "Intercept (odds of an average fact)",
     "log_views": "Page views of the subject, × 10",
-    "recalled": "True object recalled before the edit",
-    "log_perplexity_true": "Perplexity of the true object, × 10",
+    "recalled": "Old object recalled before the edit",
+    "log_perplexity_true": "Perplexity of the old object, × 10",
     "log_perplexity_new": "Perplexity of the new object, × 10",
 }
 

@@ -46,7 +46,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact to edit: a subject, a relation, the true object and the new object.
+    """One fact to edit: a subject, a relation, the old object and the new object.
 
     Attributes:
         id: Stable name, unique in a table, safe as a file name.
@@ -56,12 +56,12 @@ class Fact:
             have a question here, and the object follows it.
         target_true: The object before the edit; empty if it is unknown until a model answers.
         target_new: The counterfactual object.
-        target_true_aliases: Other names of the true object.
+        target_true_aliases: Other names of the old object.
         target_new_aliases: Other names of the new object.
         page_views: English Wikipedia page views of the subject in one month; None if unknown.
         subject_aliases: Other names of the subject.
         subject_id: Wikidata item of the subject (``Q142``); this and the next two are empty if unknown.
-        target_true_id: Wikidata item of the true object.
+        target_true_id: Wikidata item of the old object.
         target_new_id: Wikidata item of the new object.
         paraphrases: Paraphrases of the statement from the data set, including the subject.
         neighbours: Prompts of the data set about other subjects of the same relation, each with its true object.

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edit_robustness.abilities.guards import baselines, best_text, find_flags
+from edit_robustness.abilities.guards import best_text, find_flags, trivial_scores
 
 NAN, INF = math.nan, math.inf
 
@@ -32,7 +32,7 @@ def test_flags(score, logprobs, ranking, flags):
 
 def test_baselines_count_what_each_answer_is_worth():
     golds, options = [0, 0, 1, 2], [2, 3, 2, 3]
-    chance, constant = baselines(options, lambda place, option: float(option == golds[place]))
+    chance, constant = trivial_scores(options, lambda place, option: float(option == golds[place]))
     assert chance == pytest.approx((1 / 2 + 1 / 3 + 1 / 2 + 1 / 3) / 4)
     assert constant == 2 / 4
 

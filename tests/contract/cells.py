@@ -144,5 +144,5 @@ def logprobs(lm: LanguageModel, ids: list[int] | list[list[int]], **inputs) -> T
 
 
 def seen_by_asking(lm: LanguageModel, edit: Edit, text: str) -> Tensor:
-    """Log-probabilities after a prompt as asking puts it: the edit's words before it."""
+    """Log-probabilities after a prompt as asking puts it: the edit's prefix before it."""
     return logprobs(lm, prompt_ids(lm, RenderedPrompt(edit.prefix + text)))[0, -1]

@@ -173,7 +173,7 @@ def test_what_no_weights_can_hold_is_not_baked(lab, tmp_path):
     lm = lab.model("llama")
     hook_edit = lab.edits("grace", "llama")[0]
     words, weights = lab.edits("ike", "llama")[0], lab.edits("rome", "llama")[0]
-    for edit, reason in ((weights + words, "words before the prompt"), (weights + hook_edit, r"hooks \(")):
+    for edit, reason in ((weights + words, "text before the prompt"), (weights + hook_edit, r"hooks \(")):
         for form in (edit, EditHistory() + edit):
             with pytest.raises(NotWeights, match=f"this edit acts by {reason}"):
                 bake(form, lm, tmp_path / "baked", CARD)

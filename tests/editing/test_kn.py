@@ -128,7 +128,7 @@ def test_the_values_of_the_neurons_change_by_the_objects_embeddings(architecture
 
 def test_a_fact_without_its_true_object_is_refused(lab):
     fact = replace(FACTS[0], target_true=" ")
-    with pytest.raises(ValueError, match=f"kn rewrites the true object, and {fact.id} has none: .* target_true"):
+    with pytest.raises(ValueError, match=f"kn rewrites the old object, and {fact.id} has none: .* target_true"):
         method("kn").edit(lab.model("llama"), [fact], artefact=lab.artefact("kn", "llama"))
 
 

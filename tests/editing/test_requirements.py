@@ -6,8 +6,8 @@ import pytest
 from fabricated_edits import ARCHITECTURES, FACTS, METHOD_NAMES, TEXTS, corpus, method
 
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.prefixes import find_prefixes
 from edit_robustness.editing.requirements import LAYERS, TextNeed, misfits, refuse_short_corpus, text_need
-from edit_robustness.editing.words import words_before
 from edit_robustness.models.shape import Shape
 
 SHAPE = Shape(layers=4, parts=("mlp_in", "mlp_out", "attention_out", "mlp_gate"), key_width=48, context=2048)
@@ -68,8 +68,8 @@ def test_a_corpus_that_is_too_short_is_told_with_what_there_is(lab):
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_methods_that_edit_by_words_are_marked_and_their_words_are_known_without_a_run(lab, name):
     prefixes = [edit.prefix for edit in lab.edits(name, "llama")]
-    assert any(prefixes) == METHODS[name].in_words
+    assert any(prefixes) == METHODS[name].is_in_context
     if any(prefixes):
         material = corpus()
         lm = lab.model("llama")
-        assert words_before(lm, method(name), FACTS, material.facts, material.relations) == prefixes
+        assert find_prefixes(lm, method(name), FACTS, material.facts, material.relations) == prefixes

@@ -265,27 +265,27 @@ def test_no_subject_is_both_taught_and_held_out(lab):
         (), (*POOL, *(Fact(f"{f.id}-b", f.subject, "P50", "{} came from the pen of", "A", "B") for f in POOL))
     )
     for seed in range(5):
-        train_lessons, held_out_lessons = training_examples(lm, twice, limit=10, held_out=2, seed=seed)
-        assert len(train_lessons) + len(held_out_lessons) == 10
-        assert len(held_out_lessons) == 4
-        assert not {lesson.fact.subject for lesson in train_lessons} & {
-            lesson.fact.subject for lesson in held_out_lessons
+        train_examples, held_out_examples = training_examples(lm, twice, limit=10, held_out=2, seed=seed)
+        assert len(train_examples) + len(held_out_examples) == 10
+        assert len(held_out_examples) == 4
+        assert not {example.fact.subject for example in train_examples} & {
+            example.fact.subject for example in held_out_examples
         }
     with pytest.raises(ValueError, match=r"serac holds 2 subjects out of the 3 .* change held_out"):
         training_examples(lm, Corpus((), POOL[:3]), limit=5, held_out=2, seed=0)
 
 
-def test_lessons_ask_in_all_wordings_for_objects_that_are_not_true(lab):
-    train_lessons, held_out_lessons = taught(lab.model("llama"))
-    for lesson in (*train_lessons, *held_out_lessons):
-        subject, texts = lesson.fact.subject, [prompt.text for prompt in lesson.prompts]
-        assert lesson.statements[0] == lesson.fact.prompt
-        assert texts[:4] == [fill(statement, subject) for statement in lesson.statements]
+def test_examples_ask_in_all_wordings_for_objects_that_are_not_true(lab):
+    train_examples, held_out_examples = taught(lab.model("llama"))
+    for example in (*train_examples, *held_out_examples):
+        subject, texts = example.fact.subject, [prompt.text for prompt in example.prompts]
+        assert example.statements[0] == example.fact.prompt
+        assert texts[:4] == [fill(statement, subject) for statement in example.statements]
         assert len(texts) == 4 + 3  # the statement and its paraphrases, the question in three forms
         assert all(subject in text for text in texts)
-        (elsewhere,) = lesson.elsewhere
+        (elsewhere,) = example.elsewhere
         assert elsewhere.text in {fill(text, subject) for text in WORDINGS["P50"]}
-        assert lesson.fact.target_true not in lesson.objects
+        assert example.fact.target_true not in example.objects
 
 
 def test_prompts_stand_behind_other_words_each_time():
@@ -301,15 +301,15 @@ def test_prompts_stand_behind_other_words_each_time():
 
 def test_new_objects_are_more_than_can_be_guessed(lab):
     lm = lab.model("llama")
-    train_lessons, _ = taught(lm)
+    train_examples, _ = taught(lm)
     objects = set()
     for number in range(60):
-        batch = exercise(lm, train_lessons, TEXTS, Random(number))
+        batch = exercise(lm, train_examples, TEXTS, Random(number))
         objects |= {lm.tokenizer.decode(labels[labels >= 0]).strip().removesuffix(".") for labels in batch.labels}
-    guessable = {name for lesson in train_lessons for name in lesson.objects}
+    guessable = {name for example in train_examples for name in example.objects}
     assert guessable <= objects
-    assert {lesson.fact.subject for lesson in train_lessons} <= objects
-    copies = objects - guessable - {lesson.fact.subject for lesson in train_lessons}
+    assert {example.fact.subject for example in train_examples} <= objects
+    copies = objects - guessable - {example.fact.subject for example in train_examples}
     assert len(copies) > 50
     words = {word.lower() for text in TEXTS for word in re.findall(r"\w+", text)}
     assert {word.lower() for name in copies for word in name.split()} <= words
@@ -324,11 +324,11 @@ def scope(tensors) -> Scope:
 def test_the_scopes_loss_is_the_papers_over_the_memory(lab):
     lm, tensors = lab.model("llama"), lab.artefact("serac", "llama").tensors
     low, high, *_ = tensors["places"].tolist()
-    train_lessons, _ = taught(lm)
-    scope_views = choose_statements(views(lm, (low, high), train_lessons, corpus().texts[:2], Random(0)), Random(0))
-    assert [view.subject is not None for view in scope_views].count(True) == len(train_lessons)
+    train_examples, _ = taught(lm)
+    scope_views = choose_statements(views(lm, (low, high), train_examples, corpus().texts[:2], Random(0)), Random(0))
+    assert [view.subject is not None for view in scope_views].count(True) == len(train_examples)
     network = scope(tensors)
-    memory = sorted((view for view in scope_views if view.subject is not None), key=lambda view: view.lesson)
+    memory = sorted((view for view in scope_views if view.subject is not None), key=lambda view: view.example)
     distances, labels, is_statement = [], [], []
     for view in scope_views:
         for number, place in enumerate(view.places.tolist()):
@@ -342,7 +342,7 @@ def test_the_scopes_loss_is_the_papers_over_the_memory(lab):
                 ]
                 row.append(question_distance + min(subject_distances))
             distances.append(row)
-            labels.append(view.lesson if view.asks[number] else None)
+            labels.append(view.example if view.asks[number] else None)
             is_statement.append(view.subject is not None)
     reference = naive.scope_loss(distances, labels, is_statement)
     assert float(scope_loss(network, scope_views)) == pytest.approx(reference, rel=1e-4)
@@ -350,9 +350,9 @@ def test_the_scopes_loss_is_the_papers_over_the_memory(lab):
 
 def test_the_small_models_loss_is_that_of_the_new_objects(lab):
     lm = lab.model("gpt2")
-    train_lessons, _ = taught(lm)
+    train_examples, _ = taught(lm)
     small = build_truncated(lm, (0, 1), {})
-    batch = exercise(lm, train_lessons, TEXTS, Random(3))
+    batch = exercise(lm, train_examples, TEXTS, Random(3))
     rows = []
     for ids, mask, labels in zip(batch.ids, batch.mask, batch.labels, strict=True):
         target = labels[labels >= 0].tolist()
@@ -408,14 +408,14 @@ def test_both_networks_learn_what_they_are_taught(lab):
     for name in ("scope", "counterfactual"):
         curve = tensors[f"curve.{name}"]
         assert curve[-1, 1] < curve[0, 1] - 0.1
-    train_lessons, _ = taught(lm)
+    train_examples, _ = taught(lm)
     low, high, *_ = tensors["places"].tolist()
-    scope_views = choose_statements(views(lm, (low, high), train_lessons, (), Random(0)), Random(0))
+    scope_views = choose_statements(views(lm, (low, high), train_examples, (), Random(0)), Random(0))
     distances, owners = memory_distances(scope(tensors), scope_views)
     nearest = owners[distances.argmin(1)]
     hits = [
-        (lesson_numbers == view.lesson)[view.asks]
-        for view, lesson_numbers in split(scope_views, nearest)
+        (example_numbers == view.example)[view.asks]
+        for view, example_numbers in split(scope_views, nearest)
         if view.subject is None
     ]
     assert torch.cat(hits).float().mean() > 1 / 2  # one in three by chance

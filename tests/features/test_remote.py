@@ -104,7 +104,7 @@ def test_an_item_that_was_merged_is_the_one_it_was_merged_into(bench):
         ({"subject_id": "Q5"}, "one_hop_true", "the query service does not have Q5 and Q2"),
         ({"subject_id": "Q6"}, "wikipedia_views", "Q6 has no article in the Wikipedia of 'en'"),
         ({"subject_id": "Q4"}, "wikipedia_views", "no views of 'Klow' are known in 2021-10"),
-        ({"target_true": ""}, "one_hop_true", "the fact has no true object"),
+        ({"target_true": ""}, "one_hop_true", "the fact has no old object"),
         ({"target_new": "Sprodj"}, "two_hops_new", "no item called 'Sprodj' that could be the object of P36"),
     ],
 )

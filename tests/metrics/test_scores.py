@@ -79,7 +79,7 @@ def test_what_is_not_finite_is_no_success(field_name, side):
         ("Lyon.", "Lyon.", 1.0),
     ],
 )
-def test_locality_is_the_answer_of_the_unedited_model(before, after, value):
+def test_specificity_is_the_answer_of_the_unedited_model(before, after, value):
     answer = replace(SAID, probe=NEAR)
     unedited_table, edited_table = (
         table(replace(answer, text=before), method="none"),
@@ -130,7 +130,7 @@ def test_the_top_token_is_scored_over_known_prompts_and_over_all(is_same, value)
         assert (("rome", "next_token", "top_token") in values) == is_known
 
 
-def test_locality_compares_within_a_model():
+def test_specificity_compares_within_a_model():
     answer = replace(SAID, probe=NEAR)
     answers = [
         table(replace(answer, text=text), model=model, method=method)
@@ -354,7 +354,7 @@ def test_two_verdicts_of_a_judge_on_one_answer_are_refused():
         score_answers(answers, judgements=pd.concat([judgements, judgements.assign(judged="new")]))
 
 
-def test_without_the_unedited_answer_nothing_is_known_of_locality():
+def test_without_the_unedited_answer_nothing_is_known_of_specificity():
     answer, other_table = replace(SAID, probe=NEAR, text="Madrid."), table(SAID, method="none")
     with pytest.raises(ValueError, match="have no answer of the method 'none'"):
         score_answers(pd.concat([table(answer), other_table]))

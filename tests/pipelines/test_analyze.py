@@ -102,7 +102,7 @@ def test_there_is_one_popularity_of_a_fact(in_table):
     assert power["n_facts"].tolist() == [log_views[recall["fact_id"].isin(facts["id"])].notna().sum()]
     curves, classes = nodes.smooth_popularity(*arguments, settings)
     figure, _ = nodes.draw_popularity(features, curves, classes)
-    points = next(trace for trace in figure.data if trace.name == "True object")
+    points = next(trace for trace in figure.data if trace.name == "Old object")
     assert sorted(points.x) == pytest.approx(sorted(log_views.dropna()))
 
 

@@ -31,7 +31,7 @@ def test_the_first_name_that_a_model_says_is_the_old_object():
     assert rejects.empty
 
 
-def test_facts_of_which_a_model_says_nothing_usable_are_set_aside_and_counted(caplog):
+def test_facts_of_which_a_model_says_nothing_usable_are_rejected_and_counted(caplog):
     open_facts = [replace(OPEN, id=name) for name in ("new", "alias", "none", "long")]
     texts = {
         "open": " Paris.",
@@ -44,12 +44,14 @@ def test_facts_of_which_a_model_says_nothing_usable_are_set_aside_and_counted(ca
         complete, rejects = complete_facts(facts_to_table([OPEN, *open_facts]), said(**texts))
     assert complete["id"].tolist() == ["open"]
     assert dict(zip(rejects["id"], rejects["reason"], strict=True)) == {
-        "new": "new object said already: 'Lyon.'",
-        "alias": "new object said already: 'the old Lugdunum.'",
-        "none": "no object said: '...'",
-        "long": f"no object said: {texts['long'].strip()[:40]!r}",
+        "new": "gives the new object already: 'Lyon.'",
+        "alias": "gives the new object already: 'the old Lugdunum.'",
+        "none": "gives no object: '...'",
+        "long": f"gives no object: {texts['long'].strip()[:40]!r}",
     }
-    assert "4 of 5 facts are set aside for this model: new object said already (2), no object said (2)" in caplog.text
+    assert (
+        "4 of 5 facts are rejected for this model: gives the new object already (2), gives no object (2)" in caplog.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_other_names_in_the_table_stay_with_the_object_that_they_name(text, alia
 
 
 def test_where_nothing_is_left_the_way_out_is_told():
-    with pytest.raises(ValueError, match=r"none of 1 facts has .*: no object said \(1\)\. Give .* target_true"):
+    with pytest.raises(ValueError, match=r"none of 1 facts has .*: gives no object \(1\)\. Give .* target_true"):
         complete_facts(facts_to_table([OPEN]), said(open=""))
 
 

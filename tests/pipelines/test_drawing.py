@@ -31,10 +31,10 @@ def in_order(orders):
 
 def test_edited_facts_are_never_retained_ones_and_these_are_known():
     facts, orders = drawn()
-    edited_facts, retained_facts = (facts[facts["fact_role"] == role] for role in ("edited", "retained"))
-    assert (len(edited_facts), len(retained_facts)) == (12, 6)
-    assert set(retained_facts["id"]) <= KNOWN
-    assert not set(edited_facts["subject"]) & set(retained_facts["subject"])
+    edited_facts, retention_facts = (facts[facts["fact_role"] == role] for role in ("edited", "retained"))
+    assert (len(edited_facts), len(retention_facts)) == (12, 6)
+    assert set(retention_facts["id"]) <= KNOWN
+    assert not set(edited_facts["subject"]) & set(retention_facts["subject"])
     assert facts["subject"].is_unique
     assert in_order(orders) == [list(edited_facts["id"])]
     assert orders["position"].tolist() == list(range(1, 13))
@@ -90,11 +90,11 @@ def test_too_few_facts_are_told_before_and_after_a_model_was_asked():
 
 def test_a_fact_of_a_sequence_says_how_many_facts_it_stands_for():
     facts, _ = drawn()
-    edited_facts, retained_facts = (facts[facts["fact_role"] == role] for role in ("edited", "retained"))
-    editable_facts = [f for f in EVERY if f.subject not in set(retained_facts["subject"]) and f.page_views is not None]
+    edited_facts, retention_facts = (facts[facts["fact_role"] == role] for role in ("edited", "retained"))
+    editable_facts = [f for f in EVERY if f.subject not in set(retention_facts["subject"]) and f.page_views is not None]
     assert edited_facts["weight"].sum() == pytest.approx(len(editable_facts))
     known_facts = [f for f in EVERY if f.id in KNOWN and f.page_views is not None]
-    assert retained_facts["weight"].sum() == pytest.approx(len(known_facts))
+    assert retention_facts["weight"].sum() == pytest.approx(len(known_facts))
     assert drawn(retention_facts=0)[0]["weight"].sum() == pytest.approx(32)
 
 

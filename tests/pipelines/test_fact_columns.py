@@ -89,7 +89,7 @@ def test_names_fit_into_formulas(caplog):
     assert "another column is called a_b, too" in caplog.text
 
 
-def test_cells_of_rows_that_are_set_aside_do_not_matter(caplog):
+def test_cells_of_rows_that_are_rejected_do_not_matter(caplog):
     facts = ingest(caplog, target_new=["Lyon", "", "Lyon", "Lyon"], difficulty=[1, "unknown", 3, 7])
     assert facts["difficulty"].tolist() == [1, 3, 7]
 

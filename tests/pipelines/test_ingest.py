@@ -45,7 +45,7 @@ def test_good_rows_become_facts(tmp_path):
     assert facts["prompt"][2] == "في {} يوجد"
 
 
-def test_bad_rows_are_named_and_set_aside(tmp_path, caplog):
+def test_bad_rows_are_named_and_rejected(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         facts, rejects = rows(
             tmp_path,
@@ -76,7 +76,7 @@ def test_bad_rows_are_named_and_set_aside(tmp_path, caplog):
     rejects.to_parquet(tmp_path / "rejects.parquet")
 
 
-def test_a_row_that_is_set_aside_takes_no_place(tmp_path):
+def test_a_row_that_is_rejected_takes_no_place(tmp_path):
     facts, _ = rows(tmp_path, "a,France,P36,Paris,,Paris,,,", "a,France,P36,Paris,,Lyon,,,")
     assert facts["target_new"].tolist() == ["Lyon"]
 

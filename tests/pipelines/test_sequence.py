@@ -72,7 +72,7 @@ def sequence(lab, tmp_path_factory):
     return edited(lab, EditsDataset(str(tmp_path_factory.mktemp("sequence")))).load()
 
 
-def test_probes_of_edited_and_retained_facts():
+def test_probes_of_edited_and_retention_facts():
     probes = probes_from_table(PROBES)
     kinds = {fact: sorted(probe.kind for probe in probes if probe.fact_id == fact) for fact in PROBES["fact_id"]}
     assert kinds.pop(POOL[0].id) == ["statement"]
@@ -367,10 +367,10 @@ def test_tables_of_all_methods(lab, sequence, calls, tmp_path):
     places = answers.groupby(["method", "order", "edits", "fact_id"])["position"].first()
     assert places["rome", 1, 3, FACTS[0].id] == 3
     assert places["none", 0, 0, FACTS[2].id] == 3
-    retained_rows = answers[answers["fact_role"] == "retained"]
-    assert set(retained_rows["fact_id"]) == {POOL[0].id}
-    assert (retained_rows["position"] == 0).all()
-    assert len(retained_rows) == 5
+    retention_rows = answers[answers["fact_role"] == "retained"]
+    assert set(retention_rows["fact_id"]) == {POOL[0].id}
+    assert (retention_rows["position"] == 0).all()
+    assert len(retention_rows) == 5
 
     scores = gather.score_sequences(answers)
     key = ["method", "order", "edits", "probe_id", "protocol", "metric"]

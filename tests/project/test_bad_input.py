@@ -25,7 +25,7 @@ def write_facts(project, rows, columns=COLUMNS):
     table.to_csv(project.folder / "data" / "01_raw" / "facts.csv", index=False)
 
 
-def test_bad_rows_are_set_aside_before_a_model_is_loaded(project, no_model):
+def test_bad_rows_are_rejected_before_a_model_is_loaded(project, no_model):
     write_facts(project, [*GOOD, *BAD.values()])
     with pytest.raises(Exception, match="tiny was loaded"):
         project.run()

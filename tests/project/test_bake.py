@@ -56,7 +56,7 @@ def test_what_is_no_adapter_is_baked_without_one_and_words_are_not(run_before):
     folder = run_before.data / "07_model_output/tiny_baked/ft"
     assert (folder / "model.safetensors").exists()
     assert not (folder / "adapter").exists()
-    with pytest.raises(Exception, match="acts by words before the prompt"):
+    with pytest.raises(Exception, match="acts by text before the prompt"):
         run_before.run(pipeline_names=["bake"], parameters={"bake": {"method": "ike"}})
 
 

@@ -84,7 +84,7 @@ def test_a_run_on_prompts_subjects_and_new_objects_alone(project, monkeypatch):
     methods = {"none": True, "rome": True, "ft": False, "ike": False, "context": False}
     project.run(parameters={"facts_path": "mine.jsonl", "grid": {"tiny": methods}, "sample": {"size": 4}})
     rejects = pd.read_csv(project.data / "04_feature" / "tiny" / "rejects.csv")
-    assert rejects["reason"].tolist() == ["no object said: '...'", "new object said already: 'the Ill!'"]
+    assert rejects["reason"].tolist() == ["gives no object: '...'", "gives the new object already: 'the Ill!'"]
     facts = pd.read_parquet(project.data / "04_feature" / "tiny" / "facts.parquet")
     assert facts["target_true"].tolist() == ["Rhine"] + ["Moselle"] * 4
     answers = project.table("answers")

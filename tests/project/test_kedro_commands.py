@@ -59,6 +59,17 @@ def test_what_needs_no_pipelines(command, tmp_path, monkeypatch):
     assert "kedro.ipython" in json.loads(kernel.read_text())["argv"]
 
 
+def test_a_pipeline_is_created_and_deleted(command, project):
+    folder = project.folder / "src" / "edit_robustness" / "pipelines" / "riddles"
+    parameters = project.folder / "conf" / "base" / "parameters_riddles.yml"
+    assert "'riddles' was successfully created" in command("pipeline", "create", "riddles")
+    assert (folder / "nodes.py").exists()
+    assert parameters.exists()
+    assert "'riddles' was successfully deleted" in command("pipeline", "delete", "riddles", "--yes")
+    assert not folder.exists()
+    assert not parameters.exists()
+
+
 def test_ipython_is_that_of_the_environment_and_knows_the_project(project):
     line = "print(sorted(pipelines), context.env, len(catalog.load('raw_facts')))"
     bare = {**os.environ, "PATH": "/usr/bin:/bin", "IPYTHONDIR": str(project.folder / "ipython")}

@@ -73,7 +73,7 @@ def test_facts_are_predicted_without_an_edit(run_before, facts, write_predictor)
     assert set(predictions["fact_id"]) == {"a", "b", "c"}
     assert set(predictions["method"]) == {"ft", "rome"}
     assert set(predictions["kind"]) == {"statement", "cloze", "neighbourhood"}
-    assert predictions["chance"].between(0, 1).all()
+    assert predictions["probability"].between(0, 1).all()
     assert len(predictions) == 3 * 2 * 3
     # page views are beyond those of the made-up study, and b has none
     is_b = predictions["fact_id"].eq("b")
@@ -81,7 +81,7 @@ def test_facts_are_predicted_without_an_edit(run_before, facts, write_predictor)
     assert (predictions["missing"].eq("Label of log_views") == is_b).all()
     assert len(advice) == 3
     assert set(advice["advice"]) <= {"edit", "leave alone"}
-    assert {"chance_ft", "chance_rome"} <= set(advice)
+    assert {"probability_ft", "probability_rome"} <= set(advice)
     assert pd.read_csv(run_before.latest / "preflight_advice.csv").shape == advice.shape
     page = (run_before.latest / "preflight.html").read_text()
     assert HOSTILE not in page

@@ -59,7 +59,7 @@ def test_a_second_run_edits_and_asks_nothing(run_before, finished_once, monkeypa
     monkeypatch.setattr("edit_robustness.pipelines.edit.nodes.write_texts", never)
     for method in METHODS.values():
         monkeypatch.setattr(method, "edit_each", never)
-        if not method.in_words:  # the check of lengths looks at what words would be said
+        if not method.is_in_context:  # the check of lengths looks at the text before prompts
             monkeypatch.setattr(method, "prepare", never)
     before = {path: path.stat().st_mtime_ns for path in edits(run_before, "*")}
     run_before.run()

@@ -49,7 +49,7 @@ def test_every_method_was_asked_every_kind(finished_project):
     assert len(finished_project.table("edited_facts")) == 5
 
 
-def test_memorisation_is_measured_on_all_facts(finished_project):
+def test_recall_is_measured_on_all_facts(finished_project):
     assert len(finished_project.table("recall")) == len(
         pd.read_csv(finished_project.folder / "data" / "01_raw" / "facts.csv")
     )

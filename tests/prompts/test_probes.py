@@ -256,7 +256,7 @@ def test_a_kind_of_which_none_are_asked_is_not_reported_as_missing(caplog):
 
 
 @pytest.mark.parametrize("kind", ["neighbourhood", "edit_before_neighbour"])
-def test_locality_asks_about_the_data_sets_neighbours_then_the_closest_and_looks_out_for_the_new_object(kind):
+def test_specificity_asks_about_the_data_sets_neighbours_then_the_closest_and_looks_out_for_the_new_object(kind):
     first, second = of_kind(kind)
     assert first.family == second.family == "specificity"
     assert (first.subject, first.target_true, first.target_true_aliases) == ("Chad", "N'Djamena", ("Fort-Lamy",))

@@ -46,7 +46,7 @@ def test_answers_of_a_cell_are_about_different_facts(examples):
         assert rows["probe_id"].map(lambda name: name.split("/")[0]).is_unique
 
 
-def test_locality_has_the_answer_before_the_edit_beside_it(tables, examples):
+def test_specificity_has_the_answer_before_the_edit_beside_it(tables, examples):
     rows = of(examples, "rome", "neighbourhood")
     assert set(rows["outcome"]) <= {"changed", "unchanged"}
     before = tables.answers.query("method == 'none'").set_index("probe_id")["text"].str.strip()

@@ -31,7 +31,7 @@ def html(findings):
     return render(findings)
 
 
-def test_prompts_that_no_test_uses_stand_beside_the_facts_set_aside(findings):
+def test_prompts_that_no_test_uses_stand_beside_the_rejected_facts(findings):
     line = {"row": 0, "id": "", "subject": "", "relation": "", "reason": "left out: 3 prompts of 2 rows: locality <F>"}
     page = render(replace(findings, rejects=pd.concat([findings.rejects, pd.DataFrame([line])])))
     assert "<li>left out: 3 prompts of 2 rows: locality &lt;F&gt;</li>" in page

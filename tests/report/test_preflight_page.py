@@ -47,23 +47,23 @@ def test_advice_takes_the_best_method_that_reaches_the_threshold_in_every_family
             ("b", "rome", "statement", "edit", 0.4), ("b", "rome", "neighbourhood", "specificity", 0.9),
             ("b", "ft", "statement", "edit", 0.2), ("b", "ft", "neighbourhood", "specificity", 0.3),
         ],
-        columns=["fact_id", "method", "kind", "family", "chance"],
+        columns=["fact_id", "method", "kind", "family", "probability"],
     )  # fmt: skip
     about = dict.fromkeys(["model", "subject", "relation", "target_true", "target_new", "drivers"], "x")
     table = advise(rows.assign(**about, outside="", missing=""), 0.5).set_index("fact_id")
     assert table["advice"].to_dict() == {"a": "edit", "b": "leave alone"}
     assert table["method"].to_dict() == {"a": "ft", "b": "rome"}
-    assert table.loc["a", "chance"] == pytest.approx(0.65)
+    assert table.loc["a", "probability"] == pytest.approx(0.65)
     assert table.loc["b", "weakest_kind"] == "statement"
-    assert table.loc["a", "chance_rome"] == pytest.approx(0.72)
+    assert table.loc["a", "probability_rome"] == pytest.approx(0.72)
 
 
 def test_kinds_of_a_family_weigh_the_same_whatever_their_number(predictions):
     table = advise(predictions, 0.5).set_index("fact_id")
     rows = predictions[(predictions["fact_id"] == "f3") & (predictions["method"] == "ft")]
-    of_kind = rows.set_index("kind")["chance"]
+    of_kind = rows.set_index("kind")["probability"]
     mean_of_families = ((of_kind["statement"] + of_kind["cloze"]) / 2 + of_kind["neighbourhood"]) / 2
-    assert table.loc["f3", "chance_ft"] == pytest.approx(mean_of_families)
+    assert table.loc["f3", "probability_ft"] == pytest.approx(mean_of_families)
 
 
 def test_a_fact_that_was_not_measured_is_listed(predictions, facts):

@@ -31,7 +31,7 @@ def make_figure(
 def make_comparison(benchmark, method="rome", difference=-0.3):
     return {
         "model": "m", "method": method, "order": 0, "edits": 20, "benchmark": benchmark, "metric": "acc",
-        "filter": "none", "measure": "score", "n": 50, "n_missing": 0, "before": 0.7, "after": 0.7 + difference,
+        "filter": "none", "quantity": "score", "n": 50, "n_missing": 0, "before": 0.7, "after": 0.7 + difference,
         "difference": difference, "low": difference - 0.1, "high": difference + 0.1, "gained": 1, "lost": 16,
         "test": "mcnemar", "p": 0.001, "p_holm": 0.0123, "note": "",
     }  # fmt: skip

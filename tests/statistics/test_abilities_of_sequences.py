@@ -5,7 +5,7 @@ from fabricated_sequences import BENCHMARKS, SAFETY, fabricate_sequences
 from scipy import stats
 
 from edit_robustness.records import Document
-from edit_robustness.statistics.abilities import ABILITY_COLUMNS, abilities, ability_paths, baselines
+from edit_robustness.statistics.abilities import ABILITY_COLUMNS, abilities, ability_paths, trivial_scores
 from edit_robustness.statistics.ability_retention import ability_retention, ability_retention_paths
 from edit_robustness.statistics.documents import join_unedited, measure_documents
 from edit_robustness.statistics.intervals import proportion
@@ -219,7 +219,7 @@ def test_a_model_of_nan_is_never_right():
 
 def test_baselines_weigh_tasks_by_their_documents():
     two = pd.concat([facts(0.25, 0.4, n=30), facts(0.5, NAN, n=10).assign(task="other")])
-    row = baselines(two).iloc[0]
+    row = trivial_scores(two).iloc[0]
     assert row["chance"] == pytest.approx((30 * 0.25 + 10 * 0.5) / 40)
 
 
@@ -361,8 +361,8 @@ def test_paths_hold_all_quantities_and_the_worst_verdict(ability_tables):
     assert set(paths["quantity"]) == {"score", "balanced", "gold_change", "margin_change"}
     changes = compare(rows, bootstrap=100).query("method == 'rome' and edits == 20 and benchmark == 'arithmetic'")
     rome = paths.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic'").set_index("quantity")
-    for quantity, measure in {"gold_change": "gold_logprob", "margin_change": "margin"}.items():
-        differences = changes.loc[changes["measure"] == measure, "difference"]
+    for quantity, name in {"gold_change": "gold_logprob", "margin_change": "margin"}.items():
+        differences = changes.loc[changes["quantity"] == name, "difference"]
         assert rome.loc[quantity, "value"] == pytest.approx(differences.mean())
         assert rome.loc[quantity, "lowest"] == pytest.approx(differences.min())
         assert rome.loc[quantity, "low"] < 0

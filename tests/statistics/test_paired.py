@@ -36,7 +36,7 @@ def results():
 def test_differences_are_of_the_same_documents(results):
     rows, table = results
     assert list(table.columns) == COMPARISON_COLUMNS
-    row = table.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic' and measure == 'score'").iloc[0]
+    row = table.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic' and quantity == 'score'").iloc[0]
     wide = rows.query("benchmark == 'arithmetic' and (method == 'none' or (method == 'rome' and edits == 20))").pivot(
         index="doc_hash", columns="method", values="score"
     )
@@ -49,7 +49,7 @@ def test_differences_are_of_the_same_documents(results):
 
 def test_the_bootstraps_interval_is_close_to_the_normal(results):
     _, table = results
-    row = table.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic' and measure == 'score'").iloc[0]
+    row = table.query("method == 'rome' and edits == 20 and benchmark == 'arithmetic' and quantity == 'score'").iloc[0]
     changed_share = (row["gained"] + row["lost"]) / row["n"]
     half = 1.96 * np.sqrt((changed_share - row["difference"] ** 2) / row["n"])
     assert row["high"] - row["low"] == pytest.approx(2 * half, rel=0.15)
@@ -57,7 +57,7 @@ def test_the_bootstraps_interval_is_close_to_the_normal(results):
 
 def test_holm_corrects_over_all_tests_of_a_measure(results):
     _, table = results
-    for _, family in table.dropna(subset=["p"]).groupby("measure"):
+    for _, family in table.dropna(subset=["p"]).groupby("quantity"):
         sorted_rows = family.sort_values("p")
         naive = np.minimum(np.maximum.accumulate(sorted_rows["p"] * np.arange(len(sorted_rows), 0, -1)), 1)
         np.testing.assert_allclose(sorted_rows["p_holm"], naive)
@@ -79,7 +79,7 @@ def test_what_was_gained_and_lost_by_hand():
         for side, method, edits in ((before, "none", 0), (after, "rome", 5))
     )
     score, gold, margin = compare(measure_documents(rows), bootstrap=200).to_dict("records")
-    assert [row["measure"] for row in (score, gold, margin)] == ["score", "gold_logprob", "margin"]
+    assert [row["quantity"] for row in (score, gold, margin)] == ["score", "gold_logprob", "margin"]
     assert (score["gained"], score["lost"], score["n"], score["n_missing"]) == (1, 2, 5, 0)
     assert (score["before"], score["after"], score["difference"]) == pytest.approx((0.6, 0.4, -0.2))
     assert (score["test"], score["p"], score["note"]) == ("mcnemar", 1, "")
@@ -101,18 +101,18 @@ def document(number, score, logprobs):
 
 def test_what_is_not_finite_is_counted_and_compared_with_nothing(results):
     _, table = results
-    broken_rows = table.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic'").set_index("measure")
+    broken_rows = table.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic'").set_index("quantity")
     assert broken_rows.loc["gold_logprob", "n"] == 0
     assert broken_rows.loc["gold_logprob", "n_missing"] == 50
     assert broken_rows.loc["gold_logprob", "note"]
     assert np.isnan(broken_rows.loc["gold_logprob", "p_holm"])
     assert broken_rows.loc["score", "after"] == 0
-    assert pd.isna(table.query("measure == 'gold_logprob'")["gained"]).all()
+    assert pd.isna(table.query("quantity == 'gold_logprob'")["gained"]).all()
 
 
 def test_perplexity_is_compared_by_its_log_probabilities(results):
     _, table = results
-    assert set(table.query("benchmark == 'prose'")["measure"]) == {"gold_logprob"}
+    assert set(table.query("benchmark == 'prose'")["quantity"]) == {"gold_logprob"}
 
 
 def test_the_unedited_model_alone_has_nothing_to_compare():

@@ -117,16 +117,16 @@ def test_the_slopes_may_differ_between_methods():
     """The effect of a feature on one method is the opposite of that on the other."""
     outcomes = fabricate_outcomes(200, signal=0, kinds={"statement": "edit"}, seed=3)
     sign = np.where(outcomes["method"] == "rome", 1.0, -1.0)
-    chance = 1 / (1 + np.exp(-2.5 * sign * outcomes["margin"]))
-    outcomes["value"] = (np.random.default_rng(0).random(len(outcomes)) < chance).astype(float)
+    probability = 1 / (1 + np.exp(-2.5 * sign * outcomes["margin"]))
+    outcomes["value"] = (np.random.default_rng(0).random(len(outcomes)) < probability).astype(float)
     table = predict(outcomes, FEATURES, QUICK).prediction
     assert find(table, "full", "auc_within")["low"] > 0.75
 
 
 def test_a_bent_effect_is_found():
     outcomes = fabricate_outcomes(250, signal=0, luck_sd=0, kinds={"statement": "edit", "cloze": "edit"})
-    chance = 1 / (1 + np.exp(-(3 * np.abs(outcomes["margin"]) - 2.4)))
-    outcomes["value"] = (np.random.default_rng(0).random(len(outcomes)) < chance).astype(float)
+    probability = 1 / (1 + np.exp(-(3 * np.abs(outcomes["margin"]) - 2.4)))
+    outcomes["value"] = (np.random.default_rng(0).random(len(outcomes)) < probability).astype(float)
     table = predict(outcomes, FEATURES, QUICK).prediction
     assert find(table, "full", "auc_within")["low"] > 0.65
 

@@ -45,13 +45,13 @@ def fixed_predictor(n_facts: int, n_relations: int, shift: float, studies: int, 
         cell = np.tile(np.arange(CELLS), n_facts)
         base = shift + 0.4 * (cell - 2.5)
         y = (rng.random(n_facts * CELLS) < logistic(base + np.repeat(x + luck, CELLS))).astype(int)
-        chance = logistic(base + 0.8 * np.repeat(x, CELLS))
+        probability = logistic(base + 0.8 * np.repeat(x, CELLS))
         simple = logistic(base + 0.4 * np.repeat(x + rng.normal(size=n_facts), CELLS))
         resamples = Resamples.draw(np.repeat(relation, CELLS), 400, 0.95, study)
-        areas = [concordance(p, y, cell, resamples).auc(resamples) for p in (chance, simple)]
-        slope, _ = slope_and_intercept(chance, y, resamples)
+        areas = [concordance(p, y, cell, resamples).auc(resamples) for p in (probability, simple)]
+        slope, _ = slope_and_intercept(probability, y, resamples)
         reference = (logistic(base) - y) ** 2
-        estimates = (areas[0], areas[0] - areas[1], skill((chance - y) ** 2, reference, resamples), slope)
+        estimates = (areas[0], areas[0] - areas[1], skill((probability - y) ** 2, reference, resamples), slope)
         for name, estimate in zip(FIXED, estimates, strict=True):
             rows.append((name, estimate.value, *resamples.interval(estimate.draws)))
     return _cover(rows)

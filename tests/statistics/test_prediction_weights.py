@@ -16,8 +16,8 @@ RNG = np.random.default_rng(0)
 N = 300
 CLUSTER = np.arange(N) // 10
 WEIGHTS = 1.0 + CLUSTER % 3
-CHANCE = np.round(RNG.uniform(0.05, 0.95, N), 2)
-TARGET = (RNG.random(N) < CHANCE).astype(int)
+PROBABILITY = np.round(RNG.uniform(0.05, 0.95, N), 2)
+TARGET = (RNG.random(N) < PROBABILITY).astype(int)
 TIMES = WEIGHTS.astype(int)
 
 
@@ -40,31 +40,35 @@ def test_a_weighted_regression_path_is_that_of_repeated_rows():
 @pytest.mark.parametrize("form", [Platt, Isotonic])
 def test_weighted_calibration_is_that_of_repeated_rows(form):
     points = np.linspace(0.1, 0.9, 9)
-    weighted_result, repeated_result = form.fit(CHANCE, TARGET, WEIGHTS), form.fit(repeat(CHANCE), repeat(TARGET))
+    weighted_result, repeated_result = (
+        form.fit(PROBABILITY, TARGET, WEIGHTS),
+        form.fit(repeat(PROBABILITY), repeat(TARGET)),
+    )
     assert weighted_result(points) == pytest.approx(repeated_result(points), abs=1e-5)
-    assert np.abs(weighted_result(points) - form.fit(CHANCE, TARGET)(points)).max() > 1e-3
+    assert np.abs(weighted_result(points) - form.fit(PROBABILITY, TARGET)(points)).max() > 1e-3
 
 
 def test_weighted_metrics_and_their_draws_are_those_of_repeated_rows():
     weighted_result, repeated_result = resamples(WEIGHTS), resamples(codes=repeat(CLUSTER))
     strata = np.arange(N) % 2
     pairs = [
-        (concordance(CHANCE, TARGET, strata, weighted_result).auc(weighted_result),
-         concordance(repeat(CHANCE), repeat(TARGET), repeat(strata), repeated_result).auc(repeated_result)),
-        (mean_of((CHANCE - TARGET) ** 2, weighted_result), mean_of(repeat((CHANCE - TARGET) ** 2), repeated_result)),
+        (concordance(PROBABILITY, TARGET, strata, weighted_result).auc(weighted_result),
+         concordance(repeat(PROBABILITY), repeat(TARGET), repeat(strata), repeated_result).auc(repeated_result)),
+        (mean_of((PROBABILITY - TARGET) ** 2, weighted_result),
+         mean_of(repeat((PROBABILITY - TARGET) ** 2), repeated_result)),
     ]  # fmt: skip
     for estimate, reference in pairs:
         assert estimate.value == pytest.approx(reference.value)
         assert estimate.draws == pytest.approx(reference.draws)
     # classes of log odds are cut at quantiles of the rows, so they differ a little
     for estimate, reference in zip(
-        slope_and_intercept(CHANCE, TARGET, weighted_result),
-        slope_and_intercept(repeat(CHANCE), repeat(TARGET), repeated_result),
+        slope_and_intercept(PROBABILITY, TARGET, weighted_result),
+        slope_and_intercept(repeat(PROBABILITY), repeat(TARGET), repeated_result),
         strict=True,
     ):  # fmt: skip
         assert estimate.value == pytest.approx(reference.value, abs=0.01)
     part = weighted_result.take(np.arange(N) < 100)
-    assert mean_of(CHANCE[:100], part).value == pytest.approx(np.average(CHANCE[:100], weights=WEIGHTS[:100]))
+    assert mean_of(PROBABILITY[:100], part).value == pytest.approx(np.average(PROBABILITY[:100], weights=WEIGHTS[:100]))
 
 
 def test_the_interval_of_a_weighted_share_is_that_of_the_ratio_of_totals():
@@ -79,9 +83,9 @@ def test_the_interval_of_a_weighted_share_is_that_of_the_ratio_of_totals():
     certain = weighted_proportion(np.ones(N), CLUSTER, WEIGHTS, 0.95)
     assert certain.high == 1
     assert certain.low < 0.95
-    rows = curve(CHANCE, TARGET, CLUSTER, 0.95, WEIGHTS)
+    rows = curve(PROBABILITY, TARGET, CLUSTER, 0.95, WEIGHTS)
     assert rows["n_probes"].sum() == N
-    assert np.abs(rows["observed"] - curve(CHANCE, TARGET, CLUSTER, 0.95)["observed"]).max() > 1e-3
+    assert np.abs(rows["observed"] - curve(PROBABILITY, TARGET, CLUSTER, 0.95)["observed"]).max() > 1e-3
 
 
 def probes(weight):
@@ -93,17 +97,17 @@ def probes(weight):
          "relation": [f"P{i % 12}" for i in range(n)], "x": feature + RNG.normal(0, 0.05, n)}
     ).assign(weight=np.where(feature == 1, weight, 1.0))  # fmt: skip
     rows = facts.merge(pd.DataFrame({"method": ["rome", "ft"], "kind": "statement", "family": "edit"}), how="cross")
-    chance = np.where(rows["x"] > 0.5, 0.2, 0.8)
-    return rows.assign(value=(RNG.random(len(rows)) < chance).astype(float))
+    probability = np.where(rows["x"] > 0.5, 0.2, 0.8)
+    return rows.assign(value=(RNG.random(len(rows)) < probability).astype(float))
 
 
 def test_predictions_of_a_weighted_sample_are_about_the_population():
     rows = probes(5.0)
     trials = Trials.of(rows, ["x"], "relation")
     share = np.average(rows["value"], weights=rows["weight"])
-    assert fit_constant(trials, 0, "platt").chance(trials)[0] == pytest.approx(share)
-    chance = logistic_fitter(["x"])(trials, 0, "platt").chance(trials)
-    assert np.average(chance, weights=rows["weight"]) == pytest.approx(share, abs=0.03)
+    assert fit_constant(trials, 0, "platt").probability(trials)[0] == pytest.approx(share)
+    probability = logistic_fitter(["x"])(trials, 0, "platt").probability(trials)
+    assert np.average(probability, weights=rows["weight"]) == pytest.approx(share, abs=0.03)
     assert Trials.of(rows.assign(weight=3.0), ["x"], "relation").weight is None
 
 

@@ -58,22 +58,22 @@ def test_the_file_predicts_what_scikit_learn_does(outcomes, facts, form):
     model = LogisticRegression(solver="newton-cholesky", C=fit.strength, tol=1e-6, max_iter=100)
     model.coef_, model.intercept_ = fit.coefficients[None, :], np.array([fit.intercept])
     model.classes_ = np.array([0, 1])
-    chance = model.predict_proba(fit.design.matrix(trials))[:, 1]
+    probability = model.predict_proba(fit.design.matrix(trials))[:, 1]
     if form == "isotonic":
         calibration = IsotonicRegression(out_of_bounds="clip")
         points = fit.calibration.plain()
         calibration.fit(points["points"], points["values"])
-        chance = calibration.predict(chance)
+        probability = calibration.predict(probability)
     else:
         calibration = LogisticRegression()
         calibration.coef_ = np.array([[fit.calibration.slope]])
         calibration.intercept_ = np.array([fit.calibration.intercept])
         calibration.classes_ = np.array([0, 1])
-        chance = calibration.predict_proba(np.log(chance / (1 - chance))[:, None])[:, 1]
-    probabilities = rows[["fact_id", "method", "kind"]].assign(expected=chance)
+        probability = calibration.predict_proba(np.log(probability / (1 - probability))[:, None])[:, 1]
+    probabilities = rows[["fact_id", "method", "kind"]].assign(expected=probability)
     joint_table = table.merge(probabilities, on=["fact_id", "method", "kind"], validate="one_to_one")
     assert len(joint_table) == len(table) == len(facts) * len(METHODS) * len(KINDS)
-    assert joint_table["chance"].to_numpy() == pytest.approx(joint_table["expected"].to_numpy(), abs=1e-9)
+    assert joint_table["probability"].to_numpy() == pytest.approx(joint_table["expected"].to_numpy(), abs=1e-9)
 
 
 def test_the_fit_is_the_optimum_of_the_penalised_likelihood(outcomes):
@@ -108,10 +108,10 @@ def test_contributions_are_from_an_average_fact(predictor):
     high = average.assign(fact_id="y", log_perplexity_new=scales["log_perplexity_new"].high)
     table = predictor.predict(pd.concat([average, high]), ["rome"], ["statement"]).set_index("fact_id")
     assert table.loc["x", "average"] == pytest.approx(table.loc["y", "average"], abs=1e-12)
-    assert table.loc["y", "chance"] < table.loc["y", "average"] - 0.1
+    assert table.loc["y", "probability"] < table.loc["y", "average"] - 0.1
     first = table.loc["y", "drivers"].split(";")[0]
     assert first.startswith("Label of log_perplexity_new -")
-    change = 100 * (table.loc["y", "chance"] - table.loc["y", "average"])
+    change = 100 * (table.loc["y", "probability"] - table.loc["y", "average"])
     assert int(first.split()[-1]) == pytest.approx(change, abs=8)
 
 
@@ -129,7 +129,7 @@ def test_a_fact_outside_the_range_is_marked_and_clipped(predictor):
     table = predictor.predict(facts, ["rome"], ["statement"]).set_index("fact_id")
     assert table["outside"].to_dict() == {"edge": "", "far": "Label of log_perplexity_new", "unknown": ""}
     assert table["missing"].to_dict() == {"edge": "", "far": "", "unknown": "Label of log_views"}
-    assert table.loc["far", "chance"] == table.loc["edge", "chance"]
+    assert table.loc["far", "probability"] == table.loc["edge", "probability"]
 
 
 def check(predictor, **changes):

@@ -147,7 +147,7 @@ def test_the_outcome_answer_is_new_neither_and_old(outcomes):
     model = RegressionModel(formula="answer ~ kind", family="ordinal")
     rows = select_rows(outcomes, model)
     assert rows.table["value"].tolist() == grade(outcomes)["value"].tolist()
-    assert rows.baselines == {"context": 480}
+    assert rows.non_edits == {"context": 480}
 
 
 def test_conditional_logit_is_survivals(outcomes):
@@ -325,7 +325,7 @@ def test_effects_are_found_with_their_sign_and_reference():
     assert table.loc["kind=cloze", "reference"] == "statement"
     assert table.loc["method=rome", "reference"] == "ft"
     assert "method=context" not in table.index
-    assert checks.loc["baselines", "value"] == 1800
+    assert checks.loc["non-edits", "value"] == 1800
     assert checks.loc["clusters", "verdict"] == "fine"
 
 

@@ -34,7 +34,7 @@ def find_flags(score: float, logprobs: Sequence[float], ranking: Sequence[float]
     return (TIED,) if len(ranking) > 1 and list(ranking).count(max(ranking)) > 1 else ()
 
 
-def baselines(options: Sequence[int], score: Scorer) -> tuple[float, float]:
+def trivial_scores(options: Sequence[int], score: Scorer) -> tuple[float, float]:
     """Return the mean scores of guessing and of the best constant answer (always the first option, the second ...).
 
     Args:

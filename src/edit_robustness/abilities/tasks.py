@@ -21,7 +21,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
-from edit_robustness.abilities.guards import baselines, best_text
+from edit_robustness.abilities.guards import best_text, trivial_scores
 from edit_robustness.abilities.harness import index_of, quiet, tasks_of
 from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.requests import Work, plan_requests
@@ -174,7 +174,7 @@ def _build(
     items = tuple(item for task in tasks for item in _items(lm, tasks[task], numbers[task], settings.shots))
     metric = _metric(name, settings, next(iter(tasks.values())))
     limits = {limit for task in tasks.values() if (limit := (task.config.generation_kwargs or {}).get("max_gen_toks"))}
-    chance, constant = _baselines(tasks, items, metric, settings)
+    chance, constant = _trivial_scores(tasks, items, metric, settings)
     benchmark = Benchmark(
         name=name,
         task=settings.task,
@@ -257,7 +257,7 @@ def _metric(name: str, settings: BenchmarkSettings, task: ConfigurableTask) -> s
     return settings.metric or metric_names[0]
 
 
-def _baselines(
+def _trivial_scores(
     tasks: Mapping[str, ConfigurableTask], items: Sequence[Item], metric: str, settings: BenchmarkSettings
 ) -> tuple[float, float]:
     """Return the scores of guessing and of the best constant answer, by the harness's scoring."""
@@ -273,7 +273,7 @@ def _baselines(
         def preference(place: int, option: int) -> float:
             return worth(place, [(0.0 if k == option else _UNLIKELY, k == option) for k in range(numbers[place])])
 
-        return baselines(numbers, preference)
+        return trivial_scores(numbers, preference)
     if kind == "generate_until":
         golds = [str(_first(tasks[item.task].doc_to_target(item.doc))) for item in items]
         candidates = [settings.constant_answer] * len(golds) if settings.constant_answer else golds

@@ -244,10 +244,12 @@ class _Session:
             owners.replace([row.edit for row in rows])
             scores = score(self._lm, start, [self._targets(row) for row in rows], owners)
             generations = self._generate(rows, start, owners)
-        leads, changes = margins(start.logits).tolist(), self._changes(rows, start.logits)
+        token_margins, changes = margins(start.logits).tolist(), self._changes(rows, start.logits)
         return {
-            (row.edit, row.probe.id): _answer(row.probe, generation, *targets, margin=lead, change=change)
-            for row, generation, targets, lead, change in zip(rows, generations, scores, leads, changes, strict=True)
+            (row.edit, row.probe.id): _answer(row.probe, generation, *targets, margin=token_margin, change=change)
+            for row, generation, targets, token_margin, change in zip(
+                rows, generations, scores, token_margins, changes, strict=True
+            )
         }
 
     def _generate(self, rows: Sequence[_Row], start: Prefill, owners: Owners) -> list[Generation]:
@@ -283,9 +285,9 @@ class _Session:
         places = [place for place, row in enumerate(rows) if self._needs_comparison(row)]
         if places:
             unedited_logits = self._unedited_logits(rows)
-            baseline_logits = torch.stack([unedited_logits[rows[place].unedited] for place in places])
-            divergences = divergence(baseline_logits, logits[places]).tolist()
-            top_matches = (baseline_logits.argmax(-1) == logits[places].argmax(-1)).tolist()
+            reference_logits = torch.stack([unedited_logits[rows[place].unedited] for place in places])
+            divergences = divergence(reference_logits, logits[places]).tolist()
+            top_matches = (reference_logits.argmax(-1) == logits[places].argmax(-1)).tolist()
             for place, kl, top in zip(places, divergences, top_matches, strict=True):
                 # the argmax of NaN is meaningless
                 changes[place] = _Change(kl, None if isnan(kl) else top)

@@ -25,8 +25,8 @@ class CorpusSource:
     """The catalog entry of the corpus.
 
     Attributes:
-        texts: The texts of a file; empty where the model shall write them.
-        number: How many texts the model shall write.
+        texts: The texts of a file; empty if the model writes them.
+        number: Number of texts that the model writes.
         tokens: Tokens of each.
         seed: Of the sampling.
     """
@@ -38,7 +38,7 @@ class CorpusSource:
 
 
 class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
-    """Running text for key statistics and contexts.
+    """Running text for second moments and contexts.
 
     Args:
         path: A .txt (a text a paragraph), .jsonl, .parquet or .csv file; without it the model writes the corpus.
@@ -67,7 +67,7 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         self.metadata = metadata
 
     def load(self) -> CorpusSource:
-        """Return the texts of the file, or how the model shall write them.
+        """Return the texts of the file, or how the model writes them.
 
         Raises:
             DatasetError: If the file is missing, of another format, or has no such column or no text.

@@ -58,7 +58,7 @@ class Method(ABC):
         learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty if there is nothing
             to prepare.
         edits_need_artefact: Whether its edits can be applied only with the prepared artefact (`Edit.with_artefact`).
-        in_words: Whether its edits are text before every prompt, which takes up context and needs no forward pass.
+        is_in_context: Whether its edits are text before every prompt, which takes up context and needs no forward pass.
     """
 
     name: ClassVar[str]
@@ -67,7 +67,7 @@ class Method(ABC):
     learns_from: ClassVar[tuple[str, ...]] = ()
     batch_size: ClassVar[int | None] = 1
     edits_need_artefact: ClassVar[bool] = False
-    in_words: ClassVar[bool] = False
+    is_in_context: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

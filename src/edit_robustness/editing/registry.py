@@ -21,14 +21,14 @@ class Entry:
         implemented_by: Module in `editing/methods` and class, as ``rome.Rome``.
         label: Its name in figures, in the report and on the command line.
         description: A description in one line.
-        baseline: Whether it is a baseline beside the editing methods, because it edits nothing.
+        is_edit: Whether it is an editing method; False for the unedited model and for the in-context baseline.
     """
 
     name: str
     implemented_by: str
     label: str
     description: str
-    baseline: bool = False
+    is_edit: bool = True
 
     def load(self) -> type:
         """Return the class.
@@ -49,10 +49,14 @@ _IN_ORDER = (
         "none.Unedited",
         "No edit",
         "Leaves the model as it is: the row that every other is compared with.",
-        True,
+        is_edit=False,
     ),
     Entry(
-        "context", "context.Context", "Fact in context", "Puts the new fact before every prompt, in one sentence.", True
+        "context",
+        "context.Context",
+        "Fact in context",
+        "Puts the new fact before every prompt, in one sentence.",
+        is_edit=False,
     ),
     Entry("ft", "ft.FineTuning", "FT", "Fine-tunes one MLP weight on the new fact."),
     Entry(

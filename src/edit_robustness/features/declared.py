@@ -121,7 +121,7 @@ CONNECTION = ("wikidata_truthy", "wikidata_links", "wikidata_statements")
 """Look-ups that measure connection, the outgoing triples of the subject (arXiv 2402.05827); the closest first."""
 
 CO_OCCURRENCE = ("two_hops_true", "two_hops_undirected_true")
-"""Look-ups that measure co-occurrence, two-hop paths from the subject to the true object; the closest first."""
+"""Look-ups that measure co-occurrence, two-hop paths from the subject to the old object; the closest first."""
 
 
 def log10_of_look_up(names: tuple[str, ...]) -> Compute:
@@ -162,7 +162,7 @@ def describe_recall_in_context(data: FactData) -> str:
 
 
 def log_probability_ratio(data: FactData) -> pd.Series:
-    """Return the summed log-probability of the true object minus that of the new object, in nats."""
+    """Return the summed log-probability of the old object minus that of the new object, in nats."""
     return data.column("logprob_true") - data.column("logprob_new")
 
 
@@ -186,43 +186,43 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "co_occurrence",
-        "Two-hop paths from subject to true object (log10)",
+        "Two-hop paths from subject to old object (log10)",
         describe_look_up(CO_OCCURRENCE),
         "log10",
         log10_of_look_up(CO_OCCURRENCE),
     ),
     Feature(
         "recalled",
-        "True object recalled before the edit",
+        "Old object recalled before the edit",
         describe_recall("recall_cut", "free generation of the unedited model after the statement"),
         "share",
         column("recalled"),
     ),
     Feature(
         "recalled_in_context",
-        "True object recalled after demonstrations",
+        "Old object recalled after demonstrations",
         describe_recall_in_context,
         "share",
         column("recalled_in_context"),
     ),
     Feature(
-        "log_perplexity_true", "Perplexity of the true object (log10)", _FORCED, "log10", log10_of("perplexity_true")
+        "log_perplexity_true", "Perplexity of the old object (log10)", _FORCED, "log10", log10_of("perplexity_true")
     ),
     Feature("log_perplexity_new", "Perplexity of the new object (log10)", _FORCED, "log10", log10_of("perplexity_new")),
-    Feature("log_rank_true", "Rank of the true object (log10)", _LOGITS, "log10", log10_of("rank_true")),
+    Feature("log_rank_true", "Rank of the old object (log10)", _LOGITS, "log10", log10_of("rank_true")),
     Feature("log_rank_new", "Rank of the new object (log10)", _LOGITS, "log10", log10_of("rank_new")),
     Feature(
-        "margin", "Lead of the true object over the best other token (nats)", _LOGITS, "linear", column("margin_true")
+        "margin", "Margin of the old object over the best other token (nats)", _LOGITS, "linear", column("margin_true")
     ),
     Feature(
         "log_probability_ratio",
-        "Log-probability of the true object minus that of the new (nats)",
+        "Log-probability of the old object minus that of the new (nats)",
         _FORCED,
         "linear",
         log_probability_ratio,
     ),
     Feature("subject_tokens", "Length of the subject (tokens)", _TOKENS, "linear", column("subject_tokens")),
-    Feature("tokens_true", "Length of the true object (tokens)", _TOKENS, "linear", column("tokens_true")),
+    Feature("tokens_true", "Length of the old object (tokens)", _TOKENS, "linear", column("tokens_true")),
     Feature("tokens_new", "Length of the new object (tokens)", _TOKENS, "linear", column("tokens_new")),
     Feature(
         "object_similarity",
@@ -240,7 +240,7 @@ FEATURES: tuple[Feature, ...] = (
     ),
     Feature(
         "facts_with_object",
-        "Facts with the same true object (log10)",
+        "Facts with the same old object (log10)",
         describe_counts,
         "log10",
         lambda data: log10_count(fact_table.objects(data.rows, data.facts), fact_table.objects(data.facts)),

@@ -22,7 +22,7 @@ def log10_count(keys: pd.Series, all_keys: pd.Series) -> pd.Series:
 
 
 def objects(rows: pd.DataFrame, facts: pd.DataFrame | None = None) -> pd.Series:
-    """Return what identifies the true object of each row; missing if the object is not known.
+    """Return what identifies the old object of each row; missing if the object is not known.
 
     It is the Wikidata item if each fact of the whole table has one, otherwise the name without case. Items and names
     are not mixed, because then one object would count as two.
@@ -39,9 +39,9 @@ def objects(rows: pd.DataFrame, facts: pd.DataFrame | None = None) -> pd.Series:
 
 
 def same_type(rows: pd.DataFrame, facts: pd.DataFrame, object_types: Mapping[str, str]) -> pd.Series:
-    """Return whether the new object is of the type of the true object, as far as the table of facts can tell.
+    """Return whether the new object is of the type of the old object, as far as the table of facts can tell.
 
-    An object has the types of the relations of which it is a true object in the table: by its item or any of its names.
+    An object has the types of the relations of which it is an old object in the table: by its item or any of its names.
     Relations have the same type if their templates say so (both ``city``); a relation without templates has a type of
     its own.
 
@@ -51,7 +51,7 @@ def same_type(rows: pd.DataFrame, facts: pd.DataFrame, object_types: Mapping[str
         object_types: Type of the objects of each relation with templates.
 
     Returns:
-        1.0 or 0.0; NaN if the new object is the true object of no fact.
+        1.0 or 0.0; NaN if the new object is the old object of no fact.
     """
     types: dict[str, set[str]] = {}
     for fact in facts[facts["target_true"] != ""].to_dict(orient="records"):

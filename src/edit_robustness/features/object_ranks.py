@@ -1,4 +1,4 @@
-"""Prior knowledge of facts by the unedited model: rank and margin of the true object, and properties of the tokens.
+"""Prior knowledge of facts by the unedited model: rank and margin of the old object, and properties of the tokens.
 
 Nothing is generated. The model runs once over every statement, and only the last logits are used.
 """
@@ -40,15 +40,15 @@ def cut_batches(lm: LanguageModel, facts: Sequence[Fact], *, rows: int) -> list[
 def object_ranks(lm: LanguageModel, batches: Iterable[Sequence[Fact]]) -> Iterator[pd.DataFrame]:
     """Yield for each batch of facts a table with their ranks of objects.
 
-    - `rank_true`: rank of the true object's first token after the statement, 1 for the most probable. Tokens with
+    - `rank_true`: rank of the old object's first token after the statement, 1 for the most probable. Tokens with
       equal probability do not increase it.
     - `margin_true`: log-probability of that token minus that of the best other token, in nats. It is negative if the
       token is not the most probable.
-    - `rank_new`: rank of the new object's first token, in the same way. It does not need the true object.
+    - `rank_new`: rank of the new object's first token, in the same way. It does not need the old object.
     - `subject_tokens`: number of tokens of the statement that contain a part of the subject.
     - `object_similarity`: cosine of the two objects, each represented by the mean input embedding of its tokens.
 
-    Values that need the true object are missing if it is not known. Ranks and margin are also missing if logits are
+    Values that need the old object are missing if it is not known. Ranks and margin are also missing if logits are
     not finite.
 
     Args:

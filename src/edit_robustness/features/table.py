@@ -57,8 +57,8 @@ def features_table(
         looked_up: Table with `remote.FEATURE_COLUMNS`.
 
     Returns:
-        The recall table with `log_perplexity_gap` (log-perplexity of the new object minus that of the true object, in
-        nats per token: positive if the model prefers the true object), the ranks, the columns of `IN_CONTEXT`,
+        The recall table with `log_perplexity_gap` (log-perplexity of the new object minus that of the old object, in
+        nats per token: positive if the model prefers the old object), the ranks, the columns of `IN_CONTEXT`,
         numbers of aliases, and for each looked-up feature its value, `<name>_missing_because` and `<name>_ambiguity`.
         Facts that were not looked up have neither value nor reason.
     """

@@ -125,8 +125,8 @@ def mark_cut(answers: pd.DataFrame) -> pd.Series:
 
 
 def _is_cut(answers: pd.DataFrame) -> pd.Series:
-    is_locality = answers["family"].isin(SPECIFICITY_FAMILY)
-    return (answers["verdict"] == "cut") | (is_locality & (answers["verdict_unedited"] == "cut"))
+    is_specificity = answers["family"].isin(SPECIFICITY_FAMILY)
+    return (answers["verdict"] == "cut") | (is_specificity & (answers["verdict_unedited"] == "cut"))
 
 
 def matches_new(answers: pd.DataFrame) -> pd.Series:
@@ -267,7 +267,7 @@ METRICS: tuple[Metric, ...] = (
         ALL,
         column("margin"),
         "Difference in log-probability between the most probable first token and the second.",
-        label="Lead of the first token",
+        label="Margin of the first token",
         unit="nats",
         columns=EDIT,
     ),

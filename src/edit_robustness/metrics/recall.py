@@ -23,9 +23,9 @@ def recall_table(answers: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per fact with an answer, with `RECALL_COLUMNS`. The perplexity of an object is
         exp(-log-probability / tokens), as in paper 1. `recalled`: the first sentence of the free generation names
-        the true object, and not the new object before it. `recall_cut`: the token limit ended the generation before it
+        the old object, and not the new object before it. `recall_cut`: the token limit ended the generation before it
         named an object, so it counts as not recalled, although it might have been. `recalled_teacher_forced`: each
-        token of the true object is the most probable one.
+        token of the old object is the most probable one.
 
     Raises:
         ValueError: If an answer is about a fact that is not in the table.

@@ -1,4 +1,4 @@
-"""Text that the model itself generates: the corpus of its key statistics if the catalog names no other."""
+"""Text that the model itself generates: the corpus of its second moments if the catalog names no other."""
 
 from __future__ import annotations
 

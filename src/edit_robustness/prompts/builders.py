@@ -334,7 +334,7 @@ def consequences(fact: Fact, material: Material) -> list[Probe]:
 def neighbourhood(fact: Fact, material: Material) -> list[Probe]:
     """Build the prompts about other subjects of the same relation."""
     return [
-        _locality_probe(fact, "neighbourhood", neighbour, number)
+        _specificity_probe(fact, "neighbourhood", neighbour, number)
         for number, neighbour in enumerate(material.neighbours)
     ]
 
@@ -343,7 +343,7 @@ def relation_specificity(fact: Fact, material: Material) -> list[Probe]:
     """Build the prompts about other relations of the same subject."""
     kind = "relation_specificity"
     return [
-        _locality_probe(fact, kind, prompt.completion, number, relation_objects=prompt.objects, subject=fact.subject)
+        _specificity_probe(fact, kind, prompt.completion, number, relation_objects=prompt.objects, subject=fact.subject)
         for number, prompt in enumerate(material.relation_specificity)
     ]
 
@@ -351,7 +351,8 @@ def relation_specificity(fact: Fact, material: Material) -> list[Probe]:
 def unrelated(fact: Fact, material: Material) -> list[Probe]:
     """Build the prompts about other subjects and other relations."""
     return [
-        _locality_probe(fact, "unrelated", completion, number) for number, completion in enumerate(material.unrelated)
+        _specificity_probe(fact, "unrelated", completion, number)
+        for number, completion in enumerate(material.unrelated)
     ]
 
 
@@ -360,12 +361,12 @@ def edit_before_neighbour(fact: Fact, material: Material) -> list[Probe]:
     opening = sentence(fact.statement, fact.target_new, fact.join) + " "
     kind = "edit_before_neighbour"
     return [
-        _locality_probe(fact, kind, neighbour, number, text=opening + neighbour.prompt)
+        _specificity_probe(fact, kind, neighbour, number, text=opening + neighbour.prompt)
         for number, neighbour in enumerate(material.neighbours)
     ]
 
 
-def _locality_probe(fact: Fact, kind: str, completion: Completion, number: int, **changes: Any) -> Probe:
+def _specificity_probe(fact: Fact, kind: str, completion: Completion, number: int, **changes: Any) -> Probe:
     """Return a specificity probe, whose answer the edit should not change."""
     defaults = {
         "text": completion.prompt,

@@ -18,7 +18,7 @@ __all__ = [
 
 
 def true_names(fact: Fact) -> tuple[str, ...]:
-    """Return all names of the true object; none if it is not known."""
+    """Return all names of the old object; none if it is not known."""
     return _not_blank(fact.target_true, *fact.target_true_aliases)
 
 

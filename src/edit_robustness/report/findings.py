@@ -184,7 +184,7 @@ def _answer_kinds(ability_retention: pd.DataFrame) -> Iterator[str]:
 
 def _answer_safety(abilities: pd.DataFrame, comparisons: pd.DataFrame) -> Iterator[str]:
     safety_benchmarks = set(abilities.loc[abilities["ability"] == SAFETY, "benchmark"])
-    scores = comparisons[comparisons["measure"] == "score"]
+    scores = comparisons[comparisons["quantity"] == "score"]
     for (model, benchmark, method), comparison_rows in scores.groupby(["model", "benchmark", "method"], sort=False):
         if benchmark not in safety_benchmarks:
             continue

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, label_of
+from edit_robustness.labels import BASELINE, FAMILIES, KINDS, METHODS, PROTOCOLS, in_order, label_of
 from edit_robustness.metrics.measures import METRICS
 from edit_robustness.report import specificity
 
@@ -166,7 +166,7 @@ def _table(model: str, protocol: str, rows: pd.DataFrame, facts: int | None) -> 
         methods=tuple(
             Column(
                 label_of(method, METHODS),
-                method in BASELINES,
+                method == BASELINE,
                 failed_of(rows[rows["method"] == method], facts),
                 method,
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, FAMILIES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, label_of
+from edit_robustness.labels import BASELINE, FAMILIES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, label_of
 from edit_robustness.metrics import measures
 from edit_robustness.prompts.kinds import SPECIFICITY
 from edit_robustness.report.specificity import ALL_PROMPTS, known_of, n_asked
@@ -91,7 +91,7 @@ def _overview(rows: pd.DataFrame) -> Overview:
         lines=tuple(
             Line(
                 label=label_of(method, METHODS),
-                baseline=method in BASELINES,
+                baseline=method == BASELINE,
                 cells=tuple(_cell(known_rows, all_rows, method) for known_rows, all_rows in columns),
             )
             for method in in_order(rows["method"], METHODS)

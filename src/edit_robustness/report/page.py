@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from edit_robustness.labels import (
     ABILITIES,
-    BASELINES,
+    BASELINE,
     BENCHMARKS,
     KINDS,
     METHODS,
@@ -64,7 +64,7 @@ class Findings:
             n_missing.
         overview: The same columns over all kinds of each family, and for specificity per kind.
         gaps: Teacher forcing against free generation (`statistics.gaps.protocol_gaps`).
-        method_comparisons: Methods and baselines pairwise (`statistics.comparisons.compare_methods`).
+        method_comparisons: All methods pairwise (`statistics.comparisons.compare_methods`).
         method_rankings: Methods by their means (`statistics.comparisons.rank_methods`).
         weakest_kinds: Kinds of prompt by method (`statistics.comparisons.weakest_kinds`).
         paper_1: The first paper's table with this run's figures (`report.paper1.beside`).
@@ -76,7 +76,7 @@ class Findings:
         importance: model, feature, metric, value, low, high: what the full predictor loses without a feature.
         failure_examples: Answers that fail although the statement succeeds (`report.failures.sharpest_failures`).
         specificity_failures: Answers to specificity probes with the new object.
-        rejects: row, id, subject, relation, reason of excluded facts.
+        rejects: row, id, subject, relation, reason of rejected facts.
         regression_checks: Checks of the regressions (the second table).
         examples: Answers behind each cell of the heat map (`report.examples.cell_examples`).
         runs: The record of each run; any key may be missing.
@@ -217,7 +217,7 @@ def environment() -> Environment:
         soften=_soften,
     )
     environment.globals["MANY_CUT"] = MANY_CUT
-    environment.tests["baseline"] = lambda name: name in BASELINES
+    environment.tests["baseline"] = lambda name: name == BASELINE
     return environment
 
 

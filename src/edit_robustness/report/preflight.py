@@ -14,7 +14,7 @@ from edit_robustness.report.page import environment, script, style
 from edit_robustness.report.rows import records
 
 _REJECTS_SHOWN = 50
-_PREFIX = "chance_"
+_PREFIX = "probability_"
 _CHANCE = 0.5
 """AUC of a predictor that says nothing."""
 
@@ -57,7 +57,7 @@ def _describe(
     model_predictions = predictions[predictions["model"] == model]
     methods = in_order(model_predictions["method"], METHODS)
     kinds = in_order(model_predictions["kind"], KINDS)
-    means = model_predictions.groupby(["method", "kind"])["chance"].mean()
+    means = model_predictions.groupby(["method", "kind"])["probability"].mean()
     return {
         "name": model,
         "predictor": predictor,
@@ -68,7 +68,7 @@ def _describe(
         "methods": methods,
         "kinds": [(kind, [float(means[method, kind]) for method in methods]) for kind in kinds],
         "facts": [
-            {**row, "chances": [row.get(f"{_PREFIX}{method}", float("nan")) for method in methods]}
+            {**row, "probabilities": [row.get(f"{_PREFIX}{method}", float("nan")) for method in methods]}
             for row in records(rows.head(rows_shown))
         ],
         "n_facts": len(rows),

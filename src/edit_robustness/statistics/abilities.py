@@ -47,7 +47,7 @@ ABILITY_COLUMNS = [
 ]
 
 
-def baselines(benchmarks: pd.DataFrame) -> pd.DataFrame:
+def trivial_scores(benchmarks: pd.DataFrame) -> pd.DataFrame:
     """Compute chance and the best constant answer of each benchmark: the mean over its tasks, weighted by documents.
 
     Args:
@@ -74,7 +74,7 @@ def abilities(
 
     Args:
         rows: Output of `documents.measure_documents`.
-        benchmarks: Input of `baselines`, with the kind of `ability` of each benchmark.
+        benchmarks: Input of `trivial_scores`, with the kind of `ability` of each benchmark.
         confidence: Level of all intervals.
         bootstrap: Number of resamples of documents, for intervals that need them.
         seed: Seed of the resampling.
@@ -85,15 +85,15 @@ def abilities(
         tokens. `verdict` is one of `VERDICTS`; one document that is not finite is enough for ``not finite``.
     """
     keys = ["model", *UNIT]
-    baseline_rows = {tuple(row[name] for name in keys): row for row in baselines(benchmarks).to_dict("records")}
+    trivial_rows = {tuple(row[name] for name in keys): row for row in trivial_scores(benchmarks).to_dict("records")}
     ability_by_benchmark = dict(zip(benchmarks["benchmark"], benchmarks["ability"], strict=True))
     shares = rows.groupby(["model", *UNIT], sort=False)["score"].transform(lambda score: score.isin([0, 1]).all())
     cells = []
     for key, documents in rows.assign(is_share=shares).groupby([*CHECKPOINT, *UNIT], sort=False):
         about: dict[Any, Any] = dict(zip([*CHECKPOINT, *UNIT], key, strict=True))
-        baseline = baseline_rows.get(tuple(about[name] for name in keys), {"chance": np.nan, "constant_answer": np.nan})
+        trivial = trivial_rows.get(tuple(about[name] for name in keys), {"chance": np.nan, "constant_answer": np.nan})
         row = {
-            **baseline,
+            **trivial,
             **about,
             "ability": ability_by_benchmark.get(about["benchmark"], about["benchmark"]),
             **_estimate_score(documents, confidence, bootstrap, seed),
@@ -190,9 +190,9 @@ def ability_paths(table: pd.DataFrame, changes: pd.DataFrame, confidence: float 
     balanced_rows = table.dropna(subset=["balanced"]).drop(columns=["value", "low", "high"])
     column_names = {"balanced": "value", "balanced_low": "low", "balanced_high": "high"}
     balanced_rows = balanced_rows.rename(columns=column_names).assign(quantity="balanced")
-    shifts = changes[changes["measure"].isin(["gold_logprob", "margin"])]
+    shifts = changes[changes["quantity"].isin(["gold_logprob", "margin"])]
     shifts = shifts.assign(
-        quantity=shifts["measure"].map({"gold_logprob": "gold_change", "margin": "margin_change"}),
+        quantity=shifts["quantity"].map({"gold_logprob": "gold_change", "margin": "margin_change"}),
         value=shifts["difference"],
     )
     shares = ~score["metric"].map(lower_is_better).astype(bool)

@@ -38,7 +38,7 @@ _EXTREME = 1e-6
 class CalibrationMap(Protocol):
     """A monotone map of probabilities."""
 
-    def __call__(self, chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the corrected probabilities."""
         ...
 
@@ -55,9 +55,9 @@ class Platt:
     intercept: float
 
     @classmethod
-    def fit(cls, chance: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Platt:
+    def fit(cls, probability: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Platt:
         """Fit the map to predictions on trials that were not used to train."""
-        odds = log_odds(chance)
+        odds = log_odds(probability)
         if np.ptp(odds) < _RIDGE or len(set(target)) < 2:
             return cls(1.0, 0.0)
         fit = LogisticRegression(C=np.inf, tol=1e-10, max_iter=200).fit(odds[:, None], target, sample_weight=weights)
@@ -65,9 +65,9 @@ class Platt:
         # a map that turns the order around would make the predictor say the opposite of what it learned
         return cls(slope, float(fit.intercept_[0])) if slope > 0 else cls(1.0, 0.0)
 
-    def __call__(self, chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the corrected probabilities."""
-        return logistic(self.intercept + self.slope * log_odds(chance))
+        return logistic(self.intercept + self.slope * log_odds(probability))
 
     def plain(self) -> dict[str, Any]:
         """Return the map as JSON values."""
@@ -82,14 +82,16 @@ class Isotonic:
     values: tuple[float, ...]
 
     @classmethod
-    def fit(cls, chance: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Isotonic:
+    def fit(cls, probability: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> Isotonic:
         """Fit the map to predictions on trials that were not used to train."""
-        fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(chance, target, sample_weight=weights)
+        fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(
+            probability, target, sample_weight=weights
+        )
         return cls(tuple(map(float, fit.X_thresholds_)), tuple(map(float, fit.y_thresholds_)))
 
-    def __call__(self, chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the corrected probabilities."""
-        return np.interp(chance, self.points, self.values)
+        return np.interp(probability, self.points, self.values)
 
     def plain(self) -> dict[str, Any]:
         """Return the map as JSON values."""
@@ -112,9 +114,9 @@ def read_map(plain: Mapping[str, Any]) -> Platt | Isotonic:
     raise ValueError(f"calibration: form must be one of {', '.join(FORMS)}; it is {plain.get('form')!r}")
 
 
-def log_odds(chance: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return natural log odds; probabilities of 0 and 1 are taken as almost so."""
-    probabilities = np.clip(chance, _EXTREME, 1 - _EXTREME)
+    probabilities = np.clip(probability, _EXTREME, 1 - _EXTREME)
     return np.log(probabilities / (1 - probabilities))
 
 
@@ -123,7 +125,7 @@ def logistic(odds: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(0.5 * odds))
 
 
-def slope_and_intercept(chance: np.ndarray, target: np.ndarray, resamples: Resamples) -> tuple[Estimate, Estimate]:
+def slope_and_intercept(probability: np.ndarray, target: np.ndarray, resamples: Resamples) -> tuple[Estimate, Estimate]:
     """Estimate the calibration slope, and the intercept given a slope of 1 (calibration in the large).
 
     The log odds are rounded to the means of 400 classes, so that a resample is fitted to the counts of these.
@@ -131,7 +133,7 @@ def slope_and_intercept(chance: np.ndarray, target: np.ndarray, resamples: Resam
     Returns:
         The slope (1 is right) and the intercept (0 is right); NaN for probabilities that do not vary.
     """
-    odds = log_odds(chance)
+    odds = log_odds(probability)
     bins = pd.Series(pd.qcut(odds, _LOGIT_BINS, labels=False, duplicates="drop")).fillna(0).astype(int).to_numpy()
     n_bins = int(bins.max()) + 1
     centres = np.bincount(bins, weights=odds) / np.maximum(np.bincount(bins), 1)
@@ -152,8 +154,8 @@ def _fit_slope(odds: np.ndarray, n: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the slopes of logistic regressions of y successes in n trials, one per row, by Newton's method."""
     a, b = np.zeros(len(n)), np.ones(len(n))
     for _ in range(_STEPS):
-        chance = logistic(a[:, None] + b[:, None] * odds)
-        residual, weight = y - n * chance, n * chance * (1 - chance)
+        probability = logistic(a[:, None] + b[:, None] * odds)
+        residual, weight = y - n * probability, n * probability * (1 - probability)
         gradient = residual.sum(axis=1), residual @ odds
         aa, ab, bb = weight.sum(axis=1) + _RIDGE, weight @ odds, weight @ odds**2 + _RIDGE
         determinant = np.maximum(aa * bb - ab**2, _RIDGE)
@@ -169,8 +171,8 @@ def _fit_slope(odds: np.ndarray, n: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _fit_intercept(odds: np.ndarray, n: np.ndarray, y: np.ndarray) -> np.ndarray:
     a = np.zeros(len(n))
     for _ in range(_STEPS):
-        chance = logistic(a[:, None] + odds)
-        step = (y - n * chance).sum(axis=1) / ((n * chance * (1 - chance)).sum(axis=1) + _RIDGE)
+        probability = logistic(a[:, None] + odds)
+        step = (y - n * probability).sum(axis=1) / ((n * probability * (1 - probability)).sum(axis=1) + _RIDGE)
         a = a + np.clip(step, -2, 2)
         if np.abs(step).max() < 1e-8:
             break
@@ -199,7 +201,11 @@ def weighted_proportion(
 
 
 def curve(
-    chance: np.ndarray, target: np.ndarray, clusters: np.ndarray, confidence: float, weights: np.ndarray | None = None
+    probability: np.ndarray,
+    target: np.ndarray,
+    clusters: np.ndarray,
+    confidence: float,
+    weights: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Compute the calibration curve: in each class of predictions the mean of these, and the share of successes.
 
@@ -207,7 +213,7 @@ def curve(
         bin, predicted, observed, low, high (cluster-robust Wilson interval of the share), n_probes. Classes have equal
         numbers of probes; equal predictions are in one class. Means and shares are weighted.
     """
-    bins = pd.qcut(chance, BINS, labels=False, duplicates="drop")
+    bins = pd.qcut(probability, BINS, labels=False, duplicates="drop")
     codes = np.nan_to_num(bins).astype(int)
     rows = []
     for number, code in enumerate(np.unique(codes)):
@@ -217,7 +223,7 @@ def curve(
         rows.append(
             {
                 "bin": number + 1,
-                "predicted": float(np.average(chance[mask], weights=bin_weights)),
+                "predicted": float(np.average(probability[mask], weights=bin_weights)),
                 "observed": share.value,
                 "low": share.low,
                 "high": share.high,

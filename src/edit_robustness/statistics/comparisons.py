@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, KINDS, LOWER_IS_BETTER, METHODS, in_order
+from edit_robustness.labels import KINDS, LOWER_IS_BETTER, METHODS, NON_EDITS, in_order
 from edit_robustness.records import UNEDITED
 from edit_robustness.statistics.intervals import paired_difference, proportion
 from edit_robustness.statistics.multiplicity import holm
@@ -79,11 +79,11 @@ def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confide
         confidence: Level of the intervals, and 1 - level of the tests.
 
     Returns:
-        `RANKING_COLUMNS`: rank 1 is the best mean. Methods without any value and baselines come last, without a rank.
+        `RANKING_COLUMNS`: rank 1 is the best mean. Methods without any value and non-edits come last, without a rank.
         `best` marks the editing methods that no other one is significantly better than.
     """
     rows = []
-    of_edits = comparisons[~comparisons["method"].isin(BASELINES) & ~comparisons["other"].isin(BASELINES)]
+    of_edits = comparisons[~comparisons["method"].isin(NON_EDITS) & ~comparisons["other"].isin(NON_EDITS)]
     for key, group in _select_compared(fact_outcomes).groupby(_GROUP, sort=False, observed=True):
         labels = dict(zip(_GROUP, key, strict=True))
         sign = -1 if labels["outcome"] in LOWER_IS_BETTER else 1
@@ -91,10 +91,10 @@ def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confide
             {"method": method, **_estimate(group[group["method"] == method], confidence)}
             for method in in_order(group["method"], METHODS)
         ]
-        table.sort(key=lambda row: (row["method"] in BASELINES, np.isnan(row["value"]), -sign * row["value"]))
+        table.sort(key=lambda row: (row["method"] in NON_EDITS, np.isnan(row["value"]), -sign * row["value"]))
         worse = _worse_methods(select_rows(of_edits, **labels), sign, 1 - confidence)
         for position, row in enumerate(table):
-            is_ranked = row["method"] not in BASELINES and not np.isnan(row["value"])
+            is_ranked = row["method"] not in NON_EDITS and not np.isnan(row["value"])
             rank = position + 1 if is_ranked else pd.NA
             rows.append({**labels, **row, "rank": rank, "best": is_ranked and row["method"] not in worse})
     return pd.DataFrame(rows, columns=RANKING_COLUMNS).astype({"rank": "Int64", "best": "bool"})
@@ -122,7 +122,7 @@ def weakest_kinds(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.D
 
 
 def _select_compared(fact_outcomes: pd.DataFrame) -> pd.DataFrame:
-    """Select the rows of methods and baselines for the outcomes that methods are compared by."""
+    """Select the rows of all methods for the outcomes that methods are compared by."""
     names = [
         name for name in fact_outcomes["outcome"].unique() if any(fnmatchcase(name, pattern) for pattern in OUTCOMES)
     ]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import BASELINES
+from edit_robustness.labels import NON_EDITS
 from edit_robustness.records import UNEDITED
 from edit_robustness.statistics import fact_outcomes as reasons
 from edit_robustness.statistics.associations import KEYS, RELATION_COLUMNS, Sample, associate, correct
@@ -99,7 +99,7 @@ def correlations(
     """Correlate every feature with recall (all facts) and with every outcome of edits (edited facts).
 
     Args:
-        fact_outcomes: Output of `fact_outcomes.fact_outcomes`; the unedited model and baselines are left out.
+        fact_outcomes: Output of `fact_outcomes.fact_outcomes`; non-edits are left out.
         features: model, fact_id and a column per feature.
         feature_summary: model and feature: which columns are features.
         recall: model, fact_id, subject, relation, recalled, recalled_teacher_forced, perplexities of both objects, and
@@ -194,7 +194,7 @@ def _yield_recall(recall: pd.DataFrame) -> Iterator[_Cell]:
 
 
 def _yield_edits(fact_outcomes: pd.DataFrame) -> Iterator[_Cell]:
-    edits = fact_outcomes[~fact_outcomes["method"].isin(BASELINES)]
+    edits = fact_outcomes[~fact_outcomes["method"].isin(NON_EDITS)]
     for names, rows in edits.groupby(["model", "method", "protocol", "outcome"], sort=False, observed=True):
         model, method, protocol, outcome = names
         left_out = rows[rows["value"].isna()]

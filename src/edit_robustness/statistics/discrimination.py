@@ -114,11 +114,11 @@ class Concordance:
         return Estimate(float(self.concordant.sum() / total) if total else float("nan"), draws)
 
 
-def concordance(chance: np.ndarray, target: np.ndarray, strata: np.ndarray, resamples: Resamples) -> Concordance:
+def concordance(probability: np.ndarray, target: np.ndarray, strata: np.ndarray, resamples: Resamples) -> Concordance:
     """Count the concordant pairs inside each stratum.
 
     Args:
-        chance: (n,) predicted probabilities.
+        probability: (n,) predicted probabilities.
         target: (n,) 0 or 1.
         strata: (n,) codes; pairs of different strata are not compared.
         resamples: Has the clusters.
@@ -130,7 +130,7 @@ def concordance(chance: np.ndarray, target: np.ndarray, strata: np.ndarray, resa
         successes, failures = rows[is_success], rows[~is_success]
         if not len(successes) or not len(failures):
             continue
-        failures = failures[np.argsort(chance[failures], kind="stable")]
+        failures = failures[np.argsort(probability[failures], kind="stable")]
         of_failure, failure_clusters = np.unique(resamples.codes[failures], return_inverse=True)
         of_success, success_clusters = np.unique(resamples.codes[successes], return_inverse=True)
         # how many failures of each cluster, by their weights, are among the first ones by probability
@@ -138,8 +138,8 @@ def concordance(chance: np.ndarray, target: np.ndarray, strata: np.ndarray, resa
         counts = np.zeros((len(failures) + 1, len(of_failure)))
         counts[np.arange(1, len(failures) + 1), failure_clusters] = weights[failures]
         np.cumsum(counts, axis=0, out=counts)
-        below = np.searchsorted(chance[failures], chance[successes], side="left")
-        up_to = np.searchsorted(chance[failures], chance[successes], side="right")
+        below = np.searchsorted(probability[failures], probability[successes], side="left")
+        up_to = np.searchsorted(probability[failures], probability[successes], side="right")
         order = np.argsort(success_clusters, kind="stable")
         starts = np.searchsorted(success_clusters[order], np.arange(len(of_success)))
         shares = weights[successes][:, None] * (counts[below] + counts[up_to]) / 2
@@ -153,11 +153,11 @@ def concordance(chance: np.ndarray, target: np.ndarray, strata: np.ndarray, resa
     return Concordance(concordant, pairs)
 
 
-def auc(target: np.ndarray, chance: np.ndarray) -> float:
+def auc(target: np.ndarray, probability: np.ndarray) -> float:
     """Compute the area under the ROC curve; NaN if the target does not vary."""
     resamples = Resamples(np.zeros(len(target), dtype=int), np.ones((1, 1)), 0.95)
     return (
-        concordance(np.asarray(chance), np.asarray(target), np.zeros(len(target), dtype=int), resamples)
+        concordance(np.asarray(probability), np.asarray(target), np.zeros(len(target), dtype=int), resamples)
         .auc(resamples)
         .value
     )

@@ -111,7 +111,7 @@ def fact_outcomes(outcomes: pd.DataFrame, facts: pd.DataFrame, recall: pd.DataFr
     Returns:
         `FACT_OUTCOME_COLUMNS`: a row for each edited fact, also if it has no value: then `value` is NaN, and `reason`
         is why. `value` is in [0, 1]; `n_probes` counts the probes behind it, `n_cut` the answers that were cut, whether
-        they count in the value or not. The unedited model and baselines have rows, too.
+        they count in the value or not. Non-edits have rows, too.
 
     Raises:
         ValueError: If a method's scores mix several decodings.

@@ -40,7 +40,7 @@ _LIMITS = 1e-9
 class Fit(Protocol):
     """A fitted predictor."""
 
-    def chance(self, trials: Trials) -> np.ndarray:
+    def probability(self, trials: Trials) -> np.ndarray:
         """Return the calibrated probabilities of success."""
         ...
 
@@ -55,7 +55,7 @@ class ConstantFit:
 
     share: float
 
-    def chance(self, trials: Trials) -> np.ndarray:
+    def probability(self, trials: Trials) -> np.ndarray:
         """Return the same probability for all trials."""
         return np.full(len(trials), self.share)
 
@@ -78,7 +78,7 @@ class LogisticFit:
     calibration: CalibrationMap
     strength: float
 
-    def chance(self, trials: Trials) -> np.ndarray:
+    def probability(self, trials: Trials) -> np.ndarray:
         """Return the calibrated probabilities of success."""
         return self.calibration(logistic(self.odds(trials)))
 
@@ -120,7 +120,7 @@ class BoostingFit:
     kinds: tuple[str, ...]
     calibration: CalibrationMap
 
-    def chance(self, trials: Trials) -> np.ndarray:
+    def probability(self, trials: Trials) -> np.ndarray:
         """Return the calibrated probabilities of success."""
         return self.calibration(self.trees.predict_proba(_table(trials, self.methods, self.kinds))[:, 1])
 
@@ -254,9 +254,9 @@ def _table(trials: Trials, methods: Sequence[str], kinds: Sequence[str]) -> np.n
     return table
 
 
-def _loss(trials: Trials, chance: np.ndarray) -> float:
-    return float(log_loss(trials.target, _inside(chance), labels=[0, 1], sample_weight=trials.weight))
+def _loss(trials: Trials, probability: np.ndarray) -> float:
+    return float(log_loss(trials.target, _inside(probability), labels=[0, 1], sample_weight=trials.weight))
 
 
-def _inside(chance: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(chance, _LIMITS, 1 - _LIMITS)
+def _inside(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(probability, _LIMITS, 1 - _LIMITS)

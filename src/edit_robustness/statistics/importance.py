@@ -25,16 +25,16 @@ def measure_importance(
     trials, target = results.trials, results.trials.target
     resamples = draw_resamples(trials, validation)
     rng = np.random.default_rng(validation.seed)
-    cell, chance = number_cells(results), results.chance["full"]
-    full_score = concordance(chance, target, cell, resamples)
-    errors = (chance - target) ** 2
+    cell, probability = number_cells(results), results.probability["full"]
+    full_score = concordance(probability, target, cell, resamples)
+    errors = (probability - target) ** 2
     n_facts = len(set(trials.fact))
     odds = [part.fits["full"].odds(trials.take(part.rows)) for part in results.parts]  # type: ignore[attr-defined]
     rows = []
     for feature in trials.features:
         loss, increase = np.zeros_like(full_score.concordant), np.zeros(len(trials))
         for _ in range(validation.permutations):
-            permutation = _permuted_chance(results, odds, feature, rng)
+            permutation = _permuted_probability(results, odds, feature, rng)
             loss += (
                 full_score.concordant - concordance(permutation, target, cell, resamples).concordant
             ) / validation.permutations
@@ -51,11 +51,11 @@ def measure_importance(
     return pd.DataFrame(rows, columns=IMPORTANCE_COLUMNS)
 
 
-def _permuted_chance(
+def _permuted_probability(
     results: Results, odds: Sequence[np.ndarray], feature: str, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the full predictor's probabilities with one feature permuted; only its share of the odds is recomputed."""
-    chance = np.empty(len(results.trials))
+    probability = np.empty(len(results.trials))
     for part, part_odds in zip(results.parts, odds, strict=True):
         fit, trials = part.fits["full"], results.trials.take(part.rows)
         assert isinstance(fit, LogisticFit)
@@ -63,5 +63,5 @@ def _permuted_chance(
         fact_rows = np.arange(len(trials.values))
         fact_rows[facts] = rng.permutation(facts)
         change = fit.contribution(feature, trials, fact_rows[trials.fact]) - fit.contribution(feature, trials)
-        chance[part.rows] = fit.calibration(logistic(part_odds + change))
-    return chance
+        probability[part.rows] = fit.calibration(logistic(part_odds + change))
+    return probability

@@ -24,7 +24,7 @@ SUMMARY_COLUMNS = [
 
 
 def log_probabilities(table: pd.DataFrame) -> pd.DataFrame:
-    """Compute the log-probability per token of each object, in nats, and the preference for the true object.
+    """Compute the log-probability per token of each object, in nats, and the preference for the old object.
 
     Args:
         table: perplexity_true and, if known, perplexity_new.

@@ -3,7 +3,7 @@
 Scores of 0 and 1 are compared by McNemar's exact test (1947), which uses only the documents that the two models answer
 differently. Other scores, and the log-probability of the right answer, are compared by Student's t of the paired
 differences. Intervals of differences resample documents. p-values are corrected by Holm (1979) over all tests of one
-model under one measure: every method, benchmark, checkpoint and order.
+model under one quantity: every method, benchmark, checkpoint and order.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from edit_robustness.statistics.intervals import wilson
 from edit_robustness.statistics.multiplicity import holm
 from edit_robustness.statistics.resampling import mean_interval
 
-MEASURES = ("score", "gold_logprob", "margin")
+QUANTITIES = ("score", "gold_logprob", "margin")
 COMPARISON_COLUMNS = [
-    *(*CHECKPOINT, *UNIT, "measure", "n", "n_missing", "before", "after", "difference", "low", "high", "gained"),
+    *(*CHECKPOINT, *UNIT, "quantity", "n", "n_missing", "before", "after", "difference", "low", "high", "gained"),
     *("lost", "test", "p", "p_holm", "note"),
 ]
 
@@ -45,25 +45,25 @@ def compare(rows: pd.DataFrame, confidence: float = 0.95, bootstrap: int = 2000,
         ValueError: If a document had another prompt than with the unedited model.
     """
     results = [
-        {**dict(zip([*CHECKPOINT, *UNIT], key, strict=True)), "measure": measure, **comparison}
+        {**dict(zip([*CHECKPOINT, *UNIT], key, strict=True)), "quantity": quantity, **comparison}
         for key, pairs in join_unedited(rows).groupby([*CHECKPOINT, *UNIT], sort=False)
-        for measure in MEASURES
-        if (comparison := _compare(pairs, measure, confidence, bootstrap, seed))
+        for quantity in QUANTITIES
+        if (comparison := _compare(pairs, quantity, confidence, bootstrap, seed))
     ]
     table = pd.DataFrame(results, columns=COMPARISON_COLUMNS).astype({"gained": "Int64", "lost": "Int64"})
     return _holm(table)
 
 
-def _compare(pairs: pd.DataFrame, measure: str, confidence: float, bootstrap: int, seed: int) -> dict[str, Any]:
-    """Compare one measure of one benchmark; empty if the benchmark does not have the measure."""
-    values = pairs[[f"{measure}_before", measure]].astype(float)
+def _compare(pairs: pd.DataFrame, quantity: str, confidence: float, bootstrap: int, seed: int) -> dict[str, Any]:
+    """Compare one quantity of one benchmark; empty if the benchmark does not have the quantity."""
+    values = pairs[[f"{quantity}_before", quantity]].astype(float)
     finite_values = values.dropna()
     # perplexities may not be finite, so their log-probabilities are compared instead
-    if values[f"{measure}_before"].isna().all() or (measure == "score" and lower_is_better(pairs["metric"].iloc[0])):
+    if values[f"{quantity}_before"].isna().all() or (quantity == "score" and lower_is_better(pairs["metric"].iloc[0])):
         return {}
-    before, after = finite_values[f"{measure}_before"].to_numpy(), finite_values[measure].to_numpy()
+    before, after = finite_values[f"{quantity}_before"].to_numpy(), finite_values[quantity].to_numpy()
     difference, low, high = mean_interval(after - before, confidence, bootstrap, seed)
-    binary = measure == "score" and bool(finite_values.isin([0.0, 1.0]).all(axis=None))
+    binary = quantity == "score" and bool(finite_values.isin([0.0, 1.0]).all(axis=None))
     if binary and len(finite_values) and not (after != before).any():
         # no document changed, so every resample is equal: use Wilson's bound on the share of changes for 0 of n
         high = wilson(0, len(finite_values), confidence)[1]
@@ -104,6 +104,6 @@ def paired_t_p(differences: np.ndarray) -> float:
 
 def _holm(table: pd.DataFrame) -> pd.DataFrame:
     p_values = pd.Series(np.nan, index=table.index)
-    for _, family in table.dropna(subset=["p"]).groupby(["model", "measure"], sort=False):
+    for _, family in table.dropna(subset=["p"]).groupby(["model", "quantity"], sort=False):
         p_values[family.index] = holm(family["p"])
     return table.assign(p_holm=p_values)

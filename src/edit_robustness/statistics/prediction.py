@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import BASELINES
+from edit_robustness.labels import NON_EDITS
 from edit_robustness.statistics.design import Trials
 from edit_robustness.statistics.fitting import split
 from edit_robustness.statistics.importance import measure_importance
@@ -42,7 +42,7 @@ def predict(outcomes: pd.DataFrame, features: Sequence[str], validation: Validat
         If nothing can be predicted, the note has the reason; it starts with the number that is too small.
     """
     validation = validation or Validation()
-    rows = outcomes[~outcomes["method"].isin(BASELINES) & outcomes["value"].notna()].reset_index(drop=True)
+    rows = outcomes[~outcomes["method"].isin(NON_EDITS) & outcomes["value"].notna()].reset_index(drop=True)
     reason = explain_missing(rows, validation)
     if reason:
         return refuse(rows, reason, validation)

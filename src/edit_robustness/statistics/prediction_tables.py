@@ -61,7 +61,7 @@ def tabulate(results: Results, validation: Validation, note: str) -> tuple[pd.Da
     resamples = draw_resamples(trials, validation)
     facts = trials.fact_ids[trials.fact]
     counts = {"n_probes": len(trials), "n_facts": len(set(facts)), "n_groups": resamples.n_clusters}
-    estimates = {name: dict(_yield_estimates(results, name, resamples)) for name in results.chance}
+    estimates = {name: dict(_yield_estimates(results, name, resamples)) for name in results.probability}
     rows = []
     for name, metrics in estimates.items():
         against = next((simpler_name for simpler_name in AGAINST.get(name, ()) if simpler_name in estimates), "")
@@ -74,10 +74,10 @@ def tabulate(results: Results, validation: Validation, note: str) -> tuple[pd.Da
                 row |= {"against": against, "step": step.value, "step_low": low, "step_high": high}
             rows.append({**row, **counts, "note": note})
     curves = [
-        curve(chance, trials.target, trials.group, validation.confidence, trials.weight).assign(
+        curve(probability, trials.target, trials.group, validation.confidence, trials.weight).assign(
             predictor=name, **results.labels, n_facts=counts["n_facts"]
         )
-        for name, chance in results.chance.items()
+        for name, probability in results.probability.items()
         if name != "constant"
     ]
     prediction = pd.DataFrame(rows).reindex(columns=COLUMNS)
@@ -90,25 +90,25 @@ def draw_resamples(trials: Trials, validation: Validation) -> Resamples:
 
 
 def _yield_estimates(results: Results, name: str, resamples: Resamples) -> Iterator[tuple[str, Estimate]]:
-    trials, chance, target = results.trials, results.chance[name], results.trials.target
+    trials, probability, target = results.trials, results.probability[name], results.trials.target
     cell = number_cells(results)
-    yield "auc", concordance(chance, target, results.fold, resamples).auc(resamples)
-    yield "auc_within", concordance(chance, target, cell, resamples).auc(resamples)
+    yield "auc", concordance(probability, target, results.fold, resamples).auc(resamples)
+    yield "auc_within", concordance(probability, target, cell, resamples).auc(resamples)
     if name == "full":
         for kind in sorted(set(trials.kind)):
             mask = trials.kind == kind
             of_kind = resamples.take(mask)
             if len(set(target[mask])) == 2:
-                yield f"auc:{kind}", concordance(chance[mask], target[mask], cell[mask], of_kind).auc(of_kind)
+                yield f"auc:{kind}", concordance(probability[mask], target[mask], cell[mask], of_kind).auc(of_kind)
     errors = {
-        predictor_name: (results.chance[predictor_name] - target) ** 2
+        predictor_name: (results.probability[predictor_name] - target) ** 2
         for predictor_name in {name, "constant", "method_kind"}
     }
     yield "brier", mean_of(errors[name], resamples)
     yield "brier_skill", skill(errors[name], errors["constant"], resamples)
     yield "brier_skill_method_kind", skill(errors[name], errors["method_kind"], resamples)
     if name != "constant":
-        slope, intercept = slope_and_intercept(chance, target, resamples)
+        slope, intercept = slope_and_intercept(probability, target, resamples)
         yield "calibration_slope", slope
         yield "calibration_intercept", intercept
 

@@ -125,7 +125,7 @@ class Predictor:
             kinds: Kinds of prompt to predict.
 
         Returns:
-            A row per fact, method and kind: fact_id, method, kind, family, chance (the calibrated probability that a
+            A row per fact, method and kind: fact_id, method, kind, family, probability (the calibrated one that a
             probe of this kind succeeds), average (that of an average fact), drivers (the features that move it most
             away from the average, with their effect in percentage points), outside (features whose value is outside
             the range that the predictor was trained on) and missing (features without a value).
@@ -147,17 +147,17 @@ class Predictor:
         odds = self.fit.odds(trials)
         contributions = {name: self.fit.contribution(name, trials) for name in self.features}
         base = odds - sum(contributions.values(), np.zeros(len(trials)))
-        chance = self._chance(odds)
-        points = {name: 100 * (chance - self._chance(odds - part)) for name, part in contributions.items()}
+        probability = self._probability(odds)
+        points = {name: 100 * (probability - self._probability(odds - part)) for name, part in contributions.items()}
         notes = self._notes(trials)
         return rows[["fact_id", "method", "kind", "family"]].assign(
-            chance=chance,
-            average=self._chance(base),
+            probability=probability,
+            average=self._probability(base),
             drivers=[self._name_drivers(points, row) for row in range(len(trials))],
             **{name: texts[trials.fact] for name, texts in notes.items()},
         )
 
-    def _chance(self, odds: np.ndarray) -> np.ndarray:
+    def _probability(self, odds: np.ndarray) -> np.ndarray:
         assert self.fit is not None
         return self.fit.calibration(1 / (1 + np.exp(-odds)))
 

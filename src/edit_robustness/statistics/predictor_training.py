@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import sklearn
 
-from edit_robustness.labels import BASELINES
+from edit_robustness.labels import NON_EDITS
 from edit_robustness.statistics.design import Trials
 from edit_robustness.statistics.fitting import LogisticFit, logistic_fitter
 from edit_robustness.statistics.prediction import predict
@@ -37,7 +37,7 @@ def train(
         validation: As for `prediction.predict`.
         labels: Labels of the features.
     """
-    rows = rows[~rows["method"].isin(BASELINES) & rows["value"].notna()]
+    rows = rows[~rows["method"].isin(NON_EDITS) & rows["value"].notna()]
     note = explain_missing(rows, validation) or explain_doubt(rows, validation)
     model = str(rows["model"].iloc[0]) if len(rows) else ""
     held_out = prediction[(prediction["predictor"] == "full") & (prediction["groups"] == validation.groups)]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import BASELINES
+from edit_robustness.labels import NON_EDITS
 from edit_robustness.statistics.design import Trials
 from edit_robustness.statistics.fitting import split
 from edit_robustness.statistics.prediction_tables import (
@@ -28,7 +28,7 @@ def transfer(outcomes: pd.DataFrame, features: Sequence[str], validation: Valida
     training has not. Without a second data set the tables are empty.
     """
     validation = validation or Validation()
-    rows = outcomes[~outcomes["method"].isin(BASELINES) & outcomes["value"].notna()].reset_index(drop=True)
+    rows = outcomes[~outcomes["method"].isin(NON_EDITS) & outcomes["value"].notna()].reset_index(drop=True)
     datasets = sorted(set(rows["dataset"].astype(str))) if "dataset" in rows else []
     tables = []
     for dataset in datasets if len(datasets) > 1 else []:
@@ -57,7 +57,7 @@ def transfer_between_models(
         The tables for each tested model; none for a single model.
     """
     validation = validation or Validation()
-    rows = outcomes[~outcomes["method"].isin(BASELINES) & outcomes["value"].notna()].reset_index(drop=True)
+    rows = outcomes[~outcomes["method"].isin(NON_EDITS) & outcomes["value"].notna()].reset_index(drop=True)
     models = list(dict.fromkeys(rows["model"].astype(str)))
     if len(models) < 2:
         return {}

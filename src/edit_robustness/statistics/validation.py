@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import BASELINES
+from edit_robustness.labels import NON_EDITS
 from edit_robustness.statistics.design import Trials
 from edit_robustness.statistics.fitting import Fit, Fitter, fitters
 
@@ -68,14 +68,14 @@ class Results:
     Attributes:
         trials: The tested trials.
         fold: (n,) code of the fold of each trial.
-        chance: From each predictor to its (n,) probabilities.
+        probability: From each predictor to its (n,) probabilities.
         parts: The folds.
         labels: groups, trained_on and tested_on of the tables.
     """
 
     trials: Trials
     fold: np.ndarray
-    chance: dict[str, np.ndarray]
+    probability: dict[str, np.ndarray]
     parts: list[Part] = field(default_factory=list)
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -86,13 +86,13 @@ class Results:
         ends = np.cumsum([len(part.rows) for part in parts])
         places = [np.arange(end - len(part.rows), end) for end, part in zip(ends, parts, strict=True)]
         test_trials = trials.take(rows)
-        chance = {
-            name: np.concatenate([part.fits[name].chance(trials.take(part.rows)) for part in parts])
+        probability = {
+            name: np.concatenate([part.fits[name].probability(trials.take(part.rows)) for part in parts])
             for name in parts[0].fits
         }
         fold = np.concatenate([np.full(len(place), number) for number, place in enumerate(places)])
         return cls(
-            test_trials, fold, chance, [Part(p, part.fits) for p, part in zip(places, parts, strict=True)], labels
+            test_trials, fold, probability, [Part(p, part.fits) for p, part in zip(places, parts, strict=True)], labels
         )
 
 
@@ -103,7 +103,7 @@ def probes_of_edits(outcomes: pd.DataFrame) -> pd.DataFrame:
     answer that is unchanged, on prompts that the unedited model knows. Scores that are missing are left out.
     """
     is_target = outcomes["metric"].eq(outcomes["family"].map(TARGETS)) & outcomes["protocol"].eq("free")
-    return outcomes[is_target & ~outcomes["method"].isin(BASELINES) & outcomes["value"].notna()]
+    return outcomes[is_target & ~outcomes["method"].isin(NON_EDITS) & outcomes["value"].notna()]
 
 
 def fit_all(trials: Trials, features: Sequence[str], validation: Validation, seed: int) -> dict[str, Fit]:

@@ -46,7 +46,7 @@ class RelationLookup:
 
     Attributes:
         templates: For each statement, with a slot for the subject, how many facts of each relation have it.
-        pairs: For each subject and true object, as `names.plain` writes them, their relations.
+        pairs: For each subject and old object, as `names.plain` writes them, their relations.
     """
 
     templates: Mapping[str, Counter[str]] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def read_measured(
         columns_text = ", ".join(map(str, names[:_SHOWN])) + (" ..." if len(names) > _SHOWN else "")
         raise NotReadable(
             f"no column for {', '.join(absences)} (needed: the subject, its page views, and the "
-            f"perplexity of the true object); the file has {columns_text}. Rename a column, or name it in the catalog: "
+            f"perplexity of the old object); the file has {columns_text}. Rename a column, or name it in the catalog: "
             f"popularity_source, columns: {{{absences[0]}: ...}}"
         )
     table = pd.DataFrame({"subject": [_text(record, sources["subject"]) for record in readable]})

@@ -33,7 +33,7 @@ _OBJECT_NAMES = "o_aliases"
 def read_popqa(records: Sequence[Record], options: Options) -> list[Row]:
     """PopQA's table, or a copy without the columns of aliases and addresses.
 
-    All `possible_answers` count as names of the true object, for each is right; names of a drawn object come from
+    All `possible_answers` count as names of the old object, for each is right; names of a drawn object come from
     `o_aliases` alone, because the possible answers of one subject may hold several objects.
     """
     rows = read_each(records, _row)

@@ -143,7 +143,7 @@ def refuse_hooks_and_words(edit: Edit | EditHistory) -> None:
         list(edit.hook_edits) if isinstance(edit, EditHistory) else [p.kind for p in edit.parts() if p.acts_by_hooks]
     )
     if edit.prefix or hook_kinds:
-        means = f"hooks ({', '.join(dict.fromkeys(hook_kinds))})" if hook_kinds else "words before the prompt"
+        means = f"hooks ({', '.join(dict.fromkeys(hook_kinds))})" if hook_kinds else "text before the prompt"
         raise NotWeights(f"a model's files contain weights only, and this edit acts by {means}: use its own file")
 
 

@@ -23,7 +23,7 @@ class Context(Method):
 
     name: ClassVar[str] = "context"
     batch_size: ClassVar[int | None] = None
-    in_words: ClassVar[bool] = True
+    is_in_context: ClassVar[bool] = True
 
     def increment(
         self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory

@@ -33,7 +33,7 @@ class Ike(Method):
 
     name: ClassVar[str] = "ike"
     learns_from: ClassVar[tuple[str, ...]] = ("facts",)
-    in_words: ClassVar[bool] = True
+    is_in_context: ClassVar[bool] = True
 
     copy: NonNegativeInt
     update: NonNegativeInt

@@ -77,11 +77,11 @@ class KnowledgeNeurons(Method):
         """Compute a rank-one change at each layer that has knowledge neurons of the fact.
 
         Raises:
-            ValueError: If the fact has no true object.
+            ValueError: If the fact has no old object.
         """
         fact = facts[0]
         if not fact.target_true.strip():
-            raise ValueError(f"kn rewrites the true object, and {fact.id} has none: fill in its target_true")
+            raise ValueError(f"kn rewrites the old object, and {fact.id} has none: fill in its target_true")
         prompt = RenderedPrompt(fact.statement, join=fact.join)
         old, new = (target_ids(lm, prompt, target) for target in (fact.target_true, fact.target_new))
         prompts = [context + fact.statement for context in ("", *artefact.texts)]

@@ -109,15 +109,15 @@ class Serac(TrainedMethod):
         if "places" in state:  # the training is complete
             yield Artefact(state)
             return
-        train_lessons, held_out_lessons = training_examples(
+        train_examples, held_out_examples = training_examples(
             lm, corpus, limit=self.facts, held_out=self.held_out, seed=self.seed
         )
         scope, small = part(state, _SCOPE), part(state, _SMALL)
         if not small:
-            for tensors in self._train_scope(lm, corpus, train_lessons, held_out_lessons, scope):
+            for tensors in self._train_scope(lm, corpus, train_examples, held_out_examples, scope):
                 scope = tensors
                 yield Artefact(with_prefix(_SCOPE, scope))
-        for tensors in self._train_small(lm, corpus, train_lessons, held_out_lessons, small):
+        for tensors in self._train_small(lm, corpus, train_examples, held_out_examples, small):
             small = tensors
             yield Artefact({**with_prefix(_SCOPE, scope), **with_prefix(_SMALL, small)})
         yield self._build_artefact(lm, scope, small)
@@ -140,21 +140,24 @@ class Serac(TrainedMethod):
         self,
         lm: LanguageModel,
         corpus: Corpus,
-        train_lessons: Sequence[TrainingExample],
-        held_out_lessons: Sequence[TrainingExample],
+        train_examples: Sequence[TrainingExample],
+        held_out_examples: Sequence[TrainingExample],
         state: dict[str, Tensor],
     ) -> Iterator[dict[str, Tensor]]:
         """Yield states of the scope's training, on states of the base model that are computed once."""
         layers, rng = (self.subject_layer, self.layer), Random(self.seed)
         texts, held_out_texts = _halve(corpus.texts)
-        train_views = views(lm, layers, train_lessons, texts[:_TEXTS], rng)
-        held_out_views = choose_statements(views(lm, layers, held_out_lessons, held_out_texts[:_TEXTS], rng), rng)
+        train_views = views(lm, layers, train_examples, texts[:_TEXTS], rng)
+        held_out_views = choose_statements(views(lm, layers, held_out_examples, held_out_texts[:_TEXTS], rng), rng)
         scope = self._build_scope(train_views)
 
         def loss(step: int) -> Tensor:
             rng = Random(f"{self.seed}/{step}")
-            numbers = {RUNNING_TEXT, *rng.sample(range(len(train_lessons)), min(self.scope_batch, len(train_lessons)))}
-            return scope_loss(scope, choose_statements([view for view in train_views if view.lesson in numbers], rng))
+            numbers = {
+                RUNNING_TEXT,
+                *rng.sample(range(len(train_examples)), min(self.scope_batch, len(train_examples))),
+            }
+            return scope_loss(scope, choose_statements([view for view in train_views if view.example in numbers], rng))
 
         def held_out() -> list[float]:
             with torch.no_grad():
@@ -184,8 +187,8 @@ class Serac(TrainedMethod):
         self,
         lm: LanguageModel,
         corpus: Corpus,
-        train_lessons: Sequence[TrainingExample],
-        held_out_lessons: Sequence[TrainingExample],
+        train_examples: Sequence[TrainingExample],
+        held_out_examples: Sequence[TrainingExample],
         state: dict[str, Tensor],
     ) -> Iterator[dict[str, Tensor]]:
         """Yield states of the small model's training."""
@@ -194,10 +197,10 @@ class Serac(TrainedMethod):
 
         def loss(step: int) -> Tensor:
             rng = Random(f"{self.seed}/{step}")
-            return copying_loss(model, exercise(lm, rng.choices(train_lessons, k=self.batch), texts, rng))
+            return copying_loss(model, exercise(lm, rng.choices(train_examples, k=self.batch), texts, rng))
 
         rng = Random(f"{self.seed}/{_NEVER}")
-        held_out_exercise = exercise(lm, (list(held_out_lessons) * _EACH)[:_HELD_OUT], held_out_texts, rng)
+        held_out_exercise = exercise(lm, (list(held_out_examples) * _EACH)[:_HELD_OUT], held_out_texts, rng)
 
         def held_out() -> list[float]:
             with torch.no_grad():

@@ -34,7 +34,7 @@ from edit_robustness.models.tokens import (
 from edit_robustness.records import Fact, Relation, Turn, fill
 
 RUNNING_TEXT = -1
-"""Stands for running text in place of a lesson's number."""
+"""Stands for running text in place of an example's number."""
 _BEFORE_WORDS = 15
 """Maximum number of words of running text before a prompt."""
 _TEXT_TOKENS = 60
@@ -69,7 +69,7 @@ class TrainingExample:
 def training_examples(
     lm: LanguageModel, corpus: Corpus, *, limit: int, held_out: int, seed: int
 ) -> tuple[list[TrainingExample], list[TrainingExample]]:
-    """Build lessons to train on and held-out lessons, with no subject in common.
+    """Build examples to train on and held-out examples, with no subject in common.
 
     Args:
         lm: The model, for its chat template.
@@ -84,11 +84,15 @@ def training_examples(
     rng = Random(seed)
     facts = rng.sample(corpus.facts, min(limit, len(corpus.facts)))
     sides = split_by_subject(facts, held_out, seed, method="serac")
-    train_lessons, held_out_lessons = ([_build_lesson(lm, fact, side, corpus, rng) for fact in side] for side in sides)
-    return train_lessons, held_out_lessons
+    train_examples, held_out_examples = (
+        [_build_example(lm, fact, side, corpus, rng) for fact in side] for side in sides
+    )
+    return train_examples, held_out_examples
 
 
-def _build_lesson(lm: LanguageModel, fact: Fact, facts: Sequence[Fact], corpus: Corpus, rng: Random) -> TrainingExample:
+def _build_example(
+    lm: LanguageModel, fact: Fact, facts: Sequence[Fact], corpus: Corpus, rng: Random
+) -> TrainingExample:
     relation = corpus.relations.get(fact.relation)
     statements = tuple(dict.fromkeys([fact.prompt, *(relation.paraphrases if relation else ())]))
     prompts = [RenderedPrompt(fill(text, fact.subject), join=fact.join) for text in statements]
@@ -126,7 +130,7 @@ class View:
     """States of the base model at the tokens of one prompt, computed once.
 
     Attributes:
-        lesson: Number of the lesson, or `RUNNING_TEXT`.
+        example: Number of the example, or `RUNNING_TEXT`.
         subjects: (tokens, hidden), states of all tokens at the layer that represents the subject.
         places: (places,) the tokens that the scope is trained on.
         states: (places, hidden), their states at the layer that represents the question.
@@ -134,7 +138,7 @@ class View:
         subject: Position of the subject's end in a prompt that may state the fact in the memory; None in others.
     """
 
-    lesson: int
+    example: int
     subjects: Tensor
     places: Tensor
     states: Tensor
@@ -145,19 +149,19 @@ class View:
 def views(
     lm: LanguageModel,
     layers: tuple[int, int],
-    lesson_list: Sequence[TrainingExample],
+    example_list: Sequence[TrainingExample],
     texts: Sequence[str],
     rng: Random,
 ) -> list[View]:
-    """Compute the views of the lessons' prompts, each with a new object, and of some running text."""
+    """Compute the views of the examples' prompts, each with a new object, and of some running text."""
     prompts: list[tuple[int, list[int], range, int | None]] = []
-    for number, lesson in enumerate(lesson_list):
-        target = rng.choice(lesson.objects)
+    for number, example in enumerate(example_list):
+        target = rng.choice(example.objects)
         prompts += [
             (number, *target_positions(lm, prompt, target), end)
-            for prompt, end in _draw_prompts(lm, lesson, texts, rng)
+            for prompt, end in _draw_prompts(lm, example, texts, rng)
         ]
-        prompts += [(number, prompt_ids(lm, prompt), _NOWHERE, None) for prompt in lesson.elsewhere]
+        prompts += [(number, prompt_ids(lm, prompt), _NOWHERE, None) for prompt in example.elsewhere]
     prompts += [(RUNNING_TEXT, prompt_ids(lm, RenderedPrompt(text))[:_TEXT_TOKENS], _NOWHERE, None) for text in texts]
     prompts.sort(key=lambda prompt: len(prompt[1]))
     state_pairs = states_at(lm, layers, [ids for _, ids, _, _ in prompts])
@@ -165,20 +169,20 @@ def views(
 
 
 def _draw_prompts(
-    lm: LanguageModel, lesson: TrainingExample, texts: Sequence[str], rng: Random
+    lm: LanguageModel, example: TrainingExample, texts: Sequence[str], rng: Random
 ) -> Iterator[tuple[RenderedPrompt, int | None]]:
     """Yield all statements, at least one bare and the others half the time after running text, and one question.
 
     With each prompt comes the position of the subject's end, if it may state the fact in the memory.
     """
-    bare, subject = rng.randrange(len(lesson.statements)), lesson.fact.subject
-    for number, statement in enumerate(lesson.statements):
-        prompt = lesson.prompts[number]
+    bare, subject = rng.randrange(len(example.statements)), example.fact.subject
+    for number, statement in enumerate(example.statements):
+        prompt = example.prompts[number]
         if number == bare or not texts or rng.random() < 0.5:
             yield prompt, subject_place(lm, statement, subject)
         else:
             yield replace(prompt, text=behind_text(rng, texts, prompt.text)), None
-    questions = lesson.prompts[len(lesson.statements) :]
+    questions = example.prompts[len(example.statements) :]
     if questions:
         yield rng.choice(questions), None
 
@@ -187,20 +191,20 @@ _NOWHERE = range(0)
 
 
 def _build_view(
-    lesson: int, ids: list[int], asks: range, subject: int | None, low: Tensor, high: Tensor, rng: Random
+    example: int, ids: list[int], asks: range, subject: int | None, low: Tensor, high: Tensor, rng: Random
 ) -> View:
     before = range(1, asks.start if asks else len(ids))
     places = [*asks, *rng.sample(before, min(_OTHERS, len(before)))]
     marks = torch.arange(len(places), device=low.device) < len(asks)
-    return View(lesson, low.float(), torch.tensor(places, device=low.device), high[places].float(), marks, subject)
+    return View(example, low.float(), torch.tensor(places, device=low.device), high[places].float(), marks, subject)
 
 
 def choose_statements(scope_views: Sequence[View], rng: Random) -> list[View]:
-    """Return the views with one wording of each lesson left as the statement in the memory."""
+    """Return the views with one wording of each example left as the statement in the memory."""
     wordings: dict[int, list[int]] = {}
     for place, view in enumerate(scope_views):
         if view.subject is not None:
-            wordings.setdefault(view.lesson, []).append(place)
+            wordings.setdefault(view.example, []).append(place)
     chosen_places = {rng.choice(places) for places in wordings.values()}
     return [view if place in chosen_places else replace(view, subject=None) for place, view in enumerate(scope_views)]
 
@@ -208,15 +212,15 @@ def choose_statements(scope_views: Sequence[View], rng: Random) -> list[View]:
 def scope_loss(scope: Scope, scope_views: Sequence[View]) -> Tensor:
     """Compute the binary cross-entropy of p = exp(-d^2) with a memory of the prompts' facts (SERAC, section 3.3).
 
-    For a token that asks for its lesson's object, other than the statement's own, this is -log p of that fact. For
+    For a token that asks for its example's object, other than the statement's own, this is -log p of that fact. For
     tokens that ask and tokens that do not, each kind with the same weight, it is -log(1 - p) of the nearest fact that
     the token does not ask for.
     """
     distances, owners = memory_distances(scope, scope_views)
     asks = torch.cat([view.asks for view in scope_views])
-    lesson = torch.cat([torch.full_like(view.places, view.lesson) for view in scope_views])
+    example = torch.cat([torch.full_like(view.places, view.example) for view in scope_views])
     is_statement = torch.cat([torch.full_like(view.asks, view.subject is not None) for view in scope_views])
-    right = (lesson[:, None] == owners[None]) & asks[:, None]
+    right = (example[:, None] == owners[None]) & asks[:, None]
     right_distances = distances.masked_fill(~right, torch.inf).amin(1)[asks & ~is_statement]
     wrong = distances.masked_fill(right, torch.inf).amin(1).clamp_min(1e-6)
     wrong_losses = -torch.log(-torch.expm1(-wrong))
@@ -231,13 +235,13 @@ def memory_distances(scope: Scope, scope_views: Sequence[View]) -> tuple[Tensor,
     """Compute the squared distances of the views' tokens from the keys of the statements among them.
 
     Returns:
-        d^2 of each view's places from each key, (places, keys), and the lesson of each key, (keys,).
+        d^2 of each view's places from each key, (places, keys), and the example of each key, (keys,).
     """
     memory = [view for view in scope_views if view.subject is not None]
     subjects = scope.about(torch.stack([view.subjects[view.subject] for view in memory]))
     keys = scope.asks(torch.cat([view.states[view.asks] for view in memory]))
     counts = torch.tensor([int(view.asks.sum()) for view in memory], device=keys.device)
-    numbers = torch.tensor([view.lesson for view in memory], device=keys.device)
+    numbers = torch.tensor([view.example for view in memory], device=keys.device)
     about = squared_distances(scope.about(torch.cat([view.subjects for view in scope_views])), subjects)
     about_per_view = about.split([len(view.subjects) for view in scope_views])
     nearest = torch.cat(
@@ -262,19 +266,19 @@ class Exercise:
     labels: Tensor
 
 
-def exercise(lm: LanguageModel, lesson_list: Sequence[TrainingExample], texts: Sequence[str], rng: Random) -> Exercise:
-    """Build for each lesson a row with a new object, stated in a statement and asked for in one of the wordings.
+def exercise(lm: LanguageModel, example_list: Sequence[TrainingExample], texts: Sequence[str], rng: Random) -> Exercise:
+    """Build for each example a row with a new object, stated in a statement and asked for in one of the wordings.
 
     Half of the prompts come after running text, if there is any.
     """
     rows, targets = [], []
-    for lesson in lesson_list:
-        target, prompt = _draw_object(lesson, lesson_list, texts, rng), rng.choice(lesson.prompts)
+    for example in example_list:
+        target, prompt = _draw_object(example, example_list, texts, rng), rng.choice(example.prompts)
         if texts and prompt.special and rng.random() < 0.5:
             prompt = replace(prompt, text=behind_text(rng, texts, prompt.text))
         target_tokens = target_ids(lm, prompt, f"{target}.")
-        statement = fill(rng.choice(lesson.statements), lesson.fact.subject)
-        sentence = sentence_ids(lm, RenderedPrompt(statement, join=lesson.fact.join), target)
+        statement = fill(rng.choice(example.statements), example.fact.subject)
+        sentence = sentence_ids(lm, RenderedPrompt(statement, join=example.fact.join), target)
         rows.append([*sentence, *prompt_ids(lm, prompt), *target_tokens[:-1]])
         targets.append(target_tokens)
     ids, mask = pad(rows, lm.pad_id, side="left", device=lm.device)
@@ -283,20 +287,20 @@ def exercise(lm: LanguageModel, lesson_list: Sequence[TrainingExample], texts: S
 
 
 def _draw_object(
-    lesson: TrainingExample, lesson_list: Sequence[TrainingExample], texts: Sequence[str], rng: Random
+    example: TrainingExample, example_list: Sequence[TrainingExample], texts: Sequence[str], rng: Random
 ) -> str:
-    """Draw an object of the lesson's relation or of another one, a subject, or some words of running text.
+    """Draw an object of the example's relation or of another one, a subject, or some words of running text.
 
     Only the first could be guessed from the prompt. All others must be copied from the sentence.
     """
-    other_lesson = rng.choice(lesson_list)
+    other_example = rng.choice(example_list)
     words = re.findall(r"\w+", rng.choice(texts)) if texts else []
     start = rng.randrange(len(words)) if words else 0
     span = " ".join(words[start : start + rng.randint(1, _SPAN_WORDS)])
     names = [
-        rng.choice(lesson.objects),
-        rng.choice(other_lesson.objects),
-        other_lesson.fact.subject,
+        rng.choice(example.objects),
+        rng.choice(other_example.objects),
+        other_example.fact.subject,
         span,
         span.title(),
     ]

@@ -20,8 +20,8 @@ from edit_robustness.datasets.corpus import CorpusSource
 from edit_robustness.editing.edit_sequence import SequenceParameters
 from edit_robustness.editing.method import Method
 from edit_robustness.editing.methods import METHODS
+from edit_robustness.editing.prefixes import find_prefixes
 from edit_robustness.editing.requirements import TextNeed, misfits, refuse_short_corpus
-from edit_robustness.editing.words import words_before
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.check.samples import around, longest_facts, shortest_facts, with_old_objects
 from edit_robustness.prompts.kinds import SPECIFICITY
@@ -87,8 +87,10 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
             probes = _build_sample_probes(extremes, around(extremes, records), templates, settings)
             together = isinstance(settings, SequenceParameters)
             edited_facts = shortest_facts(records, settings.length) if together else extremes
-            words = _compute_words(lm, methods, edited_facts, pool, templates, probes if together else None)
-            needs = _compute_needs(lm, probes, words, limits)
+            method_prefixes = _compute_prefixes(
+                lm, methods, edited_facts, pool, templates, probes if together else None
+            )
+            needs = _compute_needs(lm, probes, method_prefixes, limits)
             _refuse_or_warn(lm, needs, settings, f"{cells}.{model}", certain=certain)
         return {"model": lm.name, **asdict(shape), "corpus": asdict(need), "longest": _as_numbers(needs)}
 
@@ -109,10 +111,10 @@ def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., CheckR
     ) -> CheckResult:
         """Refuse prompts that do not fit, before any edit is evaluated."""
         facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
-        words = _compute_words(
-            lm, _build_methods(names, hyperparameters), facts, _select_lessons(training_facts, facts), templates
+        method_prefixes = _compute_prefixes(
+            lm, _build_methods(names, hyperparameters), facts, _select_training_facts(training_facts, facts), templates
         )
-        needs = _compute_needs(lm, probes_from_table(probes), words, decoding)
+        needs = _compute_needs(lm, probes_from_table(probes), method_prefixes, decoding)
         check_fit(lm, needs, shorten=SHORTER["probes"], cells=f"grid.{model}")
         return {"model": lm.name, "context": lm.max_length, "longest": _as_numbers(needs)}
 
@@ -138,14 +140,14 @@ def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Chec
         cells, templates = f"sequential_grid.{model}", read_relations(raw_relations)
         edited_facts = facts_from_table(sampled_facts[sampled_facts["fact_role"] == "edited"])
         sequence_probes, methods = probes_from_table(probes), _build_methods(names, hyperparameters)
-        words = _compute_words(
-            lm, methods, edited_facts, _select_lessons(training_facts, edited_facts), templates, sequence_probes
+        method_prefixes = _compute_prefixes(
+            lm, methods, edited_facts, _select_training_facts(training_facts, edited_facts), templates, sequence_probes
         )
-        needs = _compute_needs(lm, sequence_probes, words, decoding)
+        needs = _compute_needs(lm, sequence_probes, method_prefixes, decoding)
         check_fit(lm, needs, shorten=SHORTER["sequence"], cells=cells)
         benchmarks = get_benchmarks(lm, parameters, benchmark_files)
-        for method, fact_words in words.items():
-            _check_benchmarks(lm, benchmarks, next(iter(fact_words.values()), ""), f"{cells}.{method}: false")
+        for method, prefixes in method_prefixes.items():
+            _check_benchmarks(lm, benchmarks, next(iter(prefixes.values()), ""), f"{cells}.{method}: false")
         return {"model": lm.name, "context": lm.max_length, "longest": _as_numbers(needs)}
 
     return check_sequences
@@ -166,22 +168,22 @@ def _check_benchmarks(lm: LanguageModel, benchmarks: Iterable[Benchmark], prefix
             plan_requests(lm, benchmark.work.instances, prefix)
         except RequestTooLong as error:
             raise RequestTooLong(
-                f"{benchmark.name} cannot be asked after all edits, whose words take {len(lm.encode(prefix))} tokens "
+                f"{benchmark.name} cannot be asked after all edits, whose text takes {len(lm.encode(prefix))} tokens "
                 f"before every request: lower sequence.checkpoints, or set {off}. {error}"
             ) from error
 
 
 def _compute_needs(
-    lm: LanguageModel, probes: Sequence[Probe], words: Mapping[str, Mapping[str, str]], decoding: Decoding
+    lm: LanguageModel, probes: Sequence[Probe], method_prefixes: Mapping[str, Mapping[str, str]], decoding: Decoding
 ) -> dict[str, dict[str, Need]]:
-    """Return the longest need of each kind of prompt without words, and with those of each method."""
+    """Return the longest need of each kind of prompt without an edit, and with the text of each in-context method."""
     needs = {UNEDITED: longest(lm, [("", probe) for probe in probes], decoding)}
-    for method, fact_words in words.items():
-        needs[method] = longest(lm, [(fact_words[p.fact_id], p) for p in probes if p.fact_id in fact_words], decoding)
+    for method, prefixes in method_prefixes.items():
+        needs[method] = longest(lm, [(prefixes[p.fact_id], p) for p in probes if p.fact_id in prefixes], decoding)
     return needs
 
 
-def _compute_words(
+def _compute_prefixes(
     lm: LanguageModel,
     methods: Sequence[Method],
     facts: Sequence[Fact],
@@ -191,22 +193,22 @@ def _compute_words(
 ) -> dict[str, dict[str, str]]:
     """Return for each in-context method the text that stands before the prompts of each fact.
 
-    With `sequence_probes` that is the text of all edits together, also before the prompts of retained facts.
+    With `sequence_probes` that is the text of all edits together, also before the prompts of retention facts.
     """
-    words: dict[str, dict[str, str]] = {}
+    method_prefixes: dict[str, dict[str, str]] = {}
     for method in methods:
-        if method.in_words:
-            fact_words = words_before(lm, method, facts, training_facts, templates.relations)
-            words_by_fact = dict(zip((fact.id for fact in facts), fact_words, strict=True))
-            words[method.name] = (
-                words_by_fact
+        if method.is_in_context:
+            prefixes = find_prefixes(lm, method, facts, training_facts, templates.relations)
+            prefix_by_fact = dict(zip((fact.id for fact in facts), prefixes, strict=True))
+            method_prefixes[method.name] = (
+                prefix_by_fact
                 if sequence_probes is None
-                else dict.fromkeys((probe.fact_id for probe in sequence_probes), "".join(fact_words))
+                else dict.fromkeys((probe.fact_id for probe in sequence_probes), "".join(prefixes))
             )
-    return words
+    return method_prefixes
 
 
-def _select_lessons(training_facts: pd.DataFrame, edited_facts: Sequence[Fact]) -> list[Fact]:
+def _select_training_facts(training_facts: pd.DataFrame, edited_facts: Sequence[Fact]) -> list[Fact]:
     """Return the training facts of a run: those whose subjects it does not edit."""
     subjects = {fact.subject for fact in edited_facts}
     return [fact for fact in facts_from_table(training_facts) if fact.subject not in subjects]

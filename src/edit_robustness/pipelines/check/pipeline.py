@@ -46,7 +46,7 @@ def create_sequences_pipeline(methods: Sequence[str], model: str) -> Pipeline:
 
 
 def _select_word_methods(methods: Sequence[str]) -> list[str]:
-    return [method for method in methods if METHODS[method].in_words]
+    return [method for method in methods if METHODS[method].is_in_context]
 
 
 def _settings(methods: Sequence[str], model: str) -> list[str]:

@@ -18,7 +18,7 @@ def ambiguous_subjects(rows: Mapping[Hashable, Mapping[str, Any]]) -> pd.DataFra
     """Return the rows whose subject name belongs to several items or has several objects of one relation.
 
     Args:
-        rows: Raw rows by their number; those that were set aside too, if their cells are texts.
+        rows: Raw rows by their number; also those that were rejected, if their cells are texts.
 
     Returns:
         One row each, with `AMBIGUOUS_COLUMNS`, names together; `why` tells the items, or the number of objects.

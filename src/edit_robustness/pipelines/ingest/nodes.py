@@ -171,7 +171,7 @@ def _log_counts(rows: list[dict[str, Any]], facts: list[Fact], rejects: list[dic
     if not facts:
         raise ValueError(f"all {len(rows)} rows of the table of facts were rejected: {reasons}")
     if rejects:
-        logger.warning("%d of %d rows of the table of facts are set aside: %s", len(rejects), len(rows), reasons)
+        logger.warning("%d of %d rows of the table of facts are rejected: %s", len(rejects), len(rows), reasons)
     n_failed = sum(_is_failed_lookup(row.get("page_views")) for row in rows)
     if n_failed:
         logger.info(

@@ -76,7 +76,7 @@ def tabulate_recall(
 
 
 def rank_objects(lm: LanguageModel, facts: pd.DataFrame, decoding: Decoding) -> pd.DataFrame:
-    """Compute the ranks of objects of the true object of every fact, in one forward pass over the statements."""
+    """Compute the ranks of both objects of every fact, in one forward pass per batch of statements."""
     records, label = facts_from_table(facts), f"{lm.name}: ranks of objects"
     batches = object_ranks.cut_batches(lm, records, rows=decoding.batch_rows)
     inputs = {str(number): batch for number, batch in enumerate(batches)}

@@ -45,7 +45,7 @@ def complete_facts(
         object_answers: One answer to the statement of each fact without an old object.
 
     Returns:
-        The facts, each with an old object; and those set aside because the model names none, or the new one already,
+        The facts, each with an old object; and those rejected because the model names none, or the new one already,
         or a limit of tokens cut what it said before the name had ended: id, subject, relation, reason.
 
     Raises:
@@ -66,7 +66,7 @@ def complete_facts(
             "target_true, or take a model that knows such facts"
         )
     if rejects:
-        logger.warning("%d of %d facts are set aside for this model: %s", len(rejects), len(facts), reasons)
+        logger.warning("%d of %d facts are rejected for this model: %s", len(rejects), len(facts), reasons)
     return with_notes(facts_to_table(complete), facts), pd.DataFrame(rejects, columns=REJECT_COLUMNS)
 
 
@@ -89,13 +89,13 @@ def _add_object(fact: Fact, answer: Answer) -> Fact:
     """
     text = answer.text
     if verdict(text, new_names(fact), (), besides=subject_names(fact)) == "new":
-        raise ValueError(f"new object said already: {text.strip()[:_QUOTED]!r}")
+        raise ValueError(f"gives the new object already: {text.strip()[:_QUOTED]!r}")
     name = stated_object(text, fact.subject)
     # if one more word would be part of the name, the name may have been cut
     if not answer.finished and (not name or name != stated_object(f"{text} {_WORD}", fact.subject)):
         raise ValueError(f"answer cut at {answer.tokens} tokens: {text.strip()[:_QUOTED]!r}")
     if not name:
-        raise ValueError(f"no object said: {text.strip()[:_QUOTED]!r}")
+        raise ValueError(f"gives no object: {text.strip()[:_QUOTED]!r}")
     if shared_name([name], fact.target_true_aliases) is None:
         # the table's other names and item are those of another object
         fact = replace(fact, target_true_aliases=(), target_true_id="")

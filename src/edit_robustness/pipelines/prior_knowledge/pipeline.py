@@ -50,7 +50,7 @@ def create_recall_pipeline() -> Pipeline:
 
 
 def create_features_pipeline() -> Pipeline:
-    """Create the pipeline for the ranks of true objects and for recall after demonstrations, for all facts."""
+    """Create the pipeline for the ranks of old objects and for recall after demonstrations, for all facts."""
     inputs = ["language_model", "facts", _DECODING]
     asking_inputs = [*inputs, "params:features"]
     recall = resume_folder(nodes.recall_in_context, inventory=fingerprints)

@@ -1,4 +1,4 @@
-"""Nodes that choose the facts of a sequence of edits, their orders, and the retained facts, which are never edited."""
+"""Nodes that choose the facts of a sequence of edits, their orders, and the retention facts, which are never edited."""
 
 import logging
 
@@ -50,20 +50,20 @@ def draw_sequence(
     recall = find_recalled_facts(facts, recall_scores)
     candidates = facts_from_table(facts[facts["id"].isin(recall)])
     known_facts = [fact for fact in candidates if recall[fact.id]]
-    retained_facts = _draw(known_facts, recall, settings.retention_facts, settings.seed)
-    if len(retained_facts) < settings.retention_facts:
+    retention_facts = _draw(known_facts, recall, settings.retention_facts, settings.seed)
+    if len(retention_facts) < settings.retention_facts:
         logger.warning(
             "sequence.retention_facts: %d facts that the model knows were requested, and it knows only %d",
             settings.retention_facts,
-            len(retained_facts),
+            len(retention_facts),
         )
-    retained_subjects = {fact.subject.casefold() for fact in retained_facts}
-    editable_facts = [fact for fact in candidates if fact.subject.casefold() not in retained_subjects]
+    retention_subjects = {fact.subject.casefold() for fact in retention_facts}
+    editable_facts = [fact for fact in candidates if fact.subject.casefold() not in retention_subjects]
     edited_facts = _draw(editable_facts, recall, settings.length, settings.seed)
     _require_subjects(
         len(edited_facts),
         settings,
-        f"beside {len(retained_facts)} that stay unedited (sequence.retention_facts) there are",
+        f"beside {len(retention_facts)} that stay unedited (sequence.retention_facts) there are",
     )
     orders = [
         _shuffle(edited_facts, settings.seed, order) if order else edited_facts for order in range(settings.orders)
@@ -73,9 +73,9 @@ def draw_sequence(
     ]
     weights = [
         _weigh(editable_facts, edited_facts, recall, settings.seed),
-        _weigh(known_facts, retained_facts, recall, settings.seed),
+        _weigh(known_facts, retention_facts, recall, settings.seed),
     ]
-    roles = zip(("edited", "retained"), (edited_facts, retained_facts), weights, strict=True)
+    roles = zip(("edited", "retained"), (edited_facts, retention_facts), weights, strict=True)
     table = pd.concat(
         [
             with_notes(facts_to_table(records), facts).assign(

@@ -50,12 +50,12 @@ def make_probes(
 ) -> pd.DataFrame:
     """Build the probes of the checkpoints.
 
-    Edited facts are asked by their statement, paraphrases and the three kinds of specificity, retained facts by their
+    Edited facts are asked by their statement, paraphrases and the three kinds of specificity, retention facts by their
     statement. No neighbour and no unrelated prompt is about a subject that the sequence edits, and no other relation is
     asked that the sequence edits too.
     """
     templates = read_relations(raw_relations)
-    edited_facts, retained_facts = (
+    edited_facts, retention_facts = (
         facts_from_table(_select_role(sampled_facts, role)) for role in ("edited", "retained")
     )
     kinds = ["statement", *["paraphrase"] * bool(settings.paraphrases), *SPECIFICITY]
@@ -71,8 +71,10 @@ def make_probes(
         seed=settings.seed,
         paraphrases=settings.paraphrases,
     )
-    retained_probes = build_probes(retained_facts, templates, [], kinds=["statement"], neighbours=0, seed=settings.seed)
-    return probes_to_table([*probes, *retained_probes])
+    retention_probes = build_probes(
+        retention_facts, templates, [], kinds=["statement"], neighbours=0, seed=settings.seed
+    )
+    return probes_to_table([*probes, *retention_probes])
 
 
 def _select_role(sampled_facts: pd.DataFrame, role: str) -> pd.DataFrame:
@@ -356,7 +358,7 @@ def _to_item(
 
 
 def ask_with(method: str) -> Callable[..., Landing]:
-    """Return the node that asks, at each checkpoint of one method, about all edits so far and about retained facts."""
+    """Return the node that asks, at each checkpoint of one method, about all edits so far and about retention facts."""
 
     def ask_checkpoints(
         lm: LanguageModel,
@@ -416,18 +418,18 @@ def _probes_by_checkpoint(
 ) -> Callable[[Checkpoint], list[Probe]]:
     """Return a function from a checkpoint to its probes.
 
-    These are about the facts edited so far (for the unedited model all facts) and about the retained facts.
+    These are about the facts edited so far (for the unedited model all facts) and about the retention facts.
     """
     fact_probes: dict[str, list[Probe]] = {}
     for probe in probes_from_table(probes):
         fact_probes.setdefault(probe.fact_id, []).append(probe)
     sequences = {order: [fact.id for fact in facts] for order, facts in _order_facts(sampled_facts, orders).items()}
-    retained_ids = list(_select_role(sampled_facts, "retained")["id"])
+    retention_ids = list(_select_role(sampled_facts, "retained")["id"])
 
     def select_probes(point: Checkpoint) -> list[Probe]:
         facts = sequences[point.order]
         edited_ids = facts[: point.edits] if point.edits else facts
-        return [probe for fact in [*edited_ids, *retained_ids] for probe in fact_probes.get(fact, [])]
+        return [probe for fact in [*edited_ids, *retention_ids] for probe in fact_probes.get(fact, [])]
 
     return select_probes
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from edit_robustness.labels import METHODS, in_order
-from edit_robustness.report.answers.rankings import BASELINE, best_methods
+from edit_robustness.labels import BASELINE, METHODS, in_order
+from edit_robustness.report.answers.rankings import best_methods
 from edit_robustness.report.answers.wording import join_texts, method_name
 from edit_robustness.report.heat import MANY_CUT, failed_of
 

@@ -7,7 +7,7 @@ from math import isnan
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES
+from edit_robustness.labels import NON_EDITS
 from edit_robustness.report import specificity
 from edit_robustness.report.answers.rankings import best_methods, select_outcome, turn_comparison
 from edit_robustness.report.answers.wording import count_facts, join_texts, kind_name, method_name, write_rate
@@ -63,14 +63,14 @@ def find_gentler(rankings: pd.DataFrame, comparisons: pd.DataFrame, method: str,
     for outcome in dict.fromkeys(rankings["outcome"]):
         if not str(outcome).startswith("specificity:"):
             continue
-        rivals = []
+        gentler_methods = []
         for row in select_outcome(comparisons, outcome):
-            if method not in (row["method"], row["other"]) or {row["method"], row["other"]} & set(BASELINES):
+            if method not in (row["method"], row["other"]) or {row["method"], row["other"]} & set(NON_EDITS):
                 continue
-            rival = row["other"] if row["method"] == method else row["method"]
-            if row["p_holm"] < alpha and turn_comparison(row, rival)[0] > 0:
-                rivals.append(rival)
-        rates = [row for row in select_outcome(rankings, outcome) if row["method"] in rivals]
+            other_method = row["other"] if row["method"] == method else row["method"]
+            if row["p_holm"] < alpha and turn_comparison(row, other_method)[0] > 0:
+                gentler_methods.append(other_method)
+        rates = [row for row in select_outcome(rankings, outcome) if row["method"] in gentler_methods]
         if rates:
             kind, name = kind_name(str(outcome).partition(":")[2]), method_name(method)
             names = join_texts([f"{method_name(row['method'])} ({write_rate(row)})" for row in rates])

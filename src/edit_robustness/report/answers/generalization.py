@@ -7,9 +7,8 @@ from math import isnan
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINES
+from edit_robustness.labels import BASELINE, NON_EDITS
 from edit_robustness.report.answers.rankings import (
-    BASELINE,
     EFFICACY,
     GENERALIZATION,
     PORTABILITY,
@@ -150,5 +149,5 @@ def describe_rates(rankings: pd.DataFrame, outcome: str, methods: Sequence[str],
 
 def _is_tested(comparisons: pd.DataFrame, outcome: str) -> bool:
     """Return whether any two editing methods could be compared."""
-    rows = [row for row in select_outcome(comparisons, outcome) if not {row["method"], row["other"]} & set(BASELINES)]
+    rows = [row for row in select_outcome(comparisons, outcome) if not {row["method"], row["other"]} & set(NON_EDITS)]
     return any(not isnan(row["p_holm"]) for row in rows)

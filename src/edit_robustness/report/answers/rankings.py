@@ -9,7 +9,6 @@ from edit_robustness.report.rows import records
 from edit_robustness.tables import select_rows
 
 GENERALIZATION, EFFICACY, PORTABILITY = "generalization", "efficacy", "portability"
-BASELINE = "context"
 SHOWN = 3
 """Most methods, and most kinds of prompt, that a sentence names."""
 
@@ -24,7 +23,7 @@ def best_methods(rankings: pd.DataFrame) -> list[Row]:
 
 
 def list_ranked(rankings: pd.DataFrame, outcome: str) -> list[Row]:
-    """Return the rows of an outcome that have a rank, which baselines have not."""
+    """Return the rows of an outcome that have a rank, which non-edits do not have."""
     return [row for row in select_outcome(rankings, outcome) if pd.notna(row["rank"])]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from edit_robustness.labels import BASELINES, KINDS, METHODS, in_order
+from edit_robustness.labels import KINDS, METHODS, NON_EDITS, in_order
 from edit_robustness.statistics.regression.formulas import check_columns
 from edit_robustness.statistics.regression.settings import COLUMNS_OF_PROBES, GRADED, RegressionModel
 
@@ -27,12 +27,12 @@ class Rows:
     Attributes:
         table: value, subject, relation, fact_id, if known weight, and the columns of the formula: factors as
             categories, features as floats.
-        baselines: Rows of baselines that were left out, by method.
+        non_edits: Rows of `labels.NON_EDITS` that were left out, by method.
         n_cut: Rows without a value.
     """
 
     table: pd.DataFrame
-    baselines: Mapping[str, int] = field(default_factory=dict)
+    non_edits: Mapping[str, int] = field(default_factory=dict)
     n_cut: int = 0
 
 
@@ -79,12 +79,12 @@ def select_rows(outcomes: pd.DataFrame, model: RegressionModel, fact_outcomes: p
         table = _graded(outcomes, model)
     else:
         table = _of_metric(outcomes, model, model.metric)
-    is_baseline = table["method"].isin(BASELINES)
-    counts = table.loc[is_baseline, "method"].value_counts()
-    baselines = {str(name): int(n) for name, n in counts.items()}
-    edits = table[~is_baseline]
+    is_non_edit = table["method"].isin(NON_EDITS)
+    counts = table.loc[is_non_edit, "method"].value_counts()
+    non_edits = {str(name): int(n) for name, n in counts.items()}
+    edits = table[~is_non_edit]
     n_cut = int(edits["value"].isna().sum())
-    return Rows(_typed(edits[edits["value"].notna()], model), baselines, n_cut)
+    return Rows(_typed(edits[edits["value"].notna()], model), non_edits, n_cut)
 
 
 def _of_metric(outcomes: pd.DataFrame, model: RegressionModel, metric: str) -> pd.DataFrame:

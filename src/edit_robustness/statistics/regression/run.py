@@ -115,10 +115,10 @@ def _check_weights(regression: Regression, model: RegressionModel) -> list[Check
 
 def _count_left_out(selection: Rows) -> list[Check]:
     checks = []
-    if selection.baselines:
-        names = ", ".join(f"{name} ({n})" for name, n in selection.baselines.items())
-        total = float(sum(selection.baselines.values()))
-        checks.append(Check("baselines", total, FINE, f"probes left out, because baselines are not edits: {names}"))
+    if selection.non_edits:
+        names = ", ".join(f"{name} ({n})" for name, n in selection.non_edits.items())
+        total = float(sum(selection.non_edits.values()))
+        checks.append(Check("non-edits", total, FINE, f"probes left out, because these methods make no edit: {names}"))
     if selection.n_cut:
         checks.append(Check("no value", float(selection.n_cut), FINE, "probes without a value left out"))
     return checks

@@ -9,14 +9,14 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Fact, Relation
 
 
-def words_before(
+def find_prefixes(
     lm: LanguageModel,
     method: Method,
     facts: Sequence[Fact],
     training_facts: Sequence[Fact],
     relations: Mapping[str, Relation],
 ) -> list[str]:
-    """Return the text that an in-context method (`Method.in_words`) puts before prompts, for each fact.
+    """Return the text that an in-context method (`Method.is_in_context`) puts before prompts, for each fact.
 
     Args:
         lm: The model.
