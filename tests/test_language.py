@@ -164,3 +164,17 @@ def test_docstrings_describe_arguments_and_fields_that_exist(folder):
         if name not in defined_names(node)
     ]
     assert unknown_names == []
+
+
+def test_rules_are_stated_with_must():
+    paths = [
+        *(path for folder in FOLDERS for path, _ in DEFINITIONS[folder] if path != Path(__file__).relative_to(ROOT)),
+        *(
+            path.relative_to(ROOT)
+            for pattern in ("*.md", "docs/**/*.md", "conf/**/*.yml")
+            for path in ROOT.glob(pattern)
+        ),
+    ]
+    assert [
+        str(path) for path in dict.fromkeys(paths) if re.search(r"\bshall\b", (ROOT / path).read_text("utf-8"))
+    ] == []

@@ -15,7 +15,7 @@ OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito (2008), "Color Universal Design"; without black and yellow, which are invisible on dark or light."""
 
 GREY = "#8A8F98"
-BASELINE_COLOURS = {UNEDITED: GREY, "context": "#E69F00"}
+NON_EDIT_COLOURS = {UNEDITED: GREY, "context": "#E69F00"}
 EDIT_COLOURS = {"ft": "#CC79A7", "rome": "#0072B2", "ike": "#009E73"}
 SYMBOLS = (
     *("circle", "diamond", "square", "triangle-up", "star", "hexagon", "cross", "triangle-down"),
@@ -27,7 +27,7 @@ QUIET = "rgba(128, 134, 146, 0.22)"
 
 def colours(methods: list[str]) -> dict[str, str]:
     """Return a colour per method, the same in every figure; unknown methods take the remaining colours in order."""
-    palette = {**BASELINE_COLOURS, **EDIT_COLOURS}
+    palette = {**NON_EDIT_COLOURS, **EDIT_COLOURS}
     free = [colour for colour in OKABE_ITO if colour not in {palette[m] for m in methods if m in palette}] or [
         *OKABE_ITO
     ]
