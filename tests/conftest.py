@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 from fabricated_edits import REPOSITORY, SMOLLM2, Lab
 from filelock import FileLock
+from object_store import ObjectStore, serve
 from whole_run import WholeRun, run_once
 
 from edit_robustness.datasets.failures import stop_at_failure
@@ -73,6 +75,25 @@ def smollm2(smollm2_dataset, shared_folder) -> LanguageModel:
     """The embedded default model in memory; the first worker that needs it converts it for all."""
     with FileLock(shared_folder / "smollm2.lock"):
         return smollm2_dataset.load()
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectStore]:
+    """A server that speaks S3, one per worker."""
+    pytest.importorskip("moto", reason="the server of the tests: pip install 'moto[s3]' flask-cors s3fs")
+    with serve() as store:
+        yield store
+
+
+@pytest.fixture
+def object_store(object_server, monkeypatch) -> ObjectStore:
+    """An empty bucket in an object store on this machine, which the environment names."""
+    object_server.empty()
+    for name, value in object_server.environment.items():
+        monkeypatch.setenv(name, value)
+    # file systems are kept by their arguments, with their lists of files
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    return object_server
 
 
 @pytest.fixture

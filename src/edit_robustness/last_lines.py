@@ -51,5 +51,11 @@ class LastLines:
         if self._headline:
             print_table(self._headline, self._confidence, CONSOLE)
         for name in self._pages:
-            click.echo(f"Report: {Path(str(catalog.get(name)._filepath)).resolve()}")
+            click.echo(f"Report: {place_of(catalog.get(name))}")
         self._begin()
+
+
+def place_of(page: Any) -> str:
+    """Return where a page is: its path on this machine, or its address."""
+    protocol = getattr(page, "_protocol", "file")
+    return f"{protocol}://{page._filepath}" if protocol != "file" else str(Path(str(page._filepath)).resolve())

@@ -11,7 +11,10 @@ import pandas as pd
 from kedro.io import AbstractDataset, DatasetError
 from pydantic import PositiveInt
 
+from edit_robustness.addresses import is_address
 from edit_robustness.datasets.arguments import validate_arguments
+from edit_robustness.datasets.readers.files import NotReadable, local_copy
+from edit_robustness.text.secrets import redact
 
 _READERS: Mapping[str, Callable[[Path], pd.DataFrame]] = {
     ".jsonl": lambda path: pd.read_json(path, lines=True),
@@ -41,12 +44,16 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
     """Running text for second moments and contexts.
 
     Args:
-        path: A .txt (a text a paragraph), .jsonl, .parquet or .csv file; without it the model writes the corpus.
+        path: A .txt (a text a paragraph), .jsonl, .parquet or .csv file, or an address, which is copied once; without
+            it the model writes the corpus.
         column: The column of texts.
         limit: Most texts read from the file.
         number: How many texts the model writes.
         tokens: Tokens of each written text.
         seed: Of the sampling.
+        cache: Where copies of remote files are kept.
+        credentials: Arguments of the file system at an address; in the catalog, a name in `conf/local/credentials.yml`.
+            Without them it looks in the environment.
         metadata: For kedro-viz.
     """
 
@@ -59,9 +66,11 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         number: PositiveInt = 96,
         tokens: PositiveInt = 64,
         seed: int = 0,
+        cache: str = "data/01_raw/copies",
+        credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
-        self._path = Path(path) if path else None
+        self._path, self._cache, self._credentials = path, Path(cache), credentials
         self._column, self._limit = column, limit
         self._written = CorpusSource(number=number, tokens=tokens, seed=seed)
         self.metadata = metadata
@@ -70,13 +79,19 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         """Return the texts of the file, or how the model writes them.
 
         Raises:
-            DatasetError: If the file is missing, of another format, or has no such column or no text.
+            DatasetError: If the file is missing or cannot be copied, is of another format, or has no such column or no
+                text.
         """
-        if self._path is None:
+        if not self._path:
             return self._written
-        texts = tuple(text for text in self._read(self._path)[: self._limit] if text.strip())
+        try:
+            file = local_copy(self._path, self._cache, credentials=self._credentials)
+        except NotReadable as failure:
+            # `from None`: the cause may quote the address with its credentials
+            raise DatasetError(f"the corpus {redact(self._path)}: {failure}") from None
+        texts = tuple(text for text in self._read(file)[: self._limit] if text.strip())
         if not texts:
-            raise DatasetError(f"the corpus {self._path} has no text")
+            raise DatasetError(f"the corpus {redact(self._path)} has no text")
         return CorpusSource(texts=texts)
 
     def save(self, data: None) -> None:
@@ -108,7 +123,7 @@ class CorpusSourceDataset(AbstractDataset[None, CorpusSource]):
         return [str(cell) for cell in cells.values() if not pd.isna(cell)]
 
     def _exists(self) -> bool:
-        return self._path is None or self._path.exists()
+        return not self._path or is_address(self._path) or Path(self._path).exists()
 
     def _describe(self) -> dict[str, Any]:
-        return {"path": str(self._path)} if self._path else {"written": str(self._written)}
+        return {"path": redact(self._path)} if self._path else {"written": str(self._written)}

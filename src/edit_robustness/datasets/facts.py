@@ -38,6 +38,8 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         rephrase_is_paraphrase: For counterfact_flat, whether its `rephrase_prompt` is taken as a paraphrase.
         cache: Where copies of remote files are kept.
         transfer: Limits of copying a remote file, the settings of `web.download.Transfer`.
+        credentials: Arguments of the file system at an address; in the catalog, a name in `conf/local/credentials.yml`.
+            Without them it looks in the environment.
         metadata: For kedro-viz.
 
     Raises:
@@ -54,6 +56,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
         rephrase_is_paraphrase: bool = False,
         cache: str = "data/01_raw/copies",
         transfer: dict[str, Any] | None = None,
+        credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         if format not in FORMATS:
@@ -62,7 +65,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
             raise DatasetError(f"limit: {limit} facts cannot be taken; 0 takes all")
         self._path, self._format, self._limit, self._seed = path, format, limit, seed
         self._options = Options(seed, rephrase_is_paraphrase)
-        self._cache = Path(cache)
+        self._cache, self._credentials = Path(cache), credentials
         try:
             self._transfer = Transfer(**(transfer or {}))
         except (TypeError, ValidationError) as error:
@@ -79,7 +82,7 @@ class FactsDataset(AbstractDataset[None, pd.DataFrame]):
             DatasetError: If the file is missing or cannot be copied, or is not of this form.
         """
         try:
-            file = local_copy(self._path, self._cache, self._transfer)
+            file = local_copy(self._path, self._cache, self._transfer, self._credentials)
             records = self._records(file)
         except NotReadable as failure:
             # `from None`: the cause may quote the address with its credentials

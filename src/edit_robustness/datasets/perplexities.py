@@ -29,6 +29,8 @@ class PerplexityDataset(AbstractDataset[None, pd.DataFrame]):
         columns: For subject, relation, page_views, perplexity_true and perplexity_new the name of the column, if it is
             not a usual one.
         cache: Where copies of remote files are kept.
+        credentials: Arguments of the file system at an address; in the catalog, a name in `conf/local/credentials.yml`.
+            Without them it looks in the environment.
         metadata: For kedro-viz.
 
     Raises:
@@ -42,12 +44,14 @@ class PerplexityDataset(AbstractDataset[None, pd.DataFrame]):
         relations: str | list[str] = "",
         columns: dict[str, str] | None = None,
         cache: str = "data/01_raw/copies",
+        credentials: dict[str, Any] | None = None,
         metadata: dict[str, Any] | None = None,
     ):
         for name in columns or {}:
             if name not in MEASURED_COLUMNS:
                 raise DatasetError(f"columns: no column `{name}`; {did_you_mean(name, MEASURED_COLUMNS)}")
         self._path, self._columns, self._cache = path, columns or {}, Path(cache)
+        self._credentials = credentials
         self._relations = [relations] if isinstance(relations, str) else relations
         self.metadata = metadata
 
@@ -58,10 +62,10 @@ class PerplexityDataset(AbstractDataset[None, pd.DataFrame]):
             DatasetError: If a file is missing or lacks a column.
         """
         try:
-            file = local_copy(self._path, self._cache)
+            file = self._copy(self._path)
             if not file.exists():
                 raise NotReadable("there is no such file; give one with --params=facts_path=FILE")
-            lookups = [local_copy(path, self._cache) for path in self._relations if path]
+            lookups = [self._copy(path) for path in self._relations if path]
             table = read_measured(read_records(file), self._columns, read_lookup(lookups) if lookups else None)
         except NotReadable as failure:
             raise DatasetError(f"the page views and perplexities {redact(self._path)}: {failure}") from None
@@ -75,6 +79,9 @@ class PerplexityDataset(AbstractDataset[None, pd.DataFrame]):
     def save(self, data: None) -> None:
         """Refuse: the table is read only."""
         raise DatasetError("page views and perplexities are read only")
+
+    def _copy(self, path: str) -> Path:
+        return local_copy(path, self._cache, credentials=self._credentials)
 
     def _exists(self) -> bool:
         return "://" in self._path or Path(self._path).exists()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
 from kedro.io import AbstractDataset
 from kedro.io.core import get_protocol_and_path
 
+from edit_robustness.addresses import file_system
 from edit_robustness.datasets.arguments import validate_arguments
 from edit_robustness.storage import make_folder, remove_file, write_text
 
@@ -17,15 +17,23 @@ class TextFolder(AbstractDataset[dict[str, str], dict[str, str]]):
     """Texts by the names of their files without the ending; a file that is not among them is removed.
 
     Args:
-        filepath: The folder; only this dataset may write files with the ending there.
+        filepath: The folder, or an address; only this dataset may write files with the ending there.
         suffix: Ending of the files.
+        credentials: Arguments of the file system at an address; in the catalog, a name in `conf/local/credentials.yml`.
+            Without them it looks in the environment.
         metadata: For kedro-viz.
     """
 
     @validate_arguments
-    def __init__(self, filepath: str, suffix: str = ".txt", metadata: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        filepath: str,
+        suffix: str = ".txt",
+        credentials: dict[str, Any] | None = None,
+        metadata: dict[str, Any] | None = None,
+    ):
         self._protocol, path = get_protocol_and_path(filepath)
-        self._fs = fsspec.filesystem(self._protocol)
+        self._fs = file_system(filepath, credentials)[0]
         self._filepath, self._suffix = PurePosixPath(path), suffix
         self.metadata = metadata
 

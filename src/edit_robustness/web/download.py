@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import fsspec
 import requests
 from pydantic import ConfigDict, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
+from edit_robustness.addresses import AddressError, file_system
 from edit_robustness.storage import write_atomically
 from edit_robustness.text.secrets import redact
 from edit_robustness.web.exchange import HttpRequest, Limits, OverLimit, exchange, new_session
@@ -37,28 +38,31 @@ class Transfer:
     allow_private: bool = False
 
 
-def download(address: str, path: Path, transfer: Transfer) -> None:
+def download(address: str, path: Path, transfer: Transfer, options: Mapping[str, Any] | None = None) -> None:
     """Download a file without retries; a failed download leaves no file.
 
     Args:
         address: URL with ``https://`` or ``http://``, or with a protocol of fsspec (``s3://`` ...).
         path: Path of the copy; its folder must exist.
         transfer: The limits.
+        options: Arguments of fsspec's file system, credentials among them; not for ``https://``.
 
     Raises:
-        NoAnswer: If the file cannot be downloaded completely. The reason contains no credentials.
+        RequestFailed: If the file cannot be downloaded completely. The reason contains no credentials.
     """
-    copy = _by_http if urlsplit(address).scheme in ("http", "https") else _by_fsspec
 
     def write(part: Path) -> None:
         with part.open("wb") as file:
-            copy(address, transfer, file.write)
+            if urlsplit(address).scheme in ("http", "https"):
+                _by_http(address, transfer, file.write)
+            else:
+                _by_fsspec(address, options, transfer, file.write)
 
     try:
         write_atomically(path, write)
     except RequestFailed:
         raise
-    except OverLimit as reason:
+    except (OverLimit, AddressError) as reason:
         raise RequestFailed(str(reason)) from None
     except Exception as failure:  # noqa: BLE001 - every file system of fsspec raises different errors
         raise RequestFailed(redact(f"{type(failure).__name__}: {failure}")) from None
@@ -76,10 +80,13 @@ def _by_http(address: str, transfer: Transfer, write: Callable[[bytes], object])
         raise RequestFailed(f"the server returned status {head.status}")
 
 
-def _by_fsspec(address: str, transfer: Transfer, write: Callable[[bytes], object]) -> None:
+def _by_fsspec(
+    address: str, options: Mapping[str, Any] | None, transfer: Transfer, write: Callable[[bytes], object]
+) -> None:
     """Read a file in parts; a part that never arrives is limited only by the timeout of the file system."""
     deadline, size = time.monotonic() + transfer.deadline, 0
-    with fsspec.open(address, "rb") as source:
+    system, path = file_system(address, options)
+    with system.open(path, "rb") as source:
         while chunk := source.read(_CHUNK):
             size += len(chunk)
             if size > transfer.max_bytes:

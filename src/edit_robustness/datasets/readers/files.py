@@ -33,10 +33,18 @@ class NotReadable(ValueError):
     """A file that is not there, or not what it should be; the message lacks the file's name."""
 
 
-def local_copy(path: str, cache: Path, transfer: Transfer | None = None) -> Path:
+def local_copy(
+    path: str, cache: Path, transfer: Transfer | None = None, credentials: Mapping[str, Any] | None = None
+) -> Path:
     """Return the path itself, or for an address (``https://``, ``s3://`` ...) its copy in `cache`, made the first time.
 
     The copy's name depends on no credential in the address: a signed address may be signed anew.
+
+    Args:
+        path: The path or the address.
+        cache: Folder of the copies.
+        transfer: Limits of copying.
+        credentials: Arguments of fsspec's file system; without them it looks in the environment.
 
     Raises:
         NotReadable: Where the address cannot be read to its end; then nothing is left in `cache`.
@@ -49,7 +57,7 @@ def local_copy(path: str, cache: Path, transfer: Transfer | None = None) -> Path
         cache.mkdir(parents=True, exist_ok=True)
         logger.info("copying %s to %s, once", address, copy)
         try:
-            download(path, copy, transfer or Transfer())
+            download(path, copy, transfer or Transfer(), credentials)
         except RequestFailed as failure:
             raise NotReadable(f"it could not be copied ({failure})") from None
     return copy
