@@ -208,6 +208,25 @@ def list_choices(metadata: Any, names: tuple[str, ...]) -> None:
         click.echo(line)
 
 
+@cli.command("copy-run")
+@click.argument("run", required=False)
+@click.option("--to", "target", metavar="ADDRESS", help="Copy the run there; by default the latest run.")
+@click.option("--from", "source", metavar="ADDRESS", help="Copy the run that is there to the data folder.")
+@click.option("--env", "-e", envvar="KEDRO_ENV", help="The environment, which decides the data folder.")
+@click.option("--credentials", metavar="NAME", help="A name in conf/local/credentials.yml.")
+@click.pass_obj
+def copy_run(
+    metadata: Any, run: str | None, target: str | None, source: str | None, env: str | None, credentials: str | None
+) -> None:
+    """Copy a RUN to an address (s3://..., a folder), or from there.
+
+    The copy has what is needed to continue the run or to score it again. What is there already is not copied again.
+    """
+    from edit_robustness.copying import copy
+
+    click.echo(copy(Path(getattr(metadata, "project_path", Path.cwd())), run, target, source, env, credentials))
+
+
 for _plugin in load_entry_points("global"):
     # these come before the commands of a project (kedro-viz is one), so that they are guarded where they are
     _plugin.commands = {name: guard(command) for name, command in _plugin.commands.items()}

@@ -12,6 +12,7 @@ from kedro.io import CatalogProtocol
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
+from edit_robustness.datasets import WebDataset
 from edit_robustness.origins import Leaves, Origins
 from edit_robustness.prompts.kinds import select_kinds
 from edit_robustness.report.index import render_index
@@ -19,7 +20,7 @@ from edit_robustness.report.run_details import KEY
 from edit_robustness.report.terminal import headline_lines, plain_lines
 from edit_robustness.runs import RunFolders, RunRecord, new_id, settings_hash
 from edit_robustness.runs.commands import hidden_parameters, options_of, typed_command
-from edit_robustness.runs.folders import INDEX, LATEST, REPORTING
+from edit_robustness.runs.folders import INDEX, LATEST, RAW, REPORTING
 from edit_robustness.runs.record import MERGED, STOPPED
 from edit_robustness.runs.surroundings import fact_source, git_state, machine_record, packages
 from edit_robustness.setting_types import read_list
@@ -130,13 +131,14 @@ class CurrentRun:
             "versions": packages(),
             "machine": machine_record(),
             "source_runs": sorted({source for source in sources if source and source != self.id}),
+            "data_sets": self._places(catalog, data=self._folders.reporting.parent),
             "tables": sorted(file for _, file in self._list_files(self._whole.all_outputs(), catalog)),
             "models": {name.removesuffix(_MODEL): {} for name in sorted(inputs) if name.endswith(_MODEL)},
             "methods": self._methods(inputs),
         }
         self._record = RunRecord(self.folder, about, typed_command(sys.argv), options_of(self._params))
         self._record.write()
-        self._list_runs()
+        list_runs(self._folders)
 
     def note_loaded(self, dataset: str, data: object) -> None:
         """Record what a table says of the run: its models, methods and facts."""
@@ -183,16 +185,19 @@ class CurrentRun:
             record.end()
             if record.has_written:
                 self._folders.point(self.id)
-        self._list_runs()
+        list_runs(self._folders)
 
-    def _list_runs(self) -> None:
-        records = self._folders.records()
-        pages = {
-            record["id"]: sorted(path.name for path in self._folders.folder(record["id"]).glob("*.html"))
-            for record in records
-        }
-        make_folder(self._folders.reporting)
-        write_text(self._folders.reporting / INDEX, render_index(records, pages, self._folders.latest()))
+    def _places(self, catalog: CatalogProtocol[Any, Any], data: Path) -> list[list[str]]:
+        """Return the name and the place in the data folder of what the pipeline stores outside the run's folder."""
+        places: list[list[str]] = []
+        for name in sorted(self._whole.datasets()):
+            dataset = None if name.startswith("param") else catalog.get(name)
+            path = Path.cwd() / dataset.folder if isinstance(dataset, WebDataset) else _path(dataset)
+            if path is not None and path.is_relative_to(data):
+                place = path.relative_to(data).as_posix()
+                # pairs: under a name such as `tokenizer_answers` a place would be taken for a credential
+                places += [[name, place]] if not place.startswith((f"{RAW}/", f"{REPORTING}/")) else []
+        return places
 
     def _list_files(self, names: Iterable[str], catalog: CatalogProtocol[Any, Any]) -> list[tuple[str, str]]:
         """Return the data sets in a run's folder, each with its file relative to it."""
@@ -219,6 +224,16 @@ class CurrentRun:
         reads_probes = any(name.startswith("probes.") for name in self._leaves)
         names = probes.get("kinds") or ()
         return list(select_kinds(read_list(names))) if reads_probes else []
+
+
+def list_runs(folders: RunFolders) -> None:
+    """Write the page that lists all runs."""
+    records = folders.records()
+    pages = {
+        record["id"]: sorted(path.name for path in folders.folder(record["id"]).glob("*.html")) for record in records
+    }
+    make_folder(folders.reporting)
+    write_text(folders.reporting / INDEX, render_index(records, pages, folders.latest()))
 
 
 def canonical(name: str, pipelines: Mapping[str, Pipeline]) -> str:

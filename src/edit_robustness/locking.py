@@ -117,8 +117,8 @@ def _refusal(folder: Path, part: str, path: Path) -> str:
         holder = "unknown process"
     subject = f"model {part}" if part else "the tables of all models"
     return (
-        f"another run ({holder}) is writing {subject} in the data folder {folder}, which this run would also "
-        "write. Wait for its end, or set `data` in conf/<env>/globals.yml to another folder"
+        f"another run ({holder}) is writing {subject} in the data folder {folder}, which this command would "
+        "use, too. Wait for its end, or set `data` in conf/<env>/globals.yml to another folder"
     )
 
 

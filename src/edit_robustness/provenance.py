@@ -22,14 +22,11 @@ from kedro.pipeline import Pipeline
 
 from edit_robustness.datasets.folders import FolderDataset, Manifest, StoredItem
 from edit_robustness.origins import Leaves, Origins
-from edit_robustness.runs.folders import LATEST, REPORTING, is_id
+from edit_robustness.runs.folders import LATEST, PROVENANCE, REPORTING, is_id
 from edit_robustness.storage import file_checksum, make_folder, remove_file, remove_parts, write_text
 from edit_robustness.versions import ROOMS
 
 logger = logging.getLogger(__name__)
-
-FOLDER = ".provenance"
-"""Name of the folder of records in the data folder."""
 
 _SHOWN = 4
 """Differing settings, or data sets, that an error names."""
@@ -63,7 +60,7 @@ class Records:
         options: Sequence[str],
         run: str = "",
     ):
-        self._folder, self._catalog, self._origins = folder / FOLDER, catalog, origins
+        self._folder, self._catalog, self._origins = folder / PROVENANCE, catalog, origins
         self._names, self._options, self._run = names, options, run
         self._reporting = folder / REPORTING
         self._keep_stale = origins.settings.parameters.get("keep_stale") is True
@@ -225,7 +222,7 @@ class Records:
         file, folder = self._file(name), self._folder
         if file is not None and file.is_relative_to(self._reporting):
             first = file.relative_to(self._reporting).parts[0]
-            folder = self._reporting / first / FOLDER if is_id(first) or first == LATEST else folder
+            folder = self._reporting / first / PROVENANCE if is_id(first) or first == LATEST else folder
         return folder / f"{quote(name, safe='')}.json"
 
     def _checksum(self, name: str) -> str | None:

@@ -36,6 +36,11 @@ class WebDataset(AbstractDataset[None, Transport]):
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise DatasetError(f"invalid settings of the web: {wrong}") from error
 
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the answers."""
+        return self._cache
+
     def load(self) -> Transport:
         """Return the transport."""
         return ResponseCache(self._cache, None if self._offline else Http(self._settings))

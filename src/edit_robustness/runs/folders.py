@@ -23,6 +23,12 @@ logger = logging.getLogger(__name__)
 REPORTING = "08_reporting"
 """Name of the folder of reports in the data folder."""
 
+RAW = "01_raw"
+"""Name of the folder of the user's inputs in the data folder."""
+
+PROVENANCE = ".provenance"
+"""Name of the folders with the records of what data sets were made from."""
+
 LATEST = "latest"
 """Name of the link to the folder of the last run that ended and wrote a table or a page."""
 
