@@ -213,7 +213,7 @@ def list_choices(metadata: Any, names: tuple[str, ...]) -> None:
 @click.option("--to", "target", metavar="ADDRESS", help="Copy the run there; by default the latest run.")
 @click.option("--from", "source", metavar="ADDRESS", help="Copy the run that is there to the data folder.")
 @click.option("--env", "-e", envvar="KEDRO_ENV", help="The environment, which decides the data folder.")
-@click.option("--credentials", metavar="NAME", help="A name in conf/local/credentials.yml.")
+@click.option("--credentials", metavar="NAME", help="A name in conf/<env>/credentials.yml.")
 @click.pass_obj
 def copy_run(
     metadata: Any, run: str | None, target: str | None, source: str | None, env: str | None, credentials: str | None

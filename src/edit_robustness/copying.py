@@ -44,7 +44,7 @@ def copy(
         conf_source=str(project / settings.CONF_SOURCE), env=env, **settings.CONFIG_LOADER_ARGS
     )
     data = data_folder(SimpleNamespace(config_loader=loader, project_path=project))
-    store = Store(target or source or "", _credentials(loader, credentials))
+    store = Store(target or source or "", _credentials(loader, env, credentials))
     if target:
         return f"{copy_to(store, data, run or LATEST, track)} to {store.address}"
     line = f"{copy_from(store, data, run, track)} to {data}"
@@ -52,7 +52,7 @@ def copy(
     return line
 
 
-def _credentials(loader: Any, name: str | None) -> Mapping[str, Any] | None:
+def _credentials(loader: Any, env: str | None, name: str | None) -> Mapping[str, Any] | None:
     if name is None:
         return None
     try:
@@ -61,7 +61,7 @@ def _credentials(loader: Any, name: str | None) -> Mapping[str, Any] | None:
         entries = {}
     if not isinstance(entries.get(name), Mapping):
         raise CopyRefused(
-            f"--credentials: no block `{name}` in conf/local/credentials.yml; {did_you_mean(name, entries)}"
+            f"--credentials: no block `{name}` in conf/{env or 'local'}/credentials.yml; {did_you_mean(name, entries)}"
         )
     options: Mapping[str, Any] = entries[name]
     return options

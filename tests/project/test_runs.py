@@ -46,6 +46,10 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(run_before):
     assert record["methods"]["tiny"]["rome"]["layer"] == 1
     assert record["n_facts"] == {"tiny": 5}
     assert record["source_runs"] == []
+    data_sets = dict(record["data_sets"])
+    assert data_sets["tiny.rome_edits"] == "07_model_output/tiny/rome/edits"
+    assert not any(place.startswith(("01_raw", "08_reporting", "..")) for place in data_sets.values())
+    assert all((run_before.data / place).exists() for name, place in data_sets.items() if name != "web")
     assert {line["method"] for line in record["headline"]} == {"none", "context", "ft", "rome", "ike"}
     assert record["seconds"] > 0
     assert record["cpu_seconds"] > 0

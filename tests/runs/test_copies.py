@@ -83,7 +83,7 @@ def write_run(data, run=RUN, sessions=("one",), text="first"):
 def write_items(data, run, text):
     write(data / "03_primary/facts.parquet", "facts")
     write(data / EDITS / "manifest.json", json.dumps({"a": text, "b": text}))
-    for key in ("a", "b"):
+    for key in ("a", "b", "c %2F%C3%A9"):
         write(data / EDITS / f"{key}.safetensors", f"{key} {text}")
     for name in ("facts", "tiny.rome_edits"):
         write(data / ".provenance" / f"{name}.json", json.dumps({"run": run}))
@@ -94,6 +94,7 @@ FILES = {
     "03_primary/facts.parquet",
     f"{EDITS}/a.safetensors",
     f"{EDITS}/b.safetensors",
+    f"{EDITS}/c %2F%C3%A9.safetensors",
     f"{EDITS}/manifest.json",
     ".provenance/facts.json",
     ".provenance/tiny.rome_edits.json",
@@ -110,6 +111,7 @@ def files_of(folder):
 
 def test_a_run_goes_to_an_address_and_back(address, data, tmp_path):
     before = files_of(data)
+    Store(f"{address}2").put(data / "01_raw/facts.csv", "x/facts.csv")
     done = copy_to(Store(address), data, RUN, follow)
     assert (done.run, done.files, done.copied) == (RUN, len(FILES), len(FILES))
     assert set(Store(address).sizes()) == {*FILES, LISTING}
@@ -242,7 +244,7 @@ def test_a_copy_keeps_what_another_run_has_written_anew_here(store, data, caplog
     write(data / "08_reporting" / RUN / "report.html", "again")
     assert copy_to(store, data, RUN, follow).copied == 1
     assert store._system.cat_file(store._path(f"{EDITS}/a.safetensors")) == b"a first"
-    assert "6 files in the copy stay as they are: another run has written their data sets since" in caplog.text
+    assert "7 files in the copy stay as they are: another run has written their data sets since" in caplog.text
 
 
 def test_a_first_copy_says_what_other_runs_have_written(store, data, caplog):

@@ -62,10 +62,10 @@ class PerplexityDataset(AbstractDataset[None, pd.DataFrame]):
             DatasetError: If a file is missing or lacks a column.
         """
         try:
-            file = self._copy(self._path)
+            file = self._file(self._path)
             if not file.exists():
                 raise NotReadable("there is no such file; give one with --params=facts_path=FILE")
-            lookups = [self._copy(path) for path in self._relations if path]
+            lookups = [self._file(path) for path in self._relations if path]
             table = read_measured(read_records(file), self._columns, read_lookup(lookups) if lookups else None)
         except NotReadable as failure:
             raise DatasetError(f"the page views and perplexities {redact(self._path)}: {failure}") from None
@@ -80,7 +80,7 @@ class PerplexityDataset(AbstractDataset[None, pd.DataFrame]):
         """Refuse: the table is read only."""
         raise DatasetError("page views and perplexities are read only")
 
-    def _copy(self, path: str) -> Path:
+    def _file(self, path: str) -> Path:
         return local_copy(path, self._cache, credentials=self._credentials)
 
     def _exists(self) -> bool:
