@@ -35,8 +35,8 @@ def test_a_second_run_is_refused_at_once_and_told_who_holds_the_folder(other_run
     lock = RunLock()
     message = (
         rf"another run \(process {other_run.pid} on .*, started at 20.*\+00:00, `kedro run '--env=the test'`\) is "
-        rf"writing model tiny in the data folder {tmp_path}, which this run "
-        "would also write. Wait for its end, or set `data`"
+        rf"writing model tiny in the data folder {tmp_path}, which this command "
+        "would use, too. Wait for its end, or set `data`"
     )
     with pytest.raises(FolderInUse, match=message):
         lock.acquire(tmp_path, {"tiny"})

@@ -75,7 +75,7 @@ def test_a_run_is_scored_again_and_continued_from_its_copy(
         (("--from=memory://none",), "memory://none holds no copy of a run: there is no copy.json"),
         (("--to=s4://bucket/a",), "s4://bucket/a: no protocol `s4://`"),
         (("--to=memory://a", "--credentials=mine"), "--credentials: no block `mine` in conf/test/credentials.yml"),
-        (("--to=s3://bucket/a", "--credentials=wrong"), "s3://bucket/a: "),
+        (("--from=s3://bucket/a", "--credentials=wrong"), "s3://bucket/a: "),
     ],
 )
 def test_what_cannot_be_copied_is_said_in_one_line(words, message, project):
