@@ -30,6 +30,9 @@ _PYDANTIC = (
 _NO_MEMORY = ("MemoryError", "OutOfMemoryError")
 """Of Python, and of torch, which this module does not import."""
 
+_STORES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "azure")
+"""Libraries whose errors speak of an object store that is not reached, or that refuses."""
+
 _LONGEST = 2000
 
 
@@ -60,12 +63,12 @@ def is_expected(error: BaseException) -> bool:
     cause = _unwrap(error)[0]
     rooms = {kind.__module__.split(".")[0] for kind in type(cause).__mro__}
     # all that these raise by themselves is about a configuration, a catalog or a command; Kedro also by a KeyError
-    our_rooms = rooms & {"edit_robustness", "kedro", "yaml", "omegaconf"}
+    our_rooms = rooms & {"edit_robustness", "kedro", "yaml", "omegaconf", *_STORES}
     return (
         isinstance(cause, ValueError | OSError)
         or bool(our_rooms)
         or type(cause).__name__ in _NO_MEMORY
-        or _raised_in(cause).startswith("kedro.")
+        or _raised_in(cause).startswith(("kedro.", "fsspec."))
     )
 
 

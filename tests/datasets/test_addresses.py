@@ -26,6 +26,7 @@ from edit_robustness.datasets import (
     TextFile,
     TextFolder,
 )
+from edit_robustness.errors import describe, is_expected
 from edit_robustness.last_lines import place_of
 
 FACTS = "subject,relation,prompt,target_new\nLyon,P17,Lyon is in,Peru\n"
@@ -148,6 +149,25 @@ def test_an_address_that_nobody_knows_or_where_nobody_answers(monkeypatch, tmp_p
     with pytest.raises(DatasetError, match=r"s3://bucket/corpus\.txt: it could not be copied .*connect") as error:
         CorpusSourceDataset(f"{BUCKET}/corpus.txt", cache=str(tmp_path)).load()
     assert SECRET not in str(error.value)
+
+
+def test_a_store_that_cannot_be_reached_or_lacks_its_package_is_no_defect(monkeypatch):
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    entry = {"type": "edit_robustness.datasets.ReportTable", "filepath": f"{BUCKET}/table.parquet"}
+    with pytest.raises(DatasetError) as error:
+        DataCatalog.from_config({"table": entry}).save("table", pd.DataFrame({"a": [1]}))
+    assert is_expected(error.value)
+    assert 'Could not connect to the endpoint URL: "http://127.0.0.1:9/' in describe(error.value)
+
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(DatasetError) as error:
+        DataCatalog.from_config({"table": entry}).load("table")
+    assert is_expected(error.value)
+    assert "Install s3fs to access S3" in describe(error.value)
 
 
 def test_the_last_line_of_a_run_names_the_address_of_its_page(tmp_path):

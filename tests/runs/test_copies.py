@@ -2,6 +2,9 @@
 
 import json
 import logging
+import signal
+import subprocess
+import sys
 
 import fsspec
 import pytest
@@ -171,6 +174,41 @@ def test_a_killed_copy_is_incomplete_and_goes_on(address, data, tmp_path, monkey
     assert not (tmp_path / "elsewhere").exists()
     assert copy_to(Store(address), data, RUN, follow).copied == len(FILES) - len(listing.files)
     assert Store(address).listing().complete
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from edit_robustness.runs import copies, stores
+put = stores.Store.put
+def slow(store, path, name):
+    if name.endswith("b.safetensors"):
+        part = Path(store._path(name)).with_name("b.safetensors.1.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text("half")
+        print("now", flush=True)
+        time.sleep(600)
+    put(store, path, name)
+stores.Store.put = slow
+copies.copy_to(stores.Store(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], lambda items, label, total: items)
+"""
+
+
+def test_a_process_that_is_killed_leaves_a_copy_that_goes_on(store, data):
+    command = [sys.executable, "-c", KILLED, store.address, str(data), RUN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"now\n"
+        process.send_signal(signal.SIGKILL)
+    assert not store.listing().complete
+    assert copy_to(store, data, RUN, follow).copied
+    assert store.listing().complete
+    assert set(store._system.find(store._root)) == {store._path(name) for name in {*FILES, LISTING}}
+
+
+def test_a_kill_before_the_first_file_leaves_an_empty_place(store, data):
+    write(data.parent / "stores" / "first" / f"{LISTING}.1.part", "half")
+    assert copy_to(store, data, RUN, follow).copied == len(FILES)
 
 
 def test_a_run_that_is_half_copied_back_does_not_exist_yet(address, data, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ it says that the copy is incomplete before the first file is written, and that i
 
 from __future__ import annotations
 
+import glob
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from edit_robustness.addresses import AddressError, file_system, telling_address
 from edit_robustness.locking import LOCKS
 from edit_robustness.runs.folders import RAW, REPORTING, is_id
-from edit_robustness.storage import CorruptFile, file_sha256, make_folder, write_atomically
+from edit_robustness.storage import PART, CorruptFile, file_sha256, make_folder, remove_parts, write_atomically
 from edit_robustness.text.secrets import redact
 
 LISTING = "copy.json"
@@ -152,14 +153,16 @@ class Store:
                 files = self._system.find(self._root, detail=True)
             except FileNotFoundError:
                 return {}
-            return {path[len(self._root) + 1 :]: int(state["size"] or 0) for path, state in files.items()}
+            sizes = {path[len(self._root) + 1 :]: int(state["size"] or 0) for path, state in files.items()}
+        # what a killed process left of a file is none
+        return {name: size for name, size in sizes.items() if not name.endswith(PART)}
 
     def put(self, path: Path, name: str) -> None:
         """Write a file; on an object store and on this machine, completely or not at all."""
         target = self._path(name)
         with telling_address(f"{self.address}/{name}"):
             if isinstance(self._system, LocalFileSystem):
-                make_folder(Path(target).parent)
+                _make_way(Path(target))
                 write_atomically(Path(target), lambda part: self._system.put_file(str(path), str(part)))
             else:
                 self._system.put_file(str(path), target)
@@ -181,7 +184,7 @@ class Store:
                     "there again from where it is whole"
                 )
 
-        make_folder(path.parent)
+        _make_way(path)
         write_atomically(path, write)
 
     def check_sizes(self, files: Mapping[str, StoredFile], names: Iterable[str]) -> None:
@@ -200,3 +203,9 @@ class Store:
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+
+def _make_way(path: Path) -> None:
+    """Create the folder of a file, and remove what killed processes left of the file."""
+    make_folder(path.parent)
+    remove_parts(path.parent, glob.escape(path.name))
