@@ -209,14 +209,14 @@ def list_choices(metadata: Any, names: tuple[str, ...]) -> None:
 
 
 @cli.command("copy-run")
-@click.argument("run", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False)
 @click.option("--to", "target", metavar="ADDRESS", help="Copy the run there; by default the latest run.")
 @click.option("--from", "source", metavar="ADDRESS", help="Copy the run that is there to the data folder.")
 @click.option("--env", "-e", envvar="KEDRO_ENV", help="The environment, which decides the data folder.")
 @click.option("--credentials", metavar="NAME", help="A name in conf/<env>/credentials.yml.")
 @click.pass_obj
 def copy_run(
-    metadata: Any, run: str | None, target: str | None, source: str | None, env: str | None, credentials: str | None
+    metadata: Any, run_id: str | None, target: str | None, source: str | None, env: str | None, credentials: str | None
 ) -> None:
     """Copy a RUN to an address (s3://..., a folder), or from there.
 
@@ -224,7 +224,7 @@ def copy_run(
     """
     from edit_robustness.copying import copy
 
-    click.echo(copy(Path(getattr(metadata, "project_path", Path.cwd())), run, target, source, env, credentials))
+    click.echo(copy(Path(getattr(metadata, "project_path", Path.cwd())), run_id, target, source, env, credentials))
 
 
 for _plugin in load_entry_points("global"):

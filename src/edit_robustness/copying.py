@@ -21,13 +21,13 @@ from edit_robustness.text.closest import did_you_mean
 
 
 def copy(
-    project: Path, run: str | None, target: str | None, source: str | None, env: str | None, credentials: str | None
+    project: Path, run_id: str | None, target: str | None, source: str | None, env: str | None, credentials: str | None
 ) -> str:
     """Copy a run, and return a line that says what was copied.
 
     Args:
         project: The project's folder.
-        run: The id of a run, or `latest`; None for the latest, or for whichever run is at `source`.
+        run_id: The id of a run, or `latest`; None for the latest, or for whichever run is at `source`.
         target: The address to copy to.
         source: The address to copy from. Exactly one of the two must be given.
         env: The environment of the configuration; None for the default.
@@ -46,8 +46,8 @@ def copy(
     data = data_folder(SimpleNamespace(config_loader=loader, project_path=project))
     store = Store(target or source or "", _credentials(loader, env, credentials))
     if target:
-        return f"{copy_to(store, data, run or LATEST, track)} to {store.address}"
-    line = f"{copy_from(store, data, run, track)} to {data}"
+        return f"{copy_to(store, data, run_id or LATEST, track)} to {store.address}"
+    line = f"{copy_from(store, data, run_id, track)} to {data}"
     list_runs(RunFolders(data / REPORTING))
     return line
 

@@ -215,10 +215,10 @@ def test_a_run_that_is_half_copied_back_does_not_exist_yet(address, data, tmp_pa
     copy_to(Store(address), data, RUN, follow)
     elsewhere, get = tmp_path / "elsewhere", Store.get
 
-    def killed(store, name, path, expected):
+    def killed(store, name, path, entry):
         if name.endswith("report.html"):
             raise KeyboardInterrupt
-        get(store, name, path, expected)
+        get(store, name, path, entry)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Store, "get", killed)
@@ -283,6 +283,14 @@ def test_a_copy_keeps_what_another_run_has_written_anew_here(store, data, caplog
     assert copy_to(store, data, RUN, follow).copied == 1
     assert store._system.cat_file(store._path(f"{EDITS}/a.safetensors")) == b"a first"
     assert "7 files in the copy stay as they are: another run has written their data sets since" in caplog.text
+
+
+def test_a_file_that_only_the_copy_had_and_that_is_gone_there_is_told(store, data):
+    copy_to(store, data, RUN, follow)
+    write_items(data, OTHER, "second")
+    store._system.rm_file(store._path(f"{EDITS}/a.safetensors"))
+    with pytest.raises(CopyRefused, match=rf"a\.safetensors is missing, .* give the command of run {RUN} again"):
+        copy_to(store, data, RUN, follow)
 
 
 def test_a_first_copy_says_what_other_runs_have_written(store, data, caplog):

@@ -67,13 +67,13 @@ class Copy:
         return f"run {self.run}: {self.files:,} files ({self.size / 1e6:,.1f} MB), {self.copied:,} of them copied"
 
 
-def copy_to(store: Store, data: Path, run: str, progress: Progress) -> Copy:
+def copy_to(store: Store, data: Path, run_id: str, progress: Progress) -> Copy:
     """Copy a run to a store; files that are there already are left as they are, and nothing is removed.
 
     Args:
         store: The store.
         data: The data folder.
-        run: The id of a run, or `latest`.
+        run_id: The id of a run, or `latest`.
         progress: Shows how many files are done.
 
     Raises:
@@ -81,36 +81,38 @@ def copy_to(store: Store, data: Path, run: str, progress: Progress) -> Copy:
         FolderInUse: If another command is writing the run's data.
         AddressError: If the store cannot be read or written.
     """
-    record = _find(RunFolders(data / REPORTING), run)
-    run, data_sets, sessions = record["id"], _data_sets(record), _sessions(record)
+    record = _find(RunFolders(data / REPORTING), run_id)
+    run_id, data_sets, sessions = record["id"], _data_sets(record), _sessions(record)
     with _locked(data, record.get("models", ())):
-        stored = _check_target(store, run, sessions)
-        paths = dict(_local_files(data, run, data_sets))
+        target_listing = _check_target(store, run_id, sessions)
+        paths = dict(_local_files(data, run_id, data_sets))
         files = dict(_each(lambda name: (name, StoredFile.of(paths[name])), list(paths), "Comparing files", progress))
-        kept = _kept(data, {run, *record.get("source_runs", ())}, data_sets, files, stored)
-        files |= kept
+        kept_files = _keep_in_store(data, {run_id, *record.get("source_runs", ())}, data_sets, files, target_listing)
+        files |= kept_files
         sizes = store.sizes()
-        changed = [
-            name for name in files if stored.files.get(name) != files[name] or sizes.get(name) != files[name].size
+        names_to_copy = [
+            name
+            for name in files
+            if target_listing.files.get(name) != files[name] or sizes.get(name) != files[name].size
         ]
-        if lost := [name for name in changed if name in kept]:
+        if lost_files := [name for name in names_to_copy if name in kept_files]:
             raise CopyRefused(
-                f"{store.address}/{lost[0]} is missing, and another run has written it anew since: give the command of "
-                f"run {run} again (`{record.get('repeat')}`), and then copy it"
+                f"{store.address}/{lost_files[0]} is missing, and another run has written it anew since: give the "
+                f"command of run {run_id} again (`{record.get('repeat')}`), and then copy it"
             )
-        whole = Listing(run, True, sessions, tuple(record.get("models", ())), data_sets, files)
-        if changed or stored != whole:
-            _fill(store, whole, paths, changed, progress)
-    return _summary(whole, changed)
+        goal = Listing(run_id, True, sessions, tuple(record.get("models", ())), data_sets, files)
+        if names_to_copy or target_listing != goal:
+            _fill(store, goal, paths, names_to_copy, progress)
+    return _summary(goal, names_to_copy)
 
 
-def copy_from(store: Store, data: Path, run: str | None, progress: Progress) -> Copy:
+def copy_from(store: Store, data: Path, run_id: str | None, progress: Progress) -> Copy:
     """Copy a run from a store to a data folder; what other runs wrote there is never replaced.
 
     Args:
         store: The store.
         data: The data folder; it need not exist.
-        run: The id that the run must have; None for any.
+        run_id: The id that the run must have; None for any.
         progress: Shows how many files are done.
 
     Raises:
@@ -119,7 +121,7 @@ def copy_from(store: Store, data: Path, run: str | None, progress: Progress) -> 
         AddressError: If the store cannot be read.
         CorruptFile: If a file is not what was copied to the store.
     """
-    listing = _check_source(store, run)
+    listing = _check_source(store, run_id)
     folders = RunFolders(data / REPORTING)
     record = read_record(folders.folder(listing.run))
     if later := set(_sessions(record)) - set(listing.sessions):
@@ -136,8 +138,8 @@ def copy_from(store: Store, data: Path, run: str | None, progress: Progress) -> 
                 progress,
             )
         )
-        changed = _changed(data, listing, states)
-        for names in _in_order(changed, listing.run):
+        names_to_copy = _select(data, listing, states)
+        for names in _in_order(names_to_copy, listing.run):
             get = _getter(store, data, listing)
             for _ in _each(get, names, _label(listing, names), progress):
                 pass
@@ -146,21 +148,21 @@ def copy_from(store: Store, data: Path, run: str | None, progress: Progress) -> 
             read_record(folders.folder(latest))
         ):
             folders.point(listing.run)
-    return _summary(listing, changed)
+    return _summary(listing, names_to_copy)
 
 
-def _find(folders: RunFolders, run: str) -> dict[str, Any]:
+def _find(folders: RunFolders, run_id: str) -> dict[str, Any]:
     """Return the record of a run.
 
     Raises:
         CopyRefused: If there is no such run, with those that there are.
     """
-    name = folders.latest() if run == LATEST else run
+    name = folders.latest() if run_id == LATEST else run_id
     record = read_record(folders.folder(name)) if name and is_id(name) else {}
     if not name or record.get("id") != name:
         runs = [str(record["id"]) for record in folders.records()]
-        hint = did_you_mean(run, runs) if runs else "there are no runs yet"
-        raise CopyRefused(f"no run `{run}` in {folders.reporting}; {hint}")
+        hint = did_you_mean(run_id, runs) if runs else "there are no runs yet"
+        raise CopyRefused(f"no run `{run_id}` in {folders.reporting}; {hint}")
     return record
 
 
@@ -189,31 +191,31 @@ def _locked(data: Path, models: Iterable[str]) -> Iterator[None]:
         lock.release()
 
 
-def _check_target(store: Store, run: str, sessions: Sequence[str]) -> Listing:
+def _check_target(store: Store, run_id: str, sessions: Sequence[str]) -> Listing:
     """Return what the store holds of a run; an empty listing if it is empty."""
-    stored = store.listing()
-    if stored is None:
-        if other := sorted(store.sizes()):
-            raise CopyRefused(f"{store.address} holds other files ({other[0]} ...): name an empty place")
-        return Listing(run, False, (), (), ())
-    if stored.run != run:
+    target_listing = store.listing()
+    if target_listing is None:
+        if file_names := sorted(store.sizes()):
+            raise CopyRefused(f"{store.address} holds other files ({file_names[0]} ...): name an empty place")
+        return Listing(run_id, False, (), (), ())
+    if target_listing.run != run_id:
         raise CopyRefused(
-            f"{store.address} holds run {stored.run}, and each run needs a place of its own: name another"
+            f"{store.address} holds run {target_listing.run}, and each run needs a place of its own: name another"
         )
-    if later := set(stored.sessions) - set(sessions):
+    if later := set(target_listing.sessions) - set(sessions):
         raise CopyRefused(
-            f"{store.address} holds a later state of run {run}, which was continued elsewhere ({len(later)} commands): "
-            "copy it from there first (--from), or name another place"
+            f"{store.address} holds a later state of run {run_id}, which was continued elsewhere ({len(later)} "
+            "commands): copy it from there first (--from), or name another place"
         )
-    return stored
+    return target_listing
 
 
-def _check_source(store: Store, run: str | None) -> Listing:
+def _check_source(store: Store, run_id: str | None) -> Listing:
     listing = store.listing()
     if listing is None:
         raise CopyRefused(f"{store.address} holds no copy of a run: there is no {LISTING}")
-    if run is not None and listing.run != run:
-        raise CopyRefused(f"{store.address} holds run {listing.run}, not {run}")
+    if run_id is not None and listing.run != run_id:
+        raise CopyRefused(f"{store.address} holds run {listing.run}, not {run_id}")
     if not listing.complete:
         raise CopyRefused(
             f"the copy of run {listing.run} in {store.address} is incomplete: the command that made it was "
@@ -222,12 +224,12 @@ def _check_source(store: Store, run: str | None) -> Listing:
     return listing
 
 
-def _local_files(data: Path, run: str, data_sets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Path]]:
+def _local_files(data: Path, run_id: str, data_sets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Path]]:
     """Yield every file of a run by its name in the data folder; what a killed run left half written is left out."""
-    places = [f"{REPORTING}/{run}"]
+    places = [f"{REPORTING}/{run_id}"]
     for name, place in data_sets:
         # a record that was copied from elsewhere may name any place
-        if is_inside(f"{place}/x", run) and not place.startswith(f"{REPORTING}/"):
+        if is_inside(f"{place}/x", run_id) and not place.startswith(f"{REPORTING}/"):
             places += [place, _record_name(name)]
     for place in dict.fromkeys(places):
         path = data / place
@@ -256,76 +258,80 @@ def _of_data_set(names: Iterable[str], data_set: str, place: str) -> list[str]:
     return [name for name in names if name in (place, record) or name.startswith(f"{place}/")]
 
 
-def _kept(
+def _keep_in_store(
     data: Path,
     runs: Collection[str],
     data_sets: Iterable[tuple[str, str]],
     files: dict[str, StoredFile],
-    stored: Listing,
+    target_listing: Listing,
 ) -> dict[str, StoredFile]:
     """Return the files in the store of data sets that another run has written since, and take them from `files`."""
-    kept: dict[str, StoredFile] = {}
-    others: dict[str, str] = {}
+    kept_files: dict[str, StoredFile] = {}
+    other_writers: dict[str, str] = {}
     for data_set, place in data_sets:
         writer = _writer(data, data_set)
         if not writer or writer in runs:
             continue
-        names = _of_data_set(stored.files, data_set, place) if stored.complete else []
+        names = _of_data_set(target_listing.files, data_set, place) if target_listing.complete else []
         if not names:
-            others[data_set] = writer
+            other_writers[data_set] = writer
             continue
         for name in _of_data_set(list(files), data_set, place):
             del files[name]
-        kept |= {name: stored.files[name] for name in names}
-    if kept:
-        logger.info("%d files in the copy stay as they are: another run has written their data sets since", len(kept))
-    if others:
-        data_set, writer = next(iter(others.items()))
+        kept_files |= {name: target_listing.files[name] for name in names}
+    if kept_files:
+        logger.info(
+            "%d files in the copy stay as they are: another run has written their data sets since", len(kept_files)
+        )
+    if other_writers:
+        data_set, writer = next(iter(other_writers.items()))
         logger.warning(
             "%d data sets were last written by other runs (%s by %s): if their settings differ, the copy can be read "
             "but not scored again",
-            *(len(others), data_set, writer),
+            *(len(other_writers), data_set, writer),
         )
-    return kept
+    return kept_files
 
 
-def _fill(store: Store, whole: Listing, paths: Mapping[str, Path], changed: Sequence[str], progress: Progress) -> None:
+def _fill(
+    store: Store, goal: Listing, paths: Mapping[str, Path], names_to_copy: Sequence[str], progress: Progress
+) -> None:
     """Write files to the store; the listing says that the copy is incomplete until the last is checked."""
-    files = {name: entry for name, entry in whole.files.items() if name not in set(changed)}
+    files = {name: entry for name, entry in goal.files.items() if name not in set(names_to_copy)}
     # of a copy that is killed, the next command can tell what is there
-    store.write_listing(replace(whole, complete=False, files=files))
+    store.write_listing(replace(goal, complete=False, files=files))
     last = time.monotonic()
 
     def put(name: str) -> str:
         store.put(paths[name], name)
         return name
 
-    with closing(_each(put, changed, _label(whole, changed), progress)) as names:
+    with closing(_each(put, names_to_copy, _label(goal, names_to_copy), progress)) as names:
         for name in names:
-            files[name] = whole.files[name]
+            files[name] = goal.files[name]
             if time.monotonic() - last > _LISTED:
                 last = time.monotonic()
-                store.write_listing(replace(whole, complete=False, files=files))
-    store.check_sizes(whole.files, changed)
-    store.write_listing(whole)
+                store.write_listing(replace(goal, complete=False, files=files))
+    store.check_sizes(goal.files, names_to_copy)
+    store.write_listing(goal)
 
 
-def _state(path: Path, expected: StoredFile) -> str:
+def _state(path: Path, entry: StoredFile) -> str:
     """Return how a file here is to the one in the store: `missing`, `same` or `other`."""
     if not path.is_file():
         return "missing"
-    is_same = path.stat().st_size == expected.size and StoredFile.of(path) == expected
+    is_same = path.stat().st_size == entry.size and StoredFile.of(path) == entry
     return "same" if is_same else "other"
 
 
-def _changed(data: Path, listing: Listing, states: Mapping[str, str]) -> list[str]:
+def _select(data: Path, listing: Listing, states: Mapping[str, str]) -> list[str]:
     """Return the files to copy from a store.
 
     Raises:
         CopyRefused: If the data folder holds other content that this run did not write.
     """
-    changed = [name for name, state in states.items() if state != "same"]
-    skipped: set[str] = set()
+    names_to_copy = [name for name, state in states.items() if state != "same"]
+    skipped_names: set[str] = set()
     conflicts: dict[str, str] = {}
     for data_set, place in listing.data_sets:
         record, names = _record_name(data_set), _of_data_set(listing.files, data_set, place)
@@ -333,24 +339,24 @@ def _changed(data: Path, listing: Listing, states: Mapping[str, str]) -> list[st
         writer = _writer(data, data_set)
         if record not in listing.files:
             # answers of the web and the like, which any run may use: those here stay
-            skipped.update(name for name in names if states[name] == "other")
+            skipped_names.update(name for name in names if states[name] == "other")
         elif "other" in content and writer != listing.run:
             conflicts[data_set] = f"run {writer}" if writer else "an unknown run"
         elif states.get(record) == "other" and set(content) == {"same"}:
             # two runs share the data set, and it stays with the one here
-            skipped.add(record)
+            skipped_names.add(record)
     if conflicts:
         data_set, writer = next(iter(conflicts.items()))
         raise CopyRefused(
             f"{data} holds other content in {len(conflicts)} data sets of run {listing.run} (`{data_set}` of {writer} "
             "...), which would be lost: copy the run into another data folder (`data` in conf/<env>/globals.yml)"
         )
-    return [name for name in changed if name not in skipped]
+    return [name for name in names_to_copy if name not in skipped_names]
 
 
-def _in_order(names: Iterable[str], run: str) -> Iterator[list[str]]:
+def _in_order(names: Iterable[str], run_id: str) -> Iterator[list[str]]:
     """Yield the files in the order in which they may appear: the run exists once its record does."""
-    record = f"{REPORTING}/{run}/{RECORD}"
+    record = f"{REPORTING}/{run_id}/{RECORD}"
     late = (f"{PROVENANCE}/", f"{REPORTING}/")
     groups: tuple[list[str], list[str], list[str]] = ([], [], [])
     for name in names:
@@ -378,5 +384,5 @@ def _label(listing: Listing, names: Iterable[str]) -> str:
     return f"Copying files ({sum(listing.files[name].size for name in names) / 1e6:,.1f} MB)"
 
 
-def _summary(listing: Listing, changed: Collection[str]) -> Copy:
-    return Copy(listing.run, len(listing.files), len(changed), sum(file.size for file in listing.files.values()))
+def _summary(listing: Listing, names_to_copy: Collection[str]) -> Copy:
+    return Copy(listing.run, len(listing.files), len(names_to_copy), sum(file.size for file in listing.files.values()))

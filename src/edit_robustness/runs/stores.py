@@ -26,7 +26,7 @@ LISTING = "copy.json"
 """Name of the file that lists the files of a copy."""
 
 
-def is_inside(name: str, run: str) -> bool:
+def is_inside(name: str, run_id: str) -> bool:
     """Return whether a name in the data folder is that of a file in the folders that a run writes."""
     path = PurePosixPath(name)
     windows = PureWindowsPath(name)
@@ -34,7 +34,7 @@ def is_inside(name: str, run: str) -> bool:
         return False
     if "\\" in name or windows.drive or path.parts[0] in (LOCKS, RAW):
         return False
-    return path.parts[0] != REPORTING or (path.parts[1] == run and len(path.parts) > 2)
+    return path.parts[0] != REPORTING or (path.parts[1] == run_id and len(path.parts) > 2)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Store:
             else:
                 self._system.put_file(str(path), target)
 
-    def get(self, name: str, path: Path, expected: StoredFile) -> None:
+    def get(self, name: str, path: Path, entry: StoredFile) -> None:
         """Read a file to `path`, completely or not at all.
 
         Raises:
@@ -178,7 +178,7 @@ class Store:
         def write(part: Path) -> None:
             with telling_address(f"{self.address}/{name}"):
                 self._system.get_file(self._path(name), str(part))
-            if StoredFile.of(part) != expected:
+            if StoredFile.of(part) != entry:
                 raise CorruptFile(
                     f"{self.address}/{name} is damaged: its size or SHA-256 is not that in {LISTING}; copy the run "
                     "there again from where it is whole"
