@@ -64,6 +64,4 @@ def run_in_steps(lm, ids):
     sizes = [len(ids) - 10, 3, *[1] * 7]
     cache = DynamicCache()
     pieces = torch.tensor(ids).split(sizes)
-    return torch.cat(
-        [logprobs(lm, piece.tolist(), past_key_values=cache, use_cache=True)[0] for piece in pieces]
-    )
+    return torch.cat([logprobs(lm, piece.tolist(), past_key_values=cache, use_cache=True)[0] for piece in pieces])

@@ -30,14 +30,18 @@ def weight_bytes(config: Any, dtype: torch.dtype) -> int:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     # tied weights are one parameter
-    return sum(parameter.numel() for parameter in model.parameters()) * dtype.itemsize
+    number: int = sum(parameter.numel() for parameter in model.parameters())
+    return number * dtype.itemsize
 
 
 def free_bytes(device: torch.device) -> int | None:
     """Return the free memory of a device; None if it is not known."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return min([psutil.virtual_memory().available, *_container_bytes()]) if device.type == "cpu" else None
+    if device.type != "cpu":
+        return None
+    free: list[int] = [psutil.virtual_memory().available, *_container_bytes()]
+    return min(free)
 
 
 def check_memory(need: int, device: torch.device, what: str) -> None:
