@@ -9,7 +9,7 @@ TEXTS = ("prompt", "paraphrases", "text", "neighbours")
 
 
 @pytest.fixture
-def exported(run_before):
+def study_project(run_before):
     run_before.run(pipeline_names=["export_study"], parameters=KEPT)
     return run_before
 
