@@ -13,6 +13,9 @@ from typing import Literal
 SLOT = "{}"
 """Placeholder of the subject in a template."""
 
+OBJECT_NAMES = {"true": "old object", "new": "new object"}
+"""Names of the objects whose columns end in `_true` and `_new`."""
+
 UNEDITED = "none"
 """Name of the unedited model in the column `method` of all tables; also the method that leaves the model unchanged."""
 

@@ -17,7 +17,7 @@ from edit_robustness.features import wikidata
 from edit_robustness.features.sources import NotFound, Sources
 from edit_robustness.features.wikidata import Entity, by_id, by_name, count_matches
 from edit_robustness.features.wikipedia import article, page_views
-from edit_robustness.records import Fact
+from edit_robustness.records import OBJECT_NAMES, Fact
 from edit_robustness.setting_types import STRICT, ListSetting
 from edit_robustness.text.closest import did_you_mean
 from edit_robustness.web.transport import RequestFailed, Transport
@@ -174,7 +174,7 @@ def _resolve(web: Transport, fact: Fact, role: Role, sources: Sources) -> Entity
         if item:
             return by_id(web, item, sources)
         if not name.strip():
-            return NotFound(f"the fact has no {role} object")
+            return NotFound(f"the fact has no {OBJECT_NAMES.get(role, role)}")
         return by_name(web, name, "subject" if role == "subject" else "object", fact.relation, sources)
     except RequestFailed as reason:
         return reason

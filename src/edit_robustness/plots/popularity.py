@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from edit_robustness.labels import METHODS, in_order, outcome_label, outcome_order
 from edit_robustness.plots import theme
+from edit_robustness.records import OBJECT_NAMES
 
 TRUE, NEW = "#0072B2", "#D55E00"
 VIEWS = {1: "10", 2: "100", 3: "1,000", 4: "10,000", 5: "100,000", 6: "1 million", 7: "10 million", 8: "100 million"}
@@ -115,10 +116,11 @@ def success_figure(curves: pd.DataFrame, outcomes: tuple[str, ...] = ("efficacy"
 def _points(rows: pd.DataFrame, target: str, colour: str, legend: bool) -> go.Scatter:
     perplexity = rows[f"perplexity_{target}"].astype(float)
     return go.Scatter(
-        x=rows["log_views"], y=np.log10(perplexity), mode="markers", name=f"{target.capitalize()} object",
+        x=rows["log_views"], y=np.log10(perplexity), mode="markers", name=OBJECT_NAMES[target].capitalize(),
         legendgroup=target, showlegend=legend, marker={"color": theme.faint(colour, 0.42), "size": 5},
         customdata=np.column_stack([rows["subject"].astype(str), perplexity.map("{:,.3g}".format)]),
-        hovertemplate=f"%{{customdata[0]}}<br>perplexity of the {target} object %{{customdata[1]}}<extra></extra>",
+        hovertemplate=f"%{{customdata[0]}}<br>perplexity of the {OBJECT_NAMES[target]} "
+        "%{customdata[1]}<extra></extra>",
     )  # fmt: skip
 
 
