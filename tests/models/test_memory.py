@@ -5,7 +5,14 @@ import torch
 from fabricated_edits import ARCHITECTURES, DTYPES
 
 from edit_robustness.models import memory
-from edit_robustness.models.memory import TooLittleMemory, check_memory, free_bytes, gigabytes, weight_bytes
+from edit_robustness.models.memory import (
+    TooLittleMemory,
+    check_memory,
+    free_bytes,
+    gigabytes,
+    loaded_bytes,
+    weight_bytes,
+)
 from edit_robustness.models.tiny import tiny_model
 
 CPU = torch.device("cpu")
@@ -15,8 +22,10 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_count_is_that_of_the_loaded_weights(architecture, dtype):
     lm = tiny_model(architecture, dtype=dtype)
-    loaded = sum(parameter.numel() * parameter.element_size() for parameter in lm.model.parameters())
-    assert weight_bytes(lm.model.config, dtype) == loaded
+    tensors = {tensor.data_ptr(): tensor.nbytes for tensor in lm.model.state_dict().values()}
+    buffers = {buffer.data_ptr() for buffer in lm.model.buffers()}
+    loaded = sum(size for place, size in tensors.items() if place not in buffers)
+    assert weight_bytes(lm.model.config, dtype) == loaded_bytes(lm.model) == loaded
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch):

@@ -35,6 +35,7 @@ from edit_robustness.editing.edit_sequence import SequenceParameters  # noqa: E4
 from edit_robustness.editing.methods.mend import Mend  # noqa: E402
 from edit_robustness.editing.methods.rome import Rome  # noqa: E402
 from edit_robustness.editing.requirements import TextNeed  # noqa: E402
+from edit_robustness.models.memory import loaded_bytes  # noqa: E402
 from edit_robustness.pipelines.abilities.nodes import measure_with  # noqa: E402
 from edit_robustness.pipelines.conversation.nodes import talk_with  # noqa: E402
 from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with  # noqa: E402
@@ -296,6 +297,30 @@ def test_more_than_there_is_is_refused():
     assert not find_lack(resources, WorkerParameters(count=2), threads=2)
     assert "3 workers with threads=2 need 6 CPUs, and there are 4" in find_lack(resources, WorkerParameters(count=3), 2)
     assert "gpus=0.5 need 1 GPUs, and there are 0" in find_lack(resources, WorkerParameters(count=2, gpus=0.5), 1)
+
+
+def test_models_that_do_not_fit_are_refused_before_a_worker_starts(lab, monkeypatch):
+    lm = lab.model("llama")
+    size = loaded_bytes(lm.model)
+    monkeypatch.setattr("edit_robustness.models.memory.free_bytes", lambda device: 3 * size - 1)
+    monkeypatch.setattr(RayWorkers, "_start", lambda workers: pytest.fail("workers were started"))
+    task = Task(Work(group, {"a": "a"}), ["a"], "letters")
+    with pytest.raises(
+        UnusableWorkers, match=r"^workers: 3 workers with a tiny-llama each need .* lower workers\.count"
+    ):
+        list(RayWorkers(WorkerParameters(count=3)).attempts(lm, task))
+
+
+def test_workers_elsewhere_look_at_their_memory_themselves(lab, monkeypatch, caplog):
+    monkeypatch.setattr("edit_robustness.models.memory.free_bytes", lambda device: 0)
+    monkeypatch.setattr("edit_robustness.workers.ray_workers._probe", lambda address: None)
+    workers = RayWorkers(WorkerParameters(count=3, address="ray://elsewhere:10001"))
+    with caplog.at_level("INFO"):
+        workers._make_room(lab.model("llama"))
+        workers._make_room(lab.model("llama"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "tiny-llama: 3 workers, and a model of 0.000157 GB in each"
+    ]
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once():

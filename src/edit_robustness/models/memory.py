@@ -34,6 +34,12 @@ def weight_bytes(config: Any, dtype: torch.dtype) -> int:
     return number * dtype.itemsize
 
 
+def loaded_bytes(model: torch.nn.Module) -> int:
+    """Return the bytes of the weights of a model in memory."""
+    number: int = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    return number
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Return the free memory of a device; None if it is not known."""
     if device.type == "cuda":

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, run_attempts, select_batches
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.memory import TooLittleMemory, check_memory, gigabytes, loaded_bytes
 from edit_robustness.workers.pool import ThisProcess, Workers
 from edit_robustness.workers.settings import WorkerParameters
 from edit_robustness.workers.work import Task, WorkerDied
@@ -89,6 +90,7 @@ class RayWorkers(Workers):
         self._settings = settings
         self._actors: list[Any] = []
         self._make_actor: Callable[[], Any] = _not_started
+        self._model, self._size = "", 0
 
     def attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
         """Hand parts of the task to idle workers, and yield what they make in the order in which it comes.
@@ -96,7 +98,7 @@ class RayWorkers(Workers):
         Batches of the run stay whole. Other items are cut into parts so small that every worker has some.
 
         Raises:
-            UnusableWorkers: If a worker cannot load the model.
+            UnusableWorkers: If a worker cannot load the model, or the memory is too small for all of them.
         """
         wanted_keys = set(task.keys)
         for attempt in self._attempts(lm, task) if wanted_keys else ():
@@ -131,6 +133,7 @@ class RayWorkers(Workers):
     def _attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
         import ray
 
+        self._make_room(lm)
         self._start()
         # of streams, what is still to be made
         inputs = dict(task.work.inputs)
@@ -214,6 +217,23 @@ class RayWorkers(Workers):
         self._actors[self._actors.index(actor)] = new_actor
         return new_actor
 
+    def _make_room(self, lm: LanguageModel) -> None:
+        """Say what the workers' models take, once per model, and refuse what the memory of this machine cannot hold.
+
+        A worker on a GPU or on another machine looks for itself when it loads the model.
+        """
+        if self._model == lm.fingerprint:
+            return
+        count, size = self._settings.count, loaded_bytes(lm.model)
+        if not self._settings.address and lm.device.type == "cpu":
+            try:
+                # the models that the workers have now are freed first
+                check_memory(count * (size - self._size), lm.device, f"{count} workers with a {lm.name} each")
+            except TooLittleMemory as error:
+                raise UnusableWorkers(f"workers: {error}; or lower workers.count") from None
+        self._model, self._size = lm.fingerprint, size
+        logger.info("%s: %d workers, and a model of %s in each", lm.name, count, gigabytes(size))
+
     def _start(self) -> None:
         if self._actors:
             return
@@ -225,6 +245,8 @@ class RayWorkers(Workers):
         place: dict[str, Any] = {"num_cpus": max(settings.count * threads, cores), "include_dashboard": False}
         if settings.address:
             place = {"address": settings.address}
+        # Ray's own is 15: beside any other busy process its workers would hardly run
+        os.environ.setdefault("RAY_worker_niceness", "0")
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **place)
         if lack := find_lack(ray.cluster_resources(), settings, threads):
             ray.shutdown()
