@@ -141,20 +141,23 @@ def label_of(name: str, names: Mapping[str, str]) -> str:
     return names.get(name, str(name).replace("_", " "))
 
 
-def outcome_label(name: str) -> str:
-    """Return the label of an outcome; one of a kind of prompt is written ``specificity:neighbourhood``."""
+def split_outcome(name: str) -> tuple[str, str]:
+    """Return an outcome's group and kind of prompt; ``specificity:neighbourhood`` has both, others have no kind."""
     group, _, kind = name.partition(":")
+    return group, kind
+
+
+def outcome_label(name: str) -> str:
+    """Return the label of an outcome."""
+    group, kind = split_outcome(name)
     label = label_of(group, OUTCOMES)
     return f"{label}: {label_of(kind, KINDS).lower()}" if kind else label
 
 
 def outcome_order(names: Iterable[str]) -> list[str]:
     """Return the distinct outcomes in the order of `OUTCOMES`; those of kinds of prompt follow their group."""
-    groups = list(OUTCOMES)
-    return sorted(
-        set(names),
-        key=lambda name: (groups.index(group) if (group := name.partition(":")[0]) in groups else len(groups), name),
-    )
+    places = {group: place for place, group in enumerate(OUTCOMES)}
+    return sorted(set(names), key=lambda name: (places.get(split_outcome(name)[0], len(places)), name))
 
 
 def in_order(values: Iterable[str], names: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from math import isnan
 
 import pandas as pd
 
-from edit_robustness.labels import NON_EDITS
+from edit_robustness.labels import NON_EDITS, split_outcome
 from edit_robustness.report import specificity
 from edit_robustness.report.answers.rankings import best_methods, select_outcome, turn_comparison
 from edit_robustness.report.answers.wording import count_facts, join_texts, kind_name, method_name, write_rate
@@ -39,12 +39,11 @@ def answer_cost(
 def describe_specificity(rankings: pd.DataFrame, method: str) -> str:
     """Return the share of unchanged answers to each kind of specificity prompt under one method."""
     name = method_name(method)
-    outcomes = [str(outcome) for outcome in rankings["outcome"].unique() if str(outcome).startswith("specificity:")]
-    if not outcomes:
+    kinds = _specificity_kinds(rankings)
+    if not kinds:
         return f"Specificity of {name} is unknown: no prompt about other facts was asked."
     shares, unknown_kinds = [], []
-    for outcome in outcomes:
-        kind = outcome.partition(":")[2]
+    for outcome, kind in kinds.items():
         about = f"about {specificity.ABOUT[kind]}" if kind in specificity.ABOUT else f"of the kind “{kind_name(kind)}”"
         row = next((row for row in select_outcome(rankings, outcome) if row["method"] == method), None)
         if row is None or isnan(row["value"]):
@@ -60,9 +59,7 @@ def describe_specificity(rankings: pd.DataFrame, method: str) -> str:
 
 def find_gentler(rankings: pd.DataFrame, comparisons: pd.DataFrame, method: str, alpha: float = 0.05) -> Iterator[str]:
     """Yield for each kind of specificity the methods that leave significantly more answers unchanged than this one."""
-    for outcome in dict.fromkeys(rankings["outcome"]):
-        if not str(outcome).startswith("specificity:"):
-            continue
+    for outcome, kind in _specificity_kinds(rankings).items():
         gentler_methods = []
         for row in select_outcome(comparisons, outcome):
             if method not in (row["method"], row["other"]) or {row["method"], row["other"]} & set(NON_EDITS):
@@ -72,6 +69,12 @@ def find_gentler(rankings: pd.DataFrame, comparisons: pd.DataFrame, method: str,
                 gentler_methods.append(other_method)
         rates = [row for row in select_outcome(rankings, outcome) if row["method"] in gentler_methods]
         if rates:
-            kind, name = kind_name(str(outcome).partition(":")[2]), method_name(method)
             names = join_texts([f"{method_name(row['method'])} ({write_rate(row)})" for row in rates])
-            yield f"Significantly more answers of the kind “{kind}” stay unchanged than with {name}: {names}."
+            answers = f"answers of the kind “{kind_name(kind)}”"
+            yield f"Significantly more {answers} stay unchanged than with {method_name(method)}: {names}."
+
+
+def _specificity_kinds(rankings: pd.DataFrame) -> dict[str, str]:
+    """Return the kind of prompt of each outcome that is one of specificity."""
+    parts = {str(outcome): split_outcome(str(outcome)) for outcome in rankings["outcome"].unique()}
+    return {outcome: kind for outcome, (group, kind) in parts.items() if group == "specificity" and kind}

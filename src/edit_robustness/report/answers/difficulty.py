@@ -7,7 +7,7 @@ from math import isnan
 
 import pandas as pd
 
-from edit_robustness.labels import LOWER_IS_BETTER, outcome_label
+from edit_robustness.labels import LOWER_IS_BETTER, outcome_label, split_outcome
 from edit_robustness.report.answers.prediction import describe_prediction
 from edit_robustness.report.answers.wording import Row, method_name, write_p
 from edit_robustness.report.rows import records
@@ -104,12 +104,14 @@ def _find_strongest(correlations: pd.DataFrame, alpha: float) -> Row | None:
 
 
 def _direction(row: Row, labels: Mapping[str, str]) -> str:
-    group = str(row["outcome"]).partition(":")[0]
-    facts, name = f"acts with higher values of “{_label(row, labels)}”", method_name(row["method"])
+    group, _ = split_outcome(str(row["outcome"]))
+    values, name = f"with higher values of “{_label(row, labels)}”", method_name(row["method"])
     if group == "specificity":
-        return f"Edits of f{facts} by {name} leave {'more' if row['rho'] > 0 else 'fewer'} other answers unchanged"
+        return (
+            f"Edits of facts {values} by {name} leave {'more' if row['rho'] > 0 else 'fewer'} other answers unchanged"
+        )
     is_harder = (row["rho"] > 0) == (group in LOWER_IS_BETTER)
-    return f"F{facts} are {'harder' if is_harder else 'easier'} to edit with {name}"
+    return f"Facts {values} are {'harder' if is_harder else 'easier'} to edit with {name}"
 
 
 def _correlation(row: Row, labels: Mapping[str, str]) -> str:
