@@ -18,19 +18,49 @@ _EVERY = 15.0
 
 
 def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """Pass items on, and show how many of `total` are done and how long the rest will take."""
+    """Pass items on, and show how many of `total` are done or failed, their rate, and how long the rest will take.
+
+    Args:
+        items: The items, from however many processes they come. One with an `error` that is not None counts as failed.
+        label: What they are.
+        total: Their number.
+    """
     if CONSOLE.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+        )
         with Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=CONSOLE) as bar:
-            yield from bar.track(items, total=total, description=label)
+            task = bar.add_task(label, total=total, state="")
+            for number, failures, seconds, item in _count(items):
+                yield item
+                bar.update(task, completed=number, state=_state(number, failures, seconds))
         return
     start = last_line = time.monotonic()
-    for number, item in enumerate(items, 1):
+    number = failures = 0
+    for number, failures, seconds, item in _count(items):
         yield item
         time_now = time.monotonic()
         if time_now - last_line > _EVERY and number < total:
-            last_line = time_now
+            last_line, left = time_now, seconds / number * (total - number)
             logger.info(
-                "%s: %d of %d, about %.0f s left", label, number, total, (time_now - start) / number * (total - number)
+                "%s: %d of %d, %s, about %.0f s left", label, number, total, _state(number, failures, seconds), left
             )
-    logger.info("%s: %d in %.0f s", label, total, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    failed = f", {failures} failed" if failures else ""
+    logger.info("%s: %d of %d in %.0f s%s", label, number, total, seconds, failed)
+
+
+def _count(items: Iterable[T]) -> Iterator[tuple[int, int, float, T]]:
+    """Yield with each item its number, how many have failed, and the seconds since the start."""
+    start, failures = time.monotonic(), 0
+    for number, item in enumerate(items, 1):
+        failures += getattr(item, "error", None) is not None
+        yield number, failures, time.monotonic() - start, item
+
+
+def _state(number: int, failures: int, seconds: float) -> str:
+    rate = f"{number / max(seconds, 1e-9):.2g}/s"
+    return f"{rate}, {failures} failed" if failures else rate

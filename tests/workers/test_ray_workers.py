@@ -6,6 +6,7 @@ import signal
 import sys
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -42,7 +43,7 @@ from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_m
 from edit_robustness.pipelines.prior_knowledge.nodes import rank_objects  # noqa: E402
 from edit_robustness.pipelines.sequence import nodes as sequence  # noqa: E402
 from edit_robustness.tables import facts_to_table  # noqa: E402
-from edit_robustness.workers import Task, Work, WorkerDied  # noqa: E402
+from edit_robustness.workers import Task, Work, WorkerDied, ray_workers  # noqa: E402
 from edit_robustness.workers.pool import ThisProcess  # noqa: E402
 from edit_robustness.workers.ray_workers import RayWorkers, UnusableWorkers, _Part, _Running, find_lack  # noqa: E402
 from edit_robustness.workers.settings import WorkerParameters  # noqa: E402
@@ -332,3 +333,25 @@ def test_without_ray_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr("edit_robustness.workers.ray_workers.find_spec", lambda name: None)
     with pytest.raises(UnusableWorkers, match="pip install ray"):
         RayWorkers(WorkerParameters(count=2))
+
+
+def test_without_room_for_another_worker_the_others_go_on_and_the_loss_of_the_last_ends_the_run(
+    workers, lm, monkeypatch, caplog
+):
+    """The last test: no worker is left after it."""
+    crowded = ray.remote(ray_workers._Worker).options(num_cpus=1000).remote
+    monkeypatch.setattr(workers, "_make_actor", partial(crowded, 1, os.getcwd()))
+    monkeypatch.setattr(ray_workers, "_START_SECONDS", 0.5)
+    inputs = {"first": "die", **{key: key for key in KEYS}}
+    with caplog.at_level("WARNING"):
+        lost = iter(
+            workers.attempts(lm, Task(Work(letters, inputs, ("!",)), list(inputs), "letters", in_batches=False))
+        )
+        made_keys = [next(lost).key for _ in KEYS]
+    assert set(made_keys) == set(KEYS)
+    assert "no worker could be started in place of one that died" in caplog.text
+    assert "1 go on" in caplog.text
+    (attempt,) = lost
+    assert (attempt.key, str(attempt.error)) == ("first", "the worker died 2 times over it")
+    with pytest.raises(UnusableWorkers, match=r"^workers: tiny: the last worker died, .* the same command goes on"):
+        make(workers, lm, {"a": "a"})

@@ -35,6 +35,8 @@ _MOST = 8
 
 _PARTS_PER_WORKER = 4
 _PROBE_SECONDS = 5.0
+_START_SECONDS = 60.0
+"""Within this time a worker starts if a machine has room for it."""
 
 
 class UnusableWorkers(ValueError):
@@ -90,6 +92,7 @@ class RayWorkers(Workers):
         self._settings = settings
         self._actors: list[Any] = []
         self._make_actor: Callable[[], Any] = _not_started
+        self._is_started = False
         self._model, self._size = "", 0
 
     def attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
@@ -98,7 +101,8 @@ class RayWorkers(Workers):
         Batches of the run stay whole. Other items are cut into parts so small that every worker has some.
 
         Raises:
-            UnusableWorkers: If a worker cannot load the model, or the memory is too small for all of them.
+            UnusableWorkers: If a worker cannot load the model, the memory is too small for all of them, or the last one
+                is lost.
         """
         wanted_keys = set(task.keys)
         for attempt in self._attempts(lm, task) if wanted_keys else ():
@@ -114,12 +118,12 @@ class RayWorkers(Workers):
 
     def close(self) -> None:
         """End the workers, and on this machine Ray too."""
-        if self._actors:
+        if self._is_started:
             import ray
 
             for actor in self._actors:
                 ray.kill(actor)
-            self._actors = []
+            self._actors, self._is_started = [], False
             ray.shutdown()
 
     def _cut(self, task: Task[Any]) -> list[_Part]:
@@ -149,6 +153,11 @@ class RayWorkers(Workers):
                     # in a list, the reference is not replaced by what it refers to
                     stream = worker.make.remote(model, task.part(part.keys), [shared_ref])
                     states[stream] = _Running(part, worker)
+                if not states:
+                    raise UnusableWorkers(
+                        f"workers: {lm.name}: the last worker died, and no machine has room for another; what is done "
+                        "is kept, and the same command goes on with it"
+                    )
                 streams: list[Any] = list(states)
                 ready_streams: list[Any] = ray.wait(streams, num_returns=1)[0]
                 stream = ready_streams[0]
@@ -162,7 +171,8 @@ class RayWorkers(Workers):
                 except deadly_errors as death:
                     del states[stream]
                     yield from self._after_death(task, inputs, state, queue, death)
-                    idle.append(self._replace(state.worker))
+                    if (new_worker := self._replace(state.worker)) is not None:
+                        idle.append(new_worker)
                     continue
                 except ray.exceptions.RayTaskError as error:
                     raise UnusableWorkers(f"workers: {lm.name}: {reason_of(error.cause)}") from None
@@ -208,13 +218,28 @@ class RayWorkers(Workers):
             if innocent_keys:
                 queue.append(_Part(innocent_keys))
 
-    def _replace(self, actor: Any) -> Any:
-        """Start a new actor in place of one that died: Ray refuses tasks of an actor that it starts again itself."""
+    def _replace(self, actor: Any) -> Any | None:
+        """Start a new actor in place of one that died: Ray refuses tasks of an actor that it starts again itself.
+
+        Returns:
+            The new actor; None if no machine has room for one, as after the loss of a node.
+        """
         import ray
 
         ray.kill(actor)
-        new_actor = self._make_actor()
-        self._actors[self._actors.index(actor)] = new_actor
+        new_actor, place = self._make_actor(), self._actors.index(actor)
+        confirmation = new_actor.confirm.remote()
+        try:
+            ray.get(confirmation, timeout=_START_SECONDS)
+        except ray.exceptions.RayError as error:
+            ray.kill(new_actor)
+            del self._actors[place]
+            logger.warning(
+                "no worker could be started in place of one that died (%s): %d go on",
+                *(reason_of(error).split(".")[0], len(self._actors)),
+            )
+            return None
+        self._actors[place] = new_actor
         return new_actor
 
     def _make_room(self, lm: LanguageModel) -> None:
@@ -235,7 +260,7 @@ class RayWorkers(Workers):
         logger.info("%s: %d workers, and a model of %s in each", lm.name, count, gigabytes(size))
 
     def _start(self) -> None:
-        if self._actors:
+        if self._is_started:
             return
         import ray
 
@@ -253,7 +278,7 @@ class RayWorkers(Workers):
             raise UnusableWorkers(lack)
         options = {"num_cpus": threads, "num_gpus": settings.gpus, "max_restarts": 0, "max_task_retries": 0}
         self._make_actor = partial(ray.remote(_Worker).options(**options).remote, threads, os.getcwd())
-        self._actors = [self._make_actor() for _ in range(settings.count)]
+        self._actors, self._is_started = [self._make_actor() for _ in range(settings.count)], True
         try:
             ray.get([actor.confirm.remote() for actor in self._actors])
         except ray.exceptions.RayError as error:
