@@ -49,7 +49,7 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Copy:
-    """What was done.
+    """Outcome of a copy.
 
     Attributes:
         run: The id of the run.

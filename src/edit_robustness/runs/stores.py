@@ -52,7 +52,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a copy of a run consists of.
+    """Content of a copy of a run.
 
     Attributes:
         run: The id of the run.

@@ -182,7 +182,7 @@ class _Order:
 
 @dataclass(frozen=True)
 class _Increment:
-    """What one edit of a sequence adds.
+    """Increment: an edit of a sequence beside those before it.
 
     Attributes:
         number: Number of edited facts after it.
