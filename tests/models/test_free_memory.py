@@ -43,11 +43,19 @@ def test_memory_that_is_not_known_refuses_nothing():
 def test_a_container_may_have_less_than_its_machine(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     machine = free_bytes(CPU)
-    for name, text in {"max": "3000000", "current": "2500000", "stat": "anon 5\ninactive_file 400000\n"}.items():
+    states = "anon 5\ninactive_file 300000\nactive_file 100000\n"
+    for name, text in {"max": "3000000", "current": "2500000", "stat": states}.items():
         (tmp_path / f"memory.{name}").write_text(text)
     assert free_bytes(CPU) == 900_000
     (tmp_path / "memory.max").write_text("max\n")
     assert abs(free_bytes(CPU) - machine) < 1 << 30
+
+
+def test_memory_that_torch_keeps_of_an_earlier_model_is_free(monkeypatch):
+    numbers = {"mem_get_info": (2, 24), "memory_reserved": 20, "memory_allocated": 3}
+    for name, number in numbers.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, number=number: number)
+    assert free_bytes(torch.device("cuda")) == 2 + 20 - 3
 
 
 def test_bytes_are_written_in_gb():

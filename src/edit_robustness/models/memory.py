@@ -43,7 +43,9 @@ def loaded_bytes(model: torch.nn.Module) -> int:
 def free_bytes(device: torch.device) -> int | None:
     """Return the free memory of a device; None if it is not known."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # torch keeps what a model before has left, and gives it to the next
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
     if device.type != "cpu":
         return None
     free: list[int] = [psutil.virtual_memory().available, *_container_bytes()]
@@ -78,8 +80,9 @@ def _container_bytes() -> list[int]:
     """Return the free memory of the container in which this process runs, if it has a limit (cgroup v2)."""
     try:
         limit, used = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
-        # pages of files are given back when memory is wanted
+        # pages of files are given back when memory is wanted, also those that were read twice (`active_file`)
         states = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        return [int(limit) - int(used) + int(states.get("inactive_file", 0))] if limit.isdigit() else []
+        of_files = sum(int(states.get(name, 0)) for name in ("inactive_file", "active_file"))
+        return [int(limit) - int(used) + of_files] if limit.isdigit() else []
     except (OSError, ValueError):
         return []
