@@ -285,6 +285,68 @@ def test_a_copy_keeps_what_another_run_has_written_anew_here(store, data, caplog
     assert "7 files in the copy stay as they are: another run has written their data sets since" in caplog.text
 
 
+def test_a_copy_that_is_killed_keeps_what_another_run_has_written_anew_here(store, data, monkeypatch):
+    monkeypatch.setattr("edit_robustness.runs.copies._LISTED", 0)
+    copy_to(store, data, RUN, follow)
+    write_items(data, OTHER, "second")
+    write(data / "08_reporting" / RUN / "report.html", "again")
+    put = Store.put
+
+    def killed(store, path, name):
+        if name.endswith("report.html"):
+            raise KeyboardInterrupt
+        put(store, path, name)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Store, "put", killed)
+        copy_to(store, data, RUN, follow)
+    assert not store.listing().complete
+    copy_to(store, data, RUN, follow)
+    assert store.listing().complete
+    assert store._system.cat_file(store._path(f"{EDITS}/a.safetensors")) == b"a first"
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_the_record_of_a_data_set_is_listed_after_its_files(name, store, data, monkeypatch):
+    monkeypatch.setattr("edit_robustness.runs.copies._LISTED", 0)
+    copy_to(store, data, RUN, follow)
+    for key in ("a", "b"):
+        write(data / EDITS / f"{key}.safetensors", "once more")
+    put = Store.put
+
+    def killed(store, path, file_name):
+        if file_name.endswith(f"{name}.safetensors"):
+            raise KeyboardInterrupt
+        put(store, path, file_name)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Store, "put", killed)
+        copy_to(store, data, RUN, follow)
+    assert ".provenance/tiny.rome_edits.json" not in store.listing().files
+    assert ".provenance/facts.json" in store.listing().files
+
+
+def test_a_file_that_could_not_be_copied_back_is_refused(store, data):
+    write(data / "scores.csv", "mine")
+    record = data / "08_reporting" / RUN / "run.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "data_sets": [*DATA_SETS, ["mine", "scores.csv"]]}))
+    with pytest.raises(CopyRefused, match=r"scores\.csv cannot be copied back: .*Change its path in the catalog"):
+        copy_to(store, data, RUN, follow)
+    assert store.listing() is None
+
+
+def test_a_listing_that_names_files_of_no_data_set_replaces_nothing(store, data, tmp_path):
+    copy_to(store, data, RUN, follow)
+    listing = store.listing()
+    store.write_listing(Listing(**{**vars(listing), "data_sets": ()}))
+    elsewhere = tmp_path / "elsewhere"
+    write_items(elsewhere, OTHER, "second")
+    before = files_of(elsewhere)
+    with pytest.raises(CorruptFile, match=r"copy\.json: `.*` is of no data set of the run"):
+        copy_from(store, elsewhere, None, follow)
+    assert files_of(elsewhere) == before
+
+
 def test_a_file_that_only_the_copy_had_and_that_is_gone_there_is_told(store, data):
     copy_to(store, data, RUN, follow)
     write_items(data, OTHER, "second")

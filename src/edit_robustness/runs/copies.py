@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from edit_robustness.locking import RunLock
 from edit_robustness.runs.folders import LATEST, PROVENANCE, RECORD, REPORTING, RunFolders, is_id, last_end, read_record
 from edit_robustness.runs.stores import LISTING, Listing, Store, StoredFile, is_inside
-from edit_robustness.storage import PART
+from edit_robustness.storage import PART, CorruptFile
 from edit_robustness.text.closest import did_you_mean
 
 T = TypeVar("T")
@@ -77,7 +77,8 @@ def copy_to(store: Store, data: Path, run_id: str, progress: Progress) -> Copy:
         progress: Shows how many files are done.
 
     Raises:
-        CopyRefused: If there is no such run, or the store holds something else or a later state of the run.
+        CopyRefused: If there is no such run, a file of it could not be copied back, or the store holds something else
+            or a later state of the run.
         FolderInUse: If another command is writing the run's data.
         AddressError: If the store cannot be read or written.
     """
@@ -86,6 +87,11 @@ def copy_to(store: Store, data: Path, run_id: str, progress: Progress) -> Copy:
     with _locked(data, record.get("models", ())):
         target_listing = _check_target(store, run_id, sessions)
         paths = dict(_local_files(data, run_id, data_sets))
+        if strange_name := next((name for name in paths if not is_inside(name, run_id)), None):
+            raise CopyRefused(
+                f"{data / strange_name} cannot be copied back: a data set of a run must be in a folder of the data "
+                "folder, and its name must be a name on every system. Change its path in the catalog"
+            )
         files = dict(_each(lambda name: (name, StoredFile.of(paths[name])), list(paths), "Comparing files", progress))
         kept_files = _keep_in_store(data, {run_id, *record.get("source_runs", ())}, data_sets, files, target_listing)
         files |= kept_files
@@ -119,7 +125,7 @@ def copy_from(store: Store, data: Path, run_id: str | None, progress: Progress) 
         CopyRefused: If the store holds no whole copy of the run, or the data folder a later state or other content.
         FolderInUse: If another command is writing in the data folder.
         AddressError: If the store cannot be read.
-        CorruptFile: If a file is not what was copied to the store.
+        CorruptFile: If a file is not what was copied to the store, or is of no data set of the run.
     """
     listing = _check_source(store, run_id)
     folders = RunFolders(data / REPORTING)
@@ -221,6 +227,13 @@ def _check_source(store: Store, run_id: str | None) -> Listing:
             f"the copy of run {listing.run} in {store.address} is incomplete: the command that made it was "
             "interrupted. Give it again where the run is (`kedro copy-run RUN --to=ADDRESS`)"
         )
+    # what no data set holds, `_select` could not tell from a file of another run
+    records = {_record_name(data_set) for data_set, _ in listing.data_sets}
+    places = {place for _, place in listing.data_sets}
+    for name in listing.files:
+        path = PurePosixPath(name)
+        if not (name.startswith(f"{REPORTING}/") or name in records or {name, *map(str, path.parents)} & places):
+            raise CorruptFile(f"{store.address}/{LISTING}: `{name}` is of no data set of the run, and is not copied")
     return listing
 
 
@@ -272,8 +285,9 @@ def _keep_in_store(
         writer = _writer(data, data_set)
         if not writer or writer in runs:
             continue
-        names = _of_data_set(target_listing.files, data_set, place) if target_listing.complete else []
-        if not names:
+        names = _of_data_set(target_listing.files, data_set, place)
+        # in an incomplete copy, a data set is whole if its record is there (`_fill`)
+        if not names or not (target_listing.complete or _record_name(data_set) in names):
             other_writers[data_set] = writer
             continue
         for name in _of_data_set(list(files), data_set, place):
@@ -296,8 +310,15 @@ def _keep_in_store(
 def _fill(
     store: Store, goal: Listing, paths: Mapping[str, Path], names_to_copy: Sequence[str], progress: Progress
 ) -> None:
-    """Write files to the store; the listing says that the copy is incomplete until the last is checked."""
-    files = {name: entry for name, entry in goal.files.items() if name not in set(names_to_copy)}
+    """Write files to the store; the listing says that the copy is incomplete until the last is checked.
+
+    Until then it names the record of a data set only if it names all files of the data set.
+    """
+    pending_names = set(names_to_copy)
+    for data_set, place in goal.data_sets:
+        if not pending_names.isdisjoint(_of_data_set(goal.files, data_set, place)):
+            pending_names.add(_record_name(data_set))
+    files = {name: entry for name, entry in goal.files.items() if name not in pending_names}
     # of a copy that is killed, the next command can tell what is there
     store.write_listing(replace(goal, complete=False, files=files))
     last = time.monotonic()
@@ -306,12 +327,13 @@ def _fill(
         store.put(paths[name], name)
         return name
 
-    with closing(_each(put, names_to_copy, _label(goal, names_to_copy), progress)) as names:
-        for name in names:
-            files[name] = goal.files[name]
-            if time.monotonic() - last > _LISTED:
-                last = time.monotonic()
-                store.write_listing(replace(goal, complete=False, files=files))
+    for group in _in_order(names_to_copy, goal.run):
+        with closing(_each(put, group, _label(goal, group), progress)) as names:
+            for name in names:
+                files[name] = goal.files[name]
+                if time.monotonic() - last > _LISTED:
+                    last = time.monotonic()
+                    store.write_listing(replace(goal, complete=False, files=files))
     store.check_sizes(goal.files, names_to_copy)
     store.write_listing(goal)
 
