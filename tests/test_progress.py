@@ -32,6 +32,13 @@ def test_lines_have_what_is_done_and_failed_its_rate_and_the_time_left(clock, mo
     ]
 
 
+def test_an_increment_that_failed_counts_as_failed(clock, caplog):
+    items = [SimpleNamespace(error=None, value=value) for value in made([None, ValueError("no"), "no"])]
+    with caplog.at_level(logging.INFO):
+        list(track(items, "edits in sequence", 3))
+    assert [record.getMessage() for record in caplog.records] == ["edits in sequence: 3 of 3 in 8 s, 2 failed"]
+
+
 def test_nothing_is_said_of_failures_where_there_are_none(clock, caplog):
     with caplog.at_level(logging.INFO):
         list(track(["a", "b"], "texts", 2))

@@ -21,7 +21,8 @@ def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     """Pass items on, and show how many of `total` are done or failed, their rate, and how long the rest will take.
 
     Args:
-        items: The items, from however many processes they come. One with an `error` that is not None counts as failed.
+        items: The items, from however many processes they come. One with an `error` counts as failed, and so does one
+            whose `value` has an `error`, such as an increment of a sequence.
         label: What they are.
         total: Their number.
     """
@@ -57,8 +58,12 @@ def _count(items: Iterable[T]) -> Iterator[tuple[int, int, float, T]]:
     """Yield with each item its number, how many have failed, and the seconds since the start."""
     start, failures = time.monotonic(), 0
     for number, item in enumerate(items, 1):
-        failures += getattr(item, "error", None) is not None
+        failures += any(_has_error(part) for part in (item, getattr(item, "value", None)))
         yield number, failures, time.monotonic() - start, item
+
+
+def _has_error(item: object) -> bool:
+    return isinstance(getattr(item, "error", None), Exception | str)
 
 
 def _state(number: int, failures: int, seconds: float) -> str:
