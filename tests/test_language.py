@@ -1,6 +1,7 @@
 """Names are nouns, and docstrings start with a verb or a noun and name what exists, so that a reader is not stopped."""
 
 import ast
+import builtins
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -129,14 +130,14 @@ def test_docstrings_of_modules_classes_and_attributes_start_with_a_noun(folder):
     assert [f"{path}: {text[:80]}" for path, text in docstrings if re.match(r"(What|Whatever|See)\b", text)] == []
 
 
-def described_names(docstring: str) -> Iterator[str]:
-    """Collect the names that the sections Args and Attributes describe."""
+def described_names(docstring: str, sections: tuple[str, ...] = ("Args", "Attributes")) -> Iterator[str]:
+    """Collect the names that some sections describe."""
     section = ""
     for line in docstring.splitlines():
         if line and not line.startswith(" "):
             header = SECTION.match(line)
             section = header[1] if header else ""
-        elif section in ("Args", "Attributes") and (entry := ENTRY.match(line)):
+        elif section in sections and (entry := ENTRY.match(line)):
             yield from entry["names"].replace("*", "").split(", ")
 
 
@@ -162,6 +163,19 @@ def test_docstrings_describe_arguments_and_fields_that_exist(folder):
         for path, node in DEFINITIONS[folder]
         for name in described_names(ast.get_docstring(node) or "")
         if name not in defined_names(node)
+    ]
+    assert unknown_names == []
+
+
+def test_docstrings_name_errors_that_exist():
+    names = {*dir(builtins), "DatasetError", "PydanticCustomError", "PydanticSerializationError"}
+    for tree in TREES.values():
+        names |= {child.name for child in tree.body if isinstance(child, ast.ClassDef)}
+    unknown_names = [
+        f"{path}: {getattr(node, 'name', 'module')}: {name}"
+        for path, node in DEFINITIONS["src"]
+        for name in described_names(ast.get_docstring(node) or "", ("Raises",))
+        if name not in names
     ]
     assert unknown_names == []
 

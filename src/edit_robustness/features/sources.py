@@ -70,7 +70,7 @@ def parse_response(response: Response, shape: type[S]) -> S:
     """Validate a JSON response.
 
     Raises:
-        NoAnswer: If it has another shape, or is an error report of MediaWiki (which has status 200).
+        RequestFailed: If it has another shape, or is an error report of MediaWiki (which has status 200).
     """
     content: Any = response.json()
     if isinstance(content, dict) and "error" in content:

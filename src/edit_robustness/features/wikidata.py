@@ -132,7 +132,7 @@ def by_id(web: Transport, item: str, sources: Sources) -> Entity:
 
     Raises:
         NotFound: If there is no such item.
-        NoAnswer: If the request fails.
+        RequestFailed: If the request fails.
     """
     if not _ITEM.fullmatch(item):
         raise NotFound(f"{item!r} is not the id of an item")
@@ -156,7 +156,7 @@ def by_name(web: Transport, name: str, role: Role, relation: str, sources: Sourc
 
     Raises:
         NotFound: If there is no such item.
-        NoAnswer: If a request fails.
+        RequestFailed: If a request fails.
     """
     query = {
         "action": "wbsearchentities",
@@ -224,8 +224,8 @@ def count_matches(web: Transport, pattern: str, items: Sequence[str], sources: S
         sources: Settings and addresses of the services.
 
     Raises:
-        NoAnswer: If there is no count, for example because the query service does not have an item. Its count would be
-            0, which would be wrong.
+        RequestFailed: If there is no count, for example because the query service does not have an item. Its count
+            would be 0, which would be wrong.
     """
     count = _ask(web, count_query(pattern, items), read_count, sources)
     if count is None:

@@ -40,7 +40,7 @@ def read_views(response: Response, month: str) -> int | None:
     """Return the views in a response about one month; None if the server has no data (status 404).
 
     Raises:
-        NoAnswer: If the response is not about exactly this month.
+        RequestFailed: If the response is not about exactly this month.
     """
     if response.status == NOT_FOUND:
         return None
@@ -65,7 +65,7 @@ def page_views(web: Transport, title: str, sources: Sources) -> int:
     included.
 
     Raises:
-        NoAnswer: If there is no count. A failure is never stored as 0 or 1 views.
+        RequestFailed: If there is no count. A failure is never stored as 0 or 1 views.
     """
     views = web.get(views_url(title, sources), {}, partial(read_views, month=sources.month))
     if views is None:
@@ -94,7 +94,7 @@ def article(web: Transport, name: str, sources: Sources) -> str:
 
     Raises:
         NotFound: If there is no article, or only a disambiguation page.
-        NoAnswer: If the request fails.
+        RequestFailed: If the request fails.
     """
     query = {
         "action": "query",

@@ -70,7 +70,7 @@ class EndpointSpeaker:
         """Return the endpoint's reply to each conversation.
 
         Raises:
-            NoAnswer: If the endpoint returns no usable reply.
+            RequestFailed: If the endpoint returns no usable reply.
         """
         return [self._reply(turns) for turns in conversations]
 
@@ -91,7 +91,7 @@ def read_reply(response: Response) -> str:
     """Return the text of a chat completion without the thinking part; empty if there is no text.
 
     Raises:
-        NoAnswer: If the response is not a chat completion.
+        RequestFailed: If the response is not a chat completion.
     """
     answer = response.json()
     try:

@@ -27,7 +27,7 @@ class UnsetSpeaker:
         """Raise an error that describes how to configure the speaker.
 
         Raises:
-            NobodySpeaks: Always.
+            SpeakerNotConfigured: Always.
         """
         raise SpeakerNotConfigured(
             f"speaker `{self.name}` is not configured: set this entry in conf/local/catalog.yml to "

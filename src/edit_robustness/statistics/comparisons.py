@@ -71,7 +71,7 @@ def compare_methods(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd
 def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:
     """Rank the editing methods by each outcome, and mark those that no other one is significantly better than.
 
-    Baselines have rows, but no rank, because they edit nothing.
+    Non-edits have no rank.
 
     Args:
         fact_outcomes: As for `compare_methods`.

@@ -35,7 +35,7 @@ class ResponseCache(Transport):
         """Return the value of a request from the cache, or send the request and store the response.
 
         Raises:
-            NoAnswer: If neither the cache nor the live transport has a response that `reader` can use.
+            RequestFailed: If neither the cache nor the live transport has a response that `reader` can use.
         """
         path = self._folder / f"{key(request)}.json"
         entry = _entry(path)

@@ -72,7 +72,7 @@ class Response:
         """Parse the body as JSON, with all texts encodable as UTF-8.
 
         Raises:
-            NoAnswer: If the status is not 200, or the body is not JSON.
+            RequestFailed: If the status is not 200, or the body is not JSON.
         """
         if self.status != OK:
             raise RequestFailed(f"the server returned status {self.status}: {self.text[:SHOWN]!r}")
@@ -103,7 +103,7 @@ class Transport(ABC):
         """Send a request and return the value that `reader` makes of the response.
 
         Raises:
-            NoAnswer: If there is no response that `reader` can use.
+            RequestFailed: If there is no response that `reader` can use.
             ValueError: If a setting is invalid, so that no request can be sent.
         """
 
@@ -191,7 +191,7 @@ class _Host:
         """Wait until the next request to the host is allowed.
 
         Raises:
-            NoAnswer: If the wait is too long, or the host is considered down.
+            RequestFailed: If the wait is too long, or the host is considered down.
         """
         if self.unanswered >= self._settings.give_up:
             raise RequestFailed(f"{self._name} did not respond {self.unanswered} times in a row and is considered down")

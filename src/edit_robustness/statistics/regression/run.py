@@ -39,7 +39,7 @@ def regress(
 
     Args:
         outcomes: A row per score of a prompt: model, method, fact_id, probe_id, kind, family, protocol, metric, value,
-            subject, relation, and a column per feature. Baselines are not edits and are left out.
+            subject, relation, and a column per feature. Non-edits are left out.
         models: The regressions, by name; one that is None is left out.
         fact_outcomes: A row per fact and outcome, for regressions of these.
         confidence: Level of the intervals.
