@@ -51,6 +51,12 @@ def file_system(address: str, options: Mapping[str, Any] | None = None) -> tuple
         raise AddressError(
             f"{redact(address)}: no protocol `{protocol}://`; there are s3, gs, abfs, sftp ... of fsspec"
         )
+    if protocol.startswith("s3") and "@" in urlsplit(address).netloc:
+        # its client takes them for a part of the bucket's name, which it quotes in errors
+        raise AddressError(
+            f"{redact(address)}: an address of S3 holds no credentials; set them in the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), or name a block of credentials.yml"
+        )
     try:
         system, path = fsspec.core.url_to_fs(address, **_with_limits(protocol, options or {}))
     except ImportError as error:
@@ -94,4 +100,4 @@ def _reason(error: BaseException) -> str:
         return redact(f"no permission ({error})")
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "no response in time"
-    return redact(f"{type(error).__name__}: {error}")
+    return redact(f"{type(error).__name__}: {' '.join(str(error).split())}")

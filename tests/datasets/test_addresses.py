@@ -12,7 +12,7 @@ import pytest
 from kedro.io import DataCatalog, DatasetError
 from object_store import BUCKET, SECRET
 
-from edit_robustness.addresses import AddressError, file_system
+from edit_robustness.addresses import AddressError, file_system, telling_address
 from edit_robustness.datasets import (
     CorpusSourceDataset,
     CsvTable,
@@ -137,6 +137,21 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch, tmp_path):
     for dataset in (FactsDataset("s3://x/y.csv", cache=str(tmp_path)), CorpusSourceDataset("s3://x/y.txt")):
         with pytest.raises(DatasetError, match="pip install s3fs"):
             dataset.load()
+
+
+def test_credentials_in_an_address_of_s3_are_refused_before_they_are_taken_for_its_bucket(tmp_path):
+    with pytest.raises(AddressError, match=r"s3://\*\*\*@bucket/x: an address of S3 holds no credentials") as error:
+        file_system(f"s3://somebody:{SECRET}@bucket/x")
+    assert SECRET not in str(error.value)
+    with pytest.raises(DatasetError, match="holds no credentials") as error:
+        CorpusSourceDataset(f"s3://somebody:{SECRET}@bucket/corpus.txt", cache=str(tmp_path)).load()
+    assert SECRET not in str(error.value)
+    assert file_system("s3://bucket/x@y")[1] == "bucket/x@y"
+
+
+def test_what_a_file_system_says_in_several_lines_is_one():
+    with pytest.raises(AddressError, match=r"^s3://bucket: ValueError: bad name$"), telling_address("s3://bucket"):
+        raise ValueError("bad\n  name")
 
 
 def test_an_address_that_nobody_knows_or_where_nobody_answers(monkeypatch, tmp_path):
