@@ -500,6 +500,21 @@ def test_weights_that_are_no_numbers_are_told_at_once(saved_model, caplog):
     assert lm.description["note"].startswith("A toy. Some weights")
 
 
+@pytest.mark.parametrize(("is_here", "expected"), [(True, [False]), (False, [False, True])])
+def test_the_memory_of_a_model_on_a_hub_is_looked_up_there_only_without_a_copy(is_here, expected, monkeypatch):
+    item, downloads = LanguageModelDataset("x", hub="nobody/none"), []
+
+    def config(source, *, download=False):
+        downloads.append(download)
+        if not (is_here or download):
+            raise OSError("not here")
+        return tiny_model("llama").model.config
+
+    monkeypatch.setattr(type(item._source), "config", config)
+    item._check_memory(torch.device("cpu"))
+    assert downloads == expected
+
+
 def test_one_slot_holds_one_model_and_counts_loads(free_slot):
     item = LanguageModelDataset("one", random="llama", device="cpu")
     two = LanguageModelDataset("two", random="gpt2", device="cpu")

@@ -159,13 +159,20 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     def _check_memory(self, device: torch.device) -> None:
         try:
-            need = weight_bytes(self._source.config(download=True), _DTYPES[self._dtype])
+            need = weight_bytes(self._config(), _DTYPES[self._dtype])
         except UNREADABLE:
             return  # reading the model refuses the files with their own reason
         try:
             check_memory(need, device, f"{self._name}: its weights in {self._dtype}")
         except TooLittleMemory as error:
             raise DatasetError(str(error)) from error
+
+    def _config(self) -> Any:
+        """Read config.json, from a hub only if no copy is here: one that does not answer is tried for half a minute."""
+        try:
+            return self._source.config()
+        except UNREADABLE:
+            return self._source.config(download=True)
 
     def _converted_model(self, source: Package, device: torch.device) -> LanguageModel:
         """Return the package's model, never from files that are not those that were written.
