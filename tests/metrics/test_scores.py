@@ -120,6 +120,21 @@ def test_where_no_true_object_is_known_an_object_of_the_relation_tells_knowledge
     assert values.get(("rome", "free", "specificity")) == (value if is_known else None)
 
 
+@pytest.mark.parametrize(("text", "verdict"), [("krona", "neither"), ("a coin", "cut")])
+def test_a_cut_answer_that_names_an_object_of_its_relation_is_not_counted_as_cut(text, verdict):
+    verdicts = Metric("verdict", "free", ("specificity",), lambda answers: answers["verdict"] == "cut")
+    answer = other_relation(text, finished=False)
+    scores = score_answers(pd.concat([table(answer, method="none"), table(answer)]), metrics=[verdicts])
+    assert set(scores["value"]) == {float(verdict == "cut")}
+
+
+def test_a_finished_answer_keeps_its_verdict_whatever_it_names():
+    verdicts = Metric("verdict", "free", ("specificity",), lambda answers: answers["verdict"] == "new")
+    answer = other_relation("Lyon.")
+    scores = score_answers(pd.concat([table(answer, method="none"), table(answer)]), metrics=[verdicts])
+    assert set(scores["value"]) == {1.0}
+
+
 @pytest.mark.parametrize(("is_same", "value"), [(True, 1.0), (False, 0.0), (None, math.nan)])
 def test_the_top_token_is_scored_over_known_prompts_and_over_all(is_same, value):
     answer = replace(SAID, probe=NEAR, top_unchanged=is_same)

@@ -164,6 +164,24 @@ def test_conditional_logit_is_survivals(outcomes):
         assert table.loc[term_of(name), "estimate"] == pytest.approx(beta, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("formula", "settings"),
+    [
+        (MODEL, {}),
+        ("answer ~ kind + method", {"family": "ordinal"}),
+        ("success ~ kind + method", {"family": "conditional", "groups": "fact_id"}),
+    ],
+)
+def test_intervals_of_odds_ratios_have_equal_halves_in_log_odds(outcomes, formula, settings):
+    table, _ = run(outcomes, formula, **settings)
+    rows = table.dropna(subset=["estimate", "low", "high"])
+    assert len(rows) > 4
+    np.testing.assert_allclose(rows["odds_ratio"], np.exp(rows["estimate"]), rtol=1e-12)
+    halves = np.log(rows["high"]) - rows["estimate"]
+    assert (halves > 0).all()
+    np.testing.assert_allclose(rows["estimate"] - np.log(rows["low"]), halves, rtol=1e-9)
+
+
 def test_firths_estimates_and_bound_are_brglm2s_and_of_a_profile_by_optim(outcomes):
     rows = separate(outcomes)
     model = RegressionModel(formula="success ~ kind + method")
