@@ -72,8 +72,17 @@ def _kind_axis(figure: go.Figure, kinds: list[str]) -> None:
         tickvals=list(range(len(kinds))), ticktext=[label_of(kind, KINDS) for kind in kinds],
         range=[len(kinds) - 0.5, -0.5], showgrid=False,
     )  # fmt: skip
-    for line in range(1, len(kinds)):
-        figure.add_hline(y=line - 0.5, line={"color": theme.QUIET, "width": 1})
+    panels = dict.fromkeys((trace.xaxis or "x", trace.yaxis or "y") for trace in figure.data)
+    # all at once: `add_hline` looks at the whole figure for each line
+    lines = [
+        {
+            **{"type": "line", "xref": f"{x} domain", "x0": 0, "x1": 1, "yref": y, "y0": line - 0.5, "y1": line - 0.5},
+            "line": {"color": theme.QUIET, "width": 1},
+        }
+        for line in range(1, len(kinds))
+        for x, y in panels
+    ]
+    figure.update_layout(shapes=[*figure.layout.shapes, *lines])
 
 
 def protocol_figure(rates: pd.DataFrame) -> go.Figure:
