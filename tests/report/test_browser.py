@@ -198,8 +198,20 @@ def measure(page):
     return page.execute_script(SIZES)
 
 
+def measure_at_rest(page):
+    """The sizes once they stay the same for half a second: the window may have had another size a moment ago."""
+    sizes = []
+
+    def is_at_rest():
+        sizes.append(measure(page))
+        return len(sizes) >= 10 and all(size == sizes[-1] for size in sizes[-10:])
+
+    assert wait_for(is_at_rest), sizes[-1]
+    return sizes[-1]
+
+
 def test_charts_keep_their_height_and_fit_their_cards_when_the_window_is_resized(page):
-    before = measure(page)
+    before = measure_at_rest(page)
     assert len(before) == 5
 
     def are_narrow():
@@ -211,7 +223,7 @@ def test_charts_keep_their_height_and_fit_their_cards_when_the_window_is_resized
         charts = measure(page)
         assert [chart["height"] for chart in charts] == [chart["height"] for chart in before]
         assert all(chart["in_card"] and chart["above_caption"] for chart in charts)
-    assert measure(page) == before
+    assert wait_for(lambda: measure(page) == before), measure(page)
 
 
 def test_a_printed_page_has_no_text_under_charts_and_nothing_beyond_its_edge(page):
@@ -228,7 +240,7 @@ def test_a_printed_page_has_no_text_under_charts_and_nothing_beyond_its_edge(pag
 
 
 def test_charts_have_their_size_on_the_screen_again_after_printing(page):
-    before = measure(page)
+    before = measure_at_rest(page)
     page.execute_script("addEventListener('beforeprint', () => { window.printed = true; })")
     document = page.execute_cdp_cmd("Page.printToPDF", A4)
     assert base64.b64decode(document["data"]).startswith(b"%PDF")
