@@ -45,9 +45,14 @@ def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
         yield item
         time_now = time.monotonic()
         if time_now - last_line > _EVERY and number < total:
-            last_line, left = time_now, seconds / number * (total - number)
+            last_line, seconds_left = time_now, seconds / number * (total - number)
             logger.info(
-                "%s: %d of %d, %s, about %.0f s left", label, number, total, _state(number, failures, seconds), left
+                "%s: %d of %d, %s, about %.0f s left",
+                label,
+                number,
+                total,
+                _state(number, failures, seconds),
+                seconds_left,
             )
     seconds = time.monotonic() - start
     failed = f", {failures} failed" if failures else ""

@@ -153,18 +153,23 @@ def test_a_file_that_is_gone_or_cut_at_the_address_is_copied_again(address, data
     assert copy_to(Store(address), data, RUN, follow).copied == 2
 
 
-def test_a_killed_copy_is_incomplete_and_goes_on(address, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("edit_robustness.runs.copies._THREADS", 1)
-    monkeypatch.setattr("edit_robustness.runs.copies._LISTED", 0)
+def kill_at(patch, ending):
+    """Let a copy to a store end at the file whose name ends so."""
     put = Store.put
 
-    def killed(store, path, name):
-        if name.endswith("b.safetensors"):
+    def end(store, path, name):
+        if name.endswith(ending):
             raise KeyboardInterrupt
         put(store, path, name)
 
+    patch.setattr(Store, "put", end)
+
+
+def test_a_killed_copy_is_incomplete_and_goes_on(address, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("edit_robustness.runs.copies._THREADS", 1)
+    monkeypatch.setattr("edit_robustness.runs.copies._LISTED", 0)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Store, "put", killed)
+        kill_at(patch, "b.safetensors")
         copy_to(Store(address), data, RUN, follow)
     listing = Store(address).listing()
     assert not listing.complete
@@ -290,15 +295,8 @@ def test_a_copy_that_is_killed_keeps_what_another_run_has_written_anew_here(stor
     copy_to(store, data, RUN, follow)
     write_items(data, OTHER, "second")
     write(data / "08_reporting" / RUN / "report.html", "again")
-    put = Store.put
-
-    def killed(store, path, name):
-        if name.endswith("report.html"):
-            raise KeyboardInterrupt
-        put(store, path, name)
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Store, "put", killed)
+        kill_at(patch, "report.html")
         copy_to(store, data, RUN, follow)
     assert not store.listing().complete
     copy_to(store, data, RUN, follow)

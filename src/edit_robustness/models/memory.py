@@ -79,10 +79,10 @@ def gigabytes(number: float) -> str:
 def _container_bytes() -> list[int]:
     """Return the free memory of the container in which this process runs, if it has a limit (cgroup v2)."""
     try:
-        limit, used = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        limit, usage = ((_CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
         # pages of files are given back when memory is wanted, also those that were read twice (`active_file`)
         states = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
         of_files = sum(int(states.get(name, 0)) for name in ("inactive_file", "active_file"))
-        return [int(limit) - int(used) + of_files] if limit.isdigit() else []
+        return [int(limit) - int(usage) + of_files] if limit.isdigit() else []
     except (OSError, ValueError):
         return []

@@ -85,33 +85,24 @@ def validate_and_train(
     Returns:
         The tables prediction, calibration and importance with the column model, and the content of the file.
     """
-    # what scikit-learn would check anew in thousands of small fits was checked when the tables were made
-    with sklearn.config_context(skip_parameter_validation=True):
-        return _validate_and_train(outcomes, feature_summary, runs, validation)
-
-
-def _validate_and_train(
-    outcomes: pd.DataFrame,
-    feature_summary: pd.DataFrame,
-    runs: Sequence[Mapping[str, Any]],
-    validation: Validation,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     probes = probes_of_edits(outcomes)
     features = list(dict.fromkeys(feature_summary["feature"]))
     labels = dict(zip(feature_summary["feature"], feature_summary["label"], strict=True))
-    across = transfer_between_models(probes, features, validation)
     tables: list[list[pd.DataFrame]] = [[], [], []]
     predictors = []
-    for model in outcomes["model"].unique():
-        rows = probes[probes["model"] == model]
-        parts = [predict(rows, features, validation), transfer(rows, features, validation)]
-        parts += [across[model]] if model in across else []
-        for number, table in enumerate(zip(*parts, strict=True)):
-            full_tables = [part for part in table if len(part)] or [table[0]]
-            tables[number].append(pd.concat(full_tables, ignore_index=True).assign(model=model))
-        run = next((run for run in runs if model in (run.get("models") or {})), {})
-        predictor = train(rows, features, parts[0].prediction, run, validation, labels)
-        predictors.append(replace(predictor, model=str(model)))
+    # what scikit-learn would check anew in thousands of small fits was checked when the tables were made
+    with sklearn.config_context(skip_parameter_validation=True):
+        across = transfer_between_models(probes, features, validation)
+        for model in outcomes["model"].unique():
+            rows = probes[probes["model"] == model]
+            parts = [predict(rows, features, validation), transfer(rows, features, validation)]
+            parts += [across[model]] if model in across else []
+            for number, table in enumerate(zip(*parts, strict=True)):
+                full_tables = [part for part in table if len(part)] or [table[0]]
+                tables[number].append(pd.concat(full_tables, ignore_index=True).assign(model=model))
+            run = next((run for run in runs if model in (run.get("models") or {})), {})
+            predictor = train(rows, features, parts[0].prediction, run, validation, labels)
+            predictors.append(replace(predictor, model=str(model)))
     prediction, calibration, importance = (_with_model_first(parts) for parts in tables)
     return prediction, calibration, importance, write_predictors(predictors)
 
