@@ -36,6 +36,9 @@ _PARENTHESES = re.compile(r"\([^()]*(?:\([^()]*\)[^()]*)*\)")
 _COMMA = "\ue000"
 """A character of no text that stands for a comma in parentheses while Kedro splits the parameters."""
 
+_RUNNER = "edit_robustness.runner.SideBySideRunner"
+"""The runner of `kedro run` without `--runner`; by its name, because its module imports torch."""
+
 _BY_PATH = "ipython"
 """The command that starts what is first on PATH: another environment's program, if this one is not activated."""
 
@@ -73,7 +76,7 @@ def guard(command: click.Command) -> click.Command:
 
         vars(clone)["get_command"] = get_command
     else:
-        clone.params = [_keeping_commas(option) for option in command.params]
+        clone.params = [_with_runner(_keeping_commas(option)) for option in command.params]
         vars(clone)["invoke"] = lambda ctx: _invoke(command.invoke, ctx)
         vars(clone)["make_context"] = lambda *words, **options: _context(clone, *words, **options)
     return clone
@@ -92,6 +95,15 @@ def _keeping_commas(option: click.Parameter) -> click.Parameter:
         return _with_commas(split(ctx, param, _PARENTHESES.sub(lambda match: match[0].replace(",", _COMMA), value)))
 
     clone.callback = callback
+    return clone
+
+
+def _with_runner(option: click.Parameter) -> click.Parameter:
+    """Return an option as it is; `--runner` with the project's runner as its default."""
+    if option.name != "runner" or option.default is not None:
+        return option
+    clone = copy.copy(option)
+    clone.default = _RUNNER
     return clone
 
 

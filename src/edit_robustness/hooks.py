@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from threading import RLock, get_ident
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -35,8 +36,9 @@ class NodeLines:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._running: str | None = None
-        self._data_set: str | None = None
+        # by thread: with workers, several nodes run at once
+        self._running: dict[int, str] = {}
+        self._data_sets: dict[int, str] = {}
         self._meter = Meter()
 
     @hook_impl
@@ -48,7 +50,7 @@ class NodeLines:
     def before_pipeline_run(self, pipeline: Pipeline) -> None:
         """Number the nodes in the order in which they run."""
         self._numbers = {node.name: number for number, node in enumerate(pipeline.nodes, 1)}
-        self._running = self._data_set = None
+        self._running, self._data_sets = {}, {}
         self._meter = Meter()
         RunMeter.start()
 
@@ -56,12 +58,12 @@ class NodeLines:
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
         """Log the node: loading a model is long work, too."""
         self._start(node)
-        self._data_set = dataset_name
+        self._data_sets[get_ident()] = dataset_name
 
     @hook_impl
     def after_dataset_loaded(self) -> None:
         """Forget the data set."""
-        self._data_set = None
+        self._data_sets.pop(get_ident(), None)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -71,22 +73,23 @@ class NodeLines:
     @hook_impl
     def before_dataset_saved(self, dataset_name: str) -> None:
         """Remember the data set."""
-        self._data_set = dataset_name
+        self._data_sets[get_ident()] = dataset_name
 
     @hook_impl
     def after_dataset_saved(self) -> None:
         """Forget the data set."""
-        self._data_set = None
+        self._data_sets.pop(get_ident(), None)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
         """Note the data set and its file, for the line that the command ends with."""
-        data_set = self._data_set
+        # those of nodes that only ended because the run ends came later
+        data_set = next(iter(self._data_sets.values()), None)
         if data_set is not None:
             dataset = catalog.get(data_set)
             path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)
             data_set = f"{data_set} ({path})" if path else data_set
-        add_notes(error, data_set, halfway=self._running is not None and not isinstance(error, RefusedRun))
+        add_notes(error, data_set, halfway=bool(self._running) and not isinstance(error, RefusedRun))
 
     @hook_impl
     def after_pipeline_run(self) -> None:
@@ -94,8 +97,8 @@ class NodeLines:
         logger.info("%d nodes in %s (%s)", len(self._numbers), self._meter.lap(), machine())
 
     def _start(self, node: Node) -> None:
-        if node is not None and node.name != self._running:
-            self._running = node.name
+        if node is not None and node.name != self._running.get(get_ident()):
+            self._running[get_ident()] = node.name
             logger.info("[%s/%d] %s", self._numbers.get(node.name, "?"), len(self._numbers), node.name)
 
 
@@ -107,6 +110,8 @@ class OneRun:
         self._context: Any = None
         self._records: Records | None = None
         self._run: CurrentRun | None = None
+        # with workers, nodes save from several threads
+        self._recording = RLock()
 
     @hook_impl
     def after_context_created(self, context: Any) -> None:
@@ -144,24 +149,27 @@ class OneRun:
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         """Stop if another run has written it since this one began."""
-        if self._records is not None:
-            self._records.confirm(dataset_name, data)
-        if self._run is not None:
-            self._run.note_loaded(dataset_name, data)
+        with self._recording:
+            if self._records is not None:
+                self._records.confirm(dataset_name, data)
+            if self._run is not None:
+                self._run.note_loaded(dataset_name, data)
 
     @hook_impl
     def before_dataset_saved(self, dataset_name: str, data: Any) -> None:
         """Remove the record, so that a kill during the save leaves none."""
-        if self._records is not None:
-            self._records.forget(dataset_name, data)
+        with self._recording:
+            if self._records is not None:
+                self._records.forget(dataset_name, data)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any, node: Node) -> None:
         """Record what the data set was made from, and what it says of the run."""
-        if self._records is not None:
-            self._records.remember(dataset_name, data, node.inputs)
-        if self._run is not None:
-            self._run.note_saved(dataset_name, data)
+        with self._recording:
+            if self._records is not None:
+                self._records.remember(dataset_name, data, node.inputs)
+            if self._run is not None:
+                self._run.note_saved(dataset_name, data)
 
     @hook_impl
     def after_pipeline_run(self) -> None:

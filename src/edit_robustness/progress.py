@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager
+from threading import Lock
+from typing import ClassVar, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -15,6 +17,40 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _EVERY = 15.0
+
+
+class _Display:
+    """The bars of all threads, in one display: a terminal can have one only."""
+
+    _lock: ClassVar[Lock] = Lock()
+    _progress: ClassVar[Progress | None] = None
+    _users: ClassVar[int] = 0
+
+    @classmethod
+    @contextmanager
+    def shared(cls) -> Iterator[Progress]:
+        """Show the display as long as somebody uses it."""
+        with cls._lock:
+            if cls._progress is None:
+                columns = (
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    MofNCompleteColumn(),
+                    TextColumn("{task.fields[state]}"),
+                )
+                rest = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+                cls._progress = Progress(*columns, *rest, console=CONSOLE)
+                cls._progress.start()
+            cls._users += 1
+            progress = cls._progress
+        try:
+            yield progress
+        finally:
+            with cls._lock:
+                cls._users -= 1
+                if not cls._users:
+                    cls._progress = None
+                    progress.stop()
 
 
 def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
@@ -27,17 +63,11 @@ def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
         total: Their number.
     """
     if CONSOLE.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-        )
-        with Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=CONSOLE) as bar:
-            task = bar.add_task(label, total=total, state="")
+        with _Display.shared() as display:
+            task = display.add_task(label, total=total, state="")
             for number, failures, seconds, item in _count(items):
                 yield item
-                bar.update(task, completed=number, state=_state(number, failures, seconds))
+                display.update(task, completed=number, state=_state(number, failures, seconds))
         return
     start = last_line = time.monotonic()
     number = failures = 0

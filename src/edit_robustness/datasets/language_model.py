@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import importlib.util
 import logging
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar
 
 import torch
@@ -16,8 +18,15 @@ from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.datasets.arguments import validate_arguments_with
 from edit_robustness.datasets.model_sources import SOURCES, Folder, Hub, Package, Random, Source
-from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.models.loading import UNREADABLE, UnusableFolder, check_tokenizer, read_model, read_tokenizer
+from edit_robustness.models.language_model import Elsewhere, LanguageModel
+from edit_robustness.models.loading import (
+    UNREADABLE,
+    UnusableFolder,
+    check_tokenizer,
+    read_model,
+    read_sizes,
+    read_tokenizer,
+)
 from edit_robustness.models.memory import TooLittleMemory, check_memory, weight_bytes
 from edit_robustness.models.shape import Shape
 from edit_robustness.models.tiny import tiny_model
@@ -59,6 +68,15 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     slot: ClassVar[_Slot] = _Slot()
 
+    hold: ClassVar[Callable[[Mapping[str, Any]], Elsewhere] | None] = None
+    """Lets another process load the model of an entry, and returns what that tells of it. Then models have no weights
+    in this process, and any number of them may be in memory."""
+
+    _outlines: ClassVar[dict[Any, LanguageModel]] = {}
+    """The models without weights."""
+
+    _locks: ClassVar[defaultdict[Any, Lock]] = defaultdict(Lock)
+
     @validate_arguments_with(SOURCES)
     def __init__(
         self,
@@ -94,18 +112,60 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         return self._note or str(self._describe()["source"])
 
     def load(self) -> LanguageModel:
-        """Return the model, from memory if it is the last one loaded."""
+        """Return the model, from memory if it is the last one loaded; without weights if another process holds them."""
+        if (hold := type(self).hold) is not None:
+            return self._load_outline(hold)
         slot = type(self).slot
         if slot.model is None or slot.key != self._key:
             slot.model = slot.key = None
             gc.collect()
-            slot.model, slot.key = self._from_source(), self._key
-            slot.model.description, slot.model.entry = self._describe(), self._entry
-            if not slot.model.finite:
-                logger.warning("%s: %s", self._name, NOT_FINITE)
-                slot.model.description["note"] = f"{self._note} {NOT_FINITE.capitalize()}.".strip()
+            slot.model, slot.key = self._describe_model(self._from_source()), self._key
             slot.loads += 1
         return slot.model
+
+    def _load_outline(self, hold: Callable[[Mapping[str, Any]], Elsewhere]) -> LanguageModel:
+        """Return the model without weights."""
+        # threads of several models load at once, but each model only once
+        with self._locks[self._key]:
+            lm = self._outlines.get(self._key)
+            if lm is None:
+                if isinstance(self._source, Package) and (damage := self._damage()):
+                    # once, before several processes read it
+                    self._convert_again(self._source, damage)
+                lm = self._outlines[self._key] = self._describe_model(self._read_outline(hold(self._entry)))
+            return lm
+
+    def _read_outline(self, elsewhere: Elsewhere) -> LanguageModel:
+        dtype = _DTYPES[self._dtype]
+        if isinstance(self._source, Random):
+            lm = tiny_model(self._source.random, seed=self._source.seed, dtype=dtype)
+            return LanguageModel(lm.model.to("meta"), lm.tokenizer, self._name, elsewhere)
+        where, options = self._source.location, self._source.options
+        model = read_sizes(where, self._config(), dtype, attn_implementation=self._attention, **options)
+        return LanguageModel(model, read_tokenizer(where, self._template, **options), self._name, elsewhere)
+
+    def _describe_model(self, lm: LanguageModel) -> LanguageModel:
+        lm.description, lm.entry = self._describe(), self._entry
+        if not lm.finite:
+            logger.warning("%s: %s", self._name, NOT_FINITE)
+            lm.description["note"] = f"{self._note} {NOT_FINITE.capitalize()}.".strip()
+        return lm
+
+    @classmethod
+    def with_weights(cls, lm: LanguageModel) -> LanguageModel:
+        """Return a model with its weights in this process, for what workers do not do."""
+        if lm.has_weights:
+            return lm
+        if cls.slot.model is None or cls.slot.model.fingerprint != lm.fingerprint:
+            cls.slot.model = cls.slot.key = None
+            dataset = cls(**lm.entry)
+            cls.slot.model, cls.slot.key = dataset._describe_model(dataset._from_source()), dataset._key
+        return cls.slot.model
+
+    @classmethod
+    def forget_outlines(cls) -> None:
+        """Forget the models without weights: another process may hold another version of them."""
+        cls._outlines.clear()
 
     def shape(self, *, download: bool = False) -> Shape | None:
         """Return the model's sizes from files on this machine; None if they are not known without loading it.
@@ -239,6 +299,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     def _release(self) -> None:
         """Free the model if it is this one."""
+        self._outlines.pop(self._key, None)
         slot = type(self).slot
         if slot.key == self._key:
             slot.model = slot.key = None

@@ -20,9 +20,10 @@ from edit_robustness.text.secrets import without_secrets
 
 
 class _Beside(LanguageModelDataset):
-    """A model that speaks beside the one that is edited; it has a place of its own in memory."""
+    """A model that speaks beside the one that is edited, in this process; it has a place of its own in memory."""
 
     slot: ClassVar[_Slot] = _Slot()
+    hold = None
 
 
 class _CatalogSpeaker(LocalSpeaker):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -14,10 +15,28 @@ from torch import Tensor, nn
 
 from edit_robustness.models.attention import BLOCKED
 from edit_robustness.models.layout import Layout, Site, layout_of
+from edit_robustness.models.memory import loaded_bytes
 from edit_robustness.models.products import prefer_onednn
 from edit_robustness.models.shape import Shape, shape_of
 
 _CHUNK = 1 << 24
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What another process that holds the weights of a model tells of it.
+
+    Attributes:
+        fingerprint: Fingerprint of the model.
+        environment: The device and the dtype of its computations.
+        finite: Whether its weights and its logits are finite numbers.
+        size: Bytes of its weights.
+    """
+
+    fingerprint: str
+    environment: Mapping[str, str]
+    finite: bool
+    size: int
 
 
 class LanguageModel:
@@ -30,12 +49,14 @@ class LanguageModel:
         model: A transformers causal language model. It is set to evaluation mode and needs no gradients.
         tokenizer: Its fast tokenizer.
         name: Name of the model in tables.
+        elsewhere: Given if `model` has no weights (it is on torch's device `meta`) because another process holds them.
+            Then the model knows its tokens and sizes, and computes nothing.
 
     Raises:
         ValueError: If the architecture has no layout or the tokenizer has no character offsets.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str = "model"):
+    def __init__(self, model: Any, tokenizer: Any, name: str = "model", elsewhere: Elsewhere | None = None):
         if not tokenizer.is_fast:
             raise ValueError(f"{name}: the tokenizer has no character offsets; use its fast version")
         if prefer_onednn() and model.config._attn_implementation == "sdpa":
@@ -47,8 +68,9 @@ class LanguageModel:
         self.description: dict[str, str] = {"name": name}
         self.entry: Mapping[str, Any] = {}
         """Settings from which another process loads the same model."""
+        self._elsewhere = elsewhere
         # computed here, before anything can have changed a weight
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = elsewhere.fingerprint if elsewhere else self._fingerprint()
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: another process loads the model by its `entry`."""
@@ -63,8 +85,20 @@ class LanguageModel:
     @property
     def environment(self) -> dict[str, str]:
         """Return the device and the dtype of the model's computations."""
+        if self._elsewhere:
+            return dict(self._elsewhere.environment)
         device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return {"device": device, "dtype": str(self.model.dtype).removeprefix("torch.")}
+
+    @property
+    def has_weights(self) -> bool:
+        """Return whether this process holds the weights."""
+        return self._elsewhere is None
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the weights."""
+        return self._elsewhere.size if self._elsewhere else loaded_bytes(self.model)
 
     @property
     def pad_id(self) -> int:
@@ -142,6 +176,8 @@ class LanguageModel:
     @cached_property
     def finite(self) -> bool:
         """Return whether the unedited model's weights, and its logits after one token, are finite numbers."""
+        if self._elsewhere:
+            return self._elsewhere.finite
         with torch.no_grad():
             logits = self.model(input_ids=torch.tensor([[self.pad_id]], device=self.device)).logits
         return all(bool(tensor.isfinite().all()) for tensor in (logits, *self.model.parameters()))

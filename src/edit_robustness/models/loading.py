@@ -6,13 +6,15 @@ import json
 import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub.errors import StrictDataclassError
 from jinja2 import TemplateError
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import render_conversation
@@ -71,6 +73,26 @@ def read_model(source: str | Path, **options: Any) -> Any:
     _check_whole(source, info)
     if not model.config.get_text_config().num_hidden_layers:
         raise UnusableFolder(f"{source}: config.json says `num_hidden_layers: 0`; a model has at least one layer")
+    return model
+
+
+def read_sizes(source: str | Path, config: Any, dtype: torch.dtype, **options: Any) -> Any:
+    """Return the model in a folder or on a hub without its weights, on torch's device `meta`.
+
+    Args:
+        source: A folder, or a model's id on a hub.
+        config: Its configuration.
+        dtype: That of the weights.
+        **options: Arguments of `from_pretrained`.
+    """
+    attention = options.pop("attn_implementation", None)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, trust_remote_code=False, attn_implementation=attention
+        )
+    # without a file, that of the model's configuration holds
+    with suppress(OSError):
+        model.generation_config = GenerationConfig.from_pretrained(source, **options)
     return model
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from edit_robustness.datasets.failures import Attempt, run_attempts, run_batches
-from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.datasets.language_model import LanguageModelDataset
+from edit_robustness.models.language_model import Elsewhere, LanguageModel
 from edit_robustness.workers.work import Task
 
 T = TypeVar("T")
@@ -26,6 +27,15 @@ class Workers(ABC):
     @abstractmethod
     def close(self) -> None:
         """End the processes."""
+
+    @property
+    def hold(self) -> Callable[[Mapping[str, Any]], Elsewhere] | None:
+        """Return the function by which a worker loads a model; None if this process holds it."""
+        return None
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Let the threads that wait for items end with an error."""
 
 
 class ThisProcess(Workers):
@@ -48,6 +58,9 @@ class ThisProcess(Workers):
 
     def close(self) -> None:
         """Do nothing: there is no process to end."""
+
+    def stop(self) -> None:
+        """Do nothing: no other thread waits."""
 
 
 def _stream(lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
@@ -82,3 +95,5 @@ def use_workers(workers: Workers) -> None:
     """Let nodes hand their items to these workers, and end those before."""
     _Holder.workers.close()
     _Holder.workers = workers
+    LanguageModelDataset.hold = workers.hold
+    LanguageModelDataset.forget_outlines()

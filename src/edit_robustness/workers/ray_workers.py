@@ -8,6 +8,7 @@ because the death of a process does not say which of its items was guilty.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -16,13 +17,17 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
+from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import torch
+
 from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, run_attempts, select_batches
 from edit_robustness.datasets.language_model import LanguageModelDataset
-from edit_robustness.models.language_model import LanguageModel
-from edit_robustness.models.memory import TooLittleMemory, check_memory, gigabytes, loaded_bytes
+from edit_robustness.models.language_model import Elsewhere, LanguageModel
+from edit_robustness.models.memory import TooLittleMemory, check_memory, gigabytes
+from edit_robustness.workers.crew import Crew, NobodyLeft
 from edit_robustness.workers.pool import ThisProcess, Workers
 from edit_robustness.workers.settings import WorkerParameters
 from edit_robustness.workers.work import Task, WorkerDied
@@ -35,6 +40,9 @@ _MOST = 8
 
 _PARTS_PER_WORKER = 4
 _PROBE_SECONDS = 5.0
+_LOOK_SECONDS = 0.5
+"""How often a thread that waits for its workers looks whether another one is free, or the run ends."""
+
 _START_SECONDS = 60.0
 """Within this time a worker starts if a machine has room for it."""
 
@@ -90,10 +98,11 @@ class RayWorkers(Workers):
         if settings.address:
             _probe(settings.address)
         self._settings = settings
-        self._actors: list[Any] = []
+        self._crew = Crew([])
         self._make_actor: Callable[[], Any] = _not_started
-        self._is_started = False
-        self._model, self._size = "", 0
+        self._is_started, self._starting = False, Lock()
+        self._announced: set[str] = set()
+        self._largest = 0
 
     def attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
         """Hand parts of the task to idle workers, and yield what they make in the order in which it comes.
@@ -116,14 +125,43 @@ class RayWorkers(Workers):
                 wanted_keys.remove(attempt.key)
                 yield attempt
 
+    @property
+    def hold(self) -> Callable[[Mapping[str, Any]], Elsewhere]:
+        """Return the function by which a worker loads a model and tells of it."""
+        return self._hold
+
+    def _hold(self, entry: Mapping[str, Any]) -> Elsewhere:
+        """Let a worker load a model, and return what it tells of it.
+
+        Raises:
+            UnusableWorkers: If the worker cannot load it.
+        """
+        import ray
+
+        self._start()
+        name = _model_name(entry)
+        with self._crew.working_for(name):
+            worker = self._crew.wait_for(name)
+            try:
+                told: Elsewhere = ray.get(worker.tell.remote(dict(entry)))
+            except ray.exceptions.RayTaskError as error:
+                raise UnusableWorkers(f"workers: {entry['name']}: {reason_of(error.cause)}") from None
+            finally:
+                self._crew.give_back(worker)
+        return told
+
+    def stop(self) -> None:
+        """Let the threads that wait for items end with an error."""
+        self._crew.stop()
+
     def close(self) -> None:
         """End the workers, and on this machine Ray too."""
         if self._is_started:
             import ray
 
-            for actor in self._actors:
+            for actor in self._crew.workers:
                 ray.kill(actor)
-            self._actors, self._is_started = [], False
+            self._crew, self._is_started = Crew([]), False
             ray.shutdown()
 
     def _cut(self, task: Task[Any]) -> list[_Part]:
@@ -142,49 +180,62 @@ class RayWorkers(Workers):
         # of streams, what is still to be made
         inputs = dict(task.work.inputs)
         task = replace(task, work=replace(task.work, inputs=inputs))
-        queue, idle = deque(self._cut(task)), deque(self._actors)
+        queue, name = deque(self._cut(task)), _model_name(lm.entry)
         model, shared_ref = (dict(lm.entry), lm.fingerprint), ray.put(task.work.shared)
         deadly_errors = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError, ray.exceptions.OutOfMemoryError)
         states: dict[Any, _Running] = {}
+        with self._crew.working_for(name):
+            try:
+                while queue or states:
+                    while queue and (worker := self._take(lm, name, states)) is not None:
+                        part = queue.popleft()
+                        # in a list, the reference is not replaced by what it refers to
+                        stream = worker.make.remote(model, task.part(part.keys), [shared_ref])
+                        states[stream] = _Running(part, worker)
+                    streams: list[Any] = list(states)
+                    ready_streams: list[Any] = ray.wait(streams, num_returns=1, timeout=_LOOK_SECONDS)[0]
+                    if not ready_streams:
+                        self._crew.look()
+                        continue
+                    stream = ready_streams[0]
+                    state = states[stream]
+                    try:
+                        attempt, reason, messages = ray.get(next(stream))
+                    except StopIteration:
+                        del states[stream]
+                        self._crew.give_back(state.worker)
+                        continue
+                    except deadly_errors as death:
+                        del states[stream]
+                        yield from self._after_death(task, inputs, state, queue, death)
+                        self._replace(state.worker)
+                        continue
+                    except ray.exceptions.RayTaskError as error:
+                        raise UnusableWorkers(f"workers: {lm.name}: {reason_of(error.cause)}") from None
+                    for logger_name, level, text in messages:
+                        logging.getLogger(logger_name).log(level, "%s", text)
+                    state.made_keys.add(attempt.key)
+                    if task.advance is not None and not reason:
+                        inputs[attempt.key] = task.advance(inputs[attempt.key], attempt.value)
+                    yield replace(attempt, error=WorkerError(reason) if reason else None)
+            finally:
+                for stream, state in states.items():
+                    ray.cancel(stream)
+                    self._crew.give_back(state.worker)
+
+    def _take(self, lm: LanguageModel, name: str, states: Mapping[Any, _Running]) -> Any | None:
+        """Return a free worker; without parts in hand wait for one.
+
+        Raises:
+            UnusableWorkers: If the last worker is lost.
+        """
         try:
-            while queue or states:
-                while queue and idle:
-                    part, worker = queue.popleft(), idle.popleft()
-                    # in a list, the reference is not replaced by what it refers to
-                    stream = worker.make.remote(model, task.part(part.keys), [shared_ref])
-                    states[stream] = _Running(part, worker)
-                if not states:
-                    raise UnusableWorkers(
-                        f"workers: {lm.name}: the last worker died, and no machine has room for another; what is done "
-                        "is kept, and the same command goes on with it"
-                    )
-                streams: list[Any] = list(states)
-                ready_streams: list[Any] = ray.wait(streams, num_returns=1)[0]
-                stream = ready_streams[0]
-                state = states[stream]
-                try:
-                    attempt, reason, messages = ray.get(next(stream))
-                except StopIteration:
-                    del states[stream]
-                    idle.append(state.worker)
-                    continue
-                except deadly_errors as death:
-                    del states[stream]
-                    yield from self._after_death(task, inputs, state, queue, death)
-                    if (new_worker := self._replace(state.worker)) is not None:
-                        idle.append(new_worker)
-                    continue
-                except ray.exceptions.RayTaskError as error:
-                    raise UnusableWorkers(f"workers: {lm.name}: {reason_of(error.cause)}") from None
-                for name, level, text in messages:
-                    logging.getLogger(name).log(level, "%s", text)
-                state.made_keys.add(attempt.key)
-                if task.advance is not None and not reason:
-                    inputs[attempt.key] = task.advance(inputs[attempt.key], attempt.value)
-                yield replace(attempt, error=WorkerError(reason) if reason else None)
-        finally:
-            for stream in states:
-                ray.cancel(stream)
+            return self._crew.take(name) if states else self._crew.wait_for(name)
+        except NobodyLeft:
+            raise UnusableWorkers(
+                f"workers: {lm.name}: the last worker died, and no machine has room for another; what is done "
+                "is kept, and the same command goes on with it"
+            ) from None
 
     def _after_death(
         self, task: Task[Any], inputs: dict[str, Any], state: _Running, queue: deque[_Part], death: Exception
@@ -218,50 +269,53 @@ class RayWorkers(Workers):
             if innocent_keys:
                 queue.append(_Part(innocent_keys))
 
-    def _replace(self, actor: Any) -> Any | None:
+    def _replace(self, actor: Any) -> None:
         """Start a new actor in place of one that died: Ray refuses tasks of an actor that it starts again itself.
 
-        Returns:
-            The new actor; None if no machine has room for one, as after the loss of a node.
+        If no machine has room for one, as after the loss of a node, the others go on without it.
         """
         import ray
 
         ray.kill(actor)
-        new_actor, place = self._make_actor(), self._actors.index(actor)
+        new_actor = self._make_actor()
         confirmation = new_actor.confirm.remote()
         try:
             ray.get(confirmation, timeout=_START_SECONDS)
         except ray.exceptions.RayError as error:
             ray.kill(new_actor)
-            del self._actors[place]
+            self._crew.replace(actor, None)
             logger.warning(
                 "no worker could be started in place of one that died (%s): %d go on",
-                *(reason_of(error).split(".")[0], len(self._actors)),
+                *(reason_of(error).split(".")[0], len(self._crew.workers)),
             )
-            return None
-        self._actors[place] = new_actor
-        return new_actor
+            return
+        self._crew.replace(actor, new_actor)
 
     def _make_room(self, lm: LanguageModel) -> None:
         """Say what the workers' models take, once per model, and refuse what the memory of this machine cannot hold.
 
         A worker on a GPU or on another machine looks for itself when it loads the model.
         """
-        if self._model == lm.fingerprint:
+        if lm.fingerprint in self._announced:
             return
-        count, size = self._settings.count, loaded_bytes(lm.model)
-        if not self._settings.address and lm.device.type == "cpu":
+        count, size = self._settings.count, lm.size
+        cpu = torch.device("cpu")
+        if not self._settings.address and lm.environment["device"] == cpu.type:
             try:
-                # the models that the workers have now are freed first
-                check_memory(count * (size - self._size), lm.device, f"{count} workers with a {lm.name} each")
+                # a worker frees the model that it has first, and each may have the largest
+                check_memory(count * (size - self._largest), cpu, f"{count} workers with a {lm.name} each")
             except TooLittleMemory as error:
                 raise UnusableWorkers(f"workers: {error}; or lower workers.count") from None
-        self._model, self._size = lm.fingerprint, size
+        self._announced.add(lm.fingerprint)
+        self._largest = max(self._largest, size)
         logger.info("%s: %d workers, and a model of %s in each", lm.name, count, gigabytes(size))
 
     def _start(self) -> None:
-        if self._is_started:
-            return
+        with self._starting:
+            if not self._is_started:
+                self._start_actors()
+
+    def _start_actors(self) -> None:
         import ray
 
         settings = self._settings
@@ -278,9 +332,9 @@ class RayWorkers(Workers):
             raise UnusableWorkers(lack)
         options = {"num_cpus": threads, "num_gpus": settings.gpus, "max_restarts": 0, "max_task_retries": 0}
         self._make_actor = partial(ray.remote(_Worker).options(**options).remote, threads, os.getcwd())
-        self._actors, self._is_started = [self._make_actor() for _ in range(settings.count)], True
+        self._crew, self._is_started = Crew([self._make_actor() for _ in range(settings.count)]), True
         try:
-            ray.get([actor.confirm.remote() for actor in self._actors])
+            ray.get([actor.confirm.remote() for actor in self._crew.workers])
         except ray.exceptions.RayError as error:
             self.close()
             # Ray's text is a traceback of the other process, whose last line is the error
@@ -315,8 +369,6 @@ class _Worker:
     """Process of a worker, with one model: it makes the items that it is asked for."""
 
     def __init__(self, threads: int, folder: str):
-        import torch
-
         torch.set_num_threads(threads)
         # paths of settings may be relative
         if os.path.isdir(folder):
@@ -329,6 +381,11 @@ class _Worker:
     def confirm(self) -> None:
         """Answer once the worker has started."""
 
+    def tell(self, entry: Mapping[str, Any]) -> Elsewhere:
+        """Load a model, and return what the process that starts the run must know of it."""
+        lm = _load(entry)
+        return Elsewhere(lm.fingerprint, lm.environment, lm.finite, lm.size)
+
     def make(
         self, model: tuple[Mapping[str, Any], str], part: Task[Any], shared: list[Any]
     ) -> Iterator[tuple[Attempt[Any], str, list[_Message]]]:
@@ -339,7 +396,10 @@ class _Worker:
             part: The items, without what all items share.
             shared: A reference to that.
         """
-        lm = _load(*model)
+        entry, name = model
+        lm = _load(entry)
+        if lm.fingerprint != name:
+            raise UnusableWorkers("a worker loads another model than this process: the model's files differ")
         # the driver has loaded the model, too, and has said this
         self._messages.take()
         task = part.with_shared(self._receive(shared[0]))
@@ -358,20 +418,22 @@ class _Worker:
         return self._shared
 
 
-def _load(entry: Mapping[str, Any], name: str) -> LanguageModel:
+def _load(entry: Mapping[str, Any]) -> LanguageModel:
     """Load a model in a worker.
 
     Raises:
-        UnusableWorkers: If it cannot be loaded, or its fingerprint is another.
+        UnusableWorkers: If it cannot be loaded.
     """
     try:
-        lm = LanguageModelDataset(**entry).load()
+        return LanguageModelDataset(**entry).load()
     except Exception as error:  # noqa: BLE001 - whatever it is, the run ends with its text
         # its own class may have no name in the other process
         raise UnusableWorkers(f"a worker cannot load the model: {reason_of(error)}") from None
-    if lm.fingerprint != name:
-        raise UnusableWorkers("a worker loads another model than this process: the model's files differ")
-    return lm
+
+
+def _model_name(entry: Mapping[str, Any]) -> str:
+    """Return a text that tells models apart by their settings."""
+    return json.dumps(entry, sort_keys=True, default=str)
 
 
 def _not_started() -> Any:

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from edit_robustness.asking.ask import Decoding, ask
 from edit_robustness.datasets.baked import BakedModel, NoBakedModel
 from edit_robustness.datasets.folders import StoredItem, successful_items
+from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.exchange.card import Card, CardPrompt
 from edit_robustness.editing.exchange.export import refuse_hooks_and_words
@@ -79,6 +80,7 @@ def choose(
             generated with other settings than those of this run.
         NotWeights: If the edits are no changes of weights.
     """
+    lm = LanguageModelDataset.with_weights(lm)
     facts = facts_from_table(sampled_facts)
     answer_rows = _select_answers(answers, settings, lm, decoding)
     stored_edits = successful_items(edits)
@@ -133,7 +135,7 @@ def put_together(
     )
     return BakedModel(
         sum_edits(parts, list(parts)),
-        lm,
+        LanguageModelDataset.with_weights(lm),
         Card(
             method=settings.method,
             settings=origin.settings if origin else {},

@@ -440,14 +440,31 @@ def drift_with(method: str) -> Callable[..., pd.DataFrame]:
     def measure_drift(
         lm: LanguageModel, edits: Mapping[str, StoredItem[Edit]], settings: SequenceParameters
     ) -> pd.DataFrame:
+        points = checkpoints(edits, settings)
+        # one item, because each change follows from those before
+        task = Task(Work(_measure_drifts, {"drift": points}, (edits,)), ["drift"], f"{lm.name}: {method}, drift")
+        (attempt,) = current_workers().attempts(lm, task)
+        if attempt.error is not None:
+            raise attempt.error
         rows = [
-            [lm.name, method, point.order, point.edits, site.layer, site.part, *_measure_drift(lm, site, change)]
-            for point, history in replays(edits, checkpoints(edits, settings))
-            for site, change in history.changes.items()
+            [lm.name, method, point.order, point.edits, site.layer, site.part, *norms]
+            for point, site, *norms in attempt.value or ()
         ]
         return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS)).astype(DRIFT_COLUMNS)
 
     return measure_drift
+
+
+def _measure_drifts(
+    lm: LanguageModel, inputs: Sequence[Sequence[Checkpoint]], edits: Mapping[str, StoredItem[Edit]]
+) -> Iterator[list[tuple[Checkpoint, Site, float, float]]]:
+    """Yield for each checkpoint and site the Frobenius norm of the change, and its ratio to that of the weight."""
+    for points in inputs:
+        yield [
+            (point, site, *_measure_drift(lm, site, change))
+            for point, history in replays(edits, points)
+            for site, change in history.changes.items()
+        ]
 
 
 def _measure_drift(lm: LanguageModel, site: Site, change: Tensor) -> tuple[float, float]:

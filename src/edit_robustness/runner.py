@@ -1,0 +1,70 @@
+"""Kedro's runner of the project: with workers, nodes of several models run side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from kedro.framework.hooks.manager import _NullPluginManager
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro.runner import SequentialRunner
+from kedro.runner.task import Task
+
+from edit_robustness.workers import ThisProcess, current_workers
+
+if TYPE_CHECKING:
+    from kedro.io import CatalogProtocol
+    from pluggy import PluginManager
+
+_THREADS = 64
+"""Most nodes at a time: most of them wait for workers."""
+
+
+class SideBySideRunner(SequentialRunner):
+    """A runner that starts every node as soon as its inputs are there, if the run has workers.
+
+    The nodes run in threads of this process, which hand their items to the workers, so that no thread computes with a
+    model. Without workers, nodes run one after another in this process, as by Kedro's own runner.
+    """
+
+    def __str__(self) -> str:
+        # kedro-viz records the states of nodes for this runner only
+        return str(SequentialRunner())
+
+    def _run(
+        self,
+        pipeline: Pipeline,
+        catalog: CatalogProtocol[Any, Any],
+        hook_manager: PluginManager | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        if isinstance(current_workers(), ThisProcess):
+            super()._run(pipeline, catalog, hook_manager, run_id)
+            return
+        hooks: Any = hook_manager or _NullPluginManager()
+        todo, dependencies = list(pipeline.nodes), pipeline.node_dependencies
+        load_counts = Counter(chain.from_iterable(node.inputs for node in todo))
+        done_nodes: set[Node] = set()
+        running: dict[Future[Node], Node] = {}
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="node") as pool:
+            try:
+                while todo or running:
+                    ready_nodes = [node for node in todo if dependencies[node] <= done_nodes]
+                    todo = [node for node in todo if node not in ready_nodes]
+                    for node in ready_nodes:
+                        task = Task(node, catalog, self._is_async, hook_manager=hooks, run_id=run_id)
+                        running[pool.submit(task.execute)] = node
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        node = running.pop(future)
+                        future.result()
+                        done_nodes.add(node)
+                        self._release_datasets(node, catalog, load_counts, pipeline)
+            except BaseException:
+                # threads that wait for items end, too; what they have made is kept
+                current_workers().stop()
+                for future in running:
+                    future.cancel()
+                raise

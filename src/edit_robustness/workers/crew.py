@@ -1,0 +1,152 @@
+"""The crew: which worker may make the items of which model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Condition
+from typing import Any
+
+_GAP_SECONDS = 2.0
+"""For so long a worker without work waits for the next node of its model before it loads another one."""
+
+_LOOK_SECONDS = 0.25
+"""How often a thread looks whether a worker has become free for its model."""
+
+
+class Stopped(RuntimeError):
+    """Error of work that goes on while its run ends."""
+
+
+class NobodyLeft(RuntimeError):
+    """Error of work whose last worker is lost."""
+
+
+@dataclass
+class _Member:
+    """A worker, the model that it has or will have, whether it has work, and since when it has none."""
+
+    worker: Any
+    model: str = ""
+    is_busy: bool = False
+    idle_since: float = 0.0
+
+
+class Crew:
+    """Workers that the threads of several models take and give back.
+
+    Each model that has work may have its share of the workers. A worker keeps its model as long as that has work, and
+    for a moment longer, since a node of it often follows. If there are more models than workers, the first that came
+    are served first.
+
+    Args:
+        workers: The workers.
+    """
+
+    def __init__(self, workers: list[Any]):
+        self._members = [_Member(worker) for worker in workers]
+        self._users: dict[str, int] = {}
+        self._change = Condition()
+        self._is_stopped = False
+
+    @property
+    def workers(self) -> list[Any]:
+        """Return the workers that are alive."""
+        return [member.worker for member in self._members]
+
+    def stop(self) -> None:
+        """End the work of all threads: each gets an error when it next wants a worker or looks."""
+        with self._change:
+            self._is_stopped = True
+            self._change.notify_all()
+
+    @contextmanager
+    def working_for(self, model: str) -> Iterator[None]:
+        """Count a thread among those that have work for a model."""
+        with self._change:
+            self._users[model] = self._users.get(model, 0) + 1
+        try:
+            yield
+        finally:
+            with self._change:
+                self._users[model] -= 1
+                if not self._users[model]:
+                    del self._users[model]
+                self._change.notify_all()
+
+    def look(self) -> None:
+        """Raise an error if the run ends or nobody is left.
+
+        Raises:
+            Stopped: If the run ends.
+            NobodyLeft: If all workers are lost.
+        """
+        if self._is_stopped:
+            raise Stopped("the run ends")
+        if not self._members:
+            raise NobodyLeft("no worker is left")
+
+    def take(self, model: str) -> Any | None:
+        """Return a free worker for a model, or None if there is none now."""
+        with self._change:
+            self.look()
+            member = self._choose(model)
+            if member is None:
+                return None
+            member.model, member.is_busy = model, True
+            return member.worker
+
+    def wait_for(self, model: str) -> Any:
+        """Return a worker for a model as soon as one is free."""
+        while (worker := self.take(model)) is None:
+            with self._change:
+                self._change.wait(_LOOK_SECONDS)
+        return worker
+
+    def give_back(self, worker: Any) -> None:
+        """Let others take a worker."""
+        with self._change:
+            for member in self._members:
+                if member.worker is worker:
+                    member.is_busy, member.idle_since = False, time.monotonic()
+            self._change.notify_all()
+
+    def replace(self, worker: Any, successor: Any | None) -> None:
+        """Put a new worker, which has no model yet, in the place of one that died; None if there is none."""
+        with self._change:
+            place = self.workers.index(worker)
+            self._members[place : place + 1] = [] if successor is None else [_Member(successor)]
+            self._change.notify_all()
+
+    def _choose(self, model: str) -> _Member | None:
+        """Return the free worker that costs the fewest loads of a model."""
+        free = [member for member in self._members if not member.is_busy]
+        if own := [member for member in free if member.model == model]:
+            return own[0]
+        counts = {name: self._count(name) for name in (*self._users, model)}
+        share = -(-len(self._members) // len(counts))
+        # who came earlier and has no worker yet comes first
+        for name, count in counts.items():
+            if name == model:
+                break
+            if not count:
+                return None
+        has_others = any(count < share for name, count in counts.items() if name != model)
+        if counts[model] >= share and has_others:
+            return None
+        now = time.monotonic()
+        for member in free:
+            if not member.model:
+                return member
+        for member in free:
+            if member.model not in self._users and now - member.idle_since >= _GAP_SECONDS:
+                return member
+        for member in free:
+            if counts.get(member.model, 0) > share > counts[model]:
+                return member
+        return None
+
+    def _count(self, model: str) -> int:
+        return sum(member.model == model for member in self._members)
