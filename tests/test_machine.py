@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from edit_robustness.machine import Cost, Meter, RunMeter, machine, processor, threads
+from edit_robustness.machine import Cost, Meter, RunMeter, add_cpu_seconds, machine, processor, threads
 from edit_robustness.report.runs import summary
 
 
@@ -42,3 +42,10 @@ def test_the_page_shows_cpu_seconds_processor_and_threads():
         {"seconds": 5, "machine": "A, 2 threads"},
     ]
     assert summary(runs) == [("Time", "1 min 1 s (1,100 CPU s) + 5 s"), ("Machine", "A, 2 threads")]
+
+
+def test_cpu_seconds_of_workers_count():
+    meter = Meter()
+    add_cpu_seconds(1000.0)
+    assert 1000 <= meter.lap().cpu_seconds < 1010
+    add_cpu_seconds(-1000.0)

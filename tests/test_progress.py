@@ -59,3 +59,16 @@ def test_a_terminal_shows_a_bar_with_the_same(monkeypatch):
     assert "edits" in text
     assert "2/2" in text
     assert "1 failed" in text
+
+
+def test_the_bars_of_several_threads_are_in_one_display(monkeypatch):
+    console = Console(force_terminal=True, width=120, record=True)
+    monkeypatch.setattr(progress, "CONSOLE", console)
+    edits, answers = track(made([None, None]), "edits", 2), track(made([None]), "answers", 1)
+    next(edits)
+    list(answers)
+    list(edits)
+    text = console.export_text()
+    assert "edits" in text
+    assert "answers" in text
+    assert progress._Display._progress is None

@@ -20,8 +20,10 @@ from edit_robustness.logs import install
 from edit_robustness.machine import Meter, RunMeter, machine
 from edit_robustness.ordering import model_of
 from edit_robustness.origins import Origins, Settings, decides_nothing
+from edit_robustness.plan import plan_lines
 from edit_robustness.provenance import Records
 from edit_robustness.runs.commands import options_of
+from edit_robustness.runs.folders import MODELS
 from edit_robustness.workers import ThisProcess, WorkerParameters, choose_workers, use_workers
 
 logger = logging.getLogger(__name__)
@@ -134,6 +136,10 @@ class OneRun:
             self._records.check(pipeline)
             run.begin(catalog, self._records.source_runs)
             self._run = run
+            parameters = self._context.config_loader["parameters"]
+            workers = WorkerParameters(**(parameters.get("workers") or {}))
+            for line in plan_lines((node.name for node in pipeline.nodes), parameters, workers, folder / MODELS):
+                logger.info("%s", line)
         except BaseException:
             # Kedro reports no end of a run that did not begin
             self._lock.release()

@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 _INFO = Path("/proc/cpuinfo")
 _MODEL = re.compile(r"^model name\s*:\s*(.+)$", re.MULTILINE)
@@ -23,7 +24,7 @@ class Cost:
 
     Attributes:
         seconds: By the clock.
-        cpu_seconds: By all threads of this process and the processes that it started and that have ended.
+        cpu_seconds: By all threads of this process, by processes that it started and that have ended, and by workers.
     """
 
     seconds: float
@@ -66,10 +67,23 @@ def _read_clocks() -> tuple[float, float]:
     return time.monotonic(), cpu_seconds()
 
 
+class _Workers:
+    """What workers have told of their CPU seconds."""
+
+    cpu_seconds: float = 0.0
+    lock = Lock()
+
+
+def add_cpu_seconds(seconds: float) -> None:
+    """Count CPU seconds that a worker has spent for this process."""
+    with _Workers.lock:
+        _Workers.cpu_seconds += seconds
+
+
 def cpu_seconds() -> float:
-    """Return the CPU seconds of all threads of this process and of the processes that it started and that ended."""
+    """Return the CPU seconds of this process, of those that it started and that ended, and what workers told."""
     times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    return times.user + times.system + times.children_user + times.children_system + _Workers.cpu_seconds
 
 
 def processor() -> str:

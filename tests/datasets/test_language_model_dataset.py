@@ -17,6 +17,7 @@ import edit_robustness.datasets.language_model as module
 from edit_robustness import storage
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.models import loading, memory
+from edit_robustness.models.language_model import Elsewhere
 from edit_robustness.models.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("free_slot")
@@ -42,6 +43,29 @@ def test_a_folder_gives_the_model_that_was_saved(architecture, tmp_path):
     assert same_bits(bits(again), bits(lm))
     assert again.name == "again"
     assert again.tokenizer.chat_template == lm.tokenizer.chat_template
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_model_that_another_process_holds_is_the_same_without_weights(architecture, tmp_path, monkeypatch):
+    lm = tiny_model(architecture)
+    lm.model.generation_config.eos_token_id = [3, 4]
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.save_pretrained(tmp_path)
+    dataset = LanguageModelDataset("far", folder=str(tmp_path), device="cpu", dtype="bfloat16")
+    whole = dataset.load()
+    told = Elsewhere(whole.fingerprint, {"device": "H200", "dtype": "bfloat16"}, finite=False, size=7)
+    monkeypatch.setattr(LanguageModelDataset, "hold", lambda entry: told)
+    outline = dataset.load()
+    assert not outline.has_weights
+    assert (outline.fingerprint, outline.environment, outline.finite, outline.size) == (
+        *(told.fingerprint, told.environment, told.finite, told.size),
+    )
+    assert outline.description["note"] == module.NOT_FINITE.capitalize() + "."
+    assert outline.settings_text == whole.settings_text
+    assert (outline.stop_ids, outline.pad_id, outline.shape) == (whole.stop_ids, whole.pad_id, whole.shape)
+    sizes = [{name: (w.shape, w.dtype) for name, w in model.model.named_parameters()} for model in (outline, whole)]
+    assert sizes[0] == sizes[1]
+    LanguageModelDataset.forget_outlines()
 
 
 def test_a_random_model_follows_its_seed():

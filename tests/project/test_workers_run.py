@@ -1,13 +1,18 @@
 """Runs whose items are made by workers."""
 
+import logging
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from test_sequential_run import NODES, PIPELINE, TABLES, run_of, smaller, table
 from whole_run import copy_of_the_project
 
 from edit_robustness.datasets import AnswersDataset, EditsDataset
+from edit_robustness.runner import SideBySideRunner
 
 pytest.importorskip("ray")
 
@@ -17,8 +22,32 @@ def read_items(project, dataset, name):
     return {key: (item.fingerprint, item.read()) for key, item in items.items()}
 
 
-def test_workers_make_the_edits_and_answers_of_one_process(project, finished_once):
-    project.run(to_nodes=["tiny.rome.evaluate"], parameters={"workers": {"count": 2, "threads": 1}})
+SECOND = """
+second.language_model:
+  type: edit_robustness.datasets.LanguageModelDataset
+  name: second
+  random: gpt2
+"""
+
+
+def test_workers_make_the_edits_and_answers_of_one_process_with_two_models_side_by_side(
+    project, finished_once, no_model, caplog
+):
+    with (project.folder / "conf" / "test" / "catalog.yml").open("a") as file:
+        file.write(SECOND)
+    settings = yaml.safe_load((project.folder / "conf" / "test" / "parameters.yml").read_text())["methods"]
+    methods = {"none": {"second": {}}, "rome": {"second": settings["rome"]["tiny"]}}
+    grid = {"second": {"none": True, "rome": True}}
+    with caplog.at_level(logging.INFO):
+        project.run(
+            to_nodes=["tiny.rome.evaluate", "second.rome.evaluate"],
+            parameters={"workers": {"count": 2, "threads": 1}, "grid": grid, "methods": methods},
+            runner=SideBySideRunner(),
+        )
+    lines = [record.getMessage() for record in caplog.records]
+    starts = [line.split()[1] for line in lines if re.match(r"\[\d+/\d+\] (tiny|second)", line)]
+    first_of_second = min(place for place, name in enumerate(starts) if name.startswith("second"))
+    assert any(name.startswith("tiny") for name in starts[first_of_second:]), "neither waits for the other's end"
     edits, expected_edits = (read_items(run_project, EditsDataset, "edits") for run_project in (project, finished_once))
     assert list(edits) == list(expected_edits)
     for key, (name, edit) in edits.items():

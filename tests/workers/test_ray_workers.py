@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from fabricated_benchmarks import parameters
 from fabricated_edits import FACTS, POOL, RELATIONS, TINY_SETTINGS
+from kedro.io import DatasetError
 from landings import fill
 
 ray = pytest.importorskip("ray")
@@ -182,6 +184,40 @@ def test_a_model_that_a_worker_cannot_load_ends_the_run_in_one_line(workers, lm,
     monkeypatch.setattr(lm, "entry", {"name": "tiny", "random": "llama", "seed": 1})
     with pytest.raises(UnusableWorkers, match=r"^workers: tiny: a worker loads another model than this process"):
         make(workers, lm, {"a": "a"})
+
+
+def test_a_worker_tells_of_a_model_whose_weights_are_not_in_this_process(workers, lm, monkeypatch):
+    monkeypatch.setattr(LanguageModelDataset, "hold", workers.hold)
+    dataset = LanguageModelDataset(name="tiny", random="llama")
+    outline = dataset.load()
+    assert dataset.load() is outline
+    assert (outline.fingerprint, outline.environment, outline.finite, outline.size, outline.entry) == (
+        *(lm.fingerprint, lm.environment, lm.finite, lm.size, lm.entry),
+    )
+    assert (outline.shape, outline.max_length, outline.stop_ids, outline.encode("Paris")) == (
+        *(lm.shape, lm.max_length, lm.stop_ids, lm.encode("Paris")),
+    )
+    assert not outline.has_weights
+    assert {parameter.device.type for parameter in outline.model.parameters()} == {"meta"}
+    assert make(workers, outline, {"a": "a"}) == {"a": "a! tiny"}
+    whole = LanguageModelDataset.with_weights(outline)
+    assert (whole.has_weights, whole.fingerprint) == (True, lm.fingerprint)
+    assert LanguageModelDataset.with_weights(whole) is whole
+    with pytest.raises(DatasetError, match=r"\nworkers: other: a worker cannot load .* no folder no/such$"):
+        LanguageModelDataset(name="other", folder="no/such").load()
+    LanguageModelDataset.forget_outlines()
+
+
+def test_two_models_share_the_workers_at_once(workers, lm, monkeypatch):
+    monkeypatch.setattr(LanguageModelDataset, "hold", workers.hold)
+    outlines = [LanguageModelDataset(name=name, random="llama").load() for name in ("one", "two")]
+    inputs = {key: key for key in KEYS}
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda outline: make(workers, outline, inputs), outlines))
+    assert [set(result.values()) for result in results] == [
+        {f"{key}! {name}" for key in KEYS} for name in ("one", "two")
+    ]
+    LanguageModelDataset.forget_outlines()
 
 
 DRIVER = os.getpid()

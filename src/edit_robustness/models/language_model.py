@@ -214,12 +214,17 @@ class LanguageModel:
         name = str(self.model.config._attn_implementation)
         return "sdpa" if name == BLOCKED else name
 
+    @property
+    def settings_text(self) -> str:
+        """Return the configuration, that of generation and the attention implementation, as JSON."""
+        generation = _drop_loading_settings(self.model.generation_config.to_dict())
+        settings = [_drop_loading_settings(self.model.config.to_dict()), generation, self._attention]
+        return json.dumps(settings, sort_keys=True, default=str)
+
     def _fingerprint(self) -> str:
         """Compute a hash of the configuration, the tokenizer and every weight's bits."""
         digest = hashlib.blake2b(digest_size=16)
-        generation = _drop_loading_settings(self.model.generation_config.to_dict())
-        settings = [_drop_loading_settings(self.model.config.to_dict()), generation, self._attention]
-        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+        digest.update(self.settings_text.encode())
         digest.update(self.tokenizer.backend_tokenizer.to_str().encode())
         digest.update(str(self.tokenizer.chat_template).encode())
         for name, parameter in self.model.named_parameters():

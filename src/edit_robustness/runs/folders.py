@@ -26,6 +26,9 @@ REPORTING = "08_reporting"
 RAW = "01_raw"
 """Name of the folder of the user's inputs in the data folder."""
 
+MODELS = "07_model_output"
+"""Name of the folder in the data folder that has a folder for each model."""
+
 PROVENANCE = ".provenance"
 """Name of the folders with the records of what data sets were made from."""
 

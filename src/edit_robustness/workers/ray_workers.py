@@ -25,8 +25,9 @@ import torch
 
 from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, run_attempts, select_batches
 from edit_robustness.datasets.language_model import LanguageModelDataset
+from edit_robustness.machine import add_cpu_seconds, cpu_seconds
 from edit_robustness.models.language_model import Elsewhere, LanguageModel
-from edit_robustness.models.memory import TooLittleMemory, check_memory, gigabytes
+from edit_robustness.models.memory import TooLittleMemory, check_memory, free_bytes, gigabytes
 from edit_robustness.workers.crew import Crew, NobodyLeft
 from edit_robustness.workers.pool import ThisProcess, Workers
 from edit_robustness.workers.settings import WorkerParameters
@@ -143,7 +144,9 @@ class RayWorkers(Workers):
         with self._crew.working_for(name):
             worker = self._crew.wait_for(name)
             try:
-                told: Elsewhere = ray.get(worker.tell.remote(dict(entry)))
+                told: Elsewhere
+                told, seconds = ray.get(worker.tell.remote(dict(entry)))
+                add_cpu_seconds(seconds)
             except ray.exceptions.RayTaskError as error:
                 raise UnusableWorkers(f"workers: {entry['name']}: {reason_of(error.cause)}") from None
             finally:
@@ -200,7 +203,7 @@ class RayWorkers(Workers):
                     stream = ready_streams[0]
                     state = states[stream]
                     try:
-                        attempt, reason, messages = ray.get(next(stream))
+                        attempt, reason, messages, seconds = ray.get(next(stream))
                     except StopIteration:
                         del states[stream]
                         self._crew.give_back(state.worker)
@@ -212,6 +215,7 @@ class RayWorkers(Workers):
                         continue
                     except ray.exceptions.RayTaskError as error:
                         raise UnusableWorkers(f"workers: {lm.name}: {reason_of(error.cause)}") from None
+                    add_cpu_seconds(seconds)
                     for logger_name, level, text in messages:
                         logging.getLogger(logger_name).log(level, "%s", text)
                     state.made_keys.add(attempt.key)
@@ -308,7 +312,8 @@ class RayWorkers(Workers):
                 raise UnusableWorkers(f"workers: {error}; or lower workers.count") from None
         self._announced.add(lm.fingerprint)
         self._largest = max(self._largest, size)
-        logger.info("%s: %d workers, and a model of %s in each", lm.name, count, gigabytes(size))
+        free = "" if self._settings.address else f", and {gigabytes(free_bytes(cpu) or 0)} of memory are free"
+        logger.info("%s: %d workers, and a model of %s in each%s", lm.name, count, gigabytes(size), free)
 
     def _start(self) -> None:
         with self._starting:
@@ -326,7 +331,9 @@ class RayWorkers(Workers):
             place = {"address": settings.address}
         # Ray's own is 15: beside any other busy process its workers would hardly run
         os.environ.setdefault("RAY_worker_niceness", "0")
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **place)
+        context = ray.init(log_to_driver=False, logging_level=logging.ERROR, **place)
+        if dashboard := getattr(context, "dashboard_url", None):
+            logger.info("Ray's dashboard: http://%s", dashboard)
         if lack := find_lack(ray.cluster_resources(), settings, threads):
             ray.shutdown()
             raise UnusableWorkers(lack)
@@ -340,7 +347,7 @@ class RayWorkers(Workers):
             # Ray's text is a traceback of the other process, whose last line is the error
             reason = reason_of(str(error).strip().splitlines()[-1])
             raise UnusableWorkers(f"workers: they cannot start: {reason}") from error
-        logger.info("%d workers of %d threads each", settings.count, threads)
+        logger.info("%d workers of %d thread%s each", settings.count, threads, "" if threads == 1 else "s")
 
 
 class _Messages(logging.Handler):
@@ -373,7 +380,7 @@ class _Worker:
         # paths of settings may be relative
         if os.path.isdir(folder):
             os.chdir(folder)
-        self._name, self._shared = "", ()
+        self._name, self._shared, self._cpu_seconds = "", (), 0.0
         self._messages, root = _Messages(), logging.getLogger("edit_robustness")
         root.addHandler(self._messages)
         root.setLevel(logging.WARNING)
@@ -381,15 +388,15 @@ class _Worker:
     def confirm(self) -> None:
         """Answer once the worker has started."""
 
-    def tell(self, entry: Mapping[str, Any]) -> Elsewhere:
-        """Load a model, and return what the process that starts the run must know of it."""
+    def tell(self, entry: Mapping[str, Any]) -> tuple[Elsewhere, float]:
+        """Load a model, and return what the process that starts the run must know of it, and CPU seconds."""
         lm = _load(entry)
-        return Elsewhere(lm.fingerprint, lm.environment, lm.finite, lm.size)
+        return Elsewhere(lm.fingerprint, lm.environment, lm.finite, lm.size), self._spend()
 
     def make(
         self, model: tuple[Mapping[str, Any], str], part: Task[Any], shared: list[Any]
-    ) -> Iterator[tuple[Attempt[Any], str, list[_Message]]]:
-        """Yield attempts without their errors, the reason of each failure (empty for none), and messages.
+    ) -> Iterator[tuple[Attempt[Any], str, list[_Message], float]]:
+        """Yield attempts without their errors, the reason of each failure (empty for none), messages, and CPU seconds.
 
         Args:
             model: The settings of the model, and its fingerprint.
@@ -405,7 +412,12 @@ class _Worker:
         task = part.with_shared(self._receive(shared[0]))
         for attempt in ThisProcess().attempts(lm, task):
             reason = "" if attempt.error is None else reason_of(attempt.error)
-            yield replace(attempt, error=None), reason, self._messages.take()
+            yield replace(attempt, error=None), reason, self._messages.take(), self._spend()
+
+    def _spend(self) -> float:
+        """Return the CPU seconds of this process since the last call; at first since it began."""
+        before, self._cpu_seconds = self._cpu_seconds, cpu_seconds()
+        return self._cpu_seconds - before
 
     def _receive(self, ref: Any) -> tuple[Any, ...]:
         """Return what all items share; it is received once."""

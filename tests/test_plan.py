@@ -1,0 +1,71 @@
+"""The plan of a run: its lines before any work starts."""
+
+import json
+
+import pytest
+
+from edit_robustness import plan
+from edit_robustness.plan import plan_lines
+from edit_robustness.workers import WorkerParameters
+
+NODES = ["validate_facts", "tiny.none.edit", "tiny.rome.edit", "tiny.none.evaluate", "tiny.rome.evaluate", "tiny.score"]
+PARAMETERS = {
+    "sample": {"size": 10},
+    "probes": {
+        "kinds": ["statement", "paraphrase", "neighbourhood"],
+        "paraphrases_per_fact": 3,
+        "neighbours_per_fact": 2,
+    },
+}
+WHAT = "plan: tiny: 10 facts, at most 6 prompts a fact and method; No edit, ROME"
+
+
+@pytest.fixture(autouse=True)
+def cores(monkeypatch):
+    monkeypatch.setattr(plan.os, "cpu_count", lambda: 8)
+
+
+def write_rates(folder, seconds):
+    (folder / "tiny").mkdir()
+    record = {
+        "seconds_per_edit": {"tiny": {"none": 0.0, "rome": seconds}},
+        "probes_per_second": {"tiny": {"none": 6.0, "rome": 3.0}},
+        "machine": "AMD EPYC, 1 thread",
+    }
+    (folder / "tiny" / "run.json").write_text(json.dumps(record))
+
+
+def lines(folder, **workers):
+    return plan_lines(NODES, PARAMETERS, WorkerParameters(**workers), folder)
+
+
+def test_without_an_earlier_run_there_is_no_estimate(tmp_path):
+    assert lines(tmp_path) == [WHAT, "plan: all in this process"]
+    assert lines(tmp_path, count=2) == [WHAT, "plan: 2 workers"]
+
+
+def test_the_time_is_that_of_the_rates_of_the_last_run(tmp_path):
+    # edits: 10 * 2 s; answers: 60 / 6 s and 60 / 3 s
+    write_rates(tmp_path, 2.0)
+    what = f"{WHAT}; about 50 s by the rates of its last run (AMD EPYC, 1 thread)"
+    assert lines(tmp_path) == [what, "plan: all in this process"]
+    assert lines(tmp_path, count=2) == [what, "plan: 2 workers; together about 25 s"]
+    cluster = lines(tmp_path, count=2, gpus=0.5, address="auto")
+    assert cluster[-1] == "plan: 2 workers of the cluster at auto, each with 0.5 GPUs; together about 25 s"
+
+
+def test_workers_are_named_where_they_would_pay(tmp_path):
+    write_rates(tmp_path, 30.0)
+    here, way = lines(tmp_path)[-1].split("; ")
+    assert here == "plan: all in this process"
+    assert way == "with --params=workers.count=N, N processes share the work, each with a model of its own"
+
+
+def test_a_method_without_a_rate_leaves_the_time_out(tmp_path):
+    write_rates(tmp_path, 2.0)
+    nodes = [*NODES, "tiny.memit.edit"]
+    assert plan_lines(nodes, PARAMETERS, WorkerParameters(), tmp_path)[0].endswith("No edit, ROME, MEMIT")
+
+
+def test_a_run_without_edits_has_no_plan(tmp_path):
+    assert plan_lines(["tiny.score", "analyze.report"], PARAMETERS, WorkerParameters(), tmp_path) == []
