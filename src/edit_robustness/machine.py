@@ -68,7 +68,7 @@ def _read_clocks() -> tuple[float, float]:
 
 
 class _Workers:
-    """What workers have told of their CPU seconds."""
+    """CPU seconds that workers have reported."""
 
     cpu_seconds: float = 0.0
     lock = Lock()

@@ -17,7 +17,7 @@ import edit_robustness.datasets.language_model as module
 from edit_robustness import storage
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.models import loading, memory
-from edit_robustness.models.language_model import Elsewhere
+from edit_robustness.models.language_model import RemoteWeights
 from edit_robustness.models.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("free_slot")
@@ -53,7 +53,7 @@ def test_a_model_that_another_process_holds_is_the_same_without_weights(architec
     lm.tokenizer.save_pretrained(tmp_path)
     dataset = LanguageModelDataset("far", folder=str(tmp_path), device="cpu", dtype="bfloat16")
     whole = dataset.load()
-    told = Elsewhere(whole.fingerprint, {"device": "H200", "dtype": "bfloat16"}, finite=False, size=7)
+    told = RemoteWeights(whole.fingerprint, {"device": "H200", "dtype": "bfloat16"}, finite=False, size=7)
     monkeypatch.setattr(LanguageModelDataset, "hold", lambda entry: told)
     outline = dataset.load()
     assert not outline.has_weights

@@ -18,7 +18,7 @@ from kedro.io import AbstractDataset, DatasetError
 
 from edit_robustness.datasets.arguments import validate_arguments_with
 from edit_robustness.datasets.model_sources import SOURCES, Folder, Hub, Package, Random, Source
-from edit_robustness.models.language_model import Elsewhere, LanguageModel
+from edit_robustness.models.language_model import LanguageModel, RemoteWeights
 from edit_robustness.models.loading import (
     UNREADABLE,
     UnusableFolder,
@@ -68,7 +68,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     slot: ClassVar[_Slot] = _Slot()
 
-    hold: ClassVar[Callable[[Mapping[str, Any]], Elsewhere] | None] = None
+    hold: ClassVar[Callable[[Mapping[str, Any]], RemoteWeights] | None] = None
     """Lets another process load the model of an entry, and returns what that tells of it. Then models have no weights
     in this process, and any number of them may be in memory."""
 
@@ -123,7 +123,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             slot.loads += 1
         return slot.model
 
-    def _load_outline(self, hold: Callable[[Mapping[str, Any]], Elsewhere]) -> LanguageModel:
+    def _load_outline(self, hold: Callable[[Mapping[str, Any]], RemoteWeights]) -> LanguageModel:
         """Return the model without weights."""
         # threads of several models load at once, but each model only once
         with self._locks[self._key]:
@@ -135,14 +135,14 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
                 lm = self._outlines[self._key] = self._describe_model(self._read_outline(hold(self._entry)))
             return lm
 
-    def _read_outline(self, elsewhere: Elsewhere) -> LanguageModel:
+    def _read_outline(self, remote_weights: RemoteWeights) -> LanguageModel:
         dtype = _DTYPES[self._dtype]
         if isinstance(self._source, Random):
             lm = tiny_model(self._source.random, seed=self._source.seed, dtype=dtype)
-            return LanguageModel(lm.model.to("meta"), lm.tokenizer, self._name, elsewhere)
+            return LanguageModel(lm.model.to("meta"), lm.tokenizer, self._name, remote_weights)
         where, options = self._source.location, self._source.options
         model = read_sizes(where, self._config(), dtype, attn_implementation=self._attention, **options)
-        return LanguageModel(model, read_tokenizer(where, self._template, **options), self._name, elsewhere)
+        return LanguageModel(model, read_tokenizer(where, self._template, **options), self._name, remote_weights)
 
     def _describe_model(self, lm: LanguageModel) -> LanguageModel:
         lm.description, lm.entry = self._describe(), self._entry

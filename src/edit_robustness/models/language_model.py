@@ -23,8 +23,8 @@ _CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
-class Elsewhere:
-    """What another process that holds the weights of a model tells of it.
+class RemoteWeights:
+    """Weights of a model in another process, as far as this one knows them.
 
     Attributes:
         fingerprint: Fingerprint of the model.
@@ -49,14 +49,14 @@ class LanguageModel:
         model: A transformers causal language model. It is set to evaluation mode and needs no gradients.
         tokenizer: Its fast tokenizer.
         name: Name of the model in tables.
-        elsewhere: Given if `model` has no weights (it is on torch's device `meta`) because another process holds them.
+        remote_weights: Given if `model` is without weights (on the device `meta`), because another process holds them.
             Then the model knows its tokens and sizes, and computes nothing.
 
     Raises:
         ValueError: If the architecture has no layout or the tokenizer has no character offsets.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str = "model", elsewhere: Elsewhere | None = None):
+    def __init__(self, model: Any, tokenizer: Any, name: str = "model", remote_weights: RemoteWeights | None = None):
         if not tokenizer.is_fast:
             raise ValueError(f"{name}: the tokenizer has no character offsets; use its fast version")
         if prefer_onednn() and model.config._attn_implementation == "sdpa":
@@ -68,9 +68,9 @@ class LanguageModel:
         self.description: dict[str, str] = {"name": name}
         self.entry: Mapping[str, Any] = {}
         """Settings from which another process loads the same model."""
-        self._elsewhere = elsewhere
+        self._remote_weights = remote_weights
         # computed here, before anything can have changed a weight
-        self.fingerprint = elsewhere.fingerprint if elsewhere else self._fingerprint()
+        self.fingerprint = remote_weights.fingerprint if remote_weights else self._fingerprint()
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be pickled: another process loads the model by its `entry`."""
@@ -85,20 +85,20 @@ class LanguageModel:
     @property
     def environment(self) -> dict[str, str]:
         """Return the device and the dtype of the model's computations."""
-        if self._elsewhere:
-            return dict(self._elsewhere.environment)
+        if self._remote_weights:
+            return dict(self._remote_weights.environment)
         device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         return {"device": device, "dtype": str(self.model.dtype).removeprefix("torch.")}
 
     @property
     def has_weights(self) -> bool:
         """Return whether this process holds the weights."""
-        return self._elsewhere is None
+        return self._remote_weights is None
 
     @property
     def size(self) -> int:
         """Return the bytes of the weights."""
-        return self._elsewhere.size if self._elsewhere else loaded_bytes(self.model)
+        return self._remote_weights.size if self._remote_weights else loaded_bytes(self.model)
 
     @property
     def pad_id(self) -> int:
@@ -176,8 +176,8 @@ class LanguageModel:
     @cached_property
     def finite(self) -> bool:
         """Return whether the unedited model's weights, and its logits after one token, are finite numbers."""
-        if self._elsewhere:
-            return self._elsewhere.finite
+        if self._remote_weights:
+            return self._remote_weights.finite
         with torch.no_grad():
             logits = self.model(input_ids=torch.tensor([[self.pad_id]], device=self.device)).logits
         return all(bool(tensor.isfinite().all()) for tensor in (logits, *self.model.parameters()))

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from edit_robustness.datasets.failures import Attempt, run_attempts, run_batches
 from edit_robustness.datasets.language_model import LanguageModelDataset
-from edit_robustness.models.language_model import Elsewhere, LanguageModel
+from edit_robustness.models.language_model import LanguageModel, RemoteWeights
 from edit_robustness.workers.work import Task
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class Workers(ABC):
         """End the processes."""
 
     @property
-    def hold(self) -> Callable[[Mapping[str, Any]], Elsewhere] | None:
+    def hold(self) -> Callable[[Mapping[str, Any]], RemoteWeights] | None:
         """Return the function by which a worker loads a model; None if this process holds it."""
         return None
 

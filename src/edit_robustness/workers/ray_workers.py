@@ -26,7 +26,7 @@ import torch
 from edit_robustness.datasets.failures import Attempt, reason_of, report_failure, run_attempts, select_batches
 from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.machine import add_cpu_seconds, cpu_seconds
-from edit_robustness.models.language_model import Elsewhere, LanguageModel
+from edit_robustness.models.language_model import LanguageModel, RemoteWeights
 from edit_robustness.models.memory import TooLittleMemory, check_memory, free_bytes, gigabytes
 from edit_robustness.workers.crew import Crew, NobodyLeft
 from edit_robustness.workers.pool import ThisProcess, Workers
@@ -127,11 +127,11 @@ class RayWorkers(Workers):
                 yield attempt
 
     @property
-    def hold(self) -> Callable[[Mapping[str, Any]], Elsewhere]:
+    def hold(self) -> Callable[[Mapping[str, Any]], RemoteWeights]:
         """Return the function by which a worker loads a model and tells of it."""
         return self._hold
 
-    def _hold(self, entry: Mapping[str, Any]) -> Elsewhere:
+    def _hold(self, entry: Mapping[str, Any]) -> RemoteWeights:
         """Let a worker load a model, and return what it tells of it.
 
         Raises:
@@ -144,14 +144,14 @@ class RayWorkers(Workers):
         with self._crew.working_for(name):
             worker = self._crew.wait_for(name)
             try:
-                told: Elsewhere
-                told, seconds = ray.get(worker.tell.remote(dict(entry)))
+                weights: RemoteWeights
+                weights, seconds = ray.get(worker.tell.remote(dict(entry)))
                 add_cpu_seconds(seconds)
             except ray.exceptions.RayTaskError as error:
                 raise UnusableWorkers(f"workers: {entry['name']}: {reason_of(error.cause)}") from None
             finally:
                 self._crew.give_back(worker)
-        return told
+        return weights
 
     def stop(self) -> None:
         """Let the threads that wait for items end with an error."""
@@ -388,10 +388,10 @@ class _Worker:
     def confirm(self) -> None:
         """Answer once the worker has started."""
 
-    def tell(self, entry: Mapping[str, Any]) -> tuple[Elsewhere, float]:
+    def tell(self, entry: Mapping[str, Any]) -> tuple[RemoteWeights, float]:
         """Load a model, and return what the process that starts the run must know of it, and CPU seconds."""
         lm = _load(entry)
-        return Elsewhere(lm.fingerprint, lm.environment, lm.finite, lm.size), self._spend()
+        return RemoteWeights(lm.fingerprint, lm.environment, lm.finite, lm.size), self._spend()
 
     def make(
         self, model: tuple[Mapping[str, Any], str], part: Task[Any], shared: list[Any]
