@@ -22,27 +22,61 @@ def made(errors):
 
 
 def test_lines_have_what_is_done_and_failed_its_rate_and_the_time_left(clock, monkeypatch, caplog):
-    monkeypatch.setattr(progress, "_EVERY", 5)
+    monkeypatch.setattr(progress, "_EVERY", 3)
     items = made([None, ValueError("no"), None, None, None, None])
     with caplog.at_level(logging.INFO):
         assert list(track(items, "edits", 6)) == items
     assert [record.getMessage() for record in caplog.records] == [
-        "edits: 3 of 6, 0.6/s, 1 failed, about 5 s left",
-        "edits: 6 of 6 in 14 s, 1 failed",
+        "edits: 3 of 6, 1/s, 1 failed, about 3 s left",
+        "edits: 6 of 6 in 8 s, 1 failed",
     ]
+
+
+def test_the_rate_is_that_of_whole_batches(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def batches():
+        for _ in range(3):
+            now[0] += 100
+            for number in range(10):
+                now[0] += 0.01
+                yield number
+
+    with caplog.at_level(logging.INFO):
+        list(track(batches(), "answers", 30))
+    assert [record.getMessage() for record in caplog.records] == [
+        "answers: 10 of 30, 0.1/s, about 200 s left",
+        "answers: 20 of 30, 0.1/s, about 100 s left",
+        "answers: 30 of 30 in 300 s",
+    ]
+
+
+def test_items_that_come_fast_have_lines_too(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+
+    def stream():
+        for number in range(400):
+            now[0] += 0.1
+            yield number
+
+    with caplog.at_level(logging.INFO):
+        list(track(stream(), "answers", 400))
+    assert len(caplog.records) == 3
 
 
 def test_an_increment_that_failed_counts_as_failed(clock, caplog):
     items = [SimpleNamespace(error=None, value=value) for value in made([None, ValueError("no"), "no"])]
     with caplog.at_level(logging.INFO):
         list(track(items, "edits in sequence", 3))
-    assert [record.getMessage() for record in caplog.records] == ["edits in sequence: 3 of 3 in 8 s, 2 failed"]
+    assert [record.getMessage() for record in caplog.records] == ["edits in sequence: 3 of 3 in 5 s, 2 failed"]
 
 
 def test_nothing_is_said_of_failures_where_there_are_none(clock, caplog):
     with caplog.at_level(logging.INFO):
         list(track(["a", "b"], "texts", 2))
-    assert [record.getMessage() for record in caplog.records] == ["texts: 2 of 2 in 6 s"]
+    assert [record.getMessage() for record in caplog.records] == ["texts: 2 of 2 in 4 s"]
 
 
 def test_work_that_is_left_early_says_nothing_of_its_end(caplog):

@@ -17,6 +17,10 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 _EVERY = 15.0
+"""Seconds between lines, at least."""
+
+_GAP = 1.0
+"""Items with fewer seconds between them came together."""
 
 
 class _Display:
@@ -69,21 +73,19 @@ def track(items: Iterable[T], label: str, total: int) -> Iterator[T]:
                 yield item
                 display.update(task, completed=number, state=_state(number, failures, seconds))
         return
-    start = last_line = time.monotonic()
+    start, last_line, last_time, burst_start, state_before = time.monotonic(), 0.0, 0.0, 0.0, ""
     number = failures = 0
     for number, failures, seconds, item in _count(items):
         yield item
-        time_now = time.monotonic()
-        if time_now - last_line > _EVERY and number < total:
-            last_line, seconds_left = time_now, seconds / number * (total - number)
-            logger.info(
-                "%s: %d of %d, %s, about %.0f s left",
-                label,
-                number,
-                total,
-                _state(number, failures, seconds),
-                seconds_left,
-            )
+        # a batch comes at once, and its first items say nothing of the rate
+        begins_burst = seconds - last_time >= _GAP
+        burst_start = seconds if begins_burst else burst_start
+        state = _line(label, number, total, failures, seconds)
+        line = state_before if begins_burst else state if seconds - burst_start >= _GAP else ""
+        if line and seconds - last_line > _EVERY and number < total:
+            last_line = seconds
+            logger.info("%s", line)
+        last_time, state_before = seconds, state
     seconds = time.monotonic() - start
     failed = f", {failures} failed" if failures else ""
     logger.info("%s: %d of %d in %.0f s%s", label, number, total, seconds, failed)
@@ -95,6 +97,11 @@ def _count(items: Iterable[T]) -> Iterator[tuple[int, int, float, T]]:
     for number, item in enumerate(items, 1):
         failures += any(_has_error(part) for part in (item, getattr(item, "value", None)))
         yield number, failures, time.monotonic() - start, item
+
+
+def _line(label: str, number: int, total: int, failures: int, seconds: float) -> str:
+    seconds_left = seconds / number * (total - number)
+    return f"{label}: {number} of {total}, {_state(number, failures, seconds)}, about {seconds_left:.0f} s left"
 
 
 def _has_error(item: object) -> bool:

@@ -88,7 +88,7 @@ def test_a_thread_that_waits_ends_with_the_run():
 
     def wait():
         try:
-            crew.wait_for("b")
+            crew.take("b", wait=True)
         except Stopped as error:
             errors.append(str(error))
 

@@ -46,6 +46,7 @@ from edit_robustness.pipelines.prior_knowledge.nodes import rank_objects  # noqa
 from edit_robustness.pipelines.sequence import nodes as sequence  # noqa: E402
 from edit_robustness.tables import facts_to_table  # noqa: E402
 from edit_robustness.workers import Task, Work, WorkerDied, ray_workers  # noqa: E402
+from edit_robustness.workers.crew import NobodyLeft  # noqa: E402
 from edit_robustness.workers.pool import ThisProcess  # noqa: E402
 from edit_robustness.workers.ray_workers import RayWorkers, UnusableWorkers, _Part, _Running, find_lack  # noqa: E402
 from edit_robustness.workers.settings import WorkerParameters  # noqa: E402
@@ -389,5 +390,5 @@ def test_without_room_for_another_worker_the_others_go_on_and_the_loss_of_the_la
     assert "1 go on" in caplog.text
     (attempt,) = lost
     assert (attempt.key, str(attempt.error)) == ("first", "the worker died 2 times over it")
-    with pytest.raises(UnusableWorkers, match=r"^workers: tiny: the last worker died, .* the same command goes on"):
+    with pytest.raises(NobodyLeft, match=r"^workers: the last worker died, .* the same command goes on"):
         make(workers, lm, {"a": "a"})

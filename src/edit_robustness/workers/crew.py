@@ -20,8 +20,14 @@ class Stopped(RuntimeError):
     """Error of work that goes on while its run ends."""
 
 
-class NobodyLeft(RuntimeError):
+class NobodyLeft(ValueError):
     """Error of work whose last worker is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "workers: the last worker died, and no machine has room for another; what is done is kept, and the same "
+            "command goes on with it"
+        )
 
 
 @dataclass
@@ -86,24 +92,29 @@ class Crew:
         if self._is_stopped:
             raise Stopped("the run ends")
         if not self._members:
-            raise NobodyLeft("no worker is left")
+            raise NobodyLeft
 
-    def take(self, model: str) -> Any | None:
-        """Return a free worker for a model, or None if there is none now."""
-        with self._change:
-            self.look()
-            member = self._choose(model)
-            if member is None:
-                return None
-            member.model, member.is_busy = model, True
-            return member.worker
+    def take(self, model: str, *, wait: bool = False) -> Any | None:
+        """Return a free worker for a model.
 
-    def wait_for(self, model: str) -> Any:
-        """Return a worker for a model as soon as one is free."""
-        while (worker := self.take(model)) is None:
+        Args:
+            model: The model.
+            wait: Whether to wait until one is free. If not, None is returned if there is none now.
+
+        Raises:
+            Stopped: If the run ends.
+            NobodyLeft: If all workers are lost.
+        """
+        while True:
             with self._change:
+                self.look()
+                member = self._choose(model)
+                if member is not None:
+                    member.model, member.is_busy = model, True
+                    return member.worker
+                if not wait:
+                    return None
                 self._change.wait(_LOOK_SECONDS)
-        return worker
 
     def give_back(self, worker: Any) -> None:
         """Let others take a worker."""

@@ -28,7 +28,7 @@ from edit_robustness.datasets.language_model import LanguageModelDataset
 from edit_robustness.machine import add_cpu_seconds, cpu_seconds
 from edit_robustness.models.language_model import LanguageModel, RemoteWeights
 from edit_robustness.models.memory import TooLittleMemory, check_memory, free_bytes, gigabytes
-from edit_robustness.workers.crew import Crew, NobodyLeft
+from edit_robustness.workers.crew import Crew
 from edit_robustness.workers.pool import ThisProcess, Workers
 from edit_robustness.workers.settings import WorkerParameters
 from edit_robustness.workers.work import Task, WorkerDied
@@ -111,8 +111,8 @@ class RayWorkers(Workers):
         Batches of the run stay whole. Other items are cut into parts so small that every worker has some.
 
         Raises:
-            UnusableWorkers: If a worker cannot load the model, the memory is too small for all of them, or the last one
-                is lost.
+            UnusableWorkers: If a worker cannot load the model, or the memory is too small for all of them.
+            NobodyLeft: If the last worker is lost.
         """
         wanted_keys = set(task.keys)
         for attempt in self._attempts(lm, task) if wanted_keys else ():
@@ -135,23 +135,32 @@ class RayWorkers(Workers):
         """Let a worker load a model, and return what it tells of it.
 
         Raises:
-            UnusableWorkers: If the worker cannot load it.
+            UnusableWorkers: If the worker cannot load it, or workers die over it more often than retries allow.
         """
         import ray
 
         self._start()
-        name = _model_name(entry)
+        name, deaths = _model_name(entry), 0
         with self._crew.working_for(name):
-            worker = self._crew.wait_for(name)
-            try:
-                weights: RemoteWeights
-                weights, seconds = ray.get(worker.tell.remote(dict(entry)))
-                add_cpu_seconds(seconds)
-            except ray.exceptions.RayTaskError as error:
-                raise UnusableWorkers(f"workers: {entry['name']}: {reason_of(error.cause)}") from None
-            finally:
-                self._crew.give_back(worker)
-        return weights
+            while True:
+                worker: Any = self._crew.take(name, wait=True)
+                try:
+                    weights: RemoteWeights
+                    weights, seconds = ray.get(worker.tell.remote(dict(entry)))
+                except ray.exceptions.RayActorError as death:
+                    self._replace(worker)
+                    deaths += 1
+                    if deaths > self._settings.retries:
+                        raise UnusableWorkers(
+                            f"workers: {entry['name']}: {deaths} workers died while they loaded it: {reason_of(death)}"
+                        ) from None
+                except ray.exceptions.RayTaskError as error:
+                    self._crew.give_back(worker)
+                    raise UnusableWorkers(f"workers: {entry['name']}: {reason_of(error.cause)}") from None
+                else:
+                    self._crew.give_back(worker)
+                    add_cpu_seconds(seconds)
+                    return weights
 
     def stop(self) -> None:
         """Let the threads that wait for items end with an error."""
@@ -190,7 +199,7 @@ class RayWorkers(Workers):
         with self._crew.working_for(name):
             try:
                 while queue or states:
-                    while queue and (worker := self._take(lm, name, states)) is not None:
+                    while queue and (worker := self._crew.take(name, wait=not states)) is not None:
                         part = queue.popleft()
                         # in a list, the reference is not replaced by what it refers to
                         stream = worker.make.remote(model, task.part(part.keys), [shared_ref])
@@ -226,20 +235,6 @@ class RayWorkers(Workers):
                 for stream, state in states.items():
                     ray.cancel(stream)
                     self._crew.give_back(state.worker)
-
-    def _take(self, lm: LanguageModel, name: str, states: Mapping[Any, _Running]) -> Any | None:
-        """Return a free worker; without parts in hand wait for one.
-
-        Raises:
-            UnusableWorkers: If the last worker is lost.
-        """
-        try:
-            return self._crew.take(name) if states else self._crew.wait_for(name)
-        except NobodyLeft:
-            raise UnusableWorkers(
-                f"workers: {lm.name}: the last worker died, and no machine has room for another; what is done "
-                "is kept, and the same command goes on with it"
-            ) from None
 
     def _after_death(
         self, task: Task[Any], inputs: dict[str, Any], state: _Running, queue: deque[_Part], death: Exception
