@@ -150,7 +150,8 @@ class OneRun:
         """Refuse `--async`, of which Kedro's earlier hooks are not told; give a page the record of the run."""
         if is_async:
             raise RefusedRun("--async saves and loads in threads, but models are shared: run without it")
-        return self._run.inputs_of_page(node, inputs) if self._run is not None else {}
+        with self._recording:
+            return self._run.inputs_of_page(node, inputs) if self._run is not None else {}
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:

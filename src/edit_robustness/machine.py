@@ -50,6 +50,7 @@ class RunMeter:
     """Meter of the run in this process. The records of its models share the run's time among them."""
 
     meter: Meter | None = None
+    lock: Lock = Lock()
 
     @classmethod
     def start(cls) -> None:
@@ -59,8 +60,9 @@ class RunMeter:
     @classmethod
     def lap(cls) -> Cost:
         """Return what was spent since the run began or the last record was made."""
-        cls.meter = cls.meter or Meter()
-        return cls.meter.lap()
+        with cls.lock:
+            cls.meter = cls.meter or Meter()
+            return cls.meter.lap()
 
 
 def _read_clocks() -> tuple[float, float]:
