@@ -1,12 +1,12 @@
-"""Law 7: fast decoding, scoring and shared prefixes equal their slow paths."""
+"""Law 7: fast decoding, scoring and shared prefixes equal their slow paths; law 6 of asking, whose answers it shares."""
 
 from functools import cache
 
 import naive_editing as naive
 import pytest
 import torch
-from cells import every_architecture, every_mixture
-from fabricated_edits import FACTS, FORMS, probes
+from cells import KINDS, every_architecture, every_mixture
+from fabricated_edits import FACTS, FORMS, bits, hooks_on, probes, same_bits
 
 from edit_robustness.asking import ask as asking
 from edit_robustness.asking.ask import Decoding, ask
@@ -14,7 +14,7 @@ from edit_robustness.models.decode import greedy, prefill, score
 from edit_robustness.models.tiny import tiny_model
 
 PROMPTS = ("The owl", "Once upon a time there was a king in", "Île-de-Nœud:", "Q", "To be or not to be, that is")
-LIMIT = 16
+LIMIT = 10
 
 
 def by_generate(lm, ids):
@@ -54,7 +54,6 @@ def test_greedy_equals_generate(architecture, stop):
     free = generated(architecture)
     if stop == "by token":
         lm.model.generation_config.eos_token_id = [lm.tokenizer.eos_token_id, free[0][6], free[3][2]]
-        free = [by_generate(lm, row) for row in rows]
     texts = [lm.tokenizer.decode(ids) for ids in free]
 
     def ends_text(text):
@@ -73,7 +72,7 @@ def test_greedy_equals_generate(architecture, stop):
         assert len({len(ids) for ids, _ in references}) > 1, "all rows stop at once, so nothing was tested"
 
 
-LENGTHS = (1, 5, 9, 14, 1000)
+LENGTHS = (1, 3, 6, 9, 1000)
 
 
 def test_only_tokens_that_may_end_a_text_are_looked_at():
@@ -112,31 +111,93 @@ def test_a_prefill_after_a_prefill_equals_one(architecture, lab):
         assert part_scores[0].logprob == pytest.approx(full_scores[0].logprob, abs=1e-3)
 
 
+class Asked:
+    """An edit of each method, and a second one of ROME, asked in one batch.
+
+    Attributes:
+        requests: The edits with their probes, each of one fact after the other.
+        decoding: Settings with which all edits but the last, which cannot share a batch, fill one batch.
+        answers: For each edit the answers.
+        shared: The lengths of the prefixes that prompts shared, 0 where they shared none.
+        sizes: The number of edits that each batch was given.
+    """
+
+    def __init__(self, lm, names, lab, architecture):
+        *in_one_batch, alone = names
+        assert alone == KINDS["scoped"]
+        places = [*enumerate([*in_one_batch, KINDS["low_rank"]]), (len(in_one_batch) + 1, alone)]
+        self.requests = [
+            (lab.edits(name, architecture)[place % len(FACTS)], probes(FORMS, FACTS[place % len(FACTS)]))
+            for place, name in places
+        ]
+        rows = sum(len(edit_probes) for _, edit_probes in self.requests[:-1])
+        self.decoding = Decoding(max_new_tokens=4, batch_rows=rows)
+        self.shared, self.sizes = [], []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(asking, "shared_prefix", recorded(asking.shared_prefix, self.shared))
+            patch.setattr(asking, "all_applied", recorded(asking.all_applied, [], self.sizes))
+            self.answers = list(ask(lm, self.requests, self.decoding))
+
+
+def recorded(function, results, sizes=None):
+    """The function, which keeps what it returns, and the number of edits that it is given."""
+
+    def record(*args, **kwargs):
+        results.append(function(*args, **kwargs))
+        if sizes is not None:
+            sizes.append(len(args[1]))
+        return results[-1]
+
+    return record
+
+
+@pytest.fixture(scope="module")
+def asked(lab):
+    """The edits of an architecture asked in one batch, once for all tests."""
+
+    @cache
+    def ask_in_one_batch(architecture, names):
+        return Asked(lab.model(architecture), names, lab, architecture)
+
+    return ask_in_one_batch
+
+
 @every_mixture
-def test_shared_prefixes_equal_whole_prompts(architecture, names, lab, monkeypatch):
-    lm = lab.model(architecture)
-    # an edit of each method, of one fact after the other
-    places = [number % len(FACTS) for number in range(len(names))]
-    requests = [
-        (lab.edits(name, architecture)[place], probes(FORMS, FACTS[place]))
-        for name, place in zip(names, places, strict=True)
-    ]
-    decoding = Decoding(max_new_tokens=4, batch_rows=150)
+def test_asking_many_edits_in_one_batch_equals_asking_each_by_itself(architecture, names, lab, asked):
+    lm, together = lab.model(architecture), asked(architecture, names)
+    assert max(together.sizes) == len(names), "the edits shared no batch, so nothing was tested"
+    weights = bits(lm)
+    alone = list(ask(lm, together.requests, together.decoding, together=False))
+    assert len(together.answers) == len(alone) == len(together.requests)
+    for (_, edit_probes), batch_answers, single_answers in zip(together.requests, together.answers, alone, strict=True):
+        assert [answer.probe for answer in batch_answers] == list(edit_probes)
+        for batch_answer, single_answer in zip(batch_answers, single_answers, strict=True):
+            assert (batch_answer.text, batch_answer.tokens, batch_answer.finished) == (
+                single_answer.text,
+                single_answer.tokens,
+                single_answer.finished,
+            )
+            assert batch_answer.logprob_new == pytest.approx(single_answer.logprob_new, abs=1e-3)
+            assert batch_answer.logprob_true == pytest.approx(single_answer.logprob_true, abs=1e-3)
+            assert (batch_answer.match_new, batch_answer.match_true) == (
+                single_answer.match_new,
+                single_answer.match_true,
+            )
+    assert same_bits(bits(lm), weights)
+    assert hooks_on(lm) == 0
+
+
+@every_mixture
+def test_shared_prefixes_equal_whole_prompts(architecture, names, lab, asked, monkeypatch):
+    lm, fast = lab.model(architecture), asked(architecture, names)
+    edits = len(fast.requests)
+    assert sum(map(bool, fast.shared)) >= edits, "an edit's prompts shared no beginning, so nothing was tested"
     lengths = []
-    shared_prefix = asking.shared_prefix
-
-    def record(rows, *, minimum):
-        lengths.append(shared_prefix(rows, minimum=minimum))
-        return lengths[-1]
-
-    monkeypatch.setattr(asking, "shared_prefix", record)
-    fast = list(ask(lm, requests, decoding))
-    assert sum(map(bool, lengths)) >= len(requests), "an edit's prompts shared no beginning, so nothing was tested"
+    monkeypatch.setattr(asking, "shared_prefix", recorded(asking.shared_prefix, lengths))
     monkeypatch.setattr(asking, "_MIN_SHARED", 10**9)
-    lengths.clear()
-    slow = list(ask(lm, requests, decoding))
+    slow = list(ask(lm, fast.requests, fast.decoding))
     assert not any(lengths)
-    for (edit, _), fast_answers, slow_answers in zip(requests, fast, slow, strict=True):
+    for (edit, _), fast_answers, slow_answers in zip(fast.requests, fast.answers, slow, strict=True):
         for fast_answer, slow_answer in zip(fast_answers, slow_answers, strict=True):
             case = (edit.origin.method, fast_answer.probe.id)
             assert fast_answer.text == slow_answer.text, case
@@ -145,12 +206,11 @@ def test_shared_prefixes_equal_whole_prompts(architecture, names, lab, monkeypat
 
 
 @every_mixture
-def test_an_answer_is_what_a_plain_forward_says_under_the_edit(architecture, names, lab):
-    lm = lab.model(architecture)
-    for name in names:
-        edit = lab.edits(name, architecture)[0]
-        (probe,) = probes(("statement",))
-        ((answer,),) = ask(lm, [(edit, [probe])], Decoding(max_new_tokens=4))
+def test_an_answer_is_what_a_plain_forward_says_under_the_edit(architecture, names, lab, asked):
+    lm, together = lab.model(architecture), asked(architecture, names)
+    assert {edit.origin.method for edit, _ in together.requests} == set(names)
+    for (edit, (probe, *_)), (answer, *_) in zip(together.requests, together.answers, strict=True):
+        assert probe.kind == "statement"
         ids = naive.ids_of(lm, edit.prefix + probe.text)
         with edit.applied(lm):
             for target, logprob, match in (
