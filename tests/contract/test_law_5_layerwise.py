@@ -26,6 +26,9 @@ every_architecture_slowly = pytest.mark.parametrize(
 
 EVERY_TOKEN = 10_000
 
+BATCH = FACTS[:2]
+"""The subject inside the prompt and at its beginning."""
+
 
 @pytest.fixture(scope="module")
 def moments_of(lab):
@@ -39,13 +42,25 @@ def moments_of(lab):
     return of
 
 
-def expected_changes(editor, lm, facts, contexts, moments, before=None):
-    """The naive changes on a model of its own; the values come from the optimisation, which has laws of its own."""
+@pytest.fixture(scope="module")
+def values_of(lab):
+    """What the optimisation finds on an unedited model, once for methods that ask the same; it has laws of its own."""
+
+    @cache
+    def of(architecture, places, fact, contexts, objective):
+        return optimise_value(lab.model(architecture), places, fact, contexts, objective)
+
+    return of
+
+
+def expected_changes(editor, architecture, facts, contexts, values_of, moments, before=None):
+    """The naive changes on a model of its own."""
+    lm = tiny_model(architecture)
     goal = Site(editor.layers[-1], "mlp_out" if editor.name == "pmet" else "residual")
-    beside = [Site(editor.layers[-1], "attention_out")] if editor.name == "pmet" else []
+    beside = (Site(editor.layers[-1], "attention_out"),) if editor.name == "pmet" else ()
     goals = []
     for fact in facts:
-        value = optimise_value(lm, [goal, *beside], fact, contexts, editor.objective).changes[goal]
+        value = values_of(architecture, (goal, *beside), fact, contexts, editor.objective).changes[goal]
         goals.append(naive_memit.output_of(lm, lm.module(goal), fact) + value.double().numpy())
     sites = [Site(layer, "mlp_out") for layer in editor.layers]
 
@@ -79,33 +94,32 @@ def same_changes(edit, sites, changes):
 
 @pytest.mark.parametrize("name", ["memit", "pmet", "alphaedit"])
 @every_architecture
-def test_the_low_rank_edit_is_the_papers_dense_formula(architecture, name, lab, moments_of):
-    lm, editor = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN)
+def test_the_low_rank_edit_is_the_papers_dense_formula(architecture, name, lab, values_of, moments_of):
+    editor = method(name, mom2_tokens=EVERY_TOKEN)
     artefact = editor.prepare(lab.model(architecture), corpus())
     moments = moments_of(architecture)
     no_keys = {site: np.zeros((moment.shape[0], 0)) for site, moment in moments.items()}
-    edit = editor.edit(lab.model(architecture), FACTS, artefact=artefact)
-    assert {output_factor.shape[1] for output_factor, _ in edit.factors.values()} == {len(FACTS)}
-    same_changes(edit, *expected_changes(editor, lm, FACTS, artefact.texts, moments, no_keys))
+    edit = editor.edit(lab.model(architecture), BATCH, artefact=artefact)
+    assert {output_factor.shape[1] for output_factor, _ in edit.factors.values()} == {len(BATCH)}
+    same_changes(edit, *expected_changes(editor, architecture, BATCH, artefact.texts, values_of, moments, no_keys))
 
 
 @pytest.mark.parametrize("name", ["alphaedit", "memit", "pmet"])
 @every_architecture_slowly
-def test_the_keys_of_earlier_edits_are_weighed(architecture, name, lab, moments_of):
+def test_the_keys_of_earlier_edits_are_weighed(architecture, name, lab, values_of, moments_of):
     protect_history = {} if name == "alphaedit" else {"protect_history": True}
-    lm, editor = tiny_model(architecture), method(name, mom2_tokens=EVERY_TOKEN, **protect_history)
+    editor = method(name, mom2_tokens=EVERY_TOKEN, **protect_history)
     artefact = editor.prepare(lab.model(architecture), corpus())
     moments = moments_of(architecture)
     torch.manual_seed(0)
     earlier = {site: torch.randn(EARLIER, moment.shape[0]) for site, moment in moments.items()}
-    no_change = {
-        site: (torch.zeros(lm.weight(site).shape[0], 1), torch.zeros(1, len(moments[site]))) for site in earlier
-    }
+    hidden = lab.model(architecture).config.hidden_size
+    no_change = {site: (torch.zeros(hidden, 1), torch.zeros(1, len(moments[site]))) for site in earlier}
     history = EditHistory() + LowRank(no_change, earlier)
-    edit = editor.edit(lab.model(architecture), FACTS, artefact=artefact, history=history)
+    edit = editor.edit(lab.model(architecture), BATCH, artefact=artefact, history=history)
     before = {site: keys.double().numpy().T for site, keys in earlier.items()}
-    same_changes(edit, *expected_changes(editor, lm, FACTS, artefact.texts, moments, before))
-    alone = editor.edit(lab.model(architecture), FACTS, artefact=artefact)
+    same_changes(edit, *expected_changes(editor, architecture, BATCH, artefact.texts, values_of, moments, before))
+    alone = editor.edit(lab.model(architecture), BATCH, artefact=artefact)
     for site, keys in earlier.items():
         assert (edit.dense()[site] @ keys.T).norm() < 0.7 * (alone.dense()[site] @ keys.T).norm()
         assert torch.equal(edit.keys[site], (history + edit).keys[site][EARLIER:])
