@@ -33,7 +33,12 @@ CASES = {
 }
 every_case = pytest.mark.parametrize(("fact", "with_contexts"), CASES.values(), ids=CASES.keys())
 
-OBJECTIVE = replace(method("rome").objective, steps=4, stop_loss=0.0)
+OBJECTIVE = replace(method("rome").objective, steps=3, stop_loss=0.0)
+"""Three losses: of no change, after a first step, and after one with moments of two gradients.
+
+No step is taken after the last loss, so that it is the loss of the changes that are returned.
+"""
+
 SITE = method("rome").site
 
 
@@ -47,6 +52,9 @@ PLACES = {
     "attention's and MLP's": [Site(1, "attention_out"), Site(1, "mlp_out")],
     "the first block": [Site(0, "mlp_out")],
 }
+LAID_OUT = ("subject inside", "empty before in some rows", "subject last")
+"""Cases that differ in what attention sees, or in the columns whose logits are asked for."""
+
 every_search = pytest.mark.parametrize(
     ("architecture", "fact", "with_contexts", "places"),
     [
@@ -56,22 +64,23 @@ every_search = pytest.mark.parametrize(
         for architecture in ARCHITECTURES
         for name, case in CASES.items()
         for place in PLACES
-        for is_fast in [architecture in APART or name == "subject inside" or place == "an MLP's output"]
+        for is_fast in [
+            architecture in APART or name == "subject inside" or (name in LAID_OUT and place == "an MLP's output")
+        ]
     ],
 )
-"""Every case and every place on every architecture, and on two of them every case with every place."""
+"""On two architectures every case with every place; on the others every place, and the cases that they may lay out."""
 
-PADDING = ("subject inside", "empty before in some rows")
 every_objective = pytest.mark.parametrize(
     ("architecture", "fact", "with_contexts"),
     [
         pytest.param(architecture, *case, id=f"{architecture}-{name}", marks=slow_unless(is_fast))
         for architecture in ARCHITECTURES
         for name, case in CASES.items()
-        for is_fast in [architecture in APART or name in PADDING]
+        for is_fast in [architecture in APART or name in LAID_OUT]
     ],
 )
-"""Every case on two architectures; on the others those that differ in what attention sees."""
+"""Every case on two architectures; on the others those of `LAID_OUT`."""
 
 
 @every_search
@@ -109,25 +118,23 @@ def test_the_cached_head_is_what_stands_before_the_subjects_last_token(fact, wit
 def test_the_losses_are_the_papers_objective(architecture, fact, with_contexts, lab):
     lm = lab.model(architecture)
     before = contexts(lm, with_contexts)
-    losses = optimise_value(lm, [SITE], fact, before, OBJECTIVE).losses
-    steps = {"kl_factor": OBJECTIVE.kl_factor, "weight_decay": OBJECTIVE.weight_decay}
-    for steps_before in (0, 1, 3):
-        change = torch.zeros(lm.weight(SITE).shape[0])
-        if steps_before:
-            change = optimise_value(lm, [SITE], fact, before, replace(OBJECTIVE, steps=steps_before + 1)).changes[SITE]
-        formula = naive.value_loss(lm, lm.module(SITE), fact, before, change, **steps)
-        assert losses[steps_before] == pytest.approx(formula, rel=1e-4)
+    value = optimise_value(lm, [SITE], fact, before, OBJECTIVE)
+    weights = {"kl_factor": OBJECTIVE.kl_factor, "weight_decay": OBJECTIVE.weight_decay}
+    change = value.changes[SITE]
+    for loss, loss_change in ((value.losses[0], torch.zeros_like(change)), (value.losses[-1], change)):
+        formula = naive.value_loss(lm, lm.module(SITE), fact, before, loss_change, **weights)
+        assert loss == pytest.approx(formula, rel=1e-4)
 
 
 @every_architecture
 def test_the_divergence_is_part_of_the_objective(architecture, lab):
-    lm, heavy = lab.model(architecture), replace(OBJECTIVE, kl_factor=500.0, steps=3)
-    losses = optimise_value(lm, [SITE], FACTS[0], (), heavy).losses
-    change = optimise_value(lm, [SITE], FACTS[0], (), replace(heavy, steps=2)).changes[SITE]
+    lm, heavy = lab.model(architecture), replace(OBJECTIVE, kl_factor=500.0, steps=2)
+    value = optimise_value(lm, [SITE], FACTS[0], (), heavy)
+    change = value.changes[SITE]
     other_weights = {"weight_decay": heavy.weight_decay}
     with_it = naive.value_loss(lm, lm.module(SITE), FACTS[0], (), change, kl_factor=500.0, **other_weights)
     without = naive.value_loss(lm, lm.module(SITE), FACTS[0], (), change, kl_factor=0.0, **other_weights)
-    assert losses[1] == pytest.approx(with_it, rel=1e-4)
+    assert value.losses[-1] == pytest.approx(with_it, rel=1e-4)
     assert with_it - without > 0.01
 
 
@@ -135,7 +142,7 @@ def test_the_divergence_is_part_of_the_objective(architecture, lab):
 @every_architecture
 def test_the_value_stays_in_its_ball_and_makes_the_object_likelier(architecture, dtype, lab):
     lm = lab.model(architecture, dtype)
-    tight = replace(OBJECTIVE, clamp=0.5, steps=6)
+    tight = replace(OBJECTIVE, clamp=0.5, steps=4)
     value = optimise_value(lm, [SITE], FACTS[0], (), tight)
     place = naive.subject_place(lm, FACTS[0].prompt, FACTS[0].subject)
     key = naive_output(lm, place)
@@ -175,22 +182,21 @@ def test_a_subject_with_other_tokens_in_contexts_keeps_both_laws(architecture, p
     slow = optimise_value(lm, [SITE], SHORT, BEFORE, objective, use_cache=False)
     assert (fast.changes[SITE] - slow.changes[SITE]).norm() < 1e-4 * slow.changes[SITE].norm()
     assert fast.losses == pytest.approx(slow.losses, rel=1e-4)
-    change = optimise_value(lm, [SITE], SHORT, BEFORE, replace(objective, steps=3)).changes[SITE]
     weights = {"kl_factor": 5.0, "weight_decay": objective.weight_decay, "kl_at_subject": position == "subject_last"}
-    formula = naive.value_loss(lm, lm.module(SITE), SHORT, BEFORE, change, **weights)
-    assert fast.losses[2] == pytest.approx(formula, rel=1e-4)
+    formula = naive.value_loss(lm, lm.module(SITE), SHORT, BEFORE, fast.changes[SITE], **weights)
+    assert fast.losses[-1] == pytest.approx(formula, rel=1e-4)
 
 
 @every_case
 def test_the_divergence_may_be_taken_at_the_subject(fact, with_contexts, lab):
     lm, before = lab.model("llama"), contexts(lab.model("llama"), with_contexts)
     at_subject = replace(OBJECTIVE, kl_position="subject_last", kl_factor=50.0)
-    losses = optimise_value(lm, [SITE], fact, before, at_subject).losses
+    value = optimise_value(lm, [SITE], fact, before, at_subject)
+    losses, change = value.losses, value.changes[SITE]
     slow = optimise_value(lm, [SITE], fact, before, at_subject, use_cache=False).losses
-    change = optimise_value(lm, [SITE], fact, before, replace(at_subject, steps=3)).changes[SITE]
     weights = {"kl_factor": 50.0, "weight_decay": OBJECTIVE.weight_decay}
     loss_at_subject = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights, kl_at_subject=True)
     loss_at_end = naive.value_loss(lm, lm.module(SITE), fact, before, change, **weights)
     assert losses == pytest.approx(slow, rel=1e-4)
-    assert losses[2] == pytest.approx(loss_at_subject, rel=1e-4)
+    assert losses[-1] == pytest.approx(loss_at_subject, rel=1e-4)
     assert abs(loss_at_subject - loss_at_end) > 1e-3

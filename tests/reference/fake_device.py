@@ -111,11 +111,11 @@ LIBRARY.fallback(lambda operation, *args, **kwargs: run_operation(operation, arg
 
 
 def edit_answers_of(lm: LanguageModel, name: str) -> Any:
-    """What a method's edits of all facts are asked, in one batch."""
+    """What a method's edits of two facts are asked, in one batch."""
     editor = method(name)
-    edits = editor.edit_each(lm, FACTS, artefact=editor.prepare(lm, corpus()))
-    edit_probes = probes(("statement", "paraphrase", "question", "doubt", "neighbourhood"))
-    answers = ask(lm, [(edit, edit_probes) for edit in edits], Decoding(max_new_tokens=4))
+    edits = editor.edit_each(lm, FACTS[:2], artefact=editor.prepare(lm, corpus()))
+    edit_probes = probes(("statement", "question", "doubt", "neighbourhood"))
+    answers = ask(lm, [(edit, edit_probes) for edit in edits], Decoding(max_new_tokens=2))
     return [(answer.text, answer.logprob_new, answer.kl) for edit_answers in answers for answer in edit_answers]
 
 
