@@ -29,7 +29,7 @@ def test_preparing_and_editing_leave_the_model_as_it_was(name, architecture, dty
     weights, before = bits(lm), state(lm)
     artefact = method(name).prepare(lm, corpus())
     method(name).edit(lm, FACTS[:1], artefact=artefact, history=EditHistory())
-    list(method(name).edit_each(lm, FACTS[:2], artefact=artefact))
+    list(method(name).edit_each(lm, FACTS[1:2], artefact=artefact))
     assert state(lm) == before
     assert same_bits(bits(lm), weights)
 
@@ -38,21 +38,23 @@ class Interrupted(Exception):
     """An exception in the middle of an edit."""
 
 
-@pytest.mark.parametrize("calls", [1, 3])
 @every_cell
-def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, architecture, calls, lab):
+def test_an_edit_that_fails_or_is_not_finished_leaves_the_model_as_it_was(name, architecture, lab):
     lm, artefact = lab.model(architecture), lab.artefact(name, architecture)
     weights, before = bits(lm), state(lm)
-    budget = iter(range(calls))
+    for calls in (1, 3):
+        budget = iter(range(calls))
 
-    def fail(*_):
-        if next(budget, None) is None:
-            raise Interrupted
+        def fail(*_, budget=budget):
+            if next(budget, None) is None:
+                raise Interrupted
 
-    handle = lm.model.get_output_embeddings().register_forward_pre_hook(fail)
-    with suppress(Interrupted):
-        method(name).edit(lm, FACTS[:1], artefact=artefact, history=EditHistory())
-    handle.remove()
+        handle = lm.model.get_output_embeddings().register_forward_pre_hook(fail)
+        with suppress(Interrupted):
+            method(name).edit(lm, FACTS[:1], artefact=artefact, history=EditHistory())
+        handle.remove()
+        assert state(lm) == before
+        assert same_bits(bits(lm), weights)
     edits = method(name).edit_each(lm, FACTS, artefact=artefact)
     next(edits)
     edits.close()

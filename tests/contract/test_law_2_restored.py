@@ -12,7 +12,7 @@ from edit_robustness.records import UNEDITED
 
 @every_cell_once
 def test_an_edit_changes_what_asking_sees_and_is_taken_off(name, architecture, dtype, lab):
-    lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
+    lm, edit = lab.model(architecture, dtype), lab.first_edit(name, architecture, dtype)
     weights = bits(lm)
     before = seen_by_asking(lm, PromptPrefix(), FACTS[0].statement)
     with edit.applied(lm) as edited_lm:

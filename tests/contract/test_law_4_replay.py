@@ -12,8 +12,9 @@ from edit_robustness.editing.files import read_edit, write_edit
 @every_cell_in_dtypes
 def test_independent_edits_are_those_of_the_unedited_model(name, architecture, dtype, lab):
     lm, artefact = lab.model(architecture, dtype), lab.artefact(name, architecture, dtype)
-    for fact, edit in zip(FACTS, lab.edits(name, architecture, dtype), strict=True):
-        assert same_edit(method(name).edit(lm, [fact], artefact=artefact, history=EditHistory()), edit)
+    # the last one, before which the others were made
+    edit = method(name).edit(lm, FACTS[-1:], artefact=artefact, history=EditHistory())
+    assert same_edit(edit, lab.edits(name, architecture, dtype)[-1])
 
 
 @every_cell_in_dtypes

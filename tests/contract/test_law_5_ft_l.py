@@ -17,8 +17,7 @@ BOUND = 2e-3
 @every_architecture
 def test_ft_l_is_clamped_adam_on_the_weight(architecture, facts):
     lm, ft = tiny_model(architecture), method("ft_l", lr=1e-3, norm_constraint=BOUND, stop_loss=0.0)
-    change = next(iter(ft.edit(lm, facts).dense().values()))
-    (site,) = ft.edit(lm, facts).dense()
+    ((site, change),) = ft.edit(lm, facts).dense().items()
     formula, _ = naive.fine_tune_near(lm, lm.module(site), list(facts), lr=ft.lr, steps=ft.steps, bound=BOUND)
     formula = formula.T if lm.layout.transposed else formula
     # where a gradient is rounding error only, Adam's step is of its size and of either sign

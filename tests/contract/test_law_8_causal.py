@@ -60,8 +60,8 @@ def pad_rows(lm, rows, side, room=0):
 
 
 def run_in_steps(lm, ids):
-    """Log-probabilities of tokens that come into a cache: many, some, the subject's and the last ones one by one."""
-    sizes = [len(ids) - 10, 3, *[1] * 7]
+    """Log-probabilities of tokens that come into a cache: many, some, the last ones one by one."""
+    sizes = [len(ids) - 7, 3, *[1] * 4]
     cache = DynamicCache()
     pieces = torch.tensor(ids).split(sizes)
     return torch.cat([logprobs(lm, piece.tolist(), past_key_values=cache, use_cache=True)[0] for piece in pieces])

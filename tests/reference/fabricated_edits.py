@@ -30,8 +30,8 @@ from edit_robustness.records import Fact, Probe
 
 REPOSITORY = Path(__file__).parents[2]
 _MOST_STEPS = {"v_steps": 3, "steps": 3, "scope_steps": 3}
-"""More steps than these make other edits, but show no more about a law. The third step of Adam is the first whose
-moments are of several gradients, and one evaluation of a training falls before its end."""
+"""More steps than these make other edits, but show no more about a law: there is a step whose moments are of several
+gradients, and a training is evaluated before its end."""
 
 TINY_SETTINGS: dict[str, dict] = {
     name: {
