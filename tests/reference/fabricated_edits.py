@@ -175,8 +175,8 @@ def corpus() -> Corpus:
 
 
 FORMS = (
-    *("statement", "paraphrase", "question", "cloze", "related_context", "unrelated_context", "dialogue", "doubt"),
-    *("doubt_old_object", "neighbourhood"),
+    *("statement", "paraphrase", "question", "related_context", "dialogue", "doubt", "doubt_old_object"),
+    "neighbourhood",
 )
 """Kinds of prompt of every form: short and long text, a question, turns before it, an answer before it."""
 
