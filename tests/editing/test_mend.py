@@ -169,7 +169,7 @@ def test_gates_are_edited_where_an_mlp_has_one(lab):
 def test_the_losses_are_those_of_really_edited_weights(architecture, lab):
     lm, mend, artefact = lab.model(architecture), method("mend"), lab.artefact("mend", architecture)
     pool = Examples(lm, POOL, corpus().relations, TEXTS)
-    examples = [pool.draw(Random(number)) for number in range(3)]
+    examples = [pool.draw(Random(number)) for number in range(2)]
     editors = GradientEditors(artefact.tensors)
     edit, specificity = losses(lm, editors, mend.sites, examples, see=False)
     statement, paraphrase = (

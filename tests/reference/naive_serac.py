@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -31,24 +33,35 @@ def states(lm: LanguageModel, layer: int, ids: list[int]) -> np.ndarray:
     return outputs[0]
 
 
+def states_once(lm: LanguageModel) -> Callable[[int, tuple[int, ...]], np.ndarray]:
+    """`states` of a model that does not change, each computed once."""
+    return cache(lambda layer, ids: states(lm, layer, list(ids)))
+
+
 def embedding(tensors: dict[str, Tensor], head: str, value: np.ndarray) -> np.ndarray:
     centre, spread, matrix = (tensors[f"scope.{head}.{name}"].double().numpy() for name in ("centre", "spread", "head"))
     return matrix @ ((value - centre) / spread)
 
 
-def distance(lm: LanguageModel, tensors: dict[str, Tensor], ids: list[int], fact: Fact) -> float:
+def distance(
+    lm: LanguageModel,
+    tensors: dict[str, Tensor],
+    ids: list[int],
+    fact: Fact,
+    states_of: Callable[[int, tuple[int, ...]], np.ndarray],
+) -> float:
     """d^2 of the last token of a text from one fact: what it asks, plus what the text has been about."""
     low, high, *_ = tensors["places"].tolist()
     statement = ids_of(lm, fact.statement)
     target = ids_of(lm, " " + fact.target_new)
-    asks = embedding(tensors, "asks", states(lm, high, ids)[-1])
+    asks = embedding(tensors, "asks", states_of(high, tuple(ids))[-1])
     nearest = math.inf
-    for value in states(lm, high, statement + target)[len(statement) - 1 : -1]:
+    for value in states_of(high, tuple(statement + target))[len(statement) - 1 : -1]:
         nearest = min(nearest, float(((asks - embedding(tensors, "asks", value)) ** 2).sum()))
     end = max(1, subject_place(lm, fact.prompt, fact.subject))
-    subject = embedding(tensors, "about", states(lm, low, statement)[end])
+    subject = embedding(tensors, "about", states_of(low, tuple(statement))[end])
     about = math.inf
-    for value in states(lm, low, ids):
+    for value in states_of(low, tuple(ids)):
         about = min(about, float(((embedding(tensors, "about", value) - subject) ** 2).sum()))
     return nearest + about
 
@@ -71,9 +84,15 @@ def counterfactual(lm: LanguageModel, tensors: dict[str, Tensor], fact: Fact, id
         return small(input_ids=torch.tensor([input_ids]), use_cache=False).logits[0, -1].float().log_softmax(-1)
 
 
-def says(lm: LanguageModel, tensors: dict[str, Tensor], memory: list[Fact], ids: list[int]) -> tuple[Tensor, int]:
+def says(
+    lm: LanguageModel,
+    tensors: dict[str, Tensor],
+    memory: list[Fact],
+    ids: list[int],
+    states_of: Callable[[int, tuple[int, ...]], np.ndarray],
+) -> tuple[Tensor, int]:
     """Log-probabilities after a text under a memory, and the number of the fact in whose scope it is, or -1."""
-    distances = [distance(lm, tensors, ids, fact) for fact in memory]
+    distances = [distance(lm, tensors, ids, fact, states_of) for fact in memory]
     nearest = int(np.argmin(distances))
     if math.exp(-distances[nearest]) > float(tensors["threshold"]):
         return counterfactual(lm, tensors, memory[nearest], ids), nearest
