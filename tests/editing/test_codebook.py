@@ -15,7 +15,7 @@ from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.tokens import pad
 
 SITE = Site(2, "mlp_out")
-NEW = 8
+NEW = 4
 PROMPTS = (FACTS[0].statement, "A short one", "Another row, longer than the one that is looked at, and padded less")
 
 

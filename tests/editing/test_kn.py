@@ -12,7 +12,7 @@ from edit_robustness.models.layout import Site
 
 TEXTS = (FACTS[0].statement, "It rained. " + FACTS[0].statement)
 TOKEN = 40
-STEPS = 3
+STEPS = 2
 
 
 def modules(lm):

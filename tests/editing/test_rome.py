@@ -23,8 +23,10 @@ def test_a_layer_that_the_model_has_not_is_named(lab):
 
 
 def test_the_edit_makes_the_new_object_likelier(lab):
-    for fact, edit in zip(FACTS, lab.edits("rome", "gpt2"), strict=True):
-        lm = lab.model("gpt2")
+    lm = lab.model("gpt2")
+    # with fewer steps the change may still be where the first, longest step has thrown it
+    edits = method("rome", v_steps=6).edit_each(lm, FACTS, artefact=lab.artefact("rome", "gpt2"))
+    for fact, edit in zip(FACTS, edits, strict=True):
         ids, target = naive.ids_of(lm, fact.statement), naive.ids_of(lm, " " + fact.target_new)
         before = naive.continuation(lm, ids, target)[0]
         with edit.applied(lm):
