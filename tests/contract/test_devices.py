@@ -10,7 +10,7 @@ import pytest
 from fabricated_edits import METHOD_NAMES
 
 REFERENCE = Path(__file__).parents[1] / "reference"
-OTHERS = ("abilities", "object_ranks", "speaking", "writing", "fingerprint")
+OTHERS = ("conversations", "abilities", "object_ranks", "speaking", "writing", "fingerprint")
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,12 @@ from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.id)
-@every_dtype
+@pytest.mark.parametrize(
+    ("dtype", "fact"),
+    # where the subject ends depends on the tokens only, not on the dtype
+    [*((torch.float32, fact) for fact in FACTS), (torch.bfloat16, FACTS[0])],
+    ids=lambda value: getattr(value, "id", str(value).removeprefix("torch.")),
+)
 @every_architecture
 def test_rome_inserts_its_value_at_its_key(architecture, dtype, fact, lab):
     lm, artefact, rome = lab.model(architecture, dtype), lab.artefact("rome", architecture, dtype), method("rome")

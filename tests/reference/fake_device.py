@@ -112,9 +112,18 @@ LIBRARY.fallback(lambda operation, *args, **kwargs: run_operation(operation, arg
 
 def edit_answers_of(lm: LanguageModel, name: str) -> Any:
     """What a method's edits of two facts are asked, in one batch."""
+    return _ask(lm, name, ("statement", "neighbourhood"))
+
+
+def conversations_with(lm: LanguageModel) -> Any:
+    """What is answered to a question and to doubt in the answer, with words before the question."""
+    return _ask(lm, "context", ("question", "doubt"))
+
+
+def _ask(lm: LanguageModel, name: str, kinds: tuple[str, ...]) -> Any:
     editor = method(name)
     edits = editor.edit_each(lm, FACTS[:2], artefact=editor.prepare(lm, corpus()))
-    edit_probes = probes(("statement", "question", "doubt", "neighbourhood"))
+    edit_probes = probes(kinds)
     answers = ask(lm, [(edit, edit_probes) for edit in edits], Decoding(max_new_tokens=2))
     return [(answer.text, answer.logprob_new, answer.kl) for edit_answers in answers for answer in edit_answers]
 
@@ -144,6 +153,7 @@ def draw_turns(lm: LanguageModel) -> Any:
 
 PARTS: dict[str, Callable[[LanguageModel], Any]] = {
     **{name: lambda lm, name=name: edit_answers_of(lm, name) for name in METHOD_NAMES},
+    "conversations": conversations_with,
     "abilities": abilities,
     "object_ranks": lambda lm: [table.to_dict("list") for table in object_ranks(lm, cut_batches(lm, FACTS, rows=2))],
     "speaking": draw_turns,
