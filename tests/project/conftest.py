@@ -2,18 +2,23 @@
 
 import copy
 import importlib.util
+import io
+import pickle
 import re
 import shutil
 import sys
+import traceback
 from pathlib import Path
 from types import SimpleNamespace
 
+import dynaconf
 import pandas as pd
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from omegaconf import OmegaConf
 from whole_run import copy_of_the_project
 
 from edit_robustness.configuration.active import Holder
@@ -83,10 +88,14 @@ class Starting:
 def _quick_contexts():
     """Contexts as Kedro makes them, without what takes it most of the time. Commands in their own process lack this.
 
-    Equal files and parameters give an equal configuration, so they are read once. And Kedro tries to import ibis for
-    each of 1,800 parameters: where it is not installed, the import system need not search all folders each time.
+    Equal files and parameters give an equal configuration, and equal texts and blocks equal parts of it, so each is
+    read once. Kedro tries to import ibis for each of 1,800 parameters: where it is not installed, the import system
+    need not search all folders each time. And the library of its settings reads the lines of all files that call it,
+    although it needs no more than their names.
     """
     memo, original = {}, OmegaConfigLoader.__getitem__
+    texts, load = {}, OmegaConf.load
+    blocks, merge = {}, OmegaConfigLoader._soft_merge
 
     def get(loader, key):
         if key in loader or key not in ("catalog", "parameters"):
@@ -96,11 +105,37 @@ def _quick_contexts():
             memo[signature] = original(loader, key)
         return copy.deepcopy(memo[signature])
 
+    def load_text(file):
+        if not isinstance(file, io.StringIO):
+            return load(file)
+        text = file.getvalue()
+        if text not in texts:
+            texts[text] = pickle.dumps(load(file))
+        return pickle.loads(texts[text])  # noqa: S301 - written above
+
+    def merge_blocks(config, env_config, env_path=None):
+        return {name: merge_block(name, config, env_config) for name in {**config, **env_config}}
+
+    def merge_block(name, *configs):
+        parts = [{name: config[name]} if name in config else {} for config in configs]
+        if repr(parts) not in blocks:
+            blocks[repr(parts)] = pickle.dumps(merge(*parts)[name])
+        return pickle.loads(blocks[repr(parts)])  # noqa: S301 - written above
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConfigLoader, "__getitem__", get)
+        patch.setattr(OmegaConf, "load", load_text)
+        patch.setattr(OmegaConfigLoader, "_soft_merge", staticmethod(merge_blocks))
+        for module in (dynaconf.loaders.py_loader, dynaconf.utils.files):
+            patch.setattr(module, "inspect", SimpleNamespace(stack=calling_files))
         if importlib.util.find_spec("ibis") is None:
             patch.setitem(sys.modules, "ibis", None)
         yield
+
+
+def calling_files():
+    """The files of the calls that led here."""
+    return [SimpleNamespace(filename=frame.f_code.co_filename) for frame, _ in traceback.walk_stack(None)]
 
 
 def _signature(loader, key):
