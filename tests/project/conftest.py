@@ -18,6 +18,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
+from kedro_datasets.yaml import YAMLDataset
 from omegaconf import OmegaConf
 from whole_run import copy_of_the_project
 
@@ -91,11 +92,12 @@ def _quick_contexts():
     Equal files and parameters give an equal configuration, and equal texts and blocks equal parts of it, so each is
     read once. Kedro tries to import ibis for each of 1,800 parameters: where it is not installed, the import system
     need not search all folders each time. And the library of its settings reads the lines of all files that call it,
-    although it needs no more than their names.
+    although it needs no more than their names. The table of relations is read by eight nodes of a run.
     """
     memo, original = {}, OmegaConfigLoader.__getitem__
     texts, load = {}, OmegaConf.load
     blocks, merge = {}, OmegaConfigLoader._soft_merge
+    relations, load_relations = {}, YAMLDataset.load
 
     def get(loader, key):
         if key in loader or key not in ("catalog", "parameters"):
@@ -122,8 +124,18 @@ def _quick_contexts():
             blocks[repr(parts)] = pickle.dumps(merge(*parts)[name])
         return pickle.loads(blocks[repr(parts)])  # noqa: S301 - written above
 
+    def load_file(dataset):
+        path = Path(dataset._filepath)
+        if not path.is_file():
+            return load_relations(dataset)
+        content = path.read_bytes()
+        if content not in relations:
+            relations[content] = pickle.dumps(load_relations(dataset))
+        return pickle.loads(relations[content])  # noqa: S301 - written above
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConfigLoader, "__getitem__", get)
+        patch.setattr(YAMLDataset, "load", load_file)
         patch.setattr(OmegaConf, "load", load_text)
         patch.setattr(OmegaConfigLoader, "_soft_merge", staticmethod(merge_blocks))
         for module in (dynaconf.loaders.py_loader, dynaconf.utils.files):
@@ -182,7 +194,10 @@ def run_before(whole_run, tmp_path, monkeypatch):
 @pytest.fixture
 def no_model(monkeypatch):
     """Fails the test if a model is loaded."""
+    refuse_models(monkeypatch)
 
+
+def refuse_models(monkeypatch):
     def refuse(dataset):
         raise AssertionError(f"{dataset._name} was loaded")
 

@@ -1,7 +1,13 @@
-"""A run of the test environment in which one node is slow, for a test to kill: folder, node, pipeline."""
+"""Runs of the test environment in which one node is slow, for a test to kill.
 
+Each line of the input is a node and a pipeline. Imports take longer than a run, so that each run is a fork of the
+process that has them: it tells the number of the run's process, and the run's status once it has ended.
+"""
+
+import os
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from kedro.framework.session import KedroSession
@@ -34,8 +40,7 @@ def late(original):
     return wrapper
 
 
-if __name__ == "__main__":
-    folder, node, pipeline = Path(sys.argv[1]), *sys.argv[2:]
+def run_slowly(folder, node, pipeline):
     if node == "edit":
         Rome.edit_each = slowly(Rome.edit_each)
     elif node == "edit_in_sequence":
@@ -44,6 +49,33 @@ if __name__ == "__main__":
         abilities.measure = late(abilities.measure)
     else:
         answers.ask = slowly(answers.ask)
-    bootstrap_project(folder)
     with KedroSession.create(folder, env="test", save_on_close=False) as session:
         session.run(pipeline_names=[pipeline])
+
+
+def in_a_fork(function, *words):
+    process = os.fork()
+    if process:
+        return process
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    status = 1
+    try:
+        function(*words)
+        status = 0
+    finally:
+        if status:
+            traceback.print_exc()
+        os._exit(status)
+
+
+def tell(number):
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    bootstrap_project(Path(sys.argv[1]))
+    for line in sys.stdin:
+        process = in_a_fork(run_slowly, Path(sys.argv[1]), *line.split())
+        tell(process)
+        tell(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))

@@ -82,7 +82,8 @@ def test_a_run_on_prompts_subjects_and_new_objects_alone(project, monkeypatch):
     table = [{"prompt": f"The {river} flows into", "subject": river, "target_new": "the Ill"} for river in rivers]
     (project.folder / "mine.jsonl").write_text("\n".join(map(json.dumps, table)))
     methods = {"none": True, "rome": True, "ft": False, "ike": False, "context": False}
-    project.run(parameters={"facts_path": "mine.jsonl", "grid": {"tiny": methods}, "sample": {"size": 4}})
+    parameters = {"facts_path": "mine.jsonl", "grid": {"tiny": methods}, "sample": {"size": 4}}
+    project.run(parameters=parameters, to_nodes=["analyze.collect_answers"])
     rejects = pd.read_csv(project.data / "04_feature" / "tiny" / "rejects.csv")
     assert rejects["reason"].tolist() == ["gives no object: '...'", "gives the new object already: 'the Ill!'"]
     facts = pd.read_parquet(project.data / "04_feature" / "tiny" / "facts.parquet")

@@ -55,7 +55,9 @@ def test_a_rerun_makes_only_what_failed(failed_project, tmp_path, monkeypatch):
     again = failed_project.copy(tmp_path / "again")
     monkeypatch.chdir(again.folder)
     before = files(again)
-    again.run(parameters=with_rate(1e-2))
+    again.run(
+        parameters=with_rate(1e-2), to_nodes=["tiny.score", "analyze.collect_scores", "analyze.collect_failed_items"]
+    )
     assert again.table("failed_items").empty
     assert set(again.table("scores")["method"]) == {"none", "context", "ft", "rome"}
     changed_files = {name for name, when in files(again).items() if before.get(name) != when}

@@ -1,9 +1,6 @@
 """Every command of Kedro and of kedro-viz works in a project that was never run."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -70,14 +67,13 @@ def test_a_pipeline_is_created_and_deleted(command, project):
     assert not parameters.exists()
 
 
-def test_ipython_is_that_of_the_environment_and_knows_the_project(project):
+def test_ipython_is_that_of_the_environment_and_knows_the_project(command, project, monkeypatch, capfd):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.setenv("IPYTHONDIR", str(project.folder / "ipython"))
     line = "print(sorted(pipelines), context.env, len(catalog.load('raw_facts')))"
-    bare = {**os.environ, "PATH": "/usr/bin:/bin", "IPYTHONDIR": str(project.folder / "ipython")}
-    words = [sys.executable, "-m", "kedro", "ipython", "--env=test", "--no-banner", "-c", line]
-    process = subprocess.run(
-        words, cwd=project.folder, env=bare, capture_output=True, text=True, timeout=100, check=False
-    )
-    assert f"{sorted(NAMES)} test 6" in process.stdout, process.stdout + process.stderr
+    command("ipython", "--env=test", "--no-banner", "-c", line)
+    output = capfd.readouterr()
+    assert f"{sorted(NAMES)} test 6" in output.out, output
 
 
 def test_a_snapshot_from_another_folder_and_pipelines_that_follow_the_configuration(project, monkeypatch, tmp_path):

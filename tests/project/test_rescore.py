@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import time
 from functools import partial
 
 import pandas as pd
 import pytest
+from test_runs import files_of, record_of, runs_of
 
+from conftest import Project, refuse_models
 from edit_robustness.datasets import SpeakerDataset
 from edit_robustness.metrics.measures import METRICS, Metric
 from edit_robustness.metrics.scores import score_answers
@@ -15,14 +18,44 @@ from edit_robustness.storage import file_checksum
 TABLES = ("scores", "headline", "overview", "gaps", "correlations")
 
 
-def test_rescoring_gives_the_same_tables_and_loads_no_model(run_before, finished_once, no_model, stopwatch):
-    for path in [*run_before.latest.glob("[!.]*"), run_before.data / "07_model_output/tiny/scores.parquet"]:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-    run_before.run(pipeline_names=["rescore"])
-    assert stopwatch() < 60
+@pytest.fixture(scope="module")
+def rescored_project(whole_run, tmp_path_factory):
+    """A project that was run whole, then rescored without its scores, and with files of that run that are no tables."""
+    project = Project(whole_run.folder).copy(tmp_path_factory.mktemp("rescored") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        refuse_models(patch)
+        (project.data / "07_model_output/tiny/scores.parquet").unlink()
+        for path in project.latest.glob("[!.]*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != "run.json":
+                path.write_bytes(b"of the first run")
+        project.first = project.latest.resolve().name
+        project.before = files_of(project, project.first)
+        start = time.perf_counter()
+        project.run(pipeline_names=["rescore"])
+        project.seconds = time.perf_counter() - start
+    return project
+
+
+def test_rescoring_gives_the_same_tables_and_loads_no_model(rescored_project, finished_once):
+    assert rescored_project.seconds < 60
     for name in TABLES:
-        pd.testing.assert_frame_equal(run_before.table(name), finished_once.table(name))
-    assert (run_before.latest / "report.html").exists()
+        pd.testing.assert_frame_equal(rescored_project.table(name), finished_once.table(name))
+    assert (rescored_project.latest / "report.html").exists()
+
+
+def test_rescore_names_the_run_whose_answers_it_scored(rescored_project, monkeypatch, no_model):
+    monkeypatch.chdir(rescored_project.folder)
+    first, record = rescored_project.first, record_of(rescored_project)
+    assert record["id"] != first
+    assert (record["pipeline"], record["source_runs"]) == ("rescore", [first])
+    assert files_of(rescored_project, first) == rescored_project.before
+    page = (rescored_project.latest / "report.html").read_text()
+    assert f"<dt>Results of earlier runs</dt><dd>{first}</dd>" in page
+    rescored_project.run(pipeline_names=["rescore"], to_nodes=["tiny.score"])
+    assert runs_of(rescored_project) == sorted([first, record["id"]])
 
 
 def test_a_metric_of_ones_own_is_in_every_table_after_rescoring(run_before, no_model, monkeypatch):

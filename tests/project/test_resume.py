@@ -1,5 +1,7 @@
 """A killed run goes on, and no table holds an edit of another run."""
 
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from edit_robustness.editing.methods.rome import Rome
 TABLES = ["answers", "scores", "headline", "edited_facts"]
 SLOW_RUN = Path(__file__).with_name("slow_run.py")
 KILLED_AFTER = 2
+COLLECT = ["analyze.collect_answers", "analyze.collect_scores", "analyze.collect_facts"]
+"""The nodes of the tables that hold what was made of each edit."""
 
 
 def assert_same_tables(first, second):
@@ -23,28 +27,56 @@ def assert_same_tables(first, second):
         pd.testing.assert_frame_equal(first.table(name), second.table(name), check_exact=False, rtol=1e-3, atol=1e-5)
 
 
-def kill_when(process, folder, patience=120.0):
-    start = time.monotonic()
-    while sum(1 for path in folder.glob("*") if path.suffix in (".safetensors", ".jsonl")) < KILLED_AFTER:
-        assert process.poll() is None, f"the run ended by itself:\n{process.stderr.read().decode()}"
-        assert time.monotonic() - start < patience
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+class SlowRuns:
+    """Starts runs of a project in which a node is slow, and kills them."""
+
+    def __init__(self, folder):
+        self._log = folder / "slow_runs.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, SLOW_RUN, folder],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def kill_when_there_are_items(self, folder, node, pipeline, patience=120.0):
+        """Kill a run as soon as its slow node has written a few files into a folder."""
+        self._process.stdin.write(f"{node} {pipeline}\n".encode())
+        run = int(self._process.stdout.readline())
+        start = time.monotonic()
+        try:
+            while sum(1 for path in folder.glob("*") if path.suffix in (".safetensors", ".jsonl")) < KILLED_AFTER:
+                assert not select.select([self._process.stdout], [], [], 0.05)[0], (
+                    f"the run ended by itself:\n{self._log.read_text()}"
+                )
+                assert time.monotonic() - start < patience
+        finally:
+            os.kill(run, signal.SIGKILL)
+        assert int(self._process.stdout.readline()) == -signal.SIGKILL
 
 
 def test_a_run_killed_twice_goes_on_after_the_last_item(project, finished_once):
     file_times = {}
-    for node, output in (("edit", "tiny/rome/edits"), ("evaluate", "tiny/context/answers")):
-        command = [sys.executable, SLOW_RUN, project.folder, node, "edit_eval"]
-        process = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        kill_when(process, project.data / "07_model_output" / output)
-        assert item_times(project).items() >= file_times.items()
-        file_times = item_times(project)
-        items = [path for path in file_times if path.parent == project.data / "07_model_output" / output]
-        assert KILLED_AFTER <= len(items) < len(project_facts(finished_once))
+    with SlowRuns(project.folder) as runs:
+        for node, output in (("edit", "tiny/rome/edits"), ("evaluate", "tiny/context/answers")):
+            runs.kill_when_there_are_items(project.data / "07_model_output" / output, node, "edit_eval")
+            assert item_times(project).items() >= file_times.items()
+            file_times = item_times(project)
+            items = [path for path in file_times if path.parent == project.data / "07_model_output" / output]
+            assert KILLED_AFTER <= len(items) < len(project_facts(finished_once))
 
-    project.run()
+    project.run(to_nodes=[*COLLECT, "analyze.summarise"])
 
     assert item_times(project).items() >= file_times.items()
     assert_same_tables(project, finished_once)
@@ -66,7 +98,7 @@ def test_a_second_run_edits_and_asks_nothing(run_before, finished_once, monkeypa
         if not method.is_in_context:  # the check of lengths looks at the text before prompts
             monkeypatch.setattr(method, "prepare", never)
     before = {path: path.stat().st_mtime_ns for path in edits(run_before, "*")}
-    run_before.run()
+    run_before.run(to_nodes=[*COLLECT, "analyze.summarise"])
     assert {path: path.stat().st_mtime_ns for path in edits(run_before, "*")} == before
     assert_same_tables(run_before, finished_once)
 
@@ -86,7 +118,7 @@ def test_fewer_facts_then_another_hyperparameter(run_before, monkeypatch):
     ft_times = {path: path.stat().st_mtime_ns for path in edits(run_before, "ft")}
 
     fewer = {"sample": {"size": 3}}
-    run_before.run(parameters=fewer)
+    run_before.run(parameters=fewer, to_nodes=COLLECT)
     sample_ids = project_facts(run_before)
     assert len(sample_ids) == 3
     assert_only(run_before, sample_ids)
@@ -94,7 +126,7 @@ def test_fewer_facts_then_another_hyperparameter(run_before, monkeypatch):
     assert set(fact_ids) == sample_ids - already
 
     fact_ids.clear()
-    run_before.run(parameters={**fewer, "methods": {"rome": {"tiny": {"v_lr": 0.25}}}})
+    run_before.run(parameters={**fewer, "methods": {"rome": {"tiny": {"v_lr": 0.25}}}}, to_nodes=COLLECT)
     assert set(fact_ids) == sample_ids
     assert_only(run_before, sample_ids)
     after = {path: read_header(path)["fingerprint"] for path in edits(run_before, "rome") if path.stem in sample_ids}

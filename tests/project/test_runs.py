@@ -6,15 +6,18 @@ import shutil
 
 import pandas as pd
 import pytest
-from whole_run import COMMAND, kedro
+from click.testing import CliRunner
+from kedro.framework.cli.cli import KedroCLI
+from whole_run import COMMAND
 
 from conftest import Project
 from edit_robustness.runs.folders import is_id
 
-ANALYSIS = ["tiny.score", "analyze.draw_popularity"]
-"""Where all starts that the level of the intervals changes."""
+HEADLINE = {"from_nodes": ["tiny.score"], "to_nodes": ["analyze.summarise"]}
+"""A part of what the level of the intervals changes."""
 
 RESCORE = {"pipeline_names": ["rescore"]}
+FEW = {"grid": {"tiny": {"context": False, "ft": False, "ike": False}}, "sample": {"size": 2}}
 
 
 def runs_of(project):
@@ -62,15 +65,15 @@ def test_the_record_has_what_is_needed_to_repeat_the_run(run_before):
 
 def test_a_run_with_unchanged_settings_keeps_its_id_and_one_with_others_starts_a_new_one(run_before, no_model):
     (first,) = runs_of(run_before)
-    run_before.run(from_nodes=["analyze.summarise"])
+    run_before.run(from_nodes=["analyze.report"])
     assert runs_of(run_before) == [first]
     record = record_of(run_before)
-    assert [session["options"] for session in record["sessions"]] == [{}, {"--from-nodes": ["analyze.summarise"]}]
+    assert [session["options"] for session in record["sessions"]] == [{}, {"--from-nodes": ["analyze.report"]}]
     assert "--from-nodes" not in record["repeat"]
 
     before = files_of(run_before, first)
     parameters = {"analyze": {"confidence": 0.8}}
-    run_before.run(from_nodes=ANALYSIS, parameters=parameters)
+    run_before.run(**HEADLINE, parameters=parameters)
     old, new = runs_of(run_before)
     assert old == first
     assert (run_before.data / "08_reporting" / "latest").resolve().name == new
@@ -84,36 +87,22 @@ def test_a_run_with_unchanged_settings_keeps_its_id_and_one_with_others_starts_a
     index = (run_before.data / "08_reporting" / "index.html").read_text()
     assert index.index(new) < index.index(first)
 
-    run_before.run(from_nodes=["analyze.summarise"])
+    run_before.run(from_nodes=["analyze.report"])
     assert runs_of(run_before) == [first, new]
     assert (run_before.data / "08_reporting" / "latest").resolve().name == first
 
 
 def test_an_unfinished_run_is_resumed_under_its_id_and_is_not_the_latest(project):
-    project.run(to_nodes=["tiny.complete_facts"])
+    project.run(to_nodes=["tiny.complete_facts"], parameters=FEW)
     (run_id,) = runs_of(project)
     assert not project.latest.exists(), "it wrote no table or page"
-    assert record_of(project, run_id)["repeat"].endswith("--to-nodes=tiny.complete_facts")
+    assert "--to-nodes=tiny.complete_facts" in record_of(project, run_id)["repeat"].split()
     (project.data / "08_reporting" / "mine.csv").write_text("mine")
-    project.run()
+    project.run(to_nodes=["analyze.summarise"], parameters=FEW)
     assert runs_of(project) == [run_id]
     assert record_of(project)["command"] is None, "it was started in Python"
     assert project.latest.resolve().name == run_id
     assert (project.data / "08_reporting" / "mine.csv").read_text() == "mine"
-
-
-def test_rescore_names_the_run_whose_answers_it_scored(run_before, no_model):
-    (first,) = runs_of(run_before)
-    before = files_of(run_before, first)
-    run_before.run(**RESCORE)
-    record = record_of(run_before)
-    assert record["id"] != first
-    assert (record["pipeline"], record["source_runs"]) == ("rescore", [first])
-    assert files_of(run_before, first) == before
-    page = (run_before.latest / "report.html").read_text()
-    assert f"<dt>Results of earlier runs</dt><dd>{first}</dd>" in page
-    run_before.run(**RESCORE)
-    assert len(runs_of(run_before)) == 2
 
 
 def test_the_catalog_reads_the_latest_run_without_a_run(run_before, no_model):
@@ -132,19 +121,24 @@ def first_headline(project, run_id):
     return pd.read_parquet(project.data / "08_reporting" / run_id / "headline.parquet")
 
 
-def test_the_recorded_command_repeats_the_run_with_its_quotes(project):
+def test_the_recorded_command_repeats_the_run_with_its_quotes(project, monkeypatch):
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["kedro", *words])
+        result = CliRunner().invoke(KedroCLI(project.folder), words)
+        assert result.exit_code == 0, result.output
+
     facts = project.folder / "data" / "my facts; it's $(one).csv"
     facts.write_bytes((project.folder / "data" / "01_raw" / "facts.csv").read_bytes())
     relative = facts.relative_to(project.folder)
     params_option = f"--params=facts_path={relative},sample.size=2,x_api_key=sk-12345"
     words = ["run", "--env", "test", params_option, "--to-nodes=tiny.ask_objects"]
-    assert kedro(project.folder, *words).returncode == 0
+    run(*words)
     (run_id,) = runs_of(project)
     text = (project.data / "08_reporting" / run_id / "run.json").read_text()
     assert "12345" not in text
     record = json.loads(text)
     assert shlex.split(record["command"]) == ["kedro", *[word.replace("sk-12345", "***") for word in words]]
-    assert kedro(project.folder, *shlex.split(record["repeat"])[1:]).returncode == 0
+    run(*shlex.split(record["repeat"])[1:])
     assert runs_of(project) == [run_id]
     assert len(record_of(project, run_id)["sessions"]) == 2
     assert record_of(project, run_id)["repeat"] == record["repeat"]
@@ -155,11 +149,12 @@ def test_a_run_that_an_error_stops_says_so_and_keeps_the_latest(run_before, monk
         raise ValueError("no disk")
 
     (first,) = runs_of(run_before)
-    monkeypatch.setattr("edit_robustness.pipelines.analyze.nodes.render", fail)
+    monkeypatch.setattr("edit_robustness.pipelines.analyze.nodes.with_failed", fail)
     with pytest.raises(ValueError, match="no disk"):
-        run_before.run(from_nodes=ANALYSIS, parameters={"analyze": {"confidence": 0.8}})
+        run_before.run(**HEADLINE, parameters={"analyze": {"confidence": 0.8}})
     second = next(run_id for run_id in runs_of(run_before) if run_id != first)
     assert record_of(run_before, second)["status"] == "stopped"
+    assert "scores.parquet" in files_of(run_before, second), "it wrote something"
     assert run_before.latest.resolve().name == first
     assert "stopped by an error" in (run_before.data / "08_reporting" / "index.html").read_text()
 

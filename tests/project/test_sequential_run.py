@@ -1,16 +1,12 @@
 """`kedro run --pipeline=sequential_eval` on tiny models: whole, killed, changed, and on models that are broken."""
 
 import json
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from fabricated_edits import TINY_SETTINGS
 from kedro.framework.project import pipelines
-from test_resume import kill_when
+from test_resume import SlowRuns
 from whole_run import copy_of_the_project
 
 from conftest import Project, Starting
@@ -19,7 +15,6 @@ from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.provenance import OtherRun
 
-SLOW_RUN = Path(__file__).with_name("slow_run.py")
 TABLES = ("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift")
 PIPELINE = {"pipeline_names": ["sequential_eval"]}
 NODES = [f"tiny.{node}" for node in ("score_sequences", "gather_documents", "gather_drift", "describe_sequences")]
@@ -118,16 +113,15 @@ def test_every_node_can_start_a_run_of_the_same_settings(sequence_project, monke
 
 def test_a_run_killed_twice_ends_with_the_tables_of_one_that_was_not(project, sequence_project):
     items_before: dict = {}
-    for node, output in (("edit_in_sequence", "rome/sequence"), ("measure_abilities", "rome/documents")):
-        command = [sys.executable, SLOW_RUN, project.folder, node, "sequential_eval"]
-        process = subprocess.Popen(command, cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        kill_when(process, project.data / "07_model_output" / "tiny" / output)
-        assert process.returncode == -signal.SIGKILL
-        items = read_times(project, *KEPT)
-        assert items_before.items() <= items.items()
-        all_items = [path for path in read_times(sequence_project, *KEPT) if path.startswith(output)]
-        assert len([path for path in items if path.startswith(output)]) < len(all_items)
-        items_before = items
+    with SlowRuns(project.folder) as runs:
+        for node, output in (("edit_in_sequence", "rome/sequence"), ("measure_abilities", "rome/documents")):
+            folder = project.data / "07_model_output" / "tiny" / output
+            runs.kill_when_there_are_items(folder, node, "sequential_eval")
+            items = read_times(project, *KEPT)
+            assert items_before.items() <= items.items()
+            all_items = [path for path in read_times(sequence_project, *KEPT) if path.startswith(output)]
+            assert len([path for path in items if path.startswith(output)]) < len(all_items)
+            items_before = items
     project.run(**PIPELINE, to_nodes=NODES)
     assert items_before.items() <= read_times(project, *KEPT).items()
     assert_same_tables(project, sequence_project)
@@ -137,7 +131,9 @@ def test_other_checkpoints_and_more_orders_use_what_is_there(sequence_project, t
     again = sequence_project.copy(tmp_path / "again")
     monkeypatch.chdir(again.folder)
     before = read_times(again, "sequence", "documents")
-    again.run(**PIPELINE, to_nodes=NODES, parameters={"sequence": {"checkpoints": [1, 2, 3], "orders": 3}})
+    grid = {"sequential_grid": {"tiny": {"context": False}}}
+    more, fewer = {"checkpoints": [1, 2, 3], "orders": 3}, {"checkpoints": [1], "orders": 1}
+    again.run(**PIPELINE, to_nodes=NODES, parameters={"sequence": more, **grid})
     after = read_times(again, "sequence", "documents")
     assert before.items() <= after.items()
     new_edits = {name.split("/", 1)[1] for name in set(after) - set(before) if "sequence" in name}
@@ -149,7 +145,7 @@ def test_other_checkpoints_and_more_orders_use_what_is_there(sequence_project, t
     }
 
     items = read_times(again, "sequence", "documents")
-    again.run(**PIPELINE, to_nodes=NODES, parameters={"sequence": {"checkpoints": [1], "orders": 1}})
+    again.run(**PIPELINE, to_nodes=NODES, parameters={"sequence": fewer, **grid})
     assert set(table(again, "documents")["edits"]) == {0, 1}
     assert read_times(again, "sequence", "documents") == items
 

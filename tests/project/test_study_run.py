@@ -4,14 +4,26 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
+from conftest import Project
+
 KEPT = {"study_path": "kept"}
 TEXTS = ("prompt", "paraphrases", "text", "neighbours")
 
 
+@pytest.fixture(scope="module")
+def exported_project(whole_run, tmp_path_factory):
+    project = Project(whole_run.folder).copy(tmp_path_factory.mktemp("study") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        project.run(pipeline_names=["export_study"], parameters=KEPT)
+    return project
+
+
 @pytest.fixture
-def study_project(run_before):
-    run_before.run(pipeline_names=["export_study"], parameters=KEPT)
-    return run_before
+def study_project(exported_project, tmp_path, monkeypatch):
+    again = exported_project.copy(tmp_path / "again")
+    monkeypatch.chdir(again.folder)
+    return again
 
 
 def test_a_study_gives_the_tables_of_its_run_without_a_model(study_project, no_model):

@@ -18,6 +18,9 @@ TABLES = [
     "prediction",
     "edited_facts",
 ]
+COLLECT = [f"analyze.collect_{name}" for name in ("scores", "answers", "features", "runs", "failed_items")]
+"""The last nodes before the analysis."""
+
 OTHER = """
 other.language_model:
   type: edit_robustness.datasets.LanguageModelDataset
@@ -72,7 +75,9 @@ def test_two_models_are_loaded_once_each(project, monkeypatch):
         parameters={
             "grid": {"tiny": cells, "other": cells},
             "methods": {"none": {"other": {}}, "rome": {"other": settings}},
-        }
+            "sample": {"size": 2},
+        },
+        to_nodes=COLLECT,
     )
     assert sorted(names) == ["other", "tiny"]
     assert LanguageModelDataset.slot.model.name == names[-1]
@@ -82,7 +87,7 @@ def test_two_models_are_loaded_once_each(project, monkeypatch):
 def test_every_other_method_goes_through_the_graph_and_its_artefacts_are_used_again(project):
     methods = [name for name in TINY_SETTINGS if name not in METHODS and name != "external"]
     grid = {"tiny": {**dict.fromkeys(METHODS, False), **dict.fromkeys(methods, True), "none": True}}
-    project.run(parameters={"grid": grid})
+    project.run(parameters={"grid": grid}, to_nodes=COLLECT)
     answers = project.table("answers")
     assert set(answers["method"]) == {"none", *methods}
     assert answers.groupby("method")["probe_id"].nunique().nunique() == 1
