@@ -6,6 +6,7 @@ when a room's code changes and its number does not (`tests/test_versions.py` say
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import version
 
 TEXT = 1
@@ -42,4 +43,10 @@ ROOMS_OF_FILES: dict[str, dict[str, int]] = {
 
 def libraries() -> dict[str, str]:
     """Return the versions of the libraries that every number goes through."""
-    return {name: version(name) for name in ("torch", "transformers")}
+    return {name: _version(name) for name in ("torch", "transformers")}
+
+
+@cache
+def _version(library: str) -> str:
+    """Return the version of a library. It is in the header of every kept file, and takes a file to read."""
+    return version(library)

@@ -23,6 +23,7 @@ REPORTED = [
 ]
 """Tables that people look at."""
 FIGURES = ("popularity", "success", "robustness", "protocol", "correlation")
+QUICK = {"bootstrap": 100, "folds": 2}
 
 
 def analyse(runs: dict[str, Tables], **settings) -> dict:
@@ -41,9 +42,17 @@ def analyse(runs: dict[str, Tables], **settings) -> dict:
 @pytest.fixture(scope="module")
 def results():
     start = time.process_time()
-    data = analyse({"smollm2": fabricate("smollm2"), "gpt2": fabricate("gpt2", seed=1)})
+    data = analyse({"smollm2": fabricate("smollm2"), "gpt2": fabricate("gpt2", seed=1)}, **QUICK)
     assert time.process_time() - start < 120
     return data
+
+
+@pytest.fixture(scope="module")
+def few_results():
+    """The analysis of few facts and one method, with settings that are not the defaults."""
+    tables = fabricate("tiny", n_facts=12, n_known=60, methods=("none", "ft"))
+    primary = {"features": "log_views", "outcomes": ["efficacy", "generalization"]}
+    return analyse({"tiny": tables}, **QUICK, classes=True, primary=primary)
 
 
 def test_free_inputs_are_those_of_the_models():
@@ -126,21 +135,18 @@ def test_methods_are_compared_on_facts_with_the_baseline_beside_them(results):
     assert lowest == ["doubt_old_object"]
 
 
-def test_classes_of_popularity_are_given_if_the_settings_ask(results):
+def test_classes_of_popularity_are_given_if_the_settings_ask(results, few_results):
     assert results["popularity_classes"].empty
     assert set(results["popularity_curves"]["outcome"]) >= {"recalled", "efficacy", "generalization"}
-    tables = fabricate("tiny", n_facts=12, n_known=60, methods=("none", "ft"))
-    classes = analyse({"tiny": tables}, bootstrap=100, classes=True)["popularity_classes"]
+    classes = few_results["popularity_classes"]
     assert set(classes["outcome"]) >= {"recalled", "efficacy", "generalization"}
     assert (classes["n_facts"] > 0).all()
 
 
-def test_primary_tests_are_read_from_the_settings():
-    tables = fabricate("tiny", n_facts=12, n_known=60, methods=("none", "ft"))
-    data = analyse({"tiny": tables}, bootstrap=100, primary={"features": "log_views", "outcomes": ["efficacy"]})
-    edits = data["correlations"].query("family == 'edit' and primary")
+def test_primary_tests_are_read_from_the_settings(few_results):
+    edits = few_results["correlations"].query("family == 'edit' and primary")
     assert set(edits["feature"]) == {"log_views"}
-    assert set(edits["outcome"]) == {"efficacy"}
+    assert set(edits["outcome"]) == {"efficacy", "generalization"}
 
 
 def test_every_average_is_of_one_measure(results):
@@ -173,11 +179,10 @@ def test_the_gap_is_of_the_same_probes(results):
     assert row["low"] < row["gap"] < row["high"]
 
 
-def test_without_a_method_of_the_first_paper_it_is_not_shown():
-    data = analyse({"tiny": fabricate("tiny", n_facts=12, n_known=40, methods=("none", "ft"))}, bootstrap=100)
-    assert data["paper_1"].empty
-    assert data["orderings"].empty
-    assert "The models differ" not in data["report"]
+def test_without_a_method_of_the_first_paper_it_is_not_shown(few_results):
+    assert few_results["paper_1"].empty
+    assert few_results["orderings"].empty
+    assert "The models differ" not in few_results["report"]
 
 
 def test_the_report_names_both_models(results):
@@ -211,9 +216,9 @@ def test_the_unedited_model_alone():
 
 
 def test_scores_that_are_not_numbers_are_counted():
-    tables = fabricate("tiny", n_known=60)
+    tables = fabricate("tiny", n_facts=12, n_known=60, methods=("none", "ft"))
     tables.scores.loc[tables.scores.index[:7], "value"] = float("nan")
-    data = analyse({"tiny": tables}, bootstrap=100)
+    data = analyse({"tiny": tables}, **QUICK)
     assert data["headline"]["n_missing"].sum() == 7
     assert "7 scores were left out because the value was not finite (free generation)" in data["report"]
 

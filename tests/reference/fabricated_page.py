@@ -27,6 +27,11 @@ MODELS = {
 MODELLED = ("none", "context", "ft", "rome", "memit", "grace")
 """Methods in the regressions and the prediction, whose time grows with their number."""
 
+CORRELATED = (*MODELLED, "ike")
+"""Methods in the correlations, for the same reason."""
+
+VALIDATION = Validation(groups="subject", folds=2, bootstrap=100, permutations=1)
+
 MEASURE = ("decoding", "protocol", "metric", "unit")
 
 
@@ -45,12 +50,13 @@ def make_findings(tables: Tables | None = None, *, popularity: bool = False) -> 
     together = score_rows.assign(kind=score_rows["kind"].where(score_rows["family"] == "specificity", "all"))
     beside = paper1.beside(rates(paper1.select_rows(score_rows), paper1.KEYS))
     fact_rows = fact_outcomes(score_rows, facts, tables.recall)
-    correlation_rows, _ = correlations(fact_rows, tables.features, tables.feature_summary, tables.recall)
+    correlated_rows = fact_rows[fact_rows["method"].isin(CORRELATED)]
+    correlation_rows, _ = correlations(correlated_rows, tables.features, tables.feature_summary, tables.recall)
     comparisons = compare_methods(fact_rows)
     modelled_rows = score_rows[score_rows["method"].isin(MODELLED)]
     regression, checks = regress(modelled_rows, MODELS)
     names = list(tables.feature_summary["feature"])
-    predictions = predict(probes_of_edits(modelled_rows), names, Validation(groups="subject", bootstrap=200))
+    predictions = predict(probes_of_edits(modelled_rows), names, VALIDATION)
     figures = {"robustness": robustness_figure(headline), "protocol": protocol_figure(headline)}
     if popularity:
         cells = popularity_cells(fact_rows, tables.features, tables.recall, ["log_views"])

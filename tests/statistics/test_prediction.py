@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fabricated_outcomes import FEATURES, fabricate_outcomes
@@ -9,6 +11,8 @@ from edit_robustness.statistics.prediction import predict
 from edit_robustness.statistics.validation import Validation, probes_of_edits
 
 QUICK = Validation(bootstrap=300)
+FULL = Validation(bootstrap=300, permutations=0, predictors=("full",))
+"""The predictor that knows all features alone."""
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +88,9 @@ def test_a_relations_luck_does_not_leak():
         400, signal=0, relation_sd=3.0, luck_sd=0, n_relations=12, kinds={"statement": "edit"}
     )
     outcomes["margin"] = outcomes["relation"].str[1:].astype(float)
-    by_relation = predict(outcomes, FEATURES, QUICK).prediction
-    by_subject = predict(outcomes, FEATURES, Validation(groups="subject", bootstrap=300)).prediction
+    by_relation = predict(outcomes, FEATURES, FULL).prediction
+    boosting = Validation(groups="subject", bootstrap=100, permutations=0, predictors=("boosting",))
+    by_subject = predict(outcomes, FEATURES, boosting).prediction
     assert find(by_relation, "full", "auc_within")["value"] < 0.6
     assert find(by_subject, "boosting", "auc_within")["value"] > 0.65
     assert set(by_subject["groups"]) == {"subject"}
@@ -119,7 +124,7 @@ def test_the_slopes_may_differ_between_methods():
     sign = np.where(outcomes["method"] == "rome", 1.0, -1.0)
     probability = 1 / (1 + np.exp(-2.5 * sign * outcomes["margin"]))
     outcomes["value"] = (np.random.default_rng(0).random(len(outcomes)) < probability).astype(float)
-    table = predict(outcomes, FEATURES, QUICK).prediction
+    table = predict(outcomes, FEATURES, FULL).prediction
     assert find(table, "full", "auc_within")["low"] > 0.75
 
 
@@ -127,7 +132,7 @@ def test_a_bent_effect_is_found():
     outcomes = fabricate_outcomes(250, signal=0, luck_sd=0, kinds={"statement": "edit", "cloze": "edit"})
     probability = 1 / (1 + np.exp(-(3 * np.abs(outcomes["margin"]) - 2.4)))
     outcomes["value"] = (np.random.default_rng(0).random(len(outcomes)) < probability).astype(float)
-    table = predict(outcomes, FEATURES, QUICK).prediction
+    table = predict(outcomes, FEATURES, FULL).prediction
     assert find(table, "full", "auc_within")["low"] > 0.65
 
 
@@ -144,16 +149,16 @@ def test_what_is_predicted_are_the_probes_of_edits():
 
 
 def test_few_facts_or_relations_cannot_tell():
-    small_prediction = predict(fabricate_outcomes(24), FEATURES, QUICK).prediction
+    small_prediction = predict(fabricate_outcomes(24), FEATURES, FULL).prediction
     assert set(small_prediction["note"]) == {"24 facts: cannot tell (at least 100 needed)"}
-    narrow = predict(fabricate_outcomes(120, n_relations=6), FEATURES, QUICK).prediction
+    narrow = predict(fabricate_outcomes(120, n_relations=6), FEATURES, FULL).prediction
     assert set(narrow["note"]) == {"6 relations: cannot tell (at least 10 needed)"}
 
 
 def test_a_rare_outcome_cannot_tell():
     outcomes = fabricate_outcomes(150, signal=0)
     outcomes["value"] = (outcomes.index % 20 == 0).astype(float)
-    table = predict(outcomes, FEATURES, Validation(bootstrap=100, permutations=0, predictors=("full",))).prediction
+    table = predict(outcomes, FEATURES, FULL).prediction
     reason = "45 of 900 probes succeeded: cannot tell (at least 50 of both outcomes needed)"
     assert set(table["note"]) == {reason}
 
@@ -179,19 +184,20 @@ def test_features_that_are_missing_or_constant_are_left_out():
     assert {scale.name for scale in design.scales} == {"log_views", "log_perplexity_true", "log_perplexity_new"}
     assert {scale.name for scale in design.scales if scale.share_missing} == {"log_views"}
     assert np.isfinite(design.matrix(trials)).all()
-    table = predict(outcomes, FEATURES, QUICK)
+    table = predict(outcomes, FEATURES, replace(FULL, permutations=2))
     assert find(table.prediction, "full", "auc_within")["low"] > 0.6
     assert (table.importance.query("feature == 'margin'")["value"] == 0).all()
 
 
 def test_without_perplexity_there_is_no_predictor_of_it():
-    table = predict(fabricate_outcomes(120), ["log_views"], QUICK).prediction
+    table = predict(fabricate_outcomes(120), ["log_views"], Validation(bootstrap=100, permutations=0)).prediction
     assert set(table["predictor"]) == {"constant", "method_kind", "full", "boosting"}
     assert set(table.query("predictor == 'full'")["against"]) - {""} == {"method_kind"}
 
 
 def test_the_seed_decides():
     outcomes = fabricate_outcomes(60)
-    first, second = (predict(outcomes, FEATURES, Validation(bootstrap=100, seed=3)) for _ in range(2))
+    validation = Validation(folds=2, bootstrap=100, seed=3, permutations=1)
+    first, second = (predict(outcomes, FEATURES, validation) for _ in range(2))
     assert first.prediction.equals(second.prediction)
     assert first.importance.equals(second.importance)

@@ -176,18 +176,22 @@ def _estimate(rows: pd.DataFrame, confidence: float) -> dict[str, Any]:
 
 def _difference(first: pd.Series, second: pd.Series, confidence: float) -> dict[str, Any]:
     """Estimate the paired difference first - second with its interval and p-value, clustered by subject."""
-    common = first.index.intersection(second.index)
-    subjects = common.get_level_values("subject")
+    n_values = len(first) + len(second)
+    # most methods have the same facts, and pandas would take most of the time to look each of them up
+    if not first.index.equals(second.index):
+        common = first.index.intersection(second.index)
+        first, second = first.loc[common], second.loc[common]
+    subjects = first.index.get_level_values("subject")
     counts = {
-        "n_facts": len(common),
+        "n_facts": len(first),
         "n_subjects": subjects.nunique(),
-        "n_unpaired": len(first) + len(second) - 2 * len(common),
+        "n_unpaired": n_values - 2 * len(first),
     }
     if counts["n_subjects"] < FEWEST_SUBJECTS:
         no_values = dict.fromkeys(("difference", "low", "high", "p"), float("nan"))
         reason = f"{counts['n_subjects']} subjects in common: too few (at least {FEWEST_SUBJECTS})"
         return {**no_values, **counts, "note": reason}
-    value, low, high, p = paired_difference(first.loc[common], second.loc[common], subjects, confidence)
+    value, low, high, p = paired_difference(first, second, subjects, confidence)
     return {"difference": value, "low": low, "high": high, "p": p, **counts, "note": ""}
 
 

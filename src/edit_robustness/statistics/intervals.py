@@ -20,8 +20,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 from scipy.optimize import brentq
+
+# the quantiles of `scipy.stats`, whose checks of arguments take most of the time
+from scipy.special import ndtri, stdtrit
 
 SHARE = "share"
 """Unit of scores that are 0 or 1."""
@@ -48,7 +50,7 @@ def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float,
     """
     if n <= 0:
         return float("nan"), float("nan")
-    z = stats.norm.ppf((1 + confidence) / 2)
+    z = ndtri((1 + confidence) / 2)
     p = successes / n
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
@@ -91,7 +93,7 @@ def effective_size(values: np.ndarray, clusters: np.ndarray, confidence: float =
         design_effect = 1 + ((sizes**2).sum() / n - 1) * intraclass_correlation(values, codes)
         size = information * min(linearised_size, n / design_effect)
     tail = (1 + confidence) / 2
-    return float(size * (stats.t.ppf(tail, n - 1) / stats.t.ppf(tail, k - 1)) ** 2)
+    return float(size * (stdtrit(n - 1, tail) / stdtrit(k - 1, tail)) ** 2)
 
 
 def intraclass_correlation(values: np.ndarray, clusters: np.ndarray) -> float:
@@ -209,7 +211,7 @@ def mean(values: ArrayLike, clusters: ArrayLike, confidence: float = 0.95) -> Pr
     centre = float(numbers.mean())
     residuals = np.bincount(codes, weights=numbers - centre)
     error = sqrt(k / (k - 1) * (residuals**2).sum()) / n
-    half = float(stats.t.ppf((1 + confidence) / 2, k - 1)) * error
+    half = float(stdtrit(k - 1, (1 + confidence) / 2)) * error
     return Proportion(centre, centre - half, centre + half, n, k)
 
 
