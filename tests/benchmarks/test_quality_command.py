@@ -73,6 +73,7 @@ def test_the_table_has_a_row_a_method_and_a_second_run_only_reads(options, tmp_p
 def test_a_sequence_asks_all_edits_so_far_and_goes_on_where_it_stopped(options, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(quality, "STEPS", (1, 3))
     monkeypatch.setattr(quality, "WINDOW", 32)
+    monkeypatch.setattr(quality, "WINDOWS", 4)
     head, tail = options
     text = tmp_path / "text.txt"
     text.write_text("\n".join(TEXTS) * 2, "utf-8")
@@ -97,6 +98,7 @@ def test_a_sequence_asks_all_edits_so_far_and_goes_on_where_it_stopped(options, 
 
 def test_several_facts_are_written_at_once(options, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(quality, "WINDOW", 32)
+    monkeypatch.setattr(quality, "WINDOWS", 4)
     head, tail = options
     text = tmp_path / "text.txt"
     text.write_text("\n".join(TEXTS) * 2, "utf-8")

@@ -100,7 +100,7 @@ def test_figures_are_drawn(results):
 @pytest.mark.parametrize("in_table", [True, False])
 def test_there_is_one_popularity_of_a_fact(in_table):
     """Page views count the same whether the table of facts has them or they were looked up, as features alone."""
-    tables, settings = fabricate("tiny", n_known=60), AnalysisParameters()
+    tables, settings = fabricate("tiny", n_known=60, methods=("none", "rome")), AnalysisParameters()
     facts, recall, features = tables.facts.assign(model="tiny"), tables.recall, tables.features
     log_views = np.log10(recall["page_views"].astype("Float64").astype(float))
     if not in_table:

@@ -87,7 +87,8 @@ def test_two_models_are_loaded_once_each(project, monkeypatch):
 def test_every_other_method_goes_through_the_graph_and_its_artefacts_are_used_again(project):
     methods = [name for name in TINY_SETTINGS if name not in METHODS and name != "external"]
     grid = {"tiny": {**dict.fromkeys(METHODS, False), **dict.fromkeys(methods, True), "none": True}}
-    project.run(parameters={"grid": grid}, to_nodes=COLLECT)
+    parameters = {"grid": grid, "sample": {"size": 2}}
+    project.run(parameters=parameters, to_nodes=COLLECT)
     answers = project.table("answers")
     assert set(answers["method"]) == {"none", *methods}
     assert answers.groupby("method")["probe_id"].nunique().nunique() == 1
@@ -96,7 +97,7 @@ def test_every_other_method_goes_through_the_graph_and_its_artefacts_are_used_ag
     assert not list(artefacts.glob("*/*unfinished*"))
 
     edit_times = {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")}
-    project.run(parameters={"grid": grid}, namespaces=["tiny.serac"])
+    project.run(parameters=parameters, namespaces=["tiny.serac"])
     assert {path: path.stat().st_mtime_ns for path in project.data.rglob("*.safetensors")} == edit_times
 
 
