@@ -1,12 +1,19 @@
 """Whole runs of the project, in a copy of it, on a tiny random model."""
 
+import contextlib
 import copy
 import importlib.util
 import io
+import json
+import os
 import pickle
 import re
+import select
 import shutil
+import signal
+import subprocess
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +32,10 @@ from whole_run import copy_of_the_project
 from edit_robustness.configuration.active import Holder
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.hooks import OneRun
+
+SLOW_RUN = Path(__file__).with_name("slow_run.py")
+KILLED_AFTER = 2
+"""Items of a slow node after which a run is killed."""
 
 
 class Project:
@@ -83,6 +94,51 @@ class Starting:
         options["namespaces"] = options.get("node_namespaces")
         one_run.before_pipeline_run({"pipeline_names": [name], **options}, part, self._catalog)
         return one_run
+
+
+class SlowRuns:
+    """Starts runs of projects in which a node is slow, and kills them; see `slow_run.py`."""
+
+    def __init__(self, log):
+        self._log = log
+        with log.open("w") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, SLOW_RUN],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                # what is read of a buffer is no longer there to be waited for
+                bufsize=0,
+            )
+
+    def kill(self, *words, output, patience=120.0):
+        """Kill a run of a project's folder, a node and a pipeline as soon as the folder `output` has a few items."""
+        self._process.stdin.write(json.dumps([str(word) for word in words]).encode() + b"\n")
+        run = int(self._process.stdout.readline())
+        start = time.monotonic()
+        try:
+            while sum(1 for path in output.glob("*") if path.suffix in (".safetensors", ".jsonl")) < KILLED_AFTER:
+                has_ended = select.select([self._process.stdout], [], [], 0.05)[0]
+                assert not has_ended, f"the run ended by itself:\n{self._log.read_text()}"
+                assert time.monotonic() - start < patience
+        finally:
+            # the run may have ended
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(run, signal.SIGKILL)
+            status = int(self._process.stdout.readline())
+        assert status == -signal.SIGKILL
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def slow_runs(tmp_path_factory):
+    runs = SlowRuns(tmp_path_factory.mktemp("slow_runs") / "errors.log")
+    yield runs
+    runs.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,9 +1,10 @@
 """Runs of the test environment in which one node is slow, for a test to kill.
 
-Each line of the input is a node and a pipeline. Imports take longer than a run, so that each run is a fork of the
-process that has them: it tells the number of the run's process, and the run's status once it has ended.
+Each line of the input has a project's folder, a node and a pipeline. Imports take longer than a run, so that each run
+is a fork of the process that has them: it tells the number of the run's process, and its status once it has ended.
 """
 
+import json
 import os
 import sys
 import time
@@ -49,6 +50,8 @@ def run_slowly(folder, node, pipeline):
         abilities.measure = late(abilities.measure)
     else:
         answers.ask = slowly(answers.ask)
+    os.chdir(folder)
+    bootstrap_project(Path(folder))
     with KedroSession.create(folder, env="test", save_on_close=False) as session:
         session.run(pipeline_names=[pipeline])
 
@@ -74,8 +77,7 @@ def tell(number):
 
 
 if __name__ == "__main__":
-    bootstrap_project(Path(sys.argv[1]))
     for line in sys.stdin:
-        process = in_a_fork(run_slowly, Path(sys.argv[1]), *line.split())
+        process = in_a_fork(run_slowly, *json.loads(line))
         tell(process)
         tell(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))

@@ -1,22 +1,13 @@
 """A killed run goes on, and no table holds an edit of another run."""
 
-import os
-import select
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pandas as pd
 
+from conftest import KILLED_AFTER
 from edit_robustness.editing.files import read_header
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.methods.rome import Rome
 
 TABLES = ["answers", "scores", "headline", "edited_facts"]
-SLOW_RUN = Path(__file__).with_name("slow_run.py")
-KILLED_AFTER = 2
 COLLECT = ["analyze.collect_answers", "analyze.collect_scores", "analyze.collect_facts"]
 """The nodes of the tables that hold what was made of each edit."""
 
@@ -27,54 +18,14 @@ def assert_same_tables(first, second):
         pd.testing.assert_frame_equal(first.table(name), second.table(name), check_exact=False, rtol=1e-3, atol=1e-5)
 
 
-class SlowRuns:
-    """Starts runs of a project in which a node is slow, and kills them."""
-
-    def __init__(self, folder):
-        self._log = folder / "slow_runs.log"
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, SLOW_RUN, folder],
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                bufsize=0,
-            )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def kill_when_there_are_items(self, folder, node, pipeline, patience=120.0):
-        """Kill a run as soon as its slow node has written a few files into a folder."""
-        self._process.stdin.write(f"{node} {pipeline}\n".encode())
-        run = int(self._process.stdout.readline())
-        start = time.monotonic()
-        try:
-            while sum(1 for path in folder.glob("*") if path.suffix in (".safetensors", ".jsonl")) < KILLED_AFTER:
-                assert not select.select([self._process.stdout], [], [], 0.05)[0], (
-                    f"the run ended by itself:\n{self._log.read_text()}"
-                )
-                assert time.monotonic() - start < patience
-        finally:
-            os.kill(run, signal.SIGKILL)
-        assert int(self._process.stdout.readline()) == -signal.SIGKILL
-
-
-def test_a_run_killed_twice_goes_on_after_the_last_item(project, finished_once):
+def test_a_run_killed_twice_goes_on_after_the_last_item(project, finished_once, slow_runs):
     file_times = {}
-    with SlowRuns(project.folder) as runs:
-        for node, output in (("edit", "tiny/rome/edits"), ("evaluate", "tiny/context/answers")):
-            runs.kill_when_there_are_items(project.data / "07_model_output" / output, node, "edit_eval")
-            assert item_times(project).items() >= file_times.items()
-            file_times = item_times(project)
-            items = [path for path in file_times if path.parent == project.data / "07_model_output" / output]
-            assert KILLED_AFTER <= len(items) < len(project_facts(finished_once))
+    for node, output in (("edit", "tiny/rome/edits"), ("evaluate", "tiny/context/answers")):
+        slow_runs.kill(project.folder, node, "edit_eval", output=project.data / "07_model_output" / output)
+        assert item_times(project).items() >= file_times.items()
+        file_times = item_times(project)
+        items = [path for path in file_times if path.parent == project.data / "07_model_output" / output]
+        assert KILLED_AFTER <= len(items) < len(project_facts(finished_once))
 
     project.run(to_nodes=[*COLLECT, "analyze.summarise"])
 

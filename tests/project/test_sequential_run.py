@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from fabricated_edits import TINY_SETTINGS
 from kedro.framework.project import pipelines
-from test_resume import SlowRuns
 from whole_run import copy_of_the_project
 
 from conftest import Project, Starting
@@ -111,17 +110,16 @@ def test_every_node_can_start_a_run_of_the_same_settings(sequence_project, monke
     start("sequential_eval", {"analyze_sequences": {"loss": 0.5}}, tags=["analyze_sequences"])
 
 
-def test_a_run_killed_twice_ends_with_the_tables_of_one_that_was_not(project, sequence_project):
+def test_a_run_killed_twice_ends_with_the_tables_of_one_that_was_not(project, sequence_project, slow_runs):
     items_before: dict = {}
-    with SlowRuns(project.folder) as runs:
-        for node, output in (("edit_in_sequence", "rome/sequence"), ("measure_abilities", "rome/documents")):
-            folder = project.data / "07_model_output" / "tiny" / output
-            runs.kill_when_there_are_items(folder, node, "sequential_eval")
-            items = read_times(project, *KEPT)
-            assert items_before.items() <= items.items()
-            all_items = [path for path in read_times(sequence_project, *KEPT) if path.startswith(output)]
-            assert len([path for path in items if path.startswith(output)]) < len(all_items)
-            items_before = items
+    for node, output in (("edit_in_sequence", "rome/sequence"), ("measure_abilities", "rome/documents")):
+        folder = project.data / "07_model_output" / "tiny" / output
+        slow_runs.kill(project.folder, node, "sequential_eval", output=folder)
+        items = read_times(project, *KEPT)
+        assert items_before.items() <= items.items()
+        all_items = [path for path in read_times(sequence_project, *KEPT) if path.startswith(output)]
+        assert len([path for path in items if path.startswith(output)]) < len(all_items)
+        items_before = items
     project.run(**PIPELINE, to_nodes=NODES)
     assert items_before.items() <= read_times(project, *KEPT).items()
     assert_same_tables(project, sequence_project)
