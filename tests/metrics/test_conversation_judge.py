@@ -67,6 +67,7 @@ def test_both_opinions_side_by_side():
     replies = {("rome", "f"): json.dumps(GOOD | {"invents": True}), ("rome", "g"): "?"}
     table = judged_table(verdicts, replies, "wise")
     assert list(table.columns) == JUDGED_COLUMNS
+    assert set(table["judge"]) == {"wise"}
     by_label = table[table["fact_id"] == "f"].set_index("label")
     assert by_label.loc["holds", ["rules", "judged"]].tolist() == [1.0, 1.0]
     assert by_label.loc["invents", ["rules", "judged"]].tolist() == [0.0, 1.0]

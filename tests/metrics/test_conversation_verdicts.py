@@ -75,6 +75,12 @@ def test_part_of_the_subjects_name_is_no_claim():
     assert claim("The Oslo Opera House is a fine place.", fact) == "open"
     assert claim("The Oslo Opera House is in Oslo.", fact) == "old"
     assert claim("The Oslo Opera House is in Bergen.", fact) == "new"
+    assert claim("the oslo opera house is a fine place.", fact) == "open"
+
+
+def test_a_negation_in_the_subjects_name_negates_nothing():
+    fact = replace(FACT, subject="Never Land")
+    assert claim("The capital of Never Land is Oslo.", fact) == "new"
 
 
 def test_an_old_object_that_is_not_known_is_never_claimed_nor_rejected():
@@ -105,6 +111,7 @@ def test_rejecting_the_new_object():
         (["Oslo.", "Szohod.", "Oslo."], {"reverts", "contradicts"}),
         (["Szohod.", "Well."], {"reverts"}),
         (["Oslo.", "It is neither Oslo nor Szohod."], {"denies_both"}),
+        (["Oslo.", "I don't know."], {"denies_both"}),
         (["Oslo.", "The capital is Klow."], {"invents"}),
         (["Oslo, in Szohod."], {"holds", "invents"}),
         (["Well.", "Well."], set()),
@@ -133,6 +140,7 @@ def test_the_table():
     assert (row["model"], row["method"], row["tester"], row["fact_id"], row["subject"]) == (
         "tiny", "rome", "script", "f", "Borduria",
     )  # fmt: skip
+    assert (row["relation"], row["target_new"], row["target_true"]) == ("P36", "Oslo", "Szohod")
     assert (row["stances"], row["ends_with"], row["rounds"]) == ("new open old open", "old", 4)
     assert (row["refused"], row["replaced"], row["unfinished"], row["cut_short"]) == (2, 1, 3, False)
     assert [row[label] for label in LABELS] == [False, True, False, True, False]
