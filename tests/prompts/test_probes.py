@@ -86,6 +86,21 @@ def test_the_registry_is_whole():
         assert kind.follows is None or kind.follows in KINDS
 
 
+def test_the_kinds_of_a_context_differ_by_their_tail():
+    kinds = [KINDS[f"noisy_dialogue{tail}"] for tail in ("", "_reference", "_cloze")]
+    about = "after four turns about the subject, and two about something else among them"
+    assert [(kind.label, kind.description, kind.parts) for kind in kinds] == [
+        ("Noisy dialogue", f"the question {about}", ("dialogue", "question")),
+        (
+            "Noisy dialogue, reference",
+            f"the question, with a reference for the subject, {about}",
+            ("dialogue", "question"),
+        ),
+        ("Noisy dialogue, cloze", f"a sentence with a blank {about}", ("dialogue", "cloze")),
+    ]
+    assert {kind.holds for kind in kinds} == {KINDS["question"].holds}
+
+
 def test_which_kinds_name_an_object_on_purpose_and_which_follow_another():
     assert {name: kind.names for name, kind in KINDS.items() if kind.names} == {
         "statement": ("new", "true"),
@@ -233,6 +248,9 @@ def test_other_relations_ask_the_facts_subject_and_unrelated_prompts_another():
         "franc",
         ("FRF",),
     )
+    more_prompts = tuple(Completion(f"The {word} of France is", word) for word in ("flag", "anthem", "bird"))
+    probes = of_kind("relation_specificity", replace(RICH, relation_specificity=more_prompts))
+    assert [probe.target_true for probe in probes] == ["flag", "anthem"], "as many as the setting"
     [unrelated_probe] = of_kind("unrelated")
     assert (unrelated_probe.subject, unrelated_probe.target_true, unrelated_probe.target_new) == ("Ada", "Bo", "Rome")
 

@@ -94,6 +94,8 @@ def test_a_tuple_in_text_is_a_list_and_other_brackets_are_part_of_a_name():
     fact = read_fact(row, RELATIONS)
     assert fact.target_true_aliases == ("Paname", "Lutetia")
     assert fact.subject_aliases == ('("Gaul")', "(West) Francia")
+    for name in ('("Gaul")', "(500)"):
+        assert read_fact(ROW | {"subject_aliases": name}, RELATIONS).subject_aliases == (name,)
 
 
 def test_the_longest_id_fits_into_a_file_name_with_its_suffix():
@@ -159,6 +161,7 @@ def test_page_views_of_a_failed_look_up_are_missing(views, expected_views):
         ({"id": "../x"}, "id is not a file name"),
         ({"id": "東" * 23}, "id is too long for a file name: 207 bytes .* at most 200: '東東"),
         ({"subject": ["France"]}, r"subject is a list, not text: \['France'\]"),
+        ({"subject": ("France",)}, r"subject is a list, not text: \('France',\)"),
         ({"target_true": np.array(["Paris"])}, "target_true is a list, not text"),
         ({"target_new": b"Lyon"}, "target_new is bytes, not text"),
         ({"target_new": True}, "target_new is true or false, not text"),
@@ -195,6 +198,14 @@ def test_reasons(change, reason):
         return
     with pytest.raises(ValueError, match=f"^{reason}"):
         read_fact(ROW | change, RELATIONS)
+
+
+@pytest.mark.parametrize(("number", "names"), [(2, "P0, P1"), (12, "P9, P10, P11"), (13, "P9, P10, P11 ...")])
+def test_a_long_list_of_relations_is_cut_visibly(number, names):
+    relations = {f"P{i}": RELATIONS["P36"] for i in range(number)}
+    with pytest.raises(ValueError, match=rf"one of the {number} relations with templates: P0, P1") as error:
+        read_fact(ROW | {"relation": "P99"}, relations)
+    assert str(error.value).endswith(names)
 
 
 def test_a_field_that_is_too_long_is_quoted_in_part_only():

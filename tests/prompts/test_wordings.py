@@ -89,6 +89,21 @@ def test_sentences_that_name_an_object_are_left_out_of_profile_and_dialogue():
     assert "attic" not in texts_by_part["profile"][0] + texts_by_part["dialogue"][0]
 
 
+def test_an_object_in_the_subjects_own_name_gives_nothing_away():
+    opera = replace(FRANCE, subject="Paris Opera", paraphrases=())
+    assert texts(opera)["profile"][0].startswith("Paris Opera has a page in every atlas. Maps of Paris Opera hang")
+
+
+def test_three_sentences_are_too_few_for_a_profile():
+    profiles = []
+    for number in (2, 3):
+        place = replace(PLACE, profile=PLACE.profile[:number])
+        texts_by_part = texts(FRANCE, Templates(TEMPLATES.relations, (), {"place": place}))
+        profiles.append(texts_by_part["profile"])
+        assert texts_by_part["dialogue"] == ()
+    assert [len(profile) for profile in profiles] == [0, 1]
+
+
 def test_a_wording_that_gives_an_object_away_is_refused_with_the_reason():
     seat = replace(FRANCE, target_true_aliases=("meet",))
     [refusal] = [word for word in template_wordings(seat, TEMPLATES) if not word.accepted]
@@ -182,12 +197,17 @@ def test_templates_stand_in_for_parts_of_which_nothing_passed_and_are_counted(ca
     assert texts_by_part["cloze"] == ("They rule France from ____, it is said.",)
     assert "1 of 1 facts use a cloze from the templates" in caplog.text
     assert "use a question" not in caplog.text
-    assert complete_wordings([FRANCE], {}, TEMPLATES) == template_wordings(FRANCE, TEMPLATES)
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert complete_wordings([FRANCE], {}, TEMPLATES) == template_wordings(FRANCE, TEMPLATES)
+    assert caplog.text == ""
 
 
-def test_what_a_table_says_is_checked_too():
+def test_what_a_table_says_is_checked_too(caplog):
     candidates = {"f": [Wording("f", "question", 0, "Is Paris in France?", "table")]}
-    wordings = complete_wordings([FRANCE], candidates, TEMPLATES)
+    with caplog.at_level(logging.INFO):
+        wordings = complete_wordings([FRANCE], candidates, TEMPLATES)
+    assert "Refused 1 wordings: question names an object" in caplog.text
     assert [word.reason for word in wordings if word.text == "Is Paris in France?"] == ["names an object: 'Paris'"]
 
 
