@@ -182,6 +182,12 @@ def test_what_describes_the_answers():
     assert (options["margin_low"], options["margin_high"]) == (-1, 1)
 
 
+def test_a_benchmark_without_trivial_scores_is_an_ability_of_its_own_without_chance():
+    row = one(*(document(i) for i in range(3)), benchmark="other")
+    assert (row["benchmark"], row["ability"], row["value"]) == ("b", "b", 1)
+    assert row[["chance", "constant_answer"]].isna().all()
+
+
 @pytest.mark.parametrize(
     ("documents", "verdict"),
     [

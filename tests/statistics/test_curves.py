@@ -114,6 +114,19 @@ def test_classes_are_decades_of_a_logarithm_and_fifths_of_others():
     assert decades.iloc[0][["value", "low", "high"]].tolist() == pytest.approx([share.value, share.low, share.high])
 
 
+def test_a_power_of_ten_opens_its_decade():
+    table = facts(4).assign(log_views=[2.0, 3.0, 3.0, 3.5])
+    classes = popularity_classes(table, {"log_views": "log10"})
+    assert classes[["from", "to", "n_facts"]].to_numpy().tolist() == [[2, 3, 1], [3, 4, 3]]
+
+
+def test_outcomes_stay_in_the_order_of_the_cells():
+    table = facts(20)
+    cells = pd.concat([table.assign(method="rome"), table.assign(method="ft")])
+    assert popularity_classes(cells, {"log_views": "log10"})["method"].unique().tolist() == ["rome", "ft"]
+    assert popularity_curves(cells, ["log_views"])["method"].unique().tolist() == ["rome", "ft"]
+
+
 def test_points_are_lost_against_the_mean_over_all_facts():
     table = facts()
     classes = popularity_classes(table, {"log_views": "log10"})

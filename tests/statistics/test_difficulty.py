@@ -249,6 +249,9 @@ def test_cells_of_curves_are_recall_and_primary_outcomes_by_free_generation(fact
     assert {"efficacy", "generalization"} <= set(cells["outcome"])
     assert not cells["outcome"].str.startswith("generalization:").any()
     assert len(cells[cells["outcome"] == "recalled"]) == 450
+    empty_cells = popularity_cells(fact_rows.head(0), tables.features, tables.recall.head(0), ["log_views"])
+    assert list(empty_cells.columns) == [name for name in cells if name != "connection"]
+    assert empty_cells.empty
 
 
 def test_the_curve_of_a_straight_line_is_that_line():

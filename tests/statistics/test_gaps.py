@@ -105,6 +105,7 @@ def test_the_interval_is_of_paired_differences():
     gaps = protocol_gaps(table)
     assert list(gaps.columns) == COLUMNS
     assert gaps["kind"].tolist() == ["a", "b", ALL_KINDS]
+    assert (gaps[["model", "method", "decoding"]] == ["m", "rome", "greedy"]).all(axis=None)
     for row in gaps.to_dict("records"):
         rows = table if row["kind"] == ALL_KINDS else table[table["kind"] == row["kind"]]
         wide = rows.pivot(index=["probe_id", "subject"], columns="protocol", values="value").reset_index()

@@ -6,6 +6,7 @@ from fabricated_tables import fabricate
 from edit_robustness.labels import OUTCOMES
 from edit_robustness.plots.popularity import relation_figure
 from edit_robustness.report.popularity import PopularityFindings, popularity_sentences, render_popularity
+from edit_robustness.statistics.correlation import detectable
 from edit_robustness.statistics.memory import (
     LOG_PROBABILITIES,
     log_probabilities,
@@ -51,6 +52,13 @@ def test_known_subjects_are_popular(facts, tables):
     assert true["p"] < true["p_holm"] <= 3 * true["p"]
     assert (rows["n_facts"] == facts["page_views"].notna().sum()).all()
     assert (rows["n_tests"] == 3).all()
+    assert true["detectable"] == pytest.approx(detectable(true["n_facts"], 0.05 / 3, power=0.8))
+
+
+def test_models_stay_in_the_order_of_the_facts(facts):
+    few_facts = facts.groupby("relation").head(8)
+    results = popularity_correlations(pd.concat([few_facts.assign(model="z"), few_facts.assign(model="a")]))
+    assert [table["model"].unique().tolist() for table in results] == [["z", "a"]] * 3
 
 
 def test_relations_are_corrected_over_relations(tables):

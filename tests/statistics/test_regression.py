@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from record_regressions import grade, make_data, separate
 from regression_coverage import cover
 from regression_data import PROMPTS, SLOPES, choose_edits, simulate
+from statsmodels.stats.proportion import proportion_confint
 
 from edit_robustness.features.declared import declared_names
 from edit_robustness.statistics import regression as regression_package
@@ -283,6 +284,38 @@ def test_a_conditional_regression_bounds_what_is_infinite():
     assert table.loc["method=rome", "estimate"] == pytest.approx(other_kinds.loc["method=rome", "estimate"], abs=1e-3)
 
 
+# 400 groups are more than are evaluated at once
+@pytest.mark.parametrize("n_groups", [40, 400])
+def test_pairs_have_the_odds_ratio_and_the_error_of_mcnemar(n_groups):
+    """The second prompt of three pairs in four is the better one: odds of 3, and 1/n + 1/m is the variance."""
+    better = np.arange(n_groups) % 4 > 0
+    y = np.column_stack([~better, better]).ravel().astype(float)
+    regression = fit_conditional(y, np.tile([0.0, 1.0], n_groups)[:, None], np.repeat(np.arange(n_groups), 2))
+    assert regression.beta == pytest.approx([np.log(3)])
+    assert regression.covariance == pytest.approx(np.array([[4 / n_groups + 4 / (3 * n_groups)]]))
+
+
+def test_too_few_groups_that_differ_are_counted_among_all():
+    outcomes = simulate(60, 6, seed=11)
+    is_success = outcomes["subject"].isin([f"s{number}" for number in range(7)]) & (outcomes["kind"] == "question")
+    model = RegressionModel(formula="success ~ kind + method", family="conditional", groups="fact_id")
+    table, _ = regress(outcomes.assign(value=is_success.astype(float)), {"mine": model})
+    assert "differs within 7 of 60 groups (fact_id), at least 10 are needed" in table.loc[0, "note"]
+
+
+def test_a_method_that_always_answers_new_is_compared_by_shares_of_new_answers():
+    outcomes = simulate(60, 6, seed=12)
+    rome = outcomes["method"] == "rome"
+    outcomes.loc[rome, "value"] = (outcomes["metric"] == "success").astype(float)
+    table, _ = run(outcomes, "answer ~ kind + method", family="ordinal")
+    row = table.loc["method=rome"]
+    share = choose_edits(outcomes).query("method == 'ft'")["value"].mean()
+    (low_1, _), (low_0, high_0) = (proportion_confint(p * 60, 60, method="wilson") for p in (1.0, share))
+    assert row["reference"] == "ft"
+    assert row["effect_high"] - row["effect"] == pytest.approx(100 * (share - low_0))
+    assert row["effect"] - row["effect_low"] == pytest.approx(100 * np.hypot(1 - low_1, high_0 - share))
+
+
 def test_a_reference_that_always_succeeds_stays_the_reference():
     outcomes = simulate(100, 10, cloze=-0.7, rome=0.5, seed=6)
     outcomes.loc[(outcomes["kind"] == "statement") & (outcomes["metric"] == "success"), "value"] = 1.0
@@ -292,6 +325,9 @@ def test_a_reference_that_always_succeeds_stays_the_reference():
     assert table.loc["kind=cloze", "high"] < 1
     # at statements, all methods always succeed; elsewhere they can be compared
     assert np.isnan(table.loc["method=rome", "odds_ratio"])
+    assert table.loc["method=rome", "note"] == (
+        "prompts compared here always succeed or always fail: no estimate; effects within levels are below"
+    )
     assert table.loc["method=rome|kind=cloze", "low"] < np.exp(0.5) < table.loc["method=rome|kind=cloze", "high"]
     share = choose_edits(outcomes).query("kind == 'cloze'")["value"].mean()
     assert table.loc["kind=cloze", "effect"] == pytest.approx(100 * (share - 1), abs=1.5)
