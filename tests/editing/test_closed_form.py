@@ -113,6 +113,8 @@ def test_no_null_space_is_refused_with_the_way_out():
         ValueError, match=r"below nullspace_energy: 1e-06 \(the smallest is .* of the trace\).*raise it"
     ):
         null_space(spread(), energy=1e-6)
+    with pytest.raises(ValueError, match=r"\(the smallest is 2, 0\.1 of the trace\)"):
+        null_space(torch.diag(torch.tensor([10.0, 2.0, 5.0, 3.0])), threshold=1.0)
 
 
 @pytest.mark.parametrize("energy", [0.01, 0.1, 0.5])
