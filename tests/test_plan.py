@@ -67,5 +67,13 @@ def test_a_method_without_a_rate_leaves_the_time_out(tmp_path):
     assert plan_lines(nodes, PARAMETERS, WorkerParameters(), tmp_path)[0].endswith("No edit, ROME, MEMIT")
 
 
+@pytest.mark.parametrize("rates", [{"tiny": {"none": 0.0, "rome": None}}, {"tiny": None}, [], None])
+def test_a_method_whose_edits_all_failed_has_no_rate(rates, tmp_path):
+    write_rates(tmp_path, 2.0)
+    path = tmp_path / "tiny" / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "seconds_per_edit": rates}))
+    assert lines(tmp_path) == [WHAT, "plan: all in this process"]
+
+
 def test_a_run_without_edits_has_no_plan(tmp_path):
     assert plan_lines(["tiny.score", "analyze.report"], PARAMETERS, WorkerParameters(), tmp_path) == []

@@ -45,7 +45,8 @@ def plan_lines(
     lines, seconds_of_all, is_complete = [], 0.0, True
     for model, stages in cells.items():
         record = _read(models_folder / model / "run.json")
-        n_facts = int((parameters.get("sample") or {}).get("size") or record.get("n_facts") or 0)
+        n_facts = (parameters.get("sample") or {}).get("size") or record.get("n_facts")
+        n_facts = n_facts if isinstance(n_facts, int) else 0
         n_prompts = _count_prompts(parameters.get("probes") or {})
         methods = in_order([*stages[_EDIT], *stages[_ASK]], METHODS)
         facts = f"{n_facts} facts" if n_facts else "all facts"
@@ -82,12 +83,18 @@ def _estimate(
     record: Mapping[str, Any], model: str, stages: Mapping[str, Sequence[str]], n_facts: int, n_prompts: int
 ) -> float | None:
     """Return the seconds of one worker; None if a method has no rate of an earlier run."""
-    edit_seconds = (record.get("seconds_per_edit") or {}).get(model, {})
-    ask_rates = (record.get("probes_per_second") or {}).get(model, {})
+    edit_seconds, ask_rates = (_rates(record, name, model) for name in ("seconds_per_edit", "probes_per_second"))
     if not n_facts or not edit_seconds.keys() >= {*stages[_EDIT]} or not all(map(ask_rates.get, stages[_ASK])):
         return None
     seconds = sum(edit_seconds[method] for method in stages[_EDIT])
     return float(n_facts * (seconds + sum(n_prompts / ask_rates[method] for method in stages[_ASK])))
+
+
+def _rates(record: Mapping[str, Any], name: str, model: str) -> dict[str, float]:
+    """Return a rate of each method that has one: a method whose edits all failed has none."""
+    by_model = record.get(name)
+    rates = by_model.get(model) if isinstance(by_model, Mapping) else None
+    return {m: r for m, r in rates.items() if isinstance(r, int | float)} if isinstance(rates, Mapping) else {}
 
 
 def _who(workers: WorkerParameters, seconds: float, is_complete: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import chain
@@ -33,6 +34,11 @@ class SideBySideRunner(SequentialRunner):
     def __str__(self) -> str:
         # kedro-viz records the states of nodes for this runner only
         return str(SequentialRunner())
+
+    @property
+    def _logger(self) -> logging.Logger:
+        # Kedro's own, whose lines about nodes the log leaves out
+        return logging.getLogger(SequentialRunner.__module__)
 
     def _run(
         self,
