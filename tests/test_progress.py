@@ -32,38 +32,36 @@ def test_lines_have_what_is_done_and_failed_its_rate_and_the_time_left(clock, mo
     ]
 
 
-def test_the_rate_is_that_of_whole_batches(monkeypatch, caplog):
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+@pytest.fixture
+def lines_of(monkeypatch, caplog):
+    """The lines about items that come after these seconds each."""
 
-    def batches():
-        for _ in range(3):
-            now[0] += 100
-            for number in range(10):
-                now[0] += 0.01
-                yield number
+    def lines_of(pauses):
+        now = [0.0]
+        monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
 
-    with caplog.at_level(logging.INFO):
-        list(track(batches(), "answers", 30))
-    assert [record.getMessage() for record in caplog.records] == [
+        def items():
+            for pause in pauses:
+                now[0] += pause
+                yield pause
+
+        with caplog.at_level(logging.INFO):
+            list(track(items(), "answers", len(pauses)))
+        return [record.getMessage() for record in caplog.records]
+
+    return lines_of
+
+
+def test_the_rate_is_that_of_whole_batches(lines_of):
+    assert lines_of([100, *[0.01] * 9] * 3) == [
         "answers: 10 of 30, 0.1/s, about 200 s left",
         "answers: 20 of 30, 0.1/s, about 100 s left",
         "answers: 30 of 30 in 300 s",
     ]
 
 
-def test_items_that_come_fast_have_lines_too(monkeypatch, caplog):
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-
-    def stream():
-        for number in range(400):
-            now[0] += 0.1
-            yield number
-
-    with caplog.at_level(logging.INFO):
-        list(track(stream(), "answers", 400))
-    assert len(caplog.records) == 3
+def test_items_that_come_fast_have_lines_too(lines_of):
+    assert len(lines_of([0.1] * 400)) == 3
 
 
 def test_an_increment_that_failed_counts_as_failed(clock, caplog):

@@ -137,8 +137,8 @@ class OneRun:
             run.begin(catalog, self._records.source_runs)
             self._run = run
             parameters = self._context.config_loader["parameters"]
-            workers = WorkerParameters(**(parameters.get("workers") or {}))
-            for line in plan_lines((node.name for node in pipeline.nodes), parameters, workers, folder / MODELS):
+            node_names = [node.name for node in pipeline.nodes]
+            for line in plan_lines(node_names, parameters, read_workers(parameters), folder / MODELS):
                 logger.info("%s", line)
         except BaseException:
             # Kedro reports no end of a run that did not begin
@@ -206,7 +206,7 @@ class RunWorkers:
     @hook_impl
     def after_context_created(self, context: Any) -> None:
         """Read the settings."""
-        self._settings = WorkerParameters(**(context.config_loader["parameters"].get("workers") or {}))
+        self._settings = read_workers(context.config_loader["parameters"])
 
     @hook_impl
     def before_pipeline_run(self) -> None:
@@ -242,6 +242,11 @@ def check_runner(run_params: Mapping[str, Any]) -> None:
             "--only-missing-outputs takes any file for a finished one, also of other settings; run without it: "
             "a run resumes by itself, and recomputes nothing that is finished"
         )
+
+
+def read_workers(parameters: Mapping[str, Any]) -> WorkerParameters:
+    """Return the settings of the workers."""
+    return WorkerParameters(**(parameters.get("workers") or {}))
 
 
 def data_folder(context: Any) -> Path:

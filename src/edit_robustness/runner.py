@@ -8,7 +8,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from kedro.framework.hooks.manager import _NullPluginManager
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
@@ -50,7 +49,6 @@ class SideBySideRunner(SequentialRunner):
         if isinstance(current_workers(), ThisProcess):
             super()._run(pipeline, catalog, hook_manager, run_id)
             return
-        hooks: Any = hook_manager or _NullPluginManager()
         todo, dependencies = list(pipeline.nodes), pipeline.node_dependencies
         load_counts = Counter(chain.from_iterable(node.inputs for node in todo))
         done_nodes: set[Node] = set()
@@ -61,7 +59,7 @@ class SideBySideRunner(SequentialRunner):
                     ready_nodes = [node for node in todo if dependencies[node] <= done_nodes]
                     todo = [node for node in todo if node not in ready_nodes]
                     for node in ready_nodes:
-                        task = Task(node, catalog, self._is_async, hook_manager=hooks, run_id=run_id)
+                        task = Task(node, catalog, self._is_async, hook_manager=hook_manager, run_id=run_id)
                         running[pool.submit(task.execute)] = node
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         node = running.pop(future)

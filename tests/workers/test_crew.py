@@ -8,6 +8,12 @@ from edit_robustness.workers import crew as crew_module
 from edit_robustness.workers.crew import Crew, NobodyLeft, Stopped
 
 
+def crew_of(workers):
+    crew = Crew()
+    crew.join(workers)
+    return crew
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that stands still until a test moves it."""
@@ -17,7 +23,7 @@ def clock(monkeypatch):
 
 
 def test_one_model_may_have_all_workers(clock):
-    crew = Crew(["w1", "w2"])
+    crew = crew_of(["w1", "w2"])
     with crew.working_for("a"):
         assert [crew.take("a"), crew.take("a"), crew.take("a")] == ["w1", "w2", None]
         crew.give_back("w2")
@@ -25,14 +31,14 @@ def test_one_model_may_have_all_workers(clock):
 
 
 def test_models_that_work_at_once_have_equal_shares(clock):
-    crew = Crew(["w1", "w2", "w3", "w4"])
+    crew = crew_of(["w1", "w2", "w3", "w4"])
     with crew.working_for("a"), crew.working_for("b"):
         assert [crew.take("a") for _ in range(3)] == ["w1", "w2", None]
         assert [crew.take("b") for _ in range(3)] == ["w3", "w4", None]
 
 
 def test_a_model_that_had_all_gives_up_what_another_wants(clock):
-    crew = Crew(["w1", "w2"])
+    crew = crew_of(["w1", "w2"])
     with crew.working_for("a"):
         assert [crew.take("a"), crew.take("a")] == ["w1", "w2"]
         with crew.working_for("b"):
@@ -42,7 +48,7 @@ def test_a_model_that_had_all_gives_up_what_another_wants(clock):
 
 
 def test_a_worker_waits_for_the_next_node_of_its_model_but_not_long(clock):
-    crew = Crew(["w1"])
+    crew = crew_of(["w1"])
     with crew.working_for("a"):
         assert crew.take("a") == "w1"
         crew.give_back("w1")
@@ -53,7 +59,7 @@ def test_a_worker_waits_for_the_next_node_of_its_model_but_not_long(clock):
 
 
 def test_its_own_model_comes_back_to_a_worker_at_once(clock):
-    crew = Crew(["w1", "w2"])
+    crew = crew_of(["w1", "w2"])
     with crew.working_for("a"), crew.working_for("b"):
         assert (crew.take("a"), crew.take("b")) == ("w1", "w2")
         crew.give_back("w1")
@@ -62,7 +68,7 @@ def test_its_own_model_comes_back_to_a_worker_at_once(clock):
 
 
 def test_of_more_models_than_workers_the_first_come_first(clock):
-    crew = Crew(["w1"])
+    crew = crew_of(["w1"])
     with crew.working_for("a"), crew.working_for("b"), crew.working_for("c"):
         assert crew.take("c") is None
         assert crew.take("b") is None
@@ -70,7 +76,7 @@ def test_of_more_models_than_workers_the_first_come_first(clock):
 
 
 def test_a_new_worker_has_no_model_and_a_lost_one_is_gone(clock):
-    crew = Crew(["w1", "w2"])
+    crew = crew_of(["w1", "w2"])
     with crew.working_for("a"):
         assert (crew.take("a"), crew.take("a")) == ("w1", "w2")
         crew.replace("w1", "w3")
@@ -83,7 +89,7 @@ def test_a_new_worker_has_no_model_and_a_lost_one_is_gone(clock):
 
 
 def test_a_thread_that_waits_ends_with_the_run():
-    crew, errors = Crew(["w1"]), []
+    crew, errors = crew_of(["w1"]), []
     crew.take("a")
 
     def wait():
@@ -97,3 +103,11 @@ def test_a_thread_that_waits_ends_with_the_run():
     crew.stop()
     thread.join(timeout=10)
     assert errors == ["the run ends"]
+
+
+def test_who_joins_after_the_end_has_no_work():
+    crew = Crew()
+    crew.stop()
+    crew.join(["w1"])
+    with pytest.raises(Stopped):
+        crew.take("a")

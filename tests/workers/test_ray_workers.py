@@ -1,5 +1,6 @@
 """Workers as Ray actors: the same items as in this process, whatever happens to a worker."""
 
+import copy
 import logging
 import os
 import signal
@@ -38,6 +39,7 @@ from edit_robustness.editing.edit_sequence import SequenceParameters  # noqa: E4
 from edit_robustness.editing.methods.mend import Mend  # noqa: E402
 from edit_robustness.editing.methods.rome import Rome  # noqa: E402
 from edit_robustness.editing.requirements import TextNeed  # noqa: E402
+from edit_robustness.models.language_model import LanguageModel, RemoteWeights  # noqa: E402
 from edit_robustness.models.memory import loaded_bytes  # noqa: E402
 from edit_robustness.pipelines.abilities.nodes import measure_with  # noqa: E402
 from edit_robustness.pipelines.conversation.nodes import talk_with  # noqa: E402
@@ -347,6 +349,18 @@ def test_models_that_do_not_fit_are_refused_before_a_worker_starts(lab, monkeypa
         UnusableWorkers, match=r"^workers: 3 workers with a tiny-llama each need .* lower workers\.count"
     ):
         list(RayWorkers(WorkerParameters(count=3)).attempts(lm, task))
+
+
+def test_the_model_of_the_worker_that_told_of_it_is_not_counted_again(lab, monkeypatch):
+    lm = lab.model("llama")
+    size = lm.size
+    told = RemoteWeights(lm.fingerprint, lm.environment, lm.finite, size)
+    outline = LanguageModel(copy.deepcopy(lm.model).to("meta"), lm.tokenizer, lm.name, told)
+    monkeypatch.setattr("edit_robustness.models.memory.free_bytes", lambda device: 2 * size)
+    RayWorkers(WorkerParameters(count=3))._make_room(outline)
+    monkeypatch.setattr("edit_robustness.models.memory.free_bytes", lambda device: 2 * size - 1)
+    with pytest.raises(UnusableWorkers, match=r"^workers: 2 more workers with a tiny-llama each need "):
+        RayWorkers(WorkerParameters(count=3))._make_room(outline)
 
 
 def test_workers_elsewhere_look_at_their_memory_themselves(lab, monkeypatch, caplog):

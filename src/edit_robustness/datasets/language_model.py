@@ -115,6 +115,9 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         """Return the model, from memory if it is the last one loaded; without weights if another process holds them."""
         if (hold := type(self).hold) is not None:
             return self._load_outline(hold)
+        return self._load_whole()
+
+    def _load_whole(self) -> LanguageModel:
         slot = type(self).slot
         if slot.model is None or slot.key != self._key:
             slot.model = slot.key = None
@@ -154,13 +157,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
     @classmethod
     def with_weights(cls, lm: LanguageModel) -> LanguageModel:
         """Return a model with its weights in this process, for what workers do not do."""
-        if lm.has_weights:
-            return lm
-        if cls.slot.model is None or cls.slot.model.fingerprint != lm.fingerprint:
-            cls.slot.model = cls.slot.key = None
-            dataset = cls(**lm.entry)
-            cls.slot.model, cls.slot.key = dataset._describe_model(dataset._from_source()), dataset._key
-        return cls.slot.model
+        return lm if lm.has_weights else cls(**lm.entry)._load_whole()
 
     @classmethod
     def forget_outlines(cls) -> None:

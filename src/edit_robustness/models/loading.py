@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.memory import without_weights
 from edit_robustness.models.tokens import render_conversation
 from edit_robustness.records import Turn
 
@@ -86,10 +87,7 @@ def read_sizes(source: str | Path, config: Any, dtype: torch.dtype, **options: A
         **options: Arguments of `from_pretrained`.
     """
     attention = options.pop("attn_implementation", None)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(
-            config, dtype=dtype, trust_remote_code=False, attn_implementation=attention
-        )
+    model = without_weights(config, dtype=dtype, attn_implementation=attention)
     # without a file, that of the model's configuration holds
     with suppress(OSError):
         model.generation_config = GenerationConfig.from_pretrained(source, **options)

@@ -27,11 +27,23 @@ def weight_bytes(config: Any, dtype: torch.dtype) -> int:
     Raises:
         ValueError: If transformers has no causal language model of this architecture.
     """
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     # tied weights are one parameter
-    number: int = sum(parameter.numel() for parameter in model.parameters())
+    number: int = sum(parameter.numel() for parameter in without_weights(config).parameters())
     return number * dtype.itemsize
+
+
+def without_weights(config: Any, **options: Any) -> Any:
+    """Return a model on torch's device `meta`, where its weights have sizes and take no memory.
+
+    Args:
+        config: The configuration of transformers.
+        **options: Arguments of `from_config`.
+
+    Raises:
+        ValueError: If transformers has no causal language model of this architecture.
+    """
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=False, **options)
 
 
 def loaded_bytes(model: torch.nn.Module) -> int:

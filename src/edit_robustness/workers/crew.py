@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition
@@ -46,13 +46,10 @@ class Crew:
     Each model that has work may have its share of the workers. A worker keeps its model as long as that has work, and
     for a moment longer, since a node of it often follows. If there are more models than workers, the first that came
     are served first.
-
-    Args:
-        workers: The workers.
     """
 
-    def __init__(self, workers: list[Any]):
-        self._members = [_Member(worker) for worker in workers]
+    def __init__(self) -> None:
+        self._members: list[_Member] = []
         self._users: dict[str, int] = {}
         self._change = Condition()
         self._is_stopped = False
@@ -61,6 +58,12 @@ class Crew:
     def workers(self) -> list[Any]:
         """Return the workers that are alive."""
         return [member.worker for member in self._members]
+
+    def join(self, workers: Iterable[Any]) -> None:
+        """Let workers belong to the crew."""
+        with self._change:
+            self._members += [_Member(worker) for worker in workers]
+            self._change.notify_all()
 
     def stop(self) -> None:
         """End the work of all threads: each gets an error when it next wants a worker or looks."""
@@ -148,16 +151,12 @@ class Crew:
         if counts[model] >= share and has_others:
             return None
         now = time.monotonic()
-        for member in free:
-            if not member.model:
-                return member
-        for member in free:
-            if member.model not in self._users and now - member.idle_since >= _GAP_SECONDS:
-                return member
-        for member in free:
-            if counts.get(member.model, 0) > share > counts[model]:
-                return member
-        return None
+        without_model = [member for member in free if not member.model]
+        without_work = [
+            member for member in free if member.model not in self._users and now - member.idle_since >= _GAP_SECONDS
+        ]
+        beyond_share = [member for member in free if counts.get(member.model, 0) > share > counts[model]]
+        return next(iter([*without_model, *without_work, *beyond_share]), None)
 
     def _count(self, model: str) -> int:
         return sum(member.model == model for member in self._members)

@@ -99,7 +99,7 @@ class RayWorkers(Workers):
         if settings.address:
             _probe(settings.address)
         self._settings = settings
-        self._crew = Crew([])
+        self._crew = Crew()
         self._make_actor: Callable[[], Any] = _not_started
         self._is_started, self._starting = False, Lock()
         self._announced: set[str] = set()
@@ -173,7 +173,7 @@ class RayWorkers(Workers):
 
             for actor in self._crew.workers:
                 ray.kill(actor)
-            self._crew, self._is_started = Crew([]), False
+            self._crew, self._is_started = Crew(), False
             ray.shutdown()
 
     def _cut(self, task: Task[Any]) -> list[_Part]:
@@ -300,9 +300,13 @@ class RayWorkers(Workers):
         count, size = self._settings.count, lm.size
         cpu = torch.device("cpu")
         if not self._settings.address and lm.environment["device"] == cpu.type:
+            # the worker that told of a model has it already
+            n_more = count if lm.has_weights else count - 1
+            workers = f"{n_more}{'' if lm.has_weights else ' more'} worker{'' if n_more == 1 else 's'}"
             try:
                 # a worker frees the model that it has first, and each may have the largest
-                check_memory(count * (size - self._largest), cpu, f"{count} workers with a {lm.name} each")
+                need = n_more * size - count * self._largest
+                check_memory(need, cpu, f"{workers} with a {lm.name} each")
             except TooLittleMemory as error:
                 raise UnusableWorkers(f"workers: {error}; or lower workers.count") from None
         self._announced.add(lm.fingerprint)
@@ -334,7 +338,8 @@ class RayWorkers(Workers):
             raise UnusableWorkers(lack)
         options = {"num_cpus": threads, "num_gpus": settings.gpus, "max_restarts": 0, "max_task_retries": 0}
         self._make_actor = partial(ray.remote(_Worker).options(**options).remote, threads, os.getcwd())
-        self._crew, self._is_started = Crew([self._make_actor() for _ in range(settings.count)]), True
+        self._crew.join([self._make_actor() for _ in range(settings.count)])
+        self._is_started = True
         try:
             ray.get([actor.confirm.remote() for actor in self._crew.workers])
         except ray.exceptions.RayError as error:
