@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edit_robustness.abilities.settings import AbilityParameters
+from edit_robustness.editing.edit_sequence import SequenceParameters
+from edit_robustness.editing.methods.none import Unedited
 from edit_robustness.labels import METHODS, in_order, label_of
 from edit_robustness.prompts.kinds import select_kinds
 from edit_robustness.setting_types import read_list
@@ -15,6 +19,9 @@ from edit_robustness.workers import WorkerParameters
 
 _EDIT, _ASK = "edit", "evaluate"
 """Last parts of the names of nodes that make edits and answers: `<model>.<method>.edit`."""
+
+_EDIT_SEQUENCE, _ASK_SEQUENCE, _MEASURE = "edit_in_sequence", "ask_checkpoints", "measure_abilities"
+"""The same of nodes that edit in sequence, ask at checkpoints, and measure abilities there."""
 
 _WORTH_SECONDS = 180.0
 """Workers take some ten seconds to start and to load their models, so they pay from about here on."""
@@ -28,10 +35,33 @@ _PER_FACT = {
 """The settings of `probes` that say how many prompts of a kind a fact has; it has one of every other kind."""
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The plan of one model.
+
+    Attributes:
+        text: What there is to make.
+        record: The record of the model's last run; empty if there is none.
+        seconds: How long that takes one worker; None if it is not known.
+    """
+
+    text: str
+    record: Mapping[str, Any]
+    seconds: float | None
+
+    @property
+    def line(self) -> str:
+        """Return the line for the log."""
+        if self.seconds is None:
+            return f"plan: {self.text}"
+        rates = f"by the rates of its last run ({self.record.get('machine', 'unknown machine')})"
+        return f"plan: {self.text}; {_minutes(self.seconds)} {rates}"
+
+
 def plan_lines(
     nodes: Iterable[str], parameters: Mapping[str, Any], workers: WorkerParameters, models_folder: Path
 ) -> list[str]:
-    """Return lines for the log of a run that makes single edits; none for other runs.
+    """Return lines for the log of a run that edits: one per model, and one on who does the work; none for other runs.
 
     What is stored already is not subtracted, so that all numbers are upper limits.
 
@@ -41,37 +71,46 @@ def plan_lines(
         workers: The workers.
         models_folder: The folder with a folder per model, where earlier runs left their rates.
     """
-    cells = _list_cells(nodes)
-    lines, seconds_of_all, is_complete = [], 0.0, True
-    for model, stages in cells.items():
-        record = _read(models_folder / model / "run.json")
-        n_facts = (parameters.get("sample") or {}).get("size") or record.get("n_facts")
-        n_facts = n_facts if isinstance(n_facts, int) else 0
-        n_prompts = _count_prompts(parameters.get("probes") or {})
-        methods = in_order([*stages[_EDIT], *stages[_ASK]], METHODS)
-        facts = f"{n_facts} facts" if n_facts else "all facts"
-        labels = ", ".join(label_of(method, METHODS) for method in methods)
-        line = f"plan: {model}: {facts}, at most {n_prompts} prompts a fact and method; {labels}"
-        seconds = _estimate(record, model, stages, n_facts, n_prompts)
-        if seconds is None:
-            is_complete = False
-        else:
-            seconds_of_all += seconds
-            line += f"; {_minutes(seconds)} by the rates of its last run ({record.get('machine', 'unknown machine')})"
-        lines.append(line)
-    if cells:
-        lines.append(_who(workers, seconds_of_all, is_complete))
-    return lines
+    names = list(nodes)
+    parts = [
+        _plan_edits(model, stages, parameters, _read(models_folder / model / "run.json"))
+        for model, stages in _list_cells(names, (_EDIT, _ASK)).items()
+    ]
+    parts += [
+        _plan_sequences(model, stages, parameters, _read(models_folder / model / "sequence_run.json"))
+        for model, stages in _list_cells(names, (_EDIT_SEQUENCE, _ASK_SEQUENCE, _MEASURE)).items()
+    ]
+    if not parts:
+        return []
+    seconds = [part.seconds for part in parts if part.seconds is not None]
+    return [*(part.line for part in parts), _who(workers, sum(seconds), len(seconds) == len(parts))]
 
 
-def _list_cells(nodes: Iterable[str]) -> dict[str, dict[str, list[str]]]:
-    """Return for each model the methods that are to edit and those that are to be asked."""
+def _list_cells(nodes: Iterable[str], stages: Sequence[str]) -> dict[str, dict[str, list[str]]]:
+    """Return for each model the methods that have a node of each stage."""
     cells: dict[str, dict[str, list[str]]] = {}
     for name in nodes:
         parts = name.split(".")
-        if len(parts) == 3 and parts[2] in (_EDIT, _ASK):
-            cells.setdefault(parts[0], {_EDIT: [], _ASK: []})[parts[2]].append(parts[1])
+        if len(parts) == 3 and parts[2] in stages:
+            cells.setdefault(parts[0], {stage: [] for stage in stages})[parts[2]].append(parts[1])
     return cells
+
+
+def _label_methods(stages: Mapping[str, Sequence[str]]) -> str:
+    methods = in_order([method for names in stages.values() for method in names], METHODS)
+    return ", ".join(label_of(method, METHODS) for method in methods)
+
+
+def _plan_edits(
+    model: str, stages: Mapping[str, Sequence[str]], parameters: Mapping[str, Any], record: Mapping[str, Any]
+) -> _Part:
+    """Return the plan of a model's single edits."""
+    n_facts = (parameters.get("sample") or {}).get("size") or record.get("n_facts")
+    n_facts = n_facts if isinstance(n_facts, int) else 0
+    n_prompts = _count_prompts(parameters.get("probes") or {})
+    facts = f"{n_facts} facts" if n_facts else "all facts"
+    text = f"{model}: {facts}, at most {n_prompts} prompts per fact and method; {_label_methods(stages)}"
+    return _Part(text, record, _estimate_edits(model, stages, n_facts, n_prompts, record))
 
 
 def _count_prompts(probes: Mapping[str, Any]) -> int:
@@ -79,8 +118,8 @@ def _count_prompts(probes: Mapping[str, Any]) -> int:
     return sum(int(probes.get(_PER_FACT.get(kind, ""), 1)) for kind in kinds)
 
 
-def _estimate(
-    record: Mapping[str, Any], model: str, stages: Mapping[str, Sequence[str]], n_facts: int, n_prompts: int
+def _estimate_edits(
+    model: str, stages: Mapping[str, Sequence[str]], n_facts: int, n_prompts: int, record: Mapping[str, Any]
 ) -> float | None:
     """Return the seconds of one worker; None if a method has no rate of an earlier run."""
     edit_seconds, ask_rates = (_rates(record, name, model) for name in ("seconds_per_edit", "probes_per_second"))
@@ -88,6 +127,68 @@ def _estimate(
         return None
     seconds = sum(edit_seconds[method] for method in stages[_EDIT])
     return float(n_facts * (seconds + sum(n_prompts / ask_rates[method] for method in stages[_ASK])))
+
+
+def _plan_sequences(
+    model: str, stages: Mapping[str, Sequence[str]], parameters: Mapping[str, Any], record: Mapping[str, Any]
+) -> _Part:
+    """Return the plan of a model's sequences of edits."""
+    sequence = SequenceParameters(**parameters["sequence"])
+    benchmarks = AbilityParameters(**parameters["abilities"]).select_benchmarks()
+    orders = f"{sequence.orders} orders" if sequence.orders > 1 else "one order"
+    text = (
+        f"{model}: {sequence.length} facts in sequence, {orders}, checkpoints 0, "
+        f"{', '.join(map(str, sequence.checkpoints))}; at most {_count_answers(sequence)} answers per method, and at "
+        f"each checkpoint {len(benchmarks)} benchmarks; {_label_methods(stages)}"
+    )
+    return _Part(text, record, _estimate_sequences(model, stages, sequence, list(benchmarks), record))
+
+
+def _count_answers(sequence: SequenceParameters, *, is_edited: bool = True) -> int:
+    """Return the largest number of answers at all checkpoints of one method, or of the unedited model."""
+    kinds = (sequence.paraphrases, sequence.neighbours, sequence.relation_specificity, sequence.unrelated)
+    per_fact = 1 + sum(kinds)
+    points = list(sequence.checkpoints) * sequence.orders if is_edited else [sequence.length]
+    return sum(edits * per_fact + sequence.retention_facts for edits in points)
+
+
+def _estimate_sequences(
+    model: str,
+    stages: Mapping[str, Sequence[str]],
+    sequence: SequenceParameters,
+    benchmarks: Sequence[str],
+    record: Mapping[str, Any],
+) -> float | None:
+    """Return the seconds of one worker; None if a method has no rate of an earlier run for what it is to do."""
+    edit_seconds, ask_rates = (_rates(record, name, model) for name in ("seconds_per_edit", "probes_per_second"))
+    methods = (record.get("sequences") or {}).get(model) or {}
+    benchmark_seconds = {name: _mean_benchmark_seconds(methods.get(name) or {}) for name in stages[_MEASURE]}
+    if (
+        not edit_seconds.keys() >= {*stages[_EDIT_SEQUENCE]}
+        or not all(map(ask_rates.get, stages[_ASK_SEQUENCE]))
+        or not all(seconds.keys() >= {*benchmarks} for seconds in benchmark_seconds.values())
+    ):
+        return None
+    n_points = len(sequence.checkpoints) * sequence.orders
+    edits = sum(edit_seconds[method] for method in stages[_EDIT_SEQUENCE]) * sequence.length * sequence.orders
+    answers = sum(
+        _count_answers(sequence, is_edited=method != Unedited.name) / ask_rates[method]
+        for method in stages[_ASK_SEQUENCE]
+    )
+    abilities = sum(
+        sum(seconds[name] for name in benchmarks) * (n_points if method != Unedited.name else 1)
+        for method, seconds in benchmark_seconds.items()
+    )
+    return edits + answers + abilities
+
+
+def _mean_benchmark_seconds(method_record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the seconds of each benchmark, on average over the checkpoints where it was measured."""
+    seconds: dict[str, list[float]] = {}
+    for point in (method_record.get("seconds_per_benchmark") or {}).values():
+        for name, value in point.items():
+            seconds.setdefault(name, []).append(value)
+    return {name: sum(values) / len(values) for name, values in seconds.items()}
 
 
 def _rates(record: Mapping[str, Any], name: str, model: str) -> dict[str, float]:

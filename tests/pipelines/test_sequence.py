@@ -413,8 +413,11 @@ def test_a_run_says_what_failed_and_what_it_cost(lab, sequence, calls, tmp_path)
         SAMPLED,
         rome_sequence=stored_items,
         rome_settings=method("rome"),
+        none_sequence_answers={"0.0": StoredItem.of("f", [], seconds=2.0, probes=3)},
+        rome_sequence_answers={"0.1": StoredItem.of("f", [], seconds=1.0, probes=3, **place(0, 1))},
         **{f"{name}_documents": folder for name, folder in folders.items()},
     )
+    assert record["probes_per_second"] == {lm.name: {"none": 1.5, "rome": 3.0}}
     assert json.loads(json.dumps(record)) == record | {
         "sequence": {**record["sequence"], "checkpoints": [1, 3]},
         "abilities": {**record["abilities"], "tasks": ["p"]},

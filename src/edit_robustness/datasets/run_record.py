@@ -116,3 +116,10 @@ def mean_of(edits: Mapping[str, StoredItem[Edit]], name: str) -> float | None:
     """Return the mean of one value in the headers of the edits that could be made; None without any."""
     values = [edit.header[name] for edit in successful_items(edits).values()]
     return sum(values) / len(values) if values else None
+
+
+def probes_per_second(answers: Mapping[str, StoredItem[Any]]) -> float | None:
+    """Compute probes per second over both protocols, for the answers that have a time; None without any."""
+    headers = [item.header for item in answers.values() if "seconds" in item.header]
+    seconds = sum(header["seconds"] for header in headers)
+    return sum(header["probes"] for header in headers) / seconds if seconds else None

@@ -8,7 +8,7 @@ import pandas as pd
 from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.failures import PATIENCE, failed_table, run_attempts
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, successful_items
-from edit_robustness.datasets.run_record import run_record
+from edit_robustness.datasets.run_record import probes_per_second, run_record
 from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
 from edit_robustness.editing.edits import Edit
 from edit_robustness.editing.files import FORMAT
@@ -128,7 +128,7 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
         record = {
             **run_record(lm, settings_used, edits, _PACKAGES, answers.values()),
             "probes_per_second": {
-                lm.name: {name: _compute_speed(method_items) for name, method_items in answers.items()}
+                lm.name: {name: probes_per_second(method_items) for name, method_items in answers.items()}
             },
             "used_defaults": {lm.name: (used_defaults or {}).get(lm.name, {})},
             "n_facts": len(sampled_facts),
@@ -151,10 +151,3 @@ SHARED = {
     "judge_replies": "judge",
 }
 """Folders of a model that belong to no method, and the stage that fills each."""
-
-
-def _compute_speed(answers: Mapping[str, StoredItem[list[Answer]]]) -> float | None:
-    """Compute probes per second over both protocols, for the answers that have a time."""
-    headers = [item.header for item in answers.values() if "seconds" in item.header]
-    seconds = sum(header["seconds"] for header in headers)
-    return sum(header["probes"] for header in headers) / seconds if seconds else None

@@ -10,7 +10,7 @@ from edit_robustness.abilities.settings import AbilityParameters
 from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.failures import failed_table
 from edit_robustness.datasets.folders import StoredItem, successful_items
-from edit_robustness.datasets.run_record import mean_of, run_record
+from edit_robustness.datasets.run_record import mean_of, probes_per_second, run_record
 from edit_robustness.datasets.sequences import checkpoints, edits_of, order_of
 from edit_robustness.editing.edit_sequence import SequenceParameters
 from edit_robustness.editing.edits import Edit
@@ -98,6 +98,7 @@ def describe_with(methods: Sequence[str]) -> Callable[..., tuple[dict[str, Any],
         method_records = {m: _summarise_sequence(folders.get(m), cells[f"{m}_documents"], settings) for m in methods}
         record = {
             **run_record(lm, settings_used, folders, _PACKAGES, document_folders),
+            "probes_per_second": {lm.name: {m: probes_per_second(cells[f"{m}_sequence_answers"]) for m in methods}},
             "used_defaults": {lm.name: (used_defaults or {}).get(lm.name, {})},
             "n_facts": settings.length,
             "n_retained": int((sampled_facts["fact_role"] == "retained").sum()),
