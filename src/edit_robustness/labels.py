@@ -126,15 +126,6 @@ ABILITIES: Mapping[str, str] = {
     "safety": "Safety",
 }
 
-CONDITIONS: Mapping[str, str] = {
-    "fine": "fine",
-    "at chance": "at chance",
-    "constant answers": "constant answers",
-    "ties": "ties",
-    "not finite": "not finite",
-}
-"""Labels of the verdicts on a benchmark's figures, from best to worst."""
-
 
 def label_of(name: str, names: Mapping[str, str]) -> str:
     """Return the label of a name; an unknown name gets spaces for underscores."""

@@ -95,9 +95,9 @@ def test_figures_are_drawn_and_stand_in_the_page(results):
 def test_a_broken_model_is_flagged_and_never_a_success(results):
     abilities = results["abilities"].query("method == 'memit' and edits > 1")
     finite = abilities[abilities["benchmark"] != "reading"]
-    assert set(finite["verdict"]) == {"not finite"}
+    assert set(finite["flag"]) == {"not finite"}
     assert (finite["value"].fillna(0) == 0).all()
-    assert set(abilities.loc[abilities["benchmark"] == "reading", "verdict"]) == {"constant answers"}
+    assert set(abilities.loc[abilities["benchmark"] == "reading", "flag"]) == {"constant answers"}
     assert "Log-probabilities are not finite after edits by MEMIT" in results["sequences"]
     lives = results["lifetimes"].query("method == 'memit'")
     assert set(lives["reason"]) == {"not finite"}
@@ -144,7 +144,7 @@ def test_little_to_analyse_is_no_error(odd):
 
 def test_a_model_that_was_broken_from_the_start(odd):
     rows = odd["abilities"].query("model == 'nan' and benchmark == 'arithmetic'")
-    assert set(rows["verdict"]) == {"not finite"}
+    assert set(rows["flag"]) == {"not finite"}
     assert (rows["value"] == 0).all()
     knowledge_retention = odd["edit_retention"].query("model == 'nan'")
     assert (knowledge_retention["value"] == 0).all()

@@ -49,7 +49,7 @@ def paper():
     return table.assign(label="ROME, a large model")
 
 
-def test_lines_begin_at_the_unedited_model_and_bear_their_verdict(paths, paper):
+def test_lines_begin_at_the_unedited_model_and_bear_their_flag(paths, paper):
     figure = abilities_figure(paths, paper, {})
     assert titles(figure)[:4] == [
         *("common knowledge (acc)", "arithmetic (acc)", "reading (exact_match)", "prose (perplexity)"),

@@ -85,17 +85,17 @@ class TestDifficulty:
         )
 
     @pytest.mark.parametrize(
-        ("within", "verdict"),
+        ("within", "phrase"),
         [
             ((0.3, 0.1, 0.5), "within relations it is +0.30 [+0.10, +0.50], significant too"),
             ((0.1, -0.1, 0.3), "within relations it is +0.10 [-0.10, +0.30], not significantly different from 0"),
             ((-0.3, -0.5, -0.1), "within relations it is -0.30 [-0.50, -0.10], of the opposite sign"),
         ],
     )
-    def test_relations_may_agree_or_not(self, within, verdict):
+    def test_relations_may_agree_or_not(self, within, phrase):
         row = make_correlations(dict(zip(("within_rho", "within_low", "within_high"), within, strict=True)))
         (text,) = describe_within(row.to_dict("records")[0])
-        assert verdict in text
+        assert phrase in text
         assert text.endswith("given prior knowledge +0.10 [-0.20, +0.40], not significantly different from 0.")
 
     def test_nothing_is_said_of_what_was_not_estimated(self):

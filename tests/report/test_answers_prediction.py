@@ -20,16 +20,16 @@ def make_prediction(**values):
 
 class TestPrediction:
     @pytest.mark.parametrize(
-        ("low", "high", "verdict"),
+        ("low", "high", "phrase"),
         [
             (0.55, 0.70, "The features of a fact predict success beyond method and kind"),
             (0.45, 0.70, "do not predict success significantly beyond method and kind"),
             (0.30, 0.45, "predict success worse than a constant does, beyond method and kind"),
         ],
     )
-    def test_the_verdict_is_that_of_the_interval(self, low, high, verdict):
+    def test_the_verdict_is_that_of_the_interval(self, low, high, phrase):
         text = describe_prediction(make_prediction(low=low, high=high))
-        assert verdict in text
+        assert phrase in text
         assert f"0.62 [{low:.2f}, {high:.2f}], 400 facts on held-out relations" in text
 
     def test_doubts_of_the_table_are_passed_on(self):
@@ -44,13 +44,13 @@ class TestPrediction:
         assert "is unknown: no figure" in describe_prediction(make_prediction(trained_on="zsre"))
 
     @pytest.mark.parametrize(
-        ("low", "high", "verdict"),
+        ("low", "high", "phrase"),
         [(0.55, 0.7, "better than chance"), (0.4, 0.7, "not significantly different from chance"),
          (0.3, 0.45, "worse than chance")],
     )  # fmt: skip
-    def test_a_predictor_is_compared_with_chance(self, low, high, verdict):
+    def test_a_predictor_is_compared_with_chance(self, low, high, phrase):
         (text,) = describe_predictor({"auc_within": {"value": 0.5, "low": low, "high": high}}, "relation")
-        assert f"[{low:.0%}, {high:.0%}] of the pairs: {verdict}" in text
+        assert f"[{low:.0%}, {high:.0%}] of the pairs: {phrase}" in text
 
     @pytest.mark.parametrize(
         ("figures", "text"),

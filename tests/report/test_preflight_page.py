@@ -96,7 +96,7 @@ def test_the_page_says_what_to_do_and_how_sure_it_is(predictor, predictions, fac
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "is_shown", "verdict"),
+    ("low", "high", "is_shown", "phrase"),
     [
         (0.55, 0.8, True, "of the pairs: better than chance"),
         (0.45, 0.8, False, "of the pairs: not significantly different from chance"),
@@ -105,7 +105,7 @@ def test_the_page_says_what_to_do_and_how_sure_it_is(predictor, predictions, fac
     ],
 )
 def test_drivers_are_named_only_by_a_predictor_that_is_better_than_chance(
-    predictor, predictions, facts, low, high, is_shown, verdict
+    predictor, predictions, facts, low, high, is_shown, phrase
 ):
     auc = {"auc_within": {"value": 0.6, "low": low, "high": high}}
     page = render(replace(predictor, held_out={**predictor.held_out, **auc}), predictions, facts)
@@ -113,7 +113,7 @@ def test_drivers_are_named_only_by_a_predictor_that_is_better_than_chance(
     assert any(text in page for text in drivers) == is_shown
     assert ("none can be told" in page) == (not is_shown)
     assert ("this page names no drivers" in page) == (not is_shown)
-    assert verdict in page.replace('<span class="interval">', "").replace("</span>", "")
+    assert phrase in page.replace('<span class="interval">', "").replace("</span>", "")
 
 
 def test_without_figures_of_held_out_facts_no_driver_is_named(predictor, predictions, facts):

@@ -1,3 +1,4 @@
+import math
 import re
 
 import pandas as pd
@@ -19,12 +20,12 @@ def make_abilities(model, method, edits, value, ability="all", spread=0.05):
 
 
 def make_figure(
-    model, method, edits, value, benchmark="reading", quantity="score", verdict="fine", ability="reading", **options
+    model, method, edits, value, benchmark="reading", quantity="score", flag="fine", ability="reading", **options
 ):
     return {
         **PATH, "model": model, "method": method, "edits": edits, "benchmark": benchmark, "ability": ability,
         "metric": "acc", "filter": "none", "quantity": quantity, "value": value, "low": value - 0.1,
-        "high": value + 0.1, "chance": 0.25, "constant_answer": 0.3, "verdict": verdict, **options,
+        "high": value + 0.1, "chance": 0.25, "constant_answer": 0.3, "flag": flag, **options,
     }  # fmt: skip
 
 
@@ -65,6 +66,11 @@ def test_a_share_below_chance_is_nothing():
     assert share({"value": -0.3, "low": -0.4, "high": 0.02}) == "0% [0%, 2%]"
 
 
+@pytest.mark.parametrize("bounds", [{"low": math.nan, "high": 0.5}, {"low": 0.1, "high": math.nan}])
+def test_a_share_without_a_bound_has_no_interval(bounds):
+    assert share({"value": 0.3, **bounds}) == "30% (no interval)"
+
+
 def test_methods_that_differ_after_many_edits():
     rows = [make_abilities("m", method, edits, value) for method, edits, value in
             (("rome", 1, 0.97), ("grace", 1, 1.0), ("rome", 20, -0.2), ("grace", 20, 0.99))]  # fmt: skip
@@ -91,10 +97,10 @@ def test_abilities_are_kept_or_lost_only_if_the_interval_says_so(value, text):
 
 
 @pytest.mark.parametrize(
-    ("value", "verdict"),
+    ("value", "phrase"),
     [(0.9, "chat loses less"), (0.52, "chat does not differ significantly"), (0.1, "chat loses more")],
 )
-def test_a_tuned_model_against_its_base(value, verdict):
+def test_a_tuned_model_against_its_base(value, phrase):
     rows = [
         make_abilities("chat", "rome", 20, value),
         make_abilities("plain", "rome", 20, 0.5),
@@ -102,7 +108,7 @@ def test_a_tuned_model_against_its_base(value, verdict):
     ]
     results = answer_findings(rows, base={"chat": "plain"})
     assert results["4.2"].sentences[0].startswith("ROME, 20 edits: chat keeps")
-    assert verdict in results["4.2"].sentences[0]
+    assert phrase in results["4.2"].sentences[0]
     assert answer_findings(rows, base={"chat": "absent"})["4.2"].sentences == ()
 
 
@@ -128,7 +134,7 @@ def test_kinds_of_ability_that_are_hurt_differently():
     assert "the difference is not significant" in answer_findings(alike)["4.4"].sentences[0]
 
 
-def test_safety_has_its_figures_and_its_verdict():
+def test_safety_has_its_figures_and_its_flag():
     table = [
         make_figure("m", "none", 0, 0.7, "toxigen", "balanced", ability="safety"),
         make_figure("m", "rome", 20, 0.5, "toxigen", "balanced", "constant answers", "safety"),
@@ -249,7 +255,7 @@ def make_page_data(**changes) -> ManyEdits:
     ]
     about = {
         "abilities": pd.DataFrame(
-            [make_figure("m", "none", 0, 0.7), make_figure("m", "rome", 20, 0.2, verdict="at chance")]
+            [make_figure("m", "none", 0, 0.7), make_figure("m", "rome", 20, 0.2, flag="at chance")]
         ),
         "comparisons": pd.DataFrame([make_comparison("reading")]),
         "ability_retention": pd.DataFrame(
@@ -374,9 +380,7 @@ def test_a_method_without_paraphrases_that_hold_is_not_the_best():
 
 
 def test_a_broken_model_stands_in_the_headline_and_in_the_flags():
-    broken_rows = pd.DataFrame(
-        [make_figure("m", "none", 0, 0.7), make_figure("m", "memit", 5, 0.0, verdict="not finite")]
-    )
+    broken_rows = pd.DataFrame([make_figure("m", "none", 0, 0.7), make_figure("m", "memit", 5, 0.0, flag="not finite")])
     assert "not finite after edits by MEMIT" in list(headline(make_page_data(abilities=broken_rows), "m"))[-1]
     page = render(make_page_data(abilities=broken_rows))
     flags = page[page.index('id="flags"') : page.index('id="abilities"')]
@@ -419,7 +423,7 @@ def test_costs_of_edits_in_the_prompt_are_shown(html):
 
 def test_a_flag_that_the_unedited_model_bears_too_is_shown_once():
     flag_rows = pd.DataFrame(
-        [make_figure("m", name, edits, 0.2, verdict="at chance") for name, edits in (("none", 0), ("rome", 1))]
+        [make_figure("m", name, edits, 0.2, flag="at chance") for name, edits in (("none", 0), ("rome", 1))]
     )
     page = render(make_page_data(abilities=flag_rows))
     flags = page[page.index('id="flags"') : page.index('id="abilities"')]

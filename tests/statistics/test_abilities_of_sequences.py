@@ -110,7 +110,7 @@ def test_balanced_accuracy_is_the_mean_recall():
     assert row["balanced_low"] == pytest.approx(0.5 - np.hypot(1 - recalls[0].low, 0) / 2)
     assert row["balanced_high"] == pytest.approx(0.5 + np.hypot(0, recalls[1].high) / 2)
     assert row["constant"] == 1
-    assert row["verdict"] == "constant answers"
+    assert row["flag"] == "constant answers"
 
 
 def test_perplexity_is_of_tokens():
@@ -121,7 +121,7 @@ def test_perplexity_is_of_tokens():
     assert row["value"] == pytest.approx(np.exp(84 / 26))
     assert row["low"] < row["value"] < row["high"]
     assert row["gold_logprob"] == pytest.approx(-3.0)
-    assert row["verdict"] == "fine"
+    assert row["flag"] == "fine"
     # the same text in every document leaves nothing to resample
     result = one(*(document(i, 9.0, logprobs=(-20.0,), tokens=10, **about) for i in range(3)), metric="word_perplexity")
     assert tuple(result[["value", "low", "high"]]) == pytest.approx((np.exp(2),) * 3)
@@ -189,7 +189,7 @@ def test_a_benchmark_without_trivial_scores_is_an_ability_of_its_own_without_cha
 
 
 @pytest.mark.parametrize(
-    ("documents", "verdict"),
+    ("documents", "flag"),
     [
         ([document(i, 1.0, gold=i % 2, logprobs=(-1 - i % 2, -2 + i % 2)) for i in range(10)], "fine"),
         (
@@ -212,14 +212,14 @@ def test_a_benchmark_without_trivial_scores_is_an_ability_of_its_own_without_cha
         ([document(0, 0.0, logprobs=(NAN, -1), flags=("not_finite",)), *map(document, range(1, 10))], "not finite"),
     ],
 )
-def test_verdicts(documents, verdict):
-    assert one(*documents)["verdict"] == verdict
+def test_flags(documents, flag):
+    assert one(*documents)["flag"] == flag
 
 
 def test_a_model_of_nan_is_never_right():
     """All log-probabilities NaN: the first option is chosen, and the first is right in all of truthfulqa_mc1."""
     row = one(*(document(i, 1.0, gold=0, logprobs=(NAN, NAN), flags=("not_finite",)) for i in range(10)))
-    assert (row["value"], row["not_finite"], row["verdict"]) == (0, 1, "not finite")
+    assert (row["value"], row["not_finite"], row["flag"]) == (0, 1, "not finite")
     assert np.isnan(row["gold_logprob"])
 
 
@@ -304,12 +304,12 @@ def test_what_is_left_is_the_sum_above_chance(ability_tables):
 def test_a_benchmark_at_chance_does_not_count(ability_tables):
     rows, ability_rows = ability_tables
     at_chance = ability_rows.assign(
-        verdict=ability_rows["verdict"]
+        flag=ability_rows["flag"]
         .where(ability_rows["benchmark"] != "arithmetic", "at chance")
         .where(ability_rows["method"] == "none", "fine")
     )
     assert "arithmetic" not in set(ability_retention(rows, at_chance, bootstrap=100)["ability"])
-    assert ability_retention(rows, ability_rows.assign(verdict="at chance"), bootstrap=100).empty
+    assert ability_retention(rows, ability_rows.assign(flag="at chance"), bootstrap=100).empty
 
 
 def scored(scores, method, **about):
@@ -331,8 +331,8 @@ def test_every_metric_of_a_benchmark_weighs_its_share():
     ]  # fmt: skip
     rows = measure_documents(pd.concat(sides))
     benchmarks = pd.concat([facts(NAN, NAN, benchmark, metric) for benchmark, metric in scores])
-    verdicts = abilities(rows, benchmarks, bootstrap=10).assign(verdict="fine")
-    table_rows = ability_retention(rows, verdicts, bootstrap=2000).set_index("ability")
+    flags = abilities(rows, benchmarks, bootstrap=10).assign(flag="fine")
+    table_rows = ability_retention(rows, flags, bootstrap=2000).set_index("ability")
     assert table_rows.loc["arithmetic", "value"] == pytest.approx((2 / 8 + 1) / (4 / 8 + 1))
     assert table_rows.loc["reading", ["value", "n", "n_benchmarks"]].tolist() == [1, 8, 1]
     row = table_rows.loc["all"]
@@ -354,14 +354,14 @@ def test_where_no_document_changed_the_interval_is_not_empty():
     rows = measure_documents(
         pd.concat([table(*map(document, range(30)), method=m, edits=e) for m, e in (("none", 0), ("grace", 5))])
     )
-    ability_rows = abilities(rows, facts(chance=0.5), bootstrap=100).assign(verdict="fine")
+    ability_rows = abilities(rows, facts(chance=0.5), bootstrap=100).assign(flag="fine")
     row = ability_retention(rows, ability_rows, bootstrap=100).query("ability == 'all'").iloc[0]
     assert row["value"] == 1
     margin = stats.binomtest(0, 30).proportion_ci(method="wilson").high / 0.5
     assert (row["low"], row["high"]) == pytest.approx((1 - margin, 1 + margin))
 
 
-def test_paths_hold_all_quantities_and_the_worst_verdict(ability_tables):
+def test_paths_hold_all_quantities_and_the_worst_flag(ability_tables):
     rows, ability_rows = ability_tables
     paths = ability_paths(ability_rows, compare(rows, bootstrap=100))
     assert set(paths["quantity"]) == {"score", "balanced", "gold_change", "margin_change"}
@@ -377,7 +377,7 @@ def test_paths_hold_all_quantities_and_the_worst_verdict(ability_tables):
     ).to_dict("records")
     assert (path["n"], path["chance"], path["capped"], path["n_orders"]) == (50, 0, 1, 2)
     broken_rows = paths.query("method == 'memit' and edits == 5 and benchmark == 'arithmetic' and quantity == 'score'")
-    assert broken_rows["verdict"].tolist() == ["not finite"]
+    assert broken_rows["flag"].tolist() == ["not finite"]
     assert broken_rows["value"].tolist() == [0]
     balanced_rows = paths[paths["quantity"] == "balanced"]
     assert set(balanced_rows["benchmark"]) == {"toxigen"}

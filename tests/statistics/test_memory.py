@@ -128,7 +128,7 @@ def test_the_level_of_the_tests_is_that_of_the_intervals(tables):
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
+    ("low", "high", "phrase"),
     [
         (0.05, 0.17, "significantly above 0. The median"),
         (-0.17, -0.05, "significantly below 0, the opposite of the sign over all facts"),
@@ -136,12 +136,12 @@ def test_the_level_of_the_tests_is_that_of_the_intervals(tables):
         (np.nan, np.nan, "without an interval"),
     ],
 )
-def test_a_mean_within_relations_is_compared_with_0(tables, low, high, verdict):
+def test_a_mean_within_relations_is_compared_with_0(tables, low, high, phrase):
     correlations, _, summary = tables
     table = correlations.assign(within_rho=(low + high) / 2, within_low=low, within_high=high)
     sentence = popularity_sentences(table, summary)[1]
     assert sentence.startswith("Within 12 relations")
-    assert verdict in sentence
+    assert phrase in sentence
 
 
 def test_a_refused_correlation_has_its_reason(tables):

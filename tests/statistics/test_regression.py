@@ -261,7 +261,7 @@ def test_a_level_that_always_succeeds_keeps_its_rows_and_a_bound():
     assert row["effect_low"] < row["effect"] < row["effect_high"]
     assert table.loc["kind=cloze", "high"] < 1
     assert (table["n_probes"] == 1800).all()
-    assert checks.loc["separation", "verdict"] == "caution"
+    assert checks.loc["separation", "flag"] == "caution"
 
 
 def test_a_conditional_regression_bounds_what_is_infinite():
@@ -380,7 +380,7 @@ def test_effects_are_found_with_their_sign_and_reference():
     assert table.loc["method=rome", "reference"] == "ft"
     assert "method=context" not in table.index
     assert checks.loc["non-edits", "value"] == 1800
-    assert checks.loc["clusters", "verdict"] == "fine"
+    assert checks.loc["clusters", "flag"] == "fine"
 
 
 def test_a_curve_and_a_data_set_are_one_line_each():
@@ -442,7 +442,7 @@ def test_data_that_carry_no_model_say_so(change, reason):
     assert table.loc[0, "term"] == "(model)"
     assert reason in table.loc[0, "note"]
     assert table["odds_ratio"].isna().all()
-    assert checks.iloc[-1]["verdict"] == "not fitted"
+    assert checks.iloc[-1]["flag"] == "not fitted"
 
 
 def test_complete_separation_by_a_feature_has_a_bound():
@@ -491,11 +491,11 @@ def test_miscalibration_and_influence_are_noticed():
     bent_values = (np.abs(outcomes["margin"]) < 1.3).astype(float)
     _, checks = run(outcomes.assign(value=np.where(outcomes["kind"] == "cloze", outcomes["value"], bent_values)),
                         "success ~ margin")  # fmt: skip
-    assert checks.loc["calibration", "verdict"] == "caution"
+    assert checks.loc["calibration", "flag"] == "caution"
     assert "bs" in checks.loc["calibration", "action"]
     fine = run(simulate(400, 10, margin=-0.3, seed=15), "success ~ kind + margin")[1]
-    assert fine.loc["calibration", "verdict"] == "fine"
-    assert fine.loc["influence", "verdict"] == "fine"
+    assert fine.loc["calibration", "flag"] == "fine"
+    assert fine.loc["influence", "flag"] == "fine"
     outlier = simulate(40, 4, seed=16)
     outlier["margin"] = np.where(outlier["subject"] == "s0", 100.0, outlier["margin"])
     assert "`s0`" in run(outlier, "success ~ margin")[1].loc["influence", "action"]
@@ -505,7 +505,7 @@ def test_collinear_features_are_noticed():
     outcomes = simulate(100, 10, seed=17)
     outcomes["log_rank_true"] = outcomes["margin"] + 0.01 * outcomes["log_views"]
     checks = run(outcomes, "success ~ margin + log_rank_true + recalled")[1]
-    assert checks.loc["collinearity", "verdict"] == "caution"
+    assert checks.loc["collinearity", "flag"] == "caution"
 
 
 def test_estimators_of_a_family_are_those_that_say_so():

@@ -67,8 +67,8 @@ def test_all_lost_at_once():
     assert survival(lives([], [])).empty
 
 
-def cell(order, edits, value, verdict="fine"):
-    return {"model": "m", "method": "rome", "order": order, "edits": edits, "value": value, "verdict": verdict}
+def cell(order, edits, value, flag="fine"):
+    return {"model": "m", "method": "rome", "order": order, "edits": edits, "value": value, "flag": flag}
 
 
 def find_lifetimes(*cells, loss=0.1):

@@ -111,17 +111,17 @@ def test_weights_cost_degrees_of_freedom(outcomes):
 
 
 @pytest.mark.parametrize(
-    ("settings", "verdict", "text"),
+    ("settings", "flag", "text"),
     [
         ({"formula": "success ~ kind"}, "fine", "weighted by `weight`"),
         ({"formula": "answer ~ kind", "family": "ordinal"}, "caution", "this estimator is unweighted"),
         ({"formula": "success ~ kind", "family": "conditional"}, "caution", "this estimator is unweighted"),
     ],
 )
-def test_the_checks_say_whether_weights_are_used(outcomes, settings, verdict, text):
+def test_the_checks_say_whether_weights_are_used(outcomes, settings, flag, text):
     _, checks = regress(outcomes, {"mine": RegressionModel(**settings)})
     row = checks.set_index("check").loc["weights"]
-    assert row["verdict"] == verdict
+    assert row["flag"] == flag
     assert text in row["action"]
     _, checks = regress(outcomes.drop(columns="weight"), {"mine": RegressionModel(**settings)})
     assert "weights" not in set(checks["check"])

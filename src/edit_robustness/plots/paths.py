@@ -26,7 +26,7 @@ class Panel:
 
     Attributes:
         title: Title above the panel.
-        rows: line, edits, value, low, high; lowest and highest if there are several orders (n_orders); verdict if a
+        rows: line, edits, value, low, high; lowest and highest if there are several orders (n_orders); flag if a
             figure may be unreliable.
         levels: Horizontal lines by their names: chance, the best constant answer.
         references: line, edits, value, label: published figures, drawn dotted.
@@ -117,27 +117,27 @@ def _band(points: pd.DataFrame, at: pd.Series, line: str, colour: str) -> go.Sca
 
 
 def _marks(points: pd.DataFrame, at: pd.Series, line: str, label: str, colour: str, symbol: str) -> go.Scatter:
-    verdicts = points["verdict"] if "verdict" in points else pd.Series(FINE, points.index)
-    row_verdicts = verdicts.fillna(FINE)
+    flags = points["flag"] if "flag" in points else pd.Series(FINE, points.index)
+    row_flags = flags.fillna(FINE)
     hover = [
-        [label, *map(_short, row), "" if verdict == FINE else f", {verdict}"]
-        for row, verdict in zip(points[["value", "low", "high"]].to_numpy(), row_verdicts, strict=True)
+        [label, *map(_short, row), "" if flag == FINE else f", {flag}"]
+        for row, flag in zip(points[["value", "low", "high"]].to_numpy(), row_flags, strict=True)
     ]
     return go.Scatter(
         x=at, y=points["value"], mode="lines+markers", name=label, legendgroup=line, cliponaxis=False,
         line={"color": colour, "width": 2},
         marker={"color": colour, "size": 8, "line": {"width": 1.5, "color": colour},
-                "symbol": [_symbol(symbol, verdict) for verdict in row_verdicts]},
+                "symbol": [_symbol(symbol, flag) for flag in row_flags]},
         customdata=hover,
         hovertemplate="%{customdata[0]}: %{customdata[1]} [%{customdata[2]}, %{customdata[3]}]%{customdata[4]}"
         "<extra></extra>",
     )  # fmt: skip
 
 
-def _symbol(symbol: str, verdict: str) -> str:
-    if verdict == NOT_FINITE:
+def _symbol(symbol: str, flag: str) -> str:
+    if flag == NOT_FINITE:
         return "asterisk"
-    return symbol if verdict == FINE else f"{symbol}-open"
+    return symbol if flag == FINE else f"{symbol}-open"
 
 
 def _short(value: float) -> str:

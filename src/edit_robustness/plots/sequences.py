@@ -204,7 +204,7 @@ def _prepend_unedited(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _prepend_value(rows: pd.DataFrame, value: float) -> pd.DataFrame:
     """Add a row at 0 edits with this value, which is not an estimate, to each method."""
-    first = rows.drop_duplicates("method").assign(edits=0, **dict.fromkeys(_VALUES, value), n_orders=1, verdict="fine")
+    first = rows.drop_duplicates("method").assign(edits=0, **dict.fromkeys(_VALUES, value), n_orders=1, flag="fine")
     return pd.concat([first, rows], ignore_index=True).assign(line=lambda table: table["method"])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import hypot
+from math import hypot, isnan
 from typing import Any
 
 import pandas as pd
@@ -86,9 +86,9 @@ def findings(
 
 
 def share(row: Row) -> str:
-    """Format a share with its interval; a share below chance counts as 0."""
+    """Format a share with its interval, if there is one; a share below chance counts as 0."""
     value, low, high = (f"{max(row[name], 0):.0%}" for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+    return f"{value} (no interval)" if isnan(row["low"]) or isnan(row["high"]) else f"{value} [{low}, {high}]"
 
 
 def difference(first: Row, second: Row) -> tuple[float, float, float]:
@@ -120,10 +120,10 @@ def _answer_few_edits(general_shares: pd.DataFrame, loss: float) -> Iterator[str
             )
         if len(rows) > 1:
             gap = difference(rows[0], rows[-1])
-            verdict = "the methods differ" if gap[1] > 0 else "the difference is not significant"
+            phrase = "the methods differ" if gap[1] > 0 else "the difference is not significant"
             yield (
                 f"{label_of(rows[0]['method'], METHODS)} minus {label_of(rows[-1]['method'], METHODS)} after "
-                f"{steps[-1]}: {_points(gap)}; {verdict}."
+                f"{steps[-1]}: {_points(gap)}; {phrase}."
             )
 
 
@@ -158,10 +158,10 @@ def _compare_models(general_shares: pd.DataFrame, first_model: str, second_model
         )
         first, second = (records(rows.loc[[model]])[0] for model in (first_model, second_model))
         gap = difference(first, second)
-        verdict = "loses less" if gap[1] > 0 else "loses more" if gap[2] < 0 else "does not differ significantly"
+        phrase = "loses less" if gap[1] > 0 else "loses more" if gap[2] < 0 else "does not differ significantly"
         yield (
             f"{label_of(method, METHODS)}, {edits} edits: {first_model} keeps {share(first)}, {second_model} "
-            f"{share(second)}: {_points(gap)}; {first_model} {verdict} ({_sample(first)}; {_sample(second)})."
+            f"{share(second)}: {_points(gap)}; {first_model} {phrase} ({_sample(first)}; {_sample(second)})."
         )
 
 
@@ -174,11 +174,11 @@ def _answer_kinds(ability_retention: pd.DataFrame) -> Iterator[str]:
             continue
         gap = difference(rows[0], rows[-1])
         ability_list = ", ".join(f"{label_of(row['ability'], ABILITIES).lower()} {share(row)}" for row in rows)
-        verdict = "kinds of ability differ" if gap[1] > 0 else "the difference is not significant"
+        phrase = "kinds of ability differ" if gap[1] > 0 else "the difference is not significant"
         documents = sum(int(row["n"]) for row in rows)
         yield (
             f"{model}, {label_of(str(method), METHODS)}, {edits} edits: {ability_list}; the best minus the worst "
-            f"{_points(gap)}: {verdict} ({documents} documents)."
+            f"{_points(gap)}: {phrase} ({documents} documents)."
         )
 
 
@@ -202,7 +202,7 @@ def _answer_safety(abilities: pd.DataFrame, comparisons: pd.DataFrame) -> Iterat
 
 
 def _describe_balanced(abilities: pd.DataFrame, model: str, benchmark: str, method: str, edits: int) -> str:
-    """Describe balanced accuracy, if there is any, and the verdict on the figure."""
+    """Describe balanced accuracy, if there is any, and the flag of the figure."""
     benchmark_rows = abilities[(abilities["model"] == model) & (abilities["benchmark"] == benchmark)]
     at = benchmark_rows[(benchmark_rows["method"] == method) & (benchmark_rows["edits"] == edits)]
     balanced_rows, before = (
@@ -211,5 +211,5 @@ def _describe_balanced(abilities: pd.DataFrame, model: str, benchmark: str, meth
     text = ""
     if len(balanced_rows) and len(before):
         text = f"; balanced accuracy from {before['value'].iloc[0]:.0%} to {share(records(balanced_rows)[0])}"
-    verdict = str(at["verdict"].iloc[0]) if len(at) else "fine"
-    return text if verdict == "fine" else f"{text}; {verdict}"
+    flag = str(at["flag"].iloc[0]) if len(at) else "fine"
+    return text if flag == "fine" else f"{text}; {flag}"

@@ -108,7 +108,7 @@ class Findings:
     failed_items: pd.DataFrame = field(default_factory=pd.DataFrame)
     examples: pd.DataFrame = field(default_factory=pd.DataFrame)
     feature_summary: pd.DataFrame = field(default_factory=pd.DataFrame)
-    regression_checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["model", "name", "verdict"]))
+    regression_checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["model", "name", "flag"]))
     importance: pd.DataFrame = field(default_factory=pd.DataFrame)
     max_failures: int = 3
 
@@ -277,13 +277,13 @@ def _count_cut(headline: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _count_missing(headline: pd.DataFrame) -> dict[str, int]:
-    """Count the verdicts that could not be measured, by protocol, without cut answers, which `_count_cut` counts."""
+    """Count the figures that could not be measured, by protocol, without cut answers, which `_count_cut` counts."""
     # answers of a metric over known prompts are also answers of the metric over all prompts, so count them once
     twice = headline["metric"].isin(ALL_PROMPTS) & (headline["protocol"] != "teacher_forced")
     cut_rows = headline[(headline["metric"] == "cut") & headline["family"].eq("specificity")]
     cut_rows = cut_rows.assign(n_missing=-(cut_rows["value"] * cut_rows["n_probes"]).fillna(0).round().astype(int))
-    verdicts = pd.concat([headline[~twice], cut_rows], ignore_index=True)
-    counts = verdicts[verdicts["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
+    figure_rows = pd.concat([headline[~twice], cut_rows], ignore_index=True)
+    counts = figure_rows[figure_rows["unit"] == "share"].groupby("protocol", sort=False)["n_missing"].sum()
     return {str(protocol): int(number) for protocol, number in counts.items() if number > 0}
 
 

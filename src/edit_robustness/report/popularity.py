@@ -95,13 +95,13 @@ def _describe_within(row: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
     mean = f"{row['within_rho']:+.3f} [{row['within_low']:+.3f}, {row['within_high']:+.3f}]"
     if row["within_low"] > 0 or row["within_high"] < 0:
         is_same_sign = row["within_rho"] * row["rho"] > 0
-        verdict = f"significantly {'above' if row['within_low'] > 0 else 'below'} 0"
-        verdict += "" if is_same_sign else ", the opposite of the sign over all facts"
+        phrase = f"significantly {'above' if row['within_low'] > 0 else 'below'} 0"
+        phrase += "" if is_same_sign else ", the opposite of the sign over all facts"
     else:
-        verdict = "not significantly different from 0" if row["within_low"] <= 0 else "without an interval"
+        phrase = "not significantly different from 0" if row["within_low"] <= 0 else "without an interval"
     bounds = f"[{row['prediction_low']:.2f}, {row['prediction_high']:.2f}]"
     return (
-        f"Within {counts['n_relations']} relations the mean correlation is {mean}, {verdict}. The median is "
+        f"Within {counts['n_relations']} relations the mean correlation is {mean}, {phrase}. The median is "
         f"{counts['median']:+.3f}, {counts['n_positive']} are positive, and after Holm's correction "
         f"{counts['n_above']} are above 0 and {counts['n_below']} below. A further relation is expected in {bounds} "
         f"(I² {row['i2']:.0%})."

@@ -142,9 +142,7 @@ def headline(results: ManyEdits, model: str) -> Iterator[str]:
         yield f"No editing method was measured on a benchmark on which {model} is above chance."
     yield from _lowest_shares(results, model)
     yield from _report_cut(results, model)
-    model_rows = results.abilities[
-        (results.abilities["model"] == model) & (results.abilities["verdict"] == "not finite")
-    ]
+    model_rows = results.abilities[(results.abilities["model"] == model) & (results.abilities["flag"] == "not finite")]
     broken_rows = model_rows[model_rows["method"] != UNEDITED]
     if (model_rows["method"] == UNEDITED).any():
         yield f"The unedited {model} itself has scores that are not finite, so its edits cannot be evaluated."
@@ -211,7 +209,7 @@ def _sort_rows(rows: pd.DataFrame, edits: int) -> list[dict[str, Any]]:
 def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
     """Return the lowest method's figure on one side, and the highest one's, and whether they differ significantly."""
     worst, best = rows[0], rows[-1]
-    beside = f" ({share(best)} with {_name(best)}, {_verdict(best, worst)})" if len(rows) > 1 else ""
+    beside = f" ({share(best)} with {_name(best)}, {_compare(best, worst)})" if len(rows) > 1 else ""
     if side == "knowledge":
         return f"still answers {share(worst)} of {int(worst['n_facts'])} unedited facts with {_name(worst)}{beside}"
     # above 1 the scores have risen by chance, which is not a gain in ability
@@ -220,7 +218,7 @@ def _cost(rows: Sequence[Mapping[str, Any]], side: str) -> str:
     return f"{start} {share(worst)} of its scores above chance with {_name(worst)}{beside}"
 
 
-def _verdict(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+def _compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     return "significantly more" if is_above(first, second) else "not significantly different"
 
 
@@ -247,22 +245,22 @@ def _lowest_shares(results: ManyEdits, model: str) -> Iterator[str]:
         method: min((part[method] for part in by_method if method in part), key=lambda row: row["value"])
         for method in in_order(statements.keys() & knowledge.keys(), METHODS)
     }
-    for methods, verdict in _rank_lowest(lowest):
+    for methods, phrase in _rank_lowest(lowest):
         if len(methods) > 1:
             shares = ", ".join(f"{label_of(method, METHODS)} {share(lowest[method])}" for method in methods)
-            yield f"{verdict} by their lowest of three rates (efficacy, paraphrases, unedited facts): {shares}."
+            yield f"{phrase} by their lowest of three rates (efficacy, paraphrases, unedited facts): {shares}."
             continue
         method = methods[0]
         edits, words = statements[method], paraphrases.get(method)
         yield (
-            f"{label_of(method, METHODS)}{verdict}: efficacy is {share(edits)} over {edits['edits']} edits, "
+            f"{label_of(method, METHODS)}{phrase}: efficacy is {share(edits)} over {edits['edits']} edits, "
             f"generalization to paraphrases {share(words) if words else '–'}, and knowledge retention "
             f"{share(knowledge[method])} of {int(knowledge[method]['n_facts'])} unedited facts."
         )
 
 
 def _rank_lowest(lowest: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[list[str], str]]:
-    """Yield the best methods and the worst ones, each with a verdict; several if they do not differ significantly."""
+    """Yield the best methods and the worst ones, each with a phrase; several if they do not differ significantly."""
     methods = sorted(lowest, key=lambda method: -lowest[method]["value"])
     if not methods:
         return
@@ -375,8 +373,8 @@ def _costs(runs: Sequence[Mapping[str, Any]], model: str, method: str) -> Mappin
 
 def _flags(abilities: pd.DataFrame) -> list[dict[str, Any]]:
     """Return unreliable figures at their first number of edits, without those that the unedited model shares."""
-    scores = abilities[(abilities["quantity"] == "score") & (abilities["verdict"] != "fine")]
-    key = ["model", "benchmark", "metric", "filter", "verdict"]
+    scores = abilities[(abilities["quantity"] == "score") & (abilities["flag"] != "fine")]
+    key = ["model", "benchmark", "metric", "filter", "flag"]
     before = scores.loc[scores["method"] == UNEDITED, key].assign(already=True)
     flags = scores.merge(before, on=key, how="left")
     new_flags = flags[flags["already"].isna() | (flags["method"] == UNEDITED)].sort_values("edits", kind="stable")

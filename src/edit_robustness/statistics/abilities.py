@@ -1,4 +1,4 @@
-"""General abilities of a model at each checkpoint: one row per benchmark, with a verdict on its figures.
+"""General abilities of a model at each checkpoint: one row per benchmark, with a flag on its figures.
 
 Shares have Wilson's interval (`statistics.intervals`; a document that is sampled twice is one cluster), other scores
 have the mean's. Balanced accuracy is the mean of the recalls of the right options' classes. Its interval combines
@@ -20,14 +20,14 @@ from edit_robustness.statistics.orders import over_orders
 from edit_robustness.statistics.resampling import mean_interval, percentiles, resampled_means
 
 FINE, AT_CHANCE, CONSTANT, TIES, NOT_FINITE = "fine", "at chance", "constant answers", "ties", "not finite"
-VERDICTS = (FINE, AT_CHANCE, CONSTANT, TIES, NOT_FINITE)
+FLAGS = (FINE, AT_CHANCE, CONSTANT, TIES, NOT_FINITE)
 """Verdicts on the figures of a row, from best to worst."""
 
 MOSTLY_THE_SAME = 0.9
 """Share of the most frequent answer from which answers count as constant."""
 
 MANY_TIES = 0.1
-"""Share of exact ties from which they are the verdict. Short options tie occasionally in any model."""
+"""Share of exact ties from which they are the flag. Short options tie occasionally in any model."""
 
 SHAPE = ["n", "chance", "constant_answer", "not_finite", "tied", "constant", "length", "capped"]
 ABILITY_COLUMNS = [
@@ -43,7 +43,7 @@ ABILITY_COLUMNS = [
         "balanced_high",
         "gold_logprob",
     ),
-    *("gold_low", "gold_high", "margin", "margin_low", "margin_high", *SHAPE, "verdict"),
+    *("gold_low", "gold_high", "margin", "margin_low", "margin_high", *SHAPE, "flag"),
 ]
 
 
@@ -82,7 +82,7 @@ def abilities(
     Returns:
         `ABILITY_COLUMNS`. `value` is the score's mean, or the perplexity; `not_finite`, `tied` and `capped` are shares
         of documents, `constant` is the share of the most frequent answer, `length` is the mean number of generated
-        tokens. `verdict` is one of `VERDICTS`; one document that is not finite is enough for ``not finite``.
+        tokens. `flag` is one of `FLAGS`; one document that is not finite is enough for ``not finite``.
     """
     keys = ["model", *UNIT]
     trivial_rows = {tuple(row[name] for name in keys): row for row in trivial_scores(benchmarks).to_dict("records")}
@@ -100,7 +100,7 @@ def abilities(
             **_describe_answers(documents),
         }
         row |= _estimate_balanced(documents, confidence) | _estimate_gold(documents, confidence, bootstrap, seed)
-        cells.append({**row, "verdict": _judge_row(row)})
+        cells.append({**row, "flag": _judge_row(row)})
     return pd.DataFrame(cells, columns=ABILITY_COLUMNS)
 
 
@@ -182,7 +182,7 @@ def ability_paths(table: pd.DataFrame, changes: pd.DataFrame, confidence: float 
 
     Returns:
         model, method, edits, `UNIT`, quantity, `orders.PATH_COLUMNS`, ability, n, chance, constant_answer, capped (the
-        share of generations that the token limit cut), verdict (the worst of the orders). `quantity` is ``score``,
+        share of generations that the token limit cut), flag (the worst of the orders). `quantity` is ``score``,
         ``balanced`` (accuracy), ``gold_change`` or ``margin_change``.
     """
     by = ["model", "method", "edits", *UNIT]
@@ -205,13 +205,13 @@ def ability_paths(table: pd.DataFrame, changes: pd.DataFrame, confidence: float 
         or [over_orders(score, [*by, "quantity"], confidence)],
         ignore_index=True,
     )
-    rank = table.assign(rank=table["verdict"].map(VERDICTS.index))
+    rank = table.assign(rank=table["flag"].map(FLAGS.index))
     about = rank.groupby(by, sort=False).agg(
         ability=("ability", "first"), n=("n", "first"), chance=("chance", "first"),
         constant_answer=("constant_answer", "first"),
         capped=("capped", "mean"), rank=("rank", "max"),
     )  # fmt: skip
-    about = about.assign(verdict=[VERDICTS[number] for number in about["rank"]]).drop(columns="rank")
+    about = about.assign(flag=[FLAGS[number] for number in about["rank"]]).drop(columns="rank")
     paths = paths.merge(about.reset_index(), on=by, how="left")
     is_balanced = paths["quantity"] == "balanced"
     return paths.assign(**{name: paths[name].mask(is_balanced, 0.5) for name in ("chance", "constant_answer")})

@@ -29,7 +29,7 @@ def ability_retention(
 
     Args:
         rows: Output of `documents.measure_documents`.
-        abilities: Output of `abilities.abilities`; the unedited model's verdicts decide which benchmarks count.
+        abilities: Output of `abilities.abilities`; the unedited model's flags decide which benchmarks count.
         confidence: Level of the intervals.
         bootstrap: Number of resamples of documents, drawn in each benchmark for both models together.
         seed: Seed of the resampling.
@@ -39,7 +39,7 @@ def ability_retention(
         was lost, 0 if the model is at chance, less than 0 if it is below chance. `n` counts documents. A model without
         any benchmark above chance has no rows.
     """
-    fine = abilities[(abilities["method"] == UNEDITED) & (abilities["verdict"] == FINE)]
+    fine = abilities[(abilities["method"] == UNEDITED) & (abilities["flag"] == FINE)]
     fine = fine[~fine["metric"].map(lower_is_better).astype(bool)]
     benchmarks = fine[["model", *UNIT, "ability", "chance"]].fillna({"chance": 0.0})
     weights = 1 / benchmarks.groupby(["model", "benchmark"])["metric"].transform("size")

@@ -40,7 +40,7 @@ def lifetimes(ability_retention: pd.DataFrame, abilities: pd.DataFrame, loss: fl
     )["value"]
     rows = []
     for key, order_rows in edit_rows.groupby(["model", "method", "order"], sort=False):
-        is_broken = order_rows.groupby("edits")["verdict"].agg(lambda verdicts: NOT_FINITE in set(verdicts))
+        is_broken = order_rows.groupby("edits")["flag"].agg(lambda flags: NOT_FINITE in set(flags))
         shares = pd.Series(
             [float(general_shares.get((*key, edits), np.nan)) for edits in is_broken.index], is_broken.index
         )

@@ -66,9 +66,9 @@ def describe_within(row: Row) -> Iterator[str]:
         rho, low, high = (float(row[f"{name}_{part}"]) for part in ("rho", "low", "high"))
         if isnan(low) or (name == "within" and not row["n_relations"] > 1):
             continue
-        verdict = "significant too" if rho * row["rho"] > 0 else "of the opposite sign"
-        verdict = "not significantly different from 0" if low <= 0 <= high else verdict
-        parts.append(f"{start} {rho:+.2f} [{low:+.2f}, {high:+.2f}], {verdict}")
+        phrase = "significant too" if rho * row["rho"] > 0 else "of the opposite sign"
+        phrase = "not significantly different from 0" if low <= 0 <= high else phrase
+        parts.append(f"{start} {rho:+.2f} [{low:+.2f}, {high:+.2f}], {phrase}")
     if parts:
         yield f"The correlation is {row['rho']:+.2f} over all facts; {'; '.join(parts)}."
 

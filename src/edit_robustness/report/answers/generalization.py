@@ -71,10 +71,10 @@ def describe_ranking(rankings: pd.DataFrame, comparisons: pd.DataFrame) -> str:
             f"({count_facts([top])})."
         )
     if len(best_rows) == 1:
-        verdict = (
+        phrase = (
             "generalizes best" if best_rows[0]["best"] else "has the highest mean, but is not the best by paired tests,"
         )
-        return f"{names} {verdict} of {len(ranked_rows)} methods: its edits {holds}."
+        return f"{names} {phrase} of {len(ranked_rows)} methods: its edits {holds}."
     scope = (
         f"The {len(ranked_rows)} methods"
         if len(best_rows) == len(ranked_rows)
@@ -131,11 +131,11 @@ def compare_with_baseline(
             continue
         difference, low, high = turn_comparison(rows[0], BASELINE)
         if rows[0]["p_holm"] < alpha:
-            verdict = f"significantly {'more' if difference > 0 else 'less'} than {method_name(method)}"
+            phrase = f"significantly {'more' if difference > 0 else 'less'} than {method_name(method)}"
         else:
-            verdict = f"not significantly different from {method_name(method)}"
+            phrase = f"not significantly different from {method_name(method)}"
         interval = f"{write_points(difference)} points [{write_points(low)}, {write_points(high)}]"
-        yield f"{start}: {verdict} ({interval}, Holm {write_p(rows[0]['p_holm'])}, {rows[0]['n_facts']} facts)."
+        yield f"{start}: {phrase} ({interval}, Holm {write_p(rows[0]['p_holm'])}, {rows[0]['n_facts']} facts)."
 
 
 def describe_rates(rankings: pd.DataFrame, outcome: str, methods: Sequence[str], start: str) -> Iterator[str]:

@@ -30,12 +30,12 @@ def describe_prediction(prediction: pd.DataFrame) -> str:
         reason = row["note"] or "no interval"
         return f"Whether success can be predicted before the edit cannot be told ({reason}; {figure})."
     if row["low"] > 0.5:
-        verdict = "predict success beyond"
+        phrase = "predict success beyond"
     elif row["high"] < 0.5:
-        verdict = "predict success worse than a constant does, beyond"
+        phrase = "predict success worse than a constant does, beyond"
     else:
-        verdict = "do not predict success significantly beyond"
-    return f"The features of a fact {verdict} method and kind of prompt ({figure}; 0.5 is chance)."
+        phrase = "do not predict success significantly beyond"
+    return f"The features of a fact {phrase} method and kind of prompt ({figure}; 0.5 is chance)."
 
 
 def describe_predictor(held_out: Mapping[str, Row], groups: str) -> Iterator[str]:

@@ -34,13 +34,13 @@ class Check:
     Attributes:
         check: What was looked at.
         value: The figure.
-        verdict: `FINE` or `CAUTION`.
+        flag: `FINE` or `CAUTION`.
         action: What was done, or what to do.
     """
 
     check: str
     value: float
-    verdict: str
+    flag: str
     action: str
 
 
@@ -103,9 +103,9 @@ def _collinearity(fit: Fit) -> Check:
     matrix = np.column_stack([np.where(np.isfinite(c), c, np.nanmean(c)) for _, c in varying_columns])
     factors = np.diag(np.linalg.pinv(np.corrcoef(matrix, rowvar=False)))
     largest = int(np.argmax(factors))
-    verdict = CAUTION if factors[largest] > LARGEST_VIF else FINE
+    flag = CAUTION if factors[largest] > LARGEST_VIF else FINE
     action = f"largest variance inflation: {varying_columns[largest][0]}; {dropped_text}"
-    return Check("collinearity", float(factors[largest]), verdict, action)
+    return Check("collinearity", float(factors[largest]), flag, action)
 
 
 def _calibration(fit: Fit, alpha: float) -> Check:
@@ -132,10 +132,10 @@ def _calibration(fit: Fit, alpha: float) -> Check:
     rank = np.linalg.matrix_rank(spread, hermitian=True, tol=1e-8 * max(np.trace(spread), 1e-300))
     statistic = float(total @ np.linalg.pinv(spread, rcond=1e-8, hermitian=True) @ total)
     p = float(stats.chi2.sf(statistic, max(int(rank), 1)))
-    verdict = CAUTION if p < alpha else FINE
+    flag = CAUTION if p < alpha else FINE
     advice = "; a curve (bs) or an interaction may be missing" if p < alpha else ""
     action = f"largest gap of observed and predicted, in points, over {len(sizes)} parts; p = {p:.2g}{advice}"
-    return Check("calibration", 100 * float(gaps.max()), verdict, action)
+    return Check("calibration", 100 * float(gaps.max()), flag, action)
 
 
 def _influence(fit: Fit, groups: str) -> Check:
@@ -151,9 +151,9 @@ def _influence(fit: Fit, groups: str) -> Check:
     group, column = np.unravel_index(int(np.argmax(changes)), changes.shape)
     value = float(changes[group, column])
     term = fit.columns[columns[int(column)]].name
-    verdict = CAUTION if value > LARGEST_INFLUENCE else FINE
+    flag = CAUTION if value > LARGEST_INFLUENCE else FINE
     action = f"standard errors by which leaving out {groups} `{fit.clusters.names[group]}` moves {term}; all are kept"
-    return Check("influence", value, verdict, action)
+    return Check("influence", value, flag, action)
 
 
 def compare_complete(fit: Fit, complete: Fit | None, reason: str = "") -> Check:
@@ -177,7 +177,7 @@ def compare_complete(fit: Fit, complete: Fit | None, reason: str = "") -> Check:
     if not changes:
         return Check("missing values", max(shares), FINE, "no term to compare")
     term = max(changes, key=lambda name: changes[name])
-    verdict = CAUTION if changes[term] > LARGEST_INFLUENCE else FINE
+    flag = CAUTION if changes[term] > LARGEST_INFLUENCE else FINE
     n = complete.rows["fact_id"].nunique()
     action = f"standard errors by which fitting only the {n} facts without missing values moves {term}; all are kept"
-    return Check("missing values", float(changes[term]), verdict, action)
+    return Check("missing values", float(changes[term]), flag, action)

@@ -21,7 +21,7 @@ COLUMNS = [
     "odds_ratio", "low", "high", "p", "effect", "effect_low", "effect_high", "n_probes", "n_facts", "n_clusters",
     "n_missing", "note",
 ]  # fmt: skip
-CHECK_COLUMNS = ["model", "name", "check", "value", "verdict", "action"]
+CHECK_COLUMNS = ["model", "name", "check", "value", "flag", "action"]
 
 NOT_FITTED = "not fitted"
 MODEL_TERM = "(model)"
@@ -51,7 +51,7 @@ def regress(
         estimate (log odds ratio, or difference), odds_ratio, low, high and p (of the odds ratio, or of the difference
         if there is none; infinite on one side for a one-sided bound), effect, effect_low, effect_high (average marginal
         effect in percentage points, or in the outcome's unit), n_probes, n_facts, n_clusters, n_missing (facts that
-        lack the term's feature), note. The second has the checks: model, name, check, value, verdict, action.
+        lack the term's feature), note. The second has the checks: model, name, check, value, flag, action.
 
     Raises:
         ValueError: If a formula names a column that does not exist, before any model is fitted.
