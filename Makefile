@@ -18,8 +18,10 @@ lint: $(VENV)/.complete
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# the documentation as a site, in build/site; a warning (a broken link, a page without a place) is an error
+# the documentation as a site, in build/site, with the study's report as an example; a warning (a broken link, a page
+# without a place) is an error
 docs: $(VENV)/.complete
+	$(BIN)/kedro run --pipeline=study
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # after a change of the dependencies in pyproject.toml; `uv` is in the environment
