@@ -13,10 +13,23 @@ from edit_robustness.editing.defaults import TUNED, Default, complete_settings, 
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.requirements import misfits
 from edit_robustness.models.shape import Shape, shape_of
+from edit_robustness.models.tiny import tiny_model
 
 GATED = TUNED["smollm2"].parts
 QWEN = Shape(24, GATED, 4864, 32768, 896)
 """The sizes of Qwen2.5-0.5B."""
+
+
+LATER = {
+    "llama3_2_1b_instruct": Shape(16, GATED, 8192, 131072, 2048),
+    "qwen3_0_6b": Shape(28, GATED, 3072, 40960, 1024),
+    "qwen3_8b": Shape(36, GATED, 12288, 40960, 4096),
+    "gemma3_270m_it": Shape(18, GATED, 2048, 32768, 640),
+    "gemma3_4b_it": Shape(34, GATED, 10240, 131072, 2560),
+    "olmo2_1b": Shape(16, GATED, 8192, 4096, 2048),
+    "olmo2_7b": Shape(32, GATED, 11008, 4096, 4096),
+}
+"""Models of the catalog for which no settings are published, with the sizes of their config.json."""
 
 
 @cache
@@ -28,13 +41,30 @@ def tuned(method):
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "external"])
 @pytest.mark.parametrize(
     "shape",
-    [QWEN, Shape(2, GATED, 48, 128, 16), Shape(80, GATED, 28672, 8192, 8192), Shape(6, GATED[:3], 3072, 1024, 768)],
-    ids=["half a billion", "tiny", "seventy billion", "six layers without a gate"],
+    [
+        *(
+            QWEN,
+            Shape(2, GATED, 48, 128, 16),
+            Shape(80, GATED, 28672, 8192, 8192),
+            Shape(6, GATED[:3], 3072, 1024, 768),
+        ),
+        *LATER.values(),
+    ],
+    ids=["half a billion", "tiny", "seventy billion", "six layers without a gate", *LATER],
 )
 def test_the_defaults_of_every_method_fit_the_model(method, shape):
     default = default_settings(shape, tuned(method))
     editor = METHODS[method](**default.settings)
     assert not list(misfits(f"methods.{method}.mine", editor, "mine", shape))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3_text", "gemma3", "olmo2"])
+def test_the_defaults_of_every_method_fit_a_tiny_model_of_each_later_architecture(architecture):
+    shape = tiny_model(architecture).shape
+    for method in METHODS:
+        if method != "external":
+            editor = METHODS[method](**default_settings(shape, tuned(method)).settings)
+            assert not list(misfits(f"methods.{method}.mine", editor, "mine", shape)), method
 
 
 @pytest.mark.parametrize("name", TUNED)

@@ -30,7 +30,23 @@ HUBS = {
     "pythia_6_9b": "EleutherAI/pythia-6.9b",
     "pythia_12b": "EleutherAI/pythia-12b",
 }
-FULL_PRECISION = {"gpt2_xl", "pythia_160m", "pythia_410m", "pythia_1b", "pythia_2_8b"}
+LATER_HUBS = {
+    "llama3_1_8b": "meta-llama/Llama-3.1-8B",
+    "llama3_1_8b_instruct": "meta-llama/Llama-3.1-8B-Instruct",
+    "llama3_2_1b_instruct": "meta-llama/Llama-3.2-1B-Instruct",
+    "llama3_2_3b_instruct": "meta-llama/Llama-3.2-3B-Instruct",
+    "qwen2_5_7b_instruct": "Qwen/Qwen2.5-7B-Instruct",
+    "qwen3_0_6b": "Qwen/Qwen3-0.6B",
+    "qwen3_8b": "Qwen/Qwen3-8B",
+    "gemma3_270m_it": "google/gemma-3-270m-it",
+    "gemma3_4b_it": "google/gemma-3-4b-it",
+    "olmo2_1b": "allenai/OLMo-2-0425-1B",
+    "olmo2_7b": "allenai/OLMo-2-1124-7B",
+}
+FULL_PRECISION = {
+    *("gpt2_xl", "pythia_160m", "pythia_410m", "pythia_1b", "pythia_2_8b"),
+    *("llama3_2_1b_instruct", "llama3_2_3b_instruct", "qwen3_0_6b", "gemma3_270m_it", "olmo2_1b"),
+}
 
 
 @pytest.fixture
@@ -95,9 +111,9 @@ def test_every_data_set_of_the_graph_has_its_place(project, offline, env):
     assert "08_reporting" in str(catalog.get("edited_facts"))
 
 
-def test_the_models_of_the_published_studies(project, offline):
+def test_the_models_of_the_hub(project, offline):
     catalog = project.context("gpu").catalog
-    for name, hub in HUBS.items():
+    for name, hub in (HUBS | LATER_HUBS).items():
         dataset = catalog.get(f"{name}.language_model")
         assert isinstance(dataset, LanguageModelDataset)
         description = dataset._describe()
@@ -115,6 +131,21 @@ def test_each_published_model_can_be_put_in_the_grid(project, offline):
     methods = {"none": True, "context": True, "rome": True, "ike": True}
     project.context("gpu", grid=dict.fromkeys(HUBS, methods))
     assert {f"{model}.rome.edit" for model in HUBS} <= {node.name for node in pipelines["__default__"].nodes}
+
+
+def test_each_later_model_has_settings_of_every_method(project, offline, monkeypatch):
+    # the sizes of the last model stand for those whose config.json is not here
+    shapes = {**dict.fromkeys(LATER_HUBS, TUNED["llama3_2_3b_instruct"]), **TUNED}
+    monkeypatch.setattr(LanguageModelDataset, "shape", lambda self, download=False: shapes.get(self._name))
+    names = [name for name in METHODS if name != "external"]
+    grid = {"llama2_7b_chat": None, **{model: dict.fromkeys(names, True) for model in LATER_HUBS}}
+    parameters = project.context("gpu", grid=grid).params
+    for method in (name for name in names if name != "none"):
+        assert LATER_HUBS.keys() <= parameters["methods"][method].keys(), method
+    settings, defaults = parameters["methods"], parameters["used_defaults"]
+    assert (settings["memit"]["llama3_1_8b"].v_lr, settings["memit"]["qwen2_5_7b_instruct"].v_lr) == (0.1, 0.5)
+    assert "rome" not in defaults["llama3_1_8b"]
+    assert defaults["qwen3_8b"]["rome"].startswith("Default hyperparameters, derived from those of ")
 
 
 def test_the_settings_of_paper_2_hold_for_its_models(project, offline):
