@@ -200,3 +200,57 @@ def test_the_divergence_may_be_taken_at_the_subject(fact, with_contexts, lab):
     assert losses == pytest.approx(slow, rel=1e-4)
     assert losses[-1] == pytest.approx(loss_at_subject, rel=1e-4)
     assert abs(loss_at_subject - loss_at_end) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["polyak", "lbfgs"])
+@every_architecture
+def test_every_optimiser_finds_on_the_fast_path_what_it_finds_on_the_slow_one(architecture, name, lab):
+    lm, before = lab.model(architecture), contexts(lab.model(architecture), True)
+    objective = replace(OBJECTIVE, optimizer=name, lr=1.0, stop_loss=0.01)
+    fast = optimise_value(lm, [SITE], FACTS[0], before, objective)
+    slow = optimise_value(lm, [SITE], FACTS[0], before, objective, use_cache=False)
+    assert fast.losses == pytest.approx(slow.losses, rel=1e-3)
+    assert (fast.changes[SITE] - slow.changes[SITE]).norm() < 1e-3 * slow.changes[SITE].norm()
+    weights = {"kl_factor": objective.kl_factor, "weight_decay": objective.weight_decay}
+    formula = naive.value_loss(lm, lm.module(SITE), FACTS[0], before, fast.changes[SITE], **weights)
+    assert min(fast.losses) == pytest.approx(formula, rel=1e-3)
+    assert min(fast.losses) < fast.losses[0]
+
+
+@every_architecture
+def test_each_prompt_gets_its_share_of_the_change(architecture, lab):
+    lm, before = lab.model(architecture), contexts(lab.model(architecture), True)
+    shares = torch.linspace(0.2, 1.1, 2 + len(before))
+    value = optimise_value(lm, [SITE], FACTS[0], before, OBJECTIVE, shares=shares)
+    slow = optimise_value(lm, [SITE], FACTS[0], before, OBJECTIVE, shares=shares, use_cache=False)
+    assert value.losses == pytest.approx(slow.losses, rel=1e-4)
+    weights = {"kl_factor": OBJECTIVE.kl_factor, "weight_decay": OBJECTIVE.weight_decay}
+    change = value.changes[SITE]
+    formula = naive.value_loss(lm, lm.module(SITE), FACTS[0], before, change, **weights, shares=shares.tolist())
+    assert value.losses[-1] == pytest.approx(formula, rel=1e-4)
+    equal_parts = naive.value_loss(lm, lm.module(SITE), FACTS[0], before, change, **weights)
+    assert abs(formula - equal_parts) > 4e-4 * equal_parts
+
+
+def test_whether_a_search_reached_its_goal_is_told(lab):
+    lm = lab.model("llama")
+    free = optimise_value(lm, [SITE], FACTS[0], (), replace(OBJECTIVE, steps=20)).losses
+    stop = (free[0] + min(free)) / 2
+    assert optimise_value(lm, [SITE], FACTS[0], (), replace(OBJECTIVE, steps=20, stop_loss=stop)).is_met
+    assert not optimise_value(lm, [SITE], FACTS[0], (), replace(OBJECTIVE, steps=2, stop_loss=stop / 4)).is_met
+    # the loss of the last step may be the first below the stop
+    number = next(n for n, loss in enumerate(free, 1) if loss < stop)
+    assert optimise_value(lm, [SITE], FACTS[0], (), replace(OBJECTIVE, steps=number, stop_loss=stop)).is_met
+    # without a stop there is nothing to reach
+    assert optimise_value(lm, [SITE], FACTS[0], (), replace(OBJECTIVE, steps=2, stop_loss=0.0)).is_met
+
+
+def test_passes_in_bfloat16_find_nearly_the_same_value(lab):
+    lm = lab.model("llama")
+    value = optimise_value(lm, [SITE], FACTS[0], (), OBJECTIVE)
+    rounded = optimise_value(lm, [SITE], FACTS[0], (), replace(OBJECTIVE, precision="bfloat16"))
+    assert rounded.losses != value.losses
+    assert rounded.losses == pytest.approx(value.losses, rel=0.05)
+    assert rounded.changes[SITE].dtype == torch.float32
+    cosine = torch.cosine_similarity(rounded.changes[SITE], value.changes[SITE], dim=0)
+    assert cosine > 0.9

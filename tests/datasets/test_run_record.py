@@ -5,7 +5,7 @@ from merging import SHORT, merging_model
 
 from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.datasets.item_folders import EditsDataset
-from edit_robustness.datasets.run_record import context_use, run_record
+from edit_robustness.datasets.run_record import context_use, count_unmet, run_record
 from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.records import Fact
 
@@ -45,3 +45,25 @@ def test_environments_and_files_of_another_version_are_counted(lab):
         ]
     }
     assert record["stale"] == {lm.name: {"items": 3, "stale": 1}}
+
+
+def test_optimisations_that_used_up_their_steps_are_counted(lab):
+    facts = [OTHER, SHORT]
+    origins = [
+        {"facts": ["a"], "settings": {"v_stop_loss": 0.1}, "unmet_losses": {}},
+        {"facts": ["b", "c"], "settings": {"v_stop_loss": 0.1}, "unmet_losses": {"c": 0.4}},
+        # of a version that did not record it
+        {"facts": ["d"], "settings": {"v_stop_loss": 0.1}},
+    ]
+    folder = {str(n): StoredItem.of("f", None, origin=origin) for n, origin in enumerate(origins)}
+    assert count_unmet(folder) == {"facts": 3, "unmet": 1, "stop_loss": 0.1}
+    assert count_unmet({"2": folder["2"]}) is None
+    lm = lab.model("llama")
+    for name, settings in (("ft", {"stop_loss": 1e-6, "steps": 2}), ("grace", {"stop_loss": 1e-6, "steps": 2})):
+        edit = method(name, **settings).edit(lm, facts[:1])
+        item = StoredItem.of("f", edit, origin=edit.origin.plain())
+        assert count_unmet({"x": item}) == {"facts": 1, "unmet": 1, "stop_loss": 1e-6}
+        edit = method(name, **settings | {"stop_loss": 0.0}).edit(lm, facts[:1])
+        assert count_unmet({"x": StoredItem.of("f", edit, origin=edit.origin.plain())}) is None
+        edit = method(name, stop_loss=50.0).edit(lm, facts[:1])
+        assert edit.origin.unmet_losses == {}

@@ -10,9 +10,10 @@ from edit_robustness.editing import layerwise, second_moments
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.files import read_edit, write_edit
+from edit_robustness.editing.keys import keys_in_prompts, mean_key
 from edit_robustness.editing.layerwise import outputs_at_subjects
 from edit_robustness.editing.method import Corpus
-from edit_robustness.editing.target import optimise_value
+from edit_robustness.editing.target import optimise_value, split_prompts
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model
 
@@ -252,3 +253,29 @@ def test_a_corpus_that_leaves_no_text_to_hold_out_is_said(lab, caplog):
     artefact = method("alphaedit", mom2_tokens=10_000).prepare(lab.model("llama"), corpus())
     assert artefact.figures == {"held_out_energy": {}, "held_out_tokens": 0}
     assert "mom2_tokens: 10000 reads the whole corpus" in caplog.text
+
+
+@every_layerwise
+def test_with_shares_each_prompt_gets_the_mean_of_what_the_layers_give_it(name, lab, monkeypatch):
+    lm, searches = lab.model("llama"), []
+    monkeypatch.setattr(layerwise, "optimise_value", lambda *a, **k: searches.append(k) or optimise_value(*a, **k))
+    editor, artefact = method(name, v_shares=True, v_steps=3), lab.artefact(name, "llama")
+    editor.edit(lm, FACTS[:1], artefact=artefact)
+    (shares,) = (search["shares"] for search in searches)
+    prompts = split_prompts(lm, FACTS[0], artefact.texts)
+    sites = editor.key_sites[-1:] if name == "pmet" else editor.key_sites
+    parts = []
+    for site in sites:
+        keys = keys_in_prompts(lm, [site], prompts)[site]
+        key = mean_key(lm, site, prompts, editor.statement_weight)
+        right = editor.directions(site, key[None], artefact, EditHistory())[0].float()
+        parts.append([float(right @ prompt_key / (right @ key)) for prompt_key in keys])
+    torch.testing.assert_close(shares, torch.tensor(parts).mean(0), atol=1e-4, rtol=1e-3)
+    assert len(shares) == 2 + len(artefact.texts)
+
+
+def test_a_batch_says_which_of_its_facts_used_up_their_steps(lab):
+    lm, artefact = lab.model("llama"), lab.artefact("memit", "llama")
+    edit = method("memit", v_steps=2, v_stop_loss=1e-3).edit(lm, FACTS[:2], artefact=artefact)
+    assert edit.origin.unmet_losses.keys() == {fact.id for fact in FACTS[:2]}
+    assert not method("memit", v_stop_loss=50.0).edit(lm, FACTS[:2], artefact=artefact).origin.unmet_losses

@@ -5,6 +5,8 @@ They are written from the papers and for the tokenizer of bytes, so that they sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -73,8 +75,13 @@ def value_loss(
     kl_factor: float,
     weight_decay: float,
     kl_at_subject: bool = False,
+    shares: Sequence[float] | None = None,
 ) -> float:
-    """Meng et al. 2022, eq. 4, with the decay of its code: the objective of the value, prompt by prompt."""
+    """Meng et al. 2022, eq. 4, with the decay of its code: the objective of the value, prompt by prompt.
+
+    With `shares` each prompt, the last of which is the essence, gets its share of the change.
+    """
+    parts = shares or [1.0] * (2 + len(contexts))
 
     def run(ids: list[int], place: int, shift: Tensor) -> tuple[Tensor, float]:
         norms = []
@@ -96,12 +103,12 @@ def value_loss(
     for number, context in enumerate(("", *contexts)):
         prompt = context + fact.prompt
         ids = ids_of(lm, prompt.replace("{}", fact.subject))
-        logprobs, norm = run(ids + target, subject_place(lm, prompt, fact.subject), change)
+        logprobs, norm = run(ids + target, subject_place(lm, prompt, fact.subject), parts[number] * change)
         likelihoods.append(np.mean([float(logprobs[len(ids) - 1 + i, token]) for i, token in enumerate(target)]))
         size = norm if number == 0 else size
     essence, place = ids_of(lm, f"{fact.subject} is a"), subject_place(lm, "{} is a", fact.subject)
     column = place if kl_at_subject else -1
-    after = run(essence, place, change)[0][column].double()
+    after = run(essence, place, parts[-1] * change)[0][column].double()
     before_change = run(essence, place, torch.zeros_like(change))[0][column].double()
     divergence = float((after.exp() * (after - before_change)).sum())
     return -np.mean(likelihoods) + kl_factor * divergence + weight_decay * float(change.norm()) / size**2

@@ -16,7 +16,15 @@ from edit_robustness.report.answers import QUESTIONS
 from edit_robustness.report.heat import heat_tables
 from edit_robustness.report.overview import overviews
 from edit_robustness.report.page import read_vendored
-from edit_robustness.report.runs import in_bytes, list_contexts, list_methods, list_mixed, list_models, summary
+from edit_robustness.report.runs import (
+    in_bytes,
+    list_contexts,
+    list_methods,
+    list_mixed,
+    list_models,
+    list_unmet,
+    summary,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -280,6 +288,16 @@ def test_contexts_that_could_not_be_used_stand_under_the_methods(findings):
     page = render(replace(findings, runs=[*findings.runs, *runs]))
     assert all(line in page for line in lines)
     assert "contexts could not be used" not in render(findings)
+
+
+def test_optimisations_that_used_up_their_steps_stand_under_the_methods(findings):
+    counts = {"facts": 24, "unmet": 0, "stop_loss": 0.1}
+    runs = [{"unmet": {"m": {"memit": {**counts, "unmet": 7}, "rome": counts, "none": None}}}, {}]
+    lines = list_unmet(runs)
+    assert lines == ["m, ROME: 0 of 24 (at 0.1)", "m, MEMIT: 7 of 24 (at 0.1)"]
+    page = render(replace(findings, runs=[*findings.runs, *runs]))
+    assert all(line in page for line in lines)
+    assert "used up their steps" not in render(findings)
 
 
 def test_mixed_environments_and_files_of_another_version_are_told_at_the_top(findings):

@@ -47,6 +47,7 @@ def run_record(
         "seconds_per_edit": {lm.name: {name: mean_of(folder, "seconds") for name, folder in edits.items()}},
         "bytes_per_edit": {lm.name: {name: mean_of(folder, "bytes") for name, folder in edits.items()}},
         "contexts": {lm.name: {name: context_use(folder) for name, folder in edits.items()}},
+        "unmet": {lm.name: {name: count_unmet(folder) for name, folder in edits.items()}},
         "versions": {package: version(package) for package in packages},
         "seconds": round(cost.seconds, 1),
         "cpu_seconds": round(cost.cpu_seconds, 1),
@@ -110,6 +111,29 @@ def context_use(edits: Mapping[str, StoredItem[Edit]]) -> dict[str, int] | None:
         "unused": sum(number for _, number in unused_contexts),
         "facts_short": len({fact for fact, _ in unused_contexts}),
     }
+
+
+def count_unmet(edits: Mapping[str, StoredItem[Edit]]) -> dict[str, float] | None:
+    """Count the optimisations that used up their steps without reaching the loss at which they stop.
+
+    Returns:
+        `facts`, the number of facts whose edit was optimised, `unmet`, that of optimisations above their stop, and
+        `stop_loss`; None for a method without a stop, and if the edits are of a version that did not record this.
+    """
+    origins = [edit.header.get("origin") or {} for edit in edits.values()]
+    origins = [origin for origin in origins if "unmet_losses" in origin and _stop_loss(origin)]
+    if not origins:
+        return None
+    return {
+        "facts": sum(len(origin["facts"]) for origin in origins),
+        "unmet": sum(len(origin["unmet_losses"]) for origin in origins),
+        "stop_loss": max(map(_stop_loss, origins)),
+    }
+
+
+def _stop_loss(origin: Mapping[str, Any]) -> float:
+    settings = origin.get("settings") or {}
+    return float(settings.get("v_stop_loss") or settings.get("stop_loss") or 0)
 
 
 def mean_of(edits: Mapping[str, StoredItem[Edit]], name: str) -> float | None:

@@ -25,16 +25,20 @@ from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.closed_form import dead_figures
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank, weights_changed
-from edit_robustness.editing.keys import StatementWeight, mean_key
+from edit_robustness.editing.keys import StatementWeight, keys_in_prompts, mean_key, shares_of_change, weigh_keys
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.second_moments import key_moments
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
     KlPosition,
+    Precision,
+    Value,
     optimise_value,
     split_prompts,
+    unmet_losses,
 )
+from edit_robustness.editing.value_optimizers import OptimizerName
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import RESIDUAL, Site
 from edit_robustness.models.tokens import pad, positions, subject_end
@@ -63,8 +67,9 @@ class Layerwise(ByValue):
 
     Attributes:
         layers: The layers whose MLP output weights are changed, in order; the values are optimised at the last of them.
-        v_lr: Adam's learning rate for the value.
-        v_steps: Maximum number of steps for the value, the first of which is the unedited model's.
+        v_lr: Size of a step: Adam's learning rate for the value. With `polyak` the largest step, and with `lbfgs` the
+            first trial step, in multiples of the norm of the output that the value changes.
+        v_steps: Maximum number of losses on the way to the value, the first of which is the unedited model's.
         v_stop_loss: Stop below this loss.
         clamp_norm_factor: Largest change of an output, in multiples of that output's norm.
         kl_factor: Weight of the KL term on "{subject} is a".
@@ -76,6 +81,10 @@ class Layerwise(ByValue):
         contexts: Source of the texts before the statement: beginnings of the corpus's texts (`corpus`), or text that
             the model generates after "The", "Therefore", "Because", "I", "You" (`model`, as the released code does).
         context_seed: Seed of the sampling, if the model generates them.
+        v_optimizer: Optimiser of the value: `adam`, `polyak` or `lbfgs` (`value_optimizers`).
+        v_shares: Whether the value is optimised with the share of it that the edit gives each prompt
+            (`shares_of_change`), instead of all of it.
+        v_precision: Numbers of the passes that find the value: those of the model (`model`) or `bfloat16`.
         statement_weight: Weight of the bare statement in a key: `equal` to that of each context, or `half`, with the
             contexts sharing the other half (as in the released codes).
         goal_part: The part of the last layer whose output the values are for.
@@ -99,6 +108,9 @@ class Layerwise(ByValue):
     kl_position: KlPosition = field(default="prompt_end", kw_only=True)
     contexts: ContextSource = field(default="corpus", kw_only=True)
     context_seed: NonNegativeInt = field(default=0, kw_only=True)
+    v_optimizer: OptimizerName = field(default="adam", kw_only=True)
+    v_shares: bool = field(default=False, kw_only=True)
+    v_precision: Precision = field(default="model", kw_only=True)
     statement_weight: StatementWeight = field(default="equal", kw_only=True)
 
     @property
@@ -140,7 +152,9 @@ class Layerwise(ByValue):
         self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
     ) -> LowRank:
         """Compute the edit of any number of facts; its rank in each layer is the number of facts."""
-        goals = self._optimise_values(lm, facts, artefact.texts)
+        values = self._optimise_values(lm, facts, artefact, history)
+        place = self.places[0]
+        goals = torch.stack([(value.outputs[place] + value.changes[place]).cpu() for value in values])
         prompts = [split_prompts(lm, fact, artefact.texts) for fact in facts]
         factors: dict[Site, tuple[Tensor, Tensor]] = {}
         keys: dict[Site, Tensor] = {}
@@ -149,21 +163,48 @@ class Layerwise(ByValue):
                 keys[site] = torch.stack(
                     [mean_key(lm, site, fact_prompts, self.statement_weight).cpu() for fact_prompts in prompts]
                 )
-                residual = goals - outputs_at_subjects(lm, self.places[0], facts)
+                residual = goals - outputs_at_subjects(lm, place, facts)
                 left_factor = self.share(len(self.key_sites) - number) * residual.T
                 right_factor = self.directions(site, keys[site], artefact, history).float()
                 factors[site] = left_factor.contiguous(), right_factor.contiguous()
                 stack.enter_context(weights_changed(lm, {site: left_factor @ right_factor}))
-        return LowRank(factors, keys if self.keeps_keys else {})
+        return LowRank(factors, keys if self.keeps_keys else {}, unmet_losses=unmet_losses(facts, values))
 
-    def _optimise_values(self, lm: LanguageModel, facts: Sequence[Fact], contexts: Sequence[str]) -> Tensor:
-        """Compute the target output of the place at each subject's last token, (facts, hidden) in float32."""
+    def _optimise_values(
+        self, lm: LanguageModel, facts: Sequence[Fact], artefact: Artefact, history: EditHistory
+    ) -> list[Value]:
+        """Find the value of each fact."""
         show_progress = len(facts) >= _MANY
         iterator: Iterable[Fact] = (
             track(facts, f"{lm.name}: {self.name} values", len(facts)) if show_progress else facts
         )
-        values = [optimise_value(lm, self.places, fact, contexts, self.objective) for fact in iterator]
-        return torch.stack([(value.outputs[self.places[0]] + value.changes[self.places[0]]).cpu() for value in values])
+        return [
+            optimise_value(
+                lm,
+                self.places,
+                fact,
+                artefact.texts,
+                self.objective,
+                shares=self._compute_shares(lm, fact, artefact, history) if self.v_shares else None,
+            )
+            for fact in iterator
+        ]
+
+    def _compute_shares(self, lm: LanguageModel, fact: Fact, artefact: Artefact, history: EditHistory) -> Tensor:
+        """Compute the share of a fact's value that each prompt gets, (prompts,), if the fact were edited by itself.
+
+        It is the mean over the layers whose weights add to the place of the value: all of them for the residual stream,
+        to which each contributes an equal part, and otherwise the last.
+        """
+        sites = self.key_sites if self.goal_part == RESIDUAL else self.key_sites[-1:]
+        prompts = split_prompts(lm, fact, artefact.texts)
+        all_keys = keys_in_prompts(lm, sites, prompts)
+        shares = []
+        for site in sites:
+            keys = all_keys[site].cpu()
+            key = weigh_keys(keys[:-1], self.statement_weight)
+            shares.append(shares_of_change(self.directions(site, key[None], artefact, history)[0], key, keys))
+        return torch.stack(shares).mean(0)
 
 
 @torch.no_grad()

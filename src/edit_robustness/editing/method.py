@@ -169,7 +169,8 @@ class Method(ABC):
                 fact,
             )
         origin = Origin(
-            self.name, lm.fingerprint, self.settings(), ids, artefact.fingerprint, contexts, unused_contexts
+            *(self.name, lm.fingerprint, self.settings(), ids, artefact.fingerprint, contexts, unused_contexts),
+            edit.unmet_losses,
         )
         return edit.with_origin(origin)
 

@@ -19,6 +19,7 @@ from transformers import DynamicCache
 
 from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.method import Corpus, Method
+from edit_robustness.editing.value_optimizers import OPTIMIZERS, OptimizerName
 from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, without_padding
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
@@ -48,14 +49,18 @@ _SETTLED = 0.01
 ContextSource = Literal["corpus", "model"]
 """Source of the contexts: beginnings of the corpus's texts, or text that the model generates, as in those codes."""
 
+Precision = Literal["model", "bfloat16"]
+"""Numbers of the passes that find a value: those of the model, or bfloat16 in matrix products (torch's autocast)."""
+
 
 @dataclass(frozen=True)
 class Objective:
     """The objective of a value and the settings of its optimiser.
 
     Attributes:
-        lr: Adam's learning rate.
-        steps: Maximum number of steps, the first of which is the unedited model's.
+        lr: Size of a step: Adam's learning rate. With `polyak` the largest step, and with `lbfgs` the first trial step,
+            in multiples of the norm of the output it changes.
+        steps: Maximum number of losses, the first of which is the unedited model's.
         clamp: Largest change, in multiples of the norm of the output it changes.
         kl_factor: Weight of the KL term on the essence prompt.
         weight_decay: Weight of the change's norm, in units of that output's squared norm.
@@ -63,6 +68,8 @@ class Objective:
         kl_position: Where the KL term is taken.
         leading_weight: Weight of the likelihood at steps before which the new object was the most probable continuation
             in every context. Below 1 the search also stops there if the KL term is at most .01.
+        optimizer: Name of the optimiser.
+        precision: Numbers of the passes.
     """
 
     lr: float
@@ -73,10 +80,16 @@ class Objective:
     stop_loss: float
     kl_position: KlPosition = "prompt_end"
     leading_weight: float = 1.0
+    optimizer: OptimizerName = "adam"
+    precision: Precision = "model"
 
 
 class ByValue(Method):
-    """A method that optimises values; its hyperparameters have the names that are usual in the field."""
+    """A method that optimises values; its hyperparameters have the names that are usual in the field.
+
+    The settings `v_optimizer`, `v_shares` and `v_precision` are described in docs/explanation/methods.md. Published
+    presets have Adam, no shares, and the model's own precision.
+    """
 
     v_lr: float
     v_steps: int
@@ -88,6 +101,9 @@ class ByValue(Method):
     kl_position: KlPosition
     contexts: ContextSource
     context_seed: int
+    v_optimizer: OptimizerName
+    v_shares: bool
+    v_precision: Precision
 
     @property
     def objective(self) -> Objective:
@@ -100,6 +116,8 @@ class ByValue(Method):
             weight_decay=self.v_weight_decay,
             stop_loss=self.v_stop_loss,
             kl_position=self.kl_position,
+            optimizer=self.v_optimizer,
+            precision=self.v_precision,
         )
 
     def context_texts(self, lm: LanguageModel, corpus: Corpus) -> tuple[str, ...]:
@@ -123,14 +141,21 @@ class Value:
     Attributes:
         changes: For each place the vector (hidden,) to add to its output at the subject's last token.
         outputs: For each place the output (hidden,) there before the change, after the bare statement.
-        losses: The loss at each step.
+        losses: Each loss that was computed.
         suffix: Number of tokens of the longest row that each step runs, which determines the time.
+        is_met: Whether the search reached its goal, or has none (a stop of 0); if not, it used up its steps.
     """
 
     changes: Mapping[Site, Tensor]
     outputs: Mapping[Site, Tensor]
     losses: tuple[float, ...]
     suffix: int
+    is_met: bool
+
+
+def unmet_losses(facts: Sequence[Fact], values: Sequence[Value]) -> dict[str, float]:
+    """Return the last loss of each fact whose search used up its steps without reaching its goal, by fact id."""
+    return {fact.id: value.losses[-1] for fact, value in zip(facts, values, strict=True) if not value.is_met}
 
 
 @dataclass(frozen=True)
@@ -269,13 +294,14 @@ def optimise_value(
     contexts: Sequence[str],
     objective: Objective,
     *,
+    shares: Tensor | None = None,
     use_cache: bool = True,
 ) -> Value:
     """Find the change of some outputs at the subject's last token that makes the model say the new object.
 
-    Minimises by Adam the mean over contexts of the target's negative log-likelihood per token, plus the divergence
+    Minimises the mean over contexts of the target's negative log-likelihood per token, plus the divergence
     KL(edited || unedited) on the essence prompt, plus a decay. Each change stays inside a ball around its output. The
-    first step has no change and gives the unedited model's loss. After the last loss no step is taken, as in ROME.
+    first loss is that without a change, the unedited model's. After the last loss no step is taken, as in ROME.
 
     Args:
         lm: The model, with any earlier edits applied.
@@ -283,48 +309,82 @@ def optimise_value(
         fact: The fact with its new object.
         contexts: Texts before the statement.
         objective: Settings of the optimiser.
+        shares: The share of a change that the edit will give each prompt, (prompts,) in the order of `split_prompts`;
+            None for all of it.
         use_cache: Whether to run the tokens before the subject's last token only once, and likewise the blocks below
             the first place (fast). Otherwise every step runs everything (slow, the reference).
     """
     prompts = split_prompts(lm, fact, contexts)
     if use_cache:
         prompts = with_cached_head(lm, prompts)
-    search = _Search(lm, tuple(places), prompts, objective)
-    losses: list[float] = []
+    optimizer = OPTIMIZERS[objective.optimizer](objective.lr, objective.steps)
     with ExitStack() as stack:
-        for step in range(objective.steps):
-            loss = search.loss()
-            losses.append(loss.item())
-            if losses[-1] < objective.stop_loss or search.is_settled or step == objective.steps - 1:
-                break
-            search.step(loss)
-            if use_cache and step == 0:
-                stack.enter_context(blocks_replayed(lm, search.below))
-    return Value(search.read_changes(), search.outputs, tuple(losses), prompts.tail.shape[1])
+        search = _Search(lm, tuple(places), prompts, objective, shares, stack if use_cache else None)
+        losses = tuple(optimizer.minimise(search))
+    is_met = search.was_met or objective.stop_loss == 0
+    return Value(search.read_changes(), search.outputs, losses, prompts.tail.shape[1], is_met)
 
 
 class _Search:
-    """Adam on the changes of one fact; it stores the unedited model's output at its first loss."""
+    """The loss of the changes of one fact; it stores the unedited model's output at its first loss.
 
-    def __init__(self, lm: LanguageModel, places: tuple[Site, ...], prompts: Prompts, objective: Objective):
+    Attributes:
+        outputs: For each place the output before the change, after the bare statement.
+        was_met: Whether the search has reached its goal.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        places: tuple[Site, ...],
+        prompts: Prompts,
+        objective: Objective,
+        shares: Tensor | None,
+        replays: ExitStack | None,
+    ):
         self._lm, self._places, self._prompts, self._objective = lm, places, prompts, objective
+        self._shares = None if shares is None else shares.to(lm.device)[:, None, None]
+        self._replays, self._below = replays, list[Any]()
         self._before: Tensor | None = None
         self._at_subject = objective.kl_position == "subject_last"
-        self._weight, self.is_settled = 1.0, False
+        self._weight, self._is_settled, self.was_met = 1.0, False, False
         self.outputs: dict[Site, Tensor] = {}
-        self.below: list[Any] = []
         width = lm.config.hidden_size
         self._changes = {place: torch.zeros(width, device=lm.device, requires_grad=True) for place in places}
-        self._adam = torch.optim.Adam(list(self._changes.values()), lr=objective.lr)
+
+    @property
+    def changes(self) -> list[Tensor]:
+        """Return the change of each place."""
+        return list(self._changes.values())
+
+    @property
+    def norms(self) -> list[Tensor]:
+        """Return the norm of the output that each change changes."""
+        return [self.outputs[place].norm() for place in self._places]
+
+    @property
+    def stop_loss(self) -> float:
+        """Return the loss below which the search stops."""
+        return self._objective.stop_loss
+
+    def is_met(self, loss: float) -> bool:
+        """Return whether the loss is below the stop, or the likelihood has settled (`Objective.leading_weight`)."""
+        self.was_met = loss < self._objective.stop_loss or self._is_settled
+        return self.was_met
 
     def loss(self) -> Tensor:
         """Compute the objective at the present changes."""
         is_first = self._before is None
+        if self._replays is not None and self._below:
+            self._replays.enter_context(blocks_replayed(self._lm, self._below))
+            self._below = []
         with ExitStack() as hooks:
             for place in self._places:
                 hooks.enter_context(output_changed(self._lm, place, self._build_hook(place)))
             if is_first:
-                self.below = hooks.enter_context(blocks_recorded(self._lm, min(p.layer for p in self._places)))
+                self._below = hooks.enter_context(blocks_recorded(self._lm, min(p.layer for p in self._places)))
+            if self._objective.precision == "bfloat16":
+                hooks.enter_context(torch.autocast(self._lm.device.type, torch.bfloat16))
             logits = self._prompts.logits(self._lm, at_subject=self._at_subject)
         essence = logits[-1, 0 if self._at_subject else -1].float().log_softmax(-1)
         log_probabilities = logits[:-1, -len(self._prompts.target) :].float().log_softmax(-1)
@@ -337,18 +397,14 @@ class _Search:
         if self._objective.leading_weight < 1:
             leads = bool((log_probabilities.argmax(-1) == target).all())
             self._weight = self._objective.leading_weight if leads else 1.0
-            self.is_settled = leads and divergence.item() <= _SETTLED
+            self._is_settled = leads and divergence.item() <= _SETTLED
         return loss
 
-    def step(self, loss: Tensor) -> None:
-        """Take one step of Adam, then project the changes back into their balls."""
-        changes = list(self._changes.values())
-        for change, gradient in zip(changes, torch.autograd.grad(loss, changes), strict=True):
-            change.grad = gradient
-        self._adam.step()
-        with torch.no_grad():
-            for place, change in self._changes.items():
-                change *= (self._objective.clamp * self.outputs[place].norm() / change.norm()).clamp(max=1)
+    @torch.no_grad()
+    def project(self) -> None:
+        """Shorten changes that are outside of their balls."""
+        for place, change in self._changes.items():
+            change *= (self._objective.clamp * self.outputs[place].norm() / change.norm()).clamp(max=1)
 
     def read_changes(self) -> dict[Site, Tensor]:
         """Return the changes found so far, by place."""
@@ -366,7 +422,8 @@ class _Search:
         def add(_: Tensor, output: Tensor) -> Tensor:
             if place not in self.outputs:
                 self.outputs[place] = output[0, column].detach().float()
-            column_output = output[:, column : column + 1] + change.to(output.dtype)
+            row_change = change if self._shares is None else self._shares * change
+            column_output = output[:, column : column + 1] + row_change.to(output.dtype)
             return torch.cat([output[:, :column], column_output, output[:, column + 1 :]], dim=1)
 
         return add

@@ -45,6 +45,7 @@ from edit_robustness.report.runs import (
     list_methods,
     list_mixed,
     list_models,
+    list_unmet,
     summary,
 )
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
@@ -168,6 +169,7 @@ def render(findings: Findings) -> str:
             run_models=list_models(findings.runs),
             run_methods=list_methods(findings.runs),
             run_contexts=list_contexts(findings.runs),
+            run_unmet=list_unmet(findings.runs),
             run_mixed=list_mixed(findings.runs),
         )
     )

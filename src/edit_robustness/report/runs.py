@@ -106,6 +106,17 @@ def list_contexts(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def list_unmet(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a line per model and method with a stop: how many optimisations ended above it."""
+    return [
+        f"{model}, {label_of(method, METHODS)}: {counts['unmet']:,} of {counts['facts']:,} (at {counts['stop_loss']:g})"
+        for record in runs
+        for model, counts_by_method in (record.get("unmet") or {}).items()
+        for method in in_order([name for name, counts in counts_by_method.items() if counts], METHODS)
+        for counts in [counts_by_method[method]]
+    ]
+
+
 def list_mixed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a warning for each model whose figures mix environments, or use files of another version."""
     return [line for record in runs for line in (*_environments(record), *_stale(record))]

@@ -22,7 +22,15 @@ from edit_robustness.report.heat import MANY_CUT
 from edit_robustness.report.page import environment, figure_json, read_vendored, script, style
 from edit_robustness.report.rows import records
 from edit_robustness.report.run_details import run_details
-from edit_robustness.report.runs import list_contexts, list_failures, list_methods, list_mixed, list_models, summary
+from edit_robustness.report.runs import (
+    list_contexts,
+    list_failures,
+    list_methods,
+    list_mixed,
+    list_models,
+    list_unmet,
+    summary,
+)
 
 FIGURES = (
     *(
@@ -116,6 +124,7 @@ def render(results: ManyEdits) -> str:
             run_models=list_models(results.runs),
             run_methods=list_methods(results.runs),
             run_contexts=list_contexts(results.runs),
+            run_unmet=list_unmet(results.runs),
             run_mixed=list_mixed(results.runs),
             confidence=results.confidence,
             loss=results.loss,

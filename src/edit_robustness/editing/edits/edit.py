@@ -51,6 +51,7 @@ class Origin:
         artefact: Fingerprint of the artefact that the method had prepared; empty if there is none.
         contexts: Number of contexts per fact; 0 for a method without contexts.
         unused_contexts: For facts whose contexts could not all be used, the number of unused ones.
+        unmet_losses: For facts whose value was optimised without reaching the loss at which it stops, the last loss.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Origin:
     artefact: str = ""
     contexts: int = 0
     unused_contexts: Mapping[str, int] = field(default_factory=dict)
+    unmet_losses: Mapping[str, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return the origin as JSON values, for a file."""
@@ -82,6 +84,7 @@ class Edit(ABC):
         acts_by_hooks: Whether it has effects that are neither weights nor text, so that a later edit of its kind must
             be combined with it (`then`).
         origin: Where it comes from. An edit without an origin is applied to any model that it fits.
+        unmet_losses: What its origin will say of its optimisation; empty once it has an origin (`Origin.unmet_losses`).
         prefix: Text that is put before every prompt; empty for all kinds but `PromptPrefix`.
     """
 
@@ -92,6 +95,7 @@ class Edit(ABC):
     kind: ClassVar[str]
     acts_by_hooks: ClassVar[bool] = False
     origin: Origin | None = field(default=None, kw_only=True, compare=False, repr=False)
+    unmet_losses: Mapping[str, float] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
 
     @property
     def prefix(self) -> str:
@@ -164,7 +168,7 @@ class Edit(ABC):
 
     def with_origin(self, origin: Origin) -> Self:
         """Return the edit with an origin."""
-        return replace(self, origin=origin)
+        return replace(self, origin=origin, unmet_losses={})
 
     @abstractmethod
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -75,12 +75,16 @@ class FineTuning(Method):
             for step in range(self.steps):
                 with blocks_recorded(lm, self.layer if step == 0 else 0) as below:
                     loss, inputs, output = batch.loss(lm, site, change)
-                if gradients and loss.item() < self.stop_loss:
+                is_met = bool(gradients) and loss.item() < self.stop_loss
+                if is_met:
                     break
                 gradients.append(torch.autograd.grad(loss, output)[0][batch.real].float())
                 change = optimiser.send(gradients[-1].T @ inputs)
                 stack.enter_context(blocks_replayed(lm, below))
-        return AdamTrace(site, inputs.cpu(), torch.stack(gradients).cpu(), self.lr, self.bound)
+        # that of the last step is not computed, because it would cost another pass
+        unmet_losses = {} if is_met or not self.stop_loss else dict.fromkeys((fact.id for fact in facts), loss.item())
+        trace = torch.stack(gradients).cpu()
+        return AdamTrace(site, inputs.cpu(), trace, self.lr, self.bound, unmet_losses=unmet_losses)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

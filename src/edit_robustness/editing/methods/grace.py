@@ -84,11 +84,15 @@ class Grace(Method):
         if isinstance(earlier, Codebook):
             increment = entries_set(earlier, new)
             book = earlier.then(increment)
-        value = self._fit(lm, prompts, inputs, book.on(lm))
-        return replace(increment, values=torch.cat([increment.values[:-1], value.cpu()]))
+        value, loss = self._fit(lm, prompts, inputs, book.on(lm))
+        unmet_losses = {fact.id: loss} if loss >= self.stop_loss > 0 else {}
+        values = torch.cat([increment.values[:-1], value.cpu()])
+        return replace(increment, values=values, unmet_losses=unmet_losses)
 
-    def _fit(self, lm: LanguageModel, prompts: Prompts, inputs: Tensor, book: Codebook) -> Tensor:
+    def _fit(self, lm: LanguageModel, prompts: Prompts, inputs: Tensor, book: Codebook) -> tuple[Tensor, float]:
         """Fit the value (1, d_out) of a codebook's last entry by Adam, with the whole codebook applied.
+
+        Returns it with the last loss that was computed.
 
         The codebook is the one after the edit, because a radius that the edit changes decides which other tokens of the
         prompt are replaced too.
@@ -114,7 +118,7 @@ class Grace(Method):
                 adam.step()
                 if step == 0:
                     hooks.enter_context(blocks_replayed(lm, below))
-        return value.detach()
+        return value.detach(), loss.item()
 
 
 def entries_set(book: Codebook, new: Codebook) -> Codebook:

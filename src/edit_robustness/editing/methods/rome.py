@@ -14,16 +14,20 @@ from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.closed_form import RowMap, cholesky_factor, dead_figures, rank_one, solver
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
-from edit_robustness.editing.keys import keys_in_contexts
+from edit_robustness.editing.keys import keys_in_contexts, keys_in_prompts, shares_of_change
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.second_moments import key_moments
 from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
     KlPosition,
+    Precision,
+    Prompts,
     optimise_value,
     split_prompts,
+    unmet_losses,
 )
+from edit_robustness.editing.value_optimizers import OptimizerName
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.records import Fact
@@ -42,8 +46,9 @@ class Rome(ByValue):
         layer: The layer whose MLP output weight is edited.
         mom2_adjustment: Whether C is read. Without it, as in EasyEdit's presets, the change is v k^T / (k^T k), which
             disturbs other keys more.
-        v_lr: Adam's rate for v.
-        v_steps: Most steps for v, the first of which is the unedited model's.
+        v_lr: Size of a step: Adam's learning rate for v. With `polyak` the largest step, and with `lbfgs` the first
+            trial step, in multiples of the norm of the output that v changes.
+        v_steps: Most losses on the way to v, the first of which is the unedited model's.
         v_stop_loss: Stop below this loss.
         clamp_norm_factor: Longest v, in multiples of the norm of the output it changes.
         kl_factor: Weight of the KL term on "{subject} is a".
@@ -55,6 +60,10 @@ class Rome(ByValue):
         contexts: Who writes the texts before the statement: they are beginnings of the corpus's texts (`corpus`), or
             the model writes them after "The", "Therefore", "Because", "I", "You" (`model`, as the released code does).
         context_seed: Of the sampling, if the model writes them.
+        v_optimizer: Optimiser of v: `adam`, `polyak` or `lbfgs` (`value_optimizers`).
+        v_shares: Whether v is optimised with the share of it that the edit gives each prompt (`shares_of_change`),
+            instead of all of it.
+        v_precision: Numbers of the passes that find v: those of the model (`model`) or `bfloat16`.
         variant: Which key's output changes by exactly v: k (`r_rome`), or the bare statement's own key, with k only in
             C^-1 k (`rome`, as ROME's released code does; models collapse under many such edits).
     """
@@ -75,6 +84,9 @@ class Rome(ByValue):
     kl_position: KlPosition = field(default="prompt_end", kw_only=True)
     contexts: ContextSource = field(default="corpus", kw_only=True)
     context_seed: NonNegativeInt = field(default=0, kw_only=True)
+    v_optimizer: OptimizerName = field(default="adam", kw_only=True)
+    v_shares: bool = field(default=False, kw_only=True)
+    v_precision: Precision = field(default="model", kw_only=True)
     variant: Literal["r_rome", "rome"] = field(default="r_rome", kw_only=True)
 
     @property
@@ -110,7 +122,20 @@ class Rome(ByValue):
         return solver(cholesky_factor(artefact.tensors[str(self.site)])) if self.mom2_adjustment else Tensor.double
 
     def _edit(self, lm: LanguageModel, fact: Fact, artefact: Artefact, solve: RowMap) -> LowRank:
-        value = optimise_value(lm, [self.site], fact, artefact.texts, self.objective)
-        keys = keys_in_contexts(lm, self.site, split_prompts(lm, fact, artefact.texts)).cpu()
-        exact_key = keys[0] if self.variant == "rome" else None
-        return LowRank({self.site: rank_one(value.changes[self.site].cpu(), keys.mean(0), solve, exact_key)})
+        prompts = split_prompts(lm, fact, artefact.texts)
+        shares = self._compute_shares(lm, prompts, solve) if self.v_shares else None
+        value = optimise_value(lm, [self.site], fact, artefact.texts, self.objective, shares=shares)
+        keys = keys_in_contexts(lm, self.site, prompts).cpu()
+        factors = rank_one(value.changes[self.site].cpu(), keys.mean(0), solve, self._select_exact_key(keys))
+        return LowRank({self.site: factors}, unmet_losses=unmet_losses([fact], [value]))
+
+    def _compute_shares(self, lm: LanguageModel, prompts: Prompts, solve: RowMap) -> Tensor:
+        """Compute the share of v that each prompt gets, (prompts,)."""
+        all_keys = keys_in_prompts(lm, [self.site], prompts)[self.site].cpu()
+        keys = all_keys[:-1]
+        exact_key = self._select_exact_key(keys)
+        key = keys.mean(0) if exact_key is None else exact_key
+        return shares_of_change(solve(keys.mean(0)[None])[0], key, all_keys)
+
+    def _select_exact_key(self, keys: Tensor) -> Tensor | None:
+        return keys[0] if self.variant == "rome" else None
