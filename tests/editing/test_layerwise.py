@@ -6,7 +6,7 @@ import pytest
 import torch
 from fabricated_edits import FACTS, TEXTS, bits, corpus, hooks_on, method, same_bits, same_edit
 
-from edit_robustness.editing import layerwise, second_moments
+from edit_robustness.editing import layerwise, second_moments, target
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.files import read_edit, write_edit
@@ -279,3 +279,35 @@ def test_a_batch_says_which_of_its_facts_used_up_their_steps(lab):
     edit = method("memit", v_steps=2, v_stop_loss=1e-3).edit(lm, FACTS[:2], artefact=artefact)
     assert edit.origin.unmet_losses.keys() == {fact.id for fact in FACTS[:2]}
     assert not method("memit", v_stop_loss=50.0).edit(lm, FACTS[:2], artefact=artefact).origin.unmet_losses
+
+
+def test_encores_norm_is_added_to_the_second_moments(lab):
+    lm = lab.model("llama")
+    encore = method("memit", norm_weight=20.0)
+    artefact = encore.prepare(lm, corpus())
+    plain = method("memit").prepare(lm, corpus())
+    site = encore.key_sites[0]
+    moment = plain.tensors[str(site)] @ plain.tensors[str(site)].T
+    keys = torch.randn(2, len(moment), generator=torch.Generator().manual_seed(0))
+    weighted = moment + 20.0 / encore.mom2_update_weight * torch.eye(len(moment), dtype=torch.float64)
+    residual = torch.eye(2).double().numpy()
+    formula = naive_memit.memit(residual, keys.double().numpy().T, weighted.numpy(), encore.mom2_update_weight, None)
+    right = encore.directions(site, keys, artefact, EditHistory())
+    torch.testing.assert_close(right, torch.tensor(formula), atol=1e-9, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_leads", [1, 2, 3])
+def test_the_search_stops_when_the_object_has_led_so_often(n_leads, lab, monkeypatch):
+    lm, fact = lab.model("llama"), FACTS[0]
+    # the object is what the model would say anyway, so that it leads from the first loss on
+    monkeypatch.setattr(target, "target_ids", lambda *_: [probable_token(lm, fact)])
+    editor = method("memit", v_steps=9, v_stop_loss=0.0, v_stop_leads=n_leads, context_lengths=[])
+    value = optimise_value(lm, editor.places, fact, (), editor.objective)
+    assert (len(value.losses), value.is_met) == (n_leads, True)
+    patient = method("memit", v_steps=9, v_stop_loss=0.0, context_lengths=[])
+    assert len(optimise_value(lm, patient.places, fact, (), patient.objective).losses) == 9
+
+
+def probable_token(lm, fact):
+    logits = lm.model(torch.tensor([naive.ids_of(lm, fact.statement)])).logits
+    return int(logits[0, -1].argmax())

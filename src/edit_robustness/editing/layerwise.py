@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import field
+from dataclasses import field, replace
 from itertools import pairwise
 from typing import Annotated, ClassVar
 
@@ -32,6 +32,7 @@ from edit_robustness.editing.target import (
     ByValue,
     ContextSource,
     KlPosition,
+    Objective,
     Precision,
     Value,
     optimise_value,
@@ -85,6 +86,8 @@ class Layerwise(ByValue):
         v_shares: Whether the value is optimised with the share of it that the edit gives each prompt
             (`shares_of_change`), instead of all of it.
         v_precision: Numbers of the passes that find the value: those of the model (`model`) or `bfloat16`.
+        v_stop_leads: Number of losses with the new object as the most probable continuation in every context, at which
+            the search stops, as in ENCORE (Gupta et al. 2025, arXiv 2502.01636), which has 2; 0 for no such stop.
         statement_weight: Weight of the bare statement in a key: `equal` to that of each context, or `half`, with the
             contexts sharing the other half (as in the released codes).
         goal_part: The part of the last layer whose output the values are for.
@@ -111,7 +114,13 @@ class Layerwise(ByValue):
     v_optimizer: OptimizerName = field(default="adam", kw_only=True)
     v_shares: bool = field(default=False, kw_only=True)
     v_precision: Precision = field(default="model", kw_only=True)
+    v_stop_leads: NonNegativeInt = field(default=0, kw_only=True)
     statement_weight: StatementWeight = field(default="equal", kw_only=True)
+
+    @property
+    def objective(self) -> Objective:
+        """Return the settings of the search, with the stop of ENCORE."""
+        return replace(super().objective, stop_leads=self.v_stop_leads)
 
     @property
     def keeps_keys(self) -> bool:

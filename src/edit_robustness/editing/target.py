@@ -70,6 +70,8 @@ class Objective:
             in every context. Below 1 the search also stops there if the KL term is at most .01.
         optimizer: Name of the optimiser.
         precision: Numbers of the passes.
+        stop_leads: Number of losses with the new object as the most probable continuation in every context, at which
+            the search stops whatever they are; 0 for no such stop (2 in ENCORE, Gupta et al. 2025, arXiv 2502.01636).
     """
 
     lr: float
@@ -82,6 +84,7 @@ class Objective:
     leading_weight: float = 1.0
     optimizer: OptimizerName = "adam"
     precision: Precision = "model"
+    stop_leads: int = 0
 
 
 class ByValue(Method):
@@ -347,7 +350,7 @@ class _Search:
         self._replays, self._below = replays, list[Any]()
         self._before: Tensor | None = None
         self._at_subject = objective.kl_position == "subject_last"
-        self._weight, self._is_settled, self.was_met = 1.0, False, False
+        self._weight, self._n_leads, self._is_settled, self.was_met = 1.0, 0, False, False
         self.outputs: dict[Site, Tensor] = {}
         width = lm.config.hidden_size
         self._changes = {place: torch.zeros(width, device=lm.device, requires_grad=True) for place in places}
@@ -368,7 +371,7 @@ class _Search:
         return self._objective.stop_loss
 
     def is_met(self, loss: float) -> bool:
-        """Return whether the loss is below the stop, or the likelihood has settled (`Objective.leading_weight`)."""
+        """Return whether the loss is below the stop, or the new object leads (`leading_weight`, `stop_leads`)."""
         self.was_met = loss < self._objective.stop_loss or self._is_settled
         return self.was_met
 
@@ -394,11 +397,18 @@ class _Search:
         likelihood = log_probabilities.gather(2, target[:, :, None]).mean()
         divergence = self._objective.kl_factor * (essence.exp() * (essence - self._before)).sum()
         loss = -self._weight * likelihood + divergence + self._objective.weight_decay * self._decay()
-        if self._objective.leading_weight < 1:
-            leads = bool((log_probabilities.argmax(-1) == target).all())
-            self._weight = self._objective.leading_weight if leads else 1.0
-            self._is_settled = leads and divergence.item() <= _SETTLED
+        if self._objective.leading_weight < 1 or self._objective.stop_leads:
+            self._note_lead(bool((log_probabilities.argmax(-1) == target).all()), divergence.item())
         return loss
+
+    def _note_lead(self, leads: bool, divergence: float) -> None:
+        """Note whether the new object leads in every context, which may end the search or lower its weight."""
+        objective = self._objective
+        self._n_leads += leads
+        self._is_settled = 0 < objective.stop_leads <= self._n_leads
+        if objective.leading_weight < 1:
+            self._weight = objective.leading_weight if leads else 1.0
+            self._is_settled |= leads and divergence <= _SETTLED
 
     @torch.no_grad()
     def project(self) -> None:

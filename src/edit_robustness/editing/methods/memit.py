@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import PositiveFloat
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
@@ -28,17 +29,21 @@ class Memit(Layerwise):
     as in studies of sequential editing (arXiv 2605.26670, 2605.09285).
 
     EMMET (Gupta et al. 2024, arXiv 2403.14236) is this method with lambda = mom2_update_weight x emmet_lambda of its
-    released hyperparameters, on its one layer.
+    released hyperparameters, on its one layer. ENCORE (Gupta et al. 2025, arXiv 2502.01636) adds `norm_weight` (20) and
+    `v_stop_leads` (2).
 
     Attributes:
         mom2_update_weight: lambda. C is the mean of k k^T, so the scale of lambda is that of the number of dimensions
             of a key.
+        norm_weight: Weight of the change's squared norm, a multiple of the identity that is added to lambda C; 0 in
+            MEMIT.
         protect_history: Whether an edit protects the keys of the edits before it. Makes no difference to single edits.
     """
 
     name: ClassVar[str] = "memit"
 
     mom2_update_weight: PositiveFloat
+    norm_weight: NonNegativeFloat = 0.0
     protect_history: bool = True
 
     @property
@@ -47,11 +52,15 @@ class Memit(Layerwise):
         return self.protect_history
 
     def condense(self, site: Site, moments: Tensor) -> dict[str, Tensor]:
-        """Compute the Cholesky factor of C."""
+        """Compute the Cholesky factor of C, or of C + norm_weight / lambda I."""
+        if self.norm_weight:
+            moments = moments + self.norm_weight / self.mom2_update_weight * torch.eye(
+                len(moments), dtype=moments.dtype
+            )
         return {str(site): cholesky_factor(moments)}
 
     def directions(self, site: Site, keys: Tensor, artefact: Artefact, history: EditHistory) -> Tensor:
-        """Compute K^T (lambda C + K_p K_p^T + K K^T)^-1, without K_p unless `protect_history` is set."""
+        """Compute K^T (lambda C + norm_weight I + K_p K_p^T + K K^T)^-1; K_p only if `protect_history` is set."""
         solve = solver(artefact.tensors[str(site)])
         earlier_keys = history.keys.get(site) if self.protect_history else None
         return least_squares(keys, lambda rows: solve(rows) / self.mom2_update_weight, earlier_keys)
