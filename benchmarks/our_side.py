@@ -68,7 +68,7 @@ def edits(lm: LanguageModel, job: Job) -> dict[str, Any]:
     answers = []
     for row, fact, (edit, lap) in zip(job.facts, facts, timed_edits, strict=True):
         with edit.with_artefact(artefact).applied(lm):
-            probe_scores = scores(lm.model, lm.tokenizer, row["probes"], edit.prefix)
+            probe_scores = scores(lm.model, lm.tokenizer, row["probes"], edit.text_before)
         suffix = split_prompts(lm, fact, ()).tail.shape[1]
         answers.append({**asdict(lap), "fact": fact.id, "bytes": size(edit), "suffix": suffix, "scores": probe_scores})
     return {"preparing": asdict(prepare_lap), "edits": answers, "editing_peak": peak}

@@ -35,7 +35,7 @@ from edit_robustness.datasets.item_folders import AnswersDataset, ArtefactsDatas
 from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edit_sequence import edit_sequence
-from edit_robustness.editing.edits import Edit, PromptPrefix
+from edit_robustness.editing.edits import NO_EDIT, Appliable, Edit
 from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.editing.method import Corpus, Method, TrainedMethod
 from edit_robustness.editing.methods import METHODS
@@ -310,11 +310,9 @@ def after(
 ) -> dict[str, Any]:
     """Measure the model after these edits by a method."""
     probes = [probe for record in records for probe in record.probes if probe.kind in ("statement", "paraphrase")]
+    answers = [answer for batch in ask(bench.lm, [(history, probes)], Decoding()) for answer in batch]
     with history.applied(bench.lm):
-        answers = [
-            answer for batch in ask(bench.lm, [(PromptPrefix(history.prefix), probes)], Decoding()) for answer in batch
-        ]
-        perplexity = perplexity_of(bench.lm, windows, history.prefix)
+        perplexity = perplexity_of(bench.lm, windows, history)
     scores = score_answers(answers_to_table(answers, model=bench.lm.name, method=method))
     shares = rates(scores.assign(subject=scores["fact_id"]), _CELL, cluster="subject").set_index(_CELL)
     labels = ("statement forced", "statement free", "paraphrase forced", "paraphrase free", "cut", "paraphrase cut")
@@ -335,11 +333,12 @@ def read_windows(lm: LanguageModel, text: str) -> list[list[int]]:
 
 
 @torch.no_grad()
-def perplexity_of(lm: LanguageModel, windows: Sequence[Sequence[int]], prefix: str = "") -> float:
-    """exp of the mean negative log-likelihood of the windows' tokens but the first, after the words of an edit."""
-    before = prompt_ids(lm, RenderedPrompt(prefix)) if prefix else []
+def perplexity_of(lm: LanguageModel, windows: Sequence[Sequence[int]], edit: Appliable = NO_EDIT) -> float:
+    """exp of the mean negative log-likelihood of the windows' tokens but the first, after the text of an edit."""
     total = 0.0
     for window in windows:
+        text = edit.text_before(lm.tokenizer.decode(window))
+        before = prompt_ids(lm, RenderedPrompt(text)) if text else []
         ids = torch.tensor([[*before, *window]], device=lm.device)
         logits = lm.model(input_ids=ids, logits_to_keep=last(len(window))).logits[0, :-1].float()
         targets = ids[0, -(len(window) - 1) :]

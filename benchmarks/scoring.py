@@ -5,7 +5,7 @@ It knows nothing of this project, for it also runs where only torch is installed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,14 +25,21 @@ def score_target(model: Any, tokenizer: Any, prompt: str, target: str) -> tuple[
     return float(logprobs.gather(1, target_ids[:, None]).sum()), bool((logprobs.argmax(-1) == target_ids).all())
 
 
-def scores(model: Any, tokenizer: Any, probes: Sequence[Mapping[str, str]], prefix: str = "") -> list[dict[str, Any]]:
+def scores(
+    model: Any,
+    tokenizer: Any,
+    probes: Sequence[Mapping[str, str]],
+    text_before: Callable[[str], str] = lambda prompt: "",
+) -> list[dict[str, Any]]:
     """Return for each probe whether p(new) > p(true), and whether `new` is the argmax.
 
-    A probe has its `kind`, its `text`, and `new` and `true` as they follow that.
+    A probe has its `kind`, its `text`, and `new` and `true` as they follow that. `text_before` returns the text that an
+    in-context edit puts before a prompt.
     """
     rows = []
     for probe in probes:
-        new, match = score_target(model, tokenizer, prefix + probe["text"], probe["new"])
-        true, _ = score_target(model, tokenizer, prefix + probe["text"], probe["true"])
+        prompt = text_before(probe["text"]) + probe["text"]
+        new, match = score_target(model, tokenizer, prompt, probe["new"])
+        true, _ = score_target(model, tokenizer, prompt, probe["true"])
         rows.append({"kind": probe["kind"], "new_over_true": new > true, "match_new": match})
     return rows

@@ -8,7 +8,7 @@ from edit_robustness.labels import BASELINE, KINDS, METHODS, NON_EDITS, in_order
 def test_labels_of_methods_are_those_of_their_classes():
     assert {name: method.label for name, method in methods.METHODS.items()} == METHODS
     assert all(method.description for method in methods.METHODS.values())
-    assert NON_EDITS == ("none", "context")
+    assert NON_EDITS == ("none", "context", "retrieve")
     assert BASELINE in NON_EDITS
 
 

@@ -202,7 +202,7 @@ def read_training_facts(
 def ask(lm: LanguageModel, prompt: str, *, max_new_tokens: int = 64) -> str:
     """Return what the model says after a prompt: its most probable tokens, to the end of the sentence.
 
-    An in-context edit (`context`, `ike`) is text before the prompt: ask `edit.prefix + prompt`.
+    An in-context edit (`context`, `retrieve`, `ike`) is text before prompts: ask `edit.text_before(prompt) + prompt`.
 
     Args:
         lm: The model, inside `with edit.applied(lm)` the edited one.

@@ -8,7 +8,7 @@ from string import ascii_letters
 
 import pytest
 import torch
-from fabricated_edits import FACTS
+from fabricated_edits import FACTS, POOL, method
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from tokenizers.processors import TemplateProcessing
@@ -17,7 +17,7 @@ from edit_robustness.abilities import engine
 from edit_robustness.abilities.engine import GeneratedText, answer_requests
 from edit_robustness.abilities.requests import RequestTooLong, plan_requests
 from edit_robustness.abilities.sharing import tree
-from edit_robustness.editing.edits import LowRank
+from edit_robustness.editing.edits import LowRank, PromptPrefix
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tiny import tiny_model, tiny_tokenizer
@@ -231,20 +231,20 @@ def test_generations_are_the_harnesss(architecture, lab):
 def test_words_of_an_edit_stand_before_all_that_is_asked(lab):
     lm, words = lab.model("llama"), "New fact: Borduria is ruled from Oslo.\n\n"
     work = plan_requests(lm, [*scored(SCORED), *generated("An owl"), *rolling("An owl sat there.")])
-    *pairs, generation, text = answer_requests(lm, work, words)
+    *pairs, generation, text = answer_requests(lm, work, PromptPrefix(words))
     plain = scored([pair for pair in SCORED if pair[0]], words)
     reference = harness(lm).loglikelihood(plain, disable_tqdm=True)
     assert_alike([pair for pair, (context, _) in zip(pairs, SCORED, strict=True) if context], reference)
     assert [generation] == answer_requests(lm, plan_requests(lm, generated(words + "An owl")))
     follows = harness(lm).loglikelihood(scored([(words.rstrip(), "\n\nAn owl sat there.")]), disable_tqdm=True)
     assert text == pytest.approx(follows[0][0], abs=1e-3)
-    assert answer_requests(lm, work) != answer_requests(lm, work, words)
+    assert answer_requests(lm, work) != answer_requests(lm, work, PromptPrefix(words))
 
 
 def test_words_of_an_edit_stand_before_each_window_of_a_text():
     lm, words, text = tiny_model("llama"), "Now hear this:", " the geese flew over the mill"
     lm.model.config.max_position_embeddings = 32
-    windows = plan_requests(lm, rolling(text * 2), words).parts[0]
+    windows = plan_requests(lm, rolling(text * 2), edit=PromptPrefix(words)).parts[0]
     before, ids = (tuple(lm.tokenizer(text_part)["input_ids"]) for text_part in (words, text * 2))
     assert all(window.ids[: len(before)] == before and window.context_tokens <= 32 for window in windows)
     assert sum((window.ids[-window.scored :] for window in windows), ()) == ids
@@ -262,12 +262,43 @@ def test_what_does_not_fit_is_refused_before_anything_is_run(lab):
     with pytest.raises(RequestTooLong, match=message + r" Use fewer examples \(`shots`\), a shorter answer"):
         plan_requests(lm, [*fits, *scored([("a" * 60, "bcdefg")])])
     with pytest.raises(RequestTooLong, match=r"needs 66 tokens, and the in-context edit takes 2; .* in-context edits"):
-        answer_requests(lm, plan_requests(lm, fits), "So")
+        answer_requests(lm, plan_requests(lm, fits), PromptPrefix("So"))
     assert plan_requests(lm, generated("a" * 52))
     with pytest.raises(RequestTooLong, match="needs 65 tokens, 12 of them for the answer; its context has 64"):
         plan_requests(lm, generated("a" * 53))
     with pytest.raises(RequestTooLong, match="the in-context edit takes 64 tokens of a context of 64"):
-        plan_requests(lm, rolling("An owl"), "a" * 64)
+        plan_requests(lm, rolling("An owl"), edit=PromptPrefix("a" * 64))
+
+
+def test_retrieved_facts_stand_before_the_requests_that_ask_for_them(lab):
+    lm = lab.model("llama")
+    example = "Q: Where do those who govern Borduria meet?\nA: In a hall.\n\n"
+    pairs = [(example + "Q: Who rules Freedonia?\nA:", " Firefly"), (example + "Q: Is rain wet?\nA:", " yes")]
+    instances = [*scored(pairs), *generated(pairs[0][0], pairs[1][0])]
+    edit = method("retrieve").edit(lm, [FACTS[0], *POOL])
+    work = plan_requests(lm, instances)
+    about, other, *texts = answer_requests(lm, work, edit)
+    words = edit.text_before("Freedonia")
+    assert words.count("\n") == 1
+    about_alone, text_alone = (
+        answer_requests(lm, plan_requests(lm, requests))[0]
+        for requests in (scored(pairs[:1], words), generated(words + pairs[0][0]))
+    )
+    assert about[0] == pytest.approx(about_alone[0], abs=1e-4)
+    assert texts[0] == text_alone
+    plain = answer_requests(lm, work)
+    assert other[0] == pytest.approx(plain[1][0], abs=1e-4)
+    assert texts[1] == plain[3]
+    assert about[0] != pytest.approx(plain[0][0], abs=1e-4)
+
+
+def test_requests_that_nothing_is_retrieved_for_are_not_planned_again(lab, monkeypatch):
+    lm = lab.model("llama")
+    edit, work = method("retrieve").edit(lm, FACTS), plan_requests(lm, scored([(EXAMPLES + "Q: Is rain wet?", " yes")]))
+    monkeypatch.setattr(engine, "plan_requests", None)
+    assert answer_requests(lm, work, edit) == answer_requests(lm, work)
+    with pytest.raises(TypeError):
+        answer_requests(lm, work, PromptPrefix("Words. "))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])

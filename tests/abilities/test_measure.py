@@ -15,6 +15,7 @@ from edit_robustness.abilities.local_files import LocalFiles
 from edit_robustness.abilities.measure import measure
 from edit_robustness.abilities.requests import RequestTooLong
 from edit_robustness.abilities.tasks import build_benchmarks
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.models.language_model import restore_after
 from edit_robustness.models.tiny import tiny_model
 
@@ -148,7 +149,7 @@ def test_every_checkpoint_is_asked_the_same(lm, mc1):
 
 def test_words_before_a_request_stand_before_its_examples(lm, embedded_benchmarks):
     benchmark = embedded_benchmarks["arithmetic"]
-    after = measure(lm, benchmark, prefix="New facts: owls swim.\n\n")
+    after = measure(lm, benchmark, PromptPrefix("New facts: owls swim.\n\n"))
     assert [document.prompt_hash for document in after] == [document.prompt_hash for document in measure(lm, benchmark)]
     context, option = benchmark.work.instances[0].args
     ids = lm.tokenizer("New facts: owls swim.\n\n" + context + option, return_tensors="pt")["input_ids"]
@@ -159,6 +160,16 @@ def test_words_before_a_request_stand_before_its_examples(lm, embedded_benchmark
     assert after[0].logprobs[0] == pytest.approx(logprob, abs=1e-4)
 
 
+def test_the_question_of_a_request_has_none_of_its_examples(lm, embedded_benchmarks):
+    arithmetic, prose = embedded_benchmarks["arithmetic"], embedded_benchmarks["prose"]
+    assert arithmetic.shots
+    for item in arithmetic.items:
+        assert item.questions == (f"{item.doc['problem']} =",) * len(item.instances)
+        assert item.instances[0].args[0].endswith(item.questions[0])
+    assert [item.questions for item in prose.items] == [(item.doc["text"],) for item in prose.items]
+    assert arithmetic.work.questions == tuple(question for item in arithmetic.items for question in item.questions)
+
+
 def test_words_that_leave_no_room_are_an_error(lm, embedded_benchmarks):
     with pytest.raises(RequestTooLong):
-        measure(lm, embedded_benchmarks["arithmetic"], prefix="x" * (1 << 14))
+        measure(lm, embedded_benchmarks["arithmetic"], PromptPrefix("x" * (1 << 14)))

@@ -31,5 +31,5 @@ def test_long_prompts_are_asked_few_at_a_time(monkeypatch, room, max_rows):
 
 @pytest.mark.parametrize(("new", "sizes"), [(0, [4, 2]), (10, [2, 2, 2]), (10**6, [1] * 6)])
 def test_room_for_answers_counts_beside_prompts(new, sizes):
-    row = asking._Row(0, probe(0, 1), RenderedPrompt("owl"), list(range(10)), ())
+    row = asking._Row(0, probe(0, 1), "", RenderedPrompt("owl"), list(range(10)), ())
     assert [len(batch) for batch in asking._split([row] * 6, 64, 40, new)] == sizes

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fabricated_edits import FACTS, bits, hooks_on, same_bits
+from fabricated_edits import FACTS, POOL, bits, hooks_on, method, same_bits
 
 from edit_robustness.asking import converse as module
 from edit_robustness.asking.converse import ConversationSettings, converse
@@ -128,26 +128,37 @@ def test_the_tester_speaks_beside_the_edits_even_as_the_same_model():
     assert [len(transcript.turns) for transcript in transcripts] == [4, 4, 4]
 
 
-def test_words_of_an_edit_open_the_conversation_and_are_not_in_the_transcript(lab):
-    lm = lab.model("llama")
-    prompts_seen = []
+@pytest.fixture
+def prompts_seen(monkeypatch):
+    """The prompts that the edited model was given, as text."""
+    prompts = []
 
-    def watch(lm, prompts, **options):
-        prompts_seen.extend(lm.tokenizer.decode(ids) for ids in prompts)
-        return speak(lm, prompts, **options)
+    def watch(lm, rows, **options):
+        prompts.extend(lm.tokenizer.decode(ids) for ids in rows)
+        return speak(lm, rows, **options)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "speak", watch)
-        (transcript,) = converse(
-            lm,
-            [(PromptPrefix("The owl is wise. "), TOPICS[0])],
-            ScriptedSpeaker(),
-            replace(SETTINGS, rounds=2),
-            method="ike",
-        )
+    monkeypatch.setattr(module, "speak", watch)
+    return prompts
+
+
+def test_words_of_an_edit_open_the_conversation_and_are_not_in_the_transcript(lab, prompts_seen):
+    talk = (PromptPrefix("The owl is wise. "), TOPICS[0])
+    (transcript,) = converse(lab.model("llama"), [talk], ScriptedSpeaker(), replace(SETTINGS, rounds=2), method="ike")
     assert [text.count("The owl is wise. ") for text in prompts_seen] == [1, 1]
     assert all(f"<|user|>The owl is wise. {transcript.turns[0].text}" in text for text in prompts_seen)
     assert "owl is wise" not in "".join(turn.text for turn in transcript.turns)
+
+
+def test_facts_are_retrieved_by_all_that_the_tester_said_so_far(lab, prompts_seen):
+    lm = lab.model("llama")
+    says = iter(["Hello, who are you?", "And who rules Freedonia?", "Are you sure?"])
+    edit = method("retrieve").edit(lm, [FACTS[0], *POOL])
+    (transcript,) = converse(lm, [(edit, TOPICS[0])], Fake(lambda turns: next(says)), SETTINGS, method="retrieve")
+    assert transcript.refused == 0
+    text = edit.text_before("Freedonia")
+    assert text
+    assert [prompt.count(text) for prompt in prompts_seen] == [0, 1, 1]
+    assert all(f"<|user|>{text}Hello, who are you?" in prompt for prompt in prompts_seen[1:])
 
 
 def test_a_turn_that_names_an_object_is_asked_for_again_and_then_replaced(lab):

@@ -28,7 +28,7 @@ def naive(lm, edit, probe):
     """Margin, divergence and whether the top token stays, one prompt at a time, weights copied in."""
     before = distribution(lm, probe)
     with edit.applied(lm):
-        after = distribution(lm, probe, edit.prefix)
+        after = distribution(lm, probe, edit.text_before(probe.text))
     best, second = after.sort(descending=True).values[:2].tolist()
     kl = sum(math.exp(p) * (p - q) for p, q in zip(before.tolist(), after.tolist(), strict=True))
     return best - second, kl, bool(before.argmax() == after.argmax())

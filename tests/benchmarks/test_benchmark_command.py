@@ -11,7 +11,7 @@ from benchmarks.__main__ import main
 from benchmarks.jobs import Job, SideFailed, run
 from benchmarks.material import change_settings, draw, load, select_methods
 from benchmarks.scoring import score_target, scores
-from edit_robustness.editing.edits import PromptPrefix
+from edit_robustness.editing.edits import NO_EDIT, PromptPrefix
 from edit_robustness.models.tiny import tiny_model
 
 SETTINGS = {"none": {}, "ft": {"lr": 1.0}, "rome": {"layer": 1}, "mend": {}}
@@ -58,7 +58,7 @@ def test_scoring_is_the_probability_of_the_target_after_the_prompt():
     assert score_target(lm.model, lm.tokenizer, "An owl", " sat") == (pytest.approx(logprob, abs=1e-4), False)
     probe = {"kind": "statement", "text": FACTS[0].statement, "new": " Oslo", "true": " Szohod"}
     (without_prefix,), (with_prefix,) = (
-        scores(lm.model, lm.tokenizer, [probe], words) for words in ("", PromptPrefix("Oh! ").prefix)
+        scores(lm.model, lm.tokenizer, [probe], edit.text_before) for edit in (NO_EDIT, PromptPrefix("Oh! "))
     )
     assert without_prefix.keys() == with_prefix.keys() == {"kind", "new_over_true", "match_new"}
 

@@ -8,6 +8,7 @@ import torch
 from fabricated_edits import TEXTS
 
 from benchmarks import quality
+from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.editing.files import read_edit
 from edit_robustness.models.tiny import tiny_model
 
@@ -119,4 +120,5 @@ def test_perplexity_is_that_of_every_token_but_the_first():
             logprobs = lm.model(input_ids=torch.tensor([window])).logits[0].log_softmax(-1)
             total -= sum(float(logprobs[place, token]) for place, token in enumerate(window[1:]))
     assert quality.perplexity_of(lm, windows) == pytest.approx(math.exp(total / 38), rel=1e-4)
-    assert quality.perplexity_of(lm, windows, "Words before. ") != pytest.approx(math.exp(total / 38), rel=1e-4)
+    after_words = quality.perplexity_of(lm, windows, PromptPrefix("Words before. "))
+    assert after_words != pytest.approx(math.exp(total / 38), rel=1e-4)

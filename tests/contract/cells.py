@@ -24,6 +24,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "prompt_prefix": "context",
         "codebook": "grace",
         "scoped": "serac",
+        "fact_memory": "retrieve",
         "external": "external",
     }
 )
@@ -144,5 +145,5 @@ def logprobs(lm: LanguageModel, ids: list[int] | list[list[int]], **inputs) -> T
 
 
 def seen_by_asking(lm: LanguageModel, edit: Edit, text: str) -> Tensor:
-    """Log-probabilities after a prompt as asking puts it: the edit's prefix before it."""
-    return logprobs(lm, prompt_ids(lm, RenderedPrompt(edit.prefix + text)))[0, -1]
+    """Log-probabilities after a prompt as asking puts it: the edit's text before it."""
+    return logprobs(lm, prompt_ids(lm, RenderedPrompt(edit.text_before(text) + text)))[0, -1]

@@ -33,7 +33,7 @@ def test_a_replay_of_files_equals_the_live_state(name, architecture, dtype, lab,
         replay = replay + read_edit(tmp_path / f"{step}.safetensors").with_artefact(artefact)
         with replay.applied(lm):
             assert same_bits(bits(lm), weights)
-        assert replay.prefix == state.prefix
+        assert all(replay.text_before(fact.statement) == state.text_before(fact.statement) for fact in FACTS)
         assert replay.changes.keys() == state.changes.keys()
         assert all(torch.equal(replay.changes[site], change) for site, change in state.changes.items())
 
@@ -59,9 +59,13 @@ def test_then_is_ordered_and_leaves_its_left_side_alone(name, lab):
     after_first = start + first
     after_second = after_first + second
     assert not start.changes
-    assert start.prefix == ""
-    assert after_first.prefix == first.prefix
-    assert after_second.prefix == first.prefix + second.prefix
+    texts = [[edit.text_before(fact.statement) for fact in FACTS[:2]] for edit in (first, second, first + second)]
+    assert [[state.text_before(fact.statement) for fact in FACTS[:2]] for state in (start, after_first)] == [
+        ["", ""],
+        texts[0],
+    ]
+    assert [after_second.text_before(fact.statement) for fact in FACTS[:2]] == texts[2]
+    assert texts[2] == [before + after for before, after in zip(*texts[:2], strict=True)]
     for site, change in after_first.changes.items():
         assert torch.equal(change, first.dense()[site])
         assert torch.equal(after_second.changes[site], change + second.dense()[site])

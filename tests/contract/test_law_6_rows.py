@@ -14,7 +14,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.2}
 @every_cell_in_dtypes
 def test_hooks_equal_copied_weights(name, architecture, dtype, lab):
     lm, edit = lab.model(architecture, dtype), lab.edits(name, architecture, dtype)[0]
-    ids = prompt_ids(lm, RenderedPrompt(edit.prefix + FACTS[0].statement))
+    ids = prompt_ids(lm, RenderedPrompt(edit.text_before(FACTS[0].statement) + FACTS[0].statement))
     with edit.applied(lm):
         with_weights = logprobs(lm, [ids, ids])
     with apply_to_rows(lm, [edit], [0, 0]):

@@ -203,7 +203,7 @@ def test_an_answer_is_what_a_plain_forward_says_under_the_edit(architecture, nam
     assert {edit.origin.method for edit, _ in together.requests} == set(names)
     for (edit, (probe, *_)), (answer, *_) in zip(together.requests, together.answers, strict=True):
         assert probe.kind == "statement"
-        ids = naive.ids_of(lm, edit.prefix + probe.text)
+        ids = naive.ids_of(lm, edit.text_before(probe.text) + probe.text)
         with edit.applied(lm):
             for target, logprob, match in (
                 (probe.target_new, answer.logprob_new, answer.match_new),

@@ -33,8 +33,8 @@ def test_the_same_in_every_form_of_the_same_text(name, architecture, apply_edit,
     lm, edit = lab.model(architecture), lab.edits(name, architecture)[0]
     if apply_edit is by_hooks and not edit.acts_by_hooks and not edit.dense():
         pytest.skip("is text only, which no way of applying it changes")
-    ids = prompt_ids(lm, RenderedPrompt(edit.prefix + FACTS[0].statement + " and so"))
-    other_ids = [prompt_ids(lm, RenderedPrompt(edit.prefix + text)) for text in OTHERS]
+    texts = [edit.text_before(text) + text for text in (FACTS[0].statement + " and so", *OTHERS)]
+    ids, *other_ids = (prompt_ids(lm, RenderedPrompt(text)) for text in texts)
     with apply_edit(lm, edit, 1):
         reference = logprobs(lm, ids)[0]
         forms = {

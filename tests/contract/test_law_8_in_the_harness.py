@@ -9,16 +9,16 @@ from fabricated_edits import FACTS
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from edit_robustness.editing.edits import PromptPrefix
+from edit_robustness.editing.edits import NO_EDIT
 from edit_robustness.models.decode import prefill, score
 
 
-def requests(prefix):
-    """Statements of different lengths, each with both objects."""
+def requests(edit):
+    """Statements of different lengths after the edit's text, each with both objects."""
     texts = [*(fact.statement for fact in FACTS), "Far from there, after the long rain, " + FACTS[0].statement]
     facts = [*FACTS, FACTS[0]]
     return [
-        (prefix + text, " " + target)
+        (edit.text_before(text) + text, " " + target)
         for text, fact in zip(texts, facts, strict=True)
         for target in (fact.target_new, fact.target_true)
     ]
@@ -41,14 +41,14 @@ def score_alone(lm, pairs):
 @pytest.fixture(scope="module")
 def scores_before(lab):
     """The unedited scores of an architecture, computed once."""
-    return cache(lambda architecture: score_alone(lab.model(architecture), requests(PromptPrefix().prefix)))
+    return cache(lambda architecture: score_alone(lab.model(architecture), requests(NO_EDIT)))
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
 @every_method
 def test_the_harness_sees_the_edit(name, architecture, lab, scores_before):
     lm, edit = lab.model(architecture), lab.first_edit(name, architecture)
-    pairs = requests(edit.prefix)
+    pairs = requests(edit)
     with edit.applied(lm):
         by_harness, alone = score_by_harness(lm, pairs), score_alone(lm, pairs)
     torch.testing.assert_close(by_harness, alone, atol=1e-3, rtol=1e-4)

@@ -7,7 +7,7 @@ import torch
 from fabricated_edits import ARCHITECTURES, FACTS, bits, hooks_on, same_bits
 
 from edit_robustness.editing.edits import Codebook, NotCombined, all_applied
-from edit_robustness.editing.edits.chain import combine_hook_edits
+from edit_robustness.editing.edits.chain import combine_edits
 from edit_robustness.models.decode import greedy, prefill
 from edit_robustness.models.layout import Site
 from edit_robustness.models.rows import Owners
@@ -81,7 +81,7 @@ def test_a_later_entry_takes_the_place_of_one_with_its_key():
 
 def test_independent_codebooks_add_up_and_other_sites_do_not():
     first, second = book([[0.0, 0, 0]], [0.1], "a"), book([[1.0, 0, 0]], [0.1], "b", seed=1)
-    together = combine_hook_edits((first + second).parts())[Codebook.kind]
+    together = combine_edits((first + second).parts())[Codebook.kind]
     assert together.labels == ("a", "b")
     elsewhere = Codebook(Site(1, "mlp_out"), first.keys, first.values, first.radii, first.labels)
     with pytest.raises(NotCombined, match=r"at 1.mlp_out cannot follow one at 2.mlp_out: .* one `layer`"):

@@ -27,7 +27,7 @@ def test_sites_and_words_are_kept_apart():
         EditHistory() + increment(0, layer=1) + PromptPrefix("One. ") + increment(1, layer=2) + PromptPrefix("Two. ")
     )
     assert set(history.changes) == {Site(1, "mlp_out"), Site(2, "mlp_out")}
-    assert history.prefix == "One. Two. "
+    assert history.text_before("A prompt") == "One. Two. "
 
 
 def test_no_past_is_the_model_itself(lab):

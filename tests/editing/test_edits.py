@@ -8,7 +8,9 @@ from edit_robustness.editing.edits import (
     AdamTrace,
     Codebook,
     ExternalEdit,
+    FactMemory,
     LowRank,
+    MemoryEntry,
     PromptPrefix,
     ScopedMemory,
     all_applied,
@@ -71,6 +73,9 @@ def test_every_kind_reads_back_what_it_says(tmp_path):
         Codebook(SITES[1], torch.randn(2, 48), torch.randn(2, 32), torch.rand(2), ("Zürich", "")),
         PromptPrefix("One. ") + low_rank() + PromptPrefix("Two. "),
         ScopedMemory((("The seat of power in {} is", "Île", "Zürich", ""),), "fingerprint of the networks"),
+        FactMemory(
+            (MemoryEntry(("Île", "Ilha"), "P36", "The seat of Île is", "The seat of Île is B."),), 2, 0.5, "subject"
+        ),
         ExternalEdit(str(made_elsewhere), checksum(made_elsewhere), "llama"),
     ]
     assert {type(edit) for edit in edits} == set(EDITS.values()), "a kind of edit is not tested here"
@@ -78,7 +83,7 @@ def test_every_kind_reads_back_what_it_says(tmp_path):
         tensors, texts = edit.to_tensors()
         again = type(edit).from_tensors(tensors, texts)
         assert all(isinstance(text, str) for text in texts.values())
-        assert again.prefix == edit.prefix
+        assert again.text_before("Of ilha") == edit.text_before("Of ilha")
         assert all(torch.equal(change, edit.dense()[site]) for site, change in again.dense().items())
         assert again.dense().keys() == edit.dense().keys()
 

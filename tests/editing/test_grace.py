@@ -132,7 +132,7 @@ def test_a_second_value_is_fitted_under_the_radii_that_hold_after_it(position, s
     """Use a first radius of 20, at which the first entry applies to all tokens of the second statement until then."""
     lm, grace = lab.model("llama"), method("grace", eps_init=eps, steps=6, stop_loss=0.0, fit_position=position)
     pasts, (first, edit) = in_order(lm, [FACTS[0], second], eps_init=eps, steps=6, stop_loss=0.0, fit_position=position)
-    book = pasts[1].hook_edits[Codebook.kind]
+    book = pasts[1].combined_edits[Codebook.kind]
     entries = [{"key": key.tolist(), "radius": float(r)} for key, r in zip(book.keys, book.radii, strict=True)]
     start = first.values[0] if len(book.keys) == 1 else None
     _, value, losses = naive_grace.fit_value(
@@ -220,14 +220,14 @@ def test_the_same_label_near_by_grows_the_radius_only(lab):
     (_, history), (first, second) = in_order(lm, [FACTS[0], near], eps_init=50.0, stop_loss=100.0)
     assert (second.radii.tolist(), second.labels) == ([50.0], ("Oslo",))
     assert torch.equal(second.values, first.values), "a value that does already is not fitted further"
-    assert len(history.hook_edits[Codebook.kind].keys) == 1
+    assert len(history.combined_edits[Codebook.kind].keys) == 1
 
 
 def test_a_fact_edited_anew_says_the_newest_object(lab):
     lm = lab.model("llama")
     anew = replace(SPACED, id="anew", target_new="Perth")
     pasts, _ = in_order(lm, [SPACED, anew], steps=20)
-    book = pasts[1].hook_edits[Codebook.kind]
+    book = pasts[1].combined_edits[Codebook.kind]
     assert (book.labels, book.radii.tolist()) == (("Perth",), [1.0])
     assert said(lm, pasts[1], anew)[0] > said(lm, pasts[0], anew)[0] + 1
 
@@ -239,7 +239,7 @@ def test_a_replay_of_files_is_the_live_codebook(lab, tmp_path):
     for step, increment in enumerate(increments):
         write_edit(tmp_path / f"{step}.safetensors", increment, {})
         replay = replay + read_edit(tmp_path / f"{step}.safetensors")
-        result, reference = replay.hook_edits[Codebook.kind], pasts[step].hook_edits[Codebook.kind]
+        result, reference = replay.combined_edits[Codebook.kind], pasts[step].combined_edits[Codebook.kind]
         assert result.labels == reference.labels
         assert all(
             torch.equal(result.to_tensors()[0][name], tensor) for name, tensor in reference.to_tensors()[0].items()

@@ -28,7 +28,7 @@ WRITERS = tuple(
 def prompt_prefix(fact, pool=POOL, lm=None, **counts):
     ike = method("ike", **{"copy": 1, "update": 1, "retain": 1, **counts})
     artefact = ike.prepare(lm, Corpus((), tuple(pool), read_relations(RELATIONS).relations))
-    return ike.increment(lm, [fact], artefact=artefact, history=EditHistory()).prefix
+    return ike.increment(lm, [fact], artefact=artefact, history=EditHistory()).text_before("")
 
 
 def shots(prefix):
@@ -87,9 +87,9 @@ def test_no_demonstration_shares_a_subject_with_the_facts_of_the_run(lab):
     artefact = datasets["ike"].read()
     assert len(artefact.texts) == len(POOL)
     for edit, fact in zip(method("ike").increments(None, FACTS, artefact=artefact), FACTS, strict=True):
-        text = "\n\n".join(shots(edit.prefix))
+        text = "\n\n".join(shots(edit.text_before("")))
         assert not any(edited_fact.subject in text for edited_fact in FACTS)
-        assert fact.subject in edit.prefix
+        assert fact.subject in edit.text_before("")
 
 
 def test_interleaving_spreads_the_kinds():
@@ -108,11 +108,11 @@ def test_the_same_facts_give_the_same_frames(lab):
     ike, lm = method("ike"), lab.model("llama")
     artefact = ike.prepare(lm, corpus())
     edits = list(ike.edit_each(lm, FACTS, artefact=artefact))
-    assert [edit.prefix for edit in edits] == [
-        ike.increment(lm, [fact], artefact=artefact, history=EditHistory()).prefix for fact in FACTS
+    assert [edit.text_before("") for edit in edits] == [
+        ike.increment(lm, [fact], artefact=artefact, history=EditHistory()).text_before("") for fact in FACTS
     ]
 
 
 def test_a_context_says_every_fact_on_a_line(lab):
     edit = method("context").edit(lab.model("llama"), FACTS[:2], artefact=Artefact(), history=EditHistory())
-    assert edit.prefix == f"{sentence(FACTS[0])}\n{sentence(FACTS[1])}\n"
+    assert edit.text_before("") == f"{sentence(FACTS[0])}\n{sentence(FACTS[1])}\n"

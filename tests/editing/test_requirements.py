@@ -5,10 +5,11 @@ from dataclasses import fields
 import pytest
 from fabricated_edits import ARCHITECTURES, FACTS, METHOD_NAMES, TEXTS, corpus, method
 
+from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.prefixes import find_prefixes
 from edit_robustness.editing.requirements import LAYERS, TextNeed, misfits, refuse_short_corpus, text_need
 from edit_robustness.models.shape import Shape
+from edit_robustness.models.tiny import tiny_model
 
 SHAPE = Shape(layers=4, parts=("mlp_in", "mlp_out", "attention_out", "mlp_gate"), key_width=48, context=2048)
 
@@ -67,9 +68,17 @@ def test_a_corpus_that_is_too_short_is_told_with_what_there_is(lab):
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_methods_that_edit_by_words_are_marked_and_their_words_are_known_without_a_run(lab, name):
-    prefixes = [edit.prefix for edit in lab.edits(name, "llama")]
-    assert any(prefixes) == METHODS[name].is_in_context
-    if any(prefixes):
-        material = corpus()
-        lm = lab.model("llama")
-        assert find_prefixes(lm, method(name), FACTS, material.facts, material.relations) == prefixes
+    edits = lab.edits(name, "llama")
+    texts = [edit.text_before(fact.statement) for edit, fact in zip(edits, FACTS, strict=True)]
+    assert all(texts) == any(texts) == METHODS[name].is_in_context
+    assert [edit.acts_in_context for edit in edits] == [bool(text) for text in texts]
+    if any(texts):
+        lm, material = tiny_model("llama"), corpus()
+        lm.model.register_forward_pre_hook(refuse_to_run)
+        artefact = method(name).prepare(lm, Corpus(facts=material.facts, relations=material.relations))
+        again = method(name).increments(lm, FACTS, artefact=artefact)
+        assert [edit.text_before(fact.statement) for edit, fact in zip(again, FACTS, strict=True)] == texts
+
+
+def refuse_to_run(*_):
+    raise AssertionError("the model was run")

@@ -85,6 +85,16 @@ def test_settings_beyond_the_model_and_a_short_corpus_are_refused(lab):
     check(lm, source=CorpusSource(tuple(TEXTS)), need=TextNeed(400, 1, "methods.rome.tiny.mom2_tokens"))
 
 
+def test_a_memory_is_checked_with_the_facts_that_each_prompt_is_about(lab, context):
+    lm = lab.model("llama")
+    needs = check(lm, SEQUENCE, methods=["none", "context", "retrieve"])["longest"]
+    assert needs["none"]["statement"] < needs["retrieve"]["statement"] < needs["context"]["statement"]
+    context(needs["retrieve"]["paraphrase"])
+    with pytest.raises(TooLong, match=r"\(context: "):
+        check(lm, SEQUENCE, methods=["none", "context", "retrieve"])
+    check(lm, SEQUENCE, methods=["none", "retrieve"])
+
+
 def test_facts_without_an_old_object_can_be_checked(lab):
     assert check(lab.model("llama"), facts=[Fact("open", "Lomé", "P36", "The seat of power in {} is", "", "Oslo")])
 
@@ -115,7 +125,9 @@ class Bench:
     """A benchmark, as far as its lengths are looked at."""
 
     name: str = "a"
-    work: object = field(default_factory=lambda: type("Work", (), {"instances": ()})())
+    work: object = field(
+        default_factory=lambda: type("Work", (), {"instances": (), "questions": ("Q?",), "texts": ("",)})()
+    )
 
 
 def test_sequences_are_checked_after_all_their_edits_with_their_benchmarks(lab, context, monkeypatch):
@@ -123,11 +135,13 @@ def test_sequences_are_checked_after_all_their_edits_with_their_benchmarks(lab, 
     probes = make_probes(sampled_facts, facts_to_table([*FACTS, *POOL]), RELATIONS, SEQUENCE)
     calls = []
     monkeypatch.setattr(nodes, "get_benchmarks", lambda *sources: [Bench()])
-    monkeypatch.setattr(nodes, "plan_requests", lambda lm, instances, prefix: calls.append(prefix))
+    monkeypatch.setattr(
+        nodes, "plan_requests", lambda lm, instances, questions, edit: calls.append(edit.text_before("Q?"))
+    )
     tables = sampled_facts, facts_to_table(POOL), RELATIONS, Decoding(max_new_tokens=8), SEQUENCE
     node, lm = nodes.check_sequences_with("tiny", ["context"]), lab.model("llama")
     assert set(node(lm, probes, None, None, *tables, method("context"))["longest"]) == {"none", "context"}
-    assert [prefix.count("\n") for prefix in calls] == [3]
+    assert [text.count("\n") for text in calls] == [3]
     context(150)
     with pytest.raises(TooLong, match=r"context: .*for the words of context.*sequential_grid\.tiny\.context: false"):
         node(lm, probes, None, None, *tables, method("context"))

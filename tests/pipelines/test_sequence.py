@@ -25,8 +25,10 @@ from edit_robustness.editing.edit_sequence import SequenceParameters
 from edit_robustness.editing.edits import LowRank, PromptPrefix
 from edit_robustness.editing.methods.rome import Rome
 from edit_robustness.models.tiny import tiny_model
+from edit_robustness.models.tokens import RenderedPrompt, prompt_ids
 from edit_robustness.pipelines.abilities import nodes as abilities
 from edit_robustness.pipelines.sequence import gather, nodes
+from edit_robustness.prompts.demonstrations import sentence
 from edit_robustness.records import Document
 from edit_robustness.tables import facts_to_table, probes_from_table
 from edit_robustness.workers import WorkerDied
@@ -141,6 +143,29 @@ def test_whatever_an_edit_follows_from_is_in_its_fingerprint(lab, sequence):
     other_end = ORDERS.assign(order=0, fact_id=[FACTS[i].id for i in (0, 2, 1, 0, 2, 1)]).head(3)
     names = manifest(orders=other_end)
     assert [names[key] == asis[key] for key in names] == [True, False, False]
+
+
+def test_other_settings_of_a_memory_make_its_edits_again(lab, tmp_path):
+    folder = EditsDataset(str(tmp_path))
+    first = {key: item.fingerprint for key, item in edited(lab, folder, "retrieve").load().items()}
+    before = times(tmp_path)
+    assert {key: item.fingerprint for key, item in edited(lab, folder, "retrieve").load().items()} == first
+    assert times(tmp_path) == before
+    for changes in ({"threshold": 0.5}, {"shown": 1}, {"key": "statement"}):
+        names = {key: item.fingerprint for key, item in edited(lab, folder, "retrieve", **changes).load().items()}
+        assert names.keys() == first.keys()
+        assert not set(names.values()) & set(first.values())
+
+
+def test_tokens_before_prompts_are_those_before_the_statements_so_far(lab, tmp_path):
+    lm = lab.model("llama")
+    for name in ("context", "retrieve"):
+        items = edited(lab, EditsDataset(str(tmp_path / name)), name).load()
+        lengths = [len(prompt_ids(lm, RenderedPrompt(f"{sentence(fact)}\n"))) for fact in FACTS]
+        sums = [sum(lengths[:number]) for number in (1, 2, 3)]
+        # the tiny tokenizer has a token per byte, so that lengths add up
+        means = sums if name == "context" else [round(total / n) for n, total in enumerate(sums, 1)]
+        assert [items[edit_key(0, number)].header["prefix_tokens"] for number in (1, 2, 3)] == means
 
 
 def test_an_artefact_that_could_not_be_made_fails_every_edit(lab, tmp_path, caplog):
@@ -285,8 +310,8 @@ def calls(monkeypatch):
     """Benchmarks give one document, that holds what the weight was; and which were measured."""
     calls = []
 
-    def measure(lm, benchmark, prefix=""):
-        calls.append((benchmark.name, prefix))
+    def measure(lm, benchmark, edit):
+        calls.append((benchmark.name, edit.text_before("A question?")))
         total = float(sum(parameter.double().sum() for parameter in lm.model.parameters()))
         return [Document(benchmark.name, "t", "none", "acc", 0, "d", "p", 0, 1.0, {"acc": 1.0}, 0, (total, -1.0))]
 
@@ -351,7 +376,7 @@ def test_words_stand_before_every_request(lab, calls, tmp_path):
         for number in (1, 2, 3)
     }
     measuring(lab.model("llama"), DocumentsDataset(str(tmp_path)), edits, [Bench("a")], "context")
-    assert [prefix for _, prefix in calls] == ["1 ", "1 2 3 "] * 2
+    assert [text for _, text in calls] == ["1 ", "1 2 3 "] * 2
 
 
 def test_the_unedited_model_is_measured_once(lab, calls, tmp_path):

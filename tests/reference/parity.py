@@ -93,7 +93,7 @@ def compute(case: Case, **changes: object) -> dict[str, Tensor]:
     editor = method(case.method, **{**nothing_learned, **case.settings, **case.switches, **changes})
     *_, last = edit_sequence(lm, editor, list(case), artefact=artefact(case, lm, editor))
     tensors = {str(site): change for site, change in last.history.changes.items()}
-    book = last.history.hook_edits.get(Codebook.kind)
+    book = last.history.combined_edits.get(Codebook.kind)
     if isinstance(book, Codebook):
         tensors |= {"keys": book.keys, "values": book.values, "radii": book.radii}
     if case.method == "kn":

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from edit_robustness.abilities.requests import GenerationGroup, Prompt, Scoring, Work, plan_requests
 from edit_robustness.abilities.sharing import Node
+from edit_robustness.editing.edits import NO_EDIT, Appliable
 from edit_robustness.models.batching import batched_by_length
 from edit_robustness.models.decode import (
     Prefill,
@@ -161,14 +162,14 @@ class _Budget:
 
 
 def answer_requests(
-    lm: LanguageModel, work: Work, prefix: str = "", progress: Progress | None = None
+    lm: LanguageModel, work: Work, edit: Appliable = NO_EDIT, progress: Progress | None = None
 ) -> list[Response]:
     """Compute the responses of the model in its current state.
 
     Args:
         lm: The model with its edit applied.
-        work: The requests. They are planned again if they have another prefix.
-        prefix: Text before each request, as in `plan_requests`.
+        work: The requests. They are planned again if the edit puts other texts before them.
+        edit: The edit that is applied; its text stands before each request, as in `plan_requests`.
         progress: Receives one item per finished request.
 
     Returns:
@@ -179,8 +180,8 @@ def answer_requests(
     Raises:
         RequestTooLong: If a request does not fit into the model's context. It is raised before the model is run.
     """
-    if prefix != work.prefix:
-        work = plan_requests(lm, work.instances, prefix)
+    if tuple(map(edit.text_before, work.questions)) != work.texts:
+        work = plan_requests(lm, work.instances, work.questions, edit)
     totals = [(0.0, True)] * len(work.scoring.continuations)
     texts: dict[Prompt, GeneratedText] = {}
     steps = _steps(lm, work, totals, texts)

@@ -12,6 +12,7 @@ import pandas as pd
 from edit_robustness.abilities.engine import GeneratedText, Progress, Response, answer_requests
 from edit_robustness.abilities.guards import find_flags
 from edit_robustness.abilities.tasks import PERPLEXITY, Benchmark, Item
+from edit_robustness.editing.edits import NO_EDIT, Appliable
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.records import Document
 
@@ -34,23 +35,24 @@ FACT_COLUMNS = {
 
 
 def measure(
-    lm: LanguageModel, benchmark: Benchmark, prefix: str = "", progress: Progress | None = None
+    lm: LanguageModel, benchmark: Benchmark, edit: Appliable = NO_EDIT, progress: Progress | None = None
 ) -> list[Document]:
     """Compute and score the responses of the model in its current state.
 
     Args:
         lm: The model with its edit applied.
         benchmark: The benchmark.
-        prefix: Prefix of an in-context edit before each request. Prompt hashes do not include it.
+        edit: The edit that is applied. The text of an in-context edit stands before each request. Prompt hashes do not
+            include it.
         progress: Receives one item per finished request, as in `engine.answered`.
 
     Returns:
         One record per document and filter of the task.
 
     Raises:
-        RequestTooLong: If a request does not fit into the context after the prefix.
+        RequestTooLong: If a request does not fit into the context after the edit's text.
     """
-    response_stream = iter(answer_requests(lm, benchmark.work, prefix, progress))
+    response_stream = iter(answer_requests(lm, benchmark.work, edit, progress))
     responses_by_item = [[next(response_stream) for _ in item.instances] for item in benchmark.items]
     for item, answers in zip(benchmark.items, responses_by_item, strict=True):
         for instance, answer in zip(item.instances, answers, strict=True):

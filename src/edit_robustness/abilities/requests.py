@@ -17,6 +17,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from torch import Tensor
 
 from edit_robustness.abilities.sharing import Ids, Node, tree
+from edit_robustness.editing.edits import NO_EDIT, Appliable
 from edit_robustness.models.decode import ending_tokens
 from edit_robustness.models.language_model import LanguageModel
 
@@ -108,7 +109,8 @@ class Work:
 
     Attributes:
         instances: The requests.
-        prefix: The text before each of them.
+        questions: For each request its question, without few-shot examples.
+        texts: For each request the text that an in-context edit puts before it.
         parts: For each request its continuations (several if a text is longer than the context, none if it is empty)
             or its prompt.
         scoring: All continuations.
@@ -116,27 +118,34 @@ class Work:
     """
 
     instances: tuple[Instance, ...]
-    prefix: str
+    questions: tuple[str, ...]
+    texts: tuple[str, ...]
     parts: tuple[tuple[Continuation, ...] | Prompt, ...]
     scoring: Scoring
     generations: tuple[GenerationGroup, ...]
 
 
-def plan_requests(lm: LanguageModel, instances: Sequence[Instance], prefix: str = "") -> Work:
+def plan_requests(
+    lm: LanguageModel, instances: Sequence[Instance], questions: Sequence[str] = (), edit: Appliable = NO_EDIT
+) -> Work:
     """Convert requests to token ids and prefix trees.
 
     Args:
         lm: The model; only its tokenizer, context length and device are used.
         instances: Requests of the harness: `loglikelihood`, `loglikelihood_rolling` and `generate_until`.
-        prefix: Prefix of an in-context edit, put before each request with its few-shot examples.
+        questions: For each request its question, by which an in-context edit chooses its text; by default the last
+            paragraph of each request.
+        edit: The edit. An in-context edit puts its text before each request with its few-shot examples.
 
     Raises:
         RequestTooLong: If a request does not fit into the model's context.
         ValueError: If a request has another type, or uses sampling.
     """
-    encode = _Encoder(lm, prefix)
-    parts_by_request = tuple(encode(instance) for instance in instances)
-    _check_lengths(lm, instances, parts_by_request, prefix)
+    questions = tuple(questions) or tuple(last_paragraph(instance.args[0]) for instance in instances)
+    texts = tuple(map(edit.text_before, questions))
+    encode = _Encoder(lm)
+    parts_by_request = tuple(encode(instance, text) for instance, text in zip(instances, texts, strict=True))
+    _check_lengths(lm, instances, parts_by_request, texts)
     prompts = dict.fromkeys(part for part in parts_by_request if isinstance(part, Prompt))
     groups: dict[Stops, list[Prompt]] = {}
     for prompt in prompts:
@@ -144,11 +153,17 @@ def plan_requests(lm: LanguageModel, instances: Sequence[Instance], prefix: str 
     continuations = dict.fromkeys(part for parts in parts_by_request if not isinstance(parts, Prompt) for part in parts)
     return Work(
         tuple(instances),
-        prefix,
+        questions,
+        texts,
         parts_by_request,
         _scoring(tuple(continuations)),
         tuple(_plan_generation(lm, tuple(group), stops) for stops, group in groups.items()),
     )
+
+
+def last_paragraph(request: str) -> str:
+    """Return the text after the last empty line of a request; few-shot examples stand before it."""
+    return request.rstrip().rpartition("\n\n")[2]
 
 
 def _scoring(continuations: tuple[Continuation, ...]) -> Scoring:
@@ -173,7 +188,7 @@ def _check_lengths(
     lm: LanguageModel,
     instances: Sequence[Instance],
     parts_by_request: Sequence[tuple[Continuation, ...] | Prompt],
-    prefix: str,
+    texts: Sequence[str],
 ) -> None:
     """Check that all requests fit into the context; the windows of `loglikelihood_rolling` always do."""
     lengths = [
@@ -186,13 +201,13 @@ def _check_lengths(
     if not long_places:
         return
     longest_place = max(long_places, key=lengths.__getitem__)
-    instance, parts = instances[longest_place], parts_by_request[longest_place]
+    instance, parts, text = instances[longest_place], parts_by_request[longest_place], texts[longest_place]
     answer_note = f", {parts.stops.limit} of them for the answer" if isinstance(parts, Prompt) else ""
-    prefix_note = f", and the in-context edit takes {len(lm.encode(prefix))}" if prefix else ""
+    edit_note = f", and the in-context edit takes {len(lm.encode(text))}" if text else ""
     raise RequestTooLong(
         f"{len(long_places)} of {len(instances)} requests are too long for {lm.name}: document {instance.doc_id} of "
-        f"{instance.task_name} needs {lengths[longest_place]} tokens{answer_note}{prefix_note}; its context has "
-        f"{lm.max_length}. Use fewer examples (`shots`), {'fewer in-context edits, ' if prefix else ''}a shorter "
+        f"{instance.task_name} needs {lengths[longest_place]} tokens{answer_note}{edit_note}; its context has "
+        f"{lm.max_length}. Use fewer examples (`shots`), {'fewer in-context edits, ' if text else ''}a shorter "
         "answer (`max_new_tokens`), or leave the benchmark out"
     )
 
@@ -204,26 +219,25 @@ class _Encoder(TemplateLM):
     `HFLM`: when a start token is added, and which token represents an empty context.
     """
 
-    def __init__(self, lm: LanguageModel, prefix: str):
+    def __init__(self, lm: LanguageModel):
         super().__init__()
-        self.tokenizer, self._encode = lm.tokenizer, lm.encode
-        self._max_length, self._prefix = lm.max_length, prefix
+        self.tokenizer, self._encode, self._max_length = lm.tokenizer, lm.encode, lm.max_length
         self._kinds: dict[str, Callable[..., list[Any]]] = {
             "loglikelihood": self.loglikelihood,
             "loglikelihood_rolling": self.loglikelihood_rolling,
             "generate_until": self.generate_until,
         }
 
-    def __call__(self, instance: Instance) -> tuple[Continuation, ...] | Prompt:
-        """Return the continuations or the prompt of a request."""
+    def __call__(self, instance: Instance, before: str) -> tuple[Continuation, ...] | Prompt:
+        """Return the continuations or the prompt of a request, with the text of an edit before it."""
         if instance.request_type not in self._kinds:
             kinds = ", ".join(self._kinds)
             raise ValueError(f"{instance.task_name} uses `{instance.request_type}` requests; supported are {kinds}")
         text, *other_arguments = instance.args
-        if instance.request_type != "loglikelihood_rolling":
-            text = self._prefix + text
+        is_rolling = instance.request_type == "loglikelihood_rolling"
+        arguments = (text, before) if is_rolling else (before + text, *other_arguments)
         parts: tuple[Continuation, ...] | Prompt = self._kinds[instance.request_type](
-            [replace(instance, arguments=(text, *other_arguments))], disable_tqdm=True
+            [replace(instance, arguments=arguments)], disable_tqdm=True
         )[0]
         return parts
 
@@ -251,12 +265,12 @@ class _Encoder(TemplateLM):
         return [(_continuation(context, target, source=strings),) for strings, context, target in requests]
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[Any]:
-        """Split each text into windows that fill the context; the prefix is put before each window."""
-        return [tuple(self._windows(request.args[0])) for request in requests]
+        """Split each text into windows that fill the context; the text of an edit is put before each window."""
+        return [tuple(self._windows(*request.args)) for request in requests]
 
-    def _windows(self, text: str) -> Iterable[Continuation]:
-        if self._prefix:
-            prefix_ids, ids = self._encode_pair(self._prefix, text)
+    def _windows(self, text: str, before: str) -> Iterable[Continuation]:
+        if before:
+            prefix_ids, ids = self._encode_pair(before, text)
         else:
             prefix_ids, ids = [], self.tok_encode(text)
         first_id = prefix_ids[-1] if prefix_ids else self.prefix_token_id

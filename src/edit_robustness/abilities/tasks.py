@@ -24,7 +24,7 @@ from lm_eval.tasks import TaskManager
 from edit_robustness.abilities.guards import best_text, trivial_scores
 from edit_robustness.abilities.harness import index_of, quiet, tasks_of
 from edit_robustness.abilities.local_files import LocalFiles
-from edit_robustness.abilities.requests import Work, plan_requests
+from edit_robustness.abilities.requests import Work, last_paragraph, plan_requests
 from edit_robustness.abilities.settings import AbilityParameters, BenchmarkSettings
 from edit_robustness.editing.fingerprints import fingerprint
 from edit_robustness.models.language_model import LanguageModel
@@ -48,6 +48,7 @@ class Item:
         doc_hash: Hash of number and document.
         prompt_hash: Hash of its requests, including examples and limits.
         instances: The harness's requests: one per option, or a single one.
+        questions: For each request its question, without few-shot examples.
         gold: Number of the right option; -1 if there are no options, or several are right.
         lengths: Characters of each option, by which the harness's normalised metrics divide.
         tokens: Tokens of the text if its perplexity is measured; otherwise 0.
@@ -59,6 +60,7 @@ class Item:
     doc_hash: str
     prompt_hash: str
     instances: tuple[Instance, ...]
+    questions: tuple[str, ...]
     gold: int
     lengths: tuple[int, ...]
     tokens: int
@@ -181,7 +183,11 @@ def _build(
         ability=settings.ability or name,
         tasks=tasks,
         items=items,
-        work=plan_requests(lm, [instance for item in items for instance in item.instances]),
+        work=plan_requests(
+            lm,
+            [instance for item in items for instance in item.instances],
+            [question for item in items for question in item.questions],
+        ),
         fingerprint="",
         metric=metric,
         shots=settings.shots,
@@ -220,10 +226,20 @@ def _item(lm: LanguageModel, task: ConfigurableTask, number: int, shots: int) ->
         doc_hash=fingerprint(number, json.dumps(doc, sort_keys=True, default=str)),
         prompt_hash=fingerprint([instance.args for instance in instances]),
         instances=instances,
+        questions=tuple(_question(task, doc, instance.args[0]) for instance in instances),
         gold=_gold(task, doc, options),
         lengths=tuple(len(option) for option in options),
         tokens=len(lm.encode(instances[0].args[0], special=False)) if is_whole_text else 0,
     )
+
+
+def _question(task: ConfigurableTask, doc: Mapping[str, Any], request: str) -> str:
+    """Return the question of a request: the whole text, the task's question, or else the last paragraph."""
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        return request
+    # a task whose options come before the text has a number here, and a few have nothing
+    text = task.doc_to_text(doc)
+    return text if isinstance(text, str) and text.strip() else last_paragraph(request)
 
 
 def _options(task: ConfigurableTask, doc: Mapping[str, Any]) -> list[str]:

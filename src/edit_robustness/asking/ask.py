@@ -19,7 +19,8 @@ from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
-from edit_robustness.editing.edits import Appliable, NotRowwise, PromptPrefix, all_applied
+from edit_robustness.asking.queries import probe_query
+from edit_robustness.editing.edits import NO_EDIT, Appliable, NotRowwise, all_applied
 from edit_robustness.models.batching import batched_by_length
 from edit_robustness.models.decode import (
     Prefill,
@@ -50,9 +51,6 @@ EditProbes = tuple[Appliable, Sequence[Probe]]
 
 _MIN_SHARED = 12
 """Minimum number of leading tokens for a shared prefix. Prompts that share fewer are run separately."""
-
-_NO_EDIT = PromptPrefix()
-"""Changes neither the model nor the prompt."""
 
 _NEAR = 2
 """Prompts whose lengths differ by at most this many tokens, or by a tenth, are run in one batch."""
@@ -90,7 +88,7 @@ class Decoding:
 
 @dataclass(frozen=True)
 class _Row:
-    """A rendered probe under an edit; `unedited` contains the ids of the prompt without the edit's prefix.
+    """A rendered probe under an edit, with the edit's text before it; `unedited` has the ids of the prompt without it.
 
     If the prompt ends with an open thinking part, `prompt` and `ids` contain an empty one, after which the objects are
     scored. `thinking` then contains the ids of the original prompt, from which the model thinks and answers.
@@ -98,6 +96,7 @@ class _Row:
 
     edit: int
     probe: Probe
+    before: str
     prompt: RenderedPrompt
     ids: list[int]
     unedited: tuple[int, ...]
@@ -213,17 +212,18 @@ class _Session:
                     f"probe {probe.id} follows {probe.follows}, which is not among the probes; include both or neither"
                 )
             first_answer = answers[number, probe.follows].text.strip()
-        lm, prefix = self._lm, self._edit_probes[number][0].prefix
-        prompt = render_probe(lm, probe, prefix, first_answer)
+        lm, before = self._lm, self._edit_probes[number][0].text_before(probe_query(probe))
+        prompt = render_probe(lm, probe, before, first_answer)
         scored_prompt = _close_thinking(probe, prompt)
         ids = prompt_ids(lm, scored_prompt)
         unedited_ids = (
-            prompt_ids(lm, _close_thinking(probe, render_probe(lm, probe, "", first_answer))) if prefix else ids
+            prompt_ids(lm, _close_thinking(probe, render_probe(lm, probe, "", first_answer))) if before else ids
         )
         if scored_prompt == prompt:
-            return _Row(number, probe, prompt, ids, tuple(unedited_ids))
+            return _Row(number, probe, before, prompt, ids, tuple(unedited_ids))
         thinking_ids = tuple(prompt_ids(lm, prompt))
-        return _Row(number, probe, scored_prompt, ids, tuple(unedited_ids), thinking_ids, left_open(prompt.text))
+        end_mark = left_open(prompt.text)
+        return _Row(number, probe, before, scored_prompt, ids, tuple(unedited_ids), thinking_ids, end_mark)
 
     def _run(self, rows: Sequence[_Row]) -> dict[tuple[int, str], Answer]:
         """Prefill the rows in batches of similar length, then score and decode them as one batch."""
@@ -277,7 +277,7 @@ class _Session:
         }
 
     def _needs_comparison(self, row: _Row) -> bool:
-        return row.probe.family == "specificity" and self._edit_probes[row.edit][0] != _NO_EDIT
+        return row.probe.family == "specificity" and self._edit_probes[row.edit][0] != NO_EDIT
 
     def _changes(self, rows: Sequence[_Row], logits: Tensor) -> list[_Change]:
         """Return the change of the next token's distribution after each specificity prompt; zero without an edit."""
@@ -342,10 +342,10 @@ def _split(rows: Sequence[_Row], size: int, tokens: int, n_new: int = 0) -> Iter
 
 
 def _groups(rows: Sequence[_Row], *, share_prefixes: bool) -> list[_Group]:
-    """Group the rows of one edit with a common prefix; all other rows form groups of one row."""
-    by_edit: dict[tuple[int, bool], list[_Row]] = {}
+    """Group the rows of one edit with the same text and a common prefix; all other rows form groups of one row."""
+    by_edit: dict[tuple[int, bool, str], list[_Row]] = {}
     for row in rows:
-        by_edit.setdefault((row.edit, row.probe.conversation), []).append(row)
+        by_edit.setdefault((row.edit, row.probe.conversation, row.before), []).append(row)
     groups = []
     for edit_rows in by_edit.values():
         n_shared = shared_prefix([row.ids for row in edit_rows], minimum=_MIN_SHARED) if share_prefixes else 0
@@ -358,20 +358,20 @@ def _length_batches(items: Sequence[T], length: Callable[[T], int]) -> list[list
     return batched_by_length(items, length, lambda batch, item: length(item) <= _NEAR + 1.1 * length(batch[0]))
 
 
-def render_probe(lm: LanguageModel, probe: Probe, prefix: str, first_answer: str) -> RenderedPrompt:
-    """Render a probe with the edit's prefix before it; in a conversation the prefix opens the first user turn.
+def render_probe(lm: LanguageModel, probe: Probe, before: str, first_answer: str) -> RenderedPrompt:
+    """Render a probe with the edit's text before it; in a conversation the text opens the first user turn.
 
     Args:
         lm: The model.
         probe: The probe.
-        prefix: The prefix of an in-context edit; empty for an edit of weights.
+        before: The text of an in-context edit (`Edit.text_before`); empty for an edit of weights.
         first_answer: The assistant's answer to the probe that this one follows.
     """
     if not probe.conversation:
-        return RenderedPrompt(prefix + probe.text, join=probe.join)
+        return RenderedPrompt(before + probe.text, join=probe.join)
     answer_turns = [Turn("assistant", first_answer)] if probe.follows is not None else []
     turns = [*probe.previous_turns, *answer_turns, Turn("user", probe.text)]
-    return render_conversation(lm, [Turn(turns[0].role, prefix + turns[0].text), *turns[1:]])
+    return render_conversation(lm, [Turn(turns[0].role, before + turns[0].text), *turns[1:]])
 
 
 def _close_thinking(probe: Probe, prompt: RenderedPrompt) -> RenderedPrompt:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
+from edit_robustness.asking.queries import dialogue_query
 from edit_robustness.asking.topics import Topic, names_object, retry_turns, view_for_tester
 from edit_robustness.editing.edits import Edit, NotRowwise, all_applied
 from edit_robustness.models.language_model import LanguageModel
@@ -175,6 +176,7 @@ def _speak(
 
 
 def _prompt_turns(conversation: _Conversation) -> list[Turn]:
-    """Return the turns with the edit's prefix at the start of the first."""
+    """Return the turns with the edit's text at the start of the first; it follows all turns of the user so far."""
     first, *later_turns = conversation.turns
-    return [Turn(first.role, conversation.edit.prefix + first.text), *later_turns]
+    before = conversation.edit.text_before(dialogue_query(conversation.turns))
+    return [Turn(first.role, before + first.text), *later_turns]

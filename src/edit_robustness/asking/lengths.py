@@ -1,4 +1,4 @@
-"""Check that prompts fit into a model's context together with an edit's prefix and an answer.
+"""Check that prompts fit into a model's context together with an edit's text and an answer.
 
 The check runs before any model call. Its error lists the prompts that are too long and how to fix it. Only prompts that
 could be too long by their number of bytes are tokenized.
@@ -14,8 +14,8 @@ from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tokens import prompt_ids
 from edit_robustness.records import Probe
 
-PrefixedProbe = tuple[str, Probe]
-"""The prefix of an edit, and a probe that comes after it."""
+ProbeAfterText = tuple[str, Probe]
+"""The text that an in-context edit puts before a probe, and the probe."""
 
 _TOKENS_PER_BYTE = 2
 """Upper bound of tokens per byte of text for every tokenizer; most need a quarter of a token."""
@@ -38,7 +38,7 @@ class Need:
     Attributes:
         kind: The kind of prompt.
         fact: The id of its fact.
-        words: Tokens of the edit's prefix; included in `prompt`.
+        words: Tokens of the edit's text; included in `prompt`.
         prompt: Tokens of everything before the answer.
         answer: Maximum tokens of the answer.
     """
@@ -55,7 +55,7 @@ class Need:
         return self.prompt + self.answer
 
 
-def longest(lm: LanguageModel, prefixed_probes: Iterable[PrefixedProbe], decoding: Decoding) -> dict[str, Need]:
+def longest(lm: LanguageModel, prompts: Iterable[ProbeAfterText], decoding: Decoding) -> dict[str, Need]:
     """Return the largest number of tokens that a prompt of each kind needs.
 
     The number is exact for a kind with prompts that might not fit. If all prompts of a kind certainly fit, it is that
@@ -63,12 +63,12 @@ def longest(lm: LanguageModel, prefixed_probes: Iterable[PrefixedProbe], decodin
 
     Args:
         lm: The model.
-        prefixed_probes: Prefixes of edits and probes.
+        prompts: Texts of edits and probes.
         decoding: Gives the maximum length of answers.
     """
-    kinds: dict[str, list[tuple[int, PrefixedProbe]]] = {}
-    for prefix, probe in prefixed_probes:
-        kinds.setdefault(probe.kind, []).append((_bytes(prefix, probe), (prefix, probe)))
+    kinds: dict[str, list[tuple[int, ProbeAfterText]]] = {}
+    for before, probe in prompts:
+        kinds.setdefault(probe.kind, []).append((_bytes(before, probe), (before, probe)))
     free_tokens = lm.max_length - decoding.most_tokens(lm) - decoding.max_new_tokens
     needs = {}
     for kind, kind_prompts in kinds.items():
@@ -90,7 +90,7 @@ def check_fit(lm: LanguageModel, needs: Mapping[str, Mapping[str, Need]], *, sho
     Raises:
         TooLong: If a prompt does not fit. The message lists methods, kinds, and the tokens needed and available.
     """
-    # a kind that is too long without a prefix is reported once, not for every method
+    # a kind that is too long without an edit's text is reported once, not for every method
     kinds_too_long = {
         need.kind
         for method_needs in needs.values()
@@ -133,17 +133,17 @@ def _describe(method: str, needs: Sequence[Need]) -> str:
     return f"{method if words else 'any method'}: {kinds}{remainder}, of them {words}{end}"
 
 
-def _need(lm: LanguageModel, prefixed_probe: PrefixedProbe, decoding: Decoding) -> Need:
-    prefix, probe = prefixed_probe
-    prompt = len(prompt_ids(lm, render_probe(lm, probe, prefix, "")))
+def _need(lm: LanguageModel, prompt: ProbeAfterText, decoding: Decoding) -> Need:
+    before, probe = prompt
+    tokens = len(prompt_ids(lm, render_probe(lm, probe, before, "")))
     # a follow-up prompt contains the answer before it
     answer_tokens = decoding.max_new_tokens if probe.follows is not None else 0
-    words = len(lm.encode(prefix, special=False)) if prefix else 0
-    return Need(probe.kind, probe.fact_id, words, prompt + answer_tokens, decoding.most_tokens(lm))
+    words = len(lm.encode(before, special=False)) if before else 0
+    return Need(probe.kind, probe.fact_id, words, tokens + answer_tokens, decoding.most_tokens(lm))
 
 
-def _bytes(prefix: str, probe: Probe) -> int:
+def _bytes(before: str, probe: Probe) -> int:
     return sum(
         len(text.encode(errors="replace"))
-        for text in (prefix, probe.text, *(turn.text for turn in probe.previous_turns))
+        for text in (before, probe.text, *(turn.text for turn in probe.previous_turns))
     )

@@ -49,7 +49,7 @@ class Checkpoint:
         edits: How many facts are edited; 0 is the unedited model.
         fingerprint: Of the last increment, and with it of all before it and of which of them failed; empty for the
             unedited model.
-        prefix_tokens: Tokens that the edits so far put before every prompt.
+        prefix_tokens: Tokens that the edits so far put before the statement of an edited fact, on average.
     """
 
     order: int = 0

@@ -58,7 +58,7 @@ class Method(ABC):
         learns_from: The parts of a corpus that `prepare` reads: `texts`, `moments`, `facts`; empty if there is nothing
             to prepare.
         edits_need_artefact: Whether its edits can be applied only with the prepared artefact (`Edit.with_artefact`).
-        is_in_context: Whether its edits are text before every prompt, which takes up context and needs no forward pass.
+        is_in_context: Whether its edits are text before prompts, which takes up context and needs no forward pass.
     """
 
     name: ClassVar[str]

@@ -21,7 +21,7 @@ class Entry:
         implemented_by: Module in `editing/methods` and class, as ``rome.Rome``.
         label: Its name in figures, in the report and on the command line.
         description: A description in one line.
-        is_edit: Whether it is an editing method; False for the unedited model and for the in-context baseline.
+        is_edit: Whether it is an editing method; False for the unedited model and for the in-context baselines.
     """
 
     name: str
@@ -56,6 +56,13 @@ _IN_ORDER = (
         "context.Context",
         "Fact in context",
         "Puts the new fact before every prompt, in one sentence.",
+        is_edit=False,
+    ),
+    Entry(
+        "retrieve",
+        "retrieve.Retrieve",
+        "Retrieved facts",
+        "Puts those edited facts before a prompt that it is about.",
         is_edit=False,
     ),
     Entry("ft", "ft.FineTuning", "FT", "Fine-tunes one MLP weight on the new fact."),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from edit_robustness.asking.ask import Decoding, ask, cut_batches
 from edit_robustness.asking.lengths import check_fit, longest
+from edit_robustness.asking.queries import probe_query
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark
 from edit_robustness.editing.artefacts import NO_ARTEFACT, Artefact
 from edit_robustness.editing.edits import Edit
@@ -67,6 +68,6 @@ def _ask(
     shorten: str,
 ) -> Iterator[list[Answer]]:
     pairs = [(item.read().with_artefact(artefact), probes) for item, probes in items]
-    needs = longest(lm, [(edit.prefix, probe) for edit, edit_probes in pairs for probe in edit_probes], decoding)
-    check_fit(lm, {"edit": needs}, shorten=shorten)
+    prompts = [(edit.text_before(probe_query(probe)), probe) for edit, edit_probes in pairs for probe in edit_probes]
+    check_fit(lm, {"edit": longest(lm, prompts, decoding)}, shorten=shorten)
     return ask(lm, pairs, decoding)

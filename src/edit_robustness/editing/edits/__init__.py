@@ -10,7 +10,8 @@ from edit_robustness.editing.edits.chain import Chain
 from edit_robustness.editing.edits.codebook import Codebook
 from edit_robustness.editing.edits.edit import Appliable, Edit, NotCombined, NotRowwise, Origin, WrongModel
 from edit_robustness.editing.edits.external import ExternalEdit
-from edit_robustness.editing.edits.prompt_prefix import PromptPrefix
+from edit_robustness.editing.edits.fact_memory import FactMemory, MemoryEntry
+from edit_robustness.editing.edits.prompt_prefix import NO_EDIT, PromptPrefix
 from edit_robustness.editing.edits.scoped import ScopedMemory
 from edit_robustness.editing.edits.weights import Adam, AdamTrace, LowRank, WeightEdit, weights_changed
 from edit_robustness.models.language_model import LanguageModel
@@ -18,6 +19,7 @@ from edit_robustness.models.rows import Rows
 
 __all__ = [
     "EDITS",
+    "NO_EDIT",
     "Adam",
     "AdamTrace",
     "Appliable",
@@ -25,7 +27,9 @@ __all__ = [
     "Codebook",
     "Edit",
     "ExternalEdit",
+    "FactMemory",
     "LowRank",
+    "MemoryEntry",
     "NotCombined",
     "NotRowwise",
     "Origin",
@@ -38,7 +42,10 @@ __all__ = [
 ]
 
 EDITS: Mapping[str, type[Edit]] = MappingProxyType(
-    {kind.kind: kind for kind in (LowRank, AdamTrace, PromptPrefix, Codebook, ScopedMemory, Chain, ExternalEdit)}
+    {
+        kind.kind: kind
+        for kind in (LowRank, AdamTrace, PromptPrefix, Codebook, ScopedMemory, FactMemory, Chain, ExternalEdit)
+    }
 )
 """Every kind of edit that can be stored in a file."""
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -31,9 +32,13 @@ class Chain(Edit):
     edits: tuple[Edit, ...]
 
     @property
-    def prefix(self) -> str:
-        """Return the prefixes of the edits, joined in order."""
-        return "".join(edit.prefix for edit in self.edits)
+    def acts_in_context(self) -> bool:
+        """Return whether one of the edits does."""
+        return any(edit.acts_in_context for edit in self.edits)
+
+    def text_before(self, prompt: str) -> str:
+        """Return the text of the edits that act in context."""
+        return join_texts(self._combined, prompt)
 
     @property
     def protected_keys(self) -> Mapping[Site, Tensor]:
@@ -59,7 +64,7 @@ class Chain(Edit):
 
     @contextmanager
     def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> Iterator[None]:
-        """Apply the weight changes, as one sum or by rows, and one combined edit for each kind that acts by hooks."""
+        """Apply the weight changes, as one sum or by rows, and one combined edit for each other kind."""
         with ExitStack() as stack:
             if rows is None:
                 stack.enter_context(weights_changed(lm, self.dense()))
@@ -67,7 +72,7 @@ class Chain(Edit):
                 for edit in self.edits:
                     if isinstance(edit, WeightEdit):
                         stack.enter_context(edit.apply_unchecked(lm, rows))
-            for edit in combine_hook_edits(self.edits).values():
+            for edit in self._combined.values():
                 stack.enter_context(edit.apply_unchecked(lm, rows))
             yield
 
@@ -80,6 +85,11 @@ class Chain(Edit):
             entry = {"kind": edit.kind, "texts": words, "origin": edit.origin.plain() if edit.origin else None}
             texts[str(number)] = json.dumps(entry, ensure_ascii=False)
         return tensors, texts
+
+    @cached_property
+    def _combined(self) -> Mapping[str, Edit]:
+        """Return one edit for each kind that acts by hooks or in context, which is combined once for all prompts."""
+        return combine_edits(self.edits)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Chain:
@@ -113,10 +123,15 @@ def collect_protected_keys(edits: Iterable[Edit], before: Mapping[Site, Tensor] 
     return keys
 
 
-def combine_hook_edits(edits: Iterable[Edit], before: Mapping[str, Edit] | None = None) -> dict[str, Edit]:
-    """Combine edits that act by hooks into one of each kind, on top of `before`."""
+def combine_edits(edits: Iterable[Edit], before: Mapping[str, Edit] | None = None) -> dict[str, Edit]:
+    """Combine edits that act by hooks or in context into one of each kind, on top of `before`."""
     by_kind = dict(before or {})
     for edit in edits:
-        if edit.acts_by_hooks:
+        if edit.acts_by_hooks or edit.acts_in_context:
             by_kind[edit.kind] = by_kind[edit.kind].then(edit) if edit.kind in by_kind else edit
     return by_kind
+
+
+def join_texts(by_kind: Mapping[str, Edit], prompt: str) -> str:
+    """Return the text that combined edits put before a prompt, the kind that came first at the beginning."""
+    return "".join(edit.text_before(prompt) for edit in by_kind.values())

@@ -31,9 +31,8 @@ class NotCombined(TypeError):
 class Appliable(Protocol):
     """Anything that can be applied to a model inside a `with` block: an edit, or the state after a sequence."""
 
-    @property
-    def prefix(self) -> str:
-        """Return the text that is put before every prompt."""
+    def text_before(self, prompt: str) -> str:
+        """Return the text to put before a prompt; `Edit.text_before` describes the argument."""
 
     def applied(self, lm: LanguageModel, rows: Rows | None = None) -> AbstractContextManager[LanguageModel]:
         """Apply it to the model inside the block; `Edit.applied` describes the arguments."""
@@ -85,7 +84,6 @@ class Edit(ABC):
             be combined with it (`then`).
         origin: Where it comes from. An edit without an origin is applied to any model that it fits.
         unmet_losses: What its origin will say of its optimisation; empty once it has an origin (`Origin.unmet_losses`).
-        prefix: Text that is put before every prompt; empty for all kinds but `PromptPrefix`.
     """
 
     # set by the package, because a chain and all the kinds are edits themselves
@@ -98,8 +96,16 @@ class Edit(ABC):
     unmet_losses: Mapping[str, float] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
 
     @property
-    def prefix(self) -> str:
-        """Return the text that is put before every prompt."""
+    def acts_in_context(self) -> bool:
+        """Return whether it puts text before prompts, so that a later edit of its kind must be combined with it."""
+        return False
+
+    def text_before(self, prompt: str) -> str:
+        """Return the text to put before a prompt; empty for an edit that does not act in context.
+
+        Args:
+            prompt: The prompt without few-shot examples and chat template; in a conversation all turns of the user.
+        """
         return ""
 
     @contextmanager
@@ -151,7 +157,7 @@ class Edit(ABC):
         return (self,)
 
     def then(self, later: Self) -> Self:
-        """Combine this edit with a later one of the same kind, for edits that act by hooks.
+        """Combine this edit with a later one of the same kind, for edits that act by hooks or in context.
 
         Raises:
             NotCombined: If edits of this kind cannot be combined.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -18,7 +18,7 @@ from edit_robustness.models.rows import Rows
 class PromptPrefix(Edit):
     """Text before every prompt (in-context editing); with an empty text, no edit at all.
 
-    The model is left as it is. The caller puts `prefix` before the prompt.
+    The model is left as it is. The caller puts `text_before` before each prompt.
 
     Attributes:
         words: The text.
@@ -28,9 +28,17 @@ class PromptPrefix(Edit):
     words: str = ""
 
     @property
-    def prefix(self) -> str:
-        """Return the text."""
+    def acts_in_context(self) -> bool:
+        """Return whether there is any text."""
+        return bool(self.words)
+
+    def text_before(self, prompt: str) -> str:
+        """Return the text, the same before every prompt."""
         return self.words
+
+    def then(self, later: PromptPrefix) -> PromptPrefix:
+        """Return the text followed by that of the later edit."""
+        return replace(self, words=self.words + later.words)
 
     def apply_unchecked(self, lm: LanguageModel, rows: Rows | None) -> nullcontext[None]:
         """Return an empty context: the model does not change."""
@@ -44,3 +52,7 @@ class PromptPrefix(Edit):
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> PromptPrefix:
         """Rebuild the edit from what `to_tensors` returned."""
         return cls(texts["words"])
+
+
+NO_EDIT = PromptPrefix()
+"""Changes neither the model nor a prompt."""

@@ -139,10 +139,9 @@ def refuse_hooks_and_words(edit: Edit | EditHistory) -> None:
     Raises:
         NotWeights: If the edit acts by text or by hooks.
     """
-    hook_kinds = (
-        list(edit.hook_edits) if isinstance(edit, EditHistory) else [p.kind for p in edit.parts() if p.acts_by_hooks]
-    )
-    if edit.prefix or hook_kinds:
+    parts = edit.combined_edits.values() if isinstance(edit, EditHistory) else edit.parts()
+    hook_kinds = [part.kind for part in parts if part.acts_by_hooks]
+    if hook_kinds or any(part.acts_in_context for part in parts):
         means = f"hooks ({', '.join(dict.fromkeys(hook_kinds))})" if hook_kinds else "text before the prompt"
         raise NotWeights(f"a model's files contain weights only, and this edit acts by {means}: use its own file")
 

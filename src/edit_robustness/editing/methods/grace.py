@@ -79,7 +79,7 @@ class Grace(Method):
         inputs, output = _read_site(lm, self.site, prompts)
         key = inputs[:, prompts.subject_column].float()
         new = Codebook(self.site, key.cpu(), output.cpu(), torch.tensor([self.eps_init]), (fact.target_new,))
-        earlier = history.hook_edits.get(Codebook.kind)
+        earlier = history.combined_edits.get(Codebook.kind)
         increment, book = new, new
         if isinstance(earlier, Codebook):
             increment = entries_set(earlier, new)

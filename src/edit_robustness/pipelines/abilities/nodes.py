@@ -109,4 +109,4 @@ def _measure(
             for _, name, expected in (cell for cell in cells if cell[0] == point):
                 if benchmarks[name].fingerprint != expected:
                     raise ValueError(f"{name}: a worker reads other files of this benchmark, or has another lm_eval")
-                yield measure(lm, benchmarks[name], prefix=history.prefix)
+                yield measure(lm, benchmarks[name], edit=history)

@@ -15,12 +15,14 @@ from edit_robustness.abilities.tasks import Benchmark
 from edit_robustness.asking.ask import Decoding
 from edit_robustness.asking.converse import ConversationSettings
 from edit_robustness.asking.lengths import Need, TooLong, check_fit, longest
+from edit_robustness.asking.queries import probe_query
 from edit_robustness.asking.topics import topic
 from edit_robustness.datasets.corpus import CorpusSource
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edit_sequence import SequenceParameters
-from edit_robustness.editing.method import Method
+from edit_robustness.editing.edits import Appliable
+from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.prefixes import find_prefixes
 from edit_robustness.editing.requirements import TextNeed, misfits, refuse_short_corpus
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.pipelines.check.samples import around, longest_facts, shortest_facts, with_old_objects
@@ -87,10 +89,8 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
             probes = _build_sample_probes(extremes, around(extremes, records), templates, settings)
             together = isinstance(settings, SequenceParameters)
             edited_facts = shortest_facts(records, settings.length) if together else extremes
-            method_prefixes = _compute_prefixes(
-                lm, methods, edited_facts, pool, templates, probes if together else None
-            )
-            needs = _compute_needs(lm, probes, method_prefixes, limits)
+            edits = _make_edits(lm, methods, edited_facts, pool, templates, probes if together else None)
+            needs = _compute_needs(lm, probes, edits, limits)
             _refuse_or_warn(lm, needs, settings, f"{cells}.{model}", certain=certain)
         return {"model": lm.name, **asdict(shape), "corpus": asdict(need), "longest": _as_numbers(needs)}
 
@@ -111,10 +111,10 @@ def check_lengths_with(model: str, names: Sequence[str]) -> Callable[..., CheckR
     ) -> CheckResult:
         """Refuse prompts that do not fit, before any edit is evaluated."""
         facts, templates = facts_from_table(sampled_facts), read_relations(raw_relations)
-        method_prefixes = _compute_prefixes(
+        edits = _make_edits(
             lm, _build_methods(names, hyperparameters), facts, _select_training_facts(training_facts, facts), templates
         )
-        needs = _compute_needs(lm, probes_from_table(probes), method_prefixes, decoding)
+        needs = _compute_needs(lm, probes_from_table(probes), edits, decoding)
         check_fit(lm, needs, shorten=SHORTER["probes"], cells=f"grid.{model}")
         return {"model": lm.name, "context": lm.max_length, "longest": _as_numbers(needs)}
 
@@ -140,14 +140,15 @@ def check_sequences_with(model: str, names: Sequence[str]) -> Callable[..., Chec
         cells, templates = f"sequential_grid.{model}", read_relations(raw_relations)
         edited_facts = facts_from_table(sampled_facts[sampled_facts["fact_role"] == "edited"])
         sequence_probes, methods = probes_from_table(probes), _build_methods(names, hyperparameters)
-        method_prefixes = _compute_prefixes(
+        edits = _make_edits(
             lm, methods, edited_facts, _select_training_facts(training_facts, edited_facts), templates, sequence_probes
         )
-        needs = _compute_needs(lm, sequence_probes, method_prefixes, decoding)
+        needs = _compute_needs(lm, sequence_probes, edits, decoding)
         check_fit(lm, needs, shorten=SHORTER["sequence"], cells=cells)
         benchmarks = get_benchmarks(lm, parameters, benchmark_files)
-        for method, prefixes in method_prefixes.items():
-            _check_benchmarks(lm, benchmarks, next(iter(prefixes.values()), ""), f"{cells}.{method}: false")
+        for method, by_fact in edits.items():
+            for edit in list(by_fact.values())[:1]:  # the same one for all facts
+                _check_benchmarks(lm, benchmarks, edit, f"{cells}.{method}: false")
         return {"model": lm.name, "context": lm.max_length, "longest": _as_numbers(needs)}
 
     return check_sequences
@@ -162,50 +163,57 @@ def _build_methods(names: Sequence[str], hyperparameters: Sequence[Any]) -> list
     ]
 
 
-def _check_benchmarks(lm: LanguageModel, benchmarks: Iterable[Benchmark], prefix: str, off: str) -> None:
-    for benchmark in benchmarks if prefix else ():
+def _check_benchmarks(lm: LanguageModel, benchmarks: Iterable[Benchmark], edit: Appliable, off: str) -> None:
+    for benchmark in benchmarks:
+        work = benchmark.work
+        if tuple(map(edit.text_before, work.questions)) == work.texts:
+            continue
         try:
-            plan_requests(lm, benchmark.work.instances, prefix)
+            plan_requests(lm, work.instances, work.questions, edit)
         except RequestTooLong as error:
             raise RequestTooLong(
-                f"{benchmark.name} cannot be asked after all edits, whose text takes {len(lm.encode(prefix))} tokens "
-                f"before every request: lower sequence.checkpoints, or set {off}. {error}"
+                f"{benchmark.name} cannot be asked after all edits, whose text stands before its requests: lower "
+                f"sequence.checkpoints, or set {off}. {error}"
             ) from error
 
 
 def _compute_needs(
-    lm: LanguageModel, probes: Sequence[Probe], method_prefixes: Mapping[str, Mapping[str, str]], decoding: Decoding
+    lm: LanguageModel, probes: Sequence[Probe], edits: Mapping[str, Mapping[str, Appliable]], decoding: Decoding
 ) -> dict[str, dict[str, Need]]:
     """Return the longest need of each kind of prompt without an edit, and with the text of each in-context method."""
     needs = {UNEDITED: longest(lm, [("", probe) for probe in probes], decoding)}
-    for method, prefixes in method_prefixes.items():
-        needs[method] = longest(lm, [(prefixes[p.fact_id], p) for p in probes if p.fact_id in prefixes], decoding)
+    for method, by_fact in edits.items():
+        prompts = [(by_fact[p.fact_id].text_before(probe_query(p)), p) for p in probes if p.fact_id in by_fact]
+        needs[method] = longest(lm, prompts, decoding)
     return needs
 
 
-def _compute_prefixes(
+def _make_edits(
     lm: LanguageModel,
     methods: Sequence[Method],
     facts: Sequence[Fact],
     training_facts: Sequence[Fact],
     templates: Templates,
     sequence_probes: Sequence[Probe] | None = None,
-) -> dict[str, dict[str, str]]:
-    """Return for each in-context method the text that stands before the prompts of each fact.
+) -> dict[str, dict[str, Appliable]]:
+    """Return for each in-context method the edit under which the prompts of each fact are asked.
 
-    With `sequence_probes` that is the text of all edits together, also before the prompts of retention facts.
+    With `sequence_probes` that is the state after all edits, also for the prompts of retention facts.
     """
-    method_prefixes: dict[str, dict[str, str]] = {}
+    corpus = Corpus(facts=tuple(training_facts), relations=templates.relations)
+    edits_by_method: dict[str, dict[str, Appliable]] = {}
     for method in methods:
         if method.is_in_context:
-            prefixes = find_prefixes(lm, method, facts, training_facts, templates.relations)
-            prefix_by_fact = dict(zip((fact.id for fact in facts), prefixes, strict=True))
-            method_prefixes[method.name] = (
-                prefix_by_fact
+            edits = list(method.increments(lm, facts, artefact=method.prepare(lm, corpus)))
+            history = EditHistory()
+            for edit in edits:
+                history = history + edit
+            edits_by_method[method.name] = (
+                dict(zip((fact.id for fact in facts), edits, strict=True))
                 if sequence_probes is None
-                else dict.fromkeys((probe.fact_id for probe in sequence_probes), "".join(prefixes))
+                else dict.fromkeys((probe.fact_id for probe in sequence_probes), history)
             )
-    return method_prefixes
+    return edits_by_method
 
 
 def _select_training_facts(training_facts: pd.DataFrame, edited_facts: Sequence[Fact]) -> list[Fact]:

@@ -1,6 +1,7 @@
 """Nodes of sequence. Increments and answers are stored in files, so an interrupted run resumes after the last one."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -15,6 +16,7 @@ from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stal
 from edit_robustness.datasets.run_record import figures_of, prepared_name
 from edit_robustness.datasets.sequences import Checkpoint, after, checkpoints, edit_key, place, replays
 from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edit_sequence import SequenceParameters, edit_sequence
 from edit_robustness.editing.edits import Appliable, Edit, PromptPrefix
 from edit_robustness.editing.files import FORMAT
@@ -35,6 +37,9 @@ from edit_robustness.workers import Task, Work, WorkerDied, current_workers
 logger = logging.getLogger(__name__)
 
 _NOTHING: StoredItem[Artefact] = StoredItem.of("", Artefact())
+
+_COUNTED_FACTS = 100
+"""Maximum number of facts whose text is counted after each edit, so that long sequences do not slow down."""
 
 DRIFT_COLUMNS = {
     **dict.fromkeys(("model", "method"), "str"),
@@ -189,7 +194,7 @@ class _Increment:
         name: Its fingerprint.
         edit: The edit; an empty one if it failed.
         error: Why it failed; None if it was made.
-        prefix_tokens: Tokens that all edits so far put before every prompt.
+        prefix_tokens: Tokens that all edits so far put before the statement of an edited fact, on average.
     """
 
     number: int
@@ -255,15 +260,22 @@ def _edit_orders(
 ) -> Iterator[_Increment]:
     """Yield the increments of orders that are not there."""
     for order in orders:
-        state = _State(order)
+        state, facts = _State(order), [fact for group in order.groups for fact in group]
         for step in edit_sequence(lm, method, order.groups, artefact=artefact, stored_edits=state.readers):
-            number, words = step.number, "" if step.is_stored else step.history.prefix
-            tokens = len(prompt_ids(lm, RenderedPrompt(words))) if words else 0
+            number = step.number
+            tokens = 0 if step.is_stored else _count_prefix_tokens(lm, step.history, facts[:number])
             error = order.failures.get(number, step.error)
             increment = _Increment(number, state.names[number], step.edit, error, tokens)
             if not step.is_stored:
                 yield increment
             state.note(increment)
+
+
+def _count_prefix_tokens(lm: LanguageModel, history: EditHistory, facts: Sequence[Fact]) -> int:
+    """Return the mean number of tokens before the statements of these facts, at most of the last hundred."""
+    texts = Counter(history.text_before(fact.statement) for fact in facts[-_COUNTED_FACTS:])
+    tokens = {text: len(prompt_ids(lm, RenderedPrompt(text))) if text else 0 for text in texts}
+    return round(sum(tokens[text] * count for text, count in texts.items()) / texts.total())
 
 
 def _advance(order: _Order, increment: _Increment | WorkerDied) -> _Order:
