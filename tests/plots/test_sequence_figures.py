@@ -14,6 +14,7 @@ from edit_robustness.plots.sequences import (
     knowledge_retention_figure,
     paper_figure,
 )
+from edit_robustness.plots.theme import symbols
 from edit_robustness.statistics.abilities import abilities, ability_paths
 from edit_robustness.statistics.documents import measure_documents
 from edit_robustness.statistics.paired import compare
@@ -63,7 +64,7 @@ def test_lines_begin_at_the_unedited_model_and_bear_their_flag(paths, paper):
     )
     assert memit.marker.symbol[-1] == "asterisk"
     assert rome.marker.symbol[-1].endswith("-open")
-    assert rome.marker.symbol[0] == "star"
+    assert rome.marker.symbol[0] == symbols(["rome"])["rome"]
     assert sum(trace.mode == "none" for trace in panel) == 2
 
 
