@@ -64,7 +64,7 @@ def workers_of_ray():
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if "ray::_Worker.make" in " ".join(process.info["cmdline"])
+        if "ray::WorkerProcess.make" in " ".join(process.info["cmdline"])
     ]
 
 

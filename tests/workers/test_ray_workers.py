@@ -47,10 +47,13 @@ from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_m
 from edit_robustness.pipelines.prior_knowledge.nodes import rank_objects  # noqa: E402
 from edit_robustness.pipelines.sequence import nodes as sequence  # noqa: E402
 from edit_robustness.tables import facts_to_table  # noqa: E402
-from edit_robustness.workers import Task, Work, WorkerDied, ray_workers  # noqa: E402
-from edit_robustness.workers.crew import NobodyLeft  # noqa: E402
+from edit_robustness.workers import Task, UnusableWorkers, Work, WorkerDied, ray_workers  # noqa: E402
+from edit_robustness.workers.crew import NobodyLeft, Stopped  # noqa: E402
+from edit_robustness.workers.parts import Part, Running, requeue  # noqa: E402
 from edit_robustness.workers.pool import ThisProcess  # noqa: E402
-from edit_robustness.workers.ray_workers import RayWorkers, UnusableWorkers, _Part, _Running, find_lack  # noqa: E402
+from edit_robustness.workers.ray_cluster import find_lack  # noqa: E402
+from edit_robustness.workers.ray_process import WorkerProcess  # noqa: E402
+from edit_robustness.workers.ray_workers import RayWorkers  # noqa: E402
 from edit_robustness.workers.settings import WorkerParameters  # noqa: E402
 
 KEYS = [f"f{number}" for number in range(24)]
@@ -70,6 +73,8 @@ def letters(lm, inputs, ending):
             logging.getLogger("edit_robustness.letters").warning("a letter of 100% doubt")
         elif text == "fail":
             raise ValueError("no such letter")
+        elif text == "process":
+            text = str(os.getpid())
         yield f"{text}{ending} {lm.name}"
 
 
@@ -101,9 +106,13 @@ def lm():
 def workers():
     # the functions of this module have no name in another process
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    workers = RayWorkers(WorkerParameters(count=2, threads=1, retries=1))
-    yield workers
-    workers.close()
+    with pytest.MonkeyPatch.context() as patch:
+        # without `workers.address` no cluster is used, whatever the environment says
+        patch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+        workers = RayWorkers(WorkerParameters(count=2, threads=1, retries=1))
+        workers._start()
+        yield workers
+        workers.close()
 
 
 def outcomes(attempts):
@@ -131,33 +140,60 @@ def test_an_item_that_fails_is_lost_alone_and_warnings_come_to_the_log(workers, 
     ]
 
 
-def after_death(part, made_keys=(), *, retries=0, advance=None):
+def after_death(part, made_keys=(), *, retries=0, advance=None, has_begun=True):
     """What is made again, with the deaths over it, and what is given up."""
-    workers, queue, inputs = RayWorkers(WorkerParameters(count=1, retries=retries)), deque(), {"a": 0, "b": 0, "c": 0}
-    task, state = Task(Work(letters, inputs), list(inputs), "letters", advance=advance), _Running(part, None)
+    queue, inputs = deque(), {"a": 0, "b": 0, "c": 0}
+    task, state = Task(Work(letters, inputs), list(inputs), "letters", advance=advance), Running(part, None, has_begun)
     state.made_keys.update(made_keys)
-    lost = outcomes(workers._after_death(task, inputs, state, queue, RuntimeError("killed")))
+    lost = outcomes(requeue(task, inputs, state, queue, RuntimeError("killed"), retries))
     return [(part.keys, part.deaths) for part in queue], lost
 
 
 def test_only_an_item_that_was_alone_is_given_up():
-    assert after_death(_Part(["a", "b", "c"]), ["a"]) == ([(["b"], 1), (["c"], 0)], {})
-    assert after_death(_Part(["a"], 1)) == ([], {"a": "the worker died 2 times over it"})
-    assert after_death(_Part(["a"], 1), retries=2) == ([(["a"], 2)], {})
-    assert after_death(_Part(["a"]), ["a"]) == ([], {})
+    assert after_death(Part(["a", "b", "c"]), ["a"]) == ([(["b"], 1), (["c"], 0)], {})
+    assert after_death(Part(["a"], 1)) == ([], {"a": "the worker died 2 times over it"})
+    assert after_death(Part(["a"], 1), retries=2) == ([(["a"], 2)], {})
+    assert after_death(Part(["a"]), ["a"]) == ([], {})
+
+
+def test_no_item_is_under_suspicion_before_the_model_is_loaded():
+    assert after_death(Part(["a"], 1), has_begun=False) == ([(["a"], 1)], {})
+    assert after_death(Part(["a", "b"], whole=True), has_begun=False) == ([(["a", "b"], 0)], {})
 
 
 def test_a_batch_is_made_whole_again_and_at_last_one_by_one():
-    batch = _Part(["a", "b", "c"], whole=True)
+    batch = Part(["a", "b", "c"], whole=True)
     assert after_death(batch, ["a"], retries=1) == ([(["a", "b", "c"], 1)], {})
     assert after_death(batch, ["a"]) == ([(["b"], 1), (["c"], 1)], {})
 
 
 def test_a_stream_counts_the_deaths_over_one_value_and_may_go_on_after_it():
-    assert after_death(_Part(["a"], 1), ["a"], retries=1, advance=go_on) == ([(["a"], 1)], {})
+    assert after_death(Part(["a"], 1), ["a"], retries=1, advance=go_on) == ([(["a"], 1)], {})
     lost = {"a": "the worker died 2 times over it"}
-    assert after_death(_Part(["a"], 1), retries=1, advance=go_on) == ([(["a"], 0)], lost)
-    assert after_death(_Part(["a"], 1), retries=1, advance=lambda start, value: None) == ([], lost)
+    assert after_death(Part(["a"], 1), retries=1, advance=go_on) == ([(["a"], 0)], lost)
+    assert after_death(Part(["a"], 1), retries=1, advance=lambda start, value: None) == ([], lost)
+
+
+def test_a_worker_that_dies_without_work_costs_no_item_a_retry(workers, lm, caplog):
+    processes = set(make(workers, lm, {key: "process" for key in KEYS}, in_batches=False).values())
+    for process in processes:
+        os.kill(int(process.split("!")[0]), signal.SIGKILL)
+    inputs = {key: key for key in KEYS}
+    assert make(workers, lm, inputs) == make(ThisProcess(), lm, inputs)
+    assert "in hand" not in caplog.text
+    assert "a worker died before it had loaded the model" in caplog.text
+
+
+def test_failures_in_a_row_are_counted_over_all_parts(workers, lm):
+    inputs = {key: "fail" for key in KEYS}
+    batches = [KEYS[start : start + 2] for start in range(0, len(KEYS), 2)]
+    results = make(workers, lm, inputs, batches=batches, patience=3)
+    failures = [result for result in results.values() if result == "no such letter"]
+    assert set(results) == set(KEYS)
+    assert len(failures) == 3
+    assert {*results.values()} == {"no such letter", "not tried after 3 failures in a row: no such letter"}
+    # what is cancelled keeps no worker
+    assert make(workers, lm, {"a": "a"}) == {"a": "a! tiny"}
 
 
 def test_batches_stay_whole_and_only_what_is_wanted_comes(workers, lm, tmp_path):
@@ -332,11 +368,57 @@ def test_an_increment_over_which_workers_die_is_a_gap_and_the_sequence_goes_on(b
         assert failures == {edit_key(0, 2): "the worker died 2 times over it"}
 
 
+def test_workers_that_cannot_start_are_tried_once(lm, monkeypatch):
+    calls = []
+
+    def refuse(settings):
+        calls.append(settings)
+        raise UnusableWorkers("workers: no room")
+
+    monkeypatch.setattr(ray_workers, "connect", refuse)
+    workers = RayWorkers(WorkerParameters(count=2))
+    for _ in range(2):
+        with pytest.raises(UnusableWorkers, match="no room"):
+            make(workers, lm, {"a": "a"})
+    assert len(calls) == 1
+
+
+def test_a_thread_that_waits_for_an_answer_ends_with_the_run(workers):
+    other = RayWorkers(WorkerParameters(count=1))
+    other.stop()
+    with pytest.raises(Stopped):
+        # a promise that nobody keeps: the machine has no room for it
+        other._wait_for(ray.remote(num_cpus=1000)(lambda text: text).remote("a"))
+
+
+def test_workers_that_do_not_start_end_the_run_with_the_number_that_did(workers, monkeypatch):
+    monkeypatch.setattr(ray_workers, "_START_SECONDS", 0.5)
+    other = RayWorkers(WorkerParameters(count=1))
+    other._crew.join([ray.remote(WorkerProcess).options(num_cpus=1000).remote(1, "")])
+    with pytest.raises(
+        UnusableWorkers, match=r"^workers: 0 of 1 started, .* wait for its end, or lower workers\.count$"
+    ):
+        other._confirm(other._crew.workers)
+
+
 def test_more_than_there_is_is_refused():
-    resources = {"CPU": 4.0}
+    resources = [{"CPU": 4.0}]
     assert not find_lack(resources, WorkerParameters(count=2), threads=2)
     assert "3 workers with threads=2 need 6 CPUs, and there are 4" in find_lack(resources, WorkerParameters(count=3), 2)
     assert "gpus=0.5 need 1 GPUs, and there are 0" in find_lack(resources, WorkerParameters(count=2, gpus=0.5), 1)
+
+
+def test_a_worker_has_whole_gpus_or_a_part_of_one():
+    assert [WorkerParameters(gpus=gpus).gpus for gpus in (0, 0.5, 1, 2.0)] == [0, 0.5, 1, 2]
+    with pytest.raises(ValueError, match=r"a part of one GPU, .* or a whole number of GPUs"):
+        WorkerParameters(gpus=1.5)
+
+
+def test_a_worker_must_have_room_on_one_machine():
+    machines = [{"CPU": 3.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}]
+    assert "have room for 1 workers (1 + 0), not 2" in find_lack(machines, WorkerParameters(count=2), 2)
+    assert "(1 + 1), not 3" in find_lack(machines, WorkerParameters(count=3, gpus=0.6), 1)
+    assert not find_lack(machines, WorkerParameters(count=4, gpus=1 / 3), 1)
 
 
 def test_models_that_do_not_fit_are_refused_before_a_worker_starts(lab, monkeypatch):
@@ -365,8 +447,7 @@ def test_the_model_of_the_worker_that_told_of_it_is_not_counted_again(lab, monke
 
 def test_workers_elsewhere_look_at_their_memory_themselves(lab, monkeypatch, caplog):
     monkeypatch.setattr("edit_robustness.models.memory.free_bytes", lambda device: 0)
-    monkeypatch.setattr("edit_robustness.workers.ray_workers._probe", lambda address: None)
-    workers = RayWorkers(WorkerParameters(count=3, address="ray://elsewhere:10001"))
+    workers = RayWorkers(WorkerParameters(count=3, address="auto"))
     with caplog.at_level("INFO"):
         workers._make_room(lab.model("llama"))
         workers._make_room(lab.model("llama"))
@@ -376,8 +457,15 @@ def test_workers_elsewhere_look_at_their_memory_themselves(lab, monkeypatch, cap
 
 
 def test_an_address_where_nothing_answers_is_refused_at_once():
-    with pytest.raises(UnusableWorkers, match=r"nothing answers at ray://127.0.0.1:9 .*ray start --head"):
-        RayWorkers(WorkerParameters(count=1, address="ray://127.0.0.1:9"))
+    with pytest.raises(UnusableWorkers, match=r"nothing answers at 127.0.0.1:9 .*ray start --head"):
+        RayWorkers(WorkerParameters(count=1, address="127.0.0.1:9"))
+    with pytest.raises(UnusableWorkers, match=r"^workers.address: nothing answers at \[here "):
+        RayWorkers(WorkerParameters(count=1, address="[here"))
+
+
+def test_an_address_of_ray_client_is_refused_since_it_cannot_stream_items():
+    with pytest.raises(UnusableWorkers, match=r"ray://head:10001 is for Ray Client, .* `ray job submit`"):
+        RayWorkers(WorkerParameters(count=1, address="ray://head:10001"))
 
 
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch):
@@ -390,19 +478,16 @@ def test_without_room_for_another_worker_the_others_go_on_and_the_loss_of_the_la
     workers, lm, monkeypatch, caplog
 ):
     """The last test: no worker is left after it."""
-    crowded = ray.remote(ray_workers._Worker).options(num_cpus=1000).remote
+    crowded = ray.remote(WorkerProcess).options(num_cpus=1000).remote
     monkeypatch.setattr(workers, "_make_actor", partial(crowded, 1, os.getcwd()))
     monkeypatch.setattr(ray_workers, "_START_SECONDS", 0.5)
     inputs = {"first": "die", **{key: key for key in KEYS}}
     with caplog.at_level("WARNING"):
-        lost = iter(
-            workers.attempts(lm, Task(Work(letters, inputs, ("!",)), list(inputs), "letters", in_batches=False))
-        )
-        made_keys = [next(lost).key for _ in KEYS]
-    assert set(made_keys) == set(KEYS)
-    assert "no worker could be started in place of one that died" in caplog.text
-    assert "1 go on" in caplog.text
-    (attempt,) = lost
-    assert (attempt.key, str(attempt.error)) == ("first", "the worker died 2 times over it")
-    with pytest.raises(NobodyLeft, match=r"^workers: the last worker died, .* the same command goes on"):
-        make(workers, lm, {"a": "a"})
+        # in any order: when Ray tells of the death of the first worker, the other may have made all the rest
+        result = make(workers, lm, inputs, in_batches=False)
+        assert result.pop("first") == "the worker died 2 times over it"
+        assert result == {key: f"{key}! tiny" for key in KEYS}
+        with pytest.raises(NobodyLeft, match=r"^workers: the last worker died, .* the same command goes on"):
+            make(workers, lm, {"a": "a"})
+    lines = [line for line in caplog.messages if "no worker could be started in place of one that died" in line]
+    assert [line.split(": ")[-1] for line in lines] == ["1 go on", "0 go on"]

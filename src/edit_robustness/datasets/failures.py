@@ -124,7 +124,7 @@ def run_attempts(
             yield Attempt(queue.pop(0), value, time.perf_counter() - start, error)
             start = time.perf_counter()
             if patience is not None and queue and failures >= patience:
-                yield from _skip_rest(queue, task, failures, error)
+                yield from skip_rest(queue, task, failures, error)
                 return
         if not is_over and queue[: len(group)] == group:
             raise RuntimeError(f"{task}: nothing was made of {len(group)} items")
@@ -169,7 +169,7 @@ def run_batches(
                 yield attempt
             if patience is not None and failures >= patience:
                 rest_keys = [*batch[number:], *(key for later in queue for key in later)]
-                yield from _skip_rest([key for key in rest_keys if key in wanted_keys], task, failures, attempt.error)
+                yield from skip_rest([key for key in rest_keys if key in wanted_keys], task, failures, attempt.error)
                 return
 
 
@@ -199,7 +199,15 @@ def _outcomes(
             yield value, None, False
 
 
-def _skip_rest(keys: Sequence[str], task: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
+def skip_rest(keys: Sequence[str], task: str, failures: int, error: Exception | None) -> Iterator[Attempt[Any]]:
+    """Yield a failed attempt for each item that is not tried, because too many before it failed.
+
+    Args:
+        keys: The items.
+        task: What is made, for the log.
+        failures: How many failed one after another.
+        error: The error of the last one.
+    """
     if not keys:
         return
     logger.warning("%s: %d more are not tried, because %d failed one after another", task, len(keys), failures)

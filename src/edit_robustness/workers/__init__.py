@@ -3,11 +3,12 @@
 from edit_robustness.workers.pool import ThisProcess, Workers, current_workers, use_workers
 from edit_robustness.workers.ray_workers import RayWorkers
 from edit_robustness.workers.settings import WorkerParameters
-from edit_robustness.workers.work import Task, Work, WorkerDied
+from edit_robustness.workers.work import Task, UnusableWorkers, Work, WorkerDied
 
 __all__ = [
     "Task",
     "ThisProcess",
+    "UnusableWorkers",
     "Work",
     "WorkerDied",
     "WorkerParameters",

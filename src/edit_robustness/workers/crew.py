@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition
@@ -43,14 +44,15 @@ class _Member:
 class Crew:
     """Workers that the threads of several models take and give back.
 
-    Each model that has work may have its share of the workers. A worker keeps its model as long as that has work, and
-    for a moment longer, since a node of it often follows. If there are more models than workers, the first that came
-    are served first.
+    The models with parts that nobody makes yet have equal shares of the workers. A worker keeps its model as long as
+    that has such parts, and for a moment longer, since a node of it often follows. If there are more models than
+    workers, the first that came are served first.
     """
 
     def __init__(self) -> None:
         self._members: list[_Member] = []
-        self._users: dict[str, int] = {}
+        # of each model that has work, in the order in which they came: the parts that nobody makes yet, by thread
+        self._queues: dict[str, list[Sized]] = {}
         self._change = Condition()
         self._is_stopped = False
 
@@ -72,17 +74,25 @@ class Crew:
             self._change.notify_all()
 
     @contextmanager
-    def working_for(self, model: str) -> Iterator[None]:
-        """Count a thread among those that have work for a model."""
+    def working_for(self, model: str, queue: Sized) -> Iterator[None]:
+        """Count a thread among those that have work for a model.
+
+        Args:
+            model: The model.
+            queue: What no worker makes yet, as it is at any time.
+        """
         with self._change:
-            self._users[model] = self._users.get(model, 0) + 1
+            self._queues.setdefault(model, []).append(queue)
         try:
             yield
         finally:
             with self._change:
-                self._users[model] -= 1
-                if not self._users[model]:
-                    del self._users[model]
+                # queues are equal when they are empty
+                queues = [other for other in self._queues[model] if other is not queue]
+                if queues:
+                    self._queues[model] = queues
+                else:
+                    del self._queues[model]
                 self._change.notify_all()
 
     def look(self) -> None:
@@ -135,28 +145,34 @@ class Crew:
             self._change.notify_all()
 
     def _choose(self, model: str) -> _Member | None:
-        """Return the free worker that costs the fewest loads of a model."""
+        """Return the free worker that costs the fewest loads of a model; None if others have a right to it.
+
+        If a worker is free, at least one model that wants it gets it: all shares together are all workers.
+        """
         free = [member for member in self._members if not member.is_busy]
-        if own := [member for member in free if member.model == model]:
-            return own[0]
-        counts = {name: self._count(name) for name in (*self._users, model)}
-        share = -(-len(self._members) // len(counts))
-        # who came earlier and has no worker yet comes first
-        for name, count in counts.items():
-            if name == model:
-                break
-            if not count:
-                return None
-        has_others = any(count < share for name, count in counts.items() if name != model)
-        if counts[model] >= share and has_others:
+        counts = Counter(member.model for member in self._members if member.is_busy)
+        shares = self._share(counts, model)
+        lacking = {name for name, share in shares.items() if counts[name] < share}
+        if model not in lacking and lacking:
             return None
         now = time.monotonic()
+        own = [member for member in free if member.model == model]
         without_model = [member for member in free if not member.model]
         without_work = [
-            member for member in free if member.model not in self._users and now - member.idle_since >= _GAP_SECONDS
+            member for member in free if member.model not in shares and now - member.idle_since >= _GAP_SECONDS
         ]
-        beyond_share = [member for member in free if counts.get(member.model, 0) > share > counts[model]]
-        return next(iter([*without_model, *without_work, *beyond_share]), None)
+        beyond_share = [member for member in free if member.model in shares and member.model not in lacking]
+        return next(iter([*own, *without_model, *without_work, *beyond_share]), None)
 
-    def _count(self, model: str) -> int:
-        return sum(member.model == model for member in self._members)
+    def _share(self, counts: Mapping[str, int], model: str) -> dict[str, int]:
+        """Return how many workers each model may have that wants another one, as `model` does.
+
+        Args:
+            counts: For each model its busy workers. Those of a model that wants no other one are not shared.
+            model: The model that wants a worker.
+        """
+        names = dict.fromkeys(name for name, queues in self._queues.items() if name == model or any(map(len, queues)))
+        names.setdefault(model)
+        n_shared = len(self._members) - sum(count for name, count in counts.items() if name not in names)
+        share, n_larger = divmod(n_shared, len(names))
+        return {name: share + (place < n_larger) for place, name in enumerate(names)}

@@ -11,6 +11,10 @@ from edit_robustness.models.language_model import LanguageModel
 T = TypeVar("T")
 
 
+class UnusableWorkers(ValueError):
+    """Workers that cannot do the work as the settings say."""
+
+
 class WorkerDied(RuntimeError):
     """Error of an item whose worker died each time that it was made."""
 
@@ -51,7 +55,7 @@ class Task(Generic[T]):
             costs the value in hand. For the error of a value over which workers died too often it returns the input
             that makes the values after that, or None if the stream ends there. Errors are left for the node to report.
         check: Raises an error for an item that must not be kept.
-        patience: As in `datasets.failures.run_attempts`.
+        patience: As in `datasets.failures.run_attempts`; failures are counted in the order in which items come.
     """
 
     work: Work[T]
@@ -64,9 +68,12 @@ class Task(Generic[T]):
     patience: int | None = None
 
     def part(self, keys: Sequence[str]) -> Task[T]:
-        """Return the task of making some keys together, without what all share."""
+        """Return the task of making some keys together, without what all share, and without a limit of failures.
+
+        Failures in a row are those of the whole task, which only the process that hands it out sees.
+        """
         work = replace(self.work, inputs={key: self.work.inputs[key] for key in keys}, shared=())
-        return replace(self, work=work, keys=keys, batches=None)
+        return replace(self, work=work, keys=keys, batches=None, patience=None)
 
     def with_shared(self, shared: tuple[Any, ...]) -> Task[T]:
         """Return the task with what all items are made from."""
