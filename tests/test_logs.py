@@ -11,7 +11,7 @@ from kedro.validation import ParameterValidationError
 from pydantic import TypeAdapter, ValidationError
 
 from edit_robustness import hooks
-from edit_robustness.errors import add_notes, describe, is_expected
+from edit_robustness.errors import add_node, add_notes, describe, is_expected
 from edit_robustness.last_lines import LastLines
 from edit_robustness.logs import LogFile, MisleadingRecords, Terminal
 from edit_robustness.machine import machine
@@ -74,7 +74,7 @@ def test_a_run_logs_a_line_per_node(caplog):
         for node in nodes:
             for data_set in ("facts", "model"):
                 lines.before_dataset_loaded(data_set, node)
-                lines.after_dataset_loaded()
+                lines.after_dataset_loaded(node)
             lines.before_node_run(node)
         lines.after_pipeline_run()
     *start_lines, last = caplog.messages
@@ -92,6 +92,24 @@ def test_a_table_that_cannot_be_read_is_named_with_its_file():
     assert describe(error) == "frozen_wordings (data/w.csv): 3 fields"
     error.__cause__.__cause__ = ValueError("data/w.csv has 3 fields")
     assert describe(error) == "frozen_wordings: data/w.csv has 3 fields"
+
+
+def test_of_several_nodes_the_one_that_failed_names_the_data_set():
+    """Other nodes may wait for a model, which is loading, when the run ends."""
+    lines, nodes = hooks.NodeLines(), [types.SimpleNamespace(name=name) for name in ("waits", "fails")]
+    lines.before_pipeline_run(types.SimpleNamespace(nodes=nodes))
+    lines.before_dataset_loaded("tiny.language_model", nodes[0])
+    lines.before_dataset_saved("scores", nodes[1])
+    tables = {name: types.SimpleNamespace() for name in ("tiny.language_model", "scores")}
+    error = OSError("no space left")
+    add_node(error, "fails")
+    lines.on_pipeline_error(error, tables)
+    assert describe(error) == "scores: no space left"
+    lines.after_dataset_saved(nodes[1])
+    error = ValueError("no such number")
+    add_node(error, "fails")
+    lines.on_pipeline_error(error, tables)
+    assert describe(error) == "no such number"
 
 
 def wrap(message, cause, *notes):

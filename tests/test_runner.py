@@ -3,21 +3,29 @@
 from threading import Barrier, Event
 
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import SequentialRunner
 from kedro.utils import load_obj
 
 from edit_robustness import cli, runner
+from edit_robustness.errors import node_of
 from edit_robustness.runner import SideBySideRunner
-from edit_robustness.workers.pool import ThisProcess
+from edit_robustness.workers.crew import Stopped
+from edit_robustness.workers.pool import ThisProcess, Workers
 
 
-class Elsewhere(ThisProcess):
+class Elsewhere(Workers):
     """Workers that are not in this process, and that can be told to stop."""
 
     def __init__(self):
-        self.ended = Event()
+        self.ended, self.successors = Event(), []
+
+    def attempts(self, lm, task):
+        raise NotImplementedError
+
+    def close(self):
+        pass
 
     def stop(self):
         self.ended.set()
@@ -27,7 +35,7 @@ class Elsewhere(ThisProcess):
 def workers(monkeypatch):
     workers = Elsewhere()
     monkeypatch.setattr(runner, "current_workers", lambda: workers)
-    monkeypatch.setattr(runner, "ThisProcess", type(None))
+    monkeypatch.setattr(runner, "use_workers", workers.successors.append)
     return workers
 
 
@@ -69,6 +77,34 @@ def test_an_error_of_a_node_ends_the_others_and_is_the_run_s_error(workers):
     nodes = [Node(fail, "a", "b", name="fail"), Node(wait, "a", "c", name="wait"), Node(len, "c", "d", name="after")]
     with pytest.raises(ValueError, match="no such number"):
         run(nodes, a=1)
+
+
+def test_the_error_of_another_node_is_in_the_log_and_the_workers_end(workers, caplog):
+    together = Barrier(2, timeout=20)
+
+    def fail(number):
+        together.wait()
+        raise ValueError("no such number")
+
+    def fail_later(number):
+        together.wait()
+        workers.ended.wait(timeout=20)
+        raise OSError("no space left")
+
+    def end(number):
+        workers.ended.wait(timeout=20)
+        raise DatasetError("loading fails") from Stopped("the run ends")
+
+    nodes = [
+        Node(fail, "a", "b", name="fail"),
+        Node(fail_later, "a", "c", name="later"),
+        Node(end, "a", "d", name="end"),
+    ]
+    with pytest.raises(ValueError, match="no such number") as caught:
+        run(nodes, a=1)
+    assert node_of(caught.value) == "fail"
+    assert [line for line in caplog.messages if "too" in line] == ["later failed, too: no space left"]
+    assert [type(successor) for successor in workers.successors] == [ThisProcess]
 
 
 def test_without_workers_nodes_run_one_after_another():

@@ -10,7 +10,7 @@ from edit_robustness.text.secrets import redact
 AGAIN = "run the same command again: it goes on where it stopped"
 """Note on an error that stopped a run halfway."""
 
-_DATA_SET = "data set: "
+_DATA_SET, _NODE = "data set: ", "node: "
 _WRAPPED = re.compile(
     r"^\s*([^\s:]+: )?Failed (while|during)|^An exception occurred when parsing config|Failed to instantiate dataset"
     r"|must only contain arguments valid for|cannot be instantiated"
@@ -51,6 +51,17 @@ def add_notes(error: BaseException, data_set: str | None, halfway: bool) -> None
         error.add_note(_DATA_SET + data_set)
     if halfway:
         error.add_note(AGAIN)
+
+
+def add_node(error: BaseException, node: str) -> None:
+    """Note on an error which node it is of, because several may run at once."""
+    error.add_note(_NODE + node)
+
+
+def node_of(error: BaseException) -> str | None:
+    """Return the node that is noted on an error."""
+    names = [note.removeprefix(_NODE) for note in getattr(error, "__notes__", ()) if note.startswith(_NODE)]
+    return names[-1] if names else None
 
 
 def is_halfway(error: BaseException) -> bool:

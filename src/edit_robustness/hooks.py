@@ -14,7 +14,7 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from edit_robustness.current_run import CurrentRun
-from edit_robustness.errors import add_notes
+from edit_robustness.errors import add_notes, node_of
 from edit_robustness.locking import RunLock
 from edit_robustness.logs import install
 from edit_robustness.machine import Meter, RunMeter, machine
@@ -40,7 +40,8 @@ class NodeLines:
         self._numbers: dict[str, int] = {}
         # by thread: with workers, several nodes run at once
         self._running: dict[int, str] = {}
-        self._data_sets: dict[int, str] = {}
+        # by node: what it loads or saves
+        self._data_sets: dict[str, str] = {}
         self._meter = Meter()
 
     @hook_impl
@@ -60,12 +61,12 @@ class NodeLines:
     def before_dataset_loaded(self, dataset_name: str, node: Node) -> None:
         """Log the node: loading a model is long work, too."""
         self._start(node)
-        self._data_sets[get_ident()] = dataset_name
+        self._data_sets[node.name] = dataset_name
 
     @hook_impl
-    def after_dataset_loaded(self) -> None:
+    def after_dataset_loaded(self, node: Node) -> None:
         """Forget the data set."""
-        self._data_sets.pop(get_ident(), None)
+        self._data_sets.pop(node.name, None)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
@@ -73,20 +74,21 @@ class NodeLines:
         self._start(node)
 
     @hook_impl
-    def before_dataset_saved(self, dataset_name: str) -> None:
+    def before_dataset_saved(self, dataset_name: str, node: Node) -> None:
         """Remember the data set."""
-        self._data_sets[get_ident()] = dataset_name
+        self._data_sets[node.name] = dataset_name
 
     @hook_impl
-    def after_dataset_saved(self) -> None:
+    def after_dataset_saved(self, node: Node) -> None:
         """Forget the data set."""
-        self._data_sets.pop(get_ident(), None)
+        self._data_sets.pop(node.name, None)
 
     @hook_impl
     def on_pipeline_error(self, error: Exception, catalog: Any) -> None:
         """Note the data set and its file, for the line that the command ends with."""
-        # those of nodes that only ended because the run ends came later
-        data_set = next(iter(self._data_sets.values()), None)
+        # nodes that only ended because the run ends leave theirs, too; a runner of one node at a time names none
+        node, data_sets = node_of(error), self._data_sets
+        data_set = data_sets.get(node) if node else next(iter(data_sets.values()), None)
         if data_set is not None:
             dataset = catalog.get(data_set)
             path = getattr(dataset, "_filepath", None) or getattr(dataset, "_path", None)

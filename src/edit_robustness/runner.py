@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,14 @@ from kedro.pipeline.node import Node
 from kedro.runner import SequentialRunner
 from kedro.runner.task import Task
 
-from edit_robustness.workers import ThisProcess, current_workers
+from edit_robustness.errors import add_node, describe
+from edit_robustness.workers import Stopped, ThisProcess, current_workers, use_workers
 
 if TYPE_CHECKING:
     from kedro.io import CatalogProtocol
     from pluggy import PluginManager
+
+logger = logging.getLogger(__name__)
 
 _THREADS = 64
 """Most nodes at a time: most of them wait for workers."""
@@ -53,22 +57,54 @@ class SideBySideRunner(SequentialRunner):
         load_counts = Counter(chain.from_iterable(node.inputs for node in todo))
         done_nodes: set[Node] = set()
         running: dict[Future[Node], Node] = {}
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="node") as pool:
-            try:
-                while todo or running:
-                    ready_nodes = [node for node in todo if dependencies[node] <= done_nodes]
-                    todo = [node for node in todo if node not in ready_nodes]
-                    for node in ready_nodes:
-                        task = Task(node, catalog, self._is_async, hook_manager=hook_manager, run_id=run_id)
-                        running[pool.submit(task.execute)] = node
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        node = running.pop(future)
-                        future.result()
-                        done_nodes.add(node)
-                        self._release_datasets(node, catalog, load_counts, pipeline)
-            except BaseException:
-                # threads that wait for items end, too; what they have made is kept
-                current_workers().stop()
-                for future in running:
-                    future.cancel()
-                raise
+        try:
+            with ThreadPoolExecutor(_THREADS, thread_name_prefix="node") as pool:
+                try:
+                    while todo or running:
+                        ready_nodes = [node for node in todo if dependencies[node] <= done_nodes]
+                        todo = [node for node in todo if node not in ready_nodes]
+                        for node in ready_nodes:
+                            task = Task(node, catalog, self._is_async, hook_manager=hook_manager, run_id=run_id)
+                            running[pool.submit(task.execute)] = node
+                        for future in wait(running, return_when=FIRST_COMPLETED).done:
+                            node = running[future]
+                            _raise_error(future, node)
+                            del running[future]
+                            done_nodes.add(node)
+                            self._release_datasets(node, catalog, load_counts, pipeline)
+                except BaseException as error:
+                    # threads that wait for items end, too; what they have made is kept
+                    current_workers().stop()
+                    for future in running:
+                        future.cancel()
+                    _log_others(running, error)
+                    raise
+        except BaseException:
+            # Kedro tells hooks of no interruption, after which no thread wants the workers any more
+            use_workers(ThisProcess())
+            raise
+
+
+def _raise_error(future: Future[Node], node: Node) -> None:
+    """Raise the error of a node, if there is one, with a note that says whose it is."""
+    error = future.exception()
+    if error is not None:
+        add_node(error, node.name)
+        raise error
+
+
+def _log_others(running: Mapping[Future[Node], Node], error: BaseException) -> None:
+    """Wait for the nodes that still run, and log their errors: only one error ends the run."""
+    for future, node in running.items():
+        other = None if future.cancelled() else future.exception()
+        if other is not None and other is not error and not _is_stopped(other):
+            logger.warning("%s failed, too: %s", node.name, describe(other))
+
+
+def _is_stopped(error: BaseException | None) -> bool:
+    """Return whether a node ended only because the run ends."""
+    while error is not None:
+        if isinstance(error, Stopped):
+            return True
+        error = error.__cause__
+    return False

@@ -1,11 +1,13 @@
 """Workers: where the items of a node are made, in this process or in several that each hold a model."""
 
+from edit_robustness.workers.crew import Stopped
 from edit_robustness.workers.pool import ThisProcess, Workers, current_workers, use_workers
 from edit_robustness.workers.ray_workers import RayWorkers
 from edit_robustness.workers.settings import WorkerParameters
 from edit_robustness.workers.work import Task, UnusableWorkers, Work, WorkerDied
 
 __all__ = [
+    "Stopped",
     "Task",
     "ThisProcess",
     "UnusableWorkers",
