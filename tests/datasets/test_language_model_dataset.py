@@ -3,7 +3,9 @@ import hashlib
 import json
 import logging
 import os
+import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ import edit_robustness.datasets.language_model as module
 from edit_robustness import storage
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.models import loading, memory
-from edit_robustness.models.language_model import RemoteWeights
+from edit_robustness.models.language_model import LanguageModel, RemoteWeights
 from edit_robustness.models.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("free_slot")
@@ -72,6 +74,33 @@ def test_a_random_model_follows_its_seed():
     first = LanguageModelDataset("tiny", random="gpt2", seed=3, device="cpu").load()
     assert first.fingerprint == tiny_model("gpt2", seed=3).fingerprint
     assert first.name == "tiny"
+
+
+def test_threads_that_load_models_at_once_each_get_their_own(monkeypatch):
+    """The slot holds one model, and another thread may fill it."""
+    load, loading = LanguageModelDataset._from_source, []
+
+    def load_slowly(dataset):
+        loading.append(dataset)
+        assert len(loading) == 1
+        time.sleep(0.05)
+        loading.pop()
+        return load(dataset)
+
+    monkeypatch.setattr(LanguageModelDataset, "_from_source", load_slowly)
+    names = [f"tiny{number}" for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        models = pool.map(lambda name: LanguageModelDataset(name, random="gpt2", device="cpu").load(), names)
+        assert [lm.name for lm in models] == names
+
+
+def test_a_model_that_differs_from_that_of_the_worker_is_not_used_here():
+    lm = LanguageModelDataset("tiny", random="gpt2", device="cpu").load()
+    told = RemoteWeights("another", lm.environment, lm.finite, lm.size)
+    outline = LanguageModel(lm.model, lm.tokenizer, lm.name, told)
+    outline.entry = lm.entry
+    with pytest.raises(DatasetError, match=r"^tiny: a worker loads another model than this process"):
+        LanguageModelDataset.with_weights(outline)
 
 
 def test_the_dtype_is_that_of_the_setting(saved_model):

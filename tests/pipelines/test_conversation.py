@@ -1,5 +1,6 @@
 """Nodes of conversation: what is kept, what is made anew, and what a judge adds."""
 
+import copy
 import json
 from dataclasses import replace
 
@@ -8,10 +9,11 @@ from fabricated_edits import FACTS, POOL, RELATIONS
 from landings import fill
 
 from edit_robustness.asking.converse import ConversationSettings
-from edit_robustness.datasets import TextsDataset, TranscriptsDataset
+from edit_robustness.datasets import LanguageModelDataset, TextsDataset, TranscriptsDataset
 from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.editing.edits import PromptPrefix
 from edit_robustness.metrics.conversation import LABELS
+from edit_robustness.models.language_model import LanguageModel, RemoteWeights
 from edit_robustness.pipelines.conversation.nodes import (
     ConversationReportParameters,
     judge,
@@ -22,9 +24,11 @@ from edit_robustness.pipelines.conversation.nodes import (
     write_page,
 )
 from edit_robustness.records import Transcript, Turn
+from edit_robustness.speakers.endpoint import EndpointSpeaker
 from edit_robustness.speakers.scripted import ScriptedSpeaker
 from edit_robustness.speakers.unset import UnsetSpeaker
 from edit_robustness.tables import collect, facts_to_table
+from edit_robustness.workers.pool import ThisProcess
 
 SETTINGS = ConversationSettings(rounds=2, retries=0, max_new_tokens=4, batch_rows=2)
 EDITS = {fact.id: StoredItem.of(f"edit {fact.id}", PromptPrefix(f"{fact.subject}. ")) for fact in FACTS}
@@ -46,6 +50,34 @@ class Judge:
 
 def talk(lm, folder, settings=SETTINGS, tester=None, edits=EDITS):
     return talk_with("ike")(lm, edits, TABLE, RELATIONS, folder.fingerprints(), tester or ScriptedSpeaker(), settings)
+
+
+class Endpoint(EndpointSpeaker):
+    """Answers without a network, and looks whether another thread may use the model meanwhile."""
+
+    name, fingerprint = "far", "far 1"
+
+    def __init__(self):
+        self.turns_taken = set()
+
+    def replies(self, conversations):
+        self.turns_taken.add(ThisProcess._turn.locked())
+        return ["And what else?" for _ in conversations]
+
+
+def test_a_tester_behind_an_endpoint_talks_with_the_model_in_this_process_also_if_workers_hold_it(tmp_path):
+    lm = LanguageModelDataset(name="tiny", random="llama").load()
+    told = RemoteWeights(lm.fingerprint, lm.environment, lm.finite, lm.size)
+    outline = LanguageModel(copy.deepcopy(lm.model).to("meta"), lm.tokenizer, lm.name, told)
+    outline.entry = lm.entry
+    folders = []
+    for number, (model, tester) in enumerate([(lm, Endpoint()), (outline, Endpoint())]):
+        folders.append(TranscriptsDataset(str(tmp_path / str(number))))
+        fill(folders[-1], talk(model, folders[-1], tester=tester))
+        assert tester.turns_taken == {not model.has_weights}
+    expected, made = ({key: item.read() for key, item in folder.load().items()} for folder in folders)
+    assert made == expected
+    assert made[FACTS[0].id].replies
 
 
 def times(folder):

@@ -22,6 +22,8 @@ from edit_robustness.models.tiny import tiny_model
 from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_moments, write_corpus_with
 from edit_robustness.report.runs import list_methods
 from edit_robustness.tables import facts_to_table
+from edit_robustness.workers import ThisProcess, UnusableWorkers
+from edit_robustness.workers.crew import NobodyLeft, Stopped
 
 CORPUS = {"corpus": StoredItem.of("texts", list(TEXTS))}
 
@@ -143,6 +145,19 @@ def test_what_learns_from_facts_has_a_file_for_each_purpose(lab, monkeypatch):
     assert list(items.items) == list(items.manifest) == ["counting.sequence"]
     rome = Folder().take(prepare_with("rome", "sequence")(lab.model("llama"), {}, method("rome"), corpus=CORPUS))
     assert list(rome.items) == ["rome"], "what does not is shared"
+
+
+@pytest.mark.parametrize("error", [NobodyLeft(), Stopped("the run ends"), UnusableWorkers("workers: no room")])
+def test_the_end_of_the_workers_is_no_failure_of_the_method(lab, monkeypatch, error):
+    class Lost(ThisProcess):
+        def attempts(self, lm, task):
+            raise error
+
+    monkeypatch.setattr("edit_robustness.workers.pool._Holder.workers", Lost())
+    folder = Folder()
+    with pytest.raises(type(error)):
+        folder.take(prepare_with("rome")(lab.model("llama"), {}, method("rome"), corpus=CORPUS))
+    assert not folder.items
 
 
 class Unpreparable(Counting):

@@ -13,6 +13,7 @@ from edit_robustness.web.transport import (
     RequestFailed,
     RequestSettings,
     Response,
+    _Host,
     accept_any,
     retry_after,
 )
@@ -90,6 +91,21 @@ def test_one_pace_for_each_host(server, clock):
     web.get(server.url.replace("127.0.0.1", "localhost"), {}, stamped)
     assert times[:5] == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
     assert times[5] == pytest.approx(1.1)
+
+
+def test_threads_that_wait_at_the_same_time_keep_one_pace():
+    delays = []
+
+    class StandingClock(FakeClock):
+        """Others wait while one sleeps, so no time passes between them."""
+
+        def sleep(self, seconds):
+            delays.append(seconds)
+
+    host = _Host("here", RequestSettings(user_agent="tests (me@here)", per_second=4.0), StandingClock())
+    for _ in range(4):
+        host.wait()
+    assert delays == pytest.approx([0.25, 0.5, 0.75])
 
 
 def test_silence_is_given_up_with_a_reason(server, clock):

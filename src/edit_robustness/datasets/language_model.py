@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
 from typing import Any, ClassVar
 
 import torch
@@ -75,6 +75,9 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
     _outlines: ClassVar[dict[Any, LanguageModel]] = {}
     """The models without weights."""
 
+    _loading: ClassVar[RLock] = RLock()
+    """With workers, several threads may load models into this process; a slot has one only."""
+
     _locks: ClassVar[defaultdict[Any, Lock]] = defaultdict(Lock)
 
     @validate_arguments_with(SOURCES)
@@ -119,12 +122,13 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     def _load_whole(self) -> LanguageModel:
         slot = type(self).slot
-        if slot.model is None or slot.key != self._key:
-            slot.model = slot.key = None
-            gc.collect()
-            slot.model, slot.key = self._describe_model(self._from_source()), self._key
-            slot.loads += 1
-        return slot.model
+        with self._loading:
+            if slot.model is None or slot.key != self._key:
+                slot.model = slot.key = None
+                gc.collect()
+                slot.model, slot.key = self._describe_model(self._from_source()), self._key
+                slot.loads += 1
+            return slot.model
 
     def _load_outline(self, hold: Callable[[Mapping[str, Any]], RemoteWeights]) -> LanguageModel:
         """Return the model without weights."""
@@ -156,8 +160,17 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
 
     @classmethod
     def with_weights(cls, lm: LanguageModel) -> LanguageModel:
-        """Return a model with its weights in this process, for what workers do not do."""
-        return lm if lm.has_weights else cls(**lm.entry)._load_whole()
+        """Return a model with its weights in this process, for what workers do not do.
+
+        Raises:
+            DatasetError: If the files that this process reads are of another model.
+        """
+        if lm.has_weights:
+            return lm
+        whole = cls(**lm.entry)._load_whole()
+        if whole.fingerprint != lm.fingerprint:
+            raise DatasetError(f"{lm.name}: a worker loads another model than this process: the model's files differ")
+        return whole
 
     @classmethod
     def forget_outlines(cls) -> None:

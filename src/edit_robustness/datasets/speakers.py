@@ -135,7 +135,8 @@ class Local(SpeakerKind):
 
     def _dataset(self) -> LanguageModelDataset:
         dataset = LanguageModelDataset(**self.model_settings)
-        return dataset if LanguageModelDataset.slot.key == dataset._key else _Beside(**self.model_settings)
+        is_here = LanguageModelDataset.hold is None and LanguageModelDataset.slot.key == dataset._key
+        return dataset if is_here else _Beside(**self.model_settings)
 
 
 class Endpoint(SpeakerKind):

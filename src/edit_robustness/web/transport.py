@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
+from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -186,6 +187,8 @@ class _Host:
     def __init__(self, name: str, settings: RequestSettings, clock: Clock):
         self._name, self._settings, self._clock = name, settings, clock
         self._next, self.unanswered = clock.now(), 0
+        # nodes that run side by side keep one pace together
+        self._lock = Lock()
 
     def wait(self) -> None:
         """Wait until the next request to the host is allowed.
@@ -195,16 +198,19 @@ class _Host:
         """
         if self.unanswered >= self._settings.give_up:
             raise RequestFailed(f"{self._name} did not respond {self.unanswered} times in a row and is considered down")
-        delay = self._next - self._clock.now()
-        if delay > self._settings.longest_wait:
-            raise RequestFailed(f"{self._name} requests a pause of more than {self._settings.longest_wait:g} s")
-        if delay > 0:
+        with self._lock:
+            now = self._clock.now()
+            delay = max(0.0, self._next - now)
+            if delay > self._settings.longest_wait:
+                raise RequestFailed(f"{self._name} requests a pause of more than {self._settings.longest_wait:g} s")
+            self._next = now + delay + 1 / self._settings.per_second
+        if delay:
             self._clock.sleep(delay)
-        self._next = self._clock.now() + 1 / self._settings.per_second
 
     def leave_alone(self, seconds: float) -> None:
         """Allow no request to the host for some seconds."""
-        self._next = max(self._next, self._clock.now() + seconds)
+        with self._lock:
+            self._next = max(self._next, self._clock.now() + seconds)
 
     def note(self, *, silent: bool) -> None:
         """Record whether a request got a response."""

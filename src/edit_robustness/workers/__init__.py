@@ -4,9 +4,10 @@ from edit_robustness.workers.crew import Stopped
 from edit_robustness.workers.pool import ThisProcess, Workers, current_workers, use_workers
 from edit_robustness.workers.ray_workers import RayWorkers
 from edit_robustness.workers.settings import WorkerParameters
-from edit_robustness.workers.work import Task, UnusableWorkers, Work, WorkerDied
+from edit_robustness.workers.work import NoWorkers, Task, UnusableWorkers, Work, WorkerDied
 
 __all__ = [
+    "NoWorkers",
     "Stopped",
     "Task",
     "ThisProcess",

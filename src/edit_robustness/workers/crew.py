@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from threading import Condition
 from typing import Any
 
+from edit_robustness.workers.work import NoWorkers
+
 _GAP_SECONDS = 2.0
 """For so long a worker without work waits for the next node of its model before it loads another one."""
 
@@ -17,11 +19,11 @@ _LOOK_SECONDS = 0.25
 """How often a thread looks whether a worker has become free for its model."""
 
 
-class Stopped(RuntimeError):
+class Stopped(NoWorkers, RuntimeError):
     """Error of work that goes on while its run ends."""
 
 
-class NobodyLeft(ValueError):
+class NobodyLeft(NoWorkers, ValueError):
     """Error of work whose last worker is lost."""
 
     def __init__(self) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from threading import Lock
 from typing import Any, ClassVar, TypeVar
 
 from edit_robustness.datasets.failures import Attempt, run_attempts, run_batches
@@ -41,11 +43,16 @@ class Workers(ABC):
 class ThisProcess(Workers):
     """No other process: items are made here, one after another."""
 
+    _turn: ClassVar[Lock] = Lock()
+    """Held by the thread that uses the model whose weights are here although the run has other workers."""
+
     def attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
-        """Make items in order."""
-        environment = lm.environment
-        for attempt in self._attempts(lm, task):
-            yield replace(attempt, environment=environment)
+        """Make items in order. If another process holds the weights of the model, they are loaded here, too."""
+        with nullcontext() if lm.has_weights else self._turn:
+            lm = LanguageModelDataset.with_weights(lm)
+            environment = lm.environment
+            for attempt in self._attempts(lm, task):
+                yield replace(attempt, environment=environment)
 
     def _attempts(self, lm: LanguageModel, task: Task[T]) -> Iterator[Attempt[T]]:
         if task.advance is not None:

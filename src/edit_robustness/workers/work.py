@@ -11,7 +11,11 @@ from edit_robustness.models.language_model import LanguageModel
 T = TypeVar("T")
 
 
-class UnusableWorkers(ValueError):
+class NoWorkers(Exception):
+    """Base of the errors that end a run because no worker makes its items, whatever items these are."""
+
+
+class UnusableWorkers(NoWorkers, ValueError):
     """Workers that cannot do the work as the settings say."""
 
 

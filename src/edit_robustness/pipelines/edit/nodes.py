@@ -29,7 +29,7 @@ from edit_robustness.progress import track
 from edit_robustness.prompts.relations import read_relations
 from edit_robustness.records import Fact
 from edit_robustness.tables import facts_from_table
-from edit_robustness.workers import Task, ThisProcess, Work, WorkerDied, current_workers
+from edit_robustness.workers import NoWorkers, Task, Work, WorkerDied, current_workers
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,11 @@ def write_corpus_with(need: TextNeed) -> Callable[..., Landing]:
         yield Manifest({_KEY: name})
         if inventory.get(_KEY) == name:
             return
+        if source.texts:
+            yield {_KEY: StoredItem.of(name, list(source.texts))}
+            return
         task = Task(Work(_write_corpora, {_KEY: source}), [_KEY], f"{lm.name}: writing a corpus")
-        workers = ThisProcess() if source.texts else current_workers()
-        for attempt in workers.attempts(lm, task):
+        for attempt in current_workers().attempts(lm, task):
             yield attempt.to_items(name, stage="write corpus")
 
     return write_corpus
@@ -79,7 +81,7 @@ def _enlarge(model: str, source: CorpusSource, need: TextNeed) -> CorpusSource:
 def _write_corpora(lm: LanguageModel, sources: Sequence[CorpusSource]) -> Iterator[list[str]]:
     """Yield the texts of each source; none of a model that is not finite."""
     for source in sources:
-        yield list(source.texts) or (_write_corpus(lm, source) if lm.finite else [])
+        yield _write_corpus(lm, source) if lm.finite else []
 
 
 def _write_corpus(lm: LanguageModel, source: CorpusSource) -> list[str]:
@@ -213,6 +215,9 @@ def _prepare(
         return
     try:
         yield from _prepare_parts(lm, method, key, corpus, name, sources, moments, training_states)
+    except NoWorkers:
+        # no fault of the method
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a method raises must lose its own cell alone
         report_failure(f"{lm.name}: {method.name}", "preparing", error)
         yield {key: StoredItem.failed_item(name, reason_of(error), stage="prepare")}
