@@ -1,6 +1,7 @@
 """The runner of the project: nodes side by side if the run has workers."""
 
 from threading import Barrier, Event
+from threading import enumerate as enumerate_threads
 
 import pytest
 from kedro.io import DataCatalog, DatasetError, MemoryDataset
@@ -35,7 +36,13 @@ class Elsewhere(Workers):
 def workers(monkeypatch):
     workers = Elsewhere()
     monkeypatch.setattr(runner, "current_workers", lambda: workers)
-    monkeypatch.setattr(runner, "use_workers", workers.successors.append)
+
+    def replace(successor):
+        workers.successors.append(successor)
+        # Ray's processes die with the thread that started them
+        assert any(thread.name.startswith("node") for thread in enumerate_threads())
+
+    monkeypatch.setattr(runner, "use_workers", replace)
     return workers
 
 
@@ -62,6 +69,7 @@ def test_nodes_whose_inputs_are_there_run_at_once_and_others_after_them(workers)
         Node(lambda b, c: b * c, ["b", "c"], "d", name="third"),
     ]
     assert run(nodes, a=1) == {"d": 6}
+    assert [type(successor) for successor in workers.successors] == [ThisProcess]
 
 
 def test_an_error_of_a_node_ends_the_others_and_is_the_run_s_error(workers):

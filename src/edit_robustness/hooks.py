@@ -237,7 +237,7 @@ def check_runner(run_params: Mapping[str, Any]) -> None:
         name = runner.split(" object at")[0].lstrip("<").rpartition(".")[2]
         raise RefusedRun(
             f"--runner={name}: nodes share one model in memory, so they must run one after another; run without "
-            "--runner, which uses SequentialRunner"
+            "--runner (nodes run side by side if workers.count is set)"
         )
     if run_params.get("only_missing_outputs"):
         raise RefusedRun(

@@ -57,32 +57,31 @@ class SideBySideRunner(SequentialRunner):
         load_counts = Counter(chain.from_iterable(node.inputs for node in todo))
         done_nodes: set[Node] = set()
         running: dict[Future[Node], Node] = {}
-        try:
-            with ThreadPoolExecutor(_THREADS, thread_name_prefix="node") as pool:
-                try:
-                    while todo or running:
-                        ready_nodes = [node for node in todo if dependencies[node] <= done_nodes]
-                        todo = [node for node in todo if node not in ready_nodes]
-                        for node in ready_nodes:
-                            task = Task(node, catalog, self._is_async, hook_manager=hook_manager, run_id=run_id)
-                            running[pool.submit(task.execute)] = node
-                        for future in wait(running, return_when=FIRST_COMPLETED).done:
-                            node = running[future]
-                            _raise_error(future, node)
-                            del running[future]
-                            done_nodes.add(node)
-                            self._release_datasets(node, catalog, load_counts, pipeline)
-                except BaseException as error:
-                    # threads that wait for items end, too; what they have made is kept
-                    current_workers().stop()
-                    for future in running:
-                        future.cancel()
-                    _log_others(running, error)
-                    raise
-        except BaseException:
-            # Kedro tells hooks of no interruption, after which no thread wants the workers any more
-            use_workers(ThisProcess())
-            raise
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="node") as pool:
+            try:
+                while todo or running:
+                    ready_nodes = [node for node in todo if dependencies[node] <= done_nodes]
+                    todo = [node for node in todo if node not in ready_nodes]
+                    for node in ready_nodes:
+                        task = Task(node, catalog, self._is_async, hook_manager=hook_manager, run_id=run_id)
+                        running[pool.submit(task.execute)] = node
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        node = running[future]
+                        _raise_error(future, node)
+                        del running[future]
+                        done_nodes.add(node)
+                        self._release_datasets(node, catalog, load_counts, pipeline)
+            except BaseException as error:
+                # threads that wait for items end, too; what they have made is kept
+                current_workers().stop()
+                for future in running:
+                    future.cancel()
+                _log_others(running, error)
+                raise
+            finally:
+                # here and not in a hook: processes of Ray die with the thread that started it, which ends with the
+                # pool, and Kedro tells hooks of no interruption
+                use_workers(ThisProcess())
 
 
 def _raise_error(future: Future[Node], node: Node) -> None:

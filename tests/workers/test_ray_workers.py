@@ -16,6 +16,7 @@ from fabricated_benchmarks import parameters
 from fabricated_edits import FACTS, POOL, RELATIONS, TINY_SETTINGS
 from kedro.io import DatasetError
 from landings import fill
+from local_server import local_server
 
 ray = pytest.importorskip("ray")
 
@@ -461,6 +462,13 @@ def test_an_address_where_nothing_answers_is_refused_at_once():
         RayWorkers(WorkerParameters(count=1, address="127.0.0.1:9"))
     with pytest.raises(UnusableWorkers, match=r"^workers.address: nothing answers at \[here "):
         RayWorkers(WorkerParameters(count=1, address="[here"))
+
+
+def test_the_address_of_a_web_server_is_refused_since_ray_would_wait_for_it():
+    with local_server() as server:
+        address = server.url.removeprefix("http://")
+        with pytest.raises(UnusableWorkers, match=rf"at {address} is a web server, .* which is 6379 unless"):
+            RayWorkers(WorkerParameters(count=1, address=address))
 
 
 def test_an_address_of_ray_client_is_refused_since_it_cannot_stream_items():

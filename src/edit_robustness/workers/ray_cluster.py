@@ -21,7 +21,7 @@ _PORT = 6379
 
 
 def check_address(address: str) -> None:
-    """Refuse an address at which nothing answers: Ray would try it for minutes.
+    """Refuse an address at which nothing answers, or a page: Ray would try it for minutes.
 
     Raises:
         UnusableWorkers: With the reason.
@@ -35,13 +35,29 @@ def check_address(address: str) -> None:
         )
     try:
         place = urlsplit(address if "//" in address else f"//{address}")
-        with socket.create_connection((place.hostname or "", place.port or _PORT), timeout=_PROBE_SECONDS):
-            return
+        with socket.create_connection(
+            (place.hostname or "", place.port or _PORT), timeout=_PROBE_SECONDS
+        ) as connection:
+            speaks_http = _speaks_http(connection)
     except (OSError, ValueError) as error:
         raise UnusableWorkers(
             f"workers.address: nothing answers at {address} ({reason_of(error)}); start a cluster there "
             "(`ray start --head`), or leave workers.address away to use this machine"
         ) from error
+    if speaks_http:
+        raise UnusableWorkers(
+            f"workers.address: at {address} is a web server, such as Ray's dashboard; give the port of the cluster's "
+            f"head, which is {_PORT} unless `ray start --port` says otherwise"
+        )
+
+
+def _speaks_http(connection: socket.socket) -> bool:
+    """Return whether a server answers as web servers do. That of Ray waits, breaks off, or answers in bytes."""
+    try:
+        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return connection.recv(5) == b"HTTP/"
+    except OSError:
+        return False
 
 
 def connect(settings: WorkerParameters) -> int:
