@@ -95,9 +95,9 @@ def _raise_error(future: Future[Node], node: Node) -> None:
 def _log_others(running: Mapping[Future[Node], Node], error: BaseException) -> None:
     """Wait for the nodes that still run, and log their errors: only one error ends the run."""
     for future, node in running.items():
-        other = None if future.cancelled() else future.exception()
-        if other is not None and other is not error and not _is_stopped(other):
-            logger.warning("%s failed, too: %s", node.name, describe(other))
+        node_error = None if future.cancelled() else future.exception()
+        if node_error is not None and node_error is not error and not _is_stopped(node_error):
+            logger.warning("%s failed, too: %s", node.name, describe(node_error))
 
 
 def _is_stopped(error: BaseException | None) -> bool:

@@ -167,10 +167,10 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         """
         if lm.has_weights:
             return lm
-        whole = cls(**lm.entry)._load_whole()
-        if whole.fingerprint != lm.fingerprint:
+        local_model = cls(**lm.entry)._load_whole()
+        if local_model.fingerprint != lm.fingerprint:
             raise DatasetError(f"{lm.name}: a worker loads another model than this process: the model's files differ")
-        return whole
+        return local_model
 
     @classmethod
     def forget_outlines(cls) -> None:

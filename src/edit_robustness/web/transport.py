@@ -199,11 +199,11 @@ class _Host:
         if self.unanswered >= self._settings.give_up:
             raise RequestFailed(f"{self._name} did not respond {self.unanswered} times in a row and is considered down")
         with self._lock:
-            now = self._clock.now()
-            delay = max(0.0, self._next - now)
+            time_of_call = self._clock.now()
+            delay = max(0.0, self._next - time_of_call)
             if delay > self._settings.longest_wait:
                 raise RequestFailed(f"{self._name} requests a pause of more than {self._settings.longest_wait:g} s")
-            self._next = now + delay + 1 / self._settings.per_second
+            self._next = time_of_call + delay + 1 / self._settings.per_second
         if delay:
             self._clock.sleep(delay)
 

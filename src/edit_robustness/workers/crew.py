@@ -90,7 +90,7 @@ class Crew:
         finally:
             with self._change:
                 # queues are equal when they are empty
-                queues = [other for other in self._queues[model] if other is not queue]
+                queues = [entry for entry in self._queues[model] if entry is not queue]
                 if queues:
                     self._queues[model] = queues
                 else:
@@ -154,17 +154,18 @@ class Crew:
         free = [member for member in self._members if not member.is_busy]
         counts = Counter(member.model for member in self._members if member.is_busy)
         shares = self._share(counts, model)
-        lacking = {name for name, share in shares.items() if counts[name] < share}
-        if model not in lacking and lacking:
+        models_below_share = {name for name, share in shares.items() if counts[name] < share}
+        if models_below_share and model not in models_below_share:
             return None
-        now = time.monotonic()
-        own = [member for member in free if member.model == model]
+        same_model = [member for member in free if member.model == model]
         without_model = [member for member in free if not member.model]
         without_work = [
-            member for member in free if member.model not in shares and now - member.idle_since >= _GAP_SECONDS
+            member
+            for member in free
+            if member.model not in shares and time.monotonic() - member.idle_since >= _GAP_SECONDS
         ]
-        beyond_share = [member for member in free if member.model in shares and member.model not in lacking]
-        return next(iter([*own, *without_model, *without_work, *beyond_share]), None)
+        beyond_share = [member for member in free if member.model in shares and member.model not in models_below_share]
+        return next(iter([*same_model, *without_model, *without_work, *beyond_share]), None)
 
     def _share(self, counts: Mapping[str, int], model: str) -> dict[str, int]:
         """Return how many workers each model may have that wants another one, as `model` does.

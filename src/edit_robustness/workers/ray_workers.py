@@ -198,7 +198,7 @@ class RayWorkers(Workers):
                     stream = ready_streams[0]
                     state = states[stream]
                     try:
-                        made = ray.get(next(stream))
+                        message = ray.get(next(stream))
                     except StopIteration:
                         del states[stream]
                         self._crew.give_back(state.worker)
@@ -216,10 +216,10 @@ class RayWorkers(Workers):
                         continue
                     except ray.exceptions.RayTaskError as error:
                         raise UnusableWorkers(f"workers: {lm.name}: {reason_of(error.cause)}") from None
-                    if made is None:
+                    if message is None:
                         state.has_begun, n_unbegun = True, 0
                         continue
-                    attempt, reason, messages, seconds = made
+                    attempt, reason, messages, seconds = message
                     add_cpu_seconds(seconds)
                     for logger_name, level, text in messages:
                         logging.getLogger(logger_name).log(level, "%s", text)
