@@ -134,6 +134,8 @@ def test_kinds_stand_down_by_family_and_methods_across(findings):
     assert [section.label for section in next_token.sections] == ["Specificity"]
     assert [column.label for column in free.methods] == ["No edit", "Fact in context", "FT", "ROME", "IKE"]
     assert (edit.rows[1].counts, local.rows[0].counts) == ("72 probes of 24 facts", "48 probes of 24 facts")
+    one_cell = replace(edit.rows[1].cells[0], n_probes=1, n_facts=1)
+    assert one_cell.counts == "1 probe of 1 fact"
     cell = edit.rows[0].cells[3]
     assert cell.value + cell.old + cell.neither == pytest.approx(1)
     assert "old object" in cell.tooltip

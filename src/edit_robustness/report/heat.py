@@ -50,7 +50,7 @@ class Cell:
     @property
     def counts(self) -> str:
         """Return the number of scores behind the figure as text."""
-        return f"{self.n_probes} probes of {self.n_facts} facts"
+        return f"{_count(self.n_probes, 'probe')} of {_count(self.n_facts, 'fact')}"
 
     @property
     def much_cut(self) -> bool:
@@ -135,6 +135,10 @@ class HeatTable:
     label: str
     methods: tuple[Column, ...]
     sections: tuple[Section, ...]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def heat_tables(headline: pd.DataFrame, facts: Mapping[str, int] = MappingProxyType({})) -> dict[str, list[HeatTable]]:
