@@ -87,7 +87,7 @@ def test_settings_and_texts_that_are_given_are_used(tiny, caplog):
     assert torch.isfinite(next(iter(rome.edit(FRANCE).dense().values()))).all()
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("external", "mend", "serac")])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in ("easyedit", "external", "mend", "serac")])
 def test_every_method_that_is_not_trained_edits_with_its_defaults(name, tiny):
     quick = {"v_steps": 2, "steps": 2}
     settings = {key: value for key, value in quick.items() if key in METHODS[name].__pydantic_fields__}

@@ -17,17 +17,17 @@ from cells import (
     is_default,
     methods_on,
 )
-from fabricated_edits import ARCHITECTURES, METHOD_NAMES, TINY_SETTINGS, method
+from fabricated_edits import ARCHITECTURES, IN_A_PROCESS, METHOD_NAMES, TINY_SETTINGS, method
 
-from edit_robustness.editing.edits import EDITS, Chain
+from edit_robustness.editing.edits import EDITS, Chain, Dense
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.layout import LAYOUTS
 from edit_robustness.models.tiny import CONFIGS
 
 
 def test_the_laws_cover_every_method():
-    assert set(METHOD_NAMES) == set(METHODS)
-    gaps = set(METHODS) - set(TINY_SETTINGS)
+    assert set(METHOD_NAMES) == set(METHODS) - set(IN_A_PROCESS)
+    gaps = set(METHOD_NAMES) - set(TINY_SETTINGS)
     assert not gaps, f"conf/test/parameters.yml has no `methods.<name>.tiny` for {gaps}"
     assert not set(TINY_SETTINGS) - set(METHODS)
 
@@ -54,7 +54,9 @@ def cells_of(parametrisation, *, slow):
 
 
 def test_every_kind_of_edit_is_tested_on_every_architecture(lab):
-    assert set(KINDS) == set(EDITS) - {Chain.kind}, "say in KINDS which method stands for a new kind of edit"
+    # a dense change is applied by the same code as an Adam trace, which is one once it is replayed
+    kinds = set(EDITS) - {Chain.kind, Dense.kind}
+    assert set(KINDS) == kinds, "say in KINDS which method stands for a new kind of edit"
     for kind, name in KINDS.items():
         assert {edit.kind for edit in lab.edits(name, "llama")} == {kind}
     cells = cells_of(every_cell.mark, slow=False)

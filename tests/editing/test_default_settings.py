@@ -38,7 +38,7 @@ def tuned(method):
     return yaml.safe_load(file.read_text(encoding="utf-8"))["methods"][method]
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "external"])
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in ("easyedit", "external")])
 @pytest.mark.parametrize(
     "shape",
     [

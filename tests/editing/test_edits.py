@@ -7,6 +7,7 @@ from edit_robustness.editing.edits import (
     Adam,
     AdamTrace,
     Codebook,
+    Dense,
     ExternalEdit,
     FactMemory,
     LowRank,
@@ -67,6 +68,7 @@ def test_every_kind_reads_back_what_it_says(tmp_path):
     edits = [
         low_rank(),
         LowRank({}),
+        Dense({SITES[1]: torch.randn(32, 48), SITES[0]: torch.randn(32, 48)}),
         AdamTrace(SITES[0], torch.randn(4, 48), torch.randn(3, 4, 32), 1e-3 / 3),
         PromptPrefix("Néw Fact: {}\n"),
         PromptPrefix(),

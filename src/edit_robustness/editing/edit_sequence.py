@@ -119,15 +119,16 @@ def edit_sequence(
             the sequence is made.
     """
     history, number = EditHistory(), 0
-    for facts in groups:
-        number += len(facts)
-        if number in stored_edits:
-            edit = stored_edits[number]().with_artefact(artefact)
-            step = Step(number, edit, history + edit, is_stored=True)
-        else:
-            step = _make_step(lm, method, facts, artefact, history, number)
-        yield step
-        history = step.history
+    with method.opened(lm) as open_method:
+        for facts in groups:
+            number += len(facts)
+            if number in stored_edits:
+                edit = stored_edits[number]().with_artefact(artefact)
+                step = Step(number, edit, history + edit, is_stored=True)
+            else:
+                step = _make_step(lm, open_method, facts, artefact, history, number)
+            yield step
+            history = step.history
 
 
 def _make_step(

@@ -6,8 +6,9 @@ import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
@@ -134,6 +135,22 @@ class Method(ABC):
         """Yield the edits of `edit_each`, without origins."""
         for fact in facts:
             yield self.increment(lm, [fact], artefact=artefact, history=EditHistory())
+
+    @contextmanager
+    def opened(self, lm: LanguageModel) -> Iterator[Self]:
+        """Yield the method for several edits of one model, with what it keeps open between them; most keep nothing."""
+        yield self
+
+    def problems(self) -> Iterator[str]:
+        """Yield what the settings name and this machine does not have; most methods need nothing but the model."""
+        return iter(())
+
+    def check(self, lm: LanguageModel) -> None:
+        """Refuse what would fail at the first edit, before long work begins; most methods check nothing.
+
+        Raises:
+            Exception: Naming what is wrong.
+        """
 
     def context_use(self, lm: LanguageModel, facts: Sequence[Fact], artefact: Artefact) -> tuple[int, dict[str, int]]:
         """Return the number of contexts per fact, and for facts that cannot use them all the number of unused ones.

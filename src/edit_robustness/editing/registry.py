@@ -83,6 +83,7 @@ _IN_ORDER = (
         "A memory of edits, a scope classifier and a small model that answers in scope.",
     ),
     Entry("ike", "ike.Ike", "IKE", "Puts the new fact and demonstrations of how to use it before every prompt."),
+    Entry("easyedit", "easyedit.EasyEdit", "EasyEdit", "Edits with a method of your own clone of EasyEdit."),
     Entry("external", "external.External", "External model", "Evaluates edited models from your own folders."),
 )
 

@@ -62,7 +62,7 @@ def refuse_short_corpus(lm: LanguageModel, texts: Sequence[str], need: TextNeed)
 
 
 def misfits(settings_name: str, method: Method, name: str, shape: Shape) -> Iterator[str]:
-    """Yield one message for each setting that asks for something that the model does not have.
+    """Yield one message for each setting that asks for something that the model or this machine does not have.
 
     Args:
         settings_name: The name of the settings, ``methods.rome.smollm2``.
@@ -70,6 +70,7 @@ def misfits(settings_name: str, method: Method, name: str, shape: Shape) -> Iter
         name: The model's name.
         shape: The model's sizes.
     """
+    yield from (f"{settings_name}.{problem}" for problem in method.problems())
     for setting in LAYERS:
         layers = [layer for layer in _values(method, setting) if layer >= shape.layers]
         if layers:

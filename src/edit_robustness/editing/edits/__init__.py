@@ -13,7 +13,7 @@ from edit_robustness.editing.edits.external import ExternalEdit
 from edit_robustness.editing.edits.fact_memory import FactMemory, MemoryEntry
 from edit_robustness.editing.edits.prompt_prefix import NO_EDIT, PromptPrefix
 from edit_robustness.editing.edits.scoped import ScopedMemory
-from edit_robustness.editing.edits.weights import Adam, AdamTrace, LowRank, WeightEdit, weights_changed
+from edit_robustness.editing.edits.weights import Adam, AdamTrace, Dense, LowRank, WeightEdit, weights_changed
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.rows import Rows
 
@@ -25,6 +25,7 @@ __all__ = [
     "Appliable",
     "Chain",
     "Codebook",
+    "Dense",
     "Edit",
     "ExternalEdit",
     "FactMemory",
@@ -44,7 +45,7 @@ __all__ = [
 EDITS: Mapping[str, type[Edit]] = MappingProxyType(
     {
         kind.kind: kind
-        for kind in (LowRank, AdamTrace, PromptPrefix, Codebook, ScopedMemory, FactMemory, Chain, ExternalEdit)
+        for kind in (LowRank, Dense, AdamTrace, PromptPrefix, Codebook, ScopedMemory, FactMemory, Chain, ExternalEdit)
     }
 )
 """Every kind of edit that can be stored in a file."""

@@ -122,6 +122,31 @@ class LowRank(WeightEdit):
         return cls({site: (tensors[f"{site}.left"], tensors[f"{site}.right"]) for site in sorted(sites)}, keys)
 
 
+@dataclass(frozen=True, eq=False)
+class Dense(WeightEdit):
+    """A change of any rank at each site, stored whole: as large as the weight itself.
+
+    Attributes:
+        changes: For each site the change (d_out, d_in), float32.
+    """
+
+    kind: ClassVar[str] = "dense"
+    changes: Mapping[Site, Tensor]
+
+    def dense(self) -> Mapping[Site, Tensor]:
+        """Return the changes."""
+        return self.changes
+
+    def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Return the changes, named by site."""
+        return {str(site): change.contiguous() for site, change in self.changes.items()}, {}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Dense:
+        """Rebuild the edit from what `to_tensors` returned."""
+        return cls({Site.parse(name): tensors[name] for name in sorted(tensors)})
+
+
 @dataclass(frozen=True)
 class Adam:
     """The optimiser of Kingma and Ba (2015, algorithm 1) on one tensor, as a recurrence.

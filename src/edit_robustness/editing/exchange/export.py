@@ -114,15 +114,21 @@ def bake(edit: Edit | EditHistory, lm: LanguageModel, folder: Path, card: Card, 
     write_adapter = _adapter_or_none(edit, lm) if adapter and not isinstance(edit, EditHistory) else None
 
     def write(part: Path) -> None:
-        lm.model.save_pretrained(part)
-        lm.tokenizer.save_pretrained(part)
+        save_model(lm, part)
         (part / CARD).write_text(card.markdown(lm), encoding="utf-8")
         if write_adapter:
             (part / adapter).mkdir()
             write_adapter(part / adapter)
 
-    with edit.applied(lm), _allow_saving(lm.model):
+    with edit.applied(lm):
         replace_folder(folder, write)
+
+
+def save_model(lm: LanguageModel, folder: Path) -> None:
+    """Write the model with its present weights, and its tokenizer, as transformers does, in safetensors."""
+    with _allow_saving(lm.model):
+        lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
 
 
 def _adapter_or_none(edit: Edit, lm: LanguageModel) -> Callable[[Path], None] | None:

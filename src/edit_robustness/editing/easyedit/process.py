@@ -1,0 +1,363 @@
+"""A process that edits with a clone of EasyEdit: started for some edits, asked for one at a time, ended after the last.
+
+The model's own weights are exported for it, so that both codes edit the same numbers. Requests and answers are lines of
+JSON, and tensors are safetensors files in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from edit_robustness.editing.edits import Codebook, Dense, Edit, LowRank
+from edit_robustness.editing.exchange.export import save_model
+from edit_robustness.models.language_model import LanguageModel
+from edit_robustness.models.layout import Site
+from edit_robustness.records import Fact
+from edit_robustness.storage import checksum
+
+logger = logging.getLogger(__name__)
+
+SCRIPT = Path(__file__).with_name("script.py")
+URL = "https://github.com/zjunlp/EasyEdit"
+
+_ALGORITHMS = Path("easyeditor", "util", "alg_dict.py")
+_LAST_LINES = 8
+_SEPARATOR = ". "
+
+
+class EasyEditFailed(RuntimeError):
+    """A clone of EasyEdit, or what it needs, that cannot make an edit."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A clone of EasyEdit with one of its methods, as the user names them.
+
+    Attributes:
+        clone: Folder of the clone.
+        python: The Python of its environment: a path, or the name of a command.
+        method: The method's name in EasyEdit.
+        hparams: File of its hyperparameters.
+    """
+
+    clone: str
+    python: str
+    method: str
+    hparams: str
+
+    @property
+    def program(self) -> str:
+        """Return the full path of the Python; empty if there is none."""
+        program = shutil.which(self.python)
+        # not resolved: the link of a virtual environment is what finds its packages
+        return str(Path(program).absolute()) if program else ""
+
+    def problems(self) -> Iterator[str]:
+        """Yield what is wrong with the paths, each beginning with the name of a setting."""
+        clone, hparams = Path(self.clone), Path(self.hparams)
+        if list(clone.glob("easyeditor-*.dist-info")):
+            yield (
+                f"clone: {clone} holds the PyPI release of easyeditor, which is of 2023 and needs torch 2.0: clone "
+                f"{URL} and name its folder"
+            )
+        elif not (clone / _ALGORITHMS).is_file():
+            parent = clone.resolve().parent
+            hint = f"name {parent}" if (parent / _ALGORITHMS).is_file() else f"git clone {URL}, and name its folder"
+            reason = "there is no such folder" if not clone.is_dir() else f"it has no {_ALGORITHMS}"
+            yield f"clone: {clone} is not a clone of EasyEdit ({reason}): {hint}"
+        if not self.program:
+            yield f"python: {self.python} cannot be run: give the path of the Python with which you run EasyEdit"
+        if not hparams.is_file():
+            inside = clone / hparams
+            hint = f"write {inside}" if inside.is_file() else "paths begin at the project's folder, not at the clone's"
+            yield f"hparams: there is no file {hparams}: {hint}"
+        elif hparams.suffix != ".yaml":
+            yield f"hparams: EasyEdit reads files that end in .yaml, and this is {hparams}: rename it"
+        else:
+            yield from self._misnamed(hparams)
+
+    def _misnamed(self, hparams: Path) -> Iterator[str]:
+        try:
+            content = yaml.safe_load(hparams.read_text("utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            yield f"hparams: {hparams} cannot be read ({' '.join(str(error).split())}): correct it"
+            return
+        name = content.get("alg_name", content.get("alg")) if isinstance(content, Mapping) else None
+        if name != self.method:
+            yield f"hparams: {hparams} is of `alg_name: {name}`, and `method` is {self.method}: change one of them"
+
+    def settings(self) -> dict[str, str]:
+        """Return checksums of what edits follow from besides the paths: the hyperparameters and the clone's code."""
+        code = [path.read_bytes() for path in sorted(Path(self.clone, "easyeditor").rglob("*.py"))]
+        path = Path(self.hparams)
+        hparams = [path.read_bytes()] if path.is_file() else []
+        return {"hparams_checksum": checksum(*hparams), "clone_checksum": checksum(*code)}
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the clone gets from this project instead of making it.
+
+    Attributes:
+        moments: Second moments of keys by site, (d_in, d_in); empty if the clone takes its own.
+        contexts: Texts that stand before the statements; None if the clone writes its own.
+    """
+
+    moments: Mapping[Site, Tensor] = field(default_factory=dict)
+    contexts: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class TimedEdit:
+    """An edit with what it took in the clone's process, without starting it.
+
+    Attributes:
+        edit: The edit.
+        seconds: Wall time.
+        cpu_seconds: CPU time of all threads.
+    """
+
+    edit: Edit
+    seconds: float
+    cpu_seconds: float
+
+
+class Session:
+    """A process of a clone that holds one model. It starts with the first edit, and ends with the `with` block.
+
+    Args:
+        installation: The clone and the method.
+        lm: The model. Its weights of that moment are exported when the process starts.
+        shared: What the clone gets from this project.
+    """
+
+    def __init__(self, installation: Installation, lm: LanguageModel, shared: Shared = Shared()):  # noqa: B008 - frozen
+        self._installation, self._lm, self._shared = installation, lm, shared
+        self._process: subprocess.Popen[str] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the process runs."""
+        return self._process is not None
+
+    def edit(self, facts: Sequence[Fact], *, weights: Mapping[Site, Tensor], continues: bool = False) -> TimedEdit:
+        """Edit some facts at once.
+
+        Args:
+            facts: The facts.
+            weights: Weights (d_out, d_in) in which the model differs from the exported one, by earlier edits.
+            continues: Whether the state that the last edit left in the process is kept.
+
+        Raises:
+            EasyEditFailed: If the process cannot be started, refuses the edit, or ends.
+        """
+        folder = self._open()
+        request = {
+            "facts": [describe(fact, number) for number, fact in enumerate(facts)],
+            "weights": str(folder / "weights.safetensors") if weights else "",
+            "continues": continues,
+            "output": str(folder / "output.safetensors"),
+        }
+        if weights:
+            layout = self._lm.layout
+            stored = {f"{layout.module(site)}.weight": _turned(layout.transposed, w) for site, w in weights.items()}
+            save_file({name: tensor.contiguous().clone() for name, tensor in stored.items()}, request["weights"])
+        message = self._ask(request)
+        tensors = load_file(request["output"])
+        Path(request["output"]).unlink()
+        return TimedEdit(self._read(message, tensors), message["seconds"], message["cpu_seconds"])
+
+    def check(self) -> None:
+        """Import the clone and read the hyperparameters, in a process that then ends.
+
+        Raises:
+            EasyEditFailed: If that fails.
+        """
+        with tempfile.TemporaryDirectory(prefix="easyedit-") as folder:
+            self._start(Path(folder), model="")
+            self._receive()
+        self.close()
+
+    def close(self) -> None:
+        """End the process and remove its files."""
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(OSError):
+                process.stdin.close()  # type: ignore[union-attr]
+            with suppress(OSError):
+                process.stdout.close()  # type: ignore[union-attr]
+            process.kill()
+            process.wait()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def _open(self) -> Path:
+        """Return the folder of the process, which is started if it does not run."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="easyedit-")
+            folder = Path(self._folder.name)
+            try:
+                self._export(folder)
+                self._start(folder, model=str(folder / "model"))
+                self._receive()
+            except BaseException:
+                self.close()
+                raise
+        return Path(self._folder.name)
+
+    def _export(self, folder: Path) -> None:
+        save_model(self._lm, folder / "model")
+        if self._shared.moments:
+            moments = {self._lm.layout.module(site): m.float().contiguous() for site, m in self._shared.moments.items()}
+            save_file(moments, folder / "moments.safetensors")
+
+    def _start(self, folder: Path, *, model: str) -> None:
+        one, shared = self._installation, self._shared
+        # the clone ends a context with a full stop and a space itself
+        contexts = None if shared.contexts is None else [text.removesuffix(_SEPARATOR) for text in shared.contexts]
+        job = {
+            "clone": str(Path(one.clone).resolve()),
+            "method": one.method,
+            "hparams": str(Path(one.hparams).resolve()),
+            "folder": model,
+            "moments": str(folder / "moments.safetensors") if shared.moments else "",
+            "contexts": contexts,
+        }
+        path = folder / "job.json"
+        path.write_text(json.dumps(job, ensure_ascii=False), "utf-8")
+        # libraries of this environment must not stand before those of EasyEdit's
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        self._output = folder / "output.log"
+        try:
+            with self._output.open("w", encoding="utf-8") as output:
+                self._process = subprocess.Popen(
+                    [one.program or one.python, str(SCRIPT), str(path)],
+                    cwd=job["clone"],  # files that EasyEdit names relatively are in its clone
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=output,
+                    text=True,
+                    encoding="utf-8",
+                )
+        except OSError as error:
+            raise EasyEditFailed(f"EasyEdit's process cannot be started: {error}") from error
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        process = self._process
+        assert process is not None and process.stdin is not None
+        with suppress(OSError):  # what ended is told by `_receive`
+            process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
+            process.stdin.flush()
+        return self._receive()
+
+    def _receive(self) -> dict[str, Any]:
+        """Return the next answer; notes on the way are logged."""
+        process = self._process
+        assert process is not None and process.stdout is not None
+        for line in process.stdout:
+            message: dict[str, Any] = json.loads(line)
+            if message["kind"] == "note":
+                logger.warning("%s: EasyEdit: %s", self._lm.name, message["text"])
+            elif message["kind"] in ("ready", "edit"):
+                return message
+            else:
+                raise self._failure(message)
+        raise self._failure({"text": f"its process ended ({_describe_end(process.wait())})", "kind": "failed"})
+
+    def _failure(self, message: Mapping[str, Any]) -> EasyEditFailed:
+        lines = deque((line.rstrip() for line in self._read_output() if line.strip()), maxlen=_LAST_LINES)
+        self.close()
+        # what is refused is told in full; of a failure the output has more
+        end = f"; the last lines of its output: {' | '.join(lines)}" if message["kind"] == "failed" and lines else ""
+        return EasyEditFailed(f"EasyEdit's {self._installation.method}: {message['text']}{end}")
+
+    def _read_output(self) -> list[str]:
+        with suppress(OSError):
+            return self._output.read_text("utf-8", errors="replace").splitlines()
+        return []
+
+    def _read(self, message: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Edit:
+        if message["form"] == "codebook":
+            site, labels = self._site(message["module"]), tuple(message["labels"])
+            return Codebook(site, tensors["keys"], tensors["values"], tensors["radii"], labels)
+        transposed, names = self._lm.layout.transposed, sorted({name.rpartition(".")[0] for name in tensors})
+        sites = {name: self._site(name.removesuffix(".weight"), name) for name in names}
+        if all(f"{name}.left" in tensors for name in names):
+            pairs = {site: (tensors[f"{name}.left"], tensors[f"{name}.right"]) for name, site in sites.items()}
+            return LowRank(
+                {
+                    site: (right.T.contiguous(), left.T.contiguous()) if transposed else (left, right)
+                    for site, (left, right) in pairs.items()
+                }
+            )
+        return Dense({site: _turned(transposed, _whole(name, tensors)).contiguous() for name, site in sites.items()})
+
+    def _site(self, module: str, name: str = "") -> Site:
+        site = self._lm.layout.site(module)
+        if site is None or name == module:
+            parts = ", ".join(sorted({self._lm.layout.module(Site(0, part)) for part in self._lm.shape.parts}))
+            raise EasyEditFailed(
+                f"EasyEdit's {self._installation.method} changes `{name or module}`, and edits here are of the weights "
+                f"of MLPs and attention outputs ({parts}, and the same in other layers): choose another method or "
+                f"other layers in {self._installation.hparams}"
+            )
+        return site
+
+
+def describe(fact: Fact, number: int) -> dict[str, Any]:
+    """Return a fact as a request in EasyEdit's form, with the subject in the prompt as its editor takes it."""
+    return {
+        "case_id": number,
+        "prompt": fact.statement,
+        "subject": fact.subject,
+        "target_new": fact.target_new,
+        "ground_truth": fact.target_true or None,
+        "rephrase_prompt": fact.paraphrases[0] if fact.paraphrases else fact.statement,
+        "portability": {},
+        "locality": {},
+    }
+
+
+def _whole(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the change of a weight from what stands for it in a file."""
+    whole = tensors.get(f"{name}.change")
+    return tensors[f"{name}.left"] @ tensors[f"{name}.right"] if whole is None else whole
+
+
+def _turned(transposed: bool, weight: Tensor) -> Tensor:
+    """Return a weight as it is stored from (d_out, d_in), or the other way round."""
+    weight = weight.detach().float().cpu()
+    return weight.T if transposed else weight
+
+
+def _describe_end(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    return f"killed by {signal.Signals(-status).name}" if -status in set(signal.Signals) else f"signal {-status}"
