@@ -209,7 +209,7 @@ class Side:
         return before
 
     def read_weights(self, result: tuple[Any, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the change of each changed weight: its exact factors, or the whole of it."""
+        """Return the change of each changed weight: its factors, or the whole of it."""
         import torch
 
         edited, originals = result
@@ -238,7 +238,7 @@ class Side:
         deltas = next((record for record in reversed(self.records) if isinstance(record, dict)), {})
         tensors = {}
         for name in names:
-            factors = exact_factors(before[name], after[name], deltas.get(name))
+            factors = thin_factors(before[name], after[name], deltas.get(name))
             if factors:
                 tensors[f"{name}.left"], tensors[f"{name}.right"] = (factor.float().contiguous() for factor in factors)
             else:
@@ -377,8 +377,11 @@ def is_codebook(module: Any) -> bool:
     return all(hasattr(module, name) for name in ("keys", "values", "epsilons", "layer"))
 
 
-def exact_factors(before: Any, after: Any, delta: Any) -> tuple[Any, Any] | None:
-    """Return factors whose product makes exactly this change, bit for bit; None if no thin ones are known.
+def thin_factors(before: Any, after: Any, delta: Any) -> tuple[Any, Any] | None:
+    """Return factors that make this change but for the rounding of their product in float32; None if none are known.
+
+    Factors come from the method, or are the rows or columns that it set. The difference of the weights is never
+    factorised: it is rounded itself, and so of full rank.
 
     Args:
         before: The weight, as it is stored.
@@ -394,7 +397,10 @@ def exact_factors(before: Any, after: Any, delta: Any) -> tuple[Any, Any] | None
         if (left.shape[0], right.shape[0]) != (rows, columns):
             left, right = right, left
         if (left.shape[0], right.shape[0]) == (rows, columns) and left.shape[1] * (rows + columns) < rows * columns:
-            if torch.equal(before + (left @ right.T).to(before.dtype), after):
+            # the bound of a sum of products (Higham 2002, section 3.1), with the factors rounded too
+            unit = torch.finfo(before.dtype).eps / 2
+            rounding = (left.shape[1] + 3) * (left.abs() @ right.abs().T) + 2 * torch.maximum(before.abs(), after.abs())
+            if ((before + (left @ right.T).to(before.dtype) - after).abs() <= unit * rounding).all():
                 return left, right.T
     if not rows:
         return None

@@ -60,8 +60,8 @@ class EasyEdit(Method):
     """An edit that a method of EasyEdit makes; everything after it is as for any other method.
 
     The method's own function is called in a process of the user's Python, on this model's weights. What it changed is
-    read as the difference of the weights. The exact factors are stored if the method tells them and their product makes
-    the difference bit for bit, else the whole difference. GRACE's keys, values and radii become a `Codebook`, whose
+    read as the difference of the weights. Factors are stored if the method tells them and they make the edited weights
+    but for the rounding of their product in float32, else the whole difference. Nothing is truncated. GRACE's keys, values and radii become a `Codebook`, whose
     entries replace the output at every token within a radius, and not at the last token of the prompt alone.
 
     Every edit starts from the same seed, and EasyEdit's state from edit to edit is kept within a sequence only. Methods
