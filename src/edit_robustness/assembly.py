@@ -26,6 +26,7 @@ from edit_robustness.pipelines import (
     evaluate,
     features,
     ingest,
+    parity,
     popularity,
     preflight,
     prior_knowledge,
@@ -63,6 +64,7 @@ _PER_MODEL = (
     *("documents", "benchmarks", "sequence_answers", "sequence_scores", "drift", "sequence_run"),
     "sequence_failed_items",
 )
+_PARITY_TABLES = ("parity_facts", "parity_failed_items")
 _PER_CELL = ("edits", "answers", "transcripts", "opinions", "sequence", "sequence_answers", "documents", "drift")
 
 
@@ -70,8 +72,9 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
     """Return the registered pipelines by name.
 
     `edit_eval` is the main job, and what `kedro run` alone does; `rescore` and `bake` come after it. `conversation`
-    uses the same edits, and makes those that are missing. `preflight` predicts edits and makes none. `popularity` and
-    `study` need no model. `sequential_eval` edits one fact after another; it has a grid of its own, without which it is
+    uses the same edits, and makes those that are missing. `preflight` predicts edits and makes none. `parity` compares
+    edits with those of EasyEdit; without pairs for a model of the grid it is left out. `popularity` and `study` need no
+    model. `sequential_eval` edits one fact after another; it has a grid of its own, without which it is
     left out.
     """
     grid, needs = active.grid, active.text_needs
@@ -85,6 +88,7 @@ def assemble(active: ActiveConfiguration) -> dict[str, Pipeline]:
         "bake": bake_pipeline(grid, active.bake_method),
         "popularity": _of_all("popularity", popularity.create_pipeline()),
         "preflight": preflight_pipeline(grid),
+        **({"parity": parity_pipeline(active.parity)} if active.parity else {}),
         "study": study_pipeline(),
         "export_study": _of_all("study", study.create_export_pipeline()),
     }
@@ -155,6 +159,39 @@ def preflight_pipeline(grid: Grid) -> Pipeline:
         prefix_datasets_with_namespace=False,
     )
     return ByModel([read_facts, *models, page], list(grid))
+
+
+def parity_pipeline(needs: Needs) -> Pipeline:
+    """Edit facts with methods of this project and with those of a clone of EasyEdit, and compare them.
+
+    Its data sets are apart from those of the other pipelines.
+
+    Args:
+        needs: The models, and how much running text the methods read that are compared.
+    """
+    models = [_parity_model(model, need) for model, need in needs.items()]
+    report = _of_all("parity", parity.create_report_pipeline(list(needs)))
+    return ByModel([ingest.create_pipeline(), *models, report], list(needs))
+
+
+def _parity_model(model: str, need: TextNeed) -> Pipeline:
+    later_parts = edit.create_corpus_pipeline([], model, need) + parity.create_pipeline(model)
+    check_part = parity.create_check_pipeline(model) + prior_knowledge.create_completion_pipeline()
+    pipeline = check_part + Pipeline(later_parts, inputs={"facts": "complete_facts"})
+    parity_part = Pipeline(
+        pipeline,
+        namespace="parity",
+        inputs=(_GLOBAL | {"language_model"}) & pipeline.inputs(),
+        outputs={name: name for name in _PARITY_TABLES},
+        parameters=_parameters(pipeline),
+    )
+    return Pipeline(
+        parity_part,
+        namespace=model,
+        inputs=_GLOBAL & parity_part.inputs(),
+        outputs={name: f"{model}_{name}" for name in _PARITY_TABLES},
+        parameters=_parameters(parity_part),
+    )
 
 
 def _preflight_model(model: str) -> Pipeline:

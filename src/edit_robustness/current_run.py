@@ -27,10 +27,10 @@ from edit_robustness.setting_types import read_list
 from edit_robustness.storage import make_folder, write_text
 from edit_robustness.versions import ROOMS
 
-PAGES = ("report", "conversations", "sequences", "popularity_page", "preflight")
+PAGES = ("report", "conversations", "sequences", "popularity_page", "preflight", "parity")
 """The data sets that people read in a browser."""
 
-FAILED = ("failed_items", "sequence_failed_items", "conversation_failed_items")
+FAILED = ("failed_items", "sequence_failed_items", "conversation_failed_items", "parity_failed_items")
 """The data sets that list what failed."""
 
 _DEFAULT = "__default__"

@@ -10,7 +10,7 @@ from kedro.framework.hooks import hook_impl
 from edit_robustness.datasets.folders import StoredItem
 from edit_robustness.errors import RunIncomplete
 
-TABLES = ("failed_items", "sequence_failed_items", "conversation_failed_items")
+TABLES = ("failed_items", "sequence_failed_items", "conversation_failed_items", "parity_failed_items")
 """The data sets that list what failed."""
 
 

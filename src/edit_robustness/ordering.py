@@ -8,7 +8,7 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-SHARED = ("analyze", "conversation", "analyze_sequences", "popularity", "preflight")
+SHARED = ("analyze", "conversation", "analyze_sequences", "popularity", "preflight", "parity")
 """Namespaces of what all models share."""
 
 

@@ -81,7 +81,9 @@ def test_a_clone_on_this_machine_makes_this_edit(name, tmp_path):
     case, path = RECORDED[name], tmp_path / "case.yaml"
     path.write_text(yaml.safe_dump(hparams(case)))
     clone, python = os.environ["EASYEDIT_CLONE"], os.environ.get("EASYEDIT_PYTHON", "python")
-    with Session(Installation(clone, python, case.method.upper(), str(path)), parity.tiny(case), shared(case)) as session:
+    with Session(
+        Installation(clone, python, case.method.upper(), str(path)), parity.tiny(case), shared(case)
+    ) as session:
         edits = edit_all(session, case)
     assert [type(edit) for edit in edits] == [KINDS[name]] * len(edits)
     result, reference = tensors_of(edits), tensors_of(replayed(name))

@@ -131,9 +131,7 @@ def plain(request: Mapping[str, Any]) -> dict[str, Any]:
 def edit_all(session: Session, case: Case) -> list[Any]:
     """Return the edits of a case, each on the unedited model but for GRACE's, which follow one another."""
     grace = case.method == "grace"
-    return [
-        session.edit(facts, weights={}, continues=grace and number > 0).edit for number, facts in enumerate(case)
-    ]
+    return [session.edit(facts, weights={}, continues=grace and number > 0).edit for number, facts in enumerate(case)]
 
 
 def record(clone: str, python: str) -> None:

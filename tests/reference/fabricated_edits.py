@@ -41,8 +41,8 @@ TINY_SETTINGS: dict[str, dict] = {
 }
 
 IN_A_PROCESS = ("easyedit",)
-"""Methods that need a user's installation, which starts for every edit. `tests/editing/test_easyedit.py` tests them on a
-pretended one, and their edits are of kinds that other methods make."""
+"""Methods that need a user's installation, which starts for every edit. `tests/editing/test_easyedit.py` tests them on
+a pretended one, and their edits are of kinds that other methods make."""
 
 METHOD_NAMES = tuple(name for name in METHODS if name not in IN_A_PROCESS)
 ARCHITECTURES = tuple(LAYOUTS)

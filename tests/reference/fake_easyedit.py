@@ -86,7 +86,8 @@ def execute_rome(model, tok, requests, settings):
         left = torch.stack([torch.randn(rows, generator=random) for random in randoms], 1) * 0.1
         right = torch.stack([torch.randn(columns, generator=random) for random in randoms], 1)
         # a value follows from the weights, as an optimised one does, and from what is read beside them
-        left = left * (1 + weight.abs().mean() + layer_stats(model, tok, name.removesuffix(".weight")).mom2.moment()[0, 0])
+        moment = layer_stats(model, tok, name.removesuffix(".weight")).mom2.moment()
+        left = left * (1 + weight.abs().mean() + moment[0, 0])
         deltas[name] = (left, right) if len(requests) > 1 else (left[:, 0], right[:, 0])
     return deltas
 

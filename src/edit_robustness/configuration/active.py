@@ -31,6 +31,8 @@ class ActiveConfiguration:
         wording_source: Who makes the wordings of the facts: one of `SOURCES` of the pipeline rephrase.
         text_needs: For each model, how much running text the methods of both grids read. The pipelines share one
             corpus per model.
+        parity: The models of the grid that have methods to compare with EasyEdit, and how much running text those read;
+            they have a corpus of their own.
     """
 
     grid: Grid
@@ -39,6 +41,7 @@ class ActiveConfiguration:
     with_judge: bool = False
     wording_source: str = SOURCES[0]
     text_needs: Mapping[str, TextNeed] = field(default_factory=lambda: MappingProxyType({}))
+    parity: Mapping[str, TextNeed] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def read_active(parameters: Mapping[str, Any], models: Sequence[str]) -> ActiveConfiguration:
@@ -64,12 +67,36 @@ def read_active(parameters: Mapping[str, Any], models: Sequence[str]) -> ActiveC
     if source not in SOURCES:
         raise GridError(f"wordings.by: one of {', '.join(SOURCES)}, not {source!r}")
     needs = {model: _text_need(model, parameters, grids) for cells in grids for model in cells}
-    return ActiveConfiguration(grid, sequential, method, judge_answers, source, MappingProxyType(needs))
+    pairs = _read_pairs(parameters, grid)
+    parity = {model: _text_need(model, parameters, (pairs,)) for model in pairs}
+    return ActiveConfiguration(
+        grid, sequential, method, judge_answers, source, MappingProxyType(needs), MappingProxyType(parity)
+    )
+
+
+def _read_pairs(parameters: Mapping[str, Any], grid: Grid) -> Grid:
+    """Return the methods that parity compares, for the models of the grid.
+
+    Raises:
+        GridError: If a pair names a method that does not exist.
+    """
+    pairs = parameters.get("parity", {}).get("pairs") or {}
+    for model, methods in pairs.items():
+        for method in methods or {}:
+            if method not in METHODS:
+                raise GridError(f"parity.pairs.{model}: no method `{method}`; {did_you_mean(str(method), METHODS)}")
+    chosen = {model: [name for name, pair in (pairs.get(model) or {}).items() if pair] for model in grid}
+    return {model: methods for model, methods in chosen.items() if methods}
 
 
 def _text_need(model: str, parameters: Mapping[str, Any], grids: Sequence[Grid]) -> TextNeed:
     methods = dict.fromkeys(method for cells in grids for method in cells.get(model, []))
-    settings = {method: parameters["methods"][method][model] or {} for method in methods}
+    settings = {
+        # parity checks by itself that its methods have hyperparameters
+        method: of_models[model] or {}
+        for method in methods
+        if model in (of_models := parameters["methods"][method] or {})
+    }
     return text_need({f"methods.{name}.{model}": METHODS[name](**values) for name, values in settings.items()})
 
 

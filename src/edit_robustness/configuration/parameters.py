@@ -20,6 +20,7 @@ from edit_robustness.pipelines.analyze.nodes import AnalysisParameters
 from edit_robustness.pipelines.analyze_sequences.nodes import SequenceAnalysisParameters
 from edit_robustness.pipelines.bake.nodes import BakeParameters
 from edit_robustness.pipelines.conversation.nodes import ConversationReportParameters
+from edit_robustness.pipelines.parity.settings import ParityParameters
 from edit_robustness.pipelines.popularity.nodes import PopularityParameters
 from edit_robustness.pipelines.preflight.nodes import PreflightParameters
 from edit_robustness.pipelines.rephrase.nodes import ProbeParameters, WordingParameters
@@ -41,6 +42,7 @@ BLOCKS: Mapping[str, type] = {
     "conversation_report": ConversationReportParameters,
     "bake": BakeParameters,
     "preflight": PreflightParameters,
+    "parity": ParityParameters,
     "abilities": AbilityParameters,
     "sequence": SequenceParameters,
     "analyze_sequences": SequenceAnalysisParameters,

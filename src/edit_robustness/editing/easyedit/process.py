@@ -11,16 +11,15 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any, Self
 
-import torch
 import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -142,15 +141,17 @@ class TimedEdit:
 class Session:
     """A process of a clone that holds one model. It starts with the first edit, and ends with the `with` block.
 
+    After an error the next edit starts another one, with the same weights.
+
     Args:
         installation: The clone and the method.
-        lm: The model. Its weights of that moment are exported when the process starts.
+        lm: The model. Its weights are exported once, by `export` or before the first edit.
         shared: What the clone gets from this project.
     """
 
-    def __init__(self, installation: Installation, lm: LanguageModel, shared: Shared = Shared()):  # noqa: B008 - frozen
+    def __init__(self, installation: Installation, lm: LanguageModel, shared: Shared = Shared()):
         self._installation, self._lm, self._shared = installation, lm, shared
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Popen[str] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
@@ -169,26 +170,27 @@ class Session:
 
         Args:
             facts: The facts.
-            weights: Weights (d_out, d_in) in which the model differs from the exported one, by earlier edits.
+            weights: Weights (d_out, d_in) in which the model may differ from the exported one, by earlier edits.
             continues: Whether the state that the last edit left in the process is kept.
 
         Raises:
             EasyEditFailed: If the process cannot be started, refuses the edit, or ends.
         """
         folder = self._open()
+        weights_file, output = folder / "weights.safetensors", folder / "output.safetensors"
         request = {
             "facts": [describe(fact, number) for number, fact in enumerate(facts)],
-            "weights": str(folder / "weights.safetensors") if weights else "",
+            "weights": str(weights_file) if weights else "",
             "continues": continues,
-            "output": str(folder / "output.safetensors"),
+            "output": str(output),
         }
         if weights:
             layout = self._lm.layout
             stored = {f"{layout.module(site)}.weight": _turned(layout.transposed, w) for site, w in weights.items()}
-            save_file({name: tensor.contiguous().clone() for name, tensor in stored.items()}, request["weights"])
+            save_file({name: tensor.contiguous().clone() for name, tensor in stored.items()}, weights_file)
         message = self._ask(request)
-        tensors = load_file(request["output"])
-        Path(request["output"]).unlink()
+        tensors = load_file(output)
+        output.unlink()
         return TimedEdit(self._read(message, tensors), message["seconds"], message["cpu_seconds"])
 
     def check(self) -> None:
@@ -202,46 +204,49 @@ class Session:
             self._receive()
         self.close()
 
+    def export(self) -> Path:
+        """Export the model's present weights for the process, if that is not done yet, and return the folder."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="easyedit-")
+            folder = Path(self._folder.name)
+            save_model(self._lm, folder / "model")
+            if moments := self._shared.moments:
+                module = self._lm.layout.module
+                stored = {module(site): moment.float().contiguous() for site, moment in moments.items()}
+                save_file(stored, folder / "moments.safetensors")
+        return Path(self._folder.name)
+
     def close(self) -> None:
         """End the process and remove its files."""
-        process, self._process = self._process, None
-        if process is not None:
-            with suppress(OSError):
-                process.stdin.close()  # type: ignore[union-attr]
-            with suppress(OSError):
-                process.stdout.close()  # type: ignore[union-attr]
-            process.kill()
-            process.wait()
+        self._end_process()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
+    def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            for stream in (process.stdin, process.stdout):
+                with suppress(OSError):
+                    stream.close()  # type: ignore[union-attr]
+            process.kill()
+            process.wait()
+
     def _open(self) -> Path:
         """Return the folder of the process, which is started if it does not run."""
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="easyedit-")
-            folder = Path(self._folder.name)
-            try:
-                self._export(folder)
-                self._start(folder, model=str(folder / "model"))
-                self._receive()
-            except BaseException:
-                self.close()
-                raise
-        return Path(self._folder.name)
-
-    def _export(self, folder: Path) -> None:
-        save_model(self._lm, folder / "model")
-        if self._shared.moments:
-            moments = {self._lm.layout.module(site): m.float().contiguous() for site, m in self._shared.moments.items()}
-            save_file(moments, folder / "moments.safetensors")
+        folder = self.export()
+        if self._process is None:
+            self._start(folder, model=str(folder / "model"))
+            self._receive()
+        return folder
 
     def _start(self, folder: Path, *, model: str) -> None:
         one, shared = self._installation, self._shared
         # the clone ends a context with a full stop and a space itself
         contexts = None if shared.contexts is None else [text.removesuffix(_SEPARATOR) for text in shared.contexts]
+        clone = Path(one.clone).resolve()
         job = {
-            "clone": str(Path(one.clone).resolve()),
+            "clone": str(clone),
             "method": one.method,
             "hparams": str(Path(one.hparams).resolve()),
             "folder": model,
@@ -256,12 +261,12 @@ class Session:
         self._output = folder / "output.log"
         try:
             with self._output.open("w", encoding="utf-8") as output:
-                self._process = subprocess.Popen(
+                self._process = Popen(
                     [one.program or one.python, str(SCRIPT), str(path)],
-                    cwd=job["clone"],  # files that EasyEdit names relatively are in its clone
+                    cwd=clone,  # files that EasyEdit names relatively are in its clone
                     env=environment,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
+                    stdin=PIPE,
+                    stdout=PIPE,
                     stderr=output,
                     text=True,
                     encoding="utf-8",
@@ -270,18 +275,27 @@ class Session:
             raise EasyEditFailed(f"EasyEdit's process cannot be started: {error}") from error
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        process = self._process
-        assert process is not None and process.stdin is not None
+        stream = self._running.stdin
         with suppress(OSError):  # what ended is told by `_receive`
-            process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
-            process.stdin.flush()
+            stream.write(json.dumps(request, ensure_ascii=False) + "\n")  # type: ignore[union-attr]
+            stream.flush()  # type: ignore[union-attr]
         return self._receive()
+
+    @property
+    def _running(self) -> Popen[str]:
+        """Return the process.
+
+        Raises:
+            EasyEditFailed: If none runs.
+        """
+        if self._process is None:
+            raise EasyEditFailed("EasyEdit's process has ended")
+        return self._process
 
     def _receive(self) -> dict[str, Any]:
         """Return the next answer; notes on the way are logged."""
-        process = self._process
-        assert process is not None and process.stdout is not None
-        for line in process.stdout:
+        process = self._running
+        for line in process.stdout or ():
             message: dict[str, Any] = json.loads(line)
             if message["kind"] == "note":
                 logger.warning("%s: EasyEdit: %s", self._lm.name, message["text"])
@@ -293,7 +307,7 @@ class Session:
 
     def _failure(self, message: Mapping[str, Any]) -> EasyEditFailed:
         lines = deque((line.rstrip() for line in self._read_output() if line.strip()), maxlen=_LAST_LINES)
-        self.close()
+        self._end_process()
         # what is refused is told in full; of a failure the output has more
         end = f"; the last lines of its output: {' | '.join(lines)}" if message["kind"] == "failed" and lines else ""
         return EasyEditFailed(f"EasyEdit's {self._installation.method}: {message['text']}{end}")

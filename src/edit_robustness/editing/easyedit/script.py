@@ -162,9 +162,7 @@ class Side:
         options = {"copy": False, "return_orig_weights": True, "keep_original_weight": False}
         options["reset_cache"] = not request["continues"]
         started, cpu = time.perf_counter(), time.process_time()
-        result = self.apply(
-            self.model, self.tokenizer, request["facts"], self.hparams, **accepted(self.apply, options)
-        )
+        result = self.apply(self.model, self.tokenizer, request["facts"], self.hparams, **accepted(self.apply, options))
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
         if self.tokenizer.padding_side != self.side:
             self.note(
@@ -190,7 +188,7 @@ class Side:
             setattr(self.model.get_submodule(parent), name, adapter.layer)
             self.adapter = None
         self.labels = []
-        owner = getattr(self.apply, "__self__", None)
+        owner: Any = getattr(self.apply, "__self__", None)
         if getattr(owner, "is_init", False) and self.job["method"] != "MEND":
             # an executor that keeps statistics of its edits; MEND keeps only its trained networks
             owner.is_init = False
@@ -268,9 +266,9 @@ def open_clone(job: Mapping[str, Any]) -> tuple[Callable[..., Any], Any]:
     sys.path[0] = str(clone)
     try:
         algorithms = importlib.import_module(ALGORITHMS)
-    except Exception as error:  # noqa: BLE001 - an import can raise anything
+    except Exception as error:
         raise Refused(describe_import(error, clone)) from error
-    source = Path(algorithms.__file__).resolve()
+    source = Path(str(algorithms.__file__)).resolve()
     if clone.resolve() not in source.parents:
         raise Refused(f"{sys.executable} imports EasyEdit from {source}, and not from the clone {clone}")
     table = algorithms.ALG_DICT
@@ -279,7 +277,7 @@ def open_clone(job: Mapping[str, Any]) -> tuple[Callable[..., Any], Any]:
     kind = hparams_class(job["method"], algorithms)
     try:
         hparams = kind.from_hparams(job["hparams"])
-    except Exception as error:  # noqa: BLE001 - it asserts, or fails to unpack
+    except Exception as error:
         raise Refused(
             f"{job['hparams']} cannot be read as {kind.__name__} ({type(error).__name__}: {error}): compare it with a "
             f"file of {clone / 'hparams' / job['method']}"
@@ -307,9 +305,9 @@ def hparams_class(method: str, algorithms: Any) -> Any:
     """Return the class of a method's hyperparameters: the one of EasyEdit's that bears its name."""
     wanted = plain(method)
     for name, value in vars(algorithms).items():
-        if isinstance(value, type) and hasattr(value, "from_hparams"):
-            if plain(name) in (f"{wanted}hyperparams", f"{wanted}hparams"):
-                return value
+        is_named = plain(name) in (f"{wanted}hyperparams", f"{wanted}hparams")
+        if is_named and isinstance(value, type) and hasattr(value, "from_hparams"):
+            return value
     raise Refused(f"this clone has no class of hyperparameters for `{method}`")
 
 

@@ -55,14 +55,19 @@ def _refuse_wrappers(method: str) -> str:
     return method
 
 
+Expressible = Annotated[_Text, AfterValidator(_refuse_wrappers)]
+"""The name of a method of EasyEdit whose edits can be expressed here."""
+
+
 @dataclass(frozen=True, config=STRICT)
 class EasyEdit(Method):
     """An edit that a method of EasyEdit makes; everything after it is as for any other method.
 
     The method's own function is called in a process of the user's Python, on this model's weights. What it changed is
     read as the difference of the weights. Factors are stored if the method tells them and they make the edited weights
-    but for the rounding of their product in float32, else the whole difference. Nothing is truncated. GRACE's keys, values and radii become a `Codebook`, whose
-    entries replace the output at every token within a radius, and not at the last token of the prompt alone.
+    but for the rounding of their product in float32, else the whole difference. Nothing is truncated. GRACE's keys,
+    values and radii become a `Codebook`, whose entries replace the output at every token within a radius, and not at
+    the last token of the prompt alone.
 
     Every edit starts from the same seed, and EasyEdit's state from edit to edit is kept within a sequence only. Methods
     that keep state (`WITH_STATE`) make a sequence in one process: an interrupted one starts again.
@@ -83,7 +88,7 @@ class EasyEdit(Method):
 
     clone: _Text
     python: _Text
-    method: Annotated[_Text, AfterValidator(_refuse_wrappers)]
+    method: Expressible
     hparams: _Text
 
     @property
@@ -109,8 +114,14 @@ class EasyEdit(Method):
 
     @contextmanager
     def opened(self, lm: LanguageModel) -> Iterator[Self]:
-        """Yield the method with a process for all its edits; the process starts with the first one."""
+        """Yield the method with a process for all its edits, which starts with the first one.
+
+        The weights of this moment are exported, which in a sequence are the unedited ones. So an interrupted sequence
+        resumes with the same contexts, which EasyEdit writes with the model that it starts from.
+        """
         with Session(self.installation, lm) as session:
+            if not list(self.problems()):
+                session.export()
             method = replace(self)
             object.__setattr__(method, "_session", session)
             yield method
@@ -145,11 +156,10 @@ class EasyEdit(Method):
         continues = not is_first and self.method in WITH_STATE
         if continues and not (session.is_open and self._state is not None and _same_state(self._state, history)):
             raise ValueError(
-                f"EasyEdit's {self.method} keeps what earlier edits of a sequence left in its process, and this process "
+                f"EasyEdit's {self.method} keeps what earlier edits of a sequence left in its process, and this one "
                 f"has not made them: remove the sequence's stored edits to make it again from its first edit"
             )
-        # the process has the weights of the moment when it started, which in a sequence are the unedited ones
-        weights = {site: lm.weight(site) for site in history.changes} if session.is_open or is_first else {}
+        weights = {site: lm.weight(site) for site in history.changes}
         edit = session.edit(facts, weights=weights, continues=continues).edit
         if self.method in WITH_STATE:
             object.__setattr__(self, "_state", history + edit)
