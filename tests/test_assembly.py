@@ -4,6 +4,7 @@ from edit_robustness.assembly import (
     bake_pipeline,
     conversation_pipeline,
     edit_eval,
+    parity_pipeline,
     preflight_pipeline,
     rescore_pipeline,
     sequential_eval,
@@ -11,6 +12,7 @@ from edit_robustness.assembly import (
 from edit_robustness.configuration import USED_DEFAULTS
 from edit_robustness.configuration.grid import read_grid
 from edit_robustness.configuration.parameters import BLOCKS
+from edit_robustness.editing.requirements import TextNeed
 from edit_robustness.pipelines import popularity
 from edit_robustness.pipelines.rephrase import SOURCES
 
@@ -68,6 +70,7 @@ def test_every_parameter_that_a_pipeline_reads_is_checked():
         bake_pipeline(grid, "rome"),
         preflight_pipeline(grid),
         popularity.create_pipeline(),
+        parity_pipeline({"left": TextNeed()}),
     ]
     parameter_names = {
         name.removeprefix("params:")

@@ -14,7 +14,7 @@ from fake_easyedit import Fork, settings_of
 from pydantic import ValidationError
 
 from edit_robustness.editing.easyedit import process
-from edit_robustness.editing.easyedit.process import EasyEditFailed, Session, Shared
+from edit_robustness.editing.easyedit.process import CloneInputs, EasyEditFailed, Session
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edit_sequence import edit_sequence
 from edit_robustness.editing.edits import Codebook, Dense, LowRank
@@ -112,9 +112,9 @@ def test_each_edit_of_a_sequence_is_made_on_the_weights_that_those_before_it_lef
     alone = list(method.edit_each(lm, FACTS))
     assert same_edit(steps[0].edit, alone[0])
     assert not same_edit(steps[1].edit, alone[1])
-    stored = {1: lambda: steps[0].edit, 2: lambda: steps[1].edit}
-    *_, resumed = edit_sequence(lm, method, [[fact] for fact in FACTS], stored_edits=stored)
-    assert same_edit(resumed.edit, steps[2].edit)
+    stored_edits = {1: lambda: steps[0].edit, 2: lambda: steps[1].edit}
+    *_, last_step = edit_sequence(lm, method, [[fact] for fact in FACTS], stored_edits=stored_edits)
+    assert same_edit(last_step.edit, steps[2].edit)
 
 
 def test_a_sequence_of_a_method_with_state_is_made_in_one_process(easyedit, lab):
@@ -125,8 +125,8 @@ def test_a_sequence_of_a_method_with_state_is_made_in_one_process(easyedit, lab)
     base = [edit.dense()[SITE] for edit in easyedit("ROME").edit_each(lm, FACTS)]
     torch.testing.assert_close(steps[0].edit.dense()[SITE], base[0])
     assert steps[2].edit.dense()[SITE].norm() > 2.5 * base[2].norm()
-    stored = {1: lambda: steps[0].edit}
-    second = list(edit_sequence(lm, method, groups, stored_edits=stored))[1]
+    stored_edits = {1: lambda: steps[0].edit}
+    second = list(edit_sequence(lm, method, groups, stored_edits=stored_edits))[1]
     assert "this one has not made them: remove the sequence's stored edits" in str(second.error)
 
 
@@ -159,14 +159,14 @@ def test_the_edited_model_is_that_of_the_catalog_whatever_its_dtype(easyedit, la
 
 def test_second_moments_and_contexts_can_be_this_projects(easyedit, lab):
     lm, installation = lab.model("llama"), easyedit("MEMIT").installation
-    shared = Shared({SITE: torch.full((48, 48), 9.0)}, ["Rain. "])
-    with Session(installation, lm) as clone, Session(installation, lm, shared) as mine:
-        plain, given = (session.edit(FACTS[:1], weights={}) for session in (clone, mine))
-    assert given.edit.dense()[SITE].norm() > 3 * plain.edit.dense()[SITE].norm()
-    assert given.cpu_seconds > 0
-    other = Shared({Site(3, "mlp_out"): torch.ones(48, 48)})
+    inputs = CloneInputs({SITE: torch.full((48, 48), 9.0)}, ["Rain. "])
+    with Session(installation, lm) as clone, Session(installation, lm, inputs) as mine:
+        plain, informed_edit = (session.edit(FACTS[:1], weights={}) for session in (clone, mine))
+    assert informed_edit.edit.dense()[SITE].norm() > 3 * plain.edit.dense()[SITE].norm()
+    assert informed_edit.cpu_seconds > 0
+    other_inputs = CloneInputs({Site(3, "mlp_out"): torch.ones(48, 48)})
     with (
-        Session(installation, lm, other) as session,
+        Session(installation, lm, other_inputs) as session,
         pytest.raises(EasyEditFailed, match=r"no second moments of `model\.layers\.1\.mlp\.down_proj` were given"),
     ):
         session.edit(FACTS[:1], weights={})
@@ -237,7 +237,7 @@ def test_methods_that_cannot_be_expressed_are_refused_by_name(name, tmp_path):
         ValidationError, match=f"(?i)EasyEdit's {name} cannot be used here: it .*, which is no change of"
     ):
         EasyEdit(clone="a", python="b", method=name, hparams="c")
-    assert name.casefold() in {refused.casefold() for refused in NOT_EXPRESSED}
+    assert name.casefold() in {other_name.casefold() for other_name in NOT_EXPRESSED}
 
 
 def broken(tmp_path, setting, value):

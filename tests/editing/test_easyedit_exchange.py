@@ -1,4 +1,4 @@
-"""What a clone of EasyEdit answered, read as edits: beside its code run by itself, and beside this project's methods.
+"""Answers of a clone of EasyEdit, read as edits: beside its code run by itself, and beside this project's methods.
 
 With a clone on this machine, set EASYEDIT_CLONE to its folder and EASYEDIT_PYTHON to the Python of its environment: the
 answers are then asked for again.
@@ -11,7 +11,7 @@ import parity
 import pytest
 import torch
 import yaml
-from easyedit_exchange import EXCHANGE, RECORDED, Replayed, edit_all, hparams, shared
+from easyedit_exchange import EXCHANGE, RECORDED, Replayed, clone_inputs, edit_all, hparams
 from safetensors import safe_open
 
 from edit_robustness.editing.easyedit.process import Installation, Session
@@ -51,10 +51,10 @@ def test_an_edit_is_that_of_this_projects_method(name):
 
 
 def test_factors_are_as_thin_as_the_facts_are_many():
-    (one,), (batch,) = replayed("memit"), replayed("memit_batch")
-    assert {left.shape[1] for left, _ in one.factors.values()} == {1}
-    assert {left.shape[1] for left, _ in batch.factors.values()} == {10}
-    assert one.factors.keys() == {Site(layer, "mlp_out") for layer in (0, 1, 2)}
+    (single,), (batch,) = replayed("memit"), replayed("memit_batch")
+    assert {factor.shape[1] for factor, _ in single.factors.values()} == {1}
+    assert {factor.shape[1] for factor, _ in batch.factors.values()} == {10}
+    assert single.factors.keys() == {Site(layer, "mlp_out") for layer in (0, 1, 2)}
 
 
 def test_grace_labels_its_entries_with_the_new_objects():
@@ -82,7 +82,7 @@ def test_a_clone_on_this_machine_makes_this_edit(name, tmp_path):
     path.write_text(yaml.safe_dump(hparams(case)))
     clone, python = os.environ["EASYEDIT_CLONE"], os.environ.get("EASYEDIT_PYTHON", "python")
     with Session(
-        Installation(clone, python, case.method.upper(), str(path)), parity.tiny(case), shared(case)
+        Installation(clone, python, case.method.upper(), str(path)), parity.tiny(case), clone_inputs(case)
     ) as session:
         edits = edit_all(session, case)
     assert [type(edit) for edit in edits] == [KINDS[name]] * len(edits)

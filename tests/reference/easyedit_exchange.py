@@ -1,4 +1,4 @@
-"""What a clone of EasyEdit answered on tiny random models, for tests to read without one.
+"""Answers of a clone of EasyEdit on tiny random models, for tests to read without one.
 
 Record it with a clone and the Python of its environment, from the project's folder:
 
@@ -25,7 +25,7 @@ from parity_cases import CASES, CONTEXTS, Case
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from edit_robustness.editing.easyedit.process import Installation, Session, Shared
+from edit_robustness.editing.easyedit.process import CloneInputs, Installation, Session
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 
@@ -45,10 +45,10 @@ _MODULES = {
 _SITE = "model.layers.{}.mlp.down_proj"
 
 
-def shared(case: Case) -> Shared:
+def clone_inputs(case: Case) -> CloneInputs:
     """Return what the clone gets from this project."""
     moments = {Site.parse(name): moment for name, moment in read_inputs(case, "moments").items()}
-    return Shared(moments, CONTEXTS[: case.contexts]) if case.contexts else Shared()
+    return CloneInputs(moments, CONTEXTS[: case.contexts]) if case.contexts else CloneInputs()
 
 
 def hparams(case: Case) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class Replayed(Session):
     """
 
     def __init__(self, case: Case, lm: LanguageModel):
-        super().__init__(Installation("", "", case.method.upper(), ""), lm, shared(case))
+        super().__init__(Installation("", "", case.method.upper(), ""), lm, clone_inputs(case))
         with safe_open(EXCHANGE, framework="pt") as file:
             self._exchange = json.loads(file.metadata()["exchange"])[case.name]
         self._tensors, self._number = under(case.name, load_file(EXCHANGE)), 0
@@ -115,9 +115,9 @@ class Replayed(Session):
         return Path(self._temporary.name)
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        expected, message = self._exchange[self._number]
-        if plain(request) != expected:
-            raise ValueError(f"the request is not the recorded one: {plain(request)}, not {expected}")
+        reference, message = self._exchange[self._number]
+        if plain(request) != reference:
+            raise ValueError(f"the request is not the recorded one: {plain(request)}, not {reference}")
         save_file(under(str(self._number), self._tensors), request["output"])
         self._number += 1
         return message
@@ -142,7 +142,7 @@ def record(clone: str, python: str) -> None:
             path = Path(folder) / f"{name}.yaml"
             path.write_text(yaml.safe_dump(hparams(case)), encoding="utf-8")
             installation = Installation(clone, python, case.method.upper(), str(path))
-            with Recorder(installation, tiny(case), shared(case)) as session:
+            with Recorder(installation, tiny(case), clone_inputs(case)) as session:
                 edit_all(session, case)
                 exchange[name] = session.exchange
                 tensors |= {f"{name}.{key}": value.contiguous() for key, value in session.tensors.items()}

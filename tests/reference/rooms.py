@@ -17,7 +17,7 @@ from edit_robustness import versions
 PACKAGE = Path(versions.__file__).parent
 RECORDED = Path(__file__).with_name("rooms.json")
 ROOMS = ("text", "models", "prompts", "editing", "asking", "speakers", "abilities")
-FILLING = ("edit", "prior_knowledge", "evaluate", "sequence", "conversation", "abilities", "rephrase")
+FILLING = ("edit", "prior_knowledge", "evaluate", "sequence", "conversation", "abilities", "rephrase", "parity")
 """Pipelines with nodes that fill folders."""
 SHARED = ("workers/answers", "datasets/sequences")
 """Modules that hold what several of these nodes do."""

@@ -111,8 +111,8 @@ class Installation:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """What the clone gets from this project instead of making it.
+class CloneInputs:
+    """Inputs that the clone gets from this project instead of making them.
 
     Attributes:
         moments: Second moments of keys by site, (d_in, d_in); empty if the clone takes its own.
@@ -146,11 +146,11 @@ class Session:
     Args:
         installation: The clone and the method.
         lm: The model. Its weights are exported once, by `export` or before the first edit.
-        shared: What the clone gets from this project.
+        inputs: What the clone gets from this project.
     """
 
-    def __init__(self, installation: Installation, lm: LanguageModel, shared: Shared = Shared()):
-        self._installation, self._lm, self._shared = installation, lm, shared
+    def __init__(self, installation: Installation, lm: LanguageModel, inputs: CloneInputs = CloneInputs()):
+        self._installation, self._lm, self._inputs = installation, lm, inputs
         self._process: Popen[str] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -186,8 +186,8 @@ class Session:
         }
         if weights:
             layout = self._lm.layout
-            stored = {f"{layout.module(site)}.weight": _turned(layout.transposed, w) for site, w in weights.items()}
-            save_file({name: tensor.contiguous().clone() for name, tensor in stored.items()}, weights_file)
+            tensors = {f"{layout.module(site)}.weight": _turned(layout.transposed, w) for site, w in weights.items()}
+            save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, weights_file)
         message = self._ask(request)
         tensors = load_file(output)
         output.unlink()
@@ -210,10 +210,10 @@ class Session:
             self._folder = tempfile.TemporaryDirectory(prefix="easyedit-")
             folder = Path(self._folder.name)
             save_model(self._lm, folder / "model")
-            if moments := self._shared.moments:
+            if moments := self._inputs.moments:
                 module = self._lm.layout.module
-                stored = {module(site): moment.float().contiguous() for site, moment in moments.items()}
-                save_file(stored, folder / "moments.safetensors")
+                tensors = {module(site): moment.float().contiguous() for site, moment in moments.items()}
+                save_file(tensors, folder / "moments.safetensors")
         return Path(self._folder.name)
 
     def close(self) -> None:
@@ -241,16 +241,16 @@ class Session:
         return folder
 
     def _start(self, folder: Path, *, model: str) -> None:
-        one, shared = self._installation, self._shared
+        installation, inputs = self._installation, self._inputs
         # the clone ends a context with a full stop and a space itself
-        contexts = None if shared.contexts is None else [text.removesuffix(_SEPARATOR) for text in shared.contexts]
-        clone = Path(one.clone).resolve()
+        contexts = None if inputs.contexts is None else [text.removesuffix(_SEPARATOR) for text in inputs.contexts]
+        clone = Path(installation.clone).resolve()
         job = {
             "clone": str(clone),
-            "method": one.method,
-            "hparams": str(Path(one.hparams).resolve()),
+            "method": installation.method,
+            "hparams": str(Path(installation.hparams).resolve()),
             "folder": model,
-            "moments": str(folder / "moments.safetensors") if shared.moments else "",
+            "moments": str(folder / "moments.safetensors") if inputs.moments else "",
             "contexts": contexts,
         }
         path = folder / "job.json"
@@ -262,7 +262,7 @@ class Session:
         try:
             with self._output.open("w", encoding="utf-8") as output:
                 self._process = Popen(
-                    [one.program or one.python, str(SCRIPT), str(path)],
+                    [installation.program or installation.python, str(SCRIPT), str(path)],
                     cwd=clone,  # files that EasyEdit names relatively are in its clone
                     env=environment,
                     stdin=PIPE,
@@ -321,17 +321,19 @@ class Session:
         if message["form"] == "codebook":
             site, labels = self._site(message["module"]), tuple(message["labels"])
             return Codebook(site, tensors["keys"], tensors["values"], tensors["radii"], labels)
-        transposed, names = self._lm.layout.transposed, sorted({name.rpartition(".")[0] for name in tensors})
+        is_transposed, names = self._lm.layout.transposed, sorted({name.rpartition(".")[0] for name in tensors})
         sites = {name: self._site(name.removesuffix(".weight"), name) for name in names}
         if all(f"{name}.left" in tensors for name in names):
             pairs = {site: (tensors[f"{name}.left"], tensors[f"{name}.right"]) for name, site in sites.items()}
             return LowRank(
                 {
-                    site: (right.T.contiguous(), left.T.contiguous()) if transposed else (left, right)
-                    for site, (left, right) in pairs.items()
+                    site: (right_factor.T.contiguous(), left_factor.T.contiguous())
+                    if is_transposed
+                    else (left_factor, right_factor)
+                    for site, (left_factor, right_factor) in pairs.items()
                 }
             )
-        return Dense({site: _turned(transposed, _whole(name, tensors)).contiguous() for name, site in sites.items()})
+        return Dense({site: _turned(is_transposed, _whole(name, tensors)).contiguous() for name, site in sites.items()})
 
     def _site(self, module: str, name: str = "") -> Site:
         site = self._lm.layout.site(module)
@@ -361,14 +363,14 @@ def describe(fact: Fact, number: int) -> dict[str, Any]:
 
 def _whole(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
     """Return the change of a weight from what stands for it in a file."""
-    whole = tensors.get(f"{name}.change")
-    return tensors[f"{name}.left"] @ tensors[f"{name}.right"] if whole is None else whole
+    change = tensors.get(f"{name}.change")
+    return tensors[f"{name}.left"] @ tensors[f"{name}.right"] if change is None else change
 
 
-def _turned(transposed: bool, weight: Tensor) -> Tensor:
-    """Return a weight as it is stored from (d_out, d_in), or the other way round."""
+def _turned(is_transposed: bool, weight: Tensor) -> Tensor:
+    """Return a weight as it is tensors from (d_out, d_in), or the other way round."""
     weight = weight.detach().float().cpu()
-    return weight.T if transposed else weight
+    return weight.T if is_transposed else weight
 
 
 def _describe_end(status: int) -> str:

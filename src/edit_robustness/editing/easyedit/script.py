@@ -40,7 +40,7 @@ _EDITOR_PADS_LEFT = ("MEMIT-FE", "PMET")
 
 
 class Refused(Exception):
-    """What the user named cannot be used; the message says what to change."""
+    """Something that the user named cannot be used; the message says what to change."""
 
 
 class Side:
@@ -154,16 +154,16 @@ class Side:
 
         if not request["continues"]:
             self.forget()
-        given = load_file(request["weights"]) if request["weights"] else {}
-        before = self.set_weights(given) if self.adapter is None else {}
+        weights = load_file(request["weights"]) if request["weights"] else {}
+        before = self.set_weights(weights) if self.adapter is None else {}
         self.seed()
         self.tokenizer.padding_side = self.side
         self.records.clear()
         options = {"copy": False, "return_orig_weights": True, "keep_original_weight": False}
         options["reset_cache"] = not request["continues"]
-        started, cpu = time.perf_counter(), time.process_time()
+        start, cpu_start = time.perf_counter(), time.process_time()
         result = self.apply(self.model, self.tokenizer, request["facts"], self.hparams, **accepted(self.apply, options))
-        seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
         if self.tokenizer.padding_side != self.side:
             self.note(
                 f"{self.job['method']} left the tokenizer's padding on the {self.tokenizer.padding_side}; every edit "
@@ -178,7 +178,7 @@ class Side:
         from safetensors.torch import save_file
 
         save_file(answer.pop("tensors"), request["output"])
-        return {"kind": "edit", "seconds": seconds, "cpu_seconds": cpu, **answer}
+        return {"kind": "edit", "seconds": seconds, "cpu_seconds": cpu_seconds, **answer}
 
     def forget(self) -> None:
         """Take off what an edit left beside the weights."""
@@ -193,14 +193,14 @@ class Side:
             # an executor that keeps statistics of its edits; MEND keeps only its trained networks
             owner.is_init = False
 
-    def set_weights(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def set_weights(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         """Set every weight to the exported one, or to the given one, and return them by name."""
         import torch
 
         before = {}
         with torch.no_grad():
             for name, weight in self.model.named_parameters():
-                value = given.get(name)
+                value = weights.get(name)
                 before[name] = self.base[name] if value is None else value.to(weight)
                 if not torch.equal(weight, before[name]):
                     weight.copy_(before[name])
@@ -210,28 +210,28 @@ class Side:
         """Return the change of each changed weight: its factors, or the whole of it."""
         import torch
 
-        edited, originals = result
+        model, originals = result
         method = self.job["method"]
-        after = dict(edited.named_parameters()) if isinstance(edited, torch.nn.Module) else {}
-        wrapper = type(edited).__name__
+        after = dict(model.named_parameters()) if isinstance(model, torch.nn.Module) else {}
+        wrapper = type(model).__name__
         if after.keys() != before.keys():
             names = sorted(after.keys() ^ before.keys())
-            what = f"whose parameter `{names[0]}` is not one of both" if after else "which has no parameters"
-            raise Refused(f"{method} returned a {wrapper} {what}: only changed weights can be read")
+            end = f"whose parameter `{names[0]}` is not one of both" if after else "which has no parameters"
+            raise Refused(f"{method} returned a {wrapper} {end}: only changed weights can be read")
         for name, weight in after.items():
             if weight.shape != before[name].shape:
                 raise Refused(
                     f"{method} returned `{name}` of shape {tuple(weight.shape)}; the model's is "
                     f"{tuple(before[name].shape)}: only changed weights can be read"
                 )
-        if count_hooks(edited) > self.hooks:
+        if count_hooks(model) > self.hooks:
             raise Refused(f"{method} left hooks on the model, which are no change of weights")
         names = [name for name, weight in after.items() if not torch.equal(weight, before[name])]
-        unrestored = [name for name in names if isinstance(originals, dict) and name not in originals]
-        if unrestored:
+        missing_copies = [name for name in names if isinstance(originals, dict) and name not in originals]
+        if missing_copies:
             self.note(
-                f"{method} returned no copy of `{unrestored[0]}`, which it changed: EasyEdit's own editor leaves such "
-                "a weight changed for the next edit; this project restores every weight itself"
+                f"{method} returned no copy of `{missing_copies[0]}`, which it changed: EasyEdit's own editor leaves "
+                "such a weight changed for the next edit; this project restores every weight itself"
             )
         deltas = next((record for record in reversed(self.records) if isinstance(record, dict)), {})
         tensors = {}
@@ -293,9 +293,9 @@ def describe_import(error: Exception, clone: Path) -> str:
     if inside:
         where = f"{inside[-1].filename}, line {inside[-1].lineno}"
     module = getattr(error, "name", None)
-    what = f"module `{module}` is missing" if isinstance(error, ModuleNotFoundError) and module else ""
+    cause = f"module `{module}` is missing" if isinstance(error, ModuleNotFoundError) and module else ""
     return (
-        f"`import easyeditor` fails in {sys.executable}: {what or f'{type(error).__name__}: {error}'} ({where}): "
+        f"`import easyeditor` fails in {sys.executable}: {cause or f'{type(error).__name__}: {error}'} ({where}): "
         f"install what EasyEdit needs there ({sys.executable} -m pip install -r {clone / 'requirements.txt'}), or name "
         "another `python`"
     )
@@ -303,9 +303,9 @@ def describe_import(error: Exception, clone: Path) -> str:
 
 def hparams_class(method: str, algorithms: Any) -> Any:
     """Return the class of a method's hyperparameters: the one of EasyEdit's that bears its name."""
-    wanted = plain(method)
+    key = plain(method)
     for name, value in vars(algorithms).items():
-        is_named = plain(name) in (f"{wanted}hyperparams", f"{wanted}hparams")
+        is_named = plain(name) in (f"{key}hyperparams", f"{key}hparams")
         if is_named and isinstance(value, type) and hasattr(value, "from_hparams"):
             return value
     raise Refused(f"this clone has no class of hyperparameters for `{method}`")
@@ -390,24 +390,30 @@ def thin_factors(before: Any, after: Any, delta: Any) -> tuple[Any, Any] | None:
 
     rows, columns = before.shape if before.ndim == 2 else (0, 0)
     if isinstance(delta, tuple) and len(delta) == 2 and rows and all(map(torch.is_tensor, delta)):
-        left, right = (factor.detach().to(before.device).float() for factor in delta)
-        left, right = (factor[:, None] if factor.ndim == 1 else factor for factor in (left, right))
-        if (left.shape[0], right.shape[0]) != (rows, columns):
-            left, right = right, left
-        if (left.shape[0], right.shape[0]) == (rows, columns) and left.shape[1] * (rows + columns) < rows * columns:
+        left_factor, right_factor = (factor.detach().to(before.device).float() for factor in delta)
+        left_factor, right_factor = (
+            factor[:, None] if factor.ndim == 1 else factor for factor in (left_factor, right_factor)
+        )
+        if (left_factor.shape[0], right_factor.shape[0]) != (rows, columns):
+            left_factor, right_factor = right_factor, left_factor
+        if (left_factor.shape[0], right_factor.shape[0]) == (rows, columns) and left_factor.shape[1] * (
+            rows + columns
+        ) < rows * columns:
             # the bound of a sum of products (Higham 2002, section 3.1), with the factors rounded too
             unit = torch.finfo(before.dtype).eps / 2
-            rounding = (left.shape[1] + 3) * (left.abs() @ right.abs().T) + 2 * torch.maximum(before.abs(), after.abs())
-            if ((before + (left @ right.T).to(before.dtype) - after).abs() <= unit * rounding).all():
-                return left, right.T
+            rounding = (left_factor.shape[1] + 3) * (left_factor.abs() @ right_factor.abs().T) + 2 * torch.maximum(
+                before.abs(), after.abs()
+            )
+            if ((before + (left_factor @ right_factor.T).to(before.dtype) - after).abs() <= unit * rounding).all():
+                return left_factor, right_factor.T
     if not rows:
         return None
     change = after.float() - before.float()
     for dim, size in ((1, rows), (0, columns)):
         index = change.ne(0).any(dim).nonzero()[:, 0]
         if len(index) * (rows + columns) < rows * columns:
-            ones = torch.eye(size, device=change.device)[:, index]
-            return (ones, change[index]) if dim == 1 else (change[:, index], ones.T)
+            one_hot = torch.eye(size, device=change.device)[:, index]
+            return (one_hot, change[index]) if dim == 1 else (change[:, index], one_hot.T)
     return None
 
 

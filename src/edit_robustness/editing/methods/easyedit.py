@@ -70,9 +70,7 @@ class EasyEdit(Method):
     the last token of the prompt alone.
 
     Every edit starts from the same seed, and EasyEdit's state from edit to edit is kept within a sequence only. Methods
-    that keep state (`WITH_STATE`) make a sequence in one process: an interrupted one starts again.
-
-    This method does not meet law 4 for those, and law 8 as far as EasyEdit's GRACE fits a value at one token.
+    that keep state (`WITH_STATE`) make a sequence in one process, so an interrupted one starts again.
 
     Attributes:
         clone: Folder of a clone of EasyEdit, relative to the project.

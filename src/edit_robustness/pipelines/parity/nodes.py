@@ -13,7 +13,7 @@ from edit_robustness.asking.ask import Decoding
 from edit_robustness.datasets.failures import failed_table
 from edit_robustness.datasets.folders import Landing, Manifest, StoredItem, stale_mark, successful_items
 from edit_robustness.editing.artefacts import Artefact
-from edit_robustness.editing.easyedit.process import Session, Shared, TimedEdit
+from edit_robustness.editing.easyedit.process import CloneInputs, Session, TimedEdit
 from edit_robustness.editing.edit_difference import EditDifference, compare_edits
 from edit_robustness.editing.edits import Edit, PromptPrefix
 from edit_robustness.editing.files import FORMAT, refuse_not_finite
@@ -150,10 +150,10 @@ def edit_with(model: str) -> Callable[..., Landing]:
             }
             for (name, side), method in cells.items()
         }
-        unedited = fingerprint(FORMAT, UNEDITED)
-        yield Manifest({UNEDITED: unedited} | {key: name for cell in names.values() for key, name in cell.items()})
-        if inventory.get(UNEDITED) != unedited:
-            yield {UNEDITED: StoredItem.of(unedited, PromptPrefix())}
+        unedited_key = fingerprint(FORMAT, UNEDITED)
+        yield Manifest({UNEDITED: unedited_key} | {key: name for cell in names.values() for key, name in cell.items()})
+        if inventory.get(UNEDITED) != unedited_key:
+            yield {UNEDITED: StoredItem.of(unedited_key, PromptPrefix())}
         texts = tuple(corpus[_CORPUS].read() or ())
         for (name, side), method in cells.items():
             keys = [key for key, value in names[name, side].items() if inventory.get(key) != value]
@@ -163,7 +163,7 @@ def edit_with(model: str) -> Callable[..., Landing]:
                 {key: facts[_fact_of(key)] for key in keys},
                 (method, inputs[name], texts) if side == OURS else (method, inputs[name], settings.share),
             )
-            task = Task(work, keys, label, check=lambda timed: refuse_not_finite(timed.edit))
+            task = Task(work, keys, label, check=lambda timed_edit: refuse_not_finite(timed_edit.edit))
             for attempt in track(current_workers().attempts(lm, task), label, len(keys)):
                 yield _land(attempt, names[name, side][attempt.key], name)
 
@@ -184,12 +184,16 @@ def _fact_of(key: str) -> str:
 
 def _land(attempt: Any, name: str, method: str) -> dict[str, StoredItem[Edit]]:
     """Return the item of one attempt, with the time of its edit in the header."""
-    timed: TimedEdit | None = attempt.value
+    timed_edit: TimedEdit | None = attempt.value
     header = {
-        **({"seconds": round(timed.seconds, 4), "cpu_seconds": round(timed.cpu_seconds, 4)} if timed else {}),
+        **(
+            {"seconds": round(timed_edit.seconds, 4), "cpu_seconds": round(timed_edit.cpu_seconds, 4)}
+            if timed_edit
+            else {}
+        ),
         "environment": attempt.environment,
     }
-    edit = timed.edit if timed else None
+    edit = timed_edit.edit if timed_edit else None
     return dict(
         replace(attempt, value=edit).to_items(
             name, header, fact_id=_fact_of(attempt.key), method=method, stage=f"edit ({attempt.key.split('.')[1]})"
@@ -200,10 +204,10 @@ def _land(attempt: Any, name: str, method: str) -> dict[str, StoredItem[Edit]]:
 def _edit_ours(
     lm: LanguageModel, facts: Sequence[Fact], method: Method, inputs: StoredItem[Artefact], texts: tuple[str, ...]
 ) -> Iterator[TimedEdit]:
-    given = _read(inputs)
-    moments = {Site.parse(name): moment for name, moment in given.tensors.items()}
-    artefact = method.prepare(lm, Corpus(texts, moments=moments)) if method.learns_from else Artefact()
-    yield from _timed(method.edit_each(lm, facts, artefact=artefact))
+    artefact = _read(inputs)
+    moments = {Site.parse(name): moment for name, moment in artefact.tensors.items()}
+    preparation = method.prepare(lm, Corpus(texts, moments=moments)) if method.learns_from else Artefact()
+    yield from _timed(method.edit_each(lm, facts, artefact=preparation))
 
 
 def _timed(edits: Iterable[Edit]) -> Iterator[TimedEdit]:
@@ -216,10 +220,10 @@ def _timed(edits: Iterable[Edit]) -> Iterator[TimedEdit]:
 def _edit_theirs(
     lm: LanguageModel, facts: Sequence[Fact], method: EasyEdit, inputs: StoredItem[Artefact], share: bool
 ) -> Iterator[TimedEdit]:
-    given = _read(inputs)
-    moments = {Site.parse(name): moment for name, moment in given.tensors.items()}
-    shared = Shared(moments, given.texts or None) if share else Shared()
-    with Session(method.installation, lm, shared) as session:
+    artefact = _read(inputs)
+    moments = {Site.parse(name): moment for name, moment in artefact.tensors.items()}
+    clone_inputs = CloneInputs(moments, artefact.texts or None) if share else CloneInputs()
+    with Session(method.installation, lm, clone_inputs) as session:
         for fact in facts:
             yield session.edit([fact], weights={})
 
@@ -279,8 +283,8 @@ def compare_with(model: str) -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
             for name, pair in settings.of_model(model).items()
             for fact in sampled_facts.to_dict(orient="records")
         ]
-        failed = failed_table(model, [("", "edit", edits), ("", "ask", answers)])
-        return pd.DataFrame(rows), failed
+        failures = failed_table(model, [("", "edit", edits), ("", "ask", answers)])
+        return pd.DataFrame(rows), failures
 
     return compare_parity
 
