@@ -194,7 +194,7 @@ def test_the_settings_of_an_edit_follow_the_contents_of_the_files(easyedit, tmp_
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("Mine", "Mine returned a Wrapper which has no parameters: only changed weights can be read"),
+        ("Mine", "EasyEdit: Mine returned a Wrapper which has no parameters: only changed weights can be read"),
         ("Added", r"Added returned a LlamaForCausalLM whose parameter `extra\.bias` is not one of both: only"),
         (
             "Shaped",
@@ -221,6 +221,10 @@ def test_what_is_no_change_of_weights_is_refused(method, message, easyedit, lab)
             "EMMET returned no copy of `model.layers.1.mlp.down_proj.weight`, which it changed: EasyEdit's own editor",
         ),
         ("PMET", "pads its prompts on the left, which moves them; they are padded on the right here"),
+        (
+            "AlphaEdit",
+            "AlphaEdit keeps the keys of earlier edits in a global cache, and EasyEdit's own editor lets them",
+        ),
         ("Padded", "Padded left the tokenizer's padding on the right; every edit starts with it on the left"),
     ],
 )

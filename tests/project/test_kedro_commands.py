@@ -16,7 +16,7 @@ from edit_robustness.configuration.active import Holder
 
 NAMES = {
     *("__default__", "bake", "conversation", "edit_eval", "export_study", "popularity", "preflight", "rescore"),
-    *("sequential_eval", "study"),
+    *("parity", "sequential_eval", "study"),
 }
 LAYERS = ["raw", "primary", "feature", "model_input", "models", "model_output", "reporting"]
 

@@ -24,6 +24,8 @@ from edit_robustness.report.conversations import Conversations
 from edit_robustness.report.conversations import render as render_conversations
 from edit_robustness.report.examples import ANSWER_FOLDER, write_answer_files
 from edit_robustness.report.index import render_index
+from edit_robustness.report.parity import SCORES, SIDES, render_parity
+from edit_robustness.report.parity import summarise as summarise_parity
 from edit_robustness.report.popularity import PopularityFindings, render_popularity
 from edit_robustness.report.preflight import render_preflight
 from edit_robustness.statistics.memory import popularity_correlations
@@ -32,7 +34,7 @@ from edit_robustness.statistics.predictor_training import validate_and_train
 from edit_robustness.statistics.preflight import advise
 from edit_robustness.statistics.validation import Validation
 
-PAGES = ("report", "sequences", "popularity", "preflight", "conversations", "index")
+PAGES = ("report", "sequences", "popularity", "preflight", "parity", "conversations", "index")
 """Names of the pages, without their ending."""
 
 SEQUENCE_TABLES = (
@@ -49,6 +51,7 @@ def write_pages(folder: Path) -> None:
         "sequences": _make_sequences(),
         "popularity": _make_popularity(),
         "preflight": _make_preflight(),
+        "parity": _make_parity(),
         "conversations": _make_conversations(),
         "index": _make_index(),
     }
@@ -106,6 +109,24 @@ def _make_preflight() -> str:
         threshold=0.5,
         rows_shown=100,
     )
+
+
+def parity_row(fact: str, **changes) -> dict:
+    """A fact that both codes edit alike, with changes."""
+    scores = {f"{name}_{side}": 1.0 for name in SCORES for side in SIDES}
+    return {
+        **{"model": "tiny", "method": "rome", "easyedit_method": "ROME", "fact_id": fact, "subject": "<i>Owl</i>"},
+        **{"relation": "P1", "target_true": "a", "target_new": "b", "cosine": 1.0, "relative": 1e-6},
+        **{**scores, "cpu_seconds_ours": 1.0, "cpu_seconds_easyedit": 4.0, "failure_ours": "", "failure_easyedit": ""},
+        **changes,
+    }
+
+
+def _make_parity() -> str:
+    nothing = dict.fromkeys(("cosine", "relative", "efficacy_easyedit", "cpu_seconds_easyedit"), float("nan"))
+    facts = pd.DataFrame([parity_row("1"), parity_row("2", **nothing, failure_easyedit="its process ended")])
+    pairs = {"tiny": {"rome": {"method": "ROME", "hparams": "mine.yaml", "settings": {"variant": "rome"}}}}
+    return render_parity(facts, summarise_parity(facts), pairs, share=True)
 
 
 def _make_conversations() -> str:

@@ -28,6 +28,7 @@ from .generate import generate_fast
 
 CONTEXTS = None
 CACHE = 0
+cache_c_new = False
 
 
 @dataclasses.dataclass
@@ -123,8 +124,9 @@ def apply_kn_to_model(model, tok, requests, hparams, **kwargs):
 
 
 def apply_AlphaEdit_to_model(model, tok, requests, hparams, reset_cache=False, **kwargs):
-    global CACHE
-    CACHE = 1 if reset_cache else CACHE + 1
+    global CACHE, cache_c_new
+    CACHE = CACHE + 1 if cache_c_new and not reset_cache else 1
+    cache_c_new = True
     deltas = execute_rome(model, tok, requests, hparams)
     return model, apply(model, {name: CACHE * torch.outer(*pair).reshape(model.get_parameter(name).shape)
                                 for name, pair in deltas.items()})

@@ -2,22 +2,11 @@
 
 import pandas as pd
 import pytest
+from fabricated_pages import parity_row as row
 
 from edit_robustness.report.parity import render_parity, summarise
 
 PAIRS = {"tiny": {"rome": {"method": "ROME", "hparams": "mine<b>.yaml", "settings": {"variant": "rome"}}}}
-
-
-def row(fact, **changes):
-    scores = {
-        f"{name}_{side}": 1.0 for name in ("efficacy", "generalization", "specificity") for side in ("ours", "easyedit")
-    }
-    return {
-        **{"model": "tiny", "method": "rome", "easyedit_method": "ROME", "fact_id": fact, "subject": "<i>Owl</i>"},
-        **{"relation": "P1", "target_true": "a", "target_new": "b", "cosine": 1.0, "relative": 1e-6},
-        **{**scores, "cpu_seconds_ours": 1.0, "cpu_seconds_easyedit": 4.0, "failure_ours": "", "failure_easyedit": ""},
-        **changes,
-    }
 
 
 NAN = float("nan")

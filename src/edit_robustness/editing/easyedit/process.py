@@ -310,7 +310,8 @@ class Session:
         self._end_process()
         # what is refused is told in full; of a failure the output has more
         end = f"; the last lines of its output: {' | '.join(lines)}" if message["kind"] == "failed" and lines else ""
-        return EasyEditFailed(f"EasyEdit's {self._installation.method}: {message['text']}{end}")
+        subject = f"EasyEdit's {self._installation.method}" if message["kind"] == "failed" else "EasyEdit"
+        return EasyEditFailed(f"{subject}: {message['text']}{end}")
 
     def _read_output(self) -> list[str]:
         with suppress(OSError):

@@ -38,6 +38,9 @@ EasyEdit's editor."""
 _EDITOR_PADS_LEFT = ("MEMIT-FE", "PMET")
 """Methods of `PADS_RIGHT` that EasyEdit's editor pads on the left."""
 
+_CACHE = "cache_c_new"
+"""Global name in AlphaEdit's and SPHERE's modules: whether there is a cache of earlier edits' keys."""
+
 
 class Refused(Exception):
     """Something that the user named cannot be used; the message says what to change."""
@@ -62,7 +65,9 @@ class Side:
         """Load the exported model as EasyEdit's editor does, but from its files whatever its name."""
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # the last lines of the output are for errors
         device = read_device(getattr(self.hparams, "device", None), torch)
         model = AutoModelForCausalLM.from_pretrained(self.job["folder"])
         self.model = (model.half() if getattr(self.hparams, "fp16", False) else model.float()).eval().to(device)
@@ -188,6 +193,13 @@ class Side:
             setattr(self.model.get_submodule(parent), name, adapter.layer)
             self.adapter = None
         self.labels = []
+        namespace = namespace_of(self.apply)
+        if namespace.get(_CACHE):
+            namespace[_CACHE] = False
+            self.note(
+                f"{self.job['method']} keeps the keys of earlier edits in a global cache, and EasyEdit's own editor "
+                "lets them into independent edits; the cache is reset before every single edit here"
+            )
         owner: Any = getattr(self.apply, "__self__", None)
         if getattr(owner, "is_init", False) and self.job["method"] != "MEND":
             # an executor that keeps statistics of its edits; MEND keeps only its trained networks
