@@ -307,9 +307,9 @@ def _score(
         return {}
     scores = score_answers(pd.concat(tables, ignore_index=True), unedited_required=False)
     free = scores[scores["protocol"] == "free"]
-    means = free.groupby(["method", "kind", "metric"], as_index=False)["value"].mean()
-    rows = means.to_dict(orient="records")
-    return {(str(row["method"]), str(row["kind"]), str(row["metric"])): float(row["value"]) for row in rows}
+    means = free.groupby(["method", "kind", "metric"])["value"].mean().reset_index()
+    keys = zip(means["method"], means["kind"], means["metric"], strict=True)
+    return dict(zip(keys, means["value"].astype(float), strict=True))
 
 
 def _of_side(

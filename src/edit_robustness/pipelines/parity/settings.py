@@ -40,6 +40,7 @@ class ParityParameters:
     """Parameters of parity.
 
     Attributes:
+        pairs: For each model and each of this project's methods, EasyEdit's method; null for one that is left out.
         clone: Folder of the clone of EasyEdit; empty if there is none.
         python: The Python of its environment.
         size: Number of facts.
@@ -48,9 +49,9 @@ class ParityParameters:
             differ by them, too.
         paraphrases: Maximum number of paraphrases per fact.
         neighbours: Maximum number of prompts per fact about other subjects of the same relation.
-        pairs: For each model and each of this project's methods, EasyEdit's method; null for one that is left out.
     """
 
+    pairs: Mapping[str, Mapping[str, Pair | None] | None]
     clone: str = ""
     python: str = "python"
     size: PositiveInt = 10
@@ -58,7 +59,6 @@ class ParityParameters:
     share: bool = True
     paraphrases: PositiveInt = 2
     neighbours: PositiveInt = 2
-    pairs: Mapping[str, Mapping[str, Pair | None] | None] = field(default_factory=dict)
 
     def of_model(self, model: str) -> dict[str, Pair]:
         """Return the pairs of a model by this project's method."""
