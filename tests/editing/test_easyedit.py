@@ -284,7 +284,7 @@ def test_paths_that_are_wrong_are_told_before_anything_is_started(tmp_path, lab)
 
 def fails(tmp_path, lab, message, method="ROME", **changes):
     with pytest.raises(EasyEditFailed, match=message):
-        EasyEdit(**{**settings_of(tmp_path, method), **changes}).check(lab.model("llama"))
+        EasyEdit(**{**settings_of(tmp_path, method), **changes}).check()
 
 
 def test_an_import_that_fails_names_the_module_the_python_and_the_place(tmp_path, lab):
@@ -303,14 +303,14 @@ def test_an_import_that_fails_names_the_module_the_python_and_the_place(tmp_path
 
 
 def test_a_clone_without_the_method_or_with_other_hyperparameters_is_told(tmp_path, lab):
-    assert EasyEdit(**settings_of(tmp_path, "ROME")).check(lab.model("llama")) is None
+    assert EasyEdit(**settings_of(tmp_path, "ROME")).check() is None
     fails(tmp_path, lab, r"this clone has no method `Rome`; it has ROME, MEMIT, FT", "Rome")
     settings_of(tmp_path, "ROME", mistake=1)
     hparams = tmp_path / "ROME.yaml"
     hparams.write_text(hparams.read_text() + "wrong: 1\n")
     with pytest.raises(EasyEditFailed, match=r"ROME\.yaml cannot be read as ROMEHyperParams \(TypeError: .*compare it"):
         method = EasyEdit(str(tmp_path / "clone"), sys.executable, "ROME", str(hparams))
-        method.check(lab.model("llama"))
+        method.check()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -332,7 +332,7 @@ def test_another_easyeditor_in_the_way_is_told(tmp_path, lab):
     os.rename(tmp_path / "clone/easyeditor", tmp_path / "elsewhere/easyeditor")
     (tmp_path / "clone/easyeditor").symlink_to(tmp_path / "elsewhere/easyeditor")
     with pytest.raises(EasyEditFailed, match=r"imports EasyEdit from \S+elsewhere\S+, and not from the clone"):
-        EasyEdit(**settings).check(lab.model("llama"))
+        EasyEdit(**settings).check()
 
 
 def test_nothing_is_left_when_the_process_ends(easyedit, lab, tmp_path, monkeypatch):

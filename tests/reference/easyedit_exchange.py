@@ -111,7 +111,7 @@ class Replayed(Session):
         self._tensors, self._number = under(case.name, load_file(EXCHANGE)), 0
         self._temporary = tempfile.TemporaryDirectory()
 
-    def _open(self) -> Path:
+    def export(self) -> Path:
         return Path(self._temporary.name)
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:

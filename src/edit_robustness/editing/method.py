@@ -145,7 +145,7 @@ class Method(ABC):
         """Yield what the settings name and this machine does not have; most methods need nothing but the model."""
         return iter(())
 
-    def check(self, lm: LanguageModel) -> None:  # noqa: B027 - not abstract: most methods check nothing
+    def check(self) -> None:  # noqa: B027 - not abstract: most methods check nothing
         """Refuse what would fail at the first edit, before long work begins.
 
         Raises:

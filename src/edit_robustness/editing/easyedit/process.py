@@ -39,6 +39,7 @@ URL = "https://github.com/zjunlp/EasyEdit"
 _ALGORITHMS = Path("easyeditor", "util", "alg_dict.py")
 _LAST_LINES = 8
 _SEPARATOR = ". "
+_MOMENTS = "moments.safetensors"
 
 
 class EasyEditFailed(RuntimeError):
@@ -138,20 +139,128 @@ class TimedEdit:
     cpu_seconds: float
 
 
+class CloneProcess:
+    """A running process of a clone.
+
+    Args:
+        installation: The clone and the method.
+        folder: Folder for its files.
+        name: Name of the model in log lines.
+        model: Folder of the exported model; empty to import the clone only.
+        moments: File of second moments by module; empty if the clone takes its own.
+        contexts: Texts that stand before the statements; None if the clone writes its own.
+
+    Raises:
+        EasyEditFailed: If it cannot be started, or the clone cannot be imported.
+    """
+
+    def __init__(
+        self,
+        installation: Installation,
+        folder: Path,
+        *,
+        name: str = "",
+        model: str = "",
+        moments: str = "",
+        contexts: Sequence[str] | None = None,
+    ):
+        self._installation, self._name, self._output = installation, name, folder / "output.log"
+        clone = Path(installation.clone).resolve()
+        job = {
+            "clone": str(clone),
+            "method": installation.method,
+            "hparams": str(Path(installation.hparams).resolve()),
+            "folder": model,
+            "moments": moments,
+            "contexts": None if contexts is None else list(contexts),
+        }
+        path = folder / "job.json"
+        path.write_text(json.dumps(job, ensure_ascii=False), "utf-8")
+        # libraries of this environment must not stand before those of EasyEdit's
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        try:
+            with self._output.open("w", encoding="utf-8") as output:
+                self._process = Popen(
+                    [installation.program or installation.python, str(SCRIPT), str(path)],
+                    cwd=clone,  # files that EasyEdit names relatively are in its clone
+                    env=environment,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=output,
+                    text=True,
+                    encoding="utf-8",
+                )
+        except OSError as error:
+            raise EasyEditFailed(f"EasyEdit's process cannot be started: {error}") from error
+        self._receive()
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send a request and return the answer; notes on the way are logged.
+
+        Raises:
+            EasyEditFailed: If the process refuses the request, fails or ends; it has ended then.
+        """
+        stream = self._process.stdin
+        with suppress(OSError):  # what ended is told by `_receive`
+            stream.write(json.dumps(request, ensure_ascii=False) + "\n")  # type: ignore[union-attr]
+            stream.flush()  # type: ignore[union-attr]
+        return self._receive()
+
+    def end(self) -> None:
+        """End the process."""
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+        self._process.kill()
+        self._process.wait()
+
+    def _receive(self) -> dict[str, Any]:
+        for line in self._process.stdout or ():
+            message: dict[str, Any] = json.loads(line)
+            if message["kind"] == "note":
+                logger.warning("%s: EasyEdit: %s", self._name, message["text"])
+            elif message["kind"] in ("ready", "edit"):
+                return message
+            else:
+                raise self._failure(message)
+        end = _describe_end(self._process.wait())
+        raise self._failure({"text": f"its process ended ({end})", "kind": "failed"})
+
+    def _failure(self, message: Mapping[str, Any]) -> EasyEditFailed:
+        self.end()
+        text = self._output.read_text("utf-8", errors="replace")
+        lines = deque((line.rstrip() for line in text.splitlines() if line.strip()), maxlen=_LAST_LINES)
+        # what is refused is told in full; of a failure the output has more
+        end = f"; the last lines of its output: {' | '.join(lines)}" if message["kind"] == "failed" and lines else ""
+        subject = f"EasyEdit's {self._installation.method}" if message["kind"] == "failed" else "EasyEdit"
+        return EasyEditFailed(f"{subject}: {message['text']}{end}")
+
+
+def check_import(installation: Installation) -> None:
+    """Import a clone and read the hyperparameters, in a process that then ends.
+
+    Raises:
+        EasyEditFailed: If that fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="easyedit-") as folder:
+        CloneProcess(installation, Path(folder)).end()
+
+
 class Session:
-    """A process of a clone that holds one model. It starts with the first edit, and ends with the `with` block.
+    """Edits of one model by a process of a clone. It starts with the first edit, and ends with the `with` block.
 
     After an error the next edit starts another one, with the same weights.
 
     Args:
         installation: The clone and the method.
         lm: The model. Its weights are exported once, by `export` or before the first edit.
-        inputs: What the clone gets from this project.
+        inputs: Inputs that the clone gets from this project.
     """
 
     def __init__(self, installation: Installation, lm: LanguageModel, inputs: CloneInputs = CloneInputs()):
         self._installation, self._lm, self._inputs = installation, lm, inputs
-        self._process: Popen[str] | None = None
+        self._process: CloneProcess | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
@@ -176,7 +285,7 @@ class Session:
         Raises:
             EasyEditFailed: If the process cannot be started, refuses the edit, or ends.
         """
-        folder = self._open()
+        folder = self.export()
         weights_file, output = folder / "weights.safetensors", folder / "output.safetensors"
         request = {
             "facts": [describe(fact, number) for number, fact in enumerate(facts)],
@@ -193,17 +302,6 @@ class Session:
         output.unlink()
         return TimedEdit(self._read(message, tensors), message["seconds"], message["cpu_seconds"])
 
-    def check(self) -> None:
-        """Import the clone and read the hyperparameters, in a process that then ends.
-
-        Raises:
-            EasyEditFailed: If that fails.
-        """
-        with tempfile.TemporaryDirectory(prefix="easyedit-") as folder:
-            self._start(Path(folder), model="")
-            self._receive()
-        self.close()
-
     def export(self) -> Path:
         """Export the model's present weights for the process, if that is not done yet, and return the folder."""
         if self._folder is None:
@@ -213,110 +311,36 @@ class Session:
             if moments := self._inputs.moments:
                 module = self._lm.layout.module
                 tensors = {module(site): moment.float().contiguous() for site, moment in moments.items()}
-                save_file(tensors, folder / "moments.safetensors")
+                save_file(tensors, folder / _MOMENTS)
         return Path(self._folder.name)
 
     def close(self) -> None:
         """End the process and remove its files."""
-        self._end_process()
+        process, self._process = self._process, None
+        if process is not None:
+            process.end()
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
-    def _end_process(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            for stream in (process.stdin, process.stdout):
-                with suppress(OSError):
-                    stream.close()  # type: ignore[union-attr]
-            process.kill()
-            process.wait()
-
-    def _open(self) -> Path:
-        """Return the folder of the process, which is started if it does not run."""
-        folder = self.export()
-        if self._process is None:
-            self._start(folder, model=str(folder / "model"))
-            self._receive()
-        return folder
-
-    def _start(self, folder: Path, *, model: str) -> None:
-        installation, inputs = self._installation, self._inputs
-        # the clone ends a context with a full stop and a space itself
-        contexts = None if inputs.contexts is None else [text.removesuffix(_SEPARATOR) for text in inputs.contexts]
-        clone = Path(installation.clone).resolve()
-        job = {
-            "clone": str(clone),
-            "method": installation.method,
-            "hparams": str(Path(installation.hparams).resolve()),
-            "folder": model,
-            "moments": str(folder / "moments.safetensors") if inputs.moments else "",
-            "contexts": contexts,
-        }
-        path = folder / "job.json"
-        path.write_text(json.dumps(job, ensure_ascii=False), "utf-8")
-        # libraries of this environment must not stand before those of EasyEdit's
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        self._output = folder / "output.log"
-        try:
-            with self._output.open("w", encoding="utf-8") as output:
-                self._process = Popen(
-                    [installation.program or installation.python, str(SCRIPT), str(path)],
-                    cwd=clone,  # files that EasyEdit names relatively are in its clone
-                    env=environment,
-                    stdin=PIPE,
-                    stdout=PIPE,
-                    stderr=output,
-                    text=True,
-                    encoding="utf-8",
-                )
-        except OSError as error:
-            raise EasyEditFailed(f"EasyEdit's process cannot be started: {error}") from error
-
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        stream = self._running.stdin
-        with suppress(OSError):  # what ended is told by `_receive`
-            stream.write(json.dumps(request, ensure_ascii=False) + "\n")  # type: ignore[union-attr]
-            stream.flush()  # type: ignore[union-attr]
-        return self._receive()
+        """Send a request to the process, which is started if it does not run."""
+        process, self._process = self._process or self._start(), None
+        message = process.ask(request)
+        self._process = process  # not after an error, which has ended it
+        return message
 
-    @property
-    def _running(self) -> Popen[str]:
-        """Return the process.
-
-        Raises:
-            EasyEditFailed: If none runs.
-        """
-        if self._process is None:
-            raise EasyEditFailed("EasyEdit's process has ended")
-        return self._process
-
-    def _receive(self) -> dict[str, Any]:
-        """Return the next answer; notes on the way are logged."""
-        process = self._running
-        for line in process.stdout or ():
-            message: dict[str, Any] = json.loads(line)
-            if message["kind"] == "note":
-                logger.warning("%s: EasyEdit: %s", self._lm.name, message["text"])
-            elif message["kind"] in ("ready", "edit"):
-                return message
-            else:
-                raise self._failure(message)
-        raise self._failure({"text": f"its process ended ({_describe_end(process.wait())})", "kind": "failed"})
-
-    def _failure(self, message: Mapping[str, Any]) -> EasyEditFailed:
-        lines = deque((line.rstrip() for line in self._read_output() if line.strip()), maxlen=_LAST_LINES)
-        self._end_process()
-        # what is refused is told in full; of a failure the output has more
-        end = f"; the last lines of its output: {' | '.join(lines)}" if message["kind"] == "failed" and lines else ""
-        subject = f"EasyEdit's {self._installation.method}" if message["kind"] == "failed" else "EasyEdit"
-        return EasyEditFailed(f"{subject}: {message['text']}{end}")
-
-    def _read_output(self) -> list[str]:
-        with suppress(OSError):
-            return self._output.read_text("utf-8", errors="replace").splitlines()
-        return []
+    def _start(self) -> CloneProcess:
+        folder, contexts = self.export(), self._inputs.contexts
+        return CloneProcess(
+            self._installation,
+            folder,
+            name=self._lm.name,
+            model=str(folder / "model"),
+            moments=str(folder / _MOMENTS) if self._inputs.moments else "",
+            # the clone ends a context with a full stop and a space itself
+            contexts=None if contexts is None else [text.removesuffix(_SEPARATOR) for text in contexts],
+        )
 
     def _read(self, message: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Edit:
         if message["form"] == "codebook":

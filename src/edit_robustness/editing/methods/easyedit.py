@@ -13,7 +13,7 @@ from pydantic import AfterValidator, StringConstraints
 from pydantic.dataclasses import dataclass
 
 from edit_robustness.editing.artefacts import Artefact
-from edit_robustness.editing.easyedit.process import EasyEditFailed, Installation, Session
+from edit_robustness.editing.easyedit.process import EasyEditFailed, Installation, Session, check_import
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import Codebook, Edit
 from edit_robustness.editing.method import Method
@@ -102,13 +102,13 @@ class EasyEdit(Method):
         """Yield paths that are missing or name something else."""
         return self.installation.problems()
 
-    def check(self, lm: LanguageModel) -> None:
+    def check(self) -> None:
         """Import the clone once.
 
         Raises:
             EasyEditFailed: If its Python cannot import it, or it cannot read the hyperparameters.
         """
-        Session(self.installation, lm).check()
+        check_import(self.installation)
 
     @contextmanager
     def opened(self, lm: LanguageModel) -> Iterator[Self]:

@@ -77,7 +77,7 @@ def check_model_with(model: str, names: Sequence[str], need: TextNeed, cells: st
         if problems:
             raise ValueError("\n".join(problems))
         for method in methods:
-            method.check(lm)
+            method.check()
         if corpus_source.texts:
             refuse_short_corpus(lm, corpus_source.texts, need)
         records, templates = with_old_objects(facts_from_table(facts)), read_relations(raw_relations)

@@ -40,15 +40,15 @@ _ABOUT = ["subject", "relation", "target_true", "target_new"]
 
 
 def check_parity_with(model: str) -> Callable[..., dict[str, Any]]:
-    """Return the node that refuses a clone or pairs that cannot be compared, before the model is asked anything."""
+    """Return the node that refuses a clone or pairs that cannot be compared, before the model is loaded."""
 
-    def check_parity(lm: LanguageModel, methods: Mapping[str, Any], settings: ParityParameters) -> dict[str, Any]:
+    def check_parity(methods: Mapping[str, Any], settings: ParityParameters) -> dict[str, Any]:
         """Refuse wrong paths and settings, import the clone, and read every file of hyperparameters with it."""
         if problems := list(dict.fromkeys(settings.problems(methods, model))):
             raise ValueError("\n".join(problems))
         for name in settings.of_model(model):
-            settings.easyedit(model, name).check(lm)
-        return {"model": lm.name, "pairs": {name: pair.method for name, pair in settings.of_model(model).items()}}
+            settings.easyedit(model, name).check()
+        return {"model": model, "pairs": {name: pair.method for name, pair in settings.of_model(model).items()}}
 
     return check_parity
 

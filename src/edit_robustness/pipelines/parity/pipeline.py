@@ -13,8 +13,8 @@ _METHODS = "params:methods"
 
 def create_check_pipeline(model: str) -> Pipeline:
     """Create the pipeline that refuses a clone or pairs that cannot be compared."""
-    inputs = ["language_model", _METHODS, _SETTINGS]
-    return Pipeline([Node(nodes.check_parity_with(model), inputs, "check_record", name="check_parity", tags=["gpu"])])
+    inputs = [_METHODS, _SETTINGS]
+    return Pipeline([Node(nodes.check_parity_with(model), inputs, "check_record", name="check_parity")])
 
 
 def create_pipeline(model: str) -> Pipeline:
