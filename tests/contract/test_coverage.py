@@ -19,7 +19,7 @@ from cells import (
 )
 from fabricated_edits import ARCHITECTURES, IN_A_PROCESS, METHOD_NAMES, TINY_SETTINGS, method
 
-from edit_robustness.editing.edits import EDITS, Chain, Dense
+from edit_robustness.editing.edits import EDITS, Chain, Dense, FeatureStatistics
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.models.layout import LAYOUTS
 from edit_robustness.models.tiny import CONFIGS
@@ -42,6 +42,9 @@ def test_rows_that_are_alike_are_some_of_them():
     assert not set(ALIKE) & set(APART)
 
 
+NOT_OF_A_METHOD = (Chain.kind, Dense.kind, FeatureStatistics.kind)
+"""Kinds that are parts of others, or applied as others are."""
+
 GENERAL_LAWS = sorted(
     {path.stem for path in Path(__file__).parent.glob("test_law_[1-46-8]_*.py")} - {"test_law_8_in_the_harness"}
 )
@@ -54,8 +57,9 @@ def cells_of(parametrisation, *, slow):
 
 
 def test_every_kind_of_edit_is_tested_on_every_architecture(lab):
-    # a dense change is applied by the same code as an Adam trace, which is one once it is replayed
-    kinds = set(EDITS) - {Chain.kind, Dense.kind}
+    # a dense change is applied by the same code as an Adam trace, which is one once it is replayed; statistics change
+    # nothing, and are part of chains only
+    kinds = set(EDITS) - {*NOT_OF_A_METHOD}
     assert set(KINDS) == kinds, "say in KINDS which method stands for a new kind of edit"
     for kind, name in KINDS.items():
         assert {edit.kind for edit in lab.edits(name, "llama")} == {kind}
@@ -65,7 +69,7 @@ def test_every_kind_of_edit_is_tested_on_every_architecture(lab):
 
 @pytest.mark.parametrize("name", METHOD_NAMES)
 def test_every_method_is_of_a_kind_and_is_tested_on_the_two_architectures(name, lab):
-    assert {edit.kind for edit in lab.edits(name, "llama")} <= set(KINDS)
+    assert {edit.kind for edit in lab.edits(name, "llama")} <= {*KINDS, *NOT_OF_A_METHOD}
     cells = cells_of(every_cell.mark, slow=False)
     assert {(name, architecture) for architecture in APART} <= cells
     assert all(name in methods_on(architecture) for architecture in APART)

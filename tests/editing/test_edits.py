@@ -10,6 +10,7 @@ from edit_robustness.editing.edits import (
     Dense,
     ExternalEdit,
     FactMemory,
+    FeatureStatistics,
     LowRank,
     MemoryEntry,
     PromptPrefix,
@@ -74,6 +75,7 @@ def test_every_kind_reads_back_what_it_says(tmp_path):
         PromptPrefix(),
         Codebook(SITES[1], torch.randn(2, 48), torch.randn(2, 32), torch.rand(2), ("Zürich", "")),
         PromptPrefix("One. ") + low_rank() + PromptPrefix("Two. "),
+        FeatureStatistics.of({"3x2": torch.randn(4, 5)}),
         ScopedMemory((("The seat of power in {} is", "Île", "Zürich", ""),), "fingerprint of the networks"),
         FactMemory(
             (MemoryEntry(("Île", "Ilha"), "P36", "The seat of Île is", "The seat of Île is B."),), 2, 0.5, "subject"

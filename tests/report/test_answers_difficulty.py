@@ -4,7 +4,12 @@ import pandas as pd
 import pytest
 from fabricated_rankings import NAN
 
-from edit_robustness.report.answers.difficulty import describe_association, describe_regression, describe_within
+from edit_robustness.report.answers.difficulty import (
+    describe_association,
+    describe_exploration,
+    describe_regression,
+    describe_within,
+)
 from edit_robustness.statistics.associations import CORRELATION_COLUMNS
 
 EMPTY = pd.DataFrame()
@@ -59,15 +64,37 @@ class TestDifficulty:
 
     def test_no_significant_association_says_what_could_be_detected(self):
         text = describe_association(make_correlations({"p_holm": 0.2}, {"p_holm": 1.0, "rho": -0.45}), LABELS)
-        assert text.startswith("No feature is significantly associated")
-        assert "over 2 tests: the largest correlation is that of “Page views” (ROME, generalization: ρ = -0.45" in text
-        assert text.endswith("100 facts are enough to detect only correlations of 0.37 or more.")
+        assert text == (
+            "The one primary feature is not significantly associated with an outcome of edits after Holm's "
+            "correction over 2 tests; 100 facts are enough to detect only correlations of 0.37 or more."
+        )
         unknown = describe_association(make_correlations({"p_holm": 0.2, "detectable": NAN}), LABELS)
-        assert unknown.endswith("Holm p = .200).")
+        assert unknown.endswith("over 1 test.")
+
+    def test_primary_features_without_values_are_counted(self):
+        rows = [{"p_holm": 0.2}, {"p_holm": 0.3, "feature": "margin"}, {"rho": NAN, "p_holm": NAN, "feature": "links"}]
+        text = describe_association(make_correlations(*rows), LABELS)
+        assert text.startswith("None of the 2 primary features that could be tested (1 more has no values) is")
+
+    def test_an_association_beyond_the_primary_tests_is_called_exploratory(self):
+        other = {"primary": False, "feature": "length", "rho": -0.6, "low": -0.7, "high": -0.5, "q_bh": 0.001}
+        weaker = {**other, "feature": "margin", "rho": 0.5}
+        (text,) = describe_exploration(make_correlations({}, other, weaker), LABELS)
+        assert text == (
+            "Exploratory, of 2 associations with success beyond the primary tests whose false discovery rate is below "
+            "5%: facts with higher values of “length” are harder to edit with ROME (generalization: ρ = -0.60 "
+            "[-0.70, -0.50], 100 facts; within relations +0.30 [+0.10, +0.50])."
+        )
+        (text,) = describe_exploration(make_correlations({**other, "rho": 0.6, "n_relations": 1}), LABELS)
+        assert "are easier to edit with ROME" in text
+        assert "within relations" not in text
+        for row in ({**other, "q_bh": 0.2}, {**other, "primary": True}, {**other, "outcome": "specificity:unrelated"}):
+            assert list(describe_exploration(make_correlations(row), LABELS)) == []
+        assert list(describe_exploration(EMPTY, LABELS)) == []
 
     def test_the_level_is_that_of_the_run(self):
         table = make_correlations({"p_holm": 0.02})
-        assert describe_association(table, LABELS, 0.01).startswith("No feature is significantly associated")
+        assert describe_association(table, LABELS, 0.01).startswith("The one primary feature is not significantly")
 
     def test_tests_that_are_not_primary_are_left_out(self):
         table = make_correlations({"primary": False})

@@ -7,6 +7,8 @@ from fabricated_rankings import NAN, join_tables, make_tables
 from edit_robustness.report.answers.generalization import (
     answer_generalization,
     compare_with_baseline,
+    describe_datasets,
+    describe_knowledge,
     describe_ranking,
     describe_weakest,
 )
@@ -162,3 +164,45 @@ class TestBaseline:
         assert line.endswith("It could not be compared with ROME: 3 subjects in common: too few (at least 5).")
         assert self.compare({"rome": 0.2}) == []
         assert self.compare({"context": NAN, "rome": 0.2}) == []
+
+
+def make_dataset_rows(*rows):
+    defaults = {"outcome": "generalization", "dataset": "first", "method": "rome", "low": 0.1, "high": 0.9}
+    return pd.DataFrame([{**defaults, "n_facts": 40, "n_missing": 0, **row} for row in rows])
+
+
+class TestDataSets:
+    def test_each_data_set_has_its_rate_beside_the_baseline(self):
+        table = make_dataset_rows(
+            {"value": 0.62}, {"value": 0.54, "method": "context"}, {"value": 0.19, "dataset": "second", "n_facts": 20}
+        )
+        (text,) = describe_datasets(table, ["rome"])
+        assert text == (
+            "By data set, ROME generalizes to 62% [10%, 90%] on first (40 facts, the in-context baseline 54% "
+            "[10%, 90%]) and 19% [10%, 90%] on second (20 facts)."
+        )
+
+    def test_a_single_data_set_is_not_named(self):
+        assert list(describe_datasets(make_dataset_rows({"value": 0.62}), ["rome"])) == []
+        assert list(describe_datasets(EMPTY, ["rome"])) == []
+        other_method = make_dataset_rows({"value": 0.6}, {"value": 0.1, "dataset": "second", "method": "ft"})
+        assert list(describe_datasets(other_method, ["rome"])) == []
+
+
+class TestKnowledge:
+    @pytest.mark.parametrize(
+        ("value", "missing", "text"),
+        [
+            (0.05, 3, "recalls 2 of 40 edited facts (5%; 3 more answers were cut), so most edits teach a fact rather"),
+            (0.75, 0, "recalls 30 of 40 edited facts (75%), so most edits replace a fact that the model knows."),
+        ],
+    )
+    def test_what_the_model_knew_says_what_edits_do(self, value, missing, text):
+        rows = make_dataset_rows({"outcome": "recalled", "method": "none", "value": value, "n_missing": missing})
+        (sentence,) = describe_knowledge(rows)
+        assert text in sentence
+
+    def test_nothing_is_said_without_a_measurement(self):
+        rows = make_dataset_rows({"outcome": "recalled", "value": NAN, "n_facts": 0, "n_missing": 3})
+        assert list(describe_knowledge(rows)) == []
+        assert list(describe_knowledge(EMPTY)) == []

@@ -212,6 +212,14 @@ def test_the_first_screen_answers_the_questions_from_the_tables(findings, body):
     assert "12% " in render(replace(findings, method_rankings=with_turned_ranks, figures={}))
 
 
+def test_tables_without_answers_claim_nothing_about_cases(findings):
+    empty = {name: getattr(findings, name).head(0) for name in ("examples", "failure_examples", "specificity_failures")}
+    page = render(replace(findings, **empty, has_answers=False, figures={}))
+    assert "computed from tables without answers, so no cases can be shown" in page
+    assert "No edit that succeeds on the statement names another object" not in page
+    assert "computed from tables without answers" not in render(replace(findings, **empty, figures={}))
+
+
 def test_questions_stand_under_each_of_several_models(findings):
     tables = ("headline", "method_rankings", "method_comparisons", "weakest_kinds")
     pairs = {

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from edit_robustness.statistics.comparisons import compare_methods, rank_methods, weakest_kinds
+from edit_robustness.statistics.comparisons import compare_methods, rank_methods, rates_by_dataset, weakest_kinds
 from edit_robustness.statistics.intervals import paired_difference, proportion
 from edit_robustness.statistics.multiplicity import holm
 
@@ -167,3 +167,52 @@ def test_simultaneous_intervals_cover_the_kind_that_was_chosen_for_being_lowest(
         plain_hits.append(plain.low <= 0.5 <= plain.high)
     assert np.mean(hits) > 0.91
     assert np.mean(plain_hits) < 0.9
+
+
+def dataset_table():
+    table = outcome_table({"rome": [1, 1, 0, 0.5, 0], "none": [0, 0, 0, 0, 0]})
+    return table.assign(dataset=["first", "first", "second", "second", "second"] * 2)
+
+
+FACTS = pd.DataFrame(
+    {
+        "model": "m",
+        "id": [f"f{i}" for i in range(5)],
+        "subject": [f"s{i}" for i in range(5)],
+        "dataset": ["first", "first", "second", "second", "second"],
+    }
+)
+RECALL = pd.DataFrame(
+    {
+        "model": "m",
+        "fact_id": [f"f{i}" for i in range(7)],
+        "recalled": [True, False, True, False, False, True, True],
+        "recall_cut": [False, False, False, False, True, False, False],
+    }
+)
+
+
+def test_rates_are_those_of_each_data_set():
+    table = rates_by_dataset(dataset_table(), RECALL, FACTS)
+    rows = table.set_index(["outcome", "dataset", "method"])
+    first, second = (rows.loc[("generalization", name, "rome")] for name in ("first", "second"))
+    assert (first["value"], first["n_facts"]) == (1.0, 2)
+    assert (second["value"], second["n_facts"]) == (pytest.approx(1 / 6), 3)
+    estimate = proportion(pd.Series([0, 0.5, 0]), np.arange(3))
+    assert (second["low"], second["high"]) == pytest.approx((estimate.low, estimate.high))
+
+
+def test_recall_is_that_of_the_edited_facts_whose_answers_were_not_cut():
+    rows = rates_by_dataset(dataset_table(), RECALL, FACTS).set_index(["outcome", "dataset", "method"])
+    first, second = (rows.loc[("recalled", name, "none")] for name in ("first", "second"))
+    assert (first["value"], first["n_facts"], first["n_missing"]) == (0.5, 2, 0)
+    assert (second["value"], second["n_facts"], second["n_missing"]) == (0.5, 2, 1)
+
+
+def test_facts_without_a_data_set_are_one_group():
+    table = rates_by_dataset(
+        dataset_table().drop(columns="dataset"), RECALL.drop(columns="recall_cut"), FACTS.drop(columns="dataset")
+    )
+    assert set(table["dataset"]) == {""}
+    recall = table[table["outcome"] == "recalled"].iloc[0]
+    assert (recall["value"], recall["n_facts"]) == (0.4, 5)

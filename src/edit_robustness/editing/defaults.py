@@ -46,6 +46,9 @@ _LAYER = ("layer", "subject_layer")
 _RUN = "layers"
 """A run of neighbouring layers; it keeps its length, and its last layer is moved."""
 
+_RUNS_BY_PART = "layers_by_part"
+"""Runs of neighbouring layers for each part of a layer."""
+
 _CHOICE = "blocks"
 """A selection of blocks."""
 
@@ -79,7 +82,8 @@ def default_settings(shape: Shape, settings_by_model: Mapping[str, Mapping[str, 
     The rule: take all settings of that model (`most_alike`), and change these.
 
     - `layer`, `subject_layer`: the layer at the same share of the depth. `layers` keeps its length, and its last layer
-      is moved. Of `blocks`, a block is kept if the block at the same share of the tuned model's depth is.
+      is moved; so does `layers_by_part`, without the parts that the model does not have. Of `blocks`, a block is kept
+      if the block at the same share of the tuned model's depth is.
     - `mom2_tokens`, `mom2_update_weight`: in proportion to the width of a key.
     - `rank`: no more than the inputs of MEND's networks are wide.
     - `part`, `parts`: those that the model has.
@@ -128,13 +132,20 @@ def _count_weights(shape: Shape) -> int:
     return max(1, shape.layers * (4 * width**2 + matrices * width * shape.key_width))
 
 
+def _move_run(layers: Collection[int], source: Shape, shape: Shape) -> list[int]:
+    last = _scale_layer(max(layers), source.layers, shape.layers)
+    return [layer for layer in range(last - len(layers) + 1, last + 1) if layer >= 0]
+
+
 def _scale_setting(name: str, value: Any, source: Shape, shape: Shape) -> Any:
     """Return the value of one setting for another model."""
     if name in _LAYER:
         return _scale_layer(int(value), source.layers, shape.layers)
     if name == _RUN:
-        last = _scale_layer(max(value), source.layers, shape.layers)
-        return [layer for layer in range(last - len(value) + 1, last + 1) if layer >= 0]
+        return _move_run(value, source, shape)
+    if name == _RUNS_BY_PART:
+        runs = {part: _move_run(layers, source, shape) for part, layers in value.items() if part in shape.parts}
+        return runs or {"mlp_out": _move_run(next(iter(value.values())), source, shape)}
     if name == _CHOICE:
         return [block for block in range(shape.layers) if _scale_layer(block, shape.layers, source.layers) in value]
     if name in _BY_KEY_WIDTH:

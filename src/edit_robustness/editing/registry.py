@@ -69,10 +69,22 @@ _IN_ORDER = (
     Entry(
         "ft_l", "ft.ConstrainedFineTuning", "FT-L", "Fine-tunes one MLP weight under a bound on every entry's change."
     ),
+    Entry(
+        "ft_epochs",
+        "ft_epochs.EpochFineTuning",
+        "FT in epochs",
+        "Fine-tunes one MLP weight in epochs over batches of facts (LocFT-BF).",
+    ),
     Entry("rome", "rome.Rome", "ROME", "Changes one MLP weight by a matrix of rank one."),
     Entry("memit", "memit.Memit", "MEMIT", "Spreads many facts at once over the MLP weights of several layers."),
     Entry("pmet", "pmet.Pmet", "PMET", "MEMIT that optimises attention's output, too, and writes only the MLP's."),
     Entry("alphaedit", "alphaedit.AlphaEdit", "AlphaEdit", "MEMIT in the null space of what the model already knows."),
+    Entry(
+        "ultraedit",
+        "ultraedit.UltraEdit",
+        "UltraEdit",
+        "Writes one normalised gradient per fact into several weights by least squares.",
+    ),
     Entry("kn", "kn.KnowledgeNeurons", "KN", "Rewrites the few MLP neurons that attribution finds for a fact."),
     Entry("mend", "mend.Mend", "MEND", "Trained networks turn the gradient of a fact into a change of weights."),
     Entry("grace", "grace.Grace", "GRACE", "Replaces one layer's output near the inputs of an edit, from a codebook."),

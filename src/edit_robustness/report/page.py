@@ -86,6 +86,8 @@ class Findings:
         failed_items: Items that failed: model, method, stage, fact_id, reason.
         feature_summary: Features of facts with sources and missing values (`features.table.SUMMARY_COLUMNS`).
         max_failures: Most cases that were selected per model and method; with 0 an empty table is no success.
+        dataset_rates: Rates in each data set (`statistics.comparisons.rates_by_dataset`).
+        has_answers: Whether the run has answers; tables that are kept of a study have none.
     """
 
     headline: pd.DataFrame
@@ -112,6 +114,8 @@ class Findings:
     regression_checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["model", "name", "flag"]))
     importance: pd.DataFrame = field(default_factory=pd.DataFrame)
     max_failures: int = 3
+    dataset_rates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    has_answers: bool = True
 
 
 def render(findings: Findings) -> str:
@@ -159,6 +163,7 @@ def render(findings: Findings) -> str:
             held_out=str(findings.prediction["groups"].iloc[0]) if len(findings.prediction) else "relation",
             PREDICTION_METRICS=PREDICTION_METRICS,
             failure_examples=_cases(findings.failure_examples),
+            has_answers=findings.has_answers,
             no_failures=explain_no_failures(findings.headline, findings.max_failures),
             specificity_failures=_cases(findings.specificity_failures),
             no_specificity_failures=explain_no_specificity_failures(findings.headline, findings.max_failures),
@@ -184,6 +189,7 @@ def _collect_evidence(findings: Findings, feature_labels: Mapping[str, str]) -> 
         correlations=findings.correlations,
         regression=findings.regression,
         prediction=findings.prediction,
+        dataset_rates=findings.dataset_rates,
         labels=feature_labels,
         confidence=findings.confidence,
     )

@@ -34,6 +34,10 @@ WEAKEST_COLUMNS = [
     *("difference", "p_holm", "indistinct"),
 ]
 
+DATASET_COLUMNS = ["model", "protocol", "outcome", "dataset", "method", "value", "low", "high", "n_facts", "n_missing"]
+RECALLED = "recalled"
+"""Outcome of the unedited model in `rates_by_dataset`: whether it knows a fact that is edited."""
+
 OUTCOMES = ("efficacy", "generalization", "robustness", "reversion", "specificity:*", "portability")
 """Outcomes, or patterns of outcomes, by which methods are compared. Single kinds of prompt are not among them, because
 `weakest_kinds` is about these."""
@@ -98,6 +102,41 @@ def rank_methods(fact_outcomes: pd.DataFrame, comparisons: pd.DataFrame, confide
             rank = position + 1 if is_ranked else pd.NA
             rows.append({**labels, **row, "rank": rank, "best": is_ranked and row["method"] not in worse})
     return pd.DataFrame(rows, columns=RANKING_COLUMNS).astype({"rank": "Int64", "best": "bool"})
+
+
+def rates_by_dataset(
+    fact_outcomes: pd.DataFrame, recall: pd.DataFrame, facts: pd.DataFrame, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Compute efficacy and generalization in each data set, and how many of its edited facts the model knew before.
+
+    Args:
+        fact_outcomes: As for `compare_methods`, with `dataset`.
+        recall: model, fact_id, recalled, and recall_cut if answers could be cut.
+        facts: The edited facts: model, id, subject, and dataset if there are several.
+        confidence: Level of the intervals.
+
+    Returns:
+        `DATASET_COLUMNS`. Recall is the outcome `RECALLED` of the unedited model by free generation; an answer that was
+        cut before it named an object counts as missing.
+    """
+    outcome_rows = fact_outcomes[fact_outcomes["outcome"].isin(["efficacy", "generalization"])]
+    knowledge = facts.rename(columns={"id": "fact_id"}).merge(
+        recall.drop(columns=["subject", "dataset"], errors="ignore"), on=["model", "fact_id"], validate="one_to_one"
+    )
+    is_cut = knowledge["recall_cut"].astype(bool) if "recall_cut" in knowledge else pd.Series(False, knowledge.index)
+    knowledge = knowledge.assign(
+        value=knowledge["recalled"].astype(float).mask(is_cut), method=UNEDITED, protocol="free", outcome=RECALLED
+    )
+    columns = [*_GROUP, "dataset", "method", *_FACT, "value"]
+    tables = [table.reindex(columns=columns) for table in (knowledge, outcome_rows)]
+    rows = pd.concat(tables, ignore_index=True)
+    rows = rows.assign(dataset=rows["dataset"].astype(object).fillna("").astype("str"))
+    by = [*_GROUP, "dataset", "method"]
+    estimates = [
+        {**dict(zip(by, key, strict=True)), **_estimate(group, confidence)}
+        for key, group in rows.groupby(by, sort=False, observed=True)
+    ]
+    return pd.DataFrame(estimates, columns=DATASET_COLUMNS)
 
 
 def weakest_kinds(fact_outcomes: pd.DataFrame, confidence: float = 0.95) -> pd.DataFrame:

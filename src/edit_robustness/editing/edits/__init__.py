@@ -11,6 +11,7 @@ from edit_robustness.editing.edits.codebook import Codebook
 from edit_robustness.editing.edits.edit import Appliable, Edit, NotCombined, NotRowwise, Origin, WrongModel
 from edit_robustness.editing.edits.external import ExternalEdit
 from edit_robustness.editing.edits.fact_memory import FactMemory, MemoryEntry
+from edit_robustness.editing.edits.feature_statistics import FeatureStatistics
 from edit_robustness.editing.edits.prompt_prefix import NO_EDIT, PromptPrefix
 from edit_robustness.editing.edits.scoped import ScopedMemory
 from edit_robustness.editing.edits.weights import Adam, AdamTrace, Dense, LowRank, WeightEdit, weights_changed
@@ -29,6 +30,7 @@ __all__ = [
     "Edit",
     "ExternalEdit",
     "FactMemory",
+    "FeatureStatistics",
     "LowRank",
     "MemoryEntry",
     "NotCombined",
@@ -45,7 +47,10 @@ __all__ = [
 EDITS: Mapping[str, type[Edit]] = MappingProxyType(
     {
         kind.kind: kind
-        for kind in (LowRank, Dense, AdamTrace, PromptPrefix, Codebook, ScopedMemory, FactMemory, Chain, ExternalEdit)
+        for kind in (
+            *(LowRank, Dense, AdamTrace, PromptPrefix, Codebook, ScopedMemory, FactMemory, FeatureStatistics),
+            *(Chain, ExternalEdit),
+        )
     }
 )
 """Every kind of edit that can be stored in a file."""

@@ -88,7 +88,7 @@ class Chain(Edit):
 
     @cached_property
     def _combined(self) -> Mapping[str, Edit]:
-        """Return one edit for each kind that acts by hooks or in context, which is combined once for all prompts."""
+        """Return one edit for each kind that is combined, once for all prompts."""
         return combine_edits(self.edits)
 
     @classmethod
@@ -124,10 +124,10 @@ def collect_protected_keys(edits: Iterable[Edit], before: Mapping[Site, Tensor] 
 
 
 def combine_edits(edits: Iterable[Edit], before: Mapping[str, Edit] | None = None) -> dict[str, Edit]:
-    """Combine edits that act by hooks or in context into one of each kind, on top of `before`."""
+    """Combine edits that act by hooks or in context, or keep state, into one of each kind, on top of `before`."""
     by_kind = dict(before or {})
     for edit in edits:
-        if edit.acts_by_hooks or edit.acts_in_context:
+        if edit.acts_by_hooks or edit.acts_in_context or edit.keeps_state:
             by_kind[edit.kind] = by_kind[edit.kind].then(edit) if edit.kind in by_kind else edit
     return by_kind
 

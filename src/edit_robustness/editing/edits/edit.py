@@ -82,6 +82,7 @@ class Edit(ABC):
         kind: Name of the kind in files.
         acts_by_hooks: Whether it has effects that are neither weights nor text, so that a later edit of its kind must
             be combined with it (`then`).
+        keeps_state: Whether it has no effect on the model and is only there for later edits, combined with theirs.
         origin: Where it comes from. An edit without an origin is applied to any model that it fits.
         unmet_losses: What its origin will say of its optimisation; empty once it has an origin (`Origin.unmet_losses`).
     """
@@ -92,6 +93,7 @@ class Edit(ABC):
 
     kind: ClassVar[str]
     acts_by_hooks: ClassVar[bool] = False
+    keeps_state: ClassVar[bool] = False
     origin: Origin | None = field(default=None, kw_only=True, compare=False, repr=False)
     unmet_losses: Mapping[str, float] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
 

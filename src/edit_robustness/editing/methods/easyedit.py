@@ -150,7 +150,7 @@ class EasyEdit(Method):
                 yield method.increment(lm, [fact], artefact=artefact, history=EditHistory())
 
     def _edit(self, session: Session, lm: LanguageModel, facts: Sequence[Fact], history: EditHistory) -> Edit:
-        is_first = not history.changes and not history.hook_edits
+        is_first = not history.changes and not history.combined_edits
         continues = not is_first and self.method in WITH_STATE
         if continues and not (session.is_open and self._state is not None and _same_state(self._state, history)):
             raise ValueError(
@@ -170,7 +170,7 @@ def _same_state(first: EditHistory, second: EditHistory) -> bool:
 
 
 def _codebook(history: EditHistory) -> Mapping[Any, torch.Tensor]:
-    book = history.hook_edits.get(Codebook.kind)
+    book = history.combined_edits.get(Codebook.kind)
     return book.to_tensors()[0] if book is not None else {}
 
 

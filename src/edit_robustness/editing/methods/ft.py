@@ -169,17 +169,18 @@ class Batch:
         return (losses * self.share).sum(), *records[0]
 
 
-def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool) -> Batch:
+def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool, suffix: Sequence[int] = ()) -> Batch:
     """Build the batch of statements with their new objects, each token of an object predicted from those before it.
 
     Args:
         lm: The model.
         facts: The facts.
         even: Whether each fact has the same weight in the loss; else each token does.
+        suffix: Token ids that follow each object and are predicted, too.
     """
     prompts = [RenderedPrompt(fact.statement, join=fact.join) for fact in facts]
     before = [prompt_ids(lm, prompt) for prompt in prompts]
-    targets = [target_ids(lm, prompt, fact.target_new) for prompt, fact in zip(prompts, facts, strict=True)]
+    targets = [[*target_ids(lm, prompt, fact.target_new), *suffix] for prompt, fact in zip(prompts, facts, strict=True)]
     rows = [[*ids, *target[:-1]] for ids, target in zip(before, targets, strict=True)]
     ids, mask = pad(rows, lm.pad_id, side="right", device=lm.device)
     places = [

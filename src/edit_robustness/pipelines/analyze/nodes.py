@@ -17,7 +17,7 @@ from edit_robustness.report.failures import sharpest_failures, specificity_failu
 from edit_robustness.report.overview import ALL_KINDS
 from edit_robustness.setting_types import STRICT, ListSetting
 from edit_robustness.statistics import curves, difficulty
-from edit_robustness.statistics.comparisons import compare_methods, rank_methods, weakest_kinds
+from edit_robustness.statistics.comparisons import compare_methods, rank_methods, rates_by_dataset, weakest_kinds
 from edit_robustness.statistics.fact_outcomes import fact_outcomes, probe_outcomes
 from edit_robustness.statistics.failures import with_failed
 from edit_robustness.statistics.gaps import protocol_gaps
@@ -136,12 +136,13 @@ def compare_protocols(outcomes: pd.DataFrame, settings: AnalysisParameters) -> p
 
 
 def compare(
-    fact_outcomes: pd.DataFrame, settings: AnalysisParameters
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Compare methods pairwise, rank them, and compare each method's kinds of prompt with the weakest one."""
+    fact_outcomes: pd.DataFrame, recall: pd.DataFrame, facts: pd.DataFrame, settings: AnalysisParameters
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Compare methods pairwise, rank them, compare each method's kinds with the weakest one, and data sets."""
     comparisons = compare_methods(fact_outcomes, settings.confidence)
     rankings = rank_methods(fact_outcomes, comparisons, settings.confidence)
-    return comparisons, rankings, weakest_kinds(fact_outcomes, settings.confidence)
+    by_dataset = rates_by_dataset(fact_outcomes, recall, facts, settings.confidence)
+    return comparisons, rankings, weakest_kinds(fact_outcomes, settings.confidence), by_dataset
 
 
 def compare_with_paper_1(outcomes: pd.DataFrame, settings: AnalysisParameters) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -268,6 +269,7 @@ def write_report(
     method_comparisons: pd.DataFrame,
     method_rankings: pd.DataFrame,
     weakest_kinds: pd.DataFrame,
+    dataset_rates: pd.DataFrame,
     paper_1: pd.DataFrame,
     orderings: pd.DataFrame,
     correlations: pd.DataFrame,
@@ -283,6 +285,7 @@ def write_report(
     failed_items: pd.DataFrame,
     feature_summary: pd.DataFrame,
     runs: list[dict[str, Any]],
+    answers: pd.DataFrame,
     settings: AnalysisParameters,
     **figures: go.Figure,
 ) -> str:
@@ -295,6 +298,7 @@ def write_report(
             method_comparisons=method_comparisons,
             method_rankings=method_rankings,
             weakest_kinds=weakest_kinds,
+            dataset_rates=dataset_rates,
             paper_1=paper_1,
             orderings=orderings,
             correlations=correlations,
@@ -313,5 +317,6 @@ def write_report(
             figures=figures,
             confidence=settings.confidence,
             max_failures=settings.max_failures,
+            has_answers=not answers.empty,
         )
     )

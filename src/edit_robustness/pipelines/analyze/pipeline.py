@@ -62,8 +62,8 @@ def _estimate_nodes() -> list[Node]:
         Node(nodes.compare_protocols, ["outcomes", SETTINGS], "gaps", name="compare_protocols"),
         Node(
             nodes.compare,
-            ["fact_outcomes", SETTINGS],
-            ["method_comparisons", "method_rankings", "weakest_kinds"],
+            ["fact_outcomes", "recall", "edited_facts", SETTINGS],
+            ["method_comparisons", "method_rankings", "weakest_kinds", "dataset_rates"],
             name="compare_methods",
         ),
         Node(nodes.compare_with_paper_1, ["outcomes", SETTINGS], ["paper_1", "orderings"], name="compare_with_paper_1"),
@@ -124,6 +124,7 @@ def _report_nodes() -> list[Node]:
             "method_comparisons",
             "method_rankings",
             "weakest_kinds",
+            "dataset_rates",
             "paper_1",
             "orderings",
             "correlations",
@@ -140,6 +141,7 @@ def _report_nodes() -> list[Node]:
             "rejects",
             "failed_items",
             "runs",
+            "answers",
         ),
         "feature_summary",
     ]

@@ -32,6 +32,7 @@ def answer_difficulty(
     """
     strongest = _find_strongest(correlations, alpha)
     details = [*describe_within(strongest), *describe_regression(regression, strongest, labels)] if strongest else []
+    details += describe_exploration(correlations, labels, alpha)
     return describe_association(correlations, labels, alpha), [*details, describe_prediction(prediction)]
 
 
@@ -51,11 +52,39 @@ def describe_association(correlations: pd.DataFrame, labels: Mapping[str, str], 
         if n_significant == 1:
             rank_text = f"the only significant association among {n_tests} tests"
         return f"{_direction(row, labels)} ({_correlation(row, labels)}), {rank_text}."
-    row = records(tests.loc[[tests["rho"].abs().idxmax()]])[0]
+    n_features, n_planned = tests["feature"].nunique(), primary["feature"].nunique()
+    start = f"None of the {n_features} primary features" if n_features > 1 else "The one primary feature"
+    if n_absent := n_planned - n_features:
+        start += f" that could be tested ({n_absent} more {'has' if n_absent == 1 else 'have'} no values)"
     return (
-        "No feature is significantly associated with an outcome of edits after Holm's correction over "
-        f"{n_tests} tests: the largest correlation is that of “{_label(row, labels)}” ({_correlation(row, labels)})"
-        f"{_detects(tests)}."
+        f"{start} is {'' if n_features > 1 else 'not '}significantly associated with an outcome of edits after Holm's "
+        f"correction over {n_tests} {'test' if n_tests == 1 else 'tests'}{_detects(tests)}."
+    )
+
+
+def describe_exploration(correlations: pd.DataFrame, labels: Mapping[str, str], alpha: float = 0.05) -> Iterator[str]:
+    """Yield the strongest association that is not among the primary tests, with success on the edited facts.
+
+    Only associations with a false discovery rate (Benjamini and Hochberg 1995) below `alpha` are named, and they are
+    called exploratory, because they were chosen among many.
+    """
+    if correlations.empty:
+        return
+    is_success = correlations["outcome"].isin(["efficacy", "generalization", "robustness"])
+    other_rows = correlations[is_success & ~correlations["primary"].astype(bool)].dropna(subset=["rho"])
+    significant = other_rows[other_rows["q_bh"] < alpha]
+    if significant.empty:
+        return
+    row = records(significant.loc[[significant["rho"].abs().idxmax()]])[0]
+    outcome = outcome_label(str(row["outcome"]))
+    within = ""
+    if row["n_relations"] > 1 and not isnan(row["within_low"]):
+        within = f"; within relations {row['within_rho']:+.2f} [{row['within_low']:+.2f}, {row['within_high']:+.2f}]"
+    yield (
+        f"Exploratory, of {len(significant)} associations with success beyond the primary tests whose false discovery "
+        f"rate is below {alpha:.0%}: {_direction(row, labels)[0].lower()}{_direction(row, labels)[1:]} "
+        f"({outcome[0].lower()}{outcome[1:]}: ρ = {row['rho']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}], "
+        f"{int(row['n_facts'])} facts{within})."
     )
 
 

@@ -30,9 +30,17 @@ from edit_robustness.report.answers.wording import (
 from edit_robustness.report.rows import records
 from edit_robustness.tables import select_rows
 
+_RECALLED = "recalled"
+"""Outcome of the unedited model: whether it knew a fact before the edit."""
+
 
 def answer_generalization(
-    rankings: pd.DataFrame, comparisons: pd.DataFrame, kinds: pd.DataFrame, alpha: float = 0.05
+    rankings: pd.DataFrame,
+    comparisons: pd.DataFrame,
+    kinds: pd.DataFrame,
+    alpha: float = 0.05,
+    *,
+    by_dataset: pd.DataFrame | None = None,
 ) -> tuple[str, list[str]]:
     """Answer whether an edit holds on other prompts than the statement.
 
@@ -41,13 +49,17 @@ def answer_generalization(
         comparisons: Rows of `compare_methods` of the same.
         kinds: Rows of `weakest_kinds` of the same.
         alpha: Level of the tests.
+        by_dataset: Rows of `rates_by_dataset` of the same.
     """
+    by_dataset = pd.DataFrame() if by_dataset is None else by_dataset
     methods = [row["method"] for row in best_methods(rankings)]
     details = [
         *describe_rates(rankings, EFFICACY, methods, "Efficacy, the share of statements answered with the new object"),
         *(describe_weakest(select_rows(kinds, method=method), method, alpha) for method in methods),
         *describe_rates(rankings, PORTABILITY, methods, "Portability, the share of consequences that follow"),
         *compare_with_baseline(rankings, comparisons, methods[:1], alpha),
+        *describe_datasets(by_dataset, methods[:1]),
+        *describe_knowledge(by_dataset),
     ]
     return describe_ranking(rankings, comparisons), details
 
@@ -136,6 +148,43 @@ def compare_with_baseline(
             phrase = f"not significantly different from {method_name(method)}"
         interval = f"{write_points(difference)} points [{write_points(low)}, {write_points(high)}]"
         yield f"{start}: {phrase} ({interval}, Holm {write_p(rows[0]['p_holm'])}, {rows[0]['n_facts']} facts)."
+
+
+def describe_datasets(by_dataset: pd.DataFrame, methods: Sequence[str]) -> Iterator[str]:
+    """Yield the generalization of some methods and of the in-context baseline in each data set, if there are several.
+
+    Args:
+        by_dataset: Rows of `rates_by_dataset` of one model and protocol.
+        methods: The methods.
+    """
+    if by_dataset.empty or by_dataset["dataset"].nunique() < 2:
+        return
+    rows = [row for row in select_outcome(by_dataset, GENERALIZATION) if not isnan(row["value"])]
+    for method in methods:
+        parts = []
+        for dataset in dict.fromkeys(row["dataset"] for row in rows):
+            rates = {row["method"]: row for row in rows if row["dataset"] == dataset}
+            if method in rates:
+                baseline = f", the in-context baseline {write_rate(rates[BASELINE])}" if BASELINE in rates else ""
+                facts = count_facts([rates[method]])
+                parts.append(f"{write_rate(rates[method])} on {dataset or 'facts without a name'} ({facts}{baseline})")
+        if len(parts) > 1:
+            yield f"By data set, {method_name(method)} generalizes to {join_texts(parts)}."
+
+
+def describe_knowledge(by_dataset: pd.DataFrame) -> Iterator[str]:
+    """Yield how many of the edited facts the model knew before their edits."""
+    rows = select_outcome(by_dataset, _RECALLED) if len(by_dataset) else []
+    n_facts, n_missing = (sum(int(row[name]) for row in rows) for name in ("n_facts", "n_missing"))
+    if not n_facts:
+        return
+    n_known = round(sum(row["value"] * row["n_facts"] for row in rows if row["n_facts"]))
+    note = f"; {n_missing} more answers were cut" if n_missing else ""
+    effect = "teach a fact rather than replace one" if n_known < n_facts / 2 else "replace a fact that the model knows"
+    yield (
+        f"Before the edits the model recalls {n_known} of {n_facts} edited facts ({n_known / n_facts:.0%}{note}), so "
+        f"most edits {effect}."
+    )
 
 
 def describe_rates(rankings: pd.DataFrame, outcome: str, methods: Sequence[str], start: str) -> Iterator[str]:

@@ -40,6 +40,7 @@ class Evidence:
         correlations: `statistics.difficulty.correlations`.
         regression: The first table of `statistics.regression.regress`.
         prediction: `statistics.prediction.predict`.
+        dataset_rates: `statistics.comparisons.rates_by_dataset`.
         labels: Labels of features.
         confidence: Level of all intervals; tests are at 1 - confidence.
     """
@@ -51,6 +52,7 @@ class Evidence:
     correlations: pd.DataFrame
     regression: pd.DataFrame
     prediction: pd.DataFrame
+    dataset_rates: pd.DataFrame = field(default_factory=pd.DataFrame)
     labels: Mapping[str, str] = field(default_factory=dict)
     confidence: float = 0.95
 
@@ -58,15 +60,18 @@ class Evidence:
 def answer_questions(evidence: Evidence, model: str) -> list[Answer]:
     """Return the answers of one model, in the order of `QUESTIONS`."""
     free = {"model": model, "protocol": "free"}
-    rankings, comparisons, kinds, headline = (
-        select_rows(table, **free)
-        for table in (evidence.rankings, evidence.comparisons, evidence.kinds, evidence.headline)
+    rankings, comparisons, kinds, headline, by_dataset = (
+        select_rows(table, **free) if len(table) else table
+        for table in (
+            *(evidence.rankings, evidence.comparisons, evidence.kinds, evidence.headline),
+            evidence.dataset_rates,
+        )
     )
     alpha = 1 - evidence.confidence
     correlations = select_rows(evidence.correlations, family="edit", **free)
     regression, prediction = (select_rows(table, model=model) for table in (evidence.regression, evidence.prediction))
     answers = (
-        answer_generalization(rankings, comparisons, kinds, alpha),
+        answer_generalization(rankings, comparisons, kinds, alpha, by_dataset=by_dataset),
         answer_cost(rankings, comparisons, headline, alpha),
         answer_difficulty(correlations, regression, prediction, evidence.labels, alpha),
     )
