@@ -126,6 +126,17 @@ ABILITIES: Mapping[str, str] = {
     "safety": "Safety",
 }
 
+REGRESSIONS: Mapping[str, str] = {
+    "prompts": "How do kinds of prompt and methods differ?",
+    "popularity": "Are popular facts edited with more success, among facts of one relation?",
+    "knowledge": "Does that remain among facts that the model knows equally well?",
+    "reversion": "For which facts does the old object come back?",
+    "answer": "Which facts get the new object rather than neither or the old one?",
+    "specificity": "When do answers about other facts stay unchanged?",
+    "within_fact": "How do kinds and methods differ between prompts of one fact?",
+}
+"""Question that each regression of the default configuration answers."""
+
 
 def label_of(name: str, names: Mapping[str, str]) -> str:
     """Return the label of a name; an unknown name gets spaces for underscores."""

@@ -11,6 +11,7 @@ from fabricated_page import make_findings
 from fabricated_tables import RIGHT_TO_LEFT, SCRIPT
 from plotly.offline import get_plotlyjs_version
 
+from edit_robustness.labels import REGRESSIONS
 from edit_robustness.report import paper1, render, specificity
 from edit_robustness.report.answers import QUESTIONS
 from edit_robustness.report.heat import heat_tables
@@ -452,3 +453,11 @@ def test_a_library_has_its_licence_and_cannot_end_its_script_element(name):
 def test_figures_are_drawn_by_the_version_that_they_were_written_for(html):
     assert f"plotly.js (basic - minified) v{get_plotlyjs_version()}" in read_vendored("plotly-basic")[:2000]
     assert len(html.encode()) < 3e6
+
+
+def test_a_regression_of_the_default_configuration_has_its_question(findings):
+    names = yaml.safe_load((ROOT / "conf/base/parameters.yml").read_text(encoding="utf-8"))["analyze"]["models"]
+    assert REGRESSIONS.keys() == names.keys()
+    page = render(replace(findings, figures={}))
+    shown = set(findings.regression["name"])
+    assert all((question in page) == (name in shown) for name, question in REGRESSIONS.items())

@@ -249,6 +249,23 @@ def test_missing_views_cost_only_their_own_term():
     assert not table.index.str.contains("missing").any()
 
 
+def test_a_level_is_not_called_certain_because_one_fact_has_no_views():
+    outcomes = simulate(100, 10, cloze=-0.7, seed=5)
+    # of the one fact without views one method succeeds and the other fails, which separates its indicator
+    is_one = outcomes["fact_id"] == "f3"
+    outcomes["log_views"] = outcomes["log_views"].mask(is_one)
+    is_success = outcomes["metric"] == "success"
+    outcomes.loc[is_one & is_success, "value"] = (outcomes["method"] == "rome").astype(float)
+    formula = "success ~ kind*method + log_views*method"
+    table, checks = run(outcomes, formula)
+    assert "missing_log_views" in checks.loc["separation", "action"]
+    row = table.loc["kind=cloze|method=rome"]
+    assert not table["note"].str.contains("a level always succeeds").any()
+    notes = table.loc[table["odds_ratio"].isna() & table["reference"].ne(""), "note"]
+    assert notes.str.contains("another term, of few facts, separates success from failure").any()
+    assert row["effect_low"] < row["effect_high"]
+
+
 def test_a_level_that_always_succeeds_keeps_its_rows_and_a_bound():
     outcomes = simulate(100, 10, cloze=-0.7, seed=5)
     outcomes.loc[(outcomes["method"] == "rome") & (outcomes["metric"] == "success"), "value"] = 1.0

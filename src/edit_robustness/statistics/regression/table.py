@@ -150,8 +150,22 @@ def _effect_row(fit: Fit, effect: Effect, confidence: float) -> Row:
     if np.isfinite(effect.error):
         row |= _interval(fit, effect.estimate, effect.error, confidence)
     else:
-        row["note"] = "a level always succeeds or fails: see the effect" if effect.reference else "no finite estimate"
+        row["note"] = f"{_why_infinite(fit, effect)}: see the effect" if effect.reference else "no finite estimate"
     return row | _in_points(fit, effect)
+
+
+def _why_infinite(fit: Fit, effect: Effect) -> str:
+    """Return why the difference of two levels has no finite odds ratio."""
+    term, _, condition = effect.term.partition("|")
+    rows = fit.rows
+    if condition:
+        factor, _, factor_level = condition.partition("=")
+        rows = rows[rows[factor].astype(str) == factor_level]
+    level_names = (term.partition("=")[2], effect.reference)
+    values = [rows.loc[rows[effect.variable].astype(str) == name, "value"] for name in level_names]
+    if any(len(level) and level.nunique() == 1 for level in values):
+        return "a level always succeeds or fails"
+    return "another term, of few facts, separates success from failure (see the checks)"
 
 
 def _in_points(fit: Fit, effect: Effect) -> Row:
