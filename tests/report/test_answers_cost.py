@@ -20,7 +20,9 @@ class TestCost:
             neighbourhood={"rome": 0.6, "ft": 0.9}, relation_specificity={"rome": 0.05, "ft": 0.05}
         )
         sentence, details = answer_cost(rankings, comparisons, EMPTY)
-        assert sentence.startswith("Of the answers that the unedited model knows, edits by ROME leave unchanged 60% [")
+        assert sentence.startswith(
+            "Of the answers in which the unedited model names a definite object, edits by ROME leave unchanged 60% ["
+        )
         assert "about other subjects of the same relation (40 facts) and 5% [" in sentence
         assert details[0].startswith(
             "Significantly more answers of the kind “neighbourhood” stay unchanged than with ROME: FT (90% ["

@@ -53,7 +53,8 @@ def describe_specificity(rankings: pd.DataFrame, method: str) -> str:
     gap_text = f"no known answer could be scored {join_texts(unknown_kinds)}" if unknown_kinds else ""
     if not shares:
         return f"Specificity of {name} is unknown: {gap_text}."
-    shares_text = f"Of the answers that the unedited model knows, edits by {name} leave unchanged {join_texts(shares)}"
+    start = f"Of the answers in which the unedited model names a definite object, edits by {name} leave unchanged"
+    shares_text = f"{start} {join_texts(shares)}"
     return f"{shares_text}; {gap_text}." if gap_text else f"{shares_text}."
 
 
