@@ -145,7 +145,7 @@ def test_graces_entries_become_a_codebook(easyedit, lab):
     assert first.keys.shape == (1, 48)
     assert first.values.shape == (1, 32)
     *_, last = edit_sequence(lm, method, [[fact] for fact in FACTS[:2]])
-    book = last.history.hook_edits["codebook"]
+    book = last.history.combined_edits["codebook"]
     assert book.labels == ("Oslo", "Bo Lind")
     assert torch.equal(book.keys, torch.cat([first.keys, second.keys]))
 

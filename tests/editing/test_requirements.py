@@ -1,5 +1,6 @@
 """Checks of a method's settings against a model's configuration, without its weights."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 import pytest
@@ -29,7 +30,8 @@ def test_the_settings_of_every_method_fit_and_layers_beyond_the_last_are_named(n
     for setting in (field.name for field in fields(METHODS[name])):
         assert (setting in LAYERS) == ("layer" in setting or setting == "blocks")
         if setting in LAYERS:
-            beyond = (99,) if isinstance(getattr(method(name), setting), tuple) else 99
+            value = getattr(method(name), setting)
+            beyond = (99,) if isinstance(value, tuple) else {"mlp_out": [99]} if isinstance(value, Mapping) else 99
             messages = list(misfits("methods.m.tiny", method(name, **{setting: beyond}), "tiny", SHAPE))
             assert messages == [f"methods.m.tiny.{setting}: there is no layer 99; tiny has layers 0 to 3"]
 
@@ -38,6 +40,12 @@ def test_a_part_that_the_architecture_lacks_is_named():
     shape = Shape(4, ("mlp_in", "mlp_out", "attention_out"), 48, 2048)
     messages = list(misfits("x", method("mend", parts="mlp_in mlp_gate"), "tiny", shape))
     assert messages == ["x.parts: tiny has no part `mlp_gate`; it has mlp_in, mlp_out, attention_out"]
+
+
+def test_a_part_with_layers_that_the_architecture_lacks_is_named():
+    shape = Shape(4, ("mlp_in", "mlp_out", "attention_out"), 48, 2048)
+    messages = list(misfits("x", method("ultraedit", layers_by_part={"mlp_gate": [1]}), "tiny", shape))
+    assert messages == ["x.layers_by_part: tiny has no part `mlp_gate`; it has mlp_in, mlp_out, attention_out"]
 
 
 def test_fewer_tokens_than_a_key_is_wide_are_refused():

@@ -11,10 +11,10 @@ from edit_robustness.editing.second_moments import count_tokens
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.shape import Shape
 
-LAYERS = ("layer", "layers", "blocks", "subject_layer")
+LAYERS = ("layer", "layers", "layers_by_part", "blocks", "subject_layer")
 """Settings whose values are layers."""
 
-_PARTS = ("part", "parts")
+_PARTS = ("part", "parts", "layers_by_part")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def misfits(settings_name: str, method: Method, name: str, shape: Shape) -> Iter
     """
     yield from (f"{settings_name}.{problem}" for problem in method.problems())
     for setting in LAYERS:
-        layers = [layer for layer in _values(method, setting) if layer >= shape.layers]
+        layers = [layer for layer in _layers(method, setting) if layer >= shape.layers]
         if layers:
             yield f"{settings_name}.{setting}: there is no layer {layers[0]}; {name} has layers 0 to {shape.layers - 1}"
     for setting in _PARTS:
@@ -86,6 +86,14 @@ def misfits(settings_name: str, method: Method, name: str, shape: Shape) -> Iter
         )
 
 
-def _values(method: Method, setting: str) -> tuple[Any, ...]:
+def _layers(method: Method, setting: str) -> tuple[int, ...]:
     value = getattr(method, setting, ())
+    if isinstance(value, Mapping):
+        return tuple(layer for layers in value.values() for layer in layers)
     return value if isinstance(value, tuple) else (value,)
+
+
+def _values(method: Method, setting: str) -> tuple[Any, ...]:
+    """Return the values of a setting; of a mapping its keys."""
+    value = getattr(method, setting, ())
+    return tuple(value) if isinstance(value, tuple | Mapping) else (value,)

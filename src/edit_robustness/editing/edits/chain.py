@@ -50,9 +50,15 @@ class Chain(Edit):
         return self.edits
 
     def check_model(self, lm: LanguageModel) -> None:
-        """Check the model against every part."""
+        """Check the model against the chain's own origin, and every part."""
+        super().check_model(lm)
         for edit in self.edits:
             edit.check_model(lm)
+
+    def with_origin(self, origin: Origin) -> Chain:
+        """Return the chain with an origin, which its parts without one get, too: in a longer chain they stand alone."""
+        edits = tuple(edit if edit.origin else edit.with_origin(origin) for edit in self.edits)
+        return Chain(edits, origin=origin)
 
     def dense(self) -> dict[Site, Tensor]:
         """Return the sum of the edits' weight changes."""
