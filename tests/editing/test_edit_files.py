@@ -90,7 +90,7 @@ def test_a_file_of_another_program_is_refused(path):
 def test_another_kind_is_refused(path, kind):
     files._write(path, {"weight": torch.ones(2)}, {"kind": kind, "texts": {}} if kind else {"texts": {}})
     with pytest.raises(
-        CorruptFile, match=rf"holds no edit \(kind {kind!r}; kinds are low_rank, adam_trace, prompt_prefix"
+        CorruptFile, match=rf"holds no edit \(kind {kind!r}; kinds are low_rank, dense, adam_trace, prompt_prefix"
     ):
         read_edit(path)
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from fabricated_tables import fabricate
 
+from edit_robustness.labels import METHODS
 from edit_robustness.plots import theme
 from edit_robustness.plots.popularity import correlation_figure, popularity_figure, success_figure
 from edit_robustness.plots.robustness import protocol_figure, robustness_figure
@@ -55,6 +56,7 @@ def test_methods_differ_in_colour_and_in_marker():
     methods = ["none", "context", "ft", "rome", "ike", "memit", "mend"]
     assert len(set(theme.colours(methods).values())) == len(methods)
     assert len(set(theme.symbols(methods).values())) == len(methods)
+    assert len(set(theme.symbols(list(METHODS)).values())) == len(METHODS)
 
 
 def test_one_panel_for_each_model(rates):

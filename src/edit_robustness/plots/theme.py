@@ -20,6 +20,7 @@ EDIT_COLOURS = {"ft": "#CC79A7", "rome": "#0072B2", "ike": "#009E73"}
 SYMBOLS = (
     *("circle", "diamond", "square", "triangle-up", "star", "hexagon", "cross", "triangle-down"),
     *("pentagon", "x", "star-diamond", "triangle-left", "triangle-right", "bowtie", "hourglass"),
+    *("hexagram", "octagon", "star-square", "diamond-tall", "star-triangle-up"),
 )
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 QUIET = "rgba(128, 134, 146, 0.22)"
