@@ -459,5 +459,5 @@ def test_a_regression_of_the_default_configuration_has_its_question(findings):
     names = yaml.safe_load((ROOT / "conf/base/parameters.yml").read_text(encoding="utf-8"))["analyze"]["models"]
     assert REGRESSIONS.keys() == names.keys()
     page = render(replace(findings, figures={}))
-    shown = set(findings.regression["name"])
-    assert all((question in page) == (name in shown) for name, question in REGRESSIONS.items())
+    regression_names = set(findings.regression["name"])
+    assert all((question in page) == (name in regression_names) for name, question in REGRESSIONS.items())

@@ -85,8 +85,8 @@ def _read_pairs(parameters: Mapping[str, Any], grid: Grid) -> Grid:
         for method in methods or {}:
             if method not in METHODS:
                 raise GridError(f"parity.pairs.{model}: no method `{method}`; {did_you_mean(str(method), METHODS)}")
-    chosen = {model: [name for name, pair in (pairs.get(model) or {}).items() if pair] for model in grid}
-    return {model: methods for model, methods in chosen.items() if methods}
+    pair_names = {model: [name for name, pair in (pairs.get(model) or {}).items() if pair] for model in grid}
+    return {model: methods for model, methods in pair_names.items() if methods}
 
 
 def _text_need(model: str, parameters: Mapping[str, Any], grids: Sequence[Grid]) -> TextNeed:

@@ -98,23 +98,23 @@ def _describe_null_space(figures: Mapping[str, Any]) -> str:
 
 def list_contexts(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line per model and method that edits with contexts: whether all of them could be used."""
-    return [
-        f"{model}, {label_of(method, METHODS)}: {_contexts(counts_by_method[method])}"
-        for record in runs
-        for model, counts_by_method in (record.get("contexts") or {}).items()
-        for method in in_order([name for name, counts in counts_by_method.items() if counts], METHODS)
-    ]
+    return [f"{name}: {_contexts(counts)}" for name, counts in _counts_of_methods(runs, "contexts")]
 
 
 def list_unmet(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return a line per model and method with a stop: how many optimisations ended above it."""
     return [
-        f"{model}, {label_of(method, METHODS)}: {counts['unmet']:,} of {counts['facts']:,} (at {counts['stop_loss']:g})"
-        for record in runs
-        for model, counts_by_method in (record.get("unmet") or {}).items()
-        for method in in_order([name for name, counts in counts_by_method.items() if counts], METHODS)
-        for counts in [counts_by_method[method]]
+        f"{name}: {counts['unmet']:,} of {counts['facts']:,} (at {counts['stop_loss']:g})"
+        for name, counts in _counts_of_methods(runs, "unmet")
     ]
+
+
+def _counts_of_methods(runs: Iterable[Mapping[str, Any]], field: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the counts in one field of the records, after the names of model and method, for methods that have any."""
+    for record in runs:
+        for model, counts_by_method in (record.get(field) or {}).items():
+            for method in in_order([name for name, counts in counts_by_method.items() if counts], METHODS):
+                yield f"{model}, {label_of(method, METHODS)}", counts_by_method[method]
 
 
 def list_mixed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
