@@ -15,9 +15,9 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import AbstractDataset
 
 from benchmarks.jobs import ROOT, Job
+from edit_robustness.editing.contexts import statement_contexts
 from edit_robustness.editing.method import Method, TrainedMethod
 from edit_robustness.editing.methods import METHODS
-from edit_robustness.editing.target import statement_contexts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.models.writing import sample_texts

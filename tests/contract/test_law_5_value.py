@@ -9,10 +9,10 @@ from cells import APART, every_architecture, every_dtype, slow_unless
 from fabricated_edits import ARCHITECTURES, FACTS, TEXTS, hooks_on, method
 from merging import SHORT, merging_model
 
+from edit_robustness.editing.contexts import statement_contexts
 from edit_robustness.editing.target import (
     optimise_value,
     split_prompts,
-    statement_contexts,
     with_cached_head,
 )
 from edit_robustness.models.layout import Site

@@ -16,6 +16,7 @@ from edit_robustness.models.shape import Shape, shape_of
 from edit_robustness.models.tiny import tiny_model
 
 GATED = TUNED["smollm2"].parts
+PLAIN = TUNED["gpt2_xl"].parts
 QWEN = Shape(24, GATED, 4864, 32768, 896)
 """The sizes of Qwen2.5-0.5B."""
 
@@ -46,7 +47,7 @@ def tuned(method):
             QWEN,
             Shape(2, GATED, 48, 128, 16),
             Shape(80, GATED, 28672, 8192, 8192),
-            Shape(6, GATED[:3], 3072, 1024, 768),
+            Shape(6, PLAIN, 3072, 1024, 768),
         ),
         *LATER.values(),
     ],
@@ -85,15 +86,21 @@ def test_layers_move_by_depth_and_second_moments_by_the_width_of_a_key():
     assert default_settings(QWEN, tuned("mend")).settings["layers"] == [21, 22, 23]
 
 
+def test_layers_that_stand_for_all_stay_all_and_parts_that_a_model_lacks_are_those_of_its_architecture():
+    lora = {"smollm2": {"layers": [], "parts": ["attention_q", "attention_v"], "rank": 8}}
+    assert default_settings(QWEN, lora).settings == lora["smollm2"]
+    assert default_settings(Shape(12, PLAIN, 3072, 1024, 768), lora).settings == {"layers": [], "parts": [], "rank": 8}
+
+
 def test_the_tuned_model_nearest_in_size_with_the_same_parts_is_taken():
     assert most_alike(Shape(28, GATED, 8960, 32768, 1536), ["smollm2", "llama2_7b", "gpt_j_6b"]) == "llama2_7b"
-    assert most_alike(Shape(12, GATED[:3], 3072, 1024, 768), ["smollm2", "pythia_160m", "gpt_j_6b"]) == "pythia_160m"
-    assert most_alike(Shape(12, GATED[:3], 3072, 1024, 768), ["smollm2"]) == "smollm2"
+    assert most_alike(Shape(12, PLAIN, 3072, 1024, 768), ["smollm2", "pythia_160m", "gpt_j_6b"]) == "pythia_160m"
+    assert most_alike(Shape(12, PLAIN, 3072, 1024, 768), ["smollm2"]) == "smollm2"
     assert most_alike(QWEN, []) is None
 
 
 def test_a_short_context_takes_fewer_demonstrations():
-    settings = default_settings(Shape(12, GATED[:3], 3072, 1024, 768), {"gpt_j_6b": tuned("ike")["gpt_j_6b"]}).settings
+    settings = default_settings(Shape(12, PLAIN, 3072, 1024, 768), {"gpt_j_6b": tuned("ike")["gpt_j_6b"]}).settings
     assert dict(settings) == {"copy": 2, "update": 6, "retain": 8} == tuned("ike")["gpt2_xl"]
 
 

@@ -24,8 +24,8 @@ from edit_robustness.models.rows import Owners
 from edit_robustness.models.tiny import tiny_model
 
 IDS = torch.arange(5, 40)[None]
-OTHER_MODULES = ("q_proj", "c_attn", "query_key_value", "qkv_proj")
-"""Tensors that are no site, of several architectures."""
+UNTIED = ("mistral", "gptj", "gpt_neox", "gemma2")
+"""Architectures whose head has a weight of its own, which is no site."""
 
 every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
@@ -45,8 +45,8 @@ def site_shapes(lm):
     )
 
 
-def attention_adapter(lm, folder, **settings):
-    return write_adapter(folder, shapes_of(lm, *OTHER_MODULES), fan_in_fan_out=lm.layout.transposed, **settings)
+def head_adapter(lm, folder):
+    return write_adapter(folder, shapes_of(lm, "lm_head"))
 
 
 def any_parameter(lm):
@@ -86,9 +86,22 @@ def test_an_adapter_adds_alpha_by_rank_times_b_a(lab, tmp_path):
 
 
 @every_architecture
+def test_an_adapter_of_the_weights_into_attention_is_one_of_sites(architecture, lab, tmp_path):
+    lm = lab.model(architecture)
+    sites = [Site(2, part) for part in lm.layout.parts if part in ("attention_q", "attention_v", "attention_qkv")]
+    shapes = shapes_of(lm, *map(lm.layout.module, sites))
+    folder = write_adapter(tmp_path / "a", shapes, fan_in_fan_out=lm.layout.transposed)
+    edit = ExternalEdit.of(str(folder), lm)
+    with edit.applied(lm):
+        adapter_logits = logits(lm.model)
+    assert (adapter_logits - with_peft(lm, folder)).abs().max() < 1e-4
+    assert edit.dense().keys() == set(sites) != set()
+
+
+@pytest.mark.parametrize("architecture", UNTIED)
 def test_an_adapter_of_other_weights_is_put_on_by_itself_and_taken_off(architecture, lab, tmp_path):
     lm = lab.model(architecture)
-    folder = attention_adapter(lm, tmp_path / "a")
+    folder = head_adapter(lm, tmp_path / "a")
     edit, before = ExternalEdit.of(str(folder), lm), bits(lm)
     assert same_bits(bits(lm), before)
     with pytest.raises(KeyError), edit.applied(lm):
@@ -124,9 +137,9 @@ def test_a_file_holds_no_weights(lab, tmp_path):
     assert read_edit(tmp_path / "edit.safetensors") == edit
 
 
-@pytest.mark.parametrize("make", [attention_adapter, lambda lm, folder: write_model(folder, lm, any_parameter(lm))])
+@pytest.mark.parametrize("make", [head_adapter, lambda lm, folder: write_model(folder, lm, any_parameter(lm))])
 def test_what_is_no_adapter_of_sites_stands_alone(make, lab, tmp_path):
-    lm = lab.model("llama")
+    lm = lab.model("mistral")
     edit = ExternalEdit.of(str(make(lm, tmp_path / "f")), lm)
     for combine in (edit.dense, lambda: EditHistory() + edit, (edit + edit).dense):
         with pytest.raises(NotCombined, match="cannot be part of a sequence or a sum of edits"):

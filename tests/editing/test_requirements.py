@@ -6,13 +6,14 @@ from dataclasses import fields
 import pytest
 from fabricated_edits import ARCHITECTURES, FACTS, METHOD_NAMES, TEXTS, corpus, method
 
+from edit_robustness.editing.defaults import TUNED
 from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.methods import METHODS
 from edit_robustness.editing.requirements import LAYERS, TextNeed, misfits, refuse_short_corpus, text_need
 from edit_robustness.models.shape import Shape
 from edit_robustness.models.tiny import tiny_model
 
-SHAPE = Shape(layers=4, parts=("mlp_in", "mlp_out", "attention_out", "mlp_gate"), key_width=48, context=2048)
+SHAPE = Shape(layers=4, parts=TUNED["smollm2"].parts, key_width=48, context=2048)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

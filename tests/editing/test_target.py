@@ -9,9 +9,10 @@ from fabricated_edits import FACTS, TEXTS, corpus, method
 from merging import SHORT, merging_model
 
 from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.contexts import statement_contexts
 from edit_robustness.editing.edits import Origin
 from edit_robustness.editing.keys import keys_in_contexts, mean_key
-from edit_robustness.editing.target import split_prompts, statement_contexts
+from edit_robustness.editing.target import split_prompts
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import SubjectNotFound
 from edit_robustness.models.writing import CONTEXT_OPENINGS

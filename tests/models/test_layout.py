@@ -1,3 +1,5 @@
+from contextlib import ExitStack
+
 import pytest
 import torch
 from fabricated_edits import ARCHITECTURES
@@ -15,13 +17,18 @@ every_part_there_is = pytest.mark.parametrize(
 )
 UNGATED = ("gpt2", "gpt_neox", "gptj", "phi3")
 """No gate of its own: Phi-3's is in one matrix with the weights into the MLP."""
+FUSED = ("gpt2", "gpt_neox", "phi3")
+"""One matrix of queries, keys and values."""
+SEPARATE = {"attention_q", "attention_k", "attention_v"}
 
 
 @every_architecture
 def test_a_row_names_every_part_of_every_block(architecture, lab):
     lm = lab.model(architecture)
     assert len(lm.blocks) == lm.config.num_hidden_layers
-    assert {*PARTS, RESIDUAL} - set(lm.layout.parts) == ({"mlp_gate"} if architecture in UNGATED else set())
+    gaps = {"mlp_gate"} if architecture in UNGATED else set()
+    gaps |= SEPARATE if architecture in FUSED else {"attention_qkv"}
+    assert {*PARTS, RESIDUAL} - set(lm.layout.parts) == gaps
     assert lm.module(Site(1, RESIDUAL)) is lm.blocks[1]
     modules = [lm.module(Site(layer, part)) for layer in range(len(lm.blocks)) for part in lm.layout.parts]
     assert len(set(map(id, modules))) == len(modules)
@@ -54,7 +61,13 @@ def test_the_widths_say_which_part_is_which(architecture, lab):
     heads = lm.config.num_attention_heads * (getattr(lm.config, "head_dim", None) or width // 4)
     shapes = {part: tuple(lm.weight(Site(0, part)).shape) for part in lm.layout.parts if part != RESIDUAL}
     gate = {} if architecture in UNGATED else {"mlp_gate": (inner, width)}
-    assert shapes == {"mlp_in": (into, width), "mlp_out": (width, inner), "attention_out": (width, heads), **gate}
+    n_heads = lm.config.num_attention_heads
+    values = heads * getattr(lm.config, "num_key_value_heads", n_heads) // n_heads
+    attention_in = {"attention_q": (heads, width), "attention_k": (values, width), "attention_v": (values, width)}
+    if architecture in FUSED:
+        attention_in = {"attention_qkv": (heads + 2 * values, width)}
+    mlp = {"mlp_in": (into, width), "mlp_out": (width, inner), **gate}
+    assert shapes == {**mlp, "attention_out": (width, heads), **attention_in}
 
 
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - set(UNGATED)))
@@ -75,6 +88,28 @@ def test_the_gate_is_the_factor_that_goes_through_the_activation(architecture, l
         lm.model(input_ids=ids)
     torch.testing.assert_close(put_out("mlp_in"), 2 * records[0])
     assert not torch.allclose(put_out("mlp_gate"), 2 * records[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - set(FUSED)))
+def test_the_values_are_the_factor_that_attention_averages(architecture, lab):
+    """Doubling the values doubles the input of attention's last weight; doubling queries or keys does not."""
+    lm = lab.model(architecture)
+    ids = torch.tensor([prompt_ids(lm, RenderedPrompt("An owl"))])
+
+    def averages(part=None):
+        records = []
+        with ExitStack() as hooks:
+            if part:
+                hooks.enter_context(output_changed(lm, Site(0, part), lambda _, output: output * 2))
+            hooks.enter_context(
+                output_changed(lm, Site(0, "attention_out"), lambda inputs, output: records.append(inputs) or output)
+            )
+            lm.model(input_ids=ids)
+        return records[0]
+
+    torch.testing.assert_close(averages("attention_v"), 2 * averages())
+    for part in ("attention_q", "attention_k"):
+        assert not torch.allclose(averages(part), 2 * averages(), atol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", UNGATED)

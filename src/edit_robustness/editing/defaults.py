@@ -18,8 +18,10 @@ from typing import Any
 from edit_robustness.editing.method import Method
 from edit_robustness.models.shape import Shape
 
-_GATED = ("mlp_in", "mlp_out", "attention_out", "mlp_gate")
+_SEPARATE = ("attention_q", "attention_k", "attention_v")
 _PLAIN = ("mlp_in", "mlp_out", "attention_out")
+_GATED = (*_PLAIN, "mlp_gate", *_SEPARATE)
+_FUSED = (*_PLAIN, "attention_qkv")
 
 TUNED: Mapping[str, Shape] = MappingProxyType(
     {
@@ -30,14 +32,14 @@ TUNED: Mapping[str, Shape] = MappingProxyType(
         "llama3_2_3b_instruct": Shape(28, _GATED, 8192, 131072, 3072),
         "qwen2_5_7b_instruct": Shape(28, _GATED, 18944, 32768, 3584),
         "mistral_7b": Shape(32, _GATED, 14336, 32768, 4096),
-        "gpt2_xl": Shape(48, _PLAIN, 6400, 1024, 1600),
-        "gpt_j_6b": Shape(28, _PLAIN, 16384, 2048, 4096),
-        "pythia_160m": Shape(12, _PLAIN, 3072, 2048, 768),
-        "pythia_410m": Shape(24, _PLAIN, 4096, 2048, 1024),
-        "pythia_1b": Shape(16, _PLAIN, 8192, 2048, 2048),
-        "pythia_2_8b": Shape(32, _PLAIN, 10240, 2048, 2560),
-        "pythia_6_9b": Shape(32, _PLAIN, 16384, 2048, 4096),
-        "pythia_12b": Shape(36, _PLAIN, 20480, 2048, 5120),
+        "gpt2_xl": Shape(48, _FUSED, 6400, 1024, 1600),
+        "gpt_j_6b": Shape(28, (*_PLAIN, *_SEPARATE), 16384, 2048, 4096),
+        "pythia_160m": Shape(12, _FUSED, 3072, 2048, 768),
+        "pythia_410m": Shape(24, _FUSED, 4096, 2048, 1024),
+        "pythia_1b": Shape(16, _FUSED, 8192, 2048, 2048),
+        "pythia_2_8b": Shape(32, _FUSED, 10240, 2048, 2560),
+        "pythia_6_9b": Shape(32, _FUSED, 16384, 2048, 4096),
+        "pythia_12b": Shape(36, _FUSED, 20480, 2048, 5120),
     }
 )
 """The sizes of the tuned models, by their names in the catalogs of this project, from their published config.json."""
@@ -82,11 +84,11 @@ def default_settings(shape: Shape, settings_by_model: Mapping[str, Mapping[str, 
     The rule: take all settings of that model (`most_alike`), and change these.
 
     - `layer`, `subject_layer`: the layer at the same share of the depth. `layers` keeps its length, and its last layer
-      is moved; so does `layers_by_part`, without the parts that the model does not have. Of `blocks`, a block is kept
-      if the block at the same share of the tuned model's depth is.
+      is moved (empty, which means all layers, it stays so); so does `layers_by_part`, without the parts that the model
+      does not have. Of `blocks`, a block is kept if the block at the same share of the tuned model's depth is.
     - `mom2_tokens`, `mom2_update_weight`: in proportion to the width of a key.
     - `rank`: no more than the inputs of MEND's networks are wide.
-    - `part`, `parts`: those that the model has.
+    - `part`, `parts`: those that the model has. Empty `parts` of LoRA are those usual in the architecture.
     - `copy`, `update`, `retain`: in proportion to the context, if it is shorter than 2,048 tokens.
 
     Args:
@@ -142,7 +144,7 @@ def _scale_setting(name: str, value: Any, source: Shape, shape: Shape) -> Any:
     if name in _LAYER:
         return _scale_layer(int(value), source.layers, shape.layers)
     if name == _RUN:
-        return _move_run(value, source, shape)
+        return _move_run(value, source, shape) if value else []
     if name == _RUNS_BY_PART:
         runs = {part: _move_run(layers, source, shape) for part, layers in value.items() if part in shape.parts}
         return runs or {"mlp_out": _move_run(next(iter(value.values())), source, shape)}

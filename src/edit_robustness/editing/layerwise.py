@@ -23,6 +23,7 @@ from torch import Tensor
 
 from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.closed_form import dead_figures
+from edit_robustness.editing.contexts import ContextSource
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank, weights_changed
 from edit_robustness.editing.keys import StatementWeight, keys_in_prompts, mean_key, shares_of_change, weigh_keys
@@ -30,7 +31,6 @@ from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.second_moments import key_moments
 from edit_robustness.editing.target import (
     ByValue,
-    ContextSource,
     KlPosition,
     Objective,
     Precision,

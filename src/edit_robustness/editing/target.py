@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.contexts import ContextSource, context_texts
 from edit_robustness.editing.method import Corpus, Method
 from edit_robustness.editing.value_optimizers import OPTIMIZERS, OptimizerName
 from edit_robustness.models.decode import KeysValues, fresh_cache, read_cache, without_padding
@@ -33,7 +34,6 @@ from edit_robustness.models.tokens import (
     target_ids,
 )
 from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
-from edit_robustness.models.writing import sample_beginnings
 from edit_robustness.records import SLOT, Fact
 
 ESSENCE = f"{SLOT} is a"
@@ -45,10 +45,6 @@ the released codes of ROME, MEMIT, PMET and AlphaEdit do."""
 
 _SETTLED = 0.01
 """Largest KL term at which a search with a `leading_weight` stops, as in the released code of PMET."""
-
-ContextSource = Literal["corpus", "model"]
-"""Source of the contexts: beginnings of the corpus's texts, or text that the model generates, as in those codes."""
-
 Precision = Literal["model", "bfloat16"]
 """Numbers of the passes that find a value: those of the model, or bfloat16 in matrix products (torch's autocast)."""
 
@@ -125,10 +121,7 @@ class ByValue(Method):
 
     def context_texts(self, lm: LanguageModel, corpus: Corpus) -> tuple[str, ...]:
         """Return the texts that are put before every statement."""
-        if self.contexts == "corpus":
-            return statement_contexts(lm, corpus.texts, self.context_lengths)
-        beginnings = sample_beginnings(lm, self.context_lengths, seed=self.context_seed)
-        return tuple(map(_end_as_sentence, beginnings))
+        return context_texts(lm, corpus, self.contexts, self.context_lengths, seed=self.context_seed)
 
     def context_use(self, lm: LanguageModel, facts: Sequence[Fact], artefact: Artefact) -> tuple[int, dict[str, int]]:
         """Count the contexts, and for each fact those in which no token contains the end of its subject."""
@@ -437,24 +430,3 @@ class _Search:
             return torch.cat([output[:, :column], column_output, output[:, column + 1 :]], dim=1)
 
         return add
-
-
-def statement_contexts(lm: LanguageModel, texts: Sequence[str], lengths: Sequence[int]) -> tuple[str, ...]:
-    """Return beginnings of texts to put before a statement, one of each length in tokens, ending like a sentence.
-
-    Raises:
-        ValueError: If there are fewer texts than lengths.
-    """
-    if len(texts) < len(lengths):
-        raise ValueError(
-            f"context_lengths asks for {len(lengths)} contexts, and the corpus has {len(texts)} texts: shorten it, or "
-            "give corpus_source more texts"
-        )
-    beginnings = [lm.encode(text, special=False)[:length] for text, length in zip(texts, lengths, strict=False)]
-    return tuple(_end_as_sentence(lm.tokenizer.decode(ids)) for ids in beginnings)
-
-
-def _end_as_sentence(text: str) -> str:
-    """Return a text on one line that ends like a sentence and has no slot for a subject."""
-    words = " ".join(text.replace(SLOT, " ").split())
-    return words.rstrip(".") + ". "

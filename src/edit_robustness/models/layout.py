@@ -6,17 +6,25 @@ To add an architecture, add one row here. All other code reads the row.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Literal, get_args
 
 RESIDUAL = "residual"
 """The part that is not a weight: the output of a whole block, where MEMIT optimises its value."""
 
-PARTS = ("mlp_in", "mlp_out", "attention_out", "mlp_gate")
-"""The weights that may be edited: into the MLP, out of it, out of attention, and the gate of MLPs that have one.
+Part = Literal[
+    "mlp_in", "mlp_out", "attention_out", "mlp_gate", "attention_q", "attention_k", "attention_v", "attention_qkv"
+]
 
-Phi-3 stores the gate and the weights into the MLP in one matrix, which is its `mlp_in`; it has no `mlp_gate`.
+PARTS: tuple[str, ...] = get_args(Part)
+"""The weights that may be edited.
+
+Those of the MLP are into it, out of it, and the gate of MLPs that have one. Phi-3 stores the gate and the weights into
+the MLP in one matrix, which is its `mlp_in`; it has no `mlp_gate`. Those of attention are out of it, and into it: the
+queries, keys and values. GPT-2, GPT-NeoX and Phi-3 compute all three by one matrix, `attention_qkv`, and the others by
+three.
 """
 
 
@@ -75,12 +83,27 @@ class Layout:
         return Site(int(match[1]), part) if match and part else None
 
 
-def _parts(*paths: str) -> Mapping[str, str]:
-    """Return the paths of PARTS, in their order; without the last one if the MLP has no gate."""
-    return MappingProxyType({**dict(zip(PARTS, paths, strict=False)), RESIDUAL: ""})
+def _parts(
+    mlp_in: str, mlp_out: str, attention_out: str, attention_in: Sequence[str], mlp_gate: str = ""
+) -> Mapping[str, str]:
+    """Return the paths by part.
+
+    Args:
+        mlp_in: Path of the weights into the MLP.
+        mlp_out: Path of the weights out of it.
+        attention_out: Path of the weights out of attention.
+        attention_in: Paths of those of queries, keys and values, or the one path of a matrix that computes all three.
+        mlp_gate: Path of the MLP's gate, if it has one of its own.
+    """
+    paths = {"mlp_in": mlp_in, "mlp_out": mlp_out, "attention_out": attention_out}
+    gate = {"mlp_gate": mlp_gate} if mlp_gate else {}
+    names = ("attention_qkv",) if len(attention_in) == 1 else ("attention_q", "attention_k", "attention_v")
+    return MappingProxyType({**paths, **gate, **dict(zip(names, attention_in, strict=True)), RESIDUAL: ""})
 
 
-_LLAMA = Layout("model.layers", _parts("mlp.up_proj", "mlp.down_proj", "self_attn.o_proj", "mlp.gate_proj"))
+_SEPARATE = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+
+_LLAMA = Layout("model.layers", _parts("mlp.up_proj", "mlp.down_proj", "self_attn.o_proj", _SEPARATE, "mlp.gate_proj"))
 
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
@@ -95,10 +118,21 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
         "gemma3_text": _LLAMA,
         # multimodal: a language model beside a vision model that text does not use
         "gemma3": replace(_LLAMA, blocks="model.language_model.layers"),
-        "phi3": Layout("model.layers", _parts("mlp.gate_up_proj", "mlp.down_proj", "self_attn.o_proj")),
-        "gpt2": Layout("transformer.h", _parts("mlp.c_fc", "mlp.c_proj", "attn.c_proj"), transposed=True),
-        "gpt_neox": Layout("gpt_neox.layers", _parts("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "attention.dense")),
-        "gptj": Layout("transformer.h", _parts("mlp.fc_in", "mlp.fc_out", "attn.out_proj")),
+        "phi3": Layout(
+            "model.layers",
+            _parts("mlp.gate_up_proj", "mlp.down_proj", "self_attn.o_proj", ["self_attn.qkv_proj"]),
+        ),
+        "gpt2": Layout(
+            "transformer.h", _parts("mlp.c_fc", "mlp.c_proj", "attn.c_proj", ["attn.c_attn"]), transposed=True
+        ),
+        "gpt_neox": Layout(
+            "gpt_neox.layers",
+            _parts("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", "attention.dense", ["attention.query_key_value"]),
+        ),
+        "gptj": Layout(
+            "transformer.h",
+            _parts("mlp.fc_in", "mlp.fc_out", "attn.out_proj", ["attn.q_proj", "attn.k_proj", "attn.v_proj"]),
+        ),
     }
 )
 
@@ -112,6 +146,6 @@ def layout_of(model_type: str) -> Layout:
     if model_type not in LAYOUTS:
         raise ValueError(
             f"architecture `{model_type}` has no row in models/layout.py (rows: {', '.join(LAYOUTS)}); "
-            "add one that says where its blocks, MLP and attention outputs are"
+            "add one that says where its blocks and the weights of its MLP and attention are"
         )
     return LAYOUTS[model_type]

@@ -43,7 +43,7 @@ def sample_texts(
     """
     openings = [OPENINGS[i % len(OPENINGS)] for i in range(texts)]
     rows: list[list[int]] = []
-    with _seed(lm, seed):
+    with generators_seeded(lm, seed):
         for first in progress(range(0, texts, _ROWS)):
             rows += _sample(lm, openings[first : first + _ROWS], tokens, top_k=50)
     return [text.strip() for text in lm.tokenizer.batch_decode(rows, skip_special_tokens=True)]
@@ -63,7 +63,7 @@ def sample_beginnings(lm: LanguageModel, lengths: Sequence[int], *, seed: int) -
     if not lengths:
         return []
     openings = [CONTEXT_OPENINGS[i % len(CONTEXT_OPENINGS)] for i in range(len(lengths))]
-    with _seed(lm, seed):
+    with generators_seeded(lm, seed):
         rows = _sample(lm, openings, max(lengths), top_k=_CONTEXT_TOP_K)
     minimums = [len(prompt_ids(lm, RenderedPrompt(word))) for word in openings]
     beginnings = [ids[: max(length, minimum)] for ids, length, minimum in zip(rows, lengths, minimums, strict=True)]
@@ -72,7 +72,7 @@ def sample_beginnings(lm: LanguageModel, lengths: Sequence[int], *, seed: int) -
 
 
 @contextmanager
-def _seed(lm: LanguageModel, seed: int) -> Iterator[None]:
+def generators_seeded(lm: LanguageModel, seed: int) -> Iterator[None]:
     """Seed torch's generators inside the block, and restore their state afterwards."""
     with torch.random.fork_rng(devices=[lm.device] if lm.device.type == "cuda" else []):
         torch.manual_seed(seed)

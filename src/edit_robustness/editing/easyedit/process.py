@@ -366,7 +366,7 @@ class Session:
             parts = ", ".join(sorted({self._lm.layout.module(Site(0, part)) for part in self._lm.shape.parts}))
             raise EasyEditFailed(
                 f"EasyEdit's {self._installation.method} changes `{name or module}`, and edits here are of the weights "
-                f"of MLPs and attention outputs ({parts}, and the same in other layers): choose another method or "
+                f"of MLPs and attention ({parts}, and the same in other layers): choose another method or "
                 f"other layers in {self._installation.hparams}"
             )
         return site

@@ -158,29 +158,41 @@ class Batch:
             return leaf
 
         with output_changed(lm, site, add):
-            logits = lm.model(
-                input_ids=self.ids,
-                attention_mask=self.mask,
-                position_ids=positions(self.mask),
-                use_cache=False,
-                logits_to_keep=self.columns,
-            ).logits
+            return self.present_loss(lm), *records[0]
+
+    def present_loss(self, lm: LanguageModel) -> Tensor:
+        """Compute the loss of the model as it is."""
+        logits = lm.model(
+            input_ids=self.ids,
+            attention_mask=self.mask,
+            position_ids=positions(self.mask),
+            use_cache=False,
+            logits_to_keep=self.columns,
+        ).logits
         losses = cross_entropy(logits[self.row, self.place].float(), self.label, reduction="none")
-        return (losses * self.share).sum(), *records[0]
+        return (losses * self.share).sum()
 
 
-def object_batch(lm: LanguageModel, facts: Sequence[Fact], *, even: bool, suffix: Sequence[int] = ()) -> Batch:
+def object_batch(
+    lm: LanguageModel,
+    facts: Sequence[Fact],
+    *,
+    even: bool,
+    suffix: Sequence[int] = (),
+    contexts: Sequence[str] = ("",),
+) -> Batch:
     """Build the batch of statements with their new objects, each token of an object predicted from those before it.
 
     Args:
         lm: The model.
         facts: The facts.
-        even: Whether each fact has the same weight in the loss; else each token does.
+        even: Whether each row has the same weight in the loss; else each token does.
         suffix: Token ids that follow each object and are predicted, too.
+        contexts: Texts before each statement, one row each; the empty text for the bare statement.
     """
-    prompts = [RenderedPrompt(fact.statement, join=fact.join) for fact in facts]
-    before = [prompt_ids(lm, prompt) for prompt in prompts]
-    targets = [[*target_ids(lm, prompt, fact.target_new), *suffix] for prompt, fact in zip(prompts, facts, strict=True)]
+    pairs = [(RenderedPrompt(text + fact.statement, join=fact.join), fact) for fact in facts for text in contexts]
+    before = [prompt_ids(lm, prompt) for prompt, _ in pairs]
+    targets = [[*target_ids(lm, prompt, fact.target_new), *suffix] for prompt, fact in pairs]
     rows = [[*ids, *target[:-1]] for ids, target in zip(before, targets, strict=True)]
     ids, mask = pad(rows, lm.pad_id, side="right", device=lm.device)
     places = [

@@ -99,12 +99,18 @@ class EpochFineTuning(Method):
 
     def _batches(self, lm: LanguageModel, facts: Sequence[Fact], epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch. The order inside of a batch makes no difference, so that one batch stays."""
-        order = list(facts)
-        if not self._has_one_batch(facts):
-            Random(f"{self.seed}/{epoch}").shuffle(order)
-        for first in range(0, len(order), self.step_facts):
-            end = [int(lm.tokenizer.eos_token_id)]
-            yield object_batch(lm, order[first : first + self.step_facts], even=True, suffix=end)
+        end = [int(lm.tokenizer.eos_token_id)]
+        for part in shuffled_parts(facts, self.step_facts, f"{self.seed}/{epoch}"):
+            yield object_batch(lm, part, even=True, suffix=end)
+
+
+def shuffled_parts(facts: Sequence[Fact], size: int, seed: str) -> Iterator[list[Fact]]:
+    """Yield the facts in parts of a size, in an order that the seed determines; in their own order if one part does."""
+    order = list(facts)
+    if len(order) > size:
+        Random(seed).shuffle(order)
+    for first in range(0, len(order), size):
+        yield order[first : first + size]
 
 
 def _count(tensors: Sequence[Tensor]) -> int:

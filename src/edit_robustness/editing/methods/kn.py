@@ -13,11 +13,12 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from edit_robustness.editing.artefacts import Artefact
+from edit_robustness.editing.contexts import statement_contexts
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.last_token import rows_of, split_at_last_token
 from edit_robustness.editing.method import Corpus, Method, Unsolvable
-from edit_robustness.editing.target import Prompts, statement_contexts
+from edit_robustness.editing.target import Prompts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import RenderedPrompt, target_ids

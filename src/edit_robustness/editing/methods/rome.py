@@ -12,6 +12,7 @@ from torch import Tensor
 
 from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.closed_form import RowMap, cholesky_factor, dead_figures, rank_one, solver
+from edit_robustness.editing.contexts import ContextSource
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.keys import keys_in_contexts, keys_in_prompts, shares_of_change
@@ -19,7 +20,6 @@ from edit_robustness.editing.method import Corpus
 from edit_robustness.editing.second_moments import key_moments
 from edit_robustness.editing.target import (
     ByValue,
-    ContextSource,
     KlPosition,
     Precision,
     Prompts,
