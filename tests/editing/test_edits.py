@@ -70,6 +70,7 @@ def test_every_kind_reads_back_what_it_says(tmp_path):
         low_rank(),
         LowRank({}),
         Dense({SITES[1]: torch.randn(32, 48), SITES[0]: torch.randn(32, 48)}),
+        Dense({site: torch.randn(32, 48) for site in SITES}, {SITES[1]: torch.randn(3, 48)}),
         AdamTrace(SITES[0], torch.randn(4, 48), torch.randn(3, 4, 32), 1e-3 / 3),
         PromptPrefix("Néw Fact: {}\n"),
         PromptPrefix(),
@@ -90,6 +91,8 @@ def test_every_kind_reads_back_what_it_says(tmp_path):
         assert again.text_before("Of ilha") == edit.text_before("Of ilha")
         assert all(torch.equal(change, edit.dense()[site]) for site, change in again.dense().items())
         assert again.dense().keys() == edit.dense().keys()
+        assert again.protected_keys.keys() == edit.protected_keys.keys()
+        assert all(torch.equal(keys, again.protected_keys[site]) for site, keys in edit.protected_keys.items())
 
 
 def test_adding_happens_in_float32_and_is_rounded_once():

@@ -25,9 +25,10 @@ from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.closed_form import dead_figures
 from edit_robustness.editing.contexts import ContextSource
 from edit_robustness.editing.edit_history import EditHistory
-from edit_robustness.editing.edits import LowRank, weights_changed
+from edit_robustness.editing.edits import Dense, LowRank, weights_changed
 from edit_robustness.editing.keys import StatementWeight, keys_in_prompts, mean_key, shares_of_change, weigh_keys
 from edit_robustness.editing.method import Corpus
+from edit_robustness.editing.relative_change import Share, keep_top
 from edit_robustness.editing.second_moments import key_moments
 from edit_robustness.editing.target import (
     ByValue,
@@ -90,6 +91,8 @@ class Layerwise(ByValue):
             the search stops, as in ENCORE (Gupta et al. 2025, arXiv 2502.01636), which has 2; 0 for no such stop.
         statement_weight: Weight of the bare statement in a key: `equal` to that of each context, or `half`, with the
             contexts sharing the other half (as in the released codes).
+        keep_top: Share of the entries of each weight's change that are kept: those with the largest |change / weight|,
+            as in RECT (arXiv 2401.04700). It is applied once all layers have been computed. Below 1 the edit is dense.
         goal_part: The part of the last layer whose output the values are for.
         beside: Parts of the last layer that are optimised together with it, and then not used.
     """
@@ -116,6 +119,7 @@ class Layerwise(ByValue):
     v_precision: Precision = field(default="model", kw_only=True)
     v_stop_leads: NonNegativeInt = field(default=0, kw_only=True)
     statement_weight: StatementWeight = field(default="equal", kw_only=True)
+    keep_top: Share = field(default=1.0, kw_only=True)
 
     @property
     def objective(self) -> Objective:
@@ -159,8 +163,8 @@ class Layerwise(ByValue):
 
     def increment(
         self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
-    ) -> LowRank:
-        """Compute the edit of any number of facts; its rank in each layer is the number of facts."""
+    ) -> LowRank | Dense:
+        """Compute the edit of any number of facts; its rank in each layer is the number of facts, unless `keep_top`."""
         values = self._optimise_values(lm, facts, artefact, history)
         place = self.places[0]
         goals = torch.stack([(value.outputs[place] + value.changes[place]).cpu() for value in values])
@@ -177,7 +181,8 @@ class Layerwise(ByValue):
                 right_factor = self.directions(site, keys[site], artefact, history).float()
                 factors[site] = left_factor.contiguous(), right_factor.contiguous()
                 stack.enter_context(weights_changed(lm, {site: left_factor @ right_factor}))
-        return LowRank(factors, keys if self.keeps_keys else {}, unmet_losses=unmet_losses(facts, values))
+        edit = LowRank(factors, keys if self.keeps_keys else {}, unmet_losses=unmet_losses(facts, values))
+        return keep_top(edit, lm, self.keep_top)
 
     def _optimise_values(
         self, lm: LanguageModel, facts: Sequence[Fact], artefact: Artefact, history: EditHistory

@@ -128,23 +128,33 @@ class Dense(WeightEdit):
 
     Attributes:
         changes: For each site the change (d_out, d_in), float32.
+        keys: For each site the keys (keys, d_in) whose outputs later edits should not change; empty for most methods.
     """
 
     kind: ClassVar[str] = "dense"
     changes: Mapping[Site, Tensor]
+    keys: Mapping[Site, Tensor] = field(default_factory=dict)
+
+    @property
+    def protected_keys(self) -> Mapping[Site, Tensor]:
+        """Return the stored keys."""
+        return self.keys
 
     def dense(self) -> Mapping[Site, Tensor]:
         """Return the changes."""
         return self.changes
 
     def to_tensors(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Return the changes, named by site."""
-        return {str(site): change.contiguous() for site, change in self.changes.items()}, {}
+        """Return the changes and the keys, named by site."""
+        keys = {f"{site}.keys": keys.contiguous() for site, keys in self.keys.items()}
+        return {**{str(site): change.contiguous() for site, change in self.changes.items()}, **keys}, {}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> Dense:
         """Rebuild the edit from what `to_tensors` returned."""
-        return cls({Site.parse(name): tensors[name] for name in sorted(tensors)})
+        names = {Site.parse(name): name for name in sorted(tensors) if not name.endswith(".keys")}
+        keys = {site: tensors[f"{name}.keys"] for site, name in names.items() if f"{name}.keys" in tensors}
+        return cls({site: tensors[name] for site, name in names.items()}, keys)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from edit_robustness.editing.artefacts import Artefact
 from edit_robustness.editing.closed_form import RowMap, cholesky_factor, dead_figures, rank_one, solver
 from edit_robustness.editing.contexts import ContextSource
 from edit_robustness.editing.edit_history import EditHistory
-from edit_robustness.editing.edits import LowRank
+from edit_robustness.editing.edits import Dense, LowRank
 from edit_robustness.editing.keys import keys_in_contexts, keys_in_prompts, shares_of_change
 from edit_robustness.editing.method import Corpus
+from edit_robustness.editing.relative_change import Share, keep_top
 from edit_robustness.editing.second_moments import key_moments
 from edit_robustness.editing.target import (
     ByValue,
@@ -66,6 +67,8 @@ class Rome(ByValue):
         v_precision: Numbers of the passes that find v: those of the model (`model`) or `bfloat16`.
         variant: Which key's output changes by exactly v: k (`r_rome`), or the bare statement's own key, with k only in
             C^-1 k (`rome`, as ROME's released code does; models collapse under many such edits).
+        keep_top: Share of the entries of the change that are kept: those with the largest |change / weight|, as in RECT
+            (arXiv 2401.04700). Below 1 the edit is dense.
     """
 
     name: ClassVar[str] = "rome"
@@ -88,6 +91,7 @@ class Rome(ByValue):
     v_shares: bool = field(default=False, kw_only=True)
     v_precision: Precision = field(default="model", kw_only=True)
     variant: Literal["r_rome", "rome"] = field(default="r_rome", kw_only=True)
+    keep_top: Share = field(default=1.0, kw_only=True)
 
     @property
     def site(self) -> Site:
@@ -107,11 +111,11 @@ class Rome(ByValue):
 
     def increment(
         self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact, history: EditHistory
-    ) -> LowRank:
-        """Compute the rank-one edit of one fact."""
+    ) -> LowRank | Dense:
+        """Compute the edit of one fact, of rank one unless `keep_top` is below 1."""
         return self._edit(lm, facts[0], artefact, self._solver(artefact))
 
-    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact) -> Iterator[LowRank]:
+    def increments(self, lm: LanguageModel, facts: Sequence[Fact], *, artefact: Artefact) -> Iterator[LowRank | Dense]:
         """Yield independent edits; the second moments are factored once."""
         solve = self._solver(artefact)
         for fact in facts:
@@ -121,13 +125,13 @@ class Rome(ByValue):
         """Return the multiplication by C^-1, or the identity without C."""
         return solver(cholesky_factor(artefact.tensors[str(self.site)])) if self.mom2_adjustment else Tensor.double
 
-    def _edit(self, lm: LanguageModel, fact: Fact, artefact: Artefact, solve: RowMap) -> LowRank:
+    def _edit(self, lm: LanguageModel, fact: Fact, artefact: Artefact, solve: RowMap) -> LowRank | Dense:
         prompts = split_prompts(lm, fact, artefact.texts)
         shares = self._compute_shares(lm, prompts, solve) if self.v_shares else None
         value = optimise_value(lm, [self.site], fact, artefact.texts, self.objective, shares=shares)
         keys = keys_in_contexts(lm, self.site, prompts).cpu()
         factors = rank_one(value.changes[self.site].cpu(), keys.mean(0), solve, self._select_exact_key(keys))
-        return LowRank({self.site: factors}, unmet_losses=unmet_losses([fact], [value]))
+        return keep_top(LowRank({self.site: factors}, unmet_losses=unmet_losses([fact], [value])), lm, self.keep_top)
 
     def _compute_shares(self, lm: LanguageModel, prompts: Prompts, solve: RowMap) -> Tensor:
         """Compute the share of v that each prompt gets, (prompts,)."""
