@@ -83,7 +83,7 @@ def load_model(
         source: A folder in the format of transformers; a packaged model (`smollm2`); a model's id on the Hugging Face
             hub (`org/name`); or `random:llama` for a tiny random model.
         dtype: float32, bfloat16 or float16.
-        device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:1`.
+        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, or `split` for the blocks on all GPUs.
         revision: The revision of a model on the hub.
         cache: Folder for a packaged model converted to safetensors, once; without it `~/.cache/edit_robustness`.
 

@@ -20,6 +20,7 @@ from edit_robustness import storage
 from edit_robustness.datasets import LanguageModelDataset
 from edit_robustness.models import loading, memory
 from edit_robustness.models.language_model import LanguageModel, RemoteWeights
+from edit_robustness.models.placement import weight_bytes_per_device
 from edit_robustness.models.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("free_slot")
@@ -564,8 +565,30 @@ def test_the_memory_of_a_model_on_a_hub_is_looked_up_there_only_without_a_copy(i
         return tiny_model("llama").model.config
 
     monkeypatch.setattr(type(item._source), "config", config)
-    item._check_memory(torch.device("cpu"))
+    item._check_memory([torch.device("cpu")])
     assert downloads == expected
+
+
+def test_a_model_on_several_devices_is_refused_by_the_one_on_which_its_part_does_not_fit(saved_model, monkeypatch):
+    folder, lm = saved_model
+    needs = weight_bytes_per_device(lm.model.config, torch.float32, 2)
+    free = {"cpu": needs[0], "meta": needs[1]}
+    monkeypatch.setattr("edit_robustness.models.memory.free_bytes", lambda device: free[device.type])
+    item = LanguageModelDataset("x", folder=str(folder), device="cpu, meta")
+    item._check_memory(module._read_devices("cpu, meta"))
+    free["meta"] -= 1
+    with pytest.raises(DatasetError, match=r"x: its weights in float32 on this device need .* are free on meta"):
+        item.load()
+
+
+def test_split_takes_all_gpus_and_refuses_a_machine_without_one(monkeypatch):
+    with pytest.raises(
+        DatasetError, match="device: split needs GPUs, and torch sees none; use `device: auto` or `cpu`"
+    ):
+        LanguageModelDataset("x", random="llama", device="split").load()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert module._read_devices("split") == [torch.device("cuda:0"), torch.device("cuda:1")]
 
 
 def test_one_slot_holds_one_model_and_counts_loads(free_slot):

@@ -2,7 +2,8 @@
 
 `torch` takes the backend of a third party in Python (its key `PrivateUse1`). This one wraps each tensor, runs every
 operation on the CPU, and refuses one that gets tensors of both devices, as a GPU does. Registering it is for the whole
-process, so tests start this file as a program: it writes what models on both devices say.
+process, so tests start this file as a program: it writes what models say that are on the CPU, on the device, and with
+some blocks on each of them. torch has one device of such a kind only, so the second one is the CPU.
 """
 
 import json
@@ -19,6 +20,8 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 from edit_robustness.abilities.engine import GeneratedText, answer_requests
 from edit_robustness.abilities.requests import plan_requests
 from edit_robustness.asking.ask import Decoding, ask
+from edit_robustness.datasets.language_model import LanguageModelDataset
+from edit_robustness.editing.edit_sequence import edit_sequence
 from edit_robustness.features.object_ranks import cut_batches, object_ranks
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.tiny import tiny_model
@@ -128,6 +131,17 @@ def _ask(lm: LanguageModel, name: str, kinds: tuple[str, ...]) -> Any:
     return [(answer.text, answer.logprob_new, answer.kl) for edit_answers in answers for answer in edit_answers]
 
 
+def sequence_of(lm: LanguageModel, name: str) -> Any:
+    """What two edits of a method, one after the other, are asked after the second."""
+    editor = method(name)
+    artefact = editor.prepare(lm, corpus())
+    *_, step = edit_sequence(lm, editor, [[fact] for fact in FACTS[:2]], artefact=artefact)
+    if step.error is not None:
+        raise step.error
+    (answers,) = ask(lm, [(step.history, probes(("statement", "neighbourhood")))], Decoding(max_new_tokens=2))
+    return [(answer.text, answer.logprob_new, answer.kl) for answer in answers]
+
+
 def abilities(lm: LanguageModel) -> Any:
     """Log-likelihoods, a text's and generations."""
     context = "A tale of owls, of geese and of a mill by the river.\n\n"
@@ -151,8 +165,12 @@ def draw_turns(lm: LanguageModel) -> Any:
     return [turn for speaker in speakers for turn in speaker.replies([turns])]
 
 
+IN_SEQUENCE = ("rome", "alphaedit", "ft", "grace", "serac", "ultraedit")
+"""Methods whose edits in sequence are of different kinds, or follow from what earlier edits left."""
+
 PARTS: dict[str, Callable[[LanguageModel], Any]] = {
     **{name: lambda lm, name=name: edit_answers_of(lm, name) for name in METHOD_NAMES},
+    **{f"{name}, in sequence": lambda lm, name=name: sequence_of(lm, name) for name in IN_SEQUENCE},
     "conversations": conversations_with,
     "abilities": abilities,
     "object_ranks": lambda lm: [table.to_dict("list") for table in object_ranks(lm, cut_batches(lm, FACTS, rows=2))],
@@ -173,12 +191,17 @@ def read_refusal() -> str:
 
 
 def main() -> None:
-    """For each part what both devices say, as JSON."""
-    results: dict[str, Any] = {"refused": read_refusal()}
-    for name, part in PARTS.items():
+    """For each part what is said on the CPU, on the device, and on both in both orders, as JSON."""
+    results: dict[str, Any] = {"refused": read_refusal(), "blocks": []}
+    for name in sys.argv[2:] or PARTS:
         cpu_lm, device_lm = tiny_model(sys.argv[1]), tiny_model(sys.argv[1])
         device_lm.model.to(NAME).tie_weights()
-        results[name] = [part(cpu_lm), part(device_lm)]
+        split_lms = [
+            LanguageModelDataset(cpu_lm.name, random=sys.argv[1], device=setting)._from_source()
+            for setting in (f"{NAME},cpu", f"cpu,{NAME}")
+        ]
+        results["blocks"] = [[next(block.parameters()).device.type for block in lm.blocks] for lm in split_lms]
+        results[name] = [PARTS[name](lm) for lm in (cpu_lm, device_lm, *split_lms)]
     sys.stdout.write(json.dumps(results))
 
 

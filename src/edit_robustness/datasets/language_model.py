@@ -6,7 +6,7 @@ import gc
 import importlib.util
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, RLock
@@ -28,6 +28,7 @@ from edit_robustness.models.loading import (
     read_tokenizer,
 )
 from edit_robustness.models.memory import TooLittleMemory, check_memory, weight_bytes
+from edit_robustness.models.placement import place, weight_bytes_per_device
 from edit_robustness.models.shape import Shape
 from edit_robustness.models.tiny import tiny_model
 from edit_robustness.storage import ForeignFolder, file_sha256, folder_damage, is_ours, note, read_note, replace_folder
@@ -54,7 +55,8 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
     Args:
         name: What tables and figures call it.
         dtype: float32, bfloat16 or float16.
-        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` ...
+        device: `auto` (a GPU where there is one), `cpu`, `cuda`, `cuda:1` ...; `split` spreads the blocks over all
+            GPUs that this process sees, and `cuda:0,cuda:1` over these.
         attn_implementation: sdpa, eager, flash_attention_2 ...; without it the best that the architecture has.
         chat_template: Name of the chat template to use of a tokenizer that has several; `default` without it.
         note: What a reader of results must know about the model.
@@ -199,26 +201,26 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         return tuple(sorted((k, str(v)) for k, v in self._describe().items()))
 
     def _from_source(self) -> LanguageModel:
-        device = _device(self._device)
+        devices = _read_devices(self._device)
         if isinstance(self._source, Random):
             lm = tiny_model(self._source.random, seed=self._source.seed, dtype=_DTYPES[self._dtype])
-            lm.model.to(device)
+            place(lm.model, devices)
             lm.name = self._name
             return lm
-        logger.info("loading %s on %s", self._name, device)
+        logger.info("loading %s on %s", self._name, ", ".join(map(str, devices)))
         if isinstance(self._source, Package):
-            return self._converted_model(self._source, device)
+            return self._converted_model(self._source, devices)
         if isinstance(self._source, Folder) and not Path(self._source.folder).is_dir():
             raise DatasetError(f"{self._name}: there is no folder {self._source.folder}")
-        return self._read(device)
+        return self._read(devices)
 
-    def _read(self, device: torch.device) -> LanguageModel:
+    def _read(self, devices: Sequence[torch.device]) -> LanguageModel:
         where, options = self._source.location, self._source.options
-        self._check_memory(device)
+        self._check_memory(devices)
         try:
             model = read_model(where, dtype=_DTYPES[self._dtype], attn_implementation=self._attention, **options)
             tokenizer = read_tokenizer(where, self._template, **options)
-            lm = LanguageModel(model.to(device), tokenizer, self._name)
+            lm = LanguageModel(place(model, devices), tokenizer, self._name)
             check_tokenizer(lm)
         except UnusableFolder as error:
             raise DatasetError(f"{self._name}: {redact(str(error))}") from error
@@ -227,13 +229,18 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
             raise DatasetError(f"{self._name}: cannot load {where} ({reason}); {self._way_out()}") from error
         return lm
 
-    def _check_memory(self, device: torch.device) -> None:
+    def _check_memory(self, devices: Sequence[torch.device]) -> None:
+        config, dtype, what = self._config, _DTYPES[self._dtype], f"{self._name}: its weights in {self._dtype}"
         try:
-            need = weight_bytes(self._config(), _DTYPES[self._dtype])
+            if len(devices) == 1:
+                needs = [weight_bytes(config(), dtype)]
+            else:
+                needs, what = weight_bytes_per_device(config(), dtype, len(devices)), f"{what} on this device"
         except UNREADABLE:
             return  # reading the model refuses the files with their own reason
         try:
-            check_memory(need, device, f"{self._name}: its weights in {self._dtype}")
+            for need, device in zip(needs, devices, strict=True):
+                check_memory(need, device, what)
         except TooLittleMemory as error:
             raise DatasetError(str(error)) from error
 
@@ -244,7 +251,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         except UNREADABLE:
             return self._source.config(download=True)
 
-    def _converted_model(self, source: Package, device: torch.device) -> LanguageModel:
+    def _converted_model(self, source: Package, devices: Sequence[torch.device]) -> LanguageModel:
         """Return the package's model, never from files that are not those that were written.
 
         A change that keeps the size and time of a file shows in the model's fingerprint, or because the files cannot
@@ -255,7 +262,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
         folder = source.converted
         key = f"fingerprint, {self._dtype}, {self._template}, {self._attention}"
         try:
-            lm = self._read(device)
+            lm = self._read(devices)
         except (DatasetError, ValueError):
             if not (damage := self._damage(thorough=True)):
                 raise
@@ -266,7 +273,7 @@ class LanguageModelDataset(AbstractDataset[None, LanguageModel]):
                 note(folder, key, lm.fingerprint)
                 return lm
         self._convert_again(source, damage)
-        lm = self._read(device)
+        lm = self._read(devices)
         note(folder, key, lm.fingerprint)
         return lm
 
@@ -350,6 +357,19 @@ def _convert(source: Path, file: str, target: Path) -> None:
     model.hf_quantizer = None
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+
+
+SPLIT = "split"
+"""The device of a model whose blocks are spread over all GPUs."""
+
+
+def _read_devices(setting: str) -> list[torch.device]:
+    """Return the devices of a setting, one or several with commas between them."""
+    if setting != SPLIT:
+        return [_device(name.strip()) for name in setting.split(",")]
+    if not torch.cuda.is_available():
+        raise DatasetError(f"device: {SPLIT} needs GPUs, and torch sees none; use `device: auto` or `cpu`")
+    return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
 
 
 def _device(name: str) -> torch.device:

@@ -67,8 +67,11 @@ def bytes_per_token(lm: LanguageModel) -> int:
 
 
 def memory_at_hand(lm: LanguageModel) -> int:
-    """Return the bytes that one batch may use: half of the free memory of a GPU; 2 GB on a CPU."""
-    return torch.cuda.mem_get_info(lm.device)[0] // 2 if lm.device.type == "cuda" else 2 << 30
+    """Return the bytes that one batch may use: half of the free memory of its fullest GPU; 2 GB on a CPU."""
+    if lm.device.type != "cuda":
+        return 2 << 30
+    free: int = min(torch.cuda.mem_get_info(device)[0] for device in lm.devices)
+    return free // 2
 
 
 def fresh_cache(states: KeysValues) -> DynamicCache:
@@ -102,7 +105,7 @@ class _RoomyLayer(DynamicLayer):
         return self._expose()
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self._buffers = [buffer[indices] for buffer in self._buffers]
+        self._buffers = [buffer[indices.to(buffer.device)] for buffer in self._buffers]
         self._expose()
 
     def _write(self, keys: Tensor, values: Tensor, start: int) -> None:
@@ -138,13 +141,14 @@ def read_cache(cache: DynamicCache) -> KeysValues:
 
 def select_rows(states: KeysValues, index: Tensor) -> KeysValues:
     """Select rows of the states; an index may repeat."""
-    return [(keys[index], values[index]) for keys, values in states]
+    # layers may be on several devices
+    return [(keys[index.to(keys.device)], values[index.to(values.device)]) for keys, values in states]
 
 
 def without_padding(states: KeysValues, mask: Tensor) -> KeysValues:
     """Set states at padded positions to 0: a fully padded row may contain NaN there, and 0 x NaN is NaN."""
     keep = mask[:, None, :, None].bool()
-    return [(keys.where(keep, 0), values.where(keep, 0)) for keys, values in states]
+    return [(keys.where(keep.to(keys.device), 0), values.where(keep.to(values.device), 0)) for keys, values in states]
 
 
 @torch.no_grad()
@@ -207,7 +211,7 @@ def _select_rows(layer: tuple[Tensor, Tensor], index: Tensor) -> tuple[Tensor, T
     keys, values = layer
     if len(keys) == 1:
         return keys.expand(len(index), -1, -1, -1), values.expand(len(index), -1, -1, -1)
-    return keys[index], values[index]
+    return keys[index.to(keys.device)], values[index.to(values.device)]
 
 
 def _forward(lm: LanguageModel, ids: Tensor, mask: Tensor, cache: DynamicCache, **options: Any) -> Tensor:

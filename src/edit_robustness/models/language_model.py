@@ -78,17 +78,24 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the model's inputs."""
+        """Return the device of the model's inputs and logits, and of what edits read and change."""
         weight: Tensor = self.model.get_input_embeddings().weight
         return weight.device
 
     @property
+    def devices(self) -> list[torch.device]:
+        """Return the devices that have weights; more than one if the blocks are spread (`models/placement.py`)."""
+        return list(dict.fromkeys(parameter.device for parameter in self.model.parameters()))
+
+    @property
     def environment(self) -> dict[str, str]:
-        """Return the device and the dtype of the model's computations."""
+        """Return the device, or each of several, and the dtype of the model's computations."""
         if self._remote_weights:
             return dict(self._remote_weights.environment)
-        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return {"device": device, "dtype": str(self.model.dtype).removeprefix("torch.")}
+        names = [
+            torch.cuda.get_device_name(device) if device.type == "cuda" else device.type for device in self.devices
+        ]
+        return {"device": " + ".join(names), "dtype": str(self.model.dtype).removeprefix("torch.")}
 
     @property
     def has_weights(self) -> bool:

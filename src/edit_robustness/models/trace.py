@@ -22,13 +22,18 @@ def output_changed(
 ) -> Iterator[LanguageModel]:
     """Replace a site's output by `change(input, output)` inside the block.
 
-    Both are (rows, tokens, width). At each token `change` may use only that token and those before it.
+    Both are (rows, tokens, width), on the model's device, also where the site is on another one. At each token `change`
+    may use only that token and those before it.
     """
+    device = lm.device
+
+    def change_there(inputs: Tensor, output: Tensor) -> Tensor:
+        return change(inputs.to(device), output.to(device)).to(output.device)
 
     def hook(_: Any, args: tuple[Tensor, ...], output: Any) -> Any:
         if isinstance(output, tuple):  # the output of a whole block, in some architectures
-            return change(args[0], output[0]), *output[1:]
-        return change(args[0], output)
+            return change_there(args[0], output[0]), *output[1:]
+        return change_there(args[0], output)
 
     handle = lm.module(site).register_forward_hook(hook)
     try:
@@ -64,6 +69,12 @@ def _put_back(module: nn.Module, forward: Any) -> None:
         module.forward = forward
 
 
+def output_of(lm: LanguageModel, site: Site, inputs: Tensor) -> Tensor:
+    """Compute a site's output for inputs (..., d_in) on the model's device, without hooks."""
+    output: Tensor = lm.module(site).forward(inputs.to(lm.weight(site).device))
+    return output.to(inputs.device)
+
+
 def output_at(lm: LanguageModel, place: Site, **batch: Tensor) -> Tensor:
     """Compute a site's output in one forward pass, (rows, tokens, width); the pass stops there.
 
@@ -86,6 +97,8 @@ def output_at(lm: LanguageModel, place: Site, **batch: Tensor) -> Tensor:
 def inputs_at(lm: LanguageModel, sites: Iterable[Site], **batch: Tensor) -> dict[Site, Tensor]:
     """Compute the inputs of each site in one forward pass, (rows, tokens, d_in); the pass stops at the last site.
 
+    They are on the model's device, also where a site is on another one.
+
     Args:
         lm: The model.
         sites: The sites.
@@ -95,7 +108,7 @@ def inputs_at(lm: LanguageModel, sites: Iterable[Site], **batch: Tensor) -> dict
     ordered_sites = sorted(set(sites))
 
     def keep(site: Site, tensor: Tensor) -> None:
-        inputs[site] = tensor
+        inputs[site] = tensor.to(lm.device)
         if len(inputs) == len(ordered_sites):
             raise _StopForward
 

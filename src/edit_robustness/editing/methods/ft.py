@@ -68,7 +68,9 @@ class FineTuning(Method):
         """
         site = Site(self.layer, "mlp_out")
         batch = self.batch(lm, facts)
-        optimiser = Adam(self.lr, self.bound).run(torch.zeros_like(lm.weight(site), dtype=torch.float32))
+        optimiser = Adam(self.lr, self.bound).run(
+            torch.zeros_like(lm.weight(site), dtype=torch.float32, device=lm.device)
+        )
         change = next(optimiser)
         gradients: list[Tensor] = []
         with ExitStack() as stack:

@@ -68,7 +68,8 @@ class EpochFineTuning(Method):
         """
         if lm.tokenizer.eos_token_id is None:
             raise ValueError(f"{lm.name}: ft_epochs appends the end of text to each object; the tokenizer has no token")
-        optimiser = Adam(self.lr).run(torch.zeros_like(lm.weight(self.site), dtype=torch.float32))
+        start = torch.zeros_like(lm.weight(self.site), dtype=torch.float32, device=lm.device)
+        optimiser = Adam(self.lr).run(start)
         change = next(optimiser)
         gradients: list[Tensor] = []
         with ExitStack() as stack:

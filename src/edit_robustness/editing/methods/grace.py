@@ -22,7 +22,7 @@ from edit_robustness.editing.target import Prompts, with_cached_head
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Site
 from edit_robustness.models.tokens import RenderedPrompt, target_ids
-from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed
+from edit_robustness.models.trace import blocks_recorded, blocks_replayed, output_changed, output_of
 from edit_robustness.records import Fact
 from edit_robustness.setting_types import STRICT
 
@@ -157,7 +157,7 @@ def _read_site(lm: LanguageModel, site: Site, prompts: Prompts) -> tuple[Tensor,
     last_token = slice(prompts.subject_column, prompts.subject_column + 1)
 
     def keep(inputs: Tensor, output: Tensor) -> Tensor:
-        records.extend((inputs, lm.module(site).forward(inputs[0, last_token]).float()))
+        records.extend((inputs, output_of(lm, site, inputs[0, last_token]).float()))
         return output
 
     with output_changed(lm, site, keep):
@@ -178,7 +178,7 @@ def _answer_with(
     """
 
     def change(inputs: Tensor, _: Tensor) -> Tensor:
-        output = lm.module(book.site).forward(inputs)
+        output = output_of(lm, book.site, inputs)
         in_radius, entry = book.select_entries(inputs)
         if column is not None:
             in_radius[:, column], entry[:, column] = True, len(book.keys) - 1

@@ -204,7 +204,7 @@ def _compute_integrands(lm: LanguageModel, prompts: Prompts, token: int, points:
     for layer, values in enumerate(activations):
         site = Site(layer, part)
         # the site's output is scaled, so that the graph begins there
-        weight = lm.weight(site).float() if part == "mlp_out" else None
+        weight = lm.weight(site).to(lm.device).float() if part == "mlp_out" else None
         offset = (points[:, None] - 1) * (values if weight is None else values @ weight.T)
         leaves: list[Tensor] = []
 

@@ -75,6 +75,8 @@ def squared_distances(embeddings: Tensor, centres: Tensor) -> Tensor:
 def build_truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[str, Tensor]) -> Any:
     """Build a model of some of the base model's blocks, with the given tensors by name and otherwise the base's own.
 
+    It is on the model's device. Blocks that are on another one are copied.
+
     Raises:
         ValueError: If the base model does not have these blocks.
     """
@@ -92,10 +94,10 @@ def build_truncated(lm: LanguageModel, blocks: Sequence[int], tensors: Mapping[s
     for path, module in model.named_modules():
         source = lm.model.get_submodule(origin.sub(lambda place: str(blocks[int(place[0])]), path))
         for name, _ in module.named_parameters(recurse=False):
-            tensor = tensors.get(f"{path}.{name}", getattr(source, name).detach())
+            tensor = tensors.get(f"{path}.{name}", getattr(source, name).detach().to(lm.device))
             setattr(module, name, nn.Parameter(tensor, requires_grad=False))
         for name, _ in module.named_buffers(recurse=False):
-            setattr(module, name, getattr(source, name))
+            setattr(module, name, getattr(source, name).to(lm.device))
     return model.eval()
 
 
