@@ -4,12 +4,15 @@ import copy
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from threading import Thread
 
 import pandas as pd
 import pytest
@@ -49,8 +52,8 @@ from edit_robustness.pipelines.edit.nodes import edit_with, prepare_with, take_m
 from edit_robustness.pipelines.prior_knowledge.nodes import rank_objects  # noqa: E402
 from edit_robustness.pipelines.sequence import nodes as sequence  # noqa: E402
 from edit_robustness.tables import facts_to_table  # noqa: E402
-from edit_robustness.workers import Task, UnusableWorkers, Work, WorkerDied, ray_workers  # noqa: E402
-from edit_robustness.workers.crew import NobodyLeft, Stopped  # noqa: E402
+from edit_robustness.workers import Task, UnusableWorkers, Work, WorkerDied, ray_cluster, ray_workers  # noqa: E402
+from edit_robustness.workers.crew import Crew, NobodyLeft, Stopped  # noqa: E402
 from edit_robustness.workers.parts import Part, Running, requeue  # noqa: E402
 from edit_robustness.workers.pool import ThisProcess  # noqa: E402
 from edit_robustness.workers.ray_cluster import find_lack  # noqa: E402
@@ -373,7 +376,7 @@ def test_an_increment_over_which_workers_die_is_a_gap_and_the_sequence_goes_on(b
 def test_workers_that_cannot_start_are_tried_once(lm, monkeypatch):
     calls = []
 
-    def refuse(settings):
+    def refuse(settings, look):
         calls.append(settings)
         raise UnusableWorkers("workers: no room")
 
@@ -470,6 +473,61 @@ def test_the_address_of_a_web_server_is_refused_since_ray_would_wait_for_it():
         address = server.url.removeprefix("http://")
         with pytest.raises(UnusableWorkers, match=rf"at {address} is a web server, .* which is 6379 unless"):
             RayWorkers(WorkerParameters(count=1, address=address))
+
+
+@contextmanager
+def server_that_says(words):
+    """A server at which every connection gets some bytes, or no answer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connections = []
+
+        def answer():
+            with suppress(OSError):
+                while True:
+                    connections.append(server.accept()[0])
+                    connections[-1].sendall(words)
+
+        Thread(target=answer, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        for connection in connections:
+            connection.close()
+
+
+@pytest.mark.parametrize("words", [b"SSH-2.0-OpenSSH_9.2\r\n", b""], ids=["another protocol", "no answer"])
+def test_the_address_of_another_server_is_refused_within_seconds(words, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "_PROBE_SECONDS", 0.5)
+    with server_that_says(words) as address:
+        begin = time.monotonic()
+        with pytest.raises(UnusableWorkers, match=rf"at {address} is a server that is no part of Ray; give the port"):
+            RayWorkers(WorkerParameters(count=1, address=address))
+        assert time.monotonic() - begin < 5
+
+
+def test_the_head_of_a_cluster_is_no_other_server(workers):
+    ray_cluster.check_address(ray.get_runtime_context().gcs_address)
+
+
+def test_machines_that_join_a_cluster_are_waited_for(monkeypatch, caplog):
+    machines = [[{"Alive": True, "Resources": {"CPU": 1.0}}]]
+    monkeypatch.setattr(ray, "nodes", lambda: machines[-1])
+    monkeypatch.setattr(time, "sleep", lambda seconds: machines.append(machines[-1] * 2))
+    settings = WorkerParameters(count=3, address="auto")
+    with caplog.at_level("INFO"):
+        assert not ray_cluster._wait_for_machines(settings, 1, lambda: None)
+    assert [len(nodes) for nodes in machines] == [1, 2, 4]
+    assert [line.split(":")[0] for line in caplog.messages] == ["waiting up to 60 s for more machines"]
+    monkeypatch.setattr(ray_cluster, "_JOIN_SECONDS", 0)
+    assert "5 workers with threads=1 need 5 CPUs, and there are 4" in ray_cluster._wait_for_machines(
+        WorkerParameters(count=5, address="auto"), 1, lambda: None
+    )
+    machines[:] = [machines[0]]
+    assert "need 2 CPUs" in ray_cluster._wait_for_machines(WorkerParameters(count=2), 1, lambda: None)
+    assert len(machines) == 1
+    crew = Crew()
+    crew.stop()
+    monkeypatch.setattr(ray_cluster, "_JOIN_SECONDS", 60)
+    with pytest.raises(Stopped):
+        ray_cluster._wait_for_machines(settings, 1, crew.look_for_end)
 
 
 def test_an_address_of_ray_client_is_refused_since_it_cannot_stream_items():

@@ -97,6 +97,15 @@ class Crew:
                     del self._queues[model]
                 self._change.notify_all()
 
+    def look_for_end(self) -> None:
+        """Raise an error if the run ends.
+
+        Raises:
+            Stopped: If the run ends.
+        """
+        if self._is_stopped:
+            raise Stopped("the run ends")
+
     def look(self) -> None:
         """Raise an error if the run ends or nobody is left.
 
@@ -104,8 +113,7 @@ class Crew:
             Stopped: If the run ends.
             NobodyLeft: If all workers are lost.
         """
-        if self._is_stopped:
-            raise Stopped("the run ends")
+        self.look_for_end()
         if not self._members:
             raise NobodyLeft
 

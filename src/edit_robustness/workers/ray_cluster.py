@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,12 +17,21 @@ from edit_robustness.workers.work import UnusableWorkers
 logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 5.0
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""The first words of a client of gRPC, as Ray speaks it: those of HTTP/2, and no settings (RFC 9113, section 3.4)."""
+
+_SETTINGS = 4
+"""The kind of frame that its server answers with, in the fourth byte."""
+
+_JOIN_SECONDS = 60.0
+"""For so long a run waits for machines that are joining its cluster, as at the beginning of a job."""
+
 _PORT = 6379
 """Where the head of a cluster listens, unless it is started with another port."""
 
 
 def check_address(address: str) -> None:
-    """Refuse an address at which nothing answers, or a page: Ray would try it for minutes.
+    """Refuse an address at which nothing answers, or something else than Ray: Ray would try it for minutes.
 
     Raises:
         UnusableWorkers: With the reason.
@@ -38,30 +48,37 @@ def check_address(address: str) -> None:
         with socket.create_connection(
             (place.hostname or "", place.port or _PORT), timeout=_PROBE_SECONDS
         ) as connection:
-            speaks_http = _speaks_http(connection)
+            answer = _greet(connection)
     except (OSError, ValueError) as error:
         raise UnusableWorkers(
             f"workers.address: nothing answers at {address} ({reason_of(error)}); start a cluster there "
             "(`ray start --head`), or leave workers.address away to use this machine"
         ) from error
-    if speaks_http:
-        raise UnusableWorkers(
-            f"workers.address: at {address} is a web server, such as Ray's dashboard; give the port of the cluster's "
-            f"head, which is {_PORT} unless `ray start --port` says otherwise"
-        )
+    if os.environ.get("RAY_USE_TLS", "0") != "0" or answer[3:4] == bytes((_SETTINGS,)):
+        return
+    is_page = answer.startswith((b"HTTP/", b"<"))
+    server = "a web server, such as Ray's dashboard" if is_page else "a server that is no part of Ray"
+    raise UnusableWorkers(
+        f"workers.address: at {address} is {server}; give the port of the cluster's head, which is {_PORT} unless "
+        "`ray start --port` says otherwise"
+    )
 
 
-def _speaks_http(connection: socket.socket) -> bool:
-    """Return whether a server answers as web servers do. That of Ray waits, breaks off, or answers in bytes."""
+def _greet(connection: socket.socket) -> bytes:
+    """Return the first bytes of a server's answer; empty if it does not answer, or breaks off."""
     try:
-        connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-        return connection.recv(5) == b"HTTP/"
+        connection.sendall(_GREETING)
+        return connection.recv(9)
     except OSError:
-        return False
+        return b""
 
 
-def connect(settings: WorkerParameters) -> int:
+def connect(settings: WorkerParameters, look: Callable[[], None]) -> int:
     """Start Ray on this machine or connect to a cluster, and return the threads per worker.
+
+    Args:
+        settings: The workers.
+        look: Raises an error if the run ends meanwhile.
 
     Raises:
         UnusableWorkers: If that fails, or the machines have no room for the workers.
@@ -81,10 +98,26 @@ def connect(settings: WorkerParameters) -> int:
         raise UnusableWorkers(f"workers: Ray does not start: {reason_of(error)}") from error
     if dashboard := getattr(context, "dashboard_url", None):
         logger.info("Ray's dashboard: http://%s", dashboard)
-    if lack := find_lack([node["Resources"] for node in ray.nodes() if node["Alive"]], settings, threads):
+    if lack := _wait_for_machines(settings, threads, look):
         ray.shutdown()
         raise UnusableWorkers(lack)
     return threads
+
+
+def _wait_for_machines(settings: WorkerParameters, threads: int, look: Callable[[], None]) -> str:
+    """Return what the machines lack for the workers; those of a cluster may still be joining it."""
+    import ray
+
+    deadline, is_first = time.monotonic() + (_JOIN_SECONDS if settings.address else 0), True
+    while lack := find_lack([node["Resources"] for node in ray.nodes() if node["Alive"]], settings, threads):
+        if time.monotonic() > deadline:
+            break
+        if is_first:
+            logger.info("waiting up to %g s for more machines: %s", _JOIN_SECONDS, lack)
+        is_first = False
+        time.sleep(1)
+        look()
+    return lack
 
 
 def find_lack(machines: Sequence[Mapping[str, float]], settings: WorkerParameters, threads: int) -> str:

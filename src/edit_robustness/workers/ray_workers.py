@@ -324,7 +324,7 @@ class RayWorkers(Workers):
     def _start_actors(self) -> None:
         import ray
 
-        settings, threads = self._settings, connect(self._settings)
+        settings, threads = self._settings, connect(self._settings, self._crew.look_for_end)
         options = {"num_cpus": threads, "num_gpus": settings.gpus, "max_restarts": 0, "max_task_retries": 0}
         self._make_actor = partial(ray.remote(WorkerProcess).options(**options).remote, threads, os.getcwd())
         self._crew.join([self._make_actor() for _ in range(settings.count)])
