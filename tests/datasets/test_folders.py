@@ -382,3 +382,14 @@ def test_a_node_sees_what_its_folder_holds_whichever_run_made_it(kind, folder):
         ("lm", 4, (), {"a": "1", "b": "2"}, {"a": type(first), "b": type(second)}, {"facts": "x"}),
     ]
     assert folder.fingerprints() == {"b": "2"}
+
+
+def test_another_process_gets_an_item_with_its_value(tmp_path):
+    folder = EditsDataset(str(tmp_path))
+    save(folder, a=PromptPrefix("Words. "))
+    item = folder.load()["a"]
+    build, arguments = item.__reduce__()
+    (tmp_path / "a.safetensors").unlink()
+    received_item = build(*arguments)
+    assert received_item.read() == PromptPrefix("Words. ")
+    assert (received_item.fingerprint, received_item.header) == (item.fingerprint, item.header)

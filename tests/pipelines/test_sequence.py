@@ -1,6 +1,8 @@
 """Nodes of sequence and abilities: what lands, what is kept, and what a checkpoint is."""
 
+import gc
 import json
+import weakref
 from copy import deepcopy
 from dataclasses import replace
 from functools import reduce
@@ -224,12 +226,34 @@ def test_a_sequence_goes_on_from_any_of_its_increments(lab, monkeypatch):
     assert [str(part.error or "") for part in increments] == ["", "not this one", ""]
     for number in (1, 2, 3):
         rest = make(reduce(nodes._advance, increments[:number], order))
-        assert [(part.number, part.name) for part in rest] == [(part.number, part.name) for part in increments[number:]]
+        names, expected_names = (
+            [(part.number, part.item.fingerprint) for part in parts] for parts in (rest, increments[number:])
+        )
+        assert names == expected_names
     # what a worker dies over has failed like what raises an error
     after_death = make(nodes._advance(nodes._advance(order, increments[0]), WorkerDied("killed")))
     (last,) = after_death
-    assert last.name == increments[2].name
-    assert all(torch.equal(last.edit.dense()[site], change) for site, change in increments[2].edit.dense().items())
+    assert last.item.fingerprint == increments[2].item.fingerprint
+    expected = increments[2].item.read().dense()
+    assert all(torch.equal(last.item.read().dense()[site], change) for site, change in expected.items())
+
+
+def test_an_increment_is_not_held_in_memory_once_its_file_is_written(lab, tmp_path):
+    def make(order):
+        return list(nodes._edit_orders(lab.model("llama"), [order], method("rome"), lab.artefact("rome", "llama")))
+
+    order = nodes._Order("rome", [[fact] for fact in FACTS[:2]], {})
+    first, second = make(order)
+    advanced = nodes._advance(order, first)
+    expected = first.item.read().dense()
+    edit, folder = weakref.ref(first.item.read()), EditsDataset(str(tmp_path))
+    folder.save({edit_key(0, 1): nodes._to_item("name", first, FACTS[:1], StoredItem.of("", Artefact()), place(0, 1))})
+    gc.collect()
+    assert edit() is None
+    read = advanced.items[1].read().dense()
+    assert all(torch.equal(read[site], change) for site, change in expected.items())
+    (last,) = make(advanced)
+    assert last.item.fingerprint == second.item.fingerprint
 
 
 def test_a_checkpoint_asks_about_all_edits_so_far_and_what_stays(lab, sequence, tmp_path):

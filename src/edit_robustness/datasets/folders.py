@@ -48,6 +48,20 @@ class Manifest(dict[str, str]):
         return [key for key, fingerprint in self.items() if inventory.get(key) != fingerprint]
 
 
+class _Value(Generic[T]):
+    """Value of an item, in memory until its file is written, and then read from there."""
+
+    def __init__(self, value: T):
+        self._read: Callable[[], T] = lambda: value
+
+    def __call__(self) -> T:
+        return self._read()
+
+    def leave_to(self, read: Callable[[], T]) -> None:
+        """Forget the value, which another function reads from now on."""
+        self._read = read
+
+
 @dataclass(frozen=True)
 class StoredItem(Generic[T]):
     """One item of a folder; a loaded one is read from its file when it is asked for.
@@ -64,8 +78,8 @@ class StoredItem(Generic[T]):
 
     @classmethod
     def of(cls, fingerprint: str, value: T, **header: Any) -> StoredItem[T]:
-        """Return an item to be saved."""
-        return cls(fingerprint, lambda: value, header)
+        """Return an item to be saved, whose value is in memory until then."""
+        return cls(fingerprint, _Value(value), header)
 
     @classmethod
     def failed_item(cls, fingerprint: str, reason: object, **header: Any) -> StoredItem[Any]:
@@ -158,6 +172,8 @@ class FolderDataset(AbstractDataset[Any, dict[str, StoredItem[Any]]], Generic[T]
                 "environment": environment,
             }
             self.codec.write(self._file(key), None if item.failure else item.read(), {**item.header, **about})
+            if isinstance(item.read, _Value):
+                item.read.leave_to(partial(self.codec.read, self._file(key)))
 
     def load(self) -> dict[str, StoredItem[T]]:
         """Return the items of the last run's manifest, in its order; {} for an empty folder.
@@ -298,7 +314,7 @@ def _no_item() -> Any:
 
 
 def _received(fingerprint: str, value: Any, header: Mapping[str, Any]) -> StoredItem[Any]:
-    return StoredItem(fingerprint, lambda: value, header)
+    return StoredItem(fingerprint, _Value(value), header)
 
 
 def _format_time() -> str:

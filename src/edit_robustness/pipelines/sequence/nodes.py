@@ -191,22 +191,20 @@ class _Increment:
 
     Attributes:
         number: Number of edited facts after it.
-        name: Its fingerprint.
-        edit: The edit; an empty one if it failed.
+        item: The edit; an empty one if it failed. It is shared, so that nothing holds it once its file is written.
         error: Why it failed; None if it was made.
         prefix_tokens: Tokens that all edits so far put before the statement of an edited fact, on average.
     """
 
     number: int
-    name: str
-    edit: Edit
+    item: StoredItem[Edit]
     error: Exception | str | None = None
     prefix_tokens: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return it with the text of its error: an exception may have no name in another process."""
         error = None if self.error is None else reason_of(self.error)
-        return _Increment, (self.number, self.name, self.edit, error, self.prefix_tokens)
+        return _Increment, (self.number, self.item, error, self.prefix_tokens)
 
 
 class _State:
@@ -240,7 +238,7 @@ class _State:
         prefix_tokens = max(
             (self._prefix_tokens.get(earlier, 0) for earlier in self.names if earlier < number), default=0
         )
-        return _Increment(number, self.names[number], PromptPrefix(), error, prefix_tokens)
+        return _Increment(number, StoredItem.of(self.names[number], PromptPrefix()), error, prefix_tokens)
 
     @property
     def missing_numbers(self) -> list[int]:
@@ -265,7 +263,7 @@ def _edit_orders(
             number = step.number
             tokens = 0 if step.is_stored else _count_prefix_tokens(lm, step.history, facts[:number])
             error = order.failures.get(number, step.error)
-            increment = _Increment(number, state.names[number], step.edit, error, tokens)
+            increment = _Increment(number, StoredItem.of(state.names[number], step.edit), error, tokens)
             if not step.is_stored:
                 yield increment
             state.note(increment)
@@ -282,11 +280,11 @@ def _advance(order: _Order, increment: _Increment | WorkerDied) -> _Order:
     """Return an order with one more increment, made or failed."""
     if isinstance(increment, WorkerDied):
         increment = _State(order).lose_next(increment)
-    number, name = increment.number, increment.name
+    number = increment.number
     if increment.error is None:
-        return replace(order, items={**order.items, number: StoredItem.of(name, increment.edit)})
+        return replace(order, items={**order.items, number: increment.item})
     reason = reason_of(increment.error)
-    items = {**order.items, number: StoredItem.failed_item(name, reason)}
+    items = {**order.items, number: StoredItem.failed_item(increment.item.fingerprint, reason)}
     return replace(order, items=items, failures={**order.failures, number: reason})
 
 
@@ -302,7 +300,8 @@ def _lose_increments(
             "%s: %d edits by %s failed, the first: %s", lm.name, len(order.groups), method.name, preparation.failure
         )
         for number, name in _State(order).names.items():
-            yield Attempt(key, _Increment(number, name, PromptPrefix(), Unsolvable(preparation.failure)), 0.0)
+            increment = _Increment(number, StoredItem.of(name, PromptPrefix()), Unsolvable(preparation.failure))
+            yield Attempt(key, increment, 0.0)
 
 
 def _select_order(
@@ -362,7 +361,7 @@ def _to_item(
     header: Mapping[str, Any],
 ) -> StoredItem[Edit]:
     if increment.error is None:
-        return StoredItem.of(name, increment.edit, **header)
+        return replace(increment.item, fingerprint=name, header=header)
     stage = {"stage": "prepare"} if preparation.failure else {}
     return StoredItem.failed_item(
         name, reason_of(increment.error), fact_id=", ".join(fact.id for fact in facts), **stage, **header
