@@ -530,6 +530,28 @@ def test_machines_that_join_a_cluster_are_waited_for(monkeypatch, caplog):
         ray_cluster._wait_for_machines(settings, 1, crew.look_for_end)
 
 
+@pytest.mark.parametrize(
+    ("address", "has_token", "mode", "expected"),
+    [
+        ("head:6379", True, None, "token"),
+        ("head:6379", False, None, None),
+        ("head:6379", True, "disabled", "disabled"),
+        ("", True, None, None),
+    ],
+)
+def test_a_token_is_shown_to_a_cluster(address, has_token, mode, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    # so that what is set is undone, too
+    monkeypatch.setenv("RAY_AUTH_MODE", mode or "")
+    if mode is None:
+        monkeypatch.delenv("RAY_AUTH_MODE")
+    if has_token:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("secret")
+    ray_cluster.show_token(address)
+    assert os.environ.get("RAY_AUTH_MODE") == expected
+
+
 def test_an_address_of_ray_client_is_refused_since_it_cannot_stream_items():
     with pytest.raises(UnusableWorkers, match=r"ray://head:10001 is for Ray Client, .* `ray job submit`"):
         RayWorkers(WorkerParameters(count=1, address="ray://head:10001"))

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,9 @@ from edit_robustness.workers.settings import WorkerParameters
 from edit_robustness.workers.work import UnusableWorkers
 
 logger = logging.getLogger(__name__)
+
+_TOKEN = Path(".ray", "auth_token")
+"""The file in the home folder in which Ray keeps the user's token."""
 
 _PROBE_SECONDS = 5.0
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -71,6 +75,15 @@ def _greet(connection: socket.socket) -> bytes:
         return connection.recv(9)
     except OSError:
         return b""
+
+
+def show_token(address: str) -> None:
+    """Let Ray show the user's token to a cluster, before Ray is imported: it does so by itself only for ``auto``.
+
+    A head asks for a token if it is started where there is one, and every run with workers makes one.
+    """
+    if address and (Path.home() / _TOKEN).exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def connect(settings: WorkerParameters, look: Callable[[], None]) -> int:

@@ -29,7 +29,7 @@ from edit_robustness.models.memory import TooLittleMemory, check_memory, free_by
 from edit_robustness.workers.crew import Crew, Stopped
 from edit_robustness.workers.parts import Running, cut, requeue
 from edit_robustness.workers.pool import Workers
-from edit_robustness.workers.ray_cluster import check_address, connect
+from edit_robustness.workers.ray_cluster import check_address, connect, show_token
 from edit_robustness.workers.ray_process import WorkerProcess
 from edit_robustness.workers.settings import WorkerParameters
 from edit_robustness.workers.work import Task, UnusableWorkers
@@ -65,6 +65,7 @@ class RayWorkers(Workers):
                 "workers.count away"
             )
         check_address(settings.address)
+        show_token(settings.address)
         self._settings = settings
         self._crew = Crew()
         self._make_actor: Callable[[], Any] = _not_started
