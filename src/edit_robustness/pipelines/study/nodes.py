@@ -17,6 +17,9 @@ _FACT_COLUMNS = (
 )
 """Columns of the edited facts that are figures or names."""
 
+_TIMES = ("started", "finished", "seconds", "cpu_seconds")
+"""Entries of a record about its last command only: a study is computed in several, and its tables may be joined."""
+
 
 def export_tables(
     runs: list[dict[str, Any]], fitted_predictor: dict[str, Any], **tables: pd.DataFrame
@@ -28,11 +31,18 @@ def export_tables(
     scores, facts = tables["scores"], tables["edited_facts"]
     kept_facts = facts[[name for name in _FACT_COLUMNS if name in facts]]
     kept_scores = scores.assign(value=scores["value"].astype(np.float32))
-    return {**tables, "scores": kept_scores, "edited_facts": kept_facts}, runs, fitted_predictor
+    return {**tables, "scores": kept_scores, "edited_facts": kept_facts}, _drop_times(runs), fitted_predictor
+
+
+def _drop_times(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the records without the time of a command, which is not that of the study."""
+    return [{name: value for name, value in run.items() if name not in _TIMES} for run in runs]
 
 
 def read_tables(tables: Mapping[str, Callable[[], pd.DataFrame]], runs: list[dict[str, Any]]) -> tuple[Any, ...]:
     """Return `TABLES` in their order, the records of the models, and a table of answers, which is empty.
+
+    Records that an older version kept have the time of their last command, which is left out.
 
     Raises:
         ValueError: If a table is missing.
@@ -46,6 +56,6 @@ def read_tables(tables: Mapping[str, Callable[[], pd.DataFrame]], runs: list[dic
     return (
         scores.assign(value=scores["value"].astype(float)),
         *other_tables,
-        runs,
+        _drop_times(runs),
         answers_to_table([], model="", method=""),
     )
