@@ -58,5 +58,5 @@ def test_the_page_states_the_number_of_facts_and_the_efficacy_of_the_tables(scor
     ).set_index("method")
     for label, method in ROWS.items():
         row = table.loc[method]
-        cell = f"{row['value']:.0%} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
+        cell = f"{row['value']:.0%} [{row['low']:.0%}, {row['high']:.0%}]"
         assert re.search(rf"^\| {label} \| {re.escape(cell)} \|", PAGE, re.MULTILINE), (label, cell)

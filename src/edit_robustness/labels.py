@@ -37,6 +37,18 @@ FAMILIES: Mapping[str, str] = {
     "specificity": "Specificity",
 }
 
+DATASETS: Mapping[str, str] = {
+    "counterfact": "CounterFact",
+    "counterfact_flat": "CounterFact, flat",
+    "zsre": "zsRE",
+    "zsre_knowedit": "KnowEdit",
+    "popqa": "PopQA",
+    "known_facts": "Known facts",
+    "pararel": "ParaRel",
+    "table": "Table",
+}
+"""Names of data sets, by the names of their formats, which their entries in the catalog usually have."""
+
 VERDICTS: Mapping[str, str] = {
     "holds": "Holds",
     "reverts": "Reverts",
@@ -124,6 +136,13 @@ ABILITIES: Mapping[str, str] = {
     "reading": "Reading",
     "language": "Language",
     "safety": "Safety",
+}
+
+ESTIMATORS: Mapping[str, str] = {
+    "gee": "GEE",
+    "glm_cluster": "cluster-robust GLM",
+    "ordinal": "ordinal logit",
+    "conditional_logit": "conditional logit",
 }
 
 REGRESSIONS: Mapping[str, str] = {

@@ -21,14 +21,15 @@ class TestCost:
         )
         sentence, details = answer_cost(rankings, comparisons, EMPTY)
         assert sentence.startswith(
-            "Of the answers in which the unedited model names a definite object, edits by ROME leave unchanged 60% ["
+            "Of the answers in which the unedited model names a definite object (known prompts), edits by ROME leave "
+            "unchanged 60% ["
         )
         assert "about other subjects of the same relation (40 facts) and 5% [" in sentence
         assert details[0].startswith(
             "Significantly more answers of the kind “neighbourhood” stay unchanged than with ROME: FT (90% ["
         )
         assert not any("relation specificity" in line for line in details[:-1])
-        assert details[-1].endswith("kedro run --pipeline=sequential_eval.")
+        assert details[-1] == "The cost for general abilities is not measured here."
 
     def test_no_method_is_called_gentler_if_it_is_not(self):
         for ft in (0.6, 0.65, 0.1):

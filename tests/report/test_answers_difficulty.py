@@ -55,11 +55,16 @@ class TestDifficulty:
     def test_the_direction_is_that_of_the_outcome(self, values, start):
         assert describe_association(make_correlations(values), LABELS).startswith(start)
 
+    def test_what_is_true_or_false_of_a_fact_has_no_higher_values(self):
+        row = make_correlations({"feature": "recalled"})
+        text = describe_association(row, {"recalled": "Old object recalled"}, shares={"recalled"})
+        assert text.startswith("Facts for which this is true: “Old object recalled” are easier to edit with ROME (")
+
     def test_the_strongest_of_the_significant_ones_is_given_with_its_figures(self):
         table = make_correlations({}, {"rho": -0.5, "feature": "margin"}, {"rho": 0.9, "p_holm": 0.2})
         text = describe_association(table, LABELS)
         assert text.startswith("Facts with higher values of “margin” are harder")
-        assert "generalization: ρ = -0.50 [+0.20, +0.60], 100 facts, Holm p = .020)" in text
+        assert "generalization: ρ = -0.50 [0.20, 0.60], 100 facts, Holm p = 0.020)" in text
         assert text.endswith("the strongest of 2 significant associations among 3 tests.")
 
     def test_no_significant_association_says_what_could_be_detected(self):
@@ -83,7 +88,7 @@ class TestDifficulty:
         assert text == (
             "Exploratory, of 2 associations with success beyond the primary tests whose false discovery rate is below "
             "5%: facts with higher values of “length” are harder to edit with ROME (generalization: ρ = -0.60 "
-            "[-0.70, -0.50], 100 facts; within relations +0.30 [+0.10, +0.50])."
+            "[-0.70, -0.50], 100 facts; within relations 0.30 [0.10, 0.50])."
         )
         (text,) = describe_exploration(make_correlations({**other, "rho": 0.6, "n_relations": 1}), LABELS)
         assert "are easier to edit with ROME" in text
@@ -114,8 +119,8 @@ class TestDifficulty:
     @pytest.mark.parametrize(
         ("within", "phrase"),
         [
-            ((0.3, 0.1, 0.5), "within relations it is +0.30 [+0.10, +0.50], significant too"),
-            ((0.1, -0.1, 0.3), "within relations it is +0.10 [-0.10, +0.30], not significantly different from 0"),
+            ((0.3, 0.1, 0.5), "within relations it is 0.30 [0.10, 0.50], significant too"),
+            ((0.1, -0.1, 0.3), "within relations it is 0.10 [-0.10, 0.30], not significantly different from 0"),
             ((-0.3, -0.5, -0.1), "within relations it is -0.30 [-0.50, -0.10], of the opposite sign"),
         ],
     )
@@ -123,7 +128,7 @@ class TestDifficulty:
         row = make_correlations(dict(zip(("within_rho", "within_low", "within_high"), within, strict=True)))
         (text,) = describe_within(row.to_dict("records")[0])
         assert phrase in text
-        assert text.endswith("given prior knowledge +0.10 [-0.20, +0.40], not significantly different from 0.")
+        assert text.endswith("given prior knowledge 0.10 [-0.20, 0.40], not significantly different from 0.")
 
     def test_nothing_is_said_of_what_was_not_estimated(self):
         no_bounds = {"within_low": NAN, "partial_low": NAN}
@@ -156,8 +161,19 @@ class TestRegression:
     def test_the_verb_is_that_of_the_interval(self, effects, verb):
         table = make_regression(**dict(zip(("effect", "effect_low", "effect_high"), effects, strict=True)))
         (text,) = describe_regression(table, self.row, LABELS)
-        assert f"the success rate {verb} per unit of “Page views”: {effects[0]:+.1f} points" in text
+        assert f"the success rate {verb} per unit of “Page views”: {effects[0]:.1f} points" in text
         assert text.endswith("100 facts.")
+
+    def test_a_caution_about_calibration_stands_beside_the_effect(self):
+        check = {"name": "popularity", "check": "calibration", "value": 14.2, "flag": "caution"}
+        (text,) = describe_regression(make_regression(), self.row, LABELS, pd.DataFrame([check]))
+        assert text.endswith(
+            "100 facts. Calibration: observed and predicted rates differ by up to 14 points, so read the direction of "
+            "these effects and not their exact size."
+        )
+        for other in ({"flag": "fine"}, {"check": "influence"}, {"name": "knowledge"}):
+            (text,) = describe_regression(make_regression(), self.row, LABELS, pd.DataFrame([{**check, **other}]))
+            assert text.endswith("100 facts.")
 
     def test_the_effect_within_the_method_is_preferred(self):
         table = pd.concat([make_regression(), make_regression(term="log_views|method=rome", effect=-9.0)])

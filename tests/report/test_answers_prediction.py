@@ -4,7 +4,10 @@ import pandas as pd
 import pytest
 from fabricated_rankings import NAN
 
+from edit_robustness.labels import PREDICTION_METRICS
 from edit_robustness.report.answers.prediction import describe_prediction, describe_predictor
+from edit_robustness.report.page import environment
+from edit_robustness.report.rows import records
 
 EMPTY = pd.DataFrame()
 
@@ -36,6 +39,36 @@ class TestPrediction:
         text = describe_prediction(make_prediction(note="24 facts: cannot tell (at least 100 needed)"))
         assert text.startswith("Whether success can be predicted before the edit cannot be told (24 facts: cannot tell")
         assert "cannot be told (no interval;" in describe_prediction(make_prediction(low=NAN))
+
+    @pytest.mark.parametrize(
+        ("low", "high", "text"),
+        [
+            (0.5, 0.9, " they are too far from the mean (calibration slope 0.80 [0.50, 0.90]; 1 is right)."),
+            (1.1, 1.4, " they are too close to the mean (calibration slope 0.80 [1.10, 1.40]; 1 is right)."),
+            (0.9, 1.1, ""),
+            (NAN, NAN, ""),
+        ],
+    )
+    def test_a_slope_that_is_not_1_is_a_caution_beside_the_figure(self, low, high, text):
+        slope = make_prediction(metric="calibration_slope", value=0.8, low=low, high=high)
+        sentence = describe_prediction(pd.concat([make_prediction(), slope]))
+        assert ("Its probabilities are not calibrated:" + text in sentence) if text else "calibrat" not in sentence
+        template = environment().from_string(
+            '{% from "_tables.html.j2" import prediction with context %}{{ prediction(rows) }}'
+        )
+        rows = [
+            {**row, "against": "", "tested_on": "", "n_probes": 9, "n_groups": 3}
+            for row in records(pd.concat([make_prediction(), slope]))
+        ]
+        page = template.render(rows=rows, PREDICTION_METRICS=PREDICTION_METRICS)
+        assert ("not calibrated" in page.partition("<table")[0]) == bool(text)
+
+    @pytest.mark.parametrize("low", [0.45, 0.55])
+    def test_a_predictor_that_does_not_carry_over_is_not_praised_without_it(self, low):
+        transfer = make_prediction(trained_on="popqa", tested_on="counterfact", low=low)
+        sentence = describe_prediction(pd.concat([make_prediction(), transfer]))
+        caution = "Trained on PopQA and tested on CounterFact, they do not do so significantly (AUC 0.62 [0.45, 0.70])."
+        assert sentence.endswith(caution) == (low == 0.45)
 
     def test_nothing_predicted_is_said(self):
         assert describe_prediction(EMPTY) == "Success was not predicted before the edit."

@@ -91,7 +91,7 @@ def test_papers_figures_stand_beside_ours_as_another_models(html):
 
 def test_intervals_methods_in_order_and_counts(html):
     assert html.index(">No edit<") < html.index(">ROME<")
-    assert "10–60%" in html
+    assert "[10%, 60%]" in html
     assert "3 turns of the tester were rejected" in html
     assert "The conversation exceeded the model" in html
 

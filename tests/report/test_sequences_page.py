@@ -80,7 +80,7 @@ def test_methods_that_differ_after_many_edits():
         "less, and of 0 it cannot be told: GRACE 100%"
     ) in sentences[0]
     assert "GRACE 99% [94%, 104%], ROME 0% [0%, 0%] (150 documents of 3 benchmarks, one order of edits)" in sentences[1]
-    assert sentences[2] == "GRACE minus ROME after 20: +99 points [+94, +104]; the methods differ."
+    assert sentences[2] == "GRACE minus ROME after 20: 99 points [94, 104]; the methods differ."
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from edit_robustness.labels import METHODS, in_order, outcome_label, outcome_order
+from edit_robustness.notation import write_p
 from edit_robustness.plots import theme
 from edit_robustness.records import OBJECT_NAMES
 
@@ -189,15 +190,20 @@ def relation_figure(relations: pd.DataFrame, alpha: float = 0.05, outcome: str =
             marker={"color": TRUE, "size": 9, "line": {"width": 2, "color": TRUE},
                     "symbol": ["circle" if p < alpha else "circle-open" for p in rows["p_holm"]]},
             error_x={**theme.bars(rows["rho"], rows["low"], rows["high"]), "color": theme.faint(TRUE, 0.6)},
-            customdata=rows[["low", "high", "p_holm", "n_facts"]].to_numpy(), text=labels,
+            customdata=_with_p(rows, "low", "high", "p_holm", "n_facts"), text=labels,
             hovertemplate="%{text}<br>ρ = %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>"
-            "Holm p = %{customdata[2]:.3f}<br>%{customdata[3]} facts<extra></extra>",
+            "Holm %{customdata[2]}<br>%{customdata[3]} facts<extra></extra>",
         )
     )  # fmt: skip
     figure.update_yaxes(tickvals=list(range(len(rows))), ticktext=labels, range=[len(rows) - 0.4, -0.6], showgrid=False)
     figure.update_xaxes(range=[-1, 1], title_text="Spearman's correlation with page views", dtick=0.25)
     figure.add_vline(x=0, line={"color": theme.GREY, "width": 1})
     return theme.finish(figure, 110 + 20 * len(rows))
+
+
+def _with_p(rows: pd.DataFrame, *names: str) -> np.ndarray:
+    """Return columns for the text of marks, with the corrected p-value as it stands in a sentence."""
+    return rows[list(names)].assign(p_holm=rows["p_holm"].astype(float).map(write_p)).to_numpy()
 
 
 def _sort(rows: pd.DataFrame) -> pd.DataFrame:
@@ -238,7 +244,7 @@ def _marks(rows: pd.DataFrame, family: str, alpha: float) -> go.Scatter:
             **theme.bars(family_rows["rho"], family_rows["low"], family_rows["high"]),
             "color": theme.faint(colour, 0.6),
         },
-        customdata=family_rows[["low", "high", "p_holm", "n_facts", "detectable"]].to_numpy(),
-        hovertemplate="ρ = %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>Holm p = %{customdata[2]:.3f}"
+        customdata=_with_p(family_rows, "low", "high", "p_holm", "n_facts", "detectable"),
+        hovertemplate="ρ = %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>Holm %{customdata[2]}"
         "<br>%{customdata[3]} facts detect |ρ| of %{customdata[4]:.2f} or more<extra></extra>",
     )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from edit_robustness.labels import ABILITIES, BENCHMARKS, METHODS, in_order, label_of
+from edit_robustness.notation import write_p
 from edit_robustness.records import UNEDITED
 from edit_robustness.report.paper2 import FINDINGS
 from edit_robustness.report.rows import records
@@ -101,7 +102,7 @@ def difference(first: Row, second: Row) -> tuple[float, float, float]:
 
 def _points(interval: tuple[float, float, float]) -> str:
     centre, low, high = (100 * number for number in interval)
-    return f"{centre:+.0f} points [{low:+.0f}, {high:+.0f}]"
+    return f"{centre:.0f} points [{low:.0f}, {high:.0f}]"
 
 
 def _answer_few_edits(general_shares: pd.DataFrame, loss: float) -> Iterator[str]:
@@ -191,7 +192,7 @@ def _answer_safety(abilities: pd.DataFrame, comparisons: pd.DataFrame) -> Iterat
         edits = comparison_rows["edits"].max()
         last = comparison_rows[comparison_rows["edits"] == edits]
         first = last.iloc[0]
-        test = f", Holm p = {first['p_holm']:.2g}" if len(last) == 1 and pd.notna(first["p_holm"]) else ""
+        test = f", Holm {write_p(first['p_holm'])}" if len(last) == 1 and pd.notna(first["p_holm"]) else ""
         yield (
             f"{model}, {label_of(str(benchmark), BENCHMARKS)}, {label_of(str(method), METHODS)}, {edits} edits: from "
             f"{first['before']:.0%} to {last['after'].mean():.0%}, "

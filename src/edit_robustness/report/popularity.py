@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from edit_robustness.labels import OUTCOMES, label_of
+from edit_robustness.notation import write_p
 from edit_robustness.report.page import environment, figure_json, read_vendored, script, style
 from edit_robustness.report.rows import records
 
@@ -79,8 +79,9 @@ def _describe_overall(row: Mapping[str, Any], alpha: float) -> str:
     if row["note"]:
         return f"{row['model']}: no correlation of page views with the {outcome}, because {row['note']}."
     p_holm = row["p_holm"]
-    p_text = "p unknown" if isnan(p_holm) else "p < .001" if p_holm < 0.001 else f"p = {p_holm:.3f}"
-    figure = f"ρ = {row['rho']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], {row['n_facts']:,} facts, Holm {p_text}"
+    figure = (
+        f"ρ = {row['rho']:.3f} [{row['low']:.3f}, {row['high']:.3f}], {row['n_facts']:,} facts, Holm {write_p(p_holm)}"
+    )
     if p_holm < alpha:
         change = "higher" if row["rho"] > 0 else "lower"
         return f"{row['model']}: the {outcome} is {change} for subjects with more page views ({figure})."
@@ -92,7 +93,7 @@ def _describe_overall(row: Mapping[str, Any], alpha: float) -> str:
 
 
 def _describe_within(row: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
-    mean = f"{row['within_rho']:+.3f} [{row['within_low']:+.3f}, {row['within_high']:+.3f}]"
+    mean = f"{row['within_rho']:.3f} [{row['within_low']:.3f}, {row['within_high']:.3f}]"
     if row["within_low"] > 0 or row["within_high"] < 0:
         is_same_sign = row["within_rho"] * row["rho"] > 0
         phrase = f"significantly {'above' if row['within_low'] > 0 else 'below'} 0"
@@ -102,7 +103,7 @@ def _describe_within(row: Mapping[str, Any], counts: Mapping[str, Any]) -> str:
     bounds = f"[{row['prediction_low']:.2f}, {row['prediction_high']:.2f}]"
     return (
         f"Within {counts['n_relations']} relations the mean correlation is {mean}, {phrase}. The median is "
-        f"{counts['median']:+.3f}, {counts['n_positive']} are positive, and after Holm's correction "
+        f"{counts['median']:.3f}, {counts['n_positive']} are positive, and after Holm's correction "
         f"{counts['n_above']} are above 0 and {counts['n_below']} below. A further relation is expected in {bounds} "
         f"(I² {row['i2']:.0%})."
     )

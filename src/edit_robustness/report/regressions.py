@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
+from edit_robustness.labels import TERMS, term_label
 from edit_robustness.report.rows import records
 
 MODEL_TERM = "(model)"
@@ -38,13 +40,35 @@ class Regression:
     n_without: int
     checks: list[dict[str, Any]]
 
+    @property
+    def cautions(self) -> list[str]:
+        """Return a sentence per check that limits the figures."""
+        return [text for text in map(describe_calibration, self.checks) if text]
 
-def list_regressions(table: pd.DataFrame, checks: pd.DataFrame) -> Iterator[Regression]:
+
+def describe_calibration(check: Mapping[str, Any]) -> str:
+    """Return the caution of a check of calibration that failed; empty for other checks.
+
+    Args:
+        check: A row of the checks: check, value (the largest gap in points) and flag.
+    """
+    if check["check"] != "calibration" or check["flag"] == "fine":
+        return ""
+    return (
+        f"Calibration: observed and predicted rates differ by up to {check['value']:.0f} points, so read the direction "
+        "of these effects and not their exact size."
+    )
+
+
+def list_regressions(
+    table: pd.DataFrame, checks: pd.DataFrame, labels: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Regression]:
     """Yield the regressions in the order of the configuration.
 
     Args:
         table: `statistics.regression.regress`, the first table.
         checks: The second one.
+        labels: Labels of features.
     """
     if table.empty:
         return
@@ -59,8 +83,14 @@ def list_regressions(table: pd.DataFrame, checks: pd.DataFrame) -> Iterator[Regr
             str(name),
             records(rows.head(1))[0],
             str(rows.loc[is_refusal, "note"].iloc[0]) if is_refusal.any() else "",
-            records(rows[~is_refusal & ~is_within & ~is_without]),
-            records(rows[is_within]),
+            _label_terms(rows[~is_refusal & ~is_within & ~is_without], labels),
+            _label_terms(rows[is_within], labels),
             int(is_without.sum()),
             records(of_model),
         )
+
+
+def _label_terms(rows: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the rows with the `label` of each term: that of its feature, if the term is a feature without one."""
+    names = {name: label for name, label in labels.items() if name not in TERMS}
+    return [{**row, "label": names.get(row["term"]) or term_label(row["term"])} for row in records(rows)]

@@ -12,6 +12,7 @@ from edit_robustness.datasets.readers.lama import load_pararel, read_known_facts
 from edit_robustness.datasets.readers.popqa import read_popqa
 from edit_robustness.datasets.readers.records import Options, Record, Row, read_each
 from edit_robustness.datasets.readers.zsre import read_knowedit, read_zsre
+from edit_robustness.labels import DATASETS
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ _KNOWEDIT = "https://huggingface.co/datasets/zjunlp/KnowEdit"
 
 FORMATS: dict[str, Format] = {
     "counterfact": Format(
-        "CounterFact",
+        DATASETS["counterfact"],
         "Counterfactual edits with paraphrases and neighbours (Meng et al. 2022).",
         ("requested_rewrite",),
         f"CounterFact is offered at {_ROME}/counterfact.json",
@@ -55,7 +56,7 @@ FORMATS: dict[str, Format] = {
         page_views=_OCTOBER_2021,
     ),
     "counterfact_flat": Format(
-        "CounterFact, flat",
+        DATASETS["counterfact_flat"],
         "CounterFact in EasyEdit's flat records.",
         ("prompt", "subject", "target_new", "ground_truth", "locality_prompt"),
         "its flat form is in the data of EasyEdit, https://github.com/zjunlp/EasyEdit (counterfact-edit.json)",
@@ -63,21 +64,21 @@ FORMATS: dict[str, Format] = {
         page_views=_OCTOBER_2021,
     ),
     "zsre": Format(
-        "zsRE",
+        DATASETS["zsre"],
         "Zero-shot relation extraction: questions with rephrasings (Levy et al. 2017).",
         ("subject", "src", "alt", "answers", "loc"),
         f"zsRE is offered at {_ROME}/zsre_mend_eval.json",
         read_zsre,
     ),
     "zsre_knowedit": Format(
-        "KnowEdit",
+        DATASETS["zsre_knowedit"],
         "zsRE, WikiData_recent and others with portability and locality prompts (Zhang et al. 2024).",
         ("subject", "locality"),
         f"KnowEdit is offered at {_KNOWEDIT}",
         read_knowedit,
     ),
     "popqa": Format(
-        "PopQA",
+        DATASETS["popqa"],
         "Questions about Wikidata facts with page views of their subjects (Mallen et al. 2023).",
         ("subj", "prop", "obj", "question", "possible_answers"),
         "PopQA is offered at https://huggingface.co/datasets/akariasai/PopQA (test.tsv)",
@@ -85,14 +86,14 @@ FORMATS: dict[str, Format] = {
         page_views="PopQA's monthly Wikipedia views (s_pop)",
     ),
     "known_facts": Format(
-        "Known facts",
+        DATASETS["known_facts"],
         "Facts that GPT-2 XL knows, from ROME's causal tracing (Meng et al. 2022).",
         ("subject", "attribute", "template", "relation_id"),
         f"ROME's known facts are offered at {_ROME}/known_1000.json",
         read_known_facts,
     ),
     "pararel": Format(
-        "ParaRel",
+        DATASETS["pararel"],
         "Facts of LAMA with several wordings for each relation (Elazar et al. 2021).",
         ("sub_label", "obj_label"),
         "ParaRel is offered at https://github.com/yanaiela/pararel (the folder data of a clone)",
@@ -100,7 +101,7 @@ FORMATS: dict[str, Format] = {
         load_pararel,
     ),
     "table": Format(
-        "Table",
+        DATASETS["table"],
         "A table of your own, one fact per row.",
         ("subject", "target_new"),
         "point `path` at a table of your own",

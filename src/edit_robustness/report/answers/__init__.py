@@ -9,7 +9,15 @@ significant after Holm's correction. Otherwise the sentence says that it is not,
 """
 
 from edit_robustness.report.answers.cautions import list_cautions
-from edit_robustness.report.answers.prediction import describe_predictor
+from edit_robustness.report.answers.prediction import describe_predictor, describe_slope
 from edit_robustness.report.answers.questions import QUESTIONS, Answer, Evidence, answer_questions
 
-__all__ = ["QUESTIONS", "Answer", "Evidence", "answer_questions", "describe_predictor", "list_cautions"]
+__all__ = [
+    "QUESTIONS",
+    "Answer",
+    "Evidence",
+    "answer_questions",
+    "describe_predictor",
+    "describe_slope",
+    "list_cautions",
+]

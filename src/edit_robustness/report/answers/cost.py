@@ -26,7 +26,7 @@ def answer_cost(
         alpha: Level of the tests.
     """
     methods = [row["method"] for row in best_methods(rankings)]
-    abilities = "The cost for general abilities is not measured here: run kedro run --pipeline=sequential_eval."
+    abilities = "The cost for general abilities is not measured here."
     if not methods:
         return "The cost cannot be given, because no editing method has a figure.", [abilities]
     sentences = [describe_specificity(rankings, method) for method in methods]
@@ -53,8 +53,8 @@ def describe_specificity(rankings: pd.DataFrame, method: str) -> str:
     gap_text = f"no known answer could be scored {join_texts(unknown_kinds)}" if unknown_kinds else ""
     if not shares:
         return f"Specificity of {name} is unknown: {gap_text}."
-    start = f"Of the answers in which the unedited model names a definite object, edits by {name} leave unchanged"
-    shares_text = f"{start} {join_texts(shares)}"
+    start = "Of the answers in which the unedited model names a definite object (known prompts)"
+    shares_text = f"{start}, edits by {name} leave unchanged {join_texts(shares)}"
     return f"{shares_text}; {gap_text}." if gap_text else f"{shares_text}."
 
 

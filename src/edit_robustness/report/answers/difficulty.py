@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from math import isnan
 
 import pandas as pd
 
 from edit_robustness.labels import LOWER_IS_BETTER, outcome_label, split_outcome
+from edit_robustness.notation import write_p
 from edit_robustness.report.answers.prediction import describe_prediction
-from edit_robustness.report.answers.wording import Row, method_name, write_p
+from edit_robustness.report.answers.wording import Row, method_name
+from edit_robustness.report.regressions import describe_calibration
 from edit_robustness.report.rows import records
 from edit_robustness.tables import select_rows
 
@@ -20,6 +22,9 @@ def answer_difficulty(
     prediction: pd.DataFrame,
     labels: Mapping[str, str],
     alpha: float = 0.05,
+    *,
+    checks: pd.DataFrame | None = None,
+    shares: Collection[str] = (),
 ) -> tuple[str, list[str]]:
     """Answer which facts are hard to edit, and whether this can be predicted before the edit.
 
@@ -29,14 +34,22 @@ def answer_difficulty(
         prediction: Rows of the prediction of one model.
         labels: Labels of features.
         alpha: Level of the tests.
+        checks: Rows of the checks of the regressions.
+        shares: Features that are true or false of a fact.
     """
     strongest = _find_strongest(correlations, alpha)
-    details = [*describe_within(strongest), *describe_regression(regression, strongest, labels)] if strongest else []
-    details += describe_exploration(correlations, labels, alpha)
-    return describe_association(correlations, labels, alpha), [*details, describe_prediction(prediction)]
+    details = (
+        [*describe_within(strongest), *describe_regression(regression, strongest, labels, checks, shares)]
+        if strongest
+        else []
+    )
+    details += describe_exploration(correlations, labels, alpha, shares)
+    return describe_association(correlations, labels, alpha, shares), [*details, describe_prediction(prediction)]
 
 
-def describe_association(correlations: pd.DataFrame, labels: Mapping[str, str], alpha: float = 0.05) -> str:
+def describe_association(
+    correlations: pd.DataFrame, labels: Mapping[str, str], alpha: float = 0.05, shares: Collection[str] = ()
+) -> str:
     """Return the strongest significant association of a feature with an outcome, or what could have been detected."""
     if correlations.empty or not correlations["primary"].astype(bool).any():
         return "No association of features with outcomes of edits was computed."
@@ -51,7 +64,7 @@ def describe_association(correlations: pd.DataFrame, labels: Mapping[str, str], 
         rank_text = f"the strongest of {n_significant} significant associations among {n_tests} tests"
         if n_significant == 1:
             rank_text = f"the only significant association among {n_tests} tests"
-        return f"{_direction(row, labels)} ({_correlation(row, labels)}), {rank_text}."
+        return f"{_direction(row, labels, shares)} ({_correlation(row, labels)}), {rank_text}."
     n_features, n_planned = tests["feature"].nunique(), primary["feature"].nunique()
     start = f"None of the {n_features} primary features" if n_features > 1 else "The one primary feature"
     if n_absent := n_planned - n_features:
@@ -62,7 +75,9 @@ def describe_association(correlations: pd.DataFrame, labels: Mapping[str, str], 
     )
 
 
-def describe_exploration(correlations: pd.DataFrame, labels: Mapping[str, str], alpha: float = 0.05) -> Iterator[str]:
+def describe_exploration(
+    correlations: pd.DataFrame, labels: Mapping[str, str], alpha: float = 0.05, shares: Collection[str] = ()
+) -> Iterator[str]:
     """Yield the strongest association that is not among the primary tests, with success on the edited facts.
 
     Only associations with a false discovery rate (Benjamini and Hochberg 1995) below `alpha` are named, and they are
@@ -77,13 +92,13 @@ def describe_exploration(correlations: pd.DataFrame, labels: Mapping[str, str], 
         return
     row = records(significant.loc[[significant["rho"].abs().idxmax()]])[0]
     outcome = outcome_label(str(row["outcome"]))
-    within = ""
+    direction, within = _direction(row, labels, shares), ""
     if row["n_relations"] > 1 and not isnan(row["within_low"]):
-        within = f"; within relations {row['within_rho']:+.2f} [{row['within_low']:+.2f}, {row['within_high']:+.2f}]"
+        within = f"; within relations {row['within_rho']:.2f} [{row['within_low']:.2f}, {row['within_high']:.2f}]"
     yield (
         f"Exploratory, of {len(significant)} associations with success beyond the primary tests whose false discovery "
-        f"rate is below {alpha:.0%}: {_direction(row, labels)[0].lower()}{_direction(row, labels)[1:]} "
-        f"({outcome[0].lower()}{outcome[1:]}: ρ = {row['rho']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}], "
+        f"rate is below {alpha:.0%}: {direction[0].lower()}{direction[1:]} "
+        f"({outcome[0].lower()}{outcome[1:]}: ρ = {row['rho']:.2f} [{row['low']:.2f}, {row['high']:.2f}], "
         f"{int(row['n_facts'])} facts{within})."
     )
 
@@ -97,13 +112,23 @@ def describe_within(row: Row) -> Iterator[str]:
             continue
         phrase = "significant too" if rho * row["rho"] > 0 else "of the opposite sign"
         phrase = "not significantly different from 0" if low <= 0 <= high else phrase
-        parts.append(f"{start} {rho:+.2f} [{low:+.2f}, {high:+.2f}], {phrase}")
+        parts.append(f"{start} {rho:.2f} [{low:.2f}, {high:.2f}], {phrase}")
     if parts:
-        yield f"The correlation is {row['rho']:+.2f} over all facts; {'; '.join(parts)}."
+        yield f"The correlation is {row['rho']:.2f} over all facts; {'; '.join(parts)}."
 
 
-def describe_regression(regression: pd.DataFrame, row: Row, labels: Mapping[str, str]) -> Iterator[str]:
-    """Yield the effect of the same feature in each regression that has it, for the same method if it is given."""
+def describe_regression(
+    regression: pd.DataFrame,
+    row: Row,
+    labels: Mapping[str, str],
+    checks: pd.DataFrame | None = None,
+    shares: Collection[str] = (),
+) -> Iterator[str]:
+    """Yield the effect of the same feature in each regression that has it, for the same method if it is given.
+
+    A regression that is not calibrated has the caution beside its effect.
+    """
+    check_rows = [] if checks is None else records(checks)
     for name in dict.fromkeys(regression["name"]) if len(regression) else ():
         terms = {line["term"]: line for line in records(select_rows(regression, name=name))}
         line = terms.get(f"{row['feature']}|method={row['method']}") or terms.get(row["feature"])
@@ -116,11 +141,13 @@ def describe_regression(regression: pd.DataFrame, row: Row, labels: Mapping[str,
             continue
         effect, low, high = line["effect"], line["effect_low"], line["effect_high"]
         scope = f" of {method_name(row['method'])}" if "|" in line["term"] else ""
+        cautions = filter(None, (describe_calibration(check) for check in check_rows if check["name"] == name))
+        unit = "if this is true:" if row["feature"] in shares else "per unit of"
         change = "rises" if low > 0 else "falls" if high < 0 else "does not change significantly"
         yield (
-            f"In the regression “{str(name).replace('_', ' ')}” ({line['formula']}) the success rate{scope} {change} "
-            f"per unit of “{_label(row, labels)}”: {effect:+.1f} points [{low:+.1f}, {high:+.1f}], "
-            f"{int(line['n_facts'])} facts."
+            f"In the regression “{str(name).replace('_', ' ')}” the success rate{scope} {change} {unit} "
+            f"“{_label(row, labels)}”: {effect:.1f} points [{low:.1f}, {high:.1f}], "
+            f"{int(line['n_facts'])} facts.{''.join(f' {text}' for text in cautions)}"
         )
 
 
@@ -132,9 +159,10 @@ def _find_strongest(correlations: pd.DataFrame, alpha: float) -> Row | None:
     return records(rows.loc[[rows["rho"].abs().idxmax()]])[0] if len(rows) else None
 
 
-def _direction(row: Row, labels: Mapping[str, str]) -> str:
+def _direction(row: Row, labels: Mapping[str, str], shares: Collection[str]) -> str:
     group, _ = split_outcome(str(row["outcome"]))
-    values, name = f"with higher values of “{_label(row, labels)}”", method_name(row["method"])
+    start = "for which this is true:" if row["feature"] in shares else "with higher values of"
+    values, name = f"{start} “{_label(row, labels)}”", method_name(row["method"])
     if group == "specificity":
         return (
             f"Edits of facts {values} by {name} leave {'more' if row['rho'] > 0 else 'fewer'} other answers unchanged"
@@ -146,8 +174,8 @@ def _direction(row: Row, labels: Mapping[str, str]) -> str:
 def _correlation(row: Row, labels: Mapping[str, str]) -> str:
     outcome = outcome_label(str(row["outcome"]))
     return (
-        f"{method_name(row['method'])}, {outcome[0].lower()}{outcome[1:]}: ρ = {row['rho']:+.2f} "
-        f"[{row['low']:+.2f}, {row['high']:+.2f}], {int(row['n_facts'])} facts, Holm {write_p(row['p_holm'])}"
+        f"{method_name(row['method'])}, {outcome[0].lower()}{outcome[1:]}: ρ = {row['rho']:.2f} "
+        f"[{row['low']:.2f}, {row['high']:.2f}], {int(row['n_facts'])} facts, Holm {write_p(row['p_holm'])}"
     )
 
 

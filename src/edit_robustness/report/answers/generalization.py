@@ -7,7 +7,8 @@ from math import isnan
 
 import pandas as pd
 
-from edit_robustness.labels import BASELINE, NON_EDITS
+from edit_robustness.labels import BASELINE, DATASETS, NON_EDITS, label_of
+from edit_robustness.notation import write_p
 from edit_robustness.report.answers.rankings import (
     EFFICACY,
     GENERALIZATION,
@@ -23,7 +24,6 @@ from edit_robustness.report.answers.wording import (
     join_texts,
     kind_name,
     method_name,
-    write_p,
     write_points,
     write_rate,
 )
@@ -167,9 +167,13 @@ def describe_datasets(by_dataset: pd.DataFrame, methods: Sequence[str]) -> Itera
             if method in rates:
                 baseline = f", the in-context baseline {write_rate(rates[BASELINE])}" if BASELINE in rates else ""
                 facts = count_facts([rates[method]])
-                parts.append(f"{write_rate(rates[method])} on {dataset or 'facts without a name'} ({facts}{baseline})")
+                parts.append(f"{write_rate(rates[method])} on {_dataset_name(dataset)} ({facts}{baseline})")
         if len(parts) > 1:
             yield f"By data set, {method_name(method)} generalizes to {join_texts(parts)}."
+
+
+def _dataset_name(name: str) -> str:
+    return label_of(name, DATASETS) if name else "facts without a name"
 
 
 def describe_knowledge(by_dataset: pd.DataFrame) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -40,8 +40,10 @@ class Evidence:
         correlations: `statistics.difficulty.correlations`.
         regression: The first table of `statistics.regression.regress`.
         prediction: `statistics.prediction.predict`.
+        regression_checks: The second table of `statistics.regression.regress`.
         dataset_rates: `statistics.comparisons.rates_by_dataset`.
         labels: Labels of features.
+        shares: Features that are true or false of a fact.
         confidence: Level of all intervals; tests are at 1 - confidence.
     """
 
@@ -52,8 +54,10 @@ class Evidence:
     correlations: pd.DataFrame
     regression: pd.DataFrame
     prediction: pd.DataFrame
+    regression_checks: pd.DataFrame = field(default_factory=pd.DataFrame)
     dataset_rates: pd.DataFrame = field(default_factory=pd.DataFrame)
     labels: Mapping[str, str] = field(default_factory=dict)
+    shares: Collection[str] = ()
     confidence: float = 0.95
 
 
@@ -69,11 +73,16 @@ def answer_questions(evidence: Evidence, model: str) -> list[Answer]:
     )
     alpha = 1 - evidence.confidence
     correlations = select_rows(evidence.correlations, family="edit", **free)
-    regression, prediction = (select_rows(table, model=model) for table in (evidence.regression, evidence.prediction))
+    regression, checks, prediction = (
+        select_rows(table, model=model)
+        for table in (evidence.regression, evidence.regression_checks, evidence.prediction)
+    )
     answers = (
         answer_generalization(rankings, comparisons, kinds, alpha, by_dataset=by_dataset),
         answer_cost(rankings, comparisons, headline, alpha),
-        answer_difficulty(correlations, regression, prediction, evidence.labels, alpha),
+        answer_difficulty(
+            correlations, regression, prediction, evidence.labels, alpha, checks=checks, shares=evidence.shares
+        ),
     )
     return [
         Answer(question, sentence, tuple(details))

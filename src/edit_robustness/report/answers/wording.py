@@ -46,15 +46,10 @@ def count_facts(rows: Sequence[Row]) -> str:
     numbers = sorted({int(row["n_facts"]) for row in rows})
     if numbers == [1]:
         return "1 fact"
-    return f"{numbers[0]} facts" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]} facts"
+    return f"{numbers[0]:,} facts" if len(numbers) == 1 else f"{numbers[0]:,} to {numbers[-1]:,} facts"
 
 
 def write_points(share: float) -> str:
-    """Return a difference of shares in percentage points, with its sign."""
+    """Return a difference of shares in percentage points."""
     # rounding to an integer avoids -0
-    return f"{round(100 * share):+d}"
-
-
-def write_p(value: float) -> str:
-    """Return a p-value as papers write it."""
-    return "p unknown" if isnan(value) else "p < .001" if value < 0.001 else f"p = {value:.3f}".replace("0.", ".")
+    return f"{round(100 * share)}"

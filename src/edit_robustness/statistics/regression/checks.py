@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from edit_robustness.notation import write_p
 from edit_robustness.statistics.regression.design import MISSING
 from edit_robustness.statistics.regression.equations import mean_of, slope_of
 from edit_robustness.statistics.regression.fits import THRESHOLD, Fit
@@ -134,7 +135,7 @@ def _calibration(fit: Fit, alpha: float) -> Check:
     p = float(stats.chi2.sf(statistic, max(int(rank), 1)))
     flag = CAUTION if p < alpha else FINE
     advice = "; a curve (bs) or an interaction may be missing" if p < alpha else ""
-    action = f"largest gap of observed and predicted, in points, over {len(sizes)} parts; p = {p:.2g}{advice}"
+    action = f"largest gap of observed and predicted, in points, over {len(sizes)} parts; {write_p(p)}{advice}"
     return Check("calibration", 100 * float(gaps.max()), flag, action)
 
 
