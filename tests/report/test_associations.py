@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from edit_robustness.report.associations import list_correlations
+from edit_robustness.report.page import environment
 from edit_robustness.statistics.associations import CORRELATION_COLUMNS
 
 
@@ -55,18 +56,44 @@ def test_correlations_without_an_estimate_are_counted_by_reason():
         make_row(note="only 3 facts: too few", **no_value),
     )
     assert group.rows == []
-    assert (group.n_tests, group.n_significant) == (5, 0)
+    assert (group.n_tests, group.result) == (5, "no correlation could be estimated")
     assert group.reasons == {
         "too few facts of the rarer value": 2, "facts of the rarer value are of too few subjects": 1,
         "the outcome is the same for every fact": 1, "too few facts": 1,
     }  # fmt: skip
 
 
+def test_a_feature_without_values_is_not_measured_and_counts_no_failures():
+    nothing = {"rho": float("nan"), "p_holm": float("nan"), "note": "only 0 facts: too few"}
+    unmeasured, estimated, few = list_groups(
+        make_row(n_facts=0, feature="connection", **nothing),
+        make_row(outcome="generalization", n_facts=0, feature="connection", **nothing),
+        make_row(),
+        make_row(feature="recalled", **nothing | {"note": "only 3 facts: too few", "n_facts": 3}),
+    )
+    assert [group.result for group in (unmeasured, estimated, few)] == [
+        "not measured", "1 of 1 correlations with outcomes of edits significant", "no correlation could be estimated",
+    ]  # fmt: skip
+    template = environment().from_string(
+        '{% from "_tables.html.j2" import correlations %}{{ correlations(groups, false) }}'
+    )
+    page = template.render(groups=[unmeasured, estimated])
+    assert "<p>connection: not measured, because no fact has a value of this feature.</p>" in page
+    assert page.count("<details>") == 1
+    assert "0 of 2" not in page
+
+
 def test_significance_is_decided_by_the_corrected_p_value_at_the_level():
     rows = [make_row(p_holm=p) for p in (0.02, 0.06, 0.2, float("nan"))]
-    assert list_groups(*rows)[0].n_significant == 1
-    assert list_groups(*rows, confidence=0.9)[0].n_significant == 2
-    assert list_groups(*rows, confidence=0.99)[0].n_significant == 0
+    for confidence, number in ((0.95, 1), (0.9, 2), (0.99, 0)):
+        assert list_groups(*rows, confidence=confidence)[0].result.startswith(f"{number} of 4 correlations")
+
+
+def test_tests_of_recall_are_counted_apart_from_those_of_edits():
+    (group,) = list_groups(make_row(p_holm=0.2), make_row(family="recall"), make_row(family="recall", p_holm=0.2))
+    assert group.result == (
+        "0 of 1 correlations with outcomes of edits significant, 1 of 2 correlations with recall significant"
+    )
 
 
 def test_an_empty_table_has_no_groups():

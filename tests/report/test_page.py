@@ -11,6 +11,7 @@ from fabricated_page import make_findings
 from fabricated_tables import RIGHT_TO_LEFT, SCRIPT
 from plotly.offline import get_plotlyjs_version
 
+from edit_robustness.editing.registry import ENTRIES
 from edit_robustness.labels import REGRESSIONS
 from edit_robustness.report import paper1, render, specificity
 from edit_robustness.report.answers import QUESTIONS
@@ -112,10 +113,10 @@ def test_links_and_ids_fit(body):
 def test_numbers_on_the_page_are_the_tables(findings, body):
     rows = findings.headline.set_index(["method", "kind", "protocol", "metric"])
     row = rows.loc[("ike", "paraphrase", "teacher_forced", "success")]
-    assert f"<b>{row['value']:.0%}</b> <span>{100 * row['low']:.0f}–{row['high']:.0%}</span>" in body
+    assert f"<b>{row['value']:.0%}</b> <span>[{row['low']:.0%}, {row['high']:.0%}]</span>" in body
     power = findings.power.iloc[0]
     assert power["n_tests"] > 1
-    assert f"{power['n_needed']} facts" in body
+    assert f"{power['n_needed']:,} facts" in body
     assert f"after Holm’s correction over {power['n_tests']} tests" in body
     assert "The 4-bit file made float again" in body
     assert "24 facts: cannot tell" in body
@@ -171,6 +172,31 @@ def test_the_second_copies_of_a_family_stand_apart_from_kinds(findings):
     assert next(line for line in alone.lines if line.label == "ROME").cells[3] is None
 
 
+def test_side_effects_are_a_narrow_table_and_one_of_the_rest(findings, body):
+    overview = overviews(findings.overview)["smollm2"]
+    assert [overview.columns[place].label for place in overview.main_places] == [
+        "Neighbourhood: known answers unchanged", "Relation specificity: known answers unchanged",
+        "Unrelated: known answers unchanged",
+    ]  # fmt: skip
+    assert sorted([*overview.main_places, *overview.other_places]) == list(range(len(overview.columns)))
+    section = body.partition('<section id="beside">')[2].partition("</section>")[0]
+    main, others, *_ = re.findall(r"<table.*?</table>", section, re.DOTALL)
+    assert main.count("<th") - 1 == 1 + len(overview.main_places)
+    assert re.findall(r'<td class="name"[^>]*>([^<]*)<', others) == [
+        overview.columns[place].label for place in overview.other_places
+    ]
+    assert section.index("<details>") > section.index("</table>")
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", section))
+    for value, interval in (cell for line in overview.lines for cell in line.cells if cell):
+        assert " ".join(f"{value} {interval}".replace("]", "] ").split()) in text
+
+
+def test_without_specificity_the_other_measures_are_not_folded_away(findings):
+    rows = findings.overview[findings.overview["family"] != "specificity"]
+    section = render(replace(findings, overview=rows, figures={})).partition('<section id="beside">')[2]
+    assert section.index('<td class="name"') < section.index("<details>")
+
+
 def test_a_metric_that_is_declared_nowhere_is_shown_last(findings):
     rows = findings.overview.query("metric == 'entropy'").assign(metric="word_count", protocol="mine", unit="words")
     columns = overviews(pd.concat([rows, findings.overview]))["smollm2"].columns
@@ -182,10 +208,10 @@ def test_gaps_and_the_papers_table_are_on_the_page(findings, body):
     gap = findings.gaps.query("method == 'rome' and kind == 'all'").iloc[0]
     assert f"{100 * gap['gap']:.1f} [{100 * gap['low']:.1f}, {100 * gap['high']:.1f}]" in body
     rome = findings.paper_1.query("method == 'rome' and row == 'rephrase'")
-    assert "paper 74.7 / 2.2" in body
+    assert "paper 74.7% / 2.2%" in body
     for row in rome.to_dict("records"):
-        interval = f'<span class="interval">[{100 * row["low"]:.0f}, {100 * row["high"]:.0f}]</span>'
-        assert f"<div>{100 * row['value']:.1f} {interval}</div>" in body
+        interval = f'<span class="interval">[{row["low"]:.0%}, {row["high"]:.0%}]</span>'
+        assert f"<div>{row['value']:.0%} {interval}</div>" in body
         assert f'<small class="soft count">n = {row["n_probes"]:.0f}, {row["n_facts"]:.0f} facts</small>' in body
     assert paper1.MODEL in body
     assert "not asked in this run" in body
@@ -213,12 +239,77 @@ def test_the_first_screen_answers_the_questions_from_the_tables(findings, body):
     assert "12% " in render(replace(findings, method_rankings=with_turned_ranks, figures={}))
 
 
-def test_tables_without_answers_claim_nothing_about_cases(findings):
+@pytest.fixture(scope="module")
+def page_without_texts(findings):
     empty = {name: getattr(findings, name).head(0) for name in ("examples", "failure_examples", "specificity_failures")}
-    page = render(replace(findings, **empty, has_answers=False, figures={}))
-    assert "computed from tables without answers, so no cases can be shown" in page
-    assert "No edit that succeeds on the statement names another object" not in page
-    assert "computed from tables without answers" not in render(replace(findings, **empty, figures={}))
+    return re.sub(r"<script>.*?</script>", "", render(replace(findings, **empty, has_answers=False)), flags=re.DOTALL)
+
+
+def test_tables_without_answers_offer_none_and_claim_nothing_about_cases(page_without_texts, body):
+    sentence = "computed from tables without texts, so it shows no answers and no failure cases."
+    assert page_without_texts.count(sentence) == 1
+    assert sentence not in body
+    for text in ('href="#failures"', "answers.csv", "answers.parquet", "some of its answers", "Answers behind"):
+        assert text in body
+        assert text not in page_without_texts
+    assert 'id="failures"' not in page_without_texts
+    assert "data-figures-only" in page_without_texts
+    assert "data-figures-only" not in body
+
+
+def test_the_first_screen_names_the_model_the_facts_and_the_methods(body):
+    (line,) = re.findall(r'<p class="scope">([^<]*)</p>', body)
+    assert line.startswith("Model: smollm2")
+    assert "Facts: 24" in line
+    assert line.endswith("Methods: FT, ROME and IKE. Compared with: No edit and Fact in context.")
+    assert body.index(line) < body.index(QUESTIONS[0])
+
+
+def test_the_reading_flow_has_no_commands(findings, page_without_texts):
+    for page in (page_without_texts, render(replace(findings, headline=with_cut(findings, 0.25), figures={}))):
+        reading, _, explanation = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL).partition(
+            '<section id="read">'
+        )
+        assert "kedro run" not in reading
+        assert "raise <code>" not in reading
+        assert "kedro run --pipeline=sequential_eval" in explanation
+        assert "decoding.max_new_tokens" in explanation
+
+
+def test_a_feature_that_was_not_measured_has_no_importance(findings):
+    feature = findings.importance["feature"].iloc[0]
+    summary_rows = findings.feature_summary
+    is_feature = summary_rows["feature"] == feature
+    absent = summary_rows.assign(
+        n_edited_missing=summary_rows["n_edited_missing"].mask(is_feature, summary_rows["n_edited"])
+    )
+    pages = [
+        render(replace(findings, figures={}, feature_summary=table)).partition("Importance of features")[2]
+        for table in (summary_rows.assign(n_edited_missing=0), absent)
+    ]
+    assert [page.partition("</table>")[0].count("not measured") for page in pages] == [0, 1]
+
+
+def test_each_method_is_described(findings, body):
+    explanation = body.partition('<section id="read">')[2]
+    assert f"<dt>ROME</dt><dd>{ENTRIES['rome'].description}</dd>" in explanation
+
+
+def test_page_views_of_several_sources_are_a_caution_beside_their_figures(findings):
+    summary_rows = findings.feature_summary
+    assert "from several sources" not in render(replace(findings, figures={}))
+    mixed = summary_rows.assign(
+        source=summary_rows["source"].mask(summary_rows["feature"] == "log_views", "MIXED: a; b")
+    )
+    page = render(replace(findings, feature_summary=mixed, figures={}))
+    section = page.partition('<section id="popularity">')[2]
+    assert section.index("from several sources, which count different things: a; b.") < section.index("<h3>")
+
+
+def test_the_map_does_not_say_that_a_model_knows(findings, body):
+    heat_map = body[body.index('class="card heat"') : body.index('<section id="beside">')]
+    assert "knows" not in heat_map
+    assert "over the known prompts: those that the unedited model answers with a stable object" in heat_map
 
 
 def test_questions_stand_under_each_of_several_models(findings):
@@ -235,7 +326,7 @@ def test_a_cell_says_how_many_prompts_the_unedited_model_knows(findings, body):
     free = heat_tables(findings.headline)["smollm2"][0]
     neighbourhood, _, unrelated_cell = (row.cells[3] for row in free.sections[1].rows)
     assert neighbourhood.known == "48 known of 72"
-    assert "prompts that the unedited model knows: 48 known of 72" in neighbourhood.tooltip
+    assert "known prompts: 48 known of 72" in neighbourhood.tooltip
     assert unrelated_cell.text == "0 known of 24"
     assert "48 known of 72" in body
     assert "0 known of 24" in body
@@ -377,7 +468,6 @@ def test_cut_answers_stand_in_the_cell_and_are_flagged_where_they_are_many(findi
     page = render(replace(findings, headline=headline, figures={}))
     assert page.count(f"{100 * share:.1f}% cut</small>") == bool(share)
     assert ("⚠ " in page) == is_flagged
-    assert ("raise <code>decoding.max_new_tokens</code>" in page) == is_flagged
     number = round(share * cell.n_probes)
     assert f"smollm2: {number} of " in page
 
@@ -422,7 +512,7 @@ def test_analyses_that_count_cut_answers_as_no_success_say_so(findings):
 def test_the_papers_table_shows_what_was_cut(findings):
     paper_rows = findings.paper_1.assign(cut=0.25)
     page = render(replace(findings, paper_1=paper_rows, figures={}))
-    assert '<small class="flag">25.0% cut</small>' in page
+    assert '<small class="flag count">25.0% cut</small>' in page
     assert "25.0% cut" not in render(replace(findings, figures={}))
 
 

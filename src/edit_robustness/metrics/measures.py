@@ -200,7 +200,7 @@ METRICS: tuple[Metric, ...] = (
         "free",
         SPECIFICITY_FAMILY,
         of_known(compare_with_unedited),
-        "The answer is that of the unedited model, on prompts that it knows.",
+        "The answer is that of the unedited model, on known prompts.",
         on_all_prompts="specificity_all",
     ),
     Metric(
@@ -274,7 +274,7 @@ METRICS: tuple[Metric, ...] = (
     _top_token(
         "top_token",
         measure=of_known(top_unchanged),
-        description="The most probable next token is that of the unedited model, on prompts that it knows.",
+        description="The most probable next token is that of the unedited model, on known prompts.",
         label="Top token unchanged, known answers",
         cell=True,
         on_all_prompts="top_token_all",

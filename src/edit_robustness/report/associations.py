@@ -11,6 +11,9 @@ import pandas as pd
 
 from edit_robustness.report.rows import records
 
+FAMILIES = {"edit": "outcomes of edits", "recall": "recall"}
+"""Outcomes of the families of tests: recall is of the unedited model, and says nothing about edits."""
+
 LEFT_OUT = ("n_missing", "n_cut", "n_unknown", "n_excluded")
 """Columns that count the facts without a value, by reason."""
 
@@ -25,6 +28,7 @@ class FeatureCorrelations:
         rows: The correlations with an estimate; `n_left_out` counts the facts that are not in it.
         n_tests: The number of correlations, with and without an estimate.
         reasons: Why there is no estimate, with the number of correlations.
+        is_unmeasured: Whether no fact has a value of the feature, so that nothing was tested.
     """
 
     model: str
@@ -32,11 +36,21 @@ class FeatureCorrelations:
     rows: list[dict[str, Any]]
     n_tests: int
     reasons: dict[str, int]
+    is_unmeasured: bool = False
 
     @property
-    def n_significant(self) -> int:
-        """Count the correlations that are significant after Holm's correction."""
-        return sum(bool(row["significant"]) for row in self.rows)
+    def result(self) -> str:
+        """Return the result of the tests in short; without an estimate there is nothing to count."""
+        if self.is_unmeasured:
+            return "not measured"
+        if not self.rows:
+            return "no correlation could be estimated"
+        parts = []
+        for family, outcomes in FAMILIES.items():
+            tests = [row["significant"] for row in self.rows if row["family"] == family]
+            if tests:
+                parts.append(f"{sum(tests)} of {len(tests)} correlations with {outcomes} significant")
+        return ", ".join(parts)
 
 
 def list_correlations(
@@ -67,6 +81,7 @@ def list_correlations(
                 str(reason): int(number)
                 for reason, number in rows.loc[~has_estimate, "note"].map(_reason).value_counts().items()
             },
+            bool(rows["n_facts"].eq(0).all()),
         )
 
 

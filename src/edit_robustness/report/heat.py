@@ -73,7 +73,7 @@ class Cell:
             "new object more probable than old": self.preference,
         }
         parts += [f"{name} {share:.1%}" for name, share in shares.items() if share is not None]
-        parts += [f"prompts that the unedited model knows: {self.known}"] * bool(self.known)
+        parts += [f"known prompts: {self.known}"] * bool(self.known)
         return "; ".join([*parts, self.counts if self.has_value else "no answer could be scored"])
 
 
@@ -88,12 +88,16 @@ class NoneKnown:
     @property
     def text(self) -> str:
         """Return the text of the cell."""
-        return f"0 known of {self.n_asked}"
+        return f"0 known of {self.n_asked:,}"
 
     @property
     def tooltip(self) -> str:
         """Return the share of scored answers that are unchanged, as text."""
-        count = f"all {self.n_asked}" if self.n_scored == self.n_asked else f"{self.n_scored} of {self.n_asked} scored"
+        count = (
+            f"all {self.n_asked:,}"
+            if self.n_scored == self.n_asked
+            else f"{self.n_scored:,} of {self.n_asked:,} scored"
+        )
         return f"of {count} answers {self.value:.1%} are unchanged"
 
 
@@ -138,7 +142,7 @@ class HeatTable:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def heat_tables(headline: pd.DataFrame, facts: Mapping[str, int] = MappingProxyType({})) -> dict[str, list[HeatTable]]:

@@ -1,7 +1,8 @@
-"""Side effects of edits: portability, specificity, fluency, length, confidence; one row per method.
+"""Side effects of edits: portability, specificity, fluency, length, confidence.
 
-Each number is over all probes of one family (for specificity, of one kind) under one protocol. Cells have no colours,
-because a long or a confident answer is neither good nor bad by itself.
+Each number is over all probes of one family (for specificity, of one kind) under one protocol. The main table has the
+main metric of each kind of specificity, a row per method. The other metrics are too many for columns, so they have a
+row each. Cells have no colours, because a long or a confident answer is neither good nor bad by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pandas as pd
 from edit_robustness.labels import BASELINE, FAMILIES, KINDS, METHODS, METRICS, PROTOCOLS, in_order, label_of
 from edit_robustness.metrics import measures
 from edit_robustness.prompts.kinds import SPECIFICITY
+from edit_robustness.report.heat import list_metrics
 from edit_robustness.report.specificity import ALL_PROMPTS, known_of, n_asked
 
 SHARE = "share"
@@ -30,6 +32,8 @@ class Column:
     label: str
     remark: str
     description: str = ""
+    is_main: bool = False
+    """Whether this is the main metric of a kind of specificity."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Overview:
-    """Table of side effects of one model."""
+    """Side effects of one model: all metrics, of which the page shows the main ones first."""
 
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
+
+    @property
+    def main_places(self) -> list[int]:
+        """Return the places of the columns of the main table."""
+        return [place for place, column in enumerate(self.columns) if column.is_main]
+
+    @property
+    def other_places(self) -> list[int]:
+        """Return the places of the columns that have a row each in the second table."""
+        return [place for place, column in enumerate(self.columns) if not column.is_main]
 
 
 def overviews(table: pd.DataFrame) -> dict[str, Overview]:
@@ -112,7 +126,13 @@ def _column(rows: pd.DataFrame | None) -> Column:
         label,
         remark if row["unit"] == SHARE else f"{remark}, {row['unit']}",
         _describe(row["protocol"], row["metric"]),
+        row["family"] == "specificity" and row["protocol"] == "free" and _is_main(row["metric"]),
     )
+
+
+def _is_main(metric: str) -> bool:
+    """Check whether this is the metric that the heat map shows for specificity, over known or over all prompts."""
+    return metric in list_metrics("specificity", "free")
 
 
 def _describe(protocol: str, metric: str) -> str:
@@ -132,7 +152,7 @@ def _cell(rows: pd.DataFrame, all_rows: pd.DataFrame | None, method: str) -> tup
         if not figures and not (all_figures and n_asked(all_figures[0])):
             return None
         known_text = known_of(figures[0], all_figures[0]) if figures and all_figures and n_asked(all_figures[0]) else ""
-        return ("–", known_text or f"0 known of {n_asked(all_figures[0])}") if all_figures else None
+        return ("–", known_text or f"0 known of {n_asked(all_figures[0]):,}") if all_figures else None
     row = figures[0]
     form = "{:.0%}" if row["unit"] == SHARE else "{:.2f}"
     value, low, high = ("–" if pd.isna(row[name]) else form.format(row[name]) for name in ("value", "low", "high"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -14,10 +14,13 @@ import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from edit_robustness.editing.registry import ENTRIES
 from edit_robustness.labels import (
     ABILITIES,
     BASELINE,
     BENCHMARKS,
+    DATASETS,
+    ESTIMATORS,
     KINDS,
     METHODS,
     PREDICTION_METRICS,
@@ -29,8 +32,9 @@ from edit_robustness.labels import (
     outcome_label,
     term_label,
 )
+from edit_robustness.notation import format_p, write_p
 from edit_robustness.report import paper1
-from edit_robustness.report.answers import Evidence, answer_questions, list_cautions
+from edit_robustness.report.answers import Evidence, answer_questions, describe_slope, list_cautions
 from edit_robustness.report.associations import list_correlations
 from edit_robustness.report.examples import embed_examples
 from edit_robustness.report.failures import explain_no_failures, explain_no_specificity_failures
@@ -49,12 +53,17 @@ from edit_robustness.report.runs import (
     list_unmet,
     summary,
 )
+from edit_robustness.report.scope import describe_scope
 from edit_robustness.report.side_by_side import gap_lines, paper_tables
 from edit_robustness.report.specificity import ALL_PROMPTS
+from edit_robustness.tables import select_rows
 
 FIGURES = ("robustness", "protocol", "popularity", "success", "correlation")
 TEMPLATES = "templates"
 REJECTS_SHOWN = 50
+
+MIXED = "MIXED:"
+"""Start of the source of page views that do not count the same thing (`features.declared`)."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +149,10 @@ def render(findings: Findings) -> str:
             models=list(tables),
             heat=tables,
             answers={model: answer_questions(evidence, model) for model in tables},
+            scope={
+                model: describe_scope(model, findings.runs, findings.headline, findings.dataset_rates)
+                for model in tables
+            },
             cautions={
                 str(model): list(list_cautions(rows, _of_free(findings.method_rankings, str(model))))
                 for model, rows in findings.headline.groupby("model", sort=False)
@@ -158,9 +171,10 @@ def render(findings: Findings) -> str:
             power=records(findings.power),
             features=_by_model(findings.feature_summary),
             feature_labels=feature_labels,
-            regressions=list(list_regressions(findings.regression, findings.regression_checks)),
+            regressions=list(list_regressions(findings.regression, findings.regression_checks, feature_labels)),
             prediction=_by_model(findings.prediction),
             importance=_by_model(findings.importance),
+            unmeasured=_list_unmeasured(findings.feature_summary),
             held_out=str(findings.prediction["groups"].iloc[0]) if len(findings.prediction) else "relation",
             PREDICTION_METRICS=PREDICTION_METRICS,
             REGRESSIONS=REGRESSIONS,
@@ -172,6 +186,8 @@ def render(findings: Findings) -> str:
             rejects=records(findings.rejects),
             failed_items=list_failures(findings.failed_items),
             REJECTS_SHOWN=REJECTS_SHOWN,
+            methods=_describe_methods(findings.headline),
+            mixed_views=list(_list_mixed_views(findings.feature_summary)),
             run=list((dict(run_details(findings.runs)) | dict(summary(findings.runs))).items()),
             run_models=list_models(findings.runs),
             run_methods=list_methods(findings.runs),
@@ -190,9 +206,11 @@ def _collect_evidence(findings: Findings, feature_labels: Mapping[str, str]) -> 
         headline=findings.headline,
         correlations=findings.correlations,
         regression=findings.regression,
+        regression_checks=findings.regression_checks,
         prediction=findings.prediction,
         dataset_rates=findings.dataset_rates,
         labels=feature_labels,
+        shares=_list_shares(findings.feature_summary),
         confidence=findings.confidence,
     )
 
@@ -215,15 +233,19 @@ def environment() -> Environment:
         percent=lambda share: "–" if pd.isna(share) else f"{share:.0%}",
         number=lambda value, digits=2: "–" if pd.isna(value) else f"{value:,.{digits}f}",
         odds=_odds,
-        p=lambda value: "–" if pd.isna(value) else "< .001" if value < 0.001 else f"{value:.3f}",
+        p=format_p,
+        write_p=write_p,
         method=lambda name: label_of(name, METHODS),
         kind=lambda name: label_of(name, KINDS),
         protocol=lambda name: label_of(name, PROTOCOLS),
         outcome=outcome_label,
         predictor=lambda name: label_of(name, PREDICTORS),
         term=term_label,
+        dataset=lambda name: label_of(name, DATASETS),
+        estimator=lambda name: label_of(name, ESTIMATORS),
         benchmark=lambda name: label_of(name, BENCHMARKS),
         ability=lambda name: label_of(name, ABILITIES),
+        slope_caution=describe_slope,
         soften=_soften,
     )
     environment.globals["MANY_CUT"] = MANY_CUT
@@ -309,6 +331,40 @@ def _cases(table: pd.DataFrame) -> list[tuple[str, str, list[dict[str, Any]]]]:
 def _feature_labels(feature_summary: pd.DataFrame) -> dict[str, str]:
     """Return the label of each feature."""
     return dict(feature_summary[["feature", "label"]].to_numpy().tolist()) if len(feature_summary) else {}
+
+
+def _list_unmeasured(feature_summary: pd.DataFrame) -> dict[str, set[str]]:
+    """Return the features of each model that no edited fact has a value of."""
+    if feature_summary.empty:
+        return {}
+    rows = feature_summary[feature_summary["n_edited_missing"] == feature_summary["n_edited"]]
+    return {str(model): set(table["feature"]) for model, table in rows.groupby("model", sort=False)}
+
+
+def _list_shares(feature_summary: pd.DataFrame) -> set[str]:
+    """Return the features that are 1 for some facts and 0 for the others."""
+    rows = select_rows(feature_summary, scale="share", low=0, high=1)
+    return set(rows["feature"]) if len(rows) else set()
+
+
+def _describe_methods(headline: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the label and the description of each method, the unedited model and baselines first."""
+    return [
+        (ENTRIES[name].label, ENTRIES[name].description)
+        for name in in_order(headline["method"], METHODS)
+        if name in ENTRIES
+    ]
+
+
+def _list_mixed_views(feature_summary: pd.DataFrame) -> Iterator[str]:
+    """Yield a caution for each model whose page views have several sources."""
+    rows = select_rows(feature_summary, feature="log_views")
+    for row in records(rows):
+        if str(row["source"]).startswith(MIXED):
+            yield (
+                f"{row['model']}: the facts' page views are from several sources, which count different things: "
+                f"{str(row['source']).removeprefix(MIXED).lstrip()}."
+            )
 
 
 def _select_recall(correlations: pd.DataFrame) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ class Gaps:
 
 @dataclass(frozen=True)
 class Figure:
-    """One cell of the paper's table: its accuracy and reversion, and this run's with intervals, in percent.
+    """One cell of the paper's table: its accuracy and reversion, and this run's with intervals, as text.
 
     `counts` has the numbers of probes and facts as text, and `cut` is the share of this run's answers that the token
     limit cut before they named an object.
@@ -102,11 +102,8 @@ def _figure(by_metric: Mapping[str, Mapping[str, Any]]) -> Figure:
     cells = [by_metric[metric] for metric in paper1.METRICS if metric in by_metric]
     measured_cells = [cell for cell in cells if pd.notna(cell["value"])]
     return Figure(
-        paper=" / ".join(f"{100 * cell['paper']:.1f}" for cell in cells),
-        figures=tuple(
-            (f"{100 * cell['value']:.1f}", f"[{100 * cell['low']:.0f}, {100 * cell['high']:.0f}]")
-            for cell in measured_cells
-        ),
+        paper=" / ".join(f"{cell['paper']:.1%}" for cell in cells),
+        figures=tuple((f"{cell['value']:.0%}", f"[{cell['low']:.0%}, {cell['high']:.0%}]") for cell in measured_cells),
         counts=_describe_counts(measured_cells),
         cut=max((float(cell["cut"]) for cell in measured_cells if pd.notna(cell["cut"])), default=0.0),
     )
@@ -114,7 +111,7 @@ def _figure(by_metric: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 def _describe_counts(cells: Sequence[Mapping[str, Any]]) -> str:
     """Return the numbers of probes and facts, once if both metrics have the same ones."""
-    counts = {cell["metric"]: f"n = {cell['n_probes']:.0f}, {cell['n_facts']:.0f} facts" for cell in cells}
+    counts = {cell["metric"]: f"n = {cell['n_probes']:,.0f}, {cell['n_facts']:,.0f} facts" for cell in cells}
     if len(set(counts.values())) == 1:
         return next(iter(counts.values()))
     texts = (f"{label_of(metric, METRICS).lower()}: {count}" for metric, count in counts.items())

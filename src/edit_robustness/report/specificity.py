@@ -35,10 +35,12 @@ def sentences(name: str, rows: pd.DataFrame) -> Iterator[str]:
             continue
         all_prompts = metric_rows["specificity_all"]
         n_prompts, n_scored = n_asked(all_prompts), int(all_prompts["n_probes"])
-        scope = f"all {n_prompts}" if n_scored == n_prompts else f"the {n_scored} of {n_prompts} that could be scored"
+        scope = (
+            f"all {n_prompts:,}" if n_scored == n_prompts else f"the {n_scored:,} of {n_prompts:,} that could be scored"
+        )
         on_all = f"{all_prompts['value']:.0%} of {scope} are unchanged" if n_scored else "no answer could be scored"
         known_prompts = metric_rows.get("specificity")
-        known_text = f"0 known of {n_prompts}" if known_prompts is None else known_of(known_prompts, all_prompts)
+        known_text = f"0 known of {n_prompts:,}" if known_prompts is None else known_of(known_prompts, all_prompts)
         yield f"Prompts about {about}: {known_text}. With {name}, {on_all}."
 
 
@@ -53,7 +55,7 @@ def format_rate(rows: pd.DataFrame) -> str:
         return "–"
     all_prompts, known_prompts = metric_rows["specificity_all"], metric_rows.get("specificity")
     if known_prompts is None or not n_asked(known_prompts):
-        return f"none of {n_asked(all_prompts)} known"
+        return f"none of {n_asked(all_prompts):,} known"
     rate = "–" if pd.isna(known_prompts["value"]) else _rate(known_prompts)
     return f"{rate} {known_of(known_prompts, all_prompts)}"
 
@@ -68,8 +70,8 @@ def n_asked(row: Mapping[Any, Any]) -> int:
 def known_of(known_prompts: Mapping[Any, Any], all_prompts: Mapping[Any, Any]) -> str:
     """Return the number of prompts that the unedited model knows, and the number scored if it is smaller."""
     number, n_scored = n_asked(known_prompts), int(known_prompts["n_probes"])
-    text = f"{number} known of {n_asked(all_prompts)}"
-    return text if n_scored == number else f"{text}, {n_scored} of them scored"
+    text = f"{number:,} known of {n_asked(all_prompts):,}"
+    return text if n_scored == number else f"{text}, {n_scored:,} of them scored"
 
 
 def _by_metric(rows: pd.DataFrame) -> dict[str, dict[Any, Any]]:

@@ -161,6 +161,9 @@
     const figures = make("ul", "figures", undefined, answers);
     cell.dataset.figures.split("; ").forEach((figure) => make("li", "", figure, figures));
     const number = file ? `${shown.length} of ${total} answers` : `${shown.length} ${shown.length === 1 ? "answer" : "answers"}`;
+    title.focus({ preventScroll: true });
+    answers.scrollIntoView({ block: "nearest" });
+    if (answers.hasAttribute("data-figures-only")) return;
     const note = make("p", "soft", shown.length
       ? `${number}, those that fail first. The answer is by free generation under every protocol.`
       : "The page has no answers of this cell; all answers are in answers.csv.", answers);
@@ -178,7 +181,6 @@
         note.setAttribute("role", "alert");
       }));
     }
-    title.focus({ preventScroll: true });
     answers.scrollIntoView({ block: "nearest" });
     nameRegions();
   };
@@ -198,7 +200,7 @@
       const button = make("button", "open", undefined, cell);
       button.type = "button";
       button.tabIndex = line === 0 && column === 0 ? 0 : -1;
-      button.setAttribute("aria-label", `${heading}: ${cell.title}. Show answers`);
+      button.setAttribute("aria-label", `${heading}: ${cell.title}. ${answers.hasAttribute("data-figures-only") ? "Show figures" : "Show answers"}`);
       button.addEventListener("click", () => show(answers, cell, heading, key, protocol));
       button.addEventListener("keydown", (event) => {
         const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
