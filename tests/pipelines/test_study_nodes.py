@@ -1,4 +1,4 @@
-"""What the tables of a study keep of its run's record: nothing that is about one of its commands only."""
+"""Records of a study: they have nothing that is about the last of its commands only."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What a page is about, in one line: the model, the data sets with their numbers of facts, and the methods."""
+"""The subject of a page in one line: the model, the data sets with their numbers of facts, and the methods."""
 
 from __future__ import annotations
 
