@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from edit_robustness.editing.registry import ENTRIES
 from edit_robustness.prompts.kinds import KINDS
 
 ROOT = Path(__file__).parents[1]
@@ -87,3 +88,11 @@ def test_the_readme_counts_the_kinds_of_prompt_that_there_are():
     words = {8: "eight", 9: "nine", 10: "ten", 11: "eleven", 12: "twelve"}
     assert f"`--params=probes.kinds=all` ({len(KINDS)} kinds)" in read_file("README.md")
     assert f"**Kinds of prompt**: by default {words[len(default)]}." in read_file("README.md")
+
+
+def test_the_readme_counts_and_names_the_editing_methods():
+    own_methods = [entry for entry in ENTRIES.values() if entry.is_edit and entry.name not in ("easyedit", "external")]
+    text = read_file("README.md")
+    assert f"You can compare {len(own_methods)} editing methods" in text
+    choices = text.split("You can choose ")[1].split(". ")[0]
+    assert [entry.label for entry in own_methods if entry.label not in choices] == []
