@@ -30,9 +30,9 @@ def fork_rng():
         yield
 
 
-def peft_model(lm: LanguageModel, tuned, names: Sequence[str]):
+def peft_model(lm: LanguageModel, editor, names: Sequence[str]):
     """A copy of the model with a new adapter, as a user of PEFT makes one."""
-    torch.manual_seed(tuned.seed)
+    torch.manual_seed(editor.seed)
     # of a vision model beside the language model PEFT would adapt the same parts
     targets = [
         name
@@ -40,27 +40,27 @@ def peft_model(lm: LanguageModel, tuned, names: Sequence[str]):
         if name.endswith(tuple(f".{end}" for end in names)) and name.startswith(lm.layout.blocks)
     ]
     options = {"fan_in_fan_out": lm.layout.transposed}
-    config = peft.LoraConfig(r=tuned.rank, lora_alpha=tuned.alpha, target_modules=targets, **options)
+    config = peft.LoraConfig(r=editor.rank, lora_alpha=editor.alpha, target_modules=targets, **options)
     return peft.get_peft_model(copy.deepcopy(lm.model), config)
 
 
 def merged_changes(lm: LanguageModel, model) -> dict[str, torch.Tensor]:
     """What merging the adapter changes, (d_out, d_in), by the full names of modules."""
-    merged, changes = model.merge_and_unload(), {}
+    merged_model, changes = model.merge_and_unload(), {}
     for name, module in lm.model.named_modules():
         if isinstance(module, torch.nn.Linear | Conv1D):
-            change = (merged.get_submodule(name).weight - module.weight).detach()
+            change = (merged_model.get_submodule(name).weight - module.weight).detach()
             if change.any():
                 changes[name] = change.T if isinstance(module, Conv1D) else change
     return changes
 
 
-def trained_by_peft(lm, tuned, facts, contexts=()):
+def trained_by_peft(lm, editor, facts, contexts=()):
     """Train PEFT's model on the batch of this project, as `Lora` says; the facts must fit into one step."""
-    model = peft_model(lm, tuned, [FUSED.get(lm.model.config.model_type, "q_proj"), "v_proj"])
+    model = peft_model(lm, editor, [FUSED.get(lm.model.config.model_type, "q_proj"), "v_proj"])
     batch = object_batch(lm, facts, even=True, contexts=("", *contexts))
-    optimiser = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=tuned.lr)
-    for _ in range(tuned.epochs):
+    optimiser = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=editor.lr)
+    for _ in range(editor.epochs):
         logits = model(
             input_ids=batch.ids,
             attention_mask=batch.mask,
@@ -77,25 +77,24 @@ def trained_by_peft(lm, tuned, facts, contexts=()):
 
 @every_architecture
 def test_the_change_is_that_of_pefts_merged_model(architecture, lab, fork_rng):
-    lm, tuned = lab.model(architecture), method("lora", epochs=3, stop_loss=0.0)
-    artefact = tuned.prepare(lm, corpus())
-    edit = tuned.edit(lm, FACTS[:2], artefact=artefact)
-    changes = merged_changes(lm, trained_by_peft(lm, tuned, FACTS[:2], artefact.texts))
+    lm, editor = lab.model(architecture), method("lora", epochs=3, stop_loss=0.0)
+    artefact = editor.prepare(lm, corpus())
+    edit = editor.edit(lm, FACTS[:2], artefact=artefact)
+    changes = merged_changes(lm, trained_by_peft(lm, editor, FACTS[:2], artefact.texts))
     assert isinstance(edit, LowRank)
     assert {lm.layout.module(site) for site in edit.dense()} == set(changes)
     for site, change in edit.dense().items():
         # the merged weight was rounded
         torch.testing.assert_close(change, changes[lm.layout.module(site)], atol=2e-6, rtol=1e-4)
-    ranks = {left.shape[1] for left, _ in edit.factors.values()} | {len(right) for _, right in edit.factors.values()}
-    assert ranks == {tuned.rank}
+    assert {(up.shape[1], len(down)) for up, down in edit.factors.values()} == {(editor.rank, editor.rank)}
 
 
 def test_the_loss_is_the_mean_over_prompts_of_the_likelihood_of_the_object(lab, fork_rng):
     """PEFT's usual training loop: labels of -100 for the prompt, prompt by prompt."""
-    lm, tuned = lab.model("llama"), method("lora", epochs=2, stop_loss=0.0)
+    lm, editor = lab.model("llama"), method("lora", epochs=2, stop_loss=0.0)
     contexts = ("A cat sat there. ", "It rained. ")
-    model = peft_model(lm, tuned, ["q_proj", "v_proj"])
-    optimiser = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=tuned.lr)
+    model = peft_model(lm, editor, ["q_proj", "v_proj"])
+    optimiser = torch.optim.Adam([weight for weight in model.parameters() if weight.requires_grad], lr=editor.lr)
     for _ in range(2):
         losses = []
         for fact in FACTS[:2]:
@@ -108,18 +107,18 @@ def test_the_loss_is_the_mean_over_prompts_of_the_likelihood_of_the_object(lab, 
         torch.stack(losses).mean().backward()
         optimiser.step()
     changes = merged_changes(lm, model)
-    for site, change in tuned.edit(lm, FACTS[:2], artefact=Artefact(texts=contexts)).dense().items():
-        expected = changes[lm.layout.module(site)]
+    for site, change in editor.edit(lm, FACTS[:2], artefact=Artefact(texts=contexts)).dense().items():
+        reference = changes[lm.layout.module(site)]
         # Adam's first steps are rates in the direction of a sign, so that rounding shows where a gradient is nearly 0
-        assert (change - expected).norm() < 0.02 * expected.norm()
+        assert (change - reference).norm() < 0.02 * reference.norm()
 
 
 @every_architecture
 def test_peft_leaves_the_model_as_it_was(architecture):
-    lm, tuned = tiny_model(architecture), method("lora", epochs=1)
+    lm, editor = tiny_model(architecture), method("lora", epochs=1)
     some_weight = next(iter(lm.model.parameters())).requires_grad_()
     modules, names = list(lm.model.named_modules()), set(vars(lm.model))
-    tuned.edit(lm, FACTS[:1])
+    editor.edit(lm, FACTS[:1])
     assert [(name, id(module)) for name, module in lm.model.named_modules()] == [
         (name, id(module)) for name, module in modules
     ]
@@ -150,9 +149,9 @@ def test_peft_leaves_the_model_as_it_was_if_the_training_fails(lab, monkeypatch)
 def test_the_new_object_is_learned_after_the_statement_and_in_a_context(architecture, lab):
     lm = lab.model(architecture)
     # no stop: the logits of a random model are so small that no loss is near 0
-    tuned = method("lora", rank=8, alpha=16.0, lr=2e-2, epochs=80, stop_loss=0.0)
-    artefact = tuned.prepare(lm, corpus())
-    edit = tuned.edit(lm, FACTS[:2], artefact=artefact)
+    editor = method("lora", rank=8, alpha=16.0, lr=2e-2, epochs=80, stop_loss=0.0)
+    artefact = editor.prepare(lm, corpus())
+    edit = editor.edit(lm, FACTS[:2], artefact=artefact)
     assert edit.origin.contexts == 1
     for fact in FACTS[:2]:
         for context in ("", *artefact.texts):
@@ -214,10 +213,10 @@ def test_several_facts_per_step_and_their_order_follow_from_the_seed(lab):
 
 def test_the_factors_of_a_model_in_bfloat16_are_trained_in_float32(lab):
     edit = method("lora", epochs=2, lr=1e-4, stop_loss=0.0).edit(lab.model("llama", torch.bfloat16), FACTS[:1])
-    for left, right in edit.factors.values():
-        assert left.dtype == right.dtype == torch.float32
+    for up, down in edit.factors.values():
+        assert up.dtype == down.dtype == torch.float32
         # two steps of 1e-4 are too small for numbers of eight bits
-        assert not torch.equal(right.bfloat16().float(), right)
+        assert not torch.equal(down.bfloat16().float(), down)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])

@@ -23,8 +23,8 @@ def naive_rect(change, weight, share):
     """Gu et al. 2024 (arXiv 2401.04700): all entries but the share with the largest |dW / W| set to 0."""
     sizes = []
     for place in np.ndindex(*change.shape):
-        old, new = float(weight[place]), float(change[place])
-        sizes.append((abs(new / old) if old else math.inf, place))
+        old_entry, new_entry = float(weight[place]), float(change[place])
+        sizes.append((abs(new_entry / old_entry) if old_entry else math.inf, place))
     sizes.sort(key=lambda pair: pair[0])
     result = change.clone()
     for _, place in sizes[: len(sizes) - round(share * len(sizes))]:
@@ -58,35 +58,35 @@ def test_nothing_is_cut_by_default(name, lab):
 
 
 def test_in_a_sequence_changes_are_compared_with_the_weights_of_that_moment(lab):
-    lm, artefact, cut = lab.model("llama"), lab.artefact("memit", "llama"), method("memit", keep_top=0.2)
-    history = EditHistory() + cut.edit(lm, FACTS[:1], artefact=artefact)
-    assert history.keys.keys() == set(cut.key_sites)
+    lm, artefact, editor = lab.model("llama"), lab.artefact("memit", "llama"), method("memit", keep_top=0.2)
+    history = EditHistory() + editor.edit(lm, FACTS[:1], artefact=artefact)
+    assert history.keys.keys() == set(editor.key_sites)
     with history.applied(lm):
         whole = method("memit").edit(lm, FACTS[1:2], artefact=artefact, history=history)
-        edit = cut.edit(lm, FACTS[1:2], artefact=artefact, history=history)
+        edit = editor.edit(lm, FACTS[1:2], artefact=artefact, history=history)
         for site, change in edit.dense().items():
             assert torch.equal(change, naive_rect(whole.dense()[site], lm.weight(site), 0.2))
     assert not same_edit(whole, method("memit").edit(lm, FACTS[1:2], artefact=artefact))
 
 
 def test_a_stored_edit_has_its_keys(lab, tmp_path):
-    cut = method("alphaedit", keep_top=0.5)
-    edit = cut.edit(lab.model("llama"), FACTS[:2], artefact=lab.artefact("alphaedit", "llama"))
+    editor = method("alphaedit", keep_top=0.5)
+    edit = editor.edit(lab.model("llama"), FACTS[:2], artefact=lab.artefact("alphaedit", "llama"))
     write_edit(tmp_path / "edit.safetensors", edit, {})
     stored_edit = read_edit(tmp_path / "edit.safetensors")
     assert same_edit(stored_edit, edit)
-    assert stored_edit.protected_keys.keys() == set(cut.key_sites)
+    assert stored_edit.protected_keys.keys() == set(editor.key_sites)
     assert all(torch.equal(keys, edit.keys[site]) for site, keys in stored_edit.protected_keys.items())
 
 
 def test_a_change_of_a_weight_of_0_is_larger_than_any_other_and_no_change_is_none():
     change = torch.tensor([[1.0, 2.0, 0.0], [-3.0, 0.5, 0.0]])
     weight = torch.tensor([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
-    kept = [keep_largest(change, weight, share) for share in (1.0, 1 / 3, 1 / 6, 0.01)]
-    assert torch.equal(kept[0], change)
-    assert torch.equal(kept[1], torch.tensor([[0.0, 2.0, 0.0], [-3.0, 0.0, 0.0]]))
-    assert torch.equal(kept[2], torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]))
-    assert not kept[3].any()
+    results = [keep_largest(change, weight, share) for share in (1.0, 1 / 3, 1 / 6, 0.01)]
+    assert torch.equal(results[0], change)
+    assert torch.equal(results[1], torch.tensor([[0.0, 2.0, 0.0], [-3.0, 0.0, 0.0]]))
+    assert torch.equal(results[2], torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]))
+    assert not results[3].any()
     assert torch.equal(keep_largest(change, torch.ones(2, 3), 0.5), torch.tensor([[1.0, 2.0, 0.0], [-3.0, 0.0, 0.0]]))
 
 

@@ -32,8 +32,8 @@ def keep_largest(change: Tensor, weight: Tensor, share: float) -> Tensor:
     relative_change = (change / weight).abs().nan_to_num(nan=0.0, posinf=torch.inf)
     if n_zeros == change.numel():
         return torch.zeros_like(change)
-    bound = relative_change.flatten().kthvalue(n_zeros + 1).values
-    return change.where(relative_change >= bound, 0.0)
+    minimum = relative_change.flatten().kthvalue(n_zeros + 1).values
+    return change.where(relative_change >= minimum, 0.0)
 
 
 def keep_top(edit: LowRank, lm: LanguageModel, share: float) -> LowRank | Dense:

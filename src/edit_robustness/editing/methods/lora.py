@@ -15,7 +15,7 @@ from edit_robustness.editing.contexts import ContextSource, context_texts
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import LowRank
 from edit_robustness.editing.method import Corpus, Method
-from edit_robustness.editing.methods.ft import Batch, object_batch
+from edit_robustness.editing.methods.ft import object_batch
 from edit_robustness.editing.methods.ft_epochs import shuffled_parts
 from edit_robustness.models.language_model import LanguageModel
 from edit_robustness.models.layout import Part, Site
@@ -117,8 +117,7 @@ class Lora(Method):
         """Take the steps of one epoch, and return the mean over facts of the losses before them."""
         total = 0.0
         for part in shuffled_parts(facts, self.step_facts, f"{self.seed}/{epoch}"):
-            batch: Batch = object_batch(lm, part, even=True, contexts=("", *contexts))
-            loss = batch.present_loss(lm)
+            loss = object_batch(lm, part, even=True, contexts=("", *contexts)).present_loss(lm)
             total += loss.item() * len(part)
             if loss.item() >= self.stop_loss:
                 optimiser.zero_grad()
