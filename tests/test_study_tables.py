@@ -49,7 +49,7 @@ def test_the_study_and_its_predictor_have_the_settings_of_the_configuration(meth
 def test_the_page_states_the_number_of_facts_and_the_efficacy_of_the_tables(scores):
     facts = pd.read_parquet(STUDY / "edited_facts.parquet")
     numbers = facts["dataset"].value_counts()
-    assert f"{len(facts)} are edited so far: {numbers['counterfact']} of CounterFact and {numbers['popqa']} of" in PAGE
+    assert f"has {len(facts)} facts: {numbers['counterfact']} of CounterFact and {numbers['popqa']} of PopQA" in PAGE
     statements = scores.query("kind == 'statement' and protocol == 'free' and metric == 'success'")
     table = rates(
         statements.merge(facts.rename(columns={"id": "fact_id"})[["fact_id", "subject"]], on="fact_id"),
