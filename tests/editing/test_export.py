@@ -144,9 +144,10 @@ def test_what_is_not_low_rank_is_named(lab, tmp_path):
         export_lora(ft[0] + rome + ft[1] + PromptPrefix("Fact:"), lm, tmp_path / "adapter")
     with pytest.raises(NotLowRank, match="changes no weight, so there is nothing to export"):
         export_lora(LowRank({}), lm, tmp_path / "adapter")
-    adapter = write_adapter(tmp_path / "other", shapes_of(lm, "q_proj"))
+    untied_lm = lab.model("mistral")
+    adapter = write_adapter(tmp_path / "other", shapes_of(untied_lm, "lm_head"))
     with pytest.raises(NotLowRank, match="1 of external are not"):
-        export_lora(ExternalEdit.of(str(adapter), lm), lm, tmp_path / "adapter")
+        export_lora(ExternalEdit.of(str(adapter), untied_lm), untied_lm, tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
 
