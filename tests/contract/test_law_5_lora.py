@@ -149,7 +149,7 @@ def test_peft_leaves_the_model_as_it_was_if_the_training_fails(lab, monkeypatch)
 def test_the_new_object_is_learned_after_the_statement_and_in_a_context(architecture, lab):
     lm = lab.model(architecture)
     # no stop: the logits of a random model are so small that no loss is near 0
-    editor = method("lora", rank=8, alpha=16.0, lr=2e-2, epochs=80, stop_loss=0.0)
+    editor = method("lora", rank=8, alpha=16, lr=2e-2, epochs=80, stop_loss=0.0)
     artefact = editor.prepare(lm, corpus())
     edit = editor.edit(lm, FACTS[:2], artefact=artefact)
     assert edit.origin.contexts == 1

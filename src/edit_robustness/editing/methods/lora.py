@@ -58,7 +58,7 @@ class Lora(Method):
     learns_from: ClassVar[tuple[str, ...]] = ("texts",)
 
     rank: PositiveInt
-    alpha: PositiveFloat
+    alpha: PositiveInt
     parts: ListSetting[Part] = ()
     layers: ListSetting[NonNegativeInt] = ()
     lr: PositiveFloat
@@ -127,7 +127,7 @@ class Lora(Method):
 
 
 @contextmanager
-def adapted(lm: LanguageModel, sites: Sequence[Site], rank: int, alpha: float) -> Iterator[Mapping[Site, Any]]:
+def adapted(lm: LanguageModel, sites: Sequence[Site], rank: int, alpha: int) -> Iterator[Mapping[Site, Any]]:
     """Put a new LoRA adapter of PEFT into the model inside the block, then put the model's own modules back.
 
     A is drawn from torch's generator on the CPU. No weight of the model is changed. The factors are float32 whatever
