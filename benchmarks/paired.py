@@ -85,7 +85,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
         (kind, protocol, metric): group
         for (kind, protocol, metric), group in pairs.groupby(["kind", "protocol", "metric"], sort=False)
     }
-    kinds = list(dict.fromkeys(first["kind"]))
+    kinds = list(dict.fromkeys([*first["kind"], *second["kind"]]))
     return pd.DataFrame(
         _compare(groups[kind, protocol, metric], kind, protocol, metric)
         for kind in kinds

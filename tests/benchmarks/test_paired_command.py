@@ -43,6 +43,14 @@ def test_scores_are_paired_by_prompt_and_the_rest_is_counted(runs):
     assert (divergence["first"], divergence["second"], divergence["difference"]) == ("0.5", "0.25", "")
 
 
+def test_a_kind_of_only_one_run_is_counted_too(runs):
+    first, second = (paired.read_scores(folder, "rome") for folder in runs)
+    clozes = second.assign(kind="cloze", probe_id=second["probe_id"].str.replace("statement", "cloze"))
+    for table in (paired.compare(first, clozes), paired.compare(clozes, first)):
+        counts = table.set_index(["kind", "metric"])[["n", "unpaired"]].T.to_dict("list")
+        assert counts["cloze", "success"] == counts["statement", "success"] == [0, 4]
+
+
 def test_the_command_writes_the_table_and_the_cost_of_both_runs(runs, capsys):
     paired.main([*map(str, runs), "--method", "rome"])
     text = capsys.readouterr().out
