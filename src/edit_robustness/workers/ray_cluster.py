@@ -22,20 +22,20 @@ _TOKEN = Path(".ray", "auth_token")
 
 _PROBE_SECONDS = 5.0
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""The first words of a client of gRPC, as Ray speaks it: those of HTTP/2, and no settings (RFC 9113, section 3.4)."""
+"""First bytes from a gRPC client, such as Ray's: the preface of HTTP/2 and an empty SETTINGS frame (RFC 9113, 3.4)."""
 
 _SETTINGS = 4
 """The kind of frame that its server answers with, in the fourth byte."""
 
 _JOIN_SECONDS = 60.0
-"""For so long a run waits for machines that are joining its cluster, as at the beginning of a job."""
+"""Time that a run waits for machines that are still joining its cluster, as at the beginning of a job."""
 
 _PORT = 6379
 """Where the head of a cluster listens, unless it is started with another port."""
 
 
 def check_address(address: str) -> None:
-    """Refuse an address at which nothing answers, or something else than Ray: Ray would try it for minutes.
+    """Refuse an address at which nothing or something other than Ray answers. Ray would try it for minutes.
 
     Raises:
         UnusableWorkers: With the reason.
@@ -78,7 +78,7 @@ def _greet(connection: socket.socket) -> bytes:
 
 
 def show_token(address: str) -> None:
-    """Let Ray show the user's token to a cluster, before Ray is imported: it does so by itself only for ``auto``.
+    """Set Ray to send the user's token to a cluster, before Ray is imported. By default it does so only for ``auto``.
 
     A head asks for a token if it is started where there is one, and every run with workers makes one.
     """
