@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from edit_robustness.editing.edit_history import EditHistory
 from edit_robustness.editing.edits import Dense, LowRank
-from edit_robustness.editing.files import read_edit, write_edit
+from edit_robustness.editing.files import read_edit, refuse_not_finite, write_edit
+from edit_robustness.editing.method import Unsolvable
 from edit_robustness.editing.relative_change import keep_largest
 from edit_robustness.models.layout import Site
 
@@ -88,6 +89,15 @@ def test_a_change_of_a_weight_of_0_is_larger_than_any_other_and_no_change_is_non
     assert torch.equal(results[2], torch.tensor([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]))
     assert not results[3].any()
     assert torch.equal(keep_largest(change, torch.ones(2, 3), 0.5), torch.tensor([[1.0, 2.0, 0.0], [-3.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("bad_number", [math.nan, math.inf, -math.inf])
+def test_a_change_that_is_not_finite_is_not_cut_away(bad_number):
+    change = torch.tensor([[bad_number, 2.0, 0.5], [-3.0, 0.5, 0.0]])
+    result = keep_largest(change, torch.ones(2, 3), 1 / 3)
+    assert torch.equal(result.isfinite(), change.isfinite())
+    with pytest.raises(Unsolvable):
+        refuse_not_finite(Dense({Site(1, "mlp_out"): result}))
 
 
 @pytest.mark.parametrize("share", [0, 1.5, -0.1])

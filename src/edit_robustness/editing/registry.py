@@ -75,7 +75,7 @@ _IN_ORDER = (
         "FT in epochs",
         "Fine-tunes one MLP weight in epochs over batches of facts (LocFT-BF).",
     ),
-    Entry("lora", "lora.Lora", "LoRA", "Trains a LoRA adapter of attention with PEFT, without any editing method."),
+    Entry("lora", "lora.Lora", "LoRA", "Trains a LoRA adapter with PEFT, without any editing method."),
     Entry("rome", "rome.Rome", "ROME", "Changes one MLP weight by a matrix of rank one."),
     Entry("memit", "memit.Memit", "MEMIT", "Spreads many facts at once over the MLP weights of several layers."),
     Entry("pmet", "pmet.Pmet", "PMET", "MEMIT that optimises attention's output, too, and writes only the MLP's."),

@@ -28,8 +28,8 @@ def keep_largest(change: Tensor, weight: Tensor, share: float) -> Tensor:
     n_zeros = change.numel() - round(share * change.numel())
     if not n_zeros:
         return change
-    # where both are 0 there is no change to keep
-    relative_change = (change / weight).abs().nan_to_num(nan=0.0, posinf=torch.inf)
+    # where both are 0 there is no change to keep; a change that is no number is kept, so that the edit is refused
+    relative_change = (change / weight).abs().nan_to_num(nan=torch.inf, posinf=torch.inf).where(change != 0, 0.0)
     if n_zeros == change.numel():
         return torch.zeros_like(change)
     minimum = relative_change.flatten().kthvalue(n_zeros + 1).values
