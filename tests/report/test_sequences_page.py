@@ -222,13 +222,20 @@ def test_what_stays_is_shown_by_kind_with_how_many_prompts_were_known():
             "n_asked": 20,
         },
     ]
-    table = pd.DataFrame([*make_page_data().edit_retention.to_dict("records"), *rows])
-    page = render(make_page_data(edit_retention=table)).replace('<span class="interval">', "").replace("</span>", "")
-    assert re.search(r"80% \[\d+%, \d+%\] 7 known of 20</td><td class=\"n\">none of 20 known</td>", page)
+    text = page_text(rows)
+    assert re.search(r"80% \[\d+%, \d+%\] 7 known of 20 none of 20 known ", text)
+    assert "Unrelated " not in text.split("Edits Ability retention")[1].split("Knowledge retention")[0]
     rows[0] |= {"n_probes": 5}
+    assert re.search(r"\] 7 known of 20, 5 of them scored ", page_text(rows))
+    unrelated = {"metric": "specificity", "n_probes": 3, "n_asked": 3}
+    rows += [{**row, "kind": "unrelated"} for row in ({**rows[0], **unrelated}, rows[1])]
+    assert re.search(r"Relation specificity Unrelated Knowledge retention", page_text(rows))
+
+
+def page_text(rows):
+    """The words of a page with these rows of edit retention added."""
     table = pd.DataFrame([*make_page_data().edit_retention.to_dict("records"), *rows])
-    page = render(make_page_data(edit_retention=table)).replace('<span class="interval">', "").replace("</span>", "")
-    assert re.search(r"\] 7 known of 20, 5 of them scored</td>", page)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", render(make_page_data(edit_retention=table)))) + " "
 
 
 def make_page_data(**changes) -> ManyEdits:
