@@ -37,18 +37,18 @@ def naive_rect(change, weight, share):
 def test_the_largest_entries_are_those_of_the_paper(name, architecture, lab):
     lm, artefact = lab.model(architecture), lab.artefact(name, architecture)
     facts = FACTS[:1] if name == "rome" else FACTS[:2]
-    whole = method(name).edit(lm, facts, artefact=artefact)
+    full_edit = method(name).edit(lm, facts, artefact=artefact)
     edit = method(name, keep_top=0.3).edit(lm, facts, artefact=artefact)
-    assert isinstance(whole, LowRank)
+    assert isinstance(full_edit, LowRank)
     assert isinstance(edit, Dense)
-    assert edit.changes.keys() == whole.factors.keys()
+    assert edit.changes.keys() == full_edit.factors.keys()
     for site, change in edit.changes.items():
-        reference = naive_rect(whole.dense()[site], lm.weight(site), 0.3)
+        reference = naive_rect(full_edit.dense()[site], lm.weight(site), 0.3)
         assert torch.equal(change, reference)
         assert change.count_nonzero() == round(0.3 * change.numel())
-    assert edit.protected_keys.keys() == whole.protected_keys.keys()
-    assert all(torch.equal(keys, whole.keys[site]) for site, keys in edit.keys.items())
-    assert edit.origin.unmet_losses == whole.origin.unmet_losses
+    assert edit.protected_keys.keys() == full_edit.protected_keys.keys()
+    assert all(torch.equal(keys, full_edit.keys[site]) for site, keys in edit.keys.items())
+    assert edit.origin.unmet_losses == full_edit.origin.unmet_losses
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -63,11 +63,11 @@ def test_in_a_sequence_changes_are_compared_with_the_weights_of_that_moment(lab)
     history = EditHistory() + editor.edit(lm, FACTS[:1], artefact=artefact)
     assert history.keys.keys() == set(editor.key_sites)
     with history.applied(lm):
-        whole = method("memit").edit(lm, FACTS[1:2], artefact=artefact, history=history)
+        full_edit = method("memit").edit(lm, FACTS[1:2], artefact=artefact, history=history)
         edit = editor.edit(lm, FACTS[1:2], artefact=artefact, history=history)
         for site, change in edit.dense().items():
-            assert torch.equal(change, naive_rect(whole.dense()[site], lm.weight(site), 0.2))
-    assert not same_edit(whole, method("memit").edit(lm, FACTS[1:2], artefact=artefact))
+            assert torch.equal(change, naive_rect(full_edit.dense()[site], lm.weight(site), 0.2))
+    assert not same_edit(full_edit, method("memit").edit(lm, FACTS[1:2], artefact=artefact))
 
 
 def test_a_stored_edit_has_its_keys(lab, tmp_path):

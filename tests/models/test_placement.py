@@ -38,7 +38,7 @@ def test_one_device_gets_all():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "rest", "n_devices", "numbers"),
+    ("sizes", "n_outside", "n_devices", "numbers"),
     [
         ([10] * 4, 0, 2, [0, 0, 1, 1]),
         ([10] * 8, 20, 2, [0, 0, 0, 1, 1, 1, 1, 1]),
@@ -47,5 +47,5 @@ def test_one_device_gets_all():
         ([5], 1, 4, [2]),
     ],
 )
-def test_devices_have_about_the_same_load(sizes, rest, n_devices, numbers):
-    assert _spread(sizes, rest, n_devices) == numbers
+def test_devices_have_about_the_same_load(sizes, n_outside, n_devices, numbers):
+    assert _spread(sizes, n_outside, n_devices) == numbers

@@ -234,8 +234,8 @@ def test_a_sequence_goes_on_from_any_of_its_increments(lab, monkeypatch):
     after_death = make(nodes._advance(nodes._advance(order, increments[0]), WorkerDied("killed")))
     (last,) = after_death
     assert last.item.fingerprint == increments[2].item.fingerprint
-    expected = increments[2].item.read().dense()
-    assert all(torch.equal(last.item.read().dense()[site], change) for site, change in expected.items())
+    changes = increments[2].item.read().dense()
+    assert all(torch.equal(last.item.read().dense()[site], change) for site, change in changes.items())
 
 
 def test_an_increment_is_not_held_in_memory_once_its_file_is_written(lab, tmp_path):
@@ -244,15 +244,15 @@ def test_an_increment_is_not_held_in_memory_once_its_file_is_written(lab, tmp_pa
 
     order = nodes._Order("rome", [[fact] for fact in FACTS[:2]], {})
     first, second = make(order)
-    advanced = nodes._advance(order, first)
-    expected = first.item.read().dense()
+    next_order = nodes._advance(order, first)
+    changes = first.item.read().dense()
     edit, folder = weakref.ref(first.item.read()), EditsDataset(str(tmp_path))
     folder.save({edit_key(0, 1): nodes._to_item("name", first, FACTS[:1], StoredItem.of("", Artefact()), place(0, 1))})
     gc.collect()
     assert edit() is None
-    read = advanced.items[1].read().dense()
-    assert all(torch.equal(read[site], change) for site, change in expected.items())
-    (last,) = make(advanced)
+    stored_changes = next_order.items[1].read().dense()
+    assert all(torch.equal(stored_changes[site], change) for site, change in changes.items())
+    (last,) = make(next_order)
     assert last.item.fingerprint == second.item.fingerprint
 
 

@@ -142,10 +142,10 @@ def test_each_later_model_has_settings_of_every_method(project, offline, monkeyp
     # without the pipelines of all these cells, which nothing here looks at
     grid = {model: dict.fromkeys(names, True) for model in LATER_HUBS}
     parameters = {name: value for name, value in loader["parameters"].items() if name != USED_DEFAULTS}
-    filled = fill_defaults({**parameters, "grid": grid}, loader["catalog"])
-    filled.check()
-    check_parameters(filled.parameters, [*HUBS, *LATER_HUBS, "smollm2"])
-    settings, defaults = filled.parameters["methods"], filled.sentences
+    complete_parameters = fill_defaults({**parameters, "grid": grid}, loader["catalog"])
+    complete_parameters.check()
+    check_parameters(complete_parameters.parameters, [*HUBS, *LATER_HUBS, "smollm2"])
+    settings, defaults = complete_parameters.parameters["methods"], complete_parameters.sentences
     for method in names:
         for model in LATER_HUBS:
             METHODS[method](**settings[method][model])

@@ -64,20 +64,20 @@ def test_correlations_without_an_estimate_are_counted_by_reason():
 
 
 def test_a_feature_without_values_is_not_measured_and_counts_no_failures():
-    nothing = {"rho": float("nan"), "p_holm": float("nan"), "note": "only 0 facts: too few"}
-    unmeasured, estimated, few = list_groups(
-        make_row(n_facts=0, feature="connection", **nothing),
-        make_row(outcome="generalization", n_facts=0, feature="connection", **nothing),
+    no_estimate = {"rho": float("nan"), "p_holm": float("nan"), "note": "only 0 facts: too few"}
+    no_value_group, estimate_group, small_group = list_groups(
+        make_row(n_facts=0, feature="connection", **no_estimate),
+        make_row(outcome="generalization", n_facts=0, feature="connection", **no_estimate),
         make_row(),
-        make_row(feature="recalled", **nothing | {"note": "only 3 facts: too few", "n_facts": 3}),
+        make_row(feature="recalled", **no_estimate | {"note": "only 3 facts: too few", "n_facts": 3}),
     )
-    assert [group.result for group in (unmeasured, estimated, few)] == [
+    assert [group.result for group in (no_value_group, estimate_group, small_group)] == [
         "not measured", "1 of 1 correlations with outcomes of edits significant", "no correlation could be estimated",
     ]  # fmt: skip
     template = environment().from_string(
         '{% from "_tables.html.j2" import correlations %}{{ correlations(groups, false) }}'
     )
-    page = template.render(groups=[unmeasured, estimated])
+    page = template.render(groups=[no_value_group, estimate_group])
     assert "<p>connection: not measured, because no fact has a value of this feature.</p>" in page
     assert page.count("<details>") == 1
     assert "0 of 2" not in page

@@ -267,11 +267,11 @@ def test_the_first_screen_names_the_model_the_facts_and_the_methods(body):
 
 def test_the_reading_flow_has_no_commands(findings, page_without_texts):
     for page in (page_without_texts, render(replace(findings, headline=with_cut(findings, 0.25), figures={}))):
-        reading, _, explanation = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL).partition(
+        first_part, _, explanation = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL).partition(
             '<section id="read">'
         )
-        assert "kedro run" not in reading
-        assert "raise <code>" not in reading
+        assert "kedro run" not in first_part
+        assert "raise <code>" not in first_part
         assert "kedro run --pipeline=sequential_eval" in explanation
         assert "decoding.max_new_tokens" in explanation
 
@@ -298,10 +298,10 @@ def test_each_method_is_described(findings, body):
 def test_page_views_of_several_sources_are_a_caution_beside_their_figures(findings):
     summary_rows = findings.feature_summary
     assert "from several sources" not in render(replace(findings, figures={}))
-    mixed = summary_rows.assign(
+    mixed_summary = summary_rows.assign(
         source=summary_rows["source"].mask(summary_rows["feature"] == "log_views", "MIXED: a; b")
     )
-    page = render(replace(findings, feature_summary=mixed, figures={}))
+    page = render(replace(findings, feature_summary=mixed_summary, figures={}))
     section = page.partition('<section id="popularity">')[2]
     assert section.index("from several sources, which count different things: a; b.") < section.index("<h3>")
 

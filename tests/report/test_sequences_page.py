@@ -227,8 +227,8 @@ def test_what_stays_is_shown_by_kind_with_how_many_prompts_were_known():
     assert "Unrelated " not in text.split("Edits Ability retention")[1].split("Knowledge retention")[0]
     rows[0] |= {"n_probes": 5}
     assert re.search(r"\] 7 known of 20, 5 of them scored ", page_text(rows))
-    unrelated = {"metric": "specificity", "n_probes": 3, "n_asked": 3}
-    rows += [{**row, "kind": "unrelated"} for row in ({**rows[0], **unrelated}, rows[1])]
+    known_figures = {"metric": "specificity", "n_probes": 3, "n_asked": 3}
+    rows += [{**row, "kind": "unrelated"} for row in ({**rows[0], **known_figures}, rows[1])]
     assert re.search(r"Relation specificity Unrelated Knowledge retention", page_text(rows))
 
 

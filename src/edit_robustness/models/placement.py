@@ -60,9 +60,9 @@ def weight_bytes_per_device(config: Any, dtype: torch.dtype, n_devices: int) -> 
         ValueError: If transformers has no causal language model of this architecture, or the project no layout.
     """
     model = without_weights(config)
-    sizes, rest = _count(model)
-    loads = [rest, *[0] * (n_devices - 1)]
-    for number, size in zip(_spread(sizes, rest, n_devices), sizes, strict=True):
+    sizes, n_outside = _count(model)
+    loads = [n_outside, *[0] * (n_devices - 1)]
+    for number, size in zip(_spread(sizes, n_outside, n_devices), sizes, strict=True):
         loads[number] += size
     return [load * dtype.itemsize for load in loads]
 
@@ -74,15 +74,15 @@ def _count(model: Any) -> tuple[list[int], int]:
     return sizes, sum(parameter.numel() for parameter in model.parameters()) - sum(sizes)
 
 
-def _spread(sizes: Sequence[int], rest: int, n_devices: int) -> list[int]:
+def _spread(sizes: Sequence[int], n_outside: int, n_devices: int) -> list[int]:
     """Return the device of each block: in order, with about the same number of weights on each device.
 
     Args:
         sizes: Weights of each block.
-        rest: Weights of the first device beside the blocks.
+        n_outside: Weights of the first device beside the blocks.
         n_devices: Number of devices.
     """
-    share, start, numbers = (rest + sum(sizes)) / n_devices, rest, []
+    share, start, numbers = (n_outside + sum(sizes)) / n_devices, n_outside, []
     for size in sizes:
         # the device in whose share the middle of the block is
         numbers.append(min(int((start + size / 2) / share), n_devices - 1))

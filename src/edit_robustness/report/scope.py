@@ -42,7 +42,7 @@ def describe_scope(
 
 def _describe_source(runs: Iterable[Mapping[str, Any]], model: str) -> str:
     """Return the last part of the model's source, which is the name that readers know."""
-    sources = (str((run.get("models") or {}).get(model, {}).get("source") or "") for run in runs)
+    sources = (str((record.get("models") or {}).get(model, {}).get("source") or "") for record in runs)
     source = next((source for source in sources if source), "")
     name = re.split(r"[/\\]", source)[-1].strip()
     return f" ({name})" if name and name != model else ""

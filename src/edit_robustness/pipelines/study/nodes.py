@@ -36,7 +36,7 @@ def export_tables(
 
 def _drop_times(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the records without the time of a command, which is not that of the study."""
-    return [{name: value for name, value in run.items() if name not in _TIMES} for run in runs]
+    return [{name: value for name, value in record.items() if name not in _TIMES} for record in runs]
 
 
 def read_tables(tables: Mapping[str, Callable[[], pd.DataFrame]], runs: list[dict[str, Any]]) -> tuple[Any, ...]:
