@@ -67,7 +67,7 @@ def test_the_table_has_three_shares_per_method_with_intervals():
     lines = printed(rows()).splitlines()
     assert lines[0].split("  ") != lines[0]
     assert [cell.strip() for cell in lines[0].split("  ") if cell] == [
-        *("Method", "Efficacy [95%]", "Generalization [95%]", "Specificity [95%]")
+        *("Method", "Efficacy [95%]", "Generalization (paraphrase) [95%]", "Specificity (neighbourhood) [95%]")
     ]
     cells = [[cell.strip() for cell in line.split("  ") if cell] for line in lines[1:]]
     # the unedited model first, and what was not measured is no zero
@@ -127,3 +127,13 @@ def test_a_page_says_how_to_repeat_its_run():
     assert lines["Machine"] == "a processor, 1 thread"
     assert "Command as typed" not in dict(run_details([{"run": {**RECORD, "command": RECORD["repeat"]}}]))
     assert run_details([{"models": {}}]) == []
+
+
+def test_a_run_that_reads_tables_is_listed_with_the_models_of_its_headline():
+    record = {
+        **{"id": "20260104-030405-1f2e3d4c", "started": "2026-01-04T03:04:05+00:00", "status": "finished"},
+        **{"pipeline": ["study"], "headline": [{"model": "tiny", "method": "rome", "efficacy": {"value": 0.5}}]},
+    }
+    page = render_index([record], {}, None)
+    assert "<td>2026-01-04 03:04</td>" in page
+    assert "<td>tiny</td><td>ROME</td>" in page

@@ -33,6 +33,10 @@ def test_data_without_a_name_have_their_number(rates):
     assert "Facts: 500. Methods" in line
 
 
+def test_a_table_of_ones_own_is_named_as_a_table():
+    assert "Facts: 25 of the table “facts”. " in describe_scope("m", RUNS, HEADLINE, make_rates(facts=5))
+
+
 def test_what_is_unknown_is_left_out():
     assert describe_scope("m", [{}], HEADLINE.head(1), pd.DataFrame()) == "Model: m. Methods: ROME."
     assert "Model: m. " in describe_scope("m", [{"models": {"m": {"source": "m"}}}], HEADLINE, pd.DataFrame())

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from edit_robustness.labels import METHODS, in_order, label_of
 from edit_robustness.report.page import environment, script, style
 from edit_robustness.report.run_details import pipeline_of
-from edit_robustness.report.terminal import COLUMNS, NOTHING
+from edit_robustness.report.terminal import COLUMNS, NOTHING, label_of_column
 
 STATUS: Mapping[str, str] = {
     "finished": "finished",
@@ -47,7 +47,7 @@ def render_index(records: Sequence[Mapping[str, Any]], pages: Mapping[str, Seque
     """
     rows = [_row(record, pages.get(record["id"], ())) for record in records]
     newest_first = sorted(rows, key=lambda row: (row.started, row.id), reverse=True)
-    names = [name.capitalize() for name in COLUMNS]
+    names = [label_of_column(name) for name in COLUMNS]
     template = environment().get_template("index.html.j2")
     return template.render(
         style=Markup(style()), script=Markup(script()), rows=newest_first, latest=latest, columns=names
@@ -55,23 +55,27 @@ def render_index(records: Sequence[Mapping[str, Any]], pages: Mapping[str, Seque
 
 
 def _row(record: Mapping[str, Any], pages: Sequence[str]) -> Row:
-    models, run = record.get("models") or {}, str(record["id"])
+    run, lines = str(record["id"]), record.get("headline") or ()
+    # a run that reads tables has no models of its own, but its headline names them
+    models = record.get("models") or record.get("methods") or dict.fromkeys(line.get("model") for line in lines)
     methods = in_order(
-        {method for model_methods in (record.get("methods") or {}).values() for method in model_methods}, METHODS
+        {method for model_methods in (record.get("methods") or {}).values() for method in model_methods}
+        or {str(line.get("method")) for line in lines},
+        METHODS,
     )
     counts = dict.fromkeys(str(number) for number in (record.get("n_facts") or {}).values())
     n_failed = record.get("failed_items")
     status = STATUS.get(str(record.get("status")), str(record.get("status")))
     return Row(
         id=run,
-        started=str(record.get("started") or ""),
+        started=str(record.get("started") or "")[:16].replace("T", " "),
         status=f"{status}; {n_failed} items failed" if n_failed else status,
         pipeline=pipeline_of(record),
         environment=str(record.get("environment") or ""),
-        models=", ".join(map(str, models or record.get("methods") or {})),
+        models=", ".join(map(str, models)),
         methods=", ".join(label_of(method, METHODS) for method in methods),
         facts=", ".join(counts),
-        headline=tuple(_headline(record.get("headline") or ())),
+        headline=tuple(_headline(lines)),
         source=", ".join(record.get("source_runs") or ()),
         pages=tuple((name, f"{run}/{name}") for name in pages),
     )

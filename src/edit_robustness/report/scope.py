@@ -52,7 +52,7 @@ def _describe_facts(dataset_rates: pd.DataFrame, n_facts: int | None) -> str:
     """Return the number of edited facts of each data set that has a name, or of all of them."""
     rows = select_rows(dataset_rates, outcome="recalled", protocol="free") if len(dataset_rates) else dataset_rates
     numbers = {str(row["dataset"]): int(row["n_facts"] + row["n_missing"]) for row in rows.to_dict("records")}
-    texts = [f"{number:,} of {label_of(name, DATASETS)}" for name, number in numbers.items() if name]
+    texts = [f"{number:,} of {DATASETS.get(name) or f'the table “{name}”'}" for name, number in numbers.items() if name]
     if texts and "" not in numbers:
         return f"Facts: {join_texts(texts)}"
     return f"Facts: {n_facts:,}" if n_facts else ""

@@ -24,6 +24,12 @@ unedited model knows."""
 NOTHING = "–"
 
 
+def label_of_column(name: str) -> str:
+    """Return the heading of a column, with the kind of prompt unless the figure is of the statement by definition."""
+    kind, _ = COLUMNS[name]
+    return name.capitalize() if name == "efficacy" else f"{name.capitalize()} ({kind})"
+
+
 @dataclass(frozen=True)
 class Figure:
     """A share with its interval; all lie in [0, 1]."""
@@ -89,7 +95,7 @@ def table_cells(lines: Sequence[Line], confidence: float) -> tuple[list[str], li
         confidence: The level of the intervals.
     """
     several = len({line.model for line in lines}) > 1
-    head = [*["Model"] * several, "Method", *(f"{name.capitalize()} [{confidence:.0%}]" for name in COLUMNS)]
+    head = [*["Model"] * several, "Method", *(f"{label_of_column(name)} [{confidence:.0%}]" for name in COLUMNS)]
     rows = [
         [
             *[line.model] * several,
