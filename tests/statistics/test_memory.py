@@ -102,7 +102,7 @@ def test_the_page_states_the_figures_of_the_tables(tables):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({}, "m: the log-probability of the old object is higher for subjects with more page views (ρ = +0.113"),
+        ({}, "m: the log-probability of the old object is higher for subjects with more page views (ρ = 0.113"),
         ({"rho": -0.113, "low": -0.15, "high": -0.07}, "is lower for subjects with more page views (ρ = -0.113"),
         # the interval is for one test, and the correction is for all
         ({"p_holm": 0.06}, "whether the log-probability of the old object depends on page views cannot be told"),

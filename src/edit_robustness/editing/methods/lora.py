@@ -65,7 +65,7 @@ class Lora(Method):
     epochs: PositiveInt
     step_facts: PositiveInt
     stop_loss: NonNegativeFloat
-    context_lengths: ListSetting[PositiveInt] = ()
+    context_lengths: ListSetting[PositiveInt]
     contexts: ContextSource = "corpus"
     context_seed: NonNegativeInt = 0
     seed: NonNegativeInt = 0
