@@ -7,7 +7,7 @@ from whole_run import kedro
 
 from conftest import Project
 
-COLUMNS = ("Efficacy", "Generalization", "Specificity")
+COLUMNS = ("Efficacy", "Generalization (paraphrase)", "Specificity (neighbourhood)")
 
 
 def test_the_main_job_prints_little_and_ends_with_the_report(whole_run):
